@@ -1,0 +1,1 @@
+//! MBIM control protocol.

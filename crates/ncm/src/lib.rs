@@ -1,0 +1,1 @@
+//! NCM transfer blocks.

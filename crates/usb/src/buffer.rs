@@ -1,0 +1,70 @@
+//! Memory for queued transfers.
+
+/// Memory that moves into a transfer and comes back with its completion.
+///
+/// `capacity` bytes are always readable and writable while it is not in a transfer; the first
+/// `len` of them are the transfer's payload.
+#[derive(Debug)]
+pub struct Buffer {
+    memory: Memory,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Heap(Box<[u8]>),
+}
+
+impl Buffer {
+    /// Zeroed heap memory.
+    #[must_use]
+    pub fn heap(capacity: usize) -> Self {
+        Self {
+            memory: Memory::Heap(vec![0; capacity].into_boxed_slice()),
+            len: 0,
+        }
+    }
+
+    /// Bytes that fit.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// The whole memory.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Heap(bytes) => bytes,
+        }
+    }
+
+    /// The whole memory, for filling in place.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.memory {
+            Memory::Heap(bytes) => bytes,
+        }
+    }
+
+    /// The payload: what an OUT transfer sends, what an IN transfer brought.
+    #[must_use]
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes()[..self.len]
+    }
+
+    /// Sets the payload's length, at most the capacity.
+    ///
+    /// # Panics
+    /// When `len` passes the capacity.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.capacity(), "payload longer than its buffer");
+        self.len = len;
+    }
+
+    /// Whether the memory is mapped from the kernel (no copy at submission).
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        false
+    }
+}
