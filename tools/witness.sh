@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What every witness script (tests/guest/*.sh, run inside tools/guest) shares;
+# sourced. A witness states what it saw, one line each:
+#
+#   ok - NAME
+#   not ok - NAME: WHY
+#
+# and ends with 'finish', which exits non-zero if anything was not ok.
+# tools/test counts these lines, nothing else that a witness prints.
+
+if [[ ! ${UWWAN_GUEST:-} ]]; then
+  echo "${0##*/} changes the machine it runs on; start it as: tools/guest -- $0" >&2
+  exit 2
+fi
+
+witness_failures=0
+
+ok() { echo "ok - $1"; }
+
+not_ok() { # name, why
+  echo "not ok - $1: ${2:-no reason given}"
+  witness_failures=$((witness_failures + 1))
+}
+
+# check NAME COMMAND…: ok if the command succeeds; its last words are the why.
+check() {
+  local name=$1 said result=0
+  shift
+  said=$("$@" 2>&1) || result=$?
+  if ((result == 0)); then
+    ok "$name"
+  else
+    not_ok "$name" "'$*' ended with $result: $(tail -n 3 <<<"$said" | tr '\n' ' ')"
+  fi
+  return "$result"
+}
+
+# wait_for SECONDS COMMAND…: repeats the command until it succeeds.
+wait_for() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
+}
+
+# The system bus, as programs find it anywhere.
+start_dbus() {
+  mkdir -p /run/dbus
+  dbus-uuidgen --ensure
+  dbus-daemon --system --fork --nopidfile
+}
+
+# ModemManager on the system bus, its log in FILE; returns once it answers.
+start_modemmanager() { # log file
+  local log=$1
+  [[ -S /run/dbus/system_bus_socket ]] || start_dbus
+  ModemManager --debug >"$log" 2>&1 &
+  wait_for 30 mmcli --list-modems
+}
+
+finish() {
+  ((witness_failures == 0))
+  exit
+}
