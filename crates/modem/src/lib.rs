@@ -1,1 +1,34 @@
-//! One modem.
+//! One modem: quirks, bring-up, control session, data path and supervision.
+//!
+//! This is the library the program is written on. [`Modem::start`] takes a USB
+//! [backend](uwwan_usb::device::Backend), a [`Selector`], [`Options`], a [`HostProvider`] for the
+//! host's end and an observer for [`Event`]s; it returns a [`Handle`] that tells the [`Status`],
+//! stops the modem and waits for its end.
+//!
+//! # The rooms
+//! - [`quirks`]: what is known of each modem, one readable table.
+//! - [`ladder`]: the bring-up as a state machine without I/O.
+//! - [`explain`]: what a failure means and what to do next, in words.
+//! - `control`: the thread that owns the device and the MBIM session and climbs the ladder.
+//! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
+//!   the theory of operation stands at its head.
+//! - [`host`]: the host's end as a trait, and the TUN behind it.
+//! - [`status`], [`event`], [`options`], [`selector`]: the types a program sees.
+
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod host;
+pub mod options;
+pub mod quirks;
+pub mod selector;
+pub mod status;
+
+mod modem;
+
+pub use event::{Event, Failure, Rung};
+pub use host::{HostConfig, HostEnd, HostError, HostProvider};
+pub use modem::{Handle, Modem, StartError};
+pub use options::Options;
+pub use selector::Selector;
+pub use status::Status;

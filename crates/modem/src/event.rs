@@ -1,0 +1,178 @@
+//! What happens to a modem, for the program to print.
+
+use serde::{Deserialize, Serialize};
+
+use crate::status::Addresses;
+
+/// A step of the bring-up, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    /// The device is on the bus and open.
+    Found,
+    /// Kernel drivers are off and the MBIM configuration is active.
+    Configuration,
+    /// The function's interfaces are ours.
+    Claim,
+    /// Transfer blocks are negotiated and the data endpoints are on.
+    DataFunction,
+    /// The MBIM session is open.
+    Open,
+    /// The device has said what it is.
+    Capabilities,
+    /// The SIM is there and ready, or waits for its PIN.
+    Sim,
+    /// The SIM is unlocked.
+    Pin,
+    /// The radio is on.
+    Radio,
+    /// Registered with a network.
+    Registration,
+    /// Attached to the packet service.
+    PacketService,
+    /// Signal reports are on.
+    Signal,
+    /// The data session is active.
+    Connect,
+    /// Addresses are known.
+    IpConfiguration,
+    /// The host's end is configured.
+    Host,
+    /// Packets flow.
+    Online,
+}
+
+impl Rung {
+    /// All, in order.
+    pub const ALL: [Self; 16] = [
+        Self::Found,
+        Self::Configuration,
+        Self::Claim,
+        Self::DataFunction,
+        Self::Open,
+        Self::Capabilities,
+        Self::Sim,
+        Self::Pin,
+        Self::Radio,
+        Self::Registration,
+        Self::PacketService,
+        Self::Signal,
+        Self::Connect,
+        Self::IpConfiguration,
+        Self::Host,
+        Self::Online,
+    ];
+
+    /// The name as printed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Configuration => "configuration",
+            Self::Claim => "claim",
+            Self::DataFunction => "data function",
+            Self::Open => "open",
+            Self::Capabilities => "capabilities",
+            Self::Sim => "sim",
+            Self::Pin => "pin",
+            Self::Radio => "radio",
+            Self::Registration => "registration",
+            Self::PacketService => "packet service",
+            Self::Signal => "signal",
+            Self::Connect => "connect",
+            Self::IpConfiguration => "ip configuration",
+            Self::Host => "host",
+            Self::Online => "online",
+        }
+    }
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a rung was not reached: what, why, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{rung}: {what}\n  likely cause: {cause}\n  next step: {next}")]
+pub struct Failure {
+    /// The rung that failed.
+    pub rung: Rung,
+    /// What was tried and how it ended, status codes by name.
+    pub what: String,
+    /// The likely cause.
+    pub cause: String,
+    /// What the user can do.
+    pub next: String,
+    /// Whether repeating the same will not help.
+    pub fatal: bool,
+}
+
+/// What happens to a modem, in order. None of it carries personal data except
+/// [`Event::Addresses`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A rung is being tried.
+    RungStarted {
+        /// Which.
+        rung: Rung,
+    },
+    /// A rung is reached.
+    RungDone {
+        /// Which.
+        rung: Rung,
+        /// How long it took.
+        seconds: f64,
+        /// What was found, in a few words; may be empty.
+        detail: String,
+    },
+    /// A rung was not reached.
+    RungFailed {
+        /// What and why.
+        failure: Failure,
+        /// How long it took.
+        seconds: f64,
+        /// When it will be tried again; `None` when it will not.
+        retry_seconds: Option<f64>,
+    },
+    /// The active USB configuration, before and after the switch.
+    Configuration {
+        /// `bConfigurationValue` at the start, 0 when unconfigured.
+        before: u8,
+        /// `bConfigurationValue` now.
+        after: u8,
+    },
+    /// The network has handed out addresses.
+    Addresses(Addresses),
+    /// Packets flow.
+    Online {
+        /// Name of the host's interface, or what stands for it.
+        interface: String,
+        /// Time since the start of this bring-up.
+        seconds: f64,
+    },
+    /// Something worth knowing that changes nothing.
+    Notice {
+        /// In words.
+        text: String,
+    },
+    /// Something is wrong, and this is the likely reason.
+    Diagnosis {
+        /// In words.
+        text: String,
+    },
+    /// The link was lost and will be brought up again.
+    Lost {
+        /// The rung to start from.
+        rung: Rung,
+        /// Why.
+        why: String,
+    },
+    /// The end, after a stop or a failure.
+    Stopped {
+        /// The failure that ended it; `None` after a stop asked for.
+        failure: Option<Failure>,
+    },
+}

@@ -1,0 +1,89 @@
+//! The host's end of the data path: where datagrams come from and go to.
+//!
+//! The driver asks a [`HostProvider`] for a [`HostEnd`] when the first addresses are known and
+//! keeps it over losses of the modem, so that flows survive a modem reset; when the addresses
+//! change it is told with [`HostEnd::reconfigure`]. Dropping the end undoes what it did to the host.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::options::{Dns, Routes};
+use crate::status::{Addresses, Interface};
+
+/// What the host's end is to be configured with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Addresses, gateways, name servers, MTU.
+    pub addresses: Addresses,
+    /// Wanted interface name.
+    pub name: Option<String>,
+    /// Routes through the modem.
+    pub routes: Routes,
+    /// What to do with name servers.
+    pub dns: Dns,
+}
+
+/// Why the host's end could not be set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {why}; {next}")]
+pub struct HostError {
+    /// What was tried.
+    pub what: String,
+    /// Why it failed.
+    pub why: String,
+    /// What the user can do.
+    pub next: String,
+}
+
+/// Makes the host's end.
+pub trait HostProvider: Send {
+    /// Sets up the host's end with its first configuration.
+    ///
+    /// # Errors
+    /// [`HostError`] with what the user can do about it.
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError>;
+}
+
+/// The host's end: a pollable, non-blocking descriptor that carries one IP datagram per call.
+///
+/// The reactor polls the descriptor for reading and writing and calls [`HostEnd::receive`] and
+/// [`HostEnd::send`] from one thread; the other methods are called from another.
+pub trait HostEnd: AsFd + Send + Sync {
+    /// Reads one datagram from the host into `buffer` and returns its length; what does not fit is
+    /// cut off.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is none; anything else ends the data path.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes one datagram to the host.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when the host has no room yet. Any other error drops this
+    /// datagram.
+    fn send(&self, datagram: &[u8]) -> io::Result<usize>;
+
+    /// Changes addresses, routes, MTU and name servers.
+    ///
+    /// # Errors
+    /// [`HostError`] with what the user can do about it.
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError>;
+
+    /// The interface's name and what was changed on the host.
+    fn interface(&self) -> Interface;
+}
+
+/// Host ends that are TUN interfaces.
+#[derive(Debug, Default)]
+pub struct TunProvider {}
+
+impl HostProvider for TunProvider {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+        let _ = config;
+        Err(HostError {
+            what: "create a TUN interface".into(),
+            why: "not implemented".into(),
+            next: String::new(),
+        })
+    }
+}

@@ -1,0 +1,374 @@
+//! What the user can choose. Everything has a default; most defaults come from the
+//! [quirk table](crate::quirks) or from the device itself.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Choices for one modem. `Option::None` leaves the choice to the quirk table or the device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// Access point name; empty asks for the subscription's default.
+    pub apn: String,
+    /// Address families to ask the network for.
+    pub ip_type: IpType,
+    /// Authentication towards the access point.
+    pub auth: Auth,
+    /// User name for [`Options::auth`].
+    pub user: String,
+    /// Password for [`Options::auth`].
+    pub password: Secret,
+    /// The SIM's PIN, without the newline of the file it came from; empty when there is none.
+    pub pin: Secret,
+    /// Enter the PIN even when only one attempt is left before the SIM asks for its PUK.
+    pub force_pin: bool,
+    /// Go online while registered with a foreign network.
+    pub roaming: bool,
+    /// MTU in bytes, in place of what network and device say.
+    pub mtu: Option<u16>,
+    /// Pause between configuration 0 and the MBIM configuration, in seconds where serialised.
+    #[serde(with = "optional_seconds")]
+    pub settle: Option<Duration>,
+    /// Where the datagram pointer table goes in blocks to the device.
+    pub ndp: Option<Placement>,
+    /// Format of blocks to the device.
+    pub ntb: Option<Format>,
+    /// Size of the pointer table in blocks to the device.
+    pub table: Option<Table>,
+    /// How blocks to the device end.
+    pub padding: Option<Padding>,
+    /// Largest block to the device, in bytes.
+    pub block_size: Option<u32>,
+    /// Largest block from the device, in bytes.
+    pub input_size: Option<u32>,
+    /// Transfers kept in flight in each direction.
+    pub in_flight: Option<usize>,
+    /// Let the kernel's drivers bind again after a clean stop.
+    pub reattach_drivers: bool,
+    /// Name of the TUN interface; the kernel picks one otherwise.
+    pub tun_name: Option<String>,
+    /// Routes through the modem.
+    pub routes: Routes,
+    /// What to do with the name servers the network hands out.
+    pub dns: Dns,
+    /// Wait for the device instead of failing when it is not there at the start.
+    pub wait_for_device: bool,
+    /// Keep trying after a failure that repetition alone will not cure. A wrong PIN is never
+    /// repeated.
+    pub persist: bool,
+    /// Send one ICMP echo request towards the network after going online, so that a link that
+    /// carries nothing is told from an idle one.
+    pub probe: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            apn: String::new(),
+            ip_type: IpType::default(),
+            auth: Auth::default(),
+            user: String::new(),
+            password: Secret::default(),
+            pin: Secret::default(),
+            force_pin: false,
+            roaming: false,
+            mtu: None,
+            settle: None,
+            ndp: None,
+            ntb: None,
+            table: None,
+            padding: None,
+            block_size: None,
+            input_size: None,
+            in_flight: None,
+            reattach_drivers: false,
+            tun_name: None,
+            routes: Routes::default(),
+            dns: Dns::default(),
+            wait_for_device: false,
+            persist: false,
+            probe: true,
+        }
+    }
+}
+
+/// A password or PIN: kept out of every print and every file we write.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps the text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() {
+            "(none)"
+        } else {
+            "(hidden)"
+        })
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("")
+    }
+}
+
+/// Defines an enum of command-line words with `FromStr`, `Display`, `VALUES` and serde.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_meta])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value with its word, in order.
+            pub const VALUES: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+
+            /// The word, as on the command line.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                Self::VALUES
+                    .iter()
+                    .find(|(word, _)| word.eq_ignore_ascii_case(text))
+                    .map(|(_, value)| *value)
+                    .ok_or_else(|| UnknownWord {
+                        given: text.to_owned(),
+                        expected: Self::VALUES.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
+                    })
+            }
+        }
+    };
+}
+
+/// A word that is not among an option's values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not one of: {expected}")]
+pub struct UnknownWord {
+    /// The word given.
+    pub given: String,
+    /// The words allowed, comma separated.
+    pub expected: String,
+}
+
+words! {
+    /// Address families to ask the network for (MBIM 1.0, `MBIM_CONTEXT_IP_TYPE`).
+    #[derive(Default)]
+    IpType {
+        /// What the subscription has.
+        Default = "default",
+        /// IPv4 alone.
+        Ipv4 = "ipv4",
+        /// IPv6 alone.
+        Ipv6 = "ipv6",
+        /// Both; a single family is accepted where network or firmware refuse both.
+        #[default]
+        Ipv4v6 = "ipv4v6",
+    }
+}
+
+words! {
+    /// Authentication towards the access point (MBIM 1.0, `MBIM_AUTH_PROTOCOL`).
+    #[derive(Default)]
+    Auth {
+        /// No user name and password.
+        #[default]
+        None = "none",
+        /// Password in the clear.
+        Pap = "pap",
+        /// Challenge handshake.
+        Chap = "chap",
+        /// Microsoft's challenge handshake.
+        MsChapV2 = "mschapv2",
+    }
+}
+
+words! {
+    /// Where the datagram pointer table (NDP) stands in a block.
+    Placement {
+        /// After the datagrams; Huawei modems carry nothing otherwise.
+        End = "end",
+        /// Before the datagrams.
+        Front = "front",
+    }
+}
+
+words! {
+    /// Format of a transfer block.
+    Format {
+        /// 16-bit offsets and lengths.
+        Ntb16 = "16",
+        /// 32-bit offsets and lengths.
+        Ntb32 = "32",
+    }
+}
+
+words! {
+    /// Size of the datagram pointer table.
+    Table {
+        /// As many entries as there are datagrams, and the terminator.
+        Minimal = "minimal",
+        /// The kernel driver's fixed size.
+        Full = "full",
+    }
+}
+
+words! {
+    /// How a block ends whose length is a multiple of the packet size.
+    Padding {
+        /// One zero byte after it, counted in the block length.
+        Short = "short",
+        /// Long blocks filled up to the maximum, as the kernel driver does.
+        Full = "full",
+        /// A zero-length packet after it.
+        ZeroPacket = "zlp",
+    }
+}
+
+words! {
+    /// What to do with name servers.
+    #[derive(Default)]
+    Dns {
+        /// Tell them, change nothing.
+        #[default]
+        None = "none",
+        /// Hand them to `systemd-resolved`.
+        Resolved = "resolved",
+        /// Hand them to `resolvconf`.
+        Resolvconf = "resolvconf",
+    }
+}
+
+/// Routes through the modem: `none`, `default`, or a list of prefixes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Routes {
+    /// Only the on-link prefix.
+    #[default]
+    None,
+    /// Everything, in each family the network gave an address for.
+    Default,
+    /// These prefixes, as `192.0.2.0/24`.
+    Prefixes(Vec<String>),
+}
+
+impl std::str::FromStr for Routes {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "none" | "" => Self::None,
+            "default" => Self::Default,
+            list => Self::Prefixes(
+                list.split(',')
+                    .map(|prefix| prefix.trim().to_owned())
+                    .collect(),
+            ),
+        })
+    }
+}
+
+mod optional_seconds {
+    //! A duration as seconds in configuration files.
+
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(duration) => serializer.serialize_some(&duration.as_secs_f64()),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        seconds
+            .map(Duration::try_from_secs_f64)
+            .transpose()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back() {
+        for (word, value) in IpType::VALUES {
+            assert_eq!(word.parse::<IpType>().unwrap(), *value);
+        }
+        for (word, value) in Padding::VALUES {
+            assert_eq!(word.parse::<Padding>().unwrap(), *value);
+        }
+        let error = "middle".parse::<Placement>().unwrap_err();
+        assert_eq!(error.to_string(), "`middle` is not one of: end, front");
+    }
+
+    #[test]
+    fn secrets_stay_out_of_prints() {
+        let options = Options {
+            pin: Secret::new("4711"),
+            password: Secret::new("swordfish"),
+            ..Options::default()
+        };
+        let print = format!("{options:?}");
+        assert!(
+            !print.contains("4711") && !print.contains("swordfish"),
+            "{print}"
+        );
+    }
+
+    #[test]
+    fn routes_from_words() {
+        assert_eq!("none".parse::<Routes>().unwrap(), Routes::None);
+        assert_eq!("default".parse::<Routes>().unwrap(), Routes::Default);
+        assert_eq!(
+            "192.0.2.0/24, 2001:db8::/32".parse::<Routes>().unwrap(),
+            Routes::Prefixes(vec!["192.0.2.0/24".into(), "2001:db8::/32".into()])
+        );
+    }
+}
