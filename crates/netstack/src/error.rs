@@ -1,0 +1,85 @@
+//! What can go wrong with a stack and its sockets.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// What can go wrong with a stack and its sockets.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configured address cannot be an interface's.
+    #[error(
+        "{0}/{1} cannot be an interface address: it must be unicast with a prefix of its family"
+    )]
+    BadAddress(IpAddr, u8),
+    /// More addresses than the stack holds.
+    #[error("{0} interface addresses are too many: the userspace stack holds {1}")]
+    TooManyAddresses(usize, usize),
+    /// An MTU outside what the stack can handle.
+    #[error("MTU {0} is out of range: 576 to 65535, and at least 1280 with IPv6")]
+    BadMtu(usize),
+    /// No source address of that family.
+    #[error(
+        "no address of {0}'s family on the userspace stack: connect with an IP type that has one"
+    )]
+    Unreachable(IpAddr),
+    /// All sockets the stack may hold are in use.
+    #[error("all {0} sockets of the userspace stack are in use: close some first")]
+    TooManySockets(usize),
+    /// Nothing came back in time.
+    #[error("no answer from {peer} within {waited:?}")]
+    Timeout {
+        /// Who was asked.
+        peer: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The peer refused or reset the connection.
+    #[error("{0} refused the connection")]
+    Refused(SocketAddr),
+    /// The payload does not fit one packet of the link.
+    #[error("{0} bytes do not fit one packet of this link (at most {1})")]
+    TooLarge(usize, usize),
+    /// The name has no address of the wanted family, or does not exist.
+    #[error("the name server knows no address for {0}")]
+    NoSuchName(String),
+    /// No name server is configured.
+    #[error("no name server is configured: give one, or use an address instead of a name")]
+    NoNameServer,
+    /// Not a host name that can be asked for.
+    #[error("{0:?} is not a host name")]
+    BadName(String),
+    /// The stack was stopped or its link closed.
+    #[error("the userspace stack has stopped: its link is closed")]
+    Stopped,
+    /// The operating system refused a descriptor, a thread or a socket option.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn system(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::System { doing, source }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::Timeout { .. } => io::ErrorKind::TimedOut,
+            Error::Refused(_) => io::ErrorKind::ConnectionRefused,
+            Error::Stopped => io::ErrorKind::NotConnected,
+            Error::Unreachable(_) => io::ErrorKind::NetworkUnreachable,
+            Error::NoSuchName(_) => io::ErrorKind::NotFound,
+            Error::System { source, .. } => source.kind(),
+            _ => io::ErrorKind::InvalidInput,
+        };
+        io::Error::new(kind, error)
+    }
+}

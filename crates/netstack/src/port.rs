@@ -1,0 +1,165 @@
+//! smoltcp's device over a packet link, with the inspection of what comes in.
+
+use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Instant;
+
+use crate::inspect::{Verdict, inspect};
+use crate::link::{MAX_PACKET, PacketLink};
+use crate::router::RouterAdvertisement;
+
+/// Packets dropped in a row before the poll gets its turn again.
+const MAX_DROPS: usize = 256;
+
+/// What crossed the link, and what was not let through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkCounters {
+    /// Packets given to the stack.
+    pub received: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Packets sent.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Not IP, or lengths that lie.
+    pub malformed: u64,
+    /// From unspecified, loopback, multicast or broadcast addresses.
+    pub bad_source: u64,
+    /// To groups, broadcast or loopback.
+    pub not_for_hosts: u64,
+    /// Router solicitations answered.
+    pub solicitations: u64,
+    /// Replies lost because the link had no room.
+    pub no_room: u64,
+}
+
+pub(crate) struct Port<L> {
+    pub(crate) link: L,
+    pub(crate) counters: LinkCounters,
+    pub(crate) router: Option<RouterAdvertisement>,
+    /// [`Device::receive`] stopped at [`MAX_DROPS`] with more perhaps waiting.
+    pub(crate) interrupted: bool,
+    mtu: usize,
+    checksum: ChecksumCapabilities,
+    incoming: Box<[u8]>,
+    outgoing: Box<[u8]>,
+}
+
+impl<L: PacketLink> Port<L> {
+    pub(crate) fn new(link: L, mtu: usize, checksum: ChecksumCapabilities) -> Port<L> {
+        Port {
+            link,
+            counters: LinkCounters::default(),
+            router: None,
+            interrupted: false,
+            mtu,
+            checksum,
+            incoming: vec![0; MAX_PACKET].into_boxed_slice(),
+            outgoing: vec![0; MAX_PACKET].into_boxed_slice(),
+        }
+    }
+
+    fn solicited(&mut self, length: usize) {
+        let answer = self
+            .router
+            .as_ref()
+            .and_then(|router| router.answer(&self.incoming[..length]));
+        match answer {
+            Some(packet) if self.link.send(&packet) => {
+                self.counters.solicitations += 1;
+                self.counters.sent += 1;
+                self.counters.sent_bytes += packet.len() as u64;
+            }
+            Some(_) => self.counters.no_room += 1,
+            None => self.counters.not_for_hosts += 1,
+        }
+    }
+}
+
+impl<L: PacketLink> Device for Port<L> {
+    type RxToken<'a>
+        = Incoming<'a>
+    where
+        L: 'a;
+    type TxToken<'a>
+        = Outgoing<'a, L>
+    where
+        L: 'a;
+
+    fn receive(&mut self, _now: Instant) -> Option<(Incoming<'_>, Outgoing<'_, L>)> {
+        let mut dropped = 0;
+        let length = loop {
+            let length = self.link.receive(&mut self.incoming)?;
+            match inspect(&self.incoming[..length]) {
+                Verdict::Pass => break length,
+                Verdict::RouterSolicitation => self.solicited(length),
+                Verdict::Malformed => self.counters.malformed += 1,
+                Verdict::BadSource => self.counters.bad_source += 1,
+                Verdict::NotForHosts => self.counters.not_for_hosts += 1,
+            }
+            dropped += 1;
+            if dropped == MAX_DROPS {
+                self.interrupted = true;
+                return None;
+            }
+        };
+        self.counters.received += 1;
+        self.counters.received_bytes += length as u64;
+        // Received even when there is no room to answer: if both ends waited for room first,
+        // neither would ever make any.
+        Some((
+            Incoming(&self.incoming[..length]),
+            Outgoing {
+                link: &mut self.link,
+                buffer: &mut self.outgoing,
+                counters: &mut self.counters,
+            },
+        ))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_, L>> {
+        self.link.ready().then_some(Outgoing {
+            link: &mut self.link,
+            buffer: &mut self.outgoing,
+            counters: &mut self.counters,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = self.mtu;
+        capabilities.checksum = self.checksum.clone();
+        capabilities
+    }
+}
+
+pub(crate) struct Incoming<'a>(&'a [u8]);
+
+impl RxToken for Incoming<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+pub(crate) struct Outgoing<'a, L> {
+    link: &'a mut L,
+    buffer: &'a mut [u8],
+    counters: &'a mut LinkCounters,
+}
+
+impl<L: PacketLink> TxToken for Outgoing<'_, L> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
+        // smoltcp never builds more than the MTU, which is at most MAX_PACKET.
+        let packet = &mut self.buffer[..length];
+        let result = f(packet);
+        if self.link.send(packet) {
+            self.counters.sent += 1;
+            self.counters.sent_bytes += length as u64;
+        } else {
+            self.counters.no_room += 1;
+        }
+        result
+    }
+}

@@ -1,0 +1,370 @@
+//! A whole network behind one link.
+//!
+//! Whatever address a packet is for, this stack is it. It answers:
+//!
+//! | where | what |
+//! | --- | --- |
+//! | ICMP, ICMPv6 | echo requests |
+//! | UDP 7 | echo |
+//! | UDP 9, TCP 9 | discard, counted |
+//! | UDP 53 | DNS: the configured names, NXDOMAIN for all others |
+//! | TCP 80 | HTTP, see [`http`](self) below |
+//! | ICMPv6 router solicitations | an advertisement, if configured |
+//!
+//! HTTP: `GET /bytes/N` and `GET /download?bytes=N` send N bytes of [`crate::pattern`];
+//! `POST` or `PUT /upload` takes a body (counted or chunked) and answers with
+//! `{"bytes":N,"crc32":"xxxxxxxx"}` (CRC-32 as in gzip and zlib); `GET /` tells this.
+
+mod dns;
+mod http;
+mod thread;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::{tcp, udp};
+use smoltcp::wire::IpListenEndpoint;
+
+use crate::core::{CongestionControl, Core, StackConfig};
+use crate::error::Error;
+use crate::link::PacketLink;
+use crate::port::LinkCounters;
+use crate::router::RouterAdvertisement;
+
+pub use thread::ServerThread;
+
+/// Port of the echo service (RFC 862).
+pub const ECHO_PORT: u16 = 7;
+/// Port of the discard service (RFC 863).
+pub const DISCARD_PORT: u16 = 9;
+/// Port of the name service.
+pub const DNS_PORT: u16 = 53;
+/// Port of the HTTP service.
+pub const HTTP_PORT: u16 = 80;
+
+/// Sockets kept listening for each TCP port: as many connections can arrive within one poll.
+const BACKLOG: usize = 8;
+/// A silent peer's connection ends after this time.
+const SILENCE: Duration = Duration::from_secs(60);
+/// An idle connection is asked this often whether its peer lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Datagrams and bytes queued each way at one UDP service.
+const UDP_QUEUE: (usize, usize) = (256, 512 << 10);
+
+/// What the network is like.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The stack; its addresses are the router's own, and the sources of what it starts itself.
+    pub stack: StackConfig,
+    /// Host names and their addresses. Case does not matter, no final dot.
+    pub names: Vec<(String, Vec<IpAddr>)>,
+    /// What to answer router solicitations with; `None`: nothing.
+    pub router: Option<RouterAdvertisement>,
+}
+
+/// The server's own IPv4 address unless configured (a documentation address, RFC 5737).
+pub const DEFAULT_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The server's own IPv6 address unless configured (a documentation address, RFC 3849).
+pub const DEFAULT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 1);
+
+impl Default for ServerConfig {
+    /// [`DEFAULT_V4`], [`DEFAULT_V6`] and `fe80::1`; `test.uwwan` has the first two,
+    /// `ipv4.test.uwwan` and `ipv6.test.uwwan` one each; no router advertisements; no congestion
+    /// control, because the link waits rather than loses.
+    fn default() -> ServerConfig {
+        let stack = StackConfig {
+            addresses: vec![
+                (DEFAULT_V4.into(), 24),
+                (DEFAULT_V6.into(), 64),
+                (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(), 64),
+            ],
+            congestion: CongestionControl::None,
+            ..StackConfig::default()
+        };
+        ServerConfig {
+            stack,
+            names: vec![
+                (
+                    "test.uwwan".into(),
+                    vec![DEFAULT_V4.into(), DEFAULT_V6.into()],
+                ),
+                ("ipv4.test.uwwan".into(), vec![DEFAULT_V4.into()]),
+                ("ipv6.test.uwwan".into(), vec![DEFAULT_V6.into()]),
+            ],
+            router: None,
+        }
+    }
+}
+
+/// What the server has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerReport {
+    /// The link.
+    pub link: LinkCounters,
+    /// TCP connections accepted.
+    pub connections: u64,
+    /// TCP connections open.
+    pub open_connections: u64,
+    /// HTTP requests understood.
+    pub http_requests: u64,
+    /// HTTP requests answered with an error.
+    pub http_errors: u64,
+    /// Bytes of generated bodies given to TCP.
+    pub generated_bytes: u64,
+    /// Bytes of uploaded bodies.
+    pub uploaded_bytes: u64,
+    /// Bytes taken by the discard services.
+    pub discarded_bytes: u64,
+    /// UDP datagrams echoed.
+    pub echoed_datagrams: u64,
+    /// DNS queries answered, with or without a result.
+    pub dns_queries: u64,
+    /// Datagrams at the DNS port that were no queries.
+    pub dns_malformed: u64,
+}
+
+/// A whole network behind one link; see the [module](self).
+pub struct Server<L> {
+    core: Core<L>,
+    names: dns::Names,
+    flows: Vec<Flow>,
+    echo: SocketHandle,
+    discard: SocketHandle,
+    dns: SocketHandle,
+    report: ServerReport,
+}
+
+struct Flow {
+    handle: SocketHandle,
+    port: u16,
+    accepted: bool,
+    service: Service,
+}
+
+enum Service {
+    Http(http::Connection),
+    Discard,
+}
+
+impl<L: PacketLink> Server<L> {
+    /// A server at one end of `link`. It does nothing until polled.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(config: ServerConfig, link: L, now: Instant) -> Result<Server<L>, Error> {
+        let mut core = Core::new(config.stack, link, now)?;
+        core.interface.set_any_ip(true);
+        core.port.router = config.router;
+        let mut service = |port: u16| -> Result<SocketHandle, Error> {
+            let queue = || {
+                udp::PacketBuffer::new(
+                    vec![udp::PacketMetadata::EMPTY; UDP_QUEUE.0],
+                    vec![0; UDP_QUEUE.1],
+                )
+            };
+            let mut socket = udp::Socket::new(queue(), queue());
+            socket.bind(port).map_err(|error| Error::System {
+                doing: "bind a UDP service",
+                source: std::io::Error::other(error),
+            })?;
+            Ok(core.sockets.add(socket))
+        };
+        let (echo, discard, dns) = (
+            service(ECHO_PORT)?,
+            service(DISCARD_PORT)?,
+            service(DNS_PORT)?,
+        );
+        let mut server = Server {
+            core,
+            names: dns::Names::new(config.names),
+            flows: Vec::new(),
+            echo,
+            discard,
+            dns,
+            report: ServerReport::default(),
+        };
+        server.listen();
+        Ok(server)
+    }
+
+    /// Moves packets and serves, a bounded amount. Returns when to be called next, packets and
+    /// room on the link aside: at once if there is more to do already, or never.
+    pub fn poll(&mut self, now: Instant) -> Option<Instant> {
+        let mut more = self.core.exchange(now);
+        self.serve_tcp();
+        self.serve_udp();
+        more |= self.core.send(now);
+        if more {
+            Some(now)
+        } else {
+            self.core.next_deadline(now)
+        }
+    }
+
+    /// What it has done so far.
+    pub fn report(&self) -> ServerReport {
+        ServerReport {
+            link: self.core.port.counters,
+            ..self.report
+        }
+    }
+
+    /// The link.
+    pub fn link(&self) -> &L {
+        &self.core.port.link
+    }
+
+    /// The link.
+    pub fn link_mut(&mut self) -> &mut L {
+        &mut self.core.port.link
+    }
+
+    /// Changes what router solicitations are answered with, and says so at once to all nodes.
+    pub fn set_router_advertisement(&mut self, router: Option<RouterAdvertisement>) {
+        if let Some(router) = &router {
+            let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+            let packet = router.packet(all_nodes);
+            if self.core.port.link.send(&packet) {
+                self.core.port.counters.sent += 1;
+                self.core.port.counters.sent_bytes += packet.len() as u64;
+            }
+        }
+        self.core.port.router = router;
+    }
+
+    /// Keeps [`BACKLOG`] sockets listening at each port as long as the limit allows.
+    fn listen(&mut self) {
+        for port in [HTTP_PORT, DISCARD_PORT] {
+            let listening = self
+                .flows
+                .iter()
+                .filter(|flow| flow.port == port && !flow.accepted)
+                .count();
+            for _ in listening..BACKLOG {
+                if self.flows.len() >= self.core.config.max_tcp_sockets.max(2 * BACKLOG) {
+                    self.evict();
+                    break;
+                }
+                let mut socket = self.core.tcp_socket();
+                socket.set_timeout(Some(SILENCE.into()));
+                socket.set_keep_alive(Some(KEEP_ALIVE.into()));
+                if socket.listen(IpListenEndpoint::from(port)).is_err() {
+                    break;
+                }
+                let service = match port {
+                    HTTP_PORT => Service::Http(http::Connection::default()),
+                    _ => Service::Discard,
+                };
+                let handle = self.core.sockets.add(socket);
+                self.flows.push(Flow {
+                    handle,
+                    port,
+                    accepted: false,
+                    service,
+                });
+            }
+        }
+    }
+
+    /// Forgets connections that only wait for stray segments of a peer that is done.
+    fn evict(&mut self) {
+        for flow in &self.flows {
+            let socket = self.core.sockets.get_mut::<tcp::Socket<'_>>(flow.handle);
+            if socket.state() == tcp::State::TimeWait {
+                socket.abort();
+            }
+        }
+    }
+
+    fn serve_tcp(&mut self) {
+        let mut changed = false;
+        let mut open = 0;
+        for flow in &mut self.flows {
+            let socket = self.core.sockets.get_mut::<tcp::Socket<'_>>(flow.handle);
+            match socket.state() {
+                tcp::State::Listen => continue,
+                tcp::State::Closed => changed = true,
+                _ => {
+                    open += 1;
+                    if !flow.accepted {
+                        flow.accepted = true;
+                        changed = true;
+                        self.report.connections += 1;
+                    }
+                    match &mut flow.service {
+                        Service::Http(connection) => connection.drive(socket, &mut self.report),
+                        Service::Discard => discard(socket, &mut self.report),
+                    }
+                }
+            }
+        }
+        self.report.open_connections = open;
+        if changed {
+            let sockets = &mut self.core.sockets;
+            self.flows.retain(|flow| {
+                let closed =
+                    sockets.get::<tcp::Socket<'_>>(flow.handle).state() == tcp::State::Closed;
+                if closed {
+                    sockets.remove(flow.handle);
+                }
+                !closed
+            });
+            self.listen();
+        }
+    }
+
+    fn serve_udp(&mut self) {
+        let echo = self.core.sockets.get_mut::<udp::Socket<'_>>(self.echo);
+        let mut datagram = [0; 2048];
+        while echo.can_send() {
+            // Longer ones (reassembled from fragments) are dropped: nothing here needs them.
+            match echo.recv_slice(&mut datagram) {
+                Ok((length, from)) => {
+                    if echo.send_slice(&datagram[..length], from).is_ok() {
+                        self.report.echoed_datagrams += 1;
+                    }
+                }
+                Err(udp::RecvError::Truncated) => {}
+                Err(udp::RecvError::Exhausted) => break,
+            }
+        }
+        let sink = self.core.sockets.get_mut::<udp::Socket<'_>>(self.discard);
+        while let Ok((data, _)) = sink.recv() {
+            self.report.discarded_bytes += data.len() as u64;
+        }
+        let dns = self.core.sockets.get_mut::<udp::Socket<'_>>(self.dns);
+        while dns.can_send() {
+            let Ok((query, from)) = dns.recv() else { break };
+            match self.names.answer(query) {
+                Some(answer) => {
+                    // A full queue loses the answer as a network would.
+                    let _ = dns.send_slice(&answer, from);
+                    self.report.dns_queries += 1;
+                }
+                None => self.report.dns_malformed += 1,
+            }
+        }
+    }
+}
+
+fn discard(socket: &mut tcp::Socket<'_>, report: &mut ServerReport) {
+    while socket.can_recv() {
+        let Ok(taken) = socket.recv(|data| (data.len(), data.len())) else {
+            break;
+        };
+        report.discarded_bytes += taken as u64;
+    }
+    if !socket.may_recv() && socket.may_send() {
+        socket.close();
+    }
+}
+
+impl<L> std::fmt::Debug for Server<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}

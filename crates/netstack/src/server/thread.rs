@@ -1,0 +1,124 @@
+//! A server on a thread of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::{Server, ServerConfig, ServerReport};
+use crate::error::Error;
+use crate::link::{PacketLink, Wait};
+use crate::router::RouterAdvertisement;
+
+/// A server on a thread of its own. Dropping it stops the server and closes its end of the link;
+/// it also ends by itself when the other end closes.
+pub struct ServerThread {
+    shared: Arc<Shared>,
+    waiter: Arc<dyn Wait>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    report: Mutex<ServerReport>,
+    router: Mutex<Option<Option<RouterAdvertisement>>>,
+}
+
+impl<L: PacketLink + 'static> Server<L> {
+    /// Starts a server on a thread of its own.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or [`Error::System`] when no thread can be had.
+    pub fn spawn(config: ServerConfig, link: L) -> Result<ServerThread, Error> {
+        let mut server = Server::new(config, link, Instant::now())?;
+        let waiter = server.link().waiter();
+        let shared = Arc::new(Shared::default());
+        let inside = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("uwwan-far-side".into())
+            .spawn(move || inside.run(&mut server))
+            .map_err(Error::system("start the server thread"))?;
+        Ok(ServerThread {
+            shared,
+            waiter,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Shared {
+    fn run<L: PacketLink>(&self, server: &mut Server<L>) {
+        let waiter = server.link().waiter();
+        while !self.stop.load(Ordering::Acquire) && !server.link().closed() {
+            let router = self
+                .router
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(router) = router {
+                server.set_router_advertisement(router);
+            }
+            let now = Instant::now();
+            let deadline = server.poll(now);
+            *self.report.lock().unwrap_or_else(PoisonError::into_inner) = server.report();
+            match deadline {
+                Some(deadline) if deadline <= now => {}
+                deadline => waiter.wait(deadline.map(|at| at.saturating_duration_since(now))),
+            }
+        }
+    }
+}
+
+impl ServerThread {
+    /// What the server had done after its last poll.
+    #[must_use]
+    pub fn report(&self) -> ServerReport {
+        *self
+            .shared
+            .report
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`Server::set_router_advertisement`], carried out soon.
+    pub fn set_router_advertisement(&self, router: Option<RouterAdvertisement>) {
+        *self
+            .shared
+            .router
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(router);
+        self.waiter.wake();
+    }
+
+    /// Stops the server and returns what it has done.
+    #[must_use]
+    pub fn stop(mut self) -> ServerReport {
+        self.join();
+        self.report()
+    }
+
+    fn join(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.waiter.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the server thread panicked");
+        }
+    }
+}
+
+impl Drop for ServerThread {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl std::fmt::Debug for ServerThread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerThread")
+            .field("report", &self.report())
+            .finish_non_exhaustive()
+    }
+}
