@@ -1,1 +1,66 @@
-//! NCM transfer blocks.
+//! NCM transfer blocks (NTB): built and parsed in place, without I/O and without allocation on
+//! the way of a packet.
+//!
+//! A transfer block is one USB transfer full of datagrams: a header (NTH) at its start, the
+//! datagrams, and one or more pointer tables (NDP) saying where each datagram lies. CDC NCM 1.0
+//! carries Ethernet frames in it, MBIM 1.0 carries IP packets and raw device streams, several
+//! sessions at once. Both come with 16-bit fields (NTB16) or 32-bit fields (NTB32); all code here
+//! serves both from one table of field positions, so that a check cannot be right in one width
+//! and forgotten in the other.
+//!
+//! # Sending
+//!
+//! The table of an lt4132 must lie *behind* the datagrams. That is what makes one pass without
+//! copies natural: [`Builder::place`] says where the next datagram goes, the packet is read there
+//! straight from its source, and [`Builder::finish`] writes header, table and padding around what
+//! is already in place.
+//!
+//! ```
+//! use uwwan_ncm::{Builder, Choices, Framing, Parameters, Stream};
+//!
+//! let framing = Framing::negotiate(&Parameters::FALLBACK, &Choices::default());
+//! let mut block = vec![0; framing.max_block];
+//! let mut builder = Builder::new(framing);
+//!
+//! let packet = [0x45; 60];
+//! let slot = builder.place(Stream::Ips(0), packet.len())?;
+//! block[slot.offset..][..packet.len()].copy_from_slice(&packet);
+//! builder.commit(slot, packet.len());
+//!
+//! let finished = builder.finish(&mut block);
+//! let transfer = &block[..finished.length];
+//! # assert_eq!(transfer.len(), 12 + 60 + 16);
+//! # Ok::<(), uwwan_ncm::Full>(())
+//! ```
+//!
+//! # Receiving
+//!
+//! ```
+//! # use uwwan_ncm::{Limits, Receiver};
+//! # let transfer: &[u8] = &[];
+//! let mut receiver = Receiver::new(Limits::default());
+//! receiver.receive(transfer, |datagram| {
+//!     let packet = &transfer[datagram.range];
+//!     // … write it out from where it is …
+//! });
+//! ```
+//!
+//! Nothing in a transfer can make the receiver panic, loop, or deliver more bytes than arrived.
+//! What it refuses is counted by reason in [`DropCounters`].
+#![forbid(unsafe_code)]
+
+mod build;
+mod counters;
+mod crc;
+mod framing;
+mod layout;
+mod parameters;
+mod parse;
+pub mod strict;
+
+pub use build::{Builder, Finished, Full, Mark, Slot};
+pub use counters::DropCounters;
+pub use framing::{Choices, Framing, Function, Maths, Padding, Placement, TableSize};
+pub use layout::{Format, Stream};
+pub use parameters::Parameters;
+pub use parse::{Datagram, Datagrams, HeaderError, Limits, Ntb, Received, Receiver};

@@ -1,0 +1,618 @@
+//! Building a block around datagrams that are already in place.
+//!
+//! [`Builder::place`] tells where the next datagram goes and how much room there is;
+//! [`Builder::commit`] says how long it became; [`Builder::finish`] writes the header, the table
+//! and the padding. Until then the block's memory is not touched, so many datagrams can be placed
+//! before the bytes of the first arrive: a scattered read fills them all at once. If what arrived
+//! is not what was expected, [`Builder::rewind`] takes the placing back.
+//!
+//! The bookkeeping lives in two fixed tables allocated once, one entry per datagram and one per
+//! stream; the block's memory belongs to the caller.
+
+use thiserror::Error;
+
+use crate::crc::crc32;
+use crate::framing::{Framing, Maths, Padding, Placement, TableSize};
+use crate::layout::{BLOCK_LENGTH, HEADER_LENGTH, Layout, SEQUENCE, Stream, TABLE_LENGTH};
+
+/// The most datagrams one builder keeps account of, whatever the framing asks for.
+const MOST_DATAGRAMS: usize = 4096;
+/// The most tables (streams) in one block.
+const MOST_TABLES: usize = 32;
+
+/// Why no further datagram goes into a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum Full {
+    /// Not enough room left: send the block, the datagram goes into the next.
+    #[error("the block has no room left for this datagram")]
+    Room,
+    /// The block has as many datagrams as the device takes: send it.
+    #[error("the block has as many datagrams as the device takes")]
+    Datagrams,
+    /// The block has another stream's table, and there can be no further one: send it.
+    #[error("the block belongs to another stream")]
+    Stream,
+    /// The datagram fits in no block: drop it.
+    #[error("the datagram is too long for any block")]
+    TooLong,
+}
+
+/// Where a datagram goes, from [`Builder::place`] to [`Builder::commit`].
+#[derive(Debug)]
+#[must_use]
+pub struct Slot {
+    /// Offset in the block, in bytes.
+    pub offset: usize,
+    /// Most bytes the datagram can have.
+    pub room: usize,
+    /// The builder's tail when this was placed: a slot is good until the next commit.
+    tail: usize,
+    stream: Stream,
+    table: usize,
+    /// Set when the stream needs a table of its own.
+    table_at: Option<usize>,
+}
+
+/// A point to [`Builder::rewind`] to.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    count: usize,
+    table_count: usize,
+    tail: usize,
+    payload: usize,
+    full: Option<Full>,
+    kernel_padding: usize,
+}
+
+/// A finished block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// Bytes to send; 0 when nothing was placed.
+    pub length: usize,
+    /// Datagrams in it.
+    pub datagrams: usize,
+    /// Bytes of datagrams in it; the rest of [`Finished::length`] is framing.
+    pub payload: usize,
+    /// Whether the transfer must end with a zero-length packet for the device to see its end.
+    pub zero_packet: bool,
+    /// What refused the last datagram; `None` when nothing did, so the block leaves because there
+    /// is nothing more to send.
+    pub reason: Option<Full>,
+    /// Its sequence number.
+    pub sequence: u16,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    offset: u32,
+    /// As in the table: CRC included.
+    length: u32,
+    /// Padding bytes in front of it.
+    gap: u32,
+    table: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Table {
+    stream: Stream,
+    /// Offset; for [`Placement::End`] not known before the end.
+    at: usize,
+    /// Padding bytes in front of it.
+    gap: usize,
+    used: usize,
+}
+
+/// Builds one block after another. See the [crate] for an example.
+#[derive(Debug)]
+pub struct Builder {
+    framing: Framing,
+    layout: &'static Layout,
+    divisor: Modulus,
+    ndp_alignment: Modulus,
+    /// Length of a full-size table.
+    full_table: usize,
+    /// What a block may grow to before padding.
+    limit: usize,
+    entries: Box<[Entry]>,
+    count: usize,
+    tables: [Table; MOST_TABLES],
+    table_count: usize,
+    /// Where the next byte would go.
+    tail: usize,
+    payload: usize,
+    full: Option<Full>,
+    /// Padding left behind the last datagram by a refused one ([`Maths::Kernel`]).
+    kernel_padding: usize,
+    sequence: u16,
+}
+
+/// A divisor; powers of two, the only ones a sane device asks for, cost no division.
+#[derive(Debug, Clone, Copy)]
+struct Modulus {
+    value: usize,
+    power: bool,
+}
+
+impl Modulus {
+    fn new(value: usize) -> Self {
+        let value = value.max(1);
+        Self {
+            value,
+            power: value.is_power_of_two(),
+        }
+    }
+
+    #[inline]
+    fn remainder(self, value: usize) -> usize {
+        if self.power {
+            value & (self.value - 1)
+        } else {
+            value % self.value
+        }
+    }
+
+    /// The next multiple.
+    #[inline]
+    fn up(self, value: usize) -> usize {
+        match self.remainder(value) {
+            0 => value,
+            over => value + self.value - over,
+        }
+    }
+}
+
+impl Builder {
+    /// A builder for blocks laid out as `framing` says. Values that cannot work are brought into
+    /// range: divisors of 0 become 1, remainders are taken modulo their divisor, the block is
+    /// kept within the format's length field and above its shortest form.
+    ///
+    /// Allocates once, 16 bytes for each datagram a block can have.
+    #[must_use]
+    pub fn new(mut framing: Framing) -> Self {
+        let layout = framing.format.layout();
+        framing.divisor = framing.divisor.clamp(1, 1 << 16);
+        framing.remainder %= framing.divisor;
+        framing.ndp_alignment = framing.ndp_alignment.clamp(1, 1 << 16);
+        framing.max_packet_size = framing.max_packet_size.max(1);
+        framing.max_block = framing
+            .max_block
+            .clamp(
+                layout.header + layout.shortest_table(),
+                layout.format.max_block(),
+            )
+            // Offsets are kept as 32 bits.
+            .min(1 << 30);
+        // wLength has 16 bits in both formats.
+        let most = (usize::from(u16::MAX) - layout.table) / layout.entry - 1;
+        framing.max_datagrams = framing.max_datagrams.clamp(1, most.min(MOST_DATAGRAMS));
+        if framing.placement == Placement::Front || framing.table == TableSize::Full {
+            // Tables that take their full size leave half the block for datagrams.
+            let most = (framing.max_block / 2).saturating_sub(layout.table) / layout.entry;
+            framing.max_datagrams = framing.max_datagrams.min(most.saturating_sub(1)).max(1);
+        }
+        let limit = match framing.padding {
+            // Room for the byte that makes the last packet short.
+            Padding::ShortPacket
+                if framing.max_block.is_multiple_of(framing.max_packet_size)
+                    && framing.max_block != framing.device_max_block =>
+            {
+                framing.max_block - 1
+            }
+            _ => framing.max_block,
+        };
+        Self {
+            layout,
+            divisor: Modulus::new(framing.divisor),
+            ndp_alignment: Modulus::new(framing.ndp_alignment),
+            full_table: layout.table_with(framing.max_datagrams),
+            limit,
+            entries: vec![Entry::default(); framing.max_datagrams].into_boxed_slice(),
+            count: 0,
+            tables: [Table {
+                stream: Stream::Ips(0),
+                at: 0,
+                gap: 0,
+                used: 0,
+            }; MOST_TABLES],
+            table_count: 0,
+            tail: layout.header,
+            payload: 0,
+            full: None,
+            kernel_padding: 0,
+            sequence: 0,
+            framing,
+        }
+    }
+
+    /// The layout in force, after what [`Builder::new`] brought into range.
+    #[must_use]
+    pub fn framing(&self) -> &Framing {
+        &self.framing
+    }
+
+    /// Whether nothing is in the block yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Datagrams in the block.
+    #[must_use]
+    pub fn datagrams(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of datagrams in the block.
+    #[must_use]
+    pub fn payload(&self) -> usize {
+        self.payload
+    }
+
+    /// The number the next finished block gets.
+    #[must_use]
+    pub fn sequence(&self) -> u16 {
+        self.sequence
+    }
+
+    /// Sets the number the next finished block gets: 0 after the data interface was reset.
+    pub fn set_sequence(&mut self, sequence: u16) {
+        self.sequence = sequence;
+    }
+
+    /// Where a datagram of up to `want` bytes goes. Nothing is in the block before
+    /// [`Builder::commit`]; a slot not committed may be dropped.
+    ///
+    /// # Errors
+    /// [`Full::TooLong`] when it fits in no block; otherwise send this block and place it in the
+    /// next.
+    #[inline]
+    pub fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
+        let result = self.find(stream, want);
+        if let Err(reason) = result {
+            self.refuse(reason);
+        }
+        result
+    }
+
+    fn find(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
+        if want > self.framing.max_datagram_size {
+            return Err(Full::TooLong);
+        }
+        if self.framing.maths == Maths::Kernel
+            && let Some(reason) = self.full
+        {
+            // Linux closes a block at the first refusal; its padding is in place already.
+            return Err(reason);
+        }
+        if self.count == self.entries.len() {
+            return Err(Full::Datagrams);
+        }
+        let known = self.tables[..self.table_count]
+            .iter()
+            .position(|table| table.stream == stream);
+        let may_add = match self.framing.placement {
+            Placement::End => self.table_count == 0,
+            Placement::Front => self.table_count < MOST_TABLES,
+        };
+        if known.is_none() && !may_add {
+            self.leave_kernel_padding(self.tail);
+            return Err(Full::Stream);
+        }
+
+        let mut start = self.tail;
+        let mut table_at = None;
+        if known.is_none() {
+            match self.framing.placement {
+                Placement::End => table_at = Some(0),
+                Placement::Front => {
+                    let at = self.ndp_alignment.up(start);
+                    table_at = Some(at);
+                    start = at + self.full_table;
+                }
+            }
+        }
+        let offset = self.align(start);
+        let room = self
+            .end_limit()
+            .saturating_sub(offset + stream.trailer())
+            .min(self.framing.max_datagram_size);
+        let fits = want <= room && (known.is_some() || self.kernel_has_table_room(table_at, want));
+        if !fits {
+            if self.count == 0 {
+                return Err(Full::TooLong);
+            }
+            let tail = match self.framing.placement {
+                Placement::Front => table_at.unwrap_or(self.tail),
+                Placement::End => self.tail,
+            };
+            self.leave_kernel_padding(tail);
+            return Err(Full::Room);
+        }
+        Ok(Slot {
+            offset,
+            room,
+            tail: self.tail,
+            stream,
+            table: known.unwrap_or(self.table_count),
+            table_at,
+        })
+    }
+
+    /// The next offset at or behind `tail` for a datagram.
+    #[inline]
+    fn align(&self, tail: usize) -> usize {
+        let Framing { remainder, .. } = self.framing;
+        match self.framing.maths {
+            Maths::Minimal => {
+                let over = self.divisor.remainder(tail);
+                if over <= remainder {
+                    tail + remainder - over
+                } else {
+                    tail + self.divisor.value + remainder - over
+                }
+            }
+            Maths::Kernel => self.divisor.up(tail) + remainder,
+        }
+    }
+
+    /// Where the next datagram must end at the latest.
+    #[inline]
+    fn end_limit(&self) -> usize {
+        match self.framing.placement {
+            Placement::Front => self.limit,
+            Placement::End => {
+                let table = match self.framing.table {
+                    TableSize::Minimal => self.layout.table_with(self.count + 1),
+                    TableSize::Full => self.full_table,
+                };
+                match self.framing.maths {
+                    Maths::Minimal => {
+                        let at = self.limit.saturating_sub(table);
+                        at - self.ndp_alignment.remainder(at)
+                    }
+                    Maths::Kernel => {
+                        let Framing {
+                            divisor,
+                            remainder,
+                            ndp_alignment,
+                            ..
+                        } = self.framing;
+                        let reserve = table + ndp_alignment.max(divisor + remainder) - 1;
+                        self.limit.saturating_sub(reserve)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Linux pads before it looks whether the datagram fits, and leaves the padding when it does
+    /// not. (Not followed where that would leave the table no room at an aligned offset: Linux
+    /// misaligns it then.)
+    fn leave_kernel_padding(&mut self, tail: usize) {
+        if self.framing.maths != Maths::Kernel {
+            return;
+        }
+        let tail = self.align(tail);
+        let needed = match self.framing.placement {
+            Placement::End => self.ndp_alignment.up(tail) + self.full_table,
+            Placement::Front => tail,
+        };
+        if needed <= self.limit {
+            self.kernel_padding = tail - self.tail;
+            self.tail = tail;
+        }
+    }
+
+    /// Linux' check before it starts a table: room for it, for the datagram, and for the most
+    /// padding there can be.
+    fn kernel_has_table_room(&self, table_at: Option<usize>, want: usize) -> bool {
+        if self.framing.maths == Maths::Minimal {
+            return true;
+        }
+        let start = match self.framing.placement {
+            Placement::End => self.tail,
+            Placement::Front => table_at.unwrap_or(self.tail),
+        };
+        let need = want + self.framing.divisor + self.framing.remainder + self.full_table;
+        start + need <= self.framing.max_block
+    }
+
+    #[cold]
+    fn refuse(&mut self, reason: Full) {
+        if reason != Full::TooLong {
+            self.full = Some(reason);
+        }
+    }
+
+    /// The datagram of `slot` is `length` bytes long. A length of 0 leaves the block as it was:
+    /// an empty entry would end the table.
+    ///
+    /// # Panics
+    /// When `length` is more than the slot's room, or something was committed since the slot was
+    /// placed.
+    #[inline]
+    pub fn commit(&mut self, slot: Slot, length: usize) {
+        assert!(length <= slot.room, "datagram longer than its slot");
+        assert!(
+            slot.tail == self.tail && self.count < self.entries.len(),
+            "slot is not of the last place"
+        );
+        if length == 0 {
+            return;
+        }
+        let mut start = slot.tail;
+        if let Some(at) = slot.table_at {
+            let gap = at.saturating_sub(slot.tail);
+            if self.framing.placement == Placement::Front {
+                start = at + self.full_table;
+            }
+            self.tables[self.table_count] = Table {
+                stream: slot.stream,
+                at,
+                gap,
+                used: 0,
+            };
+            self.table_count += 1;
+        }
+        let stored = length + slot.stream.trailer();
+        self.entries[self.count] = Entry {
+            offset: slot.offset as u32,
+            length: stored as u32,
+            gap: (slot.offset - start) as u32,
+            table: slot.table as u32,
+        };
+        self.count += 1;
+        self.tail = slot.offset + stored;
+        self.payload += length;
+        self.full = None;
+    }
+
+    /// Remembers what is in the block.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            count: self.count,
+            table_count: self.table_count,
+            tail: self.tail,
+            payload: self.payload,
+            full: self.full,
+            kernel_padding: self.kernel_padding,
+        }
+    }
+
+    /// Takes back what was committed since `mark`, which must be of the same block; a mark that
+    /// lies ahead changes nothing.
+    pub fn rewind(&mut self, mark: Mark) {
+        if mark.count <= self.count && mark.table_count <= self.table_count {
+            self.count = mark.count;
+            self.table_count = mark.table_count;
+            self.tail = mark.tail;
+            self.payload = mark.payload;
+            self.full = mark.full;
+            self.kernel_padding = mark.kernel_padding;
+        }
+    }
+
+    /// Writes header, tables and padding around the datagrams in `block` and starts the next
+    /// block. With nothing placed, nothing is written and the length is 0.
+    ///
+    /// # Panics
+    /// When `block` is shorter than the block became; [`Framing::max_block`] bytes always do.
+    pub fn finish(&mut self, block: &mut [u8]) -> Finished {
+        let datagrams = self.count;
+        let sequence = self.sequence;
+        let mut finished = Finished {
+            length: 0,
+            datagrams,
+            payload: self.payload,
+            zero_packet: false,
+            reason: self.full.take(),
+            sequence,
+        };
+        if datagrams > 0 {
+            let first_table = self.write_tables(block);
+            self.pad(block);
+            let length = self.tail;
+            self.write_header(block, first_table, length);
+            finished.length = length;
+            finished.zero_packet = length.is_multiple_of(self.framing.max_packet_size)
+                && length != self.framing.device_max_block;
+            self.sequence = sequence.wrapping_add(1);
+        }
+        self.count = 0;
+        self.table_count = 0;
+        self.tail = self.layout.header;
+        self.payload = 0;
+        self.kernel_padding = 0;
+        finished
+    }
+
+    /// Writes all tables, the padding in front of tables and datagrams, and checksums. Returns the
+    /// first table's offset.
+    fn write_tables(&mut self, block: &mut [u8]) -> usize {
+        let layout = self.layout;
+        block[self.tail - self.kernel_padding..self.tail].fill(0);
+        if self.framing.placement == Placement::End {
+            let at = self.ndp_alignment.up(self.tail);
+            let size = match self.framing.table {
+                TableSize::Minimal => layout.table_with(self.count),
+                TableSize::Full => self.full_table,
+            };
+            self.tables[0].at = at;
+            self.tables[0].gap = at - self.tail;
+            self.tail = at + size;
+        }
+        let count = self.table_count;
+        for index in 0..count {
+            let next = match self.tables[..count].get(index + 1) {
+                Some(table) => table.at,
+                None => 0,
+            };
+            let Table {
+                stream, at, gap, ..
+            } = self.tables[index];
+            block[at - gap..at].fill(0);
+            let end = match self.framing.placement {
+                Placement::End => self.tail,
+                Placement::Front => at + self.full_table,
+            };
+            let table = &mut block[at..end];
+            table.fill(0);
+            table[..4].copy_from_slice(&stream.signature(layout.format));
+            layout.put_word(table, layout.next_table, next);
+            self.tables[index].used = 0;
+        }
+        for entry in &self.entries[..self.count] {
+            let (offset, length) = (entry.offset as usize, entry.length as usize);
+            let table = &mut self.tables[entry.table as usize];
+            block[offset - entry.gap as usize..offset].fill(0);
+            let at = table.at + layout.table + table.used * layout.entry;
+            layout.put_entry(block, at, offset, length);
+            table.used += 1;
+            if table.stream.trailer() > 0 {
+                let (datagram, crc) = block[offset..offset + length].split_at_mut(length - 4);
+                crc.copy_from_slice(&crc32(datagram).to_le_bytes());
+            }
+        }
+        for table in &self.tables[..count] {
+            let length = layout.table_with(table.used) as u16;
+            block[table.at + TABLE_LENGTH..][..2].copy_from_slice(&length.to_le_bytes());
+        }
+        self.tables[0].at
+    }
+
+    /// Adds the padding of the framing's rule behind everything else.
+    fn pad(&mut self, block: &mut [u8]) {
+        let length = self.tail;
+        let Framing {
+            padding,
+            max_block,
+            max_packet_size,
+            device_max_block,
+            ..
+        } = self.framing;
+        let padded = match padding {
+            Padding::Full { min_tx_pkt } if length > min_tx_pkt => max_block,
+            Padding::Never => length,
+            _ if length < max_block
+                && length != device_max_block
+                && length.is_multiple_of(max_packet_size) =>
+            {
+                length + 1
+            }
+            _ => length,
+        };
+        block[length..padded].fill(0);
+        self.tail = padded;
+    }
+
+    fn write_header(&self, block: &mut [u8], first_table: usize, length: usize) {
+        let layout = self.layout;
+        let header = &mut block[..layout.header];
+        header[..4].copy_from_slice(&layout.signature);
+        header[HEADER_LENGTH..][..2].copy_from_slice(&(layout.header as u16).to_le_bytes());
+        header[SEQUENCE..][..2].copy_from_slice(&self.sequence.to_le_bytes());
+        layout.put_word(header, BLOCK_LENGTH, length);
+        layout.put_word(header, layout.table_index(), first_table);
+    }
+}

@@ -1,0 +1,106 @@
+//! What the receiver refused, by reason.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One counter for each reason something received was not delivered.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct DropCounters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl DropCounters {
+            /// Adds another set of counters to this one.
+            pub fn merge(&mut self, other: &Self) {
+                $(self.$name = self.$name.saturating_add(other.$name);)*
+            }
+
+            /// All counters by name, in the order of a block: transfer, table, datagram.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Sum of all counters.
+            #[must_use]
+            pub fn total(&self) -> u64 {
+                self.iter().fold(0, |sum, (_, value)| sum.saturating_add(value))
+            }
+        }
+    };
+}
+
+counters! {
+    /// Blocks shorter than a header with the shortest table.
+    block_runt,
+    /// Blocks with data under a header of zeros: what an HP hs3110 sends when it is forced to
+    /// NTB16. Switching to NTB32 is the remedy.
+    header_zero,
+    /// Blocks that start with neither `NCMH` nor `ncmh`.
+    header_signature,
+    /// Blocks whose `wHeaderLength` is not the format's.
+    header_length,
+    /// Blocks whose length is less than a header with the shortest table.
+    block_length_short,
+    /// Blocks whose length is more than what arrived.
+    block_length_beyond,
+    /// Blocks whose length is more than agreed on.
+    block_length_limit,
+    /// Transfers with something behind the last block that is neither a block nor zeros.
+    trailing_bytes,
+    /// Tables that start inside the header or do not fit in the block.
+    table_index,
+    /// Tables whose `wLength` is too small or no whole number of entries.
+    table_length,
+    /// Tables whose entries reach beyond the block.
+    table_truncated,
+    /// Tables of an unknown kind.
+    table_signature,
+    /// Chains of tables that do not go forward; the rest of the chain is not followed.
+    table_order,
+    /// Datagrams that start inside the header.
+    datagram_in_header,
+    /// Datagrams that reach beyond the block.
+    datagram_outside,
+    /// Datagrams that overlap the table that lists them.
+    datagram_in_table,
+    /// Datagrams longer than agreed on.
+    datagram_long,
+    /// Datagrams shorter than the header of what they should be: 20 bytes for IPv4, 40 for IPv6,
+    /// 14 for Ethernet.
+    datagram_runt,
+    /// Datagrams of an IP session that are neither IPv4 nor IPv6: ARP requests without Ethernet
+    /// header, `CONNECT 21600000` as text, and the like.
+    datagram_version,
+    /// Ethernet frames whose CRC-32 is wrong.
+    datagram_crc,
+    /// Blocks that list more datagrams than agreed on; the rest is not delivered.
+    datagram_limit,
+    /// Datagrams that would make a block deliver more bytes than it has: the same bytes listed
+    /// again and again.
+    datagram_repeated,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_adds_each() {
+        let mut sum = DropCounters {
+            header_zero: 1,
+            ..DropCounters::default()
+        };
+        sum.merge(&DropCounters {
+            header_zero: 2,
+            table_order: u64::MAX,
+            ..DropCounters::default()
+        });
+        sum.merge(&DropCounters {
+            table_order: 1,
+            ..DropCounters::default()
+        });
+        assert_eq!(sum.header_zero, 3);
+        assert_eq!(sum.table_order, u64::MAX);
+        assert_eq!(sum.total(), u64::MAX);
+        assert!(sum.iter().any(|entry| entry == ("header_zero", 3)));
+    }
+}

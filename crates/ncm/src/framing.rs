@@ -1,0 +1,418 @@
+//! How blocks towards the device are laid out, and how that is agreed on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::layout::Format;
+use crate::parameters::Parameters;
+
+/// Where the pointer table lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Placement {
+    /// Behind the datagrams. One table, so one stream per block. Huawei firmware takes no other.
+    #[default]
+    End,
+    /// In front of the datagrams, one table per stream, chained.
+    Front,
+}
+
+/// How long the pointer table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TableSize {
+    /// Header, used entries, terminator (as OpenBSD does it). A table in front is placed before
+    /// its entries are known and always takes the full size.
+    #[default]
+    Minimal,
+    /// Room for the most datagrams a block can have, unused entries zero (as Linux does it).
+    /// `wLength` still counts only what is used.
+    Full,
+}
+
+/// How a block is made to end in a short packet, which tells the device where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Padding {
+    /// Not at all: where one is needed [`crate::Finished::zero_packet`] asks for a zero-length
+    /// packet.
+    Never,
+    /// One zero byte, where the length would be a multiple of the packet size.
+    #[default]
+    ShortPacket,
+    /// Linux' rule for devices without zero-length packets: blocks longer than `min_tx_pkt` bytes
+    /// are filled with zeros to the maximum, others get one zero byte at multiples of the packet
+    /// size.
+    Full {
+        /// Threshold in bytes.
+        min_tx_pkt: usize,
+    },
+}
+
+/// How offsets are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Maths {
+    /// To the next offset that satisfies the device (as OpenBSD does it).
+    #[default]
+    Minimal,
+    /// As Linux `cdc_ncm_align_tail`: up to the divisor, then the remainder on top, which may
+    /// pass several good offsets; and a reservation for the table that is wide enough for that.
+    Kernel,
+}
+
+/// What a block carries, which decides how the payload remainder is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Function {
+    /// IP packets: the remainder applies to the datagram's start (MBIM 1.0, 7).
+    #[default]
+    Mbim,
+    /// Ethernet frames: the remainder applies to what follows their 14-byte header (NCM 1.0,
+    /// 3.3.4).
+    Ncm,
+}
+
+impl Function {
+    /// What the device's payload remainder means for the offset of a whole datagram.
+    pub(crate) fn offset_remainder(self, divisor: usize, remainder: usize) -> usize {
+        match self {
+            Self::Mbim => remainder,
+            Self::Ncm => (remainder + divisor - ETHERNET_HEADER % divisor) % divisor,
+        }
+    }
+}
+
+/// Length of an Ethernet header.
+const ETHERNET_HEADER: usize = 14;
+/// Datagrams per block unless the device says less (Linux `CDC_NCM_DPT_DATAGRAMS_MAX`): no
+/// firmware has been fed more by the drivers it was tested with.
+const USUAL_DATAGRAMS: usize = 40;
+/// Block size unless the device says less: one page-order-2 buffer in the kernel, one URB in
+/// every backend.
+const USUAL_BLOCK: usize = 16384;
+/// `min_tx_pkt` never goes below this (Linux `CDC_NCM_MIN_TX_PKT`).
+const LEAST_MIN_TX_PKT: usize = 512;
+
+/// What the user or the quirk table asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choices {
+    /// NTB16 or NTB32; NTB16 is taken where the device knows no NTB32.
+    pub format: Format,
+    /// Where the table goes.
+    pub placement: Placement,
+    /// How long the table is.
+    pub table: TableSize,
+    /// How a short packet comes about.
+    pub padding: Padding,
+    /// How offsets are rounded.
+    pub maths: Maths,
+    /// IP packets or Ethernet frames.
+    pub function: Function,
+    /// Longest block in bytes; the device's own limit stays in force.
+    pub block_size: usize,
+    /// Most datagrams in a block; the device's own limit stays in force.
+    pub max_datagrams: usize,
+    /// Longest datagram in bytes.
+    pub max_datagram_size: usize,
+    /// `wMaxPacketSize` of the bulk OUT endpoint in bytes.
+    pub max_packet_size: usize,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            format: Format::default(),
+            placement: Placement::default(),
+            table: TableSize::default(),
+            padding: Padding::default(),
+            maths: Maths::default(),
+            function: Function::default(),
+            block_size: USUAL_BLOCK,
+            max_datagrams: USUAL_DATAGRAMS,
+            max_datagram_size: 8192,
+            max_packet_size: 512,
+        }
+    }
+}
+
+/// The layout of blocks towards the device. All sizes in bytes.
+///
+/// Made by [`Framing::negotiate`]; for experiments every field can be set by hand:
+/// [`crate::Builder::new`] brings what cannot work back into range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framing {
+    /// Width of the fields.
+    pub format: Format,
+    /// Where the table goes.
+    pub placement: Placement,
+    /// How long the table is.
+    pub table: TableSize,
+    /// How a short packet comes about.
+    pub padding: Padding,
+    /// How offsets are rounded.
+    pub maths: Maths,
+    /// Datagram offsets modulo this …
+    pub divisor: usize,
+    /// … give this.
+    pub remainder: usize,
+    /// Table offsets are multiples of this.
+    pub ndp_alignment: usize,
+    /// Longest block to build: the buffer handed to [`crate::Builder::finish`] must have this
+    /// much.
+    pub max_block: usize,
+    /// `dwNtbOutMaxSize`: a block of exactly this length needs no short packet.
+    pub device_max_block: usize,
+    /// Most datagrams in one block.
+    pub max_datagrams: usize,
+    /// Longest datagram.
+    pub max_datagram_size: usize,
+    /// `wMaxPacketSize` of the bulk OUT endpoint.
+    pub max_packet_size: usize,
+}
+
+impl Framing {
+    /// The framing that follows from what the device announces and what is asked for.
+    ///
+    /// Takes any parameters: see [`Parameters::sanitised`].
+    #[must_use]
+    pub fn negotiate(parameters: &Parameters, choices: &Choices) -> Self {
+        let sane = parameters.sanitised();
+        let format = if sane.supports(choices.format) {
+            choices.format
+        } else {
+            Format::Ntb16
+        };
+        let max_packet_size = choices.max_packet_size.max(1);
+        let device_max_block = sane.out_max as usize;
+        let mut max_block = choices.block_size.clamp(1, device_max_block);
+        if max_block > format.max_block() {
+            // A whole number of packets, as every usual block size is.
+            max_block = format.max_block() / max_packet_size * max_packet_size;
+        }
+        let divisor = usize::from(sane.out_divisor);
+        let remainder = usize::from(sane.out_remainder);
+        let remainder = choices.function.offset_remainder(divisor, remainder);
+        let max_datagrams = match usize::from(sane.out_max_datagrams) {
+            0 => choices.max_datagrams,
+            limit => choices.max_datagrams.min(limit),
+        };
+        Self {
+            format,
+            placement: choices.placement,
+            table: choices.table,
+            padding: choices.padding,
+            maths: choices.maths,
+            divisor,
+            remainder,
+            ndp_alignment: usize::from(sane.out_alignment),
+            max_block,
+            device_max_block,
+            max_datagrams: max_datagrams.max(1),
+            max_datagram_size: choices.max_datagram_size,
+            max_packet_size,
+        }
+    }
+
+    /// The framing Linux `cdc_mbim` (6.12) would use towards the same device, byte for byte:
+    /// its rounding, its full-size table, its padding, and its maximum that is one more than a
+    /// whole number of packets where the device would take longer blocks.
+    #[must_use]
+    pub fn kernel_compatible(
+        parameters: &Parameters,
+        format: Format,
+        placement: Placement,
+        function: Function,
+        max_packet_size: usize,
+    ) -> Self {
+        let mut framing = Self::negotiate(
+            parameters,
+            &Choices {
+                format,
+                placement,
+                table: TableSize::Full,
+                maths: Maths::Kernel,
+                function,
+                max_packet_size,
+                ..Choices::default()
+            },
+        );
+        let max_packet_size = framing.max_packet_size;
+        if framing.max_block != parameters.out_max as usize
+            && framing.max_block.is_multiple_of(max_packet_size)
+        {
+            framing.max_block += 1;
+        }
+        let threshold = framing.max_block.saturating_sub(3 * max_packet_size);
+        framing.padding = Padding::Full {
+            min_tx_pkt: threshold.clamp(LEAST_MIN_TX_PKT, framing.max_block),
+        };
+        framing
+    }
+}
+
+/// The words of the command line for an enumeration without fields.
+macro_rules! words {
+    ($kind:ident, $what:literal, $($word:literal => $value:ident),+) => {
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$value => $word,)+ })
+            }
+        }
+
+        impl FromStr for $kind {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$value),)+
+                    _ => Err(format!(
+                        concat!($what, " '{}' is none of", $(" ", $word),+),
+                        text
+                    )),
+                }
+            }
+        }
+    };
+}
+
+words!(Placement, "NDP placement", "end" => End, "front" => Front);
+words!(TableSize, "NDP size", "minimal" => Minimal, "full" => Full);
+words!(Maths, "alignment rule", "minimal" => Minimal, "kernel" => Kernel);
+words!(Function, "function", "mbim" => Mbim, "ncm" => Ncm);
+
+impl fmt::Display for Padding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("never"),
+            Self::ShortPacket => f.write_str("short"),
+            Self::Full { min_tx_pkt } => write!(f, "full:{min_tx_pkt}"),
+        }
+    }
+}
+
+impl FromStr for Padding {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "never" => Ok(Self::Never),
+            None if text == "short" => Ok(Self::ShortPacket),
+            None if text == "full" => Ok(Self::Full { min_tx_pkt: 0 }),
+            Some(("full", threshold)) => match threshold.parse() {
+                Ok(min_tx_pkt) => Ok(Self::Full { min_tx_pkt }),
+                Err(_) => Err(format!(
+                    "padding threshold '{threshold}' is no number of bytes"
+                )),
+            },
+            _ => Err(format!(
+                "padding '{text}' is none of never, short, full, full:BYTES"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out(out_max: u32) -> Parameters {
+        Parameters {
+            formats: 3,
+            out_max,
+            ..Parameters::FALLBACK
+        }
+    }
+
+    /// (dwNtbOutMaxSize, Linux' tx_max, its min_tx_pkt) by the rules of `cdc_ncm_check_tx_max`
+    /// and `cdc_ncm_update_rxtx_max`, packet size 512.
+    #[test]
+    fn the_kernels_maximum() {
+        for (out_max, tx_max, threshold) in [
+            (16384, 16384, 14848),
+            (16385, 16385, 14849),
+            (65536, 16385, 14849),
+            (0, 16385, 14849),
+            (1, 2049, 513),
+            (2047, 2049, 513),
+            (2048, 2048, 512),
+        ] {
+            let framing = Framing::kernel_compatible(
+                &out(out_max),
+                Format::Ntb16,
+                Placement::End,
+                Function::Mbim,
+                512,
+            );
+            assert_eq!(framing.max_block, tx_max, "dwNtbOutMaxSize {out_max}");
+            assert_eq!(
+                framing.padding,
+                Padding::Full {
+                    min_tx_pkt: threshold
+                },
+                "dwNtbOutMaxSize {out_max}"
+            );
+        }
+    }
+
+    #[test]
+    fn ntb16_stays_below_its_length_field() {
+        let choices = Choices {
+            block_size: 65536,
+            ..Choices::default()
+        };
+        let framing = Framing::negotiate(&out(65536), &choices);
+        assert_eq!(framing.max_block, 65024);
+        let choices = Choices {
+            format: Format::Ntb32,
+            ..choices
+        };
+        assert_eq!(Framing::negotiate(&out(65536), &choices).max_block, 65536);
+    }
+
+    #[test]
+    fn the_devices_limits_win() {
+        let parameters = Parameters {
+            formats: 1,
+            out_max: 4096,
+            out_max_datagrams: 7,
+            ..Parameters::FALLBACK
+        };
+        let choices = Choices {
+            format: Format::Ntb32,
+            ..Choices::default()
+        };
+        let framing = Framing::negotiate(&parameters, &choices);
+        assert_eq!(framing.format, Format::Ntb16);
+        assert_eq!(framing.max_block, 4096);
+        assert_eq!(framing.max_datagrams, 7);
+    }
+
+    #[test]
+    fn the_remainder_of_ncm_counts_behind_the_ethernet_header() {
+        let parameters = Parameters {
+            out_divisor: 32,
+            out_remainder: 0,
+            ..Parameters::FALLBACK
+        };
+        let choices = Choices {
+            function: Function::Ncm,
+            ..Choices::default()
+        };
+        let framing = Framing::negotiate(&parameters, &choices);
+        assert_eq!((framing.remainder + 14) % 32, 0);
+    }
+
+    #[test]
+    fn words_read_back() {
+        for placement in [Placement::End, Placement::Front] {
+            assert_eq!(placement.to_string().parse(), Ok(placement));
+        }
+        for padding in [
+            Padding::Never,
+            Padding::ShortPacket,
+            Padding::Full { min_tx_pkt: 14848 },
+        ] {
+            assert_eq!(padding.to_string().parse(), Ok(padding));
+        }
+        assert_eq!(
+            "middle".parse::<Placement>(),
+            Err("NDP placement 'middle' is none of end front".to_owned())
+        );
+    }
+}

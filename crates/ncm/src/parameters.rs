@@ -1,0 +1,202 @@
+//! The sizes and alignments a device announces (GET_NTB_PARAMETERS).
+
+use byteorder::{ByteOrder, LittleEndian};
+
+use crate::layout::Format;
+
+/// The NTB parameter structure (NCM 1.0, table 6-3), as the device sent it. *In* is towards the
+/// host, *out* towards the device; all sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Parameters {
+    /// `bmNtbFormatsSupported`: bit 0 NTB16, bit 1 NTB32.
+    pub formats: u16,
+    /// `dwNtbInMaxSize`: the longest block the device sends unless told to stay below.
+    pub in_max: u32,
+    /// `wNdpInDivisor`: datagram offsets modulo this …
+    pub in_divisor: u16,
+    /// `wNdpInPayloadRemainder`: … give this.
+    pub in_remainder: u16,
+    /// `wNdpInAlignment`: tables start at multiples of this.
+    pub in_alignment: u16,
+    /// `dwNtbOutMaxSize`: the longest block the device takes.
+    pub out_max: u32,
+    /// `wNdpOutDivisor`.
+    pub out_divisor: u16,
+    /// `wNdpOutPayloadRemainder`.
+    pub out_remainder: u16,
+    /// `wNdpOutAlignment`.
+    pub out_alignment: u16,
+    /// `wNtbOutMaxDatagrams`: the most datagrams in one block; 0 for no limit.
+    pub out_max_datagrams: u16,
+}
+
+/// No block is made smaller than this on the device's word (Linux
+/// `USB_CDC_NCM_NTB_MIN_IN_SIZE` and `…_OUT_SIZE`).
+const SMALLEST_BLOCK: u32 = 2048;
+/// No block out is made longer than this (Linux `CDC_NCM_NTB_MAX_SIZE_TX`).
+const LONGEST_OUT: u32 = 65536;
+/// Devices announce up to 128 KiB; anything above this is taken for noise.
+const LONGEST_IN: u32 = 1 << 20;
+
+impl Parameters {
+    /// Length of the encoded structure in bytes.
+    pub const LENGTH: usize = 28;
+
+    /// What to assume of a device that does not answer: 8 KiB both ways, NTB16 only, alignment 4
+    /// (the choice of OpenBSD `if_umb`).
+    pub const FALLBACK: Self = Self {
+        formats: 1,
+        in_max: 8192,
+        in_divisor: 4,
+        in_remainder: 0,
+        in_alignment: 4,
+        out_max: 8192,
+        out_divisor: 4,
+        out_remainder: 0,
+        out_alignment: 4,
+        out_max_datagrams: 0,
+    };
+
+    /// Reads an answer to GET_NTB_PARAMETERS of any length: what is missing is zero, what is too
+    /// much is ignored, as in Linux. [`Parameters::sanitised`] makes it usable.
+    #[must_use]
+    pub fn parse(answer: &[u8]) -> Self {
+        let mut bytes = [0; Self::LENGTH];
+        let length = answer.len().min(Self::LENGTH);
+        bytes[..length].copy_from_slice(&answer[..length]);
+        let half = |at: usize| LittleEndian::read_u16(&bytes[at..at + 2]);
+        let full = |at: usize| LittleEndian::read_u32(&bytes[at..at + 4]);
+        Self {
+            formats: half(2),
+            in_max: full(4),
+            in_divisor: half(8),
+            in_remainder: half(10),
+            in_alignment: half(12),
+            out_max: full(16),
+            out_divisor: half(20),
+            out_remainder: half(22),
+            out_alignment: half(24),
+            out_max_datagrams: half(26),
+        }
+    }
+
+    /// The structure as a device sends it, `wLength` first.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        let mut half = |at: usize, value| LittleEndian::write_u16(&mut bytes[at..at + 2], value);
+        half(0, Self::LENGTH as u16);
+        half(2, self.formats);
+        half(8, self.in_divisor);
+        half(10, self.in_remainder);
+        half(12, self.in_alignment);
+        half(20, self.out_divisor);
+        half(22, self.out_remainder);
+        half(24, self.out_alignment);
+        half(26, self.out_max_datagrams);
+        LittleEndian::write_u32(&mut bytes[4..8], self.in_max);
+        LittleEndian::write_u32(&mut bytes[16..20], self.out_max);
+        bytes
+    }
+
+    /// Values one can work with, whatever the device said: sizes within 2 KiB and 64 KiB out
+    /// (1 MiB in), an output size of 0 read as "no limit", divisors and alignments that are below
+    /// 4, no power of two, or not below the block size replaced by 4, remainders not below their
+    /// divisor replaced by 0 (Linux `cdc_ncm_fix_modulus`, `cdc_ncm_check_tx_max`). NTB16 always
+    /// counts as supported.
+    #[must_use]
+    pub fn sanitised(&self) -> Self {
+        let in_max = self.in_max.clamp(SMALLEST_BLOCK, LONGEST_IN);
+        let out_max = match self.out_max {
+            0 => LONGEST_OUT,
+            size => size.clamp(SMALLEST_BLOCK, LONGEST_OUT),
+        };
+        let modulus = |value: u16, limit: u32| {
+            if value < 4 || !value.is_power_of_two() || u32::from(value) >= limit {
+                4
+            } else {
+                value
+            }
+        };
+        let in_divisor = modulus(self.in_divisor, in_max);
+        let out_divisor = modulus(self.out_divisor, out_max);
+        let remainder = |value, divisor| if value >= divisor { 0 } else { value };
+        Self {
+            formats: self.formats | 1,
+            in_max,
+            in_divisor,
+            in_remainder: remainder(self.in_remainder, in_divisor),
+            in_alignment: modulus(self.in_alignment, in_max),
+            out_max,
+            out_divisor,
+            out_remainder: remainder(self.out_remainder, out_divisor),
+            out_alignment: modulus(self.out_alignment, out_max),
+            out_max_datagrams: self.out_max_datagrams,
+        }
+    }
+
+    /// Whether the device says it knows `format`.
+    #[must_use]
+    pub fn supports(&self, format: Format) -> bool {
+        self.formats & (1 << format.wire()) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parameter block a Linux 6.12 `f_ncm` gadget answers with at its defaults.
+    const F_NCM: [u8; 28] = [
+        0x1c, 0x00, 0x03, 0x00, 0x00, 0x40, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00,
+        0x00, 0x00, 0x40, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00,
+    ];
+
+    #[test]
+    fn the_gadgets_block_reads_and_writes_back() {
+        let parameters = Parameters::parse(&F_NCM);
+        assert_eq!((parameters.in_max, parameters.out_max), (16384, 16384));
+        assert!(parameters.supports(Format::Ntb16) && parameters.supports(Format::Ntb32));
+        assert_eq!(parameters.encode(), F_NCM);
+        assert_eq!(parameters.sanitised(), parameters);
+    }
+
+    #[test]
+    fn answers_of_any_length_are_usable() {
+        for length in 0..40 {
+            let answer = vec![0xff; length];
+            let sane = Parameters::parse(&answer).sanitised();
+            assert!((2048..=1 << 20).contains(&sane.in_max));
+            assert!((2048..=65536).contains(&sane.out_max));
+            assert!(sane.supports(Format::Ntb16));
+            for value in [sane.in_divisor, sane.out_divisor, sane.out_alignment] {
+                assert!(value.is_power_of_two() && value >= 4);
+            }
+            assert!(sane.out_remainder < sane.out_divisor);
+        }
+        assert_eq!(Parameters::parse(&[]).sanitised().out_max, 65536);
+    }
+
+    #[test]
+    fn nonsense_alignments_become_four() {
+        for value in [0, 1, 2, 3, 5, 6, 12, 0x4000, 0x8000, 0xffff] {
+            let sane = Parameters {
+                out_max: 16384,
+                out_divisor: value,
+                out_alignment: value,
+                out_remainder: 4,
+                ..Parameters::FALLBACK
+            }
+            .sanitised();
+            assert_eq!((sane.out_divisor, sane.out_alignment), (4, 4), "{value}");
+            assert_eq!(sane.out_remainder, 0);
+        }
+        let sane = Parameters {
+            out_divisor: 32,
+            out_remainder: 18,
+            ..Parameters::FALLBACK
+        }
+        .sanitised();
+        assert_eq!((sane.out_divisor, sane.out_remainder), (32, 18));
+    }
+}

@@ -1,0 +1,526 @@
+//! Reading what a device sent, in place and without trust.
+//!
+//! # What is refused
+//! Everything Linux `cdc_ncm`/`cdc_mbim` and the `f_ncm` gadget refuse for the sake of memory
+//! safety, and what they let through at the price of loops and amplification: chains that do not
+//! go forward or overlap, datagrams outside the block they came in, the same bytes delivered over
+//! and over. Each reason has its counter; the unit of refusal is as small as it can be, so that
+//! one odd packet does not cost its neighbours.
+//!
+//! # What is tolerated
+//! - NTB32 when NTB16 was agreed on, and the other way round: the signature decides. Some firmware
+//!   falls back at SET_INTERFACE.
+//! - A block length of 0 ("until the short packet"), several blocks in one transfer, zeros behind
+//!   the last block (the pad byte of Windows, padding to the maximum).
+//! - Tables that are not 4-aligned: OpenBSD's rounding makes such tables, so does firmware.
+//! - A last table entry that is not zero: like Linux, it is never read as a datagram.
+//! - Gaps in the sequence: counted by [`Receiver`], never acted on.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::counters::DropCounters;
+use crate::crc::crc32;
+use crate::layout::{
+    BLOCK_LENGTH, Format, HEADER_LENGTH, Layout, SEQUENCE, Stream, TABLE_LENGTH, signature_at,
+    u16_at,
+};
+
+/// Length of an IPv4 header without options.
+const IPV4_HEADER: usize = 20;
+/// Length of an IPv6 header.
+const IPV6_HEADER: usize = 40;
+/// Length of an Ethernet header.
+const ETHERNET_HEADER: usize = 14;
+
+/// What the receiver accepts at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest block in bytes. Devices exist that ignore SET_NTB_INPUT_SIZE, so this is better
+    /// the size they announced than the size they were asked for.
+    pub max_block: usize,
+    /// Most datagrams delivered from one block.
+    pub max_datagrams: usize,
+    /// Longest datagram in bytes.
+    pub max_datagram_size: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_block: 1 << 20,
+            max_datagrams: 4096,
+            max_datagram_size: 0xffff,
+        }
+    }
+}
+
+/// A datagram where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// What it is.
+    pub stream: Stream,
+    /// Its bytes, relative to what was handed to [`Ntb::parse`] or [`Receiver::receive`]; without
+    /// the CRC if there is one.
+    pub range: Range<usize>,
+}
+
+/// Why a block cannot be read at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum HeaderError {
+    /// Not even a header and a table.
+    #[error("{received} bytes are too short for a transfer block")]
+    Runt {
+        /// Bytes there.
+        received: usize,
+    },
+    /// Data under a header of zeros: the device cannot do the format it was set to.
+    #[error("the block's header is all zeros: the device may need the other NTB format")]
+    Zero,
+    /// No block.
+    #[error("signature {0:02x?} is not that of a transfer block")]
+    Signature([u8; 4]),
+    /// `wHeaderLength` is wrong.
+    #[error("header length {found} instead of {expected}")]
+    HeaderLength {
+        /// As sent.
+        found: u16,
+        /// As specified.
+        expected: u16,
+    },
+    /// Block length less than header and table.
+    #[error("block length {0} is too short for a header and a table")]
+    BlockShort(usize),
+    /// Block length more than there is.
+    #[error("block length {length} is more than the {received} bytes received")]
+    BlockBeyond {
+        /// As sent.
+        length: usize,
+        /// Bytes there.
+        received: usize,
+    },
+    /// Block length more than allowed.
+    #[error("block length {length} is more than the {limit} agreed on")]
+    BlockLimit {
+        /// As sent.
+        length: usize,
+        /// [`Limits::max_block`].
+        limit: usize,
+    },
+}
+
+impl HeaderError {
+    /// Counts this.
+    pub fn count(&self, drops: &mut DropCounters) {
+        *match self {
+            Self::Runt { .. } => &mut drops.block_runt,
+            Self::Zero => &mut drops.header_zero,
+            Self::Signature(_) => &mut drops.header_signature,
+            Self::HeaderLength { .. } => &mut drops.header_length,
+            Self::BlockShort(_) => &mut drops.block_length_short,
+            Self::BlockBeyond { .. } => &mut drops.block_length_beyond,
+            Self::BlockLimit { .. } => &mut drops.block_length_limit,
+        } += 1;
+    }
+}
+
+/// A block whose header is good.
+#[derive(Debug, Clone, Copy)]
+pub struct Ntb<'a> {
+    /// From the header to the block's end.
+    bytes: &'a [u8],
+    /// Where the block starts in what was received.
+    base: usize,
+    layout: &'static Layout,
+    sequence: u16,
+    first_table: usize,
+    limits: Limits,
+}
+
+impl<'a> Ntb<'a> {
+    /// Reads the header of the block at the start of `bytes`.
+    ///
+    /// # Errors
+    /// When the block cannot be read at all; the tables are checked while
+    /// [`Ntb::datagrams`] goes through them.
+    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self, HeaderError> {
+        Self::parse_at(bytes, 0, limits)
+    }
+
+    fn parse_at(transfer: &'a [u8], base: usize, limits: &Limits) -> Result<Self, HeaderError> {
+        let bytes = transfer.get(base..).unwrap_or_default();
+        let received = bytes.len();
+        let runt = HeaderError::Runt { received };
+        let signature = signature_at(bytes, 0).ok_or(runt)?;
+        let format = match &signature {
+            b"NCMH" => Format::Ntb16,
+            b"ncmh" => Format::Ntb32,
+            [0, 0, 0, 0] if bytes.iter().take(12).all(|byte| *byte == 0) => {
+                return Err(HeaderError::Zero);
+            }
+            _ => return Err(HeaderError::Signature(signature)),
+        };
+        let layout = format.layout();
+        let least = layout.header + layout.shortest_table();
+        if received < least {
+            return Err(runt);
+        }
+        let header_length = u16_at(bytes, HEADER_LENGTH).ok_or(runt)?;
+        if usize::from(header_length) != layout.header {
+            return Err(HeaderError::HeaderLength {
+                found: header_length,
+                expected: layout.header as u16,
+            });
+        }
+        let length = match layout.word(bytes, BLOCK_LENGTH).ok_or(runt)? {
+            0 => received,
+            length => length,
+        };
+        if length < least {
+            return Err(HeaderError::BlockShort(length));
+        }
+        if length > received {
+            return Err(HeaderError::BlockBeyond { length, received });
+        }
+        if length > limits.max_block {
+            return Err(HeaderError::BlockLimit {
+                length,
+                limit: limits.max_block,
+            });
+        }
+        Ok(Self {
+            bytes: &bytes[..length],
+            base,
+            layout,
+            sequence: u16_at(bytes, SEQUENCE).ok_or(runt)?,
+            first_table: layout.word(bytes, layout.table_index()).ok_or(runt)?,
+            limits: *limits,
+        })
+    }
+
+    /// Width of its fields.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.layout.format
+    }
+
+    /// `wSequence`.
+    #[must_use]
+    pub fn sequence(&self) -> u16 {
+        self.sequence
+    }
+
+    /// Its length in bytes, padding included.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where the header says the first table is, unchecked, relative to the block's start.
+    #[must_use]
+    pub fn table_index(&self) -> usize {
+        self.first_table
+    }
+
+    /// Its datagrams, in the order of the tables. What is refused is counted in `drops`.
+    pub fn datagrams<'c>(&self, drops: &'c mut DropCounters) -> Datagrams<'a, 'c> {
+        Datagrams {
+            block: *self,
+            next_table: self.first_table,
+            // Every table must lie behind what came before it; the first behind the header.
+            table_floor: self.layout.header,
+            stream: Stream::Ips(0),
+            table: 0..0,
+            entry: 0,
+            last_entry: 0,
+            datagrams: 0,
+            budget: self.bytes.len(),
+            drops,
+        }
+    }
+}
+
+/// The datagrams of one block. See [`Ntb::datagrams`].
+#[derive(Debug)]
+pub struct Datagrams<'a, 'c> {
+    block: Ntb<'a>,
+    /// 0 when the chain has ended.
+    next_table: usize,
+    table_floor: usize,
+    stream: Stream,
+    table: Range<usize>,
+    /// Offset of the next entry …
+    entry: usize,
+    /// … and of the terminator.
+    last_entry: usize,
+    datagrams: usize,
+    /// Bytes that may still be delivered.
+    budget: usize,
+    drops: &'c mut DropCounters,
+}
+
+impl Iterator for Datagrams<'_, '_> {
+    type Item = Datagram;
+
+    #[inline]
+    fn next(&mut self) -> Option<Datagram> {
+        loop {
+            while self.entry < self.last_entry {
+                let layout = self.block.layout;
+                let (index, length) = layout.entry(self.block.bytes, self.entry)?;
+                if index == 0 || length == 0 {
+                    break;
+                }
+                self.entry += layout.entry;
+                if let Some(datagram) = self.check(index, length) {
+                    return Some(datagram);
+                }
+            }
+            self.entry = self.last_entry;
+            if !self.open_table() {
+                return None;
+            }
+        }
+    }
+}
+
+impl Datagrams<'_, '_> {
+    /// Goes to the next table with datagrams in it. The walk ends: every table starts behind the
+    /// one before.
+    fn open_table(&mut self) -> bool {
+        let layout = self.block.layout;
+        let bytes = self.block.bytes;
+        while self.next_table != 0 {
+            let at = self.next_table;
+            self.next_table = 0;
+            if at < self.table_floor {
+                if self.table_floor == layout.header {
+                    self.drops.table_index += 1;
+                } else {
+                    self.drops.table_order += 1;
+                }
+                return false;
+            }
+            let (Some(signature), Some(length), Some(next), Some(entries)) = (
+                signature_at(bytes, at),
+                u16_at(bytes, at.saturating_add(TABLE_LENGTH)),
+                layout.word(bytes, at.saturating_add(layout.next_table)),
+                at.checked_add(layout.table)
+                    .filter(|entries| *entries <= bytes.len()),
+            ) else {
+                self.drops.table_index += 1;
+                return false;
+            };
+            self.next_table = next;
+            self.table_floor = entries;
+            let length = usize::from(length);
+            if length < layout.shortest_table()
+                || !(length - layout.table).is_multiple_of(layout.entry)
+            {
+                self.drops.table_length += 1;
+                continue;
+            }
+            if length > bytes.len() - at {
+                self.drops.table_truncated += 1;
+                continue;
+            }
+            self.table_floor = at + length;
+            let Some(stream) = Stream::from_signature(signature, layout.format) else {
+                self.drops.table_signature += 1;
+                continue;
+            };
+            self.stream = stream;
+            self.table = at..at + length;
+            self.entry = entries;
+            self.last_entry = at + length - layout.entry;
+            return true;
+        }
+        false
+    }
+
+    /// One entry, neither of its fields 0.
+    #[inline]
+    fn check(&mut self, index: usize, length: usize) -> Option<Datagram> {
+        let bytes = self.block.bytes;
+        let drops = &mut *self.drops;
+        let Some(datagram) = index
+            .checked_add(length)
+            .and_then(|end| bytes.get(index..end))
+        else {
+            drops.datagram_outside += 1;
+            return None;
+        };
+        if index < self.block.layout.header {
+            drops.datagram_in_header += 1;
+            return None;
+        }
+        if index < self.table.end && index + length > self.table.start {
+            drops.datagram_in_table += 1;
+            return None;
+        }
+        let payload = match self.stream {
+            Stream::Ips(_) => match datagram[0] >> 4 {
+                4 if length >= IPV4_HEADER => length,
+                6 if length >= IPV6_HEADER => length,
+                4 | 6 => {
+                    drops.datagram_runt += 1;
+                    return None;
+                }
+                _ => {
+                    drops.datagram_version += 1;
+                    return None;
+                }
+            },
+            Stream::Dss(_) => length,
+            Stream::Ethernet { crc } => {
+                let payload = if crc {
+                    length.saturating_sub(4)
+                } else {
+                    length
+                };
+                if payload < ETHERNET_HEADER {
+                    drops.datagram_runt += 1;
+                    return None;
+                }
+                let (frame, check) = datagram.split_at(payload);
+                if crc && crc32(frame).to_le_bytes() != check {
+                    drops.datagram_crc += 1;
+                    return None;
+                }
+                payload
+            }
+        };
+        if payload > self.block.limits.max_datagram_size {
+            drops.datagram_long += 1;
+            return None;
+        }
+        if length > self.budget {
+            drops.datagram_repeated += 1;
+            return None;
+        }
+        if self.datagrams == self.block.limits.max_datagrams {
+            drops.datagram_limit += 1;
+            self.last_entry = self.entry;
+            self.next_table = 0;
+            return None;
+        }
+        self.budget -= length;
+        self.datagrams += 1;
+        let start = self.block.base + index;
+        Some(Datagram {
+            stream: self.stream,
+            range: start..start + payload,
+        })
+    }
+}
+
+/// What one transfer brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Blocks with a good header.
+    pub blocks: u32,
+    /// Datagrams delivered.
+    pub datagrams: usize,
+    /// Bytes delivered.
+    pub payload: usize,
+}
+
+/// Takes transfers apart and keeps count.
+#[derive(Debug, Clone, Default)]
+pub struct Receiver {
+    /// What is accepted at most.
+    pub limits: Limits,
+    /// What was refused.
+    pub drops: DropCounters,
+    /// Blocks with a good header.
+    pub blocks: u64,
+    /// Datagrams delivered.
+    pub datagrams: u64,
+    /// Bytes delivered.
+    pub payload: u64,
+    /// Bytes received; what is not [`Receiver::payload`] is framing and padding.
+    pub received: u64,
+    /// Transfers of no length.
+    pub empty_transfers: u64,
+    /// Blocks whose sequence number was not the one expected.
+    pub sequence_gaps: u64,
+    /// Transfers in a row with an all-zero header: many of them say that the format is wrong.
+    pub zero_headers_in_a_row: u32,
+    expected_sequence: Option<u16>,
+}
+
+impl Receiver {
+    /// A receiver with all counters at 0.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Hands every good datagram of a transfer to `deliver`, in order. At most as many bytes are
+    /// delivered as `transfer` has.
+    pub fn receive(&mut self, transfer: &[u8], mut deliver: impl FnMut(Datagram)) -> Received {
+        let mut total = Received::default();
+        self.received = self.received.saturating_add(transfer.len() as u64);
+        if transfer.is_empty() {
+            self.empty_transfers += 1;
+            return total;
+        }
+        let mut at = 0;
+        while at < transfer.len() {
+            let block = match Ntb::parse_at(transfer, at, &self.limits) {
+                Ok(block) => block,
+                Err(error) => {
+                    self.refuse(&transfer[at..], at == 0, error);
+                    break;
+                }
+            };
+            at += block.length();
+            total.blocks += 1;
+            self.zero_headers_in_a_row = 0;
+            if self
+                .expected_sequence
+                .is_some_and(|expected| expected != block.sequence)
+            {
+                self.sequence_gaps += 1;
+            }
+            self.expected_sequence = Some(block.sequence.wrapping_add(1));
+            for datagram in block.datagrams(&mut self.drops) {
+                total.datagrams += 1;
+                total.payload += datagram.range.len();
+                deliver(datagram);
+            }
+        }
+        self.blocks += u64::from(total.blocks);
+        self.datagrams += total.datagrams as u64;
+        self.payload += total.payload as u64;
+        total
+    }
+
+    /// Counts what is no block: at the start of a transfer by its error, behind a block as
+    /// trailing bytes unless it is padding or a block gone wrong.
+    #[cold]
+    fn refuse(&mut self, rest: &[u8], first: bool, error: HeaderError) {
+        match error {
+            HeaderError::Zero | HeaderError::Runt { .. } | HeaderError::Signature(_) if !first => {
+                if rest.iter().any(|byte| *byte != 0) {
+                    self.drops.trailing_bytes += 1;
+                }
+            }
+            HeaderError::Zero => {
+                self.drops.header_zero += 1;
+                self.zero_headers_in_a_row = self.zero_headers_in_a_row.saturating_add(1);
+            }
+            error => error.count(&mut self.drops),
+        }
+    }
+
+    /// Forgets the expected sequence number: the device starts anew after a reset.
+    pub fn restart(&mut self) {
+        self.expected_sequence = None;
+        self.zero_headers_in_a_row = 0;
+    }
+}

@@ -1,0 +1,514 @@
+//! The strictest reading of the rules for blocks towards a device: what a firmware may insist on.
+//!
+//! Everything the Linux gadget `f_ncm` insists on (`ncm_unwrap_ntb`), the signatures of MBIM, and
+//! what the specification demands though few check it: alignment of tables and datagrams,
+//! terminators, reserved fields, no overlaps, table placement, the short packet at the end. The
+//! emulated modem measures its host with this; the builder's tests do too.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::crc::crc32;
+use crate::framing::{Function, Placement};
+use crate::layout::{
+    BLOCK_LENGTH, Format, HEADER_LENGTH, Layout, SEQUENCE, Stream, TABLE_LENGTH, signature_at,
+    u16_at,
+};
+use crate::parameters::Parameters;
+
+/// What the device insists on beside its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// The format that was set; `None` takes either.
+    pub format: Option<Format>,
+    /// Where the table must be; `None` takes either.
+    pub placement: Option<Placement>,
+    /// IP packets or Ethernet frames.
+    pub function: Function,
+    /// Whether Ethernet frames carry a CRC.
+    pub crc: bool,
+    /// Longest datagram in bytes.
+    pub max_datagram_size: usize,
+    /// `wMaxPacketSize` of the bulk OUT endpoint; `None` leaves the short packet unchecked.
+    pub max_packet_size: Option<usize>,
+    /// Whether every byte that is neither header, table nor datagram must be zero. Not in the
+    /// specification, but anything else is memory leaking to the device.
+    pub zero_padding: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            format: None,
+            placement: None,
+            function: Function::Mbim,
+            crc: false,
+            max_datagram_size: 8192,
+            max_packet_size: None,
+            zero_padding: true,
+        }
+    }
+}
+
+/// A transfer without fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Blocks in it.
+    pub blocks: usize,
+    /// Datagrams in it.
+    pub datagrams: usize,
+    /// Bytes of datagrams in it.
+    pub payload: usize,
+    /// `wSequence` of the first block; further ones count on from it.
+    pub sequence: u16,
+}
+
+/// What is wrong with a transfer. Offsets are relative to the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Violation {
+    /// Too short for a block.
+    #[error("{0} bytes are too short for a transfer block")]
+    Runt(usize),
+    /// No signature, or the other format's.
+    #[error("block signature {0:02x?}")]
+    Signature([u8; 4]),
+    /// `wHeaderLength`.
+    #[error("wHeaderLength is {0}")]
+    HeaderLength(u16),
+    /// A sequence number that does not count on within one transfer.
+    #[error("wSequence is {found} instead of {expected}")]
+    Sequence {
+        /// As sent.
+        found: u16,
+        /// One more than the block before.
+        expected: u16,
+    },
+    /// Block length too short, more than there is, or more than `dwNtbOutMaxSize`.
+    #[error("block length is {length}, of {received} received and {limit} allowed")]
+    BlockLength {
+        /// As sent.
+        length: usize,
+        /// Bytes there.
+        received: usize,
+        /// `dwNtbOutMaxSize`.
+        limit: usize,
+    },
+    /// The transfer is longer than `dwNtbOutMaxSize`.
+    #[error("transfer of {length} bytes, {limit} allowed")]
+    TransferLength {
+        /// Bytes there.
+        length: usize,
+        /// `dwNtbOutMaxSize`.
+        limit: usize,
+    },
+    /// No short packet tells where the transfer ends.
+    #[error("transfer of {0} bytes ends without a short packet")]
+    NoShortPacket(usize),
+    /// A table index inside the header or too close to the end.
+    #[error("table at {0} is inside the header or does not fit")]
+    TableIndex(usize),
+    /// A table that is not aligned.
+    #[error("table at {at} is no multiple of {alignment}")]
+    TableAlignment {
+        /// Its offset.
+        at: usize,
+        /// `wNdpOutAlignment`.
+        alignment: usize,
+    },
+    /// A signature that is none of this function and format.
+    #[error("table at {at} has signature {signature:02x?}")]
+    TableSignature {
+        /// Its offset.
+        at: usize,
+        /// As sent.
+        signature: [u8; 4],
+    },
+    /// `wLength` too small, no whole number of entries, or beyond the block.
+    #[error("table at {at} has wLength {length}")]
+    TableLength {
+        /// Its offset.
+        at: usize,
+        /// As sent.
+        length: usize,
+    },
+    /// A reserved field that is not zero.
+    #[error("table at {at} has a reserved field that is not zero")]
+    TableReserved {
+        /// Its offset.
+        at: usize,
+    },
+    /// No zero entry at the end.
+    #[error("table at {at} has no terminator")]
+    TableTerminator {
+        /// Its offset.
+        at: usize,
+    },
+    /// A chain that does not go forward.
+    #[error("table at {from} is followed by one at {to}")]
+    TableOrder {
+        /// Offset of a table.
+        from: usize,
+        /// Offset of the next.
+        to: usize,
+    },
+    /// A table on the wrong side of its datagrams, or more than one at the end.
+    #[error("table at {at} is not placed at the {wanted}")]
+    TablePlacement {
+        /// Its offset.
+        at: usize,
+        /// Where it must be.
+        wanted: Placement,
+    },
+    /// A datagram inside the header, or beyond the block.
+    #[error("datagram at {at} with {length} bytes is not inside the block")]
+    DatagramBounds {
+        /// Its offset.
+        at: usize,
+        /// Its length.
+        length: usize,
+    },
+    /// A datagram that is not aligned.
+    #[error("datagram at {at}: modulo {divisor} it should be {remainder}")]
+    DatagramAlignment {
+        /// Its offset.
+        at: usize,
+        /// `wNdpOutDivisor`.
+        divisor: usize,
+        /// `wNdpOutPayloadRemainder`, with the Ethernet header taken off for NCM.
+        remainder: usize,
+    },
+    /// A datagram shorter than its header or longer than agreed on.
+    #[error("datagram at {at} has {length} bytes")]
+    DatagramLength {
+        /// Its offset.
+        at: usize,
+        /// Its length.
+        length: usize,
+    },
+    /// Neither IPv4 nor IPv6 in an IP session.
+    #[error("datagram at {at} is no IP packet: it starts with {first:#04x}")]
+    DatagramVersion {
+        /// Its offset.
+        at: usize,
+        /// Its first byte.
+        first: u8,
+    },
+    /// A wrong CRC.
+    #[error("datagram at {at} has a wrong CRC")]
+    DatagramCrc {
+        /// Its offset.
+        at: usize,
+    },
+    /// More than `wNtbOutMaxDatagrams`.
+    #[error("more than {limit} datagrams in a block")]
+    DatagramCount {
+        /// `wNtbOutMaxDatagrams`.
+        limit: usize,
+    },
+    /// Header, tables or datagrams that overlap.
+    #[error("bytes at {at} are used twice")]
+    Overlap {
+        /// First such byte.
+        at: usize,
+    },
+    /// Padding that is not zero.
+    #[error("padding at {at} is not zero")]
+    Padding {
+        /// First such byte.
+        at: usize,
+    },
+}
+
+/// Checks a whole OUT transfer against the device's parameters (taken
+/// [sanitised](Parameters::sanitised)) and `rules`. `zero_packet` tells whether the transfer
+/// ended with a zero-length packet.
+///
+/// # Errors
+/// The first violation found.
+pub fn check(
+    transfer: &[u8],
+    zero_packet: bool,
+    parameters: &Parameters,
+    rules: &Rules,
+) -> Result<Checked, Violation> {
+    let parameters = parameters.sanitised();
+    let limit = parameters.out_max as usize;
+    let length = transfer.len();
+    if length > limit {
+        return Err(Violation::TransferLength { length, limit });
+    }
+    if let Some(packet) = rules.max_packet_size
+        && length.is_multiple_of(packet.max(1))
+        && length < limit
+        && !zero_packet
+    {
+        return Err(Violation::NoShortPacket(length));
+    }
+    let mut checked = Checked::default();
+    let mut rest = transfer;
+    loop {
+        let block = Block::open(rest, limit, &parameters, rules)?;
+        let expected = checked.sequence.wrapping_add(checked.blocks as u16);
+        if checked.blocks == 0 {
+            checked.sequence = block.sequence;
+        } else if block.sequence != expected {
+            return Err(Violation::Sequence {
+                found: block.sequence,
+                expected,
+            });
+        }
+        block.check(&mut checked)?;
+        checked.blocks += 1;
+        rest = &rest[block.bytes.len()..];
+        // Windows ends blocks with one zero byte behind them instead of a zero-length packet.
+        if matches!(rest, [] | [0]) {
+            return Ok(checked);
+        }
+    }
+}
+
+struct Block<'a> {
+    bytes: &'a [u8],
+    layout: &'static Layout,
+    sequence: u16,
+    parameters: &'a Parameters,
+    rules: &'a Rules,
+}
+
+impl<'a> Block<'a> {
+    fn open(
+        rest: &'a [u8],
+        limit: usize,
+        parameters: &'a Parameters,
+        rules: &'a Rules,
+    ) -> Result<Self, Violation> {
+        let runt = Violation::Runt(rest.len());
+        let signature = signature_at(rest, 0).ok_or(runt)?;
+        let layout = match &signature {
+            b"NCMH" => Format::Ntb16.layout(),
+            b"ncmh" => Format::Ntb32.layout(),
+            _ => return Err(Violation::Signature(signature)),
+        };
+        if rules.format.is_some_and(|format| format != layout.format) {
+            return Err(Violation::Signature(signature));
+        }
+        let header_length = u16_at(rest, HEADER_LENGTH).ok_or(runt)?;
+        if usize::from(header_length) != layout.header {
+            return Err(Violation::HeaderLength(header_length));
+        }
+        let sequence = u16_at(rest, SEQUENCE).ok_or(runt)?;
+        let received = rest.len();
+        let length = match layout.word(rest, BLOCK_LENGTH).ok_or(runt)? {
+            0 => received,
+            length => length,
+        };
+        if length < layout.header + layout.table || length > received.min(limit) {
+            return Err(Violation::BlockLength {
+                length,
+                received,
+                limit,
+            });
+        }
+        Ok(Self {
+            bytes: &rest[..length],
+            layout,
+            sequence,
+            parameters,
+            rules,
+        })
+    }
+
+    /// Goes through all tables and adds what is in them to `checked`.
+    fn check(&self, checked: &mut Checked) -> Result<(), Violation> {
+        let mut used = vec![(0..self.layout.header, true)];
+        let mut datagrams = 0;
+        let mut at = self
+            .layout
+            .word(self.bytes, self.layout.table_index())
+            .ok_or(Violation::Runt(self.bytes.len()))?;
+        loop {
+            let (next, found) = self.check_table(at, &mut used)?;
+            datagrams += found;
+            if next == 0 {
+                break;
+            }
+            if self.rules.placement == Some(Placement::End) {
+                return Err(Violation::TablePlacement {
+                    at: next,
+                    wanted: Placement::End,
+                });
+            }
+            if next <= at {
+                return Err(Violation::TableOrder { from: at, to: next });
+            }
+            at = next;
+        }
+        let limit = usize::from(self.parameters.out_max_datagrams);
+        if limit != 0 && datagrams > limit {
+            return Err(Violation::DatagramCount { limit });
+        }
+        checked.datagrams += datagrams;
+        checked.payload += used
+            .iter()
+            .filter(|(_, framing)| !framing)
+            .map(|(range, _)| range.len())
+            .sum::<usize>();
+        let mut used: Vec<Range<usize>> = used.into_iter().map(|(range, _)| range).collect();
+        self.check_padding(&mut used)
+    }
+
+    /// Checks one table with its datagrams, notes the bytes they use (and whether that is
+    /// framing), and returns where the next table is and how many datagrams this one has.
+    fn check_table(
+        &self,
+        at: usize,
+        used: &mut Vec<(Range<usize>, bool)>,
+    ) -> Result<(usize, usize), Violation> {
+        let Self { bytes, layout, .. } = *self;
+        if at < layout.header || at > bytes.len() - layout.table {
+            return Err(Violation::TableIndex(at));
+        }
+        let alignment = usize::from(self.parameters.out_alignment).max(4);
+        if !at.is_multiple_of(alignment) {
+            return Err(Violation::TableAlignment { at, alignment });
+        }
+        let outside = Violation::TableIndex(at);
+        let signature = signature_at(bytes, at).ok_or(outside)?;
+        let stream = Stream::from_signature(signature, layout.format)
+            .filter(|stream| match self.rules.function {
+                Function::Mbim => !matches!(stream, Stream::Ethernet { .. }),
+                Function::Ncm => {
+                    *stream
+                        == Stream::Ethernet {
+                            crc: self.rules.crc,
+                        }
+                }
+            })
+            .ok_or(Violation::TableSignature { at, signature })?;
+        let length = usize::from(u16_at(bytes, at + TABLE_LENGTH).ok_or(outside)?);
+        if length < layout.shortest_table()
+            || !length.is_multiple_of(layout.entry)
+            || length > bytes.len() - at
+        {
+            return Err(Violation::TableLength { at, length });
+        }
+        if layout.format == Format::Ntb32 {
+            let reserved = [at + 6..at + 8, at + 12..at + 16];
+            if reserved
+                .into_iter()
+                .any(|field| dirty(bytes, field).is_some())
+            {
+                return Err(Violation::TableReserved { at });
+            }
+        }
+        let next = layout.word(bytes, at + layout.next_table).ok_or(outside)?;
+
+        let mut entry = at + layout.table;
+        let mut datagrams = 0;
+        loop {
+            if entry + layout.entry > at + length {
+                return Err(Violation::TableTerminator { at });
+            }
+            match layout.entry(bytes, entry).ok_or(outside)? {
+                (0, 0) => break,
+                (0, _) | (_, 0) => return Err(Violation::TableTerminator { at }),
+                (index, length) => {
+                    let range = self.check_datagram(stream, index, length)?;
+                    let wrong_side = match self.rules.placement {
+                        Some(Placement::End) => range.end > at,
+                        Some(Placement::Front) => range.start < at,
+                        None => false,
+                    };
+                    if let Some(wanted) = self.rules.placement
+                        && wrong_side
+                    {
+                        return Err(Violation::TablePlacement { at, wanted });
+                    }
+                    used.push((range, false));
+                }
+            }
+            datagrams += 1;
+            entry += layout.entry;
+        }
+        used.push((at..at + length, true));
+        Ok((next, datagrams))
+    }
+
+    fn check_datagram(
+        &self,
+        stream: Stream,
+        at: usize,
+        length: usize,
+    ) -> Result<Range<usize>, Violation> {
+        let Self { bytes, layout, .. } = *self;
+        let bounds = Violation::DatagramBounds { at, length };
+        let end = at.checked_add(length).ok_or(bounds)?;
+        let datagram = bytes.get(at..end).ok_or(bounds)?;
+        if at < layout.header {
+            return Err(bounds);
+        }
+        let divisor = usize::from(self.parameters.out_divisor);
+        let remainder = self
+            .rules
+            .function
+            .offset_remainder(divisor, usize::from(self.parameters.out_remainder));
+        if at % divisor != remainder {
+            return Err(Violation::DatagramAlignment {
+                at,
+                divisor,
+                remainder,
+            });
+        }
+        let least = match (stream, datagram[0] >> 4) {
+            (Stream::Ips(_), 4) => 20,
+            (Stream::Ips(_), 6) => 40,
+            (Stream::Ips(_), _) => {
+                return Err(Violation::DatagramVersion {
+                    at,
+                    first: datagram[0],
+                });
+            }
+            (Stream::Dss(_), _) => 1,
+            (Stream::Ethernet { .. }, _) => 14 + stream.trailer(),
+        };
+        if length < least || length > self.rules.max_datagram_size + stream.trailer() {
+            return Err(Violation::DatagramLength { at, length });
+        }
+        if stream.trailer() > 0 {
+            let (frame, crc) = datagram.split_at(length - stream.trailer());
+            if crc32(frame).to_le_bytes() != crc {
+                return Err(Violation::DatagramCrc { at });
+            }
+        }
+        Ok(at..end)
+    }
+
+    /// No byte used twice, none of the unused ones set.
+    fn check_padding(&self, used: &mut [Range<usize>]) -> Result<(), Violation> {
+        used.sort_unstable_by_key(|range| range.start);
+        let mut end = 0;
+        for range in used {
+            if range.start < end {
+                return Err(Violation::Overlap { at: range.start });
+            }
+            self.check_zero(end..range.start)?;
+            end = range.end;
+        }
+        self.check_zero(end..self.bytes.len())
+    }
+
+    fn check_zero(&self, range: Range<usize>) -> Result<(), Violation> {
+        match dirty(self.bytes, range) {
+            Some(at) if self.rules.zero_padding => Err(Violation::Padding { at }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The first byte of `range` that is not zero.
+fn dirty(bytes: &[u8], range: Range<usize>) -> Option<usize> {
+    let start = range.start;
+    let within = bytes.get(range)?;
+    Some(start + within.iter().position(|byte| *byte != 0)?)
+}
