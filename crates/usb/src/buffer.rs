@@ -1,5 +1,7 @@
 //! Memory for queued transfers.
 
+use crate::libusb::Mapped;
+
 /// Memory that moves into a transfer and comes back with its completion.
 ///
 /// `capacity` bytes are always readable and writable while it is not in a transfer; the first
@@ -10,19 +12,30 @@ pub struct Buffer {
     len: usize,
 }
 
+/// Where the bytes are.
 #[derive(Debug)]
-enum Memory {
+pub(crate) enum Memory {
+    /// Ordinary memory: the kernel copies at submission or completion.
     Heap(Box<[u8]>),
+    /// Memory the kernel shares with the controller: no copy.
+    Mapped(Mapped),
 }
 
 impl Buffer {
     /// Zeroed heap memory.
     #[must_use]
     pub fn heap(capacity: usize) -> Self {
-        Self {
-            memory: Memory::Heap(vec![0; capacity].into_boxed_slice()),
-            len: 0,
-        }
+        Self::from_memory(Memory::Heap(vec![0; capacity].into_boxed_slice()), 0)
+    }
+
+    /// Around memory that has at least `len` bytes.
+    pub(crate) fn from_memory(memory: Memory, len: usize) -> Self {
+        Self { memory, len }
+    }
+
+    /// Apart again.
+    pub(crate) fn into_memory(self) -> (Memory, usize) {
+        (self.memory, self.len)
     }
 
     /// Bytes that fit.
@@ -36,6 +49,7 @@ impl Buffer {
     pub fn bytes(&self) -> &[u8] {
         match &self.memory {
             Memory::Heap(bytes) => bytes,
+            Memory::Mapped(mapped) => mapped.bytes(),
         }
     }
 
@@ -44,6 +58,7 @@ impl Buffer {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.memory {
             Memory::Heap(bytes) => bytes,
+            Memory::Mapped(mapped) => mapped.bytes_mut(),
         }
     }
 
@@ -65,6 +80,6 @@ impl Buffer {
     /// Whether the memory is mapped from the kernel (no copy at submission).
     #[must_use]
     pub fn is_mapped(&self) -> bool {
-        false
+        matches!(self.memory, Memory::Mapped(_))
     }
 }

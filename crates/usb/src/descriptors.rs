@@ -1,4 +1,12 @@
 //! Descriptors of a device and all its configurations, class-specific ones included.
+//!
+//! Layouts: USB 2.0, 9.6 (standard), CDC 1.2, 5.2.3 (functional), NCM 1.0, 5.2.1, MBIM 1.0, 6.3 and
+//! 6.4. All multi-byte fields are little endian. Reading is in `parse`: it accepts any bytes, keeps
+//! what makes sense and names the rest in [`Descriptors::faults`].
+
+mod parse;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 /// A device's descriptors, as far as they make sense; what does not is in [`Descriptors::faults`].
 #[derive(Debug, Clone, Default)]
@@ -80,7 +88,7 @@ pub struct Endpoint {
     pub address: u8,
     /// Transfer type.
     pub kind: TransferKind,
-    /// `wMaxPacketSize` in bytes.
+    /// `wMaxPacketSize` in bytes, without the extra-transactions bits.
     pub max_packet_size: u16,
     /// `bInterval`, raw.
     pub interval: u8,
@@ -153,4 +161,82 @@ pub enum Functional {
         /// What follows the subtype.
         body: Vec<u8>,
     },
+}
+
+impl Descriptors {
+    /// Reads a device descriptor and its configurations, each as read from the device.
+    #[must_use]
+    pub fn parse<C: AsRef<[u8]>>(device: &[u8], configurations: &[C]) -> Self {
+        parse::descriptors(device, configurations.iter().map(AsRef::as_ref))
+    }
+
+    /// Reads what Linux shows as `/sys/bus/usb/devices/*/descriptors`: the device descriptor
+    /// followed by all configurations.
+    #[must_use]
+    pub fn from_sysfs(blob: &[u8]) -> Self {
+        let (device, rest) = blob.split_at(blob.len().min(parse::DEVICE_LENGTH));
+        parse::descriptors(device, parse::split_configurations(rest).into_iter())
+    }
+
+    /// The configuration with `bConfigurationValue` `value`.
+    #[must_use]
+    pub fn configuration(&self, value: u8) -> Option<&Configuration> {
+        self.configurations.iter().find(|c| c.value == value)
+    }
+
+    /// `idVendor`, 0 when the device descriptor is too short.
+    #[must_use]
+    pub fn vendor(&self) -> u16 {
+        self.device_word(8)
+    }
+
+    /// `idProduct`, 0 when the device descriptor is too short.
+    #[must_use]
+    pub fn product(&self) -> u16 {
+        self.device_word(10)
+    }
+
+    /// `bcdDevice`, 0 when the device descriptor is too short.
+    #[must_use]
+    pub fn release(&self) -> u16 {
+        self.device_word(12)
+    }
+
+    /// The device's own class, subclass and protocol.
+    #[must_use]
+    pub fn class(&self) -> ClassTriple {
+        let byte = |at: usize| self.device.get(at).copied().unwrap_or(0);
+        ClassTriple(byte(4), byte(5), byte(6))
+    }
+
+    fn device_word(&self, at: usize) -> u16 {
+        match self.device.get(at..at + 2) {
+            Some(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]),
+            None => 0,
+        }
+    }
+}
+
+impl Configuration {
+    /// The interface with `bInterfaceNumber` `number`.
+    #[must_use]
+    pub fn interface(&self, number: u8) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.number == number)
+    }
+}
+
+impl Interface {
+    /// The alternate setting with `bAlternateSetting` `number`.
+    #[must_use]
+    pub fn alternate(&self, number: u8) -> Option<&AlternateSetting> {
+        self.alternates.iter().find(|a| a.number == number)
+    }
+}
+
+impl Endpoint {
+    /// Whether it carries data to the host.
+    #[must_use]
+    pub fn is_in(&self) -> bool {
+        self.address & 0x80 != 0
+    }
 }

@@ -93,7 +93,11 @@ pub struct Identity {
 
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:04x}:{:04x} at {}", self.vendor, self.product, self.port)
+        write!(
+            f,
+            "{:04x}:{:04x} at {}",
+            self.vendor, self.product, self.port
+        )
     }
 }
 
@@ -130,8 +134,30 @@ pub trait Device: Send + Sync {
     /// [`Error::Busy`], [`Error::Gone`], or what the backend said.
     fn set_configuration(&self, value: u8) -> Result<(), Error>;
 
+    /// Selects a configuration even while kernel drivers are bound, by unbinding them all, where
+    /// the backend has the privilege. The same as [`Device::set_configuration`] where it has not.
+    ///
+    /// # Errors
+    /// As [`Device::set_configuration`].
+    fn force_configuration(&self, value: u8) -> Result<(), Error> {
+        self.set_configuration(value)
+    }
+
+    /// Keeps kernel drivers from binding to any interface of this device, whatever configuration
+    /// is selected, for as long as the returned value lives. What is bound already stays bound.
+    ///
+    /// # Errors
+    /// [`Error::NoPermission`], [`Error::Busy`] when another process does so already, or
+    /// [`Error::Other`] where the backend has no such means.
+    fn guard_port(&self) -> Result<PortGuard, Error> {
+        Err(Error::Other {
+            operation: format!("guard the port of {}", self.identity()),
+            reason: "not offered by this backend".to_owned(),
+        })
+    }
+
     /// The kernel driver bound to `interface` of the active configuration, if any. A claim by
-    /// another process shows as `usbfs`.
+    /// another process shows as `usbfs`, a claim of our own as nothing.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.
@@ -155,7 +181,7 @@ pub trait Device: Send + Sync {
     /// [`Error::Busy`] when a kernel driver or another process holds it.
     fn claim(&self, interface: u8) -> Result<(), Error>;
 
-    /// Releases `interface`. Queues on its endpoints must be gone.
+    /// Releases `interface`; no error when it is not claimed. Queues on its endpoints must be gone.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.
@@ -204,6 +230,23 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// [`Error::Busy`] when taken.
     fn pump(&self) -> Result<Box<dyn Pump>, Error>;
+}
+
+/// Keeps kernel drivers away from a device; dropping it lets them bind again. See
+/// [`Device::guard_port`].
+#[derive(Debug)]
+pub struct PortGuard {
+    _held: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl PortGuard {
+    /// A guard that lasts until `held` is dropped with it.
+    #[must_use]
+    pub fn new(held: impl std::any::Any + Send + Sync) -> Self {
+        Self {
+            _held: Box::new(held),
+        }
+    }
 }
 
 /// A control request's setup stage without its length (USB 2.0, 9.3).

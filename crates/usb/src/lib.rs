@@ -1,6 +1,16 @@
 //! USB devices: found, described, switched, claimed, and driven with queued transfers.
+//!
+//! [`device`] holds the traits everything goes through, [`libusb`] the backend for real devices.
+//! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
+//! the right thing, [`requests`] are the class requests of its network functions.
+
+#![deny(unsafe_code)]
 
 pub mod buffer;
+pub mod configuration;
 pub mod descriptors;
 pub mod device;
 pub mod error;
+pub mod functions;
+pub mod libusb;
+pub mod requests;

@@ -1,0 +1,507 @@
+//! The switch: from whatever configuration a device is in to the one that is wanted, with the
+//! wanted interfaces claimed before a kernel driver has them, or taken back from it.
+//!
+//! One round goes: free every interface of the active configuration, unconfigure, settle, select
+//! the target, claim. Things that others do meanwhile start the round anew, for as long as
+//! [`SwitchPlan::patience`] lasts: a kernel module that loads late and binds, another program that
+//! selects a configuration of its own (`usb_modeswitch`, a udev rule), a device that is busy
+//! starting its firmware. Being unplugged ends it at once.
+//!
+//! Going through "unconfigured" matters: firmware is known that accepts a direct change and every
+//! request after it, but never answers a control message then.
+//!
+//! Linux refuses SET_CONFIGURATION with EBUSY while any interface of the active configuration is
+//! bound, and probes kernel drivers synchronously when it succeeds (`drivers/usb/core/devio.c`,
+//! `message.c`). [`Device::guard_port`] keeps drivers away where access rights allow; without it
+//! they are detached again.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::device::{Device, PortGuard};
+use crate::error::Error;
+
+/// Whether to pass through "unconfigured".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ViaZero {
+    /// Yes, even when the target is active already.
+    #[default]
+    Always,
+    /// Yes, but a device that is in the target already stays there.
+    IfDifferent,
+    /// No: select the target directly. Some firmware falls silent then.
+    Never,
+}
+
+/// What to do, and how patiently.
+#[derive(Debug, Clone)]
+pub struct SwitchPlan {
+    /// `bConfigurationValue` wanted.
+    pub target: u8,
+    /// Interfaces of the target to claim, in this order: of a function the control interface
+    /// first, because its kernel driver holds the data interface too.
+    pub claim: Vec<u8>,
+    /// Whether to pass through "unconfigured".
+    pub via_zero: ViaZero,
+    /// How long the device stays unconfigured before the target is selected.
+    pub settle: Duration,
+    /// How long all rounds together may take, settling not counted.
+    pub patience: Duration,
+    /// Pause before something refused is tried again.
+    pub pause: Duration,
+    /// Whether to keep kernel drivers away with [`Device::guard_port`] where that is granted.
+    pub guard: bool,
+    /// Whether to fall back on [`Device::force_configuration`] when kernel drivers (not other
+    /// programs) still keep the device busy after half the patience.
+    pub force: bool,
+}
+
+impl SwitchPlan {
+    /// The usual plan: via "unconfigured", one second of settling, ten seconds of patience,
+    /// guarded, forced if need be.
+    #[must_use]
+    pub fn new(target: u8, claim: impl Into<Vec<u8>>) -> Self {
+        Self {
+            target,
+            claim: claim.into(),
+            via_zero: ViaZero::Always,
+            settle: Duration::from_secs(1),
+            patience: Duration::from_secs(10),
+            pause: Duration::from_millis(50),
+            guard: true,
+            force: true,
+        }
+    }
+}
+
+/// Something the switch did or met, for telling the user. `Display` says it in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It begins; the active configuration, 0 when unconfigured.
+    Start {
+        /// `bConfigurationValue`.
+        configuration: u8,
+    },
+    /// Kernel drivers cannot bind any more.
+    Guarded,
+    /// Kernel drivers could not be kept away in advance.
+    NotGuarded {
+        /// Why.
+        reason: String,
+    },
+    /// A kernel driver was detached from an interface of the configuration that is left.
+    Detached {
+        /// The interface.
+        interface: u8,
+        /// What was bound to it.
+        driver: String,
+    },
+    /// The device is unconfigured.
+    Unconfigured,
+    /// It is left alone for so long.
+    Settling(Duration),
+    /// The target is active.
+    Configured(u8),
+    /// A kernel driver had bound to an interface of the target first, and was detached.
+    TookBack {
+        /// The interface.
+        interface: u8,
+        /// What was bound to it.
+        driver: String,
+    },
+    /// An interface is claimed.
+    Claimed(u8),
+    /// Something was refused and will be tried again.
+    Refused {
+        /// The refusal.
+        error: String,
+    },
+    /// Another program selected a configuration meanwhile; starting over.
+    Interfered {
+        /// The configuration it selected.
+        found: u8,
+    },
+    /// Kernel drivers kept the device busy; the kernel was told to unbind them all.
+    Forced {
+        /// The configuration selected so.
+        configuration: u8,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { configuration: 0 } => write!(f, "the device is unconfigured"),
+            Self::Start { configuration } => {
+                write!(f, "the device is in configuration {configuration}")
+            }
+            Self::Guarded => write!(f, "port guarded against kernel drivers"),
+            Self::NotGuarded { reason } => write!(f, "port not guarded: {reason}"),
+            Self::Detached { interface, driver } => {
+                write!(f, "{driver} detached from interface {interface}")
+            }
+            Self::Unconfigured => write!(f, "unconfigured"),
+            Self::Settling(time) => write!(f, "settling for {} ms", time.as_millis()),
+            Self::Configured(value) => write!(f, "configuration {value} selected"),
+            Self::TookBack { interface, driver } => {
+                write!(f, "interface {interface} taken back from {driver}")
+            }
+            Self::Claimed(interface) => write!(f, "interface {interface} claimed"),
+            Self::Refused { error } => write!(f, "{error}; trying again"),
+            Self::Interfered { found } => {
+                write!(
+                    f,
+                    "another program selected configuration {found}; starting over"
+                )
+            }
+            Self::Forced { configuration } => {
+                write!(
+                    f,
+                    "configuration {configuration} forced past bound kernel drivers"
+                )
+            }
+        }
+    }
+}
+
+/// A switch that worked.
+#[derive(Debug)]
+pub struct Switched {
+    /// `bConfigurationValue` before; 0 when unconfigured.
+    pub before: u8,
+    /// The target.
+    pub after: u8,
+    /// Whether the device was unconfigured in between.
+    pub via_zero: bool,
+    /// Rounds it took.
+    pub rounds: u32,
+    /// Kernel drivers detached on the way: (configuration, interface, driver).
+    pub detached: Vec<(u8, u8, String)>,
+    /// Keeps kernel drivers away for as long as it lives. Drop it before
+    /// [`Device::attach_kernel_driver`].
+    pub guard: Option<PortGuard>,
+}
+
+/// Switches `device` as planned and tells `observer` each step.
+///
+/// # Errors
+/// [`Error::Gone`] at once; after the patience has run out [`Error::Busy`] with the holder, or
+/// what was refused last. Nothing is left claimed then.
+pub fn switch(
+    device: &dyn Device,
+    plan: &SwitchPlan,
+    observer: &mut dyn FnMut(Step),
+) -> Result<Switched, Error> {
+    let before = device.active_configuration()?;
+    observer(Step::Start {
+        configuration: before,
+    });
+    let mut guard = None;
+    if plan.guard {
+        match device.guard_port() {
+            Ok(held) => {
+                observer(Step::Guarded);
+                guard = Some(held);
+            }
+            Err(error) if fatal(&error) => return Err(error),
+            Err(error) => observer(Step::NotGuarded {
+                reason: error.to_string(),
+            }),
+        }
+    }
+    let mut switching = Switching {
+        device,
+        plan,
+        observer,
+        begun: Instant::now(),
+        settled: Duration::ZERO,
+        visited_zero: false,
+        detached: Vec::new(),
+    };
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        match switching.round() {
+            Ok(()) => break,
+            Err(Setback::Fatal(error)) => {
+                switching.release_all();
+                return Err(error);
+            }
+            Err(Setback::Retry(step, error)) => {
+                switching.release_all();
+                if switching.elapsed() >= plan.patience {
+                    return Err(error);
+                }
+                (switching.observer)(step);
+                std::thread::sleep(plan.pause);
+            }
+        }
+    }
+    Ok(Switched {
+        before,
+        after: plan.target,
+        via_zero: switching.visited_zero,
+        rounds,
+        detached: switching.detached,
+        guard,
+    })
+}
+
+/// Gives interfaces back: the data interface, if named, returns to its idle alternate setting 0,
+/// all are released, and kernel drivers are let in again if asked. Goes through to the end and
+/// returns the first error, except [`Error::Gone`]: then there is nothing to give back.
+///
+/// Queues on these interfaces and a [`PortGuard`] must be dropped first.
+///
+/// # Errors
+/// What the backend said.
+pub fn hand_back(
+    device: &dyn Device,
+    claimed: &[u8],
+    data: Option<u8>,
+    reattach: bool,
+) -> Result<(), Error> {
+    let mut first = None;
+    let mut note = |result: Result<(), Error>| match result {
+        Err(error) if first.is_none() => first = Some(error),
+        _ => {}
+    };
+    if let Some(data) = data {
+        note(device.set_alternate_setting(data, 0));
+    }
+    for &interface in claimed.iter().rev() {
+        note(device.release(interface));
+    }
+    if reattach {
+        for &interface in claimed {
+            note(device.attach_kernel_driver(interface));
+        }
+    }
+    match first {
+        None | Some(Error::Gone { .. }) => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Why a round did not come to its end.
+enum Setback {
+    /// Trying again is no use.
+    Fatal(Error),
+    /// Try again and say this; when patience has run out, this was the reason.
+    Retry(Step, Error),
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        if fatal(&error) {
+            Self::Fatal(error)
+        } else {
+            Self::Retry(
+                Step::Refused {
+                    error: error.to_string(),
+                },
+                error,
+            )
+        }
+    }
+}
+
+fn fatal(error: &Error) -> bool {
+    matches!(error, Error::Gone { .. } | Error::NoPermission { .. })
+}
+
+struct Switching<'a> {
+    device: &'a dyn Device,
+    plan: &'a SwitchPlan,
+    observer: &'a mut dyn FnMut(Step),
+    begun: Instant,
+    settled: Duration,
+    visited_zero: bool,
+    detached: Vec<(u8, u8, String)>,
+}
+
+impl Switching<'_> {
+    /// Time that counts against the patience.
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(self.settled)
+    }
+
+    fn round(&mut self) -> Result<(), Setback> {
+        let target = self.plan.target;
+        let active = self.device.active_configuration()?;
+        let stay = active == target
+            && match self.plan.via_zero {
+                ViaZero::Always => false,
+                ViaZero::IfDifferent | ViaZero::Never => true,
+            };
+        if !stay {
+            if self.plan.via_zero != ViaZero::Never {
+                if active != 0 {
+                    self.leave(active, 0)?;
+                    (self.observer)(Step::Unconfigured);
+                }
+                self.settle()?;
+                self.visited_zero = true;
+                self.device.set_configuration(target)?;
+            } else {
+                self.leave(active, target)?;
+            }
+            self.expect(target)?;
+            (self.observer)(Step::Configured(target));
+        }
+        for &interface in &self.plan.claim {
+            self.claim(interface)?;
+        }
+        Ok(())
+    }
+
+    /// From configuration `active` to `next`, with everything on it freed first.
+    fn leave(&mut self, active: u8, next: u8) -> Result<(), Setback> {
+        let holder = self.free(active)?;
+        match self.device.set_configuration(next) {
+            Err(Error::Busy {
+                operation,
+                holder: reported,
+            }) => {
+                let holder = holder.or(reported);
+                let by_program = holder.as_deref().is_some_and(|h| h.starts_with(USBFS));
+                let patient = self.elapsed() < self.plan.patience / 2;
+                if self.plan.force && !by_program && !patient {
+                    self.device.force_configuration(next)?;
+                    (self.observer)(Step::Forced {
+                        configuration: next,
+                    });
+                    return Ok(());
+                }
+                Err(Error::Busy { operation, holder }.into())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Releases and detaches all interfaces of configuration `active`. Returns who still holds
+    /// one, if somebody does.
+    fn free(&mut self, active: u8) -> Result<Option<String>, Setback> {
+        let mut holder = None;
+        let numbers: Vec<u8> = self
+            .device
+            .descriptors()
+            .configuration(active)
+            .map(|c| c.interfaces.iter().map(|i| i.number).collect())
+            .unwrap_or_default();
+        for interface in numbers {
+            self.release(interface)?;
+            // Another driver may sit there by then: two tries, the rounds do the rest.
+            for _ in 0..2 {
+                let Some(driver) = self.device.kernel_driver(interface)? else {
+                    break;
+                };
+                if driver.starts_with(USBFS) {
+                    holder = Some(driver);
+                    break;
+                }
+                match self.device.detach_kernel_driver(interface) {
+                    Ok(()) => {
+                        self.detached.push((active, interface, driver.clone()));
+                        (self.observer)(Step::Detached { interface, driver });
+                    }
+                    Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
+                    Err(_) => {
+                        holder = Some(driver);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(holder)
+    }
+
+    fn settle(&mut self) -> Result<(), Setback> {
+        if !self.plan.settle.is_zero() {
+            (self.observer)(Step::Settling(self.plan.settle));
+            let begun = Instant::now();
+            std::thread::sleep(self.plan.settle);
+            self.settled += begun.elapsed();
+        }
+        self.expect(0)
+    }
+
+    /// Fails when another configuration is active than ours.
+    fn expect(&self, value: u8) -> Result<(), Setback> {
+        let found = self.device.active_configuration()?;
+        if found == value {
+            return Ok(());
+        }
+        Err(Setback::Retry(
+            Step::Interfered { found },
+            Error::Other {
+                operation: format!(
+                    "select configuration {} of {}",
+                    self.plan.target,
+                    self.device.identity()
+                ),
+                reason: format!(
+                    "another program keeps selecting configuration {found} \
+                     (usb_modeswitch or a udev rule?)"
+                ),
+            },
+        ))
+    }
+
+    fn claim(&mut self, interface: u8) -> Result<(), Setback> {
+        loop {
+            if let Some(driver) = self.device.kernel_driver(interface)?
+                && !driver.starts_with(USBFS)
+            {
+                match self.device.detach_kernel_driver(interface) {
+                    Ok(()) => {
+                        self.detached
+                            .push((self.plan.target, interface, driver.clone()));
+                        (self.observer)(Step::TookBack { interface, driver });
+                    }
+                    Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
+                    // Gone again by itself, or back: claiming will tell.
+                    Err(_) => {}
+                }
+            }
+            match self.device.claim(interface) {
+                Ok(()) => {
+                    (self.observer)(Step::Claimed(interface));
+                    return Ok(());
+                }
+                Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
+                Err(error) => {
+                    // In another configuration the interface means something else.
+                    self.expect(self.plan.target)?;
+                    if self.elapsed() >= self.plan.patience {
+                        return Err(error.into());
+                    }
+                    (self.observer)(Step::Refused {
+                        error: error.to_string(),
+                    });
+                    std::thread::sleep(self.plan.pause);
+                }
+            }
+        }
+    }
+
+    fn release_all(&mut self) {
+        for &interface in &self.plan.claim {
+            let _ = self.release(interface);
+        }
+    }
+
+    /// Releases our own claim, if there is one.
+    fn release(&mut self, interface: u8) -> Result<(), Setback> {
+        match self.device.release(interface) {
+            Err(error) if fatal(&error) => Err(Setback::Fatal(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How [`Device::kernel_driver`] names a claim by a program.
+const USBFS: &str = "usbfs";
+
+#[cfg(test)]
+mod tests;

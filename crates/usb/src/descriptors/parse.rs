@@ -1,0 +1,465 @@
+//! Reading descriptors from bytes that nobody vouches for.
+//!
+//! Every descriptor starts with its length and type, so the whole is walked by lengths. A length
+//! below 2 or past the end stops the walk of that configuration: nothing after it can be trusted.
+//! Everything else that is wrong costs only the descriptor it is in. The rules for duplicates are
+//! the Linux kernel's (`drivers/usb/core/config.c`): the first of two equal alternate settings or
+//! endpoints counts.
+
+use super::{
+    AlternateSetting, Association, ClassTriple, Configuration, Descriptors, Endpoint, Functional,
+    Interface, TransferKind,
+};
+
+/// `bLength` of a device descriptor.
+pub(super) const DEVICE_LENGTH: usize = 18;
+
+/// Most messages kept in [`Descriptors::faults`].
+const FAULTS_MAX: usize = 32;
+/// `wTotalLength` is 16 bits wide: what is longer was not read from a device.
+const CONFIGURATION_MAX: usize = u16::MAX as usize;
+/// `bNumConfigurations` is 8 bits wide.
+const CONFIGURATIONS_MAX: usize = u8::MAX as usize;
+
+const TYPE_DEVICE: u8 = 0x01;
+const TYPE_CONFIGURATION: u8 = 0x02;
+const TYPE_INTERFACE: u8 = 0x04;
+const TYPE_ENDPOINT: u8 = 0x05;
+const TYPE_ASSOCIATION: u8 = 0x0b;
+const TYPE_CLASS_INTERFACE: u8 = 0x24;
+
+/// Reads a device descriptor and its configurations.
+pub(super) fn descriptors<'a>(
+    device: &[u8],
+    configurations: impl Iterator<Item = &'a [u8]>,
+) -> Descriptors {
+    let mut faults = Faults::default();
+    let device = &device[..device.len().min(DEVICE_LENGTH)];
+    if device.len() < DEVICE_LENGTH {
+        faults.add(format_args!(
+            "device descriptor: only {} of 18 bytes",
+            device.len()
+        ));
+    } else if usize::from(device[0]) < DEVICE_LENGTH || device[1] != TYPE_DEVICE {
+        faults.add(format_args!(
+            "device descriptor: starts with {:02x} {:02x} instead of 12 01",
+            device[0], device[1]
+        ));
+    }
+    let mut parsed = Vec::new();
+    for (index, raw) in configurations.take(CONFIGURATIONS_MAX).enumerate() {
+        match configuration(index, raw, &mut faults) {
+            Some(next) if parsed.iter().any(|c: &Configuration| c.value == next.value) => {
+                faults.add(format_args!(
+                    "configuration {index}: value {} again",
+                    next.value
+                ));
+            }
+            Some(next) => parsed.push(next),
+            None => {}
+        }
+    }
+    Descriptors {
+        device: device.to_vec(),
+        configurations: parsed,
+        faults: faults.into_messages(),
+    }
+}
+
+/// Cuts concatenated configurations apart. Descriptor by descriptor, not by `wTotalLength`: the
+/// kernel shortens what it keeps without correcting that field in the raw bytes.
+pub(super) fn split_configurations(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while let Some(&[length, kind]) = bytes.get(at..at + 2) {
+        if length < 2 {
+            // Not walkable any more; `wTotalLength` of the piece may lead to the next one.
+            let Some(next) = starts.last().and_then(|&start| resume(bytes, start, at)) else {
+                break;
+            };
+            at = next;
+            continue;
+        }
+        if kind == TYPE_CONFIGURATION && length >= 9 {
+            starts.push(at);
+            if starts.len() == CONFIGURATIONS_MAX {
+                break;
+            }
+        }
+        at += usize::from(length);
+    }
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(&start, end)| &bytes[start..end])
+        .collect()
+}
+
+/// Where the configuration after the one at `start` begins by `wTotalLength`, if that is past `at`.
+fn resume(bytes: &[u8], start: usize, at: usize) -> Option<usize> {
+    let total = word(bytes.get(start..)?, 2)?;
+    let next = start + usize::from(total);
+    let header = bytes.get(next..next + 2)?;
+    (next > at && header[0] >= 9 && header[1] == TYPE_CONFIGURATION).then_some(next)
+}
+
+/// Reads one configuration; `None` when even its header is unusable.
+fn configuration(index: usize, raw: &[u8], faults: &mut Faults) -> Option<Configuration> {
+    let &[
+        length,
+        kind,
+        total_low,
+        total_high,
+        count,
+        value,
+        _,
+        attributes,
+        max_power,
+    ] = raw.first_chunk::<9>().or_else(|| {
+        faults.add(format_args!(
+            "configuration {index}: only {} bytes",
+            raw.len()
+        ));
+        None
+    })?;
+    if length < 9 || kind != TYPE_CONFIGURATION {
+        faults.add(format_args!(
+            "configuration {index}: starts with {length:02x} {kind:02x} instead of 09 02"
+        ));
+        return None;
+    }
+    let total = usize::from(u16::from_le_bytes([total_low, total_high]));
+    if total != raw.len() {
+        faults.add(format_args!(
+            "configuration {index}: wTotalLength {total}, but {} bytes",
+            raw.len()
+        ));
+    }
+    let raw = &raw[..raw.len().min(total.max(9)).min(CONFIGURATION_MAX)];
+    let mut configuration = Configuration {
+        value,
+        attributes,
+        max_power,
+        raw: raw.to_vec(),
+        ..Configuration::default()
+    };
+    Walk {
+        index,
+        configuration: &mut configuration,
+        faults,
+        current: Current::None,
+    }
+    .run(raw, usize::from(length));
+    if configuration.interfaces.len() != usize::from(count) {
+        faults.add(format_args!(
+            "configuration {index}: bNumInterfaces {count}, but {} interfaces",
+            configuration.interfaces.len()
+        ));
+    }
+    Some(configuration)
+}
+
+/// Where endpoints and functional descriptors belong.
+#[derive(Clone, Copy)]
+enum Current {
+    /// Before the first interface.
+    None,
+    /// In a duplicate alternate setting, which does not count.
+    Ignored,
+    /// In this alternate setting, which announced that many endpoints.
+    In {
+        interface: usize,
+        alternate: usize,
+        announced: u8,
+    },
+}
+
+struct Walk<'a> {
+    index: usize,
+    configuration: &'a mut Configuration,
+    faults: &'a mut Faults,
+    current: Current,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, raw: &[u8], mut at: usize) {
+        while at < raw.len() {
+            let rest = &raw[at..];
+            let length = usize::from(rest[0]);
+            if length < 2 || length > rest.len() {
+                self.fault(
+                    at,
+                    format_args!("length {length} with {} bytes left", rest.len()),
+                );
+                break;
+            }
+            let descriptor = &rest[..length];
+            match descriptor[1] {
+                TYPE_INTERFACE => self.interface(at, descriptor),
+                TYPE_ENDPOINT => self.endpoint(at, descriptor),
+                TYPE_ASSOCIATION => self.association(at, descriptor),
+                TYPE_CLASS_INTERFACE => self.functional(at, descriptor),
+                _ => {}
+            }
+            at += length;
+        }
+        self.check_count();
+    }
+
+    fn interface(&mut self, at: usize, descriptor: &[u8]) {
+        self.check_count();
+        self.current = Current::Ignored;
+        let Some(
+            &[
+                _,
+                _,
+                number,
+                alternate,
+                announced,
+                class,
+                subclass,
+                protocol,
+                name_index,
+            ],
+        ) = descriptor.first_chunk::<9>()
+        else {
+            return self.fault(at, format_args!("interface of {} bytes", descriptor.len()));
+        };
+        let interfaces = &mut self.configuration.interfaces;
+        let interface = interfaces
+            .iter()
+            .position(|i| i.number == number)
+            .unwrap_or_else(|| {
+                interfaces.push(Interface {
+                    number,
+                    alternates: Vec::new(),
+                });
+                interfaces.len() - 1
+            });
+        let alternates = &mut interfaces[interface].alternates;
+        if alternates.iter().any(|a| a.number == alternate) {
+            return self.fault(
+                at,
+                format_args!("interface {number} alternate {alternate} again"),
+            );
+        }
+        alternates.push(AlternateSetting {
+            number: alternate,
+            class: ClassTriple(class, subclass, protocol),
+            name_index,
+            endpoints: Vec::new(),
+            functional: Vec::new(),
+        });
+        self.current = Current::In {
+            interface,
+            alternate: alternates.len() - 1,
+            announced,
+        };
+    }
+
+    fn endpoint(&mut self, at: usize, descriptor: &[u8]) {
+        let Current::In {
+            interface,
+            alternate,
+            announced,
+        } = self.current
+        else {
+            return;
+        };
+        let Some(&[_, _, address, attributes, size_low, size_high, interval]) =
+            descriptor.first_chunk::<7>()
+        else {
+            return self.fault(at, format_args!("endpoint of {} bytes", descriptor.len()));
+        };
+        let endpoints =
+            &mut self.configuration.interfaces[interface].alternates[alternate].endpoints;
+        if address & 0x0f == 0 || address & 0x70 != 0 {
+            return self.fault(at, format_args!("endpoint address {address:02x}"));
+        }
+        if endpoints.iter().any(|e| e.address == address) {
+            return self.fault(at, format_args!("endpoint {address:02x} again"));
+        }
+        if endpoints.len() == usize::from(announced) {
+            return self.fault(
+                at,
+                format_args!("endpoint {address:02x} past bNumEndpoints {announced}"),
+            );
+        }
+        let max_packet_size = u16::from_le_bytes([size_low, size_high]) & 0x07ff;
+        endpoints.push(Endpoint {
+            address,
+            kind: match attributes & 0x03 {
+                0 => TransferKind::Control,
+                1 => TransferKind::Isochronous,
+                2 => TransferKind::Bulk,
+                _ => TransferKind::Interrupt,
+            },
+            max_packet_size,
+            interval,
+        });
+        if max_packet_size == 0 {
+            self.fault(
+                at,
+                format_args!("endpoint {address:02x} with wMaxPacketSize 0"),
+            );
+        }
+    }
+
+    fn association(&mut self, at: usize, descriptor: &[u8]) {
+        let Some(&[_, _, first, count, class, subclass, protocol, _]) =
+            descriptor.first_chunk::<8>()
+        else {
+            return self.fault(
+                at,
+                format_args!("association of {} bytes", descriptor.len()),
+            );
+        };
+        let class = ClassTriple(class, subclass, protocol);
+        self.configuration.associations.push(Association {
+            first,
+            count,
+            class,
+        });
+    }
+
+    fn functional(&mut self, at: usize, descriptor: &[u8]) {
+        let Current::In {
+            interface,
+            alternate,
+            ..
+        } = self.current
+        else {
+            return;
+        };
+        let Some((&subtype, body)) = descriptor[2..].split_first() else {
+            return self.fault(at, format_args!("functional descriptor of 2 bytes"));
+        };
+        let functional = functional(subtype, body);
+        if matches!(functional, Functional::Other { subtype, .. } if is_known(subtype)) {
+            self.fault(
+                at,
+                format_args!(
+                    "functional descriptor {subtype:02x} of {} bytes",
+                    descriptor.len()
+                ),
+            );
+        }
+        self.configuration.interfaces[interface].alternates[alternate]
+            .functional
+            .push(functional);
+    }
+
+    /// Says so when an alternate setting has fewer endpoints than announced.
+    fn check_count(&mut self) {
+        let Current::In {
+            interface,
+            alternate,
+            announced,
+        } = self.current
+        else {
+            return;
+        };
+        let interface = &self.configuration.interfaces[interface];
+        let alternate = &interface.alternates[alternate];
+        if alternate.endpoints.len() < usize::from(announced) {
+            self.faults.add(format_args!(
+                "configuration {}: interface {} alternate {} with {} endpoints instead of {}",
+                self.index,
+                interface.number,
+                alternate.number,
+                alternate.endpoints.len(),
+                announced
+            ));
+        }
+    }
+
+    fn fault(&mut self, at: usize, what: std::fmt::Arguments<'_>) {
+        self.faults.add(format_args!(
+            "configuration {} offset {at}: {what}",
+            self.index
+        ));
+    }
+}
+
+/// Subtypes with a form of their own in [`Functional`].
+fn is_known(subtype: u8) -> bool {
+    matches!(subtype, 0x00 | 0x06 | 0x0f | 0x1a | 0x1b | 0x1c)
+}
+
+/// Reads what follows type and subtype; [`Functional::Other`] when too short.
+fn functional(subtype: u8, body: &[u8]) -> Functional {
+    known(subtype, body).unwrap_or_else(|| Functional::Other {
+        subtype,
+        body: body.to_vec(),
+    })
+}
+
+fn known(subtype: u8, body: &[u8]) -> Option<Functional> {
+    let byte = |at: usize| body.get(at).copied();
+    Some(match subtype {
+        0x00 => Functional::Header(word(body, 0)?),
+        0x06 => {
+            let (&control, subordinates) = body.split_first()?;
+            if subordinates.is_empty() {
+                return None;
+            }
+            Functional::Union {
+                control,
+                subordinates: subordinates.to_vec(),
+            }
+        }
+        // bmEthernetStatistics (4 bytes) lies between the two fields that matter; the filter
+        // fields behind them are not needed, so a descriptor without them is good enough.
+        0x0f => Functional::Ethernet {
+            mac_index: byte(0)?,
+            max_segment_size: word(body, 5)?,
+        },
+        0x1a => Functional::Ncm {
+            version: word(body, 0)?,
+            capabilities: byte(2)?,
+        },
+        0x1b => Functional::Mbim {
+            version: word(body, 0)?,
+            max_control_message: word(body, 2)?,
+            filters: byte(4)?,
+            max_filter_size: byte(5)?,
+            max_segment_size: word(body, 6)?,
+            capabilities: byte(8)?,
+        },
+        0x1c => Functional::MbimExtended {
+            version: word(body, 0)?,
+            max_outstanding: byte(2)?,
+            mtu: word(body, 3)?,
+        },
+        _ => return None,
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+/// Messages, bounded in number so that hostile descriptors cannot make them grow.
+#[derive(Default)]
+struct Faults {
+    messages: Vec<String>,
+    left_out: usize,
+}
+
+impl Faults {
+    fn add(&mut self, message: std::fmt::Arguments<'_>) {
+        if self.messages.len() < FAULTS_MAX {
+            self.messages.push(message.to_string());
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn into_messages(mut self) -> Vec<String> {
+        if self.left_out > 0 {
+            self.messages.push(format!("and {} more", self.left_out));
+        }
+        self.messages
+    }
+}

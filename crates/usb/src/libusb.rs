@@ -1,0 +1,92 @@
+//! Real devices, through libusb on Linux.
+//!
+//! Devices are found by reading sysfs, which needs no rights and no udev and shows every
+//! configuration's descriptors, the active configuration and the bound drivers without opening
+//! anything. Opening a device opens its node and hands the descriptor to a libusb context of its
+//! own with device discovery turned off, so libusb starts no thread and scans nothing.
+//!
+//! # Theory of operation
+//!
+//! Every transfer, control requests included, is an asynchronous libusb transfer. Its completion
+//! callback does one thing: it sets the transfer's `done` flag and wakes who may be waiting. The
+//! callback runs in whichever thread handles libusb's events at that moment:
+//!
+//! - Without a [`Pump`](crate::device::Pump) every waiting thread offers itself as event handler;
+//!   libusb's own locks see to it that one does it and the others wake when their flag is set.
+//! - With a pump, its thread handles events and other waiters sleep on a condition variable. If
+//!   they see nothing for a while they look for themselves, so a request made while the pump's
+//!   owner is busy elsewhere still ends. Completions they find that way are reported to the pump
+//!   through an eventfd among its descriptors.
+//!
+//! A queue hands out completions in the order of submission by looking at the flag of its oldest
+//! transfer only: no list, no lock, no allocation between submission and completion. (libusb
+//! itself allocates its URB headers at each submission.)
+//!
+//! All `unsafe` code is in `ffi`, with the argument why it is sound.
+
+mod device;
+#[allow(unsafe_code)]
+mod ffi;
+mod pump;
+mod queue;
+mod sysfs;
+mod wake;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::device::{Backend, Device, Found};
+use crate::error::Error;
+
+pub(crate) use ffi::Mapped;
+use sysfs::Sysfs;
+
+/// The backend for real devices.
+#[derive(Debug, Clone)]
+pub struct Libusb {
+    sysfs: Sysfs,
+}
+
+impl Libusb {
+    /// The devices of this machine.
+    ///
+    /// # Errors
+    /// None at present: a machine without USB has an empty list of devices, and
+    /// [`Libusb::unavailable`] says why.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self {
+            sysfs: Sysfs::default(),
+        })
+    }
+
+    /// As [`Libusb::new`], with other places for `/sys/bus/usb/devices` and `/dev/bus/usb`.
+    #[must_use]
+    pub fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
+        Self {
+            sysfs: Sysfs::new(devices.into(), nodes.into()),
+        }
+    }
+
+    /// Why no USB device can be listed or opened on this machine at all; `None` when one could.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<String> {
+        self.sysfs.unavailable()
+    }
+}
+
+impl Backend for Libusb {
+    fn name(&self) -> &'static str {
+        "libusb"
+    }
+
+    fn devices(&self) -> Result<Vec<Found>, Error> {
+        self.sysfs.devices()
+    }
+
+    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
+        Ok(Arc::new(device::LibusbDevice::open(&self.sysfs, found)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,629 @@
+//! An open device.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ffi::{self, Handle, Kind, Request, Transfer};
+use super::pump::LibusbPump;
+use super::queue::LibusbQueue;
+use super::sysfs::{self, Sysfs};
+use super::wake::Wake;
+use crate::buffer::Buffer;
+use crate::descriptors::{Descriptors, Endpoint};
+use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
+use crate::error::{Error, TransferError};
+
+/// Bytes of a control request's setup stage.
+const SETUP_LENGTH: usize = 8;
+/// usbfs takes no longer data stage.
+const CONTROL_MAX: usize = 4096;
+/// How long after its own timeout a control request may still end by itself, and how long after
+/// being cancelled.
+const GRACE: Duration = Duration::from_secs(2);
+/// Control transfers kept for use again.
+const CONTROL_KEPT: usize = 4;
+/// How long a waiter sleeps before it looks whether the pump leaves events lying, at first and at
+/// most.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+const LOOK_LAST: Duration = Duration::from_millis(250);
+/// A thread that handles events looks at least this often whether a pump has taken over.
+const HANDLE_MAX: Duration = Duration::from_millis(500);
+/// Far enough for a timeout that overflows the clock.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What [`Device::queue`] and [`Device::pump`] share with the device.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) handle: Arc<Handle>,
+    pub(super) identity: Identity,
+    /// Claimed interfaces, each with its active alternate setting.
+    claims: Mutex<BTreeMap<u8, u8>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Buffers may keep the node open; the claims end here all the same.
+        for &interface in self.claims().keys() {
+            let _ = self.handle.usb().release_interface(interface);
+        }
+    }
+}
+
+impl Inner {
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<u8, u8>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `done` is set, or until `deadline`. Returns whether it is set.
+    pub(super) fn wait(&self, done: &AtomicI32, deadline: Instant) -> bool {
+        let wake = self.handle.wake();
+        let mut look = LOOK_FIRST;
+        loop {
+            if done.load(Ordering::SeqCst) != 0 {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            if !wake.has_pump() || wake.drives_pump() {
+                self.handle_events(left.min(HANDLE_MAX), done);
+                continue;
+            }
+            wake.sleep(done, look.min(left));
+            if done.load(Ordering::SeqCst) != 0 {
+                return true;
+            }
+            // The pump's owner may be busy elsewhere, perhaps waiting for this very thread.
+            self.handle_events(Duration::ZERO, done);
+            look = if done.load(Ordering::SeqCst) != 0 {
+                LOOK_FIRST
+            } else {
+                (look * 2).min(LOOK_LAST)
+            };
+        }
+    }
+
+    /// Handles events that are there, unless that is the pump's business.
+    pub(super) fn collect(&self, done: &AtomicI32) {
+        if !self.handle.wake().has_pump() {
+            self.handle_events(Duration::ZERO, done);
+        }
+    }
+
+    fn handle_events(&self, limit: Duration, done: &AtomicI32) {
+        if let Err(error) = self.handle.handle_events(limit, Some(done)) {
+            tracing::warn!(device = %self.identity, %error, "USB event handling failed");
+            // Whatever ails it, not at full speed.
+            std::thread::sleep(Duration::from_millis(1).min(limit));
+        }
+    }
+}
+
+/// When `timeout` from here is over.
+pub(super) fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or_else(|| now + FOREVER)
+}
+
+/// An open device.
+#[derive(Debug)]
+pub(super) struct LibusbDevice {
+    inner: Arc<Inner>,
+    sysfs: Sysfs,
+    descriptors: Descriptors,
+    /// Control transfers that are free.
+    control: Mutex<Vec<Transfer>>,
+}
+
+impl std::fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transfer").finish_non_exhaustive()
+    }
+}
+
+impl LibusbDevice {
+    /// Opens a device as listed.
+    pub(super) fn open(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
+        let identity = found.identity.clone();
+        let operation = format!("open {identity}");
+        if let Some(reason) = sysfs.unavailable() {
+            return Err(Error::Other { operation, reason });
+        }
+        if !sysfs.is_present(&identity) {
+            return Err(Error::Gone { operation });
+        }
+        let path = sysfs.node(identity.bus, identity.address);
+        let node = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(&path)
+            .map_err(|error| open_error(error, &operation, &path))?;
+        let wake = Wake::new().map_err(|error| Error::Other {
+            operation: operation.clone(),
+            reason: error.to_string(),
+        })?;
+        let handle = Handle::open(node.into(), wake).map_err(|error| to_error(error, operation))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                handle,
+                identity,
+                claims: Mutex::default(),
+            }),
+            sysfs: sysfs.clone(),
+            descriptors: found.descriptors.clone(),
+            control: Mutex::default(),
+        })
+    }
+
+    fn usb(&self) -> &rusb::DeviceHandle<rusb::Context> {
+        self.inner.handle.usb()
+    }
+
+    fn identity_(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    fn node(&self) -> PathBuf {
+        self.sysfs
+            .node(self.identity_().bus, self.identity_().address)
+    }
+
+    /// `what`, with the device it is done to.
+    fn operation(&self, what: &str) -> String {
+        format!("{what} of {}", self.identity_())
+    }
+
+    fn gone_if_absent(&self, what: &str) -> Result<(), Error> {
+        if self.inner.handle.wake().is_gone() || !self.sysfs.is_present(self.identity_()) {
+            return Err(Error::Gone {
+                operation: self.operation(what),
+            });
+        }
+        Ok(())
+    }
+
+    /// [`Error::Busy`] with the holder of `interface`, or of any interface.
+    fn busy(&self, operation: String, interface: Option<u8>) -> Error {
+        let port = &self.identity_().port;
+        let active = self.sysfs.active_configuration(port).unwrap_or(0);
+        let interfaces: Vec<u8> = match (interface, self.descriptors.configuration(active)) {
+            (Some(interface), _) => vec![interface],
+            (None, Some(active)) => active.interfaces.iter().map(|i| i.number).collect(),
+            (None, None) => Vec::new(),
+        };
+        let mut drivers = interfaces
+            .iter()
+            .filter_map(|&number| self.sysfs.driver(port, active, number));
+        let holder = drivers.next().map(|driver| match driver.as_str() {
+            "usbfs" => sysfs::holder(&self.node()),
+            _ => driver,
+        });
+        Error::Busy { operation, holder }
+    }
+
+    fn control(
+        &self,
+        setup: Setup,
+        length: usize,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<(Buffer, usize), Error> {
+        let operation = || {
+            format!(
+                "control request {:02x} {:02x} value {:04x} index {:04x} of {}",
+                setup.request_type,
+                setup.request,
+                setup.value,
+                setup.index,
+                self.identity_()
+            )
+        };
+        if length > CONTROL_MAX {
+            return Err(Error::Other {
+                operation: operation(),
+                reason: format!("{length} bytes of data; usbfs carries {CONTROL_MAX} at most"),
+            });
+        }
+        let mut buffer = Buffer::heap(SETUP_LENGTH + length);
+        let bytes = buffer.bytes_mut();
+        bytes[0] = setup.request_type;
+        bytes[1] = setup.request;
+        bytes[2..4].copy_from_slice(&setup.value.to_le_bytes());
+        bytes[4..6].copy_from_slice(&setup.index.to_le_bytes());
+        // Not above 4096, so it fits.
+        bytes[6..8].copy_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
+        bytes[SETUP_LENGTH..SETUP_LENGTH + data.len()].copy_from_slice(data);
+
+        let kept = self
+            .control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let Some(mut transfer) = kept.or_else(|| Transfer::new(&self.inner.handle)) else {
+            return Err(Error::NoMemory {
+                operation: operation(),
+            });
+        };
+        let request = Request {
+            kind: Kind::Control,
+            endpoint: 0,
+            length: SETUP_LENGTH + length,
+            zero_packet: false,
+            // 0 would mean without end.
+            timeout: u32::try_from(timeout.as_millis())
+                .unwrap_or(u32::MAX)
+                .max(1),
+        };
+        transfer
+            .submit(request, buffer)
+            .map_err(|(_, error)| self.submission_error(error, operation()))?;
+        if !self
+            .inner
+            .wait(transfer.done(), deadline(timeout.saturating_add(GRACE)))
+        {
+            transfer.cancel();
+            self.inner.wait(transfer.done(), deadline(GRACE));
+        }
+        let Some((buffer, moved, result)) = transfer.take() else {
+            return Err(Error::Timeout {
+                operation: operation(),
+            });
+        };
+        {
+            let mut kept = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < CONTROL_KEPT {
+                kept.push(transfer);
+            }
+        }
+        match result {
+            Ok(()) => Ok((buffer, moved)),
+            Err(error) => Err(match error {
+                TransferError::Stall => Error::Stall {
+                    operation: operation(),
+                },
+                TransferError::Timeout | TransferError::Cancelled => Error::Timeout {
+                    operation: operation(),
+                },
+                TransferError::Gone => Error::Gone {
+                    operation: operation(),
+                },
+                TransferError::Overflow | TransferError::Fault => {
+                    // A request in flight at the moment of unplugging ends in either way.
+                    match self.gone_if_absent("control request") {
+                        Err(_) => Error::Gone {
+                            operation: operation(),
+                        },
+                        Ok(()) => Error::Other {
+                            operation: operation(),
+                            reason: error.to_string(),
+                        },
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Why a transfer was not accepted. libusb reports EBUSY (a kernel driver holds the interface
+    /// the request is for) and others alike.
+    fn submission_error(&self, error: rusb::Error, operation: String) -> Error {
+        if matches!(error, rusb::Error::Io) && self.gone_if_absent("").is_err() {
+            return Error::Gone { operation };
+        }
+        to_error(error, operation)
+    }
+
+    /// The endpoint, if a claimed interface has it in its active alternate setting.
+    fn find_endpoint(&self, address: u8) -> Result<Option<Endpoint>, Error> {
+        let active = self.active_configuration()?;
+        let claims = self.inner.claims();
+        let configuration = self.descriptors.configuration(active);
+        let interfaces = configuration.iter().flat_map(|c| &c.interfaces);
+        let alternates = interfaces.filter_map(|interface| {
+            let active = *claims.get(&interface.number)?;
+            interface.alternate(active)
+        });
+        let endpoints = alternates.flat_map(|a| &a.endpoints);
+        Ok(endpoints
+            .copied()
+            .find(|e| e.address == address && e.max_packet_size > 0))
+    }
+}
+
+impl Device for LibusbDevice {
+    fn identity(&self) -> &Identity {
+        self.identity_()
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        // Not from libusb: for a device opened by its descriptor it asks the device itself.
+        let what = "read the active configuration";
+        self.gone_if_absent(what)?;
+        self.sysfs
+            .active_configuration(&self.identity_().port)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => Error::Gone {
+                    operation: self.operation(what),
+                },
+                _ => Error::Other {
+                    operation: self.operation(what),
+                    reason: error.to_string(),
+                },
+            })
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        let operation = self.operation(&format!("select configuration {value}"));
+        let result = match value {
+            0 => self.usb().unconfigure(),
+            value => self.usb().set_active_configuration(value),
+        };
+        match result {
+            Ok(()) => {
+                self.inner.claims().clear();
+                Ok(())
+            }
+            Err(rusb::Error::Busy) => Err(self.busy(operation, None)),
+            Err(rusb::Error::NotFound) => Err(Error::Other {
+                operation,
+                reason: "the device has no such configuration".to_owned(),
+            }),
+            Err(error) => {
+                self.gone_if_absent("select a configuration")?;
+                Err(to_error(error, operation))
+            }
+        }
+    }
+
+    fn force_configuration(&self, value: u8) -> Result<(), Error> {
+        let Err(refused) = self.set_configuration(value) else {
+            return Ok(());
+        };
+        if !matches!(refused, Error::Busy { .. }) {
+            return Err(refused);
+        }
+        match self
+            .sysfs
+            .force_configuration(&self.identity_().port, value)
+        {
+            Ok(()) => {
+                self.inner.claims().clear();
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(device = %self.identity_(), %error, "sysfs refuses as well");
+                Err(refused)
+            }
+        }
+    }
+
+    fn guard_port(&self) -> Result<PortGuard, Error> {
+        let operation = self.operation("guard the port");
+        let Some((hub, port)) = self.sysfs.hub(&self.identity_().port) else {
+            return Err(Error::Gone { operation });
+        };
+        let hub_node = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(&hub)
+            .map_err(|error| open_error(error, &operation, &hub))?;
+        match ffi::claim_port(&hub_node, port) {
+            Ok(()) => Ok(PortGuard::new(hub_node)),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(Error::Busy {
+                operation,
+                holder: Some(sysfs::holder(&hub)),
+            }),
+            Err(error) => Err(Error::Other {
+                operation,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+        let active = self.active_configuration()?;
+        let driver = self.sysfs.driver(&self.identity_().port, active, interface);
+        Ok(match driver {
+            Some(driver) if driver == "usbfs" => {
+                (!self.inner.claims().contains_key(&interface)).then(|| sysfs::holder(&self.node()))
+            }
+            driver => driver,
+        })
+    }
+
+    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        let what = format!("detach the kernel driver from interface {interface}");
+        match self.usb().detach_kernel_driver(interface) {
+            // NotFound: no driver, or a program's claim, which cannot be detached.
+            Ok(()) | Err(rusb::Error::NotFound) => Ok(()),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(error, self.operation(&what)))
+            }
+        }
+    }
+
+    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        let what = format!("let kernel drivers have interface {interface}");
+        match self.usb().attach_kernel_driver(interface) {
+            // NotFound: no driver wants it. Busy: one has it already.
+            Ok(()) | Err(rusb::Error::NotFound | rusb::Error::Busy) => Ok(()),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(error, self.operation(&what)))
+            }
+        }
+    }
+
+    fn claim(&self, interface: u8) -> Result<(), Error> {
+        let operation = self.operation(&format!("claim interface {interface}"));
+        if self.inner.claims().contains_key(&interface) {
+            return Ok(());
+        }
+        match self.usb().claim_interface(interface) {
+            Ok(()) => {
+                // Whoever had it last left it in alternate setting 0: the kernel sees to that.
+                self.inner.claims().insert(interface, 0);
+                Ok(())
+            }
+            Err(rusb::Error::Busy) => Err(self.busy(operation, Some(interface))),
+            Err(rusb::Error::NotFound) => {
+                self.gone_if_absent("claim an interface")?;
+                Err(Error::Other {
+                    operation,
+                    reason: "the active configuration has no such interface".to_owned(),
+                })
+            }
+            Err(error) => Err(to_error(error, operation)),
+        }
+    }
+
+    fn release(&self, interface: u8) -> Result<(), Error> {
+        if self.inner.claims().remove(&interface).is_none() {
+            return Ok(());
+        }
+        match self.usb().release_interface(interface) {
+            Ok(()) | Err(rusb::Error::NotFound) => Ok(()),
+            Err(error) => Err(to_error(
+                error,
+                self.operation(&format!("release interface {interface}")),
+            )),
+        }
+    }
+
+    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        let what = format!("set alternate setting {alternate} of interface {interface}");
+        match self.usb().set_alternate_setting(interface, alternate) {
+            Ok(()) => {
+                self.inner.claims().insert(interface, alternate);
+                Ok(())
+            }
+            Err(rusb::Error::NotFound) => Err(Error::Other {
+                operation: self.operation(&what),
+                reason: "not claimed, or no such alternate setting".to_owned(),
+            }),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(error, self.operation(&what)))
+            }
+        }
+    }
+
+    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        let setup = Setup {
+            request_type: setup.request_type | 0x80,
+            ..setup
+        };
+        let (buffer, moved) = self.control(setup, data.len(), &[], timeout)?;
+        let moved = moved.min(data.len());
+        data[..moved].copy_from_slice(&buffer.bytes()[SETUP_LENGTH..SETUP_LENGTH + moved]);
+        Ok(moved)
+    }
+
+    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        let setup = Setup {
+            request_type: setup.request_type & 0x7f,
+            ..setup
+        };
+        self.control(setup, data.len(), data, timeout).map(|_| ())
+    }
+
+    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
+        let what = format!("clear the halt of endpoint {endpoint:02x}");
+        match self.usb().clear_halt(endpoint) {
+            Ok(()) => Ok(()),
+            Err(rusb::Error::NotFound) => Err(Error::NoSuchEndpoint {
+                operation: self.operation(&what),
+            }),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(error, self.operation(&what)))
+            }
+        }
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        match self.usb().reset() {
+            Ok(()) => Ok(()),
+            Err(rusb::Error::NotFound | rusb::Error::NoDevice) => Err(Error::Gone {
+                operation: self.operation("reset the port"),
+            }),
+            Err(error) => Err(to_error(error, self.operation("reset the port"))),
+        }
+    }
+
+    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
+        let operation = || self.operation(&format!("queue transfers on endpoint {endpoint:02x}"));
+        let Some(found) = self.find_endpoint(endpoint)? else {
+            return Err(Error::NoSuchEndpoint {
+                operation: operation(),
+            });
+        };
+        let queue = LibusbQueue::new(Arc::clone(&self.inner), found).ok_or_else(|| {
+            Error::NoSuchEndpoint {
+                operation: operation(),
+            }
+        })?;
+        Ok(Box::new(queue))
+    }
+
+    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
+        match LibusbPump::new(Arc::clone(&self.inner)) {
+            Some(pump) => Ok(Box::new(pump)),
+            None => Err(Error::Busy {
+                operation: self.operation("take over event handling"),
+                holder: Some("another part of this program".to_owned()),
+            }),
+        }
+    }
+}
+
+/// Why a device node did not open.
+fn open_error(error: io::Error, operation: &str, path: &std::path::Path) -> Error {
+    let operation = operation.to_owned();
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Error::NoPermission {
+            operation,
+            node: Some(path.display().to_string()),
+        },
+        Some(libc::ENODEV) => Error::Gone { operation },
+        _ => Error::Other {
+            operation,
+            reason: format!("{}: {error}", path.display()),
+        },
+    }
+}
+
+/// In our terms.
+pub(super) fn to_error(error: rusb::Error, operation: String) -> Error {
+    match error {
+        rusb::Error::NoDevice => Error::Gone { operation },
+        rusb::Error::Busy => Error::Busy {
+            operation,
+            holder: None,
+        },
+        rusb::Error::Access => Error::NoPermission {
+            operation,
+            node: None,
+        },
+        rusb::Error::Pipe => Error::Stall { operation },
+        rusb::Error::Timeout => Error::Timeout { operation },
+        rusb::Error::NoMem => Error::NoMemory { operation },
+        other => Error::Other {
+            operation,
+            reason: other.to_string(),
+        },
+    }
+}

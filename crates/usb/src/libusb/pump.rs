@@ -1,0 +1,73 @@
+//! Event handling inside somebody else's poll loop.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::device::{Inner, to_error};
+use crate::device::Pump;
+use crate::error::Error;
+
+/// Event handling inside somebody else's poll loop.
+pub(super) struct LibusbPump {
+    inner: Arc<Inner>,
+    descriptors: Vec<(RawFd, bool)>,
+}
+
+impl LibusbPump {
+    /// `None` when there is one already.
+    pub(super) fn new(inner: Arc<Inner>) -> Option<Self> {
+        let wake = inner.handle.wake();
+        if !wake.begin_pump() {
+            return None;
+        }
+        wake.take_descriptors_changed();
+        // A thread that handles events leaves this to us from here on.
+        inner.handle.interrupt();
+        let mut pump = Self {
+            inner,
+            descriptors: Vec::new(),
+        };
+        pump.refresh();
+        Some(pump)
+    }
+
+    fn refresh(&mut self) {
+        self.descriptors.clear();
+        self.descriptors
+            .push((self.inner.handle.wake().event(), false));
+        self.descriptors.extend(self.inner.handle.descriptors());
+    }
+}
+
+impl Pump for LibusbPump {
+    fn descriptors(&self) -> &[(RawFd, bool)] {
+        &self.descriptors
+    }
+
+    fn process(&mut self) -> Result<(), Error> {
+        let handle = &self.inner.handle;
+        let wake = handle.wake();
+        let result = wake.as_pump(|| handle.handle_events(Duration::ZERO, None));
+        if wake.take_descriptors_changed() {
+            self.refresh();
+        }
+        let operation = || format!("handle USB events of {}", self.inner.identity);
+        if self.inner.handle.wake().is_gone() {
+            return Err(Error::Gone {
+                operation: operation(),
+            });
+        }
+        result.map_err(|error| to_error(error, operation()))
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.inner.handle.next_timeout()
+    }
+}
+
+impl Drop for LibusbPump {
+    fn drop(&mut self) {
+        self.inner.handle.wake().end_pump();
+    }
+}

@@ -1,0 +1,187 @@
+//! Transfers of one endpoint.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::device::{Inner, deadline, to_error};
+use super::ffi::{Kind, Request, Transfer};
+use crate::buffer::{Buffer, Memory};
+use crate::descriptors::{Endpoint, TransferKind};
+use crate::device::{Completion, Queue, Rejected};
+use crate::error::Error;
+
+/// Transfers allocated in advance; more are made when a queue is kept deeper.
+const DEPTH: usize = 16;
+/// How long to wait for cancelled transfers before their memory is given up.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Transfers of one endpoint.
+pub(super) struct LibusbQueue {
+    inner: Arc<Inner>,
+    endpoint: Endpoint,
+    kind: Kind,
+    zero_packet: bool,
+    /// Free transfers.
+    idle: Vec<Transfer>,
+    /// Submitted ones, the oldest first.
+    flying: VecDeque<Transfer>,
+}
+
+impl LibusbQueue {
+    /// `None` for endpoints that are neither bulk nor interrupt.
+    pub(super) fn new(inner: Arc<Inner>, endpoint: Endpoint) -> Option<Self> {
+        let kind = match endpoint.kind {
+            TransferKind::Bulk => Kind::Bulk,
+            TransferKind::Interrupt => Kind::Interrupt,
+            TransferKind::Control | TransferKind::Isochronous => return None,
+        };
+        let idle = (0..DEPTH)
+            .map_while(|_| Transfer::new(&inner.handle))
+            .collect();
+        let flying = VecDeque::with_capacity(DEPTH);
+        Some(Self {
+            inner,
+            endpoint,
+            kind,
+            zero_packet: false,
+            idle,
+            flying,
+        })
+    }
+
+    /// The oldest transfer's completion, if it has ended.
+    fn take(&mut self) -> Option<Completion> {
+        let (mut buffer, moved, result) = self.flying.front_mut()?.take()?;
+        self.idle.extend(self.flying.pop_front());
+        if self.endpoint.is_in() {
+            buffer.set_len(moved);
+        }
+        Some(Completion {
+            buffer,
+            result: result.map(|()| moved),
+        })
+    }
+}
+
+impl Queue for LibusbQueue {
+    fn endpoint(&self) -> u8 {
+        self.endpoint.address
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.endpoint.max_packet_size
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        match self.inner.handle.map(capacity) {
+            Some(mapped) => Buffer::from_memory(Memory::Mapped(mapped), 0),
+            None => Buffer::heap(capacity),
+        }
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        let operation = || {
+            let (endpoint, device) = (self.endpoint.address, &self.inner.identity);
+            format!("submit a transfer on endpoint {endpoint:02x} of {device}")
+        };
+        if self.inner.handle.wake().is_gone() {
+            return Err(Rejected {
+                buffer,
+                error: Error::Gone {
+                    operation: operation(),
+                },
+            });
+        }
+        let Some(mut transfer) = self
+            .idle
+            .pop()
+            .or_else(|| Transfer::new(&self.inner.handle))
+        else {
+            return Err(Rejected {
+                buffer,
+                error: Error::NoMemory {
+                    operation: operation(),
+                },
+            });
+        };
+        let inward = self.endpoint.is_in();
+        let request = Request {
+            kind: self.kind,
+            endpoint: self.endpoint.address,
+            length: if inward {
+                buffer.capacity()
+            } else {
+                buffer.filled().len()
+            },
+            zero_packet: self.zero_packet && !inward,
+            timeout: 0,
+        };
+        match transfer.submit(request, buffer) {
+            Ok(()) => {
+                self.flying.push_back(transfer);
+                Ok(())
+            }
+            Err((buffer, error)) => {
+                let error = match error {
+                    // ENOENT is the usual reason; libusb keeps the number to itself.
+                    rusb::Error::Io => Error::Other {
+                        operation: operation(),
+                        reason: "refused by the kernel: not in the active alternate setting, \
+                                 or not claimed any more"
+                            .to_owned(),
+                    },
+                    error => to_error(error, operation()),
+                };
+                self.idle.push(transfer);
+                Err(Rejected { buffer, error })
+            }
+        }
+    }
+
+    fn set_zero_packet(&mut self, enabled: bool) {
+        self.zero_packet = enabled;
+    }
+
+    fn pending(&self) -> usize {
+        self.flying.len()
+    }
+
+    fn try_next(&mut self) -> Option<Completion> {
+        if let Some(completion) = self.take() {
+            return Some(completion);
+        }
+        self.inner.collect(self.flying.front()?.done());
+        self.take()
+    }
+
+    fn next(&mut self, timeout: Duration) -> Option<Completion> {
+        if let Some(completion) = self.take() {
+            return Some(completion);
+        }
+        let oldest = self.flying.front()?;
+        if timeout.is_zero() {
+            self.inner.collect(oldest.done());
+        } else {
+            self.inner.wait(oldest.done(), deadline(timeout));
+        }
+        self.take()
+    }
+
+    fn cancel_all(&mut self) {
+        // The newest first, so that none runs because one before it made room.
+        for transfer in self.flying.iter().rev() {
+            transfer.cancel();
+        }
+    }
+}
+
+impl Drop for LibusbQueue {
+    fn drop(&mut self) {
+        self.cancel_all();
+        let deadline = deadline(LAST_WAIT);
+        for transfer in &self.flying {
+            self.inner.wait(transfer.done(), deadline);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What Linux tells about USB devices without opening them
+//! (`Documentation/ABI/testing/sysfs-bus-usb`).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::descriptors::Descriptors;
+use crate::device::{Found, Identity, Speed};
+use crate::error::Error;
+
+/// More than a device with eight configurations of 64 KiB has.
+const DESCRIPTORS_MAX: u64 = 1 << 20;
+/// More than any text attribute has.
+const ATTRIBUTE_MAX: u64 = 4096;
+
+/// The places to look in.
+#[derive(Debug, Clone)]
+pub(super) struct Sysfs {
+    devices: PathBuf,
+    nodes: PathBuf,
+}
+
+impl Default for Sysfs {
+    fn default() -> Self {
+        Self::new("/sys/bus/usb/devices".into(), "/dev/bus/usb".into())
+    }
+}
+
+impl Sysfs {
+    pub(super) fn new(devices: PathBuf, nodes: PathBuf) -> Self {
+        Self { devices, nodes }
+    }
+
+    /// Why nothing can be found or opened, if so.
+    pub(super) fn unavailable(&self) -> Option<String> {
+        let missing = |path: &Path, means: &str| {
+            (!path.is_dir()).then(|| format!("{} does not exist: {means}", path.display()))
+        };
+        missing(
+            &self.devices,
+            "this machine has no USB host controller, or sysfs is not mounted",
+        )
+        .or_else(|| {
+            missing(
+                &self.nodes,
+                "USB devices are listed but cannot be opened here",
+            )
+        })
+    }
+
+    /// All devices but root hubs, by port.
+    pub(super) fn devices(&self) -> Result<Vec<Found>, Error> {
+        let entries = match std::fs::read_dir(&self.devices) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => {
+                return Err(Error::Other {
+                    operation: format!("list USB devices in {}", self.devices.display()),
+                    reason: error.to_string(),
+                });
+            }
+        };
+        let mut found: Vec<Found> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| is_port(name))
+            .filter_map(|port| self.describe(&port))
+            .collect();
+        found.sort_by(|a, b| a.identity.port.cmp(&b.identity.port));
+        Ok(found)
+    }
+
+    /// The device at `port`; `None` when it is going away.
+    fn describe(&self, port: &str) -> Option<Found> {
+        let mut blob = Vec::new();
+        let file = File::open(self.devices.join(port).join("descriptors")).ok()?;
+        file.take(DESCRIPTORS_MAX).read_to_end(&mut blob).ok()?;
+        let descriptors = Descriptors::from_sysfs(&blob);
+        let text = |name: &str| {
+            self.attribute(port, name)
+                .ok()
+                .filter(|text| !text.is_empty())
+        };
+        let hex = |name: &str| u16::from_str_radix(&text(name)?, 16).ok();
+        let identity = Identity {
+            vendor: hex("idVendor")?,
+            product: hex("idProduct")?,
+            bus: text("busnum")?.parse().ok()?,
+            address: text("devnum")?.parse().ok()?,
+            port: port.to_owned(),
+            speed: speed(text("speed").as_deref()),
+            manufacturer: text("manufacturer"),
+            product_name: text("product"),
+            serial: text("serial"),
+        };
+        let active_configuration = self.active_configuration(port).ok();
+        let kernel_drivers = active_configuration
+            .and_then(|value| descriptors.configuration(value))
+            .map(|configuration| {
+                let numbers = configuration.interfaces.iter().map(|i| i.number);
+                numbers
+                    .filter_map(|n| Some((n, self.driver(port, configuration.value, n)?)))
+                    .collect()
+            })
+            .unwrap_or_default();
+        Some(Found {
+            identity,
+            descriptors,
+            active_configuration,
+            kernel_drivers,
+        })
+    }
+
+    /// Whether the device of this identity is still at its port.
+    pub(super) fn is_present(&self, identity: &Identity) -> bool {
+        let number = |name: &str| {
+            self.attribute(&identity.port, name)
+                .ok()?
+                .parse::<u8>()
+                .ok()
+        };
+        number("devnum") == Some(identity.address) && number("busnum") == Some(identity.bus)
+    }
+
+    /// `bConfigurationValue`; 0 when unconfigured, where the attribute is empty.
+    pub(super) fn active_configuration(&self, port: &str) -> io::Result<u8> {
+        let text = self.attribute(port, "bConfigurationValue")?;
+        if text.is_empty() {
+            return Ok(0);
+        }
+        text.parse()
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// Selects a configuration with all drivers unbound first. Writing -1 unconfigures, which 0
+    /// does not for a device that has a configuration of that number.
+    pub(super) fn force_configuration(&self, port: &str, value: u8) -> io::Result<()> {
+        let value = if value == 0 {
+            "-1".to_owned()
+        } else {
+            value.to_string()
+        };
+        std::fs::write(self.devices.join(port).join("bConfigurationValue"), value)
+    }
+
+    /// The driver bound to an interface; `usbfs` for a program.
+    pub(super) fn driver(&self, port: &str, configuration: u8, interface: u8) -> Option<String> {
+        let interface = format!("{port}:{configuration}.{interface}");
+        let link = std::fs::read_link(self.devices.join(interface).join("driver")).ok()?;
+        Some(link.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// The device node of a device.
+    pub(super) fn node(&self, bus: u8, address: u8) -> PathBuf {
+        self.nodes.join(format!("{bus:03}/{address:03}"))
+    }
+
+    /// The node of the hub a port belongs to, and the port's number there.
+    pub(super) fn hub(&self, port: &str) -> Option<(PathBuf, u32)> {
+        let (hub, number) = match port.rsplit_once('.') {
+            Some((hub, number)) => (hub.to_owned(), number),
+            None => {
+                let (bus, number) = port.split_once('-')?;
+                (format!("usb{bus}"), number)
+            }
+        };
+        let id = |name: &str| self.attribute(&hub, name).ok()?.parse().ok();
+        Some((
+            self.node(id("busnum")?, id("devnum")?),
+            number.parse().ok()?,
+        ))
+    }
+
+    fn attribute(&self, port: &str, name: &str) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.devices.join(port).join(name))?;
+        file.take(ATTRIBUTE_MAX).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+}
+
+/// The program that has `node` open, as `usbfs (NAME, process ID)`; just `usbfs` when it cannot be
+/// seen. Programs of other users show only to root.
+pub(super) fn holder(node: &Path) -> String {
+    let own = std::process::id();
+    let holders = std::fs::read_dir("/proc")
+        .ok()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let mut files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+            let has = files.any(|file| {
+                file.and_then(|f| std::fs::read_link(f.path()))
+                    .is_ok_and(|target| target == node)
+            });
+            has.then_some(process)
+        });
+    let mut holders: Vec<u32> = holders.collect();
+    // Having it open ourselves says nothing, unless nobody else has.
+    holders.sort_by_key(|&process| process == own);
+    match holders.first() {
+        Some(&process) if process == own => "usbfs (this program itself)".to_owned(),
+        Some(process) => {
+            let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+            format!("usbfs ({}, process {process})", name.trim())
+        }
+        None => "usbfs (another program)".to_owned(),
+    }
+}
+
+/// Whether a name in the devices' folder is a port (`1-4.2`), not a root hub (`usb1`) or an
+/// interface (`1-4:1.0`).
+fn is_port(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_digit()) && name.contains('-') && !name.contains(':')
+}
+
+/// From the attribute, which is in Mbit/s.
+fn speed(text: Option<&str>) -> Speed {
+    match text {
+        Some("1.5") => Speed::Low,
+        Some("12") => Speed::Full,
+        Some("480") => Speed::High,
+        Some("5000") => Speed::Super,
+        Some("10000" | "20000") => Speed::SuperPlus,
+        _ => Speed::Unknown,
+    }
+}

@@ -1,0 +1,179 @@
+//! Who wants to know that something completed, and how they are told.
+
+use std::cell::Cell;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+thread_local! {
+    /// This thread's number, 0 until it needs one.
+    static THREAD: Cell<u64> = const { Cell::new(0) };
+    /// The [`Wake`] whose pump this thread is inside of.
+    static PROCESSING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A number for this thread that no other thread of the process has; never 0.
+fn this_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    THREAD.with(|own| {
+        if own.get() == 0 {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        own.get()
+    })
+}
+
+/// What a device's completion callbacks and its waiters share.
+///
+/// All flags use sequentially consistent order: a waiter announces itself and then looks at the
+/// transfer's flag, a callback sets that flag and then looks for waiters; in any single order of
+/// the four, one of them sees the other.
+#[derive(Debug)]
+pub(super) struct Wake {
+    /// Threads asleep in [`Wake::sleep`].
+    waiters: AtomicUsize,
+    lock: Mutex<()>,
+    condvar: Condvar,
+    /// Whether a pump exists.
+    pump: AtomicBool,
+    /// The thread that processed the pump last.
+    pump_thread: AtomicU64,
+    /// Readable while there is something for the pump to know.
+    event: OwnedFd,
+    /// Whether `event` was written since it was read.
+    signalled: AtomicBool,
+    /// Whether libusb's set of descriptors changed.
+    descriptors_changed: AtomicBool,
+    /// Whether the kernel said that the device is gone.
+    gone: AtomicBool,
+}
+
+impl Wake {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            waiters: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            condvar: Condvar::new(),
+            pump: AtomicBool::new(false),
+            pump_thread: AtomicU64::new(0),
+            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            signalled: AtomicBool::new(false),
+            descriptors_changed: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+        })
+    }
+
+    /// A transfer completed and its flag is set. Called in whichever thread handles events.
+    pub(super) fn completed(&self) {
+        if self.pump.load(Ordering::SeqCst) && !self.is_processing() {
+            self.signal();
+        }
+        if self.waiters.load(Ordering::SeqCst) > 0 {
+            self.wake_all();
+        }
+    }
+
+    /// libusb added or removed descriptors.
+    pub(super) fn descriptors_changed(&self) {
+        self.descriptors_changed.store(true, Ordering::SeqCst);
+        if self.pump.load(Ordering::SeqCst) && !self.is_processing() {
+            self.signal();
+        }
+    }
+
+    /// Whether that happened since the last call.
+    pub(super) fn take_descriptors_changed(&self) -> bool {
+        self.descriptors_changed.swap(false, Ordering::SeqCst)
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps until `done` is set or `limit` has passed or somebody's transfer completed.
+    pub(super) fn sleep(&self, done: &AtomicI32, limit: Duration) {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let guard = self.locked();
+        if done.load(Ordering::SeqCst) == 0 && self.pump.load(Ordering::SeqCst) {
+            let woken = self.condvar.wait_timeout(guard, limit);
+            drop(woken.unwrap_or_else(PoisonError::into_inner));
+        } else {
+            drop(guard);
+        }
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes the pump's place; false when it is taken.
+    pub(super) fn begin_pump(&self) -> bool {
+        let begun = !self.pump.swap(true, Ordering::SeqCst);
+        if begun {
+            self.pump_thread.store(this_thread(), Ordering::SeqCst);
+            // What completed before is for the pump to find.
+            self.signal();
+        }
+        begun
+    }
+
+    /// Gives it back: sleepers handle events themselves from here on.
+    pub(super) fn end_pump(&self) {
+        self.pump.store(false, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    pub(super) fn has_pump(&self) -> bool {
+        self.pump.load(Ordering::SeqCst)
+    }
+
+    /// Whether this thread is the one that drives the pump, so nobody else will while it waits.
+    pub(super) fn drives_pump(&self) -> bool {
+        self.pump_thread.load(Ordering::SeqCst) == this_thread()
+    }
+
+    /// The pump's own descriptor, to be polled for reading.
+    pub(super) fn event(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+
+    /// Runs `handle` as the pump: what completes in it needs no signal, because the pump's owner
+    /// looks at its queues afterwards.
+    pub(super) fn as_pump<T>(&self, handle: impl FnOnce() -> T) -> T {
+        self.pump_thread.store(this_thread(), Ordering::SeqCst);
+        if self.signalled.load(Ordering::SeqCst) {
+            // Read before the flag falls: a signal in between leaves the descriptor unwritten, but
+            // whatever it stands for is seen by the pump's owner after this call.
+            let _ = rustix::io::read(&self.event, &mut [0; 8]);
+            self.signalled.store(false, Ordering::SeqCst);
+        }
+        let before = PROCESSING.replace(std::ptr::from_ref(self).addr());
+        let result = handle();
+        PROCESSING.set(before);
+        result
+    }
+
+    fn is_processing(&self) -> bool {
+        PROCESSING.get() == std::ptr::from_ref(self).addr()
+    }
+
+    fn signal(&self) {
+        if !self.signalled.swap(true, Ordering::SeqCst) {
+            // Fails only when the counter is full, and then it is readable as it should be.
+            let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+        }
+    }
+
+    fn wake_all(&self) {
+        drop(self.locked());
+        self.condvar.notify_all();
+    }
+
+    fn locked(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,291 @@
+//! Class requests of NCM 1.0 (6.2), MBIM 1.0 (8) and CDC 1.2 (6.2).
+//!
+//! `wIndex` of every one of them is the function's communication interface, never its data
+//! interface. Multi-byte values are little endian.
+
+use std::time::Duration;
+
+use crate::device::{Device, Setup};
+use crate::error::Error;
+
+/// How long the Linux driver waits for a class request, and we too.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Length of the NTB parameter structure in bytes (NCM 1.0, table 6-3).
+pub const NTB_PARAMETERS_LENGTH: usize = 28;
+
+/// Class request to an interface, data to the device.
+const OUT: u8 = 0x21;
+/// Class request to an interface, data from the device.
+const IN: u8 = 0xa1;
+
+const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
+const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
+const RESET_FUNCTION: u8 = 0x05;
+const SET_CONTROL_LINE_STATE: u8 = 0x22;
+const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
+const GET_NTB_PARAMETERS: u8 = 0x80;
+const GET_NTB_FORMAT: u8 = 0x83;
+const SET_NTB_FORMAT: u8 = 0x84;
+const GET_NTB_INPUT_SIZE: u8 = 0x85;
+const SET_NTB_INPUT_SIZE: u8 = 0x86;
+const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
+const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
+const SET_CRC_MODE: u8 = 0x8a;
+
+/// Format of transfer blocks, as GET and SET_NTB_FORMAT number them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NtbFormat {
+    /// 16-bit offsets and lengths.
+    Ntb16,
+    /// 32-bit offsets and lengths.
+    Ntb32,
+}
+
+/// Reads the NTB parameter structure (NCM 1.0, 6.2.1): up to 28 bytes, as many as the device sent,
+/// for the NCM code to make sense of.
+///
+/// # Errors
+/// As [`Device::control_in`].
+pub fn get_ntb_parameters(device: &dyn Device, control: u8) -> Result<Vec<u8>, Error> {
+    let mut parameters = vec![0; NTB_PARAMETERS_LENGTH];
+    let length = device.control_in(
+        setup(IN, GET_NTB_PARAMETERS, 0, control),
+        &mut parameters,
+        TIMEOUT,
+    )?;
+    parameters.truncate(length);
+    Ok(parameters)
+}
+
+/// Selects the format of blocks (NCM 1.0, 6.2.5). Only while the data interface is in alternate
+/// setting 0, and only of devices that offer the 32-bit format.
+///
+/// # Errors
+/// As [`Device::control_out`].
+pub fn set_ntb_format(device: &dyn Device, control: u8, format: NtbFormat) -> Result<(), Error> {
+    let value = match format {
+        NtbFormat::Ntb16 => 0,
+        NtbFormat::Ntb32 => 1,
+    };
+    device.control_out(setup(OUT, SET_NTB_FORMAT, value, control), &[], TIMEOUT)
+}
+
+/// Reads back the format of blocks (NCM 1.0, 6.2.4). Only of devices that offer the 32-bit format.
+///
+/// # Errors
+/// As [`Device::control_in`]; [`Error::Other`] for an answer that names no format.
+pub fn get_ntb_format(device: &dyn Device, control: u8) -> Result<NtbFormat, Error> {
+    let mut answer = [0; 2];
+    let length = device.control_in(setup(IN, GET_NTB_FORMAT, 0, control), &mut answer, TIMEOUT)?;
+    match (length, u16::from_le_bytes(answer)) {
+        (2, 0) => Ok(NtbFormat::Ntb16),
+        (2, 1) => Ok(NtbFormat::Ntb32),
+        (2, other) => Err(unusable(
+            device,
+            "GET_NTB_FORMAT",
+            control,
+            &format!("format {other}"),
+        )),
+        (short, _) => Err(short_answer(device, "GET_NTB_FORMAT", control, short, 2)),
+    }
+}
+
+/// Tells the device the largest block it may send (NCM 1.0, 6.2.7), in bytes. `datagrams` limits
+/// the datagrams of a block (0: no limit) in the 8-byte form of the request; `None` sends the
+/// 4-byte form, which every device takes. Only devices with capability bit 5 take the other.
+///
+/// # Errors
+/// As [`Device::control_out`].
+pub fn set_ntb_input_size(
+    device: &dyn Device,
+    control: u8,
+    bytes: u32,
+    datagrams: Option<u16>,
+) -> Result<(), Error> {
+    let mut data = [0; 8];
+    data[..4].copy_from_slice(&bytes.to_le_bytes());
+    let length = match datagrams {
+        Some(limit) => {
+            data[4..6].copy_from_slice(&limit.to_le_bytes());
+            8
+        }
+        None => 4,
+    };
+    device.control_out(
+        setup(OUT, SET_NTB_INPUT_SIZE, 0, control),
+        &data[..length],
+        TIMEOUT,
+    )
+}
+
+/// Reads the largest block the device will send (NCM 1.0, 6.2.6), in bytes.
+///
+/// # Errors
+/// As [`Device::control_in`]; [`Error::Other`] for an answer of less than 4 bytes.
+pub fn get_ntb_input_size(device: &dyn Device, control: u8) -> Result<u32, Error> {
+    let mut answer = [0; 8];
+    let length = device.control_in(
+        setup(IN, GET_NTB_INPUT_SIZE, 0, control),
+        &mut answer,
+        TIMEOUT,
+    )?;
+    if length < 4 {
+        return Err(short_answer(
+            device,
+            "GET_NTB_INPUT_SIZE",
+            control,
+            length,
+            4,
+        ));
+    }
+    Ok(u32::from_le_bytes([
+        answer[0], answer[1], answer[2], answer[3],
+    ]))
+}
+
+/// Reads the largest datagram (NCM 1.0, 6.2.8), in bytes. Only with capability bit 3.
+///
+/// # Errors
+/// As [`Device::control_in`]; [`Error::Other`] for an answer of less than 2 bytes.
+pub fn get_max_datagram_size(device: &dyn Device, control: u8) -> Result<u16, Error> {
+    let mut answer = [0; 2];
+    let length = device.control_in(
+        setup(IN, GET_MAX_DATAGRAM_SIZE, 0, control),
+        &mut answer,
+        TIMEOUT,
+    )?;
+    if length < 2 {
+        return Err(short_answer(
+            device,
+            "GET_MAX_DATAGRAM_SIZE",
+            control,
+            length,
+            2,
+        ));
+    }
+    Ok(u16::from_le_bytes(answer))
+}
+
+/// Sets the largest datagram (NCM 1.0, 6.2.9), in bytes. Only with capability bit 3.
+///
+/// # Errors
+/// As [`Device::control_out`].
+pub fn set_max_datagram_size(device: &dyn Device, control: u8, bytes: u16) -> Result<(), Error> {
+    let request = setup(OUT, SET_MAX_DATAGRAM_SIZE, 0, control);
+    device.control_out(request, &bytes.to_le_bytes(), TIMEOUT)
+}
+
+/// Turns the CRC-32 behind each datagram on or off (NCM 1.0, 6.2.11). Only with capability bit 4,
+/// only in alternate setting 0.
+///
+/// # Errors
+/// As [`Device::control_out`].
+pub fn set_crc_mode(device: &dyn Device, control: u8, enabled: bool) -> Result<(), Error> {
+    device.control_out(
+        setup(OUT, SET_CRC_MODE, enabled.into(), control),
+        &[],
+        TIMEOUT,
+    )
+}
+
+/// Selects which Ethernet frames the device passes on (CDC ECM 1.2, 6.2.4): bit 0 promiscuous,
+/// 1 all multicast, 2 directed, 3 broadcast, 4 multicast by filter. Only with capability bit 0.
+///
+/// # Errors
+/// As [`Device::control_out`].
+pub fn set_ethernet_packet_filter(
+    device: &dyn Device,
+    control: u8,
+    filter: u16,
+) -> Result<(), Error> {
+    device.control_out(
+        setup(OUT, SET_ETHERNET_PACKET_FILTER, filter, control),
+        &[],
+        TIMEOUT,
+    )
+}
+
+/// Sends a control message or fragment (CDC 1.2, 6.2.1), at most `wMaxControlMessage` bytes.
+///
+/// # Errors
+/// As [`Device::control_out`].
+pub fn send_encapsulated(device: &dyn Device, control: u8, message: &[u8]) -> Result<(), Error> {
+    device.control_out(
+        setup(OUT, SEND_ENCAPSULATED_COMMAND, 0, control),
+        message,
+        TIMEOUT,
+    )
+}
+
+/// Fetches a control message or fragment (CDC 1.2, 6.2.2) into `answer`, which has
+/// `wMaxControlMessage` bytes. Returns its length; 0 when the device has none to give.
+///
+/// # Errors
+/// As [`Device::control_in`]. Devices that have nothing to give may also say [`Error::Stall`].
+pub fn get_encapsulated(
+    device: &dyn Device,
+    control: u8,
+    answer: &mut [u8],
+) -> Result<usize, Error> {
+    device.control_in(
+        setup(IN, GET_ENCAPSULATED_RESPONSE, 0, control),
+        answer,
+        TIMEOUT,
+    )
+}
+
+/// Returns the function to its state after SET_CONFIGURATION (MBIM 1.0, 8.1).
+///
+/// # Errors
+/// As [`Device::control_out`].
+pub fn reset_function(device: &dyn Device, control: u8) -> Result<(), Error> {
+    device.control_out(setup(OUT, RESET_FUNCTION, 0, control), &[], TIMEOUT)
+}
+
+/// Raises or drops DTR and RTS of a serial interface (CDC PSTN 1.2, 6.3.12). A device without
+/// these lines refuses, which is no error.
+///
+/// # Errors
+/// As [`Device::control_out`], except [`Error::Stall`].
+pub fn set_control_line_state(
+    device: &dyn Device,
+    interface: u8,
+    data_terminal_ready: bool,
+    request_to_send: bool,
+) -> Result<(), Error> {
+    let lines = u16::from(data_terminal_ready) | u16::from(request_to_send) << 1;
+    match device.control_out(
+        setup(OUT, SET_CONTROL_LINE_STATE, lines, interface),
+        &[],
+        TIMEOUT,
+    ) {
+        Err(Error::Stall { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn setup(request_type: u8, request: u8, value: u16, interface: u8) -> Setup {
+    Setup {
+        request_type,
+        request,
+        value,
+        index: interface.into(),
+    }
+}
+
+fn short_answer(device: &dyn Device, name: &str, control: u8, got: usize, want: usize) -> Error {
+    unusable(
+        device,
+        name,
+        control,
+        &format!("{got} bytes instead of {want}"),
+    )
+}
+
+fn unusable(device: &dyn Device, name: &str, control: u8, answer: &str) -> Error {
+    Error::Other {
+        operation: format!("{name} on interface {control} of {}", device.identity()),
+        reason: format!("the device answered with {answer}"),
+    }
+}
