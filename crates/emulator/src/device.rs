@@ -1,0 +1,493 @@
+//! The USB device core: chapter 9 and the endpoints' queues. Sans-IO.
+//!
+//! Transfers come in with [`UsbDevice::submit`] and leave through [`UsbDevice::take_completed`].
+//! What the endpoints mean is the [`Behaviour`]'s business; this file knows configurations,
+//! alternate settings, halts, and that an IN endpoint with nothing to say answers NAK, that is,
+//! leaves the transfer pending.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::descriptors::{self, EndpointPlace, Layout};
+use crate::knobs::Brand;
+use crate::report::{Recorder, Rule};
+use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
+
+/// Transfers pending on one endpoint; more are refused.
+const MAX_PENDING: usize = 1024;
+
+const GET_STATUS: u8 = 0;
+const CLEAR_FEATURE: u8 = 1;
+const SET_FEATURE: u8 = 3;
+const SET_ADDRESS: u8 = 5;
+const GET_DESCRIPTOR: u8 = 6;
+const GET_CONFIGURATION: u8 = 8;
+const SET_CONFIGURATION: u8 = 9;
+const GET_INTERFACE: u8 = 10;
+const SET_INTERFACE: u8 = 11;
+const FEATURE_ENDPOINT_HALT: u16 = 0;
+const FEATURE_REMOTE_WAKEUP: u16 = 1;
+
+/// What a function says to data from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutVerdict {
+    /// Taken.
+    Accept,
+    /// No room: the transfer stays pending.
+    Nak,
+    /// The endpoint halts.
+    Stall,
+}
+
+/// What a function says to an IN token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InVerdict {
+    /// Nothing to send: the transfer stays pending.
+    Nak,
+    /// That many bytes are in the buffer.
+    Data {
+        /// Bytes written from the start of the room given.
+        length: usize,
+        /// The last packet was short or empty: the transfer ends even with room left.
+        short: bool,
+    },
+    /// More is to be sent than fits the room, which is no multiple of the packet size (babble).
+    Overflow,
+    /// The endpoint halts.
+    Stall,
+}
+
+/// The functions behind the endpoints.
+pub trait Behaviour {
+    /// A configuration was selected (0: none), also the same again.
+    fn configured(&mut self, from: u8, to: u8, now: Instant);
+
+    /// An alternate setting was selected, also the same again.
+    fn alternate_selected(&mut self, interface: u8, alternate: u8, now: Instant);
+
+    /// A class or vendor request with data from the host or none. `false` is a STALL.
+    fn control_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool;
+
+    /// A class or vendor request for data. The length written into `room`; `None` is a STALL.
+    fn control_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize>;
+
+    /// Data for a bulk OUT endpoint, as one transfer of the host. `ended`: its last packet was
+    /// short or empty, so that the device saw where it ends.
+    fn bulk_out(&mut self, endpoint: u8, data: &[u8], ended: bool, now: Instant) -> OutVerdict;
+
+    /// IN tokens on a bulk or interrupt endpoint with `room` left in the host's buffer.
+    fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], now: Instant) -> InVerdict;
+
+    /// The host cleared a halt.
+    fn halt_cleared(&mut self, endpoint: u8);
+}
+
+/// A device on the bus.
+#[derive(Debug)]
+pub struct UsbDevice {
+    brand: Brand,
+    recorder: Recorder,
+    layouts: [Layout; 3],
+    configuration: u8,
+    alternates: [u8; 16],
+    /// Endpoints of the active alternate settings, by slot.
+    active: [Option<EndpointPlace>; 32],
+    halted: u32,
+    remote_wakeup: bool,
+    queues: [VecDeque<Urb>; 32],
+    completed: VecDeque<Completed>,
+}
+
+/// Where an endpoint address lives in the tables: OUT 0 to 15, IN 16 to 31.
+fn slot(address: u8) -> usize {
+    usize::from(address & 0x0f) | usize::from(address & 0x80) >> 3
+}
+
+impl UsbDevice {
+    /// A device just plugged in: unconfigured.
+    #[must_use]
+    pub fn new(brand: Brand, recorder: Recorder) -> Self {
+        Self {
+            brand,
+            recorder,
+            layouts: [1, 2, 3].map(|value| {
+                descriptors::configuration(value)
+                    .map(Layout::of)
+                    .unwrap_or_default()
+            }),
+            configuration: 0,
+            alternates: [0; 16],
+            active: [None; 32],
+            halted: 0,
+            remote_wakeup: false,
+            queues: std::array::from_fn(|_| VecDeque::new()),
+            completed: VecDeque::new(),
+        }
+    }
+
+    /// `bConfigurationValue` of the active configuration, 0 when unconfigured.
+    #[must_use]
+    pub fn configuration(&self) -> u8 {
+        self.configuration
+    }
+
+    /// The active alternate setting of an interface; 0 for one that does not exist.
+    #[must_use]
+    pub fn alternate(&self, interface: u8) -> u8 {
+        self.alternates
+            .get(usize::from(interface))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Whether transfers wait on an endpoint.
+    #[must_use]
+    pub fn is_waiting(&self, endpoint: u8) -> bool {
+        !self.queues[slot(endpoint)].is_empty() && self.halted & 1 << slot(endpoint) == 0
+    }
+
+    /// Halts an endpoint: its transfers end with a STALL until the host clears it.
+    pub fn halt(&mut self, endpoint: u8) {
+        self.halted |= 1 << slot(endpoint);
+        self.fail_pending(slot(endpoint), UrbStatus::Stall);
+    }
+
+    /// A bus reset: unconfigured, everything pending is gone.
+    pub fn bus_reset(&mut self, behaviour: &mut dyn Behaviour, now: Instant) {
+        for slot in 0..32 {
+            self.fail_pending(slot, UrbStatus::Gone);
+        }
+        let from = self.configuration;
+        self.select(0);
+        self.remote_wakeup = false;
+        behaviour.configured(from, 0, now);
+    }
+
+    /// Completions in the order transfers ended.
+    pub fn take_completed(&mut self) -> Option<Completed> {
+        self.completed.pop_front()
+    }
+
+    /// Takes a transfer back; it completes as cancelled. `false` when it is not pending any more.
+    pub fn cancel(&mut self, token: Token) -> bool {
+        for queue in &mut self.queues {
+            if let Some(at) = queue.iter().position(|urb| urb.token == token) {
+                if let Some(urb) = queue.remove(at) {
+                    self.completed.push_back(urb.end(UrbStatus::Cancelled));
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Starts a transfer. It may complete at once.
+    pub fn submit(&mut self, mut urb: Urb, behaviour: &mut dyn Behaviour, now: Instant) {
+        urb.wanted = urb.wanted.min(urb.buffer.capacity());
+        if urb.endpoint & 0x0f == 0 {
+            self.control(urb, behaviour, now);
+            return;
+        }
+        let slot = slot(urb.endpoint);
+        if urb.endpoint & 0x70 != 0 || self.active[slot].is_none() {
+            self.recorder.violation(Rule::Usb, || {
+                format!(
+                    "transfer on endpoint {:#04x}, which configuration {} does not have in its active alternate settings",
+                    urb.endpoint, self.configuration
+                )
+            });
+            self.completed.push_back(urb.end(UrbStatus::Fault));
+            return;
+        }
+        if self.halted & 1 << slot != 0 {
+            self.completed.push_back(empty(urb).end(UrbStatus::Stall));
+            return;
+        }
+        if self.queues[slot].len() >= MAX_PENDING {
+            self.completed.push_back(empty(urb).end(UrbStatus::Fault));
+            return;
+        }
+        if urb.is_in() {
+            urb = empty(urb);
+        }
+        self.queues[slot].push_back(urb);
+        self.run(slot, behaviour, now);
+    }
+
+    /// Lets every endpoint with pending transfers move what it can.
+    pub fn service(&mut self, behaviour: &mut dyn Behaviour, now: Instant) {
+        for slot in 0..32 {
+            if !self.queues[slot].is_empty() {
+                self.run(slot, behaviour, now);
+            }
+        }
+    }
+
+    fn run(&mut self, slot: usize, behaviour: &mut dyn Behaviour, now: Instant) {
+        let Some(place) = self.active[slot] else {
+            self.fail_pending(slot, UrbStatus::Fault);
+            return;
+        };
+        while let Some(mut urb) = self.queues[slot].pop_front() {
+            let status = if place.address & 0x80 == 0 {
+                run_out(&mut urb, place, behaviour, now)
+            } else {
+                run_in(&mut urb, place, behaviour, now)
+            };
+            match status {
+                None => {
+                    self.queues[slot].push_front(urb);
+                    return;
+                }
+                Some(UrbStatus::Stall) => {
+                    self.completed.push_back(urb.end(UrbStatus::Stall));
+                    self.halt(place.address);
+                    return;
+                }
+                Some(status) => self.completed.push_back(urb.end(status)),
+            }
+        }
+    }
+
+    fn fail_pending(&mut self, slot: usize, status: UrbStatus) {
+        while let Some(urb) = self.queues[slot].pop_front() {
+            self.completed.push_back(urb.end(status));
+        }
+    }
+
+    fn layout(&self) -> Option<&Layout> {
+        self.layouts
+            .get(usize::from(self.configuration).wrapping_sub(1))
+    }
+
+    fn select(&mut self, configuration: u8) {
+        self.configuration = configuration;
+        self.alternates = [0; 16];
+        self.halted = 0;
+        self.refresh();
+    }
+
+    /// Recomputes the active endpoints; transfers on those that ceased to exist are cancelled.
+    fn refresh(&mut self) {
+        let mut active = [None; 32];
+        if let Some(layout) = self.layout() {
+            for place in &layout.endpoints {
+                if self.alternate(place.interface) == place.alternate {
+                    active[slot(place.address)] = Some(*place);
+                }
+            }
+        }
+        self.active = active;
+        for slot in 0..32 {
+            if self.active[slot].is_none() {
+                self.fail_pending(slot, UrbStatus::Cancelled);
+            }
+        }
+    }
+
+    fn control(&mut self, mut urb: Urb, behaviour: &mut dyn Behaviour, now: Instant) {
+        let setup = urb.setup;
+        let done = if setup.is_in() {
+            let mut room = urb.wanted.min(usize::from(setup.length));
+            let answer = if setup.kind() == 0 {
+                self.standard_in(setup).map(|bytes| {
+                    let length = bytes.len().min(room);
+                    urb.buffer.bytes_mut()[..length].copy_from_slice(&bytes[..length]);
+                    length
+                })
+            } else if self.addressable(setup) {
+                room = room.min(urb.buffer.capacity());
+                behaviour.control_in(setup, &mut urb.buffer.bytes_mut()[..room], now)
+            } else {
+                None
+            };
+            urb.buffer.set_len(answer.unwrap_or(0).min(room));
+            // The status stage has its say through the endpoint's direction bit.
+            urb.endpoint |= 0x80;
+            answer.is_some()
+        } else {
+            if usize::from(setup.length) != urb.buffer.filled().len() {
+                self.recorder.violation(Rule::Usb, || {
+                    format!(
+                        "control request {:#04x} announces {} bytes and sends {}",
+                        setup.request,
+                        setup.length,
+                        urb.buffer.filled().len()
+                    )
+                });
+            }
+            match setup.kind() {
+                0 => self.standard_out(setup, behaviour, now),
+                _ => {
+                    self.addressable(setup)
+                        && behaviour.control_out(setup, urb.buffer.filled(), now)
+                }
+            }
+        };
+        let status = if done {
+            UrbStatus::Done
+        } else {
+            UrbStatus::Stall
+        };
+        self.completed.push_back(urb.end(status));
+    }
+
+    /// Class and vendor requests reach the device, or an interface or endpoint that exists.
+    fn addressable(&self, setup: SetupPacket) -> bool {
+        let low = setup.index.to_le_bytes()[0];
+        match setup.recipient() {
+            0 => true,
+            1 => self
+                .layout()
+                .is_some_and(|layout| layout.alternates.iter().any(|place| place.interface == low)),
+            2 => self.endpoint_exists(low),
+            _ => false,
+        }
+    }
+
+    fn endpoint_exists(&self, address: u8) -> bool {
+        address & 0x7f == 0 || (address & 0x70 == 0 && self.active[slot(address)].is_some())
+    }
+
+    fn standard_in(&self, setup: SetupPacket) -> Option<Vec<u8>> {
+        let low = setup.index.to_le_bytes()[0];
+        match (setup.recipient(), setup.request) {
+            (0, GET_DESCRIPTOR) => descriptors::answer(self.brand, setup),
+            (0, GET_CONFIGURATION) => Some(vec![self.configuration]),
+            (0, GET_STATUS) => Some(vec![u8::from(self.remote_wakeup) << 1, 0]),
+            (1, GET_STATUS) if self.addressable(setup) => Some(vec![0, 0]),
+            (1, GET_INTERFACE) if self.addressable(setup) => Some(vec![self.alternate(low)]),
+            (2, GET_STATUS) if self.endpoint_exists(low) => {
+                let halted = low & 0x7f != 0 && self.halted & 1 << slot(low) != 0;
+                Some(vec![u8::from(halted), 0])
+            }
+            _ => None,
+        }
+    }
+
+    fn standard_out(
+        &mut self,
+        setup: SetupPacket,
+        behaviour: &mut dyn Behaviour,
+        now: Instant,
+    ) -> bool {
+        let index = setup.index.to_le_bytes()[0];
+        let value = setup.value.to_le_bytes()[0];
+        match (setup.recipient(), setup.request) {
+            (0, SET_ADDRESS) => true,
+            (0, SET_CONFIGURATION) => {
+                if setup.value > 3 {
+                    return false;
+                }
+                let from = self.configuration;
+                for slot in 0..32 {
+                    self.fail_pending(slot, UrbStatus::Cancelled);
+                }
+                self.select(value);
+                behaviour.configured(from, value, now);
+                true
+            }
+            (1, SET_INTERFACE) => {
+                let Some(layout) = self.layout() else {
+                    return false;
+                };
+                if setup.value > 0xff || !layout.has(index, value) {
+                    return false;
+                }
+                let places: Vec<u8> = layout
+                    .endpoints
+                    .iter()
+                    .filter(|place| place.interface == index)
+                    .map(|place| place.address)
+                    .collect();
+                for address in places {
+                    self.fail_pending(slot(address), UrbStatus::Cancelled);
+                    self.halted &= !(1 << slot(address));
+                }
+                if let Some(alternate) = self.alternates.get_mut(usize::from(index)) {
+                    *alternate = value;
+                }
+                self.refresh();
+                behaviour.alternate_selected(index, value, now);
+                true
+            }
+            (0, SET_FEATURE | CLEAR_FEATURE) if setup.value == FEATURE_REMOTE_WAKEUP => {
+                self.remote_wakeup = setup.request == SET_FEATURE;
+                true
+            }
+            (2, SET_FEATURE) if setup.value == FEATURE_ENDPOINT_HALT => {
+                if index & 0x7f == 0 || !self.endpoint_exists(index) {
+                    return false;
+                }
+                self.halt(index);
+                true
+            }
+            (2, CLEAR_FEATURE) if setup.value == FEATURE_ENDPOINT_HALT => {
+                if !self.endpoint_exists(index) {
+                    return false;
+                }
+                if index & 0x7f != 0 {
+                    self.halted &= !(1 << slot(index));
+                    behaviour.halt_cleared(index);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// An IN transfer whose buffer holds nothing yet.
+fn empty(mut urb: Urb) -> Urb {
+    if urb.is_in() {
+        urb.buffer.set_len(0);
+    }
+    urb
+}
+
+/// Moves an OUT transfer. `None` leaves it pending.
+fn run_out(
+    urb: &mut Urb,
+    place: EndpointPlace,
+    behaviour: &mut dyn Behaviour,
+    now: Instant,
+) -> Option<UrbStatus> {
+    let length = urb.buffer.filled().len();
+    let short = length == 0 || length % usize::from(place.max_packet_size) != 0;
+    let ended = short || urb.zero_packet;
+    match behaviour.bulk_out(urb.endpoint, urb.buffer.filled(), ended, now) {
+        OutVerdict::Accept => Some(UrbStatus::Done),
+        OutVerdict::Nak => None,
+        OutVerdict::Stall => Some(UrbStatus::Stall),
+    }
+}
+
+/// Moves an IN transfer, as far as the function has something to say. `None` leaves it pending.
+fn run_in(
+    urb: &mut Urb,
+    place: EndpointPlace,
+    behaviour: &mut dyn Behaviour,
+    now: Instant,
+) -> Option<UrbStatus> {
+    loop {
+        let filled = urb.buffer.filled().len();
+        let wanted = urb.wanted;
+        let room = &mut urb.buffer.bytes_mut()[filled..wanted];
+        let offered = room.len();
+        match behaviour.bulk_in(place.address, room, now) {
+            InVerdict::Nak => return None,
+            InVerdict::Stall => return Some(UrbStatus::Stall),
+            InVerdict::Overflow => return Some(UrbStatus::Overflow),
+            InVerdict::Data { length, short } => {
+                let length = length.min(offered);
+                urb.buffer.set_len(filled + length);
+                if short || length == offered {
+                    return Some(UrbStatus::Done);
+                }
+                if length == 0 {
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The network behind the modem: built in, a packet descriptor of the machine, or the caller's own.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uwwan_netstack::link::PacketLink;
+use uwwan_netstack::memory::MemoryLink;
+
+use crate::built_in::BuiltIn;
+use crate::wake::Wake;
+
+/// What stands behind the modem.
+pub enum FarSide {
+    /// The built-in server: any address answers ping, DNS, HTTP with a large body, TCP and UDP sinks
+    /// and UDP echo (see `uwwan_netstack::server`).
+    BuiltIn,
+    /// A descriptor that moves one IP packet with each read and write, without a header: a TUN
+    /// device opened with `IFF_NO_PI`, or a datagram socket. Addresses and routes are the
+    /// caller's business; [`v4`] and [`v6`] tell them.
+    Descriptor(OwnedFd),
+    /// Anything else that takes and gives IP packets.
+    Network(Box<dyn Network>),
+}
+
+impl std::fmt::Debug for FarSide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::BuiltIn => "BuiltIn",
+            Self::Descriptor(_) => "Descriptor",
+            Self::Network(_) => "Network",
+        })
+    }
+}
+
+impl FarSide {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be made non-blocking, or a thread cannot be started.
+    pub(crate) fn start(self, wake: &Arc<Wake>) -> std::io::Result<Box<dyn Network>> {
+        Ok(match self {
+            Self::BuiltIn => Box::new(BuiltIn::start(wake)?),
+            Self::Descriptor(descriptor) => Box::new(Descriptor::new(descriptor)?),
+            Self::Network(mut network) => {
+                let wake = Arc::clone(wake);
+                network.on_event(Box::new(move || wake.raise()));
+                network
+            }
+        })
+    }
+}
+
+/// A network at the device's end of the radio link. Nothing here blocks.
+pub trait Network: Send {
+    /// Takes a packet from the modem. `false` when there is no room; it is offered again then.
+    fn send(&mut self, packet: &[u8]) -> bool;
+
+    /// Puts the oldest packet for the modem into `room` and returns its length. One that does not
+    /// fit is lost and comes as length 0.
+    fn receive(&mut self, room: &mut [u8]) -> Option<usize>;
+
+    /// A descriptor that becomes readable when [`Network::receive`] has something, and writable
+    /// when [`Network::send`] has room.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Something to call, from any thread, when there may be a packet or room again; for networks
+    /// without a descriptor.
+    fn on_event(&mut self, notify: Box<dyn Fn() + Send + Sync>) {
+        drop(notify);
+    }
+
+    /// Time goes by; the answer is when to call again at the latest.
+    fn advance(&mut self) -> Option<Duration> {
+        None
+    }
+}
+
+/// A packet descriptor. Makes the system calls `read` and `write`, one a packet.
+struct Descriptor {
+    descriptor: OwnedFd,
+}
+
+impl Descriptor {
+    fn new(descriptor: OwnedFd) -> std::io::Result<Self> {
+        rustix::io::ioctl_fionbio(&descriptor, true)?;
+        Ok(Self { descriptor })
+    }
+}
+
+impl Network for Descriptor {
+    fn send(&mut self, packet: &[u8]) -> bool {
+        match rustix::io::write(self.descriptor.as_fd(), packet) {
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => false,
+            // A TUN that is down or refuses the packet loses it, as any network may.
+            _ => true,
+        }
+    }
+
+    fn receive(&mut self, room: &mut [u8]) -> Option<usize> {
+        rustix::io::read(self.descriptor.as_fd(), room).ok()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.descriptor.as_fd())
+    }
+}
+
+impl Network for MemoryLink {
+    fn send(&mut self, packet: &[u8]) -> bool {
+        // A link whose other end is gone swallows: the modem is not to hang on it.
+        PacketLink::send(self, packet) || self.closed()
+    }
+
+    fn receive(&mut self, room: &mut [u8]) -> Option<usize> {
+        PacketLink::receive(self, room)
+    }
+
+    fn on_event(&mut self, notify: Box<dyn Fn() + Send + Sync>) {
+        MemoryLink::on_event(self, notify);
+    }
+}
+
+/// IPv4 side of a session, as the blog post's author saw it for session 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct V4 {
+    /// Address of the host.
+    pub address: Ipv4Addr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Gateway.
+    pub gateway: Ipv4Addr,
+    /// Name servers.
+    pub dns: [Ipv4Addr; 2],
+}
+
+/// IPv6 side of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct V6 {
+    /// Address of the host.
+    pub address: Ipv6Addr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Gateway: `::`, that is, none; the default route is on-link.
+    pub gateway: Ipv6Addr,
+    /// Name servers.
+    pub dns: [Ipv6Addr; 2],
+}
+
+/// IPv4 addresses of a session.
+#[must_use]
+pub fn v4(session: u8) -> V4 {
+    // Session n has the n-th network of four addresses after session 0's 10.169.198.76/30.
+    let network = u32::from(Ipv4Addr::new(10, 169, 198, 76)) + u32::from(session) * 4;
+    V4 {
+        address: (network + 1).into(),
+        prefix: 30,
+        gateway: (network + 2).into(),
+        dns: [
+            Ipv4Addr::new(193, 213, 112, 4),
+            Ipv4Addr::new(130, 67, 15, 198),
+        ],
+    }
+}
+
+/// IPv6 addresses of a session.
+#[must_use]
+pub fn v6(session: u8) -> V6 {
+    V6 {
+        address: Ipv6Addr::new(
+            0x2a02,
+            0x2121,
+            0x2c4,
+            0x7105 + u16::from(session),
+            0x5a2c,
+            0x80ff,
+            0xfe13,
+            0x9208,
+        ),
+        prefix: 64,
+        gateway: Ipv6Addr::UNSPECIFIED,
+        dns: [
+            Ipv6Addr::new(0x2001, 0x4600, 4, 0xfff, 0, 0, 0, 0x52),
+            Ipv6Addr::new(0x2001, 0x4600, 4, 0x1fff, 0, 0, 0, 0x52),
+        ],
+    }
+}
+
+/// The session an IP packet for the host belongs to, by its destination: the session with that
+/// address, or (IPv6) that prefix; session 0 for all else.
+#[must_use]
+pub fn session_of(packet: &[u8]) -> u8 {
+    match destination(packet) {
+        Some(IpAddr::V4(address)) => {
+            let offset = u32::from(address).wrapping_sub(u32::from(v4(0).address));
+            if offset < 1024 && offset % 4 == 0 {
+                (offset / 4) as u8
+            } else {
+                0
+            }
+        }
+        Some(IpAddr::V6(address)) => {
+            let (segments, base) = (address.segments(), v6(0).address.segments());
+            let offset = segments[3].wrapping_sub(base[3]);
+            if segments[..3] == base[..3] && offset < 256 {
+                offset as u8
+            } else {
+                0
+            }
+        }
+        None => 0,
+    }
+}
+
+/// Destination address of an IP packet.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(16..20)?).ok()?)),
+        6 => Some(IpAddr::from(
+            <[u8; 16]>::try_from(packet.get(24..40)?).ok()?,
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_0_has_the_addresses_of_the_post() {
+        assert_eq!(v4(0).address.to_string(), "10.169.198.77");
+        assert_eq!(v4(0).gateway.to_string(), "10.169.198.78");
+        assert_eq!(
+            v6(0).address.to_string(),
+            "2a02:2121:2c4:7105:5a2c:80ff:fe13:9208"
+        );
+        assert_eq!(v6(0).dns[0].to_string(), "2001:4600:4:fff::52");
+    }
+
+    #[test]
+    fn packets_find_their_session() {
+        let mut packet = [0u8; 40];
+        packet[0] = 0x45;
+        for session in [0, 1, 7, 255] {
+            packet[16..20].copy_from_slice(&v4(session).address.octets());
+            assert_eq!(session_of(&packet), session);
+        }
+        packet[16..20].copy_from_slice(&[8, 8, 8, 8]);
+        assert_eq!(session_of(&packet), 0);
+        packet[0] = 0x60;
+        packet[24..40].copy_from_slice(&v6(3).address.octets());
+        assert_eq!(session_of(&packet), 3);
+        assert_eq!(session_of(&[]), 0);
+        assert_eq!(session_of(&[0x60; 10]), 0);
+    }
+}

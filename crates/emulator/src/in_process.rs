@@ -1,0 +1,645 @@
+//! The emulated modem as a `uwwan_usb` backend, inside the driver's own process.
+//!
+//! A host controller and the part of a Linux host that matters to a driver: a configuration
+//! selected at enumeration, kernel drivers bound to interfaces, claims, and transfers that
+//! complete later, on the device's own thread. Completions wait in one place until somebody
+//! handles events, as with libusb: a wait, [`Queue::try_next`], or, while it exists, the [`Pump`].
+
+mod host;
+mod wire;
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use uwwan_usb::buffer::Buffer;
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::device::{
+    Backend, Completion, Device, Found, Identity, Pump, Queue, Rejected, Setup, Speed,
+};
+use uwwan_usb::error::{Error, TransferError};
+
+use crate::descriptors;
+use crate::engine::{Presence, Request};
+use crate::knobs::{Brand, HostDrivers};
+use crate::urb::{Completed, SetupPacket, Urb, UrbStatus};
+
+use host::{Host, Owner};
+pub(crate) use wire::Wire;
+
+/// Longest wait for a control request made on the host's own account.
+const HOST_REQUEST: Duration = Duration::from_secs(5);
+/// Port the device is plugged into.
+const PORT: &str = "1-1";
+
+const SET_CONFIGURATION: u8 = 9;
+const SET_INTERFACE: u8 = 11;
+const CLEAR_FEATURE: u8 = 1;
+const GET_CONFIGURATION: u8 = 8;
+
+/// What the backend and its open devices share.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    wire: Arc<Wire>,
+    presence: Arc<Presence>,
+    host: Host,
+    brand: Brand,
+    start_configuration: u8,
+}
+
+impl Bus {
+    /// A bus with the device on it.
+    pub(crate) fn new(
+        wire: Arc<Wire>,
+        presence: Arc<Presence>,
+        brand: Brand,
+        start_configuration: u8,
+        drivers: HostDrivers,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            wire,
+            presence,
+            host: Host::new(drivers),
+            brand,
+            start_configuration,
+        })
+    }
+
+    /// The enumeration the device is in, if it is on this bus.
+    fn generation(&self) -> Option<u64> {
+        let plugged = self.presence.get();
+        (plugged.present && !plugged.exported && !plugged.stopped).then_some(plugged.generation)
+    }
+
+    /// What a host does with a device it has not seen: selects a configuration, binds drivers.
+    fn enumerate(&self, generation: u64) {
+        if !self.host.meet(generation) {
+            return;
+        }
+        let setup = SetupPacket {
+            request: SET_CONFIGURATION,
+            value: self.start_configuration.into(),
+            ..SetupPacket::default()
+        };
+        if self.start_configuration != 0
+            && self
+                .wire
+                .control(setup, &[], HOST_REQUEST)
+                .is_ok_and(|done| done.status == UrbStatus::Done)
+        {
+            self.host
+                .configured(self.start_configuration, Instant::now());
+        }
+    }
+
+    fn identity(&self, generation: u64) -> Identity {
+        let raw = descriptors::device(self.brand);
+        let text = |index| descriptors::string(self.brand, index).map(str::to_owned);
+        Identity {
+            vendor: u16::from_le_bytes([raw[8], raw[9]]),
+            product: u16::from_le_bytes([raw[10], raw[11]]),
+            bus: 1,
+            address: 1 + u8::try_from(generation % 126).unwrap_or(1),
+            port: PORT.to_owned(),
+            speed: Speed::High,
+            manufacturer: text(1),
+            product_name: text(2),
+            serial: text(3),
+        }
+    }
+
+    fn descriptors(&self) -> Descriptors {
+        let configurations: Vec<&[u8]> = (1..=3).filter_map(descriptors::configuration).collect();
+        Descriptors::parse(descriptors::device(self.brand), &configurations)
+    }
+}
+
+/// The backend.
+pub(crate) struct InProcess {
+    pub(crate) bus: Arc<Bus>,
+}
+
+impl Backend for InProcess {
+    fn name(&self) -> &'static str {
+        "emulator"
+    }
+
+    fn devices(&self) -> Result<Vec<Found>, Error> {
+        let Some(generation) = self.bus.generation() else {
+            return Ok(Vec::new());
+        };
+        self.bus.enumerate(generation);
+        Ok(vec![Found {
+            identity: self.bus.identity(generation),
+            descriptors: self.bus.descriptors(),
+            active_configuration: Some(self.bus.host.configuration()),
+            kernel_drivers: self.bus.host.drivers(Instant::now()),
+        }])
+    }
+
+    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
+        let gone = || Error::Gone {
+            operation: format!("open {}", found.identity),
+        };
+        let generation = self.bus.generation().ok_or_else(gone)?;
+        if self.bus.identity(generation) != found.identity {
+            return Err(gone());
+        }
+        self.bus.enumerate(generation);
+        Ok(Arc::new(Open {
+            owner: self.bus.host.open(),
+            identity: found.identity.clone(),
+            descriptors: self.bus.descriptors(),
+            generation,
+            bus: Arc::clone(&self.bus),
+            pumped: Arc::default(),
+        }))
+    }
+}
+
+/// An open device.
+struct Open {
+    bus: Arc<Bus>,
+    owner: Owner,
+    identity: Identity,
+    descriptors: Descriptors,
+    generation: u64,
+    pumped: Arc<AtomicBool>,
+}
+
+impl Open {
+    fn what(&self, what: std::fmt::Arguments<'_>) -> String {
+        format!("{what} of {}", self.identity)
+    }
+
+    fn present(&self, what: std::fmt::Arguments<'_>) -> Result<(), Error> {
+        if self.bus.generation() == Some(self.generation) {
+            Ok(())
+        } else {
+            Err(Error::Gone {
+                operation: self.what(what),
+            })
+        }
+    }
+
+    /// A control request, with all that can come of it.
+    fn request(
+        &self,
+        setup: SetupPacket,
+        data: &[u8],
+        timeout: Duration,
+        what: std::fmt::Arguments<'_>,
+    ) -> Result<Completed, Error> {
+        self.present(what)?;
+        let done = self.bus.wire.control(setup, data, timeout);
+        let operation = || self.what(what);
+        match done {
+            Err(()) => Err(Error::Timeout {
+                operation: operation(),
+            }),
+            Ok(done) => match done.status {
+                UrbStatus::Done => Ok(done),
+                UrbStatus::Stall => Err(Error::Stall {
+                    operation: operation(),
+                }),
+                UrbStatus::Gone => Err(Error::Gone {
+                    operation: operation(),
+                }),
+                status => Err(Error::Other {
+                    operation: operation(),
+                    reason: format!("the transfer ended as {status:?}"),
+                }),
+            },
+        }
+    }
+
+    /// Requests to an interface are refused while a kernel driver holds it.
+    fn allowed(&self, setup: Setup) -> Result<(), Error> {
+        if setup.request_type & 0x7f == 0x21 {
+            let interface = setup.index.to_le_bytes()[0];
+            if let Some(driver) = self.bus.host.driver(interface, Instant::now()) {
+                return Err(Error::Busy {
+                    operation: self.what(format_args!("class request {:#04x}", setup.request)),
+                    holder: Some(driver.to_owned()),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn packet(setup: Setup, length: usize) -> SetupPacket {
+    SetupPacket {
+        request_type: setup.request_type,
+        request: setup.request,
+        value: setup.value,
+        index: setup.index,
+        length: u16::try_from(length).unwrap_or(u16::MAX),
+    }
+}
+
+impl Device for Open {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        let setup = SetupPacket {
+            request_type: 0x80,
+            request: GET_CONFIGURATION,
+            length: 1,
+            ..SetupPacket::default()
+        };
+        let done = self.request(
+            setup,
+            &[],
+            HOST_REQUEST,
+            format_args!("read the configuration"),
+        )?;
+        Ok(done.buffer.filled().first().copied().unwrap_or(0))
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        let what = format_args!("select configuration {value}");
+        self.present(what)?;
+        if let Some(holder) = self.bus.host.any_holder(Instant::now()) {
+            return Err(Error::Busy {
+                operation: self.what(what),
+                holder: Some(holder),
+            });
+        }
+        let setup = SetupPacket {
+            request: SET_CONFIGURATION,
+            value: value.into(),
+            ..SetupPacket::default()
+        };
+        self.request(setup, &[], HOST_REQUEST, what)?;
+        self.bus.host.configured(value, Instant::now());
+        Ok(())
+    }
+
+    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+        self.present(format_args!("look up the driver of interface {interface}"))?;
+        Ok(self
+            .bus
+            .host
+            .holder_for(self.owner, interface, Instant::now()))
+    }
+
+    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        self.present(format_args!("detach the driver of interface {interface}"))?;
+        self.bus.host.detach(interface, Instant::now());
+        Ok(())
+    }
+
+    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        let what = format_args!("attach a driver to interface {interface}");
+        self.present(what)?;
+        self.bus
+            .host
+            .attach(interface, Instant::now())
+            .map_err(|holder| Error::Busy {
+                operation: self.what(what),
+                holder: Some(holder),
+            })
+    }
+
+    fn claim(&self, interface: u8) -> Result<(), Error> {
+        let what = format_args!("claim interface {interface}");
+        self.present(what)?;
+        self.bus
+            .host
+            .claim(self.owner, interface, Instant::now())
+            .map_err(|holder| match holder {
+                Some(holder) => Error::Busy {
+                    operation: self.what(what),
+                    holder: Some(holder),
+                },
+                None => Error::Other {
+                    operation: self.what(what),
+                    reason: "no such interface in the active configuration".into(),
+                },
+            })
+    }
+
+    fn release(&self, interface: u8) -> Result<(), Error> {
+        let what = format_args!("release interface {interface}");
+        self.present(what)?;
+        if self.bus.host.release(self.owner, interface) {
+            // As the kernel does when a driver lets go.
+            self.set_alternate(interface, 0, what)?;
+        }
+        Ok(())
+    }
+
+    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        let what = format_args!("select alternate setting {alternate} of interface {interface}");
+        self.present(what)?;
+        if !self.bus.host.is_claimed(self.owner, interface) {
+            return Err(Error::Other {
+                operation: self.what(what),
+                reason: "the interface is not claimed".into(),
+            });
+        }
+        self.set_alternate(interface, alternate, what)
+    }
+
+    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        self.allowed(setup)?;
+        let mut setup = setup;
+        setup.request_type |= 0x80;
+        let done = self.request(
+            packet(setup, data.len()),
+            &[],
+            timeout,
+            format_args!("control request {:#04x}", setup.request),
+        )?;
+        let received = done.buffer.filled();
+        data[..received.len()].copy_from_slice(received);
+        Ok(received.len())
+    }
+
+    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.allowed(setup)?;
+        let mut setup = setup;
+        setup.request_type &= 0x7f;
+        self.request(
+            packet(setup, data.len()),
+            data,
+            timeout,
+            format_args!("control request {:#04x}", setup.request),
+        )?;
+        Ok(())
+    }
+
+    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
+        let setup = SetupPacket {
+            request_type: 0x02,
+            request: CLEAR_FEATURE,
+            value: 0,
+            index: endpoint.into(),
+            length: 0,
+        };
+        self.request(
+            setup,
+            &[],
+            HOST_REQUEST,
+            format_args!("clear the halt of endpoint {endpoint:#04x}"),
+        )?;
+        Ok(())
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        let what = format_args!("reset the port");
+        self.present(what)?;
+        let configuration = self.bus.host.configuration();
+        self.bus.wire.request(Request::ResetPort);
+        // The hub driver restores the configuration, without a stop at 0.
+        let setup = SetupPacket {
+            request: SET_CONFIGURATION,
+            value: configuration.into(),
+            ..SetupPacket::default()
+        };
+        self.request(setup, &[], HOST_REQUEST, what)?;
+        Ok(())
+    }
+
+    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
+        let what = format_args!("queue transfers on endpoint {endpoint:#04x}");
+        self.present(what)?;
+        let max_packet_size = self
+            .bus
+            .host
+            .endpoint(self.owner, endpoint)
+            .ok_or_else(|| Error::NoSuchEndpoint {
+                operation: self.what(what),
+            })?;
+        Ok(Box::new(Line {
+            channel: self.bus.wire.open_channel(),
+            wire: Arc::clone(&self.bus.wire),
+            endpoint,
+            max_packet_size,
+            zero_packet: false,
+            pending: 0,
+            sequence: 0,
+            presence: Arc::clone(&self.bus.presence),
+            generation: self.generation,
+            first_pending: 0,
+        }))
+    }
+
+    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
+        if self.pumped.swap(true, Ordering::SeqCst) {
+            return Err(Error::Busy {
+                operation: self.what(format_args!("take over event handling")),
+                holder: None,
+            });
+        }
+        self.bus.wire.set_pumped(true);
+        Ok(Box::new(Handler {
+            descriptors: [(self.bus.wire.host_event().as_raw_fd(), false)],
+            wire: Arc::clone(&self.bus.wire),
+            presence: Arc::clone(&self.bus.presence),
+            generation: self.generation,
+            pumped: Arc::clone(&self.pumped),
+        }))
+    }
+}
+
+impl Open {
+    fn set_alternate(
+        &self,
+        interface: u8,
+        alternate: u8,
+        what: std::fmt::Arguments<'_>,
+    ) -> Result<(), Error> {
+        let setup = SetupPacket {
+            request_type: 0x01,
+            request: SET_INTERFACE,
+            value: alternate.into(),
+            index: interface.into(),
+            length: 0,
+        };
+        self.request(setup, &[], HOST_REQUEST, what)?;
+        self.bus.host.alternate_selected(interface, alternate);
+        Ok(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        for interface in self.bus.host.close(self.owner) {
+            let setup = SetupPacket {
+                request_type: 0x01,
+                request: SET_INTERFACE,
+                value: 0,
+                index: interface.into(),
+                length: 0,
+            };
+            if self.bus.generation() == Some(self.generation) {
+                let _ = self.bus.wire.control(setup, &[], HOST_REQUEST);
+                self.bus.host.alternate_selected(interface, 0);
+            }
+        }
+    }
+}
+
+/// A queue of transfers.
+struct Line {
+    wire: Arc<Wire>,
+    presence: Arc<Presence>,
+    generation: u64,
+    channel: u32,
+    endpoint: u8,
+    max_packet_size: u16,
+    zero_packet: bool,
+    pending: usize,
+    sequence: u32,
+    first_pending: u32,
+}
+
+impl Line {
+    fn token(&self, sequence: u32) -> u64 {
+        u64::from(self.channel) << 32 | u64::from(sequence)
+    }
+
+    fn finish(&mut self, done: Completed) -> Completion {
+        self.pending = self.pending.saturating_sub(1);
+        self.first_pending = self.first_pending.wrapping_add(1);
+        Completion {
+            buffer: done.buffer,
+            result: match done.status {
+                UrbStatus::Done => Ok(done.actual),
+                UrbStatus::Stall => Err(TransferError::Stall),
+                UrbStatus::Overflow => Err(TransferError::Overflow),
+                UrbStatus::Cancelled => Err(TransferError::Cancelled),
+                UrbStatus::Gone => Err(TransferError::Gone),
+                UrbStatus::Fault => Err(TransferError::Fault),
+            },
+        }
+    }
+}
+
+impl Queue for Line {
+    fn endpoint(&self) -> u8 {
+        self.endpoint
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.max_packet_size
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        Buffer::heap(capacity)
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        let plugged = self.presence.get();
+        if !plugged.present || plugged.generation != self.generation || plugged.stopped {
+            return Err(Rejected {
+                buffer,
+                error: Error::Gone {
+                    operation: format!("transfer on endpoint {:#04x}", self.endpoint),
+                },
+            });
+        }
+        let token = self.token(self.sequence);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.pending += 1;
+        self.wire.request(Request::Submit(Urb {
+            token,
+            endpoint: self.endpoint,
+            setup: SetupPacket::default(),
+            wanted: buffer.capacity(),
+            buffer,
+            zero_packet: self.zero_packet,
+        }));
+        Ok(())
+    }
+
+    fn set_zero_packet(&mut self, enabled: bool) {
+        self.zero_packet = enabled;
+    }
+
+    fn pending(&self) -> usize {
+        self.pending
+    }
+
+    fn try_next(&mut self) -> Option<Completion> {
+        let done = self.wire.try_take(self.channel)?;
+        Some(self.finish(done))
+    }
+
+    fn next(&mut self, timeout: Duration) -> Option<Completion> {
+        if self.pending == 0 {
+            return None;
+        }
+        let done = self.wire.take(self.channel, timeout)?;
+        Some(self.finish(done))
+    }
+
+    fn cancel_all(&mut self) {
+        let count = u32::try_from(self.pending).unwrap_or(u32::MAX);
+        for offset in 0..count {
+            let token = self.token(self.first_pending.wrapping_add(offset));
+            self.wire.request(Request::Cancel(token));
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.cancel_all();
+        while self.pending > 0 {
+            // The device's thread answers every transfer; one that has ended has answered all.
+            match self.wire.take(self.channel, HOST_REQUEST) {
+                Some(done) => drop(self.finish(done)),
+                None => break,
+            }
+        }
+        self.wire.close_channel(self.channel);
+    }
+}
+
+/// Event handling by a reactor.
+struct Handler {
+    wire: Arc<Wire>,
+    presence: Arc<Presence>,
+    generation: u64,
+    pumped: Arc<AtomicBool>,
+    descriptors: [(RawFd, bool); 1],
+}
+
+impl Pump for Handler {
+    fn descriptors(&self) -> &[(RawFd, bool)] {
+        &self.descriptors
+    }
+
+    fn process(&mut self) -> Result<(), Error> {
+        self.wire.process();
+        let plugged = self.presence.get();
+        if plugged.present && plugged.generation == self.generation && !plugged.stopped {
+            Ok(())
+        } else {
+            Err(Error::Gone {
+                operation: "handle events".into(),
+            })
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.wire.set_pumped(false);
+        self.pumped.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,327 @@
+//! The kernel of the in-process host, as far as a driver meets it: who holds which interface.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::descriptors::{self, Layout};
+use crate::knobs::HostDrivers;
+
+/// How late a module loaded on demand binds.
+const LATE: Duration = Duration::from_millis(50);
+
+/// An open device handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner(u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Driver(&'static str),
+    Handle(Owner),
+}
+
+/// Configuration, alternate settings and holders.
+#[derive(Debug)]
+pub(crate) struct Host {
+    drivers: HostDrivers,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    generation: u64,
+    configuration: u8,
+    layout: Layout,
+    alternates: BTreeMap<u8, u8>,
+    holders: BTreeMap<u8, Holder>,
+    binds_at: Option<Instant>,
+    handles: u64,
+}
+
+/// The kernel driver that would bind to an interface of the lt4132.
+fn driver_for(class: [u8; 3]) -> Option<&'static str> {
+    match class {
+        [0x02, 0x06, 0x00] | [0x0a, 0x06, 0x00] => Some("cdc_ether"),
+        [0x02, 0x0e, 0x00] | [0x0a, 0x00, 0x02] => Some("cdc_mbim"),
+        [0xff, 0x06, 0x10 | 0x12 | 0x13 | 0x14 | 0x1b] => Some("option"),
+        _ => None,
+    }
+}
+
+impl State {
+    fn class(&self, interface: u8) -> Option<[u8; 3]> {
+        self.layout
+            .alternates
+            .iter()
+            .find(|place| place.interface == interface)
+            .map(|place| place.class)
+    }
+
+    fn bind_all(&mut self) {
+        let places = self.layout.alternates.clone();
+        for place in places {
+            if let Some(driver) = driver_for(place.class) {
+                self.holders
+                    .entry(place.interface)
+                    .or_insert(Holder::Driver(driver));
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        if self.binds_at.is_some_and(|at| at <= now) {
+            self.binds_at = None;
+            self.bind_all();
+        }
+    }
+}
+
+impl Host {
+    pub fn new(drivers: HostDrivers) -> Self {
+        Self {
+            drivers,
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settled(&self, now: Instant) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.settle(now);
+        state
+    }
+
+    /// Whether this enumeration is new to the host. It forgets the one before.
+    pub fn meet(&self, generation: u64) -> bool {
+        let mut state = self.lock();
+        if state.generation == generation {
+            return false;
+        }
+        let handles = state.handles;
+        *state = State {
+            generation,
+            handles,
+            ..State::default()
+        };
+        true
+    }
+
+    /// The device accepted a configuration.
+    pub fn configured(&self, value: u8, now: Instant) {
+        let mut state = self.lock();
+        if state.configuration == value {
+            // A light reset: interfaces stay as they are.
+            state.alternates.clear();
+            return;
+        }
+        state.configuration = value;
+        state.layout = descriptors::configuration(value)
+            .map(Layout::of)
+            .unwrap_or_default();
+        state.alternates.clear();
+        state.holders.clear();
+        state.binds_at = None;
+        match self.drivers {
+            HostDrivers::Bound => state.bind_all(),
+            HostDrivers::Late => state.binds_at = Some(now + LATE),
+            HostDrivers::None => {}
+        }
+    }
+
+    pub fn configuration(&self) -> u8 {
+        self.lock().configuration
+    }
+
+    pub fn alternate_selected(&self, interface: u8, alternate: u8) {
+        self.lock().alternates.insert(interface, alternate);
+    }
+
+    /// All kernel drivers bound: (interface, driver).
+    pub fn drivers(&self, now: Instant) -> Vec<(u8, String)> {
+        self.settled(now)
+            .holders
+            .iter()
+            .filter_map(|(interface, holder)| match holder {
+                Holder::Driver(name) => Some((*interface, (*name).to_owned())),
+                Holder::Handle(_) => None,
+            })
+            .collect()
+    }
+
+    /// The kernel driver bound to an interface.
+    pub fn driver(&self, interface: u8, now: Instant) -> Option<&'static str> {
+        match self.settled(now).holders.get(&interface) {
+            Some(Holder::Driver(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Who holds an interface, as seen by `owner`: a driver's name, or `usbfs` for another handle.
+    pub fn holder_for(&self, owner: Owner, interface: u8, now: Instant) -> Option<String> {
+        match self.settled(now).holders.get(&interface) {
+            Some(Holder::Driver(name)) => Some((*name).to_owned()),
+            Some(Holder::Handle(holder)) if *holder != owner => Some("usbfs".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Anybody who holds any interface: no configuration can be selected then.
+    pub fn any_holder(&self, now: Instant) -> Option<String> {
+        self.settled(now)
+            .holders
+            .iter()
+            .next()
+            .map(|(interface, holder)| match holder {
+                Holder::Driver(name) => format!("{name} (interface {interface})"),
+                Holder::Handle(_) => format!("a claim (interface {interface})"),
+            })
+    }
+
+    pub fn detach(&self, interface: u8, now: Instant) {
+        let mut state = self.settled(now);
+        let Some(Holder::Driver(name)) = state.holders.get(&interface).copied() else {
+            return;
+        };
+        if name == "option" {
+            state.holders.remove(&interface);
+        } else {
+            // A network driver holds control and data interface and lets both go.
+            state
+                .holders
+                .retain(|_, holder| *holder != Holder::Driver(name));
+        }
+    }
+
+    /// Lets a driver bind again. `Err` names who holds the interface.
+    pub fn attach(&self, interface: u8, now: Instant) -> Result<(), String> {
+        let mut state = self.settled(now);
+        match state.holders.get(&interface) {
+            Some(Holder::Driver(_)) => Ok(()),
+            Some(Holder::Handle(_)) => Err("usbfs".to_owned()),
+            None => {
+                let driver = state.class(interface).and_then(driver_for);
+                if let (Some(driver), true) = (driver, self.drivers != HostDrivers::None) {
+                    state.holders.insert(interface, Holder::Driver(driver));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub fn open(&self) -> Owner {
+        let mut state = self.lock();
+        state.handles += 1;
+        Owner(state.handles)
+    }
+
+    /// Claims for a handle. `Err(None)`: no such interface.
+    pub fn claim(&self, owner: Owner, interface: u8, now: Instant) -> Result<(), Option<String>> {
+        let mut state = self.settled(now);
+        if state.class(interface).is_none() {
+            return Err(None);
+        }
+        match state.holders.get(&interface) {
+            Some(Holder::Driver(name)) => Err(Some((*name).to_owned())),
+            Some(Holder::Handle(holder)) if *holder != owner => Err(Some("usbfs".to_owned())),
+            _ => {
+                state.holders.insert(interface, Holder::Handle(owner));
+                Ok(())
+            }
+        }
+    }
+
+    pub fn is_claimed(&self, owner: Owner, interface: u8) -> bool {
+        self.lock().holders.get(&interface) == Some(&Holder::Handle(owner))
+    }
+
+    /// Releases; whether its alternate setting has to go back to 0.
+    pub fn release(&self, owner: Owner, interface: u8) -> bool {
+        let mut state = self.lock();
+        if state.holders.get(&interface) != Some(&Holder::Handle(owner)) {
+            return false;
+        }
+        state.holders.remove(&interface);
+        state.alternates.get(&interface).copied().unwrap_or(0) != 0
+    }
+
+    /// Releases everything; the interfaces whose alternate setting has to go back to 0.
+    pub fn close(&self, owner: Owner) -> Vec<u8> {
+        let mut state = self.lock();
+        let mut moved = Vec::new();
+        let held: Vec<u8> = state
+            .holders
+            .iter()
+            .filter(|(_, holder)| **holder == Holder::Handle(owner))
+            .map(|(interface, _)| *interface)
+            .collect();
+        for interface in held {
+            state.holders.remove(&interface);
+            if state.alternates.get(&interface).copied().unwrap_or(0) != 0 {
+                moved.push(interface);
+            }
+        }
+        moved
+    }
+
+    /// Packet size of an endpoint in the active alternate setting of an interface claimed by
+    /// `owner`.
+    pub fn endpoint(&self, owner: Owner, address: u8) -> Option<u16> {
+        let state = self.lock();
+        state
+            .layout
+            .endpoints
+            .iter()
+            .find(|place| {
+                place.address == address
+                    && state.holders.get(&place.interface) == Some(&Holder::Handle(owner))
+                    && state.alternates.get(&place.interface).copied().unwrap_or(0)
+                        == place.alternate
+            })
+            .map(|place| place.max_packet_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_hold_until_detached() {
+        let host = Host::new(HostDrivers::Bound);
+        let now = Instant::now();
+        assert!(host.meet(1));
+        assert!(!host.meet(1));
+        host.configured(2, now);
+        assert_eq!(host.drivers(now).len(), 7);
+        let owner = host.open();
+        assert_eq!(host.claim(owner, 0, now), Err(Some("cdc_ether".to_owned())));
+        host.detach(0, now);
+        assert_eq!(host.driver(1, now), None);
+        assert_eq!(host.claim(owner, 0, now), Ok(()));
+        assert_eq!(host.claim(owner, 9, now), Err(None));
+        let other = host.open();
+        assert_eq!(host.holder_for(other, 0, now).as_deref(), Some("usbfs"));
+        assert!(host.any_holder(now).is_some());
+        host.close(owner);
+        for interface in 2..7 {
+            host.detach(interface, now);
+        }
+        assert_eq!(host.any_holder(now), None);
+    }
+
+    #[test]
+    fn late_modules_bind_to_what_is_free() {
+        let host = Host::new(HostDrivers::Late);
+        let now = Instant::now();
+        host.configured(3, now);
+        let owner = host.open();
+        assert_eq!(host.claim(owner, 1, now), Ok(()));
+        let later = now + LATE;
+        assert_eq!(host.driver(0, later), Some("cdc_mbim"));
+        assert_eq!(host.driver(1, later), None);
+        assert_eq!(host.driver(2, later), Some("option"));
+    }
+}

@@ -1,0 +1,186 @@
+//! What the device saw the host do: violations of framing and protocol rules, and counters.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// Violations kept with their text; the rest is only counted.
+const KEPT: usize = 256;
+
+/// A rule the host broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// USB 2.0 chapter 9 and the class requests' form.
+    Usb,
+    /// NCM 1.0 and MBIM 1.0: requests that prepare the data path and their order.
+    Setup,
+    /// NCM 1.0: layout of a transfer block.
+    Block,
+    /// IP packets inside the blocks.
+    Datagram,
+    /// MBIM 1.0: control messages.
+    Control,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Usb => "usb",
+            Self::Setup => "setup",
+            Self::Block => "block",
+            Self::Datagram => "datagram",
+            Self::Control => "control",
+        })
+    }
+}
+
+/// One violation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// What kind of rule.
+    pub rule: Rule,
+    /// What the host did, and what it should have done.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.what)
+    }
+}
+
+/// Numbers of things that happened; every field counts from the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Blocks received from the host.
+    pub blocks_out: u64,
+    /// Blocks sent to the host.
+    pub blocks_in: u64,
+    /// Datagrams received from the host and passed on.
+    pub datagrams_out: u64,
+    /// Datagrams sent to the host.
+    pub datagrams_in: u64,
+    /// Bytes of datagrams passed on.
+    pub bytes_out: u64,
+    /// Bytes of datagrams sent to the host.
+    pub bytes_in: u64,
+    /// Bytes of bulk transfers on the data endpoints, both ways, framing and padding included.
+    pub bus_bytes: u64,
+    /// Datagrams that vanished because the pointer table stood before them.
+    pub black_holed: u64,
+    /// Datagrams from the host dropped for any other reason.
+    pub dropped_out: u64,
+    /// Datagrams towards the host dropped or corrupted by a knob.
+    pub dropped_in: u64,
+    /// MBIM messages received, fragments joined.
+    pub messages_out: u64,
+    /// MBIM messages sent, fragments joined.
+    pub messages_in: u64,
+    /// AT command lines answered.
+    pub at_commands: u64,
+    /// Configurations selected.
+    pub configurations: u64,
+    /// Firmware resets.
+    pub resets: u64,
+}
+
+/// What the device saw, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The first violations, in order.
+    pub violations: Vec<Violation>,
+    /// All violations, by kind of rule.
+    pub violations_by_rule: BTreeMap<Rule, u64>,
+    /// Other numbers.
+    pub counters: Counters,
+}
+
+impl Report {
+    /// All violations, those not kept included.
+    #[must_use]
+    pub fn total_violations(&self) -> u64 {
+        self.violations_by_rule.values().sum()
+    }
+}
+
+/// Called with each violation as it is recorded.
+pub type Listener = Box<dyn FnMut(&Violation) + Send>;
+
+#[derive(Default)]
+struct Ledger {
+    report: Report,
+    listener: Option<Listener>,
+}
+
+/// The place violations are recorded in; clones share it.
+#[derive(Clone, Default)]
+pub struct Recorder(Arc<Mutex<Ledger>>);
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recorder")
+    }
+}
+
+impl Recorder {
+    /// Records a violation. Beyond a few hundred only the count grows.
+    pub fn violation(&self, rule: Rule, what: impl FnOnce() -> String) {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *ledger.report.violations_by_rule.entry(rule).or_default() += 1;
+        if ledger.report.violations.len() < KEPT {
+            let violation = Violation { rule, what: what() };
+            tracing::warn!(%violation, "the host broke a rule");
+            if let Some(listener) = &mut ledger.listener {
+                listener(&violation);
+            }
+            ledger.report.violations.push(violation);
+        }
+    }
+
+    /// Calls `listener` with each violation recorded from here on.
+    pub fn listen(&self, listener: Listener) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .listener = Some(listener);
+    }
+
+    /// Publishes the device's counters.
+    pub(crate) fn publish(&self, counters: &Counters) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .report
+            .counters = *counters;
+    }
+
+    /// Everything so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .report
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_bounded_and_the_count_is_not() {
+        let recorder = Recorder::default();
+        for n in 0..1000 {
+            recorder.violation(Rule::Block, || format!("number {n}"));
+        }
+        let report = recorder.report();
+        assert_eq!(report.violations.len(), KEPT);
+        assert_eq!(report.violations[0].to_string(), "block: number 0");
+        assert_eq!(report.total_violations(), 1000);
+    }
+}

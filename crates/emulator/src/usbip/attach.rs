@@ -1,0 +1,278 @@
+//! Plugging the modem into this machine's own virtual host controller.
+//!
+//! Makes the system calls `socketpair`, and `openat`, `read`, `write` on the controller's files in
+//! sysfs. The controller takes over one end of the socket pair.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::codec::SPEED_HIGH;
+use super::connection::Connection;
+use crate::Emulator;
+use crate::engine::{Order, Reins};
+use crate::report::Recorder;
+
+const PLATFORM: &str = "/sys/devices/platform";
+/// `VDEV_ST_NULL` of the status file: nothing plugged in.
+const FREE: &str = "004";
+/// How often the state is looked at again.
+const LOOK: Duration = Duration::from_millis(500);
+/// Patience for a port to become free.
+const PORT_TRIES: u32 = 20;
+const NO_PORT: u32 = u32::MAX;
+
+/// Why the modem cannot be plugged in.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The controller's driver is not loaded.
+    #[error(
+        "no virtual host controller under {PLATFORM}: load it with `modprobe vhci_hcd` (as root; Debian has it in the kernel package)"
+    )]
+    NoController,
+    /// All its high-speed ports are taken.
+    #[error(
+        "all high-speed ports of the virtual host controller are taken; `usbip port` lists them, `usbip detach -p N` frees one"
+    )]
+    NoPort,
+    /// Its files cannot be used.
+    #[error("{path}: {source}; attaching to the virtual host controller needs root")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// No socket pair or thread.
+    #[error("attaching to the virtual host controller: {0}")]
+    Io(#[from] std::io::Error),
+    /// The emulator has ended, or its device is unplugged or in use.
+    #[error("the emulated device is not free to be attached")]
+    NotFree,
+}
+
+/// A modem plugged into the virtual host controller, and plugged in again after each firmware reset.
+/// Dropping it pulls the plug.
+#[derive(Debug)]
+pub struct Attached {
+    stop: Arc<AtomicBool>,
+    port: Arc<AtomicU32>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Attached {
+    /// The controller's port it is in, if it is in one at the moment.
+    #[must_use]
+    pub fn port(&self) -> Option<u32> {
+        let port = self.port.load(Ordering::SeqCst);
+        (port != NO_PORT).then_some(port)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(port) = self.port()
+            && let Ok(controller) = controller()
+        {
+            let _ = std::fs::write(controller.join("detach"), port.to_string());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Plugs the emulated modem into a free high-speed port of this machine's `vhci_hcd`.
+///
+/// # Errors
+/// [`AttachError`], with what to do about it.
+pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
+    let reins = emulator.reins().clone();
+    let recorder = emulator.recorder().clone();
+    let plugged = reins.presence.get();
+    if !plugged.present || plugged.exported {
+        return Err(AttachError::NotFree);
+    }
+    let port = plug_in(&reins, &recorder)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let shared_port = Arc::new(AtomicU32::new(port));
+    let keeper = Keeper {
+        reins,
+        recorder,
+        stop: Arc::clone(&stop),
+        port: Arc::clone(&shared_port),
+    };
+    let thread = std::thread::Builder::new()
+        .name("vhci-attach".into())
+        .spawn(move || keeper.run())?;
+    Ok(Attached {
+        stop,
+        port: shared_port,
+        thread: Some(thread),
+    })
+}
+
+/// Plugs the modem in again whenever it comes back.
+struct Keeper {
+    reins: Reins,
+    recorder: Recorder,
+    stop: Arc<AtomicBool>,
+    port: Arc<AtomicU32>,
+}
+
+impl Keeper {
+    fn run(self) {
+        let mut failures = 0;
+        while !self.stop.load(Ordering::SeqCst) {
+            let state = self.reins.presence.wait(LOOK, |state| !state.exported);
+            if state.stopped {
+                return;
+            }
+            if state.exported || self.stop.load(Ordering::SeqCst) {
+                continue;
+            }
+            self.port.store(NO_PORT, Ordering::SeqCst);
+            let state = self.reins.presence.wait(LOOK, |state| state.present);
+            if !state.present {
+                continue;
+            }
+            match plug_in(&self.reins, &self.recorder) {
+                Ok(port) => {
+                    failures = 0;
+                    self.port.store(port, Ordering::SeqCst);
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures == PORT_TRIES {
+                        tracing::error!(%error, "the modem could not be plugged in again");
+                        return;
+                    }
+                    std::thread::sleep(LOOK);
+                }
+            }
+        }
+    }
+}
+
+/// The first virtual host controller.
+fn controller() -> Result<PathBuf, AttachError> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(PLATFORM)
+        .map_err(|_| AttachError::NoController)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with("vhci_hcd."))
+                && path.join("attach").exists()
+        })
+        .collect();
+    found.sort();
+    found.into_iter().next().ok_or(AttachError::NoController)
+}
+
+fn read(path: &Path) -> Result<String, AttachError> {
+    std::fs::read_to_string(path).map_err(|source| AttachError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The first free high-speed port in a controller's status file.
+fn free_port(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (hub, port, state) = (fields.next()?, fields.next()?, fields.next()?);
+        if hub == "hs" && state == FREE {
+            port.parse().ok()
+        } else {
+            None
+        }
+    })
+}
+
+fn find_port(controller: &Path) -> Result<u32, AttachError> {
+    if let Some(port) = free_port(&read(&controller.join("status"))?) {
+        return Ok(port);
+    }
+    // Further controllers have their ports in files of their own, beside the first one's.
+    for number in 1.. {
+        let path = controller.join(format!("status.{number}"));
+        if !path.exists() {
+            break;
+        }
+        if let Some(port) = free_port(&read(&path)?) {
+            return Ok(port);
+        }
+    }
+    Err(AttachError::NoPort)
+}
+
+/// One plugging in; the port's number.
+fn plug_in(reins: &Reins, recorder: &Recorder) -> Result<u32, AttachError> {
+    let controller = controller()?;
+    let port = find_port(&controller)?;
+    let (device, host) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(std::io::Error::from)?;
+    enlarge(&device);
+    enlarge(&host);
+    let connection = Connection::new(device, recorder.clone())?;
+    let before = reins.presence.get();
+    reins.order(Order::Connect(connection));
+    let state = reins
+        .presence
+        .wait(Duration::from_secs(5), |state| state.exported);
+    if !state.exported || before.exported {
+        return Err(AttachError::NotFree);
+    }
+    let device_id = 1u32 << 16 | 2;
+    let path = controller.join("attach");
+    let line = format!("{port} {} {device_id} {SPEED_HIGH}", host.as_raw_fd());
+    // Our copy of the host's end closes here: the controller holds its own.
+    std::fs::write(&path, line).map_err(|source| AttachError::File { path, source })?;
+    Ok(port)
+}
+
+/// Socket buffers for a few transfers: fewer wake-ups between controller and device.
+fn enlarge(socket: &OwnedFd) {
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(socket, 1 << 20);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Linux 6.12 prints it with one device attached.
+    const STATUS: &str = "\
+hub port sta spd dev      sockfd local_busid
+hs  0000 006 003 00010002 000003 1-1
+hs  0001 004 000 00000000 000000 0-0
+ss  0008 004 000 00000000 000000 0-0
+";
+
+    #[test]
+    fn the_first_free_high_speed_port_is_taken() {
+        assert_eq!(free_port(STATUS), Some(1));
+        assert_eq!(
+            free_port(&STATUS.replace("hs  0001 004", "hs  0001 006")),
+            None
+        );
+        assert_eq!(free_port(""), None);
+    }
+
+    #[test]
+    fn a_missing_controller_says_what_to_do() {
+        let text = AttachError::NoController.to_string();
+        assert!(text.contains("modprobe vhci_hcd"));
+    }
+}

@@ -1,0 +1,86 @@
+//! Waking the device's thread: an event descriptor written only while somebody sleeps on it.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// An event counter others raise and one thread sleeps on.
+#[derive(Debug)]
+pub struct Wake {
+    event: OwnedFd,
+    /// The sleeper is in, or about to enter, its poll.
+    sleeping: AtomicBool,
+}
+
+impl Wake {
+    /// A new event descriptor.
+    ///
+    /// Makes the system call `eventfd2`.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> std::io::Result<Self> {
+        let event = rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+        )?;
+        Ok(Self {
+            event,
+            sleeping: AtomicBool::new(false),
+        })
+    }
+
+    /// Wakes the sleeper; does nothing while it is awake, because it looks again before it sleeps.
+    ///
+    /// Makes the system call `write`.
+    pub fn raise(&self) {
+        if self.sleeping.swap(false, Ordering::SeqCst) {
+            self.signal();
+        }
+    }
+
+    /// Makes the descriptor readable, whoever polls it.
+    ///
+    /// Makes the system call `write`.
+    pub fn signal(&self) {
+        // The counter cannot overflow in practice; a full one is readable all the same.
+        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+    }
+
+    /// Announces sleep. The caller looks for work once more after this and before it polls.
+    pub fn prepare(&self) {
+        self.sleeping.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the sleep and empties the counter.
+    ///
+    /// Makes the system call `read`.
+    pub fn finish(&self) {
+        self.sleeping.store(false, Ordering::SeqCst);
+        self.drain();
+    }
+
+    /// Ends an announced sleep that did not take place.
+    pub fn forget(&self) {
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    /// Empties the counter.
+    ///
+    /// Makes the system call `read`.
+    pub fn drain(&self) {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.event, &mut count);
+    }
+
+    /// For polling.
+    #[must_use]
+    pub fn raw(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+}
+
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
