@@ -63,3 +63,29 @@ impl<L: PacketLink + ?Sized> PacketLink for Box<L> {
         (**self).waiter()
     }
 }
+
+/// The link of a stack that has stopped.
+pub(crate) struct Gone;
+
+impl PacketLink for Gone {
+    fn receive(&mut self, _buffer: &mut [u8]) -> Option<usize> {
+        None
+    }
+    fn ready(&mut self) -> bool {
+        false
+    }
+    fn send(&mut self, _packet: &[u8]) -> bool {
+        false
+    }
+    fn closed(&self) -> bool {
+        true
+    }
+    fn waiter(&self) -> Arc<dyn Wait> {
+        Arc::new(Gone)
+    }
+}
+
+impl Wait for Gone {
+    fn wait(&self, _timeout: Option<Duration>) {}
+    fn wake(&self) {}
+}

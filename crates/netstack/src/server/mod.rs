@@ -43,8 +43,11 @@ pub const DNS_PORT: u16 = 53;
 /// Port of the HTTP service.
 pub const HTTP_PORT: u16 = 80;
 
-/// Sockets kept listening for each TCP port: as many connections can arrive within one poll.
-const BACKLOG: usize = 8;
+/// TCP ports, and how many sockets are kept listening at each: as many connections can arrive
+/// within one poll.
+const TCP_PORTS: [(u16, usize); 2] = [(HTTP_PORT, 32), (DISCARD_PORT, 8)];
+/// Sockets there are whatever the configuration says.
+const MIN_TCP_SOCKETS: usize = 64;
 /// A silent peer's connection ends after this time.
 const SILENCE: Duration = Duration::from_secs(60);
 /// An idle connection is asked this often whether its peer lives.
@@ -234,16 +237,16 @@ impl<L: PacketLink> Server<L> {
         self.core.port.router = router;
     }
 
-    /// Keeps [`BACKLOG`] sockets listening at each port as long as the limit allows.
+    /// Keeps sockets listening as [`TCP_PORTS`] says, as long as the limit allows.
     fn listen(&mut self) {
-        for port in [HTTP_PORT, DISCARD_PORT] {
+        for (port, backlog) in TCP_PORTS {
             let listening = self
                 .flows
                 .iter()
                 .filter(|flow| flow.port == port && !flow.accepted)
                 .count();
-            for _ in listening..BACKLOG {
-                if self.flows.len() >= self.core.config.max_tcp_sockets.max(2 * BACKLOG) {
+            for _ in listening..backlog {
+                if self.flows.len() >= self.core.config.max_tcp_sockets.max(MIN_TCP_SOCKETS) {
                     self.evict();
                     break;
                 }
@@ -283,7 +286,8 @@ impl<L: PacketLink> Server<L> {
         let mut open = 0;
         for flow in &mut self.flows {
             let socket = self.core.sockets.get_mut::<tcp::Socket<'_>>(flow.handle);
-            match socket.state() {
+            let state = socket.state();
+            match state {
                 tcp::State::Listen => continue,
                 tcp::State::Closed => changed = true,
                 _ => {
@@ -294,6 +298,8 @@ impl<L: PacketLink> Server<L> {
                         self.report.connections += 1;
                     }
                     match &mut flow.service {
+                        // Not open yet looks the same to a service as closed by the peer.
+                        _ if state == tcp::State::SynReceived => {}
                         Service::Http(connection) => connection.drive(socket, &mut self.report),
                         Service::Discard => discard(socket, &mut self.report),
                     }

@@ -1,0 +1,405 @@
+//! A host without a kernel interface.
+//!
+//! One thread moves packets; everything else is blocking calls on handles that any thread may
+//! make. A handle that reads or writes lets the stack send at once, on its own thread, and only
+//! wakes the packet thread when its deadline moved.
+//!
+//! ```no_run
+//! # use std::{io::{Read, Write}, time::Duration};
+//! # use uwwan_netstack::{client::{Client, ClientConfig}, memory};
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let (link, _modem) = memory::pair(memory::Capacity::default());
+//! let client = Client::start(
+//!     ClientConfig { addresses: vec![("10.0.0.2".parse()?, 30)], ..ClientConfig::default() },
+//!     link,
+//! )?;
+//! let rtt = client.ping("1.1.1.1".parse()?, 56, Duration::from_secs(5))?;
+//! let mut stream = client.connect("1.1.1.1:80".parse()?, Duration::from_secs(10))?;
+//! stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+//! let mut answer = Vec::new();
+//! stream.read_to_end(&mut answer)?;
+//! # Ok(()) }
+//! ```
+
+mod lookup;
+mod ping;
+mod tcp;
+mod udp;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::{self, Socket};
+
+use crate::core::{Core, StackConfig};
+use crate::error::Error;
+use crate::link::{Gone, PacketLink, Wait};
+use crate::port::LinkCounters;
+
+pub use tcp::TcpStream;
+pub use udp::UdpSocket;
+
+/// First port of the dynamic range (RFC 6335 section 6).
+const FIRST_DYNAMIC_PORT: u16 = 49_152;
+/// A closed stream's last data may take this long to be acknowledged.
+const LINGER: Duration = Duration::from_secs(60);
+/// Sockets that are not TCP, at most.
+const MAX_OTHER_SOCKETS: usize = 256;
+/// Name servers the stack holds.
+const MAX_NAME_SERVERS: usize = smoltcp::config::DNS_MAX_SERVER_COUNT;
+
+/// How the host end is configured.
+#[derive(Debug, Clone, Default)]
+pub struct ClientConfig {
+    /// Addresses with prefix length, as the modem gave them.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Name servers; the first four are used.
+    pub name_servers: Vec<IpAddr>,
+    /// Everything else. Its addresses are not used.
+    pub stack: StackConfig,
+}
+
+/// A host without a kernel interface; see the [module](self). Dropping it stops the stack:
+/// streams and sockets that are left say [`Error::Stopped`].
+pub struct Client {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Told after every poll that moved something while anybody waits.
+    changed: Condvar,
+    waiter: Arc<dyn Wait>,
+}
+
+struct State {
+    core: Core<Box<dyn PacketLink>>,
+    /// Threads waiting for `changed`.
+    waiting: usize,
+    /// Until when the packet thread sleeps unless woken: `None` while it does not sleep,
+    /// `Some(None)` for ever.
+    asleep: Option<Option<Instant>>,
+    /// TCP sockets without a handle, each until its last data is through or its time is over.
+    orphans: Vec<(SocketHandle, Instant)>,
+    resolver: SocketHandle,
+    has_name_servers: bool,
+    next_port: u16,
+    next_ident: u16,
+    stopped: bool,
+}
+
+impl Client {
+    /// Starts a stack on one end of `link`.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or [`Error::System`] when no thread can be had.
+    pub fn start(config: ClientConfig, link: impl PacketLink + 'static) -> Result<Client, Error> {
+        let waiter = link.waiter();
+        let mut stack = config.stack;
+        stack.addresses = config.addresses;
+        let seed = stack.seed;
+        let link: Box<dyn PacketLink> = Box::new(link);
+        let mut core = Core::new(stack, link, Instant::now())?;
+        let resolver = core.sockets.add(socket::dns::Socket::new(&[], Vec::new()));
+        let mut state = State {
+            core,
+            waiting: 0,
+            asleep: None,
+            orphans: Vec::new(),
+            resolver,
+            has_name_servers: false,
+            next_port: FIRST_DYNAMIC_PORT + (seed % 16_000) as u16,
+            next_ident: (seed >> 32) as u16,
+            stopped: false,
+        };
+        state.set_name_servers(&config.name_servers);
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            waiter,
+        });
+        let inside = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("uwwan-netstack".into())
+            .spawn(move || inside.run())
+            .map_err(Error::system("start the stack's thread"))?;
+        Ok(Client {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Replaces addresses and name servers. TCP connections from an address that stays live on;
+    /// those from one that goes are closed.
+    ///
+    /// # Errors
+    /// What is wrong with the addresses; then nothing has changed.
+    pub fn reconfigure(
+        &self,
+        addresses: &[(IpAddr, u8)],
+        name_servers: &[IpAddr],
+    ) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        state.core.set_addresses(addresses)?;
+        state.set_name_servers(name_servers);
+        state.act(&self.shared);
+        Ok(())
+    }
+
+    /// What crossed the link so far.
+    #[must_use]
+    pub fn counters(&self) -> LinkCounters {
+        self.shared.lock().core.port.counters
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shared.lock().stopped = true;
+        self.shared.waiter.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the stack's thread panicked");
+        }
+        self.shared.changed.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let now = Instant::now();
+            let mut state = self.lock();
+            state.asleep = None;
+            let deadline = state.poll(now);
+            if state.core.port.link.closed() {
+                state.stopped = true;
+            }
+            if state.waiting > 0 {
+                self.changed.notify_all();
+            }
+            if state.stopped {
+                // Handles may keep the stack for long; the other end learns of the stop now.
+                state.core.port.link = Box::new(Gone);
+                return;
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                drop(state);
+                // Handles get the lock in between.
+                std::thread::yield_now();
+                continue;
+            }
+            state.asleep = Some(deadline);
+            drop(state);
+            self.waiter
+                .wait(deadline.map(|at| at.saturating_duration_since(now)));
+        }
+    }
+
+    /// Tries `attempt` now and after every change until it has a result or the time is over.
+    /// `None`: it is over.
+    fn wait_for<R>(
+        &self,
+        timeout: Option<Duration>,
+        mut attempt: impl FnMut(&mut State) -> Option<R>,
+    ) -> Result<Option<R>, Error> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.lock();
+        loop {
+            if let Some(result) = attempt(&mut state) {
+                state.act(self);
+                return Ok(Some(result));
+            }
+            if state.stopped {
+                return Err(Error::Stopped);
+            }
+            state.waiting += 1;
+            state = match deadline {
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        state.waiting -= 1;
+                        return Ok(None);
+                    }
+                    self.changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+            state.waiting -= 1;
+        }
+    }
+}
+
+impl State {
+    fn poll(&mut self, now: Instant) -> Option<Instant> {
+        let more = self.core.exchange(now);
+        let orphans_due = self.bury(now);
+        let deadline = if more {
+            Some(now)
+        } else {
+            self.core.next_deadline(now)
+        };
+        match (deadline, orphans_due) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Removes orphans that are done; when the next one's time is over.
+    fn bury(&mut self, now: Instant) -> Option<Instant> {
+        let sockets = &mut self.core.sockets;
+        self.orphans.retain(|&(handle, until)| {
+            let socket = sockets.get_mut::<socket::tcp::Socket<'_>>(handle);
+            let state = socket.state();
+            if state == socket::tcp::State::Closed {
+                sockets.remove(handle);
+                return false;
+            }
+            if now >= until {
+                // The reset leaves with the next poll, which also finds the socket closed.
+                socket.abort();
+            }
+            true
+        });
+        self.orphans.iter().map(|&(_, until)| until.max(now)).min()
+    }
+
+    /// Lets the stack send what a handle caused, and wakes the packet thread if it would now
+    /// sleep too long.
+    fn act(&mut self, shared: &Shared) {
+        let now = Instant::now();
+        let more = self.core.send(now);
+        let Some(planned) = self.asleep else { return };
+        let wanted = if more {
+            Some(now)
+        } else {
+            self.core.next_deadline(now)
+        };
+        let sooner = match (wanted, planned) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(wanted), Some(planned)) => wanted < planned,
+        };
+        if sooner {
+            self.asleep = None;
+            shared.waiter.wake();
+        }
+    }
+
+    fn set_name_servers(&mut self, servers: &[IpAddr]) {
+        let servers: Vec<_> = servers
+            .iter()
+            .filter(|server| !server.is_unspecified() && !server.is_multicast())
+            .take(MAX_NAME_SERVERS)
+            .map(|&server| server.into())
+            .collect();
+        self.has_name_servers = !servers.is_empty();
+        let resolver = self
+            .core
+            .sockets
+            .get_mut::<socket::dns::Socket<'_>>(self.resolver);
+        resolver.update_servers(&servers);
+    }
+
+    /// Whether there may be one more TCP socket, or one more other. Orphans that only wait for
+    /// stray segments make way.
+    fn check_room(&mut self, tcp: bool) -> Result<(), Error> {
+        let is_tcp = |socket: &Socket<'_>| matches!(socket, Socket::Tcp(_));
+        let used = self
+            .core
+            .sockets
+            .iter()
+            .filter(|(_, socket)| is_tcp(socket) == tcp)
+            .count();
+        let limit = if tcp {
+            self.core.config.max_tcp_sockets
+        } else {
+            MAX_OTHER_SOCKETS
+        };
+        if used < limit {
+            return Ok(());
+        }
+        let before = self.orphans.len();
+        if tcp {
+            let sockets = &mut self.core.sockets;
+            self.orphans.retain(|&(handle, _)| {
+                let state = sockets.get::<socket::tcp::Socket<'_>>(handle).state();
+                let done = matches!(
+                    state,
+                    socket::tcp::State::TimeWait | socket::tcp::State::Closed
+                );
+                if done {
+                    sockets.remove(handle);
+                }
+                !done
+            });
+        }
+        if self.orphans.len() < before {
+            Ok(())
+        } else {
+            Err(Error::TooManySockets(limit))
+        }
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        if self.stopped {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether there is an address to reach `to` from.
+    fn check_source(&self, to: IpAddr) -> Result<(), Error> {
+        let any = self
+            .core
+            .config
+            .addresses
+            .iter()
+            .any(|(own, _)| own.is_ipv4() == to.is_ipv4());
+        let usable = !to.is_unspecified() && !to.is_multicast();
+        if any && usable {
+            Ok(())
+        } else {
+            Err(Error::Unreachable(to))
+        }
+    }
+
+    /// A local port that no socket of the stack uses.
+    fn free_port(&mut self) -> Option<u16> {
+        for _ in FIRST_DYNAMIC_PORT..=u16::MAX {
+            let port = self.next_port;
+            self.next_port = port.checked_add(1).unwrap_or(FIRST_DYNAMIC_PORT);
+            let used = self.core.sockets.iter().any(|(_, socket)| match socket {
+                Socket::Tcp(socket) => socket.local_endpoint().is_some_and(|own| own.port == port),
+                Socket::Udp(socket) => socket.endpoint().port == port,
+                _ => false,
+            });
+            if !used {
+                return Some(port);
+            }
+        }
+        None
+    }
+}

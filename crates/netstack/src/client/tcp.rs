@@ -1,0 +1,241 @@
+//! TCP streams with blocking reads and writes.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp::{RecvError, Socket, State as TcpState};
+use smoltcp::wire::IpEndpoint;
+
+use super::{Client, LINGER, Shared, State};
+use crate::error::Error;
+
+impl Client {
+    /// Opens a TCP connection.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] without an address of that family, [`Error::Refused`],
+    /// [`Error::Timeout`], [`Error::TooManySockets`], [`Error::Stopped`].
+    pub fn connect(&self, to: SocketAddr, timeout: Duration) -> Result<TcpStream, Error> {
+        let mut state = self.shared.lock();
+        state.check_running()?;
+        state.check_source(to.ip())?;
+        state.check_room(true)?;
+        let limit = state.core.config.max_tcp_sockets;
+        let port = state.free_port().ok_or(Error::TooManySockets(limit))?;
+        let mut socket = state.core.tcp_socket();
+        let remote = IpEndpoint::from(to);
+        // A port of 0 is the one thing left that smoltcp refuses.
+        if socket
+            .connect(state.core.interface.context(), remote, port)
+            .is_err()
+        {
+            return Err(Error::Unreachable(to.ip()));
+        }
+        let handle = state.core.sockets.add(socket);
+        state.act(&self.shared);
+        drop(state);
+        let mut stream = TcpStream {
+            shared: Arc::clone(&self.shared),
+            handle,
+            peer: to,
+            local: None,
+            read_timeout: None,
+            write_timeout: None,
+        };
+        let outcome = self.shared.wait_for(Some(timeout), |state| {
+            let socket = state.core.sockets.get_mut::<Socket<'_>>(handle);
+            match socket.state() {
+                TcpState::SynSent | TcpState::SynReceived => None,
+                TcpState::Closed => Some(Err(Error::Refused(to))),
+                _ => Some(Ok(socket.local_endpoint())),
+            }
+        });
+        match outcome {
+            Ok(Some(Ok(local))) => {
+                stream.local = local.map(|own| SocketAddr::new(IpAddr::from(own.addr), own.port));
+                Ok(stream)
+            }
+            Ok(Some(Err(error))) | Err(error) => Err(error),
+            Ok(None) => {
+                self.shared
+                    .lock()
+                    .core
+                    .sockets
+                    .get_mut::<Socket<'_>>(handle)
+                    .abort();
+                Err(Error::Timeout {
+                    peer: to.to_string(),
+                    waited: timeout,
+                })
+            }
+        }
+    }
+}
+
+/// A TCP connection. Reads and writes block; they work on shared references too, so one thread
+/// can read while another writes. Dropping it closes the connection after what was written.
+pub struct TcpStream {
+    shared: Arc<Shared>,
+    handle: SocketHandle,
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+impl TcpStream {
+    /// The other end.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// This end, as long as it was known when the connection came about.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// Longest time a read blocks before it fails with [`io::ErrorKind::TimedOut`]; `None`
+    /// (default): for ever.
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_timeout = timeout;
+    }
+
+    /// Longest time a write blocks before it fails with [`io::ErrorKind::TimedOut`]; `None`
+    /// (default): for ever.
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout;
+    }
+
+    /// Says that nothing more will be written, after what was. Reading goes on.
+    pub fn shutdown_write(&self) {
+        let mut state = self.shared.lock();
+        self.socket(&mut state).close();
+        state.act(&self.shared);
+    }
+
+    /// Ends the connection at once with a reset.
+    pub fn abort(&self) {
+        let mut state = self.shared.lock();
+        self.socket(&mut state).abort();
+        state.act(&self.shared);
+    }
+
+    /// Bytes written that the other end has not acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.socket(&mut self.shared.lock()).send_queue()
+    }
+
+    fn socket<'s>(&self, state: &'s mut State) -> &'s mut Socket<'static> {
+        state.core.sockets.get_mut::<Socket<'static>>(self.handle)
+    }
+
+    fn timed<R>(
+        &self,
+        timeout: Option<Duration>,
+        attempt: impl FnMut(&mut State) -> Option<io::Result<R>>,
+    ) -> io::Result<R> {
+        match self.shared.wait_for(timeout, attempt)? {
+            Some(result) => result,
+            None => {
+                let waited = timeout.unwrap_or_default();
+                Err(Error::Timeout {
+                    peer: self.peer.to_string(),
+                    waited,
+                }
+                .into())
+            }
+        }
+    }
+}
+
+impl Read for &TcpStream {
+    /// Reads what is there; 0 only at the end of the stream or for an empty buffer.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.timed(self.read_timeout, |state| {
+            let socket = self.socket(state);
+            match socket.recv_slice(buffer) {
+                Ok(0) => None,
+                Ok(length) => Some(Ok(length)),
+                Err(RecvError::Finished) => Some(Ok(0)),
+                Err(RecvError::InvalidState) => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            }
+        })
+    }
+}
+
+impl Write for &TcpStream {
+    /// Writes what there is room for, at least one byte of a buffer that is not empty.
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.timed(self.write_timeout, |state| {
+            let socket = self.socket(state);
+            match socket.send_slice(buffer) {
+                Ok(0) => None,
+                Ok(length) => Some(Ok(length)),
+                Err(_) if socket.is_active() => Some(Err(io::ErrorKind::BrokenPipe.into())),
+                Err(_) => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            }
+        })
+    }
+
+    /// Does nothing: what was written is on its way already.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for TcpStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for TcpStream {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        (&*self).write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for TcpStream {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let socket = self.socket(&mut state);
+        // Data nobody will read is answered with a reset (RFC 2525 section 2.17).
+        if socket.can_recv() {
+            socket.abort()
+        } else {
+            socket.close()
+        }
+        socket.set_timeout(Some(LINGER.into()));
+        let until = Instant::now() + LINGER;
+        state.orphans.push((self.handle, until));
+        // The packet thread learns of the new orphan's time.
+        state.asleep = None;
+        state.core.send(Instant::now());
+        drop(state);
+        self.shared.waiter.wake();
+    }
+}
+
+impl std::fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TcpStream")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}

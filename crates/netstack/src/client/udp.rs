@@ -1,0 +1,130 @@
+//! UDP sockets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, RecvError, SendError, Socket};
+use smoltcp::wire::IpEndpoint;
+
+use super::{Client, Shared};
+use crate::error::Error;
+
+/// Datagrams and bytes queued each way.
+const QUEUE: (usize, usize) = (256, 512 << 10);
+
+impl Client {
+    /// A UDP socket at a free port.
+    ///
+    /// # Errors
+    /// [`Error::TooManySockets`], [`Error::Stopped`].
+    pub fn udp(&self) -> Result<UdpSocket, Error> {
+        let mut state = self.shared.lock();
+        state.check_running()?;
+        state.check_room(false)?;
+        let port = state
+            .free_port()
+            .ok_or(Error::TooManySockets(super::MAX_OTHER_SOCKETS))?;
+        let queue = || PacketBuffer::new(vec![PacketMetadata::EMPTY; QUEUE.0], vec![0; QUEUE.1]);
+        let mut socket = Socket::new(queue(), queue());
+        // Only a port of 0 or a second bind is refused.
+        if socket.bind(port).is_err() {
+            return Err(Error::TooManySockets(super::MAX_OTHER_SOCKETS));
+        }
+        let handle = state.core.sockets.add(socket);
+        drop(state);
+        Ok(UdpSocket {
+            shared: Arc::clone(&self.shared),
+            handle,
+            port,
+        })
+    }
+}
+
+/// A UDP socket; closed when dropped.
+pub struct UdpSocket {
+    shared: Arc<Shared>,
+    handle: SocketHandle,
+    port: u16,
+}
+
+impl UdpSocket {
+    /// The local port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends one datagram; waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more than one IPv6 packet of the link (or one IPv4 datagram) holds,
+    /// [`Error::Unreachable`], [`Error::Stopped`].
+    pub fn send_to(&self, data: &[u8], to: SocketAddr) -> Result<(), Error> {
+        let sent = self.shared.wait_for(None, |state| {
+            if let Err(error) = state.check_source(to.ip()) {
+                return Some(Err(error));
+            }
+            let most = match to {
+                SocketAddr::V4(_) => 65_535 - 28,
+                SocketAddr::V6(_) => state.core.config.mtu - 48,
+            };
+            if data.len() > most {
+                return Some(Err(Error::TooLarge(data.len(), most)));
+            }
+            let socket = state.core.sockets.get_mut::<Socket<'_>>(self.handle);
+            match socket.send_slice(data, IpEndpoint::from(to)) {
+                Ok(()) => Some(Ok(())),
+                Err(SendError::BufferFull) => None,
+                Err(SendError::Unaddressable) => Some(Err(Error::Unreachable(to.ip()))),
+            }
+        })?;
+        // Without a timeout there is always a result.
+        sent.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Takes one datagram, cut if `buffer` is shorter, and says where it came from.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::Stopped`].
+    pub fn receive_from(
+        &self,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<(usize, SocketAddr), Error> {
+        let received = self.shared.wait_for(Some(timeout), |state| {
+            let socket = state.core.sockets.get_mut::<Socket<'_>>(self.handle);
+            match socket.recv() {
+                Ok((data, from)) => {
+                    let length = data.len().min(buffer.len());
+                    buffer[..length].copy_from_slice(&data[..length]);
+                    let IpEndpoint { addr, port } = from.endpoint;
+                    Some((length, SocketAddr::new(IpAddr::from(addr), port)))
+                }
+                Err(RecvError::Exhausted | RecvError::Truncated) => None,
+            }
+        })?;
+        received.ok_or_else(|| Error::Timeout {
+            peer: format!("the peers of UDP port {}", self.port),
+            waited: timeout,
+        })
+    }
+}
+
+impl Drop for UdpSocket {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        // What is queued goes out now as far as the link has room.
+        state.core.send(std::time::Instant::now());
+        state.core.sockets.remove(self.handle);
+    }
+}
+
+impl std::fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UdpSocket")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
