@@ -1,0 +1,25 @@
+//! The declarative field machinery: one statement of a layout serves every direction.
+//!
+//! A layout is written once, with [`layout!`](crate::fields::layout). From it come a plain Rust
+//! struct and a static [`Schema`]; the schema drives the one reader ([`Reader`]) and the one writer
+//! ([`write`]) of this crate, so typed structs, generic printing, JSON, `key=value` input and the
+//! emulator all share the same offset arithmetic.
+//!
+//! Wire rules (MBIM 1.0 section 10.3, and what libmbim, oFono and devices do): the fixed part comes
+//! first, variable data after it; offsets count from the start of the structure they stand in;
+//! every piece of variable data is padded to four bytes and its size excludes the padding; empty
+//! data is offset 0, size 0.
+
+mod layout;
+mod read;
+mod schema;
+mod value;
+mod wire;
+mod write;
+
+pub(crate) use layout::{kind, layout};
+pub use read::{FieldError, Reader};
+pub use schema::{Condition, Field, Kind, Schema};
+pub use value::{Record, SetError, Tlv, TlvType, Value};
+pub use wire::{DecodeError, Layout, List, Wire, WireKind};
+pub use write::write;

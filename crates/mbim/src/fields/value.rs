@@ -1,0 +1,386 @@
+//! Values read from or meant for the wire, with the schema they belong to.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::schema::{Field, Kind, Schema};
+use crate::names::{parse_number, values};
+use crate::uuid::Uuid;
+
+values! {
+    /// Type of a TLV (MBIMEx 3).
+    TlvType: u16 {
+        UE_POLICIES = 1,
+        SINGLE_NSSAI = 2,
+        ALLOWED_NSSAI = 3,
+        CONFIGURED_NSSAI = 4,
+        DEFAULT_CONFIGURED_NSSAI = 5,
+        REJECTED_NSSAI = 6,
+        LADN = 7,
+        TAI = 8,
+        WCHAR_STR = 10,
+        UINT16_TBL = 11,
+        EAP_PACKET = 12,
+        PCO = 13,
+        ROUTE_SELECTION_DESCRIPTORS = 14,
+        TRAFFIC_PARAMETERS = 15,
+        WAKE_COMMAND = 16,
+        WAKE_PACKET = 17,
+        OSID = 18,
+        _3GPP_REL_VERSION = 19,
+    }
+}
+
+/// Type, length, value: the self-describing element of MBIMEx 3.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tlv {
+    /// Type.
+    pub kind: TlvType,
+    /// Content, without padding.
+    pub data: Vec<u8>,
+}
+
+impl Tlv {
+    /// A text TLV.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self {
+            kind: TlvType::WCHAR_STR,
+            data: text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        }
+    }
+
+    /// The content as text, for text TLVs.
+    #[must_use]
+    pub fn as_text(&self) -> Option<String> {
+        (self.kind == TlvType::WCHAR_STR).then(|| utf16(&self.data))
+    }
+}
+
+/// UTF-16LE as devices send it: an odd last byte is dropped, a NUL ends the text, and what is not
+/// UTF-16 becomes U+FFFD.
+pub(crate) fn utf16(bytes: &[u8]) -> String {
+    let units = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .take_while(|&unit| unit != 0);
+    char::decode_utf16(units)
+        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}
+
+/// The value of one field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Validly not there: an optional element that is absent, or a field whose condition is unmet.
+    Absent,
+    /// Unsigned number, enumeration, bit set, truth value or count.
+    Unsigned(u64),
+    /// Signed number.
+    Signed(i32),
+    /// UUID.
+    Uuid(Uuid),
+    /// IPv4 address.
+    Ipv4(Ipv4Addr),
+    /// IPv6 address.
+    Ipv6(Ipv6Addr),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// Elements.
+    List(Vec<Value>),
+    /// A structure.
+    Struct(Record),
+    /// A TLV.
+    Tlv(Tlv),
+}
+
+impl Value {
+    /// The number, if this is an unsigned one.
+    #[must_use]
+    pub const fn unsigned(&self) -> Option<u64> {
+        match self {
+            Self::Unsigned(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Number of elements or bytes; `None` for values without a number of them.
+    #[must_use]
+    pub const fn len(&self) -> Option<usize> {
+        match self {
+            Self::List(list) => Some(list.len()),
+            Self::Bytes(bytes) => Some(bytes.len()),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a list or bytes without any element.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        matches!(self.len(), Some(0))
+    }
+}
+
+/// A structure's values, one for each field of its schema; `None` where nothing could be read.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The layout.
+    pub schema: &'static Schema,
+    /// The values in the order of the schema's fields.
+    pub values: Vec<Option<Value>>,
+}
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.schema, other.schema) && self.values == other.values
+    }
+}
+
+/// A field cannot be set from the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// The structure has no such field.
+    #[error("there is no field \"{name}\" here; fields: {known}")]
+    UnknownField {
+        /// What was asked for.
+        name: String,
+        /// The fields there are.
+        known: String,
+    },
+    /// The text is not a value of the field's kind.
+    #[error("\"{text}\" is no value for field \"{name}\": expected {expected}")]
+    BadValue {
+        /// The field.
+        name: &'static str,
+        /// The text given.
+        text: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The value is longer than the specification allows.
+    #[error("the value for field \"{name}\" takes {size} bytes, at most {limit} are allowed")]
+    TooLong {
+        /// The field.
+        name: &'static str,
+        /// Size of the value in bytes as encoded.
+        size: usize,
+        /// Largest size allowed in bytes.
+        limit: usize,
+    },
+}
+
+impl Record {
+    /// A structure without values; writing it gives zeros, empty texts and empty lists.
+    #[must_use]
+    pub fn empty(schema: &'static Schema) -> Self {
+        Self {
+            schema,
+            values: vec![None; schema.fields.len()],
+        }
+    }
+
+    /// The value of the named field.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(self.schema.position(name)?)?.as_ref()
+    }
+
+    /// The fields with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Field, Option<&Value>)> {
+        self.schema
+            .fields
+            .iter()
+            .zip(self.values.iter().map(Option::as_ref))
+    }
+
+    /// Sets a field from text: numbers decimal or `0x…`, enumerations and bits by name or number,
+    /// addresses, UUIDs and texts as they are, bytes as hexadecimal digits (`:` and spaces allowed),
+    /// lists of these separated by commas. `name.inner` and `name.0.inner` reach into structures
+    /// and lists of structures (the index may be one past the last to add an element).
+    ///
+    /// # Errors
+    /// When there is no such field or the text is not a value of its kind.
+    pub fn set(&mut self, path: &str, text: &str) -> Result<(), SetError> {
+        let (name, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let unknown = |schema: &Schema, name: &str| SetError::UnknownField {
+            name: name.to_owned(),
+            known: schema
+                .fields
+                .iter()
+                .map(|field| field.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        let position = self
+            .schema
+            .position(name)
+            .ok_or_else(|| unknown(self.schema, name))?;
+        let field = &self.schema.fields[position];
+        let slot = &mut self.values[position];
+        let Some(rest) = rest else {
+            *slot = Some(parse(field, &field.kind, text)?);
+            return Ok(());
+        };
+        let inner = match &field.kind {
+            Kind::Inline(schema) | Kind::SizedStruct(schema) => {
+                if !matches!(slot, Some(Value::Struct(_))) {
+                    *slot = Some(Value::Struct(Self::empty(schema)));
+                }
+                slot.as_mut().map(|value| (value, rest))
+            }
+            Kind::Refs {
+                of: Kind::Inline(schema),
+                ..
+            }
+            | Kind::Packed {
+                of: Kind::Inline(schema),
+                ..
+            }
+            | Kind::SizedArray(schema) => {
+                if !matches!(slot, Some(Value::List(_))) {
+                    *slot = Some(Value::List(Vec::new()));
+                }
+                let (index, rest) = rest
+                    .split_once('.')
+                    .ok_or_else(|| unknown(self.schema, path))?;
+                let index: usize = index.parse().map_err(|_| unknown(self.schema, path))?;
+                match slot {
+                    Some(Value::List(list)) if index <= list.len() => {
+                        if index == list.len() {
+                            list.push(Value::Struct(Self::empty(schema)));
+                        }
+                        Some((&mut list[index], rest))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        match inner {
+            Some((Value::Struct(record), rest)) => record.set(rest, text),
+            _ => Err(unknown(self.schema, path)),
+        }
+    }
+}
+
+fn parse(field: &'static Field, kind: &Kind, text: &str) -> Result<Value, SetError> {
+    let bad = |expected: &str| SetError::BadValue {
+        name: field.name,
+        text: text.to_owned(),
+        expected: expected.to_owned(),
+    };
+    let number = |max: u64| {
+        parse_number(text)
+            .filter(|&value| value <= max)
+            .map(Value::Unsigned)
+            .ok_or_else(|| bad(&format!("a number up to {max}")))
+    };
+    let limited = |size: usize| match field.limit {
+        Some(limit) if size > limit => Err(SetError::TooLong {
+            name: field.name,
+            size,
+            limit,
+        }),
+        _ => Ok(()),
+    };
+    let list = |of: &Kind| -> Result<Value, SetError> {
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        Ok(Value::List(
+            parts
+                .map(|part| parse(field, of, part))
+                .collect::<Result<_, _>>()?,
+        ))
+    };
+    match kind {
+        Kind::U16 => number(u64::from(u16::MAX)),
+        Kind::U32 | Kind::Count { .. } => number(u64::from(u32::MAX)),
+        Kind::U64 => number(u64::MAX),
+        Kind::I32 => text
+            .trim()
+            .parse()
+            .map(Value::Signed)
+            .map_err(|_| bad("a number")),
+        Kind::Bool => match text.trim() {
+            "true" | "yes" | "on" | "1" => Ok(Value::Unsigned(1)),
+            "false" | "no" | "off" | "0" => Ok(Value::Unsigned(0)),
+            _ => Err(bad("true or false")),
+        },
+        Kind::Named { names, bytes } => names
+            .value_of(text)
+            .filter(|&value| *bytes >= 8 || value >> (8 * bytes) == 0)
+            .map(Value::Unsigned)
+            .ok_or_else(|| {
+                let known: Vec<String> =
+                    names.values.iter().map(crate::names::Named::name).collect();
+                bad(&format!("one of {}", known.join(", ")))
+            }),
+        Kind::Uuid => text
+            .trim()
+            .parse()
+            .map(Value::Uuid)
+            .map_err(|_| bad("a UUID")),
+        Kind::Ipv4 => text
+            .trim()
+            .parse()
+            .map(Value::Ipv4)
+            .map_err(|_| bad("an IPv4 address")),
+        Kind::Ipv6 => text
+            .trim()
+            .parse()
+            .map(Value::Ipv6)
+            .map_err(|_| bad("an IPv6 address")),
+        Kind::At(of) => parse(field, of, text),
+        Kind::Text | Kind::TlvText => {
+            limited(text.encode_utf16().count() * 2)?;
+            Ok(Value::Text(text.to_owned()))
+        }
+        Kind::Array(size) => {
+            let bytes = hex(text).ok_or_else(|| bad("hexadecimal digits"))?;
+            if bytes.len() != *size {
+                return Err(bad(&format!("{size} bytes as hexadecimal digits")));
+            }
+            Ok(Value::Bytes(bytes))
+        }
+        Kind::Sized | Kind::SizedReversed | Kind::Prefixed | Kind::Rest | Kind::Pointed { .. } => {
+            let bytes = hex(text).ok_or_else(|| bad("hexadecimal digits"))?;
+            limited(bytes.len())?;
+            Ok(Value::Bytes(bytes))
+        }
+        Kind::Refs { of, .. } | Kind::Packed { of, .. } | Kind::Listed { of, .. } => list(of),
+        Kind::TlvNumbers => list(&Kind::U16),
+        Kind::Inline(_) | Kind::SizedStruct(_) | Kind::SizedArray(_) => Err(bad(
+            "its fields one by one, as name.field=value or name.0.field=value",
+        )),
+        Kind::Tlv | Kind::Tlvs => Err(bad(
+            "raw bytes: send the whole buffer as hexadecimal digits instead",
+        )),
+    }
+}
+
+/// Bytes from hexadecimal digits; `:` and blanks between digits are skipped.
+pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !matches!(byte, b':' | b' ' | b'\t' | b'\n' | b'\r'))
+        .map(|byte| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
+        .collect::<Option<_>>()?;
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    Some(
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect(),
+    )
+}

@@ -1,0 +1,524 @@
+//! MBIM control messages (MBIM 1.0 section 9): the header, the body, both directions.
+//!
+//! Everything is little-endian; UUIDs are in textual order. A message longer than the negotiated
+//! control transfer size travels as fragments, see [`crate::fragment`].
+
+use byteorder::{ByteOrder, LittleEndian};
+
+use crate::fragment;
+use crate::names::values;
+use crate::status::{ProtocolError, Status};
+use crate::uuid::Uuid;
+
+/// Bytes of the header every message has: type, length, transaction id.
+pub const HEADER: usize = 12;
+/// Bytes of the header of a fragment: the common header, total and current fragment number.
+pub const FRAGMENT_HEADER: usize = 20;
+/// Bytes in front of the information buffer of COMMAND and COMMAND_DONE.
+pub const COMMAND_HEADER: usize = 48;
+/// Bytes in front of the information buffer of INDICATE_STATUS.
+pub const INDICATION_HEADER: usize = 44;
+/// Bit that turns a request's type into its answer's type.
+pub const DONE: u32 = 0x8000_0000;
+
+values! {
+    /// Type of a message, the first word of its header.
+    MessageType: u32 {
+        OPEN = 1,
+        CLOSE = 2,
+        COMMAND = 3,
+        HOST_ERROR = 4,
+        OPEN_DONE = 0x8000_0001,
+        CLOSE_DONE = 0x8000_0002,
+        COMMAND_DONE = 0x8000_0003,
+        FUNCTION_ERROR = 0x8000_0004,
+        INDICATE_STATUS = 0x8000_0007,
+    }
+}
+
+impl MessageType {
+    /// Whether messages of this type carry the fragment header.
+    #[must_use]
+    pub const fn is_fragmented(self) -> bool {
+        matches!(
+            self,
+            Self::COMMAND | Self::COMMAND_DONE | Self::INDICATE_STATUS
+        )
+    }
+
+    /// Whether this is a type of MBIM 1.0.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        matches!(self.0, 1..=4 | 0x8000_0001..=0x8000_0004 | 0x8000_0007)
+    }
+
+    /// Smallest length in bytes a message of this type can state.
+    #[must_use]
+    pub const fn minimum_length(self) -> usize {
+        match self {
+            Self::CLOSE => HEADER,
+            Self::COMMAND | Self::COMMAND_DONE | Self::INDICATE_STATUS => FRAGMENT_HEADER,
+            _ => 16,
+        }
+    }
+}
+
+values! {
+    /// Whether a command asks or changes.
+    CommandKind: u32 { QUERY = 0, SET = 1 }
+}
+
+/// One complete control message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Transaction id: chosen by the host, repeated by the answer, 0 for indications.
+    pub transaction: u32,
+    /// What the message says.
+    pub body: Body,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Host: start the control session.
+    Open {
+        /// Largest control transfer the host will use or accept, bytes.
+        max_control_transfer: u32,
+    },
+    /// Host: end the control session.
+    Close,
+    /// Host: a query or a set.
+    Command {
+        /// Service.
+        service: Uuid,
+        /// Command number within the service.
+        cid: u32,
+        /// Query or set.
+        kind: CommandKind,
+        /// Information buffer.
+        info: Vec<u8>,
+    },
+    /// Host: a protocol error, or the wish to cancel the transaction.
+    HostError(ProtocolError),
+    /// Function: answer to [`Body::Open`].
+    OpenDone(Status),
+    /// Function: answer to [`Body::Close`].
+    CloseDone(Status),
+    /// Function: answer to [`Body::Command`].
+    CommandDone {
+        /// Service.
+        service: Uuid,
+        /// Command number within the service.
+        cid: u32,
+        /// Result. A failure may still carry an information buffer.
+        status: Status,
+        /// Information buffer.
+        info: Vec<u8>,
+    },
+    /// Function: a protocol error about the transaction.
+    FunctionError(ProtocolError),
+    /// Function: an unsolicited event.
+    Indication {
+        /// Service.
+        service: Uuid,
+        /// Command number within the service.
+        cid: u32,
+        /// Information buffer.
+        info: Vec<u8>,
+    },
+}
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// More bytes are needed to tell; not an error on a byte stream.
+    #[error("message incomplete: {have} bytes there, at least {need} needed")]
+    Incomplete {
+        /// Bytes there.
+        have: usize,
+        /// Bytes needed at least.
+        need: usize,
+    },
+    /// The type is not one of MBIM 1.0.
+    #[error("unknown message type {0:#010x} at offset 0")]
+    UnknownType(u32),
+    /// The stated length cannot hold the headers of this type.
+    #[error("message length {length} at offset 4 is too short for its type: at least {need} bytes")]
+    TooShort {
+        /// Stated length, bytes.
+        length: usize,
+        /// Bytes needed for the type's headers.
+        need: usize,
+    },
+    /// The number of fragments is zero.
+    #[error("total number of fragments at offset 12 is 0")]
+    NoFragments,
+    /// The fragment's number is not below the total.
+    #[error("fragment number {current} at offset 16 is not below the total of {total}")]
+    FragmentNumber {
+        /// Fragment number, from 0.
+        current: u32,
+        /// Stated total.
+        total: u32,
+    },
+    /// This is one fragment of several; it needs a [`fragment::Reassembler`].
+    #[error("fragment {current} of {total}: reassemble first")]
+    Fragment {
+        /// Fragment number, from 0.
+        current: u32,
+        /// Stated total.
+        total: u32,
+    },
+    /// The information buffer is longer than the message.
+    #[error("information buffer of {info} bytes does not fit a message of {length} bytes")]
+    InfoTooLong {
+        /// Stated length of the information buffer, bytes.
+        info: u32,
+        /// Length of the message, bytes.
+        length: usize,
+    },
+}
+
+/// The header of a message or fragment, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Type.
+    pub kind: MessageType,
+    /// Stated length of this message or fragment in bytes, header included.
+    pub length: usize,
+    /// Transaction id.
+    pub transaction: u32,
+    /// Total number of fragments; 1 for types without fragments.
+    pub total: u32,
+    /// Number of this fragment, from 0.
+    pub current: u32,
+}
+
+impl Header {
+    /// Reads and checks the header at the start of `bytes`; bytes past the stated length are ignored.
+    ///
+    /// # Errors
+    /// [`MessageError::Incomplete`] when fewer bytes than the stated length are there; the other
+    /// kinds when the header contradicts itself.
+    pub fn parse(bytes: &[u8]) -> Result<Self, MessageError> {
+        let incomplete = |need| MessageError::Incomplete {
+            have: bytes.len(),
+            need,
+        };
+        if bytes.len() < HEADER {
+            return Err(incomplete(HEADER));
+        }
+        let kind = MessageType(LittleEndian::read_u32(bytes));
+        if !kind.is_known() {
+            return Err(MessageError::UnknownType(kind.0));
+        }
+        let length = LittleEndian::read_u32(&bytes[4..]) as usize;
+        if length < kind.minimum_length() {
+            return Err(MessageError::TooShort {
+                length,
+                need: kind.minimum_length(),
+            });
+        }
+        if bytes.len() < length {
+            return Err(incomplete(length));
+        }
+        let transaction = LittleEndian::read_u32(&bytes[8..]);
+        let (mut total, mut current) = (1, 0);
+        if kind.is_fragmented() {
+            total = LittleEndian::read_u32(&bytes[12..]);
+            current = LittleEndian::read_u32(&bytes[16..]);
+            if total == 0 {
+                return Err(MessageError::NoFragments);
+            }
+            if current >= total {
+                return Err(MessageError::FragmentNumber { current, total });
+            }
+        }
+        Ok(Self {
+            kind,
+            length,
+            transaction,
+            total,
+            current,
+        })
+    }
+}
+
+impl Message {
+    /// Decodes a complete message; bytes past the stated length are ignored.
+    ///
+    /// # Errors
+    /// Says what is wrong and where; [`MessageError::Fragment`] when reassembly is needed first.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        let header = Header::parse(bytes)?;
+        if header.total > 1 {
+            return Err(MessageError::Fragment {
+                current: header.current,
+                total: header.total,
+            });
+        }
+        let body = if header.kind.is_fragmented() {
+            FRAGMENT_HEADER
+        } else {
+            HEADER
+        };
+        Self::from_parts(header.kind, header.transaction, &bytes[body..header.length])
+    }
+
+    /// Builds a message from its type and what follows the header (and fragment header).
+    pub(crate) fn from_parts(
+        kind: MessageType,
+        transaction: u32,
+        rest: &[u8],
+    ) -> Result<Self, MessageError> {
+        let command = |info_at: usize| -> Result<(Uuid, u32, u32, Vec<u8>), MessageError> {
+            // `rest` starts behind the 20-byte fragment header, so do the offsets here.
+            let length = FRAGMENT_HEADER + rest.len();
+            if rest.len() < info_at {
+                return Err(MessageError::TooShort {
+                    length,
+                    need: FRAGMENT_HEADER + info_at,
+                });
+            }
+            let mut uuid = [0; 16];
+            uuid.copy_from_slice(&rest[..16]);
+            let info_length = LittleEndian::read_u32(&rest[info_at - 4..]);
+            let info = usize::try_from(info_length)
+                .ok()
+                .and_then(|n| rest[info_at..].get(..n))
+                .ok_or(MessageError::InfoTooLong {
+                    info: info_length,
+                    length,
+                })?;
+            Ok((
+                Uuid(uuid),
+                LittleEndian::read_u32(&rest[16..]),
+                LittleEndian::read_u32(&rest[20..]),
+                info.to_vec(),
+            ))
+        };
+        let word = || {
+            rest.get(..4)
+                .map(LittleEndian::read_u32)
+                .ok_or(MessageError::TooShort {
+                    length: HEADER + rest.len(),
+                    need: HEADER + 4,
+                })
+        };
+        let body = match kind {
+            MessageType::OPEN => Body::Open {
+                max_control_transfer: word()?,
+            },
+            MessageType::CLOSE => Body::Close,
+            MessageType::HOST_ERROR => Body::HostError(ProtocolError(word()?)),
+            MessageType::OPEN_DONE => Body::OpenDone(Status(word()?)),
+            MessageType::CLOSE_DONE => Body::CloseDone(Status(word()?)),
+            MessageType::FUNCTION_ERROR => Body::FunctionError(ProtocolError(word()?)),
+            MessageType::COMMAND => {
+                let (service, cid, kind, info) = command(28)?;
+                Body::Command {
+                    service,
+                    cid,
+                    kind: CommandKind(kind),
+                    info,
+                }
+            }
+            MessageType::COMMAND_DONE => {
+                let (service, cid, status, info) = command(28)?;
+                Body::CommandDone {
+                    service,
+                    cid,
+                    status: Status(status),
+                    info,
+                }
+            }
+            MessageType::INDICATE_STATUS => {
+                let (service, cid, _, info) = command(24)?;
+                Body::Indication { service, cid, info }
+            }
+            MessageType(other) => return Err(MessageError::UnknownType(other)),
+        };
+        Ok(Self { transaction, body })
+    }
+
+    /// Type of this message.
+    #[must_use]
+    pub const fn kind(&self) -> MessageType {
+        match self.body {
+            Body::Open { .. } => MessageType::OPEN,
+            Body::Close => MessageType::CLOSE,
+            Body::Command { .. } => MessageType::COMMAND,
+            Body::HostError(_) => MessageType::HOST_ERROR,
+            Body::OpenDone(_) => MessageType::OPEN_DONE,
+            Body::CloseDone(_) => MessageType::CLOSE_DONE,
+            Body::CommandDone { .. } => MessageType::COMMAND_DONE,
+            Body::FunctionError(_) => MessageType::FUNCTION_ERROR,
+            Body::Indication { .. } => MessageType::INDICATE_STATUS,
+        }
+    }
+
+    /// Encodes into transfers of at most `max_fragment` bytes each; one unless that is too small.
+    ///
+    /// A `max_fragment` below 64 (the smallest size MBIM allows) counts as 64.
+    ///
+    /// # Panics
+    /// When the information buffer is 4 GiB or larger, which no message can state.
+    #[must_use]
+    pub fn encode(&self, max_fragment: usize) -> Vec<Vec<u8>> {
+        fragment::split(&self.encode_whole(), max_fragment.max(64))
+    }
+
+    /// Encodes as one unfragmented message, whatever its length.
+    ///
+    /// # Panics
+    /// When the information buffer is 4 GiB or larger, which no message can state.
+    #[must_use]
+    pub fn encode_whole(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        let word = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&value.to_le_bytes());
+        word(&mut out, self.kind().0);
+        word(&mut out, 0);
+        word(&mut out, self.transaction);
+        let command =
+            |out: &mut Vec<u8>, service: &Uuid, cid: u32, extra: Option<u32>, info: &[u8]| {
+                word(out, 1);
+                word(out, 0);
+                out.extend_from_slice(&service.0);
+                word(out, cid);
+                if let Some(extra) = extra {
+                    word(out, extra);
+                }
+                word(
+                    out,
+                    u32::try_from(info.len()).expect("information buffer below 4 GiB"),
+                );
+                out.extend_from_slice(info);
+            };
+        match &self.body {
+            Body::Open {
+                max_control_transfer,
+            } => word(&mut out, *max_control_transfer),
+            Body::Close => {}
+            Body::HostError(error) | Body::FunctionError(error) => word(&mut out, error.0),
+            Body::OpenDone(status) | Body::CloseDone(status) => word(&mut out, status.0),
+            Body::Command {
+                service,
+                cid,
+                kind,
+                info,
+            } => command(&mut out, service, *cid, Some(kind.0), info),
+            Body::CommandDone {
+                service,
+                cid,
+                status,
+                info,
+            } => {
+                command(&mut out, service, *cid, Some(status.0), info);
+            }
+            Body::Indication { service, cid, info } => command(&mut out, service, *cid, None, info),
+        }
+        let length = u32::try_from(out.len()).expect("message below 4 GiB");
+        LittleEndian::write_u32(&mut out[4..], length);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Message> {
+        let service = Uuid::literal("a289cc33-bcbb-8b4f-b6b0-133ec2aae6df");
+        vec![
+            Message {
+                transaction: 1,
+                body: Body::Open {
+                    max_control_transfer: 1024,
+                },
+            },
+            Message {
+                transaction: 2,
+                body: Body::Close,
+            },
+            Message {
+                transaction: 3,
+                body: Body::Command {
+                    service,
+                    cid: 1,
+                    kind: CommandKind::QUERY,
+                    info: vec![],
+                },
+            },
+            Message {
+                transaction: 4,
+                body: Body::HostError(ProtocolError::CANCEL),
+            },
+            Message {
+                transaction: 1,
+                body: Body::OpenDone(Status::NONE),
+            },
+            Message {
+                transaction: 2,
+                body: Body::CloseDone(Status::BUSY),
+            },
+            Message {
+                transaction: 3,
+                body: Body::CommandDone {
+                    service,
+                    cid: 1,
+                    status: Status::NONE,
+                    info: vec![7; 300],
+                },
+            },
+            Message {
+                transaction: 9,
+                body: Body::FunctionError(ProtocolError::NOT_OPENED),
+            },
+            Message {
+                transaction: 0,
+                body: Body::Indication {
+                    service,
+                    cid: 9,
+                    info: vec![1, 2, 3, 4],
+                },
+            },
+        ]
+    }
+
+    #[test]
+    fn every_kind_round_trips() {
+        for message in samples() {
+            let bytes = message.encode(4096);
+            assert_eq!(bytes.len(), 1);
+            assert_eq!(Message::decode(&bytes[0]).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn every_prefix_is_incomplete() {
+        for message in samples() {
+            let bytes = message.encode_whole();
+            for end in 0..bytes.len() {
+                assert!(
+                    matches!(Message::decode(&bytes[..end]), Err(MessageError::Incomplete { have, .. }) if have == end),
+                    "{message:?} cut to {end}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_fragment_alone_says_so() {
+        let long = &samples()[6];
+        let parts = long.encode(128);
+        assert_eq!(parts.len(), 4);
+        assert!(parts.iter().all(|part| part.len() <= 128));
+        assert_eq!(
+            Message::decode(&parts[1]),
+            Err(MessageError::Fragment {
+                current: 1,
+                total: 4
+            })
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! AT&T device service.
+
+use crate::fields::layout;
+use crate::names::values;
+use crate::registry::service_table;
+use crate::services::Empty;
+use crate::services::basic_connect::{
+    CellularClass, DataClass, ProviderState, RegisterMode, RegisterState, RegistrationFlag,
+};
+use crate::status::NwError;
+
+values! {
+    /// `MBIM_ATDS_RAT_MODE`.
+    AtdsRatMode: u32 { AUTOMATIC = 0, _2G_ONLY = 1, _3G_ONLY = 2, _4G_ONLY = 3 }
+}
+
+values! {
+    /// `MBIM_ATDS_PROVIDER_PLMN_MODE`.
+    AtdsProviderPlmnMode: u32 { GSM = 0, UTRAN = 6, LTE = 7 }
+}
+
+layout! {
+    /// Answer of SIGNAL.
+    Signal {
+        /// Signal strength: 0..31 is -113 + 2n dBm, 99 unknown.
+        rssi: u32,
+        /// Bit error rate class 0..7, 99 unknown.
+        error_rate: u32,
+        rscp: u32,
+        ecno: u32,
+        rsrq: u32,
+        rsrp: u32,
+        rssnr: u32,
+    }
+
+    /// Answer of LOCATION.
+    Location {
+        lac: u32,
+        tac: u32,
+        cell_id: u32,
+    }
+
+    /// `AtdsProvider`, an element of other structures.
+    AtdsProvider {
+        /// MCC and MNC, digits.
+        provider_id: String,
+        provider_state: ProviderState,
+        provider_name: String,
+        plmn_mode: AtdsProviderPlmnMode,
+        /// Signal strength: 0..31 is -113 + 2n dBm, 99 unknown.
+        rssi: u32,
+        /// Bit error rate class 0..7, 99 unknown.
+        error_rate: u32,
+    }
+
+    /// Answer of OPERATORS.
+    Operators {
+        @providers_count of providers,
+        providers: Vec<AtdsProvider> as refs(providers_count),
+    }
+
+    /// Answer and set of RAT.
+    Rat {
+        mode: AtdsRatMode,
+    }
+
+    /// Answer of REGISTER_STATE.
+    RegistrationState {
+        nw_error: NwError,
+        register_state: RegisterState,
+        register_mode: RegisterMode,
+        available_data_classes: DataClass,
+        current_cellular_class: CellularClass,
+        /// MCC and MNC, digits.
+        provider_id: String,
+        provider_name: String,
+        roaming_text: String,
+        registration_flag: RegistrationFlag,
+    }
+}
+
+service_table! {
+    atds = "5967bdcc-7fd2-49a2-9f5c-b2e70e527db3" {
+        signal SIGNAL = 1 { query: Empty, done: Signal }
+        location LOCATION = 2 { query: Empty, done: Location }
+        operators OPERATORS = 3 { query: Empty, done: Operators }
+        rat RAT = 4 { query: Empty, set: Rat, done: Rat }
+        register_state REGISTER_STATE = 9 { query: Empty, done: RegistrationState }
+    }
+}

@@ -1,0 +1,22 @@
+//! AT commands through MBIM (Compal).
+
+use crate::fields::layout;
+use crate::registry::service_table;
+
+layout! {
+    /// Answer of AT_COMMAND.
+    AtCommand {
+        command_resp: Vec<u8> as rest,
+    }
+
+    /// Query of AT_COMMAND.
+    AtCommandQuery {
+        command_req: Vec<u8> as rest,
+    }
+}
+
+service_table! {
+    compal = "a2a32a97-cab1-4f57-9ae1-451c74dda957" {
+        at_command AT_COMMAND = 1 { query: AtCommandQuery, done: AtCommand }
+    }
+}

@@ -1,0 +1,42 @@
+//! Intel radio interference information.
+
+use crate::fields::layout;
+use crate::names::values;
+use crate::registry::service_table;
+use crate::services::Empty;
+
+values! {
+    /// `MBIM_INTEL_SERVING_CELL_INFO`.
+    IntelServingCellInfo: u32 { PCELL = 0, SCELL = 1, PSCELL = 2, SSCELL = 3, RADIO_OFF = 0xffff_ffff }
+}
+
+layout! {
+    /// `IntelRfimFrequencyValue`, an element of other structures.
+    IntelRfimFrequencyValue {
+        serving_cell_info: IntelServingCellInfo,
+        center_frequency: u64,
+        bandwidth: u32,
+        rsrp: u32,
+        rsrq: u32,
+        sinr: u32,
+        rssi: u32,
+        connection_status: u32,
+    }
+
+    /// Answer and notification of RFIM.
+    Rfim {
+        @rfim_frequency_values_count of rfim_frequency_values,
+        rfim_frequency_values: Vec<IntelRfimFrequencyValue> as refs(rfim_frequency_values_count),
+    }
+
+    /// Set of RFIM.
+    RfimSet {
+        activation_state: u32,
+    }
+}
+
+service_table! {
+    intel_thermal_rf = "fdc22af2-f441-4d46-af8d-259fcdde4635" {
+        rfim RFIM = 9 { query: Empty, set: RfimSet, done: Rfim, notify: Rfim }
+    }
+}

@@ -1,0 +1,83 @@
+//! Enumerations of the extensions.
+
+use crate::names::values;
+
+values! {
+    /// `MBIM_WAKE_TYPE`.
+    WakeType: u32 { CID_RESPONSE = 0, CID_INDICATION = 1, PACKET = 2 }
+}
+
+values! {
+    /// `MBIM_PCO_TYPE`.
+    PcoType: u32 { COMPLETE = 0, PARTIAL = 1 }
+}
+
+values! {
+    /// `MBIM_LTE_ATTACH_CONTEXT_OPERATION`.
+    LteAttachContextOperation: u32 { DEFAULT = 0, RESTORE_FACTORY = 1 }
+}
+
+values! {
+    /// `MBIM_LTE_ATTACH_CONTEXT_ROAMING_CONTROL`.
+    LteAttachContextRoamingControl: u32 { HOME = 0, PARTNER = 1, NON_PARTNER = 2 }
+}
+
+values! {
+    /// `MBIM_CONTEXT_SOURCE`.
+    ContextSource: u32 { ADMIN = 0, USER = 1, OPERATOR = 2, MODEM = 3, DEVICE = 4 }
+}
+
+values! {
+    /// `MBIM_LTE_ATTACH_STATE`.
+    LteAttachState: u32 { DETACHED = 0, ATTACHED = 1 }
+}
+
+values! {
+    /// `MBIM_UICC_SLOT_STATE`.
+    UiccSlotState: u32 { STATE_UNKNOWN = 0, SATE_OFF_EMPTY = 1, STATE_OFF = 2, STATE_EMPTY = 3, STATE_NOT_READY = 4, STATE_ACTIVE = 5, STATE_ERROR = 6, STATE_ACTIVE_ESIM = 7, STATE_ACTIVE_ESIM_NO_PROFILES = 8 }
+}
+
+values! {
+    /// `MBIM_MODEM_CONFIGURATION_STATUS`.
+    ModemConfigurationStatus: u32 { UNKNOWN = 0, STARTED = 1, COMPLETED = 2 }
+}
+
+values! {
+    /// `MBIM_CONTEXT_ROAMING_CONTROL`.
+    ContextRoamingControl: u32 { HOME_ONLY = 0, PARTNER_ONLY = 1, NON_PARTNER_ONLY = 2, HOME_AND_PARTNER = 3, HOME_AND_NON_PARTNER = 4, PARTNER_AND_NON_PARTNER = 5, ALLOW_ALL = 6 }
+}
+
+values! {
+    /// `MBIM_CONTEXT_MEDIA_TYPE`.
+    ContextMediaType: u32 { CELLULAR_ONLY = 0, WIFI_ONLY = 1, ALL = 2 }
+}
+
+values! {
+    /// `MBIM_CONTEXT_STATE`.
+    ContextState: u32 { DISABLED = 0, ENABLED = 1 }
+}
+
+values! {
+    /// `MBIM_CONTEXT_OPERATION`.
+    ContextOperation: u32 { DEFAULT = 0, DELETE = 1, RESTORE_FACTORY = 2 }
+}
+
+values! {
+    /// `MBIM_MICO_MODE`.
+    MicoMode: u32 { DISABLED = 0, ENABLED = 1, UNSUPPORTED = 2, DEFAULT = 3 }
+}
+
+values! {
+    /// `MBIM_DEFAULT_PDU_ACTIVATION_HINT`.
+    DefaultPduActivationHint: u32 { UNLIKELY = 0, LIKELY = 1 }
+}
+
+values! {
+    /// `MBIM_LADN_INFO`.
+    LadnInfo: u32 { NOT_NEEDED = 0, REQUESTED = 1 }
+}
+
+values! {
+    /// `MBIM_DRX_CYCLE`.
+    DrxCycle: u32 { NOT_SPECIFIED = 0, NOT_SUPPORTED = 1, _32 = 2, _64 = 3, _128 = 4, _256 = 5 }
+}

@@ -1,0 +1,19 @@
+//! Firmware identification (Microsoft).
+
+use crate::fields::layout;
+use crate::registry::service_table;
+use crate::services::Empty;
+use crate::uuid::Uuid;
+
+layout! {
+    /// Answer of GET.
+    Get {
+        firmware_id: Uuid,
+    }
+}
+
+service_table! {
+    ms_firmware_id = "e9f7dea2-feaf-4009-93ce-90a3694103b6" {
+        get GET = 1 { query: Empty, done: Get }
+    }
+}

@@ -1,0 +1,76 @@
+//! Specific absorption rate control (Microsoft).
+
+use crate::fields::layout;
+use crate::names::values;
+use crate::registry::service_table;
+use crate::services::Empty;
+
+values! {
+    /// `MBIM_SAR_CONTROL_MODE`.
+    SarControlMode: u32 { DEVICE = 0, OS = 1 }
+}
+
+values! {
+    /// `MBIM_SAR_BACKOFF_STATE`.
+    SarBackoffState: u32 { DISABLED = 0, ENABLED = 1 }
+}
+
+values! {
+    /// `MBIM_SAR_WIFI_HARDWARE_STATE`.
+    SarWifiHardwareState: u32 { INTEGRATED = 0, NOT_INTEGRATED = 1 }
+}
+
+values! {
+    /// `MBIM_TRANSMISSION_NOTIFICATION_STATUS`.
+    TransmissionNotificationStatus: u32 { DISABLED = 0, ENABLED = 1 }
+}
+
+values! {
+    /// `MBIM_TRANSMISSION_STATE`.
+    TransmissionState: u32 { INACTIVE = 0, ACTIVE = 1 }
+}
+
+layout! {
+    /// `SarConfigState`, an element of other structures.
+    SarConfigState {
+        antenna_index: u32,
+        backoff_index: u32,
+    }
+
+    /// Answer of CONFIG.
+    Config {
+        mode: SarControlMode,
+        backoff_state: SarBackoffState,
+        wifi_integration: SarWifiHardwareState,
+        @config_states_count of config_states,
+        config_states: Vec<SarConfigState> as refs(config_states_count),
+    }
+
+    /// Set of CONFIG.
+    ConfigSet {
+        mode: SarControlMode,
+        backoff_state: SarBackoffState,
+        @config_states_count of config_states,
+        config_states: Vec<SarConfigState> as refs(config_states_count),
+    }
+
+    /// Answer and notification of TRANSMISSION_STATUS.
+    TransmissionStatus {
+        channel_notification: TransmissionNotificationStatus,
+        transmission_status: TransmissionState,
+        hysteresis_timer: u32,
+    }
+
+    /// Set of TRANSMISSION_STATUS.
+    TransmissionStatusSet {
+        channel_notification: TransmissionNotificationStatus,
+        hysteresis_timer: u32,
+    }
+}
+
+service_table! {
+    ms_sar = "68223d04-9f6c-4e0f-822d-28441fb72340" {
+        config CONFIG = 1 { query: Empty, set: ConfigSet, done: Config }
+        transmission_status TRANSMISSION_STATUS = 2 { query: Empty, set: TransmissionStatusSet, done: TransmissionStatus, notify: TransmissionStatus }
+    }
+}

@@ -1,0 +1,27 @@
+//! Network time (Microsoft voice extensions).
+
+use crate::fields::layout;
+use crate::registry::service_table;
+use crate::services::Empty;
+use crate::services::basic_connect::DataClass;
+
+layout! {
+    /// Answer and notification of NITZ.
+    Nitz {
+        year: u32,
+        month: u32,
+        day: u32,
+        hour: u32,
+        minute: u32,
+        second: u32,
+        time_zone_offset_minutes: u32,
+        daylight_saving_time_offset_minutes: u32,
+        data_class: DataClass,
+    }
+}
+
+service_table! {
+    ms_voice_extensions = "8d8b9eba-37be-449b-8f1e-61cb034a702e" {
+        nitz NITZ = 10 { query: Empty, done: Nitz, notify: Nitz }
+    }
+}

@@ -1,0 +1,74 @@
+//! The SIM card's phonebook (MBIM 1.0 section 10.8).
+
+use crate::fields::layout;
+use crate::names::values;
+use crate::registry::service_table;
+use crate::services::Empty;
+
+values! {
+    /// `MBIM_PHONEBOOK_STATE`.
+    PhonebookState: u32 { NOT_INITIALIZED = 0, INITIALIZED = 1 }
+}
+
+values! {
+    /// `MBIM_PHONEBOOK_FLAG`.
+    PhonebookFlag: u32 { ALL = 0, INDEX = 1 }
+}
+
+values! {
+    /// `MBIM_PHONEBOOK_WRITE_FLAG`.
+    PhonebookWriteFlag: u32 { UNUSED = 0, INDEX = 1 }
+}
+
+layout! {
+    /// Answer and notification of CONFIGURATION.
+    Configuration {
+        state: PhonebookState,
+        number_of_entries: u32,
+        used_entries: u32,
+        max_number_length: u32,
+        max_name: u32,
+    }
+
+    /// `PhonebookEntry`, an element of other structures.
+    PhonebookEntry {
+        entry_index: u32,
+        number: String [personal],
+        name: String [personal],
+    }
+
+    /// Answer of READ.
+    ReadInfo {
+        @entry_count of entries,
+        entries: Vec<PhonebookEntry> as refs(entry_count),
+    }
+
+    /// Query of READ.
+    ReadQuery {
+        filter_flag: PhonebookFlag,
+        filter_message_index: u32,
+    }
+
+    /// Set of DELETE.
+    DeleteSet {
+        filter_flag: PhonebookFlag,
+        filter_message_index: u32,
+    }
+
+    /// Set of WRITE.
+    WriteSet {
+        save_flag: PhonebookWriteFlag,
+        save_index: u32,
+        number: String [personal],
+        name: String [personal],
+    }
+}
+
+service_table! {
+    phonebook = "4bf38476-1e6a-41db-b1d8-bed289c25bdb" {
+        configuration CONFIGURATION = 1 { query: Empty, done: Configuration, notify: Configuration }
+        read READ = 2 { query: ReadQuery, done: ReadInfo }
+        delete DELETE = 3 { set: DeleteSet, done: Empty }
+        write WRITE = 4 { set: WriteSet, done: Empty }
+    }
+}

@@ -1,0 +1,125 @@
+//! Quectel device update and AT commands.
+
+use crate::fields::layout;
+use crate::names::values;
+use crate::registry::service_table;
+use crate::services::Empty;
+
+values! {
+    /// `MBIM_QDU_SESSION_ACTION`.
+    QduSessionAction: u32 { START = 0, STOP = 1 }
+}
+
+values! {
+    /// `MBIM_QDU_SESSION_TYPE`.
+    QduSessionType: u32 { NONE = 0, LE = 1 }
+}
+
+values! {
+    /// `MBIM_QDU_SESSION_STATUS`.
+    QduSessionStatus: u32 { INACTIVE = 0, FILE_TRANSFER = 1, APPLY_UPDATE = 2 }
+}
+
+values! {
+    /// `MBIM_QDU_SESSION_RESULT`.
+    QduSessionResult: u32 { SUCCESS = 0, FAILURE = 1 }
+}
+
+values! {
+    /// `MBIM_QDU_FILE_TYPE`.
+    QduFileType: u32 { LITTLE_ENDIAN_PACKAGE = 0 }
+}
+
+values! {
+    /// `MBIM_QDU_QUECTEL_REBOOT_TYPE`.
+    QduQuectelRebootType: u16 { EDL = 17 }
+}
+
+values! {
+    /// `MBIM_QDU_QUECTEL_VERSION_TYPE`.
+    QduQuectelVersionType: u16 { FW_BUILD_ID = 256 }
+}
+
+values! {
+    /// `MBIM_QUECTEL_COMMAND_TYPE`.
+    QuectelCommandType: u32 { AT = 0, SYSTEM = 1 }
+}
+
+values! {
+    /// `MBIM_QUECTEL_COMMAND_RESPONSE_STATUS`.
+    QuectelCommandResponseStatus: u32 { OK = 0, FAIL = 1 }
+}
+
+layout! {
+    /// Answer of UPDATE_SESSION.
+    UpdateSession {
+        current_session_type: QduSessionType,
+        current_session_status: QduSessionStatus,
+        last_session_type: QduSessionType,
+        last_session_result: QduSessionResult,
+        last_session_error_offset: u32,
+        last_session_error_size: u32,
+    }
+
+    /// Set of UPDATE_SESSION.
+    UpdateSessionSet {
+        session_action: QduSessionAction,
+        session_type: QduSessionType,
+    }
+
+    /// Answer of FILE_OPEN.
+    FileOpen {
+        max_transfer_size: u32,
+        max_window_size: u32,
+    }
+
+    /// Set of FILE_OPEN.
+    FileOpenSet {
+        file_type: QduFileType,
+        file_size: u32,
+    }
+
+    /// Set of FILE_WRITE.
+    FileWriteSet {
+        data_buffer: Vec<u8> as rest,
+    }
+
+    /// Set of QUECTEL_REBOOT.
+    QuectelRebootSet {
+        reboot_type: QduQuectelRebootType,
+    }
+
+    /// Answer of QUECTEL_READ_VERSION.
+    QuectelReadVersion {
+        version_id: u32,
+        version: String [max(120)],
+    }
+
+    /// Set of QUECTEL_READ_VERSION.
+    QuectelReadVersionSet {
+        version_type: QduQuectelVersionType,
+    }
+
+    /// Answer of COMMAND.
+    Command {
+        command_response_status: QuectelCommandResponseStatus,
+        command_response_string: Vec<u8> as rest,
+    }
+
+    /// Set of COMMAND.
+    CommandSet {
+        command_type: QuectelCommandType,
+        command_string: Vec<u8> as rest,
+    }
+}
+
+service_table! {
+    qdu = "6427015f-579d-48f5-8c54-f43ed1e76f83" {
+        update_session UPDATE_SESSION = 1 { query: Empty, set: UpdateSessionSet, done: UpdateSession }
+        file_open FILE_OPEN = 2 { query: Empty, set: FileOpenSet, done: FileOpen }
+        file_write FILE_WRITE = 3 { set: FileWriteSet, done: Empty }
+        quectel_reboot QUECTEL_REBOOT = 4 { set: QuectelRebootSet, done: Empty }
+        quectel_read_version QUECTEL_READ_VERSION = 7 { set: QuectelReadVersionSet, done: QuectelReadVersion }
+        command COMMAND = 8 { set: CommandSet, done: Command }
+    }
+}

@@ -1,0 +1,22 @@
+//! Qualcomm QMI messages through MBIM.
+
+use crate::fields::layout;
+use crate::registry::service_table;
+
+layout! {
+    /// Answer and notification of MSG.
+    Msg {
+        qmux: Vec<u8> as rest,
+    }
+
+    /// Set of MSG.
+    MsgSet {
+        qmi_msg: Vec<u8> as rest,
+    }
+}
+
+service_table! {
+    qmi = "d1a30bc2-f97a-6e43-bf65-c7e24fb0f0d3" {
+        msg MSG = 1 { set: MsgSet, done: Msg, notify: Msg }
+    }
+}
