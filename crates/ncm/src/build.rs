@@ -190,14 +190,11 @@ impl Builder {
             let most = (framing.max_block / 2).saturating_sub(layout.table) / layout.entry;
             framing.max_datagrams = framing.max_datagrams.min(most.saturating_sub(1)).max(1);
         }
+        // A full block must end short too, unless it is as long as the device takes.
+        let needs_byte = framing.max_block.is_multiple_of(framing.max_packet_size)
+            && framing.max_block != framing.device_max_block;
         let limit = match framing.padding {
-            // Room for the byte that makes the last packet short.
-            Padding::ShortPacket
-                if framing.max_block.is_multiple_of(framing.max_packet_size)
-                    && framing.max_block != framing.device_max_block =>
-            {
-                framing.max_block - 1
-            }
+            Padding::ShortPacket | Padding::Full { .. } if needs_byte => framing.max_block - 1,
             _ => framing.max_block,
         };
         Self {
@@ -414,7 +411,7 @@ impl Builder {
             Placement::Front => table_at.unwrap_or(self.tail),
         };
         let need = want + self.framing.divisor + self.framing.remainder + self.full_table;
-        start + need <= self.framing.max_block
+        start + need <= self.limit
     }
 
     #[cold]
@@ -584,19 +581,11 @@ impl Builder {
     /// Adds the padding of the framing's rule behind everything else.
     fn pad(&mut self, block: &mut [u8]) {
         let length = self.tail;
-        let Framing {
-            padding,
-            max_block,
-            max_packet_size,
-            device_max_block,
-            ..
-        } = self.framing;
-        let padded = match padding {
-            Padding::Full { min_tx_pkt } if length > min_tx_pkt => max_block,
+        let padded = match self.framing.padding {
+            Padding::Full { min_tx_pkt } if length > min_tx_pkt => self.limit,
             Padding::Never => length,
-            _ if length < max_block
-                && length != device_max_block
-                && length.is_multiple_of(max_packet_size) =>
+            _ if length < self.framing.max_block
+                && length.is_multiple_of(self.framing.max_packet_size) =>
             {
                 length + 1
             }

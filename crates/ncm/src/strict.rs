@@ -487,11 +487,13 @@ impl<'a> Block<'a> {
     /// No byte used twice, none of the unused ones set.
     fn check_padding(&self, used: &mut [Range<usize>]) -> Result<(), Violation> {
         used.sort_unstable_by_key(|range| range.start);
+        for pair in used.windows(2) {
+            if pair[1].start < pair[0].end {
+                return Err(Violation::Overlap { at: pair[1].start });
+            }
+        }
         let mut end = 0;
         for range in used {
-            if range.start < end {
-                return Err(Violation::Overlap { at: range.start });
-            }
             self.check_zero(end..range.start)?;
             end = range.end;
         }

@@ -1,0 +1,429 @@
+//! The layouts Linux `cdc_ncm` makes (6.12, `cdc_ncm_fill_tx_frame` with and without
+//! NDP-to-end), number by number: packet size 512, table alignment 4, divisor 4, at most 40
+//! datagrams. And the minimal form beside it.
+
+use uwwan_ncm::{
+    Builder, Choices, Format, Framing, Full, Function, Limits, Ntb, Padding, Parameters, Placement,
+    Stream,
+};
+
+struct Built {
+    bytes: Vec<u8>,
+    offsets: Vec<usize>,
+    reason: Option<Full>,
+    zero_packet: bool,
+}
+
+impl Built {
+    fn u16(&self, at: usize) -> usize {
+        usize::from(u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]))
+    }
+
+    /// Block length and table index as in the header, with the format's width.
+    fn header(&self) -> (usize, usize) {
+        if self.bytes.starts_with(b"ncmh") {
+            (
+                self.u16(8) | self.u16(10) << 16,
+                self.u16(12) | self.u16(14) << 16,
+            )
+        } else {
+            (self.u16(8), self.u16(10))
+        }
+    }
+
+    /// `wLength` of the first table.
+    fn table_length(&self) -> usize {
+        self.u16(self.header().1 + 4)
+    }
+}
+
+fn parameters(remainder: u16, out_max: u32, out_max_datagrams: u16) -> Parameters {
+    Parameters {
+        formats: 3,
+        out_max,
+        out_remainder: remainder,
+        out_max_datagrams,
+        ..Parameters::FALLBACK
+    }
+}
+
+fn kernel(parameters: &Parameters, format: Format, placement: Placement) -> Framing {
+    Framing::kernel_compatible(parameters, format, placement, Function::Mbim, 512)
+}
+
+/// Offers datagrams of `sizes` until one is refused, on memory that is not zero.
+fn build(framing: Framing, sizes: impl IntoIterator<Item = usize>) -> Built {
+    let mut builder = Builder::new(framing);
+    let mut bytes = vec![0xee; framing.max_block];
+    let mut offsets = Vec::new();
+    for size in sizes {
+        let Ok(slot) = builder.place(Stream::Ips(0), size) else {
+            break;
+        };
+        bytes[slot.offset..slot.offset + size].fill(0x45);
+        offsets.push(slot.offset);
+        builder.commit(slot, size);
+    }
+    let finished = builder.finish(&mut bytes);
+    assert_eq!(finished.datagrams, offsets.len());
+    bytes.truncate(finished.length);
+    Built {
+        bytes,
+        offsets,
+        reason: finished.reason,
+        zero_packet: finished.zero_packet,
+    }
+}
+
+/// (first offset, table offset, wLength, block length)
+fn numbers(built: &Built) -> (usize, usize, usize, usize) {
+    let (length, table) = built.header();
+    assert_eq!(length, built.bytes.len(), "block length is what is sent");
+    (built.offsets[0], table, built.table_length(), length)
+}
+
+#[test]
+fn ntb16_end_one_of_60() {
+    let framing = kernel(&parameters(0, 16384, 0), Format::Ntb16, Placement::End);
+    assert_eq!(numbers(&build(framing, [60])), (12, 72, 16, 244));
+}
+
+#[test]
+fn ntb16_end_one_of_60_remainder_2() {
+    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
+    assert_eq!(numbers(&build(framing, [60])), (14, 76, 16, 248));
+}
+
+#[test]
+fn ntb16_front_one_of_60_remainder_2() {
+    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::Front);
+    assert_eq!(numbers(&build(framing, [60])), (186, 12, 16, 246));
+}
+
+#[test]
+fn ntb32_end_one_of_60_remainder_2() {
+    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb32, Placement::End);
+    assert_eq!(numbers(&build(framing, [60])), (18, 80, 32, 424));
+}
+
+#[test]
+fn ntb32_front_one_of_60_remainder_2() {
+    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb32, Placement::Front);
+    assert_eq!(numbers(&build(framing, [60])), (362, 16, 32, 422));
+}
+
+#[test]
+fn ntb16_end_three_of_1500_remainder_2() {
+    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
+    let built = build(framing, [1500; 3]);
+    assert_eq!(built.offsets, [14, 1518, 3022]);
+    assert_eq!(numbers(&built), (14, 4524, 24, 4696));
+}
+
+#[test]
+fn ntb16_end_1500s_until_full_remainder_2() {
+    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
+    let built = build(framing, [1500; 20]);
+    assert_eq!(built.offsets.len(), 10);
+    assert_eq!(built.offsets[9], 13550);
+    assert_eq!(built.reason, Some(Full::Room));
+    // 15228 bytes without padding, which is more than min_tx_pkt.
+    assert_eq!(numbers(&built), (14, 15056, 52, 16384));
+    assert!(!built.zero_packet);
+}
+
+#[test]
+fn ntb32_end_1500s_until_full_remainder_2() {
+    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb32, Placement::End);
+    let built = build(framing, [1500; 20]);
+    assert_eq!(built.offsets.len(), 10);
+    assert_eq!(built.offsets[9], 13554);
+    assert_eq!(numbers(&built), (18, 15060, 104, 16384));
+}
+
+#[test]
+fn ntb16_end_forty_of_40_and_ten_left_over() {
+    let framing = kernel(&parameters(0, 16384, 0), Format::Ntb16, Placement::End);
+    let built = build(framing, [40; 50]);
+    assert_eq!(built.offsets.len(), 40);
+    assert_eq!(built.offsets[39], 1572);
+    assert_eq!(built.reason, Some(Full::Datagrams));
+    assert_eq!(numbers(&built), (12, 1612, 172, 1784));
+}
+
+#[test]
+fn ntb16_end_one_of_328_gets_a_byte_to_be_short() {
+    let framing = kernel(&parameters(0, 16384, 0), Format::Ntb16, Placement::End);
+    assert_eq!(numbers(&build(framing, [328])), (12, 340, 16, 513));
+}
+
+#[test]
+fn a_device_limit_of_16_datagrams() {
+    let framing = kernel(&parameters(0, 16384, 16), Format::Ntb16, Placement::End);
+    let built = build(framing, [100; 20]);
+    assert_eq!(built.offsets.len(), 16);
+    assert_eq!(built.offsets[15], 1512);
+    assert_eq!(numbers(&built), (12, 1612, 76, 1688));
+}
+
+#[test]
+fn a_device_that_takes_65536_gets_16385() {
+    let framing = kernel(&parameters(2, 65536, 0), Format::Ntb16, Placement::End);
+    assert_eq!(framing.max_block, 16385);
+    let built = build(framing, [1500; 20]);
+    assert_eq!(built.offsets.len(), 10);
+    assert_eq!(numbers(&built), (14, 15056, 52, 16385));
+}
+
+/// Kernel bug 209407: 0x3f52 bytes filled, divisor 4, remainder 2, and one more datagram waiting.
+/// The padding left for it pushed the table past the buffer's end.
+#[test]
+fn a_datagram_that_waits_does_not_push_the_table_out() {
+    let framing = Framing {
+        max_datagram_size: 0x4000,
+        ..kernel(&parameters(2, 0x4000, 0), Format::Ntb16, Placement::End)
+    };
+    for end in 0x3f00..=0x3f60 {
+        let built = build(framing, [end - 14, 1500]);
+        // 172 bytes of table and the widest padding in front of it must stay free.
+        let fits = end + 172 + 5 <= 0x4000;
+        assert_eq!(built.offsets.len(), usize::from(fits), "{end:#x}");
+        if fits {
+            let (length, table) = built.header();
+            assert!(length <= 0x4000, "{end:#x}");
+            assert_eq!(table % 4, 0, "{end:#x}");
+            assert!(table >= end && table + 172 <= 0x4000, "{end:#x}");
+        }
+    }
+}
+
+/// Commit 49c2c3f246e2: table alignments of 64 and 512 with a block that is nearly full.
+#[test]
+fn wide_table_alignment_stays_inside() {
+    for alignment in [64, 512] {
+        let parameters = Parameters {
+            out_alignment: alignment,
+            ..parameters(2, 16384, 0)
+        };
+        for framing in [
+            kernel(&parameters, Format::Ntb16, Placement::End),
+            Framing::negotiate(&parameters, &Choices::default()),
+        ] {
+            for last in 1..1500 {
+                let sizes = [1500; 10].into_iter().chain([last, 1500, 1500]);
+                let built = build(framing, sizes);
+                let (length, table) = built.header();
+                assert!(length <= 16384);
+                assert_eq!(table % usize::from(alignment), 0, "last {last}");
+                assert!(table >= built.offsets[built.offsets.len() - 1]);
+            }
+        }
+    }
+}
+
+/// The default: as OpenBSD `if_umb` builds blocks, the table at a multiple of its own alignment.
+#[test]
+fn the_minimal_form() {
+    for (remainder, format, expected) in [
+        (0, Format::Ntb16, (12, 72, 16, 88)),
+        (2, Format::Ntb16, (14, 76, 16, 92)),
+        (2, Format::Ntb32, (18, 80, 32, 112)),
+    ] {
+        let choices = Choices {
+            format,
+            ..Choices::default()
+        };
+        let framing = Framing::negotiate(&parameters(remainder, 16384, 0), &choices);
+        assert_eq!(numbers(&build(framing, [60])), expected);
+    }
+    // Behind byte 37 the next offset that is 2 modulo 4 is 38, where Linux goes on to 42.
+    let minimal = Framing::negotiate(&parameters(2, 16384, 0), &Choices::default());
+    assert_eq!(build(minimal, [21, 20]).offsets, [14, 38]);
+    let linux = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
+    assert_eq!(build(linux, [21, 20]).offsets, [14, 38]);
+    assert_eq!(build(minimal, [23, 20]).offsets, [14, 38]);
+    assert_eq!(build(linux, [23, 20]).offsets, [14, 42]);
+}
+
+/// The same 512 bytes under each padding.
+#[test]
+fn how_a_block_gets_a_short_packet() {
+    // 12 + 484 + 16 = 512
+    let length = |padding, out_max, block_size, size| {
+        let choices = Choices {
+            padding,
+            block_size,
+            ..Choices::default()
+        };
+        let framing = Framing::negotiate(&parameters(0, out_max, 0), &choices);
+        let built = build(framing, [size]);
+        (built.bytes.len(), built.zero_packet)
+    };
+    assert_eq!(length(Padding::Never, 16384, 16384, 484), (512, true));
+    assert_eq!(
+        length(Padding::ShortPacket, 16384, 16384, 484),
+        (513, false)
+    );
+    let full = Padding::Full { min_tx_pkt: 511 };
+    assert_eq!(length(full, 16384, 16384, 484), (16384, false));
+    let full = Padding::Full { min_tx_pkt: 512 };
+    assert_eq!(length(full, 16384, 16384, 484), (513, false));
+    // Exactly dwNtbOutMaxSize needs nothing.
+    assert_eq!(length(Padding::Never, 2048, 2048, 2020), (2048, false));
+    assert_eq!(
+        length(Padding::ShortPacket, 2048, 2048, 2020),
+        (2048, false)
+    );
+    // Exactly our own maximum does, and room is kept for it.
+    assert_eq!(length(Padding::Never, 4096, 2048, 2020), (2048, true));
+    assert_eq!(
+        length(Padding::ShortPacket, 4096, 2048, 2016),
+        (2044, false)
+    );
+    assert_eq!(length(Padding::ShortPacket, 4096, 2048, 2020), (0, false));
+}
+
+#[test]
+fn the_sequence_wraps() {
+    let framing = Framing::negotiate(&parameters(0, 16384, 0), &Choices::default());
+    let mut builder = Builder::new(framing);
+    builder.set_sequence(65535);
+    let mut block = vec![0; framing.max_block];
+    for expected in [65535, 0, 1] {
+        let slot = builder.place(Stream::Ips(0), 20).unwrap();
+        block[slot.offset] = 0x45;
+        builder.commit(slot, 20);
+        let finished = builder.finish(&mut block);
+        assert_eq!(finished.sequence, expected);
+        let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+        assert_eq!(parsed.sequence(), expected);
+    }
+    // A block that is not sent takes no number.
+    assert_eq!(builder.finish(&mut block).length, 0);
+    assert_eq!(builder.sequence(), 2);
+}
+
+#[test]
+fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
+    let mut builder = Builder::new(Framing::negotiate(
+        &parameters(0, 16384, 0),
+        &Choices::default(),
+    ));
+    let slot = builder.place(Stream::Ips(0), 100).unwrap();
+    builder.commit(slot, 100);
+    assert_eq!(
+        builder.place(Stream::Ips(1), 100).unwrap_err(),
+        Full::Stream
+    );
+    // The first session may go on.
+    let slot = builder.place(Stream::Ips(0), 100).unwrap();
+    builder.commit(slot, 100);
+    let finished = builder.finish(&mut vec![0; 16384]);
+    assert_eq!((finished.datagrams, finished.reason), (2, None));
+
+    let choices = Choices {
+        placement: Placement::Front,
+        ..Choices::default()
+    };
+    let mut builder = Builder::new(Framing::negotiate(&parameters(0, 16384, 0), &choices));
+    let mut block = vec![0; 16384];
+    let streams = [
+        Stream::Ips(0),
+        Stream::Ips(1),
+        Stream::Ips(0),
+        Stream::Dss(1),
+    ];
+    for stream in streams {
+        let slot = builder.place(stream, 100).unwrap();
+        block[slot.offset..][..100].fill(0x45);
+        builder.commit(slot, 100);
+    }
+    let finished = builder.finish(&mut block);
+    let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+    let mut drops = Default::default();
+    let found: Vec<_> = parsed.datagrams(&mut drops).map(|d| d.stream).collect();
+    assert_eq!(drops, Default::default());
+    // In the order of the tables.
+    assert_eq!(
+        found,
+        [
+            Stream::Ips(0),
+            Stream::Ips(0),
+            Stream::Ips(1),
+            Stream::Dss(1)
+        ]
+    );
+}
+
+/// Many datagrams placed before the bytes of the first are there, then half of it taken back.
+#[test]
+fn placing_ahead_and_rewinding() {
+    let framing = Framing::negotiate(&parameters(2, 16384, 0), &Choices::default());
+    let mut builder = Builder::new(framing);
+    let mut placed = Vec::new();
+    let mut mark = builder.mark();
+    for index in 0..8 {
+        if index == 4 {
+            mark = builder.mark();
+        }
+        let slot = builder.place(Stream::Ips(3), 1000 + index).unwrap();
+        placed.push((slot.offset, 1000 + index));
+        builder.commit(slot, 1000 + index);
+    }
+    builder.rewind(mark);
+    let slot = builder.place(Stream::Ips(3), 50).unwrap();
+    assert_eq!(slot.offset, placed[4].0);
+    let offset = slot.offset;
+    builder.commit(slot, 50);
+
+    let mut block = vec![0xee; framing.max_block];
+    for (offset, length) in placed[..4].iter().copied().chain([(offset, 50)]) {
+        block[offset..offset + length].fill(0x45);
+    }
+    let finished = builder.finish(&mut block);
+    assert_eq!(finished.payload, 1000 + 1001 + 1002 + 1003 + 50);
+    let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+    let mut drops = Default::default();
+    let lengths: Vec<_> = parsed
+        .datagrams(&mut drops)
+        .map(|datagram| datagram.range.len())
+        .collect();
+    assert_eq!(lengths, [1000, 1001, 1002, 1003, 50]);
+}
+
+#[test]
+fn an_uncommitted_or_empty_datagram_leaves_no_trace() {
+    let framing = Framing::negotiate(&parameters(0, 16384, 0), &Choices::default());
+    let mut builder = Builder::new(framing);
+    let slot = builder.place(Stream::Ips(0), 1500).unwrap();
+    assert!(slot.room > 1500);
+    drop(slot);
+    let slot = builder.place(Stream::Ips(0), 1500).unwrap();
+    builder.commit(slot, 0);
+    assert!(builder.is_empty());
+    // Not even its session stays.
+    let slot = builder.place(Stream::Ips(9), 1500).unwrap();
+    assert_eq!(slot.offset, 12);
+    builder.commit(slot, 20);
+    assert_eq!(builder.datagrams(), 1);
+}
+
+#[test]
+fn what_fits_no_block_is_told_apart() {
+    let parameters = parameters(0, 2048, 0);
+    let mut builder = Builder::new(Framing::negotiate(&parameters, &Choices::default()));
+    assert_eq!(
+        builder.place(Stream::Ips(0), 2021).unwrap_err(),
+        Full::TooLong
+    );
+    assert_eq!(
+        builder.place(Stream::Ips(0), 9000).unwrap_err(),
+        Full::TooLong
+    );
+    let slot = builder.place(Stream::Ips(0), 2020).unwrap();
+    assert_eq!(slot.room, 2020);
+    builder.commit(slot, 1000);
+    assert_eq!(builder.place(Stream::Ips(0), 1500).unwrap_err(), Full::Room);
+    // A smaller one still fits.
+    assert!(builder.place(Stream::Ips(0), 900).is_ok());
+}

@@ -1,0 +1,367 @@
+//! What holds for every framing and every list of datagrams: what is built reads back, is accepted
+//! by the strictest and the laxest receiver known, and keeps each rule of the layout.
+
+mod support;
+
+use proptest::prelude::*;
+use support::gadget::Gadget;
+use support::{Delivered, linux_host};
+use uwwan_ncm::strict::{Rules, check};
+use uwwan_ncm::{
+    Builder, Choices, DropCounters, Finished, Format, Framing, Function, Limits, Maths, Ntb,
+    Padding, Parameters, Placement, Receiver, Stream, TableSize,
+};
+
+/// Packets with the stream they belong to.
+type Packets = Vec<(Stream, Vec<u8>)>;
+
+#[derive(Debug, Clone)]
+struct Case {
+    parameters: Parameters,
+    framing: Framing,
+    crc: bool,
+    function: Function,
+    /// (stream, length)
+    datagrams: Vec<(Stream, usize)>,
+}
+
+fn parameters() -> impl Strategy<Value = Parameters> {
+    (
+        prop_oneof![Just(2048_u32), 2048..65537_u32, Just(16384), Just(65536)],
+        2..10_u32,
+        any::<u16>(),
+        2..10_u32,
+        prop_oneof![Just(0_u16), 1..65_u16],
+    )
+        .prop_map(|(out_max, divisor, remainder, alignment, datagrams)| {
+            let divisor = 1_u16 << divisor;
+            Parameters {
+                formats: 3,
+                out_max,
+                out_divisor: divisor,
+                out_remainder: remainder % divisor,
+                out_alignment: 1 << alignment,
+                out_max_datagrams: datagrams,
+                ..Parameters::FALLBACK
+            }
+        })
+}
+
+fn choices() -> impl Strategy<Value = Choices> {
+    (
+        prop_oneof![Just(Format::Ntb16), Just(Format::Ntb32)],
+        prop_oneof![Just(Placement::End), Just(Placement::Front)],
+        prop_oneof![Just(TableSize::Minimal), Just(TableSize::Full)],
+        prop_oneof![
+            Just(Padding::Never),
+            Just(Padding::ShortPacket),
+            (0..20000_usize).prop_map(|min_tx_pkt| Padding::Full { min_tx_pkt })
+        ],
+        prop_oneof![Just(Maths::Minimal), Just(Maths::Kernel)],
+        prop_oneof![Just(Function::Mbim), Just(Function::Ncm)],
+        2048..70000_usize,
+        1..100_usize,
+        prop_oneof![Just(64_usize), Just(512), Just(1024)],
+    )
+        .prop_map(
+            |(
+                format,
+                placement,
+                table,
+                padding,
+                maths,
+                function,
+                block_size,
+                max_datagrams,
+                max_packet_size,
+            )| Choices {
+                format,
+                placement,
+                table,
+                padding,
+                maths,
+                function,
+                block_size,
+                max_datagrams,
+                max_datagram_size: 2048,
+                max_packet_size,
+            },
+        )
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    (
+        parameters(),
+        choices(),
+        any::<bool>(),
+        any::<bool>(),
+        prop::collection::vec((0..6_u8, 40..1600_usize), 1..60),
+    )
+        .prop_map(|(parameters, choices, linux, crc, lengths)| {
+            let framing = if linux {
+                Framing::kernel_compatible(
+                    &parameters,
+                    choices.format,
+                    choices.placement,
+                    choices.function,
+                    choices.max_packet_size,
+                )
+            } else {
+                Framing::negotiate(&parameters, &choices)
+            };
+            let crc = crc && choices.function == Function::Ncm;
+            let stream = |pick| match (choices.function, pick) {
+                (Function::Ncm, _) => Stream::Ethernet { crc },
+                (_, 0) => Stream::Ips(1),
+                (_, 1) => Stream::Dss(255),
+                _ => Stream::Ips(0),
+            };
+            Case {
+                parameters,
+                framing,
+                crc,
+                function: choices.function,
+                datagrams: lengths
+                    .into_iter()
+                    .map(|(pick, length)| (stream(pick), length))
+                    .collect(),
+            }
+        })
+}
+
+/// The bytes of datagram number `index`: an IP version, then something of its own.
+fn content(index: usize, length: usize) -> Vec<u8> {
+    let first = if index.is_multiple_of(2) { 0x45 } else { 0x60 };
+    (0..length)
+        .map(|at| {
+            if at == 0 {
+                first
+            } else {
+                (index * 7 + at) as u8
+            }
+        })
+        .collect()
+}
+
+/// All blocks the case's datagrams make, on memory full of old bytes, and the bytes of what went
+/// in.
+fn build(case: &Case) -> (Vec<(Vec<u8>, Finished)>, Packets) {
+    let mut builder = Builder::new(case.framing);
+    let mut block = vec![0xee; case.framing.max_block];
+    let mut blocks = Vec::new();
+    let mut sent = Vec::new();
+    for (index, (stream, length)) in case.datagrams.iter().copied().enumerate() {
+        let slot = match builder.place(stream, length) {
+            Ok(slot) => slot,
+            Err(_) => {
+                let finished = builder.finish(&mut block);
+                if finished.length > 0 {
+                    blocks.push((block[..finished.length].to_vec(), finished));
+                }
+                block.fill(0xee);
+                // What does not fit an empty block is dropped.
+                let Ok(slot) = builder.place(stream, length) else {
+                    continue;
+                };
+                slot
+            }
+        };
+        let bytes = content(index, length);
+        block[slot.offset..slot.offset + length].copy_from_slice(&bytes);
+        builder.commit(slot, length);
+        sent.push((stream, bytes));
+    }
+    let finished = builder.finish(&mut block);
+    if finished.length > 0 {
+        blocks.push((block[..finished.length].to_vec(), finished));
+    }
+    (blocks, sent)
+}
+
+/// Datagrams of different streams may change places within a block; of one stream they may not.
+fn by_stream(mut datagrams: Packets) -> Packets {
+    datagrams.sort_by_key(|(stream, _)| stream.signature(Format::Ntb16));
+    datagrams
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_built_reads_back(case in cases()) {
+        let (blocks, sent) = build(&case);
+        let mut receiver = Receiver::new(Limits::default());
+        let mut received = Vec::new();
+        for (block, finished) in &blocks {
+            let got = receiver.receive(block, |datagram| {
+                received.push((datagram.stream, block[datagram.range].to_vec()));
+            });
+            prop_assert_eq!(got.blocks, 1);
+            prop_assert_eq!(got.datagrams, finished.datagrams);
+            prop_assert_eq!(got.payload, finished.payload);
+        }
+        prop_assert_eq!(receiver.drops, DropCounters::default());
+        prop_assert_eq!(receiver.sequence_gaps, 0);
+        prop_assert_eq!(by_stream(received), by_stream(sent));
+    }
+
+    #[test]
+    fn what_is_built_keeps_every_rule(case in cases()) {
+        let (blocks, sent) = build(&case);
+        let rules = Rules {
+            format: Some(case.framing.format),
+            placement: Some(case.framing.placement),
+            function: case.function,
+            crc: case.crc,
+            max_datagram_size: 2048,
+            max_packet_size: Some(case.framing.max_packet_size),
+            zero_padding: true,
+        };
+        let mut datagrams = 0;
+        for (block, finished) in &blocks {
+            prop_assert!(block.len() <= case.framing.max_block);
+            let checked = check(block, finished.zero_packet, &case.parameters, &rules)
+                .map_err(|violation| TestCaseError::fail(violation.to_string()))?;
+            datagrams += checked.datagrams;
+            if case.framing.padding != Padding::Never {
+                prop_assert!(!finished.zero_packet);
+            }
+        }
+        prop_assert_eq!(datagrams, sent.len());
+    }
+
+    #[test]
+    fn the_strictest_and_the_laxest_receiver_take_what_is_built(case in cases()) {
+        let gadget = Gadget {
+            wide: case.framing.format == Format::Ntb32,
+            kinds: &[b"NCM", b"ncm", b"IPS", b"ips", b"DSS", b"dss"],
+            ntb_max: case.parameters.out_max as usize,
+            datagram: 14..=2052,
+        };
+        let (blocks, _) = build(&case);
+        for (block, _) in &blocks {
+            let ours = delivered(block);
+            prop_assert_eq!(gadget.receive(block), Ok(with_crc(ours.clone(), case.crc)));
+            // The host side of Linux has no CRC: it skips such tables.
+            let laxest = if case.crc { Vec::new() } else { ours };
+            prop_assert_eq!(linux_host::receive(block, 1 << 20), Ok(laxest));
+        }
+    }
+
+    /// Where nothing was counted as dropped, Linux delivers exactly the same; what Linux delivers
+    /// and we do not has a reason with a name.
+    #[test]
+    fn every_disagreement_has_a_reason(
+        case in cases(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        in_framing in any::<bool>(),
+    ) {
+        if case.crc {
+            // The host side of Linux has no CRC.
+            return Ok(());
+        }
+        let (blocks, _) = build(&case);
+        let Some((block, _)) = blocks.first() else { return Ok(()); };
+        let mut block = block.clone();
+        let table = Ntb::parse(&block, &Limits::default()).unwrap().table_index();
+        for (index, value) in changes {
+            let at = if in_framing {
+                // The header or the table's first bytes, where a change matters most.
+                let at = index.index(56);
+                if at < 16 { at } else { (table + at - 16).min(block.len() - 1) }
+            } else {
+                index.index(block.len())
+            };
+            block[at] = value;
+        }
+        let mut receiver = Receiver::new(Limits::default());
+        let mut ours = Vec::new();
+        receiver.receive(&block, |datagram| {
+            ours.push((
+                datagram.stream.signature(case.framing.format),
+                datagram.range.start,
+                datagram.range.len(),
+            ));
+        });
+        if receiver.drops == DropCounters::default() && receiver.blocks == 1 {
+            match linux_host::receive(&block, 1 << 20) {
+                // It reads no Ethernet table with CRC, and follows 51 tables.
+                Ok(theirs) => prop_assert!(theirs == ours || crc_table(&block)),
+                Err(_) => prop_assert!(false, "Linux refuses what we deliver without a word"),
+            }
+        }
+    }
+
+    /// Whatever arrives: no panic, nothing outside, not more out than in, and each datagram what
+    /// it claims to be.
+    #[test]
+    fn nothing_from_the_wire_breaks_the_receiver(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        wide in any::<bool>(),
+        with_header in any::<bool>(),
+        table in 0..64_u16,
+    ) {
+        let mut bytes = bytes;
+        if with_header && bytes.len() > 64 {
+            let header: &[u8] = if wide { b"ncmh\x10\0" } else { b"NCMH\x0c\0" };
+            bytes[..6].copy_from_slice(header);
+            bytes[8..12].fill(0);
+            let field = if wide { 12 } else { 10 };
+            bytes[field..field + 2].copy_from_slice(&table.to_le_bytes());
+            let table = usize::from(table);
+            let length = (bytes.len() as u16 / 2) & 0x1f8;
+            let kind: &[u8] = if wide { b"ips\0" } else { b"IPS\0" };
+            if table > 0 && table + 16 < bytes.len() {
+                bytes[table..table + 4].copy_from_slice(kind);
+                bytes[table + 4..table + 6].copy_from_slice(&length.to_le_bytes());
+                bytes[table + 6..table + 8].fill(0);
+            }
+        }
+        let mut receiver = Receiver::new(Limits { max_datagrams: 8, ..Limits::default() });
+        let mut total = 0;
+        let received = receiver.receive(&bytes, |datagram| {
+            let payload = &bytes[datagram.range];
+            total += payload.len();
+            if matches!(datagram.stream, Stream::Ips(_)) {
+                assert!(payload.len() >= 20);
+                assert!(matches!(payload[0] >> 4, 4 | 6));
+            }
+        });
+        prop_assert!(total <= bytes.len());
+        prop_assert_eq!(received.payload, total);
+        prop_assert!(received.datagrams <= 8 * received.blocks as usize);
+        let _ = check(&bytes, false, &Parameters::FALLBACK, &Rules::default());
+    }
+}
+
+/// What this crate delivers, as the models tell it.
+fn delivered(block: &[u8]) -> Vec<Delivered> {
+    let mut drops = DropCounters::default();
+    let parsed = Ntb::parse(block, &Limits::default()).unwrap();
+    parsed
+        .datagrams(&mut drops)
+        .map(|datagram| {
+            (
+                datagram.stream.signature(parsed.format()),
+                datagram.range.start,
+                datagram.range.len(),
+            )
+        })
+        .collect()
+}
+
+/// The gadget model tells lengths with the CRC.
+fn with_crc(delivered: Vec<Delivered>, crc: bool) -> Vec<Delivered> {
+    let extra = if crc { 4 } else { 0 };
+    delivered
+        .into_iter()
+        .map(|(signature, offset, length)| (signature, offset, length + extra))
+        .collect()
+}
+
+/// Whether any bytes look like a table with CRC.
+fn crc_table(block: &[u8]) -> bool {
+    block
+        .windows(4)
+        .any(|four| four.eq_ignore_ascii_case(b"NCM1"))
+}

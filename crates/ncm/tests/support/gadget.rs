@@ -1,0 +1,108 @@
+//! What the Linux gadget `f_ncm` takes (`ncm_unwrap_ntb`, with the bounds of 2026), here with the
+//! table signature as a parameter so that it also judges MBIM blocks. The strictest receiver in
+//! wide use: any fault refuses the whole transfer.
+
+use super::{Delivered, four, u16_at, u32_at};
+
+/// What the gadget was configured with.
+pub struct Gadget {
+    /// NTB32 rather than NTB16.
+    pub wide: bool,
+    /// Table signatures it takes, by their first three bytes.
+    pub kinds: &'static [&'static [u8; 3]],
+    /// `dwNtbOutMaxSize`.
+    pub ntb_max: usize,
+    /// Shortest and longest datagram.
+    pub datagram: std::ops::RangeInclusive<usize>,
+}
+
+impl Gadget {
+    /// What is delivered, or why the transfer is refused.
+    pub fn receive(&self, transfer: &[u8]) -> Result<Vec<Delivered>, String> {
+        let mut delivered = Vec::new();
+        let mut base = 0;
+        loop {
+            let block = self.block(&transfer[base..], base, &mut delivered)?;
+            base += block;
+            let rest = &transfer[base..];
+            if matches!(rest, [] | [0]) {
+                return Ok(delivered);
+            }
+        }
+    }
+
+    fn block(
+        &self,
+        ntb: &[u8],
+        base: usize,
+        delivered: &mut Vec<Delivered>,
+    ) -> Result<usize, String> {
+        let word = |at| {
+            if self.wide {
+                u32_at(ntb, at)
+            } else {
+                u16_at(ntb, at)
+            }
+        };
+        let (nth, ndp, entry, signature) = if self.wide {
+            (16, 16, 8, b"ncmh")
+        } else {
+            (12, 8, 4, b"NCMH")
+        };
+        if ntb.len() < nth {
+            return Err(format!("{} bytes", ntb.len()));
+        }
+        if &four(ntb, 0) != signature {
+            return Err("wrong NTH signature".to_owned());
+        }
+        if u16_at(ntb, 4) != nth {
+            return Err("wrong NTB header size".to_owned());
+        }
+        let block = match word(8) {
+            0 => ntb.len(),
+            length => length,
+        };
+        if block < nth + ndp || block > self.ntb_max.min(ntb.len()) {
+            return Err(format!("block length {block}"));
+        }
+        let mut table = word(8 + entry / 2);
+        while table != 0 || delivered.is_empty() {
+            if !table.is_multiple_of(4) || table < nth || table > block - ndp {
+                return Err(format!("NDP index {table}"));
+            }
+            let signature = four(ntb, table);
+            if !self.kinds.iter().any(|kind| kind[..] == signature[..3]) {
+                return Err(format!("NDP signature {signature:02x?}"));
+            }
+            let mut length = u16_at(ntb, table + 4);
+            if length < ndp + 2 * entry || !length.is_multiple_of(entry) {
+                return Err(format!("NDP length {length}"));
+            }
+            if table + length > block {
+                return Err(format!("NDP with {length} bytes at {table}"));
+            }
+            let mut at = table + ndp;
+            length -= ndp;
+            while length > entry {
+                let (offset, size) = (word(at), word(at + entry / 2));
+                if offset == 0 || size == 0 {
+                    break;
+                }
+                if offset < nth || offset > block || size > block - offset {
+                    return Err(format!("datagram with {size} bytes at {offset}"));
+                }
+                if !self.datagram.contains(&size) {
+                    return Err(format!("datagram of {size} bytes"));
+                }
+                delivered.push((signature, base + offset, size));
+                at += entry;
+                length -= entry;
+            }
+            table = word(table + if self.wide { 8 } else { 6 });
+            if table == 0 {
+                break;
+            }
+        }
+        Ok(block)
+    }
+}

@@ -1,0 +1,19 @@
+//! Other people's receivers, modelled from their rules and independent of this crate's code.
+
+pub mod gadget;
+pub mod linux_host;
+
+/// A datagram a receiver delivers: (table signature, offset, length).
+pub type Delivered = ([u8; 4], usize, usize);
+
+fn u16_at(bytes: &[u8], at: usize) -> usize {
+    usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> usize {
+    u16_at(bytes, at) | u16_at(bytes, at + 2) << 16
+}
+
+fn four(bytes: &[u8], at: usize) -> [u8; 4] {
+    [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]
+}

@@ -1,0 +1,335 @@
+//! The strict check names what is wrong: one broken rule, one violation.
+
+use uwwan_ncm::strict::{Checked, Rules, Violation, check};
+use uwwan_ncm::{
+    Builder, Choices, Format, Framing, Function, Padding, Parameters, Placement, Stream,
+};
+
+const PARAMETERS: Parameters = Parameters {
+    formats: 3,
+    out_max: 16384,
+    out_max_datagrams: 4,
+    ..Parameters::FALLBACK
+};
+
+const RULES: Rules = Rules {
+    format: Some(Format::Ntb16),
+    placement: Some(Placement::End),
+    function: Function::Mbim,
+    crc: false,
+    max_datagram_size: 1500,
+    max_packet_size: Some(512),
+    zero_padding: true,
+};
+
+/// Datagrams of 60 bytes at 12 and of 61 at 72, padding at 133..136, the table at 136, its
+/// entries at 144 and 148, its terminator at 152, the end at 156.
+fn good() -> Vec<u8> {
+    build(&Choices::default(), &[60, 61])
+}
+
+fn build(choices: &Choices, lengths: &[usize]) -> Vec<u8> {
+    let framing = Framing::negotiate(&PARAMETERS, choices);
+    let mut builder = Builder::new(framing);
+    let mut block = vec![0xee; framing.max_block];
+    for length in lengths {
+        let slot = builder.place(Stream::Ips(0), *length).unwrap();
+        block[slot.offset..][..*length].fill(0x45);
+        builder.commit(slot, *length);
+    }
+    let length = builder.finish(&mut block).length;
+    block.truncate(length);
+    block
+}
+
+fn verdict(block: &[u8]) -> Result<Checked, Violation> {
+    check(block, false, &PARAMETERS, &RULES)
+}
+
+/// The verdict on a good block with some bytes changed.
+fn changed(at: usize, bytes: &[u8]) -> Violation {
+    let mut block = good();
+    block[at..at + bytes.len()].copy_from_slice(bytes);
+    verdict(&block).unwrap_err()
+}
+
+#[test]
+fn a_good_block_passes() {
+    assert_eq!(good().len(), 156);
+    let expected = Checked {
+        blocks: 1,
+        datagrams: 2,
+        payload: 121,
+        sequence: 0,
+    };
+    assert_eq!(verdict(&good()), Ok(expected));
+    // With the pad byte Windows puts behind a block.
+    let mut padded = good();
+    padded.push(0);
+    assert_eq!(verdict(&padded), Ok(expected));
+    padded.push(0);
+    assert_eq!(verdict(&padded), Err(Violation::Runt(2)));
+}
+
+#[test]
+fn headers() {
+    assert_eq!(verdict(&[]), Err(Violation::NoShortPacket(0)));
+    assert_eq!(verdict(b"NCM"), Err(Violation::Runt(3)));
+    assert_eq!(changed(0, b"ncmh"), Violation::Signature(*b"ncmh"));
+    assert_eq!(changed(0, b"NCMX"), Violation::Signature(*b"NCMX"));
+    assert_eq!(changed(4, &[16]), Violation::HeaderLength(16));
+    for length in [19, 157, 0xffff] {
+        assert_eq!(
+            changed(8, &(length as u16).to_le_bytes()),
+            Violation::BlockLength {
+                length,
+                received: 156,
+                limit: 16384
+            }
+        );
+    }
+}
+
+#[test]
+fn two_blocks_in_one_transfer_count_on() {
+    let mut second = good();
+    second[6] = 1;
+    let joined = [good(), second].concat();
+    assert_eq!(verdict(&joined).map(|checked| checked.blocks), Ok(2));
+    let joined = [good(), good()].concat();
+    assert_eq!(
+        verdict(&joined),
+        Err(Violation::Sequence {
+            found: 0,
+            expected: 1
+        })
+    );
+}
+
+#[test]
+fn transfers() {
+    assert_eq!(
+        verdict(&vec![0; 16385]),
+        Err(Violation::TransferLength {
+            length: 16385,
+            limit: 16384
+        })
+    );
+    let never = Choices {
+        padding: Padding::Never,
+        ..Choices::default()
+    };
+    let block = build(&never, &[484]);
+    assert_eq!(verdict(&block), Err(Violation::NoShortPacket(512)));
+    assert!(check(&block, true, &PARAMETERS, &RULES).is_ok());
+    assert!(verdict(&build(&Choices::default(), &[484])).is_ok());
+}
+
+#[test]
+fn tables() {
+    assert_eq!(changed(10, &[8, 0]), Violation::TableIndex(8));
+    assert_eq!(changed(10, &[0, 0]), Violation::TableIndex(0));
+    assert_eq!(changed(10, &[149, 0]), Violation::TableIndex(149));
+    assert_eq!(
+        changed(10, &[138, 0]),
+        Violation::TableAlignment {
+            at: 138,
+            alignment: 4
+        }
+    );
+    for signature in [b"NCM0", b"ips\0", b"XYZ\0"] {
+        assert_eq!(
+            changed(136, signature),
+            Violation::TableSignature {
+                at: 136,
+                signature: *signature
+            }
+        );
+    }
+    for length in [12, 18, 24, 0xffff] {
+        assert_eq!(
+            changed(140, &(length as u16).to_le_bytes()),
+            Violation::TableLength { at: 136, length }
+        );
+    }
+    assert_eq!(
+        changed(140, &[16]),
+        Violation::TableTerminator { at: 136 },
+        "the last entry is a datagram"
+    );
+    assert_eq!(
+        changed(152, &[1]),
+        Violation::TableTerminator { at: 136 },
+        "half an entry"
+    );
+}
+
+#[test]
+fn table_reserved_fields() {
+    let wide = Choices {
+        format: Format::Ntb32,
+        ..Choices::default()
+    };
+    let rules = Rules {
+        format: Some(Format::Ntb32),
+        ..RULES
+    };
+    let block = build(&wide, &[60]);
+    assert!(check(&block, false, &PARAMETERS, &rules).is_ok());
+    for offset in [6, 7, 12, 15] {
+        let mut block = block.clone();
+        block[76 + offset] = 1;
+        assert_eq!(
+            check(&block, false, &PARAMETERS, &rules),
+            Err(Violation::TableReserved { at: 76 })
+        );
+    }
+}
+
+#[test]
+fn table_placement() {
+    let front = Choices {
+        placement: Placement::Front,
+        ..Choices::default()
+    };
+    let block = build(&front, &[60]);
+    assert_eq!(
+        verdict(&block),
+        Err(Violation::TablePlacement {
+            at: 12,
+            wanted: Placement::End
+        })
+    );
+    let rules = Rules {
+        placement: Some(Placement::Front),
+        ..RULES
+    };
+    assert!(check(&block, false, &PARAMETERS, &rules).is_ok());
+    assert_eq!(
+        check(&good(), false, &PARAMETERS, &rules),
+        Err(Violation::TablePlacement {
+            at: 136,
+            wanted: Placement::Front
+        })
+    );
+    // A second table.
+    assert_eq!(
+        changed(142, &[136]),
+        Violation::TablePlacement {
+            at: 136,
+            wanted: Placement::End
+        }
+    );
+    let mut block = good();
+    block[142] = 136;
+    let either = Rules {
+        placement: None,
+        ..RULES
+    };
+    assert_eq!(
+        check(&block, false, &PARAMETERS, &either),
+        Err(Violation::TableOrder { from: 136, to: 136 })
+    );
+}
+
+#[test]
+fn datagrams() {
+    let entry = |index: u16, length: u16| {
+        let [a, b] = index.to_le_bytes();
+        let [c, d] = length.to_le_bytes();
+        changed(144, &[a, b, c, d])
+    };
+    for (at, length) in [(8, 60), (12, 145), (0xfff0, 0x20)] {
+        assert_eq!(
+            entry(at, length),
+            Violation::DatagramBounds {
+                at: at.into(),
+                length: length.into()
+            }
+        );
+    }
+    assert_eq!(
+        entry(14, 40),
+        Violation::DatagramAlignment {
+            at: 14,
+            divisor: 4,
+            remainder: 0
+        }
+    );
+    assert_eq!(
+        entry(12, 19),
+        Violation::DatagramLength { at: 12, length: 19 }
+    );
+    assert_eq!(
+        changed(12, &[0x15]),
+        Violation::DatagramVersion {
+            at: 12,
+            first: 0x15
+        }
+    );
+    assert_eq!(entry(72, 60), Violation::Overlap { at: 72 });
+    let rules = Rules {
+        max_datagram_size: 60,
+        ..RULES
+    };
+    assert_eq!(
+        check(&good(), false, &PARAMETERS, &rules),
+        Err(Violation::DatagramLength { at: 72, length: 61 })
+    );
+    // The builder keeps to the limit; a device with a lower one does not take it.
+    let four = build(&Choices::default(), &[40; 4]);
+    let parameters = Parameters {
+        out_max_datagrams: 3,
+        ..PARAMETERS
+    };
+    assert_eq!(
+        check(&four, false, &parameters, &RULES),
+        Err(Violation::DatagramCount { limit: 3 })
+    );
+}
+
+#[test]
+fn padding() {
+    assert_eq!(changed(134, &[1]), Violation::Padding { at: 134 });
+    let mut block = good();
+    block[134] = 1;
+    let lenient = Rules {
+        zero_padding: false,
+        ..RULES
+    };
+    assert!(check(&block, false, &PARAMETERS, &lenient).is_ok());
+}
+
+#[test]
+fn ethernet_frames() {
+    let framing = Framing::negotiate(
+        &PARAMETERS,
+        &Choices {
+            function: Function::Ncm,
+            ..Choices::default()
+        },
+    );
+    let mut builder = Builder::new(framing);
+    let mut block = vec![0; framing.max_block];
+    let slot = builder.place(Stream::Ethernet { crc: true }, 60).unwrap();
+    // The payload behind the Ethernet header is what is 4-aligned.
+    assert_eq!(slot.offset, 14);
+    builder.commit(slot, 60);
+    let length = builder.finish(&mut block).length;
+    block.truncate(length);
+    let rules = Rules {
+        function: Function::Ncm,
+        crc: true,
+        ..RULES
+    };
+    assert!(check(&block, false, &PARAMETERS, &rules).is_ok());
+    block[20] ^= 1;
+    assert_eq!(
+        check(&block, false, &PARAMETERS, &rules),
+        Err(Violation::DatagramCrc { at: 14 })
+    );
+    assert!(matches!(
+        verdict(&block),
+        Err(Violation::TableSignature { .. })
+    ));
+}
