@@ -203,7 +203,7 @@ pub fn switch(
                 observer(Step::Guarded);
                 guard = Some(held);
             }
-            Err(error) if fatal(&error) => return Err(error),
+            Err(error @ Error::Gone { .. }) => return Err(error),
             Err(error) => observer(Step::NotGuarded {
                 reason: error.to_string(),
             }),

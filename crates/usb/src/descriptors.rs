@@ -6,6 +6,8 @@
 
 mod parse;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 pub(crate) mod vectors;
 
 /// A device's descriptors, as far as they make sense; what does not is in [`Descriptors::faults`].

@@ -14,3 +14,6 @@ pub mod error;
 pub mod functions;
 pub mod libusb;
 pub mod requests;
+
+#[cfg(test)]
+mod fake;

@@ -289,3 +289,6 @@ fn unusable(device: &dyn Device, name: &str, control: u8, answer: &str) -> Error
         reason: format!("the device answered with {answer}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,265 @@
+use super::*;
+use crate::descriptors::vectors::{CONFIGURATION_2, CONFIGURATION_3, DEVICE, lt4132};
 
+/// Configuration 3 with some bytes replaced wherever they occur.
+fn with(replace: &[u8], by: &[u8]) -> Descriptors {
+    let mut raw = CONFIGURATION_3;
+    let at = raw
+        .windows(replace.len())
+        .position(|w| w == replace)
+        .expect("bytes to replace");
+    raw[at..at + by.len()].copy_from_slice(by);
+    Descriptors::parse(&DEVICE, &[raw])
+}
+
+fn bulk(address: u8) -> Endpoint {
+    Endpoint {
+        address,
+        kind: TransferKind::Bulk,
+        max_packet_size: 512,
+        interval: 0,
+    }
+}
+
+#[test]
+fn the_lt4132_has_one_mbim_function_in_configuration_3() {
+    let interrupt_in = Endpoint {
+        address: 0x82,
+        kind: TransferKind::Interrupt,
+        max_packet_size: 16,
+        interval: 5,
+    };
+    assert_eq!(
+        mbim(&lt4132()),
+        [MbimFunction {
+            configuration: 3,
+            control_interface: 0,
+            control_alternate: 0,
+            data_interface: 1,
+            data_alternate: 1,
+            interrupt_in,
+            bulk_in: bulk(0x81),
+            bulk_out: bulk(0x01),
+            max_control_message: 1024,
+            max_segment_size: 1500,
+            capabilities: 0x20,
+            extended_mtu: Some(1500),
+            max_outstanding: Some(16),
+            extended_version: Some(0x0100),
+        }]
+    );
+}
+
+#[test]
+fn its_ecm_function_is_in_configuration_2() {
+    let found = ecm(&lt4132());
+    assert_eq!(found.len(), 1);
+    let ecm = &found[0];
+    assert_eq!(
+        (ecm.configuration, ecm.control_interface, ecm.data_interface),
+        (2, 0, 1)
+    );
+    assert_eq!(
+        (ecm.bulk_in, ecm.bulk_out, ecm.mac_index),
+        (bulk(0x81), bulk(0x01), 18)
+    );
+    // The NCM function of configuration 1 is vendor-specific.
+    assert_eq!(ncm(&lt4132()), []);
+}
+
+#[test]
+fn its_serial_interfaces_are_found_by_protocol() {
+    let roles = |configuration: u8| -> Vec<(u8, SerialRole)> {
+        let all = serial(&lt4132()).into_iter();
+        all.filter(|s| s.configuration == configuration)
+            .map(|s| (s.interface, s.role))
+            .collect()
+    };
+    use SerialRole::{Diagnostics, Gps, Modem, Pcui, SerialB};
+    assert_eq!(
+        roles(1),
+        [
+            (0, Modem),
+            (1, Diagnostics),
+            (2, Pcui),
+            (4, Gps),
+            (5, SerialB)
+        ]
+    );
+    assert_eq!(
+        roles(2),
+        [
+            (2, Modem),
+            (3, Diagnostics),
+            (4, Pcui),
+            (5, Gps),
+            (6, SerialB)
+        ]
+    );
+    assert_eq!(roles(3), [(2, Gps)]);
+
+    let candidates = |configuration: u8| -> Vec<u8> {
+        at_candidates(&lt4132(), configuration)
+            .iter()
+            .map(|s| s.interface)
+            .collect()
+    };
+    assert_eq!(candidates(1), [2, 0, 4]);
+    assert_eq!(candidates(2), [4, 2, 5]);
+    assert_eq!(candidates(3), [2]);
+    let gps = &at_candidates(&lt4132(), 3)[0];
+    assert_eq!((gps.bulk_in, gps.bulk_out), (bulk(0x83), bulk(0x02)));
+}
+
+#[test]
+fn numbers_do_not_matter() {
+    // The function moves to configuration 5, interfaces 7 and 9.
+    let mut raw = CONFIGURATION_3;
+    raw[5] = 5;
+    let number = |from: u8| match from {
+        0 => 7,
+        1 => 9,
+        other => other,
+    };
+    let mut at = 0;
+    while at < raw.len() {
+        match raw[at + 1] {
+            4 => raw[at + 2] = number(raw[at + 2]),
+            0x0b => raw[at + 2] = number(raw[at + 2]),
+            0x24 if raw[at + 2] == 6 && raw[at + 4] == 1 => {
+                raw[at + 3] = number(raw[at + 3]);
+                raw[at + 4] = number(raw[at + 4]);
+            }
+            _ => {}
+        }
+        at += usize::from(raw[at]);
+    }
+    let found = mbim(&Descriptors::parse(&DEVICE, &[raw]));
+    let places: Vec<_> = found
+        .iter()
+        .map(|m| (m.configuration, m.control_interface, m.data_interface))
+        .collect();
+    assert_eq!(places, [(5, 7, 9)]);
+}
+
+#[test]
+fn without_a_union_the_association_tells() {
+    let found = mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 0x7f]));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].data_interface, 1);
+    // Without both there is nothing to go by.
+    let mut raw = CONFIGURATION_3;
+    let union = raw
+        .windows(5)
+        .position(|w| w == [5, 0x24, 6, 0, 1])
+        .unwrap();
+    raw[union + 2] = 0x7f;
+    raw[10] = 0x7f;
+    assert_eq!(mbim(&Descriptors::parse(&DEVICE, &[raw])), []);
+}
+
+#[test]
+fn a_union_that_leads_nowhere_is_no_function() {
+    assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 0])), []);
+    assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 77])), []);
+    // It names the serial interface, which carries no MBIM data.
+    assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 2])), []);
+    // A union of another function says nothing about this one: the association decides.
+    assert_eq!(
+        mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 2, 1])).len(),
+        1
+    );
+}
+
+#[test]
+fn endpoints_that_cannot_carry_a_byte_are_refused() {
+    assert_eq!(
+        mbim(&with(&[7, 5, 0x81, 2, 0, 2, 0], &[7, 5, 0x81, 2, 0, 0, 0])),
+        []
+    );
+    assert_eq!(
+        mbim(&with(&[7, 5, 0x82, 3, 16, 0, 5], &[7, 5, 0x82, 3, 0, 0, 5])),
+        []
+    );
+    // Both bulk endpoints inward.
+    assert_eq!(mbim(&with(&[7, 5, 0x01, 2], &[7, 5, 0x84, 2])), []);
+}
+
+#[test]
+fn sizes_nobody_could_use_are_brought_into_range() {
+    let control_message = |low: u8, high: u8| {
+        mbim(&with(
+            &[0x0c, 0x24, 0x1b, 0, 1, 0, 4],
+            &[0x0c, 0x24, 0x1b, 0, 1, low, high],
+        ))[0]
+            .max_control_message
+    };
+    assert_eq!(control_message(0, 0), 64);
+    assert_eq!(control_message(0, 0x10), 4096);
+    assert_eq!(control_message(0xff, 0xff), 4096);
+    // Without the functional descriptor: the least.
+    let found = mbim(&with(&[0x0c, 0x24, 0x1b], &[0x0c, 0x24, 0x7e]));
+    assert_eq!(
+        (found[0].max_control_message, found[0].max_segment_size),
+        (64, 2048)
+    );
+    let found = mbim(&with(
+        &[8, 0x24, 0x1c, 0, 1, 16, 0xdc, 5],
+        &[8, 0x24, 0x1c, 0, 1, 0, 0, 0],
+    ));
+    assert_eq!(
+        (found[0].extended_mtu, found[0].max_outstanding),
+        (None, None)
+    );
+}
+
+/// A function that is NCM or MBIM by alternate setting (NCM 1.0 errata; MBIM 1.0, 6.6).
+#[test]
+fn one_function_with_two_personalities() {
+    let body = [
+        &[9, 4, 0, 0, 1, 2, 0x0d, 0, 0][..],
+        &[5, 0x24, 0, 0x10, 1],
+        &[5, 0x24, 6, 0, 1],
+        &[13, 0x24, 15, 3, 0, 0, 0, 0, 0xea, 5, 0, 0, 0],
+        &[6, 0x24, 0x1a, 0, 1, 0x11],
+        &[7, 5, 0x82, 3, 16, 0, 5],
+        &[9, 4, 0, 1, 1, 2, 0x0e, 0, 0],
+        &[12, 0x24, 0x1b, 0, 1, 0, 2, 16, 64, 0, 8, 0x20],
+        &[7, 5, 0x82, 3, 16, 0, 5],
+        &[9, 4, 1, 0, 0, 10, 0, 1, 0],
+        &[9, 4, 1, 1, 2, 10, 0, 1, 0],
+        &[7, 5, 0x81, 2, 0, 2, 0],
+        &[7, 5, 0x01, 2, 0, 2, 0],
+        &[9, 4, 1, 2, 2, 10, 0, 2, 0],
+        &[7, 5, 0x81, 2, 0, 2, 0],
+        &[7, 5, 0x01, 2, 0, 2, 0],
+    ]
+    .concat();
+    let total = u8::try_from(9 + body.len()).unwrap();
+    let raw = [&[9, 2, total, 0, 2, 1, 0, 0x80, 50], &body[..]].concat();
+    let descriptors = Descriptors::parse(&DEVICE, &[raw]);
+    assert_eq!(descriptors.faults, Vec::<String>::new());
+    let as_ncm = &ncm(&descriptors)[0];
+    assert_eq!((as_ncm.control_alternate, as_ncm.data_alternate), (0, 1));
+    assert_eq!(
+        (
+            as_ncm.capabilities,
+            as_ncm.mac_index,
+            as_ncm.max_segment_size
+        ),
+        (0x11, 3, 1514)
+    );
+    let as_mbim = &mbim(&descriptors)[0];
+    assert_eq!((as_mbim.control_alternate, as_mbim.data_alternate), (1, 2));
+    assert_eq!(
+        (as_mbim.max_control_message, as_mbim.max_segment_size),
+        (512, 2048)
+    );
+}
+
+#[test]
+fn a_device_with_no_such_function_has_none() {
+    let descriptors = Descriptors::parse(&DEVICE, &[CONFIGURATION_2]);
+    assert_eq!(mbim(&descriptors), []);
+    assert_eq!(ncm(&Descriptors::default()), []);
+}

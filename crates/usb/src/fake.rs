@@ -1,0 +1,276 @@
+//! A device for tests: an lt4132 as far as configurations, kernel drivers and control requests
+//! go, with a hook that sees every call first and can change anything or refuse it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::descriptors::{Descriptors, vectors};
+use crate::device::{Device, Identity, PortGuard, Pump, Queue, Setup, Speed};
+use crate::error::Error;
+
+/// Sees the call and the state it meets; an error is what the call returns instead.
+pub(crate) type Hook = Box<dyn FnMut(&str, &mut State) -> Option<Error> + Send>;
+
+/// What is so at the moment.
+pub(crate) struct State {
+    pub(crate) active: u8,
+    /// Bound to interfaces of the active configuration; `usbfs` for another program.
+    pub(crate) drivers: BTreeMap<u8, String>,
+    pub(crate) claims: BTreeSet<u8>,
+    /// What binds when a configuration is selected.
+    pub(crate) binds: BTreeMap<u8, Vec<(u8, &'static str)>>,
+    /// Whether the firmware has fallen silent.
+    pub(crate) mute: bool,
+    pub(crate) guarded: bool,
+    pub(crate) guard_offered: bool,
+    pub(crate) forced: u32,
+    pub(crate) present: bool,
+    /// How long the firmware needs to be unconfigured.
+    pub(crate) settle: Duration,
+    unconfigured_since: Option<Instant>,
+    /// Every call, in words.
+    pub(crate) calls: Vec<String>,
+    /// Control requests with the data sent.
+    pub(crate) requests: Vec<(Setup, Vec<u8>)>,
+    /// What control requests answer.
+    pub(crate) answer: Vec<u8>,
+}
+
+impl State {
+    /// As the kernel and the firmware do it.
+    pub(crate) fn select(&mut self, value: u8) {
+        if value == 0 {
+            self.unconfigured_since = Some(Instant::now());
+            self.mute = false;
+        } else if self.active == 0 {
+            let rested = self
+                .unconfigured_since
+                .is_none_or(|since| since.elapsed() >= self.settle);
+            self.mute = !rested;
+        } else if self.active != value {
+            self.mute = true;
+        }
+        self.active = value;
+        self.drivers.clear();
+        self.claims.clear();
+        if !self.guarded {
+            for &(interface, driver) in self.binds.get(&value).into_iter().flatten() {
+                self.drivers.insert(interface, driver.to_owned());
+            }
+        }
+    }
+}
+
+pub(crate) struct FakeDevice {
+    identity: Identity,
+    descriptors: Descriptors,
+    pub(crate) state: Mutex<State>,
+    hook: Mutex<Hook>,
+}
+
+/// What Linux binds to an lt4132 in configurations 2 and 3.
+const BINDS_2: [(u8, &str); 7] = [
+    (0, "cdc_ether"),
+    (1, "cdc_ether"),
+    (2, "option"),
+    (3, "option"),
+    (4, "option"),
+    (5, "option"),
+    (6, "option"),
+];
+const BINDS_3: [(u8, &str); 3] = [(0, "cdc_mbim"), (1, "cdc_mbim"), (2, "option")];
+
+impl FakeDevice {
+    /// In configuration `active`, with the kernel's drivers bound.
+    pub(crate) fn new(active: u8) -> Self {
+        Self::with_hook(active, |_, _| None)
+    }
+
+    pub(crate) fn with_hook(
+        active: u8,
+        hook: impl FnMut(&str, &mut State) -> Option<Error> + Send + 'static,
+    ) -> Self {
+        let mut state = State {
+            active: 0,
+            drivers: BTreeMap::new(),
+            claims: BTreeSet::new(),
+            binds: BTreeMap::from([(2, BINDS_2.to_vec()), (3, BINDS_3.to_vec())]),
+            mute: false,
+            guarded: false,
+            guard_offered: false,
+            forced: 0,
+            present: true,
+            settle: Duration::from_millis(5),
+            unconfigured_since: None,
+            calls: Vec::new(),
+            requests: Vec::new(),
+            answer: Vec::new(),
+        };
+        state.select(active);
+        state.unconfigured_since = None;
+        Self {
+            identity: Identity {
+                vendor: 0x03f0,
+                product: 0xa31d,
+                bus: 1,
+                address: 7,
+                port: "1-4".to_owned(),
+                speed: Speed::High,
+                manufacturer: None,
+                product_name: None,
+                serial: None,
+            },
+            descriptors: vectors::lt4132(),
+            state: Mutex::new(state),
+            hook: Mutex::new(Box::new(hook)),
+        }
+    }
+
+    fn enter(&self, call: &str) -> Result<std::sync::MutexGuard<'_, State>, Error> {
+        let mut state = self.state.lock().unwrap();
+        state.calls.push(call.to_owned());
+        let refused = (self.hook.lock().unwrap())(call, &mut state);
+        if !state.present {
+            return Err(Error::Gone {
+                operation: call.to_owned(),
+            });
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(state),
+        }
+    }
+}
+
+/// What most refusals are.
+pub(crate) fn busy(holder: Option<&str>) -> Error {
+    Error::Busy {
+        operation: "test".to_owned(),
+        holder: holder.map(str::to_owned),
+    }
+}
+
+impl Device for FakeDevice {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        Ok(self.enter("active")?.active)
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        let mut state = self.enter(&format!("select {value}"))?;
+        if !state.drivers.is_empty() || !state.claims.is_empty() {
+            return Err(busy(state.drivers.values().next().map(String::as_str)));
+        }
+        state.select(value);
+        Ok(())
+    }
+
+    fn force_configuration(&self, value: u8) -> Result<(), Error> {
+        let mut state = self.enter(&format!("force {value}"))?;
+        state.forced += 1;
+        state.select(value);
+        Ok(())
+    }
+
+    fn guard_port(&self) -> Result<PortGuard, Error> {
+        let mut state = self.enter("guard")?;
+        if !state.guard_offered {
+            return Err(Error::NoPermission {
+                operation: "guard".to_owned(),
+                node: None,
+            });
+        }
+        state.guarded = true;
+        Ok(PortGuard::new(()))
+    }
+
+    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+        Ok(self
+            .enter(&format!("driver {interface}"))?
+            .drivers
+            .get(&interface)
+            .cloned())
+    }
+
+    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        let mut state = self.enter(&format!("detach {interface}"))?;
+        match state.drivers.get(&interface).map(String::as_str) {
+            // Of a network function, the control interface's driver holds both.
+            Some("cdc_mbim" | "cdc_ether") if interface == 0 => {
+                state.drivers.remove(&0);
+                state.drivers.remove(&1);
+            }
+            Some("usbfs") | None => {}
+            Some(_) => {
+                state.drivers.remove(&interface);
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        self.enter(&format!("attach {interface}")).map(|_| ())
+    }
+
+    fn claim(&self, interface: u8) -> Result<(), Error> {
+        let mut state = self.enter(&format!("claim {interface}"))?;
+        if let Some(driver) = state.drivers.get(&interface) {
+            return Err(busy(Some(driver)));
+        }
+        state.claims.insert(interface);
+        Ok(())
+    }
+
+    fn release(&self, interface: u8) -> Result<(), Error> {
+        self.enter(&format!("release {interface}"))?
+            .claims
+            .remove(&interface);
+        Ok(())
+    }
+
+    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        self.enter(&format!("alternate {interface} {alternate}"))
+            .map(|_| ())
+    }
+
+    fn control_in(&self, setup: Setup, data: &mut [u8], _: Duration) -> Result<usize, Error> {
+        let mut state = self.enter("control in")?;
+        state.requests.push((setup, vec![0; data.len()]));
+        let length = state.answer.len().min(data.len());
+        data[..length].copy_from_slice(&state.answer[..length]);
+        Ok(length)
+    }
+
+    fn control_out(&self, setup: Setup, data: &[u8], _: Duration) -> Result<(), Error> {
+        self.enter("control out")?
+            .requests
+            .push((setup, data.to_vec()));
+        Ok(())
+    }
+
+    fn clear_halt(&self, _: u8) -> Result<(), Error> {
+        self.enter("clear halt").map(|_| ())
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        self.enter("reset").map(|_| ())
+    }
+
+    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
+        Err(Error::NoSuchEndpoint {
+            operation: format!("queue {endpoint:02x}"),
+        })
+    }
+
+    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
+        Err(busy(None))
+    }
+}

@@ -1,0 +1,123 @@
+use super::*;
+use crate::fake::FakeDevice;
+
+/// What one call put on the wire: request type, request, value, index, data.
+fn sent(call: impl FnOnce(&FakeDevice)) -> (u8, u8, u16, u16, Vec<u8>) {
+    let device = FakeDevice::new(3);
+    call(&device);
+    let mut state = device.state.lock().unwrap();
+    assert_eq!(state.requests.len(), 1);
+    let (setup, data) = state.requests.remove(0);
+    (
+        setup.request_type,
+        setup.request,
+        setup.value,
+        setup.index,
+        data,
+    )
+}
+
+fn answering(answer: &[u8]) -> FakeDevice {
+    let device = FakeDevice::new(3);
+    device.state.lock().unwrap().answer = answer.to_vec();
+    device
+}
+
+/// Codes and directions: NCM 1.0, table 6-2; CDC 1.2, table 19.
+#[test]
+fn requests_are_as_the_specifications_number_them() {
+    let ntb32 = sent(|d| set_ntb_format(d, 4, NtbFormat::Ntb32).unwrap());
+    assert_eq!(ntb32, (0x21, 0x84, 1, 4, vec![]));
+    let ntb16 = sent(|d| set_ntb_format(d, 0, NtbFormat::Ntb16).unwrap());
+    assert_eq!(ntb16, (0x21, 0x84, 0, 0, vec![]));
+    let parameters = sent(|d| drop(get_ntb_parameters(d, 4)));
+    assert_eq!(parameters, (0xa1, 0x80, 0, 4, vec![0; 28]));
+    let format = sent(|d| drop(get_ntb_format(d, 4)));
+    assert_eq!(format, (0xa1, 0x83, 0, 4, vec![0; 2]));
+    let four = sent(|d| set_ntb_input_size(d, 0, 16384, None).unwrap());
+    assert_eq!(four, (0x21, 0x86, 0, 0, vec![0, 0x40, 0, 0]));
+    let eight = sent(|d| set_ntb_input_size(d, 0, 16384, Some(40)).unwrap());
+    assert_eq!(eight, (0x21, 0x86, 0, 0, vec![0, 0x40, 0, 0, 40, 0, 0, 0]));
+    let datagram = sent(|d| set_max_datagram_size(d, 0, 0x05ea).unwrap());
+    assert_eq!(datagram, (0x21, 0x88, 0, 0, vec![0xea, 0x05]));
+    assert_eq!(
+        sent(|d| set_crc_mode(d, 0, true).unwrap()),
+        (0x21, 0x8a, 1, 0, vec![])
+    );
+    let filter = sent(|d| set_ethernet_packet_filter(d, 0, 0x0c).unwrap());
+    assert_eq!(filter, (0x21, 0x43, 0x0c, 0, vec![]));
+    let command = sent(|d| send_encapsulated(d, 0, &[1, 2, 3]).unwrap());
+    assert_eq!(command, (0x21, 0x00, 0, 0, vec![1, 2, 3]));
+    let response = sent(|d| drop(get_encapsulated(d, 0, &mut [0; 1024])));
+    assert_eq!(response, (0xa1, 0x01, 0, 0, vec![0; 1024]));
+    assert_eq!(
+        sent(|d| reset_function(d, 0).unwrap()),
+        (0x21, 0x05, 0, 0, vec![])
+    );
+    let lines = sent(|d| set_control_line_state(d, 2, true, true).unwrap());
+    assert_eq!(lines, (0x21, 0x22, 3, 2, vec![]));
+    let lines = sent(|d| set_control_line_state(d, 2, false, true).unwrap());
+    assert_eq!(lines.2, 2);
+}
+
+#[test]
+fn parameters_come_as_long_as_the_device_made_them() {
+    for length in [0, 1, 16, 27, 28] {
+        let answer: Vec<u8> = (0..length).collect();
+        assert_eq!(get_ntb_parameters(&answering(&answer), 0).unwrap(), answer);
+    }
+    assert_eq!(
+        get_ntb_parameters(&answering(&[7; 40]), 0).unwrap(),
+        [7; 28]
+    );
+}
+
+#[test]
+fn formats_and_sizes_are_read_back() {
+    assert_eq!(
+        get_ntb_format(&answering(&[0, 0]), 0).unwrap(),
+        NtbFormat::Ntb16
+    );
+    assert_eq!(
+        get_ntb_format(&answering(&[1, 0]), 0).unwrap(),
+        NtbFormat::Ntb32
+    );
+    for unusable in [&[][..], &[1], &[2, 0], &[0, 1]] {
+        let error = get_ntb_format(&answering(unusable), 3).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("GET_NTB_FORMAT on interface 3 of 03f0:a31d at 1-4"),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        get_ntb_input_size(&answering(&[0, 0x40, 0, 0]), 0).unwrap(),
+        16384
+    );
+    let eight = [0, 0x80, 0, 0, 16, 0, 0, 0];
+    assert_eq!(get_ntb_input_size(&answering(&eight), 0).unwrap(), 32768);
+    assert!(get_ntb_input_size(&answering(&[0, 0x40]), 0).is_err());
+    assert_eq!(
+        get_max_datagram_size(&answering(&[0xdc, 0x05]), 0).unwrap(),
+        1500
+    );
+    assert!(get_max_datagram_size(&answering(&[]), 0).is_err());
+}
+
+#[test]
+fn a_device_without_modem_lines_may_refuse_them() {
+    let stall = |call: &str| {
+        Some(Error::Stall {
+            operation: call.to_owned(),
+        })
+    };
+    let device = FakeDevice::with_hook(3, move |call, _| stall(call));
+    set_control_line_state(&device, 2, true, true).unwrap();
+    assert!(reset_function(&device, 0).is_err());
+    let device = FakeDevice::with_hook(3, |call, _| {
+        Some(Error::Gone {
+            operation: call.to_owned(),
+        })
+    });
+    assert!(set_control_line_state(&device, 2, true, true).is_err());
+}
