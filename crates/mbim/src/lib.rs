@@ -18,6 +18,7 @@ pub mod message;
 pub mod names;
 pub mod registry;
 pub mod services;
+pub mod session;
 pub mod status;
 pub mod uuid;
 

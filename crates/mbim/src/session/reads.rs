@@ -1,0 +1,184 @@
+//! When to read: notifications, polls, and the brake on both.
+//!
+//! The function owes one RESPONSE_AVAILABLE per answer, so each notification earns one read. A read
+//! that brings nothing says that the function's queue was empty, so it settles everything owed when
+//! it began. While empty reads follow one another, a growing pause goes between them: a storm of
+//! notifications, at whatever rate, costs a bounded number of reads. Where notifications get lost, a
+//! slow poll finds the answer, and a poll that found one is followed by another read at once.
+
+use std::time::{Duration, Instant};
+
+/// Reads owed at most; no function queues more answers than this.
+const MOST_OWED: u32 = 64;
+/// First pause after an empty read.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Longest pause between empty reads.
+const LONGEST_PAUSE: Duration = Duration::from_millis(128);
+
+#[derive(Debug)]
+pub(super) struct Reads {
+    owed: u32,
+    /// Notifications since the read under way began.
+    arrived: u32,
+    reading: Option<Begin>,
+    not_before: Option<Instant>,
+    pause: Duration,
+    quiet_since: Option<Instant>,
+}
+
+/// Why a read begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    Notified,
+    Polled,
+}
+
+impl Reads {
+    pub(super) const fn new() -> Self {
+        Self {
+            owed: 0,
+            arrived: 0,
+            reading: None,
+            not_before: None,
+            pause: FIRST_PAUSE,
+            quiet_since: None,
+        }
+    }
+
+    /// Forgets everything except a read under way, whose answer is still to come.
+    pub(super) fn reset(&mut self) {
+        let reading = self.reading;
+        *self = Self::new();
+        self.reading = reading;
+    }
+
+    /// A notification came. Gives whether it was counted.
+    pub(super) fn notified(&mut self) -> bool {
+        let counted = self.owed < MOST_OWED;
+        self.owed = (self.owed + 1).min(MOST_OWED);
+        self.arrived = (self.arrived + 1).min(MOST_OWED);
+        counted
+    }
+
+    /// Whether to read at this time. `awaiting`: an answer is outstanding.
+    pub(super) fn begin(&mut self, now: Instant, awaiting: bool, poll: Duration) -> Option<Begin> {
+        if self.reading.is_some() {
+            return None;
+        }
+        if self.owed > 0 {
+            if self.not_before.is_some_and(|at| now < at) {
+                return None;
+            }
+            self.owed -= 1;
+            self.arrived = 0;
+            self.reading = Some(Begin::Notified);
+            return Some(Begin::Notified);
+        }
+        if !awaiting {
+            self.quiet_since = None;
+            return None;
+        }
+        let since = *self.quiet_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < poll {
+            return None;
+        }
+        self.quiet_since = Some(now);
+        self.arrived = 0;
+        self.reading = Some(Begin::Polled);
+        Some(Begin::Polled)
+    }
+
+    /// The read brought a message or fragment.
+    pub(super) fn filled(&mut self, now: Instant) {
+        if self.reading.take() == Some(Begin::Polled) {
+            // Its notification got lost, and maybe those of more answers.
+            self.owed = self.owed.max(1);
+        }
+        self.pause = FIRST_PAUSE;
+        self.not_before = None;
+        self.quiet_since = Some(now);
+    }
+
+    /// The read brought nothing, was stalled, or failed.
+    pub(super) fn empty(&mut self, now: Instant) {
+        self.owed = self.owed.min(self.arrived);
+        // Polls are rare anyway, and must not delay the answer to a notification that follows.
+        if self.reading.take() != Some(Begin::Polled) {
+            self.not_before = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// When [`Reads::begin`] may say yes, if not at once.
+    pub(super) fn deadline(&self, awaiting: bool, poll: Duration) -> Option<Instant> {
+        if self.reading.is_some() {
+            return None;
+        }
+        if self.owed > 0 {
+            return self.not_before;
+        }
+        if !awaiting {
+            return None;
+        }
+        self.quiet_since.map(|since| since + poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLL: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_notification_earns_a_read() {
+        let now = Instant::now();
+        let mut reads = Reads::new();
+        reads.notified();
+        reads.notified();
+        for _ in 0..2 {
+            assert_eq!(reads.begin(now, true, POLL), Some(Begin::Notified));
+            assert_eq!(reads.begin(now, true, POLL), None, "one read at a time");
+            reads.filled(now);
+        }
+        assert_eq!(reads.begin(now, true, POLL), None);
+    }
+
+    #[test]
+    fn a_storm_costs_few_reads() {
+        let start = Instant::now();
+        let mut reads = Reads::new();
+        let mut made = 0;
+        for step in 0..100_000 {
+            let now = start + Duration::from_micros(step * 100);
+            reads.notified();
+            if reads.begin(now, true, POLL).is_some() {
+                made += 1;
+                reads.empty(now);
+            }
+        }
+        assert!(made < 100, "{made} reads in ten seconds");
+    }
+
+    #[test]
+    fn lost_notifications_are_made_up_for() {
+        let start = Instant::now();
+        let mut reads = Reads::new();
+        assert_eq!(reads.begin(start, true, POLL), None);
+        let due = reads.deadline(true, POLL).unwrap();
+        assert_eq!(reads.begin(due, true, POLL), Some(Begin::Polled));
+        reads.filled(due);
+        assert_eq!(
+            reads.begin(due, true, POLL),
+            Some(Begin::Notified),
+            "there may be more"
+        );
+        reads.empty(due);
+        assert_eq!(reads.begin(due, true, POLL), None);
+        assert_eq!(
+            reads.begin(due + POLL * 2, false, POLL),
+            None,
+            "nothing awaited, nothing polled"
+        );
+    }
+}

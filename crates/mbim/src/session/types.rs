@@ -1,0 +1,296 @@
+//! What goes into and comes out of a [`Session`](super::Session).
+
+use std::time::Duration;
+
+use crate::fields::{DecodeError, Layout};
+use crate::fragment::FragmentError;
+use crate::message::CommandKind;
+use crate::registry::CidId;
+use crate::status::{ProtocolError, Status};
+
+/// How a session behaves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Largest control transfer in bytes: `wMaxControlMessage` of the function, at least 64.
+    pub max_control_message: usize,
+    /// Commands the function takes at a time: `bMaxOutstandingCommandMessages` of the MBIM extended
+    /// functional descriptor, 1 when it has none.
+    pub max_outstanding: usize,
+    /// Commands that may wait for their turn.
+    pub max_queued: usize,
+    /// Events kept for the caller before indications are merged or dropped.
+    pub max_events: usize,
+    /// Patience for one OPEN before it is sent anew.
+    pub open_try: Duration,
+    /// Patience for opening as a whole; slow firmware takes most of a minute.
+    pub open_timeout: Duration,
+    /// Patience for the CLOSE in front of a repeated OPEN.
+    pub reclose_timeout: Duration,
+    /// Patience for the answer to CLOSE.
+    pub close_timeout: Duration,
+    /// While an answer is awaited and nothing is heard: how often to read without being notified.
+    pub poll_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_control_message: 1024,
+            max_outstanding: 1,
+            max_queued: 64,
+            max_events: 256,
+            open_try: Duration::from_secs(5),
+            open_timeout: Duration::from_secs(60),
+            reclose_timeout: Duration::from_secs(2),
+            close_timeout: Duration::from_secs(5),
+            poll_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Identifies a command of this session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransactionId(pub u32);
+
+/// A command to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Service and number.
+    pub id: CidId,
+    /// Query or set.
+    pub kind: CommandKind,
+    /// Information buffer.
+    pub info: Vec<u8>,
+}
+
+impl Command {
+    /// A query without content.
+    #[must_use]
+    pub const fn query(id: CidId) -> Self {
+        Self {
+            id,
+            kind: CommandKind::QUERY,
+            info: Vec::new(),
+        }
+    }
+
+    /// A query with content.
+    #[must_use]
+    pub fn query_with(id: CidId, content: &impl Layout) -> Self {
+        Self {
+            id,
+            kind: CommandKind::QUERY,
+            info: content.encode_info(),
+        }
+    }
+
+    /// A set.
+    #[must_use]
+    pub fn set(id: CidId, content: &impl Layout) -> Self {
+        Self {
+            id,
+            kind: CommandKind::SET,
+            info: content.encode_info(),
+        }
+    }
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Service and number.
+    pub id: CidId,
+    /// Result. A failure may carry content too.
+    pub status: Status,
+    /// Information buffer.
+    pub info: Vec<u8>,
+}
+
+impl Response {
+    /// The content as a typed struct, whatever the status.
+    ///
+    /// # Errors
+    /// When the buffer is not what the layout says.
+    pub fn decode<T: Layout>(&self) -> Result<T, DecodeError> {
+        T::decode_info(&self.info)
+    }
+}
+
+/// Why a command has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The session is not open.
+    #[error("the control session is not open")]
+    NotOpen,
+    /// Too many commands wait already.
+    #[error("{0} commands wait for the modem already; try again later")]
+    QueueFull(usize),
+    /// No answer in time. The command was cancelled towards the modem.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// Cancelled by the caller.
+    #[error("cancelled")]
+    Cancelled,
+    /// The session was closed, or opened anew, meanwhile.
+    #[error("the control session was closed before the answer came")]
+    Closed,
+    /// The modem was lost meanwhile.
+    #[error("the modem was lost before the answer came: {0}")]
+    Lost(String),
+    /// The modem reports a protocol error.
+    #[error("the modem reports a protocol error: {code} ({why})", code = .0, why = .0.explanation())]
+    Function(ProtocolError),
+    /// The command could not be sent.
+    #[error("sending the command failed: {0}")]
+    Transfer(String),
+    /// The answer came in fragments that do not fit together.
+    #[error("the answer was damaged: {0}")]
+    Fragments(#[from] FragmentError),
+}
+
+/// A control transfer the caller shall make, in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transmit {
+    /// SEND_ENCAPSULATED_COMMAND with these bytes. On failure call
+    /// [`Session::handle_send_error`](super::Session::handle_send_error).
+    SendEncapsulated(Vec<u8>),
+    /// GET_ENCAPSULATED_RESPONSE of `max_control_message` bytes. Then call
+    /// [`Session::handle_response`](super::Session::handle_response) with what came, even nothing, or
+    /// [`Session::handle_read_error`](super::Session::handle_read_error). There is one at a time.
+    GetEncapsulated,
+}
+
+/// How a read failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The function stalled: it has nothing to say.
+    #[error("the function stalled the request")]
+    Stall,
+    /// Any other failure that may pass.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Something the caller should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The session is open.
+    Opened,
+    /// Opening failed.
+    OpenFailed(OpenError),
+    /// A command is done.
+    Response {
+        /// The command.
+        id: TransactionId,
+        /// The answer, or why there is none.
+        result: Result<Response, CommandError>,
+    },
+    /// The modem reports an event.
+    Indication {
+        /// Service and number.
+        id: CidId,
+        /// Information buffer.
+        info: Vec<u8>,
+    },
+    /// The session is closed as asked.
+    Closed {
+        /// Whether the modem confirmed it.
+        confirmed: bool,
+    },
+    /// The session ended by itself; open it again when the modem is reachable.
+    Lost {
+        /// What happened.
+        why: String,
+    },
+}
+
+/// Why opening failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// No usable answer within the time for opening.
+    #[error("no answer to {tries} MBIM_OPEN within {} s; typical of a modem switched without passing configuration 0", .after.as_secs())]
+    Silent {
+        /// How many OPENs were sent.
+        tries: u32,
+        /// For how long.
+        after: Duration,
+    },
+    /// The modem answered with a failure.
+    #[error("the modem refuses to open: {code} ({why})", code = .0, why = .0.explanation())]
+    Refused(Status),
+    /// The modem answered with a protocol error.
+    #[error("the modem refuses to open with protocol error {code} ({why})", code = .0, why = .0.explanation())]
+    Protocol(ProtocolError),
+}
+
+macro_rules! counters {
+    ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
+        /// What happened on the control channel that deserves no message of its own.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+        pub struct Counters {
+            $($(#[$meta])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// The counters with their names.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+counters! {
+    /// RESPONSE_AVAILABLE notifications.
+    notifications,
+    /// Notifications of other kinds.
+    other_notifications,
+    /// Notifications that are no CDC notification.
+    malformed_notifications,
+    /// Notifications not counted because more reads were owed than any queue holds.
+    notifications_ignored,
+    /// Reads made.
+    reads,
+    /// Reads made without a notification.
+    polls,
+    /// Reads that brought nothing or were stalled.
+    empty_reads,
+    /// Reads that failed otherwise.
+    failed_reads,
+    /// Messages longer than agreed.
+    oversized,
+    /// Bytes that are no message, or fragments that do not fit.
+    garbage,
+    /// Complete messages received.
+    messages,
+    /// OPEN_DONE nobody waits for.
+    stray_open_done,
+    /// CLOSE_DONE nobody waits for.
+    stray_close_done,
+    /// Answers nobody waits for (late, repeated, or never asked).
+    stray_answers,
+    /// Protocol errors that name no command of ours.
+    stray_errors,
+    /// Messages a function must not send.
+    unexpected,
+    /// Indications.
+    indications,
+    /// Indications received while the session was not open.
+    early_indications,
+    /// Indications replaced by a later one of the same kind, or dropped, as nobody fetched them.
+    indications_merged,
+    /// Commands without an answer in time.
+    timeouts,
+}
+
+/// Where the session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not open.
+    Closed,
+    /// Opening.
+    Opening,
+    /// Open: commands are possible.
+    Open,
+    /// Closing.
+    Closing,
+}
