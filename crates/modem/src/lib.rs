@@ -15,16 +15,28 @@
 //! - [`host`]: the host's end as a trait, and the TUN behind it.
 //! - [`status`], [`event`], [`options`], [`selector`]: the types a program sees.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod addresses;
+pub mod counters;
+pub mod datapath;
 pub mod event;
 pub mod host;
+pub mod ladder;
 pub mod options;
 pub mod quirks;
 pub mod selector;
 pub mod status;
+pub mod supervisor;
 
+pub mod neighbour;
+pub mod watch;
+
+mod explain;
+mod function;
 mod modem;
+mod packet;
+mod poll;
 
 pub use event::{Event, Failure, Rung};
 pub use host::{HostConfig, HostEnd, HostError, HostProvider};

@@ -30,6 +30,9 @@ pub struct Options {
     /// Pause between configuration 0 and the MBIM configuration, in seconds where serialised.
     #[serde(with = "optional_seconds")]
     pub settle: Option<Duration>,
+    /// How long MBIM_OPEN may stay unanswered, in seconds where serialised.
+    #[serde(with = "optional_seconds")]
+    pub open_budget: Option<Duration>,
     /// Where the datagram pointer table goes in blocks to the device.
     pub ndp: Option<Placement>,
     /// Format of blocks to the device.
@@ -57,8 +60,8 @@ pub struct Options {
     /// Keep trying after a failure that repetition alone will not cure. A wrong PIN is never
     /// repeated.
     pub persist: bool,
-    /// Send one ICMP echo request towards the network after going online, so that a link that
-    /// carries nothing is told from an idle one.
+    /// Ask the network's name server (or gateway) for a sign of life after going online, so that a
+    /// link that carries nothing is told from an idle one.
     pub probe: bool,
 }
 
@@ -75,6 +78,7 @@ impl Default for Options {
             roaming: false,
             mtu: None,
             settle: None,
+            open_budget: None,
             ndp: None,
             ntb: None,
             table: None,

@@ -20,6 +20,9 @@ pub struct Quirk {
     /// The configuration must be entered from configuration 0: a direct switch leaves the MBIM
     /// function mute.
     pub via_zero: bool,
+    /// Enter the MBIM configuration anew even when it is active: whoever selected it may not have
+    /// gone through configuration 0.
+    pub recycle: bool,
     /// Pause between configuration 0 and the MBIM configuration.
     pub settle: Duration,
     /// Where the datagram pointer table goes in blocks to the device.
@@ -50,6 +53,7 @@ pub const DEFAULT: Quirk = Quirk {
     product: None,
     name: "MBIM modem",
     via_zero: true,
+    recycle: false,
     settle: SECOND,
     ndp: Placement::Front,
     padding: Padding::ZeroPacket,
@@ -65,6 +69,7 @@ pub const DEFAULT: Quirk = Quirk {
 const HUAWEI: Quirk = Quirk {
     vendor: Some(0x12d1),
     name: "Huawei MBIM modem",
+    recycle: true,
     ndp: Placement::End,
     padding: Padding::Short,
     open_budget: Duration::from_secs(60),
@@ -186,6 +191,7 @@ pub const TABLE: &[Quirk] = &[
     Quirk {
         product: Some(0x581d),
         name: "HP lt4112 (Huawei ME906E)",
+        recycle: true,
         ndp: Placement::End,
         padding: Padding::Short,
         open_budget: Duration::from_secs(60),

@@ -1,0 +1,198 @@
+//! Traffic and error counters.
+//!
+//! The reactor counts in a plain [`Tally`] and publishes it once per round into the shared
+//! [`Counters`], so that counting costs no atomic read-modify-write and readers take no lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::status::{Counter, Direction, Traffic};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What the reactor counts.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Tally {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Blocks and datagrams from the device that were refused.
+            pub refused: uwwan_ncm::DropCounters,
+        }
+
+        /// The published copy.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($name: AtomicU64,)*
+            refused: std::sync::Mutex<uwwan_ncm::DropCounters>,
+        }
+
+        impl Counters {
+            /// Publishes a tally. There is one writer.
+            pub fn publish(&self, tally: &Tally, last: &mut Tally) {
+                $(if tally.$name != last.$name {
+                    self.$name.store(tally.$name, Ordering::Relaxed);
+                })*
+                // Refusals are no steady state; only they take the lock.
+                if tally.refused != last.refused {
+                    *self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = tally.refused;
+                }
+                *last = *tally;
+            }
+
+            /// A copy, each counter as of its last publication.
+            #[must_use]
+            pub fn snapshot(&self) -> Tally {
+                Tally {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                    refused: *self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams sent to the device.
+    sent_packets,
+    /// Their bytes.
+    sent_bytes,
+    /// Blocks sent to the device.
+    sent_blocks,
+    /// Their bytes, framing included.
+    sent_block_bytes,
+    /// Datagrams handed to the host.
+    received_packets,
+    /// Their bytes.
+    received_bytes,
+    /// Blocks received from the device.
+    received_blocks,
+    /// Their bytes, framing included.
+    received_block_bytes,
+    /// Blocks sent because the host had nothing more.
+    closed_idle,
+    /// Blocks sent because nothing more fitted.
+    closed_full,
+    /// Blocks sent because they held as many datagrams as the device takes.
+    closed_datagrams,
+    /// Blocks sent because of another stream.
+    closed_stream,
+    /// Packets from the host that were not IP.
+    host_not_ip,
+    /// Packets from the host that were longer than the MTU.
+    host_too_long,
+    /// Blocks whose transfer failed on the way to the device.
+    lost_in_transfer,
+    /// Datagrams of our own making that found no room.
+    own_no_room,
+    /// Datagrams dropped because the host took no more for too long.
+    host_full,
+    /// Datagrams the host refused.
+    host_refused,
+    /// Answers to our own probes, not shown to the host.
+    probe_answers,
+    /// Neighbour solicitations answered.
+    neighbour_answers,
+    /// Halts of the endpoint from the device.
+    receive_stall,
+    /// Blocks longer than agreed on.
+    receive_overflow,
+    /// Transfer errors from the device.
+    receive_fault,
+    /// Halts of the endpoint to the device.
+    send_stall,
+    /// Transfer errors to the device.
+    send_fault,
+    /// Halts cleared.
+    halts_cleared,
+    /// Transfers given up because the kernel had no memory for them.
+    transfers_given_up,
+    /// Notifications dropped because the control session was behind.
+    notifications_dropped,
+}
+
+impl Tally {
+    /// As `status` prints it. Counters that are zero are left out, except the directions'.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let list = |pairs: &[(&str, u64)]| {
+            let nonzero = pairs.iter().filter(|(_, count)| *count != 0);
+            nonzero
+                .map(|(name, count)| Counter {
+                    name: (*name).to_owned(),
+                    count: *count,
+                })
+                .collect::<Vec<_>>()
+        };
+        let mut dropped = list(&[
+            ("host_not_ip", self.host_not_ip),
+            ("host_too_long", self.host_too_long),
+            ("blocks_lost_in_transfer", self.lost_in_transfer),
+            ("own_no_room", self.own_no_room),
+            ("host_full", self.host_full),
+            ("host_refused", self.host_refused),
+            ("notifications", self.notifications_dropped),
+        ]);
+        let refused = self.refused.iter().filter(|(_, count)| *count != 0);
+        dropped.extend(refused.map(|(name, count)| Counter {
+            name: format!("received_{name}"),
+            count,
+        }));
+        Traffic {
+            uplink: Direction {
+                packets: self.sent_packets,
+                bytes: self.sent_bytes,
+                blocks: self.sent_blocks,
+                block_bytes: self.sent_block_bytes,
+            },
+            downlink: Direction {
+                packets: self.received_packets,
+                bytes: self.received_bytes,
+                blocks: self.received_blocks,
+                block_bytes: self.received_block_bytes,
+            },
+            closed: list(&[
+                ("idle", self.closed_idle),
+                ("full", self.closed_full),
+                ("datagrams", self.closed_datagrams),
+                ("stream", self.closed_stream),
+            ]),
+            dropped,
+            errors: list(&[
+                ("receive_stall", self.receive_stall),
+                ("receive_overflow", self.receive_overflow),
+                ("receive_fault", self.receive_fault),
+                ("send_stall", self.send_stall),
+                ("send_fault", self.send_fault),
+                ("halts_cleared", self.halts_cleared),
+                ("transfers_given_up", self.transfers_given_up),
+            ]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_counters_read_back() {
+        let counters = Counters::default();
+        let mut tally = Tally {
+            sent_packets: 7,
+            host_full: 2,
+            ..Tally::default()
+        };
+        tally.refused.header_zero = 3;
+        let mut last = Tally::default();
+        counters.publish(&tally, &mut last);
+        assert_eq!(counters.snapshot(), tally);
+        assert_eq!(last, tally);
+        let traffic = counters.snapshot().traffic();
+        assert_eq!(traffic.uplink.packets, 7);
+        let dropped: Vec<_> = traffic
+            .dropped
+            .iter()
+            .map(|c| (c.name.as_str(), c.count))
+            .collect();
+        assert_eq!(dropped, [("host_full", 2), ("received_header_zero", 3)]);
+        assert!(traffic.errors.is_empty());
+    }
+}

@@ -1,0 +1,159 @@
+//! The data path: one thread that moves datagrams between the device and the host, and carries
+//! the control session's notifications.
+//!
+//! # Theory of operation
+//!
+//! One reactor thread holds the device's [`Pump`] from the claim of the interfaces to their
+//! release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
+//! event descriptor for orders from the control thread. One reactor for both directions, because
+//! every hand-off between threads costs a wake-up per block, more than the work itself: at full
+//! rate a block is two system calls on the USB side and one per datagram on the host's.
+//!
+//! ```text
+//! host end --receive--> slot in the open block --table appended--> bulk OUT
+//! bulk IN --parsed in place--> range in the receive buffer --send--> host end
+//! interrupt IN --> notification --> control thread
+//! ```
+//!
+//! **Zero copy.** Towards the device the host is read to the datagram's final offset in a USB
+//! buffer; the pointer table follows when the block closes. Towards the host it is written from
+//! the receive buffer, which goes back into the queue afterwards. Buffers are allocated once;
+//! steady state makes no allocation and takes no lock.
+//!
+//! **Send when idle, batch while busy.** There is no timer. The open block leaves when the host
+//! has nothing more to send and fewer than two transfers are in flight; otherwise it keeps filling
+//! until it is full, or until a transfer ahead of it completes. A lone packet is never delayed, and
+//! the busier the bus, the fuller the blocks.
+//!
+//! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
+//! reading: packets wait in the kernel's qdisc, which knows what to do with them. When the host
+//! takes no more, the received block is held and the transfers behind it wait, up to a bounded
+//! time; then what is left of the block is dropped and counted. Neither ever blocks the thread.
+//!
+//! **Errors.** A halted endpoint is left to drain and cleared by the control thread, since that is
+//! a control request; a burst of transfer errors pauses the direction for a moment; blocks longer
+//! than agreed on lead to larger buffers; more errors than a healthy link has end the data path,
+//! and the control thread climbs the ladder again.
+//!
+//! System calls in steady state: `ppoll`, those of the backend's [`Pump::process`] and
+//! [`Queue::submit`], and those of [`HostEnd::receive`] and [`HostEnd::send`].
+
+mod downlink;
+mod reactor;
+#[cfg(test)]
+mod tests;
+mod uplink;
+
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uwwan_ncm::{Framing, Limits};
+use uwwan_usb::device::Queue;
+use uwwan_usb::error::TransferError;
+
+use crate::host::HostEnd;
+use crate::watch::{Probe, Verdict};
+
+pub(crate) use reactor::{Reactor, Report};
+
+/// What the data path is started with.
+pub(crate) struct DataPlan {
+    /// Blocks from the device.
+    pub(crate) bulk_in: Box<dyn Queue>,
+    /// Blocks to the device.
+    pub(crate) bulk_out: Box<dyn Queue>,
+    /// Layout of blocks to the device.
+    pub(crate) framing: Framing,
+    /// What to accept from the device.
+    pub(crate) limits: Limits,
+    /// Block size agreed on from the device, in bytes.
+    pub(crate) receive_size: usize,
+    /// The largest block the device can send at all, in bytes.
+    pub(crate) receive_max: usize,
+    /// Transfers in flight in each direction.
+    pub(crate) depth: usize,
+    /// Where datagrams come from and go to.
+    pub(crate) host: Arc<dyn HostEnd>,
+    /// What depends on the addresses.
+    pub(crate) link: Link,
+}
+
+/// What the data path knows of the link above it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Link {
+    /// MTU in bytes.
+    pub(crate) mtu: u16,
+    /// Our IPv6 addresses, for neighbour solicitations.
+    pub(crate) ours: Vec<Ipv6Addr>,
+    /// The probe to send.
+    pub(crate) probe: Option<Probe>,
+}
+
+/// What is in use once the data path runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// Receive transfers in flight.
+    pub(crate) receive_transfers: usize,
+    /// Send buffers.
+    pub(crate) send_transfers: usize,
+    /// Buffers are mapped from the kernel.
+    pub(crate) mapped: bool,
+}
+
+/// Why the data path ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// Unplugged or re-enumerated.
+    #[error("the device is gone")]
+    Gone,
+    /// More transfer errors towards the host than a healthy link has.
+    #[error("receiving keeps failing: {0}")]
+    Receive(TransferError),
+    /// More transfer errors towards the device than a healthy link has.
+    #[error("sending keeps failing: {0}")]
+    Send(TransferError),
+    /// More errors on the notification endpoint than a healthy link has.
+    #[error("notifications keep failing: {0}")]
+    Notify(TransferError),
+    /// The MTU does not fit into a block.
+    #[error("a datagram of the size of the MTU does not fit into a transfer block")]
+    Framing,
+    /// The host's end failed.
+    #[error("the host's end failed: {0}")]
+    Host(String),
+    /// The USB backend failed.
+    #[error("{0}")]
+    Backend(String),
+}
+
+/// Errors since the last success.
+#[derive(Debug, Default)]
+struct Faults {
+    count: u32,
+    first: Option<Instant>,
+}
+
+impl Faults {
+    const MOST: u32 = 100;
+    const MOST_OVER_TIME: u32 = 20;
+    const TIME: Duration = Duration::from_secs(5);
+
+    fn clear(&mut self) {
+        if self.count != 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// Counts an error; `Err` when there were too many.
+    fn add(&mut self, now: Instant) -> Result<(), ()> {
+        self.count += 1;
+        let first = *self.first.get_or_insert(now);
+        let long = now.duration_since(first) >= Self::TIME;
+        if self.count >= Self::MOST || (long && self.count >= Self::MOST_OVER_TIME) {
+            Err(())
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! What failures mean, in words: what was tried and how it ended, the likely cause, the next step.
+
+use uwwan_mbim::status::{NwError, Status};
+use uwwan_usb::error::Error as UsbError;
+
+use crate::event::{Failure, Rung};
+use crate::quirks::Quirk;
+
+/// A failure in words.
+pub(crate) fn failure(rung: Rung, fatal: bool, what: String, cause: &str, next: &str) -> Failure {
+    Failure {
+        rung,
+        what,
+        cause: cause.to_owned(),
+        next: next.to_owned(),
+        fatal,
+    }
+}
+
+/// A USB operation that failed.
+pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
+    let (cause, next, fatal) = match error {
+        UsbError::Gone { .. } => (
+            "the device was unplugged, or it has reset itself and enumerates again",
+            "nothing, if it comes back by itself; else check cable, port and power",
+            false,
+        ),
+        UsbError::Busy {
+            holder: Some(holder),
+            ..
+        } if holder == "usbfs" => (
+            "another program has the device open: another uwwan, a virtual machine, usb_modeswitch",
+            "stop it (`uwwan down`, or look with `fuser /dev/bus/usb/BBB/DDD`) and try again",
+            false,
+        ),
+        UsbError::Busy { .. } => (
+            "a kernel driver holds the device or binds to it again and again",
+            "stop ModemManager, or keep the driver away (`modprobe -r cdc_mbim option`) and try again",
+            false,
+        ),
+        UsbError::NoPermission { .. } => (
+            "this user may not write to the device node",
+            "install the udev rule from the README, or run as root",
+            true,
+        ),
+        UsbError::Stall { .. } => (
+            "the firmware refuses this request",
+            "unplug the modem and plug it in again; if it stays, report it with `uwwan usb descriptors`",
+            false,
+        ),
+        UsbError::Timeout { .. } => (
+            "the firmware hangs or is still starting",
+            "wait a minute; then unplug the modem and plug it in again",
+            false,
+        ),
+        UsbError::NoMemory { .. } => (
+            "other USB devices have used up the kernel's memory for transfers",
+            "raise /sys/module/usbcore/parameters/usbfs_memory_mb, or lower --in-flight",
+            false,
+        ),
+        UsbError::NoSuchEndpoint { .. } | UsbError::Other { .. } => (
+            "an error of the USB stack or the host controller",
+            "look at the kernel log (`dmesg`)",
+            false,
+        ),
+    };
+    failure(rung, fatal, error.to_string(), cause, next)
+}
+
+/// A command nobody answered.
+pub(crate) fn no_answer(rung: Rung, what: &str, seconds: u64) -> Failure {
+    failure(
+        rung,
+        false,
+        format!("{what}: no answer in {seconds} s"),
+        "the firmware hangs or is still starting",
+        "nothing: the session is opened anew; if it stays, unplug the modem and plug it in again",
+    )
+}
+
+/// An answer that cannot be read.
+pub(crate) fn bad_answer(rung: Rung, what: &str, why: &dyn std::fmt::Display) -> Failure {
+    failure(
+        rung,
+        false,
+        format!("{what}: the answer makes no sense: {why}"),
+        "a firmware error",
+        "report it with the message as hex (`uwwan mbim decode`)",
+    )
+}
+
+/// A status other than success, with the network's cause if it gave one.
+pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwError>) -> Failure {
+    let mut text = format!("{what}: {} ({})", status.name(), status.explanation());
+    if let Some(cause) = network.filter(|cause| cause.0 != 0) {
+        text.push_str(&format!(
+            "; the network says {cause} ({})",
+            cause.explanation()
+        ));
+        let (why, next, fatal) = network_cause(cause);
+        return failure(rung, fatal, text, why, next);
+    }
+    let (cause, next, fatal) = match status {
+        Status::SIM_NOT_INSERTED => (
+            "no SIM, or it does not sit right",
+            "put a SIM in, contacts to the modem, and plug the modem in again",
+            true,
+        ),
+        Status::BAD_SIM => (
+            "the SIM is damaged or of a kind the modem cannot use",
+            "try another SIM",
+            true,
+        ),
+        Status::PIN_REQUIRED => ("the SIM waits for its PIN", "give it with --pin-file", true),
+        Status::NOT_REGISTERED => (
+            "the modem has no network",
+            "check antenna and coverage (`uwwan operator scan`)",
+            false,
+        ),
+        Status::NO_DEVICE_SUPPORT => (
+            "the firmware does not have this function",
+            "go without it",
+            true,
+        ),
+        Status::PACKET_SERVICE_DETACHED => (
+            "the network has detached the modem",
+            "nothing: it attaches again",
+            false,
+        ),
+        Status::MAX_ACTIVATED_CONTEXTS => (
+            "sessions of an earlier program are still active in the modem",
+            "nothing: the session is opened anew",
+            false,
+        ),
+        Status::INVALID_ACCESS_STRING => (
+            "the access point name is wrong",
+            "ask the operator for it and give it with --apn",
+            true,
+        ),
+        Status::INVALID_USER_NAME_PWD => (
+            "user name or password for the access point are wrong",
+            "give them with --auth, --user and --password-file",
+            true,
+        ),
+        Status::SERVICE_NOT_ACTIVATED => (
+            "the subscription is not activated",
+            "ask the operator, or activate the SIM in a phone",
+            true,
+        ),
+        Status::RADIO_POWER_OFF => (
+            "the radio is off",
+            "`uwwan radio on`, or the laptop's wireless switch",
+            false,
+        ),
+        Status::OPERATION_NOT_ALLOWED => (
+            "the firmware does not allow this now; some modems stay locked until unlocked for their laptop (FCC lock)",
+            "look for the modem in ModemManager's list of FCC unlock procedures",
+            false,
+        ),
+        Status::BUSY | Status::NOT_INITIALIZED => (
+            "the firmware is still starting",
+            "nothing: it is tried again",
+            false,
+        ),
+        _ => (
+            "the modem does not say more",
+            "try again; then unplug the modem and plug it in again",
+            false,
+        ),
+    };
+    failure(rung, fatal, text, cause, next)
+}
+
+/// What to do about a cause the network gave (3GPP TS 24.008, 24.301).
+fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
+    match cause.0 {
+        2 | 3 | 6 | 8 => (
+            "the network does not know or has barred this SIM or modem",
+            "ask the operator; try the SIM in a phone",
+            true,
+        ),
+        5 => (
+            "the network has barred this modem by its IMEI",
+            "ask the operator",
+            true,
+        ),
+        7 | 14 => (
+            "the subscription has no data service here",
+            "ask the operator, or --roaming elsewhere",
+            true,
+        ),
+        11..=13 | 15 => (
+            "this network does not take this SIM here",
+            "look for another with `uwwan operator scan`",
+            false,
+        ),
+        17 | 22 | 26 | 34 | 42 => (
+            "the network is busy or out of order",
+            "nothing: it is tried again",
+            false,
+        ),
+        27 => (
+            "the access point name is missing or wrong",
+            "ask the operator for it and give it with --apn",
+            true,
+        ),
+        29 => (
+            "user name or password for the access point are wrong",
+            "give them with --auth, --user and --password-file",
+            true,
+        ),
+        32 | 33 => (
+            "the subscription does not include this access point or address family",
+            "check --apn and --ip-type with the operator",
+            true,
+        ),
+        28 | 50 | 51 => (
+            "the access point does not offer this address family",
+            "choose another with --ip-type",
+            true,
+        ),
+        65 => (
+            "too many sessions are active",
+            "nothing: the session is opened anew",
+            false,
+        ),
+        66 => (
+            "the access point is not offered on this radio technology",
+            "check --apn with the operator",
+            true,
+        ),
+        112 => (
+            "the access point cannot be used beside the others active",
+            "check --apn with the operator",
+            true,
+        ),
+        _ => (
+            "the network refuses",
+            "try again; then ask the operator",
+            false,
+        ),
+    }
+}
+
+/// Why IPv6 is refused by a modem whose firmware decides by the operator.
+pub(crate) const PLMN_STORY: &str = "the firmware allows IPv6 only for operators in its PLMN profile list; a SIM of any \
+     other operator gets the profile \"00000\" (generic), which is IPv4 only";
+/// What to do about it.
+pub(crate) const PLMN_NEXT: &str = "`uwwan ipv6 status` shows the list and `uwwan ipv6 enable` adds the SIM's operator to \
+     profile \"99999\" (AT^PLMNLIST) and resets the modem; until then use --ip-type ipv4";
+
+/// IPv6 alone was refused by the device itself.
+pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {
+    let text = format!(
+        "{what}: {} ({})",
+        Status::NO_DEVICE_SUPPORT.name(),
+        Status::NO_DEVICE_SUPPORT.explanation()
+    );
+    if quirk.ipv6_by_plmn {
+        failure(Rung::Connect, true, text, PLMN_STORY, PLMN_NEXT)
+    } else {
+        failure(
+            Rung::Connect,
+            true,
+            text,
+            "the firmware has no IPv6, or not for this operator",
+            "use --ip-type ipv4",
+        )
+    }
+}
+
+/// Nothing comes back although datagrams are sent.
+pub(crate) fn black_hole(
+    asked: u32,
+    ever: bool,
+    front: bool,
+    quirk: &Quirk,
+    ntb32: bool,
+    apn: &str,
+) -> String {
+    use crate::options::Placement;
+
+    let head = if ever {
+        format!("nothing comes back any more: {asked} questions sent since the last answer")
+    } else {
+        format!("nothing comes back: {asked} questions sent, no answer, not a single packet")
+    };
+    if ever {
+        return format!(
+            "{head}; the radio link is likely lost or the network has dropped the session"
+        );
+    }
+    if front && quirk.ndp == Placement::End {
+        return format!(
+            "{head}; the pointer table (NDP) stands in front of the datagrams, but the {} needs it at the end: \
+             without that it takes every block and carries none; leave out `--ndp front`",
+            quirk.name
+        );
+    }
+    if front {
+        return format!(
+            "{head}; some modems carry nothing unless the pointer table (NDP) stands at the end: try `--ndp end`; \
+             else the access point may be the wrong one"
+        );
+    }
+    let format = if ntb32 { "16" } else { "32" };
+    let apn = if apn.is_empty() {
+        "none given".to_owned()
+    } else {
+        format!("`{apn}`")
+    };
+    format!(
+        "{head}; likely the access point ({apn}) leads nowhere or the network blocks this SIM; else try `--ntb {format}`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quirks;
+
+    #[test]
+    fn every_status_says_what_to_do() {
+        for code in (0..=40).chain([100, 0x8743_0001]) {
+            let failure = status(Rung::Connect, "CONNECT", Status(code), None);
+            assert!(
+                !failure.cause.is_empty() && !failure.next.is_empty(),
+                "{code}"
+            );
+            assert!(failure.what.starts_with("CONNECT: "), "{}", failure.what);
+        }
+        for code in 1..=113 {
+            let failure = status(
+                Rung::Connect,
+                "CONNECT",
+                Status::FAILURE,
+                Some(NwError(code)),
+            );
+            assert!(
+                failure.what.contains("the network says"),
+                "{}",
+                failure.what
+            );
+        }
+    }
+
+    #[test]
+    fn the_plmn_story_is_told_of_this_modem_only() {
+        let lt4132 = ipv6_refused("CONNECT", quirks::find(0x03f0, 0xa31d));
+        assert!(lt4132.next.contains("uwwan ipv6 enable") && lt4132.next.contains("AT^PLMNLIST"));
+        assert!(lt4132.what.contains("no_device_support"), "{}", lt4132.what);
+        assert!(
+            !ipv6_refused("CONNECT", &quirks::DEFAULT)
+                .next
+                .contains("PLMN")
+        );
+    }
+
+    #[test]
+    fn black_holes_name_the_likely_cause() {
+        let lt4132 = quirks::find(0x03f0, 0xa31d);
+        let text = black_hole(3, false, true, lt4132, false, "internet");
+        assert!(
+            text.starts_with("nothing comes back: ") && text.contains("--ndp front"),
+            "{text}"
+        );
+        assert!(black_hole(3, false, true, &quirks::DEFAULT, false, "").contains("--ndp end"));
+        assert!(black_hole(3, false, false, lt4132, false, "").contains("--ntb 32"));
+        assert!(black_hole(9, true, false, lt4132, false, "").contains("any more"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Setting the data function up: block parameters, format, sizes, alternate settings.
+//!
+//! The order is that of NCM 1.0 section 7 and MBIM 1.0 section 6.6: everything about blocks is
+//! settled in alternate setting 0, then the setting with the endpoints is selected. Devices that
+//! refuse or ignore a request are taken as they are.
+
+use std::time::Duration;
+
+use uwwan_ncm::{Choices, Format as NcmFormat, Framing, Limits, Parameters};
+use uwwan_usb::device::Device;
+use uwwan_usb::error::Error;
+use uwwan_usb::functions::MbimFunction;
+use uwwan_usb::requests::{self, NtbFormat};
+
+use crate::addresses::Sizes;
+use crate::options::{Format, Options, Padding, Placement, Table};
+use crate::quirks::Quirk;
+use crate::status::FramingStatus;
+
+/// What came out of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Negotiated {
+    pub(crate) framing: Framing,
+    pub(crate) limits: Limits,
+    /// Block size agreed on from the device, in bytes.
+    pub(crate) receive_size: usize,
+    /// The largest block the device can send at all, in bytes.
+    pub(crate) receive_max: usize,
+    pub(crate) sizes: Sizes,
+    /// Where the device did not do as asked, in words.
+    pub(crate) notices: Vec<String>,
+}
+
+/// Block size asked for, both ways: one URB in every backend, no order of memory above 2.
+const USUAL_BLOCK: u32 = 16 * 1024;
+/// No device was seen to send larger blocks; bounds what we allocate on its word.
+const MOST_BLOCK: u32 = 256 * 1024;
+/// Pause between the block format and the data endpoints: the Sierra EM7455 delivers nothing
+/// otherwise (Linux c086e7096170).
+const PAUSE: Duration = Duration::from_millis(20);
+/// `bmNetworkCapabilities`: SET_NTB_INPUT_SIZE has an 8-byte form.
+const CAPABILITY_8_BYTE_SIZE: u8 = 0x20;
+/// Datagrams per block from the device that are worth a table.
+const MOST_DATAGRAMS: usize = 4096;
+
+/// Sets the data function up.
+///
+/// # Errors
+/// What the alternate settings' selection said, and [`Error::Gone`] from any request.
+pub(crate) fn negotiate(
+    device: &dyn Device,
+    function: &MbimFunction,
+    options: &Options,
+    quirk: &Quirk,
+) -> Result<Negotiated, Error> {
+    let mut notices = Vec::new();
+    let control = function.control_interface;
+    if quirk.toggle {
+        device.set_alternate_setting(function.data_interface, function.data_alternate)?;
+    }
+    device.set_alternate_setting(function.data_interface, 0)?;
+    let parameters = match lenient(requests::get_ntb_parameters(device, control))? {
+        Ok(answer) => Parameters::parse(&answer).sanitised(),
+        Err(error) => {
+            notices.push(format!("{error}; assuming blocks of 8 KiB"));
+            Parameters::FALLBACK
+        }
+    };
+    let wanted = match options.ntb {
+        Some(Format::Ntb32) => NcmFormat::Ntb32,
+        Some(Format::Ntb16) | None => NcmFormat::Ntb16,
+    };
+    let both = parameters.supports(NcmFormat::Ntb32);
+    if wanted == NcmFormat::Ntb32 && !both {
+        notices.push("the device offers 16-bit blocks only".into());
+    }
+    if both && let Err(error) = lenient(requests::set_ntb_format(device, control, wire(wanted)))? {
+        notices.push(error.to_string());
+    }
+    let receive_size = input_size(device, function, options, &parameters, &mut notices)?;
+    std::thread::sleep(PAUSE);
+    device.set_alternate_setting(function.data_interface, function.data_alternate)?;
+    let mut format = if both { wanted } else { NcmFormat::Ntb16 };
+    // Some firmware falls back to its own format when the alternate setting is selected (E3372H).
+    if both && let Ok(actual) = lenient(requests::get_ntb_format(device, control))? {
+        let actual = match actual {
+            NtbFormat::Ntb16 => NcmFormat::Ntb16,
+            NtbFormat::Ntb32 => NcmFormat::Ntb32,
+        };
+        if actual != format {
+            notices.push(format!(
+                "the device uses {actual:?} although {format:?} was asked for; so do we"
+            ));
+            format = actual;
+        }
+    }
+
+    let choices = choices(function, options, quirk, format);
+    let framing = Framing::negotiate(&parameters, &choices);
+    let receive_max = parameters
+        .in_max
+        .clamp(receive_size, MOST_BLOCK.max(receive_size)) as usize;
+    // What a block holds beside one datagram: header, table, alignment, the closing byte.
+    let overhead = 64 + framing.divisor + framing.ndp_alignment;
+    let front_table = if choices.placement == uwwan_ncm::Placement::Front {
+        16 + 8 * (framing.max_datagrams + 1)
+    } else {
+        0
+    };
+    let block = framing.max_block.saturating_sub(overhead + front_table);
+    Ok(Negotiated {
+        framing,
+        limits: Limits {
+            max_block: receive_max,
+            max_datagrams: MOST_DATAGRAMS,
+            ..Limits::default()
+        },
+        receive_size: receive_size as usize,
+        receive_max,
+        sizes: Sizes {
+            chosen: options.mtu,
+            operator: function.extended_mtu,
+            segment: Some(function.max_segment_size),
+            block: Some(block.min(usize::from(u16::MAX)) as u16),
+        },
+        notices,
+    })
+}
+
+/// Tells the device the largest block to send. Returns what to expect, in bytes.
+fn input_size(
+    device: &dyn Device,
+    function: &MbimFunction,
+    options: &Options,
+    parameters: &Parameters,
+    notices: &mut Vec<String>,
+) -> Result<u32, Error> {
+    let control = function.control_interface;
+    let most = parameters.in_max.min(MOST_BLOCK);
+    let wanted = options
+        .input_size
+        .unwrap_or(USUAL_BLOCK)
+        .clamp(most.min(2048), most);
+    if wanted == parameters.in_max {
+        return Ok(wanted);
+    }
+    let mut result = lenient(requests::set_ntb_input_size(device, control, wanted, None))?;
+    if result.is_err() && function.capabilities & CAPABILITY_8_BYTE_SIZE != 0 {
+        result = lenient(requests::set_ntb_input_size(
+            device,
+            control,
+            wanted,
+            Some(0),
+        ))?;
+    }
+    match result {
+        Ok(()) => Ok(wanted),
+        Err(error) => {
+            notices.push(format!("{error}; expecting blocks of up to {most} bytes"));
+            Ok(most)
+        }
+    }
+}
+
+/// Tells apart what ends the attempt (the device is gone) and what a device may do.
+fn lenient<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+    match result {
+        Err(error @ (Error::Gone { .. } | Error::NoPermission { .. })) => Err(error),
+        other => Ok(other),
+    }
+}
+
+fn wire(format: NcmFormat) -> NtbFormat {
+    match format {
+        NcmFormat::Ntb16 => NtbFormat::Ntb16,
+        NcmFormat::Ntb32 => NtbFormat::Ntb32,
+    }
+}
+
+fn choices(
+    function: &MbimFunction,
+    options: &Options,
+    quirk: &Quirk,
+    format: NcmFormat,
+) -> Choices {
+    let packet = usize::from(function.bulk_out.max_packet_size);
+    let block_size = options.block_size.unwrap_or(USUAL_BLOCK) as usize;
+    Choices {
+        format,
+        placement: match options.ndp.unwrap_or(quirk.ndp) {
+            Placement::End => uwwan_ncm::Placement::End,
+            Placement::Front => uwwan_ncm::Placement::Front,
+        },
+        table: match options.table {
+            Some(Table::Full) => uwwan_ncm::TableSize::Full,
+            Some(Table::Minimal) | None => uwwan_ncm::TableSize::Minimal,
+        },
+        padding: match options.padding.unwrap_or(quirk.padding) {
+            Padding::Short => uwwan_ncm::Padding::ShortPacket,
+            Padding::ZeroPacket => uwwan_ncm::Padding::Never,
+            // Linux' default threshold: three packets below the maximum.
+            Padding::Full => uwwan_ncm::Padding::Full {
+                min_tx_pkt: block_size.saturating_sub(3 * packet).max(512),
+            },
+        },
+        block_size,
+        max_packet_size: packet,
+        ..Choices::default()
+    }
+}
+
+impl Negotiated {
+    /// In a few words.
+    pub(crate) fn detail(&self) -> String {
+        let status = self.status();
+        format!(
+            "NTB{}, table at the {}, blocks of {} out and {} in",
+            status.format, status.ndp, status.output_size, status.input_size
+        )
+    }
+
+    /// As `status` prints it; transfers and buffers are known once the data path runs.
+    pub(crate) fn status(&self) -> FramingStatus {
+        FramingStatus {
+            format: match self.framing.format {
+                NcmFormat::Ntb16 => "16".into(),
+                NcmFormat::Ntb32 => "32".into(),
+            },
+            ndp: match self.framing.placement {
+                uwwan_ncm::Placement::End => "end".into(),
+                uwwan_ncm::Placement::Front => "front".into(),
+            },
+            output_size: self.framing.max_block as u32,
+            input_size: self.receive_size as u32,
+            max_datagrams: self.framing.max_datagrams as u32,
+            ..FramingStatus::default()
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The commands the ladder asks, with their timeouts.
+
+use std::time::Duration;
+
+use uwwan_mbim::CommandKind;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::{
+    self as bc, ActivationCommand, AuthProtocol, Compression, ConnectInfo, ConnectSet,
+    ContextIpType, DeviceServiceSubscribeList, EventEntry, IpConfiguration, PacketServiceAction,
+    PacketServiceSet, PinOperation, PinSet, PinType, RadioStateSet, RadioSwitchState,
+    RegisterAction, RegisterStateSet, SignalStateSet, context_type,
+};
+
+use uwwan_mbim::session::Command;
+
+use crate::options::{Auth, Options};
+
+/// A question of the ladder; ties an answer to the state that asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// DEVICE_CAPS query.
+    Capabilities,
+    /// SUBSCRIBER_READY_STATUS query.
+    Subscriber,
+    /// PIN query.
+    PinState,
+    /// PIN set, enter.
+    PinEnter,
+    /// RADIO_STATE query.
+    RadioState,
+    /// RADIO_STATE set, on.
+    RadioOn,
+    /// DEVICE_SERVICE_SUBSCRIBE_LIST set; nothing depends on it.
+    Subscribe,
+    /// REGISTER_STATE query.
+    RegisterState,
+    /// REGISTER_STATE set, automatic.
+    Register,
+    /// PACKET_SERVICE query.
+    PacketService,
+    /// PACKET_SERVICE set, attach.
+    Attach,
+    /// SIGNAL_STATE set; nothing depends on it.
+    SignalReports,
+    /// SIGNAL_STATE query, as keepalive.
+    Signal,
+    /// CONNECT query.
+    ConnectState,
+    /// CONNECT set, deactivate.
+    Deactivate,
+    /// CONNECT set, activate.
+    Activate,
+    /// IP_CONFIGURATION query.
+    IpConfiguration,
+}
+
+impl Ask {
+    /// The command as people know it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Capabilities => "DEVICE_CAPS query",
+            Self::Subscriber => "SUBSCRIBER_READY_STATUS query",
+            Self::PinState => "PIN query",
+            Self::PinEnter => "PIN enter",
+            Self::RadioState => "RADIO_STATE query",
+            Self::RadioOn => "RADIO_STATE on",
+            Self::Subscribe => "DEVICE_SERVICE_SUBSCRIBE_LIST set",
+            Self::RegisterState => "REGISTER_STATE query",
+            Self::Register => "REGISTER_STATE automatic",
+            Self::PacketService => "PACKET_SERVICE query",
+            Self::Attach => "PACKET_SERVICE attach",
+            Self::SignalReports => "SIGNAL_STATE set",
+            Self::Signal => "SIGNAL_STATE query",
+            Self::ConnectState => "CONNECT query",
+            Self::Deactivate => "CONNECT deactivate",
+            Self::Activate => "CONNECT activate",
+            Self::IpConfiguration => "IP_CONFIGURATION query",
+        }
+    }
+
+    /// How long to wait for the answer (as ModemManager does, except for the optional ones).
+    #[must_use]
+    pub fn timeout(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Subscribe | Self::SignalReports => 3,
+            Self::RadioOn => 20,
+            Self::PinEnter | Self::Attach => 30,
+            Self::Register | Self::IpConfiguration => 60,
+            Self::Deactivate => 60,
+            Self::Activate => 180,
+            _ => 10,
+        })
+    }
+
+    /// Whether the way up goes on without the answer.
+    #[must_use]
+    pub(super) fn is_background(self) -> bool {
+        matches!(self, Self::Subscribe | Self::Signal)
+    }
+
+    pub(super) fn query(self) -> Command {
+        let (id, info) = match self {
+            Self::Capabilities => (bc::DEVICE_CAPS, Vec::new()),
+            Self::Subscriber => (bc::SUBSCRIBER_READY_STATUS, Vec::new()),
+            Self::PinState => (bc::PIN, Vec::new()),
+            Self::RadioState => (bc::RADIO_STATE, Vec::new()),
+            Self::RegisterState => (bc::REGISTER_STATE, Vec::new()),
+            Self::PacketService => (bc::PACKET_SERVICE, Vec::new()),
+            Self::Signal => (bc::SIGNAL_STATE, Vec::new()),
+            Self::IpConfiguration => (bc::IP_CONFIGURATION, IpConfiguration::default().encode()),
+            _ => (bc::CONNECT, ConnectInfo::default().encode()),
+        };
+        command(id, CommandKind::QUERY, info)
+    }
+}
+
+fn command(id: CidId, kind: CommandKind, info: Vec<u8>) -> Command {
+    Command { id, kind, info }
+}
+
+fn set(id: CidId, info: Vec<u8>) -> Command {
+    command(id, CommandKind::SET, info)
+}
+
+pub(super) fn enter_pin(pin: &str, kind: PinType) -> Command {
+    let info = PinSet {
+        pin_type: kind,
+        pin_operation: PinOperation::ENTER,
+        pin: pin.to_owned(),
+        ..PinSet::default()
+    };
+    set(bc::PIN, info.encode())
+}
+
+pub(super) fn radio_on() -> Command {
+    let info = RadioStateSet {
+        radio_state: RadioSwitchState::ON,
+    };
+    set(bc::RADIO_STATE, info.encode())
+}
+
+/// Everything the ladder acts on, and what `mbimcli` users of the proxy expect.
+pub(super) fn subscribe() -> Command {
+    let cids = [
+        bc::SUBSCRIBER_READY_STATUS,
+        bc::RADIO_STATE,
+        bc::REGISTER_STATE,
+        bc::PACKET_SERVICE,
+        bc::SIGNAL_STATE,
+        bc::CONNECT,
+        bc::IP_CONFIGURATION,
+    ];
+    let info = DeviceServiceSubscribeList {
+        events: vec![EventEntry {
+            device_service_id: bc::UUID,
+            cids: cids.iter().map(|id| id.cid).collect(),
+        }],
+    };
+    set(bc::DEVICE_SERVICE_SUBSCRIBE_LIST, info.encode())
+}
+
+pub(super) fn register() -> Command {
+    let info = RegisterStateSet {
+        register_action: RegisterAction::AUTOMATIC,
+        ..RegisterStateSet::default()
+    };
+    set(bc::REGISTER_STATE, info.encode())
+}
+
+pub(super) fn attach() -> Command {
+    let info = PacketServiceSet {
+        packet_service_action: PacketServiceAction::ATTACH,
+    };
+    set(bc::PACKET_SERVICE, info.encode())
+}
+
+/// Reports at most every 5 s, at the device's own thresholds. An interval of 0 upsets some
+/// firmware (ModemManager).
+pub(super) fn signal_reports() -> Command {
+    let info = SignalStateSet {
+        signal_strength_interval: 5,
+        rssi_threshold: 0,
+        error_rate_threshold: 0,
+    };
+    set(bc::SIGNAL_STATE, info.encode())
+}
+
+pub(super) fn deactivate() -> Command {
+    let info = ConnectSet {
+        activation_command: ActivationCommand::DEACTIVATE,
+        context_type: context_type::INTERNET,
+        ..ConnectSet::default()
+    };
+    set(bc::CONNECT, info.encode())
+}
+
+pub(super) fn activate(options: &Options, family: ContextIpType) -> Command {
+    let auth = match options.auth {
+        Auth::None => AuthProtocol::NONE,
+        Auth::Pap => AuthProtocol::PAP,
+        Auth::Chap => AuthProtocol::CHAP,
+        Auth::MsChapV2 => AuthProtocol::MSCHAPV2,
+    };
+    let info = ConnectSet {
+        session_id: 0,
+        activation_command: ActivationCommand::ACTIVATE,
+        access_string: options.apn.clone(),
+        user_name: options.user.clone(),
+        password: options.password.reveal().to_owned(),
+        compression: Compression::NONE,
+        auth_protocol: auth,
+        ip_type: family,
+        context_type: context_type::INTERNET,
+    };
+    set(bc::CONNECT, info.encode())
+}

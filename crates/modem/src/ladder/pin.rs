@@ -1,0 +1,214 @@
+//! The PIN: entered at most once per SIM and PIN, and never on the SIM's last attempt unless
+//! forced.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::services::basic_connect::{PinInfo, PinState, PinType};
+use uwwan_mbim::status::Status;
+
+use super::{Action, Ask, Ladder, Outcome, ask};
+use crate::event::Rung;
+use crate::explain;
+
+/// PINs that were refused, so that no retry costs the SIM another attempt. Kept as hashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PinMemory {
+    refused: HashSet<u64>,
+}
+
+impl PinMemory {
+    fn key(sim: &str, pin: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (sim, pin).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether this PIN was refused by this SIM.
+    #[must_use]
+    pub fn is_refused(&self, sim: &str, pin: &str) -> bool {
+        self.refused.contains(&Self::key(sim, pin))
+    }
+
+    /// Remembers that this PIN was refused by this SIM.
+    pub fn refuse(&mut self, sim: &str, pin: &str) {
+        self.refused.insert(Self::key(sim, pin));
+    }
+}
+
+/// `RemainingAttempts` when the device does not know (MBIM 1.0 section 10.5.4).
+const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
+
+impl Ladder {
+    fn sim_name(&self) -> String {
+        if self.sim_id.is_empty() {
+            self.slot.clone()
+        } else {
+            self.sim_id.clone()
+        }
+    }
+
+    pub(super) fn pin_state(&mut self, now: Instant, outcome: Outcome) {
+        let Outcome::Done { status, info } = outcome else {
+            return self.unanswered_ask(now, Ask::PinState, outcome);
+        };
+        let pin = match PinInfo::decode(&info) {
+            Ok(pin) => pin,
+            Err(_) if !status.is_success() => {
+                let failure = explain::status(Rung::Pin, Ask::PinState.name(), status, None);
+                return self.fail(now, failure, Rung::Sim);
+            }
+            Err(error) => {
+                let failure = explain::bad_answer(Rung::Pin, Ask::PinState.name(), &error);
+                return self.fail(now, failure, Rung::Sim);
+            }
+        };
+        if pin.pin_state == PinState::UNLOCKED {
+            return self.unlocked(now);
+        }
+        if pin.pin_type != PinType::PIN1 {
+            return self.other_lock(now, pin.pin_type);
+        }
+        let left = pin.remaining_attempts;
+        let left_text = attempts_left(left);
+        let given = self.options.pin.reveal().to_owned();
+        let refusal = |what: String, cause: &str, next: &str| {
+            explain::failure(Rung::Pin, true, what, cause, next)
+        };
+        let failure = if self.pin_entered {
+            self.pins.refuse(&self.sim_name(), &given);
+            refusal(
+                format!("the SIM is still locked after its PIN was entered{left_text}"),
+                "the PIN is likely wrong",
+                "correct the PIN file; this PIN is not entered again",
+            )
+        } else if given.is_empty() {
+            refusal(
+                format!("the SIM waits for its PIN{left_text}"),
+                "no PIN was given",
+                "write it to a file only you can read and give that with --pin-file, or turn the PIN off with \
+                 `uwwan pin disable`",
+            )
+        } else if self.pins.is_refused(&self.sim_name(), &given) {
+            refusal(
+                format!("the SIM waits for its PIN{left_text}; the one given was refused before"),
+                "the PIN in the file is wrong",
+                "correct the PIN file; this PIN is not entered again",
+            )
+        } else if left <= 1 && !self.options.force_pin {
+            refusal(
+                format!("the SIM waits for its PIN and has {left} attempt(s) left"),
+                "wrong PINs were entered before; one more wrong one and the SIM asks for its PUK",
+                "enter the PIN in a phone, or make sure it is right and give --force-pin",
+            )
+        } else {
+            self.pin_entered = true;
+            let command = ask::enter_pin(&given, PinType::PIN1);
+            return self.send(Ask::PinEnter, command);
+        };
+        self.fail(now, failure, Rung::Sim);
+    }
+
+    fn other_lock(&mut self, now: Instant, kind: PinType) {
+        let (cause, next) = match kind {
+            PinType::PUK1 | PinType::PUK2 => (
+                "too many wrong PINs were entered",
+                "enter the PUK that came with the SIM: `uwwan pin unblock`, or in a phone",
+            ),
+            PinType::NETWORK_PIN
+            | PinType::NETWORK_SUBSET_PIN
+            | PinType::SERVICE_PROVIDER_PIN
+            | PinType::CORPORATE_PIN
+            | PinType::SUBSIDY_PIN => (
+                "the modem is locked to another operator's SIMs",
+                "use that operator's SIM, or ask who sold the modem for the unlock code",
+            ),
+            _ => (
+                "the device asks for a code of its own",
+                "enter it with `uwwan pin enter`",
+            ),
+        };
+        let failure = explain::failure(
+            Rung::Pin,
+            true,
+            format!("the device is locked: {kind}"),
+            cause,
+            next,
+        );
+        self.fail(now, failure, Rung::Sim);
+    }
+
+    pub(super) fn pin_entered(&mut self, now: Instant, outcome: Outcome) {
+        match outcome {
+            Outcome::Done { status, info } if status.is_success() => {
+                let locked =
+                    PinInfo::decode(&info).is_ok_and(|pin| pin.pin_state == PinState::LOCKED);
+                if locked {
+                    self.ask(Ask::PinState);
+                } else {
+                    self.unlocked(now);
+                }
+            }
+            Outcome::Done { status, info } => {
+                let given = self.options.pin.reveal().to_owned();
+                self.pins.refuse(&self.sim_name(), &given);
+                let left =
+                    PinInfo::decode(&info).map_or(UNKNOWN_ATTEMPTS, |pin| pin.remaining_attempts);
+                let mut failure = explain::failure(
+                    Rung::Pin,
+                    true,
+                    format!(
+                        "PIN enter: {} ({}){}",
+                        status.name(),
+                        status.explanation(),
+                        attempts_left(left)
+                    ),
+                    "the PIN is wrong",
+                    "correct the PIN file; this PIN is not entered again",
+                );
+                if status == Status::PIN_DISABLED {
+                    "the SIM does not use a PIN".clone_into(&mut failure.cause);
+                    "leave out --pin-file".clone_into(&mut failure.next);
+                }
+                self.fail(now, failure, Rung::Sim);
+            }
+            // Whether it counted is not known: look instead of entering it again.
+            Outcome::Refused(_) | Outcome::NoAnswer => self.ask(Ask::PinState),
+        }
+    }
+
+    /// The SIM is unlocked; it still needs a moment to become ready.
+    fn unlocked(&mut self, now: Instant) {
+        self.sim_locked = false;
+        if self.pin_entered {
+            self.expects = None;
+            self.poll_at = Some(now + Duration::from_millis(500));
+            self.deadline = Some(now + Duration::from_secs(30));
+        } else {
+            self.done(now, "unlocked".into());
+        }
+    }
+
+    /// While waiting on the PIN rung for the SIM to become ready.
+    pub(super) fn ready_after_pin(&mut self, now: Instant) {
+        self.actions.retain(|action| {
+            !matches!(
+                action,
+                Action::Command {
+                    ask: Ask::Subscriber,
+                    ..
+                }
+            )
+        });
+        self.done(now, "entered".into());
+    }
+}
+
+fn attempts_left(left: u32) -> String {
+    match left {
+        UNKNOWN_ATTEMPTS => String::new(),
+        1 => ", 1 attempt left".into(),
+        many => format!(", {many} attempts left"),
+    }
+}

@@ -1,0 +1,141 @@
+//! Waiting for descriptors.
+//!
+//! The USB backend names its descriptors as raw numbers, so this is the one place that hands raw
+//! numbers to the kernel.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+/// What to wait for on a descriptor, and what was found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// Reading will not block.
+    pub readable: bool,
+    /// Writing will not block.
+    pub writable: bool,
+    /// Hung up, in error or not open.
+    pub broken: bool,
+}
+
+/// A set of descriptors, filled anew for each wait without allocating.
+#[derive(Debug, Default)]
+pub(crate) struct PollSet {
+    entries: Vec<libc::pollfd>,
+}
+
+impl PollSet {
+    /// Empties the set.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Adds a descriptor and returns its place.
+    pub(crate) fn add(&mut self, descriptor: &impl AsRawFd, read: bool, write: bool) -> usize {
+        self.add_raw(descriptor.as_raw_fd(), read, write)
+    }
+
+    /// Adds a descriptor by number and returns its place.
+    pub(crate) fn add_raw(&mut self, fd: RawFd, read: bool, write: bool) -> usize {
+        let mut events = 0;
+        if read {
+            events |= libc::POLLIN;
+        }
+        if write {
+            events |= libc::POLLOUT;
+        }
+        self.entries.push(libc::pollfd {
+            fd,
+            events,
+            revents: 0,
+        });
+        self.entries.len() - 1
+    }
+
+    /// Waits until a descriptor is ready or `timeout` has passed; without one, for as long as it
+    /// takes. A signal ends the wait early.
+    ///
+    /// Makes the system call `ppoll`.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let limit = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().min(86_400) as libc::time_t,
+            tv_nsec: timeout.subsec_nanos() as _,
+        });
+        match ppoll(&mut self.entries, limit.as_ref()) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was found at a place.
+    pub(crate) fn found(&self, place: usize) -> Readiness {
+        let events = self.entries.get(place).map_or(0, |entry| entry.revents);
+        Readiness {
+            readable: events & libc::POLLIN != 0,
+            writable: events & libc::POLLOUT != 0,
+            broken: events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0,
+        }
+    }
+
+    /// Whether anything was found at any of the first `count` places.
+    pub(crate) fn any(&self, count: usize) -> bool {
+        self.entries
+            .iter()
+            .take(count)
+            .any(|entry| entry.revents != 0)
+    }
+}
+
+#[allow(unsafe_code)]
+fn ppoll(entries: &mut [libc::pollfd], limit: Option<&libc::timespec>) -> io::Result<()> {
+    for entry in entries.iter_mut() {
+        entry.revents = 0;
+    }
+    let limit = limit.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `entries` is an exclusive slice of initialised `pollfd` and its own length is given;
+    // the kernel writes `revents` within it and nowhere else. `limit` is null or points to a
+    // `timespec` that outlives the call. A descriptor number that is closed or belongs to
+    // something else makes the kernel report on that, which is no matter of memory.
+    let result = unsafe {
+        libc::ppoll(
+            entries.as_mut_ptr(),
+            entries.len() as libc::nfds_t,
+            limit,
+            std::ptr::null(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_is_ready() {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut set = PollSet::default();
+        let read = set.add(&reader, true, false);
+        let write = set.add(&writer, false, true);
+        set.wait(Some(Duration::ZERO)).unwrap();
+        assert_eq!(set.found(read), Readiness::default());
+        assert!(set.found(write).writable && set.any(2) && !set.any(1));
+        drop(writer);
+        set.clear();
+        let read = set.add(&reader, true, false);
+        set.wait(None).unwrap();
+        assert!(set.found(read).broken);
+        set.clear();
+        let closed = set.add_raw(1_000_000, true, false);
+        set.wait(None).unwrap();
+        assert!(set.found(closed).broken);
+        assert_eq!(set.found(9), Readiness::default());
+    }
+}

@@ -1,0 +1,211 @@
+//! What to do after a failure or a loss: try again when, and from where, or give up.
+//!
+//! Before the modem has been online once, somebody waits for a first success: failures that
+//! repetition will not cure end it at once, others after a few tries. After that somebody relies
+//! on it: it is tried for ever, ever more slowly. Either way a PIN that was refused is not entered
+//! again; [`PinMemory`](crate::ladder::PinMemory) sees to that.
+
+use std::time::Duration;
+
+use crate::event::{Failure, Rung};
+use crate::options::Options;
+
+/// The verdict on a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Start again from this rung after this long.
+    Retry {
+        /// How long to wait.
+        after: Duration,
+        /// Where to start.
+        from: Rung,
+    },
+    /// It is over.
+    GiveUp,
+}
+
+/// Counts failures and decides.
+#[derive(Debug, Clone, Default)]
+pub struct Supervisor {
+    persist: bool,
+    wait_for_device: bool,
+    ever_online: bool,
+    /// Failures since the last success, those of an absent device not counted.
+    failures: u32,
+}
+
+impl Supervisor {
+    /// Tries before the first success.
+    pub const FIRST_TRIES: u32 = 3;
+    const FIRST_PAUSE: Duration = Duration::from_secs(1);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    /// How often an absent device is looked for.
+    pub const LOOK: Duration = Duration::from_millis(500);
+
+    /// A supervisor for these options.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        Self {
+            persist: options.persist,
+            wait_for_device: options.wait_for_device,
+            ..Self::default()
+        }
+    }
+
+    /// The modem is online.
+    pub fn online(&mut self) {
+        self.ever_online = true;
+        self.failures = 0;
+    }
+
+    /// Whether it has ever been online.
+    #[must_use]
+    pub fn was_online(&self) -> bool {
+        self.ever_online
+    }
+
+    /// A rung failed; `from` is the rung the ladder would start from.
+    pub fn failed(&mut self, failure: &Failure, from: Rung, absent: bool) -> Verdict {
+        let patient = self.ever_online || self.persist;
+        if absent {
+            // A device that resets itself is absent for a while; that is no failure of its own.
+            return if patient || self.wait_for_device || self.failures > 0 {
+                Verdict::Retry {
+                    after: Self::LOOK,
+                    from: Rung::Found,
+                }
+            } else {
+                Verdict::GiveUp
+            };
+        }
+        self.failures += 1;
+        if !patient && (failure.fatal || self.failures >= Self::FIRST_TRIES) {
+            return Verdict::GiveUp;
+        }
+        // The same rung again and again: start over from the bus.
+        let from = if self.failures.is_multiple_of(3) {
+            Rung::Found
+        } else {
+            from
+        };
+        Verdict::Retry {
+            after: self.pause(),
+            from,
+        }
+    }
+
+    /// The link was lost while online.
+    #[must_use]
+    pub fn lost(&self, from: Rung) -> Verdict {
+        let after = if from <= Rung::Open {
+            Self::LOOK
+        } else {
+            Duration::ZERO
+        };
+        Verdict::Retry { after, from }
+    }
+
+    /// Doubles with each failure: 1 s, 2 s, 4 s … 60 s.
+    fn pause(&self) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(6);
+        (Self::FIRST_PAUSE * 2u32.pow(doublings)).min(Self::LONGEST_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(fatal: bool) -> Failure {
+        Failure {
+            rung: Rung::Connect,
+            what: String::new(),
+            cause: String::new(),
+            next: String::new(),
+            fatal,
+        }
+    }
+
+    fn retry(seconds: u64, from: Rung) -> Verdict {
+        Verdict::Retry {
+            after: Duration::from_secs(seconds),
+            from,
+        }
+    }
+
+    #[test]
+    fn before_the_first_success_it_gives_up_soon() {
+        let mut supervisor = Supervisor::default();
+        assert_eq!(
+            supervisor.failed(&failure(true), Rung::Connect, false),
+            Verdict::GiveUp
+        );
+        let mut supervisor = Supervisor::default();
+        assert_eq!(
+            supervisor.failed(&failure(false), Rung::Connect, false),
+            retry(1, Rung::Connect)
+        );
+        assert_eq!(
+            supervisor.failed(&failure(false), Rung::Connect, false),
+            retry(2, Rung::Connect)
+        );
+        assert_eq!(
+            supervisor.failed(&failure(false), Rung::Connect, false),
+            Verdict::GiveUp
+        );
+        assert_eq!(
+            Supervisor::default().failed(&failure(false), Rung::Found, true),
+            Verdict::GiveUp
+        );
+    }
+
+    #[test]
+    fn afterwards_it_goes_on_ever_more_slowly() {
+        let mut supervisor = Supervisor::default();
+        supervisor.online();
+        let mut pauses = Vec::new();
+        let mut from_the_bus = 0;
+        for _ in 0..12 {
+            let Verdict::Retry { after, from } =
+                supervisor.failed(&failure(true), Rung::Connect, false)
+            else {
+                panic!("gave up");
+            };
+            pauses.push(after.as_secs());
+            from_the_bus += u32::from(from == Rung::Found);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60]);
+        assert_eq!(from_the_bus, 4);
+        supervisor.online();
+        assert_eq!(
+            supervisor.failed(&failure(false), Rung::Open, false),
+            retry(1, Rung::Open)
+        );
+        let absent = supervisor.failed(&failure(false), Rung::Found, true);
+        assert_eq!(
+            absent,
+            Verdict::Retry {
+                after: Supervisor::LOOK,
+                from: Rung::Found
+            }
+        );
+        assert_eq!(
+            supervisor.lost(Rung::Registration),
+            retry(0, Rung::Registration)
+        );
+    }
+
+    #[test]
+    fn a_device_that_resets_during_the_first_try_is_waited_for() {
+        let mut supervisor = Supervisor::default();
+        supervisor.failed(&failure(false), Rung::Found, false);
+        let absent = supervisor.failed(&failure(false), Rung::Found, true);
+        assert_eq!(
+            absent,
+            Verdict::Retry {
+                after: Supervisor::LOOK,
+                from: Rung::Found
+            }
+        );
+    }
+}
