@@ -99,7 +99,6 @@ struct Table {
     at: usize,
     /// Padding bytes in front of it.
     gap: usize,
-    used: usize,
 }
 
 /// Builds one block after another. See the [crate] for an example.
@@ -209,7 +208,6 @@ impl Builder {
                 stream: Stream::Ips(0),
                 at: 0,
                 gap: 0,
-                used: 0,
             }; MOST_TABLES],
             table_count: 0,
             tail: layout.header,
@@ -271,6 +269,7 @@ impl Builder {
         result
     }
 
+    #[inline]
     fn find(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
         if want > self.framing.max_datagram_size {
             return Err(Full::TooLong);
@@ -447,7 +446,6 @@ impl Builder {
                 stream: slot.stream,
                 at,
                 gap,
-                used: 0,
             };
             self.table_count += 1;
         }
@@ -539,41 +537,48 @@ impl Builder {
             self.tables[0].gap = at - self.tail;
             self.tail = at + size;
         }
-        let count = self.table_count;
-        for index in 0..count {
-            let next = match self.tables[..count].get(index + 1) {
-                Some(table) => table.at,
-                None => 0,
-            };
-            let Table {
-                stream, at, gap, ..
-            } = self.tables[index];
-            block[at - gap..at].fill(0);
+        for entry in &self.entries[..self.count] {
+            let (offset, length) = (entry.offset as usize, entry.length as usize);
+            // Mostly there is no gap, and a call to clear nothing costs more than looking.
+            if entry.gap != 0 {
+                block[offset - entry.gap as usize..offset].fill(0);
+            }
+            let trailer = self.tables[entry.table as usize].stream.trailer();
+            if trailer != 0 {
+                let stored = &mut block[offset..offset + length];
+                let (datagram, crc) = stored.split_at_mut(length - trailer);
+                crc.copy_from_slice(&crc32(datagram).to_le_bytes());
+            }
+        }
+        let tables = &self.tables[..self.table_count];
+        for (index, table) in tables.iter().enumerate() {
+            let at = table.at;
+            block[at - table.gap..at].fill(0);
             let end = match self.framing.placement {
                 Placement::End => self.tail,
                 Placement::Front => at + self.full_table,
             };
-            let table = &mut block[at..end];
-            table.fill(0);
-            table[..4].copy_from_slice(&stream.signature(layout.format));
-            layout.put_word(table, layout.next_table, next);
-            self.tables[index].used = 0;
-        }
-        for entry in &self.entries[..self.count] {
-            let (offset, length) = (entry.offset as usize, entry.length as usize);
-            let table = &mut self.tables[entry.table as usize];
-            block[offset - entry.gap as usize..offset].fill(0);
-            let at = table.at + layout.table + table.used * layout.entry;
-            layout.put_entry(block, at, offset, length);
-            table.used += 1;
-            if table.stream.trailer() > 0 {
-                let (datagram, crc) = block[offset..offset + length].split_at_mut(length - 4);
-                crc.copy_from_slice(&crc32(datagram).to_le_bytes());
+            let (head, fields) = block[at..end].split_at_mut(layout.table);
+            head.fill(0);
+            head[..4].copy_from_slice(&table.stream.signature(layout.format));
+            let next = tables.get(index + 1).map_or(0, |next| next.at);
+            layout.put_word(head, layout.next_table, next);
+
+            let mut used = 0;
+            let mut fields = fields.chunks_exact_mut(layout.entry);
+            for entry in &self.entries[..self.count] {
+                if entry.table as usize == index
+                    && let Some(field) = fields.next()
+                {
+                    layout.put_entry(field, entry.offset, entry.length);
+                    used += 1;
+                }
             }
-        }
-        for table in &self.tables[..count] {
-            let length = layout.table_with(table.used) as u16;
-            block[table.at + TABLE_LENGTH..][..2].copy_from_slice(&length.to_le_bytes());
+            for unused in fields {
+                unused.fill(0);
+            }
+            let length = layout.table_with(used) as u16;
+            head[TABLE_LENGTH..][..2].copy_from_slice(&length.to_le_bytes());
         }
         self.tables[0].at
     }

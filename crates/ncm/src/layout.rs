@@ -257,15 +257,22 @@ impl Layout {
         }
     }
 
-    /// Writes a table entry.
+    /// Writes a table entry to the bytes that are it.
     ///
     /// # Panics
-    /// As [`Layout::put_word`].
+    /// When `field` is shorter than an entry.
     #[inline]
-    pub fn put_entry(&self, bytes: &mut [u8], at: usize, index: usize, length: usize) {
-        let field = &mut bytes[at..at + self.entry];
-        self.put_word(field, 0, index);
-        self.put_word(field, self.word, length);
+    pub fn put_entry(&self, field: &mut [u8], index: u32, length: u32) {
+        match self.format {
+            Format::Ntb16 => {
+                LittleEndian::write_u16(&mut field[..2], index as u16);
+                LittleEndian::write_u16(&mut field[2..4], length as u16);
+            }
+            Format::Ntb32 => {
+                LittleEndian::write_u32(&mut field[..4], index);
+                LittleEndian::write_u32(&mut field[4..8], length);
+            }
+        }
     }
 }
 
