@@ -259,9 +259,9 @@ fn check(descriptors: &Descriptors) {
             assert!(!interface.alternates.is_empty());
         }
     }
-    functions::serial(descriptors);
-    functions::ncm(descriptors);
-    functions::ecm(descriptors);
+    let _ = functions::serial(descriptors);
+    let _ = functions::ncm(descriptors);
+    let _ = functions::ecm(descriptors);
     for mbim in functions::mbim(descriptors) {
         assert!(mbim.bulk_in.max_packet_size > 0 && mbim.bulk_out.max_packet_size > 0);
         assert!((64..=4096).contains(&mbim.max_control_message));

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The libusb backend against the kernel's own test gadget on an emulated
+# controller: switching, queues, cancelling, unplugging (crates/usb/examples/exercise.rs).
+# guest: --timeout 240
+set -u
+here=$(cd "$(dirname "$0")" && pwd -P)
+# shellcheck source-path=SCRIPTDIR source=../../tools/witness.sh
+. "$here/../../tools/witness.sh"
+
+exercise=${UWWAN_EXERCISE:-}
+for place in release debug; do
+  [[ -n $exercise ]] || { [[ -x $here/../../target/$place/examples/exercise ]] &&
+    exercise=$here/../../target/$place/examples/exercise; }
+done
+[[ -n $exercise ]] || {
+  not_ok 'the program to exercise the stack is there' 'build it with: cargo build -p uwwan-usb --examples'
+  finish
+}
+
+modprobe -a dummy_hcd libcomposite usbtest usb_f_ss_lb
+mountpoint -q /sys/kernel/config || mount -t configfs config /sys/kernel/config
+gadget=/sys/kernel/config/usb_gadget/exercise
+mkdir -p "$gadget"/{strings/0x409,configs/c.2,configs/c.3,functions/Loopback.0,functions/SourceSink.0}
+echo 0x0525 >"$gadget/idVendor"
+echo 0xa4a0 >"$gadget/idProduct"
+echo exercise >"$gadget/strings/0x409/product"
+ln -s "$gadget/functions/SourceSink.0" "$gadget/configs/c.3/"
+ln -s "$gadget/functions/Loopback.0" "$gadget/configs/c.2/"
+echo dummy_udc.0 >"$gadget/UDC"
+wait_for 20 lsusb -d 0525:a4a0
+
+"$exercise" "$gadget/UDC" "$@" || witness_failures=$((witness_failures + 1))
+check 'the kernel has nothing to complain about' \
+  bash -c '! dmesg | grep -E "BUG|WARNING|Oops|usbfs: .*did not claim"'
+finish
