@@ -1,1 +1,13 @@
-//! AT dialogue.
+//! AT command dialogue (ITU-T V.250, 3GPP TS 27.005 and 27.007, Huawei's own commands), without
+//! I/O: bytes and time in, bytes and events out.
+//!
+//! - [`dialogue`]: the host's side. Sends one command after another, finds its answer among echo,
+//!   unsolicited lines and NMEA, and never waits for ever.
+//! - [`commands`]: what known answers mean.
+//! - [`values`]: parameters as they stand in answers.
+//! - [`line`]: the device's side, for the emulator: bytes in, commands out.
+//!
+//! Everything is bounded: lines, answers, queues.
+#![forbid(unsafe_code)]
+
+pub mod line;
