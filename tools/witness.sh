@@ -23,15 +23,18 @@ not_ok() { # name, why
 }
 
 # check NAME COMMAND…: ok if the command succeeds; its last words are the why.
+# It runs in this shell, so it may set variables and leave something running.
 check() {
-  local name=$1 said result=0
+  local name=$1 words result=0
+  words=$(mktemp)
   shift
-  said=$("$@" 2>&1) || result=$?
+  "$@" >"$words" 2>&1 || result=$?
   if ((result == 0)); then
     ok "$name"
   else
-    not_ok "$name" "'$*' ended with $result: $(tail -n 3 <<<"$said" | tr '\n' ' ')"
+    not_ok "$name" "'$*' ended with $result: $(tail -n 3 "$words" | tr '\n' ' ')"
   fi
+  rm -f "$words"
   return "$result"
 }
 

@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# 'uwwan up' under observation. Its events, one JSON object a line, are in
+# 'events', its error output in 'errors'. Needs emulator.sh.
+
+: "${program:?}" "${logs:?}" "${far_prefix:?}"
+
+events='' errors='' up_pid='' up_round=0
+
+# start_up OPTION…: starts 'uwwan up' and returns at once.
+start_up() {
+  up_round=$((up_round + 1))
+  events=$logs/up-$up_round.events errors=$logs/up-$up_round.errors
+  : >"$events"
+  "$program" up --json --apn internet --route "$far_prefix" "$@" >"$events" 2>"$errors" &
+  up_pid=$!
+}
+
+# seen FILTER: whether an event so far makes the jq filter true.
+seen() { jq -se "any(.[]; $1)" "$events" >/dev/null; }
+
+# times KIND: how many events of a kind there were so far.
+times() { grep -c "\"event\":\"$1\"" "$events"; }
+
+online_times() { (($(times online) >= $1)); }
+
+lost_times() { (($(times lost) >= $1)); }
+
+running() { kill -0 "$up_pid" 2>/dev/null; }
+
+# Either it is online that many times or it has given up.
+online_or_ended() { online_times "$1" || ! running; }
+
+# wait_online NAME SECONDS [TIMES]: ok once 'up' has said so.
+wait_online() {
+  local name=$1 patience=$2 wanted=${3:-1}
+  wait_for "$patience" online_or_ended "$wanted"
+  if online_times "$wanted"; then
+    ok "$name ($(jq -r 'select(.event == "online") | "\(.interface), \(.seconds * 100 | round / 100) s"' "$events" | tail -n 1))"
+  else
+    not_ok "$name" "$(running && echo "still trying after $patience s" || echo "it ended"): $(why_not)"
+    return 1
+  fi
+}
+
+why_not() {
+  { jq -r 'select(.event == "rung-failed") | .failure | "\(.rung): \(.what)"' "$events" | tail -n 2
+    tail -n 5 "$errors"; } | tr '\n' ' '
+}
+
+tun() { jq -r 'select(.event == "online") | .interface' "$events" | tail -n 1; }
+
+# stop_up NAME: 'uwwan down', and the exit status of 'up'.
+stop_up() {
+  local name=$1 result=0
+  check "$name: down" "$program" down --timeout 20 || kill -KILL "$up_pid"
+  wait "$up_pid" || result=$?
+  if ((result == 0)); then
+    ok "$name: up ends with status 0"
+  else
+    not_ok "$name: up ends with status 0" "status $result: $(why_not)"
+  fi
+}
+
+# refused NAME STATUS TEXT OPTION…: 'uwwan up OPTION…' fails with that exit
+# status, and each line of TEXT stands in its error.
+refused() {
+  local name=$1 status=$2 text=$3 said result=0 part
+  shift 3
+  said=$(timeout 30 "$program" up "$@" 2>&1 >/dev/null) || result=$?
+  ((result == status)) || {
+    not_ok "$name" "exit status $result instead of $status: ${said//$'\n'/ }"
+    return 1
+  }
+  while read -r part; do
+    [[ $said == *"$part"* ]] || {
+      not_ok "$name" "'$part' is not in: ${said//$'\n'/ }"
+      return 1
+    }
+  done <<<"$text"
+  ok "$name"
+}

@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# The modem as the guest's kernel sees it, through sysfs. 'modem' is its
+# directory there; find_modem sets it.
+
+modem=''
+
+# find_modem: the first lt4132 on the bus; fails while there is none.
+find_modem() {
+  local file
+  for file in /sys/bus/usb/devices/*/idProduct; do
+    [[ $(<"$file") != a31d ]] || {
+      modem=${file%/idProduct}
+      return
+    }
+  done 2>/dev/null
+  return 1
+}
+
+modem_gone() { ! find_modem; }
+
+port() { echo "${modem##*/}"; }
+
+node() { printf '/dev/bus/usb/%03d/%03d\n' "$(<"$modem/busnum")" "$(<"$modem/devnum")"; }
+
+# Empty while the device is unconfigured.
+configuration() { cat "$modem/bConfigurationValue"; }
+
+configuration_is() { [[ $(configuration) == "$1" ]]; }
+
+configure() { echo "$1" >"$modem/bConfigurationValue"; }
+
+# The drivers bound to its interfaces, each once, in one line.
+drivers() {
+  local link
+  for link in "$modem":*/driver; do
+    [[ -e $link ]] && basename "$(readlink "$link")"
+  done | sort -u | xargs
+}
+
+# holder INTERFACE: the driver bound to it in the present configuration, if any.
+holder() {
+  local link
+  link=$(readlink "$modem:$(configuration).$1/driver") && basename "$link"
+}
+
+drivers_are() { [[ $(drivers) == "$1" ]]; }
+
+# The network interface that one of its interfaces has, if any.
+modem_interface() {
+  local directory
+  for directory in "$modem":*/net/*; do
+    [[ -e $directory ]] && basename "$directory" && return
+  done
+  return 1
+}
+
+# alternate INTERFACE: the alternate setting selected in the present configuration.
+alternate() { xargs <"$modem:$(configuration).$1/bAlternateSetting"; }
+
+# unplug PORT: pulls the plug at a port of the virtual host controller.
+unplug() { echo "$1" >/sys/devices/platform/vhci_hcd.0/detach; }
+
+# Keeps the kernel from loading a driver by itself; modprobe by name still does.
+forbid_modules() { printf 'blacklist %s\n' "$@" >/etc/modprobe.d/witness.conf; }
+

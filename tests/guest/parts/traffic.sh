@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# Traffic between the host and the far machine, measured and compared.
+
+# pings NAME ADDRESS [OPTION…]: every one of five echo requests comes back.
+pings() {
+  local name=$1 address=$2 said
+  shift 2
+  if said=$(ping -n -q -c 5 -i 0.2 -W 5 "$@" "$address" 2>&1) && [[ $said == *' 0% packet loss'* ]]; then
+    ok "$name: ping (median-like average $(sed -n 's|.*= [^/]*/\([^/]*\)/.*|\1|p' <<<"$said") ms)"
+  else
+    not_ok "$name: ping" "$(tail -n 2 <<<"$said" | tr '\n' ' ')"
+  fi
+}
+
+# answers ADDRESS: one echo request comes back within a second.
+answers() { ping -n -q -c 1 -W 1 "$1" >/dev/null 2>&1; }
+
+# measure NAME ADDRESS [OPTION…]: iperf3 moves data for three seconds.
+measure() {
+  local name=$1 address=$2 said rate
+  shift 2
+  if said=$(timeout 30 iperf3 --json --client "$address" --time 3 --connect-timeout 5000 "$@" 2>&1) &&
+    rate=$(jq -er '.end.sum_received.bits_per_second / 1e6 | round' <<<"$said") && ((rate > 0)); then
+    ok "$name: $rate Mbit/s"
+  else
+    not_ok "$name" "$(jq -r '.error // "nothing received"' <<<"$said" 2>/dev/null || echo "${said:0:300}")"
+  fi
+}
+
+# fetches NAME ADDRESS: the far machine's file arrives whole.
+fetches() {
+  local wanted got
+  wanted=$(sha256sum </tmp/file)
+  got=$(timeout 60 socat -u "TCP:$2:9000,connect-timeout=5" STDOUT | sha256sum)
+  if [[ $got == "$wanted" ]]; then
+    ok "$1: 8 MiB from the far machine, same SHA-256"
+  else
+    not_ok "$1: 8 MiB from the far machine, same SHA-256" "$got instead of $wanted"
+  fi
+}
+
+# delivers NAME ADDRESS: a file arrives whole at the far machine.
+delivers() {
+  local wanted
+  rm -f /tmp/received
+  wanted=$(sha256sum </tmp/file)
+  timeout 60 socat -u OPEN:/tmp/file,rdonly "TCP:$2:9001,connect-timeout=5"
+  if wait_for 10 test -s /tmp/received && [[ $(</tmp/received) == "$wanted" ]]; then
+    ok "$1: 8 MiB to the far machine, same SHA-256"
+  else
+    not_ok "$1: 8 MiB to the far machine, same SHA-256" "$(cat /tmp/received 2>&1) instead of $wanted"
+  fi
+}

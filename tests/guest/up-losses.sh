@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# The modem goes away under a running 'uwwan up' and comes back: the plug is
+# pulled under traffic, the firmware resets. The TUN interface and the flows
+# through it stay.
+# guest: --timeout 180
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+# The flow that has to outlive it all, for as many seconds.
+start_flow() {
+  iperf3 --json --client "$far_address" --time "$1" "${@:2}" >"$logs/flow.json" 2>&1 &
+  flow=$!
+  wait_for 10 flowing
+}
+
+flowing() {
+  local before after
+  before=$(<"/sys/class/net/$tun/statistics/tx_bytes")
+  sleep 0.2
+  after=$(<"/sys/class/net/$tun/statistics/tx_bytes")
+  ((after - before > 100000))
+}
+
+flow_ends() { # name
+  wait "$flow"
+  if jq -e '.end.sum_received.bytes > 0 and (.error == null) and ([.intervals[-2:][].sum.bytes] | add) > 0' "$logs/flow.json" >/dev/null; then
+    ok "$1: the TCP connection from before goes on"
+  else
+    not_ok "$1: the TCP connection from before goes on" \
+      "$(jq -c '.error // [.intervals[].sum.bytes]' "$logs/flow.json" 2>&1 | head -c 500)"
+  fi
+}
+
+# lost_and_found NAME TIMES: lost, online for the TIMES-th time, interface and addresses the same.
+lost_and_found() {
+  local name=$1 wanted=$2
+  check "$name: the loss is told" wait_for 20 lost_times $((wanted - 1))
+  wait_online "$name: online again" 60 "$wanted"
+  check "$name: the TUN interface was kept" test "$(tun) $(<"/sys/class/net/$tun/ifindex")" = "$tun $index"
+  check "$name: its address was kept" grep -q "inet $host_address/30" <(ip addr show dev "$tun")
+  check "$name: its route was kept" test -n "$(ip route show "$far_prefix" dev "$tun")"
+  pings "$name" "$far_address"
+}
+
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+check 'the far machine serves' start_far_side
+check 'the emulated modem is plugged in' start_emulator far0 --attach
+check 'cdc_ether and option are bound' wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
+start_up
+wait_online 'online' 30
+tun=$(tun)
+index=$(<"/sys/class/net/$tun/ifindex")
+
+check 'unplugged: data flows before' start_flow 20
+unplug 0
+lost_and_found 'unplugged' 2
+flow_ends 'unplugged'
+
+find_modem
+check 'reset: option offers the AT port' wait_for 10 test -c /dev/ttyUSB0
+check 'reset: data flows before' start_flow 20 --reverse
+stty -F /dev/ttyUSB0 raw -echo
+exec {at}<>/dev/ttyUSB0
+printf 'AT^RESET\r' >&"$at"
+said=$(timeout 5 sed -n '/^OK/q;p' <&"$at" 2>&1)
+exec {at}>&-
+echo "the modem's words to AT^RESET: ${said//[$'\r\n']/ }"
+lost_and_found 'reset' 3
+flow_ends 'reset'
+
+stop_up 'stop'
+check 'stop: the interface is gone' test ! -e "/sys/class/net/$tun"
+judge_emulator far0
+check 'the firmware has been reset once' test "$(counter far0 resets)" = 1
+finish

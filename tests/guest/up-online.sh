@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# 'uwwan up' from the state a Linux machine finds the modem in: configuration 2
+# with the kernel's drivers bound. Online, traffic both ways, state and list as
+# told meanwhile, and nothing left behind at the end.
+# guest: --timeout 240
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+network() {
+  ip -brief addr
+  ip route show table all
+  ip -6 route show table all
+  ip rule
+}
+
+# listed FILTER: whether jq's filter is true for what 'list --json' says.
+listed() {
+  local said
+  said=$("$program" list --json)
+  jq -e "$1" <<<"$said" >/dev/null || {
+    echo "$said"
+    return 1
+  }
+}
+
+stated() {
+  local said
+  said=$("$program" status --json)
+  jq -e "$1" <<<"$said" >/dev/null || {
+    echo "$said"
+    return 1
+  }
+}
+
+modprobe -a vhci-hcd usbmon cdc_ether cdc_mbim option tun
+check 'the far machine serves' start_far_side
+network_before=$(network)
+check 'list: empty without a modem' listed '. == []'
+check 'the emulated modem is plugged in' start_emulator far0 --attach
+check 'the kernel finds it' wait_for 10 find_modem
+check 'configuration 2 is active' wait_for 10 configuration_is 2
+check 'cdc_ether and option are bound' wait_for 10 drivers_are 'cdc_ether option'
+check 'list: one modem in configuration 2, ready' listed \
+  'length == 1 and (.[0] | .id == "03f0:a31d" and .port == "'"$(port)"'" and .configuration == {active: 2, wanted: 3}
+    and .ready and .quirks.ndp == "end" and .quirks.via_zero
+    and ([.kernel_drivers[].driver] | unique) == ["cdc_ether", "option"])'
+
+start_up
+wait_online 'online from configuration 2' 30
+tun=$(tun)
+check 'events: configuration before 2, after 3' seen '.event == "configuration" and .before == 2 and .after == 3'
+check 'events: the address of the network' seen '.event == "addresses" and .ipv4.address == "'"$host_address"'"'
+check 'configuration 3 is active' configuration_is 3
+check 'usbfs holds the MBIM function' test "$(holder 0) $(holder 1)" = 'usbfs usbfs'
+check 'the data interface is at alternate setting 1' test "$(alternate 1)" = 1
+check 'status: online, address, layout, interface' stated \
+  '.online and .rung == "online" and .configuration == {before: 2, after: 3} and .framing.ndp == "end"
+    and .addresses.ipv4.address == "'"$host_address"'" and .addresses.gateway4 == "'"$gateway"'" and .interface.name == "'"$tun"'"'
+check 'list: in use, and by whom' listed \
+  '.[0] | .configuration.active == 3 and any(.obstacles[]; .what | contains("(process '"$up_pid"')"))'
+check 'the TUN interface has the address' grep -q "inet $host_address/30" <(ip addr show dev "$tun")
+check 'the TUN interface has the MTU of the network' grep -q 'mtu 1500' <(ip link show dev "$tun")
+check 'only the wanted route leads there' test "$(ip route show default)" = '' -a -n "$(ip route show "$far_prefix" dev "$tun")"
+
+pings 'gateway' "$gateway"
+pings 'behind the gateway, through the route' "$far_address"
+pings 'whole packets' "$gateway" -s 1472 -M 'do'
+measure 'iperf3 up' "$far_address"
+measure 'iperf3 down' "$far_address" --reverse
+measure 'iperf3 both ways at once' "$far_address" --bidir
+fetches 'download' "$far_address"
+delivers 'upload' "$far_address"
+check 'status: traffic is counted, nothing was dropped' stated \
+  '.traffic | .uplink.bytes > 8388608 and .downlink.bytes > 8388608 and ([.dropped[].count] | add // 0) == 0'
+
+cat "/sys/kernel/debug/usb/usbmon/$(<"$modem/busnum")u" >"$logs/down.usbmon" &
+capture=$!
+stop_up 'stop'
+kill "$capture"
+check 'down: MBIM_CLOSE was sent' grep -q ' s 21 00 .* = 02000000 0c000000 ' "$logs/down.usbmon"
+check 'down: MBIM_CLOSE_DONE came' grep -q ' C Ci:.* = 02000080 10000000 .* 00000000$' "$logs/down.usbmon"
+check 'down: alternate setting 0 was selected' grep -q ' s 01 0b 0000 0001 0000 ' "$logs/down.usbmon"
+check 'down: the data interface is at alternate setting 0' test "$(alternate 1)" = 0
+check 'down: interface, addresses and routes are as before' test "$(network)" = "$network_before"
+udevadm settle
+check 'down: cdc_mbim has not come back' test -z "$(holder 0)$(holder 1)"
+check 'down: the control socket is gone' test ! -e "/run/uwwan/$(port)/control"
+check 'list: free again, in configuration 3' listed '.[0] | .configuration.active == 3 and .ready and .obstacles == []'
+check 'status: says that nothing runs' test "$("$program" status 2>&1 >/dev/null; echo "status $?")" != 'status 0'
+
+start_up --reattach
+wait_online 'online again' 30
+pings 'online again' "$gateway"
+stop_up 'stop with --reattach'
+check 'stop with --reattach: cdc_mbim has the function again' wait_for 10 drivers_are 'cdc_mbim option'
+judge_emulator far0
+finish

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# What 'uwwan up' says and does when it cannot work: no modem, several, no
+# permission, a modem in use, a killed predecessor, a wrong PIN, and firmware
+# that carries nothing because the pointer table stands in front.
+# guest: --timeout 180
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+check 'the far machine serves' start_far_side
+refused 'no modem' 3 'no modem is present'
+check 'the emulated modem is plugged in' start_emulator far0 --attach
+check 'cdc_ether and option are bound' wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
+refused 'no such modem' 3 "$(port)" --device 12d1:15c1
+
+# --- an ordinary user ---
+chmod 0664 "$(node)" # what devtmpfs and udev give without a rule of ours
+install -d -o 65534 -g 65534 /tmp/runtime
+install -m 0755 "$program" /tmp/uwwan # where an ordinary user may look
+ordinary() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+result=0
+said=$(ordinary env UWWAN_RUNTIME_DIR=/tmp/runtime /tmp/uwwan up 2>&1) || result=$?
+check 'no permission: exit status 5' test "$result" = 5
+check 'no permission: the node is named' test "${said/"$(node)"/}" != "$said"
+check 'no permission: the udev rule is named' test "${said/udev rule/}" != "$said"
+
+# --- in use ---
+start_up
+wait_online 'online' 30
+refused 'in use' 6 "$up_pid"
+refused 'in use, unknown to us' 6 "uwwan (process $up_pid)" --runtime-dir /tmp/elsewhere
+check 'in use: the user of it is not disturbed' answers "$gateway"
+
+# --- a killed predecessor ---
+tun=$(tun)
+kill -KILL "$up_pid"
+wait "$up_pid"
+check 'killed: the interface went with it' wait_for 5 test ! -e "/sys/class/net/$tun"
+start_up
+wait_online 'after a killed one: online' 30
+pings 'after a killed one' "$gateway"
+stop_up 'after a killed one'
+judge_emulator far0
+check 'the plug is pulled' wait_for 10 modem_gone
+
+# --- the black hole ---
+check 'the modem is plugged in again' start_emulator far0 --attach
+check 'cdc_ether and option are bound again' wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
+start_up --ndp front
+wait_online 'NDP in front: connected' 30
+begun=$SECONDS
+check 'NDP in front: diagnosed' wait_for 30 seen '.event == "diagnosis" and (.text | startswith("nothing comes back: ") and contains("--ndp front"))'
+echo "diagnosed after $((SECONDS - begun)) s: $(jq -r 'select(.event == "diagnosis") | .text' "$events" | head -n 1)"
+check 'NDP in front: status has the diagnosis' grep -q 'nothing comes back: ' <("$program" status)
+check 'NDP in front: nothing comes through' test "$(answers "$gateway"; echo $?)" != 0
+stop_up 'NDP in front'
+judge_emulator far0
+check 'NDP in front: the firmware swallowed datagrams' test "$(counter far0 black_holed)" -gt 0
+check 'NDP in front: and passed none on' test "$(counter far0 datagrams_out)" = 0
+
+# --- two modems, one with a locked SIM ---
+check 'one modem is plugged in' start_emulator far0 --attach
+check 'its kernel drivers are bound' wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
+first=$(port)
+start_emulator far1 --attach --knob pin=1234
+two() { (($("$program" list --json | jq length) == 2)); }
+check 'two modems are listed' wait_for 10 two
+second=$("$program" list --json | jq -r '.[].port' | grep -vx "$first")
+refused 'two modems' 4 "$first
+$second
+--device"
+echo 4321 >/tmp/wrong-pin
+echo 1234 >/tmp/right-pin
+refused 'a locked SIM, no PIN' 7 '--pin-file' --device "$second"
+refused 'a locked SIM, the wrong PIN' 7 'PIN' --device "$second" --pin-file /tmp/wrong-pin
+start_up --device "$second" --pin-file /tmp/right-pin
+wait_online 'a locked SIM, the right PIN: online' 30
+pings 'one of two modems' "$gateway"
+stop_up 'one of two modems'
+judge_emulator far1
+judge_emulator far0
+check 'the other modem was left alone' test "$(counter far0 configurations)" = 1
+finish

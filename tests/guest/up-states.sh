@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# 'uwwan up' from every state the modem can be found in but the usual one (see
+# up-online.sh), while others meddle, and over USB/IP; with IPv6.
+# guest: --timeout 240
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+# comes_online NAME BEFORE: from configuration BEFORE to online with traffic, and down.
+comes_online() {
+  local name=$1 before=$2
+  start_up --route "$far_prefix6"
+  online_and_down "$name" "$before"
+}
+
+online_and_down() {
+  local name=$1 before=$2
+  wait_online "$name: online" 60
+  check "$name: it started from $before" seen '.event == "configuration" and .before == '"$before"' and .after == 3'
+  pings "$name: IPv4" "$far_address" -c 2
+  pings "$name: IPv6" "$far_address6" -c 2
+  stop_up "$name"
+}
+
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+check 'the far machine serves' start_far_side
+check 'the emulated modem is plugged in' start_emulator far0 --attach --knob ipv6=on
+check 'the kernel finds it' wait_for 10 find_modem
+check 'cdc_ether and option are bound' wait_for 10 drivers_are 'cdc_ether option'
+
+configure 0
+sleep 0.5 # the firmware's settling time (knob settle_ms) and more
+configure 3
+check '3 through 0: cdc_mbim and option are bound' wait_for 10 drivers_are 'cdc_mbim option'
+comes_online '3 through 0' 3
+
+configure 2
+check '3 directly: back in 2' wait_for 10 drivers_are 'cdc_ether option'
+configure 3
+check '3 directly: cdc_mbim and option are bound' wait_for 10 drivers_are 'cdc_mbim option'
+comes_online '3 directly from 2, MBIM mute' 3
+
+configure 1
+check '1: option is bound' wait_for 10 drivers_are 'option'
+comes_online '1' 1
+
+configure 0
+check 'unconfigured: no driver is bound' test -z "$(configuration)$(drivers)"
+comes_online 'unconfigured' 0
+
+# Others at work: a script of the kind people hang on udev events.
+configure 2
+check 'a meddler: back in 2' wait_for 10 drivers_are 'cdc_ether option'
+start_up --route "$far_prefix6"
+meddled=0
+until ((meddled == 20)); do
+  configure $((meddled % 2 ? 3 : 2)) && meddled=$((meddled + 1))
+  sleep 0.1
+done
+check 'a meddler: it was at work before the end' test "$(times online)" = 0 -o "$(times lost)" -gt 0
+online_and_down 'a meddler' 2
+
+# Modules that udev loads late.
+modprobe -r cdc_mbim option cdc_ether
+forbid_modules cdc_mbim option cdc_ether
+configure 2
+check 'late modules: no driver is bound' test -z "$(drivers)"
+start_up --route "$far_prefix6" --settle 2
+check 'late modules: up has unconfigured the modem' wait_for 10 configuration_is ''
+modprobe -a cdc_mbim option
+wait_online 'late modules: online' 60
+modprobe cdc_ether
+modprobe -r cdc_mbim && modprobe cdc_mbim
+online_and_down 'late modules' 2
+judge_emulator far0
+
+check 'the plug is pulled' wait_for 10 modem_gone
+check 'USB/IP: the emulated modem listens' start_emulator far0 --listen 127.0.0.1:3240 --knob ipv6=on
+check 'USB/IP: usbip lists it' grep -q '03f0:a31d' <(far usbip list -r 127.0.0.1)
+check 'USB/IP: usbip attaches it' far usbip attach -r 127.0.0.1 -b 1-1
+check 'USB/IP: the kernel finds it' wait_for 10 find_modem
+check 'USB/IP: cdc_ether and option are bound' wait_for 10 drivers_are 'cdc_ether option'
+start_up --route "$far_prefix6"
+wait_online 'USB/IP: online' 30
+pings 'USB/IP' "$far_address"
+measure 'USB/IP: iperf3 up' "$far_address"
+measure 'USB/IP: iperf3 down' "$far_address" --reverse
+stop_up 'USB/IP'
+check 'USB/IP: usbip detaches it' far usbip detach -p 0
+judge_emulator far0
+finish
