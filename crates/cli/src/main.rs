@@ -1,2 +1,48 @@
-//! The program.
-fn main() {}
+//! `uwwan`: runs an LTE modem from user space.
+//!
+//! The program is a thin shell around `uwwan-modem` (the driver) and `uwwan-emulator` (the modem in
+//! software): [`arguments`] is the command line, [`commands`] has one file a command, [`control`]
+//! is how `status` and `down` reach a running `up`, [`failure`] is how errors are told.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod candidates;
+mod commands;
+mod control;
+mod failure;
+mod input;
+mod logging;
+mod notify;
+mod output;
+mod runtime;
+mod secrets;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.verbose);
+    let result = match arguments.command {
+        // Enters a namespace, so it must come before any thread.
+        Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::List(arguments) => commands::list::run(&arguments),
+        Command::Up(arguments) => commands::up::run(*arguments),
+        Command::Down(arguments) => commands::down::run(&arguments),
+        Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Emulate(arguments) => commands::emulate::run(&arguments),
+        Command::Usb(arguments) => commands::usb::run(&arguments),
+        Command::Ntb(arguments) => commands::ntb::run(&arguments),
+        Command::Mbim(arguments) => commands::mbim::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{demo, down, emulate, list, mbim, ntb, status, up, usb};
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  it worked        3  no modem, or not running      6  busy
+  1  it failed        4  several modems: choose one    7  refused by modem, SIM or network
+  2  wrong usage      5  not permitted                 8  online, but nothing comes through
+
+Environment:
+  UWWAN_LOG          what to log, e.g. uwwan_modem=debug,uwwan_usb=trace
+  UWWAN_RUNTIME_DIR  where running modems keep their control sockets
+  NO_COLOR           no colours
+
+Without hardware:  uwwan demo
+With a modem:      uwwan list, then uwwan up --apn internet --route default";
+
+/// Runs an LTE modem from user space: USB, MBIM and NCM without kernel modem drivers.
+#[derive(Debug, Parser)]
+#[command(name = "uwwan", version, after_help = EXIT_STATUS, max_term_width = 100, infer_subcommands = false)]
+pub struct Arguments {
+    /// Log more: -v information, -vv debugging, -vvv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show everything working on an emulated modem: no hardware, no root
+    Demo(demo::Arguments),
+    /// List the modems present and what would stop `up`
+    List(list::Arguments),
+    /// Bring a modem online and keep it online until stopped
+    Up(Box<up::Arguments>),
+    /// Stop a running `up` cleanly
+    Down(down::Arguments),
+    /// Show the state of a running `up`
+    Status(status::Arguments),
+    /// Run the emulated modem as a USB device for this or another machine
+    Emulate(emulate::Arguments),
+    /// USB on its own: descriptors and configurations
+    Usb(usb::Arguments),
+    /// Look into an NCM transfer block
+    Ntb(ntb::Arguments),
+    /// Look into MBIM control messages
+    Mbim(mbim::Arguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let mut subcommands = command.get_subcommands().peekable();
+            if subcommands.peek().is_none() {
+                let after = command
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(after.contains("Examples:"), "{path} has no examples");
+                assert!(
+                    after.contains(path.trim()),
+                    "{path}: its examples do not show it"
+                );
+            }
+            assert!(
+                command.get_about().is_some(),
+                "{path} says not what it does"
+            );
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path}: {} is not explained",
+                    argument.get_id()
+                );
+            }
+            for subcommand in subcommands {
+                check(subcommand, &path);
+            }
+        }
+        check(&Arguments::command(), "");
+    }
+}

@@ -1,0 +1,358 @@
+//! Which devices are modems, and what stands between them and `uwwan up`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uwwan_modem::Selector;
+use uwwan_modem::quirks::{self, Quirk};
+use uwwan_usb::device::{Backend, Found};
+use uwwan_usb::functions::{self, MbimFunction};
+use uwwan_usb::libusb::Libusb;
+
+use crate::failure::{Exit, Failure};
+use crate::output::plain;
+
+/// The USB of this machine.
+///
+/// # Errors
+/// When libusb cannot start.
+pub fn libusb() -> Result<Arc<dyn Backend>, Failure> {
+    match Libusb::new() {
+        Ok(backend) => Ok(Arc::new(backend)),
+        Err(error) => Err(Failure::new(Exit::Failed, "cannot use the USB")
+            .because_of(&error)
+            .next("uwwan demo works without any USB")),
+    }
+}
+
+/// A device that is a modem, by its MBIM function or by its row in the quirk table.
+#[derive(Debug)]
+pub struct Candidate {
+    /// As listed.
+    pub found: Found,
+    /// What is known of it.
+    pub quirk: &'static Quirk,
+    /// Its MBIM function, if it has one.
+    pub function: Option<MbimFunction>,
+}
+
+/// Something that stops `up`, or that `up` will have to deal with.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Obstacle {
+    /// Whether `up` fails over it.
+    pub fatal: bool,
+    /// The exit status it would lead to.
+    #[serde(skip)]
+    pub exit: Exit,
+    /// What is in the way.
+    pub what: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+/// The modems present.
+///
+/// # Errors
+/// When the bus cannot be listed.
+pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
+    let devices = backend.devices().map_err(|error| {
+        Failure::new(Exit::Failed, "cannot list the USB devices")
+            .because_of(&error)
+            .next("is /dev/bus/usb there? containers and chroots often lack it")
+    })?;
+    let mut candidates: Vec<Candidate> = devices
+        .into_iter()
+        .filter_map(|found| {
+            let function = functions::mbim(&found.descriptors).into_iter().next();
+            let quirk = quirks::find(found.identity.vendor, found.identity.product);
+            // A row of its own says modem even where the descriptors cannot be read; the vendors'
+            // defaults do not, or every keyboard of a vendor would be one.
+            (function.is_some() || quirk.product.is_some()).then_some(Candidate {
+                found,
+                quirk,
+                function,
+            })
+        })
+        .collect();
+    candidates.sort_by(|a, b| a.found.identity.port.cmp(&b.found.identity.port));
+    Ok(candidates)
+}
+
+/// The one modem that is meant, usable or not.
+///
+/// # Errors
+/// [`Exit::Missing`], or [`Exit::Several`] with all of them named.
+pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
+    let mut matching = all(backend)?;
+    let present: Vec<String> = matching.iter().map(Candidate::name).collect();
+    matching.retain(|candidate| selector.matches(&candidate.found.identity));
+    if matching.len() > 1 {
+        let names: Vec<String> = matching.iter().map(Candidate::name).collect();
+        return Err(
+            Failure::new(Exit::Several, format!("{} modems are present", names.len()))
+                .because(names.join("\n"))
+                .next(format!(
+                    "choose one by its port: --device {}",
+                    matching[0].found.identity.port
+                )),
+        );
+    }
+    matching.pop().ok_or_else(|| {
+        if present.is_empty() {
+            none_present()
+        } else {
+            Failure::new(Exit::Missing, format!("no modem is {selector}"))
+                .because(format!("present: {}", present.join("; ")))
+                .next("uwwan list shows them with their ports")
+        }
+    })
+}
+
+/// The port of the one modem that is meant, if `up` has a chance with it.
+///
+/// # Errors
+/// As [`select`], and what stops this one.
+pub fn usable(backend: &dyn Backend, selector: &Selector) -> Result<String, Failure> {
+    let candidate = select(backend, selector)?;
+    match candidate.obstacles().into_iter().find(|o| o.fatal) {
+        Some(obstacle) => Err(Failure::new(obstacle.exit, "the modem cannot be used")
+            .at(candidate.name())
+            .because(obstacle.what)
+            .next(obstacle.next)),
+        None => Ok(candidate.found.identity.port.clone()),
+    }
+}
+
+/// There is no modem at all.
+pub fn none_present() -> Failure {
+    Failure::new(Exit::Missing, "no modem is present")
+        .at("USB")
+        .because("no device has an MBIM function, and none is in the table of known modems")
+        .next("lsusb tells whether the kernel sees the device at all; if not: power, slot, rfkill, BIOS whitelist")
+        .next("uwwan up --wait waits until it is plugged in; uwwan demo needs no modem")
+}
+
+impl Candidate {
+    /// Ids, port and model for an error or a list.
+    pub fn name(&self) -> String {
+        plain(&format!("{} ({})", self.found.identity, self.model()))
+    }
+
+    /// The quirk table's name, or what the device calls itself where only a default row applies.
+    pub fn model(&self) -> String {
+        if self.quirk.product.is_some() {
+            return self.quirk.name.to_owned();
+        }
+        let identity = &self.found.identity;
+        match (&identity.manufacturer, &identity.product_name) {
+            (Some(manufacturer), Some(product)) => plain(&format!("{manufacturer} {product}")),
+            (None, Some(product)) => plain(product),
+            _ => self.quirk.name.to_owned(),
+        }
+    }
+
+    /// The device node.
+    pub fn node(&self) -> PathBuf {
+        let identity = &self.found.identity;
+        PathBuf::from(format!(
+            "/dev/bus/usb/{:03}/{:03}",
+            identity.bus, identity.address
+        ))
+    }
+
+    /// What stops `up`, worst first.
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        let mut obstacles = Vec::new();
+        if self.function.is_none() {
+            obstacles.push(Obstacle {
+                fatal: true,
+                exit: Exit::Failed,
+                what: "it has no MBIM function in any configuration".into(),
+                next: "uwwan usb descriptors shows what it has; some modems must first be told \
+                       to offer MBIM, by AT command or usb_modeswitch"
+                    .into(),
+            });
+        }
+        let node = self.node();
+        match access(&node) {
+            Access::Granted => {}
+            Access::Denied => obstacles.push(Obstacle {
+                fatal: true,
+                exit: Exit::Permission,
+                what: format!("{}: permission denied", node.display()),
+                next: "install the udev rule (packaging/70-uwwan.rules) and plug the modem in \
+                       again, or use sudo"
+                    .into(),
+            }),
+            Access::Missing => obstacles.push(Obstacle {
+                fatal: true,
+                exit: Exit::Failed,
+                what: format!("{}: there is no such device node", node.display()),
+                next: "a container needs /dev/bus/usb passed in".into(),
+            }),
+        }
+        for holder in holders(&node) {
+            obstacles.push(Obstacle {
+                fatal: false,
+                exit: Exit::Busy,
+                what: format!("{holder} has the device open"),
+                next: "up fails if that process has claimed the MBIM interfaces; stop it first"
+                    .into(),
+            });
+        }
+        obstacles
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Access {
+    Granted,
+    Denied,
+    Missing,
+}
+
+fn access(node: &Path) -> Access {
+    use rustix::fs::Access as Want;
+    match rustix::fs::access(node, Want::READ_OK | Want::WRITE_OK) {
+        Ok(()) => Access::Granted,
+        Err(rustix::io::Errno::NOENT) => Access::Missing,
+        Err(_) => Access::Denied,
+    }
+}
+
+/// Processes that have the node open, as far as this user may see: `name (pid)`.
+fn holders(node: &Path) -> Vec<String> {
+    let own = std::process::id();
+    let mut holders = Vec::new();
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return holders;
+    };
+    for process in processes.flatten() {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if pid == own {
+            continue;
+        }
+        let Ok(descriptors) = std::fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
+        let holds = descriptors
+            .flatten()
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == node));
+        if holds {
+            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            holders.push(plain(&format!("{} (process {pid})", name.trim())));
+        }
+    }
+    holders.sort();
+    holders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_tells_missing_from_denied() {
+        assert_eq!(access(Path::new("/dev/null")), Access::Granted);
+        assert_eq!(access(Path::new("/dev/bus/usb/999/999")), Access::Missing);
+    }
+
+    /// A bus with as many lt4132 as there are ports.
+    struct Bus(&'static [&'static str]);
+
+    impl Backend for Bus {
+        fn name(&self) -> &'static str {
+            "test"
+        }
+        fn devices(&self) -> Result<Vec<Found>, uwwan_usb::error::Error> {
+            let emulator = crate::commands::emulate::start(&uwwan_emulator::Knobs::default())
+                .expect("the emulated modem starts");
+            let found = emulator.backend().devices()?.remove(0);
+            Ok((self.0.iter())
+                .map(|port| {
+                    let mut found = found.clone();
+                    found.identity.port = (*port).to_owned();
+                    found
+                })
+                .collect())
+        }
+        fn open(
+            &self,
+            _: &Found,
+        ) -> Result<Arc<dyn uwwan_usb::device::Device>, uwwan_usb::error::Error> {
+            unreachable!("selecting opens nothing")
+        }
+    }
+
+    #[test]
+    fn no_device_is_told_with_a_way_out() {
+        let failure = select(&Bus(&[]), &Selector::Any).unwrap_err();
+        assert_eq!(failure.exit, Exit::Missing);
+        let text = failure.to_string();
+        assert!(
+            text.starts_with("error: no modem is present\n  where: USB\n"),
+            "{text}"
+        );
+        assert!(text.contains("next:  uwwan up --wait"), "{text}");
+
+        let failure = select(&Bus(&["1-4"]), &"12d1:15c1".parse().unwrap()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Missing);
+        assert_eq!(
+            failure.to_string(),
+            "error: no modem is 12d1:15c1\n\
+             \x20 why:   present: 03f0:a31d at 1-4 (HP lt4132 (Huawei ME906s-158))\n\
+             \x20 next:  uwwan list shows them with their ports"
+        );
+    }
+
+    #[test]
+    fn two_devices_are_both_named() {
+        let bus = Bus(&["2-1", "1-4.2"]);
+        let failure = select(&bus, &Selector::Any).unwrap_err();
+        assert_eq!(failure.exit, Exit::Several);
+        assert_eq!(
+            failure.to_string(),
+            "error: 2 modems are present\n\
+             \x20 why:   03f0:a31d at 1-4.2 (HP lt4132 (Huawei ME906s-158))\n\
+             \x20        03f0:a31d at 2-1 (HP lt4132 (Huawei ME906s-158))\n\
+             \x20 next:  choose one by its port: --device 1-4.2"
+        );
+        let chosen = select(&bus, &Selector::Port("2-1".into())).unwrap();
+        assert_eq!(chosen.found.identity.port, "2-1");
+        assert!(select(&bus, &Selector::Id(0x03f0, 0xa31d)).is_err());
+    }
+
+    #[test]
+    fn a_missing_device_node_stops_up() {
+        // The emulated modem's bus 1 device 2 may exist here; such a high one does not.
+        let mut candidate = select(&Bus(&["1-4"]), &Selector::Any).unwrap();
+        candidate.found.identity.bus = 255;
+        candidate.found.identity.address = 255;
+        let obstacles = candidate.obstacles();
+        assert!(obstacles[0].fatal && obstacles[0].what.contains("/dev/bus/usb/255/255"));
+        candidate.function = None;
+        assert!(candidate.obstacles()[0].what.contains("no MBIM function"));
+    }
+
+    #[test]
+    fn a_holder_is_found_by_its_open_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().canonicalize().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("30")
+            .stdin(std::fs::File::open(&path).unwrap())
+            .spawn()
+            .unwrap();
+        let found = holders(&path);
+        let _ = child.kill();
+        let _ = child.wait();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(&child.id().to_string()), "{found:?}");
+    }
+}

@@ -1,0 +1,551 @@
+//! `uwwan demo`: everything at work on the emulated modem, without hardware or privilege.
+//!
+//! The process moves into a network namespace of its own, so nothing it does touches the machine's
+//! network. There the real driver brings up the emulated modem over the USB backend trait and a
+//! real TUN interface; pings, TCP and HTTP are the kernel's own. Where namespaces or TUN interfaces
+//! are forbidden, the built-in network stack takes the kernel's place.
+
+mod kernel;
+mod outcome;
+mod traffic;
+mod userspace;
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use indicatif::{ProgressBar, ProgressStyle};
+use uwwan_emulator::Emulator;
+use uwwan_modem::host::{HostProvider, TunProvider};
+use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes};
+use uwwan_modem::status::Addresses;
+use uwwan_modem::{Event, Handle, Modem, Options, Selector};
+use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
+
+use self::outcome::{Outcome, Ping, RungTime, Switch, Transfer};
+use self::traffic::{Network, TransferError};
+use self::userspace::Userspace;
+use super::{emulate, progress};
+use crate::failure::{Exit, Failure};
+use crate::output::{bytes, note, rounded, say, say_json, seconds};
+use crate::settings::words;
+use crate::signals;
+
+/// The bring-up has to be through by then.
+const ONLINE_TIME: Duration = Duration::from_secs(90);
+/// Echo requests.
+const PINGS: u16 = 10;
+/// A reply has to be there by then.
+const PING_TIME: Duration = Duration::from_secs(1);
+/// So many requests without any reply are enough.
+const PINGS_LOST: u32 = 3;
+/// How long the driver may take to find out why nothing comes back.
+const DIAGNOSIS_TIME: Duration = Duration::from_secs(10);
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan demo                             everything, in a few seconds
+  uwwan demo --json | tail -n 1 | jq .download.mbit_s
+  uwwan demo --bytes 1G                  larger transfers
+  uwwan demo --ndp front                 the black hole: connected, and nothing comes back
+  uwwan demo --ip-type ipv6              IPv6 refused by the firmware, and why
+  uwwan demo --ip-type ipv6 --knob ipv6=on
+  uwwan demo --knob settle_ms=5000       firmware that needs more settling than it gets
+  uwwan emulate --knobs                  all the knobs
+
+The exit status is 0 only if everything worked: bring-up, every ping, every byte, a clean stop, and
+not one rule of USB, NCM or MBIM broken as far as the emulated modem can tell.")]
+pub struct Arguments {
+    /// Payload of the download and of the upload, each; k, M, G and Ki, Mi, Gi are understood
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
+    bytes: u64,
+    /// End with one line of JSON; everything else goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Address families to ask the network for
+    #[arg(long, value_name = "TYPE", default_value = "ipv4v6", value_parser = words(IpType::VALUES))]
+    ip_type: IpType,
+    /// Where the pointer table (NDP) stands in blocks to the modem [default: what the modem needs]
+    #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES))]
+    ndp: Option<Placement>,
+    /// Block format to the modem, in bits [default: what the modem needs]
+    #[arg(long, value_name = "BITS", value_parser = words(Format::VALUES))]
+    ntb: Option<Format>,
+    /// How a block ends that fills its last packet [default: what the modem needs]
+    #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES))]
+    pad: Option<Padding>,
+    /// What the firmware does, as name=value; may be repeated; `uwwan emulate --knobs` lists them
+    #[arg(long = "knob", value_name = "NAME=VALUE")]
+    knobs: Vec<String>,
+    /// Use the built-in network stack even where a namespace can be had
+    #[arg(long)]
+    userspace: bool,
+}
+
+/// Where the traffic comes from.
+enum Host {
+    /// The kernel, in a namespace of our own.
+    Kernel,
+    /// The built-in stack, and why.
+    Userspace(String),
+}
+
+/// Runs the demo.
+///
+/// Must be called while the process has a single thread: a user namespace can be entered only then.
+///
+/// # Errors
+/// When anything in it did not work.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let knobs = emulate::knobs(&arguments.knobs)?;
+    let host = choose_host(arguments.userspace);
+    let interrupts = signals::first()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let mut demo = Demo {
+        json: arguments.json,
+        interrupts,
+        outcome: Outcome::default(),
+        diagnosis: None,
+        addresses: Addresses::default(),
+        interface: String::new(),
+        bar: None,
+    };
+    match &host {
+        Host::Kernel => demo.tell(
+            "an emulated HP lt4132, the real driver, a real TUN interface in a private network namespace",
+        )?,
+        Host::Userspace(why) => {
+            demo.tell(&format!("{why}: the built-in network stack takes the kernel's place"))?;
+            demo.tell("an emulated HP lt4132, the real driver, the built-in network stack")?;
+        }
+    }
+    let emulator = emulate::start(&knobs)?;
+    let worked = demo.drive(arguments, &host, &emulator);
+    demo.outcome.seconds = rounded(begun.elapsed().as_secs_f64(), 3);
+    let worked = worked.and_then(|()| demo.check(&emulator));
+    if let Err(failure) = &worked {
+        demo.outcome.error = Some(failure.one_line());
+    }
+    if arguments.json {
+        say_json(&demo.outcome)?;
+    } else {
+        let host = match host {
+            Host::Kernel => format!("kernel TCP over {}", demo.interface),
+            Host::Userspace(_) => "the built-in stack".to_owned(),
+        };
+        if demo.outcome.ping.is_some() {
+            say("")?;
+            for line in demo.outcome.summary(&host) {
+                say(line)?;
+            }
+        }
+        if worked.is_ok() {
+            say("everything worked")?;
+        }
+    }
+    worked
+}
+
+fn choose_host(userspace: bool) -> Host {
+    if userspace {
+        return Host::Userspace("as asked".to_owned());
+    }
+    if let Err(error) = uwwan_tun::namespace::enter() {
+        return Host::Userspace(format!(
+            "no private network namespace can be had: {}",
+            error.why
+        ));
+    }
+    match uwwan_tun::Tun::open(None) {
+        Ok(_) => Host::Kernel,
+        Err(error) => Host::Userspace(format!("no TUN interface can be had: {}", error.why)),
+    }
+}
+
+struct Demo {
+    json: bool,
+    interrupts: Receiver<i32>,
+    outcome: Outcome,
+    diagnosis: Option<String>,
+    addresses: Addresses,
+    interface: String,
+    bar: Option<ProgressBar>,
+}
+
+impl Demo {
+    /// A line for people: on standard output, or beside it when that is for JSON.
+    fn tell(&self, line: &str) -> Result<(), Failure> {
+        let print = || {
+            if self.json {
+                note(line);
+                Ok(())
+            } else {
+                say(line)
+            }
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Bring-up, traffic and stop. Whatever happens, the modem is stopped.
+    fn drive(
+        &mut self,
+        arguments: &Arguments,
+        host: &Host,
+        emulator: &Emulator,
+    ) -> Result<(), Failure> {
+        let stack = Userspace::default();
+        let (provider, mut network): (Box<dyn HostProvider>, Box<dyn Network>) = match host {
+            Host::Kernel => (
+                Box::new(TunProvider::default()),
+                Box::new(kernel::Kernel::default()),
+            ),
+            Host::Userspace(_) => (Box::new(stack.clone()), Box::new(stack)),
+        };
+        let options = Options {
+            ip_type: arguments.ip_type,
+            ndp: arguments.ndp,
+            ntb: arguments.ntb,
+            padding: arguments.pad,
+            routes: Routes::Default,
+            ..Options::default()
+        };
+        let (sender, events) = unbounded();
+        let handle = Modem::start(
+            emulator.backend(),
+            Selector::Any,
+            options,
+            provider,
+            Box::new(move |event| {
+                let _ = sender.send(event);
+            }),
+        )
+        .map_err(|error| progress::start_failure(&error))?;
+        let worked = self
+            .wait_online(&events)
+            .and_then(|()| self.traffic(arguments.bytes, network.as_mut(), &handle, &events));
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let stopping = Instant::now();
+        handle.stop();
+        let stopped = handle
+            .wait_timeout(Duration::from_secs(30))
+            .unwrap_or(Ok(()))
+            .map_err(|failure| progress::failure(&failure));
+        let late = stopping.elapsed() >= Duration::from_secs(30);
+        self.drain(&events)?;
+        worked?;
+        stopped?;
+        if late {
+            return Err(Failure::new(
+                Exit::Failed,
+                "the modem did not stop within 30 s",
+            ));
+        }
+        self.tell(&format!(
+            "{:<17}{:>9}",
+            "stopped",
+            seconds(stopping.elapsed().as_secs_f64())
+        ))
+    }
+
+    fn wait_online(&mut self, events: &Receiver<Event>) -> Result<(), Failure> {
+        let deadline = Instant::now() + ONLINE_TIME;
+        loop {
+            self.interrupted()?;
+            match events.recv_timeout(Duration::from_millis(100)) {
+                Ok(event) => {
+                    self.take(&event)?;
+                    match event {
+                        Event::Online { .. } => return Ok(()),
+                        Event::Stopped {
+                            failure: Some(failure),
+                        } => return Err(progress::failure(&failure)),
+                        _ => {}
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(
+                        Failure::new(Exit::Refused, "the emulated modem is not online")
+                            .because(format!(
+                                "{} have passed",
+                                seconds(ONLINE_TIME.as_secs_f64())
+                            ))
+                            .next("uwwan -vv demo shows what it waits for"),
+                    );
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        "the driver ended without a word",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Notes and tells an event.
+    fn take(&mut self, event: &Event) -> Result<(), Failure> {
+        match event {
+            Event::RungDone { rung, seconds, .. } => self.outcome.rungs.push(RungTime {
+                name: serde_json::to_value(rung)
+                    .ok()
+                    .and_then(|name| name.as_str().map(str::to_owned))
+                    .unwrap_or_default(),
+                seconds: rounded(*seconds, 6),
+            }),
+            Event::Configuration { before, after } => {
+                self.outcome.configuration = Some(Switch {
+                    before: *before,
+                    after: *after,
+                });
+            }
+            Event::Addresses(addresses) => {
+                self.outcome.addresses = addresses.list();
+                self.addresses = addresses.clone();
+            }
+            Event::Online { interface, .. } => self.interface.clone_from(interface),
+            Event::Diagnosis { text } => self.diagnosis = Some(text.clone()),
+            _ => {}
+        }
+        progress::lines(event)
+            .iter()
+            .try_for_each(|line| self.tell(line))
+    }
+
+    fn drain(&mut self, events: &Receiver<Event>) -> Result<(), Failure> {
+        events.try_iter().try_for_each(|event| self.take(&event))
+    }
+
+    fn interrupted(&self) -> Result<(), Failure> {
+        if self.interrupts.try_recv().is_ok() {
+            Err(Failure::new(Exit::Failed, "interrupted")
+                .next("the modem was stopped cleanly; nothing is left behind"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn traffic(
+        &mut self,
+        size: u64,
+        network: &mut dyn Network,
+        handle: &Handle,
+        events: &Receiver<Event>,
+    ) -> Result<(), Failure> {
+        self.outcome.ndp = handle.status().framing.map(|framing| framing.ndp);
+        let mut targets: Vec<IpAddr> = Vec::new();
+        if self.addresses.ipv4.is_some() {
+            targets.push(DEFAULT_V4.into());
+        }
+        if self.addresses.ipv6.is_some() {
+            targets.push(DEFAULT_V6.into());
+        }
+        let (Some(first), Some(last)) = (targets.first().copied(), targets.last().copied()) else {
+            return Err(Failure::new(Exit::Failed, "online without any address"));
+        };
+        self.ping(&targets, network, events)?;
+        let time = self.transfer("download", first, size, events, |progress| {
+            traffic::download(network, first, size, progress)
+        })?;
+        self.outcome.download = Some(Transfer::new(size, time));
+        let time = self.transfer("upload", last, size, events, |progress| {
+            traffic::upload(network, last, size, progress)
+        })?;
+        self.outcome.upload = Some(Transfer::new(size, time));
+        self.drain(events)
+    }
+
+    fn ping(
+        &mut self,
+        targets: &[IpAddr],
+        network: &mut dyn Network,
+        events: &Receiver<Event>,
+    ) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let mut ping = Ping::default();
+        let mut times = Vec::new();
+        for (sequence, target) in (1..=PINGS).zip(targets.iter().cycle()) {
+            self.interrupted()?;
+            self.drain(events)?;
+            ping.sent += 1;
+            let answer = network
+                .ping(*target, sequence, PING_TIME)
+                .map_err(|error| {
+                    Failure::new(Exit::Dead, "cannot send an echo request")
+                        .at(target.to_string())
+                        .because(error)
+                })?;
+            if let Some(time) = answer {
+                ping.received += 1;
+                times.push(time.as_secs_f64() * 1e3);
+            } else if ping.received == 0 && ping.sent >= PINGS_LOST {
+                break;
+            }
+        }
+        ping.rtt_ms_median = traffic::median(&mut times).map(|ms| rounded(ms, 3));
+        self.outcome.ping = Some(ping);
+        let median = ping.rtt_ms_median.map_or(String::new(), |ms| {
+            format!(", median {}", seconds(ms / 1e3))
+        });
+        self.tell(&row(
+            "ping",
+            begun.elapsed(),
+            &format!("{} of {} answered{median}", ping.received, ping.sent),
+        ))?;
+        if ping.received == 0 {
+            return Err(self.dead(events)?);
+        }
+        if ping.received < ping.sent {
+            return Err(
+                Failure::new(Exit::Dead, "echo replies are missing").because(format!(
+                    "{} of {} did not come within {}",
+                    ping.sent - ping.received,
+                    ping.sent,
+                    seconds(PING_TIME.as_secs_f64())
+                )),
+            );
+        }
+        Ok(())
+    }
+
+    /// Nothing comes back: gives the driver time to say why.
+    fn dead(&mut self, events: &Receiver<Event>) -> Result<Failure, Failure> {
+        let deadline = Instant::now() + DIAGNOSIS_TIME;
+        while self.diagnosis.is_none() && Instant::now() < deadline {
+            self.interrupted()?;
+            if let Ok(event) = events.recv_timeout(Duration::from_millis(100)) {
+                self.take(&event)?;
+            }
+        }
+        let failure = Failure::new(Exit::Dead, "online, but nothing comes back");
+        Ok(match self.diagnosis.take() {
+            Some(text) => failure.because(text),
+            None => failure.because("not one echo request was answered"),
+        })
+    }
+
+    fn transfer(
+        &mut self,
+        name: &str,
+        target: IpAddr,
+        size: u64,
+        events: &Receiver<Event>,
+        transfer: impl FnOnce(traffic::Progress<'_>) -> Result<Duration, TransferError>,
+    ) -> Result<Duration, Failure> {
+        // Hidden by itself when standard error is no terminal.
+        let bar = ProgressBar::new(size);
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg:<17}{elapsed:>9}  {bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",
+        ) {
+            bar.set_style(style);
+        }
+        bar.set_message(name.to_owned());
+        self.bar = Some(bar.clone());
+        let interrupts = self.interrupts.clone();
+        let result = transfer(&mut |count| {
+            bar.inc(count);
+            interrupts.is_empty()
+        });
+        bar.finish_and_clear();
+        self.bar = None;
+        self.drain(events)?;
+        let time = result.map_err(|error| match error {
+            TransferError::Interrupted => Failure::new(Exit::Failed, "interrupted"),
+            error => {
+                let failure = Failure::new(Exit::Dead, format!("the {name} failed"))
+                    .at(format!("{} from or to {target}", bytes(size)))
+                    .because(error);
+                match self.diagnosis.take() {
+                    Some(text) => failure.because(text),
+                    None => failure,
+                }
+            }
+        })?;
+        self.tell(&row(
+            name,
+            time,
+            &format!(
+                "{} at {:.0} Mbit/s, every byte verified",
+                bytes(size),
+                crate::output::mbit_s(size, time)
+            ),
+        ))?;
+        Ok(time)
+    }
+
+    /// What the emulated modem has to say about its host.
+    fn check(&mut self, emulator: &Emulator) -> Result<(), Failure> {
+        let report = emulator.report();
+        let total = report.total_violations();
+        if total == 0 {
+            return Ok(());
+        }
+        let mut failure = Failure::new(
+            Exit::Failed,
+            format!("the driver broke {total} rules of the emulated modem"),
+        );
+        for violation in report.violations.iter().take(5) {
+            failure = failure.because(violation);
+        }
+        Err(failure)
+    }
+}
+
+fn row(name: &str, time: Duration, text: &str) -> String {
+    format!("{name:<17}{:>9}  {text}", seconds(time.as_secs_f64()))
+}
+
+/// `16M`, `16Mi`, `16777216`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "k" | "K" | "kB" => 1_000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
+        "Ki" | "KiB" => 1 << 10,
+        "Mi" | "MiB" => 1 << 20,
+        "Gi" | "GiB" => 1 << 30,
+        other => return Err(format!("{other:?} is no unit; use k, M, G, Ki, Mi or Gi")),
+    };
+    let count: u64 = digits
+        .parse()
+        .map_err(|_| "expected a size such as 64M".to_owned())?;
+    match count.checked_mul(unit) {
+        Some(0) | None => Err("expected a size from 1 to 1000G".to_owned()),
+        Some(size) if size > 1_000_000_000_000 => Err("expected a size from 1 to 1000G".to_owned()),
+        Some(size) => Ok(size),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("64M"), Ok(64_000_000));
+        assert_eq!(size("1Ki"), Ok(1024));
+        assert_eq!(size("5"), Ok(5));
+        for wrong in [
+            "",
+            "M",
+            "0",
+            "-1",
+            "1X",
+            "1.5M",
+            "99999999999999999999",
+            "2000G",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

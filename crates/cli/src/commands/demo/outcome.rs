@@ -1,0 +1,185 @@
+//! What the demo found, as its one line of JSON and as a summary for people.
+
+use serde::Serialize;
+
+use crate::output::{bytes, mbit_s, rounded, seconds};
+
+/// The line of JSON. Everything is there when the demo worked; on a failure the parts that were not
+/// reached are null and `error` says why.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Outcome {
+    /// The USB configuration before and after the switch.
+    pub configuration: Option<Switch>,
+    /// Where the pointer table stood: `end` or `front`.
+    pub ndp: Option<String>,
+    /// Addresses with prefix lengths.
+    pub addresses: Vec<String>,
+    /// Echo requests.
+    pub ping: Option<Ping>,
+    /// From the network.
+    pub download: Option<Transfer>,
+    /// To the network.
+    pub upload: Option<Transfer>,
+    /// The rungs of the bring-up.
+    pub rungs: Vec<RungTime>,
+    /// From start to end, the stop included.
+    pub seconds: f64,
+    /// What went wrong; absent when nothing did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A configuration switch, by `bConfigurationValue`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Switch {
+    /// At the start; 0 is unconfigured.
+    pub before: u8,
+    /// Afterwards.
+    pub after: u8,
+}
+
+/// Echo requests and replies.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Ping {
+    /// Requests.
+    pub sent: u32,
+    /// Replies.
+    pub received: u32,
+    /// Median round trip, in milliseconds.
+    pub rtt_ms_median: Option<f64>,
+}
+
+/// A transfer whose every byte was verified.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Transfer {
+    /// Payload.
+    pub bytes: u64,
+    /// Payload rate, in 10⁶ bits per second.
+    pub mbit_s: f64,
+}
+
+/// A rung with its duration.
+#[derive(Debug, Clone, Serialize)]
+pub struct RungTime {
+    /// Its name, as in `status --json`.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Transfer {
+    /// From the payload and the time it took.
+    pub fn new(bytes: u64, time: std::time::Duration) -> Self {
+        Self {
+            bytes,
+            mbit_s: rounded(mbit_s(bytes, time), 1),
+        }
+    }
+}
+
+impl Outcome {
+    /// The summary for people.
+    pub fn summary(&self, host: &str) -> Vec<String> {
+        let mut lines = vec!["summary".to_owned()];
+        let mut field = |name: &str, text: String| lines.push(format!("  {name:<15}{text}"));
+        if let Some(switch) = self.configuration {
+            field(
+                "configuration",
+                format!("{} -> {}", switch.before, switch.after),
+            );
+        }
+        if let Some(ndp) = &self.ndp {
+            field("pointer table", format!("at the {ndp} of each block"));
+        }
+        if !self.addresses.is_empty() {
+            field("addresses", self.addresses.join(", "));
+        }
+        field("host", host.to_owned());
+        if let Some(ping) = self.ping {
+            let median = ping.rtt_ms_median.map_or(String::new(), |ms| {
+                format!(", median {}", seconds(ms / 1e3))
+            });
+            field(
+                "ping",
+                format!("{} of {} answered{median}", ping.received, ping.sent),
+            );
+        }
+        for (name, transfer) in [("download", self.download), ("upload", self.upload)] {
+            if let Some(transfer) = transfer {
+                field(
+                    name,
+                    format!(
+                        "{} at {:.0} Mbit/s, every byte verified",
+                        bytes(transfer.bytes),
+                        transfer.mbit_s
+                    ),
+                );
+            }
+        }
+        field("time", seconds(self.seconds));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn good() -> Outcome {
+        Outcome {
+            configuration: Some(Switch {
+                before: 2,
+                after: 3,
+            }),
+            ndp: Some("end".into()),
+            addresses: vec!["10.0.0.1/30".into()],
+            ping: Some(Ping {
+                sent: 10,
+                received: 10,
+                rtt_ms_median: Some(0.25),
+            }),
+            download: Some(Transfer::new(1_000_000, Duration::from_millis(100))),
+            upload: Some(Transfer::new(1_000_000, Duration::from_millis(200))),
+            rungs: vec![RungTime {
+                name: "found".into(),
+                seconds: 0.01,
+            }],
+            seconds: 2.5,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_documented_shape() {
+        assert_eq!(
+            serde_json::to_string(&good()).unwrap(),
+            r#"{"configuration":{"before":2,"after":3},"ndp":"end","addresses":["10.0.0.1/30"],"ping":{"sent":10,"received":10,"rtt_ms_median":0.25},"download":{"bytes":1000000,"mbit_s":80.0},"upload":{"bytes":1000000,"mbit_s":40.0},"rungs":[{"name":"found","seconds":0.01}],"seconds":2.5}"#
+        );
+    }
+
+    #[test]
+    fn a_failure_is_told_in_the_same_shape() {
+        let outcome = Outcome {
+            upload: None,
+            error: Some("nothing comes back".into()),
+            ..good()
+        };
+        let value = serde_json::to_value(&outcome).unwrap();
+        assert!(value["upload"].is_null());
+        assert_eq!(value["error"], "nothing comes back");
+    }
+
+    #[test]
+    fn people_get_the_same() {
+        let text = good().summary("tun0").join("\n");
+        for part in [
+            "2 -> 3",
+            "10 of 10 answered, median 250 µs",
+            "1.0 MB at 80 Mbit/s",
+            "2.50 s",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

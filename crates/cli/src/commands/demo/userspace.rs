@@ -1,0 +1,135 @@
+//! The built-in network stack as the host's end, where namespaces or TUN interfaces are forbidden.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uwwan_modem::host::{HostConfig, HostEnd, HostError, HostProvider};
+use uwwan_modem::status::{Addresses, Interface};
+use uwwan_netstack::client::{Client, ClientConfig};
+use uwwan_netstack::socket::{PacketSocket, SocketLink};
+use uwwan_netstack::{Error, StackConfig};
+
+use super::traffic::{Network, STALL, Stream};
+
+/// Bytes of payload in an echo request, as `ping` sends.
+const PAYLOAD: usize = 56;
+/// MTU before the network has said one, in bytes.
+const MTU: u16 = 1500;
+
+/// The stack, once the modem has brought it up. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Userspace(Arc<Mutex<Option<Arc<Client>>>>);
+
+impl Userspace {
+    fn client(&self) -> io::Result<Arc<Client>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the host's end is not up"))
+    }
+}
+
+impl Network for Userspace {
+    fn ping(
+        &mut self,
+        target: IpAddr,
+        _sequence: u16,
+        timeout: Duration,
+    ) -> io::Result<Option<Duration>> {
+        match self.client()?.ping(target, PAYLOAD, timeout) {
+            Ok(time) => Ok(Some(time)),
+            Err(Error::Timeout { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn connect(&mut self, target: SocketAddr) -> io::Result<Box<dyn Stream>> {
+        let mut stream = self.client()?.connect(target, STALL)?;
+        stream.set_read_timeout(Some(STALL));
+        stream.set_write_timeout(Some(STALL));
+        Ok(Box::new(stream))
+    }
+}
+
+impl HostProvider for Userspace {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+        let refuse = |error: Error| HostError {
+            what: "start the built-in network stack".into(),
+            why: error.to_string(),
+            next: String::new(),
+        };
+        let (link, socket) = SocketLink::pair().map_err(refuse)?;
+        let (addresses, name_servers) = lists(&config.addresses);
+        let mtu = match config.addresses.mtu {
+            0 => MTU,
+            mtu => mtu,
+        };
+        let client = Client::start(
+            ClientConfig {
+                addresses,
+                name_servers,
+                stack: StackConfig {
+                    mtu: mtu.into(),
+                    ..StackConfig::default()
+                },
+            },
+            link,
+        )
+        .map_err(refuse)?;
+        let client = Arc::new(client);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
+        Ok(Box::new(End { socket, client }))
+    }
+}
+
+fn lists(addresses: &Addresses) -> (Vec<(IpAddr, u8)>, Vec<IpAddr>) {
+    let four = addresses.ipv4.map(|p| (p.address.into(), p.prefix));
+    let six = addresses.ipv6.map(|p| (p.address.into(), p.prefix));
+    let servers = addresses.dns4.iter().map(|a| IpAddr::from(*a));
+    let servers = servers.chain(addresses.dns6.iter().map(|a| IpAddr::from(*a)));
+    (four.into_iter().chain(six).collect(), servers.collect())
+}
+
+/// The driver's side of the stack's link.
+struct End {
+    socket: PacketSocket,
+    client: Arc<Client>,
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl HostEnd for End {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.receive(buffer)
+    }
+
+    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.socket.send(datagram)
+    }
+
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+        let (addresses, name_servers) = lists(&config.addresses);
+        self.client
+            .reconfigure(&addresses, &name_servers)
+            .map_err(|error| HostError {
+                what: "reconfigure the built-in network stack".into(),
+                why: error.to_string(),
+                next: String::new(),
+            })
+    }
+
+    fn interface(&self) -> Interface {
+        Interface {
+            name: "the built-in stack".into(),
+            applied: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `uwwan down`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::control::client::Client;
+use crate::control::protocol::Request;
+use crate::failure::{Exit, Failure};
+use crate::output::{say, say_json};
+
+/// Arguments of `down`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan down                  stop the one that runs
+  uwwan down --device 1-4.2   stop the modem at that port
+  uwwan down --timeout 5 || sudo kill $(pidof uwwan)")]
+pub struct Arguments {
+    /// Which, when several run: its port as `uwwan list` shows it, or `emulator`
+    #[arg(long, short, value_name = "PORT")]
+    pub device: Option<String>,
+    /// How long to wait for the clean end
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+    /// Print the outcome as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where running modems keep their control sockets
+    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// Asks the running `up` to stop and waits until everything is down.
+///
+/// # Errors
+/// When none runs, or it does not end in time.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut client = Client::find(
+        arguments.runtime_dir.as_deref(),
+        arguments.device.as_deref(),
+    )?;
+    client.ask(Request::Stop {})?;
+    let mut stopped = None;
+    let limit = Duration::from_secs(arguments.timeout);
+    loop {
+        let left = limit.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        match client.reply(left) {
+            Ok(Some(reply)) => stopped = Some((reply.device, reply.pid)),
+            // The process has ended, with or without its last line.
+            Ok(None) => {
+                let (device, pid) = stopped.unwrap_or_default();
+                let seconds = started.elapsed().as_secs_f64();
+                return if arguments.json {
+                    say_json(&serde_json::json!({
+                        "device": device, "pid": pid, "stopped": true,
+                        "seconds": crate::output::rounded(seconds, 3),
+                    }))
+                } else {
+                    say(format!(
+                        "stopped the modem at {device} in {}",
+                        crate::output::seconds(seconds)
+                    ))
+                };
+            }
+            Err(_) if started.elapsed() >= limit => break,
+            Err(failure) => return Err(failure),
+        }
+    }
+    let pid = stopped.map_or(0, |(_, pid)| pid);
+    Err(Failure::new(Exit::Failed, "the modem is not down yet")
+        .because(format!(
+            "process {pid} was asked to stop and still runs after {} s",
+            arguments.timeout
+        ))
+        .next("run uwwan down again with a longer --timeout")
+        .next(format!("or end it at once: kill {pid}")))
+}

@@ -1,0 +1,353 @@
+//! `uwwan emulate`: the emulated modem as a USB device.
+
+mod far_side;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uwwan_emulator::{Emulator, FarSide, Knobs, Report, usbip};
+use uwwan_usb::device::{Backend, Device, Found};
+
+use self::far_side::FarSideChoice;
+use crate::failure::{Exit, Failure};
+use crate::notify::Notifier;
+use crate::output::{bytes, note, plain, say, say_json};
+use crate::signals;
+
+/// Arguments of `emulate`.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("where").args(["attach", "listen", "list_knobs"]).required(true),
+    after_help = "\
+Examples:
+  sudo modprobe vhci_hcd && sudo uwwan emulate --attach
+      plug the emulated modem into this machine; its kernel drivers, ModemManager and
+      `uwwan up` see a real HP lt4132
+  uwwan emulate --listen 127.0.0.1:3240
+      for `usbip attach -r 127.0.0.1 -b 1-1` on this or another machine
+  uwwan emulate --attach --far-side tun:far0 --report report.json
+      kernel TCP on the far side too, and a report of every rule the host broke
+  uwwan emulate --attach --knob silent_after_direct_switch=off --knob slow_open_ms=33000
+  uwwan emulate --knobs
+      every knob with its default, and where its behaviour was seen
+
+The protocol has neither authentication nor encryption: listen on addresses you trust only."
+)]
+pub struct Arguments {
+    /// Plug it into this machine's virtual host controller (vhci_hcd); needs root
+    #[arg(long)]
+    attach: bool,
+    /// Serve it to USB/IP hosts at this address, e.g. 127.0.0.1:3240
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// What the firmware does, as name=value; may be repeated
+    #[arg(long = "knob", value_name = "NAME=VALUE")]
+    knobs: Vec<String>,
+    /// List the knobs and do nothing else
+    #[arg(long = "knobs")]
+    list_knobs: bool,
+    /// The network behind it: `builtin` answers ping, DNS, HTTP and more at every address;
+    /// `tun:NAME` is a TUN interface of this machine with the gateway's addresses
+    #[arg(long, value_name = "WHAT", default_value = "builtin")]
+    far_side: FarSideChoice,
+    /// At the end, write what the host did wrong, and the counters, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Exit with status 1 when the host broke a rule
+    #[arg(long)]
+    strict: bool,
+    /// Print the knobs, or the report at the end, as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// The default knobs with some turned.
+///
+/// # Errors
+/// [`Exit::Usage`] naming the knob and what it accepts.
+pub fn knobs(assignments: &[String]) -> Result<Knobs, Failure> {
+    let mut knobs = Knobs::default();
+    for assignment in assignments {
+        knobs.assign(assignment).map_err(|error| {
+            Failure::new(Exit::Usage, "a knob makes no sense")
+                .at(format!("--knob {}", plain(assignment)))
+                .because(error)
+                .next("uwwan emulate --knobs lists them with their defaults")
+        })?;
+    }
+    Ok(knobs)
+}
+
+/// The emulated modem with the built-in network behind it.
+///
+/// # Errors
+/// When a thread or descriptor cannot be had.
+pub fn start(knobs: &Knobs) -> Result<Emulator, Failure> {
+    switch_on(knobs, FarSide::BuiltIn)
+}
+
+fn switch_on(knobs: &Knobs, far_side: FarSide) -> Result<Emulator, Failure> {
+    Emulator::new(knobs.clone(), far_side).map_err(|error| {
+        Failure::new(Exit::Failed, "cannot switch the emulated modem on").because(error)
+    })
+}
+
+/// The emulated modem as a backend that keeps it running.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_in_process(knobs: &Knobs) -> Result<Arc<dyn Backend>, Failure> {
+    struct Kept {
+        backend: Arc<dyn Backend>,
+        _emulator: Emulator,
+    }
+    impl Backend for Kept {
+        fn name(&self) -> &'static str {
+            self.backend.name()
+        }
+        fn devices(&self) -> Result<Vec<Found>, uwwan_usb::error::Error> {
+            self.backend.devices()
+        }
+        fn open(&self, found: &Found) -> Result<Arc<dyn Device>, uwwan_usb::error::Error> {
+            self.backend.open(found)
+        }
+    }
+    let emulator = start(knobs)?;
+    Ok(Arc::new(Kept {
+        backend: emulator.backend(),
+        _emulator: emulator,
+    }))
+}
+
+/// Runs the emulated modem until a signal, or lists its knobs.
+///
+/// # Errors
+/// When it cannot be attached or listened for, the report cannot be written, or, with `--strict`,
+/// the host broke a rule.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.list_knobs {
+        return list_knobs(arguments.json);
+    }
+    let knobs = knobs(&arguments.knobs)?;
+    // Opened first: a report that cannot be written is told before the work, not after.
+    let report_file = arguments
+        .report
+        .as_deref()
+        .map(|path| File::create(path).map_err(|error| cannot_report(path, &error)))
+        .transpose()?;
+    let interrupts = signals::first()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let (far_side, far_interface) = arguments.far_side.open()?;
+    let emulator = switch_on(&knobs, far_side)?;
+    emulator.on_violation(Box::new(|violation| {
+        note(format!(
+            "the host broke a rule: {}",
+            plain(&violation.to_string())
+        ));
+    }));
+    let tell = |line: String| {
+        if arguments.json {
+            note(line);
+            Ok(())
+        } else {
+            say(line)
+        }
+    };
+    for line in far_interface
+        .iter()
+        .flat_map(|interface| interface.describe())
+    {
+        tell(format!("far side: {line}"))?;
+    }
+    let attached = if arguments.attach {
+        let attached = usbip::attach(&emulator).map_err(|error| attach_failure(&error))?;
+        tell(format!(
+            "plugged into port {} of the virtual host controller; lsusb shows it",
+            attached
+                .port()
+                .map_or("?".to_owned(), |port| port.to_string())
+        ))?;
+        Some(attached)
+    } else {
+        None
+    };
+    let server = match &arguments.listen {
+        Some(address) => {
+            let server = usbip::listen(&emulator, address.as_str()).map_err(|error| {
+                Failure::new(Exit::Failed, "cannot listen for USB/IP hosts")
+                    .at(format!("--listen {}", plain(address)))
+                    .because(error)
+                    .next("give an address and a port, e.g. 127.0.0.1:3240")
+            })?;
+            tell(format!(
+                "listening on {0}; attach with: usbip --tcp-port {1} attach -r {2} -b 1-1",
+                server.address(),
+                server.address().port(),
+                server.address().ip()
+            ))?;
+            Some(server)
+        }
+        None => None,
+    };
+    let notifier = Notifier::from_environment();
+    notifier.ready("the emulated modem is switched on");
+    tell("stop with Ctrl-C".to_owned())?;
+    // The channel lives as long as the process, so this ends only with a signal.
+    let _ = interrupts.recv();
+    notifier.stopping();
+    drop(server);
+    drop(attached);
+    let report = emulator.report();
+    drop(emulator);
+    drop(far_interface);
+    if let (Some(mut file), Some(path)) = (report_file, arguments.report.as_deref()) {
+        let mut text = serde_json::to_vec_pretty(&report).unwrap_or_default();
+        text.push(b'\n');
+        file.write_all(&text)
+            .map_err(|error| cannot_report(path, &error))?;
+    }
+    if arguments.json {
+        say_json(&report)?;
+    } else {
+        summarise(&report)?;
+    }
+    match report.total_violations() {
+        count if arguments.strict && count > 0 => Err(Failure::new(
+            Exit::Failed,
+            format!("the host broke {count} rules"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn cannot_report(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, "cannot write the report")
+        .at(format!("{} (--report)", path.display()))
+        .because(error)
+}
+
+fn attach_failure(error: &usbip::AttachError) -> Failure {
+    let exit = match error {
+        usbip::AttachError::File { source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            Exit::Permission
+        }
+        usbip::AttachError::NoPort | usbip::AttachError::NotFree => Exit::Busy,
+        usbip::AttachError::NoController => Exit::Missing,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, "cannot plug the emulated modem into this machine")
+        .at("virtual host controller (vhci_hcd)")
+        .because(error)
+        .next("uwwan demo and uwwan up --device emulator need no host controller")
+}
+
+fn summarise(report: &Report) -> Result<(), Failure> {
+    let counters = &report.counters;
+    say(format!(
+        "from the host: {} in {} datagrams, {} blocks; to the host: {} in {} datagrams, {} blocks",
+        bytes(counters.bytes_out),
+        counters.datagrams_out,
+        counters.blocks_out,
+        bytes(counters.bytes_in),
+        counters.datagrams_in,
+        counters.blocks_in
+    ))?;
+    if counters.black_holed > 0 {
+        say(format!(
+            "{} datagrams vanished because the pointer table stood before them",
+            counters.black_holed
+        ))?;
+    }
+    match report.total_violations() {
+        0 => say("the host broke no rule"),
+        total => {
+            let kinds: Vec<String> = report
+                .violations_by_rule
+                .iter()
+                .map(|(rule, count)| format!("{rule} {count}"))
+                .collect();
+            say(format!(
+                "the host broke {total} rules: {}",
+                kinds.join(", ")
+            ))
+        }
+    }
+}
+
+fn list_knobs(json: bool) -> Result<(), Failure> {
+    let knobs = Knobs::catalogue();
+    if json {
+        let list: Vec<serde_json::Value> = knobs
+            .iter()
+            .map(|knob| {
+                serde_json::json!({"name": knob.name, "default": knob.default, "about": knob.about})
+            })
+            .collect();
+        return say_json(&list);
+    }
+    for knob in knobs {
+        let default = if knob.default.is_empty() {
+            "(empty)"
+        } else {
+            &knob.default
+        };
+        say(format!("{}={default}", knob.name))?;
+        for line in wrapped(&knob.about, 90) {
+            say(format!("    {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knobs_are_checked_with_a_way_out() {
+        assert_eq!(knobs(&["settle_ms=20".into()]).unwrap().settle_ms, 20);
+        for wrong in ["settle", "colour=red", "settle_ms=soon"] {
+            let failure = knobs(&[wrong.to_owned()]).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.to_string().contains("emulate --knobs"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn text_wraps_at_words() {
+        assert_eq!(wrapped("aa bb cc", 5), ["aa bb", "cc"]);
+        assert_eq!(wrapped("", 5), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_emulator_lives_as_long_as_its_backend() {
+        let backend = start_in_process(&Knobs::default()).unwrap();
+        let found = backend.devices().unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(
+            backend
+                .open(&found[0])
+                .unwrap()
+                .active_configuration()
+                .is_ok()
+        );
+    }
+}

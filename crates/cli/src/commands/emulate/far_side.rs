@@ -1,0 +1,132 @@
+//! What stands behind the emulated modem, as chosen on the command line.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::str::FromStr;
+
+use uwwan_emulator::{FarSide, far_side};
+use uwwan_tun::{Address, Configuration, ErrorKind, Plan, Prefix, Route, Tun, plan::Ipv6};
+
+use crate::failure::{Exit, Failure};
+
+/// The far side's own IPv6 address: the modem hands out no gateway, so any link-local one serves.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// MTU of the network, in bytes.
+const MTU: u32 = 1500;
+
+/// `builtin`, or `tun:NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FarSideChoice {
+    /// The built-in network.
+    BuiltIn,
+    /// A TUN interface of that name.
+    Tun(String),
+}
+
+impl FromStr for FarSideChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "builtin" => Ok(Self::BuiltIn),
+            Some(("tun", name)) if !name.is_empty() => Ok(Self::Tun(name.to_owned())),
+            _ => Err("expected builtin or tun:NAME".to_owned()),
+        }
+    }
+}
+
+/// The far side's interface; dropping it takes the addresses away again, and the interface unless
+/// it was there before.
+pub struct Interface {
+    // In this order: the addresses go while the interface is still there.
+    configuration: Configuration,
+    _tun: Tun,
+}
+
+impl Interface {
+    /// What was set up, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        self.configuration.describe()
+    }
+}
+
+impl FarSideChoice {
+    /// Sets it up: a TUN interface gets the addresses of the gateway that the modem tells its host.
+    ///
+    /// # Errors
+    /// When the interface cannot be had or configured.
+    pub fn open(&self) -> Result<(FarSide, Option<Interface>), Failure> {
+        let Self::Tun(name) = self else {
+            return Ok((FarSide::BuiltIn, None));
+        };
+        let refuse = |error: uwwan_tun::Error| {
+            let exit = match error.kind {
+                ErrorKind::NoPermission => Exit::Permission,
+                ErrorKind::Busy => Exit::Busy,
+                ErrorKind::Invalid => Exit::Usage,
+                _ => Exit::Failed,
+            };
+            Failure::new(exit, format!("cannot {}", error.what))
+                .at(format!("--far-side tun:{name}"))
+                .because(&error.why)
+                .next(error.next.clone())
+        };
+        let tun = Tun::open(Some(name)).map_err(refuse)?;
+        let configuration = Configuration::apply(plan(), &tun).map_err(refuse)?;
+        let descriptor = tun.as_fd().try_clone_to_owned().map_err(|error| {
+            Failure::new(Exit::Failed, "cannot use the far side's interface").because(error)
+        })?;
+        Ok((
+            FarSide::Descriptor(descriptor),
+            Some(Interface {
+                configuration,
+                _tun: tun,
+            }),
+        ))
+    }
+}
+
+/// The gateway's end of session 0.
+fn plan() -> Plan {
+    let four = far_side::v4(0);
+    let six = far_side::v6(0);
+    let hosts = Prefix::new(IpAddr::V6(six.address), six.prefix).map(|destination| Route {
+        destination,
+        gateway: None,
+        metric: None,
+    });
+    Plan {
+        mtu: MTU,
+        tx_queue_length: None,
+        addresses: vec![
+            Address::new(four.gateway, four.prefix),
+            Address::new(LINK_LOCAL, 64),
+        ],
+        routes: hosts.into_iter().collect(),
+        ipv6: Ipv6::Static,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices() {
+        assert_eq!("builtin".parse(), Ok(FarSideChoice::BuiltIn));
+        assert_eq!("tun:far0".parse(), Ok(FarSideChoice::Tun("far0".into())));
+        for wrong in ["", "tun", "tun:", "tap:far0", "Builtin"] {
+            assert!(wrong.parse::<FarSideChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_is_where_the_modem_says() {
+        let plan = plan();
+        assert_eq!(plan.addresses[0].to_string(), "10.169.198.78/30");
+        assert_eq!(
+            plan.routes[0].destination.to_string(),
+            "2a02:2121:2c4:7105::/64"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! `uwwan list`.
+
+use serde_json::{Value, json};
+use uwwan_modem::quirks::Quirk;
+use uwwan_usb::device::Backend;
+
+use crate::candidates::{self, Candidate};
+use crate::failure::Failure;
+use crate::output::{note, plain, say, say_json, seconds};
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan list                                      modems, and what would stop `uwwan up`
+  uwwan list --json | jq -r '.[].port'            their ports, for scripts
+  uwwan list --emulator                           what the emulated modem looks like
+
+No modem is no failure: the exit status is 0 and the list empty.")]
+pub struct Arguments {
+    /// Print a JSON array, one object a modem
+    #[arg(long)]
+    pub json: bool,
+    /// List the built-in emulated modem instead of this machine's USB
+    #[arg(long)]
+    pub emulator: bool,
+}
+
+/// Lists the modems present.
+///
+/// # Errors
+/// When the bus cannot be listed.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let backend = if arguments.emulator {
+        super::emulate::start_in_process(&super::emulate::knobs(&[])?)?
+    } else {
+        candidates::libusb()?
+    };
+    let modems = candidates::all(backend.as_ref())?;
+    if arguments.json {
+        let list: Vec<Value> = modems
+            .iter()
+            .map(|modem| as_json(modem, backend.as_ref()))
+            .collect();
+        return say_json(&list);
+    }
+    for modem in &modems {
+        for line in describe(modem, backend.as_ref()) {
+            say(line)?;
+        }
+    }
+    if modems.is_empty() {
+        say("no modem is present")?;
+        note("  no USB device here has an MBIM function, and none is in the table of known modems");
+        note(
+            "  lsusb tells whether the kernel sees the device at all; if not: power, slot, rfkill, BIOS whitelist",
+        );
+        note("  uwwan demo needs no modem");
+    } else if modems.len() > 1 {
+        say(format!(
+            "{} modems: choose with uwwan up --device PORT",
+            modems.len()
+        ))?;
+    }
+    Ok(())
+}
+
+/// Obstacles on the machine's USB; the emulated modem has no device node to look at.
+fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<candidates::Obstacle> {
+    let mut obstacles = modem.obstacles();
+    if backend.name() == "emulator" {
+        obstacles.retain(|obstacle| {
+            obstacle.exit == crate::failure::Exit::Failed && modem.function.is_none()
+        });
+    }
+    obstacles
+}
+
+/// What `up` does specially for this modem, in words.
+fn quirks(quirk: &Quirk) -> Vec<String> {
+    let mut words = Vec::new();
+    if quirk.via_zero {
+        words.push(format!(
+            "configuration through 0, {} of settling",
+            seconds(quirk.settle.as_secs_f64())
+        ));
+    }
+    words.push(format!("NDP {}", quirk.ndp));
+    words.push(format!("padding {}", quirk.padding));
+    if quirk.disconnect_suspend {
+        words.push("re-enumerates after suspend".to_owned());
+    }
+    if quirk.ipv6_by_plmn {
+        words.push("IPv6 only for operators in its PLMN list".to_owned());
+    }
+    words
+}
+
+fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
+    let found = &modem.found;
+    let mut lines = vec![modem.name()];
+    let mut field = |name: &str, text: String| lines.push(format!("  {name:<14} {}", plain(&text)));
+    field(
+        "usb",
+        format!(
+            "{} (bus {} device {})",
+            speed(modem),
+            found.identity.bus,
+            found.identity.address
+        ),
+    );
+    let active = match found.active_configuration {
+        Some(0) => "unconfigured".to_owned(),
+        Some(value) => value.to_string(),
+        None => "unknown".to_owned(),
+    };
+    let wanted = modem
+        .function
+        .as_ref()
+        .map_or("none has MBIM".to_owned(), |f| {
+            format!("{} has MBIM", f.configuration)
+        });
+    field("configuration", format!("{active}; {wanted}"));
+    let drivers = drivers(&found.kernel_drivers);
+    field(
+        "kernel drivers",
+        if drivers.is_empty() {
+            "none bound".to_owned()
+        } else {
+            format!("{drivers} (up detaches them)")
+        },
+    );
+    field("up will use", quirks(modem.quirk).join("; "));
+    if !modem.quirk.story.is_empty() {
+        field("known", modem.quirk.story.to_owned());
+    }
+    for fault in found.descriptors.faults.iter().take(3) {
+        field("descriptors", fault.clone());
+    }
+    let obstacles = obstacles(modem, backend);
+    for obstacle in &obstacles {
+        let label = if obstacle.fatal {
+            "stops up"
+        } else {
+            "may stop up"
+        };
+        field(label, obstacle.what.clone());
+        field("", obstacle.next.clone());
+    }
+    if !obstacles.iter().any(|o| o.fatal) {
+        let device = if backend.name() == "emulator" {
+            "emulator"
+        } else {
+            &found.identity.port
+        };
+        field("ready", format!("uwwan up --device {device}"));
+    }
+    lines
+}
+
+/// `cdc_ether on 0 1, option on 2 3`.
+fn drivers(bound: &[(u8, String)]) -> String {
+    let mut text = String::new();
+    let mut last: Option<&str> = None;
+    for (interface, driver) in bound {
+        if last == Some(driver) {
+            text.push_str(&format!(" {interface}"));
+        } else {
+            let comma = if text.is_empty() { "" } else { ", " };
+            text.push_str(&format!("{comma}{driver} on {interface}"));
+        }
+        last = Some(driver);
+    }
+    text
+}
+
+fn speed(modem: &Candidate) -> &'static str {
+    use uwwan_usb::device::Speed;
+    match modem.found.identity.speed {
+        Speed::Low => "low speed",
+        Speed::Full => "full speed, 12 Mbit/s",
+        Speed::High => "high speed, 480 Mbit/s",
+        Speed::Super => "SuperSpeed, 5 Gbit/s",
+        Speed::SuperPlus => "SuperSpeed+",
+        Speed::Unknown => "unknown speed",
+    }
+}
+
+fn as_json(modem: &Candidate, backend: &dyn Backend) -> Value {
+    let found = &modem.found;
+    let identity = &found.identity;
+    let obstacles = obstacles(modem, backend);
+    json!({
+        "id": format!("{:04x}:{:04x}", identity.vendor, identity.product),
+        "port": identity.port,
+        "bus": identity.bus,
+        "address": identity.address,
+        "model": modem.model(),
+        "manufacturer": identity.manufacturer,
+        "product": identity.product_name,
+        "configuration": {
+            "active": found.active_configuration,
+            "wanted": modem.function.as_ref().map(|f| f.configuration),
+        },
+        "kernel_drivers": found.kernel_drivers.iter().map(|(interface, driver)| json!({
+            "interface": interface, "driver": driver,
+        })).collect::<Vec<_>>(),
+        "quirks": {
+            "via_zero": modem.quirk.via_zero,
+            "settle_seconds": modem.quirk.settle.as_secs_f64(),
+            "ndp": modem.quirk.ndp.word(),
+            "padding": modem.quirk.padding.word(),
+            "disconnect_suspend": modem.quirk.disconnect_suspend,
+            "ipv6_by_plmn": modem.quirk.ipv6_by_plmn,
+        },
+        "ready": !obstacles.iter().any(|o| o.fatal),
+        "obstacles": obstacles,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_are_grouped() {
+        let bound: Vec<(u8, String)> = [(0, "cdc_ether"), (1, "cdc_ether"), (2, "option")]
+            .map(|(interface, driver)| (interface, driver.to_owned()))
+            .into();
+        assert_eq!(drivers(&bound), "cdc_ether on 0 1, option on 2");
+        assert_eq!(drivers(&[]), "");
+    }
+}

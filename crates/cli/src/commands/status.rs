@@ -1,0 +1,382 @@
+//! `uwwan status`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use uwwan_modem::Status;
+use uwwan_modem::status::{Addresses, Counter, Direction, Traffic};
+
+use crate::control::client::Client;
+use crate::control::protocol::{Reply, Request};
+use crate::failure::{Exit, Failure};
+use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
+
+/// How long a running `up` may take over its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan status                            the one that runs
+  uwwan status --watch                    again at each change, until Ctrl-C
+  uwwan status --json | jq .addresses     for programs
+  uwwan status --device 1-4.2             one of several")]
+pub struct Arguments {
+    /// Which, when several run: its port as `uwwan list` shows it, or `emulator`
+    #[arg(long, short, value_name = "PORT")]
+    pub device: Option<String>,
+    /// Go on showing it, at each change and once a second
+    #[arg(long, short)]
+    pub watch: bool,
+    /// Print JSON, one line a state
+    #[arg(long)]
+    pub json: bool,
+    /// Where running modems keep their control sockets
+    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// Shows the state of a running `up`.
+///
+/// # Errors
+/// When none runs, or it does not answer.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut client = Client::find(
+        arguments.runtime_dir.as_deref(),
+        arguments.device.as_deref(),
+    )?;
+    if !arguments.watch {
+        client.ask(Request::Status {})?;
+        let reply = client.reply(PATIENCE)?.ok_or_else(ended)?;
+        return show(&reply, arguments.json, None);
+    }
+    client.ask(Request::Watch {})?;
+    let redraw = !arguments.json && std::io::stdout().is_terminal();
+    let mut before: Option<(std::time::Instant, Traffic)> = None;
+    let mut first = true;
+    while let Some(reply) = client.reply(PATIENCE)? {
+        if redraw {
+            // Home and clear to the end, so that the picture stays in place.
+            say("\u{1b}[H\u{1b}[2J")?;
+        } else if !first && !arguments.json {
+            say("")?;
+        }
+        first = false;
+        let arrived = std::time::Instant::now();
+        let rates = before
+            .as_ref()
+            .map(|(time, traffic)| (arrived - *time, traffic));
+        show(&reply, arguments.json, rates)?;
+        if let Some(Ok(status)) = reply.status.map(serde_json::from_value::<Status>) {
+            before = Some((arrived, status.traffic));
+        }
+    }
+    if !arguments.json {
+        say("uwwan has stopped")?;
+    }
+    Ok(())
+}
+
+fn ended() -> Failure {
+    Failure::new(Exit::Missing, "uwwan is not running")
+        .because("it ended while it was asked")
+        .next("uwwan up brings the modem online again")
+}
+
+fn show(reply: &Reply, json: bool, before: Option<(Duration, &Traffic)>) -> Result<(), Failure> {
+    let Some(value) = &reply.status else {
+        return Err(
+            Failure::new(Exit::Failed, "the running uwwan told no state")
+                .next("it is of another version than this program; stop and start it again"),
+        );
+    };
+    if json {
+        return say_json(value);
+    }
+    let status: Status = serde_json::from_value(value.clone()).map_err(|error| {
+        Failure::new(Exit::Failed, "the running uwwan's answer makes no sense")
+            .because(error)
+            .next("it is of another version than this program; stop and start it again")
+    })?;
+    for line in describe(&status, reply, before) {
+        say(line)?;
+    }
+    Ok(())
+}
+
+/// The state for people, a line each.
+fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let device = if status.device.is_empty() {
+        reply.device.as_str()
+    } else {
+        status.device.as_str()
+    };
+    let model = if status.model.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", plain(&status.model))
+    };
+    lines.push(format!("{}{model} (process {})", plain(device), reply.pid));
+    let mut field = |name: &str, text: String| {
+        if !text.is_empty() {
+            lines.push(format!("  {name:<10} {}", plain(&text)));
+        }
+    };
+    let since = seconds(status.since_seconds);
+    field(
+        "state",
+        if status.online {
+            format!("online for {since}")
+        } else {
+            match (status.trying, status.rung) {
+                (Some(trying), Some(rung)) => {
+                    format!("trying {trying} for {since}; reached {rung}")
+                }
+                (Some(trying), None) => format!("trying {trying} for {since}"),
+                (None, Some(rung)) => format!("at {rung} for {since}"),
+                (None, None) => format!("starting for {since}"),
+            }
+        },
+    );
+    field("why", status.why.clone());
+    if let Some(failure) = &status.failure {
+        field("failed", format!("{}: {}", failure.rung, failure.what));
+        field("cause", failure.cause.clone());
+        field("next", failure.next.clone());
+    }
+    for text in &status.diagnoses {
+        field("diagnosis", text.clone());
+    }
+    if let Some(addresses) = &status.addresses {
+        for line in describe_addresses(addresses) {
+            field("address", line);
+        }
+    }
+    if let Some(interface) = &status.interface {
+        field("interface", interface.name.clone());
+    }
+    if let Some(network) = &status.network {
+        let mut text = network.provider.clone();
+        if !network.provider_id.is_empty() {
+            text.push_str(&format!(" ({})", network.provider_id));
+        }
+        for part in [&network.state, &network.data_classes] {
+            if !part.is_empty() {
+                text.push_str(&format!(", {part}"));
+            }
+        }
+        field("network", text);
+    }
+    if let Some(signal) = &status.signal {
+        let text = signal
+            .rssi_dbm
+            .map_or("not told by the modem".to_owned(), |dbm| {
+                format!("{dbm} dBm")
+            });
+        field("signal", text);
+    }
+    if let Some(framing) = &status.framing {
+        field(
+            "blocks",
+            format!(
+                "NTB{}, NDP {}, up to {} out and {} in, {} and {} transfers in flight",
+                framing.format,
+                framing.ndp,
+                bytes(framing.output_size.into()),
+                bytes(framing.input_size.into()),
+                framing.send_transfers,
+                framing.receive_transfers,
+            ),
+        );
+    }
+    let rate = |now: u64, then: fn(&Traffic) -> u64| {
+        before.map_or(String::new(), |(time, traffic)| {
+            format!(
+                ", {:.2} Mbit/s",
+                mbit_s(now.saturating_sub(then(traffic)), time)
+            )
+        })
+    };
+    let traffic = &status.traffic;
+    field(
+        "up",
+        describe_direction(&traffic.uplink) + &rate(traffic.uplink.bytes, |t| t.uplink.bytes),
+    );
+    field(
+        "down",
+        describe_direction(&traffic.downlink) + &rate(traffic.downlink.bytes, |t| t.downlink.bytes),
+    );
+    field("closed by", describe_counters(&traffic.closed));
+    field("dropped", describe_counters(&traffic.dropped));
+    field("errors", describe_counters(&traffic.errors));
+    if status.attempts > 1 {
+        field("bring-ups", status.attempts.to_string());
+    }
+    lines
+}
+
+/// The addresses with gateways and name servers, one line a family.
+pub fn describe_addresses(addresses: &Addresses) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut family = |address: String, gateway: Option<String>, servers: Vec<String>| {
+        let mut line = address;
+        match gateway {
+            Some(gateway) => line.push_str(&format!(" via {gateway}")),
+            None => line.push_str(" on-link"),
+        }
+        if !servers.is_empty() {
+            line.push_str(&format!(", DNS {}", servers.join(" ")));
+        }
+        lines.push(line);
+    };
+    if let Some(prefix) = addresses.ipv4 {
+        family(
+            format!("{}/{}", prefix.address, prefix.prefix),
+            addresses.gateway4.map(|g| g.to_string()),
+            addresses.dns4.iter().map(ToString::to_string).collect(),
+        );
+    }
+    if let Some(prefix) = addresses.ipv6 {
+        family(
+            format!("{}/{}", prefix.address, prefix.prefix),
+            addresses.gateway6.map(|g| g.to_string()),
+            addresses.dns6.iter().map(ToString::to_string).collect(),
+        );
+    }
+    lines
+}
+
+fn describe_direction(direction: &Direction) -> String {
+    let per_block = if direction.blocks == 0 {
+        String::new()
+    } else {
+        format!(
+            " ({:.1} packets each)",
+            direction.packets as f64 / direction.blocks as f64
+        )
+    };
+    format!(
+        "{}, {} packets, {} blocks{per_block}",
+        bytes(direction.bytes),
+        direction.packets,
+        direction.blocks
+    )
+}
+
+fn describe_counters(counters: &[Counter]) -> String {
+    counters
+        .iter()
+        .filter(|counter| counter.count > 0)
+        .map(|counter| format!("{} {}", counter.name, counter.count))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_modem::Rung;
+    use uwwan_modem::status::{Network, Prefix4, Prefix6};
+
+    fn reply() -> Reply {
+        Reply {
+            ok: true,
+            pid: 42,
+            device: "1-4".into(),
+            error: None,
+            status: None,
+            stopped: None,
+        }
+    }
+
+    #[test]
+    fn an_online_modem_is_described() {
+        let status = Status {
+            device: "03f0:a31d at 1-4".into(),
+            online: true,
+            since_seconds: 182.0,
+            addresses: Some(Addresses {
+                ipv4: Some(Prefix4 {
+                    address: [10, 169, 198, 77].into(),
+                    prefix: 30,
+                }),
+                gateway4: Some([10, 169, 198, 78].into()),
+                dns4: vec![[193, 213, 112, 4].into()],
+                ipv6: Some(Prefix6 {
+                    address: "2001:db8::1".parse().unwrap(),
+                    prefix: 64,
+                }),
+                ..Addresses::default()
+            }),
+            network: Some(Network {
+                provider: "Tele\u{1b}nor".into(),
+                provider_id: "24201".into(),
+                state: "home".into(),
+                ..Network::default()
+            }),
+            traffic: Traffic {
+                uplink: Direction {
+                    packets: 10,
+                    bytes: 1_000,
+                    blocks: 4,
+                    block_bytes: 1_200,
+                },
+                dropped: vec![Counter {
+                    name: "no-room".into(),
+                    count: 3,
+                }],
+                ..Traffic::default()
+            },
+            ..Status::default()
+        };
+        let text = describe(&status, &reply(), None).join("\n");
+        for part in [
+            "03f0:a31d at 1-4 (process 42)",
+            "online for 3 min 2 s",
+            "10.169.198.77/30 via 10.169.198.78, DNS 193.213.112.4",
+            "2001:db8::1/64 on-link",
+            "Tele\u{fffd}nor (24201), home",
+            "1.0 kB, 10 packets, 4 blocks (2.5 packets each)",
+            "no-room 3",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_modem_on_its_way_says_where_it_is() {
+        let status = Status {
+            rung: Some(Rung::Open),
+            trying: Some(Rung::Sim),
+            since_seconds: 2.0,
+            why: "waiting for the SIM".into(),
+            ..Status::default()
+        };
+        let text = describe(&status, &reply(), None).join("\n");
+        assert!(
+            text.contains("trying sim for 2.00 s; reached open"),
+            "{text}"
+        );
+        assert!(text.contains("waiting for the SIM"), "{text}");
+    }
+
+    #[test]
+    fn rates_come_from_two_states() {
+        let before = Traffic::default();
+        let status = Status {
+            traffic: Traffic {
+                downlink: Direction {
+                    bytes: 1_000_000,
+                    ..Direction::default()
+                },
+                ..Traffic::default()
+            },
+            ..Status::default()
+        };
+        let text = describe(&status, &reply(), Some((Duration::from_secs(1), &before))).join("\n");
+        assert!(text.contains("8.00 Mbit/s"), "{text}");
+    }
+}

@@ -1,0 +1,204 @@
+//! `uwwan up`: the driver, in the foreground until stopped.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, never, select, unbounded};
+use uwwan_modem::host::TunProvider;
+use uwwan_modem::{Event, Handle, Modem, Selector};
+use uwwan_usb::device::Backend;
+
+use super::progress;
+use crate::candidates;
+use crate::control::server::{Responder, Server};
+use crate::failure::{Exit, Failure};
+use crate::notify::Notifier;
+use crate::output::{say, say_json};
+use crate::runtime::{self, RuntimeDir};
+use crate::settings::{Device, Settings};
+use crate::signals;
+
+/// Arguments of `up`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan up --apn internet --route default
+      online, with everything going through the modem
+  uwwan up --device 1-4.2 --apn internet --pin-file /etc/uwwan/pin --route 192.0.2.0/24
+      one of several modems, SIM unlocked, one prefix through it
+  uwwan up --config /etc/uwwan/modem.toml --wait --persist
+      as a service: waits for the modem and never gives up
+  uwwan up --ndp front --probe true
+      what happens when Huawei firmware gets the pointer table in front
+  uwwan up --device emulator
+      the real driver and a real TUN, but an emulated modem
+
+Needs: read and write access to the USB device (udev rule), and CAP_NET_ADMIN or a TUN prepared with
+  ip tuntap add mode tun name wwan0 user $USER   and then   uwwan up --tun-name wwan0
+
+Stops cleanly at Ctrl-C, SIGTERM or `uwwan down`; a second signal ends it at once.
+A configuration file has the same names:   apn = \"internet\"   route = \"default\"")]
+pub struct Arguments {
+    /// TOML file with any of these options, without dashes; flags win over it
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// With --device emulator: what its firmware does, as name=value; `uwwan emulate --knobs` lists them
+    #[arg(long = "knob", value_name = "NAME=VALUE", help_heading = "Modem")]
+    pub knobs: Vec<String>,
+    /// Print what happens as JSON, one event a line
+    #[arg(long)]
+    pub json: bool,
+    /// Where to keep the control socket [default: /run/uwwan for root, else $XDG_RUNTIME_DIR/uwwan]
+    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// Brings the modem online and keeps it online until a signal or `uwwan down`.
+///
+/// # Errors
+/// When it cannot be brought online, or is lost for good.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let file = match &arguments.config {
+        Some(path) => Settings::from_file(path)?,
+        None => Settings::default(),
+    };
+    let settings = arguments.settings.over(file);
+    let options = settings.options()?;
+    let device = settings
+        .device
+        .clone()
+        .unwrap_or(Device::Usb(Selector::Any));
+    if device != Device::Emulator && !arguments.knobs.is_empty() {
+        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+            .at("--knob")
+            .because("real firmware has no knobs")
+            .next("add --device emulator"));
+    }
+    // Signals first: from here on a stop is always a clean one.
+    let signals = signals::first()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let (backend, selector, name) = choose(&device, &arguments.knobs, options.wait_for_device)?;
+    let directory =
+        RuntimeDir::create(&runtime::own_base(arguments.runtime_dir.as_deref())?, &name)?;
+    let (sender, events) = unbounded();
+    let handle = Modem::start(
+        backend,
+        selector,
+        options,
+        Box::new(TunProvider::default()),
+        Box::new(move |event| {
+            let _ = sender.send(event);
+        }),
+    )
+    .map_err(|error| progress::start_failure(&error))?;
+    let server = Server::start(
+        &directory.socket(),
+        &name,
+        Arc::new(Answers(handle.clone())),
+    );
+    let server = match server {
+        Ok(server) => server,
+        Err(failure) => {
+            handle.stop();
+            let _ = handle.wait();
+            return Err(failure);
+        }
+    };
+    let outcome = attend(&handle, &events, &signals, &server, arguments.json);
+    // Also when standard output is gone: whatever ends the loop, the modem is put down properly.
+    handle.stop();
+    let end = handle.wait();
+    drop(server);
+    drop(directory);
+    outcome?;
+    end.map_err(|failure| progress::failure(&failure))
+}
+
+/// Tells what happens until the modem has stopped.
+fn attend(
+    handle: &Handle,
+    events: &Receiver<Event>,
+    signals: &Receiver<i32>,
+    server: &Server,
+    json: bool,
+) -> Result<(), Failure> {
+    let notifier = Notifier::from_environment();
+    let silent = never();
+    let mut signals = signals;
+    loop {
+        select! {
+            recv(signals) -> signal => {
+                if !json {
+                    say(match signal {
+                        Ok(signal_hook::consts::SIGINT) => "interrupted: stopping; once more ends it at once",
+                        _ => "asked to stop: stopping; once more ends it at once",
+                    })?;
+                }
+                notifier.stopping();
+                handle.stop();
+                signals = &silent;
+            }
+            recv(events) -> event => {
+                // The modem's thread drops its end only after it has stopped.
+                let Ok(event) = event else { return Ok(()) };
+                tell(&event, json)?;
+                server.announce();
+                match &event {
+                    Event::Online { interface, .. } => notifier.ready(&format!("online through {interface}")),
+                    Event::RungStarted { rung } => notifier.status(&format!("trying {rung}")),
+                    Event::RungFailed { failure, .. } => notifier.status(&format!("{}: {}", failure.rung, failure.what)),
+                    Event::Diagnosis { text } => notifier.status(text),
+                    Event::Stopped { .. } => return Ok(()),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn tell(event: &Event, json: bool) -> Result<(), Failure> {
+    if json {
+        return say_json(event);
+    }
+    progress::lines(event).iter().try_for_each(say)
+}
+
+/// The backend, the device on it, and the name of its runtime directory.
+fn choose(
+    device: &Device,
+    knobs: &[String],
+    wait: bool,
+) -> Result<(Arc<dyn Backend>, Selector, String), Failure> {
+    match device {
+        Device::Emulator => {
+            let emulator = super::emulate::start_in_process(&super::emulate::knobs(knobs)?)?;
+            Ok((emulator, Selector::Any, "emulator".to_owned()))
+        }
+        Device::Usb(selector) => {
+            let backend = candidates::libusb()?;
+            match candidates::usable(backend.as_ref(), selector) {
+                // The port stays over re-enumerations; ids may match a second modem plugged in later.
+                Ok(port) => Ok((backend, Selector::Port(port.clone()), port)),
+                Err(failure) if wait && failure.exit == Exit::Missing => {
+                    let name = selector.to_string();
+                    Ok((backend, selector.clone(), name))
+                }
+                Err(failure) => Err(failure),
+            }
+        }
+    }
+}
+
+struct Answers(Handle);
+
+impl Responder for Answers {
+    fn status(&self) -> serde_json::Value {
+        serde_json::to_value(self.0.status()).unwrap_or_default()
+    }
+
+    fn stop(&self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,376 @@
+//! `uwwan usb`: descriptors and the configuration switch on their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uwwan_modem::Selector;
+use uwwan_modem::quirks;
+use uwwan_usb::configuration::{self, SwitchPlan, ViaZero};
+use uwwan_usb::descriptors::{AlternateSetting, Descriptors};
+use uwwan_usb::device::{Backend, Device as UsbDevice};
+use uwwan_usb::error::Error;
+use uwwan_usb::functions;
+
+use crate::candidates;
+use crate::failure::{Exit, Failure};
+use crate::output::{plain, say, say_json, seconds};
+use crate::settings::Device;
+
+/// Arguments of `usb`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show the descriptors of all configurations, and the functions found in them
+    Descriptors(DescriptorsArguments),
+    /// Show the active configuration, or switch to another one
+    Config(ConfigArguments),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan usb descriptors                          of the one modem present
+  uwwan usb descriptors --device emulator        of the emulated one
+  uwwan usb descriptors --device 1-4 --raw       as bytes, for a report or a test")]
+struct DescriptorsArguments {
+    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are present
+    #[arg(long, short, value_name = "DEVICE")]
+    device: Option<Device>,
+    /// Print the bytes in hexadecimal, one configuration a paragraph
+    #[arg(long)]
+    raw: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan usb config                    which is active, which has MBIM
+  uwwan usb config mbim               the one with the MBIM function, through 0 as the firmware needs it
+  uwwan usb config 2                  back to Ethernet and serial ports
+  uwwan usb config 0                  unconfigured
+  uwwan usb config 3 --direct         the switch that leaves lt4132 firmware mute, for experiments
+
+Kernel drivers bind again afterwards; uwwan up does all of this by itself.")]
+struct ConfigArguments {
+    /// bConfigurationValue to select, or `mbim`
+    #[arg(value_name = "VALUE")]
+    value: Option<String>,
+    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are present
+    #[arg(long, short, value_name = "DEVICE")]
+    device: Option<Device>,
+    /// Do not pass through configuration 0
+    #[arg(long, conflicts_with = "settle")]
+    direct: bool,
+    /// Pause in configuration 0 [default: what the modem needs]
+    #[arg(long, value_name = "SECONDS")]
+    settle: Option<f64>,
+    /// Print the outcome as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// When the device cannot be had or refuses.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Descriptors(arguments) => show_descriptors(arguments),
+        Command::Config(arguments) => config(arguments),
+    }
+}
+
+fn backend(device: Option<&Device>) -> Result<(Arc<dyn Backend>, Selector), Failure> {
+    match device {
+        Some(Device::Emulator) => {
+            let emulator = super::emulate::start_in_process(&super::emulate::knobs(&[])?)?;
+            Ok((emulator, Selector::Any))
+        }
+        Some(Device::Usb(selector)) => Ok((candidates::libusb()?, selector.clone())),
+        None => Ok((candidates::libusb()?, Selector::Any)),
+    }
+}
+
+/// An open device, and its backend, which has to live as long.
+type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
+
+fn open(device: Option<&Device>) -> Result<Opened, Failure> {
+    let (backend, selector) = backend(device)?;
+    let found = candidates::select(backend.as_ref(), &selector)?.found;
+    let device = backend
+        .open(&found)
+        .map_err(|error| usb_failure("cannot open the device", &error))?;
+    Ok((backend, device))
+}
+
+/// A USB error as the program's failure.
+fn usb_failure(what: &str, error: &Error) -> Failure {
+    let exit = match error {
+        Error::NoPermission { .. } => Exit::Permission,
+        Error::Busy { .. } => Exit::Busy,
+        Error::Gone { .. } => Exit::Missing,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, what).because_of(error);
+    match exit {
+        Exit::Permission => failure.next(
+            "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
+        ),
+        Exit::Busy => failure.next("stop what holds it: uwwan down, ModemManager, or another program"),
+        _ => failure,
+    }
+}
+
+fn show_descriptors(arguments: &DescriptorsArguments) -> Result<(), Failure> {
+    let (backend, selector) = backend(arguments.device.as_ref())?;
+    let candidate = candidates::select(backend.as_ref(), &selector)?;
+    let descriptors = &candidate.found.descriptors;
+    if arguments.raw {
+        say(format!("device\n{}", hex(&descriptors.device)))?;
+        for configuration in &descriptors.configurations {
+            say(format!(
+                "\nconfiguration {}\n{}",
+                configuration.value,
+                hex(&configuration.raw)
+            ))?;
+        }
+        return Ok(());
+    }
+    say(candidate.name())?;
+    for line in tree(descriptors) {
+        say(line)?;
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .chunks(16)
+        .map(|row| {
+            let row: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("  {}", row.join(" "))
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn tree(descriptors: &Descriptors) -> Vec<String> {
+    let mut lines = Vec::new();
+    for configuration in &descriptors.configurations {
+        lines.push(format!(
+            "configuration {} ({} interfaces, {} bytes)",
+            configuration.value,
+            configuration.interfaces.len(),
+            configuration.raw.len()
+        ));
+        for association in &configuration.associations {
+            lines.push(format!(
+                "  association {}..{} {}",
+                association.first,
+                u16::from(association.first) + u16::from(association.count.max(1)) - 1,
+                association.class
+            ));
+        }
+        for interface in &configuration.interfaces {
+            for alternate in &interface.alternates {
+                lines.push(setting(interface.number, alternate));
+                for functional in &alternate.functional {
+                    lines.push(plain(&format!("      {functional:?}")));
+                }
+            }
+        }
+    }
+    for function in functions::mbim(descriptors) {
+        lines.push(format!(
+            "MBIM function in configuration {}: control interface {}, data interface {} alternate {}, \
+             control messages up to {} bytes, segments up to {} bytes",
+            function.configuration,
+            function.control_interface,
+            function.data_interface,
+            function.data_alternate,
+            function.max_control_message,
+            function.max_segment_size
+        ));
+    }
+    for function in functions::ncm(descriptors) {
+        lines.push(format!(
+            "NCM function in configuration {}: control interface {}, data interface {} alternate {}",
+            function.configuration,
+            function.control_interface,
+            function.data_interface,
+            function.data_alternate
+        ));
+    }
+    for function in functions::serial(descriptors) {
+        lines.push(format!(
+            "serial function in configuration {}: interface {}, {:?}",
+            function.configuration, function.interface, function.role
+        ));
+    }
+    for fault in &descriptors.faults {
+        lines.push(format!("fault: {}", plain(fault)));
+    }
+    lines
+}
+
+fn setting(number: u8, alternate: &AlternateSetting) -> String {
+    let endpoints: Vec<String> = alternate
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            format!(
+                "{:02x} {} {}",
+                endpoint.address,
+                format!("{:?}", endpoint.kind).to_lowercase(),
+                endpoint.max_packet_size
+            )
+        })
+        .collect();
+    format!(
+        "  interface {number}.{} {}  {}",
+        alternate.number,
+        alternate.class,
+        endpoints.join(", ")
+    )
+    .trim_end()
+    .to_owned()
+}
+
+fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
+    let (_backend, device) = open(arguments.device.as_ref())?;
+    let identity = device.identity();
+    let mbim = functions::mbim(device.descriptors())
+        .first()
+        .map(|function| function.configuration);
+    let Some(value) = &arguments.value else {
+        let active = device
+            .active_configuration()
+            .map_err(|error| usb_failure("cannot read the configuration", &error))?;
+        let all: Vec<u8> = device
+            .descriptors()
+            .configurations
+            .iter()
+            .map(|configuration| configuration.value)
+            .collect();
+        if arguments.json {
+            return say_json(&serde_json::json!({
+                "device": identity.to_string(), "active": active, "present": all, "mbim": mbim,
+            }));
+        }
+        return say(format!(
+            "{identity}: configuration {active} of {}{}",
+            all.iter().map(u8::to_string).collect::<Vec<_>>().join(", "),
+            mbim.map_or(String::new(), |m| format!("; MBIM is in {m}"))
+        ));
+    };
+    let target = match value.as_str() {
+        "mbim" => mbim.ok_or_else(|| {
+            Failure::new(
+                Exit::Failed,
+                "there is no configuration with an MBIM function",
+            )
+            .at(identity.to_string())
+            .next("uwwan usb descriptors shows what there is")
+        })?,
+        number => number.parse::<u8>().map_err(|_| {
+            Failure::new(Exit::Usage, "an argument makes no sense")
+                .at("VALUE")
+                .because(format!(
+                    "{number:?} is neither a number from 0 to 255 nor mbim"
+                ))
+        })?,
+    };
+    let known = device
+        .descriptors()
+        .configurations
+        .iter()
+        .any(|configuration| configuration.value == target);
+    if target != 0 && !known {
+        return Err(
+            Failure::new(Exit::Usage, format!("there is no configuration {target}"))
+                .at(identity.to_string())
+                .next("uwwan usb config without a value shows which there are"),
+        );
+    }
+    let settle = match arguments.settle {
+        Some(seconds) if (0.0..=600.0).contains(&seconds) => Duration::from_secs_f64(seconds),
+        Some(seconds) => {
+            return Err(Failure::new(Exit::Usage, "an option makes no sense")
+                .at("--settle")
+                .because(format!("{seconds} is not between 0 and 600")));
+        }
+        None => quirks::find(identity.vendor, identity.product).settle,
+    };
+    let plan = SwitchPlan {
+        settle,
+        via_zero: if arguments.direct || target == 0 {
+            ViaZero::Never
+        } else {
+            ViaZero::Always
+        },
+        // Kernel drivers are to have the device afterwards.
+        guard: false,
+        ..SwitchPlan::new(target, [])
+    };
+    let begun = std::time::Instant::now();
+    let mut told = Ok(());
+    let switched = configuration::switch(device.as_ref(), &plan, &mut |step| {
+        if !arguments.json && told.is_ok() {
+            told = say(format!("  {step}"));
+        }
+    })
+    .map_err(|error| usb_failure("the configuration was not switched", &error))?;
+    told?;
+    let time = begun.elapsed().as_secs_f64();
+    if arguments.json {
+        return say_json(&serde_json::json!({
+            "device": identity.to_string(),
+            "before": switched.before,
+            "after": switched.after,
+            "via_zero": switched.via_zero,
+            "seconds": crate::output::rounded(time, 3),
+        }));
+    }
+    say(format!(
+        "{identity}: configuration {} -> {} in {}",
+        switched.before,
+        switched.after,
+        seconds(time)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_permission_names_the_way_out() {
+        let failure = usb_failure(
+            "cannot open the device",
+            &Error::NoPermission {
+                operation: "open 03f0:a31d at 1-4".into(),
+                node: Some("/dev/bus/usb/001/004".into()),
+            },
+        );
+        assert_eq!(failure.exit, Exit::Permission);
+        assert_eq!(
+            failure.to_string(),
+            "error: cannot open the device\n\
+             \x20 why:   open 03f0:a31d at 1-4: permission denied\n\
+             \x20 next:  install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo"
+        );
+    }
+
+    #[test]
+    fn bytes_are_rows_of_sixteen() {
+        assert_eq!(
+            hex(&(0..18).collect::<Vec<u8>>()),
+            "  00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f\n  10 11"
+        );
+    }
+}

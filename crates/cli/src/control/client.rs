@@ -1,0 +1,136 @@
+//! The asking end, in `status` and `down`.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::protocol::{LONGEST_REPLY, Reply, Request};
+use crate::failure::{Exit, Failure};
+use crate::runtime::{self, Entry};
+
+/// A connection to a running `up`.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    socket: PathBuf,
+}
+
+impl Client {
+    /// Connects to the one running `up`, or to the one that runs `device` (a port).
+    ///
+    /// # Errors
+    /// [`Exit::Missing`] when none runs, [`Exit::Several`] when one must be chosen,
+    /// [`Exit::Permission`] when another user's might be meant.
+    pub fn find(chosen_base: Option<&Path>, device: Option<&str>) -> Result<Self, Failure> {
+        let (entries, denied) = runtime::entries(&runtime::search_bases(chosen_base));
+        let wanted = device.map(runtime::file_name);
+        let mut alive = Vec::new();
+        let mut refused = None;
+        for entry in entries {
+            if wanted
+                .as_ref()
+                .is_some_and(|wanted| *wanted != entry.device)
+            {
+                continue;
+            }
+            match UnixStream::connect(&entry.socket) {
+                Ok(stream) => alive.push((entry, stream)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    refused = Some(entry.socket);
+                }
+                // The owner died without removing it.
+                Err(_) => {}
+            }
+        }
+        if alive.len() > 1 {
+            let names: Vec<&str> = alive
+                .iter()
+                .map(|(entry, _)| entry.device.as_str())
+                .collect();
+            return Err(Failure::new(Exit::Several, "several modems are running")
+                .because(names.join(", "))
+                .next(format!("choose one: --device {}", names[0])));
+        }
+        if let Some((Entry { socket, .. }, stream)) = alive.pop() {
+            return Self::over(stream, socket);
+        }
+        if let Some(path) = refused.or_else(|| denied.into_iter().next()) {
+            return Err(Failure::new(
+                Exit::Permission,
+                "a modem may be running, but not for this user",
+            )
+            .at(path.display().to_string())
+            .because("only root and the user who started it may look")
+            .next("run the same command with sudo"));
+        }
+        let what = match device {
+            Some(device) => format!("uwwan is not running a modem at {device}"),
+            None => "uwwan is not running".to_owned(),
+        };
+        Err(Failure::new(Exit::Missing, what)
+            .because("no control socket answers")
+            .next("uwwan list   shows the modems present")
+            .next("uwwan up     brings one online"))
+    }
+
+    fn over(stream: UnixStream, socket: PathBuf) -> Result<Self, Failure> {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .and_then(|()| stream.set_write_timeout(Some(Duration::from_secs(10))))
+            .map_err(|error| broken(&socket, &error))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            socket,
+        })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] when the other end is gone.
+    pub fn ask(&mut self, request: Request) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(&request).unwrap_or_default();
+        line.push(b'\n');
+        self.stream
+            .get_mut()
+            .write_all(&line)
+            .map_err(|error| broken(&self.socket, &error))
+    }
+
+    /// The next reply; `None` when the other end has closed. Waits at most `patience`.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] on silence or an answer that makes no sense, and whatever was refused.
+    pub fn reply(&mut self, patience: Duration) -> Result<Option<Reply>, Failure> {
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(patience))
+            .map_err(|error| broken(&self.socket, &error))?;
+        let mut line = String::new();
+        match (&mut self.stream)
+            .take(LONGEST_REPLY as u64)
+            .read_line(&mut line)
+        {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(error) => return Err(broken(&self.socket, &error)),
+        }
+        let reply: Reply =
+            serde_json::from_str(&line).map_err(|error| broken(&self.socket, &error))?;
+        match reply.error {
+            Some(why) if !reply.ok => Err(Failure::new(Exit::Failed, "the running uwwan refused")
+                .at(self.socket.display().to_string())
+                .because(why)),
+            _ => Ok(Some(reply)),
+        }
+    }
+}
+
+fn broken(socket: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, "the running uwwan does not answer properly")
+        .at(socket.display().to_string())
+        .because(error)
+        .next("if it hangs, send its process SIGTERM twice")
+}

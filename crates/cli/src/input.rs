@@ -1,0 +1,101 @@
+//! Bytes to look into: from a file, from standard input, or as hexadecimal on the command line.
+
+use std::io::Read;
+
+use crate::failure::{Exit, Failure};
+
+/// The longest input taken, in bytes; the longest transfer block of any device is 64 KiB.
+const LONGEST: u64 = 16 << 20;
+
+/// Reads `argument`: `-` is standard input, the name of a file that is there is that file, and
+/// anything else is hexadecimal digits. A file's content, too, may be hexadecimal text.
+///
+/// # Errors
+/// [`Exit::Usage`] when it is none of them.
+pub fn read(argument: &str) -> Result<Vec<u8>, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::new(Exit::Usage, "cannot read the input")
+            .at(argument.to_owned())
+            .because(why)
+            .next("give a file, - for standard input, or hexadecimal digits")
+    };
+    let mut content = Vec::new();
+    let taken = if argument == "-" {
+        std::io::stdin()
+            .lock()
+            .take(LONGEST + 1)
+            .read_to_end(&mut content)
+    } else {
+        match std::fs::File::open(argument) {
+            Ok(file) => file.take(LONGEST + 1).read_to_end(&mut content),
+            Err(error) => {
+                return match from_hex(argument.as_bytes()) {
+                    Some(bytes) if !bytes.is_empty() => Ok(bytes),
+                    _ => Err(wrong(&error)),
+                };
+            }
+        }
+    };
+    taken.map_err(|error| wrong(&error))?;
+    if content.len() as u64 > LONGEST {
+        return Err(wrong(&format_args!("it is longer than {LONGEST} bytes")));
+    }
+    if content.is_empty() {
+        return Err(wrong(&"it is empty"));
+    }
+    Ok(from_hex(&content).unwrap_or(content))
+}
+
+/// Hexadecimal digits, in pairs, with any white space, colons, commas or `0x` between.
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    for word in text
+        .split(|byte| byte.is_ascii_whitespace() || matches!(byte, b':' | b',' | b'-'))
+        .filter(|word| !word.is_empty())
+    {
+        let word = word.strip_prefix(b"0x").unwrap_or(word);
+        if word.len() % 2 != 0 {
+            return None;
+        }
+        for pair in word.chunks_exact(2) {
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            bytes.push((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_hexadecimal() {
+        let expected = Some(vec![0x01, 0xab, 0xff]);
+        for text in [
+            "01abff",
+            "01:AB:ff",
+            "01 ab\nff\n",
+            "0x01, 0xab, 0xff",
+            "01-ab-ff",
+        ] {
+            assert_eq!(from_hex(text.as_bytes()), expected, "{text}");
+        }
+        for text in ["0", "0g", "hello", "01 a"] {
+            assert_eq!(from_hex(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn endless_input_ends() {
+        assert!(
+            read("/dev/zero")
+                .unwrap_err()
+                .to_string()
+                .contains("longer")
+        );
+        assert!(read("/dev/null").unwrap_err().to_string().contains("empty"));
+        assert!(read("no such file").is_err());
+        assert_eq!(read("4e 43 4d 48").unwrap(), b"NCMH");
+    }
+}

@@ -1,0 +1,130 @@
+//! Standard output and the units people read.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::failure::{Exit, Failure};
+
+/// Writes one line to standard output.
+///
+/// # Errors
+/// [`Exit::Closed`] when its reader went away, so that `uwwan … | head` ends quietly.
+pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_ref().as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+        .map_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                Failure::closed_output()
+            } else {
+                Failure::new(Exit::Failed, "cannot write to standard output").because(error)
+            }
+        })
+}
+
+/// Writes one line to standard error; nobody reading it is no error.
+pub fn note(line: impl AsRef<str>) {
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{}\n", line.as_ref()).as_bytes());
+}
+
+/// The value as one line of JSON on standard output.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| {
+        Failure::new(Exit::Failed, "cannot write the answer as JSON").because(error)
+    })?;
+    say(text)
+}
+
+/// Text from outside (device strings, network names, file names) with control characters
+/// replaced, so that it cannot steer a terminal or break a line.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Bytes with a decimal unit: `16.8 MB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (1_000_000_000_000, "TB"),
+        (1_000_000_000, "GB"),
+        (1_000_000, "MB"),
+        (1_000, "kB"),
+    ];
+    for (size, unit) in UNITS {
+        if count >= size {
+            return format!("{:.1} {unit}", count as f64 / size as f64);
+        }
+    }
+    format!("{count} B")
+}
+
+/// Seconds with three significant digits and a unit: `3.1 ms`, `1.20 s`, `2 min 5 s`.
+pub fn seconds(value: f64) -> String {
+    if value < 0.001 {
+        format!("{:.0} µs", value * 1e6)
+    } else if value < 1.0 {
+        format!("{:.1} ms", value * 1e3)
+    } else if value < 60.0 {
+        format!("{value:.2} s")
+    } else {
+        let whole = value as u64;
+        match whole {
+            0..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+            3_600..86_400 => format!("{} h {} min", whole / 3_600, whole / 60 % 60),
+            _ => format!("{} d {} h", whole / 86_400, whole / 3_600 % 24),
+        }
+    }
+}
+
+/// Throughput in Mbit/s (10⁶ bits per second); 0 when no time passed.
+pub fn mbit_s(count: u64, time: Duration) -> f64 {
+    let seconds = time.as_secs_f64();
+    if seconds > 0.0 {
+        count as f64 * 8.0 / 1e6 / seconds
+    } else {
+        0.0
+    }
+}
+
+/// Rounded to `digits` decimals, for figures in JSON.
+pub fn rounded(value: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_change_where_they_should() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_000), "1.0 kB");
+        assert_eq!(bytes(16_777_216), "16.8 MB");
+        assert_eq!(seconds(0.000_25), "250 µs");
+        assert_eq!(seconds(0.003_14), "3.1 ms");
+        assert_eq!(seconds(1.2), "1.20 s");
+        assert_eq!(seconds(125.0), "2 min 5 s");
+        assert_eq!(seconds(7_260.0), "2 h 1 min");
+        assert_eq!(seconds(90_000.0), "1 d 1 h");
+    }
+
+    #[test]
+    fn throughput_is_in_bits() {
+        assert!((mbit_s(1_000_000, Duration::from_secs(1)) - 8.0).abs() < 1e-9);
+        assert_eq!(mbit_s(5, Duration::ZERO), 0.0);
+    }
+
+    #[test]
+    fn control_characters_are_replaced() {
+        assert_eq!(plain("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(plain("Café 一"), "Café 一");
+    }
+}

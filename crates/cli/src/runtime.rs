@@ -1,0 +1,341 @@
+//! The runtime directory: where a running `uwwan up` keeps its lock and its control socket.
+//!
+//! `/run/uwwan/<device>/` for root, `$XDG_RUNTIME_DIR/uwwan/<device>/` for everyone else, or
+//! whatever `--runtime-dir` says. `<device>` is the port (`1-4.2`), which stays over
+//! re-enumeration. The lock, not the socket's existence, tells whether the owner is alive: a
+//! socket left by a killed process is removed by the next one that gets the lock.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::failure::{Exit, Failure};
+
+/// Where root keeps its runtime directories.
+const SYSTEM: &str = "/run/uwwan";
+const LOCK: &str = "lock";
+const SOCKET: &str = "control";
+
+/// Where this user's runtime directories go.
+///
+/// # Errors
+/// [`Exit::Usage`] when there is no `XDG_RUNTIME_DIR`.
+pub fn own_base(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = chosen {
+        return Ok(path.to_path_buf());
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from(SYSTEM));
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Ok(path.join("uwwan")),
+        _ => Err(Failure::new(Exit::Usage, "there is no place for the control socket")
+            .at("XDG_RUNTIME_DIR")
+            .because("it is not set to an absolute path; a login session sets it, su and cron do not")
+            .next("log in properly, or name a directory only you can write with --runtime-dir DIR")),
+    }
+}
+
+/// Where a running `uwwan up` may be found: this user's base, then root's.
+pub fn search_bases(chosen: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(path) = chosen {
+        return vec![path.to_path_buf()];
+    }
+    let mut bases: Vec<PathBuf> = own_base(None).into_iter().collect();
+    if bases.iter().all(|base| base != Path::new(SYSTEM)) {
+        bases.push(PathBuf::from(SYSTEM));
+    }
+    bases
+}
+
+/// A runtime directory that exists.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The device's name: its port, or `emulator`.
+    pub device: String,
+    /// The control socket in it.
+    pub socket: PathBuf,
+}
+
+/// Every runtime directory under the given bases, alive or not, and the bases or directories
+/// that this user may not look into.
+pub fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
+    let mut found = Vec::new();
+    let mut denied = Vec::new();
+    for base in bases {
+        match fs::read_dir(base) {
+            Ok(list) => {
+                for item in list.flatten() {
+                    let path = item.path();
+                    let device = item.file_name().to_string_lossy().into_owned();
+                    match fs::symlink_metadata(path.join(SOCKET)) {
+                        Ok(_) => found.push(Entry {
+                            device,
+                            socket: path.join(SOCKET),
+                        }),
+                        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                            denied.push(path);
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                denied.push(base.clone());
+            }
+            Err(_) => {}
+        }
+    }
+    found.sort_by(|a, b| a.device.cmp(&b.device));
+    (found, denied)
+}
+
+/// A device name as a file name: everything but letters, digits, `.`, `_` and `-` becomes `_`.
+pub fn file_name(device: &str) -> String {
+    let name: String = device
+        .chars()
+        .take(64)
+        .map(|c| match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => c,
+            _ => '_',
+        })
+        .collect();
+    if name.is_empty() || name.starts_with('.') {
+        format!("_{name}")
+    } else {
+        name
+    }
+}
+
+/// This process's runtime directory: locked while it lives, emptied when dropped.
+#[derive(Debug)]
+pub struct RuntimeDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RuntimeDir {
+    /// Makes and locks `<base>/<device>`, and removes a socket left by a dead owner.
+    ///
+    /// # Errors
+    /// [`Exit::Busy`] when another `uwwan up` has it, with its process id; [`Exit::Permission`]
+    /// when the directory is not safely ours.
+    pub fn create(base: &Path, device: &str) -> Result<Self, Failure> {
+        // Under root's base the names of the devices are no secret; what is in them is.
+        let base_mode = if rustix::process::geteuid().is_root() {
+            0o755
+        } else {
+            0o700
+        };
+        make_private(base, base_mode)?;
+        let path = base.join(file_name(device));
+        make_private(&path, 0o700)?;
+        let socket = path.join(SOCKET);
+        if socket.as_os_str().len() > 107 {
+            return Err(
+                Failure::new(Exit::Usage, "the control socket's path is too long")
+                    .at(socket.display().to_string())
+                    .because("a Unix socket's path has at most 107 bytes")
+                    .next("choose a shorter one with --runtime-dir DIR"),
+            );
+        }
+        let lock = lock(&path.join(LOCK), device)?;
+        match fs::remove_file(&socket) {
+            Ok(()) => {
+                tracing::debug!(socket = %socket.display(), "removed the socket of a dead owner")
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(
+                    Failure::new(Exit::Failed, "cannot remove a stale control socket")
+                        .at(socket.display().to_string())
+                        .because(error),
+                );
+            }
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where the control socket belongs.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join(SOCKET)
+    }
+}
+
+impl Drop for RuntimeDir {
+    fn drop(&mut self) {
+        // Still locked here, so nobody else's files are removed.
+        let _ = fs::remove_file(self.path.join(SOCKET));
+        let _ = fs::remove_file(self.path.join(LOCK));
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// Makes a directory, or checks that the one there belongs to this user and that no other user
+/// could have put something into it.
+fn make_private(path: &Path, mode: u32) -> Result<(), Failure> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Failure::new(Exit::Permission, "the runtime directory cannot be used")
+            .at(path.display().to_string())
+            .because(why)
+            .next("remove it, or name another with --runtime-dir DIR")
+    };
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {
+            // The umask may have taken bits away from root's base.
+            return fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(|error| refuse(&error));
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(refuse(&"the directory above it does not exist"));
+        }
+        Err(error) => return Err(refuse(&error)),
+    }
+    let meta = fs::symlink_metadata(path).map_err(|error| refuse(&error))?;
+    if !meta.is_dir() {
+        return Err(refuse(&"it is not a directory"));
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refuse(&format_args!("it belongs to user {}", meta.uid())));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(refuse(&format_args!(
+            "other users may write into it (mode {:o})",
+            meta.mode() & 0o7777
+        )));
+    }
+    Ok(())
+}
+
+fn lock(path: &Path, device: &str) -> Result<File, Failure> {
+    let refuse = |error: &io::Error| {
+        Failure::new(Exit::Failed, "cannot lock the runtime directory")
+            .at(path.display().to_string())
+            .because(error)
+    };
+    // The previous owner may remove the file between our open and our lock: then ours is a lock
+    // on nothing, and the next round makes a new file.
+    for _ in 0..10 {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(path)
+            .map_err(|error| refuse(&error))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(&mut file, device)),
+            Err(error) => return Err(refuse(&error.into())),
+        }
+        let ours = file.metadata().map_err(|error| refuse(&error))?;
+        match fs::symlink_metadata(path) {
+            Ok(there) if there.ino() == ours.ino() && there.dev() == ours.dev() => {
+                write_pid(&mut file).map_err(|error| refuse(&error))?;
+                return Ok(file);
+            }
+            _ => {}
+        }
+    }
+    Err(refuse(&io::Error::other(
+        "the lock file keeps being replaced",
+    )))
+}
+
+fn write_pid(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn taken(file: &mut File, device: &str) -> Failure {
+    let mut text = String::new();
+    let owner = match file.take(32).read_to_string(&mut text) {
+        Ok(_) if !text.trim().is_empty() => format!("process {}", text.trim()),
+        _ => "another process".to_owned(),
+    };
+    Failure::new(
+        Exit::Busy,
+        format!("uwwan already runs the modem at {device}"),
+    )
+    .because(format!("{owner} holds its runtime directory"))
+    .next(format!("uwwan status --device {device}   shows it"))
+    .next(format!("uwwan down --device {device}     stops it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_the_base() {
+        assert_eq!(file_name("1-4.2"), "1-4.2");
+        assert_eq!(file_name("../../etc"), "_.._.._etc");
+        assert_eq!(file_name(".."), "_..");
+        assert_eq!(file_name(""), "_");
+        assert_eq!(file_name("a/b\0c"), "a_b_c");
+        assert!(file_name(&"x".repeat(4096)).len() <= 65);
+    }
+
+    #[test]
+    fn one_owner_at_a_time_and_nothing_left_behind() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::create(base.path(), "1-4").unwrap();
+        let again = RuntimeDir::create(base.path(), "1-4").unwrap_err();
+        assert_eq!(again.exit, Exit::Busy);
+        assert!(
+            again
+                .to_string()
+                .contains(&format!("process {}", std::process::id()))
+        );
+        RuntimeDir::create(base.path(), "1-5").unwrap();
+        drop(dir);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+        RuntimeDir::create(base.path(), "1-4").unwrap();
+    }
+
+    #[test]
+    fn a_dead_owners_socket_is_removed() {
+        let base = tempfile::tempdir().unwrap();
+        fs::set_permissions(base.path(), Permissions::from_mode(0o700)).unwrap();
+        let path = base.path().join("1-4");
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(path.join(SOCKET)).unwrap());
+        fs::write(path.join(LOCK), "999999\n").unwrap();
+        let dir = RuntimeDir::create(base.path(), "1-4").unwrap();
+        assert!(!dir.socket().exists());
+    }
+
+    #[test]
+    fn directories_others_can_write_and_links_are_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("1-4");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        let failure = RuntimeDir::create(base.path(), "1-4").unwrap_err();
+        assert_eq!(failure.exit, Exit::Permission);
+        assert!(failure.to_string().contains("other users"), "{failure}");
+
+        std::os::unix::fs::symlink("/tmp", base.path().join("1-5")).unwrap();
+        let failure = RuntimeDir::create(base.path(), "1-5").unwrap_err();
+        assert!(failure.to_string().contains("not a directory"), "{failure}");
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let base = tempfile::tempdir().unwrap();
+        let victim = base.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let path = base.path().join("1-4");
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        std::os::unix::fs::symlink(&victim, path.join(LOCK)).unwrap();
+        assert!(RuntimeDir::create(base.path(), "1-4").is_err());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,143 @@
+//! The PIN and the password, read from files so that they never show in a process list.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::failure::{Exit, Failure};
+
+/// No PIN or password is longer (MBIM limits a PIN to 16, a password to 255 characters).
+const LONGEST: usize = 255;
+
+/// The SIM's PIN: 4 to 8 digits, alone in the file.
+///
+/// # Errors
+/// [`Exit::Usage`]; the file's content is never repeated.
+pub fn pin(path: &Path) -> Result<String, Failure> {
+    let text = read(path, "PIN", "--pin-file")?;
+    if !(4..=8).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Failure::new(Exit::Usage, "the PIN file does not hold a PIN")
+            .at(format!("{} (--pin-file)", path.display()))
+            .because(format!(
+                "a PIN is 4 to 8 digits alone on the first line; found {} characters{}",
+                text.chars().count(),
+                if text.bytes().all(|b| b.is_ascii_digit()) {
+                    ""
+                } else {
+                    ", not all digits"
+                }
+            ))
+            .next("nothing was sent to the SIM, no attempt was used up; correct the file and run again"));
+    }
+    Ok(text)
+}
+
+/// The access point's password.
+///
+/// # Errors
+/// [`Exit::Usage`]; the file's content is never repeated.
+pub fn password(path: &Path) -> Result<String, Failure> {
+    read(path, "password", "--password-file")
+}
+
+fn read(path: &Path, subject: &str, option: &str) -> Result<String, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::new(Exit::Usage, format!("cannot read the {subject} file"))
+            .at(format!("{} ({option})", path.display()))
+            .because(why)
+            .next(format!(
+                "put the {subject} alone on the first line of a file only you can read:\n\
+                 install -m 600 /dev/null FILE, then write it there with an editor"
+            ))
+    };
+    let file = File::open(path).map_err(|error| wrong(&error))?;
+    let meta = file.metadata().map_err(|error| wrong(&error))?;
+    if meta.is_dir() {
+        return Err(wrong(&"it is a directory"));
+    }
+    if meta.is_file() && meta.mode() & 0o077 != 0 {
+        tracing::warn!(
+            file = %path.display(),
+            mode = format!("{:o}", meta.mode() & 0o777),
+            "other users may read the {subject} file; chmod 600 keeps it yours",
+        );
+    }
+    let mut content = Vec::new();
+    file.take(LONGEST as u64 + 3)
+        .read_to_end(&mut content)
+        .map_err(|error| wrong(&error))?;
+    let text = String::from_utf8(content).map_err(|_| wrong(&"it is not text (UTF-8)"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(wrong(&"it is empty"));
+    }
+    if line.len() > LONGEST {
+        return Err(wrong(&format_args!("it is longer than {LONGEST} bytes")));
+    }
+    if line.chars().any(char::is_control) {
+        return Err(wrong(&"it has more than one line or control characters"));
+    }
+    Ok(line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(content: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_pin_is_taken_with_or_without_a_line_end() {
+        for content in [&b"1234"[..], b"1234\n", b"1234\r\n"] {
+            assert_eq!(pin(file(content).path()).unwrap(), "1234");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pin_is_refused_and_not_repeated() {
+        for content in [
+            &b""[..],
+            b"\n",
+            b"123",
+            b"123456789",
+            b"secret",
+            b"1234\n5678\n",
+            b" 1234",
+            b"\xff\xfe\x00",
+            &[b'7'; 10_000],
+        ] {
+            let failure = pin(file(content).path()).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            let text = failure.to_string();
+            assert!(!text.contains("secret") && !text.contains("777"), "{text}");
+        }
+    }
+
+    #[test]
+    fn endless_and_missing_files_end_at_once() {
+        assert!(pin(Path::new("/dev/zero")).is_err());
+        assert!(
+            pin(Path::new("/"))
+                .unwrap_err()
+                .to_string()
+                .contains("directory")
+        );
+        let missing = pin(Path::new("/nonexistent/pin")).unwrap_err().to_string();
+        assert!(missing.contains("No such file"), "{missing}");
+    }
+
+    #[test]
+    fn a_password_may_hold_anything_printable() {
+        assert_eq!(
+            password(file("pä ss\"\n".as_bytes()).path()).unwrap(),
+            "pä ss\""
+        );
+    }
+}

@@ -1,0 +1,591 @@
+//! The choices for `up`: from flags, from a TOML file, and both merged.
+//!
+//! A flag wins over the file, the file over the quirk table and the device. The file's keys are
+//! the flags' names without their dashes: `apn = "internet"`, `route = ["192.0.2.0/24"]`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::{Deserialize, Deserializer};
+use uwwan_modem::Options;
+use uwwan_modem::options::{Auth, Dns, Format, IpType, Padding, Placement, Routes, Secret, Table};
+
+use crate::failure::{Exit, Failure};
+use crate::secrets;
+
+/// No configuration file is longer, in bytes.
+const LONGEST_FILE: u64 = 64 * 1024;
+/// The longest name of a network interface, in bytes (`IFNAMSIZ` less the terminator).
+const LONGEST_INTERFACE: usize = 15;
+
+/// Where a modem is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Device {
+    /// On the USB, as selected.
+    Usb(uwwan_modem::Selector),
+    /// The built-in emulated modem.
+    Emulator,
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "emulator" {
+            return Ok(Self::Emulator);
+        }
+        text.parse().map(Self::Usb).map_err(|_| {
+            "expected vendor:product (03f0:a31d), a port (1-4.2), bus/device (3/12), any, or emulator"
+                .to_owned()
+        })
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Everything `up` takes from its flags and its file.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Settings {
+    /// The modem: vendor:product (03f0:a31d), port (1-4.2), bus/device (3/12), or `emulator`.
+    /// Needed only when several are present
+    #[arg(long, short, value_name = "DEVICE", help_heading = "Modem")]
+    pub device: Option<Device>,
+    /// Pause between USB configuration 0 and the MBIM configuration [default: what the modem needs]
+    #[arg(long, value_name = "SECONDS", help_heading = "Modem")]
+    pub settle: Option<f64>,
+    /// Wait for the modem instead of failing when it is not plugged in
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
+    pub wait: Option<bool>,
+    /// Keep trying after a failure that repetition alone will not cure
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
+    pub persist: Option<bool>,
+    /// Let the kernel's drivers have the modem again after a clean stop
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
+    pub reattach: Option<bool>,
+
+    /// Access point name; without it the subscription's default is asked for
+    #[arg(long, value_name = "NAME", help_heading = "Session")]
+    pub apn: Option<String>,
+    /// Address families to ask the network for [default: ipv4v6]
+    #[arg(long, value_name = "TYPE", value_parser = words(IpType::VALUES), help_heading = "Session")]
+    pub ip_type: Option<IpType>,
+    /// Authentication towards the access point [default: none]
+    #[arg(long, value_name = "HOW", value_parser = words(Auth::VALUES), help_heading = "Session")]
+    pub auth: Option<Auth>,
+    /// User name for --auth
+    #[arg(long, value_name = "NAME", help_heading = "Session")]
+    pub user: Option<String>,
+    /// File whose first line is the password for --auth
+    #[arg(long, value_name = "FILE", help_heading = "Session")]
+    pub password_file: Option<PathBuf>,
+    /// File whose first line is the SIM's PIN; a refused PIN is never sent twice
+    #[arg(long, value_name = "FILE", help_heading = "Session")]
+    pub pin_file: Option<PathBuf>,
+    /// Send the PIN even when a single attempt is left before the SIM asks for its PUK
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Session")]
+    pub force_pin: Option<bool>,
+    /// Go online in a foreign network too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Session")]
+    pub roaming: Option<bool>,
+
+    /// Name of the TUN interface [default: the kernel picks one]
+    #[arg(long, value_name = "NAME", help_heading = "Host")]
+    pub tun_name: Option<String>,
+    /// Routes through the modem: none, default, or prefixes such as 192.0.2.0/24; may be repeated
+    /// [default: none]
+    #[arg(
+        long,
+        value_name = "ROUTE",
+        value_delimiter = ',',
+        help_heading = "Host"
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub route: Option<Vec<String>>,
+    /// What to do with the name servers the network hands out: show them (none), or hand them to
+    /// systemd-resolved or resolvconf [default: none]
+    #[arg(long, value_name = "HOW", value_parser = words(Dns::VALUES), help_heading = "Host")]
+    pub dns: Option<Dns>,
+    /// MTU of the interface in bytes [default: the network's]
+    #[arg(long, value_name = "BYTES", help_heading = "Host")]
+    pub mtu: Option<u16>,
+    /// Send an echo request after going online, so that a link that carries nothing is told from an
+    /// idle one [default: true]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        hide_possible_values = true,
+        help_heading = "Host"
+    )]
+    pub probe: Option<bool>,
+
+    /// Where the pointer table (NDP) stands in blocks to the modem; Huawei modems carry nothing with
+    /// it in front [default: what the modem needs]
+    #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES), help_heading = "Transfer blocks")]
+    pub ndp: Option<Placement>,
+    /// Block format to the modem, in bits [default: what the modem needs]
+    #[arg(long, value_name = "BITS", value_parser = words(Format::VALUES), help_heading = "Transfer blocks")]
+    #[serde(deserialize_with = "word_or_number")]
+    pub ntb: Option<Format>,
+    /// Pointer table as long as needed, or of the kernel driver's fixed size [default: minimal]
+    #[arg(long, value_name = "SIZE", value_parser = words(Table::VALUES), help_heading = "Transfer blocks")]
+    pub table: Option<Table>,
+    /// How a block ends that fills its last packet: one byte more (short), filled up to the maximum
+    /// as the kernel driver does (full), or a zero-length packet (zlp)
+    #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES), help_heading = "Transfer blocks")]
+    pub pad: Option<Padding>,
+    /// Largest block to the modem in bytes [default: the modem's limit]
+    #[arg(long, value_name = "BYTES", help_heading = "Transfer blocks")]
+    pub block_size: Option<u32>,
+    /// Largest block from the modem in bytes
+    #[arg(long, value_name = "BYTES", help_heading = "Transfer blocks")]
+    pub input_size: Option<u32>,
+    /// Transfers kept in flight in each direction
+    #[arg(long, value_name = "N", help_heading = "Transfer blocks")]
+    pub in_flight: Option<usize>,
+}
+
+/// Calls a macro-like closure for every field: a value set in `$over` replaces the one in `$under`.
+macro_rules! merge {
+    ($over:ident over $under:ident: $($field:ident),+ $(,)?) => {
+        Settings { $($field: $over.$field.or($under.$field)),+ }
+    };
+}
+
+impl Settings {
+    /// Reads a TOML file. Relative paths in it start at the file's own directory.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with line and column.
+    pub fn from_file(path: &Path) -> Result<Self, Failure> {
+        let wrong = |why: &dyn std::fmt::Display| {
+            Failure::new(Exit::Usage, "cannot use the configuration file")
+                .at(format!("{} (--config)", path.display()))
+                .because(why)
+        };
+        let meta = std::fs::metadata(path).map_err(|error| wrong(&error))?;
+        if !meta.is_file() {
+            return Err(wrong(&"it is not a regular file"));
+        }
+        if meta.len() > LONGEST_FILE {
+            return Err(wrong(&format_args!(
+                "it is longer than {LONGEST_FILE} bytes"
+            )));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+        let mut settings: Self = toml::from_str(&text).map_err(|error| {
+            wrong(&error.to_string().trim_end()).next(
+                "its keys are the options of uwwan up without their dashes; see uwwan up --help",
+            )
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in [&mut settings.password_file, &mut settings.pin_file]
+            .into_iter()
+            .flatten()
+        {
+            *file = folder.join(&*file);
+        }
+        Ok(settings)
+    }
+
+    /// These choices where made, the others from `under`.
+    #[must_use]
+    pub fn over(self, under: Self) -> Self {
+        merge!(self over under: device, settle, wait, persist, reattach, apn, ip_type, auth, user,
+            password_file, pin_file, force_pin, roaming, tun_name, route, dns, mtu, probe, ndp, ntb,
+            table, pad, block_size, input_size, in_flight)
+    }
+
+    /// The choices as the library takes them; PIN and password files are read here.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] naming the option and what it accepts.
+    pub fn options(&self) -> Result<Options, Failure> {
+        let mut options = Options::default();
+        if let Some(settle) = self.settle {
+            within("settle", settle, 0.0, 600.0)?;
+            options.settle = Some(Duration::from_secs_f64(settle));
+        }
+        if let Some(mtu) = self.mtu {
+            within("mtu", mtu, 576, 65_535)?;
+            options.mtu = Some(mtu);
+        }
+        if let Some(size) = self.block_size {
+            within("block-size", size, 2_048, 1 << 20)?;
+            options.block_size = Some(size);
+        }
+        if let Some(size) = self.input_size {
+            within("input-size", size, 2_048, 1 << 20)?;
+            options.input_size = Some(size);
+        }
+        if let Some(count) = self.in_flight {
+            within("in-flight", count, 1, 64)?;
+            options.in_flight = Some(count);
+        }
+        if let Some(apn) = &self.apn {
+            text("apn", apn, 100)?;
+            options.apn.clone_from(apn);
+        }
+        if let Some(user) = &self.user {
+            text("user", user, 255)?;
+            options.user.clone_from(user);
+        }
+        options.auth = self.auth.unwrap_or_default();
+        if options.auth == Auth::None && (self.user.is_some() || self.password_file.is_some()) {
+            return Err(bad(
+                "auth",
+                "a user name or password is given, but no way to send it",
+            )
+            .next("add --auth chap, or --auth pap where the operator asks for it"));
+        }
+        if let Some(path) = &self.password_file {
+            options.password = Secret::new(secrets::password(path)?);
+        }
+        if let Some(path) = &self.pin_file {
+            options.pin = Secret::new(secrets::pin(path)?);
+        }
+        if let Some(name) = &self.tun_name {
+            interface_name(name)?;
+            options.tun_name = Some(name.clone());
+        }
+        if let Some(list) = &self.route {
+            options.routes = routes(list)?;
+        }
+        options.ip_type = self.ip_type.unwrap_or_default();
+        options.dns = self.dns.unwrap_or_default();
+        options.force_pin = self.force_pin.unwrap_or(options.force_pin);
+        options.roaming = self.roaming.unwrap_or(options.roaming);
+        options.wait_for_device = self.wait.unwrap_or(options.wait_for_device);
+        options.persist = self.persist.unwrap_or(options.persist);
+        options.reattach_drivers = self.reattach.unwrap_or(options.reattach_drivers);
+        options.probe = self.probe.unwrap_or(options.probe);
+        options.ndp = self.ndp;
+        options.ntb = self.ntb;
+        options.table = self.table;
+        options.padding = self.pad;
+        Ok(options)
+    }
+}
+
+/// A clap parser for an enum of words, with the words in `--help` and in the error.
+pub fn words<T: Copy + Send + Sync + 'static>(
+    values: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(values.iter().map(|(word, _)| *word)).try_map(move |given| {
+        values
+            .iter()
+            .find(|(word, _)| *word == given)
+            .map(|(_, value)| *value)
+            .ok_or("not one of the words")
+    })
+}
+
+fn bad(option: &str, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Usage, "an option makes no sense")
+        .at(format!("--{option}"))
+        .because(why)
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    option: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), Failure> {
+    // Written so that a NaN is refused too.
+    if value >= least && value <= most {
+        Ok(())
+    } else {
+        Err(bad(
+            option,
+            format!("{value} is not between {least} and {most}"),
+        ))
+    }
+}
+
+fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
+    if value.chars().any(char::is_control) {
+        return Err(bad(option, "it holds control characters"));
+    }
+    let length = value.encode_utf16().count();
+    if length > longest {
+        return Err(bad(
+            option,
+            format!("it has {length} characters; at most {longest} fit"),
+        ));
+    }
+    Ok(())
+}
+
+fn interface_name(name: &str) -> Result<(), Failure> {
+    let sane = !name.is_empty()
+        && name.len() <= LONGEST_INTERFACE
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if sane {
+        Ok(())
+    } else {
+        Err(bad(
+            "tun-name",
+            format!(
+                "{name:?}: an interface name has 1 to {LONGEST_INTERFACE} letters, digits, dots, dashes or underscores"
+            ),
+        ))
+    }
+}
+
+fn routes(list: &[String]) -> Result<Routes, Failure> {
+    match list {
+        [] => Ok(Routes::None),
+        [word] if word == "none" => Ok(Routes::None),
+        [word] if word == "default" => Ok(Routes::Default),
+        prefixes => prefixes
+            .iter()
+            .map(|text| match text.parse::<uwwan_tun::Prefix>() {
+                Ok(prefix) => Ok(prefix.to_string()),
+                Err(_) => Err(bad(
+                    "route",
+                    format!("{text:?} is neither none nor default alone nor a prefix such as 192.0.2.0/24 or 2001:db8::/32"),
+                )),
+            })
+            .collect::<Result<_, _>>()
+            .map(Routes::Prefixes),
+    }
+}
+
+/// `route = "default"` and `route = ["192.0.2.0/24", "2001:db8::/32"]` are both natural.
+fn one_or_many<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a route or a list of routes")]
+    enum Form {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(Some(match Form::deserialize(source)? {
+        Form::One(one) => one.split(',').map(|part| part.trim().to_owned()).collect(),
+        Form::Many(many) => many,
+    }))
+}
+
+/// `ntb = 16` and `ntb = "16"` are both natural.
+fn word_or_number<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Format>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "16 or 32")]
+    enum Form {
+        Number(u32),
+        Word(String),
+    }
+    let word = match Form::deserialize(source)? {
+        Form::Number(number) => number.to_string(),
+        Form::Word(word) => word,
+    };
+    word.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn from_text(text: &str) -> Result<Settings, Failure> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Settings::from_file(file.path())
+    }
+
+    #[test]
+    fn a_full_file_reads() {
+        let settings = from_text(
+            r#"
+            device = "03f0:a31d"
+            apn = "telenor.smart"
+            ip-type = "ipv4"
+            auth = "chap"
+            user = "me"
+            password-file = "/etc/uwwan/password"
+            pin-file = "pin"
+            roaming = true
+            mtu = 1430
+            settle = 1.5
+            route = "default"
+            dns = "resolved"
+            ndp = "end"
+            ntb = 16
+            pad = "short"
+            in-flight = 8
+            "#,
+        )
+        .unwrap();
+        assert_eq!(settings.ip_type, Some(IpType::Ipv4));
+        assert_eq!(settings.ntb, Some(Format::Ntb16));
+        assert_eq!(settings.route, Some(vec!["default".to_owned()]));
+        assert_eq!(settings.password_file, Some("/etc/uwwan/password".into()));
+        let pin = settings.pin_file.unwrap();
+        assert!(pin.is_absolute() && pin.ends_with("pin"), "{pin:?}");
+    }
+
+    #[test]
+    fn mistakes_in_a_file_are_told_with_their_place() {
+        for (text, expected) in [
+            ("apm = \"x\"", "unknown field `apm`"),
+            ("mtu = \"big\"", "line 1"),
+            ("ip-type = \"ipx\"", "ipv4v6"),
+            ("device = \"modem\"", "vendor:product"),
+            ("ntb = 24", "16, 32"),
+            ("apn = ", "line 1"),
+            ("route = 5", "a route or a list"),
+        ] {
+            let failure = from_text(text).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            let told = failure.to_string();
+            assert!(told.contains(expected), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn oversized_and_odd_files_are_refused() {
+        assert!(from_text(&"# long\n".repeat(20_000)).is_err());
+        for path in ["/", "/dev/zero", "/nonexistent"] {
+            assert!(Settings::from_file(Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let flags = Settings {
+            apn: Some("flag".into()),
+            roaming: Some(false),
+            ..Settings::default()
+        };
+        let file = Settings {
+            apn: Some("file".into()),
+            roaming: Some(true),
+            mtu: Some(1400),
+            ..Settings::default()
+        };
+        let options = flags.over(file).options().unwrap();
+        assert_eq!(options.apn, "flag");
+        assert!(!options.roaming);
+        assert_eq!(options.mtu, Some(1400));
+    }
+
+    #[test]
+    fn nothing_chosen_is_the_librarys_default() {
+        assert_eq!(Settings::default().options().unwrap(), Options::default());
+    }
+
+    #[test]
+    fn senseless_values_are_refused_by_name() {
+        let base = Settings::default();
+        let cases: [(&str, Settings); 10] = [
+            (
+                "--settle",
+                Settings {
+                    settle: Some(f64::NAN),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--settle",
+                Settings {
+                    settle: Some(-1.0),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--mtu",
+                Settings {
+                    mtu: Some(100),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--in-flight",
+                Settings {
+                    in_flight: Some(0),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--block-size",
+                Settings {
+                    block_size: Some(u32::MAX),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--apn",
+                Settings {
+                    apn: Some("a\nb".into()),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--apn",
+                Settings {
+                    apn: Some("x".repeat(101)),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--auth",
+                Settings {
+                    user: Some("me".into()),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--tun-name",
+                Settings {
+                    tun_name: Some("../x".into()),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--tun-name",
+                Settings {
+                    tun_name: Some("sixteen-letters!".into()),
+                    ..base.clone()
+                },
+            ),
+        ];
+        for (option, settings) in cases {
+            let failure = settings.options().unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.to_string().contains(option), "{option}: {failure}");
+        }
+    }
+
+    #[test]
+    fn routes_are_checked() {
+        let routes =
+            |list: &[&str]| routes(&list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
+        assert_eq!(routes(&["none"]).unwrap(), Routes::None);
+        assert_eq!(routes(&["default"]).unwrap(), Routes::Default);
+        assert!(matches!(
+            routes(&["192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0", "::1/128"]).unwrap(),
+            Routes::Prefixes(list) if list.len() == 4
+        ));
+        for wrong in [
+            &["default", "192.0.2.0/24"][..],
+            &["192.0.2.0/33"],
+            &["2001:db8::/129"],
+            &["everything"],
+            &[""],
+        ] {
+            assert!(routes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

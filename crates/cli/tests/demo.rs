@@ -1,0 +1,152 @@
+//! The demo as a user runs it, as root and as an ordinary user.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// `nobody`, on every system.
+const NOBODY: u32 = 65_534;
+
+fn demo(arguments: &[&str], ordinary: bool) -> Output {
+    // The ordinary user may not be let into the directory the program was built in.
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("uwwan");
+    std::fs::copy(env!("CARGO_BIN_EXE_uwwan"), &program).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(place.path(), mode).unwrap();
+    let mut command = Command::new(&program);
+    command
+        .arg("demo")
+        .args(arguments)
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("UWWAN_LOG")
+        .stdin(Stdio::null());
+    if ordinary && rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.output().expect("the program runs")
+}
+
+fn result(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|error| {
+        panic!(
+            "{error} in the last line of:\n{text}\nstandard error:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
+}
+
+/// Every figure there and sensible.
+fn check(output: &Output, bytes: u64) {
+    let value = result(output);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{value}\n{why}");
+    let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "configuration",
+            "ndp",
+            "addresses",
+            "ping",
+            "download",
+            "upload",
+            "rungs",
+            "seconds"
+        ]
+    );
+    assert_eq!(
+        value["configuration"],
+        serde_json::json!({"before": 2, "after": 3})
+    );
+    assert_eq!(value["ndp"], "end");
+    assert_eq!(value["addresses"][0], "10.169.198.77/30");
+    assert_eq!(value["ping"]["sent"], value["ping"]["received"]);
+    assert!(value["ping"]["sent"].as_u64().unwrap() > 0);
+    assert!(value["ping"]["rtt_ms_median"].as_f64().unwrap() > 0.0);
+    for direction in ["download", "upload"] {
+        assert_eq!(value[direction]["bytes"], bytes);
+        assert!(value[direction]["mbit_s"].as_f64().unwrap() > 0.0);
+    }
+    let rungs = value["rungs"].as_array().unwrap();
+    assert!(rungs.len() > 10, "{rungs:?}");
+    for rung in rungs {
+        assert!(rung["name"].is_string() && rung["seconds"].as_f64().unwrap() >= 0.0);
+    }
+    assert!(value["seconds"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn an_ordinary_user_gets_everything() {
+    let output = demo(&["--json", "--bytes", "2M"], true);
+    check(&output, 2_000_000);
+}
+
+#[test]
+fn so_does_whoever_runs_the_tests() {
+    let output = demo(&["--json", "--bytes", "2M"], false);
+    check(&output, 2_000_000);
+}
+
+#[test]
+fn the_built_in_stack_does_as_well() {
+    let output = demo(&["--json", "--bytes", "2M", "--userspace"], true);
+    check(&output, 2_000_000);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("built-in network stack"), "{told}");
+}
+
+#[test]
+fn people_are_told_the_same() {
+    let output = demo(&["--bytes", "1M"], true);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    for part in [
+        "configuration",
+        "online through",
+        "every byte verified",
+        "10 of 10 answered",
+        "everything worked",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    assert!(
+        !text.contains('\u{1b}'),
+        "colour or movement in a pipe: {text:?}"
+    );
+}
+
+#[test]
+fn both_families_work_where_the_firmware_lets_them() {
+    let output = demo(&["--json", "--bytes", "1M", "--knob", "ipv6=on"], true);
+    check(&output, 1_000_000);
+    assert_eq!(result(&output)["addresses"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_black_hole_is_diagnosed_and_fails() {
+    let output = demo(&["--json", "--ndp", "front"], true);
+    assert_eq!(output.status.code(), Some(8));
+    let value = result(&output);
+    assert_eq!(value["ping"]["received"], 0);
+    assert_eq!(value["ndp"], "front");
+    let error = value["error"].as_str().unwrap();
+    assert!(error.contains("nothing comes back"), "{error}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("pointer table") || told.contains("NDP"),
+        "{told}"
+    );
+}
+
+#[test]
+fn refused_ipv6_is_explained_and_fails() {
+    let output = demo(&["--json", "--ip-type", "ipv6"], true);
+    assert_eq!(output.status.code(), Some(7));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("NoDeviceSupport"), "{told}");
+    assert!(told.contains("PLMN"), "{told}");
+}
