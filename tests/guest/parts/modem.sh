@@ -63,3 +63,19 @@ unplug() { echo "$1" >/sys/devices/platform/vhci_hcd.0/detach; }
 # Keeps the kernel from loading a driver by itself; modprobe by name still does.
 forbid_modules() { printf 'blacklist %s\n' "$@" >/etc/modprobe.d/witness.conf; }
 
+
+# at COMMAND: sends it to the modem's tty, open as descriptor 'tty', and prints
+# the answer; fails without a final result.
+tty=''
+at() {
+  local line
+  printf '%s\r' "$1" >&"$tty"
+  while IFS= read -r -t 5 -u "$tty" line; do
+    line=${line%$'\r'}
+    echo "$line"
+    case $line in
+      OK | ERROR | '+CME ERROR'* | 'COMMAND NOT SUPPORT') return 0 ;;
+    esac
+  done
+  return 1
+}

@@ -6,7 +6,7 @@ pings() {
   local name=$1 address=$2 said
   shift 2
   if said=$(ping -n -q -c 5 -i 0.2 -W 5 "$@" "$address" 2>&1) && [[ $said == *' 0% packet loss'* ]]; then
-    ok "$name: ping (median-like average $(sed -n 's|.*= [^/]*/\([^/]*\)/.*|\1|p' <<<"$said") ms)"
+    ok "$name: ping (average $(sed -n 's|.*= [^/]*/\([^/]*\)/.*|\1|p' <<<"$said") ms)"
   else
     not_ok "$name: ping" "$(tail -n 2 <<<"$said" | tr '\n' ' ')"
   fi
@@ -17,11 +17,12 @@ answers() { ping -n -q -c 1 -W 1 "$1" >/dev/null 2>&1; }
 
 # measure NAME ADDRESS [OPTION…]: iperf3 moves data for three seconds.
 measure() {
-  local name=$1 address=$2 said rate
+  local name=$1 address=$2 said rates
   shift 2
   if said=$(timeout 30 iperf3 --json --client "$address" --time 3 --connect-timeout 5000 "$@" 2>&1) &&
-    rate=$(jq -er '.end.sum_received.bits_per_second / 1e6 | round' <<<"$said") && ((rate > 0)); then
-    ok "$name: $rate Mbit/s"
+    rates=$(jq -er '[.end | .sum_received, .sum_received_bidir_reverse | values | .bits_per_second / 1e6 | round]
+      | if all(. > 0) then join(" and ") else error("nothing received") end' <<<"$said"); then
+    ok "$name: $rates Mbit/s"
   else
     not_ok "$name" "$(jq -r '.error // "nothing received"' <<<"$said" 2>/dev/null || echo "${said:0:300}")"
   fi
