@@ -12,10 +12,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod decode;
 pub mod fields;
 pub mod fragment;
 pub mod message;
 pub mod names;
+pub mod print;
 pub mod registry;
 pub mod services;
 pub mod session;

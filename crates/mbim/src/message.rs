@@ -3,10 +3,13 @@
 //! Everything is little-endian; UUIDs are in textual order. A message longer than the negotiated
 //! control transfer size travels as fragments, see [`crate::fragment`].
 
+use std::fmt;
+
 use byteorder::{ByteOrder, LittleEndian};
 
 use crate::fragment;
 use crate::names::values;
+use crate::registry::CidId;
 use crate::status::{ProtocolError, Status};
 use crate::uuid::Uuid;
 
@@ -78,7 +81,7 @@ pub struct Message {
 }
 
 /// What a message says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Body {
     /// Host: start the control session.
     Open {
@@ -126,6 +129,60 @@ pub enum Body {
         /// Information buffer.
         info: Vec<u8>,
     },
+}
+
+/// Information buffers are shown by their length only: they may hold personal content.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |service: &Uuid, cid: u32| CidId {
+            service: *service,
+            cid,
+        };
+        match self {
+            Self::Open {
+                max_control_transfer,
+            } => write!(f, "Open({max_control_transfer})"),
+            Self::Close => f.write_str("Close"),
+            Self::Command {
+                service,
+                cid,
+                kind,
+                info,
+            } => {
+                write!(
+                    f,
+                    "Command({} {kind}, {} bytes)",
+                    name(service, *cid),
+                    info.len()
+                )
+            }
+            Self::HostError(error) => write!(f, "HostError({error})"),
+            Self::OpenDone(status) => write!(f, "OpenDone({status})"),
+            Self::CloseDone(status) => write!(f, "CloseDone({status})"),
+            Self::CommandDone {
+                service,
+                cid,
+                status,
+                info,
+            } => {
+                write!(
+                    f,
+                    "CommandDone({} {status}, {} bytes)",
+                    name(service, *cid),
+                    info.len()
+                )
+            }
+            Self::FunctionError(error) => write!(f, "FunctionError({error})"),
+            Self::Indication { service, cid, info } => {
+                write!(
+                    f,
+                    "Indication({}, {} bytes)",
+                    name(service, *cid),
+                    info.len()
+                )
+            }
+        }
+    }
 }
 
 /// Why bytes are not a message.

@@ -1,17 +1,39 @@
 //! Every known service with its commands and their layouts.
 
+use std::fmt;
+
 use crate::fields::Schema;
 use crate::message::CommandKind;
 use crate::services;
 use crate::uuid::Uuid;
 
 /// A command of a service: enough to address it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CidId {
     /// Service.
     pub service: Uuid,
     /// Command number.
     pub cid: u32,
+}
+
+impl fmt::Debug for CidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `service/command`, by name or else by UUID and number.
+impl fmt::Display for CidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match service(self.service) {
+            Some(service) => f.write_str(service.name)?,
+            None => fmt::Display::fmt(&self.service, f)?,
+        }
+        match cid(*self) {
+            Some(cid) => write!(f, "/{}", cid.name),
+            None => write!(f, "/{}", self.cid),
+        }
+    }
 }
 
 /// Version of the Microsoft extensions in force, which changes some layouts device-wide.

@@ -34,7 +34,7 @@ macro_rules! layout {
         }
     )*) => {$(
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[derive(Clone, PartialEq, Eq)]
         pub struct $name {
             $(
                 $(#[$field_meta])*
@@ -56,6 +56,24 @@ macro_rules! layout {
             /// The first problem that costs a value, with its offset.
             pub fn decode(info: &[u8]) -> Result<Self, $crate::fields::DecodeError> {
                 $crate::fields::Layout::decode_info(info)
+            }
+        }
+
+        /// Personal content is hidden.
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&$crate::fields::Layout::to_record(self), f)
+            }
+        }
+
+        /// Personal content is hidden; `print::record_json` can show it.
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let record = $crate::fields::Layout::to_record(self);
+                serde::Serialize::serialize(
+                    &$crate::print::record_json(&record, $crate::print::Personal::Hide),
+                    serializer,
+                )
             }
         }
 

@@ -123,12 +123,25 @@ impl Value {
 }
 
 /// A structure's values, one for each field of its schema; `None` where nothing could be read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Record {
     /// The layout.
     pub schema: &'static Schema,
     /// The values in the order of the schema's fields.
     pub values: Vec<Option<Value>>,
+}
+
+/// Personal content is hidden.
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fields = crate::print::record_json(self, crate::print::Personal::Hide);
+        write!(
+            f,
+            "{} {}",
+            self.schema.name,
+            crate::print::json_line(&fields)
+        )
+    }
 }
 
 impl PartialEq for Record {

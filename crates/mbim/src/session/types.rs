@@ -1,5 +1,6 @@
 //! What goes into and comes out of a [`Session`](super::Session).
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::fields::{DecodeError, Layout};
@@ -53,7 +54,7 @@ impl Default for Config {
 pub struct TransactionId(pub u32);
 
 /// A command to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// Service and number.
     pub id: CidId,
@@ -96,7 +97,7 @@ impl Command {
 }
 
 /// The answer to a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// Service and number.
     pub id: CidId,
@@ -113,6 +114,20 @@ impl Response {
     /// When the buffer is not what the layout says.
     pub fn decode<T: Layout>(&self) -> Result<T, DecodeError> {
         T::decode_info(&self.info)
+    }
+}
+
+/// Information buffers are shown by their length only: they may hold personal content.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({} bytes)", self.kind, self.id, self.info.len())
+    }
+}
+
+/// Information buffers are shown by their length only: they may hold personal content.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({} bytes)", self.id, self.status, self.info.len())
     }
 }
 
@@ -172,7 +187,7 @@ pub enum ReadError {
 }
 
 /// Something the caller should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Event {
     /// The session is open.
     Opened,
@@ -202,6 +217,20 @@ pub enum Event {
         /// What happened.
         why: String,
     },
+}
+
+/// Information buffers are shown by their length only: they may hold personal content.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened => f.write_str("Opened"),
+            Self::OpenFailed(error) => write!(f, "OpenFailed({error:?})"),
+            Self::Response { id, result } => write!(f, "Response({}, {result:?})", id.0),
+            Self::Indication { id, info } => write!(f, "Indication({id}, {} bytes)", info.len()),
+            Self::Closed { confirmed } => write!(f, "Closed(confirmed: {confirmed})"),
+            Self::Lost { why } => write!(f, "Lost({why})"),
+        }
+    }
 }
 
 /// Why opening failed.

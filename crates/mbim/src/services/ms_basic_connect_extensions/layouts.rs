@@ -236,4 +236,21 @@ layout! {
         session_id: u32,
         wake_tlv: Tlv,
     }
+
+    /// Content of a [`TlvType::WAKE_COMMAND`](crate::fields::TlvType::WAKE_COMMAND) element: the
+    /// answer or indication that woke the host.
+    WakeCommand {
+        service: Uuid,
+        cid: u32,
+        payload: Vec<u8> as sized [personal],
+    }
+
+    /// Content of a [`TlvType::WAKE_PACKET`](crate::fields::TlvType::WAKE_PACKET) element: the
+    /// packet that woke the host.
+    WakePacket {
+        filter_id: u32,
+        /// Bytes, before it was cut.
+        original_packet_size: u32,
+        packet: Vec<u8> as sized [personal],
+    }
 }
