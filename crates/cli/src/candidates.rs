@@ -108,18 +108,18 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
     })
 }
 
-/// The port of the one modem that is meant, if `up` has a chance with it.
+/// The one modem that is meant, if `up` has a chance with it.
 ///
 /// # Errors
 /// As [`select`], and what stops this one.
-pub fn usable(backend: &dyn Backend, selector: &Selector) -> Result<String, Failure> {
+pub fn usable(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
     let candidate = select(backend, selector)?;
     match candidate.obstacles().into_iter().find(|o| o.fatal) {
         Some(obstacle) => Err(Failure::new(obstacle.exit, "the modem cannot be used")
             .at(candidate.name())
             .because(obstacle.what)
             .next(obstacle.next)),
-        None => Ok(candidate.found.identity.port.clone()),
+        None => Ok(candidate),
     }
 }
 
@@ -221,7 +221,7 @@ fn access(node: &Path) -> Access {
 }
 
 /// Processes that have the node open, as far as this user may see: `name (pid)`.
-fn holders(node: &Path) -> Vec<String> {
+pub fn holders(node: &Path) -> Vec<String> {
     let own = std::process::id();
     let mut holders = Vec::new();
     let Ok(processes) = std::fs::read_dir("/proc") else {

@@ -55,10 +55,10 @@ fn help_goes_to_standard_output_and_shows_examples() {
 #[test]
 fn a_bad_option_is_refused_with_its_values() {
     refuses(
-        &["up", "--ip-type", "ipx"],
+        &["up", "--ndp", "sideways"],
         2,
-        "error: invalid value 'ipx' for '--ip-type <TYPE>'\n  \
-         [possible values: default, ipv4, ipv6, ipv4v6]\n\n\
+        "error: invalid value 'sideways' for '--ndp <PLACE>'\n  \
+         [possible values: end, front]\n\n\
          For more information, try '--help'.\n",
     );
     refuses(

@@ -79,23 +79,25 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // Signals first: from here on a stop is always a clean one.
     let signals = signals::first()
         .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
-    let (backend, selector, name) = choose(&device, &arguments.knobs, options.wait_for_device)?;
-    let directory =
-        RuntimeDir::create(&runtime::own_base(arguments.runtime_dir.as_deref())?, &name)?;
+    let chosen = choose(&device, &arguments.knobs, options.wait_for_device)?;
+    let directory = RuntimeDir::create(
+        &runtime::own_base(arguments.runtime_dir.as_deref())?,
+        &chosen.name,
+    )?;
     let (sender, events) = unbounded();
     let handle = Modem::start(
-        backend,
-        selector,
+        Arc::clone(&chosen.backend),
+        chosen.selector.clone(),
         options,
         Box::new(TunProvider::default()),
         Box::new(move |event| {
             let _ = sender.send(event);
         }),
     )
-    .map_err(|error| progress::start_failure(&error))?;
+    .map_err(|error| chosen.with_holders(progress::start_failure(&error)))?;
     let server = Server::start(
         &directory.socket(),
-        &name,
+        &chosen.name,
         Arc::new(Answers(handle.clone())),
     );
     let server = match server {
@@ -113,7 +115,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     drop(server);
     drop(directory);
     outcome?;
-    end.map_err(|failure| progress::failure(&failure))
+    end.map_err(|failure| chosen.with_holders(progress::failure(&failure)))
 }
 
 /// Tells what happens until the modem has stopped.
@@ -165,29 +167,62 @@ fn tell(event: &Event, json: bool) -> Result<(), Failure> {
     progress::lines(event).iter().try_for_each(say)
 }
 
-/// The backend, the device on it, and the name of its runtime directory.
-fn choose(
-    device: &Device,
-    knobs: &[String],
-    wait: bool,
-) -> Result<(Arc<dyn Backend>, Selector, String), Failure> {
-    match device {
+/// A modem as chosen.
+struct Chosen {
+    backend: Arc<dyn Backend>,
+    selector: Selector,
+    /// Of its runtime directory.
+    name: String,
+    /// Its device node, if it is there and has one.
+    node: Option<PathBuf>,
+}
+
+impl Chosen {
+    /// A failure over a busy device, with the processes that have it open.
+    fn with_holders(&self, failure: Failure) -> Failure {
+        match &self.node {
+            Some(node) if failure.exit == Exit::Busy => candidates::holders(node)
+                .into_iter()
+                .fold(failure, |failure, holder| {
+                    failure.because(format!("{holder} has {} open", node.display()))
+                }),
+            _ => failure,
+        }
+    }
+}
+
+fn choose(device: &Device, knobs: &[String], wait: bool) -> Result<Chosen, Failure> {
+    let selector = match device {
         Device::Emulator => {
-            let emulator = super::emulate::start_in_process(&super::emulate::knobs(knobs)?)?;
-            Ok((emulator, Selector::Any, "emulator".to_owned()))
+            let knobs = super::emulate::knobs(knobs)?;
+            return Ok(Chosen {
+                backend: super::emulate::start_in_process(&knobs)?,
+                selector: Selector::Any,
+                name: "emulator".to_owned(),
+                node: None,
+            });
         }
-        Device::Usb(selector) => {
-            let backend = candidates::libusb()?;
-            match candidates::usable(backend.as_ref(), selector) {
-                // The port stays over re-enumerations; ids may match a second modem plugged in later.
-                Ok(port) => Ok((backend, Selector::Port(port.clone()), port)),
-                Err(failure) if wait && failure.exit == Exit::Missing => {
-                    let name = selector.to_string();
-                    Ok((backend, selector.clone(), name))
-                }
-                Err(failure) => Err(failure),
-            }
+        Device::Usb(selector) => selector,
+    };
+    let backend = candidates::libusb()?;
+    match candidates::usable(backend.as_ref(), selector) {
+        Ok(candidate) => {
+            // The port stays over re-enumerations; ids may match a second modem plugged in later.
+            let port = candidate.found.identity.port.clone();
+            Ok(Chosen {
+                backend,
+                selector: Selector::Port(port.clone()),
+                name: port,
+                node: Some(candidate.node()),
+            })
         }
+        Err(failure) if wait && failure.exit == Exit::Missing => Ok(Chosen {
+            backend,
+            selector: selector.clone(),
+            name: selector.to_string(),
+            node: None,
+        }),
+        Err(failure) => Err(failure),
     }
 }
 
