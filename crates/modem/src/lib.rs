@@ -32,6 +32,7 @@ pub mod supervisor;
 pub mod neighbour;
 pub mod watch;
 
+mod control;
 mod explain;
 mod function;
 mod modem;

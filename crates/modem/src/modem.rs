@@ -1,11 +1,17 @@
 //! Starting a modem, and the handle on it.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded, unbounded};
+use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_usb::device::Backend;
 
-use crate::event::{Event, Failure};
+use crate::control::{Control, Message, look};
+use crate::counters::Counters;
+use crate::event::{Event, Failure, Rung};
+use crate::explain;
 use crate::host::HostProvider;
 use crate::options::Options;
 use crate::selector::Selector;
@@ -48,9 +54,92 @@ impl Modem {
         host: Box<dyn HostProvider>,
         observer: Box<dyn FnMut(Event) + Send>,
     ) -> Result<Handle, StartError> {
-        let _ = (backend, selector, options, host, observer);
-        Err(StartError::System("not implemented".into()))
+        check(&options)?;
+        if !options.wait_for_device {
+            let found = look(&*backend, &selector, None).map_err(|(failure, _)| failure)?;
+            // Opened for real by the control thread; this tells a missing right at once.
+            drop(
+                backend
+                    .open(&found)
+                    .map_err(|error| explain::usb(Rung::Found, &error))?,
+            );
+        }
+        let (outbox, inbox) = unbounded();
+        let shared = Arc::new(Shared::new(outbox.clone()));
+        let control = Control::new(
+            backend,
+            selector,
+            options,
+            host,
+            observer,
+            Arc::clone(&shared),
+            inbox,
+            outbox,
+        );
+        std::thread::Builder::new()
+            .name("uwwan-control".into())
+            .spawn(move || {
+                let _end = EndForSure(Arc::clone(&control.shared));
+                control.run();
+            })
+            .map_err(|error| StartError::System(error.to_string()))?;
+        Ok(Handle { shared })
     }
+}
+
+/// Lets nobody wait for ever for a thread that has died.
+struct EndForSure(Arc<Shared>);
+
+impl Drop for EndForSure {
+    fn drop(&mut self) {
+        if locked(&self.0.end).is_none() {
+            let failure = explain::failure(
+                Rung::Found,
+                true,
+                "the control thread has died".into(),
+                "an error in uwwan",
+                "report it with the log",
+            );
+            self.0.end(Err(failure));
+        }
+    }
+}
+
+fn check(options: &Options) -> Result<(), StartError> {
+    let refuse = |option, why: String| Err(StartError::Option { option, why });
+    if let Some(mtu) = options.mtu
+        && !(576..=9000).contains(&mtu)
+    {
+        return refuse("mtu", format!("{mtu} is not from 576 to 9000"));
+    }
+    if let Some(depth) = options.in_flight
+        && !(1..=256).contains(&depth)
+    {
+        return refuse("in-flight", format!("{depth} is not from 1 to 256"));
+    }
+    for (option, size) in [
+        ("block-size", options.block_size),
+        ("input-size", options.input_size),
+    ] {
+        if let Some(size) = size
+            && !(2048..=262_144).contains(&size)
+        {
+            return refuse(option, format!("{size} is not from 2048 to 262144"));
+        }
+    }
+    if options.apn.encode_utf16().count() > 100 {
+        return refuse("apn", "it is longer than 100 characters".into());
+    }
+    if !options.pin.is_empty() {
+        let pin = options.pin.reveal();
+        if !(4..=8).contains(&pin.len()) || !pin.bytes().all(|byte| byte.is_ascii_digit()) {
+            return refuse(
+                "pin-file",
+                "a PIN has 4 to 8 digits and nothing else".into(),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A handle on a running modem. Clones are handles on the same one; dropping them all does not
@@ -60,43 +149,181 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    status: Mutex<Status>,
+/// What handles and threads share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
     end: Mutex<Option<Result<(), Failure>>>,
     changed: Condvar,
+    pub(crate) counters: Arc<Counters>,
+    /// Notifications on their way to the control thread.
+    pub(crate) notifications: AtomicU32,
+    /// Stops asked for; the second one is impatient.
+    pub(crate) stops: AtomicU32,
+    outbox: Sender<Message>,
+}
+
+struct State {
+    status: Status,
+    since: Instant,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn new(outbox: Sender<Message>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                status: Status::default(),
+                since: Instant::now(),
+            }),
+            end: Mutex::new(None),
+            changed: Condvar::new(),
+            counters: Arc::default(),
+            notifications: AtomicU32::new(0),
+            stops: AtomicU32::new(0),
+            outbox,
+        }
+    }
+
+    /// Looks at the status.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
+        look(&locked(&self.state).status)
+    }
+
+    /// Adds to what is known.
+    pub(crate) fn update(&self, update: impl FnOnce(&mut Status)) {
+        update(&mut locked(&self.state).status);
+    }
+
+    /// Changes the state itself: "since" begins anew when rung, online or reason change.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
+        let mut state = locked(&self.state);
+        let key = |status: &Status| {
+            (
+                status.rung,
+                status.trying,
+                status.online,
+                status.why.clone(),
+            )
+        };
+        let before = key(&state.status);
+        change(&mut state.status);
+        if key(&state.status) != before {
+            state.since = Instant::now();
+        }
+        drop(state);
+        // Whoever waits takes this lock; without it the news could come between look and sleep.
+        drop(locked(&self.end));
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn end(&self, result: Result<(), Failure>) {
+        *locked(&self.end) = Some(result);
+        self.changed.notify_all();
+    }
 }
 
 impl Handle {
     /// The state as it is.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.status.lock().unwrap().clone()
+        let state = locked(&self.shared.state);
+        Status {
+            since_seconds: state.since.elapsed().as_secs_f64(),
+            traffic: self.shared.counters.snapshot().traffic(),
+            ..state.status.clone()
+        }
     }
 
-    /// Asks for a clean stop and returns at once; [`Handle::wait`] tells when it is done.
-    pub fn stop(&self) {}
+    /// Asks for a clean stop and returns at once; [`Handle::wait`] tells when it is done. Asking
+    /// again skips the waits for the device's answers.
+    pub fn stop(&self) {
+        self.shared.stops.fetch_add(1, Ordering::Relaxed);
+        let _ = self.shared.outbox.send(Message::Stop);
+    }
+
+    /// Sends an MBIM command and waits for its answer; the device is shared with the driver's own
+    /// commands.
+    ///
+    /// # Errors
+    /// [`CommandError`], also when the session is not open.
+    pub fn command(&self, command: Command, timeout: Duration) -> Result<Response, CommandError> {
+        let (reply, answer) = bounded(1);
+        let message = Message::Command {
+            command,
+            timeout,
+            reply,
+        };
+        if self.shared.outbox.send(message).is_err() {
+            return Err(CommandError::NotOpen);
+        }
+        // The control thread may be in a USB step; the session's own timeout counts from sending.
+        answer
+            .recv_timeout(timeout + Duration::from_secs(60))
+            .unwrap_or(Err(CommandError::Closed))
+    }
 
     /// Waits for the end. `Ok` after a stop asked for.
     ///
     /// # Errors
     /// The failure that ended it.
     pub fn wait(&self) -> Result<(), Failure> {
-        self.wait_timeout(Duration::MAX).unwrap_or(Ok(()))
+        loop {
+            if let Some(end) = self.wait_timeout(Duration::from_secs(3600)) {
+                return end;
+            }
+        }
     }
 
     /// Waits for the end at most `timeout`; `None` when it still runs.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Failure>> {
-        let deadline = Instant::now().checked_add(timeout);
-        let mut end = self.shared.end.lock().unwrap();
+        self.wait_for(timeout, |_| false)
+    }
+
+    /// Waits until the modem is online, at most `timeout`.
+    ///
+    /// # Errors
+    /// The failure that ended it; none given when it was stopped or time ran out.
+    pub fn wait_online(&self, timeout: Duration) -> Result<(), Option<Failure>> {
+        match self.wait_for(timeout, |status| status.online) {
+            Some(Err(failure)) => Err(Some(failure)),
+            Some(Ok(())) => Err(None),
+            None if locked(&self.shared.state).status.online => Ok(()),
+            None => Err(None),
+        }
+    }
+
+    fn wait_for(
+        &self,
+        timeout: Duration,
+        done: impl Fn(&Status) -> bool,
+    ) -> Option<Result<(), Failure>> {
+        let deadline = Instant::now() + timeout.min(Duration::from_secs(86_400 * 365));
+        let mut end = locked(&self.shared.end);
         loop {
             if let Some(end) = end.as_ref() {
                 return Some(end.clone());
             }
-            let left = match deadline {
-                Some(deadline) => deadline.checked_duration_since(Instant::now())?,
-                None => Duration::from_secs(3600),
-            };
-            end = self.shared.changed.wait_timeout(end, left).unwrap().0;
+            if done(&locked(&self.shared.state).status) {
+                return None;
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            end = self
+                .shared
+                .changed
+                .wait_timeout(end, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("status", &self.status().why)
+            .finish_non_exhaustive()
     }
 }

@@ -72,10 +72,6 @@ impl Uplink {
         self.free.first().is_some_and(Buffer::is_mapped)
     }
 
-    pub(super) fn pending(&self) -> usize {
-        self.queue.pending()
-    }
-
     /// Whether there is room for a datagram: the host is only read then, so that what we cannot
     /// take waits in the host's own queues.
     pub(super) fn wants_input(&self) -> bool {

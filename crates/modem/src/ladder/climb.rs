@@ -630,7 +630,7 @@ impl Ladder {
         };
         // 0 to 31 in steps of 2 dB from -113 dBm; 99 when not known (MBIM 1.0 section 10.5.14).
         self.facts.signal = Some(Signal {
-            rssi_dbm: (signal.rssi <= 31).then_some(-113 + 2 * signal.rssi as i32),
+            rssi_dbm: (signal.rssi <= 31).then(|| -113 + 2 * signal.rssi as i32),
             error_rate: (signal.error_rate <= 7).then_some(signal.error_rate),
         });
     }

@@ -1,0 +1,578 @@
+//! The control thread: owns the device and the MBIM session, climbs the ladder, and serves the
+//! program.
+//!
+//! Everything that happens arrives in one inbox: reports of the data thread (notifications, halts,
+//! losses), orders of the program (stop, commands). Between messages the thread sleeps until the
+//! ladder, the session or a retry has something due. Control requests are made here, one at a
+//! time, each bounded by its own timeout, so nothing here can block for good.
+
+mod device;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use uwwan_mbim::session::{Command, CommandError, Response, Session, State, TransactionId};
+use uwwan_usb::device::Backend;
+
+use crate::datapath::{Fault, Report};
+use crate::event::{Event, Failure, Rung};
+use crate::explain;
+use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
+use crate::ladder::{Action, Ask, Input, Ladder};
+use crate::modem::Shared;
+use crate::options::Options;
+use crate::quirks::Quirk;
+use crate::selector::Selector;
+use crate::status::{ConfigurationChange, Interface, RungTime};
+use crate::supervisor::{Supervisor, Verdict};
+use crate::watch;
+
+pub(crate) use device::look;
+
+/// What the control thread is told.
+pub(crate) enum Message {
+    /// From the data thread.
+    Report(Report),
+    /// From the program: stop.
+    Stop,
+    /// From the program: send this command and answer.
+    Command {
+        command: Command,
+        timeout: Duration,
+        reply: Sender<Result<Response, CommandError>>,
+    },
+}
+
+/// Who waits for an answer.
+enum Asker {
+    Ladder(Ask),
+    Program(Sender<Result<Response, CommandError>>),
+}
+
+/// The thread's state.
+pub(crate) struct Control {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) selector: Selector,
+    pub(crate) options: Options,
+    pub(crate) provider: Box<dyn HostProvider>,
+    pub(crate) observer: Box<dyn FnMut(Event) + Send>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inbox: Receiver<Message>,
+    pub(crate) outbox: Sender<Message>,
+
+    ladder: Ladder,
+    supervisor: Supervisor,
+    /// When and from where to climb again.
+    retry: Option<(Instant, Rung)>,
+    /// The device was absent at the last look, which is said once.
+    absent: bool,
+    /// The port of the device found first: it is looked for there again.
+    port: Option<String>,
+
+    quirk: &'static Quirk,
+    device: Option<device::Held>,
+    session: Session,
+    asked: HashMap<TransactionId, Asker>,
+    control_buffer: Vec<u8>,
+    end: Option<Arc<dyn HostEnd>>,
+    finished: Option<Result<(), Failure>>,
+}
+
+/// How long a polite end of the session may take.
+const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Control {
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        selector: Selector,
+        options: Options,
+        provider: Box<dyn HostProvider>,
+        observer: Box<dyn FnMut(Event) + Send>,
+        shared: Arc<Shared>,
+        inbox: Receiver<Message>,
+        outbox: Sender<Message>,
+    ) -> Self {
+        let ladder = Ladder::new(options.clone(), selector.to_string(), Instant::now());
+        Self {
+            supervisor: Supervisor::new(&options),
+            backend,
+            selector,
+            options,
+            provider,
+            observer,
+            shared,
+            inbox,
+            outbox,
+            ladder,
+            retry: None,
+            absent: false,
+            port: None,
+            quirk: &crate::quirks::DEFAULT,
+            device: None,
+            session: Session::new(uwwan_mbim::session::Config::default()),
+            asked: HashMap::new(),
+            control_buffer: Vec::new(),
+            end: None,
+            finished: None,
+        }
+    }
+
+    /// Runs until stopped or failed for good.
+    pub(crate) fn run(mut self) {
+        self.begin(Rung::Found);
+        while self.finished.is_none() {
+            self.work();
+            if self.stop_asked() {
+                self.finished = Some(Ok(()));
+            }
+            if self.finished.is_none() {
+                self.wait();
+            }
+        }
+        let end = self.finished.take().unwrap_or(Ok(()));
+        self.shut_down();
+        self.publish();
+        let failure = end.as_ref().err().cloned();
+        self.tell(Event::Stopped { failure });
+        self.shared.end(end);
+    }
+
+    fn begin(&mut self, from: Rung) {
+        if from <= Rung::Open {
+            self.shared.update(|status| {
+                status.rungs.clear();
+                status.attempts += u32::from(!self.absent);
+                status.diagnoses.clear();
+            });
+        }
+        self.ladder.start(Instant::now(), from);
+    }
+
+    fn stop_asked(&self) -> bool {
+        self.shared.stops.load(Ordering::Relaxed) > 0
+    }
+
+    /// Does everything that can be done without waiting.
+    fn work(&mut self) {
+        loop {
+            if self.stop_asked() || self.finished.is_some() {
+                return;
+            }
+            let mut idle = true;
+            if let Some(action) = self.ladder.next_action() {
+                idle = false;
+                self.perform(action);
+            }
+            idle &= !self.transfer();
+            while let Some(event) = self.session.poll_event() {
+                idle = false;
+                self.session_event(event);
+            }
+            if idle {
+                break;
+            }
+        }
+        self.publish();
+    }
+
+    /// Sleeps until a message comes or something is due, and takes it.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let due = [
+            self.ladder.poll_timeout(),
+            self.session.poll_timeout(),
+            self.retry.map(|(at, _)| at),
+        ];
+        let timeout = due
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(Duration::from_secs(60), |at| {
+                at.saturating_duration_since(now)
+            });
+        match self.inbox.recv_timeout(timeout) {
+            Ok(message) => {
+                self.take(message);
+                // A storm of messages must not starve what is due.
+                for _ in 0..64 {
+                    match self.inbox.try_recv() {
+                        Ok(message) => self.take(message),
+                        Err(_) => break,
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.finished = Some(Ok(())),
+        }
+        let now = Instant::now();
+        if self.session.poll_timeout().is_some_and(|at| now >= at) {
+            self.session.handle_timeout(now);
+        }
+        if self.ladder.poll_timeout().is_some_and(|at| now >= at) {
+            self.ladder.timeout(now);
+        }
+        if let Some((at, from)) = self.retry
+            && now >= at
+        {
+            self.retry = None;
+            self.begin(from);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Stop => {}
+            Message::Report(report) => self.report(report),
+            Message::Command {
+                command,
+                timeout,
+                reply,
+            } => match self.session.command(Instant::now(), command, timeout) {
+                Ok(id) => {
+                    self.asked.insert(id, Asker::Program(reply));
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(error));
+                }
+            },
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        let now = Instant::now();
+        match report {
+            Report::Notification(bytes) => {
+                self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
+                self.session.handle_notification(now, &bytes);
+            }
+            Report::Halted(endpoint) => self.clear_halt(endpoint),
+            Report::DataLost(fault) => {
+                if let Some(held) = self.device.as_mut() {
+                    held.data_running = false;
+                }
+                let from = if matches!(fault, Fault::Host(_)) {
+                    // Its interface was taken away: make a new one.
+                    self.end = None;
+                    Rung::Host
+                } else {
+                    Rung::Found
+                };
+                self.lost(from, fault.to_string());
+            }
+            Report::Ended(fault) => self.lost(Rung::Found, fault.to_string()),
+            Report::EmptyHeaders => self.diagnose(
+                "blocks come with empty headers: this firmware needs the other block format; try `--ntb 32`".into(),
+            ),
+            Report::Verdict(verdict) => self.black_hole(verdict),
+        }
+    }
+
+    fn black_hole(&mut self, verdict: watch::Verdict) {
+        let (asked, ever) = match verdict {
+            watch::Verdict::NeverAnswered { asked } => (asked, false),
+            watch::Verdict::FellSilent { asked } => (asked, true),
+            watch::Verdict::Recovered => {
+                self.shared.update(|status| status.diagnoses.clear());
+                return self.tell(Event::Notice {
+                    text: "packets come back".into(),
+                });
+            }
+        };
+        let negotiated = self
+            .device
+            .as_ref()
+            .and_then(|held| held.negotiated.as_ref());
+        let Some(framing) = negotiated.map(|negotiated| negotiated.framing) else {
+            return;
+        };
+        let front = framing.placement == uwwan_ncm::Placement::Front;
+        let ntb32 = framing.format == uwwan_ncm::Format::Ntb32;
+        let text = explain::black_hole(asked, ever, front, self.quirk, ntb32, &self.options.apn);
+        self.diagnose(text);
+        self.ladder.handle(Instant::now(), Input::Suspicion);
+    }
+
+    fn diagnose(&mut self, text: String) {
+        self.tell(Event::Diagnosis { text });
+    }
+
+    /// What the ladder stands on is gone.
+    fn lost(&mut self, from: Rung, why: String) {
+        self.ladder
+            .handle(Instant::now(), Input::Lost { from, why });
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Usb(step) => {
+                let result = self.usb_step(step);
+                self.input(Input::Usb(result));
+            }
+            Action::OpenSession { patience } => self.open_session(patience),
+            Action::Command {
+                ask,
+                command,
+                timeout,
+            } => self.ask(ask, command, timeout),
+            Action::Host(config) => {
+                let result = self.host(&config);
+                self.input(Input::Host(result));
+            }
+            Action::StartData(addresses) => {
+                let result = self.start_data(&addresses);
+                self.input(Input::Data(result));
+            }
+            Action::Tell(event) => self.tell(event),
+            Action::Failed {
+                failure,
+                from,
+                after,
+            } => self.failed(failure, from, after),
+            Action::Lost { from, why } => {
+                if from <= Rung::Open {
+                    self.tear_down(false);
+                }
+                self.tell(Event::Lost { rung: from, why });
+                if let Verdict::Retry { after, from } = self.supervisor.lost(from) {
+                    self.retry = Some((Instant::now() + after, from));
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.ladder.handle(Instant::now(), input);
+    }
+
+    fn failed(&mut self, failure: Failure, from: Rung, after: Duration) {
+        let absent = failure.rung == Rung::Found && self.absent;
+        let verdict = self.supervisor.failed(&failure, from, absent);
+        let said = absent
+            && self
+                .shared
+                .with(|status| status.failure.as_ref() == Some(&failure));
+        let retry = match verdict {
+            Verdict::Retry { after, from } => {
+                if from == Rung::Found {
+                    self.tear_down(true);
+                }
+                self.retry = Some((Instant::now() + after, from));
+                Some(after)
+            }
+            Verdict::GiveUp => {
+                self.finished = Some(Err(failure.clone()));
+                None
+            }
+        };
+        if !said {
+            self.tell(Event::RungFailed {
+                failure,
+                seconds: after.as_secs_f64(),
+                retry_seconds: retry.map(|retry| retry.as_secs_f64()),
+            });
+        }
+    }
+
+    fn host(&mut self, config: &HostConfig) -> Result<Interface, HostError> {
+        if let Some(end) = &self.end {
+            match end.reconfigure(config) {
+                Ok(()) => return Ok(end.interface()),
+                Err(error) => {
+                    tracing::warn!("changing the host's end: {error}; making a new one");
+                    self.stop_data();
+                    self.end = None;
+                }
+            }
+        }
+        let end: Arc<dyn HostEnd> = Arc::from(self.provider.bring_up(config)?);
+        let interface = end.interface();
+        self.end = Some(end);
+        Ok(interface)
+    }
+
+    /// Tells the program, and `status`.
+    fn tell(&mut self, event: Event) {
+        // Looking for an absent device again and again is said once.
+        if self.absent
+            && let Event::RungStarted { rung: Rung::Found } = event
+        {
+            return;
+        }
+        match &event {
+            Event::Diagnosis { text } => tracing::warn!("{text}"),
+            Event::RungFailed { failure, .. } => {
+                tracing::warn!("{}: {}", failure.rung, failure.what)
+            }
+            Event::Lost { rung, why } => tracing::warn!("lost: {why}; starting again from {rung}"),
+            other => tracing::debug!("{}", kind_of(other)),
+        }
+        let online = matches!(event, Event::Online { .. });
+        self.shared.change(|status| match &event {
+            Event::RungStarted { rung } => {
+                status.trying = Some(*rung);
+                status.why = format!("trying {rung}");
+            }
+            Event::RungDone { rung, seconds, .. } => {
+                status.rung = Some(*rung);
+                status.rungs.retain(|time| time.rung != *rung);
+                status.rungs.push(RungTime {
+                    rung: *rung,
+                    seconds: *seconds,
+                });
+            }
+            Event::RungFailed { failure, .. } => {
+                status.why = format!("{}: {}", failure.rung, failure.what);
+                status.failure = Some(failure.clone());
+                status.online = false;
+            }
+            Event::Configuration { before, after } => {
+                status.configuration = Some(ConfigurationChange {
+                    before: *before,
+                    after: *after,
+                });
+            }
+            Event::Addresses(addresses) => status.addresses = Some(addresses.clone()),
+            Event::Online { .. } => {
+                status.online = true;
+                status.trying = None;
+                status.failure = None;
+                status.why = "online".into();
+            }
+            Event::Notice { .. } => {}
+            Event::Diagnosis { text } => {
+                if status.diagnoses.len() < 16 {
+                    status.diagnoses.push(text.clone());
+                }
+            }
+            Event::Lost { rung, why } => {
+                status.online = false;
+                status.trying = Some(*rung);
+                status.rung = Rung::ALL.iter().copied().rev().find(|below| below < rung);
+                status.why = why.clone();
+            }
+            Event::Stopped { failure } => {
+                status.online = false;
+                status.trying = None;
+                status.rung = None;
+                status.why = match failure {
+                    Some(failure) => format!("{}: {}", failure.rung, failure.what),
+                    None => "stopped".into(),
+                };
+            }
+        });
+        if online {
+            self.supervisor.online();
+        }
+        (self.observer)(event);
+    }
+
+    /// Brings `status` up to what the ladder has learnt.
+    fn publish(&mut self) {
+        let facts = self.ladder.facts();
+        let framing = self.device.as_ref().and_then(device::Held::framing);
+        let name = self.device.as_ref().map(|held| held.name.clone());
+        let model = self.quirk.name;
+        self.shared.update(|status| {
+            if let Some(name) = name {
+                status.device = name;
+                model.clone_into(&mut status.model);
+            }
+            status.framing = framing;
+            status.identity.clone_from(&facts.identity);
+            status.network.clone_from(&facts.network);
+            status.signal = facts.signal;
+            status.interface.clone_from(&facts.interface);
+        });
+    }
+
+    /// The clean end: session deactivated and closed, data interface idle, interfaces released,
+    /// host's end gone. Bounded even when the device is mute; a second stop shortens it.
+    fn shut_down(&mut self) {
+        self.ladder.rest();
+        self.retry = None;
+        self.stop_data();
+        self.close_session();
+        self.tear_down(false);
+        self.end = None;
+    }
+
+    fn close_session(&mut self) {
+        if self.session.state() == State::Open {
+            let now = Instant::now();
+            let command = Ladder::disconnect();
+            if let Ok(id) = self.session.command(now, command, DISCONNECT_PATIENCE) {
+                self.asked.insert(id, Asker::Ladder(Ask::Deactivate));
+                self.pump_session(now + DISCONNECT_PATIENCE, |control| {
+                    !control.asked.contains_key(&id)
+                });
+            }
+        }
+        if matches!(self.session.state(), State::Open | State::Opening) {
+            let now = Instant::now();
+            self.session.close(now);
+            self.pump_session(now + CLOSE_PATIENCE, |control| {
+                control.session.state() == State::Closed
+            });
+        }
+    }
+
+    /// Serves the session alone until `done`, the deadline, or an impatient stop.
+    fn pump_session(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) {
+        loop {
+            while self.transfer() {}
+            while let Some(event) = self.session.poll_event() {
+                self.session_event(event);
+            }
+            let now = Instant::now();
+            let impatient = self.shared.stops.load(Ordering::Relaxed) > 1;
+            if done(self) || now >= deadline || impatient || self.device.is_none() {
+                return;
+            }
+            let until = self
+                .session
+                .poll_timeout()
+                .map_or(deadline, |at| at.min(deadline));
+            match self
+                .inbox
+                .recv_timeout(until.saturating_duration_since(now))
+            {
+                Ok(Message::Report(Report::Ended(_))) => {
+                    return self.session.handle_lost("the device is gone");
+                }
+                Ok(Message::Report(Report::Notification(bytes))) => {
+                    self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
+                    self.session.handle_notification(Instant::now(), &bytes);
+                }
+                Ok(Message::Command { reply, .. }) => {
+                    let _ = reply.send(Err(CommandError::Closed));
+                }
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = Instant::now();
+            if self.session.poll_timeout().is_some_and(|at| now >= at) {
+                self.session.handle_timeout(now);
+            }
+        }
+    }
+}
+
+/// What kind of event it is, for the log; contents may be personal.
+fn kind_of(event: &Event) -> String {
+    match event {
+        Event::RungStarted { rung } => format!("{rung}: started"),
+        Event::RungDone { rung, seconds, .. } => format!("{rung}: done in {seconds:.3} s"),
+        Event::Configuration { before, after } => format!("configuration {before} to {after}"),
+        Event::Addresses(_) => "addresses".into(),
+        Event::Online { .. } => "online".into(),
+        Event::Notice { text } => text.clone(),
+        Event::Stopped { .. } => "stopped".into(),
+        Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),
+    }
+}

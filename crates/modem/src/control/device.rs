@@ -1,0 +1,442 @@
+//! The USB side of the ladder: find, switch, listen, set up, move, let go.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use uwwan_usb::configuration::{self, Step, SwitchPlan, Switched, ViaZero};
+use uwwan_usb::device::{Backend, Device, Found};
+use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::functions::{self, MbimFunction};
+
+use super::{Control, Message};
+use crate::datapath::{DataPlan, Link, Reactor, Report, Running};
+use crate::event::{Event, Failure, Rung};
+use crate::explain;
+use crate::function::{self, Negotiated};
+use crate::ladder::{UsbDone, UsbFailed, UsbStep};
+use crate::quirks;
+use crate::selector::Selector;
+use crate::status::{Addresses, FramingStatus};
+use crate::watch::Probe;
+
+/// Transfers in flight in each direction unless chosen: enough for the bus to stay busy over a
+/// scheduling delay, little enough for the kernel's memory budget.
+const USUAL_DEPTH: usize = 8;
+/// Notifications on their way to the control thread; more are a storm.
+const MOST_NOTIFICATIONS: u32 = 64;
+
+/// An open device and what we hold of it.
+pub(super) struct Held {
+    pub(super) device: Arc<dyn Device>,
+    pub(super) function: MbimFunction,
+    pub(super) name: String,
+    claimed: Vec<u8>,
+    switched: Option<Switched>,
+    reactor: Option<Reactor>,
+    pub(super) negotiated: Option<Negotiated>,
+    pub(super) data_running: bool,
+    running: Option<Running>,
+}
+
+impl Held {
+    pub(super) fn framing(&self) -> Option<FramingStatus> {
+        let mut status = self.negotiated.as_ref()?.status();
+        if let Some(running) = self.running {
+            status.receive_transfers = running.receive_transfers;
+            status.send_transfers = running.send_transfers;
+            status.mapped_buffers = running.mapped;
+        }
+        Some(status)
+    }
+}
+
+/// Finds the one device that is meant; `port` narrows it to where it was before.
+///
+/// # Errors
+/// None, several, or a bus that cannot be listed, in words; `bool` tells that it is just absent.
+pub(crate) fn look(
+    backend: &dyn Backend,
+    selector: &Selector,
+    port: Option<&str>,
+) -> Result<Found, (Failure, bool)> {
+    let devices = backend
+        .devices()
+        .map_err(|error| (explain::usb(Rung::Found, &error), false))?;
+    let meant = |found: &&Found| match port {
+        Some(port) => found.identity.port == port,
+        None => selector.matches(&found.identity),
+    };
+    let mut modems: Vec<&Found> = devices
+        .iter()
+        .filter(meant)
+        .filter(|found| !functions::mbim(&found.descriptors).is_empty())
+        .collect();
+    match (modems.pop(), modems.is_empty()) {
+        (Some(found), true) => Ok(found.clone()),
+        (Some(last), false) => {
+            let mut names: Vec<String> = modems
+                .iter()
+                .map(|found| found.identity.to_string())
+                .collect();
+            names.push(last.identity.to_string());
+            let failure = explain::failure(
+                Rung::Found,
+                true,
+                format!(
+                    "{} modems fit `{selector}`: {}",
+                    names.len(),
+                    names.join(", ")
+                ),
+                "more than one modem is plugged in",
+                "name the port of the one you mean with --device",
+            );
+            Err((failure, false))
+        }
+        (None, _) => {
+            let other = devices
+                .iter()
+                .find(meant)
+                .filter(|_| *selector != Selector::Any);
+            let failure = match other {
+                Some(other) => explain::failure(
+                    Rung::Found,
+                    true,
+                    format!(
+                        "{} has no MBIM function in any configuration",
+                        other.identity
+                    ),
+                    "it is another device, or in a mode without one (storage, boot loader)",
+                    "look at `uwwan list` and `uwwan usb descriptors`",
+                ),
+                None => explain::failure(
+                    Rung::Found,
+                    true,
+                    match port {
+                        Some(port) => format!("no modem at port {port}"),
+                        None => format!("no modem fits `{selector}`"),
+                    },
+                    "it is not plugged in, has no power, or is just starting",
+                    "look at `uwwan list` and `lsusb`; --wait waits for it",
+                ),
+            };
+            Err((failure, other.is_none()))
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn usb_step(&mut self, step: UsbStep) -> Result<UsbDone, UsbFailed> {
+        match step {
+            UsbStep::Find => self.find(),
+            UsbStep::Switch { settle, always } => self.switch(settle, always),
+            UsbStep::Listen => self.listen(),
+            UsbStep::DataFunction => self.set_up(),
+            UsbStep::ResetPort => self.reset_port(),
+        }
+        .map_err(|failure| UsbFailed { failure })
+    }
+
+    fn find(&mut self) -> Result<UsbDone, Failure> {
+        self.tear_down(false);
+        let found = match look(&*self.backend, &self.selector, self.port.as_deref()) {
+            Ok(found) => found,
+            Err((failure, absent)) => {
+                self.absent = absent;
+                return Err(failure);
+            }
+        };
+        self.absent = false;
+        let device = self
+            .backend
+            .open(&found)
+            .map_err(|error| explain::usb(Rung::Found, &error))?;
+        let Some(function) = functions::mbim(device.descriptors()).into_iter().next() else {
+            let error = UsbError::Other {
+                operation: format!("read the descriptors of {}", found.identity),
+                reason: "its MBIM function has gone".into(),
+            };
+            return Err(explain::usb(Rung::Found, &error));
+        };
+        let identity = device.identity();
+        self.quirk = quirks::find(identity.vendor, identity.product);
+        self.port = Some(identity.port.clone());
+        for fault in &device.descriptors().faults {
+            tracing::warn!("descriptors of {identity}: {fault}");
+        }
+        let name = identity.to_string();
+        let detail = format!("{}, {name}", self.quirk.name);
+        if !self.quirk.story.is_empty() {
+            tracing::debug!("{}: {}", self.quirk.name, self.quirk.story);
+        }
+        self.device = Some(Held {
+            device,
+            function,
+            name,
+            claimed: Vec::new(),
+            switched: None,
+            reactor: None,
+            negotiated: None,
+            data_running: false,
+            running: None,
+        });
+        Ok(UsbDone {
+            detail,
+            quirk: Some(self.quirk),
+            sizes: None,
+        })
+    }
+
+    fn switch(&mut self, settle: std::time::Duration, always: bool) -> Result<UsbDone, Failure> {
+        let quirk = self.quirk;
+        let mut steps = Vec::new();
+        let held = self
+            .device
+            .as_mut()
+            .ok_or_else(|| gone(Rung::Configuration))?;
+        held.let_go(false);
+        let function = &held.function;
+        let plan = SwitchPlan {
+            via_zero: match (quirk.via_zero, always) {
+                (false, _) => ViaZero::Never,
+                (true, true) => ViaZero::Always,
+                (true, false) => ViaZero::IfDifferent,
+            },
+            settle,
+            ..SwitchPlan::new(
+                function.configuration,
+                [function.control_interface, function.data_interface],
+            )
+        };
+        let result = configuration::switch(&*held.device, &plan, &mut |step| steps.push(step));
+        let claimed = plan.claim;
+        if result.is_ok() {
+            held.claimed = claimed;
+        }
+        for step in steps {
+            let text = step.to_string();
+            match step {
+                Step::Detached { .. }
+                | Step::TookBack { .. }
+                | Step::Interfered { .. }
+                | Step::Forced { .. } => {
+                    self.tell(Event::Notice { text });
+                }
+                _ => tracing::debug!("{text}"),
+            }
+        }
+        let switched = result.map_err(|error| explain::usb(Rung::Configuration, &error))?;
+        let (before, after) = (switched.before, switched.after);
+        let detail = match (before == after, switched.via_zero) {
+            (true, false) => format!("{after} already"),
+            (_, true) => format!("{before} → 0 → {after}"),
+            (false, false) => format!("{before} → {after}"),
+        };
+        if let Some(held) = self.device.as_mut() {
+            held.switched = Some(switched);
+        }
+        self.tell(Event::Configuration { before, after });
+        Ok(UsbDone {
+            detail,
+            ..UsbDone::default()
+        })
+    }
+
+    fn listen(&mut self) -> Result<UsbDone, Failure> {
+        let words = |error: UsbError| explain::usb(Rung::Claim, &error);
+        let shared = Arc::clone(&self.shared);
+        let outbox = self.outbox.clone();
+        let held = self.device.as_mut().ok_or_else(|| gone(Rung::Claim))?;
+        let function = &held.function;
+        if function.control_alternate != 0 {
+            held.device
+                .set_alternate_setting(function.control_interface, function.control_alternate)
+                .map_err(words)?;
+        }
+        let interrupt = held
+            .device
+            .queue(function.interrupt_in.address)
+            .map_err(words)?;
+        let pump = held.device.pump().map_err(words)?;
+        let counters = Arc::clone(&shared.counters);
+        let report = Box::new(move |report: Report| {
+            if matches!(report, Report::Notification(_)) {
+                if shared.notifications.load(Ordering::Relaxed) >= MOST_NOTIFICATIONS {
+                    return false;
+                }
+                shared.notifications.fetch_add(1, Ordering::Relaxed);
+            }
+            outbox.send(Message::Report(report)).is_ok()
+        });
+        let reactor = Reactor::spawn(pump, interrupt, counters, report).map_err(|error| {
+            explain::failure(
+                Rung::Claim,
+                true,
+                format!("start the data thread: {error}"),
+                "the system has no thread or descriptor left",
+                "raise the limits (`ulimit -n`, `ulimit -u`)",
+            )
+        })?;
+        held.reactor = Some(reactor);
+        let interfaces: Vec<String> = held.claimed.iter().map(u8::to_string).collect();
+        Ok(UsbDone {
+            detail: format!("interfaces {}", interfaces.join(" and ")),
+            ..UsbDone::default()
+        })
+    }
+
+    fn set_up(&mut self) -> Result<UsbDone, Failure> {
+        let held = self
+            .device
+            .as_mut()
+            .ok_or_else(|| gone(Rung::DataFunction))?;
+        let negotiated =
+            function::negotiate(&*held.device, &held.function, &self.options, self.quirk)
+                .map_err(|error| explain::usb(Rung::DataFunction, &error))?;
+        let done = UsbDone {
+            detail: negotiated.detail(),
+            quirk: None,
+            sizes: Some(negotiated.sizes),
+        };
+        let notices = negotiated.notices.clone();
+        held.negotiated = Some(negotiated);
+        for text in notices {
+            self.tell(Event::Notice { text });
+        }
+        Ok(done)
+    }
+
+    fn reset_port(&mut self) -> Result<UsbDone, Failure> {
+        let held = self.device.as_mut().ok_or_else(|| gone(Rung::Open))?;
+        held.let_go(false);
+        held.device
+            .reset()
+            .map_err(|error| explain::usb(Rung::Open, &error))?;
+        Ok(UsbDone::default())
+    }
+
+    pub(super) fn clear_halt(&mut self, endpoint: u8) {
+        let Some(held) = self.device.as_ref() else {
+            return;
+        };
+        match held.device.clear_halt(endpoint) {
+            Ok(()) => {
+                if let Some(reactor) = &held.reactor {
+                    reactor.halt_cleared(endpoint);
+                }
+            }
+            Err(error) => self.lost(Rung::Found, error.to_string()),
+        }
+    }
+
+    /// Starts the data path, or tells the running one the new addresses.
+    pub(super) fn start_data(&mut self, addresses: &Addresses) -> Result<String, String> {
+        let link = Link {
+            mtu: addresses.mtu,
+            ours: addresses.ipv6.iter().map(|prefix| prefix.address).collect(),
+            probe: self
+                .options
+                .probe
+                .then(|| Probe::for_addresses(addresses))
+                .flatten(),
+        };
+        let host = self.end.clone().ok_or("the host's end is gone")?;
+        let depth = self.options.in_flight.unwrap_or(USUAL_DEPTH).clamp(1, 256);
+        let held = self.device.as_mut().ok_or("the device is gone")?;
+        let reactor = held.reactor.as_ref().ok_or("the data thread is gone")?;
+        if held.data_running {
+            reactor.link(link);
+            return Ok("going on".into());
+        }
+        let negotiated = held
+            .negotiated
+            .as_ref()
+            .ok_or("the data function is not set up")?;
+        let queue = |endpoint: u8| {
+            held.device
+                .queue(endpoint)
+                .map_err(|error| error.to_string())
+        };
+        let plan = DataPlan {
+            bulk_in: queue(held.function.bulk_in.address)?,
+            bulk_out: queue(held.function.bulk_out.address)?,
+            framing: negotiated.framing,
+            limits: negotiated.limits,
+            receive_size: negotiated.receive_size,
+            receive_max: negotiated.receive_max,
+            depth,
+            host,
+            link,
+        };
+        let running = reactor.start(plan).map_err(|fault| fault.to_string())?;
+        held.data_running = true;
+        held.running = Some(running);
+        Ok(format!("{} transfers each way", running.receive_transfers))
+    }
+
+    pub(super) fn stop_data(&mut self) {
+        if let Some(held) = self.device.as_mut() {
+            held.stop_data();
+        }
+    }
+
+    /// Lets go of the device. `politely` also closes the session, for a device that is still
+    /// there.
+    pub(super) fn tear_down(&mut self, politely: bool) {
+        if politely {
+            self.stop_data();
+            self.close_session();
+        }
+        let reattach = self.options.reattach_drivers && self.finished_or_stopping();
+        if let Some(mut held) = self.device.take() {
+            held.let_go(reattach);
+        }
+        self.session.handle_lost("let go");
+        while self.session.poll_event().is_some() {}
+        self.drop_all_askers();
+    }
+
+    fn finished_or_stopping(&self) -> bool {
+        self.shared.stops.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Held {
+    fn stop_data(&mut self) {
+        if let Some(reactor) = &self.reactor
+            && self.data_running
+            && !reactor.stop_data()
+        {
+            tracing::warn!("the data path does not stop in time");
+        }
+        self.data_running = false;
+        self.running = None;
+    }
+
+    /// Ends the data thread, puts the data interface into its idle setting and releases it.
+    fn let_go(&mut self, reattach: bool) {
+        self.stop_data();
+        self.reactor = None;
+        self.negotiated = None;
+        if let Some(switched) = self.switched.as_mut() {
+            switched.guard = None;
+        }
+        self.switched = None;
+        if self.claimed.is_empty() {
+            return;
+        }
+        let claimed = std::mem::take(&mut self.claimed);
+        let data = Some(self.function.data_interface);
+        if let Err(error) = configuration::hand_back(&*self.device, &claimed, data, reattach) {
+            tracing::debug!("{}: handing back: {error}", self.name);
+        }
+    }
+}
+
+fn gone(rung: Rung) -> Failure {
+    explain::usb(
+        rung,
+        &UsbError::Gone {
+            operation: format!("reach the rung `{rung}`"),
+        },
+    )
+}

@@ -1,0 +1,139 @@
+//! The MBIM session over control requests.
+
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::session::{
+    Command, CommandError, Config, Event as SessionEvent, OpenError, ReadError, Session, Transmit,
+};
+use uwwan_mbim::status::Status;
+use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::requests;
+
+use super::{Asker, Control};
+use crate::event::Rung;
+use crate::ladder::{Ask, Input, Outcome};
+
+impl Control {
+    pub(super) fn open_session(&mut self, patience: Duration) {
+        let Some(held) = &self.device else {
+            return self.lost(Rung::Found, "the device is gone".into());
+        };
+        let function = &held.function;
+        let size = usize::from(function.max_control_message);
+        self.session = Session::new(Config {
+            max_control_message: size,
+            max_outstanding: usize::from(function.max_outstanding.unwrap_or(1)),
+            open_timeout: patience,
+            ..Config::default()
+        });
+        self.control_buffer = vec![0; size];
+        self.drop_all_askers();
+        self.session.open(Instant::now());
+    }
+
+    pub(super) fn drop_all_askers(&mut self) {
+        for (_, asker) in self.asked.drain() {
+            if let Asker::Program(reply) = asker {
+                let _ = reply.send(Err(CommandError::Closed));
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask, command: Command, timeout: Duration) {
+        match self.session.command(Instant::now(), command, timeout) {
+            Ok(id) => {
+                self.asked.insert(id, Asker::Ladder(ask));
+            }
+            Err(error) => {
+                let outcome = Outcome::Refused(error.to_string());
+                self.input(Input::Answer(ask, outcome));
+            }
+        }
+    }
+
+    /// Makes one control transfer the session wants. `false` when it wants none.
+    pub(super) fn transfer(&mut self) -> bool {
+        let Some(held) = &self.device else {
+            return false;
+        };
+        let device = std::sync::Arc::clone(&held.device);
+        let control = held.function.control_interface;
+        let Some(transmit) = self.session.poll_transmit(Instant::now()) else {
+            return false;
+        };
+        let gone = match transmit {
+            Transmit::SendEncapsulated(bytes) => {
+                match requests::send_encapsulated(&*device, control, &bytes) {
+                    Ok(()) => false,
+                    Err(UsbError::Gone { .. }) => true,
+                    Err(error) => {
+                        self.session
+                            .handle_send_error(Instant::now(), &error.to_string());
+                        false
+                    }
+                }
+            }
+            Transmit::GetEncapsulated => {
+                match requests::get_encapsulated(&*device, control, &mut self.control_buffer) {
+                    Ok(length) => {
+                        let length = length.min(self.control_buffer.len());
+                        self.session
+                            .handle_response(Instant::now(), &self.control_buffer[..length]);
+                        false
+                    }
+                    Err(UsbError::Gone { .. }) => true,
+                    Err(UsbError::Stall { .. }) => {
+                        self.session
+                            .handle_read_error(Instant::now(), &ReadError::Stall);
+                        false
+                    }
+                    Err(error) => {
+                        let error = ReadError::Other(error.to_string());
+                        self.session.handle_read_error(Instant::now(), &error);
+                        false
+                    }
+                }
+            }
+        };
+        if gone {
+            self.session.handle_lost("the device is gone");
+        }
+        true
+    }
+
+    pub(super) fn session_event(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Opened => self.input(Input::Opened),
+            SessionEvent::OpenFailed(OpenError::Silent { .. }) => self.input(Input::OpenMute),
+            SessionEvent::OpenFailed(OpenError::Refused(status)) => {
+                self.input(Input::OpenRefused(status))
+            }
+            SessionEvent::OpenFailed(OpenError::Protocol(error)) => {
+                tracing::warn!("MBIM_OPEN: {error}");
+                self.input(Input::OpenRefused(Status::FAILURE));
+            }
+            SessionEvent::Response { id, result } => match self.asked.remove(&id) {
+                Some(Asker::Program(reply)) => {
+                    let _ = reply.send(result);
+                }
+                Some(Asker::Ladder(ask)) => {
+                    let outcome = match result {
+                        Ok(response) => Outcome::Done {
+                            status: response.status,
+                            info: response.info,
+                        },
+                        Err(CommandError::Timeout(_)) => Outcome::NoAnswer,
+                        // The loss itself is told apart from this.
+                        Err(CommandError::Closed | CommandError::Lost(_)) => return,
+                        Err(error) => Outcome::Refused(error.to_string()),
+                    };
+                    self.input(Input::Answer(ask, outcome));
+                }
+                None => {}
+            },
+            SessionEvent::Indication { id, info } => self.input(Input::Indication { id, info }),
+            SessionEvent::Closed { .. } => {}
+            SessionEvent::Lost { why } => self.lost(Rung::Found, why),
+        }
+    }
+}
