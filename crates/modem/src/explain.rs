@@ -28,7 +28,7 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
         UsbError::Busy {
             holder: Some(holder),
             ..
-        } if holder == "usbfs" => (
+        } if holder.starts_with("usbfs") => (
             "another program has the device open: another uwwan, a virtual machine, usb_modeswitch",
             "stop it (`uwwan down`, or look with `fuser /dev/bus/usb/BBB/DDD`) and try again",
             false,
