@@ -1,0 +1,615 @@
+//! Makes an interface as planned, over netlink.
+//!
+//! # Theory of operation
+//!
+//! [`Configuration::apply`] brings the interface up and adds what the plan has.
+//! [`Configuration::replace`] removes what the old plan had and the new one does not, then reads
+//! back what is there and adds what is missing. Reading back matters: the kernel takes routes away
+//! with the last address of a family, and a secondary IPv4 address with its primary. What both
+//! plans have is not touched, so that flows go on.
+//!
+//! Only what was added here is ever removed. On drop that is all of it, and an interface that was
+//! there before gets its MTU, queue length and state back.
+//!
+//! System calls: those of netlink.rs and sysctl.rs.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+
+use crate::device::Tun;
+use crate::error::{Error, ErrorKind};
+use crate::netlink::{Mode, Netlink};
+use crate::plan::{Address, Ipv6, Plan, Prefix, Route};
+use crate::sysctl;
+
+/// The kernel takes an IPv6 address into use within this time, unless something is wrong.
+const LOCAL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// An interface as planned, until this is dropped.
+pub struct Configuration {
+    netlink: Netlink,
+    name: String,
+    index: u32,
+    plan: Plan,
+    before: Before,
+    /// What was added, for removal. May name what the kernel has removed itself since.
+    addresses: Vec<Address>,
+    routes: Vec<Route>,
+}
+
+/// How the interface was.
+#[derive(Default)]
+struct Before {
+    up: bool,
+    mtu: Option<u32>,
+    tx_queue_length: Option<u32>,
+    gen_mode: Option<In6AddrGenMode>,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Configuration {
+    /// Brings an interface up as planned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a plan that cannot work, [`ErrorKind::NoPermission`],
+    /// [`ErrorKind::Busy`] when another interface has such a route with the same metric,
+    /// [`ErrorKind::Gone`]. Then everything is as it was.
+    pub fn apply(plan: Plan, tun: &Tun) -> Result<Configuration, Error> {
+        plan.check()?;
+        let mut netlink = Netlink::open()?;
+        let before = Before::read(&netlink.link("", tun.index())?);
+        let mut configuration = Configuration {
+            netlink,
+            name: tun.name().to_owned(),
+            index: tun.index(),
+            plan,
+            before,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+        };
+        // On failure the guard's drop undoes what was done.
+        configuration.set_link()?;
+        configuration.complete()?;
+        Ok(configuration)
+    }
+
+    /// Changes the interface to another plan: only the difference.
+    ///
+    /// # Errors
+    /// As [`Configuration::apply`]; after one other than [`ErrorKind::Invalid`] the interface has
+    /// parts of both plans, and another `replace` may complete either.
+    pub fn replace(&mut self, plan: Plan) -> Result<(), Error> {
+        plan.check()?;
+        let link_differs = plan.mtu != self.plan.mtu
+            || plan.tx_queue_length != self.plan.tx_queue_length
+            || plan.ipv6 != self.plan.ipv6;
+        self.plan = plan;
+        if link_differs {
+            self.set_link()?;
+        }
+        for route in std::mem::take(&mut self.routes) {
+            if self.plan.routes.contains(&route) {
+                self.routes.push(route);
+            } else {
+                self.remove_route(&route);
+            }
+        }
+        for address in std::mem::take(&mut self.addresses) {
+            if self.plan.addresses.contains(&address) {
+                self.addresses.push(address);
+            } else {
+                self.remove_address(address);
+            }
+        }
+        self.complete()
+    }
+
+    /// The plan in force.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What was added to the host, a line each, for people.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = vec![format!("interface {} up, MTU {}", self.name, self.plan.mtu)];
+        lines.extend(
+            self.addresses
+                .iter()
+                .map(|address| format!("address {address}")),
+        );
+        lines.extend(self.routes.iter().map(|route| format!("route {route}")));
+        if let Ipv6::Slaac { default_route } = self.plan.ipv6 {
+            let with = if default_route { "with" } else { "without" };
+            lines.push(format!(
+                "IPv6 from router advertisements, {with} default route"
+            ));
+        }
+        lines
+    }
+
+    /// Adds what is planned and not there.
+    fn complete(&mut self) -> Result<(), Error> {
+        let there = observe_with(&mut self.netlink, self.index)?;
+        for address in self.plan.addresses.clone() {
+            if !there.addresses.contains(&address) {
+                self.add_address(address)?;
+            }
+            if !self.addresses.contains(&address) {
+                self.addresses.push(address);
+            }
+        }
+        self.await_local_addresses()?;
+        let there = observe_with(&mut self.netlink, self.index)?;
+        for route in self.plan.routes.clone() {
+            let same = |other: &Route| {
+                other.destination == route.destination
+                    && other.gateway == route.gateway
+                    && other.effective_metric() == route.effective_metric()
+            };
+            if !there.routes.iter().any(same) {
+                self.add_route(&route)?;
+            }
+            if !self.routes.contains(&route) {
+                self.routes.push(route);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel accepts packets for the IPv6 addresses. Even without duplicate address
+    /// detection it completes an address on a work queue, and drops what comes before that; the
+    /// address's route in the local table is the sign (`__ipv6_ifa_notify` in net/ipv6/addrconf.c).
+    fn await_local_addresses(&mut self) -> Result<(), Error> {
+        let mut missing: Vec<IpAddr> = self
+            .addresses
+            .iter()
+            .map(|own| own.ip)
+            .filter(IpAddr::is_ipv6)
+            .collect();
+        let deadline = Instant::now() + LOCAL_PATIENCE;
+        let query = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        while !missing.is_empty() {
+            let routes = self
+                .netlink
+                .dump(&query)
+                .map_err(|source| Error::system("read the network configuration", source))?;
+            for message in &routes {
+                if let RouteNetlinkMessage::NewRoute(route) = message
+                    && route.header.kind == RouteType::Local
+                {
+                    missing.retain(|own| {
+                        let own = RouteAttribute::Destination(RouteAddress::from(*own));
+                        !route.attributes.contains(&own)
+                    });
+                }
+            }
+            if missing.is_empty() {
+                break;
+            }
+            if Instant::now() >= deadline {
+                tracing::warn!(interface = %self.name, ?missing, "the kernel is slow to take the addresses");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn set_link(&mut self) -> Result<(), Error> {
+        // First the MTU: below 1280 bytes the kernel has no IPv6 on an interface.
+        let mut link = self.link_message();
+        link.attributes.push(LinkAttribute::Mtu(self.plan.mtu));
+        if let Some(length) = self.plan.tx_queue_length {
+            link.attributes.push(LinkAttribute::TxQueueLen(length));
+        }
+        self.change_link(link, &format!("set MTU {} on", self.plan.mtu))?;
+        if sysctl::has_ipv6(&self.name) {
+            self.set_ipv6_settings();
+            // The mode has to be in force before the interface comes up, when the kernel would
+            // make a link-local address; it is the same for SLAAC, whose link-local address the
+            // modem gives.
+            let mut link = self.link_message();
+            let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+            let family = AfSpecUnspec::Inet6(vec![none]);
+            link.attributes
+                .push(LinkAttribute::AfSpecUnspec(vec![family]));
+            self.change_link(link, "turn off link-local addresses on")?;
+        } else if self
+            .plan
+            .addresses
+            .iter()
+            .any(|address| address.ip.is_ipv6())
+        {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("give interface {} an IPv6 address", self.name),
+                "this kernel has no IPv6, or it is disabled",
+                "enable it (sysctl net.ipv6.conf.all.disable_ipv6=0), or connect with IPv4 only",
+            ));
+        }
+        let mut link = self.link_message();
+        link.header.flags = LinkFlags::Up;
+        link.header.change_mask = LinkFlags::Up;
+        self.change_link(link, "bring up")
+    }
+
+    /// Best effort: in a container `/proc/sys` may be read-only, and the settings only matter when
+    /// the network sends router advertisements.
+    fn set_ipv6_settings(&mut self) {
+        let (accept, default_route) = match self.plan.ipv6 {
+            Ipv6::Static => ("0", "0"),
+            // 2: also on a host that forwards.
+            Ipv6::Slaac { default_route } => ("2", if default_route { "1" } else { "0" }),
+        };
+        for (setting, value) in [
+            ("accept_ra", accept),
+            ("accept_ra_defrtr", default_route),
+            ("autoconf", "1"),
+        ] {
+            match sysctl::set(&self.name, setting, value) {
+                Ok(before) => {
+                    if !self
+                        .before
+                        .settings
+                        .iter()
+                        .any(|(known, _)| *known == setting)
+                    {
+                        self.before.settings.push((setting, before));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(interface = %self.name, setting, value, %error, "IPv6 setting not changed");
+                }
+            }
+        }
+    }
+
+    fn link_message(&self) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = self.index;
+        link
+    }
+
+    fn change_link(&mut self, link: LinkMessage, what: &str) -> Result<(), Error> {
+        self.netlink
+            .request(RouteNetlinkMessage::SetLink(link), Mode::Plain)
+            .map_err(|source| self.error(format!("{what} interface {}", self.name), source))
+    }
+
+    fn add_address(&mut self, address: Address) -> Result<(), Error> {
+        let message = RouteNetlinkMessage::NewAddress(self.address_message(address));
+        match self.netlink.request(message, Mode::Create) {
+            // It came between reading back and adding.
+            Err(source) if is(&source, Errno::EXIST) => Ok(()),
+            result => result.map_err(|source| {
+                self.error(
+                    format!("add address {address} to interface {}", self.name),
+                    source,
+                )
+            }),
+        }
+    }
+
+    fn remove_address(&mut self, address: Address) {
+        let message = RouteNetlinkMessage::DelAddress(self.address_message(address));
+        if let Err(error) = self.netlink.request(message, Mode::Plain)
+            && !is(&error, Errno::ADDRNOTAVAIL)
+            && !is(&error, Errno::NODEV)
+        {
+            tracing::warn!(interface = %self.name, %address, %error, "address not removed");
+        }
+    }
+
+    fn address_message(&self, address: Address) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address.ip);
+        message.header.prefix_len = address.prefix;
+        message.header.scope = match address.ip {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => AddressScope::Link,
+            _ => AddressScope::Universe,
+        };
+        message.header.index = self.index;
+        message.attributes.push(AddressAttribute::Local(address.ip));
+        message
+            .attributes
+            .push(AddressAttribute::Address(address.ip));
+        if address.ip.is_ipv6() {
+            // The network gave the address to this link alone: nobody to detect a duplicate at.
+            message.header.flags = AddressHeaderFlags::Nodad;
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        message
+    }
+
+    fn add_route(&mut self, route: &Route) -> Result<(), Error> {
+        let message = RouteNetlinkMessage::NewRoute(self.route_message(route));
+        self.netlink
+            .request(message, Mode::Create)
+            .map_err(|source| {
+                let what = format!("add route {route} through interface {}", self.name);
+                if is(&source, Errno::EXIST) {
+                    Error::new(
+                        ErrorKind::Busy,
+                        what,
+                        "another interface has this route with the same metric",
+                        "choose a metric (lower wins), or narrower ranges",
+                    )
+                    .because(source)
+                } else {
+                    self.error(what, source)
+                }
+            })
+    }
+
+    fn remove_route(&mut self, route: &Route) {
+        let message = RouteNetlinkMessage::DelRoute(self.route_message(route));
+        if let Err(error) = self.netlink.request(message, Mode::Plain)
+            && !is(&error, Errno::SRCH)
+            && !is(&error, Errno::NODEV)
+        {
+            tracing::warn!(interface = %self.name, %route, %error, "route not removed");
+        }
+    }
+
+    fn route_message(&self, route: &Route) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        let destination = route.destination;
+        message.header.address_family = family(destination.address());
+        message.header.destination_prefix_length = destination.length();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Static;
+        message.header.kind = RouteType::Unicast;
+        message.header.scope = match (destination.address(), route.gateway) {
+            (IpAddr::V4(_), None) => RouteScope::Link,
+            _ => RouteScope::Universe,
+        };
+        if !destination.is_default() {
+            let address = RouteAddress::from(destination.address());
+            message
+                .attributes
+                .push(RouteAttribute::Destination(address));
+        }
+        if let Some(gateway) = route.gateway {
+            message
+                .attributes
+                .push(RouteAttribute::Gateway(gateway.into()));
+            if !self.plan.on_link(gateway) {
+                message.header.flags = RouteFlags::Onlink;
+            }
+        }
+        message.attributes.push(RouteAttribute::Oif(self.index));
+        message
+            .attributes
+            .push(RouteAttribute::Priority(route.effective_metric()));
+        message
+    }
+
+    fn error(&self, what: String, source: std::io::Error) -> Error {
+        if is(&source, Errno::NODEV) {
+            Error::new(
+                ErrorKind::Gone,
+                what,
+                "the interface is gone",
+                "start again",
+            )
+            .because(source)
+        } else if is(&source, Errno::PERM) {
+            Error::new(
+                ErrorKind::NoPermission,
+                what,
+                "changing the network configuration needs CAP_NET_ADMIN",
+                "run as root, give the program the capability (setcap cap_net_admin+ep PROGRAM), or use the userspace stack",
+            )
+            .because(source)
+        } else {
+            Error::system(what, source)
+        }
+    }
+
+    fn restore(&mut self) {
+        for route in std::mem::take(&mut self.routes) {
+            self.remove_route(&route);
+        }
+        for address in std::mem::take(&mut self.addresses) {
+            self.remove_address(address);
+        }
+        let before = std::mem::take(&mut self.before);
+        let mut link = self.link_message();
+        if !before.up {
+            link.header.change_mask = LinkFlags::Up;
+        }
+        link.attributes.extend(before.mtu.map(LinkAttribute::Mtu));
+        link.attributes
+            .extend(before.tx_queue_length.map(LinkAttribute::TxQueueLen));
+        if let Some(mode) = before.gen_mode {
+            let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(mode)]);
+            link.attributes
+                .push(LinkAttribute::AfSpecUnspec(vec![mode]));
+        }
+        // An interface that is gone has nothing to restore; anything else was a change that had
+        // not been allowed in the first place.
+        if let Err(error) = self
+            .netlink
+            .request(RouteNetlinkMessage::SetLink(link), Mode::Plain)
+        {
+            tracing::debug!(interface = %self.name, %error, "interface not restored");
+        }
+        for (setting, value) in before.settings {
+            if let Err(error) = sysctl::set(&self.name, setting, &value) {
+                tracing::debug!(interface = %self.name, setting, %error, "setting not restored");
+            }
+        }
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+impl std::fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Configuration")
+            .field("name", &self.name)
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Before {
+    fn read(link: &LinkMessage) -> Before {
+        let mut before = Before {
+            up: link.header.flags.contains(LinkFlags::Up),
+            ..Before::default()
+        };
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::Mtu(mtu) => before.mtu = Some(*mtu),
+                LinkAttribute::TxQueueLen(length) => before.tx_queue_length = Some(*length),
+                LinkAttribute::AfSpecUnspec(families) => {
+                    before.gen_mode = families.iter().find_map(|family| match family {
+                        AfSpecUnspec::Inet6(parts) => parts.iter().find_map(|part| match part {
+                            AfSpecInet6::AddrGenMode(mode) => Some(*mode),
+                            _ => None,
+                        }),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        before
+    }
+}
+
+/// What an interface has, whoever gave it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Whether it is up.
+    pub up: bool,
+    /// Its MTU, bytes.
+    pub mtu: u32,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// Unicast routes of the main table through it, the kernel's own for the addresses' prefixes
+    /// among them, with explicit metrics.
+    pub routes: Vec<Route>,
+}
+
+/// Reads back what an interface has.
+///
+/// # Errors
+/// [`ErrorKind::Gone`] when there is none of that index, or what the kernel said.
+pub fn observe(index: u32) -> Result<Observed, Error> {
+    observe_with(&mut Netlink::open()?, index)
+}
+
+fn observe_with(netlink: &mut Netlink, index: u32) -> Result<Observed, Error> {
+    let link = netlink.link("", index)?;
+    let before = Before::read(&link);
+    let mut observed = Observed {
+        up: before.up,
+        mtu: before.mtu.unwrap_or_default(),
+        ..Observed::default()
+    };
+    let failed = |source| Error::system("read the network configuration", source);
+
+    let query = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    for message in netlink.dump(&query).map_err(failed)? {
+        if let RouteNetlinkMessage::NewAddress(message) = message
+            && message.header.index == index
+        {
+            let of = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
+                message.attributes.iter().find_map(wanted)
+            };
+            // On a point-to-point link IFA_ADDRESS is the peer; without a peer only it is there.
+            let local = of(|attribute| match attribute {
+                AddressAttribute::Local(ip) => Some(*ip),
+                _ => None,
+            });
+            let ip = local.or_else(|| {
+                of(|attribute| match attribute {
+                    AddressAttribute::Address(ip) => Some(*ip),
+                    _ => None,
+                })
+            });
+            observed.addresses.extend(ip.map(|ip| Address {
+                ip,
+                prefix: message.header.prefix_len,
+            }));
+        }
+    }
+
+    let query = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+    for message in netlink.dump(&query).map_err(failed)? {
+        if let RouteNetlinkMessage::NewRoute(message) = message {
+            observed.routes.extend(read_route(&message, index));
+        }
+    }
+    Ok(observed)
+}
+
+fn read_route(message: &RouteMessage, index: u32) -> Option<Route> {
+    if message.header.kind != RouteType::Unicast
+        || message.header.table != RouteHeader::RT_TABLE_MAIN
+        || message.header.flags.contains(RouteFlags::Cloned)
+    {
+        return None;
+    }
+    let unspecified = match message.header.address_family {
+        AddressFamily::Inet => Prefix::ALL_V4.address(),
+        AddressFamily::Inet6 => Prefix::ALL_V6.address(),
+        _ => return None,
+    };
+    let ip = |address: &RouteAddress| match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    };
+    let mut destination = unspecified;
+    let (mut interface, mut gateway, mut metric) = (None, None, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = ip(address)?,
+            RouteAttribute::Gateway(address) => gateway = ip(address),
+            RouteAttribute::Oif(oif) => interface = Some(*oif),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            _ => {}
+        }
+    }
+    let destination = Prefix::new(destination, message.header.destination_prefix_length)?;
+    (interface == Some(index)).then_some(Route {
+        destination,
+        gateway,
+        metric: Some(metric),
+    })
+}
+
+fn family(ip: IpAddr) -> AddressFamily {
+    match ip {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn is(error: &std::io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}

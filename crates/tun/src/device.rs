@@ -1,0 +1,254 @@
+//! A TUN interface: whole IP packets, one a call, no header before them.
+//!
+//! System calls: openat, ioctl (TUNSETIFF, FIONBIO), read, write, close.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::error::{Error, ErrorKind};
+use crate::{ffi, netlink::Netlink};
+
+/// Name template that the kernel fills with the first free number.
+pub const DEFAULT_NAME: &str = "uwwan%d";
+/// Longest interface name in bytes (`IFNAMSIZ` less the final zero).
+const MAX_NAME: usize = 15;
+const DRIVER: &str = "/dev/net/tun";
+
+/// A TUN interface. Unless root made it persistent, it vanishes with all its addresses and routes
+/// when this is dropped.
+///
+/// All methods work on shared references; the kernel keeps concurrent packets apart.
+#[derive(Debug)]
+pub struct Tun {
+    descriptor: OwnedFd,
+    name: String,
+    index: u32,
+    attached: bool,
+}
+
+impl Tun {
+    /// Opens a TUN interface: an existing one of that name that root made for this user
+    /// (`ip tuntap add dev NAME mode tun user USER`), or else a new one. `%d` in the name stands
+    /// for the first free number; no name means [`DEFAULT_NAME`]. It is down and has no addresses;
+    /// see [`crate::addresses::Configuration`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoDriver`] without `/dev/net/tun`, [`ErrorKind::NoPermission`],
+    /// [`ErrorKind::Busy`] when another process has the interface, [`ErrorKind::Invalid`] for a
+    /// bad name or an interface of that name of another kind.
+    pub fn open(name: Option<&str>) -> Result<Tun, Error> {
+        let wanted = name.unwrap_or(DEFAULT_NAME);
+        check_name(wanted)?;
+        // The driver is opened once before tun-tap does it, to tell a missing or closed driver
+        // from an interface that cannot be had.
+        if let Err(source) = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(DRIVER)
+        {
+            return Err(driver_error(source));
+        }
+        let before = rustix_index(wanted);
+        let interface = tun_tap::Iface::without_packet_info(wanted, tun_tap::Mode::Tun)
+            .map_err(|source| interface_error(wanted, before.is_some(), source))?;
+        let name = interface.name().to_owned();
+        let descriptor = ffi::descriptor(interface);
+        let failed = |what: &str| {
+            let what = format!("{what} TUN interface {name}");
+            move |errno: rustix::io::Errno| Error::system(what, errno.into())
+        };
+        rustix::io::ioctl_fionbio(&descriptor, true).map_err(failed("make non-blocking:"))?;
+        let index = Netlink::open()?.index(&name)?;
+        Ok(Tun {
+            attached: before == Some(index),
+            descriptor,
+            name,
+            index,
+        })
+    }
+
+    /// Takes one packet the kernel sent, straight into `buffer`; the rest of a longer one is lost.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when none waits; `EBADFD` (77) when the interface was
+    /// deleted.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.descriptor, buffer)?)
+    }
+
+    /// Gives one packet to the kernel, straight from `packet`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for what is no IP packet, `EIO` (5) while the interface is
+    /// down, [`io::ErrorKind::WouldBlock`] when the kernel is behind.
+    pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.descriptor, packet)?)
+    }
+
+    /// The interface's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The interface's index in its network namespace.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Whether the interface was there before, so that it stays when this is dropped.
+    #[must_use]
+    pub fn attached(&self) -> bool {
+        self.attached
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// The index of an interface there is; a template's `%d` matches none.
+fn rustix_index(name: &str) -> Option<u32> {
+    Netlink::open().ok()?.index(name).ok()
+}
+
+/// The kernel's rules (`dev_valid_name`), which tun-tap would cut instead of tell.
+fn check_name(name: &str) -> Result<(), Error> {
+    let problem = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > MAX_NAME {
+        "it is longer than 15 bytes"
+    } else if name == "." || name == ".." {
+        "it is a directory's"
+    } else if name
+        .bytes()
+        .any(|byte| matches!(byte, b'/' | b':' | 0) || byte.is_ascii_whitespace())
+    {
+        "it has a slash, colon, space or zero"
+    } else if name.matches('%').count() > 1 || name.replace("%d", "").contains('%') {
+        "a % may only be part of one %d"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(
+        ErrorKind::Invalid,
+        format!("name a TUN interface {name:?}"),
+        problem,
+        "choose a name such as uwwan0 or uwwan%d",
+    ))
+}
+
+fn driver_error(source: io::Error) -> Error {
+    let what = format!("open {DRIVER}");
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::new(
+            ErrorKind::NoPermission,
+            what,
+            "its file permissions forbid it",
+            "as root: chmod 0666 /dev/net/tun (making interfaces stays privileged), or use the userspace stack",
+        ),
+        io::ErrorKind::NotFound => Error::new(
+            ErrorKind::NoDriver,
+            what,
+            "the kernel's TUN driver is not there",
+            "as root: modprobe tun; in a container: start it with --device /dev/net/tun; or use the userspace stack",
+        ),
+        _ => Error::new(
+            ErrorKind::NoDriver,
+            what,
+            format!("the kernel's TUN driver does not work here ({source})"),
+            "as root: modprobe tun; or use the userspace stack",
+        ),
+    }
+    .because(source)
+}
+
+fn interface_error(name: &str, existed: bool, source: io::Error) -> Error {
+    use rustix::io::Errno;
+    let what = format!("open TUN interface {name}");
+    let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+    match errno {
+        Some(Errno::PERM | Errno::ACCESS) if existed => Error::new(
+            ErrorKind::NoPermission,
+            what,
+            "it belongs to another user",
+            format!(
+                "as root: ip tuntap del dev {name} mode tun && ip tuntap add dev {name} mode tun user $USER"
+            ),
+        ),
+        Some(Errno::PERM | Errno::ACCESS) => Error::new(
+            ErrorKind::NoPermission,
+            what,
+            "making an interface needs CAP_NET_ADMIN",
+            format!(
+                "run as root, give the program the capability (setcap cap_net_admin+ep PROGRAM), have root prepare the interface (ip tuntap add dev {} mode tun user $USER), or use the userspace stack",
+                name.replace("%d", "0")
+            ),
+        ),
+        Some(Errno::BUSY) => Error::new(
+            ErrorKind::Busy,
+            what,
+            "another process has it open",
+            "stop that process (another uwwan?) or choose another name",
+        ),
+        Some(Errno::INVAL) if existed => Error::new(
+            ErrorKind::Invalid,
+            what,
+            "an interface of that name exists and is no plain TUN interface",
+            "choose another name, or delete that one",
+        ),
+        _ => Error::system(what, io::Error::from(source.kind())),
+    }
+    .because(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_kernels_rules() {
+        for good in ["uwwan0", "uwwan%d", "wwan%d", "a", "fifteen-bytes--"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a b",
+            "a/b",
+            "a:b",
+            "sixteen-bytes---",
+            "%s",
+            "%d%d",
+            "a%",
+        ] {
+            let error = check_name(bad).expect_err(bad);
+            assert_eq!(error.kind, ErrorKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let missing = driver_error(io::Error::from_raw_os_error(2));
+        assert_eq!(missing.kind, ErrorKind::NoDriver);
+        assert!(missing.to_string().contains("modprobe tun"), "{missing}");
+        let denied = interface_error("uwwan%d", false, io::Error::from_raw_os_error(1));
+        assert_eq!(denied.kind, ErrorKind::NoPermission);
+        assert!(
+            denied
+                .to_string()
+                .contains("ip tuntap add dev uwwan0 mode tun"),
+            "{denied}"
+        );
+        let theirs = interface_error("t0", true, io::Error::from_raw_os_error(1));
+        assert!(theirs.to_string().contains("another user"), "{theirs}");
+        let busy = interface_error("t0", true, io::Error::from_raw_os_error(16));
+        assert_eq!(busy.kind, ErrorKind::Busy);
+        let other = interface_error("t0", true, io::Error::from_raw_os_error(22));
+        assert_eq!(other.kind, ErrorKind::Invalid);
+    }
+}

@@ -1,0 +1,531 @@
+//! Name servers: told, or handed to whoever resolves names on this machine.
+//!
+//! Nothing here is done unless asked for. What was changed is undone when the guard is dropped;
+//! a resolv.conf that was changed by a run that crashed is put back by the next one.
+//!
+//! System calls: fork and exec of resolvectl or resolvconf; openat, read, write, rename, unlink.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, ErrorKind};
+
+/// First line of a resolv.conf of ours.
+const MARK: &str = "# Written by uwwan; the file there was is beside this one.";
+/// Name servers the C library reads (`MAXNS`).
+const MAX_SERVERS: usize = 3;
+
+/// Who is told of the name servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    /// Nobody.
+    #[default]
+    None,
+    /// systemd-resolved, through `resolvectl`.
+    Resolved,
+    /// The `resolvconf` program if there is one, or else `/etc/resolv.conf` itself.
+    ResolvConf,
+}
+
+/// Where things are; [`Paths::default`] is this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Directories in which programs are looked for, separated by colons.
+    pub search: String,
+    /// The C library's resolver configuration.
+    pub resolv_conf: PathBuf,
+}
+
+impl Default for Paths {
+    /// The caller's `PATH` and the system's directories, which an ordinary user's may lack.
+    fn default() -> Paths {
+        let path = std::env::var("PATH").unwrap_or_default();
+        Paths {
+            search: format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"),
+            resolv_conf: "/etc/resolv.conf".into(),
+        }
+    }
+}
+
+impl Paths {
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        self.search
+            .split(':')
+            .filter(|directory| directory.starts_with('/'))
+            .map(|directory| Path::new(directory).join(name))
+            .find(|path| path.is_file())
+    }
+}
+
+/// The name servers as a person would write them down, in resolv.conf's words.
+#[must_use]
+pub fn describe(servers: &[IpAddr]) -> String {
+    servers.iter().fold(String::new(), |mut text, server| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "nameserver {server}");
+        text
+    })
+}
+
+/// Name servers as they were set, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the name servers are taken back when this is dropped"]
+pub struct Guard {
+    undo: Undo,
+}
+
+#[derive(Debug)]
+enum Undo {
+    Nothing,
+    Run {
+        program: PathBuf,
+        arguments: Vec<String>,
+    },
+    File {
+        path: PathBuf,
+        ours: String,
+    },
+}
+
+impl Guard {
+    /// What was changed on the host, a line for people; `None`: nothing.
+    #[must_use]
+    pub fn describe(&self) -> Option<String> {
+        match &self.undo {
+            Undo::Nothing => None,
+            Undo::Run { program, .. } => Some(format!("name servers by {}", program.display())),
+            Undo::File { path, .. } => Some(format!("name servers in {}", path.display())),
+        }
+    }
+}
+
+/// Hands `servers` of `interface` on. With `everything`, all names are to be asked there, as fits
+/// a default route through the interface; else systemd-resolved asks there only what the
+/// interface's domains cover (there are none), and resolv.conf, which knows no interfaces, is the
+/// same in both cases. No servers, nothing done.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] when the wanted program is not there, [`ErrorKind::NoPermission`], or
+/// what the program or the file system said. Then nothing has changed.
+pub fn set(
+    method: Method,
+    interface: &str,
+    servers: &[IpAddr],
+    everything: bool,
+    paths: &Paths,
+) -> Result<Guard, Error> {
+    if servers.is_empty() {
+        return Ok(Guard {
+            undo: Undo::Nothing,
+        });
+    }
+    let undo = match method {
+        Method::None => Undo::Nothing,
+        Method::Resolved => resolved(interface, servers, everything, paths)?,
+        Method::ResolvConf => match paths.program("resolvconf") {
+            Some(program) => resolvconf(program, interface, servers)?,
+            None => file(&paths.resolv_conf, servers)?,
+        },
+    };
+    Ok(Guard { undo })
+}
+
+fn resolved(
+    interface: &str,
+    servers: &[IpAddr],
+    everything: bool,
+    paths: &Paths,
+) -> Result<Undo, Error> {
+    let program = paths.program("resolvectl").ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            "hand the name servers to systemd-resolved",
+            "there is no resolvectl on this machine",
+            "use --dns resolvconf, or --dns none and set them yourself",
+        )
+    })?;
+    let mut arguments = vec!["dns".to_owned(), interface.to_owned()];
+    arguments.extend(servers.iter().map(ToString::to_string));
+    run(&program, &arguments, "")?;
+    // From here on there is something to undo should the next step fail.
+    let guard = Guard {
+        undo: Undo::Run {
+            program: program.clone(),
+            arguments: vec!["revert".into(), interface.into()],
+        },
+    };
+    if everything {
+        run(
+            &program,
+            &["domain".into(), interface.into(), "~.".into()],
+            "",
+        )?;
+    }
+    Ok(guard.into_undo())
+}
+
+fn resolvconf(program: PathBuf, interface: &str, servers: &[IpAddr]) -> Result<Undo, Error> {
+    let record = format!("{interface}.uwwan");
+    run(&program, &["-a".into(), record.clone()], &describe(servers))?;
+    Ok(Undo::Run {
+        program,
+        arguments: vec!["-d".into(), record],
+    })
+}
+
+/// Runs a program to its end with `input`; its complaint is the error.
+fn run(program: &Path, arguments: &[String], input: &str) -> Result<(), Error> {
+    let what = || format!("run {} {}", program.display(), arguments.join(" "));
+    let failed = |source: io::Error| Error::system(what(), source);
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read says so by its exit status.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let complaint: String = complaint.trim().chars().take(500).collect();
+    Err(Error::new(
+        ErrorKind::Other,
+        what(),
+        if complaint.is_empty() {
+            output.status.to_string()
+        } else {
+            complaint
+        },
+        "see whether the resolver service runs and lets you, or use --dns none",
+    ))
+}
+
+fn backup_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map(OsStr::to_owned).unwrap_or_default();
+    name.push(".before-uwwan");
+    path.with_file_name(name)
+}
+
+fn is_ours(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(MARK))
+}
+
+fn file(path: &Path, servers: &[IpAddr]) -> Result<Undo, Error> {
+    let backup = backup_of(path);
+    let failed = |source: io::Error| {
+        Error::system(format!("put name servers into {}", path.display()), source)
+    };
+    if servers.len() > MAX_SERVERS {
+        tracing::info!(
+            used = MAX_SERVERS,
+            given = servers.len(),
+            "resolv.conf holds three name servers"
+        );
+    }
+    let servers = &servers[..servers.len().min(MAX_SERVERS)];
+    let ours = format!("{MARK}\n{}", describe(servers));
+    // A file of ours that is there already is a crashed run's: then the backup is the original.
+    let crashed = is_ours(path) && backup.symlink_metadata().is_ok();
+    if !crashed {
+        let original = std::fs::read(path).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(Vec::new()),
+            _ => Err(error),
+        });
+        match std::fs::rename(path, &backup) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::write(&backup, "").map_err(failed)?;
+            }
+            // A mount point, as in containers, cannot be moved.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::fs::write(&backup, original.map_err(failed)?).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    if let Err(error) = std::fs::write(path, &ours) {
+        restore(path, &backup);
+        return Err(failed(error));
+    }
+    Ok(Undo::File {
+        path: path.to_owned(),
+        ours,
+    })
+}
+
+/// Moves the backup back, or copies it back over a mount point.
+fn restore(path: &Path, backup: &Path) {
+    let result = std::fs::rename(backup, path).or_else(|error| {
+        if error.kind() != io::ErrorKind::ResourceBusy {
+            return Err(error);
+        }
+        std::fs::write(path, std::fs::read(backup)?)?;
+        std::fs::remove_file(backup)
+    });
+    if let Err(error) = result {
+        tracing::warn!(path = %path.display(), backup = %backup.display(), %error, "name servers not put back");
+    }
+}
+
+impl Guard {
+    fn into_undo(mut self) -> Undo {
+        std::mem::replace(&mut self.undo, Undo::Nothing)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        match &self.undo {
+            Undo::Nothing => {}
+            Undo::Run { program, arguments } => {
+                if let Err(error) = run(program, arguments, "") {
+                    tracing::warn!(%error, "name servers not taken back");
+                }
+            }
+            Undo::File { path, ours } => {
+                let backup = backup_of(path);
+                if std::fs::read_to_string(path).is_ok_and(|text| text == *ours) {
+                    restore(path, &backup);
+                } else {
+                    tracing::warn!(path = %path.display(), "somebody else has changed it since: left as it is");
+                    let _ = std::fs::remove_file(backup);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    fn servers() -> Vec<IpAddr> {
+        vec![
+            "193.213.112.4".parse().unwrap(),
+            "2001:4600:4:fff::52".parse().unwrap(),
+        ]
+    }
+
+    /// One machine at a time: a program cannot be run while a process that another test is just
+    /// starting still has it open for writing.
+    static ONE: Mutex<()> = Mutex::new(());
+
+    struct Machine {
+        directory: tempfile::TempDir,
+        paths: Paths,
+        _one: MutexGuard<'static, ()>,
+    }
+
+    impl Machine {
+        fn log(&self) -> String {
+            fs::read_to_string(self.directory.path().join("log")).unwrap()
+        }
+    }
+
+    /// A directory with a program that writes down how it was called and with what input.
+    fn machine(program: &str, script: &str) -> Machine {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(program);
+        let log = directory.path().join("log");
+        fs::write(
+            &path,
+            format!(
+                "#!/bin/sh\necho \"$*\" >>{0}\ncat >>{0}\n{script}\n",
+                log.display()
+            ),
+        )
+        .unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let paths = Paths {
+            search: directory.path().display().to_string(),
+            resolv_conf: directory.path().join("resolv.conf"),
+        };
+        Machine {
+            directory,
+            paths,
+            _one: one,
+        }
+    }
+
+    #[test]
+    fn resolved_is_told_and_told_again_at_the_end() {
+        let machine = machine("resolvectl", "");
+        let guard = set(Method::Resolved, "uwwan0", &servers(), true, &machine.paths).unwrap();
+        let log = || machine.log();
+        assert_eq!(
+            log(),
+            "dns uwwan0 193.213.112.4 2001:4600:4:fff::52\ndomain uwwan0 ~.\n"
+        );
+        assert!(guard.describe().unwrap().contains("resolvectl"));
+        drop(guard);
+        assert!(log().ends_with("\nrevert uwwan0\n"));
+    }
+
+    #[test]
+    fn a_program_that_fails_halfway_leaves_nothing() {
+        let machine = machine(
+            "resolvectl",
+            "test \"$1\" != domain || { echo 'Access denied' >&2; exit 1; }",
+        );
+        let error = set(Method::Resolved, "uwwan0", &servers(), true, &machine.paths).unwrap_err();
+        assert!(error.to_string().contains("Access denied"), "{error}");
+        let log = machine.log();
+        assert!(log.ends_with("revert uwwan0\n"), "{log}");
+    }
+
+    #[test]
+    fn a_missing_resolver_is_named() {
+        let mut machine = machine("x", "");
+        machine.paths.search = "/nonexistent".into();
+        let error = set(Method::Resolved, "uwwan0", &servers(), true, &machine.paths).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.to_string().contains("no resolvectl"), "{error}");
+    }
+
+    #[test]
+    fn resolvconf_gets_a_record_of_ours() {
+        let machine = machine("resolvconf", "");
+        let guard = set(
+            Method::ResolvConf,
+            "uwwan0",
+            &servers(),
+            false,
+            &machine.paths,
+        )
+        .unwrap();
+        drop(guard);
+        let log = machine.log();
+        let want = "-a uwwan0.uwwan\nnameserver 193.213.112.4\nnameserver 2001:4600:4:fff::52\n-d uwwan0.uwwan\n";
+        assert_eq!(log, want);
+    }
+
+    #[test]
+    fn without_anybody_the_file_is_written_and_put_back() {
+        let machine = machine("x", "");
+        fs::write(&machine.paths.resolv_conf, "nameserver 9.9.9.9\n").unwrap();
+        let guard = set(
+            Method::ResolvConf,
+            "uwwan0",
+            &servers(),
+            true,
+            &machine.paths,
+        )
+        .unwrap();
+        let text = fs::read_to_string(&machine.paths.resolv_conf).unwrap();
+        assert!(
+            text.ends_with("nameserver 193.213.112.4\nnameserver 2001:4600:4:fff::52\n"),
+            "{text}"
+        );
+        drop(guard);
+        assert_eq!(
+            fs::read_to_string(&machine.paths.resolv_conf).unwrap(),
+            "nameserver 9.9.9.9\n"
+        );
+        assert!(!backup_of(&machine.paths.resolv_conf).exists());
+    }
+
+    #[test]
+    fn a_link_stays_a_link_and_what_it_leads_to_untouched() {
+        let machine = machine("x", "");
+        let target = machine.directory.path().join("stub");
+        fs::write(&target, "nameserver 127.0.0.53\n").unwrap();
+        symlink(&target, &machine.paths.resolv_conf).unwrap();
+        let guard = set(
+            Method::ResolvConf,
+            "uwwan0",
+            &servers(),
+            true,
+            &machine.paths,
+        )
+        .unwrap();
+        assert!(is_ours(&machine.paths.resolv_conf));
+        assert_eq!(
+            fs::read_to_string(&target).unwrap(),
+            "nameserver 127.0.0.53\n"
+        );
+        drop(guard);
+        assert_eq!(fs::read_link(&machine.paths.resolv_conf).unwrap(), target);
+    }
+
+    #[test]
+    fn a_crashed_run_does_not_cost_the_original() {
+        let machine = machine("x", "");
+        fs::write(&machine.paths.resolv_conf, "nameserver 9.9.9.9\n").unwrap();
+        let crashed = set(
+            Method::ResolvConf,
+            "uwwan0",
+            &servers(),
+            true,
+            &machine.paths,
+        )
+        .unwrap();
+        std::mem::forget(crashed);
+        drop(
+            set(
+                Method::ResolvConf,
+                "uwwan0",
+                &servers()[..1],
+                true,
+                &machine.paths,
+            )
+            .unwrap(),
+        );
+        assert_eq!(
+            fs::read_to_string(&machine.paths.resolv_conf).unwrap(),
+            "nameserver 9.9.9.9\n"
+        );
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_meanwhile_stays() {
+        let machine = machine("x", "");
+        fs::write(&machine.paths.resolv_conf, "nameserver 9.9.9.9\n").unwrap();
+        let guard = set(
+            Method::ResolvConf,
+            "uwwan0",
+            &servers(),
+            true,
+            &machine.paths,
+        )
+        .unwrap();
+        fs::write(&machine.paths.resolv_conf, "nameserver 1.1.1.1\n").unwrap();
+        drop(guard);
+        assert_eq!(
+            fs::read_to_string(&machine.paths.resolv_conf).unwrap(),
+            "nameserver 1.1.1.1\n"
+        );
+        assert!(!backup_of(&machine.paths.resolv_conf).exists());
+    }
+
+    #[test]
+    fn nothing_asked_nothing_done() {
+        let machine = machine("resolvectl", "");
+        assert_eq!(
+            set(Method::None, "u", &servers(), true, &machine.paths)
+                .unwrap()
+                .describe(),
+            None
+        );
+        assert_eq!(
+            set(Method::Resolved, "u", &[], true, &machine.paths)
+                .unwrap()
+                .describe(),
+            None
+        );
+        assert!(!machine.directory.path().join("log").exists());
+    }
+}

@@ -1,0 +1,200 @@
+//! A private network namespace for the process: its own interfaces, addresses and routes, none of
+//! them the machine's. An ordinary user gets it together with a user namespace in which it is
+//! root, so that it may make a TUN interface there.
+//!
+//! System calls: unshare, openat, read, write, and those of netlink.rs.
+
+use std::io;
+use std::path::Path;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind};
+use crate::ffi::{Namespaces, unshare};
+use crate::netlink::{Mode, Netlink};
+
+/// How the private namespace was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entered {
+    /// With the process's own privileges: a network namespace alone.
+    Privileged,
+    /// With a user namespace around it, the process's user being root inside.
+    Unprivileged,
+}
+
+/// Moves the process into a new network namespace with only a loopback interface, which is up.
+///
+/// To be called at the start of the program while it has a single thread: with several the kernel
+/// refuses a user namespace, and with privileges only the calling thread would move. What is open
+/// stays open. There is no way back.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] with more than one thread; [`ErrorKind::NoNamespaces`] when the system
+/// forbids it or has no more: then the process may go on without, with the userspace stack (only
+/// where the system lets the namespace be made but gives no rights in it, it is left in one
+/// without any network).
+pub fn enter() -> Result<Entered, Error> {
+    let what = "enter a private network namespace";
+    let threads = thread_count();
+    if threads > 1 {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            what,
+            format!("the process has {threads} threads"),
+            "this is a bug: it must happen before any thread is started",
+        ));
+    }
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    let entered = match unshare(Namespaces::Network) {
+        Ok(()) => Entered::Privileged,
+        Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+            unshare(Namespaces::UserAndNetwork).map_err(|source| refused(what, source))?;
+            map_identity(user.as_raw(), group.as_raw())
+                .map_err(|source| powerless(what, "the user could not be mapped", source))?;
+            Entered::Unprivileged
+        }
+        Err(source) => return Err(refused(what, source)),
+    };
+    bring_up_loopback(what)?;
+    Ok(entered)
+}
+
+/// The number of threads of this process; 1 when the kernel does not tell.
+fn thread_count() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// Makes the user root inside, and nobody else anybody (user_namespaces(7)).
+fn map_identity(user: u32, group: u32) -> io::Result<()> {
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {group} 1"))
+}
+
+fn bring_up_loopback(what: &str) -> Result<(), Error> {
+    let mut netlink = Netlink::open()?;
+    let mut link = LinkMessage::default();
+    link.header.index = netlink.index("lo")?;
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    netlink
+        .request(RouteNetlinkMessage::SetLink(link), Mode::Plain)
+        .map_err(|source| {
+            powerless(
+                what,
+                "the loopback interface could not be brought up",
+                source,
+            )
+        })
+}
+
+/// The kernel would not make the namespace.
+fn refused(what: &str, source: io::Error) -> Error {
+    let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+    let (why, next) = match errno {
+        Some(Errno::PERM) => forbidden(|path| std::fs::read_to_string(path).ok()),
+        Some(Errno::NOSPC | Errno::USERS) => (
+            "the limit of namespaces is reached".to_owned(),
+            "as root: raise user.max_user_namespaces and user.max_net_namespaces with sysctl"
+                .to_owned(),
+        ),
+        Some(Errno::INVAL | Errno::NOSYS) => (
+            "this kernel has no user or network namespaces".to_owned(),
+            "use the userspace stack".to_owned(),
+        ),
+        _ => (source.to_string(), "use the userspace stack".to_owned()),
+    };
+    Error::new(ErrorKind::NoNamespaces, what, why, next).because(source)
+}
+
+/// The kernel made the namespace but no rights come with it.
+fn powerless(what: &str, step: &str, source: io::Error) -> Error {
+    let (why, next) = forbidden(|path| std::fs::read_to_string(path).ok());
+    Error::new(
+        ErrorKind::NoNamespaces,
+        what,
+        format!("{step}: {why}"),
+        next,
+    )
+    .because(source)
+}
+
+/// Which of the known obstacles it is, from the settings that `read` tells.
+fn forbidden(read: impl Fn(&Path) -> Option<String>) -> (String, String) {
+    let value = |path: &str| read(Path::new(path)).map(|text| text.trim().to_owned());
+    let setting = |name: &str, path: &str, good: &str| {
+        (
+            format!("the system forbids it to ordinary users ({name})"),
+            format!("as root: sysctl {name}={good} ({path}); or use the userspace stack"),
+        )
+    };
+    let clone = "/proc/sys/kernel/unprivileged_userns_clone";
+    let apparmor = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+    let most = "/proc/sys/user/max_user_namespaces";
+    if value(clone).as_deref() == Some("0") {
+        setting("kernel.unprivileged_userns_clone", clone, "1")
+    } else if value(most).as_deref() == Some("0") {
+        setting("user.max_user_namespaces", most, "10000")
+    } else if value(apparmor).as_deref() == Some("1") {
+        setting(
+            "kernel.apparmor_restrict_unprivileged_userns",
+            apparmor,
+            "0",
+        )
+    } else {
+        (
+            "the system forbids it, as containers often do (seccomp)".to_owned(),
+            "allow user namespaces to the container, run as root, or use the userspace stack"
+                .to_owned(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_in_the_way_is_named() {
+        let only = |name: &'static str, value: &'static str| {
+            forbidden(move |path| path.ends_with(name).then(|| format!("{value}\n")))
+        };
+        let (why, next) = only("unprivileged_userns_clone", "0");
+        assert!(why.contains("kernel.unprivileged_userns_clone"), "{why}");
+        assert!(
+            next.contains("sysctl kernel.unprivileged_userns_clone=1"),
+            "{next}"
+        );
+        let (_, next) = only("apparmor_restrict_unprivileged_userns", "1");
+        assert!(
+            next.contains("apparmor_restrict_unprivileged_userns=0"),
+            "{next}"
+        );
+        let (why, _) = only("unprivileged_userns_clone", "1");
+        assert!(why.contains("containers"), "{why}");
+    }
+
+    #[test]
+    fn several_threads_are_refused() {
+        let thread = std::thread::spawn(enter);
+        let error = thread
+            .join()
+            .expect("no panic")
+            .expect_err("there are two threads");
+        assert_eq!(error.kind, ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_full_house_is_told_from_a_closed_one() {
+        let full = refused("x", io::Error::from_raw_os_error(28));
+        assert_eq!(full.kind, ErrorKind::NoNamespaces);
+        assert!(full.to_string().contains("max_user_namespaces"), "{full}");
+        let old = refused("x", io::Error::from_raw_os_error(22));
+        assert!(
+            old.to_string().contains("no user or network namespaces"),
+            "{old}"
+        );
+    }
+}

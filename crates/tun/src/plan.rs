@@ -1,0 +1,467 @@
+//! What an interface should have.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind};
+
+/// Smallest MTU with which IPv6 works, bytes (RFC 8200 section 5).
+const IPV6_MIN_MTU: u32 = 1280;
+
+/// An interface's address with the length of its on-link prefix in bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// Length of the prefix that is on the link.
+    pub prefix: u8,
+}
+
+impl Address {
+    /// An address and the length of its prefix in bits.
+    #[must_use]
+    pub fn new(ip: impl Into<IpAddr>, prefix: u8) -> Address {
+        Address {
+            ip: ip.into(),
+            prefix,
+        }
+    }
+
+    fn contains(self, ip: IpAddr) -> bool {
+        masked(self.ip, self.prefix) == masked(ip, self.prefix) && self.ip.is_ipv4() == ip.is_ipv4()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix)
+    }
+}
+
+/// A range of addresses, its host bits zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefix {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Prefix {
+    /// All of IPv4.
+    pub const ALL_V4: Prefix = Prefix {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        length: 0,
+    };
+    /// All of IPv6.
+    pub const ALL_V6: Prefix = Prefix {
+        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        length: 0,
+    };
+
+    /// The range of the first `length` bits of `address`; the other bits do not matter. `None`
+    /// when there are not that many bits.
+    #[must_use]
+    pub fn new(address: IpAddr, length: u8) -> Option<Prefix> {
+        (length <= bits(address)).then(|| Prefix {
+            address: masked(address, length),
+            length,
+        })
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
+    /// Its length in bits.
+    #[must_use]
+    pub fn length(self) -> u8 {
+        self.length
+    }
+
+    /// Whether it is a family's default.
+    #[must_use]
+    pub fn is_default(self) -> bool {
+        self.length == 0
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = Error;
+
+    /// `192.0.2.0/24`, `2001:db8::/32`; an address alone is a range of one.
+    fn from_str(text: &str) -> Result<Prefix, Error> {
+        let (address, length) = text
+            .split_once('/')
+            .map_or((text, None), |(a, l)| (a, Some(l)));
+        let parse = || {
+            let address: IpAddr = address.trim().parse().ok()?;
+            let length = match length {
+                Some(length) => length.trim().parse().ok()?,
+                None => bits(address),
+            };
+            Prefix::new(address, length)
+        };
+        parse().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("read {text:?} as a range of addresses"),
+                "it is none",
+                "write it like 192.0.2.0/24 or 2001:db8::/32",
+            )
+        })
+    }
+}
+
+fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn masked(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX
+                .checked_shl(32_u32.saturating_sub(length.into()))
+                .unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX
+                .checked_shl(128_u32.saturating_sub(length.into()))
+                .unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+        }
+    }
+}
+
+/// A route through the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// What it leads to.
+    pub destination: Prefix,
+    /// The next hop, which need not be in the prefix of any address; `None`: on the link.
+    pub gateway: Option<IpAddr>,
+    /// Among routes to the same destination the lowest wins. `None`: the kernel's default, 0 for
+    /// IPv4 and 1024 for IPv6.
+    pub metric: Option<u32>,
+}
+
+impl Route {
+    pub(crate) fn effective_metric(&self) -> u32 {
+        self.metric.unwrap_or(match self.destination.address {
+            IpAddr::V4(_) => 0,
+            IpAddr::V6(_) => 1024,
+        })
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.destination)?;
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        match self.metric {
+            Some(metric) => write!(f, " metric {metric}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the interface's IPv6 addresses come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ipv6 {
+    /// From the plan alone: the kernel makes no link-local address of its own and hears no router
+    /// advertisements.
+    #[default]
+    Static,
+    /// The plan has a link-local address, the kernel makes a global one from router
+    /// advertisements (RFC 4862), with the link-local's interface identifier.
+    Slaac {
+        /// Whether the advertising router becomes the default route.
+        default_route: bool,
+    },
+}
+
+/// What an interface should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Largest IP packet, bytes.
+    pub mtu: u32,
+    /// Packets the kernel queues before the interface; `None`: its default of 500.
+    pub tx_queue_length: Option<u32>,
+    /// Addresses.
+    pub addresses: Vec<Address>,
+    /// Routes beside those that the addresses' prefixes bring.
+    pub routes: Vec<Route>,
+    /// Where IPv6 addresses come from.
+    pub ipv6: Ipv6,
+}
+
+/// What traffic should go through the modem.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Through {
+    /// What is on the link of the addresses only.
+    #[default]
+    Nothing,
+    /// Everything, in each family that has an address.
+    Everything,
+    /// These ranges, in families that have an address.
+    Ranges(Vec<Prefix>),
+}
+
+impl Plan {
+    /// The plan for what a modem was given by its network.
+    ///
+    /// A gateway that is unspecified (`::`, as the lt4132 reports), the interface's own address,
+    /// or of the wrong family counts as none: then routes are on the link. IPv6 addresses that
+    /// are all link-local are to be completed by SLAAC.
+    #[must_use]
+    pub fn for_modem(
+        addresses: Vec<Address>,
+        gateways: &[IpAddr],
+        through: &Through,
+        metric: Option<u32>,
+        mtu: u32,
+    ) -> Plan {
+        let link_local = |address: &Address| match address.ip {
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        };
+        let mut v6 = addresses
+            .iter()
+            .filter(|address| address.ip.is_ipv6())
+            .peekable();
+        let slaac = v6.peek().is_some() && v6.all(link_local);
+        let ranges = match through {
+            Through::Nothing => Vec::new(),
+            Through::Everything => vec![Prefix::ALL_V4, Prefix::ALL_V6],
+            Through::Ranges(ranges) => ranges.clone(),
+        };
+        let gateway = |family_of: IpAddr| {
+            gateways.iter().copied().find(|gateway| {
+                gateway.is_ipv4() == family_of.is_ipv4()
+                    && !gateway.is_unspecified()
+                    && !gateway.is_multicast()
+                    && !addresses.iter().any(|own| own.ip == *gateway)
+            })
+        };
+        let mut routes: Vec<Route> = Vec::new();
+        for destination in ranges {
+            let family_of = destination.address();
+            if !addresses
+                .iter()
+                .any(|own| own.ip.is_ipv4() == family_of.is_ipv4())
+            {
+                tracing::debug!(%destination, "no route: the network gave no address of its family");
+                continue;
+            }
+            // The router's advertisement brings it.
+            if slaac && destination == Prefix::ALL_V6 {
+                continue;
+            }
+            let route = Route {
+                destination,
+                gateway: gateway(family_of),
+                metric,
+            };
+            if !routes.contains(&route) {
+                routes.push(route);
+            }
+        }
+        let ipv6 = if slaac {
+            let default_route = match through {
+                Through::Everything => true,
+                Through::Nothing => false,
+                Through::Ranges(ranges) => ranges.contains(&Prefix::ALL_V6),
+            };
+            Ipv6::Slaac { default_route }
+        } else {
+            Ipv6::Static
+        };
+        Plan {
+            mtu,
+            tx_queue_length: None,
+            addresses,
+            routes,
+            ipv6,
+        }
+    }
+
+    /// Whether `gateway` can be reached without help through the prefix of an address.
+    pub(crate) fn on_link(&self, gateway: IpAddr) -> bool {
+        self.addresses
+            .iter()
+            .any(|own| own.contains(gateway) && own.prefix < bits(own.ip))
+    }
+
+    /// Finds what the kernel would refuse with a bare `EINVAL`.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let invalid = |what: String, why: &str, next: &str| {
+            Err(Error::new(ErrorKind::Invalid, what, why, next))
+        };
+        if !(68..=65_535).contains(&self.mtu) {
+            return invalid(
+                format!("set an MTU of {}", self.mtu),
+                "it is out of range",
+                "use 68 to 65535 bytes; 1500 is usual",
+            );
+        }
+        let has_v6 = self.addresses.iter().any(|address| address.ip.is_ipv6());
+        if has_v6 && self.mtu < IPV6_MIN_MTU {
+            return invalid(
+                format!("set an MTU of {} with IPv6", self.mtu),
+                "IPv6 needs 1280 bytes",
+                "raise the MTU, or connect with IPv4 only",
+            );
+        }
+        for address in &self.addresses {
+            if address.prefix > bits(address.ip)
+                || address.ip.is_unspecified()
+                || address.ip.is_multicast()
+            {
+                return invalid(
+                    format!("give the interface the address {address}"),
+                    "it is no host's address",
+                    "look at what the modem reported",
+                );
+            }
+        }
+        for route in &self.routes {
+            if route
+                .gateway
+                .is_some_and(|gateway| gateway.is_ipv4() != route.destination.address.is_ipv4())
+            {
+                return invalid(
+                    format!("add the route {route}"),
+                    "its gateway is of the other family",
+                    "look at what the modem reported",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ranges_are_read_and_masked() {
+        let range: Prefix = "192.0.2.77/24".parse().unwrap();
+        assert_eq!(range.to_string(), "192.0.2.0/24");
+        assert_eq!(
+            "10.0.0.1".parse::<Prefix>().unwrap().to_string(),
+            "10.0.0.1/32"
+        );
+        assert_eq!(
+            "2001:db8:ffff::1/33".parse::<Prefix>().unwrap().to_string(),
+            "2001:db8:8000::/33"
+        );
+        assert_eq!("0.0.0.0/0".parse::<Prefix>().unwrap(), Prefix::ALL_V4);
+        for bad in ["", "x", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1"] {
+            assert_eq!(
+                bad.parse::<Prefix>().unwrap_err().kind,
+                ErrorKind::Invalid,
+                "{bad}"
+            );
+        }
+    }
+
+    /// The addresses as the lt4132 was seen to report them.
+    #[test]
+    fn the_modems_own_gateways_become_routes() {
+        let addresses = vec![
+            Address::new(ip("10.169.198.77"), 30),
+            Address::new(ip("2a02:2121:2c4:7105:5a2c:80ff:fe13:9208"), 64),
+        ];
+        let gateways = [ip("10.169.198.78"), ip("::")];
+        let plan = Plan::for_modem(
+            addresses.clone(),
+            &gateways,
+            &Through::Everything,
+            None,
+            1500,
+        );
+        assert_eq!(plan.ipv6, Ipv6::Static);
+        let routes: Vec<_> = plan.routes.iter().map(ToString::to_string).collect();
+        assert_eq!(routes, ["0.0.0.0/0 via 10.169.198.78", "::/0"]);
+        assert!(plan.on_link(ip("10.169.198.78")));
+
+        let plan = Plan::for_modem(addresses, &gateways, &Through::Nothing, None, 1500);
+        assert_eq!(plan.routes, []);
+    }
+
+    #[test]
+    fn a_family_without_address_gets_no_route() {
+        let addresses = vec![Address::new(ip("10.0.0.2"), 32)];
+        let ranges = Through::Ranges(vec![
+            "198.51.100.0/24".parse().unwrap(),
+            "2001:db8::/32".parse().unwrap(),
+        ]);
+        let plan = Plan::for_modem(addresses, &[ip("10.0.0.2")], &ranges, Some(7), 1500);
+        let routes: Vec<_> = plan.routes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            routes,
+            ["198.51.100.0/24 metric 7"],
+            "its own address is no gateway"
+        );
+        assert!(!plan.on_link(ip("10.0.0.2")));
+    }
+
+    #[test]
+    fn a_link_local_address_alone_is_completed_by_slaac() {
+        let addresses = vec![Address::new(ip("fe80::5a2c:80ff:fe13:9208"), 64)];
+        let plan = Plan::for_modem(addresses.clone(), &[], &Through::Everything, None, 1500);
+        assert_eq!(
+            plan.ipv6,
+            Ipv6::Slaac {
+                default_route: true
+            }
+        );
+        assert_eq!(plan.routes, []);
+        let plan = Plan::for_modem(addresses, &[], &Through::Nothing, None, 1500);
+        assert_eq!(
+            plan.ipv6,
+            Ipv6::Slaac {
+                default_route: false
+            }
+        );
+    }
+
+    #[test]
+    fn what_the_kernel_would_refuse_is_explained() {
+        let plan = |addresses: &[(&str, u8)], mtu| Plan {
+            mtu,
+            tx_queue_length: None,
+            addresses: addresses
+                .iter()
+                .map(|&(a, p)| Address::new(ip(a), p))
+                .collect(),
+            routes: Vec::new(),
+            ipv6: Ipv6::Static,
+        };
+        assert!(plan(&[("10.0.0.2", 30)], 576).check().is_ok());
+        for bad in [
+            plan(&[("10.0.0.2", 30)], 0),
+            plan(&[("2001:db8::2", 64)], 1279),
+            plan(&[("10.0.0.2", 33)], 1500),
+            plan(&[("224.0.0.1", 24)], 1500),
+            plan(&[("::", 64)], 1500),
+        ] {
+            assert_eq!(bad.check().unwrap_err().kind, ErrorKind::Invalid, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! An interface's IPv6 settings under `/proc/sys/net`.
+//!
+//! System calls: openat, read, write.
+
+use std::io;
+use std::path::PathBuf;
+
+fn path(interface: &str, setting: &str) -> PathBuf {
+    // Interface names have neither slash nor dot-dot; see device.rs.
+    PathBuf::from(format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"))
+}
+
+/// Whether the kernel has IPv6 and gives it to this interface.
+pub(crate) fn has_ipv6(interface: &str) -> bool {
+    path(interface, "").exists()
+}
+
+pub(crate) fn read(interface: &str, setting: &str) -> io::Result<String> {
+    Ok(std::fs::read_to_string(path(interface, setting))?
+        .trim()
+        .to_owned())
+}
+
+/// Sets it if it differs; the value there was.
+pub(crate) fn set(interface: &str, setting: &str, value: &str) -> io::Result<String> {
+    let before = read(interface, setting)?;
+    if before != value {
+        std::fs::write(path(interface, setting), value)?;
+    }
+    Ok(before)
+}
