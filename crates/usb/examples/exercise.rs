@@ -250,13 +250,22 @@ fn switched(bench: &Bench) -> Outcome {
     expect("listed as", bench.found()?.active_configuration, Some(0))?;
     let switched = switch(&*device, SOURCE_SINK, |_| {})?;
     expect("before", switched.before, 0)?;
-    // A driver of the kernel gets it when asked, and loses it again.
+    // The kernel's driver gets it when asked, stands in the way, can be
+    // pushed aside by root, and is detached.
     configuration::hand_back(&*device, &[0], Some(0), true)?;
     let driver = device.kernel_driver(0)?;
     ensure(
         &format!("the kernel's driver is bound: {driver:?}"),
         driver.as_deref() == Some("usbtest"),
     )?;
+    let refused = device.set_configuration(0).err();
+    ensure(
+        &format!("bound is busy: {refused:?}"),
+        matches!(refused, Some(Error::Busy { holder: Some(holder), .. }) if holder == "usbtest"),
+    )?;
+    device.force_configuration(0)?;
+    expect("forced", device.active_configuration()?, 0)?;
+    device.set_configuration(SOURCE_SINK)?;
     let stay = SwitchPlan {
         via_zero: ViaZero::IfDifferent,
         ..SwitchPlan::new(SOURCE_SINK, [0])

@@ -157,7 +157,8 @@ pub trait Device: Send + Sync {
     }
 
     /// The kernel driver bound to `interface` of the active configuration, if any. A claim by
-    /// another process shows as `usbfs`, a claim of our own as nothing.
+    /// another process shows as a name that begins with `usbfs`, with the process where it can be
+    /// seen; a claim of our own as nothing.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.

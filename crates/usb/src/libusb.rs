@@ -8,7 +8,7 @@
 //! # Theory of operation
 //!
 //! Every transfer, control requests included, is an asynchronous libusb transfer. Its completion
-//! callback does one thing: it sets the transfer's `done` flag and wakes who may be waiting. The
+//! callback does one thing: it sets the transfer's `done` flag and wakes whoever sleeps on it. The
 //! callback runs in whichever thread handles libusb's events at that moment:
 //!
 //! - Without a [`Pump`](crate::device::Pump) every waiting thread offers itself as event handler;

@@ -13,7 +13,7 @@ use super::ffi::{self, Handle, Kind, Request, Transfer};
 use super::pump::LibusbPump;
 use super::queue::LibusbQueue;
 use super::sysfs::{self, Sysfs};
-use super::wake::Wake;
+use super::wake::{DONE, Wake};
 use crate::buffer::Buffer;
 use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
@@ -65,7 +65,7 @@ impl Inner {
         let wake = self.handle.wake();
         let mut look = LOOK_FIRST;
         loop {
-            if done.load(Ordering::SeqCst) != 0 {
+            if is_done(done) {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -77,12 +77,12 @@ impl Inner {
                 continue;
             }
             wake.sleep(done, look.min(left));
-            if done.load(Ordering::SeqCst) != 0 {
+            if is_done(done) {
                 return true;
             }
             // The pump's owner may be busy elsewhere, perhaps waiting for this very thread.
             self.handle_events(Duration::ZERO, done);
-            look = if done.load(Ordering::SeqCst) != 0 {
+            look = if is_done(done) {
                 LOOK_FIRST
             } else {
                 (look * 2).min(LOOK_LAST)
@@ -104,6 +104,10 @@ impl Inner {
             std::thread::sleep(Duration::from_millis(1).min(limit));
         }
     }
+}
+
+fn is_done(done: &AtomicI32) -> bool {
+    done.load(Ordering::SeqCst) == DONE
 }
 
 /// When `timeout` from here is over.

@@ -12,7 +12,8 @@
 //! addresses and both freed by `Transfer::drop` only. From submission to completion ("in flight")
 //! libusb and the kernel own the `libusb_transfer`, the lent memory and the URB in the kernel.
 //! `done` is the hand-over: the callback, libusb's last use of the transfer
-//! (`usbi_handle_transfer_completion` in `io.c`), sets it as its last use of the slot; the owner
+//! (`usbi_handle_transfer_completion` in `io.c`), sets it as its last use of the slot (no reference
+//! to it is used afterwards); the owner
 //! touches `libusb_transfer` and memory only after having seen it set (acquire after release). The
 //! only call made in flight is `libusb_cancel_transfer`, which libusb allows from any thread, also
 //! when the transfer completes meanwhile.
@@ -49,7 +50,7 @@ use libusb1_sys::constants::{
 };
 use rusb::UsbContext;
 
-use super::wake::Wake;
+use super::wake::{DONE, IN_FLIGHT, Wake};
 use crate::buffer::{Buffer, Memory};
 use crate::error::TransferError;
 
@@ -279,7 +280,7 @@ pub(super) struct Request {
 
 /// What callbacks see of a transfer.
 struct Slot {
-    /// 1 from completion to the next submission, else 0.
+    /// [`DONE`] from completion to the next submission.
     done: AtomicI32,
     wake: *const Wake,
 }
@@ -335,7 +336,7 @@ impl Transfer {
         // SAFETY: no isochronous packets.
         let raw = NonNull::new(unsafe { sys::libusb_alloc_transfer(0) })?;
         let slot = Box::new(Slot {
-            done: AtomicI32::new(0),
+            done: AtomicI32::new(IN_FLIGHT),
             wake: Arc::as_ptr(&handle.wake),
         });
         let slot = NonNull::from(Box::leak(slot));
@@ -360,7 +361,7 @@ impl Transfer {
         };
         let (memory, filled) = buffer.into_memory();
         let lent = Lent::from(memory);
-        self.slot().done.store(0, Ordering::SeqCst);
+        self.slot().done.store(IN_FLIGHT, Ordering::SeqCst);
         // SAFETY: not in flight, so the structure is ours to fill; the fields are set through the
         // pointer because a callback that is not set yet is no valid `libusb_transfer`.
         unsafe {
@@ -398,14 +399,14 @@ impl Transfer {
         }
     }
 
-    /// Set from completion on, until the next submission.
+    /// [`DONE`] from completion on, until the next submission.
     pub(super) fn done(&self) -> &AtomicI32 {
         &self.slot().done
     }
 
     /// Whether it has ended and its outcome was not taken yet.
     pub(super) fn is_done(&self) -> bool {
-        self.lent.is_some() && self.done().load(Ordering::SeqCst) != 0
+        self.lent.is_some() && self.done().load(Ordering::SeqCst) == DONE
     }
 
     /// The outcome, once, when it has ended: the buffer as submitted, bytes moved, and why it
@@ -474,9 +475,8 @@ extern "system" fn on_completion(raw: *mut sys::libusb_transfer) {
     let slot = unsafe { &*(*raw).user_data.cast::<Slot>() };
     // SAFETY: the thread that handles events borrows the handle, and so the wake.
     let wake = unsafe { &*slot.wake };
-    slot.done.store(1, Ordering::SeqCst);
-    // From here on the owner may have freed the slot.
-    wake.completed();
+    // After this the owner may have freed the slot.
+    wake.complete(&slot.done);
 }
 
 /// Takes port `port` of the hub behind `hub`, until `hub` is closed (`USBDEVFS_CLAIM_PORT`).

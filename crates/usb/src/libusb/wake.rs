@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,15 +26,22 @@ fn this_thread() -> u64 {
     })
 }
 
+/// A transfer's `done` while it is in flight.
+pub(super) const IN_FLIGHT: i32 = 0;
+/// A transfer's `done` once it has ended.
+pub(super) const DONE: i32 = 1;
+/// A transfer's `done` while it is in flight and a thread sleeps until it ends. libusb would take
+/// it for ended, so it stands there only during [`Wake::sleep`].
+const AWAITED: i32 = 2;
+
 /// What a device's completion callbacks and its waiters share.
 ///
-/// All flags use sequentially consistent order: a waiter announces itself and then looks at the
-/// transfer's flag, a callback sets that flag and then looks for waiters; in any single order of
-/// the four, one of them sees the other.
+/// All flags use sequentially consistent order. Whether anybody sleeps until a transfer ends
+/// stands in the transfer's own `done`, so that the one exchange that ends it also tells whether
+/// to wake: blocks that stream through a pump wake nobody.
 #[derive(Debug)]
 pub(super) struct Wake {
-    /// Threads asleep in [`Wake::sleep`].
-    waiters: AtomicUsize,
+    /// For [`Wake::sleep`].
     lock: Mutex<()>,
     condvar: Condvar,
     /// Whether a pump exists.
@@ -54,7 +61,6 @@ pub(super) struct Wake {
 impl Wake {
     pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
-            waiters: AtomicUsize::new(0),
             lock: Mutex::new(()),
             condvar: Condvar::new(),
             pump: AtomicBool::new(false),
@@ -66,12 +72,14 @@ impl Wake {
         })
     }
 
-    /// A transfer completed and its flag is set. Called in whichever thread handles events.
-    pub(super) fn completed(&self) {
+    /// Marks a transfer as ended and tells who wants to know. Called in whichever thread handles
+    /// events. `done` may be gone as soon as it is set.
+    pub(super) fn complete(&self, done: &AtomicI32) {
+        let before = done.swap(DONE, Ordering::SeqCst);
         if self.pump.load(Ordering::SeqCst) && !self.is_processing() {
             self.signal();
         }
-        if self.waiters.load(Ordering::SeqCst) > 0 {
+        if before == AWAITED {
             self.wake_all();
         }
     }
@@ -97,17 +105,22 @@ impl Wake {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Sleeps until `done` is set or `limit` has passed or somebody's transfer completed.
+    /// Sleeps until the transfer of `done` ends, `limit` has passed, or the pump is gone; perhaps
+    /// less.
     pub(super) fn sleep(&self, done: &AtomicI32, limit: Duration) {
-        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let exchange = |from, to| {
+            done.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+        };
+        if !exchange(IN_FLIGHT, AWAITED) {
+            return;
+        }
         let guard = self.locked();
-        if done.load(Ordering::SeqCst) == 0 && self.pump.load(Ordering::SeqCst) {
+        if done.load(Ordering::SeqCst) == AWAITED && self.has_pump() {
             let woken = self.condvar.wait_timeout(guard, limit);
             drop(woken.unwrap_or_else(PoisonError::into_inner));
-        } else {
-            drop(guard);
         }
-        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        exchange(AWAITED, IN_FLIGHT);
     }
 
     /// Takes the pump's place; false when it is taken.

@@ -1,0 +1,84 @@
+//! Brings the first MBIM function found to where it answers: configuration switched, interfaces
+//! claimed, block format set, data endpoints on, MBIM_OPEN answered. Everything is given back at
+//! the end.
+//!
+//! usage: switch [SETTLE_MILLISECONDS]
+
+use std::time::{Duration, Instant};
+
+use uwwan_usb::configuration::{self, SwitchPlan};
+use uwwan_usb::device::Backend;
+use uwwan_usb::libusb::Libusb;
+use uwwan_usb::{functions, requests};
+
+/// MBIM_OPEN_MSG, transaction 1, control transfers of up to 1024 bytes (MBIM 1.0, table 9-7).
+const OPEN: [u8; 16] = [1, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let settle = std::env::args()
+        .nth(1)
+        .map_or(Ok(1000), |text| text.parse())?;
+    let libusb = Libusb::new()?;
+    let mut found = libusb.devices()?.into_iter().filter_map(|found| {
+        let function = functions::mbim(&found.descriptors).into_iter().next()?;
+        Some((found, function))
+    });
+    let (found, function) = found
+        .next()
+        .ok_or_else(|| libusb.unavailable().unwrap_or("no modem".to_owned()))?;
+    println!("{}, drivers {:?}", found.identity, found.kernel_drivers);
+    let device = libusb.open(&found)?;
+
+    let (control, data) = (function.control_interface, function.data_interface);
+    let plan = SwitchPlan {
+        settle: Duration::from_millis(settle),
+        ..SwitchPlan::new(function.configuration, [control, data])
+    };
+    let begun = Instant::now();
+    let switched = configuration::switch(&*device, &plan, &mut |step| {
+        println!("{:5} ms  {step}", begun.elapsed().as_millis());
+    })?;
+
+    device.set_alternate_setting(data, 0)?;
+    println!(
+        "NTB parameters {:02x?}",
+        requests::get_ntb_parameters(&*device, control)?
+    );
+    requests::set_ntb_format(&*device, control, requests::NtbFormat::Ntb16)?;
+    device.set_alternate_setting(data, function.data_alternate)?;
+    requests::set_ntb_input_size(&*device, control, 16384, Some(0))?;
+    println!("format {:?}", requests::get_ntb_format(&*device, control)?);
+
+    let mut notifications = device.queue(function.interrupt_in.address)?;
+    let mut blocks = device.queue(function.bulk_in.address)?;
+    for _ in 0..4 {
+        let buffer = notifications.allocate(64);
+        notifications
+            .submit(buffer)
+            .map_err(|rejected| rejected.error)?;
+    }
+    for _ in 0..16 {
+        let buffer = blocks.allocate(16384);
+        blocks.submit(buffer).map_err(|rejected| rejected.error)?;
+    }
+    requests::send_encapsulated(&*device, control, &OPEN)?;
+    let notified = notifications
+        .next(Duration::from_secs(10))
+        .ok_or("MBIM_OPEN is not answered")?;
+    println!(
+        "notification {:02x?}: {:02x?}",
+        notified.result,
+        notified.buffer.filled()
+    );
+    let mut answer = vec![0; function.max_control_message.into()];
+    let length = requests::get_encapsulated(&*device, control, &mut answer)?;
+    println!(
+        "{:5} ms  answer {:02x?}",
+        begun.elapsed().as_millis(),
+        &answer[..length]
+    );
+
+    drop((notifications, blocks, switched));
+    configuration::hand_back(&*device, &[control, data], Some(data), false)?;
+    Ok(())
+}
