@@ -45,7 +45,8 @@ const LEAST_MTU6: u32 = 1280;
 const LEAST_MTU4: u32 = 576;
 
 /// What the host gets. IPv6 prefixes of 128 become 64: the network routes the whole prefix and a
-/// gateway outside it could not be reached. A gateway of all zeros means that everything is
+/// gateway outside it could not be reached. A link-local IPv6 address is taken only where there is
+/// no other: the host then makes a global one from router advertisements. A gateway of all zeros means that everything is
 /// on-link. Name servers of all zeros are left out, and each is listed once.
 ///
 /// The MTU is the user's choice; else the smaller of the network's; else the operator's wish in
@@ -60,7 +61,8 @@ pub fn settle(given: &Given, sizes: Sizes) -> Addresses {
     let ipv6 = given
         .ipv6
         .iter()
-        .find(|(address, _)| usable(address) && !address.is_unicast_link_local());
+        .find(|(address, _)| usable(address) && !address.is_unicast_link_local())
+        .or_else(|| given.ipv6.iter().find(|(address, _)| usable(address)));
     let ipv4 = ipv4.map(|(address, prefix)| Prefix4 {
         address: *address,
         prefix: match *prefix {
@@ -196,7 +198,7 @@ mod tests {
             ..Given::default()
         };
         assert!(awaits_global(&local));
-        assert_eq!(settle(&local, Sizes::default()).ipv6, None);
+        assert_eq!(settle(&local, Sizes::default()).list(), ["fe80::1/64"]);
         assert!(!awaits_global(&Given::default()));
     }
 

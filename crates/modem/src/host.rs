@@ -4,11 +4,15 @@
 //! keeps it over losses of the modem, so that flows survive a modem reset; when the addresses
 //! change it is told with [`HostEnd::reconfigure`]. Dropping the end undoes what it did to the host.
 
+mod tun;
+
 use std::io;
 use std::os::fd::AsFd;
 
 use crate::options::{Dns, Routes};
 use crate::status::{Addresses, Interface};
+
+pub use tun::TunProvider;
 
 /// What the host's end is to be configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,19 +75,4 @@ pub trait HostEnd: AsFd + Send + Sync {
 
     /// The interface's name and what was changed on the host.
     fn interface(&self) -> Interface;
-}
-
-/// Host ends that are TUN interfaces.
-#[derive(Debug, Default)]
-pub struct TunProvider {}
-
-impl HostProvider for TunProvider {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
-        let _ = config;
-        Err(HostError {
-            what: "create a TUN interface".into(),
-            why: "not implemented".into(),
-            next: String::new(),
-        })
-    }
 }

@@ -36,7 +36,7 @@ pub fn answer(datagram: &[u8], addresses: &[Ipv6Addr]) -> Option<[u8; ADVERTISEM
         return None;
     }
     let target = Ipv6Addr::from(<[u8; 16]>::try_from(&message[8..24]).ok()?);
-    if !addresses.contains(&target) {
+    if !addresses.iter().any(|ours| is_ours(target, *ours)) {
         return None;
     }
     let mut options = &message[24..];
@@ -93,6 +93,13 @@ pub fn answer(datagram: &[u8], addresses: &[Ipv6Addr]) -> Option<[u8; ADVERTISEM
     let checksum = fold(pseudo6(&reply[8..24], &reply[24..40], 32, ICMPV6) + sum(&reply[40..]));
     reply[42..44].copy_from_slice(&checksum.to_be_bytes());
     Some(reply)
+}
+
+/// A link-local address of ours also stands for the addresses the host makes with its interface
+/// identifier (RFC 4862 section 5.5.3).
+fn is_ours(target: Ipv6Addr, ours: Ipv6Addr) -> bool {
+    let made = ours.is_unicast_link_local() && target.octets()[8..] == ours.octets()[8..];
+    target == ours || made
 }
 
 #[cfg(test)]
@@ -180,6 +187,11 @@ mod tests {
         assert!(
             answer(&solicitation(router(), other, OURS, &[]), &[OURS]).is_none(),
             "odd destination"
+        );
+        let link_local = "fe80::5a2c:80ff:fe13:9208".parse().unwrap();
+        assert!(
+            answer(&good, &[link_local]).is_some(),
+            "made from our interface identifier"
         );
         let mut forwarded = good.clone();
         forwarded[7] = 254;

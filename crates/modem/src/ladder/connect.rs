@@ -235,19 +235,14 @@ impl Ladder {
             return;
         }
         if addresses.ipv6.is_none() {
-            let mut text = String::from("no IPv6 address");
-            if addresses::awaits_global(&self.given) {
-                text.push_str(" beyond the link's yet; it is added when the network announces one");
-            } else if self.quirk.ipv6_by_plmn {
-                text.push_str(&format!(
-                    ": {}; {}",
-                    explain::PLMN_STORY,
-                    explain::PLMN_NEXT
-                ));
+            let why = if self.quirk.ipv6_by_plmn {
+                format!("{}; {}", explain::PLMN_STORY, explain::PLMN_NEXT)
             } else {
-                text.push_str(": the network or the firmware gives IPv4 only");
-            }
-            self.tell_notice(text);
+                "the network or the firmware gives IPv4 only".into()
+            };
+            self.tell_notice(format!("no IPv6 address: {why}"));
+        } else if addresses::awaits_global(&self.given) {
+            self.tell_notice("the IPv6 address reaches the link only; a global one comes by router advertisement".into());
         } else if addresses.ipv4.is_none() {
             self.tell_notice("no IPv4 address: the network gives IPv6 only".into());
         }

@@ -1,0 +1,205 @@
+//! The host's end as a TUN interface.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uwwan_tun::dns::{self, Guard, Method, Paths};
+use uwwan_tun::plan::Through;
+use uwwan_tun::{Address, Configuration, Error, Plan, Prefix, Tun};
+
+use super::{HostConfig, HostEnd, HostError, HostProvider};
+use crate::options::{Dns, Routes};
+use crate::status::Interface;
+
+/// Host ends that are TUN interfaces.
+#[derive(Debug, Default)]
+pub struct TunProvider {}
+
+impl HostProvider for TunProvider {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+        let plan = plan(config)?;
+        let tun = Tun::open(config.name.as_deref())?;
+        let configuration = Configuration::apply(plan, &tun)?;
+        let mut applied = Applied {
+            dns: None,
+            notes: Vec::new(),
+            configuration,
+        };
+        applied.name_servers(config, tun.name());
+        Ok(Box::new(TunEnd {
+            applied: Mutex::new(applied),
+            tun,
+        }))
+    }
+}
+
+/// A TUN with what was done for it. The fields' order is that of undoing.
+struct TunEnd {
+    applied: Mutex<Applied>,
+    tun: Tun,
+}
+
+struct Applied {
+    dns: Option<Guard>,
+    /// What could not be done, a line each.
+    notes: Vec<String>,
+    configuration: Configuration,
+}
+
+impl Applied {
+    /// Names that do not resolve are no reason to have no link: a failure is only told.
+    fn name_servers(&mut self, config: &HostConfig, interface: &str) {
+        // The old ones are taken back before the new ones are handed over.
+        self.dns = None;
+        self.notes.clear();
+        let addresses = &config.addresses;
+        let v4 = addresses.dns4.iter().copied().map(IpAddr::from);
+        let servers: Vec<IpAddr> = v4
+            .chain(addresses.dns6.iter().copied().map(IpAddr::from))
+            .collect();
+        let method = match config.dns {
+            Dns::None => Method::None,
+            Dns::Resolved => Method::Resolved,
+            Dns::Resolvconf => Method::ResolvConf,
+        };
+        let everything = config.routes == Routes::Default;
+        match dns::set(method, interface, &servers, everything, &Paths::default()) {
+            Ok(guard) => self.dns = Some(guard),
+            Err(error) => {
+                tracing::warn!("name servers: {error}");
+                self.notes.push(format!("name servers not set: {error}"));
+            }
+        }
+    }
+}
+
+impl TunEnd {
+    fn applied(&self) -> MutexGuard<'_, Applied> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for TunEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tun.as_fd()
+    }
+}
+
+impl HostEnd for TunEnd {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tun.receive(buffer)
+    }
+
+    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.tun.send(datagram)
+    }
+
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+        let mut applied = self.applied();
+        applied.configuration.replace(plan(config)?)?;
+        applied.name_servers(config, self.tun.name());
+        Ok(())
+    }
+
+    fn interface(&self) -> Interface {
+        let state = self.applied();
+        let mut applied = state.configuration.describe();
+        applied.extend(state.dns.as_ref().and_then(Guard::describe));
+        applied.extend(state.notes.iter().cloned());
+        Interface {
+            name: self.tun.name().to_owned(),
+            applied,
+        }
+    }
+}
+
+fn plan(config: &HostConfig) -> Result<Plan, HostError> {
+    let given = &config.addresses;
+    let v4 = given
+        .ipv4
+        .iter()
+        .map(|prefix| Address::new(prefix.address, prefix.prefix));
+    let v6 = given
+        .ipv6
+        .iter()
+        .map(|prefix| Address::new(prefix.address, prefix.prefix));
+    let gateway4 = given.gateway4.map(IpAddr::from);
+    let gateways: Vec<IpAddr> = gateway4
+        .into_iter()
+        .chain(given.gateway6.map(IpAddr::from))
+        .collect();
+    let through = match &config.routes {
+        Routes::None => Through::Nothing,
+        Routes::Default => Through::Everything,
+        Routes::Prefixes(list) => {
+            let ranges: Result<Vec<Prefix>, Error> = list.iter().map(|text| text.parse()).collect();
+            Through::Ranges(ranges?)
+        }
+    };
+    let addresses = v4.chain(v6).collect();
+    Ok(Plan::for_modem(
+        addresses,
+        &gateways,
+        &through,
+        None,
+        given.mtu.into(),
+    ))
+}
+
+impl From<Error> for HostError {
+    fn from(error: Error) -> Self {
+        Self {
+            what: error.what,
+            why: error.why,
+            next: error.next,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Addresses, Prefix4, Prefix6};
+
+    fn config(routes: Routes) -> HostConfig {
+        HostConfig {
+            addresses: Addresses {
+                ipv4: Some(Prefix4 {
+                    address: [10, 169, 198, 77].into(),
+                    prefix: 30,
+                }),
+                gateway4: Some([10, 169, 198, 78].into()),
+                ipv6: Some(Prefix6 {
+                    address: "2001:db8::77".parse().unwrap(),
+                    prefix: 64,
+                }),
+                mtu: 1500,
+                ..Addresses::default()
+            },
+            name: None,
+            routes,
+            dns: Dns::None,
+        }
+    }
+
+    #[test]
+    fn what_the_network_gave_becomes_a_plan() {
+        let bare = plan(&config(Routes::None)).unwrap();
+        assert_eq!(
+            (bare.addresses.len(), bare.routes.len(), bare.mtu),
+            (2, 0, 1500)
+        );
+        let all = plan(&config(Routes::Default)).unwrap();
+        let gateways: Vec<_> = all.routes.iter().map(|route| route.gateway).collect();
+        assert_eq!(gateways, [Some([10, 169, 198, 78].into()), None]);
+        let some = plan(&config(Routes::Prefixes(vec!["192.0.2.0/24".into()]))).unwrap();
+        assert_eq!(some.routes.len(), 1);
+        let bad = plan(&config(Routes::Prefixes(vec!["nonsense".into()]))).unwrap_err();
+        assert!(
+            bad.what.contains("nonsense") && !bad.next.is_empty(),
+            "{bad}"
+        );
+    }
+}
