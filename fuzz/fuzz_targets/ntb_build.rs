@@ -1,0 +1,207 @@
+//! Blocks to any device in any framing: never outside the buffer, always readable; and where the
+//! framing follows from the device's parameters, without a fault the strict check would find.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use uwwan_ncm::strict::{Rules, check};
+use uwwan_ncm::{
+    Builder, Choices, DropCounters, Format, Framing, Full, Function, Limits, Maths, Padding,
+    Parameters, Placement, Receiver, Stream, TableSize,
+};
+
+#[derive(Debug, Arbitrary)]
+struct Input {
+    /// As the device sent them.
+    parameters: [u8; 28],
+    wide: bool,
+    front: bool,
+    full_table: bool,
+    linux_maths: bool,
+    ncm: bool,
+    crc: bool,
+    padding: Option<Option<u16>>,
+    block_size: u32,
+    max_datagrams: u16,
+    max_packet_size: u16,
+    /// Instead of what the device wants: an experiment.
+    by_hand: Option<(u32, u32, u32)>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Step {
+    Datagram { stream: u8, want: u16, length: u16 },
+    PlaceOnly { stream: u8, want: u16 },
+    Mark,
+    Rewind,
+    Finish,
+}
+
+fuzz_target!(|input: Input| {
+    let parameters = Parameters::parse(&input.parameters);
+    let choices = Choices {
+        format: if input.wide {
+            Format::Ntb32
+        } else {
+            Format::Ntb16
+        },
+        placement: if input.front {
+            Placement::Front
+        } else {
+            Placement::End
+        },
+        table: if input.full_table {
+            TableSize::Full
+        } else {
+            TableSize::Minimal
+        },
+        padding: match input.padding {
+            None => Padding::Never,
+            Some(None) => Padding::ShortPacket,
+            Some(Some(min_tx_pkt)) => Padding::Full {
+                min_tx_pkt: min_tx_pkt.into(),
+            },
+        },
+        maths: if input.linux_maths {
+            Maths::Kernel
+        } else {
+            Maths::Minimal
+        },
+        function: if input.ncm {
+            Function::Ncm
+        } else {
+            Function::Mbim
+        },
+        block_size: input.block_size as usize,
+        max_datagrams: input.max_datagrams.into(),
+        max_datagram_size: 4096,
+        max_packet_size: input.max_packet_size.into(),
+    };
+    let mut framing = Framing::negotiate(&parameters, &choices);
+    if let Some((divisor, remainder, alignment)) = input.by_hand {
+        framing.divisor = divisor as usize;
+        framing.remainder = remainder as usize;
+        framing.ndp_alignment = alignment as usize;
+    }
+    let rules = Rules {
+        format: Some(framing.format),
+        placement: Some(framing.placement),
+        function: choices.function,
+        crc: input.crc,
+        max_datagram_size: 4096,
+        max_packet_size: Some(framing.max_packet_size),
+        zero_padding: true,
+    };
+
+    let mut run = Run {
+        builder: Builder::new(framing),
+        block: vec![0xee; 70_000],
+        parameters: input.by_hand.is_none().then_some(parameters),
+        rules,
+        placed: Vec::new(),
+    };
+    let stream = |pick: u8| match (choices.function, pick % 4) {
+        (Function::Ncm, _) => Stream::Ethernet { crc: input.crc },
+        (_, 3) => Stream::Dss(pick),
+        _ => Stream::Ips(pick % 40),
+    };
+    let mut mark = run.builder.mark();
+    let mut marked = 0;
+    for step in input.steps {
+        match step {
+            Step::Datagram {
+                stream: pick,
+                want,
+                length,
+            } => {
+                run.datagram(stream(pick), want.into(), length.into());
+            }
+            Step::PlaceOnly { stream: pick, want } => {
+                let _ = run.builder.place(stream(pick), want.into());
+            }
+            Step::Mark => {
+                mark = run.builder.mark();
+                marked = run.placed.len();
+            }
+            Step::Rewind => {
+                if marked <= run.placed.len() {
+                    run.builder.rewind(mark);
+                    run.placed.truncate(marked);
+                }
+            }
+            Step::Finish => {
+                run.finish();
+                mark = run.builder.mark();
+                marked = 0;
+            }
+        }
+    }
+    run.finish();
+});
+
+struct Run {
+    builder: Builder,
+    block: Vec<u8>,
+    /// What the strict check holds the block against; nothing for experiments.
+    parameters: Option<Parameters>,
+    rules: Rules,
+    placed: Vec<(Stream, Vec<u8>)>,
+}
+
+impl Run {
+    fn datagram(&mut self, stream: Stream, want: usize, length: usize) {
+        match self.builder.place(stream, want) {
+            Ok(slot) => {
+                assert!(slot.room >= want);
+                // At least an IPv6 header: shorter ones are dropped by every receiver.
+                let length = length.min(slot.room);
+                if length < 40 {
+                    return;
+                }
+                let bytes: Vec<u8> = (0..length)
+                    .map(|at| if at == 0 { 0x60 } else { at as u8 })
+                    .collect();
+                self.block[slot.offset..][..length].copy_from_slice(&bytes);
+                self.builder.commit(slot, length);
+                self.placed.push((stream, bytes));
+            }
+            Err(Full::TooLong) => {}
+            Err(_) => assert!(
+                !self.builder.is_empty(),
+                "an empty block refuses nothing that fits"
+            ),
+        }
+    }
+
+    fn finish(&mut self) {
+        let count = self.builder.datagrams();
+        assert_eq!(count, self.placed.len());
+        let framing = *self.builder.framing();
+        let finished = self.builder.finish(&mut self.block);
+        assert_eq!(finished.datagrams, count);
+        assert!(finished.length <= framing.max_block);
+        assert_eq!(finished.length == 0, count == 0);
+        let block = &self.block[..finished.length];
+
+        let mut receiver = Receiver::new(Limits::default());
+        let mut received = Vec::new();
+        receiver.receive(block, |datagram| {
+            received.push((datagram.stream, block[datagram.range].to_vec()));
+        });
+        assert_eq!(receiver.drops, DropCounters::default());
+        // A block may change the order of datagrams of different streams only.
+        let key = |(stream, _): &(Stream, Vec<u8>)| stream.signature(Format::Ntb16);
+        received.sort_by_key(key);
+        self.placed.sort_by_key(key);
+        assert_eq!(received, self.placed);
+        self.placed.clear();
+
+        if let Some(parameters) = self.parameters
+            && finished.length > 0
+        {
+            let checked = check(block, finished.zero_packet, &parameters, &self.rules);
+            assert!(checked.is_ok(), "{:?} in {framing:?}", checked.unwrap_err());
+        }
+    }
+}

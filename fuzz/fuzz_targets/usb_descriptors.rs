@@ -1,0 +1,55 @@
+//! Descriptors as a device sent them: read without panic, functions found in them only where they
+//! are.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::functions;
+
+fuzz_target!(|blob: &[u8]| {
+    let descriptors = Descriptors::from_sysfs(blob);
+    // The same bytes, the device's descriptor and each configuration apart.
+    let raw: Vec<&[u8]> = descriptors
+        .configurations
+        .iter()
+        .map(|configuration| &configuration.raw[..])
+        .collect();
+    let again = Descriptors::parse(&descriptors.device, &raw);
+    assert_eq!(
+        format!("{:?}", descriptors.configurations),
+        format!("{:?}", again.configurations)
+    );
+    let held: usize = raw.iter().map(|raw| raw.len()).sum();
+    assert!(held <= blob.len());
+    for configuration in &descriptors.configurations {
+        for interface in &configuration.interfaces {
+            assert!(!interface.alternates.is_empty());
+        }
+        let _ = functions::at_candidates(&descriptors, configuration.value);
+    }
+
+    for function in functions::mbim(&descriptors) {
+        let configuration = descriptors
+            .configuration(function.configuration)
+            .expect("its configuration is there");
+        let endpoints = |interface: u8, alternate: u8| {
+            &configuration
+                .interface(interface)
+                .and_then(|interface| interface.alternate(alternate))
+                .expect("its alternate setting is there")
+                .endpoints
+        };
+        let data = endpoints(function.data_interface, function.data_alternate);
+        assert!(data.contains(&function.bulk_in) && data.contains(&function.bulk_out));
+        assert!(function.bulk_in.is_in() && !function.bulk_out.is_in());
+        assert!(function.bulk_in.max_packet_size > 0 && function.bulk_out.max_packet_size > 0);
+        assert!((64..=4096).contains(&function.max_control_message));
+        let control = endpoints(function.control_interface, function.control_alternate);
+        assert!(control.contains(&function.interrupt_in));
+    }
+    for function in functions::ncm(&descriptors) {
+        assert!(descriptors.configuration(function.configuration).is_some());
+    }
+    let _ = functions::ecm(&descriptors);
+    let _ = functions::serial(&descriptors);
+});
