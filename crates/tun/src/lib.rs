@@ -9,6 +9,19 @@
 //!
 //! Everything is synchronous and touches nothing but the interface it is given. Errors say what
 //! was tried, why it failed and what to do about it.
+//!
+//! ```no_run
+//! # use uwwan_tun::{Address, Configuration, Plan, Tun, plan::Through};
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let tun = Tun::open(None)?;
+//! let addresses = vec![Address::new("10.169.198.77".parse::<std::net::IpAddr>()?, 30)];
+//! let gateways = ["10.169.198.78".parse()?];
+//! let plan = Plan::for_modem(addresses, &gateways, &Through::Everything, None, 1500);
+//! let configuration = Configuration::apply(plan, &tun)?;
+//! let mut packet = [0; 1500];
+//! let length = tun.receive(&mut packet)?;
+//! # Ok(()) }
+//! ```
 #![deny(unsafe_code)]
 
 pub mod addresses;
@@ -18,10 +31,12 @@ mod error;
 mod ffi;
 pub mod namespace;
 mod netlink;
+mod observed;
 pub mod plan;
 mod sysctl;
 
-pub use addresses::{Configuration, Observed, observe};
+pub use addresses::Configuration;
 pub use device::Tun;
 pub use error::{Error, ErrorKind};
+pub use observed::{Observed, observe};
 pub use plan::{Address, Plan, Prefix, Route};

@@ -8,7 +8,7 @@
 //! | UDP 7 | echo |
 //! | UDP 9, TCP 9 | discard, counted |
 //! | UDP 53 | DNS: the configured names, NXDOMAIN for all others |
-//! | TCP 80 | HTTP, see [`http`](self) below |
+//! | TCP 80 | HTTP, see below |
 //! | ICMPv6 router solicitations | an advertisement, if configured |
 //!
 //! HTTP: `GET /bytes/N` and `GET /download?bytes=N` send N bytes of [`crate::pattern`];

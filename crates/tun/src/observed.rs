@@ -1,0 +1,120 @@
+//! What an interface has, read back over netlink.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::error::Error;
+use crate::netlink::Netlink;
+use crate::plan::{Address, Prefix, Route};
+
+/// What an interface has, whoever gave it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Whether it is up.
+    pub up: bool,
+    /// Its MTU, bytes.
+    pub mtu: u32,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// Unicast routes of the main table through it, the kernel's own for the addresses' prefixes
+    /// among them, with explicit metrics.
+    pub routes: Vec<Route>,
+}
+
+/// Reads back what an interface has.
+///
+/// # Errors
+/// [`crate::ErrorKind::Gone`] when there is none of that index, or what the kernel said.
+pub fn observe(index: u32) -> Result<Observed, Error> {
+    observe_with(&mut Netlink::open()?, index)
+}
+
+pub(crate) fn observe_with(netlink: &mut Netlink, index: u32) -> Result<Observed, Error> {
+    let link = netlink.link("", index)?;
+    let mut observed = Observed {
+        up: link.header.flags.contains(LinkFlags::Up),
+        ..Observed::default()
+    };
+    for attribute in &link.attributes {
+        if let LinkAttribute::Mtu(mtu) = attribute {
+            observed.mtu = *mtu;
+        }
+    }
+    let failed = |source| Error::system("read the network configuration", source);
+
+    let query = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    for message in netlink.dump(&query).map_err(failed)? {
+        if let RouteNetlinkMessage::NewAddress(message) = message
+            && message.header.index == index
+        {
+            let of = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
+                message.attributes.iter().find_map(wanted)
+            };
+            // On a point-to-point link IFA_ADDRESS is the peer; without a peer only it is there.
+            let local = of(|attribute| match attribute {
+                AddressAttribute::Local(ip) => Some(*ip),
+                _ => None,
+            });
+            let ip = local.or_else(|| {
+                of(|attribute| match attribute {
+                    AddressAttribute::Address(ip) => Some(*ip),
+                    _ => None,
+                })
+            });
+            observed.addresses.extend(ip.map(|ip| Address {
+                ip,
+                prefix: message.header.prefix_len,
+            }));
+        }
+    }
+
+    let query = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+    for message in netlink.dump(&query).map_err(failed)? {
+        if let RouteNetlinkMessage::NewRoute(message) = message {
+            observed.routes.extend(read_route(&message, index));
+        }
+    }
+    Ok(observed)
+}
+
+fn read_route(message: &RouteMessage, index: u32) -> Option<Route> {
+    if message.header.kind != RouteType::Unicast
+        || message.header.table != RouteHeader::RT_TABLE_MAIN
+        || message.header.flags.contains(RouteFlags::Cloned)
+    {
+        return None;
+    }
+    let unspecified = match message.header.address_family {
+        AddressFamily::Inet => Prefix::ALL_V4.address(),
+        AddressFamily::Inet6 => Prefix::ALL_V6.address(),
+        _ => return None,
+    };
+    let ip = |address: &RouteAddress| match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    };
+    let mut destination = unspecified;
+    let (mut interface, mut gateway, mut metric) = (None, None, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = ip(address)?,
+            RouteAttribute::Gateway(address) => gateway = ip(address),
+            RouteAttribute::Oif(oif) => interface = Some(*oif),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            _ => {}
+        }
+    }
+    let destination = Prefix::new(destination, message.header.destination_prefix_length)?;
+    (interface == Some(index)).then_some(Route {
+        destination,
+        gateway,
+        metric: Some(metric),
+    })
+}
