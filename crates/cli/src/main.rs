@@ -15,6 +15,7 @@ mod input;
 mod logging;
 mod notify;
 mod output;
+mod prepared;
 mod runtime;
 mod secrets;
 mod settings;

@@ -1,6 +1,7 @@
 //! State notification to a service manager (`sd_notify(3)`): `NOTIFY_SOCKET` names a Unix datagram
 //! socket, in the file system or, with a leading `@`, in the abstract namespace.
 
+use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -12,7 +13,11 @@ pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 impl Notifier {
     /// The one named by the environment. A name that makes no sense counts as none.
     pub fn from_environment() -> Self {
-        Self(std::env::var_os("NOTIFY_SOCKET").and_then(|name| {
+        Self::at(std::env::var_os("NOTIFY_SOCKET"))
+    }
+
+    fn at(name: Option<OsString>) -> Self {
+        Self(name.and_then(|name| {
             let address = match name.as_bytes() {
                 [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
                 [b'/', ..] => SocketAddr::from_pathname(&name),
@@ -45,5 +50,43 @@ impl Notifier {
         {
             tracing::debug!(%error, "the service manager did not take a notification");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 256];
+        let count = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+
+    #[test]
+    fn a_service_manager_hears_everything() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::at(Some(path.into_os_string()));
+        notifier.status("trying open\nREADY=1");
+        assert_eq!(heard(&manager), "STATUS=trying open\u{fffd}READY=1");
+        notifier.ready("online through uwwan0");
+        assert_eq!(heard(&manager), "READY=1\nSTATUS=online through uwwan0");
+        notifier.stopping();
+        assert_eq!(heard(&manager), "STOPPING=1");
+    }
+
+    #[test]
+    fn abstract_names_work_and_nonsense_is_nobody() {
+        let name = format!("uwwan-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        Notifier::at(Some(format!("@{name}").into())).stopping();
+        assert_eq!(heard(&manager), "STOPPING=1");
+        for nobody in [None, Some("".into()), Some("relative".into())] {
+            Notifier::at(nobody).stopping();
+        }
+        Notifier::at(Some("/nonexistent/notify".into())).stopping();
     }
 }

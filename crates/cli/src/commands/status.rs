@@ -126,22 +126,17 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         }
     };
     let since = seconds(status.since_seconds);
-    field(
-        "state",
-        if status.online {
-            format!("online for {since}")
-        } else {
-            match (status.trying, status.rung) {
-                (Some(trying), Some(rung)) => {
-                    format!("trying {trying} for {since}; reached {rung}")
-                }
-                (Some(trying), None) => format!("trying {trying} for {since}"),
-                (None, Some(rung)) => format!("at {rung} for {since}"),
-                (None, None) => format!("starting for {since}"),
-            }
-        },
-    );
-    field("why", status.why.clone());
+    let state = match (status.trying, status.rung) {
+        _ if status.online => format!("online for {since}"),
+        (Some(trying), Some(rung)) => format!("trying {trying} for {since}; reached {rung}"),
+        (Some(trying), None) => format!("trying {trying} for {since}"),
+        (None, Some(rung)) => format!("at {rung} for {since}"),
+        (None, None) => format!("starting for {since}"),
+    };
+    field("state", state.clone());
+    if !state.contains(&status.why) {
+        field("why", status.why.clone());
+    }
     if let Some(failure) = &status.failure {
         field("failed", format!("{}: {}", failure.rung, failure.what));
         field("cause", failure.cause.clone());

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, never, select, unbounded};
-use uwwan_modem::host::TunProvider;
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::device::Backend;
 
@@ -14,6 +13,7 @@ use crate::control::server::{Responder, Server};
 use crate::failure::{Exit, Failure};
 use crate::notify::Notifier;
 use crate::output::{say, say_json};
+use crate::prepared::Provider;
 use crate::runtime::{self, RuntimeDir};
 use crate::settings::{Device, Settings};
 use crate::signals;
@@ -89,7 +89,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Arc::clone(&chosen.backend),
         chosen.selector.clone(),
         options,
-        Box::new(TunProvider::default()),
+        Box::new(Provider::default()),
         Box::new(move |event| {
             let _ = sender.send(event);
         }),
@@ -115,6 +115,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     drop(server);
     drop(directory);
     outcome?;
+    if end.is_ok() && !arguments.json {
+        say("stopped")?;
+    }
     end.map_err(|failure| chosen.with_holders(progress::failure(&failure)))
 }
 

@@ -1,0 +1,185 @@
+//! A TUN interface that root has prepared for a user without `CAP_NET_ADMIN`.
+//!
+//! Such a user may move packets through the interface but not configure it. The driver then says
+//! what root has to do, and goes online all the same: the commands can be given at any time.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::thread::CapabilitySet;
+use uwwan_modem::host::{HostConfig, HostEnd, HostError, HostProvider, TunProvider};
+use uwwan_modem::options::Routes;
+use uwwan_modem::status::Interface;
+use uwwan_tun::{Observed, Tun};
+
+use crate::output::note;
+
+/// TUN interfaces, configured where this process may, prepared ones as they are otherwise.
+#[derive(Debug, Default)]
+pub struct Provider(TunProvider);
+
+impl HostProvider for Provider {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+        let Some(name) = config.name.as_deref().filter(|_| !may_configure()) else {
+            return self.0.bring_up(config);
+        };
+        let tun = Tun::open(Some(name))?;
+        if !tun.attached() {
+            // Made just now, so this process may configure it whatever its capabilities say.
+            drop(tun);
+            return self.0.bring_up(config);
+        }
+        let end = Prepared {
+            tun,
+            wanted: Mutex::new(Vec::new()),
+        };
+        end.reconfigure(config)?;
+        Ok(Box::new(end))
+    }
+}
+
+fn may_configure() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+}
+
+struct Prepared {
+    tun: Tun,
+    /// What is left to root, a command each.
+    wanted: Mutex<Vec<String>>,
+}
+
+impl AsFd for Prepared {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tun.as_fd()
+    }
+}
+
+impl HostEnd for Prepared {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tun.receive(buffer)
+    }
+
+    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.tun.send(datagram)
+    }
+
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+        let observed = uwwan_tun::observe(self.tun.index())?;
+        let commands = commands(self.tun.name(), config, &observed);
+        if !commands.is_empty() {
+            note("this user may not configure the interface; as root:");
+            for command in &commands {
+                note(format!("  {command}"));
+            }
+        }
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = commands;
+        Ok(())
+    }
+
+    fn interface(&self) -> Interface {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        Interface {
+            name: self.tun.name().to_owned(),
+            applied: wanted
+                .iter()
+                .map(|command| format!("left to root: {command}"))
+                .collect(),
+        }
+    }
+}
+
+/// What is wanted and not there.
+fn commands(name: &str, config: &HostConfig, observed: &Observed) -> Vec<String> {
+    let mut commands = Vec::new();
+    let addresses = &config.addresses;
+    if !observed.up || observed.mtu != u32::from(addresses.mtu) {
+        commands.push(format!("ip link set dev {name} mtu {} up", addresses.mtu));
+    }
+    for address in addresses.list() {
+        if !observed
+            .addresses
+            .iter()
+            .any(|there| there.to_string() == address)
+        {
+            commands.push(format!("ip addr add {address} dev {name}"));
+        }
+    }
+    let routes = match &config.routes {
+        Routes::None => Vec::new(),
+        Routes::Prefixes(list) => list.clone(),
+        Routes::Default => {
+            let four = addresses.ipv4.map(|_| "0.0.0.0/0".to_owned());
+            let six = addresses.ipv6.map(|_| "::/0".to_owned());
+            four.into_iter().chain(six).collect()
+        }
+    };
+    for route in routes {
+        let there = |known: &uwwan_tun::Route| known.destination.to_string() == route;
+        if !observed.routes.iter().any(there) {
+            commands.push(format!("ip route add {route} dev {name}"));
+        }
+    }
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_modem::options::Dns;
+    use uwwan_modem::status::{Addresses, Prefix4};
+
+    fn config(routes: Routes) -> HostConfig {
+        HostConfig {
+            addresses: Addresses {
+                ipv4: Some(Prefix4 {
+                    address: [10, 169, 198, 77].into(),
+                    prefix: 30,
+                }),
+                mtu: 1500,
+                ..Addresses::default()
+            },
+            name: Some("wwan0".into()),
+            routes,
+            dns: Dns::None,
+        }
+    }
+
+    fn observed() -> Observed {
+        Observed {
+            up: false,
+            mtu: 1500,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_told() {
+        assert_eq!(
+            commands("wwan0", &config(Routes::Default), &observed()),
+            [
+                "ip link set dev wwan0 mtu 1500 up",
+                "ip addr add 10.169.198.77/30 dev wwan0",
+                "ip route add 0.0.0.0/0 dev wwan0",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_there_is_not_asked_for() {
+        let there = Observed {
+            up: true,
+            addresses: vec![uwwan_tun::Address::new([10, 169, 198, 77], 30)],
+            routes: vec![uwwan_tun::Route {
+                destination: "192.0.2.0/24".parse().unwrap(),
+                gateway: None,
+                metric: None,
+            }],
+            ..observed()
+        };
+        let config = config(Routes::Prefixes(vec!["192.0.2.0/24".into()]));
+        assert!(commands("wwan0", &config, &there).is_empty());
+    }
+}
