@@ -18,7 +18,7 @@
 /// }
 /// ```
 ///
-/// Encodings after `as`: `refs(count)`, `packed(count)`, `listed(count)`, `pointed(count)`, `sized`,
+/// Encodings after `as`: `refs(count)`, `packed(count)`, `listed(count)`, `pointed(count)`, `utf8`, `sized`,
 /// `sized_reversed`, `prefixed`, `rest`, `at`, `sized_struct`, `sized_array`, `tlv_text`,
 /// `tlv_numbers`, `tlvs`, `wide` (a named number as 64 bits); see [`Kind`](super::Kind).
 macro_rules! layout {
@@ -163,6 +163,7 @@ macro_rules! kind {
     ($type:ty, sized_struct) => { $crate::fields::Kind::SizedStruct($crate::fields::kind!(@schema $type)) };
     ($type:ty, sized_array) => { $crate::fields::Kind::SizedArray($crate::fields::kind!(@schema $type)) };
     ($type:ty, pointed($count:ident)) => { $crate::fields::Kind::Pointed { count: stringify!($count) } };
+    ($type:ty, utf8) => { $crate::fields::Kind::Utf8 };
     ($type:ty, sized) => { $crate::fields::Kind::Sized };
     ($type:ty, sized_reversed) => { $crate::fields::Kind::SizedReversed };
     ($type:ty, prefixed) => { $crate::fields::Kind::Prefixed };

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use byteorder::{ByteOrder, LittleEndian};
 
 use super::schema::{Field, Kind, Schema};
-use super::value::{Record, Tlv, TlvType, Value, utf16};
+use super::value::{Record, Tlv, TlvType, Value, utf8, utf16};
 use crate::uuid::Uuid;
 
 /// Most problems recorded for one buffer; the rest are only known to be more.
@@ -291,11 +291,12 @@ impl<'a> Reader<'a> {
                 }
                 return Ok((Some(Value::List(list)), next));
             }
-            Kind::Text | Kind::Sized => {
+            Kind::Text | Kind::Utf8 | Kind::Sized => {
                 let pair = self.place(name, at, 8, end)?;
                 let bytes = self.data(name, at, base, word(pair), word(&pair[4..]));
                 bytes.map(|bytes| match field.kind {
                     Kind::Text => Value::Text(utf16(bytes)),
+                    Kind::Utf8 => Value::Text(utf8(bytes)),
                     _ => Value::Bytes(bytes.to_vec()),
                 })
             }
@@ -307,8 +308,13 @@ impl<'a> Reader<'a> {
             Kind::Pointed { count: counted } => {
                 let offset = word(self.place(name, at, 4, end)?);
                 let size = u32::try_from(count(counted)).unwrap_or(u32::MAX);
-                self.data(name, at, base, offset, size)
-                    .map(|bytes| Value::Bytes(bytes.to_vec()))
+                if offset == 0 && size > 0 {
+                    self.record(at, format!("`{name}`: {size} bytes at offset 0"), true);
+                    None
+                } else {
+                    let bytes = self.data(name, at, base, offset, size);
+                    bytes.map(|bytes| Value::Bytes(bytes.to_vec()))
+                }
             }
             Kind::Packed { count: counted, of } => {
                 let offset = word(self.place(name, at, 4, end)?);
@@ -369,7 +375,17 @@ impl<'a> Reader<'a> {
         );
         match of {
             Kind::Inline(schema) => {
-                let (start, stop) = self.reference(name, at, base, offset, size as usize)?;
+                // Firmware states sizes that reach too far; what matters is whether the fields are there.
+                let (start, _) = self.reference(name, at, base, offset, 0)?;
+                let stop = (start as u64 + u64::from(size)).min(self.bytes.len() as u64) as usize;
+                if stop - start < size as usize {
+                    let there = stop - start;
+                    self.record(
+                        at,
+                        format!("`{name}`: {size} bytes stated for an element, {there} there"),
+                        false,
+                    );
+                }
                 Some(Value::Struct(self.structure(schema, start, stop).0))
             }
             _ => self

@@ -37,6 +37,8 @@ pub enum Kind {
     },
     /// Offset and size in bytes of UTF-16LE text.
     Text,
+    /// Offset and size in bytes of UTF-8 text (Microsoft's UICC service).
+    Utf8,
     /// Offset and size of bytes.
     Sized,
     /// Size and offset (in this order) of bytes.
@@ -97,7 +99,7 @@ impl Kind {
             Self::U16 => 2,
             Self::U32 | Self::I32 | Self::Bool | Self::Ipv4 | Self::Count { .. } => 4,
             Self::Pointed { .. } | Self::Packed { .. } | Self::At(_) => 4,
-            Self::U64 | Self::Text | Self::Sized | Self::SizedReversed => 8,
+            Self::U64 | Self::Text | Self::Utf8 | Self::Sized | Self::SizedReversed => 8,
             Self::SizedStruct(_) | Self::SizedArray(_) => 8,
             Self::Named { bytes, .. } => *bytes,
             Self::Uuid | Self::Ipv6 => 16,

@@ -68,6 +68,15 @@ pub(crate) fn utf16(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// UTF-8 as devices send it, up to a NUL; what is not UTF-8 becomes U+FFFD.
+pub(crate) fn utf8(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
 /// The value of one field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -349,7 +358,7 @@ fn parse(field: &'static Field, kind: &Kind, text: &str) -> Result<Value, SetErr
             .map(Value::Ipv6)
             .map_err(|_| bad("an IPv6 address")),
         Kind::At(of) => parse(field, of, text),
-        Kind::Text | Kind::TlvText => {
+        Kind::Text | Kind::Utf8 | Kind::TlvText => {
             limited(text.encode_utf16().count() * 2)?;
             Ok(Value::Text(text.to_owned()))
         }

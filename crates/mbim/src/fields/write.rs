@@ -176,11 +176,11 @@ fn field_at(
                 .and_then(|value| usize::try_from(value).ok());
             put_word(out, at, counted.or(stated).unwrap_or(0));
         }
-        Kind::Text | Kind::Sized | Kind::SizedReversed => {
-            let data = if matches!(field.kind, Kind::Text) {
-                text(value)
-            } else {
-                bytes(value).to_vec()
+        Kind::Text | Kind::Utf8 | Kind::Sized | Kind::SizedReversed => {
+            let data = match (&field.kind, value) {
+                (Kind::Text, value) => text(value),
+                (Kind::Utf8, Some(Value::Text(text))) => text.as_bytes().to_vec(),
+                (_, value) => bytes(value).to_vec(),
             };
             let offset = append(out, base, &data);
             let reversed = matches!(field.kind, Kind::SizedReversed);

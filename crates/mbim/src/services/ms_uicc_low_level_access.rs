@@ -116,7 +116,7 @@ layout! {
     UiccApplication {
         application_type: UiccApplicationType,
         application_id: Vec<u8> as sized,
-        application_name: String,
+        application_name: String as utf8,
         pin_key_reference_count: u32,
         pin_key_references: Vec<u8> as sized,
     }
