@@ -4,26 +4,31 @@ use std::sync::Arc;
 
 use uwwan_netstack::link::PacketLink;
 use uwwan_netstack::memory::{self, Capacity, MemoryLink};
+use uwwan_netstack::server::{Server, ServerConfig, ServerThread};
 
 use crate::far_side::Network;
 use crate::wake::Wake;
 
-/// The server's thread and this end of its link. Dropping it ends both.
+/// This end of the server's link, and the server. Dropping it ends both.
 pub(crate) struct BuiltIn {
     link: MemoryLink,
-    _far: MemoryLink,
+    _server: ServerThread,
 }
 
 impl BuiltIn {
     /// Starts the server.
     ///
     /// # Errors
-    /// When its thread cannot be started.
-    pub(crate) fn start(wake: &Arc<Wake>) -> std::io::Result<Self> {
+    /// When its configuration makes no sense or its thread cannot be started.
+    pub(crate) fn start(config: ServerConfig, wake: &Arc<Wake>) -> std::io::Result<Self> {
         let (link, far) = memory::pair(Capacity::default());
         let wake = Arc::clone(wake);
         link.on_event(move || wake.raise());
-        Ok(Self { link, _far: far })
+        let server = Server::spawn(config, far).map_err(std::io::Error::other)?;
+        Ok(Self {
+            link,
+            _server: server,
+        })
     }
 }
 

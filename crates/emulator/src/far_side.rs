@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use uwwan_netstack::link::PacketLink;
 use uwwan_netstack::memory::MemoryLink;
+use uwwan_netstack::server::ServerConfig;
 
 use crate::built_in::BuiltIn;
 use crate::wake::Wake;
@@ -16,6 +17,8 @@ pub enum FarSide {
     /// The built-in server: any address answers ping, DNS, HTTP with a large body, TCP and UDP sinks
     /// and UDP echo (see `uwwan_netstack::server`).
     BuiltIn,
+    /// The built-in server with a configuration of the caller's.
+    Server(Box<ServerConfig>),
     /// A descriptor that moves one IP packet with each read and write, without a header: a TUN
     /// device opened with `IFF_NO_PI`, or a datagram socket. Addresses and routes are the
     /// caller's business; [`v4`] and [`v6`] tell them.
@@ -28,6 +31,7 @@ impl std::fmt::Debug for FarSide {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::BuiltIn => "BuiltIn",
+            Self::Server(_) => "Server",
             Self::Descriptor(_) => "Descriptor",
             Self::Network(_) => "Network",
         })
@@ -41,7 +45,8 @@ impl FarSide {
     /// When the descriptor cannot be made non-blocking, or a thread cannot be started.
     pub(crate) fn start(self, wake: &Arc<Wake>) -> std::io::Result<Box<dyn Network>> {
         Ok(match self {
-            Self::BuiltIn => Box::new(BuiltIn::start(wake)?),
+            Self::BuiltIn => Box::new(BuiltIn::start(ServerConfig::default(), wake)?),
+            Self::Server(config) => Box::new(BuiltIn::start(*config, wake)?),
             Self::Descriptor(descriptor) => Box::new(Descriptor::new(descriptor)?),
             Self::Network(mut network) => {
                 let wake = Arc::clone(wake);

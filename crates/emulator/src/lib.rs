@@ -24,14 +24,20 @@
 //! engine) moves transfers between the upstream side, the device and the network behind it.
 #![forbid(unsafe_code)]
 
+mod at_port;
 mod built_in;
 pub mod descriptors;
 pub mod device;
 mod engine;
 pub mod far_side;
+mod firmware;
 mod in_process;
 pub mod knobs;
+mod mbim_function;
 mod modem;
+mod ncm_function;
+mod plmn;
+mod random;
 pub mod report;
 pub mod urb;
 pub mod usbip;

@@ -1,13 +1,41 @@
-//! The modem: firmware and functions behind the endpoints.
+//! The modem: firmware and functions behind the endpoints, routed by configuration.
+
+mod ecm;
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use crate::at_port::{self, AtContext, AtState, Port};
+use crate::descriptors::{self, Layout};
 use crate::device::{Behaviour, InVerdict, OutVerdict, UsbDevice};
 use crate::far_side::Network;
+use crate::firmware::{Change, Firmware, Persistent};
 use crate::knobs::Knobs;
-use crate::report::{Counters, Recorder};
+use crate::mbim_function::{MAX_CONTROL, MbimContext, MbimFunction};
+use crate::ncm_function::{Air, Mishap, NcmFunction, Routes};
+use crate::random::Random;
+use crate::report::{Counters, Recorder, Rule};
 use crate::urb::SetupPacket;
+
+use ecm::Ecm;
+
+/// Configuration 3: MBIM control interface, data interface and their endpoints.
+const MBIM_CONTROL: u8 = 0;
+const MBIM_DATA: u8 = 1;
+const MBIM_INTERRUPT: u8 = 0x82;
+const MBIM_IN: u8 = 0x81;
+const MBIM_OUT: u8 = 0x01;
+/// Configuration 2: ECM.
+const ECM_CONTROL: u8 = 0;
+const ECM_INTERRUPT: u8 = 0x82;
+const ECM_IN: u8 = 0x81;
+const ECM_OUT: u8 = 0x01;
+/// Configuration 1: the vendor's NCM function, which has no data.
+const VENDOR_NCM: u8 = 3;
+
+const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
+const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
+const RESET_FUNCTION: u8 = 0x05;
 
 /// What the firmware wants done to its place on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,73 +44,454 @@ pub(crate) enum Wish {
     Unplug,
 }
 
+/// Firmware, functions and the network behind them.
 pub(crate) struct Modem {
     knobs: Knobs,
-    network: Box<dyn Network>,
-    counters: Counters,
-    #[allow(dead_code)]
     recorder: Recorder,
+    counters: Counters,
+    network: Box<dyn Network>,
+    network_timeout: Option<Duration>,
+    firmware: Firmware,
+    at: AtState,
+    ports: Vec<Port>,
+    configuration: u8,
+    /// When configuration 0 was entered from another one; `None` since power-on.
+    unconfigured: Option<Instant>,
+    mbim: MbimFunction,
+    ncm: NcmFunction,
+    routes: Routes,
+    ecm: Ecm,
+    wish: Option<Wish>,
+    halts: Vec<u8>,
+    /// IN endpoints that had their garbage.
+    littered: u32,
+    random: Random,
 }
 
 impl Modem {
+    /// Switches it on.
     pub fn new(knobs: Knobs, recorder: Recorder, network: Box<dyn Network>) -> Self {
+        let now = Instant::now();
+        let persistent = Persistent::new(&knobs);
         Self {
-            knobs,
-            network,
-            recorder,
+            firmware: Firmware::boot(persistent, &knobs, now),
+            at: AtState::new(&knobs, now),
+            ports: Vec::new(),
+            configuration: 0,
+            unconfigured: None,
+            mbim: MbimFunction::new(MBIM_CONTROL, false, &knobs, now),
+            ncm: NcmFunction::new(&knobs),
+            routes: Routes::default(),
+            ecm: Ecm::default(),
+            wish: None,
+            halts: Vec::new(),
+            littered: 0,
+            random: Random::new(knobs.seed ^ 3),
             counters: Counters::default(),
+            network_timeout: None,
+            knobs,
+            recorder,
+            network,
         }
     }
+
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
     }
+
     pub fn counters(&self) -> Counters {
         self.counters
     }
-    pub fn advance(&mut self, _now: Instant) {
-        self.network.advance();
-    }
+
+    /// Endpoints that halt of themselves.
     pub fn take_halts(&mut self) -> Vec<u8> {
-        Vec::new()
+        std::mem::take(&mut self.halts)
     }
+
     pub fn take_wish(&mut self) -> Option<Wish> {
-        None
+        self.wish.take()
     }
-    pub fn adjust(&mut self, adjust: Box<dyn FnOnce(&mut Knobs) + Send>, _now: Instant) {
+
+    /// Turns knobs.
+    pub fn adjust(&mut self, adjust: Box<dyn FnOnce(&mut Knobs) + Send>, now: Instant) {
+        let before = self.knobs.clone();
         adjust(&mut self.knobs);
+        if self.knobs.registration != before.registration
+            || self.knobs.hardware_radio_on != before.hardware_radio_on
+            || self.knobs.sim != before.sim
+        {
+            self.firmware.network_changed(&self.knobs, now);
+        }
+        if self.knobs.pin != before.pin {
+            self.firmware.persistent.pin.clone_from(&self.knobs.pin);
+            self.firmware.persistent.pin_enabled = !self.knobs.pin.is_empty();
+        }
+        if self.knobs.garbage != before.garbage {
+            self.littered = 0;
+        }
     }
-    pub fn power_on(&mut self, _now: Instant) {}
-    pub fn port_reset(&mut self) {}
-    pub fn timeout(&self, _now: Instant) -> Option<Duration> {
-        None
+
+    /// A fresh start of the firmware.
+    pub fn power_on(&mut self, now: Instant) {
+        self.counters.resets += 1;
+        let persistent = self.firmware.persistent.clone();
+        self.firmware = Firmware::boot(persistent, &self.knobs, now);
+        self.at = AtState::new(&self.knobs, now);
+        self.ports.clear();
+        self.configuration = 0;
+        self.unconfigured = None;
+        self.mbim = MbimFunction::new(MBIM_CONTROL, false, &self.knobs, now);
+        self.ncm = NcmFunction::new(&self.knobs);
+        self.routes.clear();
+        self.ecm = Ecm::default();
+        self.wish = None;
+        self.littered = 0;
     }
-    pub fn network_interest(&self, _usb: &UsbDevice) -> (bool, bool) {
-        (false, false)
+
+    /// The host reset the port.
+    pub fn port_reset(&mut self) {
+        if self.knobs.reset_reenumerates {
+            self.wish = Some(Wish::Reset);
+        }
     }
+
+    /// Time goes by.
+    pub fn advance(&mut self, now: Instant) {
+        self.network_timeout = self.network.advance();
+        self.firmware.advance(&self.knobs, now);
+        if self.at.reset_due(now) {
+            self.wish = Some(Wish::Reset);
+        }
+        let (ports, mut context) = self.at_context(now);
+        at_port::advance(ports, &mut context);
+        if self.configuration == 3 {
+            let (mbim, mut context) = self.mbim_context(now);
+            mbim.advance(&mut context);
+        }
+        self.spread_changes(now);
+    }
+
+    /// When [`Modem::advance`] has something to do.
+    pub fn timeout(&self, now: Instant) -> Option<Duration> {
+        let mbim = (self.configuration == 3)
+            .then(|| self.mbim.deadline())
+            .flatten();
+        let at = if self.ports.is_empty() {
+            None
+        } else {
+            self.at.deadline()
+        };
+        let due = [mbim, at, self.firmware.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(now));
+        [due, self.network_timeout].into_iter().flatten().min()
+    }
+
+    /// Whether packets from the network can go anywhere, and whether packets wait to go to it.
+    pub fn network_interest(&self, usb: &UsbDevice) -> (bool, bool) {
+        let up = self.configuration == 3;
+        (
+            up && usb.is_waiting(MBIM_IN),
+            up && usb.is_waiting(MBIM_OUT) && self.ncm.is_blocked(),
+        )
+    }
+
+    /// The network's descriptor, for polling.
     pub fn network_descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.network.descriptor()
+    }
+
+    /// Tells both views of the firmware what changed.
+    fn spread_changes(&mut self, now: Instant) {
+        let changes = self.firmware.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        for change in &changes {
+            if self.configuration == 3 {
+                let (mbim, mut context) = self.mbim_context(now);
+                mbim.announce(*change, &mut context);
+            }
+            let (ports, context) = self.at_context(now);
+            at_port::announce(ports, *change, &context);
+            if *change == Change::Dial {
+                self.ecm.set_link(self.firmware.dialled());
+            }
+        }
+        self.reroute();
+    }
+
+    /// Follows the sessions.
+    fn reroute(&mut self) {
+        for session in 0..=u8::MAX {
+            let (v4, v6) = self
+                .firmware
+                .session(session.into())
+                .map_or((false, false), |active| (active.v4, active.v6));
+            let had = self.routes.carries(session, 4) || self.routes.carries(session, 6);
+            if (
+                self.routes.carries(session, 4),
+                self.routes.carries(session, 6),
+            ) != (v4, v6)
+            {
+                self.routes.set(session, v4, v6);
+                if !had {
+                    self.ncm.session_up(session, v6, &self.knobs);
+                }
+            }
+        }
+    }
+
+    fn at_context(&mut self, now: Instant) -> (&mut [Port], AtContext<'_>) {
+        (
+            &mut self.ports,
+            AtContext {
+                state: &mut self.at,
+                firmware: &mut self.firmware,
+                knobs: &self.knobs,
+                now,
+                commands: &mut self.counters.at_commands,
+            },
+        )
+    }
+
+    fn mbim_context(&mut self, now: Instant) -> (&mut MbimFunction, MbimContext<'_>) {
+        (
+            &mut self.mbim,
+            MbimContext {
+                firmware: &mut self.firmware,
+                knobs: &self.knobs,
+                counters: &mut self.counters,
+                recorder: &self.recorder,
+                data_alternate: self.ncm.alternate(),
+                now,
+            },
+        )
+    }
+
+    fn air(&mut self) -> (&mut NcmFunction, Air<'_>) {
+        (
+            &mut self.ncm,
+            Air {
+                network: &mut *self.network,
+                routes: &self.routes,
+                knobs: &self.knobs,
+                counters: &mut self.counters,
+                recorder: &self.recorder,
+            },
+        )
+    }
+
+    /// Garbage for an endpoint that has not had any, if the knob says so.
+    fn litter(&mut self, endpoint: u8, room: &mut [u8]) -> Option<InVerdict> {
+        let bit = 1u32 << (endpoint & 0x0f);
+        if self.knobs.garbage == 0 || self.littered & bit != 0 {
+            return None;
+        }
+        self.littered |= bit;
+        let length = usize::from(self.knobs.garbage).min(room.len());
+        self.random.fill(&mut room[..length]);
+        Some(InVerdict::Data {
+            length,
+            short: true,
+        })
+    }
+
+    fn suffer(&mut self, mishap: Option<Mishap>) -> OutVerdict {
+        match mishap {
+            Some(Mishap::Stall) => return OutVerdict::Stall,
+            Some(Mishap::Reset) => self.wish = Some(Wish::Reset),
+            Some(Mishap::Unplug) => self.wish = Some(Wish::Unplug),
+            None => {}
+        }
+        OutVerdict::Accept
+    }
+
+    /// Records a request to an interface that does not take it.
+    fn misdirected(&self, setup: SetupPacket) {
+        self.recorder.violation(Rule::Setup, || {
+            format!(
+                "request {:#04x} (type {:#04x}) to interface {} of configuration {}, which does not take it",
+                setup.request, setup.request_type, setup.index, self.configuration
+            )
+        });
     }
 }
 
 impl Behaviour for Modem {
-    fn configured(&mut self, _from: u8, _to: u8, _now: Instant) {}
-    fn alternate_selected(&mut self, _interface: u8, _alternate: u8, _now: Instant) {}
-    fn control_out(&mut self, _setup: SetupPacket, _data: &[u8], _now: Instant) -> bool {
-        true
+    fn configured(&mut self, from: u8, to: u8, now: Instant) {
+        if to == 0 {
+            if from != 0 {
+                self.unconfigured = Some(now);
+            }
+        } else {
+            self.counters.configurations += 1;
+        }
+        if from == 3 {
+            let (mbim, context) = self.mbim_context(now);
+            mbim.reset(context.firmware, context.knobs, now);
+        }
+        if to == 3 && from != 3 {
+            let direct = from != 0;
+            let settle = Duration::from_millis(self.knobs.settle_ms);
+            let hasty = self
+                .unconfigured
+                .is_some_and(|since| now.saturating_duration_since(since) < settle);
+            let silent = self.knobs.silent_after_direct_switch && (direct || hasty);
+            self.mbim = MbimFunction::new(MBIM_CONTROL, silent, &self.knobs, now);
+        }
+        self.configuration = to;
+        self.ports = descriptors::configuration(to)
+            .map(|bytes| Port::of(&Layout::of(bytes)))
+            .unwrap_or_default();
+        self.ncm = NcmFunction::new(&self.knobs);
+        self.ecm = Ecm::default();
+        self.ecm.set_link(self.firmware.dialled());
+        self.littered = 0;
+        self.spread_changes(now);
+        self.reroute();
     }
-    fn control_in(
-        &mut self,
-        _setup: SetupPacket,
-        _room: &mut [u8],
-        _now: Instant,
-    ) -> Option<usize> {
-        None
+
+    fn alternate_selected(&mut self, interface: u8, alternate: u8, now: Instant) {
+        if self.configuration == 3 && interface == MBIM_DATA {
+            self.ncm.select(alternate, &self.knobs);
+            if alternate == 0 {
+                let (mbim, context) = self.mbim_context(now);
+                mbim.reset(context.firmware, context.knobs, now);
+                self.reroute();
+            }
+        }
     }
-    fn bulk_out(&mut self, _endpoint: u8, _data: &[u8], _ended: bool, _now: Instant) -> OutVerdict {
-        OutVerdict::Accept
+
+    fn control_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool {
+        if setup.request_type & 0x7f != 0x21 {
+            return false;
+        }
+        let interface = setup.index.to_le_bytes()[0];
+        if let Some(port) = self
+            .ports
+            .iter_mut()
+            .find(|port| port.interface == interface)
+        {
+            return port.control_out(setup.request, setup.value, data);
+        }
+        match (self.configuration, interface, setup.request) {
+            (3, MBIM_CONTROL, SEND_ENCAPSULATED_COMMAND) => {
+                let (mbim, mut context) = self.mbim_context(now);
+                mbim.send(data, &mut context);
+                self.spread_changes(now);
+                true
+            }
+            (3, MBIM_CONTROL, RESET_FUNCTION) => {
+                let (mbim, context) = self.mbim_context(now);
+                mbim.reset(context.firmware, context.knobs, now);
+                self.ncm.reset(&self.knobs);
+                self.reroute();
+                true
+            }
+            (3, MBIM_CONTROL, _) | (1, VENDOR_NCM, _) => {
+                self.ncm
+                    .control_out(setup, data, &self.knobs, &self.recorder)
+            }
+            (2, ECM_CONTROL, request) => Ecm::control_out(request),
+            _ => {
+                self.misdirected(setup);
+                false
+            }
+        }
     }
-    fn bulk_in(&mut self, _endpoint: u8, _room: &mut [u8], _now: Instant) -> InVerdict {
-        InVerdict::Nak
+
+    fn control_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize> {
+        if setup.request_type & 0x7f != 0x21 {
+            return None;
+        }
+        let interface = setup.index.to_le_bytes()[0];
+        if let Some(port) = self.ports.iter().find(|port| port.interface == interface) {
+            return port.control_in(setup.request, room);
+        }
+        match (self.configuration, interface, setup.request) {
+            (3, MBIM_CONTROL, GET_ENCAPSULATED_RESPONSE) => {
+                let (mbim, mut context) = self.mbim_context(now);
+                let limit = room.len().min(2 * MAX_CONTROL);
+                Some(mbim.get(&mut room[..limit], &mut context))
+            }
+            (3, MBIM_CONTROL, _) | (1, VENDOR_NCM, _) => {
+                self.ncm.control_in(setup, room, &self.knobs)
+            }
+            (2, ECM_CONTROL, request) => Ecm::control_in(request, room),
+            _ => {
+                self.misdirected(setup);
+                None
+            }
+        }
     }
+
+    fn bulk_out(&mut self, endpoint: u8, data: &[u8], ended: bool, now: Instant) -> OutVerdict {
+        if let Some(index) = self.ports.iter().position(|port| port.bulk_out == endpoint) {
+            let (ports, mut context) = self.at_context(now);
+            at_port::write(&mut ports[index], data, &mut context);
+            self.spread_changes(now);
+            return OutVerdict::Accept;
+        }
+        match (self.configuration, endpoint) {
+            (3, MBIM_OUT) => {
+                let (ncm, mut air) = self.air();
+                match ncm.transmit(data, ended, &mut air) {
+                    (false, _) => OutVerdict::Nak,
+                    (true, mishap) => self.suffer(mishap),
+                }
+            }
+            // Nobody is behind ECM and the vendor's NCM.
+            (2, ECM_OUT) | (1, _) => OutVerdict::Accept,
+            _ => OutVerdict::Stall,
+        }
+    }
+
+    fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], _now: Instant) -> InVerdict {
+        if let Some(verdict) = self.litter(endpoint, room) {
+            return verdict;
+        }
+        for port in &mut self.ports {
+            if port.bulk_in == endpoint {
+                return port.read(room);
+            }
+            if port.interrupt == Some(endpoint) {
+                return port.notify(room);
+            }
+        }
+        match (self.configuration, endpoint) {
+            (3, MBIM_IN) => {
+                let (ncm, mut air) = self.air();
+                ncm.receive(room, &mut air)
+            }
+            (3, MBIM_INTERRUPT) => match self.mbim.take_notification() {
+                Some(notification) => put(&notification, room),
+                None => InVerdict::Nak,
+            },
+            (2, ECM_INTERRUPT) => match self.ecm.take_notification() {
+                Some(notification) => put(&notification, room),
+                None => InVerdict::Nak,
+            },
+            (2, ECM_IN) | (1, _) => InVerdict::Nak,
+            _ => InVerdict::Stall,
+        }
+    }
+
     fn halt_cleared(&mut self, _endpoint: u8) {}
+}
+
+/// A notification, whole or not at all.
+fn put(notification: &[u8], room: &mut [u8]) -> InVerdict {
+    match room.get_mut(..notification.len()) {
+        Some(place) => {
+            place.copy_from_slice(notification);
+            InVerdict::Data {
+                length: notification.len(),
+                short: true,
+            }
+        }
+        None => InVerdict::Overflow,
+    }
 }

@@ -1,6 +1,6 @@
 //! Waking the device's thread: an event descriptor written only while somebody sleeps on it.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An event counter others raise and one thread sleeps on.
@@ -70,12 +70,6 @@ impl Wake {
     pub fn drain(&self) {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.event, &mut count);
-    }
-
-    /// For polling.
-    #[must_use]
-    pub fn raw(&self) -> RawFd {
-        self.event.as_raw_fd()
     }
 }
 

@@ -1,0 +1,215 @@
+use super::*;
+use crate::descriptors::{CONFIGURATION_1, CONFIGURATION_2, CONFIGURATION_3};
+use crate::firmware::Persistent;
+
+/// Ports of a configuration with a firmware behind them.
+struct Bench {
+    ports: Vec<Port>,
+    state: AtState,
+    firmware: Firmware,
+    knobs: Knobs,
+    now: Instant,
+    commands: u64,
+}
+
+impl Bench {
+    fn new(configuration: &[u8], knobs: &str) -> Self {
+        let knobs: Knobs = knobs.parse().unwrap();
+        let now = Instant::now();
+        Self {
+            ports: Port::of(&Layout::of(configuration)),
+            state: AtState::new(&knobs, now),
+            firmware: Firmware::boot(Persistent::new(&knobs), &knobs, now),
+            knobs,
+            now,
+            commands: 0,
+        }
+    }
+
+    fn say_to(&mut self, index: usize, text: &str) -> String {
+        let mut context = AtContext {
+            state: &mut self.state,
+            firmware: &mut self.firmware,
+            knobs: &self.knobs,
+            now: self.now,
+            commands: &mut self.commands,
+        };
+        write(&mut self.ports[index], text.as_bytes(), &mut context);
+        self.hear(index)
+    }
+
+    fn hear(&mut self, index: usize) -> String {
+        String::from_utf8(self.ports[index].output.drain(..).collect()).unwrap()
+    }
+
+    /// On a port without echo.
+    fn ask(&mut self, text: &str) -> String {
+        self.ports[0].echo = false;
+        self.say_to(0, &format!("{text}\r"))
+    }
+}
+
+fn gps(knobs: &str) -> Bench {
+    Bench::new(&CONFIGURATION_3, knobs)
+}
+
+#[test]
+fn ports_are_those_of_the_table() {
+    let kinds = |configuration: &[u8]| -> Vec<(u8, Kind, u8, u8)> {
+        Port::of(&Layout::of(configuration))
+            .iter()
+            .map(|port| (port.interface, port.kind, port.bulk_in, port.bulk_out))
+            .collect()
+    };
+    assert_eq!(kinds(&CONFIGURATION_3), [(2, Kind::Gps, 0x83, 2)]);
+    assert_eq!(
+        kinds(&CONFIGURATION_2),
+        [
+            (2, Kind::Modem, 0x83, 2),
+            (3, Kind::Silent, 0x85, 3),
+            (4, Kind::PcUi, 0x86, 4),
+            (5, Kind::Gps, 0x87, 5),
+            (6, Kind::Silent, 0x88, 6),
+        ]
+    );
+    assert_eq!(kinds(&CONFIGURATION_1).len(), 5);
+}
+
+#[test]
+fn echo_and_framing() {
+    let mut bench = gps("");
+    assert_eq!(bench.say_to(0, "AT\r"), "AT\r\r\nOK\r\n");
+    assert_eq!(bench.say_to(0, "ATE0\r"), "ATE0\r\r\nOK\r\n");
+    assert_eq!(bench.say_to(0, "at\r\n"), "\r\nOK\r\n");
+    assert_eq!(bench.say_to(0, "nonsense\r"), "");
+    assert_eq!(bench.say_to(0, "ATQ0 V1 E1 S0=0\r"), "\r\nOK\r\n");
+    assert_eq!(bench.say_to(0, "A/\r"), "A/\r\r\nOK\r\n");
+    assert_eq!(bench.ask("ATV0"), "0\r");
+    assert_eq!(bench.ask("ATV1"), "\r\nOK\r\n");
+    assert_eq!(bench.ask("ATQ1"), "");
+    assert_eq!(bench.ask("ATZ"), "\r\nOK\r\n");
+    assert_eq!(
+        bench.ask(&format!("AT+{}", "X".repeat(5000))),
+        "\r\nERROR\r\n"
+    );
+}
+
+#[test]
+fn identity_is_that_of_the_transcript() {
+    let mut bench = gps("");
+    let answer = bench.ask("ATI");
+    assert!(answer.starts_with("\r\nManufacturer: Huawei Technologies Co., Ltd.\r\nModel: ME906s-158\r\nRevision: 11.617.13.00.00\r\nIMEI: "));
+    assert!(answer.ends_with("\r\n+GCAP: +CGSM,+DS,+ES\r\n\r\nOK\r\n"));
+    assert_eq!(bench.ask("AT+CGMM"), "\r\nME906s-158\r\n\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CPIN?"), "\r\n+CPIN: READY\r\n\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CREG?"), "\r\n+CREG: 0,1\r\n\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CSQ"), "\r\n+CSQ: 21,99\r\n\r\nOK\r\n");
+}
+
+#[test]
+fn the_unlock_of_the_blog_post() {
+    let mut bench = gps("");
+    assert_eq!(bench.ask("AT^IPV6CAP?"), "\r\n^IPV6CAP: 1\r\n\r\nOK\r\n");
+    assert_eq!(
+        bench.ask("AT+CGDCONT=?"),
+        "\r\n+CGDCONT: (0-11),\"IP\",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)\r\n\r\nOK\r\n"
+    );
+    assert_eq!(bench.ask("AT^IPV6CAP=7"), "\r\nERROR\r\n");
+    assert_eq!(bench.ask("AT^PLMNLIST=1,\"99999\",\"24201\""), "\r\nOK\r\n");
+    assert_eq!(
+        bench.ask("AT^PLMNLIST=\"99999\""),
+        "\r\n^PLMNLIST: \"99999\",24491,24001,23820,24201\r\n\r\nOK\r\n"
+    );
+    assert_eq!(bench.ask("AT^IPV6CAP?"), "\r\n^IPV6CAP: 1\r\n\r\nOK\r\n");
+    assert_eq!(bench.ask("AT^RESET"), "\r\nOK\r\n");
+    assert!(!bench.state.reset_due(bench.now));
+    assert!(bench.state.reset_due(bench.now + RESET_DELAY));
+    bench.firmware = Firmware::boot(bench.firmware.persistent.clone(), &bench.knobs, bench.now);
+    assert_eq!(bench.ask("AT^IPV6CAP?"), "\r\n^IPV6CAP: 7\r\n\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CGDCONT=?").matches("+CGDCONT:").count(), 3);
+}
+
+#[test]
+fn errors_have_their_forms() {
+    let mut bench = gps("sim=absent");
+    assert_eq!(bench.ask("AT+CPIN?"), "\r\nERROR\r\n");
+    assert_eq!(bench.ask("AT+CMEE=1;+CIMI"), "\r\n+CME ERROR: 10\r\n");
+    assert_eq!(
+        bench.ask("AT+CMEE=2;+CIMI"),
+        "\r\n+CME ERROR: SIM not inserted\r\n"
+    );
+    assert_eq!(bench.ask("AT^NONSENSE"), "\r\nCOMMAND NOT SUPPORT\r\n");
+    assert_eq!(bench.ask("AT+NONSENSE?"), "\r\nERROR\r\n");
+    assert_eq!(bench.ask("ATD*99#"), "\r\nNO CARRIER\r\n");
+    let mut bench = Bench::new(&CONFIGURATION_2, "");
+    bench.ports[2].echo = false;
+    assert_eq!(bench.say_to(2, "ATD*99#\r"), "\r\nERROR\r\n");
+    assert_eq!(bench.say_to(1, "AT\r"), "");
+}
+
+#[test]
+fn commands_in_a_row_answer_in_order() {
+    let mut bench = gps("");
+    assert_eq!(
+        bench.ask("AT+COPS=3,0;+COPS?;+COPS=3,2;+COPS?"),
+        "\r\n+COPS: 0,0,\"Telenor\",7\r\n\r\n+COPS: 0,2,\"24201\",7\r\n\r\nOK\r\n"
+    );
+}
+
+#[test]
+fn dial_up_of_configuration_2() {
+    let mut bench = Bench::new(&CONFIGURATION_2, "");
+    assert_eq!(bench.ask("AT^DHCP?"), "\r\nERROR\r\n");
+    assert_eq!(bench.ask("AT^NDISDUP=1,1,\"telenor.smart\""), "\r\nOK\r\n");
+    assert!(bench.firmware.take_changes().contains(&Change::Dial));
+    let context = AtContext {
+        state: &mut bench.state,
+        firmware: &mut bench.firmware,
+        knobs: &bench.knobs,
+        now: bench.now,
+        commands: &mut bench.commands,
+    };
+    announce(&mut bench.ports, Change::Dial, &context);
+    assert_eq!(bench.hear(2), "\r\n^NDISSTAT: 1,,,\"IPV4\"\r\n");
+    assert!(
+        bench
+            .ask("AT^DHCP?")
+            .starts_with("\r\n^DHCP: 4DC6A90A,FCFFFFFF,4EC6A90A,")
+    );
+}
+
+#[test]
+fn nmea_comes_when_asked_for() {
+    let mut bench = gps("");
+    assert_eq!(bench.ask("AT^WPDGP"), "\r\nOK\r\n");
+    let mut context = AtContext {
+        state: &mut bench.state,
+        firmware: &mut bench.firmware,
+        knobs: &bench.knobs,
+        now: bench.now,
+        commands: &mut bench.commands,
+    };
+    for _ in 0..1000 {
+        advance(&mut bench.ports, &mut context);
+        context.now += NMEA_PERIOD;
+    }
+    assert!(bench.ports[0].output.len() < 2 * MAX_UNSOLICITED);
+    assert!(bench.hear(0).starts_with("$GPGGA,"));
+}
+
+#[test]
+fn bytes_of_all_kinds_do_no_harm() {
+    let mut bench = gps("");
+    for byte in 0..=255u8 {
+        let noise: Vec<u8> = vec![b'A', b'T', byte, byte, b'=', b'"', byte, b'\r'];
+        let mut context = AtContext {
+            state: &mut bench.state,
+            firmware: &mut bench.firmware,
+            knobs: &bench.knobs,
+            now: bench.now,
+            commands: &mut bench.commands,
+        };
+        write(&mut bench.ports[0], &noise, &mut context);
+        bench.ports[0].output.clear();
+    }
+}

@@ -1,0 +1,747 @@
+//! The firmware's state: SIM, radio, registration, sessions. Sans-IO; MBIM and AT are two views of it.
+//!
+//! Registration follows from the SIM, the radio and time. What changes is noted in
+//! [`Firmware::take_changes`], from which the functions make their indications.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::services::basic_connect::ContextIpType;
+use uwwan_mbim::status::{NwError, Status};
+
+use crate::knobs::{Knobs, Registration, SimState};
+use crate::plmn::{GENERIC_V4V6, Profiles};
+
+/// The SIM's operator: Telenor Norway.
+pub const HOME_PLMN: &str = "24201";
+/// Its name.
+pub const HOME_NAME: &str = "Telenor";
+/// What the module sees abroad.
+pub const ROAMING_PLMN: &str = "24001";
+/// Its name.
+pub const ROAMING_NAME: &str = "Telia";
+/// The SIM's subscriber.
+pub const IMSI: &str = "242010000000001";
+/// The SIM's card number.
+pub const ICCID: &str = "89470000000000000014";
+/// The module's equipment number: test TAC 00 100000, valid check digit.
+pub const IMEI: &str = "001000000000016";
+/// Firmware version of the HP unit in the blog posts.
+pub const VERSION: &str = "11.617.13.00.00";
+/// Hardware version.
+pub const HARDWARE: &str = "ML1ME906SM";
+
+/// Changes kept before the oldest is forgotten.
+const MAX_CHANGES: usize = 256;
+
+/// What survives a reset.
+#[derive(Debug, Clone)]
+pub struct Persistent {
+    /// The PLMN profile list.
+    pub profiles: Profiles,
+    /// PIN1; empty when the SIM never had one set.
+    pub pin: String,
+    /// Whether the SIM asks for PIN1.
+    pub pin_enabled: bool,
+    /// Attempts left for PIN1.
+    pub pin_attempts: u8,
+    /// PUK1.
+    pub puk: String,
+    /// Attempts left for PUK1.
+    pub puk_attempts: u8,
+}
+
+impl Persistent {
+    /// As a module comes out of its box.
+    #[must_use]
+    pub fn new(knobs: &Knobs) -> Self {
+        let mut profiles = Profiles::default();
+        if knobs.ipv6 {
+            profiles.add(GENERIC_V4V6, HOME_PLMN);
+        }
+        Self {
+            profiles,
+            pin: knobs.pin.clone(),
+            pin_enabled: !knobs.pin.is_empty(),
+            pin_attempts: knobs.pin_attempts.min(3),
+            puk: knobs.puk.clone(),
+            puk_attempts: knobs.puk_attempts.min(10),
+        }
+    }
+}
+
+/// Something MBIM or AT may have to tell the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// SIM state.
+    Ready,
+    /// Radio state.
+    Radio,
+    /// Registration.
+    Register,
+    /// Packet service.
+    Packet,
+    /// A data session.
+    Connect(u32),
+    /// The dial-up of configuration 2 (`^NDISDUP`).
+    Dial,
+}
+
+/// Where a SIM's PIN stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// No PIN needed, or entered.
+    Open,
+    /// PIN1 needed.
+    Pin,
+    /// PUK1 needed.
+    Puk,
+    /// No attempt left: the card is dead.
+    Dead,
+}
+
+/// Registration as the module sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registered {
+    /// Radio off or no SIM.
+    Off,
+    /// No answer of the network yet.
+    Searching,
+    /// At home.
+    Home,
+    /// Abroad.
+    Roaming,
+    /// With a partner.
+    Partner,
+    /// Refused.
+    Denied,
+}
+
+impl Registered {
+    /// Whether the network takes us.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        matches!(self, Self::Home | Self::Roaming | Self::Partner)
+    }
+}
+
+/// A data session that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The APN, as asked for.
+    pub apn: String,
+    /// IPv4 works.
+    pub v4: bool,
+    /// IPv6 works.
+    pub v6: bool,
+    /// Cause told with the activation; 0 when none.
+    pub cause: u32,
+}
+
+impl Session {
+    /// As MBIM tells it.
+    #[must_use]
+    pub fn ip_type(&self) -> ContextIpType {
+        match (self.v4, self.v6) {
+            (true, true) => ContextIpType::IPV4V6,
+            (false, true) => ContextIpType::IPV6,
+            _ => ContextIpType::IPV4,
+        }
+    }
+}
+
+/// Why something was refused: MBIM's status and the network's cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// MBIM status.
+    pub status: Status,
+    /// 3GPP TS 24.008 cause; 0 when the network was not asked.
+    pub cause: u32,
+}
+
+impl Refused {
+    fn by_module(status: Status) -> Self {
+        Self { status, cause: 0 }
+    }
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Firmware {
+    /// What survives a reset.
+    pub persistent: Persistent,
+    booted: Instant,
+    ipv6_capable: bool,
+    sim: SimState,
+    pin_entered: bool,
+    radio_on: bool,
+    hardware_radio_on: bool,
+    registered: Registered,
+    registers_at: Option<Instant>,
+    automatic: bool,
+    attached: bool,
+    stay_detached: bool,
+    sessions: BTreeMap<u32, Session>,
+    activated_once: bool,
+    dialled: bool,
+    changes: VecDeque<Change>,
+}
+
+impl Firmware {
+    /// Starts the firmware.
+    #[must_use]
+    pub fn boot(persistent: Persistent, knobs: &Knobs, now: Instant) -> Self {
+        let ipv6_capable = persistent.profiles.of(HOME_PLMN) == GENERIC_V4V6;
+        let mut firmware = Self {
+            persistent,
+            booted: now,
+            ipv6_capable,
+            sim: knobs.sim,
+            pin_entered: false,
+            radio_on: knobs.radio_on,
+            hardware_radio_on: knobs.hardware_radio_on,
+            registered: Registered::Off,
+            registers_at: None,
+            automatic: true,
+            attached: false,
+            stay_detached: knobs.packet_detached,
+            sessions: BTreeMap::new(),
+            activated_once: false,
+            dialled: false,
+            changes: VecDeque::new(),
+        };
+        firmware.advance(knobs, now);
+        firmware
+    }
+
+    /// When it was started.
+    #[must_use]
+    pub fn booted(&self) -> Instant {
+        self.booted
+    }
+
+    /// The SIM slot.
+    #[must_use]
+    pub fn sim(&self) -> SimState {
+        self.sim
+    }
+
+    /// The PIN lock.
+    #[must_use]
+    pub fn lock(&self) -> Lock {
+        let persistent = &self.persistent;
+        if persistent.puk_attempts == 0 {
+            Lock::Dead
+        } else if persistent.pin_attempts == 0 {
+            Lock::Puk
+        } else if persistent.pin_enabled && !self.pin_entered {
+            Lock::Pin
+        } else {
+            Lock::Open
+        }
+    }
+
+    /// Whether the SIM can be used.
+    #[must_use]
+    pub fn sim_ready(&self) -> bool {
+        self.sim == SimState::Ready && self.lock() == Lock::Open
+    }
+
+    /// Software and hardware radio switch.
+    #[must_use]
+    pub fn radio(&self) -> (bool, bool) {
+        (self.radio_on, self.hardware_radio_on)
+    }
+
+    /// Registration.
+    #[must_use]
+    pub fn registered(&self) -> Registered {
+        self.registered
+    }
+
+    /// Whether the operator was left to the module.
+    #[must_use]
+    pub fn is_automatic(&self) -> bool {
+        self.automatic
+    }
+
+    /// The operator registered with: (PLMN, name).
+    #[must_use]
+    pub fn operator(&self) -> Option<(&'static str, &'static str)> {
+        match self.registered {
+            Registered::Home => Some((HOME_PLMN, HOME_NAME)),
+            Registered::Roaming | Registered::Partner => Some((ROAMING_PLMN, ROAMING_NAME)),
+            _ => None,
+        }
+    }
+
+    /// Whether packet service is attached.
+    #[must_use]
+    pub fn attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Whether the profile allows IPv6.
+    #[must_use]
+    pub fn ipv6_capable(&self) -> bool {
+        self.ipv6_capable
+    }
+
+    /// A session that is up.
+    #[must_use]
+    pub fn session(&self, id: u32) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// Whether any session was up since the start.
+    #[must_use]
+    pub fn activated_once(&self) -> bool {
+        self.activated_once
+    }
+
+    /// Whether `^NDISDUP` is up.
+    #[must_use]
+    pub fn dialled(&self) -> bool {
+        self.dialled
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> VecDeque<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes back a note: the host knows already, from the answer to its command.
+    pub fn forget_change(&mut self, change: Change) {
+        self.changes.retain(|noted| *noted != change);
+    }
+
+    /// When [`Firmware::advance`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.registers_at
+    }
+
+    fn note(&mut self, change: Change) {
+        if self.changes.len() >= MAX_CHANGES {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+    }
+
+    /// Lets registration go on.
+    pub fn advance(&mut self, knobs: &Knobs, now: Instant) {
+        let possible = self.sim_ready() && self.radio_on && self.hardware_radio_on;
+        if !possible {
+            if self.registered != Registered::Off {
+                self.registered = Registered::Off;
+                self.registers_at = None;
+                self.note(Change::Register);
+                self.detach();
+            }
+            return;
+        }
+        if self.registered == Registered::Off {
+            self.registered = Registered::Searching;
+            self.registers_at = Some(now + Duration::from_millis(knobs.registration_ms));
+            self.note(Change::Register);
+        }
+        if self.registers_at.is_some_and(|at| at <= now) {
+            self.registers_at = None;
+            self.registered = match knobs.registration {
+                Registration::Home => Registered::Home,
+                Registration::Roaming => Registered::Roaming,
+                Registration::Partner => Registered::Partner,
+                Registration::Denied => Registered::Denied,
+                Registration::Searching => Registered::Searching,
+            };
+            self.note(Change::Register);
+            if self.registered.is_on() && !self.stay_detached {
+                self.attached = true;
+                self.note(Change::Packet);
+            }
+        }
+    }
+
+    /// Knobs were turned: the network says something else.
+    pub fn network_changed(&mut self, knobs: &Knobs, now: Instant) {
+        if self.registered != Registered::Off {
+            self.registered = Registered::Off;
+            self.detach();
+        }
+        if self.hardware_radio_on != knobs.hardware_radio_on {
+            self.hardware_radio_on = knobs.hardware_radio_on;
+            self.note(Change::Radio);
+        }
+        if self.sim != knobs.sim {
+            self.sim = knobs.sim;
+            self.pin_entered = false;
+            self.note(Change::Ready);
+        }
+        self.advance(knobs, now);
+    }
+
+    fn detach(&mut self) {
+        if self.attached {
+            self.attached = false;
+            self.note(Change::Packet);
+        }
+        for id in std::mem::take(&mut self.sessions).into_keys() {
+            self.note(Change::Connect(id));
+        }
+        if self.dialled {
+            self.dialled = false;
+            self.note(Change::Dial);
+        }
+    }
+
+    /// Switches the radio.
+    pub fn set_radio(&mut self, on: bool, knobs: &Knobs, now: Instant) {
+        if self.radio_on != on {
+            self.radio_on = on;
+            self.note(Change::Radio);
+        }
+        self.advance(knobs, now);
+    }
+
+    /// Registers automatically, or with one operator. `false` when that one is not there.
+    pub fn register(&mut self, plmn: Option<&str>, knobs: &Knobs, now: Instant) -> bool {
+        self.automatic = plmn.is_none();
+        self.advance(knobs, now);
+        plmn.is_none_or(|plmn| self.operator().is_some_and(|(own, _)| own == plmn))
+    }
+
+    /// Attaches or detaches packet service.
+    ///
+    /// # Errors
+    /// When the module is in no state to attach.
+    pub fn set_attached(&mut self, attach: bool) -> Result<(), Refused> {
+        if !attach {
+            self.stay_detached = true;
+            self.detach();
+            return Ok(());
+        }
+        self.usable()?;
+        self.stay_detached = false;
+        if !self.attached {
+            self.attached = true;
+            self.note(Change::Packet);
+        }
+        Ok(())
+    }
+
+    /// Whether the network can be asked for something.
+    fn usable(&self) -> Result<(), Refused> {
+        let refused = match (self.sim, self.lock()) {
+            (SimState::Absent, _) => Some(Status::SIM_NOT_INSERTED),
+            (SimState::Bad, _) => Some(Status::BAD_SIM),
+            (SimState::NotInitialized, _) => Some(Status::NOT_INITIALIZED),
+            (SimState::Ready, Lock::Open) => None,
+            (SimState::Ready, Lock::Dead) => Some(Status::BAD_SIM),
+            (SimState::Ready, _) => Some(Status::PIN_REQUIRED),
+        };
+        if let Some(status) = refused {
+            return Err(Refused::by_module(status));
+        }
+        if !(self.radio_on && self.hardware_radio_on) {
+            return Err(Refused::by_module(Status::RADIO_POWER_OFF));
+        }
+        if !self.registered.is_on() {
+            return Err(Refused {
+                status: Status::NOT_REGISTERED,
+                cause: if self.registered == Registered::Denied {
+                    NwError::PLMN_NOT_ALLOWED.0
+                } else {
+                    0
+                },
+            });
+        }
+        Ok(())
+    }
+
+    /// Activates a session.
+    ///
+    /// # Errors
+    /// The statuses seen on real units: NO_DEVICE_SUPPORT for IPv6 on an IPv4-only profile, FAILURE
+    /// with the network's cause for what the network refuses.
+    pub fn connect(
+        &mut self,
+        id: u32,
+        apn: &str,
+        wanted: ContextIpType,
+        knobs: &Knobs,
+    ) -> Result<&Session, Refused> {
+        self.usable()?;
+        if !self.attached {
+            return Err(Refused::by_module(Status::PACKET_SERVICE_DETACHED));
+        }
+        if id >= u32::from(knobs.max_sessions) {
+            return Err(Refused::by_module(Status::MAX_ACTIVATED_CONTEXTS));
+        }
+        if self.sessions.contains_key(&id) {
+            return Ok(&self.sessions[&id]);
+        }
+        if knobs.connect_status != 0 {
+            return Err(Refused {
+                status: Status(knobs.connect_status),
+                cause: knobs.connect_cause,
+            });
+        }
+        if !knobs.apn.is_empty() && !knobs.apn.eq_ignore_ascii_case(apn) {
+            return Err(Refused {
+                status: Status::FAILURE,
+                cause: NwError::MISSING_OR_UNKNOWN_APN.0,
+            });
+        }
+        let (v4, v6) = match wanted {
+            ContextIpType::DEFAULT | ContextIpType::IPV4 => (true, false),
+            ContextIpType::IPV6 => (false, true),
+            ContextIpType::IPV4V6 | ContextIpType::IPV4_AND_IPV6 => (true, true),
+            _ => return Err(Refused::by_module(Status::INVALID_PARAMETERS)),
+        };
+        let mut session = Session {
+            apn: apn.to_owned(),
+            v4,
+            v6: v6 && self.ipv6_capable,
+            cause: 0,
+        };
+        if !session.v4 && !session.v6 {
+            return Err(Refused::by_module(Status::NO_DEVICE_SUPPORT));
+        }
+        if session.v6 && !knobs.network_ipv6 {
+            session.v6 = false;
+            session.cause = NwError::PDP_TYPE_IPV4_ONLY_ALLOWED.0;
+            if !session.v4 {
+                return Err(Refused {
+                    status: Status::FAILURE,
+                    cause: session.cause,
+                });
+            }
+        }
+        self.activated_once = true;
+        self.note(Change::Connect(id));
+        Ok(self.sessions.entry(id).or_insert(session))
+    }
+
+    /// Deactivates a session; `false` when it was not up.
+    pub fn disconnect(&mut self, id: u32) -> bool {
+        let was = self.sessions.remove(&id).is_some();
+        if was {
+            self.note(Change::Connect(id));
+        }
+        was
+    }
+
+    /// Deactivates all sessions, silently: MBIM is closed.
+    pub fn disconnect_all(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// `^NDISDUP`: the data call of configuration 2.
+    ///
+    /// # Errors
+    /// As [`Firmware::connect`].
+    pub fn dial(&mut self, up: bool) -> Result<(), Refused> {
+        if up {
+            self.usable()?;
+        }
+        if self.dialled != up {
+            self.dialled = up;
+            self.note(Change::Dial);
+        }
+        Ok(())
+    }
+
+    /// Enters PIN1, or PUK1 with a new PIN1. `Err(())`: not accepted, an attempt is gone.
+    pub fn unlock(
+        &mut self,
+        code: &str,
+        new_pin: Option<&str>,
+        knobs: &Knobs,
+        now: Instant,
+    ) -> Result<(), ()> {
+        match (self.lock(), new_pin) {
+            (Lock::Open, _) => return Ok(()),
+            (Lock::Pin, None) => {
+                if code != self.persistent.pin {
+                    self.persistent.pin_attempts -= 1;
+                    if self.persistent.pin_attempts == 0 {
+                        self.note(Change::Ready);
+                    }
+                    return Err(());
+                }
+            }
+            (Lock::Puk, Some(new_pin)) => {
+                if code != self.persistent.puk || !valid_pin(new_pin) {
+                    self.persistent.puk_attempts -= 1;
+                    return Err(());
+                }
+                self.persistent.pin = new_pin.to_owned();
+            }
+            _ => return Err(()),
+        }
+        self.persistent.pin_attempts = 3;
+        self.persistent.puk_attempts = 10;
+        self.pin_entered = true;
+        self.note(Change::Ready);
+        self.advance(knobs, now);
+        Ok(())
+    }
+
+    /// Checks PIN1 for one of the operations on it. `false`: wrong, an attempt is gone.
+    pub fn verify_pin(&mut self, code: &str) -> bool {
+        if self.persistent.pin_attempts == 0 {
+            return false;
+        }
+        if code == self.persistent.pin || self.persistent.pin.is_empty() {
+            self.persistent.pin_attempts = 3;
+            return true;
+        }
+        self.persistent.pin_attempts -= 1;
+        if self.persistent.pin_attempts == 0 {
+            self.pin_entered = false;
+            self.note(Change::Ready);
+        }
+        false
+    }
+
+    /// Switches the PIN check on or off, after [`Firmware::verify_pin`].
+    pub fn enable_pin(&mut self, code: &str, enabled: bool) {
+        if self.persistent.pin.is_empty() {
+            self.persistent.pin = code.to_owned();
+        }
+        self.persistent.pin_enabled = enabled;
+        self.pin_entered = true;
+    }
+
+    /// Changes PIN1, after [`Firmware::verify_pin`]; `false` when it is no PIN.
+    pub fn change_pin(&mut self, new_pin: &str) -> bool {
+        if !valid_pin(new_pin) {
+            return false;
+        }
+        self.persistent.pin = new_pin.to_owned();
+        true
+    }
+}
+
+/// 4 to 8 digits (3GPP TS 31.101, 9.5).
+fn valid_pin(text: &str) -> bool {
+    (4..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(knobs: &str) -> (Firmware, Knobs, Instant) {
+        let knobs: Knobs = knobs.parse().unwrap();
+        let now = Instant::now();
+        let persistent = Persistent::new(&knobs);
+        (Firmware::boot(persistent, &knobs, now), knobs, now)
+    }
+
+    #[test]
+    fn ipv6_follows_the_profile_at_the_next_start() {
+        let (mut firmware, knobs, now) = boot("");
+        assert_eq!(
+            firmware.connect(0, "telenor.smart", ContextIpType::IPV6, &knobs),
+            Err(Refused::by_module(Status::NO_DEVICE_SUPPORT))
+        );
+        let session = firmware
+            .connect(0, "telenor.smart", ContextIpType::IPV4V6, &knobs)
+            .unwrap();
+        assert!(session.v4 && !session.v6);
+        assert!(firmware.persistent.profiles.add("99999", "24201"));
+        assert!(!firmware.ipv6_capable());
+        let mut firmware = Firmware::boot(firmware.persistent, &knobs, now);
+        let session = firmware
+            .connect(0, "telenor.smart", ContextIpType::IPV4V6, &knobs)
+            .unwrap();
+        assert_eq!(session.ip_type(), ContextIpType::IPV4V6);
+    }
+
+    #[test]
+    fn a_pin_locks_until_entered_and_counts_down() {
+        let (mut firmware, knobs, now) = boot("pin=1234");
+        assert_eq!(firmware.lock(), Lock::Pin);
+        assert_eq!(firmware.registered(), Registered::Off);
+        assert_eq!(
+            firmware.connect(0, "", ContextIpType::IPV4, &knobs),
+            Err(Refused::by_module(Status::PIN_REQUIRED))
+        );
+        assert!(firmware.unlock("0000", None, &knobs, now).is_err());
+        assert_eq!(firmware.persistent.pin_attempts, 2);
+        assert!(firmware.unlock("1234", None, &knobs, now).is_ok());
+        assert_eq!(firmware.persistent.pin_attempts, 3);
+        assert_eq!(firmware.registered(), Registered::Home);
+        // A restart asks again; attempts survive it.
+        let mut firmware = Firmware::boot(firmware.persistent, &knobs, now);
+        for _ in 0..3 {
+            assert!(firmware.unlock("9999", None, &knobs, now).is_err());
+        }
+        let mut firmware = Firmware::boot(firmware.persistent, &knobs, now);
+        assert_eq!(firmware.lock(), Lock::Puk);
+        assert!(firmware.unlock("1234", None, &knobs, now).is_err());
+        assert!(
+            firmware
+                .unlock("12345678", Some("4321"), &knobs, now)
+                .is_ok()
+        );
+        assert_eq!(firmware.lock(), Lock::Open);
+        assert_eq!(firmware.persistent.pin, "4321");
+    }
+
+    #[test]
+    fn registration_takes_its_time_and_the_radio() {
+        let (mut firmware, knobs, now) = boot("registration_ms=500,registration=roaming");
+        assert_eq!(firmware.registered(), Registered::Searching);
+        assert_eq!(firmware.deadline(), Some(now + Duration::from_millis(500)));
+        firmware.advance(&knobs, now + Duration::from_millis(500));
+        assert_eq!(firmware.operator(), Some((ROAMING_PLMN, ROAMING_NAME)));
+        assert!(firmware.attached());
+        firmware.set_radio(false, &knobs, now);
+        assert_eq!(firmware.registered(), Registered::Off);
+        assert!(!firmware.attached());
+        assert!(firmware.take_changes().contains(&Change::Packet));
+    }
+
+    #[test]
+    fn the_network_refuses_with_its_causes() {
+        let (mut firmware, knobs, _) = boot("apn=internet");
+        assert_eq!(
+            firmware
+                .connect(0, "nonsense", ContextIpType::IPV4, &knobs)
+                .unwrap_err()
+                .cause,
+            27
+        );
+        let (mut firmware, knobs, _) = boot("ipv6=on,network_ipv6=off");
+        assert_eq!(
+            firmware
+                .connect(0, "", ContextIpType::IPV6, &knobs)
+                .unwrap_err(),
+            Refused {
+                status: Status::FAILURE,
+                cause: 50
+            }
+        );
+        let session = firmware
+            .connect(0, "", ContextIpType::IPV4V6, &knobs)
+            .unwrap();
+        assert_eq!((session.v4, session.v6, session.cause), (true, false, 50));
+        let (mut firmware, knobs, _) = boot("registration=denied");
+        assert_eq!(
+            firmware
+                .connect(0, "", ContextIpType::IPV4, &knobs)
+                .unwrap_err()
+                .status,
+            Status::NOT_REGISTERED
+        );
+        assert_eq!(
+            firmware
+                .connect(0, "", ContextIpType::IPV4, &knobs)
+                .unwrap_err()
+                .cause,
+            11
+        );
+    }
+}

@@ -1,0 +1,467 @@
+//! The MBIM control function: messages in, messages and notifications out. Sans-IO.
+//!
+//! Theory of operation: each SEND_ENCAPSULATED_COMMAND brings one message or fragment. Commands are
+//! executed at once; their answers may be due later (knobs), wait in `due` until then, and move,
+//! cut into fragments, to the outbox, from which GET_ENCAPSULATED_RESPONSE takes one at a time.
+//! Every entry of the outbox is announced by a RESPONSE_AVAILABLE of its own.
+
+mod commands;
+mod indications;
+mod pin;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::fragment::{FragmentError, Limits, Reassembler};
+use uwwan_mbim::message::{Body, HEADER, Header, Message, MessageError, MessageType};
+use uwwan_mbim::status::{ProtocolError, Status};
+use uwwan_mbim::uuid::Uuid;
+
+use crate::firmware::Firmware;
+use crate::knobs::Knobs;
+use crate::random::Random;
+use crate::report::{Counters, Recorder, Rule};
+
+pub(crate) use indications::Subscriptions;
+
+/// wMaxControlMessage of the functional descriptor, bytes.
+pub(crate) const MAX_CONTROL: usize = 1024;
+/// bMaxOutstandingCommandMessages of the extended functional descriptor.
+const MAX_OUTSTANDING: usize = 16;
+/// Fragments waiting for the host; indications beyond are dropped.
+const MAX_OUTBOX: usize = 1024;
+/// Notifications waiting for the host.
+const MAX_NOTIFICATIONS: usize = 4096;
+
+/// What commands can reach.
+pub(crate) struct MbimContext<'a> {
+    pub firmware: &'a mut Firmware,
+    pub knobs: &'a Knobs,
+    pub counters: &'a mut Counters,
+    pub recorder: &'a Recorder,
+    /// The data interface's alternate setting.
+    pub data_alternate: u8,
+    pub now: Instant,
+}
+
+/// The function's state.
+#[derive(Debug)]
+pub(crate) struct MbimFunction {
+    control_interface: u8,
+    /// Nothing is ever answered: the switch came directly from another configuration.
+    silent: bool,
+    selected: Instant,
+    open: bool,
+    /// An OPEN that is answered later: (transaction, fragment size).
+    opening: Option<(Instant, u32, usize)>,
+    max_fragment: usize,
+    reassembler: Reassembler,
+    outstanding: BTreeSet<u32>,
+    due: Vec<(Instant, Message)>,
+    outbox: VecDeque<Vec<u8>>,
+    notifications: usize,
+    notified: u64,
+    sent: u64,
+    subscriptions: Subscriptions,
+    /// Counters at OPEN, for the packet statistics.
+    baseline: Counters,
+    idle_hint: u32,
+    random: Random,
+}
+
+impl MbimFunction {
+    /// A function as after its configuration was selected.
+    pub fn new(control_interface: u8, silent: bool, knobs: &Knobs, now: Instant) -> Self {
+        Self {
+            control_interface,
+            silent,
+            selected: now,
+            open: false,
+            opening: None,
+            max_fragment: MAX_CONTROL,
+            reassembler: Reassembler::new(Limits {
+                messages: 4,
+                message_bytes: 16 << 10,
+                ..Limits::default()
+            }),
+            outstanding: BTreeSet::new(),
+            due: Vec::new(),
+            outbox: VecDeque::new(),
+            notifications: 0,
+            notified: 0,
+            sent: 0,
+            subscriptions: Subscriptions::new(knobs, now),
+            baseline: Counters::default(),
+            idle_hint: 0,
+            random: Random::new(knobs.seed ^ 2),
+        }
+    }
+
+    /// Closed, as by RESET_FUNCTION or alternate setting 0 of the data interface.
+    pub fn reset(&mut self, firmware: &mut Firmware, knobs: &Knobs, now: Instant) {
+        if self.open {
+            firmware.disconnect_all();
+        }
+        let (silent, selected) = (self.silent, self.selected);
+        *self = Self::new(self.control_interface, silent, knobs, now);
+        self.selected = selected;
+    }
+
+    /// SEND_ENCAPSULATED_COMMAND.
+    pub fn send(&mut self, bytes: &[u8], context: &mut MbimContext<'_>) {
+        if self.silent {
+            return;
+        }
+        self.expire(context);
+        if bytes.len() > MAX_CONTROL {
+            let transaction = transaction_of(bytes);
+            self.refuse(transaction, ProtocolError::MAX_TRANSFER, context, || {
+                format!(
+                    "control message of {} bytes, {MAX_CONTROL} allowed",
+                    bytes.len()
+                )
+            });
+            return;
+        }
+        let assembled = match Header::parse(bytes) {
+            Ok(header) if header.length != bytes.len() => Err((
+                ProtocolError::LENGTH_MISMATCH,
+                format!(
+                    "MessageLength {} in a transfer of {}",
+                    header.length,
+                    bytes.len()
+                ),
+            )),
+            Ok(header) if !self.open && header.kind == MessageType::COMMAND => Err((
+                ProtocolError::NOT_OPENED,
+                "command to a function that is not open".to_owned(),
+            )),
+            Err(error @ MessageError::UnknownType(_)) => {
+                Err((ProtocolError::UNKNOWN, error.to_string()))
+            }
+            Err(error) => Err((ProtocolError::LENGTH_MISMATCH, error.to_string())),
+            Ok(_) => match self.reassembler.push(context.now, bytes) {
+                Ok(whole) => Ok(whole),
+                Err(error) => {
+                    let code = match &error {
+                        FragmentError::OutOfSequence { .. } => {
+                            ProtocolError::FRAGMENT_OUT_OF_SEQUENCE
+                        }
+                        FragmentError::TooLarge { .. } => ProtocolError::MAX_TRANSFER,
+                        FragmentError::Message(_) => ProtocolError::LENGTH_MISMATCH,
+                    };
+                    Err((code, error.to_string()))
+                }
+            },
+        };
+        match assembled {
+            Ok(None) => {}
+            Ok(Some(message)) => self.message(message, context),
+            Err((code, why)) => self.refuse(transaction_of(bytes), code, context, || why),
+        }
+    }
+
+    /// GET_ENCAPSULATED_RESPONSE: the oldest message or fragment, nothing when there is none.
+    pub fn get(&mut self, room: &mut [u8], context: &mut MbimContext<'_>) -> usize {
+        let Some(fragment) = self.outbox.pop_front() else {
+            return 0;
+        };
+        if room.len() < fragment.len() {
+            context.recorder.violation(Rule::Control, || {
+                format!(
+                    "GET_ENCAPSULATED_RESPONSE of {} bytes for a message of {}; wMaxControlMessage is {MAX_CONTROL}",
+                    room.len(),
+                    fragment.len()
+                )
+            });
+        }
+        let length = room.len().min(fragment.len());
+        room[..length].copy_from_slice(&fragment[..length]);
+        length
+    }
+
+    /// A notification for the interrupt endpoint, if one is owed.
+    pub fn take_notification(&mut self) -> Option<[u8; 8]> {
+        self.notifications = self.notifications.checked_sub(1)?;
+        Some([0xa1, 0x01, 0, 0, self.control_interface, 0, 0, 0])
+    }
+
+    /// Time goes by: answers fall due.
+    pub fn advance(&mut self, context: &mut MbimContext<'_>) {
+        if self.silent {
+            return;
+        }
+        self.expire(context);
+        let now = context.now;
+        if let Some((at, transaction, max_fragment)) = self.opening
+            && at <= now
+        {
+            self.opening = None;
+            self.opened(transaction, max_fragment, context);
+        }
+        while let Some(at) = self
+            .due
+            .iter()
+            .enumerate()
+            .filter(|(_, (at, _))| *at <= now)
+            .min_by_key(|(_, (at, _))| *at)
+            .map(|(index, _)| index)
+        {
+            let (_, message) = self.due.remove(at);
+            self.answer(message, context);
+        }
+        if self.open {
+            for (cid, info) in self.subscriptions.periodic(context) {
+                self.indicate(cid, info, context);
+            }
+        }
+    }
+
+    /// When [`MbimFunction::advance`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.silent {
+            return None;
+        }
+        let opening = self.opening.map(|(at, _, _)| at);
+        let due = self.due.iter().map(|(at, _)| *at).min();
+        let periodic = self.open.then(|| self.subscriptions.deadline()).flatten();
+        [opening, due, periodic, self.reassembler.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Tells the host what changed in the firmware, as far as it has subscribed.
+    pub fn announce(&mut self, change: crate::firmware::Change, context: &mut MbimContext<'_>) {
+        if !self.open || self.silent {
+            return;
+        }
+        if let Some((cid, info)) = indications::of(change, context) {
+            self.indicate(cid, info, context);
+        }
+    }
+
+    fn indicate(&mut self, cid: u32, info: Vec<u8>, context: &mut MbimContext<'_>) {
+        let service = uwwan_mbim::services::basic_connect::UUID;
+        if self.subscriptions.wants(service, cid) && self.outbox.len() < MAX_OUTBOX {
+            self.post(
+                &Message {
+                    transaction: 0,
+                    body: Body::Indication { service, cid, info },
+                },
+                context,
+            );
+        }
+    }
+
+    /// Fragments that took too long.
+    fn expire(&mut self, context: &mut MbimContext<'_>) {
+        for transaction in self.reassembler.expire(context.now) {
+            self.refuse(
+                transaction,
+                ProtocolError::TIMEOUT_FRAGMENT,
+                context,
+                || "more than 1250 ms between fragments".to_owned(),
+            );
+        }
+    }
+
+    /// Sends a FUNCTION_ERROR and records why.
+    fn refuse(
+        &mut self,
+        transaction: u32,
+        error: ProtocolError,
+        context: &mut MbimContext<'_>,
+        why: impl FnOnce() -> String,
+    ) {
+        context.recorder.violation(Rule::Control, || {
+            format!("{} (transaction {transaction}: {error})", why())
+        });
+        self.post(
+            &Message {
+                transaction,
+                body: Body::FunctionError(error),
+            },
+            context,
+        );
+    }
+
+    fn message(&mut self, message: Message, context: &mut MbimContext<'_>) {
+        context.counters.messages_out += 1;
+        let Message { transaction, body } = message;
+        if transaction == 0 && !matches!(body, Body::HostError(_)) {
+            context.recorder.violation(Rule::Control, || {
+                "transaction id 0, which is for indications".to_owned()
+            });
+        }
+        match body {
+            Body::Open {
+                max_control_transfer,
+            } => self.open(transaction, max_control_transfer, context),
+            Body::Close => {
+                self.close(context);
+                self.post(
+                    &Message {
+                        transaction,
+                        body: Body::CloseDone(Status::NONE),
+                    },
+                    context,
+                );
+            }
+            Body::HostError(error) => {
+                if error == ProtocolError::CANCEL {
+                    self.outstanding.remove(&transaction);
+                    self.due
+                        .retain(|(_, message)| message.transaction != transaction);
+                }
+            }
+            Body::Command {
+                service,
+                cid,
+                kind,
+                info,
+            } => {
+                if !self.outstanding.insert(transaction) {
+                    self.refuse(transaction, ProtocolError::DUPLICATED_TID, context, || {
+                        "transaction id of a command still under way".to_owned()
+                    });
+                    return;
+                }
+                if self.outstanding.len() > MAX_OUTSTANDING {
+                    context.recorder.violation(Rule::Control, || {
+                        format!("more than {MAX_OUTSTANDING} commands under way")
+                    });
+                }
+                let outcome = self.command(service, cid, kind, &info, context);
+                let message = Message {
+                    transaction,
+                    body: Body::CommandDone {
+                        service,
+                        cid,
+                        status: outcome.status,
+                        info: outcome.info,
+                    },
+                };
+                if outcome.delay.is_zero() {
+                    self.answer(message, context);
+                } else {
+                    self.due.push((context.now + outcome.delay, message));
+                }
+            }
+            Body::OpenDone(_)
+            | Body::CloseDone(_)
+            | Body::CommandDone { .. }
+            | Body::FunctionError(_)
+            | Body::Indication { .. } => {
+                self.refuse(transaction, ProtocolError::UNKNOWN, context, || {
+                    "a message only a function may send".to_owned()
+                });
+            }
+        }
+    }
+
+    fn open(&mut self, transaction: u32, max_control_transfer: u32, context: &mut MbimContext<'_>) {
+        if context.data_alternate == 0 {
+            context.recorder.violation(Rule::Setup, || {
+                "MBIM_OPEN before the data interface's alternate setting 1 was selected".to_owned()
+            });
+        }
+        if max_control_transfer < 64 {
+            context.recorder.violation(Rule::Control, || {
+                format!("MaxControlTransfer {max_control_transfer}, at least 64 required")
+            });
+        }
+        let max_fragment = usize::try_from(max_control_transfer)
+            .unwrap_or(MAX_CONTROL)
+            .clamp(64, MAX_CONTROL);
+        let ready = self.selected + Duration::from_millis(context.knobs.slow_open_ms);
+        if ready > context.now {
+            // The firmware is still starting; it will know of the latest OPEN only.
+            self.opening = Some((ready, transaction, max_fragment));
+        } else {
+            self.opened(transaction, max_fragment, context);
+        }
+    }
+
+    fn opened(&mut self, transaction: u32, max_fragment: usize, context: &mut MbimContext<'_>) {
+        // OPEN on an open function closes it first.
+        self.close(context);
+        self.open = true;
+        self.max_fragment = max_fragment;
+        self.baseline = *context.counters;
+        self.subscriptions = Subscriptions::new(context.knobs, context.now);
+        for extra in 0..=u32::from(context.knobs.stray_open_done) {
+            self.post(
+                &Message {
+                    transaction: transaction.wrapping_add(extra),
+                    body: Body::OpenDone(Status::NONE),
+                },
+                context,
+            );
+        }
+    }
+
+    fn close(&mut self, context: &mut MbimContext<'_>) {
+        if self.open {
+            context.firmware.disconnect_all();
+        }
+        self.open = false;
+        self.opening = None;
+        self.outstanding.clear();
+        self.due.clear();
+        self.reassembler.clear();
+        self.outbox.clear();
+        self.notifications = 0;
+    }
+
+    /// Posts the answer to a command.
+    fn answer(&mut self, message: Message, context: &mut MbimContext<'_>) {
+        self.outstanding.remove(&message.transaction);
+        self.post(&message, context);
+    }
+
+    /// Puts a message into the outbox.
+    fn post(&mut self, message: &Message, context: &mut MbimContext<'_>) {
+        if self.silent || self.outbox.len() >= 2 * MAX_OUTBOX {
+            return;
+        }
+        context.counters.messages_in += 1;
+        self.sent += 1;
+        let every = u64::from(context.knobs.garbage_response_every);
+        for fragment in message.encode(self.max_fragment) {
+            if every != 0 && self.sent % every == 0 {
+                let mut garbage = vec![0; fragment.len()];
+                self.random.fill(&mut garbage);
+                self.enqueue(garbage, context.knobs);
+            }
+            self.enqueue(fragment, context.knobs);
+        }
+    }
+
+    fn enqueue(&mut self, fragment: Vec<u8>, knobs: &Knobs) {
+        self.outbox.push_back(fragment);
+        self.notified += 1;
+        let every = u64::from(knobs.lose_notification_every);
+        if every == 0 || self.notified % every != 0 {
+            let owed = 1 + usize::from(knobs.notification_storm);
+            self.notifications = (self.notifications + owed).min(MAX_NOTIFICATIONS);
+        }
+    }
+
+    fn is_known(service: Uuid) -> bool {
+        commands::SERVICES
+            .iter()
+            .any(|(known, _)| *known == service)
+    }
+}
+
+/// The transaction id of a message, as far as there is one.
+fn transaction_of(bytes: &[u8]) -> u32 {
+    bytes
+        .get(8..HEADER)
+        .and_then(|id| id.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,415 @@
+use uwwan_mbim::fields::Layout;
+use uwwan_mbim::services::basic_connect as basic;
+
+use super::*;
+use crate::firmware::Persistent;
+
+/// A function with its firmware, talked to in raw bytes.
+struct Bench {
+    function: MbimFunction,
+    firmware: Firmware,
+    knobs: Knobs,
+    counters: Counters,
+    recorder: Recorder,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(knobs: &str) -> Self {
+        let knobs: Knobs = knobs.parse().unwrap();
+        let now = Instant::now();
+        Self {
+            function: MbimFunction::new(0, false, &knobs, now),
+            firmware: Firmware::boot(Persistent::new(&knobs), &knobs, now),
+            knobs,
+            counters: Counters::default(),
+            recorder: Recorder::default(),
+            now,
+        }
+    }
+
+    fn opened(knobs: &str) -> Self {
+        let mut bench = Self::new(knobs);
+        bench.send("01000000 10000000 01000000 00040000");
+        bench.get();
+        bench
+    }
+
+    fn with<T>(&mut self, act: impl FnOnce(&mut MbimFunction, &mut MbimContext<'_>) -> T) -> T {
+        let mut context = MbimContext {
+            firmware: &mut self.firmware,
+            knobs: &self.knobs,
+            counters: &mut self.counters,
+            recorder: &self.recorder,
+            data_alternate: 1,
+            now: self.now,
+        };
+        act(&mut self.function, &mut context)
+    }
+
+    fn send(&mut self, text: &str) {
+        self.send_bytes(&hex(text));
+    }
+
+    fn send_bytes(&mut self, bytes: &[u8]) {
+        self.with(|function, context| function.send(bytes, context));
+    }
+
+    fn get(&mut self) -> Vec<u8> {
+        let mut room = [0; 4096];
+        let length = self.with(|function, context| function.get(&mut room, context));
+        room[..length].to_vec()
+    }
+
+    /// A command of Basic Connect; its answer's status and information buffer.
+    fn command(&mut self, id: u32, cid: u32, set: u32, info: &[u8]) -> (u32, Vec<u8>) {
+        let mut bytes = hex("03000000");
+        bytes.extend((48 + info.len() as u32).to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+        bytes.extend(hex("01000000 00000000"));
+        bytes.extend(basic::UUID.0);
+        for word in [cid, set, info.len() as u32] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(info);
+        self.send_bytes(&bytes);
+        let mut answer = self.get();
+        // Indications may come first.
+        while answer[..4] == hex("07000080") {
+            answer = self.get();
+        }
+        assert_eq!(answer[..4], hex("03000080"));
+        assert_eq!(answer[8..12], id.to_le_bytes());
+        let status = u32::from_le_bytes(answer[40..44].try_into().unwrap());
+        let total = answer[12];
+        let mut info = answer[48..].to_vec();
+        for _ in 1..total {
+            info.extend_from_slice(&self.get()[20..]);
+        }
+        (status, info)
+    }
+
+    fn violations(&self) -> u64 {
+        self.recorder.report().total_violations()
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// CONNECT set for session 0 with that APN and IP type, byte by byte.
+fn connect_set(command: u32, apn: &str, ip_type: u32) -> Vec<u8> {
+    let apn: Vec<u8> = apn.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut info = Vec::new();
+    let at = if apn.is_empty() { 0 } else { 60 };
+    for word in [0, command, at, apn.len() as u32, 0, 0, 0, 0, 0, 0, ip_type] {
+        info.extend(word.to_le_bytes());
+    }
+    info.extend(hex("7e5e2a7e 4e6f 7272 736b 656e7e5e2a7e"));
+    info.extend(apn);
+    info.resize(info.len().next_multiple_of(4), 0);
+    info
+}
+
+#[test]
+fn open_and_close_byte_for_byte() {
+    let mut bench = Bench::new("");
+    bench.send("01000000 10000000 05000000 00040000");
+    assert_eq!(
+        bench.function.take_notification(),
+        Some([0xa1, 1, 0, 0, 0, 0, 0, 0])
+    );
+    assert_eq!(bench.function.take_notification(), None);
+    assert_eq!(bench.get(), hex("01000080 10000000 05000000 00000000"));
+    assert_eq!(bench.get(), b"");
+    bench.send("02000000 0c000000 06000000");
+    assert_eq!(bench.get(), hex("02000080 10000000 06000000 00000000"));
+    assert_eq!(bench.violations(), 0);
+}
+
+#[test]
+fn a_silent_function_answers_nothing() {
+    let mut bench = Bench::new("");
+    bench.function = MbimFunction::new(0, true, &bench.knobs, bench.now);
+    bench.send("01000000 10000000 01000000 00040000");
+    bench.now += Duration::from_secs(600);
+    bench.with(|function, context| function.advance(context));
+    assert_eq!(bench.get(), b"");
+    assert_eq!(bench.function.take_notification(), None);
+    assert_eq!(bench.function.deadline(), None);
+}
+
+#[test]
+fn a_slow_function_answers_the_latest_open() {
+    let mut bench = Bench::new("slow_open_ms=33000");
+    bench.send("01000000 10000000 01000000 00040000");
+    assert_eq!(bench.get(), b"");
+    bench.now += Duration::from_secs(10);
+    bench.send("01000000 10000000 02000000 00040000");
+    bench.now += Duration::from_secs(23);
+    bench.with(|function, context| function.advance(context));
+    assert_eq!(bench.get(), hex("01000080 10000000 02000000 00000000"));
+    assert_eq!(bench.get(), b"");
+}
+
+#[test]
+fn stray_open_dones_come_with_later_ids() {
+    let mut bench = Bench::new("stray_open_done=2");
+    bench.send("01000000 10000000 01000000 00040000");
+    for id in 1..=3u32 {
+        assert_eq!(bench.get()[8..12], id.to_le_bytes());
+    }
+}
+
+#[test]
+fn protocol_errors_have_their_numbers() {
+    let mut bench = Bench::new("");
+    // A command before OPEN: 5.
+    let query = "03000000 30000000 07000000 01000000 00000000 a289cc33bcbb8b4fb6b0133ec2aae6df 01000000 00000000 00000000";
+    bench.send(query);
+    assert_eq!(bench.get(), hex("04000080 10000000 07000000 05000000"));
+    bench.send("01000000 10000000 01000000 00040000");
+    bench.get();
+    // MessageLength 0x31 in 0x30 bytes: 3.
+    bench.send(&query.replacen("30000000", "31000000", 1));
+    assert_eq!(bench.get(), hex("04000080 10000000 07000000 03000000"));
+    // Unknown type: 6.
+    bench.send("09000000 0c000000 08000000");
+    assert_eq!(bench.get(), hex("04000080 10000000 08000000 06000000"));
+    // The second fragment without the first: 2.
+    bench.send("03000000 18000000 09000000 02000000 01000000 00000000");
+    assert_eq!(bench.get(), hex("04000080 10000000 09000000 02000000"));
+    // More than wMaxControlMessage: 8.
+    let mut long = hex("03000000 08040000 0a000000");
+    long.resize(1032, 0);
+    bench.send_bytes(&long);
+    assert_eq!(bench.get(), hex("04000080 10000000 0a000000 08000000"));
+    assert_eq!(bench.violations(), 5);
+}
+
+#[test]
+fn fragments_are_joined_and_time_out() {
+    let mut bench = Bench::opened("");
+    let whole = hex(
+        "03000000 30000000 07000000 01000000 00000000 a289cc33bcbb8b4fb6b0133ec2aae6df 01000000 00000000 00000000",
+    );
+    let mut first = hex("03000000 22000000 07000000 02000000 00000000");
+    first.extend(&whole[20..34]);
+    let mut second = hex("03000000 22000000 07000000 02000000 01000000");
+    second.extend(&whole[34..]);
+    bench.send_bytes(&first);
+    assert_eq!(bench.get(), b"");
+    bench.send_bytes(&second);
+    assert_eq!(bench.get()[..4], hex("03000080"));
+    bench.send_bytes(&first);
+    bench.now = bench.function.reassembler.deadline().unwrap();
+    bench.with(|function, context| function.advance(context));
+    assert_eq!(bench.get(), hex("04000080 10000000 07000000 01000000"));
+}
+
+#[test]
+fn long_answers_are_cut_to_what_open_agreed_on() {
+    let mut bench = Bench::new("");
+    bench.send("01000000 10000000 01000000 40000000");
+    bench.get();
+    let mut bytes = hex(
+        "03000000 30000000 02000000 01000000 00000000 a289cc33bcbb8b4fb6b0133ec2aae6df 01000000 00000000 00000000",
+    );
+    bench.send_bytes(&bytes);
+    let first = bench.get();
+    assert_eq!(first.len(), 64);
+    let total = first[12];
+    assert!(total > 3);
+    for current in 1..total {
+        let fragment = bench.get();
+        assert!(fragment.len() <= 64);
+        assert_eq!((fragment[12], fragment[16]), (total, current));
+    }
+    assert_eq!(bench.get(), b"");
+    // Each fragment was announced, OPEN_DONE too.
+    let mut notifications = 0;
+    while bench.function.take_notification().is_some() {
+        notifications += 1;
+    }
+    assert_eq!(notifications, u32::from(total) + 1);
+    // The same transaction id is free again.
+    bytes[8] = 2;
+    bench.send_bytes(&bytes);
+    assert_eq!(bench.violations(), 0);
+}
+
+#[test]
+fn device_caps_are_those_of_the_firmware() {
+    let mut bench = Bench::opened("");
+    let (status, info) = bench.command(2, 1, 0, &[]);
+    assert_eq!(status, 0);
+    assert_eq!(
+        info[..32],
+        hex("01000000 01000000 01000000 02000000 3f000000 03000000 03000000 08000000")
+    );
+    let caps = basic::DeviceCaps::decode_info(&info).unwrap();
+    assert_eq!(caps.hardware_info, "ML1ME906SM");
+    assert_eq!(caps.firmware_info, "11.617.13.00.00");
+}
+
+#[test]
+fn connect_has_the_statuses_of_the_blog_post() {
+    let mut bench = Bench::opened("");
+    let (status, info) = bench.command(2, 12, 1, &connect_set(1, "telenor.smart", 2));
+    assert_eq!(status, 9);
+    assert_eq!(info[4..8], [3, 0, 0, 0]);
+    let (status, info) = bench.command(3, 12, 1, &connect_set(1, "telenor.smart", 3));
+    assert_eq!(status, 0);
+    // Activated, IPv4.
+    assert_eq!(info[4..8], [1, 0, 0, 0]);
+    assert_eq!(info[12..16], [1, 0, 0, 0]);
+    let (status, info) = bench.command(4, 15, 0, &[0; 60]);
+    assert_eq!(status, 0);
+    let addresses = basic::IpConfiguration::decode_info(&info).unwrap();
+    assert_eq!(
+        addresses.ipv4_address[0].ipv4_address.to_string(),
+        "10.169.198.77"
+    );
+    assert_eq!(addresses.ipv4_address[0].on_link_prefix_length, 30);
+    assert!(addresses.ipv6_address.is_empty());
+    let (status, _) = bench.command(5, 12, 1, &connect_set(0, "", 0));
+    assert_eq!(status, 0);
+    let (status, _) = bench.command(6, 12, 1, &connect_set(0, "", 0));
+    assert_eq!(status, 16);
+    let mut unlocked = Bench::opened("ipv6=on");
+    let (status, info) = unlocked.command(2, 12, 1, &connect_set(1, "telenor.smart", 3));
+    assert_eq!((status, info[12]), (0, 3));
+    let (_, info) = unlocked.command(3, 15, 0, &[0; 4]);
+    let addresses = basic::IpConfiguration::decode_info(&info).unwrap();
+    assert_eq!(
+        addresses.ipv6_address[0].ipv6_address.to_string(),
+        "2a02:2121:2c4:7105:5a2c:80ff:fe13:9208"
+    );
+    assert_eq!(addresses.ipv6_gateway.unwrap().to_string(), "::");
+    assert_eq!(addresses.ipv4_mtu, 1500);
+}
+
+#[test]
+fn a_refusal_carries_the_networks_cause() {
+    let mut bench = Bench::opened("connect_status=2,connect_cause=33");
+    let (status, info) = bench.command(2, 12, 1, &connect_set(1, "x", 1));
+    assert_eq!(status, 2);
+    assert_eq!(info[32..36], [33, 0, 0, 0]);
+}
+
+#[test]
+fn commands_the_firmware_lacks_are_refused() {
+    let mut bench = Bench::opened("");
+    for cid in [0, 14, 17, 24, 99, u32::MAX] {
+        for set in [0, 1, 7] {
+            assert_eq!(bench.command(2, cid, set, &[]).0, 9, "{cid} {set}");
+        }
+    }
+    // What is too short for its layout.
+    assert_eq!(bench.command(3, 12, 1, &[1, 2, 3]).0, 21);
+    assert_eq!(bench.command(4, 15, 0, &[]).0, 21);
+}
+
+#[test]
+fn pin_counts_its_attempts() {
+    let mut bench = Bench::opened("pin=1234");
+    let (_, info) = bench.command(2, 4, 0, &[]);
+    assert_eq!(info, hex("02000000 01000000 03000000"));
+    // PIN1, enter, "0000" at offset 24.
+    let enter = |pin: &str| {
+        let mut info = hex("02000000 00000000 18000000 08000000 00000000 00000000");
+        info.extend(pin.encode_utf16().flat_map(u16::to_le_bytes));
+        info
+    };
+    let (status, info) = bench.command(3, 4, 1, &enter("0000"));
+    assert_eq!((status, info[8]), (2, 2));
+    let (status, info) = bench.command(4, 4, 1, &enter("1234"));
+    assert_eq!(status, 0);
+    assert_eq!(info[4..8], [0; 4]);
+    let (_, info) = bench.command(5, 2, 0, &[]);
+    assert_eq!(info[0], 1);
+}
+
+#[test]
+fn registration_changes_are_indicated_to_subscribers() {
+    let mut bench = Bench::opened("");
+    bench.firmware.take_changes();
+    let now = bench.now;
+    let knobs = bench.knobs.clone();
+    bench.firmware.set_radio(false, &knobs, now);
+    let changes = bench.firmware.take_changes();
+    for change in &changes {
+        bench.with(|function, context| function.announce(*change, context));
+    }
+    let cids: Vec<u8> = std::iter::from_fn(|| {
+        let message = bench.get();
+        (!message.is_empty()).then(|| message[36])
+    })
+    .collect();
+    assert_eq!(cids, [3, 9, 10]);
+    // Subscribe to SIGNAL_STATE only: one event at offset 12.
+    let mut list = hex("01000000 0c000000 18000000");
+    list.extend(basic::UUID.0);
+    list.extend(hex("01000000 0b000000"));
+    assert_eq!(bench.command(2, 19, 1, &list), (0, list.clone()));
+    bench.with(|function, context| function.announce(crate::firmware::Change::Radio, context));
+    assert_eq!(bench.get(), b"");
+}
+
+#[test]
+fn lost_and_surplus_notifications() {
+    let mut bench = Bench::new("lose_notification_every=1");
+    bench.send("01000000 10000000 01000000 00040000");
+    assert_eq!(bench.function.take_notification(), None);
+    assert_eq!(bench.get().len(), 16);
+    let mut bench = Bench::new("notification_storm=9");
+    bench.send("01000000 10000000 01000000 00040000");
+    assert_eq!(
+        (0..20)
+            .filter(|_| bench.function.take_notification().is_some())
+            .count(),
+        10
+    );
+}
+
+#[test]
+fn what_is_cancelled_is_not_answered() {
+    let mut bench = Bench::opened("connect_ms=1000");
+    let mut bytes = hex("03000000");
+    let info = connect_set(1, "", 1);
+    bytes.extend((48 + info.len() as u32).to_le_bytes());
+    bytes.extend(hex("02000000 01000000 00000000"));
+    bytes.extend(basic::UUID.0);
+    bytes.extend(hex("0c000000 01000000"));
+    bytes.extend((info.len() as u32).to_le_bytes());
+    bytes.extend(&info);
+    bench.send_bytes(&bytes);
+    // The same id again is refused: 4.
+    bench.send_bytes(&bytes);
+    assert_eq!(bench.get(), hex("04000080 10000000 02000000 04000000"));
+    bench.send("04000000 10000000 02000000 07000000");
+    bench.now += Duration::from_secs(2);
+    bench.with(|function, context| function.advance(context));
+    assert_eq!(bench.get(), b"");
+}
+
+#[test]
+fn memory_stays_bounded_when_nobody_reads() {
+    let mut bench = Bench::opened("notification_storm=1000,indication_storm_hz=10000");
+    for step in 0..10_000u32 {
+        bench.now += Duration::from_millis(1);
+        bench.with(|function, context| function.advance(context));
+        if step % 2 == 0 {
+            bench.send("01000000 10000000 01000000 00040000");
+        } else {
+            bench.send("07000000 ffffffff 01000000");
+        }
+    }
+    assert!(bench.function.outbox.len() <= 3 * MAX_OUTBOX);
+    assert!(bench.function.notifications <= MAX_NOTIFICATIONS);
+}

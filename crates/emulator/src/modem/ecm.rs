@@ -1,0 +1,54 @@
+//! The Ethernet function of configuration 2, as owners meet it: there, and without carrier until
+//! `^NDISDUP` dials. Frames go nowhere.
+
+use std::collections::VecDeque;
+
+const SET_ETHERNET_MULTICAST_FILTERS: u8 = 0x40;
+const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
+const GET_ETHERNET_STATISTIC: u8 = 0x44;
+
+/// Link state and the notifications of it.
+#[derive(Debug, Default)]
+pub(super) struct Ecm {
+    notifications: VecDeque<[u8; 8]>,
+}
+
+impl Ecm {
+    /// The link came up or went down: NETWORK_CONNECTION (CDC 1.2, 6.3.1).
+    pub fn set_link(&mut self, up: bool) {
+        if self.notifications.len() < 8 {
+            self.notifications.push_back([
+                0xa1,
+                0x00,
+                u8::from(up),
+                0,
+                super::ECM_CONTROL,
+                0,
+                0,
+                0,
+            ]);
+        }
+    }
+
+    pub fn take_notification(&mut self) -> Option<[u8; 8]> {
+        self.notifications.pop_front()
+    }
+
+    /// `false` is a STALL.
+    pub fn control_out(request: u8) -> bool {
+        matches!(
+            request,
+            SET_ETHERNET_MULTICAST_FILTERS | SET_ETHERNET_PACKET_FILTER
+        )
+    }
+
+    /// `None` is a STALL.
+    pub fn control_in(request: u8, room: &mut [u8]) -> Option<usize> {
+        if request != GET_ETHERNET_STATISTIC {
+            return None;
+        }
+        let length = room.len().min(4);
+        room[..length].fill(0);
+        Some(length)
+    }
+}

@@ -1,0 +1,436 @@
+//! The data function: NTB parameters and their requests, blocks both ways.
+//!
+//! Theory of operation: a block from the host is checked and read where it lies in its transfer, and
+//! each datagram goes to the network from there. A block for the host is built where it will be
+//! read: packets come from the network straight to their place in the host's transfer, as many as
+//! wait there and fit. Nothing is allocated on the way of a packet.
+
+mod downlink;
+mod uplink;
+
+use uwwan_ncm::{Format, Parameters};
+
+use crate::far_side::Network;
+use crate::knobs::Knobs;
+use crate::random::Random;
+use crate::report::{Counters, Recorder, Rule};
+use crate::urb::SetupPacket;
+
+use downlink::Downlink;
+use uplink::Uplink;
+
+/// wMaxPacketSize of the bulk endpoints at high speed.
+const PACKET: usize = 512;
+/// Least size a host may ask for (NCM 1.0, 6.2.7).
+const LEAST_INPUT: u32 = 2048;
+/// wMaxSegmentSize of the MBIM functional descriptor.
+const MAX_SEGMENT: usize = 1500;
+
+const GET_NTB_PARAMETERS: u8 = 0x80;
+const GET_NTB_FORMAT: u8 = 0x83;
+const SET_NTB_FORMAT: u8 = 0x84;
+const GET_NTB_INPUT_SIZE: u8 = 0x85;
+const SET_NTB_INPUT_SIZE: u8 = 0x86;
+
+/// Which sessions have which family up.
+#[derive(Debug, Clone)]
+pub(crate) struct Routes {
+    v4: [bool; 256],
+    v6: [bool; 256],
+    sessions: usize,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            v4: [false; 256],
+            v6: [false; 256],
+            sessions: 0,
+        }
+    }
+}
+
+impl Routes {
+    /// Sets what a session has up.
+    pub fn set(&mut self, session: u8, v4: bool, v6: bool) {
+        let at = usize::from(session);
+        self.v4[at] = v4;
+        self.v6[at] = v6;
+        self.sessions = (0..256).filter(|at| self.v4[*at] || self.v6[*at]).count();
+    }
+
+    /// Takes everything down.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a session carries packets of that IP version.
+    pub fn carries(&self, session: u8, version: u8) -> bool {
+        match version {
+            4 => self.v4[usize::from(session)],
+            6 => self.v6[usize::from(session)],
+            _ => false,
+        }
+    }
+
+    /// Whether session 0 is the only one up.
+    fn only_zero(&self) -> bool {
+        self.sessions == 1 && (self.v4[0] || self.v6[0])
+    }
+}
+
+/// What the data path works with.
+pub(crate) struct Air<'a> {
+    pub network: &'a mut dyn Network,
+    pub routes: &'a Routes,
+    pub knobs: &'a Knobs,
+    pub counters: &'a mut Counters,
+    pub recorder: &'a Recorder,
+}
+
+/// What the firmware does besides, because of a knob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    Stall,
+    Reset,
+    Unplug,
+}
+
+/// The function's state.
+#[derive(Debug)]
+pub(crate) struct NcmFunction {
+    parameters: Parameters,
+    format: Format,
+    input_size: u32,
+    input_datagrams: u16,
+    alternate: u8,
+    uplink: Uplink,
+    downlink: Downlink,
+}
+
+/// The parameter block the knobs describe.
+fn parameters(knobs: &Knobs) -> Parameters {
+    Parameters {
+        formats: knobs.ntb_formats,
+        in_max: knobs.ntb_in_max,
+        in_divisor: knobs.ntb_divisor,
+        in_remainder: knobs.ntb_remainder,
+        in_alignment: knobs.ntb_alignment,
+        out_max: knobs.ntb_out_max,
+        out_divisor: knobs.ntb_divisor,
+        out_remainder: knobs.ntb_remainder,
+        out_alignment: knobs.ntb_alignment,
+        out_max_datagrams: knobs.ntb_max_datagrams,
+    }
+}
+
+impl NcmFunction {
+    /// A function as after its configuration was selected.
+    pub fn new(knobs: &Knobs) -> Self {
+        let parameters = parameters(knobs);
+        let mut function = Self {
+            format: Format::Ntb16,
+            input_size: parameters.sanitised().in_max,
+            input_datagrams: 0,
+            alternate: 0,
+            uplink: Uplink::new(),
+            downlink: Downlink::new(Random::new(knobs.seed)),
+            parameters,
+        };
+        function.reset(knobs);
+        function
+    }
+
+    /// Back to the state after alternate setting 0 was selected.
+    pub fn reset(&mut self, knobs: &Knobs) {
+        self.parameters = parameters(knobs);
+        self.format = Format::Ntb16;
+        self.input_size = self.parameters.sanitised().in_max;
+        self.input_datagrams = 0;
+        self.restart(knobs);
+    }
+
+    /// Empty pipes, sequence 0.
+    fn restart(&mut self, knobs: &Knobs) {
+        self.uplink.restart(&self.parameters);
+        self.downlink.restart(
+            &self.parameters,
+            self.format,
+            self.input_size,
+            self.input_datagrams,
+            knobs,
+        );
+    }
+
+    /// The data interface's alternate setting.
+    pub fn alternate(&self) -> u8 {
+        self.alternate
+    }
+
+    /// An alternate setting was selected.
+    pub fn select(&mut self, alternate: u8, knobs: &Knobs) {
+        self.alternate = alternate;
+        if alternate == 0 {
+            self.reset(knobs);
+        } else {
+            if knobs.ntb32_after_alternate {
+                self.format = Format::Ntb32;
+            }
+            self.restart(knobs);
+        }
+    }
+
+    /// A request for data. `None` is a STALL.
+    pub fn control_in(
+        &mut self,
+        setup: SetupPacket,
+        room: &mut [u8],
+        knobs: &Knobs,
+    ) -> Option<usize> {
+        let mut put = |bytes: &[u8]| {
+            let length = bytes.len().min(room.len());
+            room[..length].copy_from_slice(&bytes[..length]);
+            Some(length)
+        };
+        match setup.request {
+            GET_NTB_PARAMETERS => {
+                let mut bytes = self.parameters.encode().to_vec();
+                let [low, high] = knobs.ntb_parameters_length.to_le_bytes();
+                bytes[..2].copy_from_slice(&[low, high]);
+                bytes.resize(usize::from(knobs.ntb_parameters_length), 0);
+                put(&bytes)
+            }
+            GET_NTB_FORMAT if self.parameters.supports(Format::Ntb32) => {
+                put(&self.format.wire().to_le_bytes())
+            }
+            GET_NTB_INPUT_SIZE => {
+                let mut bytes = [0; 8];
+                bytes[..4].copy_from_slice(&self.input_size.to_le_bytes());
+                bytes[4..6].copy_from_slice(&self.input_datagrams.to_le_bytes());
+                put(if setup.length >= 8 {
+                    &bytes
+                } else {
+                    &bytes[..4]
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// A request that sets something. `false` is a STALL.
+    pub fn control_out(
+        &mut self,
+        setup: SetupPacket,
+        data: &[u8],
+        knobs: &Knobs,
+        recorder: &Recorder,
+    ) -> bool {
+        match setup.request {
+            SET_NTB_FORMAT => {
+                let wanted = Format::from_wire(setup.value);
+                let supported = self.parameters.supports(Format::Ntb32)
+                    && wanted.is_some_and(|format| self.parameters.supports(format));
+                if !supported {
+                    recorder.violation(Rule::Setup, || {
+                        format!(
+                            "SET_NTB_FORMAT {} to a device with bmNtbFormatsSupported {:#x}",
+                            setup.value, self.parameters.formats
+                        )
+                    });
+                }
+                if self.alternate != 0 {
+                    recorder.violation(Rule::Setup, || {
+                        format!(
+                            "SET_NTB_FORMAT in alternate setting {}; allowed in 0 only (NCM 1.0, 6.2.5)",
+                            self.alternate
+                        )
+                    });
+                    return false;
+                }
+                match wanted {
+                    Some(format) if supported && !knobs.refuse_format => {
+                        self.format = format;
+                        self.restart(knobs);
+                        true
+                    }
+                    _ => false,
+                }
+            }
+            SET_NTB_INPUT_SIZE => self.set_input_size(data, knobs, recorder),
+            _ => {
+                recorder.violation(Rule::Setup, || {
+                    format!(
+                        "class request {:#04x}, which bmNetworkCapabilities 0x20 does not offer",
+                        setup.request
+                    )
+                });
+                false
+            }
+        }
+    }
+
+    fn set_input_size(&mut self, data: &[u8], knobs: &Knobs, recorder: &Recorder) -> bool {
+        let (size, datagrams) = match *data {
+            [a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 0),
+            [a, b, c, d, e, f, _, _] => {
+                (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]))
+            }
+            _ => {
+                recorder.violation(Rule::Setup, || {
+                    format!(
+                        "SET_NTB_INPUT_SIZE with {} bytes, neither 4 nor 8",
+                        data.len()
+                    )
+                });
+                return false;
+            }
+        };
+        if size < LEAST_INPUT || size > self.parameters.in_max {
+            recorder.violation(Rule::Setup, || {
+                format!(
+                    "SET_NTB_INPUT_SIZE {size}, outside {LEAST_INPUT} to dwNtbInMaxSize {}",
+                    self.parameters.in_max
+                )
+            });
+            return false;
+        }
+        if knobs.refuse_input_size {
+            return false;
+        }
+        if !knobs.ignore_input_size {
+            self.input_size = size;
+            self.input_datagrams = datagrams;
+            self.restart(knobs);
+        }
+        true
+    }
+
+    /// A transfer from the host. `false`: no room in the network, offer it again.
+    pub fn transmit(
+        &mut self,
+        data: &[u8],
+        ended: bool,
+        air: &mut Air<'_>,
+    ) -> (bool, Option<Mishap>) {
+        self.uplink
+            .transfer(data, ended, &self.parameters, self.format, air)
+    }
+
+    /// Whether the uplink waits for room in the network.
+    pub fn is_blocked(&self) -> bool {
+        self.uplink.is_blocked()
+    }
+
+    /// Fills the host's transfer.
+    pub fn receive(&mut self, room: &mut [u8], air: &mut Air<'_>) -> crate::device::InVerdict {
+        let solicited = self.uplink.take_advertisement();
+        self.downlink.fill(room, solicited, air)
+    }
+
+    /// The session is up: what the network sends first.
+    pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
+        self.downlink.session_up(session, v6, knobs);
+    }
+}
+
+/// The IP version of a packet, 0 for none.
+fn version(packet: &[u8]) -> u8 {
+    packet.first().map_or(0, |byte| byte >> 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(request: u8, value: u16) -> SetupPacket {
+        SetupPacket {
+            request_type: 0x21,
+            request,
+            value,
+            ..SetupPacket::default()
+        }
+    }
+
+    fn get(request: u8, length: u16) -> SetupPacket {
+        SetupPacket {
+            request_type: 0xa1,
+            request,
+            length,
+            ..SetupPacket::default()
+        }
+    }
+
+    #[test]
+    fn the_default_parameter_block() {
+        let knobs = Knobs::default();
+        let mut function = NcmFunction::new(&knobs);
+        let mut room = [0; 64];
+        let length = function
+            .control_in(get(GET_NTB_PARAMETERS, 28), &mut room, &knobs)
+            .unwrap();
+        assert_eq!(
+            room[..length],
+            [
+                0x1c, 0, 3, 0, 0, 0, 2, 0, 4, 0, 0, 0, 4, 0, 0, 0, 0, 0x40, 0, 0, 4, 0, 0, 0, 4, 0,
+                0, 0
+            ]
+        );
+        let knobs: Knobs = "ntb_parameters_length=12".parse().unwrap();
+        assert_eq!(
+            function.control_in(get(GET_NTB_PARAMETERS, 28), &mut room, &knobs),
+            Some(12)
+        );
+    }
+
+    #[test]
+    fn the_format_is_set_in_alternate_0_only() {
+        let knobs = Knobs::default();
+        let recorder = Recorder::default();
+        let mut function = NcmFunction::new(&knobs);
+        let mut room = [0; 2];
+        assert!(function.control_out(set(SET_NTB_FORMAT, 1), &[], &knobs, &recorder));
+        function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &knobs);
+        assert_eq!(room, [1, 0]);
+        function.select(1, &knobs);
+        assert!(!function.control_out(set(SET_NTB_FORMAT, 0), &[], &knobs, &recorder));
+        assert_eq!(recorder.report().total_violations(), 1);
+        function.select(0, &knobs);
+        function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &knobs);
+        assert_eq!(room, [0, 0]);
+        assert!(!function.control_out(set(SET_NTB_FORMAT, 2), &[], &knobs, &recorder));
+        let old: Knobs = "ntb_formats=1".parse().unwrap();
+        let mut function = NcmFunction::new(&old);
+        assert!(!function.control_out(set(SET_NTB_FORMAT, 0), &[], &old, &recorder));
+        assert_eq!(
+            function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &old),
+            None
+        );
+    }
+
+    #[test]
+    fn input_sizes_come_in_two_forms() {
+        let knobs = Knobs::default();
+        let recorder = Recorder::default();
+        let mut function = NcmFunction::new(&knobs);
+        let request = set(SET_NTB_INPUT_SIZE, 0);
+        let mut room = [0; 8];
+        assert!(function.control_out(request, &[0, 0x40, 0, 0], &knobs, &recorder));
+        assert_eq!(
+            function.control_in(get(GET_NTB_INPUT_SIZE, 4), &mut room, &knobs),
+            Some(4)
+        );
+        assert_eq!(room[..4], [0, 0x40, 0, 0]);
+        assert!(function.control_out(request, &[0, 0x80, 0, 0, 9, 0, 0, 0], &knobs, &recorder));
+        assert_eq!(
+            function.control_in(get(GET_NTB_INPUT_SIZE, 8), &mut room, &knobs),
+            Some(8)
+        );
+        assert_eq!(room, [0, 0x80, 0, 0, 9, 0, 0, 0]);
+        assert_eq!(recorder.report().total_violations(), 0);
+        for wrong in [&[0, 4, 0, 0][..], &[0, 0, 3, 0], &[1, 2, 3], &[0; 9]] {
+            assert!(!function.control_out(request, wrong, &knobs, &recorder));
+        }
+        assert_eq!(recorder.report().total_violations(), 4);
+        assert!(!function.control_out(set(0x8a, 0), &[], &knobs, &recorder));
+    }
+}

@@ -1,0 +1,409 @@
+//! Blocks for the host.
+
+use std::collections::VecDeque;
+use std::net::Ipv6Addr;
+
+use uwwan_ncm::{
+    Builder, Choices, Format, Framing, Full, Padding, Parameters, Placement, Slot, Stream,
+};
+
+use super::{Air, PACKET, version};
+use crate::device::InVerdict;
+use crate::far_side::{self, session_of};
+use crate::knobs::{Knobs, NdpPlace};
+use crate::random::Random;
+
+/// Packets nobody wants that are thrown away at one time.
+const MAX_DISCARDED: usize = 256;
+/// Longest packet of the network, in bytes.
+const LONGEST: usize = 2048;
+
+/// State of the bulk IN pipe.
+#[derive(Debug)]
+pub(super) struct Downlink {
+    builder: Builder,
+    /// A block that did not fit the host's transfer, and the part of it still to be sent.
+    split: Vec<u8>,
+    sent: usize,
+    /// That block ends with a zero-length packet.
+    zero_after_split: bool,
+    /// The block's end still needs a zero-length packet.
+    owes_zero: bool,
+    /// A packet that did not fit the last block.
+    held: Vec<u8>,
+    holds: bool,
+    /// Packets the network itself sends first, with their session.
+    first: VecDeque<(u8, Vec<u8>)>,
+    /// The network waits for a neighbour advertisement.
+    soliciting: bool,
+    random: Random,
+    blocks: u64,
+    stalled: bool,
+}
+
+impl Downlink {
+    pub fn new(random: Random) -> Self {
+        Self {
+            builder: Builder::new(framing(
+                &Parameters::FALLBACK,
+                Format::Ntb16,
+                8192,
+                0,
+                NdpPlace::End,
+            )),
+            split: Vec::new(),
+            sent: 0,
+            zero_after_split: false,
+            owes_zero: false,
+            held: vec![0; LONGEST],
+            holds: false,
+            first: VecDeque::new(),
+            soliciting: false,
+            random,
+            blocks: 0,
+            stalled: false,
+        }
+    }
+
+    /// Forgets what was under way.
+    pub fn restart(
+        &mut self,
+        parameters: &Parameters,
+        format: Format,
+        input_size: u32,
+        input_datagrams: u16,
+        knobs: &Knobs,
+    ) {
+        self.builder = Builder::new(framing(
+            parameters,
+            format,
+            input_size,
+            input_datagrams,
+            knobs.ndp_place,
+        ));
+        self.split.clear();
+        self.sent = 0;
+        self.owes_zero = false;
+        self.holds = false;
+    }
+
+    /// What the network sends as a session comes up.
+    pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
+        self.first.clear();
+        if knobs.connect_banner {
+            self.first
+                .push_back((session, b"CONNECT 21600000".to_vec()));
+        }
+        if knobs.arp_datagram {
+            self.first.push_back((session, arp_request(session)));
+        }
+        self.soliciting = knobs.neighbour_solicitation && v6;
+        if self.soliciting {
+            self.first
+                .push_back((session, neighbour_solicitation(session)));
+        }
+    }
+
+    /// Fills the room left in the host's transfer.
+    pub fn fill(&mut self, room: &mut [u8], advertised: bool, air: &mut Air<'_>) -> InVerdict {
+        if advertised {
+            self.soliciting = false;
+        }
+        if self.owes_zero {
+            self.owes_zero = false;
+            return InVerdict::Data {
+                length: 0,
+                short: true,
+            };
+        }
+        if self.sent < self.split.len() {
+            return self.continue_split(room, air);
+        }
+        if air.knobs.stall_in_after != 0 && self.blocks >= air.knobs.stall_in_after && !self.stalled
+        {
+            self.stalled = true;
+            return InVerdict::Stall;
+        }
+        let longest = self.builder.framing().max_block;
+        if room.len() >= longest {
+            let (length, short) = self.build(room, air);
+            if length == 0 {
+                return InVerdict::Nak;
+            }
+            air.counters.bus_bytes += length as u64;
+            if short && length == room.len() && length.is_multiple_of(PACKET) {
+                // The host's transfer is full; the zero-length packet ends the next one.
+                self.owes_zero = true;
+            }
+            return InVerdict::Data { length, short };
+        }
+        // The host's transfer is shorter than a block may become: the block is built aside.
+        let mut aside = std::mem::take(&mut self.split);
+        aside.resize(longest, 0);
+        let (length, short) = self.build(&mut aside, air);
+        aside.truncate(length);
+        self.split = aside;
+        self.sent = 0;
+        if length == 0 {
+            return InVerdict::Nak;
+        }
+        self.zero_after_split = short && length.is_multiple_of(PACKET);
+        self.continue_split(room, air)
+    }
+
+    fn continue_split(&mut self, room: &mut [u8], air: &mut Air<'_>) -> InVerdict {
+        let rest = &self.split[self.sent..];
+        if rest.len() > room.len() && !room.len().is_multiple_of(PACKET) {
+            self.split.clear();
+            self.sent = 0;
+            return InVerdict::Overflow;
+        }
+        let length = rest.len().min(room.len());
+        room[..length].copy_from_slice(&rest[..length]);
+        air.counters.bus_bytes += length as u64;
+        self.sent += length;
+        if self.sent < self.split.len() {
+            return InVerdict::Data {
+                length,
+                short: false,
+            };
+        }
+        let zero = std::mem::take(&mut self.zero_after_split);
+        if zero && length == room.len() {
+            self.owes_zero = true;
+        }
+        InVerdict::Data {
+            length,
+            short: zero || !self.split.len().is_multiple_of(PACKET),
+        }
+    }
+
+    /// Builds a block from what waits. Its length, and whether its last packet is short.
+    fn build(&mut self, block: &mut [u8], air: &mut Air<'_>) -> (usize, bool) {
+        if air.routes.only_zero() && self.first.is_empty() {
+            self.place_session_0(block, air);
+        } else {
+            self.place_any(block, air);
+        }
+        let finished = self.builder.finish(block);
+        if finished.length == 0 {
+            return (0, false);
+        }
+        self.blocks += 1;
+        air.counters.blocks_in += 1;
+        air.counters.datagrams_in += finished.datagrams as u64;
+        air.counters.bytes_in += finished.payload as u64;
+        self.spoil(&mut block[..finished.length], air);
+        let short = finished.zero_packet || !finished.length.is_multiple_of(PACKET);
+        (finished.length, short)
+    }
+
+    /// The usual case: one session, packets go straight to their place.
+    fn place_session_0(&mut self, block: &mut [u8], air: &mut Air<'_>) {
+        let want = usize::from(air.knobs.mtu).clamp(1280, LONGEST);
+        let mut discarded = 0;
+        while discarded < MAX_DISCARDED {
+            let Ok(slot) = self.builder.place(Stream::Ips(0), want) else {
+                return;
+            };
+            let room = &mut block[slot.offset..slot.offset + slot.room.min(LONGEST)];
+            let length = if self.holds {
+                self.holds = false;
+                let length = self.held.len().min(room.len());
+                room[..length].copy_from_slice(&self.held[..length]);
+                length
+            } else {
+                match air.network.receive(room) {
+                    Some(length) => length.min(room.len()),
+                    None => return,
+                }
+            };
+            let packet = &mut room[..length];
+            if self.wanted(0, packet, air) {
+                self.builder.commit(slot, length);
+            } else {
+                discarded += 1;
+            }
+        }
+    }
+
+    /// Several sessions: a packet's session is known only once it is here.
+    fn place_any(&mut self, block: &mut [u8], air: &mut Air<'_>) {
+        let mut discarded = 0;
+        while discarded < MAX_DISCARDED {
+            let session = if let Some((session, packet)) = self.first.front() {
+                let session = *session;
+                match place(&mut self.builder, session, packet, block) {
+                    Ok(slot) => {
+                        self.builder.commit(slot, packet.len());
+                        self.first.pop_front();
+                        continue;
+                    }
+                    Err(Full::TooLong) => {
+                        self.first.pop_front();
+                        continue;
+                    }
+                    Err(_) => return,
+                }
+            } else {
+                if !self.holds {
+                    self.held.resize(LONGEST, 0);
+                    let Some(length) = air.network.receive(&mut self.held) else {
+                        return;
+                    };
+                    self.held.truncate(length);
+                    self.holds = true;
+                }
+                session_of(&self.held)
+            };
+            let mut packet = std::mem::take(&mut self.held);
+            let wanted = self.wanted(session, &mut packet, air);
+            self.held = packet;
+            if !wanted {
+                self.holds = false;
+                discarded += 1;
+                continue;
+            }
+            match place(&mut self.builder, session, &self.held, block) {
+                Ok(slot) => self.builder.commit(slot, self.held.len()),
+                Err(Full::TooLong) => discarded += 1,
+                Err(_) => return,
+            }
+            self.holds = false;
+        }
+    }
+
+    /// Whether a packet for a session reaches the host; it may be corrupted on the way.
+    fn wanted(&mut self, session: u8, packet: &mut [u8], air: &mut Air<'_>) -> bool {
+        let version = version(packet);
+        if !air.routes.carries(session, version) || (self.soliciting && version == 6) {
+            return false;
+        }
+        let knobs = air.knobs;
+        if knobs.drop_in_ppm != 0 && self.random.happens(knobs.drop_in_ppm) {
+            air.counters.dropped_in += 1;
+            return false;
+        }
+        if knobs.corrupt_in_ppm != 0 && self.random.happens(knobs.corrupt_in_ppm) {
+            air.counters.dropped_in += 1;
+            let at = self.random.below(packet.len());
+            if let Some(byte) = packet.get_mut(at) {
+                *byte ^= 1 << self.random.below(8);
+            }
+        }
+        true
+    }
+
+    /// What the knobs do to a block's framing.
+    fn spoil(&mut self, block: &mut [u8], air: &mut Air<'_>) {
+        if air.knobs.zero_ntb16_headers
+            && self.builder.framing().format == Format::Ntb16
+            && let Some(header) = block.get_mut(..12)
+        {
+            header.fill(0);
+        }
+        if air.knobs.garbage_in_ppm != 0 && self.random.happens(air.knobs.garbage_in_ppm) {
+            let start = self.random.below(block.len());
+            let length = self.random.below(64) + 1;
+            let end = (start + length).min(block.len());
+            self.random.fill(&mut block[start..end]);
+            if self.random.below(2) == 0 {
+                // The header is what matters most.
+                let header = block.len().min(16);
+                self.random.fill(&mut block[..header]);
+            }
+        }
+    }
+}
+
+/// Places a packet and copies it.
+fn place(
+    builder: &mut Builder,
+    session: u8,
+    packet: &[u8],
+    block: &mut [u8],
+) -> Result<Slot, Full> {
+    let slot = builder.place(Stream::Ips(session), packet.len())?;
+    block[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
+    Ok(slot)
+}
+
+/// How blocks for the host are laid out. They end with a zero-length packet where one is needed.
+fn framing(
+    parameters: &Parameters,
+    format: Format,
+    input_size: u32,
+    input_datagrams: u16,
+    place: NdpPlace,
+) -> Framing {
+    let sane = parameters.sanitised();
+    let device_max_block = input_size as usize;
+    let mut framing = Framing::negotiate(&sane, &Choices::default());
+    framing.format = format;
+    framing.placement = match place {
+        NdpPlace::End => Placement::End,
+        NdpPlace::Front => Placement::Front,
+    };
+    framing.padding = Padding::Never;
+    framing.divisor = sane.in_divisor.into();
+    framing.remainder = sane.in_remainder.into();
+    framing.ndp_alignment = sane.in_alignment.into();
+    framing.max_block = device_max_block.min(match format {
+        Format::Ntb16 => 0xffff / PACKET * PACKET,
+        Format::Ntb32 => usize::MAX,
+    });
+    framing.device_max_block = device_max_block;
+    framing.max_datagrams = match input_datagrams {
+        0 => usize::from(u16::MAX),
+        limit => limit.into(),
+    };
+    framing.max_datagram_size = LONGEST;
+    framing.max_packet_size = PACKET;
+    framing
+}
+
+/// A bare ARP request, as a Vodafone K5160 sends it without an Ethernet header.
+fn arp_request(session: u8) -> Vec<u8> {
+    let addresses = far_side::v4(session);
+    let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    packet.extend([0x02, 0x50, 0xf3, 0, 0, 0]);
+    packet.extend(addresses.gateway.octets());
+    packet.extend([0; 6]);
+    packet.extend(addresses.address.octets());
+    packet.resize(46, 0);
+    packet
+}
+
+/// A neighbour solicitation for the session's address (RFC 4861, 4.3).
+fn neighbour_solicitation(session: u8) -> Vec<u8> {
+    let target = far_side::v6(session).address;
+    let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
+    group[13..].copy_from_slice(&target.octets()[13..]);
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(target.octets());
+    message.extend([1, 1, 0x02, 0x50, 0xf3, 0, 0, 0]);
+    let sum = icmpv6_checksum(&source.octets(), &group, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = vec![0x60, 0, 0, 0, 0, message.len() as u8, 58, 255];
+    packet.extend(source.octets());
+    packet.extend(group);
+    packet.extend(message);
+    packet
+}
+
+/// The checksum over pseudo-header and message (RFC 8200, 8.1).
+fn icmpv6_checksum(source: &[u8; 16], destination: &[u8; 16], message: &[u8]) -> u16 {
+    let length = (message.len() as u32).to_be_bytes();
+    let mut sum = 58u32;
+    for bytes in [&source[..], destination, &length, message] {
+        for pair in bytes.chunks(2) {
+            let low = pair.get(1).copied().unwrap_or(0);
+            sum += u32::from(u16::from_be_bytes([pair[0], low]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
