@@ -1,8 +1,9 @@
 //! Drives a real USB device stack hard: the `libusb` backend against the kernel's own test gadget
-//! (source/sink in configuration 3, loopback in configuration 2) on an emulated controller. Run as
-//! root in a machine that can be lost; `tests/guest/usb.sh` sets the gadget up and calls it.
+//! (source/sink in configuration 3, loopback in configuration 2) on an emulated controller, and
+//! against a gadget of its own that never says anything. Run as root in a machine that can be
+//! lost; `tests/guest/usb.sh` sets the gadgets up and calls it.
 //!
-//! usage: exercise UDC_FILE
+//! usage: exercise GADGETS_FOLDER [PART_OF_A_NAME]
 //!
 //! Prints `ok - …` or `not ok - …` for each thing it tries; exit status 0 when all went well.
 
@@ -26,6 +27,7 @@ use uwwan_usb::libusb::Libusb;
 
 const VENDOR: u16 = 0x0525;
 const PRODUCT: u16 = 0xa4a0;
+const SILENT_PRODUCT: u16 = 0xa4a1;
 const LOOPBACK: u8 = 2;
 const SOURCE_SINK: u8 = 3;
 const BLOCK: usize = 16 * 1024;
@@ -64,17 +66,18 @@ static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let argument = arguments.next().expect("usage: exercise UDC_FILE");
+    let argument = arguments.next().expect("usage: exercise GADGETS_FOLDER");
     match argument.as_str() {
         "hold" => return hold(),
         "nobody" => return nobody(),
+        "silent" => return silent_gadget(),
         _ => {}
     }
     let bench = Bench {
         libusb: Libusb::new().unwrap(),
-        udc: argument,
+        gadgets: argument,
     };
-    let trials: [(&str, Trial); 16] = [
+    let trials: [(&str, Trial); 17] = [
         ("listed without being opened", listed),
         ("switched both ways, drivers detached", switched),
         ("guarded ports keep drivers away", guarded),
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         ("out of transfer memory", out_of_memory),
         ("who holds it", held),
         ("no permission", permission),
+        ("silence ends in time", silence),
         ("unplugged with sixteen pending", unplugged),
         (
             "unplugged with sixteen pending beside a pump",
@@ -120,15 +124,19 @@ fn main() -> ExitCode {
 
 struct Bench {
     libusb: Libusb,
-    udc: String,
+    gadgets: String,
 }
 
 impl Bench {
     fn found(&self) -> Result<Found, Box<dyn std::error::Error>> {
+        self.found_product(PRODUCT)
+    }
+
+    fn found_product(&self, product: u16) -> Result<Found, Box<dyn std::error::Error>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut devices = self.libusb.devices()?;
-            devices.retain(|d| (d.identity.vendor, d.identity.product) == (VENDOR, PRODUCT));
+            devices.retain(|d| (d.identity.vendor, d.identity.product) == (VENDOR, product));
             if let Some(found) = devices.pop() {
                 let node = format!(
                     "/dev/bus/usb/{:03}/{:03}",
@@ -157,7 +165,8 @@ impl Bench {
     }
 
     fn plug(&self, plugged: bool) -> std::io::Result<()> {
-        std::fs::write(&self.udc, if plugged { "dummy_udc.0" } else { "\n" })
+        let udc = format!("{}/exercise/UDC", self.gadgets);
+        std::fs::write(udc, if plugged { "dummy_udc.0" } else { "\n" })
     }
 }
 
@@ -706,7 +715,7 @@ fn out_of_memory(bench: &Bench) -> Outcome {
 fn hold() -> ExitCode {
     let bench = Bench {
         libusb: Libusb::new().unwrap(),
-        udc: String::new(),
+        gadgets: String::new(),
     };
     let device = bench.ready(LOOPBACK).unwrap();
     println!("holding");
@@ -766,7 +775,7 @@ fn held(bench: &Bench) -> Outcome {
 fn nobody() -> ExitCode {
     let bench = Bench {
         libusb: Libusb::new().unwrap(),
-        udc: String::new(),
+        gadgets: String::new(),
     };
     let found = bench.found().unwrap();
     match bench.libusb.open(&found).err() {
@@ -795,6 +804,130 @@ fn permission(bench: &Bench) -> Outcome {
         .gid(65534)
         .status()?;
     ensure("an ordinary user is told which node", status.success())
+}
+
+/// The gadget of `silence`: one vendor interface with a bulk endpoint each way, in user space
+/// (FunctionFS, mounted at /tmp/silent). It accepts every request and answers none.
+fn silent_gadget() -> ExitCode {
+    use std::io::Write;
+    let le = u32::to_le_bytes;
+    let interface = [9, 4, 0, 0, 2, 0xff, 0, 0, 0];
+    let endpoints = [7, 5, 0x81, 2, 0, 2, 0, 7, 5, 0x02, 2, 0, 2, 0];
+    // Head (magic, length, flags: high speed only), count, descriptors.
+    let descriptors = [
+        &le(3)[..],
+        &le(12 + 4 + 23),
+        &le(2),
+        &le(3),
+        &interface,
+        &endpoints,
+    ]
+    .concat();
+    let strings = [le(2), le(16), le(0), le(0)].concat();
+    let mut control = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/tmp/silent/ep0")
+        .unwrap();
+    control.write_all(&descriptors).unwrap();
+    control.write_all(&strings).unwrap();
+    println!("ready");
+    let _ = std::io::stdin().read_line(&mut String::new());
+    ExitCode::SUCCESS
+}
+
+fn silence(bench: &Bench) -> Outcome {
+    use std::io::{BufRead, BufReader};
+    let mut gadget = Command::new(std::env::current_exe()?)
+        .arg("silent")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(gadget.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    expect("the gadget", line.trim(), "ready")?;
+    std::fs::write(format!("{}/silent/UDC", bench.gadgets), "dummy_udc.1")?;
+
+    let device = bench.libusb.open(&bench.found_product(SILENT_PRODUCT)?)?;
+    switch(&*device, 1, |_| {})?;
+    let request = Setup {
+        request_type: 0xc1,
+        request: 1,
+        value: 0,
+        index: 0,
+    };
+    let times_out = |limit: u64| -> Outcome {
+        let begun = Instant::now();
+        let result = device.control_in(request, &mut [0; 8], Duration::from_millis(limit));
+        ensure(
+            &format!("{result:?}"),
+            matches!(result, Err(Error::Timeout { .. })),
+        )?;
+        ensure(
+            "not too early",
+            begun.elapsed() >= Duration::from_millis(limit),
+        )
+    };
+    let pending = |queue: &mut dyn Queue| -> Outcome {
+        ensure(
+            "nothing comes",
+            queue.next(Duration::from_millis(30)).is_none(),
+        )?;
+        expect("all are pending", queue.pending(), 16)
+    };
+    times_out(50)?;
+    let endpoints = |inward: bool| {
+        let all = &device.descriptors().configurations[0].interfaces[0].alternates[0].endpoints;
+        all.iter().find(|e| e.is_in() == inward).unwrap().address
+    };
+    let mut inward = device.queue(endpoints(true))?;
+    let mut outward = device.queue(endpoints(false))?;
+    fill(&mut *inward, 16, BLOCK)?;
+    for _ in 0..16 {
+        let mut buffer = outward.allocate(BLOCK);
+        buffer.set_len(BLOCK);
+        outward.submit(buffer).map_err(|rejected| rejected.error)?;
+    }
+    pending(&mut *inward)?;
+    pending(&mut *outward)?;
+    times_out(50)?;
+    {
+        let mut pump = device.pump()?;
+        times_out(50)?;
+        let finished = AtomicBool::new(false);
+        std::thread::scope(|scope| -> Outcome {
+            let other = scope.spawn(|| {
+                let result = times_out(100).map_err(|error| error.to_string());
+                finished.store(true, Ordering::SeqCst);
+                result
+            });
+            while !finished.load(Ordering::SeqCst) {
+                turn(&mut *pump, Duration::from_millis(500))?;
+            }
+            Ok(other.join().unwrap()?)
+        })?;
+        pending(&mut *inward)?;
+    }
+    for queue in [&mut inward, &mut outward] {
+        queue.cancel_all();
+        for _ in 0..16 {
+            let done = queue
+                .next(PATIENCE)
+                .ok_or("a cancelled transfer did not end")?;
+            expect("cancelled", done.result, Err(TransferError::Cancelled))?;
+        }
+    }
+    fill(&mut *inward, 16, BLOCK)?;
+    expect("others are answered", get_status(&*device)?, 2)?;
+    // It ends with transfers pending.
+    drop(gadget.stdin.take());
+    gadget.wait()?;
+    while inward.pending() > 0 {
+        inward
+            .next(PATIENCE)
+            .ok_or("a transfer outlived its device")?;
+    }
+    Ok(())
 }
 
 fn unplugged(bench: &Bench) -> Outcome {
