@@ -252,6 +252,7 @@ impl Worker {
                 Ok(Order::HaltCleared(endpoint)) => {
                     self.tally.halts_cleared += 1;
                     self.interrupt.halt_cleared(endpoint);
+                    self.interrupt.submit(&mut self.tally);
                     if let Some(data) = self.data.as_mut() {
                         data.halt_cleared(endpoint);
                     }
