@@ -209,7 +209,7 @@ fn one_connection_carries_many_requests() {
         stream.read_exact(&mut body).expect("the body");
         assert_eq!(pattern::mismatch(0, &body), None);
     }
-    assert_eq!(server.report().connections, 1);
+    assert_eq!(server.stop().connections, 1);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn many_flows_at_once_each_get_their_own_data() {
             });
         }
     });
-    assert_eq!(server.report().connections, 12);
+    assert_eq!(server.stop().connections, 12);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn datagrams_come_back_from_the_echo_port() {
             assert_eq!((&buffer[..received], from), (&data[..], to));
         }
     }
-    assert_eq!(server.report().echoed_datagrams, 9);
+    assert_eq!(server.stop().echoed_datagrams, 9);
     let too_long = vec![0; 1453];
     let v6 = SocketAddr::new(DEFAULT_V6.into(), 7);
     assert!(matches!(
