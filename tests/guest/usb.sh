@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The libusb backend against the kernel's own test gadget on an emulated
-# controller: switching, queues, cancelling, unplugging (crates/usb/examples/exercise.rs).
+# controller: switching, queues, cancelling, unplugging (crates/usb/examples/exercise).
 # guest: --timeout 240
 set -u
 here=$(cd "$(dirname "$0")" && pwd -P)

@@ -2,7 +2,7 @@
 //! claimed, block format set, data endpoints on, MBIM_OPEN answered. Everything is given back at
 //! the end.
 //!
-//! usage: switch [SETTLE_MILLISECONDS]
+//! usage: switch [SETTLE_MILLISECONDS [unguarded]]
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settle = std::env::args()
         .nth(1)
         .map_or(Ok(1000), |text| text.parse())?;
+    let guard = std::env::args().nth(2).is_none();
     let libusb = Libusb::new()?;
     let mut found = libusb.devices()?.into_iter().filter_map(|found| {
         let function = functions::mbim(&found.descriptors).into_iter().next()?;
@@ -32,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (control, data) = (function.control_interface, function.data_interface);
     let plan = SwitchPlan {
         settle: Duration::from_millis(settle),
+        guard,
         ..SwitchPlan::new(function.configuration, [control, data])
     };
     let begun = Instant::now();

@@ -25,8 +25,10 @@
 //! All `unsafe` code is in `ffi`, with the argument why it is sound.
 
 mod device;
+mod errors;
 #[allow(unsafe_code)]
 mod ffi;
+mod inner;
 mod pump;
 mod queue;
 mod sysfs;

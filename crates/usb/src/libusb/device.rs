@@ -1,19 +1,19 @@
 //! An open device.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use super::errors::{open_error, to_error};
 use super::ffi::{self, Handle, Kind, Request, Transfer};
+use super::inner::{Inner, deadline};
 use super::pump::LibusbPump;
 use super::queue::LibusbQueue;
 use super::sysfs::{self, Sysfs};
-use super::wake::{DONE, Wake};
+use super::wake::Wake;
 use crate::buffer::Buffer;
 use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
@@ -28,93 +28,6 @@ const CONTROL_MAX: usize = 4096;
 const GRACE: Duration = Duration::from_secs(2);
 /// Control transfers kept for use again.
 const CONTROL_KEPT: usize = 4;
-/// How long a waiter sleeps before it looks whether the pump leaves events lying, at first and at
-/// most.
-const LOOK_FIRST: Duration = Duration::from_millis(20);
-const LOOK_LAST: Duration = Duration::from_millis(250);
-/// A thread that handles events looks at least this often whether a pump has taken over.
-const HANDLE_MAX: Duration = Duration::from_millis(500);
-/// Far enough for a timeout that overflows the clock.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// What [`Device::queue`] and [`Device::pump`] share with the device.
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) handle: Arc<Handle>,
-    pub(super) identity: Identity,
-    /// Claimed interfaces, each with its active alternate setting.
-    claims: Mutex<BTreeMap<u8, u8>>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // Buffers may keep the node open; the claims end here all the same.
-        for &interface in self.claims().keys() {
-            let _ = self.handle.usb().release_interface(interface);
-        }
-    }
-}
-
-impl Inner {
-    fn claims(&self) -> MutexGuard<'_, BTreeMap<u8, u8>> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until `done` is set, or until `deadline`. Returns whether it is set.
-    pub(super) fn wait(&self, done: &AtomicI32, deadline: Instant) -> bool {
-        let wake = self.handle.wake();
-        let mut look = LOOK_FIRST;
-        loop {
-            if is_done(done) {
-                return true;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            if !wake.has_pump() || wake.drives_pump() {
-                self.handle_events(left.min(HANDLE_MAX), done);
-                continue;
-            }
-            wake.sleep(done, look.min(left));
-            if is_done(done) {
-                return true;
-            }
-            // The pump's owner may be busy elsewhere, perhaps waiting for this very thread.
-            self.handle_events(Duration::ZERO, done);
-            look = if is_done(done) {
-                LOOK_FIRST
-            } else {
-                (look * 2).min(LOOK_LAST)
-            };
-        }
-    }
-
-    /// Handles events that are there, unless that is the pump's business.
-    pub(super) fn collect(&self, done: &AtomicI32) {
-        if !self.handle.wake().has_pump() {
-            self.handle_events(Duration::ZERO, done);
-        }
-    }
-
-    fn handle_events(&self, limit: Duration, done: &AtomicI32) {
-        if let Err(error) = self.handle.handle_events(limit, Some(done)) {
-            tracing::warn!(device = %self.identity, %error, "USB event handling failed");
-            // Whatever ails it, not at full speed.
-            std::thread::sleep(Duration::from_millis(1).min(limit));
-        }
-    }
-}
-
-fn is_done(done: &AtomicI32) -> bool {
-    done.load(Ordering::SeqCst) == DONE
-}
-
-/// When `timeout` from here is over.
-pub(super) fn deadline(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or_else(|| now + FOREVER)
-}
 
 /// An open device.
 #[derive(Debug)]
@@ -124,12 +37,6 @@ pub(super) struct LibusbDevice {
     descriptors: Descriptors,
     /// Control transfers that are free.
     control: Mutex<Vec<Transfer>>,
-}
-
-impl std::fmt::Debug for Transfer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transfer").finish_non_exhaustive()
-    }
 }
 
 impl LibusbDevice {
@@ -156,11 +63,7 @@ impl LibusbDevice {
         })?;
         let handle = Handle::open(node.into(), wake).map_err(|error| to_error(error, operation))?;
         Ok(Self {
-            inner: Arc::new(Inner {
-                handle,
-                identity,
-                claims: Mutex::default(),
-            }),
+            inner: Arc::new(Inner::new(handle, identity)),
             sysfs: sysfs.clone(),
             descriptors: found.descriptors.clone(),
             control: Mutex::default(),
@@ -591,43 +494,5 @@ impl Device for LibusbDevice {
                 holder: Some("another part of this program".to_owned()),
             }),
         }
-    }
-}
-
-/// Why a device node did not open.
-fn open_error(error: io::Error, operation: &str, path: &std::path::Path) -> Error {
-    let operation = operation.to_owned();
-    match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Error::NoPermission {
-            operation,
-            node: Some(path.display().to_string()),
-        },
-        Some(libc::ENODEV) => Error::Gone { operation },
-        _ => Error::Other {
-            operation,
-            reason: format!("{}: {error}", path.display()),
-        },
-    }
-}
-
-/// In our terms.
-pub(super) fn to_error(error: rusb::Error, operation: String) -> Error {
-    match error {
-        rusb::Error::NoDevice => Error::Gone { operation },
-        rusb::Error::Busy => Error::Busy {
-            operation,
-            holder: None,
-        },
-        rusb::Error::Access => Error::NoPermission {
-            operation,
-            node: None,
-        },
-        rusb::Error::Pipe => Error::Stall { operation },
-        rusb::Error::Timeout => Error::Timeout { operation },
-        rusb::Error::NoMem => Error::NoMemory { operation },
-        other => Error::Other {
-            operation,
-            reason: other.to_string(),
-        },
     }
 }

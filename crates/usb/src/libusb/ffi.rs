@@ -454,6 +454,12 @@ impl Transfer {
     }
 }
 
+impl std::fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transfer").finish_non_exhaustive()
+    }
+}
+
 impl Drop for Transfer {
     fn drop(&mut self) {
         drop(self.take());

@@ -4,7 +4,8 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::device::{Inner, to_error};
+use super::errors::to_error;
+use super::inner::Inner;
 use crate::device::Pump;
 use crate::error::Error;
 

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::device::{Inner, deadline, to_error};
+use super::errors::to_error;
 use super::ffi::{Kind, Request, Transfer};
+use super::inner::{Inner, deadline};
 use crate::buffer::{Buffer, Memory};
 use crate::descriptors::{Endpoint, TransferKind};
 use crate::device::{Completion, Queue, Rejected};

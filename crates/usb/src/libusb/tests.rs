@@ -1,4 +1,4 @@
-//! Listing, from a made-up sysfs. Transfers need the kernel: see `examples/exercise.rs`.
+//! Listing, from a made-up sysfs. Transfers need the kernel: see `examples/exercise`.
 
 use std::fs;
 use std::os::unix::fs::symlink;

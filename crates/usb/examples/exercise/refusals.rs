@@ -1,0 +1,178 @@
+//! What is refused, and whether it is told for what it is.
+
+use super::*;
+
+pub fn refusals(bench: &Bench) -> Outcome {
+    let device = bench.open()?;
+    switch(&*device, SOURCE_SINK, |_| {})?;
+    let unknown = Setup {
+        request_type: 0xc0,
+        request: 0x77,
+        value: 0,
+        index: 0,
+    };
+    let refused = device.control_in(unknown, &mut [0; 8], Duration::from_secs(2));
+    ensure(
+        "an unknown request stalls",
+        matches!(refused, Err(Error::Stall { .. })),
+    )?;
+    let none = device.queue(0x8f).err();
+    ensure(
+        "no such endpoint",
+        matches!(none, Some(Error::NoSuchEndpoint { .. })),
+    )?;
+    let long = device.control_in(unknown, &mut [0; 5000], Duration::from_secs(2));
+    ensure("too long", matches!(long, Err(Error::Other { .. })))?;
+    let absent = device.set_configuration(77);
+    ensure(
+        "claimed is busy",
+        matches!(absent, Err(Error::Busy { .. } | Error::Other { .. })),
+    )?;
+    device.release(0)?;
+    device.release(0)?;
+    let absent = device.set_configuration(77);
+    ensure(
+        "no such configuration",
+        matches!(absent, Err(Error::Other { .. })),
+    )?;
+    ensure("no such interface", device.claim(9).is_err())?;
+    let (inward, _) = endpoints(&*device, SOURCE_SINK);
+    let unclaimed = device.queue(inward).err();
+    ensure(
+        "not claimed",
+        matches!(unclaimed, Some(Error::NoSuchEndpoint { .. })),
+    )?;
+    device.claim(0)?;
+    device.clear_halt(inward)?;
+    device.set_alternate_setting(0, 0)?;
+    ensure(
+        "no such alternate",
+        device.set_alternate_setting(0, 9).is_err(),
+    )?;
+    Ok(())
+}
+
+pub fn out_of_memory(bench: &Bench) -> Outcome {
+    const LIMIT: &str = "/sys/module/usbcore/parameters/usbfs_memory_mb";
+    let device = bench.ready(LOOPBACK)?;
+    let (mut inward, _) = queues(&*device, LOOPBACK)?;
+    std::fs::write(LIMIT, "1")?;
+    let mut outcome = || -> Outcome {
+        let mut refused = None;
+        let mut mapped = 0;
+        for _ in 0..40 {
+            let buffer = inward.allocate(65536);
+            mapped += usize::from(buffer.is_mapped());
+            if let Err(rejected) = inward.submit(buffer) {
+                refused = Some(rejected);
+                break;
+            }
+        }
+        println!("  {} pending, {mapped} of them mapped", inward.pending());
+        let refused = refused.ok_or("nothing was refused")?;
+        ensure(
+            &format!("told as such: {}", refused.error),
+            matches!(refused.error, Error::NoMemory { .. }),
+        )?;
+        expect("the buffer is back", refused.buffer.capacity(), 65536)?;
+        ensure("the rest goes on", inward.pending() >= 8)
+    };
+    let outcome = outcome();
+    std::fs::write(LIMIT, "16")?;
+    outcome
+}
+
+/// The other program of `held`.
+pub fn hold() -> ExitCode {
+    let bench = Bench {
+        libusb: Libusb::new().unwrap(),
+        gadgets: String::new(),
+    };
+    let device = bench.ready(LOOPBACK).unwrap();
+    println!("holding");
+    let _ = std::io::stdin().read_line(&mut String::new());
+    drop(device);
+    ExitCode::SUCCESS
+}
+
+pub fn held(bench: &Bench) -> Outcome {
+    use std::io::{BufRead, BufReader};
+    let mut other = Command::new(std::env::current_exe()?)
+        .arg("hold")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(other.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    expect("the other program", line.trim(), "holding")?;
+    let device = bench.open()?;
+    let outcome = (|| {
+        let Err(Error::Busy {
+            holder: Some(holder),
+            ..
+        }) = device.claim(0)
+        else {
+            return Err("claimed nevertheless, or nobody named".into());
+        };
+        ensure(&holder, holder.contains(&format!("process {}", other.id())))?;
+        let plan = SwitchPlan {
+            settle: Duration::ZERO,
+            patience: Duration::from_millis(300),
+            guard: false,
+            ..SwitchPlan::new(SOURCE_SINK, [0])
+        };
+        let refused = configuration::switch(&*device, &plan, &mut |_| {}).err();
+        println!(
+            "  {}",
+            refused
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        );
+        ensure(
+            "another program is not pushed aside",
+            matches!(refused, Some(Error::Busy { holder: Some(h), .. }) if h == holder),
+        )
+    })();
+    drop(other.stdin.take());
+    other.wait()?;
+    outcome?;
+    drop(device);
+    drop(bench.ready(LOOPBACK)?);
+    Ok(())
+}
+
+/// The ordinary user of `permission`.
+pub fn nobody() -> ExitCode {
+    let bench = Bench {
+        libusb: Libusb::new().unwrap(),
+        gadgets: String::new(),
+    };
+    let found = bench.found().unwrap();
+    match bench.libusb.open(&found).err() {
+        Some(Error::NoPermission {
+            node: Some(node), ..
+        }) if node.contains("/dev/bus/usb") => ExitCode::SUCCESS,
+        other => {
+            println!("  {other:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub fn permission(bench: &Bench) -> Outcome {
+    let found = bench.found()?;
+    let node = format!(
+        "/dev/bus/usb/{:03}/{:03}",
+        found.identity.bus, found.identity.address
+    );
+    std::fs::set_permissions(&node, std::os::unix::fs::PermissionsExt::from_mode(0o664))?;
+    let copy = "/tmp/exercise-as-nobody";
+    std::fs::copy(std::env::current_exe()?, copy)?;
+    let status = Command::new(copy)
+        .arg("nobody")
+        .uid(65534)
+        .gid(65534)
+        .status()?;
+    ensure("an ordinary user is told which node", status.success())
+}
