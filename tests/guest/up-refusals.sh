@@ -63,7 +63,7 @@ check 'NDP in front: and passed none on' test "$(counter far0 datagrams_out)" = 
 check 'one modem is plugged in' start_emulator far0 --attach
 check 'its kernel drivers are bound' wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
 first=$(port)
-start_emulator far1 --attach --knob pin=1234
+check 'another modem is plugged in' start_emulator far1 --attach --knob pin=1234 --far-side builtin
 two() { (($("$program" list --json | jq length) == 2)); }
 check 'two modems are listed' wait_for 10 two
 second=$("$program" list --json | jq -r '.[].port' | grep -vx "$first")

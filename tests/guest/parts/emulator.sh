@@ -41,23 +41,23 @@ far_listens() {
   done
 }
 
-# start_emulator NAME OPTION…: 'uwwan emulate OPTION…' with a TUN interface
-# NAME of the far machine behind it. NAME.log has its words, NAME.json its
-# report once it has been stopped.
+# start_emulator NAME OPTION…: 'uwwan emulate OPTION…' on the far machine, whose
+# TUN interface NAME is behind it unless an option says otherwise. NAME.log has
+# its words, NAME.json its report once it has been stopped.
 declare -A emulators=()
 start_emulator() {
-  local name=$1
+  local name=$1 far_side=(--far-side "tun:$1")
   shift
+  [[ " $* " != *' --far-side '* ]] || far_side=()
   rm -f "$logs/$name.json"
-  far "$program" emulate --far-side "tun:$name" --report "$logs/$name.json" "$@" \
+  # Not through 'far': the process is to be the program itself, for signals.
+  nsenter --net=/run/netns/far "$program" emulate "${far_side[@]}" --report "$logs/$name.json" "$@" \
     >"$logs/$name.log" 2>&1 &
   emulators[$name]=$!
-  if ! wait_for 20 grep -qE '^(plugged into|listening)' "$logs/$name.log"; then
+  wait_for 20 grep -qE '^(plugged into|listening)' "$logs/$name.log" || {
     cat "$logs/$name.log"
     return 1
-  fi
-  far ip addr replace "$gateway" peer "$host_address" dev "$name" &&
-    far ip -6 route replace "${host_address6%:*:*:*:*}::/64" dev "$name"
+  }
 }
 
 # stop_emulator NAME: pulls the plug and waits for the report.

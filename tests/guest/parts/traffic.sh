@@ -21,7 +21,7 @@ measure() {
   shift 2
   if said=$(timeout 30 iperf3 --json --client "$address" --time 3 --connect-timeout 5000 "$@" 2>&1) &&
     rates=$(jq -er '[.end | .sum_received, .sum_received_bidir_reverse | values | .bits_per_second / 1e6 | round]
-      | if all(. > 0) then join(" and ") else error("nothing received") end' <<<"$said"); then
+      | if any and all(. > 0) then join(" and ") else error("nothing received") end' <<<"$said"); then
     ok "$name: $rates Mbit/s"
   else
     not_ok "$name" "$(jq -r '.error // "nothing received"' <<<"$said" 2>/dev/null || echo "${said:0:300}")"
