@@ -56,20 +56,16 @@ impl Names {
     }
 
     /// The value for a text: a name, for bit sets several joined by `,`, `+` or `|`, or a number
-    /// (decimal, or hexadecimal after `0x`). Case and `-` for `_` do not matter.
+    /// (decimal, or hexadecimal after `0x`). Case and `-` for `_` do not matter. Some names are
+    /// numbers (a DRX cycle of `32` has value 2): the name comes first.
     #[must_use]
     pub fn value_of(&self, text: &str) -> Option<u64> {
-        if let Some(number) = parse_number(text) {
-            return Some(number);
-        }
+        let one = |text: &str| self.single(text).or_else(|| parse_number(text));
         if !self.flags {
-            return self.single(text);
+            return one(text);
         }
-        let mut value = 0;
-        for part in text.split([',', '+', '|']) {
-            value |= parse_number(part).or_else(|| self.single(part))?;
-        }
-        Some(value)
+        text.split([',', '+', '|'])
+            .try_fold(0, |value, part| Some(value | one(part)?))
     }
 
     fn single(&self, text: &str) -> Option<u64> {

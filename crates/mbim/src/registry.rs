@@ -308,7 +308,7 @@ mod tests {
                     of.iter().all(|of| position(of) > index),
                     "{place}: counts backwards"
                 ),
-                Kind::Pointed { count } => {
+                Kind::Pointed { count } | Kind::Counted { count } => {
                     assert!(position(count) < index, "{place}: count comes later")
                 }
                 Kind::Refs { count, of } => {

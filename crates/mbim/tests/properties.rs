@@ -82,7 +82,11 @@ impl Source<'_> {
             Kind::Ipv6 => Value::Ipv6(Ipv6Addr::from(u128::from(self.number(8)))),
             Kind::Array(size) => Value::Bytes(self.bytes(*size)),
             Kind::Text | Kind::Utf8 | Kind::TlvText => Value::Text(self.text()),
-            Kind::Sized | Kind::SizedReversed | Kind::Prefixed | Kind::Rest => {
+            Kind::Sized
+            | Kind::SizedReversed
+            | Kind::Prefixed
+            | Kind::Counted { .. }
+            | Kind::Rest => {
                 let length = self.below(9);
                 Value::Bytes(self.bytes(length))
             }

@@ -18,7 +18,7 @@
 /// }
 /// ```
 ///
-/// Encodings after `as`: `refs(count)`, `packed(count)`, `listed(count)`, `pointed(count)`, `utf8`, `sized`,
+/// Encodings after `as`: `refs(count)`, `packed(count)`, `listed(count)`, `counted(count)`, `pointed(count)`, `utf8`, `sized`,
 /// `sized_reversed`, `prefixed`, `rest`, `at`, `sized_struct`, `sized_array`, `tlv_text`,
 /// `tlv_numbers`, `tlvs`, `wide` (a named number as 64 bits); see [`Kind`](super::Kind).
 macro_rules! layout {
@@ -162,6 +162,7 @@ macro_rules! kind {
     ($type:ty, inline) => { *$crate::fields::kind!(@item $type) };
     ($type:ty, sized_struct) => { $crate::fields::Kind::SizedStruct($crate::fields::kind!(@schema $type)) };
     ($type:ty, sized_array) => { $crate::fields::Kind::SizedArray($crate::fields::kind!(@schema $type)) };
+    ($type:ty, counted($count:ident)) => { $crate::fields::Kind::Counted { count: stringify!($count) } };
     ($type:ty, pointed($count:ident)) => { $crate::fields::Kind::Pointed { count: stringify!($count) } };
     ($type:ty, utf8) => { $crate::fields::Kind::Utf8 };
     ($type:ty, sized) => { $crate::fields::Kind::Sized };

@@ -255,6 +255,23 @@ impl<'a> Reader<'a> {
                     (at + 4 + size.next_multiple_of(4)).min(end),
                 ));
             }
+            Kind::Counted { count: counted } => {
+                let room = end.saturating_sub(at);
+                let size = count(counted);
+                if size > room {
+                    self.record(
+                        at,
+                        format!("`{name}`: {size} bytes stated, {room} there"),
+                        true,
+                    );
+                    return Err(Ended);
+                }
+                let bytes = self.place(name, at, size, end)?.to_vec();
+                return Ok((
+                    Some(Value::Bytes(bytes)),
+                    (at + size.next_multiple_of(4)).min(end),
+                ));
+            }
             Kind::Refs { count: counted, of } => {
                 let stated = count(counted);
                 let room = end.saturating_sub(at) / 8;

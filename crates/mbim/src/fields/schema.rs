@@ -47,6 +47,11 @@ pub enum Kind {
     Prefixed,
     /// The rest of the buffer.
     Rest,
+    /// Bytes in place, their number being another field, padded to four.
+    Counted {
+        /// The count field.
+        count: &'static str,
+    },
     /// Offset of bytes, their number being another field.
     Pointed {
         /// The count field.
@@ -105,7 +110,11 @@ impl Kind {
             Self::Uuid | Self::Ipv6 => 16,
             Self::Array(size) => *size,
             Self::Inline(schema) => return schema.fixed_size(),
-            Self::Prefixed | Self::Rest | Self::Refs { .. } | Self::Listed { .. } => return None,
+            Self::Prefixed
+            | Self::Counted { .. }
+            | Self::Rest
+            | Self::Refs { .. }
+            | Self::Listed { .. } => return None,
             Self::TlvText | Self::TlvNumbers | Self::Tlv | Self::Tlvs => return None,
         })
     }

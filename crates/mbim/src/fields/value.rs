@@ -369,7 +369,12 @@ fn parse(field: &'static Field, kind: &Kind, text: &str) -> Result<Value, SetErr
             }
             Ok(Value::Bytes(bytes))
         }
-        Kind::Sized | Kind::SizedReversed | Kind::Prefixed | Kind::Rest | Kind::Pointed { .. } => {
+        Kind::Sized
+        | Kind::SizedReversed
+        | Kind::Prefixed
+        | Kind::Counted { .. }
+        | Kind::Rest
+        | Kind::Pointed { .. } => {
             let bytes = hex(text).ok_or_else(|| bad("hexadecimal digits"))?;
             limited(bytes.len())?;
             Ok(Value::Bytes(bytes))
@@ -405,4 +410,85 @@ pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
             .map(|pair| pair[0] << 4 | pair[1])
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fields::{Layout, write};
+    use crate::services::basic_connect as bc;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_set_from_text() {
+        let mut record = Record::empty(bc::ConnectSet::SCHEMA);
+        for (path, text) in [
+            ("session_id", "3"),
+            ("activation_command", "activate"),
+            ("access_string", "internet"),
+            ("auth_protocol", "2"),
+            ("ip_type", "IPv4v6"),
+            ("context_type", "7e5e2a7e-4e6f-7272-736b-656e7e5e2a7e"),
+        ] {
+            record.set(path, text).unwrap();
+        }
+        let typed = bc::ConnectSet {
+            session_id: 3,
+            activation_command: bc::ActivationCommand::ACTIVATE,
+            access_string: "internet".to_owned(),
+            auth_protocol: bc::AuthProtocol::CHAP,
+            ip_type: bc::ContextIpType::IPV4V6,
+            context_type: bc::context_type::INTERNET,
+            ..bc::ConnectSet::default()
+        };
+        assert_eq!(write(&record), typed.encode());
+    }
+
+    #[test]
+    fn structures_and_lists_are_reached_by_path() {
+        let mut record = Record::empty(bc::IpPacketFilters::SCHEMA);
+        record
+            .set("packet_filters.0.packet_filter", "01:02:03")
+            .unwrap();
+        record
+            .set("packet_filters.0.packet_mask", "ffffff")
+            .unwrap();
+        record.set("packet_filters.1.packet_filter", "04").unwrap();
+        let typed = bc::IpPacketFilters::decode(&write(&record)).unwrap();
+        assert_eq!(typed.packet_filters[0].packet_mask, [255, 255, 255]);
+        assert_eq!(typed.packet_filters[1].packet_filter, [4]);
+        assert!(record.set("packet_filters.9.packet_filter", "04").is_err());
+
+        let mut record = Record::empty(bc::HomeProvider::SCHEMA);
+        record.set("provider.provider_id", "24201").unwrap();
+        assert_eq!(
+            bc::HomeProvider::decode(&write(&record))
+                .unwrap()
+                .provider
+                .provider_id,
+            "24201"
+        );
+
+        let mut record = Record::empty(bc::IpConfiguration::SCHEMA);
+        record.set("ipv4_dns_server", "10.0.0.1, 10.0.0.2").unwrap();
+        assert_eq!(
+            bc::IpConfiguration::decode(&write(&record))
+                .unwrap()
+                .ipv4_dns_server
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn wrong_texts_say_what_would_be_right() {
+        let mut record = Record::empty(bc::PinSet::SCHEMA);
+        let error = |result: Result<(), SetError>| result.unwrap_err().to_string();
+        assert!(error(record.set("pim", "1")).contains("pin_type, pin_operation, pin, new_pin"));
+        assert!(
+            error(record.set("pin_operation", "guess")).contains("enter, enable, disable, change")
+        );
+        assert!(error(record.set("pin", "12345678901234567")).contains("at most 32"));
+        assert!(error(record.set("pin.x", "1")).contains("no field"));
+    }
 }

@@ -76,6 +76,7 @@ fn fixed_part(record: &Record) -> usize {
 fn in_place(kind: &Kind, value: Option<&Value>) -> usize {
     match kind {
         Kind::Prefixed => 4 + bytes(value).len().next_multiple_of(4),
+        Kind::Counted { .. } => bytes(value).len().next_multiple_of(4),
         Kind::Rest => bytes(value).len(),
         Kind::Refs { .. } => 8 * elements(value).len(),
         Kind::Listed { of, .. } => of.fixed_size().unwrap_or(4) * elements(value).len(),
@@ -187,15 +188,24 @@ fn field_at(
             put_word(out, at + if reversed { 4 } else { 0 }, offset);
             put_word(out, at + if reversed { 0 } else { 4 }, data.len());
         }
-        Kind::Pointed { .. } => {
-            let offset = append(out, base, bytes(value));
+        Kind::Pointed { count } => {
+            // Fields that share a count have one length on the wire: the longest, the others get zeros.
+            let shares =
+                |other: &Field| matches!(other.kind, Kind::Pointed { count: of } if of == *count);
+            let lengths = record
+                .iter()
+                .filter(|(other, _)| shares(other))
+                .map(|(_, value)| bytes(value).len());
+            let mut data = bytes(value).to_vec();
+            data.resize(lengths.max().unwrap_or(0), 0);
+            let offset = append(out, base, &data);
             put_word(out, at, offset);
         }
         Kind::Prefixed => {
             put_word(out, at, bytes(value).len());
             put(out, at + 4, bytes(value));
         }
-        Kind::Rest => put(out, at, bytes(value)),
+        Kind::Counted { .. } | Kind::Rest => put(out, at, bytes(value)),
         Kind::Inline(schema) => {
             // Offsets inside count from its own start, while its data joins that of the structure around.
             let empty;

@@ -6,6 +6,7 @@
 
 mod asserts;
 mod printed;
+mod requests;
 mod typed;
 mod vector;
 

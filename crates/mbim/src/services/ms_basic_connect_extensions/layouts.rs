@@ -19,9 +19,9 @@ layout! {
     PcoValue {
         /// Data session, 0 to one below the maximum.
         session_id: u32,
-        pco_data_size: u32,
+        @pco_data_size of pco_data_buffer,
         pco_data_type: PcoType,
-        pco_data_buffer: Vec<u8> as prefixed,
+        pco_data_buffer: Vec<u8> as counted(pco_data_size),
     }
 
     /// Answer, query and notification of PCO.
