@@ -246,9 +246,13 @@ impl AtState {
         }
     }
 
-    /// Whether the reset asked for is due.
-    pub fn reset_due(&self, now: Instant) -> bool {
-        self.reset_at.is_some_and(|at| at <= now)
+    /// Whether the reset asked for is due; tells so once.
+    pub fn take_reset(&mut self, now: Instant) -> bool {
+        let due = self.reset_at.is_some_and(|at| at <= now);
+        if due {
+            self.reset_at = None;
+        }
+        due
     }
 
     /// When something is due.

@@ -453,7 +453,7 @@ fn run_out(
     now: Instant,
 ) -> Option<UrbStatus> {
     let length = urb.buffer.filled().len();
-    let short = length == 0 || length % usize::from(place.max_packet_size) != 0;
+    let short = length == 0 || !length.is_multiple_of(place.max_packet_size.into());
     let ended = short || urb.zero_packet;
     match behaviour.bulk_out(urb.endpoint, urb.buffer.filled(), ended, now) {
         OutVerdict::Accept => Some(UrbStatus::Done),

@@ -182,6 +182,7 @@ pub struct Firmware {
     attached: bool,
     stay_detached: bool,
     sessions: BTreeMap<u32, Session>,
+    sessions_version: u64,
     activated_once: bool,
     dialled: bool,
     changes: VecDeque<Change>,
@@ -206,6 +207,7 @@ impl Firmware {
             attached: false,
             stay_detached: knobs.packet_detached,
             sessions: BTreeMap::new(),
+            sessions_version: 0,
             activated_once: false,
             dialled: false,
             changes: VecDeque::new(),
@@ -291,6 +293,12 @@ impl Firmware {
     #[must_use]
     pub fn session(&self, id: u32) -> Option<&Session> {
         self.sessions.get(&id)
+    }
+
+    /// Changes with every session that comes up or goes down.
+    #[must_use]
+    pub fn sessions_version(&self) -> u64 {
+        self.sessions_version
     }
 
     /// Whether any session was up since the start.
@@ -385,6 +393,7 @@ impl Firmware {
             self.attached = false;
             self.note(Change::Packet);
         }
+        self.sessions_version += 1;
         for id in std::mem::take(&mut self.sessions).into_keys() {
             self.note(Change::Connect(id));
         }
@@ -518,6 +527,7 @@ impl Firmware {
             }
         }
         self.activated_once = true;
+        self.sessions_version += 1;
         self.note(Change::Connect(id));
         Ok(self.sessions.entry(id).or_insert(session))
     }
@@ -525,6 +535,7 @@ impl Firmware {
     /// Deactivates a session; `false` when it was not up.
     pub fn disconnect(&mut self, id: u32) -> bool {
         let was = self.sessions.remove(&id).is_some();
+        self.sessions_version += 1;
         if was {
             self.note(Change::Connect(id));
         }
@@ -533,6 +544,7 @@ impl Firmware {
 
     /// Deactivates all sessions, silently: MBIM is closed.
     pub fn disconnect_all(&mut self) {
+        self.sessions_version += 1;
         self.sessions.clear();
     }
 

@@ -429,7 +429,7 @@ impl MbimFunction {
         self.sent += 1;
         let every = u64::from(context.knobs.garbage_response_every);
         for fragment in message.encode(self.max_fragment) {
-            if every != 0 && self.sent % every == 0 {
+            if every != 0 && self.sent.is_multiple_of(every) {
                 let mut garbage = vec![0; fragment.len()];
                 self.random.fill(&mut garbage);
                 self.enqueue(garbage, context.knobs);
@@ -442,7 +442,7 @@ impl MbimFunction {
         self.outbox.push_back(fragment);
         self.notified += 1;
         let every = u64::from(knobs.lose_notification_every);
-        if every == 0 || self.notified % every != 0 {
+        if every == 0 || !self.notified.is_multiple_of(every) {
             let owed = 1 + usize::from(knobs.notification_storm);
             self.notifications = (self.notifications + owed).min(MAX_NOTIFICATIONS);
         }

@@ -60,6 +60,8 @@ pub(crate) struct Modem {
     mbim: MbimFunction,
     ncm: NcmFunction,
     routes: Routes,
+    /// The sessions' version `routes` follow.
+    routed: u64,
     ecm: Ecm,
     wish: Option<Wish>,
     halts: Vec<u8>,
@@ -82,6 +84,7 @@ impl Modem {
             mbim: MbimFunction::new(MBIM_CONTROL, false, &knobs, now),
             ncm: NcmFunction::new(&knobs),
             routes: Routes::default(),
+            routed: 0,
             ecm: Ecm::default(),
             wish: None,
             halts: Vec::new(),
@@ -159,7 +162,7 @@ impl Modem {
     pub fn advance(&mut self, now: Instant) {
         self.network_timeout = self.network.advance();
         self.firmware.advance(&self.knobs, now);
-        if self.at.reset_due(now) {
+        if self.at.take_reset(now) {
             self.wish = Some(Wish::Reset);
         }
         let (ports, mut context) = self.at_context(now);
@@ -206,9 +209,6 @@ impl Modem {
     /// Tells both views of the firmware what changed.
     fn spread_changes(&mut self, now: Instant) {
         let changes = self.firmware.take_changes();
-        if changes.is_empty() {
-            return;
-        }
         for change in &changes {
             if self.configuration == 3 {
                 let (mbim, mut context) = self.mbim_context(now);
@@ -220,11 +220,14 @@ impl Modem {
                 self.ecm.set_link(self.firmware.dialled());
             }
         }
-        self.reroute();
+        if self.routed != self.firmware.sessions_version() {
+            self.reroute();
+        }
     }
 
     /// Follows the sessions.
     fn reroute(&mut self) {
+        self.routed = self.firmware.sessions_version();
         for session in 0..=u8::MAX {
             let (v4, v6) = self
                 .firmware

@@ -18,7 +18,7 @@ impl Random {
 
     /// Whether an event of that many per million happens.
     pub fn happens(&mut self, per_million: u32) -> bool {
-        per_million != 0 && (self.next() >> 32) * 1_000_000 >> 32 < u64::from(per_million)
+        per_million != 0 && ((self.next() >> 32) * 1_000_000) >> 32 < u64::from(per_million)
     }
 
     /// A number below `limit`; 0 when that is 0.

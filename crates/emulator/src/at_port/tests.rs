@@ -122,8 +122,8 @@ fn the_unlock_of_the_blog_post() {
     );
     assert_eq!(bench.ask("AT^IPV6CAP?"), "\r\n^IPV6CAP: 1\r\n\r\nOK\r\n");
     assert_eq!(bench.ask("AT^RESET"), "\r\nOK\r\n");
-    assert!(!bench.state.reset_due(bench.now));
-    assert!(bench.state.reset_due(bench.now + RESET_DELAY));
+    assert!(!bench.state.take_reset(bench.now));
+    assert!(bench.state.take_reset(bench.now + RESET_DELAY));
     bench.firmware = Firmware::boot(bench.firmware.persistent.clone(), &bench.knobs, bench.now);
     assert_eq!(bench.ask("AT^IPV6CAP?"), "\r\n^IPV6CAP: 7\r\n\r\nOK\r\n");
     assert_eq!(bench.ask("AT+CGDCONT=?").matches("+CGDCONT:").count(), 3);

@@ -1,0 +1,331 @@
+//! A small host: switches the device, speaks MBIM and AT, builds and reads blocks.
+#![allow(dead_code)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uwwan_emulator::{Emulator, FarSide};
+use uwwan_ncm::{Builder, Choices, Framing, Limits, Parameters, Placement, Receiver, Stream};
+use uwwan_usb::buffer::Buffer;
+use uwwan_usb::device::{Device, Queue, Setup};
+use uwwan_usb::error::TransferError;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// OPEN, transaction 1, MaxControlTransfer 1024.
+pub const OPEN: [u8; 16] = [1, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0];
+const BASIC_CONNECT: [u8; 16] = [
+    0xa2, 0x89, 0xcc, 0x33, 0xbc, 0xbb, 0x8b, 0x4f, 0xb6, 0xb0, 0x13, 0x3e, 0xc2, 0xaa, 0xe6, 0xdf,
+];
+const INTERNET: [u8; 16] = [
+    0x7e, 0x5e, 0x2a, 0x7e, 0x4e, 0x6f, 0x72, 0x72, 0x73, 0x6b, 0x65, 0x6e, 0x7e, 0x5e, 0x2a, 0x7e,
+];
+
+pub fn emulator(knobs: &str) -> Emulator {
+    Emulator::new(knobs.parse().unwrap(), FarSide::BuiltIn).unwrap()
+}
+
+/// A command of Basic Connect in one fragment.
+pub fn command(id: u32, cid: u32, set: u32, info: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![3, 0, 0, 0];
+    for word in [48 + info.len() as u32, id, 1, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(BASIC_CONNECT);
+    for word in [cid, set, info.len() as u32] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(info);
+    bytes
+}
+
+/// CONNECT's set for session 0.
+pub fn connect_set(activate: u32, apn: &str, ip_type: u32) -> Vec<u8> {
+    let apn: Vec<u8> = apn.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut info = Vec::new();
+    for word in [0, activate, 60, apn.len() as u32, 0, 0, 0, 0, 0, 0, ip_type] {
+        info.extend(word.to_le_bytes());
+    }
+    info.extend(INTERNET);
+    info.extend(apn);
+    info.resize(info.len().next_multiple_of(4), 0);
+    info
+}
+
+/// The device in configuration 3, its interfaces claimed.
+pub struct Modem {
+    pub device: Arc<dyn Device>,
+}
+
+impl Modem {
+    pub fn switch(emulator: &Emulator, configurations: &[u8]) -> Self {
+        Self::switch_with_pause(emulator, configurations, Duration::ZERO)
+    }
+
+    pub fn switch_with_pause(emulator: &Emulator, configurations: &[u8], pause: Duration) -> Self {
+        let backend = emulator.backend();
+        let found = backend.devices().unwrap();
+        let device = backend.open(&found[0]).unwrap();
+        for configuration in configurations {
+            for interface in 0..8 {
+                device.detach_kernel_driver(interface).unwrap();
+            }
+            device.set_configuration(*configuration).unwrap();
+            if *configuration == 0 {
+                std::thread::sleep(pause);
+            }
+        }
+        for interface in 0..3 {
+            device.detach_kernel_driver(interface).unwrap();
+        }
+        for interface in 0..3 {
+            device.claim(interface).unwrap();
+        }
+        Self { device }
+    }
+
+    /// As the kernel does it: parameters, format, alternate setting 1, input size.
+    pub fn prepare_data(&self) {
+        self.device.set_alternate_setting(1, 0).unwrap();
+        let mut parameters = [0; 28];
+        assert_eq!(self.control_in(0x80, &mut parameters), 28);
+        self.control_out(0x84, &[]);
+        self.device.set_alternate_setting(1, 1).unwrap();
+        self.control_out(0x86, &16384u32.to_le_bytes());
+    }
+
+    /// Open, connected, ready for data.
+    pub fn online(emulator: &Emulator) -> Self {
+        let modem = Self::switch(emulator, &[0, 3]);
+        modem.prepare_data();
+        modem.send(&OPEN);
+        assert_eq!(modem.get()[..4], [1, 0, 0, 0x80]);
+        let (status, _) = modem.command(2, 12, 1, &connect_set(1, "telenor.smart", 1));
+        assert_eq!(status, 0);
+        modem
+    }
+
+    fn control_in(&self, request: u8, data: &mut [u8]) -> usize {
+        let setup = Setup {
+            request_type: 0xa1,
+            request,
+            value: 0,
+            index: 0,
+        };
+        self.device.control_in(setup, data, SECOND).unwrap()
+    }
+
+    fn control_out(&self, request: u8, data: &[u8]) {
+        let setup = Setup {
+            request_type: 0x21,
+            request,
+            value: 0,
+            index: 0,
+        };
+        self.device.control_out(setup, data, SECOND).unwrap();
+    }
+
+    pub fn send(&self, message: &[u8]) {
+        self.control_out(0, message);
+    }
+
+    pub fn get(&self) -> Vec<u8> {
+        let mut room = [0; 1024];
+        let length = self.control_in(1, &mut room);
+        room[..length].to_vec()
+    }
+
+    /// A command and its answer in one fragment: status and information buffer.
+    pub fn command(&self, id: u32, cid: u32, set: u32, info: &[u8]) -> (u32, Vec<u8>) {
+        self.send(&command(id, cid, set, info));
+        loop {
+            let answer = self.get();
+            assert!(!answer.is_empty(), "no answer");
+            if answer[..4] == [3, 0, 0, 0x80] {
+                assert_eq!(answer[8..12], id.to_le_bytes());
+                let status = u32::from_le_bytes(answer[40..44].try_into().unwrap());
+                return (status, answer[48..].to_vec());
+            }
+        }
+    }
+
+    /// An AT command line on the GPS port, and what came back up to the final result.
+    pub fn at(&self, line: &str) -> String {
+        let mut output = self.device.queue(0x02).unwrap();
+        let mut input = self.device.queue(0x83).unwrap();
+        for text in ["ATE0", line] {
+            let bytes = format!("{text}\r").into_bytes();
+            let mut buffer = output.allocate(bytes.len());
+            buffer.bytes_mut().copy_from_slice(&bytes);
+            buffer.set_len(bytes.len());
+            output.submit(buffer).map_err(|_| "submit").unwrap();
+            output.next(SECOND).unwrap().result.unwrap();
+            let mut answer = String::new();
+            while !answer.ends_with("OK\r\n") && !answer.ends_with("ERROR\r\n") {
+                let buffer = input.allocate(512);
+                input.submit(buffer).map_err(|_| "submit").unwrap();
+                let done = input.next(SECOND).unwrap();
+                answer += std::str::from_utf8(done.buffer.filled()).unwrap();
+            }
+            if text == line {
+                return answer;
+            }
+        }
+        unreachable!("the loop returns at the line itself");
+    }
+
+    pub fn data_queues(&self) -> Ends {
+        let mut input = self.device.queue(0x81).unwrap();
+        for _ in 0..4 {
+            let buffer = input.allocate(16384);
+            input.submit(buffer).map_err(|_| "submit").unwrap();
+        }
+        Ends {
+            input,
+            output: self.device.queue(0x01).unwrap(),
+            builder: builder(Placement::End, 0),
+            receiver: Receiver::new(Limits::default()),
+            received: VecDeque::new(),
+            last_session: 0,
+            device: Arc::clone(&self.device),
+        }
+    }
+}
+
+/// A builder as the default parameters ask for.
+pub fn builder(placement: Placement, sequence: u16) -> Builder {
+    let parameters = Parameters {
+        out_max: 16384,
+        formats: 3,
+        ..Parameters::FALLBACK
+    };
+    let mut builder = Builder::new(Framing::negotiate(
+        &parameters,
+        &Choices {
+            placement,
+            ..Choices::default()
+        },
+    ));
+    builder.set_sequence(sequence);
+    builder
+}
+
+/// One packet in a block.
+pub fn block(builder: &mut Builder, session: u8, packet: &[u8]) -> Buffer {
+    let mut buffer = Buffer::heap(16384);
+    let slot = builder.place(Stream::Ips(session), packet.len()).unwrap();
+    buffer.bytes_mut()[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
+    builder.commit(slot, packet.len());
+    let finished = builder.finish(buffer.bytes_mut());
+    buffer.set_len(finished.length);
+    buffer
+}
+
+/// An echo request from the session's address to 198.51.100.1.
+pub fn echo_request(session: u8, sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0];
+    packet.extend([10, 169, 198, 77 + 4 * session]);
+    packet.extend([198, 51, 100, 1]);
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    let mut message = vec![8, 0, 0, 0, 0x12, 0x34];
+    message.extend(sequence.to_be_bytes());
+    message.extend([b'u'; 32]);
+    let sum = checksum(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(message);
+    packet
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum = 0u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([
+            pair[0],
+            pair.get(1).copied().unwrap_or(0),
+        ]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// The data endpoints.
+pub struct Ends {
+    pub input: Box<dyn Queue>,
+    pub output: Box<dyn Queue>,
+    pub builder: Builder,
+    receiver: Receiver,
+    received: VecDeque<(u8, Vec<u8>)>,
+    pub last_session: u8,
+    device: Arc<dyn Device>,
+}
+
+impl Ends {
+    /// Alternate settings 0 and 1 again: the pipes start afresh.
+    pub fn restart(&mut self) {
+        self.input.cancel_all();
+        while self.input.next(SECOND).is_some() {}
+        self.device.set_alternate_setting(1, 1).unwrap();
+        self.builder = builder(Placement::End, 0);
+        for _ in 0..4 {
+            let buffer = self.input.allocate(16384);
+            self.input.submit(buffer).map_err(|_| "submit").unwrap();
+        }
+    }
+
+    pub fn ping(&mut self, placement: Placement, sequence: u16) {
+        self.ping_from(0, placement, sequence);
+    }
+
+    pub fn ping_from(&mut self, session: u8, placement: Placement, sequence: u16) {
+        self.send(session, placement, sequence).unwrap();
+    }
+
+    pub fn try_ping(
+        &mut self,
+        placement: Placement,
+        sequence: u16,
+    ) -> Result<usize, TransferError> {
+        self.send(0, placement, sequence)
+    }
+
+    fn send(
+        &mut self,
+        session: u8,
+        placement: Placement,
+        sequence: u16,
+    ) -> Result<usize, TransferError> {
+        let mut builder = builder(placement, self.builder.sequence());
+        let buffer = block(&mut builder, session, &echo_request(session, sequence));
+        self.builder.set_sequence(builder.sequence());
+        self.output.submit(buffer).map_err(|_| "submit").unwrap();
+        self.output.next(SECOND).expect("a completion").result
+    }
+
+    /// The next packet from the modem.
+    pub fn receive(&mut self, timeout: Duration) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some((session, packet)) = self.received.pop_front() {
+                self.last_session = session;
+                return Some(packet);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let done = self.input.next(left)?;
+            let bytes = done.buffer.filled();
+            let received = &mut self.received;
+            self.receiver.receive(bytes, |datagram| {
+                if let Stream::Ips(session) = datagram.stream {
+                    received.push_back((session, bytes[datagram.range].to_vec()));
+                }
+            });
+            self.input
+                .submit(done.buffer)
+                .map_err(|_| "submit")
+                .unwrap();
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The emulated modem through the USB backend trait, as a driver meets it.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Modem, OPEN, command, connect_set, emulator};
+use uwwan_ncm::Placement;
+use uwwan_usb::device::Setup;
+use uwwan_usb::error::{Error, TransferError};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn the_device_is_listed_as_a_linux_host_leaves_it() {
+    let emulator = emulator("");
+    let found = emulator.backend().devices().unwrap();
+    assert_eq!(found.len(), 1);
+    let found = &found[0];
+    assert_eq!(found.active_configuration, Some(2));
+    assert_eq!(found.descriptors.configurations.len(), 3);
+    assert!(found.descriptors.faults.is_empty());
+    let drivers: Vec<&str> = found.kernel_drivers.iter().map(|(_, d)| &**d).collect();
+    assert_eq!(
+        drivers,
+        [
+            "cdc_ether",
+            "cdc_ether",
+            "option",
+            "option",
+            "option",
+            "option",
+            "option"
+        ]
+    );
+    assert_eq!(
+        found.identity.product_name.as_deref(),
+        Some("HP lt4132 LTE/HSPA+ 4G Module")
+    );
+}
+
+#[test]
+fn bound_drivers_and_claims_keep_the_configuration() {
+    let emulator = emulator("");
+    let backend = emulator.backend();
+    let device = backend.open(&backend.devices().unwrap()[0]).unwrap();
+    assert!(matches!(
+        device.set_configuration(0),
+        Err(Error::Busy { .. })
+    ));
+    assert!(matches!(device.claim(0), Err(Error::Busy { .. })));
+    for interface in 0..7 {
+        device.detach_kernel_driver(interface).unwrap();
+    }
+    device.claim(2).unwrap();
+    assert!(matches!(
+        device.set_configuration(0),
+        Err(Error::Busy { .. })
+    ));
+    device.release(2).unwrap();
+    device.set_configuration(0).unwrap();
+    assert_eq!(device.active_configuration().unwrap(), 0);
+}
+
+#[test]
+fn a_direct_switch_leaves_mbim_mute_and_all_else_working() {
+    let emulator = emulator("");
+    let modem = Modem::switch(&emulator, &[3]);
+    modem.prepare_data();
+    modem.send(&OPEN);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(modem.get(), b"");
+    assert_eq!(emulator.report().total_violations(), 0);
+}
+
+#[test]
+fn through_zero_mbim_opens_unless_hurried() {
+    let emulator = emulator("settle_ms=30");
+    let modem = Modem::switch(&emulator, &[0, 3]);
+    modem.prepare_data();
+    modem.send(&OPEN);
+    assert_eq!(modem.get(), b"");
+    drop(modem);
+    let modem = Modem::switch_with_pause(&emulator, &[0, 3], Duration::from_millis(40));
+    modem.prepare_data();
+    modem.send(&OPEN);
+    assert_eq!(modem.get()[..4], [1, 0, 0, 0x80]);
+}
+
+#[test]
+fn notifications_come_through_the_interrupt_endpoint() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::switch(&emulator, &[0, 3]);
+    modem.prepare_data();
+    let mut interrupt = modem.device.queue(0x82).unwrap();
+    let buffer = interrupt.allocate(16);
+    interrupt.submit(buffer).map_err(|_| "submit").unwrap();
+    assert!(interrupt.next(Duration::from_millis(20)).is_none());
+    modem.send(&OPEN);
+    let done = interrupt.next(SECOND).unwrap();
+    assert_eq!(done.result, Ok(8));
+    assert_eq!(done.buffer.filled(), [0xa1, 1, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn packets_go_out_and_come_back() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::online(&emulator);
+    let mut ends = modem.data_queues();
+    ends.ping(Placement::End, 1);
+    let answer = ends
+        .receive(5 * SECOND)
+        .unwrap_or_else(|| panic!("no echo reply: {:?}", emulator.report()));
+    assert_eq!(answer[9], 1, "ICMP");
+    assert_eq!(answer[20], 0, "echo reply");
+    assert_eq!(answer[16..20], [10, 169, 198, 77]);
+    let report = emulator.report();
+    assert_eq!(report.total_violations(), 0, "{:?}", report.violations);
+    assert_eq!(report.counters.datagrams_out, 1);
+    assert_eq!(report.counters.blocks_in, 1);
+}
+
+#[test]
+fn tables_in_front_fall_into_the_black_hole() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::online(&emulator);
+    let mut ends = modem.data_queues();
+    for sequence in 0..5 {
+        ends.ping(Placement::Front, sequence);
+    }
+    assert!(ends.receive(Duration::from_millis(100)).is_none());
+    let report = emulator.report();
+    assert_eq!(report.counters.black_holed, 5);
+    assert_eq!(report.counters.datagrams_out, 0);
+    assert_eq!(report.total_violations(), 0, "{:?}", report.violations);
+    emulator.adjust(|knobs| knobs.black_hole_ndp_front = false);
+    ends.ping(Placement::Front, 5);
+    assert!(ends.receive(5 * SECOND).is_some());
+}
+
+#[test]
+fn broken_blocks_are_violations_and_do_no_harm() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::online(&emulator);
+    let mut ends = modem.data_queues();
+    for length in [
+        1usize, 11, 12, 100, 511, 512, 513, 4096, 16384, 16385, 40000,
+    ] {
+        let mut buffer = ends.output.allocate(length);
+        buffer.bytes_mut().fill(0xa5);
+        buffer.set_len(length);
+        ends.output.submit(buffer).map_err(|_| "submit").unwrap();
+        assert!(ends.output.next(SECOND).unwrap().result.is_ok());
+    }
+    // A block without the short packet that would end it waits for more.
+    let before = emulator.report().total_violations();
+    assert!(before >= 8, "{before}");
+    ends.restart();
+    ends.ping(Placement::End, 1);
+    assert!(ends.receive(5 * SECOND).is_some());
+}
+
+#[test]
+fn several_sessions_have_their_own_addresses() {
+    let emulator = emulator("settle_ms=0,ipv6=on");
+    let modem = Modem::online(&emulator);
+    let mut connect = connect_set(1, "second", 1);
+    connect[0] = 5;
+    assert_eq!(modem.command(20, 12, 1, &connect).0, 0);
+    let mut ends = modem.data_queues();
+    ends.ping_from(5, Placement::End, 1);
+    let answer = ends.receive(5 * SECOND).expect("an echo reply");
+    assert_eq!(answer[16..20], [10, 169, 198, 97]);
+    assert_eq!(ends.last_session, 5);
+    ends.ping_from(0, Placement::End, 2);
+    assert!(ends.receive(5 * SECOND).is_some());
+    assert_eq!(ends.last_session, 0);
+    assert_eq!(emulator.report().total_violations(), 0);
+}
+
+#[test]
+fn unplugging_ends_everything_pending() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::online(&emulator);
+    let mut ends = modem.data_queues();
+    for _ in 0..16 {
+        let buffer = ends.input.allocate(16384);
+        ends.input.submit(buffer).map_err(|_| "submit").unwrap();
+    }
+    emulator.unplug();
+    let mut gone = 0;
+    while let Some(done) = ends.input.next(SECOND) {
+        assert_eq!(done.result, Err(TransferError::Gone));
+        gone += 1;
+    }
+    assert!(gone >= 16);
+    assert!(emulator.backend().devices().unwrap().is_empty());
+    assert!(matches!(
+        modem.device.active_configuration(),
+        Err(Error::Gone { .. })
+    ));
+    let buffer = ends.input.allocate(512);
+    assert!(ends.input.submit(buffer).is_err());
+    emulator.plug();
+    let found = emulator.backend().devices().unwrap();
+    assert_ne!(found[0].identity.address, modem.device.identity().address);
+    assert_eq!(found[0].identity.port, modem.device.identity().port);
+}
+
+#[test]
+fn the_unlock_survives_a_reset() {
+    let emulator = emulator("settle_ms=0,absent_ms=50");
+    let modem = Modem::online(&emulator);
+    assert_eq!(
+        modem
+            .command(30, 12, 1, &connect_set(1, "telenor.smart", 2))
+            .0,
+        0,
+        "session 0 is up already"
+    );
+    assert_eq!(modem.at("AT^PLMNLIST=1,\"99999\",\"24201\""), "\r\nOK\r\n");
+    assert_eq!(modem.at("AT^RESET"), "\r\nOK\r\n");
+    let deadline = Instant::now() + 10 * SECOND;
+    let old = modem.device.identity().address;
+    loop {
+        let found = emulator.backend().devices().unwrap();
+        if found
+            .first()
+            .is_some_and(|found| found.identity.address != old)
+        {
+            assert_eq!(found[0].active_configuration, Some(2));
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the device does not come back: {} {:?} {}",
+            emulator.is_present(),
+            emulator.report(),
+            found.len()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(modem);
+    let modem = Modem::switch(&emulator, &[0, 3]);
+    modem.prepare_data();
+    assert_eq!(modem.at("AT^IPV6CAP?"), "\r\n^IPV6CAP: 7\r\n\r\nOK\r\n");
+    modem.send(&OPEN);
+    modem.get();
+    let (status, info) = modem.command(2, 12, 1, &connect_set(1, "telenor.smart", 3));
+    assert_eq!((status, info[12]), (0, 3));
+    assert_eq!(emulator.report().counters.resets, 1);
+}
+
+#[test]
+fn stalls_clear_and_cancelled_transfers_come_back() {
+    let emulator = emulator("settle_ms=0,stall_out_after=2");
+    let modem = Modem::online(&emulator);
+    let mut ends = modem.data_queues();
+    ends.ping(Placement::End, 1);
+    let result = ends.try_ping(Placement::End, 2);
+    assert_eq!(result, Err(TransferError::Stall));
+    assert_eq!(ends.try_ping(Placement::End, 3), Err(TransferError::Stall));
+    modem.device.clear_halt(0x01).unwrap();
+    ends.ping(Placement::End, 4);
+    let pending = ends.input.pending();
+    ends.input.cancel_all();
+    let mut cancelled = 0;
+    while let Some(done) = ends.input.next(SECOND) {
+        cancelled += usize::from(done.result == Err(TransferError::Cancelled));
+    }
+    assert!(cancelled > 0 && cancelled <= pending);
+}
+
+#[test]
+fn a_reactor_sees_completions_through_the_pump() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::online(&emulator);
+    let mut ends = modem.data_queues();
+    let mut pump = modem.device.pump().unwrap();
+    assert!(matches!(modem.device.pump(), Err(Error::Busy { .. })));
+    let packet = common::echo_request(0, 1);
+    let block = common::block(&mut ends.builder, 0, &packet);
+    ends.output.submit(block).map_err(|_| "submit").unwrap();
+    let deadline = Instant::now() + 5 * SECOND;
+    loop {
+        // Nothing shows before events were handled.
+        assert!(!pump.descriptors().is_empty());
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(ends.input.try_next().is_none());
+        pump.process().unwrap();
+        if ends.input.try_next().is_some() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no completion");
+    }
+    assert!(ends.output.try_next().is_some());
+    emulator.unplug();
+    assert!(matches!(pump.process(), Err(Error::Gone { .. })));
+}
+
+#[test]
+fn chapter_9_requests_are_answered() {
+    let emulator = emulator("start_configuration=3,host_drivers=none");
+    let backend = emulator.backend();
+    let device = backend.open(&backend.devices().unwrap()[0]).unwrap();
+    let get = |request_type, request, value, index, length: usize| {
+        let mut data = vec![0; length];
+        let setup = Setup {
+            request_type,
+            request,
+            value,
+            index,
+        };
+        device.control_in(setup, &mut data, SECOND).map(|length| {
+            data.truncate(length);
+            data
+        })
+    };
+    let set = |request_type, request, value, index| {
+        let setup = Setup {
+            request_type,
+            request,
+            value,
+            index,
+        };
+        device.control_out(setup, &[], SECOND)
+    };
+    assert_eq!(get(0x80, 6, 0x0100, 0, 8).unwrap().len(), 8);
+    assert_eq!(get(0x80, 6, 0x0100, 0, 255).unwrap().len(), 18);
+    assert_eq!(get(0x80, 6, 0x0202, 0, 4096).unwrap().len(), 137);
+    assert!(matches!(
+        get(0x80, 6, 0x0203, 0, 9),
+        Err(Error::Stall { .. })
+    ));
+    assert!(matches!(
+        get(0x80, 6, 0x0f00, 0, 5),
+        Err(Error::Stall { .. })
+    ));
+    assert_eq!(get(0x80, 8, 0, 0, 1).unwrap(), [3]);
+    assert_eq!(get(0x80, 0, 0, 0, 2).unwrap(), [0, 0]);
+    set(0x00, 3, 1, 0).unwrap();
+    assert_eq!(get(0x80, 0, 0, 0, 2).unwrap(), [2, 0]);
+    set(0x00, 1, 1, 0).unwrap();
+    assert_eq!(get(0x81, 10, 0, 1, 1).unwrap(), [0]);
+    assert!(set(0x01, 11, 2, 1).is_err());
+    set(0x01, 11, 1, 1).unwrap();
+    assert_eq!(get(0x81, 10, 0, 1, 1).unwrap(), [1]);
+    assert!(get(0x81, 10, 0, 9, 1).is_err());
+    set(0x02, 3, 0, 0x81).unwrap();
+    assert_eq!(get(0x82, 0, 0, 0x81, 2).unwrap(), [1, 0]);
+    set(0x02, 1, 0, 0x81).unwrap();
+    assert_eq!(get(0x82, 0, 0, 0x81, 2).unwrap(), [0, 0]);
+    assert!(get(0x82, 0, 0, 0x8f, 2).is_err());
+    assert!(set(0x00, 9, 4, 0).is_err());
+    set(0x00, 9, 0, 0).unwrap();
+    assert!(get(0x81, 10, 0, 1, 1).is_err());
+    assert!(get(0x82, 0, 0, 0x81, 2).is_err());
+    let text = get(0x80, 6, 0x0302, 0x0409, 255).unwrap();
+    assert_eq!(usize::from(text[0]), text.len());
+}
+
+#[test]
+fn other_commands_reach_the_firmware() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::online(&emulator);
+    let (status, info) = modem.command(9, 16, 0, &[]);
+    assert_eq!((status, info[0]), (0, 3));
+    modem.send(&command(10, 1, 0, &[])[..40]);
+    assert_eq!(modem.get()[12..16], [3, 0, 0, 0], "length mismatch");
+    assert!(emulator.report().total_violations() > 0);
+    let mut seen = String::new();
+    emulator.on_violation(Box::new(|_| ()));
+    for violation in emulator.report().violations {
+        seen += &violation.to_string();
+    }
+    assert!(seen.contains("length_mismatch"), "{seen}");
+}
+
+#[test]
+fn dropping_in_any_order_is_fine() {
+    let emulator = emulator("settle_ms=0");
+    let modem = Modem::online(&emulator);
+    let ends = modem.data_queues();
+    drop(emulator);
+    drop(ends);
+    drop(modem);
+}
