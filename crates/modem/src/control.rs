@@ -304,6 +304,14 @@ impl Control {
 
     /// What the ladder stands on is gone.
     fn lost(&mut self, from: Rung, why: String) {
+        if let Some((_, again)) = self.retry.as_mut() {
+            // It rests after a failure: the next try begins lower.
+            *again = from.min(*again);
+            if from <= Rung::Open {
+                self.tear_down(false);
+            }
+            return;
+        }
         self.ladder
             .handle(Instant::now(), Input::Lost { from, why });
     }

@@ -35,6 +35,8 @@ pub enum Verdict {
 pub struct Watch {
     asked: u32,
     first_asked: Option<Instant>,
+    /// When there were enough questions to judge by.
+    enough_asked: Option<Instant>,
     heard_ever: bool,
     last_heard: Instant,
     silent: bool,
@@ -55,6 +57,7 @@ impl Watch {
         Self {
             asked: 0,
             first_asked: None,
+            enough_asked: None,
             heard_ever: false,
             last_heard: now,
             silent: false,
@@ -71,6 +74,9 @@ impl Watch {
     pub fn sent(&mut self, now: Instant) {
         self.asked = self.asked.saturating_add(1);
         self.first_asked.get_or_insert(now);
+        if self.asked >= Self::ASKED {
+            self.enough_asked.get_or_insert(now);
+        }
     }
 
     /// Datagrams have come in.
@@ -79,12 +85,13 @@ impl Watch {
         self.last_heard = now;
         self.asked = 0;
         self.first_asked = None;
+        self.enough_asked = None;
         std::mem::take(&mut self.silent).then_some(Verdict::Recovered)
     }
 
     /// Judges, at or after [`Watch::deadline`].
     pub fn check(&mut self, now: Instant) -> Option<Verdict> {
-        if self.silent || self.asked < Self::ASKED || now < self.deadline()? {
+        if now < self.deadline()? {
             return None;
         }
         self.silent = true;
@@ -107,7 +114,8 @@ impl Watch {
         } else {
             Self::PATIENCE
         };
-        self.first_asked.map(|first| first + patience)
+        // The last question, too, gets time for its answer.
+        Some((self.first_asked? + patience).max(self.enough_asked? + Self::FRESH))
     }
 }
 
@@ -279,6 +287,14 @@ mod tests {
         let mut watch = Watch::new(start);
         watch.sent(start);
         assert_eq!(watch.check(start + Duration::from_secs(3600)), None);
+        assert_eq!(watch.deadline(), None, "nothing to wake up for");
+        // Two more an hour later: they get their time, too.
+        let later = start + Duration::from_secs(3600);
+        watch.sent(later);
+        watch.sent(later);
+        assert_eq!(watch.check(later), None);
+        let verdict = watch.check(later + Duration::from_secs(2));
+        assert_eq!(verdict, Some(Verdict::NeverAnswered { asked: 3 }));
     }
 
     fn addresses() -> Addresses {

@@ -138,7 +138,15 @@ impl Control {
 
     fn find(&mut self) -> Result<UsbDone, Failure> {
         self.tear_down(false);
+        let moved = matches!(self.selector, Selector::Any | Selector::Id(..));
         let found = match look(&*self.backend, &self.selector, self.port.as_deref()) {
+            // Plugged in elsewhere, perhaps.
+            Err((_, true)) if self.port.is_some() && moved => {
+                look(&*self.backend, &self.selector, None)
+            }
+            result => result,
+        };
+        let found = match found {
             Ok(found) => found,
             Err((failure, absent)) => {
                 self.absent = absent;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect as bc;
 use uwwan_mbim::session::{
     Command, CommandError, Config, Event as SessionEvent, OpenError, ReadError, Session, Transmit,
 };
@@ -101,6 +103,22 @@ impl Control {
         true
     }
 
+    /// What a failed rung waited for may just have come: the next try need not wait so long.
+    fn hasten(&mut self, id: CidId) {
+        let soon = Instant::now() + Duration::from_secs(1);
+        if let Some((at, from)) = self.retry.as_mut()
+            && *from >= Rung::Sim
+            && [
+                bc::SUBSCRIBER_READY_STATUS,
+                bc::RADIO_STATE,
+                bc::REGISTER_STATE,
+            ]
+            .contains(&id)
+        {
+            *at = soon.min(*at);
+        }
+    }
+
     pub(super) fn session_event(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Opened => self.input(Input::Opened),
@@ -131,7 +149,10 @@ impl Control {
                 }
                 None => {}
             },
-            SessionEvent::Indication { id, info } => self.input(Input::Indication { id, info }),
+            SessionEvent::Indication { id, info } => {
+                self.hasten(id);
+                self.input(Input::Indication { id, info });
+            }
             SessionEvent::Closed { .. } => {}
             SessionEvent::Lost { why } => self.lost(Rung::Found, why),
         }

@@ -297,10 +297,13 @@ impl Downlink {
 
     /// Queues every buffer that is not in use.
     pub(super) fn submit_idle(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
-        if self.halted || self.paused_until.is_some_and(|until| now < until) {
+        if self.paused_until.is_some_and(|until| now < until) {
             return Ok(());
         }
         self.paused_until = None;
+        if self.halted {
+            return Ok(());
+        }
         while let Some(mut buffer) = self.idle.pop() {
             if buffer.capacity() < self.size {
                 buffer = self.queue.allocate(self.size);

@@ -341,6 +341,7 @@ impl Worker {
     }
 
     fn drain_interrupt(&mut self) {
+        self.interrupt.paused_until = None;
         if let Some(queue) = self.interrupt.queue.take() {
             drain(self.pump.as_deref_mut(), &mut self.poll, queue);
         }

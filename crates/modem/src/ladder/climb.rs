@@ -36,7 +36,7 @@ impl Ladder {
                 let settle = self.options.settle.unwrap_or(self.quirk.settle);
                 // A function that stayed mute gets a longer rest.
                 let step = UsbStep::Switch {
-                    settle: settle * (1 + self.open_stage),
+                    settle: settle + Duration::from_secs(self.open_stage.into()),
                     always: self.quirk.recycle || self.open_stage > 0,
                 };
                 self.actions.push_back(usb(step));
