@@ -1,8 +1,8 @@
 //! The declarative field machinery: one statement of a layout serves every direction.
 //!
-//! A layout is written once, with [`layout!`](crate::fields::layout). From it come a plain Rust
+//! A layout is written once, with the `layout!` macro. From it come a plain Rust
 //! struct and a static [`Schema`]; the schema drives the one reader ([`Reader`]) and the one writer
-//! ([`write`]) of this crate, so typed structs, generic printing, JSON, `key=value` input and the
+//! ([`write()`]) of this crate, so typed structs, generic printing, JSON, `key=value` input and the
 //! emulator all share the same offset arithmetic.
 //!
 //! Wire rules (MBIM 1.0 section 10.3, and what libmbim, oFono and devices do): the fixed part comes

@@ -11,7 +11,8 @@
 //!   then OPEN;
 //! - stray OPEN_DONEs that reuse the id of the next command (a Huawei trait): answers match on id
 //!   *and* type, anything else is counted and dropped;
-//! - notifications lost or in storms, empty and stalled reads: see [`reads`];
+//! - notifications lost or in storms, empty and stalled reads: each notification earns one read, empty
+//!   ones are spaced out, and a slow poll makes up for notifications that never came;
 //! - answers out of order, interleaved fragments, missing fragments: see [`crate::fragment`];
 //! - floods of indications: the queue is bounded, where it is full an indication replaces the
 //!   waiting one of its kind or the oldest.
