@@ -8,7 +8,8 @@ use tracing_subscriber::EnvFilter;
 /// `UWWAN_LOG` (`uwwan_modem=debug,uwwan_usb=trace`) wins over both.
 pub fn start(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        // What the driver warns of is told as an event too, and events are printed.
+        0 => "warn,uwwan_modem=error",
         1 => "info",
         2 => "debug",
         _ => "trace",

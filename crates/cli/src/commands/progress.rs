@@ -90,7 +90,9 @@ pub fn start_failure(error: &StartError) -> Failure {
 
 fn exit(failure: &RungFailure) -> Exit {
     let text = format!("{} {}", failure.what, failure.cause).to_lowercase();
-    let denied = text.contains("permission denied") || text.contains("not permitted");
+    let denied = ["permission denied", "not permitted", "cap_net_admin"]
+        .iter()
+        .any(|words| text.contains(words));
     match failure.rung {
         _ if denied => Exit::Permission,
         Rung::Found if text.contains("several") => Exit::Several,

@@ -1,0 +1,310 @@
+//! `up`, `status` and `down` together, on the emulated modem, in a network namespace of their own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
+/// Nothing here takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `up` with its events.
+struct Up {
+    child: Child,
+    events: Receiver<Value>,
+    base: tempfile::TempDir,
+}
+
+fn command(base: &Path) -> Command {
+    // From util-linux: root in a user and network namespace of its own, so that interfaces made
+    // here touch nothing of this machine.
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--map-root-user",
+            "--net",
+            "--",
+            PROGRAM,
+            "up",
+            "--device",
+            "emulator",
+        ])
+        .args(["--settle", "0.2"])
+        .env("UWWAN_RUNTIME_DIR", base)
+        .env_remove("UWWAN_LOG")
+        .env_remove("NOTIFY_SOCKET")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Up {
+    fn start(arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    fn start_in(base: tempfile::TempDir, arguments: &[&str]) -> Self {
+        let mut child = command(base.path())
+            .arg("--json")
+            .args(arguments)
+            .spawn()
+            .expect("unshare (util-linux) runs");
+        let (sender, events) = channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let event =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            events,
+            base,
+        }
+    }
+
+    /// The next event of that kind.
+    fn event(&mut self, kind: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(event) if event["event"] == kind => return event,
+                Ok(_) => {}
+                Err(error) => {
+                    let _ = self.child.kill();
+                    let mut text = String::new();
+                    if let Some(mut stderr) = self.child.stderr.take() {
+                        let _ = std::io::Read::read_to_string(&mut stderr, &mut text);
+                    }
+                    panic!("no event {kind}: {error}\n{text}");
+                }
+            }
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        Command::new(PROGRAM)
+            .args(arguments)
+            .env("UWWAN_RUNTIME_DIR", self.base.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    fn leaves_nothing(&self) {
+        assert_eq!(std::fs::read_dir(self.base.path()).unwrap().count(), 0);
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn online_seen_and_put_down() {
+    let mut up = Up::start(&["--route", "default"]);
+    let configuration = up.event("configuration");
+    assert_eq!(
+        (&configuration["before"], &configuration["after"]),
+        (&2.into(), &3.into())
+    );
+    up.event("online");
+
+    let output = up.ask(&["status", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["online"], true);
+    assert_eq!(status["framing"]["ndp"], "end");
+    assert_eq!(status["addresses"]["ipv4"]["address"], "10.169.198.77");
+
+    let output = up.ask(&["status", "--device", "emulator"]);
+    let told = text(&output.stdout);
+    for part in [
+        "03f0:a31d at 1-1",
+        "online for ",
+        "10.169.198.77/30 via 10.169.198.78",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in:\n{told}");
+    }
+    assert_eq!(
+        up.ask(&["status", "--device", "9-9"]).status.code(),
+        Some(3)
+    );
+
+    let second = command(up.base.path()).output().unwrap();
+    assert_eq!(second.status.code(), Some(6));
+    let told = text(&second.stderr);
+    assert!(
+        told.contains("already runs the modem at emulator"),
+        "{told}"
+    );
+
+    let output = up.ask(&["down", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let down: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(down["stopped"], true);
+    assert!(up.end().success());
+    up.leaves_nothing();
+    assert_eq!(up.ask(&["status"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_watcher_sees_the_end() {
+    let mut up = Up::start(&[]);
+    up.event("online");
+    let watcher = Command::new(PROGRAM)
+        .args(["status", "--watch", "--json"])
+        .env("UWWAN_RUNTIME_DIR", up.base.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(up.ask(&["down"]).status.success());
+    let output = watcher.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let lines = text(&output.stdout);
+    assert!(lines.lines().count() >= 1, "{lines:?}");
+    for line in lines.lines() {
+        let status: Value = serde_json::from_str(line).unwrap();
+        assert!(status["rungs"].is_array());
+    }
+}
+
+#[test]
+fn a_signal_is_a_clean_stop() {
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let mut up = Up::start(&[]);
+        up.event("online");
+        up.signal(signal);
+        assert!(up.event("stopped")["failure"].is_null());
+        assert!(up.end().success());
+        up.leaves_nothing();
+    }
+}
+
+#[test]
+fn a_signal_during_the_bring_up_stops_it_too() {
+    let mut up = Up::start(&["--knob", "slow_open_ms=60000"]);
+    up.event("configuration");
+    up.signal(rustix::process::Signal::TERM);
+    assert!(up.end().success());
+    up.leaves_nothing();
+}
+
+#[test]
+fn a_killed_one_does_not_stand_in_the_way() {
+    let mut up = Up::start(&[]);
+    up.event("online");
+    up.child.kill().unwrap();
+    up.child.wait().unwrap();
+    let output = up.ask(&["status"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let base = std::mem::replace(&mut up.base, tempfile::tempdir().unwrap());
+    assert!(base.path().join("emulator/control").exists());
+    let mut next = Up::start_in(base, &[]);
+    next.event("online");
+    next.signal(rustix::process::Signal::TERM);
+    assert!(next.end().success());
+    next.leaves_nothing();
+}
+
+#[test]
+fn the_black_hole_is_diagnosed() {
+    let mut up = Up::start(&["--ndp", "front"]);
+    up.event("online");
+    let diagnosis = up.event("diagnosis");
+    let said = diagnosis["text"].as_str().unwrap();
+    assert!(said.starts_with("nothing comes back: "), "{said}");
+    let status: Value = serde_json::from_slice(&up.ask(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["diagnoses"][0], diagnosis["text"]);
+    assert!(up.ask(&["down"]).status.success());
+}
+
+#[test]
+fn a_locked_sim_needs_the_right_pin() {
+    let base = tempfile::tempdir().unwrap();
+    let run = |pin: Option<&[u8]>| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut command = command(base.path());
+        command.args(["--knob", "pin=4711"]);
+        if let Some(pin) = pin {
+            file.write_all(pin).unwrap();
+            command.arg("--pin-file").arg(file.path());
+        }
+        let output = command.output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(!said.contains("4711") && !said.contains("8042"), "{said}");
+        (output.status.code(), said)
+    };
+    let (status, said) = run(None);
+    assert_eq!(status, Some(7), "{said}");
+    assert!(said.contains("--pin-file"), "{said}");
+    let (status, said) = run(Some(b"8042\n"));
+    assert_eq!(status, Some(7), "{said}");
+
+    let mut right = tempfile::NamedTempFile::new().unwrap();
+    right.write_all(b"4711\n").unwrap();
+    let path = right.path().to_string_lossy().into_owned();
+    let mut up = Up::start(&["--knob", "pin=4711", "--pin-file", &path]);
+    up.event("online");
+    assert!(up.ask(&["down"]).status.success());
+}
+
+#[test]
+fn a_refused_access_point_is_the_operators_word() {
+    let base = tempfile::tempdir().unwrap();
+    let output = command(base.path())
+        .args(["--apn", "wrong", "--knob", "apn=right"])
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(
+        said.contains("rung \"connect\"") && said.contains("apn"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_configuration_file_does_what_flags_do() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"ip-type = \"ipv4\"\ntun-name = \"wwan7\"\n")
+        .unwrap();
+    let path = file.path().to_string_lossy().into_owned();
+    let mut up = Up::start(&["--config", &path]);
+    assert_eq!(up.event("online")["interface"], "wwan7");
+    assert!(up.ask(&["down"]).status.success());
+}
