@@ -4,10 +4,16 @@
 //! - [`dialogue`]: the host's side. Sends one command after another, finds its answer among echo,
 //!   unsolicited lines and NMEA, and never waits for ever.
 //! - [`commands`]: what known answers mean.
+//! - [`failure`]: what refusals mean.
 //! - [`values`]: parameters as they stand in answers.
-//! - [`line`]: the device's side, for the emulator: bytes in, commands out.
+//! - [`mod@line`]: the device's side, for the emulator: bytes in, commands out.
 //!
-//! Everything is bounded: lines, answers, queues.
+//! Everything is bounded: lines, answers, queues. Nothing here logs.
 #![forbid(unsafe_code)]
 
+pub mod commands;
+pub mod dialogue;
+pub mod failure;
 pub mod line;
+pub mod nmea;
+pub mod values;

@@ -1,0 +1,372 @@
+//! Contexts: what connections are defined, which are up, and with what addresses.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{AnswerError, MOST_ITEMS, Query, all, first};
+use crate::values::Value;
+
+/// The kind of a context, `PDP type` in 3GPP's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContextKind {
+    /// `IP`
+    Ipv4,
+    /// `IPV6`
+    Ipv6,
+    /// `IPV4V6`
+    Ipv4v6,
+    /// `PPP` and others.
+    Other(String),
+}
+
+impl ContextKind {
+    fn new(text: &str) -> Self {
+        match text {
+            "IP" | "IPV4" => Self::Ipv4,
+            "IPV6" => Self::Ipv6,
+            "IPV4V6" => Self::Ipv4v6,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+/// A defined context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// Its number.
+    pub id: u8,
+    /// Its kind.
+    pub kind: ContextKind,
+    /// Its access point.
+    pub apn: String,
+}
+
+/// `AT+CGDCONT?`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contexts(pub Vec<Context>);
+
+impl Query for Contexts {
+    const COMMAND: &'static str = "AT+CGDCONT?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        all(lines, "+CGDCONT")
+            .take(MOST_ITEMS)
+            .map(|mut values| {
+                Some(Context {
+                    id: values.number()?,
+                    kind: ContextKind::new(values.text()),
+                    apn: values.text().to_owned(),
+                })
+            })
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or(AnswerError::Unreadable("+CGDCONT"))
+    }
+}
+
+/// `AT+CGDCONT=?`: the kinds of contexts that can be defined. A modem locked to IPv4 names only
+/// [`ContextKind::Ipv4`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextKinds(pub Vec<ContextKind>);
+
+impl Query for ContextKinds {
+    const COMMAND: &'static str = "AT+CGDCONT=?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let kinds: Vec<_> = all(lines, "+CGDCONT")
+            .take(MOST_ITEMS)
+            .filter_map(|mut values| values.nth(1))
+            .map(|kind| ContextKind::new(kind.text()))
+            .collect();
+        if kinds.is_empty() {
+            return Err(AnswerError::Missing("+CGDCONT"));
+        }
+        Ok(Self(kinds))
+    }
+}
+
+/// An active context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveContext {
+    /// Its number.
+    pub id: u8,
+    /// The bearer it runs on.
+    pub bearer: Option<u8>,
+    /// Its access point as the network names it: `internet.mnc001.mcc240.gprs`.
+    pub apn: String,
+    /// Our address.
+    pub address: Option<IpAddr>,
+    /// The subnet mask behind it, if given.
+    pub mask: Option<IpAddr>,
+    /// Gateway.
+    pub gateway: Option<IpAddr>,
+    /// DNS servers.
+    pub dns: Vec<IpAddr>,
+}
+
+/// `AT+CGCONTRDP`: the active contexts as the network set them up. A context with both kinds of
+/// addresses has a line for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveContexts(pub Vec<ActiveContext>);
+
+impl Query for ActiveContexts {
+    const COMMAND: &'static str = "AT+CGCONTRDP";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        all(lines, "+CGCONTRDP")
+            .take(MOST_ITEMS)
+            .map(|mut values| {
+                let id = values.number()?;
+                let bearer = values.number();
+                let apn = values.text().to_owned();
+                let (address, mask) = address_and_mask(values.text());
+                let gateway = address_and_mask(values.text()).0;
+                let dns = values
+                    .take(2)
+                    .filter_map(|value| address_and_mask(value.text()).0)
+                    .collect();
+                Some(ActiveContext {
+                    id,
+                    bearer,
+                    apn,
+                    address,
+                    mask,
+                    gateway,
+                    dns,
+                })
+            })
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or(AnswerError::Unreadable("+CGCONTRDP"))
+    }
+}
+
+/// An address in any form answers have: dotted decimal for both kinds (4 or 16 numbers), a mask
+/// of the same length behind it or not, or colons. What is not there is `None`.
+fn address_and_mask(text: &str) -> (Option<IpAddr>, Option<IpAddr>) {
+    if text.contains(':') {
+        let address = text.split('/').next().unwrap_or(text);
+        return (address.parse().ok().map(IpAddr::V6), None);
+    }
+    let octets: Option<Vec<u8>> = text.split('.').map(|octet| octet.parse().ok()).collect();
+    let octets = octets.unwrap_or_default();
+    let v4 = |octets: &[u8]| {
+        <[u8; 4]>::try_from(octets)
+            .ok()
+            .map(|o| IpAddr::V4(o.into()))
+    };
+    let v6 = |octets: &[u8]| {
+        <[u8; 16]>::try_from(octets)
+            .ok()
+            .map(|o| IpAddr::V6(o.into()))
+    };
+    match octets.len() {
+        4 => (v4(&octets), None),
+        8 => (v4(&octets[..4]), v4(&octets[4..])),
+        16 => (v6(&octets), None),
+        32 => (v6(&octets[..16]), v6(&octets[16..])),
+        _ => (None, None),
+    }
+}
+
+/// `AT+CGPADDR`: the addresses of each context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextAddresses(pub Vec<(u8, Vec<IpAddr>)>);
+
+impl Query for ContextAddresses {
+    const COMMAND: &'static str = "AT+CGPADDR";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        all(lines, "+CGPADDR")
+            .take(MOST_ITEMS)
+            .map(|mut values| {
+                let id = values.number()?;
+                let addresses = values
+                    .take(2)
+                    .filter_map(|value| address_and_mask(value.text()).0)
+                    .filter(|address| !address.is_unspecified())
+                    .collect();
+                Some((id, addresses))
+            })
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or(AnswerError::Unreadable("+CGPADDR"))
+    }
+}
+
+/// `AT^DHCP?`: the IPv4 configuration of the connection made with `^NDISDUP`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dhcp {
+    /// Our address.
+    pub address: Ipv4Addr,
+    /// Subnet mask.
+    pub mask: Ipv4Addr,
+    /// Gateway.
+    pub gateway: Ipv4Addr,
+    /// The DHCP server, mostly the gateway again.
+    pub server: Ipv4Addr,
+    /// DNS servers; unspecified where there is none.
+    pub dns: [Ipv4Addr; 2],
+}
+
+/// An address as `^DHCP` writes it: hexadecimal, last octet first, leading zeros left out.
+fn little_endian(value: Value<'_>) -> Option<Ipv4Addr> {
+    let number = u32::try_from(value.hex()?).ok()?;
+    Some(Ipv4Addr::from(number.swap_bytes()))
+}
+
+impl Query for Dhcp {
+    const COMMAND: &'static str = "AT^DHCP?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let mut values = first(lines, "^DHCP")?;
+        let mut next = || {
+            values
+                .next()
+                .and_then(little_endian)
+                .ok_or(AnswerError::Unreadable("^DHCP"))
+        };
+        Ok(Self {
+            address: next()?,
+            mask: next()?,
+            gateway: next()?,
+            server: next()?,
+            dns: [next()?, next()?],
+        })
+    }
+}
+
+/// Whether a connection made with `^NDISDUP` is up, by kind of address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NetworkInterface {
+    /// IPv4, if the modem says.
+    pub ipv4: Option<bool>,
+    /// IPv6, if the modem says.
+    pub ipv6: Option<bool>,
+}
+
+impl Query for NetworkInterface {
+    const COMMAND: &'static str = "AT^NDISSTATQRY?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let values: Vec<_> = first(lines, "^NDISSTATQRY")?.take(32).collect();
+        let mut state = Self::default();
+        // Groups of state, error, unused, kind; or the state alone, then it is IPv4's.
+        for group in values.chunks(4) {
+            let connected = group[0]
+                .number::<u8>()
+                .map(|state| state == 1)
+                .ok_or(AnswerError::Unreadable("^NDISSTATQRY"))?;
+            match group.get(3).map_or("", |kind| kind.text()) {
+                "IPV6" => state.ipv6 = Some(connected),
+                _ => state.ipv4 = Some(connected),
+            }
+        }
+        if values.is_empty() {
+            return Err(AnswerError::Unreadable("^NDISSTATQRY"));
+        }
+        Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{parse, refuses};
+    use super::*;
+
+    fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    }
+
+    #[test]
+    fn kinds_before_and_after_the_unlock() {
+        let locked = "+CGDCONT: (0-11),\"IP\",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)\nOK";
+        assert_eq!(parse::<ContextKinds>(locked).0, [ContextKind::Ipv4]);
+        let unlocked = "+CGDCONT: (0-11),\"IP\",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)\n\
+             +CGDCONT: (0-11),\"IPV6\",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)\n\
+             +CGDCONT: (0-11),\"IPV4V6\",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)\nOK";
+        assert_eq!(
+            parse::<ContextKinds>(unlocked).0,
+            [ContextKind::Ipv4, ContextKind::Ipv6, ContextKind::Ipv4v6]
+        );
+        refuses::<ContextKinds>("OK");
+    }
+
+    #[test]
+    fn defined_contexts() {
+        let contexts: Contexts = parse(
+            "+CGDCONT: 0,\"IP\",\"telenor.smart\",\"\",0,0\n\
+             +CGDCONT: 1,\"IPV4V6\",\"\",\"0.0.0.0\",0,0",
+        );
+        assert_eq!(contexts.0[0].apn, "telenor.smart");
+        assert_eq!(contexts.0[1].kind, ContextKind::Ipv4v6);
+        assert_eq!(parse::<Contexts>("OK").0, [], "none defined");
+        refuses::<Contexts>("+CGDCONT: x,\"IP\"");
+    }
+
+    #[test]
+    fn active_contexts_in_both_families() {
+        let contexts: ActiveContexts = parse(
+            "+CGCONTRDP: 1,5,internet.mnc001.mcc240.gprs,10.169.198.77.255.255.255.252,10.169.198.78,193.213.112.4,130.67.15.198\n\
+             +CGCONTRDP: 1,5,\"apn\",\"42.2.33.33.2.196.113.5.90.44.128.255.254.19.146.8\",,\"32.1.70.0.0.4.15.255.0.0.0.0.0.0.0.82\"",
+        );
+        let first = &contexts.0[0];
+        assert_eq!(first.address, Some(v4(10, 169, 198, 77)));
+        assert_eq!(first.mask, Some(v4(255, 255, 255, 252)));
+        assert_eq!(first.gateway, Some(v4(10, 169, 198, 78)));
+        assert_eq!(first.dns, [v4(193, 213, 112, 4), v4(130, 67, 15, 198)]);
+        let second = &contexts.0[1];
+        assert_eq!(
+            second.address,
+            Some("2a02:2121:2c4:7105:5a2c:80ff:fe13:9208".parse().unwrap())
+        );
+        assert_eq!(second.gateway, None);
+        assert_eq!(
+            second.dns,
+            ["2001:4600:4:fff::52".parse::<IpAddr>().unwrap()]
+        );
+        refuses::<ActiveContexts>("+CGCONTRDP: ?");
+    }
+
+    #[test]
+    fn addresses() {
+        let addresses: ContextAddresses = parse(
+            "+CGPADDR: 1,\"10.169.198.77\",\"2a02:2121::1\"\n+CGPADDR: 2,\"0.0.0.0\"\n+CGPADDR: 3",
+        );
+        assert_eq!(addresses.0[0].1.len(), 2);
+        assert!(addresses.0[1].1.is_empty());
+        assert!(addresses.0[2].1.is_empty());
+        for odd in ["", "1.2.3", "1.2.3.256", "a.b.c.d", "::g", "1.2.3.4.5"] {
+            assert_eq!(address_and_mask(odd), (None, None), "{odd}");
+        }
+    }
+
+    #[test]
+    fn dhcp() {
+        let dhcp: Dhcp =
+            parse("^DHCP: CCDB080A,F8FFFFFF,C9DB080A,C9DB080A,E67B59C0,E77B59C0,85600,85600\nOK");
+        assert_eq!(dhcp.address, Ipv4Addr::new(10, 8, 219, 204));
+        assert_eq!(dhcp.mask, Ipv4Addr::new(255, 255, 255, 248));
+        assert_eq!(dhcp.gateway, Ipv4Addr::new(10, 8, 219, 201));
+        assert_eq!(
+            dhcp.dns,
+            [
+                Ipv4Addr::new(192, 89, 123, 230),
+                Ipv4Addr::new(192, 89, 123, 231)
+            ]
+        );
+        let short: Dhcp = parse("^DHCP: 1010A0A,0xFFFFFF,1,1,0,0,1,1");
+        assert_eq!(short.address, Ipv4Addr::new(10, 10, 1, 1));
+        assert_eq!(short.mask, Ipv4Addr::new(255, 255, 255, 0));
+        refuses::<Dhcp>("^DHCP: CCDB080A");
+        refuses::<Dhcp>("^DHCP: 1CCDB080A,0,0,0,0,0");
+    }
+
+    #[test]
+    fn network_interface() {
+        let both: NetworkInterface = parse("^NDISSTATQRY: 1,,,\"IPV4\",0,,,\"IPV6\"");
+        assert_eq!((both.ipv4, both.ipv6), (Some(true), Some(false)));
+        let short: NetworkInterface = parse("^NDISSTATQry:1");
+        assert_eq!((short.ipv4, short.ipv6), (Some(true), None));
+        refuses::<NetworkInterface>("^NDISSTATQRY: x");
+    }
+}

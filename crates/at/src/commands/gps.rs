@@ -1,0 +1,46 @@
+//! GPS: started and stopped with AT, answered with NMEA on the same port
+//! ([`crate::dialogue::Event::Nmea`]).
+
+use crate::dialogue::{Command, InvalidCommand};
+
+/// Commands that start GPS, in order: standalone mode, tracking, a fix every `seconds` for as long
+/// as it takes, go. `AT^WPDST` fails harmlessly when GPS runs already.
+///
+/// # Errors
+/// Never.
+pub fn start(seconds: u16) -> Result<[Command; 4], InvalidCommand> {
+    Ok([
+        Command::new("AT^WPDOM=0")?,
+        Command::new("AT^WPDST=1")?,
+        Command::new(format!("AT^WPDFR=65535,{}", seconds.max(1)))?,
+        Command::new("AT^WPDGP")?,
+    ])
+}
+
+/// The command that stops GPS.
+///
+/// # Errors
+/// Never.
+pub fn stop() -> Result<Command, InvalidCommand> {
+    Command::new("AT^WPEND")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As ModemManager starts GPS on Huawei modems.
+    #[test]
+    fn the_usual_sequence() {
+        let lines: Vec<_> = start(30)
+            .unwrap()
+            .iter()
+            .map(|command| command.line().to_owned())
+            .collect();
+        assert_eq!(
+            lines,
+            ["AT^WPDOM=0", "AT^WPDST=1", "AT^WPDFR=65535,30", "AT^WPDGP"]
+        );
+        assert_eq!(stop().unwrap().line(), "AT^WPEND");
+    }
+}

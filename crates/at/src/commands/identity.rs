@@ -1,0 +1,156 @@
+//! Who the modem is.
+
+use super::{AnswerError, MOST_ITEMS, Personal, Query};
+
+/// `ATI`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Information {
+    /// `Manufacturer:`
+    pub manufacturer: Option<String>,
+    /// `Model:`
+    pub model: Option<String>,
+    /// `Revision:` the firmware's version.
+    pub revision: Option<String>,
+    /// `IMEI:`
+    pub imei: Option<Personal>,
+    /// `+GCAP:` the capabilities.
+    pub capabilities: Vec<String>,
+}
+
+impl Query for Information {
+    const COMMAND: &'static str = "ATI";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let mut found = Self::default();
+        for (label, text) in lines.iter().filter_map(|line| line.split_once(':')) {
+            let text = text.trim().to_owned();
+            match label.trim() {
+                "Manufacturer" => found.manufacturer = Some(text),
+                "Model" => found.model = Some(text),
+                "Revision" => found.revision = Some(text),
+                "IMEI" => found.imei = Some(Personal(text)),
+                "+GCAP" => {
+                    found.capabilities = text
+                        .split(',')
+                        .take(MOST_ITEMS)
+                        .map(|capability| capability.trim().to_owned())
+                        .collect();
+                }
+                _ => {}
+            }
+        }
+        if found == Self::default() {
+            return Err(AnswerError::Missing("Model"));
+        }
+        Ok(found)
+    }
+}
+
+/// The only line of an answer, without the command's name if the modem puts it there.
+fn bare<'a>(lines: &'a [String], name: &'static str) -> Result<&'a str, AnswerError> {
+    let line = lines.first().ok_or(AnswerError::Missing(name))?;
+    let text = crate::values::after(line, name).unwrap_or(line).trim();
+    let text = text.trim_matches('"');
+    if text.is_empty() {
+        return Err(AnswerError::Unreadable(name));
+    }
+    Ok(text)
+}
+
+/// A serial number: digits only.
+fn digits(lines: &[String], name: &'static str) -> Result<Personal, AnswerError> {
+    let text = bare(lines, name)?;
+    if text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(AnswerError::Unreadable(name));
+    }
+    Ok(Personal(text.to_owned()))
+}
+
+macro_rules! one_line {
+    ($($(#[$doc:meta])* $name:ident($inner:ty) = $command:literal, $prefix:literal, $read:expr;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name(pub $inner);
+
+        impl Query for $name {
+            const COMMAND: &'static str = $command;
+
+            fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+                $read(lines, $prefix).map(|text| Self(text.into()))
+            }
+        }
+    )+};
+}
+
+one_line! {
+    /// `AT+CGMI`: the manufacturer.
+    Manufacturer(String) = "AT+CGMI", "+CGMI", bare;
+    /// `AT+CGMM`: the model.
+    Model(String) = "AT+CGMM", "+CGMM", bare;
+    /// `AT+CGMR`: the firmware's version.
+    Revision(String) = "AT+CGMR", "+CGMR", bare;
+    /// `AT+CGSN`: the IMEI.
+    Serial(Personal) = "AT+CGSN", "+CGSN", digits;
+    /// `AT+CIMI`: the IMSI of the SIM.
+    Subscriber(Personal) = "AT+CIMI", "+CIMI", digits;
+}
+
+impl Subscriber {
+    /// The operator's country code and the digits its network code may have: two or three, which
+    /// only the SIM knows. `("242", "01", "016")`.
+    #[must_use]
+    pub fn operator(&self) -> Option<(&str, &str, &str)> {
+        let imsi = self.0.reveal();
+        Some((imsi.get(..3)?, imsi.get(3..5)?, imsi.get(3..6)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{parse, refuses};
+    use super::*;
+
+    #[test]
+    fn the_me906s() {
+        let information: Information = parse(
+            "Manufacturer: Huawei Technologies Co., Ltd.\n\
+             Model: ME906s-158\n\
+             Revision: 11.617.00.00.00\n\
+             IMEI: 860000000000000\n\
+             +GCAP: +CGSM,+DS,+ES\n\nOK",
+        );
+        assert_eq!(
+            information.manufacturer.as_deref(),
+            Some("Huawei Technologies Co., Ltd.")
+        );
+        assert_eq!(information.model.as_deref(), Some("ME906s-158"));
+        assert_eq!(information.revision.as_deref(), Some("11.617.00.00.00"));
+        assert_eq!(information.capabilities, ["+CGSM", "+DS", "+ES"]);
+        assert!(!format!("{information:?}").contains("86000"));
+        refuses::<Information>("hello");
+    }
+
+    #[test]
+    fn bare_lines_and_named_ones() {
+        assert_eq!(parse::<Model>("ME906s-158\nOK").0, "ME906s-158");
+        assert_eq!(
+            parse::<Revision>("+CGMR: 11.617.13.00.00").0,
+            "11.617.13.00.00"
+        );
+        assert_eq!(parse::<Manufacturer>("\"HP\"").0, "HP");
+        assert_eq!(
+            parse::<Serial>("864172044791624\nOK").0.reveal(),
+            "864172044791624"
+        );
+        refuses::<Serial>("ERR 5");
+        refuses::<Model>("");
+    }
+
+    #[test]
+    fn the_operator_of_a_sim() {
+        let subscriber: Subscriber = parse("242016000000001");
+        assert_eq!(subscriber.operator(), Some(("242", "01", "016")));
+        let short: Subscriber = parse("24201");
+        assert_eq!(short.operator(), None);
+    }
+}

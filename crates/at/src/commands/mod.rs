@@ -1,0 +1,152 @@
+//! What known commands answer, typed; one file per group.
+//!
+//! ```
+//! use uwwan_at::commands::{Query, signal::SignalQuality};
+//!
+//! assert_eq!(SignalQuality::COMMAND, "AT+CSQ");
+//! let signal = SignalQuality::parse(&["+CSQ: 21,99".to_owned()])?;
+//! assert_eq!(signal.dbm(), Some(-71));
+//! # Ok::<(), uwwan_at::commands::AnswerError>(())
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::dialogue::{Command, InvalidCommand};
+use crate::values::{Values, after};
+
+pub mod context;
+pub mod gps;
+pub mod identity;
+pub mod known;
+pub mod ports;
+pub mod profiles;
+pub mod registration;
+pub mod signal;
+pub mod sim;
+
+/// A command without parameters whose answer has a type.
+pub trait Query: Sized {
+    /// The command line.
+    const COMMAND: &'static str;
+
+    /// Reads the lines of the answer ([`crate::dialogue::Done::lines`]).
+    ///
+    /// # Errors
+    /// When the answer is not what the command answers with.
+    fn parse(lines: &[String]) -> Result<Self, AnswerError>;
+
+    /// The command, ready to be sent.
+    ///
+    /// # Errors
+    /// Never for the commands in this crate: their lines are checked by its tests.
+    fn command() -> Result<Command, InvalidCommand> {
+        Command::new(Self::COMMAND)
+    }
+}
+
+/// An answer that is none.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AnswerError {
+    /// No line of it starts as it should.
+    #[error("the answer has no line with {0}")]
+    Missing(&'static str),
+    /// A line cannot be read. The line itself may name a person and is left out.
+    #[error("the answer's {0} cannot be read")]
+    Unreadable(&'static str),
+}
+
+/// Text that names a person or a device: shown only where that was asked for.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Personal(String);
+
+impl Personal {
+    /// Keeps it.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for someone who asked for it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Personal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Personal(…)")
+    }
+}
+
+/// What follows `name:` in the first line that starts with it.
+pub(crate) fn first<'a>(
+    lines: &'a [String],
+    name: &'static str,
+) -> Result<Values<'a>, AnswerError> {
+    all(lines, name).next().ok_or(AnswerError::Missing(name))
+}
+
+/// What follows `name:` in every line that starts with it.
+pub(crate) fn all<'a>(
+    lines: &'a [String],
+    name: &'static str,
+) -> impl Iterator<Item = Values<'a>> + use<'a> {
+    lines
+        .iter()
+        .filter_map(move |line| after(line, name).map(Values::new))
+}
+
+/// The most that is read of an answer that lists things.
+pub(crate) const MOST_ITEMS: usize = 1024;
+
+/// How long to wait for the final result of a command. Usual is 10 s; what asks the network or
+/// restarts things takes longer.
+#[must_use]
+pub fn timeout(name: &str, test: bool) -> Duration {
+    Duration::from_secs(match (name, test) {
+        // A network scan.
+        ("+COPS", true) => 180,
+        ("+COPS", _) => 120,
+        ("+CGATT" | "+CGACT" | "D" | "A" | "+CUSD" | "^NDISDUP", false) => 75,
+        ("+CMGS" | "+CMSS" | "+CMGW", false) => 60,
+        ("+CFUN" | "+CPIN" | "+CLCK" | "+CPWD" | "^SYSCFGEX" | "+CPBR" | "+CMGL", false) => 30,
+        ("^RESET", false) => 15,
+        _ => 10,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The lines of an answer, as the dialogue leaves them.
+    pub(crate) fn lines(text: &str) -> Vec<String> {
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && *line != "OK")
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Reads an answer that has to be good.
+    pub(crate) fn parse<T: Query>(text: &str) -> T {
+        assert!(T::command().is_ok(), "{}", T::COMMAND);
+        T::parse(&lines(text)).unwrap_or_else(|error| panic!("{}: {error}", T::COMMAND))
+    }
+
+    /// Text no answer can be read from.
+    pub(crate) fn refuses<T: Query>(text: &str) {
+        assert!(T::parse(&lines(text)).is_err(), "{}: {text}", T::COMMAND);
+    }
+
+    #[test]
+    fn personal_text_stays_out_of_logs() {
+        let number = Personal::new("864172044791624");
+        assert_eq!(format!("{number:?}"), "Personal(…)");
+        assert_eq!(number.reveal().len(), 15);
+    }
+}

@@ -1,0 +1,351 @@
+//! Where the modem is registered, with whom, and with what technology.
+
+use super::{AnswerError, MOST_ITEMS, Query, first};
+use crate::values::{Value, Values};
+
+/// Registration as 3GPP TS 27.007, 7.2 numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RegistrationState {
+    NotSearching,
+    Home,
+    Searching,
+    Denied,
+    Unknown,
+    Roaming,
+    /// Any other number.
+    Other(u8),
+}
+
+impl RegistrationState {
+    fn new(number: u8) -> Self {
+        match number {
+            0 => Self::NotSearching,
+            1 => Self::Home,
+            2 => Self::Searching,
+            3 => Self::Denied,
+            4 => Self::Unknown,
+            5 => Self::Roaming,
+            other => Self::Other(other),
+        }
+    }
+
+    /// Whether there is service.
+    #[must_use]
+    pub fn is_registered(self) -> bool {
+        matches!(self, Self::Home | Self::Roaming)
+    }
+}
+
+/// The answer to `AT+CREG?` and its kin, and what comes unsolicited under the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registration {
+    /// Registration.
+    pub state: RegistrationState,
+    /// Location or tracking area code.
+    pub area: Option<u32>,
+    /// Cell identity.
+    pub cell: Option<u32>,
+    /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
+    pub technology: Option<u8>,
+}
+
+impl Registration {
+    /// Reads what follows `+CREG:`. The answer has a number for the reporting mode in front,
+    /// which the unsolicited form does not; area codes are quoted (or hexadecimal of four digits)
+    /// where they are.
+    fn read(text: Values<'_>) -> Option<Self> {
+        let values: Vec<Value<'_>> = text.take(8).collect();
+        let is_state = |value: &Value<'_>| value.raw().len() <= 2 && value.number::<u8>().is_some();
+        // Two plain numbers in front: mode and state. One: the state alone.
+        let start = usize::from(values.len() > 1 && values.get(1).is_some_and(is_state));
+        let mut rest = values.get(start..)?.iter();
+        let hex = |value: Option<&Value<'_>>| u32::try_from(value?.hex()?).ok();
+        Some(Self {
+            state: RegistrationState::new(rest.next()?.number()?),
+            area: hex(rest.next()),
+            cell: hex(rest.next()),
+            technology: rest.next().and_then(|value| value.number()),
+        })
+    }
+
+    /// Reads an unsolicited line such as `+CEREG: 5,"1A2B","01020304",7`.
+    #[must_use]
+    pub fn from_unsolicited(line: &str) -> Option<Self> {
+        ["+CREG", "+CGREG", "+CEREG"]
+            .into_iter()
+            .find_map(|name| crate::values::after(line, name))
+            .and_then(|text| Self::read(Values::new(text)))
+    }
+}
+
+macro_rules! registration {
+    ($($(#[$doc:meta])* $name:ident = $command:literal, $prefix:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name(pub Registration);
+
+        impl Query for $name {
+            const COMMAND: &'static str = $command;
+
+            fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+                Registration::read(first(lines, $prefix)?)
+                    .map(Self)
+                    .ok_or(AnswerError::Unreadable($prefix))
+            }
+        }
+    )+};
+}
+
+registration! {
+    /// `AT+CREG?`: registration for calls.
+    CircuitRegistration = "AT+CREG?", "+CREG";
+    /// `AT+CGREG?`: registration for packet data in GSM and UMTS.
+    PacketRegistration = "AT+CGREG?", "+CGREG";
+    /// `AT+CEREG?`: registration in LTE.
+    LteRegistration = "AT+CEREG?", "+CEREG";
+}
+
+/// `AT+COPS?`: the operator in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// 0 automatic, 1 manual, 2 deregistered, 4 manual with automatic fallback.
+    pub mode: u8,
+    /// 0 long name, 1 short name, 2 number.
+    pub format: Option<u8>,
+    /// Name or number; none without service.
+    pub name: Option<String>,
+    /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
+    pub technology: Option<u8>,
+}
+
+fn text(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+impl Query for Operator {
+    const COMMAND: &'static str = "AT+COPS?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let mut values = first(lines, "+COPS")?;
+        Ok(Self {
+            mode: values.number().ok_or(AnswerError::Unreadable("+COPS"))?,
+            format: values.number(),
+            name: text(values.text()),
+            technology: values.number(),
+        })
+    }
+}
+
+/// An operator found by a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundOperator {
+    /// 0 unknown, 1 available, 2 current, 3 forbidden.
+    pub status: u8,
+    /// Long name.
+    pub long_name: Option<String>,
+    /// Short name.
+    pub short_name: Option<String>,
+    /// Country and network code.
+    pub number: String,
+    /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
+    pub technology: Option<u8>,
+}
+
+/// `AT+COPS=?`: a scan. Takes minutes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorScan(pub Vec<FoundOperator>);
+
+impl Query for OperatorScan {
+    const COMMAND: &'static str = "AT+COPS=?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        // Behind the operators, after an empty value, the supported modes and formats follow.
+        let found = first(lines, "+COPS")?
+            .take(MOST_ITEMS)
+            .take_while(|value| !value.is_empty())
+            .filter_map(|value| {
+                let mut values = value.list();
+                Some(FoundOperator {
+                    status: values.number()?,
+                    long_name: text(values.text()),
+                    short_name: text(values.text()),
+                    number: text(values.text())?,
+                    technology: values.number(),
+                })
+            })
+            .collect();
+        Ok(Self(found))
+    }
+}
+
+/// `AT^SYSINFOEX`: everything about the service at once. Numbers as in Huawei's specification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemInformation {
+    /// 0 none, 1 restricted, 2 valid, 3 restricted to a region, 4 saving power.
+    pub service: u8,
+    /// 0 none, 1 circuit, 2 packet, 3 both, 4 searching.
+    pub domain: Option<u8>,
+    /// Whether roaming.
+    pub roaming: Option<bool>,
+    /// 0 invalid, 1 valid, 255 none.
+    pub sim: Option<u8>,
+    /// 0 none, 1 GSM, 3 WCDMA, 4 TD-SCDMA, 6 LTE.
+    pub mode: Option<u8>,
+    /// As text.
+    pub mode_name: Option<String>,
+    /// 1 GSM, 2 GPRS, 3 EDGE, 41 WCDMA, 45 HSPA, 46 HSPA+, 101 LTE, …
+    pub submode: Option<u16>,
+    /// As text.
+    pub submode_name: Option<String>,
+}
+
+impl Query for SystemInformation {
+    const COMMAND: &'static str = "AT^SYSINFOEX";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let mut values = first(lines, "^SYSINFOEX")?;
+        let service = values.number();
+        let domain = values.number();
+        let roaming = values.number::<u8>().map(|roaming| roaming != 0);
+        let sim = values.number();
+        let _ = values.next(); // SIM lock
+        Ok(Self {
+            service: service.ok_or(AnswerError::Unreadable("^SYSINFOEX"))?,
+            domain,
+            roaming,
+            sim,
+            mode: values.number(),
+            mode_name: text(values.text()),
+            submode: values.number(),
+            submode_name: text(values.text()),
+        })
+    }
+}
+
+/// `AT^SYSCFGEX?`: what the modem may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemConfiguration {
+    /// Technologies by preference: `00` automatic, otherwise pairs of digits: 01 GSM, 02 UMTS,
+    /// 03 LTE.
+    pub order: String,
+    /// GSM and UMTS bands, one bit each.
+    pub bands: u64,
+    /// 0 not allowed, 1 allowed, 2 unchanged.
+    pub roaming: Option<u8>,
+    /// 0 circuit, 1 packet, 2 both.
+    pub domain: Option<u8>,
+    /// LTE bands, bit 0 for band 1.
+    pub lte_bands: u64,
+}
+
+impl SystemConfiguration {
+    /// Numbers of the allowed LTE bands.
+    pub fn lte_band_numbers(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..64_u8)
+            .filter(|bit| self.lte_bands >> bit & 1 == 1)
+            .map(|bit| bit + 1)
+    }
+}
+
+impl Query for SystemConfiguration {
+    const COMMAND: &'static str = "AT^SYSCFGEX?";
+
+    fn parse(lines: &[String]) -> Result<Self, AnswerError> {
+        let unreadable = AnswerError::Unreadable("^SYSCFGEX");
+        let mut values = first(lines, "^SYSCFGEX")?;
+        let order = text(values.text()).ok_or(unreadable.clone())?;
+        let mut bands = || values.next().and_then(Value::hex).ok_or(unreadable.clone());
+        let first_bands = bands()?;
+        let roaming = values.number();
+        let domain = values.number();
+        let lte_bands = values.next().and_then(Value::hex).ok_or(unreadable)?;
+        Ok(Self {
+            order,
+            bands: first_bands,
+            roaming,
+            domain,
+            lte_bands,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{parse, refuses};
+    use super::*;
+
+    #[test]
+    fn registration_with_and_without_place() {
+        let plain: CircuitRegistration = parse("+CREG: 0,2\nOK");
+        assert_eq!(plain.0.state, RegistrationState::Searching);
+        assert_eq!(plain.0.area, None);
+        let full: LteRegistration = parse("+CEREG: 2,1,\"1A2B\",\"01020304\",7");
+        assert!(full.0.state.is_registered());
+        assert_eq!(
+            (full.0.area, full.0.cell),
+            (Some(0x1a2b), Some(0x0102_0304))
+        );
+        assert_eq!(full.0.technology, Some(7));
+        let unsolicited =
+            Registration::from_unsolicited("+CEREG: 5,\"1A2B\",\"01020304\",7").unwrap();
+        assert_eq!(unsolicited.state, RegistrationState::Roaming);
+        assert_eq!(unsolicited.area, Some(0x1a2b));
+        assert_eq!(
+            Registration::from_unsolicited("+CREG: 3").unwrap().state,
+            RegistrationState::Denied
+        );
+        assert_eq!(Registration::from_unsolicited("^MODE: 3"), None);
+        refuses::<PacketRegistration>("+CGREG: x");
+        refuses::<PacketRegistration>("+CREG: 0,1");
+    }
+
+    #[test]
+    fn operators() {
+        let operator: Operator = parse("+COPS: 0,0,\"Telenor\",7\nOK");
+        assert_eq!(operator.name.as_deref(), Some("Telenor"));
+        assert_eq!((operator.mode, operator.technology), (0, Some(7)));
+        assert_eq!(parse::<Operator>("+COPS: 0").name, None);
+        refuses::<Operator>("+COPS:");
+    }
+
+    #[test]
+    fn a_scan() {
+        let scan: OperatorScan = parse(
+            "+COPS: (3,\"CHN-UNICOM\",\"UNICOM\",\"46001\",0),\
+             (3,\"CHINA MOBILE\",\"CMCC\",\"46000\",0),,(0,1,3),(0,1,2)",
+        );
+        assert_eq!(scan.0.len(), 2);
+        assert_eq!(scan.0[0].number, "46001");
+        assert_eq!(scan.0[1].long_name.as_deref(), Some("CHINA MOBILE"));
+        assert_eq!(parse::<OperatorScan>("+COPS: ,,(0,1,3),(0,1,2)").0, []);
+    }
+
+    #[test]
+    fn sysinfoex() {
+        let information: SystemInformation = parse("^SYSINFOEX:2,3,0,1,,6,\"LTE\",101,\"LTE\"");
+        assert_eq!(information.service, 2);
+        assert_eq!(information.roaming, Some(false));
+        assert_eq!(
+            (information.mode, information.submode),
+            (Some(6), Some(101))
+        );
+        assert_eq!(information.submode_name.as_deref(), Some("LTE"));
+        refuses::<SystemInformation>("^SYSINFOEX:");
+    }
+
+    #[test]
+    fn syscfgex() {
+        let all: SystemConfiguration = parse("^SYSCFGEX: \"00\",3FFFFFFF,1,2,7FFFFFFFFFFFFFFF");
+        assert_eq!(all.order, "00");
+        assert_eq!(
+            (all.bands, all.roaming, all.domain),
+            (0x3fff_ffff, Some(1), Some(2))
+        );
+        let few: SystemConfiguration = parse("^SYSCFGEX: \"03\",3fffffff,1,2,800c5");
+        let bands: Vec<_> = few.lte_band_numbers().collect();
+        // 800c5 is LTE2100/LTE1800/LTE2600/LTE900/LTE800 in the modem's own list.
+        assert_eq!(bands, [1, 3, 7, 8, 20]);
+        refuses::<SystemConfiguration>("^SYSCFGEX: \"00\",xyz,1,2,1");
+    }
+}

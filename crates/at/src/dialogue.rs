@@ -1,0 +1,594 @@
+//! The host's side: one command after another, each with its answer.
+//!
+//! A modem's AT port is a stream of lines in which everything is mixed: the echo of what was sent,
+//! the lines of the answer, the final result, lines nobody asked for, and on a GPS port NMEA
+//! sentences. What belongs to the running command is told by names: a line `+NAME: …` is part of
+//! the answer to `AT+NAME…` and unsolicited under any other extended command; lines without a
+//! name are part of the answer. (A line of the command's own name that nobody asked for cannot be
+//! told from the answer; it becomes part of it.)
+//!
+//! A command that gets no final result in time fails, and the port is left alone for a moment so
+//! that a late answer is not taken for the next command's.
+//!
+//! ```
+//! use std::time::Instant;
+//! use uwwan_at::dialogue::{Command, Dialogue, Event};
+//!
+//! let now = Instant::now();
+//! let mut dialogue = Dialogue::default();
+//! let id = dialogue.command(now, Command::new("AT+CSQ")?)?;
+//! assert_eq!(dialogue.poll_transmit().unwrap(), b"AT+CSQ\r");
+//! dialogue.receive(now, b"AT+CSQ\r\r\n^RSSI: 13\r\n\r\n+CSQ: 21,99\r\n\r\nOK\r\n");
+//! assert_eq!(dialogue.poll_event(), Some(Event::Unsolicited("^RSSI: 13".to_owned())));
+//! let Some(Event::Done(done)) = dialogue.poll_event() else { panic!() };
+//! assert_eq!((done.id, &done.lines[..]), (id, &["+CSQ: 21,99".to_owned()][..]));
+//! assert_eq!(done.result, Ok(()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::commands::timeout;
+use crate::failure::{Cme, Cms, Code, Failure};
+use crate::line::{self, Action};
+use crate::nmea;
+use crate::values;
+
+/// Longest command line in bytes.
+const LONGEST_COMMAND: usize = 2048;
+/// Longest line from the modem in bytes; the rest of a longer one is thrown away.
+const LONGEST_LINE: usize = 8192;
+/// Longest answer in bytes and in lines; what comes behind it is thrown away.
+const LONGEST_ANSWER: usize = 256 * 1024;
+const MOST_LINES: usize = 4096;
+/// Most commands waiting to be sent.
+const MOST_COMMANDS: usize = 64;
+/// Most events waiting to be taken, before unsolicited ones are thrown away.
+const MOST_EVENTS: usize = 1024;
+/// How long the port is left alone after a command got no answer.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Lines without a name that nobody asked for.
+const BARE_UNSOLICITED: [&str; 4] = ["RING", "^SYSSTART", "NO CARRIER", "^STIN"];
+/// Names that come unsolicited even while a basic command such as `ATI`, whose answer may contain
+/// any name, is running.
+const UNSOLICITED_NAMES: [&str; 24] = [
+    "^RSSI",
+    "^HCSQ",
+    "^CERSSI",
+    "^MODE",
+    "^SRVST",
+    "^SIMST",
+    "^NWTIME",
+    "^NWNAME",
+    "^ECCLIST",
+    "^ANLEVEL",
+    "^LCACELLURC",
+    "^CSCHANNELINFO",
+    "^EONS",
+    "^NDISSTAT",
+    "^BOOT",
+    "^STIN",
+    "^POSITION",
+    "^POSEND",
+    "^SYSSTART",
+    "+CREG",
+    "+CGREG",
+    "+CEREG",
+    "+CMTI",
+    "+CUSD",
+];
+
+/// Names a command, from [`Dialogue::command`] to its [`Done`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(u64);
+
+/// A command to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    line: String,
+    text: Option<String>,
+    timeout: Duration,
+    /// Names its answer may carry.
+    names: Vec<String>,
+    dials: bool,
+}
+
+/// Why a line cannot be a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidCommand {
+    /// It does not start with `AT`.
+    #[error("an AT command starts with AT")]
+    Prefix,
+    /// It has a control character, which would end it or worse.
+    #[error("an AT command has no control characters")]
+    Control,
+    /// It is longer than 2048 bytes.
+    #[error("an AT command has at most {LONGEST_COMMAND} bytes")]
+    TooLong,
+}
+
+/// Why a command is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// 64 commands wait already, or 1024 events.
+    #[error("too many AT commands are waiting: wait for their answers first")]
+    Full,
+    /// The port was closed.
+    #[error("the port was closed")]
+    Closed,
+}
+
+impl Command {
+    /// A command with the usual timeout of its kind (see [`crate::commands::timeout`]).
+    ///
+    /// # Errors
+    /// When the line cannot be one.
+    pub fn new(line: impl Into<String>) -> Result<Self, InvalidCommand> {
+        let line = line.into().trim().to_owned();
+        if line.len() > LONGEST_COMMAND {
+            return Err(InvalidCommand::TooLong);
+        }
+        if line.chars().any(char::is_control) {
+            return Err(InvalidCommand::Control);
+        }
+        let body = match line.get(..2) {
+            Some(prefix) if prefix.eq_ignore_ascii_case("AT") => &line[2..],
+            _ => return Err(InvalidCommand::Prefix),
+        };
+        // What this engine cannot take apart the modem may still know.
+        let parts = line::split(body).unwrap_or_default();
+        let dials = parts
+            .iter()
+            .any(|part| matches!(part.name.as_str(), "D" | "A" | "O" | "+CGDATA"));
+        let timeout = parts
+            .iter()
+            .map(|part| timeout(&part.name, part.action == Action::Test))
+            .sum::<Duration>()
+            .max(timeout("", false));
+        Ok(Self {
+            text: None,
+            timeout,
+            names: parts.into_iter().map(|part| part.name).collect(),
+            dials,
+            line,
+        })
+    }
+
+    /// With text to send at the `> ` prompt, ended with Ctrl-Z.
+    ///
+    /// # Errors
+    /// When the text has Ctrl-Z or ESC in it, or more than 4096 bytes.
+    pub fn with_text(mut self, text: impl Into<String>) -> Result<Self, InvalidCommand> {
+        let text = text.into();
+        if text.len() > 2 * LONGEST_COMMAND {
+            return Err(InvalidCommand::TooLong);
+        }
+        if text.contains([CTRL_Z as char, ESCAPE as char]) {
+            return Err(InvalidCommand::Control);
+        }
+        self.text = Some(text);
+        Ok(self)
+    }
+
+    /// With another timeout.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The line, without its end.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+}
+
+const CTRL_Z: u8 = 0x1a;
+const ESCAPE: u8 = 0x1b;
+
+/// A command that came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Which.
+    pub id: CommandId,
+    /// Its line.
+    pub command: String,
+    /// The lines of the answer, without echo, blank lines and final result.
+    pub lines: Vec<String>,
+    /// Whether more came than is kept.
+    pub truncated: bool,
+    /// What followed `CONNECT`, if the port now carries data.
+    pub connect: Option<String>,
+    /// `OK`, or why not.
+    pub result: Result<(), Failure>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A command came to its end.
+    Done(Done),
+    /// A line nobody asked for.
+    Unsolicited(String),
+    /// An NMEA 0183 sentence with a good checksum, or none.
+    Nmea(String),
+}
+
+#[derive(Debug)]
+struct Running {
+    id: CommandId,
+    command: Command,
+    deadline: Instant,
+    echo_due: bool,
+    text_sent: bool,
+    lines: Vec<String>,
+    bytes: usize,
+    truncated: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Running(Box<Running>),
+    /// A command got no answer; one that comes late ends this.
+    Settling(Instant),
+    Closed,
+}
+
+/// The dialogue with one port.
+#[derive(Debug)]
+pub struct Dialogue {
+    state: State,
+    waiting: VecDeque<(CommandId, Command)>,
+    transmit: VecDeque<Vec<u8>>,
+    events: VecDeque<Event>,
+    line: Vec<u8>,
+    next_id: u64,
+    unanswered: u32,
+    lost: u64,
+}
+
+impl Default for Dialogue {
+    fn default() -> Self {
+        Self {
+            state: State::Idle,
+            waiting: VecDeque::new(),
+            transmit: VecDeque::new(),
+            events: VecDeque::new(),
+            line: Vec::new(),
+            next_id: 0,
+            unanswered: 0,
+            lost: 0,
+        }
+    }
+}
+
+impl Dialogue {
+    /// Queues a command; it is sent when the ones before it have ended.
+    ///
+    /// # Errors
+    /// When too much is waiting already or the port was closed.
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<CommandId, Refused> {
+        if matches!(self.state, State::Closed) {
+            return Err(Refused::Closed);
+        }
+        if self.waiting.len() >= MOST_COMMANDS || self.events.len() >= MOST_EVENTS {
+            return Err(Refused::Full);
+        }
+        let id = CommandId(self.next_id);
+        self.next_id += 1;
+        self.waiting.push_back((id, command));
+        self.start(now);
+        Ok(id)
+    }
+
+    /// Takes back a command that was not sent yet. One that runs stays: its answer would be taken
+    /// for the next one's.
+    pub fn cancel(&mut self, id: CommandId) -> bool {
+        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == id) else {
+            return false;
+        };
+        if let Some((id, command)) = self.waiting.remove(at) {
+            self.finish_unsent(id, command, Failure::Cancelled);
+        }
+        true
+    }
+
+    /// Takes bytes from the port.
+    pub fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        if !bytes.is_empty() {
+            self.unanswered = 0;
+        }
+        for byte in bytes.iter().copied() {
+            match byte {
+                b'\r' | b'\n' => self.end_line(now),
+                // What some firmware puts between lines.
+                0 => {}
+                _ if self.line.len() == LONGEST_LINE => {}
+                _ => self.line.push(byte),
+            }
+            // A prompt has no line end.
+            if self.line == b"> " {
+                self.prompt();
+            }
+        }
+        if self.line == b">"
+            && matches!(&self.state, State::Running(running) if running.command.text.is_some())
+        {
+            self.prompt();
+        }
+    }
+
+    /// The port went away: everything waiting fails, nothing more is taken.
+    pub fn close(&mut self) {
+        if let State::Running(running) = std::mem::replace(&mut self.state, State::Closed) {
+            self.finish(*running, None, Err(Failure::Closed));
+        }
+        while let Some((id, command)) = self.waiting.pop_front() {
+            self.finish_unsent(id, command, Failure::Closed);
+        }
+        self.transmit.clear();
+    }
+
+    /// The next bytes to send.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.transmit.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Dialogue::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Running(running) => Some(running.deadline),
+            State::Settling(until) => Some(*until),
+            State::Idle | State::Closed => None,
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &self.state {
+            State::Running(running) if running.deadline <= now => {
+                let failure = Failure::Timeout(running.command.timeout);
+                self.unanswered = self.unanswered.saturating_add(1);
+                // A prompt nobody saw must not swallow the next command.
+                if running.command.text.is_some() {
+                    self.transmit.push_back(vec![ESCAPE]);
+                }
+                self.end(State::Settling(now + SETTLE), None, Err(failure));
+            }
+            State::Settling(until) if *until <= now => self.state = State::Idle,
+            _ => {}
+        }
+        self.start(now);
+    }
+
+    /// Commands in a row that ended without a single byte from the port: is it one at all?
+    #[must_use]
+    pub fn unanswered(&self) -> u32 {
+        self.unanswered
+    }
+
+    /// Whether a command runs or waits.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Closed) || !self.waiting.is_empty()
+    }
+
+    /// Unsolicited lines thrown away because nobody took them.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn start(&mut self, now: Instant) {
+        if !matches!(self.state, State::Idle) {
+            return;
+        }
+        let Some((id, command)) = self.waiting.pop_front() else {
+            return;
+        };
+        let mut bytes = command.line.clone().into_bytes();
+        bytes.push(b'\r');
+        self.transmit.push_back(bytes);
+        self.state = State::Running(Box::new(Running {
+            id,
+            deadline: now + command.timeout,
+            command,
+            echo_due: true,
+            text_sent: false,
+            lines: Vec::new(),
+            bytes: 0,
+            truncated: false,
+        }));
+    }
+
+    fn prompt(&mut self) {
+        let State::Running(running) = &mut self.state else {
+            return;
+        };
+        self.line.clear();
+        if running.text_sent {
+            return;
+        }
+        running.text_sent = true;
+        self.transmit.push_back(match &running.command.text {
+            Some(text) => {
+                let mut bytes = text.clone().into_bytes();
+                bytes.push(CTRL_Z);
+                bytes
+            }
+            // Nobody has anything to say: the modem must not wait for it.
+            None => vec![ESCAPE],
+        });
+    }
+
+    fn end_line(&mut self, now: Instant) {
+        let bytes = std::mem::take(&mut self.line);
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim();
+        if !text.is_empty() {
+            self.take_line(now, text);
+        }
+        // The memory serves the next line.
+        self.line = bytes;
+        self.line.clear();
+    }
+
+    fn take_line(&mut self, now: Instant, line: &str) {
+        if nmea::is_sentence(line) {
+            self.tell(Event::Nmea(line.to_owned()));
+            return;
+        }
+        match &mut self.state {
+            State::Running(running) => {
+                if running.echo_due && line == running.command.line {
+                    running.echo_due = false;
+                    return;
+                }
+                if running.is_text_echo(line) {
+                    return;
+                }
+                if let Some((result, connect)) = final_result(line, running.command.dials) {
+                    self.end(State::Idle, connect, result);
+                    self.start(now);
+                } else if running.expects(line) {
+                    running.keep(line);
+                } else {
+                    self.tell(Event::Unsolicited(line.to_owned()));
+                }
+            }
+            State::Settling(_) => {
+                if final_result(line, true).is_some() {
+                    self.state = State::Idle;
+                    self.start(now);
+                } else {
+                    self.tell(Event::Unsolicited(line.to_owned()));
+                }
+            }
+            State::Idle | State::Closed => {
+                // A final result to nothing is left over from someone else's command.
+                if matches!(line, "NO CARRIER") || final_result(line, false).is_none() {
+                    self.tell(Event::Unsolicited(line.to_owned()));
+                }
+            }
+        }
+    }
+
+    /// Ends the running command and goes to `next`.
+    fn end(&mut self, next: State, connect: Option<String>, result: Result<(), Failure>) {
+        if let State::Running(running) = std::mem::replace(&mut self.state, next) {
+            self.finish(*running, connect, result);
+        }
+    }
+
+    fn finish(&mut self, running: Running, connect: Option<String>, result: Result<(), Failure>) {
+        self.events.push_back(Event::Done(Done {
+            id: running.id,
+            command: running.command.line,
+            lines: running.lines,
+            truncated: running.truncated,
+            connect,
+            result,
+        }));
+    }
+
+    fn finish_unsent(&mut self, id: CommandId, command: Command, failure: Failure) {
+        self.events.push_back(Event::Done(Done {
+            id,
+            command: command.line,
+            lines: Vec::new(),
+            truncated: false,
+            connect: None,
+            result: Err(failure),
+        }));
+    }
+
+    /// Queues something that may be lost; the end of a command may not.
+    fn tell(&mut self, event: Event) {
+        if self.events.len() < MOST_EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+}
+
+impl Running {
+    /// Whether `line` can be part of the answer.
+    fn expects(&self, line: &str) -> bool {
+        let Some(found) = values::name(line) else {
+            return !BARE_UNSOLICITED.contains(&line);
+        };
+        let names = &self.command.names;
+        let asked = names.iter().any(|name| name.eq_ignore_ascii_case(found));
+        // The answer to a basic command may carry any name: +GCAP in that to ATI.
+        let basic = names
+            .iter()
+            .all(|name| !name.starts_with(|first: char| first.is_ascii_punctuation()));
+        asked
+            || basic
+                && !UNSOLICITED_NAMES
+                    .iter()
+                    .any(|name| name.eq_ignore_ascii_case(found))
+    }
+
+    fn is_text_echo(&self, line: &str) -> bool {
+        self.text_sent
+            && self
+                .command
+                .text
+                .as_deref()
+                .is_some_and(|text| line.trim_matches([CTRL_Z as char, '>', ' ']) == text.trim())
+    }
+
+    fn keep(&mut self, line: &str) {
+        if self.bytes + line.len() > LONGEST_ANSWER || self.lines.len() == MOST_LINES {
+            self.truncated = true;
+            return;
+        }
+        self.bytes += line.len();
+        self.lines.push(line.to_owned());
+    }
+}
+
+/// What a final result says, and what followed `CONNECT`. Results of calls end a command only if
+/// it makes one.
+fn final_result(line: &str, dials: bool) -> Option<(Result<(), Failure>, Option<String>)> {
+    let failure = match line {
+        "OK" => return Some((Ok(()), None)),
+        "ERROR" => Failure::Error,
+        "COMMAND NOT SUPPORT" => Failure::NotSupported,
+        "TOO MANY PARAMETERS" => Failure::TooManyParameters,
+        "NO CARRIER" if dials => Failure::NoCarrier,
+        "BUSY" if dials => Failure::Busy,
+        "NO ANSWER" if dials => Failure::NoAnswer,
+        "NO DIALTONE" | "NO DIAL TONE" if dials => Failure::NoDialtone,
+        _ => {
+            if let Some(rate) = line.strip_prefix("CONNECT")
+                && dials
+            {
+                return Some((Ok(()), Some(rate.trim().to_owned())));
+            }
+            if let Some(code) = line.strip_prefix("+CME ERROR:") {
+                Failure::Cme(Cme(Code::parse(code)))
+            } else {
+                Failure::Cms(Cms(Code::parse(line.strip_prefix("+CMS ERROR:")?)))
+            }
+        }
+    };
+    Some((Err(failure), None))
+}
