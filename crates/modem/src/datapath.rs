@@ -31,7 +31,7 @@
 //! time; then what is left of the block is dropped and counted. Neither ever blocks the thread.
 //!
 //! **Errors.** A halted endpoint is left to drain and cleared by the control thread, since that is
-//! a control request; a burst of transfer errors pauses the direction for a moment; blocks longer
+//! a control request; blocks it did not take are sent again. A burst of transfer errors pauses the direction for a moment; blocks longer
 //! than agreed on lead to larger buffers; more errors than a healthy link has end the data path,
 //! and the control thread climbs the ladder again.
 //!

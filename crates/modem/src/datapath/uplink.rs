@@ -5,6 +5,7 @@
 //! more to send and fewer than [`Uplink::SEND_BELOW`] transfers are in flight. Otherwise it stays
 //! open and keeps filling, and the completion of a transfer ahead of it lets it go. No timer.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
@@ -27,8 +28,9 @@ pub(super) struct Uplink {
     mtu: usize,
     free: Vec<Buffer>,
     open: Option<Buffer>,
-    /// A finished block the kernel had no memory for; it goes first.
-    refused: Option<Buffer>,
+    /// Finished blocks that the kernel had no memory for or a halted endpoint did not take; they
+    /// go first, in order.
+    again: VecDeque<Buffer>,
     /// The host had nothing more at the last read.
     drained: bool,
     faults: Faults,
@@ -53,7 +55,7 @@ impl Uplink {
             mtu: usize::from(mtu),
             free,
             open: None,
-            refused: None,
+            again: VecDeque::with_capacity(depth.max(1)),
             drained: true,
             faults: Faults::default(),
             halted: false,
@@ -75,7 +77,7 @@ impl Uplink {
     /// Whether there is room for a datagram: the host is only read then, so that what we cannot
     /// take waits in the host's own queues.
     pub(super) fn wants_input(&self) -> bool {
-        !self.halted && self.refused.is_none() && (self.open.is_some() || !self.free.is_empty())
+        !self.halted && self.again.is_empty() && (self.open.is_some() || !self.free.is_empty())
     }
 
     /// Takes completed transfers back.
@@ -84,28 +86,36 @@ impl Uplink {
             match completion.result {
                 Ok(_) => self.faults.clear(),
                 Err(TransferError::Gone) => return Err(Fault::Gone),
-                Err(error) => {
-                    tally.lost_in_transfer += 1;
-                    match error {
-                        TransferError::Stall => {
-                            if !self.halted {
-                                tally.send_stall += 1;
-                            }
-                            self.halted = true;
-                            self.queue.cancel_all();
+                Err(error @ (TransferError::Stall | TransferError::Cancelled)) => {
+                    if error == TransferError::Stall {
+                        if !self.halted {
+                            tally.send_stall += 1;
                         }
-                        TransferError::Cancelled => {}
-                        _ => tally.send_fault += 1,
-                    }
-                    if error != TransferError::Cancelled {
+                        self.halted = true;
+                        self.queue.cancel_all();
                         self.faults.add(now).map_err(|()| Fault::Send(error))?;
                     }
+                    // The device has not taken it.
+                    self.again.push_back(completion.buffer);
+                    continue;
+                }
+                Err(error) => {
+                    tally.lost_in_transfer += 1;
+                    tally.send_fault += 1;
+                    self.faults.add(now).map_err(|()| Fault::Send(error))?;
                 }
             }
             self.free.push(completion.buffer);
         }
-        if let Some(buffer) = self.refused.take() {
-            self.submit(buffer, tally)?;
+        if !self.halted {
+            for _ in 0..self.again.len() {
+                let Some(buffer) = self.again.pop_front() else {
+                    break;
+                };
+                if !self.submit(buffer, tally)? {
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -214,7 +224,7 @@ impl Uplink {
     pub(super) fn flush(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         let leaves = self.drained
             && !self.halted
-            && self.refused.is_none()
+            && self.again.is_empty()
             && !self.builder.is_empty()
             && self.queue.pending() < Self::SEND_BELOW;
         if leaves { self.close(tally) } else { Ok(()) }
@@ -241,20 +251,21 @@ impl Uplink {
         tally.sent_block_bytes += finished.length as u64;
         buffer.set_len(finished.length);
         self.queue.set_zero_packet(finished.zero_packet);
-        self.submit(buffer, tally)
+        self.submit(buffer, tally).map(drop)
     }
 
-    fn submit(&mut self, buffer: Buffer, tally: &mut Tally) -> Result<(), Fault> {
+    /// `false` when the block has to wait.
+    fn submit(&mut self, buffer: Buffer, tally: &mut Tally) -> Result<bool, Fault> {
         let Err(rejected) = self.queue.submit(buffer) else {
-            return Ok(());
+            return Ok(true);
         };
         match rejected.error {
             // With others in flight the block waits for one of them; its memory is then free.
             Error::NoMemory { .. } if self.queue.pending() > 0 => {
                 tally.transfers_given_up += 1;
                 self.free.clear();
-                self.refused = Some(rejected.buffer);
-                Ok(())
+                self.again.push_front(rejected.buffer);
+                Ok(false)
             }
             Error::Gone { .. } => Err(Fault::Gone),
             error => Err(Fault::Backend(error.to_string())),

@@ -1,0 +1,304 @@
+//! A driver on an emulated modem, with a datagram socket as the host's end.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use uwwan_emulator::{Emulator, FarSide, Knobs};
+use uwwan_modem::status::{Addresses, Interface};
+use uwwan_modem::{
+    Event, Handle, HostConfig, HostEnd, HostError, HostProvider, Modem, Options, Selector,
+    StartError,
+};
+
+/// Long enough for any step on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The host's end: one side of a socket pair.
+struct Socket {
+    ours: UnixDatagram,
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ours.as_fd()
+    }
+}
+
+impl HostEnd for Socket {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.ours.recv(buffer)
+    }
+
+    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.ours.send(datagram)
+    }
+
+    fn reconfigure(&self, _config: &HostConfig) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn interface(&self) -> Interface {
+        Interface {
+            name: "socket".into(),
+            applied: Vec::new(),
+        }
+    }
+}
+
+/// Hands the other side of each socket pair to the test.
+#[derive(Clone, Default)]
+struct Sockets {
+    theirs: Arc<Mutex<Vec<UnixDatagram>>>,
+}
+
+impl HostProvider for Sockets {
+    fn bring_up(&mut self, _config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        self.theirs.lock().unwrap().push(theirs);
+        Ok(Box::new(Socket { ours }))
+    }
+}
+
+/// A driver on an emulated modem.
+pub struct Bench {
+    pub emulator: Arc<Emulator>,
+    pub handle: Handle,
+    pub events: Receiver<Event>,
+    pub seen: Vec<Event>,
+    sockets: Sockets,
+    sequence: u16,
+}
+
+/// Options that keep tests short; the emulator's settling time is set to match.
+pub fn quick() -> Options {
+    Options {
+        settle: Some(Duration::from_millis(60)),
+        probe: false,
+        ..Options::default()
+    }
+}
+
+pub fn emulator(knobs: &str) -> Arc<Emulator> {
+    let knobs: Knobs = format!("settle_ms=20,absent_ms=200,{knobs}")
+        .parse()
+        .unwrap();
+    Arc::new(Emulator::new(knobs, FarSide::BuiltIn).unwrap())
+}
+
+impl Bench {
+    pub fn start(knobs: &str, options: Options) -> Self {
+        Self::on(emulator(knobs), options, |_, _| {}).unwrap()
+    }
+
+    /// Starts on an emulator; `watch` sees each event on a thread of its own.
+    pub fn on(
+        emulator: Arc<Emulator>,
+        options: Options,
+        mut watch: impl FnMut(&Emulator, &Event) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let (sender, events) = mpsc::channel();
+        let (relay, relayed) = mpsc::channel::<Event>();
+        let watched = Arc::clone(&emulator);
+        std::thread::spawn(move || {
+            for event in relayed {
+                watch(&watched, &event);
+                let _ = sender.send(event);
+            }
+        });
+        let sockets = Sockets::default();
+        let handle = Modem::start(
+            emulator.backend(),
+            Selector::Any,
+            options,
+            Box::new(sockets.clone()),
+            Box::new(move |event| {
+                let _ = relay.send(event);
+            }),
+        )?;
+        Ok(Self {
+            emulator,
+            handle,
+            events,
+            seen: Vec::new(),
+            sockets,
+            sequence: 0,
+        })
+    }
+
+    /// Waits for an event that fits.
+    pub fn until(&mut self, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(event) = self.events.recv_timeout(left) else {
+                panic!(
+                    "{what} did not happen; status {:#?}; events {:#?}; violations {:#?}",
+                    self.handle.status(),
+                    self.seen,
+                    self.emulator.report().violations
+                );
+            };
+            self.seen.push(event.clone());
+            if fits(&event) {
+                return event;
+            }
+            if let Event::Stopped { failure } = &event {
+                panic!(
+                    "stopped before {what}: {failure:?}; events {:#?}",
+                    self.seen
+                );
+            }
+        }
+    }
+
+    pub fn online(&mut self) {
+        self.until("online", |event| matches!(event, Event::Online { .. }));
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        self.handle.status().addresses.expect("no addresses")
+    }
+
+    /// The failure it ends with.
+    pub fn failure(&mut self) -> uwwan_modem::Failure {
+        let end = self.until("the end", |event| matches!(event, Event::Stopped { .. }));
+        let Event::Stopped { failure } = end else {
+            unreachable!()
+        };
+        let failure = failure.expect("no failure");
+        assert_eq!(self.handle.wait(), Err(failure.clone()));
+        failure
+    }
+
+    /// How many host ends were made.
+    pub fn host_ends(&self) -> usize {
+        self.sockets.theirs.lock().unwrap().len()
+    }
+
+    /// Sends an echo request of `length` bytes; the answer is counted on its sequence number.
+    fn send_echo(&mut self, length: usize) -> u16 {
+        self.sequence += 1;
+        let from = self.addresses().ipv4.expect("no IPv4").address;
+        let packet = echo(from, Ipv4Addr::new(9, 9, 9, 9), self.sequence, length);
+        let sockets = self.sockets.theirs.lock().unwrap();
+        sockets.last().unwrap().send(&packet).unwrap();
+        self.sequence
+    }
+
+    /// Whether an answer with this number comes within `timeout`; others are passed over.
+    fn answered(&self, sequence: u16, timeout: Duration) -> bool {
+        let sockets = self.sockets.theirs.lock().unwrap();
+        let socket = sockets.last().unwrap();
+        let deadline = Instant::now() + timeout;
+        let mut buffer = [0; 2048];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            socket.set_read_timeout(Some(left)).unwrap();
+            let Ok(length) = socket.recv(&mut buffer) else {
+                continue;
+            };
+            let packet = &buffer[..length];
+            if packet.len() >= 28 && packet[0] == 0x45 && packet[9] == 1 && packet[20] == 0 {
+                let number = u16::from_be_bytes([packet[26], packet[27]]);
+                if number == sequence {
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// One echo, there and back.
+    pub fn ping(&mut self, length: usize, timeout: Duration) -> bool {
+        let sequence = self.send_echo(length);
+        self.answered(sequence, timeout)
+    }
+
+    /// Pings until one comes back: after a reset the first may be lost.
+    pub fn ping_through(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.ping(100, Duration::from_secs(1)) {
+            assert!(
+                Instant::now() < deadline,
+                "nothing comes back: {:#?}",
+                self.handle.status()
+            );
+        }
+    }
+
+    /// Many pings of all sizes, some at once; none may be lost.
+    pub fn ping_many(&mut self) {
+        for round in 0..20 {
+            let sent: Vec<u16> = (0..8)
+                .map(|n| self.send_echo(28 + (round * 8 + n) * 9))
+                .collect();
+            let last = *sent.last().unwrap();
+            for sequence in sent {
+                assert!(
+                    self.answered(sequence, PATIENCE),
+                    "ping {sequence} of {last} was lost"
+                );
+            }
+        }
+    }
+
+    /// Stops, and looks at what the device saw.
+    pub fn stop(mut self) {
+        self.handle.stop();
+        self.until("the stop", |event| {
+            matches!(event, Event::Stopped { failure: None })
+        });
+        assert_eq!(self.handle.wait(), Ok(()));
+        let report = self.emulator.report();
+        assert_eq!(report.total_violations(), 0, "{:#?}", report.violations);
+    }
+}
+
+/// An ICMP echo request (RFC 792), `length` bytes with the IPv4 header.
+fn echo(from: Ipv4Addr, to: Ipv4Addr, sequence: u16, length: usize) -> Vec<u8> {
+    let mut packet = vec![0u8; length.max(28)];
+    packet[0] = 0x45;
+    let total = packet.len() as u16;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet[8] = 64;
+    packet[9] = 1;
+    packet[12..16].copy_from_slice(&from.octets());
+    packet[16..20].copy_from_slice(&to.octets());
+    let sum = checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet[20] = 8;
+    packet[26..28].copy_from_slice(&sequence.to_be_bytes());
+    for (index, byte) in packet[28..].iter_mut().enumerate() {
+        *byte = index as u8;
+    }
+    let sum = checksum(&packet[20..]);
+    packet[22..24].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// Every address of a list is usable.
+pub fn families(addresses: &Addresses) -> (bool, bool) {
+    let list = addresses.list();
+    let parse = |text: &String| text.split('/').next().unwrap().parse::<IpAddr>().unwrap();
+    let any = |v4: bool| list.iter().any(|text| parse(text).is_ipv4() == v4);
+    (any(true), any(false))
+}

@@ -1,0 +1,451 @@
+//! The driver against the emulated modem, both in this process: bring-up from every state, each
+//! misbehaviour, losses at every rung, and a clean end without a violation.
+
+mod bench;
+
+use std::time::{Duration, Instant};
+
+use bench::{Bench, PATIENCE, emulator, families, quick};
+use uwwan_modem::options::{Format, IpType, Padding, Placement, Secret, Table};
+use uwwan_modem::{Event, Modem, Options, Rung, Selector, StartError};
+
+#[test]
+fn online_from_every_start_state() {
+    for configuration in 0..=3 {
+        for drivers in ["bound", "late", "none"] {
+            let knobs = format!("start_configuration={configuration},host_drivers={drivers}");
+            let mut bench = Bench::start(&knobs, quick());
+            bench.online();
+            let status = bench.handle.status();
+            let change = status.configuration.unwrap();
+            assert_eq!((change.before, change.after), (configuration, 3), "{knobs}");
+            assert!(status.online && status.rung == Some(Rung::Online));
+            assert_eq!(
+                status.rungs.len(),
+                Rung::ALL.len(),
+                "every rung has its line"
+            );
+            bench.ping_through();
+            bench.stop();
+        }
+    }
+}
+
+#[test]
+fn many_datagrams_none_lost() {
+    let mut bench = Bench::start("", quick());
+    bench.online();
+    bench.ping_many();
+    let traffic = bench.handle.status().traffic;
+    assert_eq!(traffic.uplink.packets, 160);
+    assert!(traffic.downlink.packets >= 160);
+    assert!(traffic.dropped.is_empty(), "{traffic:?}");
+    bench.stop();
+}
+
+#[test]
+fn every_layout_is_accepted() {
+    let layouts = [
+        Options {
+            ntb: Some(Format::Ntb32),
+            ..quick()
+        },
+        Options {
+            table: Some(Table::Full),
+            padding: Some(Padding::Full),
+            ..quick()
+        },
+        Options {
+            padding: Some(Padding::ZeroPacket),
+            ..quick()
+        },
+        Options {
+            block_size: Some(2048),
+            input_size: Some(2048),
+            in_flight: Some(1),
+            ..quick()
+        },
+        Options {
+            input_size: Some(65_536),
+            in_flight: Some(32),
+            ..quick()
+        },
+    ];
+    for options in layouts {
+        let mut bench = Bench::start("", options);
+        bench.online();
+        bench.ping_many();
+        bench.stop();
+    }
+    let front = Options {
+        ndp: Some(Placement::Front),
+        ..quick()
+    };
+    let mut bench = Bench::start("black_hole_ndp_front=off", front);
+    bench.online();
+    bench.ping_many();
+    bench.stop();
+}
+
+/// Behaviours the driver must get by with as if they were none.
+#[test]
+fn odd_firmware_is_no_obstacle() {
+    let knobs = [
+        "brand=huawei",
+        "slow_open_ms=1500",
+        "ntb_remainder=2",
+        "ntb_divisor=64,ntb_alignment=64",
+        "ntb_max_datagrams=1",
+        "ntb_out_max=2048,ntb_in_max=2048",
+        "ntb_formats=1",
+        "ntb_parameters_length=20",
+        "ignore_input_size=on",
+        "refuse_input_size=on",
+        "refuse_format=on",
+        "ntb32_after_alternate=on",
+        "ndp_place=front",
+        "connect_banner=on",
+        "arp_datagram=on",
+        "stray_open_done=3",
+        "notification_storm=50",
+        "lose_notification_every=2",
+        "garbage_response_every=3",
+        "connect_query_unknown=on",
+        "connect_ip_type_wrong=on",
+        "mbim_signal_unknown=on",
+        "radio_on=off",
+        "packet_detached=on",
+        "registration_ms=300",
+        "connect_ms=300",
+        "indication_storm_hz=500",
+        "mtu=1400",
+        "garbage=64",
+    ];
+    for knobs in knobs {
+        eprintln!("knobs {knobs}");
+        let mut bench = Bench::start(knobs, quick());
+        bench.online();
+        bench.ping_through();
+        bench.stop();
+    }
+}
+
+#[test]
+fn ipv6_comes_with_the_operator_in_the_list() {
+    let mut bench = Bench::start("ipv6=on,neighbour_solicitation=on", quick());
+    bench.online();
+    assert_eq!(families(&bench.addresses()), (true, true));
+    assert_eq!(bench.addresses().gateway6, None);
+    bench.ping_through();
+    bench.stop();
+
+    let mut bench = Bench::start("", quick());
+    bench.online();
+    assert_eq!(families(&bench.addresses()), (true, false));
+    let told = bench.seen.iter().any(|event| {
+        matches!(event, Event::Notice { text } if text.contains("no IPv6 address") && text.contains("PLMN"))
+    });
+    assert!(told, "{:#?}", bench.seen);
+    bench.stop();
+
+    let six = Options {
+        ip_type: IpType::Ipv6,
+        ..quick()
+    };
+    let mut bench = Bench::start("", six);
+    let failure = bench.failure();
+    assert_eq!(failure.rung, Rung::Connect);
+    assert!(failure.what.contains("no_device_support"), "{failure}");
+    assert!(failure.next.contains("uwwan ipv6 enable"), "{failure}");
+}
+
+#[test]
+fn refusals_are_explained() {
+    let cases = [
+        ("sim=absent", quick(), Rung::Sim, "no SIM"),
+        ("sim=bad", quick(), Rung::Sim, "SIM"),
+        ("pin=1234", quick(), Rung::Pin, "--pin-file"),
+        (
+            "pin=1234,pin_attempts=1",
+            Options {
+                pin: Secret::new("1234"),
+                ..quick()
+            },
+            Rung::Pin,
+            "--force-pin",
+        ),
+        (
+            "registration=roaming",
+            quick(),
+            Rung::Registration,
+            "--roaming",
+        ),
+        (
+            "apn=internet",
+            Options {
+                apn: "intranet".into(),
+                ..quick()
+            },
+            Rung::Connect,
+            "--apn",
+        ),
+        (
+            "connect_status=2,connect_cause=33",
+            quick(),
+            Rung::Connect,
+            "subscription",
+        ),
+    ];
+    for (knobs, options, rung, words) in cases {
+        let mut bench = Bench::start(knobs, options);
+        let failure = bench.failure();
+        assert_eq!(failure.rung, rung, "{knobs}: {failure}");
+        assert!(failure.to_string().contains(words), "{knobs}: {failure}");
+        let report = bench.emulator.report();
+        assert_eq!(
+            report.total_violations(),
+            0,
+            "{knobs}: {:#?}",
+            report.violations
+        );
+    }
+}
+
+#[test]
+fn a_wrong_pin_costs_one_attempt_however_often_it_is_tried() {
+    let options = Options {
+        pin: Secret::new("0000"),
+        persist: true,
+        ..quick()
+    };
+    let mut bench = Bench::start("pin=1234", options);
+    let refused = |event: &Event| matches!(event, Event::RungFailed { failure, .. } if failure.rung == Rung::Pin);
+    let Event::RungFailed { failure, .. } = bench.until("the refusal", refused) else {
+        unreachable!()
+    };
+    assert!(failure.what.contains("2 attempts left"), "{failure}");
+    for _ in 0..2 {
+        let Event::RungFailed { failure, .. } = bench.until("the next refusal", refused) else {
+            unreachable!()
+        };
+        assert!(
+            failure.what.contains("2 attempts left") && failure.what.contains("refused before"),
+            "{failure}"
+        );
+    }
+    bench.stop();
+    let mut bench = Bench::start(
+        "pin=1234",
+        Options {
+            pin: Secret::new("1234"),
+            ..quick()
+        },
+    );
+    bench.online();
+    bench.stop();
+}
+
+#[test]
+fn a_black_hole_is_diagnosed() {
+    let options = Options {
+        ndp: Some(Placement::Front),
+        probe: true,
+        ..quick()
+    };
+    let mut bench = Bench::start("", options);
+    bench.online();
+    let event = bench.until("the diagnosis", |event| {
+        matches!(event, Event::Diagnosis { .. })
+    });
+    let Event::Diagnosis { text } = event else {
+        unreachable!()
+    };
+    assert!(
+        text.starts_with("nothing comes back: ") && text.contains("--ndp front"),
+        "{text}"
+    );
+    assert!(bench.emulator.report().counters.black_holed > 0);
+    bench.stop();
+
+    let probing = Options {
+        probe: true,
+        ..quick()
+    };
+    let mut bench = Bench::start("", probing);
+    bench.online();
+    let deadline = Instant::now() + PATIENCE;
+    while bench.handle.status().traffic.downlink.blocks == 0 {
+        assert!(Instant::now() < deadline, "the probe is not answered");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    bench.stop();
+}
+
+#[test]
+fn a_mute_function_is_brought_to_speak() {
+    // Too short a rest in configuration 0: the second try rests longer.
+    let options = Options {
+        settle: Some(Duration::ZERO),
+        open_budget: Some(Duration::from_secs(3)),
+        ..quick()
+    };
+    let mut bench = Bench::start("settle_ms=300", options);
+    bench.online();
+    let said = bench.seen.iter().any(
+        |event| matches!(event, Event::Notice { text } if text.contains("no answer to MBIM_OPEN")),
+    );
+    assert!(said, "{:#?}", bench.seen);
+    bench.ping_through();
+    bench.stop();
+}
+
+#[test]
+fn unplugged_at_every_rung() {
+    for rung in Rung::ALL {
+        eprintln!("unplugging at {rung}");
+        let mut done = false;
+        let options = Options {
+            persist: true,
+            ..quick()
+        };
+        let mut bench = Bench::on(emulator(""), options, move |emulator, event| {
+            if !done && matches!(event, Event::RungStarted { rung: now } if *now == rung) {
+                done = true;
+                emulator.unplug();
+                std::thread::sleep(Duration::from_millis(50));
+                emulator.plug();
+            }
+        })
+        .unwrap();
+        bench.online();
+        let deadline = Instant::now() + PATIENCE;
+        while !bench.ping(100, Duration::from_millis(500)) {
+            assert!(
+                Instant::now() < deadline,
+                "{rung}: nothing comes back: {:#?}",
+                bench.handle.status()
+            );
+        }
+        bench.stop();
+    }
+}
+
+#[test]
+fn a_firmware_reset_costs_a_pause_and_not_the_interface() {
+    let mut bench = Bench::start("", quick());
+    bench.online();
+    bench.ping_through();
+    bench.emulator.reset_firmware();
+    bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
+    bench.online();
+    bench.ping_through();
+    assert_eq!(bench.host_ends(), 1, "the host's end was kept");
+    assert_eq!(bench.handle.status().attempts, 2);
+    bench.stop();
+}
+
+#[test]
+fn stalls_and_crashes_on_the_way_are_recovered() {
+    for knobs in [
+        "stall_out_after=3",
+        "stall_in_after=3",
+        "reset_after=5",
+        "garbage_in_ppm=200000",
+    ] {
+        eprintln!("knobs {knobs}");
+        let mut bench = Bench::start(knobs, quick());
+        bench.online();
+        let deadline = Instant::now() + PATIENCE;
+        let mut answered = 0;
+        while answered < 30 {
+            answered += u32::from(bench.ping(200, Duration::from_millis(500)));
+            assert!(
+                Instant::now() < deadline,
+                "{knobs}: {:#?}",
+                bench.handle.status()
+            );
+        }
+        bench.stop();
+    }
+}
+
+#[test]
+fn stopping_is_bounded_at_any_rung() {
+    for rung in Rung::ALL {
+        let (sender, reached) = std::sync::mpsc::channel();
+        let bench = Bench::on(emulator(""), quick(), move |_, event| {
+            if matches!(event, Event::RungStarted { rung: now } if *now == rung) {
+                let _ = sender.send(());
+            }
+        })
+        .unwrap();
+        reached.recv_timeout(PATIENCE).unwrap();
+        let asked = Instant::now();
+        bench.stop();
+        assert!(
+            asked.elapsed() < Duration::from_secs(20),
+            "{rung}: {:?}",
+            asked.elapsed()
+        );
+    }
+}
+
+#[test]
+fn stopping_without_a_device_is_bounded() {
+    let mut bench = Bench::start("", quick());
+    bench.online();
+    bench.emulator.unplug();
+    bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
+    let asked = Instant::now();
+    bench.stop();
+    assert!(asked.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn without_a_device_it_says_so_or_waits() {
+    let emulator = emulator("");
+    emulator.unplug();
+    let error = Bench::on(emulator.clone(), quick(), |_, _| {})
+        .err()
+        .unwrap();
+    let StartError::Failure(failure) = error else {
+        panic!("{error:?}");
+    };
+    assert!(failure.what.contains("no modem fits"), "{failure}");
+    let waiting = Options {
+        wait_for_device: true,
+        ..quick()
+    };
+    let mut bench = Bench::on(emulator, waiting, |_, _| {}).unwrap();
+    bench.until("the wait", |event| {
+        matches!(event, Event::RungFailed { .. })
+    });
+    bench.emulator.plug();
+    bench.online();
+    bench.ping_through();
+    bench.stop();
+}
+
+#[test]
+fn a_selector_that_fits_nothing_is_refused() {
+    let emulator = emulator("");
+    let start = |selector: Selector| {
+        Modem::start(
+            emulator.backend(),
+            selector,
+            quick(),
+            Box::new(uwwan_modem::host::TunProvider::default()),
+            Box::new(|_| {}),
+        )
+    };
+    assert!(start(Selector::Id(0x1234, 0x5678)).is_err());
+    assert!(start(Selector::Port("9-9".into())).is_err());
+    let options = Options {
+        mtu: Some(20),
+        ..quick()
+    };
+    let error = Bench::on(emulator.clone(), options, |_, _| {})
+        .err()
+        .unwrap();
+    assert!(error.to_string().starts_with("option mtu: "), "{error}");
+}
