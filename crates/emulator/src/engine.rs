@@ -188,6 +188,7 @@ impl Engine {
     }
 
     fn turn(&mut self) -> bool {
+        self.wake.look();
         let now = Instant::now();
         loop {
             match self.orders.try_recv() {
@@ -337,8 +338,7 @@ impl Engine {
 
     /// Sleeps until something happens. Work that is there already does not let it sleep.
     fn sleep(&mut self, now: Instant) {
-        self.wake.prepare();
-        if self.wire.has_requests() || !self.orders.is_empty() {
+        if !self.wake.prepare() {
             self.wake.forget();
             return;
         }

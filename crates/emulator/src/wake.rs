@@ -9,6 +9,8 @@ pub struct Wake {
     event: OwnedFd,
     /// The sleeper is in, or about to enter, its poll.
     sleeping: AtomicBool,
+    /// Raised since the sleeper last began to look for work.
+    raised: AtomicBool,
 }
 
 impl Wake {
@@ -26,13 +28,15 @@ impl Wake {
         Ok(Self {
             event,
             sleeping: AtomicBool::new(false),
+            raised: AtomicBool::new(false),
         })
     }
 
-    /// Wakes the sleeper; does nothing while it is awake, because it looks again before it sleeps.
+    /// Wakes the sleeper; one that is awake will not fall asleep before it has looked again.
     ///
     /// Makes the system call `write`.
     pub fn raise(&self) {
+        self.raised.store(true, Ordering::SeqCst);
         if self.sleeping.swap(false, Ordering::SeqCst) {
             self.signal();
         }
@@ -46,9 +50,15 @@ impl Wake {
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
     }
 
-    /// Announces sleep. The caller looks for work once more after this and before it polls.
-    pub fn prepare(&self) {
+    /// The sleeper begins to look for work: what was raised until here it will find.
+    pub fn look(&self) {
+        self.raised.store(false, Ordering::SeqCst);
+    }
+
+    /// Announces sleep. `false` when something was raised since [`Wake::look`]: then there is work.
+    pub fn prepare(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
+        !self.raised.load(Ordering::SeqCst)
     }
 
     /// Ends the sleep and empties the counter.

@@ -191,11 +191,6 @@ impl Wire {
 
     // The device's end.
 
-    /// Whether the driver has asked for something.
-    pub fn has_requests(&self) -> bool {
-        !self.requests().waiting.is_empty()
-    }
-
     /// Everything the driver has asked for, in order.
     pub fn take_requests(&self, into: &mut Vec<Request>) {
         std::mem::swap(&mut self.requests().waiting, into);
