@@ -57,6 +57,8 @@ impl fmt::Display for Violation {
 pub struct Counters {
     /// Blocks received from the host.
     pub blocks_out: u64,
+    /// Blocks from the host that never came, by the gaps in their sequence numbers: lost in the host.
+    pub blocks_missing: u64,
     /// Blocks sent to the host.
     pub blocks_in: u64,
     /// Datagrams received from the host and passed on.
