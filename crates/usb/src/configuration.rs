@@ -248,8 +248,10 @@ pub fn switch(
 }
 
 /// Gives interfaces back: the data interface, if named, returns to its idle alternate setting 0,
-/// all are released, and kernel drivers are let in again if asked. Goes through to the end and
-/// returns the first error, except [`Error::Gone`]: then there is nothing to give back.
+/// all are released, and kernel drivers are let in again if asked: to every interface of the active
+/// configuration, because a [`PortGuard`] kept them off the interfaces that were not claimed too.
+/// Goes through to the end and returns the first error, except [`Error::Gone`]: then there is
+/// nothing to give back.
 ///
 /// Queues on these interfaces and a [`PortGuard`] must be dropped first.
 ///
@@ -273,7 +275,14 @@ pub fn hand_back(
         note(device.release(interface));
     }
     if reattach {
-        for &interface in claimed {
+        let others = device
+            .active_configuration()
+            .ok()
+            .and_then(|active| device.descriptors().configuration(active))
+            .map(|c| c.interfaces.iter().map(|i| i.number).collect::<Vec<_>>())
+            .unwrap_or_default();
+        let others = others.iter().filter(|other| !claimed.contains(other));
+        for &interface in claimed.iter().chain(others) {
             note(device.attach_kernel_driver(interface));
         }
     }

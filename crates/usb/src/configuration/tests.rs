@@ -353,7 +353,8 @@ fn interfaces_are_handed_back_in_order() {
             "release 1",
             "release 0",
             "attach 0",
-            "attach 1"
+            "attach 1",
+            "attach 2"
         ]
     );
     assert!(device.state.lock().unwrap().claims.is_empty());
