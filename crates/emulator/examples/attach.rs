@@ -3,8 +3,6 @@
 //!
 //! `cargo run -p uwwan-emulator --example attach -- settle_ms=20,ipv6=on < /dev/zero`
 
-use std::io::Read;
-
 use uwwan_emulator::{Emulator, FarSide, Knobs, usbip};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,9 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     emulator.on_violation(Box::new(|violation| eprintln!("violation: {violation}")));
     let attached = usbip::attach(&emulator)?;
     println!("attached to port {}", attached.port().unwrap_or_default());
-    for byte in std::io::stdin().bytes() {
-        byte?;
-    }
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     drop(attached);
     println!("{:#?}", emulator.report());
     Ok(())

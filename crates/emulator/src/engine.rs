@@ -206,6 +206,7 @@ impl Engine {
         self.deliver();
         match self.modem.take_wish() {
             Some(Wish::Reset) => {
+                self.modem.count_reset();
                 let absent = Duration::from_millis(self.modem.knobs().absent_ms);
                 self.disconnect(Some(now + absent));
             }
@@ -226,6 +227,7 @@ impl Engine {
                 if self.connection.is_none() && self.presence.get().present {
                     self.usb.bus_reset(&mut self.modem, now);
                     self.deliver();
+                    self.replug(now);
                     self.connection = Some(connection);
                     self.presence.change(|state| state.exported = true);
                     self.wire.hang_up();
@@ -238,6 +240,7 @@ impl Engine {
                 }
             }
             Order::ResetFirmware => {
+                self.modem.count_reset();
                 let absent = Duration::from_millis(self.modem.knobs().absent_ms);
                 self.disconnect(Some(now + absent));
             }
@@ -263,13 +266,18 @@ impl Engine {
     /// Back on the bus with fresh firmware.
     fn connect(&mut self, now: Instant) {
         self.returns = None;
-        self.modem.power_on(now);
-        self.usb = UsbDevice::new(self.modem.knobs().brand, self.recorder.clone());
+        self.replug(now);
         self.presence.change(|state| {
             state.present = true;
             state.generation += 1;
         });
         self.wire.hang_up();
+    }
+
+    /// Another plug means another power-on: the module lives on bus power.
+    fn replug(&mut self, now: Instant) {
+        self.modem.power_on(now);
+        self.usb = UsbDevice::new(self.modem.knobs().brand, self.recorder.clone());
     }
 
     /// Takes what the host asks for.
@@ -309,6 +317,7 @@ impl Engine {
         self.connection = None;
         self.usb.bus_reset(&mut self.modem, now);
         while self.usb.take_completed().is_some() {}
+        self.replug(now);
         self.presence.change(|state| {
             state.exported = false;
             state.generation += 1;

@@ -134,9 +134,13 @@ impl Modem {
         }
     }
 
-    /// A fresh start of the firmware.
-    pub fn power_on(&mut self, now: Instant) {
+    /// The firmware reset itself.
+    pub fn count_reset(&mut self) {
         self.counters.resets += 1;
+    }
+
+    /// A fresh start of the firmware: what survives it is the SIM's and the profile list's.
+    pub fn power_on(&mut self, now: Instant) {
         let persistent = self.firmware.persistent.clone();
         self.firmware = Firmware::boot(persistent, &self.knobs, now);
         self.at = AtState::new(&self.knobs, now);

@@ -5,6 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Modem, OPEN, command, connect_set, emulator};
+use uwwan_emulator::{Emulator, FarSide};
 use uwwan_ncm::Placement;
 use uwwan_usb::device::Setup;
 use uwwan_usb::error::{Error, TransferError};
@@ -374,6 +375,40 @@ fn other_commands_reach_the_firmware() {
         seen += &violation.to_string();
     }
     assert!(seen.contains("length_mismatch"), "{seen}");
+}
+
+#[test]
+fn a_packet_descriptor_pushes_back_and_loses_nothing() {
+    let (near, far) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    let knobs = "settle_ms=0".parse().unwrap();
+    let emulator = Emulator::new(knobs, FarSide::Descriptor(far.into())).unwrap();
+    let modem = Modem::online(&emulator);
+    let mut ends = modem.data_queues();
+    let mut sent = 0u16;
+    // More than the socket holds: transfers stay pending.
+    while ends.output.pending() < 8 {
+        let block = common::block(&mut ends.builder, 0, &common::echo_request(0, sent));
+        ends.output.submit(block).map_err(|_| "submit").unwrap();
+        sent += 1;
+        while ends.output.next(Duration::from_millis(20)).is_some() {}
+        assert!(sent < 10_000, "nothing pushes back");
+    }
+    near.set_read_timeout(Some(5 * SECOND)).unwrap();
+    let mut packet = [0; 2048];
+    for sequence in 0..sent {
+        let length = near.recv(&mut packet).unwrap();
+        assert_eq!(packet[..length], common::echo_request(0, sequence));
+    }
+    while ends.output.pending() > 0 {
+        assert!(ends.output.next(5 * SECOND).unwrap().result.is_ok());
+    }
+    // And the other way round.
+    let mut answer = common::echo_request(0, 7);
+    answer[16..20].copy_from_slice(&[10, 169, 198, 77]);
+    near.send(&answer).unwrap();
+    assert_eq!(ends.receive(5 * SECOND).unwrap(), answer);
+    assert_eq!(emulator.report().counters.blocks_missing, 0);
+    assert_eq!(emulator.report().total_violations(), 0);
 }
 
 #[test]

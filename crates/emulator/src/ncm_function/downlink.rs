@@ -353,9 +353,14 @@ fn framing(
         Format::Ntb32 => usize::MAX,
     });
     framing.device_max_block = device_max_block;
+    // A table in front is as long as it may get, whatever it holds.
+    let most = match place {
+        NdpPlace::End => usize::from(u16::MAX),
+        NdpPlace::Front => (framing.max_block / 256).max(16),
+    };
     framing.max_datagrams = match input_datagrams {
-        0 => usize::from(u16::MAX),
-        limit => limit.into(),
+        0 => most,
+        limit => most.min(limit.into()),
     };
     framing.max_datagram_size = LONGEST;
     framing.max_packet_size = PACKET;
