@@ -39,6 +39,8 @@
 //! [`Queue::submit`], and those of [`HostEnd::receive`] and [`HostEnd::send`].
 
 mod downlink;
+mod monitor;
+mod notifications;
 mod reactor;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 //! The thread: one wait for everything, then each direction in turn.
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,19 +7,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use rustix::event::{EventfdFlags, eventfd};
-use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Pump, Queue};
-use uwwan_usb::error::TransferError;
 
-use super::downlink::{Downlink, Inspect};
+use super::downlink::Downlink;
+use super::monitor::{Monitor, Probes};
+use super::notifications::Notifications;
 use super::uplink::Uplink;
-use super::{DataPlan, Fault, Faults, Link, Running, Verdict};
+use super::{DataPlan, Fault, Link, Running, Verdict};
 use crate::counters::{Counters, Tally};
 use crate::host::HostEnd;
-use crate::neighbour;
-use crate::packet::ICMPV6;
 use crate::poll::PollSet;
-use crate::watch::{Probe, Watch};
+use crate::watch::Watch;
 
 /// What the reactor tells the control thread.
 #[derive(Debug)]
@@ -506,170 +503,5 @@ impl Data {
             }
         }
         Ok(())
-    }
-}
-
-/// Sees what comes in: neighbour solicitations and answers to probes.
-#[derive(Default)]
-struct Monitor {
-    ours: Vec<std::net::Ipv6Addr>,
-    probe: Option<Probe>,
-    probe_out: bool,
-    replies: VecDeque<[u8; neighbour::ADVERTISEMENT]>,
-}
-
-impl Monitor {
-    /// Solicitations answered per round; a flood of them is not worth more.
-    const REPLIES: usize = 4;
-}
-
-impl Inspect for Monitor {
-    fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
-        if self.probe_out
-            && let Some(probe) = &self.probe
-            && probe.is_answer(datagram)
-        {
-            tally.probe_answers += 1;
-            return false;
-        }
-        // Next header ICMPv6, type 135.
-        if datagram.len() >= 64
-            && datagram[6] == ICMPV6
-            && datagram[40] == 135
-            && self.replies.len() < Self::REPLIES
-            && let Some(reply) = neighbour::answer(datagram, &self.ours)
-        {
-            self.replies.push_back(reply);
-        }
-        true
-    }
-}
-
-/// When to send the probe: a few times, until something comes in.
-#[derive(Debug, Default)]
-struct Probes {
-    next: Option<Instant>,
-    left: u32,
-}
-
-impl Probes {
-    /// As many as a [`Watch`] wants to see unanswered.
-    const COUNT: u32 = 4;
-    const INTERVAL: Duration = Duration::from_millis(1500);
-
-    fn new(wanted: bool, now: Instant) -> Self {
-        Self {
-            next: wanted.then_some(now),
-            left: Self::COUNT,
-        }
-    }
-
-    fn due(&mut self, now: Instant) -> bool {
-        if self.next.is_none_or(|next| now < next) {
-            return false;
-        }
-        self.left -= 1;
-        self.next = (self.left > 0).then_some(now + Self::INTERVAL);
-        true
-    }
-}
-
-/// The notification endpoint.
-struct Notifications {
-    queue: Option<Box<dyn Queue>>,
-    idle: Vec<Buffer>,
-    faults: Faults,
-    paused_until: Option<Instant>,
-    halted: bool,
-    reported: bool,
-}
-
-impl Notifications {
-    const DEPTH: usize = 4;
-    const THROTTLE: Duration = Duration::from_millis(125);
-
-    fn new(mut queue: Box<dyn Queue>) -> Self {
-        // One packet each: a notification that fills its packet ends there, not with the next one.
-        let size = usize::from(queue.max_packet_size()).max(8);
-        let idle = (0..Self::DEPTH).map(|_| queue.allocate(size)).collect();
-        Self {
-            queue: Some(queue),
-            idle,
-            faults: Faults::default(),
-            paused_until: None,
-            halted: false,
-            reported: false,
-        }
-    }
-
-    fn submit(&mut self, tally: &mut Tally) {
-        let Some(queue) = self.queue.as_mut() else {
-            return;
-        };
-        if self.halted {
-            return;
-        }
-        while let Some(buffer) = self.idle.pop() {
-            if let Err(rejected) = queue.submit(buffer) {
-                // Gone shows when the pump is asked; lack of memory leaves the others.
-                tally.transfers_given_up += 1;
-                self.idle.push(rejected.buffer);
-                return;
-            }
-        }
-    }
-
-    fn run(
-        &mut self,
-        now: Instant,
-        tally: &mut Tally,
-        report: &mut dyn FnMut(Report) -> bool,
-    ) -> Result<(), Fault> {
-        let Some(queue) = self.queue.as_mut() else {
-            return Ok(());
-        };
-        while let Some(completion) = queue.try_next() {
-            match completion.result {
-                Ok(_) => {
-                    self.faults.clear();
-                    let bytes = completion.buffer.filled();
-                    if !bytes.is_empty() && !report(Report::Notification(bytes.to_vec())) {
-                        tally.notifications_dropped += 1;
-                    }
-                }
-                Err(TransferError::Gone) => return Err(Fault::Gone),
-                Err(TransferError::Cancelled) => {}
-                Err(error) => {
-                    if error == TransferError::Stall {
-                        self.halted = true;
-                        queue.cancel_all();
-                    } else {
-                        self.paused_until = Some(now + Self::THROTTLE);
-                    }
-                    self.faults.add(now).map_err(|()| Fault::Notify(error))?;
-                }
-            }
-            self.idle.push(completion.buffer);
-        }
-        if self.halted && queue.pending() == 0 && !self.reported {
-            self.reported = true;
-            report(Report::Halted(queue.endpoint()));
-        }
-        if self.paused_until.is_none_or(|until| now >= until) {
-            self.paused_until = None;
-            self.submit(tally);
-        }
-        Ok(())
-    }
-
-    fn halt_cleared(&mut self, endpoint: u8) {
-        if self
-            .queue
-            .as_ref()
-            .is_some_and(|queue| queue.endpoint() == endpoint)
-        {
-            self.halted = false;
-            self.reported = false;
-        }
     }
 }

@@ -14,9 +14,11 @@
 //! in the background with a short timeout, and firmware that never answers them delays nothing.
 
 mod ask;
+mod changes;
 mod climb;
 mod connect;
 mod pin;
+mod rungs;
 #[cfg(test)]
 mod tests;
 
@@ -200,6 +202,8 @@ pub struct Ladder {
 
     /// The rung being tried; reached rungs are those below.
     rung: Rung,
+    /// The rung to stay on.
+    top: Rung,
     active: bool,
     online: bool,
     begun: Instant,
@@ -245,6 +249,7 @@ impl Ladder {
             sizes: Sizes::default(),
             actions: VecDeque::new(),
             rung: Rung::Found,
+            top: Rung::Online,
             active: false,
             online: false,
             begun: now,
@@ -264,6 +269,17 @@ impl Ladder {
             detours: 0,
             unanswered: 0,
         }
+    }
+
+    /// Climbs to this rung and no further, for a control session alone.
+    pub fn up_to(&mut self, top: Rung) {
+        self.top = top;
+    }
+
+    /// Whether the climb is for a control session alone.
+    #[must_use]
+    pub fn is_control_only(&self) -> bool {
+        self.top < Rung::Connect
     }
 
     /// Begins to climb from a rung. What is below it must be standing.

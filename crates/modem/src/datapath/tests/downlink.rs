@@ -1,0 +1,245 @@
+//! Device to host.
+
+use super::*;
+
+/// A downlink with its surroundings.
+struct Down {
+    downlink: Downlink,
+    queue: Fake,
+    host: Arc<FakeHost>,
+    tally: Tally,
+    now: Instant,
+    swallow: Option<Vec<u8>>,
+}
+
+struct Swallow(Option<Vec<u8>>, u32);
+
+impl Inspect for Swallow {
+    fn inspect(&mut self, datagram: &[u8], _tally: &mut Tally) -> bool {
+        self.1 += 1;
+        self.0.as_deref() != Some(datagram)
+    }
+}
+
+impl Down {
+    fn new() -> Self {
+        let queue = Fake::new(0x81);
+        let now = Instant::now();
+        let mut down = Self {
+            downlink: Downlink::new(
+                queue.boxed(),
+                Limits::default(),
+                16_000,
+                131_072,
+                4,
+                DropCounters::default(),
+            ),
+            queue,
+            host: FakeHost::new(),
+            tally: Tally::default(),
+            now,
+            swallow: None,
+        };
+        down.downlink.submit_idle(now, &mut down.tally).unwrap();
+        down
+    }
+
+    fn round(&mut self) -> Result<bool, Fault> {
+        let mut inspect = Swallow(self.swallow.clone(), 0);
+        self.downlink
+            .run(&*self.host, self.now, &mut inspect, &mut self.tally)
+    }
+
+    fn incoming(&self) -> Vec<Vec<u8>> {
+        self.host.script().incoming.clone()
+    }
+}
+
+#[test]
+fn blocks_reach_the_host_from_usb_memory() {
+    let mut down = Down::new();
+    assert_eq!(down.queue.lock().pending.len(), 4);
+    assert!(
+        down.queue
+            .lock()
+            .pending
+            .iter()
+            .all(|buffer| buffer.capacity() == 16_384),
+        "whole packets"
+    );
+    let packets: Vec<_> = (0..20).map(|number| packet(number, 700)).collect();
+    down.queue.deliver(&pack(&packets[..10]));
+    down.queue.deliver(&pack(&packets[10..]));
+    down.round().unwrap();
+    assert_eq!(down.incoming(), packets);
+    let state = down.queue.lock();
+    assert_eq!(state.pending.len(), 4, "buffers are queued again");
+    for place in &down.host.script().written {
+        assert!(state.memory.iter().any(|memory| memory.contains(place)));
+    }
+    assert_eq!(
+        (down.tally.received_packets, down.tally.received_blocks),
+        (20, 2)
+    );
+}
+
+#[test]
+fn a_host_without_room_is_waited_for() {
+    let mut down = Down::new();
+    let packets: Vec<_> = (0..30).map(|number| packet(number, 700)).collect();
+    for part in packets.chunks(10) {
+        down.queue.deliver(&pack(part));
+    }
+    down.host.script().room = Some(4);
+    down.round().unwrap();
+    assert!(down.downlink.wants_output());
+    assert_eq!(down.incoming().len(), 4);
+    down.now += Duration::from_millis(150);
+    down.host.script().room = Some(3);
+    down.round().unwrap();
+    down.now += Duration::from_millis(150);
+    down.round().unwrap();
+    assert!(down.downlink.wants_output(), "it has moved since");
+    down.host.script().room = None;
+    down.round().unwrap();
+    assert_eq!(
+        down.incoming(),
+        packets,
+        "nothing lost, nothing out of order"
+    );
+    assert_eq!(down.tally.host_full, 0);
+}
+
+#[test]
+fn patience_with_the_host_is_bounded() {
+    let mut down = Down::new();
+    let packets: Vec<_> = (0..20).map(|number| packet(number, 700)).collect();
+    down.queue.deliver(&pack(&packets[..10]));
+    down.queue.deliver(&pack(&packets[10..]));
+    down.host.script().room = Some(4);
+    down.round().unwrap();
+    let deadline = down.downlink.deadline().unwrap();
+    assert!(deadline <= down.now + Downlink::PATIENCE);
+    down.now = deadline;
+    down.round().unwrap();
+    assert_eq!(down.tally.host_full, 6);
+    assert!(down.downlink.wants_output(), "the next block is held now");
+    down.host.script().room = None;
+    down.round().unwrap();
+    assert_eq!(down.incoming().len(), 14);
+    assert_eq!(down.queue.lock().pending.len(), 4);
+}
+
+#[test]
+fn refused_and_swallowed_datagrams_cost_their_neighbours_nothing() {
+    let mut down = Down::new();
+    let packets: Vec<_> = (0..3).map(|number| packet(number, 100)).collect();
+    down.swallow = Some(packets[1].clone());
+    down.queue.deliver(&pack(&packets));
+    down.round().unwrap();
+    assert_eq!(down.incoming(), [packets[0].clone(), packets[2].clone()]);
+    down.host.script().refuses = true;
+    down.queue.deliver(&pack(&packets[..1]));
+    down.round().unwrap();
+    assert_eq!(down.tally.host_refused, 1);
+}
+
+#[test]
+fn a_datagram_held_is_inspected_once() {
+    let mut down = Down::new();
+    down.queue.deliver(&pack(&[packet(1, 100)]));
+    down.host.script().room = Some(0);
+    let mut inspect = Swallow(None, 0);
+    for _ in 0..3 {
+        down.downlink
+            .run(&*down.host, down.now, &mut inspect, &mut down.tally)
+            .unwrap();
+    }
+    down.host.script().room = None;
+    down.downlink
+        .run(&*down.host, down.now, &mut inspect, &mut down.tally)
+        .unwrap();
+    assert_eq!((inspect.1, down.incoming().len()), (1, 1));
+}
+
+#[test]
+fn garbage_is_counted_and_nothing_else() {
+    let mut down = Down::new();
+    for bytes in [&b"CONNECT 21600000\r\n"[..], &[], &[0; 600], &[0xff; 3000]] {
+        down.queue.deliver(bytes);
+    }
+    down.round().unwrap();
+    assert_eq!(down.incoming(), Vec::<Vec<u8>>::new());
+    assert_eq!(down.tally.refused.total(), 3);
+    assert_eq!(down.queue.lock().pending.len(), 4);
+    let before = down.tally.refused;
+    // Another bring-up goes on counting.
+    let queue = Fake::new(0x81);
+    let mut next = Downlink::new(queue.boxed(), Limits::default(), 16_384, 16_384, 2, before);
+    next.submit_idle(down.now, &mut down.tally).unwrap();
+    queue.deliver(&[0xff; 3000]);
+    next.run(
+        &*down.host,
+        down.now,
+        &mut Swallow(None, 0),
+        &mut down.tally,
+    )
+    .unwrap();
+    assert_eq!(down.tally.refused.total(), 4);
+}
+
+#[test]
+fn blocks_longer_than_agreed_lead_to_larger_buffers() {
+    let mut down = Down::new();
+    down.queue.deliver(&vec![0; 20_000]);
+    down.round().unwrap();
+    assert_eq!(down.tally.receive_overflow, 1);
+    down.round().unwrap();
+    let state = down.queue.lock();
+    assert_eq!(state.pending.len(), 4);
+    assert!(
+        state
+            .pending
+            .iter()
+            .all(|buffer| buffer.capacity() == 131_072)
+    );
+}
+
+#[test]
+fn a_halted_way_in_drains_and_goes_on() {
+    let mut down = Down::new();
+    down.queue.complete(Err(TransferError::Stall));
+    down.round().unwrap();
+    down.round().unwrap();
+    assert!(down.downlink.can_clear_halt());
+    assert_eq!(down.queue.lock().pending.len(), 0);
+    down.downlink.halt_cleared();
+    down.round().unwrap();
+    assert_eq!(down.queue.lock().pending.len(), 4);
+    assert_eq!(down.tally.receive_stall, 1);
+}
+
+#[test]
+fn transfer_errors_are_throttled_and_then_final() {
+    let mut down = Down::new();
+    down.queue.complete(Err(TransferError::Fault));
+    down.round().unwrap();
+    assert_eq!(down.queue.lock().pending.len(), 3, "paused");
+    down.now = down.downlink.deadline().unwrap();
+    down.round().unwrap();
+    assert_eq!(down.queue.lock().pending.len(), 4);
+    let mut failed = None;
+    for _ in 0..200 {
+        down.queue.complete(Err(TransferError::Fault));
+        if let Err(fault) = down.round() {
+            failed = Some(fault);
+            break;
+        }
+        down.now += Duration::from_millis(130);
+        down.round().unwrap();
+    }
+    assert_eq!(failed, Some(Fault::Receive(TransferError::Fault)));
+    let mut down = Down::new();
+    down.queue.complete(Err(TransferError::Gone));
+    assert_eq!(down.round(), Err(Fault::Gone));
+}

@@ -1,0 +1,193 @@
+//! The thread.
+
+use super::*;
+
+/// A pump that is told when something completes.
+struct FakePump {
+    descriptors: Vec<(RawFd, bool)>,
+    event: Arc<OwnedFd>,
+    gone: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Pump for FakePump {
+    fn descriptors(&self) -> &[(RawFd, bool)] {
+        &self.descriptors
+    }
+
+    fn process(&mut self) -> Result<(), Error> {
+        let _ = rustix::io::read(&*self.event, &mut [0; 8]);
+        if self.gone.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Gone {
+                operation: "poll".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// A reactor with its surroundings.
+struct Machine {
+    reactor: Reactor,
+    reports: mpsc::Receiver<Report>,
+    event: Arc<OwnedFd>,
+    gone: Arc<std::sync::atomic::AtomicBool>,
+    counters: Arc<Counters>,
+    interrupt: Fake,
+    bulk_in: Fake,
+    bulk_out: Fake,
+    host: Arc<FakeHost>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let event = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+        let gone = Arc::default();
+        let pump = FakePump {
+            descriptors: vec![(event.as_raw_fd(), false)],
+            event: Arc::clone(&event),
+            gone: Arc::clone(&gone),
+        };
+        let (sender, reports) = mpsc::channel();
+        let counters = Arc::<Counters>::default();
+        let interrupt = Fake::new(0x82);
+        let report = Box::new(move |report| sender.send(report).is_ok());
+        let reactor = Reactor::spawn(
+            Box::new(pump),
+            interrupt.boxed(),
+            Arc::clone(&counters),
+            report,
+        )
+        .unwrap();
+        Self {
+            reactor,
+            reports,
+            event,
+            gone,
+            counters,
+            interrupt,
+            bulk_in: Fake::new(0x81),
+            bulk_out: Fake::new(0x01),
+            host: FakeHost::new(),
+        }
+    }
+
+    fn start(&self) {
+        let plan = DataPlan {
+            bulk_in: self.bulk_in.boxed(),
+            bulk_out: self.bulk_out.boxed(),
+            framing: framing(),
+            limits: Limits::default(),
+            receive_size: 16_384,
+            receive_max: 16_384,
+            depth: 4,
+            host: Arc::clone(&self.host) as Arc<dyn HostEnd>,
+            link: Link {
+                mtu: MTU,
+                ..Link::default()
+            },
+        };
+        let running = self.reactor.start(plan).unwrap();
+        assert_eq!((running.receive_transfers, running.send_transfers), (4, 4));
+    }
+
+    fn ring(&self) {
+        rustix::io::write(&*self.event, &1u64.to_ne_bytes()).unwrap();
+    }
+
+    fn report(&self) -> Report {
+        self.reports
+            .recv_timeout(Duration::from_secs(10))
+            .expect("no report")
+    }
+
+    fn until(&self, what: &str, done: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !done() {
+            assert!(Instant::now() < deadline, "{what} did not happen");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn the_reactor_moves_datagrams_both_ways() {
+    let machine = Machine::new();
+    machine.start();
+    machine.host.sends([packet(1, 60)]);
+    machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+    machine.bulk_in.deliver(&pack(&[packet(2, 60)]));
+    machine.ring();
+    machine.until("receiving", || !machine.host.script().incoming.is_empty());
+    machine.until("counting", || {
+        machine.counters.snapshot().received_packets == 1
+    });
+    assert!(machine.reactor.stop_data());
+    assert_eq!(machine.bulk_in.pending(), 0, "drained");
+    assert_eq!(machine.bulk_out.pending(), 0);
+    assert_eq!(machine.counters.snapshot().sent_packets, 1);
+    machine.host.sends([packet(3, 60)]);
+    machine.start();
+    machine.until("sending again", || machine.bulk_out.lock().sent.len() == 2);
+}
+
+#[test]
+fn notifications_and_halts_are_reported() {
+    let machine = Machine::new();
+    machine.until("listening", || machine.interrupt.pending() == 4);
+    let notification = [0xa1, 1, 0, 0, 0, 0, 0, 0];
+    machine.interrupt.deliver(&notification);
+    machine.ring();
+    let Report::Notification(bytes) = machine.report() else {
+        panic!("no notification");
+    };
+    assert_eq!(bytes, notification);
+    machine.interrupt.complete(Err(TransferError::Stall));
+    machine.ring();
+    machine.until("cancelling", || machine.interrupt.lock().cancelled > 0);
+    machine.ring();
+    assert!(matches!(machine.report(), Report::Halted(0x82)));
+    machine.reactor.halt_cleared(0x82);
+    machine.until("listening again", || {
+        machine.interrupt.lock().pending.len() == 4
+    });
+    machine.start();
+    machine.bulk_in.complete(Err(TransferError::Stall));
+    machine.ring();
+    machine.until("cancelling", || machine.bulk_in.lock().cancelled > 0);
+    machine.ring();
+    assert!(matches!(machine.report(), Report::Halted(0x81)));
+    machine.reactor.halt_cleared(0x81);
+    machine.until("receiving again", || {
+        machine.bulk_in.lock().pending.len() == 4
+    });
+}
+
+#[test]
+fn a_device_that_goes_ends_the_reactor_once() {
+    let machine = Machine::new();
+    machine.start();
+    machine
+        .gone
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    machine.ring();
+    assert!(matches!(machine.report(), Report::Ended(Fault::Gone)));
+    assert!(machine.reactor.stop_data(), "orders are still followed");
+    drop(machine.reactor);
+    assert!(machine.reports.try_iter().next().is_none());
+}
+
+#[test]
+fn a_host_end_that_breaks_ends_the_data_path_alone() {
+    let machine = Machine::new();
+    machine.start();
+    machine.host.script().broken = true;
+    machine.host.sends([packet(1, 60)]);
+    assert!(matches!(machine.report(), Report::DataLost(Fault::Host(_))));
+    machine.host.script().broken = false;
+    machine.start();
+    machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+}

@@ -1,0 +1,230 @@
+//! Host to device.
+
+use super::*;
+
+/// An uplink with its surroundings.
+struct Up {
+    uplink: Uplink,
+    queue: Fake,
+    host: Arc<FakeHost>,
+    watch: Watch,
+    tally: Tally,
+    now: Instant,
+}
+
+impl Up {
+    fn new(depth: usize) -> Self {
+        let queue = Fake::new(0x01);
+        let now = Instant::now();
+        Self {
+            uplink: Uplink::new(queue.boxed(), framing(), MTU, depth),
+            queue,
+            host: FakeHost::new(),
+            watch: Watch::new(now),
+            tally: Tally::default(),
+            now,
+        }
+    }
+
+    fn round(&mut self) -> Result<(), Fault> {
+        self.uplink.reap(self.now, &mut self.tally)?;
+        self.uplink
+            .fill(&*self.host, self.now, &mut self.watch, &mut self.tally)?;
+        self.uplink.flush(&mut self.tally)
+    }
+
+    fn sent(&self) -> Vec<Vec<Vec<u8>>> {
+        self.queue
+            .lock()
+            .sent
+            .iter()
+            .map(|block| unpack(block))
+            .collect()
+    }
+}
+
+#[test]
+fn a_lone_packet_leaves_at_once() {
+    let mut up = Up::new(4);
+    up.host.sends([packet(1, 60)]);
+    up.round().unwrap();
+    assert_eq!(up.sent(), [[packet(1, 60)]]);
+    assert_eq!(up.tally.closed_idle, 1);
+    assert_eq!(
+        (
+            up.tally.sent_packets,
+            up.tally.sent_bytes,
+            up.tally.sent_blocks
+        ),
+        (1, 60, 1)
+    );
+}
+
+#[test]
+fn packets_gather_while_the_bus_is_busy() {
+    let mut up = Up::new(4);
+    for number in 0..2 {
+        up.host.sends([packet(number, 60)]);
+        up.round().unwrap();
+    }
+    for number in 2..7 {
+        up.host.sends([packet(number, 60)]);
+        up.round().unwrap();
+    }
+    assert_eq!(
+        up.queue.lock().sent.len(),
+        2,
+        "two in flight, the rest waits"
+    );
+    up.queue.complete(Ok(0));
+    up.round().unwrap();
+    let gathered: Vec<_> = (2..7).map(|number| packet(number, 60)).collect();
+    assert_eq!(up.sent()[2], gathered);
+}
+
+#[test]
+fn full_blocks_leave_and_the_host_waits_when_all_are_in_flight() {
+    let mut up = Up::new(2);
+    up.host.sends((0..100).map(|number| packet(number, 1500)));
+    up.round().unwrap();
+    assert_eq!(up.queue.lock().sent.len(), 2);
+    assert_eq!(up.tally.closed_full, 2);
+    assert!(!up.uplink.wants_input());
+    let left = up.host.script().outgoing.len();
+    up.round().unwrap();
+    assert_eq!(
+        up.host.script().outgoing.len(),
+        left,
+        "not read while nothing is free"
+    );
+    while !up.host.script().outgoing.is_empty() || up.queue.pending() > 0 {
+        up.queue.complete(Ok(0));
+        up.round().unwrap();
+    }
+    let all: Vec<_> = up.sent().into_iter().flatten().collect();
+    assert_eq!(
+        all,
+        (0..100)
+            .map(|number| packet(number, 1500))
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(up.tally.sent_packets, 100);
+}
+
+#[test]
+fn packets_are_read_into_usb_memory() {
+    let mut up = Up::new(4);
+    up.host.sends((0..30).map(|number| packet(number, 700)));
+    up.round().unwrap();
+    let state = up.queue.lock();
+    let script = up.host.script();
+    assert_eq!(script.read.len(), 30);
+    for place in &script.read[..20] {
+        assert!(state.memory.iter().any(|memory| memory.contains(place)));
+    }
+}
+
+#[test]
+fn what_is_no_datagram_is_dropped_and_counted() {
+    let mut up = Up::new(4);
+    let mut cut = packet(2, 100);
+    cut[3] = 200;
+    up.host.sends([
+        b"hello there, this is no IP".to_vec(),
+        cut,
+        packet(3, usize::from(MTU) + 1),
+        Vec::new(),
+        packet(4, 60),
+    ]);
+    up.round().unwrap();
+    assert_eq!(up.sent(), [[packet(4, 60)]]);
+    assert_eq!((up.tally.host_not_ip, up.tally.host_too_long), (2, 2));
+}
+
+#[test]
+fn a_halted_way_out_drains_and_goes_on() {
+    let mut up = Up::new(4);
+    for number in 0..2 {
+        up.host.sends([packet(number, 60)]);
+        up.round().unwrap();
+    }
+    up.queue.complete(Err(TransferError::Stall));
+    up.host.sends([packet(2, 60)]);
+    up.round().unwrap();
+    assert!(up.uplink.halted && !up.uplink.wants_input());
+    up.round().unwrap();
+    assert!(up.uplink.can_clear_halt());
+    assert_eq!(
+        up.queue.lock().sent.len(),
+        2,
+        "nothing goes to a halted endpoint"
+    );
+    up.uplink.halt_cleared();
+    up.round().unwrap();
+    while up.queue.pending() > 0 {
+        up.queue.complete(Ok(0));
+        up.round().unwrap();
+    }
+    // What the device has not taken is sent again, in order and ahead of what is new.
+    let again: Vec<_> = up.sent().into_iter().skip(2).flatten().collect();
+    assert_eq!(again, [packet(0, 60), packet(1, 60), packet(2, 60)]);
+    assert_eq!((up.tally.send_stall, up.tally.lost_in_transfer), (1, 0));
+}
+
+#[test]
+fn without_kernel_memory_the_queue_shrinks_and_nothing_is_lost() {
+    let mut up = Up::new(4);
+    up.host.sends([packet(0, 60)]);
+    up.round().unwrap();
+    up.queue.lock().refuse = Some(Error::NoMemory {
+        operation: "submit".into(),
+    });
+    up.host.sends([packet(1, 60)]);
+    up.round().unwrap();
+    assert!(!up.uplink.wants_input());
+    up.queue.lock().refuse = None;
+    up.queue.complete(Ok(0));
+    up.round().unwrap();
+    assert_eq!(up.sent(), [[packet(0, 60)], [packet(1, 60)]]);
+    assert_eq!(up.tally.transfers_given_up, 1);
+    up.host.sends([packet(2, 60)]);
+    up.queue.complete(Ok(0));
+    up.round().unwrap();
+    assert_eq!(up.sent()[2], [packet(2, 60)]);
+}
+
+#[test]
+fn a_way_out_that_keeps_failing_ends() {
+    let mut up = Up::new(4);
+    let mut failed = None;
+    for number in 0..200 {
+        up.host.sends([packet(number, 60)]);
+        if let Err(fault) = up.round() {
+            failed = Some(fault);
+            break;
+        }
+        if !up.queue.lock().pending.is_empty() {
+            up.queue.complete(Err(TransferError::Fault));
+        }
+    }
+    assert_eq!(failed, Some(Fault::Send(TransferError::Fault)));
+    let mut up = Up::new(4);
+    up.host.sends([packet(0, 60)]);
+    up.round().unwrap();
+    up.queue.complete(Err(TransferError::Gone));
+    assert_eq!(up.round(), Err(Fault::Gone));
+    let mut up = Up::new(4);
+    up.host.script().broken = true;
+    assert!(matches!(up.round(), Err(Fault::Host(_))));
+}
+
+#[test]
+fn injected_datagrams_share_the_block() {
+    let mut up = Up::new(1);
+    up.uplink.inject(&packet(1, 72), &mut up.tally).unwrap();
+    up.host.sends([packet(2, 60)]);
+    up.round().unwrap();
+    assert_eq!(up.sent(), [[packet(1, 72), packet(2, 60)]]);
+    up.uplink.inject(&packet(3, 72), &mut up.tally).unwrap();
+    assert_eq!(up.tally.own_no_room, 1, "all buffers are in flight");
+}

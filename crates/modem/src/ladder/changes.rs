@@ -1,0 +1,154 @@
+//! Indications: what a rung waits for, and what changes while online.
+
+use std::time::Instant;
+
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::{
+    self as bc, ActivationState, ConnectInfo, IpConfiguration, PacketServiceInfo,
+    PacketServiceState, RadioState, RadioSwitchState, RegisterState, RegistrationState,
+    SubscriberReadyState, SubscriberReadyStatus,
+};
+use uwwan_mbim::status::Status;
+
+use super::{Ask, Ladder};
+use crate::event::Rung;
+use crate::explain;
+
+impl Ladder {
+    pub(super) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
+        // An indication answers the question a rung is waiting with; the poll is then not needed.
+        let waiting = self.expects.is_none() && !self.online;
+        if id == bc::SIGNAL_STATE {
+            self.signal(info);
+        } else if id == bc::SUBSCRIBER_READY_STATUS {
+            if waiting && matches!(self.rung, Rung::Sim | Rung::Pin) {
+                self.poll_at = None;
+                self.subscriber(now, Status::NONE, info);
+            } else if self.online {
+                self.sim_changed(info);
+            }
+        } else if id == bc::RADIO_STATE {
+            if waiting && self.rung == Rung::Radio {
+                self.poll_at = None;
+                self.radio(now, Ask::RadioState, Status::NONE, info);
+            } else if self.online
+                && RadioState::decode(info).is_ok_and(|radio| {
+                    radio.hw_radio_state == RadioSwitchState::OFF
+                        || radio.sw_radio_state == RadioSwitchState::OFF
+                })
+            {
+                self.lose(Rung::Radio, "the radio was switched off".into());
+            }
+        } else if id == bc::REGISTER_STATE {
+            if waiting && self.rung == Rung::Registration {
+                self.poll_at = None;
+                self.registration(now, Ask::RegisterState, Status::NONE, info);
+            } else if let Ok(state) = RegistrationState::decode(info) {
+                self.registration_changed(&state);
+            }
+        } else if id == bc::PACKET_SERVICE {
+            if waiting && self.rung == Rung::PacketService {
+                self.poll_at = None;
+                self.packet_service(now, Ask::PacketService, Status::NONE, info);
+            } else if let Ok(packet) = PacketServiceInfo::decode(info) {
+                self.packet_service_changed(&packet);
+            }
+        } else if id == bc::CONNECT {
+            if let Ok(connect) = ConnectInfo::decode(info)
+                && connect.session_id == 0
+            {
+                if self.online {
+                    self.connection_changed(&connect);
+                } else if waiting && self.rung == Rung::Connect {
+                    self.connect_info(now, &connect);
+                } else if self.rung > Rung::Connect
+                    && connect.activation_state == ActivationState::DEACTIVATED
+                {
+                    let failure = explain::status(
+                        Rung::Connect,
+                        "CONNECT",
+                        Status::FAILURE,
+                        Some(connect.nw_error),
+                    );
+                    self.detour(now, Rung::PacketService, failure);
+                }
+            }
+        } else if id == bc::IP_CONFIGURATION
+            && let Ok(configuration) = IpConfiguration::decode(info)
+            && configuration.session_id == 0
+            && (self.online || (waiting && self.rung == Rung::IpConfiguration))
+        {
+            self.poll_at = if self.online { self.poll_at } else { None };
+            self.ip_given(now, &configuration);
+        }
+    }
+
+    fn sim_changed(&mut self, info: &[u8]) {
+        let Ok(subscriber) = SubscriberReadyStatus::decode(info) else {
+            return;
+        };
+        let ready = matches!(
+            subscriber.ready_state,
+            SubscriberReadyState::INITIALIZED | SubscriberReadyState::NOT_ACTIVATED
+        );
+        if !ready {
+            self.lose(
+                Rung::Sim,
+                format!("the SIM is in state {}", subscriber.ready_state),
+            );
+        }
+    }
+
+    fn registration_changed(&mut self, state: &RegistrationState) {
+        let before = self
+            .facts
+            .network
+            .as_ref()
+            .map(|network| network.state.clone());
+        self.note_network(state);
+        let after = self.network_detail();
+        if !self.online
+            || before.as_deref()
+                == self
+                    .facts
+                    .network
+                    .as_ref()
+                    .map(|network| network.state.as_str())
+        {
+            return;
+        }
+        if state.register_state == RegisterState::ROAMING && !self.options.roaming {
+            self.lose(Rung::Registration, format!("the modem now roams: {after}"));
+        } else {
+            self.tell_notice(format!("registration: {after}"));
+        }
+    }
+
+    fn packet_service_changed(&mut self, packet: &PacketServiceInfo) {
+        let network = self.facts.network.get_or_insert_default();
+        network.uplink_bits = packet.uplink_speed;
+        network.downlink_bits = packet.downlink_speed;
+        let detached = packet.packet_service_state == PacketServiceState::DETACHED;
+        if self.online && detached {
+            self.lose(
+                Rung::Registration,
+                "the network has detached the modem".into(),
+            );
+        }
+    }
+
+    pub(super) fn connection_changed(&mut self, connect: &ConnectInfo) {
+        if connect.activation_state != ActivationState::DEACTIVATED {
+            return;
+        }
+        let mut why = String::from("the network has ended the session");
+        if connect.nw_error.0 != 0 {
+            why.push_str(&format!(
+                ": {} ({})",
+                connect.nw_error,
+                connect.nw_error.explanation()
+            ));
+        }
+        self.lose(Rung::Registration, why);
+    }
+}

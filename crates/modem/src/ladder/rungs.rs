@@ -1,0 +1,257 @@
+//! What the answers mean on the rungs from the device's capabilities to the packet service.
+
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::services::basic_connect::{
+    DeviceCaps, PacketServiceInfo, PacketServiceState, RadioState, RadioSwitchState, RegisterState,
+    RegistrationState, SignalState, SubscriberReadyState, SubscriberReadyStatus,
+};
+use uwwan_mbim::status::{NwError, Status};
+
+use super::{Ask, Ladder, Outcome, ask};
+use crate::event::Rung;
+use crate::explain;
+use crate::status::{DeviceIdentity, Network, Signal};
+
+impl Ladder {
+    pub(super) fn capabilities(&mut self, now: Instant, outcome: Outcome) {
+        let caps = match outcome {
+            Outcome::Done { status, info } if status.is_success() => DeviceCaps::decode(&info).ok(),
+            Outcome::Done { status, .. } if status == Status::NO_DEVICE_SUPPORT => None,
+            outcome if self.tries == 0 => {
+                return self.unanswered_ask(now, Ask::Capabilities, outcome);
+            }
+            _ => None,
+        };
+        let detail = match caps {
+            Some(caps) => {
+                let trim = |text: &str| text.trim_end_matches(['\0', ' ']).to_owned();
+                let identity = DeviceIdentity {
+                    firmware: trim(&caps.firmware_info),
+                    hardware: trim(&caps.hardware_info),
+                    max_sessions: caps.max_sessions,
+                };
+                let detail = format!("{}, firmware {}", identity.hardware, identity.firmware);
+                self.facts.identity = Some(identity);
+                detail
+            }
+            None => "the device does not tell".into(),
+        };
+        self.done(now, detail);
+    }
+
+    pub(super) fn subscriber(&mut self, now: Instant, status: Status, info: &[u8]) {
+        let Ok(subscriber) = SubscriberReadyStatus::decode(info) else {
+            if matches!(status, Status::NOT_INITIALIZED | Status::BUSY) {
+                self.poll_at = Some(now + Duration::from_secs(1));
+                return;
+            }
+            let failure = explain::status(self.rung, Ask::Subscriber.name(), status, None);
+            return self.fail(now, failure, Rung::Sim);
+        };
+        if !subscriber.sim_icc_id.is_empty() {
+            self.sim_id.clone_from(&subscriber.sim_icc_id);
+        }
+        let state = subscriber.ready_state;
+        if self.rung == Rung::Pin {
+            match state {
+                SubscriberReadyState::INITIALIZED => return self.ready_after_pin(now),
+                SubscriberReadyState::NOT_INITIALIZED | SubscriberReadyState::DEVICE_LOCKED => {
+                    self.poll_at = Some(now + Duration::from_secs(1));
+                    return;
+                }
+                _ => {}
+            }
+        }
+        match state {
+            SubscriberReadyState::INITIALIZED => self.done(now, "ready".into()),
+            SubscriberReadyState::DEVICE_LOCKED => {
+                self.sim_locked = true;
+                self.done(now, "locked".into());
+            }
+            SubscriberReadyState::NOT_INITIALIZED => {
+                self.poll_at = Some(now + Duration::from_secs(1))
+            }
+            SubscriberReadyState::SIM_NOT_INSERTED => {
+                // Some firmware says so until it has looked.
+                self.tries += 1;
+                if self.tries < 4 {
+                    self.poll_at = Some(now + Duration::from_secs(2));
+                } else {
+                    let failure =
+                        explain::status(self.rung, "the SIM", Status::SIM_NOT_INSERTED, None);
+                    self.fail(now, failure, Rung::Sim);
+                }
+            }
+            SubscriberReadyState::NOT_ACTIVATED => {
+                let failure =
+                    explain::status(self.rung, "the SIM", Status::SERVICE_NOT_ACTIVATED, None);
+                self.fail(now, failure, Rung::Sim);
+            }
+            other => {
+                let mut failure = explain::status(self.rung, "the SIM", Status::BAD_SIM, None);
+                failure.what = format!("the SIM is in state {other}");
+                self.fail(now, failure, Rung::Sim);
+            }
+        }
+    }
+
+    pub(super) fn radio(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
+        let Ok(radio) = RadioState::decode(info) else {
+            let failure = explain::status(Rung::Radio, ask.name(), status, None);
+            return self.fail(now, failure, Rung::Radio);
+        };
+        if radio.hw_radio_state == RadioSwitchState::OFF {
+            let failure = explain::failure(
+                Rung::Radio,
+                false,
+                "the radio is switched off by hardware".into(),
+                "the laptop's wireless switch or airplane key is on, or the slot's W_DISABLE line is low",
+                "switch it on; it is noticed by itself",
+            );
+            return self.fail(now, failure, Rung::Radio);
+        }
+        if radio.sw_radio_state == RadioSwitchState::ON {
+            return self.done(now, "on".into());
+        }
+        if ask == Ask::RadioOn {
+            if status.is_success() {
+                self.poll_at = Some(now + Duration::from_secs(1));
+            } else {
+                let failure = explain::status(Rung::Radio, ask.name(), status, None);
+                self.fail(now, failure, Rung::Radio);
+            }
+            return;
+        }
+        self.send(Ask::RadioOn, ask::radio_on());
+    }
+
+    pub(super) fn registration(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
+        let Ok(state) = RegistrationState::decode(info) else {
+            if status.is_success() || status == Status::FAILURE || status == Status::BUSY {
+                self.poll_at = Some(now + Duration::from_secs(5));
+                return;
+            }
+            let failure = explain::status(Rung::Registration, ask.name(), status, None);
+            return self.fail(now, failure, Rung::Radio);
+        };
+        self.note_network(&state);
+        let refused = state.nw_error.0 != 0;
+        match state.register_state {
+            RegisterState::HOME | RegisterState::PARTNER => {
+                let detail = self.network_detail();
+                self.done(now, detail);
+            }
+            RegisterState::ROAMING if self.options.roaming => {
+                let detail = self.network_detail();
+                self.done(now, detail);
+            }
+            RegisterState::ROAMING => {
+                let failure = explain::failure(
+                    Rung::Registration,
+                    true,
+                    format!("registered abroad: {}", self.network_detail()),
+                    "roaming may cost money and is not allowed",
+                    "allow it with --roaming",
+                );
+                self.fail(now, failure, Rung::Registration);
+            }
+            RegisterState::DENIED => {
+                let cause = Some(state.nw_error)
+                    .filter(|_| refused)
+                    .unwrap_or(NwError(11));
+                let mut failure = explain::status(
+                    Rung::Registration,
+                    "registration",
+                    Status::FAILURE,
+                    Some(cause),
+                );
+                failure.what = if refused {
+                    format!("registration denied: {} ({})", cause, cause.explanation())
+                } else {
+                    "registration denied by the network".into()
+                };
+                self.fail(now, failure, Rung::Registration);
+            }
+            RegisterState::DEREGISTERED if ask == Ask::RegisterState && self.tries == 0 => {
+                self.tries += 1;
+                self.send(Ask::Register, ask::register());
+            }
+            _ => self.poll_at = Some(now + Duration::from_secs(5)),
+        }
+    }
+
+    pub(super) fn note_network(&mut self, state: &RegistrationState) {
+        let trim = |text: &str| text.trim_end_matches(['\0', ' ']).to_owned();
+        let rates = self
+            .facts
+            .network
+            .as_ref()
+            .map(|network| (network.uplink_bits, network.downlink_bits));
+        let (uplink_bits, downlink_bits) = rates.unwrap_or_default();
+        self.facts.network = Some(Network {
+            state: state.register_state.to_string(),
+            provider_id: trim(&state.provider_id),
+            provider: trim(&state.provider_name),
+            data_classes: state.available_data_classes.to_string(),
+            uplink_bits,
+            downlink_bits,
+        });
+    }
+
+    pub(super) fn network_detail(&self) -> String {
+        let network = self.facts.network.clone().unwrap_or_default();
+        let name = [&network.provider, &network.provider_id]
+            .into_iter()
+            .find(|name| !name.is_empty());
+        match name {
+            Some(name) => format!("{name}, {}", network.state),
+            None => network.state,
+        }
+    }
+
+    pub(super) fn packet_service(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
+        let packet = PacketServiceInfo::decode(info).ok();
+        if let Some(packet) = &packet {
+            let network = self.facts.network.get_or_insert_default();
+            network.uplink_bits = packet.uplink_speed;
+            network.downlink_bits = packet.downlink_speed;
+        }
+        let state = packet.as_ref().map(|packet| packet.packet_service_state);
+        match (state, ask) {
+            (Some(PacketServiceState::ATTACHED), _) => {
+                let detail = packet.map(|packet| packet.highest_available_data_class.to_string());
+                self.done(now, detail.unwrap_or_default());
+            }
+            (Some(PacketServiceState::ATTACHING), _) => {
+                self.poll_at = Some(now + Duration::from_secs(3))
+            }
+            (_, Ask::Attach) if !status.is_success() => {
+                let cause = packet.map(|packet| packet.nw_error);
+                let failure = explain::status(Rung::PacketService, ask.name(), status, cause);
+                if status == Status::NOT_REGISTERED {
+                    self.detour(now, Rung::Registration, failure);
+                } else {
+                    self.fail(now, failure, Rung::Registration);
+                }
+            }
+            (_, Ask::Attach) => self.poll_at = Some(now + Duration::from_secs(3)),
+            _ if self.tries == 0 => {
+                self.tries += 1;
+                self.send(Ask::Attach, ask::attach());
+            }
+            _ => self.poll_at = Some(now + Duration::from_secs(3)),
+        }
+    }
+
+    pub(super) fn signal(&mut self, info: &[u8]) {
+        let Ok(signal) = SignalState::decode(info) else {
+            return;
+        };
+        // 0 to 31 in steps of 2 dB from -113 dBm; 99 when not known (MBIM 1.0 section 10.5.14).
+        self.facts.signal = Some(Signal {
+            rssi_dbm: (signal.rssi <= 31).then(|| -113 + 2 * signal.rssi as i32),
+            error_rate: (signal.error_rate <= 7).then_some(signal.error_rate),
+        });
+    }
+}

@@ -1,0 +1,297 @@
+//! Transcripts: what the ladder asks and tells when a modem behaves so or so.
+
+use std::collections::HashMap;
+
+use uwwan_mbim::services::basic_connect::{
+    self as bc, ActivationState, ConnectInfo, ConnectSet, DataClass, DeviceCaps, IpConfiguration,
+    Ipv4Element, Ipv6Element, PacketServiceInfo, PacketServiceState, PinInfo, PinState, PinType,
+    RadioState, RadioSwitchState, RegisterState, RegistrationState, SignalState,
+    SubscriberReadyState, SubscriberReadyStatus,
+};
+use uwwan_mbim::status::NwError;
+
+use super::*;
+use crate::options::{IpType, Secret};
+use crate::quirks;
+
+mod losses;
+mod transcripts;
+
+fn good(info: Vec<u8>) -> Outcome {
+    Outcome::Done {
+        status: Status::NONE,
+        info,
+    }
+}
+
+fn status(status: Status, info: Vec<u8>) -> Outcome {
+    Outcome::Done { status, info }
+}
+
+fn subscriber(state: SubscriberReadyState) -> Vec<u8> {
+    SubscriberReadyStatus {
+        ready_state: state,
+        sim_icc_id: "8947000000000000001".into(),
+        ..SubscriberReadyStatus::default()
+    }
+    .encode()
+}
+
+fn pin(state: PinState, kind: PinType, left: u32) -> Vec<u8> {
+    PinInfo {
+        pin_type: kind,
+        pin_state: state,
+        remaining_attempts: left,
+    }
+    .encode()
+}
+
+fn radio(hardware: RadioSwitchState, software: RadioSwitchState) -> Vec<u8> {
+    RadioState {
+        hw_radio_state: hardware,
+        sw_radio_state: software,
+    }
+    .encode()
+}
+
+fn registered(state: RegisterState, cause: u32) -> Vec<u8> {
+    RegistrationState {
+        nw_error: NwError(cause),
+        register_state: state,
+        provider_id: "24201".into(),
+        provider_name: "Telenor".into(),
+        available_data_classes: DataClass::LTE,
+        ..RegistrationState::default()
+    }
+    .encode()
+}
+
+fn packet(state: PacketServiceState) -> Vec<u8> {
+    PacketServiceInfo {
+        packet_service_state: state,
+        highest_available_data_class: DataClass::LTE,
+        uplink_speed: 50_000_000,
+        downlink_speed: 150_000_000,
+        ..PacketServiceInfo::default()
+    }
+    .encode()
+}
+
+fn connect(state: ActivationState, cause: u32) -> Vec<u8> {
+    ConnectInfo {
+        activation_state: state,
+        nw_error: NwError(cause),
+        ..ConnectInfo::default()
+    }
+    .encode()
+}
+
+fn ip(v4: bool, v6: bool) -> Vec<u8> {
+    IpConfiguration {
+        ipv4_address: v4
+            .then(|| Ipv4Element {
+                on_link_prefix_length: 30,
+                ipv4_address: [10, 169, 198, 77].into(),
+            })
+            .into_iter()
+            .collect(),
+        ipv4_gateway: v4.then(|| [10, 169, 198, 78].into()),
+        ipv6_address: v6
+            .then(|| Ipv6Element {
+                on_link_prefix_length: 64,
+                ipv6_address: "2001:db8::77".parse().unwrap(),
+            })
+            .into_iter()
+            .collect(),
+        ipv4_mtu: 1500,
+        ..IpConfiguration::default()
+    }
+    .encode()
+}
+
+/// A modem that answers as scripted, and well where it is not.
+struct Bench {
+    ladder: Ladder,
+    now: Instant,
+    start: Instant,
+    script: HashMap<Ask, VecDeque<Outcome>>,
+    /// How OPEN ends, one a try; opened when empty.
+    opens: VecDeque<Input>,
+    /// The USB step to fail.
+    broken: Option<UsbStep>,
+    quirk: &'static Quirk,
+    log: Vec<String>,
+    asked: Vec<Ask>,
+    families: Vec<ContextIpType>,
+    failed: Option<(Failure, Rung)>,
+    lost: Option<(Rung, String)>,
+}
+
+impl Bench {
+    fn new(options: Options) -> Self {
+        let now = Instant::now();
+        Self {
+            ladder: Ladder::new(options, "1-4".into(), now),
+            now,
+            start: now,
+            script: HashMap::new(),
+            opens: VecDeque::new(),
+            broken: None,
+            quirk: quirks::find(0x03f0, 0xa31d),
+            log: Vec::new(),
+            asked: Vec::new(),
+            families: Vec::new(),
+            failed: None,
+            lost: None,
+        }
+    }
+
+    fn answers(mut self, ask: Ask, outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        self.script.insert(ask, outcomes.into_iter().collect());
+        self
+    }
+
+    fn usual(ask: Ask) -> Outcome {
+        good(match ask {
+            Ask::Capabilities => DeviceCaps {
+                firmware_info: "11.617.13.00.00".into(),
+                hardware_info: "ML1ME906SM".into(),
+                max_sessions: 8,
+                ..DeviceCaps::default()
+            }
+            .encode(),
+            Ask::Subscriber => subscriber(SubscriberReadyState::INITIALIZED),
+            Ask::PinState => pin(PinState::UNLOCKED, PinType::PIN1, 3),
+            Ask::PinEnter => pin(PinState::UNLOCKED, PinType::PIN1, 3),
+            Ask::RadioState | Ask::RadioOn => radio(RadioSwitchState::ON, RadioSwitchState::ON),
+            Ask::RegisterState | Ask::Register => registered(RegisterState::HOME, 0),
+            Ask::PacketService | Ask::Attach => packet(PacketServiceState::ATTACHED),
+            Ask::SignalReports | Ask::Signal => SignalState {
+                rssi: 20,
+                error_rate: 99,
+                ..SignalState::default()
+            }
+            .encode(),
+            Ask::ConnectState | Ask::Deactivate => connect(ActivationState::UNKNOWN, 0),
+            Ask::Activate => connect(ActivationState::ACTIVATED, 0),
+            Ask::IpConfiguration => ip(true, true),
+            Ask::Subscribe => Vec::new(),
+        })
+    }
+
+    fn climb(mut self) -> Self {
+        self.ladder.start(self.now, Rung::Found);
+        self.run();
+        self
+    }
+
+    /// Runs until the top, a failure or a loss.
+    fn run(&mut self) {
+        self.failed = None;
+        self.lost = None;
+        for _ in 0..2000 {
+            while let Some(action) = self.ladder.next_action() {
+                self.perform(action);
+            }
+            if self.failed.is_some() || self.lost.is_some() || self.ladder.is_online() {
+                return;
+            }
+            let at = self.ladder.poll_timeout().expect("waits for nothing");
+            self.now = self.now.max(at);
+            self.ladder.timeout(self.now);
+        }
+        panic!("climbs for ever: {:#?}", self.log);
+    }
+
+    fn perform(&mut self, action: Action) {
+        let now = self.now;
+        match action {
+            Action::Usb(step) => {
+                self.log.push(format!("usb {step:?}"));
+                let result = if self.broken == Some(step) {
+                    let error = uwwan_usb::error::Error::Gone {
+                        operation: "test".into(),
+                    };
+                    Err(UsbFailed {
+                        failure: crate::explain::usb(self.ladder.rung(), &error),
+                    })
+                } else {
+                    Ok(UsbDone {
+                        quirk: Some(self.quirk),
+                        ..UsbDone::default()
+                    })
+                };
+                self.ladder.handle(now, Input::Usb(result));
+            }
+            Action::OpenSession { patience } => {
+                self.log.push(format!("open {} s", patience.as_secs()));
+                let input = self.opens.pop_front().unwrap_or(Input::Opened);
+                if input == Input::OpenMute {
+                    self.now += patience;
+                }
+                self.ladder.handle(self.now, input);
+            }
+            Action::Command {
+                ask,
+                command,
+                timeout,
+            } => {
+                self.asked.push(ask);
+                self.log.push(ask.name().into());
+                if ask == Ask::Activate {
+                    self.families
+                        .push(ConnectSet::decode(&command.info).unwrap().ip_type);
+                }
+                let scripted = self.script.get_mut(&ask).and_then(VecDeque::pop_front);
+                let outcome = scripted.unwrap_or_else(|| Self::usual(ask));
+                if outcome == Outcome::NoAnswer {
+                    self.now += timeout;
+                }
+                self.ladder.handle(self.now, Input::Answer(ask, outcome));
+            }
+            Action::Host(config) => {
+                self.log
+                    .push(format!("host {}", config.addresses.list().join(" ")));
+                let interface = Interface {
+                    name: "wwan0".into(),
+                    applied: Vec::new(),
+                };
+                self.ladder.handle(now, Input::Host(Ok(interface)));
+            }
+            Action::StartData(_) => {
+                self.log.push("data".into());
+                self.ladder.handle(now, Input::Data(Ok(String::new())));
+            }
+            Action::Tell(Event::RungDone { rung, detail, .. }) => {
+                self.log.push(format!("* {rung}: {detail}"))
+            }
+            Action::Tell(Event::Notice { text }) => self.log.push(format!("! {text}")),
+            Action::Tell(_) => {}
+            Action::Failed { failure, from, .. } => self.failed = Some((failure, from)),
+            Action::Lost { from, why } => self.lost = Some((from, why)),
+        }
+    }
+
+    fn failure(&self) -> &Failure {
+        &self
+            .failed
+            .as_ref()
+            .unwrap_or_else(|| panic!("no failure: {:#?}", self.log))
+            .0
+    }
+
+    fn count(&self, ask: Ask) -> usize {
+        self.asked.iter().filter(|asked| **asked == ask).count()
+    }
+
+    fn indicate(&mut self, id: CidId, info: Vec<u8>) {
+        self.ladder.handle(self.now, Input::Indication { id, info });
+        while let Some(action) = self.ladder.next_action() {
+            self.perform(action);
+        }
+    }
+
+    fn said(&self, text: &str) -> bool {
+        self.log.iter().any(|line| line.contains(text))
+    }
+}
