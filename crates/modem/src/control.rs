@@ -135,8 +135,8 @@ impl Control {
                 self.wait();
             }
         }
-        let end = self.finished.take().unwrap_or(Ok(()));
         self.shut_down();
+        let end = self.finished.take().unwrap_or(Ok(()));
         self.publish();
         let failure = end.as_ref().err().cloned();
         self.tell(Event::Stopped { failure });

@@ -404,7 +404,7 @@ impl Control {
     }
 
     fn finished_or_stopping(&self) -> bool {
-        self.shared.stops.load(Ordering::Relaxed) > 0
+        self.finished.is_some() || self.shared.stops.load(Ordering::Relaxed) > 0
     }
 }
 
