@@ -352,6 +352,7 @@ fn interfaces_are_handed_back_in_order() {
             "alternate 1 0",
             "release 1",
             "release 0",
+            "active",
             "attach 0",
             "attach 1",
             "attach 2"
