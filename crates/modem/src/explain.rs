@@ -246,8 +246,8 @@ fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
 pub(crate) const PLMN_STORY: &str = "the firmware allows IPv6 only for operators in its PLMN profile list; a SIM of any \
      other operator gets the profile \"00000\" (generic), which is IPv4 only";
 /// What to do about it.
-pub(crate) const PLMN_NEXT: &str = "`uwwan ipv6 status` shows the list and `uwwan ipv6 enable` adds the SIM's operator to \
-     profile \"99999\" (AT^PLMNLIST) and resets the modem; until then use --ip-type ipv4";
+pub(crate) const PLMN_NEXT: &str = "use --ip-type ipv4, or add the SIM's operator to profile \"99999\" on an AT port: \
+     AT^PLMNLIST=1,\"99999\",\"MCCMNC\", then AT^RESET";
 
 /// IPv6 alone was refused by the device itself.
 pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn the_plmn_story_is_told_of_this_modem_only() {
         let lt4132 = ipv6_refused("CONNECT", quirks::find(0x03f0, 0xa31d));
-        assert!(lt4132.next.contains("uwwan ipv6 enable") && lt4132.next.contains("AT^PLMNLIST"));
+        assert!(lt4132.next.contains("--ip-type ipv4") && lt4132.next.contains("AT^PLMNLIST"));
         assert!(lt4132.what.contains("no_device_support"), "{}", lt4132.what);
         assert!(
             !ipv6_refused("CONNECT", &quirks::DEFAULT)

@@ -164,7 +164,7 @@ fn ipv6_comes_with_the_operator_in_the_list() {
     let failure = bench.failure();
     assert_eq!(failure.rung, Rung::Connect);
     assert!(failure.what.contains("no_device_support"), "{failure}");
-    assert!(failure.next.contains("uwwan ipv6 enable"), "{failure}");
+    assert!(failure.next.contains("AT^PLMNLIST"), "{failure}");
 }
 
 #[test]

@@ -87,8 +87,8 @@ impl Ladder {
             refusal(
                 format!("the SIM waits for its PIN{left_text}"),
                 "no PIN was given",
-                "write it to a file only you can read and give that with --pin-file, or turn the PIN off with \
-                 `uwwan pin disable`",
+                "write it to a file only you can read and give that with --pin-file, or turn the PIN off \
+                 in a phone",
             )
         } else if self.pins.is_refused(&self.sim_name(), &given) {
             refusal(
@@ -114,7 +114,7 @@ impl Ladder {
         let (cause, next) = match kind {
             PinType::PUK1 | PinType::PUK2 => (
                 "too many wrong PINs were entered",
-                "enter the PUK that came with the SIM: `uwwan pin unblock`, or in a phone",
+                "enter the PUK that came with the SIM in a phone",
             ),
             PinType::NETWORK_PIN
             | PinType::NETWORK_SUBSET_PIN
@@ -126,7 +126,7 @@ impl Ladder {
             ),
             _ => (
                 "the device asks for a code of its own",
-                "enter it with `uwwan pin enter`",
+                "ask who sold the device for it",
             ),
         };
         let failure = explain::failure(

@@ -431,7 +431,7 @@ fn ipv6_alone_is_explained() {
         "{failure}"
     );
     assert!(
-        failure.cause.contains("PLMN profile list") && failure.next.contains("uwwan ipv6 enable")
+        failure.cause.contains("PLMN profile list") && failure.next.contains("AT^PLMNLIST")
     );
 }
 
