@@ -29,6 +29,7 @@ use crate::quirks::Quirk;
 use crate::selector::Selector;
 use crate::status::{ConfigurationChange, Interface, RungTime};
 use crate::supervisor::{Supervisor, Verdict};
+use crate::tap::{Order, TapEnd, Taps};
 use crate::watch;
 
 pub(crate) use device::look;
@@ -39,6 +40,17 @@ pub(crate) enum Message {
     Report(Report),
     /// From the program: stop.
     Stop,
+    /// From the program: a second asker.
+    Attach(TapEnd),
+    /// From a tap: send this command and answer.
+    Order(Order),
+    /// From a tap: nobody waits for this answer any more.
+    Withdraw {
+        /// Whose.
+        tap: u64,
+        /// Which.
+        ticket: u64,
+    },
     /// From the program: send this command and answer.
     Command {
         command: Command,
@@ -51,6 +63,7 @@ pub(crate) enum Message {
 enum Asker {
     Ladder(Ask),
     Program(Sender<Result<Response, CommandError>>),
+    Tap { tap: u64, ticket: u64 },
 }
 
 /// The thread's state.
@@ -77,6 +90,7 @@ pub(crate) struct Control {
     device: Option<device::Held>,
     session: Session,
     asked: HashMap<TransactionId, Asker>,
+    taps: Taps,
     control_buffer: Vec<u8>,
     end: Option<Arc<dyn HostEnd>>,
     finished: Option<Result<(), Failure>>,
@@ -89,6 +103,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 impl Control {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
+        top: Rung,
         backend: Arc<dyn Backend>,
         selector: Selector,
         options: Options,
@@ -98,7 +113,8 @@ impl Control {
         inbox: Receiver<Message>,
         outbox: Sender<Message>,
     ) -> Self {
-        let ladder = Ladder::new(options.clone(), selector.to_string(), Instant::now());
+        let mut ladder = Ladder::new(options.clone(), selector.to_string(), Instant::now());
+        ladder.up_to(top);
         Self {
             supervisor: Supervisor::new(&options),
             backend,
@@ -117,6 +133,7 @@ impl Control {
             device: None,
             session: Session::new(uwwan_mbim::session::Config::default()),
             asked: HashMap::new(),
+            taps: Taps::default(),
             control_buffer: Vec::new(),
             end: None,
             finished: None,
@@ -229,6 +246,9 @@ impl Control {
         match message {
             Message::Stop => {}
             Message::Report(report) => self.report(report),
+            Message::Attach(end) => self.taps.attach(end),
+            Message::Order(order) => self.order(order),
+            Message::Withdraw { tap, ticket } => self.withdraw(tap, ticket),
             Message::Command {
                 command,
                 timeout,
@@ -511,7 +531,8 @@ impl Control {
     }
 
     fn close_session(&mut self) {
-        if self.session.state() == State::Open {
+        // CLOSE deactivates what a control session alone may have activated.
+        if self.session.state() == State::Open && !self.ladder.is_control_only() {
             let now = Instant::now();
             let command = Ladder::disconnect();
             if let Ok(id) = self.session.command(now, command, DISCONNECT_PATIENCE) {
@@ -559,6 +580,9 @@ impl Control {
                 }
                 Ok(Message::Command { reply, .. }) => {
                     let _ = reply.send(Err(CommandError::Closed));
+                }
+                Ok(Message::Order(Order { tap, ticket, .. })) => {
+                    self.taps.answer(tap, ticket, Err(CommandError::Closed));
                 }
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,

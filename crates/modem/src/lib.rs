@@ -13,17 +13,21 @@
 //! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.
 //! - [`host`]: the host's end as a trait, and the TUN behind it.
+//! - [`client`]: the control session for the program's other commands, with or without a running
+//!   `up`; [`proxy`]: the same for other programs.
 //! - [`status`], [`event`], [`options`], [`selector`]: the types a program sees.
 
 #![deny(unsafe_code)]
 
 pub mod addresses;
+pub mod client;
 pub mod counters;
 pub mod datapath;
 pub mod event;
 pub mod host;
 pub mod ladder;
 pub mod options;
+pub mod proxy;
 pub mod quirks;
 pub mod selector;
 pub mod status;
@@ -38,6 +42,8 @@ mod function;
 mod modem;
 mod packet;
 mod poll;
+mod stream;
+mod tap;
 
 pub use event::{Event, Failure, Rung};
 pub use host::{HostConfig, HostEnd, HostError, HostProvider};

@@ -16,6 +16,7 @@ use crate::host::HostProvider;
 use crate::options::Options;
 use crate::selector::Selector;
 use crate::status::Status;
+use crate::tap::Tap;
 
 /// A modem under this driver's care.
 pub struct Modem;
@@ -54,6 +55,18 @@ impl Modem {
         host: Box<dyn HostProvider>,
         observer: Box<dyn FnMut(Event) + Send>,
     ) -> Result<Handle, StartError> {
+        Self::start_up_to(Rung::Online, backend, selector, options, host, observer)
+    }
+
+    /// As [`Modem::start`], but climbs no higher than `top`.
+    pub(crate) fn start_up_to(
+        top: Rung,
+        backend: Arc<dyn Backend>,
+        selector: Selector,
+        options: Options,
+        host: Box<dyn HostProvider>,
+        observer: Box<dyn FnMut(Event) + Send>,
+    ) -> Result<Handle, StartError> {
         check(&options)?;
         if !options.wait_for_device {
             let found = look(&*backend, &selector, None).map_err(|(failure, _)| failure)?;
@@ -67,6 +80,7 @@ impl Modem {
         let (outbox, inbox) = unbounded();
         let shared = Arc::new(Shared::new(outbox.clone()));
         let control = Control::new(
+            top,
             backend,
             selector,
             options,
@@ -263,6 +277,17 @@ impl Handle {
         answer
             .recv_timeout(timeout + Duration::from_secs(60))
             .unwrap_or(Err(CommandError::Closed))
+    }
+
+    /// A second asker on the control session.
+    ///
+    /// # Errors
+    /// When descriptors have run out.
+    pub(crate) fn tap(&self) -> std::io::Result<Tap> {
+        let (tap, end) = Tap::new(self.shared.outbox.clone())?;
+        // When the thread has ended, the tap says so.
+        let _ = self.shared.outbox.send(Message::Attach(end));
+        Ok(tap)
     }
 
     /// Waits for the end. `Ok` after a stop asked for.

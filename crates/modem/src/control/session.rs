@@ -14,6 +14,7 @@ use uwwan_usb::requests;
 use super::{Asker, Control};
 use crate::event::Rung;
 use crate::ladder::{Ask, Input, Outcome};
+use crate::tap::Order;
 
 impl Control {
     pub(super) fn open_session(&mut self, patience: Duration) {
@@ -35,9 +36,43 @@ impl Control {
 
     pub(super) fn drop_all_askers(&mut self) {
         for (_, asker) in self.asked.drain() {
-            if let Asker::Program(reply) = asker {
-                let _ = reply.send(Err(CommandError::Closed));
+            match asker {
+                Asker::Program(reply) => {
+                    let _ = reply.send(Err(CommandError::Closed));
+                }
+                Asker::Tap { tap, ticket } => {
+                    self.taps.answer(tap, ticket, Err(CommandError::Closed));
+                }
+                Asker::Ladder(_) => {}
             }
+        }
+        self.taps.down("the control session has ended");
+    }
+
+    /// A command by way of a tap.
+    pub(super) fn order(&mut self, order: Order) {
+        let Order {
+            tap,
+            ticket,
+            command,
+            timeout,
+        } = order;
+        match self.session.command(Instant::now(), command, timeout) {
+            Ok(id) => {
+                self.asked.insert(id, Asker::Tap { tap, ticket });
+            }
+            Err(error) => self.taps.answer(tap, ticket, Err(error)),
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn withdraw(&mut self, tap: u64, ticket: u64) {
+        let id = self.asked.iter().find_map(|(id, asker)| match asker {
+            Asker::Tap { tap: t, ticket: n } if (*t, *n) == (tap, ticket) => Some(*id),
+            _ => None,
+        });
+        if let Some(id) = id {
+            self.session.cancel(Instant::now(), id);
         }
     }
 
@@ -121,7 +156,10 @@ impl Control {
 
     pub(super) fn session_event(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Opened => self.input(Input::Opened),
+            SessionEvent::Opened => {
+                self.taps.opened(self.session.config().max_outstanding);
+                self.input(Input::Opened);
+            }
             SessionEvent::OpenFailed(OpenError::Silent { .. }) => self.input(Input::OpenMute),
             SessionEvent::OpenFailed(OpenError::Refused(status)) => {
                 self.input(Input::OpenRefused(status))
@@ -134,7 +172,11 @@ impl Control {
                 Some(Asker::Program(reply)) => {
                     let _ = reply.send(result);
                 }
+                Some(Asker::Tap { tap, ticket }) => self.taps.answer(tap, ticket, result),
                 Some(Asker::Ladder(ask)) => {
+                    if ask == Ask::Subscribe {
+                        self.taps.subscribed();
+                    }
                     let outcome = match result {
                         Ok(response) => Outcome::Done {
                             status: response.status,
@@ -151,10 +193,14 @@ impl Control {
             },
             SessionEvent::Indication { id, info } => {
                 self.hasten(id);
+                self.taps.indication(id, &info);
                 self.input(Input::Indication { id, info });
             }
-            SessionEvent::Closed { .. } => {}
-            SessionEvent::Lost { why } => self.lost(Rung::Found, why),
+            SessionEvent::Closed { .. } => self.taps.down("the control session is closed"),
+            SessionEvent::Lost { why } => {
+                self.taps.down(&why);
+                self.lost(Rung::Found, why);
+            }
         }
     }
 }

@@ -1,0 +1,474 @@
+//! The control session as the program's commands use it, whoever owns the device.
+//!
+//! [`Client::direct`] opens the device itself and climbs no further than an open control session;
+//! [`Client::through`] speaks to a running `up` over the socket in its runtime directory. After
+//! that both are the same: commands with their answers, indications, cancellation.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use uwwan_mbim::services::basic_connect::{self as bc, DeviceCaps};
+//! use uwwan_mbim::session::Command;
+//! use uwwan_modem::client::{Client, ClientError};
+//!
+//! # fn scan(socket: &std::path::Path) -> Result<(), ClientError> {
+//! let mut client = Client::through(socket)?;
+//! let caps: DeviceCaps = client.query(bc::DEVICE_CAPS)?;
+//! println!("{}", caps.hardware_info);
+//!
+//! // Long work, with a sign of life and a way out:
+//! let scan = client.start(Command::query(bc::VISIBLE_PROVIDERS), Duration::from_secs(240))?;
+//! let answer = loop {
+//!     match client.poll(scan, Duration::from_millis(200))? {
+//!         Some(answer) => break answer,
+//!         None => print!("."),
+//!     }
+//!     # let interrupted = false;
+//!     if interrupted {
+//!         client.cancel(scan);
+//!     }
+//! };
+//! # drop(answer);
+//! client.close()
+//! # }
+//! ```
+
+mod direct;
+mod error;
+mod through;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::fields::{DecodeError, Layout};
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::{
+    DEVICE_SERVICE_SUBSCRIBE_LIST, DeviceServiceSubscribeList, EventEntry,
+};
+use uwwan_mbim::session::{Command, CommandError, Response};
+use uwwan_usb::device::Backend;
+
+pub use error::{ClientError, ErrorKind};
+
+use crate::event::Event;
+use crate::options::Options;
+use crate::selector::Selector;
+
+/// Time for the typed helpers' commands.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Indications kept until somebody asks for them; of more, the oldest are dropped.
+const MOST_INDICATIONS: usize = 1024;
+
+/// A command under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pending(u64);
+
+/// An indication.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Indication {
+    /// Service and number.
+    pub id: CidId,
+    /// Information buffer.
+    pub info: Vec<u8>,
+}
+
+impl Indication {
+    /// The content as a typed struct.
+    ///
+    /// # Errors
+    /// When the buffer is not what the layout says.
+    pub fn decode<T: Layout>(&self) -> Result<T, DecodeError> {
+        T::decode_info(&self.info)
+    }
+}
+
+/// The information buffer is shown by its length only: it may hold personal content.
+impl std::fmt::Debug for Indication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} bytes)", self.id, self.info.len())
+    }
+}
+
+/// What comes from the other side.
+enum News {
+    Answer {
+        ticket: u64,
+        result: Result<Response, CommandError>,
+    },
+    Indication(Indication),
+    /// Nothing more will come.
+    Lost(ClientError),
+}
+
+/// The way to the modem.
+trait Link: Send {
+    /// Sends a command under the asker's name for it.
+    fn send(&mut self, ticket: u64, command: Command, timeout: Duration)
+    -> Result<(), ClientError>;
+    /// Withdraws a command.
+    fn cancel(&mut self, ticket: u64);
+    /// Waits for what comes next.
+    fn wait(&mut self, patience: Duration) -> Option<News>;
+    /// Asks that this client may also end what a running `up` holds.
+    fn insist(&mut self) -> Option<Command>;
+    /// Ends it properly.
+    fn close(&mut self) -> Result<(), ClientError>;
+    /// The device or socket, for messages.
+    fn place(&self) -> &str;
+}
+
+struct Waiting {
+    id: CidId,
+    deadline: Instant,
+    timeout: Duration,
+    result: Option<Result<Response, ClientError>>,
+}
+
+/// A control session with a modem. Dropping it closes it, as [`Client::close`] does.
+pub struct Client {
+    link: Box<dyn Link>,
+    next: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    indications: VecDeque<Indication>,
+    lost: Option<ClientError>,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("place", &self.link.place())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Opens the device itself: for when no `up` runs. Kernel drivers are detached, the MBIM
+    /// configuration is entered and a control session is opened; there is no data path, and no
+    /// rung above the open session is tried. The modem stays in the MBIM configuration afterwards.
+    ///
+    /// # Errors
+    /// [`ClientError`] of the kinds `Start` and `BringUp`.
+    pub fn direct(
+        backend: Arc<dyn Backend>,
+        selector: Selector,
+        options: Options,
+    ) -> Result<Self, ClientError> {
+        Self::direct_observed(backend, selector, options, Box::new(|_| {}))
+    }
+
+    /// As [`Client::direct`]; `observer` is told of the rungs, for a sign of life.
+    ///
+    /// # Errors
+    /// As [`Client::direct`].
+    pub fn direct_observed(
+        backend: Arc<dyn Backend>,
+        selector: Selector,
+        options: Options,
+        observer: Box<dyn FnMut(Event) + Send>,
+    ) -> Result<Self, ClientError> {
+        let link = direct::Direct::open(backend, selector, options, observer)?;
+        Ok(Self::over(Box::new(link)))
+    }
+
+    /// Goes through the running `up` that owns this socket (`mbim` in its runtime directory).
+    ///
+    /// # Errors
+    /// [`ClientError`] of the kinds `NotRunning`, `Denied`, and `NotOpen` when the modem is not
+    /// reachable at present.
+    pub fn through(path: &Path) -> Result<Self, ClientError> {
+        Ok(Self::over(Box::new(through::Through::connect(path)?)))
+    }
+
+    fn over(link: Box<dyn Link>) -> Self {
+        Self {
+            link,
+            next: 1,
+            waiting: BTreeMap::new(),
+            indications: VecDeque::new(),
+            lost: None,
+            closed: false,
+        }
+    }
+
+    /// The device or socket, for messages.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.link.place()
+    }
+
+    /// Sends a command and waits for its answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer.
+    pub fn command(
+        &mut self,
+        command: Command,
+        timeout: Duration,
+    ) -> Result<Response, ClientError> {
+        let pending = self.start(command, timeout)?;
+        loop {
+            if let Some(response) = self.poll(pending, timeout)? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Sends a command. [`Client::poll`] brings the answer; several may be under way.
+    ///
+    /// # Errors
+    /// [`ClientError`] when it cannot be sent.
+    pub fn start(&mut self, command: Command, timeout: Duration) -> Result<Pending, ClientError> {
+        if let Some(error) = &self.lost {
+            return Err(error.clone());
+        }
+        let ticket = self.next;
+        self.next += 1;
+        let id = command.id;
+        self.link.send(ticket, command, timeout)?;
+        let waiting = Waiting {
+            id,
+            deadline: Instant::now() + timeout,
+            timeout,
+            result: None,
+        };
+        self.waiting.insert(ticket, waiting);
+        Ok(Pending(ticket))
+    }
+
+    /// Waits for the answer, at most `patience`; `None` when it has not come yet.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there will be none. After an answer or an error the command is
+    /// forgotten: polling it again fails with the kind `Cancelled`.
+    pub fn poll(
+        &mut self,
+        pending: Pending,
+        patience: Duration,
+    ) -> Result<Option<Response>, ClientError> {
+        let until = Instant::now() + patience.min(Duration::from_secs(86_400));
+        loop {
+            let now = Instant::now();
+            let Some(waiting) = self.waiting.get_mut(&pending.0) else {
+                return Err(ClientError::new(
+                    ErrorKind::Cancelled,
+                    "wait for an answer",
+                    self.link.place(),
+                    "the command was cancelled, or its answer was fetched before",
+                    "",
+                ));
+            };
+            if let Some(result) = waiting.result.take() {
+                self.waiting.remove(&pending.0);
+                return result.map(Some);
+            }
+            let (id, deadline, timeout) = (waiting.id, waiting.deadline, waiting.timeout);
+            if now >= deadline {
+                self.waiting.remove(&pending.0);
+                self.link.cancel(pending.0);
+                return Err(ClientError::of_command(
+                    &id.to_string(),
+                    self.link.place(),
+                    CommandError::Timeout(timeout),
+                ));
+            }
+            if now >= until {
+                return Ok(None);
+            }
+            self.take(until.min(deadline) - now);
+        }
+    }
+
+    /// Withdraws a command, towards the modem too. Whether the modem still carries it out is its
+    /// own affair.
+    pub fn cancel(&mut self, pending: Pending) {
+        if self.waiting.remove(&pending.0).is_some() {
+            self.link.cancel(pending.0);
+        }
+    }
+
+    /// A query without content; the answer must be a success.
+    ///
+    /// # Errors
+    /// [`ClientError`], of the kind `Status` when the modem refuses.
+    pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, ClientError> {
+        self.succeed(Command::query(id))
+    }
+
+    /// A query with content; the answer must be a success.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub fn query_with<Q: Layout, A: Layout>(
+        &mut self,
+        id: CidId,
+        content: &Q,
+    ) -> Result<A, ClientError> {
+        self.succeed(Command::query_with(id, content))
+    }
+
+    /// A set; the answer must be a success.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub fn set<S: Layout, A: Layout>(&mut self, id: CidId, content: &S) -> Result<A, ClientError> {
+        self.succeed(Command::set(id, content))
+    }
+
+    fn succeed<A: Layout>(&mut self, command: Command) -> Result<A, ClientError> {
+        let response = self.command(command, USUAL_TIMEOUT)?;
+        self.success(&response)
+    }
+
+    /// The content of an answer that must be a success.
+    ///
+    /// # Errors
+    /// [`ClientError`] of the kinds `Status` and `Answer`.
+    pub fn success<A: Layout>(&self, response: &Response) -> Result<A, ClientError> {
+        let what = response.id.to_string();
+        if !response.status.is_success() {
+            return Err(ClientError::of_status(what, self.place(), response.status));
+        }
+        response.decode().map_err(|error| {
+            ClientError::new(
+                ErrorKind::Answer,
+                what,
+                self.place(),
+                format!("the answer makes no sense: {error}"),
+                "report it with the message as hex (`uwwan mbim send`)",
+            )
+        })
+    }
+
+    /// Chooses the indications to be told of, in place of the modem's standard set.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), ClientError> {
+        let mut list = DeviceServiceSubscribeList::default();
+        for id in ids {
+            let entry = list
+                .events
+                .iter_mut()
+                .find(|entry| entry.device_service_id == id.service);
+            match entry {
+                Some(entry) => entry.cids.push(id.cid),
+                None => list.events.push(EventEntry {
+                    device_service_id: id.service,
+                    cids: vec![id.cid],
+                }),
+            }
+        }
+        let command = Command::set(DEVICE_SERVICE_SUBSCRIBE_LIST, &list);
+        let response = self.command(command, USUAL_TIMEOUT)?;
+        if response.status.is_success() {
+            Ok(())
+        } else {
+            Err(ClientError::of_status(
+                response.id.to_string(),
+                self.place(),
+                response.status,
+            ))
+        }
+    }
+
+    /// The next indication, waited for at most `patience`; `None` when none came.
+    ///
+    /// # Errors
+    /// [`ClientError`] of the kind `Lost` when no more will come.
+    pub fn next_indication(
+        &mut self,
+        patience: Duration,
+    ) -> Result<Option<Indication>, ClientError> {
+        let until = Instant::now() + patience.min(Duration::from_secs(86_400));
+        loop {
+            if let Some(indication) = self.indications.pop_front() {
+                return Ok(Some(indication));
+            }
+            if let Some(error) = &self.lost {
+                return Err(error.clone());
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Ok(None);
+            }
+            self.take(until - now);
+        }
+    }
+
+    /// Asks a running `up` to let this client also do what ends its data session: disconnect,
+    /// detach, radio off, reset. For commands with a `--force`. Without `up` nothing needs it.
+    ///
+    /// # Errors
+    /// [`ClientError`] when it is refused.
+    pub fn insist(&mut self) -> Result<(), ClientError> {
+        let Some(command) = self.link.insist() else {
+            return Ok(());
+        };
+        let response = self.command(command, USUAL_TIMEOUT)?;
+        if response.status.is_success() {
+            Ok(())
+        } else {
+            Err(ClientError::of_status(
+                "be allowed to end the session `uwwan up` holds",
+                self.place(),
+                response.status,
+            ))
+        }
+    }
+
+    /// Closes the session and lets go of the device.
+    ///
+    /// # Errors
+    /// [`ClientError`] when that did not go properly; it is closed all the same.
+    pub fn close(mut self) -> Result<(), ClientError> {
+        self.closed = true;
+        self.link.close()
+    }
+
+    /// Waits for one piece of news and files it.
+    fn take(&mut self, patience: Duration) {
+        if self.lost.is_some() {
+            return;
+        }
+        match self.link.wait(patience) {
+            None => {}
+            Some(News::Answer { ticket, result }) => {
+                let place = self.link.place();
+                if let Some(waiting) = self.waiting.get_mut(&ticket) {
+                    let result = result.map_err(|error| {
+                        ClientError::of_command(&waiting.id.to_string(), place, error)
+                    });
+                    waiting.result = Some(result);
+                }
+            }
+            Some(News::Indication(indication)) => {
+                if self.indications.len() >= MOST_INDICATIONS {
+                    self.indications.pop_front();
+                }
+                self.indications.push_back(indication);
+            }
+            Some(News::Lost(error)) => {
+                for waiting in self.waiting.values_mut() {
+                    let error = ClientError {
+                        what: waiting.id.to_string(),
+                        ..error.clone()
+                    };
+                    waiting.result.get_or_insert(Err(error));
+                }
+                self.lost = Some(error);
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if !self.closed
+            && let Err(error) = self.link.close()
+        {
+            tracing::debug!("{error}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The control session for others than the driver, on the emulated modem: the program's own client
+//! with and without a running driver.
+
+#[allow(dead_code)]
+#[path = "../driver_emulator/bench.rs"]
+mod bench;
+
+mod direct;
