@@ -216,7 +216,6 @@ impl Engine {
         if self.returns.is_some_and(|at| at <= now) {
             self.connect(now);
         }
-        self.recorder.publish(&self.modem.counters());
         self.sleep(now);
         true
     }
@@ -327,6 +326,8 @@ impl Engine {
 
     /// Hands back what completed.
     fn deliver(&mut self) {
+        // A host that sees a completion finds it counted.
+        self.recorder.publish(&self.modem.counters());
         let mut lost = false;
         while let Some(completed) = self.usb.take_completed() {
             match &mut self.connection {

@@ -327,9 +327,16 @@ impl MbimFunction {
                 refused.status
             }
         };
+        // What the module refuses by itself has no network's word to tell; ModemManager shows the
+        // bare status then, as owners quote it.
+        let told = status == Status::NONE || state.nw_error != NwError::NONE;
         Outcome {
             status,
-            info: state.encode_info(),
+            info: if told {
+                state.encode_info()
+            } else {
+                Vec::new()
+            },
             delay: Duration::from_millis(knobs.connect_ms),
         }
     }

@@ -49,7 +49,7 @@ pub(super) fn list(context: &MbimContext<'_>) -> PinList {
         } else {
             PinMode::DISABLED
         }),
-        pin_desc_pin2: numeric(PinMode::ENABLED),
+        pin_desc_pin2: numeric(PinMode::DISABLED),
         pin_desc_device_sim_pin: none(),
         pin_desc_device_first_sim_pin: none(),
         pin_desc_network_pin: none(),

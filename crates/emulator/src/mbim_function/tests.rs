@@ -261,8 +261,7 @@ fn device_caps_are_those_of_the_firmware() {
 fn connect_has_the_statuses_of_the_blog_post() {
     let mut bench = Bench::opened("");
     let (status, info) = bench.command(2, 12, 1, &connect_set(1, "telenor.smart", 2));
-    assert_eq!(status, 9);
-    assert_eq!(info[4..8], [3, 0, 0, 0]);
+    assert_eq!((status, info), (9, Vec::new()));
     let (status, info) = bench.command(3, 12, 1, &connect_set(1, "telenor.smart", 3));
     assert_eq!(status, 0);
     // Activated, IPv4.
