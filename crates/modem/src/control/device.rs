@@ -220,13 +220,13 @@ impl Control {
         if result.is_ok() {
             held.claimed = claimed;
         }
+        if let Some(text) = detached(&steps) {
+            self.tell(Event::Notice { text });
+        }
         for step in steps {
             let text = step.to_string();
             match step {
-                Step::Detached { .. }
-                | Step::TookBack { .. }
-                | Step::Interfered { .. }
-                | Step::Forced { .. } => {
+                Step::TookBack { .. } | Step::Interfered { .. } | Step::Forced { .. } => {
                     self.tell(Event::Notice { text });
                 }
                 _ => tracing::debug!("{text}"),
@@ -447,4 +447,22 @@ fn gone(rung: Rung) -> Failure {
             operation: format!("reach the rung `{rung}`"),
         },
     )
+}
+
+/// All detached drivers in one line: `detached: cdc_ether from 0, option from 2 3`.
+fn detached(steps: &[Step]) -> Option<String> {
+    let mut drivers: Vec<(&str, Vec<String>)> = Vec::new();
+    for step in steps {
+        if let Step::Detached { interface, driver } = step {
+            match drivers.iter_mut().find(|(name, _)| name == driver) {
+                Some((_, interfaces)) => interfaces.push(interface.to_string()),
+                None => drivers.push((driver, vec![interface.to_string()])),
+            }
+        }
+    }
+    let lines: Vec<String> = drivers
+        .into_iter()
+        .map(|(driver, interfaces)| format!("{driver} from {}", interfaces.join(" ")))
+        .collect();
+    (!lines.is_empty()).then(|| format!("detached: {}", lines.join(", ")))
 }

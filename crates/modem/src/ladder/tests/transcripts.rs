@@ -430,9 +430,7 @@ fn ipv6_alone_is_explained() {
         failure.fatal && failure.what.contains("no_device_support"),
         "{failure}"
     );
-    assert!(
-        failure.cause.contains("PLMN profile list") && failure.next.contains("AT^PLMNLIST")
-    );
+    assert!(failure.cause.contains("PLMN profile list") && failure.next.contains("AT^PLMNLIST"));
 }
 
 #[test]
