@@ -6,26 +6,24 @@
 //! handles events, as with libusb: a wait, [`Queue::try_next`], or, while it exists, the [`Pump`].
 
 mod host;
+mod queue;
 mod wire;
 
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use uwwan_usb::buffer::Buffer;
 use uwwan_usb::descriptors::Descriptors;
-use uwwan_usb::device::{
-    Backend, Completion, Device, Found, Identity, Pump, Queue, Rejected, Setup, Speed,
-};
-use uwwan_usb::error::{Error, TransferError};
+use uwwan_usb::device::{Backend, Device, Found, Identity, Pump, Queue, Setup, Speed};
+use uwwan_usb::error::Error;
 
 use crate::descriptors;
 use crate::engine::{Presence, Request};
 use crate::knobs::{Brand, HostDrivers};
-use crate::urb::{Completed, SetupPacket, Urb, UrbStatus};
+use crate::urb::{Completed, SetupPacket, UrbStatus};
 
 use host::{Host, Owner};
+use queue::{Handler, Line};
 pub(crate) use wire::Wire;
 
 /// Longest wait for a control request made on the host's own account.
@@ -419,18 +417,13 @@ impl Device for Open {
             .ok_or_else(|| Error::NoSuchEndpoint {
                 operation: self.what(what),
             })?;
-        Ok(Box::new(Line {
-            channel: self.bus.wire.open_channel(),
-            wire: Arc::clone(&self.bus.wire),
+        Ok(Box::new(Line::new(
+            &self.bus,
+            self.owner,
+            self.generation,
             endpoint,
             max_packet_size,
-            zero_packet: false,
-            pending: 0,
-            sequence: 0,
-            presence: Arc::clone(&self.bus.presence),
-            generation: self.generation,
-            first_pending: 0,
-        }))
+        )))
     }
 
     fn pump(&self) -> Result<Box<dyn Pump>, Error> {
@@ -440,14 +433,11 @@ impl Device for Open {
                 holder: None,
             });
         }
-        self.bus.wire.set_pumped(true);
-        Ok(Box::new(Handler {
-            descriptors: [(self.bus.wire.host_event().as_raw_fd(), false)],
-            wire: Arc::clone(&self.bus.wire),
-            presence: Arc::clone(&self.bus.presence),
-            generation: self.generation,
-            pumped: Arc::clone(&self.pumped),
-        }))
+        Ok(Box::new(Handler::new(
+            &self.bus,
+            self.generation,
+            Arc::clone(&self.pumped),
+        )))
     }
 }
 
@@ -486,160 +476,5 @@ impl Drop for Open {
                 self.bus.host.alternate_selected(interface, 0);
             }
         }
-    }
-}
-
-/// A queue of transfers.
-struct Line {
-    wire: Arc<Wire>,
-    presence: Arc<Presence>,
-    generation: u64,
-    channel: u32,
-    endpoint: u8,
-    max_packet_size: u16,
-    zero_packet: bool,
-    pending: usize,
-    sequence: u32,
-    first_pending: u32,
-}
-
-impl Line {
-    fn token(&self, sequence: u32) -> u64 {
-        u64::from(self.channel) << 32 | u64::from(sequence)
-    }
-
-    fn finish(&mut self, done: Completed) -> Completion {
-        self.pending = self.pending.saturating_sub(1);
-        self.first_pending = self.first_pending.wrapping_add(1);
-        Completion {
-            buffer: done.buffer,
-            result: match done.status {
-                UrbStatus::Done => Ok(done.actual),
-                UrbStatus::Stall => Err(TransferError::Stall),
-                UrbStatus::Overflow => Err(TransferError::Overflow),
-                UrbStatus::Cancelled => Err(TransferError::Cancelled),
-                UrbStatus::Gone => Err(TransferError::Gone),
-                UrbStatus::Fault => Err(TransferError::Fault),
-            },
-        }
-    }
-}
-
-impl Queue for Line {
-    fn endpoint(&self) -> u8 {
-        self.endpoint
-    }
-
-    fn max_packet_size(&self) -> u16 {
-        self.max_packet_size
-    }
-
-    fn allocate(&mut self, capacity: usize) -> Buffer {
-        Buffer::heap(capacity)
-    }
-
-    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
-        let plugged = self.presence.get();
-        if !plugged.present || plugged.generation != self.generation || plugged.stopped {
-            return Err(Rejected {
-                buffer,
-                error: Error::Gone {
-                    operation: format!("transfer on endpoint {:#04x}", self.endpoint),
-                },
-            });
-        }
-        let token = self.token(self.sequence);
-        self.sequence = self.sequence.wrapping_add(1);
-        self.pending += 1;
-        self.wire.request(Request::Submit(Urb {
-            token,
-            endpoint: self.endpoint,
-            setup: SetupPacket::default(),
-            wanted: buffer.capacity(),
-            buffer,
-            zero_packet: self.zero_packet,
-        }));
-        Ok(())
-    }
-
-    fn set_zero_packet(&mut self, enabled: bool) {
-        self.zero_packet = enabled;
-    }
-
-    fn pending(&self) -> usize {
-        self.pending
-    }
-
-    fn try_next(&mut self) -> Option<Completion> {
-        let done = self.wire.try_take(self.channel)?;
-        Some(self.finish(done))
-    }
-
-    fn next(&mut self, timeout: Duration) -> Option<Completion> {
-        if self.pending == 0 {
-            return None;
-        }
-        let done = self.wire.take(self.channel, timeout)?;
-        Some(self.finish(done))
-    }
-
-    fn cancel_all(&mut self) {
-        let count = u32::try_from(self.pending).unwrap_or(u32::MAX);
-        for offset in 0..count {
-            let token = self.token(self.first_pending.wrapping_add(offset));
-            self.wire.request(Request::Cancel(token));
-        }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.cancel_all();
-        while self.pending > 0 {
-            // The device's thread answers every transfer; one that has ended has answered all.
-            match self.wire.take(self.channel, HOST_REQUEST) {
-                Some(done) => drop(self.finish(done)),
-                None => break,
-            }
-        }
-        self.wire.close_channel(self.channel);
-    }
-}
-
-/// Event handling by a reactor.
-struct Handler {
-    wire: Arc<Wire>,
-    presence: Arc<Presence>,
-    generation: u64,
-    pumped: Arc<AtomicBool>,
-    descriptors: [(RawFd, bool); 1],
-}
-
-impl Pump for Handler {
-    fn descriptors(&self) -> &[(RawFd, bool)] {
-        &self.descriptors
-    }
-
-    fn process(&mut self) -> Result<(), Error> {
-        self.wire.process();
-        let plugged = self.presence.get();
-        if plugged.present && plugged.generation == self.generation && !plugged.stopped {
-            Ok(())
-        } else {
-            Err(Error::Gone {
-                operation: "handle events".into(),
-            })
-        }
-    }
-
-    fn timeout(&self) -> Option<Duration> {
-        None
-    }
-}
-
-impl Drop for Handler {
-    fn drop(&mut self) {
-        self.wire.set_pumped(false);
-        self.pumped.store(false, Ordering::SeqCst);
     }
 }

@@ -309,7 +309,7 @@ knobs! {
     connect_ms: u64 = 0;
     /// Time until a deactivation is answered when nothing was active (ME936: over 30 s).
     idle_deactivate_ms: u64 = 0;
-    /// CONNECT is refused with this status code; 0 is not (8.. see MBIM status codes).
+    /// CONNECT is refused with this MBIM status code; 0 is not refused.
     connect_status: u32 = 0;
     /// Network cause told with a refused CONNECT, as 3GPP TS 24.008 (33: not subscribed).
     connect_cause: u32 = 0;
@@ -351,7 +351,7 @@ knobs! {
     hardware_radio_on: bool = true;
     /// The SIM's operator is in the PLMN profile "99999" (IPv4v6) from the factory.
     ipv6: bool = false;
-    /// The network gives no IPv6 whatever the modem can do.
+    /// The network gives IPv6; off, it answers with cause 50, IPv4 only.
     network_ipv6: bool = true;
     /// MTU of the network.
     mtu: u16 = 1500;
@@ -452,6 +452,15 @@ mod tests {
             "ntb-in-max=0x8000".parse::<Knobs>().unwrap().ntb_in_max,
             32768
         );
+    }
+
+    #[test]
+    fn knobs_are_kept_as_json() {
+        let knobs: Knobs = "brand=huawei,pin=1234".parse().unwrap();
+        let text = serde_json::to_string(&knobs).unwrap();
+        assert_eq!(serde_json::from_str::<Knobs>(&text).unwrap(), knobs);
+        let partial: Knobs = serde_json::from_str(r#"{"settle_ms":7}"#).unwrap();
+        assert_eq!(partial, "settle_ms=7".parse().unwrap());
     }
 
     #[test]

@@ -100,6 +100,8 @@ impl Connection {
     /// Reads what the host sent and starts its transfers. `false` when the host is gone or cannot
     /// be understood.
     pub fn receive(&mut self, mut submit: impl FnMut(Urb)) -> bool {
+        // A read that leaves room has emptied the socket: no second one to be told so.
+        let mut drained = false;
         loop {
             if self.answers.len() >= MAX_ANSWERS {
                 return true;
@@ -114,6 +116,9 @@ impl Connection {
                     }
                 }
             }
+            if drained {
+                return true;
+            }
             // Room for more: what is left of the last message moves to the front.
             self.input.copy_within(self.read..self.filled, 0);
             self.filled -= self.read;
@@ -124,7 +129,10 @@ impl Connection {
             }
             match rustix::io::read(&self.socket, &mut self.input[self.filled..]) {
                 Ok(0) => return false,
-                Ok(length) => self.filled += length,
+                Ok(length) => {
+                    self.filled += length;
+                    drained = self.filled < self.input.len();
+                }
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
                 Err(_) => return false,
             }
