@@ -100,6 +100,27 @@ fn the_built_in_stack_does_as_well() {
 }
 
 #[test]
+fn where_namespaces_are_forbidden_it_says_so_and_works() {
+    // From util-linux: root in a user namespace of its own, whose limits are its own too.
+    let forbidding = "echo 0 >/proc/sys/user/max_net_namespaces
+        echo 0 >/proc/sys/user/max_user_namespaces
+        exec \"$0\" demo --json --bytes 2M";
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--", "sh", "-ec", forbidding])
+        .arg(env!("CARGO_BIN_EXE_uwwan"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare (util-linux) runs");
+    check(&output, 2_000_000);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("no private network namespace can be had")
+            && told.contains("built-in network stack takes the kernel's place"),
+        "{told}"
+    );
+}
+
+#[test]
 fn people_are_told_the_same() {
     let output = demo(&["--bytes", "1M"], true);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -147,6 +168,6 @@ fn refused_ipv6_is_explained_and_fails() {
     let output = demo(&["--json", "--ip-type", "ipv6"], true);
     assert_eq!(output.status.code(), Some(7));
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("NoDeviceSupport"), "{told}");
+    assert!(told.contains("no_device_support"), "{told}");
     assert!(told.contains("PLMN"), "{told}");
 }

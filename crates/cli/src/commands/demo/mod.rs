@@ -59,7 +59,7 @@ The exit status is 0 only if everything worked: bring-up, every ping, every byte
 not one rule of USB, NCM or MBIM broken as far as the emulated modem can tell.")]
 pub struct Arguments {
     /// Payload of the download and of the upload, each; k, M, G and Ki, Mi, Gi are understood
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "100M", value_parser = size)]
     bytes: u64,
     /// End with one line of JSON; everything else goes to standard error
     #[arg(long)]
@@ -118,7 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "an emulated HP lt4132, the real driver, a real TUN interface in a private network namespace",
         )?,
         Host::Userspace(why) => {
-            demo.tell(&format!("{why}: the built-in network stack takes the kernel's place"))?;
+            demo.tell(&format!("{why}; the built-in network stack takes the kernel's place"))?;
             demo.tell("an emulated HP lt4132, the real driver, the built-in network stack")?;
         }
     }
@@ -155,13 +155,13 @@ fn choose_host(userspace: bool) -> Host {
     }
     if let Err(error) = uwwan_tun::namespace::enter() {
         return Host::Userspace(format!(
-            "no private network namespace can be had: {}",
+            "no private network namespace can be had ({})",
             error.why
         ));
     }
     match uwwan_tun::Tun::open(None) {
         Ok(_) => Host::Kernel,
-        Err(error) => Host::Userspace(format!("no TUN interface can be had: {}", error.why)),
+        Err(error) => Host::Userspace(format!("no TUN interface can be had ({})", error.why)),
     }
 }
 
