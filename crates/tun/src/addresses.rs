@@ -29,7 +29,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
-use crate::device::Tun;
+use crate::device::Interface;
 use crate::error::{Error, ErrorKind};
 use crate::netlink::{Mode, Netlink};
 use crate::observed::observe_with;
@@ -68,7 +68,7 @@ impl Configuration {
     /// [`ErrorKind::Invalid`] for a plan that cannot work, [`ErrorKind::NoPermission`],
     /// [`ErrorKind::Busy`] when another interface has such a route with the same metric,
     /// [`ErrorKind::Gone`]. Then everything is as it was.
-    pub fn apply(plan: Plan, tun: &Tun) -> Result<Configuration, Error> {
+    pub fn apply(plan: Plan, tun: &impl Interface) -> Result<Configuration, Error> {
         plan.check()?;
         let mut netlink = Netlink::open()?;
         let before = Before::read(&netlink.link("", tun.index())?);

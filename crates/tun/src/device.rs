@@ -12,7 +12,19 @@ use crate::{ffi, netlink::Netlink};
 pub const DEFAULT_NAME: &str = "uwwan%d";
 /// Longest interface name in bytes (`IFNAMSIZ` less the final zero).
 const MAX_NAME: usize = 15;
-const DRIVER: &str = "/dev/net/tun";
+pub(crate) const DRIVER: &str = "/dev/net/tun";
+
+/// What the host's end of the link is called.
+pub trait Interface {
+    /// The interface's name.
+    fn name(&self) -> &str;
+
+    /// The interface's index in its network namespace.
+    fn index(&self) -> u32;
+
+    /// Whether the interface was there before, so that it stays when this is dropped.
+    fn attached(&self) -> bool;
+}
 
 /// A TUN interface. Unless root made it persistent, it vanishes with all its addresses and routes
 /// when this is dropped.
@@ -48,7 +60,7 @@ impl Tun {
         {
             return Err(driver_error(source));
         }
-        let before = rustix_index(wanted);
+        let before = index_of(wanted);
         let interface = tun_tap::Iface::without_packet_info(wanted, tun_tap::Mode::Tun)
             .map_err(|source| interface_error(wanted, before.is_some(), source))?;
         let name = interface.name().to_owned();
@@ -104,6 +116,20 @@ impl Tun {
     }
 }
 
+impl Interface for Tun {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn index(&self) -> u32 {
+        self.index
+    }
+
+    fn attached(&self) -> bool {
+        self.attached
+    }
+}
+
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
@@ -111,12 +137,12 @@ impl AsFd for Tun {
 }
 
 /// The index of an interface there is; a template's `%d` matches none.
-fn rustix_index(name: &str) -> Option<u32> {
+pub(crate) fn index_of(name: &str) -> Option<u32> {
     Netlink::open().ok()?.index(name).ok()
 }
 
 /// The kernel's rules (`dev_valid_name`), which tun-tap would cut instead of tell.
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let problem = if name.is_empty() {
         "it is empty"
     } else if name.len() > MAX_NAME {
@@ -141,7 +167,7 @@ fn check_name(name: &str) -> Result<(), Error> {
     ))
 }
 
-fn driver_error(source: io::Error) -> Error {
+pub(crate) fn driver_error(source: io::Error) -> Error {
     let what = format!("open {DRIVER}");
     match source.kind() {
         io::ErrorKind::PermissionDenied => Error::new(
@@ -166,7 +192,7 @@ fn driver_error(source: io::Error) -> Error {
     .because(source)
 }
 
-fn interface_error(name: &str, existed: bool, source: io::Error) -> Error {
+pub(crate) fn interface_error(name: &str, existed: bool, source: io::Error) -> Error {
     use rustix::io::Errno;
     let what = format!("open TUN interface {name}");
     let errno = source.raw_os_error().map(Errno::from_raw_os_error);

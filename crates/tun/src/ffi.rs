@@ -1,9 +1,10 @@
-//! The two places where the compiler has to take our word.
+//! The places where the compiler has to take our word.
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
+use rustix::ioctl::{IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
 use rustix::thread::UnshareFlags;
 
 /// The descriptor of a TUN interface.
@@ -11,6 +12,51 @@ pub(crate) fn descriptor(interface: tun_tap::Iface) -> OwnedFd {
     // SAFETY: `into_raw_fd` gives up the interface's ownership of its open descriptor, so this is
     // its one owner from here on.
     unsafe { OwnedFd::from_raw_fd(interface.into_raw_fd()) }
+}
+
+/// `struct ifreq` as `TUNSETIFF` uses it: the name, then a union of 24 bytes (16 on 32-bit
+/// machines) that begins with the flags.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct InterfaceRequest {
+    /// Ended by a zero.
+    pub name: [u8; 16],
+    /// `IFF_TUN` and others.
+    pub flags: u16,
+    /// Never less than the kernel's union, so that the kernel reads and writes inside.
+    pub rest: [u8; 22],
+}
+
+// The numbers of `linux/if_tun.h`, which encode the size of an int whatever the argument is.
+const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
+const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
+const TUNSETVNETHDRSZ: Opcode = opcode::write::<i32>(b'T', 216);
+
+/// Attaches a descriptor of the TUN driver to an interface, whose name and flags are filled in.
+pub(crate) fn set_interface(
+    driver: BorrowedFd<'_>,
+    request: &mut InterfaceRequest,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads and writes a `struct ifreq` through the pointer, which is to at
+    // least as many bytes of plain data, exclusively borrowed.
+    Ok(unsafe { ioctl(driver, Updater::<TUNSETIFF, InterfaceRequest>::new(request)) }?)
+}
+
+/// Says which offloads the reader of this TUN interface can deal with (`TUN_F_*`).
+pub(crate) fn set_offload(interface: BorrowedFd<'_>, offloads: u32) -> io::Result<()> {
+    // SAFETY: the argument is a number, passed by value; the kernel refuses ones it does not know.
+    Ok(unsafe {
+        ioctl(
+            interface,
+            IntegerSetter::<TUNSETOFFLOAD>::new_usize(offloads as usize),
+        )
+    }?)
+}
+
+/// Says how long the virtio header in front of each packet is.
+pub(crate) fn set_vnet_header_length(interface: BorrowedFd<'_>, length: i32) -> io::Result<()> {
+    // SAFETY: the kernel reads one int through the pointer, and one is there.
+    Ok(unsafe { ioctl(interface, Setter::<TUNSETVNETHDRSZ, i32>::new(length)) }?)
 }
 
 /// Moves the calling thread into new namespaces of the kinds given.

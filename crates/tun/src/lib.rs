@@ -2,6 +2,9 @@
 //!
 //! * [`device`]: the interface itself, one packet a call straight from or into the caller's
 //!   buffer.
+//! * [`offload`]: the same with segmentation offload, many packets a call. [`scatter`] reads what
+//!   the kernel sends so that every payload lands in place, [`segment`] makes datagrams of it, and
+//!   [`coalesce`] makes large packets of runs of datagrams for the kernel.
 //! * [`plan`] says what an interface should have, [`addresses`] makes it so over netlink, changes
 //!   only the difference when the plan changes, and takes everything away again when dropped.
 //! * [`dns`]: name servers, shown or set.
@@ -25,18 +28,25 @@
 #![deny(unsafe_code)]
 
 pub mod addresses;
+pub mod checksum;
+pub mod coalesce;
 pub mod device;
 pub mod dns;
 mod error;
 mod ffi;
+pub mod headers;
 pub mod namespace;
 mod netlink;
 mod observed;
+pub mod offload;
 pub mod plan;
+pub mod scatter;
+pub mod segment;
 mod sysctl;
 
 pub use addresses::Configuration;
-pub use device::Tun;
+pub use device::{Interface, Tun};
 pub use error::{Error, ErrorKind};
 pub use observed::{Observed, observe};
+pub use offload::{Offload, Offloads};
 pub use plan::{Address, Plan, Prefix, Route};

@@ -2,8 +2,14 @@
 //! while the process has one thread, so there is no test harness: `main` runs them one after the
 //! other. Where namespaces or TUN interfaces cannot be had the run fails and says so.
 
+mod merging;
 mod monitor;
+mod napi;
+mod offload;
 mod packets;
+mod router;
+#[path = "../traffic/mod.rs"]
+mod traffic;
 
 use std::io::ErrorKind as Io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -64,6 +70,38 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "an_interface_that_went_is_told",
         an_interface_that_went_is_told,
+    ),
+    (
+        "packets_are_cut_as_the_kernel_cuts_them",
+        offload::packets_are_cut_as_the_kernel_cuts_them,
+    ),
+    (
+        "checksums_are_completed_as_the_kernel_does",
+        offload::checksums_are_completed_as_the_kernel_does,
+    ),
+    (
+        "packets_from_the_kernel_are_cut",
+        offload::packets_from_the_kernel_are_cut,
+    ),
+    (
+        "offloads_are_those_asked_for",
+        offload::offloads_are_those_asked_for,
+    ),
+    (
+        "large_packets_are_kept_within_a_limit",
+        offload::large_packets_are_kept_within_a_limit,
+    ),
+    (
+        "a_prepared_interface_is_given_back_plain",
+        offload::a_prepared_interface_is_given_back_plain,
+    ),
+    (
+        "runs_are_merged_as_the_kernel_merges_them",
+        merging::runs_are_merged_as_the_kernel_merges_them,
+    ),
+    (
+        "what_was_merged_is_cut_by_the_kernel_into_what_it_was",
+        merging::what_was_merged_is_cut_by_the_kernel_into_what_it_was,
     ),
 ];
 

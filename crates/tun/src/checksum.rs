@@ -1,0 +1,169 @@
+//! The Internet checksum (RFC 1071): sums of 16-bit words in one's complement.
+//!
+//! Such a sum does not depend on byte order as long as words are read and written in the same
+//! one (RFC 1071 section 2B), so everything here uses the machine's. Wide words add up to the same
+//! remainder as their halves, which is why 32 bits are summed at once, in as many lanes as the
+//! compiler puts into a vector register.
+
+use std::ops::{Add, AddAssign};
+
+/// Lanes of the main loop.
+const LANES: usize = 8;
+
+/// A one's complement sum, not yet folded.
+///
+/// Parts of a message may be summed apart and added if each but the last has an even length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The sum of `bytes`; an odd last byte counts as the first of a word.
+    #[inline]
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Sum {
+        let mut lanes = [0_u64; LANES];
+        let (blocks, rest) = bytes.as_chunks::<{ 4 * LANES }>();
+        for block in blocks {
+            for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
+                *lane += u64::from(u32::from_ne_bytes(*word));
+            }
+        }
+        let mut sum: u64 = lanes.iter().sum();
+        let (words, rest) = rest.as_chunks::<4>();
+        for word in words {
+            sum += u64::from(u32::from_ne_bytes(*word));
+        }
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        Sum(sum + u64::from(u32::from_ne_bytes(last)))
+    }
+
+    /// The sum of one number as it is written in a header.
+    #[inline]
+    #[must_use]
+    pub fn of_u16(value: u16) -> Sum {
+        Sum(u64::from(value.to_be()))
+    }
+
+    /// The sum of one number as it is written in a header.
+    #[inline]
+    #[must_use]
+    pub fn of_u32(value: u32) -> Sum {
+        Sum(u64::from(value.to_be()))
+    }
+
+    /// Sixteen bits: 0 only for a sum of nothing but zeros.
+    #[inline]
+    #[must_use]
+    pub fn fold(self) -> [u8; 2] {
+        let mut sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        sum = (sum & 0xffff_ffff) + (sum >> 32);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        // What is left of carries is at most one more.
+        sum = (sum & 0xffff) + (sum >> 16);
+        (sum as u16).to_ne_bytes()
+    }
+
+    /// The checksum field's value, in the header's bytes.
+    #[inline]
+    #[must_use]
+    pub fn checksum(self) -> [u8; 2] {
+        let [first, second] = self.fold();
+        [!first, !second]
+    }
+
+    /// As [`Sum::checksum`], with 0 written as 0xffff, which means the same and is not UDP's "no
+    /// checksum" (RFC 768).
+    #[inline]
+    #[must_use]
+    pub fn checksum_not_zero(self) -> [u8; 2] {
+        match self.checksum() {
+            [0, 0] => [0xff, 0xff],
+            checksum => checksum,
+        }
+    }
+
+    /// Whether a message summed together with its checksum is intact.
+    #[inline]
+    #[must_use]
+    pub fn is_intact(self) -> bool {
+        self.fold() == [0xff, 0xff]
+    }
+}
+
+impl Add for Sum {
+    type Output = Sum;
+
+    #[inline]
+    fn add(self, other: Sum) -> Sum {
+        // Sums of fewer than 2^32 words are far from the end of 64 bits.
+        Sum(self.0.wrapping_add(other.0))
+    }
+}
+
+impl AddAssign for Sum {
+    #[inline]
+    fn add_assign(&mut self, other: Sum) {
+        *self = *self + other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Word by word, as RFC 1071 section 4.1 has it.
+    fn plain(bytes: &[u8]) -> [u8; 2] {
+        let mut sum = 0_u64;
+        for pair in bytes.chunks(2) {
+            sum += u64::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+        }
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        (sum as u16).to_be_bytes()
+    }
+
+    #[test]
+    fn rfc_1071_example() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(Sum::of(&bytes).fold(), [0xdd, 0xf2]);
+    }
+
+    #[test]
+    fn every_length_sums_as_word_by_word() {
+        let bytes: Vec<u8> = (0..5000_u32).map(|at| (at * 167 + at / 7) as u8).collect();
+        for length in (0..200).chain([1459, 1460, 1500, 4999, 5000]) {
+            assert_eq!(Sum::of(&bytes[..length]).fold(), plain(&bytes[..length]));
+        }
+    }
+
+    #[test]
+    fn carries_are_not_lost() {
+        let bytes = vec![0xff; 1 << 16];
+        assert_eq!(Sum::of(&bytes).fold(), [0xff, 0xff]);
+        let all = (0..1000).fold(Sum::default(), |sum, _| sum + Sum::of(&bytes));
+        assert_eq!(all.fold(), [0xff, 0xff]);
+        assert_eq!(Sum(u64::MAX).fold(), [0xff, 0xff]);
+        assert_eq!(Sum(u64::MAX - 1).fold(), 0xfffe_u16.to_ne_bytes());
+    }
+
+    #[test]
+    fn parts_add_up() {
+        let bytes: Vec<u8> = (0..101).collect();
+        let parts = Sum::of(&bytes[..40]) + Sum::of(&bytes[40..]);
+        assert_eq!(parts.fold(), Sum::of(&bytes).fold());
+        let numbers = Sum::of_u32(0x0102_0304) + Sum::of_u16(0x0506);
+        assert_eq!(numbers.fold(), Sum::of(&[1, 2, 3, 4, 5, 6]).fold());
+    }
+
+    #[test]
+    fn zero_is_written_as_its_other_self() {
+        let all = Sum::of(&[0xff, 0xff]);
+        assert_eq!(all.checksum(), [0, 0]);
+        assert_eq!(all.checksum_not_zero(), [0xff, 0xff]);
+        assert!(all.is_intact());
+        assert!(!Sum::default().is_intact());
+    }
+}

@@ -1,0 +1,609 @@
+//! Makes one large packet of a run of datagrams, as the kernel's receive offload would.
+//!
+//! # Theory of operation
+//!
+//! Datagrams are pushed in the order they came; each lies in a receive buffer and stays there. Those
+//! of one flow that follow on each other are held as a run; the run leaves as one gathered write:
+//! a virtio header and the first datagram's headers with new lengths, then every payload from its
+//! place. Runs of a few flows grow side by side; all leave at the end of the batch, so nothing
+//! waits for datagrams that may never come.
+//!
+//! What joins a run is what the kernel would merge (`tcp_gro_receive` in net/ipv4/tcp_offload.c,
+//! `udp_gro_receive_segment` in net/ipv4/udp_offload.c, `gro_receive_network_flush` in
+//! include/net/gro.h), so that cutting the large packet gives the datagrams back:
+//!
+//! * the same headers, but for lengths, checksums, and what follows; neither IPv4 options nor
+//!   fragments nor padding;
+//! * IPv4 identifications count up, or with "don't fragment" all are the same (then, and only then,
+//!   cutting gives others; such an identification means nothing, RFC 6864);
+//! * TCP: the next sequence number, the same acknowledgement, window, options (timestamps!) and
+//!   flags, of which only ACK and ECE may be set, and PSH and FIN, which end the run;
+//! * as much payload as the first, or less, which ends the run;
+//! * not above 65535 bytes in all;
+//! * intact checksums, verified only where two datagrams would join.
+//!
+//! The kernel also merges behind a segment with CWR; here such a one goes alone, as all that is
+//! unusual does.
+//!
+//! Order within a flow never changes: a datagram that cannot join its flow's run sends the run
+//! ahead of itself, and one whose flow cannot be told sends all runs between its addresses.
+
+use std::io::IoSlice;
+
+use heapless::Vec as FixedVec;
+
+use crate::checksum::Sum;
+use crate::headers::{
+    Cut, Kind, Network, TCP, TCP_CHECKSUM, TCP_HEADER, UDP, UDP_CHECKSUM, UDP_HEADER, VNET_HEADER,
+    VnetHeader, flags, set_network_length,
+};
+
+/// Flows whose runs grow side by side; the kernel keeps eight in each of eight buckets.
+const FLOWS: usize = 8;
+/// Most datagrams in a run: above half a kilobyte each, what one packet can hold.
+const MOST: usize = 128;
+/// The same for UDP (`UDP_GRO_CNT_MAX` in net/ipv4/udp_offload.c).
+const MOST_UDP: usize = 64;
+/// The longest headers of a datagram that is merged.
+const MAX_HEADER: usize = 160;
+/// A virtio header that says nothing.
+const PLAIN: [u8; VNET_HEADER] = [0; VNET_HEADER];
+
+/// What may be merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merge {
+    /// TCP segments.
+    pub tcp: bool,
+    /// UDP datagrams of equal size, which the kernel must take: see
+    /// [`crate::offload::Offloads::UDP`].
+    pub udp: bool,
+}
+
+/// A packet for the kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Packet<'p> {
+    /// The virtio header and the packet, one after the other.
+    pub slices: &'p [IoSlice<'p>],
+    /// Bytes of the packet, without the virtio header.
+    pub length: usize,
+    /// Datagrams that went into it.
+    pub datagrams: usize,
+}
+
+/// What has happened so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Datagrams pushed.
+    pub datagrams: u64,
+    /// Packets that went out.
+    pub packets: u64,
+    /// Datagrams that went into a packet with others.
+    pub merged: u64,
+    /// Datagrams that were not merged because a checksum is wrong; they went out alone.
+    pub damaged: u64,
+}
+
+/// Flow and headers of a datagram that can be part of a run.
+#[derive(Debug, Clone, Copy)]
+struct Datagram {
+    key: Key,
+    network: Network,
+    /// Bytes of all headers.
+    header: usize,
+    /// PSH or FIN: it may end a run, not begin one.
+    last: bool,
+}
+
+/// What makes a flow, in the order that tells flows apart soonest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    ports: [u8; 4],
+    protocol: u8,
+    addresses: Addresses,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Addresses {
+    V4([u8; 8]),
+    V6([u8; 32]),
+}
+
+/// A run of datagrams, but for the payloads, which the batch has.
+#[derive(Debug)]
+struct Run {
+    key: Key,
+    network: Network,
+    header: usize,
+    /// Room for the virtio header, then the first datagram's headers.
+    head: [u8; VNET_HEADER + MAX_HEADER],
+    /// Payload bytes of every datagram but the last.
+    size: usize,
+    /// Payload bytes in all.
+    payload: usize,
+    /// TCP's.
+    next_sequence: u32,
+    /// How much the IPv4 identification rises; known from the second datagram on.
+    step: Option<u16>,
+    /// The last datagram's PSH and FIN.
+    flags: u8,
+    /// The first datagram was found intact.
+    intact: bool,
+    /// When it began; 0 while the place is free.
+    since: u64,
+}
+
+/// Merges datagrams. Everything is allocated once.
+#[derive(Debug)]
+pub struct Coalescer {
+    merge: Merge,
+    runs: Box<[Run; FLOWS]>,
+    /// Number of the youngest run.
+    age: u64,
+    counters: Counters,
+}
+
+/// What becomes of a datagram whose flow is known.
+enum Part {
+    /// It may join a run or begin one.
+    Mergeable(Datagram),
+    /// It goes alone, behind its flow's run.
+    Alone(Key),
+    /// It goes alone, behind all runs between its addresses.
+    Unclear(Addresses),
+    /// It is no IP packet.
+    Garbage,
+}
+
+impl Coalescer {
+    /// Merges nothing but what `merge` says.
+    #[must_use]
+    pub fn new(merge: Merge) -> Coalescer {
+        let free = || Run {
+            key: Key {
+                ports: [0; 4],
+                protocol: 0,
+                addresses: Addresses::V4([0; 8]),
+            },
+            network: Network {
+                v6: false,
+                transport: 0,
+                protocol: 0,
+                fragment: false,
+            },
+            header: 0,
+            head: [0; VNET_HEADER + MAX_HEADER],
+            size: 0,
+            payload: 0,
+            next_sequence: 0,
+            step: None,
+            flags: 0,
+            intact: false,
+            since: 0,
+        };
+        Coalescer {
+            merge,
+            runs: Box::new(std::array::from_fn(|_| free())),
+            age: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Begins a batch. Its packets go to `send` in the order they are to be written.
+    #[inline]
+    pub fn batch<'c, 'd, F: FnMut(Packet<'_>)>(&'c mut self, send: F) -> Batch<'c, 'd, F> {
+        // Runs of a batch that was dropped are gone with its datagrams.
+        for run in self.runs.iter_mut() {
+            run.since = 0;
+        }
+        Batch {
+            coalescer: self,
+            payloads: [const { FixedVec::new() }; FLOWS],
+            firsts: [&[]; FLOWS],
+            live: 0,
+            send,
+        }
+    }
+}
+
+/// Datagrams on their way. To be ended by [`Batch::finish`]; dropped, it loses what it holds.
+#[must_use]
+pub struct Batch<'c, 'd, F> {
+    coalescer: &'c mut Coalescer,
+    payloads: [FixedVec<IoSlice<'d>, MOST>; FLOWS],
+    /// The whole first datagram of each run, for when it stays alone.
+    firsts: [&'d [u8]; FLOWS],
+    /// Runs held.
+    live: usize,
+    send: F,
+}
+
+impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
+    /// Takes the next datagram.
+    #[inline]
+    pub fn push(&mut self, datagram: &'d [u8]) {
+        self.coalescer.counters.datagrams += 1;
+        match Part::of(datagram, self.coalescer.merge) {
+            Part::Mergeable(part) => match self.find(&part.key) {
+                Some(run) => self.join_or_begin(run, part, datagram),
+                None => self.begin(part, datagram),
+            },
+            Part::Alone(key) => {
+                if let Some(run) = self.find(&key) {
+                    self.flush(run);
+                }
+                self.alone(datagram);
+            }
+            Part::Unclear(addresses) => {
+                self.flush_where(|run| run.key.addresses == addresses);
+                self.alone(datagram);
+            }
+            Part::Garbage => self.alone(datagram),
+        }
+    }
+
+    /// Sends all that is held.
+    #[inline]
+    pub fn finish(mut self) {
+        self.flush_where(|_| true);
+    }
+
+    #[inline]
+    fn find(&self, key: &Key) -> Option<usize> {
+        if self.live == 0 {
+            return None;
+        }
+        self.coalescer
+            .runs
+            .iter()
+            .position(|run| run.since > 0 && run.key == *key)
+    }
+
+    fn join_or_begin(&mut self, index: usize, part: Datagram, datagram: &'d [u8]) {
+        let run = &mut self.coalescer.runs[index];
+        let count = self.payloads[index].len();
+        if !run.follows(&part, datagram, count) {
+            self.flush(index);
+            self.begin(part, datagram);
+            return;
+        }
+        if !run.intact && !intact(&run.network, self.firsts[index]) {
+            self.coalescer.counters.damaged += 1;
+            self.flush(index);
+            self.begin(part, datagram);
+            return;
+        }
+        run.intact = true;
+        if !intact(&part.network, datagram) {
+            self.coalescer.counters.damaged += 1;
+            self.flush(index);
+            self.alone(datagram);
+            return;
+        }
+        let payload = &datagram[part.header..];
+        run.join(&part, datagram);
+        // A run that is full was sent.
+        let _ = self.payloads[index].push(IoSlice::new(payload));
+        let most = if run.network.protocol == TCP {
+            MOST
+        } else {
+            MOST_UDP
+        };
+        if part.last || payload.len() < run.size || self.payloads[index].len() >= most {
+            self.flush(index);
+        }
+    }
+
+    /// Begins a run with a datagram whose flow has none.
+    fn begin(&mut self, part: Datagram, datagram: &'d [u8]) {
+        if part.last {
+            self.alone(datagram);
+            return;
+        }
+        let index = self.free_place();
+        self.live += 1;
+        self.coalescer.age += 1;
+        let age = self.coalescer.age;
+        let run = &mut self.coalescer.runs[index];
+        run.begin(&part, datagram, age);
+        self.firsts[index] = datagram;
+        self.payloads[index].clear();
+        let _ = self.payloads[index].push(IoSlice::new(&datagram[part.header..]));
+    }
+
+    /// A place for a run; the oldest run makes room if there is none.
+    fn free_place(&mut self) -> usize {
+        let oldest = |(_, run): &(usize, &Run)| run.since;
+        let runs = self.coalescer.runs.iter().enumerate();
+        let index = runs.min_by_key(oldest).map_or(0, |(index, _)| index);
+        if self.coalescer.runs[index].since > 0 {
+            self.flush(index);
+        }
+        index
+    }
+
+    /// Sends the runs that `wanted` accepts, oldest first.
+    fn flush_where(&mut self, wanted: impl Fn(&Run) -> bool) {
+        while self.live > 0 {
+            let next = self
+                .coalescer
+                .runs
+                .iter()
+                .enumerate()
+                .filter(|(_, run)| run.since > 0 && wanted(run))
+                .min_by_key(|(_, run)| run.since);
+            match next {
+                Some((index, _)) => self.flush(index),
+                None => break,
+            }
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        self.live -= 1;
+        let payloads = &self.payloads[index];
+        let run = &mut self.coalescer.runs[index];
+        run.since = 0;
+        if payloads.len() < 2 {
+            let first = self.firsts[index];
+            self.alone(first);
+            return;
+        }
+        let datagrams = payloads.len();
+        let length = run.header + run.payload;
+        let mut slices = FixedVec::<IoSlice<'_>, { MOST + 1 }>::new();
+        let _ = slices.push(IoSlice::new(run.finish()));
+        let _ = slices.extend_from_slice(payloads);
+        self.coalescer.counters.packets += 1;
+        self.coalescer.counters.merged += datagrams as u64;
+        (self.send)(Packet {
+            slices: &slices,
+            length,
+            datagrams,
+        });
+    }
+
+    fn alone(&mut self, datagram: &[u8]) {
+        self.coalescer.counters.packets += 1;
+        (self.send)(Packet {
+            slices: &[IoSlice::new(&PLAIN), IoSlice::new(datagram)],
+            length: datagram.len(),
+            datagrams: 1,
+        });
+    }
+}
+
+impl Part {
+    #[inline]
+    fn of(datagram: &[u8], merge: Merge) -> Part {
+        let Some(addresses) = Addresses::of(datagram) else {
+            return Part::Garbage;
+        };
+        let Ok(network) = Network::parse(datagram) else {
+            return Part::Unclear(addresses);
+        };
+        let at = network.transport;
+        let tcp = network.protocol == TCP;
+        if network.fragment || !(tcp || network.protocol == UDP) {
+            return Part::Unclear(addresses);
+        }
+        let Some(ports) = datagram.get(at..at + 4) else {
+            return Part::Unclear(addresses);
+        };
+        let key = Key {
+            ports: [ports[0], ports[1], ports[2], ports[3]],
+            protocol: network.protocol,
+            addresses,
+        };
+        let plain_network = if network.v6 {
+            let payload = u16::from_be_bytes([datagram[4], datagram[5]]);
+            usize::from(payload) + 40 == datagram.len()
+        } else {
+            let total = u16::from_be_bytes([datagram[2], datagram[3]]);
+            // Of the flags only "don't fragment".
+            at == 20 && usize::from(total) == datagram.len() && datagram[6] & !0x40 == 0
+        };
+        if !plain_network {
+            return Part::Alone(key);
+        }
+        let transport = &datagram[at..];
+        let part = if tcp && merge.tcp {
+            tcp_header(transport)
+        } else if !tcp && merge.udp {
+            udp_header(transport)
+        } else {
+            None
+        };
+        match part {
+            Some((header, last)) if at + header <= MAX_HEADER => Part::Mergeable(Datagram {
+                key,
+                network,
+                header: at + header,
+                last,
+            }),
+            _ => Part::Alone(key),
+        }
+    }
+}
+
+/// Length of the header, and whether the segment can only end a run; `None` if it cannot be in one.
+#[inline]
+fn tcp_header(segment: &[u8]) -> Option<(usize, bool)> {
+    const NEVER: u8 = flags::SYN | flags::RST | flags::URG | flags::CWR;
+    let fixed = segment.get(..TCP_HEADER)?;
+    let header = usize::from(fixed[12] >> 4) * 4;
+    let good = header >= TCP_HEADER && header < segment.len() && fixed[13] & NEVER == 0;
+    good.then_some((header, fixed[13] & (flags::PSH | flags::FIN) != 0))
+}
+
+/// As [`tcp_header`]. Without a checksum there is nothing to tell a damaged datagram by.
+#[inline]
+fn udp_header(datagram: &[u8]) -> Option<(usize, bool)> {
+    let fixed = datagram.get(..UDP_HEADER)?;
+    let length = u16::from_be_bytes([fixed[4], fixed[5]]);
+    let good = usize::from(length) == datagram.len()
+        && datagram.len() > UDP_HEADER
+        && fixed[6..8] != [0, 0];
+    good.then_some((UDP_HEADER, false))
+}
+
+impl Addresses {
+    #[inline]
+    fn of(datagram: &[u8]) -> Option<Addresses> {
+        match datagram.first()? >> 4 {
+            4 => Some(Addresses::V4(*datagram.get(12..20)?.first_chunk()?)),
+            6 => Some(Addresses::V6(*datagram.get(8..40)?.first_chunk()?)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a mergeable datagram's checksums are right.
+#[inline]
+fn intact(network: &Network, datagram: &[u8]) -> bool {
+    let transport = &datagram[network.transport..];
+    let sum = network.pseudo(datagram) + Sum::of_u16(transport.len() as u16) + Sum::of(transport);
+    (network.v6 || Sum::of(&datagram[..network.transport]).is_intact()) && sum.is_intact()
+}
+
+#[inline]
+fn sequence(segment: &[u8]) -> u32 {
+    u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]])
+}
+
+impl Run {
+    #[inline]
+    fn begin(&mut self, part: &Datagram, datagram: &[u8], age: u64) {
+        self.key = part.key;
+        self.network = part.network;
+        self.header = part.header;
+        self.head[VNET_HEADER..][..part.header].copy_from_slice(&datagram[..part.header]);
+        self.size = datagram.len() - part.header;
+        self.payload = self.size;
+        self.next_sequence = 0;
+        if part.network.protocol == TCP {
+            let first = sequence(&datagram[part.network.transport..]);
+            self.next_sequence = first.wrapping_add(self.size as u32);
+        }
+        self.step = None;
+        self.flags = 0;
+        self.intact = false;
+        self.since = age;
+    }
+
+    /// The first datagram's headers.
+    #[inline]
+    fn first(&self) -> &[u8] {
+        &self.head[VNET_HEADER..][..self.header]
+    }
+
+    /// Whether a datagram of the same flow would be the next if its checksums are right.
+    #[inline]
+    fn follows(&self, part: &Datagram, datagram: &[u8], count: usize) -> bool {
+        let payload = datagram.len() - part.header;
+        if part.header != self.header
+            || part.network.transport != self.network.transport
+            || payload > self.size
+            || self.header + self.payload + payload > usize::from(u16::MAX)
+        {
+            return false;
+        }
+        let (first, other) = (self.first(), &datagram[..part.header]);
+        let at = self.network.transport;
+        let same_network = if self.network.v6 {
+            // All but the payload's length; the addresses are the flow's.
+            first[..4] == other[..4] && first[6..8] == other[6..8] && first[40..at] == other[40..at]
+        } else {
+            first[..2] == other[..2]
+                && first[6..10] == other[6..10]
+                && self.identification_follows(other, count)
+        };
+        if !same_network {
+            return false;
+        }
+        let (first, other) = (&first[at..], &other[at..]);
+        if self.network.protocol != TCP {
+            return true;
+        }
+        const LAST: u8 = flags::PSH | flags::FIN;
+        sequence(other) == self.next_sequence
+            && first[8..13] == other[8..13]
+            && (first[13] ^ other[13]) & !LAST == 0
+            && first[14..TCP_CHECKSUM] == other[14..TCP_CHECKSUM]
+            && first[18..] == other[18..]
+    }
+
+    /// Whether the IPv4 identification counts up, or stays where it may.
+    #[inline]
+    fn identification_follows(&self, other: &[u8], count: usize) -> bool {
+        let distance = self.identification_distance(other);
+        match self.step {
+            Some(step) => distance == step.wrapping_mul(count as u16),
+            None => distance == 1 || (distance == 0 && other[6] & 0x40 != 0),
+        }
+    }
+
+    #[inline]
+    fn identification_distance(&self, other: &[u8]) -> u16 {
+        let first = self.first();
+        u16::from_be_bytes([other[4], other[5]])
+            .wrapping_sub(u16::from_be_bytes([first[4], first[5]]))
+    }
+
+    /// Takes a datagram that follows.
+    #[inline]
+    fn join(&mut self, part: &Datagram, datagram: &[u8]) {
+        if !self.network.v6 && self.step.is_none() {
+            self.step = Some(self.identification_distance(datagram));
+        }
+        let payload = datagram.len() - part.header;
+        self.payload += payload;
+        if self.network.protocol == TCP {
+            self.next_sequence = self.next_sequence.wrapping_add(payload as u32);
+            self.flags = datagram[self.network.transport + 13] & (flags::PSH | flags::FIN);
+        }
+    }
+
+    /// The virtio header and the headers of the large packet.
+    #[inline]
+    fn finish(&mut self) -> &[u8] {
+        let at = self.network.transport;
+        let tcp = self.network.protocol == TCP;
+        let (kind, offset) = match (tcp, self.network.v6) {
+            (true, false) => (Kind::Tcp4, TCP_CHECKSUM),
+            (true, true) => (Kind::Tcp6, TCP_CHECKSUM),
+            (false, _) => (Kind::Udp, UDP_CHECKSUM),
+        };
+        // All numbers are bounded by the length of an IP packet.
+        let vnet = VnetHeader {
+            checksum: Some((at as u16, offset as u16)),
+            cut: Some(Cut {
+                kind,
+                ecn: false,
+                size: self.size as u16,
+            }),
+            header: self.header as u16,
+        };
+        let head = &mut self.head[..VNET_HEADER + self.header];
+        head[..VNET_HEADER].copy_from_slice(&vnet.encode());
+        let packet = &mut head[VNET_HEADER..];
+        let total = self.header + self.payload;
+        let length = (total - at) as u16;
+        // The pseudo-header's sum, not complemented: the kernel goes on from there.
+        let partial = (self.network.pseudo(packet) + Sum::of_u16(length)).fold();
+        let (network, transport) = packet.split_at_mut(at);
+        set_network_length(self.network.v6, network, total as u16);
+        transport[offset..offset + 2].copy_from_slice(&partial);
+        if tcp {
+            transport[13] |= self.flags;
+        } else {
+            transport[4..6].copy_from_slice(&length.to_be_bytes());
+        }
+        head
+    }
+}

@@ -1,0 +1,248 @@
+//! A TUN interface with segmentation offload: up to 64 KiB of one flow a call, a virtio header
+//! before it.
+//!
+//! The kernel leaves cutting large packets and summing checksums to the reader
+//! ([`crate::scatter`]), and takes runs of segments as one packet from the writer
+//! ([`crate::coalesce`]). Offloads a kernel does not have are done without, one after the other;
+//! the least is none at all, and then every packet comes whole and complete, still with a header.
+//!
+//! The ioctls are made here and not by way of tun-rs, whose offload always asks for the same set
+//! and copies every segment into a buffer of its own.
+//!
+//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ), readv, writev, close,
+//! and those of netlink.rs.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use rustix::fs::{Mode, OFlags};
+
+use crate::device::{
+    DEFAULT_NAME, DRIVER, Interface, check_name, driver_error, index_of, interface_error,
+};
+use crate::error::{Error, ErrorKind};
+use crate::ffi::{self, InterfaceRequest};
+use crate::headers::VNET_HEADER;
+use crate::netlink::{self, Netlink};
+
+/// `linux/if_tun.h`.
+const IFF_TUN: u16 = 0x0001;
+const IFF_NO_PI: u16 = 0x1000;
+const IFF_VNET_HDR: u16 = 0x4000;
+
+bitflags::bitflags! {
+    /// What the kernel leaves to the reader (`TUN_F_*` of `linux/if_tun.h`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Offloads: u32 {
+        /// Checksums.
+        const CHECKSUM = 0x01;
+        /// Cutting TCP over IPv4.
+        const TSO4 = 0x02;
+        /// Cutting TCP over IPv6.
+        const TSO6 = 0x04;
+        /// Also where congestion is signalled.
+        const TSO_ECN = 0x08;
+        /// Cutting UDP over IPv4 (Linux 6.2).
+        const USO4 = 0x20;
+        /// Cutting UDP over IPv6 (Linux 6.2).
+        const USO6 = 0x40;
+    }
+}
+
+impl Offloads {
+    /// Cutting TCP, with all that it needs.
+    pub const TCP: Offloads = Offloads::CHECKSUM
+        .union(Offloads::TSO4)
+        .union(Offloads::TSO6)
+        .union(Offloads::TSO_ECN);
+    /// Cutting UDP, over either; the kernel has both or none.
+    pub const UDP: Offloads = Offloads::USO4.union(Offloads::USO6);
+
+    /// What to try, in this order, until the kernel takes it.
+    const STEPS: [Offloads; 5] = [
+        Offloads::TCP.union(Offloads::UDP),
+        Offloads::TCP,
+        Offloads::TCP.difference(Offloads::TSO_ECN),
+        Offloads::CHECKSUM,
+        Offloads::empty(),
+    ];
+}
+
+impl fmt::Display for Offloads {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return formatter.write_str("none");
+        }
+        let mut first = true;
+        for (name, _) in self.iter_names() {
+            if !std::mem::take(&mut first) {
+                formatter.write_str(", ")?;
+            }
+            formatter.write_str(&name.to_ascii_lowercase().replace('_', "-"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A TUN interface with segmentation offload; otherwise as [`crate::Tun`].
+#[derive(Debug)]
+pub struct Offload {
+    descriptor: OwnedFd,
+    name: String,
+    index: u32,
+    attached: bool,
+    offloads: Offloads,
+}
+
+impl Offload {
+    /// Opens a TUN interface as [`crate::Tun::open`] does, with all offloads among `wanted` that
+    /// the kernel has.
+    ///
+    /// # Errors
+    /// As [`crate::Tun::open`].
+    pub fn open(name: Option<&str>, wanted: Offloads) -> Result<Offload, Error> {
+        let wanted_name = name.unwrap_or(DEFAULT_NAME);
+        check_name(wanted_name)?;
+        let descriptor = rustix::fs::open(
+            DRIVER,
+            OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| driver_error(errno.into()))?;
+        let before = index_of(wanted_name);
+        let mut request = InterfaceRequest {
+            name: [0; 16],
+            flags: IFF_TUN | IFF_NO_PI | IFF_VNET_HDR,
+            rest: [0; 22],
+        };
+        // At most 15 bytes, as was checked.
+        request.name[..wanted_name.len()].copy_from_slice(wanted_name.as_bytes());
+        ffi::set_interface(descriptor.as_fd(), &mut request)
+            .map_err(|source| interface_error(wanted_name, before.is_some(), source))?;
+        let end = request.name.iter().position(|byte| *byte == 0);
+        let name = String::from_utf8_lossy(&request.name[..end.unwrap_or(15)]).into_owned();
+        // Somebody else may have changed an interface that was there.
+        ffi::set_vnet_header_length(descriptor.as_fd(), VNET_HEADER as i32).map_err(|source| {
+            Error::system(
+                format!("set up TUN interface {name}: header length"),
+                source,
+            )
+        })?;
+        let offloads = Offloads::STEPS
+            .into_iter()
+            .map(|step| step & wanted)
+            .find(|step| ffi::set_offload(descriptor.as_fd(), step.bits()).is_ok())
+            .unwrap_or(Offloads::empty());
+        tracing::debug!(interface = %name, %offloads, "offload TUN interface");
+        let index = Netlink::open()?.index(&name)?;
+        Ok(Offload {
+            attached: before == Some(index),
+            descriptor,
+            name,
+            index,
+            offloads,
+        })
+    }
+
+    /// The offloads in force.
+    #[must_use]
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+
+    /// Keeps the kernel from sending larger packets than `bytes`, so that each fits into the
+    /// caller's blocks. The kernel's limit otherwise is 65536.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] above that limit or below what makes sense (2048),
+    /// [`ErrorKind::NoPermission`], [`ErrorKind::Gone`].
+    pub fn limit_packets(&self, bytes: u32) -> Result<(), Error> {
+        let what = format!("limit packets of {} to {bytes} bytes", self.name);
+        if !(2048..=65536).contains(&bytes) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                what,
+                "the limit must be from 2048 to 65536 bytes",
+                "choose another limit",
+            ));
+        }
+        let mut link = LinkMessage::default();
+        link.header.index = self.index;
+        link.attributes.push(LinkAttribute::GsoMaxSize(bytes));
+        Netlink::open()?
+            .request(RouteNetlinkMessage::SetLink(link), netlink::Mode::Plain)
+            .map_err(|source| Error::system(what, source))
+    }
+
+    /// Takes one packet the kernel sent, with its virtio header, into buffers one after the other;
+    /// what they have no room for is lost. Bytes read, header included.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when none waits; `EBADFD` (77) when the interface was
+    /// deleted.
+    #[inline]
+    pub fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(rustix::io::readv(&self.descriptor, buffers)?)
+    }
+
+    /// Gives one packet to the kernel, gathered from buffers of which the first begins with the
+    /// virtio header.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for what is no IP packet or does not fit its header, `EIO`
+    /// (5) while the interface is down, [`io::ErrorKind::WouldBlock`] when the kernel is behind.
+    #[inline]
+    pub fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(rustix::io::writev(&self.descriptor, buffers)?)
+    }
+}
+
+impl Drop for Offload {
+    fn drop(&mut self) {
+        // An interface that stays would go on sending large packets to a reader that did not ask.
+        if self.attached {
+            let _ = ffi::set_offload(self.descriptor.as_fd(), 0);
+        }
+    }
+}
+
+impl Interface for Offload {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn index(&self) -> u32 {
+        self.index
+    }
+
+    fn attached(&self) -> bool {
+        self.attached
+    }
+}
+
+impl AsFd for Offload {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offloads_are_named() {
+        assert_eq!(Offloads::empty().to_string(), "none");
+        assert_eq!(Offloads::TCP.to_string(), "checksum, tso4, tso6, tso-ecn");
+    }
+
+    #[test]
+    fn every_step_is_less_than_the_one_before() {
+        for pair in Offloads::STEPS.windows(2) {
+            assert!(pair[0].contains(pair[1]) && pair[0] != pair[1]);
+        }
+    }
+}

@@ -1,0 +1,516 @@
+//! Reads packets from an offload TUN so that every payload lands where it is to stay.
+//!
+//! # Theory of operation
+//!
+//! A large packet has its headers once; the datagrams it stands for need them in front of every
+//! payload. So the read is scattered, with gaps:
+//!
+//! ```text
+//! the packet   [ headers | payload 1 | payload 2 | payload 3 ]
+//! the block    [ headers | payload 1 ] [  gap  | payload 2 ] [  gap  | payload 3 ]
+//! ```
+//!
+//! and [`Plan::write`] fills the gaps. But where the gaps lie depends on the length of headers and
+//! segments, which is known only after the read. It is predicted to be what the last large packet
+//! had: within a connection neither changes, and with TCP's usual full segments their sum, and so
+//! the place of every datagram, is the same for all connections. Whatever does not fit the places
+//! reserved goes to a spill buffer behind them, so that nothing is ever cut off.
+//!
+//! When the prediction was wrong, payload is moved, once, and counted ([`Counters::moved`]). Where
+//! a byte was put and where it belongs both rise along the packet, so pieces that move down do no
+//! harm when moved first to last, nor pieces that move up when moved last to first.
+//!
+//! While no large packet comes (a download's acknowledgements), one place of the longest packet's
+//! length is reserved, and the read is as cheap as a plain one.
+//!
+//! What the caller's blocks have no room for waits in the spill buffer for [`Scatter::drain`].
+
+use std::io::{self, IoSliceMut};
+
+use heapless::Vec as FixedVec;
+
+use crate::headers::{Refused, VNET_HEADER, VnetHeader};
+use crate::segment::Plan;
+
+/// The longest packet the TUN driver sends (`GSO_LEGACY_MAX_SIZE`), in bytes, with some to spare
+/// so that one cut off would be noticed.
+const MAX_PACKET: usize = (64 << 10) + 256;
+/// Most datagrams placed by one read; further ones follow from the spill buffer.
+const MAX_PLACES: usize = 64;
+/// Most blocks one read fills.
+pub const MAX_AREAS: usize = 16;
+/// Packets after a large one during which another is expected.
+const MEMORY: u32 = 32;
+
+/// Where a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which of the areas given to [`Scatter::receive`].
+    pub area: usize,
+    /// Offset in it, in bytes.
+    pub offset: usize,
+}
+
+/// Lays out datagrams, in order, in areas of memory.
+pub trait Layout {
+    /// Where the next datagram of this many bytes goes: behind the one before, in the same area or
+    /// a later one. `None`: there is no room for it.
+    fn place(&mut self, length: usize) -> Option<Place>;
+
+    /// Takes back every placing since this layout was given to [`Scatter::receive`].
+    fn rewind(&mut self);
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Datagrams that are in place and complete; 0 also when the packet was refused.
+    pub datagrams: usize,
+    /// Bytes in them.
+    pub bytes: usize,
+    /// Datagrams that wait for [`Scatter::drain`].
+    pub waiting: usize,
+}
+
+/// What has happened so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Packets read.
+    pub packets: u64,
+    /// Packets among them that were cut.
+    pub cut: u64,
+    /// Datagrams put in place.
+    pub datagrams: u64,
+    /// Payload bytes put in place.
+    pub payload: u64,
+    /// Payload bytes among them that had to be moved there after the read: wrong predictions, and
+    /// what went through the spill buffer.
+    pub moved: u64,
+    /// Packets dropped because they made no sense.
+    pub refused: u64,
+    /// Datagrams dropped by [`Scatter::skip`].
+    pub skipped: u64,
+}
+
+/// A part of a packet, `length` bytes from `stream` on, and where it lies. The spill buffer counts
+/// as the area behind the last.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    stream: usize,
+    area: usize,
+    offset: usize,
+    length: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Move {
+    from: (usize, usize),
+    to: (usize, usize),
+    length: usize,
+}
+
+type Pieces = FixedVec<Piece, { MAX_PLACES + 1 }>;
+
+/// Receives packets into places.
+#[derive(Debug)]
+pub struct Scatter {
+    /// The longest packet that is not large.
+    mtu: usize,
+    /// Of the last large packet: bytes of headers, and of headers and segment.
+    header: usize,
+    datagram: usize,
+    /// Packets since then.
+    since_large: u32,
+    spill: Box<[u8]>,
+    /// Of the packet some datagrams of which wait.
+    plan: Option<Plan>,
+    /// The first of them.
+    next: usize,
+    /// The payload byte of the packet that lies first in the spill buffer.
+    spilled_from: usize,
+    counters: Counters,
+}
+
+impl Scatter {
+    /// For an interface with that MTU in bytes.
+    #[must_use]
+    pub fn new(mtu: usize) -> Scatter {
+        Scatter {
+            mtu: mtu.clamp(68, usize::from(u16::MAX)),
+            header: 0,
+            datagram: 0,
+            since_large: MEMORY,
+            spill: vec![0; MAX_PACKET].into_boxed_slice(),
+            plan: None,
+            next: 0,
+            spilled_from: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The interface's MTU changed.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        self.mtu = mtu.clamp(68, usize::from(u16::MAX));
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Length in bytes of the next datagram that waits; `None` if none does.
+    #[must_use]
+    pub fn waiting(&self) -> Option<usize> {
+        self.plan.as_ref().map(|plan| plan.length(self.next))
+    }
+
+    /// Reads one packet by calling `read` once, and puts the datagrams it stands for where `layout`
+    /// says, complete. Of `areas` only what lies in places given is overwritten.
+    ///
+    /// # Errors
+    /// What `read` fails with, and then the layout is rewound; [`io::ErrorKind::InvalidInput`]
+    /// while datagrams wait for [`Scatter::drain`], or if the layout places a datagram outside its
+    /// area or not in order; [`io::ErrorKind::InvalidData`] for a read without a whole virtio
+    /// header.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+        areas: &mut [&mut [u8]],
+        layout: &mut impl Layout,
+    ) -> io::Result<Received> {
+        if self.plan.is_some() {
+            return Err(invalid("datagrams of the packet before still wait"));
+        }
+        if areas.len() > MAX_AREAS {
+            return Err(invalid("too many areas"));
+        }
+        let mut pieces = self.reserve(areas, layout);
+        let mut header = [0; VNET_HEADER];
+        let result = {
+            let mut slices = FixedVec::<IoSliceMut<'_>, { MAX_PLACES + 2 }>::new();
+            let _ = slices.push(IoSliceMut::new(&mut header));
+            split(areas, &pieces, &mut slices);
+            let _ = slices.push(IoSliceMut::new(&mut self.spill));
+            read(&mut slices)
+        };
+        layout.rewind();
+        let total = result?.checked_sub(VNET_HEADER).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "no virtio header was read")
+        })?;
+        self.counters.packets += 1;
+        let reserved: usize = pieces.iter().map(|piece| piece.length).sum();
+        let capacity = reserved + self.spill.len();
+        // The spill buffer's turn; cannot fail, there is one entry more than places.
+        let _ = pieces.push(Piece {
+            stream: reserved,
+            area: areas.len(),
+            offset: 0,
+            length: self.spill.len(),
+        });
+        let plan = if total >= capacity {
+            Err(Refused::Short)
+        } else {
+            VnetHeader::parse(&header).and_then(|header| self.plan(&header, areas, &pieces, total))
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(refused) => {
+                self.counters.refused += 1;
+                tracing::debug!(%refused, total, "a packet from the host was dropped");
+                return Ok(Received::default());
+            }
+        };
+        if plan.is_cut() {
+            self.counters.cut += 1;
+            self.header = plan.header();
+            self.datagram = plan.length(0);
+            self.since_large = 0;
+        } else {
+            self.since_large = self.since_large.saturating_add(1);
+        }
+        self.settle(plan, areas, layout, &pieces)
+    }
+
+    /// Reserves places for the packet expected.
+    fn reserve(&self, areas: &[&mut [u8]], layout: &mut impl Layout) -> Pieces {
+        let mut pieces = Pieces::new();
+        let (datagram, header, most) = if self.since_large < MEMORY {
+            let segment = (self.datagram - self.header).max(1);
+            let most = MAX_PACKET.div_ceil(segment).min(MAX_PLACES);
+            (self.datagram, self.header, most)
+        } else {
+            (self.mtu, 0, 1)
+        };
+        let (mut stream, mut end) = (0, (0, 0));
+        for index in 0..most {
+            let Some(place) = layout.place(datagram) else {
+                break;
+            };
+            if !fits(place, datagram, areas, end) {
+                break;
+            }
+            end = (place.area, place.offset + datagram);
+            let gap = if index == 0 { 0 } else { header };
+            let length = datagram - gap;
+            let _ = pieces.push(Piece {
+                stream,
+                area: place.area,
+                offset: place.offset + gap,
+                length,
+            });
+            stream += length;
+        }
+        pieces
+    }
+
+    /// Plans for the packet that was read into `pieces`.
+    fn plan(
+        &self,
+        vnet: &VnetHeader,
+        areas: &[&mut [u8]],
+        pieces: &Pieces,
+        total: usize,
+    ) -> Result<Plan, Refused> {
+        let bytes = |piece: &Piece| -> &[u8] {
+            let area: &[u8] = match areas.get(piece.area) {
+                Some(area) => area,
+                None => &self.spill,
+            };
+            &area[piece.offset..piece.offset + piece.length]
+        };
+        let first = pieces.first().map_or(&[][..], bytes);
+        match Plan::new(vnet, first, total) {
+            Err(Refused::Short) if first.len() < total => {
+                // The headers are longer than the first place: very rare, and worth a copy.
+                let mut head = FixedVec::<u8, { 2 * crate::headers::MAX_HEADER }>::new();
+                for piece in pieces {
+                    let room = head.capacity() - head.len();
+                    let bytes = bytes(piece);
+                    let _ = head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                }
+                Plan::new(vnet, &head, total)
+            }
+            result => result,
+        }
+    }
+
+    /// Brings what was read to where it belongs and completes it.
+    fn settle(
+        &mut self,
+        plan: Plan,
+        areas: &mut [&mut [u8]],
+        layout: &mut impl Layout,
+        pieces: &Pieces,
+    ) -> io::Result<Received> {
+        let mut targets = Pieces::new();
+        let mut received = Received::default();
+        let mut end = (0, 0);
+        while received.datagrams < plan.datagrams().min(MAX_PLACES) {
+            let length = plan.length(received.datagrams);
+            let Some(place) = layout.place(length) else {
+                break;
+            };
+            if !fits(place, length, areas, end) {
+                return Err(invalid(
+                    "the layout has a place outside its area, or not in order",
+                ));
+            }
+            end = (place.area, place.offset + length);
+            let payload = plan.payload(received.datagrams);
+            let _ = targets.push(Piece {
+                stream: payload.start,
+                area: place.area,
+                offset: place.offset + plan.header(),
+                length: payload.len(),
+            });
+            received.datagrams += 1;
+            received.bytes += length;
+        }
+        received.waiting = plan.datagrams() - received.datagrams;
+        let placed: usize = targets.iter().map(|piece| piece.length).sum();
+        if received.waiting > 0 {
+            let start = plan.payload(received.datagrams).start;
+            let end = plan.payload(plan.datagrams() - 1).end;
+            let _ = targets.push(Piece {
+                stream: start,
+                area: areas.len(),
+                offset: 0,
+                length: end - start,
+            });
+            self.spilled_from = start;
+        }
+        self.counters.moved += relocate(areas, &mut self.spill, pieces, &targets);
+        for (index, piece) in targets.iter().take(received.datagrams).enumerate() {
+            let start = piece.offset - plan.header();
+            plan.write(
+                index,
+                &mut areas[piece.area][start..piece.offset + piece.length],
+            );
+        }
+        self.counters.datagrams += received.datagrams as u64;
+        self.counters.payload += placed as u64;
+        if received.waiting > 0 {
+            self.next = received.datagrams;
+            self.plan = Some(plan);
+            // Room may be left when it was only the table of places that was full.
+            if received.datagrams == MAX_PLACES {
+                let more = self.drain(areas, layout)?;
+                received.datagrams += more.datagrams;
+                received.bytes += more.bytes;
+                received.waiting = more.waiting;
+            }
+        }
+        Ok(received)
+    }
+
+    /// Puts datagrams that wait where `layout` says, as far as it has room.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if the layout places a datagram outside its area.
+    pub fn drain(
+        &mut self,
+        areas: &mut [&mut [u8]],
+        layout: &mut impl Layout,
+    ) -> io::Result<Received> {
+        let mut received = Received::default();
+        while let Some(plan) = &self.plan {
+            let length = plan.length(self.next);
+            let Some(place) = layout.place(length) else {
+                received.waiting = plan.datagrams() - self.next;
+                break;
+            };
+            if !fits(place, length, areas, (0, 0)) {
+                return Err(invalid("the layout has a place outside its area"));
+            }
+            let datagram = &mut areas[place.area][place.offset..place.offset + length];
+            let payload = plan.payload(self.next);
+            let spilled = payload.start - self.spilled_from..payload.end - self.spilled_from;
+            datagram[plan.header()..].copy_from_slice(&self.spill[spilled]);
+            plan.write(self.next, datagram);
+            received.datagrams += 1;
+            received.bytes += length;
+            self.counters.datagrams += 1;
+            self.counters.payload += payload.len() as u64;
+            self.counters.moved += payload.len() as u64;
+            self.advance();
+        }
+        Ok(received)
+    }
+
+    /// Drops the next datagram that waits, because it fits into no block; counted.
+    pub fn skip(&mut self) {
+        if self.plan.is_some() {
+            self.counters.skipped += 1;
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        self.next += 1;
+        if self
+            .plan
+            .as_ref()
+            .is_none_or(|plan| self.next >= plan.datagrams())
+        {
+            self.plan = None;
+        }
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// Whether a place lies in its area and not before `end` (area and offset).
+#[inline]
+fn fits(place: Place, length: usize, areas: &[&mut [u8]], end: (usize, usize)) -> bool {
+    (place.area, place.offset) >= end
+        && areas
+            .get(place.area)
+            .is_some_and(|area| place.offset <= area.len() && length <= area.len() - place.offset)
+}
+
+/// The memory of pieces, which lie in order and inside their areas.
+#[inline]
+fn split<'a, const N: usize>(
+    areas: &'a mut [&mut [u8]],
+    pieces: &[Piece],
+    slices: &mut FixedVec<IoSliceMut<'a>, N>,
+) {
+    let mut areas = areas.iter_mut().enumerate();
+    let (mut area, mut rest, mut at): (usize, &'a mut [u8], usize) = (usize::MAX, &mut [], 0);
+    for piece in pieces {
+        while area != piece.area {
+            match areas.next() {
+                Some((index, bytes)) => (area, rest, at) = (index, bytes, 0),
+                None => return,
+            }
+        }
+        let (_, from) = std::mem::take(&mut rest).split_at_mut(piece.offset - at);
+        let (mine, behind) = from.split_at_mut(piece.length);
+        rest = behind;
+        at = piece.offset + piece.length;
+        let _ = slices.push(IoSliceMut::new(mine));
+    }
+}
+
+/// Moves the bytes that lie as `from` says to where `to` says; the number of bytes moved. Both
+/// tables are in order along the packet and in memory; what `to` leaves out is not needed.
+fn relocate(areas: &mut [&mut [u8]], spill: &mut [u8], from: &[Piece], to: &[Piece]) -> u64 {
+    let mut moves = FixedVec::<Move, { 2 * (MAX_PLACES + 1) }>::new();
+    let mut total = 0;
+    let mut sources = from.iter().peekable();
+    for target in to {
+        let (mut stream, end) = (target.stream, target.stream + target.length);
+        while stream < end {
+            let Some(source) = sources.peek() else {
+                return total;
+            };
+            let source_end = source.stream + source.length;
+            if source_end <= stream {
+                sources.next();
+                continue;
+            }
+            let length = end.min(source_end) - stream;
+            let step = Move {
+                from: (source.area, source.offset + stream - source.stream),
+                to: (target.area, target.offset + stream - target.stream),
+                length,
+            };
+            if step.from != step.to {
+                let _ = moves.push(step);
+                total += length as u64;
+            }
+            stream += length;
+        }
+    }
+    for step in moves.iter().filter(|step| step.to < step.from) {
+        copy(areas, spill, step);
+    }
+    for step in moves.iter().rev().filter(|step| step.to > step.from) {
+        copy(areas, spill, step);
+    }
+    total
+}
+
+fn copy(areas: &mut [&mut [u8]], spill: &mut [u8], step: &Move) {
+    let ((from, start), (to, at), length) = (step.from, step.to, step.length);
+    let end = start + length;
+    let behind = areas.len();
+    if from == to {
+        let area: &mut [u8] = if from == behind { spill } else { areas[from] };
+        area.copy_within(start..end, at);
+    } else if from == behind {
+        areas[to][at..at + length].copy_from_slice(&spill[start..end]);
+    } else if to == behind {
+        spill[at..at + length].copy_from_slice(&areas[from][start..end]);
+    } else if from < to {
+        let (low, high) = areas.split_at_mut(to);
+        high[0][at..at + length].copy_from_slice(&low[from][start..end]);
+    } else {
+        let (low, high) = areas.split_at_mut(from);
+        low[to][at..at + length].copy_from_slice(&high[0][start..end]);
+    }
+}

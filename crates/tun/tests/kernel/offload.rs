@@ -1,0 +1,308 @@
+//! The kernel cuts large packets in software when the interface they leave by cannot; that is what
+//! ours are compared with, byte for byte.
+
+use std::io::{self, IoSliceMut};
+
+use uwwan_tun::scatter::{Layout, Place, Scatter};
+use uwwan_tun::{Interface, Offload, Offloads, Tun};
+
+use crate::router::{Router, datagrams, inject, offload, packets, plain};
+use crate::traffic::{ACK, CWR, ECE, FIN, PSH, Traffic, payload};
+
+/// As many datagrams as there are, one after the other.
+#[derive(Default)]
+struct Row {
+    places: Vec<(usize, usize)>,
+    end: usize,
+    room: usize,
+}
+
+impl Layout for Row {
+    fn place(&mut self, length: usize) -> Option<Place> {
+        if self.end + length > self.room {
+            return None;
+        }
+        let offset = self.end;
+        self.places.push((offset, length));
+        // As aligned as in a transfer block.
+        self.end = (offset + length).next_multiple_of(4);
+        Some(Place { area: 0, offset })
+    }
+
+    fn rewind(&mut self) {
+        self.places.clear();
+        self.end = 0;
+    }
+}
+
+/// Our own datagrams of a packet.
+pub fn cut(scatter: &mut Scatter, vnet: &[u8], packet: &[u8]) -> Vec<Vec<u8>> {
+    let read = |buffers: &mut [IoSliceMut<'_>]| {
+        let mut bytes = vnet.iter().chain(packet);
+        let mut total = 0;
+        for buffer in buffers {
+            for (to, from) in buffer.iter_mut().zip(&mut bytes) {
+                *to = *from;
+                total += 1;
+            }
+        }
+        Ok(total)
+    };
+    read_and_cut(scatter, read).expect("placed")
+}
+
+fn read_and_cut(
+    scatter: &mut Scatter,
+    read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+) -> io::Result<Vec<Vec<u8>>> {
+    let mut block = vec![0xee; 200_000];
+    let mut row = Row {
+        room: block.len(),
+        ..Row::default()
+    };
+    let received = scatter.receive(read, &mut [&mut block], &mut row)?;
+    assert_eq!(received.waiting, 0);
+    let places = row.places.iter().take(received.datagrams);
+    Ok(places
+        .map(|(at, length)| block[*at..at + length].to_vec())
+        .collect())
+}
+
+/// Cases the kernel's rules differ for, and many in between.
+pub fn cases() -> Vec<(Traffic, usize)> {
+    let mut cases = Vec::new();
+    for v6 in [false, true] {
+        let base = Traffic::tcp(v6, 10_000);
+        let with = |change: &dyn Fn(&mut Traffic)| {
+            let mut traffic = base.clone();
+            change(&mut traffic);
+            traffic
+        };
+        cases.extend([
+            (base.clone(), 1448),
+            (with(&|traffic| traffic.payload.truncate(200)), 1),
+            (base.clone(), 5000),
+            (base.clone(), 9999),
+            (with(&|traffic| traffic.payload.truncate(1449)), 1448),
+            (with(&|traffic| traffic.payload.truncate(2 * 1448)), 1448),
+            (with(&|traffic| traffic.flags = ACK | PSH), 1448),
+            (with(&|traffic| traffic.flags = ACK | PSH | FIN), 1000),
+            (with(&|traffic| traffic.flags = ACK | CWR), 1448),
+            (with(&|traffic| traffic.flags = ACK | CWR | ECE | PSH), 1447),
+            (with(&|traffic| traffic.sequence = 0xffff_f000), 1448),
+            (with(&|traffic| traffic.id = 0xfffe), 1448),
+            (with(&|traffic| traffic.dont_fragment = false), 1448),
+            (with(&|traffic| traffic.tos = 0x2e << 2 | 1), 1448),
+            (with(&|traffic| traffic.tcp_options = Vec::new()), 1460),
+            (with(&|traffic| traffic.tcp_options = vec![1; 40]), 1420),
+            (with(&|traffic| traffic.payload = payload(65_000, 9)), 1448),
+            (with(&|traffic| traffic.payload = vec![0xff; 4000]), 1300),
+            (with(&|traffic| traffic.payload = vec![0; 4000]), 1300),
+            // Options that say nothing; hop-by-hop, destination and routing headers.
+            (
+                with(&|traffic| traffic.options = if v6 { vec![60] } else { vec![1; 8] }),
+                1448,
+            ),
+            (
+                with(&|traffic| traffic.options = if v6 { vec![0, 60, 43] } else { vec![1; 40] }),
+                1400,
+            ),
+        ]);
+        let datagrams = Traffic::udp(v6, 10_000);
+        let mut zero = datagrams.clone();
+        zero.payload = vec![0; 3000];
+        let mut extended = datagrams.clone();
+        extended.options = if v6 { vec![60] } else { vec![1; 4] };
+        cases.extend([
+            (datagrams.clone(), 1200),
+            (datagrams.clone(), 1472),
+            (datagrams.clone(), 5000),
+            (datagrams.clone(), 101),
+            (zero, 999),
+            (extended, 1200),
+        ]);
+        // All sorts, the same in each run.
+        let mut state = 0x5eed_u32 + u32::from(v6);
+        let mut next = |most: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % most
+        };
+        for seed in 0..60 {
+            let mut traffic = if next(4) == 0 {
+                Traffic::udp(v6, 0)
+            } else {
+                Traffic::tcp(v6, 0)
+            };
+            let size = 20 + next(3000);
+            traffic.payload = payload((size + 1 + next(40_000)).min(size * 100), seed);
+            traffic.tos = (next(64) * 4) as u8;
+            traffic.id = next(65536) as u16;
+            traffic.dont_fragment = next(2) == 0;
+            traffic.sequence = (next(65536) << 16) as u32;
+            traffic.flags = ACK | [0, PSH, FIN, CWR, ECE][next(5)];
+            traffic.window = next(65536) as u16;
+            if !traffic.udp {
+                traffic.tcp_options = vec![1; 4 * next(11)];
+            }
+            cases.push((traffic, size));
+        }
+    }
+    cases
+}
+
+pub fn packets_are_cut_as_the_kernel_cuts_them() {
+    let router = Router::new(offload(), plain());
+    let mut scatter = Scatter::new(1500);
+    for (traffic, size) in cases() {
+        inject(&router.source, &traffic.vnet(size), &traffic.partial());
+        let count = traffic.payload.len().div_ceil(size);
+        let kernels = datagrams(&router.sink, |all| all.len() >= count);
+        // Forwarded, it has one hop less.
+        let mut hopped = traffic.clone();
+        hopped.hops -= 1;
+        let ours = cut(&mut scatter, &hopped.vnet(size), &hopped.partial());
+        assert_eq!(ours.len(), kernels.len(), "{traffic:?}");
+        for (index, (ours, kernels)) in ours.iter().zip(&kernels).enumerate() {
+            assert_eq!(
+                ours, kernels,
+                "segment {index} of {size} bytes: {traffic:?}"
+            );
+        }
+        let written: Vec<_> = hopped.cut(size).iter().map(Traffic::datagram).collect();
+        assert!(
+            written == kernels,
+            "the checks' own rules are not the kernel's"
+        );
+    }
+    assert!(scatter.counters().cut > 100);
+}
+
+/// Packets that are not cut have their checksum completed; UDP too short to be cut as well.
+pub fn checksums_are_completed_as_the_kernel_does() {
+    let router = Router::new(offload(), plain());
+    let mut scatter = Scatter::new(1500);
+    for v6 in [false, true] {
+        for udp in [false, true] {
+            for length in [0, 1, 7, 100, 1333, 1400, 4000] {
+                let make = if udp { Traffic::udp } else { Traffic::tcp };
+                let mut traffic = make(v6, length);
+                // The kernel itself fails where it holds TCP options for payload.
+                for size in [0, 4096] {
+                    inject(&router.source, &traffic.vnet(size), &traffic.partial());
+                    let kernels = datagrams(&router.sink, |all| !all.is_empty());
+                    traffic.hops -= 1;
+                    let ours = cut(&mut scatter, &traffic.vnet(size), &traffic.partial());
+                    assert_eq!(ours, kernels);
+                    assert_eq!(ours, [traffic.datagram()]);
+                    traffic.hops += 1;
+                }
+            }
+            // Payload that brings the sum to zero, which is written as 0xffff.
+            let mut traffic = if udp {
+                Traffic::udp(v6, 2)
+            } else {
+                Traffic::tcp(v6, 2)
+            };
+            traffic.hops -= 1;
+            traffic.payload = vec![0, 0];
+            let sent = traffic.datagram();
+            let field = traffic.transport_offset() + traffic.checksum_offset();
+            traffic.payload = sent[field..field + 2].to_vec();
+            let ours = cut(&mut scatter, &traffic.vnet(0), &traffic.partial());
+            traffic.hops += 1;
+            inject(&router.source, &traffic.vnet(0), &traffic.partial());
+            let kernels = datagrams(&router.sink, |all| !all.is_empty());
+            assert_eq!(kernels[0][field..field + 2], [0xff, 0xff]);
+            assert_eq!(ours, kernels);
+        }
+    }
+}
+
+/// What goes in large at one offload interface comes out large at the other; cut by us it is what
+/// the kernel would have cut.
+pub fn packets_from_the_kernel_are_cut() {
+    let router = Router::new(offload(), offload());
+    let mut scatter = Scatter::new(1500);
+    for (traffic, size) in cases() {
+        inject(&router.source, &traffic.vnet(size), &traffic.partial());
+        let large = packets(&router.sink, |all| !all.is_empty());
+        let [(vnet, packet)] = &large[..] else {
+            panic!("{} packets of one", large.len());
+        };
+        let mut hopped = traffic.clone();
+        hopped.hops -= 1;
+        let expected: Vec<_> = hopped.cut(size).iter().map(Traffic::datagram).collect();
+        let ours = cut(&mut scatter, vnet, packet);
+        assert!(ours == expected, "{traffic:?} in segments of {size}");
+    }
+}
+
+pub fn offloads_are_those_asked_for() {
+    for wanted in [
+        Offloads::empty(),
+        Offloads::CHECKSUM,
+        Offloads::TCP,
+        Offloads::TCP | Offloads::UDP,
+    ] {
+        let interface = Offload::open(None, wanted).expect("an interface");
+        assert_eq!(interface.offloads(), wanted);
+        assert!(!interface.attached());
+    }
+    // Without offload the kernel does it all, and the virtio header says nothing.
+    let none = Offload::open(None, Offloads::empty()).expect("an interface");
+    let router = Router::new(offload(), none);
+    let traffic = Traffic::tcp(false, 4000);
+    inject(&router.source, &traffic.vnet(1448), &traffic.partial());
+    let all = packets(&router.sink, |all| all.len() == 3);
+    assert!(all.iter().all(|(vnet, _)| *vnet == [0; 10]));
+    let empty = router
+        .sink
+        .receive(&mut [IoSliceMut::new(&mut [0; 100])])
+        .expect_err("nothing more came");
+    assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+}
+
+pub fn large_packets_are_kept_within_a_limit() {
+    let router = Router::new(offload(), offload());
+    router.sink.limit_packets(16_000).expect("limited");
+    let traffic = Traffic::tcp(false, 60_000);
+    inject(&router.source, &traffic.vnet(1448), &traffic.partial());
+    let mut payload = 0;
+    let mut scatter = Scatter::new(1500);
+    let enough = |all: &[([u8; 10], Vec<u8>)]| {
+        let header = traffic.header_length();
+        all.iter()
+            .map(|(_, packet)| packet.len() - header)
+            .sum::<usize>()
+            == 60_000
+    };
+    for (vnet, packet) in packets(&router.sink, enough) {
+        assert!(packet.len() <= 16_000, "{}", packet.len());
+        for datagram in cut(&mut scatter, &vnet, &packet) {
+            payload += datagram.len() - traffic.header_length();
+        }
+    }
+    assert_eq!(payload, 60_000);
+    router.sink.limit_packets(70_000).expect_err("too large");
+}
+
+/// An interface that root made stays, and a plain reader after us gets plain packets.
+pub fn a_prepared_interface_is_given_back_plain() {
+    let prepared = std::process::Command::new("ip")
+        .args(["tuntap", "add", "dev", "kept0", "mode", "tun"])
+        .status()
+        .expect("ip is there");
+    assert!(prepared.success());
+    let all = Offloads::TCP | Offloads::UDP;
+    let ours = Offload::open(Some("kept0"), all).expect("attached");
+    assert!(ours.attached());
+    let index = ours.index();
+    drop(ours);
+    let theirs = Tun::open(Some("kept0")).expect("attached");
+    assert_eq!(theirs.index(), index);
+    let router = Router::new(offload(), theirs);
+    let traffic = Traffic::tcp(false, 4000);
+    inject(&router.source, &traffic.vnet(1448), &traffic.partial());
+    let all = datagrams(&router.sink, |all| all.len() == 3);
+    assert_eq!(all.len(), 3);
+}
