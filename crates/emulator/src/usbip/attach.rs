@@ -25,6 +25,8 @@ const FREE: &str = "004";
 const LOOK: Duration = Duration::from_millis(500);
 /// Patience for a port to become free.
 const PORT_TRIES: u32 = 20;
+/// How many of them are for the port it was in before: a host knows a device by its port.
+const HOME_TRIES: u32 = 6;
 const NO_PORT: u32 = u32::MAX;
 
 /// Why the modem cannot be plugged in.
@@ -99,7 +101,7 @@ pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
     if !plugged.present || plugged.exported {
         return Err(AttachError::NotFree);
     }
-    let port = plug_in(&reins, &recorder)?;
+    let port = plug_in(&reins, &recorder, None)?;
     let stop = Arc::new(AtomicBool::new(false));
     let shared_port = Arc::new(AtomicU32::new(port));
     let keeper = Keeper {
@@ -129,6 +131,7 @@ struct Keeper {
 impl Keeper {
     fn run(self) {
         let mut failures = 0;
+        let mut home = self.port.load(Ordering::SeqCst);
         while !self.stop.load(Ordering::SeqCst) {
             let state = self.reins.presence.wait(LOOK, |state| !state.exported);
             if state.stopped {
@@ -142,9 +145,12 @@ impl Keeper {
             if !state.present {
                 continue;
             }
-            match plug_in(&self.reins, &self.recorder) {
+            // The controller frees a port a little after it has closed the connection.
+            let wanted = (failures < HOME_TRIES).then_some(home);
+            match plug_in(&self.reins, &self.recorder, wanted) {
                 Ok(port) => {
                     failures = 0;
+                    home = port;
                     self.port.store(port, Ordering::SeqCst);
                 }
                 Err(error) => {
@@ -183,21 +189,19 @@ fn read(path: &Path) -> Result<String, AttachError> {
     })
 }
 
-/// The first free high-speed port in a controller's status file.
-fn free_port(status: &str) -> Option<u32> {
+/// The first free high-speed port in a controller's status file, or the wanted one if it is free.
+fn free_port(status: &str, wanted: Option<u32>) -> Option<u32> {
     status.lines().find_map(|line| {
         let mut fields = line.split_whitespace();
         let (hub, port, state) = (fields.next()?, fields.next()?, fields.next()?);
-        if hub == "hs" && state == FREE {
-            port.parse().ok()
-        } else {
-            None
-        }
+        let port = port.parse().ok()?;
+        let fits = hub == "hs" && state == FREE && wanted.is_none_or(|wanted| wanted == port);
+        fits.then_some(port)
     })
 }
 
-fn find_port(controller: &Path) -> Result<u32, AttachError> {
-    if let Some(port) = free_port(&read(&controller.join("status"))?) {
+fn find_port(controller: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
+    if let Some(port) = free_port(&read(&controller.join("status"))?, wanted) {
         return Ok(port);
     }
     // Further controllers have their ports in files of their own, beside the first one's.
@@ -206,17 +210,17 @@ fn find_port(controller: &Path) -> Result<u32, AttachError> {
         if !path.exists() {
             break;
         }
-        if let Some(port) = free_port(&read(&path)?) {
+        if let Some(port) = free_port(&read(&path)?, wanted) {
             return Ok(port);
         }
     }
     Err(AttachError::NoPort)
 }
 
-/// One plugging in; the port's number.
-fn plug_in(reins: &Reins, recorder: &Recorder) -> Result<u32, AttachError> {
+/// One plugging in, into the wanted port if one is wanted; the port's number.
+fn plug_in(reins: &Reins, recorder: &Recorder, wanted: Option<u32>) -> Result<u32, AttachError> {
     let controller = controller()?;
-    let port = find_port(&controller)?;
+    let port = find_port(&controller, wanted)?;
     let (device, host) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -262,12 +266,21 @@ ss  0008 004 000 00000000 000000 0-0
 
     #[test]
     fn the_first_free_high_speed_port_is_taken() {
-        assert_eq!(free_port(STATUS), Some(1));
+        assert_eq!(free_port(STATUS, None), Some(1));
         assert_eq!(
-            free_port(&STATUS.replace("hs  0001 004", "hs  0001 006")),
+            free_port(&STATUS.replace("hs  0001 004", "hs  0001 006"), None),
             None
         );
-        assert_eq!(free_port(""), None);
+        assert_eq!(free_port("", None), None);
+    }
+
+    #[test]
+    fn a_wanted_port_is_taken_only_when_free() {
+        assert_eq!(free_port(STATUS, Some(0)), None);
+        assert_eq!(free_port(STATUS, Some(1)), Some(1));
+        let both = STATUS.replace("hs  0000 006", "hs  0000 004");
+        assert_eq!(free_port(&both, None), Some(0));
+        assert_eq!(free_port(&both, Some(1)), Some(1));
     }
 
     #[test]
