@@ -6,6 +6,7 @@
 //! - [`session`]: the host's side of a control session as a state machine, bytes and time in, bytes
 //!   and events out.
 //! - [`decode`]: any message, complete, partial or broken, as a tree for people and as JSON.
+//! - [`gsm`]: alphabets and PDUs of short messages and USSD.
 //! - [`status`]: result codes and causes with explanations.
 //!
 //! Nothing here trusts its input: every offset, size and count is checked against the bytes present.
@@ -15,6 +16,7 @@
 pub mod decode;
 pub mod fields;
 pub mod fragment;
+pub mod gsm;
 pub mod message;
 pub mod names;
 pub mod print;
