@@ -181,6 +181,12 @@ impl Command {
         self
     }
 
+    /// How long it may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The line, without its end.
     #[must_use]
     pub fn line(&self) -> &str {

@@ -12,6 +12,7 @@
 //! - `control`: the thread that owns the device and the MBIM session and climbs the ladder.
 //! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.
+//! - [`at_port`]: the AT port with its clients.
 //! - [`host`]: the host's end as a trait, and the TUN behind it.
 //! - [`client`]: the control session for the program's other commands, with or without a running
 //!   `up`; [`proxy`]: the same for other programs.
@@ -20,6 +21,7 @@
 #![deny(unsafe_code)]
 
 pub mod addresses;
+pub mod at_port;
 pub mod client;
 pub mod counters;
 pub mod datapath;

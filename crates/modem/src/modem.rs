@@ -8,6 +8,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_usb::device::Backend;
 
+use crate::at_port::AtPort;
 use crate::control::{Control, Message, look};
 use crate::counters::Counters;
 use crate::event::{Event, Failure, Rung};
@@ -78,7 +79,12 @@ impl Modem {
             );
         }
         let (outbox, inbox) = unbounded();
-        let shared = Arc::new(Shared::new(outbox.clone()));
+        let system = |error: std::io::Error| StartError::System(error.to_string());
+        let at = match top {
+            Rung::Online if options.at_port => Some(AtPort::start().map_err(system)?),
+            _ => None,
+        };
+        let shared = Arc::new(Shared::new(outbox.clone(), at));
         let control = Control::new(
             top,
             backend,
@@ -96,7 +102,7 @@ impl Modem {
                 let _end = EndForSure(Arc::clone(&control.shared));
                 control.run();
             })
-            .map_err(|error| StartError::System(error.to_string()))?;
+            .map_err(system)?;
         Ok(Handle { shared })
     }
 }
@@ -173,6 +179,8 @@ pub(crate) struct Shared {
     pub(crate) notifications: AtomicU32,
     /// Stops asked for; the second one is impatient.
     pub(crate) stops: AtomicU32,
+    /// The AT port, if it is to be owned.
+    pub(crate) at: Option<AtPort>,
     outbox: Sender<Message>,
 }
 
@@ -186,7 +194,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn new(outbox: Sender<Message>) -> Self {
+    fn new(outbox: Sender<Message>, at: Option<AtPort>) -> Self {
         Self {
             state: Mutex::new(State {
                 status: Status::default(),
@@ -197,6 +205,7 @@ impl Shared {
             counters: Arc::default(),
             notifications: AtomicU32::new(0),
             stops: AtomicU32::new(0),
+            at,
             outbox,
         }
     }
@@ -288,6 +297,13 @@ impl Handle {
         // When the thread has ended, the tap says so.
         let _ = self.shared.outbox.send(Message::Attach(end));
         Ok(tap)
+    }
+
+    /// The AT port, unless [`Options::at_port`] leaves it alone. It stays the same over losses of
+    /// the modem.
+    #[must_use]
+    pub fn at_port(&self) -> Option<AtPort> {
+        self.shared.at.clone()
     }
 
     /// Waits for the end. `Ok` after a stop asked for.

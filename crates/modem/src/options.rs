@@ -63,6 +63,8 @@ pub struct Options {
     /// Ask the network's name server (or gateway) for a sign of life after going online, so that a
     /// link that carries nothing is told from an idle one.
     pub probe: bool,
+    /// Own the AT port, too; otherwise it is left to the kernel's serial driver.
+    pub at_port: bool,
 }
 
 impl Default for Options {
@@ -93,6 +95,7 @@ impl Default for Options {
             wait_for_device: false,
             persist: false,
             probe: true,
+            at_port: true,
         }
     }
 }

@@ -9,6 +9,7 @@ use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::functions::{self, MbimFunction};
 
 use super::{Control, Message};
+use crate::at_port::AtPort;
 use crate::datapath::{DataPlan, Link, Reactor, Report, Running};
 use crate::event::{Event, Failure, Rung};
 use crate::explain;
@@ -33,6 +34,8 @@ pub(super) struct Held {
     claimed: Vec<u8>,
     switched: Option<Switched>,
     reactor: Option<Reactor>,
+    /// It was given this device.
+    at: Option<AtPort>,
     pub(super) negotiated: Option<Negotiated>,
     pub(super) data_running: bool,
     running: Option<Running>,
@@ -183,6 +186,7 @@ impl Control {
             claimed: Vec::new(),
             switched: None,
             reactor: None,
+            at: None,
             negotiated: None,
             data_running: false,
             running: None,
@@ -285,6 +289,12 @@ impl Control {
             )
         })?;
         held.reactor = Some(reactor);
+        if let Some(at) = &self.shared.at {
+            let ports =
+                functions::at_candidates(held.device.descriptors(), held.function.configuration);
+            at.attach(Arc::clone(&held.device), ports);
+            held.at = Some(at.clone());
+        }
         let interfaces: Vec<String> = held.claimed.iter().map(u8::to_string).collect();
         Ok(UsbDone {
             detail: format!("interfaces {}", interfaces.join(" and ")),
@@ -422,6 +432,10 @@ impl Held {
 
     /// Ends the data thread, puts the data interface into its idle setting and releases it.
     fn let_go(&mut self, reattach: bool) {
+        // While the data thread still handles events.
+        if let Some(at) = self.at.take() {
+            at.detach();
+        }
         self.stop_data();
         self.reactor = None;
         self.negotiated = None;

@@ -1,0 +1,198 @@
+//! The other end of the port's socket: how `uwwan at` reaches the port of a running `uwwan up`.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use uwwan_at::dialogue::Command;
+
+use super::owner::PATIENCE;
+use super::protocol::{Message, Request, error, final_result};
+use super::{Answer, AtError, Line};
+
+/// The longest message taken, in bytes: the longest answer with room for escapes.
+const LONGEST_MESSAGE: u64 = 4 << 20;
+/// How much longer than a command itself its answer may take: others are served before it.
+const SLACK: Duration = Duration::from_secs(180);
+
+/// A connection to a running `uwwan up`.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    socket: PathBuf,
+    partial: Vec<u8>,
+    lines: VecDeque<Line>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`AtError::System`] with the socket and the reason.
+    pub fn connect(socket: &Path) -> Result<Self, AtError> {
+        let stream = UnixStream::connect(socket)
+            .map_err(|error| AtError::System(format!("{}: {error}", socket.display())))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            socket: socket.to_owned(),
+            partial: Vec::new(),
+            lines: VecDeque::new(),
+        })
+    }
+
+    /// A second connection to the same place.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn again(&self) -> Result<Self, AtError> {
+        Self::connect(&self.socket)
+    }
+
+    /// Sends a command and waits for its end.
+    ///
+    /// # Errors
+    /// [`AtError`] when there is no answer at all.
+    pub fn ask(&mut self, line: &str, timeout: Option<Duration>) -> Result<Answer, AtError> {
+        let usual = Command::new(line).map_err(|error| AtError::Refused {
+            why: error.to_string(),
+        })?;
+        self.send(&Request::Command {
+            line: usual.line().to_owned(),
+            text: None,
+            timeout_ms: timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
+        })?;
+        let patience = timeout.unwrap_or(usual.timeout()) + PATIENCE + SLACK;
+        match self.answer(patience)? {
+            Message::Answer {
+                command,
+                lines,
+                truncated,
+                result,
+            } => Ok(Answer {
+                command,
+                lines,
+                truncated,
+                result: final_result(&result),
+            }),
+            _ => Err(self.broken(&"an answer to something else")),
+        }
+    }
+
+    /// Asks for lines nobody asked for; [`Client::line`] has them from here on.
+    ///
+    /// # Errors
+    /// When the other end is gone.
+    pub fn listen(&mut self) -> Result<(), AtError> {
+        self.send(&Request::Listen {})?;
+        self.answer(Duration::from_secs(10)).map(|_| ())
+    }
+
+    /// Which interface answers, in words; none if there is none at the moment.
+    ///
+    /// # Errors
+    /// When the other end is gone.
+    pub fn port(&mut self) -> Result<Option<String>, AtError> {
+        self.send(&Request::State {})?;
+        match self.answer(Duration::from_secs(10))? {
+            Message::State { port } => Ok(port),
+            _ => Err(self.broken(&"an answer to something else")),
+        }
+    }
+
+    /// The next line nobody asked for, if one comes within `patience`.
+    ///
+    /// # Errors
+    /// When the other end is gone.
+    pub fn line(&mut self, patience: Duration) -> Result<Option<Line>, AtError> {
+        if let Some(line) = self.lines.pop_front() {
+            return Ok(Some(line));
+        }
+        match self.message(Instant::now() + patience)? {
+            None => Ok(None),
+            Some(Message::Unsolicited(text)) => Ok(Some(Line::Unsolicited(text))),
+            Some(Message::Nmea(text)) => Ok(Some(Line::Nmea(text))),
+            Some(_) => Err(self.broken(&"an answer to nothing")),
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), AtError> {
+        let mut line = serde_json::to_vec(request).unwrap_or_default();
+        line.push(b'\n');
+        let sent = self
+            .stream
+            .get_ref()
+            .set_write_timeout(Some(Duration::from_secs(10)))
+            .and_then(|()| self.stream.get_mut().write_all(&line));
+        sent.map_err(|error| self.broken(&error))
+    }
+
+    /// The next message that is no line.
+    fn answer(&mut self, patience: Duration) -> Result<Message, AtError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.message(deadline)? {
+                None => {
+                    return Err(self.broken(&format_args!("silent for {} s", patience.as_secs())));
+                }
+                Some(Message::Unsolicited(text)) => self.keep(Line::Unsolicited(text)),
+                Some(Message::Nmea(text)) => self.keep(Line::Nmea(text)),
+                Some(Message::Error { kind, why }) => return Err(error(&kind, why)),
+                Some(other) => return Ok(other),
+            }
+        }
+    }
+
+    fn keep(&mut self, line: Line) {
+        if self.lines.len() < 1024 {
+            self.lines.push_back(line);
+        }
+    }
+
+    fn message(&mut self, deadline: Instant) -> Result<Option<Message>, AtError> {
+        loop {
+            let left = deadline
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(1));
+            let room = LONGEST_MESSAGE.saturating_sub(self.partial.len() as u64);
+            let read = self
+                .stream
+                .get_ref()
+                .set_read_timeout(Some(left))
+                .and_then(|()| {
+                    (&mut self.stream)
+                        .take(room)
+                        .read_until(b'\n', &mut self.partial)
+                });
+            match read {
+                Ok(_) if self.partial.last() == Some(&b'\n') => {
+                    let message = serde_json::from_slice(&self.partial);
+                    self.partial.clear();
+                    return message.map(Some).map_err(|error| self.broken(&error));
+                }
+                Ok(_) => {
+                    return Err(AtError::Away {
+                        why: "the running uwwan has ended".into(),
+                    });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    if Instant::now() >= deadline {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(self.broken(&error)),
+            }
+        }
+    }
+
+    fn broken(&self, why: &dyn std::fmt::Display) -> AtError {
+        AtError::System(format!("{}: {why}", self.socket.display()))
+    }
+}

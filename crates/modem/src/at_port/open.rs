@@ -1,0 +1,122 @@
+//! The AT port of a device that no `uwwan up` runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uwwan_usb::configuration::{self, Step, SwitchPlan, ViaZero};
+use uwwan_usb::device::{Backend, Device, Found};
+use uwwan_usb::functions::{self, SerialFunction, SerialRole};
+
+use super::{AtError, AtPort, Port};
+use crate::quirks;
+
+/// How to open a port.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// How long interfaces may stay silent.
+    pub patience: Duration,
+    /// The role to try first: position data comes on the GPS port alone.
+    pub prefer: Option<SerialRole>,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(20),
+            prefer: None,
+        }
+    }
+}
+
+/// A port that answers. Dropping it gives the interface back.
+#[derive(Debug)]
+pub struct Opened {
+    /// The port.
+    pub at: AtPort,
+    /// Which it is.
+    pub port: Port,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.at.detach();
+    }
+}
+
+/// Opens the port of `found` in whatever configuration it is. Only a device whose configuration
+/// has no port is switched: into the MBIM configuration if that has one, otherwise into the first
+/// that has; `observer` is told the steps.
+///
+/// # Errors
+/// [`AtError`]: no port, busy, silent.
+pub fn open(
+    backend: &dyn Backend,
+    found: &Found,
+    choice: &Choice,
+    observer: &mut dyn FnMut(Step),
+) -> Result<Opened, AtError> {
+    let device = backend.open(found)?;
+    let mut candidates =
+        functions::at_candidates(device.descriptors(), device.active_configuration()?);
+    if candidates.is_empty() {
+        candidates = elsewhere(&*device)?;
+        let target = candidates[0].configuration;
+        switch(&*device, target, None, observer)?;
+    }
+    if let Some(role) = choice.prefer {
+        candidates.sort_by_key(|candidate| candidate.role != role);
+    }
+    let at = AtPort::start().map_err(|error| AtError::System(error.to_string()))?;
+    at.attach(Arc::clone(&device), candidates);
+    match at.wait_open(choice.patience) {
+        Ok(port) => Ok(Opened { at, port }),
+        Err(error) => {
+            at.detach();
+            Err(error)
+        }
+    }
+}
+
+/// Brings a device into a configuration the way its firmware needs it, with nothing claimed.
+///
+/// # Errors
+/// What the backend said.
+pub fn switch(
+    device: &dyn Device,
+    target: u8,
+    settle: Option<Duration>,
+    observer: &mut dyn FnMut(Step),
+) -> Result<(), AtError> {
+    let identity = device.identity();
+    let quirk = quirks::find(identity.vendor, identity.product);
+    let plan = SwitchPlan {
+        settle: settle.unwrap_or(quirk.settle),
+        via_zero: if quirk.via_zero {
+            ViaZero::IfDifferent
+        } else {
+            ViaZero::Never
+        },
+        guard: false,
+        ..SwitchPlan::new(target, [])
+    };
+    configuration::switch(device, &plan, observer)?;
+    Ok(())
+}
+
+fn elsewhere(device: &dyn Device) -> Result<Vec<SerialFunction>, AtError> {
+    let descriptors = device.descriptors();
+    let mbim = functions::mbim(descriptors)
+        .first()
+        .map(|function| function.configuration);
+    let others = descriptors
+        .configurations
+        .iter()
+        .map(|configuration| configuration.value);
+    mbim.into_iter()
+        .chain(others)
+        .map(|value| functions::at_candidates(descriptors, value))
+        .find(|candidates| !candidates.is_empty())
+        .ok_or_else(|| AtError::NoPort {
+            device: device.identity().to_string(),
+        })
+}

@@ -1,0 +1,591 @@
+//! The thread that owns the dialogue.
+//!
+//! It is in one of four states: *away* (no device), *trying* (an interface is open and was sent
+//! `AT`), *resting* (none answered; again soon), *open*. Commands that come while it tries wait,
+//! bounded by [`PATIENCE`]; while away they fail at once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased, unbounded};
+use uwwan_at::dialogue::{Command, CommandId, Dialogue, Event};
+use uwwan_at::failure::Failure;
+use uwwan_usb::device::Device;
+use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::functions::SerialFunction;
+
+use super::transport::{Incoming, Transport};
+use super::{Answer, AtError, LONGEST_TIMEOUT, Line, Port, spoils};
+
+/// How long one interface may take to answer `AT`, at first and once all have been silent: firmware
+/// that has just started may take its time.
+const PROBE: Duration = Duration::from_millis(1500);
+const PROBE_LATER: Duration = Duration::from_secs(4);
+/// Pause before silent interfaces are tried again.
+const REST: Duration = Duration::from_secs(1);
+/// How long a command waits for a port that does not answer yet.
+pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+/// Most commands waiting.
+const MOST_WAITING: usize = 64;
+/// How long letting go of the device may take.
+const DETACH_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Receives the end of a command, on the owner's thread: must not block.
+pub(super) type Reply = Box<dyn FnOnce(Result<Answer, AtError>) + Send>;
+/// Receives lines, on the owner's thread: must not block; `false` ends the subscription.
+pub(super) type Listener = Box<dyn FnMut(&Line) -> bool + Send>;
+
+enum Order {
+    Attach {
+        device: Arc<dyn Device>,
+        candidates: Vec<SerialFunction>,
+    },
+    Detach {
+        done: Sender<()>,
+    },
+    Command {
+        command: Command,
+        reply: Reply,
+        abandoned: Arc<AtomicBool>,
+    },
+    Listen(Listener),
+}
+
+/// The state as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum View {
+    Away(String),
+    Trying,
+    Silent(String),
+    Open(Port),
+}
+
+#[derive(Debug)]
+struct Board {
+    view: Mutex<View>,
+    changed: Condvar,
+}
+
+impl Board {
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, view: View) {
+        *self.view() = view;
+        self.changed.notify_all();
+    }
+}
+
+/// A command on its way. Dropping it takes the command back if it was not sent yet.
+#[derive(Debug)]
+pub struct Ticket(Arc<AtomicBool>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The AT port of one modem. Clones are handles on the same one; the thread ends with the last.
+#[derive(Debug, Clone)]
+pub struct AtPort {
+    orders: Sender<Order>,
+    board: Arc<Board>,
+}
+
+impl AtPort {
+    /// Starts the thread, without a device.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start() -> std::io::Result<Self> {
+        let (orders, inbox) = unbounded();
+        let board = Arc::new(Board {
+            view: Mutex::new(View::Away("the modem is not there yet".into())),
+            changed: Condvar::new(),
+        });
+        let owner = Owner {
+            inbox,
+            board: Arc::clone(&board),
+            phase: Phase::Away,
+            dialogue: Dialogue::default(),
+            waiting: VecDeque::new(),
+            running: None,
+            listeners: Vec::new(),
+        };
+        std::thread::Builder::new()
+            .name("uwwan-at".into())
+            .stack_size(512 * 1024)
+            .spawn(move || owner.run())?;
+        Ok(Self { orders, board })
+    }
+
+    /// Gives it a device, in the configuration `candidates` belong to; they are tried in their
+    /// order until one answers. Returns at once.
+    pub fn attach(&self, device: Arc<dyn Device>, candidates: Vec<SerialFunction>) {
+        let _ = self.orders.send(Order::Attach { device, candidates });
+    }
+
+    /// Takes the device away and waits until its interface is released.
+    pub fn detach(&self) {
+        let (done, released) = bounded(1);
+        if self.orders.send(Order::Detach { done }).is_ok() {
+            let _ = released.recv_timeout(DETACH_PATIENCE);
+        }
+    }
+
+    /// The interface that answers, if one does at the moment.
+    #[must_use]
+    pub fn port(&self) -> Option<Port> {
+        match &*self.board.view() {
+            View::Open(port) => Some(port.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits until an interface answers.
+    ///
+    /// # Errors
+    /// [`AtError::Away`] or [`AtError::Silent`], as it is when time has run out.
+    pub fn wait_open(&self, patience: Duration) -> Result<Port, AtError> {
+        let deadline = Instant::now() + patience.min(LONGEST_TIMEOUT);
+        let mut view = self.board.view();
+        loop {
+            if let View::Open(port) = &*view {
+                return Ok(port.clone());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(match &*view {
+                    View::Away(why) => AtError::Away { why: why.clone() },
+                    View::Silent(tried) => AtError::Silent {
+                        tried: tried.clone(),
+                    },
+                    _ => AtError::Silent {
+                        tried: format!("no answer within {} s", patience.as_secs()),
+                    },
+                });
+            }
+            view = self
+                .board
+                .changed
+                .wait_timeout(view, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Sends a command when those before it have ended, and waits for its end.
+    ///
+    /// # Errors
+    /// [`AtError`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
+    pub fn ask(&self, command: Command) -> Result<Answer, AtError> {
+        let (sender, answer) = bounded(1);
+        let _ticket = self.submit(
+            command,
+            Box::new(move |result| {
+                let _ = sender.send(result);
+            }),
+        );
+        answer.recv().unwrap_or_else(|_| {
+            Err(AtError::Away {
+                why: "the port's thread has ended".into(),
+            })
+        })
+    }
+
+    /// As [`AtPort::ask`], without waiting: `reply` is called with the end, from the port's thread.
+    pub(super) fn submit(&self, command: Command, reply: Reply) -> Ticket {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let ticket = Ticket(Arc::clone(&abandoned));
+        if let Some(why) = spoils(&command) {
+            reply(Err(AtError::Refused { why }));
+            return ticket;
+        }
+        let order = Order::Command {
+            command,
+            reply,
+            abandoned,
+        };
+        if let Err(error) = self.orders.send(order)
+            && let Order::Command { reply, .. } = error.into_inner()
+        {
+            reply(Err(AtError::Away {
+                why: "the port's thread has ended".into(),
+            }));
+        }
+        ticket
+    }
+
+    /// Lines nobody asked for, from here on. One who does not take them loses the newest.
+    #[must_use]
+    pub fn subscribe(&self) -> Receiver<Line> {
+        let (sender, lines) = bounded(1024);
+        self.listen(Box::new(move |line| {
+            !matches!(
+                sender.try_send(line.clone()),
+                Err(crossbeam_channel::TrySendError::Disconnected(_))
+            )
+        }));
+        lines
+    }
+
+    pub(super) fn listen(&self, listener: Listener) {
+        let _ = self.orders.send(Order::Listen(listener));
+    }
+}
+
+/// An interface in use.
+struct Link {
+    device: Arc<dyn Device>,
+    candidates: Vec<SerialFunction>,
+    /// Of the candidates.
+    index: usize,
+    transport: Transport,
+}
+
+enum Phase {
+    Away,
+    Trying {
+        link: Link,
+        probe: CommandId,
+        since: Instant,
+        later: bool,
+    },
+    Resting {
+        device: Arc<dyn Device>,
+        candidates: Vec<SerialFunction>,
+        until: Instant,
+        since: Instant,
+    },
+    Open(Link),
+}
+
+struct Waiting {
+    command: Command,
+    reply: Reply,
+    abandoned: Arc<AtomicBool>,
+    /// It fails then if the port does not answer yet.
+    patience: Instant,
+}
+
+struct Owner {
+    inbox: Receiver<Order>,
+    board: Arc<Board>,
+    phase: Phase,
+    dialogue: Dialogue,
+    waiting: VecDeque<Waiting>,
+    running: Option<(CommandId, Reply)>,
+    listeners: Vec<Listener>,
+}
+
+impl Owner {
+    fn run(mut self) {
+        loop {
+            self.work();
+            let timeout = self.timeout();
+            let incoming = match &self.phase {
+                Phase::Trying { link, .. } | Phase::Open(link) => link.transport.incoming.clone(),
+                _ => never(),
+            };
+            // Orders first: what comes in may be a flood.
+            select_biased! {
+                recv(self.inbox) -> order => match order {
+                    Ok(order) => self.order(order),
+                    // The last handle is gone.
+                    Err(_) => return self.away("closed"),
+                },
+                recv(incoming) -> what => match what {
+                    Ok(Incoming::Bytes(bytes)) => self.dialogue.receive(Instant::now(), &bytes),
+                    Ok(Incoming::Lost(why)) => self.away(&why),
+                    Err(_) => self.away("its reader has ended"),
+                },
+                default(timeout) => {}
+            }
+            let now = Instant::now();
+            if self.dialogue.poll_timeout().is_some_and(|at| now >= at) {
+                self.dialogue.handle_timeout(now);
+            }
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        let rest = match &self.phase {
+            Phase::Resting { until, .. } => Some(*until),
+            _ => None,
+        };
+        let patience = match &self.phase {
+            Phase::Open(_) => None,
+            _ => self.waiting.iter().map(|waiting| waiting.patience).min(),
+        };
+        [self.dialogue.poll_timeout(), rest, patience]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(Duration::from_secs(3600), |at| {
+                at.saturating_duration_since(Instant::now())
+            })
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Attach { device, candidates } => {
+                self.away("another device takes its place");
+                self.look(device, candidates, Instant::now());
+            }
+            Order::Detach { done } => {
+                self.away("the modem is being brought up or has left the bus");
+                let _ = done.send(());
+            }
+            Order::Listen(listener) => self.listeners.push(listener),
+            Order::Command {
+                command,
+                reply,
+                abandoned,
+            } => {
+                let view = self.board.view().clone();
+                if let View::Away(why) = view {
+                    return reply(Err(AtError::Away { why }));
+                }
+                if self.waiting.len() >= MOST_WAITING {
+                    return reply(Err(AtError::Full));
+                }
+                self.waiting.push_back(Waiting {
+                    command,
+                    reply,
+                    abandoned,
+                    patience: Instant::now() + PATIENCE,
+                });
+            }
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    fn work(&mut self) {
+        loop {
+            self.begin_next();
+            while let Some(bytes) = self.dialogue.poll_transmit() {
+                let sent = match &mut self.phase {
+                    Phase::Trying { link, .. } | Phase::Open(link) => link.transport.send(&bytes),
+                    _ => Ok(()),
+                };
+                if let Err(why) = sent {
+                    if matches!(self.phase, Phase::Trying { .. }) {
+                        self.next_candidate();
+                    } else {
+                        self.away(&why);
+                    }
+                }
+            }
+            let Some(event) = self.dialogue.poll_event() else {
+                break;
+            };
+            self.event(event);
+        }
+        let now = Instant::now();
+        if !matches!(self.phase, Phase::Open(_)) {
+            self.give_up_on_the_impatient(now);
+        }
+        if let Phase::Resting { until, .. } = &self.phase
+            && now >= *until
+            && let Phase::Resting {
+                device,
+                candidates,
+                since,
+                ..
+            } = std::mem::replace(&mut self.phase, Phase::Away)
+        {
+            self.attempt(device, candidates, 0, since, true);
+            self.work();
+        }
+    }
+
+    fn begin_next(&mut self) {
+        while matches!(self.phase, Phase::Open(_)) && self.running.is_none() {
+            let Some(next) = self.waiting.pop_front() else {
+                return;
+            };
+            if next.abandoned.load(Ordering::Relaxed) {
+                continue;
+            }
+            match self.dialogue.command(Instant::now(), next.command) {
+                Ok(id) => self.running = Some((id, next.reply)),
+                Err(_) => (next.reply)(Err(AtError::Full)),
+            }
+        }
+    }
+
+    fn give_up_on_the_impatient(&mut self, now: Instant) {
+        while let Some(at) = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.patience <= now)
+        {
+            let tried = match &*self.board.view() {
+                View::Silent(tried) => tried.clone(),
+                _ => format!("no answer within {} s", PATIENCE.as_secs()),
+            };
+            if let Some(waiting) = self.waiting.remove(at) {
+                (waiting.reply)(Err(AtError::Silent { tried }));
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Done(done) => {
+                if let Phase::Trying { probe, .. } = &self.phase
+                    && *probe == done.id
+                {
+                    return match done.result {
+                        Err(Failure::Timeout(_)) => self.next_candidate(),
+                        // Whatever it says, it speaks.
+                        _ => self.opened(),
+                    };
+                }
+                match self.running.take() {
+                    Some((id, reply)) if id == done.id => reply(Ok(Answer {
+                        command: done.command,
+                        lines: done.lines,
+                        truncated: done.truncated,
+                        result: done.result,
+                    })),
+                    other => self.running = other,
+                }
+            }
+            Event::Unsolicited(line) => self.tell(&Line::Unsolicited(line)),
+            Event::Nmea(line) => self.tell(&Line::Nmea(line)),
+        }
+    }
+
+    fn tell(&mut self, line: &Line) {
+        self.listeners.retain_mut(|listener| listener(line));
+    }
+
+    fn look(&mut self, device: Arc<dyn Device>, candidates: Vec<SerialFunction>, since: Instant) {
+        if candidates.is_empty() {
+            let why = format!("{} has no AT port in this configuration", device.identity());
+            return self.board.show(View::Away(why));
+        }
+        self.board.show(View::Trying);
+        self.attempt(device, candidates, 0, since, false);
+    }
+
+    /// Opens a candidate and sends it `AT`; goes on with those behind it when it cannot be had.
+    fn attempt(
+        &mut self,
+        device: Arc<dyn Device>,
+        candidates: Vec<SerialFunction>,
+        from: usize,
+        since: Instant,
+        later: bool,
+    ) {
+        for index in from..candidates.len() {
+            let opened = Transport::open(&device, &candidates[index]).and_then(|mut transport| {
+                // Ends what an earlier program may have left half written.
+                transport.send(b"\r").map_err(AtError::System)?;
+                Ok(transport)
+            });
+            let transport = match opened {
+                Ok(transport) => transport,
+                Err(AtError::Usb(UsbError::Gone { .. })) => {
+                    return self.away("the device is gone");
+                }
+                Err(error) => {
+                    tracing::debug!("AT port: {error}");
+                    self.board.show(View::Silent(error.to_string()));
+                    continue;
+                }
+            };
+            self.dialogue = Dialogue::default();
+            let time = if later { PROBE_LATER } else { PROBE };
+            let probe = Command::new("AT").map(|command| command.with_timeout(time));
+            let Ok(Ok(probe)) = probe.map(|probe| self.dialogue.command(Instant::now(), probe))
+            else {
+                continue;
+            };
+            self.phase = Phase::Trying {
+                link: Link {
+                    device,
+                    candidates,
+                    index,
+                    transport,
+                },
+                probe,
+                since,
+                later,
+            };
+            return;
+        }
+        let seconds = since.elapsed().as_secs();
+        let busy = match &*self.board.view() {
+            View::Silent(why) if why.contains("busy") => Some(why.clone()),
+            _ => None,
+        };
+        let names: Vec<String> = candidates
+            .iter()
+            .map(|candidate| candidate.interface.to_string())
+            .collect();
+        let tried = busy.unwrap_or_else(|| {
+            format!(
+                "interface {} of {} did not answer AT for {seconds} s",
+                names.join(" and "),
+                device.identity()
+            )
+        });
+        self.board.show(View::Silent(tried));
+        self.phase = Phase::Resting {
+            device,
+            candidates,
+            until: Instant::now() + REST,
+            since,
+        };
+    }
+
+    fn next_candidate(&mut self) {
+        if let Phase::Trying {
+            link, since, later, ..
+        } = std::mem::replace(&mut self.phase, Phase::Away)
+        {
+            let Link {
+                device,
+                candidates,
+                index,
+                transport,
+            } = link;
+            drop(transport);
+            self.attempt(device, candidates, index + 1, since, later);
+        }
+    }
+
+    fn opened(&mut self) {
+        if let Phase::Trying { link, .. } = std::mem::replace(&mut self.phase, Phase::Away) {
+            let function = &link.candidates[link.index];
+            let port = Port {
+                device: link.device.identity().to_string(),
+                configuration: function.configuration,
+                interface: function.interface,
+                role: function.role,
+            };
+            tracing::debug!("AT port: {port}");
+            self.board.show(View::Open(port));
+            self.phase = Phase::Open(link);
+        }
+    }
+
+    /// Lets go of the device; everything waiting fails.
+    fn away(&mut self, why: &str) {
+        self.phase = Phase::Away;
+        self.dialogue = Dialogue::default();
+        self.board.show(View::Away(why.to_owned()));
+        if let Some((_, reply)) = self.running.take() {
+            reply(Err(AtError::Lost { why: why.into() }));
+        }
+        for waiting in self.waiting.drain(..) {
+            (waiting.reply)(Err(AtError::Away { why: why.into() }));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The lines that cross the port's Unix socket, one JSON object each.
+//!
+//! A client sends [`Request`]s and gets one [`Message::Answer`], [`Message::Error`] or
+//! [`Message::State`] for each, in order; one that listens gets unsolicited lines between them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uwwan_at::failure::{Cme, Cms, Code, Failure};
+
+use super::AtError;
+
+/// Longest request line in bytes, its end included.
+pub(super) const LONGEST_REQUEST: usize = 16 * 1024;
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Request {
+    /// Send a command.
+    Command {
+        /// The command line.
+        line: String,
+        /// Text for its prompt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        /// How long it may take, in milliseconds; the usual time otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    /// Send lines nobody asked for, from here on.
+    Listen {},
+    /// Which interface answers?
+    State {},
+}
+
+/// What the server sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Message {
+    /// A command came to its end.
+    Answer {
+        /// The command line.
+        command: String,
+        /// The lines of the answer.
+        lines: Vec<String>,
+        /// Whether more came than is kept.
+        truncated: bool,
+        /// The final result, as [`final_text`] writes it.
+        result: String,
+    },
+    /// A command got no answer at all.
+    Error {
+        /// Which [`AtError`].
+        kind: String,
+        /// Its words.
+        why: String,
+    },
+    /// A line nobody asked for.
+    Unsolicited(String),
+    /// An NMEA sentence.
+    Nmea(String),
+    /// The interface that answers; none if there is none at the moment.
+    State {
+        /// In words.
+        port: Option<String>,
+    },
+}
+
+/// A final result as a modem writes it; `TIMEOUT 10000` (milliseconds), `CANCELLED` and `CLOSED`
+/// for those no modem writes.
+pub(super) fn final_text(result: &Result<(), Failure>) -> String {
+    let code = |name: &str, code: &Code| match code {
+        Code::Number(number) => format!("{name}: {number}"),
+        Code::Text(text) => format!("{name}: {text}"),
+    };
+    match result {
+        Ok(()) => "OK".into(),
+        Err(Failure::Error) => "ERROR".into(),
+        Err(Failure::Cme(Cme(number))) => code("+CME ERROR", number),
+        Err(Failure::Cms(Cms(number))) => code("+CMS ERROR", number),
+        Err(Failure::NotSupported) => "COMMAND NOT SUPPORT".into(),
+        Err(Failure::TooManyParameters) => "TOO MANY PARAMETERS".into(),
+        Err(Failure::NoCarrier) => "NO CARRIER".into(),
+        Err(Failure::Busy) => "BUSY".into(),
+        Err(Failure::NoAnswer) => "NO ANSWER".into(),
+        Err(Failure::NoDialtone) => "NO DIALTONE".into(),
+        Err(Failure::Timeout(time)) => format!("TIMEOUT {}", time.as_millis()),
+        Err(Failure::Cancelled) => "CANCELLED".into(),
+        Err(Failure::Closed) => "CLOSED".into(),
+    }
+}
+
+/// The final result from its text.
+pub(super) fn final_result(text: &str) -> Result<(), Failure> {
+    let code = |text: &str| {
+        let text = text.trim();
+        text.parse()
+            .map_or_else(|_| Code::Text(text.to_owned()), Code::Number)
+    };
+    Err(match text {
+        "OK" => return Ok(()),
+        "COMMAND NOT SUPPORT" => Failure::NotSupported,
+        "TOO MANY PARAMETERS" => Failure::TooManyParameters,
+        "NO CARRIER" => Failure::NoCarrier,
+        "BUSY" => Failure::Busy,
+        "NO ANSWER" => Failure::NoAnswer,
+        "NO DIALTONE" => Failure::NoDialtone,
+        "CANCELLED" => Failure::Cancelled,
+        "CLOSED" => Failure::Closed,
+        _ => {
+            if let Some(text) = text.strip_prefix("+CME ERROR:") {
+                Failure::Cme(Cme(code(text)))
+            } else if let Some(text) = text.strip_prefix("+CMS ERROR:") {
+                Failure::Cms(Cms(code(text)))
+            } else if let Some(time) = text.strip_prefix("TIMEOUT ") {
+                Failure::Timeout(Duration::from_millis(time.parse().unwrap_or(0)))
+            } else {
+                Failure::Error
+            }
+        }
+    })
+}
+
+pub(super) fn error_message(error: &AtError) -> Message {
+    let (kind, why) = match error {
+        AtError::Away { why } => ("away", why.clone()),
+        AtError::Silent { tried } => ("silent", tried.clone()),
+        AtError::Lost { why } => ("lost", why.clone()),
+        AtError::Refused { why } => ("refused", why.clone()),
+        AtError::Full => ("full", String::new()),
+        other => ("system", other.to_string()),
+    };
+    Message::Error {
+        kind: kind.into(),
+        why,
+    }
+}
+
+pub(super) fn error(kind: &str, why: String) -> AtError {
+    match kind {
+        "away" => AtError::Away { why },
+        "silent" => AtError::Silent { tried: why },
+        "lost" => AtError::Lost { why },
+        "refused" => AtError::Refused { why },
+        "full" => AtError::Full,
+        _ => AtError::System(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_and_errors_cross_unchanged() {
+        let results = [
+            Ok(()),
+            Err(Failure::Error),
+            Err(Failure::Cme(Cme(Code::Number(10)))),
+            Err(Failure::Cms(Cms(Code::Text("SIM busy".into())))),
+            Err(Failure::NotSupported),
+            Err(Failure::TooManyParameters),
+            Err(Failure::NoCarrier),
+            Err(Failure::Busy),
+            Err(Failure::NoAnswer),
+            Err(Failure::NoDialtone),
+            Err(Failure::Timeout(Duration::from_millis(1500))),
+            Err(Failure::Cancelled),
+            Err(Failure::Closed),
+        ];
+        for result in results {
+            assert_eq!(final_result(&final_text(&result)), result);
+        }
+        for original in [
+            AtError::Away { why: "a".into() },
+            AtError::Silent { tried: "b".into() },
+            AtError::Lost { why: "c".into() },
+            AtError::Refused { why: "d".into() },
+            AtError::Full,
+        ] {
+            let Message::Error { kind, why } = error_message(&original) else {
+                unreachable!()
+            };
+            assert_eq!(format!("{:?}", error(&kind, why)), format!("{original:?}"));
+        }
+    }
+
+    #[test]
+    fn requests_have_one_form() {
+        let line = r#"{"command":{"line":"AT+CSQ","timeout_ms":5}}"#;
+        let request = Request::Command {
+            line: "AT+CSQ".into(),
+            text: None,
+            timeout_ms: Some(5),
+        };
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+        assert!(serde_json::from_str::<Request>(r#"{"listen":{}}"#).is_ok());
+        assert!(serde_json::from_str::<Request>(r#"{"command":"AT"}"#).is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! Pseudo-terminals behind one name: each opener gets one of its own.
+//!
+//! Programs that open the same terminal read each other's answers, so the symbolic link always
+//! leads to a fresh one. The moment somebody opens that (told by inotify; the first byte read says
+//! the same), the link moves on to the next.
+
+use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, inotify};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+/// A terminal nobody has opened yet.
+#[derive(Debug)]
+struct Fresh {
+    master: OwnedFd,
+    /// Ours, so that it keeps its settings and does not look hung up.
+    _slave: OwnedFd,
+    watch: Option<i32>,
+}
+
+/// The link and what it leads to.
+#[derive(Debug)]
+pub(super) struct Terminals {
+    link: PathBuf,
+    inotify: Option<OwnedFd>,
+    fresh: Option<Fresh>,
+}
+
+impl Terminals {
+    /// Makes the first terminal and the link to it.
+    ///
+    /// # Errors
+    /// When there is no terminal to be had or the link cannot be made.
+    pub(super) fn new(link: &Path) -> io::Result<Self> {
+        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+        let inotify = inotify::init(flags)
+            .inspect_err(|error| tracing::debug!("no inotify: {error}"))
+            .ok();
+        let mut terminals = Self {
+            link: link.to_owned(),
+            inotify,
+            fresh: None,
+        };
+        terminals.renew()?;
+        Ok(terminals)
+    }
+
+    /// Readable when somebody may have opened the fresh terminal.
+    pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Readable when somebody has written to the fresh terminal.
+    pub(super) fn fresh(&self) -> Option<BorrowedFd<'_>> {
+        self.fresh.as_ref().map(|fresh| fresh.master.as_fd())
+    }
+
+    /// Whether the fresh terminal has been opened, as far as inotify knows.
+    pub(super) fn was_opened(&self) -> bool {
+        let Some(inotify) = &self.inotify else {
+            return false;
+        };
+        let mut opened = false;
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        while let Ok(event) = reader.next() {
+            let watched = self.fresh.as_ref().and_then(|fresh| fresh.watch);
+            opened |=
+                watched == Some(event.wd()) && event.events().contains(inotify::ReadFlags::OPEN);
+        }
+        opened
+    }
+
+    /// Hands the fresh terminal over and moves the link on, if `more` may come.
+    pub(super) fn take(&mut self, more: bool) -> Option<OwnedFd> {
+        let fresh = self.fresh.take()?;
+        if let (Some(inotify), Some(watch)) = (&self.inotify, fresh.watch) {
+            let _ = inotify::remove_watch(inotify, watch);
+        }
+        if more {
+            self.replenish();
+        } else {
+            let _ = std::fs::remove_file(&self.link);
+        }
+        Some(fresh.master)
+    }
+
+    /// Makes sure that the link leads to a fresh terminal.
+    pub(super) fn replenish(&mut self) {
+        if self.fresh.is_none()
+            && let Err(error) = self.renew()
+        {
+            let _ = std::fs::remove_file(&self.link);
+            tracing::warn!("no terminal for the AT port: {error}");
+        }
+    }
+
+    fn renew(&mut self) -> io::Result<()> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let path = Path::new(OsStr::from_bytes(name.as_bytes()));
+        let slave = rustix::fs::open(
+            path,
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mut settings = tcgetattr(&slave)?;
+        settings.make_raw();
+        tcsetattr(&slave, OptionalActions::Now, &settings)?;
+        // The group tty may not write into it: this is no terminal of a person.
+        rustix::fs::fchmod(&slave, Mode::RUSR | Mode::WUSR)?;
+        rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK)?;
+        let watch = self.inotify.as_ref().and_then(|inotify| {
+            inotify::add_watch(inotify, path, inotify::WatchFlags::OPEN)
+                .inspect_err(|error| tracing::debug!("watching {}: {error}", path.display()))
+                .ok()
+        });
+        // Renamed into place, so that the name never leads nowhere.
+        let mut next = self.link.clone().into_os_string();
+        next.push(".next");
+        let next = PathBuf::from(next);
+        let _ = std::fs::remove_file(&next);
+        symlink(path, &next)?;
+        std::fs::rename(&next, &self.link)?;
+        self.fresh = Some(Fresh {
+            master,
+            _slave: slave,
+            watch,
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Terminals {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.link);
+    }
+}

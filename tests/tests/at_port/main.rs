@@ -1,0 +1,450 @@
+//! The AT port on the emulated modem: directly, inside the driver, and through its PTYs and socket.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uwwan_at::dialogue::Command;
+use uwwan_emulator::{Emulator, FarSide};
+use uwwan_modem::at_port::client::Client;
+use uwwan_modem::at_port::open::{Choice, open};
+use uwwan_modem::at_port::server::{Places, Server};
+use uwwan_modem::at_port::{AtError, AtPort, Line};
+use uwwan_usb::device::Backend;
+use uwwan_usb::functions::{SerialRole, at_candidates};
+
+/// Long enough for any step on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn emulator(knobs: &str) -> Emulator {
+    let knobs = format!("settle_ms=20,absent_ms=200,{knobs}");
+    Emulator::new(knobs.parse().unwrap(), FarSide::BuiltIn).unwrap()
+}
+
+fn command(line: &str) -> Command {
+    Command::new(line).unwrap()
+}
+
+/// A port on the device as it is, answering.
+fn attached(emulator: &Emulator) -> AtPort {
+    let backend = emulator.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let device = backend.open(&found).unwrap();
+    let candidates = at_candidates(device.descriptors(), device.active_configuration().unwrap());
+    let at = AtPort::start().unwrap();
+    at.attach(device, candidates);
+    at.wait_open(PATIENCE).unwrap();
+    at
+}
+
+fn lines(at: &AtPort, line: &str) -> Vec<String> {
+    let answer = at.ask(command(line)).unwrap();
+    assert_eq!(answer.result, Ok(()), "{line}");
+    answer.lines
+}
+
+fn no_violations(emulator: &Emulator) {
+    let report = emulator.report();
+    assert_eq!(report.total_violations(), 0, "{:#?}", report.violations);
+}
+
+#[test]
+fn a_port_is_found_in_every_configuration() {
+    for (start, configuration, role) in [
+        (0, 3, SerialRole::Gps),
+        (1, 1, SerialRole::Pcui),
+        (2, 2, SerialRole::Pcui),
+        (3, 3, SerialRole::Gps),
+    ] {
+        for drivers in ["bound", "none"] {
+            let emulator = emulator(&format!(
+                "start_configuration={start},host_drivers={drivers}"
+            ));
+            let backend = emulator.backend();
+            let found = backend.devices().unwrap().remove(0);
+            let opened = open(&*backend, &found, &Choice::default(), &mut |_| {}).unwrap();
+            assert_eq!(
+                (opened.port.configuration, opened.port.role),
+                (configuration, role),
+                "from {start}"
+            );
+            assert_eq!(lines(&opened.at, "AT+CSQ"), ["+CSQ: 21,99"]);
+            drop(opened);
+            let found = backend.devices().unwrap().remove(0);
+            let option = found
+                .kernel_drivers
+                .iter()
+                .filter(|(_, driver)| driver == "option")
+                .count();
+            if start != 0 && drivers == "bound" {
+                assert_eq!(option, if start == 3 { 1 } else { 5 }, "given back");
+            }
+            no_violations(&emulator);
+        }
+    }
+}
+
+#[test]
+fn position_data_comes_on_its_own_port() {
+    let emulator = emulator("");
+    let backend = emulator.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let choice = Choice {
+        prefer: Some(SerialRole::Gps),
+        ..Choice::default()
+    };
+    let opened = open(&*backend, &found, &choice, &mut |_| {}).unwrap();
+    assert_eq!(opened.port.role, SerialRole::Gps);
+    let heard = opened.at.subscribe();
+    for line in uwwan_at::commands::gps::start(1).unwrap() {
+        assert_eq!(opened.at.ask(line).unwrap().result, Ok(()));
+    }
+    let line = heard.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        matches!(&line, Line::Nmea(text) if text.starts_with("$GP")),
+        "{line:?}"
+    );
+    // Commands work between the sentences.
+    assert_eq!(lines(&opened.at, "AT+CSQ"), ["+CSQ: 21,99"]);
+    let stop = uwwan_at::commands::gps::stop().unwrap();
+    assert_eq!(opened.at.ask(stop).unwrap().result, Ok(()));
+}
+
+#[test]
+fn several_clients_get_their_own_answers() {
+    let emulator = emulator("nmea=on,start_configuration=3");
+    let at = attached(&emulator);
+    let asked = [
+        ("AT+CSQ", "+CSQ: 21,99"),
+        ("AT^IPV6CAP?", "^IPV6CAP: 1"),
+        ("AT+CGMM", "ME906s-158"),
+        ("AT+CPIN?", "+CPIN: READY"),
+    ];
+    let workers: Vec<_> = asked
+        .into_iter()
+        .map(|(line, expected)| {
+            let at = at.clone();
+            std::thread::spawn(move || {
+                for _ in 0..50 {
+                    assert_eq!(lines(&at, line), [expected]);
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    no_violations(&emulator);
+}
+
+#[test]
+fn a_silent_port_is_bounded_and_one_that_boots_is_waited_for() {
+    let silent = emulator("at_silent=on,start_configuration=3");
+    let backend = silent.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let choice = Choice {
+        patience: Duration::from_secs(4),
+        ..Choice::default()
+    };
+    let begun = Instant::now();
+    let error = open(&*backend, &found, &choice, &mut |_| {}).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(40));
+    let AtError::Silent { tried } = error else {
+        panic!("{error}")
+    };
+    assert!(tried.contains("interface 2"), "{tried}");
+
+    let booting = emulator("at_boot_ms=3500,start_configuration=3");
+    let at = attached(&booting);
+    assert_eq!(lines(&at, "AT+CSQ"), ["+CSQ: 21,99"]);
+}
+
+#[test]
+fn what_spoils_the_port_for_others_is_not_sent() {
+    let emulator = emulator("");
+    let at = attached(&emulator);
+    let error = at.ask(command("ATV0")).unwrap_err();
+    assert!(matches!(error, AtError::Refused { .. }), "{error}");
+    assert_eq!(lines(&at, "AT+CSQ"), ["+CSQ: 21,99"]);
+}
+
+#[test]
+fn unplugging_is_told_at_once_and_the_next_device_taken() {
+    let emulator = emulator("start_configuration=3");
+    let at = attached(&emulator);
+    emulator.unplug();
+    let begun = Instant::now();
+    let error = loop {
+        match at.ask(command("AT+CSQ")) {
+            Err(error) => break error,
+            Ok(_) => assert!(begun.elapsed() < PATIENCE),
+        }
+    };
+    assert!(
+        matches!(error, AtError::Lost { .. } | AtError::Away { .. }),
+        "{error}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let error = at.ask(command("AT+CSQ")).unwrap_err();
+    assert!(matches!(error, AtError::Away { .. }), "{error}");
+    emulator.plug();
+    let backend = emulator.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let device = backend.open(&found).unwrap();
+    let ports = at_candidates(device.descriptors(), device.active_configuration().unwrap());
+    at.attach(device, ports);
+    at.wait_open(PATIENCE).unwrap();
+    assert_eq!(lines(&at, "AT+CSQ"), ["+CSQ: 21,99"]);
+    at.detach();
+    assert!(at.port().is_none());
+}
+
+#[test]
+fn another_owner_is_named() {
+    let emulator = emulator("start_configuration=3");
+    let at = attached(&emulator);
+    let backend: Arc<dyn Backend> = emulator.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let choice = Choice {
+        patience: Duration::from_secs(1),
+        ..Choice::default()
+    };
+    let error = open(&*backend, &found, &choice, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("busy"), "{error}");
+    assert_eq!(lines(&at, "AT+CSQ"), ["+CSQ: 21,99"]);
+}
+
+// --- PTYs and socket ---
+
+struct Served {
+    _folder: tempfile::TempDir,
+    places: Places,
+    at: AtPort,
+    server: Option<Server>,
+    emulator: Emulator,
+}
+
+fn served(knobs: &str) -> Served {
+    let emulator = emulator(knobs);
+    let at = attached(&emulator);
+    let folder = tempfile::tempdir().unwrap();
+    let places = Places {
+        socket: Some(folder.path().join("at.socket")),
+        terminal: Some(folder.path().join("at")),
+    };
+    let server = Server::start(at.clone(), &places).unwrap();
+    Served {
+        _folder: folder,
+        places,
+        at,
+        server: Some(server),
+        emulator,
+    }
+}
+
+impl Served {
+    fn link(&self) -> &Path {
+        self.places.terminal.as_deref().unwrap()
+    }
+
+    fn target(&self) -> PathBuf {
+        std::fs::read_link(self.link()).unwrap()
+    }
+
+    /// Opens the terminal and waits until the name leads to the next one.
+    fn terminal(&self) -> Terminal {
+        let before = self.target();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.link())
+            .unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while self.target() == before {
+            assert!(Instant::now() < deadline, "the link stays");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Terminal {
+            file,
+            heard: String::new(),
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.places.socket.as_deref().unwrap()).unwrap()
+    }
+}
+
+struct Terminal {
+    file: File,
+    heard: String,
+}
+
+impl Terminal {
+    fn say(&mut self, text: &str) {
+        self.file.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads until what was heard ends with `end`, and returns it.
+    fn until(&mut self, end: &str) -> String {
+        let mut buffer = [0; 1024];
+        while !self.heard.ends_with(end) {
+            // The terminal is in blocking mode: a test that hears nothing is ended by its runner.
+            let count = self.file.read(&mut buffer).unwrap();
+            assert!(count > 0, "closed after {:?}", self.heard);
+            self.heard
+                .push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        std::mem::take(&mut self.heard)
+    }
+}
+
+#[test]
+fn a_terminal_is_a_modem_port() {
+    let served = served("");
+    let mut terminal = served.terminal();
+    terminal.say("AT^IPV6CAP?\r");
+    assert_eq!(
+        terminal.until("OK\r\n"),
+        "AT^IPV6CAP?\r\r\n^IPV6CAP: 1\r\n\r\nOK\r\n"
+    );
+    terminal.say("ATE0\r");
+    terminal.until("OK\r\n");
+    terminal.say("AT+NONSENSE\rATV0\r");
+    assert_eq!(terminal.until("0\r"), "\r\nERROR\r\n0\r");
+    no_violations(&served.emulator);
+}
+
+#[test]
+fn every_opener_has_a_terminal_of_its_own() {
+    let served = served("");
+    let mut openers: Vec<Terminal> = (0..4).map(|_| served.terminal()).collect();
+    let commands = ["AT+CSQ", "AT^IPV6CAP?", "AT+CGMM", "AT+CPIN?"];
+    let answers = ["+CSQ: 21,99", "^IPV6CAP: 1", "ME906s-158", "+CPIN: READY"];
+    for _ in 0..20 {
+        for (opener, command) in openers.iter_mut().zip(commands) {
+            opener.say(&format!("{command}\r"));
+        }
+        for ((opener, command), answer) in openers.iter_mut().zip(commands).zip(answers) {
+            assert_eq!(
+                opener.until("OK\r\n"),
+                format!("{command}\r\r\n{answer}\r\n\r\nOK\r\n")
+            );
+        }
+    }
+    // One leaves in the middle of its command: nobody else notices.
+    let mut leaver = openers.pop().unwrap();
+    leaver.say("AT+CGMI\rAT+CGMI\r");
+    drop(leaver);
+    openers[0].say("AT+CSQ\r");
+    assert_eq!(
+        openers[0].until("OK\r\n"),
+        "AT+CSQ\r\r\n+CSQ: 21,99\r\n\r\nOK\r\n"
+    );
+}
+
+#[test]
+fn one_who_only_listens_hears_answers_nobody_else_will_take() {
+    let served = served("");
+    let mut listener = served.terminal();
+    // What `echo AT^IPV6CAP? >port` does.
+    let mut writer = OpenOptions::new().write(true).open(served.link()).unwrap();
+    writer.write_all(b"AT^IPV6CAP?\n").unwrap();
+    drop(writer);
+    assert_eq!(listener.until("OK\r\n"), "\r\n^IPV6CAP: 1\r\n\r\nOK\r\n");
+}
+
+#[test]
+fn more_openers_than_places_find_no_terminal_until_one_leaves() {
+    let served = served("");
+    let mut openers = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while served.link().exists() {
+        assert!(openers.len() < 200 && Instant::now() < deadline);
+        if let Ok(file) = File::open(served.link()) {
+            openers.push(file);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(openers);
+    while !served.link().exists() {
+        assert!(Instant::now() < deadline, "no terminal comes back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut terminal = served.terminal();
+    terminal.say("AT+CSQ\r");
+    terminal.until("OK\r\n");
+}
+
+#[test]
+fn the_socket_serves_commands_and_lines() {
+    let served = served("nmea=on,start_configuration=3");
+    let mut first = served.client();
+    let mut second = first.again().unwrap();
+    assert!(first.port().unwrap().unwrap().contains("interface 2"));
+    second.listen().unwrap();
+    let answer = first.ask("AT^PLMNLIST?", None).unwrap();
+    assert_eq!((answer.lines.len(), answer.result), (9, Ok(())));
+    let answer = first.ask("AT+NONSENSE", Some(PATIENCE)).unwrap();
+    assert!(answer.result.is_err());
+    let error = first.ask("ATQ1", None).unwrap_err();
+    assert!(matches!(error, AtError::Refused { .. }), "{error}");
+    let line = second.line(PATIENCE).unwrap().unwrap();
+    assert!(matches!(line, Line::Nmea(_)), "{line:?}");
+    assert_eq!(second.ask("AT+CSQ", None).unwrap().lines, ["+CSQ: 21,99"]);
+}
+
+#[test]
+fn garbage_on_the_socket_hurts_only_its_sender() {
+    let served = served("");
+    let path = served.places.socket.clone().unwrap();
+    let long = vec![b'x'; 100_000];
+    for garbage in [
+        &b"\n"[..],
+        b"{}\n",
+        b"\xff\x00\n",
+        b"{\"command\":\"AT\"}\n",
+        &long,
+    ] {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(garbage);
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+    }
+    let silent: Vec<_> = (0..10)
+        .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
+        .collect();
+    assert_eq!(
+        served.client().ask("AT+CSQ", None).unwrap().lines,
+        ["+CSQ: 21,99"]
+    );
+    drop(silent);
+}
+
+#[test]
+fn losses_are_told_and_the_places_stay() {
+    let mut served = served("start_configuration=3");
+    let mut terminal = served.terminal();
+    let mut client = served.client();
+    served.at.detach();
+    terminal.say("AT\r");
+    assert_eq!(terminal.until("ERROR\r\n"), "AT\r\r\nERROR\r\n");
+    let error = client.ask("AT", None).unwrap_err();
+    assert!(matches!(error, AtError::Away { .. }), "{error}");
+    assert_eq!(client.port().unwrap(), None);
+    let backend = served.emulator.backend();
+    let found = backend.devices().unwrap().remove(0);
+    let device = backend.open(&found).unwrap();
+    let ports = at_candidates(device.descriptors(), 3);
+    served.at.attach(device, ports);
+    served.at.wait_open(PATIENCE).unwrap();
+    terminal.say("AT\r");
+    terminal.until("OK\r\n");
+    assert_eq!(client.ask("AT", None).unwrap().result, Ok(()));
+    served.server = None;
+    assert!(!served.link().exists() && !served.places.socket.clone().unwrap().exists());
+    assert!(client.ask("AT", None).is_err());
+}
