@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The libusb backend against the kernel's own test gadget on an emulated
+# Both USB backends against the kernel's own test gadget on an emulated
 # controller: switching, queues, cancelling, unplugging (crates/usb/examples/exercise).
-# guest: --timeout 240
+# guest: --timeout 400
 set -u
 here=$(cd "$(dirname "$0")" && pwd -P)
 # shellcheck source-path=SCRIPTDIR source=../../tools/witness.sh
@@ -39,7 +39,9 @@ ln -s "$silent/functions/ffs.silent" "$silent/configs/c.1/"
 mount -t functionfs silent /tmp/silent
 wait_for 20 lsusb -d 0525:a4a0
 
-"$exercise" "$gadgets" "$@" || witness_failures=$((witness_failures + 1))
+for backend in libusb nusb; do
+  "$exercise" --usb "$backend" "$gadgets" "$@" || witness_failures=$((witness_failures + 1))
+done
 check 'the kernel has nothing to complain about' \
   bash -c '! dmesg | grep -E "BUG|WARNING|Oops|usbfs: .*did not claim"'
 finish

@@ -2,33 +2,35 @@
 //! claimed, block format set, data endpoints on, MBIM_OPEN answered. Everything is given back at
 //! the end.
 //!
-//! usage: switch [SETTLE_MILLISECONDS [unguarded]]
+//! usage: switch [--usb libusb|nusb] [SETTLE_MILLISECONDS [unguarded]]
 
 use std::time::{Duration, Instant};
 
+use uwwan_usb::backend::Driver;
 use uwwan_usb::configuration::{self, SwitchPlan};
-use uwwan_usb::device::Backend;
-use uwwan_usb::libusb::Libusb;
 use uwwan_usb::{functions, requests};
 
 /// MBIM_OPEN_MSG, transaction 1, control transfers of up to 1024 bytes (MBIM 1.0, table 9-7).
 const OPEN: [u8; 16] = [1, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let settle = std::env::args()
-        .nth(1)
-        .map_or(Ok(1000), |text| text.parse())?;
-    let guard = std::env::args().nth(2).is_none();
-    let libusb = Libusb::new()?;
-    let mut found = libusb.devices()?.into_iter().filter_map(|found| {
+    let mut arguments = std::env::args().skip(1).peekable();
+    let mut driver = Driver::default();
+    if arguments.next_if(|argument| argument == "--usb").is_some() {
+        driver = arguments.next().ok_or("--usb needs a name")?.parse()?;
+    }
+    let settle = arguments.next().map_or(Ok(1000), |text| text.parse())?;
+    let guard = arguments.next().is_none();
+    let backend = driver.start()?;
+    let mut found = backend.devices()?.into_iter().filter_map(|found| {
         let function = functions::mbim(&found.descriptors).into_iter().next()?;
         Some((found, function))
     });
     let (found, function) = found
         .next()
-        .ok_or_else(|| libusb.unavailable().unwrap_or("no modem".to_owned()))?;
+        .ok_or_else(|| backend.unavailable().unwrap_or("no modem".to_owned()))?;
     println!("{}, drivers {:?}", found.identity, found.kernel_drivers);
-    let device = libusb.open(&found)?;
+    let device = backend.open(&found)?;
 
     let (control, data) = (function.control_interface, function.data_interface);
     let plan = SwitchPlan {

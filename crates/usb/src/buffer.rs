@@ -1,6 +1,7 @@
 //! Memory for queued transfers.
 
 use crate::libusb::Mapped;
+use crate::nusb::Area;
 
 /// Memory that moves into a transfer and comes back with its completion.
 ///
@@ -19,6 +20,19 @@ pub(crate) enum Memory {
     Heap(Box<[u8]>),
     /// Memory the kernel shares with the controller: no copy.
     Mapped(Mapped),
+    /// Memory of nusb's: either of these, rounded up to whole packets.
+    Nusb(Area),
+}
+
+impl Memory {
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Mapped(mapped) => mapped.bytes(),
+            Self::Nusb(area) => area.bytes(),
+        }
+    }
 }
 
 impl Buffer {
@@ -47,10 +61,7 @@ impl Buffer {
     /// The whole memory.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Heap(bytes) => bytes,
-            Memory::Mapped(mapped) => mapped.bytes(),
-        }
+        self.memory.bytes()
     }
 
     /// The whole memory, for filling in place.
@@ -59,6 +70,7 @@ impl Buffer {
         match &mut self.memory {
             Memory::Heap(bytes) => bytes,
             Memory::Mapped(mapped) => mapped.bytes_mut(),
+            Memory::Nusb(area) => area.bytes_mut(),
         }
     }
 
@@ -80,6 +92,10 @@ impl Buffer {
     /// Whether the memory is mapped from the kernel (no copy at submission).
     #[must_use]
     pub fn is_mapped(&self) -> bool {
-        matches!(self.memory, Memory::Mapped(_))
+        match &self.memory {
+            Memory::Heap(_) => false,
+            Memory::Mapped(_) => true,
+            Memory::Nusb(area) => area.is_mapped(),
+        }
     }
 }

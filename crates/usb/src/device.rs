@@ -42,6 +42,11 @@ pub trait Backend: Send + Sync {
     /// The name as on the command line: `libusb`, `nusb`, `emulator`.
     fn name(&self) -> &'static str;
 
+    /// Why no device can be listed or opened here at all; `None` when one could.
+    fn unavailable(&self) -> Option<String> {
+        None
+    }
+
     /// Every device present that can be described, modems or not, without opening any.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! USB devices: found, described, switched, claimed, and driven with queued transfers.
 //!
-//! [`device`] holds the traits everything goes through, [`libusb`] the backend for real devices.
+//! [`device`] holds the traits everything goes through, [`libusb`] and [`nusb`] the backends for
+//! real devices, [`backend`] the choice between them.
 //! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
 //! the right thing, [`requests`] are the class requests of its network functions.
 
 #![deny(unsafe_code)]
 
+pub mod backend;
 pub mod buffer;
 pub mod configuration;
 pub mod descriptors;
@@ -13,6 +15,8 @@ pub mod device;
 pub mod error;
 pub mod functions;
 pub mod libusb;
+mod linux;
+pub mod nusb;
 pub mod requests;
 
 #[cfg(test)]

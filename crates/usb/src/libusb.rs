@@ -1,8 +1,6 @@
 //! Real devices, through libusb on Linux.
 //!
-//! Devices are found by reading sysfs, which needs no rights and no udev and shows every
-//! configuration's descriptors, the active configuration and the bound drivers without opening
-//! anything. Opening a device opens its node and hands the descriptor to a libusb context of its
+//! Devices are found through sysfs (see `linux`). Opening a device opens its node and hands the descriptor to a libusb context of its
 //! own with device discovery turned off, so libusb starts no thread and scans nothing.
 //!
 //! # Theory of operation
@@ -31,7 +29,6 @@ mod ffi;
 mod inner;
 mod pump;
 mod queue;
-mod sysfs;
 mod wake;
 
 use std::path::PathBuf;
@@ -39,9 +36,9 @@ use std::sync::Arc;
 
 use crate::device::{Backend, Device, Found};
 use crate::error::Error;
+use crate::linux::sysfs::Sysfs;
 
 pub(crate) use ffi::Mapped;
-use sysfs::Sysfs;
 
 /// The backend for real devices.
 #[derive(Debug, Clone)]
@@ -54,7 +51,7 @@ impl Libusb {
     ///
     /// # Errors
     /// None at present: a machine without USB has an empty list of devices, and
-    /// [`Libusb::unavailable`] says why.
+    /// [`Backend::unavailable`] says why.
     pub fn new() -> Result<Self, Error> {
         Ok(Self {
             sysfs: Sysfs::default(),
@@ -68,17 +65,15 @@ impl Libusb {
             sysfs: Sysfs::new(devices.into(), nodes.into()),
         }
     }
-
-    /// Why no USB device can be listed or opened on this machine at all; `None` when one could.
-    #[must_use]
-    pub fn unavailable(&self) -> Option<String> {
-        self.sysfs.unavailable()
-    }
 }
 
 impl Backend for Libusb {
     fn name(&self) -> &'static str {
         "libusb"
+    }
+
+    fn unavailable(&self) -> Option<String> {
+        self.sysfs.unavailable()
     }
 
     fn devices(&self) -> Result<Vec<Found>, Error> {
@@ -89,6 +84,3 @@ impl Backend for Libusb {
         Ok(Arc::new(device::LibusbDevice::open(&self.sysfs, found)?))
     }
 }
-
-#[cfg(test)]
-mod tests;

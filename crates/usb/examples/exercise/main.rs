@@ -1,9 +1,9 @@
-//! Drives a real USB device stack hard: the `libusb` backend against the kernel's own test gadget
+//! Drives a real USB device stack hard: either backend against the kernel's own test gadget
 //! (source/sink in configuration 3, loopback in configuration 2) on an emulated controller, and
 //! against a gadget of its own that never says anything. Run as root in a machine that can be
 //! lost; `tests/guest/usb.sh` sets the gadgets up and calls it.
 //!
-//! usage: exercise GADGETS_FOLDER [PART_OF_A_NAME]
+//! usage: exercise [--usb libusb|nusb] GADGETS_FOLDER [PART_OF_A_NAME]
 //!
 //! Prints `ok - …` or `not ok - …` for each thing it tries; exit status 0 when all went well.
 
@@ -25,11 +25,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use uwwan_usb::backend::Driver;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::configuration::{self, Step, SwitchPlan, Switched, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found, Pump, Queue, Setup};
 use uwwan_usb::error::{Error, TransferError};
-use uwwan_usb::libusb::Libusb;
 
 const VENDOR: u16 = 0x0525;
 const PRODUCT: u16 = 0xa4a0;
@@ -71,18 +71,23 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    let mut driver = Driver::default();
+    if arguments.next_if(|argument| argument == "--usb").is_some() {
+        let name = arguments.next().expect("--usb needs a name");
+        driver = name.parse().expect("a backend's name");
+    }
     let argument = arguments.next().expect("usage: exercise GADGETS_FOLDER");
-    match argument.as_str() {
-        "hold" => return refusals::hold(),
-        "nobody" => return refusals::nobody(),
+    let bench = Bench {
+        backend: driver.start().unwrap(),
+        gadgets: argument,
+    };
+    match bench.gadgets.as_str() {
+        "hold" => return refusals::hold(&bench),
+        "nobody" => return refusals::nobody(&bench),
         "silent" => return silence::silent_gadget(),
         _ => {}
     }
-    let bench = Bench {
-        libusb: Libusb::new().unwrap(),
-        gadgets: argument,
-    };
     let trials: [(&str, Trial); 17] = [
         ("listed without being opened", switching::listed),
         ("switched both ways, drivers detached", switching::switched),
@@ -117,6 +122,7 @@ fn main() -> ExitCode {
             endings::unplugged_beside_pump,
         ),
     ];
+    let backend = bench.backend.name();
     let mut failed = 0;
     let only = arguments.next();
     for (name, trial) in trials {
@@ -130,9 +136,12 @@ fn main() -> ExitCode {
         let _ = bench.plug(true);
         let begun = Instant::now();
         match trial(&bench) {
-            Ok(()) => println!("ok - {name} ({} ms)", begun.elapsed().as_millis()),
+            Ok(()) => println!(
+                "ok - {backend}: {name} ({} ms)",
+                begun.elapsed().as_millis()
+            ),
             Err(error) => {
-                println!("not ok - {name}: {error}");
+                println!("not ok - {backend}: {name}: {error}");
                 failed += 1;
             }
         }
@@ -141,11 +150,18 @@ fn main() -> ExitCode {
 }
 
 struct Bench {
-    libusb: Libusb,
+    backend: Arc<dyn Backend>,
     gadgets: String,
 }
 
 impl Bench {
+    /// This program again, with the same backend.
+    fn another(&self, program: &std::path::Path) -> Command {
+        let mut command = Command::new(program);
+        command.args(["--usb", self.backend.name()]);
+        command
+    }
+
     fn found(&self) -> Result<Found, Box<dyn std::error::Error>> {
         self.found_product(PRODUCT)
     }
@@ -153,7 +169,7 @@ impl Bench {
     fn found_product(&self, product: u16) -> Result<Found, Box<dyn std::error::Error>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut devices = self.libusb.devices()?;
+            let mut devices = self.backend.devices()?;
             devices.retain(|d| (d.identity.vendor, d.identity.product) == (VENDOR, product));
             if let Some(found) = devices.pop() {
                 let node = format!(
@@ -172,7 +188,7 @@ impl Bench {
     }
 
     fn open(&self) -> Result<Arc<dyn Device>, Box<dyn std::error::Error>> {
-        Ok(self.libusb.open(&self.found()?)?)
+        Ok(self.backend.open(&self.found()?)?)
     }
 
     /// Open, in a configuration, interface 0 claimed.

@@ -83,11 +83,7 @@ pub fn out_of_memory(bench: &Bench) -> Outcome {
 }
 
 /// The other program of `held`.
-pub fn hold() -> ExitCode {
-    let bench = Bench {
-        libusb: Libusb::new().unwrap(),
-        gadgets: String::new(),
-    };
+pub fn hold(bench: &Bench) -> ExitCode {
     let device = bench.ready(LOOPBACK).unwrap();
     println!("holding");
     let _ = std::io::stdin().read_line(&mut String::new());
@@ -97,7 +93,8 @@ pub fn hold() -> ExitCode {
 
 pub fn held(bench: &Bench) -> Outcome {
     use std::io::{BufRead, BufReader};
-    let mut other = Command::new(std::env::current_exe()?)
+    let mut other = bench
+        .another(&std::env::current_exe()?)
         .arg("hold")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -143,13 +140,9 @@ pub fn held(bench: &Bench) -> Outcome {
 }
 
 /// The ordinary user of `permission`.
-pub fn nobody() -> ExitCode {
-    let bench = Bench {
-        libusb: Libusb::new().unwrap(),
-        gadgets: String::new(),
-    };
+pub fn nobody(bench: &Bench) -> ExitCode {
     let found = bench.found().unwrap();
-    match bench.libusb.open(&found).err() {
+    match bench.backend.open(&found).err() {
         Some(Error::NoPermission {
             node: Some(node), ..
         }) if node.contains("/dev/bus/usb") => ExitCode::SUCCESS,
@@ -169,7 +162,8 @@ pub fn permission(bench: &Bench) -> Outcome {
     std::fs::set_permissions(&node, std::os::unix::fs::PermissionsExt::from_mode(0o664))?;
     let copy = "/tmp/exercise-as-nobody";
     std::fs::copy(std::env::current_exe()?, copy)?;
-    let status = Command::new(copy)
+    let status = bench
+        .another(copy.as_ref())
         .arg("nobody")
         .uid(65534)
         .gid(65534)

@@ -45,7 +45,7 @@ pub fn silence(bench: &Bench) -> Outcome {
     expect("the gadget", line.trim(), "ready")?;
     std::fs::write(format!("{}/silent/UDC", bench.gadgets), "dummy_udc.1")?;
 
-    let device = bench.libusb.open(&bench.found_product(SILENT_PRODUCT)?)?;
+    let device = bench.backend.open(&bench.found_product(SILENT_PRODUCT)?)?;
     switch(&*device, 1, |_| {})?;
     let request = Setup {
         request_type: 0xc1,

@@ -1,23 +1,21 @@
 //! An open device.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::errors::{open_error, to_error};
-use super::ffi::{self, Handle, Kind, Request, Transfer};
+use super::errors::to_error;
+use super::ffi::{Handle, Kind, Request, Transfer};
 use super::inner::{Inner, deadline};
 use super::pump::LibusbPump;
 use super::queue::LibusbQueue;
-use super::sysfs::{self, Sysfs};
 use super::wake::Wake;
 use crate::buffer::Buffer;
-use crate::descriptors::{Descriptors, Endpoint};
+use crate::descriptors::Descriptors;
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
 use crate::error::{Error, TransferError};
+use crate::linux::node;
+use crate::linux::place::{Place, request};
+use crate::linux::sysfs::Sysfs;
 
 /// Bytes of a control request's setup stage.
 const SETUP_LENGTH: usize = 8;
@@ -33,8 +31,7 @@ const CONTROL_KEPT: usize = 4;
 #[derive(Debug)]
 pub(super) struct LibusbDevice {
     inner: Arc<Inner>,
-    sysfs: Sysfs,
-    descriptors: Descriptors,
+    place: Place,
     /// Control transfers that are free.
     control: Mutex<Vec<Transfer>>,
 }
@@ -42,30 +39,17 @@ pub(super) struct LibusbDevice {
 impl LibusbDevice {
     /// Opens a device as listed.
     pub(super) fn open(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
-        let identity = found.identity.clone();
-        let operation = format!("open {identity}");
-        if let Some(reason) = sysfs.unavailable() {
-            return Err(Error::Other { operation, reason });
-        }
-        if !sysfs.is_present(&identity) {
-            return Err(Error::Gone { operation });
-        }
-        let path = sysfs.node(identity.bus, identity.address);
-        let node = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(&path)
-            .map_err(|error| open_error(error, &operation, &path))?;
+        let place = Place::of(sysfs, found)?;
+        let operation = format!("open {}", place.identity);
+        let node = node::open(&place.node(), true, &operation)?;
         let wake = Wake::new().map_err(|error| Error::Other {
             operation: operation.clone(),
             reason: error.to_string(),
         })?;
         let handle = Handle::open(node.into(), wake).map_err(|error| to_error(error, operation))?;
         Ok(Self {
-            inner: Arc::new(Inner::new(handle, identity)),
-            sysfs: sysfs.clone(),
-            descriptors: found.descriptors.clone(),
+            inner: Arc::new(Inner::new(handle, place.identity.clone())),
+            place,
             control: Mutex::default(),
         })
     }
@@ -74,46 +58,17 @@ impl LibusbDevice {
         self.inner.handle.usb()
     }
 
-    fn identity_(&self) -> &Identity {
-        &self.inner.identity
-    }
-
-    fn node(&self) -> PathBuf {
-        self.sysfs
-            .node(self.identity_().bus, self.identity_().address)
-    }
-
-    /// `what`, with the device it is done to.
     fn operation(&self, what: &str) -> String {
-        format!("{what} of {}", self.identity_())
+        self.place.operation(what)
     }
 
     fn gone_if_absent(&self, what: &str) -> Result<(), Error> {
-        if self.inner.handle.wake().is_gone() || !self.sysfs.is_present(self.identity_()) {
+        if self.inner.handle.wake().is_gone() {
             return Err(Error::Gone {
                 operation: self.operation(what),
             });
         }
-        Ok(())
-    }
-
-    /// [`Error::Busy`] with the holder of `interface`, or of any interface.
-    fn busy(&self, operation: String, interface: Option<u8>) -> Error {
-        let port = &self.identity_().port;
-        let active = self.sysfs.active_configuration(port).unwrap_or(0);
-        let interfaces: Vec<u8> = match (interface, self.descriptors.configuration(active)) {
-            (Some(interface), _) => vec![interface],
-            (None, Some(active)) => active.interfaces.iter().map(|i| i.number).collect(),
-            (None, None) => Vec::new(),
-        };
-        let mut drivers = interfaces
-            .iter()
-            .filter_map(|&number| self.sysfs.driver(port, active, number));
-        let holder = drivers.next().map(|driver| match driver.as_str() {
-            "usbfs" => sysfs::holder(&self.node()),
-            _ => driver,
-        });
-        Error::Busy { operation, holder }
+        self.place.gone_if_absent(what)
     }
 
     fn control(
@@ -123,16 +78,7 @@ impl LibusbDevice {
         data: &[u8],
         timeout: Duration,
     ) -> Result<(Buffer, usize), Error> {
-        let operation = || {
-            format!(
-                "control request {:02x} {:02x} value {:04x} index {:04x} of {}",
-                setup.request_type,
-                setup.request,
-                setup.value,
-                setup.index,
-                self.identity_()
-            )
-        };
+        let operation = || self.operation(&request(setup));
         if length > CONTROL_MAX {
             return Err(Error::Other {
                 operation: operation(),
@@ -159,7 +105,7 @@ impl LibusbDevice {
                 operation: operation(),
             });
         };
-        let request = Request {
+        let transaction = Request {
             kind: Kind::Control,
             endpoint: 0,
             length: SETUP_LENGTH + length,
@@ -170,7 +116,7 @@ impl LibusbDevice {
                 .max(1),
         };
         transfer
-            .submit(request, buffer)
+            .submit(transaction, buffer)
             .map_err(|(_, error)| self.submission_error(error, operation()))?;
         if !self
             .inner
@@ -226,48 +172,21 @@ impl LibusbDevice {
         }
         to_error(error, operation)
     }
-
-    /// The endpoint, if a claimed interface has it in its active alternate setting.
-    fn find_endpoint(&self, address: u8) -> Result<Option<Endpoint>, Error> {
-        let active = self.active_configuration()?;
-        let claims = self.inner.claims();
-        let configuration = self.descriptors.configuration(active);
-        let interfaces = configuration.iter().flat_map(|c| &c.interfaces);
-        let alternates = interfaces.filter_map(|interface| {
-            let active = *claims.get(&interface.number)?;
-            interface.alternate(active)
-        });
-        let endpoints = alternates.flat_map(|a| &a.endpoints);
-        Ok(endpoints
-            .copied()
-            .find(|e| e.address == address && e.max_packet_size > 0))
-    }
 }
 
 impl Device for LibusbDevice {
     fn identity(&self) -> &Identity {
-        self.identity_()
+        &self.place.identity
     }
 
     fn descriptors(&self) -> &Descriptors {
-        &self.descriptors
+        &self.place.descriptors
     }
 
     fn active_configuration(&self) -> Result<u8, Error> {
         // Not from libusb: for a device opened by its descriptor it asks the device itself.
-        let what = "read the active configuration";
-        self.gone_if_absent(what)?;
-        self.sysfs
-            .active_configuration(&self.identity_().port)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => Error::Gone {
-                    operation: self.operation(what),
-                },
-                _ => Error::Other {
-                    operation: self.operation(what),
-                    reason: error.to_string(),
-                },
-            })
+        self.gone_if_absent("read the active configuration")?;
+        self.place.active_configuration()
     }
 
     fn set_configuration(&self, value: u8) -> Result<(), Error> {
@@ -281,7 +200,7 @@ impl Device for LibusbDevice {
                 self.inner.claims().clear();
                 Ok(())
             }
-            Err(rusb::Error::Busy) => Err(self.busy(operation, None)),
+            Err(rusb::Error::Busy) => Err(self.place.busy(operation, None)),
             Err(rusb::Error::NotFound) => Err(Error::Other {
                 operation,
                 reason: "the device has no such configuration".to_owned(),
@@ -297,57 +216,19 @@ impl Device for LibusbDevice {
         let Err(refused) = self.set_configuration(value) else {
             return Ok(());
         };
-        if !matches!(refused, Error::Busy { .. }) {
-            return Err(refused);
-        }
-        match self
-            .sysfs
-            .force_configuration(&self.identity_().port, value)
-        {
-            Ok(()) => {
-                self.inner.claims().clear();
-                Ok(())
-            }
-            Err(error) => {
-                tracing::debug!(device = %self.identity_(), %error, "sysfs refuses as well");
-                Err(refused)
-            }
-        }
+        self.place.force_configuration(value, refused)?;
+        self.inner.claims().clear();
+        Ok(())
     }
 
     fn guard_port(&self) -> Result<PortGuard, Error> {
-        let operation = self.operation("guard the port");
-        let Some((hub, port)) = self.sysfs.hub(&self.identity_().port) else {
-            return Err(Error::Gone { operation });
-        };
-        let hub_node = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(&hub)
-            .map_err(|error| open_error(error, &operation, &hub))?;
-        match ffi::claim_port(&hub_node, port) {
-            Ok(()) => Ok(PortGuard::new(hub_node)),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(Error::Busy {
-                operation,
-                holder: Some(sysfs::holder(&hub)),
-            }),
-            Err(error) => Err(Error::Other {
-                operation,
-                reason: error.to_string(),
-            }),
-        }
+        self.place.guard_port()
     }
 
     fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
-        let active = self.active_configuration()?;
-        let driver = self.sysfs.driver(&self.identity_().port, active, interface);
-        Ok(match driver {
-            Some(driver) if driver == "usbfs" => {
-                (!self.inner.claims().contains_key(&interface)).then(|| sysfs::holder(&self.node()))
-            }
-            driver => driver,
-        })
+        self.gone_if_absent("read the active configuration")?;
+        let ours = self.inner.claims().contains_key(&interface);
+        self.place.kernel_driver(interface, ours)
     }
 
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
@@ -385,7 +266,7 @@ impl Device for LibusbDevice {
                 self.inner.claims().insert(interface, 0);
                 Ok(())
             }
-            Err(rusb::Error::Busy) => Err(self.busy(operation, Some(interface))),
+            Err(rusb::Error::Busy) => Err(self.place.busy(operation, Some(interface))),
             Err(rusb::Error::NotFound) => {
                 self.gone_if_absent("claim an interface")?;
                 Err(Error::Other {
@@ -463,7 +344,11 @@ impl Device for LibusbDevice {
 
     fn reset(&self) -> Result<(), Error> {
         match self.usb().reset() {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // What was claimed was given back and claimed again.
+                self.inner.claims().values_mut().for_each(|a| *a = 0);
+                Ok(())
+            }
             Err(rusb::Error::NotFound | rusb::Error::NoDevice) => Err(Error::Gone {
                 operation: self.operation("reset the port"),
             }),
@@ -473,7 +358,11 @@ impl Device for LibusbDevice {
 
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
         let operation = || self.operation(&format!("queue transfers on endpoint {endpoint:02x}"));
-        let Some(found) = self.find_endpoint(endpoint)? else {
+        let claims = self.inner.claims().clone();
+        let found = self
+            .place
+            .find_endpoint(endpoint, |number| claims.get(&number).copied())?;
+        let Some((_, found)) = found else {
             return Err(Error::NoSuchEndpoint {
                 operation: operation(),
             });

@@ -1,24 +1,6 @@
-//! What the kernel and libusb say, in our terms.
-
-use std::io;
+//! What libusb says, in our terms.
 
 use crate::error::Error;
-
-/// Why a device node did not open.
-pub(super) fn open_error(error: io::Error, operation: &str, path: &std::path::Path) -> Error {
-    let operation = operation.to_owned();
-    match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Error::NoPermission {
-            operation,
-            node: Some(path.display().to_string()),
-        },
-        Some(libc::ENODEV) => Error::Gone { operation },
-        _ => Error::Other {
-            operation,
-            reason: format!("{}: {error}", path.display()),
-        },
-    }
-}
 
 /// In our terms.
 pub(super) fn to_error(error: rusb::Error, operation: String) -> Error {

@@ -33,8 +33,6 @@
 //! aborts, and what they call does not panic.
 
 use std::ffi::{c_int, c_short, c_uchar, c_uint, c_void};
-use std::fs::File;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -296,6 +294,8 @@ impl Lent {
         match memory {
             Memory::Heap(bytes) => Self::Heap(Box::into_raw(bytes)),
             Memory::Mapped(mapped) => Self::Mapped(mapped),
+            // Of the other backend: its bytes, not its memory.
+            Memory::Nusb(area) => Self::Heap(Box::into_raw(area.bytes().into())),
         }
     }
 
@@ -483,17 +483,6 @@ extern "system" fn on_completion(raw: *mut sys::libusb_transfer) {
     let wake = unsafe { &*slot.wake };
     // After this the owner may have freed the slot.
     wake.complete(&slot.done);
-}
-
-/// Takes port `port` of the hub behind `hub`, until `hub` is closed (`USBDEVFS_CLAIM_PORT`).
-pub(super) fn claim_port(hub: &File, port: u32) -> io::Result<()> {
-    const CLAIM_PORT: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<c_uint>(b'U', 24);
-    // SAFETY: the request takes a pointer to an unsigned integer, which is what is passed.
-    unsafe {
-        let request = rustix::ioctl::Setter::<CLAIM_PORT, c_uint>::new(port);
-        rustix::ioctl::ioctl(hub, request)?;
-    }
-    Ok(())
 }
 
 fn check(code: c_int) -> Result<(), rusb::Error> {

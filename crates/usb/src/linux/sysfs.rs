@@ -16,7 +16,7 @@ const ATTRIBUTE_MAX: u64 = 4096;
 
 /// The places to look in.
 #[derive(Debug, Clone)]
-pub(super) struct Sysfs {
+pub(crate) struct Sysfs {
     devices: PathBuf,
     nodes: PathBuf,
 }
@@ -28,12 +28,12 @@ impl Default for Sysfs {
 }
 
 impl Sysfs {
-    pub(super) fn new(devices: PathBuf, nodes: PathBuf) -> Self {
+    pub(crate) fn new(devices: PathBuf, nodes: PathBuf) -> Self {
         Self { devices, nodes }
     }
 
     /// Why nothing can be found or opened, if so.
-    pub(super) fn unavailable(&self) -> Option<String> {
+    pub(crate) fn unavailable(&self) -> Option<String> {
         let missing = |path: &Path, means: &str| {
             (!path.is_dir()).then(|| format!("{} does not exist: {means}", path.display()))
         };
@@ -50,7 +50,7 @@ impl Sysfs {
     }
 
     /// All devices but root hubs, by port.
-    pub(super) fn devices(&self) -> Result<Vec<Found>, Error> {
+    pub(crate) fn devices(&self) -> Result<Vec<Found>, Error> {
         let entries = match std::fs::read_dir(&self.devices) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -112,7 +112,7 @@ impl Sysfs {
     }
 
     /// Whether the device of this identity is still at its port.
-    pub(super) fn is_present(&self, identity: &Identity) -> bool {
+    pub(crate) fn is_present(&self, identity: &Identity) -> bool {
         let number = |name: &str| {
             self.attribute(&identity.port, name)
                 .ok()?
@@ -123,7 +123,7 @@ impl Sysfs {
     }
 
     /// `bConfigurationValue`; 0 when unconfigured, where the attribute is empty.
-    pub(super) fn active_configuration(&self, port: &str) -> io::Result<u8> {
+    pub(crate) fn active_configuration(&self, port: &str) -> io::Result<u8> {
         let text = self.attribute(port, "bConfigurationValue")?;
         if text.is_empty() {
             return Ok(0);
@@ -134,7 +134,7 @@ impl Sysfs {
 
     /// Selects a configuration with all drivers unbound first. Writing -1 unconfigures, which 0
     /// does not for a device that has a configuration of that number.
-    pub(super) fn force_configuration(&self, port: &str, value: u8) -> io::Result<()> {
+    pub(crate) fn force_configuration(&self, port: &str, value: u8) -> io::Result<()> {
         let value = if value == 0 {
             "-1".to_owned()
         } else {
@@ -144,19 +144,19 @@ impl Sysfs {
     }
 
     /// The driver bound to an interface; `usbfs` for a program.
-    pub(super) fn driver(&self, port: &str, configuration: u8, interface: u8) -> Option<String> {
+    pub(crate) fn driver(&self, port: &str, configuration: u8, interface: u8) -> Option<String> {
         let interface = format!("{port}:{configuration}.{interface}");
         let link = std::fs::read_link(self.devices.join(interface).join("driver")).ok()?;
         Some(link.file_name()?.to_string_lossy().into_owned())
     }
 
     /// The device node of a device.
-    pub(super) fn node(&self, bus: u8, address: u8) -> PathBuf {
+    pub(crate) fn node(&self, bus: u8, address: u8) -> PathBuf {
         self.nodes.join(format!("{bus:03}/{address:03}"))
     }
 
     /// The node of the hub a port belongs to, and the port's number there.
-    pub(super) fn hub(&self, port: &str) -> Option<(PathBuf, u32)> {
+    pub(crate) fn hub(&self, port: &str) -> Option<(PathBuf, u32)> {
         let (hub, number) = match port.rsplit_once('.') {
             Some((hub, number)) => (hub.to_owned(), number),
             None => {
@@ -181,7 +181,7 @@ impl Sysfs {
 
 /// The program that has `node` open, as `usbfs (NAME, process ID)`; just `usbfs` when it cannot be
 /// seen. Programs of other users show only to root.
-pub(super) fn holder(node: &Path) -> String {
+pub(crate) fn holder(node: &Path) -> String {
     let own = std::process::id();
     let holders = std::fs::read_dir("/proc")
         .ok()

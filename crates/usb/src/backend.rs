@@ -1,0 +1,62 @@
+//! The backends for real devices, by name.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::device::Backend;
+use crate::error::Error;
+use crate::libusb::Libusb;
+use crate::nusb::Nusb;
+
+/// Which of the backends. They list the same devices and do the same with them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// libusb: transfers complete in the thread that waits for them.
+    #[default]
+    Libusb,
+    /// nusb: transfers complete in a thread of its own.
+    Nusb,
+}
+
+impl Driver {
+    /// All of them by name.
+    pub const VALUES: &'static [(&'static str, Self)] =
+        &[("libusb", Self::Libusb), ("nusb", Self::Nusb)];
+
+    /// The backend.
+    ///
+    /// # Errors
+    /// As [`Libusb::new`] and [`Nusb::new`].
+    pub fn start(self) -> Result<Arc<dyn Backend>, Error> {
+        Ok(match self {
+            Self::Libusb => Arc::new(Libusb::new()?),
+            Self::Nusb => Arc::new(Nusb::new()?),
+        })
+    }
+}
+
+impl FromStr for Driver {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::VALUES.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, driver)| *driver)
+            .ok_or_else(|| format!("{text:?} is no USB backend; there are libusb and nusb"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_start_by_their_names() {
+        for (name, driver) in Driver::VALUES {
+            assert_eq!(name.parse(), Ok(*driver));
+            assert_eq!(driver.start().unwrap().name(), *name);
+        }
+        assert!("winusb".parse::<Driver>().is_err());
+    }
+}

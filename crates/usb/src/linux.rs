@@ -1,0 +1,15 @@
+//! What the backends for real devices have in common: the kernel's view of a device, through sysfs
+//! and its device node.
+//!
+//! Devices are found by reading sysfs, which needs no rights and no udev and shows every
+//! configuration's descriptors, the active configuration and the bound drivers without opening
+//! anything.
+
+pub(crate) mod node;
+pub(crate) mod place;
+#[allow(unsafe_code)]
+mod port;
+pub(crate) mod sysfs;
+
+#[cfg(test)]
+mod tests;

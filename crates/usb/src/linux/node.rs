@@ -1,0 +1,34 @@
+//! Device nodes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Opens a device node, for reading or for using the device. `operation` says what for.
+pub(crate) fn open(path: &Path, writable: bool, operation: &str) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(writable)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(path)
+        .map_err(|error| open_error(&error, operation, path))
+}
+
+/// Why a device node did not open.
+pub(crate) fn open_error(error: &io::Error, operation: &str, path: &Path) -> Error {
+    let operation = operation.to_owned();
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Error::NoPermission {
+            operation,
+            node: Some(path.display().to_string()),
+        },
+        Some(libc::ENODEV) => Error::Gone { operation },
+        _ => Error::Other {
+            operation,
+            reason: format!("{}: {error}", path.display()),
+        },
+    }
+}

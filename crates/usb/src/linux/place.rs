@@ -1,0 +1,170 @@
+//! A device at its port, as the kernel sees it, whoever drives it.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::sysfs::{self, Sysfs};
+use super::{node, port};
+use crate::descriptors::{Descriptors, Endpoint};
+use crate::device::{Found, Identity, PortGuard};
+use crate::error::Error;
+
+/// A device at its port.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) sysfs: Sysfs,
+    pub(crate) identity: Identity,
+    pub(crate) descriptors: Descriptors,
+}
+
+impl Place {
+    /// Of a device as listed, if it is still there.
+    pub(crate) fn of(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
+        let operation = format!("open {}", found.identity);
+        if let Some(reason) = sysfs.unavailable() {
+            return Err(Error::Other { operation, reason });
+        }
+        if !sysfs.is_present(&found.identity) {
+            return Err(Error::Gone { operation });
+        }
+        Ok(Self {
+            sysfs: sysfs.clone(),
+            identity: found.identity.clone(),
+            descriptors: found.descriptors.clone(),
+        })
+    }
+
+    /// `what`, with the device it is done to.
+    pub(crate) fn operation(&self, what: &str) -> String {
+        format!("{what} of {}", self.identity)
+    }
+
+    /// The device's node.
+    pub(crate) fn node(&self) -> PathBuf {
+        self.sysfs.node(self.identity.bus, self.identity.address)
+    }
+
+    /// [`Error::Gone`] when another device, or none, is at the port.
+    pub(crate) fn gone_if_absent(&self, what: &str) -> Result<(), Error> {
+        if self.sysfs.is_present(&self.identity) {
+            return Ok(());
+        }
+        Err(Error::Gone {
+            operation: self.operation(what),
+        })
+    }
+
+    /// `bConfigurationValue`; 0 when unconfigured.
+    pub(crate) fn active_configuration(&self) -> Result<u8, Error> {
+        let what = "read the active configuration";
+        self.gone_if_absent(what)?;
+        self.sysfs
+            .active_configuration(&self.identity.port)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => Error::Gone {
+                    operation: self.operation(what),
+                },
+                _ => Error::Other {
+                    operation: self.operation(what),
+                    reason: error.to_string(),
+                },
+            })
+    }
+
+    /// Selects a configuration with all drivers unbound first, after a refusal of the ordinary
+    /// way. `refused` comes back when this is refused as well.
+    pub(crate) fn force_configuration(&self, value: u8, refused: Error) -> Result<(), Error> {
+        if !matches!(refused, Error::Busy { .. }) {
+            return Err(refused);
+        }
+        self.sysfs
+            .force_configuration(&self.identity.port, value)
+            .map_err(|error| {
+                tracing::debug!(device = %self.identity, %error, "sysfs refuses as well");
+                refused
+            })
+    }
+
+    /// The driver bound to `interface`, or the program that holds it, unless we do (`ours`).
+    pub(crate) fn kernel_driver(&self, interface: u8, ours: bool) -> Result<Option<String>, Error> {
+        let active = self.active_configuration()?;
+        let driver = self.sysfs.driver(&self.identity.port, active, interface);
+        Ok(match driver {
+            Some(driver) if driver == "usbfs" => (!ours).then(|| sysfs::holder(&self.node())),
+            driver => driver,
+        })
+    }
+
+    /// Whether a program, this one or another, has claimed `interface`.
+    pub(crate) fn is_claimed(&self, interface: u8) -> bool {
+        let port = &self.identity.port;
+        self.sysfs.active_configuration(port).is_ok_and(|active| {
+            self.sysfs.driver(port, active, interface).as_deref() == Some("usbfs")
+        })
+    }
+
+    /// [`Error::Busy`] with the holder of `interface`, or of any interface.
+    pub(crate) fn busy(&self, operation: String, interface: Option<u8>) -> Error {
+        let port = &self.identity.port;
+        let active = self.sysfs.active_configuration(port).unwrap_or(0);
+        let interfaces: Vec<u8> = match (interface, self.descriptors.configuration(active)) {
+            (Some(interface), _) => vec![interface],
+            (None, Some(active)) => active.interfaces.iter().map(|i| i.number).collect(),
+            (None, None) => Vec::new(),
+        };
+        let mut drivers = interfaces
+            .iter()
+            .filter_map(|&number| self.sysfs.driver(port, active, number));
+        let holder = drivers.next().map(|driver| match driver.as_str() {
+            "usbfs" => sysfs::holder(&self.node()),
+            _ => driver,
+        });
+        Error::Busy { operation, holder }
+    }
+
+    /// Takes the port from the hub, so that no kernel driver binds to the device.
+    pub(crate) fn guard_port(&self) -> Result<PortGuard, Error> {
+        let operation = self.operation("guard the port");
+        let Some((hub, number)) = self.sysfs.hub(&self.identity.port) else {
+            return Err(Error::Gone { operation });
+        };
+        let hub_node = node::open(&hub, true, &operation)?;
+        match port::claim(&hub_node, number) {
+            Ok(()) => Ok(PortGuard::new(hub_node)),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(Error::Busy {
+                operation,
+                holder: Some(sysfs::holder(&hub)),
+            }),
+            Err(error) => Err(Error::Other {
+                operation,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// The endpoint and its interface's number, if an interface has it in the alternate setting
+    /// that `alternate` says is active, which is none for interfaces that are not claimed.
+    pub(crate) fn find_endpoint(
+        &self,
+        address: u8,
+        alternate: impl Fn(u8) -> Option<u8>,
+    ) -> Result<Option<(u8, Endpoint)>, Error> {
+        let active = self.active_configuration()?;
+        let configuration = self.descriptors.configuration(active);
+        let interfaces = configuration.iter().flat_map(|c| &c.interfaces);
+        let mut endpoints = interfaces.flat_map(|interface| {
+            let active = alternate(interface.number).and_then(|number| interface.alternate(number));
+            let endpoints = active.into_iter().flat_map(|a| &a.endpoints);
+            endpoints.map(|endpoint| (interface.number, *endpoint))
+        });
+        Ok(endpoints.find(|(_, e)| e.address == address && e.max_packet_size > 0))
+    }
+}
+
+/// A control request for error messages.
+pub(crate) fn request(setup: crate::device::Setup) -> String {
+    format!(
+        "control request {:02x} {:02x} value {:04x} index {:04x}",
+        setup.request_type, setup.request, setup.value, setup.index,
+    )
+}

@@ -1,0 +1,312 @@
+//! An open device.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::nusb::transfer::{Bulk, BulkOrInterrupt, EndpointDirection, In, Interrupt, Out};
+use ::nusb::{ErrorKind, MaybeFuture};
+
+use super::errors::{code, to_error};
+use super::inner::Inner;
+use super::pump::NusbPump;
+use super::queue::NusbQueue;
+use super::wake::Signal;
+use crate::descriptors::{Descriptors, Endpoint, TransferKind};
+use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
+use crate::error::Error;
+use crate::linux::node;
+use crate::linux::place::Place;
+use crate::linux::sysfs::Sysfs;
+
+/// An open device.
+pub(super) struct NusbDevice {
+    inner: Arc<Inner>,
+}
+
+impl NusbDevice {
+    /// Opens a device as listed.
+    pub(super) fn open(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
+        let place = Place::of(sysfs, found)?;
+        let path = place.node();
+        let operation = format!("open {}", place.identity);
+        let other = |reason: String| Error::Other {
+            operation: operation.clone(),
+            reason,
+        };
+        let signal = node::open(&path, false, &operation)
+            .and_then(|node| Signal::new(node).map_err(|error| other(error.to_string())))?;
+        // Not by a descriptor of ours: nusb would ask the device for its configuration, and not
+        // see when it changes. This way it looks into sysfs whenever it needs to know.
+        let mut listed = ::nusb::list_devices()
+            .wait()
+            .map_err(|error| to_error(&error, operation.clone()))?;
+        let listed = listed
+            .find(|device| {
+                (device.busnum(), device.device_address())
+                    == (place.identity.bus, place.identity.address)
+            })
+            .ok_or_else(|| Error::Gone {
+                operation: operation.clone(),
+            })?;
+        let usb = listed.open().wait().map_err(|error| match code(&error) {
+            Some(code) => {
+                let error = std::io::Error::from_raw_os_error(code);
+                node::open_error(&error, &operation, &path)
+            }
+            None => other(error.to_string()),
+        })?;
+        Ok(Self {
+            inner: Arc::new(Inner::new(usb, place, Arc::new(signal))),
+        })
+    }
+
+    fn place(&self) -> &Place {
+        &self.inner.place
+    }
+
+    fn gone_if_absent(&self, what: &str) -> Result<(), Error> {
+        if self.inner.signal.is_gone() {
+            return Err(Error::Gone {
+                operation: self.place().operation(what),
+            });
+        }
+        self.place().gone_if_absent(what)
+    }
+
+    fn find_endpoint(&self, address: u8, what: &str) -> Result<(u8, Endpoint), Error> {
+        self.place()
+            .find_endpoint(address, |interface| self.inner.alternate(interface))?
+            .ok_or_else(|| Error::NoSuchEndpoint {
+                operation: self.place().operation(what),
+            })
+    }
+
+    /// Leaves a device unconfigured whose configuration 0 is one like others.
+    fn unconfigure(&self, operation: String) -> Result<(), Error> {
+        let busy = self.place().busy(operation, None);
+        let Error::Busy {
+            operation,
+            holder: None,
+        } = busy
+        else {
+            return Err(busy);
+        };
+        self.place()
+            .sysfs
+            .force_configuration(&self.place().identity.port, 0)
+            .map_err(|error| Error::Other {
+                operation,
+                reason: error.to_string(),
+            })
+    }
+
+    fn queue_of<K: BulkOrInterrupt + 'static, D: EndpointDirection + 'static>(
+        &self,
+        interface: u8,
+        endpoint: Endpoint,
+        what: &str,
+    ) -> Result<Box<dyn Queue>, Error> {
+        let opened = self
+            .inner
+            .open_endpoint::<K, D>(interface, endpoint.address, || self.place().operation(what))?;
+        let queue = NusbQueue::new(Arc::clone(&self.inner), interface, endpoint, opened);
+        Ok(Box::new(queue))
+    }
+
+    fn clear_halt_of<K: BulkOrInterrupt, D: EndpointDirection>(
+        &self,
+        interface: u8,
+        address: u8,
+        what: &str,
+    ) -> Result<Result<(), ::nusb::Error>, Error> {
+        let mut endpoint = self
+            .inner
+            .open_endpoint::<K, D>(interface, address, || self.place().operation(what))?;
+        Ok(endpoint.clear_halt().wait())
+    }
+}
+
+impl Device for NusbDevice {
+    fn identity(&self) -> &Identity {
+        &self.place().identity
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        &self.place().descriptors
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        self.gone_if_absent("read the active configuration")?;
+        self.place().active_configuration()
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        let what = format!("select configuration {value}");
+        let operation = self.place().operation(&what);
+        if value == 0 && self.descriptors().configuration(0).is_some() {
+            // The kernel would take that one, and nusb has no number for none at all.
+            return self.unconfigure(operation);
+        }
+        match self.inner.usb.set_configuration(value).wait() {
+            Ok(()) => {
+                self.inner.forget_claims();
+                Ok(())
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Busy => Err(self.place().busy(operation, None)),
+                ErrorKind::NotFound => Err(Error::Other {
+                    operation,
+                    reason: "the device has no such configuration".to_owned(),
+                }),
+                _ => {
+                    self.gone_if_absent(&what)?;
+                    Err(to_error(&error, operation))
+                }
+            },
+        }
+    }
+
+    fn force_configuration(&self, value: u8) -> Result<(), Error> {
+        let Err(refused) = self.set_configuration(value) else {
+            return Ok(());
+        };
+        self.place().force_configuration(value, refused)?;
+        self.inner.forget_claims();
+        Ok(())
+    }
+
+    fn guard_port(&self) -> Result<PortGuard, Error> {
+        self.place().guard_port()
+    }
+
+    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+        self.gone_if_absent("read the kernel driver")?;
+        let ours = self.inner.alternate(interface).is_some();
+        self.place().kernel_driver(interface, ours)
+    }
+
+    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        let what = format!("detach the kernel driver from interface {interface}");
+        self.gone_if_absent(&what)?;
+        // nusb would end another program's claim as well.
+        if self.place().is_claimed(interface) {
+            return Ok(());
+        }
+        match self.inner.usb.detach_kernel_driver(interface) {
+            Ok(()) => Ok(()),
+            Err(error) if code(&error) == Some(libc::ENODATA) => Ok(()),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(&error, self.place().operation(&what)))
+            }
+        }
+    }
+
+    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        let what = format!("let kernel drivers have interface {interface}");
+        match self.inner.usb.attach_kernel_driver(interface) {
+            Ok(()) => Ok(()),
+            // One has it already.
+            Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
+            Err(error) => {
+                self.gone_if_absent(&what)?;
+                Err(to_error(&error, self.place().operation(&what)))
+            }
+        }
+    }
+
+    fn claim(&self, interface: u8) -> Result<(), Error> {
+        self.inner.claim(interface)
+    }
+
+    fn release(&self, interface: u8) -> Result<(), Error> {
+        self.inner.release(interface)
+    }
+
+    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        self.gone_if_absent(&format!(
+            "set alternate setting {alternate} of interface {interface}"
+        ))?;
+        self.inner.set_alternate(interface, alternate)
+    }
+
+    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        self.inner.control_in(setup, data, timeout)
+    }
+
+    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.inner.control_out(setup, data, timeout)
+    }
+
+    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
+        let what = format!("clear the halt of endpoint {endpoint:02x}");
+        let parking = self.inner.parking(endpoint);
+        if parking.as_ref().is_some_and(|parking| parking.is_away()) {
+            return Err(Error::Busy {
+                operation: self.place().operation(&what),
+                holder: Some("this program's own transfers".to_owned()),
+            });
+        }
+        let cleared = match parking.and_then(|parking| parking.clear_halt()) {
+            Some(cleared) => cleared,
+            None => {
+                let (interface, found) = self.find_endpoint(endpoint, &what)?;
+                match (found.kind, found.is_in()) {
+                    (TransferKind::Bulk, true) => {
+                        self.clear_halt_of::<Bulk, In>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Bulk, false) => {
+                        self.clear_halt_of::<Bulk, Out>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Interrupt, true) => {
+                        self.clear_halt_of::<Interrupt, In>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Interrupt, false) => {
+                        self.clear_halt_of::<Interrupt, Out>(interface, endpoint, &what)?
+                    }
+                    (TransferKind::Control | TransferKind::Isochronous, _) => {
+                        return Err(Error::NoSuchEndpoint {
+                            operation: self.place().operation(&what),
+                        });
+                    }
+                }
+            }
+        };
+        cleared.or_else(|error| {
+            self.gone_if_absent(&what)?;
+            Err(to_error(&error, self.place().operation(&what)))
+        })
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        self.inner.reset()
+    }
+
+    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
+        let what = format!("queue transfers on endpoint {endpoint:02x}");
+        let (interface, found) = self.find_endpoint(endpoint, &what)?;
+        match (found.kind, found.is_in()) {
+            (TransferKind::Bulk, true) => self.queue_of::<Bulk, In>(interface, found, &what),
+            (TransferKind::Bulk, false) => self.queue_of::<Bulk, Out>(interface, found, &what),
+            (TransferKind::Interrupt, true) => {
+                self.queue_of::<Interrupt, In>(interface, found, &what)
+            }
+            (TransferKind::Interrupt, false) => {
+                self.queue_of::<Interrupt, Out>(interface, found, &what)
+            }
+            (TransferKind::Control | TransferKind::Isochronous, _) => Err(Error::NoSuchEndpoint {
+                operation: self.place().operation(&what),
+            }),
+        }
+    }
+
+    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
+        match NusbPump::new(Arc::clone(&self.inner)) {
+            Some(pump) => Ok(Box::new(pump)),
+            None => Err(Error::Busy {
+                operation: self.place().operation("take over event handling"),
+                holder: Some("another part of this program".to_owned()),
+            }),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What an open device, its queues and its pump share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use ::nusb::transfer::{BulkOrInterrupt, EndpointDirection};
+use ::nusb::{Endpoint, ErrorKind, Interface, MaybeFuture};
+
+use super::errors::to_error;
+use super::parking;
+use super::wake::Signal;
+use crate::error::Error;
+use crate::linux::place::Place;
+
+/// How long nusb's event thread may hold what it completed last.
+const EVENT_THREAD_MAX: Duration = Duration::from_secs(1);
+/// Pauses while waiting for that.
+const EVENT_THREAD_PAUSE: Duration = Duration::from_micros(50);
+
+/// What [`Device::queue`](crate::device::Device::queue) and
+/// [`Device::pump`](crate::device::Device::pump) share with the device.
+pub(super) struct Inner {
+    pub(super) usb: ::nusb::Device,
+    pub(super) place: Place,
+    pub(super) signal: Arc<Signal>,
+    /// Claimed interfaces.
+    claims: Mutex<BTreeMap<u8, Claim>>,
+    /// Of the queues there are.
+    parkings: Mutex<Vec<Weak<dyn parking::Place>>>,
+}
+
+/// A claimed interface.
+pub(super) struct Claim {
+    /// The newest last; more than one only when transfers were pending over a reset.
+    handles: Vec<Interface>,
+    /// Active alternate setting.
+    alternate: u8,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let claims = std::mem::take(&mut *self.claims());
+        for (interface, claim) in claims {
+            self.give_back(interface, claim.handles);
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn new(usb: ::nusb::Device, place: Place, signal: Arc<Signal>) -> Self {
+        Self {
+            usb,
+            place,
+            signal,
+            claims: Mutex::default(),
+            parkings: Mutex::default(),
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<u8, Claim>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The places of all queues.
+    fn parkings(&self) -> Vec<Arc<dyn parking::Place>> {
+        let mut parkings = self.parkings.lock().unwrap_or_else(PoisonError::into_inner);
+        parkings.retain(|parking| parking.strong_count() > 0);
+        parkings.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// A queue has begun.
+    pub(super) fn add_parking(&self, parking: Weak<dyn parking::Place>) {
+        let mut parkings = self.parkings.lock().unwrap_or_else(PoisonError::into_inner);
+        parkings.retain(|parking| parking.strong_count() > 0);
+        parkings.push(parking);
+    }
+
+    /// The place of the queue on an endpoint, if there is one.
+    pub(super) fn parking(&self, address: u8) -> Option<Arc<dyn parking::Place>> {
+        self.parkings().into_iter().find(|p| p.address() == address)
+    }
+
+    /// [`Error::Busy`] while transfers are pending on an interface.
+    fn busy_if_pending(&self, interface: u8, operation: &str) -> Result<(), Error> {
+        let pending = |p: &Arc<dyn parking::Place>| p.interface() == interface && p.is_away();
+        if self.parkings().iter().any(pending) {
+            return Err(Error::Busy {
+                operation: operation.to_owned(),
+                holder: Some("this program's own transfers".to_owned()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Closes the endpoints of an interface whose queues have nothing pending.
+    fn close_parked(&self, interface: u8) {
+        for parking in self.parkings() {
+            if parking.interface() == interface {
+                parking.close();
+            }
+        }
+    }
+
+    /// The active alternate setting of a claimed interface.
+    pub(super) fn alternate(&self, interface: u8) -> Option<u8> {
+        self.claims().get(&interface).map(|claim| claim.alternate)
+    }
+
+    /// All claims are over: the configuration has changed.
+    pub(super) fn forget_claims(&self) {
+        let claims = std::mem::take(&mut *self.claims());
+        for &interface in claims.keys() {
+            self.close_parked(interface);
+        }
+    }
+
+    pub(super) fn claim(&self, interface: u8) -> Result<(), Error> {
+        let what = format!("claim interface {interface}");
+        let operation = self.place.operation(&what);
+        let mut claims = self.claims();
+        if claims.contains_key(&interface) {
+            return Ok(());
+        }
+        // The end of what is left from an earlier claim would end this one.
+        self.busy_if_pending(interface, &operation)?;
+        let handle = self.new_handle(interface, &what)?;
+        let claim = Claim {
+            handles: vec![handle],
+            // Whoever had it last left it in alternate setting 0: the kernel sees to that.
+            alternate: 0,
+        };
+        claims.insert(interface, claim);
+        Ok(())
+    }
+
+    fn new_handle(&self, interface: u8, what: &str) -> Result<Interface, Error> {
+        self.usb
+            .claim_interface(interface)
+            .wait()
+            .map_err(|error| match error.kind() {
+                ErrorKind::Busy => self.place.busy(self.place.operation(what), Some(interface)),
+                ErrorKind::NotFound => match self.place.gone_if_absent(what) {
+                    Err(gone) => gone,
+                    Ok(()) => Error::Other {
+                        operation: self.place.operation(what),
+                        reason: "the active configuration has no such interface".to_owned(),
+                    },
+                },
+                _ => to_error(&error, self.place.operation(what)),
+            })
+    }
+
+    pub(super) fn release(&self, interface: u8) -> Result<(), Error> {
+        let mut claims = self.claims();
+        if !claims.contains_key(&interface) {
+            return Ok(());
+        }
+        let operation = self
+            .place
+            .operation(&format!("release interface {interface}"));
+        self.busy_if_pending(interface, &operation)?;
+        self.close_parked(interface);
+        if let Some(claim) = claims.remove(&interface) {
+            self.give_back(interface, claim.handles);
+        }
+        Ok(())
+    }
+
+    /// Releases an interface, for certain.
+    fn give_back(&self, interface: u8, handles: Vec<Interface>) {
+        let mut left = false;
+        for handle in handles {
+            left |= handle.release().wait().is_err();
+        }
+        let deadline = Instant::now() + EVENT_THREAD_MAX;
+        while left && self.place.is_claimed(interface) && Instant::now() < deadline {
+            std::thread::sleep(EVENT_THREAD_PAUSE);
+        }
+    }
+
+    pub(super) fn set_alternate(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        let what = format!("set alternate setting {alternate} of interface {interface}");
+        let operation = || self.place.operation(&what);
+        let mut claims = self.claims();
+        let Some(claim) = claims.get_mut(&interface) else {
+            return Err(Error::Other {
+                operation: operation(),
+                reason: "not claimed, or no such alternate setting".to_owned(),
+            });
+        };
+        self.busy_if_pending(interface, &operation())?;
+        self.close_parked(interface);
+        let Some(handle) = claim.handles.last() else {
+            return Ok(());
+        };
+        let result = when_let_go(|| handle.set_alt_setting(alternate).wait());
+        match result {
+            Ok(()) => {
+                claim.alternate = alternate;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Other {
+                operation: operation(),
+                reason: "not claimed, or no such alternate setting".to_owned(),
+            }),
+            Err(error) => {
+                self.place.gone_if_absent(&what)?;
+                Err(to_error(&error, operation()))
+            }
+        }
+    }
+
+    /// Resets the port with everything given back meanwhile: kernel drivers would bind to
+    /// interfaces that only a program has, because it cannot be asked to pause.
+    pub(super) fn reset(&self) -> Result<(), Error> {
+        let what = "reset the port";
+        let mut claims = self.claims();
+        for (&interface, claim) in claims.iter_mut() {
+            self.close_parked(interface);
+            if self.busy_if_pending(interface, what).is_ok() {
+                self.give_back(interface, std::mem::take(&mut claim.handles));
+            }
+        }
+        let result = self.usb.reset().wait();
+        let mut lost = None;
+        claims.retain(|&interface, claim| {
+            // A driver may have bound itself in between.
+            let _ = self.usb.detach_kernel_driver(interface);
+            match self.new_handle(interface, what) {
+                Ok(handle) => {
+                    claim.handles.push(handle);
+                    claim.alternate = 0;
+                    true
+                }
+                Err(error) => {
+                    lost = Some(error);
+                    false
+                }
+            }
+        });
+        match result {
+            Ok(()) => lost.map_or(Ok(()), Err),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Gone {
+                operation: self.place.operation(what),
+            }),
+            Err(error) => Err(to_error(&error, self.place.operation(what))),
+        }
+    }
+
+    /// Opens an endpoint in the active alternate setting of its interface.
+    pub(super) fn open_endpoint<K: BulkOrInterrupt, D: EndpointDirection>(
+        &self,
+        interface: u8,
+        address: u8,
+        operation: impl Fn() -> String,
+    ) -> Result<Endpoint<K, D>, Error> {
+        let handle = self
+            .claims()
+            .get(&interface)
+            .and_then(|claim| claim.handles.last().cloned())
+            .ok_or_else(|| Error::NoSuchEndpoint {
+                operation: operation(),
+            })?;
+        when_let_go(|| handle.endpoint::<K, D>(address)).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::NoSuchEndpoint {
+                operation: operation(),
+            },
+            ErrorKind::Busy => Error::Busy {
+                operation: operation(),
+                holder: Some("another queue of this program".to_owned()),
+            },
+            _ => to_error(&error, operation()),
+        })
+    }
+}
+
+/// Tries again while nusb's event thread holds what another transfer needs.
+fn when_let_go<T>(
+    mut attempt: impl FnMut() -> Result<T, ::nusb::Error>,
+) -> Result<T, ::nusb::Error> {
+    let deadline = Instant::now() + EVENT_THREAD_MAX;
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < deadline => {
+                std::thread::sleep(EVENT_THREAD_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
