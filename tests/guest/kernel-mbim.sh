@@ -142,6 +142,8 @@ pings 'ndp_to_end on' "$gateway"
 tells 'disconnect' "Activation state: 'deactivated'" --disconnect
 check 'disconnected: nothing comes back' test "$(answers "$gateway"; echo $?)" != 0
 check 'MBIM closes' mbim_close
+dropped=$(<"/sys/class/net/$wwan/statistics/tx_dropped")
 judge_emulator far0
 check 'the black hole was the firmware' test "$(counter far0 black_holed)" -ge 3
+check "what is missing in the sequence of blocks, the kernel says it dropped ($dropped)" test "$(counter far0 blocks_missing)" = "$dropped"
 finish

@@ -73,6 +73,7 @@ modprobe cdc_ether
 modprobe -r cdc_mbim && modprobe cdc_mbim
 online_and_down 'late modules' 2
 judge_emulator far0
+check 'no block was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
 
 check 'the plug is pulled' wait_for 10 modem_gone
 check 'USB/IP: the emulated modem listens' start_emulator far0 --listen 127.0.0.1:3240 --knob ipv6=on
@@ -88,4 +89,5 @@ measure 'USB/IP: iperf3 down' "$far_address" --reverse
 stop_up 'USB/IP'
 check 'USB/IP: usbip detaches it' far usbip detach -p 0
 judge_emulator far0
+check 'no block was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
 finish

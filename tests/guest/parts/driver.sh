@@ -66,7 +66,7 @@ stop_up() {
 refused() {
   local name=$1 status=$2 text=$3 said result=0 part
   shift 3
-  said=$(timeout 30 "$program" up "$@" 2>&1 >/dev/null) || result=$?
+  said=$(timeout 60 "$program" up "$@" 2>&1 >/dev/null) || result=$?
   ((result == status)) || {
     not_ok "$name" "exit status $result instead of $status: ${said//$'\n'/ }"
     return 1
