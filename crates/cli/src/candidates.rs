@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use uwwan_modem::Selector;
 use uwwan_modem::quirks::{self, Quirk};
+use uwwan_usb::backend::Driver;
 use uwwan_usb::device::{Backend, Found};
 use uwwan_usb::functions::{self, MbimFunction};
-use uwwan_usb::libusb::Libusb;
 
 use crate::failure::{Exit, Failure};
 use crate::output::plain;
@@ -15,14 +15,13 @@ use crate::output::plain;
 /// The USB of this machine.
 ///
 /// # Errors
-/// When libusb cannot start.
-pub fn libusb() -> Result<Arc<dyn Backend>, Failure> {
-    match Libusb::new() {
-        Ok(backend) => Ok(Arc::new(backend)),
-        Err(error) => Err(Failure::new(Exit::Failed, "cannot use the USB")
+/// When the backend cannot start.
+pub fn usb(driver: Driver) -> Result<Arc<dyn Backend>, Failure> {
+    driver.start().map_err(|error| {
+        Failure::new(Exit::Failed, "cannot use the USB")
             .because_of(&error)
-            .next("uwwan demo works without any USB")),
-    }
+            .next("uwwan demo works without any USB")
+    })
 }
 
 /// A device that is a modem, by its MBIM function or by its row in the quirk table.

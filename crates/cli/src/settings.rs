@@ -11,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
 use uwwan_modem::options::{Auth, Dns, Format, IpType, Padding, Placement, Routes, Secret, Table};
+use uwwan_usb::backend::Driver;
 
 use crate::failure::{Exit, Failure};
 use crate::secrets;
@@ -60,6 +61,9 @@ pub struct Settings {
     /// Needed only when several are present
     #[arg(long, short, value_name = "DEVICE", help_heading = "Modem")]
     pub device: Option<Device>,
+    /// What drives the USB device; both do the same, with different cost [default: libusb]
+    #[arg(long, value_name = "BACKEND", value_parser = words(Driver::VALUES), help_heading = "Modem")]
+    pub usb: Option<Driver>,
     /// Pause between USB configuration 0 and the MBIM configuration [default: what the modem needs]
     #[arg(long, value_name = "SECONDS", help_heading = "Modem")]
     pub settle: Option<f64>,
@@ -200,7 +204,7 @@ impl Settings {
     /// These choices where made, the others from `under`.
     #[must_use]
     pub fn over(self, under: Self) -> Self {
-        merge!(self over under: device, settle, wait, persist, reattach, apn, ip_type, auth, user,
+        merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
             password_file, pin_file, force_pin, roaming, tun_name, route, dns, mtu, probe, ndp, ntb,
             table, pad, block_size, input_size, in_flight)
     }
@@ -410,6 +414,7 @@ mod tests {
         let settings = from_text(
             r#"
             device = "03f0:a31d"
+            usb = "nusb"
             apn = "telenor.smart"
             ip-type = "ipv4"
             auth = "chap"
@@ -430,6 +435,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.ip_type, Some(IpType::Ipv4));
         assert_eq!(settings.ntb, Some(Format::Ntb16));
+        assert_eq!(settings.usb, Some(Driver::Nusb));
         assert_eq!(settings.route, Some(vec!["default".to_owned()]));
         assert_eq!(settings.password_file, Some("/etc/uwwan/password".into()));
         let pin = settings.pin_file.unwrap();
@@ -443,6 +449,7 @@ mod tests {
             ("mtu = \"big\"", "line 1"),
             ("ip-type = \"ipx\"", "ipv4v6"),
             ("device = \"modem\"", "vendor:product"),
+            ("usb = \"winusb\"", "`libusb` or `nusb`"),
             ("ntb = 24", "16, 32"),
             ("apn = ", "line 1"),
             ("route = 5", "a route or a list"),

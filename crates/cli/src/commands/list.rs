@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use uwwan_modem::quirks::Quirk;
+use uwwan_usb::backend::Driver;
 use uwwan_usb::device::Backend;
 
 use crate::candidates::{self, Candidate};
@@ -34,7 +35,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backend = if arguments.emulator {
         super::emulate::start_in_process(&super::emulate::knobs(&[])?)?
     } else {
-        candidates::libusb()?
+        // Both backends list the same.
+        candidates::usb(Driver::default())?
     };
     let modems = candidates::all(backend.as_ref())?;
     if arguments.json {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, never, select, unbounded};
 use uwwan_modem::{Event, Handle, Modem, Selector};
+use uwwan_usb::backend::Driver;
 use uwwan_usb::device::Backend;
 
 use super::progress;
@@ -60,6 +61,7 @@ pub struct Arguments {
 /// # Errors
 /// When it cannot be brought online, or is lost for good.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let usb_flag = arguments.settings.usb;
     let file = match &arguments.config {
         Some(path) => Settings::from_file(path)?,
         None => Settings::default(),
@@ -76,10 +78,21 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             .because("real firmware has no knobs")
             .next("add --device emulator"));
     }
+    if device == Device::Emulator && usb_flag.is_some() {
+        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+            .at("--usb")
+            .because("the emulated modem is not reached through this machine's USB")
+            .next("uwwan emulate --attach plugs it in there"));
+    }
     // Signals first: from here on a stop is always a clean one.
     let signals = signals::first()
         .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
-    let chosen = choose(&device, &arguments.knobs, options.wait_for_device)?;
+    let chosen = choose(
+        &device,
+        &arguments.knobs,
+        settings.usb.unwrap_or_default(),
+        options.wait_for_device,
+    )?;
     let directory = RuntimeDir::create(
         &runtime::own_base(arguments.runtime_dir.as_deref())?,
         &chosen.name,
@@ -194,7 +207,12 @@ impl Chosen {
     }
 }
 
-fn choose(device: &Device, knobs: &[String], wait: bool) -> Result<Chosen, Failure> {
+fn choose(
+    device: &Device,
+    knobs: &[String],
+    driver: Driver,
+    wait: bool,
+) -> Result<Chosen, Failure> {
     let selector = match device {
         Device::Emulator => {
             let knobs = super::emulate::knobs(knobs)?;
@@ -207,7 +225,7 @@ fn choose(device: &Device, knobs: &[String], wait: bool) -> Result<Chosen, Failu
         }
         Device::Usb(selector) => selector,
     };
-    let backend = candidates::libusb()?;
+    let backend = candidates::usb(driver)?;
     match candidates::usable(backend.as_ref(), selector) {
         Ok(candidate) => {
             // The port stays over re-enumerations; ids may match a second modem plugged in later.

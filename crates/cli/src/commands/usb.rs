@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uwwan_modem::Selector;
 use uwwan_modem::quirks;
+use uwwan_usb::backend::Driver;
 use uwwan_usb::configuration::{self, SwitchPlan, ViaZero};
 use uwwan_usb::descriptors::{AlternateSetting, Descriptors};
 use uwwan_usb::device::{Backend, Device as UsbDevice};
@@ -14,7 +15,7 @@ use uwwan_usb::functions;
 use crate::candidates;
 use crate::failure::{Exit, Failure};
 use crate::output::{plain, say, say_json, seconds};
-use crate::settings::Device;
+use crate::settings::{Device, words};
 
 /// Arguments of `usb`.
 #[derive(Debug, clap::Args)]
@@ -63,6 +64,9 @@ struct ConfigArguments {
     /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are present
     #[arg(long, short, value_name = "DEVICE")]
     device: Option<Device>,
+    /// What drives it [default: libusb]
+    #[arg(long, value_name = "BACKEND", value_parser = words(Driver::VALUES))]
+    usb: Option<Driver>,
     /// Do not pass through configuration 0
     #[arg(long, conflicts_with = "settle")]
     direct: bool,
@@ -85,22 +89,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn backend(device: Option<&Device>) -> Result<(Arc<dyn Backend>, Selector), Failure> {
+fn backend(
+    device: Option<&Device>,
+    driver: Driver,
+) -> Result<(Arc<dyn Backend>, Selector), Failure> {
     match device {
         Some(Device::Emulator) => {
             let emulator = super::emulate::start_in_process(&super::emulate::knobs(&[])?)?;
             Ok((emulator, Selector::Any))
         }
-        Some(Device::Usb(selector)) => Ok((candidates::libusb()?, selector.clone())),
-        None => Ok((candidates::libusb()?, Selector::Any)),
+        Some(Device::Usb(selector)) => Ok((candidates::usb(driver)?, selector.clone())),
+        None => Ok((candidates::usb(driver)?, Selector::Any)),
     }
 }
 
 /// An open device, and its backend, which has to live as long.
 type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
 
-fn open(device: Option<&Device>) -> Result<Opened, Failure> {
-    let (backend, selector) = backend(device)?;
+fn open(device: Option<&Device>, driver: Driver) -> Result<Opened, Failure> {
+    let (backend, selector) = backend(device, driver)?;
     let found = candidates::select(backend.as_ref(), &selector)?.found;
     let device = backend
         .open(&found)
@@ -127,7 +134,7 @@ fn usb_failure(what: &str, error: &Error) -> Failure {
 }
 
 fn show_descriptors(arguments: &DescriptorsArguments) -> Result<(), Failure> {
-    let (backend, selector) = backend(arguments.device.as_ref())?;
+    let (backend, selector) = backend(arguments.device.as_ref(), Driver::default())?;
     let candidate = candidates::select(backend.as_ref(), &selector)?;
     let descriptors = &candidate.found.descriptors;
     if arguments.raw {
@@ -242,7 +249,7 @@ fn setting(number: u8, alternate: &AlternateSetting) -> String {
 }
 
 fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
-    let (_backend, device) = open(arguments.device.as_ref())?;
+    let (_backend, device) = open(arguments.device.as_ref(), arguments.usb.unwrap_or_default())?;
     let identity = device.identity();
     let mbim = functions::mbim(device.descriptors())
         .first()
