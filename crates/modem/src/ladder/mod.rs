@@ -38,6 +38,10 @@ use crate::quirks::Quirk;
 use crate::status::{Addresses, DeviceIdentity, Interface, Network, Signal};
 
 pub use ask::Ask;
+/// The indications the ladder needs, as the set it sends to the modem.
+pub(crate) fn subscription() -> Vec<u8> {
+    ask::subscribe().info
+}
 pub use pin::PinMemory;
 
 /// Something on the USB side to be done at once.

@@ -1,0 +1,201 @@
+//! What a client may not do to the session `up` holds, and how long its commands may take.
+//!
+//! The modem has one radio, one registration and one set of data sessions for everybody. Of the
+//! commands that would end what the driver holds each stands here once, with the word that decides:
+//! the device reads its information buffers more leniently than any decoder, so only that word is
+//! looked at, and what lacks it is refused.
+
+use std::time::Duration;
+
+use byteorder::{ByteOrder, LittleEndian};
+use uwwan_mbim::CommandKind;
+use uwwan_mbim::fields::Layout;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::{self as bc, PacketServiceAction, RadioSwitchState};
+use uwwan_mbim::services::ms_basic_connect_extensions::{self as ext, VersionInfo};
+use uwwan_mbim::services::{
+    compal, fibocom, intel_at_tunnel, intel_firmware_update, ms_host_shutdown,
+    ms_uicc_low_level_access as uicc, qdu, qmi, quectel,
+};
+use uwwan_mbim::session::Command;
+
+/// MBIM 1.0 and no later extension, as VERSION writes it. The driver speaks this; what a client
+/// agrees on with the modem would change the layouts of the driver's own commands, too.
+const PLAIN: VersionInfo = VersionInfo {
+    mbim_version: 0x0100,
+    mbim_extended_version: 0x0100,
+};
+
+/// What becomes of a client's command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes to the modem as it is.
+    Pass,
+    /// It goes to the modem with this information buffer.
+    Change(Vec<u8>),
+    /// It would end what the driver holds; in words, what it would do.
+    Refuse(&'static str),
+}
+
+/// Judges a command; `held` are the data sessions of the driver.
+pub(crate) fn judge(command: &Command, held: &[u32]) -> Verdict {
+    if command.id == ext::VERSION {
+        return Verdict::Change(PLAIN.encode_info());
+    }
+    // AT and QMI tunnels reach everything, whatever the kind of the command.
+    if [
+        compal::AT_COMMAND,
+        fibocom::AT_COMMAND,
+        intel_at_tunnel::AT_COMMAND,
+        qdu::COMMAND,
+    ]
+    .contains(&command.id)
+        || command.id.service == qmi::UUID
+    {
+        return Verdict::Refuse("it reaches past the control session");
+    }
+    if command.kind == CommandKind::QUERY {
+        return Verdict::Pass;
+    }
+    let word = |at: usize| command.info.get(at..at + 4).map(LittleEndian::read_u32);
+    let refused = match command.id {
+        bc::CONNECT if word(0).is_none_or(|session| held.contains(&session)) => {
+            "the data session belongs to the driver"
+        }
+        bc::RADIO_STATE if word(0) != Some(RadioSwitchState::ON.0) => {
+            "it would switch the radio off"
+        }
+        bc::PACKET_SERVICE if word(0) != Some(PacketServiceAction::ATTACH.0) => {
+            "it would detach the modem"
+        }
+        // The provider's reference comes first.
+        bc::REGISTER_STATE if word(8) != Some(bc::RegisterAction::AUTOMATIC.0) => {
+            "it would leave the network"
+        }
+        bc::MULTICARRIER_PROVIDERS | bc::HOME_PROVIDER => "it would leave the network",
+        ext::DEVICE_RESET | qdu::QUECTEL_REBOOT | intel_firmware_update::MODEM_REBOOT => {
+            "it would reset the modem"
+        }
+        ext::DEVICE_SLOT_MAPPINGS => "it would change the SIM",
+        ext::LTE_ATTACH_CONFIGURATION => "it would detach the modem",
+        uicc::RESET => "it would reset the SIM",
+        ms_host_shutdown::NOTIFY => "it would shut the modem down",
+        quectel::RADIO_STATE if word(0) != Some(quectel::QuectelRadioSwitchState::ON.0) => {
+            "it would switch the radio off"
+        }
+        qdu::UPDATE_SESSION => "it would update the firmware",
+        _ => return Verdict::Pass,
+    };
+    Verdict::Refuse(refused)
+}
+
+/// The answer to VERSION as a client may believe it: no more than was asked for.
+pub(crate) fn version_answer(info: Vec<u8>) -> Vec<u8> {
+    match VersionInfo::decode(&info) {
+        Ok(version) if version.mbim_extended_version > PLAIN.mbim_extended_version => {
+            PLAIN.encode_info()
+        }
+        _ => info,
+    }
+}
+
+/// How long the modem may take, from sending. The client's own patience is its own affair; this
+/// bounds how long a command nobody answers keeps others waiting.
+pub(crate) fn patience(id: CidId) -> Duration {
+    Duration::from_secs(match id {
+        bc::VISIBLE_PROVIDERS => 300,
+        bc::CONNECT | bc::REGISTER_STATE | bc::PACKET_SERVICE | bc::SERVICE_ACTIVATION => 180,
+        _ if uwwan_mbim::registry::cid(id).is_some() => 60,
+        _ => 120,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_mbim::services::basic_connect::{
+        ActivationCommand, ConnectSet, PacketServiceSet, RadioStateSet, RegisterStateSet,
+    };
+
+    fn connect(session_id: u32, activation_command: ActivationCommand) -> Command {
+        let content = ConnectSet {
+            session_id,
+            activation_command,
+            access_string: "internet".into(),
+            ..ConnectSet::default()
+        };
+        Command::set(bc::CONNECT, &content)
+    }
+
+    #[test]
+    fn what_would_end_the_session_is_refused() {
+        let radio = |radio_state| Command::set(bc::RADIO_STATE, &RadioStateSet { radio_state });
+        let packet = |packet_service_action| {
+            let content = PacketServiceSet {
+                packet_service_action,
+            };
+            Command::set(bc::PACKET_SERVICE, &content)
+        };
+        let register = |register_action| {
+            let content = RegisterStateSet {
+                provider_id: "24201".into(),
+                register_action,
+                ..RegisterStateSet::default()
+            };
+            Command::set(bc::REGISTER_STATE, &content)
+        };
+        let empty = |id| Command {
+            kind: CommandKind::SET,
+            ..Command::query(id)
+        };
+        for command in [
+            connect(0, ActivationCommand::DEACTIVATE),
+            connect(0, ActivationCommand::ACTIVATE),
+            connect(7, ActivationCommand::DEACTIVATE),
+            radio(RadioSwitchState::OFF),
+            packet(PacketServiceAction::DETACH),
+            register(bc::RegisterAction::MANUAL),
+            empty(ext::DEVICE_RESET),
+            empty(ms_host_shutdown::NOTIFY),
+            empty(uicc::RESET),
+            Command::query(compal::AT_COMMAND),
+            empty(bc::CONNECT),
+            empty(bc::RADIO_STATE),
+        ] {
+            let verdict = judge(&command, &[0, 7]);
+            assert!(matches!(verdict, Verdict::Refuse(_)), "{command:?}");
+        }
+        for command in [
+            connect(3, ActivationCommand::ACTIVATE),
+            connect(3, ActivationCommand::DEACTIVATE),
+            radio(RadioSwitchState::ON),
+            packet(PacketServiceAction::ATTACH),
+            register(bc::RegisterAction::AUTOMATIC),
+            Command::query(bc::CONNECT),
+            Command::query(bc::RADIO_STATE),
+            Command::query(bc::HOME_PROVIDER),
+            Command::query(uicc::RESET),
+        ] {
+            assert_eq!(judge(&command, &[0, 7]), Verdict::Pass, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn an_odd_kind_of_command_is_taken_for_a_set() {
+        let mut command = connect(0, ActivationCommand::DEACTIVATE);
+        command.kind = CommandKind(7);
+        assert!(matches!(judge(&command, &[0]), Verdict::Refuse(_)));
+    }
+
+    #[test]
+    fn nobody_changes_the_layouts_of_the_driver() {
+        let asked = VersionInfo {
+            mbim_version: 0x0100,
+            mbim_extended_version: 0x0300,
+        };
+        let command = Command::query_with(ext::VERSION, &asked);
+        assert_eq!(judge(&command, &[0]), Verdict::Change(vec![0, 1, 0, 1]));
+        assert_eq!(version_answer(asked.encode_info()), [0, 1, 0, 1]);
+        assert_eq!(version_answer(vec![9]), [9]);
+    }
+}

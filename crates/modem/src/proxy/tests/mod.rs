@@ -1,0 +1,7 @@
+//! The multiplexer against scripted clients and a scripted modem.
+
+mod bench;
+mod hostile;
+mod loss;
+mod subscribing;
+mod transactions;
