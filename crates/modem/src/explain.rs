@@ -31,7 +31,8 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
         } if holder.starts_with("usbfs") => (
             "another program has the device open: another uwwan, a virtual machine, usb_modeswitch",
             "stop it (`uwwan down`, or look with `fuser /dev/bus/usb/BBB/DDD`) and try again",
-            false,
+            // The switch has been patient already.
+            true,
         ),
         UsbError::Busy { .. } => (
             "a kernel driver holds the device or binds to it again and again",
