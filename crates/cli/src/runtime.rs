@@ -18,6 +18,9 @@ use crate::failure::{Exit, Failure};
 const SYSTEM: &str = "/run/uwwan";
 const LOCK: &str = "lock";
 const SOCKET: &str = "control";
+/// The symbolic link to the AT port's terminal, and its socket for `uwwan at`.
+const AT_TERMINAL: &str = "at";
+const AT_SOCKET: &str = "at.socket";
 
 /// Where this user's runtime directories go.
 ///
@@ -58,6 +61,13 @@ pub struct Entry {
     pub device: String,
     /// The control socket in it.
     pub socket: PathBuf,
+}
+
+impl Entry {
+    /// The AT port's socket beside it.
+    pub fn at_socket(&self) -> PathBuf {
+        self.socket.with_file_name(AT_SOCKET)
+    }
 }
 
 /// Every runtime directory under the given bases, alive or not, and the bases or directories
@@ -162,6 +172,16 @@ impl RuntimeDir {
     /// Where the control socket belongs.
     pub fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
+    }
+
+    /// Where the AT port's terminal belongs.
+    pub fn at_terminal(&self) -> PathBuf {
+        self.path.join(AT_TERMINAL)
+    }
+
+    /// Where the AT port's socket belongs.
+    pub fn at_socket(&self) -> PathBuf {
+        self.path.join(AT_SOCKET)
     }
 }
 

@@ -131,6 +131,15 @@ pub struct Settings {
         help_heading = "Host"
     )]
     pub probe: Option<bool>,
+    /// Own the AT port as well, for `uwwan at` and as a terminal in the runtime directory;
+    /// otherwise it is left to the kernel's serial driver [default: true]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        hide_possible_values = true,
+        help_heading = "Modem"
+    )]
+    pub at_port: Option<bool>,
 
     /// Where the pointer table (NDP) stands in blocks to the modem; Huawei modems carry nothing with
     /// it in front [default: what the modem needs]
@@ -205,7 +214,7 @@ impl Settings {
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
-            password_file, pin_file, force_pin, roaming, tun_name, route, dns, mtu, probe, ndp, ntb,
+            password_file, pin_file, force_pin, roaming, tun_name, route, dns, mtu, probe, at_port, ndp, ntb,
             table, pad, block_size, input_size, in_flight)
     }
 
@@ -272,6 +281,7 @@ impl Settings {
         options.persist = self.persist.unwrap_or(options.persist);
         options.reattach_drivers = self.reattach.unwrap_or(options.reattach_drivers);
         options.probe = self.probe.unwrap_or(options.probe);
+        options.at_port = self.at_port.unwrap_or(options.at_port);
         options.ndp = self.ndp;
         options.ntb = self.ntb;
         options.table = self.table;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, never, select, unbounded};
+use uwwan_modem::at_port::{self, server::Places};
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::backend::Driver;
 use uwwan_usb::device::Backend;
@@ -121,10 +122,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             return Err(failure);
         }
     };
+    let at_server = serve_at(&handle, &directory, arguments.json);
     let outcome = attend(&handle, &events, &signals, &server, arguments.json);
     // Also when standard output is gone: whatever ends the loop, the modem is put down properly.
     handle.stop();
     let end = handle.wait();
+    drop(at_server);
     drop(server);
     drop(directory);
     outcome?;
@@ -132,6 +135,31 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         say("stopped")?;
     }
     end.map_err(|failure| chosen.with_holders(progress::failure(&failure)))
+}
+
+/// Opens the AT port to other programs. The link works without it, so a failure is only told.
+fn serve_at(
+    handle: &Handle,
+    directory: &RuntimeDir,
+    json: bool,
+) -> Option<at_port::server::Server> {
+    let places = Places {
+        socket: Some(directory.at_socket()),
+        terminal: Some(directory.at_terminal()),
+    };
+    match at_port::server::Server::start(handle.at_port()?, &places) {
+        Ok(server) => {
+            if !json {
+                let terminal = directory.at_terminal();
+                let _ = say(format!("AT port: {} (or `uwwan at`)", terminal.display()));
+            }
+            Some(server)
+        }
+        Err(error) => {
+            tracing::warn!("other programs cannot reach the AT port: {error}");
+            None
+        }
+    }
 }
 
 /// Tells what happens until the modem has stopped.
