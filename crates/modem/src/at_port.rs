@@ -20,11 +20,12 @@
 //! No command and no answer is ever logged: they may hold a PIN, an IMSI or a message.
 
 pub mod client;
+pub mod desk;
 mod discipline;
 pub mod open;
 mod owner;
 mod protocol;
-mod pty;
+pub(crate) mod pty;
 pub mod server;
 mod transport;
 

@@ -12,7 +12,7 @@
 //! - `control`: the thread that owns the device and the MBIM session and climbs the ladder.
 //! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.
-//! - [`at_port`]: the AT port with its clients.
+//! - [`at_port`]: the AT port with its clients; [`ipv6`]: why IPv6 is refused, and the way out.
 //! - [`host`]: the host's end as a trait, and the TUN behind it.
 //! - [`client`]: the control session for the program's other commands, with or without a running
 //!   `up`; [`proxy`]: the same for other programs.
@@ -27,6 +27,7 @@ pub mod counters;
 pub mod datapath;
 pub mod event;
 pub mod host;
+pub mod ipv6;
 pub mod ladder;
 pub mod options;
 pub mod proxy;

@@ -385,15 +385,15 @@ fn the_socket_serves_commands_and_lines() {
     let mut second = first.again().unwrap();
     assert!(first.port().unwrap().unwrap().contains("interface 2"));
     second.listen().unwrap();
-    let answer = first.ask("AT^PLMNLIST?", None).unwrap();
+    let answer = first.ask("AT^PLMNLIST?", None, None).unwrap();
     assert_eq!((answer.lines.len(), answer.result), (9, Ok(())));
-    let answer = first.ask("AT+NONSENSE", Some(PATIENCE)).unwrap();
+    let answer = first.ask("AT+NONSENSE", None, Some(PATIENCE)).unwrap();
     assert!(answer.result.is_err());
-    let error = first.ask("ATQ1", None).unwrap_err();
+    let error = first.ask("ATQ1", None, None).unwrap_err();
     assert!(matches!(error, AtError::Refused { .. }), "{error}");
     let line = second.line(PATIENCE).unwrap().unwrap();
     assert!(matches!(line, Line::Nmea(_)), "{line:?}");
-    assert_eq!(second.ask("AT+CSQ", None).unwrap().lines, ["+CSQ: 21,99"]);
+    assert_eq!(second.ask("AT+CSQ", None, None).unwrap().lines, ["+CSQ: 21,99"]);
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn garbage_on_the_socket_hurts_only_its_sender() {
         .map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap())
         .collect();
     assert_eq!(
-        served.client().ask("AT+CSQ", None).unwrap().lines,
+        served.client().ask("AT+CSQ", None, None).unwrap().lines,
         ["+CSQ: 21,99"]
     );
     drop(silent);
@@ -432,7 +432,7 @@ fn losses_are_told_and_the_places_stay() {
     served.at.detach();
     terminal.say("AT\r");
     assert_eq!(terminal.until("ERROR\r\n"), "AT\r\r\nERROR\r\n");
-    let error = client.ask("AT", None).unwrap_err();
+    let error = client.ask("AT", None, None).unwrap_err();
     assert!(matches!(error, AtError::Away { .. }), "{error}");
     assert_eq!(client.port().unwrap(), None);
     let backend = served.emulator.backend();
@@ -443,8 +443,8 @@ fn losses_are_told_and_the_places_stay() {
     served.at.wait_open(PATIENCE).unwrap();
     terminal.say("AT\r");
     terminal.until("OK\r\n");
-    assert_eq!(client.ask("AT", None).unwrap().result, Ok(()));
+    assert_eq!(client.ask("AT", None, None).unwrap().result, Ok(()));
     served.server = None;
     assert!(!served.link().exists() && !served.places.socket.clone().unwrap().exists());
-    assert!(client.ask("AT", None).is_err());
+    assert!(client.ask("AT", None, None).is_err());
 }

@@ -50,17 +50,22 @@ impl Client {
         Self::connect(&self.socket)
     }
 
-    /// Sends a command and waits for its end.
+    /// Sends a command, with text for its prompt if it has one, and waits for its end.
     ///
     /// # Errors
     /// [`AtError`] when there is no answer at all.
-    pub fn ask(&mut self, line: &str, timeout: Option<Duration>) -> Result<Answer, AtError> {
+    pub fn ask(
+        &mut self,
+        line: &str,
+        text: Option<&str>,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, AtError> {
         let usual = Command::new(line).map_err(|error| AtError::Refused {
             why: error.to_string(),
         })?;
         self.send(&Request::Command {
             line: usual.line().to_owned(),
-            text: None,
+            text: text.map(str::to_owned),
             timeout_ms: timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
         })?;
         let patience = timeout.unwrap_or(usual.timeout()) + PATIENCE + SLACK;

@@ -1,0 +1,396 @@
+//! Why IPv6 is refused, and the way out.
+//!
+//! Firmware 11.617 (HP lt4132, Huawei ME906s and ME909s) keeps a list of profiles by operator. An
+//! operator in no list gets profile `"00000"`, which allows IPv4 contexts alone; adding it to
+//! `"99999"` and restarting the modem allows all three kinds (T. Anderson, 2018-12). The story has
+//! three parts: [`examine`] finds out, [`enable`] and [`disable`] change the list, restart the
+//! modem and examine it again. The caller is a [`Desk`]: it carries commands to the modem and gets
+//! it back from its restart.
+
+mod operator;
+
+use serde::Serialize;
+use uwwan_at::commands::Query;
+use uwwan_at::commands::context::{ContextKind, ContextKinds};
+use uwwan_at::commands::profiles::{self, GENERIC, GENERIC_IPV4V6, Ipv6Capability, Profiles};
+use uwwan_at::commands::sim::{Pin, PinState};
+use uwwan_at::dialogue::{Command, InvalidCommand};
+use uwwan_at::failure::Failure;
+
+use crate::at_port::{Answer, AtError};
+
+pub use operator::{Operator, Source, is_code};
+
+/// Operators of profile `"99999"` as it leaves the factory (firmware 11.617.13.00.00).
+pub const FACTORY: [&str; 3] = ["24491", "24001", "23820"];
+
+/// The way to one modem.
+pub trait Desk {
+    /// Sends a command and waits for its end.
+    ///
+    /// # Errors
+    /// [`AtError`] when there is no answer at all.
+    fn ask(&mut self, command: Command) -> Result<Answer, AtError>;
+
+    /// The operator of the SIM, where it is known without AT: chosen, or MBIM's home provider.
+    fn operator(&mut self) -> Option<Operator>;
+
+    /// The modem is restarting: waits until it has left the bus, has come back, is in the
+    /// configuration with its MBIM function, and answers.
+    ///
+    /// # Errors
+    /// [`AtError`] when it does not in good time.
+    fn come_back(&mut self) -> Result<(), AtError>;
+
+    /// Told before each step, in words.
+    fn step(&mut self, what: &str);
+}
+
+/// What keeps IPv6 from working, or lets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The modem allows IPv6.
+    Works,
+    /// The operator is in no profile.
+    Locked,
+    /// The operator has a profile of its own, and it allows IPv4 alone.
+    OwnProfile,
+    /// The list has been changed, and the modem has not been restarted since.
+    AwaitsRestart,
+    /// The modem does not know its SIM's operator.
+    NoOperator,
+    /// The modem has no such list: it allows what it allows.
+    NoList,
+    /// The modem does not say what it allows.
+    Unknown,
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// What `AT^IPV6CAP?` says: 1 IPv4 alone, 2 IPv6, 4 both in one context, or their sum.
+    pub capability: Option<u8>,
+    /// The kinds of contexts `AT+CGDCONT=?` names: `IP`, `IPV6`, `IPV4V6`.
+    pub kinds: Vec<String>,
+    /// The operator of the SIM.
+    pub operator: Option<Operator>,
+    /// Why it is not known.
+    pub no_operator: Option<String>,
+    /// The profile it falls under.
+    pub profile: Option<String>,
+    /// Operators of the profile that allows IPv6, as they are.
+    pub unlocked: Vec<String>,
+    /// The sum of it.
+    pub verdict: Verdict,
+}
+
+/// A change to the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The command that makes it; none when only the restart is missing.
+    pub command: Option<String>,
+    /// The command that takes it back.
+    pub undo: String,
+    /// Operators of the profile before.
+    pub before: Vec<String>,
+    /// Operators of the profile after.
+    pub after: Vec<String>,
+}
+
+/// Why the story does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Ipv6Error {
+    /// The port gave no answer.
+    #[error(transparent)]
+    At(#[from] AtError),
+    /// The modem refused a command.
+    #[error("{command}: {failure}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// Its words.
+        failure: Failure,
+    },
+    /// A command cannot be made of what the modem says.
+    #[error("the modem's words make no command: {0}")]
+    Invalid(#[from] InvalidCommand),
+    /// There is nothing to be done.
+    #[error("{0}")]
+    Nothing(String),
+    /// It is not done without being insisted on.
+    #[error("{0}")]
+    NeedsForce(String),
+    /// It cannot be done.
+    #[error("{0}")]
+    Impossible(String),
+    /// It was done, and is not as it should be.
+    #[error("{0}")]
+    Unverified(String),
+}
+
+/// Asks the modem what it allows, and why.
+///
+/// # Errors
+/// [`Ipv6Error::At`]; what the modem does not know is part of the findings.
+pub fn examine(desk: &mut dyn Desk) -> Result<Findings, Ipv6Error> {
+    let capability = query::<Ipv6Capability>(desk)?.map(|capability| capability.0);
+    let kinds = query::<ContextKinds>(desk)?.map_or_else(Vec::new, |kinds| {
+        kinds.0.iter().map(kind_name).map(str::to_owned).collect()
+    });
+    let profiles = query::<Profiles>(desk)?;
+    let (operator, no_operator) = match operator::find(desk, profiles.as_ref())? {
+        Ok(operator) => (Some(operator), None),
+        Err(why) => (None, Some(why)),
+    };
+    let profile = match (&profiles, &operator) {
+        (Some(profiles), Some(operator)) => Some(profiles.of(&operator.code).to_owned()),
+        _ => None,
+    };
+    let unlocked = profiles
+        .as_ref()
+        .and_then(|profiles| profiles.named(GENERIC_IPV4V6))
+        .map_or_else(Vec::new, |profile| profile.operators.clone());
+    let allows = match capability {
+        Some(bits) => Some(bits & 6 == 6),
+        None if kinds.is_empty() => None,
+        None => Some(
+            ["IPV6", "IPV4V6"]
+                .iter()
+                .all(|kind| kinds.iter().any(|k| k == kind)),
+        ),
+    };
+    let verdict = match (allows, profile.as_deref()) {
+        (Some(true), _) => Verdict::Works,
+        (None, _) if profiles.is_none() => Verdict::Unknown,
+        _ if profiles.is_none() => Verdict::NoList,
+        (_, None) => Verdict::NoOperator,
+        (_, Some(GENERIC)) => Verdict::Locked,
+        (_, Some(GENERIC_IPV4V6)) => Verdict::AwaitsRestart,
+        (_, Some(_)) => Verdict::OwnProfile,
+    };
+    Ok(Findings {
+        capability,
+        kinds,
+        operator,
+        no_operator,
+        profile,
+        unlocked,
+        verdict,
+    })
+}
+
+/// The change that would unlock IPv6.
+///
+/// # Errors
+/// [`Ipv6Error`] when there is none, or `force` is needed for it.
+pub fn plan_enable(findings: &Findings, force: bool) -> Result<Change, Ipv6Error> {
+    let operator = match (findings.verdict, &findings.operator) {
+        (Verdict::Works, _) => {
+            return Err(Ipv6Error::Nothing("the modem allows IPv6 already".into()));
+        }
+        (Verdict::NoList | Verdict::Unknown, _) => {
+            return Err(Ipv6Error::Impossible(
+                "this modem has no operator list (AT^PLMNLIST) to unlock anything with".into(),
+            ));
+        }
+        (_, None) => {
+            let why = findings.no_operator.as_deref().unwrap_or("it does not say");
+            return Err(Ipv6Error::Impossible(format!(
+                "the SIM's operator is not known: {why}"
+            )));
+        }
+        (_, Some(operator)) => operator,
+    };
+    if findings.verdict == Verdict::OwnProfile && !force {
+        return Err(Ipv6Error::NeedsForce(format!(
+            "operator {} has the profile \"{}\" of its own; which of two profiles wins is not known",
+            operator.code,
+            findings.profile.as_deref().unwrap_or_default()
+        )));
+    }
+    let add = profiles::add(GENERIC_IPV4V6, &operator.code)?;
+    let there = findings.unlocked.contains(&operator.code);
+    let mut after = findings.unlocked.clone();
+    if !there {
+        after.push(operator.code.clone());
+    }
+    Ok(Change {
+        command: (!there).then(|| add.line().to_owned()),
+        undo: profiles::remove(GENERIC_IPV4V6, &operator.code)?
+            .line()
+            .to_owned(),
+        before: findings.unlocked.clone(),
+        after,
+    })
+}
+
+/// The change that takes the SIM's operator out again.
+///
+/// # Errors
+/// [`Ipv6Error`] when it is not in, or has been since the factory and `force` is not given.
+pub fn plan_disable(findings: &Findings, force: bool) -> Result<Change, Ipv6Error> {
+    let Some(operator) = &findings.operator else {
+        let why = findings.no_operator.as_deref().unwrap_or("it does not say");
+        return Err(Ipv6Error::Impossible(format!(
+            "the SIM's operator is not known: {why}"
+        )));
+    };
+    if !findings.unlocked.contains(&operator.code) {
+        return Err(Ipv6Error::Nothing(format!(
+            "operator {} is not in profile \"{GENERIC_IPV4V6}\": there is nothing to undo",
+            operator.code
+        )));
+    }
+    if FACTORY.contains(&operator.code.as_str()) && !force {
+        return Err(Ipv6Error::NeedsForce(format!(
+            "operator {} is in profile \"{GENERIC_IPV4V6}\" from the factory: `uwwan ipv6 enable` has not put it there",
+            operator.code
+        )));
+    }
+    let mut after = findings.unlocked.clone();
+    after.retain(|listed| *listed != operator.code);
+    Ok(Change {
+        command: Some(
+            profiles::remove(GENERIC_IPV4V6, &operator.code)?
+                .line()
+                .to_owned(),
+        ),
+        undo: profiles::add(GENERIC_IPV4V6, &operator.code)?
+            .line()
+            .to_owned(),
+        before: findings.unlocked.clone(),
+        after,
+    })
+}
+
+/// Makes the change, restarts the modem and looks at it again: it has to allow all kinds.
+///
+/// # Errors
+/// [`Ipv6Error`]; [`Ipv6Error::Unverified`] when the modem took it all and still refuses.
+pub fn enable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Error> {
+    let findings = apply(desk, change)?;
+    let all = ["IP", "IPV6", "IPV4V6"];
+    if findings.capability == Some(7)
+        && all
+            .iter()
+            .all(|kind| findings.kinds.iter().any(|k| k == kind))
+    {
+        return Ok(findings);
+    }
+    Err(Ipv6Error::Unverified(format!(
+        "the operator is in the list and the modem was restarted, but it says {}{}",
+        said(&findings),
+        findings
+            .no_operator
+            .as_ref()
+            .map_or_else(String::new, |why| format!(
+                "; the SIM's operator is not known: {why}"
+            ))
+    )))
+}
+
+/// Takes the change back, restarts the modem and looks at it again.
+///
+/// # Errors
+/// [`Ipv6Error`]; [`Ipv6Error::Unverified`] when the modem took it all and still has it.
+pub fn disable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Error> {
+    let findings = apply(desk, change)?;
+    if findings.unlocked == change.after {
+        return Ok(findings);
+    }
+    Err(Ipv6Error::Unverified(format!(
+        "after the restart profile \"{GENERIC_IPV4V6}\" has {}",
+        findings.unlocked.join(", ")
+    )))
+}
+
+/// What the modem says it allows, in its own words.
+#[must_use]
+pub fn said(findings: &Findings) -> String {
+    let capability = findings
+        .capability
+        .map_or("nothing".to_owned(), |bits| format!("^IPV6CAP: {bits}"));
+    format!(
+        "{capability} and context kinds {}",
+        findings.kinds.join(", ")
+    )
+}
+
+fn apply(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Error> {
+    if let Some(line) = &change.command {
+        desk.step(line);
+        must(desk, Command::new(line.as_str())?)?;
+        let listed = query_with::<Profiles>(desk, profiles::ask(GENERIC_IPV4V6)?)?;
+        let listed = listed
+            .as_ref()
+            .and_then(|profiles| profiles.named(GENERIC_IPV4V6))
+            .map(|profile| profile.operators.as_slice());
+        if listed.is_some_and(|listed| listed != change.after) {
+            return Err(Ipv6Error::Unverified(format!(
+                "{line} was taken, but profile \"{GENERIC_IPV4V6}\" has {}",
+                listed.unwrap_or_default().join(", ")
+            )));
+        }
+    }
+    desk.step("AT^RESET");
+    match must(desk, uwwan_at::commands::ports::restart()?) {
+        // Some leave the bus before the answer is out.
+        Ok(_) | Err(Ipv6Error::At(AtError::Lost { .. })) => {}
+        Err(error) => return Err(error),
+    }
+    desk.step("waiting for the modem to come back");
+    desk.come_back()?;
+    desk.step("looking at it again");
+    examine(desk)
+}
+
+/// Sends a command that has to be taken.
+fn must(desk: &mut dyn Desk, command: Command) -> Result<Answer, Ipv6Error> {
+    let line = command.line().to_owned();
+    let answer = desk.ask(command)?;
+    match answer.result {
+        Ok(()) => Ok(answer),
+        Err(failure) => Err(Ipv6Error::Refused {
+            command: line,
+            failure,
+        }),
+    }
+}
+
+/// Asks for something not every modem knows.
+fn query<T: Query>(desk: &mut dyn Desk) -> Result<Option<T>, Ipv6Error> {
+    query_with(desk, T::command()?)
+}
+
+fn query_with<T: Query>(desk: &mut dyn Desk, command: Command) -> Result<Option<T>, Ipv6Error> {
+    let answer = desk.ask(command)?;
+    Ok(answer
+        .result
+        .is_ok()
+        .then(|| T::parse(&answer.lines).ok())
+        .flatten())
+}
+
+fn kind_name(kind: &ContextKind) -> &str {
+    match kind {
+        ContextKind::Ipv4 => "IP",
+        ContextKind::Ipv6 => "IPV6",
+        ContextKind::Ipv4v6 => "IPV4V6",
+        ContextKind::Other(name) => name,
+    }
+}
+
+/// What the SIM waits for, if it waits.
+fn waits_for(desk: &mut dyn Desk) -> Result<Option<String>, Ipv6Error> {
+    Ok(match query::<Pin>(desk)? {
+        Some(Pin(PinState::Ready)) => None,
+        Some(Pin(PinState::Pin)) => Some("it waits for its PIN".into()),
+        Some(Pin(PinState::Puk)) => Some("it waits for its PUK".into()),
+        Some(Pin(PinState::Other(lock))) => Some(format!("it waits for {lock}")),
+        _ => Some("there is no SIM, or it does not answer".into()),
+    })
+}
+
+#[cfg(test)]
+mod tests;
