@@ -8,6 +8,7 @@ mod napi;
 mod offload;
 mod packets;
 mod router;
+mod streams;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
@@ -102,6 +103,18 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "what_was_merged_is_cut_by_the_kernel_into_what_it_was",
         merging::what_was_merged_is_cut_by_the_kernel_into_what_it_was,
+    ),
+    (
+        "streams_get_through_over_ipv4",
+        streams::streams_get_through_over_ipv4,
+    ),
+    (
+        "streams_get_through_over_ipv6",
+        streams::streams_get_through_over_ipv6,
+    ),
+    (
+        "streams_get_through_where_datagrams_are_lost",
+        streams::streams_get_through_where_datagrams_are_lost,
     ),
 ];
 

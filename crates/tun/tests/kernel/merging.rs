@@ -4,18 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use uwwan_tun::coalesce::{Coalescer, Merge};
-
 use crate::napi::Napi;
 use crate::router::{Router, datagrams, inject, offload, packets, plain};
+use crate::traffic::blocks::{Large, coalescer, merge};
 use crate::traffic::{ACK, CWR, ECE, FIN, PSH, SYN, Traffic, URG, payload, timestamps};
 
 const SIZE: usize = 1000;
 /// The kernel flushes by its timer tick as well; a batch that met one is sent again.
 const TRIES: usize = 30;
-
-/// A packet with its virtio header.
-type Large = ([u8; 10], Vec<u8>);
 
 /// A few segments in a row.
 fn run(v6: bool, count: usize) -> Vec<Traffic> {
@@ -32,31 +28,6 @@ fn wire(batch: &[Traffic], damaged: &[usize]) -> Vec<Vec<u8>> {
         *last ^= 1;
     }
     datagrams
-}
-
-/// What our merging makes of it.
-fn merge(datagrams: &[Vec<u8>]) -> Vec<Large> {
-    let mut coalescer = Coalescer::new(Merge {
-        tcp: true,
-        udp: true,
-    });
-    let mut all = Vec::new();
-    let mut batch = coalescer.batch(|packet| {
-        let bytes: Vec<u8> = packet
-            .slices
-            .iter()
-            .flat_map(|slice| &**slice)
-            .copied()
-            .collect();
-        let (vnet, bytes) = bytes.split_first_chunk::<10>().expect("a virtio header");
-        assert_eq!(bytes.len(), packet.length);
-        all.push((*vnet, bytes.to_vec()));
-    });
-    for datagram in datagrams {
-        batch.push(datagram);
-    }
-    batch.finish();
-    all
 }
 
 fn datagram_count((vnet, packet): &Large) -> usize {
@@ -210,7 +181,10 @@ pub fn runs_are_merged_as_the_kernel_merges_them() {
             for traffic in &mut hopped {
                 traffic.hops -= 1;
             }
-            let ours = by_flow(&merge(&wire(&hopped, &damaged)), !damaged.is_empty());
+            let ours = by_flow(
+                &merge(&mut coalescer(), &wire(&hopped, &damaged)),
+                !damaged.is_empty(),
+            );
             let mut kernels = BTreeMap::new();
             for _ in 0..TRIES {
                 for datagram in &sent {
@@ -263,7 +237,7 @@ pub fn what_was_merged_is_cut_by_the_kernel_into_what_it_was() {
     }
     let mut merged = 0;
     for (batch, damaged) in cases {
-        let large = merge(&wire(&batch, &damaged));
+        let large = merge(&mut coalescer(), &wire(&batch, &damaged));
         merged += large.iter().filter(|packet| packet.0[1] != 0).count();
         for (vnet, packet) in &large {
             inject(&router.source, vnet, packet);

@@ -3,70 +3,12 @@
 
 use std::io::{self, IoSliceMut};
 
-use uwwan_tun::scatter::{Layout, Place, Scatter};
+use uwwan_tun::scatter::Scatter;
 use uwwan_tun::{Interface, Offload, Offloads, Tun};
 
 use crate::router::{Router, datagrams, inject, offload, packets, plain};
+use crate::traffic::blocks::cut;
 use crate::traffic::{ACK, CWR, ECE, FIN, PSH, Traffic, payload};
-
-/// As many datagrams as there are, one after the other.
-#[derive(Default)]
-struct Row {
-    places: Vec<(usize, usize)>,
-    end: usize,
-    room: usize,
-}
-
-impl Layout for Row {
-    fn place(&mut self, length: usize) -> Option<Place> {
-        if self.end + length > self.room {
-            return None;
-        }
-        let offset = self.end;
-        self.places.push((offset, length));
-        // As aligned as in a transfer block.
-        self.end = (offset + length).next_multiple_of(4);
-        Some(Place { area: 0, offset })
-    }
-
-    fn rewind(&mut self) {
-        self.places.clear();
-        self.end = 0;
-    }
-}
-
-/// Our own datagrams of a packet.
-pub fn cut(scatter: &mut Scatter, vnet: &[u8], packet: &[u8]) -> Vec<Vec<u8>> {
-    let read = |buffers: &mut [IoSliceMut<'_>]| {
-        let mut bytes = vnet.iter().chain(packet);
-        let mut total = 0;
-        for buffer in buffers {
-            for (to, from) in buffer.iter_mut().zip(&mut bytes) {
-                *to = *from;
-                total += 1;
-            }
-        }
-        Ok(total)
-    };
-    read_and_cut(scatter, read).expect("placed")
-}
-
-fn read_and_cut(
-    scatter: &mut Scatter,
-    read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
-) -> io::Result<Vec<Vec<u8>>> {
-    let mut block = vec![0xee; 200_000];
-    let mut row = Row {
-        room: block.len(),
-        ..Row::default()
-    };
-    let received = scatter.receive(read, &mut [&mut block], &mut row)?;
-    assert_eq!(received.waiting, 0);
-    let places = row.places.iter().take(received.datagrams);
-    Ok(places
-        .map(|(at, length)| block[*at..at + length].to_vec())
-        .collect())
-}
 
 /// Cases the kernel's rules differ for, and many in between.
 pub fn cases() -> Vec<(Traffic, usize)> {

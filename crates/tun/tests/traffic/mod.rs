@@ -2,6 +2,8 @@
 //! code with the crate, and sums checksums word by word.
 #![allow(dead_code)]
 
+pub mod blocks;
+
 /// TCP flags.
 pub const FIN: u8 = 0x01;
 pub const SYN: u8 = 0x02;

@@ -1,0 +1,8 @@
+//! Cutting and merging without a kernel: what must hold for any traffic and for any bytes.
+
+#[path = "../traffic/mod.rs"]
+mod traffic;
+
+mod anything;
+mod merging;
+mod placing;
