@@ -27,7 +27,7 @@ struct Fresh {
 
 /// The link and what it leads to.
 #[derive(Debug)]
-pub(super) struct Terminals {
+pub(crate) struct Terminals {
     link: PathBuf,
     inotify: Option<OwnedFd>,
     fresh: Option<Fresh>,
@@ -38,7 +38,7 @@ impl Terminals {
     ///
     /// # Errors
     /// When there is no terminal to be had or the link cannot be made.
-    pub(super) fn new(link: &Path) -> io::Result<Self> {
+    pub(crate) fn new(link: &Path) -> io::Result<Self> {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let inotify = inotify::init(flags)
             .inspect_err(|error| tracing::debug!("no inotify: {error}"))
@@ -53,17 +53,17 @@ impl Terminals {
     }
 
     /// Readable when somebody may have opened the fresh terminal.
-    pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn watch(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
     /// Readable when somebody has written to the fresh terminal.
-    pub(super) fn fresh(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn fresh(&self) -> Option<BorrowedFd<'_>> {
         self.fresh.as_ref().map(|fresh| fresh.master.as_fd())
     }
 
     /// Whether the fresh terminal has been opened, as far as inotify knows.
-    pub(super) fn was_opened(&self) -> bool {
+    pub(crate) fn was_opened(&self) -> bool {
         let Some(inotify) = &self.inotify else {
             return false;
         };
@@ -79,7 +79,7 @@ impl Terminals {
     }
 
     /// Hands the fresh terminal over and moves the link on, if `more` may come.
-    pub(super) fn take(&mut self, more: bool) -> Option<OwnedFd> {
+    pub(crate) fn take(&mut self, more: bool) -> Option<OwnedFd> {
         let fresh = self.fresh.take()?;
         if let (Some(inotify), Some(watch)) = (&self.inotify, fresh.watch) {
             let _ = inotify::remove_watch(inotify, watch);
@@ -93,12 +93,12 @@ impl Terminals {
     }
 
     /// Makes sure that the link leads to a fresh terminal.
-    pub(super) fn replenish(&mut self) {
+    pub(crate) fn replenish(&mut self) {
         if self.fresh.is_none()
             && let Err(error) = self.renew()
         {
             let _ = std::fs::remove_file(&self.link);
-            tracing::warn!("no terminal for the AT port: {error}");
+            tracing::warn!("no terminal for {}: {error}", self.link.display());
         }
     }
 

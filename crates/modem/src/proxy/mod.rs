@@ -12,12 +12,17 @@
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::uuid::Uuid;
 
+mod entrances;
 mod guard;
 pub mod multiplexer;
 mod peer;
+mod server;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+
+pub use entrances::{Allow, PUBLIC_NAME};
+pub use server::{Options, Proxy, ProxyStatus};
 
 /// Set without content: the client asks that it may also end what `up` holds. Taken on the private
 /// socket alone, and never passed on to a modem.

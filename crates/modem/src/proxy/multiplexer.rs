@@ -50,7 +50,7 @@ pub enum Entrance {
     Public,
     /// The socket in the runtime directory.
     Private,
-    /// The terminal: no handshake, and nothing to hang up.
+    /// A terminal: whoever types into it by mistake is borne with.
     Terminal,
 }
 
@@ -167,11 +167,10 @@ impl Multiplexer {
 
     /// A client came in. `None` when the house is full.
     pub fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId> {
-        if self.clients.len() >= self.config.most_clients && entrance != Entrance::Terminal {
+        if self.clients.len() >= self.config.most_clients {
             // Whoever has not begun makes room.
-            let idle = self.clients.values_mut().find(|peer| {
-                peer.end.is_none() && peer.is_idle() && peer.entrance != Entrance::Terminal
-            });
+            let mut peers = self.clients.values_mut();
+            let idle = peers.find(|peer| peer.end.is_none() && peer.is_idle());
             idle?.end = Some(now);
         }
         let id = ClientId(self.name());
@@ -290,7 +289,7 @@ impl Multiplexer {
             for transaction in waiting {
                 peer.refuse(now, transaction, ProtocolError::NOT_OPENED);
             }
-            if peer.is_engaged() && peer.entrance != Entrance::Terminal {
+            if peer.is_engaged() {
                 peer.end.get_or_insert(now + LEAVE);
             }
             peer.open = false;

@@ -1,0 +1,76 @@
+//! A driver on an emulated modem with its entrances open.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use uwwan_modem::Options;
+use uwwan_modem::client::Client;
+use uwwan_modem::proxy::{self, Proxy};
+
+use crate::bench::{Bench, quick};
+
+/// The driver, its entrances, and the folder they are in.
+pub struct Shared {
+    pub proxy: Option<Proxy>,
+    pub bench: Bench,
+    pub folder: PathBuf,
+}
+
+impl Shared {
+    /// Online, with the entrances as `choose` wants them.
+    pub fn start(knobs: &str, choose: impl FnOnce(&mut proxy::Options)) -> Self {
+        let mut shared = Self::starting(knobs, quick(), choose);
+        shared.bench.online();
+        shared
+    }
+
+    /// On its way up.
+    pub fn starting(
+        knobs: &str,
+        options: Options,
+        choose: impl FnOnce(&mut proxy::Options),
+    ) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let folder = std::env::temp_dir().join(format!(
+            "uwwan-clients-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
+        std::fs::create_dir_all(&folder).unwrap();
+        let bench = Bench::start(knobs, options);
+        let mut options = proxy::Options {
+            socket: folder.join("mbim"),
+            terminal: Some(folder.join("mbim-terminal")),
+            ..proxy::Options::default()
+        };
+        choose(&mut options);
+        let proxy = Proxy::start(&bench.handle, &options).unwrap();
+        Self {
+            proxy: Some(proxy),
+            bench,
+            folder,
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("mbim")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::through(&self.socket()).unwrap()
+    }
+
+    /// The clean end: the session is still up, and nothing was violated.
+    pub fn stop(mut self) {
+        assert!(self.bench.handle.status().online);
+        self.bench.ping_through();
+        self.proxy = None;
+        let left: Vec<_> = std::fs::read_dir(&self.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+        std::fs::remove_dir(&self.folder).unwrap();
+        self.bench.stop();
+    }
+}
