@@ -194,6 +194,14 @@ pub fn v6(session: u8) -> V6 {
     }
 }
 
+/// The link-local address with the interface identifier of `address`.
+#[must_use]
+pub fn link_local(address: Ipv6Addr) -> Ipv6Addr {
+    let segments = address.segments();
+    let [_, _, _, _, a, b, c, d] = segments;
+    Ipv6Addr::new(0xfe80, 0, 0, 0, a, b, c, d)
+}
+
 /// The session an IP packet for the host belongs to, by its destination: the session with that
 /// address, or (IPv6) that prefix; session 0 for all else.
 #[must_use]

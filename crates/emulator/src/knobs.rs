@@ -353,6 +353,11 @@ knobs! {
     ipv6: bool = false;
     /// The network gives IPv6; off, it answers with cause 50, IPv4 only.
     network_ipv6: bool = true;
+    /// Prefix length of the IPv6 address the modem tells (128 on many).
+    ipv6_prefix: u8 = 64;
+    /// The modem tells a link-local IPv6 address alone; the prefix comes by router advertisement,
+    /// when solicited (3GPP TS 23.401, 5.3.1.2.2).
+    ipv6_link_local: bool = false;
     /// MTU of the network.
     mtu: u16 = 1500;
     /// The network is detached from packet service until asked.

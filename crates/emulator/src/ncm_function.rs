@@ -324,6 +324,11 @@ impl NcmFunction {
     /// Fills the host's transfer.
     pub fn receive(&mut self, room: &mut [u8], air: &mut Air<'_>) -> crate::device::InVerdict {
         let solicited = self.uplink.take_advertisement();
+        if let Some(session) = self.uplink.take_router_solicitation()
+            && air.knobs.ipv6_link_local
+        {
+            self.downlink.advertise_router(session);
+        }
         self.downlink.fill(room, solicited, air)
     }
 

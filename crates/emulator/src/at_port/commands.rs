@@ -192,6 +192,12 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
             (SimState::Ready, Lock::Puk) => line("+CPIN: SIM PUK"),
             _ => Err(sim_error(firmware).unwrap_or(Final::Error)),
         },
+        // File EF-AD (3GPP TS 31.102, 4.2.18): the network code has two digits.
+        ("+CRSM", Op::Set(arguments)) => match (sim_error(firmware), &arguments[..]) {
+            (Some(error), _) => Err(error),
+            (None, ["176", "28589", ..]) => line("+CRSM: 144,0,\"00000002\""),
+            (None, _) => line("+CRSM: 106,130"),
+        },
         ("+CPIN", Op::Set(arguments)) => {
             let code = arguments.first().copied().unwrap_or("");
             match firmware.unlock(code, arguments.get(1).copied(), context.knobs, context.now) {

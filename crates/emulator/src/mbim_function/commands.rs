@@ -22,7 +22,7 @@ use uwwan_mbim::status::{NwError, Status};
 use uwwan_mbim::uuid::Uuid;
 
 use super::{MbimContext, MbimFunction, pin};
-use crate::far_side::{v4, v6};
+use crate::far_side::{link_local, v4, v6};
 use crate::firmware::{
     Change, HARDWARE, HOME_NAME, HOME_PLMN, ICCID, IMEI, IMSI, Lock, Registered, VERSION,
 };
@@ -575,9 +575,14 @@ pub(super) fn ip_configuration(session: u32, context: &MbimContext<'_>) -> Optio
         configuration.ipv4_dns_server = v4.dns.to_vec();
     }
     if active.v6 {
+        let address = if context.knobs.ipv6_link_local {
+            link_local(v6.address)
+        } else {
+            v6.address
+        };
         configuration.ipv6_address = vec![Ipv6Element {
-            on_link_prefix_length: v6.prefix.into(),
-            ipv6_address: v6.address,
+            on_link_prefix_length: context.knobs.ipv6_prefix.into(),
+            ipv6_address: address,
         }];
         configuration.ipv6_gateway = Some(v6.gateway);
         configuration.ipv6_dns_server = v6.dns.to_vec();

@@ -104,6 +104,14 @@ impl Downlink {
         }
     }
 
+    /// The network's router tells its prefix.
+    pub fn advertise_router(&mut self, session: u8) {
+        if self.first.len() < 16 {
+            self.first
+                .push_back((session, router_advertisement(session)));
+        }
+    }
+
     /// Fills the room left in the host's transfer.
     pub fn fill(&mut self, room: &mut [u8], advertised: bool, air: &mut Air<'_>) -> InVerdict {
         if advertised {
@@ -379,20 +387,43 @@ fn arp_request(session: u8) -> Vec<u8> {
     packet
 }
 
+/// The router on the link.
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
 /// A neighbour solicitation for the session's address (RFC 4861, 4.3).
 fn neighbour_solicitation(session: u8) -> Vec<u8> {
     let target = far_side::v6(session).address;
-    let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
     let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
     group[13..].copy_from_slice(&target.octets()[13..]);
     let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
     message.extend(target.octets());
     message.extend([1, 1, 0x02, 0x50, 0xf3, 0, 0, 0]);
-    let sum = icmpv6_checksum(&source.octets(), &group, &message);
+    icmpv6(group, message)
+}
+
+/// A router advertisement with the session's prefix (RFC 4861, 4.2): a default router for half an
+/// hour, a prefix for addresses of the host's own making that is on no link.
+fn router_advertisement(session: u8) -> Vec<u8> {
+    let address = far_side::v6(session).address.octets();
+    let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
+    // Prefix information: 64 bits, autonomous; valid for a day, preferred for four hours.
+    message.extend([3, 4, 64, 0x40]);
+    message.extend(86_400u32.to_be_bytes());
+    message.extend(14_400u32.to_be_bytes());
+    message.extend([0; 4]);
+    message.extend(&address[..8]);
+    message.extend([0; 8]);
+    icmpv6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets(), message)
+}
+
+/// A message of the router on the link.
+fn icmpv6(destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
+    let source = ROUTER.octets();
+    let sum = icmpv6_checksum(&source, &destination, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     let mut packet = vec![0x60, 0, 0, 0, 0, message.len() as u8, 58, 255];
-    packet.extend(source.octets());
-    packet.extend(group);
+    packet.extend(source);
+    packet.extend(destination);
     packet.extend(message);
     packet
 }

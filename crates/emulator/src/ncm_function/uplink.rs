@@ -8,9 +8,10 @@ use crate::knobs::Knobs;
 use crate::random::Random;
 use crate::report::Rule;
 
-/// ICMPv6 (RFC 4443) and its neighbour advertisement (RFC 4861, 4.4).
+/// ICMPv6 (RFC 4443) with neighbour advertisement and router solicitation (RFC 4861, 4.4 and 4.1).
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const ROUTER_SOLICITATION: u8 = 133;
 
 /// State of the bulk OUT pipe.
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ pub(super) struct Uplink {
     /// The sequence number due, once one has been seen.
     sequence: Option<u16>,
     advertised: bool,
+    router_wanted: Option<u8>,
     limits: Limits,
     mishaps: Mishaps,
     /// Which datagrams get lost, once a knob asks for it.
@@ -81,6 +83,11 @@ impl Uplink {
     /// Whether the host sent a neighbour advertisement since the last call.
     pub fn take_advertisement(&mut self) -> bool {
         std::mem::take(&mut self.advertised)
+    }
+
+    /// The session whose host sent a router solicitation since the last call.
+    pub fn take_router_solicitation(&mut self) -> Option<u8> {
+        self.router_wanted.take()
     }
 
     /// A transfer of the host. `false`: the network had no room for all of it; the same transfer
@@ -247,8 +254,10 @@ impl Uplink {
             air.counters.dropped_out += 1;
             return true;
         }
-        if is_advertisement(packet) {
-            self.advertised = true;
+        match icmpv6_type(packet) {
+            Some(NEIGHBOUR_ADVERTISEMENT) => self.advertised = true,
+            Some(ROUTER_SOLICITATION) => self.router_wanted = Some(session),
+            _ => {}
         }
         if air.knobs.drop_out_ppm != 0
             && self
@@ -288,8 +297,8 @@ fn stated_length(packet: &[u8]) -> Option<usize> {
     }
 }
 
-fn is_advertisement(packet: &[u8]) -> bool {
-    version(packet) == 6
-        && packet.get(6) == Some(&ICMPV6)
-        && packet.get(40) == Some(&NEIGHBOUR_ADVERTISEMENT)
+fn icmpv6_type(packet: &[u8]) -> Option<u8> {
+    (version(packet) == 6 && packet.get(6) == Some(&ICMPV6))
+        .then(|| packet.get(40).copied())
+        .flatten()
 }
