@@ -19,6 +19,7 @@ mod prepared;
 mod runtime;
 mod secrets;
 mod settings;
+mod sharing;
 mod signals;
 
 use std::process::ExitCode;

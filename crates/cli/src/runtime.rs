@@ -21,6 +21,9 @@ const SOCKET: &str = "control";
 /// The symbolic link to the AT port's terminal, and its socket for `uwwan at`.
 const AT_TERMINAL: &str = "at";
 const AT_SOCKET: &str = "at.socket";
+/// The control session's socket for other commands, and the symbolic link to its terminal.
+const MBIM_SOCKET: &str = "mbim";
+const MBIM_TERMINAL: &str = "mbim-terminal";
 
 /// Where this user's runtime directories go.
 ///
@@ -172,6 +175,28 @@ impl RuntimeDir {
     /// Where the control socket belongs.
     pub fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
+    }
+
+    /// Where the control session's socket belongs.
+    pub fn mbim_socket(&self) -> PathBuf {
+        self.path.join(MBIM_SOCKET)
+    }
+
+    /// Where the control session's terminal belongs.
+    pub fn mbim_terminal(&self) -> PathBuf {
+        self.path.join(MBIM_TERMINAL)
+    }
+
+    /// Lets other users reach what stands open to them in it: each socket says itself to whom.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] when its mode cannot be changed.
+    pub fn let_others_through(&self) -> Result<(), Failure> {
+        fs::set_permissions(&self.path, Permissions::from_mode(0o711)).map_err(|error| {
+            Failure::new(Exit::Failed, "cannot let others into the runtime directory")
+                .at(self.path.display().to_string())
+                .because(error)
+        })
     }
 
     /// Where the AT port's terminal belongs.

@@ -15,6 +15,7 @@ use uwwan_usb::backend::Driver;
 
 use crate::failure::{Exit, Failure};
 use crate::secrets;
+use crate::sharing::{Entrances, Guard};
 
 /// No configuration file is longer, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
@@ -141,6 +142,26 @@ pub struct Settings {
     )]
     pub at_port: Option<bool>,
 
+    /// Let other programs use the control session: mbimcli and everything else that speaks with
+    /// mbim-proxy (on), only what is in the runtime directory (private), or nobody (off)
+    /// [default: on]
+    #[arg(long, value_name = "WHO", value_parser = words(Entrances::VALUES), help_heading = "Other programs")]
+    pub proxy: Option<Entrances>,
+    /// Keep other programs from what ends the data session: disconnect, detach, radio off, reset
+    /// [default: on]
+    #[arg(long, value_name = "SWITCH", value_parser = words(Guard::VALUES), help_heading = "Other programs")]
+    pub proxy_guard: Option<Guard>,
+    /// Serve this user or group too, beside root and yourself: user:NAME or group:NAME; may be
+    /// repeated
+    #[arg(
+        long,
+        value_name = "WHO",
+        value_delimiter = ',',
+        help_heading = "Other programs"
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub proxy_allow: Option<Vec<String>>,
+
     /// Where the pointer table (NDP) stands in blocks to the modem; Huawei modems carry nothing with
     /// it in front [default: what the modem needs]
     #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES), help_heading = "Transfer blocks")]
@@ -214,7 +235,7 @@ impl Settings {
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
-            password_file, pin_file, force_pin, roaming, tun_name, route, dns, mtu, probe, at_port, ndp, ntb,
+            password_file, pin_file, force_pin, roaming, tun_name, route, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
             table, pad, block_size, input_size, in_flight)
     }
 

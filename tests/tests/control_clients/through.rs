@@ -68,7 +68,7 @@ fn a_second_session_comes_and_goes_beside_the_drivers() {
 
 #[test]
 fn indications_reach_those_who_want_them() {
-    let shared = Shared::start("signal_interval_ms=50", |_| {});
+    let shared = Shared::start("indication_storm_hz=50", |_| {});
     let (mut standard, mut chosen) = (shared.client(), shared.client());
     chosen.subscribe(&[bc::RADIO_STATE]).unwrap();
     while chosen.next_indication(Duration::ZERO).unwrap().is_some() {}

@@ -4,13 +4,16 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
 use uwwan_modem::Status;
+use uwwan_modem::proxy::ProxyStatus;
 use uwwan_modem::status::{Addresses, Counter, Direction, Traffic};
 
 use crate::control::client::Client;
 use crate::control::protocol::{Reply, Request};
 use crate::failure::{Exit, Failure};
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
+use crate::sharing;
 
 /// How long a running `up` may take over its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -207,6 +210,15 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
     field("closed by", describe_counters(&traffic.closed));
     field("dropped", describe_counters(&traffic.dropped));
     field("errors", describe_counters(&traffic.errors));
+    let proxy = reply.status.as_ref().and_then(|value| value.get("proxy"));
+    if let Some(Ok(proxy)) = proxy.map(ProxyStatus::deserialize) {
+        for line in sharing::describe(&proxy) {
+            field("mbim", line);
+        }
+        if proxy.clients > 0 {
+            field("clients", proxy.clients.to_string());
+        }
+    }
     if status.attempts > 1 {
         field("bring-ups", status.attempts.to_string());
     }

@@ -1,10 +1,11 @@
 //! `uwwan up`: the driver, in the foreground until stopped.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crossbeam_channel::{Receiver, never, select, unbounded};
 use uwwan_modem::at_port::{self, server::Places};
+use uwwan_modem::proxy::Proxy;
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::backend::Driver;
 use uwwan_usb::device::Backend;
@@ -18,6 +19,7 @@ use crate::output::{say, say_json};
 use crate::prepared::Provider;
 use crate::runtime::{self, RuntimeDir};
 use crate::settings::{Device, Settings};
+use crate::sharing;
 use crate::signals;
 
 /// Arguments of `up`.
@@ -69,6 +71,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let settings = arguments.settings.over(file);
     let options = settings.options()?;
+    sharing::allow(settings.proxy_allow.as_deref().unwrap_or_default())?;
     let device = settings
         .device
         .clone()
@@ -109,13 +112,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }),
     )
     .map_err(|error| chosen.with_holders(progress::start_failure(&error)))?;
-    let server = Server::start(
-        &directory.socket(),
-        &chosen.name,
-        Arc::new(Answers(handle.clone())),
-    );
-    let server = match server {
-        Ok(server) => server,
+    let entrances =
+        sharing::open(&handle, &directory, &settings, arguments.json).and_then(|proxy| {
+            let answers = Answers {
+                handle: handle.clone(),
+                proxy: proxy.as_ref().map(Arc::downgrade),
+            };
+            let server = Server::start(&directory.socket(), &chosen.name, Arc::new(answers))?;
+            Ok((proxy, server))
+        });
+    let (proxy, server) = match entrances {
+        Ok(entrances) => entrances,
         Err(failure) => {
             handle.stop();
             let _ = handle.wait();
@@ -128,6 +135,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     handle.stop();
     let end = handle.wait();
     drop(at_server);
+    drop(proxy);
     drop(server);
     drop(directory);
     outcome?;
@@ -275,14 +283,24 @@ fn choose(
     }
 }
 
-struct Answers(Handle);
+struct Answers {
+    handle: Handle,
+    /// Not its owner: clients may outlive it.
+    proxy: Option<Weak<Proxy>>,
+}
 
 impl Responder for Answers {
     fn status(&self) -> serde_json::Value {
-        serde_json::to_value(self.0.status()).unwrap_or_default()
+        let mut status = serde_json::to_value(self.handle.status()).unwrap_or_default();
+        let proxy = self.proxy.as_ref().and_then(Weak::upgrade);
+        if let (Some(proxy), Some(fields)) = (proxy, status.as_object_mut()) {
+            let proxy = serde_json::to_value(proxy.status()).unwrap_or_default();
+            fields.insert("proxy".to_owned(), proxy);
+        }
+        status
     }
 
     fn stop(&self) {
-        self.0.stop();
+        self.handle.stop();
     }
 }

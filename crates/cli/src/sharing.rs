@@ -1,0 +1,205 @@
+//! The control session for other programs while `up` runs: what the options say, and the entrances.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use uwwan_modem::proxy::{self, Allow, Proxy, ProxyStatus};
+use uwwan_modem::{Event, Handle};
+
+use crate::failure::{Exit, Failure};
+use crate::output::{say, say_json};
+use crate::runtime::RuntimeDir;
+use crate::settings::Settings;
+
+/// Which entrances there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entrances {
+    /// All.
+    #[default]
+    On,
+    /// Those in the runtime directory alone.
+    Private,
+    /// None.
+    Off,
+}
+
+impl Entrances {
+    /// Every value with its word.
+    pub const VALUES: &'static [(&'static str, Self)] = &[
+        ("on", Self::On),
+        ("private", Self::Private),
+        ("off", Self::Off),
+    ];
+}
+
+/// Whether clients are kept from what `up` holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// They are.
+    #[default]
+    On,
+    /// They may do everything.
+    Off,
+}
+
+impl Guard {
+    /// Every value with its word.
+    pub const VALUES: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
+}
+
+/// Who else may come in, as given.
+///
+/// # Errors
+/// [`Exit::Usage`] for what names nobody.
+pub fn allow(given: &[String]) -> Result<Allow, Failure> {
+    let mut allow = Allow::default();
+    for text in given {
+        let wrong = |why: &str| {
+            Failure::new(Exit::Usage, "an option makes no sense")
+                .at(format!("--proxy-allow {text}"))
+                .because(why)
+                .next("give user:NAME, user:NUMBER, group:NAME or group:NUMBER")
+        };
+        let (list, file, name) = match text.split_once(':') {
+            Some(("user", name)) => (&mut allow.users, "/etc/passwd", name),
+            Some(("group", name)) => (&mut allow.groups, "/etc/group", name),
+            _ => return Err(wrong("it is neither user:… nor group:…")),
+        };
+        let id = name
+            .parse()
+            .ok()
+            .or_else(|| id_of(Path::new(file), name))
+            .ok_or_else(|| wrong("there is no such name"))?;
+        list.push(id);
+    }
+    Ok(allow)
+}
+
+/// The number of a name in a file such as `/etc/passwd`: `name:…:number:…`.
+fn id_of(file: &Path, name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let fits = fields.next() == Some(name) && !name.is_empty();
+        fits.then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
+/// Opens the entrances the settings want, and tells what could not be had. The link works without
+/// them, so that is no failure.
+///
+/// # Errors
+/// [`Exit::Usage`] for options that make no sense, and when standard output is gone.
+pub fn open(
+    handle: &Handle,
+    directory: &RuntimeDir,
+    settings: &Settings,
+    json: bool,
+) -> Result<Option<Arc<Proxy>>, Failure> {
+    let entrances = settings.proxy.unwrap_or_default();
+    if entrances == Entrances::Off {
+        return Ok(None);
+    }
+    let allow = allow(settings.proxy_allow.as_deref().unwrap_or_default())?;
+    if !allow.is_empty() {
+        directory.let_others_through()?;
+    }
+    let options = proxy::Options {
+        socket: directory.mbim_socket(),
+        public: (entrances == Entrances::On).then(|| proxy::PUBLIC_NAME.to_owned()),
+        terminal: Some(directory.mbim_terminal()),
+        aliases: vec![directory.socket()],
+        allow,
+        rules: proxy::multiplexer::Config {
+            guard: settings.proxy_guard.unwrap_or_default() == Guard::On,
+            ..proxy::multiplexer::Config::default()
+        },
+    };
+    let (proxy, notices) = match Proxy::start(handle, &options) {
+        Ok(proxy) => {
+            let notices = proxy.notices().to_vec();
+            (Some(Arc::new(proxy)), notices)
+        }
+        Err(error) => {
+            let notice = format!("other programs cannot reach the control session: {error}");
+            (None, vec![notice])
+        }
+    };
+    for text in notices {
+        if json {
+            say_json(&Event::Notice { text })?;
+        } else {
+            say(format!("note: {text}"))?;
+        }
+    }
+    if let Some(proxy) = &proxy
+        && !json
+    {
+        for line in describe(&proxy.status()) {
+            say(format!("MBIM: {line}"))?;
+        }
+    }
+    Ok(proxy)
+}
+
+/// How to come in, a line each entrance.
+pub fn describe(status: &ProxyStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(socket) = &status.socket {
+        lines.push(match status.public {
+            Some(_) => format!("mbimcli -p -d {}", socket.display()),
+            None => format!("{} (for uwwan's own commands)", socket.display()),
+        });
+    }
+    if let Some(terminal) = &status.terminal {
+        lines.push(format!("mbimcli -d {}", terminal.display()));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers() {
+        let given = ["user:root", "user:1001", "group:root", "group:7"].map(str::to_owned);
+        let expected = Allow {
+            users: vec![0, 1001],
+            groups: vec![0, 7],
+        };
+        assert_eq!(allow(&given).unwrap(), expected);
+        for bad in [
+            "root",
+            "user:",
+            "user:no-such-user-here",
+            "group:-1",
+            "other:1",
+        ] {
+            let failure = allow(&[bad.to_owned()]).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_entrances_are_told_as_commands() {
+        let mut status = ProxyStatus {
+            socket: Some("/run/uwwan/1-4/mbim".into()),
+            public: Some("mbim-proxy".into()),
+            terminal: Some("/run/uwwan/1-4/mbim-terminal".into()),
+            clients: 0,
+        };
+        assert_eq!(
+            describe(&status),
+            [
+                "mbimcli -p -d /run/uwwan/1-4/mbim",
+                "mbimcli -d /run/uwwan/1-4/mbim-terminal"
+            ]
+        );
+        status.public = None;
+        assert!(!describe(&status)[0].contains("-p"));
+    }
+}
