@@ -1,5 +1,10 @@
 //! The AT port on the emulated modem: directly, inside the driver, and through its PTYs and socket.
 
+#[allow(dead_code)]
+#[path = "../driver_emulator/bench.rs"]
+mod bench;
+mod story;
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -393,7 +398,10 @@ fn the_socket_serves_commands_and_lines() {
     assert!(matches!(error, AtError::Refused { .. }), "{error}");
     let line = second.line(PATIENCE).unwrap().unwrap();
     assert!(matches!(line, Line::Nmea(_)), "{line:?}");
-    assert_eq!(second.ask("AT+CSQ", None, None).unwrap().lines, ["+CSQ: 21,99"]);
+    assert_eq!(
+        second.ask("AT+CSQ", None, None).unwrap().lines,
+        ["+CSQ: 21,99"]
+    );
 }
 
 #[test]

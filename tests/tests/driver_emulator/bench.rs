@@ -1,7 +1,7 @@
 //! A driver on an emulated modem, with a datagram socket as the host's end.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{self, Receiver};
@@ -222,6 +222,56 @@ impl Bench {
         self.answered(sequence, timeout)
     }
 
+    /// Whether an address answers an ICMPv6 echo from ours within `timeout`.
+    pub fn answers_ipv6(&mut self, to: Ipv6Addr, timeout: Duration) -> bool {
+        let from = self.addresses().ipv6.expect("no IPv6").address;
+        let request = icmpv6(from, to, 64, &[128, 0, 0, 0, 0, 1, 0, 1]);
+        self.exchange6(&request, timeout, |packet| {
+            (packet[40] == 129 && packet[8..24] == to.octets()).then_some(())
+        })
+        .is_some()
+    }
+
+    /// Solicits a router from our link-local address, and returns the prefix it tells.
+    pub fn solicit_router(&mut self, timeout: Duration) -> Option<Ipv6Addr> {
+        let from = self.addresses().ipv6.expect("no IPv6").address;
+        let routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+        let solicitation = icmpv6(from, routers, 255, &[133, 0, 0, 0, 0, 0, 0, 0]);
+        self.exchange6(&solicitation, timeout, |packet| {
+            // Type, flags and lifetimes, then a prefix option with its prefix at 16.
+            let prefix = packet.get(56 + 16..56 + 32)?;
+            (packet[40] == 134 && packet[56] == 3)
+                .then(|| Ipv6Addr::from(<[u8; 16]>::try_from(prefix).unwrap()))
+        })
+    }
+
+    /// Sends an ICMPv6 message until an answer fits.
+    fn exchange6<T>(
+        &self,
+        request: &[u8],
+        timeout: Duration,
+        fits: impl Fn(&[u8]) -> Option<T>,
+    ) -> Option<T> {
+        let sockets = self.sockets.theirs.lock().unwrap();
+        let socket = sockets.last().unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let deadline = Instant::now() + timeout;
+        let mut buffer = [0; 2048];
+        while Instant::now() < deadline {
+            socket.send(request).unwrap();
+            while let Ok(length) = socket.recv(&mut buffer) {
+                let packet = &buffer[..length];
+                let icmpv6 = packet.len() > 40 && packet[0] >> 4 == 6 && packet[6] == 58;
+                if let Some(found) = icmpv6.then(|| fits(packet)).flatten() {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
     /// Pings until one comes back: after a reset the first may be lost.
     pub fn ping_through(&mut self) {
         let deadline = Instant::now() + PATIENCE;
@@ -281,6 +331,21 @@ fn echo(from: Ipv4Addr, to: Ipv4Addr, sequence: u16, length: usize) -> Vec<u8> {
     }
     let sum = checksum(&packet[20..]);
     packet[22..24].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// An ICMPv6 message (RFC 4443) in its packet.
+fn icmpv6(from: Ipv6Addr, to: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Vec<u8> {
+    let length = message.len() as u8;
+    let mut packet = vec![0x60, 0, 0, 0, 0, length, 58, hop_limit];
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    packet.extend(message);
+    let mut summed = packet[8..40].to_vec();
+    summed.extend([0, 0, 0, length, 0, 0, 0, 58]);
+    summed.extend(message);
+    let sum = checksum(&summed);
+    packet[42..44].copy_from_slice(&sum.to_be_bytes());
     packet
 }
 
