@@ -2,13 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{demo, down, emulate, list, mbim, ntb, status, up, usb};
+use crate::commands::{demo, down, emulate, list, mbim, modem, ntb, status, up, usb};
 
 const EXIT_STATUS: &str = "\
 Exit status:
   0  it worked        3  no modem, or not running      6  busy
   1  it failed        4  several modems: choose one    7  refused by modem, SIM or network
   2  wrong usage      5  not permitted                 8  online, but nothing comes through
+                                                     130  interrupted
 
 Environment:
   UWWAN_LOG          what to log, e.g. uwwan_modem=debug,uwwan_usb=trace
@@ -43,6 +44,8 @@ pub enum Command {
     Down(down::Arguments),
     /// Show the state of a running `up`
     Status(status::Arguments),
+    #[command(flatten)]
+    Modem(modem::Command),
     /// Run the emulated modem as a USB device for this or another machine
     Emulate(emulate::Arguments),
     /// USB on its own: descriptors and configurations

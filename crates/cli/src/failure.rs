@@ -24,6 +24,8 @@ pub enum Exit {
     Refused = 7,
     /// Online, but the link does not carry traffic.
     Dead = 8,
+    /// Ctrl-C or SIGTERM, and nothing else went wrong.
+    Interrupted = 130,
     /// Standard output was closed by its reader.
     Closed = 141,
 }

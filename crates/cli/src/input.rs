@@ -47,7 +47,7 @@ pub fn read(argument: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Hexadecimal digits, in pairs, with any white space, colons, commas or `0x` between.
-fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+pub fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 2);
     for word in text
         .split(|byte| byte.is_ascii_whitespace() || matches!(byte, b':' | b',' | b'-'))

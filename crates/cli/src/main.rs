@@ -15,7 +15,10 @@ mod input;
 mod logging;
 mod notify;
 mod output;
+mod page;
 mod prepared;
+mod prompt;
+mod reach;
 mod runtime;
 mod secrets;
 mod settings;
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => commands::up::run(*arguments),
         Command::Down(arguments) => commands::down::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Modem(command) => commands::modem::run(&command),
         Command::Emulate(arguments) => commands::emulate::run(&arguments),
         Command::Usb(arguments) => commands::usb::run(&arguments),
         Command::Ntb(arguments) => commands::ntb::run(&arguments),

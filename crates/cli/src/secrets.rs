@@ -33,6 +33,50 @@ pub fn pin(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// A code of digits, alone in the file that `option` names: a PIN, a PUK, an unlock code.
+///
+/// # Errors
+/// [`Exit::Usage`]; the file's content is never repeated.
+pub fn code(
+    path: &Path,
+    subject: &str,
+    option: &str,
+    lengths: std::ops::RangeInclusive<usize>,
+) -> Result<String, Failure> {
+    let text = read(path, subject, option)?;
+    check_code(&text, subject, lengths)
+        .map_err(|failure| failure.at(format!("{} ({option})", path.display())))?;
+    Ok(text)
+}
+
+/// Checks that a code has as many digits as it may have.
+///
+/// # Errors
+/// [`Exit::Usage`]; the code is never repeated.
+pub fn check_code(
+    text: &str,
+    subject: &str,
+    lengths: std::ops::RangeInclusive<usize>,
+) -> Result<(), Failure> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    if digits && lengths.contains(&text.len()) {
+        return Ok(());
+    }
+    let (least, most) = lengths.into_inner();
+    let count = if least == most {
+        format!("{least} digits")
+    } else {
+        format!("{least} to {most} digits")
+    };
+    Err(Failure::new(Exit::Usage, format!("this is no {subject}"))
+        .because(format!(
+            "a {subject} is {count}; this has {} characters{}",
+            text.chars().count(),
+            if digits { "" } else { ", not all digits" }
+        ))
+        .next("nothing was sent, no attempt was used up"))
+}
+
 /// The access point's password.
 ///
 /// # Errors

@@ -1,4 +1,6 @@
-//! `uwwan mbim`: look into control messages.
+//! `uwwan mbim`: look into control messages, and send any.
+
+mod send;
 
 use uwwan_mbim::decode::{Decoded, decode_all};
 use uwwan_mbim::print::{Personal, json_line};
@@ -19,6 +21,8 @@ pub struct Arguments {
 enum Command {
     /// Show messages field by field, however broken they are
     Decode(Decode),
+    /// Send any command to the modem and show the answer
+    Send(send::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,17 +54,16 @@ struct Decode {
 /// # Errors
 /// When the input cannot be read or anything in it makes no sense.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Command::Decode(decode) = &arguments.command;
+    let decode = match &arguments.command {
+        Command::Send(arguments) => return send::run(arguments),
+        Command::Decode(decode) => decode,
+    };
     let bytes = match &decode.input[..] {
         [one] => input::read(one)?,
         // Hexadecimal digits that the shell has split at their spaces.
         many => input::read(&many.join(" "))?,
     };
-    let version = match decode.mbimex {
-        1 => Version::V1,
-        2 => Version::V2,
-        _ => Version::V3,
-    };
+    let version = version(decode.mbimex);
     let personal = if decode.personal {
         Personal::Show
     } else {
@@ -91,6 +94,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         failure = failure.because(fault);
     }
     Err(failure)
+}
+
+/// The version of the Microsoft extensions with this number.
+fn version(mbimex: u8) -> Version {
+    match mbimex {
+        1 => Version::V1,
+        2 => Version::V2,
+        _ => Version::V3,
+    }
 }
 
 fn faults(message: &Decoded) -> Vec<String> {

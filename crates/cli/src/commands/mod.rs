@@ -1,12 +1,29 @@
 //! The commands, one file or folder each: arguments with their help and examples, and what they do.
 
+pub mod contexts;
 pub mod demo;
 pub mod down;
 pub mod emulate;
+pub mod info;
+pub mod ip_filters;
 pub mod list;
 pub mod mbim;
+pub mod modem;
 pub mod ntb;
+pub mod operator;
+pub mod packet_service;
+pub mod phonebook;
+pub mod pin;
 pub mod progress;
+pub mod radio;
+pub mod reset;
+pub mod services;
+pub mod sessions;
+pub mod signal;
+pub mod sim;
+pub mod sms;
+pub mod stats;
 pub mod status;
 pub mod up;
 pub mod usb;
+pub mod ussd;

@@ -74,6 +74,16 @@ impl Client {
             .next("uwwan up     brings one online"))
     }
 
+    /// Connects to this one.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] when nobody answers there.
+    pub fn at(entry: &Entry) -> Result<Self, Failure> {
+        let stream =
+            UnixStream::connect(&entry.socket).map_err(|error| broken(&entry.socket, &error))?;
+        Self::over(stream, entry.socket.clone())
+    }
+
     fn over(stream: UnixStream, socket: PathBuf) -> Result<Self, Failure> {
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))

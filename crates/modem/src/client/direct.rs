@@ -12,6 +12,7 @@ use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
 use crate::modem::{Handle, Modem};
 use crate::options::Options;
 use crate::selector::Selector;
+use crate::status::Status;
 use crate::tap::{Tap, TapEvent};
 
 /// The end takes this long at most: the session's CLOSE, and letting go of the interfaces.
@@ -144,6 +145,10 @@ impl Link for Direct {
                 "unplug the modem and plug it in again",
             )),
         }
+    }
+
+    fn status(&self) -> Option<Status> {
+        Some(self.handle.status())
     }
 
     fn place(&self) -> &str {

@@ -54,6 +54,7 @@ pub use error::{ClientError, ErrorKind};
 use crate::event::Event;
 use crate::options::Options;
 use crate::selector::Selector;
+use crate::status::Status;
 
 /// Time for the typed helpers' commands.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -116,6 +117,10 @@ trait Link: Send {
     fn close(&mut self) -> Result<(), ClientError>;
     /// The device or socket, for messages.
     fn place(&self) -> &str;
+    /// What the driver knows of a device opened here.
+    fn status(&self) -> Option<Status> {
+        None
+    }
 }
 
 struct Waiting {
@@ -196,6 +201,13 @@ impl Client {
     #[must_use]
     pub fn place(&self) -> &str {
         self.link.place()
+    }
+
+    /// What the driver has learnt of a device opened here; a running `up` tells it on its control
+    /// socket.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.link.status()
     }
 
     /// Sends a command and waits for its answer, whatever its status.

@@ -1,0 +1,114 @@
+//! `uwwan contexts`: the access points the modem or the SIM is provisioned with.
+
+use serde_json::{Value, json};
+use uwwan_mbim::services::basic_connect::{
+    AuthProtocol, PROVISIONED_CONTEXTS, ProvisionedContextElement, ProvisionedContexts,
+    context_type_name,
+};
+use uwwan_mbim::uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::page::{Page, personal, say_value};
+use crate::reach::Reach;
+
+/// Arguments of `contexts`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan contexts                      number, purpose and access point name of each
+  uwwan contexts --json | jq '.[].apn'
+  uwwan contexts --show-personal      user names too; passwords are never shown
+
+What uwwan connect without --apn uses is the operator's or the modem's choice among these.")]
+pub struct Arguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Show user names
+    #[arg(long)]
+    show_personal: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists them.
+///
+/// # Errors
+/// When the modem does not tell.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let contexts: ProvisionedContexts = modem.query(PROVISIONED_CONTEXTS)?;
+    modem.close()?;
+    let show = arguments.show_personal;
+    if arguments.json {
+        let list: Vec<Value> = contexts
+            .provisioned_contexts
+            .iter()
+            .map(|context| value(context, show))
+            .collect();
+        return say_value(&list.into());
+    }
+    let mut page = Page::default();
+    for context in &contexts.provisioned_contexts {
+        page.row(&context.context_id.to_string(), words(context, show));
+    }
+    if page.is_empty() {
+        page.line("none is provisioned");
+    }
+    page.print()
+}
+
+/// The name of a context type, or its UUID.
+pub fn purpose(context_type: Uuid) -> String {
+    context_type_name(context_type).map_or_else(|| context_type.to_string(), str::to_owned)
+}
+
+fn words(context: &ProvisionedContextElement, show: bool) -> String {
+    let mut words = purpose(context.context_type);
+    if context.access_string.is_empty() {
+        words.push_str(", no access point name");
+    } else {
+        words.push_str(&format!(", APN {}", context.access_string));
+    }
+    if context.auth_protocol != AuthProtocol::NONE {
+        words.push_str(&format!(", {}", context.auth_protocol));
+    }
+    if !context.user_name.is_empty() {
+        words.push_str(&format!(", user {}", personal(&context.user_name, show)));
+    }
+    words
+}
+
+fn value(context: &ProvisionedContextElement, show: bool) -> Value {
+    json!({
+        "id": context.context_id,
+        "purpose": purpose(context.context_type),
+        "apn": context.access_string,
+        "auth": context.auth_protocol.to_string(),
+        "user": personal(&context.user_name, show),
+        "compression": context.compression.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let context = ProvisionedContextElement {
+            context_id: 3,
+            access_string: "internet".into(),
+            user_name: "me".into(),
+            password: "swordfish".into(),
+            auth_protocol: AuthProtocol::CHAP,
+            ..ProvisionedContextElement::default()
+        };
+        let told = format!("{} {}", words(&context, true), value(&context, true));
+        assert!(
+            told.contains("user me") && !told.contains("swordfish"),
+            "{told}"
+        );
+        assert!(!words(&context, false).contains("user me"));
+    }
+}

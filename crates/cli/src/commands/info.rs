@@ -1,0 +1,261 @@
+//! `uwwan info`: everything about a modem on one page.
+
+use serde_json::{Map, Value, json};
+use uwwan_mbim::fields::Layout;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::{
+    DEVICE_CAPS, DEVICE_SERVICES, DataClass, DeviceCaps, DeviceServices, HOME_PROVIDER,
+    HomeProvider, PACKET_SERVICE, PIN, PacketServiceInfo, PinInfo, RADIO_STATE, REGISTER_STATE,
+    RadioState, RadioSwitchState, RegistrationState, SIGNAL_STATE, SUBSCRIBER_READY_STATUS,
+    SignalState, SubscriberReadyStatus,
+};
+use uwwan_mbim::services::ms_firmware_id;
+use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_modem::status::FramingStatus;
+
+use super::{operator, packet_service, pin, services, signal, sim};
+use crate::failure::Failure;
+use crate::page::{Page, personal, say_value, trimmed};
+use crate::reach::{Modem, Optional, Reach};
+
+/// Arguments of `info`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan info                       identity, firmware, SIM, network, signal, transfer blocks
+  uwwan info --show-personal       IMEI, ICCID and IMSI too
+  uwwan info --json | jq .firmware
+  uwwan info --device emulator     of the emulated modem
+
+A running uwwan up is asked through; otherwise the device is opened for a moment.")]
+pub struct Arguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Show what identifies the modem, the card and its owner
+    #[arg(long)]
+    show_personal: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the modem tells; whatever it does not is an error in words.
+struct Facts {
+    device: String,
+    caps: DeviceCaps,
+    firmware_id: Option<String>,
+    sim: Optional<SubscriberReadyStatus>,
+    pin: Optional<PinInfo>,
+    home: Optional<HomeProvider>,
+    radio: Optional<RadioState>,
+    registration: Optional<RegistrationState>,
+    packet: Optional<PacketServiceInfo>,
+    signal: Optional<SignalState>,
+    services: Optional<DeviceServices>,
+    framing: Option<FramingStatus>,
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// When the modem does not even tell what it is.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let facts = ask(&mut modem)?;
+    modem.close()?;
+    let show = arguments.show_personal;
+    if arguments.json {
+        return say_value(&facts.value(show));
+    }
+    facts.page(show).print()
+}
+
+fn ask(modem: &mut Modem) -> Result<Facts, Failure> {
+    fn one<A: Layout>(modem: &mut Modem, id: CidId) -> Result<Optional<A>, Failure> {
+        modem.optional(MbimCommand::query(id))
+    }
+    let caps = modem.query(DEVICE_CAPS)?;
+    let services: Optional<DeviceServices> = one(modem, DEVICE_SERVICES)?;
+    let has_firmware_id = services.as_ref().is_ok_and(|services| {
+        services
+            .device_services
+            .iter()
+            .any(|service| service.device_service_id == ms_firmware_id::UUID)
+    });
+    let firmware_id = if has_firmware_id {
+        one::<ms_firmware_id::Get>(modem, ms_firmware_id::GET)?
+            .ok()
+            .map(|get| get.firmware_id.to_string())
+    } else {
+        None
+    };
+    let status = modem.status().unwrap_or_default();
+    Ok(Facts {
+        caps,
+        firmware_id,
+        sim: one(modem, SUBSCRIBER_READY_STATUS)?,
+        pin: one(modem, PIN)?,
+        home: one(modem, HOME_PROVIDER)?,
+        radio: one(modem, RADIO_STATE)?,
+        registration: one(modem, REGISTER_STATE)?,
+        packet: one(modem, PACKET_SERVICE)?,
+        signal: one(modem, SIGNAL_STATE)?,
+        services,
+        framing: status.framing,
+        device: words(&status.device, &status.model),
+    })
+}
+
+fn words(device: &str, model: &str) -> String {
+    [device, model]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn is_on(radio: &RadioState) -> (bool, bool) {
+    let on = |switch| switch == RadioSwitchState::ON;
+    (on(radio.hw_radio_state), on(radio.sw_radio_state))
+}
+
+impl Facts {
+    fn page(&self, show: bool) -> Page {
+        let caps = &self.caps;
+        let mut page = Page::default();
+        page.row("device", &self.device);
+        page.row("hardware", trimmed(&caps.hardware_info));
+        page.row("firmware", trimmed(&caps.firmware_info));
+        page.row(
+            "firmware id",
+            self.firmware_id.as_deref().unwrap_or_default(),
+        );
+        page.row("IMEI", personal(trimmed(&caps.device_id), show));
+        page.row("technologies", caps.data_class.to_string());
+        page.row("sessions", format!("up to {}", caps.max_sessions));
+        told(&mut page, "SIM", &self.sim, |sim| {
+            sim::state_words(sim.ready_state)
+        });
+        if let Ok(sim) = &self.sim {
+            page.row("ICCID", personal(trimmed(&sim.sim_icc_id), show));
+            page.row("IMSI", personal(trimmed(&sim.subscriber_id), show));
+        }
+        told(&mut page, "PIN", &self.pin, pin::words);
+        told(&mut page, "operator", &self.home, sim::operator);
+        told(&mut page, "radio", &self.radio, |radio| {
+            match is_on(radio) {
+                (true, true) => "on".to_owned(),
+                (false, _) => "off, by hardware".to_owned(),
+                (true, false) => "off".to_owned(),
+            }
+        });
+        told(
+            &mut page,
+            "network",
+            &self.registration,
+            operator::registration_words,
+        );
+        told(
+            &mut page,
+            "packet service",
+            &self.packet,
+            packet_service::words,
+        );
+        told(&mut page, "signal", &self.signal, signal::words);
+        if let Some(framing) = &self.framing {
+            page.row("blocks", framing_words(framing));
+        }
+        told(&mut page, "services", &self.services, |list| {
+            let names: Vec<String> = list.device_services.iter().map(services::name).collect();
+            names.join(", ")
+        });
+        page
+    }
+
+    fn value(&self, show: bool) -> Value {
+        let caps = &self.caps;
+        let mut errors = Map::new();
+        let mut part = |name: &str, value: Optional<Value>| match value {
+            Ok(value) => value,
+            Err(why) => {
+                errors.insert(name.to_owned(), why.into());
+                Value::Null
+            }
+        };
+        let sim = part(
+            "sim",
+            shown(&self.sim, |sim| {
+                json!({
+                    "state": sim.ready_state.to_string(),
+                    "ready": sim::is_ready(sim),
+                    "iccid": personal(trimmed(&sim.sim_icc_id), show),
+                    "imsi": personal(trimmed(&sim.subscriber_id), show),
+                })
+            }),
+        );
+        let pin = part("pin", shown(&self.pin, pin::value));
+        let home = part(
+            "operator",
+            shown(&self.home, |home| {
+                json!({
+                    "plmn": trimmed(&home.provider.provider_id),
+                    "name": trimmed(&home.provider.provider_name),
+                })
+            }),
+        );
+        let radio = part(
+            "radio",
+            shown(&self.radio, |radio| {
+                let (hardware, software) = is_on(radio);
+                json!({"on": hardware && software, "hardware": hardware, "software": software})
+            }),
+        );
+        let network = part("network", shown(&self.registration, operator::registration));
+        let packet = part("packet_service", shown(&self.packet, packet_service::value));
+        let signal = part("signal", shown(&self.signal, signal::value));
+        let services = part(
+            "services",
+            shown(&self.services, |list| {
+                list.device_services.iter().map(services::name).collect()
+            }),
+        );
+        json!({
+            "device": self.device,
+            "hardware": trimmed(&caps.hardware_info),
+            "firmware": trimmed(&caps.firmware_info),
+            "firmware_id": self.firmware_id,
+            "imei": personal(trimmed(&caps.device_id), show),
+            "data_classes": operator::bits(DataClass::NAMES, caps.data_class.0),
+            "max_sessions": caps.max_sessions,
+            "sim": sim,
+            "pin": pin,
+            "operator": home,
+            "radio": radio,
+            "network": network,
+            "packet_service": packet,
+            "signal": signal,
+            "blocks": self.framing,
+            "services": services,
+            "not_told": errors,
+        })
+    }
+}
+
+fn shown<T>(fact: &Optional<T>, value: impl FnOnce(&T) -> Value) -> Optional<Value> {
+    fact.as_ref().map(value).map_err(Clone::clone)
+}
+
+fn told<T>(page: &mut Page, label: &str, fact: &Optional<T>, words: impl FnOnce(&T) -> String) {
+    match fact {
+        Ok(fact) => page.row(label, words(fact)),
+        Err(why) => page.row(label, format!("not told ({why})")),
+    }
+}
+
+fn framing_words(framing: &FramingStatus) -> String {
+    format!(
+        "NTB{}, pointer table at the {}, up to {} bytes out and {} in, {} datagrams a block out",
+        framing.format, framing.ndp, framing.output_size, framing.input_size, framing.max_datagrams
+    )
+}

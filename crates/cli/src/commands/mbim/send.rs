@@ -1,0 +1,240 @@
+//! `uwwan mbim send`: any command of any service.
+
+use std::time::Duration;
+
+use uwwan_mbim::decode::decode;
+use uwwan_mbim::fields::{Record, write};
+use uwwan_mbim::message::{Body, CommandKind, Message};
+use uwwan_mbim::print::{Personal, json_line};
+use uwwan_mbim::registry::{self, Cid, CidId, Part, Service};
+use uwwan_mbim::session::Command;
+use uwwan_mbim::uuid::Uuid;
+
+use super::version;
+use crate::failure::{Exit, Failure};
+use crate::input::from_hex;
+use crate::output::say;
+use crate::reach::Reach;
+
+/// Arguments of `mbim send`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan mbim send --service basic_connect --cid device_caps --query
+  uwwan mbim send --service basic_connect --cid radio_state --set --field radio_state=off
+  uwwan mbim send --service basic_connect --cid connect --query --field session_id=3 --json
+  uwwan mbim send --service basic_connect --cid device_service_subscribe_list --set \\
+      --field events.0.device_service_id=a289cc33-bcbb-8b4f-b6b0-133ec2aae6df --field events.0.cids=9,11
+  uwwan mbim send --service ms_basic_connect_extensions --cid base_stations_info --query --show-personal
+  uwwan mbim send --service 11223344-5566-7788-99aa-bbccddeeff11 --cid 7 --set --hex 01000000
+
+uwwan services lists what the modem offers; a wrong field name is answered with the right ones.
+The exit status is 7 when the modem answers with another status than success.")]
+pub struct Arguments {
+    /// Name of the service, as in uwwan services, or its UUID
+    #[arg(long, value_name = "NAME|UUID")]
+    service: String,
+    /// Name or number of the command
+    #[arg(long, value_name = "NAME|N")]
+    cid: String,
+    /// Ask for something
+    #[arg(long, required_unless_present = "set")]
+    query: bool,
+    /// Set something
+    #[arg(long, conflicts_with = "query")]
+    set: bool,
+    /// Content by field, as name=value; may be repeated. Numbers decimal or 0x…, names and bits as
+    /// printed, lists with commas, elements as name.0.field
+    #[arg(long = "field", value_name = "NAME=VALUE")]
+    fields: Vec<String>,
+    /// Content as hexadecimal digits
+    #[arg(long, value_name = "DIGITS", conflicts_with = "fields")]
+    hex: Option<String>,
+    /// Seconds to wait for the answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Version of the Microsoft extensions in force, which changes some layouts
+    #[arg(long, value_name = "VERSION", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    mbimex: u8,
+    /// Do it even though `uwwan up` loses its session by that
+    #[arg(long)]
+    force: bool,
+    /// Print what identifies or belongs to a person too
+    #[arg(long)]
+    show_personal: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Sends it and shows the answer.
+///
+/// # Errors
+/// When it makes no sense, cannot be sent, or the modem refuses.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (id, cid) = address(&arguments.service, &arguments.cid)?;
+    let kind = if arguments.set {
+        CommandKind::SET
+    } else {
+        CommandKind::QUERY
+    };
+    let info = content(arguments, id, cid, kind)?;
+    let mut modem = arguments.reach.open()?;
+    modem.insist(arguments.force)?;
+    let patience = Duration::from_secs(arguments.timeout);
+    let answer = modem.ask_long(&id.to_string(), Command { id, kind, info }, patience)?;
+    let status = answer.status;
+    let message = Message {
+        transaction: 1,
+        body: Body::CommandDone {
+            service: id.service,
+            cid: id.cid,
+            status,
+            info: answer.info,
+        },
+    };
+    let bytes = message.encode(usize::MAX).concat();
+    let mut decoded = decode(&bytes, version(arguments.mbimex));
+    // The number it had on the wire is the session's affair.
+    decoded.transaction_id = None;
+    let personal = if arguments.show_personal {
+        Personal::Show
+    } else {
+        Personal::Hide
+    };
+    if arguments.json {
+        say(json_line(&decoded.json(personal)))?;
+    } else {
+        say(decoded.text(personal).trim_end())?;
+    }
+    if !status.is_success() {
+        return Err(modem.refusal(&id.to_string(), status, None));
+    }
+    modem.close()
+}
+
+/// The command meant, with what is known of it.
+fn address(service: &str, cid: &str) -> Result<(CidId, Option<&'static Cid>), Failure> {
+    let known = registry::service_named(service);
+    let uuid: Uuid = match known {
+        Some(known) => known.uuid,
+        None => service.parse().map_err(|_| {
+            let names: Vec<&str> = registry::services()
+                .iter()
+                .map(|service: &&Service| service.name)
+                .collect();
+            Failure::new(Exit::Usage, "there is no such service")
+                .at(format!("--service {service}"))
+                .because("neither a known name nor a UUID")
+                .next(format!("known: {}", names.join(", ")))
+        })?,
+    };
+    let found = known.and_then(|known| known.cid_named(cid));
+    let number = match found {
+        Some(found) => found.number,
+        None => cid.parse().map_err(|_| {
+            let failure =
+                Failure::new(Exit::Usage, "there is no such command").at(format!("--cid {cid}"));
+            match known {
+                Some(known) => {
+                    let names: Vec<&str> = known.cids.iter().map(|cid| cid.name).collect();
+                    failure
+                        .because(format!("neither a number nor a command of {}", known.name))
+                        .next(format!("known: {}", names.join(", ")))
+                }
+                None => failure.because("the service is not a known one: give a number"),
+            }
+        })?,
+    };
+    let id = CidId {
+        service: uuid,
+        cid: number,
+    };
+    Ok((id, found))
+}
+
+/// The information buffer.
+fn content(
+    arguments: &Arguments,
+    id: CidId,
+    cid: Option<&'static Cid>,
+    kind: CommandKind,
+) -> Result<Vec<u8>, Failure> {
+    if let Some(digits) = &arguments.hex {
+        return from_hex(digits.as_bytes()).ok_or_else(|| {
+            Failure::new(Exit::Usage, "this is not hexadecimal").at(format!("--hex {digits}"))
+        });
+    }
+    let part = Part::from(kind);
+    let Some(schema) = cid.and_then(|cid| cid.layout(part, version(arguments.mbimex))) else {
+        return match arguments.fields.first() {
+            None => Ok(Vec::new()),
+            Some(field) => Err(
+                Failure::new(Exit::Usage, "the content cannot be given by field")
+                    .at(format!("--field {field}"))
+                    .because(format!(
+                        "the layout of this {} of {id} is not known",
+                        word(kind)
+                    ))
+                    .next("give the whole content with --hex"),
+            ),
+        };
+    };
+    let mut record = Record::empty(schema);
+    for assignment in &arguments.fields {
+        let (path, text) = assignment.split_once('=').ok_or_else(|| {
+            Failure::new(Exit::Usage, "a field makes no sense")
+                .at(format!("--field {assignment}"))
+                .because("expected name=value")
+        })?;
+        record.set(path.trim(), text).map_err(|error| {
+            Failure::new(Exit::Usage, "a field makes no sense")
+                // The value may be a PIN or a password; the error repeats it only where it is wrong.
+                .at(format!("--field {path}"))
+                .because(error)
+        })?;
+    }
+    Ok(write(&record))
+}
+
+fn word(kind: CommandKind) -> &'static str {
+    if kind == CommandKind::SET {
+        "set"
+    } else {
+        "query"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_found_by_name_number_and_uuid() {
+        for (service, cid) in [
+            ("basic-connect", "device_caps"),
+            ("basic_connect", "1"),
+            ("a289cc33-bcbb-8b4f-b6b0-133ec2aae6df", "device-caps"),
+        ] {
+            let (id, found) = address(service, cid).unwrap();
+            assert_eq!(id.to_string(), "basic_connect/device_caps");
+            assert!(found.is_some());
+        }
+        let (id, found) = address("00000000-0000-0000-0000-00000000abcd", "77").unwrap();
+        assert_eq!((id.cid, found.is_none()), (77, true));
+        let (id, found) = address("basic_connect", "4000000000").unwrap();
+        assert_eq!((id.cid, found.is_none()), (4_000_000_000, true));
+    }
+
+    #[test]
+    fn wrong_names_are_answered_with_the_right_ones() {
+        let failure = address("basic_conect", "1").unwrap_err();
+        assert!(failure.to_string().contains("basic_connect, "), "{failure}");
+        let failure = address("basic_connect", "device_cap").unwrap_err();
+        assert!(failure.to_string().contains("device_caps, "), "{failure}");
+        assert!(address("00000000-0000-0000-0000-00000000abcd", "x").is_err());
+        assert!(address("basic_connect", "-1").is_err());
+    }
+}

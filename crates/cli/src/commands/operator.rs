@@ -1,0 +1,356 @@
+//! `uwwan operator`: the networks there are, and registration with one.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use uwwan_mbim::services::basic_connect::{
+    DataClass, HOME_PROVIDER, HomeProvider, PREFERRED_PROVIDERS, PreferredProviders, Provider,
+    ProviderState, REGISTER_STATE, RegisterAction, RegisterState, RegisterStateSet,
+    RegistrationState, VISIBLE_PROVIDERS, VisibleProviders, VisibleProvidersAction,
+    VisibleProvidersQuery,
+};
+use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_mbim::status::Status;
+
+use super::signal::dbm;
+use crate::failure::{Exit, Failure};
+use crate::page::{Page, say_value, trimmed};
+use crate::reach::{Modem, Reach, Spinner};
+
+/// A full scan takes up to some minutes (ModemManager waits as long).
+const SCAN: Duration = Duration::from_secs(300);
+/// Patience for the answer to a registration.
+const REGISTER: Duration = Duration::from_secs(60);
+/// Patience for the network, after the answer.
+const SEARCH: Duration = Duration::from_secs(120);
+
+/// Arguments of `operator`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show the SIM's operator
+    Home(HomeArguments),
+    /// List the operators the SIM prefers abroad
+    Preferred(PreferredArguments),
+    /// Look which networks are in reach; takes up to some minutes
+    Scan(ScanArguments),
+    /// Register with the best network, or with a chosen one
+    Register(RegisterArguments),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan operator home
+  uwwan operator home --json | jq -r .plmn")]
+struct HomeArguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan operator preferred
+  uwwan operator preferred --json")]
+struct PreferredArguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan operator scan                     Ctrl-C ends it early
+  uwwan operator scan --restricted        only what the modem thinks worth it, faster
+  uwwan operator scan --json | jq -r '.[] | [.plmn, .name] | @tsv'
+
+Data pauses on many modems while they look around.")]
+struct ScanArguments {
+    /// Only a restricted scan
+    #[arg(long)]
+    restricted: bool,
+    /// Seconds to wait for the end
+    #[arg(long, value_name = "SECONDS", default_value_t = SCAN.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan operator register                 with the best network
+  uwwan operator register 24201           with this one only
+  uwwan operator register --data-class lte
+      with the best one, over this technology only
+  uwwan operator register 24202 --force   also while uwwan up is online through another")]
+struct RegisterArguments {
+    /// Number of the network (MCC and MNC), as scan shows it; without it the modem chooses
+    #[arg(value_name = "PLMN", value_parser = plmn)]
+    plmn: Option<String>,
+    /// Technologies to use, as in MBIM, joined by commas: lte, umts, hsdpa… [default: any]
+    #[arg(long, value_name = "CLASSES")]
+    data_class: Option<DataClass>,
+    /// Do it even though `uwwan up` may lose its session by that
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn plmn(text: &str) -> Result<String, String> {
+    if matches!(text.len(), 5 | 6) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a network's number has 5 or 6 digits: 3 of the country (MCC), 2 or 3 of the network (MNC)".into())
+    }
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// When the modem or the network refuses.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Home(arguments) => {
+            let mut modem = arguments.reach.open()?;
+            let home: HomeProvider = modem.query(HOME_PROVIDER)?;
+            modem.close()?;
+            if arguments.json {
+                return say_value(&value(&home.provider));
+            }
+            list(&[home.provider], "")
+        }
+        Command::Preferred(arguments) => {
+            let mut modem = arguments.reach.open()?;
+            let preferred: PreferredProviders = modem.query(PREFERRED_PROVIDERS)?;
+            modem.close()?;
+            show(&preferred.providers, arguments.json, "the SIM prefers none")
+        }
+        Command::Scan(arguments) => scan(arguments),
+        Command::Register(arguments) => register(arguments),
+    }
+}
+
+fn scan(arguments: &ScanArguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let action = if arguments.restricted {
+        VisibleProvidersAction::RESTRICTED_SCAN
+    } else {
+        VisibleProvidersAction::FULL_SCAN
+    };
+    let command = MbimCommand::query_with(VISIBLE_PROVIDERS, &VisibleProvidersQuery { action });
+    let patience = Duration::from_secs(arguments.timeout);
+    let answer = modem.ask_long("looking for networks", command, patience)?;
+    let found = if answer.status == Status::PROVIDERS_NOT_FOUND {
+        Vec::new()
+    } else {
+        modem.content::<VisibleProviders>(&answer)?.providers
+    };
+    modem.close()?;
+    show(&found, arguments.json, "no network is in reach")
+}
+
+fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    modem.insist(arguments.force)?;
+    modem.subscribe(&[REGISTER_STATE])?;
+    let set = RegisterStateSet {
+        provider_id: arguments.plmn.clone().unwrap_or_default(),
+        register_action: if arguments.plmn.is_some() {
+            RegisterAction::MANUAL
+        } else {
+            RegisterAction::AUTOMATIC
+        },
+        data_class: arguments.data_class.unwrap_or(DataClass::NONE),
+    };
+    let command = MbimCommand::set(REGISTER_STATE, &set);
+    let answer = modem.ask_long("registering", command, REGISTER)?;
+    let state: Option<RegistrationState> = answer.decode().ok();
+    if !answer.status.is_success() {
+        let cause = state.map(|state| state.nw_error);
+        return Err(modem.refusal("the registration was refused", answer.status, cause));
+    }
+    let state = settled(&mut modem, state.unwrap_or_default())?;
+    modem.close()?;
+    if arguments.json {
+        say_value(&registration(&state))?;
+    } else {
+        let mut page = Page::default();
+        page.line(registration_words(&state));
+        page.print()?;
+    }
+    match state.register_state {
+        RegisterState::HOME | RegisterState::ROAMING | RegisterState::PARTNER => Ok(()),
+        _ => {
+            let mut failure = Failure::new(Exit::Refused, "not registered with a network");
+            if state.nw_error.0 != 0 {
+                failure = failure.because(format!(
+                    "the network says {}: {}",
+                    state.nw_error,
+                    state.nw_error.explanation()
+                ));
+            }
+            Err(failure.next("uwwan operator scan shows which networks are in reach"))
+        }
+    }
+}
+
+/// Waits until the modem is through with searching.
+fn settled(modem: &mut Modem, mut state: RegistrationState) -> Result<RegistrationState, Failure> {
+    let spinner = Spinner::new("waiting for the network");
+    let deadline = Instant::now() + SEARCH;
+    while matches!(
+        state.register_state,
+        RegisterState::UNKNOWN | RegisterState::DEREGISTERED | RegisterState::SEARCHING
+    ) && Instant::now() < deadline
+    {
+        // Asked as well as waited for: some firmware does not tell.
+        let told = modem.indication(Duration::from_secs(2))?;
+        let indicated = told
+            .filter(|indication| indication.id == REGISTER_STATE)
+            .and_then(|indication| indication.decode().ok());
+        state = match indicated {
+            Some(state) => state,
+            None => modem.query(REGISTER_STATE)?,
+        };
+    }
+    drop(spinner);
+    Ok(state)
+}
+
+/// A registration as JSON.
+pub fn registration(state: &RegistrationState) -> Value {
+    json!({
+        "state": state.register_state.to_string(),
+        "mode": state.register_mode.to_string(),
+        "plmn": trimmed(&state.provider_id),
+        "name": trimmed(&state.provider_name),
+        "roaming_text": trimmed(&state.roaming_text),
+        "data_classes": bits(DataClass::NAMES, state.available_data_classes.0),
+        "network_error": (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
+    })
+}
+
+/// A registration in words.
+pub fn registration_words(state: &RegistrationState) -> String {
+    let mut words = state.register_state.to_string();
+    let name = match (trimmed(&state.provider_name), trimmed(&state.provider_id)) {
+        ("", "") => String::new(),
+        ("", id) => id.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, id) => format!("{name} ({id})"),
+    };
+    for part in [name, state.register_mode.to_string()] {
+        if !part.is_empty() && part != "unknown" {
+            words.push_str(", ");
+            words.push_str(&part);
+        }
+    }
+    if state.available_data_classes != DataClass::NONE {
+        words.push_str(&format!(", {}", state.available_data_classes));
+    }
+    words
+}
+
+/// The names of the bits that are set.
+pub fn bits(names: &uwwan_mbim::names::Names, set: u32) -> Vec<String> {
+    let (mut list, rest) = names.bits_of(set.into());
+    if rest != 0 {
+        list.push(format!("{rest:#x}"));
+    }
+    list
+}
+
+fn show(providers: &[Provider], json: bool, none: &str) -> Result<(), Failure> {
+    if json {
+        let list: Vec<Value> = providers.iter().map(value).collect();
+        return say_value(&list.into());
+    }
+    list(providers, none)
+}
+
+fn list(providers: &[Provider], none: &str) -> Result<(), Failure> {
+    let mut page = Page::default();
+    for provider in providers {
+        page.row(trimmed(&provider.provider_id), words(provider));
+    }
+    if page.is_empty() {
+        page.line(none);
+    }
+    page.print()
+}
+
+fn words(provider: &Provider) -> String {
+    let mut words = trimmed(&provider.provider_name).to_owned();
+    if provider.provider_state != ProviderState::NONE {
+        words.push_str(&format!(", {}", provider.provider_state));
+    }
+    if let Some(dbm) = dbm(provider.rssi) {
+        words.push_str(&format!(", {dbm} dBm"));
+    }
+    words
+}
+
+fn value(provider: &Provider) -> Value {
+    json!({
+        "plmn": trimmed(&provider.provider_id),
+        "name": trimmed(&provider.provider_name),
+        "state": bits(ProviderState::NAMES, provider.provider_state.0),
+        "cellular_class": provider.cellular_class.to_string(),
+        "dbm": dbm(provider.rssi),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_number_is_five_or_six_digits() {
+        for good in ["24201", "310410"] {
+            assert!(plmn(good).is_ok());
+        }
+        for bad in ["", "2420", "3104100", "24201x", "２４２０１"] {
+            assert!(plmn(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn odd_answers_are_told_as_they_are() {
+        let state = RegistrationState {
+            register_state: RegisterState(77),
+            provider_name: "Tele\0\0".into(),
+            ..RegistrationState::default()
+        };
+        assert_eq!(registration_words(&state), "77, Tele");
+        let provider = Provider {
+            provider_state: ProviderState(0x8000_0009),
+            rssi: u32::MAX,
+            ..Provider::default()
+        };
+        assert_eq!(
+            value(&provider)["state"],
+            json!(["home", "visible", "0x80000000"])
+        );
+        assert!(value(&provider)["dbm"].is_null());
+    }
+}

@@ -1,0 +1,158 @@
+//! `uwwan attach` and `uwwan detach`: the packet service.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use uwwan_mbim::services::basic_connect::{
+    DataClass, PACKET_SERVICE, PacketServiceAction, PacketServiceInfo, PacketServiceSet,
+    PacketServiceState,
+};
+use uwwan_mbim::session::Command as MbimCommand;
+
+use super::operator::bits;
+use crate::failure::{Exit, Failure};
+use crate::page::{Page, say_value};
+use crate::reach::{Modem, Reach, Spinner};
+
+/// Patience for the answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Patience for the state, after the answer.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Arguments of `attach`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan attach                     to the packet service, which every data session needs
+  uwwan attach --json | jq .state")]
+pub struct AttachArguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `detach`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan detach                     from the packet service; every data session ends
+  uwwan detach --force             also while uwwan up is online through it")]
+pub struct DetachArguments {
+    /// Do it even though `uwwan up` loses its session by that
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Attaches.
+///
+/// # Errors
+/// When the modem or the network refuses.
+pub fn attach(arguments: &AttachArguments) -> Result<(), Failure> {
+    let modem = arguments.reach.open()?;
+    switch(modem, PacketServiceAction::ATTACH, arguments.json)
+}
+
+/// Detaches.
+///
+/// # Errors
+/// When the modem or a running `uwwan up` refuses.
+pub fn detach(arguments: &DetachArguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    modem.insist(arguments.force)?;
+    switch(modem, PacketServiceAction::DETACH, arguments.json)
+}
+
+fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(), Failure> {
+    let attach = action == PacketServiceAction::ATTACH;
+    let (doing, goal) = if attach {
+        (
+            "attaching to the packet service",
+            PacketServiceState::ATTACHED,
+        )
+    } else {
+        (
+            "detaching from the packet service",
+            PacketServiceState::DETACHED,
+        )
+    };
+    modem.subscribe(&[PACKET_SERVICE])?;
+    let set = PacketServiceSet {
+        packet_service_action: action,
+    };
+    let command = MbimCommand::set(PACKET_SERVICE, &set);
+    let answer = modem.ask_long(doing, command, PATIENCE)?;
+    let told: Option<PacketServiceInfo> = answer.decode().ok();
+    if !answer.status.is_success() {
+        let cause = told.map(|state| state.nw_error);
+        return Err(modem.refusal(doing, answer.status, cause));
+    }
+    let mut state = told.unwrap_or_default();
+    let spinner = Spinner::new(doing);
+    let deadline = Instant::now() + SETTLE;
+    while state.packet_service_state != goal && Instant::now() < deadline {
+        let told = modem.indication(Duration::from_secs(2))?;
+        let indicated = told
+            .filter(|indication| indication.id == PACKET_SERVICE)
+            .and_then(|indication| indication.decode().ok());
+        state = match indicated {
+            Some(state) => state,
+            None => modem.query(PACKET_SERVICE)?,
+        };
+    }
+    drop(spinner);
+    modem.close()?;
+    if json {
+        say_value(&value(&state))?;
+    } else {
+        let mut page = Page::default();
+        page.line(words(&state));
+        page.print()?;
+    }
+    if state.packet_service_state == goal {
+        Ok(())
+    } else {
+        Err(
+            Failure::new(Exit::Refused, format!("{doing} did not come to its end"))
+                .because(format!(
+                    "still {} after {} s",
+                    state.packet_service_state,
+                    SETTLE.as_secs()
+                ))
+                .next("uwwan operator register, then try again"),
+        )
+    }
+}
+
+/// The state as JSON.
+pub fn value(state: &PacketServiceInfo) -> Value {
+    json!({
+        "state": state.packet_service_state.to_string(),
+        "data_classes": bits(DataClass::NAMES, state.highest_available_data_class.0),
+        "uplink_bits": state.uplink_speed,
+        "downlink_bits": state.downlink_speed,
+        "network_error": (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
+    })
+}
+
+/// The state in words.
+pub fn words(state: &PacketServiceInfo) -> String {
+    let mut words = state.packet_service_state.to_string();
+    if state.highest_available_data_class != DataClass::NONE {
+        words.push_str(&format!(", {}", state.highest_available_data_class));
+    }
+    if state.downlink_speed != 0 || state.uplink_speed != 0 {
+        words.push_str(&format!(
+            ", up to {} Mbit/s down and {} up",
+            state.downlink_speed / 1_000_000,
+            state.uplink_speed / 1_000_000
+        ));
+    }
+    words
+}

@@ -1,0 +1,526 @@
+//! `uwwan pin`: the SIM's PIN and PUK. No code ever stands on the command line, and the last
+//! attempt before a lock is never made without being asked for.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use uwwan_mbim::services::basic_connect::{
+    PIN, PIN_LIST, PinDesc, PinInfo, PinList, PinMode, PinOperation, PinSet, PinState, PinType,
+};
+use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_mbim::status::Status;
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::page::{Page, say_value};
+use crate::prompt;
+use crate::reach::{Modem, QUICK, Reach};
+use crate::secrets;
+
+/// Patience for an operation on the card.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Arguments of `pin`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show what is locked, by what, and how many attempts are left
+    Status(StatusArguments),
+    /// Enter the PIN the SIM waits for
+    Enter(CodeArguments),
+    /// Replace the PIN by another one
+    Change(ChangeArguments),
+    /// Have the SIM ask for its PIN at each start
+    Enable(CodeArguments),
+    /// Have the SIM ask for its PIN no more
+    Disable(CodeArguments),
+    /// Enter the PUK after too many wrong PINs, with a new PIN
+    Unblock(UnblockArguments),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan pin status
+  uwwan pin status --json | jq .remaining_attempts")]
+struct StatusArguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan pin enter                               asks for it, without echo
+  uwwan pin enter --pin-file /etc/uwwan/pin     from a file only you can read
+  uwwan pin enable --pin-file /dev/stdin        from a pipe
+  uwwan pin disable --force                     even with the last attempt before the PUK
+  uwwan pin enter --type network_pin            the code of a network lock
+
+A wrong PIN uses up an attempt; after the last one the SIM wants its PUK.")]
+struct CodeArguments {
+    #[command(flatten)]
+    code: CodeOptions,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan pin change                              asks for both, the new one twice
+  uwwan pin change --pin-file old --new-pin-file new
+  uwwan pin change --type pin2
+
+The PIN must be enabled to be changed.")]
+struct ChangeArguments {
+    #[command(flatten)]
+    code: CodeOptions,
+    /// File whose first line is the new PIN [default: ask on the terminal]
+    #[arg(long, value_name = "FILE")]
+    new_pin_file: Option<PathBuf>,
+}
+
+/// What everything that takes a PIN takes.
+#[derive(Debug, clap::Args)]
+struct CodeOptions {
+    /// File whose first line is the PIN [default: ask on the terminal]
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+    /// Which PIN, as in MBIM: pin1, pin2, network_pin, service_provider_pin… [default: the one
+    /// asked for, else pin1]
+    #[arg(long = "type", value_name = "TYPE")]
+    pin_type: Option<PinType>,
+    /// Try even when a single attempt is left
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan pin unblock                             asks for the PUK and a new PIN
+  uwwan pin unblock --puk-file puk --new-pin-file pin
+
+The PUK stands on the card's holder or in the operator's account. After the last wrong PUK the card
+is dead for good.")]
+struct UnblockArguments {
+    /// File whose first line is the PUK [default: ask on the terminal]
+    #[arg(long, value_name = "FILE")]
+    puk_file: Option<PathBuf>,
+    /// File whose first line is the new PIN [default: ask on the terminal]
+    #[arg(long, value_name = "FILE")]
+    new_pin_file: Option<PathBuf>,
+    /// Which PUK, as in MBIM: puk1, puk2, network_puk… [default: the one asked for, else puk1]
+    #[arg(long = "type", value_name = "TYPE")]
+    puk_type: Option<PinType>,
+    /// Try even when a single attempt is left
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An operation with its codes still to be read.
+struct Operation<'a> {
+    operation: PinOperation,
+    reach: &'a Reach,
+    kind: Option<PinType>,
+    code_file: Option<&'a Path>,
+    /// With a new code; from the file, if there is one.
+    new: Option<Option<&'a Path>>,
+    puk: bool,
+    force: bool,
+    json: bool,
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// When the SIM refuses, or would be locked by one more wrong code.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let with_code = |code: &CodeOptions, operation, new| {
+        carry_out(&Operation {
+            operation,
+            reach: &code.reach,
+            kind: code.pin_type,
+            code_file: code.pin_file.as_deref(),
+            new,
+            puk: false,
+            force: code.force,
+            json: code.json,
+        })
+    };
+    match &arguments.command {
+        Command::Status(arguments) => status(arguments),
+        Command::Enter(arguments) => with_code(&arguments.code, PinOperation::ENTER, None),
+        Command::Enable(arguments) => with_code(&arguments.code, PinOperation::ENABLE, None),
+        Command::Disable(arguments) => with_code(&arguments.code, PinOperation::DISABLE, None),
+        Command::Change(ChangeArguments { code, new_pin_file }) => {
+            with_code(code, PinOperation::CHANGE, Some(new_pin_file.as_deref()))
+        }
+        Command::Unblock(arguments) => carry_out(&Operation {
+            operation: PinOperation::ENTER,
+            reach: &arguments.reach,
+            kind: arguments.puk_type,
+            code_file: arguments.puk_file.as_deref(),
+            new: Some(arguments.new_pin_file.as_deref()),
+            puk: true,
+            force: arguments.force,
+            json: arguments.json,
+        }),
+    }
+}
+
+fn status(arguments: &StatusArguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let pin: PinInfo = modem.query(PIN)?;
+    let list = modem.optional::<PinList>(MbimCommand::query(PIN_LIST))?;
+    modem.close()?;
+    if arguments.json {
+        let mut shown = value(&pin);
+        if let (Value::Object(shown), Ok(list)) = (&mut shown, &list) {
+            let pins: Map<String, Value> = described(list)
+                .into_iter()
+                .map(|(name, pin)| {
+                    let about = json!({
+                        "mode": pin.pin_mode.to_string(),
+                        "format": pin.pin_format.to_string(),
+                        "least": pin.pin_length_min,
+                        "most": pin.pin_length_max,
+                    });
+                    (name.to_owned(), about)
+                })
+                .collect();
+            shown.insert("pins".into(), pins.into());
+        }
+        return say_value(&shown);
+    }
+    let mut page = Page::default();
+    page.row("PIN", words(&pin));
+    if let Ok(list) = &list {
+        for (name, pin) in described(list) {
+            if pin.pin_mode != PinMode::NOT_SUPPORTED {
+                page.row(name, pin.pin_mode.to_string());
+            }
+        }
+    }
+    page.print()
+}
+
+/// Every lock the modem may have, by name.
+fn described(list: &PinList) -> [(&'static str, &PinDesc); 10] {
+    [
+        ("pin1", &list.pin_desc_pin1),
+        ("pin2", &list.pin_desc_pin2),
+        ("device_sim_pin", &list.pin_desc_device_sim_pin),
+        ("device_first_sim_pin", &list.pin_desc_device_first_sim_pin),
+        ("network_pin", &list.pin_desc_network_pin),
+        ("network_subset_pin", &list.pin_desc_network_subset_pin),
+        ("service_provider_pin", &list.pin_desc_service_provider_pin),
+        ("corporate_pin", &list.pin_desc_corporate_pin),
+        ("subsidy_lock", &list.pin_desc_subsidy_lock),
+        ("custom", &list.pin_desc_custom),
+    ]
+}
+
+/// The state as JSON.
+pub fn value(pin: &PinInfo) -> Value {
+    json!({
+        "type": pin.pin_type.to_string(),
+        "locked": pin.pin_state == PinState::LOCKED,
+        "remaining_attempts": attempts(pin),
+    })
+}
+
+/// The state in words.
+pub fn words(pin: &PinInfo) -> String {
+    let left = match attempts(pin) {
+        Some(1) => "1 attempt left".to_owned(),
+        Some(count) => format!("{count} attempts left"),
+        None => "attempts left not told".to_owned(),
+    };
+    match pin.pin_state {
+        PinState::LOCKED => format!("{} needed, {left}", pin.pin_type),
+        _ => format!("nothing locked, {left}"),
+    }
+}
+
+/// Attempts left, where the modem tells.
+fn attempts(pin: &PinInfo) -> Option<u32> {
+    (pin.remaining_attempts != u32::MAX).then_some(pin.remaining_attempts)
+}
+
+const fn is_puk(kind: PinType) -> bool {
+    matches!(
+        kind,
+        PinType::PUK1
+            | PinType::PUK2
+            | PinType::DEVICE_FIRST_SIM_PUK
+            | PinType::NETWORK_PUK
+            | PinType::NETWORK_SUBSET_PUK
+            | PinType::SERVICE_PROVIDER_PUK
+            | PinType::CORPORATE_PUK
+    )
+}
+
+/// Digits a code of this kind may have (3GPP TS 31.101 section 9.5; MBIM allows 16 in all).
+const fn lengths(kind: PinType) -> RangeInclusive<usize> {
+    match kind {
+        PinType::PIN1 | PinType::PIN2 => 4..=8,
+        PinType::PUK1 | PinType::PUK2 => 8..=8,
+        _ => 1..=16,
+    }
+}
+
+/// Which code is meant, and whether it may be tried.
+fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
+    let locked = pin.pin_state == PinState::LOCKED;
+    let usual = if wanted.puk {
+        PinType::PUK1
+    } else {
+        PinType::PIN1
+    };
+    let kind = wanted.kind.unwrap_or(
+        if locked && is_puk(pin.pin_type) == wanted.puk && pin.pin_type != PinType::UNKNOWN {
+            pin.pin_type
+        } else {
+            usual
+        },
+    );
+    if is_puk(kind) != wanted.puk {
+        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+            .at(format!("--type {kind}"))
+            .because(if wanted.puk {
+                "unblock takes a PUK"
+            } else {
+                "a PUK is entered with uwwan pin unblock"
+            }));
+    }
+    if locked && !wanted.puk && is_puk(pin.pin_type) && wanted.kind.is_none() {
+        return Err(
+            Failure::new(Exit::Refused, "the SIM wants its PUK, not its PIN")
+                .because(words(pin))
+                .next("uwwan pin unblock, with the PUK from the card's holder"),
+        );
+    }
+    // What is told of another lock says nothing about this one.
+    let told = (pin.pin_type == kind || pin.pin_type == PinType::UNKNOWN)
+        .then(|| attempts(pin))
+        .flatten();
+    let after = if wanted.puk {
+        "the card is dead for good"
+    } else {
+        "the SIM wants its PUK"
+    };
+    match told {
+        Some(0) => Err(Failure::new(Exit::Refused, "no attempt is left")
+            .because(words(pin))
+            .next("ask the operator")),
+        Some(1) if !wanted.force => Err(Failure::new(Exit::Refused, "a single attempt is left")
+            .because(format!("if the code is wrong, {after}"))
+            .next("make sure of the code, then run the same with --force; nothing was sent yet")),
+        _ => Ok(kind),
+    }
+}
+
+fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
+    let mut modem = wanted.reach.open()?;
+    let answer = modem.ask(MbimCommand::query(PIN), QUICK)?;
+    // Some firmware answers "PIN required" here, too, with the content all the same.
+    let pin: PinInfo = match answer.decode() {
+        Ok(pin) if answer.status.is_success() || answer.status == Status::PIN_REQUIRED => pin,
+        _ => modem.content(&answer)?,
+    };
+    let locked = pin.pin_state == PinState::LOCKED;
+    if !locked && wanted.operation == PinOperation::ENTER && wanted.kind.is_none() {
+        modem.close()?;
+        return told(wanted, &pin, "nothing is locked, so nothing was sent");
+    }
+    let kind = decide(&pin, wanted)?;
+    if !wanted.json {
+        note(words(&pin));
+    }
+    let set = PinSet {
+        pin_type: kind,
+        pin_operation: wanted.operation,
+        pin: code(&modem, wanted, kind)?,
+        new_pin: match wanted.new {
+            Some(file) => new_code(&modem, file)?,
+            None => String::new(),
+        },
+    };
+    let answer = modem.ask(MbimCommand::set(PIN, &set), PATIENCE)?;
+    let after: Option<PinInfo> = answer.decode().ok();
+    if !answer.status.is_success() {
+        let what = if wanted.puk {
+            "the PUK was not accepted"
+        } else {
+            "the PIN was not accepted"
+        };
+        let mut failure = modem.refusal(what, answer.status, None);
+        if let Some(after) = after.filter(|_| !answer.info.is_empty()) {
+            failure = failure.because(words(&after));
+            if is_puk(after.pin_type) && !wanted.puk {
+                failure = failure.next("uwwan pin unblock, with the PUK from the card's holder");
+            }
+        }
+        return Err(failure);
+    }
+    modem.close()?;
+    told(
+        wanted,
+        &after.unwrap_or_default(),
+        match wanted.operation {
+            PinOperation::ENABLE => "the SIM asks for its PIN at each start",
+            PinOperation::DISABLE => "the SIM asks for its PIN no more",
+            PinOperation::CHANGE => "the PIN is changed",
+            _ if wanted.puk => "the SIM is unblocked, the new PIN is in force",
+            _ => "accepted",
+        },
+    )
+}
+
+fn told(wanted: &Operation<'_>, pin: &PinInfo, text: &str) -> Result<(), Failure> {
+    if wanted.json {
+        return say_value(&value(pin));
+    }
+    let mut page = Page::default();
+    page.line(text);
+    page.print()
+}
+
+fn code(modem: &Modem, wanted: &Operation<'_>, kind: PinType) -> Result<String, Failure> {
+    let (subject, option) = if wanted.puk {
+        ("PUK", "--puk-file")
+    } else {
+        ("PIN", "--pin-file")
+    };
+    read(modem, wanted.code_file, subject, option, lengths(kind))
+}
+
+/// A new PIN; typed twice where it is typed.
+fn new_code(modem: &Modem, file: Option<&Path>) -> Result<String, Failure> {
+    let lengths = lengths(PinType::PIN1);
+    let new = read(modem, file, "new PIN", "--new-pin-file", lengths)?;
+    if file.is_none() && prompt::secret("new PIN again: ", modem.interrupts())? != new {
+        return Err(Failure::new(Exit::Usage, "the new PINs differ")
+            .next("nothing was sent, no attempt was used up"));
+    }
+    Ok(new)
+}
+
+fn read(
+    modem: &Modem,
+    file: Option<&Path>,
+    subject: &str,
+    option: &str,
+    lengths: RangeInclusive<usize>,
+) -> Result<String, Failure> {
+    if let Some(path) = file {
+        return secrets::code(path, subject, option, lengths);
+    }
+    if !prompt::possible() {
+        return Err(Failure::new(Exit::Usage, format!("there is no {subject}"))
+            .because("there is no terminal to ask on, and the command line is no place for it")
+            .next(format!("{option} FILE, or {option} /dev/stdin")));
+    }
+    let text = prompt::secret(&format!("{subject}: "), modem.interrupts())?;
+    secrets::check_code(&text, subject, lengths)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(puk: bool, kind: Option<PinType>, force: bool, reach: &Reach) -> Operation<'_> {
+        Operation {
+            operation: PinOperation::ENTER,
+            reach,
+            kind,
+            code_file: None,
+            new: None,
+            puk,
+            force,
+            json: false,
+        }
+    }
+
+    fn info(pin_type: PinType, locked: bool, remaining_attempts: u32) -> PinInfo {
+        PinInfo {
+            pin_type,
+            pin_state: if locked {
+                PinState::LOCKED
+            } else {
+                PinState::UNLOCKED
+            },
+            remaining_attempts,
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_needs_to_be_asked_for() {
+        let reach = Reach::default();
+        let last = info(PinType::PIN1, true, 1);
+        let failure = decide(&last, &operation(false, None, false, &reach)).unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.to_string().contains("--force"), "{failure}");
+        assert!(decide(&last, &operation(false, None, true, &reach)).is_ok());
+        let none = info(PinType::PIN1, true, 0);
+        assert!(decide(&none, &operation(false, None, true, &reach)).is_err());
+        // Unlocked firmware tells PIN1's attempts without naming it.
+        let unnamed = info(PinType::UNKNOWN, false, 1);
+        assert!(decide(&unnamed, &operation(false, None, false, &reach)).is_err());
+        // Of another lock, and not told at all: it is let through.
+        let other = info(PinType::PIN1, true, 1);
+        let network = operation(false, Some(PinType::NETWORK_PIN), false, &reach);
+        assert_eq!(decide(&other, &network).unwrap(), PinType::NETWORK_PIN);
+        let untold = info(PinType::PIN1, true, u32::MAX);
+        assert!(decide(&untold, &operation(false, None, false, &reach)).is_ok());
+    }
+
+    #[test]
+    fn the_code_asked_for_is_the_one_entered() {
+        let reach = Reach::default();
+        let decided = |pin: PinInfo, wanted: Operation<'_>| decide(&pin, &wanted);
+        let locked = |kind| info(kind, true, 3);
+        let plain = |puk| operation(puk, None, false, &reach);
+        assert_eq!(
+            decided(locked(PinType::NETWORK_PIN), plain(false)).unwrap(),
+            PinType::NETWORK_PIN
+        );
+        assert_eq!(
+            decided(locked(PinType::PUK1), plain(true)).unwrap(),
+            PinType::PUK1
+        );
+        let failure = decided(locked(PinType::PUK1), plain(false)).unwrap_err();
+        assert!(failure.to_string().contains("pin unblock"), "{failure}");
+        let wrong = operation(true, Some(PinType::PIN1), false, &reach);
+        assert_eq!(
+            decided(locked(PinType::PUK1), wrong).unwrap_err().exit,
+            Exit::Usage
+        );
+        let wrong = operation(false, Some(PinType::PUK1), false, &reach);
+        assert_eq!(
+            decided(locked(PinType::PIN1), wrong).unwrap_err().exit,
+            Exit::Usage
+        );
+    }
+}

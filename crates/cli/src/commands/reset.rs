@@ -1,0 +1,185 @@
+//! `uwwan reset`: the modem starts anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use uwwan_at::dialogue::Command as AtCommand;
+use uwwan_mbim::services::Empty;
+use uwwan_mbim::services::basic_connect::{DEVICE_SERVICES, DeviceServices};
+use uwwan_mbim::services::ms_basic_connect_extensions::DEVICE_RESET;
+use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_modem::at_port::client::Client as AtClient;
+use uwwan_modem::at_port::open::{Choice, open};
+use uwwan_modem::at_port::{Answer, AtError};
+use uwwan_usb::device::Found;
+
+use crate::candidates;
+use crate::failure::{Exit, Failure};
+use crate::page::{Page, say_value};
+use crate::reach::{Reach, Spinner, Target, interrupts};
+
+/// Patience for the answer to a restart.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How to reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum How {
+    /// Over MBIM, where the modem offers it
+    Mbim,
+    /// By AT command
+    At,
+    /// A reset of the USB port, which restarts some modems and leaves others as they are
+    Usb,
+}
+
+/// Arguments of `reset`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan reset                    over MBIM where the modem offers it, else by AT command
+  uwwan reset --how usb          the port only, for a modem that answers nothing
+  uwwan reset --force            also while uwwan up is online through it; up brings it back
+
+The modem leaves the bus and is back some 20 seconds later, in its default configuration.")]
+pub struct Arguments {
+    /// Only this way
+    #[arg(long, value_name = "WAY")]
+    how: Option<How>,
+    /// Do it even though `uwwan up` loses its session for a while
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Resets the modem.
+///
+/// # Errors
+/// When it cannot be reached or refuses.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let target = arguments.reach.target()?;
+    if matches!(target, Target::Running(_)) && !arguments.force {
+        return Err(
+            Failure::new(Exit::Refused, "a running uwwan up holds the modem")
+                .because("a reset ends its session; it brings the modem back by itself")
+                .next("the same with --force"),
+        );
+    }
+    let way = match arguments.how {
+        Some(How::Mbim) => {
+            if !over_mbim(&target)? {
+                return Err(Failure::new(Exit::Refused, "no reset over MBIM")
+                    .because("the modem does not list ms_basic_connect_extensions/device_reset")
+                    .next("uwwan reset --how at"));
+            }
+            "mbim"
+        }
+        Some(How::At) => by_at(&target)?,
+        Some(How::Usb) => by_port(&target)?,
+        None if over_mbim(&target)? => "mbim",
+        None => by_at(&target)?,
+    };
+    if arguments.json {
+        return say_value(&json!({"reset": true, "by": way}));
+    }
+    let mut page = Page::default();
+    page.line(format!("reset by {way}"));
+    page.print()
+}
+
+/// `false` when the modem does not offer it.
+fn over_mbim(target: &Target) -> Result<bool, Failure> {
+    let mut modem = target.clone().open(interrupts()?)?;
+    let services = modem.optional::<DeviceServices>(MbimCommand::query(DEVICE_SERVICES))?;
+    let offered = services.is_ok_and(|services| {
+        services.device_services.iter().any(|service| {
+            service.device_service_id == DEVICE_RESET.service
+                && service.cids.contains(&DEVICE_RESET.cid)
+        })
+    });
+    if offered {
+        modem.insist(true)?;
+        let _: Empty = modem.set(DEVICE_RESET, &Empty::default())?;
+        // It leaves before a CLOSE could be answered.
+        drop(modem);
+        return Ok(true);
+    }
+    modem.close()?;
+    Ok(false)
+}
+
+fn by_at(target: &Target) -> Result<&'static str, Failure> {
+    let spinner = Spinner::new("restarting the modem");
+    let result = match target {
+        Target::Running(entry) => AtClient::connect(&entry.at_socket())
+            .and_then(|mut client| restart(|command| client.ask(command, None, Some(PATIENCE)))),
+        Target::Device { backend, .. } => {
+            let found = find(target)?;
+            open(&**backend, &found, &Choice::default(), &mut |_| {})
+                .and_then(|opened| restart(|line| opened.at.ask(at(line)?)))
+        }
+    };
+    drop(spinner);
+    result.map_err(|error| {
+        Failure::new(Exit::Failed, "the modem cannot be restarted by AT command")
+            .because_of(&error)
+            .next("uwwan reset --how usb")
+    })
+}
+
+fn at(line: &str) -> Result<AtCommand, AtError> {
+    let command = AtCommand::new(line).map_err(|error| AtError::Refused {
+        why: error.to_string(),
+    })?;
+    Ok(command.with_timeout(PATIENCE))
+}
+
+/// The vendor's command, and where that is not known the standard's.
+fn restart(
+    mut ask: impl FnMut(&'static str) -> Result<Answer, AtError>,
+) -> Result<&'static str, AtError> {
+    let mut last = None;
+    for line in ["AT^RESET", "AT+CFUN=1,1"] {
+        match ask(line) {
+            Ok(answer) if answer.result.is_ok() => return Ok(line),
+            Ok(answer) => last = answer.result.err().map(|why| why.to_string()),
+            // Some leave before they answer.
+            Err(AtError::Lost { .. }) => return Ok(line),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(AtError::Refused {
+        why: last.unwrap_or_default(),
+    })
+}
+
+fn by_port(target: &Target) -> Result<&'static str, Failure> {
+    let Target::Device { backend, .. } = target else {
+        return Err(
+            Failure::new(Exit::Busy, "a running uwwan up holds the USB device")
+                .because("its port can be reset by nobody else")
+                .next("uwwan down first, or uwwan reset --how at --force"),
+        );
+    };
+    let found = find(target)?;
+    let device = backend.open(&found).and_then(|device| device.reset());
+    device.map_err(|error| {
+        Failure::new(Exit::Failed, "the port cannot be reset")
+            .at(found.identity.to_string())
+            .because_of(&error)
+    })?;
+    Ok("usb")
+}
+
+fn find(target: &Target) -> Result<Found, Failure> {
+    match target {
+        Target::Device {
+            backend, selector, ..
+        } => Ok(candidates::select(Arc::clone(backend).as_ref(), selector)?.found),
+        Target::Running(_) => Err(candidates::none_present()),
+    }
+}

@@ -1,0 +1,103 @@
+//! `uwwan services`: what the modem offers over MBIM.
+
+use serde_json::{Value, json};
+use uwwan_mbim::registry;
+use uwwan_mbim::services::basic_connect::{DEVICE_SERVICES, DeviceServiceElement, DeviceServices};
+
+use crate::failure::Failure;
+use crate::page::{Page, say_value};
+use crate::reach::Reach;
+
+/// Arguments of `services`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan services                     services with their commands
+  uwwan services --json | jq '.services[].name'
+  uwwan services --device 1-4.2      of one of several modems
+
+What is listed here can be sent with uwwan mbim send --service NAME --cid NAME.")]
+pub struct Arguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists them.
+///
+/// # Errors
+/// When the modem does not tell.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let services: DeviceServices = modem.query(DEVICE_SERVICES)?;
+    modem.close()?;
+    if arguments.json {
+        return say_value(&json!({
+            "max_dss_sessions": services.max_dss_sessions,
+            "services": services.device_services.iter().map(value).collect::<Vec<_>>(),
+        }));
+    }
+    let mut page = Page::default();
+    for service in &services.device_services {
+        page.row(&name(service), commands(service).join(", "));
+    }
+    page.print()
+}
+
+/// Its name, or its UUID when it is not a known one.
+pub fn name(service: &DeviceServiceElement) -> String {
+    match registry::service(service.device_service_id) {
+        Some(known) => known.name.to_owned(),
+        None => service.device_service_id.to_string(),
+    }
+}
+
+fn commands(service: &DeviceServiceElement) -> Vec<String> {
+    let known = registry::service(service.device_service_id);
+    service
+        .cids
+        .iter()
+        .map(|cid| match known.and_then(|known| known.cid(*cid)) {
+            Some(cid) => cid.name.to_owned(),
+            None => cid.to_string(),
+        })
+        .collect()
+}
+
+fn value(service: &DeviceServiceElement) -> Value {
+    let known = registry::service(service.device_service_id);
+    let cids: Vec<Value> = service
+        .cids
+        .iter()
+        .map(|number| {
+            let cid = known.and_then(|known| known.cid(*number));
+            json!({"number": number, "name": cid.map(|cid| cid.name)})
+        })
+        .collect();
+    json!({
+        "name": known.map(|known| known.name),
+        "uuid": service.device_service_id.to_string(),
+        "cids": cids,
+        "stream_payload": service.dss_payload,
+        "stream_instances": service.max_dss_instances,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_services_and_commands_are_numbers() {
+        let service = DeviceServiceElement {
+            cids: vec![1, 4_000_000_000],
+            ..DeviceServiceElement::default()
+        };
+        assert_eq!(name(&service), "00000000-0000-0000-0000-000000000000");
+        assert_eq!(commands(&service), ["1", "4000000000"]);
+        let value = value(&service);
+        assert!(value["name"].is_null() && value["cids"][1]["name"].is_null());
+    }
+}

@@ -1,0 +1,430 @@
+//! `uwwan connect`, `uwwan disconnect` and `uwwan sessions`: data sessions as the modem has them.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use uwwan_mbim::services::basic_connect::{
+    ActivationCommand, ActivationState, AuthProtocol, CONNECT, Compression, ConnectInfo,
+    ConnectSet, ContextIpType, DEVICE_CAPS, DeviceCaps, IP_CONFIGURATION, IpConfiguration,
+    context_type, context_type_named,
+};
+use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_mbim::status::Status;
+use uwwan_mbim::uuid::Uuid;
+
+use super::contexts::purpose;
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::page::{Page, say_value};
+use crate::reach::{Modem, QUICK, Reach, Spinner};
+use crate::secrets;
+
+/// Patience for an activation (as ModemManager's).
+const ACTIVATE: Duration = Duration::from_secs(180);
+/// Patience for a deactivation; some firmware takes half a minute.
+const DEACTIVATE: Duration = Duration::from_secs(120);
+/// Patience for an activation that was answered with "activating".
+const SETTLE: Duration = Duration::from_secs(60);
+/// Patience for addresses.
+const ADDRESSES: Duration = Duration::from_secs(60);
+/// Sessions a datagram can belong to (MBIM 1.0 section 7); a modem's word on more is not taken.
+const MOST_SESSIONS: u32 = 256;
+
+/// Arguments of `connect`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan connect --apn internet --ip-type ipv6
+      whether the network would give such a session, and its addresses
+  uwwan connect --session 3 --apn mms --context-type mms
+      a further session beside the one of a running uwwan up
+  uwwan connect --apn internet --auth chap --user me --password-file password
+  uwwan connect --apn internet --hold
+      keep it until Ctrl-C
+
+No packets flow through it: uwwan up --session 3:apn=mms gives a session its interface. Without a
+running uwwan up the session ends with this command.")]
+pub struct ConnectArguments {
+    /// Number of the session
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..256))]
+    session: u32,
+    /// Access point name; without it the modem or the operator chooses
+    #[arg(long, value_name = "NAME", default_value = "")]
+    apn: String,
+    /// Address families, as in MBIM: default, ipv4, ipv6, ipv4v6, ipv4_and_ipv6
+    #[arg(long, value_name = "TYPE", default_value = "default")]
+    ip_type: ContextIpType,
+    /// Authentication towards the access point, as in MBIM: none, pap, chap, mschapv2
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    auth: AuthProtocol,
+    /// User name for --auth
+    #[arg(long, value_name = "NAME", default_value = "")]
+    user: String,
+    /// File whose first line is the password for --auth
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// What it is for, as in MBIM: internet, mms, ims, vpn… or a UUID
+    #[arg(long, value_name = "TYPE", default_value = "internet", value_parser = context)]
+    context_type: Uuid,
+    /// Compress headers
+    #[arg(long)]
+    compression: bool,
+    /// Keep it until Ctrl-C, then end it
+    #[arg(long)]
+    hold: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn context(text: &str) -> Result<Uuid, String> {
+    context_type_named(text).ok_or_else(|| "neither a known context type nor a UUID".to_owned())
+}
+
+/// Arguments of `disconnect`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan disconnect 3             end session 3
+  uwwan disconnect --force       end session 0, also while uwwan up is online through it")]
+pub struct DisconnectArguments {
+    /// Number of the session
+    #[arg(value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..256))]
+    session: u32,
+    /// End it even though `uwwan up` holds it
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `sessions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan sessions                 those that are active, with their addresses
+  uwwan sessions --all           every one the modem can have
+  uwwan sessions --json | jq '.[].addresses'")]
+pub struct SessionsArguments {
+    /// Show inactive ones too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Activates a session.
+///
+/// # Errors
+/// When the modem or the network refuses, with the network's cause.
+pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
+    let has_login = !arguments.user.is_empty() || arguments.password_file.is_some();
+    if arguments.auth == AuthProtocol::NONE && has_login {
+        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+            .at("--auth")
+            .because("a user name or password is given, but no way to send it")
+            .next("add --auth chap, or --auth pap where the operator asks for it"));
+    }
+    let password = match &arguments.password_file {
+        Some(path) => secrets::password(path)?,
+        None => String::new(),
+    };
+    let set = ConnectSet {
+        session_id: arguments.session,
+        activation_command: ActivationCommand::ACTIVATE,
+        access_string: arguments.apn.clone(),
+        user_name: arguments.user.clone(),
+        password,
+        compression: if arguments.compression {
+            Compression::ENABLE
+        } else {
+            Compression::NONE
+        },
+        auth_protocol: arguments.auth,
+        ip_type: arguments.ip_type,
+        context_type: arguments.context_type,
+    };
+    let mut modem = arguments.reach.open()?;
+    let state: ConnectInfo = modem.query_with(CONNECT, &query(arguments.session))?;
+    if is_active(&state) {
+        return Err(Failure::new(
+            Exit::Busy,
+            format!("session {} is active already", arguments.session),
+        )
+        .at(modem.place())
+        .because(words(&state))
+        .next("choose another number with --session, or end it with uwwan disconnect"));
+    }
+    modem.subscribe(&[CONNECT, IP_CONFIGURATION])?;
+    let activated = activate(&mut modem, &set);
+    let (state, addresses) = match activated {
+        Ok(result) => result,
+        Err(failure) => {
+            // It may still come up in the modem.
+            let _ = deactivate(&mut modem, arguments.session, QUICK);
+            return Err(failure);
+        }
+    };
+    if arguments.json {
+        say_value(&value(&state, addresses.as_ref()))?;
+    } else {
+        let mut page = Page::default();
+        page.row(
+            "session",
+            format!("{}, {}", state.session_id, words(&state)),
+        );
+        rows(&mut page, addresses.as_ref());
+        page.print()?;
+    }
+    if arguments.hold {
+        note("held until Ctrl-C");
+        modem.wait_for_interrupt()?;
+        deactivate(&mut modem, arguments.session, DEACTIVATE)?;
+    } else if modem.through().is_none() {
+        note("no uwwan up is running: the session ends here (--hold keeps it)");
+    }
+    modem.close()
+}
+
+fn activate(
+    modem: &mut Modem,
+    set: &ConnectSet,
+) -> Result<(ConnectInfo, Option<IpConfiguration>), Failure> {
+    let session = set.session_id;
+    let answer = modem.ask_long("connecting", MbimCommand::set(CONNECT, set), ACTIVATE)?;
+    let told: Option<ConnectInfo> = answer.decode().ok();
+    if !answer.status.is_success() {
+        let cause = told.map(|state| state.nw_error);
+        if answer.status == Status::NO_DEVICE_SUPPORT && set.ip_type == ContextIpType::IPV6 {
+            return Err(Failure::new(Exit::Refused, "the session was refused")
+                .at(modem.place())
+                .because("the firmware, or its profile for the SIM's operator, allows no IPv6")
+                .next("uwwan ipv6 status tells why, and uwwan ipv6 enable unlocks it"));
+        }
+        return Err(modem.refusal("the session was refused", answer.status, cause));
+    }
+    let mut state = told.unwrap_or_default();
+    let spinner = Spinner::new("waiting for the network");
+    let deadline = Instant::now() + SETTLE;
+    while state.activation_state == ActivationState::ACTIVATING && Instant::now() < deadline {
+        let indicated = modem
+            .indication(Duration::from_secs(2))?
+            .filter(|indication| indication.id == CONNECT)
+            .and_then(|indication| indication.decode::<ConnectInfo>().ok())
+            .filter(|state| state.session_id == session);
+        state = match indicated {
+            Some(state) => state,
+            None => modem.query_with(CONNECT, &query(session))?,
+        };
+    }
+    drop(spinner);
+    if state.activation_state != ActivationState::ACTIVATED {
+        let failure = modem.refusal(
+            "the session did not come up",
+            Status::FAILURE,
+            Some(state.nw_error),
+        );
+        return Err(failure.because(words(&state)));
+    }
+    let addresses = configuration(modem, session)?;
+    Ok((state, addresses))
+}
+
+fn configuration(modem: &mut Modem, session: u32) -> Result<Option<IpConfiguration>, Failure> {
+    let wanted = IpConfiguration {
+        session_id: session,
+        ..IpConfiguration::default()
+    };
+    let command = MbimCommand::query_with(IP_CONFIGURATION, &wanted);
+    let answer = modem.ask_long("waiting for addresses", command, ADDRESSES)?;
+    if answer.status.is_success() {
+        modem.content(&answer).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// `false` when it was not active.
+fn deactivate(modem: &mut Modem, session: u32, patience: Duration) -> Result<bool, Failure> {
+    let set = ConnectSet {
+        session_id: session,
+        activation_command: ActivationCommand::DEACTIVATE,
+        context_type: context_type::INTERNET,
+        ..ConnectSet::default()
+    };
+    let answer = modem.ask_long("disconnecting", MbimCommand::set(CONNECT, &set), patience)?;
+    match answer.status {
+        Status::CONTEXT_NOT_ACTIVATED => Ok(false),
+        status if status.is_success() => Ok(true),
+        status => Err(modem.refusal(&format!("cannot end session {session}"), status, None)),
+    }
+}
+
+/// Ends a session.
+///
+/// # Errors
+/// When the modem, or a running `uwwan up` that holds it, refuses.
+pub fn disconnect(arguments: &DisconnectArguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    modem.insist(arguments.force)?;
+    let was = deactivate(&mut modem, arguments.session, DEACTIVATE)?;
+    modem.close()?;
+    let session = arguments.session;
+    if arguments.json {
+        return say_value(&json!({"session": session, "was_active": was}));
+    }
+    let mut page = Page::default();
+    page.line(if was {
+        format!("session {session} has ended")
+    } else {
+        format!("session {session} was not active")
+    });
+    page.print()
+}
+
+/// Lists sessions.
+///
+/// # Errors
+/// When the modem does not tell.
+pub fn sessions(arguments: &SessionsArguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let caps: DeviceCaps = modem.query(DEVICE_CAPS)?;
+    let mut found = Vec::new();
+    for session in 0..caps.max_sessions.min(MOST_SESSIONS) {
+        let command = MbimCommand::query_with(CONNECT, &query(session));
+        // Some firmware has no word on a session that was never active.
+        let Ok(state) = modem.optional::<ConnectInfo>(command)? else {
+            continue;
+        };
+        let addresses = if is_active(&state) {
+            configuration(&mut modem, session)?
+        } else {
+            None
+        };
+        if is_active(&state) || arguments.all {
+            found.push((session, state, addresses));
+        }
+    }
+    modem.close()?;
+    if arguments.json {
+        let list: Vec<Value> = found
+            .iter()
+            .map(|(_, state, addresses)| value(state, addresses.as_ref()))
+            .collect();
+        return say_value(&list.into());
+    }
+    let mut page = Page::default();
+    for (session, state, addresses) in &found {
+        page.row(&format!("session {session}"), words(state));
+        rows(&mut page, addresses.as_ref());
+    }
+    if page.is_empty() {
+        page.line("no session is active");
+    }
+    page.print()
+}
+
+fn query(session: u32) -> ConnectInfo {
+    ConnectInfo {
+        session_id: session,
+        ..ConnectInfo::default()
+    }
+}
+
+fn is_active(state: &ConnectInfo) -> bool {
+    matches!(
+        state.activation_state,
+        ActivationState::ACTIVATED | ActivationState::ACTIVATING
+    )
+}
+
+fn words(state: &ConnectInfo) -> String {
+    let mut words = state.activation_state.to_string();
+    if is_active(state) {
+        words.push_str(&format!(
+            ", {}, {}",
+            state.ip_type,
+            purpose(state.context_type)
+        ));
+    }
+    if state.nw_error.0 != 0 {
+        words.push_str(&format!(
+            ", the network says {}: {}",
+            state.nw_error,
+            state.nw_error.explanation()
+        ));
+    }
+    words
+}
+
+fn rows(page: &mut Page, addresses: Option<&IpConfiguration>) {
+    let Some(given) = addresses else { return };
+    for element in &given.ipv4_address {
+        page.row(
+            "  address",
+            format!("{}/{}", element.ipv4_address, element.on_link_prefix_length),
+        );
+    }
+    for element in &given.ipv6_address {
+        page.row(
+            "  address",
+            format!("{}/{}", element.ipv6_address, element.on_link_prefix_length),
+        );
+    }
+    if let Some(gateway) = given.ipv4_gateway {
+        page.row("  gateway", gateway.to_string());
+    }
+    if let Some(gateway) = given.ipv6_gateway {
+        page.row("  gateway", gateway.to_string());
+    }
+    for server in &given.ipv4_dns_server {
+        page.row("  name server", server.to_string());
+    }
+    for server in &given.ipv6_dns_server {
+        page.row("  name server", server.to_string());
+    }
+    let mtus = [("4", given.ipv4_mtu), ("6", given.ipv6_mtu)];
+    for (family, mtu) in mtus.into_iter().filter(|(_, mtu)| *mtu != 0) {
+        page.row("  MTU", format!("{mtu} (IPv{family})"));
+    }
+}
+
+fn value(state: &ConnectInfo, addresses: Option<&IpConfiguration>) -> Value {
+    let mut value = json!({
+        "session": state.session_id,
+        "state": state.activation_state.to_string(),
+        "ip_type": state.ip_type.to_string(),
+        "purpose": purpose(state.context_type),
+        "network_error": (state.nw_error.0 != 0).then(|| state.nw_error.to_string()),
+    });
+    if let (Some(given), Value::Object(fields)) = (addresses, &mut value) {
+        let v4 = given
+            .ipv4_address
+            .iter()
+            .map(|element| format!("{}/{}", element.ipv4_address, element.on_link_prefix_length));
+        let v6 = given
+            .ipv6_address
+            .iter()
+            .map(|element| format!("{}/{}", element.ipv6_address, element.on_link_prefix_length));
+        fields.insert("addresses".into(), v4.chain(v6).collect());
+        let mut gateways: Vec<String> = Vec::new();
+        gateways.extend(given.ipv4_gateway.map(|gateway| gateway.to_string()));
+        gateways.extend(given.ipv6_gateway.map(|gateway| gateway.to_string()));
+        fields.insert("gateways".into(), gateways.into());
+        let dns4 = given.ipv4_dns_server.iter().map(ToString::to_string);
+        let dns6 = given.ipv6_dns_server.iter().map(ToString::to_string);
+        fields.insert("name_servers".into(), dns4.chain(dns6).collect());
+        fields.insert("mtu_ipv4".into(), given.ipv4_mtu.into());
+        fields.insert("mtu_ipv6".into(), given.ipv6_mtu.into());
+    }
+    value
+}

@@ -1,0 +1,73 @@
+//! `uwwan stats`: the modem's own packet counters.
+
+use serde_json::json;
+use uwwan_mbim::services::basic_connect::{PACKET_STATISTICS, PacketStatistics};
+
+use crate::failure::Failure;
+use crate::output::bytes;
+use crate::page::{Page, say_value};
+use crate::reach::Reach;
+
+/// Arguments of `stats`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan stats                        packets and bytes of all sessions, as the modem counts them
+  uwwan stats --json | jq .received.bytes
+
+uwwan status shows what the driver counts, blocks and drops included.")]
+pub struct Arguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows them.
+///
+/// # Errors
+/// When the modem does not tell.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let stats: PacketStatistics = modem.query(PACKET_STATISTICS)?;
+    modem.close()?;
+    if arguments.json {
+        return say_value(&json!({
+            "received": {
+                "packets": stats.in_packets, "bytes": stats.in_octets,
+                "errors": stats.in_errors, "discards": stats.in_discards,
+            },
+            "sent": {
+                "packets": stats.out_packets, "bytes": stats.out_octets,
+                "errors": stats.out_errors, "discards": stats.out_discards,
+            },
+        }));
+    }
+    let mut page = Page::default();
+    let row = |packets, octets, errors, discards| {
+        format!(
+            "{packets} packets, {}, {errors} errors, {discards} discarded",
+            bytes(octets)
+        )
+    };
+    page.row(
+        "received",
+        row(
+            stats.in_packets,
+            stats.in_octets,
+            stats.in_errors,
+            stats.in_discards,
+        ),
+    );
+    page.row(
+        "sent",
+        row(
+            stats.out_packets,
+            stats.out_octets,
+            stats.out_errors,
+            stats.out_discards,
+        ),
+    );
+    page.print()
+}

@@ -1,0 +1,106 @@
+//! What commands print about a modem: labelled lines, and JSON.
+
+use serde_json::Value;
+use uwwan_mbim::print::{HIDDEN, escape, json_line};
+
+use crate::failure::Failure;
+use crate::output::say;
+
+/// Lines with their labels in one column.
+#[derive(Debug, Default)]
+pub struct Page {
+    lines: Vec<(Option<String>, String)>,
+}
+
+impl Page {
+    /// A line with a label. `value` is the device's word: what could steer a terminal is escaped.
+    /// Nothing is added for an empty one.
+    pub fn row(&mut self, label: &str, value: impl AsRef<str>) {
+        let value = value.as_ref();
+        if !value.is_empty() {
+            self.lines.push((Some(label.to_owned()), escape(value)));
+        }
+    }
+
+    /// A line of its own.
+    pub fn line(&mut self, text: impl AsRef<str>) {
+        self.lines.push((None, escape(text.as_ref())));
+    }
+
+    /// Whether it has no line.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The text, a line each.
+    pub fn text(&self) -> Vec<String> {
+        let labels = self.lines.iter().filter_map(|(label, _)| label.as_ref());
+        let width = labels.map(|label| label.chars().count()).max().unwrap_or(0);
+        self.lines
+            .iter()
+            .map(|(label, value)| match label {
+                Some(label) => format!("{label:<width$}  {value}"),
+                None => value.clone(),
+            })
+            .collect()
+    }
+
+    /// Prints it.
+    ///
+    /// # Errors
+    /// When standard output is gone.
+    pub fn print(&self) -> Result<(), Failure> {
+        self.text().iter().try_for_each(say)
+    }
+}
+
+/// Prints JSON on one line, escaped for a terminal.
+///
+/// # Errors
+/// When standard output is gone.
+pub fn say_value(value: &Value) -> Result<(), Failure> {
+    say(json_line(value))
+}
+
+/// What identifies a person, or what stands for it.
+pub fn personal(text: &str, show: bool) -> String {
+    if show || text.is_empty() {
+        text.to_owned()
+    } else {
+        HIDDEN.to_owned()
+    }
+}
+
+/// Text from a device without the padding some firmware sends.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_end_matches(['\0', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_stand_in_one_column_and_nothing_steers_the_terminal() {
+        let mut page = Page::default();
+        page.row("name", "Tele\u{1b}[2Jnor\u{202e}");
+        page.row("longer name", "x");
+        page.row("nothing", "");
+        page.line("end\r\n");
+        assert_eq!(
+            page.text(),
+            [
+                "name         Tele\\u{1b}[2Jnor\\u{202e}",
+                "longer name  x",
+                "end\\r\\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn personal_text_is_hidden_unless_asked_for() {
+        assert_eq!(personal("242010000000001", false), HIDDEN);
+        assert_eq!(personal("242010000000001", true), "242010000000001");
+        assert_eq!(personal("", false), "");
+    }
+}

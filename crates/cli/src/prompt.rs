@@ -1,0 +1,127 @@
+//! Questions on the terminal: a secret without echo, a line of text.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::failure::{Exit, Failure};
+
+/// No answer is longer, in bytes.
+const LONGEST: usize = 1024;
+/// How soon Ctrl-C is noticed.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Asks on the controlling terminal, without echo.
+///
+/// # Errors
+/// [`Exit::Usage`] when there is no terminal, [`Exit::Interrupted`] on Ctrl-C. What was typed is
+/// never repeated.
+pub fn secret(question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
+    let mut terminal = open()?;
+    let quiet = Quiet::new(&terminal).map_err(|error| broken(&error))?;
+    let answer = ask(&mut terminal, question, interrupts);
+    drop(quiet);
+    let _ = terminal.write_all(b"\n");
+    answer
+}
+
+/// Asks on the controlling terminal.
+///
+/// # Errors
+/// As [`secret`].
+pub fn line(question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
+    ask(&mut open()?, question, interrupts)
+}
+
+/// Whether there is a terminal to ask on.
+pub fn possible() -> bool {
+    open().is_ok()
+}
+
+fn open() -> Result<File, Failure> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(|error| {
+            Failure::new(Exit::Usage, "there is no terminal to ask on")
+                .at("/dev/tty")
+                .because(error)
+        })
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, "cannot ask on the terminal")
+        .at("/dev/tty")
+        .because(error)
+}
+
+fn ask(terminal: &mut File, question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
+    terminal
+        .write_all(question.as_bytes())
+        .map_err(|error| broken(&error))?;
+    let mut typed = Vec::new();
+    loop {
+        if interrupts.try_recv().is_ok() {
+            return Err(Failure::new(
+                Exit::Interrupted,
+                "interrupted: nothing was sent",
+            ));
+        }
+        let mut ready = [PollFd::new(&*terminal, PollFlags::IN)];
+        let turn = Timespec {
+            tv_sec: 0,
+            tv_nsec: TURN.subsec_nanos().into(),
+        };
+        match poll(&mut ready, Some(&turn)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(broken(&error)),
+        }
+        let mut chunk = [0; 256];
+        let count = match terminal.read(&mut chunk) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(broken(&error)),
+        };
+        typed.extend_from_slice(&chunk[..count]);
+        if count == 0 || typed.ends_with(b"\n") {
+            break;
+        }
+        if typed.len() > LONGEST {
+            return Err(broken(&"the answer is too long"));
+        }
+    }
+    let text = String::from_utf8(typed).map_err(|_| broken(&"the answer is not text (UTF-8)"))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Echo off; on again when dropped, however the question ends.
+struct Quiet {
+    terminal: File,
+    before: Termios,
+}
+
+impl Quiet {
+    fn new(terminal: &File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet
+            .local_modes
+            .insert(LocalModes::ICANON | LocalModes::ISIG);
+        let terminal = terminal.try_clone()?;
+        tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
+    }
+}

@@ -1,0 +1,531 @@
+//! Reaching a modem for a command: through the running `uwwan up` that owns it, or by opening the
+//! device where none runs.
+
+use std::io::IsTerminal;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded, select};
+use indicatif::{ProgressBar, ProgressStyle};
+use uwwan_mbim::fields::Layout;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::session::{Command, Response};
+use uwwan_mbim::status::{NwError, Status as MbimStatus};
+use uwwan_modem::client::{Client, ClientError, ErrorKind, Indication};
+use uwwan_modem::{Options, Selector, Status};
+use uwwan_usb::backend::Driver;
+use uwwan_usb::device::Backend;
+
+use crate::candidates;
+use crate::commands::progress;
+use crate::control::client::Client as Control;
+use crate::control::protocol::Request;
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::runtime::{self, Entry};
+use crate::settings::{Device, words};
+use crate::signals;
+
+/// The control session's socket in the runtime directory of a running `up`.
+pub const MBIM_SOCKET: &str = "mbim";
+/// Patience for what a modem knows without asking anybody.
+pub const QUICK: Duration = Duration::from_secs(10);
+/// Patience for what not every firmware answers at all.
+const OPTIONAL: Duration = Duration::from_secs(5);
+/// How soon Ctrl-C is noticed.
+const TURN: Duration = Duration::from_millis(100);
+/// Pause in configuration 0 for the emulated modem, which needs a tenth of a second.
+const EMULATOR_SETTLE: Duration = Duration::from_millis(200);
+
+/// Which modem.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Reach {
+    /// The modem: vendor:product (03f0:a31d), port (1-4.2), bus/device (3/12), or `emulator`. A
+    /// running `uwwan up` is used where there is one. Needed only when several are present
+    #[arg(long, short, value_name = "DEVICE", help_heading = "Modem")]
+    device: Option<Device>,
+    /// What drives the USB device [default: libusb]
+    #[arg(long, value_name = "BACKEND", value_parser = words(Driver::VALUES), help_heading = "Modem")]
+    usb: Option<Driver>,
+    /// With --device emulator: what its firmware does, as name=value; `uwwan emulate --knobs` lists them
+    #[arg(long = "knob", value_name = "NAME=VALUE", help_heading = "Modem")]
+    knobs: Vec<String>,
+    /// Where running modems keep their sockets
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "UWWAN_RUNTIME_DIR",
+        help_heading = "Modem"
+    )]
+    runtime_dir: Option<PathBuf>,
+}
+
+impl Reach {
+    /// Opens a control session with the modem.
+    ///
+    /// # Errors
+    /// When there is no modem, several, or one that cannot be had.
+    pub fn open(&self) -> Result<Modem, Failure> {
+        // Signals first: from here on Ctrl-C always ends it cleanly.
+        let interrupts = interrupts()?;
+        self.target()?.open(interrupts)
+    }
+
+    /// Where the modem is to be had.
+    ///
+    /// # Errors
+    /// When there is no modem, several, or one that cannot be had.
+    pub fn target(&self) -> Result<Target, Failure> {
+        if self.device != Some(Device::Emulator) && !self.knobs.is_empty() {
+            return Err(Failure::new(Exit::Usage, "an option makes no sense")
+                .at("--knob")
+                .because("real firmware has no knobs")
+                .next("add --device emulator"));
+        }
+        if let Some(entry) = self.running()? {
+            return Ok(Target::Running(entry));
+        }
+        let selector = match &self.device {
+            Some(Device::Emulator) => {
+                let knobs = crate::commands::emulate::knobs(&self.knobs)?;
+                return Ok(Target::Device {
+                    backend: crate::commands::emulate::start_in_process(&knobs)?,
+                    selector: Selector::Any,
+                    settle: Some(EMULATOR_SETTLE),
+                });
+            }
+            Some(Device::Usb(selector)) => selector.clone(),
+            None => Selector::Any,
+        };
+        let backend = self.backend()?;
+        let candidate = candidates::usable(backend.as_ref(), &selector)?;
+        Ok(Target::Device {
+            backend,
+            // The port stays over the re-enumerations of the way up.
+            selector: Selector::Port(candidate.found.identity.port),
+            settle: None,
+        })
+    }
+
+    fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
+        candidates::usb(self.usb.unwrap_or_default())
+    }
+
+    /// The running `up` that owns the modem meant, if there is one.
+    fn running(&self) -> Result<Option<Entry>, Failure> {
+        if !self.knobs.is_empty() {
+            return Ok(None);
+        }
+        let (mut entries, denied) =
+            runtime::entries(&runtime::search_bases(self.runtime_dir.as_deref()));
+        // A dead owner's socket does not answer.
+        let mut refused = denied;
+        entries.retain(|entry| match UnixStream::connect(&entry.socket) {
+            Ok(_) => true,
+            Err(error) => {
+                if error.kind() == std::io::ErrorKind::PermissionDenied {
+                    refused.push(entry.socket.clone());
+                }
+                false
+            }
+        });
+        match &self.device {
+            None => {}
+            Some(Device::Emulator) => entries.retain(|entry| entry.device == "emulator"),
+            Some(Device::Usb(Selector::Port(port))) => {
+                let name = runtime::file_name(port);
+                entries.retain(|entry| entry.device == name);
+            }
+            Some(Device::Usb(_)) if entries.is_empty() => {}
+            Some(Device::Usb(selector)) => {
+                let backend = self.backend()?;
+                let found = candidates::select(backend.as_ref(), selector)?.found;
+                let name = runtime::file_name(&found.identity.port);
+                entries.retain(|entry| entry.device == name);
+            }
+        }
+        if entries.len() > 1 {
+            let names: Vec<&str> = entries.iter().map(|entry| entry.device.as_str()).collect();
+            return Err(Failure::new(Exit::Several, "several modems are running")
+                .because(names.join(", "))
+                .next(format!("choose one: --device {}", names[0])));
+        }
+        if entries.is_empty() && self.device.is_none() && !refused.is_empty() {
+            note(format!(
+                "another user may be running a modem ({}), which this user cannot see",
+                refused[0].display()
+            ));
+        }
+        Ok(entries.pop())
+    }
+}
+
+/// Receives the first Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When the system refuses handlers.
+pub fn interrupts() -> Result<Receiver<i32>, Failure> {
+    signals::first()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))
+}
+
+/// Where a modem is to be had.
+#[derive(Clone)]
+pub enum Target {
+    /// A running `uwwan up` owns it.
+    Running(Entry),
+    /// Nobody owns it.
+    Device {
+        /// What drives it.
+        backend: Arc<dyn Backend>,
+        /// Which it is.
+        selector: Selector,
+        /// Pause in configuration 0, where its default is not wanted.
+        settle: Option<Duration>,
+    },
+}
+
+impl Target {
+    /// Opens a control session.
+    ///
+    /// # Errors
+    /// When it cannot be had; [`Exit::Interrupted`] on Ctrl-C.
+    pub fn open(self, interrupts: Receiver<i32>) -> Result<Modem, Failure> {
+        let (backend, selector, settle) = match self {
+            Self::Running(entry) => {
+                let path = entry.socket.with_file_name(MBIM_SOCKET);
+                let client = Client::through(&path).map_err(|error| client_failure(&error))?;
+                return Ok(Modem {
+                    client,
+                    interrupts,
+                    through: Some(entry),
+                });
+            }
+            Self::Device {
+                backend,
+                selector,
+                settle,
+            } => (backend, selector, settle),
+        };
+        let options = Options {
+            probe: false,
+            settle,
+            ..Options::default()
+        };
+        let spinner = Spinner::new("opening the modem");
+        let (sender, opened) = bounded(1);
+        // Opening may take most of a minute, and Ctrl-C must not wait for it.
+        std::thread::Builder::new()
+            .name("opening".into())
+            .spawn(move || {
+                let _ = sender.send(Client::direct(backend, selector, options));
+            })
+            .map_err(|error| Failure::new(Exit::Failed, "cannot start").because(error))?;
+        let result = select! {
+            recv(opened) -> result => result,
+            recv(interrupts) -> _ => return Err(interrupted("opening the modem")),
+        };
+        drop(spinner);
+        match result {
+            Ok(Ok(client)) => Ok(Modem {
+                client,
+                interrupts,
+                through: None,
+            }),
+            Ok(Err(error)) => Err(client_failure(&error)),
+            Err(_) => Err(Failure::new(Exit::Failed, "cannot open the modem")),
+        }
+    }
+}
+
+/// A modem to ask.
+pub struct Modem {
+    client: Client,
+    interrupts: Receiver<i32>,
+    through: Option<Entry>,
+}
+
+/// What a modem said to something that not every firmware knows.
+pub type Optional<T> = Result<T, String>;
+
+impl Modem {
+    /// The running `uwwan up` that is used, or `None` when the device is open here.
+    pub fn through(&self) -> Option<&Entry> {
+        self.through.as_ref()
+    }
+
+    /// The device or socket, for messages.
+    pub fn place(&self) -> &str {
+        self.client.place()
+    }
+
+    /// What the driver knows of it: what it is called, and its transfer blocks.
+    pub fn status(&self) -> Option<Status> {
+        match &self.through {
+            None => self.client.status(),
+            Some(entry) => running_status(entry),
+        }
+    }
+
+    /// Asks for something every modem knows.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, Failure> {
+        let response = self.ask(Command::query(id), QUICK)?;
+        self.content(&response)
+    }
+
+    /// Asks with content.
+    ///
+    /// # Errors
+    /// As [`Modem::query`].
+    pub fn query_with<A: Layout>(
+        &mut self,
+        id: CidId,
+        content: &impl Layout,
+    ) -> Result<A, Failure> {
+        let response = self.ask(Command::query_with(id, content), QUICK)?;
+        self.content(&response)
+    }
+
+    /// Sets something.
+    ///
+    /// # Errors
+    /// As [`Modem::query`].
+    pub fn set<A: Layout>(&mut self, id: CidId, content: &impl Layout) -> Result<A, Failure> {
+        let response = self.ask(Command::set(id, content), Duration::from_secs(30))?;
+        self.content(&response)
+    }
+
+    /// Asks for something not every modem knows; the inner error says why there is no answer.
+    ///
+    /// # Errors
+    /// When the modem is lost or Ctrl-C was pressed.
+    pub fn optional<A: Layout>(&mut self, command: Command) -> Result<Optional<A>, Failure> {
+        match self.poll(command, OPTIONAL) {
+            Ok(response) if response.status.is_success() => {
+                Ok(response.decode().map_err(|error| error.to_string()))
+            }
+            Ok(response) => Ok(Err(response.status.name())),
+            Err(Ended::Interrupted(failure)) => Err(failure),
+            Err(Ended::Client(error)) => match error.kind {
+                ErrorKind::Timeout => Ok(Err("no answer".to_owned())),
+                ErrorKind::Protocol(code) => Ok(Err(code.to_string())),
+                _ => Err(client_failure(&error)),
+            },
+        }
+    }
+
+    /// Sends a command and waits for the answer, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no answer; Ctrl-C withdraws the command.
+    pub fn ask(&mut self, command: Command, patience: Duration) -> Result<Response, Failure> {
+        self.poll(command, patience).map_err(Ended::failure)
+    }
+
+    /// As [`Modem::ask`], for what takes long: with a sign of life on standard error.
+    ///
+    /// # Errors
+    /// As [`Modem::ask`].
+    pub fn ask_long(
+        &mut self,
+        doing: &str,
+        command: Command,
+        patience: Duration,
+    ) -> Result<Response, Failure> {
+        let spinner = Spinner::new(doing);
+        let result = self.poll(command, patience);
+        drop(spinner);
+        result.map_err(|ended| match ended {
+            Ended::Interrupted(_) => interrupted(doing),
+            other => other.failure(),
+        })
+    }
+
+    fn poll(&mut self, command: Command, patience: Duration) -> Result<Response, Ended> {
+        let what = command.id.to_string();
+        let pending = self
+            .client
+            .start(command, patience)
+            .map_err(Ended::Client)?;
+        loop {
+            if let Some(response) = self.client.poll(pending, TURN).map_err(Ended::Client)? {
+                return Ok(response);
+            }
+            if self.interrupts.try_recv().is_ok() {
+                self.client.cancel(pending);
+                return Err(Ended::Interrupted(interrupted(&what)));
+            }
+        }
+    }
+
+    /// The content of an answer that must be a success.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] with the status, or [`Exit::Failed`] for an answer that makes no sense.
+    pub fn content<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
+        self.client
+            .success(response)
+            .map_err(|error| client_failure(&error))
+    }
+
+    /// A refusal with the network's cause, if it gave one.
+    pub fn refusal(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
+        let error = ClientError::of_status(what, self.place(), status);
+        let mut failure = client_failure(&error);
+        if let Some(cause) = cause.filter(|cause| *cause != NwError::NONE) {
+            failure = failure.because(format!("the network says {cause}: {}", cause.explanation()));
+        }
+        failure
+    }
+
+    /// Asks to be allowed to end what a running `uwwan up` holds.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub fn insist(&mut self, force: bool) -> Result<(), Failure> {
+        if !force {
+            return Ok(());
+        }
+        self.client.insist().map_err(|error| client_failure(&error))
+    }
+
+    /// Chooses the indications to be told of.
+    ///
+    /// # Errors
+    /// When the modem refuses.
+    pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), Failure> {
+        self.client
+            .subscribe(ids)
+            .map_err(|error| client_failure(&error))
+    }
+
+    /// The next indication within `patience`; `None` when there is none, and
+    /// [`Exit::Interrupted`] on Ctrl-C.
+    ///
+    /// # Errors
+    /// When the modem is lost.
+    pub fn indication(&mut self, patience: Duration) -> Result<Option<Indication>, Failure> {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let found = self
+                .client
+                .next_indication(left.min(TURN))
+                .map_err(|error| client_failure(&error))?;
+            if found.is_some() || left.is_zero() {
+                return Ok(found);
+            }
+            if self.interrupts.try_recv().is_ok() {
+                return Err(interrupted("waiting for the modem"));
+            }
+        }
+    }
+
+    /// Waits for Ctrl-C or the loss of the modem.
+    ///
+    /// # Errors
+    /// When the modem is lost.
+    pub fn wait_for_interrupt(&mut self) -> Result<(), Failure> {
+        loop {
+            match self.indication(Duration::from_secs(3600)) {
+                Ok(_) => {}
+                Err(failure) if failure.exit == Exit::Interrupted => return Ok(()),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Receives Ctrl-C, for who waits for something else than the modem.
+    pub fn interrupts(&self) -> &Receiver<i32> {
+        &self.interrupts
+    }
+
+    /// Ends the session properly.
+    ///
+    /// # Errors
+    /// When that did not go properly.
+    pub fn close(self) -> Result<(), Failure> {
+        self.client.close().map_err(|error| client_failure(&error))
+    }
+}
+
+/// The state that a running `up` tells.
+fn running_status(entry: &Entry) -> Option<Status> {
+    let mut control = Control::at(entry).ok()?;
+    control.ask(Request::Status {}).ok()?;
+    let reply = control.reply(QUICK).ok()??;
+    serde_json::from_value(reply.status?).ok()
+}
+
+enum Ended {
+    Client(ClientError),
+    Interrupted(Failure),
+}
+
+impl Ended {
+    fn failure(self) -> Failure {
+        match self {
+            Self::Client(error) => client_failure(&error),
+            Self::Interrupted(failure) => failure,
+        }
+    }
+}
+
+fn interrupted(doing: &str) -> Failure {
+    Failure::new(Exit::Interrupted, format!("interrupted: {doing}"))
+        .because("Ctrl-C or SIGTERM; what was under way has been withdrawn")
+}
+
+/// A client's error as the program's.
+pub fn client_failure(error: &ClientError) -> Failure {
+    let exit = match &error.kind {
+        ErrorKind::BringUp(failure) => return progress::failure(failure),
+        ErrorKind::NotRunning | ErrorKind::Lost => Exit::Missing,
+        ErrorKind::Denied => Exit::Permission,
+        ErrorKind::NotOpen | ErrorKind::Status(_) | ErrorKind::Protocol(_) => Exit::Refused,
+        ErrorKind::Cancelled => Exit::Interrupted,
+        ErrorKind::Start | ErrorKind::Timeout | ErrorKind::Answer | ErrorKind::System => {
+            Exit::Failed
+        }
+    };
+    let mut failure = Failure::new(exit, error.what.clone());
+    if !error.place.is_empty() {
+        failure = failure.at(error.place.clone());
+    }
+    failure = failure.because(&error.why);
+    if !error.next.is_empty() {
+        failure = failure.next(error.next.clone());
+    }
+    failure
+}
+
+/// A sign of life on standard error, if that is a terminal. Gone when dropped.
+pub struct Spinner(ProgressBar);
+
+impl Spinner {
+    /// Starts it.
+    pub fn new(doing: &str) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner().with_message(doing.to_owned());
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {msg} {elapsed} (Ctrl-C ends it)")
+        {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(150));
+        Self(bar)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
