@@ -63,8 +63,7 @@ unplug 0
 lost_and_found 'unplugged' 2
 
 check 'reset: data flows before' start_flow 12 --reverse
-find_modem
-check 'reset: AT^RESET is taken' "$parts/at-over-usbfs" "$(node)" 2 02 83 'AT^RESET'
+check 'reset: AT^RESET is taken' "$program" at 'AT^RESET'
 lost_and_found 'reset' 3
 
 stop_up 'stop'

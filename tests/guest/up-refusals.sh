@@ -34,8 +34,7 @@ check 'in use: the user of it is not disturbed' answers "$gateway"
 
 # --- a killed predecessor ---
 tun=$(tun)
-kill -KILL "$up_pid"
-wait "$up_pid"
+{ kill -KILL "$up_pid" && wait "$up_pid"; } 2>/dev/null # bash would tell of it
 check 'killed: the interface went with it' wait_for 5 test ! -e "/sys/class/net/$tun"
 start_up
 wait_online 'after a killed one: online' 30
