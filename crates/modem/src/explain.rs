@@ -247,8 +247,8 @@ fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
 pub(crate) const PLMN_STORY: &str = "the firmware allows IPv6 only for operators in its PLMN profile list; a SIM of any \
      other operator gets the profile \"00000\" (generic), which is IPv4 only";
 /// What to do about it.
-pub(crate) const PLMN_NEXT: &str = "use --ip-type ipv4, or add the SIM's operator to profile \"99999\" on an AT port: \
-     AT^PLMNLIST=1,\"99999\",\"MCCMNC\", then AT^RESET";
+pub(crate) const PLMN_NEXT: &str = "`uwwan ipv6 enable` adds the SIM's operator to profile \"99999\" (AT^PLMNLIST) and restarts the \
+     modem, `uwwan ipv6 status` explains; until then use --ip-type ipv4";
 
 /// IPv6 alone was refused by the device itself.
 pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {

@@ -159,27 +159,6 @@ fn mbims_word_on_the_operator_is_taken() {
 }
 
 #[test]
-fn shapes_in_which_ipv6_comes() {
-    // A prefix of 128 is read as 64: the network routes all of it.
-    let mut bench = Bench::start("ipv6=on,ipv6_prefix=128", quick());
-    bench.online();
-    assert_eq!(bench.addresses().ipv6.unwrap().prefix, 64);
-    assert!(bench.answers_ipv6("2001:db8:100::1".parse().unwrap(), PATIENCE));
-    bench.stop();
-
-    // A link-local address alone: the host solicits, the router's word comes through.
-    let mut bench = Bench::start("ipv6=on,ipv6_link_local=on", quick());
-    bench.online();
-    let local = bench.addresses().ipv6.unwrap().address;
-    assert_eq!(local.to_string(), "fe80::5a2c:80ff:fe13:9208");
-    let advertised = bench
-        .solicit_router(PATIENCE)
-        .expect("no router advertisement");
-    assert_eq!(advertised.to_string(), "2a02:2121:2c4:7105::");
-    bench.stop();
-}
-
-#[test]
 fn commands_and_traffic_share_the_device() {
     let mut bench = Bench::start("nmea=on", quick());
     bench.online();

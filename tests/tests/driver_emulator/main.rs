@@ -164,7 +164,28 @@ fn ipv6_comes_with_the_operator_in_the_list() {
     let failure = bench.failure();
     assert_eq!(failure.rung, Rung::Connect);
     assert!(failure.what.contains("no_device_support"), "{failure}");
-    assert!(failure.next.contains("AT^PLMNLIST"), "{failure}");
+    assert!(failure.next.contains("uwwan ipv6 enable"), "{failure}");
+}
+
+#[test]
+fn shapes_in_which_ipv6_comes() {
+    // A prefix of 128 is read as 64: the network routes all of it.
+    let mut bench = Bench::start("ipv6=on,ipv6_prefix=128", quick());
+    bench.online();
+    assert_eq!(bench.addresses().ipv6.unwrap().prefix, 64);
+    assert!(bench.answers_ipv6("2001:db8:100::1".parse().unwrap(), PATIENCE));
+    bench.stop();
+
+    // A link-local address alone: the host solicits, the router's word comes through.
+    let mut bench = Bench::start("ipv6=on,ipv6_link_local=on", quick());
+    bench.online();
+    let local = bench.addresses().ipv6.unwrap().address;
+    assert_eq!(local.to_string(), "fe80::5a2c:80ff:fe13:9208");
+    let advertised = bench
+        .solicit_router(PATIENCE)
+        .expect("no router advertisement");
+    assert_eq!(advertised.to_string(), "2a02:2121:2c4:7105::");
+    bench.stop();
 }
 
 #[test]
