@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{demo, down, emulate, list, mbim, modem, ntb, status, up, usb};
+use crate::commands::{at, demo, down, emulate, ipv6, list, mbim, modem, ntb, status, up, usb};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -46,6 +46,10 @@ pub enum Command {
     Status(status::Arguments),
     #[command(flatten)]
     Modem(modem::Command),
+    /// Send AT commands, or talk with the modem in a console
+    At(at::Arguments),
+    /// Find out why IPv6 is refused, and unlock it
+    Ipv6(ipv6::Arguments),
     /// Run the emulated modem as a USB device for this or another machine
     Emulate(emulate::Arguments),
     /// USB on its own: descriptors and configurations

@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         Command::Down(arguments) => commands::down::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Modem(command) => commands::modem::run(&command),
+        Command::At(arguments) => commands::at::run(&arguments),
+        Command::Ipv6(arguments) => commands::ipv6::run(&arguments),
         Command::Emulate(arguments) => commands::emulate::run(&arguments),
         Command::Usb(arguments) => commands::usb::run(&arguments),
         Command::Ntb(arguments) => commands::ntb::run(&arguments),

@@ -1,11 +1,13 @@
 //! The commands, one file or folder each: arguments with their help and examples, and what they do.
 
+pub mod at;
 pub mod contexts;
 pub mod demo;
 pub mod down;
 pub mod emulate;
 pub mod info;
 pub mod ip_filters;
+pub mod ipv6;
 pub mod list;
 pub mod mbim;
 pub mod modem;

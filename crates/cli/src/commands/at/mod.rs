@@ -1,0 +1,204 @@
+//! `uwwan at`: AT commands, one after another or in a console; position data.
+
+mod console;
+mod transcript;
+pub mod way;
+
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use uwwan_at::failure::Failure as Refusal;
+use uwwan_modem::at_port::{Answer, Line};
+
+use crate::failure::{Exit, Failure};
+use crate::output::{note, plain, say, say_json};
+use crate::reach::Reach;
+use crate::signals;
+use transcript::Transcript;
+use way::Way;
+
+/// The longest script taken from standard input, in lines.
+const LONGEST_SCRIPT: usize = 10_000;
+
+/// Arguments of `at`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan at 'AT^IPV6CAP?' 'AT+CGDCONT=?'     one after another, until one is refused
+  uwwan at                                  a console: Tab completes and explains, Ctrl-D leaves
+  uwwan at --json 'AT+CSQ' | jq -r .lines[]
+  uwwan at --timeout 200 'AT+COPS=?'        a scan takes minutes
+  uwwan at --nmea > track.nmea              position data until Ctrl-C
+  uwwan at --device emulator ATI            on the emulated modem
+
+While `uwwan up` runs, its AT port is used: answers do not mix with those of other programs. Other
+programs find it as a terminal: minicom -D /run/uwwan/1-4.2/at
+Otherwise the first vendor interface that answers is used, and given back to the kernel afterwards.")]
+pub struct Arguments {
+    /// Commands; none for a console, or for one a line from standard input
+    #[arg(value_name = "COMMAND")]
+    pub commands: Vec<String>,
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How long each command may take [default: what is usual for it, 10 s for most]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: Option<u64>,
+    /// Start GPS, print its NMEA sentences until Ctrl-C, and stop it; a fix every so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "commands", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub nmea: Option<u16>,
+    /// Go on with the next command when one is refused; the exit status is the first one's
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Print each answer as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Append all that is said to this file, without PINs, numbers and messages
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Write PINs, numbers and messages to the log, too
+    #[arg(long, requires = "log")]
+    pub show_personal: bool,
+}
+
+/// Sends commands, or opens the console.
+///
+/// # Errors
+/// When there is no port, or a command is refused.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut transcript = Transcript::open(arguments.log.as_deref(), arguments.show_personal)?;
+    if let Some(seconds) = arguments.nmea {
+        return nmea(arguments, seconds, &mut transcript);
+    }
+    let timeout = arguments.timeout.map(Duration::from_secs);
+    let console = arguments.commands.is_empty() && std::io::stdin().is_terminal();
+    let script;
+    let commands = if arguments.commands.is_empty() && !console {
+        script = read_script()?;
+        &script
+    } else {
+        &arguments.commands
+    };
+    let mut way = Way::find(&arguments.reach, None)?;
+    if console {
+        return console::run(way, timeout, transcript);
+    }
+    let mut first = None;
+    for command in commands {
+        transcript.sent(command);
+        let answer = way
+            .ask(command, None, timeout)
+            .map_err(|error| way::failure(&error))?;
+        transcript.answered(&answer);
+        show(&answer, arguments.json)?;
+        if let Err(failure) = judged(&answer) {
+            if !arguments.keep_going {
+                return Err(failure);
+            }
+            if first.is_none() {
+                first = Some(failure);
+            }
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn read_script() -> Result<Vec<String>, Failure> {
+    let mut commands = Vec::new();
+    for line in std::io::stdin().lock().lines().take(LONGEST_SCRIPT) {
+        let line = line.map_err(|error| {
+            Failure::new(Exit::Usage, "cannot read commands from standard input").because(error)
+        })?;
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            commands.push(line.to_owned());
+        }
+    }
+    Ok(commands)
+}
+
+/// What a final result other than `OK` means for the exit status.
+fn judged(answer: &Answer) -> Result<(), Failure> {
+    let Err(refusal) = &answer.result else {
+        return Ok(());
+    };
+    let exit = match refusal {
+        Refusal::Timeout(_) | Refusal::Cancelled | Refusal::Closed => Exit::Failed,
+        _ => Exit::Refused,
+    };
+    let failure = Failure::new(exit, "the command failed")
+        .at(transcript::shown(&answer.command))
+        .because(refusal);
+    Err(match refusal {
+        Refusal::Error => failure.next("uwwan at AT+CMEE=2 makes the modem give reasons"),
+        Refusal::Timeout(_) => failure.next("--timeout SECONDS waits longer"),
+        _ => failure,
+    })
+}
+
+fn show(answer: &Answer, json: bool) -> Result<(), Failure> {
+    if json {
+        return say_json(&json!({
+            "command": answer.command,
+            "lines": answer.lines,
+            "truncated": answer.truncated,
+            "ok": answer.result.is_ok(),
+            "error": answer.result.as_ref().err().map(ToString::to_string),
+        }));
+    }
+    for line in &answer.lines {
+        say(plain(line))?;
+    }
+    if answer.truncated {
+        note("(the answer is longer than what is kept)");
+    }
+    Ok(())
+}
+
+/// GPS on, sentences to standard output, GPS off.
+fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Result<(), Failure> {
+    let signals = signals::first()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let mut way = Way::find(
+        &arguments.reach,
+        Some(uwwan_usb::functions::SerialRole::Gps),
+    )?;
+    let mut lines = way.listen().map_err(|error| way::failure(&error))?;
+    let never = |error: uwwan_at::dialogue::InvalidCommand| {
+        Failure::new(Exit::Failed, "cannot start GPS").because(error)
+    };
+    for command in uwwan_at::commands::gps::start(seconds).map_err(never)? {
+        transcript.sent(command.line());
+        let answer = way
+            .ask(command.line(), None, None)
+            .map_err(|error| way::failure(&error))?;
+        transcript.answered(&answer);
+        // Refused when GPS runs already.
+        if !command.line().starts_with("AT^WPDST") {
+            judged(&answer)?;
+        }
+    }
+    let outcome = loop {
+        if signals.try_recv().is_ok() {
+            break Ok(());
+        }
+        match lines.next(Duration::from_millis(200)) {
+            Ok(None | Some(Line::Unsolicited(_))) => {}
+            Ok(Some(Line::Nmea(sentence))) => {
+                if let Err(failure) = say(plain(&sentence)) {
+                    break Err(failure);
+                }
+            }
+            Err(error) => break Err(way::failure(&error)),
+        }
+    };
+    let stop = uwwan_at::commands::gps::stop().map_err(never)?;
+    transcript.sent(stop.line());
+    let stopped = way.ask(stop.line(), None, None);
+    if let Ok(answer) = &stopped {
+        transcript.answered(answer);
+    }
+    outcome?;
+    judged(&stopped.map_err(|error| way::failure(&error))?)
+}

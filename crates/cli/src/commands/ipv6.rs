@@ -1,0 +1,579 @@
+//! `uwwan ipv6`: why IPv6 is refused, and the way out and back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use uwwan_mbim::services::basic_connect::{self as bc, Provider};
+use uwwan_modem::Status;
+use uwwan_modem::at_port::client::Client as AtClient;
+use uwwan_modem::at_port::desk::{Direct, Running, Told};
+use uwwan_modem::client::Client as MbimClient;
+use uwwan_modem::ipv6::{
+    self, Change, Desk, Findings, Ipv6Error, Operator, Source, Verdict, is_code,
+};
+
+use super::at::way::{self, Place};
+use crate::control::client::Client as ControlClient;
+use crate::control::protocol::Request;
+use crate::failure::{Exit, Failure};
+use crate::output::{note, plain, say, say_json};
+use crate::reach::{MBIM_SOCKET, Reach};
+use crate::runtime::Entry;
+use crate::{prompt, signals};
+
+/// How long a running `up` may take to be online again after the restart.
+const ONLINE: Duration = Duration::from_secs(240);
+/// How long a running `up` may take over its status.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Arguments of `ipv6`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Tell whether IPv6 can work with this SIM, and why not
+    Status(StatusArguments),
+    /// Add the SIM's operator to the modem's list of those that get IPv6, and restart the modem
+    Enable(ChangeArguments),
+    /// Take the SIM's operator out of that list again, and restart the modem
+    Disable(ChangeArguments),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan ipv6 status                       in plain words
+  uwwan ipv6 status --json | jq -r .verdict
+  uwwan ipv6 status --device emulator     on the emulated modem, which is locked as delivered")]
+struct StatusArguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// The SIM's operator, where the modem cannot tell: country and network code, as in 24201
+    #[arg(long, value_name = "CODE", value_parser = operator_code)]
+    operator: Option<String>,
+    /// Print what was found out as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan ipv6 enable --show      what would be changed, and nothing more
+  uwwan ipv6 enable             asks before it changes anything
+  uwwan ipv6 enable --yes       in a script
+  uwwan ipv6 disable            the way back
+
+The list is kept in the modem, for this and any other computer. The modem restarts, which takes half
+a minute; a running `uwwan up` brings it back, and its interface stays.")]
+struct ChangeArguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// The SIM's operator, where the modem cannot tell: country and network code, as in 24201
+    #[arg(long, value_name = "CODE", value_parser = operator_code)]
+    operator: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Only show what would be changed
+    #[arg(long, conflicts_with = "yes")]
+    show: bool,
+    /// Also touch entries from the factory and operators with a profile of their own
+    #[arg(long)]
+    force: bool,
+    /// Print the outcome as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn operator_code(text: &str) -> Result<String, String> {
+    if is_code(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("an operator's code has five or six digits, as in 24201".to_owned())
+    }
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// When there is no modem, or it does not do what it should.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Status(arguments) => status(arguments),
+        Command::Enable(arguments) => change(arguments, true),
+        Command::Disable(arguments) => change(arguments, false),
+    }
+}
+
+/// The modem, and the `up` that runs it if one does.
+struct Case {
+    desk: Box<dyn Desk>,
+    entry: Option<Entry>,
+    /// For the messages.
+    name: String,
+}
+
+impl Case {
+    fn open(reach: &Reach, chosen: Option<&String>, told: Told) -> Result<Self, Failure> {
+        let chosen = chosen.map(|code| Operator {
+            code: code.clone(),
+            source: Source::Chosen,
+        });
+        Ok(match Place::find(reach)? {
+            Place::Running(entry) => {
+                let client = AtClient::connect(&entry.at_socket()).map_err(|e| way::failure(&e))?;
+                let mbim = entry.socket.with_file_name(MBIM_SOCKET);
+                let operator = move || chosen.clone().or_else(|| home_provider(&mbim));
+                Self {
+                    desk: Box::new(Running::new(client, operator, told)),
+                    name: format!("the running uwwan at {}", entry.device),
+                    entry: Some(entry),
+                }
+            }
+            Place::Free(backend, found) => Self {
+                name: found.identity.to_string(),
+                desk: Box::new(
+                    Direct::new(backend, *found, chosen, told).map_err(|e| way::failure(&e))?,
+                ),
+                entry: None,
+            },
+        })
+    }
+
+    fn examine(&mut self) -> Result<Findings, Failure> {
+        ipv6::examine(self.desk.as_mut()).map_err(|error| failure(&error))
+    }
+
+    /// The state of the `up` that runs it.
+    fn state(&self) -> Option<Status> {
+        let entry = self.entry.as_ref()?;
+        let base = entry.socket.parent()?.parent()?;
+        let mut client = ControlClient::find(Some(base), Some(&entry.device)).ok()?;
+        client.ask(Request::Status {}).ok()?;
+        let reply = client.reply(PATIENCE).ok()??;
+        serde_json::from_value(reply.status?).ok()
+    }
+}
+
+/// The SIM's operator as MBIM names it.
+fn home_provider(socket: &std::path::Path) -> Option<Operator> {
+    let mut client = MbimClient::through(socket).ok()?;
+    let provider: Provider = client.query(bc::HOME_PROVIDER).ok()?;
+    let _ = client.close();
+    Some(Operator {
+        code: provider.provider_id,
+        source: Source::HomeProvider,
+    })
+}
+
+fn status(arguments: &StatusArguments) -> Result<(), Failure> {
+    let mut case = Case::open(
+        &arguments.reach,
+        arguments.operator.as_ref(),
+        Box::new(|_| {}),
+    )?;
+    let findings = case.examine()?;
+    let state = case.state();
+    if arguments.json {
+        return say_json(&json!({
+            "modem": case.name,
+            "findings": findings,
+            "explanation": explanation(&findings),
+            "network": network(&findings, state.as_ref()),
+        }));
+    }
+    say(format!("{}:", plain(&case.name)))?;
+    for line in facts(&findings) {
+        say(format!("  {}", plain(&line)))?;
+    }
+    say(format!("\n{}", explanation(&findings)))?;
+    if let Some(text) = network(&findings, state.as_ref()) {
+        say(plain(&text))?;
+    }
+    Ok(())
+}
+
+/// What the modem says, a line each.
+fn facts(findings: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut field = |name: &str, text: String| lines.push(format!("{name:<14} {text}"));
+    field(
+        "capability",
+        match findings.capability {
+            Some(bits) => {
+                let names = [(1, "IPv4"), (2, "IPv6"), (4, "both in one context")];
+                let allowed: Vec<&str> = names
+                    .iter()
+                    .filter(|(bit, _)| bits & bit != 0)
+                    .map(|(_, name)| *name)
+                    .collect();
+                format!("{bits}: {} (AT^IPV6CAP?)", allowed.join(", "))
+            }
+            None => "not told (AT^IPV6CAP?)".to_owned(),
+        },
+    );
+    field(
+        "context kinds",
+        format!("{} (AT+CGDCONT=?)", findings.kinds.join(", ")),
+    );
+    field(
+        "SIM's operator",
+        match (&findings.operator, &findings.no_operator) {
+            (Some(operator), _) => {
+                format!("{} ({})", operator.code, source(operator.source))
+            }
+            (None, why) => format!("not known: {}", why.as_deref().unwrap_or("not told")),
+        },
+    );
+    if let Some(profile) = &findings.profile {
+        field("its profile", format!("\"{profile}\" (AT^PLMNLIST?)"));
+    }
+    lines
+}
+
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Chosen => "as you say",
+        Source::HomeProvider => "from MBIM's home provider",
+        Source::SimFile => "from the SIM's file EF-AD",
+        Source::List => "from the IMSI; the modem's list has it",
+        Source::Country => {
+            "from the IMSI; the length of its network code is a guess: check it, or use --operator"
+        }
+    }
+}
+
+/// The sum of it, in plain words.
+fn explanation(findings: &Findings) -> String {
+    let code = findings
+        .operator
+        .as_ref()
+        .map_or("?", |operator| operator.code.as_str());
+    match findings.verdict {
+        Verdict::Works => "IPv6 can work: the modem allows it for this SIM.".to_owned(),
+        Verdict::Locked => format!(
+            "IPv6 cannot work: the firmware allows it only for operators in its list. {code} is in \
+             no profile, so it gets \"00000\" (generic), which is IPv4 alone, whatever the network \
+             offers. `uwwan ipv6 enable` adds it to \"99999\" (generic, IPv4v6) and restarts the modem."
+        ),
+        Verdict::OwnProfile => format!(
+            "IPv6 cannot work: the firmware has a profile for {code}, \"{}\", and it allows IPv4 \
+             alone. `uwwan ipv6 enable --force` adds the operator to \"99999\" as well; whether \
+             that wins is not known.",
+            findings.profile.as_deref().unwrap_or_default()
+        ),
+        Verdict::AwaitsRestart => format!(
+            "IPv6 will work after a restart of the modem: {code} is in the list already. \
+             `uwwan ipv6 enable` restarts it."
+        ),
+        Verdict::NoOperator => format!(
+            "IPv6 is off, and whether it can be unlocked depends on the SIM's operator, which is \
+             not known: {}.",
+            findings.no_operator.as_deref().unwrap_or("it does not say")
+        ),
+        Verdict::NoList => "IPv6 cannot work: the modem does not allow it, and it has no operator \
+                            list (AT^PLMNLIST) to change that."
+            .to_owned(),
+        Verdict::Unknown => "The modem does not say whether it allows IPv6; \
+                             `uwwan up --ip-type ipv6` tells."
+            .to_owned(),
+    }
+}
+
+/// What the network said, as far as a running `up` knows.
+fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
+    let state = state?;
+    if let Some(failure) = &state.failure {
+        return Some(format!("The network or modem refused: {}.", failure.what));
+    }
+    let addresses = state.addresses.as_ref().filter(|_| state.online)?;
+    Some(match (&addresses.ipv6, findings.verdict) {
+        (Some(prefix), _) if prefix.address.is_unicast_link_local() => {
+            "The network gave a link-local address; the global one, made from its router \
+             advertisements, shows in `ip -6 addr`."
+                .to_owned()
+        }
+        (Some(prefix), _) => format!(
+            "The network gave the address {}/{}: IPv6 is in use.",
+            prefix.address, prefix.prefix
+        ),
+        (None, Verdict::Works) => {
+            "The network gave no IPv6 address on this connection: it was not \
+                                   asked for one (--ip-type ipv4v6), or the subscription has none."
+                .to_owned()
+        }
+        (None, _) => "The network was not asked: the modem gives IPv4 alone.".to_owned(),
+    })
+}
+
+fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
+    // Signals first: a Ctrl-C in the middle is told what it interrupted.
+    let interrupts = signals::first()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let json = arguments.json;
+    if json && !arguments.yes && !arguments.show {
+        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+            .at("--json")
+            .because("a question would stand in the middle of it")
+            .next("add --yes, or --show to change nothing"));
+    }
+    let told: Told = Box::new(move |step| {
+        if !json {
+            note(format!("  {}", plain(step)));
+        }
+    });
+    let mut case = Case::open(&arguments.reach, arguments.operator.as_ref(), told)?;
+    let before = case.examine()?;
+    let planned = if on {
+        ipv6::plan_enable(&before, arguments.force)
+    } else {
+        ipv6::plan_disable(&before, arguments.force)
+    };
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(Ipv6Error::Nothing(why)) => {
+            return if json {
+                say_json(
+                    &json!({"modem": case.name, "changed": false, "why": why, "findings": before}),
+                )
+            } else {
+                say(format!("nothing to do: {why}"))
+            };
+        }
+        Err(error) => return Err(failure(&error)),
+    };
+    if !json {
+        for line in plan(&case.name, &before, &planned) {
+            say(plain(&line))?;
+        }
+    }
+    if arguments.show {
+        return if json {
+            say_json(
+                &json!({"modem": case.name, "changed": false, "change": planned, "findings": before}),
+            )
+        } else {
+            Ok(())
+        };
+    }
+    if !arguments.yes {
+        let answer = prompt::line("Change it and restart the modem? [y/N] ", &interrupts)
+            .map_err(|failure| failure.next("--yes does it without asking"))?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return say("nothing was changed");
+        }
+    }
+    let result = if on {
+        ipv6::enable(case.desk.as_mut(), &planned)
+    } else {
+        ipv6::disable(case.desk.as_mut(), &planned)
+    };
+    let after = result.map_err(|error| {
+        failure(&error).next(format!(
+            "undo by hand: uwwan at '{}' AT^RESET",
+            planned.undo
+        ))
+    })?;
+    let state = case.entry.is_some().then(|| back_online(&case)).flatten();
+    if json {
+        return say_json(&json!({
+            "modem": case.name,
+            "changed": true,
+            "change": planned,
+            "findings": after,
+            "network": network(&after, state.as_ref()),
+        }));
+    }
+    say(format!(
+        "done: the modem says {}",
+        plain(&ipv6::said(&after))
+    ))?;
+    if let Some(text) = network(&after, state.as_ref()) {
+        say(plain(&text))?;
+    }
+    if on {
+        say("to undo it: uwwan ipv6 disable")?;
+        if case.entry.is_none() {
+            say("to use it: uwwan up --ip-type ipv4v6")?;
+        }
+    }
+    Ok(())
+}
+
+/// The change, for people.
+fn plan(name: &str, findings: &Findings, change: &Change) -> Vec<String> {
+    let operator = findings
+        .operator
+        .as_ref()
+        .map_or_else(String::new, |operator| {
+            format!("{} ({})", operator.code, source(operator.source))
+        });
+    let mut lines = vec![
+        format!("{name}: operator {operator}"),
+        format!("  profile \"99999\" has     {}", change.before.join(", ")),
+        format!("  and will have           {}", change.after.join(", ")),
+    ];
+    match &change.command {
+        Some(command) => lines.push(format!(
+            "  commands                {command}, then AT^RESET"
+        )),
+        None => lines.push("  command                 AT^RESET".to_owned()),
+    }
+    lines.push(format!(
+        "  to undo                 {}, then AT^RESET",
+        change.undo
+    ));
+    lines
+}
+
+/// Waits until the running `up` is online again.
+fn back_online(case: &Case) -> Option<Status> {
+    let deadline = Instant::now() + ONLINE;
+    loop {
+        let state = case.state();
+        if state.as_ref().is_some_and(|state| state.online) || Instant::now() >= deadline {
+            return state;
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn failure(error: &Ipv6Error) -> Failure {
+    match error {
+        Ipv6Error::At(error) => way::failure(error),
+        Ipv6Error::Refused { command, failure } => {
+            Failure::new(Exit::Refused, "the modem refused a command")
+                .at(command.clone())
+                .because(failure)
+        }
+        Ipv6Error::NeedsForce(why) => Failure::new(Exit::Usage, "not without being insisted on")
+            .because(why)
+            .next("--force does it all the same"),
+        Ipv6Error::Impossible(why) => {
+            let failure = Failure::new(Exit::Refused, "it cannot be done").because(why);
+            if why.contains("PIN") {
+                failure.next("unlock the SIM: uwwan up --pin-file FILE, or uwwan at and AT+CPIN")
+            } else {
+                failure
+            }
+        }
+        Ipv6Error::Unverified(why) => {
+            Failure::new(Exit::Failed, "the modem is not as it should be").because(why)
+        }
+        Ipv6Error::Nothing(why) => Failure::new(Exit::Failed, "nothing to do").because(why),
+        Ipv6Error::Invalid(error) => Failure::new(Exit::Failed, "it cannot be done").because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_modem::status::{Addresses, Prefix6};
+
+    fn locked() -> Findings {
+        Findings {
+            capability: Some(1),
+            kinds: vec!["IP".into()],
+            operator: Some(Operator {
+                code: "24201".into(),
+                source: Source::SimFile,
+            }),
+            no_operator: None,
+            profile: Some("00000".into()),
+            unlocked: vec!["24491".into()],
+            verdict: Verdict::Locked,
+        }
+    }
+
+    #[test]
+    fn a_locked_modem_in_plain_words() {
+        let text = facts(&locked()).join("\n");
+        assert!(text.contains("1: IPv4 (AT^IPV6CAP?)"), "{text}");
+        assert!(text.contains("24201 (from the SIM's file EF-AD)"), "{text}");
+        let text = explanation(&locked());
+        assert!(
+            text.contains("24201") && text.contains("uwwan ipv6 enable"),
+            "{text}"
+        );
+        let every = [
+            Verdict::Works,
+            Verdict::Locked,
+            Verdict::OwnProfile,
+            Verdict::AwaitsRestart,
+            Verdict::NoOperator,
+            Verdict::NoList,
+            Verdict::Unknown,
+        ];
+        for verdict in every {
+            let findings = Findings {
+                verdict,
+                ..locked()
+            };
+            assert!(explanation(&findings).contains("IPv6"), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn the_plan_shows_the_exact_change() {
+        let change = ipv6::plan_enable(&locked(), false).unwrap();
+        let text = plan("03f0:a31d at 1-4", &locked(), &change).join("\n");
+        assert!(
+            text.contains("AT^PLMNLIST=1,\"99999\",\"24201\", then AT^RESET"),
+            "{text}"
+        );
+        assert!(
+            text.contains("AT^PLMNLIST=0,\"99999\",\"24201\", then AT^RESET"),
+            "{text}"
+        );
+        assert!(text.contains("24491, 24201"), "{text}");
+    }
+
+    #[test]
+    fn what_the_network_said() {
+        let works = Findings {
+            verdict: Verdict::Works,
+            ..locked()
+        };
+        assert_eq!(network(&works, None), None);
+        let mut state = Status {
+            online: true,
+            addresses: Some(Addresses::default()),
+            ..Status::default()
+        };
+        assert!(
+            network(&works, Some(&state))
+                .unwrap()
+                .contains("subscription")
+        );
+        assert!(
+            network(&locked(), Some(&state))
+                .unwrap()
+                .contains("IPv4 alone")
+        );
+        state.addresses = Some(Addresses {
+            ipv6: Some(Prefix6 {
+                address: "2001:db8::1".parse().unwrap(),
+                prefix: 64,
+            }),
+            ..Addresses::default()
+        });
+        assert!(
+            network(&works, Some(&state))
+                .unwrap()
+                .contains("2001:db8::1/64")
+        );
+    }
+
+    #[test]
+    fn operator_codes_are_checked() {
+        assert!(operator_code("24201").is_ok() && operator_code("310260").is_ok());
+        for wrong in ["2420", "24201x", "\"24201", "2420123"] {
+            assert!(operator_code(wrong).is_err(), "{wrong}");
+        }
+    }
+}
