@@ -8,6 +8,8 @@
 //! Prints `ok - …` or `not ok - …` for each thing it tries; exit status 0 when all went well.
 
 mod endings;
+mod interruptions;
+mod measure;
 mod refusals;
 mod silence;
 mod streams;
@@ -86,9 +88,15 @@ fn main() -> ExitCode {
         "hold" => return refusals::hold(&bench),
         "nobody" => return refusals::nobody(&bench),
         "silent" => return silence::silent_gadget(),
+        "measure" => {
+            let direction = arguments.next().expect("in or out");
+            let mebibytes = arguments.next().map_or(64, |text| text.parse().unwrap());
+            measure::measure(&bench, &direction, mebibytes).unwrap();
+            return ExitCode::SUCCESS;
+        }
         _ => {}
     }
-    let trials: [(&str, Trial); 17] = [
+    let trials: [(&str, Trial); 19] = [
         ("listed without being opened", switching::listed),
         ("switched both ways, drivers detached", switching::switched),
         ("guarded ports keep drivers away", switching::guarded),
@@ -111,6 +119,11 @@ fn main() -> ExitCode {
         ),
         ("cancel storms", endings::cancel_storm),
         ("dropped in every order", endings::drop_orders),
+        ("halts cleared beside queues", interruptions::halted),
+        (
+            "alternate settings and resets beside queues",
+            interruptions::interrupted,
+        ),
         ("refusals are told apart", refusals::refusals),
         ("out of transfer memory", refusals::out_of_memory),
         ("who holds it", refusals::held),

@@ -75,11 +75,45 @@ pub fn out_of_memory(bench: &Bench) -> Outcome {
             matches!(refused.error, Error::NoMemory { .. }),
         )?;
         expect("the buffer is back", refused.buffer.capacity(), 65536)?;
-        ensure("the rest goes on", inward.pending() >= 8)
+        ensure("the rest goes on", inward.pending() >= 8)?;
+        inward.cancel_all();
+        while inward.pending() > 0 {
+            let done = inward.next(PATIENCE).ok_or("a transfer did not end")?;
+            expect("cancelled", done.result, Err(TransferError::Cancelled))?;
+        }
+        Ok(())
     };
     let outcome = outcome();
+    drop((device, inward));
+    let outcome = outcome.and_then(|()| scarcity(bench));
     std::fs::write(LIMIT, "16")?;
     outcome
+}
+
+/// A stream with less memory than it would like.
+fn scarcity(bench: &Bench) -> Outcome {
+    let device = bench.ready(SOURCE_SINK)?;
+    let (mut inward, _) = queues(&*device, SOURCE_SINK)?;
+    let (mut refused, mut moved) = (0, 0);
+    let mut spare: Vec<Buffer> = (0..40).map(|_| Buffer::heap(65536)).collect();
+    while moved < 100 {
+        while let Some(buffer) = spare.pop() {
+            if let Err(rejected) = inward.submit(buffer) {
+                ensure(
+                    &format!("told as such: {}", rejected.error),
+                    matches!(rejected.error, Error::NoMemory { .. }),
+                )?;
+                spare.push(rejected.buffer);
+                refused += 1;
+                break;
+            }
+        }
+        let done = inward.next(PATIENCE).ok_or("the stream has run dry")?;
+        expect("moved", done.result, Ok(65536))?;
+        spare.push(done.buffer);
+        moved += 1;
+    }
+    ensure("memory was scarce", refused > 0)
 }
 
 /// The other program of `held`.

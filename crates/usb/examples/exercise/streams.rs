@@ -19,8 +19,9 @@ pub fn streaming(bench: &Bench) -> Outcome {
     expect("pending", inward.pending(), 16)?;
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "  in {:.0} Mbit/s, mapped: {}",
+        "  in {:.0} Mbit/s, mapped: in {}, out {}",
         bytes as f64 * 8e-6 / seconds,
+        inward.allocate(BLOCK).is_mapped(),
         outward.allocate(BLOCK).is_mapped()
     );
     for _ in 0..16 {

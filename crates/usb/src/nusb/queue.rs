@@ -235,8 +235,9 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
     /// Takes the oldest slot, which has ended so. `None` when that is not all there is to it.
     fn settle(&mut self, ended: Ended) -> Option<Completion> {
         let slot = self.slots.pop_front()?;
-        if matches!(ended.status, Err(Fault::Disconnected)) {
-            self.inner.signal.set_gone();
+        if ended.status == Err(Fault::Disconnected) {
+            // A reset ends transfers in this way as well.
+            self.inner.signal.check_gone();
         }
         let block = match slot {
             Slot::ZeroPacket => {
@@ -338,7 +339,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         };
         self.slots.clear();
         if fault == Fault::Disconnected {
-            self.inner.signal.set_gone();
+            self.inner.signal.check_gone();
         }
         let length = ended.buffer.len();
         let buffer = self.back(ended.buffer, block.mark, length);

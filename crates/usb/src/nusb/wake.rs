@@ -76,10 +76,6 @@ impl Signal {
         signalled
     }
 
-    pub(super) fn set_gone(&self) {
-        self.gone.store(true, Ordering::SeqCst);
-    }
-
     /// Whether the device is known to be gone.
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
@@ -93,7 +89,7 @@ impl Signal {
             tv_nsec: 0,
         };
         if poll(&mut polled, Some(&at_once)).is_ok() && !polled[0].revents().is_empty() {
-            self.set_gone();
+            self.gone.store(true, Ordering::SeqCst);
         }
         self.is_gone()
     }
