@@ -3,6 +3,8 @@
 //! Registration follows from the SIM, the radio and time. What changes is noted in
 //! [`Firmware::take_changes`], from which the functions make their indications.
 
+pub mod card;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use uwwan_mbim::status::{NwError, Status};
 
 use crate::knobs::{Knobs, Registration, SimState};
 use crate::plmn::{GENERIC_V4V6, Profiles};
+
+use card::Card;
 
 /// The SIM's operator: Telenor Norway.
 pub const HOME_PLMN: &str = "24201";
@@ -49,6 +53,8 @@ pub struct Persistent {
     pub puk: String,
     /// Attempts left for PUK1.
     pub puk_attempts: u8,
+    /// What the card keeps.
+    pub card: Card,
 }
 
 impl Persistent {
@@ -66,6 +72,7 @@ impl Persistent {
             pin_attempts: knobs.pin_attempts.min(3),
             puk: knobs.puk.clone(),
             puk_attempts: knobs.puk_attempts.min(10),
+            card: Card::new(knobs.card_used),
         }
     }
 }

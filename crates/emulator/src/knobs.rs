@@ -341,8 +341,12 @@ knobs! {
     pin_attempts: u8 = 3;
     /// Attempts left for PUK1 (at most 10).
     puk_attempts: u8 = 10;
+    /// The SIM has been in use: there are messages and phonebook entries on it.
+    card_used: bool = true;
     /// What the network says to a registration: home, roaming, partner, denied or searching.
     registration: Registration = Registration::Home;
+    /// Time a look around for networks takes.
+    scan_ms: u64 = 0;
     /// Time from radio on to the network's word.
     registration_ms: u64 = 0;
     /// The radio is on at start (the sibling lt4112 starts with it off).

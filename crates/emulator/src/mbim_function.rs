@@ -6,14 +6,19 @@
 //! Every entry of the outbox is announced by a RESPONSE_AVAILABLE of its own.
 
 mod commands;
+mod contexts;
 mod indications;
+mod messages;
+mod phonebook;
 mod pin;
+mod ussd;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::fragment::{FragmentError, Limits, Reassembler};
 use uwwan_mbim::message::{Body, HEADER, Header, Message, MessageError, MessageType};
+use uwwan_mbim::services::{basic_connect, sms};
 use uwwan_mbim::status::{ProtocolError, Status};
 use uwwan_mbim::uuid::Uuid;
 
@@ -66,6 +71,9 @@ pub(crate) struct MbimFunction {
     /// Counters at OPEN, for the packet statistics.
     baseline: Counters,
     idle_hint: u32,
+    messages: messages::Messages,
+    dialogue: ussd::Dialogue,
+    filters: contexts::Filters,
     random: Random,
 }
 
@@ -93,6 +101,9 @@ impl MbimFunction {
             subscriptions: Subscriptions::new(knobs, now),
             baseline: Counters::default(),
             idle_hint: 0,
+            messages: messages::Messages::default(),
+            dialogue: ussd::Dialogue::default(),
+            filters: contexts::Filters::default(),
             random: Random::new(knobs.seed ^ 2),
         }
     }
@@ -212,7 +223,7 @@ impl MbimFunction {
         }
         if self.open {
             for (cid, info) in self.subscriptions.periodic(context) {
-                self.indicate(cid, info, context);
+                self.indicate(basic_connect::UUID, cid, info, context);
             }
         }
     }
@@ -237,12 +248,11 @@ impl MbimFunction {
             return;
         }
         if let Some((cid, info)) = indications::of(change, context) {
-            self.indicate(cid, info, context);
+            self.indicate(basic_connect::UUID, cid, info, context);
         }
     }
 
-    fn indicate(&mut self, cid: u32, info: Vec<u8>, context: &mut MbimContext<'_>) {
-        let service = uwwan_mbim::services::basic_connect::UUID;
+    fn indicate(&mut self, service: Uuid, cid: u32, info: Vec<u8>, context: &mut MbimContext<'_>) {
         if self.subscriptions.wants(service, cid) && self.outbox.len() < MAX_OUTBOX {
             self.post(
                 &Message {
@@ -346,6 +356,9 @@ impl MbimFunction {
                     self.answer(message, context);
                 } else {
                     self.due.push((context.now + outcome.delay, message));
+                }
+                for (cid, info) in self.messages.take_news() {
+                    self.indicate(sms::UUID, cid, info, context);
                 }
             }
             Body::OpenDone(_)

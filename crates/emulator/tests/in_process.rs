@@ -365,7 +365,7 @@ fn other_commands_reach_the_firmware() {
     let emulator = emulator("settle_ms=0");
     let modem = Modem::online(&emulator);
     let (status, info) = modem.command(9, 16, 0, &[]);
-    assert_eq!((status, info[0]), (0, 3));
+    assert_eq!((status, info[0]), (0, 5));
     modem.send(&command(10, 1, 0, &[])[..40]);
     assert_eq!(modem.get()[12..16], [3, 0, 0, 0], "length mismatch");
     assert!(emulator.report().total_violations() > 0);

@@ -1,4 +1,4 @@
-//! The commands of Basic Connect and SMS, as an MBIM 1.0 firmware of 2016 answers them.
+//! The commands of Basic Connect, as an MBIM 1.0 firmware of 2016 answers them.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use uwwan_mbim::services::basic_connect::{
     ActivationCommand, ActivationState, CellularClass, ConnectInfo, ConnectSet, ContextIpType,
     CtrlCaps, DataClass, DeviceCaps, DeviceServiceElement, DeviceServiceSubscribeList,
     DeviceServices, DeviceType, EmergencyMode, EmergencyModeState, HomeProvider,
-    IPConfigurationAvailableFlag, IpConfiguration, IpPacketFilters, Ipv4Element, Ipv6Element,
-    NetworkIdleHint, NetworkIdleHintState, PacketServiceAction, PacketServiceInfo,
-    PacketServiceSet, PacketServiceState, PacketStatistics, PinSet, PreferredProviders, Provider,
-    ProviderState, ProvisionedContexts, RadioState, RadioStateSet, RadioSwitchState, ReadyInfoFlag,
-    RegisterAction, RegisterMode, RegisterState, RegisterStateSet, RegistrationFlag,
-    RegistrationState, SignalState, SignalStateSet, SimClass, SmsCaps, SubscriberReadyState,
-    SubscriberReadyStatus, VisibleProviders, VoiceCallState, VoiceClass, context_type,
+    IPConfigurationAvailableFlag, IpConfiguration, Ipv4Element, Ipv6Element, NetworkIdleHint,
+    NetworkIdleHintState, PacketServiceAction, PacketServiceInfo, PacketServiceSet,
+    PacketServiceState, PacketStatistics, PinSet, Provider, ProviderState, RadioState,
+    RadioStateSet, RadioSwitchState, ReadyInfoFlag, RegisterAction, RegisterMode, RegisterState,
+    RegisterStateSet, RegistrationFlag, RegistrationState, SignalState, SignalStateSet, SimClass,
+    SmsCaps, SubscriberReadyState, SubscriberReadyStatus, VisibleProviders, VoiceCallState,
+    VoiceClass, context_type,
 };
-use uwwan_mbim::services::{ms_host_shutdown, sms};
+use uwwan_mbim::services::{ms_host_shutdown, phonebook, sms, ussd};
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_mbim::uuid::Uuid;
 
-use super::{MbimContext, MbimFunction, pin};
+use super::{MbimContext, MbimFunction, contexts, pin};
 use crate::far_side::{link_local, v4, v6};
 use crate::firmware::{
     Change, HARDWARE, HOME_NAME, HOME_PLMN, ICCID, IMEI, IMSI, Lock, Registered, VERSION,
@@ -45,6 +45,8 @@ pub(super) const SERVICES: &[(Uuid, &[u32])] = &[
         ],
     ),
     (sms::UUID, &[1, 2, 3, 4, 5]),
+    (ussd::UUID, &[1]),
+    (phonebook::UUID, &[1, 2, 3, 4]),
     (ms_host_shutdown::UUID, &[1]),
 ];
 
@@ -67,7 +69,7 @@ impl Default for Outcome {
 }
 
 impl Outcome {
-    fn of(layout: &impl Layout) -> Self {
+    pub(super) fn of(layout: &impl Layout) -> Self {
         Self {
             info: layout.encode_info(),
             ..Self::default()
@@ -95,7 +97,9 @@ impl MbimFunction {
         let outcome = match (service, kind) {
             (basic::UUID, CommandKind::QUERY) => self.query(cid, info, context),
             (basic::UUID, CommandKind::SET) => self.set(cid, info, context),
-            (sms::UUID, _) => messages(cid, kind),
+            (sms::UUID, _) => self.messages.answer(cid, kind, info, context),
+            (ussd::UUID, CommandKind::SET) if cid == 1 => self.dialogue.turn(info, context),
+            (phonebook::UUID, _) => super::phonebook::answer(cid, kind, info, context),
             (ms_host_shutdown::UUID, CommandKind::SET) if cid == 1 => Ok(Outcome::default()),
             _ => Err(Status::NO_DEVICE_SUPPORT),
         };
@@ -144,18 +148,19 @@ impl MbimFunction {
             }
             7 => {
                 sim_open(context)?;
-                Outcome::of(&PreferredProviders {
-                    providers: Vec::new(),
-                })
+                contexts::preferred(context)
             }
             8 => {
                 sim_open(context)?;
                 if !matches!(context.firmware.radio(), (true, true)) {
                     return Err(Status::RADIO_POWER_OFF);
                 }
-                Outcome::of(&VisibleProviders {
-                    providers: vec![home_provider(context), other_provider(context)],
-                })
+                Outcome {
+                    delay: Duration::from_millis(context.knobs.scan_ms),
+                    ..Outcome::of(&VisibleProviders {
+                        providers: vec![home_provider(context), other_provider(context)],
+                    })
+                }
             }
             9 => Outcome::of(&registration(context)),
             10 => Outcome::of(&packet_service(context)),
@@ -173,9 +178,7 @@ impl MbimFunction {
                 }
                 Outcome::of(&state)
             }
-            13 => Outcome::of(&ProvisionedContexts {
-                provisioned_contexts: Vec::new(),
-            }),
+            13 => contexts::provisioned(context),
             15 => {
                 let session = first_word(info)?;
                 let configuration =
@@ -201,10 +204,7 @@ impl MbimFunction {
             22 => Outcome::of(&EmergencyMode {
                 state: EmergencyModeState::OFF,
             }),
-            23 => Outcome::of(&IpPacketFilters {
-                session_id: first_word(info)?,
-                packet_filters: Vec::new(),
-            }),
+            23 => self.filters.of(first_word(info)?),
             _ => return Err(Status::NO_DEVICE_SUPPORT),
         })
     }
@@ -225,6 +225,10 @@ impl MbimFunction {
             4 => {
                 sim_there(context)?;
                 pin::set(&decode::<PinSet>(info)?, context)
+            }
+            7 => {
+                sim_open(context)?;
+                contexts::prefer(decode(info)?, context)?
             }
             9 => self.register(&decode(info)?, context)?,
             10 => {
@@ -258,6 +262,7 @@ impl MbimFunction {
                 Outcome::of(&state)
             }
             12 => self.connect(&decode(info)?, context),
+            13 => contexts::provision(decode(info)?, context)?,
             19 => {
                 let list: DeviceServiceSubscribeList = decode(info)?;
                 self.subscriptions.replace(&list);
@@ -268,7 +273,10 @@ impl MbimFunction {
                 self.idle_hint = hint.state.0;
                 Outcome::of(&hint)
             }
-            23 => Outcome::of(&decode::<IpPacketFilters>(info)?),
+            23 => {
+                let sessions = context.knobs.max_sessions.into();
+                self.filters.set(decode(info)?, sessions)?
+            }
             _ => return Err(Status::NO_DEVICE_SUPPORT),
         })
     }
@@ -356,7 +364,7 @@ impl MbimFunction {
     }
 }
 
-fn decode<T: Layout>(info: &[u8]) -> Result<T, Status> {
+pub(super) fn decode<T: Layout>(info: &[u8]) -> Result<T, Status> {
     T::decode_info(info).map_err(|_| Status::INVALID_PARAMETERS)
 }
 
@@ -376,7 +384,7 @@ fn sim_there(context: &MbimContext<'_>) -> Result<(), Status> {
     }
 }
 
-fn sim_open(context: &MbimContext<'_>) -> Result<(), Status> {
+pub(super) fn sim_open(context: &MbimContext<'_>) -> Result<(), Status> {
     sim_there(context)?;
     match context.firmware.lock() {
         Lock::Open => Ok(()),
@@ -588,34 +596,4 @@ pub(super) fn ip_configuration(session: u32, context: &MbimContext<'_>) -> Optio
         configuration.ipv6_dns_server = v6.dns.to_vec();
     }
     Some(configuration)
-}
-
-/// SMS, with an empty store.
-fn messages(cid: u32, kind: CommandKind) -> Result<Outcome, Status> {
-    Ok(match (cid, kind) {
-        (1, CommandKind::QUERY | CommandKind::SET) => Outcome::of(&sms::Configuration {
-            sms_storage_state: sms::SmsStorageState::INITIALIZED,
-            format: sms::SmsFormat::PDU,
-            max_messages: 255,
-            cdma_short_message_size: 0,
-            sc_address: "+4790002100".to_owned(),
-        }),
-        // No messages, in PDU form: format and count.
-        (2, CommandKind::QUERY) => Outcome {
-            info: vec![0; 8],
-            ..Outcome::default()
-        },
-        // A message reference.
-        (3, CommandKind::SET) => Outcome {
-            info: vec![1, 0, 0, 0],
-            ..Outcome::default()
-        },
-        (4, CommandKind::SET) => Outcome::default(),
-        // Neither full nor new: flag and index.
-        (5, CommandKind::QUERY) => Outcome {
-            info: vec![0; 8],
-            ..Outcome::default()
-        },
-        _ => return Err(Status::NO_DEVICE_SUPPORT),
-    })
 }

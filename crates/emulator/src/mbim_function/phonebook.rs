@@ -1,0 +1,83 @@
+//! Phonebook (MBIM 1.0 section 10.8): the card's.
+
+use uwwan_mbim::message::CommandKind;
+use uwwan_mbim::services::phonebook::{
+    Configuration, DeleteSet, PhonebookEntry, PhonebookFlag, PhonebookState, PhonebookWriteFlag,
+    ReadInfo, ReadQuery, WriteSet,
+};
+use uwwan_mbim::status::Status;
+
+use super::MbimContext;
+use super::commands::{Outcome, decode, sim_open};
+use crate::firmware::card::ENTRIES;
+
+/// Digits of a number at most.
+const NUMBER: usize = 20;
+/// Characters of a name at most.
+const NAME: usize = 18;
+
+pub(super) fn answer(
+    cid: u32,
+    kind: CommandKind,
+    info: &[u8],
+    context: &mut MbimContext<'_>,
+) -> Result<Outcome, Status> {
+    sim_open(context)?;
+    let book = &mut context.firmware.persistent.card.phonebook;
+    Ok(match (cid, kind) {
+        (1, CommandKind::QUERY) => Outcome::of(&Configuration {
+            state: PhonebookState::INITIALIZED,
+            number_of_entries: ENTRIES,
+            used_entries: book.len() as u32,
+            max_number_length: NUMBER as u32,
+            max_name: NAME as u32,
+        }),
+        (2, CommandKind::QUERY) => {
+            let wanted: ReadQuery = decode(info)?;
+            let one = wanted.filter_flag == PhonebookFlag::INDEX;
+            if one && !book.contains_key(&wanted.filter_message_index) {
+                return Err(Status::INVALID_MEMORY_INDEX);
+            }
+            let entries = book
+                .iter()
+                .filter(|(place, _)| !one || **place == wanted.filter_message_index)
+                .map(|(place, (number, name))| PhonebookEntry {
+                    entry_index: *place,
+                    number: number.clone(),
+                    name: name.clone(),
+                });
+            Outcome::of(&ReadInfo {
+                entries: entries.collect(),
+            })
+        }
+        (3, CommandKind::SET) => {
+            let wanted: DeleteSet = decode(info)?;
+            if wanted.filter_flag == PhonebookFlag::ALL {
+                book.clear();
+            } else if book.remove(&wanted.filter_message_index).is_none() {
+                return Err(Status::INVALID_MEMORY_INDEX);
+            }
+            Outcome::default()
+        }
+        (4, CommandKind::SET) => {
+            let wanted: WriteSet = decode(info)?;
+            let digits = wanted.number.trim_start_matches('+').chars().count();
+            if digits > NUMBER || wanted.name.chars().count() > NAME {
+                return Err(Status::PARAMETER_TOO_LONG);
+            }
+            let place = if wanted.save_flag == PhonebookWriteFlag::INDEX {
+                wanted.save_index
+            } else {
+                (1..=ENTRIES)
+                    .find(|place| !book.contains_key(place))
+                    .ok_or(Status::MEMORY_FULL)?
+            };
+            if !(1..=ENTRIES).contains(&place) {
+                return Err(Status::INVALID_MEMORY_INDEX);
+            }
+            book.insert(place, (wanted.number, wanted.name));
+            Outcome::default()
+        }
+        _ => return Err(Status::NO_DEVICE_SUPPORT),
+    })
+}
