@@ -1,0 +1,585 @@
+//! The commands that ask a modem, each on an emulated one of its own: what they print, their JSON,
+//! their exit statuses.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uwwan"));
+    command
+        .args(arguments)
+        .args(["--device", "emulator"])
+        // An empty place: no other test's `up` is found.
+        .env("UWWAN_RUNTIME_DIR", "/nonexistent")
+        .env_remove("UWWAN_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn uwwan(arguments: &[&str]) -> Output {
+    program(arguments).output().expect("the program runs")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Standard output of a success.
+fn text(arguments: &[&str]) -> String {
+    let output = uwwan(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", err(&output));
+    out(&output)
+}
+
+/// Standard output of a success as one line of JSON.
+fn value(arguments: &[&str]) -> Value {
+    let mut all = arguments.to_vec();
+    all.push("--json");
+    let text = text(&all);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Standard error of a failure, in the form of failures.
+fn refused(arguments: &[&str], status: i32) -> String {
+    let output = uwwan(arguments);
+    let told = err(&output);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {told}");
+    assert!(told.contains("error: "), "{told}");
+    told
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+#[test]
+fn info_is_one_page_without_what_identifies_anybody() {
+    let page = text(&["info"]);
+    for part in [
+        "ML1ME906SM",
+        "11.617.13.00.00",
+        "Telenor (24201)",
+        "-71 dBm",
+        "NTB16",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let hidden = value(&["info"]);
+    let shown = value(&["info", "--show-personal"]);
+    assert_eq!(shown["imei"], "001000000000016");
+    assert_eq!(shown["sim"]["imsi"], "242010000000001");
+    for secret in ["001000000000016", "242010000000001", "89470000000000000014"] {
+        assert!(!page.contains(secret) && !hidden.to_string().contains(secret));
+    }
+    assert_eq!(
+        keys(&hidden),
+        [
+            "device",
+            "hardware",
+            "firmware",
+            "firmware_id",
+            "imei",
+            "data_classes",
+            "max_sessions",
+            "sim",
+            "pin",
+            "operator",
+            "radio",
+            "network",
+            "packet_service",
+            "signal",
+            "blocks",
+            "services",
+            "not_told"
+        ]
+    );
+    assert_eq!(hidden["blocks"]["format"], "16");
+    assert_eq!(hidden["blocks"]["ndp"], "end");
+    assert_eq!(hidden["not_told"], json!({}));
+}
+
+#[test]
+fn info_tells_what_is_missing() {
+    let told = value(&["info", "--knob", "sim=absent"]);
+    assert_eq!(told["sim"]["state"], "sim_not_inserted");
+    assert_eq!(told["not_told"]["pin"], "sim_not_inserted");
+    assert!(told["operator"].is_null());
+}
+
+#[test]
+fn services_are_listed_by_name() {
+    let told = value(&["services"]);
+    let names: Vec<&str> = told["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|service| service["name"].as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "basic_connect",
+            "sms",
+            "ussd",
+            "phonebook",
+            "ms_host_shutdown"
+        ]
+    );
+    assert_eq!(
+        told["services"][0]["cids"][0],
+        json!({"number": 1, "name": "device_caps"})
+    );
+}
+
+#[test]
+fn the_sim_is_shown() {
+    let told = value(&["sim"]);
+    assert_eq!(
+        (&told["ready"], &told["imsi"]),
+        (&json!(true), &json!("<hidden>"))
+    );
+    assert_eq!(
+        told["operator"],
+        json!({"plmn": "24201", "name": "Telenor"})
+    );
+    let told = value(&["sim", "--knob", "pin=1234"]);
+    assert_eq!(told["state"], "device_locked");
+    assert_eq!(
+        told["pin"],
+        json!({"type": "pin1", "locked": true, "remaining_attempts": 3})
+    );
+}
+
+#[test]
+fn the_radio_is_turned() {
+    assert_eq!(
+        value(&["radio"]),
+        json!({"on": true, "hardware": true, "software": true})
+    );
+    assert_eq!(value(&["radio", "off"])["software"], false);
+    let told = refused(&["radio", "on", "--knob", "hardware_radio_on=off"], 7);
+    assert!(told.contains("the hardware switch is off"), "{told}");
+    refused(&["radio", "maybe"], 2);
+}
+
+#[test]
+fn operators_are_listed_and_registered_with() {
+    assert_eq!(value(&["operator", "home"])["plmn"], "24201");
+    assert_eq!(value(&["operator", "preferred"])[0]["plmn"], "24001");
+    let scan = value(&["operator", "scan"]);
+    assert_eq!(scan[0]["state"], json!(["home", "visible", "registered"]));
+    assert_eq!(scan[1]["name"], "NetCom");
+    let told = value(&["operator", "register", "--knob", "registration_ms=700"]);
+    assert_eq!(
+        (&told["state"], &told["mode"]),
+        (&json!("home"), &json!("automatic"))
+    );
+    assert_eq!(value(&["operator", "register", "24201"])["mode"], "manual");
+    let told = refused(&["operator", "register", "99999"], 7);
+    assert!(told.contains("provider_not_visible"), "{told}");
+    let told = refused(
+        &["operator", "register", "--knob", "registration=denied"],
+        7,
+    );
+    assert!(told.contains("plmn_not_allowed"), "{told}");
+    refused(&["operator", "register", "Telenor"], 2);
+}
+
+#[test]
+fn the_packet_service_is_attached_and_detached() {
+    assert_eq!(
+        value(&["attach", "--knob", "packet_detached=on"])["state"],
+        "attached"
+    );
+    assert_eq!(value(&["detach"])["state"], "detached");
+    let told = refused(&["attach", "--knob", "radio_on=off"], 7);
+    assert!(told.contains("radio_power_off"), "{told}");
+}
+
+#[test]
+fn a_session_is_connected_with_its_addresses() {
+    let told = value(&["connect", "--session", "3", "--apn", "internet"]);
+    assert_eq!(
+        (&told["session"], &told["state"]),
+        (&json!(3), &json!("activated"))
+    );
+    assert_eq!(told["addresses"], json!(["10.169.198.89/30"]));
+    assert_eq!(told["gateways"], json!(["10.169.198.90"]));
+    let told = refused(&["connect", "--ip-type", "ipv6"], 7);
+    assert!(told.contains("uwwan ipv6 status"), "{told}");
+    let told = refused(
+        &["connect", "--apn", "nonsense", "--knob", "apn=internet"],
+        7,
+    );
+    assert!(told.contains("missing_or_unknown_apn"), "{told}");
+    let told = refused(&["connect", "--user", "me"], 2);
+    assert!(told.contains("--auth"), "{told}");
+    assert_eq!(
+        value(&["disconnect", "3"]),
+        json!({"session": 3, "was_active": false})
+    );
+    assert_eq!(value(&["sessions"]), json!([]));
+    let all = value(&["sessions", "--all", "--knob", "max_sessions=3"]);
+    assert_eq!(all.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn the_signal_is_shown_with_bars_and_thresholds() {
+    let told = value(&["signal"]);
+    assert_eq!((&told["dbm"], &told["bars"]), (&json!(-71), &json!(4)));
+    let told = value(&["signal", "--interval", "9", "--rssi-threshold", "2"]);
+    assert_eq!(
+        (&told["interval_seconds"], &told["rssi_threshold"]),
+        (&json!(9), &json!(2))
+    );
+    let told = value(&["signal", "--knob", "mbim_signal_unknown=on"]);
+    assert!(told["dbm"].is_null() && told["bars"].is_null());
+}
+
+#[test]
+fn the_signal_is_watched_until_interrupted() {
+    let mut child = program(&[
+        "signal",
+        "--watch",
+        "--json",
+        "--knob",
+        "signal_interval_ms=100",
+    ])
+    .spawn()
+    .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    for line in lines.by_ref().take(4) {
+        let told: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(told["dbm"], -71);
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let end = child.wait_with_output().unwrap();
+    assert!(end.status.success(), "{}", err(&end));
+}
+
+#[test]
+fn contexts_and_counters_are_shown() {
+    let told = value(&["contexts"]);
+    assert_eq!(
+        (&told[0]["id"], &told[0]["purpose"]),
+        (&json!(1), &json!("internet"))
+    );
+    assert_eq!(told[0]["apn"], "telenor.smart");
+    let told = value(&["stats"]);
+    assert_eq!(told["sent"]["packets"], 0);
+    assert_eq!(
+        keys(&told["received"]),
+        ["packets", "bytes", "errors", "discards"]
+    );
+}
+
+#[test]
+fn messages_are_listed_read_sent_and_deleted() {
+    let told = value(&["sms", "list"]);
+    assert_eq!(told.as_array().unwrap().len(), 3);
+    assert_eq!(told[0]["text"], "See you at 8? {bring €5}");
+    assert_eq!(told[1]["text"], "Привет, 世界 😀");
+    assert_eq!(
+        (&told[2]["indexes"], &told[2]["parts"]),
+        (&json!([3, 4]), &json!(2))
+    );
+    assert!(told[2]["text"].as_str().unwrap().ends_with("came in."));
+    assert_eq!(
+        value(&["sms", "list", "--new"]).as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(value(&["sms", "list", "--sent"]), json!([]));
+    // Any part of a long message stands for it.
+    let page = text(&["sms", "read", "4"]);
+    assert!(
+        page.contains("3, 4") && page.contains("1300") && page.contains("came in."),
+        "{page}"
+    );
+    assert_eq!(
+        value(&["sms", "read", "3", "4", "1"])
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert!(refused(&["sms", "read", "9"], 2).contains("no message 9"));
+    assert_eq!(value(&["sms", "delete", "4"]), json!({"deleted": 1}));
+    assert_eq!(value(&["sms", "delete", "--all"]), json!({"deleted": 3}));
+    assert_eq!(value(&["sms", "delete", "--sent"]), json!({"deleted": 0}));
+    refused(&["sms", "delete"], 2);
+    let told = value(&["sms", "send", "+4790000002", "hello"]);
+    assert_eq!(told, json!({"parts": 1, "references": [1]}));
+    let long = "x".repeat(200);
+    assert_eq!(
+        value(&["sms", "send", "90000002", &long])["references"],
+        json!([1, 2])
+    );
+    assert!(refused(&["sms", "send", "mum", "hello"], 2).contains("no telephone number"));
+    let told = refused(
+        &["sms", "send", "1300", "hello", "--knob", "radio_on=off"],
+        7,
+    );
+    assert!(told.contains("not_registered"), "{told}");
+}
+
+#[test]
+fn a_text_comes_from_standard_input() {
+    let mut child = program(&["sms", "send", "+4790000002", "--json"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all("жжж\n".as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    assert!(out(&output).contains("\"parts\":1"));
+}
+
+#[test]
+fn ussd_codes_are_asked_and_answered() {
+    let told = value(&["ussd", "*100#"]);
+    assert_eq!(told[0]["response"], "no_action_required");
+    assert_eq!(
+        told[0]["text"],
+        "Your balance is 99,00 kr.\r\nValid until 31.12."
+    );
+    assert_eq!(value(&["ussd", "*102#"])[0]["text"], "Ваш баланс: 99,00");
+    let told = value(&["ussd", "*101#", "--reply", "3", "--reply", "1"]);
+    assert_eq!(told.as_array().unwrap().len(), 3);
+    assert_eq!(told[2]["text"], "Your balance is 99,00 kr.");
+    assert!(text(&["ussd", "*101#"]).contains("2 Data left"));
+    assert!(refused(&["ussd", "*999#"], 7).contains("the network does not know this"));
+    assert!(refused(&["ussd", "*103#"], 7).contains("network_timeout"));
+    assert!(text(&["ussd", "--cancel"]).is_empty());
+    refused(&["ussd"], 2);
+}
+
+#[test]
+fn the_phonebook_is_read_and_written() {
+    let told = value(&["phonebook", "list"]);
+    assert_eq!((&told["places"], &told["used"]), (&json!(250), &json!(3)));
+    assert_eq!(
+        told["entries"][2],
+        json!({"index": 3, "number": "+4722334455", "name": "Ola"})
+    );
+    assert_eq!(
+        value(&["phonebook", "list", "2"])["entries"][0]["name"],
+        "Førstelinje"
+    );
+    assert_eq!(
+        value(&["phonebook", "write", "Kari", "+4799887766"]),
+        json!({"done": true})
+    );
+    assert_eq!(
+        value(&["phonebook", "delete", "1", "2"]),
+        json!({"done": true})
+    );
+    assert_eq!(
+        value(&["phonebook", "delete", "--all"]),
+        json!({"done": true})
+    );
+    let told = refused(&["phonebook", "delete", "9"], 7);
+    assert!(told.contains("invalid_memory_index"), "{told}");
+    let told = refused(&["phonebook", "write", "A name far too long", "1"], 2);
+    assert!(told.contains("this SIM takes 18"), "{told}");
+}
+
+#[test]
+fn packet_filters_are_shown_and_replaced() {
+    assert_eq!(value(&["ip-filters"]), json!({"session": 0, "filters": []}));
+    let told = value(&[
+        "ip-filters",
+        "--session",
+        "2",
+        "--set",
+        "4500/f000",
+        "--set",
+        "60/f0",
+    ]);
+    assert_eq!(
+        told["filters"][0],
+        json!({"filter": "4500", "mask": "f000"})
+    );
+    assert_eq!(told["filters"].as_array().unwrap().len(), 2);
+    assert_eq!(value(&["ip-filters", "--clear"])["filters"], json!([]));
+    refused(&["ip-filters", "--set", "45/f"], 2);
+    refused(&["ip-filters", "--session", "9", "--set", "45/f0"], 7);
+}
+
+#[test]
+fn any_command_can_be_sent() {
+    let told = value(&[
+        "mbim",
+        "send",
+        "--service",
+        "basic-connect",
+        "--cid",
+        "1",
+        "--query",
+    ]);
+    assert_eq!(
+        (&told["type"], &told["cid"]),
+        (&json!("command_done"), &json!("device_caps"))
+    );
+    assert_eq!(told["status"], "none");
+    assert_eq!(told["fields"]["device_id"], "<hidden>");
+    assert_eq!(told["fields"]["max_sessions"], 8);
+    let send = |rest: &[&str]| {
+        let mut all = vec!["mbim", "send", "--service", "basic_connect"];
+        all.extend(rest);
+        value(&all)
+    };
+    let told = send(&["--cid", "connect", "--query", "--field", "session_id=5"]);
+    assert_eq!(told["fields"]["session_id"], 5);
+    let told = send(&["--cid", "radio_state", "--set", "--hex", "00000000"]);
+    assert_eq!(told["fields"]["sw_radio_state"], "off");
+    let told = send(&["--cid", "device_caps", "--query", "--show-personal"]);
+    assert_eq!(told["fields"]["device_id"], "001000000000016");
+
+    let base = ["mbim", "send", "--service", "basic_connect", "--cid"];
+    let with = |rest: &[&'static str]| [&base[..], rest].concat();
+    let output = uwwan(&with(&["99", "--query", "--json"]));
+    assert_eq!(output.status.code(), Some(7));
+    let told: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(
+        (&told["cid"], &told["status"]),
+        (&json!(99), &json!("no_device_support"))
+    );
+    let told = refused(&with(&["connect", "--query", "--field", "sesion_id=5"]), 2);
+    assert!(told.contains("session_id, "), "{told}");
+    let told = refused(
+        &with(&["connect", "--query", "--field", "session_id=many"]),
+        2,
+    );
+    assert!(told.contains("expected a number"), "{told}");
+    refused(&with(&["connect", "--query", "--set"]), 2);
+    refused(&with(&["connect"]), 2);
+    refused(
+        &[
+            "mbim",
+            "send",
+            "--service",
+            "nonsense",
+            "--cid",
+            "1",
+            "--query",
+        ],
+        2,
+    );
+    let unknown = [
+        "mbim",
+        "send",
+        "--service",
+        "11223344-0000-0000-0000-000000000000",
+        "--cid",
+        "7",
+    ];
+    refused(&[&unknown[..], &["--set", "--hex", "01"]].concat(), 7);
+    refused(&[&unknown[..], &["--set", "--field", "a=1"]].concat(), 2);
+}
+
+#[test]
+fn a_reset_is_done_by_what_the_modem_offers() {
+    assert_eq!(value(&["reset"]), json!({"reset": true, "by": "AT^RESET"}));
+    let told = refused(&["reset", "--how", "mbim"], 7);
+    assert!(told.contains("--how at"), "{told}");
+    assert_eq!(value(&["reset", "--how", "usb"])["by"], "usb");
+}
+
+#[test]
+fn a_scan_is_cancelled_by_ctrl_c() {
+    let child = program(&["operator", "scan", "--knob", "scan_ms=600000"])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let begun = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", err(&output));
+    assert!(err(&output).contains("interrupted: "), "{}", err(&output));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_connect_is_cancelled_by_ctrl_c() {
+    let child = program(&["connect", "--knob", "connect_ms=600000"])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", err(&output));
+}
+
+#[test]
+fn no_modem_has_its_own_exit_status() {
+    for command in [&["info"][..], &["sms", "list"], &["pin", "status"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_uwwan"))
+            .args(command)
+            .args(["--device", "99-1"])
+            .env("UWWAN_RUNTIME_DIR", "/nonexistent")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command:?}");
+        assert!(
+            err(&output).starts_with("error: no modem is "),
+            "{}",
+            err(&output)
+        );
+    }
+    let told = String::from_utf8(
+        Command::new(env!("CARGO_BIN_EXE_uwwan"))
+            .args(["info", "--knob", "pin=1"])
+            .output()
+            .unwrap()
+            .stderr,
+    )
+    .unwrap();
+    assert!(told.contains("add --device emulator"), "{told}");
+}
+
+#[test]
+fn hostile_answers_cost_no_more_than_an_error() {
+    // Every other message is garbage of its length, notifications come in storms, and indications
+    // by the thousand: what is asked is still answered.
+    let knobs = [
+        "--knob",
+        "garbage_response_every=2",
+        "--knob",
+        "notification_storm=50",
+        "--knob",
+        "indication_storm_hz=10000",
+    ];
+    for command in [
+        &["info"][..],
+        &["signal"],
+        &["sms", "list"],
+        &["sessions", "--all"],
+    ] {
+        let told = value(&[command, &knobs[..]].concat());
+        assert!(!told.is_null());
+    }
+}

@@ -1,0 +1,170 @@
+//! `uwwan pin` on an emulated SIM: codes from files alone, and never the last attempt unasked.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+/// Runs it away from any terminal.
+fn pin(arguments: &[&str], knobs: &[&str], code: &str, option: &str) -> Output {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{code}").unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let mut command = Command::new("setsid");
+    command
+        .args(["--wait", env!("CARGO_BIN_EXE_uwwan"), "pin"])
+        .args(arguments)
+        .args(["--device", "emulator", "--json"])
+        .env("UWWAN_RUNTIME_DIR", "/nonexistent")
+        .env("UWWAN_LOG", "trace")
+        .stdin(Stdio::null());
+    for knob in knobs {
+        command.args(["--knob", knob]);
+    }
+    if !code.is_empty() {
+        command.args([option, &path]);
+    }
+    command.output().expect("setsid (util-linux) runs")
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn value(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", told(output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_right_pin_unlocks_and_is_logged_nowhere() {
+    let output = pin(&["enter"], &["pin=4711"], "4711", "--pin-file");
+    assert_eq!(value(&output)["locked"], false);
+    assert!(!told(&output).contains("4711"), "{}", told(&output));
+    assert!(
+        told(&output).contains("DEBUG"),
+        "the log is on: {}",
+        told(&output)
+    );
+}
+
+#[test]
+fn a_wrong_pin_tells_what_is_left() {
+    let output = pin(&["enter"], &["pin=4711"], "0000", "--pin-file");
+    assert_eq!(output.status.code(), Some(7));
+    let told = told(&output);
+    assert!(
+        told.contains("the PIN was not accepted") && told.contains("2 attempts left"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_last_attempt_is_not_made_without_force() {
+    let knobs = ["pin=4711", "pin_attempts=1"];
+    let output = pin(&["enter"], &knobs, "4711", "--pin-file");
+    assert_eq!(output.status.code(), Some(7));
+    let text = told(&output);
+    assert!(
+        text.contains("a single attempt is left") && text.contains("--force"),
+        "{text}"
+    );
+    let output = pin(&["enter", "--force"], &knobs, "4711", "--pin-file");
+    assert_eq!(value(&output)["remaining_attempts"], 3);
+    let output = pin(&["enter", "--force"], &knobs, "0000", "--pin-file");
+    assert_eq!(output.status.code(), Some(7));
+    assert!(
+        told(&output).contains("uwwan pin unblock"),
+        "{}",
+        told(&output)
+    );
+    // Also where nothing is locked at the moment.
+    let output = pin(&["disable"], &["pin_attempts=1"], "4711", "--pin-file");
+    assert!(
+        told(&output).contains("a single attempt is left"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
+fn codes_that_cannot_be_right_are_never_sent() {
+    for code in ["12", "123456789", "abcd", "12 34"] {
+        let output = pin(&["enter"], &["pin=4711"], code, "--pin-file");
+        assert_eq!(output.status.code(), Some(2), "{code}");
+        let text = told(&output);
+        assert!(text.contains("no attempt was used up"), "{text}");
+    }
+    let output = pin(&["enter"], &["pin=4711"], "", "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        told(&output).contains("no terminal to ask on"),
+        "{}",
+        told(&output)
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_uwwan"))
+        .args(["pin", "enter", "4711"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "no PIN on the command line");
+}
+
+#[test]
+fn the_pin_is_enabled_changed_and_disabled() {
+    let output = pin(&["enable"], &[], "4711", "--pin-file");
+    assert_eq!(value(&output)["locked"], false);
+    let output = pin(&["disable"], &[], "4711", "--pin-file");
+    assert!(output.status.success(), "{}", told(&output));
+    let mut new = tempfile::NamedTempFile::new().unwrap();
+    new.write_all(b"1234").unwrap();
+    let path = new.path().to_str().unwrap();
+    // Disabled, it cannot be changed.
+    let output = pin(
+        &["change", "--new-pin-file", path],
+        &[],
+        "4711",
+        "--pin-file",
+    );
+    assert!(told(&output).contains("pin_disabled"), "{}", told(&output));
+    let output = pin(&["enter"], &[], "", "");
+    assert_eq!(
+        value(&output)["locked"],
+        false,
+        "nothing to enter is no failure"
+    );
+}
+
+#[test]
+fn a_blocked_sim_wants_its_puk() {
+    let knobs = ["pin=4711", "pin_attempts=0"];
+    let output = pin(&["status"], &knobs, "", "");
+    assert_eq!(
+        (
+            &value(&output)["type"],
+            &value(&output)["remaining_attempts"]
+        ),
+        (&json!("puk1"), &json!(10))
+    );
+    assert_eq!(value(&output)["pins"]["pin1"]["mode"], "enabled");
+    let output = pin(&["enter"], &knobs, "4711", "--pin-file");
+    assert!(told(&output).contains("wants its PUK"), "{}", told(&output));
+    let mut new = tempfile::NamedTempFile::new().unwrap();
+    new.write_all(b"1234").unwrap();
+    let path = new.path().to_str().unwrap();
+    let unblock = ["unblock", "--new-pin-file", path];
+    let output = pin(&unblock, &knobs, "12345678", "--puk-file");
+    assert_eq!(value(&output)["locked"], false);
+    let output = pin(&unblock, &knobs, "00000000", "--puk-file");
+    assert!(
+        told(&output).contains("9 attempts left"),
+        "{}",
+        told(&output)
+    );
+    let output = pin(
+        &unblock,
+        &["pin=4711", "pin_attempts=0", "puk_attempts=1"],
+        "12345678",
+        "--puk-file",
+    );
+    assert!(told(&output).contains("dead for good"), "{}", told(&output));
+}
