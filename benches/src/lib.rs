@@ -9,6 +9,8 @@
 //! its inverse.
 #![forbid(unsafe_code)]
 
+pub mod segments;
+
 use uwwan_ncm::{
     Builder, Choices, Format, Framing, Maths, Padding, Parameters, Placement, Stream, TableSize,
 };

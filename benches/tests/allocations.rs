@@ -3,8 +3,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use uwwan_benches::segments::{self, Large, Row, SEGMENTS};
 use uwwan_benches::{WORKLOADS, block, fill, framing};
 use uwwan_ncm::{Builder, Format, Limits, Receiver};
+use uwwan_tun::coalesce::{Coalescer, Merge};
+use uwwan_tun::scatter::Scatter;
 
 /// The system's allocator, counting what the current thread asks of it.
 struct Counting;
@@ -94,4 +97,43 @@ fn parsing_allocates_nothing() {
             assert_eq!(count, 0, "{} {format}", workload.name);
         }
     }
+}
+
+#[test]
+fn reading_large_packets_allocates_nothing() {
+    let large = Large::new(1);
+    let mut memory = segments::block();
+    let mut scatter = Scatter::new(1500);
+    let mut datagrams = 0;
+    let count = allocations(|| {
+        for _ in 0..3 {
+            let mut row = Row::new(memory.len());
+            let read = |buffers: &mut [std::io::IoSliceMut<'_>]| large.read(buffers);
+            let received = scatter.receive(read, &mut [&mut memory], &mut row);
+            datagrams += received.expect("placed").datagrams;
+        }
+    });
+    assert_eq!(datagrams, 3 * SEGMENTS);
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn merging_allocates_nothing() {
+    let datagrams = Large::new(1).datagrams();
+    let mut coalescer = Coalescer::new(Merge {
+        tcp: true,
+        udp: true,
+    });
+    let mut packets = 0;
+    let count = allocations(|| {
+        for _ in 0..3 {
+            let mut batch = coalescer.batch(|_| packets += 1);
+            for datagram in &datagrams {
+                batch.push(datagram);
+            }
+            batch.finish();
+        }
+    });
+    assert_eq!(packets, 3);
+    assert_eq!(count, 0);
 }

@@ -203,7 +203,7 @@ impl Coalescer {
         }
         Batch {
             coalescer: self,
-            payloads: [const { FixedVec::new() }; FLOWS],
+            payloads: std::array::from_fn(|_| FixedVec::new()),
             firsts: [&[]; FLOWS],
             live: 0,
             send,
@@ -247,9 +247,9 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         }
     }
 
-    /// Sends all that is held.
+    /// Sends all that is held. The batch may go on.
     #[inline]
-    pub fn finish(mut self) {
+    pub fn finish(&mut self) {
         self.flush_where(|_| true);
     }
 

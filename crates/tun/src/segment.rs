@@ -68,6 +68,9 @@ impl Plan {
     /// for what no kernel sends.
     #[inline]
     pub fn new(vnet: &VnetHeader, head: &[u8], total: usize) -> Result<Plan, Refused> {
+        if total == 0 {
+            return Err(Refused::Short);
+        }
         let head = &head[..head.len().min(total)];
         let checksum = match vnet.checksum {
             None => None,
@@ -178,11 +181,9 @@ impl Plan {
     #[inline]
     #[must_use]
     pub fn length(&self, index: usize) -> usize {
-        let payload = self.payload(index).len();
-        if payload == 0 && index > 0 {
-            0
-        } else {
-            self.header + payload
+        match self.payload(index).len() {
+            0 => 0,
+            payload => self.header + payload,
         }
     }
 

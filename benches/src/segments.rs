@@ -1,0 +1,124 @@
+//! Large packets and the datagrams they stand for.
+
+use std::io::{self, IoSliceMut};
+
+use uwwan_tun::headers::{Cut, Kind, VNET_HEADER, VnetHeader};
+use uwwan_tun::scatter::{Layout, Place};
+use uwwan_tun::segment::Plan;
+
+/// Payload bytes of a segment, with timestamps and an MTU of 1500.
+const SEGMENT: usize = 1448;
+/// Segments of a packet.
+pub const SEGMENTS: usize = 44;
+/// Bytes of the headers: IPv4, TCP, timestamps.
+const HEADER: usize = 20 + 32;
+/// From one datagram to the next, as aligned as in a transfer block.
+const STEP: usize = 1500;
+
+/// One packet of the largest size of a TCP connection, as an offload TUN gives it.
+#[derive(Debug)]
+pub struct Large {
+    /// What stands in front of it.
+    pub vnet: VnetHeader,
+    /// Headers, then payload.
+    pub bytes: Vec<u8>,
+}
+
+impl Large {
+    /// Of a flow with that port.
+    #[must_use]
+    pub fn new(port: u16) -> Large {
+        let total = HEADER + SEGMENTS * SEGMENT;
+        let mut bytes: Vec<u8> = (0..total).map(|at| (at * 7 + at / 251) as u8).collect();
+        bytes[..HEADER].fill(0);
+        bytes[0] = 0x45;
+        bytes[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+        bytes[6] = 0x40;
+        bytes[8..10].copy_from_slice(&[64, 6]);
+        bytes[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        bytes[20..22].copy_from_slice(&port.to_be_bytes());
+        bytes[32] = 0x80;
+        bytes[33] = 0x10;
+        bytes[40..44].copy_from_slice(&[1, 1, 8, 10]);
+        let size = SEGMENT as u16;
+        Large {
+            // Without a checksum begun: then it is made from the addresses.
+            vnet: VnetHeader {
+                checksum: None,
+                cut: Some(Cut {
+                    kind: Kind::Tcp4,
+                    ecn: false,
+                    size,
+                }),
+                header: HEADER as u16,
+            },
+            bytes,
+        }
+    }
+
+    /// How it is cut.
+    ///
+    /// # Panics
+    /// Never: the packet is a good one.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan::new(&self.vnet, &self.bytes, self.bytes.len()).expect("a good packet")
+    }
+
+    /// The datagrams it stands for, complete.
+    #[must_use]
+    pub fn datagrams(&self) -> Vec<Vec<u8>> {
+        let plan = self.plan();
+        let datagram = |index| {
+            let mut datagram = vec![0; plan.header()];
+            datagram.extend(&self.bytes[plan.payload(index)]);
+            plan.write(index, &mut datagram);
+            datagram
+        };
+        (0..plan.datagrams()).map(datagram).collect()
+    }
+
+    /// A read that brings it, but for the payload, the copying of which is the kernel's work. Bytes
+    /// read.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        buffers[0].copy_from_slice(&self.vnet.encode());
+        buffers[1][..HEADER].copy_from_slice(&self.bytes[..HEADER]);
+        Ok(VNET_HEADER + self.bytes.len())
+    }
+}
+
+/// Places for datagrams, one behind the other.
+#[derive(Debug)]
+pub struct Row {
+    end: usize,
+    room: usize,
+}
+
+impl Row {
+    /// Places in that many bytes.
+    #[must_use]
+    pub fn new(room: usize) -> Row {
+        Row { end: 0, room }
+    }
+}
+
+impl Layout for Row {
+    fn place(&mut self, length: usize) -> Option<Place> {
+        let offset = self.end;
+        self.end = (offset + length).next_multiple_of(4);
+        (offset + length <= self.room).then_some(Place { area: 0, offset })
+    }
+
+    fn rewind(&mut self) {
+        self.end = 0;
+    }
+}
+
+/// Memory in which one packet's datagrams lie.
+#[must_use]
+pub fn block() -> Vec<u8> {
+    vec![0x5a; SEGMENTS * STEP]
+}
