@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use uwwan_mbim::services::basic_connect::IpConfiguration;
+
 use crate::status::{Addresses, Prefix4, Prefix6};
 
 /// What the network handed out, as decoded (MBIM 1.0 section 10.5.20).
@@ -23,6 +25,29 @@ pub struct Given {
     pub mtu4: u32,
     /// MTU for IPv6 in bytes, 0 when not given.
     pub mtu6: u32,
+}
+
+impl From<&IpConfiguration> for Given {
+    fn from(configuration: &IpConfiguration) -> Self {
+        Self {
+            ipv4: configuration
+                .ipv4_address
+                .iter()
+                .map(|element| (element.ipv4_address, element.on_link_prefix_length))
+                .collect(),
+            ipv6: configuration
+                .ipv6_address
+                .iter()
+                .map(|element| (element.ipv6_address, element.on_link_prefix_length))
+                .collect(),
+            gateway4: configuration.ipv4_gateway,
+            gateway6: configuration.ipv6_gateway,
+            dns4: configuration.ipv4_dns_server.clone(),
+            dns6: configuration.ipv6_dns_server.clone(),
+            mtu4: configuration.ipv4_mtu,
+            mtu6: configuration.ipv6_mtu,
+        }
+    }
 }
 
 /// Sizes that bear on the MTU, in bytes.

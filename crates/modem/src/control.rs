@@ -8,6 +8,7 @@
 
 mod device;
 mod session;
+mod sessions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,12 +28,14 @@ use crate::modem::Shared;
 use crate::options::Options;
 use crate::quirks::Quirk;
 use crate::selector::Selector;
+use crate::sessions::{Asked, Further};
 use crate::status::{ConfigurationChange, Interface, RungTime};
 use crate::supervisor::{Supervisor, Verdict};
 use crate::tap::{Order, TapEnd, Taps};
 use crate::watch;
 
 pub(crate) use device::look;
+use sessions::Branch;
 
 /// What the control thread is told.
 pub(crate) enum Message {
@@ -62,6 +65,7 @@ pub(crate) enum Message {
 /// Who waits for an answer.
 enum Asker {
     Ladder(Ask),
+    Branch { index: usize, asked: Asked },
     Program(Sender<Result<Response, CommandError>>),
     Tap { tap: u64, ticket: u64 },
 }
@@ -93,6 +97,8 @@ pub(crate) struct Control {
     taps: Taps,
     control_buffer: Vec<u8>,
     end: Option<Arc<dyn HostEnd>>,
+    /// The data sessions beside session 0.
+    branches: Vec<Branch>,
     finished: Option<Result<(), Failure>>,
 }
 
@@ -113,6 +119,14 @@ impl Control {
         inbox: Receiver<Message>,
         outbox: Sender<Message>,
     ) -> Self {
+        let branches = options
+            .sessions
+            .iter()
+            .map(|session| {
+                let counters = shared.flow(session.id);
+                Branch::new(Further::new(session.clone()), counters)
+            })
+            .collect();
         let mut ladder = Ladder::new(options.clone(), selector.to_string(), Instant::now());
         ladder.up_to(top);
         Self {
@@ -136,6 +150,7 @@ impl Control {
             taps: Taps::default(),
             control_buffer: Vec::new(),
             end: None,
+            branches,
             finished: None,
         }
     }
@@ -186,6 +201,7 @@ impl Control {
                 idle = false;
                 self.perform(action);
             }
+            idle &= !self.work_branches();
             idle &= !self.transfer();
             while let Some(event) = self.session.poll_event() {
                 idle = false;
@@ -205,6 +221,7 @@ impl Control {
             self.ladder.poll_timeout(),
             self.session.poll_timeout(),
             self.retry.map(|(at, _)| at),
+            self.branch_deadline(),
         ];
         let timeout = due
             .into_iter()
@@ -234,6 +251,7 @@ impl Control {
         if self.ladder.poll_timeout().is_some_and(|at| now >= at) {
             self.ladder.timeout(now);
         }
+        self.branch_timeouts();
         if let Some((at, from)) = self.retry
             && now >= at
         {
@@ -289,7 +307,9 @@ impl Control {
             Report::EmptyHeaders => self.diagnose(
                 "blocks come with empty headers: this firmware needs the other block format; try `--ntb 32`".into(),
             ),
-            Report::Verdict(verdict) => self.black_hole(verdict),
+            Report::Verdict(0, verdict) => self.black_hole(verdict),
+            Report::Verdict(session, verdict) => self.branch_silent(session, verdict),
+            Report::SessionLost(session, fault) => self.branch_lost(session, &fault.to_string()),
         }
     }
 
@@ -316,6 +336,24 @@ impl Control {
         let text = explain::black_hole(asked, ever, front, self.quirk, ntb32, &self.options.apn);
         self.diagnose(text);
         self.ladder.handle(Instant::now(), Input::Suspicion);
+    }
+
+    fn branch_silent(&mut self, session: u8, verdict: watch::Verdict) {
+        let text = match verdict {
+            watch::Verdict::NeverAnswered { asked } => {
+                format!(
+                    "session {session}: nothing has come back to {asked} packets; check its APN"
+                )
+            }
+            watch::Verdict::FellSilent { asked } => {
+                format!("session {session}: nothing comes back any more to {asked} packets")
+            }
+            watch::Verdict::Recovered => {
+                let text = format!("session {session}: packets come back");
+                return self.tell(Event::Notice { text });
+            }
+        };
+        self.diagnose(text);
     }
 
     fn diagnose(&mut self, text: String) {
@@ -363,6 +401,9 @@ impl Control {
                 after,
             } => self.failed(failure, from, after),
             Action::Lost { from, why } => {
+                if Self::branches_stand_above(from) {
+                    self.rest_branches(&why);
+                }
                 if from <= Rung::Open {
                     self.tear_down(false);
                 }
@@ -472,7 +513,7 @@ impl Control {
                 status.failure = None;
                 status.why = "online".into();
             }
-            Event::Notice { .. } => {}
+            Event::Notice { .. } | Event::Session { .. } => {}
             Event::Diagnosis { text } => {
                 if status.diagnoses.len() < 16 {
                     status.diagnoses.push(text.clone());
@@ -496,6 +537,7 @@ impl Control {
         });
         if online {
             self.supervisor.online();
+            self.start_branches();
         }
         (self.observer)(event);
     }
@@ -506,6 +548,11 @@ impl Control {
         let framing = self.device.as_ref().and_then(device::Held::framing);
         let name = self.device.as_ref().map(|held| held.name.clone());
         let model = self.quirk.name;
+        let sessions = self
+            .branches
+            .iter()
+            .map(|branch| branch.further.status())
+            .collect();
         self.shared.update(|status| {
             if let Some(name) = name {
                 status.device = name;
@@ -516,6 +563,7 @@ impl Control {
             status.network.clone_from(&facts.network);
             status.signal = facts.signal;
             status.interface.clone_from(&facts.interface);
+            status.sessions = sessions;
         });
     }
 
@@ -528,6 +576,7 @@ impl Control {
         self.close_session();
         self.tear_down(false);
         self.end = None;
+        self.drop_branch_ends();
     }
 
     fn close_session(&mut self) {
@@ -535,12 +584,14 @@ impl Control {
         if self.session.state() == State::Open && !self.ladder.is_control_only() {
             let now = Instant::now();
             let command = Ladder::disconnect();
+            let mut ending = self.end_branches(DISCONNECT_PATIENCE);
             if let Ok(id) = self.session.command(now, command, DISCONNECT_PATIENCE) {
                 self.asked.insert(id, Asker::Ladder(Ask::Deactivate));
-                self.pump_session(now + DISCONNECT_PATIENCE, |control| {
-                    !control.asked.contains_key(&id)
-                });
+                ending.push(id);
             }
+            self.pump_session(now + DISCONNECT_PATIENCE, |control| {
+                ending.iter().all(|id| !control.asked.contains_key(id))
+            });
         }
         if matches!(self.session.state(), State::Open | State::Opening) {
             let now = Instant::now();
@@ -603,6 +654,12 @@ fn kind_of(event: &Event) -> String {
         Event::Configuration { before, after } => format!("configuration {before} to {after}"),
         Event::Addresses(_) => "addresses".into(),
         Event::Online { .. } => "online".into(),
+        Event::Session {
+            session, online, ..
+        } => format!(
+            "session {session}: {}",
+            if *online { "online" } else { "not online" }
+        ),
         Event::Notice { text } => text.clone(),
         Event::Stopped { .. } => "stopped".into(),
         Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),

@@ -86,6 +86,8 @@ counters! {
     host_full,
     /// Datagrams the host refused.
     host_refused,
+    /// Datagrams from the device of a session or service that is not up here.
+    no_session,
     /// Answers to our own probes, not shown to the host.
     probe_answers,
     /// Neighbour solicitations answered.
@@ -128,6 +130,7 @@ impl Tally {
             ("own_no_room", self.own_no_room),
             ("host_full", self.host_full),
             ("host_refused", self.host_refused),
+            ("no_session", self.no_session),
             ("notifications", self.notifications_dropped),
         ]);
         let refused = self.refused.iter().filter(|(_, count)| *count != 0);

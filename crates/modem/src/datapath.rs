@@ -20,6 +20,10 @@
 //! the receive buffer, which goes back into the queue afterwards. Buffers are allocated once;
 //! steady state makes no allocation and takes no lock.
 //!
+//! **Sessions.** Each data session has its own host's end ([`lines`]); all share queues, buffers and
+//! blocks. They are read in turn, and a block that can carry one session only leaves when the next
+//! one has something to send.
+//!
 //! **Send when idle, batch while busy.** There is no timer. The open block leaves when the host
 //! has nothing more to send and fewer than two transfers are in flight; otherwise it keeps filling
 //! until it is full, or until a transfer ahead of it completes. A lone packet is never delayed, and
@@ -39,6 +43,7 @@
 //! [`Queue::submit`], and those of [`HostEnd::receive`] and [`HostEnd::send`].
 
 mod downlink;
+mod lines;
 mod monitor;
 mod notifications;
 mod reactor;
@@ -47,16 +52,15 @@ mod tests;
 mod uplink;
 
 use std::net::Ipv6Addr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uwwan_ncm::{Framing, Limits};
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::TransferError;
 
-use crate::host::HostEnd;
 use crate::watch::{Probe, Verdict};
 
+pub(crate) use lines::{FlowCounters, LinePlan};
 pub(crate) use reactor::{Reactor, Report};
 
 /// What the data path is started with.
@@ -75,10 +79,8 @@ pub(crate) struct DataPlan {
     pub(crate) receive_max: usize,
     /// Transfers in flight in each direction.
     pub(crate) depth: usize,
-    /// Where datagrams come from and go to.
-    pub(crate) host: Arc<dyn HostEnd>,
-    /// What depends on the addresses.
-    pub(crate) link: Link,
+    /// The data sessions, session 0 among them.
+    pub(crate) sessions: Vec<LinePlan>,
 }
 
 /// What the data path knows of the link above it.

@@ -146,6 +146,19 @@ pub enum Event {
     },
     /// The network has handed out addresses.
     Addresses(Addresses),
+    /// A data session beside session 0 is up, or is not.
+    Session {
+        /// Its number.
+        session: u8,
+        /// Whether its packets flow.
+        online: bool,
+        /// Its interface; empty when it is not up.
+        interface: String,
+        /// Its addresses, or why it is not up.
+        text: String,
+        /// When it is tried again, in seconds; `None` when it is up.
+        retry_seconds: Option<f64>,
+    },
     /// Packets flow.
     Online {
         /// Name of the host's interface, or what stands for it.

@@ -33,6 +33,7 @@ pub mod options;
 pub mod proxy;
 pub mod quirks;
 pub mod selector;
+mod sessions;
 pub mod status;
 pub mod supervisor;
 

@@ -11,6 +11,7 @@ use uwwan_usb::device::Backend;
 use crate::at_port::AtPort;
 use crate::control::{Control, Message, look};
 use crate::counters::Counters;
+use crate::datapath::FlowCounters;
 use crate::event::{Event, Failure, Rung};
 use crate::explain;
 use crate::host::HostProvider;
@@ -84,7 +85,7 @@ impl Modem {
             Rung::Online if options.at_port => Some(AtPort::start().map_err(system)?),
             _ => None,
         };
-        let shared = Arc::new(Shared::new(outbox.clone(), at));
+        let shared = Arc::new(Shared::new(outbox.clone(), at, &options));
         let control = Control::new(
             top,
             backend,
@@ -150,6 +151,27 @@ fn check(options: &Options) -> Result<(), StartError> {
     if options.apn.encode_utf16().count() > 100 {
         return refuse("apn", "it is longer than 100 characters".into());
     }
+    let mut seen = vec![0];
+    for session in &options.sessions {
+        let id = session.id;
+        if seen.contains(&id) {
+            let why = match id {
+                0 => "session 0 is the one the other options are for".into(),
+                id => format!("session {id} is given twice"),
+            };
+            return refuse("session", why);
+        }
+        seen.push(id);
+        if session.apn.encode_utf16().count() > 100 {
+            return refuse(
+                "session",
+                format!("{id}: the APN is longer than 100 characters"),
+            );
+        }
+        if session.mtu.is_some_and(|mtu| !(576..=9000).contains(&mtu)) {
+            return refuse("session", format!("{id}: the MTU is not from 576 to 9000"));
+        }
+    }
     if !options.pin.is_empty() {
         let pin = options.pin.reveal();
         if !(4..=8).contains(&pin.len()) || !pin.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -181,6 +203,8 @@ pub(crate) struct Shared {
     pub(crate) stops: AtomicU32,
     /// The AT port, if it is to be owned.
     pub(crate) at: Option<AtPort>,
+    /// What the data sessions carry, by their numbers.
+    flows: Vec<(u8, Arc<FlowCounters>)>,
     outbox: Sender<Message>,
 }
 
@@ -194,7 +218,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn new(outbox: Sender<Message>, at: Option<AtPort>) -> Self {
+    fn new(outbox: Sender<Message>, at: Option<AtPort>, options: &Options) -> Self {
+        let further = options.sessions.iter().map(|session| session.id);
+        let flows = std::iter::once(0).chain(further);
         Self {
             state: Mutex::new(State {
                 status: Status::default(),
@@ -206,8 +232,15 @@ impl Shared {
             notifications: AtomicU32::new(0),
             stops: AtomicU32::new(0),
             at,
+            flows: flows.map(|session| (session, Arc::default())).collect(),
             outbox,
         }
+    }
+
+    /// The counters of a data session.
+    pub(crate) fn flow(&self, session: u8) -> Arc<FlowCounters> {
+        let found = self.flows.iter().find(|(number, _)| *number == session);
+        found.map(|(_, flow)| Arc::clone(flow)).unwrap_or_default()
     }
 
     /// Looks at the status.
@@ -253,11 +286,27 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> Status {
         let state = locked(&self.shared.state);
-        Status {
+        let mut status = Status {
             since_seconds: state.since.elapsed().as_secs_f64(),
             traffic: self.shared.counters.snapshot().traffic(),
             ..state.status.clone()
+        };
+        drop(state);
+        for session in &mut status.sessions {
+            let flow = self.shared.flow(session.session);
+            (session.uplink, session.downlink) = flow.directions();
         }
+        status
+    }
+
+    /// The data sessions this driver holds, by their numbers.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<u8> {
+        self.shared
+            .flows
+            .iter()
+            .map(|(session, _)| *session)
+            .collect()
     }
 
     /// Asks for a clean stop and returns at once; [`Handle::wait`] tells when it is done. Asking

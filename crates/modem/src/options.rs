@@ -63,6 +63,8 @@ pub struct Options {
     /// Ask the network's name server (or gateway) for a sign of life after going online, so that a
     /// link that carries nothing is told from an idle one.
     pub probe: bool,
+    /// Further data sessions beside session 0.
+    pub sessions: Vec<SessionOptions>,
     /// Own the AT port, too; otherwise it is left to the kernel's serial driver.
     pub at_port: bool,
 }
@@ -95,7 +97,53 @@ impl Default for Options {
             wait_for_device: false,
             persist: false,
             probe: true,
+            sessions: Vec::new(),
             at_port: true,
+        }
+    }
+}
+
+/// Choices for one data session.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SessionOptions {
+    /// Its number: 0 is the session of [`Options`] itself, further ones have 1 to 255.
+    pub id: u8,
+    /// Access point name; empty asks for the subscription's default.
+    pub apn: String,
+    /// Address families to ask the network for.
+    pub ip_type: IpType,
+    /// Authentication towards the access point.
+    pub auth: Auth,
+    /// User name for [`SessionOptions::auth`].
+    pub user: String,
+    /// Password for [`SessionOptions::auth`].
+    pub password: Secret,
+    /// MTU in bytes, in place of what network and device say.
+    pub mtu: Option<u16>,
+    /// Name of its TUN interface; the kernel picks one otherwise.
+    pub tun_name: Option<String>,
+    /// Routes through it.
+    pub routes: Routes,
+    /// What to do with the name servers the network hands out for it.
+    pub dns: Dns,
+}
+
+impl Options {
+    /// The choices for session 0.
+    #[must_use]
+    pub fn session_0(&self) -> SessionOptions {
+        SessionOptions {
+            id: 0,
+            apn: self.apn.clone(),
+            ip_type: self.ip_type,
+            auth: self.auth,
+            user: self.user.clone(),
+            password: self.password.clone(),
+            mtu: self.mtu,
+            tun_name: self.tun_name.clone(),
+            routes: self.routes.clone(),
+            dns: self.dns,
         }
     }
 }

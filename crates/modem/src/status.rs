@@ -46,8 +46,33 @@ pub struct Status {
     pub interface: Option<Interface>,
     /// Traffic and block statistics since the start of the program.
     pub traffic: Traffic,
+    /// The data sessions beside session 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionStatus>,
     /// Diagnoses made in the present bring-up.
     pub diagnoses: Vec<String>,
+}
+
+/// A data session beside session 0.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionStatus {
+    /// Its number.
+    pub session: u8,
+    /// The access point asked for.
+    pub apn: String,
+    /// Whether its packets flow.
+    pub online: bool,
+    /// Why it is in this state, in words.
+    pub why: String,
+    /// Its addresses.
+    pub addresses: Option<Addresses>,
+    /// Its interface.
+    pub interface: Option<Interface>,
+    /// Host to network, since the start of the program; blocks are counted for all sessions together.
+    pub uplink: Direction,
+    /// Network to host.
+    pub downlink: Direction,
 }
 
 /// The switch of the USB configuration.

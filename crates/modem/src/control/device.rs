@@ -10,7 +10,7 @@ use uwwan_usb::functions::{self, MbimFunction};
 
 use super::{Control, Message};
 use crate::at_port::AtPort;
-use crate::datapath::{DataPlan, Link, Reactor, Report, Running};
+use crate::datapath::{DataPlan, LinePlan, Reactor, Report, Running};
 use crate::event::{Event, Failure, Rung};
 use crate::explain;
 use crate::function::{self, Negotiated};
@@ -18,7 +18,6 @@ use crate::ladder::{UsbDone, UsbFailed, UsbStep};
 use crate::quirks;
 use crate::selector::Selector;
 use crate::status::{Addresses, FramingStatus};
-use crate::watch::Probe;
 
 /// Transfers in flight in each direction unless chosen: enough for the bus to stay busy over a
 /// scheduling delay, little enough for the kernel's memory budget.
@@ -42,6 +41,10 @@ pub(super) struct Held {
 }
 
 impl Held {
+    pub(super) fn reactor(&self) -> Option<&Reactor> {
+        self.reactor.as_ref()
+    }
+
     pub(super) fn framing(&self) -> Option<FramingStatus> {
         let mut status = self.negotiated.as_ref()?.status();
         if let Some(running) = self.running {
@@ -348,21 +351,13 @@ impl Control {
 
     /// Starts the data path, or tells the running one the new addresses.
     pub(super) fn start_data(&mut self, addresses: &Addresses) -> Result<String, String> {
-        let link = Link {
-            mtu: addresses.mtu,
-            ours: addresses.ipv6.iter().map(|prefix| prefix.address).collect(),
-            probe: self
-                .options
-                .probe
-                .then(|| Probe::for_addresses(addresses))
-                .flatten(),
-        };
+        let link = self.link(addresses);
         let host = self.end.clone().ok_or("the host's end is gone")?;
         let depth = self.options.in_flight.unwrap_or(USUAL_DEPTH).clamp(1, 256);
         let held = self.device.as_mut().ok_or("the device is gone")?;
         let reactor = held.reactor.as_ref().ok_or("the data thread is gone")?;
         if held.data_running {
-            reactor.link(link);
+            reactor.link(0, link);
             return Ok("going on".into());
         }
         let negotiated = held
@@ -382,8 +377,12 @@ impl Control {
             receive_size: negotiated.receive_size,
             receive_max: negotiated.receive_max,
             depth,
-            host,
-            link,
+            sessions: vec![LinePlan {
+                session: 0,
+                host,
+                link,
+                counters: self.shared.flow(0),
+            }],
         };
         let running = reactor.start(plan).map_err(|fault| fault.to_string())?;
         held.data_running = true;
@@ -400,6 +399,7 @@ impl Control {
     /// Lets go of the device. `politely` also closes the session, for a device that is still
     /// there.
     pub(super) fn tear_down(&mut self, politely: bool) {
+        self.rest_branches("the modem is away");
         if politely {
             self.stop_data();
             self.close_session();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect as bc;
 use uwwan_mbim::session::{
-    Command, CommandError, Config, Event as SessionEvent, OpenError, ReadError, Session, Transmit,
+    Command, CommandError, Config, Event as SessionEvent, OpenError, ReadError, Response, Session,
+    Transmit,
 };
 use uwwan_mbim::status::Status;
 use uwwan_usb::error::Error as UsbError;
@@ -43,7 +44,7 @@ impl Control {
                 Asker::Tap { tap, ticket } => {
                     self.taps.answer(tap, ticket, Err(CommandError::Closed));
                 }
-                Asker::Ladder(_) => {}
+                Asker::Ladder(_) | Asker::Branch { .. } => {}
             }
         }
         self.taps.down("the control session has ended");
@@ -177,23 +178,21 @@ impl Control {
                     if ask == Ask::Subscribe {
                         self.taps.subscribed();
                     }
-                    let outcome = match result {
-                        Ok(response) => Outcome::Done {
-                            status: response.status,
-                            info: response.info,
-                        },
-                        Err(CommandError::Timeout(_)) => Outcome::NoAnswer,
-                        // The loss itself is told apart from this.
-                        Err(CommandError::Closed | CommandError::Lost(_)) => return,
-                        Err(error) => Outcome::Refused(error.to_string()),
-                    };
-                    self.input(Input::Answer(ask, outcome));
+                    if let Some(outcome) = outcome_of(result) {
+                        self.input(Input::Answer(ask, outcome));
+                    }
+                }
+                Some(Asker::Branch { index, asked }) => {
+                    if let Some(outcome) = outcome_of(result) {
+                        self.branch_answer(index, asked, outcome);
+                    }
                 }
                 None => {}
             },
             SessionEvent::Indication { id, info } => {
                 self.hasten(id);
                 self.taps.indication(id, &info);
+                self.branch_indication(id, &info);
                 self.input(Input::Indication { id, info });
             }
             SessionEvent::Closed { .. } => self.taps.down("the control session is closed"),
@@ -203,4 +202,17 @@ impl Control {
             }
         }
     }
+}
+
+/// What an answer means to who asked; `None` when the session has ended, which is told apart.
+fn outcome_of(result: Result<Response, CommandError>) -> Option<Outcome> {
+    Some(match result {
+        Ok(response) => Outcome::Done {
+            status: response.status,
+            info: response.info,
+        },
+        Err(CommandError::Timeout(_)) => Outcome::NoAnswer,
+        Err(CommandError::Closed | CommandError::Lost(_)) => return None,
+        Err(error) => Outcome::Refused(error.to_string()),
+    })
 }

@@ -8,7 +8,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use uwwan_ncm::{DropCounters, Limits, Receiver};
+use uwwan_ncm::{DropCounters, Limits, Receiver, Stream};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
@@ -30,8 +30,8 @@ pub(super) struct Downlink {
     /// The largest block the device can send at all.
     size_max: usize,
     held: Option<Held>,
-    /// Datagrams of the block in hand: offset and length.
-    ranges: Vec<(usize, usize)>,
+    /// Datagrams of the block in hand: session, offset and length.
+    ranges: Vec<(u8, usize, usize)>,
     paused_until: Option<Instant>,
     faults: Faults,
     pub(super) halted: bool,
@@ -51,6 +51,15 @@ struct Held {
 pub(super) trait Inspect {
     /// Sees a datagram before the host; `false` keeps it from the host.
     fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool;
+
+    /// The host has taken one of so many bytes.
+    fn delivered(&mut self, bytes: usize);
+}
+
+/// Where datagrams go.
+pub(super) trait Outlets {
+    /// The host's end of a session, and who looks on; `None` when there is no such session.
+    fn outlet(&mut self, session: u8) -> Option<(&dyn HostEnd, &mut dyn Inspect)>;
 }
 
 impl Downlink {
@@ -104,9 +113,10 @@ impl Downlink {
         self.queue.pending()
     }
 
-    /// Whether the host's readiness to take datagrams is waited for.
-    pub(super) fn wants_output(&self) -> bool {
-        self.held.is_some()
+    /// The session whose host's readiness to take datagrams is waited for.
+    pub(super) fn waits_for(&self) -> Option<u8> {
+        let held = self.held.as_ref()?;
+        self.ranges.get(held.next).map(|(session, ..)| *session)
     }
 
     /// When to run again without a completion.
@@ -129,13 +139,12 @@ impl Downlink {
     /// Makes the system calls of [`HostEnd::send`] and of [`Queue::submit`].
     pub(super) fn run(
         &mut self,
-        host: &dyn HostEnd,
+        outlets: &mut dyn Outlets,
         now: Instant,
-        inspect: &mut dyn Inspect,
         tally: &mut Tally,
     ) -> Result<bool, Fault> {
         let mut more = false;
-        self.resume(host, now, inspect, tally);
+        self.resume(outlets, now, tally);
         let mut blocks = 0;
         while self.held.is_none() {
             if blocks == Self::BLOCKS_PER_ROUND {
@@ -150,7 +159,7 @@ impl Downlink {
             match completion.result {
                 Ok(_) => {
                     self.faults.clear();
-                    self.take(buffer, host, now, inspect, tally);
+                    self.take(buffer, outlets, now, tally);
                 }
                 Err(error) => {
                     self.idle.push(buffer);
@@ -164,14 +173,7 @@ impl Downlink {
     }
 
     /// Parses a block and delivers it, or holds it.
-    fn take(
-        &mut self,
-        buffer: Buffer,
-        host: &dyn HostEnd,
-        now: Instant,
-        inspect: &mut dyn Inspect,
-        tally: &mut Tally,
-    ) {
+    fn take(&mut self, buffer: Buffer, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
         let block = buffer.filled();
         if block.is_empty() {
             // A zero-length packet after a block that filled its transfer.
@@ -181,12 +183,15 @@ impl Downlink {
         tally.received_blocks += 1;
         tally.received_block_bytes += block.len() as u64;
         let ranges = &mut self.ranges;
+        let other = &mut tally.no_session;
         ranges.clear();
-        self.receiver.receive(block, |datagram| {
-            if datagram.stream == uwwan_ncm::Stream::Ips(0) {
-                ranges.push((datagram.range.start, datagram.range.len()));
-            }
-        });
+        self.receiver
+            .receive(block, |datagram| match datagram.stream {
+                Stream::Ips(session) => {
+                    ranges.push((session, datagram.range.start, datagram.range.len()));
+                }
+                _ => *other += 1,
+            });
         if self.receiver.drops != self.refused {
             self.refused = self.receiver.drops;
             tally.refused = self.refused_before;
@@ -199,24 +204,17 @@ impl Downlink {
                 inspected: false,
                 until: now + Self::PATIENCE,
             },
-            host,
-            inspect,
+            outlets,
             tally,
         );
     }
 
-    fn resume(
-        &mut self,
-        host: &dyn HostEnd,
-        now: Instant,
-        inspect: &mut dyn Inspect,
-        tally: &mut Tally,
-    ) {
+    fn resume(&mut self, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
         let Some(held) = self.held.take() else {
             return;
         };
         let (next, until) = (held.next, held.until);
-        self.deliver(held, host, inspect, tally);
+        self.deliver(held, outlets, tally);
         if let Some(held) = self.held.as_mut() {
             if held.next > next {
                 held.until = now + Self::PATIENCE;
@@ -230,16 +228,16 @@ impl Downlink {
     }
 
     /// Writes what is left of a block to the host; holds it when the host has no room.
-    fn deliver(
-        &mut self,
-        mut held: Held,
-        host: &dyn HostEnd,
-        inspect: &mut dyn Inspect,
-        tally: &mut Tally,
-    ) {
+    fn deliver(&mut self, mut held: Held, outlets: &mut dyn Outlets, tally: &mut Tally) {
         let block = held.buffer.filled();
-        while let Some(&(start, length)) = self.ranges.get(held.next) {
+        while let Some(&(session, start, length)) = self.ranges.get(held.next) {
             let datagram = &block[start..start + length];
+            let Some((host, inspect)) = outlets.outlet(session) else {
+                tally.no_session += 1;
+                held.next += 1;
+                held.inspected = false;
+                continue;
+            };
             if !held.inspected && !inspect.inspect(datagram, tally) {
                 held.next += 1;
                 continue;
@@ -247,6 +245,7 @@ impl Downlink {
             held.inspected = true;
             match host.send(datagram) {
                 Ok(_) => {
+                    inspect.delivered(length);
                     tally.received_packets += 1;
                     tally.received_bytes += length as u64;
                 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use super::downlink::Inspect;
+use super::lines::Flow;
 use crate::counters::Tally;
 use crate::neighbour;
 use crate::packet::ICMPV6;
@@ -19,15 +19,19 @@ pub(super) struct Monitor {
     pub(super) probe: Option<Probe>,
     pub(super) probe_out: bool,
     pub(super) replies: VecDeque<[u8; neighbour::ADVERTISEMENT]>,
+    /// Something came in since this was last looked at.
+    pub(super) heard: bool,
+    /// What the session has carried.
+    pub(super) flow: Flow,
 }
 
 impl Monitor {
     /// Solicitations answered per round; a flood of them is not worth more.
     const REPLIES: usize = 4;
-}
 
-impl Inspect for Monitor {
-    fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
+    /// Sees a datagram before the host; `false` keeps it from the host.
+    pub(super) fn see(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
+        self.heard = true;
         if self.probe_out
             && let Some(probe) = &self.probe
             && probe.is_answer(datagram)

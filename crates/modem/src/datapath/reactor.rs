@@ -10,14 +10,12 @@ use rustix::event::{EventfdFlags, eventfd};
 use uwwan_usb::device::{Pump, Queue};
 
 use super::downlink::Downlink;
-use super::monitor::{Monitor, Probes};
+use super::lines::{Line, LinePlan, Lines};
 use super::notifications::Notifications;
-use super::uplink::Uplink;
+use super::uplink::{Inlet, Uplink};
 use super::{DataPlan, Fault, Link, Running, Verdict};
 use crate::counters::{Counters, Tally};
-use crate::host::HostEnd;
 use crate::poll::PollSet;
-use crate::watch::Watch;
 
 /// What the reactor tells the control thread.
 #[derive(Debug)]
@@ -30,8 +28,10 @@ pub(crate) enum Report {
     DataLost(Fault),
     /// The device can be used no more.
     Ended(Fault),
-    /// Black hole found or gone.
-    Verdict(Verdict),
+    /// A further session's host's end failed; it is off the data path.
+    SessionLost(u8, Fault),
+    /// Black hole found or gone, on this session.
+    Verdict(u8, Verdict),
     /// Blocks come with empty headers: the device needs the other format.
     EmptyHeaders,
 }
@@ -40,7 +40,9 @@ enum Order {
     Start(Box<DataPlan>, Sender<Result<Running, Fault>>),
     StopData(Sender<()>),
     HaltCleared(u8),
-    Link(Box<Link>),
+    AddSession(Box<LinePlan>),
+    RemoveSession(u8),
+    Link(u8, Box<Link>),
 }
 
 /// The control thread's handle on the reactor. Dropping it stops the thread.
@@ -122,9 +124,19 @@ impl Reactor {
         self.order(Order::HaltCleared(endpoint));
     }
 
-    /// The addresses have changed.
-    pub(crate) fn link(&self, link: Link) {
-        self.order(Order::Link(Box::new(link)));
+    /// The addresses of a session have changed.
+    pub(crate) fn link(&self, session: u8, link: Link) {
+        self.order(Order::Link(session, Box::new(link)));
+    }
+
+    /// Puts a further session on the running data path.
+    pub(crate) fn add_session(&self, plan: LinePlan) {
+        self.order(Order::AddSession(Box::new(plan)));
+    }
+
+    /// Takes a further session off the data path.
+    pub(crate) fn remove_session(&self, session: u8) {
+        self.order(Order::RemoveSession(session));
     }
 }
 
@@ -166,10 +178,9 @@ struct Worker {
 struct Data {
     uplink: Uplink,
     downlink: Downlink,
-    host: Arc<dyn HostEnd>,
-    watch: Watch,
-    monitor: Monitor,
-    probes: Probes,
+    lines: Lines,
+    /// Whose turn it is to be read first.
+    turn: usize,
     /// Halts reported and not yet cleared.
     reported: [Option<u8>; 2],
     empty_headers_said: bool,
@@ -181,13 +192,10 @@ impl Worker {
     fn run(&mut self) {
         self.interrupt.submit(&mut self.tally);
         while self.follow_orders() {
-            let (host_readable, host_writable) = match self.wait() {
-                Ok(ready) => ready,
-                Err(error) => {
-                    self.end(Fault::Backend(format!("waiting for descriptors: {error}")));
-                    continue;
-                }
-            };
+            if let Err(error) = self.wait() {
+                self.end(Fault::Backend(format!("waiting for descriptors: {error}")));
+                continue;
+            }
             let now = Instant::now();
             if let Some(pump) = self.pump.as_mut()
                 && let Err(error) = pump.process()
@@ -204,13 +212,7 @@ impl Worker {
                 continue;
             }
             if let Some(data) = self.data.as_mut()
-                && let Err(fault) = data.round(
-                    now,
-                    host_readable,
-                    host_writable,
-                    &mut self.tally,
-                    &mut *self.report,
-                )
+                && let Err(fault) = data.round(now, &mut self.tally, &mut *self.report)
             {
                 if fault == Fault::Gone {
                     self.end(fault);
@@ -254,9 +256,20 @@ impl Worker {
                         data.halt_cleared(endpoint);
                     }
                 }
-                Ok(Order::Link(link)) => {
+                Ok(Order::Link(session, link)) => {
                     if let Some(data) = self.data.as_mut() {
-                        data.set_link(*link);
+                        data.set_link(session, *link);
+                    }
+                }
+                Ok(Order::AddSession(plan)) => {
+                    if let Some(data) = self.data.as_mut() {
+                        data.lines.add(*plan, Instant::now());
+                        data.more = true;
+                    }
+                }
+                Ok(Order::RemoveSession(session)) => {
+                    if let Some(data) = self.data.as_mut() {
+                        data.lines.remove(session);
                     }
                 }
                 Err(TryRecvError::Empty) => return true,
@@ -265,10 +278,10 @@ impl Worker {
         }
     }
 
-    /// Sleeps until something is to be done. Tells whether the host can be read and written.
+    /// Sleeps until something is to be done. Notes which hosts can be read and written.
     ///
     /// Makes the system calls `ppoll` and `read`.
-    fn wait(&mut self) -> std::io::Result<(bool, bool)> {
+    fn wait(&mut self) -> std::io::Result<()> {
         self.poll.clear();
         let mut timeout: Option<Duration> = None;
         let mut at_most = |limit: Duration| timeout = Some(timeout.map_or(limit, |t| t.min(limit)));
@@ -281,15 +294,17 @@ impl Worker {
             }
         }
         let wake = self.poll.add(&self.wake, true, false);
-        let mut host = None;
         let now = Instant::now();
         if let Some(until) = self.interrupt.paused_until {
             at_most(until.saturating_duration_since(now));
         }
-        if let Some(data) = &self.data {
-            let (read, write) = (data.uplink.wants_input(), data.downlink.wants_output());
-            if read || write {
-                host = Some(self.poll.add(&data.host.as_fd(), read, write));
+        if let Some(data) = self.data.as_mut() {
+            let read = data.uplink.wants_input();
+            let waits_for = data.downlink.waits_for();
+            for line in data.lines.iter_mut() {
+                let write = waits_for == Some(line.session);
+                line.place =
+                    (read || write).then(|| self.poll.add(&line.host.as_fd(), read, write));
             }
             if let Some(deadline) = data.deadline() {
                 at_most(deadline.saturating_duration_since(now));
@@ -303,12 +318,16 @@ impl Worker {
             let mut count = [0; 8];
             let _ = rustix::io::read(&*self.wake, &mut count);
         }
-        let found = host.map(|place| self.poll.found(place)).unwrap_or_default();
-        // A broken end is read, too: reading tells what is wrong with it.
-        Ok((
-            found.readable || found.broken,
-            found.writable || found.broken,
-        ))
+        for line in self.data.iter_mut().flat_map(|data| data.lines.iter_mut()) {
+            let found = line
+                .place
+                .map(|place| self.poll.found(place))
+                .unwrap_or_default();
+            // A broken end is read, too: reading tells what is wrong with it.
+            line.readable = found.readable || found.broken;
+            line.writable = found.writable || found.broken;
+        }
+        Ok(())
     }
 
     fn end(&mut self, fault: Fault) {
@@ -322,8 +341,12 @@ impl Worker {
     fn stop_data(&mut self) {
         if let Some(data) = self.data.take() {
             let Data {
-                uplink, downlink, ..
+                uplink,
+                downlink,
+                mut lines,
+                ..
             } = data;
+            lines.iter_mut().for_each(Line::publish);
             drain(
                 self.pump.as_deref_mut(),
                 &mut self.poll,
@@ -371,7 +394,7 @@ fn drain(mut pump: Option<&mut (dyn Pump + '_)>, poll: &mut PollSet, mut queue: 
 impl Data {
     fn start(plan: DataPlan, tally: &mut Tally) -> Result<(Self, Running), Fault> {
         let now = Instant::now();
-        let uplink = Uplink::new(plan.bulk_out, plan.framing, plan.link.mtu, plan.depth);
+        let uplink = Uplink::new(plan.bulk_out, plan.framing, plan.depth);
         let mut downlink = Downlink::new(
             plan.bulk_in,
             plan.limits,
@@ -387,40 +410,35 @@ impl Data {
             send_transfers: plan.depth,
             mapped,
         };
-        let mut data = Self {
+        let mut lines = Lines::default();
+        for line in plan.sessions {
+            lines.add(line, now);
+        }
+        let data = Self {
             uplink,
             downlink,
-            host: plan.host,
-            watch: Watch::new(now),
-            monitor: Monitor::default(),
-            probes: Probes::default(),
+            lines,
+            turn: 0,
             reported: [None; 2],
             empty_headers_said: false,
             more: true,
         };
-        data.set_link(plan.link);
         Ok((data, running))
     }
 
-    fn set_link(&mut self, link: Link) {
-        let now = Instant::now();
-        self.uplink.set_mtu(link.mtu);
-        self.watch = Watch::new(now);
-        self.probes = Probes::new(link.probe.is_some(), now);
-        self.monitor.probe = link.probe;
-        self.monitor.ours = link.ours;
-        self.more = true;
+    fn set_link(&mut self, session: u8, link: Link) {
+        if let Some(line) = self.lines.get(session) {
+            line.set_link(link, Instant::now());
+            self.more = true;
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [
-            self.watch.deadline(),
-            self.downlink.deadline(),
-            self.probes.next,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let of_lines = self
+            .lines
+            .iter()
+            .flat_map(|line| [line.watch.deadline(), line.probes.next]);
+        of_lines.chain([self.downlink.deadline()]).flatten().min()
     }
 
     fn halt_cleared(&mut self, endpoint: u8) {
@@ -441,52 +459,55 @@ impl Data {
     fn round(
         &mut self,
         now: Instant,
-        host_readable: bool,
-        host_writable: bool,
         tally: &mut Tally,
         report: &mut dyn FnMut(Report) -> bool,
     ) -> Result<(), Fault> {
-        let host = &*self.host;
         self.uplink.reap(now, tally)?;
 
-        let before = tally.received_packets + tally.probe_answers;
         let overdue = self
             .downlink
             .deadline()
             .is_some_and(|deadline| now >= deadline);
-        self.more = if !self.downlink.wants_output() || host_writable || overdue {
-            self.downlink.run(host, now, &mut self.monitor, tally)?
+        let waits_for = self.downlink.waits_for();
+        let writable = waits_for.is_none_or(|session| {
+            // A session taken off meanwhile holds nothing up.
+            self.lines.get(session).is_none_or(|line| line.writable)
+        });
+        self.more = if writable || overdue {
+            self.downlink.run(&mut self.lines, now, tally)?
         } else {
             false
         };
-        if tally.received_packets + tally.probe_answers != before {
-            if let Some(verdict) = self.watch.heard(now) {
-                report(Report::Verdict(verdict));
-            }
-            self.probes.next = None;
-            self.monitor.probe_out = false;
-        }
 
-        while let Some(reply) = self.monitor.replies.pop_front() {
-            tally.neighbour_answers += 1;
-            self.uplink.inject(&reply, tally)?;
+        for line in self.lines.iter_mut() {
+            let stream = line.stream();
+            if std::mem::take(&mut line.monitor.heard) {
+                if let Some(verdict) = line.watch.heard(now) {
+                    report(Report::Verdict(line.session, verdict));
+                }
+                line.probes.next = None;
+                line.monitor.probe_out = false;
+            }
+            while let Some(reply) = line.monitor.replies.pop_front() {
+                tally.neighbour_answers += 1;
+                self.uplink.inject(stream, &reply, tally)?;
+            }
+            if line.probes.due(now)
+                && let Some(probe) = &line.monitor.probe
+            {
+                line.monitor.probe_out = true;
+                self.uplink.inject(stream, probe.datagram(), tally)?;
+                line.watch.sent(now);
+            }
         }
-        if self.probes.due(now)
-            && let Some(probe) = &self.monitor.probe
-        {
-            self.monitor.probe_out = true;
-            self.uplink.inject(probe.datagram(), tally)?;
-            self.watch.sent(now);
-        }
-        if host_readable {
-            self.uplink.fill(host, now, &mut self.watch, tally)?;
-        } else {
-            self.uplink.host_is_idle();
-        }
+        self.read_hosts(now, tally, report)?;
         self.uplink.flush(tally)?;
 
-        if let Some(verdict) = self.watch.check(now) {
-            report(Report::Verdict(verdict));
+        for line in self.lines.iter_mut() {
+            if let Some(verdict) = line.watch.check(now) {
+                report(Report::Verdict(line.session, verdict));
+            }
+            line.publish();
         }
         if self.downlink.empty_headers() >= 8 && !self.empty_headers_said {
             self.empty_headers_said = true;
@@ -501,6 +522,50 @@ impl Data {
                 self.reported[place] = Some(endpoint);
                 report(Report::Halted(endpoint));
             }
+        }
+        Ok(())
+    }
+
+    /// Reads every host that has something, beginning with another one each round.
+    fn read_hosts(
+        &mut self,
+        now: Instant,
+        tally: &mut Tally,
+        report: &mut dyn FnMut(Report) -> bool,
+    ) -> Result<(), Fault> {
+        let count = self.lines.len();
+        let mut drained = true;
+        let mut broken = None;
+        self.turn = if self.turn + 1 < count {
+            self.turn + 1
+        } else {
+            0
+        };
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let Some(line) = self.lines.at(index).filter(|line| line.readable) else {
+                continue;
+            };
+            let inlet = Inlet {
+                stream: line.stream(),
+                host: &*line.host,
+                mtu: line.mtu,
+                watch: &mut line.watch,
+                flow: &mut line.monitor.flow,
+            };
+            match self.uplink.fill(inlet, now, tally) {
+                Ok(has_no_more) => drained &= has_no_more,
+                // A further session's host is no reason to end the others.
+                Err(fault @ (Fault::Host(_) | Fault::Framing)) if line.session != 0 => {
+                    broken = Some((line.session, fault));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.uplink.set_drained(drained);
+        if let Some((session, fault)) = broken {
+            self.lines.remove(session);
+            report(Report::SessionLost(session, fault));
         }
         Ok(())
     }

@@ -14,24 +14,32 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
+use super::lines::Flow;
 use super::{Fault, Faults};
 use crate::counters::Tally;
 use crate::host::HostEnd;
 use crate::packet;
 use crate::watch::Watch;
 
+/// Where the datagrams of one session come from, and what is kept of them.
+pub(super) struct Inlet<'a> {
+    pub(super) host: &'a dyn HostEnd,
+    pub(super) stream: Stream,
+    pub(super) mtu: usize,
+    pub(super) watch: &'a mut Watch,
+    pub(super) flow: &'a mut Flow,
+}
+
 /// The transmit side of one bring-up.
 pub(super) struct Uplink {
     queue: Box<dyn Queue>,
     builder: Builder,
-    stream: Stream,
-    mtu: usize,
     free: Vec<Buffer>,
     open: Option<Buffer>,
     /// Finished blocks that the kernel had no memory for or a halted endpoint did not take; they
     /// go first, in order.
     again: VecDeque<Buffer>,
-    /// The host had nothing more at the last read.
+    /// No host had anything more at the last read.
     drained: bool,
     faults: Faults,
     pub(super) halted: bool,
@@ -44,15 +52,13 @@ impl Uplink {
     /// Full blocks built in one round before the other direction gets its turn.
     const BLOCKS_PER_ROUND: usize = 4;
 
-    pub(super) fn new(mut queue: Box<dyn Queue>, framing: Framing, mtu: u16, depth: usize) -> Self {
+    pub(super) fn new(mut queue: Box<dyn Queue>, framing: Framing, depth: usize) -> Self {
         let builder = Builder::new(framing);
         let size = builder.framing().max_block;
         let free = (0..depth.max(1)).map(|_| queue.allocate(size)).collect();
         Self {
             queue,
             builder,
-            stream: Stream::Ips(0),
-            mtu: usize::from(mtu),
             free,
             open: None,
             again: VecDeque::with_capacity(depth.max(1)),
@@ -60,10 +66,6 @@ impl Uplink {
             faults: Faults::default(),
             halted: false,
         }
-    }
-
-    pub(super) fn set_mtu(&mut self, mtu: u16) {
-        self.mtu = usize::from(mtu);
     }
 
     pub(super) fn endpoint(&self) -> u8 {
@@ -130,30 +132,29 @@ impl Uplink {
         self.halted = false;
     }
 
-    /// Reads from the host until it has nothing more, no buffer is free, or the round is over.
+    /// Reads from a session's host until it has nothing more (`true`), no buffer is free, or the
+    /// round is over. An open block of another session is closed first where it can carry only one.
     ///
     /// Makes the system calls of [`HostEnd::receive`] and of [`Queue::submit`].
     pub(super) fn fill(
         &mut self,
-        host: &dyn HostEnd,
+        inlet: Inlet<'_>,
         now: Instant,
-        watch: &mut Watch,
         tally: &mut Tally,
-    ) -> Result<(), Fault> {
-        let armed = watch.armed(now);
+    ) -> Result<bool, Fault> {
+        let armed = inlet.watch.armed(now);
         let mut blocks = 0;
-        self.drained = false;
         loop {
             if !self.wants_input() || (self.open.is_none() && blocks == Self::BLOCKS_PER_ROUND) {
-                return Ok(());
+                return Ok(false);
             }
             if self.open.is_none() {
                 self.open = self.free.pop();
             }
             let Some(buffer) = self.open.as_mut() else {
-                return Ok(());
+                return Ok(false);
             };
-            let slot = match self.builder.place(self.stream, self.mtu) {
+            let slot = match self.builder.place(inlet.stream, inlet.mtu) {
                 Ok(slot) => slot,
                 Err(Full::TooLong) => return Err(Fault::Framing),
                 Err(_) => {
@@ -163,11 +164,10 @@ impl Uplink {
                 }
             };
             let room = &mut buffer.bytes_mut()[slot.offset..slot.offset + slot.room];
-            let length = match host.receive(room) {
+            let length = match inlet.host.receive(room) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.drained = true;
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Fault::Host(error.to_string())),
@@ -177,19 +177,26 @@ impl Uplink {
                 tally.host_not_ip += 1;
                 continue;
             }
-            if length > self.mtu || packet::is_cut(datagram) {
+            if length > inlet.mtu || packet::is_cut(datagram) {
                 tally.host_too_long += 1;
                 continue;
             }
             if armed && packet::deserves_answer(datagram) {
-                watch.sent(now);
+                inlet.watch.sent(now);
             }
             self.builder.commit(slot, length);
+            inlet.flow.sent_packets += 1;
+            inlet.flow.sent_bytes += length as u64;
         }
     }
 
     /// Puts a datagram of our own into the open block.
-    pub(super) fn inject(&mut self, datagram: &[u8], tally: &mut Tally) -> Result<(), Fault> {
+    pub(super) fn inject(
+        &mut self,
+        stream: Stream,
+        datagram: &[u8],
+        tally: &mut Tally,
+    ) -> Result<(), Fault> {
         for _ in 0..2 {
             if !self.wants_input() {
                 break;
@@ -200,7 +207,7 @@ impl Uplink {
             let Some(buffer) = self.open.as_mut() else {
                 break;
             };
-            match self.builder.place(self.stream, datagram.len()) {
+            match self.builder.place(stream, datagram.len()) {
                 Ok(slot) => {
                     buffer.bytes_mut()[slot.offset..slot.offset + datagram.len()]
                         .copy_from_slice(datagram);
@@ -215,9 +222,9 @@ impl Uplink {
         Ok(())
     }
 
-    /// The host is known to have nothing to send.
-    pub(super) fn host_is_idle(&mut self) {
-        self.drained = true;
+    /// Whether every host is known to have nothing more to send.
+    pub(super) fn set_drained(&mut self, drained: bool) {
+        self.drained = drained;
     }
 
     /// Lets the open block go when it has nothing to wait for.

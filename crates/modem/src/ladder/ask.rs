@@ -13,7 +13,7 @@ use uwwan_mbim::services::basic_connect::{
 
 use uwwan_mbim::session::Command;
 
-use crate::options::{Auth, Options};
+use crate::options::{Auth, SessionOptions};
 
 /// A question of the ladder; ties an answer to the state that asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,11 +108,29 @@ impl Ask {
             Self::RegisterState => (bc::REGISTER_STATE, Vec::new()),
             Self::PacketService => (bc::PACKET_SERVICE, Vec::new()),
             Self::Signal => (bc::SIGNAL_STATE, Vec::new()),
-            Self::IpConfiguration => (bc::IP_CONFIGURATION, IpConfiguration::default().encode()),
-            _ => (bc::CONNECT, ConnectInfo::default().encode()),
+            Self::IpConfiguration => return ip_configuration(0),
+            _ => return connect_state(0),
         };
         command(id, CommandKind::QUERY, info)
     }
+}
+
+/// Asks for the state of a data session.
+pub(crate) fn connect_state(session: u8) -> Command {
+    let content = ConnectInfo {
+        session_id: session.into(),
+        ..ConnectInfo::default()
+    };
+    Command::query_with(bc::CONNECT, &content)
+}
+
+/// Asks for the addresses of a data session.
+pub(crate) fn ip_configuration(session: u8) -> Command {
+    let content = IpConfiguration {
+        session_id: session.into(),
+        ..IpConfiguration::default()
+    };
+    Command::query_with(bc::IP_CONFIGURATION, &content)
 }
 
 fn command(id: CidId, kind: CommandKind, info: Vec<u8>) -> Command {
@@ -186,8 +204,10 @@ pub(super) fn signal_reports() -> Command {
     set(bc::SIGNAL_STATE, info.encode())
 }
 
-pub(super) fn deactivate() -> Command {
+/// Ends a data session.
+pub(crate) fn deactivate(session: u8) -> Command {
     let info = ConnectSet {
+        session_id: session.into(),
         activation_command: ActivationCommand::DEACTIVATE,
         context_type: context_type::INTERNET,
         ..ConnectSet::default()
@@ -195,7 +215,8 @@ pub(super) fn deactivate() -> Command {
     set(bc::CONNECT, info.encode())
 }
 
-pub(super) fn activate(options: &Options, family: ContextIpType) -> Command {
+/// Begins a data session.
+pub(crate) fn activate(options: &SessionOptions, family: ContextIpType) -> Command {
     let auth = match options.auth {
         Auth::None => AuthProtocol::NONE,
         Auth::Pap => AuthProtocol::PAP,
@@ -203,7 +224,7 @@ pub(super) fn activate(options: &Options, family: ContextIpType) -> Command {
         Auth::MsChapV2 => AuthProtocol::MSCHAPV2,
     };
     let info = ConnectSet {
-        session_id: 0,
+        session_id: options.id.into(),
         activation_command: ActivationCommand::ACTIVATE,
         access_string: options.apn.clone(),
         user_name: options.user.clone(),

@@ -29,7 +29,7 @@ impl Ladder {
         };
         if active {
             self.tell_notice("a session of an earlier program is active; ending it".into());
-            self.send(Ask::Deactivate, ask::deactivate());
+            self.send(Ask::Deactivate, ask::deactivate(0));
         } else {
             self.activate_first(now);
         }
@@ -38,19 +38,14 @@ impl Ladder {
     pub(super) fn activate_first(&mut self, now: Instant) {
         self.refusal = None;
         self.families.clear();
-        let first = match self.options.ip_type {
-            IpType::Default => ContextIpType::DEFAULT,
-            IpType::Ipv4 => ContextIpType::IPV4,
-            IpType::Ipv6 => ContextIpType::IPV6,
-            IpType::Ipv4v6 => ContextIpType::IPV4V6,
-        };
+        let first = wanted_family(self.options.ip_type);
         self.activate(now, first);
     }
 
     fn activate(&mut self, now: Instant, family: ContextIpType) {
         self.family = family;
         self.deadline = Some(now + Ask::Activate.timeout() + Duration::from_secs(10));
-        let command = ask::activate(&self.options, family);
+        let command = ask::activate(&self.options.session_0(), family);
         self.send(Ask::Activate, command);
     }
 
@@ -121,15 +116,9 @@ impl Ladder {
             let failure = explain::status(Rung::Connect, &what, status, network);
             return self.detour(now, rung, failure);
         }
-        let family = status == Status::NO_DEVICE_SUPPORT || matches!(cause, 28 | 32 | 50 | 51);
+        let family = is_about_family(status, cause);
         if self.family == ContextIpType::IPV4V6 && family {
-            self.families = if cause == 51 {
-                [ContextIpType::IPV6].into()
-            } else if cause == 50 {
-                [ContextIpType::IPV4].into()
-            } else {
-                [ContextIpType::IPV4, ContextIpType::IPV6].into()
-            };
+            self.families = singles(cause).iter().copied().collect();
         }
         let failure = if status == Status::NO_DEVICE_SUPPORT && self.family == ContextIpType::IPV6 {
             explain::ipv6_refused(&what, self.quirk)
@@ -184,24 +173,7 @@ impl Ladder {
 
     /// An IP configuration, from the answer or an indication.
     pub(super) fn ip_given(&mut self, now: Instant, configuration: &IpConfiguration) {
-        self.given = Given {
-            ipv4: configuration
-                .ipv4_address
-                .iter()
-                .map(|element| (element.ipv4_address, element.on_link_prefix_length))
-                .collect(),
-            ipv6: configuration
-                .ipv6_address
-                .iter()
-                .map(|element| (element.ipv6_address, element.on_link_prefix_length))
-                .collect(),
-            gateway4: configuration.ipv4_gateway,
-            gateway6: configuration.ipv6_gateway,
-            dns4: configuration.ipv4_dns_server.clone(),
-            dns6: configuration.ipv6_dns_server.clone(),
-            mtu4: configuration.ipv4_mtu,
-            mtu6: configuration.ipv6_mtu,
-        };
+        self.given = Given::from(configuration);
         let addresses = addresses::settle(&self.given, self.sizes);
         if self.online {
             if addresses.list().is_empty() || self.facts.addresses.as_ref() == Some(&addresses) {
@@ -258,7 +230,31 @@ impl Ladder {
     }
 }
 
-fn family_name(family: ContextIpType) -> &'static str {
+/// Whether a refusal of CONNECT is about the address families asked for.
+pub(crate) fn is_about_family(status: Status, cause: u32) -> bool {
+    status == Status::NO_DEVICE_SUPPORT || matches!(cause, 28 | 32 | 50 | 51)
+}
+
+/// The single families to try after both were refused with this cause.
+pub(crate) fn singles(cause: u32) -> &'static [ContextIpType] {
+    match cause {
+        51 => &[ContextIpType::IPV6],
+        50 => &[ContextIpType::IPV4],
+        _ => &[ContextIpType::IPV4, ContextIpType::IPV6],
+    }
+}
+
+/// What to ask for first.
+pub(crate) fn wanted_family(ip_type: IpType) -> ContextIpType {
+    match ip_type {
+        IpType::Default => ContextIpType::DEFAULT,
+        IpType::Ipv4 => ContextIpType::IPV4,
+        IpType::Ipv6 => ContextIpType::IPV6,
+        IpType::Ipv4v6 => ContextIpType::IPV4V6,
+    }
+}
+
+pub(crate) fn family_name(family: ContextIpType) -> &'static str {
     match family {
         ContextIpType::IPV4 => "ipv4",
         ContextIpType::IPV6 => "ipv6",

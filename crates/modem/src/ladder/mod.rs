@@ -13,10 +13,10 @@
 //! Commands are asked one at a time, except those the way up does not depend on: they are asked
 //! in the background with a short timeout, and firmware that never answers them delays nothing.
 
-mod ask;
+pub(crate) mod ask;
 mod changes;
 mod climb;
-mod connect;
+pub(crate) mod connect;
 mod pin;
 mod rungs;
 #[cfg(test)]
@@ -348,7 +348,7 @@ impl Ladder {
     /// The command that ends the data session.
     #[must_use]
     pub fn disconnect() -> Command {
-        ask::deactivate()
+        ask::deactivate(0)
     }
 }
 

@@ -19,6 +19,18 @@ impl Inspect for Swallow {
         self.1 += 1;
         self.0.as_deref() != Some(datagram)
     }
+
+    fn delivered(&mut self, _bytes: usize) {}
+}
+
+/// The hosts of the sessions that are up.
+struct Hosts<'a>(&'a [(u8, &'a FakeHost)], Swallow);
+
+impl Outlets for Hosts<'_> {
+    fn outlet(&mut self, session: u8) -> Option<(&dyn HostEnd, &mut dyn Inspect)> {
+        let (_, host) = self.0.iter().find(|(number, _)| *number == session)?;
+        Some((*host, &mut self.1))
+    }
 }
 
 impl Down {
@@ -45,9 +57,9 @@ impl Down {
     }
 
     fn round(&mut self) -> Result<bool, Fault> {
-        let mut inspect = Swallow(self.swallow.clone(), 0);
-        self.downlink
-            .run(&*self.host, self.now, &mut inspect, &mut self.tally)
+        let hosts = [(0, &*self.host)];
+        let mut hosts = Hosts(&hosts, Swallow(self.swallow.clone(), 0));
+        self.downlink.run(&mut hosts, self.now, &mut self.tally)
     }
 
     fn incoming(&self) -> Vec<Vec<u8>> {
@@ -92,14 +104,14 @@ fn a_host_without_room_is_waited_for() {
     }
     down.host.script().room = Some(4);
     down.round().unwrap();
-    assert!(down.downlink.wants_output());
+    assert!(down.downlink.waits_for() == Some(0));
     assert_eq!(down.incoming().len(), 4);
     down.now += Duration::from_millis(150);
     down.host.script().room = Some(3);
     down.round().unwrap();
     down.now += Duration::from_millis(150);
     down.round().unwrap();
-    assert!(down.downlink.wants_output(), "it has moved since");
+    assert!(down.downlink.waits_for() == Some(0), "it has moved since");
     down.host.script().room = None;
     down.round().unwrap();
     assert_eq!(
@@ -123,7 +135,10 @@ fn patience_with_the_host_is_bounded() {
     down.now = deadline;
     down.round().unwrap();
     assert_eq!(down.tally.host_full, 6);
-    assert!(down.downlink.wants_output(), "the next block is held now");
+    assert!(
+        down.downlink.waits_for() == Some(0),
+        "the next block is held now"
+    );
     down.host.script().room = None;
     down.round().unwrap();
     assert_eq!(down.incoming().len(), 14);
@@ -149,17 +164,18 @@ fn a_datagram_held_is_inspected_once() {
     let mut down = Down::new();
     down.queue.deliver(&pack(&[packet(1, 100)]));
     down.host.script().room = Some(0);
-    let mut inspect = Swallow(None, 0);
+    let hosts = [(0, &*down.host)];
+    let mut hosts = Hosts(&hosts, Swallow(None, 0));
     for _ in 0..3 {
         down.downlink
-            .run(&*down.host, down.now, &mut inspect, &mut down.tally)
+            .run(&mut hosts, down.now, &mut down.tally)
             .unwrap();
     }
     down.host.script().room = None;
     down.downlink
-        .run(&*down.host, down.now, &mut inspect, &mut down.tally)
+        .run(&mut hosts, down.now, &mut down.tally)
         .unwrap();
-    assert_eq!((inspect.1, down.incoming().len()), (1, 1));
+    assert_eq!((hosts.1.1, down.incoming().len()), (1, 1));
 }
 
 #[test]
@@ -178,13 +194,8 @@ fn garbage_is_counted_and_nothing_else() {
     let mut next = Downlink::new(queue.boxed(), Limits::default(), 16_384, 16_384, 2, before);
     next.submit_idle(down.now, &mut down.tally).unwrap();
     queue.deliver(&[0xff; 3000]);
-    next.run(
-        &*down.host,
-        down.now,
-        &mut Swallow(None, 0),
-        &mut down.tally,
-    )
-    .unwrap();
+    let mut hosts = Hosts(&[], Swallow(None, 0));
+    next.run(&mut hosts, down.now, &mut down.tally).unwrap();
     assert_eq!(down.tally.refused.total(), 4);
 }
 
@@ -242,4 +253,45 @@ fn transfer_errors_are_throttled_and_then_final() {
     let mut down = Down::new();
     down.queue.complete(Err(TransferError::Gone));
     assert_eq!(down.round(), Err(Fault::Gone));
+}
+
+#[test]
+fn every_session_has_its_host() {
+    let mut down = Down::new();
+    let other = FakeHost::new();
+    let packets: Vec<_> = (0..4).map(|number| packet(number, 100)).collect();
+    down.queue.deliver(&pack_for(3, &packets[..2]));
+    down.queue.deliver(&pack_for(0, &packets[2..3]));
+    down.queue.deliver(&pack_for(7, &packets[3..]));
+    let hosts = [(0, &*down.host), (3, &*other)];
+    let mut hosts = Hosts(&hosts, Swallow(None, 0));
+    down.downlink
+        .run(&mut hosts, down.now, &mut down.tally)
+        .unwrap();
+    assert_eq!(other.script().incoming, packets[..2]);
+    assert_eq!(down.incoming(), packets[2..3]);
+    assert_eq!(
+        (down.tally.no_session, down.tally.received_packets),
+        (1, 3),
+        "nobody has session 7"
+    );
+}
+
+#[test]
+fn a_session_that_is_taken_off_holds_nothing_up() {
+    let mut down = Down::new();
+    let other = FakeHost::new();
+    other.script().room = Some(0);
+    down.queue
+        .deliver(&pack_for(3, &[packet(1, 100), packet(2, 100)]));
+    down.queue.deliver(&pack(&[packet(3, 100)]));
+    let both = [(0, &*down.host), (3, &*other)];
+    let mut hosts = Hosts(&both, Swallow(None, 0));
+    down.downlink
+        .run(&mut hosts, down.now, &mut down.tally)
+        .unwrap();
+    assert_eq!(down.downlink.waits_for(), Some(3));
+    down.round().unwrap();
+    assert_eq!(down.downlink.waits_for(), None);
+    assert_eq!((down.tally.no_session, down.incoming().len()), (2, 1));
 }

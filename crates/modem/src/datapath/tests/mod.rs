@@ -14,10 +14,11 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Completion, Pump, Queue, Rejected};
 use uwwan_usb::error::{Error, TransferError};
 
-use super::downlink::{Downlink, Inspect};
+use super::downlink::{Downlink, Inspect, Outlets};
+use super::lines::Flow;
 use super::reactor::{Reactor, Report};
-use super::uplink::Uplink;
-use super::{DataPlan, Fault, Link};
+use super::uplink::{Inlet, Uplink};
+use super::{DataPlan, Fault, FlowCounters, LinePlan, Link};
 use crate::counters::{Counters, Tally};
 use crate::host::{HostConfig, HostEnd, HostError};
 use crate::status::Interface;
@@ -266,10 +267,14 @@ fn unpack(block: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn pack(packets: &[Vec<u8>]) -> Vec<u8> {
+    pack_for(0, packets)
+}
+
+fn pack_for(session: u8, packets: &[Vec<u8>]) -> Vec<u8> {
     let mut builder = Builder::new(framing());
     let mut block = vec![0; 16_384];
     for packet in packets {
-        let slot = builder.place(Stream::Ips(0), packet.len()).unwrap();
+        let slot = builder.place(Stream::Ips(session), packet.len()).unwrap();
         block[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
         builder.commit(slot, packet.len());
     }

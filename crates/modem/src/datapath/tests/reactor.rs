@@ -29,6 +29,18 @@ impl Pump for FakePump {
     }
 }
 
+fn line(session: u8, host: &Arc<FakeHost>, counters: &Arc<FlowCounters>) -> LinePlan {
+    LinePlan {
+        session,
+        host: Arc::clone(host) as Arc<dyn HostEnd>,
+        link: Link {
+            mtu: MTU,
+            ..Link::default()
+        },
+        counters: Arc::clone(counters),
+    }
+}
+
 /// A reactor with its surroundings.
 struct Machine {
     reactor: Reactor,
@@ -84,11 +96,7 @@ impl Machine {
             receive_size: 16_384,
             receive_max: 16_384,
             depth: 4,
-            host: Arc::clone(&self.host) as Arc<dyn HostEnd>,
-            link: Link {
-                mtu: MTU,
-                ..Link::default()
-            },
+            sessions: vec![line(0, &self.host, &Arc::default())],
         };
         let running = self.reactor.start(plan).unwrap();
         assert_eq!((running.receive_transfers, running.send_transfers), (4, 4));
@@ -190,4 +198,51 @@ fn a_host_end_that_breaks_ends_the_data_path_alone() {
     machine.host.script().broken = false;
     machine.start();
     machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+}
+
+#[test]
+fn a_further_session_comes_and_goes_beside_the_first() {
+    let machine = Machine::new();
+    machine.start();
+    let other = FakeHost::new();
+    let counters = Arc::default();
+    machine.reactor.add_session(line(3, &other, &counters));
+    other.sends([packet(1, 60)]);
+    machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+    machine.host.sends([packet(2, 60)]);
+    machine.until("sending both", || machine.bulk_out.lock().sent.len() == 2);
+    machine.bulk_in.deliver(&pack_for(3, &[packet(4, 80)]));
+    machine.bulk_in.deliver(&pack(&[packet(5, 90)]));
+    machine.ring();
+    machine.until("receiving", || {
+        other.script().incoming == [packet(4, 80)]
+            && machine.host.script().incoming == [packet(5, 90)]
+    });
+    machine.until("counting", || {
+        let flow = counters.snapshot();
+        (flow.sent_packets, flow.sent_bytes) == (1, 60)
+            && (flow.received_packets, flow.received_bytes) == (1, 80)
+    });
+    // Its host fails: the others go on.
+    other.script().broken = true;
+    other.sends([]);
+    assert!(matches!(
+        machine.report(),
+        Report::SessionLost(3, Fault::Host(_))
+    ));
+    for _ in 0..2 {
+        machine.bulk_out.complete(Ok(0));
+    }
+    machine.host.sends([packet(6, 60)]);
+    machine.until("sending on", || machine.bulk_out.lock().sent.len() == 3);
+    // Back, it goes on counting; taken off, its datagrams are nobody's.
+    let again = FakeHost::new();
+    machine.reactor.add_session(line(3, &again, &counters));
+    machine.bulk_in.deliver(&pack_for(3, &[packet(7, 20)]));
+    machine.ring();
+    machine.until("counting on", || counters.snapshot().received_packets == 2);
+    machine.reactor.remove_session(3);
+    machine.bulk_in.deliver(&pack_for(3, &[packet(8, 20)]));
+    machine.ring();
+    machine.until("dropping", || machine.counters.snapshot().no_session == 1);
 }

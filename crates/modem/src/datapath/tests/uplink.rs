@@ -8,6 +8,7 @@ struct Up {
     queue: Fake,
     host: Arc<FakeHost>,
     watch: Watch,
+    flow: Flow,
     tally: Tally,
     now: Instant,
 }
@@ -17,10 +18,11 @@ impl Up {
         let queue = Fake::new(0x01);
         let now = Instant::now();
         Self {
-            uplink: Uplink::new(queue.boxed(), framing(), MTU, depth),
+            uplink: Uplink::new(queue.boxed(), framing(), depth),
             queue,
             host: FakeHost::new(),
             watch: Watch::new(now),
+            flow: Flow::default(),
             tally: Tally::default(),
             now,
         }
@@ -28,9 +30,21 @@ impl Up {
 
     fn round(&mut self) -> Result<(), Fault> {
         self.uplink.reap(self.now, &mut self.tally)?;
-        self.uplink
-            .fill(&*self.host, self.now, &mut self.watch, &mut self.tally)?;
+        let host = Arc::clone(&self.host);
+        let drained = self.fill(0, &host)?;
+        self.uplink.set_drained(drained);
         self.uplink.flush(&mut self.tally)
+    }
+
+    fn fill(&mut self, session: u8, host: &FakeHost) -> Result<bool, Fault> {
+        let inlet = Inlet {
+            stream: Stream::Ips(session),
+            host,
+            mtu: usize::from(MTU),
+            watch: &mut self.watch,
+            flow: &mut self.flow,
+        };
+        self.uplink.fill(inlet, self.now, &mut self.tally)
     }
 
     fn sent(&self) -> Vec<Vec<Vec<u8>>> {
@@ -221,10 +235,46 @@ fn a_way_out_that_keeps_failing_ends() {
 #[test]
 fn injected_datagrams_share_the_block() {
     let mut up = Up::new(1);
-    up.uplink.inject(&packet(1, 72), &mut up.tally).unwrap();
+    up.uplink
+        .inject(Stream::Ips(0), &packet(1, 72), &mut up.tally)
+        .unwrap();
     up.host.sends([packet(2, 60)]);
     up.round().unwrap();
     assert_eq!(up.sent(), [[packet(1, 72), packet(2, 60)]]);
-    up.uplink.inject(&packet(3, 72), &mut up.tally).unwrap();
+    up.uplink
+        .inject(Stream::Ips(0), &packet(3, 72), &mut up.tally)
+        .unwrap();
     assert_eq!(up.tally.own_no_room, 1, "all buffers are in flight");
+}
+
+#[test]
+fn a_block_carries_one_session() {
+    let mut up = Up::new(4);
+    let other = FakeHost::new();
+    let host = Arc::clone(&up.host);
+    host.sends([packet(1, 60), packet(2, 60)]);
+    other.sends([packet(3, 60)]);
+    let mut drained = up.fill(0, &host).unwrap();
+    drained &= up.fill(3, &other).unwrap();
+    up.uplink.set_drained(drained);
+    up.uplink.flush(&mut up.tally).unwrap();
+    assert_eq!(
+        up.sent(),
+        [vec![packet(1, 60), packet(2, 60)], vec![packet(3, 60)]]
+    );
+    assert_eq!((up.tally.closed_stream, up.tally.closed_idle), (1, 1));
+    assert_eq!((up.flow.sent_packets, up.flow.sent_bytes), (3, 180));
+    let sessions: Vec<_> = up
+        .queue
+        .lock()
+        .sent
+        .iter()
+        .map(|block| {
+            let ntb = Ntb::parse(block, &Limits::default()).unwrap();
+            let mut drops = DropCounters::default();
+            let mut datagrams = ntb.datagrams(&mut drops);
+            datagrams.next().unwrap().stream
+        })
+        .collect();
+    assert_eq!(sessions, [Stream::Ips(0), Stream::Ips(3)]);
 }

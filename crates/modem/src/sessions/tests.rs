@@ -1,0 +1,313 @@
+//! Transcripts of further sessions.
+
+use std::net::Ipv4Addr;
+
+use uwwan_mbim::services::basic_connect::{ConnectSet, Ipv4Element};
+
+use super::*;
+use crate::options::IpType;
+
+struct Bench {
+    further: Further,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(ip_type: IpType) -> Self {
+        let further = Further::new(SessionOptions {
+            id: 3,
+            apn: "mms".into(),
+            ip_type,
+            ..SessionOptions::default()
+        });
+        Self {
+            further,
+            now: Instant::now(),
+        }
+    }
+
+    fn started(ip_type: IpType) -> Self {
+        let mut bench = Self::new(ip_type);
+        bench.start();
+        assert_eq!(bench.asked(), Asked::State);
+        bench.done(
+            Asked::State,
+            Status::NONE,
+            &connect(ActivationState::DEACTIVATED, 0),
+        );
+        bench
+    }
+
+    /// Up on session 3.
+    fn up() -> Self {
+        let mut bench = Self::started(IpType::Ipv4);
+        assert_eq!(bench.asked(), Asked::Begin);
+        bench.done(
+            Asked::Begin,
+            Status::NONE,
+            &connect(ActivationState::ACTIVATED, 0),
+        );
+        assert_eq!(bench.asked(), Asked::Addresses);
+        bench.done(Asked::Addresses, Status::NONE, &given().encode());
+        assert!(matches!(bench.step(), Step::Host(_)));
+        bench.further.host(bench.now, Ok(Interface::default()));
+        assert!(matches!(bench.step(), Step::Data(_)));
+        assert!(matches!(bench.event(), Event::Session { online: true, .. }));
+        bench
+    }
+
+    fn start(&mut self) {
+        self.further
+            .start(self.now, &crate::quirks::DEFAULT, Sizes::default(), 8);
+    }
+
+    fn step(&mut self) -> Step {
+        self.further.next_step().expect("nothing to do")
+    }
+
+    fn asked(&mut self) -> Asked {
+        match self.step() {
+            Step::Command { asked, .. } => asked,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn begun(&mut self) -> ConnectSet {
+        match self.step() {
+            Step::Command {
+                asked: Asked::Begin,
+                command,
+                ..
+            } => ConnectSet::decode(&command.info).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn event(&mut self) -> Event {
+        match self.step() {
+            Step::Tell(event) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Off the data path, and tried again after so long.
+    fn failed(&mut self) -> f64 {
+        assert_eq!(self.step(), Step::Off);
+        match self.event() {
+            Event::Session {
+                online: false,
+                retry_seconds: Some(seconds),
+                ..
+            } => seconds,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn done(&mut self, asked: Asked, status: Status, info: &[u8]) {
+        let info = info.to_vec();
+        self.further
+            .answer(self.now, asked, Outcome::Done { status, info });
+    }
+
+    fn pass(&mut self, seconds: f64) {
+        self.now += Duration::from_secs_f64(seconds);
+        self.further.timeout(self.now);
+    }
+}
+
+fn connect(activation_state: ActivationState, cause: u32) -> Vec<u8> {
+    ConnectInfo {
+        session_id: 3,
+        activation_state,
+        nw_error: NwError(cause),
+        ..ConnectInfo::default()
+    }
+    .encode()
+}
+
+fn given() -> IpConfiguration {
+    IpConfiguration {
+        session_id: 3,
+        ipv4_address: vec![Ipv4Element {
+            on_link_prefix_length: 30,
+            ipv4_address: Ipv4Addr::new(10, 0, 0, 1),
+        }],
+        ..IpConfiguration::default()
+    }
+}
+
+#[test]
+fn a_session_comes_up_with_its_own_choices() {
+    let mut bench = Bench::started(IpType::Ipv4);
+    let set = bench.begun();
+    assert_eq!((set.session_id, &set.access_string[..]), (3, "mms"));
+    assert_eq!(set.ip_type, ContextIpType::IPV4);
+    let bench = Bench::up();
+    let status = bench.further.status();
+    assert!(status.online && status.addresses.is_some());
+    assert_eq!(bench.further.poll_timeout(), None, "nothing to wake up for");
+}
+
+#[test]
+fn one_left_active_is_ended_first() {
+    let mut bench = Bench::new(IpType::Ipv4);
+    bench.start();
+    assert_eq!(bench.asked(), Asked::State);
+    bench.done(
+        Asked::State,
+        Status::NONE,
+        &connect(ActivationState::ACTIVATED, 0),
+    );
+    assert_eq!(bench.asked(), Asked::End);
+    bench.done(Asked::End, Status::CONTEXT_NOT_ACTIVATED, &[]);
+    assert_eq!(bench.asked(), Asked::Begin);
+}
+
+#[test]
+fn families_are_tried_one_by_one() {
+    let mut bench = Bench::started(IpType::Ipv4v6);
+    assert_eq!(bench.begun().ip_type, ContextIpType::IPV4V6);
+    bench.done(
+        Asked::Begin,
+        Status::FAILURE,
+        &connect(ActivationState::DEACTIVATED, 51),
+    );
+    assert_eq!(bench.begun().ip_type, ContextIpType::IPV6);
+    bench.done(
+        Asked::Begin,
+        Status::FAILURE,
+        &connect(ActivationState::DEACTIVATED, 33),
+    );
+    bench.failed();
+}
+
+#[test]
+fn failures_are_tried_again_ever_more_slowly() {
+    let mut bench = Bench::started(IpType::Ipv4);
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        assert_eq!(bench.asked(), Asked::Begin);
+        bench
+            .further
+            .answer(bench.now, Asked::Begin, Outcome::NoAnswer);
+        let pause = bench.failed();
+        pauses.push(pause);
+        bench.pass(pause - 0.5);
+        assert!(bench.further.next_step().is_none());
+        bench.pass(1.0);
+        assert_eq!(bench.asked(), Asked::State);
+        bench
+            .further
+            .answer(bench.now, Asked::State, Outcome::NoAnswer);
+    }
+    assert_eq!(
+        pauses,
+        [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
+    );
+}
+
+#[test]
+fn a_session_the_network_ends_comes_back() {
+    let mut bench = Bench::up();
+    // Another session's end is none of its business.
+    let other = ConnectInfo {
+        session_id: 0,
+        activation_state: ActivationState::DEACTIVATED,
+        ..ConnectInfo::default()
+    };
+    bench
+        .further
+        .indication(bench.now, bc::CONNECT, &other.encode());
+    assert!(bench.further.next_step().is_none());
+    let ended = connect(ActivationState::DEACTIVATED, 36);
+    bench.further.indication(bench.now, bc::CONNECT, &ended);
+    let pause = bench.failed();
+    assert!(!bench.further.status().online);
+    bench.pass(pause);
+    assert_eq!(bench.asked(), Asked::State);
+}
+
+#[test]
+fn new_addresses_change_the_host() {
+    let mut bench = Bench::up();
+    bench
+        .further
+        .indication(bench.now, bc::IP_CONFIGURATION, &given().encode());
+    assert!(bench.further.next_step().is_none(), "the same");
+    let mut other = given();
+    other.ipv4_address[0].ipv4_address = Ipv4Addr::new(10, 0, 0, 5);
+    bench
+        .further
+        .indication(bench.now, bc::IP_CONFIGURATION, &other.encode());
+    assert!(matches!(bench.step(), Step::Host(_)));
+}
+
+#[test]
+fn a_modem_that_goes_takes_it_along_and_brings_it_back() {
+    let mut bench = Bench::up();
+    bench.further.rest("the modem is gone");
+    assert!(matches!(
+        bench.event(),
+        Event::Session {
+            online: false,
+            retry_seconds: None,
+            ..
+        }
+    ));
+    assert_eq!(bench.step(), Step::Off);
+    bench.pass(1000.0);
+    assert!(bench.further.next_step().is_none());
+    bench.start();
+    assert_eq!(bench.asked(), Asked::State);
+    // Still up over a loss of session 0 alone: back onto the data path.
+    let mut bench = Bench::up();
+    bench.start();
+    assert!(matches!(bench.step(), Step::Data(_)));
+}
+
+#[test]
+fn a_number_the_modem_does_not_have_is_told() {
+    let mut bench = Bench::new(IpType::Ipv4);
+    bench
+        .further
+        .start(bench.now, &crate::quirks::DEFAULT, Sizes::default(), 2);
+    assert_eq!(bench.failed(), 300.0);
+    assert!(bench.further.status().why.contains("2 sessions"));
+}
+
+#[test]
+fn addresses_are_waited_for_and_not_for_ever() {
+    let mut bench = Bench::started(IpType::Ipv4);
+    assert_eq!(bench.asked(), Asked::Begin);
+    bench.done(
+        Asked::Begin,
+        Status::NONE,
+        &connect(ActivationState::ACTIVATED, 0),
+    );
+    assert_eq!(bench.asked(), Asked::Addresses);
+    let none = IpConfiguration {
+        session_id: 3,
+        ..IpConfiguration::default()
+    };
+    bench.done(Asked::Addresses, Status::NONE, &none.encode());
+    bench.pass(2.0);
+    assert_eq!(bench.asked(), Asked::Addresses);
+    bench.done(Asked::Addresses, Status::NONE, &none.encode());
+    bench.pass(30.0);
+    bench.failed();
+}
+
+#[test]
+fn hostile_answers_fail_and_are_tried_again() {
+    for info in [&[][..], &[0xff; 3], &[0xff; 200]] {
+        let mut bench = Bench::started(IpType::Ipv4v6);
+        assert_eq!(bench.asked(), Asked::Begin);
+        bench.done(Asked::Begin, Status::NONE, info);
+        bench.failed();
+        bench.further.indication(bench.now, bc::CONNECT, info);
+        bench
+            .further
+            .indication(bench.now, bc::IP_CONFIGURATION, info);
+        assert!(bench.further.next_step().is_none());
+    }
+}
