@@ -1,0 +1,232 @@
+//! What was measured, of whom.
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::Spread;
+
+/// Which way is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// More is better.
+    Higher,
+    /// Less is better.
+    Lower,
+}
+
+/// What a value measures. Kinds of the same group and name are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kind {
+    /// Kinds that are told together.
+    pub group: String,
+    /// Unlike the others of its group.
+    pub name: String,
+    /// Of the values.
+    pub unit: String,
+    /// Which way is good.
+    pub better: Better,
+}
+
+impl Kind {
+    /// A kind.
+    #[must_use]
+    pub fn new(group: &str, name: &str, unit: &str, better: Better) -> Kind {
+        Kind {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            better,
+        }
+    }
+}
+
+/// The values of one contender.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Whose.
+    pub contender: String,
+    /// In the order they came.
+    pub values: Vec<f64>,
+}
+
+impl Row {
+    /// Their median and spread.
+    #[must_use]
+    pub fn spread(&self) -> Option<Spread> {
+        Spread::of(&self.values)
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_struct("Row", 5)?;
+        row.serialize_field("contender", &self.contender)?;
+        let spread = self.spread();
+        row.serialize_field("median", &spread.map(|s| s.median))?;
+        row.serialize_field("low", &spread.map(|s| s.low))?;
+        row.serialize_field("high", &spread.map(|s| s.high))?;
+        row.serialize_field("values", &self.values)?;
+        row.end()
+    }
+}
+
+/// One kind with everybody's values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metric {
+    /// What it measures.
+    #[serde(flatten)]
+    pub kind: Kind,
+    rows: Vec<Row>,
+}
+
+impl Metric {
+    /// A row a contender, in the order they first came.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// How a row's median compares with the first row's. `None` for the first itself, and where
+    /// there is nothing to divide by.
+    #[must_use]
+    pub fn ratio(&self, row: &Row) -> Option<f64> {
+        let first = self.rows.first().filter(|first| *first != row)?;
+        let base = first.spread()?.median;
+        (base != 0.0).then_some(row.spread()?.median / base)
+    }
+}
+
+/// Everything measured in one go.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figures {
+    /// What it was about.
+    pub title: String,
+    /// What a reader must know: machine, versions, command. Name and value.
+    pub facts: Vec<(String, String)>,
+    /// What a reader must know to read groups of figures right: group and sentence.
+    pub notes: Vec<(String, String)>,
+    metrics: Vec<Metric>,
+}
+
+impl Figures {
+    /// Nothing measured yet.
+    #[must_use]
+    pub fn new(title: &str) -> Figures {
+        Figures {
+            title: title.to_owned(),
+            facts: Vec::new(),
+            notes: Vec::new(),
+            metrics: Vec::new(),
+        }
+    }
+
+    /// Adds a fact.
+    pub fn fact(&mut self, name: &str, value: impl Into<String>) {
+        self.facts.push((name.to_owned(), value.into()));
+    }
+
+    /// Says something about a group of figures.
+    pub fn note(&mut self, group: &str, sentence: &str) {
+        self.notes.push((group.to_owned(), sentence.to_owned()));
+    }
+
+    /// Adds a value.
+    pub fn record(&mut self, kind: &Kind, contender: &str, value: f64) {
+        let at = self
+            .metrics
+            .iter()
+            .position(|metric| metric.kind.group == kind.group && metric.kind.name == kind.name)
+            .unwrap_or_else(|| {
+                self.metrics.push(Metric {
+                    kind: kind.clone(),
+                    rows: Vec::new(),
+                });
+                self.metrics.len() - 1
+            });
+        let rows = &mut self.metrics[at].rows;
+        match rows.iter_mut().find(|row| row.contender == contender) {
+            Some(row) => row.values.push(value),
+            None => rows.push(Row {
+                contender: contender.to_owned(),
+                values: vec![value],
+            }),
+        }
+    }
+
+    /// All kinds, in the order they first came.
+    #[must_use]
+    pub fn metrics(&self) -> &[Metric] {
+        &self.metrics
+    }
+
+    /// The groups, each once, in the order they first came.
+    #[must_use]
+    pub fn groups(&self) -> Vec<&str> {
+        let mut groups: Vec<&str> = Vec::new();
+        for metric in &self.metrics {
+            if !groups.contains(&metric.kind.group.as_str()) {
+                groups.push(&metric.kind.group);
+            }
+        }
+        groups
+    }
+
+    /// The kinds of a group.
+    pub fn of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Metric> {
+        self.metrics
+            .iter()
+            .filter(move |metric| metric.kind.group == group)
+    }
+
+    /// What is to be said about a group.
+    pub fn notes_on<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a str> {
+        self.notes
+            .iter()
+            .filter(move |(of, _)| of == group)
+            .map(|(_, sentence)| sentence.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures() -> Figures {
+        let mut figures = Figures::new("t");
+        let down = Kind::new("Throughput", "down", "Mbit/s", Better::Higher);
+        let up = Kind::new("Throughput", "up", "Mbit/s", Better::Higher);
+        figures.record(&down, "a", 10.0);
+        figures.record(&up, "a", 0.0);
+        figures.record(&down, "b", 15.0);
+        figures.record(&down, "a", 20.0);
+        figures.record(&up, "b", 1.0);
+        figures
+    }
+
+    #[test]
+    fn values_find_their_rows() {
+        let figures = figures();
+        assert_eq!(figures.groups(), ["Throughput"]);
+        let [down, up] = figures.metrics() else {
+            panic!("two kinds");
+        };
+        assert_eq!(down.rows()[0].values, [10.0, 20.0]);
+        assert_eq!(down.ratio(&down.rows()[0]), None);
+        assert_eq!(down.ratio(&down.rows()[1]), Some(1.0));
+        assert_eq!(up.ratio(&up.rows()[1]), None, "nothing to divide by");
+    }
+
+    #[test]
+    fn the_json_has_medians_and_values() {
+        let json = serde_json::to_value(figures()).expect("plain data");
+        let row = &json["metrics"][0]["rows"][0];
+        assert_eq!(json["metrics"][0]["unit"], "Mbit/s");
+        assert_eq!(json["metrics"][0]["better"], "higher");
+        assert_eq!(
+            (&row["contender"], &row["median"]),
+            (&"a".into(), &15.0.into())
+        );
+        assert_eq!(row["values"].as_array().map(Vec::len), Some(2));
+    }
+}

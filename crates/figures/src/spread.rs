@@ -1,0 +1,65 @@
+//! What a few values of the same thing say.
+
+use serde::Serialize;
+
+/// The middle of some values, and how far they lie apart.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// How many there are.
+    pub count: usize,
+    /// As many are above as below.
+    pub median: f64,
+    /// The lowest.
+    pub low: f64,
+    /// The highest.
+    pub high: f64,
+}
+
+impl Spread {
+    /// Of the finite ones among them; `None` if there are none.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Option<Spread> {
+        let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let count = sorted.len();
+        Some(Spread {
+            count,
+            low: *sorted.first()?,
+            high: *sorted.last()?,
+            median: f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]),
+        })
+    }
+
+    /// Half of what lies between the lowest and the highest, as a fraction of the median; 0 where
+    /// the median is 0.
+    #[must_use]
+    pub fn relative(&self) -> f64 {
+        if self.median == 0.0 {
+            0.0
+        } else {
+            ((self.high - self.low) / 2.0 / self.median).abs()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_even_and_none() {
+        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]).map(|s| s.median), Some(2.0));
+        let even = Spread::of(&[4.0, 1.0, 2.0, 3.0]).expect("some");
+        assert_eq!((even.median, even.low, even.high), (2.5, 1.0, 4.0));
+        assert!((even.relative() - 0.6).abs() < 1e-9);
+        assert_eq!(Spread::of(&[]), None);
+    }
+
+    #[test]
+    fn what_is_no_number_does_not_count() {
+        let spread = Spread::of(&[f64::NAN, 5.0, f64::INFINITY]).expect("one");
+        assert_eq!((spread.count, spread.median), (1, 5.0));
+        assert_eq!(Spread::of(&[f64::NAN]), None);
+        assert_eq!(Spread::of(&[0.0, 0.0]).map(|s| s.relative()), Some(0.0));
+    }
+}

@@ -1,0 +1,91 @@
+//! Figures as plain text.
+
+use std::fmt::Write;
+
+use crate::{Figures, Metric};
+
+/// All figures, a line a contender: median, spread, and the ratio to the first contender.
+#[must_use]
+pub fn of(figures: &Figures) -> String {
+    let mut text = format!("{}\n", figures.title);
+    for (name, value) in &figures.facts {
+        let _ = writeln!(text, "  {name}: {value}");
+    }
+    let width = figures
+        .metrics()
+        .iter()
+        .flat_map(Metric::rows)
+        .map(|row| row.contender.chars().count())
+        .max()
+        .unwrap_or(0);
+    for group in figures.groups() {
+        let _ = writeln!(text, "\n{group}");
+        for note in figures.notes_on(group) {
+            let _ = writeln!(text, "  ({note})");
+        }
+        for metric in figures.of_group(group) {
+            let _ = writeln!(text, "  {}, {}", metric.kind.name, metric.kind.unit);
+            for row in metric.rows() {
+                let Some(spread) = row.spread() else {
+                    continue;
+                };
+                let ratio = metric
+                    .ratio(row)
+                    .map_or(String::new(), |ratio| format!("× {ratio:.2}"));
+                let line = format!(
+                    "    {:<width$} {:>9} ± {:>4.1} %  {ratio}",
+                    row.contender,
+                    number(spread.median),
+                    spread.relative() * 100.0
+                );
+                let _ = writeln!(text, "{}", line.trim_end());
+            }
+        }
+    }
+    text
+}
+
+/// With three significant digits or all that stand before the point.
+#[must_use]
+pub fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    let digits = match magnitude {
+        m if m >= 100.0 || m == 0.0 => 0,
+        m if m >= 10.0 => 1,
+        m if m >= 1.0 => 2,
+        m if m >= 0.1 => 3,
+        _ => 4,
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Better, Kind};
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let texts = [0.0, 0.01234, 0.5, 1.5, 12.34, 123.4, 12345.6].map(number);
+        assert_eq!(
+            texts,
+            ["0", "0.0123", "0.500", "1.50", "12.3", "123", "12346"]
+        );
+    }
+
+    #[test]
+    fn a_line_a_contender() {
+        let mut figures = Figures::new("Two ways");
+        figures.fact("machine", "this one");
+        figures.note("Latency", "lower is better");
+        let kind = Kind::new("Latency", "ping", "ms", Better::Lower);
+        for (contender, value) in [("kernel", 1.0), ("ours", 0.5), ("ours", 0.7)] {
+            figures.record(&kind, contender, value);
+        }
+        assert_eq!(
+            of(&figures),
+            "Two ways\n  machine: this one\n\nLatency\n  (lower is better)\n  ping, ms\n    \
+             kernel      1.00 ±  0.0 %\n    ours       0.600 ± 16.7 %  × 0.60\n"
+        );
+    }
+}
