@@ -6,12 +6,13 @@
 
 events='' errors='' up_pid='' up_round=0
 
-# start_up OPTION…: starts 'uwwan up' and returns at once.
+# start_up OPTION…: starts 'uwwan up' and returns at once. 'routes', if set, says
+# what it leads to instead of the far machine.
 start_up() {
   up_round=$((up_round + 1))
   events=$logs/up-$up_round.events errors=$logs/up-$up_round.errors
   : >"$events"
-  "$program" up --json --apn internet --route "$far_prefix" "$@" >"$events" 2>"$errors" &
+  "$program" up --json --apn internet --route "${routes:-$far_prefix}" "$@" >"$events" 2>"$errors" &
   up_pid=$!
 }
 
