@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # 'uwwan up' from every state the modem can be found in but the usual one (see
 # up-online.sh), while others meddle, and over USB/IP; with IPv6.
-# guest: --timeout 240
+# guest: --timeout 420
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
