@@ -21,6 +21,7 @@ mod prompt;
 mod reach;
 mod runtime;
 mod secrets;
+mod session_option;
 mod settings;
 mod sharing;
 mod signals;

@@ -15,6 +15,7 @@ use uwwan_usb::backend::Driver;
 
 use crate::failure::{Exit, Failure};
 use crate::secrets;
+use crate::session_option::SessionOption;
 use crate::sharing::{Entrances, Guard};
 
 /// No configuration file is longer, in bytes.
@@ -102,6 +103,12 @@ pub struct Settings {
     /// Go online in a foreign network too
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Session")]
     pub roaming: Option<bool>,
+
+    /// A data session of several, as N:apn=NAME,ip-type=TYPE,…; may be repeated. Each further one
+    /// gets its own interface. Also: auth, user, password-file, tun-name, route (joined by +), dns,
+    /// mtu. 0 is the session of the other options
+    #[arg(long, value_name = "N:NAME=VALUE,…", help_heading = "Session")]
+    pub session: Option<Vec<SessionOption>>,
 
     /// Name of the TUN interface [default: the kernel picks one]
     #[arg(long, value_name = "NAME", help_heading = "Host")]
@@ -228,6 +235,9 @@ impl Settings {
         {
             *file = folder.join(&*file);
         }
+        for session in settings.session.iter_mut().flatten() {
+            session.in_folder(folder);
+        }
         Ok(settings)
     }
 
@@ -235,7 +245,7 @@ impl Settings {
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
-            password_file, pin_file, force_pin, roaming, tun_name, route, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
+            password_file, pin_file, force_pin, roaming, session, tun_name, route, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
             table, pad, block_size, input_size, in_flight)
     }
 
@@ -307,6 +317,9 @@ impl Settings {
         options.ntb = self.ntb;
         options.table = self.table;
         options.padding = self.pad;
+        for session in self.session.iter().flatten() {
+            session.apply(&mut options)?;
+        }
         Ok(options)
     }
 }
@@ -324,13 +337,18 @@ pub fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-fn bad(option: &str, why: impl std::fmt::Display) -> Failure {
+/// An option that makes no sense.
+pub fn bad(option: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Usage, "an option makes no sense")
         .at(format!("--{option}"))
         .because(why)
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(
+/// Checks the range of an option's number.
+///
+/// # Errors
+/// [`Exit::Usage`].
+pub fn within<T: PartialOrd + std::fmt::Display>(
     option: &str,
     value: T,
     least: T,
@@ -347,7 +365,11 @@ fn within<T: PartialOrd + std::fmt::Display>(
     }
 }
 
-fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
+/// Checks an option's text.
+///
+/// # Errors
+/// [`Exit::Usage`].
+pub fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
     if value.chars().any(char::is_control) {
         return Err(bad(option, "it holds control characters"));
     }
@@ -361,7 +383,11 @@ fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-fn interface_name(name: &str) -> Result<(), Failure> {
+/// Checks the name of an interface.
+///
+/// # Errors
+/// [`Exit::Usage`].
+pub fn interface_name(name: &str) -> Result<(), Failure> {
     let sane = !name.is_empty()
         && name.len() <= LONGEST_INTERFACE
         && name != "."
@@ -381,7 +407,11 @@ fn interface_name(name: &str) -> Result<(), Failure> {
     }
 }
 
-fn routes(list: &[String]) -> Result<Routes, Failure> {
+/// Routes from words.
+///
+/// # Errors
+/// [`Exit::Usage`].
+pub fn routes(list: &[String]) -> Result<Routes, Failure> {
     match list {
         [] => Ok(Routes::None),
         [word] if word == "none" => Ok(Routes::None),

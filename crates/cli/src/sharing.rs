@@ -115,6 +115,7 @@ pub fn open(
         allow,
         rules: proxy::multiplexer::Config {
             guard: settings.proxy_guard.unwrap_or_default() == Guard::On,
+            held: handle.sessions().into_iter().map(u32::from).collect(),
             ..proxy::multiplexer::Config::default()
         },
     };

@@ -302,11 +302,8 @@ impl Handle {
     /// The data sessions this driver holds, by their numbers.
     #[must_use]
     pub fn sessions(&self) -> Vec<u8> {
-        self.shared
-            .flows
-            .iter()
-            .map(|(session, _)| *session)
-            .collect()
+        let flows = self.shared.flows.iter();
+        flows.map(|(session, _)| *session).collect()
     }
 
     /// Asks for a clean stop and returns at once; [`Handle::wait`] tells when it is done. Asking

@@ -48,6 +48,28 @@ pub fn lines(event: &Event) -> Vec<String> {
                 crate::output::seconds(*seconds)
             )]
         }
+        Event::Session {
+            session,
+            online,
+            interface,
+            text,
+            retry_seconds,
+        } => {
+            let name = format!("session {session}");
+            let mut lines = vec![match online {
+                true => format!(
+                    "{name:<17}online through {}, {}",
+                    plain(interface),
+                    plain(text)
+                ),
+                false => format!("{name:<17}not online: {}", plain(text)),
+            }];
+            if let Some(wait) = retry_seconds {
+                let wait = format!("in {}", crate::output::seconds(*wait));
+                lines.push(note("retry", &wait));
+            }
+            lines
+        }
         Event::Notice { text } => vec![note("note", text)],
         Event::Diagnosis { text } => vec![note("diagnosis", text)],
         Event::Lost { rung, why } => vec![format!("lost: {}; back to {rung}", plain(why))],

@@ -207,6 +207,26 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         "down",
         describe_direction(&traffic.downlink) + &rate(traffic.downlink.bytes, |t| t.downlink.bytes),
     );
+    for session in &status.sessions {
+        let name = format!("session {}", session.session);
+        let state = match (&session.interface, session.online) {
+            (Some(interface), true) => format!("online through {}", interface.name),
+            _ => format!("not online: {}", session.why),
+        };
+        field(&name, state);
+        let addresses = session.addresses.as_ref();
+        for line in addresses.map(describe_addresses).unwrap_or_default() {
+            field("", line);
+        }
+        if session.online {
+            let traffic = format!(
+                "up {}, down {}",
+                describe_direction(&session.uplink),
+                describe_direction(&session.downlink)
+            );
+            field("", traffic);
+        }
+    }
     field("closed by", describe_counters(&traffic.closed));
     field("dropped", describe_counters(&traffic.dropped));
     field("errors", describe_counters(&traffic.errors));

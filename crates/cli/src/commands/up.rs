@@ -30,6 +30,8 @@ Examples:
       online, with everything going through the modem
   uwwan up --device 1-4.2 --apn internet --pin-file /etc/uwwan/pin --route 192.0.2.0/24
       one of several modems, SIM unlocked, one prefix through it
+  uwwan up --apn internet --session 3:apn=mms,ip-type=ipv4,route=192.0.2.0/24
+      a second data session with an interface of its own
   uwwan up --config /etc/uwwan/modem.toml --wait --persist
       as a service: waits for the modem and never gives up
   uwwan up --ndp front --probe true
