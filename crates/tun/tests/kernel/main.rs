@@ -121,6 +121,10 @@ const CHECKS: &[(&str, fn())] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
+        if arguments.iter().any(|argument| argument == "--ignored") {
+            // Test runners ask twice; none is ignored.
+            return ExitCode::SUCCESS;
+        }
         for (name, _) in CHECKS {
             println!("{name}: test");
         }
