@@ -37,6 +37,7 @@ use crate::headers::{
     Cut, Kind, Network, TCP, TCP_CHECKSUM, TCP_HEADER, UDP, UDP_CHECKSUM, UDP_HEADER, VNET_HEADER,
     VnetHeader, flags, set_network_length,
 };
+use crate::offload::Offloads;
 
 /// Flows whose runs grow side by side; the kernel keeps eight in each of eight buckets.
 const FLOWS: usize = 8;
@@ -54,9 +55,20 @@ const PLAIN: [u8; VNET_HEADER] = [0; VNET_HEADER];
 pub struct Merge {
     /// TCP segments.
     pub tcp: bool,
-    /// UDP datagrams of equal size, which the kernel must take: see
-    /// [`crate::offload::Offloads::UDP`].
+    /// UDP datagrams of equal size.
     pub udp: bool,
+}
+
+impl Merge {
+    /// All that the kernel takes from the writer of an interface with these offloads. Every kernel
+    /// takes TCP, whatever it sends itself.
+    #[must_use]
+    pub fn accepted_with(offloads: Offloads) -> Merge {
+        Merge {
+            tcp: true,
+            udp: offloads.contains(Offloads::UDP),
+        }
+    }
 }
 
 /// A packet for the kernel.

@@ -1,6 +1,6 @@
 //! A TUN interface: whole IP packets, one a call, no header before them.
 //!
-//! System calls: openat, ioctl (TUNSETIFF, FIONBIO), read, write, close.
+//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, close.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -70,6 +70,11 @@ impl Tun {
             move |errno: rustix::io::Errno| Error::system(what, errno.into())
         };
         rustix::io::ioctl_fionbio(&descriptor, true).map_err(failed("make non-blocking:"))?;
+        // An interface that was there may have been told before that its reader takes large packets;
+        // without a header in front this one could not tell them apart.
+        if let Err(error) = ffi::set_offload(descriptor.as_fd(), 0) {
+            tracing::debug!(%error, interface = %name, "offloads could not be turned off");
+        }
         let index = Netlink::open()?.index(&name)?;
         Ok(Tun {
             attached: before == Some(index),

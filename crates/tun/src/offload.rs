@@ -9,6 +9,46 @@
 //! The ioctls are made here and not by way of tun-rs, whose offload always asks for the same set
 //! and copies every segment into a buffer of its own.
 //!
+//! ```no_run
+//! use uwwan_tun::coalesce::{Coalescer, Merge};
+//! use uwwan_tun::scatter::{Layout, Place, Scatter};
+//! use uwwan_tun::{Offload, Offloads};
+//!
+//! /// Where datagrams go in one block, and how long they are.
+//! #[derive(Default)]
+//! struct Row(Vec<(usize, usize)>);
+//!
+//! impl Layout for Row {
+//!     fn place(&mut self, length: usize) -> Option<Place> {
+//!         let offset = self.0.last().map_or(0, |(at, length)| at + length);
+//!         self.0.push((offset, length));
+//!         (offset + length <= 65_536).then_some(Place { area: 0, offset })
+//!     }
+//!     fn rewind(&mut self) {
+//!         self.0.clear();
+//!     }
+//! }
+//!
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let tun = Offload::open(None, Offloads::TCP | Offloads::UDP)?;
+//! // From the kernel: one packet becomes datagrams in place.
+//! let (mut block, mut row) = (vec![0; 65_536], Row::default());
+//! let mut scatter = Scatter::new(1500);
+//! let received = scatter.receive(|to| tun.receive(to), &mut [&mut block], &mut row)?;
+//! // To the kernel: datagrams become as few packets as can be.
+//! let mut coalescer = Coalescer::new(Merge::accepted_with(tun.offloads()));
+//! let mut batch = coalescer.batch(|packet| {
+//!     if let Err(error) = tun.send(packet.slices) {
+//!         eprintln!("{} datagrams are lost: {error}", packet.datagrams);
+//!     }
+//! });
+//! for (at, length) in &row.0[..received.datagrams] {
+//!     batch.push(&block[*at..at + length]);
+//! }
+//! batch.finish();
+//! # Ok(()) }
+//! ```
+//!
 //! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ), readv, writev, close,
 //! and those of netlink.rs.
 

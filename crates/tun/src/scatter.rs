@@ -52,6 +52,12 @@ pub struct Place {
 }
 
 /// Lays out datagrams, in order, in areas of memory.
+///
+/// With transfer blocks, an area is a USB buffer, and placing is the block builder's: where the
+/// first block is full the next one goes on, so that a packet of 64 KiB finds its places in several
+/// blocks of 16 KiB. Each block needs a builder of its own until it is known, after the read, how
+/// far it is filled. With one block alone the rest of a packet goes through the spill buffer; that
+/// is correct, and a copy.
 pub trait Layout {
     /// Where the next datagram of this many bytes goes: behind the one before, in the same area or
     /// a later one. `None`: there is no room for it.

@@ -97,6 +97,10 @@ const CHECKS: &[(&str, fn())] = &[
         offload::a_prepared_interface_is_given_back_plain,
     ),
     (
+        "a_plain_interface_is_plain",
+        offload::a_plain_interface_is_plain,
+    ),
+    (
         "runs_are_merged_as_the_kernel_merges_them",
         merging::runs_are_merged_as_the_kernel_merges_them,
     ),

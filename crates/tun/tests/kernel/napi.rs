@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+use rustix::ioctl::{IntegerSetter, Opcode, Updater, ioctl, opcode};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 use uwwan_tun::Interface;
@@ -15,6 +15,7 @@ const IFF_TUN: u16 = 0x0001;
 const IFF_NAPI: u16 = 0x0010;
 const IFF_NO_PI: u16 = 0x1000;
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
+const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
 
 #[repr(C)]
 struct InterfaceRequest {
@@ -28,31 +29,49 @@ pub struct Napi {
     index: u32,
 }
 
+/// Attaches to an interface, or makes it, with these flags beside those of all here; `offloads`
+/// (`TUN_F_*`) are asked for if there are any.
+pub fn attach(name: &str, flags: u16, offloads: usize) -> OwnedFd {
+    let descriptor: OwnedFd = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .expect("the TUN driver")
+        .into();
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: IFF_TUN | IFF_NO_PI | flags,
+        rest: [0; 22],
+    };
+    request.name[..name.len()].copy_from_slice(name.as_bytes());
+    // SAFETY: the kernel reads and writes a `struct ifreq`, 40 bytes, and that many are there.
+    unsafe {
+        ioctl(
+            &descriptor,
+            Updater::<TUNSETIFF, InterfaceRequest>::new(&mut request),
+        )
+    }
+    .expect("an interface");
+    if offloads > 0 {
+        // SAFETY: the argument is a number, passed by value.
+        unsafe {
+            ioctl(
+                &descriptor,
+                IntegerSetter::<TUNSETOFFLOAD>::new_usize(offloads),
+            )
+        }
+        .expect("offloads");
+    }
+    rustix::io::ioctl_fionbio(&descriptor, true).expect("non-blocking");
+    descriptor
+}
+
 impl Napi {
     /// Opens one that holds what it merges for that long after the last write. Moves the process
     /// into a mount namespace of its own.
     pub fn open(hold: Duration) -> Napi {
         let name = "napi0";
-        let descriptor: OwnedFd = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/net/tun")
-            .expect("the TUN driver")
-            .into();
-        let mut request = InterfaceRequest {
-            name: [0; 16],
-            flags: IFF_TUN | IFF_NO_PI | IFF_NAPI,
-            rest: [0; 22],
-        };
-        request.name[..name.len()].copy_from_slice(name.as_bytes());
-        // SAFETY: the kernel reads and writes a `struct ifreq`, 40 bytes, and that many are there.
-        unsafe {
-            ioctl(
-                &descriptor,
-                Updater::<TUNSETIFF, InterfaceRequest>::new(&mut request),
-            )
-        }
-        .expect("an interface");
+        let descriptor = attach(name, IFF_NAPI, 0);
         let socket = rustix::net::socket(
             rustix::net::AddressFamily::INET,
             rustix::net::SocketType::DGRAM,

@@ -2,11 +2,13 @@
 //! ours are compared with, byte for byte.
 
 use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
 
 use uwwan_tun::scatter::Scatter;
 use uwwan_tun::{Interface, Offload, Offloads, Tun};
 
-use crate::router::{Router, datagrams, inject, offload, packets, plain};
+use crate::napi::attach;
+use crate::router::{Router, collect, datagrams, inject, offload, packets, plain};
 use crate::traffic::blocks::cut;
 use crate::traffic::{ACK, CWR, ECE, FIN, PSH, Traffic, payload};
 
@@ -228,23 +230,73 @@ pub fn large_packets_are_kept_within_a_limit() {
     router.sink.limit_packets(70_000).expect_err("too large");
 }
 
-/// An interface that root made stays, and a plain reader after us gets plain packets.
-pub fn a_prepared_interface_is_given_back_plain() {
-    let prepared = std::process::Command::new("ip")
-        .args(["tuntap", "add", "dev", "kept0", "mode", "tun"])
+fn prepare(name: &str) {
+    let made = std::process::Command::new("ip")
+        .args(["tuntap", "add", "dev", name, "mode", "tun"])
         .status()
         .expect("ip is there");
-    assert!(prepared.success());
-    let all = Offloads::TCP | Offloads::UDP;
-    let ours = Offload::open(Some("kept0"), all).expect("attached");
+    assert!(made.success());
+}
+
+/// Sends a large packet to the sink's network and takes what comes out.
+fn through<Out: Interface>(sink: Out, take: impl Fn(&Out) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let router = Router::new(offload(), sink);
+    let traffic = Traffic::tcp(false, 4000);
+    inject(&router.source, &traffic.vnet(1448), &traffic.partial());
+    take(&router.sink)
+}
+
+/// Somebody else's reader, who knows nothing of offload.
+struct Foreign {
+    descriptor: OwnedFd,
+    index: u32,
+}
+
+impl Interface for Foreign {
+    fn name(&self) -> &str {
+        "kept0"
+    }
+
+    fn index(&self) -> u32 {
+        self.index
+    }
+
+    fn attached(&self) -> bool {
+        true
+    }
+}
+
+/// An interface that root made stays, and the next reader gets plain packets.
+pub fn a_prepared_interface_is_given_back_plain() {
+    prepare("kept0");
+    let ours = Offload::open(Some("kept0"), Offloads::TCP).expect("attached");
     assert!(ours.attached());
     let index = ours.index();
     drop(ours);
-    let theirs = Tun::open(Some("kept0")).expect("attached");
-    assert_eq!(theirs.index(), index);
-    let router = Router::new(offload(), theirs);
-    let traffic = Traffic::tcp(false, 4000);
-    inject(&router.source, &traffic.vnet(1448), &traffic.partial());
-    let all = datagrams(&router.sink, |all| all.len() == 3);
+    let descriptor = attach("kept0", 0, 0);
+    let all = through(Foreign { descriptor, index }, |foreign| {
+        let mut buffer = vec![0; 70_000];
+        let read = || {
+            let length = rustix::io::read(&foreign.descriptor, &mut buffer[..])?;
+            Ok(buffer[..length].to_vec())
+        };
+        collect(
+            &foreign.descriptor,
+            read,
+            |packet| packet,
+            |all| all.len() == 3,
+        )
+    });
+    assert_eq!(all.len(), 3);
+}
+
+/// A plain reader does not get large packets because the one before took them and was killed.
+pub fn a_plain_interface_is_plain() {
+    prepare("kept0");
+    let all = Offloads::TCP | Offloads::UDP;
+    drop(attach("kept0", 0, all.bits() as usize));
+    let tun = Tun::open(Some("kept0")).expect("attached");
+    assert!(tun.attached());
+    let all = through(tun, |tun| datagrams(tun, |all| all.len() == 3));
     assert_eq!(all.len(), 3);
 }

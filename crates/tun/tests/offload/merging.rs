@@ -108,6 +108,21 @@ fn the_unusual_goes_alone() {
 }
 
 #[test]
+fn extension_headers_must_be_the_same() {
+    let mut batch = run(true, 7);
+    for traffic in &mut batch {
+        traffic.options = vec![60];
+    }
+    let mut sent = wire(&batch);
+    assert_eq!(merge(&mut coalescer(), &sent).len(), 1);
+    // Not part of any checksum.
+    sent[3][45] ^= 1;
+    let packets = merge(&mut coalescer(), &sent);
+    assert_eq!(packets.len(), 3);
+    assert!(cut_all(&packets) == sent);
+}
+
+#[test]
 fn identifications_stay_only_where_fragments_are_forbidden() {
     let mut batch = run(false, 6);
     for traffic in &mut batch {
