@@ -125,7 +125,12 @@ impl Reach {
         entries.retain(|entry| match UnixStream::connect(&entry.socket) {
             Ok(_) => true,
             Err(error) => {
-                if error.kind() == std::io::ErrorKind::PermissionDenied {
+                let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+                // Another user may still be served on the control session's socket.
+                if denied && UnixStream::connect(entry.socket.with_file_name(MBIM_SOCKET)).is_ok() {
+                    return true;
+                }
+                if denied {
                     refused.push(entry.socket.clone());
                 }
                 false

@@ -30,11 +30,6 @@ impl PollSet {
         self.entries.clear();
     }
 
-    /// Whether there is nothing to wait for.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Adds a descriptor and returns its place.
     pub(crate) fn add(&mut self, descriptor: &impl AsRawFd, read: bool, write: bool) -> usize {
         self.add_raw(descriptor.as_raw_fd(), read, write)

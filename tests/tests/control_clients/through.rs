@@ -107,6 +107,15 @@ fn what_the_driver_holds_stays_unless_one_insists() {
         matches!(event, uwwan_modem::Event::Lost { .. })
     });
     shared.bench.online();
+    // This the modem does not indicate: the driver goes by the answer.
+    let down: ConnectInfo = client
+        .set(bc::CONNECT, &connect(0, ActivationCommand::DEACTIVATE))
+        .unwrap();
+    assert_eq!(down.activation_state, ActivationState::DEACTIVATED);
+    shared.bench.until("the loss", |event| {
+        matches!(event, uwwan_modem::Event::Lost { .. })
+    });
+    shared.bench.online();
     drop(client);
     shared.stop();
 }

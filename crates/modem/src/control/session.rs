@@ -155,6 +155,16 @@ impl Control {
         }
     }
 
+    /// What others have done to the session is not always indicated: their answers say it, too.
+    fn observe(&mut self, response: Option<Response>) {
+        if let Some(Response { id, info, .. }) = response
+            && self.ladder.is_online()
+        {
+            self.branch_indication(id, &info);
+            self.input(Input::Indication { id, info });
+        }
+    }
+
     pub(super) fn session_event(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Opened => {
@@ -171,9 +181,15 @@ impl Control {
             }
             SessionEvent::Response { id, result } => match self.asked.remove(&id) {
                 Some(Asker::Program(reply)) => {
+                    let observed = observable(&result);
                     let _ = reply.send(result);
+                    self.observe(observed);
                 }
-                Some(Asker::Tap { tap, ticket }) => self.taps.answer(tap, ticket, result),
+                Some(Asker::Tap { tap, ticket }) => {
+                    let observed = observable(&result);
+                    self.taps.answer(tap, ticket, result);
+                    self.observe(observed);
+                }
                 Some(Asker::Ladder(ask)) => {
                     if ask == Ask::Subscribe {
                         self.taps.subscribed();
@@ -202,6 +218,18 @@ impl Control {
             }
         }
     }
+}
+
+/// An answer that says what an indication of the same number would, in the same layout.
+fn observable(result: &Result<Response, CommandError>) -> Option<Response> {
+    let told = [
+        bc::RADIO_STATE,
+        bc::REGISTER_STATE,
+        bc::PACKET_SERVICE,
+        bc::CONNECT,
+    ];
+    let response = result.as_ref().ok()?;
+    (response.status.is_success() && told.contains(&response.id)).then(|| response.clone())
 }
 
 /// What an answer means to who asked; `None` when the session has ended, which is told apart.

@@ -208,7 +208,7 @@ impl Multiplexer {
     /// How many bytes of a client are wanted.
     pub fn room(&self, client: ClientId) -> usize {
         match self.clients.get(&client) {
-            Some(peer) if peer.end.is_none() && peer.keeps_up() => peer.stream.room(),
+            Some(peer) if peer.keeps_up() => peer.stream.room(),
             _ => 0,
         }
     }
@@ -293,6 +293,8 @@ impl Multiplexer {
                 peer.end.get_or_insert(now + LEAVE);
             }
             peer.open = false;
+            peer.used = false;
+            peer.since = now;
         }
     }
 
@@ -389,7 +391,7 @@ impl Multiplexer {
                     peer.refuse(now, 0, ProtocolError::LENGTH_MISMATCH);
                     // A terminal may just have been somebody's typing.
                     if peer.entrance != Entrance::Terminal {
-                        peer.end = Some(now + LEAVE);
+                        peer.end = Some(now);
                     }
                     return;
                 }
@@ -431,6 +433,8 @@ impl Multiplexer {
                     return;
                 };
                 peer.opened(max_control_transfer);
+                // Whoever begins anew need not leave.
+                peer.end = None;
                 if modem {
                     peer.send(now, transaction, Body::OpenDone(Status::NONE));
                 } else {

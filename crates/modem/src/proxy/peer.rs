@@ -132,7 +132,7 @@ impl Peer {
 
     /// Whether another message is taken from it.
     pub(super) fn may_speak(&self) -> bool {
-        self.end.is_none() && self.pending() < MOST_PENDING && self.waiting_bytes < MUCH_OUTPUT
+        self.pending() < MOST_PENDING && self.waiting_bytes < MUCH_OUTPUT
     }
 
     /// Whether it takes in answers as fast as it asks.

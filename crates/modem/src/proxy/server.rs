@@ -30,7 +30,7 @@ const MOST_NEWCOMERS: usize = 16;
 /// Pause before the next client is let in after descriptors have run out.
 const SHORTAGE: Duration = Duration::from_millis(500);
 /// Time for the last words to clients at the end.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// How other programs reach the control session.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +130,7 @@ impl Proxy {
             allow: options.allow.clone(),
             lines: BTreeMap::new(),
             rest: None,
+            ending: None,
             clients: Arc::clone(&clients),
         };
         let thread = std::thread::Builder::new()
@@ -232,6 +233,8 @@ struct Serving {
     lines: BTreeMap<ClientId, Line>,
     /// No newcomers until then.
     rest: Option<Instant>,
+    /// It is over then, or as soon as all have left.
+    ending: Option<Instant>,
     clients: Arc<AtomicUsize>,
 }
 
@@ -242,11 +245,17 @@ impl Serving {
         let mut more = false;
         loop {
             let now = Instant::now();
+            if self
+                .ending
+                .is_some_and(|end| end <= now || self.lines.is_empty())
+            {
+                return;
+            }
             set.clear();
-            let stop = set.add(&self.stopped, true, false);
+            let stop = set.add(&self.stopped, self.ending.is_none(), false);
             let tap = (!self.gone).then(|| set.add(&self.tap, true, false));
             self.rest = self.rest.filter(|until| *until > now);
-            let open = self.rest.is_none() && !self.gone;
+            let open = self.rest.is_none() && !self.gone && self.ending.is_none();
             let listen = |set: &mut PollSet, listener: &Option<UnixListener>| {
                 let listener = listener.as_ref().filter(|_| open)?;
                 Some(set.add(listener, true, false))
@@ -269,7 +278,7 @@ impl Serving {
                     (*client, set.add(line, read, write))
                 })
                 .collect();
-            let due = [self.multiplexer.poll_timeout(), self.rest]
+            let due = [self.multiplexer.poll_timeout(), self.rest, self.ending]
                 .into_iter()
                 .flatten()
                 .min()
@@ -279,8 +288,11 @@ impl Serving {
                 tracing::warn!("other programs are served no longer: {error}");
                 return;
             }
-            if set.found(stop).readable || set.found(stop).broken {
-                return self.end();
+            if self.ending.is_none() && (set.found(stop).readable || set.found(stop).broken) {
+                // Nobody is left without an answer, and there is time to take leave.
+                let now = Instant::now();
+                self.ending = Some(now + LAST_WORDS);
+                self.multiplexer.modem_down(now, "uwwan is stopping");
             }
             more = false;
             if tap.is_some_and(|tap| set.found(tap).readable || set.found(tap).broken) {
@@ -453,31 +465,5 @@ impl Serving {
     fn leave(&mut self, client: ClientId) {
         self.lines.remove(&client);
         self.multiplexer.disconnect(Instant::now(), client);
-    }
-
-    /// Nobody is left without an answer.
-    fn end(mut self) {
-        self.multiplexer
-            .modem_down(Instant::now(), "uwwan is stopping");
-        let deadline = Instant::now() + LAST_WORDS;
-        loop {
-            self.settle();
-            let now = Instant::now();
-            let mut set = PollSet::default();
-            for (client, line) in &self.lines {
-                if !self.multiplexer.output(*client).is_empty() {
-                    set.add(line, false, true);
-                }
-            }
-            let Some(left) = deadline
-                .checked_duration_since(now)
-                .filter(|_| !set.is_empty())
-            else {
-                return;
-            };
-            if set.wait(Some(left)).is_err() {
-                return;
-            }
-        }
     }
 }

@@ -39,12 +39,27 @@ fn all_who_wait_are_answered_before_they_are_hung_up_on() {
     bench.answer(ticket, &command, Status::NONE, b"late");
     // There is time to take leave.
     bench.say(a, 9, Body::Close);
-    assert_eq!(bench.heard(a), []);
+    assert_eq!(bench.heard(a)[0].body, Body::CloseDone(Status::NONE));
     assert_eq!(bench.finished(), []);
     bench.now += Duration::from_secs(3);
     let mut finished = bench.finished();
     finished.sort_unstable();
     assert_eq!(finished, [a, b, terminal]);
+}
+
+#[test]
+fn who_begins_anew_after_a_loss_stays() {
+    let mut bench = Bench::open(1);
+    let (stays, leaves) = (bench.private(), bench.private());
+    bench.mux.modem_down(bench.now, "reset");
+    bench.say(stays, 9, open(4096));
+    bench.mux.modem_opened(bench.now, 1);
+    assert_eq!(bench.heard(stays)[0].body, Body::OpenDone(Status::NONE));
+    bench.now += Duration::from_secs(3);
+    assert_eq!(bench.finished(), [leaves]);
+    bench.settle();
+    bench.say(stays, 10, query(bc::PIN));
+    assert_eq!(bench.order().1.id, bc::PIN);
 }
 
 #[test]
