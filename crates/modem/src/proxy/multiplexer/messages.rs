@@ -1,0 +1,243 @@
+//! What a client's messages mean.
+
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::CommandKind;
+use uwwan_mbim::fragment::FragmentError;
+use uwwan_mbim::message::{Body, HEADER, Message, MessageError};
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::DEVICE_SERVICE_SUBSCRIBE_LIST;
+use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
+use uwwan_mbim::session::Command;
+use uwwan_mbim::status::{ProtocolError, Status};
+
+use super::{ClientId, Entrance, Multiplexer};
+use crate::proxy::INSIST;
+use crate::proxy::guard::{self, Verdict};
+use crate::proxy::peer::Queued;
+use crate::proxy::subscriptions::List;
+
+impl Multiplexer {
+    /// Takes the complete messages of a client as far as it may have more under way.
+    pub(super) fn advance(&mut self, now: Instant, client: ClientId) {
+        loop {
+            let Some(peer) = self.clients.get_mut(&client) else {
+                return;
+            };
+            if !peer.may_speak() {
+                return;
+            }
+            let bytes = match peer.stream.next() {
+                Ok(None) => return,
+                Ok(Some(bytes)) => bytes,
+                Err(error) => {
+                    tracing::debug!("a client: {error}");
+                    peer.stream.clear();
+                    peer.refuse(now, 0, ProtocolError::LENGTH_MISMATCH);
+                    // A terminal may just have been somebody's typing.
+                    if peer.entrance != Entrance::Terminal {
+                        peer.end = Some(now);
+                    }
+                    return;
+                }
+            };
+            match peer.reassembler.push(now, &bytes) {
+                Ok(None) => {}
+                Ok(Some(message)) => self.message(now, client, message),
+                Err(error) => {
+                    let (transaction, code) = error.report().unwrap_or((
+                        transaction_of(&bytes),
+                        match error {
+                            FragmentError::Message(MessageError::UnknownType(_)) => {
+                                ProtocolError::UNKNOWN
+                            }
+                            _ => ProtocolError::LENGTH_MISMATCH,
+                        },
+                    ));
+                    peer.refuse(now, transaction, code);
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, now: Instant, client: ClientId, message: Message) {
+        let Message { transaction, body } = message;
+        let Some(peer) = self.clients.get_mut(&client) else {
+            return;
+        };
+        match body {
+            Body::Open {
+                max_control_transfer,
+            } => {
+                let modem = self.modem.is_some();
+                if !peer.is_admitted() {
+                    return peer.send(now, transaction, Body::OpenDone(Status::FAILURE));
+                }
+                self.start_over(client);
+                let Some(peer) = self.clients.get_mut(&client) else {
+                    return;
+                };
+                peer.opened(max_control_transfer);
+                // Whoever begins anew need not leave.
+                peer.end = None;
+                if modem {
+                    peer.send(now, transaction, Body::OpenDone(Status::NONE));
+                } else {
+                    peer.open = false;
+                    // An OPEN sent again replaces the one before; its time goes on.
+                    let until = peer.opening.map_or(now + peer.patience, |(_, until)| until);
+                    peer.opening = Some((transaction, until));
+                }
+            }
+            Body::Close => {
+                peer.opening = None;
+                peer.open = false;
+                peer.send(now, transaction, Body::CloseDone(Status::NONE));
+                self.start_over(client);
+            }
+            Body::HostError(ProtocolError::CANCEL) => {
+                peer.queue
+                    .retain(|queued| queued.transaction != transaction);
+                let place = peer.under_way.iter().position(|(_, id)| *id == transaction);
+                if let Some(place) = place {
+                    let (ticket, _) = peer.under_way.swap_remove(place);
+                    self.abandon(ticket, true);
+                }
+            }
+            Body::HostError(_) => {}
+            Body::Command {
+                service,
+                cid,
+                kind,
+                info,
+            } => {
+                let id = CidId { service, cid };
+                self.command(now, client, transaction, Command { id, kind, info });
+            }
+            Body::OpenDone(_)
+            | Body::CloseDone(_)
+            | Body::CommandDone { .. }
+            | Body::FunctionError(_)
+            | Body::Indication { .. } => peer.refuse(now, transaction, ProtocolError::UNKNOWN),
+        }
+    }
+
+    /// What a client had under way is forgotten, without an answer.
+    fn start_over(&mut self, client: ClientId) {
+        let Some(peer) = self.clients.get_mut(&client) else {
+            return;
+        };
+        peer.queue.clear();
+        peer.subscribing.clear();
+        peer.list = List::standard();
+        let tickets = std::mem::take(&mut peer.under_way);
+        self.subscribing.retain(|(of, _, _)| *of != client);
+        for (ticket, _) in tickets {
+            self.abandon(ticket, false);
+        }
+    }
+
+    fn command(&mut self, now: Instant, client: ClientId, transaction: u32, command: Command) {
+        let Some(peer) = self.clients.get_mut(&client) else {
+            return;
+        };
+        if command.id.service == proxy_control::UUID {
+            let status = self.proxy_control(now, client, &command);
+            let (Some(status), Some(peer)) = (status, self.clients.get_mut(&client)) else {
+                return;
+            };
+            return peer.done(now, transaction, &command, status, Vec::new());
+        }
+        if command.id.service == INSIST.service {
+            let status = if command.id == INSIST && peer.entrance == Entrance::Private {
+                peer.insists = true;
+                Status::NONE
+            } else {
+                Status::NO_DEVICE_SUPPORT
+            };
+            return peer.done(now, transaction, &command, status, Vec::new());
+        }
+        if !peer.is_admitted() || self.modem.is_none() {
+            return peer.refuse(now, transaction, ProtocolError::NOT_OPENED);
+        }
+        peer.used = true;
+        if peer.is_pending(transaction) {
+            return peer.refuse(now, transaction, ProtocolError::DUPLICATED_TID);
+        }
+        if command.id == DEVICE_SERVICE_SUBSCRIBE_LIST && command.kind == CommandKind::SET {
+            let Some(list) = List::parse(&command.info) else {
+                let status = Status::INVALID_PARAMETERS;
+                return peer.done(now, transaction, &command, status, Vec::new());
+            };
+            peer.list = list;
+            peer.subscribing.push(transaction);
+            self.subscribing.push((client, transaction, command.info));
+            return;
+        }
+        let mut queued = Queued {
+            transaction,
+            command,
+            version: false,
+        };
+        let guarded = self.config.guard && !peer.insists;
+        match guard::judge(&queued.command, &self.config.held) {
+            Verdict::Change(info) => {
+                queued.command.info = info;
+                queued.version = true;
+            }
+            Verdict::Refuse(why) if guarded => {
+                let command = &queued.command;
+                tracing::info!("a client's {} is refused: {why}", command.id);
+                let status = Status::OPERATION_NOT_ALLOWED;
+                return peer.done(now, transaction, command, status, Vec::new());
+            }
+            Verdict::Refuse(_) | Verdict::Pass => {}
+        }
+        peer.queue.push_back(queued);
+    }
+
+    /// CONFIGURATION and what else a client says to the proxy itself. Without a status the client
+    /// is to be hung up on, which is how an mbim-proxy refuses: libmbim does not look at the status.
+    fn proxy_control(
+        &mut self,
+        now: Instant,
+        client: ClientId,
+        command: &Command,
+    ) -> Option<Status> {
+        let peer = self.clients.get_mut(&client)?;
+        if command.id != proxy_control::CONFIGURATION {
+            return Some(Status::NO_DEVICE_SUPPORT);
+        }
+        if command.kind != CommandKind::SET {
+            return Some(Status::INVALID_PARAMETERS);
+        }
+        let Ok(set) = ConfigurationSet::decode(&command.info) else {
+            return Some(Status::INVALID_PARAMETERS);
+        };
+        if let Some(path) = &peer.path {
+            return Some(if *path == set.device_path {
+                Status::NONE
+            } else {
+                Status::FAILURE
+            });
+        }
+        if !(self.ours)(&set.device_path) {
+            tracing::info!("a client asks for {:?}, another modem", set.device_path);
+            peer.end = Some(now);
+            return None;
+        }
+        // The answer should be there before the client gives up.
+        let patience = Duration::from_secs(set.timeout.saturating_sub(2).into());
+        peer.patience = patience.min(self.config.open_patience);
+        peer.path = Some(set.device_path);
+        Some(Status::NONE)
+    }
+}
+
+/// The transaction id of a message, as far as there is one.
+fn transaction_of(bytes: &[u8]) -> u32 {
+    bytes
+        .get(8..HEADER)
+        .and_then(|id| id.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
+}
