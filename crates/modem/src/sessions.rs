@@ -467,18 +467,15 @@ impl Further {
                 State::Up | State::Host | State::Asking(Asked::Addresses)
                     if connect.activation_state == ActivationState::DEACTIVATED =>
                 {
-                    let cause = Some(connect.nw_error);
-                    let mut failure =
-                        explain::status(Rung::Connect, "CONNECT", Status::FAILURE, cause);
-                    failure.what = "the network has ended the session".into();
-                    failure.fatal = false;
+                    let mut what = "the network has ended the session".to_owned();
                     if connect.nw_error.0 != 0 {
-                        failure.what.push_str(&format!(
+                        what.push_str(&format!(
                             ": {} ({})",
                             connect.nw_error,
                             connect.nw_error.explanation()
                         ));
                     }
+                    let failure = explain::failure(Rung::Connect, false, what, "", "");
                     self.fail(now, &failure);
                 }
                 _ => {}

@@ -31,7 +31,7 @@ Examples:
   uwwan mbim decode 01000000 10000000 01000000 00040000       an OPEN message
   uwwan mbim decode message.bin                               messages one after another
   xxd -p message.bin | uwwan mbim decode - --json             one line of JSON a message
-  uwwan mbim decode --personal message.bin                    IMEI, numbers and texts too
+  uwwan mbim decode --show-personal message.bin               IMEI, numbers and texts too
 
 The exit status is 1 when anything in the input makes no sense.")]
 struct Decode {
@@ -42,7 +42,7 @@ struct Decode {
     #[arg(long)]
     json: bool,
     /// Print what identifies or belongs to a person too
-    #[arg(long)]
+    #[arg(long = "show-personal", alias = "personal")]
     personal: bool,
     /// Version of the Microsoft extensions in force, which changes some layouts
     #[arg(long, value_name = "VERSION", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]

@@ -219,12 +219,12 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
             field("", line);
         }
         if session.online {
-            let traffic = format!(
-                "up {}, down {}",
-                describe_direction(&session.uplink),
-                describe_direction(&session.downlink)
-            );
-            field("", traffic);
+            // Blocks are counted for all sessions together.
+            let words = |direction: &Direction| {
+                format!("{}, {} packets", bytes(direction.bytes), direction.packets)
+            };
+            let (up, down) = (words(&session.uplink), words(&session.downlink));
+            field("", format!("up {up}; down {down}"));
         }
     }
     field("closed by", describe_counters(&traffic.closed));

@@ -1,0 +1,235 @@
+//! Commands through a running `up` with several sessions, on the emulated modem, in a network
+//! namespace of their own.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
+/// Nothing here takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `up`.
+struct Up {
+    child: Child,
+    base: tempfile::TempDir,
+}
+
+impl Up {
+    fn start(arguments: &[&str]) -> Self {
+        let base = tempfile::tempdir().unwrap();
+        // From util-linux: root in a user and network namespace of its own.
+        let mut child = Command::new("unshare")
+            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--json"])
+            .args([
+                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
+            ])
+            .args(arguments)
+            .env("UWWAN_RUNTIME_DIR", base.path())
+            .env_remove("UWWAN_LOG")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("unshare (util-linux) runs");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Read to the end, or it could not go on.
+        std::thread::spawn(move || lines.for_each(drop));
+        let up = Self { child, base };
+        up.until("online", |status| status["online"] == true);
+        up
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        Command::new(PROGRAM)
+            .args(arguments)
+            .env("UWWAN_RUNTIME_DIR", self.base.path())
+            .env_remove("UWWAN_LOG")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn value(&self, arguments: &[&str]) -> Value {
+        let output = self.ask(&[arguments, &["--json"]].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {told}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Standard error of a refusal.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(7), "{arguments:?}: {told}");
+        told
+    }
+
+    fn until(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = self.ask(&["status", "--json"]);
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if fits(&status) {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what} did not happen: {status:#}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Runs a program where `up` has its interfaces.
+    fn inside(&self, arguments: &[&str]) -> String {
+        let pid = self.child.id().to_string();
+        let output = Command::new("nsenter")
+            .args([
+                "--target",
+                &pid,
+                "--user",
+                "--net",
+                "--preserve-credentials",
+                "--",
+            ])
+            .args(arguments)
+            .output()
+            .expect("nsenter (util-linux) runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn both_online(status: &Value) -> bool {
+    status["sessions"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty() && list.iter().all(|one| one["online"] == true))
+}
+
+#[test]
+fn sessions_have_interfaces_addresses_and_routes_of_their_own() {
+    let up = Up::start(&[
+        "--knob",
+        "ipv6=on",
+        "--tun-name",
+        "wwan0",
+        "--session",
+        "0:apn=a,ip-type=ipv4",
+        "--session",
+        "3:apn=b,tun-name=wwan3,route=198.51.100.0/24,ip-type=ipv4",
+        "--session",
+        "5:apn=c,tun-name=wwan5,ip-type=ipv6,mtu=1400",
+    ]);
+    let status = up.until("both sessions", both_online);
+    assert_eq!(status["sessions"][0]["apn"], "b");
+    assert_eq!(status["sessions"][0]["interface"]["name"], "wwan3");
+    assert_eq!(
+        status["sessions"][0]["addresses"]["ipv4"]["address"],
+        "10.169.198.89"
+    );
+    let addresses = up.inside(&["cat", "/proc/net/dev"]);
+    for name in ["wwan0", "wwan3", "wwan5"] {
+        assert!(addresses.contains(name), "{addresses}");
+    }
+    let six = up.inside(&["cat", "/proc/net/if_inet6"]);
+    assert!(six.contains("wwan5") && !six.contains("wwan3"), "{six}");
+    let routes = up.inside(&["cat", "/proc/net/route"]);
+    // 198.51.100.0 as the kernel prints it.
+    assert!(
+        routes
+            .lines()
+            .any(|line| line.starts_with("wwan3") && line.contains("006433C6")),
+        "{routes}"
+    );
+    let told = up.value(&["sessions"]);
+    let numbers: Vec<&Value> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["session"])
+        .collect();
+    assert_eq!(numbers, [&json!(0), &json!(3), &json!(5)]);
+    let text = up.ask(&["status"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("session 3  online through wwan3"), "{text}");
+
+    // What up holds is not taken from it, except by force, and then it takes it back.
+    assert!(
+        up.refused(&["disconnect", "3"])
+            .contains("operation_not_allowed")
+    );
+    assert!(
+        up.refused(&["radio", "off"])
+            .contains("operation_not_allowed")
+    );
+    assert!(up.refused(&["reset"]).contains("--force"));
+    assert_eq!(
+        up.value(&["disconnect", "3", "--force"])["was_active"],
+        true
+    );
+    up.until("its end", |status| status["sessions"][0]["online"] == false);
+    up.until("its return", both_online);
+    let told = up.ask(&["down"]);
+    assert!(told.status.success());
+}
+
+#[test]
+fn commands_ask_through_the_running_up() {
+    let up = Up::start(&[]);
+    let told = up.value(&["info"]);
+    assert_eq!(told["firmware"], "11.617.13.00.00");
+    assert_eq!(told["blocks"]["format"], "16");
+    assert_eq!(told["network"]["state"], "home");
+    // State stays between commands: it is one modem.
+    assert_eq!(
+        up.value(&["sms", "list", "--new"])
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(up.value(&["sms", "list", "--new"]), json!([]));
+    assert_eq!(
+        up.value(&["sms", "send", "+4790000001", "to myself"])["parts"],
+        1
+    );
+    let told = up.value(&["sms", "list", "--new"]);
+    assert_eq!(told[0]["text"], "to myself");
+    up.value(&["phonebook", "write", "Kari", "+4799887766"]);
+    assert_eq!(up.value(&["phonebook", "list"])["used"], 4);
+    let told = up.value(&["connect", "--session", "4", "--apn", "x"]);
+    assert_eq!(told["addresses"], json!(["10.169.198.93/30"]));
+    assert_eq!(up.value(&["sessions"]).as_array().unwrap().len(), 2);
+    assert_eq!(
+        up.value(&["disconnect", "4"]),
+        json!({"session": 4, "was_active": true})
+    );
+    let told = up.value(&[
+        "mbim",
+        "send",
+        "--service",
+        "basic_connect",
+        "--cid",
+        "signal_state",
+        "--query",
+    ]);
+    assert_eq!(told["fields"]["rssi"], 21);
+    // It is still online, and its own session was never touched.
+    let status = up.until("still online", |status| status["online"] == true);
+    assert_eq!(status["attempts"], 1);
+}
