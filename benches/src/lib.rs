@@ -5,10 +5,14 @@
 //! cargo bench -p uwwan-benches
 //! ```
 //!
+//! `benches/demo.rs` runs the whole program; [`contest`] makes figures of what `tools/bench-kernel`
+//! has measured.
+//!
 //! Criterion reports the throughput in datagrams ("elements") per second; the time per datagram is
 //! its inverse.
 #![forbid(unsafe_code)]
 
+pub mod contest;
 pub mod segments;
 
 use uwwan_ncm::{

@@ -1,0 +1,287 @@
+//! What the samples of `tools/bench-kernel` mean.
+//!
+//! The guest writes one JSON object after another: `kind`, `contender`, `round`, and what was
+//! seen. Rates are those of iperf3's receiver. Processor time is that of the whole guest while
+//! iperf3 ran, from its start to its end, and is divided by what the receiver got.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Deserializer, Value};
+use uwwan_figures::{Better, Figures, Kind, Spread};
+
+const THROUGHPUT: &str = "Throughput";
+const SMALL: &str = "Small packets";
+const PING: &str = "Round trip";
+const WHOLE: &str = "Processor time, the whole guest";
+const HOST: &str = "Processor time, host side alone";
+const MODEL: &str = "Processor time, device model";
+const CALLS: &str = "System calls of the driver";
+const MEMORY: &str = "Resident memory of the driver";
+const FRAMING: &str = "Transfer blocks";
+
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// All samples, as figures.
+///
+/// # Errors
+/// When something is no JSON or lacks a field it must have; says which sample.
+pub fn figures(samples: &str) -> Result<Figures, String> {
+    let mut figures = Figures::new("cdc_mbim and uwwan on the same emulated modem");
+    for (at, sample) in Deserializer::from_str(samples)
+        .into_iter::<Value>()
+        .enumerate()
+    {
+        let sample = sample.map_err(|error| format!("sample {}: {error}", at + 1))?;
+        take(&mut figures, &sample)
+            .ok_or_else(|| format!("sample {} ({}) lacks a field", at + 1, sample["kind"]))?;
+    }
+    for (group, sentence) in NOTES {
+        if figures.of_group(group).next().is_some() {
+            figures.note(group, sentence);
+        }
+    }
+    Ok(figures)
+}
+
+const NOTES: [(&str, &str); 7] = [
+    (
+        THROUGHPUT,
+        "TCP payload at the receiver. Modem, far machine and host share the guest's processors, so these \
+         rates tell the cost of everything together, not what a real bus would carry.",
+    ),
+    (
+        SMALL,
+        "UDP with 64 bytes of payload, offered as fast as iperf3 can.",
+    ),
+    (
+        HOST,
+        "Without the emulator, the far machine's iperf3 and the threads of the virtual host controller. \
+         The kernel accounts for the work of completions and soft interrupts with whatever they interrupt, \
+         so the border is not sharp; a driver in the kernel gains by that, as its receive completions run in \
+         the controller's threads.",
+    ),
+    (
+        MODEL,
+        "The emulator's process and the virtual host controller's threads: what a real modem and its \
+         controller would do in hardware.",
+    ),
+    (
+        CALLS,
+        "Counted by the kernel on every thread of the process, a second at a time. A driver in the kernel \
+         makes none.",
+    ),
+    (MEMORY, "The most there was in a visit (VmHWM)."),
+    (
+        FRAMING,
+        "As the modem saw them over a whole visit. Blocks missing are gaps in the sequence numbers: \
+         blocks that the host built and lost.",
+    ),
+];
+
+/// `None` when a field is missing.
+fn take(figures: &mut Figures, sample: &Value) -> Option<()> {
+    let contender = sample["contender"].as_str()?;
+    match sample["kind"].as_str()? {
+        "machine" => machine(figures, sample),
+        "traffic" => traffic(figures, contender, sample)?,
+        "ping" => ping(figures, contender, sample)?,
+        "calls" => calls(figures, contender, sample)?,
+        "memory" => figures.record(
+            &Kind::new(MEMORY, "peak", "MiB", Better::Lower),
+            contender,
+            sample["peak_kib"].as_f64()? / 1024.0,
+        ),
+        "modem" => modem(figures, contender, &sample["report"]["counters"])?,
+        _ => {}
+    }
+    Some(())
+}
+
+fn machine(figures: &mut Figures, sample: &Value) {
+    for (name, field) in [
+        ("program", "program"),
+        ("guest kernel", "kernel"),
+        ("guest processor", "model"),
+        ("guest processors", "processors"),
+        ("rounds", "rounds"),
+        ("seconds a measurement", "seconds"),
+        ("queueing discipline", "qdisc"),
+        ("congestion control", "congestion"),
+    ] {
+        let text = match &sample[field] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        figures.fact(name, text);
+    }
+    let clock = if sample["icount"] == true {
+        "counts instructions (1 ns each): results repeat, on whatever machine"
+    } else {
+        "the machine's: results depend on it and on what else it does; only ratios tell something"
+    };
+    figures.fact("guest clock", clock);
+}
+
+fn traffic(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
+    let test = sample["test"].as_str()?;
+    let end = &sample["iperf3"]["end"];
+    let micros = |party: &str| sample["micros"][party].as_f64();
+    let processors = sample["processors"].as_f64()?;
+    let busy = micros("wall")? * processors - micros("idle")?;
+    let model = micros("emulator")? + micros("controller")?;
+    let (per, amount) = if test.starts_with("UDP") {
+        let sum = &end["sum"];
+        let arrived = sum["packets"].as_f64()? - sum["lost_packets"].as_f64()?;
+        let rate = arrived / sum["seconds"].as_f64()?;
+        let kind = Kind::new(SMALL, test, "packets/s", Better::Higher);
+        figures.record(&kind, contender, rate);
+        ("µs/packet", arrived)
+    } else {
+        let sum = &end["sum_received"];
+        let kind = Kind::new(THROUGHPUT, test, "Mbit/s", Better::Higher);
+        figures.record(&kind, contender, sum["bits_per_second"].as_f64()? / 1e6);
+        ("s/GiB", sum["bytes"].as_f64()? / GIB * 1e6)
+    };
+    if amount > 0.0 {
+        for (group, time) in [
+            (WHOLE, busy),
+            (HOST, busy - model - micros("far")?),
+            (MODEL, model),
+        ] {
+            let kind = Kind::new(group, test, per, Better::Lower);
+            figures.record(&kind, contender, time / amount);
+        }
+    }
+    Some(())
+}
+
+fn ping(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
+    let times: Option<Vec<f64>> = sample["milliseconds"]
+        .as_array()?
+        .iter()
+        .map(Value::as_f64)
+        .collect();
+    let times = times?;
+    let test = sample["test"].as_str()?;
+    let kind = Kind::new(PING, test, "ms", Better::Lower);
+    figures.record(&kind, contender, Spread::of(&times)?.median);
+    let lost = sample["sent"].as_f64()? - times.len() as f64;
+    if lost > 0.0 {
+        let kind = Kind::new(PING, &format!("{test}, lost"), "requests", Better::Lower);
+        figures.record(&kind, contender, lost);
+    }
+    Some(())
+}
+
+fn calls(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
+    let test = sample["test"].as_str()?;
+    let bytes = sample["iperf3"]["end"]["sum_received"]["bytes"].as_f64()?;
+    let calls: BTreeMap<&str, f64> = sample["calls"]
+        .as_object()?
+        .iter()
+        .map(|(call, count)| Some((call.as_str(), count.as_f64()?)))
+        .collect::<Option<_>>()?;
+    let all: f64 = calls.values().sum();
+    let kind = Kind::new(CALLS, &format!("{test}, all"), "per MiB", Better::Lower);
+    figures.record(&kind, contender, all / bytes * MIB);
+    for (call, count) in calls {
+        // Those that traffic does not repeat are nobody's cost.
+        if count * 50.0 > all {
+            let kind = Kind::new(CALLS, &format!("{test}, {call}"), "per MiB", Better::Lower);
+            figures.record(&kind, contender, count / bytes * MIB);
+        }
+    }
+    Some(())
+}
+
+fn modem(figures: &mut Figures, contender: &str, counters: &Value) -> Option<()> {
+    let count = |name: &str| counters[name].as_f64();
+    let sent = count("blocks_out")?;
+    let missing = count("blocks_missing")?;
+    for (name, unit, better, value) in [
+        (
+            "uplink blocks missing",
+            "%",
+            Better::Lower,
+            missing / (sent + missing) * 100.0,
+        ),
+        (
+            "datagrams in an uplink block",
+            "on average",
+            Better::Higher,
+            count("datagrams_out")? / sent,
+        ),
+        (
+            "datagrams in a downlink block",
+            "on average",
+            Better::Higher,
+            count("datagrams_in")? / count("blocks_in")?,
+        ),
+    ] {
+        figures.record(&Kind::new(FRAMING, name, unit, better), contender, value);
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLES: &str = r#"
+{"kind":"machine","contender":"","round":0,"kernel":"6.1","processors":2,"icount":true}
+{"kind":"ping","contender":"a","round":1,"test":"ping idle","sent":4,"milliseconds":[1.0,3.0,2.0]}
+{"kind":"traffic","contender":"a","round":1,"test":"TCP down, 1 flow","processors":2,
+ "micros":{"wall":1000000,"idle":500000,"near":300000,"far":200000,"emulator":400000,"controller":100000,"driver":250000},
+ "iperf3":{"end":{"sum_received":{"bytes":536870912,"bits_per_second":4294967296.0}}}}
+{"kind":"traffic","contender":"a","round":1,"test":"UDP up, 64 bytes","processors":2,
+ "micros":{"wall":1000000,"idle":0,"near":0,"far":0,"emulator":0,"controller":0,"driver":0},
+ "iperf3":{"end":{"sum":{"packets":3000,"lost_packets":1000,"seconds":2.0}}}}
+{"kind":"calls","contender":"a","round":1,"test":"TCP up, 1 flow","calls":{"read":990,"write":1000,"futex":10},
+ "iperf3":{"end":{"sum_received":{"bytes":1048576}}}}
+{"kind":"memory","contender":"a","round":1,"peak_kib":2048}
+{"kind":"modem","contender":"a","round":1,"report":{"counters":{"blocks_out":99,"blocks_missing":1,"blocks_in":10,"datagrams_out":198,"datagrams_in":100}}}
+"#;
+
+    fn value(figures: &Figures, group: &str, name: &str) -> f64 {
+        let metric = figures
+            .of_group(group)
+            .find(|metric| metric.kind.name == name);
+        metric.unwrap_or_else(|| panic!("no {name}")).rows()[0].values[0]
+    }
+
+    #[test]
+    fn every_kind_of_sample_counts() {
+        let figures = figures(SAMPLES).expect("good samples");
+        let near = |group, name, wanted: f64| {
+            let got = value(&figures, group, name);
+            assert!((got - wanted).abs() < 1e-6, "{group}, {name}: {got}");
+        };
+        near(THROUGHPUT, "TCP down, 1 flow", 4294.967296);
+        // 1.5 s of two processors for half a GiB.
+        near(WHOLE, "TCP down, 1 flow", 3.0);
+        near(MODEL, "TCP down, 1 flow", 1.0);
+        near(HOST, "TCP down, 1 flow", 1.6);
+        near(SMALL, "UDP up, 64 bytes", 1000.0);
+        near(WHOLE, "UDP up, 64 bytes", 1000.0);
+        near(PING, "ping idle", 2.0);
+        near(PING, "ping idle, lost", 1.0);
+        near(CALLS, "TCP up, 1 flow, all", 2000.0);
+        near(CALLS, "TCP up, 1 flow, read", 990.0);
+        near(MEMORY, "peak", 2.0);
+        near(FRAMING, "uplink blocks missing", 1.0);
+        near(FRAMING, "datagrams in a downlink block", 10.0);
+        let names: Vec<_> = figures.of_group(CALLS).map(|m| &m.kind.name).collect();
+        assert_eq!(names.len(), 3, "futex is left out: {names:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let error = figures("{\"kind\":\"ping\",\"contender\":\"a\"}").expect_err("no times");
+        assert!(
+            error.contains("sample 1") && error.contains("ping"),
+            "{error}"
+        );
+        assert!(figures("{").is_err());
+    }
+}

@@ -1,0 +1,336 @@
+#!/usr/bin/env bash
+# The guest's half of tools/bench-kernel: every contender drives the same
+# emulated modem in turn, round after round. Each visit starts with a freshly
+# plugged modem, so that what the modem saw can be told apart by contender.
+#
+# What is measured goes to $UWWAN_CONTEST_OUTPUT/samples.json, one object after
+# another; what it means is worked out outside, by 'contest-report'. 'ok' and
+# 'not ok' lines as in a witness.
+# shellcheck disable=SC2317 # 'check' calls the functions
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+
+# Files outside the guest answer in the host's time, not in the guest's; what
+# is used while something is measured lies in memory.
+export UWWAN_LOGS=/tmp/logs
+cp "${UWWAN_PROGRAM:?names the program to try}" /tmp/uwwan
+UWWAN_PROGRAM=/tmp/uwwan
+. "$(dirname "$0")/../../tests/guest/parts/all.sh"
+
+output=${UWWAN_CONTEST_OUTPUT:?names the directory for what is measured}
+
+rounds=${UWWAN_CONTEST_ROUNDS:-3}
+seconds=${UWWAN_CONTEST_SECONDS:-3}
+short=${UWWAN_CONTEST_SHORT:-}
+tests=${UWWAN_CONTEST_TESTS:-.}
+read -ra wanted <<<"${UWWAN_CONTEST_CONTENDERS:-}"
+: "${program:?}" "${logs:?}" "${far_address:?}" "${far_address6:?}" "${far_prefix:?}" "${far_prefix6:?}"
+samples=$output/samples.json
+: >"$samples"
+
+# --- who takes part ---
+
+# What 'uwwan up' of this build offers decides, so that nothing is measured
+# under a name that is not its own.
+help=$("$program" up --help)
+declare -A options=()
+contenders=(cdc_mbim)
+if [[ $help == *--tun-mode* ]]; then
+  modes=(plain offload)
+else
+  modes=('')
+fi
+backends=(libusb)
+[[ $help != *'libusb, nusb'* ]] || backends+=(nusb)
+for backend in "${backends[@]}"; do
+  for mode in "${modes[@]}"; do
+    name=$backend${mode:+-$mode}
+    contenders+=("$name")
+    options[$name]=${mode:+"--tun-mode $mode"}
+    ((${#backends[@]} == 1)) || options[$name]+=" --usb $backend"
+  done
+done
+contenders+=(veth)
+if [[ $short ]]; then
+  # The kernel and uwwan as it comes.
+  contenders=(cdc_mbim uwwan)
+  options[uwwan]=''
+fi
+((${#wanted[@]} == 0)) || contenders=("${wanted[@]}")
+
+# --- accounting ---
+
+# The parties have a control group each, because only control groups tell to
+# the microsecond what has run.
+parties=(near far emulator controller driver)
+group=/sys/fs/cgroup/command
+for party in "${parties[@]}"; do mkdir "$group/$party"; done
+
+belongs() { # party, pid…
+  local pid party=$1
+  shift
+  for pid; do echo "$pid" >"$group/$party/cgroup.procs"; done
+}
+
+as() { # party, command…
+  local party=$1
+  shift
+  (
+    belongs "$party" "$BASHPID"
+    exec "$@"
+  )
+}
+
+controller_threads() { # the virtual host controller's
+  local file name
+  for file in /proc/[0-9]*/comm; do
+    read -r name <"$file" && [[ $name == vhci_[rt]x ]] && basename "${file%/comm}"
+  done 2>/dev/null
+}
+
+# Fills 'account', in microseconds: wall clock, idle time of all processors,
+# and how long each party has run.
+declare -A account=()
+processors=$(nproc) ticks=$(getconf CLK_TCK)
+take_account() {
+  local party idle waiting _
+  account[wall]=${EPOCHREALTIME/[.,]/}
+  read -r _ _ _ _ idle waiting _ </proc/stat
+  account[idle]=$(((idle + waiting) * 1000000 / ticks))
+  for party in "${parties[@]}"; do
+    read -r _ account["$party"] <"$group/$party/cpu.stat"
+  done
+}
+
+# write KIND MEMBERS: one object into 'samples'.
+write() {
+  printf '{"kind":"%s","contender":"%s","round":%d,%s}\n' "$1" "$contender" "$round" "$2" >>"$samples"
+}
+
+# traffic TEST OPTION…: iperf3 for some seconds, with an account of who ran.
+traffic() {
+  local test=$1 said=$logs/iperf3.json key spent=''
+  local -A before=()
+  [[ $test =~ $tests ]] || return 0
+  shift
+  take_account
+  for key in "${!account[@]}"; do before[$key]=${account[$key]}; done
+  if ! as near timeout $((seconds * 20 + 30)) iperf3 --json --interval 0 --time "$seconds" --connect-timeout 5000 "$@" >"$said" 2>&1; then
+    not_ok "$contender $test, round $round" "$(jq -r .error <"$said" 2>/dev/null || head -c 300 "$said")"
+    return 1
+  fi
+  take_account
+  for key in "${!account[@]}"; do
+    spent+="${spent:+,}\"$key\":$((account[$key] - before[$key]))"
+  done
+  write traffic "\"test\":\"$test\",\"processors\":$processors,\"micros\":{$spent},\"iperf3\":$(<"$said")"
+}
+
+# round_trips TEST COUNT PAUSE: echo requests to the gateway.
+round_trips() {
+  local said times
+  [[ $1 =~ $tests ]] || return 0
+  said=$(ping -n -c "$2" -i "$3" -W 2 "$target" 2>&1)
+  times=$(sed -n 's/.*time=\([0-9.]*\) ms/\1/p' <<<"$said" | paste -sd,)
+  if [[ ! $times ]]; then
+    not_ok "$contender $1, round $round" "$(tail -n 2 <<<"$said" | tr '\n' ' ')"
+    return 1
+  fi
+  write ping "\"test\":\"$1\",\"sent\":$2,\"milliseconds\":[$times]"
+}
+
+loaded_round_trips() { # test, iperf3 option…
+  local test=$1 load
+  [[ $test =~ $tests ]] || return 0
+  shift
+  timeout $((seconds * 20 + 30)) iperf3 --client "$far" --time $((seconds + 2)) "$@" >/dev/null 2>&1 &
+  load=$!
+  sleep 1
+  round_trips "$test" $((seconds * 10)) 0.1
+  wait "$load"
+}
+
+driver_pid=''
+# The system calls of the driver's threads while it carries traffic, counted by
+# the kernel: strace would slow down what it counts.
+trigger=/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter/trigger
+count_calls() { # test, iperf3 option…
+  local test=$1 said=$logs/iperf3.json task filter='' hist
+  [[ $test =~ $tests ]] || return 0
+  shift
+  for task in /proc/"$driver_pid"/task/*; do
+    filter+="${filter:+ || }common_pid == ${task##*/}"
+  done
+  hist="hist:keys=id.syscall if $filter"
+  echo "$hist" >"$trigger" || {
+    not_ok "$contender $test, round $round" "the kernel does not count system calls"
+    return 1
+  }
+  timeout 60 iperf3 --json --interval 0 --time 1 "$@" >"$said"
+  local counted
+  counted=$(sed -nE 's/^\{ id: (sys_)?([^ ]+) .*hitcount: *([0-9]+).*/"\2":\3/p' "${trigger%trigger}hist" | paste -sd,)
+  echo "!$hist" >"$trigger"
+  write calls "\"test\":\"$test\",\"calls\":{$counted},\"iperf3\":$(<"$said")"
+}
+
+# Where the time goes: the deepest functions of all processors, as text.
+profile() { # name, iperf3 option…
+  local file=$output/profile-$contender-$1.txt load
+  shift
+  timeout 60 iperf3 --client "$far" --time 4 "$@" >/dev/null 2>&1 &
+  load=$!
+  sleep 1
+  perf record --quiet --all-cpus --event cpu-clock --freq 2000 --output /tmp/perf.data -- sleep 2
+  perf report --input /tmp/perf.data --stdio --sort comm,dso,symbol --percent-limit 0.3 2>/dev/null | grep -v '^$' >"$file"
+  [[ -s $file ]] || not_ok "$contender, round $round: profile" 'perf does not work here'
+  wait "$load"
+}
+
+# --- the contenders ---
+
+plug_in() {
+  start_emulator far0 --attach --knob ipv6=on &&
+    wait_for 20 find_modem &&
+    wait_for 20 drivers_are 'cdc_ether option' &&
+    udevadm settle || return
+  local threads
+  mapfile -t threads < <(controller_threads)
+  belongs emulator "${emulators[far0]}"
+  belongs controller "${threads[@]}"
+}
+
+cdc_mbim_up() {
+  configure 0
+  sleep 1
+  configure 3
+  wait_for 20 test -c /dev/cdc-wdm0 && udevadm settle || return
+  local wwan
+  wwan=$(modem_interface)
+  timeout 60 mbimcli -d /dev/cdc-wdm0 --no-close --connect='apn=internet,ip-type=ipv4v6' >"$logs/mbimcli.log" 2>&1 || {
+    tail -n 2 "$logs/mbimcli.log"
+    return 1
+  }
+  [[ $(<"/sys/class/net/$wwan/cdc_ncm/ndp_to_end") == Y ]] &&
+    ip addr add "$host_address/30" dev "$wwan" &&
+    ip addr add "$host_address6/64" dev "$wwan" nodad &&
+    ip link set "$wwan" up &&
+    ip route add "$far_prefix" via "$gateway" dev "$wwan" &&
+    ip route add "$far_prefix6" dev "$wwan"
+}
+
+uwwan_up() { # option…
+  start_up --route "$far_prefix6" "$@"
+  driver_pid=$up_pid
+  belongs driver "$driver_pid"
+  wait_for 60 online_or_ended 1
+  online_times 1 || {
+    why_not
+    return 1
+  }
+}
+
+veth_up() {
+  ip link add veth0 type veth peer name veth1 netns far
+  ip addr add "$host_address/30" dev veth0
+  ip addr add "$host_address6/64" dev veth0 nodad
+  far ip addr add "$gateway/30" dev veth1
+  far ip addr add "${host_address6%:*}:1/64" dev veth1 nodad
+  ip link set veth0 up
+  far ip link set veth1 up
+  ip route add "$far_prefix" via "$gateway"
+  ip route add "$far_prefix6" via "${host_address6%:*}:1"
+}
+
+end_visit() {
+  if [[ $driver_pid ]]; then
+    sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$driver_pid/status" >"$logs/peak"
+    write memory "\"peak_kib\":$(<"$logs/peak")"
+    write status "\"status\":$("$program" status --json 2>/dev/null || echo null)"
+    "$program" down --timeout 20 >/dev/null 2>&1 || kill -KILL "$driver_pid"
+    wait "$driver_pid"
+    driver_pid=''
+  fi
+  if [[ $contender == veth ]]; then
+    ip link del veth0
+    return
+  fi
+  if [[ $contender == cdc_mbim ]]; then
+    local counters
+    counters=$(cd "/sys/class/net/$(modem_interface)/statistics" && for file in tx_dropped tx_errors rx_errors rx_dropped; do echo "\"$file\":$(<$file)"; done | paste -sd,)
+    write interface "\"statistics\":{$counters}"
+  fi
+  stop_emulator far0
+  wait_for 20 modem_gone
+  write modem "\"report\":$(jq -c '{counters, violations_by_rule}' "$logs/far0.json")"
+  local broken
+  broken=$(jq -r '.violations_by_rule | add // 0' "$logs/far0.json")
+  # What the kernel's driver breaks is told, not judged.
+  if ((broken)) && [[ $contender != cdc_mbim ]]; then
+    not_ok "$contender, round $round: no rule of USB, NCM and MBIM broken" "$(jq -c .violations_by_rule "$logs/far0.json")"
+  fi
+}
+
+measure_all() {
+  far=$far_address target=$gateway
+  round_trips 'ping idle' $((seconds * 20)) 0.02
+  traffic 'TCP down, 1 flow' --client "$far" --reverse
+  traffic 'TCP up, 1 flow' --client "$far"
+  # iperf3 answers UDP from the address that routing picks: the gateway's.
+  traffic 'UDP up, 64 bytes' --client "$gateway" --udp --bitrate 0 --length 64
+  if [[ ! $short ]]; then
+    traffic 'TCP down, 4 flows' --client "$far" --reverse --parallel 4
+    traffic 'TCP up, 4 flows' --client "$far" --parallel 4
+    traffic 'TCP down, IPv6' --client "$far_address6" --reverse
+    traffic 'TCP up, IPv6' --client "$far_address6"
+    traffic 'UDP down, 64 bytes' --client "$gateway" --reverse --udp --bitrate 0 --length 64
+    loaded_round_trips 'ping while downloading' --reverse
+    loaded_round_trips 'ping while uploading'
+  fi
+  if [[ $driver_pid ]]; then
+    count_calls 'TCP down, 1 flow' --client "$far" --reverse
+    count_calls 'TCP up, 1 flow' --client "$far"
+  fi
+  if [[ ${UWWAN_CONTEST_PROFILE:-} && $round == "$rounds" ]]; then
+    profile down --reverse
+    profile up
+  fi
+}
+
+visit() {
+  contender=$1
+  local begun=$SECONDS failures=$witness_failures words
+  words=$logs/visit
+  if [[ $contender != veth ]] && ! plug_in >"$words" 2>&1; then
+    not_ok "$contender, round $round" "the modem does not come up: $(tail -n 3 "$words" | tr '\n' ' ')"
+    return
+  fi
+  local result=0 chosen=()
+  read -ra chosen <<<"${options[$contender]:-}"
+  case $contender in
+    veth) veth_up ;;
+    cdc_mbim) cdc_mbim_up ;;
+    *) uwwan_up "${chosen[@]}" ;;
+  esac >"$words" 2>&1 || result=$?
+  if ((result)) || ! wait_for 10 answers "$gateway"; then
+    not_ok "$contender, round $round" "it is not online: $(tail -n 3 "$words" | tr '\n' ' ')"
+  else
+    measure_all
+  fi
+  end_visit
+  ((witness_failures > failures)) || ok "$contender, round $round: measured in $((SECONDS - begun)) s"
+}
+
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun veth
+contender='' round=0
+write machine "\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false}"
+check 'the far machine serves' start_far_side || finish
+# Everything used below is read once, so that nobody pays for it.
+far iperf3 --client 127.0.0.1 --time 1 --json | jq . >/dev/null
+ping -c 1 127.0.0.1 >/dev/null
+mapfile -t servers < <(ip netns pids far)
+belongs far "${servers[@]}"
+for ((round = 1; round <= rounds; round++)); do
+  for name in "${contenders[@]}"; do
+    visit "$name"
+  done
+done
+finish
