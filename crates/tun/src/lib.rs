@@ -8,7 +8,8 @@
 //! * [`plan`] says what an interface should have, [`addresses`] makes it so over netlink, changes
 //!   only the difference when the plan changes, and takes everything away again when dropped.
 //! * [`dns`]: name servers, shown or set.
-//! * [`namespace`]: a private network namespace, so that none of this needs root.
+//! * [`namespace`]: a private network namespace, so that none of this needs root; [`veth`]: a cable
+//!   between two of them, to compare with.
 //!
 //! Everything is synchronous and touches nothing but the interface it is given. Errors say what
 //! was tried, why it failed and what to do about it.
@@ -43,6 +44,7 @@ pub mod plan;
 pub mod scatter;
 pub mod segment;
 mod sysctl;
+pub mod veth;
 
 pub use addresses::Configuration;
 pub use device::{Interface, Tun};

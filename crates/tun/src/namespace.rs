@@ -61,6 +61,27 @@ pub fn enter() -> Result<Entered, Error> {
     Ok(entered)
 }
 
+/// Moves the calling thread, and no other, into a new network namespace with only a loopback
+/// interface, which is up: a second machine within the process. Sockets and interfaces belong to
+/// the namespace of the thread that opens them, wherever they are used afterwards.
+///
+/// # Errors
+/// [`ErrorKind::NoNamespaces`] without privileges; after [`enter`] there are some.
+pub fn enter_alone() -> Result<(), Error> {
+    let what = "enter a network namespace with one thread";
+    unshare(Namespaces::Network).map_err(|source| refused(what, source))?;
+    bring_up_loopback(what)
+}
+
+/// The calling thread's network namespace, for [`crate::veth::Veth::lay`].
+///
+/// # Errors
+/// When `/proc` is not there.
+pub fn current() -> Result<std::fs::File, Error> {
+    std::fs::File::open("/proc/thread-self/ns/net")
+        .map_err(|source| Error::system("open the thread's network namespace", source))
+}
+
 /// The number of threads of this process; 1 when the kernel does not tell.
 fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)

@@ -2,6 +2,7 @@
 //! while the process has one thread, so there is no test harness: `main` runs them one after the
 //! other. Where namespaces or TUN interfaces cannot be had the run fails and says so.
 
+mod cable;
 mod merging;
 mod monitor;
 mod napi;
@@ -26,6 +27,10 @@ use uwwan_tun::{Address, Configuration, ErrorKind, Plan, Prefix, Route, Tun, nam
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const CHECKS: &[(&str, fn())] = &[
+    (
+        "a_cable_leads_to_another_namespace",
+        cable::a_cable_leads_to_another_namespace,
+    ),
     (
         "interfaces_get_the_name_asked_for",
         interfaces_get_the_name_asked_for,
