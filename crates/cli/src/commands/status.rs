@@ -239,6 +239,12 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
             field("clients", proxy.clients.to_string());
         }
     }
+    let at = reply.status.as_ref().and_then(|value| value.get("at_port"));
+    if let Some(terminal) = at.and_then(|at| at.get("terminal")?.as_str()) {
+        let silent = at.and_then(|at| at.get("port")?.as_str()).is_none();
+        let state = if silent { " (no answer yet)" } else { "" };
+        field("AT", format!("{terminal}{state}"));
+    }
     if status.attempts > 1 {
         field("bring-ups", status.attempts.to_string());
     }

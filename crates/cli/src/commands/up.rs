@@ -119,6 +119,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let answers = Answers {
                 handle: handle.clone(),
                 proxy: proxy.as_ref().map(Arc::downgrade),
+                terminal: directory.at_terminal(),
             };
             let server = Server::start(&directory.socket(), &chosen.name, Arc::new(answers))?;
             Ok((proxy, server))
@@ -289,6 +290,8 @@ struct Answers {
     handle: Handle,
     /// Not its owner: clients may outlive it.
     proxy: Option<Weak<Proxy>>,
+    /// Of the AT port.
+    terminal: PathBuf,
 }
 
 impl Responder for Answers {
@@ -298,6 +301,13 @@ impl Responder for Answers {
         if let (Some(proxy), Some(fields)) = (proxy, status.as_object_mut()) {
             let proxy = serde_json::to_value(proxy.status()).unwrap_or_default();
             fields.insert("proxy".to_owned(), proxy);
+        }
+        if let (Some(at), Some(fields)) = (self.handle.at_port(), status.as_object_mut()) {
+            let at = serde_json::json!({
+                "terminal": self.terminal,
+                "port": at.port().map(|port| port.to_string()),
+            });
+            fields.insert("at_port".to_owned(), at);
         }
         status
     }

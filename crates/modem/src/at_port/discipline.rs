@@ -139,6 +139,11 @@ impl Discipline {
         &mut self.output
     }
 
+    /// Whether it has room for more of what the program writes.
+    pub(super) fn takes_input(&self) -> bool {
+        self.ahead.len() < MOST_AHEAD / 2
+    }
+
     /// Whether there is something to be written.
     pub(super) fn has_output(&self) -> bool {
         !self.output.is_empty()

@@ -208,6 +208,15 @@ impl Client {
         }
     }
 
+    /// Whether more may be read: who writes faster than the modem answers has to wait.
+    fn takes_input(&self) -> bool {
+        !self.drained
+            && match &self.speech {
+                Speech::Terminal(discipline) => discipline.takes_input(),
+                Speech::Socket { partial, done, .. } => !done && partial.len() <= LONGEST_REQUEST,
+            }
+    }
+
     fn send(&mut self, message: &Message, unasked: bool) {
         let Speech::Socket { output, done, .. } = &mut self.speech else {
             return;
@@ -335,6 +344,9 @@ impl Client {
         let mut buffer = [0; 2048];
         // In turns, so that one who writes without end does not keep the others waiting.
         for _ in 0..8 {
+            if !self.takes_input() {
+                return;
+            }
             match rustix::io::read(&self.descriptor, &mut buffer) {
                 Ok(0) => {
                     self.drained = true;
@@ -342,10 +354,7 @@ impl Client {
                 }
                 Ok(count) => match &mut self.speech {
                     Speech::Terminal(discipline) => discipline.receive(&buffer[..count]),
-                    Speech::Socket { partial, .. } => {
-                        let room = (2 * LONGEST_REQUEST).saturating_sub(partial.len());
-                        partial.extend_from_slice(&buffer[..count.min(room)]);
-                    }
+                    Speech::Socket { partial, .. } => partial.extend_from_slice(&buffer[..count]),
                 },
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 // EIO: every opener of the terminal has closed it.
@@ -422,7 +431,7 @@ impl Serving {
         }
         for client in &self.clients {
             let mut wanted = PollFlags::empty();
-            if !client.drained {
+            if client.takes_input() {
                 wanted |= PollFlags::IN;
             }
             if client.has_output() {
@@ -500,8 +509,14 @@ impl Serving {
         let Some(listener) = &self.listener else {
             return;
         };
-        let Ok((stream, _)) = listener.accept() else {
-            return;
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                // Out of descriptors, most likely: give clients time to leave.
+                tracing::debug!("a client of the AT port could not be accepted: {error}");
+                return std::thread::sleep(Duration::from_millis(100));
+            }
         };
         let full = self.clients.len() >= MOST_CLIENTS;
         if stream.set_nonblocking(true).is_err() {
@@ -540,9 +555,7 @@ impl Serving {
 
     fn serve(&mut self, index: usize) {
         let client = &mut self.clients[index];
-        if !client.drained {
-            client.read();
-        }
+        client.read();
         if let Some(command) = client.next(&self.port) {
             let id = client.id;
             let shared = Arc::clone(&self.shared);
