@@ -373,6 +373,10 @@ impl Modem {
     /// # Errors
     /// [`Exit::Refused`] with the status, or [`Exit::Failed`] for an answer that makes no sense.
     pub fn content<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
+        if !response.status.is_success() {
+            let what = format!("the modem refuses {}", response.id);
+            return Err(self.refusal(&what, response.status, None));
+        }
         self.client
             .success(response)
             .map_err(|error| client_failure(&error))
@@ -380,8 +384,30 @@ impl Modem {
 
     /// A refusal with the network's cause, if it gave one.
     pub fn refusal(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
-        let error = ClientError::of_status(what, self.place(), status);
-        let mut failure = client_failure(&error);
+        let failure = self.refusal_alone(what, status, cause);
+        match status {
+            MbimStatus::OPERATION_NOT_ALLOWED if self.through.is_some() => failure
+                .because("it would end what the running uwwan up holds, or is not possible now")
+                .next("the same with --force, where the command has it; or uwwan down first"),
+            MbimStatus::BUSY | MbimStatus::NOT_INITIALIZED => {
+                failure.next("try again in a few seconds")
+            }
+            MbimStatus::NO_DEVICE_SUPPORT => {
+                failure.next("uwwan services lists what this modem offers")
+            }
+            MbimStatus::PIN_REQUIRED => failure.next("uwwan pin status, then uwwan pin enter"),
+            MbimStatus::RADIO_POWER_OFF => failure.next("uwwan radio on"),
+            MbimStatus::NOT_REGISTERED => failure.next("uwwan operator register"),
+            MbimStatus::PACKET_SERVICE_DETACHED => failure.next("uwwan attach"),
+            _ => failure,
+        }
+    }
+
+    /// As [`Modem::refusal`], without a next step.
+    pub fn refusal_alone(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
+        let mut failure = Failure::new(Exit::Refused, what)
+            .at(self.place())
+            .because(format!("{status}: {}", status.explanation()));
         if let Some(cause) = cause.filter(|cause| *cause != NwError::NONE) {
             failure = failure.because(format!("the network says {cause}: {}", cause.explanation()));
         }
@@ -498,7 +524,14 @@ pub fn client_failure(error: &ClientError) -> Failure {
             Exit::Failed
         }
     };
-    let mut failure = Failure::new(exit, error.what.clone());
+    // Commands are told by service and name.
+    let what = match &error.kind {
+        ErrorKind::Timeout => format!("no answer to {}", error.what),
+        ErrorKind::Answer => format!("the answer to {} cannot be read", error.what),
+        ErrorKind::Lost if error.what.contains('/') => format!("{}: no modem", error.what),
+        _ => error.what.clone(),
+    };
+    let mut failure = Failure::new(exit, what);
     if !error.place.is_empty() {
         failure = failure.at(error.place.clone());
     }

@@ -15,7 +15,7 @@ use uwwan_usb::requests::{self, NtbFormat};
 use crate::addresses::Sizes;
 use crate::options::{Format, Options, Padding, Placement, Table};
 use crate::quirks::Quirk;
-use crate::status::FramingStatus;
+use crate::status::{FramingStatus, NtbParameters};
 
 /// What came out of it.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct Negotiated {
     pub(crate) sizes: Sizes,
     /// Where the device did not do as asked, in words.
     pub(crate) notices: Vec<String>,
+    /// What the device announced.
+    announced: Option<NtbParameters>,
 }
 
 /// Block size asked for, both ways: one URB in every backend, no order of memory above 2.
@@ -54,13 +56,18 @@ pub(crate) fn negotiate(
     quirk: &Quirk,
 ) -> Result<Negotiated, Error> {
     let mut notices = Vec::new();
+    let mut announced = None;
     let control = function.control_interface;
     if quirk.toggle {
         device.set_alternate_setting(function.data_interface, function.data_alternate)?;
     }
     device.set_alternate_setting(function.data_interface, 0)?;
     let parameters = match lenient(requests::get_ntb_parameters(device, control))? {
-        Ok(answer) => Parameters::parse(&answer).sanitised(),
+        Ok(answer) => {
+            let parameters = Parameters::parse(&answer);
+            announced = Some(as_sent(&parameters));
+            parameters.sanitised()
+        }
         Err(error) => {
             notices.push(format!("{error}; assuming blocks of 8 KiB"));
             Parameters::FALLBACK
@@ -124,7 +131,23 @@ pub(crate) fn negotiate(
             block: Some(block.min(usize::from(u16::MAX)) as u16),
         },
         notices,
+        announced,
     })
+}
+
+fn as_sent(parameters: &Parameters) -> NtbParameters {
+    NtbParameters {
+        formats: parameters.formats,
+        in_max: parameters.in_max,
+        in_divisor: parameters.in_divisor,
+        in_remainder: parameters.in_remainder,
+        in_alignment: parameters.in_alignment,
+        out_max: parameters.out_max,
+        out_divisor: parameters.out_divisor,
+        out_remainder: parameters.out_remainder,
+        out_alignment: parameters.out_alignment,
+        out_max_datagrams: parameters.out_max_datagrams,
+    }
 }
 
 /// Tells the device the largest block to send. Returns what to expect, in bytes.
@@ -233,6 +256,7 @@ impl Negotiated {
             output_size: self.framing.max_block as u32,
             input_size: self.receive_size as u32,
             max_datagrams: self.framing.max_datagrams as u32,
+            announced: self.announced,
             ..FramingStatus::default()
         }
     }

@@ -11,7 +11,7 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::services::ms_firmware_id;
 use uwwan_mbim::session::Command as MbimCommand;
-use uwwan_modem::status::FramingStatus;
+use uwwan_modem::status::{FramingStatus, NtbParameters};
 
 use super::{operator, packet_service, pin, services, signal, sim};
 use crate::failure::Failure;
@@ -165,6 +165,9 @@ impl Facts {
         told(&mut page, "signal", &self.signal, signal::words);
         if let Some(framing) = &self.framing {
             page.row("blocks", framing_words(framing));
+            if let Some(announced) = &framing.announced {
+                page.row("NTB parameters", announced_words(announced));
+            }
         }
         told(&mut page, "services", &self.services, |list| {
             let names: Vec<String> = list.device_services.iter().map(services::name).collect();
@@ -257,5 +260,30 @@ fn framing_words(framing: &FramingStatus) -> String {
     format!(
         "NTB{}, pointer table at the {}, up to {} bytes out and {} in, {} datagrams a block out",
         framing.format, framing.ndp, framing.output_size, framing.input_size, framing.max_datagrams
+    )
+}
+
+fn announced_words(announced: &NtbParameters) -> String {
+    let formats = match announced.formats & 3 {
+        1 => "16-bit blocks",
+        2 => "32-bit blocks",
+        3 => "16- and 32-bit blocks",
+        _ => "no block format",
+    };
+    let datagrams = match announced.out_max_datagrams {
+        0 => "no limit of datagrams".to_owned(),
+        most => format!("{most} datagrams"),
+    };
+    format!(
+        "{formats}; in: {} bytes, datagrams at {} mod {}, tables at multiples of {}; out: {} bytes, at {} mod {}, {}, \
+         {datagrams}",
+        announced.in_max,
+        announced.in_remainder,
+        announced.in_divisor,
+        announced.in_alignment,
+        announced.out_max,
+        announced.out_remainder,
+        announced.out_divisor,
+        announced.out_alignment,
     )
 }

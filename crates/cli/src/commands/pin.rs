@@ -374,7 +374,7 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
         } else {
             "the PIN was not accepted"
         };
-        let mut failure = modem.refusal(what, answer.status, None);
+        let mut failure = modem.refusal_alone(what, answer.status, None);
         if let Some(after) = after.filter(|_| !answer.info.is_empty()) {
             failure = failure.because(words(&after));
             if is_puk(after.pin_type) && !wanted.puk {

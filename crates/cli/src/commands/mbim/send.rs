@@ -110,7 +110,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         say(decoded.text(personal).trim_end())?;
     }
     if !status.is_success() {
-        return Err(modem.refusal(&id.to_string(), status, None));
+        let what = format!("the modem refuses {id}");
+        return Err(modem.refusal(&what, status, None));
     }
     modem.close()
 }
