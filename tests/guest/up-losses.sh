@@ -7,7 +7,8 @@
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
-# The flow that has to outlive it all, for as many seconds.
+# The flow that has to outlive it all, for as many seconds: long enough for the
+# sender's retransmission timer, which doubles while nothing gets through.
 start_flow() {
   timeout $(($1 + 30)) iperf3 --json --client "$far_address" --time "$1" "${@:2}" >"$logs/flow.json" 2>&1 &
   flow=$!
@@ -58,11 +59,11 @@ wait_online 'online' 30
 tun=$(tun)
 index=$(<"/sys/class/net/$tun/ifindex")
 
-check 'unplugged: data flows before' start_flow 12
+check 'unplugged: data flows before' start_flow 30
 unplug 0
 lost_and_found 'unplugged' 2
 
-check 'reset: data flows before' start_flow 12 --reverse
+check 'reset: data flows before' start_flow 30 --reverse
 check 'reset: AT^RESET is taken' "$program" at 'AT^RESET'
 lost_and_found 'reset' 3
 
