@@ -13,12 +13,12 @@ pub struct Page {
 }
 
 impl Page {
-    /// A line with a label. `value` is the device's word: what could steer a terminal is escaped.
-    /// Nothing is added for an empty one.
+    /// A line with a label. Either may be the device's word: what could steer a terminal is escaped.
+    /// Nothing is added for an empty value.
     pub fn row(&mut self, label: &str, value: impl AsRef<str>) {
         let value = value.as_ref();
         if !value.is_empty() {
-            self.lines.push((Some(label.to_owned()), escape(value)));
+            self.lines.push((Some(escape(label)), escape(value)));
         }
     }
 
@@ -85,6 +85,7 @@ mod tests {
         let mut page = Page::default();
         page.row("name", "Tele\u{1b}[2Jnor\u{202e}");
         page.row("longer name", "x");
+        page.row("\u{7}", "bell");
         page.row("nothing", "");
         page.line("end\r\n");
         assert_eq!(
@@ -92,6 +93,7 @@ mod tests {
             [
                 "name         Tele\\u{1b}[2Jnor\\u{202e}",
                 "longer name  x",
+                "\\u{7}        bell",
                 "end\\r\\n"
             ]
         );

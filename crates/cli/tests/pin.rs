@@ -168,3 +168,45 @@ fn a_blocked_sim_wants_its_puk() {
     );
     assert!(told(&output).contains("dead for good"), "{}", told(&output));
 }
+
+#[test]
+fn a_pin_typed_on_the_terminal_is_not_echoed() {
+    let knobs = "--device emulator --knob pin=4711";
+    let command = format!("{} pin enter {knobs}", env!("CARGO_BIN_EXE_uwwan"));
+    // From util-linux: a terminal of its own, its input and output piped here.
+    let mut child = Command::new("script")
+        .args([
+            "--quiet",
+            "--return",
+            "--echo",
+            "always",
+            "--command",
+            &command,
+            "/dev/null",
+        ])
+        .env("UWWAN_RUNTIME_DIR", "/nonexistent")
+        .env_remove("UWWAN_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script (util-linux) runs");
+    let mut output = child.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    while !shown.ends_with(b"PIN: ") {
+        let count = std::io::Read::read(&mut output, &mut byte).unwrap();
+        assert_ne!(count, 0, "{}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&byte);
+    }
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"4711\n").unwrap();
+    std::io::Read::read_to_end(&mut output, &mut shown).unwrap();
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    assert!(child.wait().unwrap().success(), "{shown}");
+    assert!(
+        shown.contains("3 attempts left"),
+        "before it is asked: {shown}"
+    );
+    assert!(shown.contains("accepted"), "{shown}");
+    assert!(!shown.contains("4711"), "{shown}");
+}
