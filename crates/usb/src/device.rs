@@ -193,7 +193,7 @@ pub trait Device: Send + Sync {
     /// [`Error::Gone`] or what the backend said.
     fn release(&self, interface: u8) -> Result<(), Error>;
 
-    /// SET_INTERFACE on a claimed interface.
+    /// SET_INTERFACE on a claimed interface. No transfer may be queued on its endpoints.
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::Stall`] or what the backend said.
@@ -293,7 +293,8 @@ pub trait Queue: Send {
     /// Transfers submitted whose completion was not taken yet.
     fn pending(&self) -> usize;
 
-    /// The oldest completion, if one is there.
+    /// The oldest completion, if one is there. A pump tells of further ones only after this has
+    /// returned `None`.
     fn try_next(&mut self) -> Option<Completion>;
 
     /// The oldest completion; waits up to `timeout`. `None` when nothing completed in time or

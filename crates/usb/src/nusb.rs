@@ -11,7 +11,8 @@
 //! polls its endpoint with a waker of its own (`wake::Bell`), and that either unparks the thread
 //! that waits in [`Queue::next`](crate::device::Queue::next) or writes an eventfd among the pump's
 //! descriptors, once until the pump reads it. A waker is used up by the first completion and
-//! renewed by the next poll, so a stream that is drained in batches costs one wake a batch.
+//! renewed by the next poll, and stays mute while the queue is being drained, so a stream costs one
+//! wake a batch.
 //!
 //! What nusb does its own way, and what is done about it:
 //!

@@ -225,8 +225,10 @@ impl Inner {
         let result = self.usb.reset().wait();
         let mut lost = None;
         claims.retain(|&interface, claim| {
-            // A driver may have bound itself in between.
-            let _ = self.usb.detach_kernel_driver(interface);
+            // A driver may have bound itself in between; another program is not pushed aside.
+            if !self.place.is_claimed(interface) {
+                let _ = self.usb.detach_kernel_driver(interface);
+            }
             match self.new_handle(interface, what) {
                 Ok(handle) => {
                     claim.handles.push(handle);

@@ -287,12 +287,17 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         }
     }
 
-    /// The oldest completion.
+    /// The oldest completion. Without one the bell is armed and tells.
     fn take(&mut self) -> Option<Completion> {
         let mut taken = self.ended.pop_front();
         while taken.is_none() {
-            let Some(ended) = self.poll() else { break };
-            taken = self.settle(ended);
+            if let Some(ended) = self.poll() {
+                taken = self.settle(ended);
+            } else if self.bell.is_muted() {
+                self.bell.mute(false);
+            } else {
+                break;
+            }
         }
         self.park();
         self.pending -= usize::from(taken.is_some());
@@ -448,7 +453,10 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
     }
 
     fn try_next(&mut self) -> Option<Completion> {
-        self.take()
+        let taken = self.take();
+        // Whoever gets one looks for more before sleeping.
+        self.bell.mute(taken.is_some());
+        taken
     }
 
     fn next(&mut self, timeout: Duration) -> Option<Completion> {

@@ -107,6 +107,9 @@ pub(super) struct Bell {
     signal: Arc<Signal>,
     /// Whether it was handed to nusb and not rung since, as far as is known here.
     armed: AtomicBool,
+    /// Whether the queue's owner looks by itself until it finds nothing, so that nobody needs to be
+    /// told before.
+    muted: AtomicBool,
     /// Whether the queue's owner sleeps until it rings.
     awaited: AtomicBool,
     sleeper: Mutex<Option<Thread>>,
@@ -117,6 +120,7 @@ impl Bell {
         Arc::new(Self {
             signal,
             armed: AtomicBool::new(false),
+            muted: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             sleeper: Mutex::new(None),
         })
@@ -129,6 +133,16 @@ impl Bell {
 
     pub(super) fn is_armed(&self) -> bool {
         self.armed.load(Ordering::SeqCst)
+    }
+
+    /// From here on it tells nobody, or does again. After the latter the endpoint must be polled:
+    /// what rang before told nobody.
+    pub(super) fn mute(&self, muted: bool) {
+        self.muted.store(muted, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::SeqCst)
     }
 
     /// From here to [`Bell::end_wait`], ringing unparks this thread instead of telling the pump.
@@ -167,7 +181,7 @@ impl Wake for Bell {
             if let Some(thread) = &*sleeper {
                 thread.unpark();
             }
-        } else {
+        } else if !self.is_muted() {
             self.signal.ring();
         }
     }
@@ -248,6 +262,22 @@ mod tests {
         assert!(!is_readable(&signal));
         bell.end_wait();
         Waker::from(Arc::clone(&bell)).wake();
+        assert!(is_readable(&signal));
+    }
+
+    #[test]
+    fn a_muted_bell_tells_nobody() {
+        let signal = signal();
+        signal.begin_pump();
+        signal.take();
+        let bell = Bell::new(Arc::clone(&signal));
+        let waker = Waker::from(Arc::clone(&bell));
+        bell.arm();
+        bell.mute(true);
+        waker.wake_by_ref();
+        assert!(!is_readable(&signal) && !bell.is_armed());
+        bell.mute(false);
+        waker.wake_by_ref();
         assert!(is_readable(&signal));
     }
 
