@@ -362,6 +362,32 @@ fn one_who_only_listens_hears_answers_nobody_else_will_take() {
 }
 
 #[test]
+fn an_answer_that_came_before_its_opener_left_counts_when_it_was_read() {
+    let served = served("");
+    let mut listener = served.terminal();
+    let link = served.link().read_link().unwrap();
+    let mut slow = OpenOptions::new().write(true).open(link).unwrap();
+    slow.write_all(b"AT^IPV6CAP?\n").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while rustix::io::ioctl_fionread(&slow).unwrap()
+        < "AT^IPV6CAP?\r\n^IPV6CAP: 1\r\n\r\nOK\r\n".len() as u64
+    {
+        assert!(Instant::now() < deadline, "no answer");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(slow);
+    assert_eq!(listener.until("OK\r\n"), "\r\n^IPV6CAP: 1\r\n\r\nOK\r\n");
+    let mut reader = served.terminal();
+    reader.say("AT+CGMM\r");
+    reader.until("OK\r\n");
+    drop(reader);
+    let mut writer = OpenOptions::new().write(true).open(served.link()).unwrap();
+    writer.write_all(b"AT+CSQ\n").unwrap();
+    drop(writer);
+    assert_eq!(listener.until("OK\r\n"), "\r\n+CSQ: 21,99\r\n\r\nOK\r\n");
+}
+
+#[test]
 fn more_openers_than_places_find_no_terminal_until_one_leaves() {
     let served = served("");
     let mut openers = Vec::new();

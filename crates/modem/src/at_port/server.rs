@@ -17,7 +17,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use uwwan_at::dialogue::Command;
 
 use super::discipline::Discipline;
@@ -175,6 +176,8 @@ struct Client {
     speech: Speech,
     /// Its command on the way.
     ticket: Option<Ticket>,
+    /// The last answer given to a terminal.
+    last: Option<Answer>,
     /// The other end has closed.
     hung_up: bool,
     /// Nothing more can be read.
@@ -206,6 +209,14 @@ impl Client {
                 self.hung_up || nothing_to_come && output.is_empty()
             }
         }
+    }
+
+    /// The last answer, if whoever had the terminal open has gone without reading it. What is
+    /// written to a terminal stays in it until it is opened again, so that can be counted.
+    fn unread(&mut self) -> Option<Answer> {
+        let answer = self.last.take()?;
+        let left = self.output().len() as u64 + waiting_in_terminal(&self.descriptor);
+        (left > 0).then_some(answer)
     }
 
     /// Whether more may be read: who writes faster than the modem answers has to wait.
@@ -252,7 +263,10 @@ impl Client {
     fn answered(&mut self, result: &Result<Answer, AtError>) {
         self.ticket = None;
         match &mut self.speech {
-            Speech::Terminal(discipline) => discipline.answered(result),
+            Speech::Terminal(discipline) => {
+                discipline.answered(result);
+                self.last = result.as_ref().ok().cloned();
+            }
             Speech::Socket { .. } => {
                 let message = match result {
                     Ok(answer) => Message::Answer {
@@ -408,6 +422,7 @@ impl Serving {
             self.admit_socket();
             for index in 0..self.clients.len() {
                 self.serve(index);
+                self.leave_behind(index);
             }
             self.clients.retain(|client| !client.is_done());
             if self.clients.len() < MOST_CLIENTS
@@ -468,13 +483,17 @@ impl Serving {
             let Some(index) = self.clients.iter().position(|client| client.id == *id) else {
                 continue;
             };
-            let gone = self.clients[index].drained;
             self.clients[index].answered(result);
-            if let Ok(answer) = result
-                && gone
-            {
-                self.overheard(answer);
-            }
+            self.leave_behind(index);
+        }
+    }
+
+    /// What an opener that has gone has not read, others may hear.
+    fn leave_behind(&mut self, index: usize) {
+        if self.clients[index].drained
+            && let Some(answer) = self.clients[index].unread()
+        {
+            self.overheard(&answer);
         }
     }
 
@@ -548,6 +567,7 @@ impl Serving {
             descriptor,
             speech,
             ticket: None,
+            last: None,
             hung_up: false,
             drained: false,
         });
@@ -569,6 +589,16 @@ impl Serving {
         }
         client.write();
     }
+}
+
+/// Bytes written to a terminal that nobody has read, by its controlling side.
+///
+/// Makes the system calls `ioctl` (TIOCGPTPEER, FIONREAD) and `close`.
+fn waiting_in_terminal(master: &OwnedFd) -> u64 {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    ioctl_tiocgptpeer(master, flags)
+        .and_then(ioctl_fionread)
+        .unwrap_or(0)
 }
 
 fn may_speak(stream: &UnixStream) -> bool {
