@@ -279,6 +279,40 @@ mod tests {
         );
     }
 
+    #[test]
+    fn every_command_has_a_layout() {
+        for service in services() {
+            for cid in service.cids {
+                let parts = [Part::Query, Part::Set, Part::Notify];
+                assert!(
+                    parts.iter().any(|part| cid.base.part(*part).is_some()),
+                    "{}: {} can be sent nowhere",
+                    service.name,
+                    cid.name
+                );
+            }
+        }
+    }
+
+    /// What carries AT commands, toolkit commands or whole foreign messages may carry a PIN, a
+    /// number or the text of a message.
+    #[test]
+    fn tunnels_are_personal() {
+        for name in ["stk", "compal", "fibocom", "intel_at_tunnel", "qmi"] {
+            for cid in service_named(name).unwrap().cids {
+                let layouts = [Part::Query, Part::Set, Part::Done, Part::Notify];
+                for field in layouts
+                    .iter()
+                    .filter_map(|part| cid.base.part(*part))
+                    .flat_map(|schema| schema.fields)
+                {
+                    let bytes = matches!(field.kind, Kind::Rest | Kind::Prefixed | Kind::Sized);
+                    assert!(!bytes || field.personal, "{name}: {}", field.name);
+                }
+            }
+        }
+    }
+
     /// Counts, conditions and elements must refer to fields that exist and can be measured.
     fn check(schema: &'static Schema) {
         let position = |name: &str| {

@@ -6,12 +6,12 @@ use crate::registry::service_table;
 layout! {
     /// Answer of AT_COMMAND.
     AtCommand {
-        command_resp: Vec<u8> as rest,
+        command_resp: Vec<u8> as rest [personal],
     }
 
     /// Set of AT_COMMAND.
     AtCommandSet {
-        command_req: Vec<u8> as rest,
+        command_req: Vec<u8> as rest [personal],
     }
 }
 

@@ -70,7 +70,7 @@ layout! {
 
 service_table! {
     ms_sar = "68223d04-9f6c-4e0f-822d-28441fb72340" {
-        config CONFIG = 1 { query: Empty, set: ConfigSet, done: Config }
+        config CONFIG = 1 { query: Empty, set: ConfigSet, done: Config, notify: Config }
         transmission_status TRANSMISSION_STATUS = 2 { query: Empty, set: TransmissionStatusSet, done: TransmissionStatus, notify: TransmissionStatus }
     }
 }

@@ -103,19 +103,19 @@ layout! {
     /// Answer of COMMAND.
     Command {
         command_response_status: QuectelCommandResponseStatus,
-        command_response_string: Vec<u8> as rest,
+        command_response_string: Vec<u8> as rest [personal],
     }
 
     /// Set of COMMAND.
     CommandSet {
         command_type: QuectelCommandType,
-        command_string: Vec<u8> as rest,
+        command_string: Vec<u8> as rest [personal],
     }
 }
 
 service_table! {
     qdu = "6427015f-579d-48f5-8c54-f43ed1e76f83" {
-        update_session UPDATE_SESSION = 1 { query: Empty, set: UpdateSessionSet, done: UpdateSession }
+        update_session UPDATE_SESSION = 1 { query: Empty, set: UpdateSessionSet, done: UpdateSession, notify: UpdateSession }
         file_open FILE_OPEN = 2 { query: Empty, set: FileOpenSet, done: FileOpen }
         file_write FILE_WRITE = 3 { set: FileWriteSet, done: Empty }
         quectel_reboot QUECTEL_REBOOT = 4 { set: QuectelRebootSet, done: Empty }

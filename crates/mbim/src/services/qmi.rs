@@ -6,12 +6,12 @@ use crate::registry::service_table;
 layout! {
     /// Answer and notification of MSG.
     Msg {
-        qmux: Vec<u8> as rest,
+        qmux: Vec<u8> as rest [personal],
     }
 
     /// Set of MSG.
     MsgSet {
-        qmi_msg: Vec<u8> as rest,
+        qmi_msg: Vec<u8> as rest [personal],
     }
 }
 

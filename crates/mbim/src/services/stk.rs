@@ -24,18 +24,18 @@ layout! {
     /// Notification of PAC.
     PacNotification {
         pac_type: StkPacType,
-        data_buffer: Vec<u8> as rest,
+        data_buffer: Vec<u8> as rest [personal],
     }
 
     /// Answer of TERMINAL_RESPONSE.
     TerminalResponse {
-        result_data: Vec<u8> as sized,
+        result_data: Vec<u8> as sized [personal],
         status_words: u32,
     }
 
     /// Set of TERMINAL_RESPONSE.
     TerminalResponseSet {
-        response: Vec<u8> as prefixed,
+        response: Vec<u8> as prefixed [personal],
     }
 
     /// Answer of ENVELOPE.
@@ -45,7 +45,7 @@ layout! {
 
     /// Set of ENVELOPE.
     EnvelopeSet {
-        data: Vec<u8> as rest,
+        data: Vec<u8> as rest [personal],
     }
 }
 

@@ -3,8 +3,8 @@
 use super::values::{
     ContextMediaType, ContextOperation, ContextRoamingControl, ContextSource, ContextState,
     DefaultPduActivationHint, DrxCycle, LadnInfo, LteAttachContextOperation,
-    LteAttachContextRoamingControl, LteAttachState, MicoMode, ModemConfigurationStatus, PcoType,
-    UiccSlotState, WakeType,
+    LteAttachContextRoamingControl, LteAttachState, MicoMode, ModemConfigurationStatus,
+    NetworkDenylistState, NetworkDenylistType, PcoType, UiccSlotState, WakeType,
 };
 use crate::fields::{Tlv, layout};
 use crate::services::basic_connect::{
@@ -27,6 +27,20 @@ layout! {
     /// Answer, query and notification of PCO.
     Pco {
         pco_value: PcoValue,
+    }
+
+    /// `NetworkDenylistProvider`, an element of other structures.
+    NetworkDenylistProvider {
+        mcc: u32,
+        mnc: u32,
+        network_denylist_type: NetworkDenylistType,
+    }
+
+    /// Answer, set and notification of NETWORK_DENYLIST.
+    NetworkDenylist {
+        denylist_state: NetworkDenylistState,
+        @providers_count of providers,
+        providers: Vec<NetworkDenylistProvider> as refs(providers_count),
     }
 
     /// `LteAttachConfiguration`, an element of other structures.

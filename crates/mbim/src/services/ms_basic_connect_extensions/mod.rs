@@ -14,7 +14,7 @@ use crate::services::Empty;
 service_table! {
     ms_basic_connect_extensions = "3d01dcc5-fef5-4d05-0d3a-bef7058e9aaf" {
         provisioned_contexts PROVISIONED_CONTEXTS = 1 { query: Empty, set: ProvisionedContextsSet, done: ProvisionedContexts, notify: ProvisionedContexts }
-        network_denylist NETWORK_DENYLIST = 2 {  }
+        network_denylist NETWORK_DENYLIST = 2 { query: Empty, set: NetworkDenylist, done: NetworkDenylist, notify: NetworkDenylist }
         lte_attach_configuration LTE_ATTACH_CONFIGURATION = 3 { query: Empty, set: LteAttachConfigurationsSet, done: LteAttachConfigurations, notify: LteAttachConfigurations }
         lte_attach_info LTE_ATTACH_INFO = 4 { query: Empty, done: LteAttachInfo, notify: LteAttachInfo; v3 done: LteAttachInfoV3, notify: LteAttachInfoV3 }
         sys_caps SYS_CAPS = 5 { query: Empty, done: SysCaps }
@@ -29,5 +29,34 @@ service_table! {
         modem_configuration MODEM_CONFIGURATION = 16 { query: Empty, done: ModemConfiguration, notify: ModemConfigurationNotification }
         registration_parameters REGISTRATION_PARAMETERS = 17 { query: Empty, set: RegistrationParameters, done: RegistrationParameters }
         wake_reason WAKE_REASON = 19 { query: Empty, done: WakeReason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Microsoft's table for `MBIM_MS_NETWORK_BLACKLIST_INFO`, by hand.
+    #[test]
+    fn denied_networks_as_microsoft_lays_them_out() {
+        let list = NetworkDenylist {
+            denylist_state: NetworkDenylistState::NETWORK_PROVIDER_ACTUATED,
+            providers: vec![
+                NetworkDenylistProvider {
+                    mcc: 242,
+                    mnc: 1,
+                    network_denylist_type: NetworkDenylistType::SIM,
+                },
+                NetworkDenylistProvider {
+                    mcc: 262,
+                    mnc: 7,
+                    network_denylist_type: NetworkDenylistType::NETWORK,
+                },
+            ],
+        };
+        let words: [u32; 12] = [2, 2, 24, 12, 36, 12, 242, 1, 0, 262, 7, 1];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(list.encode(), bytes);
+        assert_eq!(NetworkDenylist::decode(&bytes).unwrap(), list);
     }
 }

@@ -1,10 +1,20 @@
 //! Enumerations of the extensions.
 
-use crate::names::values;
+use crate::names::{bits, values};
 
 values! {
     /// `MBIM_WAKE_TYPE`.
     WakeType: u32 { CID_RESPONSE = 0, CID_INDICATION = 1, PACKET = 2 }
+}
+
+bits! {
+    /// `MBIM_MS_NETWORK_BLACKLIST_STATE`: which of the lists keeps the modem from registering.
+    NetworkDenylistState: u32 { SIM_PROVIDER_ACTUATED = 0, NETWORK_PROVIDER_ACTUATED = 1 }
+}
+
+values! {
+    /// `MBIM_MS_NETWORK_BLACKLIST_TYPE`: whose number a denied one is compared with.
+    NetworkDenylistType: u32 { SIM = 0, NETWORK = 1 }
 }
 
 values! {
