@@ -93,12 +93,47 @@ impl std::fmt::Display for Rung {
     }
 }
 
+/// Of what kind a failure is, for programs that choose an exit status or another way by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// There is no such modem, or it is gone.
+    Missing,
+    /// More than one modem fits.
+    Several,
+    /// This user may not do that.
+    Permission,
+    /// A program or a kernel driver holds the device.
+    Busy,
+    /// The modem, the SIM or the network refused, or did not answer.
+    Refused,
+    /// The host, its USB stack or this program failed.
+    Host,
+}
+
+impl FailureKind {
+    /// What a failure on this rung is unless more is known: the steps up to the data function and
+    /// the host's end are the host's business, those between are the modem's.
+    #[must_use]
+    pub const fn usual(rung: Rung) -> Self {
+        match rung {
+            Rung::Found => Self::Missing,
+            Rung::Configuration | Rung::Claim | Rung::DataFunction | Rung::Host | Rung::Online => {
+                Self::Host
+            }
+            _ => Self::Refused,
+        }
+    }
+}
+
 /// Why a rung was not reached: what, why, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{rung}: {what}\n  likely cause: {cause}\n  next step: {next}")]
 pub struct Failure {
     /// The rung that failed.
     pub rung: Rung,
+    /// Of what kind the failure is.
+    pub kind: FailureKind,
     /// What was tried and how it ended, status codes by name.
     pub what: String,
     /// The likely cause.
@@ -107,6 +142,15 @@ pub struct Failure {
     pub next: String,
     /// Whether repeating the same will not help.
     pub fatal: bool,
+}
+
+impl Failure {
+    /// The same with its kind, where that is not the usual one of its rung.
+    #[must_use]
+    pub fn of(mut self, kind: FailureKind) -> Self {
+        self.kind = kind;
+        self
+    }
 }
 
 /// What happens to a modem, in order. None of it carries personal data except

@@ -3,13 +3,15 @@
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_usb::error::Error as UsbError;
 
-use crate::event::{Failure, Rung};
+use crate::event::{Failure, FailureKind, Rung};
+use crate::host::HostError;
 use crate::quirks::Quirk;
 
-/// A failure in words.
+/// A failure in words, of the usual kind of its rung.
 pub(crate) fn failure(rung: Rung, fatal: bool, what: String, cause: &str, next: &str) -> Failure {
     Failure {
         rung,
+        kind: FailureKind::usual(rung),
         what,
         cause: cause.to_owned(),
         next: next.to_owned(),
@@ -65,7 +67,29 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
             false,
         ),
     };
-    failure(rung, fatal, error.to_string(), cause, next)
+    let kind = match error {
+        UsbError::Gone { .. } => FailureKind::Missing,
+        UsbError::Busy { .. } => FailureKind::Busy,
+        UsbError::NoPermission { .. } => FailureKind::Permission,
+        UsbError::Stall { .. } => FailureKind::Refused,
+        UsbError::Timeout { .. }
+        | UsbError::NoMemory { .. }
+        | UsbError::NoSuchEndpoint { .. }
+        | UsbError::Other { .. } => FailureKind::Host,
+    };
+    failure(rung, fatal, error.to_string(), cause, next).of(kind)
+}
+
+/// A host's end that could not be set up.
+pub(crate) fn host(error: &HostError) -> Failure {
+    failure(
+        Rung::Host,
+        true,
+        format!("{}: {}", error.what, error.why),
+        "the host does not allow it or something is in the way",
+        &error.next,
+    )
+    .of(error.kind)
 }
 
 /// A command nobody answered.

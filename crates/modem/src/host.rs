@@ -9,6 +9,7 @@ mod tun;
 use std::io;
 use std::os::fd::AsFd;
 
+use crate::event::FailureKind;
 use crate::options::{Dns, Routes};
 use crate::status::{Addresses, Interface};
 
@@ -31,6 +32,8 @@ pub struct HostConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {why}; {next}")]
 pub struct HostError {
+    /// Of what kind it is: the host's refusal, a missing right, something in the way.
+    pub kind: FailureKind,
     /// What was tried.
     pub what: String,
     /// Why it failed.

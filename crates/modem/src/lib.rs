@@ -50,7 +50,7 @@ mod poll;
 mod stream;
 mod tap;
 
-pub use event::{Event, Failure, Rung};
+pub use event::{Event, Failure, FailureKind, Rung};
 pub use host::{HostConfig, HostEnd, HostError, HostProvider};
 pub use modem::{Handle, Modem, StartError};
 pub use options::Options;

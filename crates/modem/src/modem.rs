@@ -12,7 +12,7 @@ use crate::at_port::AtPort;
 use crate::control::{Control, Message, look};
 use crate::counters::Counters;
 use crate::datapath::FlowCounters;
-use crate::event::{Event, Failure, Rung};
+use crate::event::{Event, Failure, FailureKind, Rung};
 use crate::explain;
 use crate::host::HostProvider;
 use crate::options::Options;
@@ -120,7 +120,8 @@ impl Drop for EndForSure {
                 "the control thread has died".into(),
                 "an error in uwwan",
                 "report it with the log",
-            );
+            )
+            .of(FailureKind::Host);
             self.0.end(Err(failure));
         }
     }

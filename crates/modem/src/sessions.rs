@@ -442,16 +442,7 @@ impl Further {
                 self.steps.push_back(Step::Data(addresses));
                 self.tell(true, text, None);
             }
-            Err(error) => {
-                let failure = explain::failure(
-                    Rung::Host,
-                    true,
-                    format!("{}: {}", error.what, error.why),
-                    "the host does not allow it or something is in the way",
-                    &error.next,
-                );
-                self.fail(now, &failure);
-            }
+            Err(error) => self.fail(now, &explain::host(&error)),
         }
     }
 

@@ -115,10 +115,12 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::FailureKind;
 
     fn failure(fatal: bool) -> Failure {
         Failure {
             rung: Rung::Connect,
+            kind: FailureKind::Refused,
             what: String::new(),
             cause: String::new(),
             next: String::new(),

@@ -1,6 +1,6 @@
 //! What happens to a modem, told for people: one line a rung.
 
-use uwwan_modem::{Event, Failure as RungFailure, Rung, StartError};
+use uwwan_modem::{Event, Failure as RungFailure, FailureKind, StartError};
 
 use super::status::describe_addresses;
 use crate::failure::{Exit, Failure};
@@ -88,7 +88,7 @@ fn note(label: &str, text: &str) -> String {
 
 /// A rung's failure as the program's.
 pub fn failure(failure: &RungFailure) -> Failure {
-    let mut told = Failure::new(exit(failure), failure.what.clone())
+    let mut told = Failure::new(exit(failure.kind), failure.what.clone())
         .at(format!("rung \"{}\" of the bring-up", failure.rung));
     if !failure.cause.is_empty() {
         told = told.because(&failure.cause);
@@ -110,28 +110,26 @@ pub fn start_failure(error: &StartError) -> Failure {
     }
 }
 
-fn exit(failure: &RungFailure) -> Exit {
-    let text = format!("{} {}", failure.what, failure.cause).to_lowercase();
-    let denied = ["permission denied", "not permitted", "cap_net_admin"]
-        .iter()
-        .any(|words| text.contains(words));
-    match failure.rung {
-        _ if denied => Exit::Permission,
-        Rung::Found if text.contains("several") => Exit::Several,
-        Rung::Found => Exit::Missing,
-        Rung::Configuration | Rung::Claim if text.contains("busy") => Exit::Busy,
-        Rung::Configuration | Rung::Claim | Rung::DataFunction | Rung::Host => Exit::Failed,
-        _ => Exit::Refused,
+const fn exit(kind: FailureKind) -> Exit {
+    match kind {
+        FailureKind::Missing => Exit::Missing,
+        FailureKind::Several => Exit::Several,
+        FailureKind::Permission => Exit::Permission,
+        FailureKind::Busy => Exit::Busy,
+        FailureKind::Refused => Exit::Refused,
+        FailureKind::Host => Exit::Failed,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uwwan_modem::Rung;
 
     fn fails(rung: Rung, what: &str) -> RungFailure {
         RungFailure {
             rung,
+            kind: FailureKind::usual(rung),
             what: what.into(),
             cause: "because".into(),
             next: "do that".into(),
@@ -153,17 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn exit_statuses_follow_the_rung() {
-        for (rung, what, expected) in [
-            (Rung::Found, "no modem", Exit::Missing),
-            (Rung::Found, "several modems", Exit::Several),
-            (Rung::Found, "open: permission denied", Exit::Permission),
-            (Rung::Claim, "claim interface 1: busy", Exit::Busy),
-            (Rung::Connect, "NoDeviceSupport", Exit::Refused),
-            (Rung::Host, "Operation not permitted", Exit::Permission),
+    fn exit_statuses_follow_the_kind_and_not_the_words() {
+        for (kind, expected) in [
+            (FailureKind::Missing, Exit::Missing),
+            (FailureKind::Several, Exit::Several),
+            (FailureKind::Permission, Exit::Permission),
+            (FailureKind::Busy, Exit::Busy),
+            (FailureKind::Refused, Exit::Refused),
+            (FailureKind::Host, Exit::Failed),
         ] {
-            assert_eq!(failure(&fails(rung, what)).exit, expected, "{what}");
+            let words = "several busy modems: permission denied";
+            let told = failure(&fails(Rung::Connect, words).of(kind));
+            assert_eq!(told.exit, expected, "{kind:?}");
         }
+        let usual = failure(&fails(Rung::Connect, "Operation not permitted here"));
+        assert_eq!(usual.exit, Exit::Refused);
     }
 
     #[test]

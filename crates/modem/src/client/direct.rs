@@ -7,7 +7,7 @@ use uwwan_mbim::session::Command;
 use uwwan_usb::device::Backend;
 
 use super::{ClientError, ErrorKind, Indication, Link, News};
-use crate::event::{Event, Rung};
+use crate::event::{Event, FailureKind, Rung};
 use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
 use crate::modem::{Handle, Modem};
 use crate::options::Options;
@@ -24,6 +24,7 @@ struct NoHost;
 impl HostProvider for NoHost {
     fn bring_up(&mut self, _: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
         Err(HostError {
+            kind: FailureKind::Host,
             what: "no interface".into(),
             why: "this is a control session alone".into(),
             next: String::new(),

@@ -11,7 +11,7 @@ use uwwan_usb::functions::{self, MbimFunction};
 use super::{Control, Message};
 use crate::at_port::AtPort;
 use crate::datapath::{DataPlan, LinePlan, Reactor, Report, Running};
-use crate::event::{Event, Failure, Rung};
+use crate::event::{Event, Failure, FailureKind, Rung};
 use crate::explain;
 use crate::function::{self, Negotiated};
 use crate::ladder::{UsbDone, UsbFailed, UsbStep};
@@ -95,7 +95,8 @@ pub(crate) fn look(
                 ),
                 "more than one modem is plugged in",
                 "name the port of the one you mean with --device",
-            );
+            )
+            .of(FailureKind::Several);
             Err((failure, false))
         }
         (None, _) => {

@@ -7,9 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uwwan_tun::dns::{self, Guard, Method, Paths};
 use uwwan_tun::plan::Through;
-use uwwan_tun::{Address, Configuration, Error, Plan, Prefix, Tun};
+use uwwan_tun::{Address, Configuration, Error, ErrorKind, Plan, Prefix, Tun};
 
 use super::{HostConfig, HostEnd, HostError, HostProvider};
+use crate::event::FailureKind;
 use crate::options::{Dns, Routes};
 use crate::status::Interface;
 
@@ -151,6 +152,11 @@ fn plan(config: &HostConfig) -> Result<Plan, HostError> {
 impl From<Error> for HostError {
     fn from(error: Error) -> Self {
         Self {
+            kind: match error.kind {
+                ErrorKind::NoPermission => FailureKind::Permission,
+                ErrorKind::Busy => FailureKind::Busy,
+                _ => FailureKind::Host,
+            },
             what: error.what,
             why: error.why,
             next: error.next,

@@ -227,14 +227,7 @@ impl Ladder {
                     }
                 }
                 Err(error) => {
-                    let failure = explain::failure(
-                        Rung::Host,
-                        true,
-                        format!("{}: {}", error.what, error.why),
-                        "the host does not allow it or something is in the way",
-                        &error.next,
-                    );
-                    self.fail(now, failure, Rung::IpConfiguration);
+                    self.fail(now, explain::host(&error), Rung::IpConfiguration);
                 }
             },
             Input::Data(Ok(detail)) if self.rung == Rung::Online && !self.online => {

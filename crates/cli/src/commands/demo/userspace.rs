@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use uwwan_modem::FailureKind;
 use uwwan_modem::host::{HostConfig, HostEnd, HostError, HostProvider};
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_netstack::client::{Client, ClientConfig};
@@ -58,6 +59,7 @@ impl Network for Userspace {
 impl HostProvider for Userspace {
     fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
         let refuse = |error: Error| HostError {
+            kind: FailureKind::Host,
             what: "start the built-in network stack".into(),
             why: error.to_string(),
             next: String::new(),
@@ -120,6 +122,7 @@ impl HostEnd for End {
         self.client
             .reconfigure(&addresses, &name_servers)
             .map_err(|error| HostError {
+                kind: FailureKind::Host,
                 what: "reconfigure the built-in network stack".into(),
                 why: error.to_string(),
                 next: String::new(),

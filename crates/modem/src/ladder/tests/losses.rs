@@ -1,6 +1,7 @@
 //! What is lost, and where the way up begins again.
 
 use super::*;
+use crate::event::FailureKind;
 
 #[test]
 fn losses_lead_to_the_right_rung() {
@@ -141,6 +142,7 @@ fn a_host_that_refuses_is_told() {
         }
     }
     let error = HostError {
+        kind: FailureKind::Permission,
         what: "create a TUN interface".into(),
         why: "not permitted".into(),
         next: "run as root".into(),
@@ -148,6 +150,7 @@ fn a_host_that_refuses_is_told() {
     bench.ladder.handle(bench.now, Input::Host(Err(error)));
     bench.run();
     assert_eq!(bench.failure().rung, Rung::Host);
+    assert_eq!(bench.failure().kind, FailureKind::Permission);
     assert_eq!(bench.failure().next, "run as root");
 }
 
