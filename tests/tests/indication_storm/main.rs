@@ -1,0 +1,87 @@
+//! Ten thousand indications a second: memory stays where it is, data and commands go on, and the
+//! session is never lost. A test program of its own, so that the memory measured is this test's.
+
+#[allow(dead_code)]
+#[path = "../driver_emulator/bench.rs"]
+mod bench;
+
+use std::time::{Duration, Instant};
+
+use bench::{Bench, PATIENCE, quick};
+use uwwan_mbim::services::basic_connect::{self as bc, SignalState};
+use uwwan_modem::Event;
+use uwwan_modem::client::Client;
+use uwwan_modem::proxy::{self, Proxy};
+
+/// Indications that pass while memory is watched. Kept for ever, at their 64 bytes and the cost of
+/// a piece of memory each, they would be several times [`GROWTH`].
+const COUNT: u32 = 60_000;
+/// What may come on top once everything has been used, in KiB: the allocator's whims.
+const GROWTH: u64 = 2048;
+
+#[test]
+fn ten_thousand_a_second_cost_no_memory_and_no_session() {
+    let mut bench = Bench::start("indication_storm_hz=10000", quick());
+    bench.online();
+    let folder = tempfile::tempdir().unwrap();
+    let options = proxy::Options {
+        socket: folder.path().join("mbim"),
+        public: None,
+        ..proxy::Options::default()
+    };
+    let entrance = Proxy::start(&bench.handle, &options).unwrap();
+    let mut counting = Client::through(&options.socket).unwrap();
+    let mut asking = Client::through(&options.socket).unwrap();
+    asking.subscribe(&[bc::RADIO_STATE]).unwrap();
+    // Subscribed as every client is at first, and never looks.
+    let stalled = Client::through(&options.socket).unwrap();
+
+    hear(&mut counting, COUNT / 4);
+    bench.ping_many();
+    let before = resident();
+    for _ in 0..10 {
+        hear(&mut counting, COUNT / 10);
+        let signal: SignalState = asking.query(bc::SIGNAL_STATE).unwrap();
+        assert_eq!(signal.rssi, 21);
+        bench.ping_many();
+    }
+    let after = resident();
+    assert!(
+        after < before + GROWTH,
+        "{before} KiB before and {after} KiB after {COUNT} indications"
+    );
+    let status = bench.handle.status();
+    assert!(status.online && status.attempts == 1, "{status:#?}");
+    let lost = |event: &Event| matches!(event, Event::Lost { .. } | Event::RungFailed { .. });
+    let seen = bench
+        .seen
+        .iter()
+        .chain(bench.events.try_iter().collect::<Vec<_>>().iter())
+        .filter(|event| lost(event))
+        .count();
+    assert_eq!(seen, 0);
+    drop((counting, asking, stalled, entrance));
+    bench.stop();
+}
+
+/// Waits until `count` indications of signal strength have come.
+fn hear(client: &mut Client, count: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    for heard in 0..count {
+        let news = client.next_indication(Duration::from_secs(10)).unwrap();
+        assert!(
+            news.is_some_and(|news| news.id == bc::SIGNAL_STATE) && Instant::now() < deadline,
+            "{heard} of {count} indications came"
+        );
+    }
+}
+
+/// Memory of this process in use, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
