@@ -118,7 +118,9 @@ fn commands(name: &str, config: &HostConfig, observed: &Observed) -> Vec<String>
     for route in routes {
         let there = |known: &uwwan_tun::Route| known.destination.to_string() == route;
         if !observed.routes.iter().any(there) {
-            commands.push(format!("ip route add {route} dev {name}"));
+            let metric = config.route_metric;
+            let metric = metric.map_or_else(String::new, |metric| format!(" metric {metric}"));
+            commands.push(format!("ip route add {route} dev {name}{metric}"));
         }
     }
     commands
@@ -142,6 +144,7 @@ mod tests {
             },
             name: Some("wwan0".into()),
             routes,
+            route_metric: None,
             dns: Dns::None,
         }
     }
@@ -165,6 +168,16 @@ mod tests {
                 "ip route add 0.0.0.0/0 dev wwan0",
             ]
         );
+    }
+
+    #[test]
+    fn a_metric_is_part_of_the_command() {
+        let config = HostConfig {
+            route_metric: Some(700),
+            ..config(Routes::Default)
+        };
+        let told = commands("wwan0", &config, &observed());
+        assert_eq!(told[2], "ip route add 0.0.0.0/0 dev wwan0 metric 700");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub struct SessionOption {
     password_file: Option<PathBuf>,
     tun_name: Option<String>,
     route: Option<Vec<String>>,
+    route_metric: Option<u32>,
     dns: Option<Dns>,
     mtu: Option<u16>,
 }
@@ -68,6 +69,8 @@ struct Table {
     #[serde(default)]
     route: Option<Vec<String>>,
     #[serde(default)]
+    route_metric: Option<u32>,
+    #[serde(default)]
     dns: Option<Dns>,
     #[serde(default)]
     mtu: Option<u16>,
@@ -88,6 +91,7 @@ impl TryFrom<Form> for SessionOption {
                 password_file: table.password_file,
                 tun_name: table.tun_name,
                 route: table.route,
+                route_metric: table.route_metric,
                 dns: table.dns,
                 mtu: table.mtu,
             }),
@@ -135,6 +139,10 @@ impl SessionOption {
             "password-file" => self.password_file = Some(value.into()),
             "tun-name" => self.tun_name = Some(value.to_owned()),
             "route" => self.route = Some(value.split('+').map(str::to_owned).collect()),
+            "route-metric" => {
+                let wrong = |_| told(&"expected a number");
+                self.route_metric = Some(value.parse().map_err(wrong)?);
+            }
             "dns" => self.dns = Some(value.parse().map_err(|e| told(&e))?),
             "mtu" => {
                 let wrong = |_| told(&"expected a number of bytes");
@@ -143,7 +151,7 @@ impl SessionOption {
             _ => {
                 return Err(format!(
                     "there is no {name:?} here; known: apn, ip-type, auth, user, password-file, tun-name, route, \
-                     dns, mtu"
+                     route-metric, dns, mtu"
                 ));
             }
         }
@@ -181,6 +189,7 @@ impl SessionOption {
         session.ip_type = self.ip_type.unwrap_or(session.ip_type);
         session.auth = self.auth.unwrap_or(session.auth);
         session.dns = self.dns.unwrap_or(session.dns);
+        session.route_metric = self.route_metric.or(session.route_metric);
         if session.auth == Auth::None && (self.user.is_some() || self.password_file.is_some()) {
             let why = format!(
                 "{}: a user name or password is given, but no way to send it",
@@ -221,6 +230,7 @@ impl SessionOption {
         options.mtu = session.mtu;
         options.tun_name = session.tun_name;
         options.routes = session.routes;
+        options.route_metric = session.route_metric;
         options.dns = session.dns;
         Ok(())
     }
@@ -246,7 +256,7 @@ mod tests {
     fn sessions_are_read_from_text() {
         let options = applied(&[
             "0:apn=a,mtu=1400",
-            "3: apn=b, ip-type=ipv6, route=default, tun-name=mms0, dns=resolved",
+            "3: apn=b, ip-type=ipv6, route=default, route-metric=700, tun-name=mms0, dns=resolved",
             "7",
         ])
         .unwrap();
@@ -254,6 +264,7 @@ mod tests {
         let [three, seven] = &options.sessions[..] else {
             panic!("{:?}", options.sessions);
         };
+        assert_eq!(three.route_metric, Some(700));
         assert_eq!(
             (three.id, &three.apn[..], three.ip_type),
             (3, "b", IpType::Ipv6)

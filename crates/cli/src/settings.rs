@@ -105,8 +105,8 @@ pub struct Settings {
     pub roaming: Option<bool>,
 
     /// A data session of several, as N:apn=NAME,ip-type=TYPE,…; may be repeated. Each further one
-    /// gets its own interface. Also: auth, user, password-file, tun-name, route (joined by +), dns,
-    /// mtu. 0 is the session of the other options
+    /// gets its own interface. Also: auth, user, password-file, tun-name, route (joined by +),
+    /// route-metric, dns, mtu. 0 is the session of the other options
     #[arg(long, value_name = "N:NAME=VALUE,…", help_heading = "Session")]
     pub session: Option<Vec<SessionOption>>,
 
@@ -124,6 +124,10 @@ pub struct Settings {
     #[serde(deserialize_with = "one_or_many")]
     pub route: Option<Vec<String>>,
     /// What to do with the name servers the network hands out: show them (none), or hand them to
+    /// Metric of these routes: of several to the same destination the lowest wins [default: the
+    /// kernel's, 0 for IPv4 and 1024 for IPv6]
+    #[arg(long, value_name = "N", help_heading = "Host")]
+    pub route_metric: Option<u32>,
     /// systemd-resolved or resolvconf [default: none]
     #[arg(long, value_name = "HOW", value_parser = words(Dns::VALUES), help_heading = "Host")]
     pub dns: Option<Dns>,
@@ -245,7 +249,7 @@ impl Settings {
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
-            password_file, pin_file, force_pin, roaming, session, tun_name, route, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
+            password_file, pin_file, force_pin, roaming, session, tun_name, route, route_metric, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
             table, pad, block_size, input_size, in_flight)
     }
 
@@ -305,6 +309,7 @@ impl Settings {
             options.routes = routes(list)?;
         }
         options.ip_type = self.ip_type.unwrap_or_default();
+        options.route_metric = self.route_metric;
         options.dns = self.dns.unwrap_or_default();
         options.force_pin = self.force_pin.unwrap_or(options.force_pin);
         options.roaming = self.roaming.unwrap_or(options.roaming);
@@ -487,6 +492,7 @@ mod tests {
             settle = 1.5
             route = "default"
             dns = "resolved"
+            route-metric = 700
             ndp = "end"
             ntb = 16
             pad = "short"
@@ -499,6 +505,7 @@ mod tests {
         assert_eq!(settings.usb, Some(Driver::Nusb));
         assert_eq!(settings.route, Some(vec!["default".to_owned()]));
         assert_eq!(settings.password_file, Some("/etc/uwwan/password".into()));
+        assert_eq!(settings.route_metric, Some(700));
         let pin = settings.pin_file.unwrap();
         assert!(pin.is_absolute() && pin.ends_with("pin"), "{pin:?}");
     }

@@ -24,6 +24,8 @@ pub struct HostConfig {
     pub name: Option<String>,
     /// Routes through the modem.
     pub routes: Routes,
+    /// Metric of these routes; `None` is the kernel's default.
+    pub route_metric: Option<u32>,
     /// What to do with name servers.
     pub dns: Dns,
 }

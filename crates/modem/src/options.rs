@@ -57,6 +57,9 @@ pub struct Options {
     pub dns: Dns,
     /// Wait for the device instead of failing when it is not there at the start.
     pub wait_for_device: bool,
+    /// Metric of these routes: of several to the same destination the lowest wins. `None` is the
+    /// kernel's default, 0 for IPv4 and 1024 for IPv6.
+    pub route_metric: Option<u32>,
     /// Keep trying after a failure that repetition alone will not cure. A wrong PIN is never
     /// repeated.
     pub persist: bool,
@@ -98,6 +101,7 @@ impl Default for Options {
             persist: false,
             probe: true,
             sessions: Vec::new(),
+            route_metric: None,
             at_port: true,
         }
     }
@@ -130,6 +134,8 @@ pub struct SessionOptions {
 }
 
 impl Options {
+    /// Metric of these routes; see [`Options::route_metric`].
+    pub route_metric: Option<u32>,
     /// The choices for session 0.
     #[must_use]
     pub fn session_0(&self) -> SessionOptions {
@@ -148,6 +154,7 @@ impl Options {
     }
 }
 
+            route_metric: self.route_metric,
 /// A password or PIN: kept out of every print and every file we write.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]

@@ -421,6 +421,7 @@ impl Further {
             addresses: addresses.clone(),
             name: self.options.tun_name.clone(),
             routes: self.options.routes.clone(),
+            route_metric: self.options.route_metric,
             dns: self.options.dns,
         }));
         self.addresses = Some(addresses);

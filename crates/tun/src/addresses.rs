@@ -134,7 +134,7 @@ impl Configuration {
                 .map(|address| format!("address {address}")),
         );
         lines.extend(self.routes.iter().map(|route| format!("route {route}")));
-        if let Ipv6::Slaac { default_route } = self.plan.ipv6 {
+        if let Ipv6::Slaac { default_route, .. } = self.plan.ipv6 {
             let with = if default_route { "with" } else { "without" };
             lines.push(format!(
                 "IPv6 from router advertisements, {with} default route"
@@ -255,14 +255,20 @@ impl Configuration {
         let (accept, default_route) = match self.plan.ipv6 {
             Ipv6::Static => ("0", "0"),
             // 2: also on a host that forwards.
-            Ipv6::Slaac { default_route } => ("2", if default_route { "1" } else { "0" }),
+            Ipv6::Slaac { default_route, .. } => ("2", if default_route { "1" } else { "0" }),
         };
-        for (setting, value) in [
-            ("accept_ra", accept),
-            ("accept_ra_defrtr", default_route),
-            ("autoconf", "1"),
-        ] {
-            match sysctl::set(&self.name, setting, value) {
+        let metric = match self.plan.ipv6 {
+            Ipv6::Slaac { metric, .. } => metric.filter(|metric| *metric != 0),
+            Ipv6::Static => None,
+        };
+        let mut settings = vec![
+            ("accept_ra", accept.to_owned()),
+            ("accept_ra_defrtr", default_route.to_owned()),
+            ("autoconf", "1".to_owned()),
+        ];
+        settings.extend(metric.map(|metric| ("ra_defrtr_metric", metric.to_string())));
+        for (setting, value) in settings {
+            match sysctl::set(&self.name, setting, &value) {
                 Ok(before) => {
                     if !self
                         .before

@@ -187,6 +187,9 @@ pub enum Ipv6 {
     Slaac {
         /// Whether the advertising router becomes the default route.
         default_route: bool,
+        /// The metric of that route, where the kernel can set it (Linux 5.11); `None`: its default
+        /// of 1024.
+        metric: Option<u32>,
     },
 }
 
@@ -282,7 +285,10 @@ impl Plan {
                 Through::Nothing => false,
                 Through::Ranges(ranges) => ranges.contains(&Prefix::ALL_V6),
             };
-            Ipv6::Slaac { default_route }
+            Ipv6::Slaac {
+                default_route,
+                metric,
+            }
         } else {
             Ipv6::Static
         };
@@ -424,11 +430,18 @@ mod tests {
     #[test]
     fn a_link_local_address_alone_is_completed_by_slaac() {
         let addresses = vec![Address::new(ip("fe80::5a2c:80ff:fe13:9208"), 64)];
-        let plan = Plan::for_modem(addresses.clone(), &[], &Through::Everything, None, 1500);
+        let plan = Plan::for_modem(
+            addresses.clone(),
+            &[],
+            &Through::Everything,
+            Some(700),
+            1500,
+        );
         assert_eq!(
             plan.ipv6,
             Ipv6::Slaac {
-                default_route: true
+                default_route: true,
+                metric: Some(700),
             }
         );
         assert_eq!(plan.routes, []);
@@ -436,7 +449,8 @@ mod tests {
         assert_eq!(
             plan.ipv6,
             Ipv6::Slaac {
-                default_route: false
+                default_route: false,
+                metric: None,
             }
         );
     }

@@ -144,7 +144,7 @@ fn plan(config: &HostConfig) -> Result<Plan, HostError> {
         addresses,
         &gateways,
         &through,
-        None,
+        config.route_metric,
         given.mtu.into(),
     ))
 }
@@ -186,6 +186,7 @@ mod tests {
             },
             name: None,
             routes,
+            route_metric: Some(700),
             dns: Dns::None,
         }
     }
@@ -198,6 +199,7 @@ mod tests {
             (2, 0, 1500)
         );
         let all = plan(&config(Routes::Default)).unwrap();
+        assert!(all.routes.iter().all(|route| route.metric == Some(700)));
         let gateways: Vec<_> = all.routes.iter().map(|route| route.gateway).collect();
         assert_eq!(gateways, [Some([10, 169, 198, 78].into()), None]);
         let some = plan(&config(Routes::Prefixes(vec!["192.0.2.0/24".into()]))).unwrap();

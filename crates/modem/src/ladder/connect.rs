@@ -225,6 +225,7 @@ impl Ladder {
             addresses: addresses.clone(),
             name: self.options.tun_name.clone(),
             routes: self.options.routes.clone(),
+            route_metric: self.options.route_metric,
             dns: self.options.dns,
         }
     }

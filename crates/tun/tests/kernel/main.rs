@@ -505,7 +505,8 @@ fn slaac_completes_a_link_local_address() {
     for (through, default_route) in [(Through::Everything, true), (Through::Nothing, false)] {
         let tun = tun();
         let own = ip("fe80::5a2c:80ff:fe13:9208");
-        let plan = Plan::for_modem(vec![Address::new(own, 64)], &[], &through, None, 1500);
+        let metric = Some(700);
+        let plan = Plan::for_modem(vec![Address::new(own, 64)], &[], &through, metric, 1500);
         let configuration = Configuration::apply(plan, &tun).expect("applied");
         // The kernel asks for a router by itself.
         let solicitation = next_packet(&tun, |packet| packet.get(40) == Some(&133));
@@ -533,7 +534,9 @@ fn slaac_completes_a_link_local_address() {
         };
         assert_eq!(there.addresses.len(), 2, "{:?}", there.addresses);
         let by_router = there.routes.iter().any(|route| {
-            route.destination == Prefix::ALL_V6 && route.gateway == Some(ip("fe80::1"))
+            route.destination == Prefix::ALL_V6
+                && route.gateway == Some(ip("fe80::1"))
+                && route.metric == metric
         });
         assert_eq!(by_router, default_route, "{:?}", there.routes);
         drop(configuration);
