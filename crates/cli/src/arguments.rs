@@ -14,6 +14,7 @@ Exit status:
 Environment:
   UWWAN_LOG          what to log, e.g. uwwan_modem=debug,uwwan_usb=trace
   UWWAN_RUNTIME_DIR  where running modems keep their control sockets
+  UWWAN_STATE_DIR    where refused PINs are remembered
   NO_COLOR           no colours
 
 Without hardware:  uwwan demo

@@ -25,6 +25,7 @@ mod session_option;
 mod settings;
 mod sharing;
 mod signals;
+mod state;
 
 use std::process::ExitCode;
 

@@ -30,6 +30,8 @@ use crate::signals;
 
 /// The control session's socket in the runtime directory of a running `up`.
 pub const MBIM_SOCKET: &str = "mbim";
+/// What a running emulated modem is called.
+pub const EMULATOR: &str = "emulator";
 /// Patience for what a modem knows without asking anybody.
 pub const QUICK: Duration = Duration::from_secs(10);
 /// Patience for what not every firmware answers at all.
@@ -71,6 +73,14 @@ impl Reach {
         // Signals first: from here on Ctrl-C always ends it cleanly.
         let interrupts = interrupts()?;
         self.target()?.open(interrupts)
+    }
+
+    /// Whether this modem is the built-in one.
+    pub fn is_emulated(&self, modem: &Modem) -> bool {
+        match modem.through() {
+            Some(entry) => entry.device == EMULATOR,
+            None => self.device == Some(Device::Emulator),
+        }
     }
 
     /// Where the modem is to be had.
@@ -138,7 +148,7 @@ impl Reach {
         });
         match &self.device {
             None => {}
-            Some(Device::Emulator) => entries.retain(|entry| entry.device == "emulator"),
+            Some(Device::Emulator) => entries.retain(|entry| entry.device == EMULATOR),
             Some(Device::Usb(Selector::Port(port))) => {
                 let name = runtime::file_name(port);
                 entries.retain(|entry| entry.device == name);

@@ -97,7 +97,8 @@ pub struct Settings {
     /// File whose first line is the SIM's PIN; a refused PIN is never sent twice
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub pin_file: Option<PathBuf>,
-    /// Send the PIN even when a single attempt is left before the SIM asks for its PUK
+    /// Send the PIN even when a single attempt is left before the SIM asks for its PUK, or when it
+    /// was refused on an earlier run
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Session")]
     pub force_pin: Option<bool>,
     /// Go online in a foreign network too
@@ -123,11 +124,11 @@ pub struct Settings {
     )]
     #[serde(deserialize_with = "one_or_many")]
     pub route: Option<Vec<String>>,
-    /// What to do with the name servers the network hands out: show them (none), or hand them to
     /// Metric of these routes: of several to the same destination the lowest wins [default: the
     /// kernel's, 0 for IPv4 and 1024 for IPv6]
     #[arg(long, value_name = "N", help_heading = "Host")]
     pub route_metric: Option<u32>,
+    /// What to do with the name servers the network hands out: show them (none), or hand them to
     /// systemd-resolved or resolvconf [default: none]
     #[arg(long, value_name = "HOW", value_parser = words(Dns::VALUES), help_heading = "Host")]
     pub dns: Option<Dns>,
@@ -308,8 +309,8 @@ impl Settings {
         if let Some(list) = &self.route {
             options.routes = routes(list)?;
         }
-        options.ip_type = self.ip_type.unwrap_or_default();
         options.route_metric = self.route_metric;
+        options.ip_type = self.ip_type.unwrap_or_default();
         options.dns = self.dns.unwrap_or_default();
         options.force_pin = self.force_pin.unwrap_or(options.force_pin);
         options.roaming = self.roaming.unwrap_or(options.roaming);
@@ -491,8 +492,8 @@ mod tests {
             mtu = 1430
             settle = 1.5
             route = "default"
-            dns = "resolved"
             route-metric = 700
+            dns = "resolved"
             ndp = "end"
             ntb = 16
             pad = "short"
@@ -504,8 +505,8 @@ mod tests {
         assert_eq!(settings.ntb, Some(Format::Ntb16));
         assert_eq!(settings.usb, Some(Driver::Nusb));
         assert_eq!(settings.route, Some(vec!["default".to_owned()]));
-        assert_eq!(settings.password_file, Some("/etc/uwwan/password".into()));
         assert_eq!(settings.route_metric, Some(700));
+        assert_eq!(settings.password_file, Some("/etc/uwwan/password".into()));
         let pin = settings.pin_file.unwrap();
         assert!(pin.is_absolute() && pin.ends_with("pin"), "{pin:?}");
     }

@@ -1,21 +1,34 @@
 //! `uwwan pin` on an emulated SIM: codes from files alone, and never the last attempt unasked.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-/// Runs it away from any terminal.
 fn pin(arguments: &[&str], knobs: &[&str], code: &str, option: &str) -> Output {
+    let state = tempfile::tempdir().unwrap();
+    run(
+        &[&["pin"], arguments].concat(),
+        knobs,
+        code,
+        option,
+        state.path(),
+    )
+}
+
+/// Runs it away from any terminal.
+fn run(arguments: &[&str], knobs: &[&str], code: &str, option: &str, state: &Path) -> Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "{code}").unwrap();
     let path = file.path().to_str().unwrap().to_owned();
     let mut command = Command::new("setsid");
     command
-        .args(["--wait", env!("CARGO_BIN_EXE_uwwan"), "pin"])
+        .args(["--wait", env!("CARGO_BIN_EXE_uwwan")])
         .args(arguments)
         .args(["--device", "emulator", "--json"])
         .env("UWWAN_RUNTIME_DIR", "/nonexistent")
+        .env("UWWAN_STATE_DIR", state)
         .env("UWWAN_LOG", "trace")
         .stdin(Stdio::null());
     for knob in knobs {
@@ -209,4 +222,75 @@ fn a_pin_typed_on_the_terminal_is_not_echoed() {
     );
     assert!(shown.contains("accepted"), "{shown}");
     assert!(!shown.contains("4711"), "{shown}");
+}
+
+/// `up` with a PIN and a state directory, until it ends by itself.
+fn up(code: &str, knobs: &[&str], state: &Path) -> Output {
+    let runtime = tempfile::tempdir().unwrap();
+    let directory = runtime.path().to_str().unwrap();
+    let options = [
+        "up",
+        "--settle",
+        "0.2",
+        "--runtime-dir",
+        directory,
+        "--proxy",
+        "off",
+    ];
+    run(&options, knobs, code, "--pin-file", state)
+}
+
+#[test]
+fn a_refused_pin_is_never_sent_again_whoever_runs() {
+    let state = tempfile::tempdir().unwrap();
+    let knobs = ["pin=4711"];
+    let output = up("0000", &knobs, state.path());
+    assert_eq!(output.status.code(), Some(7));
+    assert!(
+        told(&output).contains("2 attempts left"),
+        "{}",
+        told(&output)
+    );
+    // The emulated SIM is a new one each time and has all its attempts, and still:
+    for _ in 0..2 {
+        let output = up("0000", &knobs, state.path());
+        assert_eq!(output.status.code(), Some(7));
+        let text = told(&output);
+        assert!(
+            text.contains("refused on an earlier run") && text.contains("3 attempts left"),
+            "{text}"
+        );
+    }
+    let enter = ["pin", "enter"];
+    let output = run(&enter, &knobs, "0000", "--pin-file", state.path());
+    assert_eq!(output.status.code(), Some(7));
+    let text = told(&output);
+    assert!(
+        text.contains("has refused this PIN before") && text.contains("nothing was sent"),
+        "{text}"
+    );
+    // The right one goes through, and so does a forced one; what was taken is not held against it.
+    let output = run(&enter, &knobs, "4711", "--pin-file", state.path());
+    assert_eq!(value(&output)["locked"], false);
+    let forced = ["pin", "enter", "--force"];
+    let output = run(&forced, &["pin=0000"], "0000", "--pin-file", state.path());
+    assert_eq!(value(&output)["locked"], false);
+    let output = run(&enter, &["pin=0000"], "0000", "--pin-file", state.path());
+    assert_eq!(value(&output)["locked"], false);
+    let kept = std::fs::read_to_string(state.path().join("pins.json")).unwrap();
+    assert!(!kept.contains("4711") && !kept.contains("89470"), "{kept}");
+}
+
+#[test]
+fn a_memory_that_cannot_be_kept_is_told_and_no_obstacle() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = run(
+        &["pin", "enter"],
+        &["pin=4711"],
+        "4711",
+        "--pin-file",
+        file.path(),
+    );
+    assert_eq!(value(&output)["locked"], false);
+    assert!(told(&output).contains("next run"), "{}", told(&output));
 }

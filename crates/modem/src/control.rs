@@ -26,6 +26,7 @@ use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
 use crate::ladder::{Action, Ask, Input, Ladder};
 use crate::modem::Shared;
 use crate::options::Options;
+use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
 use crate::selector::Selector;
 use crate::sessions::{Asked, Further};
@@ -157,6 +158,7 @@ impl Control {
 
     /// Runs until stopped or failed for good.
     pub(crate) fn run(mut self) {
+        self.recall();
         self.begin(Rung::Found);
         while self.finished.is_none() {
             self.work();
@@ -394,6 +396,7 @@ impl Control {
                 let result = self.start_data(&addresses);
                 self.input(Input::Data(result));
             }
+            Action::Remember(pins) => self.remember(&pins),
             Action::Tell(event) => self.tell(event),
             Action::Failed {
                 failure,
@@ -412,6 +415,36 @@ impl Control {
                     self.retry = Some((Instant::now() + after, from));
                 }
             }
+        }
+    }
+
+    fn remember(&mut self, pins: &PinMemory) {
+        let Some(path) = &self.options.pin_memory else {
+            return;
+        };
+        if let Err(error) = pins.save(path) {
+            self.tell(Event::Notice {
+                text: format!(
+                    "whether this PIN is refused will not be known to the next run: {}: {error}",
+                    path.display()
+                ),
+            });
+        }
+    }
+
+    /// What earlier runs remembered.
+    fn recall(&mut self) {
+        let Some(path) = &self.options.pin_memory else {
+            return;
+        };
+        match PinMemory::load(path) {
+            Ok(pins) => self.ladder.recall(pins),
+            Err(error) => self.tell(Event::Notice {
+                text: format!(
+                    "which PINs were refused on earlier runs is not known: {}: {error}",
+                    path.display()
+                ),
+            }),
         }
     }
 

@@ -31,6 +31,7 @@ pub mod host;
 pub mod ipv6;
 pub mod ladder;
 pub mod options;
+pub mod pin_memory;
 pub mod proxy;
 pub mod quirks;
 pub mod selector;

@@ -1,6 +1,7 @@
 //! What the user can choose. Everything has a default; most defaults come from the
 //! [quirk table](crate::quirks) or from the device itself.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,11 @@ pub struct Options {
     pub password: Secret,
     /// The SIM's PIN, without the newline of the file it came from; empty when there is none.
     pub pin: Secret,
-    /// Enter the PIN even when only one attempt is left before the SIM asks for its PUK.
+    /// Enter the PIN even when only one attempt is left before the SIM asks for its PUK, or when an
+    /// earlier run was refused with it.
     pub force_pin: bool,
+    /// File in which refused PINs are [remembered](crate::pin_memory) over runs.
+    pub pin_memory: Option<PathBuf>,
     /// Go online while registered with a foreign network.
     pub roaming: bool,
     /// MTU in bytes, in place of what network and device say.
@@ -53,13 +57,13 @@ pub struct Options {
     pub tun_name: Option<String>,
     /// Routes through the modem.
     pub routes: Routes,
+    /// Metric of these routes: of several to the same destination the lowest wins. `None` is the
+    /// kernel's default, 0 for IPv4 and 1024 for IPv6.
+    pub route_metric: Option<u32>,
     /// What to do with the name servers the network hands out.
     pub dns: Dns,
     /// Wait for the device instead of failing when it is not there at the start.
     pub wait_for_device: bool,
-    /// Metric of these routes: of several to the same destination the lowest wins. `None` is the
-    /// kernel's default, 0 for IPv4 and 1024 for IPv6.
-    pub route_metric: Option<u32>,
     /// Keep trying after a failure that repetition alone will not cure. A wrong PIN is never
     /// repeated.
     pub persist: bool,
@@ -82,6 +86,7 @@ impl Default for Options {
             password: Secret::default(),
             pin: Secret::default(),
             force_pin: false,
+            pin_memory: None,
             roaming: false,
             mtu: None,
             settle: None,
@@ -96,12 +101,12 @@ impl Default for Options {
             reattach_drivers: false,
             tun_name: None,
             routes: Routes::default(),
+            route_metric: None,
             dns: Dns::default(),
             wait_for_device: false,
             persist: false,
             probe: true,
             sessions: Vec::new(),
-            route_metric: None,
             at_port: true,
         }
     }
@@ -129,13 +134,13 @@ pub struct SessionOptions {
     pub tun_name: Option<String>,
     /// Routes through it.
     pub routes: Routes,
+    /// Metric of these routes; see [`Options::route_metric`].
+    pub route_metric: Option<u32>,
     /// What to do with the name servers the network hands out for it.
     pub dns: Dns,
 }
 
 impl Options {
-    /// Metric of these routes; see [`Options::route_metric`].
-    pub route_metric: Option<u32>,
     /// The choices for session 0.
     #[must_use]
     pub fn session_0(&self) -> SessionOptions {
@@ -149,12 +154,12 @@ impl Options {
             mtu: self.mtu,
             tun_name: self.tun_name.clone(),
             routes: self.routes.clone(),
+            route_metric: self.route_metric,
             dns: self.dns,
         }
     }
 }
 
-            route_metric: self.route_metric,
 /// A password or PIN: kept out of every print and every file we write.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]

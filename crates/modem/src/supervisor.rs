@@ -3,7 +3,7 @@
 //! Before the modem has been online once, somebody waits for a first success: failures that
 //! repetition will not cure end it at once, others after a few tries. After that somebody relies
 //! on it: it is tried for ever, ever more slowly. Either way a PIN that was refused is not entered
-//! again; [`PinMemory`](crate::ladder::PinMemory) sees to that.
+//! again; [`PinMemory`](crate::pin_memory::PinMemory) sees to that.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
-//! `uwwan pin`: the SIM's PIN and PUK. No code ever stands on the command line, and the last
-//! attempt before a lock is never made without being asked for.
+//! `uwwan pin`: the SIM's PIN and PUK. No code ever stands on the command line; the last attempt
+//! before a lock, and a PIN that was refused before, are never sent without being asked for.
+
+mod memory;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
+use uwwan_modem::pin_memory::not_tried;
 
+use self::memory::Memory;
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 use crate::page::{Page, say_value};
@@ -99,7 +103,7 @@ struct CodeOptions {
     /// asked for, else pin1]
     #[arg(long = "type", value_name = "TYPE")]
     pin_type: Option<PinType>,
-    /// Try even when a single attempt is left
+    /// Try even when a single attempt is left, or when this PIN was refused before
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -357,6 +361,11 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
     if !wanted.json {
         note(words(&pin));
     }
+    let emulated = wanted.reach.is_emulated(&modem);
+    let mut memory = match kind {
+        PinType::PIN1 => Memory::open(&mut modem, emulated)?,
+        _ => None,
+    };
     let set = PinSet {
         pin_type: kind,
         pin_operation: wanted.operation,
@@ -366,8 +375,27 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
             None => String::new(),
         },
     };
+    let before = (pin.pin_type == kind || !locked)
+        .then(|| attempts(&pin))
+        .flatten();
+    if let Some(memory) = &mut memory {
+        memory.sending(&set.pin, before, wanted.force)?;
+    }
     let answer = modem.ask(MbimCommand::set(PIN, &set), PATIENCE)?;
     let after: Option<PinInfo> = answer.decode().ok();
+    if let Some(memory) = &mut memory {
+        let used_up = match (before, after.as_ref().and_then(attempts)) {
+            (Some(before), Some(after)) => after < before,
+            _ => false,
+        };
+        // Other operations fail for other reasons, too.
+        let looked_at = wanted.operation == PinOperation::ENTER && !not_tried(answer.status);
+        if !answer.status.is_success() && (used_up || looked_at) {
+            memory.refused(&set.pin);
+        } else {
+            memory.forget(&set.pin);
+        }
+    }
     if !answer.status.is_success() {
         let what = if wanted.puk {
             "the PUK was not accepted"

@@ -17,10 +17,12 @@ use crate::failure::{Exit, Failure};
 use crate::notify::Notifier;
 use crate::output::{say, say_json};
 use crate::prepared::Provider;
+use crate::reach::EMULATOR;
 use crate::runtime::{self, RuntimeDir};
 use crate::settings::{Device, Settings};
 use crate::sharing;
 use crate::signals;
+use crate::state;
 
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
@@ -72,7 +74,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         None => Settings::default(),
     };
     let settings = arguments.settings.over(file);
-    let options = settings.options()?;
+    let mut options = settings.options()?;
     sharing::allow(settings.proxy_allow.as_deref().unwrap_or_default())?;
     let device = settings
         .device
@@ -89,6 +91,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             .at("--usb")
             .because("the emulated modem is not reached through this machine's USB")
             .next("uwwan emulate --attach plugs it in there"));
+    }
+    if !options.pin.is_empty() {
+        options.pin_memory = state::pins(device == Device::Emulator);
     }
     // Signals first: from here on a stop is always a clean one.
     let signals = signals::first()
@@ -258,7 +263,7 @@ fn choose(
             return Ok(Chosen {
                 backend: super::emulate::start_in_process(&knobs)?,
                 selector: Selector::Any,
-                name: "emulator".to_owned(),
+                name: EMULATOR.to_owned(),
                 node: None,
             });
         }

@@ -34,6 +34,7 @@ use crate::addresses::{Given, Sizes};
 use crate::event::{Event, Failure, Rung};
 use crate::host::{HostConfig, HostError};
 use crate::options::Options;
+use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
 use crate::status::{Addresses, DeviceIdentity, Interface, Network, Signal};
 
@@ -42,7 +43,6 @@ pub use ask::Ask;
 pub(crate) fn subscription() -> Vec<u8> {
     ask::subscribe().info
 }
-pub use pin::PinMemory;
 
 /// Something on the USB side to be done at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub enum Action {
     Host(HostConfig),
     /// Move datagrams, or go on with new addresses; answer with [`Input::Data`].
     StartData(Addresses),
+    /// Keep this where it outlives the process, before the next action is performed.
+    Remember(PinMemory),
     /// Tell the program.
     Tell(Event),
     /// A rung failed. The ladder rests until [`Ladder::start`] from `from` or lower.
@@ -273,6 +275,11 @@ impl Ladder {
             detours: 0,
             unanswered: 0,
         }
+    }
+
+    /// Knows from now on what an earlier process remembered.
+    pub fn recall(&mut self, pins: PinMemory) {
+        self.pins = pins;
     }
 
     /// Climbs to this rung and no further, for a control session alone.

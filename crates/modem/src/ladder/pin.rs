@@ -1,8 +1,6 @@
 //! The PIN: entered at most once per SIM and PIN, and never on the SIM's last attempt unless
-//! forced.
+//! forced. [`PinMemory`](crate::pin_memory::PinMemory) knows which were.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::services::basic_connect::{PinInfo, PinState, PinType};
@@ -11,31 +9,7 @@ use uwwan_mbim::status::Status;
 use super::{Action, Ask, Ladder, Outcome, ask};
 use crate::event::Rung;
 use crate::explain;
-
-/// PINs that were refused, so that no retry costs the SIM another attempt. Kept as hashes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PinMemory {
-    refused: HashSet<u64>,
-}
-
-impl PinMemory {
-    fn key(sim: &str, pin: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (sim, pin).hash(&mut hasher);
-        hasher.finish()
-    }
-
-    /// Whether this PIN was refused by this SIM.
-    #[must_use]
-    pub fn is_refused(&self, sim: &str, pin: &str) -> bool {
-        self.refused.contains(&Self::key(sim, pin))
-    }
-
-    /// Remembers that this PIN was refused by this SIM.
-    pub fn refuse(&mut self, sim: &str, pin: &str) {
-        self.refused.insert(Self::key(sim, pin));
-    }
-}
+use crate::pin_memory::{Past, not_tried};
 
 /// `RemainingAttempts` when the device does not know (MBIM 1.0 section 10.5.4).
 const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
@@ -73,11 +47,14 @@ impl Ladder {
         let left = pin.remaining_attempts;
         let left_text = attempts_left(left);
         let given = self.options.pin.reveal().to_owned();
+        let told = (left != UNKNOWN_ATTEMPTS).then_some(left);
+        let past = self.pins.past(&self.sim_name(), &given, told);
         let refusal = |what: String, cause: &str, next: &str| {
             explain::failure(Rung::Pin, true, what, cause, next)
         };
         let failure = if self.pin_entered {
-            self.pins.refuse(&self.sim_name(), &given);
+            self.pins.refused(&self.sim_name(), &given);
+            self.remember();
             refusal(
                 format!("the SIM is still locked after its PIN was entered{left_text}"),
                 "the PIN is likely wrong",
@@ -90,11 +67,19 @@ impl Ladder {
                 "write it to a file only you can read and give that with --pin-file, or turn the PIN off \
                  in a phone",
             )
-        } else if self.pins.is_refused(&self.sim_name(), &given) {
+        } else if past == Past::RefusedHere {
             refusal(
                 format!("the SIM waits for its PIN{left_text}; the one given was refused before"),
                 "the PIN in the file is wrong",
                 "correct the PIN file; this PIN is not entered again",
+            )
+        } else if past == Past::RefusedBefore && !self.options.force_pin {
+            refusal(
+                format!(
+                    "the SIM waits for its PIN{left_text}; the one given was refused on an earlier run"
+                ),
+                "the PIN in the file is wrong, unless the SIM's has been changed since",
+                "correct the PIN file; to enter this PIN once more give --force-pin",
             )
         } else if left <= 1 && !self.options.force_pin {
             refusal(
@@ -104,6 +89,8 @@ impl Ladder {
             )
         } else {
             self.pin_entered = true;
+            self.pins.sending(&self.sim_name(), &given, told);
+            self.remember();
             let command = ask::enter_pin(&given, PinType::PIN1);
             return self.send(Ask::PinEnter, command);
         };
@@ -150,12 +137,24 @@ impl Ladder {
                     self.unlocked(now);
                 }
             }
+            // The SIM has not looked at it.
+            Outcome::Done { status, .. } if not_tried(status) => {
+                self.forget_pin();
+                let mut failure = explain::status(Rung::Pin, "PIN enter", status, None);
+                if status == Status::PIN_DISABLED {
+                    "the SIM does not use a PIN".clone_into(&mut failure.cause);
+                    "leave out --pin-file".clone_into(&mut failure.next);
+                    failure.fatal = true;
+                }
+                self.fail(now, failure, Rung::Sim);
+            }
             Outcome::Done { status, info } => {
                 let given = self.options.pin.reveal().to_owned();
-                self.pins.refuse(&self.sim_name(), &given);
+                self.pins.refused(&self.sim_name(), &given);
+                self.remember();
                 let left =
                     PinInfo::decode(&info).map_or(UNKNOWN_ATTEMPTS, |pin| pin.remaining_attempts);
-                let mut failure = explain::failure(
+                let failure = explain::failure(
                     Rung::Pin,
                     true,
                     format!(
@@ -167,10 +166,6 @@ impl Ladder {
                     "the PIN is wrong",
                     "correct the PIN file; this PIN is not entered again",
                 );
-                if status == Status::PIN_DISABLED {
-                    "the SIM does not use a PIN".clone_into(&mut failure.cause);
-                    "leave out --pin-file".clone_into(&mut failure.next);
-                }
                 self.fail(now, failure, Rung::Sim);
             }
             // Whether it counted is not known: look instead of entering it again.
@@ -178,10 +173,23 @@ impl Ladder {
         }
     }
 
+    /// The SIM has taken the PIN, or has not looked at it.
+    fn forget_pin(&mut self) {
+        let given = self.options.pin.reveal().to_owned();
+        self.pins.forget(&self.sim_name(), &given);
+        self.remember();
+    }
+
+    /// Has the memory kept, before anything that comes after.
+    fn remember(&mut self) {
+        self.actions.push_back(Action::Remember(self.pins.clone()));
+    }
+
     /// The SIM is unlocked; it still needs a moment to become ready.
     fn unlocked(&mut self, now: Instant) {
         self.sim_locked = false;
         if self.pin_entered {
+            self.forget_pin();
             self.expects = None;
             self.poll_at = Some(now + Duration::from_millis(500));
             self.deadline = Some(now + Duration::from_secs(30));
@@ -201,6 +209,9 @@ impl Ladder {
                 }
             )
         });
+        if self.pin_entered {
+            self.forget_pin();
+        }
         self.done(now, "entered".into());
     }
 }

@@ -125,6 +125,8 @@ struct Bench {
     families: Vec<ContextIpType>,
     failed: Option<(Failure, Rung)>,
     lost: Option<(Rung, String)>,
+    /// What the next process would know.
+    remembered: Option<PinMemory>,
 }
 
 impl Bench {
@@ -143,6 +145,7 @@ impl Bench {
             families: Vec::new(),
             failed: None,
             lost: None,
+            remembered: None,
         }
     }
 
@@ -262,6 +265,7 @@ impl Bench {
                 self.log.push("data".into());
                 self.ladder.handle(now, Input::Data(Ok(String::new())));
             }
+            Action::Remember(pins) => self.remembered = Some(pins),
             Action::Tell(Event::RungDone { rung, detail, .. }) => {
                 self.log.push(format!("* {rung}: {detail}"))
             }

@@ -255,6 +255,75 @@ fn an_unanswered_pin_counts_as_entered() {
     );
 }
 
+/// A locked SIM in a later process, which knows what the earlier one kept.
+fn next_run(earlier: &Bench, pin_text: &str, left: u32) -> Bench {
+    let kept = serde_json::to_string(earlier.remembered.as_ref().unwrap()).unwrap();
+    let mut bench = locked_sim(pin_text, left);
+    bench.ladder.recall(serde_json::from_str(&kept).unwrap());
+    bench
+}
+
+#[test]
+fn a_wrong_pin_is_not_entered_by_a_later_run() {
+    let refused = || status(Status::FAILURE, pin(PinState::LOCKED, PinType::PIN1, 2));
+    let first = locked_sim("1234", 3)
+        .answers(Ask::PinEnter, [refused()])
+        .climb();
+    assert_eq!(first.count(Ask::PinEnter), 1);
+    let again = next_run(&first, "1234", 2).climb();
+    assert_eq!(again.count(Ask::PinEnter), 0);
+    let failure = again.failure();
+    assert!(
+        failure.what.contains("earlier run") && failure.next.contains("--force-pin"),
+        "{failure}"
+    );
+    let corrected = next_run(&first, "4321", 2).climb();
+    assert!(corrected.ladder.is_online());
+    // Forced, it is entered once by each run and not over and over.
+    let mut forced = next_run(&first, "1234", 2).answers(Ask::PinEnter, [refused()]);
+    forced.ladder.options.force_pin = true;
+    let mut forced = forced.climb();
+    let locked = good(subscriber(SubscriberReadyState::DEVICE_LOCKED));
+    forced.script.insert(Ask::Subscriber, [locked].into());
+    let state = good(pin(PinState::LOCKED, PinType::PIN1, 1));
+    forced.script.insert(Ask::PinState, [state].into());
+    forced.ladder.start(forced.now, Rung::Found);
+    forced.run();
+    assert_eq!(forced.count(Ask::PinEnter), 1);
+}
+
+#[test]
+fn the_pin_is_noted_before_it_is_sent() {
+    let mut bench = locked_sim("1234", 3);
+    bench.ladder.start(bench.now, Rung::Found);
+    loop {
+        match bench.ladder.next_action().unwrap() {
+            // The process dies here.
+            Action::Command {
+                ask: Ask::PinEnter, ..
+            } => break,
+            action => bench.perform(action),
+        }
+    }
+    assert_eq!(
+        next_run(&bench, "1234", 2).climb().count(Ask::PinEnter),
+        0,
+        "the SIM has counted it"
+    );
+    let uncounted = next_run(&bench, "1234", 3).climb();
+    assert_eq!(uncounted.count(Ask::PinEnter), 1);
+    // Taken, nothing is held against it.
+    assert!(next_run(&uncounted, "1234", 3).climb().ladder.is_online());
+}
+
+#[test]
+fn a_pin_the_sim_did_not_look_at_is_not_held_against_it() {
+    let busy = status(Status::BUSY, pin(PinState::LOCKED, PinType::PIN1, 3));
+    let bench = locked_sim("1234", 3).answers(Ask::PinEnter, [busy]).climb();
+    assert!(!bench.failure().fatal, "{}", bench.failure());
+    assert!(next_run(&bench, "1234", 3).climb().ladder.is_online());
+}
+
 #[test]
 fn the_last_attempt_is_not_spent() {
     let bench = locked_sim("1234", 1).climb();

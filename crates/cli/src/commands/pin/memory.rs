@@ -1,0 +1,87 @@
+//! What `uwwan pin` and `uwwan up` know together: the PINs this SIM has refused.
+
+use std::path::PathBuf;
+
+use uwwan_mbim::services::basic_connect::{SUBSCRIBER_READY_STATUS, SubscriberReadyStatus};
+use uwwan_mbim::session::Command;
+use uwwan_modem::pin_memory::{Past, PinMemory};
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::reach::Modem;
+use crate::state;
+
+/// The memory for the SIM at hand.
+pub(super) struct Memory {
+    path: PathBuf,
+    pins: PinMemory,
+    sim: String,
+}
+
+impl Memory {
+    /// The memory, if there is one and the SIM says who it is.
+    ///
+    /// # Errors
+    /// When the modem is lost.
+    pub(super) fn open(modem: &mut Modem, emulated: bool) -> Result<Option<Self>, Failure> {
+        let Some(path) = state::pins(emulated) else {
+            return Ok(None);
+        };
+        let question = Command::query(SUBSCRIBER_READY_STATUS);
+        let sim = match modem.optional::<SubscriberReadyStatus>(question)? {
+            Ok(status) if !status.sim_icc_id.is_empty() => status.sim_icc_id,
+            _ => return Ok(None),
+        };
+        let pins = PinMemory::load(&path).unwrap_or_else(|error| {
+            note(format!(
+                "which PINs were refused on earlier runs is not known: {}: {error}",
+                path.display()
+            ));
+            PinMemory::default()
+        });
+        Ok(Some(Self { path, pins, sim }))
+    }
+
+    /// Notes that this PIN is about to be sent.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] when the SIM has refused it before, unless that does not matter.
+    pub(super) fn sending(
+        &mut self,
+        pin: &str,
+        left: Option<u32>,
+        force: bool,
+    ) -> Result<(), Failure> {
+        if self.pins.past(&self.sim, pin, left) != Past::Clean && !force {
+            return Err(
+                Failure::new(Exit::Refused, "this SIM has refused this PIN before")
+                    .because("each time it is entered costs an attempt")
+                    .next("nothing was sent; if the SIM's PIN has been changed since, run the same with --force"),
+            );
+        }
+        self.pins.sending(&self.sim, pin, left);
+        self.save();
+        Ok(())
+    }
+
+    /// The SIM has refused it.
+    pub(super) fn refused(&mut self, pin: &str) {
+        self.pins.refused(&self.sim, pin);
+        self.save();
+    }
+
+    /// The SIM has taken it, or no attempt was used up.
+    pub(super) fn forget(&mut self, pin: &str) {
+        self.pins.forget(&self.sim, pin);
+        self.save();
+    }
+
+    fn save(&self) {
+        if let Err(error) = self.pins.save(&self.path) {
+            note(format!(
+                "whether this PIN is refused will not be known to the next run: {}: {error}",
+                self.path.display()
+            ));
+        }
+    }
+}

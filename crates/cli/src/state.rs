@@ -1,0 +1,95 @@
+//! The state directory: what outlives a run and a reboot.
+//!
+//! `/var/lib/uwwan` for root, `$XDG_STATE_HOME/uwwan` (`~/.local/state/uwwan`) for everyone else,
+//! what a service manager gives (`StateDirectory=`), or whatever `UWWAN_STATE_DIR` says.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Where root keeps its state.
+const SYSTEM: &str = "/var/lib/uwwan";
+/// Refused PINs; see [`uwwan_modem::pin_memory`].
+const PINS: &str = "pins.json";
+/// Names the directory.
+const CHOSEN: &str = "UWWAN_STATE_DIR";
+
+/// The file of refused PINs, if there is a place for it. An emulated SIM is a new one each time, so
+/// nothing of it is kept unless the place is chosen.
+pub fn pins(emulated: bool) -> Option<PathBuf> {
+    let root = rustix::process::geteuid().is_root();
+    directory(root, emulated, |name| std::env::var_os(name)).map(|folder| folder.join(PINS))
+}
+
+fn directory(
+    root: bool,
+    emulated: bool,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Option<PathBuf> {
+    let absolute = |name| {
+        environment(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    if let Some(chosen) = environment(CHOSEN).filter(|chosen| !chosen.is_empty()) {
+        return Some(chosen.into());
+    }
+    if emulated {
+        return None;
+    }
+    // systemd gives a list; ours has one.
+    if let Some(given) = absolute("STATE_DIRECTORY") {
+        return Some(given);
+    }
+    if root {
+        return Some(SYSTEM.into());
+    }
+    let of_user = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local").join("state")));
+    of_user.map(|state| state.join("uwwan"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(root: bool, emulated: bool, environment: &[(&str, &str)]) -> Option<String> {
+        let get = |name: &str| {
+            environment
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        directory(root, emulated, get).map(|path| path.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn each_has_its_place() {
+        let home = ("HOME", "/home/ola");
+        for (root, emulated, environment, expected) in [
+            (true, false, &[home][..], Some("/var/lib/uwwan")),
+            (false, false, &[home], Some("/home/ola/.local/state/uwwan")),
+            (
+                false,
+                false,
+                &[home, ("XDG_STATE_HOME", "/state")],
+                Some("/state/uwwan"),
+            ),
+            (
+                true,
+                false,
+                &[("STATE_DIRECTORY", "/var/lib/private/uwwan")],
+                Some("/var/lib/private/uwwan"),
+            ),
+            (false, false, &[], None),
+            (false, false, &[("HOME", "relative")], None),
+            (true, true, &[home], None),
+            (true, true, &[("UWWAN_STATE_DIR", "/tmp/x")], Some("/tmp/x")),
+        ] {
+            assert_eq!(
+                found(root, emulated, environment).as_deref(),
+                expected,
+                "{environment:?}"
+            );
+        }
+    }
+}
