@@ -423,7 +423,7 @@ impl Client {
             Ok(())
         } else {
             Err(ClientError::of_status(
-                "be allowed to end the session `uwwan up` holds",
+                "what `uwwan up` holds may not be ended",
                 self.place(),
                 response.status,
             ))

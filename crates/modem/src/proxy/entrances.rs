@@ -8,6 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Gid, Uid};
+
 /// The abstract name every libmbim program connects to (libmbim `mbim-proxy`).
 pub const PUBLIC_NAME: &str = "mbim-proxy";
 
@@ -20,6 +22,15 @@ pub struct Allow {
     pub groups: Vec<u32>,
 }
 
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Root, or the user who runs this.
+    Owner,
+    /// Somebody who is let in beside them.
+    Guest,
+}
+
 impl Allow {
     /// Nobody beside root and the user who runs this.
     #[must_use]
@@ -27,23 +38,26 @@ impl Allow {
         self.users.is_empty() && self.groups.is_empty()
     }
 
-    /// Whether whoever is at the other end may come in. The kernel says who it is.
-    pub(super) fn admits(&self, stream: &impl AsFd) -> bool {
-        let Ok(peer) = rustix::net::sockopt::socket_peercred(stream) else {
-            return false;
-        };
-        let admitted = peer.uid.is_root()
-            || peer.uid == rustix::process::geteuid()
-            || self.users.contains(&peer.uid.as_raw())
-            || self.groups.contains(&peer.gid.as_raw());
-        if !admitted {
+    /// Whoever is at the other end, if they may come in. The kernel says who it is.
+    pub(super) fn admits(&self, stream: &impl AsFd) -> Option<Standing> {
+        let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+        let standing = self.standing(peer.uid, peer.gid, rustix::process::geteuid());
+        if standing.is_none() {
             tracing::warn!(
                 "user {} (group {}) asked for the modem and may not have it",
                 peer.uid.as_raw(),
                 peer.gid.as_raw()
             );
         }
-        admitted
+        standing
+    }
+
+    fn standing(&self, user: Uid, group: Gid, ours: Uid) -> Option<Standing> {
+        if user.is_root() || user == ours {
+            return Some(Standing::Owner);
+        }
+        let guest = self.users.contains(&user.as_raw()) || self.groups.contains(&group.as_raw());
+        guest.then_some(Standing::Guest)
     }
 }
 
@@ -144,6 +158,27 @@ mod tests {
     #[test]
     fn this_user_is_let_in() {
         let (one, _other) = UnixStream::pair().unwrap();
-        assert!(Allow::default().admits(&one));
+        assert_eq!(Allow::default().admits(&one), Some(Standing::Owner));
+    }
+
+    #[test]
+    fn guests_are_no_owners() {
+        let allow = Allow {
+            users: vec![7],
+            groups: vec![9],
+        };
+        let standing = |user, group| {
+            allow.standing(Uid::from_raw(user), Gid::from_raw(group), Uid::from_raw(5))
+        };
+        for (user, group, expected) in [
+            (0, 1, Some(Standing::Owner)),
+            (5, 1, Some(Standing::Owner)),
+            (7, 1, Some(Standing::Guest)),
+            (8, 9, Some(Standing::Guest)),
+            (8, 1, None),
+            (9, 7, None),
+        ] {
+            assert_eq!(standing(user, group), expected, "{user} {group}");
+        }
     }
 }

@@ -49,6 +49,8 @@ pub enum Entrance {
     Public,
     /// The socket in the runtime directory.
     Private,
+    /// The same, by somebody who is let in beside its owner and may not insist.
+    Guest,
     /// A terminal: whoever types into it by mistake is borne with.
     Terminal,
 }

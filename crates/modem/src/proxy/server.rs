@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::entrances::{self, Allow};
+use super::entrances::{self, Allow, Standing};
 use super::multiplexer::{ClientId, Config, Entrance, Multiplexer, Request, Ticket};
 use crate::at_port::pty::Terminals;
 use crate::modem::Handle;
@@ -399,9 +399,16 @@ impl Serving {
                     return;
                 }
             };
-            if !self.allow.admits(&stream) || stream.set_nonblocking(true).is_err() {
+            let Some(standing) = self.allow.admits(&stream) else {
+                continue;
+            };
+            if stream.set_nonblocking(true).is_err() {
                 continue;
             }
+            let entrance = match standing {
+                Standing::Guest if entrance == Entrance::Private => Entrance::Guest,
+                _ => entrance,
+            };
             match self.multiplexer.connect(Instant::now(), entrance) {
                 Some(client) => {
                     self.lines.insert(client, Line::Socket(stream));

@@ -149,11 +149,13 @@ impl Multiplexer {
             return peer.done(now, transaction, &command, status, Vec::new());
         }
         if command.id.service == INSIST.service {
-            let status = if command.id == INSIST && peer.entrance == Entrance::Private {
-                peer.insists = true;
-                Status::NONE
-            } else {
-                Status::NO_DEVICE_SUPPORT
+            let status = match peer.entrance {
+                Entrance::Private if command.id == INSIST => {
+                    peer.insists = true;
+                    Status::NONE
+                }
+                Entrance::Guest if command.id == INSIST => Status::OPERATION_NOT_ALLOWED,
+                _ => Status::NO_DEVICE_SUPPORT,
             };
             return peer.done(now, transaction, &command, status, Vec::new());
         }

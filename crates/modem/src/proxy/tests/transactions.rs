@@ -365,6 +365,25 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
     assert_eq!(bench.requests(), []);
     bench.say(private, 6, off.clone());
     assert_eq!(bench.order().1.id, bc::RADIO_STATE);
+    // Who is only let in beside the owner may not.
+    let guest = bench.connect(Entrance::Guest);
+    bench.say(guest, 1, open(4096));
+    bench.heard(guest);
+    bench.say(guest, 5, set(INSIST, b""));
+    bench.say(guest, 6, off.clone());
+    let heard: Vec<_> = bench
+        .heard(guest)
+        .into_iter()
+        .map(|heard| heard.body)
+        .collect();
+    assert_eq!(
+        heard,
+        [
+            done(INSIST, Status::OPERATION_NOT_ALLOWED, b""),
+            done(bc::RADIO_STATE, Status::OPERATION_NOT_ALLOWED, b"")
+        ]
+    );
+    assert_eq!(bench.requests(), []);
 
     let mut bench = Bench::new(Config {
         guard: false,
