@@ -71,14 +71,16 @@ pub fn detach(arguments: &DetachArguments) -> Result<(), Failure> {
 
 fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(), Failure> {
     let attach = action == PacketServiceAction::ATTACH;
-    let (doing, goal) = if attach {
+    let (doing, refused, goal) = if attach {
         (
             "attaching to the packet service",
+            "cannot attach to the packet service",
             PacketServiceState::ATTACHED,
         )
     } else {
         (
             "detaching from the packet service",
+            "cannot detach from the packet service",
             PacketServiceState::DETACHED,
         )
     };
@@ -91,7 +93,7 @@ fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(
     let told: Option<PacketServiceInfo> = answer.decode().ok();
     if !answer.status.is_success() {
         let cause = told.map(|state| state.nw_error);
-        return Err(modem.refusal(doing, answer.status, cause));
+        return Err(modem.refusal(refused, answer.status, cause));
     }
     let mut state = told.unwrap_or_default();
     let spinner = Spinner::new(doing);

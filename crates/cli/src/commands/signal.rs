@@ -119,16 +119,16 @@ fn show(state: &SignalState, json: bool, short: bool) -> Result<(), Failure> {
         },
     );
     let threshold = |steps: u32, unit: &str| match steps {
-        0 => "the modem's own".to_owned(),
+        0 => "when the modem sees fit".to_owned(),
         u32::MAX => "never".to_owned(),
-        steps => format!("{steps} {unit}"),
+        steps => format!("by {steps} {unit}"),
     };
     page.row(
-        "at changes of",
+        "at a change",
         threshold(state.rssi_threshold, "steps of 2 dB"),
     );
     page.row(
-        "or of",
+        "of errors",
         threshold(state.error_rate_threshold, "steps of the error rate"),
     );
     page.print()
