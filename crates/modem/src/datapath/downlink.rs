@@ -192,7 +192,12 @@ impl Downlink {
                 }
                 _ => *other += 1,
             });
+        let full = block.len() == buffer.capacity();
         if self.receiver.drops != self.refused {
+            if full && self.receiver.drops.block_length_beyond > self.refused.block_length_beyond {
+                // What is missing comes with the transfers behind.
+                self.grow(tally);
+            }
             self.refused = self.receiver.drops;
             tally.refused = self.refused_before;
             tally.refused.merge(&self.refused);
@@ -278,20 +283,23 @@ impl Downlink {
                 self.halted = true;
                 self.queue.cancel_all();
             }
-            TransferError::Overflow => {
-                tally.receive_overflow += 1;
-                // The device ignores what it was told: buffers for the largest it can send.
-                if self.size < self.size_max {
-                    self.size = self.size_max;
-                    self.queue.cancel_all();
-                }
-            }
+            TransferError::Overflow => self.grow(tally),
             TransferError::Timeout | TransferError::Fault => {
                 tally.receive_fault += 1;
                 self.paused_until = Some(now + Self::THROTTLE);
             }
         }
         self.faults.add(now).map_err(|()| Fault::Receive(error))
+    }
+
+    /// Counts a block that was longer than agreed on. The device ignores what it was told: buffers
+    /// for the largest it can send.
+    fn grow(&mut self, tally: &mut Tally) {
+        tally.receive_overflow += 1;
+        if self.size < self.size_max {
+            self.size = self.size_max;
+            self.queue.cancel_all();
+        }
     }
 
     /// Queues every buffer that is not in use.

@@ -216,6 +216,28 @@ fn blocks_longer_than_agreed_lead_to_larger_buffers() {
     );
 }
 
+/// With buffers of whole packets there is no babble: the block goes on in the next transfer.
+#[test]
+fn blocks_that_go_on_in_the_next_transfer_lead_to_larger_buffers() {
+    let mut down = Down::new();
+    let mut block = pack(&[packet(1, 1000)]);
+    block[8..10].copy_from_slice(&20_000_u16.to_le_bytes());
+    // A lie about the length is no reason.
+    down.queue.deliver(&block);
+    down.round().unwrap();
+    assert_eq!(down.tally.refused.block_length_beyond, 1);
+    assert_eq!(down.tally.receive_overflow, 0);
+    block.resize(20_000, 0);
+    down.queue.deliver(&block[..16_384]);
+    down.queue.deliver(&block[16_384..]);
+    down.round().unwrap();
+    assert_eq!(down.tally.receive_overflow, 1);
+    let state = down.queue.lock();
+    assert_eq!(state.pending.len(), 4);
+    let large = |buffer: &Buffer| buffer.capacity() == 131_072;
+    assert!(state.pending.iter().all(large));
+}
+
 #[test]
 fn a_halted_way_in_drains_and_goes_on() {
     let mut down = Down::new();
