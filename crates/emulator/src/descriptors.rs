@@ -2,7 +2,7 @@
 //!
 //! Assembled from `lsusb -v` of a real 03f0:a31d; the lengths agree with `wTotalLength` of the dump.
 
-use crate::knobs::Brand;
+use crate::knobs::{Brand, DescriptorFault};
 use crate::urb::SetupPacket;
 
 /// Device descriptor of the HP unit (USB 2.00).
@@ -156,13 +156,34 @@ pub fn configuration(value: u8) -> Option<&'static [u8]> {
     }
 }
 
+/// Where the MBIM functional descriptor begins in configuration 3, in bytes.
+const MBIM_FUNCTIONAL: usize = 31;
+
+/// As [`configuration`], with what the knob does to it: what a host gets to read.
+#[must_use]
+pub fn configuration_told(value: u8, fault: DescriptorFault) -> Option<Vec<u8>> {
+    let mut bytes = configuration(value)?.to_vec();
+    if value == 3 {
+        match fault {
+            DescriptorFault::None => {}
+            DescriptorFault::Truncated => bytes.truncate(MBIM_FUNCTIONAL + 5),
+            DescriptorFault::Oversized => {
+                bytes[2..4].fill(0xff);
+                bytes[MBIM_FUNCTIONAL] = 0xff;
+            }
+            DescriptorFault::Empty => bytes[MBIM_FUNCTIONAL] = 0,
+        }
+    }
+    Some(bytes)
+}
+
 /// Answers GET_DESCRIPTOR to the device; `None` is a STALL.
 #[must_use]
-pub fn answer(brand: Brand, setup: SetupPacket) -> Option<Vec<u8>> {
+pub fn answer(brand: Brand, fault: DescriptorFault, setup: SetupPacket) -> Option<Vec<u8>> {
     let [index, kind] = setup.value.to_le_bytes();
     match kind {
         TYPE_DEVICE if index == 0 => Some(device(brand).to_vec()),
-        TYPE_CONFIGURATION => configuration(index.checked_add(1)?).map(<[u8]>::to_vec),
+        TYPE_CONFIGURATION => configuration_told(index.checked_add(1)?, fault),
         TYPE_STRING if index == 0 => {
             let [low, high] = LANGUAGE.to_le_bytes();
             Some(vec![4, TYPE_STRING, low, high])
@@ -297,6 +318,7 @@ mod tests {
     fn get(brand: Brand, kind: u8, index: u8) -> Option<Vec<u8>> {
         answer(
             brand,
+            DescriptorFault::None,
             SetupPacket {
                 request_type: 0x80,
                 request: 6,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::descriptors::{self, EndpointPlace, Layout};
-use crate::knobs::Brand;
+use crate::knobs::{Brand, DescriptorFault};
 use crate::report::{Recorder, Rule};
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 
@@ -37,6 +37,8 @@ pub enum OutVerdict {
     Nak,
     /// The endpoint halts.
     Stall,
+    /// The transfer fails on the bus.
+    Fault,
 }
 
 /// What a function says to an IN token.
@@ -55,6 +57,8 @@ pub enum InVerdict {
     Overflow,
     /// The endpoint halts.
     Stall,
+    /// The transfer fails on the bus.
+    Fault,
 }
 
 /// The functions behind the endpoints.
@@ -86,6 +90,7 @@ pub trait Behaviour {
 #[derive(Debug)]
 pub struct UsbDevice {
     brand: Brand,
+    fault: DescriptorFault,
     recorder: Recorder,
     layouts: [Layout; 3],
     configuration: u8,
@@ -106,9 +111,10 @@ fn slot(address: u8) -> usize {
 impl UsbDevice {
     /// A device just plugged in: unconfigured.
     #[must_use]
-    pub fn new(brand: Brand, recorder: Recorder) -> Self {
+    pub fn new(brand: Brand, fault: DescriptorFault, recorder: Recorder) -> Self {
         Self {
             brand,
+            fault,
             recorder,
             layouts: [1, 2, 3].map(|value| {
                 descriptors::configuration(value)
@@ -352,7 +358,7 @@ impl UsbDevice {
     fn standard_in(&self, setup: SetupPacket) -> Option<Vec<u8>> {
         let low = setup.index.to_le_bytes()[0];
         match (setup.recipient(), setup.request) {
-            (0, GET_DESCRIPTOR) => descriptors::answer(self.brand, setup),
+            (0, GET_DESCRIPTOR) => descriptors::answer(self.brand, self.fault, setup),
             (0, GET_CONFIGURATION) => Some(vec![self.configuration]),
             (0, GET_STATUS) => Some(vec![u8::from(self.remote_wakeup) << 1, 0]),
             (1, GET_STATUS) if self.addressable(setup) => Some(vec![0, 0]),
@@ -459,6 +465,7 @@ fn run_out(
         OutVerdict::Accept => Some(UrbStatus::Done),
         OutVerdict::Nak => None,
         OutVerdict::Stall => Some(UrbStatus::Stall),
+        OutVerdict::Fault => Some(UrbStatus::Fault),
     }
 }
 
@@ -478,6 +485,7 @@ fn run_in(
             InVerdict::Nak => return None,
             InVerdict::Stall => return Some(UrbStatus::Stall),
             InVerdict::Overflow => return Some(UrbStatus::Overflow),
+            InVerdict::Fault => return Some(UrbStatus::Fault),
             InVerdict::Data { length, short } => {
                 let length = length.min(offered);
                 urb.buffer.set_len(filled + length);

@@ -144,6 +144,12 @@ pub(crate) struct Engine {
     completed: Vec<Completed>,
 }
 
+/// The device as it is just plugged in.
+fn new_device(modem: &Modem, recorder: &Recorder) -> UsbDevice {
+    let knobs = modem.knobs();
+    UsbDevice::new(knobs.brand, knobs.descriptors, recorder.clone())
+}
+
 impl Engine {
     /// Puts a device together.
     pub fn new(
@@ -155,7 +161,7 @@ impl Engine {
     ) -> (Self, Reins) {
         let (sender, orders) = crossbeam_channel::unbounded();
         let engine = Self {
-            usb: UsbDevice::new(modem.knobs().brand, recorder.clone()),
+            usb: new_device(&modem, &recorder),
             modem,
             wire,
             connection: None,
@@ -276,7 +282,7 @@ impl Engine {
     /// Another plug means another power-on: the module lives on bus power.
     fn replug(&mut self, now: Instant) {
         self.modem.power_on(now);
-        self.usb = UsbDevice::new(self.modem.knobs().brand, self.recorder.clone());
+        self.usb = new_device(&self.modem, &self.recorder);
     }
 
     /// Takes what the host asks for.

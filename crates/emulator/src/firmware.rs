@@ -90,6 +90,8 @@ pub enum Change {
     Packet,
     /// A data session.
     Connect(u32),
+    /// Addresses or MTU of a data session.
+    Addresses(u32),
     /// The dial-up of configuration 2 (`^NDISDUP`).
     Dial,
 }
@@ -300,6 +302,14 @@ impl Firmware {
     #[must_use]
     pub fn session(&self, id: u32) -> Option<&Session> {
         self.sessions.get(&id)
+    }
+
+    /// The network has other addresses or another MTU for every session.
+    pub fn addresses_changed(&mut self) {
+        let sessions: Vec<u32> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.note(Change::Addresses(session));
+        }
     }
 
     /// Changes with every session that comes up or goes down.

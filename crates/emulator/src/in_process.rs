@@ -19,7 +19,7 @@ use uwwan_usb::error::Error;
 
 use crate::descriptors;
 use crate::engine::{Presence, Request};
-use crate::knobs::{Brand, HostDrivers};
+use crate::knobs::{Brand, DescriptorFault, Knobs};
 use crate::urb::{Completed, SetupPacket, UrbStatus};
 
 use host::{Host, Owner};
@@ -43,24 +43,20 @@ pub(crate) struct Bus {
     presence: Arc<Presence>,
     host: Host,
     brand: Brand,
+    fault: DescriptorFault,
     start_configuration: u8,
 }
 
 impl Bus {
     /// A bus with the device on it.
-    pub(crate) fn new(
-        wire: Arc<Wire>,
-        presence: Arc<Presence>,
-        brand: Brand,
-        start_configuration: u8,
-        drivers: HostDrivers,
-    ) -> Arc<Self> {
+    pub(crate) fn new(wire: Arc<Wire>, presence: Arc<Presence>, knobs: &Knobs) -> Arc<Self> {
         Arc::new(Self {
             wire,
             presence,
-            host: Host::new(drivers),
-            brand,
-            start_configuration,
+            host: Host::new(knobs.host_drivers),
+            brand: knobs.brand,
+            fault: knobs.descriptors,
+            start_configuration: knobs.start_configuration,
         })
     }
 
@@ -108,7 +104,9 @@ impl Bus {
     }
 
     fn descriptors(&self) -> Descriptors {
-        let configurations: Vec<&[u8]> = (1..=3).filter_map(descriptors::configuration).collect();
+        let told = |value| descriptors::configuration_told(value, self.fault);
+        let configurations: Vec<Vec<u8>> = (1..=3).filter_map(told).collect();
+        let configurations: Vec<&[u8]> = configurations.iter().map(Vec::as_slice).collect();
         Descriptors::parse(descriptors::device(self.brand), &configurations)
     }
 }

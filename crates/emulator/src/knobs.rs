@@ -176,6 +176,21 @@ choice! {
     }
 }
 
+choice! {
+    /// What is wrong with the descriptors of configuration 3.
+    DescriptorFault, "none, truncated, oversized or empty" {
+        /// Nothing.
+        None = "none",
+        /// The device sends less than `wTotalLength` says, and stops inside the MBIM functional
+        /// descriptor.
+        Truncated = "truncated",
+        /// `wTotalLength` is 65535, and the MBIM functional descriptor's `bLength` passes the end.
+        Oversized = "oversized",
+        /// The MBIM functional descriptor's `bLength` is 0.
+        Empty = "empty",
+    }
+}
+
 macro_rules! knobs {
     ($($(#[doc = $doc:literal])+ $name:ident: $kind:ty = $default:expr;)*) => {
         /// All knobs. The default is a well-behaved lt4132, that is: one with the misbehaviours every
@@ -252,6 +267,8 @@ knobs! {
     settle_ms: u64 = 100;
     /// Time off the bus at a firmware reset (real units: about 20 s).
     absent_ms: u64 = 1500;
+    /// What is wrong with the descriptors of configuration 3: none, truncated, oversized or empty.
+    descriptors: DescriptorFault = DescriptorFault::None;
     /// A USB port reset makes the device drop off and come back (inferred for this firmware).
     reset_reenumerates: bool = false;
 
@@ -386,6 +403,20 @@ knobs! {
     corrupt_in_ppm: u32 = 0;
     /// Blocks towards the host per million whose framing is garbage.
     garbage_in_ppm: u32 = 0;
+    /// Blocks towards the host per million that end before their length, the transfer with them.
+    short_in_ppm: u32 = 0;
+    /// Blocks towards the host per million that follow on a zero-length transfer.
+    empty_in_ppm: u32 = 0;
+    /// Blocks towards the host per million before which a transfer ends as babble.
+    babble_in_ppm: u32 = 0;
+    /// Blocks towards the host per million before which a transfer fails on the bus.
+    fault_in_ppm: u32 = 0;
+    /// Blocks from the host per million whose transfer fails on the bus, and that are lost.
+    fault_out_ppm: u32 = 0;
+    /// Blocks towards the host per million before which the endpoint stalls.
+    stall_in_ppm: u32 = 0;
+    /// Blocks from the host per million that the endpoint refuses with a stall.
+    stall_out_ppm: u32 = 0;
     /// The bulk OUT data endpoint stalls after this many blocks, once; 0 is never.
     stall_out_after: u64 = 0;
     /// The bulk IN data endpoint stalls after this many blocks, once; 0 is never.

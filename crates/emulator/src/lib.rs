@@ -88,13 +88,7 @@ impl Emulator {
             wake,
             Arc::clone(&presence),
         );
-        let bus = Bus::new(
-            wire,
-            presence,
-            knobs.brand,
-            knobs.start_configuration,
-            knobs.host_drivers,
-        );
+        let bus = Bus::new(wire, presence, &knobs);
         let thread = std::thread::Builder::new()
             .name("emulated-modem".into())
             .spawn(move || engine.run())?;

@@ -125,6 +125,9 @@ impl Modem {
         {
             self.firmware.network_changed(&self.knobs, now);
         }
+        if self.knobs.mtu != before.mtu {
+            self.firmware.addresses_changed();
+        }
         if self.knobs.pin != before.pin {
             self.firmware.persistent.pin.clone_from(&self.knobs.pin);
             self.firmware.persistent.pin_enabled = !self.knobs.pin.is_empty();
@@ -309,6 +312,7 @@ impl Modem {
     fn suffer(&mut self, mishap: Option<Mishap>) -> OutVerdict {
         match mishap {
             Some(Mishap::Stall) => return OutVerdict::Stall,
+            Some(Mishap::Fault) => return OutVerdict::Fault,
             Some(Mishap::Reset) => self.wish = Some(Wish::Reset),
             Some(Mishap::Unplug) => self.wish = Some(Wish::Unplug),
             None => {}

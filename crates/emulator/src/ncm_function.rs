@@ -92,6 +92,7 @@ pub(crate) struct Air<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mishap {
     Stall,
+    Fault,
     Reset,
     Unplug,
 }

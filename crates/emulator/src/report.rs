@@ -77,6 +77,12 @@ pub struct Counters {
     pub dropped_out: u64,
     /// Datagrams towards the host dropped or corrupted by a knob.
     pub dropped_in: u64,
+    /// Datagrams towards the host in blocks that a knob garbled or cut short.
+    pub spoiled_in: u64,
+    /// Halts of the bulk data endpoints.
+    pub stalls: u64,
+    /// Transfers on the bulk data endpoints that a knob let fail.
+    pub failed_transfers: u64,
     /// MBIM messages received, fragments joined.
     pub messages_out: u64,
     /// MBIM messages sent, fragments joined.

@@ -123,6 +123,10 @@ pub(super) fn of(change: Change, context: &MbimContext<'_>) -> Option<(u32, Vec<
             basic::CONNECT.cid,
             commands::connection(session, context).encode_info(),
         ),
+        Change::Addresses(session) => (
+            basic::IP_CONFIGURATION.cid,
+            commands::ip_configuration(session, context)?.encode_info(),
+        ),
         Change::Dial => return None,
     })
 }

@@ -39,6 +39,8 @@ pub(super) struct Downlink {
     random: Random,
     blocks: u64,
     stalled: bool,
+    /// What happens before the next block.
+    mishap: Option<InVerdict>,
 }
 
 impl Downlink {
@@ -62,6 +64,7 @@ impl Downlink {
             random,
             blocks: 0,
             stalled: false,
+            mishap: None,
         }
     }
 
@@ -130,7 +133,16 @@ impl Downlink {
         if air.knobs.stall_in_after != 0 && self.blocks >= air.knobs.stall_in_after && !self.stalled
         {
             self.stalled = true;
+            air.counters.stalls += 1;
             return InVerdict::Stall;
+        }
+        if let Some(mishap) = self.mishap.take() {
+            match mishap {
+                InVerdict::Stall => air.counters.stalls += 1,
+                InVerdict::Overflow | InVerdict::Fault => air.counters.failed_transfers += 1,
+                InVerdict::Data { .. } | InVerdict::Nak => {}
+            }
+            return mishap;
         }
         let longest = self.builder.framing().max_block;
         if room.len() >= longest {
@@ -201,9 +213,30 @@ impl Downlink {
         air.counters.blocks_in += 1;
         air.counters.datagrams_in += finished.datagrams as u64;
         air.counters.bytes_in += finished.payload as u64;
-        self.spoil(&mut block[..finished.length], air);
+        self.spoil(&mut block[..finished.length], finished.datagrams, air);
+        self.mishap = self.next_mishap(air.knobs);
+        if self.random.happens(air.knobs.short_in_ppm) {
+            air.counters.spoiled_in += finished.datagrams as u64;
+            return (1 + self.random.below(finished.length - 1), true);
+        }
         let short = finished.zero_packet || !finished.length.is_multiple_of(PACKET);
         (finished.length, short)
+    }
+
+    /// What is to happen before the next block.
+    fn next_mishap(&mut self, knobs: &Knobs) -> Option<InVerdict> {
+        let empty = InVerdict::Data {
+            length: 0,
+            short: true,
+        };
+        [
+            (knobs.empty_in_ppm, empty),
+            (knobs.babble_in_ppm, InVerdict::Overflow),
+            (knobs.fault_in_ppm, InVerdict::Fault),
+            (knobs.stall_in_ppm, InVerdict::Stall),
+        ]
+        .into_iter()
+        .find_map(|(rate, mishap)| self.random.happens(rate).then_some(mishap))
     }
 
     /// The usual case: one session, packets go straight to their place.
@@ -303,7 +336,7 @@ impl Downlink {
     }
 
     /// What the knobs do to a block's framing.
-    fn spoil(&mut self, block: &mut [u8], air: &mut Air<'_>) {
+    fn spoil(&mut self, block: &mut [u8], datagrams: usize, air: &mut Air<'_>) {
         if air.knobs.zero_ntb16_headers
             && self.builder.framing().format == Format::Ntb16
             && let Some(header) = block.get_mut(..12)
@@ -311,6 +344,7 @@ impl Downlink {
             header.fill(0);
         }
         if air.knobs.garbage_in_ppm != 0 && self.random.happens(air.knobs.garbage_in_ppm) {
+            air.counters.spoiled_in += datagrams as u64;
             let start = self.random.below(block.len());
             let length = self.random.below(64) + 1;
             let end = (start + length).min(block.len());

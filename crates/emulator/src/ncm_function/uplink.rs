@@ -39,11 +39,15 @@ struct Mishaps {
     blocks: u64,
     stalled: bool,
     reset: bool,
+    /// For those that happen at random, once a knob asks for them.
+    random: Option<Random>,
 }
 
 impl Mishaps {
     fn next(&mut self, knobs: &Knobs) -> Option<Mishap> {
         self.blocks += 1;
+        let stalls = self.happens(knobs.stall_out_ppm, knobs);
+        let fails = self.happens(knobs.fault_out_ppm, knobs);
         let reached = |limit: u64| limit != 0 && self.blocks >= limit;
         if reached(knobs.unplug_after) {
             Some(Mishap::Unplug)
@@ -53,9 +57,19 @@ impl Mishaps {
         } else if reached(knobs.stall_out_after) && !self.stalled {
             self.stalled = true;
             Some(Mishap::Stall)
+        } else if stalls {
+            Some(Mishap::Stall)
         } else {
-            None
+            fails.then_some(Mishap::Fault)
         }
+    }
+
+    fn happens(&mut self, per_million: u32, knobs: &Knobs) -> bool {
+        per_million != 0
+            && self
+                .random
+                .get_or_insert_with(|| Random::new(knobs.seed ^ 2))
+                .happens(per_million)
     }
 }
 
@@ -152,6 +166,11 @@ impl Uplink {
             air.counters.blocks_out += 1;
             self.passed = 0;
             if let Some(mishap) = self.mishaps.next(air.knobs) {
+                match mishap {
+                    Mishap::Stall => air.counters.stalls += 1,
+                    Mishap::Fault => air.counters.failed_transfers += 1,
+                    Mishap::Reset | Mishap::Unplug => {}
+                }
                 return (true, Some(mishap));
             }
             self.check(data, ended, parameters, format, air);
