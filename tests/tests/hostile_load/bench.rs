@@ -1,0 +1,183 @@
+//! A driver on an emulated modem, with a TUN interface as the host's end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use uwwan_emulator::{Emulator, FarSide, Knobs};
+use uwwan_modem::host::TunProvider;
+use uwwan_modem::options::Routes;
+use uwwan_modem::status::Traffic;
+use uwwan_modem::{Event, Handle, Modem, Options, Selector};
+
+use crate::Mode;
+use crate::counted::{CountedBackend, Tally};
+use crate::far::{Far, FarNetwork};
+use crate::flows::{self, Running};
+
+/// Long enough for any step on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Bench {
+    pub emulator: Emulator,
+    pub far: Arc<Far>,
+    pub handle: Handle,
+    tally: Arc<Tally>,
+    events: Receiver<Event>,
+}
+
+impl Bench {
+    /// Online, with everything on the far machine's side reached through the modem.
+    pub fn online(mode: Mode, knobs: &str) -> Self {
+        let knobs: Knobs = format!("settle_ms=20,absent_ms=100,{knobs}")
+            .parse()
+            .expect("knobs");
+        let (far, network) = FarNetwork::start();
+        let emulator =
+            Emulator::new(knobs, FarSide::Network(Box::new(network))).expect("an emulator");
+        let mut options = Options {
+            settle: Some(Duration::from_millis(60)),
+            routes: Routes::Prefixes(vec!["198.51.100.0/24".into()]),
+            probe: false,
+            ..Options::default()
+        };
+        mode.apply(&mut options);
+        let tally = Arc::<Tally>::default();
+        let backend = CountedBackend {
+            inner: emulator.backend(),
+            tally: Arc::clone(&tally),
+        };
+        let (sender, events) = mpsc::channel();
+        let handle = Modem::start(
+            Arc::new(backend),
+            Selector::Any,
+            options,
+            Box::new(TunProvider::default()),
+            Box::new(move |event| {
+                let _ = sender.send(event);
+            }),
+        )
+        .expect("a driver");
+        let bench = Self {
+            emulator,
+            far,
+            handle,
+            tally,
+            events,
+        };
+        bench.until("online", |event| matches!(event, Event::Online { .. }));
+        bench
+    }
+
+    /// Waits for an event that fits.
+    pub fn until(&self, what: &str, fits: impl Fn(&Event) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(event) if fits(&event) => return,
+                Ok(Event::Stopped { failure }) => panic!("stopped before {what}: {failure:?}"),
+                Ok(_) => {}
+                Err(_) => panic!("{what} did not happen: {:#?}", self.handle.status()),
+            }
+        }
+    }
+
+    /// Waits until something about the driver holds.
+    pub fn wait_for(&self, what: &str, so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !so(self) {
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:#?}",
+                self.handle.status()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn interface(&self) -> String {
+        self.handle.status().interface.expect("an interface").name
+    }
+
+    /// Starts both numbered flows.
+    pub fn flows(&self) -> Running {
+        flows::both(&self.far, &Arc::new(AtomicBool::new(false)))
+    }
+
+    /// Waits until both flows have got so many datagrams further.
+    pub fn flow_on(&self, datagrams: u64) {
+        let (up, down) = (self.far.up().end + datagrams, self.far.sent() + datagrams);
+        self.wait_for("the flows have dried up", |bench| {
+            bench.far.up().end >= up && bench.far.sent() >= down
+        });
+    }
+
+    /// The counters, once they stand still.
+    pub fn traffic(&self) -> Traffic {
+        let mut last = self.handle.status().traffic;
+        loop {
+            std::thread::sleep(Duration::from_millis(50));
+            let traffic = self.handle.status().traffic;
+            if traffic == last {
+                return traffic;
+            }
+            last = traffic;
+        }
+    }
+
+    /// A kind of error, counted so far.
+    pub fn traffic_of(&self, error: &str) -> u64 {
+        count(&self.traffic().errors, error)
+    }
+
+    /// Transfers in flight.
+    pub fn outstanding(&self) -> i64 {
+        self.tally.outstanding.load(Ordering::SeqCst)
+    }
+
+    /// Stops, and looks at what is left.
+    pub fn stop(self) {
+        let attempts = self.handle.status().attempts;
+        self.handle.stop();
+        self.until("the stop", |event| {
+            matches!(event, Event::Stopped { failure: None })
+        });
+        assert_eq!(self.handle.wait(), Ok(()));
+        let report = self.emulator.report();
+        assert_eq!(report.total_violations(), 0, "{:#?}", report.violations);
+        let tally = &self.tally;
+        // The AT port's thread lets go of the device a moment later.
+        let deadline = Instant::now() + PATIENCE;
+        while tally.objects.load(Ordering::SeqCst) != 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(
+            tally.objects.load(Ordering::SeqCst),
+            0,
+            "devices, queues or pumps are left"
+        );
+        assert_eq!(
+            tally.outstanding.load(Ordering::SeqCst),
+            0,
+            "transfers are left"
+        );
+        if attempts == 1 {
+            let abandoned = tally.abandoned.load(Ordering::SeqCst);
+            assert_eq!(abandoned, 0, "the MBIM function's queues were not drained");
+        }
+        println!(
+            "{} buffers, at most {} transfers in flight",
+            tally.allocated.load(Ordering::SeqCst),
+            tally.most.load(Ordering::SeqCst)
+        );
+    }
+}
+
+/// A counter of the driver's by name; 0 when it is not there.
+pub fn count(list: &[uwwan_modem::status::Counter], name: &str) -> u64 {
+    list.iter()
+        .find(|counter| counter.name == name)
+        .map_or(0, |counter| counter.count)
+}

@@ -1,0 +1,241 @@
+//! A backend that counts what the driver does with its transfers.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use uwwan_usb::buffer::Buffer;
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::device::{
+    Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
+};
+use uwwan_usb::error::Error;
+
+/// What there is, and what there was.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Devices, queues and pumps that exist.
+    pub objects: AtomicI64,
+    /// Transfers submitted and not taken back.
+    pub outstanding: AtomicI64,
+    /// The most of them at once.
+    pub most: AtomicI64,
+    /// Transfers of the MBIM function that were outstanding when their queue was dropped.
+    pub abandoned: AtomicI64,
+    /// Buffers asked for.
+    pub allocated: AtomicI64,
+}
+
+/// Counts one object as long as it lives.
+struct Alive(Arc<Tally>);
+
+impl Alive {
+    fn new(tally: &Arc<Tally>) -> Self {
+        tally.objects.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(tally))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.objects.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+pub struct CountedBackend {
+    pub inner: Arc<dyn Backend>,
+    pub tally: Arc<Tally>,
+}
+
+impl Backend for CountedBackend {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn devices(&self) -> Result<Vec<Found>, Error> {
+        self.inner.devices()
+    }
+
+    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
+        Ok(Arc::new(CountedDevice {
+            inner: self.inner.open(found)?,
+            alive: Alive::new(&self.tally),
+        }))
+    }
+}
+
+struct CountedDevice {
+    inner: Arc<dyn Device>,
+    alive: Alive,
+}
+
+impl Device for CountedDevice {
+    fn identity(&self) -> &Identity {
+        self.inner.identity()
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        self.inner.descriptors()
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        self.inner.active_configuration()
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        self.inner.set_configuration(value)
+    }
+
+    fn force_configuration(&self, value: u8) -> Result<(), Error> {
+        self.inner.force_configuration(value)
+    }
+
+    fn guard_port(&self) -> Result<PortGuard, Error> {
+        self.inner.guard_port()
+    }
+
+    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+        self.inner.kernel_driver(interface)
+    }
+
+    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        self.inner.detach_kernel_driver(interface)
+    }
+
+    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        self.inner.attach_kernel_driver(interface)
+    }
+
+    fn claim(&self, interface: u8) -> Result<(), Error> {
+        self.inner.claim(interface)
+    }
+
+    fn release(&self, interface: u8) -> Result<(), Error> {
+        self.inner.release(interface)
+    }
+
+    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        self.inner.set_alternate_setting(interface, alternate)
+    }
+
+    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        self.inner.control_in(setup, data, timeout)
+    }
+
+    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.inner.control_out(setup, data, timeout)
+    }
+
+    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
+        self.inner.clear_halt(endpoint)
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        self.inner.reset()
+    }
+
+    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
+        Ok(Box::new(CountedQueue {
+            inner: self.inner.queue(endpoint)?,
+            alive: Alive::new(&self.alive.0),
+        }))
+    }
+
+    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
+        Ok(Box::new(CountedPump {
+            inner: self.inner.pump()?,
+            _alive: Alive::new(&self.alive.0),
+        }))
+    }
+}
+
+struct CountedQueue {
+    inner: Box<dyn Queue>,
+    alive: Alive,
+}
+
+impl CountedQueue {
+    fn taken(&self, completion: Option<Completion>) -> Option<Completion> {
+        if completion.is_some() {
+            self.alive.0.outstanding.fetch_sub(1, Ordering::SeqCst);
+        }
+        completion
+    }
+}
+
+impl Queue for CountedQueue {
+    fn endpoint(&self) -> u8 {
+        self.inner.endpoint()
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.inner.max_packet_size()
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        self.alive.0.allocated.fetch_add(1, Ordering::SeqCst);
+        self.inner.allocate(capacity)
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        self.inner.submit(buffer)?;
+        let tally = &self.alive.0;
+        let outstanding = tally.outstanding.fetch_add(1, Ordering::SeqCst) + 1;
+        tally.most.fetch_max(outstanding, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn set_zero_packet(&mut self, enabled: bool) {
+        self.inner.set_zero_packet(enabled);
+    }
+
+    fn pending(&self) -> usize {
+        self.inner.pending()
+    }
+
+    fn try_next(&mut self) -> Option<Completion> {
+        let completion = self.inner.try_next();
+        self.taken(completion)
+    }
+
+    fn next(&mut self, timeout: Duration) -> Option<Completion> {
+        let completion = self.inner.next(timeout);
+        self.taken(completion)
+    }
+
+    fn cancel_all(&mut self) {
+        self.inner.cancel_all();
+    }
+}
+
+impl Drop for CountedQueue {
+    fn drop(&mut self) {
+        let pending = i64::try_from(self.inner.pending()).unwrap_or(i64::MAX);
+        let tally = &self.alive.0;
+        // The AT port's, on other endpoints, may end so.
+        if matches!(self.inner.endpoint(), 0x81 | 0x01 | 0x82) {
+            tally.abandoned.fetch_add(pending, Ordering::SeqCst);
+        }
+        tally.outstanding.fetch_sub(pending, Ordering::SeqCst);
+    }
+}
+
+struct CountedPump {
+    inner: Box<dyn Pump>,
+    _alive: Alive,
+}
+
+impl Pump for CountedPump {
+    fn descriptors(&self) -> &[(RawFd, bool)] {
+        self.inner.descriptors()
+    }
+
+    fn process(&mut self) -> Result<(), Error> {
+        self.inner.process()
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.inner.timeout()
+    }
+}

@@ -1,0 +1,73 @@
+//! Load while the modem goes away and comes back.
+
+use std::time::Duration;
+
+use uwwan_at::dialogue::Command;
+use uwwan_modem::Event;
+
+use crate::Mode;
+use crate::bench::{Bench, PATIENCE};
+use crate::flows;
+use crate::memory;
+
+/// Bytes that may come to be in use for other reasons than a leak: less than a buffer a loss.
+const SLACK: isize = 96 << 10;
+
+/// Goes away `times` times under load, in the way `goes` says, and comes back each time.
+fn again_and_again(bench: &Bench, times: usize, goes: impl Fn(&Bench, usize)) {
+    let stream = std::thread::spawn(|| flows::download(16 << 20));
+    let flows = bench.flows();
+    let mut in_use = Vec::new();
+    for time in 0..times {
+        bench.flow_on(200);
+        bench.wait_for("transfers both ways are in flight", |bench| {
+            bench.outstanding() > 8
+        });
+        goes(bench, time);
+        bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
+        bench.until("back online", |event| matches!(event, Event::Online { .. }));
+        in_use.push(memory::in_use());
+    }
+    bench.flow_on(200);
+    stream.join().expect("the download");
+    let (sent, down) = flows.end();
+    let up = bench.far.up();
+    up.assert_sound("up");
+    down.assert_sound("down");
+    assert_eq!((up.end, down.end), (sent, bench.far.sent()));
+    println!("bytes in use after each: {in_use:?}");
+    // Queues take what they need in the first half; a leak goes on.
+    let quarter = times / 4;
+    let least = |part: &[isize]| part.iter().min().copied().unwrap_or_default();
+    let (third, last) = in_use[2 * quarter..].split_at(quarter);
+    assert!(
+        least(last) <= least(third) + SLACK,
+        "memory grows: {in_use:?}"
+    );
+}
+
+pub fn unplugged_in_full_flight_again_and_again(mode: Mode) {
+    let bench = Bench::online(mode, "");
+    again_and_again(&bench, 24, |bench, time| {
+        bench.emulator.unplug();
+        // Back before the loss was noticed, or after.
+        std::thread::sleep(Duration::from_millis(40 * (time as u64 % 3)));
+        bench.emulator.plug();
+    });
+    assert_eq!(bench.handle.status().attempts, 25);
+    bench.stop();
+}
+
+pub fn reset_by_command_under_load(mode: Mode) {
+    let bench = Bench::online(mode, "");
+    let at = bench.handle.at_port().expect("an AT port");
+    let reset = Command::new("AT^RESET").expect("a command");
+    again_and_again(&bench, 6, |_, _| {
+        at.wait_open(PATIENCE).expect("the AT port");
+        // Whether the answer comes before the modem goes is a matter of luck.
+        let _ = at.ask(reset.clone());
+    });
+    drop(at);
+    assert_eq!(bench.emulator.report().counters.resets, 6);
+    bench.stop();
+}

@@ -1,0 +1,115 @@
+//! Load against a host or a network that does not play along.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::Mode;
+use crate::bench::{Bench, count};
+use crate::flows;
+use crate::memory;
+
+/// The network tells another MTU while data flow; the interface follows, and the flows, whose
+/// datagrams fit all of them, lose nothing.
+pub fn the_mtu_changes_under_load(mode: Mode) {
+    let bench = Bench::online(mode, "");
+    let flows = bench.flows();
+    let streams = [
+        std::thread::spawn(|| flows::download(16 << 20)),
+        std::thread::spawn(|| flows::upload(16 << 20)),
+    ];
+    for mtu in [1400, 1280, 1500, 1300, 1460, 1280, 1500] {
+        bench.emulator.adjust(move |knobs| knobs.mtu = mtu);
+        let file = format!("/sys/class/net/{}/mtu", bench.interface());
+        let told = |bench: &Bench| {
+            bench
+                .handle
+                .status()
+                .addresses
+                .is_some_and(|a| a.mtu == mtu)
+        };
+        bench.wait_for("the MTU was not taken over", told);
+        // /sys shows the namespace it was mounted in, so the program is asked that knows.
+        bench.wait_for(&file, |bench| {
+            shown(&bench.interface()).contains(&format!("mtu {mtu} "))
+        });
+        bench.flow_on(500);
+    }
+    for stream in streams {
+        stream.join().expect("a stream");
+    }
+    let (sent, down) = flows.end();
+    let up = bench.far.up();
+    up.assert_sound("up");
+    down.assert_sound("down");
+    assert_eq!((up.end, down.end), (sent, bench.far.sent()));
+    assert_eq!((up.missing(), down.missing()), (0, 0));
+    bench.stop();
+}
+
+/// The network takes nothing for a while: blocks wait at the device, packets in the kernel's
+/// queue, and nothing in the driver grows. What the driver has taken is not lost.
+pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
+    let bench = Bench::online(mode, "");
+    let flows = bench.flows();
+    bench.flow_on(500);
+    let in_use = memory::in_use();
+    for _ in 0..3 {
+        bench.far.close(true);
+        // More than the transfers in flight hold, at one or two datagrams for each time the flow
+        // gives those under way up.
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(bench.handle.status().online);
+        bench.far.close(false);
+        bench.flow_on(500);
+    }
+    let grown = memory::in_use() - in_use;
+    let (sent, down) = flows.end();
+    let up = bench.far.up();
+    up.assert_sound("up");
+    down.assert_sound("down");
+    assert_eq!((up.end, down.end), (sent, bench.far.sent()));
+    assert_eq!((up.missing(), down.missing()), (0, 0));
+    assert!(grown < 64 << 10, "{grown} bytes more in use");
+    bench.stop();
+}
+
+/// Somebody sets the interface down and up again: what comes meanwhile is refused by the kernel
+/// and counted, and then everything goes on.
+pub fn an_interface_that_goes_down_ends_nothing(mode: Mode) {
+    let bench = Bench::online(mode, "");
+    let interface = bench.interface();
+    let flows = bench.flows();
+    for _ in 0..3 {
+        bench.flow_on(500);
+        ip(&["link", "set", &interface, "down"]);
+        std::thread::sleep(Duration::from_millis(700));
+        ip(&["link", "set", &interface, "up"]);
+        // The kernel has dropped the routes with the link.
+        ip(&["route", "replace", "198.51.100.0/24", "dev", &interface]);
+        bench.flow_on(500);
+    }
+    let (sent, down) = flows.end();
+    let up = bench.far.up();
+    up.assert_sound("up");
+    down.assert_sound("down");
+    assert_eq!((up.end, down.end), (sent, bench.far.sent()));
+    let traffic = bench.traffic();
+    assert!(count(&traffic.dropped, "host_refused") > 0, "{traffic:?}");
+    assert_eq!(bench.handle.status().attempts, 1, "it has stayed online");
+    bench.stop();
+}
+
+fn ip(arguments: &[&str]) {
+    let status = Command::new("ip").args(arguments).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "ip {arguments:?}"
+    );
+}
+
+fn shown(interface: &str) -> String {
+    let output = Command::new("ip")
+        .args(["link", "show", "dev", interface])
+        .output();
+    String::from_utf8_lossy(&output.expect("ip").stdout).into_owned()
+}
