@@ -24,15 +24,6 @@ listed() {
   }
 }
 
-stated() {
-  local said
-  said=$("$program" status --json)
-  jq -e "$1" <<<"$said" >/dev/null || {
-    echo "$said"
-    return 1
-  }
-}
-
 exits() { # status, command…
   local wanted=$1 result=0
   shift

@@ -175,6 +175,46 @@ impl Tally {
 mod tests {
     use super::*;
 
+    /// A day at full rate is four terabytes.
+    #[test]
+    fn counters_go_on_beyond_32_bits() {
+        let most = u64::from(u32::MAX);
+        let counters = Counters::default();
+        let mut last = Tally::default();
+        for more in 0..3 {
+            let tally = Tally {
+                sent_packets: most - 1 + more,
+                sent_bytes: 4_000_000_000_000 + more,
+                received_packets: most + more,
+                received_block_bytes: most * 1000 + more,
+                host_full: most + 1 + more,
+                send_stall: most * 2 + more,
+                ..Tally::default()
+            };
+            counters.publish(&tally, &mut last);
+            let traffic = counters.snapshot().traffic();
+            let text = serde_json::to_string(&traffic).unwrap();
+            assert_eq!(serde_json::from_str::<Traffic>(&text).unwrap(), traffic);
+            let found = (
+                traffic.uplink.packets,
+                traffic.uplink.bytes,
+                traffic.downlink.packets,
+                traffic.downlink.block_bytes,
+                traffic.dropped[0].count,
+                traffic.errors[0].count,
+            );
+            let expected = (
+                4_294_967_294 + more,
+                4_000_000_000_000 + more,
+                4_294_967_295 + more,
+                4_294_967_295_000 + more,
+                4_294_967_296 + more,
+                8_589_934_590 + more,
+            );
+            assert_eq!(found, expected);
+        }
+    }
+
     #[test]
     fn published_counters_read_back() {
         let counters = Counters::default();

@@ -248,6 +248,30 @@ impl Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Weeks of traffic leave nothing behind that a later silence would be judged by.
+    #[test]
+    fn silence_is_noticed_after_weeks() {
+        let begin = Instant::now();
+        let mut watch = Watch::new(begin);
+        let mut now = begin;
+        for day in 0..40 {
+            now = begin + Duration::from_secs(day * 86_400);
+            for _ in 0..5 {
+                watch.sent(now);
+            }
+            assert_eq!(watch.check(now + Duration::from_secs(1)), None, "day {day}");
+            assert_eq!(watch.heard(now + Duration::from_secs(1)), None);
+        }
+        watch.asked = u32::MAX - 1;
+        for _ in 0..5 {
+            watch.sent(now + Duration::from_secs(3600));
+        }
+        let verdict = watch.check(now + Duration::from_secs(3700));
+        assert_eq!(verdict, Some(Verdict::FellSilent { asked: u32::MAX }));
+        let back = watch.heard(now + Duration::from_secs(7 * 86_400));
+        assert_eq!(back, Some(Verdict::Recovered));
+    }
     use crate::packet::{deserves_answer, is_cut, is_ip};
     use crate::status::{Prefix4, Prefix6};
 

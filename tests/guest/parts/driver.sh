@@ -7,17 +7,27 @@
 events='' errors='' up_pid='' up_round=0
 
 # start_up OPTION…: starts 'uwwan up' and returns at once. 'routes', if set, says
-# what it leads to instead of the far machine.
+# what it leads to instead of the far machine, 'usb' the backend.
 start_up() {
   up_round=$((up_round + 1))
   events=$logs/up-$up_round.events errors=$logs/up-$up_round.errors
   : >"$events"
-  "$program" up --json --apn internet --route "${routes:-$far_prefix}" "$@" >"$events" 2>"$errors" &
+  "$program" up --json --apn internet --route "${routes:-$far_prefix}" ${usb:+--usb "$usb"} "$@" >"$events" 2>"$errors" &
   up_pid=$!
 }
 
 # seen FILTER: whether an event so far makes the jq filter true.
 seen() { jq -se "any(.[]; $1)" "$events" >/dev/null; }
+
+# stated FILTER: whether jq's filter is true for what 'status --json' says.
+stated() {
+  local said
+  said=$("$program" status --json)
+  jq -e "$1" <<<"$said" >/dev/null || {
+    echo "$said"
+    return 1
+  }
+}
 
 # times KIND: how many events of a kind there were so far.
 times() { grep -c "\"event\":\"$1\"" "$events"; }

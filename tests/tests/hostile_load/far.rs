@@ -1,7 +1,7 @@
 //! The network behind the modem: the built-in server, and the far ends of numbered flows.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,14 +20,19 @@ pub const DOWN: u16 = 7002;
 
 type Notify = Arc<dyn Fn() + Send + Sync>;
 
+/// Packets of the flow from it that may be sent, and that were.
+#[derive(Default)]
+struct Down {
+    allowed: u64,
+    sent: u64,
+}
+
 /// What the test and the network share.
 #[derive(Default)]
 pub struct Far {
     /// What has come of the flow towards it.
     up: Mutex<Ledger>,
-    /// Packets of the other flow that may be sent, and that were.
-    allowed: AtomicU64,
-    sent: AtomicU64,
+    down: Mutex<Down>,
     /// It takes nothing.
     closed: AtomicBool,
     notify: Mutex<Option<Notify>>,
@@ -45,13 +50,25 @@ impl Far {
 
     /// How many packets the flow from it has sent.
     pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::SeqCst)
+        self.flow().sent
+    }
+
+    fn flow(&self) -> MutexGuard<'_, Down> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the flow from it go on until so many packets were sent.
     pub fn allow(&self, packets: u64) {
-        self.allowed.fetch_max(packets, Ordering::SeqCst);
+        let mut flow = self.flow();
+        flow.allowed = flow.allowed.max(packets);
+        drop(flow);
         self.wake();
+    }
+
+    /// Ends the flow from it where it is.
+    pub fn halt(&self) {
+        let mut flow = self.flow();
+        flow.allowed = flow.sent;
     }
 
     /// Takes nothing any more, or takes everything again.
@@ -92,11 +109,13 @@ impl FarNetwork {
     }
 
     fn next_of_flow(&self, room: &mut [u8]) -> Option<usize> {
-        let number = self.far.sent();
-        if number >= self.far.allowed.load(Ordering::SeqCst) {
+        let mut flow = self.far.flow();
+        if flow.sent >= flow.allowed {
             return None;
         }
-        self.far.sent.store(number + 1, Ordering::SeqCst);
+        let number = flow.sent;
+        flow.sent += 1;
+        drop(flow);
         let packet = udp(ADDRESS, v4(0).address, DOWN, &payload(number));
         room[..packet.len()].copy_from_slice(&packet);
         Some(packet.len())

@@ -148,7 +148,10 @@ fn receive_down(far: &Far, stop: &AtomicBool) -> Ledger {
     let mut ending: Option<Instant> = None;
     loop {
         if stop.load(Ordering::SeqCst) {
-            let begun = *ending.get_or_insert_with(Instant::now);
+            let begun = *ending.get_or_insert_with(|| {
+                far.halt();
+                Instant::now()
+            });
             if ledger.end == far.sent() {
                 return ledger;
             }

@@ -44,6 +44,7 @@ const CHECKS: &[(&str, Check)] = &[
         "a_garbled_block_costs_no_other",
         steady::a_garbled_block_costs_no_other,
     ),
+    ("sequence_numbers_wrap", steady::sequence_numbers_wrap),
     (
         "streams_get_through_all_of_it",
         steady::streams_get_through_all_of_it,

@@ -97,6 +97,29 @@ pub fn a_garbled_block_costs_no_other(mode: Mode) {
     bench.stop();
 }
 
+/// Small blocks, more than a sequence number can count: 65535 is followed by 0 both ways.
+pub fn sequence_numbers_wrap(mode: Mode) {
+    let bench = Bench::online(mode, "ntb_in_max=2048,ntb_out_max=2048,ntb_max_datagrams=1");
+    let flows = bench.flows();
+    let blocks = |bench: &Bench| {
+        let counters = bench.emulator.report().counters;
+        counters.blocks_out.min(counters.blocks_in)
+    };
+    while blocks(&bench) < 66_000 {
+        bench.flow_on(2000);
+    }
+    let (sent, down) = flows.end();
+    let (up, traffic) = (bench.far.up(), bench.traffic());
+    println!("up {up:?}, down {down:?}, {traffic:?}");
+    up.assert_sound("up");
+    down.assert_sound("down");
+    assert_eq!((up.end, down.end), (sent, bench.far.sent()));
+    assert_eq!((up.missing(), down.missing()), (0, 0));
+    assert_eq!(bench.emulator.report().counters.blocks_missing, 0);
+    assert!(traffic.dropped.is_empty() && traffic.errors.is_empty());
+    bench.stop();
+}
+
 /// TCP sees nothing of all that but delay.
 pub fn streams_get_through_all_of_it(mode: Mode) {
     const BYTES: u64 = 8 << 20;

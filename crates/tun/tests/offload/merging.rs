@@ -144,6 +144,38 @@ fn identifications_stay_only_where_fragments_are_forbidden() {
     assert!(!packets.iter().any(is_large));
 }
 
+/// A long flow's sequence numbers and identifications begin again at 0 within a run.
+#[test]
+fn numbers_that_wrap_go_on() {
+    for v6 in [false, true] {
+        for at in 1..10 {
+            let mut whole = Traffic::tcp(v6, 0);
+            whole.payload = payload(10 * SIZE, 2);
+            whole.sequence = 0_u32.wrapping_sub((at * SIZE) as u32);
+            whole.id = 0_u16.wrapping_sub(at as u16);
+            let sent = wire(&whole.cut(SIZE));
+            for sequence in [whole.sequence, whole.sequence.wrapping_add(7)] {
+                let whole = Traffic {
+                    sequence,
+                    ..whole.clone()
+                };
+                let sent = wire(&whole.cut(SIZE));
+                let packets = merge(&mut coalescer(), &sent);
+                assert_eq!(packets.len(), 1, "{at} segments before the end");
+                assert!(packets[0].1 == whole.partial());
+                assert!(cut_all(&packets) == sent);
+            }
+            // One that is missing there ends the run.
+            let mut gap = sent.clone();
+            gap.remove(at);
+            let packets = merge(&mut coalescer(), &gap);
+            // Without the last there is no gap.
+            assert_eq!(packets.len(), if at == 9 { 1 } else { 2 });
+            assert!(cut_all(&packets) == gap);
+        }
+    }
+}
+
 #[test]
 fn a_flow_overtakes_nothing_of_its_own() {
     // An IPv4 packet with options, a fragment and padding: its flow or addresses are held back.

@@ -65,6 +65,22 @@ fn nothing_moves_while_a_connection_goes_on() {
     assert!(after.payload > before.payload + 5 * 1428);
 }
 
+/// A long flow's sequence numbers and identifications begin again at 0 within a packet.
+#[test]
+fn numbers_that_wrap_go_on() {
+    for v6 in [false, true] {
+        for at in 1..10_u16 {
+            let mut traffic = large(v6, 10, 1400);
+            traffic.sequence = 3_u32.wrapping_sub(u32::from(at) * 1400);
+            traffic.id = 0_u16.wrapping_sub(at);
+            let mut scatter = Scatter::new(1500);
+            let ours = cut(&mut scatter, &traffic.vnet(1400), &traffic.partial());
+            let expected: Vec<_> = traffic.cut(1400).iter().map(Traffic::datagram).collect();
+            assert!(ours == expected, "{at} segments before the end");
+        }
+    }
+}
+
 #[test]
 fn a_packet_larger_than_its_blocks_waits() {
     let mut scatter = Scatter::new(1500);

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# 'uwwan up' through each USB backend in turn, one story for both: online from
+# configuration 2, traffic both ways with many transfers in flight and endpoints
+# that stall again and again, the plug pulled under load, little memory for
+# transfers, and a clean end.
+# guest: --timeout 420
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+memory_limit=/sys/module/usbcore/parameters/usbfs_memory_mb
+
+# Both directions at once, for longer than anybody waits.
+start_load() {
+  timeout 60 iperf3 --client "$far_address" --time 50 --parallel 4 --bidir >"$logs/$usb-load" 2>&1 &
+  load=$!
+  sleep 1
+}
+
+stop_load() { kill "$load" && wait "$load"; }
+
+story() {
+  check "$usb: the emulated modem is plugged in" start_emulator far0 --attach \
+    --knob absent_ms=500 --knob stall_out_ppm=5000 --knob stall_in_ppm=5000
+  check "$usb: cdc_ether and option are bound" wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
+
+  start_up --reattach
+  wait_online "$usb: online from configuration 2" 30
+  check "$usb: events: configuration before 2, after 3" seen '.event == "configuration" and .before == 2 and .after == 3'
+  check "$usb: usbfs holds the MBIM function" test "$(holder 0) $(holder 1)" = 'usbfs usbfs'
+  check "$usb: the data interface is at alternate setting 1" test "$(alternate 1)" = 1
+  check "$usb: several transfers are in flight each way" stated '.framing | .receive_transfers >= 8 and .send_transfers >= 8'
+  pings "$usb: gateway" "$gateway"
+  measure "$usb: iperf3 up" "$far_address"
+  measure "$usb: iperf3 down" "$far_address" --reverse
+  measure "$usb: iperf3 both ways at once" "$far_address" --bidir
+  fetches "$usb: download" "$far_address"
+  delivers "$usb: upload" "$far_address"
+  check "$usb: halts came both ways and were cleared, and nothing was dropped" stated \
+    '.traffic | ([.dropped[].count] | add // 0) == 0
+      and (.errors | map({(.name): .count}) | add | .send_stall > 0 and .receive_stall > 0
+        and .halts_cleared == .send_stall + .receive_stall)'
+
+  for ((time = 1; time <= 3; time++)); do
+    start_load
+    unplug 0
+    check "$usb: unplugged under load: the loss is told" wait_for 20 lost_times "$time"
+    wait_online "$usb: unplugged under load: online again" 60 $((time + 1))
+    stop_load
+  done 2>/dev/null # bash would tell of the load that was ended
+  pings "$usb: unplugged three times" "$far_address"
+  stop_up "$usb: stop with --reattach"
+  check "$usb: cdc_mbim has the function again" wait_for 10 eval 'find_modem && drivers_are "cdc_mbim option"'
+
+  echo 1 >"$memory_limit"
+  start_up --in-flight 128
+  wait_online "$usb: little memory: online" 30
+  check "$usb: little memory: fewer transfers are in flight" stated '.framing | .receive_transfers < 128 and .receive_transfers >= 8'
+  fetches "$usb: little memory: download" "$far_address"
+  delivers "$usb: little memory: upload" "$far_address"
+  measure "$usb: little memory: iperf3 both ways at once" "$far_address" --bidir
+  stop_up "$usb: little memory"
+  echo 16 >"$memory_limit"
+
+  check "$usb: configuration 2 by hand" "$program" usb config 2 --usb "$usb"
+  check "$usb: configuration 2 is active" wait_for 10 configuration_is 2
+  judge_emulator far0
+  check "$usb: the plug is pulled" wait_for 10 modem_gone
+}
+
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+check 'the far machine serves' start_far_side
+for usb in libusb nusb; do
+  story
+done
+check 'the kernel has nothing to complain about' bash -c '! dmesg | grep -E "BUG|WARNING|Oops|usbfs: .*did not claim"'
+finish
