@@ -1,5 +1,6 @@
 //! What is refused, and whether it is told for what it is.
 
+use super::streams::turn;
 use super::*;
 
 pub fn refusals(bench: &Bench) -> Outcome {
@@ -85,7 +86,9 @@ pub fn out_of_memory(bench: &Bench) -> Outcome {
     };
     let outcome = outcome();
     drop((device, inward));
-    let outcome = outcome.and_then(|()| scarcity(bench));
+    let outcome = outcome
+        .and_then(|()| scarcity(bench))
+        .and_then(|()| scarcity_beside_pump(bench));
     std::fs::write(LIMIT, "16")?;
     outcome
 }
@@ -112,6 +115,40 @@ fn scarcity(bench: &Bench) -> Outcome {
         expect("moved", done.result, Ok(65536))?;
         spare.push(done.buffer);
         moved += 1;
+    }
+    ensure("memory was scarce", refused > 0)
+}
+
+/// The same beside a pump, whose word is waited for: it must tell of whatever has ended.
+fn scarcity_beside_pump(bench: &Bench) -> Outcome {
+    let device = bench.ready(SOURCE_SINK)?;
+    let (mut inward, _) = queues(&*device, SOURCE_SINK)?;
+    let mut pump = device.pump()?;
+    let (mut refused, mut moved) = (0, 0);
+    let mut spare: Vec<Buffer> = (0..40).map(|_| Buffer::heap(65536)).collect();
+    while moved < 400 {
+        while let Some(buffer) = spare.pop() {
+            if let Err(rejected) = inward.submit(buffer) {
+                ensure(
+                    &format!("told as such: {}", rejected.error),
+                    matches!(rejected.error, Error::NoMemory { .. }),
+                )?;
+                spare.push(rejected.buffer);
+                refused += 1;
+                break;
+            }
+        }
+        let begun = Instant::now();
+        turn(&mut *pump, PATIENCE)?;
+        ensure(
+            &format!("the pump tells, with {} pending", inward.pending()),
+            begun.elapsed() < PATIENCE,
+        )?;
+        while let Some(done) = inward.try_next() {
+            expect("moved", done.result, Ok(65536))?;
+            spare.push(done.buffer);
+            moved += 1;
+        }
     }
     ensure("memory was scarce", refused > 0)
 }

@@ -224,11 +224,14 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         }
     }
 
-    /// Puts everything that has ended aside, and so arms the bell.
+    /// Puts everything that has ended aside, and so arms the bell, which will not ring for that.
     fn find_ended(&mut self) {
         while let Some(ended) = self.poll() {
             let completion = self.settle(ended);
             self.ended.extend(completion);
+        }
+        if !self.ended.is_empty() && !self.bell.is_muted() {
+            self.inner.signal.ring();
         }
     }
 
