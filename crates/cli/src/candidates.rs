@@ -166,7 +166,14 @@ impl Candidate {
             obstacles.push(Obstacle {
                 fatal: true,
                 exit: Exit::Failed,
-                what: "it has no MBIM function in any configuration".into(),
+                what: match self.found.descriptors.faults.first() {
+                    Some(fault) => format!(
+                        "it has no MBIM function in any configuration; its descriptors are \
+                         broken: {}",
+                        plain(fault)
+                    ),
+                    None => "it has no MBIM function in any configuration".into(),
+                },
                 next: "uwwan usb descriptors shows what it has; some modems must first be told \
                        to offer MBIM, by AT command or usb_modeswitch"
                     .into(),

@@ -216,6 +216,35 @@ impl Bench {
         }
     }
 
+    /// Sends a numbered UDP datagram to the far side's echo service.
+    pub fn send_numbered(&self, number: u32) {
+        let from = self.addresses().ipv4.expect("no IPv4").address;
+        let mut packet = echo(from, Ipv4Addr::new(9, 9, 9, 9), 0, 600);
+        packet[9] = 17;
+        packet[10..12].fill(0);
+        let sum = checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        // Ports, length, and no checksum (RFC 768).
+        packet[20..28].copy_from_slice(&[0x30, 0x39, 0, 7, 2, 68, 0, 0]);
+        packet[28..32].copy_from_slice(&number.to_be_bytes());
+        let sockets = self.sockets.theirs.lock().unwrap();
+        sockets.last().unwrap().send(&packet).unwrap();
+    }
+
+    /// The next numbered datagram that came back, within `timeout`.
+    pub fn receive_numbered(&self, timeout: Duration) -> Option<u32> {
+        let sockets = self.sockets.theirs.lock().unwrap();
+        let socket = sockets.last().unwrap();
+        socket.set_read_timeout(Some(timeout)).unwrap();
+        let mut buffer = [0; 2048];
+        loop {
+            let length = socket.recv(&mut buffer).ok()?;
+            if length == 600 && buffer[9] == 17 {
+                return buffer[28..].first_chunk().map(|n| u32::from_be_bytes(*n));
+            }
+        }
+    }
+
     /// One echo, there and back.
     pub fn ping(&mut self, length: usize, timeout: Duration) -> bool {
         let sequence = self.send_echo(length);

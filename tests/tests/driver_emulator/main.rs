@@ -241,6 +241,24 @@ fn refusals_are_explained() {
 }
 
 #[test]
+fn broken_descriptors_are_told() {
+    for (fault, words) in [
+        ("truncated", "wTotalLength 137, but 36 bytes"),
+        ("oversized", "wTotalLength 65535, but 137 bytes"),
+        ("empty", "offset 31: length 0 with 106 bytes left"),
+    ] {
+        let emulator = emulator(&format!("descriptors={fault}"));
+        let error = Bench::on(emulator, quick(), |_, _| {}).err().unwrap();
+        let StartError::Failure(failure) = error else {
+            panic!("{error:?}");
+        };
+        let text = failure.to_string();
+        assert!(text.contains("has no MBIM function"), "{fault}: {text}");
+        assert!(text.contains(words), "{fault}: {text}");
+    }
+}
+
+#[test]
 fn a_wrong_pin_costs_one_attempt_however_often_it_is_tried() {
     let options = Options {
         pin: Secret::new("0000"),
@@ -477,6 +495,44 @@ fn a_selector_that_fits_nothing_is_refused() {
         .err()
         .unwrap();
     assert!(error.to_string().starts_with("option mtu: "), "{error}");
+}
+
+/// A host that reads nothing: blocks wait and then give way, all that is dropped is counted, what
+/// is not comes in order, and afterwards everything is as before.
+#[test]
+fn a_host_that_stops_reading_costs_only_what_is_counted() {
+    let mut bench = Bench::start("", quick());
+    bench.online();
+    bench.ping_through();
+    let mut received = Vec::new();
+    for round in 0..3 {
+        for number in 0..1000 {
+            bench.send_numbered(round * 1000 + number);
+        }
+        // Several times as long as a block waits.
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(bench.handle.status().online);
+        while let Some(number) = bench.receive_numbered(Duration::from_millis(500)) {
+            received.push(number);
+        }
+        bench.ping_through();
+    }
+    assert!(received.is_sorted_by(|a, b| a < b), "{received:?}");
+    assert!(received.last() > Some(&2000), "the last round came through");
+    let traffic = bench.handle.status().traffic;
+    let dropped = |name: &str| {
+        let found = traffic.dropped.iter().find(|counter| counter.name == name);
+        found.map_or(0, |counter| counter.count)
+    };
+    let given = bench.emulator.report().counters.datagrams_in;
+    assert!(dropped("host_full") > 0, "{traffic:?}");
+    assert_eq!(traffic.dropped.len(), 1, "{traffic:?}");
+    assert_eq!(
+        given,
+        traffic.downlink.packets + dropped("host_full"),
+        "{traffic:?}"
+    );
+    bench.stop();
 }
 
 #[test]

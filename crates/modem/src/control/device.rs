@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use uwwan_usb::configuration::{self, Step, SwitchPlan, Switched, ViaZero};
-use uwwan_usb::device::{Backend, Device, Found};
+use uwwan_usb::device::{Backend, Device, Found, Identity};
 use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::functions::{self, MbimFunction};
 
@@ -100,10 +100,14 @@ pub(crate) fn look(
             Err((failure, false))
         }
         (None, _) => {
-            let other = devices
-                .iter()
-                .find(meant)
-                .filter(|_| *selector != Selector::Any);
+            // Of all devices of the machine only one that ought to be a modem is worth a word.
+            let named = |found: &&Found| {
+                let Identity {
+                    vendor, product, ..
+                } = found.identity;
+                *selector != Selector::Any || quirks::find(vendor, product).product.is_some()
+            };
+            let other = devices.iter().filter(meant).find(named);
             let failure = match other {
                 Some(other) => explain::failure(
                     Rung::Found,
@@ -112,8 +116,13 @@ pub(crate) fn look(
                         "{} has no MBIM function in any configuration",
                         other.identity
                     ),
-                    "it is another device, or in a mode without one (storage, boot loader)",
-                    "look at `uwwan list` and `uwwan usb descriptors`",
+                    &match other.descriptors.faults.first() {
+                        Some(fault) => format!("its descriptors are broken: {fault}"),
+                        None => "it is another device, or in a mode without one (storage, boot \
+                                 loader)"
+                            .to_owned(),
+                    },
+                    "look at `uwwan list` and `uwwan usb descriptors`; plug a modem in again",
                 ),
                 None => explain::failure(
                     Rung::Found,
