@@ -310,6 +310,11 @@ impl Engine {
                 self.leave(now);
                 return;
             }
+            // What has ended is answered before the unlinks that come too late for it: a host takes
+            // the answer to an unlink for the transfer's end, and hangs up over a second one.
+            while let Some(completed) = usb.take_completed() {
+                connection.complete(completed);
+            }
             while let Some((unlink, token)) = connection.next_unlink() {
                 let found = usb.cancel(token);
                 connection.unlinked(unlink, token, found);

@@ -164,6 +164,26 @@ fn an_import_gives_the_device() {
     Host::import(&server);
 }
 
+/// An unlink that comes with its transfer, too late to take it back: the transfer's answer is first.
+#[test]
+fn a_late_unlink_is_answered_behind_its_transfer() {
+    let emulator = emulator("");
+    let server = listen(&emulator, "127.0.0.1:0").unwrap();
+    let mut host = Host::import(&server);
+    let words = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|w| w.to_be_bytes()).collect() };
+    for round in 0..20 {
+        let (transfer, unlink) = (2 * round + 1, 2 * round + 2);
+        // GET_DESCRIPTOR of the device, answered at once.
+        let mut bytes = words(&[1, transfer, 0x0001_0002, 1, 0, 0, 18, 0, 0, 0]);
+        bytes.extend([0x80, 6, 0, 1, 0, 0, 18, 0]);
+        bytes.extend(words(&[2, unlink, 0, 0, 0, transfer, 0, 0, 0, 0, 0, 0]));
+        host.stream.write_all(&bytes).unwrap();
+        assert_eq!(host.answer(), (3, transfer, 0, 18));
+        assert_eq!(read(&mut host.stream, 18)[..2], [18, 1]);
+        assert_eq!(host.answer(), (4, unlink, 0, 0));
+    }
+}
+
 #[test]
 fn a_firmware_reset_hangs_up() {
     let emulator = emulator("absent_ms=20");
