@@ -19,27 +19,35 @@ chmod 0664 "$(node)" # what devtmpfs and udev give without a rule of ours
 install -d -o 65534 -g 65534 /tmp/runtime
 install -m 0755 "$program" /tmp/uwwan # where an ordinary user may look
 ordinary() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
-result=0
-said=$(ordinary env UWWAN_RUNTIME_DIR=/tmp/runtime /tmp/uwwan up 2>&1) || result=$?
-check 'no permission: exit status 5' test "$result" = 5
-check 'no permission: the node is named' test "${said/"$(node)"/}" != "$said"
-check 'no permission: the udev rule is named' test "${said/udev rule/}" != "$said"
+for usb in libusb nusb; do
+  result=0
+  said=$(ordinary env UWWAN_RUNTIME_DIR=/tmp/runtime /tmp/uwwan up --usb "$usb" 2>&1) || result=$?
+  check "$usb: no permission: exit status 5" test "$result" = 5
+  check "$usb: no permission: the node is named" test "${said/"$(node)"/}" != "$said"
+  check "$usb: no permission: the udev rule is named" test "${said/udev rule/}" != "$said"
+done
 
-# --- in use ---
-start_up
-wait_online 'online' 30
-refused 'in use' 6 "$up_pid"
-refused 'in use, unknown to us' 6 "uwwan (process $up_pid)" --runtime-dir /tmp/elsewhere
-check 'in use: the user of it is not disturbed' answers "$gateway"
+for usb in libusb nusb; do
+  # --- in use ---
+  start_up
+  wait_online "$usb: online" 30
+  for other in libusb nusb; do
+    refused "$usb: in use, for $other" 6 "$up_pid" --usb "$other"
+    refused "$usb: in use, unknown to us, for $other" 6 "uwwan (process $up_pid)" \
+      --usb "$other" --runtime-dir /tmp/elsewhere
+  done
+  check "$usb: in use: the user of it is not disturbed" answers "$gateway"
 
-# --- a killed predecessor ---
-tun=$(tun)
-{ kill -KILL "$up_pid" && wait "$up_pid"; } 2>/dev/null # bash would tell of it
-check 'killed: the interface went with it' wait_for 5 test ! -e "/sys/class/net/$tun"
-start_up
-wait_online 'after a killed one: online' 30
-pings 'after a killed one' "$gateway"
-stop_up 'after a killed one'
+  # --- a killed predecessor ---
+  tun=$(tun)
+  { kill -KILL "$up_pid" && wait "$up_pid"; } 2>/dev/null # bash would tell of it
+  check "$usb: killed: the interface went with it" wait_for 5 test ! -e "/sys/class/net/$tun"
+  start_up
+  wait_online "$usb: after a killed one: online" 30
+  pings "$usb: after a killed one" "$gateway"
+  stop_up "$usb: after a killed one"
+done
+usb=libusb
 judge_emulator far0
 check 'the plug is pulled' wait_for 10 modem_gone
 

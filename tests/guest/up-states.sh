@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # 'uwwan up' from every state the modem can be found in but the usual one (see
-# up-online.sh), while others meddle, and over USB/IP; with IPv6.
+# up-online.sh), with each USB backend; while others meddle, and over USB/IP; with
+# IPv6.
 # guest: --timeout 420
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -28,25 +29,27 @@ check 'the emulated modem is plugged in' start_emulator far0 --attach --knob ipv
 check 'the kernel finds it' wait_for 10 find_modem
 check 'cdc_ether and option are bound' wait_for 10 drivers_are 'cdc_ether option'
 
-configure 0
-sleep 0.5 # the firmware's settling time (knob settle_ms) and more
-configure 3
-check '3 through 0: cdc_mbim and option are bound' wait_for 10 drivers_are 'cdc_mbim option'
-comes_online '3 through 0' 3
+for usb in libusb nusb; do
+  configure 0
+  sleep 0.5 # the firmware's settling time (knob settle_ms) and more
+  configure 3
+  check "$usb: 3 through 0: cdc_mbim and option are bound" wait_for 10 drivers_are 'cdc_mbim option'
+  comes_online "$usb: 3 through 0" 3
 
-configure 2
-check '3 directly: back in 2' wait_for 10 drivers_are 'cdc_ether option'
-configure 3
-check '3 directly: cdc_mbim and option are bound' wait_for 10 drivers_are 'cdc_mbim option'
-comes_online '3 directly from 2, MBIM mute' 3
+  configure 2
+  check "$usb: 3 directly: back in 2" wait_for 10 drivers_are 'cdc_ether option'
+  configure 3
+  check "$usb: 3 directly: cdc_mbim and option are bound" wait_for 10 drivers_are 'cdc_mbim option'
+  comes_online "$usb: 3 directly from 2, MBIM mute" 3
 
-configure 1
-check '1: option is bound' wait_for 10 drivers_are 'option'
-comes_online '1' 1
+  configure 1
+  check "$usb: 1: option is bound" wait_for 10 drivers_are 'option'
+  comes_online "$usb: 1" 1
 
-configure 0
-check 'unconfigured: no driver is bound' test -z "$(configuration)$(drivers)"
-comes_online 'unconfigured' 0
+  configure 0
+  check "$usb: unconfigured: no driver is bound" test -z "$(configuration)$(drivers)"
+  comes_online "$usb: unconfigured" 0
+done
 
 # Others at work: a script of the kind people hang on udev events.
 configure 2
@@ -60,6 +63,7 @@ check 'a meddler: it was at work before the end' test "$(times online)" = 0 -o "
 online_and_down 'a meddler' '. <= 3' # whatever the meddler had chosen just then
 
 # Modules that udev loads late.
+usb=libusb
 modprobe -r cdc_mbim option cdc_ether
 forbid_modules cdc_mbim option cdc_ether
 configure 2
@@ -81,6 +85,7 @@ check 'USB/IP: usbip lists it' grep -q '03f0:a31d' <(far usbip list -r 127.0.0.1
 check 'USB/IP: usbip attaches it' far usbip attach -r 127.0.0.1 -b 1-1
 check 'USB/IP: the kernel finds it' wait_for 10 find_modem
 check 'USB/IP: cdc_ether and option are bound' wait_for 10 drivers_are 'cdc_ether option'
+usb=nusb
 start_up --route "$far_prefix6"
 wait_online 'USB/IP: online' 30
 pings 'USB/IP' "$far_address"

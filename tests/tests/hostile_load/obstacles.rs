@@ -69,7 +69,7 @@ pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
     down.assert_sound("down");
     assert_eq!((up.end, down.end), (sent, bench.far.sent()));
     assert_eq!((up.missing(), down.missing()), (0, 0));
-    assert!(grown < 64 << 10, "{grown} bytes more in use");
+    assert!(grown < 256 << 10, "{grown} bytes more in use");
     bench.stop();
 }
 
