@@ -515,6 +515,10 @@ impl Control {
             other => tracing::debug!("{}", kind_of(other)),
         }
         let online = matches!(event, Event::Online { .. });
+        if online {
+            // Whoever hears of it and looks finds the interface.
+            self.publish();
+        }
         self.shared.change(|status| match &event {
             Event::RungStarted { rung } => {
                 status.trying = Some(*rung);

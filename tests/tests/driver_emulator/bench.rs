@@ -159,6 +159,8 @@ impl Bench {
 
     pub fn online(&mut self) {
         self.until("online", |event| matches!(event, Event::Online { .. }));
+        let status = self.handle.status();
+        assert!(status.interface.is_some() || !status.online, "{status:#?}");
     }
 
     pub fn addresses(&self) -> Addresses {

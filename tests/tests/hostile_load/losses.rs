@@ -36,8 +36,8 @@ fn again_and_again(bench: &Bench, times: usize, goes: impl Fn(&Bench, usize)) {
     down.assert_sound("down");
     assert_eq!((up.end, down.end), (sent, bench.far.sent()));
     println!("bytes in use after each: {in_use:?}");
-    // Queues take what they need in the first half; a leak goes on.
-    let quarter = times / 4;
+    // Queues take what they need in the first half; a leak goes on, but shows in many losses only.
+    let quarter = if times < 20 { 0 } else { times / 4 };
     let least = |part: &[isize]| part.iter().min().copied().unwrap_or_default();
     let (third, last) = in_use[2 * quarter..].split_at(quarter);
     assert!(
