@@ -53,9 +53,9 @@ story() {
   check "$usb: cdc_mbim has the function again" wait_for 10 eval 'find_modem && drivers_are "cdc_mbim option"'
 
   echo 1 >"$memory_limit"
-  start_up --in-flight 128
+  start_up --in-flight 64
   wait_online "$usb: little memory: online" 30
-  check "$usb: little memory: fewer transfers are in flight" stated '.framing | .receive_transfers < 128 and .receive_transfers >= 8'
+  check "$usb: little memory: fewer transfers are in flight" stated '.framing | .receive_transfers < 64 and .receive_transfers >= 8'
   fetches "$usb: little memory: download" "$far_address"
   delivers "$usb: little memory: upload" "$far_address"
   measure "$usb: little memory: iperf3 both ways at once" "$far_address" --bidir

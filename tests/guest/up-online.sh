@@ -18,10 +18,10 @@ network() {
 listed() {
   local said
   said=$("$program" list --json)
-  jq -e "$1" <<<"$said" >/dev/null || {
+  if [[ -z $said ]] || ! jq -e "$1" <<<"$said" >/dev/null; then
     echo "$said"
     return 1
-  }
+  fi
 }
 
 exits() { # status, command…

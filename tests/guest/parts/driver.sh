@@ -23,10 +23,11 @@ seen() { jq -se "any(.[]; $1)" "$events" >/dev/null; }
 stated() {
   local said
   said=$("$program" status --json)
-  jq -e "$1" <<<"$said" >/dev/null || {
+  # jq is content with nothing at all.
+  if [[ -z $said ]] || ! jq -e "$1" <<<"$said" >/dev/null; then
     echo "$said"
     return 1
-  }
+  fi
 }
 
 # times KIND: how many events of a kind there were so far.

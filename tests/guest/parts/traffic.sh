@@ -19,7 +19,7 @@ answers() { ping -n -q -c 1 -W 1 "$1" >/dev/null 2>&1; }
 measure() {
   local name=$1 address=$2 said rates
   shift 2
-  if said=$(timeout 30 iperf3 --json --client "$address" --time 3 --connect-timeout 5000 "$@" 2>&1) &&
+  if said=$(timeout 60 iperf3 --json --client "$address" --time 3 --connect-timeout 20000 "$@" 2>&1) &&
     rates=$(jq -er '[.end | .sum_received, .sum_received_bidir_reverse | values | .bits_per_second / 1e6 | round]
       | if any and all(. > 0) then join(" and ") else error("nothing received") end' <<<"$said"); then
     ok "$name: $rates Mbit/s"
@@ -32,7 +32,7 @@ measure() {
 fetches() {
   local wanted got
   wanted=$(sha256sum </tmp/file)
-  got=$(timeout 60 socat -u "TCP:$2:9000,connect-timeout=5" STDOUT | sha256sum)
+  got=$(timeout 60 socat -u "TCP:$2:9000,connect-timeout=30" STDOUT | sha256sum)
   if [[ $got == "$wanted" ]]; then
     ok "$1: 8 MiB from the far machine, same SHA-256"
   else
@@ -45,7 +45,7 @@ delivers() {
   local wanted
   rm -f /tmp/received
   wanted=$(sha256sum </tmp/file)
-  timeout 60 socat -u OPEN:/tmp/file,rdonly "TCP:$2:9001,connect-timeout=5"
+  timeout 60 socat -u OPEN:/tmp/file,rdonly "TCP:$2:9001,connect-timeout=30"
   if wait_for 10 test -s /tmp/received && [[ $(</tmp/received) == "$wanted" ]]; then
     ok "$1: 8 MiB to the far machine, same SHA-256"
   else
