@@ -115,6 +115,8 @@ proptest! {
         let counters = coalescer.counters();
         prop_assert_eq!(counters.datagrams, datagrams.len() as u64);
         prop_assert!(counters.packets <= counters.datagrams);
+        let bytes = packets.iter().map(|(_, packet)| packet.len()).sum::<usize>();
+        prop_assert!(bytes <= datagrams.iter().map(Vec::len).sum());
         for (vnet, packet) in &packets {
             prop_assert!(packet.len() <= 65_535);
             if vnet[1] == 0 {

@@ -7,7 +7,7 @@ use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::scatter::Scatter;
 
 use crate::traffic::blocks::{Large, coalescer, cut, merge};
-use crate::traffic::{ACK, CWR, FIN, PSH, SYN, Traffic, payload};
+use crate::traffic::{ACK, CWR, ECE, FIN, PSH, SYN, Traffic, payload};
 
 const SIZE: usize = 200;
 
@@ -292,6 +292,38 @@ fn event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Merging what was cut from one packet gives that packet back, byte for byte.
+    #[test]
+    fn merging_undoes_cutting(
+        v6 in any::<bool>(),
+        udp in any::<bool>(),
+        size in 1..1449_usize,
+        segments in 2..65_usize,
+        missing in 0..1448_usize,
+        tcp_options in 0..11_usize,
+        extensions in 0..3_usize,
+        numbers in any::<(u16, u32, u32, u16, u8)>(),
+        flags in prop::sample::select(vec![0, PSH, FIN, PSH | FIN, ECE, ECE | PSH]),
+        dont_fragment in any::<bool>(),
+    ) {
+        let mut whole = if udp { Traffic::udp(v6, 0) } else { Traffic::tcp(v6, 0) };
+        whole.options = if v6 { vec![60; extensions] } else { Vec::new() };
+        whole.tcp_options = vec![1; if udp { 0 } else { 4 * tcp_options }];
+        (whole.id, whole.sequence, whole.acknowledgement, whole.window, whole.tos) = numbers;
+        whole.flags = ACK | flags;
+        whole.dont_fragment = dont_fragment;
+        let most = 65_535 - whole.header_length();
+        whole.payload = payload((segments * size - missing % size).min(most), 9);
+        prop_assume!(whole.payload.len() > size);
+        let sent = wire(&whole.cut(size));
+        let mut coalescer = coalescer();
+        let packets = merge(&mut coalescer, &sent);
+        prop_assert_eq!(packets.len(), 1);
+        prop_assert_eq!(packets[0].0, whole.vnet(size));
+        prop_assert!(packets[0].1 == whole.partial());
+        prop_assert_eq!(coalescer.counters().merged, sent.len() as u64);
+    }
 
     /// Cutting what was merged gives the datagrams back, each flow in its order, in any number of
     /// batches.
