@@ -3,8 +3,8 @@
 //!
 //! # Theory of operation
 //!
-//! One reactor thread holds the device's [`Pump`] from the claim of the interfaces to their
-//! release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
+//! One reactor thread holds the device's [`Pump`](uwwan_usb::device::Pump) from the claim of the
+//! interfaces to their release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
 //! event descriptor for orders from the control thread. One reactor for both directions, because
 //! every hand-off between threads costs a wake-up per block, more than the work itself: at full
 //! rate a block is two system calls on the USB side and one per datagram on the host's.
@@ -20,7 +20,7 @@
 //! the receive buffer, which goes back into the queue afterwards. Buffers are allocated once;
 //! steady state makes no allocation and takes no lock.
 //!
-//! **Sessions.** Each data session has its own host's end ([`lines`]); all share queues, buffers and
+//! **Sessions.** Each data session has its own host's end (`lines`); all share queues, buffers and
 //! blocks. They are read in turn, and a block that can carry one session only leaves when the next
 //! one has something to send.
 //!
@@ -39,8 +39,9 @@
 //! than agreed on lead to larger buffers; more errors than a healthy link has end the data path,
 //! and the control thread climbs the ladder again.
 //!
-//! System calls in steady state: `ppoll`, those of the backend's [`Pump::process`] and
-//! [`Queue::submit`], and those of [`HostEnd::receive`] and [`HostEnd::send`].
+//! System calls in steady state: `ppoll`, those of the backend's
+//! [`Pump::process`](uwwan_usb::device::Pump::process) and [`Queue::submit`], and those of
+//! [`HostEnd::receive`](crate::HostEnd::receive) and [`HostEnd::send`](crate::HostEnd::send).
 
 mod downlink;
 mod lines;

@@ -9,7 +9,7 @@
 //! - [`quirks`]: what is known of each modem, one readable table.
 //! - [`ladder`]: the bring-up as a state machine without I/O.
 //! - `sessions`: data sessions beside session 0, each a small state machine.
-//! - [`explain`]: what a failure means and what to do next, in words.
+//! - `explain`: what a failure means and what to do next, in words.
 //! - `control`: the thread that owns the device and the MBIM session and climbs the ladder.
 //! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.

@@ -1,7 +1,7 @@
 //! Black holes: a link that takes datagrams and brings nothing back.
 //!
 //! The passive rule: when datagrams that deserve an answer (see
-//! [`deserves_answer`](crate::packet::deserves_answer)) went out and nothing at all came in for
+//! `packet::deserves_answer`) went out and nothing at all came in for
 //! [`Watch::PATIENCE`] since the first of them, the link is said to be silent, once, until
 //! something comes in. So that an idle link is judged too, a probe is sent after going online: a
 //! query for the root's name servers to the first name server the network gave, or an echo

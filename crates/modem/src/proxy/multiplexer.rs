@@ -11,7 +11,7 @@
 //!   is just starting.
 //! - **Indications** go to the clients whose list has them. The modem is told the union of all
 //!   lists, whenever it changes; a client's own list comes back to it as it sent it.
-//! - **The driver's session** is not for clients to end: see [`guard`].
+//! - **The driver's session** is not for clients to end: see `guard`.
 //! - **Loss.** Whoever waits for an answer gets one at once: FUNCTION_ERROR "not opened". libmbim
 //!   would wait for its timeout if the socket were just closed; it is closed a little later.
 //! - **Bounds.** Commands, fragments, bytes each way and clients are bounded; a client that sends
