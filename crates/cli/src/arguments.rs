@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{at, demo, down, emulate, ipv6, list, mbim, modem, ntb, status, up, usb};
+use crate::commands::{
+    at, bench, demo, down, emulate, ipv6, list, mbim, modem, ntb, status, up, usb,
+};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -51,6 +53,8 @@ pub enum Command {
     At(at::Arguments),
     /// Find out why IPv6 is refused, and unlock it
     Ipv6(ipv6::Arguments),
+    /// Measure throughput, latency and cost, several settings side by side
+    Bench(Box<bench::Arguments>),
     /// Run the emulated modem as a USB device for this or another machine
     Emulate(emulate::Arguments),
     /// USB on its own: descriptors and configurations

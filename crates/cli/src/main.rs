@@ -37,8 +37,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.verbose);
     let result = match arguments.command {
-        // Enters a namespace, so it must come before any thread.
+        // These two enter a namespace, so they must come before any thread.
         Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Up(arguments) => commands::up::run(*arguments),
         Command::Down(arguments) => commands::down::run(&arguments),

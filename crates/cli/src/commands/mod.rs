@@ -1,6 +1,7 @@
 //! The commands, one file or folder each: arguments with their help and examples, and what they do.
 
 pub mod at;
+pub mod bench;
 pub mod contexts;
 pub mod demo;
 pub mod down;

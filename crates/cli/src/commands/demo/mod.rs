@@ -5,9 +5,9 @@
 //! real TUN interface; pings, TCP and HTTP are the kernel's own. Where namespaces or TUN interfaces
 //! are forbidden, the built-in network stack takes the kernel's place.
 
-mod kernel;
+pub(super) mod kernel;
 mod outcome;
-mod traffic;
+pub(super) mod traffic;
 mod userspace;
 
 use std::net::IpAddr;

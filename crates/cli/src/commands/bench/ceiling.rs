@@ -1,0 +1,149 @@
+//! What no modem can beat: a cable in its place, and the same bytes merely copied.
+
+use std::time::{Duration, Instant};
+
+use uwwan_figures::Kind;
+use uwwan_tun::veth::Veth;
+use uwwan_tun::{Configuration, namespace};
+
+use super::cost::{self, Time};
+use super::emulated::{far_address, plan};
+use super::far::{Far, Inside, refused};
+use super::link::{Amount, Link, Test, Way};
+use super::{loopback, near};
+use crate::failure::Failure;
+
+/// Names of the cable's ends.
+const NEAR: &str = "near0";
+const FAR: &str = "far0";
+
+/// A cable to the far machine, with every offload the kernel has.
+pub struct Cable {
+    // In this order: addresses, then the cable, then the machine.
+    _addresses: [Configuration; 1],
+    _cable: Veth,
+    _far: Far,
+}
+
+impl Cable {
+    /// Lays it.
+    ///
+    /// # Errors
+    /// When the kernel has no such cables.
+    pub fn lay() -> Result<Cable, Failure> {
+        let here = namespace::current().map_err(|error| refused(&error))?;
+        let (far, ()) = Far::start(move || {
+            // Laid from there, so that it goes with that namespace at the latest.
+            let cable = Veth::lay(FAR, &here, NEAR)?;
+            let addresses = Configuration::apply(plan(false), &cable)?;
+            Ok(Inside {
+                gift: (),
+                kept: Box::new((addresses, cable)),
+            })
+        })?;
+        let cable = Veth::find(NEAR).map_err(|error| refused(&error))?;
+        let addresses =
+            Configuration::apply(plan(true), &cable).map_err(|error| refused(&error))?;
+        Ok(Cable {
+            _addresses: [addresses],
+            _cable: cable,
+            _far: far,
+        })
+    }
+}
+
+impl Link for Cable {
+    fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
+        near::stream(far_address(), way, time)
+    }
+
+    fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
+        near::small(far_address(), way, time).map(Some)
+    }
+
+    fn ping(
+        &mut self,
+        load: Option<Way>,
+        time: Duration,
+    ) -> Result<Option<Vec<Duration>>, Failure> {
+        near::ping(far_address(), load, time).map(Some)
+    }
+
+    fn processor(&self) -> Time {
+        Time {
+            driver: None,
+            all: Some(cost::own()),
+        }
+    }
+
+    fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
+        Ok(Vec::new())
+    }
+}
+
+/// Bytes copied from here to there, one core, more of them than its caches hold.
+pub struct Copying {
+    /// Beside blocks alone, not beside a link.
+    blocks: bool,
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+/// Bytes on each side.
+const COPIED: usize = 64 << 20;
+/// Bytes copied at once, as a socket is read.
+const PIECE: usize = 64 << 10;
+
+impl Copying {
+    /// Takes the memory and touches all of it.
+    pub fn new(blocks: bool) -> Copying {
+        Copying {
+            blocks,
+            from: vec![0x55; COPIED],
+            to: vec![0xaa; COPIED],
+        }
+    }
+}
+
+impl Link for Copying {
+    fn label(&self, test: Test) -> &'static str {
+        match (self.blocks, test) {
+            (true, _) => loopback::label(test),
+            (false, Test::Up) => "TCP up",
+            (false, _) => "TCP down",
+        }
+    }
+
+    fn stream(&mut self, _: Way, time: Duration) -> Result<Amount, Failure> {
+        let (mut count, begun) = (0, Instant::now());
+        while begun.elapsed() < time {
+            for (from, to) in self.from.chunks(PIECE).zip(self.to.chunks_mut(PIECE)) {
+                std::hint::black_box(&mut *to).copy_from_slice(std::hint::black_box(from));
+                count += from.len() as u64;
+            }
+        }
+        Ok(Amount {
+            count,
+            time: begun.elapsed(),
+        })
+    }
+
+    fn small(&mut self, _: Way, _: Duration) -> Result<Option<Amount>, Failure> {
+        Ok(None)
+    }
+
+    fn ping(&mut self, _: Option<Way>, _: Duration) -> Result<Option<Vec<Duration>>, Failure> {
+        Ok(None)
+    }
+
+    fn processor(&self) -> Time {
+        Time {
+            driver: None,
+            all: Some(cost::own()),
+        }
+    }
+
+    fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,138 @@
+//! Who is compared: every combination of the values given.
+
+use clap::Parser;
+use uwwan_modem::Options;
+
+use crate::failure::{Exit, Failure};
+use crate::settings::Settings;
+
+/// One combination of options of `uwwan up`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contender {
+    /// What it is called in the figures: what tells it from the others.
+    pub name: String,
+    /// Option, without dashes, and value.
+    choices: Vec<(&'static str, String)>,
+}
+
+/// Those of `uwwan up`, on their own.
+#[derive(Debug, Parser)]
+#[command(name = "up", no_binary_name = true)]
+struct UpOptions {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Contender {
+    /// As on the command line of `uwwan up`.
+    pub fn arguments(&self) -> Vec<String> {
+        let words = |(option, value): &(&str, String)| [format!("--{option}"), value.clone()];
+        self.choices.iter().flat_map(words).collect()
+    }
+
+    /// Whether anything is chosen.
+    pub fn is_plain(&self) -> bool {
+        self.choices.is_empty()
+    }
+
+    /// As the driver takes them.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] naming the option and what it accepts.
+    pub fn options(&self) -> Result<Options, Failure> {
+        let parsed = UpOptions::try_parse_from(self.arguments()).map_err(|error| {
+            Failure::new(Exit::Usage, "an option makes no sense")
+                .because(error.to_string().trim_start_matches("error: ").trim_end())
+        })?;
+        parsed.settings.options()
+    }
+}
+
+/// Every combination of the options' values, the last option changing fastest. An option without
+/// values is left to the driver.
+pub fn combine(options: &[(&'static str, Vec<String>)]) -> Vec<Contender> {
+    let mut all: Vec<Contender> = vec![Contender {
+        name: String::new(),
+        choices: Vec::new(),
+    }];
+    for (option, values) in options.iter().filter(|(_, values)| !values.is_empty()) {
+        let mut seen: Vec<&String> = Vec::new();
+        let mut next = Vec::new();
+        for value in values {
+            if !seen.contains(&value) {
+                seen.push(value);
+            }
+        }
+        for contender in &all {
+            for value in &seen {
+                let mut further = contender.clone();
+                if seen.len() > 1 {
+                    let comma = if further.name.is_empty() { "" } else { ", " };
+                    further.name.push_str(&format!("{comma}{option} {value}"));
+                }
+                further.choices.push((option, (*value).clone()));
+                next.push(further);
+            }
+        }
+        all = next;
+    }
+    for contender in &mut all {
+        if contender.name.is_empty() {
+            contender.name = "uwwan".to_owned();
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_modem::options::Placement;
+
+    fn values(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_combination_has_its_name() {
+        let all = combine(&[
+            ("ndp", values(&["end"])),
+            ("ntb", Vec::new()),
+            ("block-size", values(&["4096", "16384", "4096"])),
+            ("in-flight", values(&["1", "4"])),
+        ]);
+        let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "block-size 4096, in-flight 1",
+                "block-size 4096, in-flight 4",
+                "block-size 16384, in-flight 1",
+                "block-size 16384, in-flight 4",
+            ]
+        );
+        let options = all[3].options().unwrap();
+        assert_eq!(options.ndp, Some(Placement::End));
+        assert_eq!(
+            (options.block_size, options.in_flight),
+            (Some(16384), Some(4))
+        );
+    }
+
+    #[test]
+    fn nothing_to_compare_is_one_contender() {
+        let all = combine(&[("ndp", Vec::new())]);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].name, "uwwan");
+        assert!(all[0].is_plain() && all[0].arguments().is_empty());
+    }
+
+    #[test]
+    fn what_up_refuses_is_refused() {
+        for (option, value) in [("block-size", "7"), ("in-flight", "0"), ("ndp", "middle")] {
+            let all = combine(&[(option, values(&[value]))]);
+            let failure = all[0].options().expect_err(option);
+            assert_eq!(failure.exit, Exit::Usage, "{option}");
+        }
+    }
+}

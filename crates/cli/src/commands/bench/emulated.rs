@@ -1,0 +1,213 @@
+//! Driver and emulated modem, between the kernel's TCP in two namespaces.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use uwwan_emulator::{Emulator, FarSide, Knobs, far_side};
+use uwwan_figures::Kind;
+use uwwan_modem::host::TunProvider;
+use uwwan_modem::{Event, Handle, Modem, Selector};
+use uwwan_tun::plan::Through;
+use uwwan_tun::{Address, Configuration, Plan, Tun, namespace};
+
+use super::contenders::Contender;
+use super::cost::{self, Time};
+use super::far::{Far, Inside};
+use super::link::{Amount, Link, Way};
+use super::{near, outcome};
+use crate::commands::progress;
+use crate::failure::{Exit, Failure};
+
+/// The bring-up has to be through by then.
+const ONLINE_TIME: Duration = Duration::from_secs(60);
+/// The stop has to be through by then.
+const STOP_TIME: Duration = Duration::from_secs(30);
+/// Rest in configuration 0, enough for the emulated firmware: the switch is not what is measured.
+const SETTLE: Duration = Duration::from_millis(200);
+/// MTU of the link, in bytes.
+pub const MTU: u32 = 1500;
+
+/// Moves this process into a private network namespace.
+///
+/// # Errors
+/// [`Exit::Permission`] where there are none to be had.
+pub fn enter() -> Result<(), Failure> {
+    let refuse = |error: uwwan_tun::Error| {
+        Failure::new(Exit::Permission, format!("cannot {}", error.what))
+            .because(&error.why)
+            .next(error.next.clone())
+            .next("uwwan bench --device loopback needs none")
+    };
+    namespace::enter().map_err(refuse)?;
+    // A machine without TUN interfaces is told before the first visit.
+    Tun::open(None).map_err(refuse)?;
+    Ok(())
+}
+
+/// The address of the far machine.
+pub fn far_address() -> IpAddr {
+    far_side::v4(0).gateway.into()
+}
+
+/// What an interface has at one end or the other.
+pub fn plan(near: bool) -> Plan {
+    let network = far_side::v4(0);
+    let address = if near {
+        network.address
+    } else {
+        network.gateway
+    };
+    let addresses = vec![Address::new(address, network.prefix)];
+    Plan::for_modem(addresses, &[], &Through::Nothing, None, MTU)
+}
+
+/// A modem that is online.
+pub struct Emulated {
+    handle: Handle,
+    emulator: Emulator,
+    /// Last: the modem's network is behind it.
+    far: Far,
+}
+
+impl Emulated {
+    /// Brings it up.
+    ///
+    /// # Errors
+    /// When it does not come online.
+    pub fn start(contender: &Contender, knobs: &Knobs) -> Result<Emulated, Failure> {
+        let mut options = contender.options()?;
+        options.settle = Some(SETTLE);
+        // What is sent is what is measured, and nothing else.
+        options.probe = false;
+        options.at_port = false;
+        let (far, network) = Far::start(|| {
+            let tun = Tun::open(None)?;
+            let configuration = Configuration::apply(plan(false), &tun)?;
+            let network = tun.as_fd().try_clone_to_owned();
+            Ok(Inside {
+                gift: network,
+                kept: Box::new((configuration, tun)),
+            })
+        })?;
+        let network = network.map_err(|error| {
+            Failure::new(Exit::Failed, "cannot use the far machine's interface").because(error)
+        })?;
+        let emulator =
+            Emulator::new(knobs.clone(), FarSide::Descriptor(network)).map_err(|error| {
+                Failure::new(Exit::Failed, "cannot switch the emulated modem on").because(error)
+            })?;
+        let (sender, events) = unbounded();
+        let handle = Modem::start(
+            Arc::clone(&emulator.backend()),
+            Selector::Any,
+            options,
+            Box::new(TunProvider::default()),
+            Box::new(move |event| {
+                let _ = sender.send(event);
+            }),
+        )
+        .map_err(|error| progress::start_failure(&error))?;
+        let online = wait_online(&events);
+        let link = Emulated {
+            handle,
+            emulator,
+            far,
+        };
+        if let Err(failure) = online {
+            let _ = link.stop();
+            return Err(failure);
+        }
+        Ok(link)
+    }
+
+    fn stop(&self) -> Result<(), Failure> {
+        self.handle.stop();
+        match self.handle.wait_timeout(STOP_TIME) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(failure)) => Err(progress::failure(&failure)),
+            None => Err(Failure::new(Exit::Failed, "the modem did not stop in time")),
+        }
+    }
+}
+
+fn wait_online(events: &Receiver<Event>) -> Result<(), Failure> {
+    let deadline = Instant::now() + ONLINE_TIME;
+    let late = || Failure::new(Exit::Refused, "the emulated modem is not online in time");
+    loop {
+        match events.recv_deadline(deadline) {
+            Ok(Event::Online { .. }) => return Ok(()),
+            Ok(Event::RungFailed { failure, .. }) => return Err(progress::failure(&failure)),
+            Ok(Event::Stopped {
+                failure: Some(failure),
+            }) => return Err(progress::failure(&failure)),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Err(late()),
+        }
+    }
+}
+
+impl Link for Emulated {
+    fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
+        near::stream(far_address(), way, time)
+    }
+
+    fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
+        near::small(far_address(), way, time).map(Some)
+    }
+
+    fn ping(
+        &mut self,
+        load: Option<Way>,
+        time: Duration,
+    ) -> Result<Option<Vec<Duration>>, Failure> {
+        near::ping(far_address(), load, time).map(Some)
+    }
+
+    fn processor(&self) -> Time {
+        let driver = |name: &str| matches!(name, "uwwan-data" | "uwwan-control");
+        Time {
+            driver: cost::of_threads(std::process::id(), driver),
+            all: Some(cost::own()),
+        }
+    }
+
+    fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
+        let memory = cost::memory(std::process::id(), "VmRSS");
+        let stopped = self.stop();
+        let report = self.emulator.report();
+        drop(self.far);
+        stopped?;
+        if report.total_violations() > 0 {
+            let total = report.total_violations();
+            let failure = Failure::new(
+                Exit::Failed,
+                format!("the driver broke {total} rules of the emulated modem"),
+            );
+            return Err(report
+                .violations
+                .iter()
+                .take(3)
+                .fold(failure, |failure, violation| failure.because(violation)));
+        }
+        let counters = &report.counters;
+        let mut figures = Vec::new();
+        figures.extend(outcome::memory(
+            "of this process: driver, emulated modem, both ends",
+            memory,
+        ));
+        figures.extend(outcome::filling(
+            "to the modem",
+            counters.datagrams_out,
+            counters.blocks_out,
+        ));
+        figures.extend(outcome::filling(
+            "from the modem",
+            counters.datagrams_in,
+            counters.blocks_in,
+        ));
+        Ok(figures)
+    }
+}

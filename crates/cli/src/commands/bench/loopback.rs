@@ -1,0 +1,214 @@
+//! Transfer blocks alone: one thread builds them, another takes them apart.
+//!
+//! Every payload byte is copied into the block and out of it again, as a TUN's read and write do,
+//! and no byte in between; blocks go back and forth between the threads as USB transfers do, so
+//! many as are kept in flight. There is no TUN, no TCP and no USB in it: what is left is framing.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use uwwan_figures::Kind;
+use uwwan_modem::Options;
+use uwwan_modem::options::{Format, Padding, Placement, Table};
+use uwwan_ncm::{Builder, Choices, Framing, Limits, Parameters, Receiver, Stream, TableSize};
+
+use super::cost::{self, Time};
+use super::link::{Amount, Link, SMALL, Test, Way};
+use super::outcome;
+use crate::failure::{Exit, Failure};
+
+/// Bytes of a packet of a stream.
+const LARGE: usize = 1500;
+/// IPv4 and UDP headers of a small packet, in bytes.
+const HEADERS: usize = 28;
+/// Blocks under way unless chosen otherwise.
+const IN_FLIGHT: usize = 8;
+/// The longest block, in bytes, as the emulated modem takes them at most.
+const LONGEST: u32 = 256 << 10;
+
+/// A builder and a receiver.
+pub struct Loopback {
+    framing: Framing,
+    in_flight: usize,
+    blocks: u64,
+    datagrams: u64,
+}
+
+/// What one thread has to say to the other.
+struct Block {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Loopback {
+    /// With blocks as chosen.
+    pub fn new(options: &Options) -> Loopback {
+        let parameters = Parameters {
+            formats: 3,
+            in_max: LONGEST,
+            out_max: LONGEST,
+            ..Parameters::FALLBACK
+        };
+        let usual = Choices::default();
+        let block_size = options
+            .block_size
+            .map_or(usual.block_size, |size| size as usize);
+        let choices = Choices {
+            format: match options.ntb {
+                Some(Format::Ntb32) => uwwan_ncm::Format::Ntb32,
+                Some(Format::Ntb16) | None => uwwan_ncm::Format::Ntb16,
+            },
+            placement: match options.ndp {
+                Some(Placement::Front) => uwwan_ncm::Placement::Front,
+                Some(Placement::End) | None => uwwan_ncm::Placement::End,
+            },
+            table: match options.table {
+                Some(Table::Full) => TableSize::Full,
+                Some(Table::Minimal) | None => TableSize::Minimal,
+            },
+            padding: match options.padding {
+                Some(Padding::Full) => uwwan_ncm::Padding::Full {
+                    min_tx_pkt: block_size
+                        .saturating_sub(3 * usual.max_packet_size)
+                        .max(512),
+                },
+                Some(Padding::ZeroPacket) => uwwan_ncm::Padding::Never,
+                Some(Padding::Short) | None => uwwan_ncm::Padding::ShortPacket,
+            },
+            block_size,
+            ..usual
+        };
+        Loopback {
+            framing: Framing::negotiate(&parameters, &choices),
+            in_flight: options.in_flight.unwrap_or(IN_FLIGHT),
+            blocks: 0,
+            datagrams: 0,
+        }
+    }
+
+    /// Packets of that many bytes for so long. Datagrams and bytes that came out.
+    fn run(&mut self, packet: usize, time: Duration) -> Result<(u64, u64, Duration), Failure> {
+        let (full_sender, full) = bounded::<Block>(self.in_flight);
+        let (empty_sender, empty) = bounded::<Block>(self.in_flight);
+        for _ in 0..self.in_flight {
+            let bytes = vec![0; self.framing.max_block];
+            let _ = empty_sender.send(Block { bytes, length: 0 });
+        }
+        let source = vec![0x45; packet];
+        let framing = self.framing;
+        let begun = Instant::now();
+        let (blocks, datagrams, bytes) = std::thread::scope(|scope| {
+            let taking = scope.spawn(move || {
+                let mut receiver = Receiver::new(Limits::default());
+                let mut sink = vec![0; packet];
+                let (mut blocks, mut datagrams, mut bytes) = (0, 0, 0);
+                while let Ok(block) = full.recv() {
+                    blocks += 1;
+                    let transfer = &block.bytes[..block.length];
+                    receiver.receive(transfer, |datagram| {
+                        let payload = &transfer[datagram.range];
+                        if let Some(room) = sink.get_mut(..payload.len()) {
+                            room.copy_from_slice(payload);
+                        }
+                        std::hint::black_box(&mut sink);
+                        datagrams += 1;
+                        bytes += payload.len() as u64;
+                    });
+                    let _ = empty_sender.send(block);
+                }
+                (blocks, datagrams, bytes)
+            });
+            let mut builder = Builder::new(framing);
+            while begun.elapsed() < time {
+                let Ok(mut block) = empty.recv() else { break };
+                while let Ok(slot) = builder.place(Stream::Ips(0), packet) {
+                    let at = slot.offset;
+                    block.bytes[at..at + packet].copy_from_slice(std::hint::black_box(&source));
+                    builder.commit(slot, packet);
+                }
+                block.length = builder.finish(&mut block.bytes).length;
+                if full_sender.send(block).is_err() {
+                    break;
+                }
+            }
+            drop(full_sender);
+            taking.join().unwrap_or_default()
+        });
+        self.blocks += blocks;
+        self.datagrams += datagrams;
+        if datagrams == 0 {
+            return Err(
+                Failure::new(Exit::Failed, "not one packet fits into a block")
+                    .at(format!("{packet} bytes"))
+                    .next("choose larger blocks"),
+            );
+        }
+        Ok((datagrams, bytes, begun.elapsed()))
+    }
+}
+
+/// What its tests are called: there is neither TCP nor a way up or down.
+pub fn label(test: Test) -> &'static str {
+    if test.is_small() {
+        "packets of 92 bytes"
+    } else {
+        "packets of 1500 bytes"
+    }
+}
+
+impl Link for Loopback {
+    fn label(&self, test: Test) -> &'static str {
+        label(test)
+    }
+
+    fn stream(&mut self, _: Way, time: Duration) -> Result<Amount, Failure> {
+        let (_, count, time) = self.run(LARGE, time)?;
+        Ok(Amount { count, time })
+    }
+
+    fn small(&mut self, _: Way, time: Duration) -> Result<Option<Amount>, Failure> {
+        let (count, _, time) = self.run(HEADERS + SMALL, time)?;
+        Ok(Some(Amount { count, time }))
+    }
+
+    fn ping(&mut self, _: Option<Way>, _: Duration) -> Result<Option<Vec<Duration>>, Failure> {
+        Ok(None)
+    }
+
+    fn processor(&self) -> Time {
+        Time {
+            driver: None,
+            all: Some(cost::own()),
+        }
+    }
+
+    fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
+        let filling = outcome::filling("", self.datagrams, self.blocks);
+        Ok(filling.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        for (ntb, ndp) in [
+            (Format::Ntb16, Placement::End),
+            (Format::Ntb32, Placement::Front),
+        ] {
+            let options = Options {
+                ntb: Some(ntb),
+                ndp: Some(ndp),
+                block_size: Some(4096),
+                in_flight: Some(1),
+                ..Options::default()
+            };
+            let mut loopback = Loopback::new(&options);
+            let (datagrams, bytes, _) = loopback.run(1000, Duration::from_millis(20)).unwrap();
+            assert_eq!(bytes, datagrams * 1000, "{ntb} {ndp}");
+            assert_eq!(loopback.datagrams, loopback.blocks * 4, "{ntb} {ndp}");
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! `uwwan bench`: how fast, how prompt and how dear, of several settings side by side.
+//!
+//! Every contender is visited in every round (A B A B), so that what else the machine does meets
+//! all of them. A visit brings a link up, measures, and puts it down. There are three kinds:
+//!
+//! * [`emulated`]: driver and emulated modem in this process, between the TCP of two private network
+//!   namespaces, with real TUN interfaces; beside it [`ceiling`]: a cable in the modem's place, and
+//!   the same bytes merely copied.
+//! * [`loopback`]: transfer blocks built by one thread and taken apart by another.
+//! * [`modem`]: a real modem, through a running `uwwan up` or one started for it, and an iperf3
+//!   server.
+
+mod ceiling;
+mod contenders;
+mod cost;
+mod emulated;
+mod far;
+mod iperf3;
+mod link;
+mod loopback;
+mod modem;
+mod near;
+mod outcome;
+mod report;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crossbeam_channel::Receiver;
+use uwwan_figures::{Figures, table};
+use uwwan_modem::options::{Format, Padding, Placement, Table};
+use uwwan_usb::backend::Driver;
+
+use self::contenders::Contender;
+use self::iperf3::Server;
+use self::link::{Link, Test};
+use self::report::Report;
+use super::emulate;
+use crate::failure::{Exit, Failure};
+use crate::output::{note, plain, say, say_json};
+use crate::settings::{self, Device, words};
+use crate::signals;
+
+/// So many contenders are visited at most.
+const MOST_CONTENDERS: usize = 24;
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan bench                                 the emulated modem: no hardware, no root
+  uwwan bench --block-size 4096,16384 --in-flight 1,4
+      every combination, visited in turn
+  uwwan bench --device loopback --ntb 16,32   transfer blocks alone: built, taken apart
+  uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
+  uwwan bench --device 1-4.2 --server 192.0.2.9:5201 --usb libusb,nusb -- --apn internet
+      a real modem, with an `uwwan up` of its own for each visit
+  uwwan bench --rounds 5 --report bench.html --json > bench.json
+
+Without hardware, all of it runs in two private network namespaces: the host's TCP, a TUN interface,
+the driver, the emulated modem, a second TUN interface, the far machine's TCP. They share this
+machine's processors, so compare rates with each other and with veth (a cable between the same two
+machines, which the kernel never makes packets of the link's size for) and memcpy.
+
+A real modem needs `iperf3` and `ping` here and `iperf3 --server` on a machine that it reaches. Each
+second of a test moves as much as the network carries, and somebody pays for it.
+
+The exit status is 0 only if every measurement succeeded.")]
+pub struct Arguments {
+    /// What to measure: `emulator`, `loopback`, or a modem as in `uwwan up`
+    /// [default: emulator; with --server the modem that runs]
+    #[arg(long, short, value_name = "DEVICE")]
+    device: Option<Subject>,
+    /// With a real modem: the iperf3 server to measure against [default port: 5201]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    server: Option<Server>,
+    /// What to measure [default: all; with a real modem not the small packets]
+    #[arg(long = "test", value_name = "TEST", value_delimiter = ',', value_parser = words(Test::VALUES))]
+    tests: Vec<Test>,
+    /// Length of a measurement
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    seconds: f64,
+    /// Visits of each contender
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Leave out what has no modem in it: veth and memcpy
+    #[arg(long)]
+    no_ceiling: bool,
+    /// Print the figures as one line of JSON; everything else goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Write a page with charts
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// With the emulated modem: what its firmware does, as name=value; may be repeated
+    #[arg(long = "knob", value_name = "NAME=VALUE")]
+    knobs: Vec<String>,
+    /// Where running modems keep their control sockets
+    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
+    runtime_dir: Option<PathBuf>,
+
+    /// Pointer table at the end or in front; several, by commas, are compared
+    #[arg(long, value_name = "PLACE", value_delimiter = ',', value_parser = words(Placement::VALUES), help_heading = "To compare")]
+    ndp: Vec<Placement>,
+    /// Block format to the modem, in bits
+    #[arg(long, value_name = "BITS", value_delimiter = ',', value_parser = words(Format::VALUES), help_heading = "To compare")]
+    ntb: Vec<Format>,
+    /// Pointer table as long as needed or of the kernel driver's fixed size
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = words(Table::VALUES), help_heading = "To compare")]
+    table: Vec<Table>,
+    /// How a block ends that fills its last packet
+    #[arg(long, value_name = "HOW", value_delimiter = ',', value_parser = words(Padding::VALUES), help_heading = "To compare")]
+    pad: Vec<Padding>,
+    /// Largest block to the modem in bytes
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_delimiter = ',',
+        help_heading = "To compare"
+    )]
+    block_size: Vec<u32>,
+    /// Largest block from the modem in bytes
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_delimiter = ',',
+        help_heading = "To compare"
+    )]
+    input_size: Vec<u32>,
+    /// Transfers kept in flight in each direction
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        help_heading = "To compare"
+    )]
+    in_flight: Vec<usize>,
+    /// What drives the USB device; for a real modem
+    #[arg(long, value_name = "BACKEND", value_delimiter = ',', value_parser = words(Driver::VALUES), help_heading = "To compare")]
+    usb: Vec<Driver>,
+
+    /// Further options of the `uwwan up` that is started for a real modem
+    #[arg(last = true, value_name = "OPTION OF UP")]
+    up: Vec<String>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Subject {
+    /// Blocks alone.
+    Loopback,
+    /// What `uwwan up` could drive.
+    Device(Device),
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "loopback" {
+            return Ok(Self::Loopback);
+        }
+        text.parse()
+            .map(Self::Device)
+            .map_err(|why| format!("{why}, or loopback"))
+    }
+}
+
+/// Measures.
+///
+/// Must be called while the process has a single thread: a user namespace can be entered only then.
+///
+/// # Errors
+/// When an option makes no sense, or a measurement did not succeed.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    settings::within("seconds", arguments.seconds, 0.05, 600.0)?;
+    let subject = arguments.subject();
+    arguments.check(&subject)?;
+    let contenders = arguments.contenders()?;
+    let knobs = emulate::knobs(&arguments.knobs)?;
+    let report = arguments.report.as_deref().map(Report::open).transpose()?;
+    let mut bench = match subject {
+        Subject::Device(Device::Emulator) => {
+            emulated::enter()?;
+            Bench::new(arguments, "uwwan and an emulated modem")?
+        }
+        Subject::Loopback => Bench::new(arguments, "transfer blocks, built and taken apart")?,
+        Subject::Device(Device::Usb(_)) => Bench::new(arguments, "uwwan and a modem")?,
+    };
+    match &subject {
+        Subject::Device(Device::Emulator) => {
+            let mut visits: Vec<Visit<'_>> = contenders
+                .iter()
+                .map(|contender| {
+                    let start = || emulated::Emulated::start(contender, &knobs);
+                    Visit::new(&contender.name, move || Ok(Box::new(start()?)))
+                })
+                .collect();
+            if !arguments.no_ceiling {
+                visits.push(Visit::new("veth, no modem", || {
+                    Ok(Box::new(ceiling::Cable::lay()?))
+                }));
+                visits.push(Visit::new("memcpy", || {
+                    Ok(Box::new(ceiling::Copying::new(false)))
+                }));
+            }
+            bench.rounds(&mut visits)?;
+        }
+        Subject::Loopback => {
+            let mut visits: Vec<Visit<'_>> = Vec::new();
+            for contender in &contenders {
+                let options = contender.options()?;
+                let start = move || loopback::Loopback::new(&options);
+                visits.push(Visit::new(&contender.name, move || Ok(Box::new(start()))));
+            }
+            if !arguments.no_ceiling {
+                visits.push(Visit::new("memcpy", || {
+                    Ok(Box::new(ceiling::Copying::new(true)))
+                }));
+            }
+            bench.rounds(&mut visits)?;
+        }
+        Subject::Device(Device::Usb(selector)) => {
+            let server = arguments.server.as_ref().ok_or_else(no_server)?;
+            let place = modem::Place::choose(
+                arguments.device.is_some().then_some(selector),
+                arguments.runtime_dir.as_deref(),
+                &contenders,
+                &arguments.up,
+                server,
+            )?;
+            let place = &place;
+            let mut visits: Vec<Visit<'_>> = contenders
+                .iter()
+                .map(|contender| {
+                    Visit::new(&contender.name, move || {
+                        Ok(Box::new(place.visit(contender)?))
+                    })
+                })
+                .collect();
+            bench.rounds(&mut visits)?;
+        }
+    }
+    bench.finish(report)
+}
+
+fn no_server() -> Failure {
+    Failure::new(Exit::Usage, "there is nothing to measure against")
+        .at("--server")
+        .because("a real modem is measured with an iperf3 server beyond it")
+        .next("run `iperf3 --server` on a machine that the modem reaches, and name it: --server HOST[:PORT]")
+        .next("or measure without hardware: uwwan bench --device emulator")
+}
+
+impl Arguments {
+    fn subject(&self) -> Subject {
+        match (&self.device, &self.server) {
+            (Some(subject), _) => subject.clone(),
+            (None, Some(_)) => Subject::Device(Device::Usb(uwwan_modem::Selector::Any)),
+            (None, None) => Subject::Device(Device::Emulator),
+        }
+    }
+
+    /// Refuses options that would be without effect.
+    fn check(&self, subject: &Subject) -> Result<(), Failure> {
+        let real = matches!(subject, Subject::Device(Device::Usb(_)));
+        let emulated = *subject == Subject::Device(Device::Emulator);
+        let loopback = *subject == Subject::Loopback;
+        for (option, given, wrong, why) in [
+            (
+                "usb",
+                !self.usb.is_empty(),
+                !real,
+                "only a real modem is reached through USB",
+            ),
+            (
+                "server",
+                self.server.is_some(),
+                !real,
+                "only a real modem reaches a server",
+            ),
+            (
+                "knob",
+                !self.knobs.is_empty(),
+                !emulated,
+                "only the emulated modem has knobs",
+            ),
+            (
+                "input-size",
+                !self.input_size.is_empty(),
+                loopback,
+                "in a loopback one block serves both ends",
+            ),
+            (
+                "",
+                !self.up.is_empty(),
+                !real,
+                "options of `uwwan up` are for a real modem",
+            ),
+            (
+                "no-ceiling",
+                self.no_ceiling,
+                real,
+                "nothing but the modem is measured",
+            ),
+        ] {
+            if given && wrong {
+                return Err(settings::bad(option, why));
+            }
+        }
+        if real && self.server.is_none() {
+            return Err(no_server());
+        }
+        let tests = self.tests(subject);
+        if let Some(test) = tests.iter().find(|test| loopback && test.is_ping()) {
+            return Err(settings::bad(
+                "test",
+                format!("{}: blocks alone answer no ping", test.word()),
+            ));
+        }
+        Ok(())
+    }
+
+    fn tests(&self, subject: &Subject) -> Vec<Test> {
+        let all = Test::VALUES.iter().map(|(_, test)| *test);
+        match subject {
+            _ if !self.tests.is_empty() => self.tests.clone(),
+            Subject::Device(Device::Emulator) => all.collect(),
+            // Both ways are one here.
+            Subject::Loopback => vec![Test::Up, Test::SmallUp],
+            Subject::Device(Device::Usb(_)) => all.filter(|test| !test.is_small()).collect(),
+        }
+    }
+
+    fn contenders(&self) -> Result<Vec<Contender>, Failure> {
+        fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+            values.iter().map(ToString::to_string).collect()
+        }
+        let drivers = self.usb.iter().filter_map(|driver| {
+            let mut named = Driver::VALUES.iter();
+            named
+                .find(|(_, value)| value == driver)
+                .map(|(name, _)| (*name).to_owned())
+        });
+        let all = contenders::combine(&[
+            ("usb", drivers.collect()),
+            ("ntb", texts(&self.ntb)),
+            ("ndp", texts(&self.ndp)),
+            ("table", texts(&self.table)),
+            ("pad", texts(&self.pad)),
+            ("block-size", texts(&self.block_size)),
+            ("input-size", texts(&self.input_size)),
+            ("in-flight", texts(&self.in_flight)),
+        ]);
+        if all.len() > MOST_CONTENDERS {
+            return Err(Failure::new(Exit::Usage, "there is too much to compare")
+                .because(format!(
+                    "{} combinations are more than {MOST_CONTENDERS}",
+                    all.len()
+                ))
+                .next("compare fewer options at once"));
+        }
+        // Out of range is told before the first visit.
+        for contender in &all {
+            contender.options()?;
+        }
+        Ok(all)
+    }
+}
+
+/// A contender, and what brings its link up.
+struct Visit<'a> {
+    name: &'a str,
+    start: Box<dyn Fn() -> Result<Box<dyn Link>, Failure> + 'a>,
+    failed: bool,
+}
+
+impl<'a> Visit<'a> {
+    fn new(name: &'a str, start: impl Fn() -> Result<Box<dyn Link>, Failure> + 'a) -> Self {
+        Self {
+            name,
+            start: Box::new(start),
+            failed: false,
+        }
+    }
+}
+
+/// What is being measured, and what came of it.
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    tests: Vec<Test>,
+    interrupts: Receiver<i32>,
+    figures: Figures,
+    failures: Vec<(String, Failure)>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(arguments: &'a Arguments, title: &str) -> Result<Self, Failure> {
+        let interrupts = signals::first().map_err(|error| {
+            Failure::new(Exit::Failed, "cannot wait for signals").because(error)
+        })?;
+        let mut figures = Figures::new(title);
+        for (name, value) in outcome::machine() {
+            figures.fact(name, value);
+        }
+        figures.fact("rounds", arguments.rounds.to_string());
+        figures.fact("seconds a measurement", arguments.seconds.to_string());
+        Ok(Self {
+            arguments,
+            tests: arguments.tests(&arguments.subject()),
+            interrupts,
+            figures,
+            failures: Vec::new(),
+        })
+    }
+
+    /// A line for people: on standard output, or beside it when that is for JSON.
+    fn tell(&self, line: &str) -> Result<(), Failure> {
+        if self.arguments.json {
+            note(line);
+            Ok(())
+        } else {
+            say(line)
+        }
+    }
+
+    fn interrupted(&self) -> Result<(), Failure> {
+        if self.interrupts.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::new(Exit::Interrupted, "interrupted").because("nothing is left behind"))
+        }
+    }
+
+    /// Every contender once in every round. One that has failed is not visited again, the others
+    /// are.
+    fn rounds(&mut self, visits: &mut [Visit<'_>]) -> Result<(), Failure> {
+        for round in 1..=self.arguments.rounds {
+            for visit in visits.iter_mut().filter(|visit| !visit.failed) {
+                self.interrupted()?;
+                self.tell(&format!(
+                    "round {round} of {}: {}",
+                    self.arguments.rounds, visit.name
+                ))?;
+                if let Err(failure) = self.visit(visit) {
+                    if matches!(failure.exit, Exit::Interrupted | Exit::Closed | Exit::Usage) {
+                        return Err(failure);
+                    }
+                    note(format!("{}: {failure}", plain(visit.name)));
+                    visit.failed = true;
+                    self.failures.push((visit.name.to_owned(), failure));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, visit: &Visit<'_>) -> Result<(), Failure> {
+        let mut link = (visit.start)()?;
+        let measured = self.measure(visit.name, link.as_mut());
+        let ended = link.end();
+        measured?;
+        for (kind, value) in ended? {
+            self.figures.record(&kind, visit.name, value);
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, name: &str, link: &mut dyn Link) -> Result<(), Failure> {
+        for test in self.tests.clone() {
+            self.interrupted()?;
+            outcome::measure(&mut self.figures, name, link, test, self.arguments.seconds)?;
+        }
+        Ok(())
+    }
+
+    /// Prints, writes, and says whether all went well.
+    fn finish(mut self, report: Option<Report>) -> Result<(), Failure> {
+        outcome::notes(&mut self.figures);
+        for (name, failure) in &self.failures {
+            self.figures
+                .fact("failed", format!("{name}: {}", failure.one_line()));
+        }
+        if let Some(report) = report {
+            report.write(&self.figures)?;
+        }
+        if self.arguments.json {
+            say_json(&outcome::json(&self.figures, &self.failures))?;
+        } else if !self.figures.metrics().is_empty() {
+            say("")?;
+            say(table::of(&self.figures).trim_end())?;
+        }
+        // Each has been told already.
+        match self.failures.first() {
+            None => Ok(()),
+            Some((_, first)) => Err(Failure::new(
+                first.exit,
+                format!("{} of the contenders failed", self.failures.len()),
+            )),
+        }
+    }
+}

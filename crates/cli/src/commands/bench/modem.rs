@@ -1,0 +1,346 @@
+//! A real modem: through the `uwwan up` that runs, or through one of its own for each visit.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use uwwan_figures::Kind;
+use uwwan_modem::Selector;
+use uwwan_modem::status::Status;
+
+use super::contenders::Contender;
+use super::cost::{self, Time};
+use super::iperf3::{Server, Tools};
+use super::link::{Amount, Link, Way};
+use super::outcome;
+use crate::control::client::Client;
+use crate::control::protocol::Request;
+use crate::failure::{Exit, Failure};
+
+/// A started `up` has to be online by then: slow firmware takes a minute before it speaks.
+const ONLINE_TIME: Duration = Duration::from_secs(180);
+/// It has to be down by then.
+const STOP_TIME: Duration = Duration::from_secs(60);
+/// How long a running one may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How often a started one is looked after.
+const PULSE: Duration = Duration::from_millis(100);
+
+/// How the modem is reached.
+pub struct Place {
+    tools: Tools,
+    way: Through,
+}
+
+enum Through {
+    /// An `up` that was there before and stays.
+    Running {
+        base: Option<PathBuf>,
+        device: Option<String>,
+    },
+    /// One for each visit, with these arguments.
+    Started(Vec<String>),
+}
+
+impl Place {
+    /// Looks for a running `up` and decides. Whatever can be told wrong at this time is.
+    ///
+    /// # Errors
+    /// When the server is not known or does not serve, or when a running `up` would have to be
+    /// changed.
+    pub fn choose(
+        selector: Option<&Selector>,
+        base: Option<&Path>,
+        contenders: &[Contender],
+        further: &[String],
+        server: &Server,
+    ) -> Result<Place, Failure> {
+        let tools = Tools::find(server)?;
+        let device = match selector {
+            Some(Selector::Port(port)) => Some(port.clone()),
+            _ => None,
+        };
+        let client = match Client::find(base, device.as_deref()) {
+            Ok(client) => client,
+            Err(failure) if failure.exit == Exit::Missing => {
+                let mut arguments = Vec::new();
+                if let Some(selector) = selector {
+                    arguments.extend(["--device".to_owned(), selector.to_string()]);
+                }
+                if !further.iter().any(|word| word.starts_with("--route")) {
+                    // For IPv6 a bound socket alone does not find its way.
+                    let length = if tools.address().is_ipv4() { 32 } else { 128 };
+                    let route = format!("{}/{length}", tools.address());
+                    arguments.extend(["--route".to_owned(), route]);
+                }
+                arguments.extend(further.iter().cloned());
+                return Ok(Place {
+                    tools,
+                    way: Through::Started(arguments),
+                });
+            }
+            Err(failure) => return Err(failure),
+        };
+        if !further.is_empty() || contenders.iter().any(|contender| !contender.is_plain()) {
+            return Err(Failure::new(
+                Exit::Busy,
+                "uwwan up runs, and its options stay as they are",
+            )
+            .next("uwwan down, then bench again: it starts an `up` for each visit")
+            .next("or leave the options out: the one that runs is measured as it is"));
+        }
+        let place = Place {
+            tools,
+            way: Through::Running {
+                base: base.map(Path::to_owned),
+                device,
+            },
+        };
+        let state = state(client)?;
+        place.tools.try_out(&state.interface()?)?;
+        Ok(place)
+    }
+
+    /// Comes online, where there is no `up` already.
+    ///
+    /// # Errors
+    /// When it does not, or the server does not serve.
+    pub fn visit(&self, contender: &Contender) -> Result<Real, Failure> {
+        let (started, state) = match &self.way {
+            Through::Running { base, device } => (
+                None,
+                state(Client::find(base.as_deref(), device.as_deref())?)?,
+            ),
+            Through::Started(arguments) => {
+                let mut started = Started::new(contender, arguments)?;
+                let state = started.online()?;
+                (Some(started), state)
+            }
+        };
+        let interface = state.interface()?;
+        if started.is_some() {
+            self.tools.try_out(&interface)?;
+        }
+        Ok(Real {
+            tools: self.tools.clone(),
+            interface,
+            before: state,
+            base: match &self.way {
+                Through::Running { base, .. } => base.clone(),
+                Through::Started(_) => started.as_ref().map(|started| started.base.clone()),
+            },
+            device: match &self.way {
+                Through::Running { device, .. } => device.clone(),
+                Through::Started(_) => None,
+            },
+            started,
+        })
+    }
+}
+
+/// What a running `up` says of itself.
+struct State {
+    pid: u32,
+    status: Status,
+}
+
+impl State {
+    fn interface(&self) -> Result<String, Failure> {
+        match &self.status.interface {
+            Some(interface) if self.status.online => Ok(interface.name.clone()),
+            _ => Err(Failure::new(Exit::Dead, "the modem is not online")
+                .because(&self.status.why)
+                .next("uwwan status --watch shows what it waits for")),
+        }
+    }
+}
+
+fn state(mut client: Client) -> Result<State, Failure> {
+    client.ask(Request::Status {})?;
+    let reply = client.reply(ANSWER_TIME)?;
+    let no_sense = || Failure::new(Exit::Failed, "the running uwwan does not tell its state");
+    let reply = reply.ok_or_else(no_sense)?;
+    let status = reply.status.ok_or_else(no_sense)?;
+    Ok(State {
+        pid: reply.pid,
+        status: serde_json::from_value(status).map_err(|error| no_sense().because(error))?,
+    })
+}
+
+/// An `up` of our own. Its output is the user's: what it says while it comes online is what one
+/// wants to see.
+struct Started {
+    child: Child,
+    base: PathBuf,
+}
+
+impl Started {
+    fn new(contender: &Contender, arguments: &[String]) -> Result<Started, Failure> {
+        let cannot = |error: std::io::Error| {
+            Failure::new(Exit::Failed, "cannot start uwwan up").because(error)
+        };
+        let program = std::env::current_exe().map_err(cannot)?;
+        let base = std::env::temp_dir().join(format!("uwwan-bench-{}", std::process::id()));
+        let child = Command::new(program)
+            .arg("up")
+            .arg("--runtime-dir")
+            .arg(&base)
+            // Two at once would be in each other's way.
+            .args(["--proxy", "private", "--at-port", "false"])
+            .args(contender.arguments())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(cannot)?;
+        Ok(Started { child, base })
+    }
+
+    fn online(&mut self) -> Result<State, Failure> {
+        let deadline = Instant::now() + ONLINE_TIME;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(Failure::new(exit_of(status.code()), "uwwan up has ended")
+                    .because("what it said stands above"));
+            }
+            let state = Client::find(Some(&self.base), None).and_then(state);
+            match state {
+                Ok(state) if state.status.online => return Ok(state),
+                _ if Instant::now() < deadline => std::thread::sleep(PULSE),
+                Ok(state) => return state.interface().map(|_| state),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    fn stop(&mut self) -> Result<(), Failure> {
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP_TIME;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => {
+                    return Err(Failure::new(exit_of(status.code()), "uwwan up has failed")
+                        .because("what it said stands above"));
+                }
+                _ => std::thread::sleep(PULSE / 5),
+            }
+        }
+        Err(Failure::new(Exit::Failed, "uwwan up did not stop in time"))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.stop();
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        let _ = std::fs::remove_dir(&self.base);
+    }
+}
+
+/// The same exit status as the program's that was run.
+fn exit_of(code: Option<i32>) -> Exit {
+    let all = [
+        Exit::Usage,
+        Exit::Missing,
+        Exit::Several,
+        Exit::Permission,
+        Exit::Busy,
+        Exit::Refused,
+        Exit::Dead,
+        Exit::Interrupted,
+    ];
+    all.into_iter()
+        .find(|exit| code == Some(*exit as i32))
+        .unwrap_or(Exit::Failed)
+}
+
+/// A modem that is online.
+pub struct Real {
+    tools: Tools,
+    interface: String,
+    before: State,
+    base: Option<PathBuf>,
+    device: Option<String>,
+    started: Option<Started>,
+}
+
+impl Link for Real {
+    fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure> {
+        self.tools.stream(&self.interface, way, time)
+    }
+
+    fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure> {
+        self.tools.small(&self.interface, way, time).map(Some)
+    }
+
+    fn ping(
+        &mut self,
+        load: Option<Way>,
+        time: Duration,
+    ) -> Result<Option<Vec<Duration>>, Failure> {
+        let load = match load {
+            // Ends with the pings, at the latest: it is stopped when dropped.
+            Some(way) => {
+                let load = self.tools.load(&self.interface, way, time + STOP_TIME)?;
+                std::thread::sleep(Duration::from_secs(1));
+                Some(load)
+            }
+            None => None,
+        };
+        let times = self.tools.ping(&self.interface, time)?;
+        if let Some(load) = load {
+            load.stop()?;
+        }
+        Ok(Some(times))
+    }
+
+    fn processor(&self) -> Time {
+        Time {
+            driver: cost::of_threads(self.before.pid, |_| true),
+            all: None,
+        }
+    }
+
+    fn end(mut self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
+        let client = Client::find(self.base.as_deref(), self.device.as_deref())?;
+        let after = state(client)?;
+        let memory = cost::memory(after.pid, "VmHWM");
+        if let Some(started) = &mut self.started {
+            started.stop()?;
+        }
+        let (before, after) = (&self.before.status.traffic, &after.status.traffic);
+        let mut figures = Vec::new();
+        figures.extend(outcome::memory("of the driver, the most there was", memory));
+        for (way, before, after) in [
+            ("to the modem", before.uplink, after.uplink),
+            ("from the modem", before.downlink, after.downlink),
+        ] {
+            figures.extend(outcome::filling(
+                way,
+                after.packets.saturating_sub(before.packets),
+                after.blocks.saturating_sub(before.blocks),
+            ));
+        }
+        Ok(figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_statuses_are_handed_on() {
+        assert_eq!(exit_of(Some(3)), Exit::Missing);
+        assert_eq!(exit_of(Some(1)), Exit::Failed);
+        assert_eq!(exit_of(Some(99)), Exit::Failed);
+        assert_eq!(exit_of(None), Exit::Failed);
+    }
+}

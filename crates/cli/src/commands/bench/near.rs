@@ -1,0 +1,185 @@
+//! The near machine: this process's network namespace, from which the far one is reached.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use super::far::{CHUNK, PORT, SINK_PORT, STALL, Wish};
+use super::link::{Amount, SMALL, Way};
+use crate::commands::demo::kernel::Kernel;
+use crate::commands::demo::traffic::Network;
+use crate::failure::{Exit, Failure};
+
+/// A reply has to be there by then.
+const PING_TIME: Duration = Duration::from_secs(1);
+/// So many requests without any reply are enough.
+const PINGS_LOST: usize = 3;
+/// Pause between a reply and the next request: a lone packet is to find everybody asleep.
+const PAUSE: Duration = Duration::from_millis(2);
+/// A stream has taken up speed by then.
+const RAMP: Duration = Duration::from_millis(100);
+
+/// Connects to the far machine with a wish.
+fn wish(far: IpAddr, wish: Wish) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(far, PORT), STALL)?;
+    stream.set_read_timeout(Some(STALL))?;
+    stream.set_write_timeout(Some(STALL))?;
+    stream.write_all(&[wish as u8])?;
+    Ok(stream)
+}
+
+fn number(stream: &mut TcpStream) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    stream.read_exact(&mut bytes)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn dead(what: &str) -> impl FnOnce(io::Error) -> Failure + '_ {
+    move |error| Failure::new(Exit::Dead, format!("the {what} failed")).because(error)
+}
+
+/// A TCP stream for so long.
+///
+/// # Errors
+/// When it is interrupted.
+pub fn stream(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
+    match way {
+        Way::Down => download(far, time, &mut || true).map_err(dead("download")),
+        Way::Up => upload(far, time, &mut || true).map_err(dead("upload")),
+    }
+}
+
+fn download(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Result<Amount> {
+    let mut stream = wish(far, Wish::Download)?;
+    let mut chunk = vec![0; CHUNK];
+    let (mut count, begun) = (0, Instant::now());
+    while begun.elapsed() < time && go() {
+        match stream.read(&mut chunk)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => count += read as u64,
+        }
+    }
+    Ok(Amount {
+        count,
+        time: begun.elapsed(),
+    })
+}
+
+/// What counts is what arrived, until the far machine has said so.
+fn upload(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Result<Amount> {
+    let mut stream = wish(far, Wish::Upload)?;
+    let chunk = vec![0x55; CHUNK];
+    let begun = Instant::now();
+    while begun.elapsed() < time && go() {
+        stream.write_all(&chunk)?;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    let count = number(&mut stream)?;
+    Ok(Amount {
+        count,
+        time: begun.elapsed(),
+    })
+}
+
+/// Small packets for so long.
+///
+/// # Errors
+/// When the far machine cannot be asked.
+pub fn small(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
+    match way {
+        Way::Down => packets_down(far, time),
+        Way::Up => packets_up(far, time),
+    }
+    .map_err(dead("test with small packets"))
+}
+
+fn packets_down(far: IpAddr, time: Duration) -> io::Result<Amount> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let mut stream = wish(far, Wish::Packets)?;
+    stream.write_all(&socket.local_addr()?.port().to_be_bytes())?;
+    let mut buffer = [0; 2048];
+    let (mut count, begun) = (0, Instant::now());
+    while begun.elapsed() < time {
+        if socket.recv(&mut buffer).is_ok() {
+            count += 1;
+        }
+    }
+    Ok(Amount {
+        count,
+        time: begun.elapsed(),
+    })
+}
+
+fn packets_up(far: IpAddr, time: Duration) -> io::Result<Amount> {
+    let arrived = || number(&mut wish(far, Wish::Count)?);
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    socket.connect((far, SINK_PORT))?;
+    let before = arrived()?;
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        for _ in 0..64 {
+            // A full queue loses packets, as any network may.
+            let _ = socket.send(&[0x55; SMALL]);
+        }
+    }
+    // The question queues behind the packets.
+    let count = arrived()?.saturating_sub(before);
+    Ok(Amount {
+        count,
+        time: begun.elapsed(),
+    })
+}
+
+/// Round trips for so long, one after the other.
+///
+/// # Errors
+/// When none is answered, or the load beside them fails.
+pub fn ping(far: IpAddr, load: Option<Way>, time: Duration) -> Result<Vec<Duration>, Failure> {
+    let Some(way) = load else {
+        return round_trips(far, time);
+    };
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            let mut go = || !over.load(std::sync::atomic::Ordering::Relaxed);
+            let most = time + RAMP + STALL;
+            match way {
+                Way::Down => download(far, most, &mut go).map_err(dead("download")),
+                Way::Up => upload(far, most, &mut go).map_err(dead("upload")),
+            }
+        });
+        std::thread::sleep(RAMP);
+        let times = round_trips(far, time);
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let load = loading.join();
+        let times = times?;
+        load.unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "the load's thread has died")))?;
+        Ok(times)
+    })
+}
+
+fn round_trips(far: IpAddr, time: Duration) -> Result<Vec<Duration>, Failure> {
+    let mut kernel = Kernel::default();
+    let (mut times, mut lost) = (Vec::new(), 0);
+    let begun = Instant::now();
+    for sequence in (0..=u16::MAX).cycle() {
+        if begun.elapsed() >= time {
+            break;
+        }
+        match kernel.ping(far, sequence, PING_TIME) {
+            Ok(Some(trip)) => times.push(trip),
+            Ok(None) => lost += 1,
+            Err(error) => return Err(dead("echo request")(error)),
+        }
+        if times.is_empty() && lost >= PINGS_LOST {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    if times.is_empty() {
+        return Err(Failure::new(Exit::Dead, "nothing comes back")
+            .because(format!("{lost} echo requests were not answered")));
+    }
+    Ok(times)
+}

@@ -1,0 +1,230 @@
+//! Measurements as figures.
+
+use std::time::Duration;
+
+use uwwan_figures::{Better, Figures, Kind, Spread};
+
+use super::link::{Link, Test, Way};
+use crate::failure::{Exit, Failure};
+
+const THROUGHPUT: &str = "Throughput";
+const SMALL: &str = "Small packets";
+const PING: &str = "Round trip";
+const DRIVER: &str = "Processor time of the driver";
+const ALL: &str = "Processor time of everything";
+const MEMORY: &str = "Resident memory";
+const BLOCKS: &str = "Transfer blocks";
+
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+const NOTES: [(&str, &str); 5] = [
+    (THROUGHPUT, "payload at the receiver"),
+    (
+        SMALL,
+        "64 bytes of payload in UDP, sent as fast as it goes; those that arrived",
+    ),
+    (
+        DRIVER,
+        "its threads; what the kernel does in them counts too: with a TUN, receiving a packet with all of TCP",
+    ),
+    (ALL, "both ends, and what is between them in this process"),
+    (BLOCKS, "over a whole visit"),
+];
+
+/// Says what a reader must know about the groups there are.
+pub fn notes(figures: &mut Figures) {
+    for (group, sentence) in NOTES {
+        if figures.of_group(group).next().is_some() {
+            figures.note(group, sentence);
+        }
+    }
+}
+
+/// What was measured on: name and value.
+pub fn machine() -> Vec<(&'static str, String)> {
+    let first = |path: &str, field: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let mut values = text.lines().filter_map(|line| line.split_once(':'));
+        values
+            .find(|(name, _)| name.trim() == field)
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    let system = rustix::system::uname();
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = first("/proc/cpuinfo", "model name").unwrap_or_else(|| "processor".to_owned());
+    vec![
+        ("program", format!("uwwan {}", env!("CARGO_PKG_VERSION"))),
+        ("kernel", system.release().to_string_lossy().into_owned()),
+        ("processors", format!("{processors} × {model}")),
+    ]
+}
+
+/// Takes one measurement.
+///
+/// # Errors
+/// When nothing gets through.
+pub fn measure(
+    figures: &mut Figures,
+    name: &str,
+    link: &mut dyn Link,
+    test: Test,
+    seconds: f64,
+) -> Result<(), Failure> {
+    let time = Duration::from_secs_f64(seconds);
+    let before = link.processor();
+    let label = link.label(test);
+    let way = match test {
+        Test::Up | Test::SmallUp => Way::Up,
+        _ => Way::Down,
+    };
+    let (amount, group, unit, scale, per, whole) = match test {
+        Test::Down | Test::Up => {
+            let amount = Some(link.stream(way, time)?);
+            (amount, THROUGHPUT, "Mbit/s", 8e-6, "s/GiB", GIB)
+        }
+        Test::SmallDown | Test::SmallUp => {
+            let amount = link.small(way, time)?;
+            (amount, SMALL, "packets/s", 1.0, "µs/packet", 1e6)
+        }
+        Test::Ping => return ping(figures, name, "idle", link.ping(None, time)?),
+        Test::PingDown => {
+            let times = link.ping(Some(Way::Down), time)?;
+            return ping(figures, name, "while a stream comes down", times);
+        }
+        Test::PingUp => {
+            let times = link.ping(Some(Way::Up), time)?;
+            return ping(figures, name, "while a stream goes up", times);
+        }
+    };
+    let Some(amount) = amount else {
+        return Ok(());
+    };
+    if amount.count == 0 {
+        return Err(Failure::new(Exit::Dead, "nothing arrived").at(label.to_owned()));
+    }
+    let kind = Kind::new(group, label, unit, Better::Higher);
+    figures.record(&kind, name, amount.rate() * scale);
+    let spent = link.processor().since(&before);
+    for (group, spent) in [(DRIVER, spent.driver), (ALL, spent.all)] {
+        if let Some(spent) = spent {
+            let kind = Kind::new(group, label, per, Better::Lower);
+            let value = spent.as_secs_f64() / amount.count as f64 * whole;
+            figures.record(&kind, name, value);
+        }
+    }
+    Ok(())
+}
+
+fn ping(
+    figures: &mut Figures,
+    name: &str,
+    label: &str,
+    times: Option<Vec<Duration>>,
+) -> Result<(), Failure> {
+    let Some(times) = times else {
+        return Ok(());
+    };
+    let mut times: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+    let Some(spread) = Spread::of(&times) else {
+        return Err(
+            Failure::new(Exit::Dead, "not one echo request was answered").at(label.to_owned()),
+        );
+    };
+    times.sort_by(f64::total_cmp);
+    let late = times[(times.len() * 19 / 20).min(times.len() - 1)];
+    let median = Kind::new(PING, &format!("{label}, median"), "ms", Better::Lower);
+    let slow = Kind::new(
+        PING,
+        &format!("{label}, 95 % are faster"),
+        "ms",
+        Better::Lower,
+    );
+    figures.record(&median, name, spread.median);
+    figures.record(&slow, name, late);
+    Ok(())
+}
+
+/// Resident memory, with whose it is.
+pub fn memory(whose: &str, bytes: Option<u64>) -> Option<(Kind, f64)> {
+    let kind = Kind::new(MEMORY, whose, "MiB", Better::Lower);
+    Some((kind, bytes? as f64 / 1024.0 / 1024.0))
+}
+
+/// Datagrams in a block, from their counts. Nothing where there were no blocks.
+pub fn filling(way: &str, datagrams: u64, blocks: u64) -> Option<(Kind, f64)> {
+    let name = format!("datagrams in a block {way}");
+    let name = name.trim_end();
+    let kind = Kind::new(BLOCKS, name, "on average", Better::Higher);
+    (blocks > 0).then(|| (kind, datagrams as f64 / blocks as f64))
+}
+
+/// The figures and what went wrong.
+pub fn json(figures: &Figures, failures: &[(String, Failure)]) -> serde_json::Value {
+    let mut value = serde_json::to_value(figures).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        let failures = failures
+            .iter()
+            .map(|(name, failure)| {
+                serde_json::json!({"contender": name, "error": failure.one_line()})
+            })
+            .collect();
+        object.insert("failures".to_owned(), serde_json::Value::Array(failures));
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::bench::cost::Time;
+    use crate::commands::bench::link::Amount;
+
+    /// A link of known speed.
+    struct Known(u64);
+
+    impl Link for Known {
+        fn stream(&mut self, _: Way, time: Duration) -> Result<Amount, Failure> {
+            Ok(Amount {
+                count: self.0,
+                time,
+            })
+        }
+        fn small(&mut self, _: Way, _: Duration) -> Result<Option<Amount>, Failure> {
+            Ok(None)
+        }
+        fn ping(&mut self, _: Option<Way>, _: Duration) -> Result<Option<Vec<Duration>>, Failure> {
+            Ok(Some((1..=100).map(Duration::from_millis).collect()))
+        }
+        fn processor(&self) -> Time {
+            Time::default()
+        }
+        fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn units_are_right() {
+        let mut figures = Figures::new("t");
+        for test in [Test::Down, Test::SmallUp, Test::Ping] {
+            measure(&mut figures, "a", &mut Known(250_000), test, 2.0).unwrap();
+        }
+        let values: Vec<(&str, f64)> = figures
+            .metrics()
+            .iter()
+            .map(|metric| (metric.kind.name.as_str(), metric.rows()[0].values[0]))
+            .collect();
+        assert_eq!(values[0].0, "TCP down");
+        assert!((values[0].1 - 1.0).abs() < 1e-9, "{values:?}");
+        assert_eq!(values[1], ("idle, median", 50.5));
+        assert_eq!(values[2], ("idle, 95 % are faster", 96.0));
+    }
+
+    #[test]
+    fn nothing_is_an_error() {
+        let mut figures = Figures::new("t");
+        let failure = measure(&mut figures, "a", &mut Known(0), Test::Up, 1.0).unwrap_err();
+        assert_eq!(failure.exit, Exit::Dead);
+        assert!(figures.metrics().is_empty());
+    }
+}

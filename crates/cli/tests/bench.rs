@@ -1,0 +1,203 @@
+//! `uwwan bench` as a user runs it, for a moment: the figures are there and positive. How large
+//! they are depends on the machine.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// `nobody`, on every system.
+const NOBODY: u32 = 65_534;
+
+fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .arg("bench")
+        .args(arguments)
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("UWWAN_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+fn bench(arguments: &[&str]) -> Output {
+    let program = Path::new(env!("CARGO_BIN_EXE_uwwan"));
+    command(program, arguments).output().expect("it runs")
+}
+
+fn figures(output: &Output) -> Value {
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{why}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().count(), 1, "one line of JSON:\n{text}");
+    let value: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value["failures"], serde_json::json!([]), "{why}");
+    value
+}
+
+/// The names of the metrics of a group, every value of which is positive.
+fn names(figures: &Value, group: &str, contender: &str) -> Vec<String> {
+    let metrics = figures["metrics"].as_array().expect("metrics");
+    let mut names = Vec::new();
+    for metric in metrics.iter().filter(|metric| metric["group"] == group) {
+        let rows = metric["rows"].as_array().expect("rows");
+        let Some(row) = rows.iter().find(|row| row["contender"] == contender) else {
+            continue;
+        };
+        let median = row["median"].as_f64().expect("a median");
+        assert!(median > 0.0, "{metric}");
+        names.push(metric["name"].as_str().expect("a name").to_owned());
+    }
+    names
+}
+
+/// Everything that can be measured with the emulated modem, as that user.
+fn everything(ordinary: bool) {
+    // The ordinary user may not be let into the directory the program was built in.
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("uwwan");
+    std::fs::copy(env!("CARGO_BIN_EXE_uwwan"), &program).unwrap();
+    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(place.path(), mode).unwrap();
+    let report = place.path().join("report.html");
+    let mut command = command(&program, &["--seconds", "0.2", "--rounds", "1", "--json"]);
+    command.arg("--report").arg(&report);
+    command.args(["--block-size", "4096,16384"]);
+    if ordinary && rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let figures = figures(&command.output().expect("it runs"));
+    for contender in ["block-size 4096", "block-size 16384"] {
+        for group in ["Throughput", "Processor time of the driver"] {
+            let names = names(&figures, group, contender);
+            assert_eq!(names[..2], ["TCP down", "TCP up"], "{group}");
+        }
+        let small = names(&figures, "Small packets", contender);
+        assert_eq!(small, ["UDP down", "UDP up"]);
+        // Three kinds, a median and a late one each.
+        assert_eq!(names(&figures, "Round trip", contender).len(), 6);
+        assert_eq!(names(&figures, "Resident memory", contender).len(), 1);
+        assert_eq!(names(&figures, "Transfer blocks", contender).len(), 2);
+    }
+    assert_eq!(names(&figures, "Throughput", "veth, no modem").len(), 2);
+    assert_eq!(names(&figures, "Round trip", "veth, no modem").len(), 6);
+    assert_eq!(names(&figures, "Throughput", "memcpy").len(), 2);
+    let page = std::fs::read_to_string(report).unwrap();
+    assert!(page.contains("<svg") && page.contains("block-size 4096"));
+}
+
+#[test]
+fn the_emulated_modem_as_root_or_whoever_runs_this() {
+    everything(false);
+}
+
+#[test]
+fn the_emulated_modem_as_an_ordinary_user() {
+    everything(true);
+}
+
+#[test]
+fn blocks_alone() {
+    let arguments = [
+        "--device",
+        "loopback",
+        "--seconds",
+        "0.1",
+        "--rounds",
+        "2",
+        "--ntb",
+        "16,32",
+        "--json",
+    ];
+    let figures = figures(&bench(&arguments));
+    for contender in ["ntb 16", "ntb 32"] {
+        assert_eq!(
+            names(&figures, "Throughput", contender),
+            ["packets of 1500 bytes"]
+        );
+        assert_eq!(names(&figures, "Small packets", contender).len(), 1);
+    }
+    let rows = &figures["metrics"][0]["rows"];
+    assert_eq!(
+        rows[0]["values"].as_array().map(Vec::len),
+        Some(2),
+        "{rows}"
+    );
+}
+
+#[test]
+fn a_table_for_people() {
+    let output = bench(&["--device", "loopback", "--seconds", "0.1", "--rounds", "1"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success());
+    for part in ["round 1 of 1", "Throughput", "Mbit/s", "memcpy"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+/// A contender through which nothing comes is told, the others are measured.
+#[test]
+fn a_black_hole_is_no_figure() {
+    let output = bench(&[
+        "--ndp",
+        "front,end",
+        "--test",
+        "ping",
+        "--seconds",
+        "0.1",
+        "--rounds",
+        "1",
+        "--json",
+        "--no-ceiling",
+    ]);
+    assert_eq!(output.status.code(), Some(8), "nothing comes through");
+    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON all the same");
+    assert_eq!(value["failures"][0]["contender"], "ndp front");
+    let rows = value["metrics"][0]["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["contender"], "ndp end");
+}
+
+/// What makes no sense is told before any work, with exit status 2.
+#[test]
+fn wrong_usage_is_told_at_once() {
+    for (arguments, told) in [
+        (&["--report", "/nowhere/at/all.html"][..], "--report"),
+        (
+            &["--server", "no-such-host.invalid"],
+            "no-such-host.invalid",
+        ),
+        (&["--server", ":5201"], "HOST"),
+        (&["--device", "1-4.2"], "--server"),
+        (&["--usb", "nusb"], "--usb"),
+        (
+            &["--server", "192.0.2.1", "--device", "emulator"],
+            "--server",
+        ),
+        (&["--device", "loopback", "--test", "ping"], "ping"),
+        (&["--device", "loopback", "--knob", "ipv6=on"], "--knob"),
+        (&["--knob", "colour=red"], "colour"),
+        (&["--block-size", "7"], "block-size"),
+        (&["--ndp", "middle"], "middle"),
+        (&["--seconds", "0"], "--seconds"),
+        (&["--seconds", "nan"], "--seconds"),
+        (&["--rounds", "0"], "--rounds"),
+        (&["--", "--apn", "internet"], "uwwan up"),
+        (
+            &[
+                "--in-flight",
+                "1,2,3,4,5,6",
+                "--block-size",
+                "2048,4096,8192,16384,32768",
+            ],
+            "30 combinations",
+        ),
+    ] {
+        let output = bench(arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(told), "{arguments:?}: {text}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
