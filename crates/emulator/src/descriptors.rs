@@ -240,6 +240,8 @@ pub struct EndpointPlace {
     pub interrupt: bool,
     /// `wMaxPacketSize` in bytes.
     pub max_packet_size: u16,
+    /// `bInterval`.
+    pub interval: u8,
 }
 
 /// An alternate setting of an interface.
@@ -284,7 +286,7 @@ impl Layout {
                     layout.alternates.push(place);
                     current = Some(place);
                 }
-                (TYPE_ENDPOINT, &[_, _, address, attributes, low, high, ..]) => {
+                (TYPE_ENDPOINT, &[_, _, address, attributes, low, high, interval, ..]) => {
                     if let Some(place) = current {
                         layout.endpoints.push(EndpointPlace {
                             interface: place.interface,
@@ -292,6 +294,7 @@ impl Layout {
                             address,
                             interrupt: attributes & 3 == 3,
                             max_packet_size: u16::from_le_bytes([low, high]),
+                            interval,
                         });
                     }
                 }

@@ -1,7 +1,7 @@
 //! The thread the device lives on.
 //!
 //! Theory of operation: one loop. It takes transfers from whoever is upstream (the in-process wire
-//! or a USB/IP connection), lets the device and its firmware move what they can, hands back what
+//! or a connection of a host elsewhere), lets the device and its firmware move what they can, hands back what
 //! completed, and sleeps in one `poll` on the wake descriptor, the connection and the network
 //! behind the modem. The network's descriptor is polled for reading only while the host has an IN
 //! transfer pending, so that a host that does not read pushes back on the network.
@@ -19,14 +19,14 @@ use crate::in_process::Wire;
 use crate::knobs::Knobs;
 use crate::modem::{Modem, Wish};
 use crate::report::Recorder;
+use crate::upstream::Upstream;
 use crate::urb::{Completed, Urb, UrbStatus};
-use crate::usbip::Connection;
 use crate::wake::Wake;
 
 /// What others ask of the device's thread.
 pub(crate) enum Order {
-    /// A USB/IP host has imported the device.
-    Connect(Connection),
+    /// A host elsewhere has the device.
+    Connect(Upstream),
     /// Pull the plug.
     Unplug,
     /// Plug it in again.
@@ -44,7 +44,7 @@ pub(crate) enum Order {
 pub(crate) struct Plugged {
     /// On the bus.
     pub present: bool,
-    /// A USB/IP host has it.
+    /// A host elsewhere has it.
     pub exported: bool,
     /// Counts enumerations.
     pub generation: u64,
@@ -133,7 +133,7 @@ pub(crate) struct Engine {
     usb: UsbDevice,
     modem: Modem,
     wire: Arc<Wire>,
-    connection: Option<Connection>,
+    connection: Option<Upstream>,
     orders: Receiver<Order>,
     wake: Arc<Wake>,
     presence: Arc<Presence>,
@@ -304,7 +304,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(connection) = &mut self.connection {
+        while let Some(connection) = &mut self.connection {
             let (usb, modem) = (&mut self.usb, &mut self.modem);
             if !connection.receive(|urb| usb.submit(urb, modem, now)) {
                 self.leave(now);
@@ -315,14 +315,23 @@ impl Engine {
             while let Some(completed) = usb.take_completed() {
                 connection.complete(completed);
             }
-            while let Some((unlink, token)) = connection.next_unlink() {
-                let found = usb.cancel(token);
-                connection.unlinked(unlink, token, found);
+            connection.revoke(|token| usb.cancel(token));
+            if !connection.take_reset() {
+                return;
+            }
+            // A port is reset before every enumeration; one that is in use says more.
+            let in_use = usb.configuration() != 0;
+            usb.bus_reset(modem, now);
+            if in_use {
+                modem.port_reset();
+            }
+            while let Some(completed) = usb.take_completed() {
+                connection.complete(completed);
             }
         }
     }
 
-    /// The USB/IP host has gone: the device is free for another.
+    /// The host elsewhere has gone: the device is free for another.
     fn leave(&mut self, now: Instant) {
         self.connection = None;
         self.usb.bus_reset(&mut self.modem, now);
@@ -347,6 +356,10 @@ impl Engine {
             }
         }
         if let Some(connection) = &mut self.connection {
+            let now = Instant::now();
+            while let Some(urb) = connection.next_own() {
+                self.usb.submit(urb, &mut self.modem, now);
+            }
             lost = !connection.flush();
         }
         if !self.completed.is_empty() {

@@ -3,8 +3,8 @@
 //! Descriptors byte for byte, a firmware with the misbehaviours owners have met (each a knob, see
 //! [`knobs`]), MBIM, NCM and AT functions, and a network behind it. It can be reached in process
 //! as a `uwwan_usb` backend ([`Emulator::backend`]), on this machine's virtual USB host controller
-//! ([`usbip::attach`]) and by USB/IP hosts over TCP ([`usbip::listen`]). It checks the host
-//! strictly and reports every violation ([`Emulator::report`]).
+//! ([`usbip::attach`]), by USB/IP hosts over TCP ([`usbip::listen`]), and by virtual machines
+//! ([`usbredir::listen`]). It checks the host strictly and reports every violation ([`Emulator::report`]).
 //!
 //! ```
 //! use uwwan_emulator::{Emulator, FarSide, Knobs};
@@ -39,8 +39,10 @@ mod ncm_function;
 mod plmn;
 mod random;
 pub mod report;
+mod upstream;
 pub mod urb;
 pub mod usbip;
+pub mod usbredir;
 mod wake;
 
 use std::sync::Arc;
@@ -159,7 +161,7 @@ impl Emulator {
         self.reins.presence.get().present
     }
 
-    /// Waits until a USB/IP host has the device, or no longer has it; `false` when it took too long.
+    /// Waits until a host elsewhere has the device, or no longer has it; `false` when it took too long.
     #[must_use]
     pub fn wait_exported(&self, exported: bool, timeout: Duration) -> bool {
         self.reins

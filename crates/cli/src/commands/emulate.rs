@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use uwwan_emulator::{Emulator, FarSide, Knobs, Report, usbip};
+use uwwan_emulator::{Emulator, FarSide, Knobs, Report, usbip, usbredir};
 use uwwan_usb::device::{Backend, Device, Found};
 
 use self::far_side::FarSideChoice;
@@ -19,7 +19,7 @@ use crate::signals;
 /// Arguments of `emulate`.
 #[derive(Debug, clap::Args)]
 #[command(
-    group = clap::ArgGroup::new("where").args(["attach", "listen", "list_knobs"]).required(true),
+    group = clap::ArgGroup::new("where").args(["attach", "listen", "redir", "list_knobs"]).required(true),
     after_help = "\
 Examples:
   sudo modprobe vhci_hcd && sudo uwwan emulate --attach
@@ -27,13 +27,17 @@ Examples:
       `uwwan up` see a real HP lt4132
   uwwan emulate --listen 127.0.0.1:3240
       for `usbip attach -r 127.0.0.1 -b 1-1` on this or another machine
+  uwwan emulate --redir ./modem.sock
+      for a virtual machine's own USB controller:
+      qemu-system-x86_64 … -device qemu-xhci -device usb-redir,chardev=modem
+        -chardev socket,id=modem,path=./modem.sock,reconnect=1
   uwwan emulate --attach --far-side tun:far0 --report report.json
       kernel TCP on the far side too, and a report of every rule the host broke
   uwwan emulate --attach --knob silent_after_direct_switch=off --knob slow_open_ms=33000
   uwwan emulate --knobs
       every knob with its default, and where its behaviour was seen
 
-The protocol has neither authentication nor encryption: listen on addresses you trust only."
+The protocols have neither authentication nor encryption: listen on addresses you trust only."
 )]
 pub struct Arguments {
     /// Plug it into this machine's virtual host controller (vhci_hcd); needs root
@@ -42,6 +46,9 @@ pub struct Arguments {
     /// Serve it to USB/IP hosts at this address, e.g. 127.0.0.1:3240
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
+    /// Offer it to a virtual machine's usb-redir device: a Unix socket (with a slash), or an address
+    #[arg(long, value_name = "PATH|ADDR:PORT")]
+    redir: Option<usbredir::Place>,
     /// What the firmware does, as name=value; may be repeated
     #[arg(long = "knob", value_name = "NAME=VALUE")]
     knobs: Vec<String>,
@@ -191,12 +198,29 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         None => None,
     };
+    let redirected = match &arguments.redir {
+        Some(place) => {
+            let server = usbredir::listen(&emulator, place).map_err(|error| {
+                Failure::new(Exit::Failed, "cannot listen for virtual machines")
+                    .at(format!("--redir {}", plain(&place.to_string())))
+                    .because(error)
+                    .next("give an address and a port, or a path in a directory of yours")
+            })?;
+            tell(format!(
+                "listening on {} for the usb-redir device of a virtual machine",
+                plain(&server.place().to_string())
+            ))?;
+            Some(server)
+        }
+        None => None,
+    };
     let notifier = Notifier::from_environment();
     notifier.ready("the emulated modem is switched on");
     tell("stop with Ctrl-C".to_owned())?;
     // The channel lives as long as the process, so this ends only with a signal.
     let _ = interrupts.recv();
     notifier.stopping();
+    drop(redirected);
     drop(server);
     drop(attached);
     let report = emulator.report();

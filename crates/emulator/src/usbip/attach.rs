@@ -17,6 +17,7 @@ use super::connection::Connection;
 use crate::Emulator;
 use crate::engine::{Order, Reins};
 use crate::report::Recorder;
+use crate::upstream::Upstream;
 
 const PLATFORM: &str = "/sys/devices/platform";
 /// `VDEV_ST_NULL` of the status file: nothing plugged in.
@@ -232,7 +233,7 @@ fn plug_in(reins: &Reins, recorder: &Recorder, wanted: Option<u32>) -> Result<u3
     enlarge(&host);
     let connection = Connection::new(device, recorder.clone())?;
     let before = reins.presence.get();
-    reins.order(Order::Connect(connection));
+    reins.order(Order::Connect(Upstream::UsbIp(Box::new(connection))));
     let state = reins
         .presence
         .wait(Duration::from_secs(5), |state| state.exported);

@@ -21,6 +21,7 @@ use crate::descriptors::{self, Layout};
 use crate::engine::{Order, Reins};
 use crate::knobs::Brand;
 use crate::report::Recorder;
+use crate::upstream::Upstream;
 
 /// The modem's bus id.
 pub const MODEM_BUS_ID: &str = "1-1";
@@ -195,7 +196,8 @@ impl Hall {
             stream.set_read_timeout(None)?;
             stream.set_write_timeout(None)?;
             let connection = Connection::new(OwnedFd::from(stream), self.recorder.clone())?;
-            self.reins.order(Order::Connect(connection));
+            self.reins
+                .order(Order::Connect(Upstream::UsbIp(Box::new(connection))));
         }
         Ok(())
     }

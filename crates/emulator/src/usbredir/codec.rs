@@ -1,0 +1,649 @@
+//! Messages of the usbredir protocol, as bytes. Everything is little endian and packed.
+
+use thiserror::Error;
+
+use crate::urb::SetupPacket;
+
+/// Longest transfer accepted, in bytes.
+pub const MAX_TRANSFER: usize = 1 << 20;
+/// Longest message before its data, header included.
+const MAX_HEAD: usize = 16 + 128;
+/// Longest message accepted at all, header included.
+pub const MAX_MESSAGE: usize = MAX_HEAD + MAX_TRANSFER;
+
+/// The hello's name field.
+const VERSION: usize = 64;
+/// Entries of the tables in INTERFACE_INFO and EP_INFO.
+pub const SLOTS: usize = 32;
+
+/// `type` of a message.
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const HELLO: u32 = 0;
+    pub const DEVICE_CONNECT: u32 = 1;
+    pub const RESET: u32 = 3;
+    pub const INTERFACE_INFO: u32 = 4;
+    pub const EP_INFO: u32 = 5;
+    pub const SET_CONFIGURATION: u32 = 6;
+    pub const GET_CONFIGURATION: u32 = 7;
+    pub const CONFIGURATION_STATUS: u32 = 8;
+    pub const SET_ALT_SETTING: u32 = 9;
+    pub const GET_ALT_SETTING: u32 = 10;
+    pub const ALT_SETTING_STATUS: u32 = 11;
+    pub const START_INTERRUPT_RECEIVING: u32 = 15;
+    pub const STOP_INTERRUPT_RECEIVING: u32 = 16;
+    pub const INTERRUPT_RECEIVING_STATUS: u32 = 17;
+    pub const CANCEL_DATA_PACKET: u32 = 21;
+    pub const FILTER_REJECT: u32 = 22;
+    pub const FILTER_FILTER: u32 = 23;
+    pub const DEVICE_DISCONNECT_ACK: u32 = 24;
+    pub const CONTROL_PACKET: u32 = 100;
+    pub const BULK_PACKET: u32 = 101;
+    pub const INTERRUPT_PACKET: u32 = 103;
+}
+
+/// `status` of a finished transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// It went through.
+    Success = 0,
+    /// Taken back.
+    Cancelled = 1,
+    /// A transfer that makes no sense.
+    Invalid = 2,
+    /// It failed.
+    IoError = 3,
+    /// The endpoint is halted, or the request refused.
+    Stall = 4,
+    /// More came than was asked for.
+    Babble = 6,
+}
+
+/// What a side says it can do; bits of the hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities(u32);
+
+impl Capabilities {
+    /// DEVICE_CONNECT has the device's version.
+    pub const VERSION: Capabilities = Capabilities(1 << 1);
+    /// EP_INFO has packet sizes.
+    pub const PACKET_SIZE: Capabilities = Capabilities(1 << 4);
+    /// Message ids have 64 bits.
+    pub const LONG_IDS: Capabilities = Capabilities(1 << 5);
+    /// Bulk transfers may be longer than 65535 bytes.
+    pub const LONG_BULK: Capabilities = Capabilities(1 << 6);
+    /// Ours. An xHCI controller insists on the last three.
+    pub const OURS: Capabilities =
+        Capabilities(Self::VERSION.0 | Self::PACKET_SIZE.0 | Self::LONG_IDS.0 | Self::LONG_BULK.0);
+
+    /// Whether all of `wanted` are there.
+    pub fn has(self, wanted: Capabilities) -> bool {
+        self.0 & wanted.0 == wanted.0
+    }
+
+    /// Those of both sides.
+    pub fn shared(self, other: Capabilities) -> Capabilities {
+        Capabilities(self.0 & other.0)
+    }
+
+    /// Bytes of a message's header.
+    fn header(self) -> usize {
+        if self.has(Self::LONG_IDS) { 16 } else { 12 }
+    }
+
+    /// Bytes of a bulk packet's fields.
+    fn bulk(self) -> usize {
+        if self.has(Self::LONG_BULK) { 10 } else { 8 }
+    }
+}
+
+/// What the guest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// The first message.
+    Hello(Capabilities),
+    /// Reset the port.
+    Reset,
+    /// SET_CONFIGURATION.
+    SetConfiguration(u8),
+    /// GET_CONFIGURATION.
+    GetConfiguration,
+    /// SET_INTERFACE: interface, alternate setting.
+    SetAlternate(u8, u8),
+    /// GET_INTERFACE.
+    GetAlternate(u8),
+    /// Send what comes from this interrupt endpoint until told to stop.
+    StartInterrupts(u8),
+    /// No more of it.
+    StopInterrupts(u8),
+    /// Take the transfer with this message's id back.
+    Cancel,
+    /// A control transfer; data for one to the device.
+    Control(SetupPacket, &'a [u8]),
+    /// A bulk transfer: endpoint, bytes wanted, and data for one to the device.
+    Bulk {
+        /// Endpoint address.
+        endpoint: u8,
+        /// Bytes to move.
+        length: usize,
+        /// USB 3 stream.
+        stream: u32,
+        /// What is to be sent.
+        data: &'a [u8],
+    },
+    /// An interrupt transfer to the device.
+    Interrupt(u8, &'a [u8]),
+    /// One that is of no concern here.
+    Other,
+}
+
+/// A message that makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CodecError {
+    /// It is longer than any may be.
+    #[error("usbredir message of type {kind} with {length} bytes")]
+    Length {
+        /// Its type.
+        kind: u32,
+        /// Its length without header.
+        length: usize,
+    },
+    /// Its type is unknown, or was never offered.
+    #[error("usbredir message of type {0}, which was not offered")]
+    Kind(u32),
+    /// Its first message is no hello, or a later one is.
+    #[error("a usbredir hello out of order")]
+    Hello,
+    /// Its fields contradict each other.
+    #[error("usbredir message of type {0} whose data does not fit its fields")]
+    Data(u32),
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// A message with its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incoming<'a> {
+    /// Chosen by the guest.
+    pub id: u64,
+    /// What it says.
+    pub message: Message<'a>,
+    /// Bytes it takes up.
+    pub length: usize,
+}
+
+/// The first message in `bytes`; `None` while it is not complete. `shared` are the capabilities of
+/// both sides, `None` before the guest's hello.
+///
+/// # Errors
+/// [`CodecError`]; nothing after it can be understood.
+pub fn decode(
+    bytes: &[u8],
+    shared: Option<Capabilities>,
+) -> Result<Option<Incoming<'_>>, CodecError> {
+    // A hello always has a short id.
+    let capabilities = shared.unwrap_or_default();
+    let (Some(kind), Some(length)) = (u32_at(bytes, 0), u32_at(bytes, 4)) else {
+        return Ok(None);
+    };
+    let (header, length) = (capabilities.header(), length as usize);
+    if length > MAX_MESSAGE - 16 {
+        return Err(CodecError::Length { kind, length });
+    }
+    if (kind == kind::HELLO) != shared.is_none() {
+        return Err(CodecError::Hello);
+    }
+    let Some(body) = bytes.get(header..header + length) else {
+        return Ok(None);
+    };
+    let id = match u32_at(bytes, 12) {
+        Some(high) if header == 16 => u64::from(high) << 32,
+        _ => 0,
+    } | u64::from(u32_at(bytes, 8).unwrap_or(0));
+    let message = message(kind, body, capabilities).ok_or(CodecError::Data(kind))?;
+    match message {
+        Some(message) => Ok(Some(Incoming {
+            id,
+            message,
+            length: header + length,
+        })),
+        None => Err(CodecError::Kind(kind)),
+    }
+}
+
+/// `None` when the body does not fit, `Some(None)` when the type is not known.
+fn message(kind: u32, body: &[u8], capabilities: Capabilities) -> Option<Option<Message<'_>>> {
+    let exactly = |length: usize| (body.len() == length).then_some(());
+    Some(Some(match kind {
+        kind::HELLO => {
+            // Older guests send no capabilities, newer ones may send more words.
+            let words = body.len().checked_sub(VERSION)?;
+            (words.is_multiple_of(4) && words <= 64).then_some(())?;
+            Message::Hello(Capabilities(u32_at(body, VERSION).unwrap_or(0)))
+        }
+        kind::RESET => {
+            exactly(0)?;
+            Message::Reset
+        }
+        kind::SET_CONFIGURATION => {
+            exactly(1)?;
+            Message::SetConfiguration(body[0])
+        }
+        kind::GET_CONFIGURATION => {
+            exactly(0)?;
+            Message::GetConfiguration
+        }
+        kind::SET_ALT_SETTING => {
+            exactly(2)?;
+            Message::SetAlternate(body[0], body[1])
+        }
+        kind::GET_ALT_SETTING => {
+            exactly(1)?;
+            Message::GetAlternate(body[0])
+        }
+        kind::START_INTERRUPT_RECEIVING => {
+            exactly(1)?;
+            Message::StartInterrupts(body[0])
+        }
+        kind::STOP_INTERRUPT_RECEIVING => {
+            exactly(1)?;
+            Message::StopInterrupts(body[0])
+        }
+        kind::CANCEL_DATA_PACKET => {
+            exactly(0)?;
+            Message::Cancel
+        }
+        kind::CONTROL_PACKET => {
+            let (fields, data) = body.split_at_checked(10)?;
+            let setup = SetupPacket {
+                request: fields[1],
+                request_type: fields[2],
+                value: u16_at(fields, 4)?,
+                index: u16_at(fields, 6)?,
+                length: u16_at(fields, 8)?,
+            };
+            // The endpoint is 0 with the direction of the data stage.
+            (fields[0] & 0x7f == 0).then_some(())?;
+            let wanted = if setup.is_in() { 0 } else { setup.length };
+            (data.len() == usize::from(wanted)).then_some(())?;
+            Message::Control(setup, data)
+        }
+        kind::BULK_PACKET => {
+            let (fields, data) = body.split_at_checked(capabilities.bulk())?;
+            let high = u16_at(fields, 8).unwrap_or(0);
+            let length = usize::from(high) << 16 | usize::from(u16_at(fields, 2)?);
+            let endpoint = fields[0];
+            let wanted = if endpoint & 0x80 == 0 { length } else { 0 };
+            (data.len() == wanted && length <= MAX_TRANSFER && endpoint & 0x70 == 0)
+                .then_some(())?;
+            Message::Bulk {
+                endpoint,
+                length,
+                stream: u32_at(fields, 4)?,
+                data,
+            }
+        }
+        kind::INTERRUPT_PACKET => {
+            let (fields, data) = body.split_at_checked(4)?;
+            let fits = usize::from(u16_at(fields, 2)?) == data.len();
+            (fits && fields[0] & 0xf0 == 0).then_some(())?;
+            Message::Interrupt(fields[0], data)
+        }
+        kind::FILTER_REJECT | kind::FILTER_FILTER | kind::DEVICE_DISCONNECT_ACK => Message::Other,
+        _ => return Some(None),
+    }))
+}
+
+/// Writes messages for a guest with these capabilities in common.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Encoder {
+    shared: Capabilities,
+}
+
+/// The longest start of a data packet: header and fields.
+pub const HEAD: usize = 16 + 10;
+
+impl Encoder {
+    /// For a guest whose hello has been read.
+    pub fn new(shared: Capabilities) -> Self {
+        Self { shared }
+    }
+
+    fn header(self, kind: u32, length: usize, id: u64, head: &mut Vec<u8>) {
+        head.extend(kind.to_le_bytes());
+        head.extend((length as u32).to_le_bytes());
+        match self.shared.header() {
+            16 => head.extend(id.to_le_bytes()),
+            _ => head.extend((id as u32).to_le_bytes()),
+        }
+    }
+
+    fn whole(self, kind: u32, id: u64, body: &[u8]) -> Vec<u8> {
+        let mut message = Vec::with_capacity(16 + body.len());
+        self.header(kind, body.len(), id, &mut message);
+        message.extend(body);
+        message
+    }
+
+    /// Our hello; the guest's need not have come.
+    pub fn hello() -> Vec<u8> {
+        let mut body = vec![0; VERSION];
+        let name = concat!("uwwan ", env!("CARGO_PKG_VERSION")).as_bytes();
+        body[..name.len()].copy_from_slice(name);
+        body.extend(Capabilities::OURS.0.to_le_bytes());
+        Encoder::default().whole(kind::HELLO, 0, &body)
+    }
+
+    /// The device is there: high speed, with the classes, ids and version of its descriptor.
+    pub fn connect(self, descriptor: &[u8]) -> Vec<u8> {
+        const HIGH_SPEED: u8 = 2;
+        let mut body = vec![HIGH_SPEED];
+        for range in [4..7, 8..12] {
+            body.extend(descriptor.get(range).unwrap_or_default());
+        }
+        if self.shared.has(Capabilities::VERSION) {
+            body.extend(descriptor.get(12..14).unwrap_or_default());
+        }
+        self.whole(kind::DEVICE_CONNECT, 0, &body)
+    }
+
+    /// The interfaces there are: number and class, subclass, protocol.
+    pub fn interfaces(self, interfaces: &[(u8, [u8; 3])]) -> Vec<u8> {
+        let mut body = vec![0; 4 + 4 * SLOTS];
+        let count = interfaces.len().min(SLOTS);
+        body[0] = count as u8;
+        for (at, (number, class)) in interfaces.iter().take(SLOTS).enumerate() {
+            body[4 + at] = *number;
+            for (table, value) in (1..).zip(class) {
+                body[4 + table * SLOTS + at] = *value;
+            }
+        }
+        self.whole(kind::INTERFACE_INFO, 0, &body)
+    }
+
+    /// The endpoints there are.
+    pub fn endpoints(self, endpoints: &[Endpoint]) -> Vec<u8> {
+        const INVALID: u8 = 255;
+        let (mut types, mut intervals, mut interfaces) = ([INVALID; SLOTS], [0; SLOTS], [0; SLOTS]);
+        let mut sizes = [0u16; SLOTS];
+        // Control, both ways, always.
+        for slot in [0, 16] {
+            types[slot] = 0;
+            sizes[slot] = 64;
+        }
+        for endpoint in endpoints {
+            let slot =
+                usize::from(endpoint.address & 0x80) >> 3 | usize::from(endpoint.address & 15);
+            types[slot] = if endpoint.interrupt { 3 } else { 2 };
+            intervals[slot] = endpoint.interval.max(1);
+            interfaces[slot] = endpoint.interface;
+            sizes[slot] = endpoint.max_packet_size;
+        }
+        let mut body = [types, intervals, interfaces].concat();
+        if self.shared.has(Capabilities::PACKET_SIZE) {
+            body.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
+        }
+        self.whole(kind::EP_INFO, 0, &body)
+    }
+
+    /// The answer to SET_CONFIGURATION and GET_CONFIGURATION.
+    pub fn configuration(self, id: u64, status: Status, value: u8) -> Vec<u8> {
+        self.whole(kind::CONFIGURATION_STATUS, id, &[status as u8, value])
+    }
+
+    /// The answer to SET_INTERFACE and GET_INTERFACE.
+    pub fn alternate(self, id: u64, status: Status, interface: u8, alternate: u8) -> Vec<u8> {
+        let body = [status as u8, interface, alternate];
+        self.whole(kind::ALT_SETTING_STATUS, id, &body)
+    }
+
+    /// Whether an interrupt endpoint is listened to.
+    pub fn interrupts(self, id: u64, status: Status, endpoint: u8) -> Vec<u8> {
+        let body = [status as u8, endpoint];
+        self.whole(kind::INTERRUPT_RECEIVING_STATUS, id, &body)
+    }
+
+    /// The start of a control transfer's answer; `data` bytes follow, `moved` is what went through.
+    pub fn control(
+        self,
+        id: u64,
+        status: Status,
+        setup: SetupPacket,
+        moved: usize,
+        data: usize,
+        head: &mut Vec<u8>,
+    ) {
+        self.header(kind::CONTROL_PACKET, 10 + data, id, head);
+        head.extend([
+            setup.request_type & 0x80,
+            setup.request,
+            setup.request_type,
+            status as u8,
+        ]);
+        for field in [setup.value, setup.index, moved as u16] {
+            head.extend(field.to_le_bytes());
+        }
+    }
+
+    /// The start of a bulk transfer's answer.
+    #[allow(clippy::too_many_arguments)]
+    pub fn bulk(
+        self,
+        id: u64,
+        status: Status,
+        endpoint: u8,
+        stream: u32,
+        moved: usize,
+        data: usize,
+        head: &mut Vec<u8>,
+    ) {
+        self.header(kind::BULK_PACKET, self.shared.bulk() + data, id, head);
+        head.extend([endpoint, status as u8]);
+        head.extend((moved as u16).to_le_bytes());
+        head.extend(stream.to_le_bytes());
+        if self.shared.has(Capabilities::LONG_BULK) {
+            head.extend(((moved >> 16) as u16).to_le_bytes());
+        }
+    }
+
+    /// The start of an interrupt packet.
+    pub fn interrupt(
+        self,
+        id: u64,
+        status: Status,
+        endpoint: u8,
+        moved: usize,
+        data: usize,
+        head: &mut Vec<u8>,
+    ) {
+        self.header(kind::INTERRUPT_PACKET, 4 + data, id, head);
+        head.extend([endpoint, status as u8]);
+        head.extend((moved as u16).to_le_bytes());
+    }
+}
+
+/// An endpoint as EP_INFO tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Address with direction bit.
+    pub address: u8,
+    /// Interrupt; bulk otherwise.
+    pub interrupt: bool,
+    /// `bInterval`.
+    pub interval: u8,
+    /// Of which interface.
+    pub interface: u8,
+    /// `wMaxPacketSize`.
+    pub max_packet_size: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Capabilities = Capabilities::OURS;
+
+    fn bytes(kind: u32, id: u64, long: bool, body: &[u8]) -> Vec<u8> {
+        let mut all = [kind.to_le_bytes(), (body.len() as u32).to_le_bytes()].concat();
+        all.extend(&id.to_le_bytes()[..if long { 8 } else { 4 }]);
+        all.extend(body);
+        all
+    }
+
+    /// The hello of QEMU 7.2, as it came through a socket.
+    fn qemus_hello() -> Vec<u8> {
+        let mut body = b"qemu usb-redir guest 7.2.22".to_vec();
+        body.resize(64, 0);
+        body.extend(0xffu32.to_le_bytes());
+        bytes(0, 0, false, &body)
+    }
+
+    #[test]
+    fn hellos_meet() {
+        let hello = qemus_hello();
+        let seen = decode(&hello, None).unwrap().unwrap();
+        assert_eq!(seen.length, 12 + 68);
+        let Message::Hello(theirs) = seen.message else {
+            panic!("{seen:?}");
+        };
+        let shared = theirs.shared(Capabilities::OURS);
+        assert_eq!(shared, LONG);
+        // Ours in the same form.
+        let ours = Encoder::hello();
+        let seen = decode(&ours, None).unwrap().unwrap();
+        assert_eq!(seen.message, Message::Hello(LONG));
+        // Not at any other time, and nothing else before it.
+        assert_eq!(decode(&hello, Some(LONG)), Err(CodecError::Hello));
+        assert_eq!(
+            decode(&bytes(3, 0, false, &[]), None),
+            Err(CodecError::Hello)
+        );
+    }
+
+    #[test]
+    fn transfers_are_read() {
+        let control = [0x80, 6, 0x80, 0, 0, 1, 0, 0, 18, 0];
+        let all = bytes(100, 1 << 40, true, &control);
+        let seen = decode(&all, Some(LONG)).unwrap().unwrap();
+        assert_eq!(seen.id, 1 << 40);
+        let Message::Control(setup, []) = seen.message else {
+            panic!("{seen:?}");
+        };
+        assert_eq!((setup.request, setup.value, setup.length), (6, 0x100, 18));
+
+        let mut bulk = vec![1, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+        bulk.extend(b"hello");
+        let all = bytes(101, 7, true, &bulk);
+        let wanted = Message::Bulk {
+            endpoint: 1,
+            length: 5,
+            stream: 0,
+            data: b"hello",
+        };
+        assert_eq!(decode(&all, Some(LONG)).unwrap().unwrap().message, wanted);
+        // Short ids and lengths.
+        let mut bulk = vec![1, 0, 5, 0, 0, 0, 0, 0];
+        bulk.extend(b"hello");
+        let all = bytes(101, 7, false, &bulk);
+        let short = Some(Capabilities::default());
+        assert_eq!(decode(&all, short).unwrap().unwrap().message, wanted);
+        // 64 KiB and more.
+        let bulk = [0x81, 0, 0, 0, 0, 0, 0, 0, 2, 0];
+        let all = bytes(101, 7, true, &bulk);
+        let seen = decode(&all, Some(LONG)).unwrap().unwrap();
+        assert!(matches!(
+            seen.message,
+            Message::Bulk {
+                length: 131_072,
+                ..
+            }
+        ));
+        for cut in 0..all.len() {
+            assert_eq!(decode(&all[..cut], Some(LONG)), Ok(None), "{cut}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (kind, body) in [
+            (3, &[1][..]),
+            (6, &[]),
+            (9, &[1]),
+            (100, &[0; 9]),
+            (100, &[1, 6, 0x80, 0, 0, 1, 0, 0, 18, 0]),
+            // Data is missing, or there is too much.
+            (100, &[0, 9, 0, 0, 0, 0, 0, 0, 1, 0]),
+            (100, &[0x80, 6, 0x80, 0, 0, 1, 0, 0, 1, 0, 7]),
+            (101, &[1, 0, 5, 0, 0, 0, 0, 0, 0, 0]),
+            (101, &[0x81, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+            (101, &[0xf1, 0, 5, 0, 0, 0, 0, 0, 0, 0]),
+            (103, &[0x82, 0, 0, 0]),
+            (103, &[2, 0, 1, 0]),
+        ] {
+            let all = bytes(kind, 0, true, body);
+            assert_eq!(
+                decode(&all, Some(LONG)),
+                Err(CodecError::Data(kind)),
+                "{body:?}"
+            );
+        }
+        // Isochronous streams, bulk streams and buffered bulk were not offered.
+        for kind in [12, 13, 18, 25, 102, 104, 77, u32::MAX] {
+            let all = bytes(kind, 0, true, &[]);
+            assert_eq!(decode(&all, Some(LONG)), Err(CodecError::Kind(kind)));
+        }
+        let mut endless = bytes(101, 0, true, &[]);
+        endless[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(
+            decode(&endless, Some(LONG)),
+            Err(CodecError::Length { .. })
+        ));
+    }
+
+    #[test]
+    fn tables_have_their_places() {
+        let encoder = Encoder::new(LONG);
+        let info = encoder.endpoints(&[Endpoint {
+            address: 0x82,
+            interrupt: true,
+            interval: 5,
+            interface: 1,
+            max_packet_size: 64,
+        }]);
+        assert_eq!(info.len(), 16 + 160);
+        let slot = 16 + 2;
+        assert_eq!((info[16], info[16 + 16], info[16 + 1]), (0, 0, 255));
+        assert_eq!(
+            (info[16 + slot], info[48 + slot], info[80 + slot]),
+            (3, 5, 1)
+        );
+        assert_eq!(info[112 + 2 * slot], 64);
+        let info = encoder.interfaces(&[(1, [2, 14, 0]), (2, [10, 0, 2])]);
+        assert_eq!(info.len(), 16 + 132);
+        assert_eq!((info[16], info[20], info[21], info[52 + 1]), (2, 1, 2, 10));
+        let descriptor = crate::descriptors::device(crate::knobs::Brand::Hp);
+        let connect = encoder.connect(descriptor);
+        assert_eq!(
+            connect[16..],
+            [
+                2,
+                0,
+                0,
+                0xff,
+                0xf0,
+                0x03,
+                0x1d,
+                0xa3,
+                descriptor[12],
+                descriptor[13]
+            ]
+        );
+    }
+}

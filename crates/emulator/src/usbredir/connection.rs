@@ -1,0 +1,835 @@
+//! A virtual machine that has the device: its socket, read and written without blocking.
+//!
+//! Theory of operation: the guest names its transfers by ids of its own choice, the device by
+//! tokens of ours, so that no guest can confuse the device by using an id twice. SET_CONFIGURATION
+//! and SET_INTERFACE are messages of their own and become control transfers; when one has gone
+//! through, the guest is told the new endpoints before it is told so. Interrupt endpoints are not
+//! asked for each packet: once told to start, transfers are kept pending here and what they bring
+//! is passed on.
+//!
+//! Makes the system calls `read` and `writev`. A guest that does not read its answers is not read
+//! from either.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::PollFlags;
+use uwwan_usb::buffer::Buffer;
+
+use super::codec::{
+    self, Capabilities, Encoder, Endpoint, HEAD, Incoming, MAX_MESSAGE, MAX_TRANSFER, Message,
+    Status,
+};
+use crate::descriptors::{self, Layout};
+use crate::report::{Recorder, Rule};
+use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
+
+/// Bytes read at once.
+const CHUNK: usize = 256 << 10;
+/// Answers queued before the socket is not read any more.
+const MAX_ANSWERS: usize = 512;
+/// Bytes of memory for transfers in the hands of the device before the guest is cut off.
+const MAX_HELD: usize = 64 << 20;
+/// Transfers in the hands of the device before the guest is cut off.
+const MAX_PENDING: usize = 4096;
+/// Buffers kept for reuse.
+const POOL: usize = 128;
+/// Transfers kept pending on an interrupt endpoint that is listened to.
+const LISTENING: usize = 4;
+
+/// One guest.
+pub(crate) struct Connection {
+    socket: OwnedFd,
+    recorder: Recorder,
+    /// The device's.
+    descriptor: &'static [u8],
+    input: Vec<u8>,
+    /// Bytes of `input` that hold data, and how far it has been read.
+    filled: usize,
+    read: usize,
+    /// Of both sides, once the guest's hello has come.
+    shared: Option<Capabilities>,
+    encoder: Encoder,
+    answers: VecDeque<Answer>,
+    /// Bytes of the first answer already written.
+    written: usize,
+    pending: BTreeMap<Token, Pending>,
+    next: Token,
+    cancels: VecDeque<Token>,
+    reset: bool,
+    /// To be submitted, beside what the guest asks for.
+    own: VecDeque<Urb>,
+    layout: Layout,
+    configuration: u8,
+    alternates: BTreeMap<u8, u8>,
+    listening: BTreeSet<u8>,
+    /// Interrupt packets have ids of ours.
+    packets: u64,
+    pool: Vec<Buffer>,
+    held: usize,
+}
+
+/// What a transfer is to the guest.
+#[derive(Debug, Clone, Copy)]
+enum Pending {
+    Control {
+        id: u64,
+        setup: SetupPacket,
+    },
+    Configuration {
+        id: u64,
+        setup: SetupPacket,
+    },
+    Alternate {
+        id: u64,
+        setup: SetupPacket,
+    },
+    Bulk {
+        id: u64,
+        stream: u32,
+    },
+    InterruptOut {
+        id: u64,
+    },
+    /// Of ours, on that endpoint.
+    InterruptIn(u8),
+}
+
+impl Pending {
+    fn id(self) -> Option<u64> {
+        match self {
+            Pending::Control { id, .. }
+            | Pending::Configuration { id, .. }
+            | Pending::Alternate { id, .. }
+            | Pending::Bulk { id, .. }
+            | Pending::InterruptOut { id } => Some(id),
+            Pending::InterruptIn(_) => None,
+        }
+    }
+}
+
+struct Answer {
+    head: Vec<u8>,
+    data: Option<Buffer>,
+}
+
+impl Answer {
+    fn data(&self) -> &[u8] {
+        self.data.as_ref().map_or(&[], Buffer::filled)
+    }
+}
+
+/// Standard requests that are messages of their own.
+const SET_CONFIGURATION: u8 = 9;
+const GET_CONFIGURATION: u8 = 8;
+const SET_INTERFACE: u8 = 11;
+const GET_INTERFACE: u8 = 10;
+
+impl Connection {
+    /// Takes over a socket and greets.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking.
+    pub fn new(
+        socket: OwnedFd,
+        recorder: Recorder,
+        descriptor: &'static [u8],
+    ) -> std::io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let mut connection = Self {
+            socket,
+            recorder,
+            descriptor,
+            input: vec![0; CHUNK],
+            filled: 0,
+            read: 0,
+            shared: None,
+            encoder: Encoder::default(),
+            answers: VecDeque::new(),
+            written: 0,
+            pending: BTreeMap::new(),
+            next: 0,
+            cancels: VecDeque::new(),
+            reset: false,
+            own: VecDeque::new(),
+            layout: Layout::default(),
+            configuration: 0,
+            alternates: BTreeMap::new(),
+            listening: BTreeSet::new(),
+            packets: 0,
+            pool: Vec::new(),
+            held: 0,
+        };
+        connection.answer(Encoder::hello());
+        Ok(connection)
+    }
+
+    /// For polling.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What to poll for.
+    pub fn interest(&self) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, self.answers.len() < MAX_ANSWERS);
+        flags.set(PollFlags::OUT, !self.answers.is_empty());
+        flags
+    }
+
+    /// Reads what the guest sent and starts its transfers, up to a reset of the port. `false` when
+    /// the guest is gone or cannot be understood.
+    pub fn receive(&mut self, mut submit: impl FnMut(Urb)) -> bool {
+        // A read that leaves room has emptied the socket: no second one to be told so.
+        let mut drained = false;
+        loop {
+            while self.answers.len() < MAX_ANSWERS && !self.reset {
+                match self.next_message(&mut submit) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(why) => {
+                        self.recorder.violation(Rule::Usb, || why);
+                        return false;
+                    }
+                }
+            }
+            if drained || self.reset || self.answers.len() >= MAX_ANSWERS {
+                return true;
+            }
+            // Room for more: what is left of the last message moves to the front.
+            self.input.copy_within(self.read..self.filled, 0);
+            self.filled -= self.read;
+            self.read = 0;
+            if self.filled == self.input.len() {
+                let longer = (self.input.len() * 2).min(MAX_MESSAGE.next_power_of_two());
+                self.input.resize(longer, 0);
+            }
+            match rustix::io::read(&self.socket, &mut self.input[self.filled..]) {
+                Ok(0) => return false,
+                Ok(length) => {
+                    self.filled += length;
+                    drained = self.filled < self.input.len();
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Handles one message if all of it is there.
+    fn next_message(&mut self, submit: &mut impl FnMut(Urb)) -> Result<bool, String> {
+        // Out of the way while the message borrows it.
+        let input = std::mem::take(&mut self.input);
+        let result = match codec::decode(&input[self.read..self.filled], self.shared) {
+            Ok(Some(incoming)) => {
+                self.read += incoming.length;
+                self.handle(incoming, submit).map(|()| true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        };
+        self.input = input;
+        result
+    }
+
+    fn handle(
+        &mut self,
+        Incoming { id, message, .. }: Incoming<'_>,
+        submit: &mut impl FnMut(Urb),
+    ) -> Result<(), String> {
+        let standard = |request_type, request, value, index, length| SetupPacket {
+            request_type,
+            request,
+            value,
+            index,
+            length,
+        };
+        match message {
+            Message::Hello(theirs) => {
+                let shared = theirs.shared(Capabilities::OURS);
+                self.shared = Some(shared);
+                self.encoder = Encoder::new(shared);
+                self.tell_layout();
+                let connect = self.encoder.connect(self.descriptor);
+                self.answer(connect);
+            }
+            Message::Reset => {
+                self.reset = true;
+                self.listening.clear();
+                self.own.clear();
+                self.configured(0);
+            }
+            Message::SetConfiguration(value) => {
+                let setup = standard(0, SET_CONFIGURATION, value.into(), 0, 0);
+                submit(self.control(Pending::Configuration { id, setup }, setup, &[])?);
+            }
+            Message::GetConfiguration => {
+                let setup = standard(0x80, GET_CONFIGURATION, 0, 0, 1);
+                submit(self.control(Pending::Configuration { id, setup }, setup, &[])?);
+            }
+            Message::SetAlternate(interface, alternate) => {
+                let setup = standard(1, SET_INTERFACE, alternate.into(), interface.into(), 0);
+                submit(self.control(Pending::Alternate { id, setup }, setup, &[])?);
+            }
+            Message::GetAlternate(interface) => {
+                let setup = standard(0x81, GET_INTERFACE, 0, interface.into(), 1);
+                submit(self.control(Pending::Alternate { id, setup }, setup, &[])?);
+            }
+            Message::Control(setup, data) => {
+                submit(self.control(Pending::Control { id, setup }, setup, data)?);
+            }
+            Message::Bulk {
+                endpoint,
+                length,
+                stream,
+                data,
+            } => submit(self.transfer(Pending::Bulk { id, stream }, endpoint, length, data)?),
+            Message::Interrupt(endpoint, data) => {
+                submit(self.transfer(Pending::InterruptOut { id }, endpoint, data.len(), data)?);
+            }
+            Message::StartInterrupts(endpoint) => {
+                let place = self.active().find(|place| place.address == endpoint);
+                let (status, size) = match place {
+                    Some(place) if place.interrupt && endpoint & 0x80 != 0 => {
+                        (Status::Success, place.max_packet_size.into())
+                    }
+                    _ => (Status::Invalid, 0),
+                };
+                if status == Status::Success && self.listening.insert(endpoint) {
+                    for _ in 0..LISTENING {
+                        let pending = Pending::InterruptIn(endpoint);
+                        submit(self.transfer(pending, endpoint, size, &[])?);
+                    }
+                }
+                let answer = self.encoder.interrupts(id, status, endpoint);
+                self.answer(answer);
+            }
+            Message::StopInterrupts(endpoint) => {
+                // Transfers of ours end as they would for any host that has lost interest.
+                self.listening.remove(&endpoint);
+                let ours = |pending: &Pending| matches!(pending, Pending::InterruptIn(of) if *of == endpoint);
+                let tokens = self.pending.iter().filter(|(_, pending)| ours(pending));
+                self.cancels.extend(tokens.map(|(token, _)| *token));
+                let answer = self.encoder.interrupts(id, Status::Success, endpoint);
+                self.answer(answer);
+            }
+            Message::Cancel => {
+                let mut all = self.pending.iter();
+                if let Some((token, _)) = all.find(|(_, pending)| pending.id() == Some(id)) {
+                    self.cancels.push_back(*token);
+                }
+            }
+            Message::Other => {}
+        }
+        Ok(())
+    }
+
+    fn token(&mut self, pending: Pending) -> Result<Token, String> {
+        if self.pending.len() >= MAX_PENDING {
+            return Err(format!(
+                "more than {MAX_PENDING} usbredir transfers pending"
+            ));
+        }
+        self.next += 1;
+        self.pending.insert(self.next, pending);
+        Ok(self.next)
+    }
+
+    fn control(
+        &mut self,
+        pending: Pending,
+        setup: SetupPacket,
+        data: &[u8],
+    ) -> Result<Urb, String> {
+        let mut urb = self.transfer(
+            pending,
+            setup.request_type & 0x80,
+            setup.length.into(),
+            data,
+        )?;
+        urb.setup = setup;
+        Ok(urb)
+    }
+
+    fn transfer(
+        &mut self,
+        pending: Pending,
+        endpoint: u8,
+        length: usize,
+        data: &[u8],
+    ) -> Result<Urb, String> {
+        let token = self.token(pending)?;
+        let length = length.min(MAX_TRANSFER);
+        let mut buffer = self.buffer(length)?;
+        if endpoint & 0x80 == 0 {
+            let length = length.min(data.len());
+            buffer.bytes_mut()[..length].copy_from_slice(&data[..length]);
+            buffer.set_len(length);
+        }
+        Ok(Urb {
+            token,
+            endpoint,
+            setup: SetupPacket::default(),
+            buffer,
+            wanted: length,
+            // The guest's controller makes a transfer of its own of it.
+            zero_packet: false,
+        })
+    }
+
+    /// A buffer of at least `length` bytes, from the pool if one fits.
+    fn buffer(&mut self, length: usize) -> Result<Buffer, String> {
+        let found = self.pool.iter().position(|buffer| {
+            buffer.capacity() >= length && buffer.capacity() <= length.max(512) * 4
+        });
+        let mut buffer = match found {
+            Some(at) => self.pool.swap_remove(at),
+            None => Buffer::heap(length.next_power_of_two().max(512)),
+        };
+        buffer.set_len(0);
+        self.held += buffer.capacity();
+        if self.held > MAX_HELD {
+            return Err(format!(
+                "more than {MAX_HELD} bytes of usbredir transfers pending"
+            ));
+        }
+        Ok(buffer)
+    }
+
+    fn recycle(&mut self, buffer: Buffer) {
+        self.held = self.held.saturating_sub(buffer.capacity());
+        if self.pool.len() < POOL {
+            self.pool.push(buffer);
+        }
+    }
+
+    fn answer(&mut self, head: Vec<u8>) {
+        self.answers.push_back(Answer { head, data: None });
+    }
+
+    /// The endpoints of the active alternate settings.
+    fn active(&self) -> impl Iterator<Item = &descriptors::EndpointPlace> {
+        let selected = |interface| self.alternates.get(&interface).copied().unwrap_or(0);
+        let all = self.layout.endpoints.iter();
+        all.filter(move |place| place.alternate == selected(place.interface))
+    }
+
+    fn configured(&mut self, value: u8) {
+        self.configuration = value;
+        self.alternates.clear();
+        self.layout = descriptors::configuration(value)
+            .map(Layout::of)
+            .unwrap_or_default();
+    }
+
+    /// Tells the guest which interfaces and endpoints there are.
+    fn tell_layout(&mut self) {
+        let selected = |interface| self.alternates.get(&interface).copied().unwrap_or(0);
+        let places = self.layout.alternates.iter();
+        let interfaces: Vec<(u8, [u8; 3])> = places
+            .filter(|place| place.alternate == selected(place.interface))
+            .map(|place| (place.interface, place.class))
+            .collect();
+        let endpoints: Vec<Endpoint> = self
+            .active()
+            .map(|place| Endpoint {
+                address: place.address,
+                interrupt: place.interrupt,
+                interval: place.interval,
+                interface: place.interface,
+                max_packet_size: place.max_packet_size,
+            })
+            .collect();
+        let interfaces = self.encoder.interfaces(&interfaces);
+        let endpoints = self.encoder.endpoints(&endpoints);
+        self.answer(interfaces);
+        self.answer(endpoints);
+    }
+
+    /// Whether the guest has reset the port; asked once.
+    pub fn take_reset(&mut self) -> bool {
+        std::mem::take(&mut self.reset)
+    }
+
+    /// The next transfer to take back.
+    pub fn next_cancel(&mut self) -> Option<Token> {
+        self.cancels.pop_front()
+    }
+
+    /// The next transfer to submit that the guest has not asked for itself.
+    pub fn next_own(&mut self) -> Option<Urb> {
+        self.own.pop_front()
+    }
+
+    /// Queues a transfer's answer.
+    pub fn complete(&mut self, done: Completed) {
+        let Some(pending) = self.pending.remove(&done.token) else {
+            self.recycle(done.buffer);
+            return;
+        };
+        let status = match done.status {
+            UrbStatus::Done => Status::Success,
+            UrbStatus::Stall => Status::Stall,
+            UrbStatus::Overflow => Status::Babble,
+            UrbStatus::Cancelled => Status::Cancelled,
+            UrbStatus::Gone | UrbStatus::Fault => Status::IoError,
+        };
+        let good = status == Status::Success;
+        let is_in = done.endpoint & 0x80 != 0;
+        let data = if is_in { done.buffer.filled().len() } else { 0 };
+        let mut head = Vec::with_capacity(HEAD);
+        match pending {
+            Pending::Control { id, setup } => {
+                self.encoder
+                    .control(id, status, setup, done.actual, data, &mut head);
+            }
+            Pending::Bulk { id, stream } => {
+                let (endpoint, actual) = (done.endpoint, done.actual);
+                self.encoder
+                    .bulk(id, status, endpoint, stream, actual, data, &mut head);
+            }
+            Pending::InterruptOut { id } => {
+                self.encoder
+                    .interrupt(id, status, done.endpoint, done.actual, 0, &mut head);
+            }
+            Pending::Configuration { id, setup } => {
+                let mut value = self.configuration;
+                if setup.request == SET_CONFIGURATION && good {
+                    value = setup.value as u8;
+                    self.listening.clear();
+                    self.configured(value);
+                    self.tell_layout();
+                } else if let Some(told) = done.buffer.filled().first() {
+                    value = *told;
+                }
+                self.recycle(done.buffer);
+                let answer = self.encoder.configuration(id, status, value);
+                self.answer(answer);
+                return;
+            }
+            Pending::Alternate { id, setup } => {
+                let (interface, mut alternate) = (setup.index as u8, setup.value as u8);
+                if setup.request == SET_INTERFACE && good {
+                    self.alternates.insert(interface, alternate);
+                    self.tell_layout();
+                } else if let Some(told) = done.buffer.filled().first() {
+                    alternate = *told;
+                }
+                self.recycle(done.buffer);
+                let answer = self.encoder.alternate(id, status, interface, alternate);
+                self.answer(answer);
+                return;
+            }
+            Pending::InterruptIn(endpoint) => {
+                if !good {
+                    self.recycle(done.buffer);
+                    // What has been stopped, or went with a configuration, is no news.
+                    if status != Status::Cancelled && self.listening.remove(&endpoint) {
+                        let answer = self.encoder.interrupts(0, status, endpoint);
+                        self.answer(answer);
+                    }
+                    return;
+                }
+                let actual = done.actual;
+                self.packets += 1;
+                let id = self.packets;
+                self.encoder
+                    .interrupt(id, status, endpoint, actual, data, &mut head);
+                self.listen_again(endpoint);
+            }
+        }
+        let data = if data > 0 {
+            Some(done.buffer)
+        } else {
+            self.recycle(done.buffer);
+            None
+        };
+        self.answers.push_back(Answer { head, data });
+    }
+
+    /// One transfer more for an endpoint that is listened to.
+    fn listen_again(&mut self, endpoint: u8) {
+        let found = self.active().find(|place| place.address == endpoint);
+        let found = found.filter(|_| self.listening.contains(&endpoint));
+        let Some(size) = found.map(|place| place.max_packet_size) else {
+            return;
+        };
+        if let Ok(urb) = self.transfer(Pending::InterruptIn(endpoint), endpoint, size.into(), &[]) {
+            self.own.push_back(urb);
+        }
+    }
+
+    /// Writes answers, as many as the socket takes. `false` when the guest is gone.
+    pub fn flush(&mut self) -> bool {
+        const AT_ONCE: usize = 16;
+        while !self.answers.is_empty() {
+            let result = {
+                let mut slices: [IoSlice<'_>; 2 * AT_ONCE] =
+                    std::array::from_fn(|_| IoSlice::new(&[]));
+                let mut count = 0;
+                let mut skip = self.written;
+                for answer in self.answers.iter().take(AT_ONCE) {
+                    for part in [&answer.head[..], answer.data()] {
+                        let passed = skip.min(part.len());
+                        skip -= passed;
+                        if passed < part.len() {
+                            slices[count] = IoSlice::new(&part[passed..]);
+                            count += 1;
+                        }
+                    }
+                }
+                rustix::io::writev(&self.socket, &slices[..count])
+            };
+            match result {
+                Ok(length) => self.written += length,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
+                Err(_) => return false,
+            }
+            while let Some(first) = self.answers.front() {
+                let length = first.head.len() + first.data().len();
+                if self.written < length {
+                    break;
+                }
+                self.written -= length;
+                if let Some(Answer {
+                    data: Some(buffer), ..
+                }) = self.answers.pop_front()
+                {
+                    self.recycle(buffer);
+                }
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knobs::Brand;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    /// A guest that has greeted, and what it was told.
+    fn pair() -> (Connection, OwnedFd) {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let descriptor = descriptors::device(Brand::Hp);
+        let connection = Connection::new(ours, Recorder::default(), descriptor).unwrap();
+        (connection, theirs)
+    }
+
+    fn greeted() -> (Connection, OwnedFd) {
+        let (mut connection, guest) = pair();
+        rustix::io::write(&guest, &Encoder::hello()).unwrap();
+        assert!(connection.receive(|_| panic!("nothing to submit")));
+        assert!(connection.flush());
+        let told = read(&guest);
+        // Hello, interfaces, endpoints, connect.
+        assert_eq!(told.len(), 80 + 148 + 176 + 26);
+        (connection, guest)
+    }
+
+    fn read(guest: &OwnedFd) -> Vec<u8> {
+        rustix::io::ioctl_fionbio(guest, true).unwrap();
+        let mut bytes = vec![0; 100_000];
+        let length = rustix::io::read(guest, &mut bytes).unwrap_or(0);
+        bytes.truncate(length);
+        bytes
+    }
+
+    fn message(kind: u32, id: u64, body: &[u8]) -> Vec<u8> {
+        let mut all = [kind.to_le_bytes(), (body.len() as u32).to_le_bytes()].concat();
+        all.extend(id.to_le_bytes());
+        all.extend(body);
+        all
+    }
+
+    fn urbs(connection: &mut Connection, guest: &OwnedFd, bytes: &[u8]) -> Vec<Urb> {
+        rustix::io::write(guest, bytes).unwrap();
+        let mut urbs = Vec::new();
+        assert!(connection.receive(|urb| urbs.push(urb)));
+        urbs
+    }
+
+    #[test]
+    fn a_configuration_comes_with_its_endpoints() {
+        let (mut connection, guest) = greeted();
+        let mut urbs = urbs(&mut connection, &guest, &message(6, 77, &[3]));
+        let urb = urbs.pop().unwrap();
+        assert_eq!(urb.setup.to_bytes(), [0, 9, 3, 0, 0, 0, 0, 0]);
+        connection.complete(urb.end(UrbStatus::Done));
+        assert!(connection.flush());
+        let told = read(&guest);
+        assert_eq!(told.len(), 148 + 176 + 18);
+        assert_eq!(told[148 + 176..], message(8, 77, &[0, 3]));
+        // The data endpoints come with the alternate setting that has them.
+        let slots = |told: &[u8]| told[16..48].iter().filter(|kind| **kind == 2).count();
+        let before = slots(&told[148..]);
+        let data = connection
+            .layout
+            .endpoints
+            .iter()
+            .find(|place| place.alternate > 0);
+        let (interface, alternate) = data
+            .map(|place| (place.interface, place.alternate))
+            .unwrap();
+        let mut urbs = self::urbs(
+            &mut connection,
+            &guest,
+            &message(9, 78, &[interface, alternate]),
+        );
+        let urb = urbs.pop().unwrap();
+        assert_eq!((urb.setup.request, urb.setup.index), (11, interface.into()));
+        connection.complete(urb.end(UrbStatus::Done));
+        assert!(connection.flush());
+        let told = read(&guest);
+        assert_eq!(slots(&told[148..]), before + 2);
+    }
+
+    #[test]
+    fn refusals_change_nothing() {
+        let (mut connection, guest) = greeted();
+        let mut urbs = urbs(&mut connection, &guest, &message(6, 1, &[9]));
+        connection.complete(urbs.pop().unwrap().end(UrbStatus::Stall));
+        assert!(connection.flush());
+        assert_eq!(read(&guest), message(8, 1, &[4, 0]));
+    }
+
+    #[test]
+    fn transfers_come_out_of_a_stream_cut_anywhere() {
+        let (mut connection, guest) = greeted();
+        let mut body = vec![1, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+        body.extend(b"hello");
+        let mut seen = Vec::new();
+        for byte in message(101, 9, &body) {
+            assert!(connection.receive(|urb| seen.push(urb)));
+            rustix::io::write(&guest, &[byte]).unwrap();
+        }
+        assert!(connection.receive(|urb| seen.push(urb)));
+        let urb = seen.pop().unwrap();
+        assert!(seen.is_empty());
+        assert_eq!((urb.endpoint, urb.buffer.filled()), (1, &b"hello"[..]));
+        connection.complete(urb.end(UrbStatus::Done));
+        assert!(connection.flush());
+        assert_eq!(
+            read(&guest),
+            message(101, 9, &[1, 0, 5, 0, 0, 0, 0, 0, 0, 0])
+        );
+        assert_eq!(connection.held, 0);
+    }
+
+    #[test]
+    fn a_cancelled_transfer_is_answered_once() {
+        let (mut connection, guest) = greeted();
+        let bytes = message(101, 5, &[0x81, 0, 0, 2, 0, 0, 0, 0, 0, 0]);
+        let mut urbs = urbs(&mut connection, &guest, &bytes);
+        assert!(self::urbs(&mut connection, &guest, &message(21, 5, &[])).is_empty());
+        let token = connection.next_cancel().unwrap();
+        let urb = urbs.pop().unwrap();
+        assert_eq!((urb.token, urb.wanted), (token, 512));
+        connection.complete(urb.end(UrbStatus::Cancelled));
+        assert!(connection.flush());
+        assert_eq!(
+            read(&guest),
+            message(101, 5, &[0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0])
+        );
+        // What is not there is not cancelled.
+        assert!(self::urbs(&mut connection, &guest, &message(21, 5, &[])).is_empty());
+        assert_eq!(connection.next_cancel(), None);
+    }
+
+    #[test]
+    fn interrupts_are_listened_to_until_told_otherwise() {
+        let (mut connection, guest) = greeted();
+        connection.configured(3);
+        let endpoint = connection
+            .active()
+            .find(|place| place.interrupt)
+            .unwrap()
+            .address;
+        let mut urbs = urbs(&mut connection, &guest, &message(15, 0, &[endpoint]));
+        assert_eq!(urbs.len(), LISTENING);
+        let mut urb = urbs.pop().unwrap();
+        urb.buffer.bytes_mut()[..2].copy_from_slice(b"hi");
+        urb.buffer.set_len(2);
+        connection.complete(urb.end(UrbStatus::Done));
+        assert!(connection.next_own().is_some(), "another takes its place");
+        assert!(connection.flush());
+        let mut packet = message(17, 0, &[0, endpoint]);
+        packet.extend(message(103, 1, &[endpoint, 0, 2, 0, b'h', b'i']));
+        assert_eq!(read(&guest), packet);
+        assert!(self::urbs(&mut connection, &guest, &message(16, 0, &[endpoint])).is_empty());
+        let cancelled = std::iter::from_fn(|| connection.next_cancel()).count();
+        assert_eq!(cancelled, LISTENING);
+        connection.complete(urbs.pop().unwrap().end(UrbStatus::Cancelled));
+        assert_eq!(connection.next_own().map(|urb| urb.token), None);
+        assert!(connection.flush());
+        assert_eq!(read(&guest), message(17, 0, &[0, endpoint]));
+        // Not an interrupt endpoint.
+        assert!(self::urbs(&mut connection, &guest, &message(15, 0, &[1])).is_empty());
+        assert!(connection.flush());
+        assert_eq!(read(&guest), message(17, 0, &[2, 1]));
+    }
+
+    #[test]
+    fn nothing_after_a_reset_comes_before_it() {
+        let (mut connection, guest) = greeted();
+        let mut bytes = message(3, 0, &[]);
+        bytes.extend(message(6, 1, &[3]));
+        assert!(urbs(&mut connection, &guest, &bytes).is_empty());
+        assert!(connection.take_reset() && !connection.take_reset());
+        let mut seen = 0;
+        assert!(connection.receive(|_| seen += 1));
+        assert_eq!(seen, 1);
+    }
+
+    #[test]
+    fn hostile_guests_are_cut_off() {
+        for bytes in [
+            message(101, 1, &[1, 0, 5, 0, 0, 0, 0, 0, 0, 0]),
+            message(12, 1, &[0x81, 1, 1]),
+            Encoder::hello(),
+            vec![0xff; 64],
+        ] {
+            let (mut connection, guest) = greeted();
+            rustix::io::write(&guest, &bytes).unwrap();
+            assert!(!connection.receive(|_| panic!("nothing to submit")));
+        }
+        let (mut connection, guest) = greeted();
+        drop(guest);
+        assert!(!connection.receive(|_| panic!("nothing to submit")));
+        let (mut connection, guest) = pair();
+        rustix::io::write(&guest, &message(6, 1, &[3])).unwrap();
+        assert!(!connection.receive(|_| panic!("before any hello")));
+    }
+
+    #[test]
+    fn a_guest_cannot_make_it_grow() {
+        // Transfers that never end.
+        let (mut connection, guest) = greeted();
+        let one = message(101, 5, &[0x81, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        let mut cut_off = false;
+        for _ in 0..2 * MAX_PENDING {
+            rustix::io::write(&guest, &one).unwrap();
+            if !connection.receive(|_| ()) {
+                cut_off = true;
+                break;
+            }
+        }
+        assert!(cut_off && connection.held <= MAX_HELD + MAX_TRANSFER);
+        // Answers that are never read.
+        let (mut connection, guest) = greeted();
+        rustix::io::ioctl_fionbio(&guest, true).unwrap();
+        let stop = message(16, 0, &[0x82]);
+        while rustix::io::write(&guest, &stop).is_ok() {
+            assert!(connection.receive(|_| ()));
+        }
+        assert!(connection.answers.len() <= MAX_ANSWERS);
+    }
+}
