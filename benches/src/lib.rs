@@ -5,6 +5,7 @@
 //! cargo bench -p uwwan-benches
 //! ```
 //!
+//! `src/bin/instructions.rs` counts instructions in the place of time.
 //! `benches/demo.rs` runs the whole program; [`contest`] makes figures of what `tools/bench-kernel`
 //! has measured.
 //!
