@@ -28,21 +28,50 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// When something is no JSON or lacks a field it must have; says which sample.
 pub fn figures(samples: &str) -> Result<Figures, String> {
     let mut figures = Figures::new("cdc_mbim and uwwan on the same emulated modem");
+    let mut setting = Setting::default();
     for (at, sample) in Deserializer::from_str(samples)
         .into_iter::<Value>()
         .enumerate()
     {
         let sample = sample.map_err(|error| format!("sample {}: {error}", at + 1))?;
-        take(&mut figures, &sample)
+        if sample["kind"] == "machine" {
+            setting.outside = sample["redir"] == true;
+            setting.counted = sample["icount"] == true;
+        }
+        take(&mut figures, setting, &sample)
             .ok_or_else(|| format!("sample {} ({}) lacks a field", at + 1, sample["kind"]))?;
     }
     for (group, sentence) in NOTES {
+        let sentence = match group {
+            HOST if setting.outside => OUTSIDE,
+            _ => sentence,
+        };
         if figures.of_group(group).next().is_some() {
             figures.note(group, sentence);
         }
     }
     Ok(figures)
 }
+
+/// How the modem was reached, and what that allows to be told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Setting {
+    /// The modem and the machine behind it are outside the guest.
+    outside: bool,
+    /// The guest's clock counts instructions.
+    counted: bool,
+}
+
+impl Setting {
+    /// Whether times and rates mean something: somebody outside does not live by a clock that
+    /// counts the guest's instructions.
+    fn timed(self) -> bool {
+        !(self.outside && self.counted)
+    }
+}
+
+const OUTSIDE: &str = "All of the guest: modem and far machine are outside, behind QEMU's usb-redir \
+    device. What QEMU itself does for the controller is not in it.";
 
 const NOTES: [(&str, &str); 7] = [
     (
@@ -80,12 +109,12 @@ const NOTES: [(&str, &str); 7] = [
 ];
 
 /// `None` when a field is missing.
-fn take(figures: &mut Figures, sample: &Value) -> Option<()> {
+fn take(figures: &mut Figures, setting: Setting, sample: &Value) -> Option<()> {
     let contender = sample["contender"].as_str()?;
     match sample["kind"].as_str()? {
         "machine" => machine(figures, sample),
-        "traffic" => traffic(figures, contender, sample)?,
-        "ping" => ping(figures, contender, sample)?,
+        "traffic" => traffic(figures, setting, contender, sample)?,
+        "ping" if setting.timed() => ping(figures, contender, sample)?,
         "calls" => calls(figures, contender, sample)?,
         "memory" => figures.record(
             &Kind::new(MEMORY, "peak", "MiB", Better::Lower),
@@ -121,26 +150,36 @@ fn machine(figures: &mut Figures, sample: &Value) {
         "the machine's: results depend on it and on what else it does; only ratios tell something"
     };
     figures.fact("guest clock", clock);
+    let modem = if sample["redir"] == true {
+        "outside the guest, behind usb-redir on an xHCI controller"
+    } else {
+        "in the guest, on its virtual host controller"
+    };
+    figures.fact("device model", modem);
 }
 
-fn traffic(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()> {
+fn traffic(figures: &mut Figures, setting: Setting, contender: &str, sample: &Value) -> Option<()> {
     let test = sample["test"].as_str()?;
     let end = &sample["iperf3"]["end"];
     let micros = |party: &str| sample["micros"][party].as_f64();
     let processors = sample["processors"].as_f64()?;
     let busy = micros("wall")? * processors - micros("idle")?;
     let model = micros("emulator")? + micros("controller")?;
+    let mut rate = |kind: Kind, value: f64| {
+        if setting.timed() {
+            figures.record(&kind, contender, value);
+        }
+    };
     let (per, amount) = if test.starts_with("UDP") {
         let sum = &end["sum"];
         let arrived = sum["packets"].as_f64()? - sum["lost_packets"].as_f64()?;
-        let rate = arrived / sum["seconds"].as_f64()?;
         let kind = Kind::new(SMALL, test, "packets/s", Better::Higher);
-        figures.record(&kind, contender, rate);
+        rate(kind, arrived / sum["seconds"].as_f64()?);
         ("µs/packet", arrived)
     } else {
         let sum = &end["sum_received"];
         let kind = Kind::new(THROUGHPUT, test, "Mbit/s", Better::Higher);
-        figures.record(&kind, contender, sum["bits_per_second"].as_f64()? / 1e6);
+        rate(kind, sum["bits_per_second"].as_f64()? / 1e6);
         ("s/GiB", sum["bytes"].as_f64()? / GIB * 1e6)
     };
     if amount > 0.0 {
@@ -149,6 +188,10 @@ fn traffic(figures: &mut Figures, contender: &str, sample: &Value) -> Option<()>
             (HOST, busy - model - micros("far")?),
             (MODEL, model),
         ] {
+            // Outside, there is neither a model in the guest nor anybody else but the host.
+            if setting.outside && group != HOST {
+                continue;
+            }
             let kind = Kind::new(group, test, per, Better::Lower);
             figures.record(&kind, contender, time / amount);
         }
@@ -273,6 +316,31 @@ mod tests {
         near(FRAMING, "datagrams in a downlink block", 10.0);
         let names: Vec<_> = figures.of_group(CALLS).map(|m| &m.kind.name).collect();
         assert_eq!(names.len(), 3, "futex is left out: {names:?}");
+    }
+
+    #[test]
+    fn a_modem_outside_leaves_the_guest_to_its_host() {
+        let outside = |icount| {
+            let samples = SAMPLES.replace(
+                "\"icount\":true",
+                &format!("\"icount\":{icount},\"redir\":true"),
+            );
+            figures(&samples).expect("good samples")
+        };
+        let timed = outside(false);
+        let host = value(&timed, HOST, "TCP down, 1 flow");
+        assert!((host - 1.6).abs() < 1e-6, "{host}");
+        assert_eq!(
+            timed.of_group(WHOLE).count() + timed.of_group(MODEL).count(),
+            0
+        );
+        assert_eq!(timed.of_group(THROUGHPUT).count(), 1);
+        assert!(timed.notes_on(HOST).any(|note| note.contains("usb-redir")));
+        let counted = outside(true);
+        for group in [THROUGHPUT, SMALL, PING] {
+            assert_eq!(counted.of_group(group).count(), 0, "{group}");
+        }
+        assert_eq!(counted.of_group(HOST).count(), 2);
     }
 
     #[test]

@@ -22,6 +22,9 @@ rounds=${UWWAN_CONTEST_ROUNDS:-3}
 seconds=${UWWAN_CONTEST_SECONDS:-3}
 short=${UWWAN_CONTEST_SHORT:-}
 tests=${UWWAN_CONTEST_TESTS:-.}
+# The modem and the machine behind it are outside the guest.
+redir=''
+[[ ${UWWAN_CONTEST_REDIR:-false} != true ]] || redir=1
 read -ra wanted <<<"${UWWAN_CONTEST_CONTENDERS:-}"
 : "${program:?}" "${logs:?}" "${far_address:?}" "${far_address6:?}" "${far_prefix:?}" "${far_prefix6:?}"
 samples=$output/samples.json
@@ -49,7 +52,8 @@ for backend in "${backends[@]}"; do
     ((${#backends[@]} == 1)) || options[$name]+=" --usb $backend"
   done
 done
-contenders+=(veth)
+# A cable out of the guest there is not.
+[[ $redir ]] || contenders+=(veth)
 if [[ $short ]]; then
   # The kernel and uwwan as it comes.
   contenders=(cdc_mbim uwwan)
@@ -188,6 +192,14 @@ profile() { # name, iperf3 option…
 # --- the contenders ---
 
 plug_in() {
+  if [[ $redir ]]; then
+    # As good as plugged in again: unconfigured, then found by the kernel.
+    wait_for 60 find_modem || return
+    echo 0 >"$modem/authorized"
+    echo 1 >"$modem/authorized"
+    wait_for 20 drivers_are 'cdc_ether option' && udevadm settle
+    return
+  fi
   start_emulator far0 --attach --knob ipv6=on &&
     wait_for 20 find_modem &&
     wait_for 20 drivers_are 'cdc_ether option' &&
@@ -258,6 +270,8 @@ end_visit() {
     counters=$(cd "/sys/class/net/$(modem_interface)/statistics" && for file in tx_dropped tx_errors rx_errors rx_dropped; do echo "\"$file\":$(<$file)"; done | paste -sd,)
     write interface "\"statistics\":{$counters}"
   fi
+  # Outside, the modem lives on; its report is for all visits together.
+  [[ ! $redir ]] || return 0
   stop_emulator far0
   wait_for 20 modem_gone
   write modem "\"report\":$(jq -c '{counters, violations_by_rule}' "$logs/far0.json")"
@@ -319,15 +333,21 @@ visit() {
   ((witness_failures > failures)) || ok "$contender, round $round: measured in $((SECONDS - begun)) s"
 }
 
-modprobe -a vhci-hcd cdc_ether cdc_mbim option tun veth
+modprobe -a vhci-hcd xhci_pci cdc_ether cdc_mbim option tun veth
 contender='' round=0
-write machine "\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false}"
-check 'the far machine serves' start_far_side || finish
+write machine "\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false},\"redir\":${UWWAN_CONTEST_REDIR:-false}"
+if [[ $redir ]]; then
+  check 'the modem is on the xHCI controller' wait_for 60 find_modem || finish
+else
+  check 'the far machine serves' start_far_side || finish
+fi
 # Everything used below is read once, so that nobody pays for it.
-far iperf3 --client 127.0.0.1 --time 1 --json | jq . >/dev/null
 ping -c 1 127.0.0.1 >/dev/null
-mapfile -t servers < <(ip netns pids far)
-belongs far "${servers[@]}"
+if [[ ! $redir ]]; then
+  far iperf3 --client 127.0.0.1 --time 1 --json | jq . >/dev/null
+  mapfile -t servers < <(ip netns pids far)
+  belongs far "${servers[@]}"
+fi
 for ((round = 1; round <= rounds; round++)); do
   for name in "${contenders[@]}"; do
     visit "$name"
