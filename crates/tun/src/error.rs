@@ -12,6 +12,8 @@ pub enum ErrorKind {
     Busy,
     /// The kernel has no TUN driver, or the process cannot see it.
     NoDriver,
+    /// The kernel's TUN driver has no virtio headers, and so no offload.
+    NoOffload,
     /// The interface is gone.
     Gone,
     /// What was asked for makes no sense.

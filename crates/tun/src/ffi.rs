@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
-use rustix::ioctl::{IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
+use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
 use rustix::thread::UnshareFlags;
 
 /// The descriptor of a TUN interface.
@@ -29,6 +29,7 @@ pub(crate) struct InterfaceRequest {
 
 // The numbers of `linux/if_tun.h`, which encode the size of an int whatever the argument is.
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
+const TUNGETFEATURES: Opcode = opcode::read::<u32>(b'T', 207);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
 const TUNSETVNETHDRSZ: Opcode = opcode::write::<i32>(b'T', 216);
 
@@ -40,6 +41,12 @@ pub(crate) fn set_interface(
     // SAFETY: the kernel reads and writes a `struct ifreq` through the pointer, which is to at
     // least as many bytes of plain data, exclusively borrowed.
     Ok(unsafe { ioctl(driver, Updater::<TUNSETIFF, InterfaceRequest>::new(request)) }?)
+}
+
+/// The flags this TUN driver knows (`IFF_*`).
+pub(crate) fn features(driver: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: the kernel writes one unsigned int through the pointer, and there is room for one.
+    Ok(unsafe { ioctl(driver, Getter::<TUNGETFEATURES, u32>::new()) }?)
 }
 
 /// Says which offloads the reader of this TUN interface can deal with (`TUN_F_*`).

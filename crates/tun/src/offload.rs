@@ -49,7 +49,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ), readv, writev, close,
+//! System calls: openat, ioctl (TUNGETFEATURES, TUNSETIFF, TUNSETOFFLOAD,
+//! TUNSETVNETHDRSZ), readv, writev, close,
 //! and those of netlink.rs.
 
 use std::fmt;
@@ -142,7 +143,8 @@ impl Offload {
     /// the kernel has.
     ///
     /// # Errors
-    /// As [`crate::Tun::open`].
+    /// [`ErrorKind::NoOffload`] from a kernel without virtio headers; otherwise as
+    /// [`crate::Tun::open`].
     pub fn open(name: Option<&str>, wanted: Offloads) -> Result<Offload, Error> {
         let wanted_name = name.unwrap_or(DEFAULT_NAME);
         check_name(wanted_name)?;
@@ -152,6 +154,16 @@ impl Offload {
             Mode::empty(),
         )
         .map_err(|errno| driver_error(errno.into()))?;
+        // Kernels that do not know a flag ignore it.
+        let known = ffi::features(descriptor.as_fd()).unwrap_or(0);
+        if known & u32::from(IFF_VNET_HDR) == 0 {
+            return Err(Error::new(
+                ErrorKind::NoOffload,
+                format!("open TUN interface {wanted_name} with offload"),
+                "the kernel's TUN driver has no IFF_VNET_HDR",
+                "one packet a call goes without",
+            ));
+        }
         let before = index_of(wanted_name);
         let mut request = InterfaceRequest {
             name: [0; 16],

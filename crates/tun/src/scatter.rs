@@ -171,6 +171,14 @@ impl Scatter {
         self.plan.as_ref().map(|plan| plan.length(self.next))
     }
 
+    /// Whether the next packet may need places in several areas. One that comes unexpected and finds
+    /// less room goes through the spill buffer.
+    #[inline]
+    #[must_use]
+    pub fn expects_large(&self) -> bool {
+        self.plan.is_none() && self.since_large < MEMORY
+    }
+
     /// Reads one packet by calling `read` once, and puts the datagrams it stands for where `layout`
     /// says, complete. Of `areas` only what lies in places given is overwritten.
     ///
