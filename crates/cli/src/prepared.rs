@@ -3,15 +3,16 @@
 //! Such a user may move packets through the interface but not configure it. The driver then says
 //! what root has to do, and goes online all the same: the commands can be given at any time.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::CapabilitySet;
-use uwwan_modem::host::{HostConfig, HostEnd, HostError, HostProvider, TunProvider};
+use uwwan_modem::host::{
+    HostConfig, HostEnd, HostError, HostProvider, HostTun, Packets, TunProvider,
+};
 use uwwan_modem::options::Routes;
 use uwwan_modem::status::Interface;
-use uwwan_tun::{Observed, Tun};
+use uwwan_tun::{Interface as _, Observed};
 
 use crate::output::note;
 
@@ -24,7 +25,7 @@ impl HostProvider for Provider {
         let Some(name) = config.name.as_deref().filter(|_| !may_configure()) else {
             return self.0.bring_up(config);
         };
-        let tun = Tun::open(Some(name))?;
+        let tun = HostTun::open(config.tun_mode, Some(name))?;
         if !tun.attached() {
             // Made just now, so this process may configure it whatever its capabilities say.
             drop(tun);
@@ -45,7 +46,7 @@ fn may_configure() -> bool {
 }
 
 struct Prepared {
-    tun: Tun,
+    tun: HostTun,
     /// What is left to root, a command each.
     wanted: Mutex<Vec<String>>,
 }
@@ -57,12 +58,8 @@ impl AsFd for Prepared {
 }
 
 impl HostEnd for Prepared {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tun.receive(buffer)
-    }
-
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.tun.send(datagram)
+    fn packets(&self) -> Packets<'_> {
+        self.tun.packets()
     }
 
     fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
@@ -82,6 +79,7 @@ impl HostEnd for Prepared {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         Interface {
             name: self.tun.name().to_owned(),
+            mode: self.tun.describe(),
             applied: wanted
                 .iter()
                 .map(|command| format!("left to root: {command}"))
@@ -129,7 +127,7 @@ fn commands(name: &str, config: &HostConfig, observed: &Observed) -> Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uwwan_modem::options::Dns;
+    use uwwan_modem::options::{Dns, TunMode};
     use uwwan_modem::status::{Addresses, Prefix4};
 
     fn config(routes: Routes) -> HostConfig {
@@ -143,6 +141,7 @@ mod tests {
                 ..Addresses::default()
             },
             name: Some("wwan0".into()),
+            tun_mode: TunMode::default(),
             routes,
             route_metric: None,
             dns: Dns::None,

@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
-use uwwan_modem::options::{Auth, Dns, Format, IpType, Padding, Placement, Routes, Secret, Table};
+use uwwan_modem::options::{
+    Auth, Dns, Format, IpType, Padding, Placement, Routes, Secret, Table, TunMode,
+};
 use uwwan_usb::backend::Driver;
 
 use crate::failure::{Exit, Failure};
@@ -114,6 +116,10 @@ pub struct Settings {
     /// Name of the TUN interface [default: the kernel picks one]
     #[arg(long, value_name = "NAME", help_heading = "Host")]
     pub tun_name: Option<String>,
+    /// How packets cross the TUN interfaces: many a call, cut and merged by the driver (offload), or
+    /// one a call (plain), which is also what a kernel without offload gets [default: offload]
+    #[arg(long, value_name = "MODE", value_parser = words(TunMode::VALUES), help_heading = "Host")]
+    pub tun_mode: Option<TunMode>,
     /// Routes through the modem: none, default, or prefixes such as 192.0.2.0/24; may be repeated
     /// [default: none]
     #[arg(
@@ -195,6 +201,9 @@ pub struct Settings {
     /// Largest block from the modem in bytes
     #[arg(long, value_name = "BYTES", help_heading = "Transfer blocks")]
     pub input_size: Option<u32>,
+    /// Most datagrams in a block to the modem; the modem's own limit stays in force [default: 40]
+    #[arg(long, value_name = "N", help_heading = "Transfer blocks")]
+    pub max_datagrams: Option<u16>,
     /// Transfers kept in flight in each direction
     #[arg(long, value_name = "N", help_heading = "Transfer blocks")]
     pub in_flight: Option<usize>,
@@ -250,8 +259,8 @@ impl Settings {
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
-            password_file, pin_file, force_pin, roaming, session, tun_name, route, route_metric, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
-            table, pad, block_size, input_size, in_flight)
+            password_file, pin_file, force_pin, roaming, session, tun_name, tun_mode, route, route_metric, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
+            table, pad, block_size, input_size, max_datagrams, in_flight)
     }
 
     /// The choices as the library takes them; PIN and password files are read here.
@@ -275,6 +284,10 @@ impl Settings {
         if let Some(size) = self.input_size {
             within("input-size", size, 2_048, 1 << 20)?;
             options.input_size = Some(size);
+        }
+        if let Some(count) = self.max_datagrams {
+            within("max-datagrams", count, 1, u16::MAX)?;
+            options.max_datagrams = Some(count);
         }
         if let Some(count) = self.in_flight {
             within("in-flight", count, 1, 64)?;
@@ -310,6 +323,7 @@ impl Settings {
             options.routes = routes(list)?;
         }
         options.route_metric = self.route_metric;
+        options.tun_mode = self.tun_mode.unwrap_or_default();
         options.ip_type = self.ip_type.unwrap_or_default();
         options.dns = self.dns.unwrap_or_default();
         options.force_pin = self.force_pin.unwrap_or(options.force_pin);
@@ -325,6 +339,9 @@ impl Settings {
         options.padding = self.pad;
         for session in self.session.iter().flatten() {
             session.apply(&mut options)?;
+        }
+        for session in &mut options.sessions {
+            session.tun_mode = options.tun_mode;
         }
         Ok(options)
     }
@@ -563,9 +580,20 @@ mod tests {
     }
 
     #[test]
+    fn every_session_gets_the_tun_mode() {
+        let settings: Settings =
+            toml::from_str("tun-mode = 'plain'\nsession = ['3:apn=mms']\nmax-datagrams = 20")
+                .unwrap();
+        let options = settings.options().unwrap();
+        assert_eq!(options.tun_mode, TunMode::Plain);
+        assert_eq!(options.sessions[0].tun_mode, TunMode::Plain);
+        assert_eq!(options.max_datagrams, Some(20));
+    }
+
+    #[test]
     fn senseless_values_are_refused_by_name() {
         let base = Settings::default();
-        let cases: [(&str, Settings); 10] = [
+        let cases: [(&str, Settings); 11] = [
             (
                 "--settle",
                 Settings {
@@ -591,6 +619,13 @@ mod tests {
                 "--in-flight",
                 Settings {
                     in_flight: Some(0),
+                    ..base.clone()
+                },
+            ),
+            (
+                "--max-datagrams",
+                Settings {
+                    max_datagrams: Some(0),
                     ..base.clone()
                 },
             ),

@@ -55,7 +55,9 @@ fn check(output: &Output, bytes: u64) {
             "download",
             "upload",
             "rungs",
-            "seconds"
+            "seconds",
+            "tun_mode",
+            "host_calls"
         ]
     );
     assert_eq!(
@@ -86,9 +88,15 @@ fn an_ordinary_user_gets_everything() {
 }
 
 #[test]
-fn so_does_whoever_runs_the_tests() {
-    let output = demo(&["--json", "--bytes", "2M"], false);
-    check(&output, 2_000_000);
+fn so_does_whoever_runs_the_tests_in_either_mode() {
+    for mode in ["offload", "plain"] {
+        let output = demo(&["--json", "--bytes", "2M", "--tun-mode", mode], false);
+        check(&output, 2_000_000);
+        let value = result(&output);
+        assert!(value["tun_mode"].as_str().unwrap().starts_with(mode));
+        let merged = value["host_calls"]["merged"].as_u64().unwrap();
+        assert_eq!(merged > 0, mode == "offload", "{value}");
+    }
 }
 
 #[test]

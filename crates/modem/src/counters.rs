@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::status::{Counter, Direction, Traffic};
+use crate::status::{Counter, Direction, HostCalls, Traffic};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -66,6 +66,18 @@ counters! {
     received_blocks,
     /// Their bytes, framing included.
     received_block_bytes,
+    /// Packets read from the host.
+    host_reads,
+    /// Packets written to the host.
+    host_writes,
+    /// Large packets from the host that were cut.
+    host_cut,
+    /// Datagrams written to the host as part of a larger packet.
+    host_merged,
+    /// Payload bytes moved after the read.
+    host_moved,
+    /// Datagrams to the host with a wrong checksum, not merged.
+    host_damaged,
     /// Blocks sent because the host had nothing more.
     closed_idle,
     /// Blocks sent because nothing more fitted.
@@ -150,6 +162,14 @@ impl Tally {
                 bytes: self.received_bytes,
                 blocks: self.received_blocks,
                 block_bytes: self.received_block_bytes,
+            },
+            host: HostCalls {
+                reads: self.host_reads,
+                writes: self.host_writes,
+                cut: self.host_cut,
+                merged: self.host_merged,
+                moved_bytes: self.host_moved,
+                damaged: self.host_damaged,
             },
             closed: list(&[
                 ("idle", self.closed_idle),

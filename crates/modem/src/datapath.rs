@@ -3,22 +3,35 @@
 //!
 //! # Theory of operation
 //!
-//! One reactor thread holds the device's [`Pump`](uwwan_usb::device::Pump) from the claim of the
-//! interfaces to their release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
+//! One reactor thread holds the device's [`Pump`] from the claim of the interfaces to their
+//! release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
 //! event descriptor for orders from the control thread. One reactor for both directions, because
 //! every hand-off between threads costs a wake-up per block, more than the work itself: at full
-//! rate a block is two system calls on the USB side and one per datagram on the host's.
+//! rate a block is two system calls on the USB side, and a fraction of one on the host's with large
+//! packets, or one per datagram without.
 //!
 //! ```text
-//! host end --receive--> slot in the open block --table appended--> bulk OUT
-//! bulk IN --parsed in place--> range in the receive buffer --send--> host end
+//! host end --receive--> places in the open blocks --tables appended--> bulk OUT
+//! bulk IN --parsed in place--> runs of ranges in the receive buffers --send--> host end
 //! interrupt IN --> notification --> control thread
 //! ```
 //!
+//! **Large packets.** A host's end carries one datagram a call ([`Packets::Single`]: plain TUN
+//! interfaces, sockets), or up to 64 KiB of one flow behind a virtio header ([`Packets::Large`]: TUN
+//! interfaces with offload). The driver then does the kernel's segmentation and receive offload:
+//!
+//! * A read is scattered over the places its datagrams are expected to have in the open block and
+//!   in those behind it (`open`, [`Scatter`]); then headers are written in front of each payload.
+//!   The host is read only while there are buffers enough for a packet of 64 KiB, if one may come.
+//! * Runs of segments in order, within a block and across the blocks that have completed, leave as
+//!   one gathered write (`delivery`, [`Coalescer`]). Nothing waits for segments that are not there:
+//!   every round ends with all runs written.
+//!
 //! **Zero copy.** Towards the device the host is read to the datagram's final offset in a USB
 //! buffer; the pointer table follows when the block closes. Towards the host it is written from
-//! the receive buffer, which goes back into the queue afterwards. Buffers are allocated once;
-//! steady state makes no allocation and takes no lock.
+//! the receive buffers, which go back into the queue afterwards. Buffers are allocated once; steady
+//! state makes no allocation and takes no lock. The one copy there can be is of a large packet that
+//! was not expected or not of the expected shape: it is moved to its places once, and counted.
 //!
 //! **Sessions.** Each data session has its own host's end (`lines`); all share queues, buffers and
 //! blocks. They are read in turn, and a block that can carry one session only leaves when the next
@@ -31,22 +44,32 @@
 //!
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
 //! reading: packets wait in the kernel's qdisc, which knows what to do with them. When the host
-//! takes no more, the received block is held and the transfers behind it wait, up to a bounded
-//! time; then what is left of the block is dropped and counted. Neither ever blocks the thread.
+//! takes no more, the received blocks are held and the transfers behind them wait, up to a bounded
+//! time; then what is left of the blocks is dropped and counted. Neither ever blocks the thread.
 //!
 //! **Errors.** A halted endpoint is left to drain and cleared by the control thread, since that is
 //! a control request; blocks it did not take are sent again. A burst of transfer errors pauses the direction for a moment; blocks longer
 //! than agreed on lead to larger buffers; more errors than a healthy link has end the data path,
 //! and the control thread climbs the ladder again.
 //!
-//! System calls in steady state: `ppoll`, those of the backend's
-//! [`Pump::process`](uwwan_usb::device::Pump::process) and [`Queue::submit`], and those of
-//! [`HostEnd::receive`](crate::HostEnd::receive) and [`HostEnd::send`](crate::HostEnd::send).
+//! System calls in steady state: `ppoll`, those of the backend's [`Pump::process`] and
+//! [`Queue::submit`], and those of [`Single`] or [`Large`].
+//!
+//! [`Packets::Single`]: crate::host::Packets::Single
+//! [`Packets::Large`]: crate::host::Packets::Large
+//! [`Single`]: crate::host::Single
+//! [`Large`]: crate::host::Large
+//! [`Scatter`]: uwwan_tun::scatter::Scatter
+//! [`Coalescer`]: uwwan_tun::coalesce::Coalescer
+//! [`Pump`]: uwwan_usb::device::Pump
+//! [`Pump::process`]: uwwan_usb::device::Pump::process
 
+mod delivery;
 mod downlink;
 mod lines;
 mod monitor;
 mod notifications;
+mod open;
 mod reactor;
 #[cfg(test)]
 mod tests;

@@ -228,6 +228,9 @@ fn choices(
         },
         block_size,
         max_packet_size: packet,
+        max_datagrams: options
+            .max_datagrams
+            .map_or(Choices::default().max_datagrams, usize::from),
         ..Choices::default()
     }
 }

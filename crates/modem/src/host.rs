@@ -6,14 +6,16 @@
 
 mod tun;
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 
+use uwwan_tun::coalesce::Merge;
+
 use crate::event::FailureKind;
-use crate::options::{Dns, Routes};
+use crate::options::{Dns, Routes, TunMode};
 use crate::status::{Addresses, Interface};
 
-pub use tun::TunProvider;
+pub use tun::{HostTun, TunProvider};
 
 /// What the host's end is to be configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct HostConfig {
     pub addresses: Addresses,
     /// Wanted interface name.
     pub name: Option<String>,
+    /// How packets are to cross a TUN interface.
+    pub tun_mode: TunMode,
     /// Routes through the modem.
     pub routes: Routes,
     /// Metric of these routes; `None` is the kernel's default.
@@ -53,11 +57,35 @@ pub trait HostProvider: Send {
     fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError>;
 }
 
-/// The host's end: a pollable, non-blocking descriptor that carries one IP datagram per call.
+/// The host's end: a pollable, non-blocking descriptor that carries IP packets.
 ///
-/// The reactor polls the descriptor for reading and writing and calls [`HostEnd::receive`] and
-/// [`HostEnd::send`] from one thread; the other methods are called from another.
+/// The reactor polls the descriptor for reading and writing and moves packets from one thread; the
+/// other methods are called from another.
 pub trait HostEnd: AsFd + Send + Sync {
+    /// What crosses it; the same for as long as it lives.
+    fn packets(&self) -> Packets<'_>;
+
+    /// Changes addresses, routes, MTU and name servers.
+    ///
+    /// # Errors
+    /// [`HostError`] with what the user can do about it.
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError>;
+
+    /// The interface's name and what was changed on the host.
+    fn interface(&self) -> Interface;
+}
+
+/// What crosses a host's end.
+#[derive(Clone, Copy)]
+pub enum Packets<'a> {
+    /// One datagram a call.
+    Single(&'a dyn Single),
+    /// Large packets, each standing for many datagrams.
+    Large(&'a dyn Large),
+}
+
+/// A host's end that carries one datagram a call.
+pub trait Single {
     /// Reads one datagram from the host into `buffer` and returns its length; what does not fit is
     /// cut off.
     ///
@@ -71,13 +99,24 @@ pub trait HostEnd: AsFd + Send + Sync {
     /// [`io::ErrorKind::WouldBlock`] when the host has no room yet. Any other error drops this
     /// datagram.
     fn send(&self, datagram: &[u8]) -> io::Result<usize>;
+}
 
-    /// Changes addresses, routes, MTU and name servers.
+/// A host's end that carries packets behind a virtio header, large ones among them (see
+/// [`uwwan_tun::offload`]).
+pub trait Large {
+    /// Which datagrams the host takes as one packet.
+    fn merge(&self) -> Merge;
+
+    /// Reads one packet with its header into buffers one after the other and returns the bytes read,
+    /// header included.
     ///
     /// # Errors
-    /// [`HostError`] with what the user can do about it.
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError>;
+    /// As [`Single::receive`].
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
 
-    /// The interface's name and what was changed on the host.
-    fn interface(&self) -> Interface;
+    /// Writes one packet, gathered from buffers of which the first begins with the header.
+    ///
+    /// # Errors
+    /// As [`Single::send`]; of a large packet that is refused the datagrams are tried one by one.
+    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 }

@@ -139,6 +139,9 @@ fn check(options: &Options) -> Result<(), StartError> {
     {
         return refuse("in-flight", format!("{depth} is not from 1 to 256"));
     }
+    if options.max_datagrams == Some(0) {
+        return refuse("max-datagrams", "0 is not from 1 to 65535".into());
+    }
     for (option, size) in [
         ("block-size", options.block_size),
         ("input-size", options.input_size),

@@ -47,6 +47,8 @@ pub struct Options {
     pub padding: Option<Padding>,
     /// Largest block to the device, in bytes.
     pub block_size: Option<u32>,
+    /// Most datagrams in a block to the device; the device's own limit stays in force.
+    pub max_datagrams: Option<u16>,
     /// Largest block from the device, in bytes.
     pub input_size: Option<u32>,
     /// Transfers kept in flight in each direction.
@@ -55,6 +57,8 @@ pub struct Options {
     pub reattach_drivers: bool,
     /// Name of the TUN interface; the kernel picks one otherwise.
     pub tun_name: Option<String>,
+    /// How packets cross the TUN interface.
+    pub tun_mode: TunMode,
     /// Routes through the modem.
     pub routes: Routes,
     /// Metric of these routes: of several to the same destination the lowest wins. `None` is the
@@ -96,10 +100,12 @@ impl Default for Options {
             table: None,
             padding: None,
             block_size: None,
+            max_datagrams: None,
             input_size: None,
             in_flight: None,
             reattach_drivers: false,
             tun_name: None,
+            tun_mode: TunMode::default(),
             routes: Routes::default(),
             route_metric: None,
             dns: Dns::default(),
@@ -132,6 +138,8 @@ pub struct SessionOptions {
     pub mtu: Option<u16>,
     /// Name of its TUN interface; the kernel picks one otherwise.
     pub tun_name: Option<String>,
+    /// How packets cross it.
+    pub tun_mode: TunMode,
     /// Routes through it.
     pub routes: Routes,
     /// Metric of these routes; see [`Options::route_metric`].
@@ -153,6 +161,7 @@ impl Options {
             password: self.password.clone(),
             mtu: self.mtu,
             tun_name: self.tun_name.clone(),
+            tun_mode: self.tun_mode,
             routes: self.routes.clone(),
             route_metric: self.route_metric,
             dns: self.dns,
@@ -325,6 +334,19 @@ words! {
         Full = "full",
         /// A zero-length packet after it.
         ZeroPacket = "zlp",
+    }
+}
+
+words! {
+    /// How packets cross a TUN interface.
+    #[derive(Default)]
+    TunMode {
+        /// Many datagrams a call: up to 64 KiB of one flow, cut and merged by the driver. A kernel
+        /// without that gets the other.
+        #[default]
+        Offload = "offload",
+        /// One datagram a call.
+        Plain = "plain",
     }
 }
 

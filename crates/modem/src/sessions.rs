@@ -420,6 +420,7 @@ impl Further {
         self.steps.push_back(Step::Host(HostConfig {
             addresses: addresses.clone(),
             name: self.options.tun_name.clone(),
+            tun_mode: self.options.tun_mode,
             routes: self.options.routes.clone(),
             route_metric: self.options.route_metric,
             dns: self.options.dns,

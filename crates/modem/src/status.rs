@@ -238,6 +238,8 @@ impl Addresses {
 pub struct Interface {
     /// Its name, or what stands for it.
     pub name: String,
+    /// How packets cross it: the mode of a TUN interface with its offloads, or why it is plain.
+    pub mode: String,
     /// What was changed on the host, a line each.
     pub applied: Vec<String>,
 }
@@ -250,12 +252,33 @@ pub struct Traffic {
     pub uplink: Direction,
     /// Network to host.
     pub downlink: Direction,
+    /// The calls to the host's end.
+    pub host: HostCalls,
     /// Blocks to the device by what closed them: (reason, blocks).
     pub closed: Vec<Counter>,
     /// Datagrams and blocks dropped: (reason, count).
     pub dropped: Vec<Counter>,
     /// Transfer errors and recoveries: (kind, count).
     pub errors: Vec<Counter>,
+}
+
+/// What crossed the host's end, all sessions together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostCalls {
+    /// Packets read, large ones counted once.
+    pub reads: u64,
+    /// Packets written, large ones counted once.
+    pub writes: u64,
+    /// Large packets read and cut.
+    pub cut: u64,
+    /// Datagrams written as part of a larger packet.
+    pub merged: u64,
+    /// Payload bytes that were moved after the read to where they belong; those are all the copies
+    /// there are.
+    pub moved_bytes: u64,
+    /// Datagrams left alone because their checksum is wrong.
+    pub damaged: u64,
 }
 
 /// One direction.

@@ -463,6 +463,7 @@ impl Builder {
     }
 
     /// Remembers what is in the block.
+    #[inline]
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark {
@@ -477,6 +478,7 @@ impl Builder {
 
     /// Takes back what was committed since `mark`, which must be of the same block; a mark that
     /// lies ahead changes nothing.
+    #[inline]
     pub fn rewind(&mut self, mark: Mark) {
         if mark.count <= self.count && mark.table_count <= self.table_count {
             self.count = mark.count;

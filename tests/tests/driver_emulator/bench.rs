@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
+use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_modem::{
     Event, Handle, HostConfig, HostEnd, HostError, HostProvider, Modem, Options, Selector,
@@ -29,13 +30,19 @@ impl AsFd for Socket {
     }
 }
 
-impl HostEnd for Socket {
+impl Single for Socket {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.ours.recv(buffer)
     }
 
     fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         self.ours.send(datagram)
+    }
+}
+
+impl HostEnd for Socket {
+    fn packets(&self) -> Packets<'_> {
+        Packets::Single(self)
     }
 
     fn reconfigure(&self, _config: &HostConfig) -> Result<(), HostError> {
@@ -45,7 +52,7 @@ impl HostEnd for Socket {
     fn interface(&self) -> Interface {
         Interface {
             name: "socket".into(),
-            applied: Vec::new(),
+            ..Interface::default()
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
+use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::options::SessionOptions;
 use uwwan_modem::status::{Interface, SessionStatus};
 use uwwan_modem::{
@@ -31,13 +32,19 @@ impl AsFd for Socket {
     }
 }
 
-impl HostEnd for Socket {
+impl Single for Socket {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.ours.recv(buffer)
     }
 
     fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         self.ours.send(datagram)
+    }
+}
+
+impl HostEnd for Socket {
+    fn packets(&self) -> Packets<'_> {
+        Packets::Single(self)
     }
 
     fn reconfigure(&self, _config: &HostConfig) -> Result<(), HostError> {
@@ -47,7 +54,7 @@ impl HostEnd for Socket {
     fn interface(&self) -> Interface {
         Interface {
             name: self.name.clone(),
-            applied: Vec::new(),
+            ..Interface::default()
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use uwwan_modem::Status;
 use uwwan_modem::proxy::ProxyStatus;
-use uwwan_modem::status::{Addresses, Counter, Direction, Traffic};
+use uwwan_modem::status::{Addresses, Counter, Direction, HostCalls, Traffic};
 
 use crate::control::client::Client;
 use crate::control::protocol::{Reply, Request};
@@ -154,7 +154,12 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         }
     }
     if let Some(interface) = &status.interface {
-        field("interface", interface.name.clone());
+        let mode = if interface.mode.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", interface.mode)
+        };
+        field("interface", format!("{}{mode}", interface.name));
     }
     if let Some(network) = &status.network {
         let mut text = network.provider.clone();
@@ -227,6 +232,7 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
             field("", format!("up {up}; down {down}"));
         }
     }
+    field("host", describe_host(&traffic.host));
     field("closed by", describe_counters(&traffic.closed));
     field("dropped", describe_counters(&traffic.dropped));
     field("errors", describe_counters(&traffic.errors));
@@ -280,6 +286,25 @@ pub fn describe_addresses(addresses: &Addresses) -> Vec<String> {
         );
     }
     lines
+}
+
+fn describe_host(host: &HostCalls) -> String {
+    if *host == HostCalls::default() {
+        return String::new();
+    }
+    let mut text = format!("{} reads, {} writes", host.reads, host.writes);
+    if host.cut + host.merged > 0 {
+        text.push_str(&format!(
+            "; {} large packets cut, {} packets merged, {} moved",
+            host.cut,
+            host.merged,
+            bytes(host.moved_bytes)
+        ));
+    }
+    if host.damaged > 0 {
+        text.push_str(&format!("; {} with a wrong checksum", host.damaged));
+    }
+    text
 }
 
 fn describe_direction(direction: &Direction) -> String {

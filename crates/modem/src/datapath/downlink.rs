@@ -1,21 +1,22 @@
-//! From the device to the host: datagrams are written straight from the receive buffer.
+//! From the device to the host: datagrams are written straight from the receive buffers.
 //!
-//! All receive transfers stay queued. A completed one is parsed in place and each datagram is
-//! written to the host from where it lies; then the buffer goes back into the queue. When the host
-//! takes no more, the block is held, further completions wait in the queue, and after
-//! [`Downlink::PATIENCE`] what is left of the block is dropped.
+//! All receive transfers stay queued. Those that have completed are parsed in place and their
+//! datagrams handed over from where they lie ([`Delivery`]); then the buffers go back into the queue.
+//! Where a host takes large packets, the blocks that are there already are handed over together, at
+//! most half of the transfers, so that the queue does not run dry meanwhile. When a host takes no
+//! more, the blocks are held, further completions wait in the queue, and after
+//! [`Downlink::PATIENCE`] what is left of them is dropped.
 
-use std::io;
 use std::time::{Duration, Instant};
 
-use uwwan_ncm::{DropCounters, Limits, Receiver, Stream};
+use uwwan_ncm::{DropCounters, Limits, Receiver};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
+use super::delivery::{Delivery, Outlets};
 use super::{Fault, Faults};
 use crate::counters::Tally;
-use crate::host::HostEnd;
 
 /// The receive side of one bring-up.
 pub(super) struct Downlink {
@@ -29,37 +30,12 @@ pub(super) struct Downlink {
     size: usize,
     /// The largest block the device can send at all.
     size_max: usize,
-    held: Option<Held>,
-    /// Datagrams of the block in hand: session, offset and length.
-    ranges: Vec<(u8, usize, usize)>,
+    delivery: Delivery,
+    /// Until when a host without room is waited for.
+    held: Option<Instant>,
     paused_until: Option<Instant>,
     faults: Faults,
     pub(super) halted: bool,
-}
-
-/// A block of which the host has not taken everything.
-struct Held {
-    buffer: Buffer,
-    /// The next of the ranges to deliver.
-    next: usize,
-    /// That one has been inspected.
-    inspected: bool,
-    until: Instant,
-}
-
-/// What the reactor does with a datagram besides handing it to the host.
-pub(super) trait Inspect {
-    /// Sees a datagram before the host; `false` keeps it from the host.
-    fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool;
-
-    /// The host has taken one of so many bytes.
-    fn delivered(&mut self, bytes: usize);
-}
-
-/// Where datagrams go.
-pub(super) trait Outlets {
-    /// The host's end of a session, and who looks on; `None` when there is no such session.
-    fn outlet(&mut self, session: u8) -> Option<(&dyn HostEnd, &mut dyn Inspect)>;
 }
 
 impl Downlink {
@@ -93,8 +69,8 @@ impl Downlink {
             idle,
             size,
             size_max,
+            delivery: Delivery::new(depth.clamp(1, Self::BLOCKS_PER_ROUND), limits.max_datagrams),
             held: None,
-            ranges: Vec::with_capacity(limits.max_datagrams),
             paused_until: None,
             faults: Faults::default(),
             halted: false,
@@ -113,16 +89,19 @@ impl Downlink {
         self.queue.pending()
     }
 
-    /// The session whose host's readiness to take datagrams is waited for.
-    pub(super) fn waits_for(&self) -> Option<u8> {
-        let held = self.held.as_ref()?;
-        self.ranges.get(held.next).map(|(session, ..)| *session)
+    /// Whether a host's readiness to take datagrams is waited for.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether it is this session's host.
+    pub(super) fn waits_for(&self, session: u8) -> bool {
+        self.held.is_some() && self.delivery.waits_for(session)
     }
 
     /// When to run again without a completion.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let held = self.held.as_ref().map(|held| held.until);
-        held.into_iter().chain(self.paused_until).min()
+        self.held.into_iter().chain(self.paused_until).min()
     }
 
     pub(super) fn can_clear_halt(&self) -> bool {
@@ -133,66 +112,65 @@ impl Downlink {
         self.halted = false;
     }
 
-    /// Handles completed transfers and queues buffers again. Returns the datagrams handed over,
-    /// and whether completions may be left.
+    /// Handles completed transfers and queues buffers again. Returns whether completions may be
+    /// left.
     ///
-    /// Makes the system calls of [`HostEnd::send`] and of [`Queue::submit`].
+    /// Makes the system calls of [`Delivery::deliver`] and of [`Queue::submit`].
     pub(super) fn run(
         &mut self,
         outlets: &mut dyn Outlets,
         now: Instant,
         tally: &mut Tally,
     ) -> Result<bool, Fault> {
-        let mut more = false;
         self.resume(outlets, now, tally);
         let mut blocks = 0;
-        while self.held.is_none() {
-            if blocks == Self::BLOCKS_PER_ROUND {
-                more = true;
-                break;
-            }
-            let Some(completion) = self.queue.try_next() else {
-                break;
+        let mut more = true;
+        while more && self.held.is_none() && blocks < Self::BLOCKS_PER_ROUND {
+            let together = if outlets.merge() {
+                (self.queue.pending() / 2).clamp(1, Self::BLOCKS_PER_ROUND - blocks)
+            } else {
+                1
             };
-            blocks += 1;
-            let buffer = completion.buffer;
-            match completion.result {
-                Ok(_) => {
-                    self.faults.clear();
-                    self.take(buffer, outlets, now, tally);
+            let mut failure = None;
+            while failure.is_none() && self.delivery.blocks() < together {
+                let Some(completion) = self.queue.try_next() else {
+                    more = false;
+                    break;
+                };
+                blocks += 1;
+                match completion.result {
+                    Ok(_) => {
+                        self.faults.clear();
+                        self.take(completion.buffer, tally);
+                    }
+                    Err(error) => {
+                        self.idle.push(completion.buffer);
+                        failure = Some(error);
+                    }
                 }
-                Err(error) => {
-                    self.idle.push(buffer);
-                    self.failed(error, now, tally)?;
-                }
+            }
+            self.deliver(outlets, now, tally);
+            if let Some(error) = failure {
+                self.failed(error, now, tally)?;
             }
             self.submit_idle(now, tally)?;
         }
         self.submit_idle(now, tally)?;
-        Ok(more)
+        Ok(more && self.held.is_none())
     }
 
-    /// Parses a block and delivers it, or holds it.
-    fn take(&mut self, buffer: Buffer, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
-        let block = buffer.filled();
-        if block.is_empty() {
+    /// Parses a block.
+    fn take(&mut self, buffer: Buffer, tally: &mut Tally) {
+        let length = buffer.filled().len();
+        if length == 0 {
             // A zero-length packet after a block that filled its transfer.
             self.idle.push(buffer);
             return;
         }
         tally.received_blocks += 1;
-        tally.received_block_bytes += block.len() as u64;
-        let ranges = &mut self.ranges;
-        let other = &mut tally.no_session;
-        ranges.clear();
-        self.receiver
-            .receive(block, |datagram| match datagram.stream {
-                Stream::Ips(session) => {
-                    ranges.push((session, datagram.range.start, datagram.range.len()));
-                }
-                _ => *other += 1,
-            });
-        let full = block.len() == buffer.capacity();
+        tally.received_block_bytes += length as u64;
+        let full = length == buffer.capacity();
+        self.delivery.take(buffer, &mut self.receiver, tally);
         if self.receiver.drops != self.refused {
             if full && self.receiver.drops.block_length_beyond > self.refused.block_length_beyond {
                 // What is missing comes with the transfers behind.
@@ -202,69 +180,33 @@ impl Downlink {
             tally.refused = self.refused_before;
             tally.refused.merge(&self.refused);
         }
-        self.deliver(
-            Held {
-                buffer,
-                next: 0,
-                inspected: false,
-                until: now + Self::PATIENCE,
-            },
-            outlets,
-            tally,
-        );
     }
 
+    /// Hands over what is in hand; holds what a host has no room for.
+    fn deliver(&mut self, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
+        if self.delivery.deliver(outlets, tally) {
+            self.held = None;
+            self.idle.extend(self.delivery.release());
+        } else {
+            self.held = Some(now + Self::PATIENCE);
+        }
+    }
+
+    /// Goes on with what is held.
     fn resume(&mut self, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
-        let Some(held) = self.held.take() else {
+        let Some(until) = self.held else {
             return;
         };
-        let (next, until) = (held.next, held.until);
-        self.deliver(held, outlets, tally);
-        if let Some(held) = self.held.as_mut() {
-            if held.next > next {
-                held.until = now + Self::PATIENCE;
-            } else if now >= until {
-                tally.host_full += (self.ranges.len() - next) as u64;
-                if let Some(held) = self.held.take() {
-                    self.idle.push(held.buffer);
-                }
+        let before = self.delivery.waiting();
+        self.deliver(outlets, now, tally);
+        if self.held.is_some() && self.delivery.waiting() == before {
+            self.held = Some(until);
+            if now >= until {
+                tally.host_full += self.delivery.give_up() as u64;
+                self.held = None;
+                self.idle.extend(self.delivery.release());
             }
         }
-    }
-
-    /// Writes what is left of a block to the host; holds it when the host has no room.
-    fn deliver(&mut self, mut held: Held, outlets: &mut dyn Outlets, tally: &mut Tally) {
-        let block = held.buffer.filled();
-        while let Some(&(session, start, length)) = self.ranges.get(held.next) {
-            let datagram = &block[start..start + length];
-            let Some((host, inspect)) = outlets.outlet(session) else {
-                tally.no_session += 1;
-                held.next += 1;
-                held.inspected = false;
-                continue;
-            };
-            if !held.inspected && !inspect.inspect(datagram, tally) {
-                held.next += 1;
-                continue;
-            }
-            held.inspected = true;
-            match host.send(datagram) {
-                Ok(_) => {
-                    inspect.delivered(length);
-                    tally.received_packets += 1;
-                    tally.received_bytes += length as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.held = Some(held);
-                    return;
-                }
-                Err(_) => tally.host_refused += 1,
-            }
-            held.next += 1;
-            held.inspected = false;
-        }
-        self.idle.push(held.buffer);
     }
 
     fn failed(

@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use uwwan_ncm::Stream;
+use uwwan_tun::coalesce::Coalescer;
+use uwwan_tun::scatter::Scatter;
 
 use super::Link;
-use super::downlink::{Inspect, Outlets};
+use super::delivery::{Inspect, Outlet, Outlets, Sink};
 use super::monitor::{Monitor, Probes};
+use super::uplink::{Inlet, Source};
 use crate::counters::Tally;
-use crate::host::HostEnd;
+use crate::host::{HostEnd, Large, Packets};
 use crate::status::Direction;
 use crate::watch::Watch;
 
@@ -89,11 +92,31 @@ pub(crate) struct LinePlan {
     pub(crate) counters: Arc<FlowCounters>,
 }
 
+/// What cuts and merges the large packets of one host.
+struct Offload {
+    scatter: Scatter,
+    coalescer: Coalescer,
+}
+
+impl Offload {
+    /// Made when it is first asked for.
+    fn of<'a>(place: &'a mut Option<Box<Self>>, host: &dyn Large, mtu: usize) -> &'a mut Self {
+        place.get_or_insert_with(|| {
+            Box::new(Self {
+                scatter: Scatter::new(mtu),
+                coalescer: Coalescer::new(host.merge()),
+            })
+        })
+    }
+}
+
 /// One session on the data path.
 pub(super) struct Line {
     pub(super) session: u8,
     pub(super) host: Arc<dyn HostEnd>,
-    pub(super) mtu: usize,
+    mtu: usize,
+    /// Where its host has large packets.
+    offload: Option<Box<Offload>>,
     pub(super) watch: Watch,
     pub(super) monitor: Monitor,
     pub(super) probes: Probes,
@@ -112,6 +135,7 @@ impl Line {
             session: plan.session,
             host: plan.host,
             mtu: 0,
+            offload: None,
             watch: Watch::new(now),
             monitor: Monitor {
                 flow,
@@ -125,11 +149,17 @@ impl Line {
             writable: false,
         };
         line.set_link(plan.link, now);
+        if let Packets::Large(host) = line.host.packets() {
+            Offload::of(&mut line.offload, host, line.mtu);
+        }
         line
     }
 
     pub(super) fn set_link(&mut self, link: Link, now: Instant) {
         self.mtu = usize::from(link.mtu);
+        if let Some(offload) = &mut self.offload {
+            offload.scatter.set_mtu(self.mtu);
+        }
         self.watch = Watch::new(now);
         self.probes = Probes::new(link.probe.is_some(), now);
         self.monitor.probe = link.probe;
@@ -138,6 +168,38 @@ impl Line {
 
     pub(super) const fn stream(&self) -> Stream {
         Stream::Ips(self.session)
+    }
+
+    /// Where its datagrams come from.
+    pub(super) fn inlet(&mut self) -> Inlet<'_> {
+        let source = match self.host.packets() {
+            Packets::Single(host) => Source::Single(host),
+            Packets::Large(host) => {
+                let offload = Offload::of(&mut self.offload, host, self.mtu);
+                Source::Large(host, &mut offload.scatter)
+            }
+        };
+        Inlet {
+            source,
+            stream: Stream::Ips(self.session),
+            mtu: self.mtu,
+            watch: &mut self.watch,
+            flow: &mut self.monitor.flow,
+        }
+    }
+
+    /// Whether its host may have a packet for several blocks.
+    pub(super) fn expects_large(&self) -> bool {
+        self.offload
+            .as_ref()
+            .is_some_and(|offload| offload.scatter.expects_large())
+    }
+
+    /// Whether datagrams of its are read and wait for room.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.offload
+            .as_ref()
+            .is_some_and(|offload| offload.scatter.waiting().is_some())
     }
 
     pub(super) fn publish(&mut self) {
@@ -190,10 +252,23 @@ impl Lines {
 }
 
 impl Outlets for Lines {
-    #[inline]
-    fn outlet(&mut self, session: u8) -> Option<(&dyn HostEnd, &mut dyn Inspect)> {
+    fn outlet(&mut self, session: u8) -> Option<Outlet<'_>> {
         let line = self.get(session)?;
-        Some((&*line.host, &mut line.monitor))
+        let sink = match line.host.packets() {
+            Packets::Single(host) => Sink::Single(host),
+            Packets::Large(host) => {
+                let offload = Offload::of(&mut line.offload, host, line.mtu);
+                Sink::Large(host, &mut offload.coalescer)
+            }
+        };
+        Some(Outlet {
+            sink,
+            inspect: &mut line.monitor,
+        })
+    }
+
+    fn merge(&self) -> bool {
+        self.0.iter().any(|line| line.offload.is_some())
     }
 }
 
@@ -202,8 +277,8 @@ impl Inspect for Monitor {
         self.see(datagram, tally)
     }
 
-    fn delivered(&mut self, bytes: usize) {
-        self.flow.received_packets += 1;
-        self.flow.received_bytes += bytes as u64;
+    fn delivered(&mut self, datagrams: u64, bytes: u64) {
+        self.flow.received_packets += datagrams;
+        self.flow.received_bytes += bytes;
     }
 }

@@ -12,7 +12,7 @@ use uwwan_usb::device::{Pump, Queue};
 use super::downlink::Downlink;
 use super::lines::{Line, LinePlan, Lines};
 use super::notifications::Notifications;
-use super::uplink::{Inlet, Uplink};
+use super::uplink::{Filled, Uplink};
 use super::{DataPlan, Fault, Link, Running, Verdict};
 use crate::counters::{Counters, Tally};
 use crate::poll::PollSet;
@@ -299,10 +299,9 @@ impl Worker {
             at_most(until.saturating_duration_since(now));
         }
         if let Some(data) = self.data.as_mut() {
-            let read = data.uplink.wants_input();
-            let waits_for = data.downlink.waits_for();
             for line in data.lines.iter_mut() {
-                let write = waits_for == Some(line.session);
+                let read = data.uplink.wants_input(line.expects_large());
+                let write = data.downlink.waits_for(line.session);
                 line.place =
                     (read || write).then(|| self.poll.add(&line.host.as_fd(), read, write));
             }
@@ -468,11 +467,15 @@ impl Data {
             .downlink
             .deadline()
             .is_some_and(|deadline| now >= deadline);
-        let waits_for = self.downlink.waits_for();
-        let writable = waits_for.is_none_or(|session| {
-            // A session taken off meanwhile holds nothing up.
-            self.lines.get(session).is_none_or(|line| line.writable)
-        });
+        let mut waited_for = self
+            .lines
+            .iter()
+            .filter(|line| self.downlink.waits_for(line.session))
+            .peekable();
+        // Sessions taken off meanwhile hold nothing up.
+        let writable = !self.downlink.is_held()
+            || waited_for.peek().is_none()
+            || waited_for.any(|line| line.writable);
         self.more = if writable || overdue {
             self.downlink.run(&mut self.lines, now, tally)?
         } else {
@@ -534,7 +537,7 @@ impl Data {
         report: &mut dyn FnMut(Report) -> bool,
     ) -> Result<(), Fault> {
         let count = self.lines.len();
-        let mut drained = true;
+        let mut round_over = false;
         let mut broken = None;
         self.turn = if self.turn + 1 < count {
             self.turn + 1
@@ -543,18 +546,12 @@ impl Data {
         };
         for step in 0..count {
             let index = (self.turn + step) % count;
-            let Some(line) = self.lines.at(index).filter(|line| line.readable) else {
+            let has_some = |line: &&mut Line| line.readable || line.has_waiting();
+            let Some(line) = self.lines.at(index).filter(has_some) else {
                 continue;
             };
-            let inlet = Inlet {
-                stream: line.stream(),
-                host: &*line.host,
-                mtu: line.mtu,
-                watch: &mut line.watch,
-                flow: &mut line.monitor.flow,
-            };
-            match self.uplink.fill(inlet, now, tally) {
-                Ok(has_no_more) => drained &= has_no_more,
+            match self.uplink.fill(line.inlet(), now, tally) {
+                Ok(filled) => round_over |= filled == Filled::RoundOver,
                 // A further session's host is no reason to end the others.
                 Err(fault @ (Fault::Host(_) | Fault::Framing)) if line.session != 0 => {
                     broken = Some((line.session, fault));
@@ -562,7 +559,8 @@ impl Data {
                 Err(fault) => return Err(fault),
             }
         }
-        self.uplink.set_drained(drained);
+        self.more |= round_over;
+        self.uplink.set_drained(!round_over);
         if let Some((session, fault)) = broken {
             self.lines.remove(session);
             report(Report::SessionLost(session, fault));

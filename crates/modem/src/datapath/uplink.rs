@@ -1,44 +1,70 @@
 //! From the host to the device: datagrams are read straight into the open block.
 //!
-//! One block is open at a time. [`Uplink::fill`] reads datagrams from the host to their final
-//! offsets in a USB buffer; the block leaves when nothing more fits, or when the host has nothing
-//! more to send and fewer than [`Uplink::SEND_BELOW`] transfers are in flight. Otherwise it stays
-//! open and keeps filling, and the completion of a transfer ahead of it lets it go. No timer.
+//! [`Uplink::fill`] reads datagrams from the host to their final offsets in USB buffers: one a call,
+//! or many with one scattered read that may fill several blocks ([`Open`]). A block leaves when
+//! nothing more fits, or when the host has nothing more to send and fewer than
+//! [`Uplink::SEND_BELOW`] transfers are in flight. Otherwise it stays open and keeps filling, and
+//! the completion of a transfer ahead of it lets it go. No timer.
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
-use uwwan_ncm::{Builder, Framing, Full, Stream};
+use uwwan_ncm::{Framing, Full, Stream};
+use uwwan_tun::scatter::Scatter;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
 use super::lines::Flow;
+use super::open::Open;
 use super::{Fault, Faults};
 use crate::counters::Tally;
-use crate::host::HostEnd;
+use crate::host::{Large, Single};
 use crate::packet;
 use crate::watch::Watch;
 
 /// Where the datagrams of one session come from, and what is kept of them.
 pub(super) struct Inlet<'a> {
-    pub(super) host: &'a dyn HostEnd,
+    pub(super) source: Source<'a>,
     pub(super) stream: Stream,
     pub(super) mtu: usize,
     pub(super) watch: &'a mut Watch,
     pub(super) flow: &'a mut Flow,
 }
 
+/// How datagrams come.
+pub(super) enum Source<'a> {
+    /// One a call.
+    Single(&'a dyn Single),
+    /// Many a call.
+    Large(&'a dyn Large, &'a mut Scatter),
+}
+
+/// Why no more is read from a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filled {
+    /// It has nothing more.
+    Drained,
+    /// No buffer is free, so nothing is to be waited for before the open block leaves.
+    NoRoom,
+    /// It may have more; the other direction gets its turn.
+    RoundOver,
+}
+
 /// The transmit side of one bring-up.
 pub(super) struct Uplink {
     queue: Box<dyn Queue>,
-    builder: Builder,
-    free: Vec<Buffer>,
-    open: Option<Buffer>,
+    open: Open,
     /// Finished blocks that the kernel had no memory for or a halted endpoint did not take; they
     /// go first, in order.
     again: VecDeque<Buffer>,
+    /// Buffers there are, in transfers and out of them.
+    buffers: usize,
+    /// The kernel had no memory for a transfer: buffers that are idle are to be let go.
+    short_of_memory: bool,
+    /// A block of this length needs no zero-length packet to end it.
+    device_max_block: usize,
     /// No host had anything more at the last read.
     drained: bool,
     faults: Faults,
@@ -53,15 +79,16 @@ impl Uplink {
     const BLOCKS_PER_ROUND: usize = 4;
 
     pub(super) fn new(mut queue: Box<dyn Queue>, framing: Framing, depth: usize) -> Self {
-        let builder = Builder::new(framing);
-        let size = builder.framing().max_block;
-        let free = (0..depth.max(1)).map(|_| queue.allocate(size)).collect();
+        let depth = depth.max(1);
+        let size = uwwan_ncm::Builder::new(framing).framing().max_block;
+        let buffers = (0..depth).map(|_| queue.allocate(size)).collect();
         Self {
             queue,
-            builder,
-            free,
-            open: None,
-            again: VecDeque::with_capacity(depth.max(1)),
+            open: Open::new(buffers, framing),
+            again: VecDeque::with_capacity(depth),
+            buffers: depth,
+            short_of_memory: false,
+            device_max_block: framing.device_max_block,
             drained: true,
             faults: Faults::default(),
             halted: false,
@@ -73,17 +100,25 @@ impl Uplink {
     }
 
     pub(super) fn is_mapped(&self) -> bool {
-        self.free.first().is_some_and(Buffer::is_mapped)
+        self.open.is_mapped()
     }
 
-    /// Whether there is room for a datagram: the host is only read then, so that what we cannot
-    /// take waits in the host's own queues.
-    pub(super) fn wants_input(&self) -> bool {
-        !self.halted && self.again.is_empty() && (self.open.is_some() || !self.free.is_empty())
+    /// Whether there is room for a datagram, or for a `large` packet: the host is only read then, so
+    /// that what we cannot take waits in the host's own queues.
+    pub(super) fn wants_input(&self, large: bool) -> bool {
+        let blocks = if large {
+            self.open.span().min(self.buffers)
+        } else {
+            1
+        };
+        !self.halted && self.again.is_empty() && self.open.ready() >= blocks.max(1)
     }
 
     /// Takes completed transfers back.
     pub(super) fn reap(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
+        if std::mem::take(&mut self.short_of_memory) {
+            self.buffers -= self.open.shrink();
+        }
         while let Some(completion) = self.queue.try_next() {
             match completion.result {
                 Ok(_) => self.faults.clear(),
@@ -107,7 +142,7 @@ impl Uplink {
                     self.faults.add(now).map_err(|()| Fault::Send(error))?;
                 }
             }
-            self.free.push(completion.buffer);
+            self.open.give_back(completion.buffer);
         }
         if !self.halted {
             for _ in 0..self.again.len() {
@@ -132,29 +167,53 @@ impl Uplink {
         self.halted = false;
     }
 
-    /// Reads from a session's host until it has nothing more (`true`), no buffer is free, or the
-    /// round is over. An open block of another session is closed first where it can carry only one.
+    /// Reads from a session's host until it has nothing more, no buffer is free, or the round is
+    /// over. An open block of another session is closed first where it can carry only one.
     ///
-    /// Makes the system calls of [`HostEnd::receive`] and of [`Queue::submit`].
+    /// Makes the system calls of [`Single::receive`] or [`Large::receive`], and of
+    /// [`Queue::submit`].
     pub(super) fn fill(
         &mut self,
         inlet: Inlet<'_>,
         now: Instant,
         tally: &mut Tally,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Filled, Fault> {
         let armed = inlet.watch.armed(now);
+        let mut to = Account {
+            mtu: inlet.mtu,
+            armed: armed.then_some((inlet.watch, now)),
+            flow: inlet.flow,
+        };
+        match inlet.source {
+            Source::Single(host) => self.fill_singly(host, inlet.stream, &mut to, tally),
+            Source::Large(host, scatter) => {
+                let before = scatter.counters();
+                let result = self.fill_large(host, scatter, inlet.stream, &mut to, tally);
+                let after = scatter.counters();
+                tally.host_cut += after.cut - before.cut;
+                tally.host_moved += after.moved - before.moved;
+                tally.host_not_ip += after.refused - before.refused;
+                result
+            }
+        }
+    }
+
+    fn fill_singly(
+        &mut self,
+        host: &dyn Single,
+        stream: Stream,
+        to: &mut Account<'_>,
+        tally: &mut Tally,
+    ) -> Result<Filled, Fault> {
         let mut blocks = 0;
         loop {
-            if !self.wants_input() || (self.open.is_none() && blocks == Self::BLOCKS_PER_ROUND) {
-                return Ok(false);
+            if !self.wants_input(false) {
+                return Ok(Filled::NoRoom);
             }
-            if self.open.is_none() {
-                self.open = self.free.pop();
+            if self.open.is_empty() && blocks == Self::BLOCKS_PER_ROUND {
+                return Ok(Filled::RoundOver);
             }
-            let Some(buffer) = self.open.as_mut() else {
-                return Ok(false);
-            };
-            let slot = match self.builder.place(inlet.stream, inlet.mtu) {
+            let slot = match self.open.place(stream, to.mtu) {
                 Ok(slot) => slot,
                 Err(Full::TooLong) => return Err(Fault::Framing),
                 Err(_) => {
@@ -163,30 +222,74 @@ impl Uplink {
                     continue;
                 }
             };
-            let room = &mut buffer.bytes_mut()[slot.offset..slot.offset + slot.room];
-            let length = match inlet.host.receive(room) {
+            let room = self.open.room(&slot);
+            let length = match host.receive(room) {
                 Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Fault::Host(error.to_string())),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(Filled::Drained),
+                    io::ErrorKind::Interrupted => continue,
+                    _ => return Err(Fault::Host(error.to_string())),
+                },
             };
-            let datagram = &room[..length];
-            if !packet::is_ip(datagram) {
-                tally.host_not_ip += 1;
+            tally.host_reads += 1;
+            if to.accepts(&room[..length], tally) {
+                self.open.commit(slot, length);
+                to.add(1, length);
+            }
+        }
+    }
+
+    fn fill_large(
+        &mut self,
+        host: &dyn Large,
+        scatter: &mut Scatter,
+        stream: Stream,
+        to: &mut Account<'_>,
+        tally: &mut Tally,
+    ) -> Result<Filled, Fault> {
+        let mut blocks = 0;
+        loop {
+            if !self.wants_input(scatter.expects_large()) {
+                return Ok(Filled::NoRoom);
+            }
+            if blocks >= Self::BLOCKS_PER_ROUND {
+                return Ok(Filled::RoundOver);
+            }
+            let read = scatter.waiting().is_none();
+            let fresh = self.open.is_empty();
+            let placed = match self
+                .open
+                .receive(scatter, stream, |buffers| host.receive(buffers))
+            {
+                Ok(placed) => placed,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(Filled::Drained),
+                    io::ErrorKind::Interrupted => continue,
+                    _ => return Err(Fault::Host(error.to_string())),
+                },
+            };
+            tally.host_reads += u64::from(read);
+            let refused = match self.open.only(&placed) {
+                Some(datagram) => !to.accepts(datagram, tally),
+                None if placed.longest > to.mtu => {
+                    tally.host_too_long += (placed.datagrams + placed.waiting) as u64;
+                    (0..placed.waiting).for_each(|_| scatter.skip());
+                    true
+                }
+                None => false,
+            };
+            if refused {
+                self.open.take_back(&placed);
                 continue;
             }
-            if length > inlet.mtu || packet::is_cut(datagram) {
-                tally.host_too_long += 1;
-                continue;
+            to.add(placed.datagrams, placed.bytes);
+            for _ in 0..placed.complete {
+                self.close(tally)?;
             }
-            if armed && packet::deserves_answer(datagram) {
-                inlet.watch.sent(now);
+            blocks += placed.complete;
+            if fresh && placed.datagrams == 0 && placed.waiting > 0 {
+                return Err(Fault::Framing);
             }
-            self.builder.commit(slot, length);
-            inlet.flow.sent_packets += 1;
-            inlet.flow.sent_bytes += length as u64;
         }
     }
 
@@ -198,20 +301,13 @@ impl Uplink {
         tally: &mut Tally,
     ) -> Result<(), Fault> {
         for _ in 0..2 {
-            if !self.wants_input() {
+            if !self.wants_input(false) {
                 break;
             }
-            if self.open.is_none() {
-                self.open = self.free.pop();
-            }
-            let Some(buffer) = self.open.as_mut() else {
-                break;
-            };
-            match self.builder.place(stream, datagram.len()) {
+            match self.open.place(stream, datagram.len()) {
                 Ok(slot) => {
-                    buffer.bytes_mut()[slot.offset..slot.offset + datagram.len()]
-                        .copy_from_slice(datagram);
-                    self.builder.commit(slot, datagram.len());
+                    self.open.room(&slot)[..datagram.len()].copy_from_slice(datagram);
+                    self.open.commit(slot, datagram.len());
                     return Ok(());
                 }
                 Err(Full::TooLong) => break,
@@ -222,7 +318,7 @@ impl Uplink {
         Ok(())
     }
 
-    /// Whether every host is known to have nothing more to send.
+    /// Whether the open block cannot be filled further right away.
     pub(super) fn set_drained(&mut self, drained: bool) {
         self.drained = drained;
     }
@@ -232,20 +328,15 @@ impl Uplink {
         let leaves = self.drained
             && !self.halted
             && self.again.is_empty()
-            && !self.builder.is_empty()
+            && !self.open.is_empty()
             && self.queue.pending() < Self::SEND_BELOW;
         if leaves { self.close(tally) } else { Ok(()) }
     }
 
     fn close(&mut self, tally: &mut Tally) -> Result<(), Fault> {
-        let Some(mut buffer) = self.open.take() else {
+        let Some((buffer, finished)) = self.open.close() else {
             return Ok(());
         };
-        let finished = self.builder.finish(buffer.bytes_mut());
-        if finished.length == 0 {
-            self.free.push(buffer);
-            return Ok(());
-        }
         match finished.reason {
             None => tally.closed_idle += 1,
             Some(Full::Datagrams) => tally.closed_datagrams += 1,
@@ -256,21 +347,28 @@ impl Uplink {
         tally.sent_bytes += finished.payload as u64;
         tally.sent_blocks += 1;
         tally.sent_block_bytes += finished.length as u64;
-        buffer.set_len(finished.length);
-        self.queue.set_zero_packet(finished.zero_packet);
-        self.submit(buffer, tally).map(drop)
+        if self.again.is_empty() {
+            self.submit(buffer, tally).map(drop)
+        } else {
+            self.again.push_back(buffer);
+            Ok(())
+        }
     }
 
     /// `false` when the block has to wait.
     fn submit(&mut self, buffer: Buffer, tally: &mut Tally) -> Result<bool, Fault> {
+        let length = buffer.filled().len();
+        let packet = usize::from(self.queue.max_packet_size());
+        self.queue
+            .set_zero_packet(length.is_multiple_of(packet) && length != self.device_max_block);
         let Err(rejected) = self.queue.submit(buffer) else {
             return Ok(true);
         };
         match rejected.error {
-            // With others in flight the block waits for one of them; its memory is then free.
+            // With others in flight the block waits for one of them.
             Error::NoMemory { .. } if self.queue.pending() > 0 => {
                 tally.transfers_given_up += 1;
-                self.free.clear();
+                self.short_of_memory = true;
                 self.again.push_front(rejected.buffer);
                 Ok(false)
             }
@@ -289,8 +387,43 @@ impl std::fmt::Debug for Uplink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Uplink")
             .field("pending", &self.queue.pending())
-            .field("free", &self.free.len())
-            .field("open", &self.builder.datagrams())
+            .field("ready", &self.open.ready())
+            .field("open", &self.open.datagrams())
             .finish_non_exhaustive()
+    }
+}
+
+/// What is kept of what one session sends.
+struct Account<'a> {
+    mtu: usize,
+    /// When datagrams that deserve an answer are to be noted.
+    armed: Option<(&'a mut Watch, Instant)>,
+    flow: &'a mut Flow,
+}
+
+impl Account<'_> {
+    /// Whether what came alone is a datagram; the others are counted.
+    #[inline]
+    fn accepts(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
+        if !packet::is_ip(datagram) {
+            tally.host_not_ip += 1;
+            return false;
+        }
+        if datagram.len() > self.mtu || packet::is_cut(datagram) {
+            tally.host_too_long += 1;
+            return false;
+        }
+        if let Some((watch, now)) = &mut self.armed
+            && packet::deserves_answer(datagram)
+        {
+            watch.sent(*now);
+        }
+        true
+    }
+
+    #[inline]
+    fn add(&mut self, datagrams: usize, bytes: usize) {
+        self.flow.sent_packets += datagrams as u64;
+        self.flow.sent_bytes += bytes as u64;
     }
 }

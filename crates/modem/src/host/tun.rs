@@ -1,17 +1,20 @@
 //! The host's end as a TUN interface.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use uwwan_tun::coalesce::Merge;
 use uwwan_tun::dns::{self, Guard, Method, Paths};
 use uwwan_tun::plan::Through;
-use uwwan_tun::{Address, Configuration, Error, ErrorKind, Plan, Prefix, Tun};
+use uwwan_tun::{
+    Address, Configuration, Error, ErrorKind, Interface as _, Offload, Offloads, Plan, Prefix, Tun,
+};
 
-use super::{HostConfig, HostEnd, HostError, HostProvider};
+use super::{HostConfig, HostEnd, HostError, HostProvider, Large, Packets, Single};
 use crate::event::FailureKind;
-use crate::options::{Dns, Routes};
+use crate::options::{Dns, Routes, TunMode};
 use crate::status::Interface;
 
 /// Host ends that are TUN interfaces.
@@ -21,7 +24,7 @@ pub struct TunProvider {}
 impl HostProvider for TunProvider {
     fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
         let plan = plan(config)?;
-        let tun = Tun::open(config.name.as_deref())?;
+        let tun = HostTun::open(config.tun_mode, config.name.as_deref())?;
         let configuration = Configuration::apply(plan, &tun)?;
         let mut applied = Applied {
             dns: None,
@@ -36,10 +39,136 @@ impl HostProvider for TunProvider {
     }
 }
 
+/// A TUN interface in either mode.
+#[derive(Debug)]
+pub enum HostTun {
+    /// One packet a call.
+    Plain {
+        /// The interface.
+        tun: Tun,
+        /// Why it is not the other, if that was wanted.
+        why: Option<String>,
+    },
+    /// Large packets.
+    Offload(Offload),
+}
+
+impl HostTun {
+    /// Opens a TUN interface as [`Tun::open`] does. Where the kernel has no large packets for it,
+    /// it is a plain one, and [`HostTun::describe`] says so.
+    ///
+    /// # Errors
+    /// As [`Tun::open`].
+    pub fn open(mode: TunMode, name: Option<&str>) -> Result<Self, Error> {
+        Self::open_with(
+            mode,
+            || Offload::open(name, Offloads::TCP | Offloads::UDP),
+            || Tun::open(name),
+        )
+    }
+
+    fn open_with(
+        mode: TunMode,
+        offload: impl FnOnce() -> Result<Offload, Error>,
+        plain: impl FnOnce() -> Result<Tun, Error>,
+    ) -> Result<Self, Error> {
+        let why = match mode {
+            TunMode::Plain => None,
+            TunMode::Offload => match offload() {
+                Ok(tun) => return Ok(Self::Offload(tun)),
+                Err(error) if error.kind == ErrorKind::NoOffload => {
+                    tracing::warn!("{error}");
+                    Some(error.why)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Self::Plain { tun: plain()?, why })
+    }
+
+    /// What crosses it.
+    #[must_use]
+    pub fn packets(&self) -> Packets<'_> {
+        match self {
+            Self::Plain { tun, .. } => Packets::Single(tun),
+            Self::Offload(tun) => Packets::Large(tun),
+        }
+    }
+
+    /// The mode with what belongs to it, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Plain { why, .. } => Self::words(TunMode::Plain, why.as_ref()),
+            Self::Offload(tun) => Self::words(TunMode::Offload, Some(tun.offloads())),
+        }
+    }
+
+    fn words(mode: TunMode, more: Option<impl std::fmt::Display>) -> String {
+        more.map_or(mode.to_string(), |more| format!("{mode}: {more}"))
+    }
+}
+
+impl uwwan_tun::Interface for HostTun {
+    fn name(&self) -> &str {
+        match self {
+            Self::Plain { tun, .. } => tun.name(),
+            Self::Offload(tun) => tun.name(),
+        }
+    }
+
+    fn index(&self) -> u32 {
+        match self {
+            Self::Plain { tun, .. } => tun.index(),
+            Self::Offload(tun) => tun.index(),
+        }
+    }
+
+    fn attached(&self) -> bool {
+        match self {
+            Self::Plain { tun, .. } => tun.attached(),
+            Self::Offload(tun) => tun.attached(),
+        }
+    }
+}
+
+impl AsFd for HostTun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Plain { tun, .. } => tun.as_fd(),
+            Self::Offload(tun) => tun.as_fd(),
+        }
+    }
+}
+
+impl Single for Tun {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Self::receive(self, buffer)
+    }
+
+    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        Self::send(self, datagram)
+    }
+}
+
+impl Large for Offload {
+    fn merge(&self) -> Merge {
+        Merge::accepted_with(self.offloads())
+    }
+
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Self::receive(self, buffers)
+    }
+
+    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        Self::send(self, buffers)
+    }
+}
+
 /// A TUN with what was done for it. The fields' order is that of undoing.
 struct TunEnd {
     applied: Mutex<Applied>,
-    tun: Tun,
+    tun: HostTun,
 }
 
 struct Applied {
@@ -89,12 +218,8 @@ impl AsFd for TunEnd {
 }
 
 impl HostEnd for TunEnd {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tun.receive(buffer)
-    }
-
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.tun.send(datagram)
+    fn packets(&self) -> Packets<'_> {
+        self.tun.packets()
     }
 
     fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
@@ -111,6 +236,7 @@ impl HostEnd for TunEnd {
         applied.extend(state.notes.iter().cloned());
         Interface {
             name: self.tun.name().to_owned(),
+            mode: self.tun.describe(),
             applied,
         }
     }
@@ -185,6 +311,7 @@ mod tests {
                 ..Addresses::default()
             },
             name: None,
+            tun_mode: TunMode::default(),
             routes,
             route_metric: Some(700),
             dns: Dns::None,
@@ -209,5 +336,34 @@ mod tests {
             bad.what.contains("nonsense") && !bad.next.is_empty(),
             "{bad}"
         );
+    }
+
+    #[test]
+    fn a_kernel_without_offload_gets_a_plain_interface_and_says_so() {
+        let error = |kind: ErrorKind| Error {
+            kind,
+            what: "open".into(),
+            why: "no IFF_VNET_HDR".into(),
+            next: String::new(),
+            source: None,
+        };
+        let plain = || Err(error(ErrorKind::NoPermission));
+        let open = |mode, kind: ErrorKind| {
+            let result = HostTun::open_with(mode, || Err(error(kind)), plain);
+            result.unwrap_err().kind
+        };
+        // Only then is a plain one tried.
+        assert_eq!(
+            open(TunMode::Offload, ErrorKind::NoOffload),
+            ErrorKind::NoPermission
+        );
+        assert_eq!(open(TunMode::Offload, ErrorKind::Busy), ErrorKind::Busy);
+        assert_eq!(
+            open(TunMode::Plain, ErrorKind::Busy),
+            ErrorKind::NoPermission
+        );
+        let words = HostTun::words(TunMode::Plain, Some("no IFF_VNET_HDR"));
+        assert_eq!(words, "plain: no IFF_VNET_HDR");
+        assert_eq!(HostTun::words(TunMode::Plain, None::<&str>), "plain");
     }
 }

@@ -224,6 +224,7 @@ impl Ladder {
         HostConfig {
             addresses: addresses.clone(),
             name: self.options.tun_name.clone(),
+            tun_mode: self.options.tun_mode,
             routes: self.options.routes.clone(),
             route_metric: self.options.route_metric,
             dns: self.options.dns,

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use indicatif::{ProgressBar, ProgressStyle};
 use uwwan_emulator::Emulator;
 use uwwan_modem::host::{HostProvider, TunProvider};
-use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes};
+use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, TunMode};
 use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Handle, Modem, Options, Selector};
 use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
@@ -28,7 +28,7 @@ use self::userspace::Userspace;
 use super::{emulate, progress};
 use crate::failure::{Exit, Failure};
 use crate::output::{bytes, note, rounded, say, say_json, seconds};
-use crate::settings::words;
+use crate::settings::{Settings, words};
 use crate::signals;
 
 /// The bring-up has to be through by then.
@@ -49,6 +49,7 @@ Examples:
   uwwan demo                             everything, in a few seconds
   uwwan demo --json | tail -n 1 | jq .download.mbit_s
   uwwan demo --bytes 1G                  larger transfers
+  uwwan demo --tun-mode plain            one packet a call instead of many
   uwwan demo --ndp front                 the black hole: connected, and nothing comes back
   uwwan demo --ip-type ipv6              IPv6 refused by the firmware, and why
   uwwan demo --ip-type ipv6 --knob ipv6=on
@@ -76,12 +77,48 @@ pub struct Arguments {
     /// How a block ends that fills its last packet [default: what the modem needs]
     #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES))]
     pad: Option<Padding>,
+    /// How packets cross the TUN interface [default: offload]
+    #[arg(long, value_name = "MODE", value_parser = words(TunMode::VALUES))]
+    tun_mode: Option<TunMode>,
+    /// Largest block to the modem in bytes [default: 16384]
+    #[arg(long, value_name = "BYTES")]
+    block_size: Option<u32>,
+    /// Largest block from the modem in bytes [default: 16384]
+    #[arg(long, value_name = "BYTES")]
+    input_size: Option<u32>,
+    /// Most datagrams in a block to the modem [default: 40]
+    #[arg(long, value_name = "N")]
+    max_datagrams: Option<u16>,
+    /// Transfers kept in flight in each direction [default: 8]
+    #[arg(long, value_name = "N")]
+    in_flight: Option<usize>,
     /// What the firmware does, as name=value; may be repeated; `uwwan emulate --knobs` lists them
     #[arg(long = "knob", value_name = "NAME=VALUE")]
     knobs: Vec<String>,
     /// Use the built-in network stack even where a namespace can be had
     #[arg(long)]
     userspace: bool,
+}
+
+impl Arguments {
+    fn options(&self) -> Result<Options, Failure> {
+        let settings = Settings {
+            ip_type: Some(self.ip_type),
+            ndp: self.ndp,
+            ntb: self.ntb,
+            pad: self.pad,
+            tun_mode: self.tun_mode,
+            block_size: self.block_size,
+            input_size: self.input_size,
+            max_datagrams: self.max_datagrams,
+            in_flight: self.in_flight,
+            ..Settings::default()
+        };
+        Ok(Options {
+            routes: Routes::Default,
+            ..settings.options()?
+        })
+    }
 }
 
 /// Where the traffic comes from.
@@ -101,6 +138,7 @@ enum Host {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
     let knobs = emulate::knobs(&arguments.knobs)?;
+    let options = arguments.options()?;
     let host = choose_host(arguments.userspace);
     let interrupts = signals::first()
         .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
@@ -123,7 +161,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let emulator = emulate::start(&knobs)?;
-    let worked = demo.drive(arguments, &host, &emulator);
+    let worked = demo.drive(arguments, options, &host, &emulator);
     demo.outcome.seconds = rounded(begun.elapsed().as_secs_f64(), 3);
     let worked = worked.and_then(|()| demo.check(&emulator));
     if let Err(failure) = &worked {
@@ -196,6 +234,7 @@ impl Demo {
     fn drive(
         &mut self,
         arguments: &Arguments,
+        options: Options,
         host: &Host,
         emulator: &Emulator,
     ) -> Result<(), Failure> {
@@ -206,14 +245,6 @@ impl Demo {
                 Box::new(kernel::Kernel::default()),
             ),
             Host::Userspace(_) => (Box::new(stack.clone()), Box::new(stack)),
-        };
-        let options = Options {
-            ip_type: arguments.ip_type,
-            ndp: arguments.ndp,
-            ntb: arguments.ntb,
-            padding: arguments.pad,
-            routes: Routes::Default,
-            ..Options::default()
         };
         let (sender, events) = unbounded();
         let handle = Modem::start(
@@ -232,6 +263,9 @@ impl Demo {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+        let status = handle.status();
+        self.outcome.host_calls = status.traffic.host;
+        self.outcome.tun_mode = status.interface.unwrap_or_default().mode;
         let stopping = Instant::now();
         handle.stop();
         let stopped = handle

@@ -1,6 +1,7 @@
 //! What the demo found, as its one line of JSON and as a summary for people.
 
 use serde::Serialize;
+use uwwan_modem::status::HostCalls;
 
 use crate::output::{bytes, mbit_s, rounded, seconds};
 
@@ -24,6 +25,10 @@ pub struct Outcome {
     pub rungs: Vec<RungTime>,
     /// From start to end, the stop included.
     pub seconds: f64,
+    /// How packets crossed the host's interface; empty for the built-in stack.
+    pub tun_mode: String,
+    /// The calls to the host's end, and the payload bytes copied on the way.
+    pub host_calls: HostCalls,
     /// What went wrong; absent when nothing did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -146,6 +151,8 @@ mod tests {
                 seconds: 0.01,
             }],
             seconds: 2.5,
+            tun_mode: "plain".into(),
+            host_calls: HostCalls::default(),
             error: None,
         }
     }
@@ -154,7 +161,7 @@ mod tests {
     fn the_json_has_the_documented_shape() {
         assert_eq!(
             serde_json::to_string(&good()).unwrap(),
-            r#"{"configuration":{"before":2,"after":3},"ndp":"end","addresses":["10.0.0.1/30"],"ping":{"sent":10,"received":10,"rtt_ms_median":0.25},"download":{"bytes":1000000,"mbit_s":80.0},"upload":{"bytes":1000000,"mbit_s":40.0},"rungs":[{"name":"found","seconds":0.01}],"seconds":2.5}"#
+            r#"{"configuration":{"before":2,"after":3},"ndp":"end","addresses":["10.0.0.1/30"],"ping":{"sent":10,"received":10,"rtt_ms_median":0.25},"download":{"bytes":1000000,"mbit_s":80.0},"upload":{"bytes":1000000,"mbit_s":40.0},"rungs":[{"name":"found","seconds":0.01}],"seconds":2.5,"tun_mode":"plain","host_calls":{"reads":0,"writes":0,"cut":0,"merged":0,"moved_bytes":0,"damaged":0}}"#
         );
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uwwan_modem::FailureKind;
-use uwwan_modem::host::{HostConfig, HostEnd, HostError, HostProvider};
+use uwwan_modem::host::{HostConfig, HostEnd, HostError, HostProvider, Packets, Single};
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_netstack::client::{Client, ClientConfig};
 use uwwan_netstack::socket::{PacketSocket, SocketLink};
@@ -108,13 +108,19 @@ impl AsFd for End {
     }
 }
 
-impl HostEnd for End {
+impl Single for End {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.receive(buffer)
     }
 
     fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         self.socket.send(datagram)
+    }
+}
+
+impl HostEnd for End {
+    fn packets(&self) -> Packets<'_> {
+        Packets::Single(self)
     }
 
     fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
@@ -132,7 +138,7 @@ impl HostEnd for End {
     fn interface(&self) -> Interface {
         Interface {
             name: "the built-in stack".into(),
-            applied: Vec::new(),
+            ..Interface::default()
         }
     }
 }

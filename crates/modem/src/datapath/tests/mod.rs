@@ -1,7 +1,7 @@
 //! The data path against scripted queues and a scripted host.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::mpsc;
@@ -10,17 +10,22 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use uwwan_ncm::{Builder, Choices, DropCounters, Framing, Limits, Ntb, Parameters, Stream};
+use uwwan_tun::checksum::Sum;
+use uwwan_tun::coalesce::{Coalescer, Merge};
+use uwwan_tun::headers::{Cut, Kind, VNET_HEADER, VnetHeader};
+use uwwan_tun::scatter::{Layout, Place, Scatter};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Completion, Pump, Queue, Rejected};
 use uwwan_usb::error::{Error, TransferError};
 
-use super::downlink::{Downlink, Inspect, Outlets};
+use super::delivery::{Inspect, Outlet, Outlets, Sink};
+use super::downlink::Downlink;
 use super::lines::Flow;
 use super::reactor::{Reactor, Report};
-use super::uplink::{Inlet, Uplink};
+use super::uplink::{Filled, Inlet, Source, Uplink};
 use super::{DataPlan, Fault, FlowCounters, LinePlan, Link};
 use crate::counters::{Counters, Tally};
-use crate::host::{HostConfig, HostEnd, HostError};
+use crate::host::{HostConfig, HostEnd, HostError, Large, Packets, Single};
 use crate::status::Interface;
 use crate::watch::Watch;
 
@@ -46,6 +51,14 @@ struct Endpoint {
     zero_packet: bool,
     refuse: Option<Error>,
     cancelled: u32,
+}
+
+impl Endpoint {
+    /// Whether this memory is part of a buffer.
+    fn has(&self, place: &Range<usize>) -> bool {
+        let holds = |memory: &Range<usize>| memory.start <= place.start && place.end <= memory.end;
+        self.memory.iter().any(holds)
+    }
 }
 
 #[derive(Clone)]
@@ -156,20 +169,36 @@ struct Script {
     /// Datagrams it takes before it has no room.
     room: Option<usize>,
     refuses: bool,
+    refuses_large: bool,
     broken: bool,
-    /// Where reads and writes lay.
-    read: Vec<usize>,
-    written: Vec<usize>,
+    /// Where payload lay that was read and written.
+    read: Vec<Range<usize>>,
+    written: Vec<Range<usize>>,
+    /// Datagrams in each write.
+    writes: Vec<usize>,
+}
+
+/// How packets cross a host's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Single,
+    Large,
+}
+
+impl Mode {
+    const BOTH: [Self; 2] = [Self::Single, Self::Large];
 }
 
 struct FakeHost {
+    mode: Mode,
     script: Mutex<Script>,
     event: OwnedFd,
 }
 
 impl FakeHost {
-    fn new() -> Arc<Self> {
+    fn new(mode: Mode) -> Arc<Self> {
         Arc::new(Self {
+            mode,
             script: Mutex::default(),
             event: eventfd(0, EventfdFlags::NONBLOCK).unwrap(),
         })
@@ -180,6 +209,15 @@ impl FakeHost {
     }
 
     fn sends(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
+        let plain = |packet: Vec<u8>| match self.mode {
+            Mode::Single => packet,
+            Mode::Large => [vec![0; VNET_HEADER], packet].concat(),
+        };
+        self.sends_as_they_are(packets.into_iter().map(plain));
+    }
+
+    /// In the large mode, packets with their virtio headers.
+    fn sends_as_they_are(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
         self.script().outgoing.extend(packets);
         rustix::io::write(&self.event, &1u64.to_ne_bytes()).unwrap();
     }
@@ -191,36 +229,133 @@ impl AsFd for FakeHost {
     }
 }
 
-impl HostEnd for FakeHost {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut script = self.script();
+impl FakeHost {
+    fn next(&self, script: &mut Script) -> io::Result<Vec<u8>> {
         if script.broken {
             return Err(io::Error::from_raw_os_error(77));
         }
-        let Some(packet) = script.outgoing.pop_front() else {
+        script.outgoing.pop_front().ok_or_else(|| {
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        script.read.push(buffer.as_ptr() as usize);
+            io::ErrorKind::WouldBlock.into()
+        })
+    }
+}
+
+impl Script {
+    /// Whether it takes a packet of so many datagrams.
+    fn takes(&mut self, datagrams: usize) -> io::Result<()> {
+        if self.refuses || self.refuses_large && datagrams > 1 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        match self.room.as_mut() {
+            Some(room) if *room < datagrams => return Err(io::ErrorKind::WouldBlock.into()),
+            Some(room) => *room -= datagrams,
+            None => {}
+        }
+        self.writes.push(datagrams);
+        Ok(())
+    }
+}
+
+impl Single for FakeHost {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut script = self.script();
+        let packet = self.next(&mut script)?;
         let length = packet.len().min(buffer.len());
         buffer[..length].copy_from_slice(&packet[..length]);
+        script.read.push(addresses_of(&buffer[..length]));
         Ok(length)
     }
 
     fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         let mut script = self.script();
-        if script.refuses {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        if script.room == Some(0) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if let Some(room) = script.room.as_mut() {
-            *room -= 1;
-        }
-        script.written.push(datagram.as_ptr() as usize);
+        script.takes(1)?;
+        script.written.push(addresses_of(datagram));
         script.incoming.push(datagram.to_vec());
         Ok(datagram.len())
+    }
+}
+
+impl Large for FakeHost {
+    fn merge(&self) -> Merge {
+        Merge {
+            tcp: true,
+            udp: true,
+        }
+    }
+
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut script = self.script();
+        let packet = self.next(&mut script)?;
+        let mut rest = &packet[..];
+        for (index, buffer) in buffers.iter_mut().enumerate() {
+            let length = rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            if index > 0 && length > 0 {
+                script.read.push(addresses_of(&buffer[..length]));
+            }
+            rest = &rest[length..];
+        }
+        Ok(packet.len() - rest.len())
+    }
+
+    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes: Vec<u8> = buffers
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
+        let datagrams = cut(&bytes);
+        let mut script = self.script();
+        script.takes(datagrams.len())?;
+        let payloads = buffers[1..].iter().map(|payload| addresses_of(payload));
+        script.written.extend(payloads);
+        script.incoming.extend(datagrams);
+        Ok(bytes.len())
+    }
+}
+
+/// The datagrams a packet with a virtio header stands for.
+fn cut(packet: &[u8]) -> Vec<Vec<u8>> {
+    /// One behind the other.
+    #[derive(Default)]
+    struct Row(Vec<Range<usize>>);
+    impl Layout for Row {
+        fn place(&mut self, length: usize) -> Option<Place> {
+            let offset = self.0.last().map_or(0, |last| last.end);
+            self.0.push(offset..offset + length);
+            Some(Place { area: 0, offset })
+        }
+        fn rewind(&mut self) {
+            self.0.clear();
+        }
+    }
+    let mut memory = vec![0; 1 << 20];
+    let mut row = Row::default();
+    let read = |buffers: &mut [IoSliceMut<'_>]| {
+        let mut rest = packet;
+        for buffer in buffers {
+            let length = rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            rest = &rest[length..];
+        }
+        Ok(packet.len())
+    };
+    let received = Scatter::new(usize::from(MTU))
+        .receive(read, &mut [&mut memory], &mut row)
+        .unwrap();
+    assert_eq!(received.waiting, 0);
+    row.0
+        .into_iter()
+        .map(|place| memory[place].to_vec())
+        .collect()
+}
+
+impl HostEnd for FakeHost {
+    fn packets(&self) -> Packets<'_> {
+        match self.mode {
+            Mode::Single => Packets::Single(self),
+            Mode::Large => Packets::Large(self),
+        }
     }
 
     fn reconfigure(&self, _config: &HostConfig) -> Result<(), HostError> {
@@ -239,6 +374,46 @@ fn packet(number: u32, length: usize) -> Vec<u8> {
     packet[2..4].copy_from_slice(&(length as u16).to_be_bytes());
     packet[16..20].copy_from_slice(&number.to_be_bytes());
     packet
+}
+
+/// A TCP segment of a flow, right in every field.
+fn segment(flow: u8, sequence: u32, payload: usize) -> Vec<u8> {
+    let mut packet = packet(u32::from(flow), 40 + payload);
+    packet[4..6].copy_from_slice(&((sequence / 1000) as u16).to_be_bytes());
+    packet[6] = 0x40;
+    packet[8] = 64;
+    packet[9] = 6;
+    packet[12..16].copy_from_slice(&[10, 0, 0, 1]);
+    packet[24..28].copy_from_slice(&sequence.to_be_bytes());
+    packet[32] = 0x50;
+    packet[33] = 0x10;
+    for (index, byte) in packet[40..].iter_mut().enumerate() {
+        *byte = (index as u32 ^ sequence) as u8;
+    }
+    let pseudo = Sum::of(&packet[12..20]) + Sum::of_u16(6) + Sum::of_u16((20 + payload) as u16);
+    let checksum = (pseudo + Sum::of(&packet[20..])).checksum();
+    packet[36..38].copy_from_slice(&checksum);
+    let checksum = Sum::of(&packet[..20]).checksum();
+    packet[10..12].copy_from_slice(&checksum);
+    packet
+}
+
+/// A large packet as the kernel sends it, and the datagrams it stands for.
+fn large(flow: u8, sequence: u32, payload: usize, size: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let packet = segment(flow, sequence, payload);
+    let vnet = VnetHeader {
+        checksum: None,
+        cut: Some(Cut {
+            kind: Kind::Tcp4,
+            ecn: false,
+            size: size as u16,
+        }),
+        header: 40,
+    };
+    let bytes = [&vnet.encode()[..], &packet].concat();
+    let datagrams = cut(&bytes);
+    assert_eq!(datagrams.len(), payload.div_ceil(size));
+    (bytes, datagrams)
 }
 
 fn framing() -> Framing {
@@ -268,6 +443,23 @@ fn unpack(block: &[u8]) -> Vec<Vec<u8>> {
 
 fn pack(packets: &[Vec<u8>]) -> Vec<u8> {
     pack_for(0, packets)
+}
+
+/// A block with the datagrams of several sessions, each with a table of its own.
+fn pack_front(datagrams: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut builder = Builder::new(Framing {
+        placement: uwwan_ncm::Placement::Front,
+        ..framing()
+    });
+    let mut block = vec![0; 16_384];
+    for (session, packet) in datagrams {
+        let slot = builder.place(Stream::Ips(*session), packet.len()).unwrap();
+        block[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
+        builder.commit(slot, packet.len());
+    }
+    let length = builder.finish(&mut block).length;
+    block.truncate(length);
+    block
 }
 
 fn pack_for(session: u8, packets: &[Vec<u8>]) -> Vec<u8> {

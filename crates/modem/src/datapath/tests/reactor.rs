@@ -55,7 +55,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn new() -> Self {
+    fn new(mode: Mode) -> Self {
         let event = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
         let gone = Arc::default();
         let pump = FakePump {
@@ -83,7 +83,7 @@ impl Machine {
             interrupt,
             bulk_in: Fake::new(0x81),
             bulk_out: Fake::new(0x01),
-            host: FakeHost::new(),
+            host: FakeHost::new(mode),
         }
     }
 
@@ -123,132 +123,142 @@ impl Machine {
 
 #[test]
 fn the_reactor_moves_datagrams_both_ways() {
-    let machine = Machine::new();
-    machine.start();
-    machine.host.sends([packet(1, 60)]);
-    machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
-    machine.bulk_in.deliver(&pack(&[packet(2, 60)]));
-    machine.ring();
-    machine.until("receiving", || !machine.host.script().incoming.is_empty());
-    machine.until("counting", || {
-        machine.counters.snapshot().received_packets == 1
-    });
-    assert!(machine.reactor.stop_data());
-    assert_eq!(machine.bulk_in.pending(), 0, "drained");
-    assert_eq!(machine.bulk_out.pending(), 0);
-    assert_eq!(machine.counters.snapshot().sent_packets, 1);
-    machine.host.sends([packet(3, 60)]);
-    machine.start();
-    machine.until("sending again", || machine.bulk_out.lock().sent.len() == 2);
+    for mode in Mode::BOTH {
+        let machine = Machine::new(mode);
+        machine.start();
+        machine.host.sends([packet(1, 60)]);
+        machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+        machine.bulk_in.deliver(&pack(&[packet(2, 60)]));
+        machine.ring();
+        machine.until("receiving", || !machine.host.script().incoming.is_empty());
+        machine.until("counting", || {
+            machine.counters.snapshot().received_packets == 1
+        });
+        assert!(machine.reactor.stop_data());
+        assert_eq!(machine.bulk_in.pending(), 0, "drained");
+        assert_eq!(machine.bulk_out.pending(), 0);
+        assert_eq!(machine.counters.snapshot().sent_packets, 1);
+        machine.host.sends([packet(3, 60)]);
+        machine.start();
+        machine.until("sending again", || machine.bulk_out.lock().sent.len() == 2);
+    }
 }
 
 #[test]
 fn notifications_and_halts_are_reported() {
-    let machine = Machine::new();
-    machine.until("listening", || machine.interrupt.pending() == 4);
-    let notification = [0xa1, 1, 0, 0, 0, 0, 0, 0];
-    machine.interrupt.deliver(&notification);
-    machine.ring();
-    let Report::Notification(bytes) = machine.report() else {
-        panic!("no notification");
-    };
-    assert_eq!(bytes, notification);
-    machine.interrupt.complete(Err(TransferError::Stall));
-    machine.ring();
-    machine.until("cancelling", || machine.interrupt.lock().cancelled > 0);
-    machine.ring();
-    assert!(matches!(machine.report(), Report::Halted(0x82)));
-    machine.reactor.halt_cleared(0x82);
-    machine.until("listening again", || {
-        machine.interrupt.lock().pending.len() == 4
-    });
-    machine.start();
-    machine.bulk_in.complete(Err(TransferError::Stall));
-    machine.ring();
-    machine.until("cancelling", || machine.bulk_in.lock().cancelled > 0);
-    machine.ring();
-    assert!(matches!(machine.report(), Report::Halted(0x81)));
-    machine.reactor.halt_cleared(0x81);
-    machine.until("receiving again", || {
-        machine.bulk_in.lock().pending.len() == 4
-    });
+    for mode in Mode::BOTH {
+        let machine = Machine::new(mode);
+        machine.until("listening", || machine.interrupt.pending() == 4);
+        let notification = [0xa1, 1, 0, 0, 0, 0, 0, 0];
+        machine.interrupt.deliver(&notification);
+        machine.ring();
+        let Report::Notification(bytes) = machine.report() else {
+            panic!("no notification");
+        };
+        assert_eq!(bytes, notification);
+        machine.interrupt.complete(Err(TransferError::Stall));
+        machine.ring();
+        machine.until("cancelling", || machine.interrupt.lock().cancelled > 0);
+        machine.ring();
+        assert!(matches!(machine.report(), Report::Halted(0x82)));
+        machine.reactor.halt_cleared(0x82);
+        machine.until("listening again", || {
+            machine.interrupt.lock().pending.len() == 4
+        });
+        machine.start();
+        machine.bulk_in.complete(Err(TransferError::Stall));
+        machine.ring();
+        machine.until("cancelling", || machine.bulk_in.lock().cancelled > 0);
+        machine.ring();
+        assert!(matches!(machine.report(), Report::Halted(0x81)));
+        machine.reactor.halt_cleared(0x81);
+        machine.until("receiving again", || {
+            machine.bulk_in.lock().pending.len() == 4
+        });
+    }
 }
 
 #[test]
 fn a_device_that_goes_ends_the_reactor_once() {
-    let machine = Machine::new();
-    machine.start();
-    machine
-        .gone
-        .store(true, std::sync::atomic::Ordering::Relaxed);
-    machine.ring();
-    assert!(matches!(machine.report(), Report::Ended(Fault::Gone)));
-    assert!(machine.reactor.stop_data(), "orders are still followed");
-    drop(machine.reactor);
-    assert!(machine.reports.try_iter().next().is_none());
+    for mode in Mode::BOTH {
+        let machine = Machine::new(mode);
+        machine.start();
+        machine
+            .gone
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        machine.ring();
+        assert!(matches!(machine.report(), Report::Ended(Fault::Gone)));
+        assert!(machine.reactor.stop_data(), "orders are still followed");
+        drop(machine.reactor);
+        assert!(machine.reports.try_iter().next().is_none());
+    }
 }
 
 #[test]
 fn a_host_end_that_breaks_ends_the_data_path_alone() {
-    let machine = Machine::new();
-    machine.start();
-    machine.host.script().broken = true;
-    machine.host.sends([packet(1, 60)]);
-    assert!(matches!(machine.report(), Report::DataLost(Fault::Host(_))));
-    machine.host.script().broken = false;
-    machine.start();
-    machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+    for mode in Mode::BOTH {
+        let machine = Machine::new(mode);
+        machine.start();
+        machine.host.script().broken = true;
+        machine.host.sends([packet(1, 60)]);
+        assert!(matches!(machine.report(), Report::DataLost(Fault::Host(_))));
+        machine.host.script().broken = false;
+        machine.start();
+        machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+    }
 }
 
 #[test]
 fn a_further_session_comes_and_goes_beside_the_first() {
-    let machine = Machine::new();
-    machine.start();
-    let other = FakeHost::new();
-    let counters = Arc::default();
-    machine.reactor.add_session(line(3, &other, &counters));
-    other.sends([packet(1, 60)]);
-    machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
-    machine.host.sends([packet(2, 60)]);
-    machine.until("sending both", || machine.bulk_out.lock().sent.len() == 2);
-    machine.bulk_in.deliver(&pack_for(3, &[packet(4, 80)]));
-    machine.bulk_in.deliver(&pack(&[packet(5, 90)]));
-    machine.ring();
-    machine.until("receiving", || {
-        other.script().incoming == [packet(4, 80)]
-            && machine.host.script().incoming == [packet(5, 90)]
-    });
-    machine.until("counting", || {
-        let flow = counters.snapshot();
-        (flow.sent_packets, flow.sent_bytes) == (1, 60)
-            && (flow.received_packets, flow.received_bytes) == (1, 80)
-    });
-    // Its host fails: the others go on.
-    other.script().broken = true;
-    other.sends([]);
-    assert!(matches!(
-        machine.report(),
-        Report::SessionLost(3, Fault::Host(_))
-    ));
-    for _ in 0..2 {
-        machine.bulk_out.complete(Ok(0));
-    }
-    machine.host.sends([packet(6, 60)]);
-    machine.until("sending on", || machine.bulk_out.lock().sent.len() == 3);
-    // Back, it goes on counting; taken off, its datagrams are nobody's.
-    let again = FakeHost::new();
-    machine.reactor.add_session(line(3, &again, &counters));
-    again.sends([packet(9, 60)]);
-    machine.until("being on", || counters.snapshot().sent_packets == 2);
-    machine.bulk_in.deliver(&pack_for(3, &[packet(7, 20)]));
-    machine.ring();
-    machine.until("counting on", || counters.snapshot().received_packets == 2);
-    machine.reactor.remove_session(3);
-    machine.until("dropping", || {
-        if !machine.bulk_in.lock().pending.is_empty() {
-            machine.bulk_in.deliver(&pack_for(3, &[packet(8, 20)]));
-        }
+    for mode in Mode::BOTH {
+        let machine = Machine::new(mode);
+        machine.start();
+        let other = FakeHost::new(mode);
+        let counters = Arc::default();
+        machine.reactor.add_session(line(3, &other, &counters));
+        other.sends([packet(1, 60)]);
+        machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+        machine.host.sends([packet(2, 60)]);
+        machine.until("sending both", || machine.bulk_out.lock().sent.len() == 2);
+        machine.bulk_in.deliver(&pack_for(3, &[packet(4, 80)]));
+        machine.bulk_in.deliver(&pack(&[packet(5, 90)]));
         machine.ring();
-        machine.counters.snapshot().no_session > 0
-    });
+        machine.until("receiving", || {
+            other.script().incoming == [packet(4, 80)]
+                && machine.host.script().incoming == [packet(5, 90)]
+        });
+        machine.until("counting", || {
+            let flow = counters.snapshot();
+            (flow.sent_packets, flow.sent_bytes) == (1, 60)
+                && (flow.received_packets, flow.received_bytes) == (1, 80)
+        });
+        // Its host fails: the others go on.
+        other.script().broken = true;
+        other.sends([]);
+        assert!(matches!(
+            machine.report(),
+            Report::SessionLost(3, Fault::Host(_))
+        ));
+        for _ in 0..2 {
+            machine.bulk_out.complete(Ok(0));
+        }
+        machine.host.sends([packet(6, 60)]);
+        machine.until("sending on", || machine.bulk_out.lock().sent.len() == 3);
+        // Back, it goes on counting; taken off, its datagrams are nobody's.
+        let again = FakeHost::new(mode);
+        machine.reactor.add_session(line(3, &again, &counters));
+        again.sends([packet(9, 60)]);
+        machine.until("being on", || counters.snapshot().sent_packets == 2);
+        machine.bulk_in.deliver(&pack_for(3, &[packet(7, 20)]));
+        machine.ring();
+        machine.until("counting on", || counters.snapshot().received_packets == 2);
+        machine.reactor.remove_session(3);
+        machine.until("dropping", || {
+            if !machine.bulk_in.lock().pending.is_empty() {
+                machine.bulk_in.deliver(&pack_for(3, &[packet(8, 20)]));
+            }
+            machine.ring();
+            machine.counters.snapshot().no_session > 0
+        });
+    }
 }

@@ -7,6 +7,7 @@ struct Up {
     uplink: Uplink,
     queue: Fake,
     host: Arc<FakeHost>,
+    scatter: Scatter,
     watch: Watch,
     flow: Flow,
     tally: Tally,
@@ -14,13 +15,18 @@ struct Up {
 }
 
 impl Up {
-    fn new(depth: usize) -> Self {
+    fn new(mode: Mode, depth: usize) -> Self {
+        Self::with(mode, framing(), depth)
+    }
+
+    fn with(mode: Mode, framing: Framing, depth: usize) -> Self {
         let queue = Fake::new(0x01);
         let now = Instant::now();
         Self {
-            uplink: Uplink::new(queue.boxed(), framing(), depth),
+            uplink: Uplink::new(queue.boxed(), framing, depth),
             queue,
-            host: FakeHost::new(),
+            host: FakeHost::new(mode),
+            scatter: Scatter::new(usize::from(MTU)),
             watch: Watch::new(now),
             flow: Flow::default(),
             tally: Tally::default(),
@@ -31,15 +37,19 @@ impl Up {
     fn round(&mut self) -> Result<(), Fault> {
         self.uplink.reap(self.now, &mut self.tally)?;
         let host = Arc::clone(&self.host);
-        let drained = self.fill(0, &host)?;
-        self.uplink.set_drained(drained);
+        let filled = self.fill(0, &host)?;
+        self.uplink.set_drained(filled != Filled::RoundOver);
         self.uplink.flush(&mut self.tally)
     }
 
-    fn fill(&mut self, session: u8, host: &FakeHost) -> Result<bool, Fault> {
+    fn fill(&mut self, session: u8, host: &FakeHost) -> Result<Filled, Fault> {
+        let source = match host.packets() {
+            Packets::Single(host) => Source::Single(host),
+            Packets::Large(host) => Source::Large(host, &mut self.scatter),
+        };
         let inlet = Inlet {
+            source,
             stream: Stream::Ips(session),
-            host,
             mtu: usize::from(MTU),
             watch: &mut self.watch,
             flow: &mut self.flow,
@@ -59,222 +69,371 @@ impl Up {
 
 #[test]
 fn a_lone_packet_leaves_at_once() {
-    let mut up = Up::new(4);
-    up.host.sends([packet(1, 60)]);
-    up.round().unwrap();
-    assert_eq!(up.sent(), [[packet(1, 60)]]);
-    assert_eq!(up.tally.closed_idle, 1);
-    assert_eq!(
-        (
-            up.tally.sent_packets,
-            up.tally.sent_bytes,
-            up.tally.sent_blocks
-        ),
-        (1, 60, 1)
-    );
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        up.host.sends([packet(1, 60)]);
+        up.round().unwrap();
+        assert_eq!(up.sent(), [[packet(1, 60)]]);
+        assert_eq!(up.tally.closed_idle, 1);
+        assert_eq!(
+            (
+                up.tally.sent_packets,
+                up.tally.sent_bytes,
+                up.tally.sent_blocks
+            ),
+            (1, 60, 1)
+        );
+    }
 }
 
 #[test]
 fn packets_gather_while_the_bus_is_busy() {
-    let mut up = Up::new(4);
-    for number in 0..2 {
-        up.host.sends([packet(number, 60)]);
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        for number in 0..2 {
+            up.host.sends([packet(number, 60)]);
+            up.round().unwrap();
+        }
+        for number in 2..7 {
+            up.host.sends([packet(number, 60)]);
+            up.round().unwrap();
+        }
+        assert_eq!(
+            up.queue.lock().sent.len(),
+            2,
+            "two in flight, the rest waits"
+        );
+        up.queue.complete(Ok(0));
         up.round().unwrap();
+        let gathered: Vec<_> = (2..7).map(|number| packet(number, 60)).collect();
+        assert_eq!(up.sent()[2], gathered);
     }
-    for number in 2..7 {
-        up.host.sends([packet(number, 60)]);
-        up.round().unwrap();
-    }
-    assert_eq!(
-        up.queue.lock().sent.len(),
-        2,
-        "two in flight, the rest waits"
-    );
-    up.queue.complete(Ok(0));
-    up.round().unwrap();
-    let gathered: Vec<_> = (2..7).map(|number| packet(number, 60)).collect();
-    assert_eq!(up.sent()[2], gathered);
 }
 
 #[test]
 fn full_blocks_leave_and_the_host_waits_when_all_are_in_flight() {
-    let mut up = Up::new(2);
-    up.host.sends((0..100).map(|number| packet(number, 1500)));
-    up.round().unwrap();
-    assert_eq!(up.queue.lock().sent.len(), 2);
-    assert_eq!(up.tally.closed_full, 2);
-    assert!(!up.uplink.wants_input());
-    let left = up.host.script().outgoing.len();
-    up.round().unwrap();
-    assert_eq!(
-        up.host.script().outgoing.len(),
-        left,
-        "not read while nothing is free"
-    );
-    while !up.host.script().outgoing.is_empty() || up.queue.pending() > 0 {
-        up.queue.complete(Ok(0));
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 2);
+        up.host.sends((0..100).map(|number| packet(number, 1500)));
         up.round().unwrap();
+        assert_eq!(up.queue.lock().sent.len(), 2);
+        assert_eq!(up.tally.closed_full, 2);
+        assert!(!up.uplink.wants_input(false));
+        let left = up.host.script().outgoing.len();
+        up.round().unwrap();
+        assert_eq!(
+            up.host.script().outgoing.len(),
+            left,
+            "not read while nothing is free"
+        );
+        while !up.host.script().outgoing.is_empty() || up.queue.pending() > 0 {
+            up.queue.complete(Ok(0));
+            up.round().unwrap();
+        }
+        let all: Vec<_> = up.sent().into_iter().flatten().collect();
+        assert_eq!(
+            all,
+            (0..100)
+                .map(|number| packet(number, 1500))
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(up.tally.sent_packets, 100);
     }
-    let all: Vec<_> = up.sent().into_iter().flatten().collect();
-    assert_eq!(
-        all,
-        (0..100)
-            .map(|number| packet(number, 1500))
-            .collect::<Vec<_>>()
-    );
-    assert_eq!(up.tally.sent_packets, 100);
 }
 
 #[test]
 fn packets_are_read_into_usb_memory() {
-    let mut up = Up::new(4);
-    up.host.sends((0..30).map(|number| packet(number, 700)));
-    up.round().unwrap();
-    let state = up.queue.lock();
-    let script = up.host.script();
-    assert_eq!(script.read.len(), 30);
-    for place in &script.read[..20] {
-        assert!(state.memory.iter().any(|memory| memory.contains(place)));
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        up.host.sends((0..30).map(|number| packet(number, 700)));
+        up.round().unwrap();
+        let state = up.queue.lock();
+        let script = up.host.script();
+        assert_eq!(script.read.len(), 30);
+        for place in &script.read[..20] {
+            assert!(state.has(place));
+        }
     }
 }
 
 #[test]
 fn what_is_no_datagram_is_dropped_and_counted() {
-    let mut up = Up::new(4);
-    let mut cut = packet(2, 100);
-    cut[3] = 200;
-    up.host.sends([
-        b"hello there, this is no IP".to_vec(),
-        cut,
-        packet(3, usize::from(MTU) + 1),
-        Vec::new(),
-        packet(4, 60),
-    ]);
-    up.round().unwrap();
-    assert_eq!(up.sent(), [[packet(4, 60)]]);
-    assert_eq!((up.tally.host_not_ip, up.tally.host_too_long), (2, 2));
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        let mut cut = packet(2, 100);
+        cut[3] = 200;
+        up.host.sends([
+            b"hello there, this is no IP".to_vec(),
+            cut,
+            packet(3, usize::from(MTU) + 1),
+            Vec::new(),
+            packet(4, 60),
+        ]);
+        up.round().unwrap();
+        assert_eq!(up.sent(), [[packet(4, 60)]]);
+        assert_eq!((up.tally.host_not_ip, up.tally.host_too_long), (2, 2));
+    }
 }
 
 #[test]
 fn a_halted_way_out_drains_and_goes_on() {
-    let mut up = Up::new(4);
-    for number in 0..2 {
-        up.host.sends([packet(number, 60)]);
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        for number in 0..2 {
+            up.host.sends([packet(number, 60)]);
+            up.round().unwrap();
+        }
+        up.queue.complete(Err(TransferError::Stall));
+        up.host.sends([packet(2, 60)]);
         up.round().unwrap();
-    }
-    up.queue.complete(Err(TransferError::Stall));
-    up.host.sends([packet(2, 60)]);
-    up.round().unwrap();
-    assert!(up.uplink.halted && !up.uplink.wants_input());
-    up.round().unwrap();
-    assert!(up.uplink.can_clear_halt());
-    assert_eq!(
-        up.queue.lock().sent.len(),
-        2,
-        "nothing goes to a halted endpoint"
-    );
-    up.uplink.halt_cleared();
-    up.round().unwrap();
-    while up.queue.pending() > 0 {
-        up.queue.complete(Ok(0));
+        assert!(up.uplink.halted && !up.uplink.wants_input(false));
         up.round().unwrap();
+        assert!(up.uplink.can_clear_halt());
+        assert_eq!(
+            up.queue.lock().sent.len(),
+            2,
+            "nothing goes to a halted endpoint"
+        );
+        up.uplink.halt_cleared();
+        up.round().unwrap();
+        while up.queue.pending() > 0 {
+            up.queue.complete(Ok(0));
+            up.round().unwrap();
+        }
+        // What the device has not taken is sent again, in order and ahead of what is new.
+        let again: Vec<_> = up.sent().into_iter().skip(2).flatten().collect();
+        assert_eq!(again, [packet(0, 60), packet(1, 60), packet(2, 60)]);
+        assert_eq!((up.tally.send_stall, up.tally.lost_in_transfer), (1, 0));
     }
-    // What the device has not taken is sent again, in order and ahead of what is new.
-    let again: Vec<_> = up.sent().into_iter().skip(2).flatten().collect();
-    assert_eq!(again, [packet(0, 60), packet(1, 60), packet(2, 60)]);
-    assert_eq!((up.tally.send_stall, up.tally.lost_in_transfer), (1, 0));
 }
 
 #[test]
 fn without_kernel_memory_the_queue_shrinks_and_nothing_is_lost() {
-    let mut up = Up::new(4);
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        up.host.sends([packet(0, 60)]);
+        up.round().unwrap();
+        up.queue.lock().refuse = Some(Error::NoMemory {
+            operation: "submit".into(),
+        });
+        up.host.sends([packet(1, 60)]);
+        up.round().unwrap();
+        assert!(!up.uplink.wants_input(false));
+        up.queue.lock().refuse = None;
+        up.queue.complete(Ok(0));
+        up.round().unwrap();
+        assert_eq!(up.sent(), [[packet(0, 60)], [packet(1, 60)]]);
+        assert_eq!(up.tally.transfers_given_up, 1);
+        up.host.sends([packet(2, 60)]);
+        up.queue.complete(Ok(0));
+        up.round().unwrap();
+        assert_eq!(up.sent()[2], [packet(2, 60)]);
+    }
+}
+
+#[test]
+fn a_way_out_that_keeps_failing_ends() {
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        let mut failed = None;
+        for number in 0..200 {
+            up.host.sends([packet(number, 60)]);
+            if let Err(fault) = up.round() {
+                failed = Some(fault);
+                break;
+            }
+            if !up.queue.lock().pending.is_empty() {
+                up.queue.complete(Err(TransferError::Fault));
+            }
+        }
+        assert_eq!(failed, Some(Fault::Send(TransferError::Fault)));
+        let mut up = Up::new(mode, 4);
+        up.host.sends([packet(0, 60)]);
+        up.round().unwrap();
+        up.queue.complete(Err(TransferError::Gone));
+        assert_eq!(up.round(), Err(Fault::Gone));
+        let mut up = Up::new(mode, 4);
+        up.host.script().broken = true;
+        assert!(matches!(up.round(), Err(Fault::Host(_))));
+    }
+}
+
+#[test]
+fn injected_datagrams_share_the_block() {
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 1);
+        up.uplink
+            .inject(Stream::Ips(0), &packet(1, 72), &mut up.tally)
+            .unwrap();
+        up.host.sends([packet(2, 60)]);
+        up.round().unwrap();
+        assert_eq!(up.sent(), [[packet(1, 72), packet(2, 60)]]);
+        up.uplink
+            .inject(Stream::Ips(0), &packet(3, 72), &mut up.tally)
+            .unwrap();
+        assert_eq!(up.tally.own_no_room, 1, "all buffers are in flight");
+    }
+}
+
+#[test]
+fn a_block_carries_one_session() {
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        let other = FakeHost::new(mode);
+        let host = Arc::clone(&up.host);
+        host.sends([packet(1, 60), packet(2, 60)]);
+        other.sends([packet(3, 60)]);
+        for (session, host) in [(0, &host), (3, &other)] {
+            assert_eq!(up.fill(session, host), Ok(Filled::Drained));
+        }
+        up.uplink.flush(&mut up.tally).unwrap();
+        assert_eq!(
+            up.sent(),
+            [vec![packet(1, 60), packet(2, 60)], vec![packet(3, 60)]]
+        );
+        assert_eq!((up.tally.closed_stream, up.tally.closed_idle), (1, 1));
+        assert_eq!((up.flow.sent_packets, up.flow.sent_bytes), (3, 180));
+        let sessions: Vec<_> = up
+            .queue
+            .lock()
+            .sent
+            .iter()
+            .map(|block| {
+                let ntb = Ntb::parse(block, &Limits::default()).unwrap();
+                let mut drops = DropCounters::default();
+                let mut datagrams = ntb.datagrams(&mut drops);
+                datagrams.next().unwrap().stream
+            })
+            .collect();
+        assert_eq!(sessions, [Stream::Ips(0), Stream::Ips(3)]);
+    }
+}
+
+/// All datagrams sent, the transfers being completed as they come.
+fn drain(up: &mut Up) -> Vec<Vec<u8>> {
+    for _ in 0..1000 {
+        up.round().unwrap();
+        if up.queue.lock().pending.is_empty() && up.host.script().outgoing.is_empty() {
+            break;
+        }
+        if !up.queue.lock().pending.is_empty() {
+            up.queue.complete(Ok(0));
+        }
+    }
+    up.sent().into_iter().flatten().collect()
+}
+
+#[test]
+fn large_packets_are_cut_into_usb_memory() {
+    let mut up = Up::new(Mode::Large, 8);
+    let mut expected = Vec::new();
+    for number in 0..10 {
+        let (bytes, datagrams) = large(1, number * 60_000, 60_000, 1460);
+        up.host.sends_as_they_are([bytes]);
+        expected.extend(datagrams);
+    }
+    // The first comes unexpected.
+    up.round().unwrap();
+    let moved = up.tally.host_moved;
+    assert!(up.host.script().outgoing.len() < 10);
+    up.host.script().read.clear();
+    assert_eq!(drain(&mut up), expected);
+    assert_eq!(up.tally.host_cut, 10);
+    assert_eq!(up.tally.host_moved, moved, "payload was copied");
+    assert_eq!(up.tally.host_reads, 10);
+    assert_eq!(up.tally.sent_packets, expected.len() as u64);
+    assert_eq!(up.flow.sent_packets, expected.len() as u64);
+    let bytes: usize = expected.iter().map(Vec::len).sum();
+    assert_eq!(up.flow.sent_bytes, bytes as u64);
+    let state = up.queue.lock();
+    let script = up.host.script();
+    assert!(script.read.len() > 300);
+    for place in &script.read {
+        assert!(state.has(place), "read to memory that is no USB buffer");
+    }
+    // Full blocks, but for the last.
+    let blocks = up.tally.sent_blocks;
+    assert!(up.tally.closed_full >= blocks - 1, "{:?}", up.tally);
+}
+
+#[test]
+fn large_packets_go_through_whatever_room_there_is() {
+    let parameters = Parameters {
+        formats: 3,
+        in_max: 131_072,
+        out_max: 131_072,
+        out_divisor: 32,
+        out_remainder: 2,
+        out_alignment: 4,
+        ..Parameters::FALLBACK
+    };
+    let linux = Framing::kernel_compatible(
+        &parameters,
+        uwwan_ncm::Format::Ntb16,
+        uwwan_ncm::Placement::End,
+        uwwan_ncm::Function::Mbim,
+        512,
+    );
+    let mut framings = vec![linux, framing()];
+    for block_size in [2048, 4096, 16_384, 65_536, 131_072] {
+        for format in [uwwan_ncm::Format::Ntb16, uwwan_ncm::Format::Ntb32] {
+            for placement in [uwwan_ncm::Placement::End, uwwan_ncm::Placement::Front] {
+                framings.push(Framing::negotiate(
+                    &parameters,
+                    &Choices {
+                        format,
+                        placement,
+                        block_size,
+                        ..Choices::default()
+                    },
+                ));
+            }
+        }
+    }
+    for framing in framings {
+        for depth in [1, 2, 3, 8, 32] {
+            let mut up = Up::with(Mode::Large, framing, depth);
+            let mut expected = Vec::new();
+            for number in 0..20 {
+                let payload = [60_000, 1460, 1, 64_000, 3000][number as usize % 5];
+                let (bytes, datagrams) = large(number as u8 % 3, number * 65_536, payload, 1460);
+                let lone = packet(number, 60 + 70 * number as usize);
+                let plain = [vec![0; VNET_HEADER], lone.clone()].concat();
+                up.host.sends_as_they_are([bytes, plain]);
+                expected.extend(datagrams);
+                expected.push(lone);
+            }
+            assert!(drain(&mut up) == expected, "{framing:?}, {depth} buffers");
+        }
+    }
+}
+
+#[test]
+fn segments_longer_than_the_mtu_are_dropped() {
+    let mut up = Up::new(Mode::Large, 8);
+    let (long, datagrams) = large(1, 0, 30_000, 1461);
+    up.host.sends_as_they_are([long]);
+    up.host.sends([packet(4, 60)]);
+    assert_eq!(drain(&mut up), [packet(4, 60)]);
+    assert_eq!(up.tally.host_too_long, datagrams.len() as u64);
+}
+
+#[test]
+fn blocks_that_a_read_has_filled_wait_their_turn_without_kernel_memory() {
+    let mut up = Up::new(Mode::Large, 8);
     up.host.sends([packet(0, 60)]);
     up.round().unwrap();
     up.queue.lock().refuse = Some(Error::NoMemory {
         operation: "submit".into(),
     });
-    up.host.sends([packet(1, 60)]);
+    let (bytes, datagrams) = large(1, 0, 60_000, 1460);
+    up.host.sends_as_they_are([bytes]);
     up.round().unwrap();
-    assert!(!up.uplink.wants_input());
+    up.round().unwrap();
+    assert_eq!(up.queue.lock().sent.len(), 1);
+    assert!(!up.uplink.wants_input(false));
     up.queue.lock().refuse = None;
     up.queue.complete(Ok(0));
-    up.round().unwrap();
-    assert_eq!(up.sent(), [[packet(0, 60)], [packet(1, 60)]]);
-    assert_eq!(up.tally.transfers_given_up, 1);
-    up.host.sends([packet(2, 60)]);
-    up.queue.complete(Ok(0));
-    up.round().unwrap();
-    assert_eq!(up.sent()[2], [packet(2, 60)]);
-}
-
-#[test]
-fn a_way_out_that_keeps_failing_ends() {
-    let mut up = Up::new(4);
-    let mut failed = None;
-    for number in 0..200 {
-        up.host.sends([packet(number, 60)]);
-        if let Err(fault) = up.round() {
-            failed = Some(fault);
-            break;
-        }
-        if !up.queue.lock().pending.is_empty() {
-            up.queue.complete(Err(TransferError::Fault));
-        }
-    }
-    assert_eq!(failed, Some(Fault::Send(TransferError::Fault)));
-    let mut up = Up::new(4);
-    up.host.sends([packet(0, 60)]);
-    up.round().unwrap();
-    up.queue.complete(Err(TransferError::Gone));
-    assert_eq!(up.round(), Err(Fault::Gone));
-    let mut up = Up::new(4);
-    up.host.script().broken = true;
-    assert!(matches!(up.round(), Err(Fault::Host(_))));
-}
-
-#[test]
-fn injected_datagrams_share_the_block() {
-    let mut up = Up::new(1);
-    up.uplink
-        .inject(Stream::Ips(0), &packet(1, 72), &mut up.tally)
-        .unwrap();
-    up.host.sends([packet(2, 60)]);
-    up.round().unwrap();
-    assert_eq!(up.sent(), [[packet(1, 72), packet(2, 60)]]);
-    up.uplink
-        .inject(Stream::Ips(0), &packet(3, 72), &mut up.tally)
-        .unwrap();
-    assert_eq!(up.tally.own_no_room, 1, "all buffers are in flight");
-}
-
-#[test]
-fn a_block_carries_one_session() {
-    let mut up = Up::new(4);
-    let other = FakeHost::new();
-    let host = Arc::clone(&up.host);
-    host.sends([packet(1, 60), packet(2, 60)]);
-    other.sends([packet(3, 60)]);
-    let mut drained = up.fill(0, &host).unwrap();
-    drained &= up.fill(3, &other).unwrap();
-    up.uplink.set_drained(drained);
-    up.uplink.flush(&mut up.tally).unwrap();
-    assert_eq!(
-        up.sent(),
-        [vec![packet(1, 60), packet(2, 60)], vec![packet(3, 60)]]
-    );
-    assert_eq!((up.tally.closed_stream, up.tally.closed_idle), (1, 1));
-    assert_eq!((up.flow.sent_packets, up.flow.sent_bytes), (3, 180));
-    let sessions: Vec<_> = up
-        .queue
-        .lock()
-        .sent
-        .iter()
-        .map(|block| {
-            let ntb = Ntb::parse(block, &Limits::default()).unwrap();
-            let mut drops = DropCounters::default();
-            let mut datagrams = ntb.datagrams(&mut drops);
-            datagrams.next().unwrap().stream
-        })
-        .collect();
-    assert_eq!(sessions, [Stream::Ips(0), Stream::Ips(3)]);
+    let expected: Vec<_> = std::iter::once(packet(0, 60)).chain(datagrams).collect();
+    assert_eq!(drain(&mut up), expected);
 }

@@ -257,7 +257,7 @@ impl Bench {
                     .push(format!("host {}", config.addresses.list().join(" ")));
                 let interface = Interface {
                     name: "wwan0".into(),
-                    applied: Vec::new(),
+                    ..Interface::default()
                 };
                 self.ladder.handle(now, Input::Host(Ok(interface)));
             }

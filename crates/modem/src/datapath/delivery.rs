@@ -1,0 +1,359 @@
+//! Blocks in hand, on their way to the hosts.
+//!
+//! Datagrams are written to the host from where they lie in the blocks: one a call, or runs of
+//! them, also across blocks, as one large packet. What a host has no room for is kept in its place
+//! and in its order; other sessions' datagrams do not wait for it.
+
+use std::io::{self, IoSlice};
+
+use uwwan_ncm::{Receiver, Stream};
+use uwwan_tun::coalesce::{Coalescer, Packet};
+use uwwan_tun::headers::VNET_HEADER;
+use uwwan_usb::buffer::Buffer;
+
+use crate::counters::Tally;
+use crate::host::{Large, Single};
+
+/// What the reactor does with a datagram besides handing it to the host.
+pub(super) trait Inspect {
+    /// Sees a datagram before the host; `false` keeps it from the host.
+    fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool;
+
+    /// The host has taken so many, of so many bytes together.
+    fn delivered(&mut self, datagrams: u64, bytes: u64);
+}
+
+/// Where the datagrams of a session go.
+pub(super) struct Outlet<'a> {
+    pub(super) sink: Sink<'a>,
+    /// Who looks on.
+    pub(super) inspect: &'a mut dyn Inspect,
+}
+
+/// How a host takes datagrams.
+pub(super) enum Sink<'a> {
+    /// One a call.
+    Single(&'a dyn Single),
+    /// Many a call.
+    Large(&'a dyn Large, &'a mut Coalescer),
+}
+
+/// Where datagrams go.
+pub(super) trait Outlets {
+    /// `None` when there is no such session.
+    fn outlet(&mut self, session: u8) -> Option<Outlet<'_>>;
+
+    /// Whether any of them takes many datagrams a call, so that blocks are better handed over
+    /// together.
+    fn merge(&self) -> bool;
+}
+
+/// A datagram in one of the blocks in hand.
+#[derive(Debug, Clone, Copy)]
+struct Datagram {
+    block: u16,
+    session: u8,
+    inspected: bool,
+    start: u32,
+    length: u32,
+}
+
+impl Datagram {
+    #[inline]
+    fn bytes<'b>(&self, blocks: &'b [Buffer]) -> &'b [u8] {
+        let start = self.start as usize;
+        &blocks[usize::from(self.block)].filled()[start..start + self.length as usize]
+    }
+}
+
+/// Blocks in hand.
+pub(super) struct Delivery {
+    blocks: Vec<Buffer>,
+    /// What is to be delivered, in order.
+    datagrams: Vec<Datagram>,
+    /// What was not; a place to put it.
+    left: Vec<Datagram>,
+}
+
+impl Delivery {
+    /// For so many blocks of so many datagrams; more make it grow.
+    pub(super) fn new(blocks: usize, datagrams: usize) -> Self {
+        Self {
+            blocks: Vec::with_capacity(blocks),
+            datagrams: Vec::with_capacity(blocks * datagrams),
+            left: Vec::with_capacity(blocks * datagrams),
+        }
+    }
+
+    /// Blocks in hand.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Datagrams not delivered.
+    pub(super) fn waiting(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// Whether datagrams of this session are not delivered.
+    pub(super) fn waits_for(&self, session: u8) -> bool {
+        self.datagrams
+            .iter()
+            .any(|datagram| datagram.session == session)
+    }
+
+    /// Takes a block apart.
+    pub(super) fn take(&mut self, buffer: Buffer, receiver: &mut Receiver, tally: &mut Tally) {
+        let bytes = buffer.filled();
+        // As many as there are transfers, and they are few.
+        let block = self.blocks.len() as u16;
+        let datagrams = &mut self.datagrams;
+        let other = &mut tally.no_session;
+        receiver.receive(bytes, |datagram| match datagram.stream {
+            Stream::Ips(session) => datagrams.push(Datagram {
+                block,
+                session,
+                inspected: false,
+                // Blocks are bounded far below.
+                start: datagram.range.start as u32,
+                length: datagram.range.len() as u32,
+            }),
+            _ => *other += 1,
+        });
+        self.blocks.push(buffer);
+    }
+
+    /// Hands everything over, session by session. `false` when a host has no room for some of it;
+    /// that stays.
+    ///
+    /// Makes the system calls of [`Single::send`] and [`Large::send`].
+    pub(super) fn deliver(&mut self, outlets: &mut dyn Outlets, tally: &mut Tally) -> bool {
+        let mut seen = [0_u64; 4];
+        let mut from = 0;
+        let mut handled = 0;
+        while handled < self.datagrams.len() {
+            let is_new = |datagram: &Datagram| {
+                let session = datagram.session;
+                seen[usize::from(session / 64)] & 1 << (session % 64) == 0
+            };
+            let Some(step) = self.datagrams[from..].iter().position(is_new) else {
+                break;
+            };
+            from += step;
+            let session = self.datagrams[from].session;
+            seen[usize::from(session / 64)] |= 1 << (session % 64);
+            handled += self.deliver_to(session, from, outlets, tally);
+        }
+        std::mem::swap(&mut self.datagrams, &mut self.left);
+        self.left.clear();
+        self.datagrams.is_empty()
+    }
+
+    /// Hands over what a session has from the datagram of that index on. Returns how many they are.
+    fn deliver_to(
+        &mut self,
+        session: u8,
+        from: usize,
+        outlets: &mut dyn Outlets,
+        tally: &mut Tally,
+    ) -> usize {
+        let Self {
+            blocks,
+            datagrams,
+            left,
+        } = self;
+        let all = datagrams[from..]
+            .iter()
+            .filter(|datagram| datagram.session == session);
+        let mut count = 0;
+        let all = all.inspect(|_| count += 1);
+        let Some(Outlet { sink, inspect }) = outlets.outlet(session) else {
+            all.for_each(|_| tally.no_session += 1);
+            return count;
+        };
+        let mut done = Done::default();
+        match sink {
+            Sink::Single(host) => {
+                let mut blocked = false;
+                for datagram in all {
+                    let bytes = datagram.bytes(blocks);
+                    if blocked {
+                        left.push(*datagram);
+                    } else if !datagram.inspected && !inspect.inspect(bytes, tally) {
+                        // Kept from the host.
+                    } else if !done.add(1, bytes.len(), || host.send(bytes)) {
+                        blocked = true;
+                        left.push(Datagram {
+                            inspected: true,
+                            ..*datagram
+                        });
+                    }
+                }
+            }
+            Sink::Large(host, coalescer) => {
+                let before = coalescer.counters();
+                let mut writer = Writer {
+                    host,
+                    blocks,
+                    datagrams: &datagrams[from..],
+                    left,
+                    blocked: false,
+                    done: &mut done,
+                };
+                let mut batch = coalescer.batch(|packet| writer.write(packet));
+                for datagram in all {
+                    let bytes = datagram.bytes(blocks);
+                    if datagram.inspected || inspect.inspect(bytes, tally) {
+                        batch.push(bytes);
+                    }
+                }
+                batch.finish();
+                let after = coalescer.counters();
+                tally.host_merged += after.merged - before.merged;
+                tally.host_damaged += after.damaged - before.damaged;
+            }
+        }
+        inspect.delivered(done.datagrams, done.bytes);
+        tally.received_packets += done.datagrams;
+        tally.received_bytes += done.bytes;
+        tally.host_refused += done.refused;
+        tally.host_writes += done.writes;
+        count
+    }
+
+    /// Forgets what is not delivered. Returns how many datagrams that were.
+    pub(super) fn give_up(&mut self) -> usize {
+        let count = self.datagrams.len();
+        self.datagrams.clear();
+        count
+    }
+
+    /// The blocks, once nothing in them waits.
+    pub(super) fn release(&mut self) -> impl Iterator<Item = Buffer> {
+        debug_assert!(self.datagrams.is_empty());
+        self.blocks.drain(..)
+    }
+}
+
+/// What became of datagrams.
+#[derive(Debug, Default)]
+struct Done {
+    datagrams: u64,
+    bytes: u64,
+    writes: u64,
+    refused: u64,
+}
+
+impl Done {
+    /// Makes a call that hands so many datagrams over, of so many bytes together. `false` when the
+    /// host has no room.
+    #[inline]
+    fn add(
+        &mut self,
+        datagrams: usize,
+        bytes: usize,
+        mut call: impl FnMut() -> io::Result<usize>,
+    ) -> bool {
+        match again(&mut call) {
+            Ok(_) => {
+                self.datagrams += datagrams as u64;
+                self.bytes += bytes as u64;
+                self.writes += 1;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(_) => self.refused += datagrams as u64,
+        }
+        true
+    }
+}
+
+/// Calls until no signal interrupts it.
+#[inline]
+fn again(call: &mut impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Writes what a coalescer makes.
+struct Writer<'a> {
+    host: &'a dyn Large,
+    blocks: &'a [Buffer],
+    /// Those the packets are made of.
+    datagrams: &'a [Datagram],
+    left: &'a mut Vec<Datagram>,
+    /// The host has no room: everything further waits, so that order is kept.
+    blocked: bool,
+    done: &'a mut Done,
+}
+
+impl Writer<'_> {
+    #[inline]
+    fn write(&mut self, packet: Packet<'_>) {
+        if self.blocked {
+            return self.keep(packet.slices);
+        }
+        let Some(head) = packet.slices.first() else {
+            return;
+        };
+        let header = head.len().saturating_sub(VNET_HEADER);
+        let bytes = packet.length + header * (packet.datagrams - 1);
+        match again(&mut || self.host.send(packet.slices)) {
+            Ok(_) => {
+                self.done.datagrams += packet.datagrams as u64;
+                self.done.bytes += bytes as u64;
+                self.done.writes += 1;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.blocked = true;
+                self.keep(packet.slices);
+            }
+            Err(_) if packet.datagrams > 1 => self.one_by_one(packet.slices),
+            Err(_) => self.done.refused += 1,
+        }
+    }
+
+    /// Keeps the datagrams of a packet for later.
+    #[cold]
+    fn keep(&mut self, slices: &[IoSlice<'_>]) {
+        for payload in slices.iter().skip(1) {
+            let found = self.find(payload);
+            self.left.extend(found.map(|datagram| Datagram {
+                inspected: true,
+                ..datagram
+            }));
+        }
+    }
+
+    /// Writes the datagrams of a packet that was refused.
+    #[cold]
+    fn one_by_one(&mut self, slices: &[IoSlice<'_>]) {
+        for payload in slices.iter().skip(1) {
+            let Some(datagram) = self.find(payload) else {
+                continue;
+            };
+            let bytes = datagram.bytes(self.blocks);
+            let slices = [IoSlice::new(&[0; VNET_HEADER]), IoSlice::new(bytes)];
+            let host = self.host;
+            if self.blocked || !self.done.add(1, bytes.len(), || host.send(&slices)) {
+                self.blocked = true;
+                self.left.push(Datagram {
+                    inspected: true,
+                    ..datagram
+                });
+            }
+        }
+    }
+
+    /// The datagram that has this payload.
+    fn find(&self, payload: &[u8]) -> Option<Datagram> {
+        let at = payload.as_ptr();
+        self.datagrams
+            .iter()
+            .find(|datagram| datagram.bytes(self.blocks).as_ptr_range().contains(&at))
+            .copied()
+    }
+}

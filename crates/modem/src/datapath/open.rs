@@ -1,0 +1,270 @@
+//! The blocks being filled.
+//!
+//! A scattered read brings up to 64 KiB, more than a block holds, and how far each block is filled
+//! is known only afterwards. So a builder stands by for as many blocks as one read can fill; the
+//! blocks lie in the buffers that are next to be sent.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+
+use heapless::Vec as FixedVec;
+use uwwan_ncm::{Builder, Finished, Framing, Full, Mark, Slot, Stream};
+use uwwan_tun::scatter::{Layout, MAX_AREAS, Place, Scatter};
+use uwwan_usb::buffer::Buffer;
+
+/// Most bytes of one read: a packet of 64 KiB, in datagrams of a usual length that each have
+/// headers of their own.
+const LARGEST_READ: usize = 68 * 1024;
+
+/// Buffers that are not in a transfer, the first of them being filled.
+pub(super) struct Open {
+    ready: VecDeque<Buffer>,
+    /// In a ring; [`Open::first`] is the first buffer's. Those behind it have nothing placed
+    /// outside of [`Open::receive`].
+    builders: Box<[Builder]>,
+    first: usize,
+    /// Of a builder with nothing in it.
+    empty: Mark,
+    /// Number of the next block.
+    sequence: u16,
+    /// Blocks a read may fill.
+    span: usize,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Placed {
+    /// Datagrams in place.
+    pub(super) datagrams: usize,
+    /// Their bytes.
+    pub(super) bytes: usize,
+    /// Datagrams of the packet that still wait for room.
+    pub(super) waiting: usize,
+    /// Length of the longest, those that wait included.
+    pub(super) longest: usize,
+    /// Blocks that are complete, to be closed in turn.
+    pub(super) complete: usize,
+    /// Where the first lies, if it is the only one.
+    only: Option<(Place, usize)>,
+    before: Option<Mark>,
+}
+
+impl Open {
+    /// `buffers` is all there are, each of the framing's block size.
+    pub(super) fn new(buffers: VecDeque<Buffer>, framing: Framing) -> Self {
+        let per_block = framing
+            .max_block
+            .saturating_sub(framing.max_block / 8)
+            .max(1);
+        // One more, as the first may be filled in part.
+        let span =
+            (LARGEST_READ.div_ceil(per_block) + 1).clamp(1, buffers.len().clamp(1, MAX_AREAS));
+        let builders: Box<[Builder]> = (0..span).map(|_| Builder::new(framing)).collect();
+        let empty = builders[0].mark();
+        Self {
+            ready: buffers,
+            builders,
+            first: 0,
+            empty,
+            sequence: 0,
+            span,
+        }
+    }
+
+    /// Buffers not in a transfer.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Blocks that one read of a large packet may fill.
+    pub(super) fn span(&self) -> usize {
+        self.span
+    }
+
+    pub(super) fn is_mapped(&self) -> bool {
+        self.ready.front().is_some_and(Buffer::is_mapped)
+    }
+
+    /// Takes a buffer that was sent.
+    pub(super) fn give_back(&mut self, buffer: Buffer) {
+        self.ready.push_back(buffer);
+    }
+
+    /// Lets go of all buffers that have nothing in them. Returns how many.
+    pub(super) fn shrink(&mut self) -> usize {
+        let before = self.ready.len();
+        self.ready.truncate(usize::from(!self.is_empty()));
+        before - self.ready.len()
+    }
+
+    /// Whether nothing is in the open block.
+    pub(super) fn is_empty(&self) -> bool {
+        self.builders[self.first].is_empty()
+    }
+
+    /// Datagrams in the open block.
+    pub(super) fn datagrams(&self) -> usize {
+        self.builders[self.first].datagrams()
+    }
+
+    /// A place in the open block for a datagram of up to `want` bytes: for
+    /// [`Open::room`], then [`Open::commit`].
+    ///
+    /// # Errors
+    /// As [`Builder::place`].
+    #[inline]
+    pub(super) fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
+        self.builders[self.first].place(stream, want)
+    }
+
+    /// The memory of a place. Empty without a buffer.
+    #[inline]
+    pub(super) fn room(&mut self, slot: &Slot) -> &mut [u8] {
+        match self.ready.front_mut() {
+            Some(buffer) => &mut buffer.bytes_mut()[slot.offset..slot.offset + slot.room],
+            None => &mut [],
+        }
+    }
+
+    #[inline]
+    pub(super) fn commit(&mut self, slot: Slot, length: usize) {
+        self.builders[self.first].commit(slot, length);
+    }
+
+    /// Completes the open block. `None` when nothing is in it.
+    pub(super) fn close(&mut self) -> Option<(Buffer, Finished)> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut buffer = self.ready.pop_front()?;
+        let builder = &mut self.builders[self.first];
+        builder.set_sequence(self.sequence);
+        let finished = builder.finish(buffer.bytes_mut());
+        self.sequence = builder.sequence();
+        self.first = (self.first + 1) % self.builders.len();
+        buffer.set_len(finished.length);
+        Some((buffer, finished))
+    }
+
+    /// Reads one packet with `read` and places its datagrams; or, while some of the packet before
+    /// wait, places those.
+    ///
+    /// # Errors
+    /// As [`Scatter::receive`].
+    pub(super) fn receive(
+        &mut self,
+        scatter: &mut Scatter,
+        stream: Stream,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Placed> {
+        let mut areas = FixedVec::<&mut [u8], MAX_AREAS>::new();
+        for buffer in self.ready.iter_mut().take(self.builders.len()) {
+            let _ = areas.push(buffer.bytes_mut());
+        }
+        let mut blocks = Blocks {
+            count: areas.len(),
+            before: self.builders[self.first].mark(),
+            builders: &mut self.builders,
+            first: self.first,
+            empty: self.empty,
+            stream,
+            at: 0,
+            full: false,
+            longest: 0,
+            expected: 0,
+            place: Place { area: 0, offset: 0 },
+        };
+        let received = match scatter.waiting() {
+            Some(_) => scatter.drain(&mut areas, &mut blocks)?,
+            None => scatter.receive(read, &mut areas, &mut blocks)?,
+        };
+        Ok(Placed {
+            datagrams: received.datagrams,
+            bytes: received.bytes,
+            waiting: received.waiting,
+            longest: blocks.longest,
+            complete: blocks.at + usize::from(blocks.full),
+            only: (received.datagrams == 1 && received.waiting == 0)
+                .then_some((blocks.place, received.bytes)),
+            before: Some(blocks.before),
+        })
+    }
+
+    /// The datagram, where a read brought one alone.
+    pub(super) fn only(&self, placed: &Placed) -> Option<&[u8]> {
+        let (place, length) = placed.only?;
+        let buffer = self.ready.get(place.area)?;
+        buffer.bytes().get(place.offset..place.offset + length)
+    }
+
+    /// Takes back what the last read placed, before any block is closed.
+    pub(super) fn take_back(&mut self, placed: &Placed) {
+        let count = self.builders.len();
+        for step in 0..count {
+            let mark = match placed.before {
+                Some(before) if step == 0 => before,
+                _ => self.empty,
+            };
+            self.builders[(self.first + step) % count].rewind(mark);
+        }
+    }
+}
+
+/// Places datagrams in one block after the other.
+struct Blocks<'a> {
+    builders: &'a mut [Builder],
+    first: usize,
+    /// Blocks there are buffers for.
+    count: usize,
+    before: Mark,
+    empty: Mark,
+    stream: Stream,
+    /// The block being filled, counted from the first.
+    at: usize,
+    /// The last block took no more.
+    full: bool,
+    longest: usize,
+    /// The longest datagram that places were reserved for.
+    expected: usize,
+    /// The last place given.
+    place: Place,
+}
+
+impl Layout for Blocks<'_> {
+    #[inline]
+    fn place(&mut self, length: usize) -> Option<Place> {
+        self.longest = self.longest.max(length);
+        // One shorter than was expected goes where that one would, for there its bytes have been
+        // read to.
+        let want = length.max(self.expected);
+        while !self.full && self.at < self.count {
+            let index = (self.first + self.at) % self.builders.len();
+            let builder = &mut self.builders[index];
+            match builder.place(self.stream, want) {
+                Ok(slot) => {
+                    self.place = Place {
+                        area: self.at,
+                        offset: slot.offset,
+                    };
+                    builder.commit(slot, length);
+                    return Some(self.place);
+                }
+                Err(Full::TooLong) => return None,
+                Err(_) if self.at + 1 < self.count => self.at += 1,
+                Err(_) => self.full = true,
+            }
+        }
+        None
+    }
+
+    fn rewind(&mut self) {
+        for step in 0..=self.at {
+            let index = (self.first + step) % self.builders.len();
+            let mark = if step == 0 { self.before } else { self.empty };
+            self.builders[index].rewind(mark);
+        }
+        self.at = 0;
+        self.full = false;
+        self.expected = std::mem::take(&mut self.longest);
+    }
+}
