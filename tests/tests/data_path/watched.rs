@@ -1,0 +1,393 @@
+//! A backend and a host's end that pass everything on and see where bytes lie.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use uwwan_modem::host::{Large, Packets, Single, TunProvider};
+use uwwan_modem::status::Interface;
+use uwwan_modem::{HostConfig, HostEnd, HostError, HostProvider};
+use uwwan_tun::coalesce::Merge;
+use uwwan_usb::buffer::Buffer;
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::device::{
+    Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
+};
+use uwwan_usb::error::Error;
+
+use crate::allocator::{count_this_thread, uncounted};
+
+/// The modem's notification endpoint.
+const INTERRUPT: u8 = 0x82;
+/// Room for the addresses of more buffers than there are.
+const MOST_BUFFERS: usize = 1024;
+
+/// What was seen.
+pub struct Seen {
+    /// Memory of every buffer that was ever in a transfer.
+    buffers: Mutex<Vec<Range<usize>>>,
+    /// Payload bytes that host and driver exchanged, inside of those and outside.
+    pub read_inside: AtomicU64,
+    pub read_outside: AtomicU64,
+    pub written_inside: AtomicU64,
+    pub written_outside: AtomicU64,
+}
+
+impl Seen {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            buffers: Mutex::new(Vec::with_capacity(MOST_BUFFERS)),
+            read_inside: AtomicU64::new(0),
+            read_outside: AtomicU64::new(0),
+            written_inside: AtomicU64::new(0),
+            written_outside: AtomicU64::new(0),
+        })
+    }
+
+    fn transferred(&self, buffer: &Buffer) {
+        let memory = addresses_of(buffer.bytes());
+        let mut buffers = self.buffers.lock().unwrap();
+        if !buffers.contains(&memory) {
+            assert!(buffers.len() < MOST_BUFFERS, "too many buffers");
+            buffers.push(memory);
+        }
+    }
+
+    fn note(&self, bytes: &[u8], inside: &AtomicU64, outside: &AtomicU64) {
+        let place = addresses_of(bytes);
+        let holds = |memory: &Range<usize>| memory.start <= place.start && place.end <= memory.end;
+        let counter = if self.buffers.lock().unwrap().iter().any(holds) {
+            inside
+        } else {
+            outside
+        };
+        counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        self.note(bytes, &self.read_inside, &self.read_outside);
+    }
+
+    fn written(&self, bytes: &[u8]) {
+        self.note(bytes, &self.written_inside, &self.written_outside);
+    }
+}
+
+fn addresses_of(bytes: &[u8]) -> Range<usize> {
+    let range = bytes.as_ptr_range();
+    range.start.addr()..range.end.addr()
+}
+
+/// TUN interfaces, watched.
+pub struct WatchedProvider(pub Arc<Seen>);
+
+impl HostProvider for WatchedProvider {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+        let end = TunProvider::default().bring_up(config)?;
+        Ok(Box::new(WatchedEnd {
+            end,
+            seen: Arc::clone(&self.0),
+        }))
+    }
+}
+
+struct WatchedEnd {
+    end: Box<dyn HostEnd>,
+    seen: Arc<Seen>,
+}
+
+impl WatchedEnd {
+    fn single(&self) -> &dyn Single {
+        match self.end.packets() {
+            Packets::Single(host) => host,
+            Packets::Large(_) => unreachable!("it is what it was"),
+        }
+    }
+
+    fn large(&self) -> &dyn Large {
+        match self.end.packets() {
+            Packets::Large(host) => host,
+            Packets::Single(_) => unreachable!("it is what it was"),
+        }
+    }
+}
+
+impl AsFd for WatchedEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+impl HostEnd for WatchedEnd {
+    fn packets(&self) -> Packets<'_> {
+        match self.end.packets() {
+            Packets::Single(_) => Packets::Single(self),
+            Packets::Large(_) => Packets::Large(self),
+        }
+    }
+
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+        self.end.reconfigure(config)
+    }
+
+    fn interface(&self) -> Interface {
+        self.end.interface()
+    }
+}
+
+impl Single for WatchedEnd {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        count_this_thread(true);
+        let length = self.single().receive(buffer)?;
+        self.seen.read(&buffer[..length]);
+        Ok(length)
+    }
+
+    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.seen.written(datagram);
+        self.single().send(datagram)
+    }
+}
+
+impl Large for WatchedEnd {
+    fn merge(&self) -> Merge {
+        self.large().merge()
+    }
+
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        count_this_thread(true);
+        let length = self.large().receive(buffers)?;
+        let mut rest = length;
+        for (index, buffer) in buffers.iter().enumerate() {
+            let part = rest.min(buffer.len());
+            // The first is the virtio header.
+            if index > 0 && part > 0 {
+                self.seen.read(&buffer[..part]);
+            }
+            rest -= part;
+        }
+        Ok(length)
+    }
+
+    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        // The first is headers, which are made anew.
+        for payload in &buffers[1..] {
+            self.seen.written(payload);
+        }
+        self.large().send(buffers)
+    }
+}
+
+/// A backend, watched.
+pub struct WatchedBackend {
+    pub backend: Arc<dyn Backend>,
+    pub seen: Arc<Seen>,
+}
+
+impl Backend for WatchedBackend {
+    fn name(&self) -> &'static str {
+        self.backend.name()
+    }
+
+    fn devices(&self) -> Result<Vec<Found>, Error> {
+        self.backend.devices()
+    }
+
+    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
+        Ok(Arc::new(WatchedDevice {
+            device: self.backend.open(found)?,
+            seen: Arc::clone(&self.seen),
+        }))
+    }
+}
+
+struct WatchedDevice {
+    device: Arc<dyn Device>,
+    seen: Arc<Seen>,
+}
+
+impl Device for WatchedDevice {
+    fn identity(&self) -> &Identity {
+        self.device.identity()
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        self.device.descriptors()
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        self.device.active_configuration()
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        self.device.set_configuration(value)
+    }
+
+    fn guard_port(&self) -> Result<PortGuard, Error> {
+        self.device.guard_port()
+    }
+
+    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+        self.device.kernel_driver(interface)
+    }
+
+    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        self.device.detach_kernel_driver(interface)
+    }
+
+    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        self.device.attach_kernel_driver(interface)
+    }
+
+    fn claim(&self, interface: u8) -> Result<(), Error> {
+        self.device.claim(interface)
+    }
+
+    fn release(&self, interface: u8) -> Result<(), Error> {
+        self.device.release(interface)
+    }
+
+    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        self.device.set_alternate_setting(interface, alternate)
+    }
+
+    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        self.device.control_in(setup, data, timeout)
+    }
+
+    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.device.control_out(setup, data, timeout)
+    }
+
+    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
+        self.device.clear_halt(endpoint)
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        self.device.reset()
+    }
+
+    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
+        let queue = self.device.queue(endpoint)?;
+        if endpoint == INTERRUPT {
+            return Ok(Box::new(Notifications(queue)));
+        }
+        Ok(Box::new(WatchedQueue {
+            queue,
+            seen: Arc::clone(&self.seen),
+        }))
+    }
+
+    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
+        Ok(Box::new(UncountedPump(self.device.pump()?)))
+    }
+}
+
+/// What the emulated bus allocates is not the data path's.
+struct WatchedQueue {
+    queue: Box<dyn Queue>,
+    seen: Arc<Seen>,
+}
+
+impl Queue for WatchedQueue {
+    fn endpoint(&self) -> u8 {
+        self.queue.endpoint()
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.queue.max_packet_size()
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        // Whether the data path asks for buffers in steady state is of interest.
+        let buffer = self.queue.allocate(capacity);
+        self.seen.transferred(&buffer);
+        buffer
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        uncounted(|| self.queue.submit(buffer))
+    }
+
+    fn set_zero_packet(&mut self, enabled: bool) {
+        self.queue.set_zero_packet(enabled);
+    }
+
+    fn pending(&self) -> usize {
+        self.queue.pending()
+    }
+
+    fn try_next(&mut self) -> Option<Completion> {
+        uncounted(|| self.queue.try_next())
+    }
+
+    fn next(&mut self, timeout: Duration) -> Option<Completion> {
+        uncounted(|| self.queue.next(timeout))
+    }
+
+    fn cancel_all(&mut self) {
+        uncounted(|| self.queue.cancel_all());
+    }
+}
+
+struct UncountedPump(Box<dyn Pump>);
+
+impl Pump for UncountedPump {
+    fn descriptors(&self) -> &[(std::os::fd::RawFd, bool)] {
+        self.0.descriptors()
+    }
+
+    fn process(&mut self) -> Result<(), Error> {
+        uncounted(|| self.0.process())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
+    }
+}
+
+/// Notifications are no datagrams: the thread is not counted from one to the end of their queue.
+struct Notifications(Box<dyn Queue>);
+
+impl Queue for Notifications {
+    fn endpoint(&self) -> u8 {
+        self.0.endpoint()
+    }
+
+    fn max_packet_size(&self) -> u16 {
+        self.0.max_packet_size()
+    }
+
+    fn allocate(&mut self, capacity: usize) -> Buffer {
+        self.0.allocate(capacity)
+    }
+
+    fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
+        uncounted(|| self.0.submit(buffer))
+    }
+
+    fn set_zero_packet(&mut self, enabled: bool) {
+        self.0.set_zero_packet(enabled);
+    }
+
+    fn pending(&self) -> usize {
+        self.0.pending()
+    }
+
+    fn try_next(&mut self) -> Option<Completion> {
+        let completion = self.0.try_next();
+        count_this_thread(completion.is_none());
+        completion
+    }
+
+    fn next(&mut self, timeout: Duration) -> Option<Completion> {
+        self.0.next(timeout)
+    }
+
+    fn cancel_all(&mut self) {
+        uncounted(|| self.0.cancel_all());
+    }
+}
