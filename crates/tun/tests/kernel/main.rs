@@ -86,6 +86,10 @@ const CHECKS: &[(&str, fn())] = &[
         offload::checksums_are_completed_as_the_kernel_does,
     ),
     (
+        "sums_begun_are_gone_on_with",
+        offload::sums_begun_are_gone_on_with,
+    ),
+    (
         "packets_from_the_kernel_are_cut",
         offload::packets_from_the_kernel_are_cut,
     ),

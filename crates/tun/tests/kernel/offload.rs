@@ -162,6 +162,30 @@ pub fn checksums_are_completed_as_the_kernel_does() {
     }
 }
 
+/// A sum begun with other addresses than the IP header has, as with a routing header, is gone on
+/// with.
+pub fn sums_begun_are_gone_on_with() {
+    let router = Router::new(offload(), plain());
+    let mut scatter = Scatter::new(1500);
+    for v6 in [false, true] {
+        for mut traffic in [Traffic::tcp(v6, 4000), Traffic::udp(v6, 4000)] {
+            let field = traffic.transport_offset() + traffic.checksum_offset();
+            let begun = |traffic: &Traffic| {
+                let mut packet = traffic.partial();
+                packet[field..field + 2].copy_from_slice(&[0x12, 0x34]);
+                packet
+            };
+            inject(&router.source, &traffic.vnet(1400), &begun(&traffic));
+            let kernels = datagrams(&router.sink, |all| all.len() == 3);
+            traffic.hops -= 1;
+            let ours = cut(&mut scatter, &traffic.vnet(1400), &begun(&traffic));
+            assert!(ours == kernels, "{traffic:?}");
+            let right: Vec<_> = traffic.cut(1400).iter().map(Traffic::datagram).collect();
+            assert!(ours != right);
+        }
+    }
+}
+
 /// What goes in large at one offload interface comes out large at the other; cut by us it is what
 /// the kernel would have cut.
 pub fn packets_from_the_kernel_are_cut() {
