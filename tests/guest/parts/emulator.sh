@@ -27,7 +27,8 @@ start_far_side() {
   done
   far iperf3 --server --daemon
   head -c 8M /dev/urandom >/tmp/file
-  far socat -u OPEN:/tmp/file,rdonly TCP6-LISTEN:9000,fork,reuseaddr,ipv6-v6only=0 &
+  # The listener first, so that each connection opens the file and reads it from its beginning.
+  far socat -U TCP6-LISTEN:9000,fork,reuseaddr,ipv6-v6only=0 OPEN:/tmp/file,rdonly &
   far socat -u TCP6-LISTEN:9001,fork,reuseaddr,ipv6-v6only=0 \
     SYSTEM:'sha256sum >/tmp/received.new; mv /tmp/received.new /tmp/received' &
   wait_for 10 far_listens
