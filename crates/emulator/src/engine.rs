@@ -103,8 +103,8 @@ impl Presence {
 /// What a host asks of the device through the in-process wire.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Start a transfer.
-    Submit(Urb),
+    /// Start a transfer, for that enumeration if it is not for whichever there is.
+    Submit(Urb, Option<u64>),
     /// Take it back.
     Cancel(u64),
     /// Reset the port.
@@ -288,11 +288,16 @@ impl Engine {
     /// Takes what the host asks for.
     fn receive(&mut self, now: Instant) {
         self.wire.take_requests(&mut self.requests);
-        let here = self.connection.is_none() && self.presence.get().present;
+        let plugged = self.presence.get();
+        let here = self.connection.is_none() && plugged.present;
         for request in self.requests.drain(..) {
             match request {
-                Request::Submit(urb) if here => self.usb.submit(urb, &mut self.modem, now),
-                Request::Submit(urb) => self.completed.push(urb.end(UrbStatus::Gone)),
+                Request::Submit(urb, generation)
+                    if here && generation.is_none_or(|one| one == plugged.generation) =>
+                {
+                    self.usb.submit(urb, &mut self.modem, now);
+                }
+                Request::Submit(urb, _) => self.completed.push(urb.end(UrbStatus::Gone)),
                 Request::Cancel(token) => {
                     self.usb.cancel(token);
                 }

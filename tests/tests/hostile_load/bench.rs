@@ -128,8 +128,8 @@ impl Bench {
     }
 
     /// A kind of error, counted so far.
-    pub fn traffic_of(&self, error: &str) -> u64 {
-        count(&self.traffic().errors, error)
+    pub fn errors(&self, name: &str) -> u64 {
+        count(&self.handle.status().traffic.errors, name)
     }
 
     /// Transfers in flight.

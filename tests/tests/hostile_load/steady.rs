@@ -48,7 +48,7 @@ pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
     let bench = Bench::online(mode, "ignore_input_size=on");
     let flows = bench.flows();
     bench.flow_on(DATAGRAMS);
-    let lost = bench.traffic_of("receive_overflow");
+    let lost = bench.errors("receive_overflow");
     bench.flow_on(DATAGRAMS);
     let (sent, down) = flows.end();
     let up = bench.far.up();
@@ -60,7 +60,7 @@ pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
         (1..=16).contains(&lost),
         "no more than were in flight: {lost}"
     );
-    assert_eq!(bench.traffic_of("receive_overflow"), lost);
+    assert_eq!(bench.errors("receive_overflow"), lost);
     // No block holds more than is under way at once.
     assert!(down.missing() <= lost * WINDOW, "{down:?}");
     assert_eq!(up.missing(), 0);

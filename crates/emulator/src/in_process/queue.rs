@@ -105,14 +105,16 @@ impl Queue for Line {
         let token = self.token(self.sequence);
         self.sequence = self.sequence.wrapping_add(1);
         self.pending += 1;
-        self.bus.wire.request(Request::Submit(Urb {
+        let urb = Urb {
             token,
             endpoint: self.endpoint,
             setup: SetupPacket::default(),
             wanted: buffer.capacity(),
             buffer,
             zero_packet: self.zero_packet,
-        }));
+        };
+        let request = Request::Submit(urb, Some(self.generation));
+        self.bus.wire.request(request);
         Ok(())
     }
 

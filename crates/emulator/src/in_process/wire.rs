@@ -173,14 +173,15 @@ impl Wire {
             buffer.bytes_mut().copy_from_slice(data);
             buffer.set_len(data.len());
         }
-        self.request(Request::Submit(Urb {
+        let urb = Urb {
             token,
             endpoint: setup.request_type & 0x80,
             setup,
             buffer,
             wanted,
             zero_packet: false,
-        }));
+        };
+        self.request(Request::Submit(urb, None));
         let done = self.take(channel, timeout);
         if done.is_none() {
             self.request(Request::Cancel(token));
@@ -221,7 +222,7 @@ impl Wire {
         let mut completions = self.completions();
         completions.ended = true;
         for request in waiting.drain(..) {
-            if let Request::Submit(urb) = request {
+            if let Request::Submit(urb, _) = request {
                 completions.arrived.push(urb.end(UrbStatus::Gone));
             }
         }
