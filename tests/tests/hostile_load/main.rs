@@ -21,6 +21,7 @@ mod steady;
 use std::process::{Command, ExitCode};
 
 use uwwan_modem::Options;
+use uwwan_modem::options::TunMode;
 use uwwan_tun::namespace;
 
 /// Asks for a way of the host's end to work.
@@ -28,7 +29,10 @@ type Choice = fn(&mut Options);
 type Check = fn(Mode);
 
 /// How the host's end may work, by name.
-const MODES: &[(&str, Choice)] = &[("plain", |_| {})];
+const MODES: &[(&str, Choice)] = &[
+    ("plain", |options| options.tun_mode = TunMode::Plain),
+    ("offload", |options| options.tun_mode = TunMode::Offload),
+];
 
 /// What is checked in each mode.
 const CHECKS: &[(&str, Check)] = &[
