@@ -47,6 +47,10 @@
 //! takes no more, the received blocks are held and the transfers behind them wait, up to a bounded
 //! time; then what is left of the blocks is dropped and counted. Neither ever blocks the thread.
 //!
+//! **Scarce memory.** The kernel has one budget for the transfers of all programs. A transfer that it
+//! refuses while others are in flight is given up, and the queue is shallower from then on. Where one
+//! direction has taken all there is, it makes way for the other.
+//!
 //! **Errors.** A halted endpoint is left to drain and cleared by the control thread, since that is
 //! a control request; blocks it did not take are sent again. A burst of transfer errors pauses the direction for a moment; blocks longer
 //! than agreed on lead to larger buffers; more errors than a healthy link has end the data path,
@@ -150,6 +154,9 @@ pub(crate) enum Fault {
     /// The host's end failed.
     #[error("the host's end failed: {0}")]
     Host(String),
+    /// The kernel has no memory for a single transfer.
+    #[error("{0}")]
+    Memory(String),
     /// The USB backend failed.
     #[error("{0}")]
     Backend(String),

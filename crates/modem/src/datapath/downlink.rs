@@ -31,6 +31,9 @@ pub(super) struct Downlink {
     /// The largest block the device can send at all.
     size_max: usize,
     delivery: Delivery,
+    /// Cancelled transfers are waited for, to go on with so many buffers: the other direction needs
+    /// memory.
+    making_way: Option<usize>,
     /// Until when a host without room is waited for.
     held: Option<Instant>,
     paused_until: Option<Instant>,
@@ -70,6 +73,7 @@ impl Downlink {
             size,
             size_max,
             delivery: Delivery::new(depth.clamp(1, Self::BLOCKS_PER_ROUND), limits.max_datagrams),
+            making_way: None,
             held: None,
             paused_until: None,
             faults: Faults::default(),
@@ -244,6 +248,25 @@ impl Downlink {
         }
     }
 
+    /// Gives half of its memory to the other direction. `false` when it has only one buffer.
+    pub(super) fn make_way(&mut self) -> bool {
+        if self.making_way.is_some() {
+            return true;
+        }
+        let most = self.queue.pending() + self.idle.len();
+        if most < 2 {
+            return false;
+        }
+        self.making_way = Some(most / 2);
+        self.queue.cancel_all();
+        true
+    }
+
+    /// Whether it still waits for transfers it has cancelled for that.
+    pub(super) fn is_making_way(&self) -> bool {
+        self.making_way.is_some()
+    }
+
     /// Queues every buffer that is not in use.
     pub(super) fn submit_idle(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
         if self.paused_until.is_some_and(|until| now < until) {
@@ -252,6 +275,14 @@ impl Downlink {
         self.paused_until = None;
         if self.halted {
             return Ok(());
+        }
+        if let Some(most) = self.making_way {
+            if self.queue.pending() > 0 {
+                return Ok(());
+            }
+            tally.transfers_given_up += self.idle.len().saturating_sub(most) as u64;
+            self.idle.truncate(most);
+            self.making_way = None;
         }
         while let Some(mut buffer) = self.idle.pop() {
             if buffer.capacity() < self.size {
@@ -262,6 +293,10 @@ impl Downlink {
             };
             match rejected.error {
                 Error::NoMemory { .. } if self.queue.pending() > 0 => tally.transfers_given_up += 1,
+                error @ Error::NoMemory { .. } => {
+                    self.idle.push(rejected.buffer);
+                    return Err(Fault::Memory(error.to_string()));
+                }
                 Error::Gone { .. } => return Err(Fault::Gone),
                 error => return Err(Fault::Backend(error.to_string())),
             }

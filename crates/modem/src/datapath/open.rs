@@ -90,6 +90,13 @@ impl Open {
         self.ready.push_back(buffer);
     }
 
+    /// Lets go of half of the buffers, but keeps two. None may be in use. Returns how many went.
+    pub(super) fn halve(&mut self) -> usize {
+        let before = self.ready.len();
+        self.ready.truncate((before / 2).max(2));
+        before - self.ready.len()
+    }
+
     /// Lets go of all buffers that have nothing in them. Returns how many.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.ready.len();

@@ -393,7 +393,7 @@ fn drain(mut pump: Option<&mut (dyn Pump + '_)>, poll: &mut PollSet, mut queue: 
 impl Data {
     fn start(plan: DataPlan, tally: &mut Tally) -> Result<(Self, Running), Fault> {
         let now = Instant::now();
-        let uplink = Uplink::new(plan.bulk_out, plan.framing, plan.depth);
+        let mut uplink = Uplink::new(plan.bulk_out, plan.framing, plan.depth);
         let mut downlink = Downlink::new(
             plan.bulk_in,
             plan.limits,
@@ -403,10 +403,17 @@ impl Data {
             tally.refused,
         );
         let mapped = uplink.is_mapped() && downlink.is_mapped();
-        downlink.submit_idle(now, tally)?;
+        while let Err(fault) = downlink.submit_idle(now, tally) {
+            // Buffers that only wait have the memory, in whichever direction.
+            let made_way =
+                matches!(fault, Fault::Memory(_)) && (uplink.make_way() | downlink.make_way());
+            if !made_way {
+                return Err(fault);
+            }
+        }
         let running = Running {
             receive_transfers: downlink.pending(),
-            send_transfers: plan.depth,
+            send_transfers: uplink.buffers(),
             mapped,
         };
         let mut lines = Lines::default();
@@ -462,6 +469,10 @@ impl Data {
         report: &mut dyn FnMut(Report) -> bool,
     ) -> Result<(), Fault> {
         self.uplink.reap(now, tally)?;
+        if self.uplink.take_starved() && !self.downlink.make_way() {
+            let what = "out of USB transfer memory: there is enough for one transfer alone";
+            return Err(Fault::Memory(what.to_owned()));
+        }
 
         let overdue = self
             .downlink
@@ -505,6 +516,7 @@ impl Data {
         }
         self.read_hosts(now, tally, report)?;
         self.uplink.flush(tally)?;
+        self.more |= self.uplink.is_stuck() && !self.downlink.is_making_way();
 
         for line in self.lines.iter_mut() {
             if let Some(verdict) = line.watch.check(now) {

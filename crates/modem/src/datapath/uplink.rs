@@ -63,6 +63,8 @@ pub(super) struct Uplink {
     buffers: usize,
     /// The kernel had no memory for a transfer: buffers that are idle are to be let go.
     short_of_memory: bool,
+    /// There was none although no other was in flight: the other direction has it all.
+    starved: bool,
     /// A block of this length needs no zero-length packet to end it.
     device_max_block: usize,
     /// No host had anything more at the last read.
@@ -88,6 +90,7 @@ impl Uplink {
             again: VecDeque::with_capacity(depth),
             buffers: depth,
             short_of_memory: false,
+            starved: false,
             device_max_block: framing.device_max_block,
             drained: true,
             faults: Faults::default(),
@@ -101,6 +104,29 @@ impl Uplink {
 
     pub(super) fn is_mapped(&self) -> bool {
         self.open.is_mapped()
+    }
+
+    /// Buffers there are.
+    pub(super) fn buffers(&self) -> usize {
+        self.buffers
+    }
+
+    /// Before anything is sent: lets go of buffers, whose memory the other direction lacks. `false`
+    /// when it needs those it has.
+    pub(super) fn make_way(&mut self) -> bool {
+        let gone = self.open.halve();
+        self.buffers -= gone;
+        gone > 0
+    }
+
+    /// Whether the last block that was to leave lacked memory the other direction has.
+    pub(super) fn take_starved(&mut self) -> bool {
+        std::mem::take(&mut self.starved)
+    }
+
+    /// Whether blocks wait, and nothing in flight will let them go.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.halted && !self.again.is_empty() && self.queue.pending() == 0
     }
 
     /// Whether there is room for a datagram, or for a `large` packet: the host is only read then, so
@@ -365,10 +391,11 @@ impl Uplink {
             return Ok(true);
         };
         match rejected.error {
-            // With others in flight the block waits for one of them.
-            Error::NoMemory { .. } if self.queue.pending() > 0 => {
+            // With others in flight the block waits for one of them, else for the other direction.
+            Error::NoMemory { .. } => {
                 tally.transfers_given_up += 1;
                 self.short_of_memory = true;
+                self.starved = self.queue.pending() == 0;
                 self.again.push_front(rejected.buffer);
                 Ok(false)
             }

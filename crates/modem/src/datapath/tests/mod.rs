@@ -50,6 +50,8 @@ struct Endpoint {
     sent: Vec<Vec<u8>>,
     zero_packet: bool,
     refuse: Option<Error>,
+    /// How many more transfers the kernel has memory for, shared with other endpoints.
+    budget: Option<Arc<Mutex<usize>>>,
     cancelled: u32,
 }
 
@@ -124,6 +126,15 @@ impl Queue for Fake {
         if let Some(error) = state.refuse.clone() {
             return Err(Rejected { buffer, error });
         }
+        if let Some(budget) = &state.budget {
+            let mut left = budget.lock().unwrap();
+            if *left == 0 {
+                let operation = "submit".into();
+                let error = Error::NoMemory { operation };
+                return Err(Rejected { buffer, error });
+            }
+            *left -= 1;
+        }
         state.memory.push(addresses_of(buffer.bytes()));
         if self.address & 0x80 == 0 {
             state.sent.push(buffer.filled().to_vec());
@@ -142,7 +153,12 @@ impl Queue for Fake {
     }
 
     fn try_next(&mut self) -> Option<Completion> {
-        self.lock().completed.pop_front()
+        let mut state = self.lock();
+        let completion = state.completed.pop_front()?;
+        if let Some(budget) = &state.budget {
+            *budget.lock().unwrap() += 1;
+        }
+        Some(completion)
     }
 
     fn next(&mut self, _timeout: Duration) -> Option<Completion> {

@@ -87,8 +87,8 @@ impl Machine {
         }
     }
 
-    fn start(&self) {
-        let plan = DataPlan {
+    fn plan(&self) -> DataPlan {
+        DataPlan {
             bulk_in: self.bulk_in.boxed(),
             bulk_out: self.bulk_out.boxed(),
             framing: framing(),
@@ -97,8 +97,11 @@ impl Machine {
             receive_max: 16_384,
             depth: 4,
             sessions: vec![line(0, &self.host, &Arc::default())],
-        };
-        let running = self.reactor.start(plan).unwrap();
+        }
+    }
+
+    fn start(&self) {
+        let running = self.reactor.start(self.plan()).unwrap();
         assert_eq!((running.receive_transfers, running.send_transfers), (4, 4));
     }
 
@@ -260,5 +263,64 @@ fn a_further_session_comes_and_goes_beside_the_first() {
             machine.ring();
             machine.counters.snapshot().no_session > 0
         });
+    }
+}
+
+/// The kernel's memory is for all transfers together: what one direction has taken it gives to the
+/// other, down to one transfer each.
+#[test]
+fn scarce_memory_is_shared() {
+    for mode in Mode::BOTH {
+        for transfers in 0..=8 {
+            let machine = Machine::new(mode);
+            let budget = Arc::new(Mutex::new(transfers));
+            for queue in [&machine.bulk_in, &machine.bulk_out] {
+                queue.lock().budget = Some(Arc::clone(&budget));
+            }
+            let running = match machine.reactor.start(machine.plan()) {
+                Ok(running) => running,
+                Err(fault) => {
+                    assert!(matches!(fault, Fault::Memory(_)), "{fault}");
+                    assert_eq!(transfers, 0);
+                    continue;
+                }
+            };
+            assert_eq!(running.receive_transfers, transfers.min(4));
+            machine.host.sends([packet(1, 60)]);
+            if transfers == 1 {
+                let lost = machine.report();
+                assert!(
+                    matches!(lost, Report::DataLost(Fault::Memory(_))),
+                    "{lost:?}"
+                );
+                continue;
+            }
+            machine.until("sending", || {
+                machine.ring();
+                !machine.bulk_out.lock().sent.is_empty()
+            });
+            machine.until("receiving transfers", || {
+                machine.ring();
+                !machine.bulk_in.lock().pending.is_empty()
+            });
+            // Nothing that was to be sent is lost, however often it has to wait.
+            for number in 2..30 {
+                machine.host.sends([packet(number, 60)]);
+                machine.bulk_in.deliver(&pack(&[packet(number, 80)]));
+                machine.until("both ways", || {
+                    let mut out = machine.bulk_out.lock();
+                    if let Some(buffer) = out.pending.pop_front() {
+                        let result = Ok(0);
+                        out.completed.push_back(Completion { buffer, result });
+                    }
+                    let sent: usize = out.sent.iter().map(|block| unpack(block).len()).sum();
+                    drop(out);
+                    machine.ring();
+                    let received = machine.host.script().incoming.len();
+                    let waiting = machine.bulk_in.lock().pending.len();
+                    (sent, received) == (number as usize, number as usize - 1) && waiting > 0
+                });
+            }
+        }
     }
 }
