@@ -48,6 +48,8 @@ story() {
     wait_online "$usb: unplugged under load: online again" 60 $((time + 1))
     stop_load
   done 2>/dev/null # bash would tell of the load that was ended
+  # What the load has left in the queues goes first.
+  check "$usb: unplugged three times: the queues drain" wait_for 60 answers "$far_address"
   pings "$usb: unplugged three times" "$far_address"
   stop_up "$usb: stop with --reattach"
   check "$usb: cdc_mbim has the function again" wait_for 10 eval 'find_modem && drivers_are "cdc_mbim option"'
