@@ -108,6 +108,8 @@ pub struct Builder {
     layout: &'static Layout,
     divisor: Modulus,
     ndp_alignment: Modulus,
+    /// The framing is the usual one; see [`Builder::find_simply`].
+    simple: bool,
     /// Length of a full-size table.
     full_table: usize,
     /// What a block may grow to before padding.
@@ -119,6 +121,8 @@ pub struct Builder {
     /// Where the next byte would go.
     tail: usize,
     payload: usize,
+    /// Some datagram has padding in front of it or a checksum behind it.
+    trimmings: bool,
     full: Option<Full>,
     /// Padding left behind the last datagram by a refused one ([`Maths::Kernel`]).
     kernel_padding: usize,
@@ -200,6 +204,11 @@ impl Builder {
             layout,
             divisor: Modulus::new(framing.divisor),
             ndp_alignment: Modulus::new(framing.ndp_alignment),
+            simple: framing.placement == Placement::End
+                && framing.table == TableSize::Minimal
+                && framing.maths == Maths::Minimal
+                && framing.divisor.is_power_of_two()
+                && framing.ndp_alignment.is_power_of_two(),
             full_table: layout.table_with(framing.max_datagrams),
             limit,
             entries: vec![Entry::default(); framing.max_datagrams].into_boxed_slice(),
@@ -212,6 +221,7 @@ impl Builder {
             table_count: 0,
             tail: layout.header,
             payload: 0,
+            trimmings: false,
             full: None,
             kernel_padding: 0,
             sequence: 0,
@@ -274,6 +284,9 @@ impl Builder {
         if want > self.framing.max_datagram_size {
             return Err(Full::TooLong);
         }
+        if let Some(slot) = self.find_simply(stream, want) {
+            return Ok(slot);
+        }
         if self.framing.maths == Maths::Kernel
             && let Some(reason) = self.full
         {
@@ -331,6 +344,31 @@ impl Builder {
             stream,
             table: known.unwrap_or(self.table_count),
             table_at,
+        })
+    }
+
+    /// As [`Builder::find`] does it in the usual case: the table at the end and no longer than
+    /// needed, alignments that are powers of two, and neither the first datagram nor the last.
+    #[inline]
+    fn find_simply(&self, stream: Stream, want: usize) -> Option<Slot> {
+        if !self.simple || self.table_count != 1 || self.tables[0].stream != stream {
+            return None;
+        }
+        let Framing { remainder, .. } = self.framing;
+        let padding = remainder.wrapping_sub(self.tail) & (self.divisor.value - 1);
+        let offset = self.tail + padding;
+        let table = self
+            .limit
+            .checked_sub(self.layout.table_with(self.count + 1))?;
+        let end = table & !(self.ndp_alignment.value - 1);
+        let room = end.checked_sub(offset + stream.trailer())?;
+        (want <= room && self.count < self.entries.len()).then_some(Slot {
+            offset,
+            room: room.min(self.framing.max_datagram_size),
+            tail: self.tail,
+            stream,
+            table: 0,
+            table_at: None,
         })
     }
 
@@ -456,6 +494,7 @@ impl Builder {
             gap: (slot.offset - start) as u32,
             table: slot.table as u32,
         };
+        self.trimmings |= slot.offset != start || stored != length;
         self.count += 1;
         self.tail = slot.offset + stored;
         self.payload += length;
@@ -520,6 +559,7 @@ impl Builder {
         self.table_count = 0;
         self.tail = self.layout.header;
         self.payload = 0;
+        self.trimmings = false;
         self.kernel_padding = 0;
         finished
     }
@@ -539,7 +579,8 @@ impl Builder {
             self.tables[0].gap = at - self.tail;
             self.tail = at + size;
         }
-        for entry in &self.entries[..self.count] {
+        let trimmed = if self.trimmings { self.count } else { 0 };
+        for entry in &self.entries[..trimmed] {
             let (offset, length) = (entry.offset as usize, entry.length as usize);
             // Mostly there is no gap, and a call to clear nothing costs more than looking.
             if entry.gap != 0 {
@@ -566,19 +607,11 @@ impl Builder {
             let next = tables.get(index + 1).map_or(0, |next| next.at);
             layout.put_word(head, layout.next_table, next);
 
-            let mut used = 0;
-            let mut fields = fields.chunks_exact_mut(layout.entry);
-            for entry in &self.entries[..self.count] {
-                if entry.table as usize == index
-                    && let Some(field) = fields.next()
-                {
-                    layout.put_entry(field, entry.offset, entry.length);
-                    used += 1;
-                }
-            }
-            for unused in fields {
-                unused.fill(0);
-            }
+            let entries = self.entries[..self.count]
+                .iter()
+                .filter(|entry| entry.table as usize == index)
+                .map(|entry| (entry.offset, entry.length));
+            let used = layout.put_entries(fields, entries);
             let length = layout.table_with(used) as u16;
             head[TABLE_LENGTH..][..2].copy_from_slice(&length.to_le_bytes());
         }

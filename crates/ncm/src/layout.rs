@@ -257,23 +257,44 @@ impl Layout {
         }
     }
 
-    /// Writes a table entry to the bytes that are it.
-    ///
-    /// # Panics
-    /// When `field` is shorter than an entry.
+    /// Writes table entries (index, length) one behind the other, and zeros behind them as far as
+    /// `fields` goes. Returns how many there is room for.
     #[inline]
-    pub fn put_entry(&self, field: &mut [u8], index: u32, length: u32) {
+    pub fn put_entries(
+        &self,
+        fields: &mut [u8],
+        entries: impl Iterator<Item = (u32, u32)>,
+    ) -> usize {
         match self.format {
-            Format::Ntb16 => {
-                LittleEndian::write_u16(&mut field[..2], index as u16);
-                LittleEndian::write_u16(&mut field[2..4], length as u16);
-            }
-            Format::Ntb32 => {
-                LittleEndian::write_u32(&mut field[..4], index);
-                LittleEndian::write_u32(&mut field[4..8], length);
-            }
+            Format::Ntb16 => put::<4>(fields, entries, |(index, length)| {
+                (u32::from(length as u16) << 16 | u32::from(index as u16)).to_le_bytes()
+            }),
+            Format::Ntb32 => put::<8>(fields, entries, |(index, length)| {
+                (u64::from(length) << 32 | u64::from(index)).to_le_bytes()
+            }),
         }
     }
+}
+
+/// See [`Layout::put_entries`]; an entry has `N` bytes.
+#[inline]
+fn put<const N: usize>(
+    fields: &mut [u8],
+    mut entries: impl Iterator<Item = (u32, u32)>,
+    encode: impl Fn((u32, u32)) -> [u8; N],
+) -> usize {
+    let (fields, _) = fields.as_chunks_mut::<N>();
+    let mut used = 0;
+    for field in fields {
+        *field = match entries.next() {
+            Some(entry) => {
+                used += 1;
+                encode(entry)
+            }
+            None => [0; N],
+        };
+    }
+    used
 }
 
 /// Reads a 16-bit field that does not depend on the format.
