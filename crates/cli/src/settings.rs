@@ -195,16 +195,17 @@ pub struct Settings {
     /// as the kernel driver does (full), or a zero-length packet (zlp)
     #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES), help_heading = "Transfer blocks")]
     pub pad: Option<Padding>,
-    /// Largest block to the modem in bytes [default: the modem's limit]
+    /// Largest block to the modem in bytes; the modem's limit stays in force [default: 16384]
     #[arg(long, value_name = "BYTES", help_heading = "Transfer blocks")]
     pub block_size: Option<u32>,
-    /// Largest block from the modem in bytes
+    /// Largest block from the modem in bytes; the modem's limit stays in force [default: 16384]
     #[arg(long, value_name = "BYTES", help_heading = "Transfer blocks")]
     pub input_size: Option<u32>,
     /// Most datagrams in a block to the modem; the modem's own limit stays in force [default: 40]
     #[arg(long, value_name = "N", help_heading = "Transfer blocks")]
     pub max_datagrams: Option<u16>,
-    /// Transfers kept in flight in each direction
+    /// Transfers kept in flight in each direction; below 6, large packets are copied once
+    /// [default: 16 from the modem, 8 to it]
     #[arg(long, value_name = "N", help_heading = "Transfer blocks")]
     pub in_flight: Option<usize>,
 }

@@ -105,10 +105,18 @@ pub(crate) struct DataPlan {
     pub(crate) receive_size: usize,
     /// The largest block the device can send at all, in bytes.
     pub(crate) receive_max: usize,
-    /// Transfers in flight in each direction.
-    pub(crate) depth: usize,
+    pub(crate) depth: Depth,
     /// The data sessions, session 0 among them.
     pub(crate) sessions: Vec<LinePlan>,
+}
+
+/// Transfers in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Depth {
+    /// From the device.
+    pub(crate) receive: usize,
+    /// To the device.
+    pub(crate) send: usize,
 }
 
 /// What the data path knows of the link above it.

@@ -10,7 +10,7 @@ use uwwan_usb::functions::{self, MbimFunction};
 
 use super::{Control, Message};
 use crate::at_port::AtPort;
-use crate::datapath::{DataPlan, LinePlan, Reactor, Report, Running};
+use crate::datapath::{DataPlan, Depth, LinePlan, Reactor, Report, Running};
 use crate::event::{Event, Failure, FailureKind, Rung};
 use crate::explain;
 use crate::function::{self, Negotiated};
@@ -19,9 +19,13 @@ use crate::quirks;
 use crate::selector::Selector;
 use crate::status::{Addresses, FramingStatus};
 
-/// Transfers in flight in each direction unless chosen: enough for the bus to stay busy over a
-/// scheduling delay, little enough for the kernel's memory budget.
-const USUAL_DEPTH: usize = 8;
+/// Transfers in flight unless chosen. From the device more of them cost the host less, as more
+/// blocks are handed over together; behind 16 there is little more to gain. To the device they are
+/// a queue that packets wait in, so it has no more than one large packet and the bus need.
+const USUAL_DEPTH: Depth = Depth {
+    receive: 16,
+    send: 8,
+};
 /// Notifications on their way to the control thread; more are a storm.
 const MOST_NOTIFICATIONS: u32 = 64;
 
@@ -363,7 +367,13 @@ impl Control {
     pub(super) fn start_data(&mut self, addresses: &Addresses) -> Result<String, String> {
         let link = self.link(addresses);
         let host = self.end.clone().ok_or("the host's end is gone")?;
-        let depth = self.options.in_flight.unwrap_or(USUAL_DEPTH).clamp(1, 256);
+        let depth = match self.options.in_flight {
+            None => USUAL_DEPTH,
+            Some(depth) => Depth {
+                receive: depth.clamp(1, 256),
+                send: depth.clamp(1, 256),
+            },
+        };
         let held = self.device.as_mut().ok_or("the device is gone")?;
         let reactor = held.reactor.as_ref().ok_or("the data thread is gone")?;
         if held.data_running {

@@ -393,13 +393,13 @@ fn drain(mut pump: Option<&mut (dyn Pump + '_)>, poll: &mut PollSet, mut queue: 
 impl Data {
     fn start(plan: DataPlan, tally: &mut Tally) -> Result<(Self, Running), Fault> {
         let now = Instant::now();
-        let mut uplink = Uplink::new(plan.bulk_out, plan.framing, plan.depth);
+        let mut uplink = Uplink::new(plan.bulk_out, plan.framing, plan.depth.send);
         let mut downlink = Downlink::new(
             plan.bulk_in,
             plan.limits,
             plan.receive_size,
             plan.receive_max,
-            plan.depth,
+            plan.depth.receive,
             tally.refused,
         );
         let mapped = uplink.is_mapped() && downlink.is_mapped();

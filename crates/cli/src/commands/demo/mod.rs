@@ -89,7 +89,7 @@ pub struct Arguments {
     /// Most datagrams in a block to the modem [default: 40]
     #[arg(long, value_name = "N")]
     max_datagrams: Option<u16>,
-    /// Transfers kept in flight in each direction [default: 8]
+    /// Transfers kept in flight in each direction [default: 16 from the modem, 8 to it]
     #[arg(long, value_name = "N")]
     in_flight: Option<usize>,
     /// What the firmware does, as name=value; may be repeated; `uwwan emulate --knobs` lists them

@@ -23,7 +23,7 @@ use super::downlink::Downlink;
 use super::lines::Flow;
 use super::reactor::{Reactor, Report};
 use super::uplink::{Filled, Inlet, Source, Uplink};
-use super::{DataPlan, Fault, FlowCounters, LinePlan, Link};
+use super::{DataPlan, Depth, Fault, FlowCounters, LinePlan, Link};
 use crate::counters::{Counters, Tally};
 use crate::host::{HostConfig, HostEnd, HostError, Large, Packets, Single};
 use crate::status::Interface;

@@ -95,7 +95,10 @@ impl Machine {
             limits: Limits::default(),
             receive_size: 16_384,
             receive_max: 16_384,
-            depth: 4,
+            depth: Depth {
+                receive: 4,
+                send: 4,
+            },
             sessions: vec![line(0, &self.host, &Arc::default())],
         }
     }
