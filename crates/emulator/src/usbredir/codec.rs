@@ -607,6 +607,43 @@ mod tests {
         ));
     }
 
+    /// Good messages with bytes changed, and bytes that never were messages: whatever comes of it,
+    /// it lies within what there is.
+    #[test]
+    fn anything_at_all_is_taken_or_refused() {
+        let mut state = 0x2545_f491_4f6c_dd1du64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let kinds = [0, 3, 6, 7, 9, 10, 15, 16, 21, 23, 100, 101, 103, 104];
+        let (mut taken, mut refused) = (0, 0);
+        for _ in 0..200_000 {
+            let body: Vec<u8> = (0..random() % 90).map(|_| random() as u8).collect();
+            let kind = kinds[random() as usize % kinds.len()];
+            let mut all = bytes(kind, random(), true, &body);
+            if random() % 4 == 0 {
+                let at = random() as usize % all.len();
+                all[at] = random() as u8;
+            }
+            let shared = [None, Some(LONG), Some(Capabilities::default())][random() as usize % 3];
+            match decode(&all, shared) {
+                Ok(Some(incoming)) => {
+                    assert!(incoming.length <= all.len());
+                    taken += 1;
+                }
+                Ok(None) => {}
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(
+            taken > 100 && refused > 100,
+            "{taken} taken, {refused} refused"
+        );
+    }
+
     #[test]
     fn tables_have_their_places() {
         let encoder = Encoder::new(LONG);

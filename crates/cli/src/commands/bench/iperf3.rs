@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::link::{Amount, SMALL, Way};
@@ -19,6 +20,8 @@ const PORT: u16 = 5201;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// No program has more to say, in bytes.
 const LONGEST: u64 = 4 << 20;
+/// How long a program may take to end when asked to.
+const LEAVE: Duration = Duration::from_secs(5);
 /// How often a program is looked after.
 const PULSE: Duration = Duration::from_millis(20);
 
@@ -302,15 +305,24 @@ impl Running {
         Ok((status.success(), next(), next()))
     }
 
-    /// Ends it, if it has got so far as to be ended.
+    /// Ends it in its own way, so that its server is free for the next.
     ///
     /// # Errors
     /// [`Exit::Dead`] when it has ended by itself, with what it said.
     pub fn stop(mut self) -> Result<(), Failure> {
-        match self.child.try_wait() {
-            Ok(None) => Ok(()),
-            _ => self.finish().map(drop),
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return self.finish().map(drop);
         }
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::INT);
+        }
+        let deadline = Instant::now() + LEAVE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(PULSE);
+        }
+        // The server has yet to notice.
+        std::thread::sleep(LEAVE / 10);
+        Ok(())
     }
 
     /// Waits for what iperf3 has measured.
