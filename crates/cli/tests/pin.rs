@@ -67,7 +67,16 @@ fn a_wrong_pin_tells_what_is_left() {
     assert_eq!(output.status.code(), Some(7));
     let told = told(&output);
     assert!(
-        told.contains("the PIN was not accepted") && told.contains("2 attempts left"),
+        told.contains("the PIN was not accepted")
+            && told.contains("it is wrong")
+            && told.contains("2 attempts left"),
+        "{told}"
+    );
+    let output = pin(&["disable"], &["pin=4711"], "4711", "--pin-file");
+    assert_eq!(output.status.code(), Some(7));
+    let told = self::told(&output);
+    assert!(
+        told.contains("the SIM is locked") && told.contains("uwwan pin enter"),
         "{told}"
     );
 }

@@ -383,11 +383,11 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
     }
     let answer = modem.ask(MbimCommand::set(PIN, &set), PATIENCE)?;
     let after: Option<PinInfo> = answer.decode().ok();
+    let used_up = match (before, after.as_ref().and_then(attempts)) {
+        (Some(before), Some(after)) => after < before,
+        _ => false,
+    };
     if let Some(memory) = &mut memory {
-        let used_up = match (before, after.as_ref().and_then(attempts)) {
-            (Some(before), Some(after)) => after < before,
-            _ => false,
-        };
         // Other operations fail for other reasons, too.
         let looked_at = wanted.operation == PinOperation::ENTER && !not_tried(answer.status);
         if !answer.status.is_success() && (used_up || looked_at) {
@@ -402,7 +402,17 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
         } else {
             "the PIN was not accepted"
         };
-        let mut failure = modem.refusal_alone(what, answer.status, None);
+        let mut failure = match answer.status {
+            // The status alone does not say so.
+            Status::FAILURE if used_up => Failure::new(Exit::Refused, what)
+                .at(modem.place())
+                .because("it is wrong"),
+            // The SIM is still locked, and something else is asked of it.
+            Status::PIN_REQUIRED if wanted.operation != PinOperation::ENTER => {
+                modem.refusal("the SIM is locked", answer.status, None)
+            }
+            status => modem.refusal_alone(what, status, None),
+        };
         if let Some(after) = after.filter(|_| !answer.info.is_empty()) {
             failure = failure.because(words(&after));
             if is_puk(after.pin_type) && !wanted.puk {
