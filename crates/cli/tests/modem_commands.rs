@@ -104,6 +104,7 @@ fn info_is_one_page_without_what_identifies_anybody() {
             "packet_service",
             "signal",
             "blocks",
+            "at",
             "services",
             "not_told"
         ]

@@ -195,6 +195,18 @@ fn commands_ask_through_the_running_up() {
     assert_eq!(told["firmware"], "11.617.13.00.00");
     assert_eq!(told["blocks"]["format"], "16");
     assert_eq!(told["network"]["state"], "home");
+    // The AT port is found beside the bring-up, and may be found later.
+    let deadline = Instant::now() + PATIENCE;
+    let at = loop {
+        let at = up.value(&["info"])["at"].take();
+        if at.is_object() || Instant::now() > deadline {
+            break at;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(at["model"], "ME906s-158", "{at}");
+    assert_eq!(at["signal"]["technology"], "LTE", "{at}");
+    assert_eq!(at["ipv6_capability"], 1, "{at}");
     // State stays between commands: it is one modem.
     assert_eq!(
         up.value(&["sms", "list", "--new"])

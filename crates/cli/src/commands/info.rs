@@ -1,5 +1,7 @@
 //! `uwwan info`: everything about a modem on one page.
 
+mod at_facts;
+
 use serde_json::{Map, Value, json};
 use uwwan_mbim::fields::Layout;
 use uwwan_mbim::registry::CidId;
@@ -13,6 +15,7 @@ use uwwan_mbim::services::ms_firmware_id;
 use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_modem::status::{FramingStatus, NtbParameters};
 
+use self::at_facts::AtFacts;
 use super::{operator, packet_service, pin, services, signal, sim};
 use crate::failure::Failure;
 use crate::page::{Page, personal, say_value, trimmed};
@@ -27,7 +30,8 @@ Examples:
   uwwan info --json | jq .firmware
   uwwan info --device emulator     of the emulated modem
 
-A running uwwan up is asked through; otherwise the device is opened for a moment.")]
+A running uwwan up is asked through, and then tells what only AT knows as well; otherwise the device
+is opened for a moment.")]
 pub struct Arguments {
     #[command(flatten)]
     reach: Reach,
@@ -53,6 +57,7 @@ struct Facts {
     signal: Optional<SignalState>,
     services: Optional<DeviceServices>,
     framing: Option<FramingStatus>,
+    at: Option<AtFacts>,
 }
 
 /// Shows the page.
@@ -102,6 +107,7 @@ fn ask(modem: &mut Modem) -> Result<Facts, Failure> {
         signal: one(modem, SIGNAL_STATE)?,
         services,
         framing: status.framing,
+        at: modem.through().and_then(AtFacts::ask),
         device: words(&status.device, &status.model),
     })
 }
@@ -168,6 +174,9 @@ impl Facts {
             if let Some(announced) = &framing.announced {
                 page.row("NTB parameters", announced_words(announced));
             }
+        }
+        if let Some(at) = &self.at {
+            at.rows(&mut page);
         }
         told(&mut page, "services", &self.services, |list| {
             let names: Vec<String> = list.device_services.iter().map(services::name).collect();
@@ -239,6 +248,7 @@ impl Facts {
             "packet_service": packet,
             "signal": signal,
             "blocks": self.framing,
+            "at": self.at.as_ref().map(AtFacts::value),
             "services": services,
             "not_told": errors,
         })

@@ -1,0 +1,171 @@
+//! What AT tells beyond MBIM, while a running `up` has the port. A port that would have to be found
+//! first is not asked: where none answers, that takes most of half a minute.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uwwan_at::commands::Query;
+use uwwan_at::commands::identity::Information;
+use uwwan_at::commands::profiles::Ipv6Capability;
+use uwwan_at::commands::signal::{Signal, Temperatures};
+use uwwan_modem::at_port::client::Client;
+
+use crate::page::Page;
+use crate::runtime::Entry;
+
+/// Patience for one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The answers; `None` where the modem has none.
+pub(super) struct AtFacts {
+    port: String,
+    model: Option<String>,
+    signal: Option<Signal>,
+    temperatures: Option<Temperatures>,
+    ipv6: Option<Ipv6Capability>,
+}
+
+impl AtFacts {
+    /// Asks through a running `up`; `None` when it has no port, or the port does not answer.
+    pub(super) fn ask(entry: &Entry) -> Option<Self> {
+        let mut client = Client::connect(&entry.at_socket()).ok()?;
+        let port = client.port().ok()??.to_string();
+        Some(Self {
+            port,
+            model: one::<Information>(&mut client)?.and_then(|told| told.model),
+            signal: one(&mut client)?,
+            temperatures: one(&mut client)?,
+            ipv6: one(&mut client)?,
+        })
+    }
+
+    pub(super) fn rows(&self, page: &mut Page) {
+        page.row("AT port", &self.port);
+        page.row("AT model", self.model.as_deref().unwrap_or_default());
+        page.row(
+            "AT signal",
+            self.signal.as_ref().map(signal_words).unwrap_or_default(),
+        );
+        let degrees: Vec<String> = self.degrees().map(|d| format!("{d:.1}")).collect();
+        if !degrees.is_empty() {
+            page.row("temperature", format!("{} °C", degrees.join(", ")));
+        }
+        if let Some(ipv6) = self.ipv6 {
+            page.row(
+                "IPv6",
+                if ipv6.ipv6() {
+                    "the firmware allows it for this SIM"
+                } else {
+                    "the firmware does not allow it for this SIM; uwwan ipv6 status tells why"
+                },
+            );
+        }
+    }
+
+    pub(super) fn value(&self) -> Value {
+        json!({
+            "port": self.port,
+            "model": self.model,
+            "signal": self.signal.as_ref().map(signal_value),
+            "temperatures": self.degrees().map(tenths).collect::<Vec<_>>(),
+            "ipv6_capability": self.ipv6.map(|capability| capability.0),
+        })
+    }
+
+    /// Of the sensors that have a value.
+    fn degrees(&self) -> impl Iterator<Item = f32> {
+        let all = self.temperatures.iter().flat_map(|sensors| &sensors.0);
+        all.filter_map(|degrees| *degrees)
+    }
+}
+
+/// One question: nothing at all when nobody answers, and no value when the answer has none.
+fn one<T: Query>(client: &mut Client) -> Option<Option<T>> {
+    let answer = client.ask(T::COMMAND, None, Some(PATIENCE)).ok()?;
+    Some(match answer.result {
+        Ok(()) => T::parse(&answer.lines).ok(),
+        Err(_) => None,
+    })
+}
+
+/// The technology, and each quantity with its unit, where it is known.
+fn quantities(signal: &Signal) -> (&'static str, Vec<(&'static str, f32, &'static str)>) {
+    let known = |list: Vec<(&'static str, Option<f32>, &'static str)>| {
+        list.into_iter()
+            .filter_map(|(name, value, unit)| Some((name, value?, unit)))
+            .collect()
+    };
+    match *signal {
+        Signal::NoService => ("no service", Vec::new()),
+        Signal::Gsm { rssi } => ("GSM", known(vec![("rssi", rssi, "dBm")])),
+        Signal::Wcdma { rssi, rscp, ecio } => (
+            "WCDMA",
+            known(vec![
+                ("rssi", rssi, "dBm"),
+                ("rscp", rscp, "dBm"),
+                ("ecio", ecio, "dB"),
+            ]),
+        ),
+        Signal::Lte {
+            rssi,
+            rsrp,
+            sinr,
+            rsrq,
+        } => (
+            "LTE",
+            known(vec![
+                ("rssi", rssi, "dBm"),
+                ("rsrp", rsrp, "dBm"),
+                ("sinr", sinr, "dB"),
+                ("rsrq", rsrq, "dB"),
+            ]),
+        ),
+    }
+}
+
+/// The modem counts in tenths at most: more digits are noise of the conversion.
+fn tenths(quantity: f32) -> f64 {
+    (f64::from(quantity) * 10.0).round() / 10.0
+}
+
+fn signal_words(signal: &Signal) -> String {
+    let (technology, quantities) = quantities(signal);
+    quantities
+        .into_iter()
+        .fold(technology.to_owned(), |words, (name, value, unit)| {
+            format!("{words}, {name} {value:.1} {unit}")
+        })
+}
+
+fn signal_value(signal: &Signal) -> Value {
+    let (technology, quantities) = quantities(signal);
+    let mut value = json!({ "technology": technology });
+    for (name, quantity, _) in quantities {
+        value[name] = json!(tenths(quantity));
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_told_with_its_units() {
+        let signal = Signal::Lte {
+            rssi: Some(-71.0),
+            rsrp: Some(-99.0),
+            sinr: Some(9.8),
+            rsrq: None,
+        };
+        assert_eq!(
+            signal_words(&signal),
+            "LTE, rssi -71.0 dBm, rsrp -99.0 dBm, sinr 9.8 dB"
+        );
+        assert_eq!(
+            signal_value(&signal),
+            json!({"technology": "LTE", "rssi": -71.0, "rsrp": -99.0, "sinr": 9.8})
+        );
+        assert_eq!(signal_words(&Signal::NoService), "no service");
+    }
+}
