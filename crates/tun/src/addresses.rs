@@ -175,6 +175,7 @@ impl Configuration {
     /// Waits until the kernel accepts packets for the IPv6 addresses. Even without duplicate address
     /// detection it completes an address on a work queue, and drops what comes before that; the
     /// address's route in the local table is the sign (`__ipv6_ifa_notify` in net/ipv6/addrconf.c).
+    /// Without a carrier it does nothing before there is one, and then neither is waited for.
     fn await_local_addresses(&mut self) -> Result<(), Error> {
         let mut missing: Vec<IpAddr> = self
             .addresses
@@ -182,6 +183,13 @@ impl Configuration {
             .map(|own| own.ip)
             .filter(IpAddr::is_ipv6)
             .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let link = self.netlink.link("", self.index)?;
+        if !link.header.flags.contains(LinkFlags::LowerUp) {
+            return Ok(());
+        }
         let deadline = Instant::now() + LOCAL_PATIENCE;
         let query = RouteNetlinkMessage::GetRoute(RouteMessage::default());
         while !missing.is_empty() {
@@ -219,7 +227,9 @@ impl Configuration {
             link.attributes.push(LinkAttribute::TxQueueLen(length));
         }
         self.change_link(link, &format!("set MTU {} on", self.plan.mtu))?;
-        if sysctl::has_ipv6(&self.name) {
+        if self.plan.ipv6 == Ipv6::Host {
+            // The host's affair.
+        } else if sysctl::has_ipv6(&self.name) {
             self.set_ipv6_settings();
             // The mode has to be in force before the interface comes up, when the kernel would
             // make a link-local address; it is the same for SLAAC, whose link-local address the
@@ -253,13 +263,13 @@ impl Configuration {
     /// the network sends router advertisements.
     fn set_ipv6_settings(&mut self) {
         let (accept, default_route) = match self.plan.ipv6 {
-            Ipv6::Static => ("0", "0"),
+            Ipv6::Static | Ipv6::Host => ("0", "0"),
             // 2: also on a host that forwards.
             Ipv6::Slaac { default_route, .. } => ("2", if default_route { "1" } else { "0" }),
         };
         let metric = match self.plan.ipv6 {
             Ipv6::Slaac { metric, .. } => metric.filter(|metric| *metric != 0),
-            Ipv6::Static => None,
+            Ipv6::Static | Ipv6::Host => None,
         };
         let mut settings = vec![
             ("accept_ra", accept.to_owned()),

@@ -1,9 +1,12 @@
-//! A TUN interface: whole IP packets, one a call, no header before them.
+//! A TUN or TAP interface: whole IP packets or Ethernet frames, one a call, no header before them.
 //!
-//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, close.
+//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, close; with TAP also
+//! ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::{ffi, netlink::Netlink};
@@ -49,6 +52,11 @@ impl Tun {
     /// [`ErrorKind::Busy`] when another process has the interface, [`ErrorKind::Invalid`] for a
     /// bad name or an interface of that name of another kind.
     pub fn open(name: Option<&str>) -> Result<Tun, Error> {
+        Self::open_as(name, tun_tap::Mode::Tun)
+    }
+
+    fn open_as(name: Option<&str>, mode: tun_tap::Mode) -> Result<Tun, Error> {
+        let kind = kind_of(mode);
         let wanted = name.unwrap_or(DEFAULT_NAME);
         check_name(wanted)?;
         // The driver is opened once before tun-tap does it, to tell a missing or closed driver
@@ -61,12 +69,12 @@ impl Tun {
             return Err(driver_error(source));
         }
         let before = index_of(wanted);
-        let interface = tun_tap::Iface::without_packet_info(wanted, tun_tap::Mode::Tun)
-            .map_err(|source| interface_error(wanted, before.is_some(), source))?;
+        let interface = tun_tap::Iface::without_packet_info(wanted, mode)
+            .map_err(|source| interface_error(kind, wanted, before.is_some(), source))?;
         let name = interface.name().to_owned();
         let descriptor = ffi::descriptor(interface);
         let failed = |what: &str| {
-            let what = format!("{what} TUN interface {name}");
+            let what = format!("{what} {kind} interface {name}");
             move |errno: rustix::io::Errno| Error::system(what, errno.into())
         };
         rustix::io::ioctl_fionbio(&descriptor, true).map_err(failed("make non-blocking:"))?;
@@ -118,6 +126,133 @@ impl Tun {
     #[must_use]
     pub fn attached(&self) -> bool {
         self.attached
+    }
+}
+
+/// A TAP interface: Ethernet frames. Otherwise as [`Tun`].
+#[derive(Debug)]
+pub struct Tap {
+    tun: Tun,
+    /// The address it had before it was attached to.
+    before: Option<[u8; 6]>,
+}
+
+impl Tap {
+    /// Opens a TAP interface (`ip tuntap add dev NAME mode tap user USER`) with that Ethernet address;
+    /// none leaves it the one the kernel made up.
+    ///
+    /// # Errors
+    /// As [`Tun::open`], and [`ErrorKind::Invalid`] for an address the kernel does not take: all zeros,
+    /// or a group's.
+    pub fn open(name: Option<&str>, address: Option<[u8; 6]>) -> Result<Tap, Error> {
+        let mut tap = Tap {
+            tun: Tun::open_as(name, tun_tap::Mode::Tap)?,
+            before: None,
+        };
+        if tap.tun.attached {
+            tap.before = Some(tap.address()?);
+        } else if address.is_some() {
+            await_udev(&tap.tun);
+        }
+        if let Some(address) = address {
+            tap.set_address(address)?;
+        }
+        Ok(tap)
+    }
+
+    /// Its Ethernet address.
+    ///
+    /// # Errors
+    /// When the interface was deleted.
+    pub fn address(&self) -> Result<[u8; 6], Error> {
+        ffi::hardware_address(self.as_fd()).map_err(|source| {
+            let what = format!("read the address of TAP interface {}", self.name());
+            Error::system(what, source)
+        })
+    }
+
+    /// Gives it another Ethernet address. An interface that was there before gets its own back when
+    /// this is dropped.
+    ///
+    /// # Errors
+    /// As [`Tap::open`].
+    pub fn set_address(&self, address: [u8; 6]) -> Result<(), Error> {
+        ffi::set_hardware_address(self.as_fd(), address).map_err(|source| {
+            let what = format!(
+                "give TAP interface {} the address {}",
+                self.name(),
+                address.map(|byte| format!("{byte:02x}")).join(":")
+            );
+            if source.raw_os_error() == Some(rustix::io::Errno::ADDRNOTAVAIL.raw_os_error()) {
+                return Error::new(
+                    ErrorKind::Invalid,
+                    what,
+                    "it is no address of a single station",
+                    "use an address whose first byte is even, and not all zeros",
+                )
+                .because(source);
+            }
+            Error::system(what, source)
+        })
+    }
+
+    /// Whether the link it stands for is up, for the kernel and whoever watches the interface.
+    ///
+    /// # Errors
+    /// When the interface was deleted, or the kernel cannot do it (before 5.0).
+    pub fn set_carrier(&self, up: bool) -> Result<(), Error> {
+        ffi::set_carrier(self.as_fd(), up).map_err(|source| {
+            let state = if up { "up" } else { "down" };
+            let what = format!("set the link of TAP interface {} {state}", self.name());
+            Error::system(what, source)
+        })
+    }
+
+    /// As [`Tun::receive`], a frame without its checksum.
+    ///
+    /// # Errors
+    /// As [`Tun::receive`].
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tun.receive(buffer)
+    }
+
+    /// As [`Tun::send`], a frame without its checksum.
+    ///
+    /// # Errors
+    /// As [`Tun::send`]; [`io::ErrorKind::InvalidInput`] for what is shorter than an Ethernet header.
+    pub fn send(&self, frame: &[u8]) -> io::Result<usize> {
+        self.tun.send(frame)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        if let Some(before) = self.before
+            && self.address().is_ok_and(|address| address != before)
+            && let Err(error) = self.set_address(before)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+impl Interface for Tap {
+    fn name(&self) -> &str {
+        &self.tun.name
+    }
+
+    fn index(&self) -> u32 {
+        self.tun.index
+    }
+
+    fn attached(&self) -> bool {
+        self.tun.attached
+    }
+}
+
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tun.as_fd()
     }
 }
 
@@ -197,9 +332,38 @@ pub(crate) fn driver_error(source: io::Error) -> Error {
     .because(source)
 }
 
-pub(crate) fn interface_error(name: &str, existed: bool, source: io::Error) -> Error {
+/// Where udev is, as programs find it.
+const UDEV: &str = "/run/udev/control";
+/// It takes this long at most to look at a new interface.
+const UDEV_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Waits until udev has looked at a new interface: where it finds an address that the kernel made up,
+/// it may give another (`MACAddressPolicy=` in systemd.link(5)), also over one that came meanwhile.
+/// That it has looked shows in its database. Interfaces of other namespaces it never sees.
+fn await_udev(tun: &Tun) {
+    let seen = Path::new("/sys/class/net").join(&tun.name).exists();
+    if !seen || !Path::new(UDEV).exists() {
+        return;
+    }
+    let entry = format!("/run/udev/data/n{}", tun.index);
+    let deadline = Instant::now() + UDEV_PATIENCE;
+    while !Path::new(&entry).exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn kind_of(mode: tun_tap::Mode) -> &'static str {
+    match mode {
+        tun_tap::Mode::Tun => "TUN",
+        tun_tap::Mode::Tap => "TAP",
+    }
+}
+
+/// `kind` is `TUN` or `TAP`.
+pub(crate) fn interface_error(kind: &str, name: &str, existed: bool, source: io::Error) -> Error {
     use rustix::io::Errno;
-    let what = format!("open TUN interface {name}");
+    let what = format!("open {kind} interface {name}");
+    let mode = kind.to_ascii_lowercase();
     let errno = source.raw_os_error().map(Errno::from_raw_os_error);
     match errno {
         Some(Errno::PERM | Errno::ACCESS) if existed => Error::new(
@@ -207,7 +371,7 @@ pub(crate) fn interface_error(name: &str, existed: bool, source: io::Error) -> E
             what,
             "it belongs to another user",
             format!(
-                "as root: ip tuntap del dev {name} mode tun && ip tuntap add dev {name} mode tun user $USER"
+                "as root: ip tuntap del dev {name} mode {mode} && ip tuntap add dev {name} mode {mode} user $USER"
             ),
         ),
         Some(Errno::PERM | Errno::ACCESS) => Error::new(
@@ -215,7 +379,7 @@ pub(crate) fn interface_error(name: &str, existed: bool, source: io::Error) -> E
             what,
             "making an interface needs CAP_NET_ADMIN",
             format!(
-                "run as root, give the program the capability (setcap cap_net_admin+ep PROGRAM), have root prepare the interface (ip tuntap add dev {} mode tun user $USER), or use the userspace stack",
+                "run as root, give the program the capability (setcap cap_net_admin+ep PROGRAM), have root prepare the interface (ip tuntap add dev {} mode {mode} user $USER), or use the userspace stack",
                 name.replace("%d", "0")
             ),
         ),
@@ -228,7 +392,7 @@ pub(crate) fn interface_error(name: &str, existed: bool, source: io::Error) -> E
         Some(Errno::INVAL) if existed => Error::new(
             ErrorKind::Invalid,
             what,
-            "an interface of that name exists and is no plain TUN interface",
+            format!("an interface of that name exists and is no plain {kind} interface"),
             "choose another name, or delete that one",
         ),
         _ => Error::system(what, io::Error::from(source.kind())),
@@ -267,7 +431,7 @@ mod tests {
         let missing = driver_error(io::Error::from_raw_os_error(2));
         assert_eq!(missing.kind, ErrorKind::NoDriver);
         assert!(missing.to_string().contains("modprobe tun"), "{missing}");
-        let denied = interface_error("uwwan%d", false, io::Error::from_raw_os_error(1));
+        let denied = interface_error("TUN", "uwwan%d", false, io::Error::from_raw_os_error(1));
         assert_eq!(denied.kind, ErrorKind::NoPermission);
         assert!(
             denied
@@ -275,11 +439,11 @@ mod tests {
                 .contains("ip tuntap add dev uwwan0 mode tun"),
             "{denied}"
         );
-        let theirs = interface_error("t0", true, io::Error::from_raw_os_error(1));
+        let theirs = interface_error("TUN", "t0", true, io::Error::from_raw_os_error(1));
         assert!(theirs.to_string().contains("another user"), "{theirs}");
-        let busy = interface_error("t0", true, io::Error::from_raw_os_error(16));
+        let busy = interface_error("TUN", "t0", true, io::Error::from_raw_os_error(16));
         assert_eq!(busy.kind, ErrorKind::Busy);
-        let other = interface_error("t0", true, io::Error::from_raw_os_error(22));
+        let other = interface_error("TUN", "t0", true, io::Error::from_raw_os_error(22));
         assert_eq!(other.kind, ErrorKind::Invalid);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn descriptor(interface: tun_tap::Iface) -> OwnedFd {
 pub(crate) struct InterfaceRequest {
     /// Ended by a zero.
     pub name: [u8; 16],
-    /// `IFF_TUN` and others.
+    /// `IFF_TUN` and others; the address family where the union is an address.
     pub flags: u16,
     /// Never less than the kernel's union, so that the kernel reads and writes inside.
     pub rest: [u8; 22],
@@ -32,6 +32,13 @@ const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
 const TUNGETFEATURES: Opcode = opcode::read::<u32>(b'T', 207);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
 const TUNSETVNETHDRSZ: Opcode = opcode::write::<i32>(b'T', 216);
+const TUNSETCARRIER: Opcode = opcode::write::<i32>(b'T', 226);
+// The numbers of `linux/sockios.h`, which the TUN driver takes on its own descriptor, from whoever
+// may use the interface.
+const SIOCGIFHWADDR: Opcode = 0x8927;
+const SIOCSIFHWADDR: Opcode = 0x8924;
+/// `linux/if_arp.h`: the kind of address an Ethernet interface has.
+const ARPHRD_ETHER: u16 = 1;
 
 /// Attaches a descriptor of the TUN driver to an interface, whose name and flags are filled in.
 pub(crate) fn set_interface(
@@ -64,6 +71,51 @@ pub(crate) fn set_offload(interface: BorrowedFd<'_>, offloads: u32) -> io::Resul
 pub(crate) fn set_vnet_header_length(interface: BorrowedFd<'_>, length: i32) -> io::Result<()> {
     // SAFETY: the kernel reads one int through the pointer, and one is there.
     Ok(unsafe { ioctl(interface, Setter::<TUNSETVNETHDRSZ, i32>::new(length)) }?)
+}
+
+/// Brings the carrier of this TAP interface up or down.
+pub(crate) fn set_carrier(interface: BorrowedFd<'_>, up: bool) -> io::Result<()> {
+    // SAFETY: the kernel reads one int through the pointer, and one is there.
+    Ok(unsafe { ioctl(interface, Setter::<TUNSETCARRIER, i32>::new(up.into())) }?)
+}
+
+/// The Ethernet address of this TAP interface.
+pub(crate) fn hardware_address(interface: BorrowedFd<'_>) -> io::Result<[u8; 6]> {
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: 0,
+        rest: [0; 22],
+    };
+    // SAFETY: the kernel writes a `struct ifreq` through the pointer, which is to at least as many
+    // bytes of plain data, exclusively borrowed.
+    unsafe {
+        ioctl(
+            interface,
+            Updater::<SIOCGIFHWADDR, InterfaceRequest>::new(&mut request),
+        )
+    }?;
+    let [a, b, c, d, e, f, ..] = request.rest;
+    Ok([a, b, c, d, e, f])
+}
+
+/// Gives this TAP interface an Ethernet address.
+pub(crate) fn set_hardware_address(interface: BorrowedFd<'_>, address: [u8; 6]) -> io::Result<()> {
+    // A `struct sockaddr` begins where the flags do: the family, then the address.
+    let mut rest = [0; 22];
+    rest[..6].copy_from_slice(&address);
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: ARPHRD_ETHER,
+        rest,
+    };
+    // SAFETY: the kernel reads a `struct ifreq` through the pointer, which is to at least as many
+    // bytes of plain data, exclusively borrowed, should it write, too.
+    Ok(unsafe {
+        ioctl(
+            interface,
+            Updater::<SIOCSIFHWADDR, InterfaceRequest>::new(&mut request),
+        )
+    }?)
 }
 
 /// Moves the calling thread into new namespaces of the kinds given.

@@ -1,4 +1,4 @@
-//! The host end: TUN interfaces with their addresses, routes and DNS.
+//! The host end: TUN and TAP interfaces with their addresses, routes and DNS.
 //!
 //! * [`device`]: the interface itself, one packet a call straight from or into the caller's
 //!   buffer.
@@ -47,7 +47,7 @@ mod sysctl;
 pub mod veth;
 
 pub use addresses::Configuration;
-pub use device::{Interface, Tun};
+pub use device::{Interface, Tap, Tun};
 pub use error::{Error, ErrorKind};
 pub use observed::{Observed, observe};
 pub use offload::{Offload, Offloads};

@@ -173,7 +173,7 @@ impl Offload {
         // At most 15 bytes, as was checked.
         request.name[..wanted_name.len()].copy_from_slice(wanted_name.as_bytes());
         ffi::set_interface(descriptor.as_fd(), &mut request)
-            .map_err(|source| interface_error(wanted_name, before.is_some(), source))?;
+            .map_err(|source| interface_error("TUN", wanted_name, before.is_some(), source))?;
         let end = request.name.iter().position(|byte| *byte == 0);
         let name = String::from_utf8_lossy(&request.name[..end.unwrap_or(15)]).into_owned();
         // Somebody else may have changed an interface that was there.

@@ -182,6 +182,8 @@ pub enum Ipv6 {
     /// advertisements.
     #[default]
     Static,
+    /// From the plan, and from whatever the host is set to do on an Ethernet: nothing is changed.
+    Host,
     /// The plan has a link-local address, the kernel makes a global one from router
     /// advertisements (RFC 4862), with the link-local's interface identifier.
     Slaac {

@@ -10,6 +10,7 @@ mod offload;
 mod packets;
 mod router;
 mod streams;
+mod tap;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
@@ -76,6 +77,11 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "an_interface_that_went_is_told",
         an_interface_that_went_is_told,
+    ),
+    ("a_tap_is_an_ethernet", tap::a_tap_is_an_ethernet),
+    (
+        "a_prepared_tap_gets_its_address_back",
+        tap::a_prepared_tap_gets_its_address_back,
     ),
     (
         "packets_are_cut_as_the_kernel_cuts_them",
