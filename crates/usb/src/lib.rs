@@ -3,7 +3,8 @@
 //! [`device`] holds the traits everything goes through, [`libusb`] and [`nusb`] the backends for
 //! real devices, [`backend`] the choice between them.
 //! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
-//! the right thing, [`requests`] are the class requests of its network functions.
+//! the right thing, [`requests`] are the class requests of its network functions,
+//! [`notifications`] what these tell of their link.
 
 #![deny(unsafe_code)]
 
@@ -16,6 +17,7 @@ pub mod error;
 pub mod functions;
 pub mod libusb;
 mod linux;
+pub mod notifications;
 pub mod nusb;
 pub mod requests;
 

@@ -1,6 +1,6 @@
-//! Class requests of NCM 1.0 (6.2), MBIM 1.0 (8) and CDC 1.2 (6.2).
+//! Class requests of NCM 1.0 (6.2), MBIM 1.0 (8) and CDC 1.2 (6.2), and the one for strings.
 //!
-//! `wIndex` of every one of them is the function's communication interface, never its data
+//! `wIndex` of every class request is the function's communication interface, never its data
 //! interface. Multi-byte values are little endian.
 
 use std::time::Duration;
@@ -18,6 +18,12 @@ pub const NTB_PARAMETERS_LENGTH: usize = 28;
 const OUT: u8 = 0x21;
 /// Class request to an interface, data from the device.
 const IN: u8 = 0xa1;
+
+/// Standard request to the device, data from it.
+const STANDARD_IN: u8 = 0x80;
+
+const GET_DESCRIPTOR: u8 = 0x06;
+const STRING: u8 = 0x03;
 
 const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
 const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
@@ -204,6 +210,44 @@ pub fn set_ethernet_packet_filter(
         &[],
         TIMEOUT,
     )
+}
+
+/// Reads a string (USB 2.0, 9.6.7) in the device's first language; what is no UTF-16 is replaced.
+///
+/// # Errors
+/// As [`Device::control_in`]; [`Error::Other`] for an answer that is no string, and for index 0,
+/// which stands for "none".
+pub fn get_string(device: &dyn Device, index: u8) -> Result<String, Error> {
+    let read = |index: u8, language: u16| -> Result<Vec<u16>, Error> {
+        let mut answer = [0; 255];
+        let setup = Setup {
+            request_type: STANDARD_IN,
+            request: GET_DESCRIPTOR,
+            value: u16::from(STRING) << 8 | u16::from(index),
+            index: language,
+        };
+        let got = device.control_in(setup, &mut answer, TIMEOUT)?;
+        let stated = usize::from(answer[0]);
+        if got < 4 || stated < 4 || answer[1] != STRING {
+            return Err(Error::Other {
+                operation: format!("read string {index} of {}", device.identity()),
+                reason: format!("the device answered with {got} bytes that are no string"),
+            });
+        }
+        let units = answer[2..stated.min(got)].chunks_exact(2);
+        Ok(units
+            .map(|unit| u16::from_le_bytes([unit[0], unit[1]]))
+            .collect())
+    };
+    if index == 0 {
+        return Err(Error::Other {
+            operation: format!("read a string of {}", device.identity()),
+            reason: "the device has none there".to_owned(),
+        });
+    }
+    // Index 0 lists the languages.
+    let language = read(0, 0)?[0];
+    Ok(String::from_utf16_lossy(&read(index, language)?))
 }
 
 /// Sends a control message or fragment (CDC 1.2, 6.2.1), at most `wMaxControlMessage` bytes.

@@ -121,3 +121,25 @@ fn a_device_without_modem_lines_may_refuse_them() {
     });
     assert!(set_control_line_state(&device, 2, true, true).is_err());
 }
+
+#[test]
+fn strings_are_asked_for_in_the_devices_language() {
+    // "02A1" as UTF-16; as a list of languages it begins with 0x0030.
+    let answer = [10, 3, b'0', 0, b'2', 0, b'A', 0, b'1', 0];
+    let device = answering(&answer);
+    assert_eq!(get_string(&device, 5).unwrap(), "02A1");
+    let state = device.state.lock().unwrap();
+    let asked: Vec<_> = state
+        .requests
+        .iter()
+        .map(|(setup, _)| (setup.request_type, setup.request, setup.value, setup.index))
+        .collect();
+    assert_eq!(asked, [(0x80, 6, 0x0300, 0), (0x80, 6, 0x0305, 0x0030)]);
+    drop(state);
+    assert!(get_string(&device, 0).is_err());
+    // Cut short, stated longer than it is, and no string at all.
+    assert_eq!(get_string(&answering(&answer[..7]), 5).unwrap(), "02");
+    for bad in [&[][..], &[2, 3], &[4, 2, 1, 0], &[3, 3, 1, 0]] {
+        assert!(get_string(&answering(bad), 5).is_err(), "{bad:02x?}");
+    }
+}
