@@ -1,4 +1,4 @@
-//! A TUN interface that root has prepared for a user without `CAP_NET_ADMIN`.
+//! A TUN or TAP interface that root has prepared for a user without `CAP_NET_ADMIN`.
 //!
 //! Such a user may move packets through the interface but not configure it. The driver then says
 //! what root has to do, and goes online all the same: the commands can be given at any time.
@@ -8,15 +8,15 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::CapabilitySet;
 use uwwan_modem::host::{
-    HostConfig, HostEnd, HostError, HostProvider, HostTun, Packets, TunProvider,
+    HostConfig, HostEnd, HostError, HostProvider, HostTun, Packets, TAP_MODE, TunProvider,
 };
 use uwwan_modem::options::Routes;
-use uwwan_modem::status::Interface;
-use uwwan_tun::{Interface as _, Observed};
+use uwwan_modem::status;
+use uwwan_tun::{Interface, Observed, Tap};
 
 use crate::output::note;
 
-/// TUN interfaces, configured where this process may, prepared ones as they are otherwise.
+/// TUN and TAP interfaces, configured where this process may, prepared ones as they are otherwise.
 #[derive(Debug, Default)]
 pub struct Provider(TunProvider);
 
@@ -25,14 +25,17 @@ impl HostProvider for Provider {
         let Some(name) = config.name.as_deref().filter(|_| !may_configure()) else {
             return self.0.bring_up(config);
         };
-        let tun = HostTun::open(config.tun_mode, Some(name))?;
-        if !tun.attached() {
+        let interface = match &config.ethernet {
+            Some(ethernet) => Kind::Tap(Tap::open(Some(name), ethernet.address)?),
+            None => Kind::Tun(HostTun::open(config.tun_mode, Some(name))?),
+        };
+        if !interface.common().attached() {
             // Made just now, so this process may configure it whatever its capabilities say.
-            drop(tun);
+            drop(interface);
             return self.0.bring_up(config);
         }
         let end = Prepared {
-            tun,
+            interface,
             wanted: Mutex::new(Vec::new()),
         };
         end.reconfigure(config)?;
@@ -45,26 +48,50 @@ fn may_configure() -> bool {
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
+enum Kind {
+    Tun(HostTun),
+    Tap(Tap),
+}
+
+impl Kind {
+    fn common(&self) -> &dyn Interface {
+        match self {
+            Self::Tun(tun) => tun,
+            Self::Tap(tap) => tap,
+        }
+    }
+}
+
 struct Prepared {
-    tun: HostTun,
+    interface: Kind,
     /// What is left to root, a command each.
     wanted: Mutex<Vec<String>>,
 }
 
 impl AsFd for Prepared {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tun.as_fd()
+        match &self.interface {
+            Kind::Tun(tun) => tun.as_fd(),
+            Kind::Tap(tap) => tap.as_fd(),
+        }
     }
 }
 
 impl HostEnd for Prepared {
     fn packets(&self) -> Packets<'_> {
-        self.tun.packets()
+        match &self.interface {
+            Kind::Tun(tun) => tun.packets(),
+            Kind::Tap(tap) => Packets::Single(tap),
+        }
     }
 
     fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
-        let observed = uwwan_tun::observe(self.tun.index())?;
-        let commands = commands(self.tun.name(), config, &observed);
+        if let Some(ethernet) = &config.ethernet {
+            self.set_carrier(ethernet.carrier);
+        }
+        let interface = self.interface.common();
+        let observed = uwwan_tun::observe(interface.index())?;
+        let commands = commands(interface.name(), config, &observed);
         if !commands.is_empty() {
             note("this user may not configure the interface; as root:");
             for command in &commands {
@@ -75,11 +102,22 @@ impl HostEnd for Prepared {
         Ok(())
     }
 
-    fn interface(&self) -> Interface {
+    fn set_carrier(&self, up: bool) {
+        if let Kind::Tap(tap) = &self.interface
+            && let Err(error) = tap.set_carrier(up)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn interface(&self) -> status::Interface {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        Interface {
-            name: self.tun.name().to_owned(),
-            mode: self.tun.describe(),
+        status::Interface {
+            name: self.interface.common().name().to_owned(),
+            mode: match &self.interface {
+                Kind::Tun(tun) => tun.describe(),
+                Kind::Tap(_) => TAP_MODE.to_owned(),
+            },
             applied: wanted
                 .iter()
                 .map(|command| format!("left to root: {command}"))
@@ -145,6 +183,7 @@ mod tests {
             routes,
             route_metric: None,
             dns: Dns::None,
+            ethernet: None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! time, each bounded by its own timeout, so nothing here can block for good.
 
 mod device;
+mod link;
 mod session;
 mod sessions;
 
@@ -35,7 +36,7 @@ use crate::supervisor::{Supervisor, Verdict};
 use crate::tap::{Order, TapEnd, Taps};
 use crate::watch;
 
-pub(crate) use device::look;
+pub(crate) use device::{ethernet_acceptable, look};
 use sessions::Branch;
 
 /// What the control thread is told.
@@ -97,6 +98,8 @@ pub(crate) struct Control {
     asked: HashMap<TransactionId, Asker>,
     taps: Taps,
     control_buffer: Vec<u8>,
+    /// Plain network devices are driven, too: one was asked for by name.
+    ethernet_acceptable: bool,
     end: Option<Arc<dyn HostEnd>>,
     /// The data sessions beside session 0.
     branches: Vec<Branch>,
@@ -131,6 +134,7 @@ impl Control {
         let mut ladder = Ladder::new(options.clone(), selector.to_string(), Instant::now());
         ladder.up_to(top);
         Self {
+            ethernet_acceptable: ethernet_acceptable(&selector, top),
             supervisor: Supervisor::new(&options),
             backend,
             selector,
@@ -289,7 +293,11 @@ impl Control {
         match report {
             Report::Notification(bytes) => {
                 self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
-                self.session.handle_notification(now, &bytes);
+                if self.is_ethernet() {
+                    self.link_notification(&bytes);
+                } else {
+                    self.session.handle_notification(now, &bytes);
+                }
             }
             Report::Halted(endpoint) => self.clear_halt(endpoint),
             Report::DataLost(fault) => {
@@ -481,7 +489,19 @@ impl Control {
         }
     }
 
+    fn is_ethernet(&self) -> bool {
+        self.device
+            .as_ref()
+            .is_some_and(|held| held.function.is_ethernet())
+    }
+
     fn host(&mut self, config: &HostConfig) -> Result<Interface, HostError> {
+        let mut config = config.clone();
+        if let Some(ethernet) = &mut config.ethernet {
+            // It may have changed since the ladder was told.
+            ethernet.carrier = self.carrier();
+        }
+        let config = &config;
         if let Some(end) = &self.end {
             match end.reconfigure(config) {
                 Ok(()) => return Ok(end.interface()),
@@ -584,6 +604,7 @@ impl Control {
         let facts = self.ladder.facts();
         let framing = self.device.as_ref().and_then(device::Held::framing);
         let name = self.device.as_ref().map(|held| held.name.clone());
+        let ethernet = self.ethernet_status();
         let model = self.quirk.name;
         let sessions = self
             .branches
@@ -596,6 +617,7 @@ impl Control {
                 model.clone_into(&mut status.model);
             }
             status.framing = framing;
+            status.ethernet = ethernet;
             status.identity.clone_from(&facts.identity);
             status.network.clone_from(&facts.network);
             status.signal = facts.signal;

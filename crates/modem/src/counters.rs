@@ -86,7 +86,7 @@ counters! {
     closed_datagrams,
     /// Blocks sent because of another stream.
     closed_stream,
-    /// Packets from the host that were not IP.
+    /// Packets from the host that were not IP, or shorter than an Ethernet header.
     host_not_ip,
     /// Packets from the host that were longer than the MTU.
     host_too_long,

@@ -37,6 +37,9 @@
 //! blocks. They are read in turn, and a block that can carry one session only leaves when the next
 //! one has something to send.
 //!
+//! **Ethernet.** A plain network device has one line that carries frames instead of IP datagrams.
+//! They are moved as they are; nothing in them is judged but their length.
+//!
 //! **Send when idle, batch while busy.** There is no timer. The open block leaves when the host
 //! has nothing more to send and fewer than two transfers are in flight; otherwise it keeps filling
 //! until it is full, or until a transfer ahead of it completes. A lone packet is never delayed, and
@@ -122,7 +125,7 @@ pub(crate) struct Depth {
 /// What the data path knows of the link above it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Link {
-    /// MTU in bytes.
+    /// Longest datagram in bytes: the MTU, and with it the header of Ethernet frames.
     pub(crate) mtu: u16,
     /// Our IPv6 addresses, for neighbour solicitations.
     pub(crate) ours: Vec<Ipv6Addr>,

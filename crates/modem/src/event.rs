@@ -188,7 +188,7 @@ pub enum Event {
         /// `bConfigurationValue` now.
         after: u8,
     },
-    /// The network has handed out addresses.
+    /// The network has handed out addresses; with a plain network device, those the user chose.
     Addresses(Addresses),
     /// A data session beside session 0 is up, or is not.
     Session {

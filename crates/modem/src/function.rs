@@ -3,16 +3,19 @@
 //! The order is that of NCM 1.0 section 7 and MBIM 1.0 section 6.6: everything about blocks is
 //! settled in alternate setting 0, then the setting with the endpoints is selected. Devices that
 //! refuse or ignore a request are taken as they are.
+//!
+//! An Ethernet function has more to settle: frames without checksum, their length, and which of them
+//! the device passes on. The latter comes last: selecting the endpoints sets it back.
 
 use std::time::Duration;
 
 use uwwan_ncm::{Choices, Format as NcmFormat, Framing, Limits, Parameters};
 use uwwan_usb::device::Device;
 use uwwan_usb::error::Error;
-use uwwan_usb::functions::MbimFunction;
 use uwwan_usb::requests::{self, NtbFormat};
 
 use crate::addresses::Sizes;
+use crate::kind::{ETHERNET_HEADER, Function, Kind};
 use crate::options::{Format, Options, Padding, Placement, Table};
 use crate::quirks::Quirk;
 use crate::status::{FramingStatus, NtbParameters};
@@ -27,6 +30,8 @@ pub(crate) struct Negotiated {
     /// The largest block the device can send at all, in bytes.
     pub(crate) receive_max: usize,
     pub(crate) sizes: Sizes,
+    /// Longest frame both ways, in bytes; only of an Ethernet function.
+    pub(crate) frame: Option<u16>,
     /// Where the device did not do as asked, in words.
     pub(crate) notices: Vec<String>,
     /// What the device announced.
@@ -40,8 +45,19 @@ const MOST_BLOCK: u32 = 256 * 1024;
 /// Pause between the block format and the data endpoints: the Sierra EM7455 delivers nothing
 /// otherwise (Linux c086e7096170).
 const PAUSE: Duration = Duration::from_millis(20);
-/// `bmNetworkCapabilities`: SET_NTB_INPUT_SIZE has an 8-byte form.
+/// `bmNetworkCapabilities` (NCM 1.0, table 5-2): what the function can be asked.
+const CAPABILITY_PACKET_FILTER: u8 = 0x01;
+const CAPABILITY_MAX_DATAGRAM: u8 = 0x08;
+const CAPABILITY_CRC_MODE: u8 = 0x10;
+/// SET_NTB_INPUT_SIZE has an 8-byte form.
 const CAPABILITY_8_BYTE_SIZE: u8 = 0x20;
+/// Frames to the host's address and to groups (CDC ECM 1.2, table 8): what an Ethernet interface
+/// takes that is not promiscuous. Which groups is left to the host.
+const PACKET_FILTER: u16 = 0x0e;
+/// The longest frame of an Ethernet without extensions, in bytes, checksum left out.
+const USUAL_FRAME: u16 = 1514;
+/// A device that declares less is wrong about it: no IPv4 link carries less (RFC 791).
+const LEAST_FRAME: u16 = 576 + ETHERNET_HEADER;
 /// Datagrams per block from the device that are worth a table.
 const MOST_DATAGRAMS: usize = 4096;
 
@@ -51,7 +67,7 @@ const MOST_DATAGRAMS: usize = 4096;
 /// What the alternate settings' selection said, and [`Error::Gone`] from any request.
 pub(crate) fn negotiate(
     device: &dyn Device,
-    function: &MbimFunction,
+    function: &Function,
     options: &Options,
     quirk: &Quirk,
 ) -> Result<Negotiated, Error> {
@@ -85,6 +101,10 @@ pub(crate) fn negotiate(
         notices.push(error.to_string());
     }
     let receive_size = input_size(device, function, options, &parameters, &mut notices)?;
+    let frame = match function.kind {
+        Kind::Ethernet { .. } => Some(frames(device, function, options, &mut notices)?),
+        Kind::Mbim { .. } => None,
+    };
     std::thread::sleep(PAUSE);
     device.set_alternate_setting(function.data_interface, function.data_alternate)?;
     let mut format = if both { wanted } else { NcmFormat::Ntb16 };
@@ -102,6 +122,19 @@ pub(crate) fn negotiate(
         }
     }
 
+    if frame.is_some()
+        && function.capabilities & CAPABILITY_PACKET_FILTER != 0
+        && let Err(error) = lenient(requests::set_ethernet_packet_filter(
+            device,
+            control,
+            PACKET_FILTER,
+        ))?
+    {
+        notices.push(format!(
+            "{error}; the device chooses which frames it passes on"
+        ));
+    }
+
     let choices = choices(function, options, quirk, format);
     let framing = Framing::negotiate(&parameters, &choices);
     let receive_max = parameters
@@ -114,22 +147,30 @@ pub(crate) fn negotiate(
     } else {
         0
     };
-    let block = framing.max_block.saturating_sub(overhead + front_table);
+    let header = frame.map_or(0, |_| ETHERNET_HEADER);
+    let block = framing
+        .max_block
+        .saturating_sub(overhead + front_table + usize::from(header));
+    let operator = match function.kind {
+        Kind::Mbim { extended_mtu, .. } => extended_mtu,
+        Kind::Ethernet { .. } => None,
+    };
     Ok(Negotiated {
         framing,
         limits: Limits {
             max_block: receive_max,
             max_datagrams: MOST_DATAGRAMS,
-            ..Limits::default()
+            max_datagram_size: frame.map_or(Limits::default().max_datagram_size, usize::from),
         },
         receive_size: receive_size as usize,
         receive_max,
         sizes: Sizes {
             chosen: options.mtu,
-            operator: function.extended_mtu,
-            segment: Some(function.max_segment_size),
+            operator,
+            segment: Some(frame.map_or(function.max_segment_size, |frame| frame - header)),
             block: Some(block.min(usize::from(u16::MAX)) as u16),
         },
+        frame,
         notices,
         announced,
     })
@@ -150,10 +191,56 @@ fn as_sent(parameters: &Parameters) -> NtbParameters {
     }
 }
 
+/// Settles what frames are like: without checksum, and how long at most. Returns the latter, in bytes.
+fn frames(
+    device: &dyn Device,
+    function: &Function,
+    options: &Options,
+    notices: &mut Vec<String>,
+) -> Result<u16, Error> {
+    let control = function.control_interface;
+    if function.capabilities & CAPABILITY_CRC_MODE != 0
+        && let Err(error) = lenient(requests::set_crc_mode(device, control, false))?
+    {
+        notices.push(error.to_string());
+    }
+    let declared = match function.max_segment_size {
+        nonsense @ ..LEAST_FRAME => {
+            notices.push(format!(
+                "the device declares frames of {nonsense} bytes at most; taking {USUAL_FRAME}"
+            ));
+            USUAL_FRAME
+        }
+        declared => declared,
+    };
+    let wanted = options
+        .mtu
+        .map_or(USUAL_FRAME, |mtu| mtu.saturating_add(ETHERNET_HEADER));
+    let wanted = wanted.min(declared);
+    if function.capabilities & CAPABILITY_MAX_DATAGRAM == 0 {
+        return Ok(declared);
+    }
+    let current = lenient(requests::get_max_datagram_size(device, control))?;
+    if current.as_ref().is_ok_and(|current| *current == wanted) {
+        return Ok(wanted);
+    }
+    match lenient(requests::set_max_datagram_size(device, control, wanted))? {
+        Ok(()) => Ok(wanted),
+        Err(error) => {
+            let agreed = match current {
+                Ok(current @ LEAST_FRAME..) => current.min(declared),
+                _ => declared,
+            };
+            notices.push(format!("{error}; frames have {agreed} bytes at most"));
+            Ok(agreed)
+        }
+    }
+}
+
 /// Tells the device the largest block to send. Returns what to expect, in bytes.
 fn input_size(
     device: &dyn Device,
-    function: &MbimFunction,
+    function: &Function,
     options: &Options,
     parameters: &Parameters,
     notices: &mut Vec<String>,
@@ -200,12 +287,7 @@ fn wire(format: NcmFormat) -> NtbFormat {
     }
 }
 
-fn choices(
-    function: &MbimFunction,
-    options: &Options,
-    quirk: &Quirk,
-    format: NcmFormat,
-) -> Choices {
+fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFormat) -> Choices {
     let packet = usize::from(function.bulk_out.max_packet_size);
     let block_size = options.block_size.unwrap_or(USUAL_BLOCK) as usize;
     Choices {
@@ -231,6 +313,14 @@ fn choices(
         max_datagrams: options
             .max_datagrams
             .map_or(Choices::default().max_datagrams, usize::from),
+        function: match function.kind {
+            Kind::Mbim { .. } => uwwan_ncm::Function::Mbim,
+            Kind::Ethernet { .. } => uwwan_ncm::Function::Ncm,
+        },
+        // One byte of room more than a frame may have tells one that was cut.
+        max_datagram_size: Choices::default()
+            .max_datagram_size
+            .max(usize::from(function.max_segment_size) + 1),
         ..Choices::default()
     }
 }

@@ -4,6 +4,7 @@
 //! keeps it over losses of the modem, so that flows survive a modem reset; when the addresses
 //! change it is told with [`HostEnd::reconfigure`]. Dropping the end undoes what it did to the host.
 
+mod tap;
 mod tun;
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -15,6 +16,7 @@ use crate::event::FailureKind;
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::{Addresses, Interface};
 
+pub use tap::TAP_MODE;
 pub use tun::{HostTun, TunProvider};
 
 /// What the host's end is to be configured with.
@@ -32,6 +34,17 @@ pub struct HostConfig {
     pub route_metric: Option<u32>,
     /// What to do with name servers.
     pub dns: Dns,
+    /// With a plain network device: frames go to and fro, not IP datagrams.
+    pub ethernet: Option<Ethernet>,
+}
+
+/// What a host's end for Ethernet frames is to look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ethernet {
+    /// Its address; `None` leaves it to the host.
+    pub address: Option<[u8; 6]>,
+    /// Whether the device has a link. Later changes come with [`HostEnd::set_carrier`].
+    pub carrier: bool,
 }
 
 /// Why the host's end could not be set up.
@@ -48,6 +61,18 @@ pub struct HostError {
     pub next: String,
 }
 
+impl HostError {
+    /// The device has changed its kind.
+    fn other_kind(end: &str, device: &str) -> Self {
+        Self {
+            kind: FailureKind::Host,
+            what: format!("go on with {end}"),
+            why: format!("the device has become {device}"),
+            next: "nothing: another interface is made".into(),
+        }
+    }
+}
+
 /// Makes the host's end.
 pub trait HostProvider: Send {
     /// Sets up the host's end with its first configuration.
@@ -57,7 +82,8 @@ pub trait HostProvider: Send {
     fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError>;
 }
 
-/// The host's end: a pollable, non-blocking descriptor that carries IP packets.
+/// The host's end: a pollable, non-blocking descriptor that carries IP packets, or Ethernet frames
+/// where [`HostConfig::ethernet`] asks for it.
 ///
 /// The reactor polls the descriptor for reading and writing and moves packets from one thread; the
 /// other methods are called from another.
@@ -70,6 +96,9 @@ pub trait HostEnd: AsFd + Send + Sync {
     /// # Errors
     /// [`HostError`] with what the user can do about it.
     fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError>;
+
+    /// The device's link came up or went down. Only ends for Ethernet frames are told.
+    fn set_carrier(&self, _up: bool) {}
 
     /// The interface's name and what was changed on the host.
     fn interface(&self) -> Interface;

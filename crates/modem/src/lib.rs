@@ -1,4 +1,4 @@
-//! One modem: quirks, bring-up, control session, data path and supervision.
+//! One modem, or one USB network device: quirks, bring-up, control session, data path and supervision.
 //!
 //! This is the library the program is written on. [`Modem::start`] takes a USB
 //! [backend](uwwan_usb::device::Backend), a [`Selector`], [`Options`], a [`HostProvider`] for the
@@ -14,7 +14,8 @@
 //! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.
 //! - [`at_port`]: the AT port with its clients; [`ipv6`]: why IPv6 is refused, and the way out.
-//! - [`host`]: the host's end as a trait, and the TUN behind it.
+//! - [`host`]: the host's end as a trait, and the TUN or TAP behind it.
+//! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
 //! - [`client`]: the control session for the program's other commands, with or without a running
 //!   `up`; [`proxy`]: the same for other programs.
 //! - [`status`], [`event`], [`options`], [`selector`]: the types a program sees.
@@ -45,6 +46,7 @@ pub mod watch;
 mod control;
 mod explain;
 mod function;
+mod kind;
 mod modem;
 mod packet;
 mod poll;

@@ -9,7 +9,7 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_usb::device::Backend;
 
 use crate::at_port::AtPort;
-use crate::control::{Control, Message, look};
+use crate::control::{Control, Message, ethernet_acceptable, look};
 use crate::counters::Counters;
 use crate::datapath::FlowCounters;
 use crate::event::{Event, Failure, FailureKind, Rung};
@@ -71,7 +71,13 @@ impl Modem {
     ) -> Result<Handle, StartError> {
         check(&options)?;
         if !options.wait_for_device {
-            let found = look(&*backend, &selector, None).map_err(|(failure, _)| failure)?;
+            let found = look(
+                &*backend,
+                &selector,
+                None,
+                ethernet_acceptable(&selector, top),
+            )
+            .map_err(|(failure, _)| failure)?;
             // Opened for real by the control thread; this tells a missing right at once.
             drop(
                 backend
@@ -174,6 +180,18 @@ fn check(options: &Options) -> Result<(), StartError> {
         }
         if session.mtu.is_some_and(|mtu| !(576..=9000).contains(&mtu)) {
             return refuse("session", format!("{id}: the MTU is not from 576 to 9000"));
+        }
+    }
+    let given = &options.static_addresses;
+    let addresses = given.addresses.iter().map(|prefix| prefix.address);
+    let lists: [(_, Vec<_>); 2] = [
+        ("address", addresses.collect()),
+        ("gateway", given.gateways.clone()),
+    ];
+    for (option, list) in lists {
+        let v4 = list.iter().filter(|address| address.is_ipv4()).count();
+        if v4 > 1 || list.len() - v4 > 1 {
+            return refuse(option, "one of each family is taken".into());
         }
     }
     if !options.pin.is_empty() {

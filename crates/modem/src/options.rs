@@ -1,6 +1,7 @@
 //! What the user can choose. Everything has a default; most defaults come from the
 //! [quirk table](crate::quirks) or from the device itself.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,6 +75,8 @@ pub struct Options {
     /// Ask the network's name server (or gateway) for a sign of life after going online, so that a
     /// link that carries nothing is told from an idle one.
     pub probe: bool,
+    /// Addresses for a plain network device, which hands out none.
+    pub static_addresses: StaticAddresses,
     /// Further data sessions beside session 0.
     pub sessions: Vec<SessionOptions>,
     /// Own the AT port, too; otherwise it is left to the kernel's serial driver.
@@ -112,6 +115,7 @@ impl Default for Options {
             wait_for_device: false,
             persist: false,
             probe: true,
+            static_addresses: StaticAddresses::default(),
             sessions: Vec::new(),
             at_port: true,
         }
@@ -166,6 +170,70 @@ impl Options {
             route_metric: self.route_metric,
             dns: self.dns,
         }
+    }
+}
+
+/// Addresses the user chooses: one of each family at most is taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StaticAddresses {
+    /// The host's own.
+    pub addresses: Vec<HostPrefix>,
+    /// Gateways for [`Options::routes`].
+    pub gateways: Vec<IpAddr>,
+}
+
+/// An address with the length of its on-link prefix, as `192.0.2.7/24`; without a length it is
+/// alone on its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostPrefix {
+    /// The address.
+    pub address: IpAddr,
+    /// Length of the prefix in bits.
+    pub length: u8,
+}
+
+/// A text that is no address of a host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no address of a host: write it as 192.0.2.7/24 or 2001:db8::7/64")]
+pub struct BadPrefix(pub String);
+
+impl std::str::FromStr for HostPrefix {
+    type Err = BadPrefix;
+
+    fn from_str(text: &str) -> Result<Self, BadPrefix> {
+        let bad = || BadPrefix(text.to_owned());
+        let (address, length) = text
+            .split_once('/')
+            .map_or((text, None), |(a, l)| (a, Some(l)));
+        let address: IpAddr = address.parse().map_err(|_| bad())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let length = length.map_or(Ok(most), |length| length.parse().map_err(|_| bad()))?;
+        if !(1..=most).contains(&length) || address.is_unspecified() || address.is_multicast() {
+            return Err(bad());
+        }
+        Ok(Self { address, length })
+    }
+}
+
+impl std::fmt::Display for HostPrefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+impl TryFrom<String> for HostPrefix {
+    type Error = BadPrefix;
+
+    fn try_from(text: String) -> Result<Self, BadPrefix> {
+        text.parse()
+    }
+}
+
+impl From<HostPrefix> for String {
+    fn from(prefix: HostPrefix) -> Self {
+        prefix.to_string()
     }
 }
 
@@ -449,6 +517,28 @@ mod tests {
             !print.contains("4711") && !print.contains("swordfish"),
             "{print}"
         );
+    }
+
+    #[test]
+    fn host_addresses_from_text() {
+        for good in ["192.0.2.7/24", "2001:db8::7/64", "192.0.2.7/32"] {
+            assert_eq!(good.parse::<HostPrefix>().unwrap().to_string(), good);
+        }
+        assert_eq!("fe80::1".parse::<HostPrefix>().unwrap().length, 128);
+        for bad in [
+            "",
+            "192.0.2.7/0",
+            "192.0.2.7/33",
+            "192.0.2.7/",
+            "192.0.2.7/-1",
+            "0.0.0.0/8",
+            "ff02::1/64",
+            "224.0.0.1/4",
+            "2001:db8::/129",
+            "host/24",
+        ] {
+            assert!(bad.parse::<HostPrefix>().is_err(), "{bad}");
+        }
     }
 
     #[test]

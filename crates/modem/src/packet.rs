@@ -1,4 +1,8 @@
-//! The little of IP that the driver looks at: version, length, and what deserves an answer.
+//! The little of packets that the driver looks at: version, length, and what deserves an answer.
+
+use uwwan_ncm::Stream;
+
+use crate::kind::ETHERNET_HEADER;
 
 /// IP protocol numbers (IANA).
 pub(crate) const ICMP: u8 = 1;
@@ -14,6 +18,28 @@ pub(crate) fn is_ip(datagram: &[u8]) -> bool {
         Some(6) => datagram.len() >= 40,
         _ => false,
     }
+}
+
+/// Whether a packet from the host is what its stream carries.
+#[must_use]
+pub(crate) fn fits(stream: Stream, packet: &[u8]) -> bool {
+    match stream {
+        Stream::Ethernet { .. } => packet.len() >= usize::from(ETHERNET_HEADER),
+        _ => is_ip(packet),
+    }
+}
+
+/// Whether a packet that may have up to `longest` bytes is longer, or was cut off. An Ethernet frame
+/// does not say how long it is: it must be read into more room than `longest`.
+#[must_use]
+pub(crate) fn is_too_long(stream: Stream, packet: &[u8], longest: usize) -> bool {
+    packet.len() > longest || (!is_ethernet(stream) && is_cut(packet))
+}
+
+/// Whether the stream carries Ethernet frames.
+#[must_use]
+pub(crate) const fn is_ethernet(stream: Stream) -> bool {
+    matches!(stream, Stream::Ethernet { .. })
 }
 
 /// Length the IP header gives the datagram, in bytes; `None` when it gives none (jumbograms).

@@ -65,6 +65,15 @@ pub const DEFAULT: Quirk = Quirk {
     source: "NCM 1.0, MBIM 1.0; Linux cdc_mbim.c default entry (zero-length packets)",
 };
 
+/// Any plain Ethernet function: what Linux `cdc_ncm` does with all of them.
+pub const ETHERNET: Quirk = Quirk {
+    name: "USB network device (CDC-NCM)",
+    via_zero: false,
+    padding: Padding::Short,
+    source: "NCM 1.0; Linux cdc_ncm.c default entry (one byte more instead of zero-length packets)",
+    ..DEFAULT
+};
+
 /// Any Huawei MBIM function.
 const HUAWEI: Quirk = Quirk {
     vendor: Some(0x12d1),

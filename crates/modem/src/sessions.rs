@@ -424,6 +424,7 @@ impl Further {
             routes: self.options.routes.clone(),
             route_metric: self.options.route_metric,
             dns: self.options.dns,
+            ethernet: None,
         }));
         self.addresses = Some(addresses);
     }

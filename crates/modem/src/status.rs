@@ -40,7 +40,10 @@ pub struct Status {
     pub network: Option<Network>,
     /// Signal.
     pub signal: Option<Signal>,
-    /// Addresses from the network.
+    /// With a plain network device: its link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ethernet: Option<EthernetStatus>,
+    /// Addresses from the network, or from the user with a plain network device.
     pub addresses: Option<Addresses>,
     /// The host's interface.
     pub interface: Option<Interface>,
@@ -51,6 +54,22 @@ pub struct Status {
     pub sessions: Vec<SessionStatus>,
     /// Diagnoses made in the present bring-up.
     pub diagnoses: Vec<String>,
+}
+
+/// The link of a plain network device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EthernetStatus {
+    /// The address the device gives to the host, as `02:42:ac:11:00:0f`; empty when it gives none.
+    pub address: String,
+    /// Whether the device has a link; `None` when it has not told.
+    pub link: Option<bool>,
+    /// Rate towards the host, in bit/s; 0 when not told.
+    pub downlink_bits: u32,
+    /// Rate towards the network, in bit/s; 0 when not told.
+    pub uplink_bits: u32,
+    /// Longest frame both ways, in bytes, header included.
+    pub frame_size: u16,
 }
 
 /// A data session beside session 0.

@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 use uwwan_usb::configuration::{self, Step, SwitchPlan, Switched, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found, Identity};
 use uwwan_usb::error::Error as UsbError;
-use uwwan_usb::functions::{self, MbimFunction};
+use uwwan_usb::functions;
 
+use super::link::LinkState;
 use super::{Control, Message};
 use crate::at_port::AtPort;
 use crate::datapath::{DataPlan, Depth, LinePlan, Reactor, Report, Running};
 use crate::event::{Event, Failure, FailureKind, Rung};
 use crate::explain;
 use crate::function::{self, Negotiated};
+use crate::kind::Function;
 use crate::ladder::{UsbDone, UsbFailed, UsbStep};
 use crate::quirks;
 use crate::selector::Selector;
@@ -32,7 +34,9 @@ const MOST_NOTIFICATIONS: u32 = 64;
 /// An open device and what we hold of it.
 pub(super) struct Held {
     pub(super) device: Arc<dyn Device>,
-    pub(super) function: MbimFunction,
+    pub(super) function: Function,
+    /// With a plain network device.
+    pub(super) link: LinkState,
     pub(super) name: String,
     claimed: Vec<u8>,
     switched: Option<Switched>,
@@ -60,7 +64,14 @@ impl Held {
     }
 }
 
-/// Finds the one device that is meant; `port` narrows it to where it was before.
+/// Whether a plain network device is driven, too: only one that was asked for by name, since the
+/// machine may be using it, and only for its data.
+pub(crate) fn ethernet_acceptable(selector: &Selector, top: Rung) -> bool {
+    *selector != Selector::Any && top == Rung::Online
+}
+
+/// Finds the one device that is meant; `port` narrows it to where it was before, `ethernet` lets it
+/// be a plain network device.
 ///
 /// # Errors
 /// None, several, or a bus that cannot be listed, in words; `bool` tells that it is just absent.
@@ -68,6 +79,7 @@ pub(crate) fn look(
     backend: &dyn Backend,
     selector: &Selector,
     port: Option<&str>,
+    ethernet: bool,
 ) -> Result<Found, (Failure, bool)> {
     let devices = backend
         .devices()
@@ -79,7 +91,7 @@ pub(crate) fn look(
     let mut modems: Vec<&Found> = devices
         .iter()
         .filter(meant)
-        .filter(|found| !functions::mbim(&found.descriptors).is_empty())
+        .filter(|found| Function::of(&found.descriptors, ethernet).is_some())
         .collect();
     match (modems.pop(), modems.is_empty()) {
         (Some(found), true) => Ok(found.clone()),
@@ -117,8 +129,9 @@ pub(crate) fn look(
                     Rung::Found,
                     true,
                     format!(
-                        "{} has no MBIM function in any configuration",
-                        other.identity
+                        "{} has no {} function in any configuration",
+                        other.identity,
+                        if ethernet { "MBIM or NCM" } else { "MBIM" }
                     ),
                     &match other.descriptors.faults.first() {
                         Some(fault) => format!("its descriptors are broken: {fault}"),
@@ -159,10 +172,16 @@ impl Control {
     fn find(&mut self) -> Result<UsbDone, Failure> {
         self.tear_down(false);
         let moved = matches!(self.selector, Selector::Any | Selector::Id(..));
-        let found = match look(&*self.backend, &self.selector, self.port.as_deref()) {
+        let ethernet = self.ethernet_acceptable;
+        let found = match look(
+            &*self.backend,
+            &self.selector,
+            self.port.as_deref(),
+            ethernet,
+        ) {
             // Plugged in elsewhere, perhaps.
             Err((_, true)) if self.port.is_some() && moved => {
-                look(&*self.backend, &self.selector, None)
+                look(&*self.backend, &self.selector, None, ethernet)
             }
             result => result,
         };
@@ -178,15 +197,15 @@ impl Control {
             .backend
             .open(&found)
             .map_err(|error| explain::usb(Rung::Found, &error))?;
-        let Some(function) = functions::mbim(device.descriptors()).into_iter().next() else {
+        let Some(function) = Function::of(device.descriptors(), ethernet) else {
             let error = UsbError::Other {
                 operation: format!("read the descriptors of {}", found.identity),
-                reason: "its MBIM function has gone".into(),
+                reason: "its network function has gone".into(),
             };
             return Err(explain::usb(Rung::Found, &error));
         };
         let identity = device.identity();
-        self.quirk = quirks::find(identity.vendor, identity.product);
+        self.quirk = function.quirk(identity.vendor, identity.product);
         self.port = Some(identity.port.clone());
         for fault in &device.descriptors().faults {
             tracing::warn!("descriptors of {identity}: {fault}");
@@ -199,6 +218,7 @@ impl Control {
         self.device = Some(Held {
             device,
             function,
+            link: LinkState::default(),
             name,
             claimed: Vec::new(),
             switched: None,
@@ -211,7 +231,7 @@ impl Control {
         Ok(UsbDone {
             detail,
             quirk: Some(self.quirk),
-            sizes: None,
+            ..UsbDone::default()
         })
     }
 
@@ -281,9 +301,10 @@ impl Control {
                 .set_alternate_setting(function.control_interface, function.control_alternate)
                 .map_err(words)?;
         }
-        let interrupt = held
-            .device
-            .queue(function.interrupt_in.address)
+        let interrupt = function
+            .interrupt_in
+            .map(|endpoint| held.device.queue(endpoint.address))
+            .transpose()
             .map_err(words)?;
         let pump = held.device.pump().map_err(words)?;
         let counters = Arc::clone(&shared.counters);
@@ -306,7 +327,12 @@ impl Control {
             )
         })?;
         held.reactor = Some(reactor);
-        if let Some(at) = &self.shared.at {
+        if let Some(at) = self
+            .shared
+            .at
+            .as_ref()
+            .filter(|_| !held.function.is_ethernet())
+        {
             let ports =
                 functions::at_candidates(held.device.descriptors(), held.function.configuration);
             at.attach(Arc::clone(&held.device), ports);
@@ -327,17 +353,18 @@ impl Control {
         let negotiated =
             function::negotiate(&*held.device, &held.function, &self.options, self.quirk)
                 .map_err(|error| explain::usb(Rung::DataFunction, &error))?;
-        let done = UsbDone {
-            detail: negotiated.detail(),
-            quirk: None,
-            sizes: Some(negotiated.sizes),
-        };
+        let (detail, sizes) = (negotiated.detail(), negotiated.sizes);
         let notices = negotiated.notices.clone();
         held.negotiated = Some(negotiated);
         for text in notices {
             self.tell(Event::Notice { text });
         }
-        Ok(done)
+        Ok(UsbDone {
+            detail,
+            quirk: None,
+            sizes: Some(sizes),
+            ethernet: self.ethernet(),
+        })
     }
 
     fn reset_port(&mut self) -> Result<UsbDone, Failure> {
@@ -399,6 +426,7 @@ impl Control {
             depth,
             sessions: vec![LinePlan {
                 session: 0,
+                stream: held.function.stream(),
                 host,
                 link,
                 counters: self.shared.flow(0),
@@ -420,6 +448,9 @@ impl Control {
     /// there.
     pub(super) fn tear_down(&mut self, politely: bool) {
         self.rest_branches("the modem is away");
+        if let Some(end) = self.end.as_ref().filter(|_| self.is_ethernet()) {
+            end.set_carrier(false);
+        }
         if politely {
             self.stop_data();
             self.close_session();

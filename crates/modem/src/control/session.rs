@@ -14,6 +14,7 @@ use uwwan_usb::requests;
 
 use super::{Asker, Control};
 use crate::event::Rung;
+use crate::kind::Kind;
 use crate::ladder::{Ask, Input, Outcome};
 use crate::tap::Order;
 
@@ -22,11 +23,18 @@ impl Control {
         let Some(held) = &self.device else {
             return self.lost(Rung::Found, "the device is gone".into());
         };
-        let function = &held.function;
-        let size = usize::from(function.max_control_message);
+        let Kind::Mbim {
+            max_control_message,
+            max_outstanding,
+            ..
+        } = held.function.kind
+        else {
+            return self.lost(Rung::Found, "it is no MBIM function".into());
+        };
+        let size = usize::from(max_control_message);
         self.session = Session::new(Config {
             max_control_message: size,
-            max_outstanding: usize::from(function.max_outstanding.unwrap_or(1)),
+            max_outstanding: usize::from(max_outstanding.unwrap_or(1)),
             open_timeout: patience,
             ..Config::default()
         });

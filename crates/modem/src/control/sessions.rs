@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::registry::CidId;
+use uwwan_ncm::Stream;
 
 use super::{Asker, Control};
 use crate::datapath::{FlowCounters, LinePlan, Link};
 use crate::event::Rung;
 use crate::host::{HostConfig, HostEnd, HostError};
+use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
 use crate::sessions::{Asked, Further, Step};
 use crate::status::{Addresses, Interface};
@@ -34,6 +36,21 @@ impl Branch {
 impl Control {
     /// What depends on a session's addresses.
     pub(super) fn link(&self, addresses: &Addresses) -> Link {
+        if let Some(held) = self
+            .device
+            .as_ref()
+            .filter(|held| held.function.is_ethernet())
+        {
+            let frame = held
+                .negotiated
+                .as_ref()
+                .and_then(|negotiated| negotiated.frame);
+            let longest = addresses.mtu.saturating_add(ETHERNET_HEADER);
+            return Link {
+                mtu: longest.min(frame.unwrap_or(longest)),
+                ..Link::default()
+            };
+        }
         Link {
             mtu: addresses.mtu,
             ours: addresses.ipv6.iter().map(|prefix| prefix.address).collect(),
@@ -47,6 +64,13 @@ impl Control {
 
     /// Session 0 is online: so shall be the others.
     pub(super) fn start_branches(&mut self) {
+        if self
+            .device
+            .as_ref()
+            .is_some_and(|held| held.function.is_ethernet())
+        {
+            return;
+        }
         let now = Instant::now();
         let sizes = self
             .device
@@ -178,6 +202,7 @@ impl Control {
             return;
         };
         reactor.add_session(LinePlan {
+            stream: Stream::Ips(branch.further.id()),
             session: branch.further.id(),
             host: Arc::clone(host),
             link,

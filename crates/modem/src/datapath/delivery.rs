@@ -68,6 +68,8 @@ impl Datagram {
 
 /// Blocks in hand.
 pub(super) struct Delivery {
+    /// Ethernet frames are expected, not IP datagrams; they are session 0's.
+    ethernet: bool,
     blocks: Vec<Buffer>,
     /// What is to be delivered, in order.
     datagrams: Vec<Datagram>,
@@ -79,10 +81,16 @@ impl Delivery {
     /// For so many blocks of so many datagrams; more make it grow.
     pub(super) fn new(blocks: usize, datagrams: usize) -> Self {
         Self {
+            ethernet: false,
             blocks: Vec::with_capacity(blocks),
             datagrams: Vec::with_capacity(blocks * datagrams),
             left: Vec::with_capacity(blocks * datagrams),
         }
+    }
+
+    /// Expects Ethernet frames.
+    pub(super) fn carry_frames(&mut self) {
+        self.ethernet = true;
     }
 
     /// Blocks in hand.
@@ -109,16 +117,24 @@ impl Delivery {
         let block = self.blocks.len() as u16;
         let datagrams = &mut self.datagrams;
         let other = &mut tally.no_session;
-        receiver.receive(bytes, |datagram| match datagram.stream {
-            Stream::Ips(session) => datagrams.push(Datagram {
+        let ethernet = self.ethernet;
+        receiver.receive(bytes, |datagram| {
+            let session = match datagram.stream {
+                Stream::Ips(session) if !ethernet => session,
+                Stream::Ethernet { .. } if ethernet => 0,
+                _ => {
+                    *other += 1;
+                    return;
+                }
+            };
+            datagrams.push(Datagram {
                 block,
                 session,
                 inspected: false,
                 // Blocks are bounded far below.
                 start: datagram.range.start as u32,
                 length: datagram.range.len() as u32,
-            }),
-            _ => *other += 1,
+            });
         });
         self.blocks.push(buffer);
     }
@@ -161,6 +177,7 @@ impl Delivery {
             blocks,
             datagrams,
             left,
+            ..
         } = self;
         let all = datagrams[from..]
             .iter()

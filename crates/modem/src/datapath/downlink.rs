@@ -81,6 +81,11 @@ impl Downlink {
         }
     }
 
+    /// Expects Ethernet frames.
+    pub(super) fn carry_frames(&mut self) {
+        self.delivery.carry_frames();
+    }
+
     pub(super) fn endpoint(&self) -> u8 {
         self.queue.endpoint()
     }

@@ -84,6 +84,8 @@ impl FlowCounters {
 pub(crate) struct LinePlan {
     /// Its number.
     pub(crate) session: u8,
+    /// What its datagrams are.
+    pub(crate) stream: Stream,
     /// Where its datagrams come from and go to.
     pub(crate) host: Arc<dyn HostEnd>,
     /// What depends on its addresses.
@@ -113,6 +115,7 @@ impl Offload {
 /// One session on the data path.
 pub(super) struct Line {
     pub(super) session: u8,
+    pub(super) stream: Stream,
     pub(super) host: Arc<dyn HostEnd>,
     mtu: usize,
     /// Where its host has large packets.
@@ -133,6 +136,7 @@ impl Line {
         let flow = plan.counters.snapshot();
         let mut line = Self {
             session: plan.session,
+            stream: plan.stream,
             host: plan.host,
             mtu: 0,
             offload: None,
@@ -166,10 +170,6 @@ impl Line {
         self.monitor.ours = link.ours;
     }
 
-    pub(super) const fn stream(&self) -> Stream {
-        Stream::Ips(self.session)
-    }
-
     /// Where its datagrams come from.
     pub(super) fn inlet(&mut self) -> Inlet<'_> {
         let source = match self.host.packets() {
@@ -181,7 +181,7 @@ impl Line {
         };
         Inlet {
             source,
-            stream: Stream::Ips(self.session),
+            stream: self.stream,
             mtu: self.mtu,
             watch: &mut self.watch,
             flow: &mut self.monitor.flow,

@@ -24,13 +24,16 @@ impl Notifications {
     const DEPTH: usize = 4;
     const THROTTLE: Duration = Duration::from_millis(125);
 
-    pub(super) fn new(mut queue: Box<dyn Queue>) -> Self {
-        // One packet each: a notification that fills its packet ends there, not with the next one.
-        let size = usize::from(queue.max_packet_size()).max(8);
-        let idle = (0..Self::DEPTH).map(|_| queue.allocate(size)).collect();
+    /// Without a queue there are none.
+    pub(super) fn new(mut queue: Option<Box<dyn Queue>>) -> Self {
+        let buffers = queue.as_mut().map(|queue| {
+            // One packet each: a notification that fills its packet ends there, not with the next one.
+            let size = usize::from(queue.max_packet_size()).max(8);
+            (0..Self::DEPTH).map(|_| queue.allocate(size)).collect()
+        });
         Self {
-            queue: Some(queue),
-            idle,
+            queue,
+            idle: buffers.unwrap_or_default(),
             faults: Faults::default(),
             paused_until: None,
             halted: false,

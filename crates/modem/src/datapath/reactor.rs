@@ -15,6 +15,7 @@ use super::notifications::Notifications;
 use super::uplink::{Filled, Uplink};
 use super::{DataPlan, Fault, Link, Running, Verdict};
 use crate::counters::{Counters, Tally};
+use crate::packet::is_ethernet;
 use crate::poll::PollSet;
 
 /// What the reactor tells the control thread.
@@ -62,7 +63,7 @@ impl Reactor {
     /// When the system has no thread or descriptor left.
     pub(crate) fn spawn(
         pump: Box<dyn Pump>,
-        interrupt: Box<dyn Queue>,
+        interrupt: Option<Box<dyn Queue>>,
         counters: Arc<Counters>,
         report: Box<dyn FnMut(Report) -> bool + Send>,
     ) -> std::io::Result<Self> {
@@ -402,6 +403,9 @@ impl Data {
             plan.depth.receive,
             tally.refused,
         );
+        if plan.sessions.iter().any(|line| is_ethernet(line.stream)) {
+            downlink.carry_frames();
+        }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
         while let Err(fault) = downlink.submit_idle(now, tally) {
             // Buffers that only wait have the memory, in whichever direction.
@@ -494,7 +498,7 @@ impl Data {
         };
 
         for line in self.lines.iter_mut() {
-            let stream = line.stream();
+            let stream = line.stream;
             if std::mem::take(&mut line.monitor.heard) {
                 if let Some(verdict) = line.watch.heard(now) {
                     report(Report::Verdict(line.session, verdict));

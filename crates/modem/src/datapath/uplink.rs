@@ -204,8 +204,9 @@ impl Uplink {
         now: Instant,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
-        let armed = inlet.watch.armed(now);
+        let armed = !packet::is_ethernet(inlet.stream) && inlet.watch.armed(now);
         let mut to = Account {
+            stream: inlet.stream,
             mtu: inlet.mtu,
             armed: armed.then_some((inlet.watch, now)),
             flow: inlet.flow,
@@ -231,6 +232,8 @@ impl Uplink {
         to: &mut Account<'_>,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
+        // One byte more tells a frame that was cut.
+        let want = to.mtu + usize::from(packet::is_ethernet(stream));
         let mut blocks = 0;
         loop {
             if !self.wants_input(false) {
@@ -239,7 +242,7 @@ impl Uplink {
             if self.open.is_empty() && blocks == Self::BLOCKS_PER_ROUND {
                 return Ok(Filled::RoundOver);
             }
-            let slot = match self.open.place(stream, to.mtu) {
+            let slot = match self.open.place(stream, want) {
                 Ok(slot) => slot,
                 Err(Full::TooLong) => return Err(Fault::Framing),
                 Err(_) => {
@@ -422,6 +425,7 @@ impl std::fmt::Debug for Uplink {
 
 /// What is kept of what one session sends.
 struct Account<'a> {
+    stream: Stream,
     mtu: usize,
     /// When datagrams that deserve an answer are to be noted.
     armed: Option<(&'a mut Watch, Instant)>,
@@ -432,11 +436,11 @@ impl Account<'_> {
     /// Whether what came alone is a datagram; the others are counted.
     #[inline]
     fn accepts(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
-        if !packet::is_ip(datagram) {
+        if !packet::fits(self.stream, datagram) {
             tally.host_not_ip += 1;
             return false;
         }
-        if datagram.len() > self.mtu || packet::is_cut(datagram) {
+        if packet::is_too_long(self.stream, datagram, self.mtu) {
             tally.host_too_long += 1;
             return false;
         }

@@ -1,4 +1,4 @@
-//! The host's end as a TUN interface.
+//! The host's end as a TUN interface, and as a TAP interface where frames are asked for.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
@@ -12,17 +12,20 @@ use uwwan_tun::{
     Address, Configuration, Error, ErrorKind, Interface as _, Offload, Offloads, Plan, Prefix, Tun,
 };
 
-use super::{HostConfig, HostEnd, HostError, HostProvider, Large, Packets, Single};
+use super::{HostConfig, HostEnd, HostError, HostProvider, Large, Packets, Single, tap};
 use crate::event::FailureKind;
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::Interface;
 
-/// Host ends that are TUN interfaces.
+/// Host ends that are TUN interfaces, or TAP interfaces for Ethernet frames.
 #[derive(Debug, Default)]
 pub struct TunProvider {}
 
 impl HostProvider for TunProvider {
     fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+        if let Some(ethernet) = &config.ethernet {
+            return tap::bring_up(config, ethernet);
+        }
         let plan = plan(config)?;
         let tun = HostTun::open(config.tun_mode, config.name.as_deref())?;
         let configuration = Configuration::apply(plan, &tun)?;
@@ -223,6 +226,9 @@ impl HostEnd for TunEnd {
     }
 
     fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+        if config.ethernet.is_some() {
+            return Err(HostError::other_kind("a TUN interface", "a network device"));
+        }
         let mut applied = self.applied();
         applied.configuration.replace(plan(config)?)?;
         applied.name_servers(config, self.tun.name());
@@ -242,7 +248,7 @@ impl HostEnd for TunEnd {
     }
 }
 
-fn plan(config: &HostConfig) -> Result<Plan, HostError> {
+pub(super) fn plan(config: &HostConfig) -> Result<Plan, HostError> {
     let given = &config.addresses;
     let v4 = given
         .ipv4
@@ -315,6 +321,7 @@ mod tests {
             routes,
             route_metric: Some(700),
             dns: Dns::None,
+            ethernet: None,
         }
     }
 

@@ -11,9 +11,11 @@ use super::{
 };
 use crate::event::{Event, Failure, Rung};
 use crate::explain;
+use crate::{addresses, kind};
 
 impl Ladder {
     pub(super) fn enter(&mut self, now: Instant, rung: Rung) {
+        let rung = if self.has(rung) { rung } else { Rung::Host };
         self.rung = rung;
         self.entered = now;
         self.expects = None;
@@ -126,7 +128,10 @@ impl Ladder {
             self.deadline = None;
             return;
         }
-        let next = Rung::ALL.iter().copied().find(|next| *next > rung);
+        let next = Rung::ALL
+            .iter()
+            .copied()
+            .find(|next| *next > rung && self.has(*next));
         match next {
             Some(next) => self.enter(now, next),
             None => self.top(now),
@@ -138,7 +143,7 @@ impl Ladder {
         self.expects = None;
         self.deadline = None;
         self.unanswered = 0;
-        self.poll_at = Some(now + KEEPALIVE);
+        self.poll_at = self.ethernet.is_none().then(|| now + KEEPALIVE);
         let interface = self
             .facts
             .interface
@@ -243,7 +248,7 @@ impl Ladder {
                 );
                 self.fail(now, failure, Rung::Found);
             }
-            Input::Suspicion if self.online && self.expects.is_none() => {
+            Input::Suspicion if self.online && self.expects.is_none() && self.has(Rung::Open) => {
                 self.ask(Ask::ConnectState)
             }
             Input::Lost { from, why } => self.lose(from, why),
@@ -259,6 +264,8 @@ impl Ladder {
                 }
                 if let Some(sizes) = done.sizes {
                     self.sizes = sizes;
+                    self.ethernet = done.ethernet;
+                    self.static_addresses();
                 }
                 if self.rung == Rung::Open {
                     // After the reset of the port everything begins again.
@@ -273,6 +280,20 @@ impl Ladder {
             }
             Err(failed) => self.fail(now, failed.failure, Rung::Found),
         }
+    }
+
+    /// A plain network device hands out no addresses: those the user chose are there at once.
+    fn static_addresses(&mut self) {
+        if self.ethernet.is_none() {
+            return;
+        }
+        let given = kind::given(&self.options.static_addresses);
+        let addresses = addresses::settle(&given, self.sizes);
+        if !addresses.list().is_empty() {
+            self.actions
+                .push_back(Action::Tell(Event::Addresses(addresses.clone())));
+        }
+        self.facts.addresses = Some(addresses);
     }
 
     /// OPEN was not answered: the configuration is entered anew, then the port is reset, then it

@@ -228,6 +228,7 @@ impl Ladder {
             routes: self.options.routes.clone(),
             route_metric: self.options.route_metric,
             dns: self.options.dns,
+            ethernet: self.ethernet.clone(),
         }
     }
 }

@@ -10,6 +10,8 @@
 //!   → registration → packet service → signal → connect → ip configuration → host → online
 //! ```
 //!
+//! A plain network device has no control session: after the data function comes the host.
+//!
 //! Commands are asked one at a time, except those the way up does not depend on: they are asked
 //! in the background with a short timeout, and firmware that never answers them delays nothing.
 
@@ -32,7 +34,7 @@ use uwwan_mbim::status::Status;
 
 use crate::addresses::{Given, Sizes};
 use crate::event::{Event, Failure, Rung};
-use crate::host::{HostConfig, HostError};
+use crate::host::{Ethernet, HostConfig, HostError};
 use crate::options::Options;
 use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
@@ -119,6 +121,8 @@ pub struct UsbDone {
     pub quirk: Option<&'static Quirk>,
     /// With [`UsbStep::DataFunction`]: what bears on the MTU.
     pub sizes: Option<Sizes>,
+    /// With [`UsbStep::DataFunction`]: it carries Ethernet frames, and there is no control session.
+    pub ethernet: Option<Ethernet>,
 }
 
 /// How a USB step failed.
@@ -204,6 +208,8 @@ pub struct Ladder {
     pins: PinMemory,
     facts: Facts,
     sizes: Sizes,
+    /// The device is a plain network device.
+    ethernet: Option<Ethernet>,
     actions: VecDeque<Action>,
 
     /// The rung being tried; reached rungs are those below.
@@ -253,6 +259,7 @@ impl Ladder {
             pins: PinMemory::default(),
             facts: Facts::default(),
             sizes: Sizes::default(),
+            ethernet: None,
             actions: VecDeque::new(),
             rung: Rung::Found,
             top: Rung::Online,
@@ -332,6 +339,11 @@ impl Ladder {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.poll_at.into_iter().chain(self.deadline).min()
+    }
+
+    /// Whether a rung is one for this device.
+    fn has(&self, rung: Rung) -> bool {
+        self.ethernet.is_none() || !(Rung::Open..=Rung::IpConfiguration).contains(&rung)
     }
 
     /// The rung being tried, or [`Rung::Online`] when the top is reached.

@@ -30,6 +30,7 @@ use crate::status::Interface;
 use crate::watch::Watch;
 
 mod downlink;
+mod ethernet;
 mod reactor;
 mod uplink;
 

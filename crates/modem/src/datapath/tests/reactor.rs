@@ -32,6 +32,7 @@ impl Pump for FakePump {
 fn line(session: u8, host: &Arc<FakeHost>, counters: &Arc<FlowCounters>) -> LinePlan {
     LinePlan {
         session,
+        stream: Stream::Ips(session),
         host: Arc::clone(host) as Arc<dyn HostEnd>,
         link: Link {
             mtu: MTU,
@@ -69,7 +70,7 @@ impl Machine {
         let report = Box::new(move |report| sender.send(report).is_ok());
         let reactor = Reactor::spawn(
             Box::new(pump),
-            interrupt.boxed(),
+            Some(interrupt.boxed()),
             Arc::clone(&counters),
             report,
         )

@@ -14,6 +14,7 @@ use super::*;
 use crate::options::{IpType, Secret};
 use crate::quirks;
 
+mod ethernet;
 mod losses;
 mod transcripts;
 
@@ -120,6 +121,8 @@ struct Bench {
     /// The USB step to fail.
     broken: Option<UsbStep>,
     quirk: &'static Quirk,
+    /// It is a plain network device.
+    ethernet: Option<Ethernet>,
     log: Vec<String>,
     asked: Vec<Ask>,
     families: Vec<ContextIpType>,
@@ -140,6 +143,7 @@ impl Bench {
             opens: VecDeque::new(),
             broken: None,
             quirk: quirks::find(0x03f0, 0xa31d),
+            ethernet: None,
             log: Vec::new(),
             asked: Vec::new(),
             families: Vec::new(),
@@ -221,6 +225,8 @@ impl Bench {
                 } else {
                     Ok(UsbDone {
                         quirk: Some(self.quirk),
+                        sizes: (step == UsbStep::DataFunction).then(Sizes::default),
+                        ethernet: self.ethernet.clone(),
                         ..UsbDone::default()
                     })
                 };

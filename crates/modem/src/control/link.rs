@@ -1,0 +1,108 @@
+//! The link of a plain network device: what it tells, and what the host is told of it.
+
+use uwwan_usb::notifications::{self, Reader};
+use uwwan_usb::requests;
+
+use super::Control;
+use crate::event::Event;
+use crate::host::Ethernet;
+use crate::kind::{self, Kind};
+use crate::status::EthernetStatus;
+
+/// What is known of the link of one bring-up.
+#[derive(Debug, Default)]
+pub(super) struct LinkState {
+    reader: Reader,
+    /// The address the device gives to the host.
+    pub(super) address: Option<[u8; 6]>,
+    connected: Option<bool>,
+    downlink_bits: u32,
+    uplink_bits: u32,
+}
+
+impl Control {
+    /// Whether the host's end has a carrier. A device that could tell and has not is not connected.
+    pub(super) fn carrier(&self) -> bool {
+        self.device.as_ref().is_some_and(|held| {
+            let may_tell = held.function.interrupt_in.is_some();
+            held.link.connected.unwrap_or(!may_tell)
+        })
+    }
+
+    /// What the host's end for this device is to look like; `None` with a modem. Reads the address
+    /// from the device.
+    pub(super) fn ethernet(&mut self) -> Option<Ethernet> {
+        let held = self.device.as_mut()?;
+        let Kind::Ethernet { mac_index } = held.function.kind else {
+            return None;
+        };
+        let text = requests::get_string(&*held.device, mac_index);
+        held.link.address = text.as_deref().ok().and_then(kind::mac);
+        let notice = match (held.link.address, text) {
+            (Some(_), _) => None,
+            (None, Ok(_)) => Some("the device gives no usable Ethernet address".to_owned()),
+            (None, Err(error)) => Some(error.to_string()),
+        };
+        let address = held.link.address;
+        if let Some(why) = notice {
+            let text = format!("{why}; the kernel makes one up");
+            self.tell(Event::Notice { text });
+        }
+        Some(Ethernet {
+            address,
+            carrier: self.carrier(),
+        })
+    }
+
+    /// A notification of a plain network device.
+    pub(super) fn link_notification(&mut self, bytes: &[u8]) {
+        let Some(held) = self.device.as_mut() else {
+            return;
+        };
+        let mut changed = None;
+        for news in held.link.reader.push(bytes) {
+            match news {
+                notifications::Link::Connected(connected) => {
+                    if held.link.connected != Some(connected) {
+                        held.link.connected = Some(connected);
+                        changed = Some(connected);
+                    }
+                }
+                notifications::Link::Speed { downlink, uplink } => {
+                    (held.link.downlink_bits, held.link.uplink_bits) = (downlink, uplink);
+                }
+            }
+        }
+        if let Some(up) = changed {
+            if let Some(end) = &self.end {
+                end.set_carrier(up);
+            }
+            let text = match up {
+                true => "the device's link is up",
+                false => "the device's link is down: nobody is connected to its other end",
+            };
+            // Whoever is told finds it in the status.
+            self.publish();
+            self.tell(Event::Notice { text: text.into() });
+        }
+    }
+
+    /// As `status` prints it.
+    pub(super) fn ethernet_status(&self) -> Option<EthernetStatus> {
+        let held = self.device.as_ref()?;
+        let link = &held.link;
+        held.function.is_ethernet().then(|| EthernetStatus {
+            address: link.address.map_or_else(String::new, |address| {
+                address.map(|byte| format!("{byte:02x}")).join(":")
+            }),
+            link: link.connected,
+            downlink_bits: link.downlink_bits,
+            uplink_bits: link.uplink_bits,
+            frame_size: held
+                .negotiated
+                .as_ref()
+                .and_then(|negotiated| negotiated.frame)
+                .unwrap_or(0),
+        })
+    }
+}

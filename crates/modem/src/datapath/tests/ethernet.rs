@@ -1,0 +1,103 @@
+//! Ethernet frames both ways.
+
+use super::*;
+
+/// What a device that declares 1514 takes and sends.
+const FRAME: usize = 1514;
+
+const ETHERNET: Stream = Stream::Ethernet { crc: false };
+
+fn frame(number: u8, length: usize) -> Vec<u8> {
+    let mut frame = vec![number; length];
+    // ARP: no IP in it.
+    if length >= 14 {
+        frame[12..14].copy_from_slice(&[0x08, 0x06]);
+    }
+    frame
+}
+
+struct Hosts<'a>(&'a FakeHost);
+
+impl Outlets for Hosts<'_> {
+    fn outlet(&mut self, session: u8) -> Option<Outlet<'_>> {
+        (session == 0).then_some(Outlet {
+            sink: Sink::Single(self.0),
+            inspect: self,
+        })
+    }
+
+    fn merge(&self) -> bool {
+        false
+    }
+}
+
+impl Inspect for Hosts<'_> {
+    fn inspect(&mut self, _datagram: &[u8], _tally: &mut Tally) -> bool {
+        true
+    }
+
+    fn delivered(&mut self, _datagrams: u64, _bytes: u64) {}
+}
+
+#[test]
+fn frames_from_the_host_go_whole_or_not_at_all() {
+    let (queue, host, now) = (Fake::new(0x01), FakeHost::new(Mode::Single), Instant::now());
+    let mut uplink = Uplink::new(queue.boxed(), framing(), 4);
+    let (mut watch, mut flow, mut tally) = (Watch::new(now), Flow::default(), Tally::default());
+    let good = [frame(1, 14), frame(2, FRAME), frame(0x45, 60)];
+    host.sends(good.clone());
+    // Too short for a header, one byte too long, and longer than any room.
+    host.sends([frame(4, 13), frame(5, FRAME + 1), frame(6, 30_000)]);
+    let inlet = Inlet {
+        stream: ETHERNET,
+        source: Source::Single(&*host),
+        mtu: FRAME,
+        watch: &mut watch,
+        flow: &mut flow,
+    };
+    let filled = uplink.fill(inlet, now, &mut tally).unwrap();
+    assert_eq!(filled, Filled::Drained);
+    uplink.set_drained(true);
+    uplink.flush(&mut tally).unwrap();
+    let sent = queue.lock().sent.concat();
+    assert_eq!(unpack(&sent), good);
+    assert!(sent.windows(4).any(|bytes| bytes == b"NCM0"));
+    assert_eq!((tally.host_not_ip, tally.host_too_long), (1, 2));
+    assert_eq!(flow.sent_packets, 3);
+    // Nothing in a frame is a question to the network.
+    assert_eq!(watch.deadline(), None);
+}
+
+#[test]
+fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
+    let (queue, host, now) = (Fake::new(0x81), FakeHost::new(Mode::Single), Instant::now());
+    let limits = Limits {
+        max_datagram_size: FRAME,
+        ..Limits::default()
+    };
+    let mut tally = Tally::default();
+    let refused = DropCounters::default();
+    let mut downlink = Downlink::new(queue.boxed(), limits, 16_384, 16_384, 4, refused);
+    downlink.carry_frames();
+    downlink.submit_idle(now, &mut tally).unwrap();
+    let good = [frame(1, 14), frame(2, FRAME)];
+    let bad = [frame(3, 13), frame(4, FRAME + 1)];
+    let mut builder = Builder::new(framing());
+    let mut block = vec![0; 16_384];
+    for frame in good.iter().chain(&bad) {
+        let slot = builder.place(ETHERNET, frame.len()).unwrap();
+        block[slot.offset..slot.offset + frame.len()].copy_from_slice(frame);
+        builder.commit(slot, frame.len());
+    }
+    let length = builder.finish(&mut block).length;
+    block.truncate(length);
+    queue.deliver(&block);
+    // An IP session has no place here.
+    queue.deliver(&pack(&[packet(1, 100)]));
+    let mut hosts = Hosts(&host);
+    downlink.run(&mut hosts, now, &mut tally).unwrap();
+    assert_eq!(host.script().incoming, good);
+    assert_eq!(tally.refused.datagram_runt, 1);
+    assert_eq!(tally.refused.datagram_long, 1);
+    assert_eq!((tally.received_packets, tally.no_session), (2, 1));
+}
