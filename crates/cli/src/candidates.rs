@@ -1,4 +1,4 @@
-//! Which devices are modems, and what stands between them and `uwwan up`.
+//! Which devices are modems or plain network devices, and what stands between them and `uwwan up`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use uwwan_modem::Selector;
 use uwwan_modem::quirks::{self, Quirk};
 use uwwan_usb::backend::Driver;
 use uwwan_usb::device::{Backend, Found};
-use uwwan_usb::functions::{self, MbimFunction};
+use uwwan_usb::functions::{self, MbimFunction, NcmFunction};
 
 use crate::failure::{Exit, Failure};
 use crate::output::plain;
@@ -24,7 +24,8 @@ pub fn usb(driver: Driver) -> Result<Arc<dyn Backend>, Failure> {
     })
 }
 
-/// A device that is a modem, by its MBIM function or by its row in the quirk table.
+/// A device that is a modem, by its MBIM function or by its row in the quirk table, or a plain
+/// network device, by its NCM function.
 #[derive(Debug)]
 pub struct Candidate {
     /// As listed.
@@ -33,6 +34,8 @@ pub struct Candidate {
     pub quirk: &'static Quirk,
     /// Its MBIM function, if it has one.
     pub function: Option<MbimFunction>,
+    /// Its NCM function, if it has one and no MBIM function.
+    pub ethernet: Option<NcmFunction>,
 }
 
 /// Something that stops `up`, or that `up` will have to deal with.
@@ -49,7 +52,7 @@ pub struct Obstacle {
     pub next: String,
 }
 
-/// The modems present.
+/// The modems and plain network devices present.
 ///
 /// # Errors
 /// When the bus cannot be listed.
@@ -63,13 +66,21 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
         .into_iter()
         .filter_map(|found| {
             let function = functions::mbim(&found.descriptors).into_iter().next();
+            let ncm = || functions::ncm(&found.descriptors).into_iter().next();
+            let ethernet = function.is_none().then(ncm).flatten();
             let quirk = quirks::find(found.identity.vendor, found.identity.product);
             // A row of its own says modem even where the descriptors cannot be read; the vendors'
             // defaults do not, or every keyboard of a vendor would be one.
-            (function.is_some() || quirk.product.is_some()).then_some(Candidate {
+            let known = function.is_some() || quirk.product.is_some();
+            let quirk = match ethernet {
+                Some(_) if !known => &quirks::ETHERNET,
+                _ => quirk,
+            };
+            (known || ethernet.is_some()).then_some(Candidate {
                 found,
                 quirk,
                 function,
+                ethernet,
             })
         })
         .collect();
@@ -77,14 +88,18 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
     Ok(candidates)
 }
 
-/// The one modem that is meant, usable or not.
+/// The one device that is meant, usable or not. Unless one is named it is a modem: nobody wants the
+/// machine's network taken away by mistake.
 ///
 /// # Errors
 /// [`Exit::Missing`], or [`Exit::Several`] with all of them named.
 pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
     let mut matching = all(backend)?;
     let present: Vec<String> = matching.iter().map(Candidate::name).collect();
-    matching.retain(|candidate| selector.matches(&candidate.found.identity));
+    matching.retain(|candidate| {
+        let meant = *selector != Selector::Any || !candidate.is_ethernet();
+        meant && selector.matches(&candidate.found.identity)
+    });
     if matching.len() > 1 {
         let names: Vec<String> = matching.iter().map(Candidate::name).collect();
         return Err(
@@ -100,7 +115,11 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
         if present.is_empty() {
             none_present()
         } else {
-            Failure::new(Exit::Missing, format!("no modem is {selector}"))
+            let what = match selector {
+                Selector::Any => "no modem is present".to_owned(),
+                _ => format!("no modem is {selector}"),
+            };
+            Failure::new(Exit::Missing, what)
                 .because(format!("present: {}", present.join("; ")))
                 .next("uwwan list shows them with their ports")
         }
@@ -132,6 +151,18 @@ pub fn none_present() -> Failure {
 }
 
 impl Candidate {
+    /// Whether `up` would drive it as a plain network device.
+    pub fn is_ethernet(&self) -> bool {
+        self.ethernet.is_some()
+    }
+
+    /// The configuration `up` needs, and what it has there.
+    pub fn wanted(&self) -> Option<(u8, &'static str)> {
+        let mbim = self.function.as_ref().map(|f| (f.configuration, "MBIM"));
+        let ncm = self.ethernet.as_ref().map(|f| (f.configuration, "NCM"));
+        mbim.or(ncm)
+    }
+
     /// Ids, port and model for an error or a list.
     pub fn name(&self) -> String {
         plain(&format!("{} ({})", self.found.identity, self.model()))
@@ -162,7 +193,7 @@ impl Candidate {
     /// What stops `up`, worst first.
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
-        if self.function.is_none() {
+        if self.wanted().is_none() {
             obstacles.push(Obstacle {
                 fatal: true,
                 exit: Exit::Failed,
@@ -334,6 +365,77 @@ mod tests {
         assert!(select(&bus, &Selector::Id(0x03f0, 0xa31d)).is_err());
     }
 
+    /// A network adapter beside the modems of another bus.
+    struct WithAdapter(Bus);
+
+    /// As Linux `f_ncm` describes itself.
+    #[rustfmt::skip]
+    const ADAPTER: [u8; 94] = [
+        0x09, 0x02, 0x5e, 0x00, 0x02, 0x01, 0x00, 0xc0, 0x01,
+        0x08, 0x0b, 0x00, 0x02, 0x02, 0x0d, 0x00, 0x05,
+        0x09, 0x04, 0x00, 0x00, 0x01, 0x02, 0x0d, 0x00, 0x00,
+        0x05, 0x24, 0x00, 0x10, 0x01, 0x05, 0x24, 0x06, 0x00, 0x01,
+        0x0d, 0x24, 0x0f, 0x05, 0x00, 0x00, 0x00, 0x00, 0xea, 0x05, 0x00, 0x00, 0x00,
+        0x06, 0x24, 0x1a, 0x00, 0x01, 0x11,
+        0x07, 0x05, 0x82, 0x03, 0x10, 0x00, 0x09,
+        0x09, 0x04, 0x01, 0x00, 0x00, 0x0a, 0x00, 0x01, 0x00,
+        0x09, 0x04, 0x01, 0x01, 0x02, 0x0a, 0x00, 0x01, 0x00,
+        0x07, 0x05, 0x81, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x01, 0x02, 0x00, 0x02, 0x00,
+    ];
+
+    impl Backend for WithAdapter {
+        fn name(&self) -> &'static str {
+            "test"
+        }
+        fn devices(&self) -> Result<Vec<Found>, uwwan_usb::error::Error> {
+            let mut devices = self.0.devices()?;
+            let mut adapter = match devices.first() {
+                Some(modem) => modem.clone(),
+                None => Bus(&["1-1"]).devices()?.remove(0),
+            };
+            let device = [
+                0x12, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x40, 0xda, 0x0b, 0x56, 0x81, 0x00, 0x30,
+                0x00, 0x00, 0x00, 0x01,
+            ];
+            adapter.descriptors = uwwan_usb::descriptors::Descriptors::parse(&device, &[&ADAPTER]);
+            adapter.identity.vendor = 0x0bda;
+            adapter.identity.product = 0x8156;
+            adapter.identity.port = "3-1".to_owned();
+            devices.push(adapter);
+            Ok(devices)
+        }
+        fn open(
+            &self,
+            found: &Found,
+        ) -> Result<Arc<dyn uwwan_usb::device::Device>, uwwan_usb::error::Error> {
+            self.0.open(found)
+        }
+    }
+
+    #[test]
+    fn a_network_device_is_taken_only_when_named() {
+        let bus = WithAdapter(Bus(&["1-4"]));
+        let all = all(&bus).unwrap();
+        let kinds: Vec<_> = all.iter().map(|c| (c.is_ethernet(), c.wanted())).collect();
+        assert_eq!(
+            kinds,
+            [(false, Some((3, "MBIM"))), (true, Some((1, "NCM")))]
+        );
+        let modem = select(&bus, &Selector::Any).unwrap();
+        assert_eq!(modem.found.identity.port, "1-4");
+        for named in [Selector::Id(0x0bda, 0x8156), Selector::Port("3-1".into())] {
+            assert!(select(&bus, &named).unwrap().is_ethernet());
+        }
+        let alone = WithAdapter(Bus(&[]));
+        let failure = select(&alone, &Selector::Any).unwrap_err();
+        assert_eq!(failure.exit, Exit::Missing);
+        let told = failure.to_string();
+        assert!(
+            told.contains("no modem is present") && told.contains("0bda:8156"),
+            "{told}"
+        );
+    }
+
     #[test]
     fn a_missing_device_node_stops_up() {
         // The emulated modem's bus 1 device 2 may exist here; such a high one does not.
@@ -343,6 +445,7 @@ mod tests {
         let obstacles = candidate.obstacles();
         assert!(obstacles[0].fatal && obstacles[0].what.contains("/dev/bus/usb/255/255"));
         candidate.function = None;
+        assert_eq!(candidate.ethernet, None);
         assert!(candidate.obstacles()[0].what.contains("no MBIM function"));
     }
 

@@ -138,6 +138,15 @@ pub struct Settings {
     /// systemd-resolved or resolvconf [default: none]
     #[arg(long, value_name = "HOW", value_parser = words(Dns::VALUES), help_heading = "Host")]
     pub dns: Option<Dns>,
+    /// With a USB network device, which hands out no addresses: the interface's address with the length
+    /// of its prefix, such as 192.0.2.7/24; once more for IPv6. A DHCP client can do it instead
+    #[arg(long, value_name = "ADDRESS/LENGTH", help_heading = "Host")]
+    #[serde(deserialize_with = "one_or_many")]
+    pub address: Option<Vec<String>>,
+    /// With a USB network device: the gateway for --route; once more for IPv6
+    #[arg(long, value_name = "ADDRESS", help_heading = "Host")]
+    #[serde(deserialize_with = "one_or_many")]
+    pub gateway: Option<Vec<String>>,
     /// MTU of the interface in bytes [default: the network's]
     #[arg(long, value_name = "BYTES", help_heading = "Host")]
     pub mtu: Option<u16>,
@@ -260,8 +269,43 @@ impl Settings {
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
-            password_file, pin_file, force_pin, roaming, session, tun_name, tun_mode, route, route_metric, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
+            password_file, pin_file, force_pin, roaming, session, tun_name, tun_mode, route, route_metric, address, gateway, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
             table, pad, block_size, input_size, max_datagrams, in_flight)
+    }
+
+    /// Refuses what makes no sense for a USB network device (`ethernet`), or for a modem.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] naming the option.
+    pub fn check_kind(&self, ethernet: bool) -> Result<(), Failure> {
+        let of_modems = [
+            ("apn", self.apn.is_some()),
+            ("ip-type", self.ip_type.is_some()),
+            ("auth", self.auth.is_some()),
+            ("user", self.user.is_some()),
+            ("pin-file", self.pin_file.is_some()),
+            ("session", self.session.is_some()),
+            ("dns", self.dns.is_some_and(|dns| dns != Dns::None)),
+        ];
+        let of_ethernet = [
+            ("address", self.address.is_some()),
+            ("gateway", self.gateway.is_some()),
+        ];
+        let (wrong, why) = if ethernet {
+            (
+                &of_modems[..],
+                "the device is a plain network device, not a modem",
+            )
+        } else {
+            (
+                &of_ethernet[..],
+                "the modem's network hands out the addresses",
+            )
+        };
+        match wrong.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(bad(option, why).next("leave it out")),
+            None => Ok(()),
+        }
     }
 
     /// The choices as the library takes them; PIN and password files are read here.
@@ -325,6 +369,16 @@ impl Settings {
         }
         options.route_metric = self.route_metric;
         options.tun_mode = self.tun_mode.unwrap_or_default();
+        for address in self.address.iter().flatten() {
+            let parsed = address.parse().map_err(|error| bad("address", error))?;
+            options.static_addresses.addresses.push(parsed);
+        }
+        for gateway in self.gateway.iter().flatten() {
+            let parsed = gateway
+                .parse()
+                .map_err(|_| bad("gateway", format!("{gateway:?} is no IP address")))?;
+            options.static_addresses.gateways.push(parsed);
+        }
         options.ip_type = self.ip_type.unwrap_or_default();
         options.dns = self.dns.unwrap_or_default();
         options.force_pin = self.force_pin.unwrap_or(options.force_pin);
@@ -589,6 +643,40 @@ mod tests {
         assert_eq!(options.tun_mode, TunMode::Plain);
         assert_eq!(options.sessions[0].tun_mode, TunMode::Plain);
         assert_eq!(options.max_datagrams, Some(20));
+    }
+
+    #[test]
+    fn a_network_device_has_choices_of_its_own() {
+        let settings = from_text(
+            r#"
+            device = "0525:a4a1"
+            address = ["192.0.2.7/24", "2001:db8::7/64"]
+            gateway = "192.0.2.1"
+            "#,
+        )
+        .unwrap();
+        let chosen = settings.options().unwrap().static_addresses;
+        let addresses: Vec<String> = chosen.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["192.0.2.7/24", "2001:db8::7/64"]);
+        assert_eq!(
+            chosen.gateways,
+            ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]
+        );
+        assert_eq!(settings.check_kind(true), Ok(()));
+        let of_modem = settings.check_kind(false).unwrap_err().to_string();
+        assert!(of_modem.contains("--address"), "{of_modem}");
+        let modem = Settings {
+            apn: Some("internet".into()),
+            ..Settings::default()
+        };
+        assert_eq!(modem.check_kind(false), Ok(()));
+        let of_ethernet = modem.check_kind(true).unwrap_err();
+        assert_eq!(of_ethernet.exit, Exit::Usage);
+        assert!(of_ethernet.to_string().contains("--apn"), "{of_ethernet}");
+        for wrong in ["address = \"192.0.2.7/33\"", "gateway = \"router\""] {
+            let failure = from_text(wrong).unwrap().options().unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{failure}");
+        }
     }
 
     #[test]

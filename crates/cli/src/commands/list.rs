@@ -13,13 +13,13 @@ use crate::output::{note, plain, say, say_json, seconds};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  uwwan list                                      modems, and what would stop `uwwan up`
+  uwwan list                                      modems and USB network devices, and what would stop `uwwan up`
   uwwan list --json | jq -r '.[].port'            their ports, for scripts
   uwwan list --emulator                           what the emulated modem looks like
 
 No modem is no failure: the exit status is 0 and the list empty.")]
 pub struct Arguments {
-    /// Print a JSON array, one object a modem
+    /// Print a JSON array, one object a device
     #[arg(long)]
     pub json: bool,
     /// List the built-in emulated modem instead of this machine's USB
@@ -38,30 +38,35 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Both backends list the same.
         candidates::usb(Driver::default())?
     };
-    let modems = candidates::all(backend.as_ref())?;
+    // Modems first.
+    let mut devices = candidates::all(backend.as_ref())?;
+    devices.sort_by_key(Candidate::is_ethernet);
     if arguments.json {
-        let list: Vec<Value> = modems
+        let list: Vec<Value> = devices
             .iter()
             .map(|modem| as_json(modem, backend.as_ref()))
             .collect();
         return say_json(&list);
     }
-    for modem in &modems {
-        for line in describe(modem, backend.as_ref()) {
+    for device in &devices {
+        for line in describe(device, backend.as_ref()) {
             say(line)?;
         }
     }
-    if modems.is_empty() {
+    let modems = devices
+        .iter()
+        .filter(|device| !device.is_ethernet())
+        .count();
+    if modems == 0 {
         say("no modem is present")?;
         note("  no USB device here has an MBIM function, and none is in the table of known modems");
         note(
             "  lsusb tells whether the kernel sees the device at all; if not: power, slot, rfkill, BIOS whitelist",
         );
         note("  uwwan demo needs no modem");
-    } else if modems.len() > 1 {
+    } else if modems > 1 {
         say(format!(
-            "{} modems: choose with uwwan up --device PORT",
-            modems.len()
+            "{modems} modems: choose with uwwan up --device PORT"
         ))?;
     }
     Ok(())
@@ -72,7 +77,7 @@ fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<candidates::Obstac
     let mut obstacles = modem.obstacles();
     if backend.name() == "emulator" {
         obstacles.retain(|obstacle| {
-            obstacle.exit == crate::failure::Exit::Failed && modem.function.is_none()
+            obstacle.exit == crate::failure::Exit::Failed && modem.wanted().is_none()
         });
     }
     obstacles
@@ -117,11 +122,16 @@ fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
         None => "unknown".to_owned(),
     };
     let wanted = modem
-        .function
-        .as_ref()
-        .map_or("none has MBIM".to_owned(), |f| {
-            format!("{} has MBIM", f.configuration)
+        .wanted()
+        .map_or("none has MBIM".to_owned(), |(configuration, what)| {
+            format!("{configuration} has {what}")
         });
+    if modem.is_ethernet() {
+        field(
+            "kind",
+            "plain network device, not a modem: up gives it a TAP interface".to_owned(),
+        );
+    }
     field("configuration", format!("{active}; {wanted}"));
     let drivers = drivers(&found.kernel_drivers);
     field(
@@ -202,8 +212,9 @@ fn as_json(modem: &Candidate, backend: &dyn Backend) -> Value {
         "product": identity.product_name,
         "configuration": {
             "active": found.active_configuration,
-            "wanted": modem.function.as_ref().map(|f| f.configuration),
+            "wanted": modem.wanted().map(|(configuration, _)| configuration),
         },
+        "kind": if modem.is_ethernet() { "ethernet" } else { "modem" },
         "kernel_drivers": found.kernel_drivers.iter().map(|(interface, driver)| json!({
             "interface": interface, "driver": driver,
         })).collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use uwwan_modem::Status;
 use uwwan_modem::proxy::ProxyStatus;
-use uwwan_modem::status::{Addresses, Counter, Direction, HostCalls, Traffic};
+use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCalls, Traffic};
 
 use crate::control::client::Client;
 use crate::control::protocol::{Reply, Request};
@@ -161,6 +161,9 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         };
         field("interface", format!("{}{mode}", interface.name));
     }
+    if let Some(ethernet) = &status.ethernet {
+        field("link", describe_link(ethernet));
+    }
     if let Some(network) = &status.network {
         let mut text = network.provider.clone();
         if !network.provider_id.is_empty() {
@@ -255,6 +258,30 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         field("bring-ups", status.attempts.to_string());
     }
     lines
+}
+
+/// `up, 426 Mbit/s down and 426 up, address 02:42:ac:11:00:0f, frames of up to 1514 bytes`.
+fn describe_link(ethernet: &EthernetStatus) -> String {
+    let mut text = match ethernet.link {
+        Some(true) => "up".to_owned(),
+        Some(false) => "down".to_owned(),
+        None => "not told by the device".to_owned(),
+    };
+    if (ethernet.downlink_bits, ethernet.uplink_bits) != (0, 0) {
+        let rate = |bits: u32| (f64::from(bits) / 1e6).round();
+        text.push_str(&format!(
+            ", {} Mbit/s down and {} up",
+            rate(ethernet.downlink_bits),
+            rate(ethernet.uplink_bits)
+        ));
+    }
+    if !ethernet.address.is_empty() {
+        text.push_str(&format!(", address {}", ethernet.address));
+    }
+    if ethernet.frame_size != 0 {
+        text.push_str(&format!(", frames of up to {} bytes", ethernet.frame_size));
+    }
+    text
 }
 
 /// The addresses with gateways and name servers, one line a family.
@@ -402,6 +429,26 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_link_of_a_network_device_is_described() {
+        let mut link = EthernetStatus {
+            link: Some(true),
+            downlink_bits: 425_984_000,
+            uplink_bits: 425_984_000,
+            address: "02:42:ac:11:00:0f".into(),
+            frame_size: 1514,
+        };
+        assert_eq!(
+            describe_link(&link),
+            "up, 426 Mbit/s down and 426 up, address 02:42:ac:11:00:0f, frames of up to 1514 bytes"
+        );
+        link = EthernetStatus {
+            link: Some(false),
+            ..EthernetStatus::default()
+        };
+        assert_eq!(describe_link(&link), "down");
     }
 
     #[test]

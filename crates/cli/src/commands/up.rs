@@ -20,7 +20,7 @@ use crate::prepared::Provider;
 use crate::reach::EMULATOR;
 use crate::runtime::{self, RuntimeDir};
 use crate::settings::{Device, Settings};
-use crate::sharing;
+use crate::sharing::{self, Entrances};
 use crate::signals;
 use crate::state;
 
@@ -38,6 +38,8 @@ Examples:
       as a service: waits for the modem and never gives up
   uwwan up --ndp front --probe true
       what happens when Huawei firmware gets the pointer table in front
+  uwwan up --device 0525:a4a1 --address 192.0.2.7/24
+      a USB network device or gadget (CDC-NCM) instead of a modem: a TAP interface. It must be named
   uwwan up --device emulator
       the real driver and a real TUN, but an emulated modem
 
@@ -73,7 +75,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(path) => Settings::from_file(path)?,
         None => Settings::default(),
     };
-    let settings = arguments.settings.over(file);
+    let mut settings = arguments.settings.over(file);
     let mut options = settings.options()?;
     sharing::allow(settings.proxy_allow.as_deref().unwrap_or_default())?;
     let device = settings
@@ -104,6 +106,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         settings.usb.unwrap_or_default(),
         options.wait_for_device,
     )?;
+    if let Some(ethernet) = chosen.ethernet {
+        settings.check_kind(ethernet)?;
+        if ethernet {
+            // Neither control session nor AT port to share.
+            settings.proxy = Some(Entrances::Off);
+            options.at_port = false;
+        }
+    }
     let directory = RuntimeDir::create(
         &runtime::own_base(arguments.runtime_dir.as_deref())?,
         &chosen.name,
@@ -231,6 +241,8 @@ fn tell(event: &Event, json: bool) -> Result<(), Failure> {
 struct Chosen {
     backend: Arc<dyn Backend>,
     selector: Selector,
+    /// Whether it is a plain network device, if it is there.
+    ethernet: Option<bool>,
     /// Of its runtime directory.
     name: String,
     /// Its device node, if it is there and has one.
@@ -263,6 +275,7 @@ fn choose(
             return Ok(Chosen {
                 backend: super::emulate::start_in_process(&knobs)?,
                 selector: Selector::Any,
+                ethernet: Some(false),
                 name: EMULATOR.to_owned(),
                 node: None,
             });
@@ -277,6 +290,7 @@ fn choose(
             Ok(Chosen {
                 backend,
                 selector: Selector::Port(port.clone()),
+                ethernet: Some(candidate.is_ethernet()),
                 name: port,
                 node: Some(candidate.node()),
             })
@@ -284,6 +298,7 @@ fn choose(
         Err(failure) if wait && failure.exit == Exit::Missing => Ok(Chosen {
             backend,
             selector: selector.clone(),
+            ethernet: None,
             name: selector.to_string(),
             node: None,
         }),
