@@ -6,13 +6,18 @@
 
 events='' errors='' up_pid='' up_round=0
 
-# start_up OPTION…: starts 'uwwan up' and returns at once. 'routes', if set, says
-# what it leads to instead of the far machine, 'usb' the backend.
-start_up() {
+# start_up OPTION…: starts 'uwwan up' for a modem and returns at once. 'routes',
+# if set, says what it leads to instead of the far machine, 'usb' the backend.
+start_up() { launch_up --apn internet --route "${routes:-$far_prefix}" ${usb:+--usb "$usb"} "$@"; }
+
+# launch_up OPTION…: the same for any device, with these options alone. 'as', if
+# set, is a command that runs it as somebody else.
+as=()
+launch_up() {
   up_round=$((up_round + 1))
   events=$logs/up-$up_round.events errors=$logs/up-$up_round.errors
   : >"$events"
-  "$program" up --json --apn internet --route "${routes:-$far_prefix}" ${usb:+--usb "$usb"} "$@" >"$events" 2>"$errors" &
+  "${as[@]}" "$program" up --json "$@" >"$events" 2>"$errors" &
   up_pid=$!
 }
 

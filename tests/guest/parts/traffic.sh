@@ -15,11 +15,13 @@ pings() {
 # answers ADDRESS: one echo request comes back within a second.
 answers() { ping -n -q -c 1 -W 1 "$1" >/dev/null 2>&1; }
 
-# measure NAME ADDRESS [OPTION…]: iperf3 moves data for three seconds.
+# measure NAME ADDRESS [OPTION…]: iperf3 moves data for three seconds, or what an
+# option says, for 'patience' seconds at most.
 measure() {
   local name=$1 address=$2 said rates
   shift 2
-  if said=$(timeout 60 iperf3 --json --client "$address" --time 3 --connect-timeout 20000 "$@" 2>&1) &&
+  [[ " $* " =~ ' --bytes ' ]] || set -- --time 3 "$@"
+  if said=$(timeout "${patience:-60}" iperf3 --json --client "$address" --connect-timeout 20000 "$@" 2>&1) &&
     rates=$(jq -er '[.end | .sum_received, .sum_received_bidir_reverse | values | .bits_per_second / 1e6 | round]
       | if any and all(. > 0) then join(" and ") else error("nothing received") end' <<<"$said"); then
     ok "$name: $rates Mbit/s"
