@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gadget::{ADDRESS, Bus, FRAME, Gadget};
+use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::options::{Format, Placement};
 use uwwan_modem::status::Interface;
 use uwwan_modem::{
@@ -56,13 +57,19 @@ impl AsFd for Socket {
     }
 }
 
-impl HostEnd for Socket {
+impl Single for Socket {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.ours.recv(buffer)
     }
 
     fn send(&self, frame: &[u8]) -> io::Result<usize> {
         self.ours.send(frame)
+    }
+}
+
+impl HostEnd for Socket {
+    fn packets(&self) -> Packets<'_> {
+        Packets::Single(self)
     }
 
     fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
@@ -77,6 +84,7 @@ impl HostEnd for Socket {
     fn interface(&self) -> Interface {
         Interface {
             name: "socket".into(),
+            mode: "a socket".into(),
             applied: Vec::new(),
         }
     }
