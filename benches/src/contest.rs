@@ -44,6 +44,7 @@ pub fn figures(samples: &str) -> Result<Figures, String> {
     for (group, sentence) in NOTES {
         let sentence = match group {
             HOST if setting.outside => OUTSIDE,
+            THROUGHPUT if setting.outside => SHARED,
             _ => sentence,
         };
         if figures.of_group(group).next().is_some() {
@@ -72,6 +73,9 @@ impl Setting {
 
 const OUTSIDE: &str = "All of the guest: modem and far machine are outside, behind QEMU's usb-redir \
     device. What QEMU itself does for the controller is not in it.";
+
+const SHARED: &str = "TCP payload at the receiver. Modem and far machine have this machine's processors beside \
+    the guest's, so these rates tell the cost of everything, not what a real bus would carry.";
 
 const NOTES: [(&str, &str); 7] = [
     (
