@@ -101,6 +101,8 @@ pub(crate) struct Control {
     /// Plain network devices are driven, too: one was asked for by name.
     ethernet_acceptable: bool,
     end: Option<Arc<dyn HostEnd>>,
+    /// There is more to transfer at once.
+    busy: bool,
     /// The data sessions beside session 0.
     branches: Vec<Branch>,
     finished: Option<Result<(), Failure>>,
@@ -109,6 +111,8 @@ pub(crate) struct Control {
 /// How long a polite end of the session may take.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
+/// Control transfers made before everything else has its turn.
+const MOST_TRANSFERS: u32 = 256;
 
 impl Control {
     #[allow(clippy::too_many_arguments)]
@@ -155,6 +159,7 @@ impl Control {
             taps: Taps::default(),
             control_buffer: Vec::new(),
             end: None,
+            busy: false,
             branches,
             finished: None,
         }
@@ -198,6 +203,7 @@ impl Control {
 
     /// Does everything that can be done without waiting.
     fn work(&mut self) {
+        let mut transfers = 0;
         loop {
             if self.stop_asked() || self.finished.is_some() {
                 return;
@@ -208,12 +214,17 @@ impl Control {
                 self.perform(action);
             }
             idle &= !self.work_branches();
-            idle &= !self.transfer();
+            if self.transfer() {
+                idle = false;
+                transfers += 1;
+            }
             while let Some(event) = self.session.poll_event() {
                 idle = false;
                 self.session_event(event);
             }
-            if idle {
+            // A device that always has one more message must not starve what is due.
+            self.busy = !idle && transfers >= MOST_TRANSFERS;
+            if idle || self.busy {
                 break;
             }
         }
@@ -224,6 +235,7 @@ impl Control {
     fn wait(&mut self) {
         let now = Instant::now();
         let due = [
+            self.busy.then_some(now),
             self.ladder.poll_timeout(),
             self.session.poll_timeout(),
             self.retry.map(|(at, _)| at),
@@ -288,6 +300,18 @@ impl Control {
         }
     }
 
+    /// A notification of the control session, and word of those that were not kept.
+    fn notified(&mut self, now: Instant, bytes: &[u8]) {
+        if self
+            .shared
+            .notifications_missed
+            .swap(false, Ordering::Relaxed)
+        {
+            self.session.handle_missed_notifications();
+        }
+        self.session.handle_notification(now, bytes);
+    }
+
     fn report(&mut self, report: Report) {
         let now = Instant::now();
         match report {
@@ -296,7 +320,7 @@ impl Control {
                 if self.is_ethernet() {
                     self.link_notification(&bytes);
                 } else {
-                    self.session.handle_notification(now, &bytes);
+                    self.notified(now, &bytes);
                 }
             }
             Report::Halted(endpoint) => self.clear_halt(endpoint),
@@ -664,7 +688,7 @@ impl Control {
     /// Serves the session alone until `done`, the deadline, or an impatient stop.
     fn pump_session(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) {
         loop {
-            while self.transfer() {}
+            let more = (0..MOST_TRANSFERS).all(|_| self.transfer());
             while let Some(event) = self.session.poll_event() {
                 self.session_event(event);
             }
@@ -673,10 +697,12 @@ impl Control {
             if done(self) || now >= deadline || impatient || self.device.is_none() {
                 return;
             }
-            let until = self
-                .session
-                .poll_timeout()
-                .map_or(deadline, |at| at.min(deadline));
+            let due = if more {
+                Some(now)
+            } else {
+                self.session.poll_timeout()
+            };
+            let until = due.map_or(deadline, |at| at.min(deadline));
             match self
                 .inbox
                 .recv_timeout(until.saturating_duration_since(now))
@@ -686,7 +712,7 @@ impl Control {
                 }
                 Ok(Message::Report(Report::Notification(bytes))) => {
                     self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
-                    self.session.handle_notification(Instant::now(), &bytes);
+                    self.notified(Instant::now(), &bytes);
                 }
                 Ok(Message::Command { reply, .. }) => {
                     let _ = reply.send(Err(CommandError::Closed));

@@ -1,6 +1,6 @@
 //! Starting a modem, and the handle on it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -221,6 +221,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// Notifications on their way to the control thread.
     pub(crate) notifications: AtomicU32,
+    /// Some were dropped because too many were on their way.
+    pub(crate) notifications_missed: AtomicBool,
     /// Stops asked for; the second one is impatient.
     pub(crate) stops: AtomicU32,
     /// The AT port, if it is to be owned.
@@ -252,6 +254,7 @@ impl Shared {
             changed: Condvar::new(),
             counters: Arc::default(),
             notifications: AtomicU32::new(0),
+            notifications_missed: AtomicBool::new(false),
             stops: AtomicU32::new(0),
             at,
             flows: flows.map(|session| (session, Arc::default())).collect(),

@@ -283,6 +283,13 @@ impl Session {
         }
     }
 
+    /// Notifications came and were not kept for [`Session::handle_notification`], in a storm: what
+    /// they announced is read all the same.
+    pub fn handle_missed_notifications(&mut self) {
+        self.counters.notifications_ignored += 1;
+        self.reads.missed();
+    }
+
     /// Takes what a GET_ENCAPSULATED_RESPONSE brought, possibly nothing.
     pub fn handle_response(&mut self, now: Instant, bytes: &[u8]) {
         self.read_failures = 0;

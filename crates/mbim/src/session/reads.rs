@@ -5,6 +5,10 @@
 //! it began. While empty reads follow one another, a growing pause goes between them: a storm of
 //! notifications, at whatever rate, costs a bounded number of reads. Where notifications get lost, a
 //! slow poll finds the answer, and a poll that found one is followed by another read at once.
+//!
+//! A storm of messages is another matter: more notifications come than are kept, and by one read a
+//! notification the function's queue would stay as full as it is, with every answer at its end. So
+//! once one was not kept, reads follow one another until the queue is empty.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +28,8 @@ pub(super) struct Reads {
     not_before: Option<Instant>,
     pause: Duration,
     quiet_since: Option<Instant>,
+    /// Notifications were not kept: read until there is nothing.
+    draining: bool,
 }
 
 /// Why a read begins.
@@ -42,6 +48,7 @@ impl Reads {
             not_before: None,
             pause: FIRST_PAUSE,
             quiet_since: None,
+            draining: false,
         }
     }
 
@@ -55,9 +62,16 @@ impl Reads {
     /// A notification came. Gives whether it was counted.
     pub(super) fn notified(&mut self) -> bool {
         let counted = self.owed < MOST_OWED;
+        self.draining |= !counted;
         self.owed = (self.owed + 1).min(MOST_OWED);
         self.arrived = (self.arrived + 1).min(MOST_OWED);
         counted
+    }
+
+    /// Notifications came that nobody kept.
+    pub(super) fn missed(&mut self) {
+        self.draining = true;
+        self.owed = self.owed.max(1);
     }
 
     /// Whether to read at this time. `awaiting`: an answer is outstanding.
@@ -90,7 +104,8 @@ impl Reads {
 
     /// The read brought a message or fragment.
     pub(super) fn filled(&mut self, now: Instant) {
-        if self.reading.take() == Some(Begin::Polled) {
+        let polled = self.reading.take() == Some(Begin::Polled);
+        if polled || self.draining {
             // Its notification got lost, and maybe those of more answers.
             self.owed = self.owed.max(1);
         }
@@ -102,6 +117,7 @@ impl Reads {
     /// The read brought nothing, was stalled, or failed.
     pub(super) fn empty(&mut self, now: Instant) {
         self.owed = self.owed.min(self.arrived);
+        self.draining = false;
         // Polls are rare anyway, and must not delay the answer to a notification that follows.
         if self.reading.take() != Some(Begin::Polled) {
             self.not_before = Some(now + self.pause);
@@ -158,6 +174,33 @@ mod tests {
             }
         }
         assert!(made < 100, "{made} reads in ten seconds");
+    }
+
+    #[test]
+    fn a_queue_with_more_than_was_counted_is_read_to_its_end() {
+        let now = Instant::now();
+        for told in [false, true] {
+            let mut reads = Reads::new();
+            let mut queue = 1024;
+            for _ in 0..=MOST_OWED {
+                reads.notified();
+            }
+            if told {
+                // The same where they were lost before they came here.
+                reads.reset();
+                reads.missed();
+            }
+            while reads.begin(now, true, POLL).is_some() {
+                if queue == 0 {
+                    reads.empty(now);
+                } else {
+                    queue -= 1;
+                    reads.filled(now);
+                }
+            }
+            assert_eq!(queue, 0);
+            assert!(!reads.draining);
+        }
     }
 
     #[test]

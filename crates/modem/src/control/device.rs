@@ -311,6 +311,7 @@ impl Control {
         let report = Box::new(move |report: Report| {
             if matches!(report, Report::Notification(_)) {
                 if shared.notifications.load(Ordering::Relaxed) >= MOST_NOTIFICATIONS {
+                    shared.notifications_missed.store(true, Ordering::Relaxed);
                     return false;
                 }
                 shared.notifications.fetch_add(1, Ordering::Relaxed);
