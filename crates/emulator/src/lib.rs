@@ -24,6 +24,7 @@
 //! engine) moves transfers between the upstream side, the device and the network behind it.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod at_port;
 mod built_in;
 pub mod descriptors;

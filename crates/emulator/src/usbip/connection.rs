@@ -4,13 +4,12 @@
 //! nothing is allocated. A host that does not read its answers is not read from either.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
-use uwwan_usb::buffer::Buffer;
 
 use super::codec::{self, Command, FLAG_ZERO_PACKET, HEADER};
+use crate::answers::Answers;
 use crate::report::{Recorder, Rule};
 use crate::urb::{Completed, Token, Urb, UrbStatus};
 
@@ -18,12 +17,6 @@ use crate::urb::{Completed, Token, Urb, UrbStatus};
 const MAX_TRANSFER: u32 = 1 << 20;
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
-/// Answers queued before the socket is not read any more.
-const MAX_ANSWERS: usize = 512;
-/// Bytes of memory for transfers in the hands of the device before the host is cut off.
-const MAX_HELD: usize = 64 << 20;
-/// Buffers kept for reuse.
-const POOL: usize = 128;
 /// Bytes of an isochronous packet descriptor.
 const ISO_DESCRIPTOR: usize = 16;
 
@@ -42,24 +35,9 @@ pub(crate) struct Connection {
     /// Bytes of `input` that hold data, and how far it has been read.
     filled: usize,
     read: usize,
-    answers: VecDeque<Answer>,
-    /// Bytes of the first answer already written.
-    written: usize,
+    answers: Answers<[u8; HEADER]>,
     unlinks: VecDeque<(u32, Token)>,
     unlinking: BTreeSet<Token>,
-    pool: Vec<Buffer>,
-    held: usize,
-}
-
-struct Answer {
-    header: [u8; HEADER],
-    data: Option<Buffer>,
-}
-
-impl Answer {
-    fn data(&self) -> &[u8] {
-        self.data.as_ref().map_or(&[], Buffer::filled)
-    }
 }
 
 impl Connection {
@@ -75,12 +53,9 @@ impl Connection {
             input: vec![0; CHUNK],
             filled: 0,
             read: 0,
-            answers: VecDeque::new(),
-            written: 0,
+            answers: Answers::new(),
             unlinks: VecDeque::new(),
             unlinking: BTreeSet::new(),
-            pool: Vec::new(),
-            held: 0,
         })
     }
 
@@ -91,10 +66,7 @@ impl Connection {
 
     /// What to poll for.
     pub fn interest(&self) -> PollFlags {
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, self.answers.len() < MAX_ANSWERS);
-        flags.set(PollFlags::OUT, !self.answers.is_empty());
-        flags
+        self.answers.interest()
     }
 
     /// Reads what the host sent and starts its transfers. `false` when the host is gone or cannot
@@ -103,10 +75,10 @@ impl Connection {
         // A read that leaves room has emptied the socket: no second one to be told so.
         let mut drained = false;
         loop {
-            if self.answers.len() >= MAX_ANSWERS {
+            if self.answers.are_many() {
                 return true;
             }
-            while self.answers.len() < MAX_ANSWERS {
+            while !self.answers.are_many() {
                 match self.next_command(&mut submit) {
                     Ok(true) => {}
                     Ok(false) => break,
@@ -189,7 +161,7 @@ impl Connection {
             self.refuse(sequence, EPROTO);
             return Ok(true);
         }
-        let mut buffer = self.buffer(length)?;
+        let mut buffer = self.answers.buffer(length, "USB/IP")?;
         if !is_in {
             buffer.bytes_mut()[..length].copy_from_slice(&self.input[start..start + length]);
             buffer.set_len(length);
@@ -209,36 +181,9 @@ impl Connection {
         Ok(true)
     }
 
-    /// A buffer of at least `length` bytes, from the pool if one fits.
-    fn buffer(&mut self, length: usize) -> Result<Buffer, String> {
-        let found = self.pool.iter().position(|buffer| {
-            buffer.capacity() >= length && buffer.capacity() <= length.max(512) * 4
-        });
-        let buffer = match found {
-            Some(at) => self.pool.swap_remove(at),
-            None => Buffer::heap(length.next_power_of_two().max(512)),
-        };
-        self.held += buffer.capacity();
-        if self.held > MAX_HELD {
-            return Err(format!(
-                "more than {MAX_HELD} bytes of USB/IP transfers pending"
-            ));
-        }
-        Ok(buffer)
-    }
-
-    fn recycle(&mut self, buffer: Buffer) {
-        self.held = self.held.saturating_sub(buffer.capacity());
-        if self.pool.len() < POOL {
-            self.pool.push(buffer);
-        }
-    }
-
     fn refuse(&mut self, sequence: u32, status: i32) {
-        self.answers.push_back(Answer {
-            header: codec::ret_submit(sequence, status, 0),
-            data: None,
-        });
+        self.answers
+            .push(codec::ret_submit(sequence, status, 0), None);
     }
 
     /// The oldest request to take a transfer back: (its own sequence number, the transfer).
@@ -253,17 +198,17 @@ impl Connection {
         if !found {
             self.unlinking.remove(&token);
         }
-        self.answers.push_back(Answer {
-            header: codec::ret_unlink(unlink, if found { ECONNRESET } else { 0 }),
-            data: None,
-        });
+        self.answers.push(
+            codec::ret_unlink(unlink, if found { ECONNRESET } else { 0 }),
+            None,
+        );
     }
 
     /// Queues a transfer's answer.
     pub fn complete(&mut self, done: Completed) {
         if done.status == UrbStatus::Cancelled && self.unlinking.remove(&done.token) {
             // RET_UNLINK answers for it.
-            self.recycle(done.buffer);
+            self.answers.recycle(done.buffer);
             return;
         }
         let status = match done.status {
@@ -277,65 +222,23 @@ impl Connection {
         let is_in = done.endpoint & 0x80 != 0;
         let mut data = Some(done.buffer);
         if !is_in && let Some(buffer) = data.take() {
-            self.recycle(buffer);
+            self.answers.recycle(buffer);
         }
-        self.answers.push_back(Answer {
-            header: codec::ret_submit(
-                done.token as u32,
-                status,
-                u32::try_from(done.actual).unwrap_or(u32::MAX),
-            ),
-            data,
-        });
+        let actual = u32::try_from(done.actual).unwrap_or(u32::MAX);
+        self.answers
+            .push(codec::ret_submit(done.token as u32, status, actual), data);
     }
 
     /// Writes answers, as many as the socket takes. `false` when the host is gone.
     pub fn flush(&mut self) -> bool {
-        const AT_ONCE: usize = 16;
-        while !self.answers.is_empty() {
-            let result = {
-                let mut slices: [IoSlice<'_>; 2 * AT_ONCE] =
-                    std::array::from_fn(|_| IoSlice::new(&[]));
-                let mut count = 0;
-                let mut skip = self.written;
-                for answer in self.answers.iter().take(AT_ONCE) {
-                    for part in [&answer.header[..], answer.data()] {
-                        let passed = skip.min(part.len());
-                        skip -= passed;
-                        if passed < part.len() {
-                            slices[count] = IoSlice::new(&part[passed..]);
-                            count += 1;
-                        }
-                    }
-                }
-                rustix::io::writev(&self.socket, &slices[..count])
-            };
-            match result {
-                Ok(length) => self.written += length,
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
-                Err(_) => return false,
-            }
-            while let Some(first) = self.answers.front() {
-                let length = HEADER + first.data().len();
-                if self.written < length {
-                    break;
-                }
-                self.written -= length;
-                if let Some(Answer {
-                    data: Some(buffer), ..
-                }) = self.answers.pop_front()
-                {
-                    self.recycle(buffer);
-                }
-            }
-        }
-        true
+        self.answers.flush(&self.socket)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answers::MAX_ANSWERS;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     fn pair() -> (Connection, OwnedFd) {

@@ -11,30 +11,23 @@
 //! from either.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
-use uwwan_usb::buffer::Buffer;
 
 use super::codec::{
     self, Capabilities, Encoder, Endpoint, HEAD, Incoming, MAX_MESSAGE, MAX_TRANSFER, Message,
     Status,
 };
+use crate::answers::Answers;
 use crate::descriptors::{self, Layout};
 use crate::report::{Recorder, Rule};
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
-/// Answers queued before the socket is not read any more.
-const MAX_ANSWERS: usize = 512;
-/// Bytes of memory for transfers in the hands of the device before the guest is cut off.
-const MAX_HELD: usize = 64 << 20;
 /// Transfers in the hands of the device before the guest is cut off.
 const MAX_PENDING: usize = 4096;
-/// Buffers kept for reuse.
-const POOL: usize = 128;
 /// Transfers kept pending on an interrupt endpoint that is listened to.
 const LISTENING: usize = 4;
 
@@ -51,9 +44,7 @@ pub(crate) struct Connection {
     /// Of both sides, once the guest's hello has come.
     shared: Option<Capabilities>,
     encoder: Encoder,
-    answers: VecDeque<Answer>,
-    /// Bytes of the first answer already written.
-    written: usize,
+    answers: Answers<Vec<u8>>,
     pending: BTreeMap<Token, Pending>,
     next: Token,
     cancels: VecDeque<Token>,
@@ -66,8 +57,6 @@ pub(crate) struct Connection {
     listening: BTreeSet<u8>,
     /// Interrupt packets have ids of ours.
     packets: u64,
-    pool: Vec<Buffer>,
-    held: usize,
 }
 
 /// What a transfer is to the guest.
@@ -109,17 +98,6 @@ impl Pending {
     }
 }
 
-struct Answer {
-    head: Vec<u8>,
-    data: Option<Buffer>,
-}
-
-impl Answer {
-    fn data(&self) -> &[u8] {
-        self.data.as_ref().map_or(&[], Buffer::filled)
-    }
-}
-
 /// Standard requests that are messages of their own.
 const SET_CONFIGURATION: u8 = 9;
 const GET_CONFIGURATION: u8 = 8;
@@ -146,8 +124,7 @@ impl Connection {
             read: 0,
             shared: None,
             encoder: Encoder::default(),
-            answers: VecDeque::new(),
-            written: 0,
+            answers: Answers::new(),
             pending: BTreeMap::new(),
             next: 0,
             cancels: VecDeque::new(),
@@ -158,8 +135,6 @@ impl Connection {
             alternates: BTreeMap::new(),
             listening: BTreeSet::new(),
             packets: 0,
-            pool: Vec::new(),
-            held: 0,
         };
         connection.answer(Encoder::hello());
         Ok(connection)
@@ -172,10 +147,7 @@ impl Connection {
 
     /// What to poll for.
     pub fn interest(&self) -> PollFlags {
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, self.answers.len() < MAX_ANSWERS);
-        flags.set(PollFlags::OUT, !self.answers.is_empty());
-        flags
+        self.answers.interest()
     }
 
     /// Reads what the guest sent and starts its transfers, up to a reset of the port. `false` when
@@ -184,7 +156,7 @@ impl Connection {
         // A read that leaves room has emptied the socket: no second one to be told so.
         let mut drained = false;
         loop {
-            while self.answers.len() < MAX_ANSWERS && !self.reset {
+            while !self.answers.are_many() && !self.reset {
                 match self.next_message(&mut submit) {
                     Ok(true) => {}
                     Ok(false) => break,
@@ -194,7 +166,7 @@ impl Connection {
                     }
                 }
             }
-            if drained || self.reset || self.answers.len() >= MAX_ANSWERS {
+            if drained || self.reset || self.answers.are_many() {
                 return true;
             }
             // Room for more: what is left of the last message moves to the front.
@@ -361,7 +333,7 @@ impl Connection {
     ) -> Result<Urb, String> {
         let token = self.token(pending)?;
         let length = length.min(MAX_TRANSFER);
-        let mut buffer = self.buffer(length)?;
+        let mut buffer = self.answers.buffer(length, "usbredir")?;
         if endpoint & 0x80 == 0 {
             let length = length.min(data.len());
             buffer.bytes_mut()[..length].copy_from_slice(&data[..length]);
@@ -378,34 +350,8 @@ impl Connection {
         })
     }
 
-    /// A buffer of at least `length` bytes, from the pool if one fits.
-    fn buffer(&mut self, length: usize) -> Result<Buffer, String> {
-        let found = self.pool.iter().position(|buffer| {
-            buffer.capacity() >= length && buffer.capacity() <= length.max(512) * 4
-        });
-        let mut buffer = match found {
-            Some(at) => self.pool.swap_remove(at),
-            None => Buffer::heap(length.next_power_of_two().max(512)),
-        };
-        buffer.set_len(0);
-        self.held += buffer.capacity();
-        if self.held > MAX_HELD {
-            return Err(format!(
-                "more than {MAX_HELD} bytes of usbredir transfers pending"
-            ));
-        }
-        Ok(buffer)
-    }
-
-    fn recycle(&mut self, buffer: Buffer) {
-        self.held = self.held.saturating_sub(buffer.capacity());
-        if self.pool.len() < POOL {
-            self.pool.push(buffer);
-        }
-    }
-
     fn answer(&mut self, head: Vec<u8>) {
-        self.answers.push_back(Answer { head, data: None });
+        self.answers.push(head, None);
     }
 
     /// The endpoints of the active alternate settings.
@@ -465,7 +411,7 @@ impl Connection {
     /// Queues a transfer's answer.
     pub fn complete(&mut self, done: Completed) {
         let Some(pending) = self.pending.remove(&done.token) else {
-            self.recycle(done.buffer);
+            self.answers.recycle(done.buffer);
             return;
         };
         let status = match done.status {
@@ -503,7 +449,7 @@ impl Connection {
                 } else if let Some(told) = done.buffer.filled().first() {
                     value = *told;
                 }
-                self.recycle(done.buffer);
+                self.answers.recycle(done.buffer);
                 let answer = self.encoder.configuration(id, status, value);
                 self.answer(answer);
                 return;
@@ -516,14 +462,14 @@ impl Connection {
                 } else if let Some(told) = done.buffer.filled().first() {
                     alternate = *told;
                 }
-                self.recycle(done.buffer);
+                self.answers.recycle(done.buffer);
                 let answer = self.encoder.alternate(id, status, interface, alternate);
                 self.answer(answer);
                 return;
             }
             Pending::InterruptIn(endpoint) => {
                 if !good {
-                    self.recycle(done.buffer);
+                    self.answers.recycle(done.buffer);
                     // What has been stopped, or went with a configuration, is no news.
                     if status != Status::Cancelled && self.listening.remove(&endpoint) {
                         let answer = self.encoder.interrupts(0, status, endpoint);
@@ -542,10 +488,10 @@ impl Connection {
         let data = if data > 0 {
             Some(done.buffer)
         } else {
-            self.recycle(done.buffer);
+            self.answers.recycle(done.buffer);
             None
         };
-        self.answers.push_back(Answer { head, data });
+        self.answers.push(head, data);
     }
 
     /// One transfer more for an endpoint that is listened to.
@@ -562,51 +508,14 @@ impl Connection {
 
     /// Writes answers, as many as the socket takes. `false` when the guest is gone.
     pub fn flush(&mut self) -> bool {
-        const AT_ONCE: usize = 16;
-        while !self.answers.is_empty() {
-            let result = {
-                let mut slices: [IoSlice<'_>; 2 * AT_ONCE] =
-                    std::array::from_fn(|_| IoSlice::new(&[]));
-                let mut count = 0;
-                let mut skip = self.written;
-                for answer in self.answers.iter().take(AT_ONCE) {
-                    for part in [&answer.head[..], answer.data()] {
-                        let passed = skip.min(part.len());
-                        skip -= passed;
-                        if passed < part.len() {
-                            slices[count] = IoSlice::new(&part[passed..]);
-                            count += 1;
-                        }
-                    }
-                }
-                rustix::io::writev(&self.socket, &slices[..count])
-            };
-            match result {
-                Ok(length) => self.written += length,
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
-                Err(_) => return false,
-            }
-            while let Some(first) = self.answers.front() {
-                let length = first.head.len() + first.data().len();
-                if self.written < length {
-                    break;
-                }
-                self.written -= length;
-                if let Some(Answer {
-                    data: Some(buffer), ..
-                }) = self.answers.pop_front()
-                {
-                    self.recycle(buffer);
-                }
-            }
-        }
-        true
+        self.answers.flush(&self.socket)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answers::{MAX_ANSWERS, MAX_HELD};
     use crate::knobs::Brand;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -721,7 +630,7 @@ mod tests {
             read(&guest),
             message(101, 9, &[1, 0, 5, 0, 0, 0, 0, 0, 0, 0])
         );
-        assert_eq!(connection.held, 0);
+        assert_eq!(connection.answers.held(), 0);
     }
 
     #[test]
@@ -822,7 +731,7 @@ mod tests {
                 break;
             }
         }
-        assert!(cut_off && connection.held <= MAX_HELD + MAX_TRANSFER);
+        assert!(cut_off && connection.answers.held() <= MAX_HELD + MAX_TRANSFER);
         // Answers that are never read.
         let (mut connection, guest) = greeted();
         rustix::io::ioctl_fionbio(&guest, true).unwrap();
