@@ -551,8 +551,7 @@ impl Builder {
             let length = self.tail;
             self.write_header(block, first_table, length);
             finished.length = length;
-            finished.zero_packet = length.is_multiple_of(self.framing.max_packet_size)
-                && length != self.framing.device_max_block;
+            finished.zero_packet = self.framing.needs_zero_packet(length);
             self.sequence = sequence.wrapping_add(1);
         }
         self.count = 0;

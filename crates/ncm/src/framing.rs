@@ -167,6 +167,14 @@ pub struct Framing {
 }
 
 impl Framing {
+    /// Whether the device sees the end of a block of this many bytes only by a zero-length
+    /// packet: it fills its last packet and is not as long as [`Framing::device_max_block`].
+    #[inline]
+    #[must_use]
+    pub fn needs_zero_packet(&self, length: usize) -> bool {
+        length.is_multiple_of(self.max_packet_size) && length != self.device_max_block
+    }
+
     /// The framing that follows from what the device announces and what is asked for.
     ///
     /// Takes any parameters: see [`Parameters::sanitised`].

@@ -65,8 +65,7 @@ pub(super) struct Uplink {
     short_of_memory: bool,
     /// There was none although no other was in flight: the other direction has it all.
     starved: bool,
-    /// A block of this length needs no zero-length packet to end it.
-    device_max_block: usize,
+    framing: Framing,
     /// No host had anything more at the last read.
     drained: bool,
     faults: Faults,
@@ -91,7 +90,7 @@ impl Uplink {
             buffers: depth,
             short_of_memory: false,
             starved: false,
-            device_max_block: framing.device_max_block,
+            framing,
             drained: true,
             faults: Faults::default(),
             halted: false,
@@ -387,9 +386,8 @@ impl Uplink {
     /// `false` when the block has to wait.
     fn submit(&mut self, buffer: Buffer, tally: &mut Tally) -> Result<bool, Fault> {
         let length = buffer.filled().len();
-        let packet = usize::from(self.queue.max_packet_size());
         self.queue
-            .set_zero_packet(length.is_multiple_of(packet) && length != self.device_max_block);
+            .set_zero_packet(self.framing.needs_zero_packet(length));
         let Err(rejected) = self.queue.submit(buffer) else {
             return Ok(true);
         };
