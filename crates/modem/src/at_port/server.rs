@@ -484,7 +484,6 @@ impl Serving {
                 continue;
             };
             self.clients[index].answered(result);
-            self.leave_behind(index);
         }
     }
 
