@@ -64,11 +64,7 @@ impl Control {
 
     /// Session 0 is online: so shall be the others.
     pub(super) fn start_branches(&mut self) {
-        if self
-            .device
-            .as_ref()
-            .is_some_and(|held| held.function.is_ethernet())
-        {
+        if self.is_ethernet() {
             return;
         }
         let now = Instant::now();
