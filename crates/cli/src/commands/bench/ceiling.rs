@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use uwwan_figures::Kind;
 use uwwan_tun::veth::Veth;
 use uwwan_tun::{Configuration, namespace};
 
-use super::cost::{self, Time};
 use super::emulated::{far_address, plan};
 use super::far::{Far, Inside, refused};
 use super::link::{Amount, Link, Test, Way};
@@ -68,17 +66,6 @@ impl Link for Cable {
     ) -> Result<Option<Vec<Duration>>, Failure> {
         near::ping(far_address(), load, time).map(Some)
     }
-
-    fn processor(&self) -> Time {
-        Time {
-            driver: None,
-            all: Some(cost::own()),
-        }
-    }
-
-    fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
-        Ok(Vec::new())
-    }
 }
 
 /// Bytes copied from here to there, one core, more of them than its caches hold.
@@ -130,20 +117,5 @@ impl Link for Copying {
 
     fn small(&mut self, _: Way, _: Duration) -> Result<Option<Amount>, Failure> {
         Ok(None)
-    }
-
-    fn ping(&mut self, _: Option<Way>, _: Duration) -> Result<Option<Vec<Duration>>, Failure> {
-        Ok(None)
-    }
-
-    fn processor(&self) -> Time {
-        Time {
-            driver: None,
-            all: Some(cost::own()),
-        }
-    }
-
-    fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
-        Ok(Vec::new())
     }
 }

@@ -12,7 +12,6 @@ use uwwan_modem::Options;
 use uwwan_modem::options::{Format, Padding, Placement, Table};
 use uwwan_ncm::{Builder, Choices, Framing, Limits, Parameters, Receiver, Stream, TableSize};
 
-use super::cost::{self, Time};
 use super::link::{Amount, Link, SMALL, Test, Way};
 use super::outcome;
 use crate::failure::{Exit, Failure};
@@ -169,17 +168,6 @@ impl Link for Loopback {
     fn small(&mut self, _: Way, time: Duration) -> Result<Option<Amount>, Failure> {
         let (count, _, time) = self.run(HEADERS + SMALL, time)?;
         Ok(Some(Amount { count, time }))
-    }
-
-    fn ping(&mut self, _: Option<Way>, _: Duration) -> Result<Option<Vec<Duration>>, Failure> {
-        Ok(None)
-    }
-
-    fn processor(&self) -> Time {
-        Time {
-            driver: None,
-            all: Some(cost::own()),
-        }
     }
 
     fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
