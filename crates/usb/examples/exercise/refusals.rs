@@ -93,6 +93,24 @@ pub fn out_of_memory(bench: &Bench) -> Outcome {
     outcome
 }
 
+/// Submits spare buffers until one is refused. Gives how many were: one or none.
+fn submit_while_memory_lasts(
+    queue: &mut dyn Queue,
+    spare: &mut Vec<Buffer>,
+) -> Result<u32, Box<dyn std::error::Error>> {
+    while let Some(buffer) = spare.pop() {
+        if let Err(rejected) = queue.submit(buffer) {
+            ensure(
+                &format!("told as such: {}", rejected.error),
+                matches!(rejected.error, Error::NoMemory { .. }),
+            )?;
+            spare.push(rejected.buffer);
+            return Ok(1);
+        }
+    }
+    Ok(0)
+}
+
 /// A stream with less memory than it would like.
 fn scarcity(bench: &Bench) -> Outcome {
     let device = bench.ready(SOURCE_SINK)?;
@@ -100,17 +118,7 @@ fn scarcity(bench: &Bench) -> Outcome {
     let (mut refused, mut moved) = (0, 0);
     let mut spare: Vec<Buffer> = (0..40).map(|_| Buffer::heap(65536)).collect();
     while moved < 100 {
-        while let Some(buffer) = spare.pop() {
-            if let Err(rejected) = inward.submit(buffer) {
-                ensure(
-                    &format!("told as such: {}", rejected.error),
-                    matches!(rejected.error, Error::NoMemory { .. }),
-                )?;
-                spare.push(rejected.buffer);
-                refused += 1;
-                break;
-            }
-        }
+        refused += submit_while_memory_lasts(&mut *inward, &mut spare)?;
         let done = inward.next(PATIENCE).ok_or("the stream has run dry")?;
         expect("moved", done.result, Ok(65536))?;
         spare.push(done.buffer);
@@ -127,17 +135,7 @@ fn scarcity_beside_pump(bench: &Bench) -> Outcome {
     let (mut refused, mut moved) = (0, 0);
     let mut spare: Vec<Buffer> = (0..40).map(|_| Buffer::heap(65536)).collect();
     while moved < 400 {
-        while let Some(buffer) = spare.pop() {
-            if let Err(rejected) = inward.submit(buffer) {
-                ensure(
-                    &format!("told as such: {}", rejected.error),
-                    matches!(rejected.error, Error::NoMemory { .. }),
-                )?;
-                spare.push(rejected.buffer);
-                refused += 1;
-                break;
-            }
-        }
+        refused += submit_while_memory_lasts(&mut *inward, &mut spare)?;
         let begun = Instant::now();
         turn(&mut *pump, PATIENCE)?;
         ensure(
