@@ -191,27 +191,53 @@ fn read(path: &Path) -> Result<String, AttachError> {
 }
 
 /// The first free high-speed port in a controller's status file, or the wanted one if it is free.
-fn free_port(status: &str, wanted: Option<u32>) -> Option<u32> {
-    status.lines().find_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (hub, port, state) = (fields.next()?, fields.next()?, fields.next()?);
+/// `is_vacant` tells it of the root hub's port with that number, from 1.
+fn free_port(status: &str, wanted: Option<u32>, is_vacant: impl Fn(usize) -> bool) -> Option<u32> {
+    let high_speed = status.lines().filter(|line| line.starts_with("hs"));
+    high_speed.zip(1..).find_map(|(line, hub_port)| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (port, state) = (fields.next()?, fields.next()?);
         let port = port.parse().ok()?;
-        let fits = hub == "hs" && state == FREE && wanted.is_none_or(|wanted| wanted == port);
-        fits.then_some(port)
+        let fits = state == FREE && wanted.is_none_or(|wanted| wanted == port);
+        (fits && is_vacant(hub_port)).then_some(port)
     })
 }
 
-fn find_port(controller: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
-    if let Some(port) = free_port(&read(&controller.join("status"))?, wanted) {
-        return Ok(port);
-    }
+/// Whether the kernel has let go of what was in that port of the controller's high-speed root hub.
+/// The controller frees a port before the hub's driver has; what is plugged in meanwhile is sent
+/// transfers meant for the device before it.
+fn is_vacant(controller: &Path, hub_port: usize) -> bool {
+    let hubs = std::fs::read_dir(controller)
+        .into_iter()
+        .flatten()
+        .flatten();
+    !hubs.map(|hub| hub.path()).any(|hub| {
+        let Some(bus) = hub
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix("usb"))
+        else {
+            return false;
+        };
+        std::fs::read_to_string(hub.join("speed")).is_ok_and(|speed| speed.trim() == "480")
+            && hub.join(format!("{bus}-{hub_port}")).exists()
+    })
+}
+
+fn find_port(first: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
     // Further controllers have their ports in files of their own, beside the first one's.
-    for number in 1.. {
-        let path = controller.join(format!("status.{number}"));
-        if !path.exists() {
+    for number in 0.. {
+        let (status, controller) = match number {
+            0 => (first.join("status"), first.to_owned()),
+            _ => (
+                first.join(format!("status.{number}")),
+                first.with_file_name(format!("vhci_hcd.{number}")),
+            ),
+        };
+        if number > 0 && !status.exists() {
             break;
         }
-        if let Some(port) = free_port(&read(&path)?, wanted) {
+        let vacant = |hub_port| is_vacant(&controller, hub_port);
+        if let Some(port) = free_port(&read(&status)?, wanted, vacant) {
             return Ok(port);
         }
     }
@@ -267,21 +293,41 @@ ss  0008 004 000 00000000 000000 0-0
 
     #[test]
     fn the_first_free_high_speed_port_is_taken() {
-        assert_eq!(free_port(STATUS, None), Some(1));
+        assert_eq!(free_port(STATUS, None, |_| true), Some(1));
         assert_eq!(
-            free_port(&STATUS.replace("hs  0001 004", "hs  0001 006"), None),
+            free_port(
+                &STATUS.replace("hs  0001 004", "hs  0001 006"),
+                None,
+                |_| true
+            ),
             None
         );
-        assert_eq!(free_port("", None), None);
+        assert_eq!(free_port("", None, |_| true), None);
     }
 
     #[test]
     fn a_wanted_port_is_taken_only_when_free() {
-        assert_eq!(free_port(STATUS, Some(0)), None);
-        assert_eq!(free_port(STATUS, Some(1)), Some(1));
+        assert_eq!(free_port(STATUS, Some(0), |_| true), None);
+        assert_eq!(free_port(STATUS, Some(1), |_| true), Some(1));
         let both = STATUS.replace("hs  0000 006", "hs  0000 004");
         assert_eq!(free_port(&both, None), Some(0));
-        assert_eq!(free_port(&both, Some(1)), Some(1));
+        assert_eq!(free_port(&both, Some(1), |_| true), Some(1));
+    }
+
+    #[test]
+    fn a_port_whose_device_the_kernel_still_has_is_not_free() {
+        let both = STATUS.replace("hs  0000 006", "hs  0000 004");
+        assert_eq!(free_port(&both, None, |hub_port| hub_port != 1), Some(1));
+        assert_eq!(free_port(&both, Some(0), |hub_port| hub_port != 1), None);
+        let controller = tempfile::tempdir().unwrap();
+        for (hub, speed, device) in [("usb1", "480\n", "1-1"), ("usb2", "5000\n", "2-2")] {
+            let hub = controller.path().join(hub);
+            std::fs::create_dir_all(hub.join(device)).unwrap();
+            std::fs::write(hub.join("speed"), speed).unwrap();
+        }
+        assert!(!is_vacant(controller.path(), 1));
+        assert!(is_vacant(controller.path(), 2));
+        assert!(is_vacant(Path::new("/nonexistent"), 1));
     }
 
     #[test]
