@@ -310,7 +310,7 @@ ss  0008 004 000 00000000 000000 0-0
         assert_eq!(free_port(STATUS, Some(0), |_| true), None);
         assert_eq!(free_port(STATUS, Some(1), |_| true), Some(1));
         let both = STATUS.replace("hs  0000 006", "hs  0000 004");
-        assert_eq!(free_port(&both, None), Some(0));
+        assert_eq!(free_port(&both, None, |_| true), Some(0));
         assert_eq!(free_port(&both, Some(1), |_| true), Some(1));
     }
 
