@@ -183,7 +183,7 @@ profile() { # name, iperf3 option…
   shift
   perf record --quiet --all-cpus --event cpu-clock --freq 2000 --output /tmp/perf.data -- \
     timeout 60 iperf3 --client "$far" --time 2 "$@" >/dev/null 2>&1
-  perf report --input /tmp/perf.data --stdio --sort comm,dso,symbol --percent-limit 0.3 2>/dev/null | grep -v '^$' >"$file"
+  perf report --input /tmp/perf.data --stdio --sort comm,dso,symbol --percent-limit 0.05 2>/dev/null | grep -v '^$' >"$file"
   grep -q iperf3 "$file" || not_ok "$contender, round $round: profile" 'perf does not work here'
 }
 
@@ -304,6 +304,7 @@ measure_all() {
   if [[ ${UWWAN_CONTEST_PROFILE:-} && $round == "$rounds" ]]; then
     profile down --reverse
     profile up
+    far=$target profile packets --udp --bitrate 0 --length 64
   fi
 }
 
