@@ -40,10 +40,16 @@
 //! **Ethernet.** A plain network device has one line that carries frames instead of IP datagrams.
 //! They are moved as they are; nothing in them is judged but their length.
 //!
-//! **Send when idle, batch while busy.** There is no timer. The open block leaves when the host
-//! has nothing more to send and fewer than two transfers are in flight; otherwise it keeps filling
-//! until it is full, or until a transfer ahead of it completes. A lone packet is never delayed, and
-//! the busier the bus, the fuller the blocks.
+//! **Send when idle, batch while busy.** The open block leaves when the host has nothing more to
+//! send and nothing is in flight, or one transfer and the block is half full; otherwise it keeps
+//! filling until it is full, or until the transfer ahead of it completes. A lone packet is never
+//! delayed, and the busier the bus, the fuller the blocks.
+//!
+//! **Rests.** Where a block takes less time on the bus than the wake-ups around it, the reactor
+//! would handle one block, or one packet, at a time. So what the host has within a microframe after
+//! a block has left is read at its end (`pace`), and after a large block from the device the next
+//! is asked for a quarter of a millisecond later at the earliest (`downlink`). A high-speed bus is
+//! busy with such blocks for longer, so this changes nothing there.
 //!
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
 //! reading: packets wait in the kernel's qdisc, which knows what to do with them. When the host
@@ -77,6 +83,7 @@ mod lines;
 mod monitor;
 mod notifications;
 mod open;
+mod pace;
 mod reactor;
 #[cfg(test)]
 mod tests;

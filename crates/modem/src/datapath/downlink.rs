@@ -3,8 +3,9 @@
 //! All receive transfers stay queued. Those that have completed are parsed in place and their
 //! datagrams handed over from where they lie ([`Delivery`]); then the buffers go back into the queue.
 //! Where a host takes large packets, the blocks that are there already are handed over together, at
-//! most half of the transfers, so that the queue does not run dry meanwhile. When a host takes no
-//! more, the blocks are held, further completions wait in the queue, and after
+//! most half of the transfers, so that the queue does not run dry meanwhile. After a large block the
+//! device is left alone for [`Downlink::REST`], so that a fast one has several there. When a host
+//! takes no more, the blocks are held, further completions wait in the queue, and after
 //! [`Downlink::PATIENCE`] what is left of them is dropped.
 
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(super) struct Downlink {
     /// Until when a host without room is waited for.
     held: Option<Instant>,
     paused_until: Option<Instant>,
+    /// Until when the device is not asked whether more has completed.
+    rest: Option<Instant>,
     faults: Faults,
     pub(super) halted: bool,
 }
@@ -46,6 +49,10 @@ impl Downlink {
     pub(super) const PATIENCE: Duration = Duration::from_millis(200);
     /// Pause after a burst of transfer errors (as in Linux usbnet.c).
     const THROTTLE: Duration = Duration::from_millis(125);
+    /// How long the device is left alone after a large block, so that at rates above a block in
+    /// that time several are handled together. A high-speed bus is busy for longer with 16 KiB
+    /// (USB 2.0 section 5.8.4), and the transfers queued hold more than comes meanwhile.
+    const REST: Duration = Duration::from_micros(250);
     /// Blocks handled in one round before the other direction gets its turn.
     const BLOCKS_PER_ROUND: usize = 8;
 
@@ -76,6 +83,7 @@ impl Downlink {
             making_way: None,
             held: None,
             paused_until: None,
+            rest: None,
             faults: Faults::default(),
             halted: false,
         }
@@ -108,6 +116,11 @@ impl Downlink {
         self.held.is_some() && self.delivery.waits_for(session)
     }
 
+    /// Until when the device is not asked whether more has completed.
+    pub(super) fn resting(&self) -> Option<Instant> {
+        self.rest
+    }
+
     /// When to run again without a completion.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.held.into_iter().chain(self.paused_until).min()
@@ -132,6 +145,7 @@ impl Downlink {
         tally: &mut Tally,
     ) -> Result<bool, Fault> {
         self.resume(outlets, now, tally);
+        self.rest.take_if(|until| now >= *until);
         let mut blocks = 0;
         let mut more = true;
         while more && self.held.is_none() && blocks < Self::BLOCKS_PER_ROUND {
@@ -148,8 +162,11 @@ impl Downlink {
                 };
                 blocks += 1;
                 match completion.result {
-                    Ok(_) => {
+                    Ok(length) => {
                         self.faults.clear();
+                        if length >= self.size / 2 {
+                            self.rest = Some(now + Self::REST);
+                        }
                         self.take(completion.buffer, tally);
                     }
                     Err(error) => {

@@ -109,6 +109,14 @@ impl Open {
         self.builders[self.first].is_empty()
     }
 
+    /// Whether the open block has half of what it can take, in bytes of payload or in datagrams.
+    pub(super) fn is_half_full(&self) -> bool {
+        let builder = &self.builders[self.first];
+        let framing = builder.framing();
+        builder.payload() >= framing.max_block / 2
+            || builder.datagrams() >= framing.max_datagrams / 2
+    }
+
     /// Datagrams in the open block.
     pub(super) fn datagrams(&self) -> usize {
         self.builders[self.first].datagrams()

@@ -1,5 +1,6 @@
 //! The thread: one wait for everything, then each direction in turn.
 
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,7 +17,7 @@ use super::uplink::{Filled, Uplink};
 use super::{DataPlan, Fault, Link, Running, Verdict};
 use crate::counters::{Counters, Tally};
 use crate::packet::is_ethernet;
-use crate::poll::PollSet;
+use crate::poll::{PollSet, Readiness};
 
 /// What the reactor tells the control thread.
 #[derive(Debug)]
@@ -76,6 +77,7 @@ impl Reactor {
             inbox,
             wake: Arc::clone(&wake),
             poll: PollSet::default(),
+            usb_ready: false,
             tally: counters.snapshot(),
             published: Tally::default(),
             counters,
@@ -168,6 +170,8 @@ struct Worker {
     inbox: Receiver<Order>,
     wake: Arc<OwnedFd>,
     poll: PollSet,
+    /// The last wait found something for the pump to process.
+    usb_ready: bool,
     tally: Tally,
     published: Tally,
     counters: Arc<Counters>,
@@ -191,6 +195,8 @@ struct Data {
 
 impl Worker {
     fn run(&mut self) {
+        // Rests are shorter than what the kernel would let timers be late by.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
         self.interrupt.submit(&mut self.tally);
         while self.follow_orders() {
             if let Err(error) = self.wait() {
@@ -198,7 +204,8 @@ impl Worker {
                 continue;
             }
             let now = Instant::now();
-            if let Some(pump) = self.pump.as_mut()
+            if self.usb_ready
+                && let Some(pump) = self.pump.as_mut()
                 && let Err(error) = pump.process()
             {
                 let fault = match error {
@@ -286,22 +293,32 @@ impl Worker {
         self.poll.clear();
         let mut timeout: Option<Duration> = None;
         let mut at_most = |limit: Duration| timeout = Some(timeout.map_or(limit, |t| t.min(limit)));
-        if let Some(pump) = &self.pump {
+        let now = Instant::now();
+        let mut usb = 0;
+        let mut timed = false;
+        let rest = self.data.as_ref().and_then(|data| data.downlink.resting());
+        if let Some(until) = rest.filter(|until| now < *until) {
+            at_most(until.saturating_duration_since(now));
+        } else if let Some(pump) = &self.pump {
             for (fd, write) in pump.descriptors() {
-                self.poll.add_raw(*fd, !*write, *write);
+                usb = self.poll.add_raw(*fd, !*write, *write) + 1;
             }
             if let Some(limit) = pump.timeout() {
                 at_most(limit);
+                timed = true;
             }
         }
         let wake = self.poll.add(&self.wake, true, false);
-        let now = Instant::now();
         if let Some(until) = self.interrupt.paused_until {
             at_most(until.saturating_duration_since(now));
         }
         if let Some(data) = self.data.as_mut() {
+            let resting = data.uplink.pace.resting();
+            if let Some(until) = resting {
+                at_most(until.saturating_duration_since(now));
+            }
             for line in data.lines.iter_mut() {
-                let read = data.uplink.wants_input(line.expects_large());
+                let read = resting.is_none() && data.uplink.wants_input(line.expects_large());
                 let write = data.downlink.waits_for(line.session);
                 line.place =
                     (read || write).then(|| self.poll.add(&line.host.as_fd(), read, write));
@@ -314,6 +331,9 @@ impl Worker {
             }
         }
         self.poll.wait(timeout)?;
+        let nothing = Readiness::default();
+        let rested = rest.is_some_and(|until| Instant::now() >= until);
+        self.usb_ready = timed || rested || (0..usb).any(|place| self.poll.found(place) != nothing);
         if self.poll.found(wake).readable {
             let mut count = [0; 8];
             let _ = rustix::io::read(&*self.wake, &mut count);
@@ -491,11 +511,14 @@ impl Data {
         let writable = !self.downlink.is_held()
             || waited_for.peek().is_none()
             || waited_for.any(|line| line.writable);
+        let writes = tally.host_writes;
         self.more = if writable || overdue {
             self.downlink.run(&mut self.lines, now, tally)?
         } else {
             false
         };
+
+        let delivered = tally.host_writes != writes;
 
         for line in self.lines.iter_mut() {
             let stream = line.stream;
@@ -518,7 +541,7 @@ impl Data {
                 line.watch.sent(now);
             }
         }
-        self.read_hosts(now, tally, report)?;
+        self.read_hosts(now, delivered, tally, report)?;
         self.uplink.flush(tally)?;
         self.more |= self.uplink.is_stuck() && !self.downlink.is_making_way();
 
@@ -545,16 +568,28 @@ impl Data {
         Ok(())
     }
 
-    /// Reads every host that has something, beginning with another one each round.
+    /// Reads every host that has something, beginning with another one each round. A host that
+    /// was delivered to most often answers at once.
     fn read_hosts(
         &mut self,
         now: Instant,
+        delivered: bool,
         tally: &mut Tally,
         report: &mut dyn FnMut(Report) -> bool,
     ) -> Result<(), Fault> {
         let count = self.lines.len();
         let mut round_over = false;
         let mut broken = None;
+        let rested = self.uplink.pace.rested(now);
+        // One that was not read to its end is read on.
+        if self.uplink.is_drained() && !rested {
+            let has_something = self.lines.iter().any(|line| line.readable);
+            let resting = self.uplink.pace.resting().is_some();
+            if resting || !self.uplink.pace.read_now(now, has_something) {
+                return Ok(());
+            }
+        }
+        let unasked = rested || delivered;
         self.turn = if self.turn + 1 < count {
             self.turn + 1
         } else {
@@ -562,7 +597,7 @@ impl Data {
         };
         for step in 0..count {
             let index = (self.turn + step) % count;
-            let has_some = |line: &&mut Line| line.readable || line.has_waiting();
+            let has_some = |line: &&mut Line| line.readable || line.has_waiting() || unasked;
             let Some(line) = self.lines.at(index).filter(has_some) else {
                 continue;
             };

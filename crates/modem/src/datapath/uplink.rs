@@ -2,9 +2,9 @@
 //!
 //! [`Uplink::fill`] reads datagrams from the host to their final offsets in USB buffers: one a call,
 //! or many with one scattered read that may fill several blocks ([`Open`]). A block leaves when
-//! nothing more fits, or when the host has nothing more to send and fewer than
-//! [`Uplink::SEND_BELOW`] transfers are in flight. Otherwise it stays open and keeps filling, and
-//! the completion of a transfer ahead of it lets it go. No timer.
+//! nothing more fits, or when the host has nothing more to send and little is in flight ([`Pace`]).
+//! Otherwise it stays open and keeps filling, and the completion of a transfer ahead of it lets it
+//! go.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,6 +18,7 @@ use uwwan_usb::error::{Error, TransferError};
 
 use super::lines::Flow;
 use super::open::Open;
+use super::pace::Pace;
 use super::{Fault, Faults};
 use crate::counters::Tally;
 use crate::host::{Large, Single};
@@ -56,6 +57,9 @@ pub(super) enum Filled {
 pub(super) struct Uplink {
     queue: Box<dyn Queue>,
     open: Open,
+    pub(super) pace: Pace,
+    /// When this round began.
+    now: Instant,
     /// Finished blocks that the kernel had no memory for or a halted endpoint did not take; they
     /// go first, in order.
     again: VecDeque<Buffer>,
@@ -73,9 +77,6 @@ pub(super) struct Uplink {
 }
 
 impl Uplink {
-    /// Below this many transfers in flight, a block that cannot be filled further right away
-    /// leaves. Two keep the bus busy while the next block fills; a lone packet finds none.
-    const SEND_BELOW: usize = 2;
     /// Full blocks built in one round before the other direction gets its turn.
     const BLOCKS_PER_ROUND: usize = 4;
 
@@ -86,6 +87,8 @@ impl Uplink {
         Self {
             queue,
             open: Open::new(buffers, framing),
+            pace: Pace::default(),
+            now: Instant::now(),
             again: VecDeque::with_capacity(depth),
             buffers: depth,
             short_of_memory: false,
@@ -141,6 +144,7 @@ impl Uplink {
 
     /// Takes completed transfers back.
     pub(super) fn reap(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
+        self.now = now;
         if std::mem::take(&mut self.short_of_memory) {
             self.buffers -= self.open.shrink();
         }
@@ -351,13 +355,20 @@ impl Uplink {
         self.drained = drained;
     }
 
+    /// Whether the hosts had nothing more when they were read last.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
     /// Lets the open block go when it has nothing to wait for.
     pub(super) fn flush(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         let leaves = self.drained
             && !self.halted
             && self.again.is_empty()
             && !self.open.is_empty()
-            && self.queue.pending() < Self::SEND_BELOW;
+            && self
+                .pace
+                .leaves(self.queue.pending(), self.open.is_half_full());
         if leaves { self.close(tally) } else { Ok(()) }
     }
 
@@ -371,6 +382,7 @@ impl Uplink {
             Some(Full::Stream) => tally.closed_stream += 1,
             Some(Full::Room | Full::TooLong) => tally.closed_full += 1,
         }
+        self.pace.block_left(self.now);
         tally.sent_packets += finished.datagrams as u64;
         tally.sent_bytes += finished.payload as u64;
         tally.sent_blocks += 1;

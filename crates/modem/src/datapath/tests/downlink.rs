@@ -97,6 +97,25 @@ impl Down {
 }
 
 #[test]
+fn after_a_large_block_alone_the_device_is_left_alone_for_a_moment() {
+    for mode in Mode::BOTH {
+        let mut down = Down::new(mode);
+        down.queue.deliver(&pack(&[packet(1, 60)]));
+        down.round().unwrap();
+        assert_eq!(down.downlink.resting(), None);
+        let large: Vec<_> = (0..6).map(|number| packet(number, 1400)).collect();
+        down.queue.deliver(&pack(&large));
+        down.round().unwrap();
+        let until = down.downlink.resting().expect("a rest");
+        assert!(until > down.now);
+        assert_eq!(down.incoming().len(), 7, "what was there is delivered");
+        down.now = until;
+        down.round().unwrap();
+        assert_eq!(down.downlink.resting(), None);
+    }
+}
+
+#[test]
 fn blocks_reach_the_host_from_usb_memory() {
     for mode in Mode::BOTH {
         let mut down = Down::new(mode);

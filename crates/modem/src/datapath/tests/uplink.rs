@@ -1,6 +1,7 @@
 //! Host to device.
 
 use super::*;
+use crate::datapath::pace::REST;
 
 /// An uplink with its surroundings.
 struct Up {
@@ -35,6 +36,7 @@ impl Up {
     }
 
     fn round(&mut self) -> Result<(), Fault> {
+        self.now += REST;
         self.uplink.reap(self.now, &mut self.tally)?;
         let host = Arc::clone(&self.host);
         let filled = self.fill(0, &host)?;
@@ -67,6 +69,11 @@ impl Up {
     }
 }
 
+/// Half of a block, so that it leaves behind one that is in flight.
+fn half() -> Vec<Vec<u8>> {
+    (100..106).map(|number| packet(number, 1400)).collect()
+}
+
 #[test]
 fn a_lone_packet_leaves_at_once() {
     for mode in Mode::BOTH {
@@ -90,23 +97,26 @@ fn a_lone_packet_leaves_at_once() {
 fn packets_gather_while_the_bus_is_busy() {
     for mode in Mode::BOTH {
         let mut up = Up::new(mode, 4);
-        for number in 0..2 {
-            up.host.sends([packet(number, 60)]);
-            up.round().unwrap();
-        }
-        for number in 2..7 {
+        for number in 0..6 {
             up.host.sends([packet(number, 60)]);
             up.round().unwrap();
         }
         assert_eq!(
             up.queue.lock().sent.len(),
-            2,
-            "two in flight, the rest waits"
+            1,
+            "one in flight, the rest waits"
         );
+        up.host.sends(half());
+        up.round().unwrap();
+        let mut gathered: Vec<_> = (1..6).map(|number| packet(number, 60)).collect();
+        gathered.extend(half());
+        assert_eq!(up.sent()[1], gathered, "half a block leaves behind one");
+        up.host.sends(half());
+        up.round().unwrap();
+        assert_eq!(up.queue.lock().sent.len(), 2, "but not behind two");
         up.queue.complete(Ok(0));
         up.round().unwrap();
-        let gathered: Vec<_> = (2..7).map(|number| packet(number, 60)).collect();
-        assert_eq!(up.sent()[2], gathered);
+        assert_eq!(up.sent()[2], half());
     }
 }
 
@@ -179,8 +189,8 @@ fn what_is_no_datagram_is_dropped_and_counted() {
 fn a_halted_way_out_drains_and_goes_on() {
     for mode in Mode::BOTH {
         let mut up = Up::new(mode, 4);
-        for number in 0..2 {
-            up.host.sends([packet(number, 60)]);
+        for packets in [vec![packet(0, 60)], half()] {
+            up.host.sends(packets);
             up.round().unwrap();
         }
         up.queue.complete(Err(TransferError::Stall));
@@ -202,7 +212,10 @@ fn a_halted_way_out_drains_and_goes_on() {
         }
         // What the device has not taken is sent again, in order and ahead of what is new.
         let again: Vec<_> = up.sent().into_iter().skip(2).flatten().collect();
-        assert_eq!(again, [packet(0, 60), packet(1, 60), packet(2, 60)]);
+        assert_eq!(
+            again,
+            [vec![packet(0, 60)], half(), vec![packet(2, 60)]].concat()
+        );
         assert_eq!((up.tally.send_stall, up.tally.lost_in_transfer), (1, 0));
     }
 }
@@ -216,13 +229,13 @@ fn without_kernel_memory_the_queue_shrinks_and_nothing_is_lost() {
         up.queue.lock().refuse = Some(Error::NoMemory {
             operation: "submit".into(),
         });
-        up.host.sends([packet(1, 60)]);
+        up.host.sends(half());
         up.round().unwrap();
         assert!(!up.uplink.wants_input(false));
         up.queue.lock().refuse = None;
         up.queue.complete(Ok(0));
         up.round().unwrap();
-        assert_eq!(up.sent(), [[packet(0, 60)], [packet(1, 60)]]);
+        assert_eq!(up.sent(), [vec![packet(0, 60)], half()]);
         assert_eq!(up.tally.transfers_given_up, 1);
         up.host.sends([packet(2, 60)]);
         up.queue.complete(Ok(0));
@@ -286,6 +299,8 @@ fn a_block_carries_one_session() {
         for (session, host) in [(0, &host), (3, &other)] {
             assert_eq!(up.fill(session, host), Ok(Filled::Drained));
         }
+        up.queue.complete(Ok(0));
+        up.uplink.reap(up.now, &mut up.tally).unwrap();
         up.uplink.flush(&mut up.tally).unwrap();
         assert_eq!(
             up.sent(),
