@@ -85,8 +85,16 @@ impl Loopback {
         }
     }
 
-    /// Packets of that many bytes for so long. Datagrams and bytes that came out.
-    fn run(&mut self, packet: usize, time: Duration) -> Result<(u64, u64, Duration), Failure> {
+    /// Packets of that many bytes, in one block and in as many after it as `more` asks for. What
+    /// came out: datagrams, bytes, in this time.
+    ///
+    /// # Errors
+    /// When no packet fits into a block, or others came out than went in.
+    fn run(
+        &mut self,
+        packet: usize,
+        mut more: impl FnMut() -> bool,
+    ) -> Result<(u64, u64, Duration), Failure> {
         let (full_sender, full) = bounded::<Block>(self.in_flight);
         let (empty_sender, empty) = bounded::<Block>(self.in_flight);
         for _ in 0..self.in_flight {
@@ -96,7 +104,7 @@ impl Loopback {
         let source = vec![0x45; packet];
         let framing = self.framing;
         let begun = Instant::now();
-        let (blocks, datagrams, bytes) = std::thread::scope(|scope| {
+        let (sent, blocks, datagrams, bytes) = std::thread::scope(|scope| {
             let taking = scope.spawn(move || {
                 let mut receiver = Receiver::new(Limits::default());
                 let mut sink = vec![0; packet];
@@ -118,32 +126,50 @@ impl Loopback {
                 (blocks, datagrams, bytes)
             });
             let mut builder = Builder::new(framing);
-            while begun.elapsed() < time {
-                let Ok(mut block) = empty.recv() else { break };
+            let mut sent = 0;
+            // A machine that stands still for the whole time carries one block all the same.
+            while let Ok(mut block) = empty.recv() {
                 while let Ok(slot) = builder.place(Stream::Ips(0), packet) {
                     let at = slot.offset;
                     block.bytes[at..at + packet].copy_from_slice(std::hint::black_box(&source));
                     builder.commit(slot, packet);
+                    sent += 1;
                 }
                 block.length = builder.finish(&mut block.bytes).length;
-                if full_sender.send(block).is_err() {
+                if full_sender.send(block).is_err() || !more() {
                     break;
                 }
             }
             drop(full_sender);
-            taking.join().unwrap_or_default()
+            let (blocks, datagrams, bytes) = taking.join().unwrap_or_default();
+            (sent, blocks, datagrams, bytes)
         });
         self.blocks += blocks;
         self.datagrams += datagrams;
-        if datagrams == 0 {
+        if sent == 0 {
             return Err(
                 Failure::new(Exit::Failed, "not one packet fits into a block")
                     .at(format!("{packet} bytes"))
                     .next("choose larger blocks"),
             );
         }
+        if (datagrams, bytes) != (sent, sent * packet as u64) {
+            return Err(Failure::new(
+                Exit::Failed,
+                "other packets came out of the blocks than went in",
+            )
+            .because(format!(
+                "{datagrams} packets with {bytes} bytes, of {sent} with {packet} bytes each"
+            )));
+        }
         Ok((datagrams, bytes, begun.elapsed()))
     }
+}
+
+/// Until that time is over.
+fn lasting(time: Duration) -> impl FnMut() -> bool {
+    let begun = Instant::now();
+    move || begun.elapsed() < time
 }
 
 /// What its tests are called: there is neither TCP nor a way up or down.
@@ -161,12 +187,12 @@ impl Link for Loopback {
     }
 
     fn stream(&mut self, _: Way, time: Duration) -> Result<Amount, Failure> {
-        let (_, count, time) = self.run(LARGE, time)?;
+        let (_, count, time) = self.run(LARGE, lasting(time))?;
         Ok(Amount { count, time })
     }
 
     fn small(&mut self, _: Way, time: Duration) -> Result<Option<Amount>, Failure> {
-        let (count, _, time) = self.run(HEADERS + SMALL, time)?;
+        let (count, _, time) = self.run(HEADERS + SMALL, lasting(time))?;
         Ok(Some(Amount { count, time }))
     }
 
@@ -195,9 +221,42 @@ mod tests {
                 ..Options::default()
             };
             let mut loopback = Loopback::new(&options);
-            let (datagrams, bytes, _) = loopback.run(1000, Duration::from_millis(20)).unwrap();
-            assert_eq!(bytes, datagrams * 1000, "{ntb} {ndp}");
-            assert_eq!(loopback.datagrams, loopback.blocks * fit, "{ntb} {ndp}");
+            // More blocks than are in flight, so that they come back and are filled again.
+            let mut left = 5;
+            let more = || {
+                left -= 1;
+                left > 0
+            };
+            let (datagrams, bytes, _) = loopback.run(1000, more).unwrap();
+            assert_eq!((datagrams, bytes), (5 * fit, 5 * fit * 1000), "{ntb} {ndp}");
+            let filling = (loopback.blocks, loopback.datagrams);
+            assert_eq!(filling, (5, 5 * fit), "{ntb} {ndp}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_enough_for_a_block() {
+        let mut loopback = Loopback::new(&Options::default());
+        let stream = loopback.stream(Way::Up, Duration::ZERO).unwrap();
+        assert!(stream.count >= LARGE as u64);
+        assert_eq!(stream.count, loopback.datagrams * LARGE as u64);
+        let before = loopback.datagrams;
+        let small = loopback.small(Way::Up, Duration::ZERO).unwrap().unwrap();
+        assert!(small.count >= 1);
+        assert_eq!(small.count, loopback.datagrams - before);
+        assert_eq!(loopback.blocks, 2);
+    }
+
+    #[test]
+    fn what_fits_into_no_block_is_told() {
+        let options = Options {
+            block_size: Some(2048),
+            ..Options::default()
+        };
+        let failure = Loopback::new(&options).run(4000, || false).unwrap_err();
+        assert!(
+            failure.to_string().contains("fits into a block"),
+            "{failure}"
+        );
     }
 }
