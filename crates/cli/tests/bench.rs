@@ -97,6 +97,44 @@ fn the_emulated_modem_as_an_ordinary_user() {
     everything(true);
 }
 
+/// Both modes of the TUN interface, in turn, each with figures of its own. A kernel without offload
+/// fails this: there, nothing is measured under that name.
+#[test]
+fn both_modes_of_the_tun_interface() {
+    let output = bench(&[
+        "--tun-mode",
+        "offload,plain",
+        "--test",
+        "down,ping",
+        "--seconds",
+        "0.2",
+        "--rounds",
+        "2",
+        "--no-ceiling",
+        "--json",
+    ]);
+    let figures = figures(&output);
+    let contenders = ["tun-mode offload", "tun-mode plain"];
+    let said = String::from_utf8_lossy(&output.stderr);
+    let visited: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("round "))
+        .filter_map(|line| line.split_once(": ").map(|(_, contender)| contender))
+        .collect();
+    assert_eq!(visited, [contenders, contenders].concat(), "{said}");
+    for contender in contenders {
+        assert_eq!(names(&figures, "Throughput", contender), ["TCP down"]);
+        assert_eq!(names(&figures, "Round trip", contender).len(), 2);
+    }
+    for metric in figures["metrics"].as_array().expect("metrics") {
+        let rows = metric["rows"].as_array().expect("rows");
+        assert_eq!(rows.len(), 2, "{metric}");
+        for row in rows {
+            assert_eq!(row["values"].as_array().map(Vec::len), Some(2), "{metric}");
+        }
+    }
+}
+
 #[test]
 fn blocks_alone() {
     let arguments = [
@@ -177,6 +215,11 @@ fn wrong_usage_is_told_at_once() {
         ),
         (&["--device", "loopback", "--test", "ping"], "ping"),
         (&["--device", "loopback", "--knob", "ipv6=on"], "--knob"),
+        (
+            &["--device", "loopback", "--tun-mode", "plain"],
+            "--tun-mode",
+        ),
+        (&["--tun-mode", "both"], "offload, plain"),
         (&["--knob", "colour=red"], "colour"),
         (&["--block-size", "7"], "block-size"),
         (&["--ndp", "middle"], "middle"),

@@ -35,6 +35,28 @@ impl Contender {
         self.choices.is_empty()
     }
 
+    /// Refuses a TUN interface of another mode than the one chosen, as a kernel without offload
+    /// gives: its figures would stand under a name that is not theirs. `mode` as in
+    /// [`Interface::mode`](uwwan_modem::status::Interface::mode).
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] with what there is instead.
+    pub fn check_mode(&self, mode: &str) -> Result<(), Failure> {
+        let mut choices = self.choices.iter();
+        let Some((_, chosen)) = choices.find(|(option, _)| *option == "tun-mode") else {
+            return Ok(());
+        };
+        if mode.split(':').next() == Some(chosen) {
+            return Ok(());
+        }
+        Err(
+            Failure::new(Exit::Failed, "the interface is not of the mode to measure")
+                .at(format!("--tun-mode {chosen}"))
+                .because(format!("it is {mode}"))
+                .next("leave --tun-mode out: what there is is measured"),
+        )
+    }
+
     /// As the driver takes them.
     ///
     /// # Errors
@@ -125,6 +147,25 @@ mod tests {
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].name, "uwwan");
         assert!(all[0].is_plain() && all[0].arguments().is_empty());
+    }
+
+    #[test]
+    fn another_mode_than_the_chosen_one_is_refused() {
+        let all = combine(&[("tun-mode", values(&["offload", "plain"]))]);
+        let (offload, plain) = ("offload: TCP, UDP", "plain: no IFF_VNET_HDR");
+        for (contender, good, bad) in [(&all[0], offload, plain), (&all[1], plain, offload)] {
+            contender.check_mode(good).unwrap();
+            let failure = contender.check_mode(bad).expect_err(&contender.name);
+            assert_eq!(failure.exit, Exit::Failed);
+            assert!(failure.one_line().contains(bad), "{failure}");
+            contender.check_mode("").expect_err(&contender.name);
+        }
+        all[1].check_mode("plain").unwrap();
+        // Not chosen, any will do.
+        let all = combine(&[]);
+        for mode in [offload, plain, ""] {
+            all[0].check_mode(mode).unwrap();
+        }
     }
 
     #[test]

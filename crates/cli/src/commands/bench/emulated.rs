@@ -76,7 +76,7 @@ impl Emulated {
     /// Brings it up.
     ///
     /// # Errors
-    /// When it does not come online.
+    /// When it does not come online, or with another TUN mode than chosen.
     pub fn start(contender: &Contender, knobs: &Knobs) -> Result<Emulated, Failure> {
         let mut options = contender.options()?;
         options.settle = Some(SETTLE);
@@ -116,7 +116,11 @@ impl Emulated {
             emulator,
             far,
         };
-        if let Err(failure) = online {
+        let as_chosen = online.and_then(|()| {
+            let interface = link.handle.status().interface.unwrap_or_default();
+            contender.check_mode(&interface.mode)
+        });
+        if let Err(failure) = as_chosen {
             let _ = link.stop();
             return Err(failure);
         }

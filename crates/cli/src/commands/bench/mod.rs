@@ -28,7 +28,7 @@ use std::str::FromStr;
 
 use crossbeam_channel::Receiver;
 use uwwan_figures::{Figures, table};
-use uwwan_modem::options::{Format, Padding, Placement, Table};
+use uwwan_modem::options::{Format, Padding, Placement, Table, TunMode};
 use uwwan_usb::backend::Driver;
 
 use self::contenders::Contender;
@@ -51,6 +51,7 @@ Examples:
   uwwan bench                                 the emulated modem: no hardware, no root
   uwwan bench --block-size 4096,16384 --in-flight 1,4
       every combination, visited in turn
+  uwwan bench --tun-mode offload,plain        many packets a call of the TUN beside one
   uwwan bench --device loopback --ntb 16,32   transfer blocks alone: built, taken apart
   uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
   uwwan bench --device 1-4.2 --server 192.0.2.9:5201 --usb libusb,nusb -- --apn internet
@@ -60,7 +61,8 @@ Examples:
 Without hardware, all of it runs in two private network namespaces: the host's TCP, a TUN interface,
 the driver, the emulated modem, a second TUN interface, the far machine's TCP. They share this
 machine's processors, so compare rates with each other and with veth (a cable between the same two
-machines, which the kernel never makes packets of the link's size for) and memcpy.
+machines, which the kernel never makes packets of the link's size for) and memcpy. --tun-mode is the
+driver's; the far machine's interface is plain.
 
 A real modem needs `iperf3` and `ping` here and `iperf3 --server` on a machine that it reaches. Each
 second of a test moves as much as the network carries, and somebody pays for it.
@@ -138,6 +140,10 @@ pub struct Arguments {
     /// What drives the USB device; for a real modem
     #[arg(long, value_name = "BACKEND", value_delimiter = ',', value_parser = words(Driver::VALUES), help_heading = "To compare")]
     usb: Vec<Driver>,
+    /// How packets cross the TUN interface: many a call (offload) or one (plain) [default: offload,
+    /// or plain from a kernel without]
+    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = words(TunMode::VALUES), help_heading = "To compare")]
+    tun_mode: Vec<TunMode>,
 
     /// Further options of the `uwwan up` that is started for a real modem
     #[arg(last = true, value_name = "OPTION OF UP")]
@@ -286,6 +292,12 @@ impl Arguments {
                 "only the emulated modem has knobs",
             ),
             (
+                "tun-mode",
+                !self.tun_mode.is_empty(),
+                loopback,
+                "blocks alone cross no TUN interface",
+            ),
+            (
                 "input-size",
                 !self.input_size.is_empty(),
                 loopback,
@@ -344,6 +356,7 @@ impl Arguments {
         });
         let all = contenders::combine(&[
             ("usb", drivers.collect()),
+            ("tun-mode", texts(&self.tun_mode)),
             ("ntb", texts(&self.ntb)),
             ("ndp", texts(&self.ndp)),
             ("table", texts(&self.table)),

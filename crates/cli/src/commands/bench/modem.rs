@@ -105,7 +105,7 @@ impl Place {
     /// Comes online, where there is no `up` already.
     ///
     /// # Errors
-    /// When it does not, or the server does not serve.
+    /// When it does not, or with another TUN mode than chosen, or the server does not serve.
     pub fn visit(&self, contender: &Contender) -> Result<Real, Failure> {
         let (started, state) = match &self.way {
             Through::Running { base, device } => (
@@ -119,6 +119,9 @@ impl Place {
             }
         };
         let interface = state.interface()?;
+        if let Some(interface) = &state.status.interface {
+            contender.check_mode(&interface.mode)?;
+        }
         if started.is_some() {
             self.tools.try_out(&interface)?;
         }
