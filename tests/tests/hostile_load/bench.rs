@@ -15,6 +15,7 @@ use crate::Mode;
 use crate::counted::{CountedBackend, Tally};
 use crate::far::{Far, FarNetwork};
 use crate::flows::{self, Running};
+use crate::memory;
 
 /// Long enough for any step on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,6 +41,8 @@ impl Bench {
             settle: Some(Duration::from_millis(60)),
             routes: Routes::Prefixes(vec!["198.51.100.0/24".into()]),
             probe: false,
+            block_size: Some(memory::BUFFER),
+            input_size: Some(memory::BUFFER),
             ..Options::default()
         };
         mode.apply(&mut options);
@@ -132,6 +135,12 @@ impl Bench {
         count(&self.handle.status().traffic.errors, name)
     }
 
+    /// Buffers there are to be: one for each transfer either way.
+    pub fn buffers_wanted(&self) -> isize {
+        let framing = self.handle.status().framing.expect("a framing");
+        (framing.receive_transfers + framing.send_transfers) as isize
+    }
+
     /// Transfers in flight.
     pub fn outstanding(&self) -> i64 {
         self.tally.outstanding.load(Ordering::SeqCst)
@@ -163,6 +172,7 @@ impl Bench {
             0,
             "transfers are left"
         );
+        assert_eq!(memory::buffers(), 0, "buffers are left");
         if attempts == 1 {
             let abandoned = tally.abandoned.load(Ordering::SeqCst);
             assert_eq!(abandoned, 0, "the MBIM function's queues were not drained");

@@ -27,6 +27,11 @@ fn again_and_again(bench: &Bench, times: usize, goes: impl Fn(&Bench, usize)) {
         bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
         bench.until("back online", |event| matches!(event, Event::Online { .. }));
         in_use.push(memory::in_use());
+        assert_eq!(
+            memory::buffers(),
+            bench.buffers_wanted(),
+            "buffers after loss {time}"
+        );
     }
     bench.flow_on(200);
     stream.join().expect("the download");
