@@ -176,15 +176,21 @@ count_calls() { # test, iperf3 option…
   write calls "\"test\":\"$test\",\"calls\":{$counted},\"iperf3\":$(<"$said")"
 }
 
-# Where the time goes: the deepest functions of all processors, as text. perf starts the load
-# itself: it takes long to start where files lie outside the guest.
+# Where the time goes, as text: the deepest functions of all processors, and for a driver that is a
+# process what its functions take with all they call. perf starts the load itself: it takes long to
+# start where files lie outside the guest.
 profile() { # name, iperf3 option…
   local file=$output/profile-$contender-$1.txt
   shift
-  perf record --quiet --all-cpus --event cpu-clock --freq 2000 --output /tmp/perf.data -- \
+  perf record --quiet -g --all-cpus --event cpu-clock --freq 2000 --output /tmp/perf.data -- \
     timeout 60 iperf3 --client "$far" --time 2 "$@" >/dev/null 2>&1
-  perf report --input /tmp/perf.data --stdio --sort comm,dso,symbol --percent-limit 0.05 2>/dev/null | grep -v '^$' >"$file"
+  perf_report --no-children --sort comm,dso,symbol >"$file"
   grep -q iperf3 "$file" || not_ok "$contender, round $round: profile" 'perf does not work here'
+  [[ ! $driver_pid ]] || perf_report --children --comm uwwan-data --sort symbol >"${file%.txt}-driver.txt"
+}
+
+perf_report() { # option…
+  perf report --input /tmp/perf.data --stdio --call-graph none --percent-limit 0.05 "$@" 2>/dev/null | grep -v '^$'
 }
 
 # --- the contenders ---
