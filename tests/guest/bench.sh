@@ -2,7 +2,7 @@
 # 'uwwan bench' with a modem on USB and an iperf3 server beyond it: through an
 # 'up' of its own for each setting, and through one that runs. Servers that do
 # not serve are told.
-# guest: --timeout 420
+# guest: --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"

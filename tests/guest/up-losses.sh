@@ -2,7 +2,7 @@
 # The modem goes away under a running 'uwwan up' and comes back: the plug is
 # pulled under traffic, the firmware resets. The TUN interface and the flows
 # through it stay.
-# guest: --timeout 420
+# guest: --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
