@@ -29,9 +29,7 @@ impl Sum {
             for word in block.as_chunks::<8>().0 {
                 (sum, carry) = sum.carrying_add(u64::from_ne_bytes(*word), carry);
             }
-            (sum, carry) = sum.carrying_add(0, carry);
-            // All ones and a carry make a sum of 0, with which no carry comes.
-            sum += u64::from(carry);
+            sum = add(sum, u64::from(carry));
         }
         let (words, rest) = rest.as_chunks::<8>();
         for word in words {
