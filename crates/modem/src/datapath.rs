@@ -49,12 +49,13 @@
 //! would handle one block, or one packet, at a time. So what the host has within a microframe after
 //! a block has left is read at its end (`pace`), and after a large block from the device the next
 //! is asked for a quarter of a millisecond later at the earliest (`downlink`). A high-speed bus is
-//! busy with such blocks for longer, so this changes nothing there.
+//! busy for longer with a full block of 16 KiB, so this changes little there.
 //!
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
-//! reading: packets wait in the kernel's qdisc, which knows what to do with them. When the host
-//! takes no more, the received blocks are held and the transfers behind them wait, up to a bounded
-//! time; then what is left of the blocks is dropped and counted. Neither ever blocks the thread.
+//! reading: packets wait in the interface's queue (`txqueuelen`), and what that has no room for the
+//! kernel drops. When the host takes no more, the received blocks are held and the transfers behind
+//! them wait, up to a bounded time; then what is left of the blocks is dropped and counted. Neither
+//! ever blocks the thread.
 //!
 //! **Scarce memory.** The kernel has one budget for the transfers of all programs. A transfer that it
 //! refuses while others are in flight is given up, and the queue is shallower from then on. Where one

@@ -116,7 +116,7 @@ impl Downlink {
         self.held.is_some() && self.delivery.waits_for(session)
     }
 
-    /// Until when the device is not asked whether more has completed.
+    /// Until when the device is not asked whether more has completed. It may be over.
     pub(super) fn resting(&self) -> Option<Instant> {
         self.rest
     }
