@@ -2,7 +2,9 @@
 //!
 //! Programs that open the same terminal read each other's answers, so the symbolic link always
 //! leads to a fresh one. The moment somebody opens that (told by inotify; the first byte read says
-//! the same), the link moves on to the next.
+//! the same), the link moves on to the next. That one lies ready, so that moving on is one rename:
+//! two who open within the time this takes get the same terminal, which no pseudo-terminal can
+//! tell.
 
 use std::ffi::OsStr;
 use std::io;
@@ -30,7 +32,10 @@ struct Fresh {
 pub(crate) struct Terminals {
     link: PathBuf,
     inotify: Option<OwnedFd>,
+    /// Where the link leads.
     fresh: Option<Fresh>,
+    /// Where it leads next: a link to it lies beside.
+    spare: Option<Fresh>,
 }
 
 impl Terminals {
@@ -47,8 +52,9 @@ impl Terminals {
             link: link.to_owned(),
             inotify,
             fresh: None,
+            spare: None,
         };
-        terminals.renew()?;
+        terminals.move_on()?;
         Ok(terminals)
     }
 
@@ -81,13 +87,13 @@ impl Terminals {
     /// Hands the fresh terminal over and moves the link on, if `more` may come.
     pub(crate) fn take(&mut self, more: bool) -> Option<OwnedFd> {
         let fresh = self.fresh.take()?;
-        if let (Some(inotify), Some(watch)) = (&self.inotify, fresh.watch) {
-            let _ = inotify::remove_watch(inotify, watch);
-        }
         if more {
             self.replenish();
         } else {
             let _ = std::fs::remove_file(&self.link);
+        }
+        if let (Some(inotify), Some(watch)) = (&self.inotify, fresh.watch) {
+            let _ = inotify::remove_watch(inotify, watch);
         }
         Some(fresh.master)
     }
@@ -95,14 +101,38 @@ impl Terminals {
     /// Makes sure that the link leads to a fresh terminal.
     pub(crate) fn replenish(&mut self) {
         if self.fresh.is_none()
-            && let Err(error) = self.renew()
+            && let Err(error) = self.move_on()
         {
             let _ = std::fs::remove_file(&self.link);
             tracing::warn!("no terminal for {}: {error}", self.link.display());
         }
     }
 
-    fn renew(&mut self) -> io::Result<()> {
+    /// Has the link lead to the spare terminal, and makes another spare.
+    fn move_on(&mut self) -> io::Result<()> {
+        let next = match self.spare.take() {
+            Some(spare) => spare,
+            None => self.make()?,
+        };
+        std::fs::rename(self.beside(), &self.link)?;
+        self.fresh = Some(next);
+        // Without one, the next is made when it is needed.
+        self.spare = self
+            .make()
+            .inspect_err(|error| tracing::debug!("no spare terminal: {error}"))
+            .ok();
+        Ok(())
+    }
+
+    /// The link to the spare terminal.
+    fn beside(&self) -> PathBuf {
+        let mut beside = self.link.clone().into_os_string();
+        beside.push(".next");
+        PathBuf::from(beside)
+    }
+
+    /// Makes a terminal and a link to it beside the link.
+    fn make(&self) -> io::Result<Fresh> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags)?;
         grantpt(&master)?;
@@ -125,24 +155,21 @@ impl Terminals {
                 .inspect_err(|error| tracing::debug!("watching {}: {error}", path.display()))
                 .ok()
         });
-        // Renamed into place, so that the name never leads nowhere.
-        let mut next = self.link.clone().into_os_string();
-        next.push(".next");
-        let next = PathBuf::from(next);
-        let _ = std::fs::remove_file(&next);
-        symlink(path, &next)?;
-        std::fs::rename(&next, &self.link)?;
-        self.fresh = Some(Fresh {
+        // To be renamed into place, so that the name never leads nowhere.
+        let beside = self.beside();
+        let _ = std::fs::remove_file(&beside);
+        symlink(path, &beside)?;
+        Ok(Fresh {
             master,
             _slave: slave,
             watch,
-        });
-        Ok(())
+        })
     }
 }
 
 impl Drop for Terminals {
     fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.beside());
         let _ = std::fs::remove_file(&self.link);
     }
 }
