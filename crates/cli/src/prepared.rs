@@ -78,6 +78,13 @@ impl AsFd for Prepared {
 }
 
 impl HostEnd for Prepared {
+    fn writable(&self) -> BorrowedFd<'_> {
+        match &self.interface {
+            Kind::Tun(tun) => tun.writable(),
+            Kind::Tap(tap) => tap.as_fd(),
+        }
+    }
+
     fn packets(&self) -> Packets<'_> {
         match &self.interface {
             Kind::Tun(tun) => tun.packets(),

@@ -8,7 +8,7 @@ mod tap;
 mod tun;
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use uwwan_tun::coalesce::Merge;
 
@@ -85,9 +85,14 @@ pub trait HostProvider: Send {
 /// The host's end: a pollable, non-blocking descriptor that carries IP packets, or Ethernet frames
 /// where [`HostConfig::ethernet`] asks for it.
 ///
-/// The reactor polls the descriptor for reading and writing and moves packets from one thread; the
-/// other methods are called from another.
+/// The reactor polls the descriptor for reading, [`HostEnd::writable`] for writing, and moves packets
+/// from one thread; the other methods are called from another.
 pub trait HostEnd: AsFd + Send + Sync {
+    /// What is polled for writing.
+    fn writable(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
     /// What crosses it; the same for as long as it lives.
     fn packets(&self) -> Packets<'_>;
 

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
+
 use crate::error::{Error, ErrorKind};
 use crate::{ffi, netlink::Netlink};
 
@@ -281,6 +283,19 @@ pub(crate) fn index_of(name: &str) -> Option<u32> {
     Netlink::open().ok()?.index(name).ok()
 }
 
+/// Whether a TUN or TAP interface has IFF_MULTI_QUEUE.
+fn has_several_queues(name: &str) -> bool {
+    let link = Netlink::open().and_then(|mut netlink| netlink.link(name, 0));
+    link.is_ok_and(|link| {
+        let of_driver = |info: &LinkInfo| matches!(info, LinkInfo::Kind(InfoKind::Tun));
+        let mut attributes = link.attributes.iter();
+        attributes.clone().any(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => infos.iter().any(of_driver),
+            _ => false,
+        }) && attributes.any(|attribute| matches!(attribute, LinkAttribute::NumTxQueues(2..)))
+    })
+}
+
 /// The kernel's rules (`dev_valid_name`), which tun-tap would cut instead of tell.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let problem = if name.is_empty() {
@@ -388,6 +403,14 @@ pub(crate) fn interface_error(kind: &str, name: &str, existed: bool, source: io:
             what,
             "another process has it open",
             "stop that process (another uwwan?) or choose another name",
+        ),
+        Some(Errno::INVAL) if existed && has_several_queues(name) => Error::new(
+            ErrorKind::Busy,
+            what,
+            "it has several queues, as another process's has",
+            format!(
+                "stop that process (another uwwan?) or choose another name; one of your own is made with one queue (ip tuntap add dev {name} mode {mode}, without multi_queue)"
+            ),
         ),
         Some(Errno::INVAL) if existed => Error::new(
             ErrorKind::Invalid,

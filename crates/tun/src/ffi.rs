@@ -31,8 +31,11 @@ pub(crate) struct InterfaceRequest {
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
 const TUNGETFEATURES: Opcode = opcode::read::<u32>(b'T', 207);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
+const TUNSETQUEUE: Opcode = opcode::write::<i32>(b'T', 217);
 const TUNSETVNETHDRSZ: Opcode = opcode::write::<i32>(b'T', 216);
 const TUNSETCARRIER: Opcode = opcode::write::<i32>(b'T', 226);
+/// `linux/if_tun.h`.
+const IFF_DETACH_QUEUE: u16 = 0x0400;
 // The numbers of `linux/sockios.h`, which the TUN driver takes on its own descriptor, from whoever
 // may use the interface.
 const SIOCGIFHWADDR: Opcode = 0x8927;
@@ -65,6 +68,18 @@ pub(crate) fn set_offload(interface: BorrowedFd<'_>, offloads: u32) -> io::Resul
             IntegerSetter::<TUNSETOFFLOAD>::new_usize(offloads as usize),
         )
     }?)
+}
+
+/// Detaches this queue of an interface: the kernel puts nothing into it any more.
+pub(crate) fn detach_queue(queue: BorrowedFd<'_>) -> io::Result<()> {
+    let request = InterfaceRequest {
+        name: [0; 16],
+        flags: IFF_DETACH_QUEUE,
+        rest: [0; 22],
+    };
+    // SAFETY: the kernel reads a `struct ifreq` through the pointer, which is to at least as many
+    // bytes of plain data.
+    Ok(unsafe { ioctl(queue, Setter::<TUNSETQUEUE, InterfaceRequest>::new(request)) }?)
 }
 
 /// Says how long the virtio header in front of each packet is.

@@ -41,6 +41,7 @@ mod netlink;
 mod observed;
 pub mod offload;
 pub mod plan;
+mod queues;
 pub mod scatter;
 pub mod segment;
 mod sysctl;

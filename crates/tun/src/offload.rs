@@ -49,9 +49,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! System calls: openat, ioctl (TUNGETFEATURES, TUNSETIFF, TUNSETOFFLOAD,
-//! TUNSETVNETHDRSZ), readv, writev, close,
-//! and those of netlink.rs.
+//! System calls: openat, ioctl (TUNGETFEATURES, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
+//! TUNSETQUEUE), epoll_create, epoll_ctl, epoll_wait, readv, writev, close, and those of
+//! netlink.rs.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -68,11 +68,14 @@ use crate::error::{Error, ErrorKind};
 use crate::ffi::{self, InterfaceRequest};
 use crate::headers::VNET_HEADER;
 use crate::netlink::{self, Netlink};
+use crate::queues::{QUEUES, Queues};
 
 /// `linux/if_tun.h`.
 const IFF_TUN: u16 = 0x0001;
+const IFF_MULTI_QUEUE: u16 = 0x0100;
 const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
+const IFF_TUN_EXCL: u16 = 0x8000;
 
 bitflags::bitflags! {
     /// What the kernel leaves to the reader (`TUN_F_*` of `linux/if_tun.h`).
@@ -129,9 +132,13 @@ impl fmt::Display for Offloads {
 }
 
 /// A TUN interface with segmentation offload; otherwise as [`crate::Tun`].
+///
+/// A new one has several queues, where the kernel has them, which are read in turn, so that one
+/// flow's packets do not keep the others' waiting. Its descriptor ([`AsFd`]) is readable when one of
+/// them has something; whether there is room for a packet tells [`Offload::writable`].
 #[derive(Debug)]
 pub struct Offload {
-    descriptor: OwnedFd,
+    queues: Queues,
     name: String,
     index: u32,
     attached: bool,
@@ -148,12 +155,7 @@ impl Offload {
     pub fn open(name: Option<&str>, wanted: Offloads) -> Result<Offload, Error> {
         let wanted_name = name.unwrap_or(DEFAULT_NAME);
         check_name(wanted_name)?;
-        let descriptor = rustix::fs::open(
-            DRIVER,
-            OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|errno| driver_error(errno.into()))?;
+        let descriptor = open_driver()?;
         // Kernels that do not know a flag ignore it.
         let known = ffi::features(descriptor.as_fd()).unwrap_or(0);
         if known & u32::from(IFF_VNET_HDR) == 0 {
@@ -165,17 +167,16 @@ impl Offload {
             ));
         }
         let before = index_of(wanted_name);
-        let mut request = InterfaceRequest {
-            name: [0; 16],
-            flags: IFF_TUN | IFF_NO_PI | IFF_VNET_HDR,
-            rest: [0; 22],
-        };
-        // At most 15 bytes, as was checked.
-        request.name[..wanted_name.len()].copy_from_slice(wanted_name.as_bytes());
-        ffi::set_interface(descriptor.as_fd(), &mut request)
+        let mut flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
+        // Whoever made an interface that is there chose how many queues it has: one, or else
+        // somebody may be reading them.
+        let fair = before.is_none() && known & u32::from(IFF_MULTI_QUEUE) != 0;
+        if fair {
+            flags |= IFF_MULTI_QUEUE;
+        }
+        let exclusive = if fair { IFF_TUN_EXCL } else { 0 };
+        let name = attach(&descriptor, wanted_name, flags | exclusive)
             .map_err(|source| interface_error("TUN", wanted_name, before.is_some(), source))?;
-        let end = request.name.iter().position(|byte| *byte == 0);
-        let name = String::from_utf8_lossy(&request.name[..end.unwrap_or(15)]).into_owned();
         // Somebody else may have changed an interface that was there.
         ffi::set_vnet_header_length(descriptor.as_fd(), VNET_HEADER as i32).map_err(|source| {
             Error::system(
@@ -188,11 +189,19 @@ impl Offload {
             .map(|step| step & wanted)
             .find(|step| ffi::set_offload(descriptor.as_fd(), step.bits()).is_ok())
             .unwrap_or(Offloads::empty());
-        tracing::debug!(interface = %name, %offloads, "offload TUN interface");
+        let queues = if fair {
+            several(descriptor, &name, flags).map_err(|source| {
+                Error::system(format!("set up TUN interface {name}: queues"), source)
+            })?
+        } else {
+            Queues::one(descriptor)
+        };
+        let count = queues.count();
+        tracing::debug!(interface = %name, %offloads, queues = count, "offload TUN interface");
         let index = Netlink::open()?.index(&name)?;
         Ok(Offload {
             attached: before == Some(index),
-            descriptor,
+            queues,
             name,
             index,
             offloads,
@@ -203,6 +212,18 @@ impl Offload {
     #[must_use]
     pub fn offloads(&self) -> Offloads {
         self.offloads
+    }
+
+    /// Queues that are read in turn.
+    #[must_use]
+    pub fn queues(&self) -> usize {
+        self.queues.count()
+    }
+
+    /// Writable when the kernel has room for a packet.
+    #[must_use]
+    pub fn writable(&self) -> BorrowedFd<'_> {
+        self.queues.writable()
     }
 
     /// Keeps the kernel from sending larger packets than `bytes`, so that each fits into the
@@ -230,14 +251,15 @@ impl Offload {
     }
 
     /// Takes one packet the kernel sent, with its virtio header, into buffers one after the other;
-    /// what they have no room for is lost. Bytes read, header included.
+    /// what they have no room for is lost. Bytes read, header included. To be called from one thread.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when none waits; `EBADFD` (77) when the interface was
+    /// [`io::ErrorKind::WouldBlock`] when none waits, or in another queue only, which waiting for the
+    /// descriptor tells; `EBADFD` (77) when the interface was
     /// deleted.
     #[inline]
     pub fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        Ok(rustix::io::readv(&self.descriptor, buffers)?)
+        self.queues.read(buffers)
     }
 
     /// Gives one packet to the kernel, gathered from buffers of which the first begins with the
@@ -248,15 +270,52 @@ impl Offload {
     /// (5) while the interface is down, [`io::ErrorKind::WouldBlock`] when the kernel is behind.
     #[inline]
     pub fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(rustix::io::writev(&self.descriptor, buffers)?)
+        self.queues.write(buffers)
     }
+}
+
+fn open_driver() -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(DRIVER, flags, Mode::empty()).map_err(|errno| driver_error(errno.into()))
+}
+
+/// Attaches a descriptor of the driver to an interface, which is made if it is not there. Its name.
+fn attach(descriptor: &OwnedFd, name: &str, flags: u16) -> io::Result<String> {
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags,
+        rest: [0; 22],
+    };
+    // At most 15 bytes, as was checked.
+    request.name[..name.len()].copy_from_slice(name.as_bytes());
+    ffi::set_interface(descriptor.as_fd(), &mut request)?;
+    let end = request.name.iter().position(|byte| *byte == 0);
+    Ok(String::from_utf8_lossy(&request.name[..end.unwrap_or(15)]).into_owned())
+}
+
+/// Attaches further queues to a new interface, as many as can be had, and one to write through.
+fn several(first: OwnedFd, name: &str, flags: u16) -> io::Result<Queues> {
+    let further = || {
+        let descriptor = open_driver().ok()?;
+        attach(&descriptor, name, flags)
+            .inspect_err(|error| tracing::debug!(%error, interface = name, "no further queue"))
+            .ok()?;
+        Some(descriptor)
+    };
+    let writer = further().filter(|writer| ffi::detach_queue(writer.as_fd()).is_ok());
+    let Some(writer) = writer else {
+        return Ok(Queues::one(first));
+    };
+    let mut readers = vec![first];
+    readers.extend(std::iter::from_fn(further).take(QUEUES - 1));
+    Queues::several(readers, writer)
 }
 
 impl Drop for Offload {
     fn drop(&mut self) {
         // An interface that stays would go on sending large packets to a reader that did not ask.
         if self.attached {
-            let _ = ffi::set_offload(self.descriptor.as_fd(), 0);
+            let _ = ffi::set_offload(self.queues.writable(), 0);
         }
     }
 }
@@ -277,7 +336,7 @@ impl Interface for Offload {
 
 impl AsFd for Offload {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.queues.readable()
     }
 }
 

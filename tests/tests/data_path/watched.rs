@@ -122,6 +122,10 @@ impl AsFd for WatchedEnd {
 }
 
 impl HostEnd for WatchedEnd {
+    fn writable(&self) -> BorrowedFd<'_> {
+        self.end.writable()
+    }
+
     fn packets(&self) -> Packets<'_> {
         match self.end.packets() {
             Packets::Single(_) => Packets::Single(self),

@@ -125,8 +125,8 @@ pub(super) struct Line {
     pub(super) probes: Probes,
     counters: Arc<FlowCounters>,
     published: Flow,
-    /// Its place among the descriptors waited for.
-    pub(super) place: Option<usize>,
+    /// Its places among the descriptors waited for, to read and to write.
+    pub(super) places: [Option<usize>; 2],
     pub(super) readable: bool,
     pub(super) writable: bool,
 }
@@ -148,7 +148,7 @@ impl Line {
             probes: Probes::default(),
             counters: plan.counters,
             published: flow,
-            place: None,
+            places: [None; 2],
             readable: false,
             writable: false,
         };

@@ -320,8 +320,10 @@ impl Worker {
             for line in data.lines.iter_mut() {
                 let read = resting.is_none() && data.uplink.wants_input(line.expects_large());
                 let write = data.downlink.waits_for(line.session);
-                line.place =
-                    (read || write).then(|| self.poll.add(&line.host.as_fd(), read, write));
+                line.places = [
+                    read.then(|| self.poll.add(&line.host.as_fd(), true, false)),
+                    write.then(|| self.poll.add(&line.host.writable(), false, true)),
+                ];
             }
             if let Some(deadline) = data.deadline() {
                 at_most(deadline.saturating_duration_since(now));
@@ -339,13 +341,14 @@ impl Worker {
             let _ = rustix::io::read(&*self.wake, &mut count);
         }
         for line in self.data.iter_mut().flat_map(|data| data.lines.iter_mut()) {
-            let found = line
-                .place
-                .map(|place| self.poll.found(place))
-                .unwrap_or_default();
+            let [read, write] = line.places.map(|place| {
+                place
+                    .map(|place| self.poll.found(place))
+                    .unwrap_or_default()
+            });
             // A broken end is read, too: reading tells what is wrong with it.
-            line.readable = found.readable || found.broken;
-            line.writable = found.writable || found.broken;
+            line.readable = read.readable || read.broken || write.broken;
+            line.writable = write.writable || write.broken;
         }
         Ok(())
     }

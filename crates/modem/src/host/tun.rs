@@ -98,6 +98,15 @@ impl HostTun {
         }
     }
 
+    /// What is polled for writing.
+    #[must_use]
+    pub fn writable(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Plain { tun, .. } => tun.as_fd(),
+            Self::Offload(tun) => tun.writable(),
+        }
+    }
+
     /// The mode with what belongs to it, in words.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -221,6 +230,10 @@ impl AsFd for TunEnd {
 }
 
 impl HostEnd for TunEnd {
+    fn writable(&self) -> BorrowedFd<'_> {
+        self.tun.writable()
+    }
+
     fn packets(&self) -> Packets<'_> {
         self.tun.packets()
     }

@@ -8,6 +8,7 @@ mod monitor;
 mod napi;
 mod offload;
 mod packets;
+mod queues;
 mod router;
 mod streams;
 mod tap;
@@ -68,6 +69,18 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "slaac_completes_a_link_local_address",
         slaac_completes_a_link_local_address,
+    ),
+    (
+        "one_flow_keeps_no_other_waiting",
+        queues::one_flow_keeps_no_other_waiting,
+    ),
+    (
+        "an_interface_with_queues_is_taken",
+        queues::an_interface_with_queues_is_taken,
+    ),
+    (
+        "a_deleted_interface_with_queues_is_told",
+        queues::a_deleted_interface_with_queues_is_told,
     ),
     ("a_failed_plan_leaves_nothing", a_failed_plan_leaves_nothing),
     (

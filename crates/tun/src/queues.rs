@@ -1,0 +1,443 @@
+//! The queues of a TUN interface, read in turn.
+//!
+//! # Theory of operation
+//!
+//! A TUN interface takes every packet until its queue is full and never has the layers above wait.
+//! So the queueing discipline in front of it, fq_codel say, has nothing to do, and what a large
+//! upload has put into the queue is ahead of everybody's packets. With several queues
+//! (IFF_MULTI_QUEUE) the kernel puts each flow into one of them, chosen by a hash of its addresses
+//! and ports (`tun_automq_select_queue` in drivers/net/tun.c), and reading them in turn gives each
+//! its share: stochastic fairness queueing (P. McKenney, INFOCOM 1990). Within a flow the order
+//! stays.
+//!
+//! Through an attached queue the kernel would learn from what is written that the answers belong
+//! into this queue (`tun_flow_update`), and all flows would end up in the writer's. So packets are
+//! written through a further queue that is detached (TUNSETQUEUE), which teaches nothing.
+//!
+//! Which queues have something is asked of an epoll descriptor, which is also what others wait for.
+//! That is one system call more; [`Turn`] asks as seldom as it can without leaving anybody waiting.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::event::{Timespec, epoll};
+
+/// Queues to ask for. Two flows share one with a chance of one in so many.
+pub(crate) const QUEUES: usize = 16;
+/// Bytes above which a packet is large.
+const LARGE: usize = 2048;
+/// A turn, in units of so many bytes: 64 KiB. With less, senders that share the link send smaller
+/// packets, and everything takes more time.
+const QUANTUM: u8 = 128;
+const UNIT: usize = 512;
+/// Small packets in a turn at most.
+const MOST: u8 = 16;
+
+/// The descriptors of one interface.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    /// At least one; those behind it only where there are also an epoll descriptor and a writer.
+    readers: Vec<OwnedFd>,
+    fair: Option<Fair>,
+}
+
+#[derive(Debug)]
+struct Fair {
+    /// Ready when one of the readers is.
+    epoll: OwnedFd,
+    /// The detached queue.
+    writer: OwnedFd,
+    /// A [`Turn`]. One thread reads; with several the turns would be less fair, no more.
+    turn: AtomicU64,
+}
+
+impl Queues {
+    /// One queue.
+    pub(crate) fn one(descriptor: OwnedFd) -> Queues {
+        Queues {
+            readers: vec![descriptor],
+            fair: None,
+        }
+    }
+
+    /// Several queues and one to write through, which is detached.
+    ///
+    /// # Errors
+    /// What the kernel says to `epoll_create` and `epoll_ctl`.
+    pub(crate) fn several(mut readers: Vec<OwnedFd>, writer: OwnedFd) -> io::Result<Queues> {
+        readers.truncate(QUEUES);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for (place, reader) in (0u64..).zip(&readers) {
+            let place = epoll::EventData::new_u64(place);
+            epoll::add(&epoll, reader, place, epoll::EventFlags::IN)?;
+        }
+        let turn = AtomicU64::new(Turn::default().packed());
+        Ok(Queues {
+            readers,
+            fair: Some(Fair {
+                epoll,
+                writer,
+                turn,
+            }),
+        })
+    }
+
+    /// How many there are to read.
+    pub(crate) fn count(&self) -> usize {
+        self.readers.len()
+    }
+
+    /// Readable when one of them is.
+    pub(crate) fn readable(&self) -> BorrowedFd<'_> {
+        match &self.fair {
+            Some(fair) => fair.epoll.as_fd(),
+            None => self.readers[0].as_fd(),
+        }
+    }
+
+    /// Where packets are written.
+    pub(crate) fn writable(&self) -> BorrowedFd<'_> {
+        match &self.fair {
+            Some(fair) => fair.writer.as_fd(),
+            None => self.readers[0].as_fd(),
+        }
+    }
+
+    /// Reads one packet from the queue whose turn it is.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is nothing, or another queue is to be waited for;
+    /// what the kernel says to the read.
+    ///
+    /// Makes the system calls `readv` and `epoll_wait`.
+    #[inline]
+    pub(crate) fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let Some(fair) = &self.fair else {
+            return Ok(rustix::io::readv(&self.readers[0], buffers)?);
+        };
+        let mut turn = Turn::unpacked(fair.turn.load(Ordering::Relaxed));
+        let read = |queue: u8| {
+            Ok(rustix::io::readv(
+                &self.readers[usize::from(queue)],
+                buffers,
+            )?)
+        };
+        let result = turn.read(read, || fair.look());
+        fair.turn.store(turn.packed(), Ordering::Relaxed);
+        result
+    }
+
+    /// Writes one packet.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    #[inline]
+    pub(crate) fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(rustix::io::writev(self.writable(), buffers)?)
+    }
+}
+
+impl Fair {
+    /// The queues that have something, a bit each.
+    fn look(&self) -> io::Result<u16> {
+        let now = Timespec::default();
+        let mut events = [MaybeUninit::uninit(); QUEUES];
+        let (found, _) = epoll::wait(&self.epoll, &mut events, Some(&now))?;
+        Ok(found.iter().fold(0, |mask, event| {
+            let place = event.data;
+            mask | 1 << (place.u64() % QUEUES as u64)
+        }))
+    }
+}
+
+/// Whose turn it is.
+///
+/// A burst begins with the queue that had something last, without looking, while there is only one
+/// that has. It goes on with all that a look finds, one large packet each, and then looks again. A
+/// queue that is alone may send more and more small packets between looks. The burst is over when
+/// a look finds nothing, or when the only queue is empty; what others have then, the next wait
+/// tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Turn {
+    /// Queues that had something at the last look and have not been read since, a bit each.
+    ready: u16,
+    /// The queue that was read last.
+    at: u8,
+    /// What is left of its turn.
+    left: u8,
+    /// How many small packets are a turn.
+    most: u8,
+    /// In the middle of a burst.
+    burst: bool,
+    /// This burst found several.
+    several: bool,
+    /// The next burst begins with a look.
+    look: bool,
+}
+
+impl Turn {
+    fn packed(self) -> u64 {
+        let [low, high] = self.ready.to_ne_bytes();
+        let [burst, several, look] = [self.burst, self.several, self.look].map(u8::from);
+        u64::from_ne_bytes([
+            low, high, self.at, self.left, self.most, burst, several, look,
+        ])
+    }
+
+    fn unpacked(packed: u64) -> Turn {
+        let [low, high, at, left, most, burst, several, look] = packed.to_ne_bytes();
+        Turn {
+            ready: u16::from_ne_bytes([low, high]),
+            at,
+            left,
+            most,
+            burst: burst != 0,
+            several: several != 0,
+            look: look != 0,
+        }
+    }
+
+    /// The next of those that are ready, behind the one that was read last.
+    fn next(&self) -> u8 {
+        let behind = (u32::from(self.at) + 1) % QUEUES as u32;
+        let ahead = self.ready.rotate_right(behind).trailing_zeros();
+        ((behind + ahead) % QUEUES as u32) as u8
+    }
+
+    #[inline]
+    fn read(
+        &mut self,
+        mut read: impl FnMut(u8) -> io::Result<usize>,
+        look: impl Fn() -> io::Result<u16>,
+    ) -> io::Result<usize> {
+        let nothing = || Err(io::Error::from(io::ErrorKind::WouldBlock));
+        loop {
+            let mine = 1 << self.at;
+            if self.ready == 0 {
+                if self.burst || self.look {
+                    let before = self.burst;
+                    self.ready = look()?;
+                    if self.ready == 0 {
+                        self.look = self.several;
+                        (self.burst, self.several) = (false, false);
+                        return nothing();
+                    }
+                    let another = before && self.ready & !mine != 0;
+                    self.several |= another || self.ready.count_ones() > 1;
+                    // Still alone, it may send more at once.
+                    let alone = before && self.ready == mine;
+                    self.most = if alone {
+                        (self.most * 2).clamp(1, MOST)
+                    } else {
+                        1
+                    };
+                } else {
+                    self.ready = mine;
+                }
+                self.left = 0;
+            }
+            if self.left == 0 || self.ready & mine == 0 {
+                (self.at, self.left) = (self.next(), QUANTUM);
+            }
+            let queue = self.at;
+            match read(queue) {
+                Ok(length) => {
+                    self.burst = true;
+                    let large = length > LARGE;
+                    let cost = if large {
+                        (length / UNIT).min(usize::from(QUANTUM)) as u8
+                    } else {
+                        QUANTUM / self.most.max(1)
+                    };
+                    self.left = self.left.saturating_sub(cost);
+                    if self.left == 0 {
+                        // Behind a long turn others may have come.
+                        self.ready &= if large { 0 } else { !(1 << queue) };
+                    }
+                    return Ok(length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready &= !(1 << queue);
+                    self.most = (self.most / 2).max(1);
+                    self.left = 0;
+                    if self.ready != 0 || (self.burst && self.several) {
+                        continue;
+                    }
+                    // Nothing was found without a look: the next one looks.
+                    self.look = !self.burst;
+                    self.burst = false;
+                    return nothing();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BIG: usize = 30_000;
+    const SMALL: usize = 84;
+
+    /// Queues that hold the lengths of packets, and what was asked of them.
+    #[derive(Default)]
+    struct Fake {
+        queues: RefCell<[VecDeque<usize>; QUEUES]>,
+        reads: Cell<usize>,
+        looks: Cell<usize>,
+        turn: Cell<Turn>,
+    }
+
+    impl Fake {
+        fn put(&self, queue: usize, lengths: &[usize]) {
+            self.queues.borrow_mut()[queue].extend(lengths);
+        }
+
+        fn mask(&self) -> u16 {
+            let filled =
+                |(place, queue): (usize, &VecDeque<usize>)| u16::from(!queue.is_empty()) << place;
+            self.queues.borrow().iter().enumerate().map(filled).sum()
+        }
+
+        /// The queue read from; `None` for WouldBlock.
+        fn read(&self) -> Option<u8> {
+            let mut turn = Turn::unpacked(self.turn.get().packed());
+            let from = Cell::new(0);
+            let result = turn.read(
+                |queue| {
+                    self.reads.set(self.reads.get() + 1);
+                    from.set(queue);
+                    let next = self.queues.borrow_mut()[usize::from(queue)].pop_front();
+                    next.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+                },
+                || {
+                    self.looks.set(self.looks.get() + 1);
+                    Ok(self.mask())
+                },
+            );
+            self.turn.set(turn);
+            match result {
+                Ok(_) => Some(from.get()),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    None
+                }
+            }
+        }
+
+        fn burst(&self) -> Vec<u8> {
+            std::iter::from_fn(|| self.read()).collect()
+        }
+
+        fn asked(&self) -> (usize, usize) {
+            (self.reads.take(), self.looks.take())
+        }
+    }
+
+    #[test]
+    fn one_flow_alone_is_read_without_looking_first() {
+        let fake = Fake::default();
+        for _ in 0..5 {
+            fake.put(0, &[SMALL]);
+            assert_eq!(fake.burst(), [0]);
+            assert_eq!(fake.asked(), (1, 1));
+        }
+    }
+
+    #[test]
+    fn a_packet_in_another_queue_is_found() {
+        let fake = Fake::default();
+        fake.put(6, &[SMALL]);
+        // A wait tells that there still is something.
+        assert_eq!(fake.burst(), []);
+        assert_eq!(fake.burst(), [6]);
+        fake.asked();
+        fake.put(6, &[SMALL]);
+        assert_eq!(fake.burst(), [6]);
+        assert_eq!(fake.asked(), (1, 1), "that is where the next is looked for");
+    }
+
+    #[test]
+    fn a_large_upload_keeps_nobody_waiting() {
+        let fake = Fake::default();
+        fake.put(0, &[BIG; 100]);
+        assert_eq!(fake.read(), Some(0));
+        assert_eq!(fake.read(), Some(0));
+        fake.put(3, &[SMALL]);
+        let until = (0..3)
+            .filter_map(|_| fake.read())
+            .position(|queue| queue == 3);
+        assert!(until.is_some(), "{until:?}");
+    }
+
+    #[test]
+    fn neither_does_a_flood_of_small_packets() {
+        let fake = Fake::default();
+        fake.put(0, &[SMALL; 1000]);
+        for _ in 0..500 {
+            assert_eq!(fake.read(), Some(0));
+        }
+        let (reads, looks) = fake.asked();
+        assert!(reads == 500 && looks < 40, "{looks} looks");
+        fake.put(5, &[SMALL; 2]);
+        let until = (0..40)
+            .filter_map(|_| fake.read())
+            .position(|queue| queue == 5);
+        assert!(
+            until.is_some_and(|until| until <= usize::from(MOST)),
+            "{until:?}"
+        );
+    }
+
+    #[test]
+    fn large_packets_take_turns() {
+        let fake = Fake::default();
+        for queue in [1, 4, 13] {
+            fake.put(queue, &[BIG; 10]);
+        }
+        fake.burst();
+        let order = fake.burst();
+        assert_eq!(order.len(), 30);
+        let turns: Vec<&[u8]> = order.chunk_by(|one, next| one == next).collect();
+        assert!(turns.iter().all(|turn| turn.len() <= 3), "{order:?}");
+        for three in turns[..turns.len() - 3].windows(3) {
+            let mut three: Vec<u8> = three.iter().map(|turn| turn[0]).collect();
+            three.sort_unstable();
+            assert_eq!(three, [1, 4, 13], "{order:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever comes when, waiting and reading brings all of it, and does not wait in vain.
+        #[test]
+        fn everything_is_read(
+            arrivals in prop::collection::vec(
+                (0..QUEUES, prop_oneof![Just(SMALL), Just(BIG)], 1..40usize, 0..30usize), 1..60),
+        ) {
+            let fake = Fake::default();
+            let (mut put, mut got) = (0, 0);
+            for (queue, length, count, reads) in arrivals {
+                fake.put(queue, &vec![length; count]);
+                put += count;
+                got += (0..reads).filter(|_| fake.read().is_some()).count();
+            }
+            let mut in_vain = 0;
+            while fake.mask() != 0 {
+                let burst = fake.burst().len();
+                in_vain = if burst == 0 { in_vain + 1 } else { 0 };
+                prop_assert!(in_vain < 3, "{:?}", fake.turn.get());
+                got += burst;
+            }
+            prop_assert_eq!(got, put);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The queues of an offload interface, filled and read through the kernel.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind as Io, IoSlice, IoSliceMut};
+use std::net::UdpSocket;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use uwwan_tun::plan::Through;
+use uwwan_tun::{Address, Configuration, ErrorKind, Interface, Offload, Offloads, Plan, Tun};
+
+use crate::packets::packet;
+use crate::router::offload;
+use crate::{PATIENCE, ip, range};
+
+/// The interface behind which 192.0.2.0/24 is.
+fn configured() -> (Offload, Configuration) {
+    let interface = offload();
+    let through = Through::Ranges(vec![range("192.0.2.0/24")]);
+    let addresses = vec![Address::new(ip("10.7.7.2"), 24)];
+    let plan = Plan::for_modem(addresses, &[], &through, None, 1500);
+    let configuration = Configuration::apply(plan, &interface).expect("applied");
+    (interface, configuration)
+}
+
+/// A flow: what its port sends.
+fn flow() -> UdpSocket {
+    UdpSocket::bind("10.7.7.2:0").expect("a port")
+}
+
+fn send(flow: &UdpSocket, number: u32) {
+    let sent = flow.send_to(&number.to_be_bytes(), "192.0.2.9:5000");
+    assert_eq!(sent.expect("sent"), 4);
+}
+
+/// Source port and number of the next packet that is ours.
+fn next(interface: &Offload) -> Option<(u16, u32)> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut buffer = [0; 2048];
+    while Instant::now() < deadline {
+        match interface.receive(&mut [IoSliceMut::new(&mut buffer)]) {
+            Ok(length) => {
+                let ip = &buffer[10..length];
+                if ip[0] == 0x45 && ip[9] == 17 && ip[16..20] == [192, 0, 2, 9] {
+                    let port = u16::from_be_bytes([ip[20], ip[21]]);
+                    let number = ip[28..32].try_into().expect("four bytes");
+                    return Some((port, u32::from_be_bytes(number)));
+                }
+            }
+            Err(error) if error.kind() == Io::WouldBlock => {
+                let mut wanted = [PollFd::new(interface, PollFlags::IN)];
+                let limit = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 200_000_000,
+                };
+                if poll(&mut wanted, Some(&limit)).expect("poll") == 0 {
+                    return None;
+                }
+            }
+            Err(error) => panic!("receive: {error}"),
+        }
+    }
+    None
+}
+
+/// A packet of a new flow comes before those of a flow that has filled its queue; the order within
+/// each stays, answers or not.
+pub fn one_flow_keeps_no_other_waiting() {
+    let (interface, _configuration) = configured();
+    assert!(
+        interface.queues() > 1,
+        "this kernel is too old for these checks"
+    );
+    let bulk = flow();
+    let flows: Vec<UdpSocket> = (0..40).map(|_| flow()).collect();
+    let port = |flow: &UdpSocket| flow.local_addr().expect("bound").port();
+    let mut ahead = 0;
+    for round in 0..3 {
+        for number in 0..300 {
+            send(&bulk, 1000 * round + number);
+        }
+        for flow in &flows {
+            send(flow, 2 * round);
+            send(flow, 2 * round + 1);
+        }
+        let mut seen: HashMap<u16, u32> = HashMap::new();
+        let mut of_bulk = 0;
+        for _ in 0..300 + 2 * flows.len() {
+            let (from, number) = next(&interface).expect("none is lost");
+            let before = seen.insert(from, number);
+            assert!(
+                before.is_none_or(|before| before + 1 == number),
+                "{from}: {number}"
+            );
+            if from == port(&bulk) {
+                of_bulk += 1;
+            } else if of_bulk < 200 {
+                ahead += 1;
+            }
+            if from != port(&bulk) || number.is_multiple_of(50) {
+                // The kernel must not learn from an answer where the flow belongs.
+                let answer = [[5000, from], [8, 0]].map(|pair| pair.map(u16::to_be_bytes));
+                let answer = answer.as_flattened().as_flattened();
+                let answer = packet(ip("192.0.2.9"), ip("10.7.7.2"), 17, 64, answer, 6);
+                let sent = interface.send(&[IoSlice::new(&[0; 10]), IoSlice::new(&answer)]);
+                sent.expect("the kernel takes it");
+            }
+        }
+        assert_eq!(of_bulk, 300);
+    }
+    // One flow in sixteen is behind the bulk, by chance; that half of them are is out of the question.
+    let all = 3 * 2 * flows.len();
+    assert!(ahead > all / 2, "only {ahead} of {all} came early");
+}
+
+/// An interface with queues is not shared by accident, in whichever mode.
+pub fn an_interface_with_queues_is_taken() {
+    let first = offload();
+    let name = Some(first.name());
+    for error in [
+        Offload::open(name, Offloads::TCP).expect_err("it is open already"),
+        Tun::open(name).expect_err("it is open already"),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+        assert!(error.to_string().contains("another uwwan"), "{error}");
+    }
+}
+
+/// That it was deleted is told by a read, which a wait asks for.
+pub fn a_deleted_interface_with_queues_is_told() {
+    let (interface, _configuration) = configured();
+    crate::ip_program(&format!("link delete {}", interface.name()));
+    let mut wanted = [PollFd::new(&interface, PollFlags::IN)];
+    let limit = Timespec {
+        tv_sec: 5,
+        tv_nsec: 0,
+    };
+    assert_eq!(poll(&mut wanted, Some(&limit)).expect("poll"), 1);
+    let mut buffer = [0; 2048];
+    let mut read = || interface.receive(&mut [IoSliceMut::new(&mut buffer)]);
+    // What was found without a look is followed by one.
+    let error = [read(), read()].into_iter().filter_map(Result::err).last();
+    assert_eq!(error.and_then(|error| error.raw_os_error()), Some(77));
+}
