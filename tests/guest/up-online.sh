@@ -59,6 +59,7 @@ check 'list: in use, and by whom' listed \
   '.[0] | .configuration.active == 3 and any(.obstacles[]; .what | contains("(process '"$up_pid"')"))'
 check 'the TUN interface has the address' grep -q "inet $host_address/30" <(ip addr show dev "$tun")
 check 'the TUN interface has the MTU of the network' grep -q 'mtu 1500' <(ip link show dev "$tun")
+check 'the flows are spread over queues' test "$(compgen -G "/sys/class/net/$tun/queues/tx-*" | wc -l)" = 32
 check 'only the wanted route leads there' test "$(ip route show default)" = '' -a -n "$(ip route show "$far_prefix" dev "$tun")"
 
 pings 'gateway' "$gateway"

@@ -46,14 +46,16 @@
 //! delayed, and the busier the bus, the fuller the blocks.
 //!
 //! **Rests.** Where a block takes less time on the bus than the wake-ups around it, the reactor
-//! would handle one block, or one packet, at a time. So what the host has within a microframe after
-//! a block has left is read at its end (`pace`), and after a large block from the device the next
-//! is asked for a quarter of a millisecond later at the earliest (`downlink`). A high-speed bus is
-//! busy for longer with a full block of 16 KiB, so this changes little there.
+//! would handle one block, or one packet, at a time. So what the host has within a quarter of a
+//! millisecond after a block has left is read at its end (`pace`), and after a large block from the
+//! device the next is asked for half a millisecond later at the earliest (`downlink`), in which a
+//! high-speed bus carries one or two of 16 KiB.
 //!
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
-//! reading: packets wait in the interface's queue (`txqueuelen`), and what that has no room for the
-//! kernel drops. When the host takes no more, the received blocks are held and the transfers behind
+//! reading: packets wait in the interface's queues (`txqueuelen` each), and what these have no room
+//! for the kernel drops. With offload there is a queue for every few flows, and they are read in
+//! turn, so that what a large upload has in its own does not keep others waiting (`queues` in
+//! [`uwwan_tun`]). When the host takes no more, the received blocks are held and the transfers behind
 //! them wait, up to a bounded time; then what is left of the blocks is dropped and counted. Neither
 //! ever blocks the thread.
 //!

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::event::{Timespec, epoll};
 
 /// Queues to ask for. Two flows share one with a chance of one in so many.
-pub(crate) const QUEUES: usize = 16;
+pub(crate) const QUEUES: usize = 32;
 /// Bytes above which a packet is large.
 const LARGE: usize = 2048;
 /// A turn, in units of so many bytes: 64 KiB. With less, senders that share the link send smaller
@@ -141,7 +141,7 @@ impl Queues {
 
 impl Fair {
     /// The queues that have something, a bit each.
-    fn look(&self) -> io::Result<u16> {
+    fn look(&self) -> io::Result<u32> {
         let now = Timespec::default();
         let mut events = [MaybeUninit::uninit(); QUEUES];
         let (found, _) = epoll::wait(&self.epoll, &mut events, Some(&now))?;
@@ -162,7 +162,7 @@ impl Fair {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Turn {
     /// Queues that had something at the last look and have not been read since, a bit each.
-    ready: u16,
+    ready: u32,
     /// The queue that was read last.
     at: u8,
     /// What is left of its turn.
@@ -179,23 +179,22 @@ struct Turn {
 
 impl Turn {
     fn packed(self) -> u64 {
-        let [low, high] = self.ready.to_ne_bytes();
-        let [burst, several, look] = [self.burst, self.several, self.look].map(u8::from);
-        u64::from_ne_bytes([
-            low, high, self.at, self.left, self.most, burst, several, look,
-        ])
+        let [a, b, c, d] = self.ready.to_ne_bytes();
+        let flag = |place: u8, set: bool| u8::from(set) << place;
+        let flags = flag(0, self.burst) | flag(1, self.several) | flag(2, self.look);
+        u64::from_ne_bytes([a, b, c, d, self.at, self.left, self.most, flags])
     }
 
     fn unpacked(packed: u64) -> Turn {
-        let [low, high, at, left, most, burst, several, look] = packed.to_ne_bytes();
+        let [a, b, c, d, at, left, most, flags] = packed.to_ne_bytes();
         Turn {
-            ready: u16::from_ne_bytes([low, high]),
+            ready: u32::from_ne_bytes([a, b, c, d]),
             at,
             left,
             most,
-            burst: burst != 0,
-            several: several != 0,
-            look: look != 0,
+            burst: flags & 1 != 0,
+            several: flags & 2 != 0,
+            look: flags & 4 != 0,
         }
     }
 
@@ -210,7 +209,7 @@ impl Turn {
     fn read(
         &mut self,
         mut read: impl FnMut(u8) -> io::Result<usize>,
-        look: impl Fn() -> io::Result<u16>,
+        look: impl Fn() -> io::Result<u32>,
     ) -> io::Result<usize> {
         let nothing = || Err(io::Error::from(io::ErrorKind::WouldBlock));
         loop {
@@ -302,9 +301,9 @@ mod tests {
             self.queues.borrow_mut()[queue].extend(lengths);
         }
 
-        fn mask(&self) -> u16 {
+        fn mask(&self) -> u32 {
             let filled =
-                |(place, queue): (usize, &VecDeque<usize>)| u16::from(!queue.is_empty()) << place;
+                |(place, queue): (usize, &VecDeque<usize>)| u32::from(!queue.is_empty()) << place;
             self.queues.borrow().iter().enumerate().map(filled).sum()
         }
 
@@ -401,7 +400,7 @@ mod tests {
     #[test]
     fn large_packets_take_turns() {
         let fake = Fake::default();
-        for queue in [1, 4, 13] {
+        for queue in [1, 4, 29] {
             fake.put(queue, &[BIG; 10]);
         }
         fake.burst();
@@ -412,7 +411,7 @@ mod tests {
         for three in turns[..turns.len() - 3].windows(3) {
             let mut three: Vec<u8> = three.iter().map(|turn| turn[0]).collect();
             three.sort_unstable();
-            assert_eq!(three, [1, 4, 13], "{order:?}");
+            assert_eq!(three, [1, 4, 29], "{order:?}");
         }
     }
 

@@ -50,9 +50,9 @@ impl Downlink {
     /// Pause after a burst of transfer errors (as in Linux usbnet.c).
     const THROTTLE: Duration = Duration::from_millis(125);
     /// How long the device is left alone after a large block, so that at rates above a block in
-    /// that time several are handled together. A high-speed bus is busy for longer with 16 KiB
-    /// (USB 2.0 section 5.8.4), and the transfers queued hold more than comes meanwhile.
-    const REST: Duration = Duration::from_micros(250);
+    /// that time several are handled together. A high-speed bus carries one or two of 16 KiB in it
+    /// (USB 2.0 section 5.8.4), and the transfers queued hold far more.
+    const REST: Duration = Duration::from_micros(500);
     /// Blocks handled in one round before the other direction gets its turn.
     const BLOCKS_PER_ROUND: usize = 8;
 

@@ -112,7 +112,14 @@ impl HostTun {
     pub fn describe(&self) -> String {
         match self {
             Self::Plain { why, .. } => Self::words(TunMode::Plain, why.as_ref()),
-            Self::Offload(tun) => Self::words(TunMode::Offload, Some(tun.offloads())),
+            Self::Offload(tun) => {
+                let queues = match tun.queues() {
+                    1 => String::new(),
+                    count => format!(", {count} queues"),
+                };
+                let more = format!("{}{queues}", tun.offloads());
+                Self::words(TunMode::Offload, Some(more))
+            }
         }
     }
 

@@ -108,7 +108,7 @@ pub fn one_flow_keeps_no_other_waiting() {
         }
         assert_eq!(of_bulk, 300);
     }
-    // One flow in sixteen is behind the bulk, by chance; that half of them are is out of the question.
+    // One flow in thirty-two is behind the bulk, by chance; that half of them are is out of the question.
     let all = 3 * 2 * flows.len();
     assert!(ahead > all / 2, "only {ahead} of {all} came early");
 }
