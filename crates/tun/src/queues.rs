@@ -212,12 +212,14 @@ impl Turn {
         look: impl Fn() -> io::Result<u32>,
     ) -> io::Result<usize> {
         let nothing = || Err(io::Error::from(io::ErrorKind::WouldBlock));
+        let mut looked = false;
         loop {
             let mine = 1 << self.at;
             if self.ready == 0 {
                 if self.burst || self.look {
                     let before = self.burst;
                     self.ready = look()?;
+                    looked = true;
                     if self.ready == 0 {
                         self.look = self.several;
                         (self.burst, self.several) = (false, false);
@@ -261,10 +263,11 @@ impl Turn {
                     self.ready &= !(1 << queue);
                     self.most = (self.most / 2).max(1);
                     self.left = 0;
-                    if self.ready != 0 || (self.burst && self.several) {
+                    // Queues of an interface that is being deleted look ready and are not.
+                    if self.ready != 0 || (self.burst && self.several && !looked) {
                         continue;
                     }
-                    // Nothing was found without a look: the next one looks.
+                    // Nothing was found: the next one looks.
                     self.look = !self.burst;
                     self.burst = false;
                     return nothing();
@@ -413,6 +416,24 @@ mod tests {
             three.sort_unstable();
             assert_eq!(three, [1, 4, 29], "{order:?}");
         }
+    }
+
+    #[test]
+    fn queues_that_only_look_ready_end_the_call() {
+        let mut turn = Turn::default();
+        let looks = Cell::new(0);
+        let two = || {
+            looks.set(looks.get() + 1);
+            Ok(6)
+        };
+        // Two had something, and then seem to have.
+        turn.look = true;
+        turn.read(|_| Ok(SMALL), two).unwrap();
+        for _ in 0..10 {
+            let blocked = |_| Err(io::ErrorKind::WouldBlock.into());
+            assert!(turn.read(blocked, two).is_err());
+        }
+        assert!(looks.get() <= 11, "{}", looks.get());
     }
 
     proptest! {
