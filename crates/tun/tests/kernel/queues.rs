@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::io::{ErrorKind as Io, IoSlice, IoSliceMut};
 use std::net::UdpSocket;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use uwwan_tun::plan::Through;
 use uwwan_tun::{Address, Configuration, ErrorKind, Interface, Offload, Offloads, Plan, Tun};
 
 use crate::packets::packet;
-use crate::router::offload;
+use crate::router::{offload, wait};
 use crate::{PATIENCE, ip, range};
 
 /// The interface behind which 192.0.2.0/24 is.
@@ -48,12 +47,7 @@ fn next(interface: &Offload) -> Option<(u16, u32)> {
                 }
             }
             Err(error) if error.kind() == Io::WouldBlock => {
-                let mut wanted = [PollFd::new(interface, PollFlags::IN)];
-                let limit = Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 200_000_000,
-                };
-                if poll(&mut wanted, Some(&limit)).expect("poll") == 0 {
+                if !wait(interface, Duration::from_millis(200)) {
                     return None;
                 }
             }
@@ -130,12 +124,7 @@ pub fn an_interface_with_queues_is_taken() {
 pub fn a_deleted_interface_with_queues_is_told() {
     let (interface, _configuration) = configured();
     crate::ip_program(&format!("link delete {}", interface.name()));
-    let mut wanted = [PollFd::new(&interface, PollFlags::IN)];
-    let limit = Timespec {
-        tv_sec: 5,
-        tv_nsec: 0,
-    };
-    assert_eq!(poll(&mut wanted, Some(&limit)).expect("poll"), 1);
+    assert!(wait(&interface, Duration::from_secs(5)), "it is told");
     let mut buffer = [0; 2048];
     let mut read = || interface.receive(&mut [IoSliceMut::new(&mut buffer)]);
     // What was found without a look is followed by one.

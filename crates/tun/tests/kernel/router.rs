@@ -72,7 +72,7 @@ pub fn inject(source: &Offload, vnet: &[u8], packet: &[u8]) {
 }
 
 /// Waits for input; whether there is some.
-fn wait(interface: impl AsFd, patience: Duration) -> bool {
+pub fn wait(interface: impl AsFd, patience: Duration) -> bool {
     let timeout = Timespec {
         tv_sec: patience.as_secs().try_into().expect("short"),
         tv_nsec: patience.subsec_nanos().into(),
