@@ -255,8 +255,7 @@ impl Offload {
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when none waits, or in another queue only, which waiting for the
-    /// descriptor tells; `EBADFD` (77) when the interface was
-    /// deleted.
+    /// descriptor tells; `EBADFD` (77) when the interface was deleted.
     #[inline]
     pub fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.queues.read(buffers)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// How long after a block has left the host is not read for the next: two microframes of a
 /// high-speed bus (USB 2.0 section 4.4), in which it carries most of a block of 16 KiB. The kernel's
-/// cdc_ncm waits longer for more (0.4 ms), and after every packet.
+/// cdc_ncm waits longer for more (0.4 ms), with a lone packet, too.
 pub(super) const REST: Duration = Duration::from_micros(250);
 
 /// When blocks have left.
