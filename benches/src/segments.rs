@@ -112,8 +112,8 @@ impl Layout for Row {
         (offset + length <= self.room).then_some(Place { area: 0, offset })
     }
 
-    fn rewind(&mut self) {
-        self.end = 0;
+    fn keep(&mut self, count: usize) {
+        self.end = count * STEP;
     }
 }
 

@@ -34,7 +34,7 @@ enum Step {
     Datagram { stream: u8, want: u16, length: u16 },
     PlaceOnly { stream: u8, want: u16 },
     Mark,
-    Rewind,
+    Rewind { keep: u8 },
     Finish,
 }
 
@@ -124,10 +124,10 @@ fuzz_target!(|input: Input| {
                 mark = run.builder.mark();
                 marked = run.placed.len();
             }
-            Step::Rewind => {
+            Step::Rewind { keep } => {
                 if marked <= run.placed.len() {
-                    run.builder.rewind(mark);
-                    run.placed.truncate(marked);
+                    run.builder.keep(mark, keep.into());
+                    run.placed.truncate(marked + usize::from(keep));
                 }
             }
             Step::Finish => {

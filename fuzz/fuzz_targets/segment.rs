@@ -132,7 +132,7 @@ impl Layout for Row {
         Some(place)
     }
 
-    fn rewind(&mut self) {
-        self.places.clear();
+    fn keep(&mut self, count: usize) {
+        self.places.truncate(count);
     }
 }

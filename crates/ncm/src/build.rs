@@ -4,7 +4,7 @@
 //! [`Builder::commit`] says how long it became; [`Builder::finish`] writes the header, the table
 //! and the padding. Until then the block's memory is not touched, so many datagrams can be placed
 //! before the bytes of the first arrive: a scattered read fills them all at once. If what arrived
-//! is not what was expected, [`Builder::rewind`] takes the placing back.
+//! is not what was expected, [`Builder::keep`] and [`Builder::rewind`] take the placing back.
 //!
 //! The bookkeeping lives in two fixed tables allocated once, one entry per datagram and one per
 //! stream; the block's memory belongs to the caller.
@@ -64,6 +64,15 @@ pub struct Mark {
     kernel_padding: usize,
 }
 
+impl Mark {
+    /// Datagrams in the block then.
+    #[inline]
+    #[must_use]
+    pub fn datagrams(&self) -> usize {
+        self.count
+    }
+}
+
 /// A finished block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
@@ -108,7 +117,7 @@ pub struct Builder {
     layout: &'static Layout,
     divisor: Modulus,
     ndp_alignment: Modulus,
-    /// The framing is the usual one; see [`Builder::find_simply`].
+    /// The framing is the usual one; see [`Builder::fit_simply`].
     simple: bool,
     /// Length of a full-size table.
     full_table: usize,
@@ -279,13 +288,45 @@ impl Builder {
         result
     }
 
+    /// Places a datagram of `length` bytes where one of `want` bytes would go, which is at least as
+    /// many, and commits it. Its offset.
+    ///
+    /// # Errors
+    /// As [`Builder::place`].
+    #[inline]
+    pub fn put(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
+        let want = want.max(length);
+        if length > 0
+            && let Some((offset, _)) = self.fit_simply(stream, want)
+        {
+            self.append(self.tail, offset, length, stream, 0);
+            return Ok(offset);
+        }
+        self.put_slowly(stream, want, length)
+    }
+
+    #[inline(never)]
+    fn put_slowly(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
+        let slot = self.place(stream, want)?;
+        let offset = slot.offset;
+        self.commit(slot, length);
+        Ok(offset)
+    }
+
     #[inline]
     fn find(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
         if want > self.framing.max_datagram_size {
             return Err(Full::TooLong);
         }
-        if let Some(slot) = self.find_simply(stream, want) {
-            return Ok(slot);
+        if let Some((offset, room)) = self.fit_simply(stream, want) {
+            return Ok(Slot {
+                offset,
+                room,
+                tail: self.tail,
+                stream,
+                table: 0,
+                table_at: None,
+            });
         }
         if self.framing.maths == Maths::Kernel
             && let Some(reason) = self.full
@@ -347,10 +388,11 @@ impl Builder {
         })
     }
 
-    /// As [`Builder::find`] does it in the usual case: the table at the end and no longer than
-    /// needed, alignments that are powers of two, and neither the first datagram nor the last.
+    /// Offset and room as [`Builder::find`] finds them in the usual case: the table at the end and
+    /// no longer than needed, alignments that are powers of two, and neither the first datagram nor
+    /// the last.
     #[inline]
-    fn find_simply(&self, stream: Stream, want: usize) -> Option<Slot> {
+    fn fit_simply(&self, stream: Stream, want: usize) -> Option<(usize, usize)> {
         if !self.simple || self.table_count != 1 || self.tables[0].stream != stream {
             return None;
         }
@@ -362,14 +404,8 @@ impl Builder {
             .checked_sub(self.layout.table_with(self.count + 1))?;
         let end = table & !(self.ndp_alignment.value - 1);
         let room = end.checked_sub(offset + stream.trailer())?;
-        (want <= room && self.count < self.entries.len()).then_some(Slot {
-            offset,
-            room: room.min(self.framing.max_datagram_size),
-            tail: self.tail,
-            stream,
-            table: 0,
-            table_at: None,
-        })
+        let room = room.min(self.framing.max_datagram_size);
+        (want <= room && self.count < self.entries.len()).then_some((offset, room))
     }
 
     /// The next offset at or behind `tail` for a datagram.
@@ -487,16 +523,22 @@ impl Builder {
             };
             self.table_count += 1;
         }
-        let stored = length + slot.stream.trailer();
+        self.append(start, slot.offset, length, slot.stream, slot.table);
+    }
+
+    /// Notes a datagram in the table of that number; `start` is where what lies before it ends.
+    #[inline]
+    fn append(&mut self, start: usize, offset: usize, length: usize, stream: Stream, table: usize) {
+        let stored = length + stream.trailer();
         self.entries[self.count] = Entry {
-            offset: slot.offset as u32,
+            offset: offset as u32,
             length: stored as u32,
-            gap: (slot.offset - start) as u32,
-            table: slot.table as u32,
+            gap: (offset - start) as u32,
+            table: table as u32,
         };
-        self.trimmings |= slot.offset != start || stored != length;
+        self.trimmings |= offset != start || stored != length;
         self.count += 1;
-        self.tail = slot.offset + stored;
+        self.tail = offset + stored;
         self.payload += length;
         self.full = None;
     }
@@ -527,6 +569,28 @@ impl Builder {
             self.full = mark.full;
             self.kernel_padding = mark.kernel_padding;
         }
+    }
+
+    /// Takes back what was committed since `mark`, but for the first `datagrams`; of those refused
+    /// since nothing is remembered. The mark must be of the same block.
+    #[inline]
+    pub fn keep(&mut self, mark: Mark, datagrams: usize) {
+        let count = mark.count.saturating_add(datagrams).min(self.count);
+        if count <= mark.count {
+            return self.rewind(mark);
+        }
+        let tables = self.entries[mark.count..count].iter();
+        let tables = tables.map(|entry| entry.table as usize + 1).max();
+        self.table_count = tables.unwrap_or(0).max(mark.table_count);
+        for entry in &self.entries[count..self.count] {
+            let trailer = self.tables[entry.table as usize].stream.trailer();
+            self.payload -= entry.length as usize - trailer;
+        }
+        self.count = count;
+        let last = self.entries[count - 1];
+        self.tail = (last.offset + last.length) as usize;
+        self.full = None;
+        self.kernel_padding = 0;
     }
 
     /// Writes header, tables and padding around the datagrams in `block` and starts the next

@@ -205,6 +205,59 @@ proptest! {
         prop_assert_eq!(by_stream(received), by_stream(sent));
     }
 
+    /// A block in which placing went too far is the one in which it never did.
+    #[test]
+    fn what_was_taken_back_leaves_no_trace(
+        case in cases(),
+        marked in 0..8_usize,
+        kept in 0..12_usize,
+    ) {
+        let build = |ahead: bool| {
+            let mut builder = Builder::new(case.framing);
+            let mut block = vec![0; case.framing.max_block];
+            let mut mark = builder.mark();
+            let wanted = if ahead { usize::MAX } else { marked + kept };
+            for (index, (stream, length)) in case.datagrams.iter().copied().enumerate() {
+                if index == marked {
+                    mark = builder.mark();
+                }
+                if index >= wanted {
+                    break;
+                }
+                let placed = if ahead {
+                    builder.put(stream, 0, length)
+                } else {
+                    builder.place(stream, length).map(|slot| {
+                        let offset = slot.offset;
+                        builder.commit(slot, length);
+                        offset
+                    })
+                };
+                let Ok(offset) = placed else {
+                    // Only what is refused among those that stay is remembered.
+                    if index < marked + kept {
+                        return None;
+                    }
+                    break;
+                };
+                block[offset..offset + length].copy_from_slice(&content(index, length));
+            }
+            if ahead {
+                builder.keep(mark, kept);
+            }
+            let counts = (builder.datagrams(), builder.payload());
+            let places: Vec<_> = [1, 700, 1500]
+                .map(|want| builder.place(Stream::Ips(0), want).map(|slot| (slot.offset, slot.room)))
+                .into();
+            let finished = builder.finish(&mut block);
+            // What lies behind is of datagrams that were taken back.
+            Some((counts, places, finished, block[..finished.length].to_vec()))
+        };
+        if case.datagrams.len() > marked && let (Some(ahead), Some(exact)) = (build(true), build(false)) {
+            prop_assert_eq!(ahead, exact);
+        }
+    }
+
     #[test]
     fn what_is_built_keeps_every_rule(case in cases()) {
         let (blocks, sent) = build(&case);

@@ -8,9 +8,6 @@
 
 use std::ops::{Add, AddAssign};
 
-/// Words added in one go of the main loop.
-const WORDS: usize = 16;
-
 /// A one's complement sum, not yet folded.
 ///
 /// Parts of a message may be summed apart and added if each but the last has an even length.
@@ -22,23 +19,17 @@ impl Sum {
     #[inline]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Sum {
-        let (blocks, rest) = bytes.as_chunks::<{ 8 * WORDS }>();
-        let mut sum = 0_u64;
-        for block in blocks {
-            let mut carry = false;
-            for word in block.as_chunks::<8>().0 {
-                (sum, carry) = sum.carrying_add(u64::from_ne_bytes(*word), carry);
-            }
-            sum = add(sum, u64::from(carry));
-        }
-        let (words, rest) = rest.as_chunks::<8>();
-        for word in words {
-            sum = add(sum, u64::from_ne_bytes(*word));
-        }
-        let (halves, rest) = rest.as_chunks::<4>();
-        for half in halves {
-            sum = add(sum, u64::from(u32::from_ne_bytes(*half)));
-        }
+        let (blocks, rest) = bytes.as_chunks::<256>();
+        let sum = blocks.iter().fold(0, add_all);
+        let (sum, rest) = add_first::<128>(sum, rest);
+        let (sum, rest) = add_first::<64>(sum, rest);
+        let (sum, rest) = add_first::<32>(sum, rest);
+        let (sum, rest) = add_first::<16>(sum, rest);
+        let (sum, rest) = add_first::<8>(sum, rest);
+        let (sum, rest) = match rest.split_first_chunk::<4>() {
+            Some((half, rest)) => (add(sum, u64::from(u32::from_ne_bytes(*half))), rest),
+            None => (sum, rest),
+        };
         let last = match *rest {
             [a] => [a, 0, 0, 0],
             [a, b] => [a, b, 0, 0],
@@ -108,6 +99,25 @@ fn add(left: u64, right: u64) -> u64 {
     let (sum, carry) = left.overflowing_add(right);
     // A sum that overflowed is below all ones.
     sum + u64::from(carry)
+}
+
+/// Adds all words of a block, unrolled, with one carry at the end to add by itself.
+#[inline]
+fn add_all<const N: usize>(mut sum: u64, block: &[u8; N]) -> u64 {
+    let mut carry = false;
+    for word in block.as_chunks::<8>().0 {
+        (sum, carry) = sum.carrying_add(u64::from_ne_bytes(*word), carry);
+    }
+    add(sum, u64::from(carry))
+}
+
+/// Adds the first `N` bytes, where there are as many.
+#[inline]
+fn add_first<const N: usize>(sum: u64, bytes: &[u8]) -> (u64, &[u8]) {
+    match bytes.split_first_chunk::<N>() {
+        Some((block, rest)) => (add_all(sum, block), rest),
+        None => (sum, bytes),
+    }
 }
 
 impl Add for Sum {

@@ -24,8 +24,8 @@
 //!         self.0.push((offset, length));
 //!         (offset + length <= 65_536).then_some(Place { area: 0, offset })
 //!     }
-//!     fn rewind(&mut self) {
-//!         self.0.clear();
+//!     fn keep(&mut self, count: usize) {
+//!         self.0.truncate(count);
 //!     }
 //! }
 //!

@@ -63,8 +63,9 @@ pub trait Layout {
     /// a later one. `None`: there is no room for it.
     fn place(&mut self, length: usize) -> Option<Place>;
 
-    /// Takes back every placing since this layout was given to [`Scatter::receive`].
-    fn rewind(&mut self);
+    /// Takes back every placing since this layout was given to [`Scatter::receive`], but for the
+    /// first `count`, as if they had never been asked for.
+    fn keep(&mut self, count: usize);
 }
 
 /// What a read brought.
@@ -200,7 +201,74 @@ impl Scatter {
         if areas.len() > MAX_AREAS {
             return Err(invalid("too many areas"));
         }
-        let mut pieces = self.reserve(areas, layout);
+        if self.since_large < MEMORY {
+            self.receive_large(read, areas, layout)
+        } else {
+            self.receive_small(read, areas, layout)
+        }
+    }
+
+    /// Reads a packet that is expected to be one datagram.
+    #[inline]
+    fn receive_small(
+        &mut self,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+        areas: &mut [&mut [u8]],
+        layout: &mut impl Layout,
+    ) -> io::Result<Received> {
+        let room = self.mtu;
+        let Some(place) = layout
+            .place(room)
+            .filter(|place| fits(*place, room, areas, (0, 0)))
+        else {
+            return self.receive_large(read, areas, layout);
+        };
+        let slot = place.offset..place.offset + room;
+        let mut header = [0; VNET_HEADER];
+        let result = read(&mut [
+            IoSliceMut::new(&mut header),
+            IoSliceMut::new(&mut areas[place.area][slot.clone()]),
+            IoSliceMut::new(&mut self.spill),
+        ]);
+        layout.keep(0);
+        let total = packet_length(result)?;
+        let vnet = VnetHeader::parse(&header);
+        if total <= room
+            && let Ok(vnet @ VnetHeader { cut: None, .. }) = vnet
+            && let Ok(plan) = Plan::new(&vnet, &areas[place.area][slot], total)
+            && layout.place(total) == Some(place)
+        {
+            plan.write(0, &mut areas[place.area][place.offset..][..total]);
+            self.since_large = self.since_large.saturating_add(1);
+            self.counters.packets += 1;
+            self.counters.datagrams += 1;
+            self.counters.payload += total as u64;
+            return Ok(Received {
+                datagrams: 1,
+                bytes: total,
+                waiting: 0,
+            });
+        }
+        layout.keep(0);
+        let mut pieces = Pieces::new();
+        let _ = pieces.push(Piece {
+            stream: 0,
+            area: place.area,
+            offset: place.offset,
+            length: room,
+        });
+        self.complete(vnet, total, areas, layout, &mut pieces)
+    }
+
+    /// Reads a packet that may need many places.
+    fn receive_large(
+        &mut self,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+        areas: &mut [&mut [u8]],
+        layout: &mut impl Layout,
+    ) -> io::Result<Received> {
+        let mut pieces = Pieces::new();
+        self.reserve(areas, layout, &mut pieces);
         let mut header = [0; VNET_HEADER];
         let result = {
             let mut slices = FixedVec::<IoSliceMut<'_>, { MAX_PLACES + 2 }>::new();
@@ -209,13 +277,36 @@ impl Scatter {
             let _ = slices.push(IoSliceMut::new(&mut self.spill));
             read(&mut slices)
         };
-        layout.rewind();
-        let total = result?.checked_sub(VNET_HEADER).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "no virtio header was read")
-        })?;
+        let total = match packet_length(result) {
+            Ok(total) => total,
+            Err(error) => {
+                layout.keep(0);
+                return Err(error);
+            }
+        };
+        self.complete(
+            VnetHeader::parse(&header),
+            total,
+            areas,
+            layout,
+            &mut pieces,
+        )
+    }
+
+    /// Brings a packet of `total` bytes, which was read into `pieces` and the spill buffer behind
+    /// them, into its places.
+    fn complete(
+        &mut self,
+        vnet: Result<VnetHeader, Refused>,
+        total: usize,
+        areas: &mut [&mut [u8]],
+        layout: &mut impl Layout,
+        pieces: &mut Pieces,
+    ) -> io::Result<Received> {
         self.counters.packets += 1;
-        let reserved: usize = pieces.iter().map(|piece| piece.length).sum();
+        let reserved = pieces.last().map_or(0, |last| last.stream + last.length);
         let capacity = reserved + self.spill.len();
+        let places = pieces.len();
         // The spill buffer's turn; cannot fail, there is one entry more than places.
         let _ = pieces.push(Piece {
             stream: reserved,
@@ -226,17 +317,26 @@ impl Scatter {
         let plan = if total >= capacity {
             Err(Refused::Short)
         } else {
-            VnetHeader::parse(&header).and_then(|header| self.plan(&header, areas, &pieces, total))
+            vnet.and_then(|vnet| self.plan(&vnet, areas, pieces, total))
         };
         let plan = match plan {
             Ok(plan) => plan,
             Err(refused) => {
+                layout.keep(0);
                 self.counters.refused += 1;
                 tracing::debug!(%refused, total, "a packet from the host was dropped");
                 return Ok(Received::default());
             }
         };
+        let mut right = 0;
         if plan.is_cut() {
+            // A block is not built anew where it became as it was expected to be.
+            if self.since_large < MEMORY
+                && plan.header() == self.header
+                && plan.length(0) == self.datagram
+            {
+                right = plan.full_datagrams().min(places);
+            }
             self.counters.cut += 1;
             self.header = plan.header();
             self.datagram = plan.length(0);
@@ -244,12 +344,12 @@ impl Scatter {
         } else {
             self.since_large = self.since_large.saturating_add(1);
         }
-        self.settle(plan, areas, layout, &pieces)
+        layout.keep(right);
+        self.settle(plan, areas, layout, pieces, right)
     }
 
-    /// Reserves places for the packet expected.
-    fn reserve(&self, areas: &[&mut [u8]], layout: &mut impl Layout) -> Pieces {
-        let mut pieces = Pieces::new();
+    /// Reserves places for the large packet expected; without one expected, for one datagram.
+    fn reserve(&self, areas: &[&mut [u8]], layout: &mut impl Layout, pieces: &mut Pieces) {
         let (datagram, header, most) = if self.since_large < MEMORY {
             let segment = (self.datagram - self.header).max(1);
             let most = MAX_PACKET.div_ceil(segment).min(MAX_PLACES);
@@ -276,7 +376,6 @@ impl Scatter {
             });
             stream += length;
         }
-        pieces
     }
 
     /// Plans for the packet that was read into `pieces`.
@@ -310,17 +409,34 @@ impl Scatter {
         }
     }
 
-    /// Brings what was read to where it belongs and completes it.
+    /// Brings what was read to where it belongs and completes it. The first `right` datagrams lie
+    /// there already, and the layout has kept them.
     fn settle(
         &mut self,
         plan: Plan,
         areas: &mut [&mut [u8]],
         layout: &mut impl Layout,
         pieces: &Pieces,
+        right: usize,
     ) -> io::Result<Received> {
-        let mut targets = Pieces::new();
-        let mut received = Received::default();
+        let header = plan.header();
+        let length = plan.length(0);
         let mut end = (0, 0);
+        for (index, piece) in pieces[..right].iter().enumerate() {
+            let start = if index == 0 {
+                piece.offset
+            } else {
+                piece.offset - header
+            };
+            end = (piece.area, start + length);
+            plan.write(index, &mut areas[piece.area][start..start + length]);
+        }
+        let mut targets = Pieces::new();
+        let mut received = Received {
+            datagrams: right,
+            bytes: right * length,
+            waiting: 0,
+        };
         while received.datagrams < plan.datagrams().min(MAX_PLACES) {
             let length = plan.length(received.datagrams);
             let Some(place) = layout.place(length) else {
@@ -336,14 +452,14 @@ impl Scatter {
             let _ = targets.push(Piece {
                 stream: payload.start,
                 area: place.area,
-                offset: place.offset + plan.header(),
+                offset: place.offset + header,
                 length: payload.len(),
             });
             received.datagrams += 1;
             received.bytes += length;
         }
         received.waiting = plan.datagrams() - received.datagrams;
-        let placed: usize = targets.iter().map(|piece| piece.length).sum();
+        let placed = received.bytes - received.datagrams * header;
         if received.waiting > 0 {
             let start = plan.payload(received.datagrams).start;
             let end = plan.payload(plan.datagrams() - 1).end;
@@ -355,9 +471,9 @@ impl Scatter {
             });
             self.spilled_from = start;
         }
-        self.counters.moved += relocate(areas, &mut self.spill, pieces, &targets);
-        for (index, piece) in targets.iter().take(received.datagrams).enumerate() {
-            let start = piece.offset - plan.header();
+        self.counters.moved += relocate(areas, &mut self.spill, &pieces[right..], &targets);
+        for (index, piece) in (right..received.datagrams).zip(&targets) {
+            let start = piece.offset - header;
             plan.write(
                 index,
                 &mut areas[piece.area][start..piece.offset + piece.length],
@@ -431,6 +547,13 @@ impl Scatter {
             self.plan = None;
         }
     }
+}
+
+/// Bytes of a packet that was read behind its virtio header.
+#[inline]
+fn packet_length(read: io::Result<usize>) -> io::Result<usize> {
+    let short = || io::Error::new(io::ErrorKind::InvalidData, "no virtio header was read");
+    read?.checked_sub(VNET_HEADER).ok_or_else(short)
 }
 
 fn invalid(why: &'static str) -> io::Error {

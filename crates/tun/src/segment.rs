@@ -162,6 +162,14 @@ impl Plan {
         self.count
     }
 
+    /// How many datagrams, from the first on, are as long as the first.
+    #[inline]
+    #[must_use]
+    pub fn full_datagrams(&self) -> usize {
+        let last = self.count - 1;
+        last + usize::from(self.length(last) == self.length(0))
+    }
+
     /// Whether the packet becomes several datagrams.
     #[inline]
     #[must_use]

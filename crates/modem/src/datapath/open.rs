@@ -254,14 +254,10 @@ impl Layout for Blocks<'_> {
         let want = length.max(self.expected);
         while !self.full && self.at < self.count {
             let index = (self.first + self.at) % self.builders.len();
-            let builder = &mut self.builders[index];
-            match builder.place(self.stream, want) {
-                Ok(slot) => {
-                    self.place = Place {
-                        area: self.at,
-                        offset: slot.offset,
-                    };
-                    builder.commit(slot, length);
+            match self.builders[index].put(self.stream, want, length) {
+                Ok(offset) => {
+                    let area = self.at;
+                    self.place = Place { area, offset };
                     return Some(self.place);
                 }
                 Err(Full::TooLong) => return None,
@@ -272,14 +268,92 @@ impl Layout for Blocks<'_> {
         None
     }
 
-    fn rewind(&mut self) {
-        for step in 0..=self.at {
-            let index = (self.first + step) % self.builders.len();
-            let mark = if step == 0 { self.before } else { self.empty };
-            self.builders[index].rewind(mark);
+    fn keep(&mut self, count: usize) {
+        // Full blocks ahead of the last that keeps something stay as they are.
+        let (mut left, mut at) = (count, 0);
+        loop {
+            let mark = if at == 0 { self.before } else { self.empty };
+            let builder = &mut self.builders[(self.first + at) % self.builders.len()];
+            let placed = builder.datagrams() - mark.datagrams();
+            if left <= placed || at == self.at {
+                builder.keep(mark, left);
+                break;
+            }
+            left -= placed;
+            at += 1;
         }
-        self.at = 0;
+        for step in at + 1..=self.at {
+            self.builders[(self.first + step) % self.builders.len()].rewind(self.empty);
+        }
+        self.at = at;
         self.full = false;
-        self.expected = std::mem::take(&mut self.longest);
+        self.expected = self.expected.max(self.longest);
+        if count == 0 {
+            self.longest = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uwwan_ncm::{Choices, Parameters};
+
+    use super::*;
+
+    /// What is asked of one layout, and what became of it.
+    fn blocks_of(ahead: usize, kept: usize, last: usize) -> (Vec<Option<Place>>, Vec<Finished>) {
+        const LENGTH: usize = 1500;
+        let choices = Choices {
+            block_size: 8192,
+            ..Choices::default()
+        };
+        let framing = Framing::negotiate(&Parameters::FALLBACK, &choices);
+        let buffers = (0..6).map(|_| Buffer::heap(8192)).collect();
+        let mut open = Open::new(buffers, framing);
+        let stream = Stream::Ips(0);
+        let slot = open.place(stream, 700).expect("an empty block");
+        open.commit(slot, 700);
+        let mut blocks = Blocks {
+            count: 6,
+            before: open.builders[0].mark(),
+            builders: &mut open.builders,
+            first: 0,
+            empty: open.empty,
+            stream,
+            at: 0,
+            full: false,
+            longest: 0,
+            expected: 0,
+            place: Place { area: 0, offset: 0 },
+        };
+        let mut places: Vec<_> = (0..ahead.max(kept)).map(|_| blocks.place(LENGTH)).collect();
+        if ahead > 0 {
+            blocks.keep(kept);
+        }
+        places.truncate(kept);
+        blocks.expected = LENGTH;
+        places.push(blocks.place(last));
+        let complete = blocks.at + usize::from(blocks.full);
+        let finished = (0..complete + 1)
+            .filter_map(|_| open.close())
+            .map(|(_, finished)| finished)
+            .collect();
+        (places, finished)
+    }
+
+    #[test]
+    fn places_that_are_kept_are_as_if_asked_for_alone() {
+        for ahead in 1..40 {
+            for kept in 0..=ahead.min(24) {
+                for last in [60, 1499] {
+                    let expected = blocks_of(0, kept, last);
+                    assert_eq!(
+                        blocks_of(ahead, kept, last),
+                        expected,
+                        "{ahead} {kept} {last}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -153,7 +153,7 @@ impl Layout for Told {
         (!self.0.is_empty()).then(|| self.0.remove(0))
     }
 
-    fn rewind(&mut self) {}
+    fn keep(&mut self, _: usize) {}
 }
 
 #[test]

@@ -91,8 +91,8 @@ impl Layout for Rows {
         Some(place)
     }
 
-    fn rewind(&mut self) {
-        self.places.truncate(self.kept);
+    fn keep(&mut self, count: usize) {
+        self.places.truncate(self.kept + count);
     }
 }
 

@@ -342,8 +342,8 @@ fn cut(packet: &[u8]) -> Vec<Vec<u8>> {
             self.0.push(offset..offset + length);
             Some(Place { area: 0, offset })
         }
-        fn rewind(&mut self) {
-            self.0.clear();
+        fn keep(&mut self, count: usize) {
+            self.0.truncate(count);
         }
     }
     let mut memory = vec![0; 1 << 20];
