@@ -47,6 +47,8 @@ const MOST: usize = 128;
 const MOST_UDP: usize = 64;
 /// The longest headers of a datagram that is merged.
 const MAX_HEADER: usize = 160;
+/// TCP flags that end a run.
+const LAST: u8 = flags::PSH | flags::FIN;
 /// A virtio header that says nothing.
 const PLAIN: [u8; VNET_HEADER] = [0; VNET_HEADER];
 
@@ -218,6 +220,7 @@ impl Coalescer {
             payloads: std::array::from_fn(|_| FixedVec::new()),
             firsts: [&[]; FLOWS],
             live: 0,
+            recent: 0,
             send,
         }
     }
@@ -232,6 +235,8 @@ pub struct Batch<'c, 'd, F> {
     firsts: [&'d [u8]; FLOWS],
     /// Runs held.
     live: usize,
+    /// The run begun or joined last.
+    recent: usize,
     send: F,
 }
 
@@ -240,9 +245,16 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
     #[inline]
     pub fn push(&mut self, datagram: &'d [u8]) {
         self.coalescer.counters.datagrams += 1;
+        // Mostly it is of the flow of the one before, and there is nothing to find out.
+        let recent = &self.coalescer.runs[self.recent];
+        if recent.since > 0
+            && let Some(part) = recent.sibling(datagram)
+        {
+            return self.join_or_begin(self.recent, part, datagram, true);
+        }
         match Part::of(datagram, self.coalescer.merge) {
             Part::Mergeable(part) => match self.find(&part.key) {
-                Some(run) => self.join_or_begin(run, part, datagram),
+                Some(run) => self.join_or_begin(run, part, datagram, false),
                 None => self.begin(part, datagram),
             },
             Part::Alone(key) => {
@@ -276,10 +288,14 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
             .position(|run| run.since > 0 && run.key == *key)
     }
 
-    fn join_or_begin(&mut self, index: usize, part: Datagram, datagram: &'d [u8]) {
+    /// Adds a datagram to its flow's run, or sends that and begins another. A `sibling`'s headers
+    /// are known to be like the run's.
+    fn join_or_begin(&mut self, index: usize, part: Datagram, datagram: &'d [u8], sibling: bool) {
+        self.recent = index;
         let run = &mut self.coalescer.runs[index];
         let count = self.payloads[index].len();
-        if !run.follows(&part, datagram, count) {
+        let like = sibling || run.is_like(&part, datagram);
+        if !like || !run.is_followed_by(&part, datagram, count) {
             self.flush(index);
             self.begin(part, datagram);
             return;
@@ -318,6 +334,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
             return;
         }
         let index = self.free_place();
+        self.recent = index;
         self.live += 1;
         self.coalescer.age += 1;
         let age = self.coalescer.age;
@@ -450,7 +467,7 @@ fn tcp_header(segment: &[u8]) -> Option<(usize, bool)> {
     let fixed = segment.get(..TCP_HEADER)?;
     let header = usize::from(fixed[12] >> 4) * 4;
     let good = header >= TCP_HEADER && header < segment.len() && fixed[13] & NEVER == 0;
-    good.then_some((header, fixed[13] & (flags::PSH | flags::FIN) != 0))
+    good.then_some((header, fixed[13] & LAST != 0))
 }
 
 /// As [`tcp_header`]. Without a checksum there is nothing to tell a damaged datagram by.
@@ -480,7 +497,9 @@ impl Addresses {
 fn intact(network: &Network, datagram: &[u8]) -> bool {
     let transport = &datagram[network.transport..];
     let sum = network.pseudo(datagram) + Sum::of_u16(transport.len() as u16) + Sum::of(transport);
-    (network.v6 || Sum::of(&datagram[..network.transport]).is_intact()) && sum.is_intact()
+    let header = || datagram.first_chunk::<20>().map(Sum::of_array);
+    // An IPv4 header with options is not mergeable.
+    (network.v6 || header().is_some_and(Sum::is_intact)) && sum.is_intact()
 }
 
 #[inline]
@@ -514,38 +533,80 @@ impl Run {
         &self.head[VNET_HEADER..][..self.header]
     }
 
-    /// Whether a datagram of the same flow would be the next if its checksums are right.
+    /// What [`Part::of`] would say of a datagram that has the headers of the run's first in all that
+    /// it looks at, and is not to be told from it by [`Run::is_like`] either.
     #[inline]
-    fn follows(&self, part: &Datagram, datagram: &[u8], count: usize) -> bool {
-        let payload = datagram.len() - part.header;
-        if part.header != self.header
-            || part.network.transport != self.network.transport
-            || payload > self.size
-            || self.header + self.payload + payload > usize::from(u16::MAX)
-        {
+    fn sibling(&self, datagram: &[u8]) -> Option<Datagram> {
+        let (first, at) = (self.first(), self.network.transport);
+        let other = datagram.get(..self.header)?;
+        let length = datagram.len();
+        let field = |at: usize| usize::from(u16::from_be_bytes([other[at], other[at + 1]]));
+        let like = if self.network.v6 {
+            first[..4] == other[..4] && field(4) + 40 == length && first[6..at] == other[6..at]
+        } else {
+            // Without options.
+            first[..2] == other[..2]
+                && field(2) == length
+                && first[6..10] == other[6..10]
+                && first[12..20] == other[12..20]
+        };
+        if !like || length == self.header || first[at..at + 4] != other[at..at + 4] {
+            return None;
+        }
+        let mut last = false;
+        if self.network.protocol == TCP {
+            if first[at + 12] != other[at + 12] || (first[at + 13] ^ other[at + 13]) & !LAST != 0 {
+                return None;
+            }
+            last = other[at + 13] & LAST != 0;
+        } else if field(at + 4) + at != length || field(at + UDP_CHECKSUM) == 0 {
+            return None;
+        }
+        Some(Datagram {
+            key: self.key,
+            network: self.network,
+            header: self.header,
+            last,
+        })
+    }
+
+    /// Whether the headers of a datagram of the same flow are the run's in all that does not change
+    /// from one datagram to the next.
+    fn is_like(&self, part: &Datagram, datagram: &[u8]) -> bool {
+        let at = self.network.transport;
+        if part.header != self.header || part.network.transport != at {
             return false;
         }
         let (first, other) = (self.first(), &datagram[..part.header]);
-        let at = self.network.transport;
         let same_network = if self.network.v6 {
             // All but the payload's length; the addresses are the flow's.
             first[..4] == other[..4] && first[6..8] == other[6..8] && first[40..at] == other[40..at]
         } else {
-            first[..2] == other[..2]
-                && first[6..10] == other[6..10]
-                && self.identification_follows(other, count)
+            first[..2] == other[..2] && first[6..10] == other[6..10]
         };
-        if !same_network {
+        same_network
+            && (self.network.protocol != TCP
+                || (first[at + 12] == other[at + 12]
+                    && (first[at + 13] ^ other[at + 13]) & !LAST == 0))
+    }
+
+    /// Whether a datagram with headers like the run's would be the next if its checksums are right.
+    #[inline]
+    fn is_followed_by(&self, part: &Datagram, datagram: &[u8], count: usize) -> bool {
+        let payload = datagram.len() - part.header;
+        if payload > self.size
+            || self.header + self.payload + payload > usize::from(u16::MAX)
+            || !(self.network.v6 || self.identification_follows(datagram, count))
+        {
             return false;
         }
-        let (first, other) = (&first[at..], &other[at..]);
         if self.network.protocol != TCP {
             return true;
         }
-        const LAST: u8 = flags::PSH | flags::FIN;
+        let at = self.network.transport;
+        let (first, other) = (&self.first()[at..], &datagram[at..part.header]);
         sequence(other) == self.next_sequence
-            && first[8..13] == other[8..13]
-            && (first[13] ^ other[13]) & !LAST == 0
+            && first[8..12] == other[8..12]
             && first[14..TCP_CHECKSUM] == other[14..TCP_CHECKSUM]
             && first[18..] == other[18..]
     }
@@ -577,7 +638,7 @@ impl Run {
         self.payload += payload;
         if self.network.protocol == TCP {
             self.next_sequence = self.next_sequence.wrapping_add(payload as u32);
-            self.flags = datagram[self.network.transport + 13] & (flags::PSH | flags::FIN);
+            self.flags = datagram[self.network.transport + 13] & LAST;
         }
     }
 

@@ -227,8 +227,12 @@ impl Network {
     /// was parsed, and has at least its fixed header.
     #[inline]
     pub fn pseudo(&self, head: &[u8]) -> Sum {
-        let addresses = if self.v6 { 8..40 } else { 12..20 };
-        Sum::of(&head[addresses]) + Sum::of_u16(self.protocol.into())
+        let addresses = if self.v6 {
+            head[8..].first_chunk::<32>().map(Sum::of_array)
+        } else {
+            head[12..].first_chunk::<8>().map(Sum::of_array)
+        };
+        addresses.unwrap_or_default() + Sum::of_u16(self.protocol.into())
     }
 }
 
