@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
+use netlink_packet_core::Nla as _;
+use netlink_packet_route::link::{InfoData, LinkAttribute, LinkInfo};
 
 use crate::error::{Error, ErrorKind};
 use crate::{ffi, netlink::Netlink};
@@ -283,17 +284,32 @@ pub(crate) fn index_of(name: &str) -> Option<u32> {
     Netlink::open().ok()?.index(name).ok()
 }
 
-/// Whether a TUN or TAP interface has IFF_MULTI_QUEUE.
-fn has_several_queues(name: &str) -> bool {
-    let link = Netlink::open().and_then(|mut netlink| netlink.link(name, 0));
-    link.is_ok_and(|link| {
-        let of_driver = |info: &LinkInfo| matches!(info, LinkInfo::Kind(InfoKind::Tun));
-        let mut attributes = link.attributes.iter();
-        attributes.clone().any(|attribute| match attribute {
-            LinkAttribute::LinkInfo(infos) => infos.iter().any(of_driver),
-            _ => false,
-        }) && attributes.any(|attribute| matches!(attribute, LinkAttribute::NumTxQueues(2..)))
-    })
+/// How many descriptors hold a queue of a TUN or TAP interface with IFF_MULTI_QUEUE; `None` for an
+/// interface without, or of another driver (`tun_fill_info` in drivers/net/tun.c tells).
+pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
+    /// `linux/if_link.h`.
+    const NUM_QUEUES: u16 = 8;
+    const NUM_DISABLED_QUEUES: u16 = 9;
+    let link = Netlink::open().ok()?.link(name, 0).ok()?;
+    let infos = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => Some(infos),
+            _ => None,
+        })?;
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Tun(data)) => Some(data),
+        _ => None,
+    })?;
+    let number = |wanted: u16| {
+        let found = data.iter().find(|value| value.kind() == wanted)?;
+        let mut bytes = [0; 4];
+        (found.value_len() == bytes.len()).then(|| found.emit_value(&mut bytes))?;
+        Some(u32::from_ne_bytes(bytes))
+    };
+    // Told of those with IFF_MULTI_QUEUE only.
+    Some(number(NUM_QUEUES)?.saturating_add(number(NUM_DISABLED_QUEUES)?))
 }
 
 /// The kernel's rules (`dev_valid_name`), which tun-tap would cut instead of tell.
@@ -375,6 +391,16 @@ fn kind_of(mode: tun_tap::Mode) -> &'static str {
 }
 
 /// `kind` is `TUN` or `TAP`.
+/// An interface with several queues that others may be reading.
+pub(crate) fn several_readers(what: String) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        what,
+        "another process has some of its queues open",
+        "stop that process (another uwwan?) or choose another name",
+    )
+}
+
 pub(crate) fn interface_error(kind: &str, name: &str, existed: bool, source: io::Error) -> Error {
     use rustix::io::Errno;
     let what = format!("open {kind} interface {name}");
@@ -404,12 +430,15 @@ pub(crate) fn interface_error(kind: &str, name: &str, existed: bool, source: io:
             "another process has it open",
             "stop that process (another uwwan?) or choose another name",
         ),
-        Some(Errno::INVAL) if existed && has_several_queues(name) => Error::new(
-            ErrorKind::Busy,
+        Some(Errno::INVAL) if existed && queues_in_use(name).is_some_and(|count| count > 0) => {
+            several_readers(what)
+        }
+        Some(Errno::INVAL) if existed && queues_in_use(name).is_some() => Error::new(
+            ErrorKind::Invalid,
             what,
-            "it has several queues, as another process's has",
+            "it was made with several queues, which only a TUN with offload reads",
             format!(
-                "stop that process (another uwwan?) or choose another name; one of your own is made with one queue (ip tuntap add dev {name} mode {mode}, without multi_queue)"
+                "as root: ip tuntap del dev {name} mode {mode} multi_queue && ip tuntap add dev {name} mode {mode} user $USER"
             ),
         ),
         Some(Errno::INVAL) if existed => Error::new(

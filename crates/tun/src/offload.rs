@@ -63,6 +63,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::device::{
     DEFAULT_NAME, DRIVER, Interface, check_name, driver_error, index_of, interface_error,
+    queues_in_use, several_readers,
 };
 use crate::error::{Error, ErrorKind};
 use crate::ffi::{self, InterfaceRequest};
@@ -133,8 +134,8 @@ impl fmt::Display for Offloads {
 
 /// A TUN interface with segmentation offload; otherwise as [`crate::Tun`].
 ///
-/// A new one has several queues, where the kernel has them, which are read in turn, so that one
-/// flow's packets do not keep the others' waiting. Its descriptor ([`AsFd`]) is readable when one of
+/// A new one, or one that root made with `multi_queue`, has several queues, where the kernel has
+/// them, which are read in turn, so that one flow's packets do not keep the others' waiting. Its descriptor ([`AsFd`]) is readable when one of
 /// them has something; whether there is room for a packet tells [`Offload::writable`].
 #[derive(Debug)]
 pub struct Offload {
@@ -168,13 +169,25 @@ impl Offload {
         }
         let before = index_of(wanted_name);
         let mut flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
-        // Whoever made an interface that is there chose how many queues it has: one, or else
-        // somebody may be reading them.
-        let fair = before.is_none() && known & u32::from(IFF_MULTI_QUEUE) != 0;
+        // Whoever made an interface that is there chose whether it has several queues. Other
+        // readers of them would each get a part of the packets.
+        let fair = match before {
+            None => known & u32::from(IFF_MULTI_QUEUE) != 0,
+            Some(_) => match queues_in_use(wanted_name) {
+                Some(1..) => {
+                    return Err(several_readers(format!("open TUN interface {wanted_name}")));
+                }
+                several => several.is_some(),
+            },
+        };
         if fair {
             flags |= IFF_MULTI_QUEUE;
         }
-        let exclusive = if fair { IFF_TUN_EXCL } else { 0 };
+        let exclusive = if fair && before.is_none() {
+            IFF_TUN_EXCL
+        } else {
+            0
+        };
         let name = attach(&descriptor, wanted_name, flags | exclusive)
             .map_err(|source| interface_error("TUN", wanted_name, before.is_some(), source))?;
         // Somebody else may have changed an interface that was there.

@@ -44,7 +44,7 @@ Examples:
       the real driver and a real TUN, but an emulated modem
 
 Needs: read and write access to the USB device (udev rule), and CAP_NET_ADMIN or a TUN prepared with
-  ip tuntap add mode tun name wwan0 user $USER   and then   uwwan up --tun-name wwan0
+  ip tuntap add mode tun multi_queue name wwan0 user $USER   and then   uwwan up --tun-name wwan0
 
 Stops cleanly at Ctrl-C, SIGTERM or `uwwan down`; a second signal ends it at once.
 A configuration file has the same names:   apn = \"internet\"   route = \"default\"")]

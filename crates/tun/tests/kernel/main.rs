@@ -79,6 +79,10 @@ const CHECKS: &[(&str, fn())] = &[
         queues::an_interface_with_queues_is_taken,
     ),
     (
+        "a_prepared_interface_keeps_its_queues",
+        queues::a_prepared_interface_keeps_its_queues,
+    ),
+    (
         "a_deleted_interface_with_queues_is_told",
         queues::a_deleted_interface_with_queues_is_told,
     ),

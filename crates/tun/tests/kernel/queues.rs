@@ -120,6 +120,22 @@ pub fn an_interface_with_queues_is_taken() {
     }
 }
 
+/// One that root made with queues is read through all of them, by one reader at a time.
+pub fn a_prepared_interface_keeps_its_queues() {
+    crate::ip_program("tuntap add dev kept3 mode tun multi_queue");
+    let name = Some("kept3");
+    for _ in 0..2 {
+        let interface = Offload::open(name, Offloads::TCP).expect("attached");
+        assert!(interface.attached());
+        assert!(interface.queues() > 1);
+        let error = Offload::open(name, Offloads::TCP).expect_err("it is open already");
+        assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+    }
+    let error = Tun::open(name).expect_err("one packet a call reads one queue");
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("several queues"), "{error}");
+}
+
 /// That it was deleted is told by a read, which a wait asks for.
 pub fn a_deleted_interface_with_queues_is_told() {
     let (interface, _configuration) = configured();
