@@ -135,8 +135,9 @@ impl fmt::Display for Offloads {
 /// A TUN interface with segmentation offload; otherwise as [`crate::Tun`].
 ///
 /// A new one, or one that root made with `multi_queue`, has several queues, where the kernel has
-/// them, which are read in turn, so that one flow's packets do not keep the others' waiting. Its descriptor ([`AsFd`]) is readable when one of
-/// them has something; whether there is room for a packet tells [`Offload::writable`].
+/// them, which are read in turn, so that one flow's packets do not keep the others' waiting. Its
+/// descriptor ([`AsFd`]) is readable when one of them has something; whether there is room for a
+/// packet tells [`Offload::writable`].
 #[derive(Debug)]
 pub struct Offload {
     queues: Queues,
