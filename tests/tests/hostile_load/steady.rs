@@ -12,8 +12,8 @@ const DATAGRAMS: u64 = 30_000;
 pub fn only_what_was_injected_is_lost(mode: Mode) {
     let bench = Bench::online(
         mode,
-        "drop_out_ppm=2000,drop_in_ppm=2000,corrupt_in_ppm=2000,stall_in_ppm=3000,\
-         stall_out_ppm=3000,empty_in_ppm=5000,babble_in_ppm=3000",
+        "drop_out_ppm=2000,drop_in_ppm=2000,corrupt_in_ppm=2000,stall_in_ppm=20000,\
+         stall_out_ppm=20000,empty_in_ppm=5000,babble_in_ppm=20000",
     );
     let flows = bench.flows();
     bench.flow_on(DATAGRAMS);
@@ -72,7 +72,7 @@ pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
 pub fn a_garbled_block_costs_no_other(mode: Mode) {
     let bench = Bench::online(
         mode,
-        "garbage_in_ppm=5000,short_in_ppm=5000,fault_in_ppm=4000,fault_out_ppm=4000",
+        "garbage_in_ppm=5000,short_in_ppm=5000,fault_in_ppm=20000,fault_out_ppm=20000",
     );
     let flows = bench.flows();
     bench.flow_on(DATAGRAMS);
