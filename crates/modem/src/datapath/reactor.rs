@@ -581,10 +581,10 @@ impl Data {
         report: &mut dyn FnMut(Report) -> bool,
     ) -> Result<(), Fault> {
         let count = self.lines.len();
-        let mut round_over = false;
+        let mut left_off = Filled::Drained;
         let mut broken = None;
         let rested = self.uplink.pace.rested(now);
-        // One that was not read to its end is read on.
+        // One that was not read to its end is read on, as soon as there is room.
         if self.uplink.is_drained() && !rested {
             let has_something = self.lines.iter().any(|line| line.readable);
             let resting = self.uplink.pace.resting().is_some();
@@ -605,7 +605,7 @@ impl Data {
                 continue;
             };
             match self.uplink.fill(line.inlet(), now, tally) {
-                Ok(filled) => round_over |= filled == Filled::RoundOver,
+                Ok(filled) => left_off = left_off.max(filled),
                 // A further session's host is no reason to end the others.
                 Err(fault @ (Fault::Host(_) | Fault::Framing)) if line.session != 0 => {
                     broken = Some((line.session, fault));
@@ -613,8 +613,8 @@ impl Data {
                 Err(fault) => return Err(fault),
             }
         }
-        self.more |= round_over;
-        self.uplink.set_drained(!round_over);
+        self.more |= left_off == Filled::RoundOver;
+        self.uplink.set_left_off(left_off);
         if let Some((session, fault)) = broken {
             self.lines.remove(session);
             report(Report::SessionLost(session, fault));

@@ -43,7 +43,7 @@ pub(super) enum Source<'a> {
 }
 
 /// Why no more is read from a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Filled {
     /// It has nothing more.
     Drained,
@@ -70,8 +70,8 @@ pub(super) struct Uplink {
     /// There was none although no other was in flight: the other direction has it all.
     starved: bool,
     framing: Framing,
-    /// No host had anything more at the last read.
-    drained: bool,
+    /// Why no more was read from the hosts.
+    left_off: Filled,
     faults: Faults,
     pub(super) halted: bool,
 }
@@ -94,7 +94,7 @@ impl Uplink {
             short_of_memory: false,
             starved: false,
             framing,
-            drained: true,
+            left_off: Filled::Drained,
             faults: Faults::default(),
             halted: false,
         }
@@ -350,19 +350,19 @@ impl Uplink {
         Ok(())
     }
 
-    /// Whether the open block cannot be filled further right away.
-    pub(super) fn set_drained(&mut self, drained: bool) {
-        self.drained = drained;
+    /// Why no more was read from the hosts, of several the last in the order of [`Filled`].
+    pub(super) fn set_left_off(&mut self, why: Filled) {
+        self.left_off = why;
     }
 
     /// Whether the hosts had nothing more when they were read last.
     pub(super) fn is_drained(&self) -> bool {
-        self.drained
+        self.left_off == Filled::Drained
     }
 
     /// Lets the open block go when it has nothing to wait for.
     pub(super) fn flush(&mut self, tally: &mut Tally) -> Result<(), Fault> {
-        let leaves = self.drained
+        let leaves = self.left_off != Filled::RoundOver
             && !self.halted
             && self.again.is_empty()
             && !self.open.is_empty()

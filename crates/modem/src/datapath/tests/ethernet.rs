@@ -57,7 +57,7 @@ fn frames_from_the_host_go_whole_or_not_at_all() {
     };
     let filled = uplink.fill(inlet, now, &mut tally).unwrap();
     assert_eq!(filled, Filled::Drained);
-    uplink.set_drained(true);
+    uplink.set_left_off(Filled::Drained);
     uplink.flush(&mut tally).unwrap();
     let sent = queue.lock().sent.concat();
     assert_eq!(unpack(&sent), good);

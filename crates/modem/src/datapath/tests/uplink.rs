@@ -40,7 +40,7 @@ impl Up {
         self.uplink.reap(self.now, &mut self.tally)?;
         let host = Arc::clone(&self.host);
         let filled = self.fill(0, &host)?;
-        self.uplink.set_drained(filled != Filled::RoundOver);
+        self.uplink.set_left_off(filled);
         self.uplink.flush(&mut self.tally)
     }
 
