@@ -2,7 +2,7 @@
 # The story of the blog post, told with uwwan's own commands: IPv6 is refused,
 # 'uwwan ipv6' says why, unlocks it under a running 'uwwan up', and takes it
 # back. On the way the AT port is shared: 'uwwan at', socat and cat at once.
-# guest: --timeout 600
+# guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"

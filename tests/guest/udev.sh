@@ -2,7 +2,7 @@
 # The udev rule as packaged: udev takes it without complaint, gives both brands
 # of the modem to the group and nothing else, and somebody of that group who is
 # not root reaches the modem.
-# guest: --timeout 900
+# guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317 # 'check' calls the functions
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"

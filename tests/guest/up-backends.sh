@@ -3,7 +3,7 @@
 # configuration 2, traffic both ways with many transfers in flight and endpoints
 # that stall again and again, the plug pulled under load, little memory for
 # transfers, and a clean end.
-# guest: --timeout 600
+# guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"

@@ -2,7 +2,7 @@
 # 'uwwan up' from the state a Linux machine finds the modem in: configuration 2
 # with the kernel's drivers bound. Online, traffic both ways, state and list as
 # told meanwhile, and nothing left behind at the end.
-# guest: --timeout 900
+# guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"

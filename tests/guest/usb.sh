@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Both USB backends against the kernel's own test gadget on an emulated
 # controller: switching, queues, cancelling, unplugging (crates/usb/examples/exercise).
-# guest: --timeout 900
+# guest: --cpus 1 --timeout 900
 set -u
 here=$(cd "$(dirname "$0")" && pwd -P)
 # shellcheck source-path=SCRIPTDIR source=../../tools/witness.sh
