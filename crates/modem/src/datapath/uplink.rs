@@ -382,7 +382,8 @@ impl Uplink {
             Some(Full::Stream) => tally.closed_stream += 1,
             Some(Full::Room | Full::TooLong) => tally.closed_full += 1,
         }
-        self.pace.block_left(self.now);
+        self.pace
+            .block_left(self.now, finished.datagrams, finished.payload);
         tally.sent_packets += finished.datagrams as u64;
         tally.sent_bytes += finished.payload as u64;
         tally.sent_blocks += 1;
