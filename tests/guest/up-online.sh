@@ -31,6 +31,16 @@ exits() { # status, command…
   ((result == wanted))
 }
 
+# nice_of THREAD: of a thread of the driver.
+nice_of() {
+  local task
+  for task in "/proc/$up_pid/task"/*; do
+    if [[ $(<"$task/comm") == "$1" ]]; then
+      cut -d' ' -f19 "$task/stat"
+    fi
+  done
+}
+
 modprobe -a vhci-hcd usbmon cdc_ether cdc_mbim option tun
 check 'the far machine serves' start_far_side
 network_before=$(network)
@@ -49,6 +59,8 @@ wait_online 'online from configuration 2' 30
 tun=$(tun)
 check 'events: configuration before 2, after 3' seen '.event == "configuration" and .before == 2 and .after == 3'
 check 'events: the address of the network' seen '.event == "addresses" and .ipv4.address == "'"$host_address"'"'
+check 'the thread that moves the packets goes first, and it alone' \
+  test "$(nice_of uwwan-data) $(nice_of uwwan-control)" = '-11 0'
 check 'configuration 3 is active' configuration_is 3
 check 'usbfs holds the MBIM function' test "$(holder 0) $(holder 1)" = 'usbfs usbfs'
 check 'the data interface is at alternate setting 1' test "$(alternate 1)" = 1

@@ -150,6 +150,15 @@ pub struct Settings {
     /// MTU of the interface in bytes [default: the network's]
     #[arg(long, value_name = "BYTES", help_heading = "Host")]
     pub mtu: Option<u16>,
+    /// Nice value of the thread that moves the packets, -20 to 19 [default: -11 where that is allowed,
+    /// unless uwwan was started with one]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Host"
+    )]
+    pub nice: Option<i32>,
     /// Send an echo request after going online, so that a link that carries nothing is told from an
     /// idle one [default: true]
     #[arg(
@@ -270,7 +279,7 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         merge!(self over under: device, usb, settle, wait, persist, reattach, apn, ip_type, auth, user,
             password_file, pin_file, force_pin, roaming, session, tun_name, tun_mode, route, route_metric, address, gateway, dns, mtu, probe, at_port, proxy, proxy_guard, proxy_allow, ndp, ntb,
-            table, pad, block_size, input_size, max_datagrams, in_flight)
+            table, pad, block_size, input_size, max_datagrams, in_flight, nice)
     }
 
     /// Refuses what makes no sense for a USB network device (`ethernet`), or for a modem.
@@ -337,6 +346,10 @@ impl Settings {
         if let Some(count) = self.in_flight {
             within("in-flight", count, 1, 64)?;
             options.in_flight = Some(count);
+        }
+        if let Some(nice) = self.nice {
+            within("nice", nice, -20, 19)?;
+            options.nice = Some(nice);
         }
         if let Some(apn) = &self.apn {
             text("apn", apn, 100)?;
@@ -570,6 +583,7 @@ mod tests {
             ntb = 16
             pad = "short"
             in-flight = 8
+            nice = -5
             "#,
         )
         .unwrap();

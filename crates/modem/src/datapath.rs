@@ -63,6 +63,9 @@
 //! refuses while others are in flight is given up, and the queue is shallower from then on. Where one
 //! direction has taken all there is, it makes way for the other.
 //!
+//! **Priority.** Where it may, the thread goes before those that wait for what it delivers
+//! (`datapath/priority.rs`).
+//!
 //! **Errors.** A halted endpoint is left to drain and cleared by the control thread, since that is
 //! a control request; blocks it did not take are sent again. A burst of transfer errors pauses the direction for a moment; blocks longer
 //! than agreed on lead to larger buffers; more errors than a healthy link has end the data path,
@@ -87,6 +90,7 @@ mod monitor;
 mod notifications;
 mod open;
 mod pace;
+mod priority;
 mod reactor;
 #[cfg(test)]
 mod tests;
@@ -102,6 +106,7 @@ use uwwan_usb::error::TransferError;
 use crate::watch::{Probe, Verdict};
 
 pub(crate) use lines::{FlowCounters, LinePlan};
+pub use priority::NICE;
 pub(crate) use reactor::{Reactor, Report};
 
 /// What the data path is started with.

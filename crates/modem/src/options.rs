@@ -54,6 +54,9 @@ pub struct Options {
     pub input_size: Option<u32>,
     /// Transfers kept in flight in each direction.
     pub in_flight: Option<usize>,
+    /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` is
+    /// [`NICE`](crate::datapath::NICE), unless the program was started with one of its own.
+    pub nice: Option<i32>,
     /// Let the kernel's drivers bind again after a clean stop.
     pub reattach_drivers: bool,
     /// Name of the TUN interface; the kernel picks one otherwise.
@@ -106,6 +109,7 @@ impl Default for Options {
             max_datagrams: None,
             input_size: None,
             in_flight: None,
+            nice: None,
             reattach_drivers: false,
             tun_name: None,
             tun_mode: TunMode::default(),

@@ -318,7 +318,8 @@ impl Control {
             }
             outbox.send(Message::Report(report)).is_ok()
         });
-        let reactor = Reactor::spawn(pump, interrupt, counters, report).map_err(|error| {
+        let nice = self.options.nice;
+        let reactor = Reactor::spawn(pump, interrupt, counters, nice, report).map_err(|error| {
             explain::failure(
                 Rung::Claim,
                 true,

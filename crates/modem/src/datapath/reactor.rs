@@ -58,7 +58,7 @@ pub(crate) struct Reactor {
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Reactor {
-    /// Starts the thread. `report` is called from it and must not block.
+    /// Starts the thread, with the nice value wanted. `report` is called from it and must not block.
     ///
     /// # Errors
     /// When the system has no thread or descriptor left.
@@ -66,6 +66,7 @@ impl Reactor {
         pump: Box<dyn Pump>,
         interrupt: Option<Box<dyn Queue>>,
         counters: Arc<Counters>,
+        nice: Option<i32>,
         report: Box<dyn FnMut(Report) -> bool + Send>,
     ) -> std::io::Result<Self> {
         let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
@@ -85,7 +86,10 @@ impl Reactor {
         };
         let thread = std::thread::Builder::new()
             .name("uwwan-data".into())
-            .spawn(move || worker.run())?;
+            .spawn(move || {
+                super::priority::go_first(nice);
+                worker.run();
+            })?;
         Ok(Self {
             orders: Some(orders),
             wake,

@@ -72,6 +72,7 @@ impl Machine {
             Box::new(pump),
             Some(interrupt.boxed()),
             Arc::clone(&counters),
+            None,
             report,
         )
         .unwrap();

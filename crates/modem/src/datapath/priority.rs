@@ -1,0 +1,62 @@
+//! Who goes first when the processor is wanted by the data thread and by those it serves.
+//!
+//! A packet written to a TUN wakes the program that waits for it, and the scheduler lets who has
+//! slept go before who has worked. With one processor for both the program then takes every
+//! packet, or the few that came together, by itself, and acknowledges them: a switch of threads
+//! and a call of the TUN each. A driver in the kernel does not meet that, because interrupts and what
+//! they leave behind go before any thread. With a lower nice value the data thread first hands over
+//! what has arrived, as they do.
+
+use rustix::io::Errno;
+use rustix::process::{getpriority_process, setpriority_process};
+
+/// The nice value of a data thread nobody has chosen one for. What must not wait has it elsewhere,
+/// too; programs with real-time priority still go first.
+pub const NICE: i32 = -11;
+
+/// Gives the calling thread the nice value wanted (setpriority(2); -20 to 19), or else [`NICE`],
+/// unless the program was started with one of its own. Without the right to, which is
+/// `CAP_SYS_NICE` or `RLIMIT_NICE`, the thread keeps the one it has.
+pub(super) fn go_first(wanted: Option<i32>) {
+    let now = getpriority_process(None);
+    let nice = match wanted {
+        Some(nice) => nice,
+        None if now == Ok(0) => NICE,
+        None => return,
+    };
+    match setpriority_process(None, nice) {
+        Ok(()) => tracing::debug!(nice, "data thread"),
+        Err(error @ (Errno::ACCESS | Errno::PERM)) if wanted.is_some() => tracing::warn!(
+            "the data thread's nice value stays {}: {error}; it takes CAP_SYS_NICE to go below",
+            now.unwrap_or(0)
+        ),
+        Err(error) => tracing::debug!("the data thread's nice value is not {nice}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the nice value is after two calls in a thread of its own.
+    fn after(first: Option<i32>, second: Option<i32>) -> i32 {
+        let thread = std::thread::spawn(move || {
+            go_first(first);
+            go_first(second);
+            getpriority_process(None).unwrap()
+        });
+        thread.join().unwrap()
+    }
+
+    #[test]
+    fn the_thread_alone_gets_it() {
+        let before = getpriority_process(None).unwrap();
+        assert_eq!(after(Some(15), Some(15)), 15);
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
+
+    #[test]
+    fn a_value_chosen_outside_stays() {
+        assert_eq!(after(Some(17), None), 17);
+    }
+}
