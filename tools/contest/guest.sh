@@ -341,12 +341,10 @@ visit() {
 modprobe -a vhci-hcd xhci_pci cdc_ether cdc_mbim option tun veth
 contender='' round=0
 write machine "\"kernel\":\"$(uname -r)\",\"processors\":$processors,\"model\":\"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)\",\"seconds\":$seconds,\"rounds\":$rounds,\"program\":\"$("$program" --version)\",\"qdisc\":\"$(sysctl -n net.core.default_qdisc)\",\"congestion\":\"$(sysctl -n net.ipv4.tcp_congestion_control)\",\"icount\":${UWWAN_CONTEST_ICOUNT:-false},\"redir\":${UWWAN_CONTEST_REDIR:-false}"
-if [[ $redir && ${UWWAN_CONTEST_ICOUNT:-false} == true ]]; then
-  # The clock out there is far ahead of the guest's: each segment of a window would bear another
-  # time, as on a very slow link, and segments with different timestamps are not merged.
-  sysctl -qw net.ipv4.tcp_timestamps=0
-fi
 if [[ $redir ]]; then
+  # The clock out there is far ahead of one that counts instructions: each segment of a window would
+  # bear another time, as on a very slow link, and those with different timestamps are not merged.
+  [[ ${UWWAN_CONTEST_ICOUNT:-false} != true ]] || sysctl -qw net.ipv4.tcp_timestamps=0
   check 'the modem is on the xHCI controller' wait_for 60 find_modem || finish
 else
   check 'the far machine serves' start_far_side || finish

@@ -38,11 +38,10 @@ pub(super) fn go_first(wanted: Option<i32>) {
 mod tests {
     use super::*;
 
-    /// What the nice value is after two calls in a thread of its own.
-    fn after(first: Option<i32>, second: Option<i32>) -> i32 {
+    /// What the nice value is after these calls in a thread of its own.
+    fn after<const N: usize>(wanted: [Option<i32>; N]) -> i32 {
         let thread = std::thread::spawn(move || {
-            go_first(first);
-            go_first(second);
+            wanted.into_iter().for_each(go_first);
             getpriority_process(None).unwrap()
         });
         thread.join().unwrap()
@@ -51,12 +50,12 @@ mod tests {
     #[test]
     fn the_thread_alone_gets_it() {
         let before = getpriority_process(None).unwrap();
-        assert_eq!(after(Some(15), Some(15)), 15);
+        assert_eq!(after([Some(15)]), 15);
         assert_eq!(getpriority_process(None).unwrap(), before);
     }
 
     #[test]
     fn a_value_chosen_outside_stays() {
-        assert_eq!(after(Some(17), None), 17);
+        assert_eq!(after([Some(17), None]), 17);
     }
 }
