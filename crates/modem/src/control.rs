@@ -21,8 +21,9 @@ use uwwan_mbim::session::{Command, CommandError, Response, Session, State, Trans
 use uwwan_usb::device::Backend;
 
 use crate::datapath::{Fault, Report};
-use crate::event::{Event, Failure, Rung};
+use crate::event::Event;
 use crate::explain;
+use crate::failure::{Failure, Rung};
 use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
 use crate::ladder::{Action, Ask, Input, Ladder};
 use crate::modem::Shared;

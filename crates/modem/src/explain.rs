@@ -3,7 +3,7 @@
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_usb::error::Error as UsbError;
 
-use crate::event::{Failure, FailureKind, Rung};
+use crate::failure::{Failure, FailureKind, Rung};
 use crate::host::HostError;
 use crate::quirks::Quirk;
 

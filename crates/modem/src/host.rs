@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use uwwan_tun::coalesce::Merge;
 
-use crate::event::FailureKind;
+use crate::failure::FailureKind;
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::{Addresses, Interface};
 

@@ -18,7 +18,7 @@
 //! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
 //! - [`client`]: the control session for the program's other commands, with or without a running
 //!   `up`; [`proxy`]: the same for other programs.
-//! - [`status`], [`event`], [`options`], [`selector`]: the types a program sees.
+//! - [`status`], [`event`], [`failure`], [`options`], [`selector`]: the types a program sees.
 
 #![deny(unsafe_code)]
 
@@ -28,6 +28,7 @@ pub mod client;
 pub mod counters;
 pub mod datapath;
 pub mod event;
+pub mod failure;
 pub mod host;
 pub mod ipv6;
 pub mod ladder;
@@ -53,7 +54,8 @@ mod poll;
 mod stream;
 mod tap;
 
-pub use event::{Event, Failure, FailureKind, Rung};
+pub use event::Event;
+pub use failure::{Failure, FailureKind, Rung};
 pub use host::{HostConfig, HostEnd, HostError, HostProvider};
 pub use modem::{Handle, Modem, StartError};
 pub use options::Options;

@@ -24,8 +24,9 @@ use uwwan_mbim::session::Command;
 use uwwan_mbim::status::{NwError, Status};
 
 use crate::addresses::{self, Given, Sizes};
-use crate::event::{Event, Failure, Rung};
+use crate::event::Event;
 use crate::explain;
+use crate::failure::{Failure, Rung};
 use crate::host::{HostConfig, HostError};
 use crate::ladder::connect::{family_name, is_about_family, singles, wanted_family};
 use crate::ladder::{Outcome, ask};

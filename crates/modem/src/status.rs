@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Failure, Rung};
+use crate::failure::{Failure, Rung};
 
 /// The state of one modem.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Failure, Rung};
+use crate::failure::{Failure, Rung};
 use crate::options::Options;
 
 /// The verdict on a failure.
@@ -115,7 +115,7 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::FailureKind;
+    use crate::failure::FailureKind;
 
     fn failure(fatal: bool) -> Failure {
         Failure {

@@ -7,7 +7,8 @@ use uwwan_mbim::session::Command;
 use uwwan_usb::device::Backend;
 
 use super::{ClientError, ErrorKind, Indication, Link, News};
-use crate::event::{Event, FailureKind, Rung};
+use crate::event::Event;
+use crate::failure::{FailureKind, Rung};
 use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
 use crate::modem::{Handle, Modem};
 use crate::options::Options;

@@ -3,7 +3,7 @@
 use uwwan_mbim::session::CommandError;
 use uwwan_mbim::status::{ProtocolError, Status};
 
-use crate::event::Failure;
+use crate::failure::Failure;
 use crate::modem::StartError;
 
 /// What kind of failure it is, for a program to act on.

@@ -13,7 +13,7 @@ use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::requests;
 
 use super::{Asker, Control};
-use crate::event::Rung;
+use crate::failure::Rung;
 use crate::kind::Kind;
 use crate::ladder::{Ask, Input, Outcome};
 use crate::tap::Order;

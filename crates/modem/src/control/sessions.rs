@@ -8,7 +8,7 @@ use uwwan_ncm::Stream;
 
 use super::{Asker, Control};
 use crate::datapath::{FlowCounters, LinePlan, Link};
-use crate::event::Rung;
+use crate::failure::Rung;
 use crate::host::{HostConfig, HostEnd, HostError};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;

@@ -13,7 +13,7 @@ use uwwan_tun::{
 };
 
 use super::{HostConfig, HostEnd, HostError, HostProvider, Large, Packets, Single, tap};
-use crate::event::FailureKind;
+use crate::failure::FailureKind;
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::Interface;
 

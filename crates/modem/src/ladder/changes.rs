@@ -11,8 +11,8 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::status::Status;
 
 use super::{Ask, Ladder};
-use crate::event::Rung;
 use crate::explain;
+use crate::failure::Rung;
 
 impl Ladder {
     pub(super) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {

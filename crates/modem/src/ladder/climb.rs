@@ -9,8 +9,9 @@ use super::{
     Action, Ask, Input, KEEPALIVE, Ladder, MOST_DETOURS, MOST_UNANSWERED, Outcome, UsbStep, ask,
     seconds,
 };
-use crate::event::{Event, Failure, Rung};
+use crate::event::Event;
 use crate::explain;
+use crate::failure::{Failure, Rung};
 use crate::{addresses, kind};
 
 impl Ladder {

@@ -9,8 +9,9 @@ use uwwan_mbim::status::{NwError, Status};
 
 use super::{Action, Ask, Ladder, Outcome, ask};
 use crate::addresses::{self, Given};
-use crate::event::{Event, Rung};
+use crate::event::Event;
 use crate::explain;
+use crate::failure::Rung;
 use crate::host::HostConfig;
 use crate::options::IpType;
 

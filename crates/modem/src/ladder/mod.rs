@@ -33,7 +33,8 @@ use uwwan_mbim::session::Command;
 use uwwan_mbim::status::Status;
 
 use crate::addresses::{Given, Sizes};
-use crate::event::{Event, Failure, Rung};
+use crate::event::Event;
+use crate::failure::{Failure, Rung};
 use crate::host::{Ethernet, HostConfig, HostError};
 use crate::options::Options;
 use crate::pin_memory::PinMemory;

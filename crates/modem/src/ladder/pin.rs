@@ -7,8 +7,8 @@ use uwwan_mbim::services::basic_connect::{PinInfo, PinState, PinType};
 use uwwan_mbim::status::Status;
 
 use super::{Action, Ask, Ladder, Outcome, ask};
-use crate::event::Rung;
 use crate::explain;
+use crate::failure::Rung;
 use crate::pin_memory::{Past, not_tried};
 
 /// `RemainingAttempts` when the device does not know (MBIM 1.0 section 10.5.4).

@@ -9,8 +9,8 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::status::{NwError, Status};
 
 use super::{Ask, Ladder, Outcome, ask};
-use crate::event::Rung;
 use crate::explain;
+use crate::failure::Rung;
 use crate::status::{DeviceIdentity, Network, Signal};
 
 impl Ladder {

@@ -1,7 +1,7 @@
 //! What is lost, and where the way up begins again.
 
 use super::*;
-use crate::event::FailureKind;
+use crate::failure::FailureKind;
 
 #[test]
 fn losses_lead_to_the_right_rung() {
