@@ -132,7 +132,7 @@ impl Control {
             .sessions
             .iter()
             .map(|session| {
-                let counters = shared.flow(session.id);
+                let counters = shared.session_counters(session.id);
                 Branch::new(Further::new(session.clone()), counters)
             })
             .collect();

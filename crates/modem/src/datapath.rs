@@ -33,11 +33,11 @@
 //! state makes no allocation and takes no lock. The one copy there can be is of a large packet that
 //! was not expected or not of the expected shape: it is moved to its places once, and counted.
 //!
-//! **Sessions.** Each data session has its own host's end (`lines`); all share queues, buffers and
+//! **Sessions.** Each data session has its own host's end (`sessions`); all share queues, buffers and
 //! blocks. They are read in turn, and a block that can carry one session only leaves when the next
 //! one has something to send.
 //!
-//! **Ethernet.** A plain network device has one line that carries frames instead of IP datagrams.
+//! **Ethernet.** A plain network device has one session that carries frames instead of IP datagrams.
 //! They are moved as they are; nothing in them is judged but their length.
 //!
 //! **Send when idle, batch while busy.** The open block leaves when the host has nothing more to
@@ -85,13 +85,13 @@
 
 mod delivery;
 mod downlink;
-mod lines;
 mod monitor;
 mod notifications;
 mod open;
 mod pace;
 mod priority;
 mod reactor;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -105,9 +105,9 @@ use uwwan_usb::error::TransferError;
 
 use crate::watch::{Probe, Verdict};
 
-pub(crate) use lines::{FlowCounters, LinePlan};
 pub use priority::NICE;
 pub(crate) use reactor::{Reactor, Report};
+pub(crate) use sessions::{SessionCounters, SessionPlan};
 
 /// What the data path is started with.
 pub(crate) struct DataPlan {
@@ -125,7 +125,7 @@ pub(crate) struct DataPlan {
     pub(crate) receive_max: usize,
     pub(crate) depth: Depth,
     /// The data sessions, session 0 among them.
-    pub(crate) sessions: Vec<LinePlan>,
+    pub(crate) sessions: Vec<SessionPlan>,
 }
 
 /// Transfers in flight.
@@ -137,9 +137,9 @@ pub(crate) struct Depth {
     pub(crate) send: usize,
 }
 
-/// What the data path knows of the link above it.
+/// What depends on a data session's addresses.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Link {
+pub(crate) struct SessionAddressing {
     /// Longest datagram in bytes: the MTU, and with it the header of Ethernet frames.
     pub(crate) mtu: u16,
     /// Our IPv6 addresses, for neighbour solicitations.

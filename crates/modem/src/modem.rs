@@ -11,7 +11,7 @@ use uwwan_usb::device::Backend;
 use crate::at_port::AtPort;
 use crate::control::{Control, Message, ethernet_acceptable, look};
 use crate::counters::Counters;
-use crate::datapath::FlowCounters;
+use crate::datapath::SessionCounters;
 use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};
@@ -229,7 +229,7 @@ pub(crate) struct Shared {
     /// The AT port, if it is to be owned.
     pub(crate) at: Option<AtPort>,
     /// What the data sessions carry, by their numbers.
-    flows: Vec<(u8, Arc<FlowCounters>)>,
+    session_counters: Vec<(u8, Arc<SessionCounters>)>,
     outbox: Sender<Message>,
 }
 
@@ -245,7 +245,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn new(outbox: Sender<Message>, at: Option<AtPort>, options: &Options) -> Self {
         let further = options.sessions.iter().map(|session| session.id);
-        let flows = std::iter::once(0).chain(further);
+        let ids = std::iter::once(0).chain(further);
         Self {
             state: Mutex::new(State {
                 status: Status::default(),
@@ -258,15 +258,18 @@ impl Shared {
             notifications_missed: AtomicBool::new(false),
             stops: AtomicU32::new(0),
             at,
-            flows: flows.map(|session| (session, Arc::default())).collect(),
+            session_counters: ids.map(|id| (id, Arc::default())).collect(),
             outbox,
         }
     }
 
     /// The counters of a data session.
-    pub(crate) fn flow(&self, session: u8) -> Arc<FlowCounters> {
-        let found = self.flows.iter().find(|(number, _)| *number == session);
-        found.map(|(_, flow)| Arc::clone(flow)).unwrap_or_default()
+    pub(crate) fn session_counters(&self, session: u8) -> Arc<SessionCounters> {
+        let mut counters = self.session_counters.iter();
+        let found = counters.find(|(id, _)| *id == session);
+        found
+            .map(|(_, found)| Arc::clone(found))
+            .unwrap_or_default()
     }
 
     /// Looks at the status.
@@ -319,8 +322,8 @@ impl Handle {
         };
         drop(state);
         for session in &mut status.sessions {
-            let flow = self.shared.flow(session.session);
-            (session.uplink, session.downlink) = flow.directions();
+            let counters = self.shared.session_counters(session.session);
+            (session.uplink, session.downlink) = counters.directions();
         }
         status
     }
@@ -328,8 +331,8 @@ impl Handle {
     /// The data sessions this driver holds, by their numbers.
     #[must_use]
     pub fn sessions(&self) -> Vec<u8> {
-        let flows = self.shared.flows.iter();
-        flows.map(|(session, _)| *session).collect()
+        let counters = self.shared.session_counters.iter();
+        counters.map(|(session, _)| *session).collect()
     }
 
     /// Asks for a clean stop and returns at once; [`Handle::wait`] tells when it is done. Asking

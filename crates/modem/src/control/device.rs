@@ -11,7 +11,7 @@ use uwwan_usb::functions;
 use super::link::LinkState;
 use super::{Control, Message};
 use crate::at_port::AtPort;
-use crate::datapath::{DataPlan, Depth, LinePlan, Reactor, Report, Running};
+use crate::datapath::{DataPlan, Depth, Reactor, Report, Running, SessionPlan};
 use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};
@@ -395,7 +395,7 @@ impl Control {
 
     /// Starts the data path, or tells the running one the new addresses.
     pub(super) fn start_data(&mut self, addresses: &Addresses) -> Result<String, String> {
-        let link = self.link(addresses);
+        let addressing = self.addressing(addresses);
         let host = self.end.clone().ok_or("the host's end is gone")?;
         let depth = match self.options.in_flight {
             None => USUAL_DEPTH,
@@ -407,7 +407,7 @@ impl Control {
         let held = self.device.as_mut().ok_or("the device is gone")?;
         let reactor = held.reactor.as_ref().ok_or("the data thread is gone")?;
         if held.data_running {
-            reactor.link(0, link);
+            reactor.set_addressing(0, addressing);
             return Ok("going on".into());
         }
         let negotiated = held
@@ -427,12 +427,12 @@ impl Control {
             receive_size: negotiated.receive_size,
             receive_max: negotiated.receive_max,
             depth,
-            sessions: vec![LinePlan {
-                session: 0,
+            sessions: vec![SessionPlan {
+                id: 0,
                 stream: held.function.stream(),
                 host,
-                link,
-                counters: self.shared.flow(0),
+                addressing,
+                counters: self.shared.session_counters(0),
             }],
         };
         let running = reactor.start(plan).map_err(|fault| fault.to_string())?;

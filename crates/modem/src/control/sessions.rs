@@ -7,7 +7,7 @@ use uwwan_mbim::registry::CidId;
 use uwwan_ncm::Stream;
 
 use super::{Asker, Control};
-use crate::datapath::{FlowCounters, LinePlan, Link};
+use crate::datapath::{SessionAddressing, SessionCounters, SessionPlan};
 use crate::failure::Rung;
 use crate::host::{HostConfig, HostEnd, HostError};
 use crate::kind::ETHERNET_HEADER;
@@ -20,11 +20,11 @@ use crate::watch::Probe;
 pub(super) struct Branch {
     pub(super) further: Further,
     end: Option<Arc<dyn HostEnd>>,
-    counters: Arc<FlowCounters>,
+    counters: Arc<SessionCounters>,
 }
 
 impl Branch {
-    pub(super) fn new(further: Further, counters: Arc<FlowCounters>) -> Self {
+    pub(super) fn new(further: Further, counters: Arc<SessionCounters>) -> Self {
         Self {
             further,
             end: None,
@@ -35,7 +35,7 @@ impl Branch {
 
 impl Control {
     /// What depends on a session's addresses.
-    pub(super) fn link(&self, addresses: &Addresses) -> Link {
+    pub(super) fn addressing(&self, addresses: &Addresses) -> SessionAddressing {
         if let Some(held) = self
             .device
             .as_ref()
@@ -46,12 +46,12 @@ impl Control {
                 .as_ref()
                 .and_then(|negotiated| negotiated.frame);
             let longest = addresses.mtu.saturating_add(ETHERNET_HEADER);
-            return Link {
+            return SessionAddressing {
                 mtu: longest.min(frame.unwrap_or(longest)),
-                ..Link::default()
+                ..SessionAddressing::default()
             };
         }
-        Link {
+        SessionAddressing {
             mtu: addresses.mtu,
             ours: addresses.ipv6.iter().map(|prefix| prefix.address).collect(),
             probe: self
@@ -188,7 +188,7 @@ impl Control {
     }
 
     fn branch_data(&mut self, index: usize, addresses: &Addresses) {
-        let link = self.link(addresses);
+        let addressing = self.addressing(addresses);
         let branch = &self.branches[index];
         let (Some(held), Some(host)) = (self.device.as_ref(), branch.end.as_ref()) else {
             return;
@@ -197,11 +197,11 @@ impl Control {
         let Some(reactor) = held.reactor().filter(|_| held.data_running) else {
             return;
         };
-        reactor.add_session(LinePlan {
+        reactor.add_session(SessionPlan {
             stream: Stream::Ips(branch.further.id()),
-            session: branch.further.id(),
+            id: branch.further.id(),
             host: Arc::clone(host),
-            link,
+            addressing,
             counters: Arc::clone(&branch.counters),
         });
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use super::lines::Flow;
+use super::sessions::SessionTally;
 use crate::counters::Tally;
 use crate::neighbour;
 use crate::packet::ICMPV6;
@@ -22,7 +22,7 @@ pub(super) struct Monitor {
     /// Something came in since this was last looked at.
     pub(super) heard: bool,
     /// What the session has carried.
-    pub(super) flow: Flow,
+    pub(super) carried: SessionTally,
 }
 
 impl Monitor {

@@ -11,10 +11,10 @@ use rustix::event::{EventfdFlags, eventfd};
 use uwwan_usb::device::{Pump, Queue};
 
 use super::downlink::Downlink;
-use super::lines::{Line, LinePlan, Lines};
 use super::notifications::Notifications;
+use super::sessions::{SessionPath, SessionPaths, SessionPlan};
 use super::uplink::{Filled, Uplink};
-use super::{DataPlan, Fault, Link, Running, Verdict};
+use super::{DataPlan, Fault, Running, SessionAddressing, Verdict};
 use crate::counters::{Counters, Tally};
 use crate::packet::is_ethernet;
 use crate::poll::{PollSet, Readiness};
@@ -42,9 +42,9 @@ enum Order {
     Start(Box<DataPlan>, Sender<Result<Running, Fault>>),
     StopData(Sender<()>),
     HaltCleared(u8),
-    AddSession(Box<LinePlan>),
+    AddSession(Box<SessionPlan>),
     RemoveSession(u8),
-    Link(u8, Box<Link>),
+    Readdress(u8, Box<SessionAddressing>),
 }
 
 /// The control thread's handle on the reactor. Dropping it stops the thread.
@@ -132,12 +132,12 @@ impl Reactor {
     }
 
     /// The addresses of a session have changed.
-    pub(crate) fn link(&self, session: u8, link: Link) {
-        self.order(Order::Link(session, Box::new(link)));
+    pub(crate) fn set_addressing(&self, session: u8, addressing: SessionAddressing) {
+        self.order(Order::Readdress(session, Box::new(addressing)));
     }
 
     /// Puts a further session on the running data path.
-    pub(crate) fn add_session(&self, plan: LinePlan) {
+    pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
     }
 
@@ -187,7 +187,7 @@ struct Worker {
 struct Data {
     uplink: Uplink,
     downlink: Downlink,
-    lines: Lines,
+    paths: SessionPaths,
     /// Whose turn it is to be read first.
     turn: usize,
     /// Halts reported and not yet cleared.
@@ -268,20 +268,20 @@ impl Worker {
                         data.halt_cleared(endpoint);
                     }
                 }
-                Ok(Order::Link(session, link)) => {
+                Ok(Order::Readdress(session, addressing)) => {
                     if let Some(data) = self.data.as_mut() {
-                        data.set_link(session, *link);
+                        data.set_addressing(session, *addressing);
                     }
                 }
                 Ok(Order::AddSession(plan)) => {
                     if let Some(data) = self.data.as_mut() {
-                        data.lines.add(*plan, Instant::now());
+                        data.paths.add(*plan, Instant::now());
                         data.more = true;
                     }
                 }
                 Ok(Order::RemoveSession(session)) => {
                     if let Some(data) = self.data.as_mut() {
-                        data.lines.remove(session);
+                        data.paths.remove(session);
                     }
                 }
                 Err(TryRecvError::Empty) => return true,
@@ -321,12 +321,12 @@ impl Worker {
             if let Some(until) = resting {
                 at_most(until.saturating_duration_since(now));
             }
-            for line in data.lines.iter_mut() {
-                let read = resting.is_none() && data.uplink.wants_input(line.expects_large());
-                let write = data.downlink.waits_for(line.session);
-                line.places = [
-                    read.then(|| self.poll.add(&line.host.as_fd(), true, false)),
-                    write.then(|| self.poll.add(&line.host.writable(), false, true)),
+            for path in data.paths.iter_mut() {
+                let read = resting.is_none() && data.uplink.wants_input(path.expects_large());
+                let write = data.downlink.waits_for(path.id);
+                path.places = [
+                    read.then(|| self.poll.add(&path.host.as_fd(), true, false)),
+                    write.then(|| self.poll.add(&path.host.writable(), false, true)),
                 ];
             }
             if let Some(deadline) = data.deadline() {
@@ -344,15 +344,15 @@ impl Worker {
             let mut count = [0; 8];
             let _ = rustix::io::read(&*self.wake, &mut count);
         }
-        for line in self.data.iter_mut().flat_map(|data| data.lines.iter_mut()) {
-            let [read, write] = line.places.map(|place| {
+        for path in self.data.iter_mut().flat_map(|data| data.paths.iter_mut()) {
+            let [read, write] = path.places.map(|place| {
                 place
                     .map(|place| self.poll.found(place))
                     .unwrap_or_default()
             });
             // A broken end is read, too: reading tells what is wrong with it.
-            line.readable = read.readable || read.broken || write.broken;
-            line.writable = write.writable || write.broken;
+            path.readable = read.readable || read.broken || write.broken;
+            path.writable = write.writable || write.broken;
         }
         Ok(())
     }
@@ -370,10 +370,10 @@ impl Worker {
             let Data {
                 uplink,
                 downlink,
-                mut lines,
+                mut paths,
                 ..
             } = data;
-            lines.iter_mut().for_each(Line::publish);
+            paths.iter_mut().for_each(SessionPath::publish);
             drain(
                 self.pump.as_deref_mut(),
                 &mut self.poll,
@@ -430,7 +430,7 @@ impl Data {
             plan.depth.receive,
             tally.refused,
         );
-        if plan.sessions.iter().any(|line| is_ethernet(line.stream)) {
+        if plan.sessions.iter().any(|path| is_ethernet(path.stream)) {
             downlink.carry_frames();
         }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
@@ -447,14 +447,14 @@ impl Data {
             send_transfers: uplink.buffers(),
             mapped,
         };
-        let mut lines = Lines::default();
-        for line in plan.sessions {
-            lines.add(line, now);
+        let mut paths = SessionPaths::default();
+        for path in plan.sessions {
+            paths.add(path, now);
         }
         let data = Self {
             uplink,
             downlink,
-            lines,
+            paths,
             turn: 0,
             reported: [None; 2],
             empty_headers_said: false,
@@ -463,19 +463,19 @@ impl Data {
         Ok((data, running))
     }
 
-    fn set_link(&mut self, session: u8, link: Link) {
-        if let Some(line) = self.lines.get(session) {
-            line.set_link(link, Instant::now());
+    fn set_addressing(&mut self, session: u8, addressing: SessionAddressing) {
+        if let Some(path) = self.paths.get(session) {
+            path.set_addressing(addressing, Instant::now());
             self.more = true;
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let of_lines = self
-            .lines
+        let of_paths = self
+            .paths
             .iter()
-            .flat_map(|line| [line.watch.deadline(), line.probes.next]);
-        of_lines.chain([self.downlink.deadline()]).flatten().min()
+            .flat_map(|path| [path.watch.deadline(), path.probes.next]);
+        of_paths.chain([self.downlink.deadline()]).flatten().min()
     }
 
     fn halt_cleared(&mut self, endpoint: u8) {
@@ -510,53 +510,53 @@ impl Data {
             .deadline()
             .is_some_and(|deadline| now >= deadline);
         let mut waited_for = self
-            .lines
+            .paths
             .iter()
-            .filter(|line| self.downlink.waits_for(line.session))
+            .filter(|path| self.downlink.waits_for(path.id))
             .peekable();
         // Sessions taken off meanwhile hold nothing up.
         let writable = !self.downlink.is_held()
             || waited_for.peek().is_none()
-            || waited_for.any(|line| line.writable);
+            || waited_for.any(|path| path.writable);
         let writes = tally.host_writes;
         self.more = if writable || overdue {
-            self.downlink.run(&mut self.lines, now, tally)?
+            self.downlink.run(&mut self.paths, now, tally)?
         } else {
             false
         };
 
         let delivered = tally.host_writes != writes;
 
-        for line in self.lines.iter_mut() {
-            let stream = line.stream;
-            if std::mem::take(&mut line.monitor.heard) {
-                if let Some(verdict) = line.watch.heard(now) {
-                    report(Report::Verdict(line.session, verdict));
+        for path in self.paths.iter_mut() {
+            let stream = path.stream;
+            if std::mem::take(&mut path.monitor.heard) {
+                if let Some(verdict) = path.watch.heard(now) {
+                    report(Report::Verdict(path.id, verdict));
                 }
-                line.probes.next = None;
-                line.monitor.probe_out = false;
+                path.probes.next = None;
+                path.monitor.probe_out = false;
             }
-            while let Some(reply) = line.monitor.replies.pop_front() {
+            while let Some(reply) = path.monitor.replies.pop_front() {
                 tally.neighbour_answers += 1;
                 self.uplink.inject(stream, &reply, tally)?;
             }
-            if line.probes.due(now)
-                && let Some(probe) = &line.monitor.probe
+            if path.probes.due(now)
+                && let Some(probe) = &path.monitor.probe
             {
-                line.monitor.probe_out = true;
+                path.monitor.probe_out = true;
                 self.uplink.inject(stream, probe.datagram(), tally)?;
-                line.watch.sent(now);
+                path.watch.sent(now);
             }
         }
         self.read_hosts(now, delivered, tally, report)?;
         self.uplink.flush(tally)?;
         self.more |= self.uplink.is_stuck() && !self.downlink.is_making_way();
 
-        for line in self.lines.iter_mut() {
-            if let Some(verdict) = line.watch.check(now) {
-                report(Report::Verdict(line.session, verdict));
+        for path in self.paths.iter_mut() {
+            if let Some(verdict) = path.watch.check(now) {
+                report(Report::Verdict(path.id, verdict));
             }
-            line.publish();
+            path.publish();
         }
         if self.downlink.empty_headers() >= 8 && !self.empty_headers_said {
             self.empty_headers_said = true;
@@ -584,13 +584,13 @@ impl Data {
         tally: &mut Tally,
         report: &mut dyn FnMut(Report) -> bool,
     ) -> Result<(), Fault> {
-        let count = self.lines.len();
+        let count = self.paths.len();
         let mut left_off = Filled::Drained;
         let mut broken = None;
         let rested = self.uplink.pace.rested(now);
         // One that was not read to its end is read on, as soon as there is room.
         if self.uplink.is_drained() && !rested {
-            let has_something = self.lines.iter().any(|line| line.readable);
+            let has_something = self.paths.iter().any(|path| path.readable);
             let resting = self.uplink.pace.resting().is_some();
             if resting || !self.uplink.pace.read_now(now, has_something) {
                 return Ok(());
@@ -604,15 +604,15 @@ impl Data {
         };
         for step in 0..count {
             let index = (self.turn + step) % count;
-            let has_some = |line: &&mut Line| line.readable || line.has_waiting() || unasked;
-            let Some(line) = self.lines.at(index).filter(has_some) else {
+            let has_some = |path: &&mut SessionPath| path.readable || path.has_waiting() || unasked;
+            let Some(path) = self.paths.at(index).filter(has_some) else {
                 continue;
             };
-            match self.uplink.fill(line.inlet(), now, tally) {
+            match self.uplink.fill(path.inlet(), now, tally) {
                 Ok(filled) => left_off = left_off.max(filled),
                 // A further session's host is no reason to end the others.
-                Err(fault @ (Fault::Host(_) | Fault::Framing)) if line.session != 0 => {
-                    broken = Some((line.session, fault));
+                Err(fault @ (Fault::Host(_) | Fault::Framing)) if path.id != 0 => {
+                    broken = Some((path.id, fault));
                 }
                 Err(fault) => return Err(fault),
             }
@@ -620,7 +620,7 @@ impl Data {
         self.more |= left_off == Filled::RoundOver;
         self.uplink.set_left_off(left_off);
         if let Some((session, fault)) = broken {
-            self.lines.remove(session);
+            self.paths.remove(session);
             report(Report::SessionLost(session, fault));
         }
         Ok(())

@@ -16,9 +16,9 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
-use super::lines::Flow;
 use super::open::Open;
 use super::pace::Pace;
+use super::sessions::SessionTally;
 use super::{Fault, Faults};
 use crate::counters::Tally;
 use crate::host::{Large, Single};
@@ -31,7 +31,7 @@ pub(super) struct Inlet<'a> {
     pub(super) stream: Stream,
     pub(super) mtu: usize,
     pub(super) watch: &'a mut Watch,
-    pub(super) flow: &'a mut Flow,
+    pub(super) carried: &'a mut SessionTally,
 }
 
 /// How datagrams come.
@@ -212,7 +212,7 @@ impl Uplink {
             stream: inlet.stream,
             mtu: inlet.mtu,
             armed: armed.then_some((inlet.watch, now)),
-            flow: inlet.flow,
+            carried: inlet.carried,
         };
         match inlet.source {
             Source::Single(host) => self.fill_singly(host, inlet.stream, &mut to, tally),
@@ -440,7 +440,7 @@ struct Account<'a> {
     mtu: usize,
     /// When datagrams that deserve an answer are to be noted.
     armed: Option<(&'a mut Watch, Instant)>,
-    flow: &'a mut Flow,
+    carried: &'a mut SessionTally,
 }
 
 impl Account<'_> {
@@ -465,7 +465,7 @@ impl Account<'_> {
 
     #[inline]
     fn add(&mut self, datagrams: usize, bytes: usize) {
-        self.flow.sent_packets += datagrams as u64;
-        self.flow.sent_bytes += bytes as u64;
+        self.carried.sent_packets += datagrams as u64;
+        self.carried.sent_bytes += bytes as u64;
     }
 }

@@ -43,7 +43,8 @@ impl Inspect for Hosts<'_> {
 fn frames_from_the_host_go_whole_or_not_at_all() {
     let (queue, host, now) = (Fake::new(0x01), FakeHost::new(Mode::Single), Instant::now());
     let mut uplink = Uplink::new(queue.boxed(), framing(), 4);
-    let (mut watch, mut flow, mut tally) = (Watch::new(now), Flow::default(), Tally::default());
+    let (mut watch, mut carried, mut tally) =
+        (Watch::new(now), SessionTally::default(), Tally::default());
     let good = [frame(1, 14), frame(2, FRAME), frame(0x45, 60)];
     host.sends(good.clone());
     // Too short for a header, one byte too long, and longer than any room.
@@ -53,7 +54,7 @@ fn frames_from_the_host_go_whole_or_not_at_all() {
         source: Source::Single(&*host),
         mtu: FRAME,
         watch: &mut watch,
-        flow: &mut flow,
+        carried: &mut carried,
     };
     let filled = uplink.fill(inlet, now, &mut tally).unwrap();
     assert_eq!(filled, Filled::Drained);
@@ -63,7 +64,7 @@ fn frames_from_the_host_go_whole_or_not_at_all() {
     assert_eq!(unpack(&sent), good);
     assert!(sent.windows(4).any(|bytes| bytes == b"NCM0"));
     assert_eq!((tally.host_not_ip, tally.host_too_long), (1, 2));
-    assert_eq!(flow.sent_packets, 3);
+    assert_eq!(carried.sent_packets, 3);
     // Nothing in a frame is a question to the network.
     assert_eq!(watch.deadline(), None);
 }

@@ -29,14 +29,14 @@ impl Pump for FakePump {
     }
 }
 
-fn line(session: u8, host: &Arc<FakeHost>, counters: &Arc<FlowCounters>) -> LinePlan {
-    LinePlan {
-        session,
-        stream: Stream::Ips(session),
+fn plan(id: u8, host: &Arc<FakeHost>, counters: &Arc<SessionCounters>) -> SessionPlan {
+    SessionPlan {
+        id,
+        stream: Stream::Ips(id),
         host: Arc::clone(host) as Arc<dyn HostEnd>,
-        link: Link {
+        addressing: SessionAddressing {
             mtu: MTU,
-            ..Link::default()
+            ..SessionAddressing::default()
         },
         counters: Arc::clone(counters),
     }
@@ -101,7 +101,7 @@ impl Machine {
                 receive: 4,
                 send: 4,
             },
-            sessions: vec![line(0, &self.host, &Arc::default())],
+            sessions: vec![plan(0, &self.host, &Arc::default())],
         }
     }
 
@@ -223,7 +223,7 @@ fn a_further_session_comes_and_goes_beside_the_first() {
         machine.start();
         let other = FakeHost::new(mode);
         let counters = Arc::default();
-        machine.reactor.add_session(line(3, &other, &counters));
+        machine.reactor.add_session(plan(3, &other, &counters));
         other.sends([packet(1, 60)]);
         machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
         machine.bulk_out.complete(Ok(0));
@@ -238,9 +238,9 @@ fn a_further_session_comes_and_goes_beside_the_first() {
                 && machine.host.script().incoming == [packet(5, 90)]
         });
         machine.until("counting", || {
-            let flow = counters.snapshot();
-            (flow.sent_packets, flow.sent_bytes) == (1, 60)
-                && (flow.received_packets, flow.received_bytes) == (1, 80)
+            let carried = counters.snapshot();
+            (carried.sent_packets, carried.sent_bytes) == (1, 60)
+                && (carried.received_packets, carried.received_bytes) == (1, 80)
         });
         // Its host fails: the others go on.
         other.script().broken = true;
@@ -254,7 +254,7 @@ fn a_further_session_comes_and_goes_beside_the_first() {
         machine.until("sending on", || machine.bulk_out.lock().sent.len() == 3);
         // Back, it goes on counting; taken off, its datagrams are nobody's.
         let again = FakeHost::new(mode);
-        machine.reactor.add_session(line(3, &again, &counters));
+        machine.reactor.add_session(plan(3, &again, &counters));
         again.sends([packet(9, 60)]);
         machine.until("being on", || counters.snapshot().sent_packets == 2);
         machine.bulk_in.deliver(&pack_for(3, &[packet(7, 20)]));

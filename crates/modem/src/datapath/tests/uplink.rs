@@ -10,7 +10,7 @@ struct Up {
     host: Arc<FakeHost>,
     scatter: Scatter,
     watch: Watch,
-    flow: Flow,
+    carried: SessionTally,
     tally: Tally,
     now: Instant,
 }
@@ -29,7 +29,7 @@ impl Up {
             host: FakeHost::new(mode),
             scatter: Scatter::new(usize::from(MTU)),
             watch: Watch::new(now),
-            flow: Flow::default(),
+            carried: SessionTally::default(),
             tally: Tally::default(),
             now,
         }
@@ -54,7 +54,7 @@ impl Up {
             stream: Stream::Ips(session),
             mtu: usize::from(MTU),
             watch: &mut self.watch,
-            flow: &mut self.flow,
+            carried: &mut self.carried,
         };
         self.uplink.fill(inlet, self.now, &mut self.tally)
     }
@@ -307,7 +307,7 @@ fn a_block_carries_one_session() {
             [vec![packet(1, 60), packet(2, 60)], vec![packet(3, 60)]]
         );
         assert_eq!((up.tally.closed_stream, up.tally.closed_idle), (1, 1));
-        assert_eq!((up.flow.sent_packets, up.flow.sent_bytes), (3, 180));
+        assert_eq!((up.carried.sent_packets, up.carried.sent_bytes), (3, 180));
         let sessions: Vec<_> = up
             .queue
             .lock()
@@ -357,9 +357,9 @@ fn large_packets_are_cut_into_usb_memory() {
     assert_eq!(up.tally.host_moved, moved, "payload was copied");
     assert_eq!(up.tally.host_reads, 10);
     assert_eq!(up.tally.sent_packets, expected.len() as u64);
-    assert_eq!(up.flow.sent_packets, expected.len() as u64);
+    assert_eq!(up.carried.sent_packets, expected.len() as u64);
     let bytes: usize = expected.iter().map(Vec::len).sum();
-    assert_eq!(up.flow.sent_bytes, bytes as u64);
+    assert_eq!(up.carried.sent_bytes, bytes as u64);
     let state = up.queue.lock();
     let script = up.host.script();
     assert!(script.read.len() > 300);

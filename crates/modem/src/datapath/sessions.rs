@@ -13,7 +13,7 @@ use uwwan_ncm::Stream;
 use uwwan_tun::coalesce::Coalescer;
 use uwwan_tun::scatter::Scatter;
 
-use super::Link;
+use super::SessionAddressing;
 use super::delivery::{Inspect, Outlet, Outlets, Sink};
 use super::monitor::{Monitor, Probes};
 use super::uplink::{Inlet, Source};
@@ -24,7 +24,7 @@ use crate::watch::Watch;
 
 /// What one session has carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Flow {
+pub(crate) struct SessionTally {
     /// Datagrams put into blocks.
     pub(crate) sent_packets: u64,
     /// Their bytes.
@@ -35,29 +35,29 @@ pub(crate) struct Flow {
     pub(crate) received_bytes: u64,
 }
 
-/// The published copy of a session's [`Flow`]; it outlives bring-ups. One writer.
+/// The published copy of a session's [`SessionTally`]; it outlives bring-ups. One writer.
 #[derive(Debug, Default)]
-pub(crate) struct FlowCounters {
+pub(crate) struct SessionCounters {
     sent_packets: AtomicU64,
     sent_bytes: AtomicU64,
     received_packets: AtomicU64,
     received_bytes: AtomicU64,
 }
 
-impl FlowCounters {
-    fn publish(&self, flow: &Flow) {
+impl SessionCounters {
+    fn publish(&self, carried: &SessionTally) {
         self.sent_packets
-            .store(flow.sent_packets, Ordering::Relaxed);
-        self.sent_bytes.store(flow.sent_bytes, Ordering::Relaxed);
+            .store(carried.sent_packets, Ordering::Relaxed);
+        self.sent_bytes.store(carried.sent_bytes, Ordering::Relaxed);
         self.received_packets
-            .store(flow.received_packets, Ordering::Relaxed);
+            .store(carried.received_packets, Ordering::Relaxed);
         self.received_bytes
-            .store(flow.received_bytes, Ordering::Relaxed);
+            .store(carried.received_bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> Flow {
+    pub(crate) fn snapshot(&self) -> SessionTally {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Flow {
+        SessionTally {
             sent_packets: load(&self.sent_packets),
             sent_bytes: load(&self.sent_bytes),
             received_packets: load(&self.received_packets),
@@ -67,31 +67,31 @@ impl FlowCounters {
 
     /// Both directions as `status` prints them: blocks are the data path's, not a session's.
     pub(crate) fn directions(&self) -> (Direction, Direction) {
-        let flow = self.snapshot();
+        let carried = self.snapshot();
         let direction = |packets, bytes| Direction {
             packets,
             bytes,
             ..Direction::default()
         };
         (
-            direction(flow.sent_packets, flow.sent_bytes),
-            direction(flow.received_packets, flow.received_bytes),
+            direction(carried.sent_packets, carried.sent_bytes),
+            direction(carried.received_packets, carried.received_bytes),
         )
     }
 }
 
 /// What a session is put on the data path with.
-pub(crate) struct LinePlan {
+pub(crate) struct SessionPlan {
     /// Its number.
-    pub(crate) session: u8,
+    pub(crate) id: u8,
     /// What its datagrams are.
     pub(crate) stream: Stream,
     /// Where its datagrams come from and go to.
     pub(crate) host: Arc<dyn HostEnd>,
     /// What depends on its addresses.
-    pub(crate) link: Link,
+    pub(crate) addressing: SessionAddressing,
     /// Its counters.
-    pub(crate) counters: Arc<FlowCounters>,
+    pub(crate) counters: Arc<SessionCounters>,
 }
 
 /// What cuts and merges the large packets of one host.
@@ -113,8 +113,8 @@ impl Offload {
 }
 
 /// One session on the data path.
-pub(super) struct Line {
-    pub(super) session: u8,
+pub(super) struct SessionPath {
+    pub(super) id: u8,
     pub(super) stream: Stream,
     pub(super) host: Arc<dyn HostEnd>,
     mtu: usize,
@@ -123,51 +123,51 @@ pub(super) struct Line {
     pub(super) watch: Watch,
     pub(super) monitor: Monitor,
     pub(super) probes: Probes,
-    counters: Arc<FlowCounters>,
-    published: Flow,
+    counters: Arc<SessionCounters>,
+    published: SessionTally,
     /// Its places among the descriptors waited for, to read and to write.
     pub(super) places: [Option<usize>; 2],
     pub(super) readable: bool,
     pub(super) writable: bool,
 }
 
-impl Line {
-    fn new(plan: LinePlan, now: Instant) -> Self {
-        let flow = plan.counters.snapshot();
-        let mut line = Self {
-            session: plan.session,
+impl SessionPath {
+    fn new(plan: SessionPlan, now: Instant) -> Self {
+        let carried = plan.counters.snapshot();
+        let mut path = Self {
+            id: plan.id,
             stream: plan.stream,
             host: plan.host,
             mtu: 0,
             offload: None,
             watch: Watch::new(now),
             monitor: Monitor {
-                flow,
+                carried,
                 ..Monitor::default()
             },
             probes: Probes::default(),
             counters: plan.counters,
-            published: flow,
+            published: carried,
             places: [None; 2],
             readable: false,
             writable: false,
         };
-        line.set_link(plan.link, now);
-        if let Packets::Large(host) = line.host.packets() {
-            Offload::of(&mut line.offload, host, line.mtu);
+        path.set_addressing(plan.addressing, now);
+        if let Packets::Large(host) = path.host.packets() {
+            Offload::of(&mut path.offload, host, path.mtu);
         }
-        line
+        path
     }
 
-    pub(super) fn set_link(&mut self, link: Link, now: Instant) {
-        self.mtu = usize::from(link.mtu);
+    pub(super) fn set_addressing(&mut self, addressing: SessionAddressing, now: Instant) {
+        self.mtu = usize::from(addressing.mtu);
         if let Some(offload) = &mut self.offload {
             offload.scatter.set_mtu(self.mtu);
         }
         self.watch = Watch::new(now);
-        self.probes = Probes::new(link.probe.is_some(), now);
-        self.monitor.probe = link.probe;
-        self.monitor.ours = link.ours;
+        self.probes = Probes::new(addressing.probe.is_some(), now);
+        self.monitor.probe = addressing.probe;
+        self.monitor.ours = addressing.ours;
     }
 
     /// Where its datagrams come from.
@@ -184,7 +184,7 @@ impl Line {
             stream: self.stream,
             mtu: self.mtu,
             watch: &mut self.watch,
-            flow: &mut self.monitor.flow,
+            carried: &mut self.monitor.carried,
         }
     }
 
@@ -203,42 +203,42 @@ impl Line {
     }
 
     pub(super) fn publish(&mut self) {
-        if self.monitor.flow != self.published {
-            self.published = self.monitor.flow;
+        if self.monitor.carried != self.published {
+            self.published = self.monitor.carried;
             self.counters.publish(&self.published);
         }
     }
 }
 
-/// All of them. The first is session 0's.
+/// All data sessions on the data path. The first is session 0's.
 #[derive(Default)]
-pub(super) struct Lines(Vec<Line>);
+pub(super) struct SessionPaths(Vec<SessionPath>);
 
-impl Lines {
+impl SessionPaths {
     /// Adds a session, or replaces the one of the same number.
-    pub(super) fn add(&mut self, plan: LinePlan, now: Instant) {
-        self.remove(plan.session);
-        self.0.push(Line::new(plan, now));
-        self.0.sort_by_key(|line| line.session);
+    pub(super) fn add(&mut self, plan: SessionPlan, now: Instant) {
+        self.remove(plan.id);
+        self.0.push(SessionPath::new(plan, now));
+        self.0.sort_by_key(|path| path.id);
     }
 
     /// Takes a session off.
     pub(super) fn remove(&mut self, session: u8) {
-        self.0.retain_mut(|line| {
-            line.publish();
-            line.session != session
+        self.0.retain_mut(|path| {
+            path.publish();
+            path.id != session
         });
     }
 
-    pub(super) fn get(&mut self, session: u8) -> Option<&mut Line> {
-        self.0.iter_mut().find(|line| line.session == session)
+    pub(super) fn get(&mut self, session: u8) -> Option<&mut SessionPath> {
+        self.0.iter_mut().find(|path| path.id == session)
     }
 
-    pub(super) fn iter(&self) -> std::slice::Iter<'_, Line> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, SessionPath> {
         self.0.iter()
     }
 
-    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Line> {
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, SessionPath> {
         self.0.iter_mut()
     }
 
@@ -246,29 +246,29 @@ impl Lines {
         self.0.len()
     }
 
-    pub(super) fn at(&mut self, index: usize) -> Option<&mut Line> {
+    pub(super) fn at(&mut self, index: usize) -> Option<&mut SessionPath> {
         self.0.get_mut(index)
     }
 }
 
-impl Outlets for Lines {
+impl Outlets for SessionPaths {
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>> {
-        let line = self.get(session)?;
-        let sink = match line.host.packets() {
+        let path = self.get(session)?;
+        let sink = match path.host.packets() {
             Packets::Single(host) => Sink::Single(host),
             Packets::Large(host) => {
-                let offload = Offload::of(&mut line.offload, host, line.mtu);
+                let offload = Offload::of(&mut path.offload, host, path.mtu);
                 Sink::Large(host, &mut offload.coalescer)
             }
         };
         Some(Outlet {
             sink,
-            inspect: &mut line.monitor,
+            inspect: &mut path.monitor,
         })
     }
 
     fn merge(&self) -> bool {
-        self.0.iter().any(|line| line.offload.is_some())
+        self.0.iter().any(|path| path.offload.is_some())
     }
 }
 
@@ -278,7 +278,7 @@ impl Inspect for Monitor {
     }
 
     fn delivered(&mut self, datagrams: u64, bytes: u64) {
-        self.flow.received_packets += datagrams;
-        self.flow.received_bytes += bytes;
+        self.carried.received_packets += datagrams;
+        self.carried.received_bytes += bytes;
     }
 }
