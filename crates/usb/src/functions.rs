@@ -331,8 +331,9 @@ fn communication(
 
 fn mbim_function(at: &Communication<'_>) -> Option<MbimFunction> {
     let data = at.data(|class| class == MBIM_DATA)?;
-    let interrupt_in = interrupt_in(at.alternate)
-        .or_else(|| at.interface.alternates.iter().find_map(interrupt_in))?;
+    // An endpoint of another alternate setting is not there while this one is active; Linux takes
+    // the active one's only (`cdc_ncm_find_endpoints`), and binds no `cdc_mbim` without it.
+    let interrupt_in = interrupt_in(at.alternate)?;
     let declared = at.functional().find_map(|f| match *f {
         Functional::Mbim {
             max_control_message,

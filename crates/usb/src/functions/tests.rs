@@ -258,6 +258,26 @@ fn one_function_with_two_personalities() {
 }
 
 #[test]
+fn an_interrupt_endpoint_of_another_alternate_setting_does_not_count() {
+    let raw = CONFIGURATION_3;
+    let at = raw
+        .windows(7)
+        .position(|w| w == [7, 5, 0x82, 3, 16, 0, 5])
+        .unwrap();
+    // Alternate setting 1 of the control interface has the endpoint instead of alternate setting 0.
+    let mut moved = raw[..at].to_vec();
+    moved.extend([9, 4, 0, 1, 1, 2, 2, 1, 0]);
+    moved.extend(&raw[at..]);
+    let total = u16::try_from(moved.len()).unwrap().to_le_bytes();
+    moved[2..4].copy_from_slice(&total);
+    let descriptors = Descriptors::parse(&DEVICE, &[moved]);
+    let control = descriptors.configurations[0].interface(0).unwrap();
+    assert!(control.alternates[0].endpoints.is_empty());
+    assert_eq!(control.alternates[1].endpoints.len(), 1);
+    assert_eq!(mbim(&descriptors), []);
+}
+
+#[test]
 fn a_device_with_no_such_function_has_none() {
     let descriptors = Descriptors::parse(&DEVICE, &[CONFIGURATION_2]);
     assert_eq!(mbim(&descriptors), []);
