@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uwwan_modem::Selector;
 use uwwan_modem::quirks::{self, Quirk};
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::{Backend, Found};
 use uwwan_usb::functions::{self, MbimFunction, NcmFunction};
 
@@ -16,8 +16,8 @@ use crate::output::plain;
 ///
 /// # Errors
 /// When the backend cannot start.
-pub fn usb(driver: Driver) -> Result<Arc<dyn Backend>, Failure> {
-    driver.start().map_err(|error| {
+pub fn usb(kind: BackendKind) -> Result<Arc<dyn Backend>, Failure> {
+    kind.start().map_err(|error| {
         Failure::new(Exit::Failed, "cannot use the USB")
             .because_of(&error)
             .next("uwwan demo works without any USB")

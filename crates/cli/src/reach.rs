@@ -15,7 +15,7 @@ use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{NwError, Status as MbimStatus};
 use uwwan_modem::client::{Client, ClientError, ErrorKind, Indication};
 use uwwan_modem::{Options, Selector, Status};
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use crate::candidates;
@@ -49,8 +49,8 @@ pub struct Reach {
     #[arg(long, short, value_name = "DEVICE", help_heading = "Modem")]
     device: Option<Device>,
     /// What drives the USB device [default: libusb]
-    #[arg(long, value_name = "BACKEND", value_parser = words(Driver::VALUES), help_heading = "Modem")]
-    usb: Option<Driver>,
+    #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES), help_heading = "Modem")]
+    usb: Option<BackendKind>,
     /// With --device emulator: what its firmware does, as name=value; `uwwan emulate --knobs` lists them
     #[arg(long = "knob", value_name = "NAME=VALUE", help_heading = "Modem")]
     knobs: Vec<String>,

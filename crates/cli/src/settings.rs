@@ -13,7 +13,7 @@ use uwwan_modem::Options;
 use uwwan_modem::options::{
     Auth, Dns, Format, IpType, Padding, Placement, Routes, Secret, Table, TunMode,
 };
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 
 use crate::failure::{Exit, Failure};
 use crate::secrets;
@@ -66,8 +66,8 @@ pub struct Settings {
     #[arg(long, short, value_name = "DEVICE", help_heading = "Modem")]
     pub device: Option<Device>,
     /// What drives the USB device; both do the same, with different cost [default: libusb]
-    #[arg(long, value_name = "BACKEND", value_parser = words(Driver::VALUES), help_heading = "Modem")]
-    pub usb: Option<Driver>,
+    #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES), help_heading = "Modem")]
+    pub usb: Option<BackendKind>,
     /// Pause between USB configuration 0 and the MBIM configuration [default: what the modem needs]
     #[arg(long, value_name = "SECONDS", help_heading = "Modem")]
     pub settle: Option<f64>,
@@ -589,7 +589,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.ip_type, Some(IpType::Ipv4));
         assert_eq!(settings.ntb, Some(Format::Ntb16));
-        assert_eq!(settings.usb, Some(Driver::Nusb));
+        assert_eq!(settings.usb, Some(BackendKind::Nusb));
         assert_eq!(settings.route, Some(vec!["default".to_owned()]));
         assert_eq!(settings.route_metric, Some(700));
         assert_eq!(settings.password_file, Some("/etc/uwwan/password".into()));

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 use uwwan_usb::configuration::{self, SwitchPlan};
 use uwwan_usb::{functions, requests};
 
@@ -15,13 +15,13 @@ const OPEN: [u8; 16] = [1, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1).peekable();
-    let mut driver = Driver::default();
+    let mut kind = BackendKind::default();
     if arguments.next_if(|argument| argument == "--usb").is_some() {
-        driver = arguments.next().ok_or("--usb needs a name")?.parse()?;
+        kind = arguments.next().ok_or("--usb needs a name")?.parse()?;
     }
     let settle = arguments.next().map_or(Ok(1000), |text| text.parse())?;
     let guard = arguments.next().is_none();
-    let backend = driver.start()?;
+    let backend = kind.start()?;
     let mut found = backend.devices()?.into_iter().filter_map(|found| {
         let function = functions::mbim(&found.descriptors).into_iter().next()?;
         Some((found, function))

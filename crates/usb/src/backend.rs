@@ -11,7 +11,7 @@ use crate::nusb::Nusb;
 /// Which of the backends. They list the same devices and do the same with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Driver {
+pub enum BackendKind {
     /// libusb: transfers complete in the thread that waits for them.
     #[default]
     Libusb,
@@ -19,7 +19,7 @@ pub enum Driver {
     Nusb,
 }
 
-impl Driver {
+impl BackendKind {
     /// All of them by name.
     pub const VALUES: &'static [(&'static str, Self)] =
         &[("libusb", Self::Libusb), ("nusb", Self::Nusb)];
@@ -36,13 +36,13 @@ impl Driver {
     }
 }
 
-impl FromStr for Driver {
+impl FromStr for BackendKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::VALUES.iter().find(|(name, _)| *name == text);
         found
-            .map(|(_, driver)| *driver)
+            .map(|(_, kind)| *kind)
             .ok_or_else(|| format!("{text:?} is no USB backend; there are libusb and nusb"))
     }
 }
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn backends_start_by_their_names() {
-        for (name, driver) in Driver::VALUES {
-            assert_eq!(name.parse(), Ok(*driver));
-            assert_eq!(driver.start().unwrap().name(), *name);
+        for (name, kind) in BackendKind::VALUES {
+            assert_eq!(name.parse(), Ok(*kind));
+            assert_eq!(kind.start().unwrap().name(), *name);
         }
-        assert!("winusb".parse::<Driver>().is_err());
+        assert!("winusb".parse::<BackendKind>().is_err());
     }
 }

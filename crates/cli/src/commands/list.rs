@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use uwwan_modem::quirks::Quirk;
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use crate::candidates::{self, Candidate};
@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         super::emulate::start_in_process(&super::emulate::knobs(&[])?)?
     } else {
         // Both backends list the same.
-        candidates::usb(Driver::default())?
+        candidates::usb(BackendKind::default())?
     };
     // Modems first.
     let mut devices = candidates::all(backend.as_ref())?;

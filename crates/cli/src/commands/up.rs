@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, never, select, unbounded};
 use uwwan_modem::at_port::{self, server::Places};
 use uwwan_modem::proxy::Proxy;
 use uwwan_modem::{Event, Handle, Modem, Selector};
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use super::progress;
@@ -266,7 +266,7 @@ impl Chosen {
 fn choose(
     device: &Device,
     knobs: &[String],
-    driver: Driver,
+    kind: BackendKind,
     wait: bool,
 ) -> Result<Chosen, Failure> {
     let selector = match device {
@@ -282,7 +282,7 @@ fn choose(
         }
         Device::Usb(selector) => selector,
     };
-    let backend = candidates::usb(driver)?;
+    let backend = candidates::usb(kind)?;
     match candidates::usable(backend.as_ref(), selector) {
         Ok(candidate) => {
             // The port stays over re-enumerations; ids may match a second modem plugged in later.

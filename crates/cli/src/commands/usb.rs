@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uwwan_modem::Selector;
 use uwwan_modem::quirks;
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 use uwwan_usb::configuration::{self, SwitchPlan, ViaZero};
 use uwwan_usb::descriptors::{AlternateSetting, Descriptors};
 use uwwan_usb::device::{Backend, Device as UsbDevice};
@@ -65,8 +65,8 @@ struct ConfigArguments {
     #[arg(long, short, value_name = "DEVICE")]
     device: Option<Device>,
     /// What drives it [default: libusb]
-    #[arg(long, value_name = "BACKEND", value_parser = words(Driver::VALUES))]
-    usb: Option<Driver>,
+    #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES))]
+    usb: Option<BackendKind>,
     /// Do not pass through configuration 0
     #[arg(long, conflicts_with = "settle")]
     direct: bool,
@@ -91,23 +91,23 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn backend(
     device: Option<&Device>,
-    driver: Driver,
+    kind: BackendKind,
 ) -> Result<(Arc<dyn Backend>, Selector), Failure> {
     match device {
         Some(Device::Emulator) => {
             let emulator = super::emulate::start_in_process(&super::emulate::knobs(&[])?)?;
             Ok((emulator, Selector::Any))
         }
-        Some(Device::Usb(selector)) => Ok((candidates::usb(driver)?, selector.clone())),
-        None => Ok((candidates::usb(driver)?, Selector::Any)),
+        Some(Device::Usb(selector)) => Ok((candidates::usb(kind)?, selector.clone())),
+        None => Ok((candidates::usb(kind)?, Selector::Any)),
     }
 }
 
 /// An open device, and its backend, which has to live as long.
 type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
 
-fn open(device: Option<&Device>, driver: Driver) -> Result<Opened, Failure> {
-    let (backend, selector) = backend(device, driver)?;
+fn open(device: Option<&Device>, kind: BackendKind) -> Result<Opened, Failure> {
+    let (backend, selector) = backend(device, kind)?;
     let found = candidates::select(backend.as_ref(), &selector)?.found;
     let device = backend
         .open(&found)
@@ -134,7 +134,7 @@ fn usb_failure(what: &str, error: &Error) -> Failure {
 }
 
 fn show_descriptors(arguments: &DescriptorsArguments) -> Result<(), Failure> {
-    let (backend, selector) = backend(arguments.device.as_ref(), Driver::default())?;
+    let (backend, selector) = backend(arguments.device.as_ref(), BackendKind::default())?;
     let candidate = candidates::select(backend.as_ref(), &selector)?;
     let descriptors = &candidate.found.descriptors;
     if arguments.raw {

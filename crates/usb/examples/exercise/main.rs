@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::configuration::{self, Step, SwitchPlan, Switched, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found, Pump, Queue, Setup};
@@ -74,14 +74,14 @@ static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
-    let mut driver = Driver::default();
+    let mut kind = BackendKind::default();
     if arguments.next_if(|argument| argument == "--usb").is_some() {
         let name = arguments.next().expect("--usb needs a name");
-        driver = name.parse().expect("a backend's name");
+        kind = name.parse().expect("a backend's name");
     }
     let argument = arguments.next().expect("usage: exercise GADGETS_FOLDER");
     let bench = Bench {
-        backend: driver.start().unwrap(),
+        backend: kind.start().unwrap(),
         gadgets: argument,
     };
     match bench.gadgets.as_str() {

@@ -29,7 +29,7 @@ use std::str::FromStr;
 use crossbeam_channel::Receiver;
 use uwwan_figures::{Figures, table};
 use uwwan_modem::options::{Format, Padding, Placement, Table, TunMode};
-use uwwan_usb::backend::Driver;
+use uwwan_usb::backend::BackendKind;
 
 use self::contenders::Contender;
 use self::iperf3::Server;
@@ -138,8 +138,8 @@ pub struct Arguments {
     )]
     in_flight: Vec<usize>,
     /// What drives the USB device; for a real modem
-    #[arg(long, value_name = "BACKEND", value_delimiter = ',', value_parser = words(Driver::VALUES), help_heading = "To compare")]
-    usb: Vec<Driver>,
+    #[arg(long, value_name = "BACKEND", value_delimiter = ',', value_parser = words(BackendKind::VALUES), help_heading = "To compare")]
+    usb: Vec<BackendKind>,
     /// How packets cross the TUN interface: many a call (offload) or one (plain) [default: offload,
     /// or plain from a kernel without]
     #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = words(TunMode::VALUES), help_heading = "To compare")]
@@ -348,14 +348,14 @@ impl Arguments {
         fn texts<T: ToString>(values: &[T]) -> Vec<String> {
             values.iter().map(ToString::to_string).collect()
         }
-        let drivers = self.usb.iter().filter_map(|driver| {
-            let mut named = Driver::VALUES.iter();
+        let backends = self.usb.iter().filter_map(|kind| {
+            let mut named = BackendKind::VALUES.iter();
             named
-                .find(|(_, value)| value == driver)
+                .find(|(_, value)| value == kind)
                 .map(|(name, _)| (*name).to_owned())
         });
         let all = contenders::combine(&[
-            ("usb", drivers.collect()),
+            ("usb", backends.collect()),
             ("tun-mode", texts(&self.tun_mode)),
             ("ntb", texts(&self.ntb)),
             ("ndp", texts(&self.ndp)),
