@@ -17,7 +17,7 @@ pub mod contest;
 pub mod segments;
 
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Maths, Padding, Parameters, Placement, Stream, TableSize,
+    Builder, Choices, Format, Framing, Maths, NdpSize, NtbParameters, Padding, Placement, Stream,
 };
 
 /// What fills a block.
@@ -48,11 +48,11 @@ pub const WORKLOADS: [Workload; 2] = [
 /// A 16 KiB block in the given form, for a device that is 4-aligned.
 #[must_use]
 pub fn framing(format: Format, linux: bool, workload: &Workload) -> Framing {
-    let parameters = Parameters {
+    let parameters = NtbParameters {
         formats: 3,
         out_max: 16384,
         in_max: 16384,
-        ..Parameters::FALLBACK
+        ..NtbParameters::FALLBACK
     };
     let mut choices = Choices {
         format,
@@ -61,7 +61,7 @@ pub fn framing(format: Format, linux: bool, workload: &Workload) -> Framing {
         ..Choices::default()
     };
     if linux {
-        choices.table = TableSize::Full;
+        choices.ndp_size = NdpSize::Full;
         choices.maths = Maths::Kernel;
         choices.padding = Padding::Full { min_tx_pkt: 14848 };
     }

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use uwwan_ncm::strict::{Rules, check};
 use uwwan_ncm::{
     Builder, Choices, DropCounters, Format, Framing, Full, Function, Limits, Maths, Padding,
-    Parameters, Placement, Receiver, Stream, TableSize,
+    NtbParameters, Placement, Receiver, Stream, NdpSize,
 };
 
 #[derive(Debug, Arbitrary)]
@@ -39,7 +39,7 @@ enum Step {
 }
 
 fuzz_target!(|input: Input| {
-    let parameters = Parameters::parse(&input.parameters);
+    let parameters = NtbParameters::parse(&input.parameters);
     let choices = Choices {
         format: if input.wide {
             Format::Ntb32
@@ -51,10 +51,10 @@ fuzz_target!(|input: Input| {
         } else {
             Placement::End
         },
-        table: if input.full_table {
-            TableSize::Full
+        ndp_size: if input.full_table {
+            NdpSize::Full
         } else {
-            TableSize::Minimal
+            NdpSize::Minimal
         },
         padding: match input.padding {
             None => Padding::Never,
@@ -144,7 +144,7 @@ struct Run {
     builder: Builder,
     block: Vec<u8>,
     /// What the strict check holds the block against; nothing for experiments.
-    parameters: Option<Parameters>,
+    parameters: Option<NtbParameters>,
     rules: Rules,
     placed: Vec<(Stream, Vec<u8>)>,
 }

@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use uwwan_ncm::strict::{Rules, check};
 use uwwan_ncm::{
-    Builder, DropCounters, Format, Framing, Limits, Maths, Padding, Parameters, Placement,
-    Receiver, Stream, TableSize,
+    Builder, DropCounters, Format, Framing, Limits, Maths, Padding, NtbParameters, Placement,
+    Receiver, Stream, NdpSize,
 };
 
 fuzz_target!(|transfer: &[u8]| {
@@ -42,10 +42,10 @@ fuzz_target!(|transfer: &[u8]| {
         zero_padding: false,
         ..Rules::default()
     };
-    let parameters = Parameters {
+    let parameters = NtbParameters {
         formats: 3,
         out_max: 65536,
-        ..Parameters::FALLBACK
+        ..NtbParameters::FALLBACK
     };
     if let Ok(checked) = check(transfer, false, &parameters, &rules)
         && checked.datagrams <= limits.max_datagrams
@@ -77,7 +77,7 @@ fuzz_target!(|transfer: &[u8]| {
 const FRAMING: Framing = Framing {
     format: Format::Ntb32,
     placement: Placement::End,
-    table: TableSize::Minimal,
+    ndp_size: NdpSize::Minimal,
     padding: Padding::ShortPacket,
     maths: Maths::Minimal,
     divisor: 4,

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Network};
-use uwwan_ncm::{Builder, Choices, Framing, Limits, Parameters, Receiver, Stream};
+use uwwan_ncm::{Builder, Choices, Framing, Limits, NtbParameters, Receiver, Stream};
 use uwwan_usb::device::{Device, Setup};
 
 const PACKET: usize = 1500;
@@ -103,9 +103,9 @@ fn receive(device: &dyn Device) -> Result<f64, Box<dyn std::error::Error>> {
 
 fn send(device: &dyn Device) -> Result<f64, Box<dyn std::error::Error>> {
     let mut queue = device.queue(0x01)?;
-    let parameters = Parameters {
+    let parameters = NtbParameters {
         out_max: 16384,
-        ..Parameters::FALLBACK
+        ..NtbParameters::FALLBACK
     };
     let mut builder = Builder::new(Framing::negotiate(&parameters, &Choices::default()));
     let mut spare: Vec<_> = (0..16).map(|_| queue.allocate(16384)).collect();

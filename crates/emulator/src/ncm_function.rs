@@ -8,7 +8,7 @@
 mod downlink;
 mod uplink;
 
-use uwwan_ncm::{Format, Parameters};
+use uwwan_ncm::{Format, NtbParameters};
 
 use crate::far_side::Network;
 use crate::knobs::Knobs;
@@ -100,7 +100,7 @@ pub(crate) enum Mishap {
 /// The function's state.
 #[derive(Debug)]
 pub(crate) struct NcmFunction {
-    parameters: Parameters,
+    parameters: NtbParameters,
     format: Format,
     input_size: u32,
     input_datagrams: u16,
@@ -110,8 +110,8 @@ pub(crate) struct NcmFunction {
 }
 
 /// The parameter block the knobs describe.
-fn parameters(knobs: &Knobs) -> Parameters {
-    Parameters {
+fn parameters(knobs: &Knobs) -> NtbParameters {
+    NtbParameters {
         formats: knobs.ntb_formats,
         in_max: knobs.ntb_in_max,
         in_divisor: knobs.ntb_divisor,

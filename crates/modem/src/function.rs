@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use uwwan_ncm::{Choices, Format as NcmFormat, Framing, Limits, Parameters};
+use uwwan_ncm::{Choices, Format as NcmFormat, Framing, Limits, NtbParameters};
 use uwwan_usb::device::Device;
 use uwwan_usb::error::Error;
 use uwwan_usb::requests::{self, NtbFormat};
@@ -18,7 +18,7 @@ use crate::addresses::Sizes;
 use crate::kind::{ETHERNET_HEADER, Function, Kind};
 use crate::options::{Format, Options, Padding, Placement, Table};
 use crate::quirks::Quirk;
-use crate::status::{FramingStatus, NtbParameters};
+use crate::status::FramingStatus;
 
 /// What came out of it.
 #[derive(Debug, Clone)]
@@ -80,13 +80,13 @@ pub(crate) fn negotiate(
     device.set_alternate_setting(function.data_interface, 0)?;
     let parameters = match lenient(requests::get_ntb_parameters(device, control))? {
         Ok(answer) => {
-            let parameters = Parameters::parse(&answer);
-            announced = Some(as_sent(&parameters));
+            let parameters = NtbParameters::parse(&answer);
+            announced = Some(parameters);
             parameters.sanitised()
         }
         Err(error) => {
             notices.push(format!("{error}; assuming blocks of 8 KiB"));
-            Parameters::FALLBACK
+            NtbParameters::FALLBACK
         }
     };
     let wanted = match options.ntb {
@@ -176,21 +176,6 @@ pub(crate) fn negotiate(
     })
 }
 
-fn as_sent(parameters: &Parameters) -> NtbParameters {
-    NtbParameters {
-        formats: parameters.formats,
-        in_max: parameters.in_max,
-        in_divisor: parameters.in_divisor,
-        in_remainder: parameters.in_remainder,
-        in_alignment: parameters.in_alignment,
-        out_max: parameters.out_max,
-        out_divisor: parameters.out_divisor,
-        out_remainder: parameters.out_remainder,
-        out_alignment: parameters.out_alignment,
-        out_max_datagrams: parameters.out_max_datagrams,
-    }
-}
-
 /// Settles what frames are like: without checksum, and how long at most. Returns the latter, in bytes.
 fn frames(
     device: &dyn Device,
@@ -242,7 +227,7 @@ fn input_size(
     device: &dyn Device,
     function: &Function,
     options: &Options,
-    parameters: &Parameters,
+    parameters: &NtbParameters,
     notices: &mut Vec<String>,
 ) -> Result<u32, Error> {
     let control = function.control_interface;
@@ -296,9 +281,9 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
             Placement::End => uwwan_ncm::Placement::End,
             Placement::Front => uwwan_ncm::Placement::Front,
         },
-        table: match options.table {
-            Some(Table::Full) => uwwan_ncm::TableSize::Full,
-            Some(Table::Minimal) | None => uwwan_ncm::TableSize::Minimal,
+        ndp_size: match options.table {
+            Some(Table::Full) => uwwan_ncm::NdpSize::Full,
+            Some(Table::Minimal) | None => uwwan_ncm::NdpSize::Minimal,
         },
         padding: match options.padding.unwrap_or(quirk.padding) {
             Padding::Short => uwwan_ncm::Padding::ShortPacket,

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
+pub use uwwan_ncm::NtbParameters;
 
 use crate::failure::{Failure, Rung};
 
@@ -134,33 +135,6 @@ pub struct FramingStatus {
     pub mapped_buffers: bool,
     /// What the device announced; `None` when it did not.
     pub announced: Option<NtbParameters>,
-}
-
-/// The device's NTB parameters as it sent them (NCM 1.0, table 6-3). *In* is towards the host; sizes in
-/// bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NtbParameters {
-    /// `bmNtbFormatsSupported`: bit 0 NTB16, bit 1 NTB32.
-    pub formats: u16,
-    /// `dwNtbInMaxSize`.
-    pub in_max: u32,
-    /// `wNdpInDivisor`.
-    pub in_divisor: u16,
-    /// `wNdpInPayloadRemainder`.
-    pub in_remainder: u16,
-    /// `wNdpInAlignment`.
-    pub in_alignment: u16,
-    /// `dwNtbOutMaxSize`.
-    pub out_max: u32,
-    /// `wNdpOutDivisor`.
-    pub out_divisor: u16,
-    /// `wNdpOutPayloadRemainder`.
-    pub out_remainder: u16,
-    /// `wNdpOutAlignment`.
-    pub out_alignment: u16,
-    /// `wNtbOutMaxDatagrams`; 0 is no limit.
-    pub out_max_datagrams: u16,
 }
 
 /// What the device said it is. No IMEI, no IMSI.

@@ -1,7 +1,7 @@
 //! Building a block around datagrams that are already in place.
 //!
 //! [`Builder::place`] tells where the next datagram goes and how much room there is;
-//! [`Builder::commit`] says how long it became; [`Builder::finish`] writes the header, the table
+//! [`Builder::commit`] says how long it became; [`Builder::finish`] writes the header, the NDP
 //! and the padding. Until then the block's memory is not touched, so many datagrams can be placed
 //! before the bytes of the first arrive: a scattered read fills them all at once. If what arrived
 //! is not what was expected, [`Builder::keep`] and [`Builder::rewind`] take the placing back.
@@ -12,13 +12,13 @@
 use thiserror::Error;
 
 use crate::crc::crc32;
-use crate::framing::{Framing, Maths, Padding, Placement, TableSize};
-use crate::layout::{BLOCK_LENGTH, HEADER_LENGTH, Layout, SEQUENCE, Stream, TABLE_LENGTH};
+use crate::framing::{Framing, Maths, NdpSize, Padding, Placement};
+use crate::layout::{BLOCK_LENGTH, HEADER_LENGTH, Layout, NDP_LENGTH, SEQUENCE, Stream};
 
 /// The most datagrams one builder keeps account of, whatever the framing asks for.
 const MOST_DATAGRAMS: usize = 4096;
-/// The most tables (streams) in one block.
-const MOST_TABLES: usize = 32;
+/// The most NDPs (streams) in one block.
+const MOST_NDPS: usize = 32;
 
 /// Why no further datagram goes into a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
@@ -29,7 +29,7 @@ pub enum Full {
     /// The block has as many datagrams as the device takes: send it.
     #[error("the block has as many datagrams as the device takes")]
     Datagrams,
-    /// The block has another stream's table, and there can be no further one: send it.
+    /// The block has another stream's NDP, and there can be no further one: send it.
     #[error("the block belongs to another stream")]
     Stream,
     /// The datagram fits in no block: drop it.
@@ -48,16 +48,16 @@ pub struct Slot {
     /// The builder's tail when this was placed: a slot is good until the next commit.
     tail: usize,
     stream: Stream,
-    table: usize,
-    /// Set when the stream needs a table of its own.
-    table_at: Option<usize>,
+    ndp: usize,
+    /// Set when the stream needs an NDP of its own.
+    ndp_at: Option<usize>,
 }
 
 /// A point to [`Builder::rewind`] to.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
     count: usize,
-    table_count: usize,
+    ndp_count: usize,
     tail: usize,
     payload: usize,
     full: Option<Full>,
@@ -94,15 +94,15 @@ pub struct Finished {
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     offset: u32,
-    /// As in the table: CRC included.
+    /// As in the NDP: CRC included.
     length: u32,
     /// Padding bytes in front of it.
     gap: u32,
-    table: u32,
+    ndp: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Table {
+struct Ndp {
     stream: Stream,
     /// Offset; for [`Placement::End`] not known before the end.
     at: usize,
@@ -119,14 +119,14 @@ pub struct Builder {
     ndp_alignment: Modulus,
     /// The framing is the usual one; see [`Builder::fit_simply`].
     simple: bool,
-    /// Length of a full-size table.
-    full_table: usize,
+    /// Length of a full-size NDP.
+    full_ndp: usize,
     /// What a block may grow to before padding.
     limit: usize,
     entries: Box<[Entry]>,
     count: usize,
-    tables: [Table; MOST_TABLES],
-    table_count: usize,
+    ndps: [Ndp; MOST_NDPS],
+    ndp_count: usize,
     /// Where the next byte would go.
     tail: usize,
     payload: usize,
@@ -189,17 +189,17 @@ impl Builder {
         framing.max_block = framing
             .max_block
             .clamp(
-                layout.header + layout.shortest_table(),
+                layout.header + layout.shortest_ndp(),
                 layout.format.max_block(),
             )
             // Offsets are kept as 32 bits.
             .min(1 << 30);
         // wLength has 16 bits in both formats.
-        let most = (usize::from(u16::MAX) - layout.table) / layout.entry - 1;
+        let most = (usize::from(u16::MAX) - layout.ndp) / layout.entry - 1;
         framing.max_datagrams = framing.max_datagrams.clamp(1, most.min(MOST_DATAGRAMS));
-        if framing.placement == Placement::Front || framing.table == TableSize::Full {
-            // Tables that take their full size leave half the block for datagrams.
-            let most = (framing.max_block / 2).saturating_sub(layout.table) / layout.entry;
+        if framing.placement == Placement::Front || framing.ndp_size == NdpSize::Full {
+            // NDPs that take their full size leave half the block for datagrams.
+            let most = (framing.max_block / 2).saturating_sub(layout.ndp) / layout.entry;
             framing.max_datagrams = framing.max_datagrams.min(most.saturating_sub(1)).max(1);
         }
         // A full block must end short too, unless it is as long as the device takes.
@@ -214,20 +214,20 @@ impl Builder {
             divisor: Modulus::new(framing.divisor),
             ndp_alignment: Modulus::new(framing.ndp_alignment),
             simple: framing.placement == Placement::End
-                && framing.table == TableSize::Minimal
+                && framing.ndp_size == NdpSize::Minimal
                 && framing.maths == Maths::Minimal
                 && framing.divisor.is_power_of_two()
                 && framing.ndp_alignment.is_power_of_two(),
-            full_table: layout.table_with(framing.max_datagrams),
+            full_ndp: layout.ndp_with(framing.max_datagrams),
             limit,
             entries: vec![Entry::default(); framing.max_datagrams].into_boxed_slice(),
             count: 0,
-            tables: [Table {
+            ndps: [Ndp {
                 stream: Stream::Ips(0),
                 at: 0,
                 gap: 0,
-            }; MOST_TABLES],
-            table_count: 0,
+            }; MOST_NDPS],
+            ndp_count: 0,
             tail: layout.header,
             payload: 0,
             trimmings: false,
@@ -324,8 +324,8 @@ impl Builder {
                 room,
                 tail: self.tail,
                 stream,
-                table: 0,
-                table_at: None,
+                ndp: 0,
+                ndp_at: None,
             });
         }
         if self.framing.maths == Maths::Kernel
@@ -337,12 +337,12 @@ impl Builder {
         if self.count == self.entries.len() {
             return Err(Full::Datagrams);
         }
-        let known = self.tables[..self.table_count]
+        let known = self.ndps[..self.ndp_count]
             .iter()
-            .position(|table| table.stream == stream);
+            .position(|ndp| ndp.stream == stream);
         let may_add = match self.framing.placement {
-            Placement::End => self.table_count == 0,
-            Placement::Front => self.table_count < MOST_TABLES,
+            Placement::End => self.ndp_count == 0,
+            Placement::Front => self.ndp_count < MOST_NDPS,
         };
         if known.is_none() && !may_add {
             self.leave_kernel_padding(self.tail);
@@ -350,14 +350,14 @@ impl Builder {
         }
 
         let mut start = self.tail;
-        let mut table_at = None;
+        let mut ndp_at = None;
         if known.is_none() {
             match self.framing.placement {
-                Placement::End => table_at = Some(0),
+                Placement::End => ndp_at = Some(0),
                 Placement::Front => {
                     let at = self.ndp_alignment.up(start);
-                    table_at = Some(at);
-                    start = at + self.full_table;
+                    ndp_at = Some(at);
+                    start = at + self.full_ndp;
                 }
             }
         }
@@ -366,13 +366,13 @@ impl Builder {
             .end_limit()
             .saturating_sub(offset + stream.trailer())
             .min(self.framing.max_datagram_size);
-        let fits = want <= room && (known.is_some() || self.kernel_has_table_room(table_at, want));
+        let fits = want <= room && (known.is_some() || self.kernel_has_ndp_room(ndp_at, want));
         if !fits {
             if self.count == 0 {
                 return Err(Full::TooLong);
             }
             let tail = match self.framing.placement {
-                Placement::Front => table_at.unwrap_or(self.tail),
+                Placement::Front => ndp_at.unwrap_or(self.tail),
                 Placement::End => self.tail,
             };
             self.leave_kernel_padding(tail);
@@ -383,26 +383,26 @@ impl Builder {
             room,
             tail: self.tail,
             stream,
-            table: known.unwrap_or(self.table_count),
-            table_at,
+            ndp: known.unwrap_or(self.ndp_count),
+            ndp_at,
         })
     }
 
-    /// Offset and room as [`Builder::find`] finds them in the usual case: the table at the end and
+    /// Offset and room as [`Builder::find`] finds them in the usual case: the NDP at the end and
     /// no longer than needed, alignments that are powers of two, and neither the first datagram nor
     /// the last.
     #[inline]
     fn fit_simply(&self, stream: Stream, want: usize) -> Option<(usize, usize)> {
-        if !self.simple || self.table_count != 1 || self.tables[0].stream != stream {
+        if !self.simple || self.ndp_count != 1 || self.ndps[0].stream != stream {
             return None;
         }
         let Framing { remainder, .. } = self.framing;
         let padding = remainder.wrapping_sub(self.tail) & (self.divisor.value - 1);
         let offset = self.tail + padding;
-        let table = self
+        let ndp = self
             .limit
-            .checked_sub(self.layout.table_with(self.count + 1))?;
-        let end = table & !(self.ndp_alignment.value - 1);
+            .checked_sub(self.layout.ndp_with(self.count + 1))?;
+        let end = ndp & !(self.ndp_alignment.value - 1);
         let room = end.checked_sub(offset + stream.trailer())?;
         let room = room.min(self.framing.max_datagram_size);
         (want <= room && self.count < self.entries.len()).then_some((offset, room))
@@ -431,13 +431,13 @@ impl Builder {
         match self.framing.placement {
             Placement::Front => self.limit,
             Placement::End => {
-                let table = match self.framing.table {
-                    TableSize::Minimal => self.layout.table_with(self.count + 1),
-                    TableSize::Full => self.full_table,
+                let ndp = match self.framing.ndp_size {
+                    NdpSize::Minimal => self.layout.ndp_with(self.count + 1),
+                    NdpSize::Full => self.full_ndp,
                 };
                 match self.framing.maths {
                     Maths::Minimal => {
-                        let at = self.limit.saturating_sub(table);
+                        let at = self.limit.saturating_sub(ndp);
                         at - self.ndp_alignment.remainder(at)
                     }
                     Maths::Kernel => {
@@ -447,7 +447,7 @@ impl Builder {
                             ndp_alignment,
                             ..
                         } = self.framing;
-                        let reserve = table + ndp_alignment.max(divisor + remainder) - 1;
+                        let reserve = ndp + ndp_alignment.max(divisor + remainder) - 1;
                         self.limit.saturating_sub(reserve)
                     }
                 }
@@ -456,7 +456,7 @@ impl Builder {
     }
 
     /// Linux pads before it looks whether the datagram fits, and leaves the padding when it does
-    /// not. (Not followed where that would leave the table no room at an aligned offset: Linux
+    /// not. (Not followed where that would leave the NDP no room at an aligned offset: Linux
     /// misaligns it then.)
     fn leave_kernel_padding(&mut self, tail: usize) {
         if self.framing.maths != Maths::Kernel {
@@ -464,7 +464,7 @@ impl Builder {
         }
         let tail = self.align(tail);
         let needed = match self.framing.placement {
-            Placement::End => self.ndp_alignment.up(tail) + self.full_table,
+            Placement::End => self.ndp_alignment.up(tail) + self.full_ndp,
             Placement::Front => tail,
         };
         if needed <= self.limit {
@@ -473,17 +473,17 @@ impl Builder {
         }
     }
 
-    /// Linux' check before it starts a table: room for it, for the datagram, and for the most
+    /// Linux' check before it starts an NDP: room for it, for the datagram, and for the most
     /// padding there can be.
-    fn kernel_has_table_room(&self, table_at: Option<usize>, want: usize) -> bool {
+    fn kernel_has_ndp_room(&self, ndp_at: Option<usize>, want: usize) -> bool {
         if self.framing.maths == Maths::Minimal {
             return true;
         }
         let start = match self.framing.placement {
             Placement::End => self.tail,
-            Placement::Front => table_at.unwrap_or(self.tail),
+            Placement::Front => ndp_at.unwrap_or(self.tail),
         };
-        let need = want + self.framing.divisor + self.framing.remainder + self.full_table;
+        let need = want + self.framing.divisor + self.framing.remainder + self.full_ndp;
         start + need <= self.limit
     }
 
@@ -495,7 +495,7 @@ impl Builder {
     }
 
     /// The datagram of `slot` is `length` bytes long. A length of 0 leaves the block as it was:
-    /// an empty entry would end the table.
+    /// an empty entry would end the NDP.
     ///
     /// # Panics
     /// When `length` is more than the slot's room, or something was committed since the slot was
@@ -511,30 +511,30 @@ impl Builder {
             return;
         }
         let mut start = slot.tail;
-        if let Some(at) = slot.table_at {
+        if let Some(at) = slot.ndp_at {
             let gap = at.saturating_sub(slot.tail);
             if self.framing.placement == Placement::Front {
-                start = at + self.full_table;
+                start = at + self.full_ndp;
             }
-            self.tables[self.table_count] = Table {
+            self.ndps[self.ndp_count] = Ndp {
                 stream: slot.stream,
                 at,
                 gap,
             };
-            self.table_count += 1;
+            self.ndp_count += 1;
         }
-        self.append(start, slot.offset, length, slot.stream, slot.table);
+        self.append(start, slot.offset, length, slot.stream, slot.ndp);
     }
 
-    /// Notes a datagram in the table of that number; `start` is where what lies before it ends.
+    /// Notes a datagram in the NDP of that number; `start` is where what lies before it ends.
     #[inline]
-    fn append(&mut self, start: usize, offset: usize, length: usize, stream: Stream, table: usize) {
+    fn append(&mut self, start: usize, offset: usize, length: usize, stream: Stream, ndp: usize) {
         let stored = length + stream.trailer();
         self.entries[self.count] = Entry {
             offset: offset as u32,
             length: stored as u32,
             gap: (offset - start) as u32,
-            table: table as u32,
+            ndp: ndp as u32,
         };
         self.trimmings |= offset != start || stored != length;
         self.count += 1;
@@ -549,7 +549,7 @@ impl Builder {
     pub fn mark(&self) -> Mark {
         Mark {
             count: self.count,
-            table_count: self.table_count,
+            ndp_count: self.ndp_count,
             tail: self.tail,
             payload: self.payload,
             full: self.full,
@@ -561,9 +561,9 @@ impl Builder {
     /// lies ahead changes nothing.
     #[inline]
     pub fn rewind(&mut self, mark: Mark) {
-        if mark.count <= self.count && mark.table_count <= self.table_count {
+        if mark.count <= self.count && mark.ndp_count <= self.ndp_count {
             self.count = mark.count;
-            self.table_count = mark.table_count;
+            self.ndp_count = mark.ndp_count;
             self.tail = mark.tail;
             self.payload = mark.payload;
             self.full = mark.full;
@@ -579,11 +579,11 @@ impl Builder {
         if count <= mark.count {
             return self.rewind(mark);
         }
-        let tables = self.entries[mark.count..count].iter();
-        let tables = tables.map(|entry| entry.table as usize + 1).max();
-        self.table_count = tables.unwrap_or(0).max(mark.table_count);
+        let ndps = self.entries[mark.count..count].iter();
+        let ndps = ndps.map(|entry| entry.ndp as usize + 1).max();
+        self.ndp_count = ndps.unwrap_or(0).max(mark.ndp_count);
         for entry in &self.entries[count..self.count] {
-            let trailer = self.tables[entry.table as usize].stream.trailer();
+            let trailer = self.ndps[entry.ndp as usize].stream.trailer();
             self.payload -= entry.length as usize - trailer;
         }
         self.count = count;
@@ -593,7 +593,7 @@ impl Builder {
         self.kernel_padding = 0;
     }
 
-    /// Writes header, tables and padding around the datagrams in `block` and starts the next
+    /// Writes header, NDPs and padding around the datagrams in `block` and starts the next
     /// block. With nothing placed, nothing is written and the length is 0.
     ///
     /// # Panics
@@ -610,16 +610,16 @@ impl Builder {
             sequence,
         };
         if datagrams > 0 {
-            let first_table = self.write_tables(block);
+            let first_ndp = self.write_ndps(block);
             self.pad(block);
             let length = self.tail;
-            self.write_header(block, first_table, length);
+            self.write_header(block, first_ndp, length);
             finished.length = length;
             finished.zero_packet = self.framing.needs_zero_packet(length);
             self.sequence = sequence.wrapping_add(1);
         }
         self.count = 0;
-        self.table_count = 0;
+        self.ndp_count = 0;
         self.tail = self.layout.header;
         self.payload = 0;
         self.trimmings = false;
@@ -627,19 +627,19 @@ impl Builder {
         finished
     }
 
-    /// Writes all tables, the padding in front of tables and datagrams, and checksums. Returns the
-    /// first table's offset.
-    fn write_tables(&mut self, block: &mut [u8]) -> usize {
+    /// Writes all NDPs, the padding in front of NDPs and datagrams, and checksums. Returns the
+    /// first NDP's offset.
+    fn write_ndps(&mut self, block: &mut [u8]) -> usize {
         let layout = self.layout;
         block[self.tail - self.kernel_padding..self.tail].fill(0);
         if self.framing.placement == Placement::End {
             let at = self.ndp_alignment.up(self.tail);
-            let size = match self.framing.table {
-                TableSize::Minimal => layout.table_with(self.count),
-                TableSize::Full => self.full_table,
+            let size = match self.framing.ndp_size {
+                NdpSize::Minimal => layout.ndp_with(self.count),
+                NdpSize::Full => self.full_ndp,
             };
-            self.tables[0].at = at;
-            self.tables[0].gap = at - self.tail;
+            self.ndps[0].at = at;
+            self.ndps[0].gap = at - self.tail;
             self.tail = at + size;
         }
         let trimmed = if self.trimmings { self.count } else { 0 };
@@ -649,36 +649,36 @@ impl Builder {
             if entry.gap != 0 {
                 block[offset - entry.gap as usize..offset].fill(0);
             }
-            let trailer = self.tables[entry.table as usize].stream.trailer();
+            let trailer = self.ndps[entry.ndp as usize].stream.trailer();
             if trailer != 0 {
                 let stored = &mut block[offset..offset + length];
                 let (datagram, crc) = stored.split_at_mut(length - trailer);
                 crc.copy_from_slice(&crc32(datagram).to_le_bytes());
             }
         }
-        let tables = &self.tables[..self.table_count];
-        for (index, table) in tables.iter().enumerate() {
-            let at = table.at;
-            block[at - table.gap..at].fill(0);
+        let ndps = &self.ndps[..self.ndp_count];
+        for (index, ndp) in ndps.iter().enumerate() {
+            let at = ndp.at;
+            block[at - ndp.gap..at].fill(0);
             let end = match self.framing.placement {
                 Placement::End => self.tail,
-                Placement::Front => at + self.full_table,
+                Placement::Front => at + self.full_ndp,
             };
-            let (head, fields) = block[at..end].split_at_mut(layout.table);
+            let (head, fields) = block[at..end].split_at_mut(layout.ndp);
             head.fill(0);
-            head[..4].copy_from_slice(&table.stream.signature(layout.format));
-            let next = tables.get(index + 1).map_or(0, |next| next.at);
-            layout.put_word(head, layout.next_table, next);
+            head[..4].copy_from_slice(&ndp.stream.signature(layout.format));
+            let next = ndps.get(index + 1).map_or(0, |next| next.at);
+            layout.put_word(head, layout.next_ndp, next);
 
             let entries = self.entries[..self.count]
                 .iter()
-                .filter(|entry| entry.table as usize == index)
+                .filter(|entry| entry.ndp as usize == index)
                 .map(|entry| (entry.offset, entry.length));
             let used = layout.put_entries(fields, entries);
-            let length = layout.table_with(used) as u16;
-            head[TABLE_LENGTH..][..2].copy_from_slice(&length.to_le_bytes());
+            let length = layout.ndp_with(used) as u16;
+            head[NDP_LENGTH..][..2].copy_from_slice(&length.to_le_bytes());
         }
-        self.tables[0].at
+        self.ndps[0].at
     }
 
     /// Adds the padding of the framing's rule behind everything else.
@@ -698,13 +698,13 @@ impl Builder {
         self.tail = padded;
     }
 
-    fn write_header(&self, block: &mut [u8], first_table: usize, length: usize) {
+    fn write_header(&self, block: &mut [u8], first_ndp: usize, length: usize) {
         let layout = self.layout;
         let header = &mut block[..layout.header];
         header[..4].copy_from_slice(&layout.signature);
         header[HEADER_LENGTH..][..2].copy_from_slice(&(layout.header as u16).to_le_bytes());
         header[SEQUENCE..][..2].copy_from_slice(&self.sequence.to_le_bytes());
         layout.put_word(header, BLOCK_LENGTH, length);
-        layout.put_word(header, layout.table_index(), first_table);
+        layout.put_word(header, layout.ndp_index(), first_ndp);
     }
 }

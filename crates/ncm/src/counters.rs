@@ -14,7 +14,7 @@ macro_rules! counters {
                 $(self.$name = self.$name.saturating_add(other.$name);)*
             }
 
-            /// All counters by name, in the order of a block: transfer, table, datagram.
+            /// All counters by name, in the order of a block: transfer, NDP, datagram.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -29,7 +29,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Blocks shorter than a header with the shortest table.
+    /// Blocks shorter than a header with the shortest NDP.
     block_runt,
     /// Blocks with data under a header of zeros: what an HP hs3110 sends when it is forced to
     /// NTB16. Switching to NTB32 is the remedy.
@@ -38,7 +38,7 @@ counters! {
     header_signature,
     /// Blocks whose `wHeaderLength` is not the format's.
     header_length,
-    /// Blocks whose length is less than a header with the shortest table.
+    /// Blocks whose length is less than a header with the shortest NDP.
     block_length_short,
     /// Blocks whose length is more than what arrived.
     block_length_beyond,
@@ -46,22 +46,22 @@ counters! {
     block_length_limit,
     /// Transfers with something behind the last block that is neither a block nor zeros.
     trailing_bytes,
-    /// Tables that start inside the header or do not fit in the block.
-    table_index,
-    /// Tables whose `wLength` is too small or no whole number of entries.
-    table_length,
-    /// Tables whose entries reach beyond the block.
-    table_truncated,
-    /// Tables of an unknown kind.
-    table_signature,
-    /// Chains of tables that do not go forward; the rest of the chain is not followed.
-    table_order,
+    /// NDPs that start inside the header or do not fit in the block.
+    ndp_index,
+    /// NDPs whose `wLength` is too small or no whole number of entries.
+    ndp_length,
+    /// NDPs whose entries reach beyond the block.
+    ndp_truncated,
+    /// NDPs of an unknown kind.
+    ndp_signature,
+    /// Chains of NDPs that do not go forward; the rest of the chain is not followed.
+    ndp_order,
     /// Datagrams that start inside the header.
     datagram_in_header,
     /// Datagrams that reach beyond the block.
     datagram_outside,
-    /// Datagrams that overlap the table that lists them.
-    datagram_in_table,
+    /// Datagrams that overlap the NDP that lists them.
+    datagram_in_ndp,
     /// Datagrams longer than agreed on.
     datagram_long,
     /// Datagrams shorter than the header of what they should be: 20 bytes for IPv4, 40 for IPv6,
@@ -91,15 +91,15 @@ mod tests {
         };
         sum.merge(&DropCounters {
             header_zero: 2,
-            table_order: u64::MAX,
+            ndp_order: u64::MAX,
             ..DropCounters::default()
         });
         sum.merge(&DropCounters {
-            table_order: 1,
+            ndp_order: 1,
             ..DropCounters::default()
         });
         assert_eq!(sum.header_zero, 3);
-        assert_eq!(sum.table_order, u64::MAX);
+        assert_eq!(sum.ndp_order, u64::MAX);
         assert_eq!(sum.total(), u64::MAX);
         assert!(sum.iter().any(|entry| entry == ("header_zero", 3)));
     }

@@ -4,22 +4,22 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::layout::Format;
-use crate::parameters::Parameters;
+use crate::parameters::NtbParameters;
 
-/// Where the pointer table lies.
+/// Where the NDP lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Placement {
-    /// Behind the datagrams. One table, so one stream per block. Huawei firmware takes no other.
+    /// Behind the datagrams. One NDP, so one stream per block. Huawei firmware takes no other.
     #[default]
     End,
-    /// In front of the datagrams, one table per stream, chained.
+    /// In front of the datagrams, one NDP per stream, chained.
     Front,
 }
 
-/// How long the pointer table is.
+/// How long the NDP is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TableSize {
-    /// Header, used entries, terminator (as OpenBSD does it). A table in front is placed before
+pub enum NdpSize {
+    /// Header, used entries, terminator (as OpenBSD does it). An NDP in front is placed before
     /// its entries are known and always takes the full size.
     #[default]
     Minimal,
@@ -53,7 +53,7 @@ pub enum Maths {
     #[default]
     Minimal,
     /// As Linux `cdc_ncm_align_tail`: up to the divisor, then the remainder on top, which may
-    /// pass several good offsets; and a reservation for the table that is wide enough for that.
+    /// pass several good offsets; and a reservation for the NDP that is wide enough for that.
     Kernel,
 }
 
@@ -94,10 +94,10 @@ const LEAST_MIN_TX_PKT: usize = 512;
 pub struct Choices {
     /// NTB16 or NTB32; NTB16 is taken where the device knows no NTB32.
     pub format: Format,
-    /// Where the table goes.
+    /// Where the NDP goes.
     pub placement: Placement,
-    /// How long the table is.
-    pub table: TableSize,
+    /// How long the NDP is.
+    pub ndp_size: NdpSize,
     /// How a short packet comes about.
     pub padding: Padding,
     /// How offsets are rounded.
@@ -119,7 +119,7 @@ impl Default for Choices {
         Self {
             format: Format::default(),
             placement: Placement::default(),
-            table: TableSize::default(),
+            ndp_size: NdpSize::default(),
             padding: Padding::default(),
             maths: Maths::default(),
             function: Function::default(),
@@ -139,10 +139,10 @@ impl Default for Choices {
 pub struct Framing {
     /// Width of the fields.
     pub format: Format,
-    /// Where the table goes.
+    /// Where the NDP goes.
     pub placement: Placement,
-    /// How long the table is.
-    pub table: TableSize,
+    /// How long the NDP is.
+    pub ndp_size: NdpSize,
     /// How a short packet comes about.
     pub padding: Padding,
     /// How offsets are rounded.
@@ -151,7 +151,7 @@ pub struct Framing {
     pub divisor: usize,
     /// … give this.
     pub remainder: usize,
-    /// Table offsets are multiples of this.
+    /// NDP offsets are multiples of this.
     pub ndp_alignment: usize,
     /// Longest block to build: the buffer handed to [`crate::Builder::finish`] must have this
     /// much.
@@ -177,9 +177,9 @@ impl Framing {
 
     /// The framing that follows from what the device announces and what is asked for.
     ///
-    /// Takes any parameters: see [`Parameters::sanitised`].
+    /// Takes any parameters: see [`NtbParameters::sanitised`].
     #[must_use]
-    pub fn negotiate(parameters: &Parameters, choices: &Choices) -> Self {
+    pub fn negotiate(parameters: &NtbParameters, choices: &Choices) -> Self {
         let sane = parameters.sanitised();
         let format = if sane.supports(choices.format) {
             choices.format
@@ -203,7 +203,7 @@ impl Framing {
         Self {
             format,
             placement: choices.placement,
-            table: choices.table,
+            ndp_size: choices.ndp_size,
             padding: choices.padding,
             maths: choices.maths,
             divisor,
@@ -218,11 +218,11 @@ impl Framing {
     }
 
     /// The framing Linux `cdc_mbim` (6.12) would use towards the same device, byte for byte:
-    /// its rounding, its full-size table, its padding, and its maximum that is one more than a
+    /// its rounding, its full-size NDP, its padding, and its maximum that is one more than a
     /// whole number of packets where the device would take longer blocks.
     #[must_use]
     pub fn kernel_compatible(
-        parameters: &Parameters,
+        parameters: &NtbParameters,
         format: Format,
         placement: Placement,
         function: Function,
@@ -233,7 +233,7 @@ impl Framing {
             &Choices {
                 format,
                 placement,
-                table: TableSize::Full,
+                ndp_size: NdpSize::Full,
                 maths: Maths::Kernel,
                 function,
                 max_packet_size,
@@ -280,7 +280,7 @@ macro_rules! words {
 }
 
 words!(Placement, "NDP placement", "end" => End, "front" => Front);
-words!(TableSize, "NDP size", "minimal" => Minimal, "full" => Full);
+words!(NdpSize, "NDP size", "minimal" => Minimal, "full" => Full);
 words!(Maths, "alignment rule", "minimal" => Minimal, "kernel" => Kernel);
 words!(Function, "function", "mbim" => Mbim, "ncm" => Ncm);
 
@@ -319,11 +319,11 @@ impl FromStr for Padding {
 mod tests {
     use super::*;
 
-    fn out(out_max: u32) -> Parameters {
-        Parameters {
+    fn out(out_max: u32) -> NtbParameters {
+        NtbParameters {
             formats: 3,
             out_max,
-            ..Parameters::FALLBACK
+            ..NtbParameters::FALLBACK
         }
     }
 
@@ -375,11 +375,11 @@ mod tests {
 
     #[test]
     fn the_devices_limits_win() {
-        let parameters = Parameters {
+        let parameters = NtbParameters {
             formats: 1,
             out_max: 4096,
             out_max_datagrams: 7,
-            ..Parameters::FALLBACK
+            ..NtbParameters::FALLBACK
         };
         let choices = Choices {
             format: Format::Ntb32,
@@ -393,10 +393,10 @@ mod tests {
 
     #[test]
     fn the_remainder_of_ncm_counts_behind_the_ethernet_header() {
-        let parameters = Parameters {
+        let parameters = NtbParameters {
             out_divisor: 32,
             out_remainder: 0,
-            ..Parameters::FALLBACK
+            ..NtbParameters::FALLBACK
         };
         let choices = Choices {
             function: Function::Ncm,

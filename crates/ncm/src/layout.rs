@@ -1,4 +1,4 @@
-//! Where the fields of headers and pointer tables lie, once for both widths.
+//! Where the fields of headers and NDP lie, once for both widths.
 //!
 //! All fields are little endian (NCM 1.0, 3.2 and 3.3; MBIM 1.0, 7).
 
@@ -75,7 +75,7 @@ impl FromStr for Format {
     }
 }
 
-/// What the datagrams of a pointer table are: the table's signature in words.
+/// What the datagrams of an NDP are: the NDP's signature in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// IP packets of an MBIM session (MBIM 1.0, 7: `IPS`).
@@ -90,7 +90,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The table signature as its four bytes on the wire.
+    /// The NDP signature as its four bytes on the wire.
     #[must_use]
     pub fn signature(self, format: Format) -> [u8; 4] {
         let wide = format == Format::Ntb32;
@@ -110,7 +110,7 @@ impl Stream {
         }
     }
 
-    /// From a table signature; `None` when it is not one of `format`.
+    /// From an NDP signature; `None` when it is not one of `format`.
     #[must_use]
     pub fn from_signature(signature: [u8; 4], format: Format) -> Option<Self> {
         let [a, b, c, last] = signature;
@@ -154,8 +154,8 @@ impl fmt::Display for Stream {
 /// Sizes and field positions of one format.
 ///
 /// Header (NTH): signature 0, `wHeaderLength` 4, `wSequence` 6, block length 8, index of the first
-/// table behind that. Table (NDP): signature 0, `wLength` 4, index of the next table, entries of
-/// {index, length} from `table` on.
+/// NDP behind that. NDP (NDP): signature 0, `wLength` 4, index of the next NDP, entries of
+/// {index, length} from `ndp` on.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub format: Format,
@@ -163,13 +163,13 @@ pub(crate) struct Layout {
     pub signature: [u8; 4],
     /// Length of the header.
     pub header: usize,
-    /// Length of a table's fixed part.
-    pub table: usize,
-    /// Where a table says where the next one is.
-    pub next_table: usize,
+    /// Length of an NDP's fixed part.
+    pub ndp: usize,
+    /// Where an NDP says where the next one is.
+    pub next_ndp: usize,
     /// Length of an index or length field.
     word: usize,
-    /// Length of a table entry.
+    /// Length of an NDP entry.
     pub entry: usize,
 }
 
@@ -177,8 +177,8 @@ static NTB16: Layout = Layout {
     format: Format::Ntb16,
     signature: *b"NCMH",
     header: 12,
-    table: 8,
-    next_table: 6,
+    ndp: 8,
+    next_ndp: 6,
     word: 2,
     entry: 4,
 };
@@ -187,8 +187,8 @@ static NTB32: Layout = Layout {
     format: Format::Ntb32,
     signature: *b"ncmh",
     header: 16,
-    table: 16,
-    next_table: 8,
+    ndp: 16,
+    next_ndp: 8,
     word: 4,
     entry: 8,
 };
@@ -197,23 +197,23 @@ static NTB32: Layout = Layout {
 pub(crate) const HEADER_LENGTH: usize = 4;
 pub(crate) const SEQUENCE: usize = 6;
 pub(crate) const BLOCK_LENGTH: usize = 8;
-pub(crate) const TABLE_LENGTH: usize = 4;
+pub(crate) const NDP_LENGTH: usize = 4;
 
 impl Layout {
-    /// Where the header says where the first table is.
-    pub fn table_index(&self) -> usize {
+    /// Where the header says where the first NDP is.
+    pub fn ndp_index(&self) -> usize {
         BLOCK_LENGTH + self.word
     }
 
-    /// Length of a table with `entries` used entries and its terminator.
-    pub fn table_with(&self, entries: usize) -> usize {
-        self.table + (entries + 1) * self.entry
+    /// Length of an NDP with `entries` used entries and its terminator.
+    pub fn ndp_with(&self, entries: usize) -> usize {
+        self.ndp + (entries + 1) * self.entry
     }
 
-    /// The shortest table a receiver accepts: one entry and the terminator (NCM 1.0, 3.3: 0x10
+    /// The shortest NDP a receiver accepts: one entry and the terminator (NCM 1.0, 3.3: 0x10
     /// for NTB16, 0x20 for NTB32).
-    pub fn shortest_table(&self) -> usize {
-        self.table_with(1)
+    pub fn shortest_ndp(&self) -> usize {
+        self.ndp_with(1)
     }
 
     /// Reads an index or length field. `None` when it does not lie inside `bytes`.
@@ -227,7 +227,7 @@ impl Layout {
         usize::try_from(value).ok()
     }
 
-    /// Reads a table entry: (index, length).
+    /// Reads an NDP entry: (index, length).
     #[inline]
     pub fn entry(&self, bytes: &[u8], at: usize) -> Option<(usize, usize)> {
         let field = bytes.get(at..at.checked_add(self.entry)?)?;
@@ -257,7 +257,7 @@ impl Layout {
         }
     }
 
-    /// Writes table entries (index, length) one behind the other, and zeros behind them as far as
+    /// Writes NDP entries (index, length) one behind the other, and zeros behind them as far as
     /// `fields` goes. Returns how many there is room for.
     #[inline]
     pub fn put_entries(

@@ -2,7 +2,7 @@
 //! the way of a packet.
 //!
 //! A transfer block is one USB transfer full of datagrams: a header (NTH) at its start, the
-//! datagrams, and one or more pointer tables (NDP) saying where each datagram lies. CDC NCM 1.0
+//! datagrams, and one or more NDP (NDP) saying where each datagram lies. CDC NCM 1.0
 //! carries Ethernet frames in it, MBIM 1.0 carries IP packets and raw device streams, several
 //! sessions at once. Both come with 16-bit fields (NTB16) or 32-bit fields (NTB32); all code here
 //! serves both from one table of field positions, so that a check cannot be right in one width
@@ -10,15 +10,15 @@
 //!
 //! # Sending
 //!
-//! The table of an lt4132 must lie *behind* the datagrams. That is what makes one pass without
+//! The NDP of an lt4132 must lie *behind* the datagrams. That is what makes one pass without
 //! copies natural: [`Builder::place`] says where the next datagram goes, the packet is read there
-//! straight from its source, and [`Builder::finish`] writes header, table and padding around what
+//! straight from its source, and [`Builder::finish`] writes header, NDP and padding around what
 //! is already in place.
 //!
 //! ```
-//! use uwwan_ncm::{Builder, Choices, Framing, Parameters, Stream};
+//! use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Stream};
 //!
-//! let framing = Framing::negotiate(&Parameters::FALLBACK, &Choices::default());
+//! let framing = Framing::negotiate(&NtbParameters::FALLBACK, &Choices::default());
 //! let mut block = vec![0; framing.max_block];
 //! let mut builder = Builder::new(framing);
 //!
@@ -60,7 +60,7 @@ pub mod strict;
 
 pub use build::{Builder, Finished, Full, Mark, Slot};
 pub use counters::DropCounters;
-pub use framing::{Choices, Framing, Function, Maths, Padding, Placement, TableSize};
+pub use framing::{Choices, Framing, Function, Maths, NdpSize, Padding, Placement};
 pub use layout::{Format, Stream};
-pub use parameters::Parameters;
+pub use parameters::NtbParameters;
 pub use parse::{Datagram, Datagrams, HeaderError, Limits, Ntb, Received, Receiver};

@@ -1,13 +1,15 @@
 //! The sizes and alignments a device announces (GET_NTB_PARAMETERS).
 
 use byteorder::{ByteOrder, LittleEndian};
+use serde::{Deserialize, Serialize};
 
 use crate::layout::Format;
 
 /// The NTB parameter structure (NCM 1.0, table 6-3), as the device sent it. *In* is towards the
 /// host, *out* towards the device; all sizes in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Parameters {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NtbParameters {
     /// `bmNtbFormatsSupported`: bit 0 NTB16, bit 1 NTB32.
     pub formats: u16,
     /// `dwNtbInMaxSize`: the longest block the device sends unless told to stay below.
@@ -16,7 +18,7 @@ pub struct Parameters {
     pub in_divisor: u16,
     /// `wNdpInPayloadRemainder`: … give this.
     pub in_remainder: u16,
-    /// `wNdpInAlignment`: tables start at multiples of this.
+    /// `wNdpInAlignment`: NDPs start at multiples of this.
     pub in_alignment: u16,
     /// `dwNtbOutMaxSize`: the longest block the device takes.
     pub out_max: u32,
@@ -38,7 +40,7 @@ const LONGEST_OUT: u32 = 65536;
 /// Devices announce up to 128 KiB; anything above this is taken for noise.
 const LONGEST_IN: u32 = 1 << 20;
 
-impl Parameters {
+impl NtbParameters {
     /// Length of the encoded structure in bytes.
     pub const LENGTH: usize = 28;
 
@@ -58,7 +60,7 @@ impl Parameters {
     };
 
     /// Reads an answer to GET_NTB_PARAMETERS of any length: what is missing is zero, what is too
-    /// much is ignored, as in Linux. [`Parameters::sanitised`] makes it usable.
+    /// much is ignored, as in Linux. [`NtbParameters::sanitised`] makes it usable.
     #[must_use]
     pub fn parse(answer: &[u8]) -> Self {
         let mut bytes = [0; Self::LENGTH];
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_gadgets_block_reads_and_writes_back() {
-        let parameters = Parameters::parse(&F_NCM);
+        let parameters = NtbParameters::parse(&F_NCM);
         assert_eq!((parameters.in_max, parameters.out_max), (16384, 16384));
         assert!(parameters.supports(Format::Ntb16) && parameters.supports(Format::Ntb32));
         assert_eq!(parameters.encode(), F_NCM);
@@ -165,7 +167,7 @@ mod tests {
     fn answers_of_any_length_are_usable() {
         for length in 0..40 {
             let answer = vec![0xff; length];
-            let sane = Parameters::parse(&answer).sanitised();
+            let sane = NtbParameters::parse(&answer).sanitised();
             assert!((2048..=1 << 20).contains(&sane.in_max));
             assert!((2048..=65536).contains(&sane.out_max));
             assert!(sane.supports(Format::Ntb16));
@@ -174,27 +176,27 @@ mod tests {
             }
             assert!(sane.out_remainder < sane.out_divisor);
         }
-        assert_eq!(Parameters::parse(&[]).sanitised().out_max, 65536);
+        assert_eq!(NtbParameters::parse(&[]).sanitised().out_max, 65536);
     }
 
     #[test]
     fn nonsense_alignments_become_four() {
         for value in [0, 1, 2, 3, 5, 6, 12, 0x4000, 0x8000, 0xffff] {
-            let sane = Parameters {
+            let sane = NtbParameters {
                 out_max: 16384,
                 out_divisor: value,
                 out_alignment: value,
                 out_remainder: 4,
-                ..Parameters::FALLBACK
+                ..NtbParameters::FALLBACK
             }
             .sanitised();
             assert_eq!((sane.out_divisor, sane.out_alignment), (4, 4), "{value}");
             assert_eq!(sane.out_remainder, 0);
         }
-        let sane = Parameters {
+        let sane = NtbParameters {
             out_divisor: 32,
             out_remainder: 18,
-            ..Parameters::FALLBACK
+            ..NtbParameters::FALLBACK
         }
         .sanitised();
         assert_eq!((sane.out_divisor, sane.out_remainder), (32, 18));

@@ -12,8 +12,8 @@
 //!   falls back at SET_INTERFACE.
 //! - A block length of 0 ("until the short packet"), several blocks in one transfer, zeros behind
 //!   the last block (the pad byte of Windows, padding to the maximum).
-//! - Tables that are not 4-aligned: OpenBSD's rounding makes such tables, so does firmware.
-//! - A last table entry that is not zero: like Linux, it is never read as a datagram.
+//! - NDPs that are not 4-aligned: OpenBSD's rounding makes such NDPs, so does firmware.
+//! - A last NDP entry that is not zero: like Linux, it is never read as a datagram.
 //! - Gaps in the sequence: counted by [`Receiver`], never acted on.
 
 use std::ops::Range;
@@ -24,8 +24,7 @@ use thiserror::Error;
 use crate::counters::DropCounters;
 use crate::crc::crc32;
 use crate::layout::{
-    BLOCK_LENGTH, Format, HEADER_LENGTH, Layout, SEQUENCE, Stream, TABLE_LENGTH, signature_at,
-    u16_at,
+    BLOCK_LENGTH, Format, HEADER_LENGTH, Layout, NDP_LENGTH, SEQUENCE, Stream, signature_at, u16_at,
 };
 
 /// Length of an IPv4 header without options.
@@ -70,7 +69,7 @@ pub struct Datagram {
 /// Why a block cannot be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HeaderError {
-    /// Not even a header and a table.
+    /// Not even a header and an NDP.
     #[error("{received} bytes are too short for a transfer block")]
     Runt {
         /// Bytes there.
@@ -90,8 +89,8 @@ pub enum HeaderError {
         /// As specified.
         expected: u16,
     },
-    /// Block length less than header and table.
-    #[error("block length {0} is too short for a header and a table")]
+    /// Block length less than header and NDP.
+    #[error("block length {0} is too short for a header and an NDP")]
     BlockShort(usize),
     /// Block length more than there is.
     #[error("block length {length} is more than the {received} bytes received")]
@@ -135,7 +134,7 @@ pub struct Ntb<'a> {
     base: usize,
     layout: &'static Layout,
     sequence: u16,
-    first_table: usize,
+    first_ndp: usize,
     limits: Limits,
 }
 
@@ -143,7 +142,7 @@ impl<'a> Ntb<'a> {
     /// Reads the header of the block at the start of `bytes`.
     ///
     /// # Errors
-    /// When the block cannot be read at all; the tables are checked while
+    /// When the block cannot be read at all; the NDPs are checked while
     /// [`Ntb::datagrams`] goes through them.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self, HeaderError> {
         Self::parse_at(bytes, 0, limits)
@@ -163,7 +162,7 @@ impl<'a> Ntb<'a> {
             _ => return Err(HeaderError::Signature(signature)),
         };
         let layout = format.layout();
-        let least = layout.header + layout.shortest_table();
+        let least = layout.header + layout.shortest_ndp();
         if received < least {
             return Err(runt);
         }
@@ -195,7 +194,7 @@ impl<'a> Ntb<'a> {
             base,
             layout,
             sequence: u16_at(bytes, SEQUENCE).ok_or(runt)?,
-            first_table: layout.word(bytes, layout.table_index()).ok_or(runt)?,
+            first_ndp: layout.word(bytes, layout.ndp_index()).ok_or(runt)?,
             limits: *limits,
         })
     }
@@ -218,21 +217,21 @@ impl<'a> Ntb<'a> {
         self.bytes.len()
     }
 
-    /// Where the header says the first table is, unchecked, relative to the block's start.
+    /// Where the header says the first NDP is, unchecked, relative to the block's start.
     #[must_use]
-    pub fn table_index(&self) -> usize {
-        self.first_table
+    pub fn ndp_index(&self) -> usize {
+        self.first_ndp
     }
 
-    /// Its datagrams, in the order of the tables. What is refused is counted in `drops`.
+    /// Its datagrams, in the order of the NDPs. What is refused is counted in `drops`.
     pub fn datagrams<'c>(&self, drops: &'c mut DropCounters) -> Datagrams<'a, 'c> {
         Datagrams {
             block: *self,
-            next_table: self.first_table,
-            // Every table must lie behind what came before it; the first behind the header.
-            table_floor: self.layout.header,
+            next_ndp: self.first_ndp,
+            // Every NDP must lie behind what came before it; the first behind the header.
+            ndp_floor: self.layout.header,
             stream: Stream::Ips(0),
-            table: 0..0,
+            ndp: 0..0,
             entries: [].chunks(1),
             datagrams: 0,
             budget: self.bytes.len(),
@@ -246,10 +245,10 @@ impl<'a> Ntb<'a> {
 pub struct Datagrams<'a, 'c> {
     block: Ntb<'a>,
     /// 0 when the chain has ended.
-    next_table: usize,
-    table_floor: usize,
+    next_ndp: usize,
+    ndp_floor: usize,
     stream: Stream,
-    table: Range<usize>,
+    ndp: Range<usize>,
     /// Entries not looked at yet, without the terminator.
     entries: Chunks<'a, u8>,
     datagrams: usize,
@@ -274,7 +273,7 @@ impl Iterator for Datagrams<'_, '_> {
                     return Some(datagram);
                 }
             }
-            if !self.open_table() {
+            if !self.open_ndp() {
                 return None;
             }
         }
@@ -282,54 +281,53 @@ impl Iterator for Datagrams<'_, '_> {
 }
 
 impl Datagrams<'_, '_> {
-    /// Goes to the next table with datagrams in it. The walk ends: every table starts behind the
+    /// Goes to the next NDP with datagrams in it. The walk ends: every NDP starts behind the
     /// one before.
     #[inline(never)]
-    fn open_table(&mut self) -> bool {
+    fn open_ndp(&mut self) -> bool {
         self.entries = [].chunks(1);
         let layout = self.block.layout;
         let bytes = self.block.bytes;
-        while self.next_table != 0 {
-            let at = self.next_table;
-            self.next_table = 0;
-            if at < self.table_floor {
-                if self.table_floor == layout.header {
-                    self.drops.table_index += 1;
+        while self.next_ndp != 0 {
+            let at = self.next_ndp;
+            self.next_ndp = 0;
+            if at < self.ndp_floor {
+                if self.ndp_floor == layout.header {
+                    self.drops.ndp_index += 1;
                 } else {
-                    self.drops.table_order += 1;
+                    self.drops.ndp_order += 1;
                 }
                 return false;
             }
             let (Some(signature), Some(length), Some(next), Some(entries)) = (
                 signature_at(bytes, at),
-                u16_at(bytes, at.saturating_add(TABLE_LENGTH)),
-                layout.word(bytes, at.saturating_add(layout.next_table)),
-                at.checked_add(layout.table)
+                u16_at(bytes, at.saturating_add(NDP_LENGTH)),
+                layout.word(bytes, at.saturating_add(layout.next_ndp)),
+                at.checked_add(layout.ndp)
                     .filter(|entries| *entries <= bytes.len()),
             ) else {
-                self.drops.table_index += 1;
+                self.drops.ndp_index += 1;
                 return false;
             };
-            self.next_table = next;
-            self.table_floor = entries;
+            self.next_ndp = next;
+            self.ndp_floor = entries;
             let length = usize::from(length);
-            if length < layout.shortest_table()
-                || !(length - layout.table).is_multiple_of(layout.entry)
+            if length < layout.shortest_ndp() || !(length - layout.ndp).is_multiple_of(layout.entry)
             {
-                self.drops.table_length += 1;
+                self.drops.ndp_length += 1;
                 continue;
             }
             if length > bytes.len() - at {
-                self.drops.table_truncated += 1;
+                self.drops.ndp_truncated += 1;
                 continue;
             }
-            self.table_floor = at + length;
+            self.ndp_floor = at + length;
             let Some(stream) = Stream::from_signature(signature, layout.format) else {
-                self.drops.table_signature += 1;
+                self.drops.ndp_signature += 1;
                 continue;
             };
             self.stream = stream;
-            self.table = at..at + length;
+            self.ndp = at..at + length;
             self.entries = bytes[entries..at + length - layout.entry].chunks(layout.entry);
             return true;
         }
@@ -352,8 +350,8 @@ impl Datagrams<'_, '_> {
             drops.datagram_in_header += 1;
             return None;
         }
-        if index < self.table.end && index + length > self.table.start {
-            drops.datagram_in_table += 1;
+        if index < self.ndp.end && index + length > self.ndp.start {
+            drops.datagram_in_ndp += 1;
             return None;
         }
         let payload = match self.stream {
@@ -399,7 +397,7 @@ impl Datagrams<'_, '_> {
         if self.datagrams == self.block.limits.max_datagrams {
             drops.datagram_limit += 1;
             self.entries = [].chunks(1);
-            self.next_table = 0;
+            self.next_ndp = 0;
             return None;
         }
         self.budget -= length;

@@ -1,8 +1,8 @@
 //! The strictest reading of the rules for blocks towards a device: what a firmware may insist on.
 //!
 //! Everything the Linux gadget `f_ncm` insists on (`ncm_unwrap_ntb`), the signatures of MBIM, and
-//! what the specification demands though few check it: alignment of tables and datagrams,
-//! terminators, reserved fields, no overlaps, table placement, the short packet at the end. The
+//! what the specification demands though few check it: alignment of NDPs and datagrams,
+//! terminators, reserved fields, no overlaps, NDP placement, the short packet at the end. The
 //! emulated modem measures its host with this; the builder's tests do too.
 
 use std::ops::Range;
@@ -12,17 +12,16 @@ use thiserror::Error;
 use crate::crc::crc32;
 use crate::framing::{Function, Placement};
 use crate::layout::{
-    BLOCK_LENGTH, Format, HEADER_LENGTH, Layout, SEQUENCE, Stream, TABLE_LENGTH, signature_at,
-    u16_at,
+    BLOCK_LENGTH, Format, HEADER_LENGTH, Layout, NDP_LENGTH, SEQUENCE, Stream, signature_at, u16_at,
 };
-use crate::parameters::Parameters;
+use crate::parameters::NtbParameters;
 
 /// What the device insists on beside its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// The format that was set; `None` takes either.
     pub format: Option<Format>,
-    /// Where the table must be; `None` takes either.
+    /// Where the NDP must be; `None` takes either.
     pub placement: Option<Placement>,
     /// IP packets or Ethernet frames.
     pub function: Function,
@@ -32,7 +31,7 @@ pub struct Rules {
     pub max_datagram_size: usize,
     /// `wMaxPacketSize` of the bulk OUT endpoint; `None` leaves the short packet unchecked.
     pub max_packet_size: Option<usize>,
-    /// Whether every byte that is neither header, table nor datagram must be zero. Not in the
+    /// Whether every byte that is neither header, NDP nor datagram must be zero. Not in the
     /// specification, but anything else is memory leaking to the device.
     pub zero_padding: bool,
 }
@@ -105,56 +104,56 @@ pub enum Violation {
     /// No short packet tells where the transfer ends.
     #[error("transfer of {0} bytes ends without a short packet")]
     NoShortPacket(usize),
-    /// A table index inside the header or too close to the end.
-    #[error("table at {0} is inside the header or does not fit")]
-    TableIndex(usize),
-    /// A table that is not aligned.
-    #[error("table at {at} is no multiple of {alignment}")]
-    TableAlignment {
+    /// An NDP index inside the header or too close to the end.
+    #[error("NDP at {0} is inside the header or does not fit")]
+    NdpIndex(usize),
+    /// An NDP that is not aligned.
+    #[error("NDP at {at} is no multiple of {alignment}")]
+    NdpAlignment {
         /// Its offset.
         at: usize,
         /// `wNdpOutAlignment`.
         alignment: usize,
     },
     /// A signature that is none of this function and format.
-    #[error("table at {at} has signature {signature:02x?}")]
-    TableSignature {
+    #[error("NDP at {at} has signature {signature:02x?}")]
+    NdpSignature {
         /// Its offset.
         at: usize,
         /// As sent.
         signature: [u8; 4],
     },
     /// `wLength` too small, no whole number of entries, or beyond the block.
-    #[error("table at {at} has wLength {length}")]
-    TableLength {
+    #[error("NDP at {at} has wLength {length}")]
+    NdpLength {
         /// Its offset.
         at: usize,
         /// As sent.
         length: usize,
     },
     /// A reserved field that is not zero.
-    #[error("table at {at} has a reserved field that is not zero")]
-    TableReserved {
+    #[error("NDP at {at} has a reserved field that is not zero")]
+    NdpReserved {
         /// Its offset.
         at: usize,
     },
     /// No zero entry at the end.
-    #[error("table at {at} has no terminator")]
-    TableTerminator {
+    #[error("NDP at {at} has no terminator")]
+    NdpTerminator {
         /// Its offset.
         at: usize,
     },
     /// A chain that does not go forward.
-    #[error("table at {from} is followed by one at {to}")]
-    TableOrder {
-        /// Offset of a table.
+    #[error("NDP at {from} is followed by one at {to}")]
+    NdpOrder {
+        /// Offset of an NDP.
         from: usize,
         /// Offset of the next.
         to: usize,
     },
-    /// A table on the wrong side of its datagrams, or more than one at the end.
-    #[error("table at {at} is not placed at the {wanted}")]
-    TablePlacement {
+    /// An NDP on the wrong side of its datagrams, or more than one at the end.
+    #[error("NDP at {at} is not placed at the {wanted}")]
+    NdpPlacement {
         /// Its offset.
         at: usize,
         /// Where it must be.
@@ -206,7 +205,7 @@ pub enum Violation {
         /// `wNtbOutMaxDatagrams`.
         limit: usize,
     },
-    /// Header, tables or datagrams that overlap.
+    /// Header, NDPs or datagrams that overlap.
     #[error("bytes at {at} are used twice")]
     Overlap {
         /// First such byte.
@@ -221,7 +220,7 @@ pub enum Violation {
 }
 
 /// Checks a whole OUT transfer against the device's parameters (taken
-/// [sanitised](Parameters::sanitised)) and `rules`. `zero_packet` tells whether the transfer
+/// [sanitised](NtbParameters::sanitised)) and `rules`. `zero_packet` tells whether the transfer
 /// ended with a zero-length packet.
 ///
 /// # Errors
@@ -229,7 +228,7 @@ pub enum Violation {
 pub fn check(
     transfer: &[u8],
     zero_packet: bool,
-    parameters: &Parameters,
+    parameters: &NtbParameters,
     rules: &Rules,
 ) -> Result<Checked, Violation> {
     let parameters = parameters.sanitised();
@@ -272,7 +271,7 @@ struct Block<'a> {
     bytes: &'a [u8],
     layout: &'static Layout,
     sequence: u16,
-    parameters: &'a Parameters,
+    parameters: &'a NtbParameters,
     rules: &'a Rules,
 }
 
@@ -280,7 +279,7 @@ impl<'a> Block<'a> {
     fn open(
         rest: &'a [u8],
         limit: usize,
-        parameters: &'a Parameters,
+        parameters: &'a NtbParameters,
         rules: &'a Rules,
     ) -> Result<Self, Violation> {
         let runt = Violation::Runt(rest.len());
@@ -303,7 +302,7 @@ impl<'a> Block<'a> {
             0 => received,
             length => length,
         };
-        if length < layout.header + layout.table || length > received.min(limit) {
+        if length < layout.header + layout.ndp || length > received.min(limit) {
             return Err(Violation::BlockLength {
                 length,
                 received,
@@ -319,28 +318,28 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// Goes through all tables and adds what is in them to `checked`.
+    /// Goes through all NDPs and adds what is in them to `checked`.
     fn check(&self, checked: &mut Checked) -> Result<(), Violation> {
         let mut used = vec![(0..self.layout.header, true)];
         let mut datagrams = 0;
         let mut at = self
             .layout
-            .word(self.bytes, self.layout.table_index())
+            .word(self.bytes, self.layout.ndp_index())
             .ok_or(Violation::Runt(self.bytes.len()))?;
         loop {
-            let (next, found) = self.check_table(at, &mut used)?;
+            let (next, found) = self.check_ndp(at, &mut used)?;
             datagrams += found;
             if next == 0 {
                 break;
             }
             if self.rules.placement == Some(Placement::End) {
-                return Err(Violation::TablePlacement {
+                return Err(Violation::NdpPlacement {
                     at: next,
                     wanted: Placement::End,
                 });
             }
             if next <= at {
-                return Err(Violation::TableOrder { from: at, to: next });
+                return Err(Violation::NdpOrder { from: at, to: next });
             }
             at = next;
         }
@@ -358,22 +357,22 @@ impl<'a> Block<'a> {
         self.check_padding(&mut used)
     }
 
-    /// Checks one table with its datagrams, notes the bytes they use (and whether that is
-    /// framing), and returns where the next table is and how many datagrams this one has.
-    fn check_table(
+    /// Checks one NDP with its datagrams, notes the bytes they use (and whether that is
+    /// framing), and returns where the next NDP is and how many datagrams this one has.
+    fn check_ndp(
         &self,
         at: usize,
         used: &mut Vec<(Range<usize>, bool)>,
     ) -> Result<(usize, usize), Violation> {
         let Self { bytes, layout, .. } = *self;
-        if at < layout.header || at > bytes.len() - layout.table {
-            return Err(Violation::TableIndex(at));
+        if at < layout.header || at > bytes.len() - layout.ndp {
+            return Err(Violation::NdpIndex(at));
         }
         let alignment = usize::from(self.parameters.out_alignment).max(4);
         if !at.is_multiple_of(alignment) {
-            return Err(Violation::TableAlignment { at, alignment });
+            return Err(Violation::NdpAlignment { at, alignment });
         }
-        let outside = Violation::TableIndex(at);
+        let outside = Violation::NdpIndex(at);
         let signature = signature_at(bytes, at).ok_or(outside)?;
         let stream = Stream::from_signature(signature, layout.format)
             .filter(|stream| match self.rules.function {
@@ -385,13 +384,13 @@ impl<'a> Block<'a> {
                         }
                 }
             })
-            .ok_or(Violation::TableSignature { at, signature })?;
-        let length = usize::from(u16_at(bytes, at + TABLE_LENGTH).ok_or(outside)?);
-        if length < layout.shortest_table()
+            .ok_or(Violation::NdpSignature { at, signature })?;
+        let length = usize::from(u16_at(bytes, at + NDP_LENGTH).ok_or(outside)?);
+        if length < layout.shortest_ndp()
             || !length.is_multiple_of(layout.entry)
             || length > bytes.len() - at
         {
-            return Err(Violation::TableLength { at, length });
+            return Err(Violation::NdpLength { at, length });
         }
         if layout.format == Format::Ntb32 {
             let reserved = [at + 6..at + 8, at + 12..at + 16];
@@ -399,20 +398,20 @@ impl<'a> Block<'a> {
                 .into_iter()
                 .any(|field| dirty(bytes, field).is_some())
             {
-                return Err(Violation::TableReserved { at });
+                return Err(Violation::NdpReserved { at });
             }
         }
-        let next = layout.word(bytes, at + layout.next_table).ok_or(outside)?;
+        let next = layout.word(bytes, at + layout.next_ndp).ok_or(outside)?;
 
-        let mut entry = at + layout.table;
+        let mut entry = at + layout.ndp;
         let mut datagrams = 0;
         loop {
             if entry + layout.entry > at + length {
-                return Err(Violation::TableTerminator { at });
+                return Err(Violation::NdpTerminator { at });
             }
             match layout.entry(bytes, entry).ok_or(outside)? {
                 (0, 0) => break,
-                (0, _) | (_, 0) => return Err(Violation::TableTerminator { at }),
+                (0, _) | (_, 0) => return Err(Violation::NdpTerminator { at }),
                 (index, length) => {
                     let range = self.check_datagram(stream, index, length)?;
                     let wrong_side = match self.rules.placement {
@@ -423,7 +422,7 @@ impl<'a> Block<'a> {
                     if let Some(wanted) = self.rules.placement
                         && wrong_side
                     {
-                        return Err(Violation::TablePlacement { at, wanted });
+                        return Err(Violation::NdpPlacement { at, wanted });
                     }
                     used.push((range, false));
                 }

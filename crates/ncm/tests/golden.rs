@@ -1,10 +1,10 @@
 //! The layouts Linux `cdc_ncm` makes (6.12, `cdc_ncm_fill_tx_frame` with and without
-//! NDP-to-end), number by number: packet size 512, table alignment 4, divisor 4, at most 40
+//! NDP-to-end), number by number: packet size 512, NDP alignment 4, divisor 4, at most 40
 //! datagrams. And the minimal form beside it.
 
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Full, Function, Limits, Ntb, Padding, Parameters, Placement,
-    Stream,
+    Builder, Choices, Format, Framing, Full, Function, Limits, Ntb, NtbParameters, Padding,
+    Placement, Stream,
 };
 
 struct Built {
@@ -19,7 +19,7 @@ impl Built {
         usize::from(u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]))
     }
 
-    /// Block length and table index as in the header, with the format's width.
+    /// Block length and NDP index as in the header, with the format's width.
     fn header(&self) -> (usize, usize) {
         if self.bytes.starts_with(b"ncmh") {
             (
@@ -31,23 +31,23 @@ impl Built {
         }
     }
 
-    /// `wLength` of the first table.
-    fn table_length(&self) -> usize {
+    /// `wLength` of the first NDP.
+    fn ndp_length(&self) -> usize {
         self.u16(self.header().1 + 4)
     }
 }
 
-fn parameters(remainder: u16, out_max: u32, out_max_datagrams: u16) -> Parameters {
-    Parameters {
+fn parameters(remainder: u16, out_max: u32, out_max_datagrams: u16) -> NtbParameters {
+    NtbParameters {
         formats: 3,
         out_max,
         out_remainder: remainder,
         out_max_datagrams,
-        ..Parameters::FALLBACK
+        ..NtbParameters::FALLBACK
     }
 }
 
-fn kernel(parameters: &Parameters, format: Format, placement: Placement) -> Framing {
+fn kernel(parameters: &NtbParameters, format: Format, placement: Placement) -> Framing {
     Framing::kernel_compatible(parameters, format, placement, Function::Mbim, 512)
 }
 
@@ -75,11 +75,11 @@ fn build(framing: Framing, sizes: impl IntoIterator<Item = usize>) -> Built {
     }
 }
 
-/// (first offset, table offset, wLength, block length)
+/// (first offset, NDP offset, wLength, block length)
 fn numbers(built: &Built) -> (usize, usize, usize, usize) {
-    let (length, table) = built.header();
+    let (length, ndp) = built.header();
     assert_eq!(length, built.bytes.len(), "block length is what is sent");
-    (built.offsets[0], table, built.table_length(), length)
+    (built.offsets[0], ndp, built.ndp_length(), length)
 }
 
 #[test]
@@ -176,32 +176,32 @@ fn a_device_that_takes_65536_gets_16385() {
 }
 
 /// Kernel bug 209407: 0x3f52 bytes filled, divisor 4, remainder 2, and one more datagram waiting.
-/// The padding left for it pushed the table past the buffer's end.
+/// The padding left for it pushed the NDP past the buffer's end.
 #[test]
-fn a_datagram_that_waits_does_not_push_the_table_out() {
+fn a_datagram_that_waits_does_not_push_the_ndp_out() {
     let framing = Framing {
         max_datagram_size: 0x4000,
         ..kernel(&parameters(2, 0x4000, 0), Format::Ntb16, Placement::End)
     };
     for end in 0x3f00..=0x3f60 {
         let built = build(framing, [end - 14, 1500]);
-        // 172 bytes of table and the widest padding in front of it must stay free.
+        // 172 bytes of NDP and the widest padding in front of it must stay free.
         let fits = end + 172 + 5 <= 0x4000;
         assert_eq!(built.offsets.len(), usize::from(fits), "{end:#x}");
         if fits {
-            let (length, table) = built.header();
+            let (length, ndp) = built.header();
             assert!(length <= 0x4000, "{end:#x}");
-            assert_eq!(table % 4, 0, "{end:#x}");
-            assert!(table >= end && table + 172 <= 0x4000, "{end:#x}");
+            assert_eq!(ndp % 4, 0, "{end:#x}");
+            assert!(ndp >= end && ndp + 172 <= 0x4000, "{end:#x}");
         }
     }
 }
 
-/// Commit 49c2c3f246e2: table alignments of 64 and 512 with a block that is nearly full.
+/// Commit 49c2c3f246e2: NDP alignments of 64 and 512 with a block that is nearly full.
 #[test]
-fn wide_table_alignment_stays_inside() {
+fn wide_ndp_alignment_stays_inside() {
     for alignment in [64, 512] {
-        let parameters = Parameters {
+        let parameters = NtbParameters {
             out_alignment: alignment,
             ..parameters(2, 16384, 0)
         };
@@ -212,16 +212,16 @@ fn wide_table_alignment_stays_inside() {
             for last in 1..1500 {
                 let sizes = [1500; 10].into_iter().chain([last, 1500, 1500]);
                 let built = build(framing, sizes);
-                let (length, table) = built.header();
+                let (length, ndp) = built.header();
                 assert!(length <= 16384);
-                assert_eq!(table % usize::from(alignment), 0, "last {last}");
-                assert!(table >= built.offsets[built.offsets.len() - 1]);
+                assert_eq!(ndp % usize::from(alignment), 0, "last {last}");
+                assert!(ndp >= built.offsets[built.offsets.len() - 1]);
             }
         }
     }
 }
 
-/// The default: as OpenBSD `if_umb` builds blocks, the table at a multiple of its own alignment.
+/// The default: as OpenBSD `if_umb` builds blocks, the NDP at a multiple of its own alignment.
 #[test]
 fn the_minimal_form() {
     for (remainder, format, expected) in [
@@ -343,7 +343,7 @@ fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
     let mut drops = Default::default();
     let found: Vec<_> = parsed.datagrams(&mut drops).map(|d| d.stream).collect();
     assert_eq!(drops, Default::default());
-    // In the order of the tables.
+    // In the order of the NDPs.
     assert_eq!(
         found,
         [

@@ -1,7 +1,7 @@
 //! Blocks that are wrong in one chosen way, each against its counter, and its neighbours alive.
 
 use uwwan_ncm::{
-    Builder, Choices, DropCounters, Format, Framing, HeaderError, Limits, Ntb, Parameters,
+    Builder, Choices, DropCounters, Format, Framing, HeaderError, Limits, Ntb, NtbParameters,
     Placement, Receiver, Stream,
 };
 
@@ -38,8 +38,8 @@ impl Forge {
         (at, bytes.len())
     }
 
-    /// Appends a table with a terminator and returns its offset.
-    fn table(&mut self, kind: &[u8; 3], session: u8, entries: &[(usize, usize)]) -> usize {
+    /// Appends an NDP with a terminator and returns its offset.
+    fn ndp(&mut self, kind: &[u8; 3], session: u8, entries: &[(usize, usize)]) -> usize {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         let at = self.bytes.len();
         let (header, entry) = if self.wide { (16, 8) } else { (8, 4) };
@@ -59,11 +59,11 @@ impl Forge {
         at
     }
 
-    fn next(&mut self, table: usize, next: usize) {
-        self.word(table + if self.wide { 8 } else { 6 }, next);
+    fn next(&mut self, ndp: usize, next: usize) {
+        self.word(ndp + if self.wide { 8 } else { 6 }, next);
     }
 
-    /// Sets block length and first table.
+    /// Sets block length and first NDP.
     fn close(mut self, first: usize) -> Vec<u8> {
         let length = self.bytes.len();
         self.word(8, length);
@@ -104,14 +104,14 @@ fn counted(name: &str, value: u64) -> DropCounters {
         "block_length_beyond" => &mut drops.block_length_beyond,
         "block_length_limit" => &mut drops.block_length_limit,
         "trailing_bytes" => &mut drops.trailing_bytes,
-        "table_index" => &mut drops.table_index,
-        "table_length" => &mut drops.table_length,
-        "table_truncated" => &mut drops.table_truncated,
-        "table_signature" => &mut drops.table_signature,
-        "table_order" => &mut drops.table_order,
+        "ndp_index" => &mut drops.ndp_index,
+        "ndp_length" => &mut drops.ndp_length,
+        "ndp_truncated" => &mut drops.ndp_truncated,
+        "ndp_signature" => &mut drops.ndp_signature,
+        "ndp_order" => &mut drops.ndp_order,
         "datagram_in_header" => &mut drops.datagram_in_header,
         "datagram_outside" => &mut drops.datagram_outside,
-        "datagram_in_table" => &mut drops.datagram_in_table,
+        "datagram_in_ndp" => &mut drops.datagram_in_ndp,
         "datagram_long" => &mut drops.datagram_long,
         "datagram_runt" => &mut drops.datagram_runt,
         "datagram_version" => &mut drops.datagram_version,
@@ -127,8 +127,8 @@ fn counted(name: &str, value: u64) -> DropCounters {
 fn with_middle(format: Format, kind: &[u8; 3], middle: &[u8]) -> Vec<u8> {
     let mut forge = Forge::new(format);
     let entries = [forge.ipv4(100), forge.datagram(middle), forge.ipv4(60)];
-    let table = forge.table(kind, 0, &entries);
-    forge.close(table)
+    let ndp = forge.ndp(kind, 0, &entries);
+    forge.close(ndp)
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn every_truncation_of_a_good_block() {
                 placement,
                 ..Choices::default()
             };
-            let parameters = Parameters {
+            let parameters = NtbParameters {
                 formats: 3,
-                ..Parameters::FALLBACK
+                ..NtbParameters::FALLBACK
             };
             let framing = Framing::negotiate(&parameters, &choices);
             let mut block = vec![0; framing.max_block];
@@ -172,12 +172,12 @@ fn every_truncation_of_a_good_block() {
 }
 
 #[test]
-fn first_table_index_out_of_range() {
+fn first_ndp_index_out_of_range() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
-        let table = forge.table(b"IPS", 0, &[entry]);
-        let block = forge.close(table);
+        let ndp = forge.ndp(b"IPS", 0, &[entry]);
+        let block = forge.close(ndp);
         let length = block.len();
         let field = if format == Format::Ntb16 { 10 } else { 12 };
         for index in [
@@ -198,67 +198,64 @@ fn first_table_index_out_of_range() {
             let (found, drops) = receive(&block);
             assert!(found.is_empty(), "index {index:#x}");
             if index & 0xffff != 0 || width == 4 {
-                assert_eq!(drops, one("table_index"), "index {index:#x}");
+                assert_eq!(drops, one("ndp_index"), "index {index:#x}");
             }
         }
-        // No table at all is a block without datagrams.
+        // No NDP at all is a block without datagrams.
         let mut block = block.clone();
         block[field..field + 4].fill(0);
         assert_eq!(receive(&block), (vec![], DropCounters::default()));
     }
 }
 
-/// The same indices as the index of the next table: the top bit must not turn into a sign.
+/// The same indices as the index of the next NDP: the top bit must not turn into a sign.
 #[test]
-fn next_table_index_out_of_range() {
+fn next_ndp_index_out_of_range() {
     for format in BOTH {
         for index in [1, 0x0c, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fff0] {
             let mut forge = Forge::new(format);
             let entry = forge.ipv4(100);
-            let table = forge.table(b"IPS", 0, &[entry]);
-            forge.next(table, index);
-            let (found, drops) = receive(&forge.close(table));
+            let ndp = forge.ndp(b"IPS", 0, &[entry]);
+            forge.next(ndp, index);
+            let (found, drops) = receive(&forge.close(ndp));
             // The datagram in front of the bad link stays.
             assert_eq!(found, [(Stream::Ips(0), 100)]);
             let narrow = format == Format::Ntb16;
             let index = if narrow { index & 0xffff } else { index };
             let expected = match index {
                 0 => DropCounters::default(),
-                1 | 0x0c => one("table_order"),
-                _ => one("table_index"),
+                1 | 0x0c => one("ndp_order"),
+                _ => one("ndp_index"),
             };
             assert_eq!(drops, expected, "index {index:#x}");
         }
     }
 }
 
-/// CVE-2026-23447 and CVE-2026-23448: the table's header lies inside, its entries do not.
+/// CVE-2026-23447 and CVE-2026-23448: the NDP's header lies inside, its entries do not.
 #[test]
 fn entries_beyond_the_block() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
-        let table = forge.table(b"IPS", 0, &[entry]);
-        let mut block = forge.close(table);
+        let ndp = forge.ndp(b"IPS", 0, &[entry]);
+        let mut block = forge.close(ndp);
         for length in [0x40_u16, 0xfff8, 0xfff0] {
-            block[table + 4..table + 6].copy_from_slice(&length.to_le_bytes());
-            assert_eq!(receive(&block), (vec![], one("table_truncated")));
+            block[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
+            assert_eq!(receive(&block), (vec![], one("ndp_truncated")));
         }
-        // And at the very end: the table's header is the block's last bytes.
+        // And at the very end: the NDP's header is the block's last bytes.
         let mut forge = Forge::new(format);
         forge.ipv4(100);
-        let table = forge.table(b"IPS", 0, &[(16, 100)]);
+        let ndp = forge.ndp(b"IPS", 0, &[(16, 100)]);
         let header = if format == Format::Ntb16 { 8 } else { 16 };
-        forge.bytes.truncate(table + header);
-        assert_eq!(
-            receive(&forge.close(table)),
-            (vec![], one("table_truncated"))
-        );
+        forge.bytes.truncate(ndp + header);
+        assert_eq!(receive(&forge.close(ndp)), (vec![], one("ndp_truncated")));
     }
 }
 
 #[test]
-fn table_lengths_that_cannot_be() {
+fn ndp_lengths_that_cannot_be() {
     for format in BOTH {
         let (least, bad): (u16, &[u16]) = match format {
             Format::Ntb16 => (0x10, &[0, 4, 8, 12, 0x0f, 0x11, 0x13, 0xffff]),
@@ -266,33 +263,29 @@ fn table_lengths_that_cannot_be() {
         };
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
-        let table = forge.table(b"IPS", 0, &[entry]);
-        let block = forge.close(table);
+        let ndp = forge.ndp(b"IPS", 0, &[entry]);
+        let block = forge.close(ndp);
         for length in bad {
             let mut block = block.clone();
-            block[table + 4..table + 6].copy_from_slice(&length.to_le_bytes());
-            assert_eq!(
-                receive(&block),
-                (vec![], one("table_length")),
-                "{length:#x}"
-            );
+            block[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
+            assert_eq!(receive(&block), (vec![], one("ndp_length")), "{length:#x}");
         }
-        assert_eq!(block[table + 4], least as u8);
+        assert_eq!(block[ndp + 4], least as u8);
         assert_eq!(receive(&block).0.len(), 1);
     }
 }
 
 /// The last entry is the terminator whatever it says, as in Linux.
 #[test]
-fn a_table_without_terminator() {
+fn a_ndp_without_terminator() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entries = [forge.ipv4(100), forge.ipv4(50)];
-        let table = forge.table(b"IPS", 0, &entries);
+        let ndp = forge.ndp(b"IPS", 0, &entries);
         let entry = if format == Format::Ntb16 { 4 } else { 8 };
-        let length = forge.bytes.len() - table - entry;
-        forge.bytes[table + 4] = length as u8;
-        let (found, drops) = receive(&forge.close(table));
+        let length = forge.bytes.len() - ndp - entry;
+        forge.bytes[ndp + 4] = length as u8;
+        let (found, drops) = receive(&forge.close(ndp));
         assert_eq!(found, [(Stream::Ips(0), 100)]);
         assert_eq!(drops, DropCounters::default());
     }
@@ -313,9 +306,9 @@ fn datagrams_outside_the_block() {
             (end + 600, 1),
             good,
         ];
-        let table = forge.table(b"IPS", 0, &entries);
+        let ndp = forge.ndp(b"IPS", 0, &entries);
         let (found, drops) = receive_with(
-            &forge.close(table),
+            &forge.close(ndp),
             Limits {
                 max_datagrams: 9,
                 ..Limits::default()
@@ -327,15 +320,15 @@ fn datagrams_outside_the_block() {
 }
 
 #[test]
-fn datagrams_over_header_and_table() {
+fn datagrams_over_header_and_ndp() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let good = forge.ipv4(100);
-        let table = forge.bytes.len();
-        forge.table(b"IPS", 0, &[(4, 100), (table - 20, 40), good, (table, 24)]);
-        let (found, drops) = receive(&forge.close(table));
+        let ndp = forge.bytes.len();
+        forge.ndp(b"IPS", 0, &[(4, 100), (ndp - 20, 40), good, (ndp, 24)]);
+        let (found, drops) = receive(&forge.close(ndp));
         assert_eq!(found, [(Stream::Ips(0), 100)]);
-        assert_eq!((drops.datagram_in_header, drops.datagram_in_table), (1, 2));
+        assert_eq!((drops.datagram_in_header, drops.datagram_in_ndp), (1, 2));
         assert_eq!(drops.total(), 3);
     }
 }
@@ -345,8 +338,8 @@ fn block_lengths_that_cannot_be() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
-        let table = forge.table(b"IPS", 0, &[entry]);
-        let block = forge.close(table);
+        let ndp = forge.ndp(b"IPS", 0, &[entry]);
+        let block = forge.close(ndp);
         let (width, least) = match format {
             Format::Ntb16 => (2, 28),
             Format::Ntb32 => (4, 48),
@@ -364,8 +357,8 @@ fn block_lengths_that_cannot_be() {
         }
         // 0 leaves it to the transfer's end.
         assert_eq!(receive(&with(0)).0, [(Stream::Ips(0), 100)]);
-        // Less than the datagram's end: the table, behind it, is outside too.
-        assert_eq!(receive(&with(least)).1.table_index, 1);
+        // Less than the datagram's end: the NDP, behind it, is outside too.
+        assert_eq!(receive(&with(least)).1.ndp_index, 1);
         let limits = Limits {
             max_block: block.len() - 1,
             ..Limits::default()
@@ -382,11 +375,11 @@ fn a_datagram_behind_the_block_length() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let inside = forge.ipv4(40);
-        let table = forge.bytes.len();
+        let ndp = forge.bytes.len();
         let entry = if format == Format::Ntb16 { 4 } else { 8 };
         let size = entry * 2 + 3 * entry;
-        forge.table(b"IPS", 0, &[inside, (table + size, 40)]);
-        let mut block = forge.close(table);
+        forge.ndp(b"IPS", 0, &[inside, (ndp + size, 40)]);
+        let mut block = forge.close(ndp);
         block.extend([0x45; 40]);
         let (found, drops) = receive(&block);
         assert_eq!(found, [(Stream::Ips(0), 40)]);
@@ -441,8 +434,8 @@ fn chains_that_go_nowhere() {
         for target in [0, 1, 2] {
             let mut forge = Forge::new(format);
             let entries = [forge.ipv4(100), forge.ipv4(100)];
-            let first = forge.table(b"IPS", 1, &entries[..1]);
-            let second = forge.table(b"IPS", 2, &entries[1..]);
+            let first = forge.ndp(b"IPS", 1, &entries[..1]);
+            let second = forge.ndp(b"IPS", 2, &entries[1..]);
             let header = if format == Format::Ntb16 { 8 } else { 16 };
             match target {
                 0 => forge.next(first, first),
@@ -454,25 +447,25 @@ fn chains_that_go_nowhere() {
             }
             let (found, drops) = receive(&forge.close(first));
             assert_eq!(found.len(), if target == 1 { 2 } else { 1 });
-            assert_eq!(drops, one("table_order"));
+            assert_eq!(drops, one("ndp_order"));
         }
     }
 }
 
 #[test]
-fn sixty_tables_in_order_are_fine() {
+fn sixty_ndps_in_order_are_fine() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entries: Vec<_> = (0..60).map(|_| forge.ipv4(20)).collect();
-        let mut tables: Vec<usize> = Vec::new();
+        let mut ndps: Vec<usize> = Vec::new();
         for (session, entry) in entries.iter().enumerate() {
-            let table = forge.table(b"IPS", session as u8, &[*entry]);
-            if let Some(last) = tables.last() {
-                forge.next(*last, table);
+            let ndp = forge.ndp(b"IPS", session as u8, &[*entry]);
+            if let Some(last) = ndps.last() {
+                forge.next(*last, ndp);
             }
-            tables.push(table);
+            ndps.push(ndp);
         }
-        let (found, drops) = receive(&forge.close(tables[0]));
+        let (found, drops) = receive(&forge.close(ndps[0]));
         assert_eq!(found.len(), 60);
         assert_eq!(drops, DropCounters::default());
     }
@@ -483,8 +476,8 @@ fn the_same_bytes_again_and_again() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(1400);
-        let table = forge.table(b"IPS", 0, &vec![entry; 7000]);
-        let block = forge.close(table);
+        let ndp = forge.ndp(b"IPS", 0, &vec![entry; 7000]);
+        let block = forge.close(ndp);
         let (found, drops) = receive(&block);
         let delivered: usize = found.iter().map(|(_, length)| length).sum();
         assert!(delivered <= block.len());
@@ -496,49 +489,49 @@ fn the_same_bytes_again_and_again() {
 
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(20);
-        let table = forge.table(b"IPS", 0, &vec![entry; 7000]);
+        let ndp = forge.ndp(b"IPS", 0, &vec![entry; 7000]);
         let limits = Limits {
             max_datagrams: 40,
             ..Limits::default()
         };
-        let (found, drops) = receive_with(&forge.close(table), limits);
+        let (found, drops) = receive_with(&forge.close(ndp), limits);
         assert_eq!(found.len(), 40);
         assert_eq!(drops, one("datagram_limit"));
     }
 }
 
 #[test]
-fn an_unknown_table_between_two_good_ones() {
+fn an_unknown_ndp_between_two_good_ones() {
     for format in BOTH {
         for unknown in [b"XYZ", b"NCM"] {
             let mut forge = Forge::new(format);
             let entries = [forge.ipv4(100), forge.ipv4(100)];
-            let first = forge.table(b"IPS", 1, &entries[..1]);
-            let middle = forge.table(unknown, b'7', &entries);
-            let last = forge.table(b"IPS", 2, &entries[1..]);
+            let first = forge.ndp(b"IPS", 1, &entries[..1]);
+            let middle = forge.ndp(unknown, b'7', &entries);
+            let last = forge.ndp(b"IPS", 2, &entries[1..]);
             forge.next(first, middle);
             forge.next(middle, last);
             let (found, drops) = receive(&forge.close(first));
             assert_eq!(found, [(Stream::Ips(1), 100), (Stream::Ips(2), 100)]);
-            assert_eq!(drops, one("table_signature"));
+            assert_eq!(drops, one("ndp_signature"));
         }
     }
 }
 
 #[test]
-fn a_broken_table_between_two_good_ones() {
+fn a_broken_ndp_between_two_good_ones() {
     for format in BOTH {
         let mut forge = Forge::new(format);
         let entries = [forge.ipv4(100), forge.ipv4(100)];
-        let first = forge.table(b"IPS", 1, &entries[..1]);
-        let middle = forge.table(b"IPS", 9, &entries);
-        let last = forge.table(b"IPS", 2, &entries[1..]);
+        let first = forge.ndp(b"IPS", 1, &entries[..1]);
+        let middle = forge.ndp(b"IPS", 9, &entries);
+        let last = forge.ndp(b"IPS", 2, &entries[1..]);
         forge.next(first, middle);
         forge.next(middle, last);
         forge.bytes[middle + 4] = 3;
         let (found, drops) = receive(&forge.close(first));
         assert_eq!(found, [(Stream::Ips(1), 100), (Stream::Ips(2), 100)]);
-        assert_eq!(drops, one("table_length"));
+        assert_eq!(drops, one("ndp_length"));
     }
 }
 
@@ -600,8 +593,8 @@ fn ethernet_with_crc() {
         let bad = forge.datagram(&frame);
         frame[3] ^= 1;
         let short = forge.datagram(&frame[7..]);
-        let table = forge.table(b"NCM", b'1', &[bad, good, short]);
-        let (found, drops) = receive(&forge.close(table));
+        let ndp = forge.ndp(b"NCM", b'1', &[bad, good, short]);
+        let (found, drops) = receive(&forge.close(ndp));
         assert_eq!(found, [(Stream::Ethernet { crc: true }, 20)]);
         assert_eq!((drops.datagram_crc, drops.datagram_runt), (1, 1));
         assert_eq!(drops.total(), 2);

@@ -8,8 +8,8 @@ use support::gadget::Gadget;
 use support::{Delivered, linux_host};
 use uwwan_ncm::strict::{Rules, check};
 use uwwan_ncm::{
-    Builder, Choices, DropCounters, Finished, Format, Framing, Function, Limits, Maths, Ntb,
-    Padding, Parameters, Placement, Receiver, Stream, TableSize,
+    Builder, Choices, DropCounters, Finished, Format, Framing, Function, Limits, Maths, NdpSize,
+    Ntb, NtbParameters, Padding, Placement, Receiver, Stream,
 };
 
 /// Packets with the stream they belong to.
@@ -17,7 +17,7 @@ type Packets = Vec<(Stream, Vec<u8>)>;
 
 #[derive(Debug, Clone)]
 struct Case {
-    parameters: Parameters,
+    parameters: NtbParameters,
     framing: Framing,
     crc: bool,
     function: Function,
@@ -25,7 +25,7 @@ struct Case {
     datagrams: Vec<(Stream, usize)>,
 }
 
-fn parameters() -> impl Strategy<Value = Parameters> {
+fn parameters() -> impl Strategy<Value = NtbParameters> {
     (
         prop_oneof![Just(2048_u32), 2048..65537_u32, Just(16384), Just(65536)],
         2..10_u32,
@@ -35,14 +35,14 @@ fn parameters() -> impl Strategy<Value = Parameters> {
     )
         .prop_map(|(out_max, divisor, remainder, alignment, datagrams)| {
             let divisor = 1_u16 << divisor;
-            Parameters {
+            NtbParameters {
                 formats: 3,
                 out_max,
                 out_divisor: divisor,
                 out_remainder: remainder % divisor,
                 out_alignment: 1 << alignment,
                 out_max_datagrams: datagrams,
-                ..Parameters::FALLBACK
+                ..NtbParameters::FALLBACK
             }
         })
 }
@@ -51,7 +51,7 @@ fn choices() -> impl Strategy<Value = Choices> {
     (
         prop_oneof![Just(Format::Ntb16), Just(Format::Ntb32)],
         prop_oneof![Just(Placement::End), Just(Placement::Front)],
-        prop_oneof![Just(TableSize::Minimal), Just(TableSize::Full)],
+        prop_oneof![Just(NdpSize::Minimal), Just(NdpSize::Full)],
         prop_oneof![
             Just(Padding::Never),
             Just(Padding::ShortPacket),
@@ -67,7 +67,7 @@ fn choices() -> impl Strategy<Value = Choices> {
             |(
                 format,
                 placement,
-                table,
+                ndp_size,
                 padding,
                 maths,
                 function,
@@ -77,7 +77,7 @@ fn choices() -> impl Strategy<Value = Choices> {
             )| Choices {
                 format,
                 placement,
-                table,
+                ndp_size,
                 padding,
                 maths,
                 function,
@@ -295,7 +295,7 @@ proptest! {
         for (block, _) in &blocks {
             let ours = delivered(block);
             prop_assert_eq!(gadget.receive(block), Ok(with_crc(ours.clone(), case.crc)));
-            // The host side of Linux has no CRC: it skips such tables.
+            // The host side of Linux has no CRC: it skips such NDPs.
             let laxest = if case.crc { Vec::new() } else { ours };
             prop_assert_eq!(linux_host::receive(block, 1 << 20), Ok(laxest));
         }
@@ -316,12 +316,12 @@ proptest! {
         let (blocks, _) = build(&case);
         let Some((block, _)) = blocks.first() else { return Ok(()); };
         let mut block = block.clone();
-        let table = Ntb::parse(&block, &Limits::default()).unwrap().table_index();
+        let ndp = Ntb::parse(&block, &Limits::default()).unwrap().ndp_index();
         for (index, value) in changes {
             let at = if in_framing {
-                // The header or the table's first bytes, where a change matters most.
+                // The header or the NDP's first bytes, where a change matters most.
                 let at = index.index(56);
-                if at < 16 { at } else { (table + at - 16).min(block.len() - 1) }
+                if at < 16 { at } else { (ndp + at - 16).min(block.len() - 1) }
             } else {
                 index.index(block.len())
             };
@@ -338,8 +338,8 @@ proptest! {
         });
         if receiver.drops == DropCounters::default() && receiver.blocks == 1 {
             match linux_host::receive(&block, 1 << 20) {
-                // It reads no Ethernet table with CRC, and follows 51 tables.
-                Ok(theirs) => prop_assert!(theirs == ours || crc_table(&block)),
+                // It reads no Ethernet NDP with CRC, and follows 51 NDPs.
+                Ok(theirs) => prop_assert!(theirs == ours || crc_ndp(&block)),
                 Err(_) => prop_assert!(false, "Linux refuses what we deliver without a word"),
             }
         }
@@ -352,7 +352,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..600),
         wide in any::<bool>(),
         with_header in any::<bool>(),
-        table in 0..64_u16,
+        ndp in 0..64_u16,
     ) {
         let mut bytes = bytes;
         if with_header && bytes.len() > 64 {
@@ -360,14 +360,14 @@ proptest! {
             bytes[..6].copy_from_slice(header);
             bytes[8..12].fill(0);
             let field = if wide { 12 } else { 10 };
-            bytes[field..field + 2].copy_from_slice(&table.to_le_bytes());
-            let table = usize::from(table);
+            bytes[field..field + 2].copy_from_slice(&ndp.to_le_bytes());
+            let ndp = usize::from(ndp);
             let length = (bytes.len() as u16 / 2) & 0x1f8;
             let kind: &[u8] = if wide { b"ips\0" } else { b"IPS\0" };
-            if table > 0 && table + 16 < bytes.len() {
-                bytes[table..table + 4].copy_from_slice(kind);
-                bytes[table + 4..table + 6].copy_from_slice(&length.to_le_bytes());
-                bytes[table + 6..table + 8].fill(0);
+            if ndp > 0 && ndp + 16 < bytes.len() {
+                bytes[ndp..ndp + 4].copy_from_slice(kind);
+                bytes[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
+                bytes[ndp + 6..ndp + 8].fill(0);
             }
         }
         let mut receiver = Receiver::new(Limits { max_datagrams: 8, ..Limits::default() });
@@ -383,7 +383,7 @@ proptest! {
         prop_assert!(total <= bytes.len());
         prop_assert_eq!(received.payload, total);
         prop_assert!(received.datagrams <= 8 * received.blocks as usize);
-        let _ = check(&bytes, false, &Parameters::FALLBACK, &Rules::default());
+        let _ = check(&bytes, false, &NtbParameters::FALLBACK, &Rules::default());
     }
 }
 
@@ -412,8 +412,8 @@ fn with_crc(delivered: Vec<Delivered>, crc: bool) -> Vec<Delivered> {
         .collect()
 }
 
-/// Whether any bytes look like a table with CRC.
-fn crc_table(block: &[u8]) -> bool {
+/// Whether any bytes look like an NDP with CRC.
+fn crc_ndp(block: &[u8]) -> bool {
     block
         .windows(4)
         .any(|four| four.eq_ignore_ascii_case(b"NCM1"))

@@ -2,14 +2,14 @@
 
 use uwwan_ncm::strict::{Checked, Rules, Violation, check};
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Function, Padding, Parameters, Placement, Stream,
+    Builder, Choices, Format, Framing, Function, NtbParameters, Padding, Placement, Stream,
 };
 
-const PARAMETERS: Parameters = Parameters {
+const PARAMETERS: NtbParameters = NtbParameters {
     formats: 3,
     out_max: 16384,
     out_max_datagrams: 4,
-    ..Parameters::FALLBACK
+    ..NtbParameters::FALLBACK
 };
 
 const RULES: Rules = Rules {
@@ -22,7 +22,7 @@ const RULES: Rules = Rules {
     zero_padding: true,
 };
 
-/// Datagrams of 60 bytes at 12 and of 61 at 72, padding at 133..136, the table at 136, its
+/// Datagrams of 60 bytes at 12 and of 61 at 72, padding at 133..136, the NDP at 136, its
 /// entries at 144 and 148, its terminator at 152, the end at 156.
 fn good() -> Vec<u8> {
     build(&Choices::default(), &[60, 61])
@@ -126,13 +126,13 @@ fn transfers() {
 }
 
 #[test]
-fn tables() {
-    assert_eq!(changed(10, &[8, 0]), Violation::TableIndex(8));
-    assert_eq!(changed(10, &[0, 0]), Violation::TableIndex(0));
-    assert_eq!(changed(10, &[149, 0]), Violation::TableIndex(149));
+fn ndps() {
+    assert_eq!(changed(10, &[8, 0]), Violation::NdpIndex(8));
+    assert_eq!(changed(10, &[0, 0]), Violation::NdpIndex(0));
+    assert_eq!(changed(10, &[149, 0]), Violation::NdpIndex(149));
     assert_eq!(
         changed(10, &[138, 0]),
-        Violation::TableAlignment {
+        Violation::NdpAlignment {
             at: 138,
             alignment: 4
         }
@@ -140,7 +140,7 @@ fn tables() {
     for signature in [b"NCM0", b"ips\0", b"XYZ\0"] {
         assert_eq!(
             changed(136, signature),
-            Violation::TableSignature {
+            Violation::NdpSignature {
                 at: 136,
                 signature: *signature
             }
@@ -149,23 +149,23 @@ fn tables() {
     for length in [12, 18, 24, 0xffff] {
         assert_eq!(
             changed(140, &(length as u16).to_le_bytes()),
-            Violation::TableLength { at: 136, length }
+            Violation::NdpLength { at: 136, length }
         );
     }
     assert_eq!(
         changed(140, &[16]),
-        Violation::TableTerminator { at: 136 },
+        Violation::NdpTerminator { at: 136 },
         "the last entry is a datagram"
     );
     assert_eq!(
         changed(152, &[1]),
-        Violation::TableTerminator { at: 136 },
+        Violation::NdpTerminator { at: 136 },
         "half an entry"
     );
 }
 
 #[test]
-fn table_reserved_fields() {
+fn ndp_reserved_fields() {
     let wide = Choices {
         format: Format::Ntb32,
         ..Choices::default()
@@ -181,13 +181,13 @@ fn table_reserved_fields() {
         block[76 + offset] = 1;
         assert_eq!(
             check(&block, false, &PARAMETERS, &rules),
-            Err(Violation::TableReserved { at: 76 })
+            Err(Violation::NdpReserved { at: 76 })
         );
     }
 }
 
 #[test]
-fn table_placement() {
+fn ndp_placement() {
     let front = Choices {
         placement: Placement::Front,
         ..Choices::default()
@@ -195,7 +195,7 @@ fn table_placement() {
     let block = build(&front, &[60]);
     assert_eq!(
         verdict(&block),
-        Err(Violation::TablePlacement {
+        Err(Violation::NdpPlacement {
             at: 12,
             wanted: Placement::End
         })
@@ -207,15 +207,15 @@ fn table_placement() {
     assert!(check(&block, false, &PARAMETERS, &rules).is_ok());
     assert_eq!(
         check(&good(), false, &PARAMETERS, &rules),
-        Err(Violation::TablePlacement {
+        Err(Violation::NdpPlacement {
             at: 136,
             wanted: Placement::Front
         })
     );
-    // A second table.
+    // A second NDP.
     assert_eq!(
         changed(142, &[136]),
-        Violation::TablePlacement {
+        Violation::NdpPlacement {
             at: 136,
             wanted: Placement::End
         }
@@ -228,7 +228,7 @@ fn table_placement() {
     };
     assert_eq!(
         check(&block, false, &PARAMETERS, &either),
-        Err(Violation::TableOrder { from: 136, to: 136 })
+        Err(Violation::NdpOrder { from: 136, to: 136 })
     );
 }
 
@@ -278,7 +278,7 @@ fn datagrams() {
     );
     // The builder keeps to the limit; a device with a lower one does not take it.
     let four = build(&Choices::default(), &[40; 4]);
-    let parameters = Parameters {
+    let parameters = NtbParameters {
         out_max_datagrams: 3,
         ..PARAMETERS
     };
@@ -330,6 +330,6 @@ fn ethernet_frames() {
     );
     assert!(matches!(
         verdict(&block),
-        Err(Violation::TableSignature { .. })
+        Err(Violation::NdpSignature { .. })
     ));
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_ncm::strict::{self, Rules};
 use uwwan_ncm::{
-    Builder, Choices, DropCounters, Format, Framing, Function, Limits, Ntb, Parameters, Stream,
+    Builder, Choices, DropCounters, Format, Framing, Function, Limits, Ntb, NtbParameters, Stream,
 };
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::descriptors::Descriptors;
@@ -53,7 +53,7 @@ const CONFIGURATION: [u8; 94] = [
 ];
 
 /// The parameters of `f_ncm`, but for a larger block towards the host and an odd payload remainder.
-pub const PARAMETERS: Parameters = Parameters {
+pub const PARAMETERS: NtbParameters = NtbParameters {
     formats: 3,
     in_max: 32_768,
     in_divisor: 4,

@@ -1,7 +1,7 @@
 //! `uwwan ntb`: look into a transfer block.
 
 use serde_json::json;
-use uwwan_ncm::{DropCounters, Limits, Ntb, Parameters, Stream, strict};
+use uwwan_ncm::{DropCounters, Limits, Ntb, NtbParameters, Stream, strict};
 
 use crate::failure::{Exit, Failure};
 use crate::input;
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map(|datagram| (datagram.stream, datagram.range))
         .collect();
     let placement = match datagrams.first() {
-        Some((_, first)) if block.table_index() < first.start => "front",
+        Some((_, first)) if block.ndp_index() < first.start => "front",
         Some(_) => "end",
         None => "none",
     };
@@ -75,9 +75,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let verdict = strict::check(
         &bytes[..block.length()],
         false,
-        &Parameters {
+        &NtbParameters {
             out_max: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            ..Parameters::FALLBACK
+            ..NtbParameters::FALLBACK
         },
         &strict::Rules {
             max_datagram_size: usize::from(u16::MAX),
@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "sequence": block.sequence(),
             "block_length": block.length(),
             "transfer_length": bytes.len(),
-            "table_offset": block.table_index(),
+            "table_offset": block.ndp_index(),
             "ndp": placement,
             "payload": payload,
             "datagrams": datagrams.iter().map(|(stream, range)| json!({
@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         ))?;
         say(format!(
             "pointer table at {}, {placement}; {} datagrams with {payload} bytes ({:.1} % of the block)",
-            block.table_index(),
+            block.ndp_index(),
             datagrams.len(),
             payload as f64 * 100.0 / block.length().max(1) as f64
         ))?;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Full, Padding, Parameters, Placement, Slot, Stream,
+    Builder, Choices, Format, Framing, Full, NtbParameters, Padding, Placement, Slot, Stream,
 };
 
 use super::{Air, PACKET, version};
@@ -47,7 +47,7 @@ impl Downlink {
     pub fn new(random: Random) -> Self {
         Self {
             builder: Builder::new(framing(
-                &Parameters::FALLBACK,
+                &NtbParameters::FALLBACK,
                 Format::Ntb16,
                 8192,
                 0,
@@ -71,7 +71,7 @@ impl Downlink {
     /// Forgets what was under way.
     pub fn restart(
         &mut self,
-        parameters: &Parameters,
+        parameters: &NtbParameters,
         format: Format,
         input_size: u32,
         input_datagrams: u16,
@@ -372,7 +372,7 @@ fn place(
 
 /// How blocks for the host are laid out. They end with a zero-length packet where one is needed.
 fn framing(
-    parameters: &Parameters,
+    parameters: &NtbParameters,
     format: Format,
     input_size: u32,
     input_datagrams: u16,

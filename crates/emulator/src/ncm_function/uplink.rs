@@ -1,7 +1,7 @@
 //! Blocks from the host.
 
 use uwwan_ncm::strict::{self, Rules};
-use uwwan_ncm::{DropCounters, Format, Limits, Ntb, Parameters, Stream};
+use uwwan_ncm::{DropCounters, Format, Limits, Ntb, NtbParameters, Stream};
 
 use super::{Air, MAX_SEGMENT, Mishap, PACKET, version};
 use crate::knobs::Knobs;
@@ -79,7 +79,7 @@ impl Uplink {
     }
 
     /// Forgets what was under way.
-    pub fn restart(&mut self, parameters: &Parameters) {
+    pub fn restart(&mut self, parameters: &NtbParameters) {
         self.unended.clear();
         self.passed = 0;
         self.blocked = false;
@@ -110,7 +110,7 @@ impl Uplink {
         &mut self,
         data: &[u8],
         ended: bool,
-        parameters: &Parameters,
+        parameters: &NtbParameters,
         format: Format,
         air: &mut Air<'_>,
     ) -> (bool, Option<Mishap>) {
@@ -155,7 +155,7 @@ impl Uplink {
         data: &[u8],
         ended: bool,
         again: bool,
-        parameters: &Parameters,
+        parameters: &NtbParameters,
         format: Format,
         air: &mut Air<'_>,
     ) -> (bool, Option<Mishap>) {
@@ -189,7 +189,7 @@ impl Uplink {
         &mut self,
         data: &[u8],
         ended: bool,
-        parameters: &Parameters,
+        parameters: &NtbParameters,
         format: Format,
         air: &mut Air<'_>,
     ) {
@@ -233,7 +233,7 @@ impl Uplink {
             let mut datagrams = block.datagrams(&mut drops).peekable();
             let in_front = datagrams
                 .peek()
-                .is_some_and(|first| block.table_index() < first.range.start);
+                .is_some_and(|first| block.ndp_index() < first.range.start);
             let hole = in_front && air.knobs.black_hole_ndp_front;
             for datagram in datagrams {
                 if number < skip {

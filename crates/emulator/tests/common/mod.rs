@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide};
-use uwwan_ncm::{Builder, Choices, Framing, Limits, Parameters, Placement, Receiver, Stream};
+use uwwan_ncm::{Builder, Choices, Framing, Limits, NtbParameters, Placement, Receiver, Stream};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Device, Queue, Setup};
 use uwwan_usb::error::TransferError;
@@ -195,10 +195,10 @@ impl Modem {
 
 /// A builder as the default parameters ask for.
 pub fn builder(placement: Placement, sequence: u16) -> Builder {
-    let parameters = Parameters {
+    let parameters = NtbParameters {
         out_max: 16384,
         formats: 3,
-        ..Parameters::FALLBACK
+        ..NtbParameters::FALLBACK
     };
     let mut builder = Builder::new(Framing::negotiate(
         &parameters,

@@ -296,7 +296,7 @@ impl Layout for Blocks<'_> {
 
 #[cfg(test)]
 mod tests {
-    use uwwan_ncm::{Choices, Parameters};
+    use uwwan_ncm::{Choices, NtbParameters};
 
     use super::*;
 
@@ -307,7 +307,7 @@ mod tests {
             block_size: 8192,
             ..Choices::default()
         };
-        let framing = Framing::negotiate(&Parameters::FALLBACK, &choices);
+        let framing = Framing::negotiate(&NtbParameters::FALLBACK, &choices);
         let buffers = (0..6).map(|_| Buffer::heap(8192)).collect();
         let mut open = Open::new(buffers, framing);
         let stream = Stream::Ips(0);

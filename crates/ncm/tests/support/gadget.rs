@@ -1,5 +1,5 @@
 //! What the Linux gadget `f_ncm` takes (`ncm_unwrap_ntb`, with the bounds of 2026), here with the
-//! table signature as a parameter so that it also judges MBIM blocks. The strictest receiver in
+//! NDP signature as a parameter so that it also judges MBIM blocks. The strictest receiver in
 //! wide use: any fault refuses the whole transfer.
 
 use super::{Delivered, four, u16_at, u32_at};
@@ -8,7 +8,7 @@ use super::{Delivered, four, u16_at, u32_at};
 pub struct Gadget {
     /// NTB32 rather than NTB16.
     pub wide: bool,
-    /// Table signatures it takes, by their first three bytes.
+    /// NDP signatures it takes, by their first three bytes.
     pub kinds: &'static [&'static [u8; 3]],
     /// `dwNtbOutMaxSize`.
     pub ntb_max: usize,
@@ -44,7 +44,7 @@ impl Gadget {
                 u16_at(ntb, at)
             }
         };
-        let (nth, ndp, entry, signature) = if self.wide {
+        let (nth, ndp_header, entry, signature) = if self.wide {
             (16, 16, 8, b"ncmh")
         } else {
             (12, 8, 4, b"NCMH")
@@ -62,27 +62,27 @@ impl Gadget {
             0 => ntb.len(),
             length => length,
         };
-        if block < nth + ndp || block > self.ntb_max.min(ntb.len()) {
+        if block < nth + ndp_header || block > self.ntb_max.min(ntb.len()) {
             return Err(format!("block length {block}"));
         }
-        let mut table = word(8 + entry / 2);
-        while table != 0 || delivered.is_empty() {
-            if !table.is_multiple_of(4) || table < nth || table > block - ndp {
-                return Err(format!("NDP index {table}"));
+        let mut ndp = word(8 + entry / 2);
+        while ndp != 0 || delivered.is_empty() {
+            if !ndp.is_multiple_of(4) || ndp < nth || ndp > block - ndp_header {
+                return Err(format!("NDP index {ndp}"));
             }
-            let signature = four(ntb, table);
+            let signature = four(ntb, ndp);
             if !self.kinds.iter().any(|kind| kind[..] == signature[..3]) {
                 return Err(format!("NDP signature {signature:02x?}"));
             }
-            let mut length = u16_at(ntb, table + 4);
-            if length < ndp + 2 * entry || !length.is_multiple_of(entry) {
+            let mut length = u16_at(ntb, ndp + 4);
+            if length < ndp_header + 2 * entry || !length.is_multiple_of(entry) {
                 return Err(format!("NDP length {length}"));
             }
-            if table + length > block {
-                return Err(format!("NDP with {length} bytes at {table}"));
+            if ndp + length > block {
+                return Err(format!("NDP with {length} bytes at {ndp}"));
             }
-            let mut at = table + ndp;
-            length -= ndp;
+            let mut at = ndp + ndp_header;
+            length -= ndp_header;
             while length > entry {
                 let (offset, size) = (word(at), word(at + entry / 2));
                 if offset == 0 || size == 0 {
@@ -98,8 +98,8 @@ impl Gadget {
                 at += entry;
                 length -= entry;
             }
-            table = word(table + if self.wide { 8 } else { 6 });
-            if table == 0 {
+            ndp = word(ndp + if self.wide { 8 } else { 6 });
+            if ndp == 0 {
                 break;
             }
         }

@@ -3,7 +3,7 @@
 pub mod gadget;
 pub mod linux_host;
 
-/// A datagram a receiver delivers: (table signature, offset, length).
+/// A datagram a receiver delivers: (NDP signature, offset, length).
 pub type Delivered = ([u8; 4], usize, usize);
 
 fn u16_at(bytes: &[u8], at: usize) -> usize {

@@ -10,7 +10,7 @@ use crossbeam_channel::bounded;
 use uwwan_figures::Kind;
 use uwwan_modem::Options;
 use uwwan_modem::options::{Format, Padding, Placement, Table};
-use uwwan_ncm::{Builder, Choices, Framing, Limits, Parameters, Receiver, Stream, TableSize};
+use uwwan_ncm::{Builder, Choices, Framing, Limits, NdpSize, NtbParameters, Receiver, Stream};
 
 use super::link::{Amount, Link, SMALL, Test, Way};
 use super::outcome;
@@ -42,11 +42,11 @@ struct Block {
 impl Loopback {
     /// With blocks as chosen.
     pub fn new(options: &Options) -> Loopback {
-        let parameters = Parameters {
+        let parameters = NtbParameters {
             formats: 3,
             in_max: LONGEST,
             out_max: LONGEST,
-            ..Parameters::FALLBACK
+            ..NtbParameters::FALLBACK
         };
         let usual = Choices::default();
         let block_size = options
@@ -61,9 +61,9 @@ impl Loopback {
                 Some(Placement::Front) => uwwan_ncm::Placement::Front,
                 Some(Placement::End) | None => uwwan_ncm::Placement::End,
             },
-            table: match options.table {
-                Some(Table::Full) => TableSize::Full,
-                Some(Table::Minimal) | None => TableSize::Minimal,
+            ndp_size: match options.table {
+                Some(Table::Full) => NdpSize::Full,
+                Some(Table::Minimal) | None => NdpSize::Minimal,
             },
             padding: match options.padding {
                 Some(Padding::Full) => uwwan_ncm::Padding::Full {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
-use uwwan_ncm::{Builder, Choices, DropCounters, Framing, Limits, Ntb, Parameters, Stream};
+use uwwan_ncm::{Builder, Choices, DropCounters, Framing, Limits, Ntb, NtbParameters, Stream};
 use uwwan_tun::checksum::Sum;
 use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::headers::{Cut, Kind, VNET_HEADER, VnetHeader};
@@ -435,13 +435,13 @@ fn large(carried: u8, sequence: u32, payload: usize, size: usize) -> (Vec<u8>, V
 
 fn framing() -> Framing {
     Framing::negotiate(
-        &Parameters {
+        &NtbParameters {
             formats: 3,
             in_max: 131_072,
             out_max: 16_384,
             out_divisor: 4,
             out_alignment: 4,
-            ..Parameters::FALLBACK
+            ..NtbParameters::FALLBACK
         },
         &Choices::default(),
     )

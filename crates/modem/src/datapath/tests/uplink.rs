@@ -373,14 +373,14 @@ fn large_packets_are_cut_into_usb_memory() {
 
 #[test]
 fn large_packets_go_through_whatever_room_there_is() {
-    let parameters = Parameters {
+    let parameters = NtbParameters {
         formats: 3,
         in_max: 131_072,
         out_max: 131_072,
         out_divisor: 32,
         out_remainder: 2,
         out_alignment: 4,
-        ..Parameters::FALLBACK
+        ..NtbParameters::FALLBACK
     };
     let linux = Framing::kernel_compatible(
         &parameters,
