@@ -191,6 +191,64 @@ impl Tally {
     }
 }
 
+/// What one session has carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SessionTally {
+    /// Datagrams put into blocks.
+    pub(crate) sent_packets: u64,
+    /// Their bytes.
+    pub(crate) sent_bytes: u64,
+    /// Datagrams handed to the host.
+    pub(crate) received_packets: u64,
+    /// Their bytes.
+    pub(crate) received_bytes: u64,
+}
+
+/// The published copy of a session's [`SessionTally`]; it outlives bring-ups. One writer.
+#[derive(Debug, Default)]
+pub(crate) struct SessionCounters {
+    sent_packets: AtomicU64,
+    sent_bytes: AtomicU64,
+    received_packets: AtomicU64,
+    received_bytes: AtomicU64,
+}
+
+impl SessionCounters {
+    pub(crate) fn publish(&self, carried: &SessionTally) {
+        self.sent_packets
+            .store(carried.sent_packets, Ordering::Relaxed);
+        self.sent_bytes.store(carried.sent_bytes, Ordering::Relaxed);
+        self.received_packets
+            .store(carried.received_packets, Ordering::Relaxed);
+        self.received_bytes
+            .store(carried.received_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> SessionTally {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SessionTally {
+            sent_packets: load(&self.sent_packets),
+            sent_bytes: load(&self.sent_bytes),
+            received_packets: load(&self.received_packets),
+            received_bytes: load(&self.received_bytes),
+        }
+    }
+
+    /// Both directions as `status` prints them: blocks are the data path's, not a session's.
+    pub(crate) fn directions(&self) -> (Direction, Direction) {
+        let carried = self.snapshot();
+        let direction = |packets, bytes| Direction {
+            packets,
+            bytes,
+            ..Direction::default()
+        };
+        (
+            direction(carried.sent_packets, carried.sent_bytes),
+            direction(carried.received_packets, carried.received_bytes),
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

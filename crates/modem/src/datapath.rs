@@ -85,136 +85,22 @@
 
 mod delivery;
 mod downlink;
+mod fault;
 mod monitor;
 mod notifications;
 mod open;
 mod pace;
+mod plan;
 mod priority;
 mod reactor;
+mod report;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod uplink;
 
-use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
-
-use uwwan_ncm::{Framing, Limits};
-use uwwan_usb::device::Queue;
-use uwwan_usb::error::TransferError;
-
-use crate::watch::{Probe, Verdict};
-
+pub(crate) use fault::Fault;
+pub(crate) use plan::{DataPlan, Depth, SessionAddressing, SessionPlan};
 pub use priority::NICE;
-pub(crate) use reactor::{Reactor, Report};
-pub(crate) use sessions::{SessionCounters, SessionPlan};
-
-/// What the data path is started with.
-pub(crate) struct DataPlan {
-    /// Blocks from the device.
-    pub(crate) bulk_in: Box<dyn Queue>,
-    /// Blocks to the device.
-    pub(crate) bulk_out: Box<dyn Queue>,
-    /// Layout of blocks to the device.
-    pub(crate) framing: Framing,
-    /// What to accept from the device.
-    pub(crate) limits: Limits,
-    /// Block size agreed on from the device, in bytes.
-    pub(crate) receive_size: usize,
-    /// The largest block the device can send at all, in bytes.
-    pub(crate) receive_max: usize,
-    pub(crate) depth: Depth,
-    /// The data sessions, session 0 among them.
-    pub(crate) sessions: Vec<SessionPlan>,
-}
-
-/// Transfers in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Depth {
-    /// From the device.
-    pub(crate) receive: usize,
-    /// To the device.
-    pub(crate) send: usize,
-}
-
-/// What depends on a data session's addresses.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SessionAddressing {
-    /// Longest datagram in bytes: the MTU, and with it the header of Ethernet frames.
-    pub(crate) mtu: u16,
-    /// Our IPv6 addresses, for neighbour solicitations.
-    pub(crate) ours: Vec<Ipv6Addr>,
-    /// The probe to send.
-    pub(crate) probe: Option<Probe>,
-}
-
-/// What is in use once the data path runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Running {
-    /// Receive transfers in flight.
-    pub(crate) receive_transfers: usize,
-    /// Send buffers.
-    pub(crate) send_transfers: usize,
-    /// Buffers are mapped from the kernel.
-    pub(crate) mapped: bool,
-}
-
-/// Why the data path ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    /// Unplugged or re-enumerated.
-    #[error("the device is gone")]
-    Gone,
-    /// More transfer errors towards the host than a healthy link has.
-    #[error("receiving keeps failing: {0}")]
-    Receive(TransferError),
-    /// More transfer errors towards the device than a healthy link has.
-    #[error("sending keeps failing: {0}")]
-    Send(TransferError),
-    /// More errors on the notification endpoint than a healthy link has.
-    #[error("notifications keep failing: {0}")]
-    Notify(TransferError),
-    /// The MTU does not fit into a block.
-    #[error("a datagram of the size of the MTU does not fit into a transfer block")]
-    Framing,
-    /// The host's end failed.
-    #[error("the host's end failed: {0}")]
-    Host(String),
-    /// The kernel has no memory for a single transfer.
-    #[error("{0}")]
-    Memory(String),
-    /// The USB backend failed.
-    #[error("{0}")]
-    Backend(String),
-}
-
-/// Errors since the last success.
-#[derive(Debug, Default)]
-struct Faults {
-    count: u32,
-    first: Option<Instant>,
-}
-
-impl Faults {
-    const MOST: u32 = 100;
-    const MOST_OVER_TIME: u32 = 20;
-    const TIME: Duration = Duration::from_secs(5);
-
-    fn clear(&mut self) {
-        if self.count != 0 {
-            *self = Self::default();
-        }
-    }
-
-    /// Counts an error; `Err` when there were too many.
-    fn add(&mut self, now: Instant) -> Result<(), ()> {
-        self.count += 1;
-        let first = *self.first.get_or_insert(now);
-        let long = now.duration_since(first) >= Self::TIME;
-        if self.count >= Self::MOST || (long && self.count >= Self::MOST_OVER_TIME) {
-            Err(())
-        } else {
-            Ok(())
-        }
-    }
-}
+pub(crate) use reactor::Reactor;
+pub(crate) use report::{Report, Running};

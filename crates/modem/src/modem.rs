@@ -10,8 +10,7 @@ use uwwan_usb::device::Backend;
 
 use crate::at_port::AtPort;
 use crate::control::{Control, Message, ethernet_acceptable, look};
-use crate::counters::Counters;
-use crate::datapath::SessionCounters;
+use crate::counters::{Counters, SessionCounters};
 use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};

@@ -7,7 +7,8 @@ use uwwan_mbim::registry::CidId;
 use uwwan_ncm::Stream;
 
 use super::{Asker, Control};
-use crate::datapath::{SessionAddressing, SessionCounters, SessionPlan};
+use crate::counters::SessionCounters;
+use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::failure::Rung;
 use crate::host::{HostConfig, HostEnd, HostError};
 use crate::kind::ETHERNET_HEADER;

@@ -16,7 +16,7 @@ use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
 use super::delivery::{Delivery, Outlets};
-use super::{Fault, Faults};
+use super::fault::{Fault, Faults};
 use crate::counters::Tally;
 
 /// The receive side of one bring-up.

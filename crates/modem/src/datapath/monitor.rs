@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use super::sessions::SessionTally;
-use crate::counters::Tally;
+use crate::counters::{SessionTally, Tally};
 use crate::neighbour;
 use crate::packet::ICMPV6;
 use crate::watch::Probe;

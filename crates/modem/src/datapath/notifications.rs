@@ -6,8 +6,8 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::TransferError;
 
-use super::reactor::Report;
-use super::{Fault, Faults};
+use super::fault::{Fault, Faults};
+use super::report::Report;
 use crate::counters::Tally;
 
 /// The notification endpoint.

@@ -11,32 +11,15 @@ use rustix::event::{EventfdFlags, eventfd};
 use uwwan_usb::device::{Pump, Queue};
 
 use super::downlink::Downlink;
+use super::fault::Fault;
 use super::notifications::Notifications;
-use super::sessions::{SessionPath, SessionPaths, SessionPlan};
+use super::plan::{DataPlan, SessionAddressing, SessionPlan};
+use super::report::{Report, Running};
+use super::sessions::{SessionPath, SessionPaths};
 use super::uplink::{Filled, Uplink};
-use super::{DataPlan, Fault, Running, SessionAddressing, Verdict};
 use crate::counters::{Counters, Tally};
 use crate::packet::is_ethernet;
 use crate::poll::{PollSet, Readiness};
-
-/// What the reactor tells the control thread.
-#[derive(Debug)]
-pub(crate) enum Report {
-    /// A notification from the interrupt endpoint.
-    Notification(Vec<u8>),
-    /// An endpoint is halted and drained: clear it and answer with [`Reactor::halt_cleared`].
-    Halted(u8),
-    /// The data path has ended.
-    DataLost(Fault),
-    /// The device can be used no more.
-    Ended(Fault),
-    /// A further session's host's end failed; it is off the data path.
-    SessionLost(u8, Fault),
-    /// Black hole found or gone, on this session.
-    Verdict(u8, Verdict),
-    /// Blocks come with empty headers: the device needs the other format.
-    EmptyHeaders,
-}
 
 enum Order {
     Start(Box<DataPlan>, Sender<Result<Running, Fault>>),

@@ -6,93 +6,19 @@
 //! session.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use uwwan_ncm::Stream;
 use uwwan_tun::coalesce::Coalescer;
 use uwwan_tun::scatter::Scatter;
 
-use super::SessionAddressing;
 use super::delivery::{Inspect, Outlet, Outlets, Sink};
 use super::monitor::{Monitor, Probes};
+use super::plan::{SessionAddressing, SessionPlan};
 use super::uplink::{Inlet, Source};
-use crate::counters::Tally;
+use crate::counters::{SessionCounters, SessionTally, Tally};
 use crate::host::{HostEnd, Large, Packets};
-use crate::status::Direction;
 use crate::watch::Watch;
-
-/// What one session has carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct SessionTally {
-    /// Datagrams put into blocks.
-    pub(crate) sent_packets: u64,
-    /// Their bytes.
-    pub(crate) sent_bytes: u64,
-    /// Datagrams handed to the host.
-    pub(crate) received_packets: u64,
-    /// Their bytes.
-    pub(crate) received_bytes: u64,
-}
-
-/// The published copy of a session's [`SessionTally`]; it outlives bring-ups. One writer.
-#[derive(Debug, Default)]
-pub(crate) struct SessionCounters {
-    sent_packets: AtomicU64,
-    sent_bytes: AtomicU64,
-    received_packets: AtomicU64,
-    received_bytes: AtomicU64,
-}
-
-impl SessionCounters {
-    fn publish(&self, carried: &SessionTally) {
-        self.sent_packets
-            .store(carried.sent_packets, Ordering::Relaxed);
-        self.sent_bytes.store(carried.sent_bytes, Ordering::Relaxed);
-        self.received_packets
-            .store(carried.received_packets, Ordering::Relaxed);
-        self.received_bytes
-            .store(carried.received_bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn snapshot(&self) -> SessionTally {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        SessionTally {
-            sent_packets: load(&self.sent_packets),
-            sent_bytes: load(&self.sent_bytes),
-            received_packets: load(&self.received_packets),
-            received_bytes: load(&self.received_bytes),
-        }
-    }
-
-    /// Both directions as `status` prints them: blocks are the data path's, not a session's.
-    pub(crate) fn directions(&self) -> (Direction, Direction) {
-        let carried = self.snapshot();
-        let direction = |packets, bytes| Direction {
-            packets,
-            bytes,
-            ..Direction::default()
-        };
-        (
-            direction(carried.sent_packets, carried.sent_bytes),
-            direction(carried.received_packets, carried.received_bytes),
-        )
-    }
-}
-
-/// What a session is put on the data path with.
-pub(crate) struct SessionPlan {
-    /// Its number.
-    pub(crate) id: u8,
-    /// What its datagrams are.
-    pub(crate) stream: Stream,
-    /// Where its datagrams come from and go to.
-    pub(crate) host: Arc<dyn HostEnd>,
-    /// What depends on its addresses.
-    pub(crate) addressing: SessionAddressing,
-    /// Its counters.
-    pub(crate) counters: Arc<SessionCounters>,
-}
 
 /// What cuts and merges the large packets of one host.
 struct Offload {

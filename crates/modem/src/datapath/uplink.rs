@@ -16,11 +16,10 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
+use super::fault::{Fault, Faults};
 use super::open::Open;
 use super::pace::Pace;
-use super::sessions::SessionTally;
-use super::{Fault, Faults};
-use crate::counters::Tally;
+use crate::counters::{SessionTally, Tally};
 use crate::host::{Large, Single};
 use crate::packet;
 use crate::watch::Watch;

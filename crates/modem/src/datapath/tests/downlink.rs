@@ -393,9 +393,9 @@ fn a_session_that_is_taken_off_holds_nothing_up() {
 }
 
 /// Segments of a flow, one behind the other.
-fn run(carried: u8, count: u32) -> Vec<Vec<u8>> {
+fn run(flow: u8, count: u32) -> Vec<Vec<u8>> {
     (0..count)
-        .map(|number| segment(carried, number * 1000, 1000))
+        .map(|number| segment(flow, number * 1000, 1000))
         .collect()
 }
 

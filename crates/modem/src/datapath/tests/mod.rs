@@ -20,11 +20,10 @@ use uwwan_usb::error::{Error, TransferError};
 
 use super::delivery::{Inspect, Outlet, Outlets, Sink};
 use super::downlink::Downlink;
-use super::reactor::{Reactor, Report};
-use super::sessions::SessionTally;
+use super::reactor::Reactor;
 use super::uplink::{Filled, Inlet, Source, Uplink};
-use super::{DataPlan, Depth, Fault, SessionAddressing, SessionCounters, SessionPlan};
-use crate::counters::{Counters, Tally};
+use super::{DataPlan, Depth, Fault, Report, SessionAddressing, SessionPlan};
+use crate::counters::{Counters, SessionCounters, SessionTally, Tally};
 use crate::host::{HostConfig, HostEnd, HostError, Large, Packets, Single};
 use crate::status::Interface;
 use crate::watch::Watch;
@@ -394,8 +393,8 @@ fn packet(number: u32, length: usize) -> Vec<u8> {
 }
 
 /// A TCP segment of a flow, right in every field.
-fn segment(carried: u8, sequence: u32, payload: usize) -> Vec<u8> {
-    let mut packet = packet(u32::from(carried), 40 + payload);
+fn segment(flow: u8, sequence: u32, payload: usize) -> Vec<u8> {
+    let mut packet = packet(u32::from(flow), 40 + payload);
     packet[4..6].copy_from_slice(&((sequence / 1000) as u16).to_be_bytes());
     packet[6] = 0x40;
     packet[8] = 64;
@@ -416,8 +415,8 @@ fn segment(carried: u8, sequence: u32, payload: usize) -> Vec<u8> {
 }
 
 /// A large packet as the kernel sends it, and the datagrams it stands for.
-fn large(carried: u8, sequence: u32, payload: usize, size: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let packet = segment(carried, sequence, payload);
+fn large(flow: u8, sequence: u32, payload: usize, size: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let packet = segment(flow, sequence, payload);
     let vnet = VnetHeader {
         checksum: None,
         cut: Some(Cut {
