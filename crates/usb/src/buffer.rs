@@ -1,7 +1,7 @@
 //! Memory for queued transfers.
 
-use crate::libusb::Mapped;
-use crate::nusb::Area;
+use crate::libusb::ffi::handle::Mapped;
+use crate::nusb::memory::Area;
 
 /// Memory that moves into a transfer and comes back with its completion.
 ///

@@ -11,6 +11,7 @@
 pub mod backend;
 pub mod buffer;
 pub mod configuration;
+mod deadline;
 pub mod descriptors;
 pub mod device;
 pub mod error;

@@ -25,7 +25,7 @@
 mod device;
 mod errors;
 #[allow(unsafe_code)]
-mod ffi;
+pub(crate) mod ffi;
 mod inner;
 mod pump;
 mod queue;
@@ -37,8 +37,6 @@ use std::sync::Arc;
 use crate::device::{Backend, Device, Found};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
-
-pub(crate) use ffi::Mapped;
 
 /// The backend for real devices.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@
 //! nusb has one thread for the process, which waits for all its devices, takes every completed
 //! transfer from the kernel and wakes whoever polled the endpoint last. So nobody else has to
 //! handle events here, and a [`Pump`](crate::device::Pump) only passes the wake on: each queue
-//! polls its endpoint with a waker of its own (`wake::Bell`), and that either unparks the thread
+//! polls its endpoint with a waker of its own (`wake::QueueWaker`), and that either unparks the thread
 //! that waits in [`Queue::next`](crate::device::Queue::next) or writes an eventfd among the pump's
 //! descriptors, once until the pump reads it. A waker is used up by the first completion and
 //! renewed by the next poll, and stays mute while the queue is being drained, so a stream costs one
@@ -38,7 +38,7 @@ mod device;
 mod errors;
 mod inner;
 #[allow(unsafe_code)]
-mod memory;
+pub(crate) mod memory;
 mod parking;
 mod pump;
 mod queue;
@@ -50,8 +50,6 @@ use std::sync::Arc;
 use crate::device::{Backend, Device, Found};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
-
-pub(crate) use memory::Area;
 
 /// The backend for real devices without libusb.
 #[derive(Debug, Clone)]

@@ -4,13 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::errors::to_error;
-use super::ffi::{Handle, Kind, Request, Transfer};
-use super::inner::{Inner, deadline};
+use super::ffi::handle::Handle;
+use super::ffi::transfer::{Transfer, TransferRequest};
+use super::inner::Inner;
 use super::pump::LibusbPump;
 use super::queue::LibusbQueue;
 use super::wake::Wake;
 use crate::buffer::Buffer;
-use crate::descriptors::Descriptors;
+use crate::deadline::deadline;
+use crate::descriptors::{Descriptors, TransferKind};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
 use crate::error::{Error, TransferError};
 use crate::linux::node;
@@ -105,8 +107,8 @@ impl LibusbDevice {
                 operation: operation(),
             });
         };
-        let transaction = Request {
-            kind: Kind::Control,
+        let transaction = TransferRequest {
+            kind: TransferKind::Control,
             endpoint: 0,
             length: SETUP_LENGTH + length,
             zero_packet: false,

@@ -1,12 +1,11 @@
 //! What an open device, its queues and its pump share, and how they wait.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::ffi::Handle;
-use super::wake::DONE;
+use super::ffi::done::DoneFlag;
+use super::ffi::handle::Handle;
 use crate::device::Identity;
 
 /// How long a waiter sleeps before it looks whether the pump leaves events lying, at first and at
@@ -15,8 +14,6 @@ const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_LAST: Duration = Duration::from_millis(250);
 /// A thread that handles events looks at least this often whether a pump has taken over.
 const HANDLE_MAX: Duration = Duration::from_millis(500);
-/// Far enough for a timeout that overflows the clock.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What [`Device::queue`] and [`Device::pump`] share with the device.
 #[derive(Debug)]
@@ -50,11 +47,11 @@ impl Inner {
     }
 
     /// Waits until `done` is set, or until `deadline`. Returns whether it is set.
-    pub(super) fn wait(&self, done: &AtomicI32, deadline: Instant) -> bool {
+    pub(super) fn wait(&self, done: &DoneFlag, deadline: Instant) -> bool {
         let wake = self.handle.wake();
         let mut look = LOOK_FIRST;
         loop {
-            if is_done(done) {
+            if done.is_done() {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -66,12 +63,12 @@ impl Inner {
                 continue;
             }
             wake.sleep(done, look.min(left));
-            if is_done(done) {
+            if done.is_done() {
                 return true;
             }
             // The pump's owner may be busy elsewhere, perhaps waiting for this very thread.
             self.handle_events(Duration::ZERO, done);
-            look = if is_done(done) {
+            look = if done.is_done() {
                 LOOK_FIRST
             } else {
                 (look * 2).min(LOOK_LAST)
@@ -80,27 +77,17 @@ impl Inner {
     }
 
     /// Handles events that are there, unless that is the pump's business.
-    pub(super) fn collect(&self, done: &AtomicI32) {
+    pub(super) fn collect(&self, done: &DoneFlag) {
         if !self.handle.wake().has_pump() {
             self.handle_events(Duration::ZERO, done);
         }
     }
 
-    fn handle_events(&self, limit: Duration, done: &AtomicI32) {
+    fn handle_events(&self, limit: Duration, done: &DoneFlag) {
         if let Err(error) = self.handle.handle_events(limit, Some(done)) {
             tracing::warn!(device = %self.identity, %error, "USB event handling failed");
             // Whatever ails it, not at full speed.
             std::thread::sleep(Duration::from_millis(1).min(limit));
         }
     }
-}
-
-fn is_done(done: &AtomicI32) -> bool {
-    done.load(Ordering::SeqCst) == DONE
-}
-
-/// When `timeout` from here is over.
-pub(super) fn deadline(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or_else(|| now + FOREVER)
 }

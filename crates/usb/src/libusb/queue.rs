@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::errors::to_error;
-use super::ffi::{Kind, Request, Transfer};
-use super::inner::{Inner, deadline};
+use super::ffi::transfer::{Transfer, TransferRequest};
+use super::inner::Inner;
 use crate::buffer::{Buffer, Memory};
+use crate::deadline::deadline;
 use crate::descriptors::{Endpoint, TransferKind};
 use crate::device::{Completion, Queue, Rejected};
 use crate::error::Error;
@@ -21,7 +22,6 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct LibusbQueue {
     inner: Arc<Inner>,
     endpoint: Endpoint,
-    kind: Kind,
     zero_packet: bool,
     /// Free transfers.
     idle: Vec<Transfer>,
@@ -32,11 +32,9 @@ pub(super) struct LibusbQueue {
 impl LibusbQueue {
     /// `None` for endpoints that are neither bulk nor interrupt.
     pub(super) fn new(inner: Arc<Inner>, endpoint: Endpoint) -> Option<Self> {
-        let kind = match endpoint.kind {
-            TransferKind::Bulk => Kind::Bulk,
-            TransferKind::Interrupt => Kind::Interrupt,
-            TransferKind::Control | TransferKind::Isochronous => return None,
-        };
+        if !matches!(endpoint.kind, TransferKind::Bulk | TransferKind::Interrupt) {
+            return None;
+        }
         let idle = (0..DEPTH)
             .map_while(|_| Transfer::new(&inner.handle))
             .collect();
@@ -44,7 +42,6 @@ impl LibusbQueue {
         Some(Self {
             inner,
             endpoint,
-            kind,
             zero_packet: false,
             idle,
             flying,
@@ -107,8 +104,8 @@ impl Queue for LibusbQueue {
             });
         };
         let inward = self.endpoint.is_in();
-        let request = Request {
-            kind: self.kind,
+        let request = TransferRequest {
+            kind: self.endpoint.kind,
             endpoint: self.endpoint.address,
             length: if inward {
                 buffer.capacity()

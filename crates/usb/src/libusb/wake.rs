@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
+
+use super::ffi::done::DoneFlag;
 
 thread_local! {
     /// This thread's number, 0 until it needs one.
@@ -26,19 +28,10 @@ fn this_thread() -> u64 {
     })
 }
 
-/// A transfer's `done` while it is in flight.
-pub(super) const IN_FLIGHT: i32 = 0;
-/// A transfer's `done` once it has ended.
-pub(super) const DONE: i32 = 1;
-/// A transfer's `done` while it is in flight and a thread sleeps until it ends. libusb would take
-/// it for ended, so it stands there only during [`Wake::sleep`].
-const AWAITED: i32 = 2;
-
 /// What a device's completion callbacks and its waiters share.
 ///
-/// All flags use sequentially consistent order. Whether anybody sleeps until a transfer ends
-/// stands in the transfer's own `done`, so that the one exchange that ends it also tells whether
-/// to wake: blocks that stream through a pump wake nobody.
+/// All flags use sequentially consistent order. Whether a thread sleeps until a transfer ends
+/// stands in the transfer's own [`DoneFlag`].
 #[derive(Debug)]
 pub(super) struct Wake {
     /// For [`Wake::sleep`].
@@ -72,14 +65,13 @@ impl Wake {
         })
     }
 
-    /// Marks a transfer as ended and tells who wants to know. Called in whichever thread handles
-    /// events. `done` may be gone as soon as it is set.
-    pub(super) fn complete(&self, done: &AtomicI32) {
-        let before = done.swap(DONE, Ordering::SeqCst);
+    /// Tells the pump and the sleeping threads that a transfer has ended; `awaited` says whether a
+    /// thread sleeps until it does. Called in whichever thread handles events.
+    pub(super) fn completed(&self, awaited: bool) {
         if self.pump.load(Ordering::SeqCst) && !self.is_processing() {
             self.signal();
         }
-        if before == AWAITED {
+        if awaited {
             self.wake_all();
         }
     }
@@ -105,22 +97,18 @@ impl Wake {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Sleeps until the transfer of `done` ends, `limit` has passed, or the pump is gone; perhaps
-    /// less.
-    pub(super) fn sleep(&self, done: &AtomicI32, limit: Duration) {
-        let exchange = |from, to| {
-            done.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
-                .is_ok()
-        };
-        if !exchange(IN_FLIGHT, AWAITED) {
+    /// Sleeps until the transfer of `done` ends, `limit` has passed, or the pump is gone. May return
+    /// earlier for no reason.
+    pub(super) fn sleep(&self, done: &DoneFlag, limit: Duration) {
+        if !done.begin_sleep() {
             return;
         }
         let guard = self.locked();
-        if done.load(Ordering::SeqCst) == AWAITED && self.has_pump() {
+        if done.is_awaited() && self.has_pump() {
             let woken = self.condvar.wait_timeout(guard, limit);
             drop(woken.unwrap_or_else(PoisonError::into_inner));
         }
-        exchange(AWAITED, IN_FLIGHT);
+        done.end_sleep();
     }
 
     /// Takes the pump's place; false when it is taken.

@@ -10,7 +10,8 @@ use ::nusb::transfer::{ControlIn, ControlOut, ControlType, Recipient, TransferEr
 
 use super::errors::{is_no_memory, to_refusal};
 use super::inner::Inner;
-use super::wake::{deadline, this_thread};
+use super::wake::this_thread;
+use crate::deadline::deadline;
 use crate::device::Setup;
 use crate::error::Error;
 use crate::linux::place::request;

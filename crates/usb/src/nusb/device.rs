@@ -10,7 +10,7 @@ use super::errors::{code, to_error};
 use super::inner::Inner;
 use super::pump::NusbPump;
 use super::queue::NusbQueue;
-use super::wake::Signal;
+use super::wake::PumpSignal;
 use crate::descriptors::{Descriptors, Endpoint, TransferKind};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
 use crate::error::Error;
@@ -34,7 +34,7 @@ impl NusbDevice {
             reason,
         };
         let signal = node::open(&path, false, &operation)
-            .and_then(|node| Signal::new(node).map_err(|error| other(error.to_string())))?;
+            .and_then(|node| PumpSignal::new(node).map_err(|error| other(error.to_string())))?;
         // Not by a descriptor of ours: nusb would ask the device for its configuration, and not
         // see when it changes. This way it looks into sysfs whenever it needs to know.
         let mut listed = ::nusb::list_devices()

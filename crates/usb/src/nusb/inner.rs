@@ -8,8 +8,8 @@ use ::nusb::transfer::{BulkOrInterrupt, EndpointDirection};
 use ::nusb::{Endpoint, ErrorKind, Interface, MaybeFuture};
 
 use super::errors::to_error;
-use super::parking;
-use super::wake::Signal;
+use super::parking::AnyParking;
+use super::wake::PumpSignal;
 use crate::error::Error;
 use crate::linux::place::Place;
 
@@ -23,11 +23,11 @@ const EVENT_THREAD_PAUSE: Duration = Duration::from_micros(50);
 pub(super) struct Inner {
     pub(super) usb: ::nusb::Device,
     pub(super) place: Place,
-    pub(super) signal: Arc<Signal>,
+    pub(super) signal: Arc<PumpSignal>,
     /// Claimed interfaces.
     claims: Mutex<BTreeMap<u8, Claim>>,
     /// Of the queues there are.
-    parkings: Mutex<Vec<Weak<dyn parking::Place>>>,
+    parkings: Mutex<Vec<Weak<dyn AnyParking>>>,
 }
 
 /// A claimed interface.
@@ -48,7 +48,7 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    pub(super) fn new(usb: ::nusb::Device, place: Place, signal: Arc<Signal>) -> Self {
+    pub(super) fn new(usb: ::nusb::Device, place: Place, signal: Arc<PumpSignal>) -> Self {
         Self {
             usb,
             place,
@@ -63,27 +63,27 @@ impl Inner {
     }
 
     /// The places of all queues.
-    fn parkings(&self) -> Vec<Arc<dyn parking::Place>> {
+    fn parkings(&self) -> Vec<Arc<dyn AnyParking>> {
         let mut parkings = self.parkings.lock().unwrap_or_else(PoisonError::into_inner);
         parkings.retain(|parking| parking.strong_count() > 0);
         parkings.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// A queue has begun.
-    pub(super) fn add_parking(&self, parking: Weak<dyn parking::Place>) {
+    pub(super) fn add_parking(&self, parking: Weak<dyn AnyParking>) {
         let mut parkings = self.parkings.lock().unwrap_or_else(PoisonError::into_inner);
         parkings.retain(|parking| parking.strong_count() > 0);
         parkings.push(parking);
     }
 
     /// The place of the queue on an endpoint, if there is one.
-    pub(super) fn parking(&self, address: u8) -> Option<Arc<dyn parking::Place>> {
+    pub(super) fn parking(&self, address: u8) -> Option<Arc<dyn AnyParking>> {
         self.parkings().into_iter().find(|p| p.address() == address)
     }
 
     /// [`Error::Busy`] while transfers are pending on an interface.
     fn busy_if_pending(&self, interface: u8, operation: &str) -> Result<(), Error> {
-        let pending = |p: &Arc<dyn parking::Place>| p.interface() == interface && p.is_away();
+        let pending = |p: &Arc<dyn AnyParking>| p.interface() == interface && p.is_away();
         if self.parkings().iter().any(pending) {
             return Err(Error::Busy {
                 operation: operation.to_owned(),

@@ -7,34 +7,38 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::nusb::transfer::{BulkOrInterrupt, EndpointDirection};
-use ::nusb::{Endpoint, MaybeFuture};
 
-/// One queue's place, whatever the endpoint's type.
-pub(super) trait Place: Send + Sync {
-    /// The interface the endpoint belongs to.
+use super::memory::Lender;
+
+/// The parking of one queue, whatever the endpoint's type.
+pub(super) trait AnyParking: Send + Sync {
+    /// Returns the number of the interface the endpoint belongs to.
     fn interface(&self) -> u8;
 
-    /// The endpoint's address.
+    /// Returns the endpoint's address, direction bit included.
     fn address(&self) -> u8;
 
-    /// Whether the queue has it, because transfers are pending.
+    /// Returns whether the queue has the endpoint, because transfers are pending.
     fn is_away(&self) -> bool;
 
-    /// Closes it if it is here; its queue opens it again with its next transfer.
+    /// Closes the endpoint if it is parked; its queue opens it again with its next transfer.
     fn close(&self);
 
-    /// Clears its halt, if it is here.
+    /// Clears the endpoint's halt if it is parked, and returns `None` otherwise.
     fn clear_halt(&self) -> Option<Result<(), ::nusb::Error>>;
 }
 
-/// Where the endpoint is.
+/// Where the endpoint of a queue is.
 pub(super) enum Parked<K: BulkOrInterrupt, D: EndpointDirection> {
-    Here(Endpoint<K, D>),
+    /// The endpoint is parked: no transfer is pending.
+    Here(Lender<K, D>),
+    /// The queue has the endpoint.
     Away,
+    /// Nobody has the endpoint open.
     Closed,
 }
 
-/// One queue's place.
+/// The parking of one queue.
 pub(super) struct Parking<K: BulkOrInterrupt, D: EndpointDirection> {
     interface: u8,
     address: u8,
@@ -42,38 +46,42 @@ pub(super) struct Parking<K: BulkOrInterrupt, D: EndpointDirection> {
 }
 
 impl<K: BulkOrInterrupt, D: EndpointDirection> Parking<K, D> {
-    pub(super) fn new(interface: u8, endpoint: Endpoint<K, D>) -> Self {
+    /// Parks an endpoint of `interface`.
+    pub(super) fn new(interface: u8, endpoint: Lender<K, D>) -> Self {
         Self {
             interface,
-            address: endpoint.endpoint_address(),
+            address: endpoint.address(),
             parked: Mutex::new(Parked::Here(endpoint)),
         }
     }
 
-    /// What is here; held, nothing can happen to it.
+    /// Returns where the endpoint is; it stays there for as long as the guard lives.
     pub(super) fn look(&self) -> MutexGuard<'_, Parked<K, D>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes it to the queue. `Err` when it was closed; the place is taken for away then, too.
-    pub(super) fn leave(&self) -> Result<Endpoint<K, D>, Closed> {
+    /// Takes the endpoint to the queue.
+    ///
+    /// # Errors
+    /// [`Closed`] when nobody has the endpoint open; the queue counts as having it all the same.
+    pub(super) fn leave(&self) -> Result<Lender<K, D>, Closed> {
         match std::mem::replace(&mut *self.look(), Parked::Away) {
             Parked::Here(endpoint) => Ok(endpoint),
             Parked::Away | Parked::Closed => Err(Closed),
         }
     }
 
-    /// Leaves it here again; `None` when there is none to leave.
-    pub(super) fn enter(&self, endpoint: Option<Endpoint<K, D>>) {
+    /// Parks the endpoint again, or notes that the queue has none open.
+    pub(super) fn enter(&self, endpoint: Option<Lender<K, D>>) {
         *self.look() = endpoint.map_or(Parked::Closed, Parked::Here);
     }
 }
 
-/// There is no open endpoint.
+/// Nobody has the endpoint open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
 
-impl<K: BulkOrInterrupt, D: EndpointDirection> Place for Parking<K, D> {
+impl<K: BulkOrInterrupt, D: EndpointDirection> AnyParking for Parking<K, D> {
     fn interface(&self) -> u8 {
         self.interface
     }
@@ -95,7 +103,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Place for Parking<K, D> {
 
     fn clear_halt(&self) -> Option<Result<(), ::nusb::Error>> {
         match &mut *self.look() {
-            Parked::Here(endpoint) => Some(endpoint.clear_halt().wait()),
+            Parked::Here(endpoint) => Some(endpoint.clear_halt()),
             Parked::Away | Parked::Closed => None,
         }
     }

@@ -1,4 +1,4 @@
-//! nusb's completions inside somebody else's poll loop.
+//! Lets a poll loop that watches other descriptors too learn of nusb's completions.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use super::inner::Inner;
 use crate::device::Pump;
 use crate::error::Error;
 
-/// nusb's completions inside somebody else's poll loop.
+/// The pump of a device driven through nusb.
 pub(super) struct NusbPump {
     inner: Arc<Inner>,
     descriptors: Vec<(RawFd, bool)>,
 }
 
 impl NusbPump {
-    /// `None` when there is one already.
+    /// Takes over event handling. Returns `None` when another pump has done so already.
     pub(super) fn new(inner: Arc<Inner>) -> Option<Self> {
         if !inner.signal.begin_pump() {
             return None;
@@ -35,7 +35,7 @@ impl Pump for NusbPump {
 
     fn process(&mut self) -> Result<(), Error> {
         let signal = &self.inner.signal;
-        // What rang says what happened; only silence raises the question.
+        // A notification says what happened; without one, the node may have become ready.
         let gone = if signal.take() {
             signal.is_gone()
         } else {
@@ -44,7 +44,7 @@ impl Pump for NusbPump {
         if !gone {
             return Ok(());
         }
-        // That one stays readable, and says no more.
+        // The node stays ready from here on and says no more.
         self.descriptors.truncate(1);
         Err(Error::Gone {
             operation: format!("handle USB events of {}", self.inner.place.identity),

@@ -1,4 +1,4 @@
-//! Transfers of one endpoint.
+//! The queue of transfers of one endpoint.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -7,94 +7,96 @@ use std::time::{Duration, Instant};
 
 use ::nusb::Endpoint;
 use ::nusb::transfer::{
-    Buffer as Transferred, BulkOrInterrupt, Completion as Ended, EndpointDirection,
-    TransferError as Fault,
+    Buffer as Transferred, BulkOrInterrupt, EndpointDirection, TransferError as Fault,
 };
 
 use super::errors::{is_no_memory, to_refusal, to_transfer_error};
 use super::inner::Inner;
-use super::memory::{self, Area, Mark};
-use super::parking::{self, Closed, Parked, Parking};
-use super::wake::{Bell, deadline};
+use super::memory::{Area, Ended, Lender, Lent};
+use super::parking::{AnyParking, Closed, Parked, Parking};
+use super::wake::QueueWaker;
 use crate::buffer::{Buffer, Memory};
+use crate::deadline::deadline;
 use crate::descriptors;
 use crate::device::{Completion, Queue, Rejected};
 use crate::error::{Error, TransferError};
 
-/// Room made in advance; queues may be kept deeper.
+/// Transfers for which there is room in advance; queues may be kept deeper.
 const DEPTH: usize = 32;
-/// How long to wait for cancelled transfers before they are left to nusb.
+/// Longest wait for cancelled transfers before they are left to nusb.
 const LAST_WAIT: Duration = Duration::from_secs(5);
-/// No transfer is longer, in bytes: the kernel counts them in a signed integer.
+/// Length of the longest transfer in bytes: the kernel counts them in a signed integer.
 const LONGEST: usize = i32::MAX as usize;
 
-/// A transfer that nusb has.
+/// A transfer of nusb's.
 #[derive(Debug, Clone, Copy)]
 enum Slot {
-    Block(Block),
-    /// The zero-length packet after the block before it.
+    /// A transfer that the queue's owner submitted.
+    Submitted(Submitted),
+    /// The ZLP after the transfer before it.
     ZeroPacket,
 }
 
-/// A transfer as submitted.
+/// A transfer that the queue's owner submitted.
 #[derive(Debug, Clone, Copy)]
-struct Block {
-    mark: Mark,
-    /// Whether a zero-length packet follows.
+struct Submitted {
+    /// Whether a ZLP follows the transfer.
     zero_packet: bool,
-    /// Whether it was refused before.
+    /// Whether the kernel refused the transfer before.
     again: bool,
-    /// Whether its owner has cancelled it.
+    /// Whether the queue's owner has cancelled the transfer.
     cancelled: bool,
 }
 
-/// Transfers of one endpoint.
+/// The queue of transfers of one endpoint.
 pub(super) struct NusbQueue<K: BulkOrInterrupt, D: EndpointDirection> {
-    /// Here while transfers are pending, else in `parking`.
-    endpoint: Option<Endpoint<K, D>>,
+    /// The endpoint is here while transfers are pending, and otherwise in `parking`.
+    endpoint: Option<Lender<K, D>>,
     parking: Arc<Parking<K, D>>,
     interface: u8,
     described: descriptors::Endpoint,
-    /// What receive transfers are multiples of.
+    /// The packet size in bytes. Receive transfers are multiples of it.
     packet: usize,
-    bell: Arc<Bell>,
+    queue_waker: Arc<QueueWaker>,
     waker: Waker,
     zero_packet: bool,
-    /// What nusb has, the oldest first.
+    /// The transfers that nusb has, the oldest at the front.
     slots: VecDeque<Slot>,
-    /// What ended and was found too early.
+    /// Completions that were found before the queue's owner asked for them, the oldest at the front.
     ended: VecDeque<Completion>,
-    /// A block whose zero-length packet has not ended.
+    /// The completion of a transfer whose ZLP has not ended.
     half: Option<Completion>,
-    /// Submitted, and not taken from here.
+    /// How many transfers were submitted whose completion was not taken.
     pending: usize,
-    /// The most slots there were at once.
+    /// The largest number of slots there were at once.
     deepest: usize,
-    /// Whether the kernel refused the last of the slots.
+    /// Whether the kernel refused the transfer in the newest slot.
     refused: bool,
     inner: Arc<Inner>,
 }
 
 impl<K: BulkOrInterrupt + 'static, D: EndpointDirection + 'static> NusbQueue<K, D> {
+    /// Makes the queue of an endpoint that was just opened and is described by `described`.
     pub(super) fn new(
         inner: Arc<Inner>,
         interface: u8,
         described: descriptors::Endpoint,
         endpoint: Endpoint<K, D>,
     ) -> Self {
-        let packet = endpoint.max_packet_size().max(1);
+        let endpoint = Lender::new(endpoint);
+        let packet = endpoint.packet_size();
         let parking = Arc::new(Parking::new(interface, endpoint));
-        let weak: Weak<dyn parking::Place> = Arc::downgrade(&parking) as _;
+        let weak: Weak<dyn AnyParking> = Arc::downgrade(&parking) as _;
         inner.add_parking(weak);
-        let bell = Bell::new(Arc::clone(&inner.signal));
+        let queue_waker = QueueWaker::new(Arc::clone(&inner.signal));
         Self {
             endpoint: None,
             parking,
             interface,
             described,
             packet,
-            waker: Arc::clone(&bell).into(),
-            bell,
+            waker: Arc::clone(&queue_waker).into(),
+            queue_waker,
             zero_packet: false,
             slots: VecDeque::with_capacity(DEPTH),
             ended: VecDeque::with_capacity(DEPTH),
@@ -113,19 +115,19 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         format!("submit a transfer on endpoint {endpoint:02x} of {device}")
     }
 
-    /// What a receive transfer of `capacity` bytes asks for.
+    /// Returns how many bytes a receive transfer with room for `capacity` bytes asks for.
     fn asked(&self, capacity: usize) -> usize {
         capacity.max(1).next_multiple_of(self.packet)
     }
 
-    /// The buffer as nusb takes it.
-    fn lend(&self, buffer: Buffer) -> (Transferred, Mark) {
+    /// Turns a buffer into what nusb takes.
+    fn lend(&self, buffer: Buffer) -> Lent {
         let (memory, length) = buffer.into_memory();
         if self.described.is_in() {
             let asked = self.asked(memory.bytes().len());
             let area = match memory {
                 Memory::Nusb(area) if area.room() >= asked => area,
-                // Too small to be filled up to a whole packet. It comes back as this one.
+                // Other memory has no room for a whole packet. The new one comes back instead.
                 other => Area::new(Transferred::new(asked), other.bytes().len()),
             };
             area.lend(asked)
@@ -134,21 +136,26 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
                 Memory::Heap(bytes) => bytes,
                 other => other.bytes().into(),
             };
-            memory::lend_heap(bytes, length)
+            Lent::heap(bytes, length)
         }
     }
 
-    /// The buffer as its owner knows it, with `length` bytes of payload.
-    fn back(&self, buffer: Transferred, mark: Mark, length: usize) -> Buffer {
+    /// Turns what nusb returned into a buffer with `length` bytes of payload.
+    fn back(&self, lent: Lent, length: usize) -> Buffer {
+        let length = length.min(lent.capacity());
         let memory = if self.described.is_in() {
-            Memory::Nusb(Area::back(buffer, mark))
+            Memory::Nusb(lent.into_area())
         } else {
-            Memory::Heap(memory::from_heap(buffer, mark))
+            Memory::Heap(lent.into_heap())
         };
-        Buffer::from_memory(memory, length.min(mark.capacity()))
+        Buffer::from_memory(memory, length)
     }
 
-    /// Fetches the endpoint for a transfer.
+    /// Takes the endpoint from its parking, or opens it.
+    ///
+    /// # Errors
+    /// As [`Inner::open_endpoint`]; an endpoint that the active alternate setting has not got is
+    /// refused as the kernel refuses it.
     fn unpark(&mut self) -> Result<(), Error> {
         if self.endpoint.is_some() {
             return Ok(());
@@ -157,7 +164,8 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
             Ok(endpoint) => Ok(endpoint),
             Err(Closed) => self
                 .inner
-                .open_endpoint(self.interface, self.described.address, || self.operation()),
+                .open_endpoint(self.interface, self.described.address, || self.operation())
+                .map(Lender::new),
         };
         match endpoint {
             Ok(endpoint) => {
@@ -175,7 +183,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         }
     }
 
-    /// Leaves the endpoint where others can get at it, when no transfer is pending.
+    /// Parks the endpoint when no transfer is pending, so that others can use it.
     fn park(&mut self) {
         if self.slots.is_empty() {
             self.refused = false;
@@ -185,64 +193,66 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         }
     }
 
-    /// Hands a transfer to nusb, and its zero-length packet.
-    fn launch(&mut self, buffer: Transferred, block: Block) {
-        let refused = self.hand_over(buffer, Slot::Block(block));
-        if block.zero_packet && !refused {
-            self.hand_over(Transferred::new(0), Slot::ZeroPacket);
+    /// Hands a transfer to nusb, and the ZLP after it.
+    fn launch(&mut self, lent: Lent, submitted: Submitted) {
+        let refused = self.hand_over(lent, Slot::Submitted(submitted));
+        if submitted.zero_packet && !refused {
+            self.hand_over(Lent::empty(), Slot::ZeroPacket);
         }
     }
 
-    /// Hands it one thing. Whether the kernel is known to have refused it.
-    fn hand_over(&mut self, buffer: Transferred, slot: Slot) -> bool {
+    /// Hands one transfer to nusb. Returns whether the kernel is known to have refused it.
+    fn hand_over(&mut self, lent: Lent, slot: Slot) -> bool {
         let Some(endpoint) = self.endpoint.as_mut() else {
             return true;
         };
         let alone = self.slots.is_empty();
-        let refused = self.bell.refuses(|| endpoint.submit(buffer));
+        let refused = self.queue_waker.refuses(|| endpoint.submit(lent));
         self.slots.push_back(slot);
         self.deepest = self.deepest.max(self.slots.len());
-        // Alone, it says itself why.
+        // A lone transfer tells by its own end why it was refused: see `refusal`.
         self.refused |= refused && !alone;
         if refused && !alone {
-            // The bell has rung for that; the others may need it.
+            // The refusal has used up the waker, which the other transfers may need.
             self.find_ended();
         }
         refused
     }
 
-    /// The oldest slot's end, if nusb has it. Arms the bell otherwise.
+    /// Returns how the oldest transfer of nusb's has ended, or registers the waker if it has not.
     fn poll(&mut self) -> Option<Ended> {
         if self.slots.is_empty() {
             return None;
         }
-        self.bell.arm();
+        self.queue_waker.arm();
         let mut context = Context::from_waker(&self.waker);
-        match self.endpoint.as_mut()?.poll_next_complete(&mut context) {
+        match self.endpoint.as_mut()?.poll(&mut context) {
             Poll::Ready(ended) => Some(ended),
             Poll::Pending => None,
         }
     }
 
-    /// Puts everything that has ended aside, and so arms the bell, which will not ring for that.
+    /// Sets aside the completions of all transfers that have ended, which no wake will tell of, and
+    /// registers the waker for the others.
     fn find_ended(&mut self) {
         while let Some(ended) = self.poll() {
             let completion = self.settle(ended);
             self.ended.extend(completion);
         }
-        if !self.ended.is_empty() && !self.bell.is_muted() {
-            self.inner.signal.ring();
+        if !self.ended.is_empty() && !self.queue_waker.is_muted() {
+            self.inner.signal.notify();
         }
     }
 
-    /// Takes the oldest slot, which has ended so. `None` when that is not all there is to it.
+    /// Takes the oldest slot, whose transfer has ended. Returns its completion, or `None` when a ZLP
+    /// has still to end or the transfer was submitted again.
     fn settle(&mut self, ended: Ended) -> Option<Completion> {
         let slot = self.slots.pop_front()?;
         if ended.status == Err(Fault::Disconnected) {
             // A reset ends transfers in this way as well.
             self.inner.signal.check_gone();
         }
-        let block = match slot {
+        let submitted = match slot {
             Slot::ZeroPacket => {
                 let mut completion = self.half.take()?;
                 if let (Ok(_), Err(fault)) = (completion.result, ended.status) {
@@ -250,54 +260,54 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
                 }
                 return Some(completion);
             }
-            Slot::Block(block) => block,
+            Slot::Submitted(submitted) => submitted,
         };
         let never_began = ended.status.is_err_and(is_no_memory);
-        if never_began && !block.again && !block.cancelled {
+        if never_began && !submitted.again && !submitted.cancelled {
             // What was ahead of it has ended and given its memory back.
             self.refused &= !self.slots.is_empty();
-            let again = Block {
+            let again = Submitted {
                 again: true,
-                ..block
+                ..submitted
             };
-            self.launch(ended.buffer, again);
+            self.launch(ended.lent, again);
             return None;
         }
-        let completion = self.completion(ended, block, never_began);
-        if block.zero_packet && matches!(self.slots.front(), Some(Slot::ZeroPacket)) {
+        let completion = self.completion(ended, submitted, never_began);
+        if submitted.zero_packet && matches!(self.slots.front(), Some(Slot::ZeroPacket)) {
             self.half = Some(completion);
             return None;
         }
         Some(completion)
     }
 
-    fn completion(&self, ended: Ended, block: Block, never_began: bool) -> Completion {
-        let (moved, capacity) = (ended.actual_len, block.mark.capacity());
+    fn completion(&self, ended: Ended, submitted: Submitted, never_began: bool) -> Completion {
+        let (moved, capacity) = (ended.moved, ended.lent.capacity());
         let inward = self.described.is_in();
         let result = match ended.status {
             Ok(()) if inward && moved > capacity => Err(TransferError::Overflow),
             Ok(()) => Ok(moved),
-            Err(_) if never_began && block.cancelled => Err(TransferError::Cancelled),
+            Err(_) if never_began && submitted.cancelled => Err(TransferError::Cancelled),
             Err(fault) => {
                 let full = inward && moved >= self.asked(capacity);
                 Err(to_transfer_error(fault, full))
             }
         };
-        let length = if inward { moved } else { ended.buffer.len() };
+        let length = if inward { moved } else { ended.lent.len() };
         Completion {
-            buffer: self.back(ended.buffer, block.mark, length),
+            buffer: self.back(ended.lent, length),
             result,
         }
     }
 
-    /// The oldest completion. Without one the bell is armed and tells.
+    /// Returns the oldest completion, or registers the waker when there is none.
     fn take(&mut self) -> Option<Completion> {
         let mut taken = self.ended.pop_front();
         while taken.is_none() {
             if let Some(ended) = self.poll() {
                 taken = self.settle(ended);
-            } else if self.bell.is_muted() {
-                self.bell.mute(false);
+            } else if self.queue_waker.is_muted() {
+                self.queue_waker.mute(false);
             } else {
                 break;
             }
@@ -307,9 +317,9 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         taken
     }
 
-    /// Waits for the oldest completion until `deadline`.
+    /// Waits for the oldest completion until `deadline` and returns it.
     fn wait(&mut self, deadline: Instant) -> Option<Completion> {
-        self.bell.begin_wait();
+        self.queue_waker.begin_wait();
         let taken = loop {
             let taken = self.take();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -318,12 +328,12 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
             }
             std::thread::park_timeout(left);
         };
-        self.bell.end_wait();
-        // Looking once more arms the bell for the pump.
+        self.queue_waker.end_wait();
+        // A wake may have reached this thread only; looking once more registers the waker anew.
         taken.or_else(|| self.take())
     }
 
-    /// What a lone transfer that the kernel refused says.
+    /// Returns the buffer of a lone transfer that the kernel refused, and why it did.
     fn refusal(&mut self) -> Option<(Buffer, Error)> {
         let ended = self.poll()?;
         let refused = match ended.status {
@@ -331,17 +341,17 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
             // A transfer that was in flight is not cancelled by anybody yet.
             Err(fault) => Some(fault),
         };
-        let Some(Slot::Block(block)) = self.slots.front().copied() else {
+        let Some(Slot::Submitted(submitted)) = self.slots.front().copied() else {
             return None;
         };
         let Some(fault) = refused else {
-            // It has ended already. The bell may not have been armed.
+            // It has ended already, perhaps before the waker was registered.
             let completion = self.settle(ended);
-            if block.zero_packet && completion.as_ref().is_some_and(|c| c.result.is_ok()) {
+            if submitted.zero_packet && completion.as_ref().is_some_and(|c| c.result.is_ok()) {
                 self.half = completion;
             } else {
                 self.ended.extend(completion);
-                self.inner.signal.ring();
+                self.inner.signal.notify();
             }
             return None;
         };
@@ -349,15 +359,16 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
         if fault == Fault::Disconnected {
             self.inner.signal.check_gone();
         }
-        let length = ended.buffer.len();
-        let buffer = self.back(ended.buffer, block.mark, length);
+        let length = ended.lent.len();
+        let buffer = self.back(ended.lent, length);
         Some((buffer, to_refusal(fault, self.operation())))
     }
 
+    /// Cancels all transfers.
     fn cancel(&mut self) {
         for slot in &mut self.slots {
-            if let Slot::Block(block) = slot {
-                block.cancelled = true;
+            if let Slot::Submitted(submitted) = slot {
+                submitted.cancelled = true;
             }
         }
         if let Some(endpoint) = &mut self.endpoint {
@@ -413,8 +424,11 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
         if let Err(error) = self.unpark() {
             return Err(Rejected { buffer, error });
         }
-        if !self.slots.is_empty() && self.slots.len() >= self.deepest && !self.bell.is_armed() {
-            // Deeper than ever may be too deep, and only an armed bell tells.
+        if !self.slots.is_empty()
+            && self.slots.len() >= self.deepest
+            && !self.queue_waker.is_armed()
+        {
+            // A deeper queue than before may be refused, and only an armed waker tells.
             self.find_ended();
         }
         let length = buffer.filled().len();
@@ -422,26 +436,25 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
             && !self.described.is_in()
             && length > 0
             && length.is_multiple_of(self.packet);
-        let (transferred, mark) = self.lend(buffer);
-        let block = Block {
-            mark,
+        let lent = self.lend(buffer);
+        let submitted = Submitted {
             zero_packet,
             again: false,
             cancelled: false,
         };
         self.pending += 1;
         if !self.slots.is_empty() {
-            self.launch(transferred, block);
+            self.launch(lent, submitted);
             return Ok(());
         }
-        self.hand_over(transferred, Slot::Block(block));
+        self.hand_over(lent, Slot::Submitted(submitted));
         if let Some((buffer, error)) = self.refusal() {
             self.pending -= 1;
             self.park();
             return Err(Rejected { buffer, error });
         }
         if zero_packet && (self.half.is_some() || !self.slots.is_empty()) {
-            self.hand_over(Transferred::new(0), Slot::ZeroPacket);
+            self.hand_over(Lent::empty(), Slot::ZeroPacket);
         }
         self.park();
         Ok(())
@@ -458,7 +471,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
     fn try_next(&mut self) -> Option<Completion> {
         let taken = self.take();
         // Whoever gets one looks for more before sleeping.
-        self.bell.mute(taken.is_some());
+        self.queue_waker.mute(taken.is_some());
         taken
     }
 

@@ -1,4 +1,4 @@
-//! Who wants to know that something completed, and how they are told.
+//! How the owner of a queue and the pump are told that a transfer has completed.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -7,31 +7,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 thread_local! {
-    /// The [`Bell`] on whose endpoint this thread is submitting a transfer, by address; 0 for none.
+    /// The address of the [`QueueWaker`] on whose endpoint this thread is submitting a transfer; 0
+    /// when it is submitting none.
     static SUBMITTING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The pump's side of a device. All flags use sequentially consistent order.
+/// Tells the pump of a device that something happened. All flags use sequentially consistent order.
 #[derive(Debug)]
-pub(super) struct Signal {
-    /// Whether a pump exists.
+pub(super) struct PumpSignal {
+    /// The flag is set while a pump exists.
     pump: AtomicBool,
-    /// Readable while there is something for the pump to know.
+    /// The eventfd is readable while there is something for the pump to know.
     event: OwnedFd,
-    /// Whether `event` was written since it was read.
+    /// The flag is set while `event` was written and not read.
     signalled: AtomicBool,
-    /// Whether the kernel said that the device is gone.
+    /// The flag is set once the kernel has said that the device is gone.
     gone: AtomicBool,
-    /// The device's node. Opened for reading only, it stays silent until the device is gone.
+    /// The device's node, opened for reading only, polls as nothing until the device is gone.
     node: File,
 }
 
-impl Signal {
+impl PumpSignal {
+    /// Makes the signal of a device whose node is `node`, opened for reading only.
+    ///
+    /// # Errors
+    /// Returns what the kernel said when it has no eventfd to give.
     pub(super) fn new(node: File) -> std::io::Result<Self> {
         Ok(Self {
             pump: AtomicBool::new(false),
@@ -42,46 +46,47 @@ impl Signal {
         })
     }
 
-    /// Takes the pump's place; false when it is taken.
+    /// Notes that a pump exists. Returns `false` when there is one already.
     pub(super) fn begin_pump(&self) -> bool {
         let begun = !self.pump.swap(true, Ordering::SeqCst);
         if begun {
             // What completed before is for the pump to find.
-            self.ring();
+            self.notify();
         }
         begun
     }
 
+    /// Notes that the pump is gone.
     pub(super) fn end_pump(&self) {
         self.pump.store(false, Ordering::SeqCst);
     }
 
-    /// Tells the pump, if there is one.
-    pub(super) fn ring(&self) {
+    /// Makes the pump's descriptor readable if there is a pump.
+    pub(super) fn notify(&self) {
         if self.pump.load(Ordering::SeqCst) && !self.signalled.swap(true, Ordering::SeqCst) {
             // Fails only when the counter is full, and then it is readable as it should be.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Whether the pump was told something since the last call.
+    /// Returns whether the pump was notified since the last call.
     pub(super) fn take(&self) -> bool {
         let signalled = self.signalled.load(Ordering::SeqCst);
         if signalled {
-            // Read before the flag falls: a signal in between leaves the descriptor unwritten, but
-            // whatever it stands for is seen by the pump's owner, who looks at its queues next.
+            // The descriptor is read before the flag falls: a notification in between leaves it
+            // unwritten, but the pump's owner, who looks at its queues next, sees what it is about.
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
             self.signalled.store(false, Ordering::SeqCst);
         }
         signalled
     }
 
-    /// Whether the device is known to be gone.
+    /// Returns whether the device is known to be gone.
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Asks the kernel whether the device is gone.
+    /// Asks the kernel whether the device is gone, and returns the answer.
     pub(super) fn check_gone(&self) -> bool {
         let mut polled = [PollFd::new(&self.node, PollFlags::empty())];
         let at_once = Timespec {
@@ -94,29 +99,30 @@ impl Signal {
         self.is_gone()
     }
 
-    /// The pump's own descriptor, and the one that tells that the device is gone, both to be
+    /// Returns the pump's own descriptor and the one that tells that the device is gone, both to be
     /// polled for reading.
     pub(super) fn descriptors(&self) -> [RawFd; 2] {
         [self.event.as_raw_fd(), self.node.as_raw_fd()]
     }
 }
 
-/// One queue's waker. nusb uses it up with the first completion after each poll.
+/// The waker of one queue. nusb wakes it with the first completion after each poll, once.
 #[derive(Debug)]
-pub(super) struct Bell {
-    signal: Arc<Signal>,
-    /// Whether it was handed to nusb and not rung since, as far as is known here.
+pub(super) struct QueueWaker {
+    signal: Arc<PumpSignal>,
+    /// The flag is set while nusb may have the waker: from before a poll until the wake.
     armed: AtomicBool,
-    /// Whether the queue's owner looks by itself until it finds nothing, so that nobody needs to be
-    /// told before.
+    /// The flag is set while the queue's owner drains the queue, so that waking it is no use.
     muted: AtomicBool,
-    /// Whether the queue's owner sleeps until it rings.
+    /// The flag is set while the queue's owner sleeps until the wake.
     awaited: AtomicBool,
+    /// The thread that sleeps, or slept last.
     sleeper: Mutex<Option<Thread>>,
 }
 
-impl Bell {
-    pub(super) fn new(signal: Arc<Signal>) -> Arc<Self> {
+impl QueueWaker {
+    /// Makes the waker of a queue of the device that `signal` belongs to.
+    pub(super) fn new(signal: Arc<PumpSignal>) -> Arc<Self> {
         Arc::new(Self {
             signal,
             armed: AtomicBool::new(false),
@@ -126,39 +132,42 @@ impl Bell {
         })
     }
 
-    /// Before it is handed to nusb.
+    /// Notes that nusb is about to get the waker.
     pub(super) fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }
 
+    /// Returns whether nusb may have the waker.
     pub(super) fn is_armed(&self) -> bool {
         self.armed.load(Ordering::SeqCst)
     }
 
-    /// From here on it tells nobody, or does again. After the latter the endpoint must be polled:
-    /// what rang before told nobody.
+    /// Keeps wakes from the pump, or lets them through again. After the latter the endpoint must be
+    /// polled, because a wake before it told nobody.
     pub(super) fn mute(&self, muted: bool) {
         self.muted.store(muted, Ordering::SeqCst);
     }
 
+    /// Returns whether wakes are kept from the pump.
     pub(super) fn is_muted(&self) -> bool {
         self.muted.load(Ordering::SeqCst)
     }
 
-    /// From here to [`Bell::end_wait`], ringing unparks this thread instead of telling the pump.
+    /// Makes wakes unpark this thread instead of notifying the pump, until
+    /// [`QueueWaker::end_wait`].
     pub(super) fn begin_wait(&self) {
         *self.sleeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
         self.awaited.store(true, Ordering::SeqCst);
     }
 
-    /// What rang until here may have reached nobody but this thread.
+    /// Makes wakes notify the pump again. A wake before the call may have reached this thread only.
     pub(super) fn end_wait(&self) {
         self.awaited.store(false, Ordering::SeqCst);
     }
 
-    /// Runs `submit`, which hands a transfer to nusb. Whether the kernel refused it, as far as is
-    /// known: when the bell is not armed, or something else completes at that moment, a refusal
-    /// goes unnoticed.
+    /// Runs `submit`, which hands a transfer to nusb, and returns whether the kernel is known to have
+    /// refused it. A refusal goes unnoticed when the waker is not armed, or when another transfer
+    /// completes at that moment.
     pub(super) fn refuses(&self, submit: impl FnOnce()) -> bool {
         SUBMITTING.set(self.address());
         submit();
@@ -170,11 +179,11 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for QueueWaker {
     fn wake(self: Arc<Self>) {
         self.armed.store(false, Ordering::SeqCst);
         if SUBMITTING.get() == self.address() {
-            // In the midst of submitting only a refusal rings in the same thread.
+            // While a thread submits, only a refusal wakes in that same thread.
             SUBMITTING.set(0);
         } else if self.awaited.load(Ordering::SeqCst) {
             let sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
@@ -182,12 +191,12 @@ impl Wake for Bell {
                 thread.unpark();
             }
         } else if !self.is_muted() {
-            self.signal.ring();
+            self.signal.notify();
         }
     }
 }
 
-/// Unparks a thread.
+/// A waker that unparks a thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -196,31 +205,24 @@ impl Wake for Unpark {
     }
 }
 
-/// A waker that unparks this thread.
+/// Returns a waker that unparks the calling thread.
 pub(super) fn this_thread() -> Waker {
     Arc::new(Unpark(std::thread::current())).into()
 }
 
-/// Far enough for a timeout that overflows the clock.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// When `timeout` from here is over.
-pub(super) fn deadline(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or_else(|| now + FOREVER)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    /// A node that is never gone: nothing is ever written to this eventfd.
-    fn signal() -> Arc<Signal> {
+    /// The signal of a device that is never gone: nothing is ever written to its node, an eventfd.
+    fn signal() -> Arc<PumpSignal> {
         let quiet = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-        Arc::new(Signal::new(File::from(quiet)).unwrap())
+        Arc::new(PumpSignal::new(File::from(quiet)).unwrap())
     }
 
-    fn is_readable(signal: &Signal) -> bool {
+    fn is_readable(signal: &PumpSignal) -> bool {
         let mut polled = [PollFd::new(&signal.event, PollFlags::IN)];
         let at_once = Timespec {
             tv_sec: 0,
@@ -232,14 +234,14 @@ mod tests {
     #[test]
     fn a_pump_is_told_once_until_it_looks() {
         let signal = signal();
-        let bell = Bell::new(Arc::clone(&signal));
-        Waker::from(Arc::clone(&bell)).wake();
+        let queue_waker = QueueWaker::new(Arc::clone(&signal));
+        Waker::from(Arc::clone(&queue_waker)).wake();
         assert!(!is_readable(&signal), "there is no pump");
         assert!(signal.begin_pump() && !signal.begin_pump());
         assert!(is_readable(&signal), "it looks at what came before it");
         assert!(signal.take() && !is_readable(&signal) && !signal.take());
         for _ in 0..3 {
-            Waker::from(Arc::clone(&bell)).wake();
+            Waker::from(Arc::clone(&queue_waker)).wake();
         }
         let mut count = [0; 8];
         rustix::io::read(&signal.event, &mut count).unwrap();
@@ -253,47 +255,47 @@ mod tests {
         let signal = signal();
         signal.begin_pump();
         signal.take();
-        let bell = Bell::new(Arc::clone(&signal));
-        bell.begin_wait();
-        let waker = Waker::from(Arc::clone(&bell));
-        let ringing = std::thread::spawn(move || waker.wake());
+        let queue_waker = QueueWaker::new(Arc::clone(&signal));
+        queue_waker.begin_wait();
+        let waker = Waker::from(Arc::clone(&queue_waker));
+        let waking = std::thread::spawn(move || waker.wake());
         std::thread::park_timeout(Duration::from_secs(60));
-        ringing.join().unwrap();
+        waking.join().unwrap();
         assert!(!is_readable(&signal));
-        bell.end_wait();
-        Waker::from(Arc::clone(&bell)).wake();
+        queue_waker.end_wait();
+        Waker::from(Arc::clone(&queue_waker)).wake();
         assert!(is_readable(&signal));
     }
 
     #[test]
-    fn a_muted_bell_tells_nobody() {
+    fn a_muted_waker_tells_nobody() {
         let signal = signal();
         signal.begin_pump();
         signal.take();
-        let bell = Bell::new(Arc::clone(&signal));
-        let waker = Waker::from(Arc::clone(&bell));
-        bell.arm();
-        bell.mute(true);
+        let queue_waker = QueueWaker::new(Arc::clone(&signal));
+        let waker = Waker::from(Arc::clone(&queue_waker));
+        queue_waker.arm();
+        queue_waker.mute(true);
         waker.wake_by_ref();
-        assert!(!is_readable(&signal) && !bell.is_armed());
-        bell.mute(false);
+        assert!(!is_readable(&signal) && !queue_waker.is_armed());
+        queue_waker.mute(false);
         waker.wake_by_ref();
         assert!(is_readable(&signal));
     }
 
     #[test]
-    fn ringing_inside_a_submission_is_a_refusal() {
+    fn a_wake_inside_a_submission_is_a_refusal() {
         let signal = signal();
         signal.begin_pump();
         signal.take();
-        let bell = Bell::new(Arc::clone(&signal));
-        bell.arm();
-        let waker = Waker::from(Arc::clone(&bell));
-        assert!(!bell.refuses(|| {}));
-        assert!(bell.refuses(|| waker.wake_by_ref()));
-        assert!(!bell.is_armed() && !is_readable(&signal));
+        let queue_waker = QueueWaker::new(Arc::clone(&signal));
+        queue_waker.arm();
+        let waker = Waker::from(Arc::clone(&queue_waker));
+        assert!(!queue_waker.refuses(|| {}));
+        assert!(queue_waker.refuses(|| waker.wake_by_ref()));
+        assert!(!queue_waker.is_armed() && !is_readable(&signal));
         // Of another transfer, in nusb's thread.
-        assert!(!bell.refuses(|| {
+        assert!(!queue_waker.refuses(|| {
             std::thread::scope(|scope| {
                 scope.spawn(|| waker.wake_by_ref());
             });
@@ -304,7 +306,7 @@ mod tests {
     #[test]
     fn a_node_that_becomes_readable_means_gone() {
         let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let signal = Signal::new(File::from(OwnedFd::from(reader))).unwrap();
+        let signal = PumpSignal::new(File::from(OwnedFd::from(reader))).unwrap();
         assert!(!signal.check_gone());
         drop(writer);
         assert!(signal.check_gone() && signal.is_gone());

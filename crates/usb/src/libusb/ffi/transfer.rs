@@ -1,0 +1,254 @@
+//! A libusb transfer and the memory it is lent.
+
+use std::ffi::c_int;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use libusb1_sys as sys;
+use libusb1_sys::constants::{
+    LIBUSB_TRANSFER_ADD_ZERO_PACKET, LIBUSB_TRANSFER_CANCELLED, LIBUSB_TRANSFER_COMPLETED,
+    LIBUSB_TRANSFER_NO_DEVICE, LIBUSB_TRANSFER_OVERFLOW, LIBUSB_TRANSFER_STALL,
+    LIBUSB_TRANSFER_TIMED_OUT, LIBUSB_TRANSFER_TYPE_BULK, LIBUSB_TRANSFER_TYPE_CONTROL,
+    LIBUSB_TRANSFER_TYPE_INTERRUPT,
+};
+
+use super::done::DoneFlag;
+use super::handle::{Handle, Mapped, check};
+use crate::buffer::{Buffer, Memory};
+use crate::descriptors::TransferKind;
+use crate::error::TransferError;
+use crate::libusb::wake::Wake;
+
+/// A transfer to be made.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::libusb) struct TransferRequest {
+    /// The transfer's type, which is not isochronous.
+    pub(in crate::libusb) kind: TransferKind,
+    /// The endpoint's address, direction bit included.
+    pub(in crate::libusb) endpoint: u8,
+    /// How many bytes of the buffer to send or to fill; for control transfers the 8 bytes of the
+    /// setup stage are among them.
+    pub(in crate::libusb) length: usize,
+    /// Whether a ZLP follows a transfer that ends with a full packet.
+    pub(in crate::libusb) zero_packet: bool,
+    /// Time after which the kernel cancels the transfer, in milliseconds; 0 for never.
+    pub(in crate::libusb) timeout: u32,
+}
+
+/// What the completion callback sees of a transfer.
+struct Slot {
+    /// The flag is set from completion to the next submission.
+    done: DoneFlag,
+    /// The callback tells this of the completion.
+    wake: *const Wake,
+}
+
+/// Memory that a transfer owns while it is in flight.
+enum Lent {
+    Heap(*mut [u8]),
+    Mapped(Mapped),
+}
+
+impl Lent {
+    fn from(memory: Memory) -> Self {
+        match memory {
+            Memory::Heap(bytes) => Self::Heap(Box::into_raw(bytes)),
+            Memory::Mapped(mapped) => Self::Mapped(mapped),
+            // Of the other backend: its bytes, not its memory.
+            Memory::Nusb(area) => Self::Heap(Box::into_raw(area.bytes().into())),
+        }
+    }
+
+    fn pointer(&self) -> (*mut u8, usize) {
+        match self {
+            Self::Heap(bytes) => (bytes.cast::<u8>(), bytes.len()),
+            Self::Mapped(mapped) => mapped.pointer(),
+        }
+    }
+
+    /// # Safety
+    /// No transfer has it.
+    unsafe fn back(self) -> Memory {
+        match self {
+            // SAFETY: from Box::into_raw, and the caller vouches for the rest.
+            Self::Heap(bytes) => Memory::Heap(unsafe { Box::from_raw(bytes) }),
+            Self::Mapped(mapped) => Memory::Mapped(mapped),
+        }
+    }
+}
+
+/// One libusb transfer, used again and again.
+pub(in crate::libusb) struct Transfer {
+    raw: NonNull<sys::libusb_transfer>,
+    slot: NonNull<Slot>,
+    /// The memory and its payload's length before submission, while in flight.
+    lent: Option<(Lent, usize)>,
+    handle: Arc<Handle>,
+}
+
+// SAFETY: libusb's transfers may be submitted, cancelled and freed from any thread; the pointers
+// are this value's alone, but for the callback, which shares only what is atomic.
+unsafe impl Send for Transfer {}
+
+impl Transfer {
+    /// Makes a transfer that is not in flight. Returns `None` when there is no memory for it.
+    pub(in crate::libusb) fn new(handle: &Arc<Handle>) -> Option<Self> {
+        // SAFETY: no isochronous packets.
+        let raw = NonNull::new(unsafe { sys::libusb_alloc_transfer(0) })?;
+        let slot = Box::new(Slot {
+            done: DoneFlag::new(),
+            wake: std::ptr::from_ref(handle.wake()),
+        });
+        let slot = NonNull::from(Box::leak(slot));
+        Some(Self {
+            raw,
+            slot,
+            lent: None,
+            handle: Arc::clone(handle),
+        })
+    }
+
+    /// Submits the transfer with `buffer`.
+    ///
+    /// # Errors
+    /// Returns the buffer with what libusb said, or with `InvalidParam` when the request asks for
+    /// more than the buffer has or for an isochronous transfer, or when the transfer is in flight.
+    pub(in crate::libusb) fn submit(
+        &mut self,
+        request: TransferRequest,
+        buffer: Buffer,
+    ) -> Result<(), (Buffer, rusb::Error)> {
+        let transfer_type = match request.kind {
+            TransferKind::Control => LIBUSB_TRANSFER_TYPE_CONTROL,
+            TransferKind::Bulk => LIBUSB_TRANSFER_TYPE_BULK,
+            TransferKind::Interrupt => LIBUSB_TRANSFER_TYPE_INTERRUPT,
+            TransferKind::Isochronous => return Err((buffer, rusb::Error::InvalidParam)),
+        };
+        let capacity = buffer.capacity();
+        let length = match c_int::try_from(request.length) {
+            Ok(length) if request.length <= capacity && self.lent.is_none() => length,
+            _ => return Err((buffer, rusb::Error::InvalidParam)),
+        };
+        let (memory, filled) = buffer.into_memory();
+        let lent = Lent::from(memory);
+        self.slot().done.submit();
+        // SAFETY: not in flight, so the structure is ours to fill; the fields are set through the
+        // pointer because a callback that is not set yet is no valid `libusb_transfer`.
+        unsafe {
+            let raw = self.raw.as_ptr();
+            (*raw).dev_handle = self.handle.usb().as_raw();
+            (*raw).flags = if request.zero_packet {
+                LIBUSB_TRANSFER_ADD_ZERO_PACKET
+            } else {
+                0
+            };
+            (*raw).endpoint = request.endpoint;
+            (*raw).transfer_type = transfer_type;
+            (*raw).timeout = request.timeout;
+            (*raw).length = length;
+            (&raw mut (*raw).callback).write(on_completion);
+            (*raw).user_data = self.slot.as_ptr().cast();
+            (*raw).buffer = lent.pointer().0;
+        }
+        // SAFETY: filled above; memory, slot and handle stay until the flag is seen set.
+        let code = unsafe { sys::libusb_submit_transfer(self.raw.as_ptr()) };
+        match check(code) {
+            Ok(()) => {
+                self.lent = Some((lent, filled));
+                Ok(())
+            }
+            Err(error) => {
+                // SAFETY: libusb refused it, so it has none of it.
+                let memory = unsafe { lent.back() };
+                Err((Buffer::from_memory(memory, filled), error))
+            }
+        }
+    }
+
+    /// Returns the flag that is set from completion to the next submission.
+    pub(in crate::libusb) fn done(&self) -> &DoneFlag {
+        &self.slot().done
+    }
+
+    /// Returns whether the transfer has ended and its outcome was not taken yet.
+    fn has_outcome(&self) -> bool {
+        self.lent.is_some() && self.done().is_done()
+    }
+
+    /// Returns the outcome of a transfer that has ended, once: the buffer as submitted, the bytes
+    /// moved, and why the transfer failed if it did.
+    pub(in crate::libusb) fn take(&mut self) -> Option<(Buffer, usize, Result<(), TransferError>)> {
+        if !self.has_outcome() {
+            return None;
+        }
+        let (lent, filled) = self.lent.take()?;
+        let capacity = lent.pointer().1;
+        // SAFETY: the flag is set, so the callback has run and the structure is ours.
+        let (status, moved) = unsafe {
+            (
+                (*self.raw.as_ptr()).status,
+                (*self.raw.as_ptr()).actual_length,
+            )
+        };
+        // SAFETY: as above, so no transfer has the memory.
+        let buffer = Buffer::from_memory(unsafe { lent.back() }, filled);
+        let moved = usize::try_from(moved).unwrap_or(0).min(capacity);
+        let result = match status {
+            LIBUSB_TRANSFER_COMPLETED => Ok(()),
+            LIBUSB_TRANSFER_TIMED_OUT => Err(TransferError::Timeout),
+            LIBUSB_TRANSFER_CANCELLED => Err(TransferError::Cancelled),
+            LIBUSB_TRANSFER_STALL => Err(TransferError::Stall),
+            LIBUSB_TRANSFER_NO_DEVICE => Err(TransferError::Gone),
+            LIBUSB_TRANSFER_OVERFLOW => Err(TransferError::Overflow),
+            _ => Err(TransferError::Fault),
+        };
+        Some((buffer, moved, result))
+    }
+
+    /// Cancels the transfer if it is in flight. It still completes.
+    pub(in crate::libusb) fn cancel(&self) {
+        if self.lent.is_some() && !self.has_outcome() {
+            // SAFETY: valid until this value is dropped; libusb answers NOT_FOUND when it has
+            // completed meanwhile.
+            unsafe { sys::libusb_cancel_transfer(self.raw.as_ptr()) };
+        }
+    }
+
+    fn slot(&self) -> &Slot {
+        // SAFETY: freed in drop only, and never borrowed for writing.
+        unsafe { self.slot.as_ref() }
+    }
+}
+
+impl std::fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transfer").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        drop(self.take());
+        if let Some(lent) = self.lent.take() {
+            tracing::error!("a USB transfer does not end; its memory is given up");
+            std::mem::forget((lent, Arc::clone(&self.handle)));
+            return;
+        }
+        // SAFETY: not in flight; both are from `new` and not used after this.
+        unsafe {
+            sys::libusb_free_transfer(self.raw.as_ptr());
+            drop(Box::from_raw(self.slot.as_ptr()));
+        }
+    }
+}
+
+extern "system" fn on_completion(raw: *mut sys::libusb_transfer) {
+    // SAFETY: `user_data` is the slot since submission, which stays until the flag is seen set.
+    let slot = unsafe { &*(*raw).user_data.cast::<Slot>() };
+    // SAFETY: the thread that handles events borrows the handle, and so the wake.
+    let wake = unsafe { &*slot.wake };
+    // SAFETY: the callback is libusb's last use of a transfer that the kernel has given back, and
+    // the slot is not used after this.
+    let awaited = unsafe { slot.done.finish() };
+    wake.completed(awaited);
+}
