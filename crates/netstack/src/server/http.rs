@@ -4,7 +4,7 @@ use std::io::Write;
 
 use smoltcp::socket::tcp;
 
-use super::ServerReport;
+use super::report::ServerReport;
 use crate::pattern;
 
 /// Longest request head in bytes.

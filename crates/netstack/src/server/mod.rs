@@ -17,6 +17,7 @@
 
 mod dns;
 mod http;
+mod report;
 mod thread;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,9 +30,9 @@ use smoltcp::wire::IpListenEndpoint;
 use crate::core::{CongestionControl, Core, StackConfig};
 use crate::error::Error;
 use crate::link::PacketLink;
-use crate::port::LinkCounters;
 use crate::router::RouterAdvertisement;
 
+pub use report::ServerReport;
 pub use thread::ServerThread;
 
 /// Port of the echo service (RFC 862).
@@ -98,34 +99,6 @@ impl Default for ServerConfig {
             router: None,
         }
     }
-}
-
-/// What the server has done so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerReport {
-    /// The link.
-    pub link: LinkCounters,
-    /// TCP connections accepted.
-    pub connections: u64,
-    /// TCP connections open.
-    pub open_connections: u64,
-    /// HTTP requests understood.
-    pub http_requests: u64,
-    /// HTTP requests answered with an error.
-    pub http_errors: u64,
-    /// Bytes of generated bodies given to TCP.
-    pub generated_bytes: u64,
-    /// Bytes of uploaded bodies.
-    pub uploaded_bytes: u64,
-    /// Bytes taken by the discard services.
-    pub discarded_bytes: u64,
-    /// UDP datagrams echoed.
-    pub echoed_datagrams: u64,
-    /// DNS queries answered, with or without a result.
-    pub dns_queries: u64,
-    /// Datagrams at the DNS port that were no queries.
-    pub dns_malformed: u64,
 }
 
 /// A whole network behind one link; see the [module](self).
