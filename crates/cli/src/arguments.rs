@@ -65,6 +65,18 @@ pub enum Command {
     Mbim(mbim::Arguments),
 }
 
+impl Command {
+    /// Whether the command keeps a modem, or an emulated one, until it is stopped: what it tells
+    /// must never hold that up.
+    pub fn keeps_running(&self) -> bool {
+        match self {
+            Self::Up(_) => true,
+            Self::Emulate(arguments) => !arguments.only_lists(),
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -111,7 +111,7 @@ impl Failure {
         if self.exit != Exit::Closed {
             // Standard error may be closed too; the exit status still tells.
             let _ = std::io::Write::write_all(
-                &mut std::io::stderr().lock(),
+                &mut crate::output_queue::Errors,
                 format!("{self}\n").as_bytes(),
             );
         }

@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::output_queue::Errors;
+
 /// Starts logging: warnings only, `-v` adds information, `-vv` debugging, `-vvv` everything.
 /// `UWWAN_LOG` (`uwwan_modem=debug,uwwan_usb=trace`) wins over both.
 pub fn start(verbose: u8) {
@@ -18,7 +20,7 @@ pub fn start(verbose: u8) {
     // Fails only when a log is there already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Errors)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(verbose > 1)
         .try_init();

@@ -15,6 +15,7 @@ mod input;
 mod logging;
 mod notify;
 mod output;
+mod output_queue;
 mod page;
 mod prepared;
 mod prompt;
@@ -36,6 +37,7 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.verbose);
+    let _queues = arguments.command.keeps_running().then(output_queue::start);
     let result = match arguments.command {
         // These two enter a namespace, so they must come before any thread.
         Command::Demo(arguments) => commands::demo::run(&arguments),

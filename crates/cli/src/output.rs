@@ -4,30 +4,26 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::failure::{Exit, Failure};
+use crate::output_queue::{self, Errors};
 
 /// Writes one line to standard output.
 ///
 /// # Errors
-/// [`Exit::Closed`] when its reader went away, so that `uwwan … | head` ends quietly.
+/// [`Exit::Closed`] when its reader went away, so that `uwwan … | head` ends quietly. None where
+/// the output is queued, as it is for a driver.
 pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(line.as_ref().as_bytes())
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-        .map_err(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                Failure::closed_output()
-            } else {
-                Failure::new(Exit::Failed, "cannot write to standard output").because(error)
-            }
-        })
+    output_queue::out(format!("{}\n", line.as_ref()).as_bytes()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Failure::closed_output()
+        } else {
+            Failure::new(Exit::Failed, "cannot write to standard output").because(error)
+        }
+    })
 }
 
 /// Writes one line to standard error; nobody reading it is no error.
 pub fn note(line: impl AsRef<str>) {
-    let _ = io::stderr()
-        .lock()
-        .write_all(format!("{}\n", line.as_ref()).as_bytes());
+    let _ = Errors.write_all(format!("{}\n", line.as_ref()).as_bytes());
 }
 
 /// The value as one line of JSON on standard output.

@@ -1,10 +1,11 @@
-//! SIGINT and SIGTERM: the first asks for a clean stop, the second ends the process at once.
+//! SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first asks for a clean stop, the second ends the process
+//! at once.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// `timeout(1)` and service managers signal the process and then its group: what follows the first
@@ -17,7 +18,14 @@ const ECHO: Duration = Duration::from_millis(300);
 /// # Errors
 /// When handlers or the thread that waits for them cannot be set up.
 pub fn first() -> io::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let ignored = ignored();
+    let asking = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+    // What whoever started the process had it ignore, as nohup(1) does with SIGHUP, stays ignored.
+    let mut signals = Signals::new(
+        asking
+            .into_iter()
+            .filter(|signal| ignored >> (signal - 1) & 1 == 0),
+    )?;
     let (sender, receiver) = bounded(1);
     std::thread::Builder::new()
         .name("signals".into())
@@ -37,4 +45,13 @@ pub fn first() -> io::Result<Receiver<i32>> {
             }
         })?;
     Ok(receiver)
+}
+
+/// Returns the signals this process was started to ignore: bit 0 is signal 1 (`SigIgn` in
+/// proc_pid_status(5)). None where that cannot be read.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -205,11 +205,82 @@ fn a_watcher_sees_the_end() {
 
 #[test]
 fn a_signal_is_a_clean_stop() {
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+    use rustix::process::Signal;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let mut up = Up::start(&[]);
         up.event("online");
         up.signal(signal);
         assert!(up.event("stopped")["failure"].is_null());
+        assert!(up.end().success());
+        up.leaves_nothing();
+    }
+}
+
+/// An `up` whose standard output is `out`, online.
+fn online_telling(out: impl Into<Stdio>, arguments: &[&str]) -> Up {
+    let base = tempfile::tempdir().unwrap();
+    let child = command(base.path())
+        .args(arguments)
+        .stdout(out)
+        .spawn()
+        .unwrap();
+    let up = Up {
+        child,
+        events: channel().1,
+        base,
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = up.ask(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if status["online"] == true {
+            return up;
+        }
+        assert!(Instant::now() < deadline, "{}", text(&output.stderr));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Fills a pipe to the last byte, as a reader that no longer reads leaves it.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b' '; 4096]).is_ok() {}
+    while writer.write(b" ").is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn a_reader_that_left_does_not_end_it() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut up = online_telling(writer, &["--json"]);
+    assert!(up.ask(&["down"]).status.success());
+    assert!(up.end().success());
+    up.leaves_nothing();
+}
+
+#[test]
+fn a_full_disk_does_not_end_it() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut up = online_telling(full.unwrap(), &["-v"]);
+    up.signal(rustix::process::Signal::TERM);
+    assert!(up.end().success());
+    up.leaves_nothing();
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_nothing_up() {
+    for by_signal in [false, true] {
+        let (_reader, writer) = full_pipe();
+        let mut up = online_telling(writer, &[]);
+        if by_signal {
+            up.signal(rustix::process::Signal::TERM);
+        } else {
+            assert!(up.ask(&["down"]).status.success());
+        }
         assert!(up.end().success());
         up.leaves_nothing();
     }

@@ -70,6 +70,13 @@ pub struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    /// Whether the knobs are listed and nothing else is done.
+    pub fn only_lists(&self) -> bool {
+        self.list_knobs
+    }
+}
+
 /// The default knobs with some turned.
 ///
 /// # Errors

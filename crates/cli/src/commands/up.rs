@@ -16,6 +16,7 @@ use crate::control::server::{Responder, Server};
 use crate::failure::{Exit, Failure};
 use crate::notify::Notifier;
 use crate::output::{say, say_json};
+use crate::output_queue;
 use crate::prepared::Provider;
 use crate::reach::EMULATOR;
 use crate::runtime::{self, RuntimeDir};
@@ -46,7 +47,8 @@ Examples:
 Needs: read and write access to the USB device (udev rule), and CAP_NET_ADMIN or a TUN prepared with
   ip tuntap add mode tun multi_queue name wwan0 user $USER   and then   uwwan up --tun-name wwan0
 
-Stops cleanly at Ctrl-C, SIGTERM or `uwwan down`; a second signal ends it at once.
+Stops cleanly at Ctrl-C, SIGTERM, SIGHUP, SIGQUIT or `uwwan down`; a second signal ends it at once.
+What it prints never holds it up: lines that nobody takes are dropped, and their number is told.
 A configuration file has the same names:   apn = \"internet\"   route = \"default\"")]
 pub struct Arguments {
     /// TOML file with any of these options, without dashes; flags win over it
@@ -205,6 +207,7 @@ fn attend(
                 if !json {
                     say(match signal {
                         Ok(signal_hook::consts::SIGINT) => "interrupted: stopping; once more ends it at once",
+                        Ok(signal_hook::consts::SIGHUP) => "the terminal is gone: stopping",
                         _ => "asked to stop: stopping; once more ends it at once",
                     })?;
                 }
@@ -231,6 +234,15 @@ fn attend(
 }
 
 fn tell(event: &Event, json: bool) -> Result<(), Failure> {
+    let dropped = output_queue::take_dropped();
+    if dropped > 0 {
+        tell(
+            &Event::Notice {
+                text: format!("{dropped} lines before this one were dropped: nobody took them"),
+            },
+            json,
+        )?;
+    }
     if json {
         return say_json(event);
     }

@@ -1,0 +1,201 @@
+//! Standard output and standard error behind bounded queues, each written by a thread of its own.
+//!
+//! A driver must not wait for whoever reads its lines: a terminal stopped by Ctrl-S, a pipe nobody
+//! empties and a full disk would hold up the data session otherwise. Lines beyond what a queue
+//! takes, and lines that the system refuses (`EPIPE`, `ENOSPC`), are dropped and counted.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// Number of lines that wait in one queue at most.
+const MOST_LINES: usize = 1024;
+/// Time that what still waits gets at the end of the process.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Queue in front of standard output, where there is one.
+static OUT: OnceLock<Queue> = OnceLock::new();
+/// Queue in front of standard error, where there is one.
+static ERR: OnceLock<Queue> = OnceLock::new();
+
+enum Message {
+    Line(Vec<u8>),
+    /// All lines before this one have been written, or have been given up.
+    Flushed(Sender<()>),
+}
+
+/// A queue of lines and the number of lines lost behind it.
+struct Queue {
+    sender: Sender<Message>,
+    dropped: &'static AtomicU64,
+}
+
+/// Lines lost of either stream since [`take_dropped`] was called last.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+impl Queue {
+    fn start(
+        name: &str,
+        sink: impl Write + Send + 'static,
+        dropped: &'static AtomicU64,
+    ) -> io::Result<Self> {
+        let (sender, receiver) = bounded(MOST_LINES);
+        std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || write_all(&receiver, sink, dropped))?;
+        Ok(Self { sender, dropped })
+    }
+
+    fn push(&self, line: &[u8]) {
+        if self.sender.try_send(Message::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until everything queued is written, at most `patience` for each half of the way.
+    fn flush(&self, patience: Duration) {
+        let (done, flushed) = bounded(1);
+        if self
+            .sender
+            .send_timeout(Message::Flushed(done), patience)
+            .is_ok()
+        {
+            let _ = flushed.recv_timeout(patience);
+        }
+    }
+}
+
+fn write_all(receiver: &Receiver<Message>, mut sink: impl Write, dropped: &AtomicU64) {
+    for message in receiver {
+        match message {
+            Message::Line(line) => {
+                if sink.write_all(&line).and_then(|()| sink.flush()).is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Message::Flushed(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// Gives the queues a last second to empty when it is dropped.
+#[must_use]
+pub struct Queues;
+
+impl Drop for Queues {
+    fn drop(&mut self) {
+        for queue in [&OUT, &ERR].into_iter().filter_map(OnceLock::get) {
+            queue.flush(LAST_PATIENCE);
+        }
+    }
+}
+
+/// Puts queues in front of standard output and standard error for the rest of the process. Where a
+/// descriptor or a thread cannot be had, the stream is written directly as before.
+pub fn start() -> Queues {
+    // Descriptors of their own: the standard library's streams lock, and a blocked write keeps the lock.
+    let (out, err) = (io::stdout(), io::stderr());
+    for (queue, name, descriptor) in [(&OUT, "output", out.as_fd()), (&ERR, "errors", err.as_fd())]
+    {
+        let started = descriptor
+            .try_clone_to_owned()
+            .and_then(|descriptor| Queue::start(name, File::from(descriptor), &DROPPED));
+        if let Ok(started) = started {
+            let _ = queue.set(started);
+        }
+    }
+    Queues
+}
+
+/// Returns how many lines were dropped since the last call.
+pub fn take_dropped() -> u64 {
+    DROPPED.swap(0, Ordering::Relaxed)
+}
+
+/// Writes bytes to standard output, through its queue where there is one.
+///
+/// # Errors
+/// Those of the system, without a queue. With one there are none.
+pub fn out(bytes: &[u8]) -> io::Result<()> {
+    match OUT.get() {
+        Some(queue) => {
+            queue.push(bytes);
+            Ok(())
+        }
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        }
+    }
+}
+
+/// Standard error, through its queue where there is one. One call of `write` is one line.
+pub struct Errors;
+
+impl Write for Errors {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match ERR.get() {
+            Some(queue) => {
+                queue.push(bytes);
+                Ok(bytes.len())
+            }
+            None => io::stderr().lock().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_reads_is_dropped_and_counted() {
+        static LOST: AtomicU64 = AtomicU64::new(0);
+        let (mut reader, writer) = io::pipe().unwrap();
+        let queue = Queue::start("test", writer, &LOST).unwrap();
+        let line = [b'x'; 4096];
+        // A pipe holds 64 KiB, and the writer has one line in its hands.
+        let more = 100;
+        for _ in 0..MOST_LINES + 17 + more {
+            queue.push(&line);
+        }
+        assert!(LOST.load(Ordering::Relaxed) >= more as u64);
+        queue.flush(Duration::from_millis(10));
+        let (done, read) = bounded(1);
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            done.send(all.len()).unwrap();
+        });
+        queue.flush(Duration::from_secs(30));
+        drop(queue);
+        let read = read.recv_timeout(Duration::from_secs(30)).unwrap();
+        let lost = usize::try_from(LOST.load(Ordering::Relaxed)).unwrap();
+        assert_eq!(read, (MOST_LINES + 17 + more - lost) * line.len());
+    }
+
+    #[test]
+    fn a_reader_that_left_ends_the_output_alone() {
+        static LOST: AtomicU64 = AtomicU64::new(0);
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let queue = Queue::start("test", writer, &LOST).unwrap();
+        queue.push(b"one\n");
+        queue.push(b"two\n");
+        queue.flush(Duration::from_secs(30));
+        assert_eq!(LOST.load(Ordering::Relaxed), 2);
+    }
+}
