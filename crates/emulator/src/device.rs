@@ -11,20 +11,16 @@ use std::time::Instant;
 use crate::descriptors::{self, EndpointPlace, Layout};
 use crate::knobs::{Brand, DescriptorFault};
 use crate::report::{Recorder, Rule};
+use crate::urb::standard::{
+    CLEAR_FEATURE, GET_CONFIGURATION, GET_DESCRIPTOR, GET_INTERFACE, GET_STATUS, SET_ADDRESS,
+    SET_CONFIGURATION, SET_FEATURE, SET_INTERFACE,
+};
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 
 /// Transfers pending on one endpoint; more are refused.
 const MAX_PENDING: usize = 1024;
 
-const GET_STATUS: u8 = 0;
-const CLEAR_FEATURE: u8 = 1;
-const SET_FEATURE: u8 = 3;
-const SET_ADDRESS: u8 = 5;
-const GET_DESCRIPTOR: u8 = 6;
-const GET_CONFIGURATION: u8 = 8;
-const SET_CONFIGURATION: u8 = 9;
-const GET_INTERFACE: u8 = 10;
-const SET_INTERFACE: u8 = 11;
+/// Feature selectors (USB 2.0, table 9-6).
 const FEATURE_ENDPOINT_HALT: u16 = 0;
 const FEATURE_REMOTE_WAKEUP: u16 = 1;
 
@@ -81,9 +77,6 @@ pub trait Behaviour {
 
     /// IN tokens on a bulk or interrupt endpoint with `room` left in the host's buffer.
     fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], now: Instant) -> InVerdict;
-
-    /// The host cleared a halt.
-    fn halt_cleared(&mut self, endpoint: u8);
 }
 
 /// A device on the bus.
@@ -434,7 +427,6 @@ impl UsbDevice {
                 }
                 if index & 0x7f != 0 {
                     self.halted &= !(1 << slot(index));
-                    behaviour.halt_cleared(index);
                 }
                 true
             }

@@ -1,184 +1,73 @@
 //! The thread the device lives on.
 //!
-//! Theory of operation: one loop. It takes transfers from whoever is upstream (the in-process wire
-//! or a connection of a host elsewhere), lets the device and its firmware move what they can, hands back what
-//! completed, and sleeps in one `poll` on the wake descriptor, the connection and the network
-//! behind the modem. The network's descriptor is polled for reading only while the host has an IN
-//! transfer pending, so that a host that does not read pushes back on the network.
+//! Theory of operation: one loop. It takes requests from the host that has the device, lets the
+//! device and its firmware move what they can, hands back what completed, and sleeps in one `poll`
+//! on the waker, the host's socket and the network behind the modem. The host is an [`Upstream`]:
+//! the driver in this process, unless a host elsewhere has connected. The network's descriptor is
+//! polled for reading only while the host has an IN transfer pending, so that a host that does not
+//! read pushes back on the network.
 //!
 //! Makes the system call `poll`; `read` and `write` are made by the parts it drives.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::TryRecvError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::device::UsbDevice;
-use crate::in_process::Wire;
-use crate::knobs::Knobs;
+use crate::handle::{Inbox, Order};
 use crate::modem::{Modem, Wish};
+use crate::presence::Presence;
 use crate::report::Recorder;
-use crate::upstream::Upstream;
-use crate::urb::{Completed, Urb, UrbStatus};
-use crate::wake::Wake;
-
-/// What others ask of the device's thread.
-pub(crate) enum Order {
-    /// A host elsewhere has the device.
-    Connect(Upstream),
-    /// Pull the plug.
-    Unplug,
-    /// Plug it in again.
-    Plug,
-    /// The firmware crashes.
-    ResetFirmware,
-    /// Turn knobs.
-    Adjust(Box<dyn FnOnce(&mut Knobs) + Send>),
-    /// End the thread.
-    Stop,
-}
-
-/// Whether the device is on the bus, and which enumeration it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plugged {
-    /// On the bus.
-    pub present: bool,
-    /// A host elsewhere has it.
-    pub exported: bool,
-    /// Counts enumerations.
-    pub generation: u64,
-    /// The thread has ended.
-    pub stopped: bool,
-}
-
-/// The device's presence, watched by upstream sides.
-#[derive(Debug)]
-pub(crate) struct Presence {
-    state: Mutex<Plugged>,
-    changed: Condvar,
-}
-
-impl Default for Presence {
-    fn default() -> Self {
-        Self {
-            state: Mutex::new(Plugged {
-                present: true,
-                exported: false,
-                generation: 1,
-                stopped: false,
-            }),
-            changed: Condvar::new(),
-        }
-    }
-}
-
-impl Presence {
-    fn lock(&self) -> MutexGuard<'_, Plugged> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// As it is.
-    pub fn get(&self) -> Plugged {
-        *self.lock()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Plugged)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
-    }
-
-    /// Waits until `wanted` holds or `timeout` is over; the state then.
-    pub fn wait(&self, timeout: Duration, wanted: impl Fn(&Plugged) -> bool) -> Plugged {
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), timeout, |state| {
-                !state.stopped && !wanted(state)
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        *state
-    }
-}
-
-/// What a host asks of the device through the in-process wire.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Start a transfer, for that enumeration if it is not for whichever there is.
-    Submit(Urb, Option<u64>),
-    /// Take it back.
-    Cancel(u64),
-    /// Reset the port.
-    ResetPort,
-}
-
-/// How to reach the thread.
-#[derive(Debug, Clone)]
-pub(crate) struct Reins {
-    orders: Sender<Order>,
-    pub wake: Arc<Wake>,
-    pub presence: Arc<Presence>,
-}
-
-impl Reins {
-    /// Gives an order. Nothing happens when the thread has ended.
-    pub fn order(&self, order: Order) {
-        if self.orders.send(order).is_ok() {
-            self.wake.raise();
-        }
-    }
-}
+use crate::upstream::{HostGone, Request, Upstream};
+use crate::waker::Waker;
 
 /// The thread's state.
 pub(crate) struct Engine {
     usb: UsbDevice,
     modem: Modem,
-    wire: Arc<Wire>,
-    connection: Option<Upstream>,
-    orders: Receiver<Order>,
-    wake: Arc<Wake>,
+    /// The driver in this process, which has the device while no other host has.
+    local: Box<dyn Upstream>,
+    /// A host elsewhere that has the device.
+    remote: Option<Box<dyn Upstream>>,
+    inbox: Inbox,
+    waker: Arc<Waker>,
     presence: Arc<Presence>,
     recorder: Recorder,
     /// When an absent device comes back; `None` while present, or unplugged for good.
     returns: Option<Instant>,
     requests: Vec<Request>,
-    completed: Vec<Completed>,
 }
 
-/// The device as it is just plugged in.
+/// Makes the device as it is just plugged in.
 fn new_device(modem: &Modem, recorder: &Recorder) -> UsbDevice {
     let knobs = modem.knobs();
     UsbDevice::new(knobs.brand, knobs.descriptors, recorder.clone())
 }
 
 impl Engine {
-    /// Puts a device together.
+    /// Puts a device together that `local` has until another host connects.
     pub fn new(
         modem: Modem,
         recorder: Recorder,
-        wire: Arc<Wire>,
-        wake: Arc<Wake>,
+        local: Box<dyn Upstream>,
+        inbox: Inbox,
+        waker: Arc<Waker>,
         presence: Arc<Presence>,
-    ) -> (Self, Reins) {
-        let (sender, orders) = crossbeam_channel::unbounded();
-        let engine = Self {
+    ) -> Self {
+        Self {
             usb: new_device(&modem, &recorder),
             modem,
-            wire,
-            connection: None,
-            orders,
-            wake: Arc::clone(&wake),
-            presence: Arc::clone(&presence),
+            local,
+            remote: None,
+            inbox,
+            waker,
+            presence,
             recorder,
             returns: None,
             requests: Vec::new(),
-            completed: Vec::new(),
-        };
-        let reins = Reins {
-            orders: sender,
-            wake,
-            presence,
-        };
-        (engine, reins)
+        }
     }
 
     /// Runs until told to stop or until nobody can give orders any more.
@@ -189,33 +78,28 @@ impl Engine {
             state.present = false;
             state.stopped = true;
         });
-        self.wire.end();
         self.recorder.publish(&self.modem.counters());
     }
 
     fn turn(&mut self) -> bool {
-        self.wake.look();
+        self.waker.look();
         let now = Instant::now();
         loop {
-            match self.orders.try_recv() {
+            match self.inbox.orders.try_recv() {
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Ok(order) => self.obey(order, now),
                 Err(TryRecvError::Empty) => break,
             }
         }
+        while let Ok(host) = self.inbox.hosts.try_recv() {
+            self.hand_over(host, now);
+        }
         self.receive(now);
         self.modem.advance(now);
         self.usb.service(&mut self.modem, now);
-        for address in self.modem.take_halts() {
-            self.usb.halt(address);
-        }
         self.deliver();
         match self.modem.take_wish() {
-            Some(Wish::Reset) => {
-                self.modem.count_reset();
-                let absent = Duration::from_millis(self.modem.knobs().absent_ms);
-                self.disconnect(Some(now + absent));
-            }
+            Some(Wish::Reset) => self.reset_firmware(now),
             Some(Wish::Unplug) => self.disconnect(None),
             None => {}
         }
@@ -228,47 +112,53 @@ impl Engine {
 
     fn obey(&mut self, order: Order, now: Instant) {
         match order {
-            Order::Connect(connection) => {
-                if self.connection.is_none() && self.presence.get().present {
-                    self.usb.bus_reset(&mut self.modem, now);
-                    self.deliver();
-                    self.replug(now);
-                    self.connection = Some(connection);
-                    self.presence.change(|state| state.exported = true);
-                    self.wire.hang_up();
-                }
-            }
             Order::Unplug => self.disconnect(None),
             Order::Plug => {
                 if !self.presence.get().present {
                     self.connect(now);
                 }
             }
-            Order::ResetFirmware => {
-                self.modem.count_reset();
-                let absent = Duration::from_millis(self.modem.knobs().absent_ms);
-                self.disconnect(Some(now + absent));
-            }
+            Order::ResetFirmware => self.reset_firmware(now),
             Order::Adjust(adjust) => self.modem.adjust(adjust, now),
             Order::Stop => {}
         }
     }
 
-    /// Off the bus: everything pending is gone; back at `returns`, if ever.
+    /// Gives the device to a host elsewhere, unless another one has it.
+    fn hand_over(&mut self, host: Box<dyn Upstream>, now: Instant) {
+        if self.remote.is_some() || !self.presence.get().present {
+            return;
+        }
+        self.usb.bus_reset(&mut self.modem, now);
+        self.deliver();
+        self.replug(now);
+        self.remote = Some(host);
+        self.presence.change(|state| state.exported = true);
+        self.local.presence_changed();
+    }
+
+    /// Lets the device drop off the bus and come back after the time the knob says.
+    fn reset_firmware(&mut self, now: Instant) {
+        self.modem.count_reset();
+        let absent = Duration::from_millis(self.modem.knobs().absent_ms);
+        self.disconnect(Some(now + absent));
+    }
+
+    /// Takes the device off the bus: everything pending is gone. It comes back at `returns`, if ever.
     fn disconnect(&mut self, returns: Option<Instant>) {
         let now = Instant::now();
         self.usb.bus_reset(&mut self.modem, now);
         self.deliver();
-        self.connection = None;
+        self.remote = None;
         self.presence.change(|state| {
             state.present = false;
             state.exported = false;
         });
-        self.wire.hang_up();
+        self.local.presence_changed();
         self.returns = returns;
     }
 
-    /// Back on the bus with fresh firmware.
+    /// Puts the device back on the bus, with its firmware started afresh.
     fn connect(&mut self, now: Instant) {
         self.returns = None;
         self.replug(now);
@@ -276,69 +166,73 @@ impl Engine {
             state.present = true;
             state.generation += 1;
         });
-        self.wire.hang_up();
+        self.local.presence_changed();
     }
 
-    /// Another plug means another power-on: the module lives on bus power.
+    /// Plugs the device in anew. That means another power-on: the module lives on bus power.
     fn replug(&mut self, now: Instant) {
         self.modem.power_on(now);
         self.usb = new_device(&self.modem, &self.recorder);
     }
 
-    /// Takes what the host asks for.
-    fn receive(&mut self, now: Instant) {
-        self.wire.take_requests(&mut self.requests);
-        let plugged = self.presence.get();
-        let here = self.connection.is_none() && plugged.present;
-        for request in self.requests.drain(..) {
-            match request {
-                Request::Submit(urb, generation)
-                    if here && generation.is_none_or(|one| one == plugged.generation) =>
-                {
-                    self.usb.submit(urb, &mut self.modem, now);
-                }
-                Request::Submit(urb, _) => self.completed.push(urb.end(UrbStatus::Gone)),
-                Request::Cancel(token) => {
-                    self.usb.cancel(token);
-                }
-                Request::ResetPort => {
-                    if here {
-                        self.usb.bus_reset(&mut self.modem, now);
-                        self.modem.port_reset();
-                    }
-                }
-            }
+    /// Returns the host that has the device.
+    fn host(&mut self) -> &mut dyn Upstream {
+        match &mut self.remote {
+            Some(remote) => &mut **remote,
+            None => &mut *self.local,
         }
-        while let Some(connection) = &mut self.connection {
-            let (usb, modem) = (&mut self.usb, &mut self.modem);
-            if !connection.receive(|urb| usb.submit(urb, modem, now)) {
-                self.leave(now);
-                return;
+    }
+
+    /// Executes what hosts ask for.
+    fn receive(&mut self, now: Instant) {
+        let mut requests = std::mem::take(&mut self.requests);
+        if self.remote.is_some() {
+            // The driver in this process is told that the device is gone, and asks for nothing.
+            let _ = self.local.receive(&mut requests);
+        }
+        let received = self.host().receive(&mut requests);
+        for request in requests.drain(..) {
+            self.execute(request, now);
+        }
+        self.requests = requests;
+        if received == Err(HostGone) {
+            self.leave(now);
+        }
+    }
+
+    fn execute(&mut self, request: Request, now: Instant) {
+        match request {
+            Request::Submit(urb) => self.usb.submit(urb, &mut self.modem, now),
+            Request::Cancel(token) => {
+                // What has ended is told before a cancellation that comes too late for it: a USB/IP
+                // host takes the answer to an unlink for the transfer's end, and hangs up over a
+                // second one.
+                self.hand_back();
+                let pending = self.usb.cancel(token);
+                self.host().cancelled(token, pending);
             }
-            // What has ended is answered before the unlinks that come too late for it: a host takes
-            // the answer to an unlink for the transfer's end, and hangs up over a second one.
-            while let Some(completed) = usb.take_completed() {
-                connection.complete(completed);
-            }
-            connection.revoke(|token| usb.cancel(token));
-            if !connection.take_reset() {
-                return;
-            }
-            // A port is reset before every enumeration; one that is in use says more.
-            let in_use = usb.configuration() != 0;
-            usb.bus_reset(modem, now);
-            if in_use {
-                modem.port_reset();
-            }
-            while let Some(completed) = usb.take_completed() {
-                connection.complete(completed);
+            Request::ResetPort => {
+                // A port is reset before every enumeration; a reset of one that is in use says more.
+                let in_use = self.usb.configuration() != 0;
+                self.usb.bus_reset(&mut self.modem, now);
+                if in_use {
+                    self.modem.port_reset();
+                }
+                self.hand_back();
             }
         }
     }
 
-    /// The host elsewhere has gone: the device is free for another.
+    /// Queues what completed for the host that has the device.
+    fn hand_back(&mut self) {
+        while let Some(completed) = self.usb.take_completed() {
+            self.host().complete(completed);
+        }
+    }
+
+    /// Frees the device for another host: the one elsewhere has gone.
     fn leave(&mut self, now: Instant) {
-        self.connection = None;
+        self.remote = None;
         self.usb.bus_reset(&mut self.modem, now);
         while self.usb.take_completed().is_some() {}
         self.replug(now);
@@ -346,39 +240,25 @@ impl Engine {
             state.exported = false;
             state.generation += 1;
         });
-        self.wire.hang_up();
+        self.local.presence_changed();
     }
 
-    /// Hands back what completed.
+    /// Hands back what completed, and lets the hosts know.
     fn deliver(&mut self) {
+        self.hand_back();
         // A host that sees a completion finds it counted.
         self.recorder.publish(&self.modem.counters());
-        let mut lost = false;
-        while let Some(completed) = self.usb.take_completed() {
-            match &mut self.connection {
-                Some(connection) => connection.complete(completed),
-                None => self.completed.push(completed),
-            }
-        }
-        if let Some(connection) = &mut self.connection {
-            let now = Instant::now();
-            while let Some(urb) = connection.next_own() {
-                self.usb.submit(urb, &mut self.modem, now);
-            }
-            lost = !connection.flush();
-        }
-        if !self.completed.is_empty() {
-            self.wire.deliver(&mut self.completed);
-        }
-        if lost {
+        let _ = self.local.flush();
+        let flushed = self.remote.as_mut().map_or(Ok(()), |remote| remote.flush());
+        if flushed == Err(HostGone) {
             self.leave(Instant::now());
         }
     }
 
     /// Sleeps until something happens. Work that is there already does not let it sleep.
     fn sleep(&mut self, now: Instant) {
-        if !self.wake.prepare() {
-            self.wake.forget();
+        if !self.waker.prepare() || self.host().has_more() {
+            self.waker.forget();
             return;
         }
         let mut timeout = self.modem.timeout(now);
@@ -391,33 +271,31 @@ impl Engine {
             tv_nsec: i64::from(duration.subsec_nanos()),
         });
         let (reading, writing) = self.modem.network_interest(&self.usb);
-        let network = self.modem.network_descriptor();
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, reading);
+        flags.set(PollFlags::OUT, writing);
+        let network = self
+            .modem
+            .network_descriptor()
+            .filter(|_| !flags.is_empty());
+        let network = network.map(|descriptor| (descriptor, flags));
+        let host = self.remote.as_ref().and_then(|remote| remote.descriptor());
         let mut fds = [
-            PollFd::new(&self.wake, PollFlags::IN),
-            PollFd::new(&self.wake, PollFlags::empty()),
-            PollFd::new(&self.wake, PollFlags::empty()),
+            PollFd::new(&self.waker, PollFlags::IN),
+            PollFd::new(&self.waker, PollFlags::empty()),
+            PollFd::new(&self.waker, PollFlags::empty()),
         ];
         let mut count = 1;
-        if let Some(network) = network {
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, reading);
-            flags.set(PollFlags::OUT, writing);
-            if !flags.is_empty() {
-                fds[count] = PollFd::from_borrowed_fd(network, flags);
-                count += 1;
-            }
-        }
-        if let Some(connection) = &self.connection {
-            fds[count] = PollFd::from_borrowed_fd(connection.descriptor(), connection.interest());
+        for (descriptor, flags) in [network, host].into_iter().flatten() {
+            fds[count] = PollFd::from_borrowed_fd(descriptor, flags);
             count += 1;
         }
         // Interrupted or failed: the loop looks for work either way.
         let _ = poll(&mut fds[..count], timeout.as_ref());
-        let woken = !fds[0].revents().is_empty();
-        if woken {
-            self.wake.finish();
+        if fds[0].revents().is_empty() {
+            self.waker.forget();
         } else {
-            self.wake.forget();
+            self.waker.finish();
         }
     }
 }

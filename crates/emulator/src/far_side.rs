@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use uwwan_netstack::link::PacketLink;
-use uwwan_netstack::memory::MemoryLink;
-use uwwan_netstack::server::ServerConfig;
+use uwwan_netstack::memory::{self, Capacity, MemoryLink};
+use uwwan_netstack::server::{Server, ServerConfig, ServerThread};
 
-use crate::built_in::BuiltIn;
-use crate::wake::Wake;
+use crate::waker::Waker;
 
 /// What stands behind the modem.
 pub enum FarSide {
@@ -43,14 +42,14 @@ impl FarSide {
     ///
     /// # Errors
     /// When the descriptor cannot be made non-blocking, or a thread cannot be started.
-    pub(crate) fn start(self, wake: &Arc<Wake>) -> std::io::Result<Box<dyn Network>> {
+    pub(crate) fn start(self, waker: &Arc<Waker>) -> std::io::Result<Box<dyn Network>> {
         Ok(match self {
-            Self::BuiltIn => Box::new(BuiltIn::start(ServerConfig::default(), wake)?),
-            Self::Server(config) => Box::new(BuiltIn::start(*config, wake)?),
+            Self::BuiltIn => Box::new(BuiltIn::start(ServerConfig::default(), waker)?),
+            Self::Server(config) => Box::new(BuiltIn::start(*config, waker)?),
             Self::Descriptor(descriptor) => Box::new(Descriptor::new(descriptor)?),
             Self::Network(mut network) => {
-                let wake = Arc::clone(wake);
-                network.on_event(Box::new(move || wake.raise()));
+                let waker = Arc::clone(waker);
+                network.on_event(Box::new(move || waker.wake()));
                 network
             }
         })
@@ -81,6 +80,37 @@ pub trait Network: Send {
     /// Time goes by; the answer is when to call again at the latest.
     fn advance(&mut self) -> Option<Duration> {
         None
+    }
+}
+
+/// The built-in network: the userspace stack's server on a thread of its own. Dropping it ends the
+/// server.
+struct BuiltIn {
+    /// This end of the server's link.
+    link: MemoryLink,
+    _server: ServerThread,
+}
+
+impl BuiltIn {
+    fn start(config: ServerConfig, waker: &Arc<Waker>) -> std::io::Result<Self> {
+        let (link, far) = memory::pair(Capacity::default());
+        let waker = Arc::clone(waker);
+        link.on_event(move || waker.wake());
+        let server = Server::spawn(config, far).map_err(std::io::Error::other)?;
+        Ok(Self {
+            link,
+            _server: server,
+        })
+    }
+}
+
+impl Network for BuiltIn {
+    fn send(&mut self, packet: &[u8]) -> bool {
+        Network::send(&mut self.link, packet)
+    }
+
+    fn receive(&mut self, room: &mut [u8]) -> Option<usize> {
+        PacketLink::receive(&mut self.link, room)
     }
 }
 

@@ -64,7 +64,6 @@ pub(crate) struct Modem {
     routed: u64,
     ecm: Ecm,
     wish: Option<Wish>,
-    halts: Vec<u8>,
     /// IN endpoints that had their garbage.
     littered: u32,
     random: Random,
@@ -87,7 +86,6 @@ impl Modem {
             routed: 0,
             ecm: Ecm::default(),
             wish: None,
-            halts: Vec::new(),
             littered: 0,
             random: Random::new(knobs.seed ^ 3),
             counters: Counters::default(),
@@ -104,11 +102,6 @@ impl Modem {
 
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-
-    /// Endpoints that halt of themselves.
-    pub fn take_halts(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.halts)
     }
 
     pub fn take_wish(&mut self) -> Option<Wish> {
@@ -489,8 +482,6 @@ impl Behaviour for Modem {
             _ => InVerdict::Stall,
         }
     }
-
-    fn halt_cleared(&mut self, _endpoint: u8) {}
 }
 
 /// A notification, whole or not at all.

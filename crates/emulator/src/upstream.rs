@@ -1,93 +1,64 @@
-//! Who has the device, when it is not this process: a USB/IP host or a virtual machine.
+//! The device's upstream port: what a host asks of the device, and what it is told.
+//!
+//! Three kinds of host implement [`Upstream`]: the driver in this process, a USB/IP host, and a
+//! virtual machine that speaks usbredir. The device's thread treats them alike. At each turn it
+//! takes requests with [`Upstream::receive`], executes them in their order, hands back what ended
+//! with [`Upstream::complete`], and lets the upstream send it with [`Upstream::flush`].
 
 use std::os::fd::BorrowedFd;
 
 use rustix::event::PollFlags;
 
 use crate::urb::{Completed, Token, Urb};
-use crate::{usbip, usbredir};
 
-/// A host at the other end of a socket.
-pub(crate) enum Upstream {
-    /// One that has imported it.
-    UsbIp(Box<usbip::Connection>),
-    /// One whose controller redirects it.
-    Redir(Box<usbredir::Connection>),
+/// Requests of a host that are executed before other work of the device's thread gets its turn.
+pub(crate) const MAX_REQUESTS: usize = 256;
+
+/// What a host asks of the device.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Start a transfer.
+    Submit(Urb),
+    /// Take a transfer back.
+    Cancel(Token),
+    /// Reset the port.
+    ResetPort,
 }
 
-impl Upstream {
-    /// For polling.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::UsbIp(connection) => connection.descriptor(),
-            Self::Redir(connection) => connection.descriptor(),
-        }
-    }
+/// The host has hung up, or sends what cannot be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostGone;
 
-    /// What to poll for.
-    pub fn interest(&self) -> PollFlags {
-        match self {
-            Self::UsbIp(connection) => connection.interest(),
-            Self::Redir(connection) => connection.interest(),
-        }
-    }
+/// A host that can have the device. No method blocks.
+pub(crate) trait Upstream: Send {
+    /// Returns the descriptor to poll, with what to poll it for. `None` is returned by a host that
+    /// wakes the device's thread by itself.
+    fn descriptor(&self) -> Option<(BorrowedFd<'_>, PollFlags)>;
 
-    /// Reads what the host sent and starts its transfers. `false` when the host is gone or cannot
-    /// be understood.
-    pub fn receive(&mut self, submit: impl FnMut(Urb)) -> bool {
-        match self {
-            Self::UsbIp(connection) => connection.receive(submit),
-            Self::Redir(connection) => connection.receive(submit),
-        }
-    }
+    /// Appends what the host asks for to `requests`, in its order. A host elsewhere is limited to
+    /// [`MAX_REQUESTS`] at one time.
+    ///
+    /// # Errors
+    /// When the host is gone; the requests before it left have been appended all the same.
+    fn receive(&mut self, requests: &mut Vec<Request>) -> Result<(), HostGone>;
 
-    /// Whether the host has reset the port; what it sent afterwards has not been read.
-    pub fn take_reset(&mut self) -> bool {
-        match self {
-            // Its virtual controller keeps resets to itself.
-            Self::UsbIp(_) => false,
-            Self::Redir(connection) => connection.take_reset(),
-        }
-    }
+    /// Whether [`Upstream::receive`] would return requests although the descriptor is not readable.
+    fn has_more(&self) -> bool;
 
-    /// Takes back what the host wants back; `cancel` tells whether the transfer was pending.
-    pub fn revoke(&mut self, mut cancel: impl FnMut(Token) -> bool) {
-        match self {
-            Self::UsbIp(connection) => {
-                while let Some((unlink, token)) = connection.next_unlink() {
-                    let found = cancel(token);
-                    connection.unlinked(unlink, token, found);
-                }
-            }
-            Self::Redir(connection) => {
-                while let Some(token) = connection.next_cancel() {
-                    cancel(token);
-                }
-            }
-        }
-    }
+    /// Tells that a [`Request::Cancel`] has been executed; `pending` says whether there was a
+    /// transfer to take back. Cancellations are told in the order of the requests. The transfer
+    /// itself completes as cancelled afterwards.
+    fn cancelled(&mut self, token: Token, pending: bool);
 
-    /// A transfer to submit that the host has not asked for itself.
-    pub fn next_own(&mut self) -> Option<Urb> {
-        match self {
-            Self::UsbIp(_) => None,
-            Self::Redir(connection) => connection.next_own(),
-        }
-    }
+    /// Queues the end of a transfer for the host.
+    fn complete(&mut self, completed: Completed);
 
-    /// Queues a transfer's answer.
-    pub fn complete(&mut self, done: Completed) {
-        match self {
-            Self::UsbIp(connection) => connection.complete(done),
-            Self::Redir(connection) => connection.complete(done),
-        }
-    }
+    /// Sends what is queued, as much as the host takes.
+    ///
+    /// # Errors
+    /// When the host is gone.
+    fn flush(&mut self) -> Result<(), HostGone>;
 
-    /// Writes answers, as many as the socket takes. `false` when the host is gone.
-    pub fn flush(&mut self) -> bool {
-        match self {
-            Self::UsbIp(connection) => connection.flush(),
-            Self::Redir(connection) => connection.flush(),
-        }
-    }
+    /// Tells that the device came to the host, or went from it.
+    fn presence_changed(&mut self) {}
 }

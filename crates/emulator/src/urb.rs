@@ -5,6 +5,28 @@ use uwwan_usb::buffer::Buffer;
 /// Which transfer a completion belongs to; chosen by the upstream side.
 pub type Token = u64;
 
+/// `bRequest` of the standard requests (USB 2.0, table 9-4).
+pub mod standard {
+    /// GET_STATUS.
+    pub const GET_STATUS: u8 = 0;
+    /// CLEAR_FEATURE.
+    pub const CLEAR_FEATURE: u8 = 1;
+    /// SET_FEATURE.
+    pub const SET_FEATURE: u8 = 3;
+    /// SET_ADDRESS.
+    pub const SET_ADDRESS: u8 = 5;
+    /// GET_DESCRIPTOR.
+    pub const GET_DESCRIPTOR: u8 = 6;
+    /// GET_CONFIGURATION.
+    pub const GET_CONFIGURATION: u8 = 8;
+    /// SET_CONFIGURATION.
+    pub const SET_CONFIGURATION: u8 = 9;
+    /// GET_INTERFACE.
+    pub const GET_INTERFACE: u8 = 10;
+    /// SET_INTERFACE.
+    pub const SET_INTERFACE: u8 = 11;
+}
+
 /// The setup stage of a control transfer (USB 2.0, table 9-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SetupPacket {

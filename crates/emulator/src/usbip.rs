@@ -1,8 +1,8 @@
 //! The emulated modem on a virtual USB host controller: the USB/IP protocol, spoken as server.
 //!
-//! Two ways lead to it: [`listen`] serves `usbip attach` over TCP, [`attach`] plugs the device into
-//! this machine's own `vhci_hcd` through a socket pair. Either way a `Connection` carries the
-//! transfers, on the device's own thread. Protocol: Linux `Documentation/usb/usbip_protocol.rst`.
+//! [`listen`] serves `usbip attach` over TCP, [`attach`] plugs the device into this machine's own
+//! `vhci_hcd` through a socket pair. Either way a `Connection` carries the transfers, on the
+//! device's own thread. Protocol: Linux `Documentation/usb/usbip_protocol.rst`.
 
 mod attach;
 pub mod codec;
@@ -10,5 +10,4 @@ mod connection;
 mod server;
 
 pub use attach::{AttachError, Attached, attach};
-pub(crate) use connection::Connection;
-pub use server::{Server, listen};
+pub use server::listen;

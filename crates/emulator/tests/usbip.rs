@@ -7,7 +7,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use common::emulator;
-use uwwan_emulator::usbip::{Server, listen};
+use uwwan_emulator::Server;
+use uwwan_emulator::usbip::listen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// OP_REQ_DEVLIST, version 1.1.1.
@@ -22,7 +23,7 @@ fn import_request() -> Vec<u8> {
 }
 
 fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.address()).unwrap();
+    let stream = TcpStream::connect(server.address().unwrap()).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
@@ -181,6 +182,56 @@ fn a_late_unlink_is_answered_behind_its_transfer() {
         assert_eq!(host.answer(), (3, transfer, 0, 18));
         assert_eq!(read(&mut host.stream, 18)[..2], [18, 1]);
         assert_eq!(host.answer(), (4, unlink, 0, 0));
+    }
+}
+
+/// Requests as fast as they go keep the device neither from its owner nor from its memory's bounds.
+#[test]
+fn a_flood_does_not_keep_the_owner_out() {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    };
+    // Unlinks of nothing, bulk IN transfers that wait, control transfers that are answered at once.
+    let words = |words: [u32; 12]| words.map(u32::to_be_bytes).concat();
+    let setup = [0x8006_0001, 0x0000_1200];
+    let floods = [
+        words([2, 9, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0]),
+        words([1, 9, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]),
+        words([1, 9, 0, 1, 0, 0, 18, 0, 0, 0, setup[0], setup[1]]),
+    ];
+    for (flood, read) in floods.iter().zip([true, true, false]) {
+        let emulator = emulator("");
+        let server = listen(&emulator, "127.0.0.1:0").unwrap();
+        let mut host = Host::import(&server);
+        assert!(emulator.wait_exported(true, TIMEOUT));
+        let before = resident();
+        let mut reader = host.stream.try_clone().unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut room = vec![0; 1 << 16];
+            while read && reader.read(&mut room).is_ok_and(|length| length > 0) {}
+        });
+        let many = flood.repeat(1000);
+        let (started, flooding) = std::sync::mpsc::channel();
+        let writing = std::thread::spawn(move || {
+            let mut sent = 0u64;
+            while host.stream.write_all(&many).is_ok() {
+                sent += 1;
+                if sent == if read { 100 } else { 1 } {
+                    let _ = started.send(());
+                }
+            }
+        });
+        flooding.recv_timeout(TIMEOUT).unwrap();
+        // Orders come through, and end the flood.
+        emulator.unplug();
+        assert!(!emulator.is_present());
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 32 << 20, "{grown} bytes more than before");
+        drop(emulator);
+        writing.join().unwrap();
+        reading.join().unwrap();
     }
 }
 

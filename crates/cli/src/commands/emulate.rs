@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use uwwan_emulator::{Emulator, FarSide, Knobs, Report, usbip, usbredir};
+use uwwan_emulator::{Emulator, FarSide, Knobs, Place, Report, usbip, usbredir};
 use uwwan_usb::device::{Backend, Device, Found};
 
 use self::far_side::FarSideChoice;
@@ -48,7 +48,7 @@ pub struct Arguments {
     listen: Option<String>,
     /// Offer it to a virtual machine's usb-redir device: a Unix socket (with a slash), or an address
     #[arg(long, value_name = "PATH|ADDR:PORT")]
-    redir: Option<usbredir::Place>,
+    redir: Option<Place>,
     /// What the firmware does, as name=value; may be repeated
     #[arg(long = "knob", value_name = "NAME=VALUE")]
     knobs: Vec<String>,
@@ -195,12 +195,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                     .because(error)
                     .next("give an address and a port, e.g. 127.0.0.1:3240")
             })?;
-            tell(format!(
-                "listening on {0}; attach with: usbip --tcp-port {1} attach -r {2} -b 1-1",
-                server.address(),
-                server.address().port(),
-                server.address().ip()
-            ))?;
+            if let Some(address) = server.address() {
+                tell(format!(
+                    "listening on {address}; attach with: usbip --tcp-port {} attach -r {} -b 1-1",
+                    address.port(),
+                    address.ip()
+                ))?;
+            }
             Some(server)
         }
         None => None,

@@ -9,27 +9,34 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Completion, Pump, Queue, Rejected};
 use uwwan_usb::error::{Error, TransferError};
 
+use super::bus::{Bus, HOST_REQUEST};
 use super::host::Owner;
-use super::{Bus, HOST_REQUEST};
-use crate::engine::Request;
+use crate::upstream::Request;
 use crate::urb::{Completed, SetupPacket, Urb, UrbStatus};
 
-/// A queue of transfers.
-pub(super) struct Line {
+/// Transfers pending on one queue; more are refused.
+const MAX_PENDING: usize = 1024;
+
+/// A queue of transfers on one endpoint.
+pub(super) struct EndpointQueue {
     bus: Arc<Bus>,
     owner: Owner,
     generation: u64,
-    channel: u32,
+    /// Number of the completion queue in the channel.
+    number: u32,
     endpoint: u8,
     max_packet_size: u16,
     zero_packet: bool,
     pending: usize,
+    /// Sequence numbers of the next transfer, and of the oldest one pending.
     sequence: u32,
     first_pending: u32,
+    /// How many of the oldest pending ones have been asked back.
+    cancelled: usize,
 }
 
-impl Line {
-    /// A queue on an endpoint, for the enumeration `generation`.
+impl EndpointQueue {
+    /// Makes a queue on an endpoint, for the enumeration `generation`.
     pub fn new(
         bus: &Arc<Bus>,
         owner: Owner,
@@ -38,7 +45,7 @@ impl Line {
         max_packet_size: u16,
     ) -> Self {
         Self {
-            channel: bus.wire.open_channel(),
+            number: bus.channel.open_queue(),
             bus: Arc::clone(bus),
             owner,
             generation,
@@ -48,15 +55,17 @@ impl Line {
             pending: 0,
             sequence: 0,
             first_pending: 0,
+            cancelled: 0,
         }
     }
 
     fn token(&self, sequence: u32) -> u64 {
-        u64::from(self.channel) << 32 | u64::from(sequence)
+        u64::from(self.number) << 32 | u64::from(sequence)
     }
 
     fn finish(&mut self, done: Completed) -> Completion {
         self.pending = self.pending.saturating_sub(1);
+        self.cancelled = self.cancelled.saturating_sub(1);
         self.first_pending = self.first_pending.wrapping_add(1);
         Completion {
             buffer: done.buffer,
@@ -72,7 +81,7 @@ impl Line {
     }
 }
 
-impl Queue for Line {
+impl Queue for EndpointQueue {
     fn endpoint(&self) -> u8 {
         self.endpoint
     }
@@ -102,6 +111,15 @@ impl Queue for Line {
                 },
             });
         }
+        if self.pending >= MAX_PENDING {
+            return Err(Rejected {
+                buffer,
+                error: Error::Other {
+                    operation: format!("transfer on endpoint {:#04x}", self.endpoint),
+                    reason: format!("{MAX_PENDING} transfers are pending"),
+                },
+            });
+        }
         let token = self.token(self.sequence);
         self.sequence = self.sequence.wrapping_add(1);
         self.pending += 1;
@@ -113,8 +131,8 @@ impl Queue for Line {
             buffer,
             zero_packet: self.zero_packet,
         };
-        let request = Request::Submit(urb, Some(self.generation));
-        self.bus.wire.request(request);
+        let generation = Some(self.generation);
+        self.bus.channel.ask(Request::Submit(urb), generation);
         Ok(())
     }
 
@@ -127,7 +145,7 @@ impl Queue for Line {
     }
 
     fn try_next(&mut self) -> Option<Completion> {
-        let done = self.bus.wire.try_take(self.channel)?;
+        let done = self.bus.channel.try_take(self.number)?;
         Some(self.finish(done))
     }
 
@@ -135,47 +153,49 @@ impl Queue for Line {
         if self.pending == 0 {
             return None;
         }
-        let done = self.bus.wire.take(self.channel, timeout)?;
+        let done = self.bus.channel.take(self.number, timeout)?;
         Some(self.finish(done))
     }
 
     fn cancel_all(&mut self) {
-        let count = u32::try_from(self.pending).unwrap_or(u32::MAX);
-        for offset in 0..count {
-            let token = self.token(self.first_pending.wrapping_add(offset));
-            self.bus.wire.request(Request::Cancel(token));
+        // Each transfer is asked back once, however often this is called.
+        for offset in self.cancelled..self.pending {
+            let token = self.token(self.first_pending.wrapping_add(offset as u32));
+            let generation = Some(self.generation);
+            self.bus.channel.ask(Request::Cancel(token), generation);
         }
+        self.cancelled = self.pending;
     }
 }
 
-impl Drop for Line {
+impl Drop for EndpointQueue {
     fn drop(&mut self) {
         self.cancel_all();
         while self.pending > 0 {
             // The device's thread answers every transfer; one that has ended has answered all.
-            match self.bus.wire.take(self.channel, HOST_REQUEST) {
+            match self.bus.channel.take(self.number, HOST_REQUEST) {
                 Some(done) => drop(self.finish(done)),
                 None => break,
             }
         }
-        self.bus.wire.close_channel(self.channel);
+        self.bus.channel.close_queue(self.number);
     }
 }
 
 /// Event handling by a reactor.
-pub(super) struct Handler {
+pub(super) struct EventPump {
     bus: Arc<Bus>,
     generation: u64,
     pumped: Arc<AtomicBool>,
     descriptors: [(RawFd, bool); 1],
 }
 
-impl Handler {
-    /// Takes over; gives back, and clears `pumped`, when dropped.
+impl EventPump {
+    /// Takes event handling over. Dropping the pump gives it back and clears `pumped`.
     pub fn new(bus: &Arc<Bus>, generation: u64, pumped: Arc<AtomicBool>) -> Self {
-        bus.wire.set_pumped(true);
+        bus.channel.set_pumped(true);
         Self {
-            descriptors: [(bus.wire.host_event().as_raw_fd(), false)],
+            descriptors: [(bus.channel.host_event().as_raw_fd(), false)],
             bus: Arc::clone(bus),
             generation,
             pumped,
@@ -183,13 +203,13 @@ impl Handler {
     }
 }
 
-impl Pump for Handler {
+impl Pump for EventPump {
     fn descriptors(&self) -> &[(RawFd, bool)] {
         &self.descriptors
     }
 
     fn process(&mut self) -> Result<(), Error> {
-        self.bus.wire.process();
+        self.bus.channel.process();
         if self.bus.generation() == Some(self.generation) {
             Ok(())
         } else {
@@ -204,9 +224,9 @@ impl Pump for Handler {
     }
 }
 
-impl Drop for Handler {
+impl Drop for EventPump {
     fn drop(&mut self) {
-        self.bus.wire.set_pumped(false);
+        self.bus.channel.set_pumped(false);
         self.pumped.store(false, Ordering::SeqCst);
     }
 }

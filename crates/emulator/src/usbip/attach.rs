@@ -14,10 +14,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::codec::SPEED_HIGH;
 use super::connection::Connection;
-use crate::Emulator;
-use crate::engine::{Order, Reins};
+use crate::emulator::Emulator;
+use crate::handle::Handle;
 use crate::report::Recorder;
-use crate::upstream::Upstream;
 
 const PLATFORM: &str = "/sys/devices/platform";
 /// `VDEV_ST_NULL` of the status file: nothing plugged in.
@@ -48,7 +47,7 @@ pub enum AttachError {
     File {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's own error.
         source: std::io::Error,
     },
     /// No socket pair or thread.
@@ -96,17 +95,17 @@ impl Drop for Attached {
 /// # Errors
 /// [`AttachError`], with what to do about it.
 pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
-    let reins = emulator.reins().clone();
+    let handle = emulator.handle().clone();
     let recorder = emulator.recorder().clone();
-    let plugged = reins.presence.get();
+    let plugged = handle.presence().get();
     if !plugged.present || plugged.exported {
         return Err(AttachError::NotFree);
     }
-    let port = plug_in(&reins, &recorder, None)?;
+    let port = plug_in(&handle, &recorder, None)?;
     let stop = Arc::new(AtomicBool::new(false));
     let shared_port = Arc::new(AtomicU32::new(port));
     let keeper = Keeper {
-        reins,
+        handle,
         recorder,
         stop: Arc::clone(&stop),
         port: Arc::clone(&shared_port),
@@ -123,7 +122,7 @@ pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
 
 /// Plugs the modem in again whenever it comes back.
 struct Keeper {
-    reins: Reins,
+    handle: Handle,
     recorder: Recorder,
     stop: Arc<AtomicBool>,
     port: Arc<AtomicU32>,
@@ -134,7 +133,7 @@ impl Keeper {
         let mut failures = 0;
         let mut home = self.port.load(Ordering::SeqCst);
         while !self.stop.load(Ordering::SeqCst) {
-            let state = self.reins.presence.wait(LOOK, |state| !state.exported);
+            let state = self.handle.presence().wait(LOOK, |state| !state.exported);
             if state.stopped {
                 return;
             }
@@ -142,13 +141,13 @@ impl Keeper {
                 continue;
             }
             self.port.store(NO_PORT, Ordering::SeqCst);
-            let state = self.reins.presence.wait(LOOK, |state| state.present);
+            let state = self.handle.presence().wait(LOOK, |state| state.present);
             if !state.present {
                 continue;
             }
             // The controller frees a port a little after it has closed the connection.
             let wanted = (failures < HOME_TRIES).then_some(home);
-            match plug_in(&self.reins, &self.recorder, wanted) {
+            match plug_in(&self.handle, &self.recorder, wanted) {
                 Ok(port) => {
                     failures = 0;
                     home = port;
@@ -245,7 +244,7 @@ fn find_port(first: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
 }
 
 /// One plugging in, into the wanted port if one is wanted; the port's number.
-fn plug_in(reins: &Reins, recorder: &Recorder, wanted: Option<u32>) -> Result<u32, AttachError> {
+fn plug_in(handle: &Handle, recorder: &Recorder, wanted: Option<u32>) -> Result<u32, AttachError> {
     let controller = controller()?;
     let port = find_port(&controller, wanted)?;
     let (device, host) = socketpair(
@@ -258,10 +257,10 @@ fn plug_in(reins: &Reins, recorder: &Recorder, wanted: Option<u32>) -> Result<u3
     enlarge(&device);
     enlarge(&host);
     let connection = Connection::new(device, recorder.clone())?;
-    let before = reins.presence.get();
-    reins.order(Order::Connect(Upstream::UsbIp(Box::new(connection))));
-    let state = reins
-        .presence
+    let before = handle.presence().get();
+    handle.connect(Box::new(connection));
+    let state = handle
+        .presence()
         .wait(Duration::from_secs(5), |state| state.exported);
     if !state.exported || before.exported {
         return Err(AttachError::NotFree);

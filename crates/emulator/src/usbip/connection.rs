@@ -1,25 +1,22 @@
-//! A host that has imported the device: its socket, read and written without blocking.
-//!
-//! Makes the system calls `read` and `writev`. Buffers of transfers are pooled: in steady state
-//! nothing is allocated. A host that does not read its answers is not read from either.
+//! A host that has imported the device.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
 
 use super::codec::{self, Command, FLAG_ZERO_PACKET, HEADER};
-use crate::answers::Answers;
+use crate::host_socket::{self, HostSocket, Protocol, Step};
 use crate::report::{Recorder, Rule};
+use crate::upstream::{HostGone, Request, Upstream};
 use crate::urb::{Completed, Token, Urb, UrbStatus};
 
 /// Longest transfer accepted, in bytes.
 const MAX_TRANSFER: u32 = 1 << 20;
-/// Bytes read at once.
-const CHUNK: usize = 256 << 10;
 /// Bytes of an isochronous packet descriptor.
 const ISO_DESCRIPTOR: usize = 16;
 
+/// Linux's error numbers, negated, as the protocol's status fields have them.
 const EPIPE: i32 = -32;
 const EPROTO: i32 = -71;
 const EOVERFLOW: i32 = -75;
@@ -27,17 +24,14 @@ const EINVAL: i32 = -22;
 const ECONNRESET: i32 = -104;
 const ESHUTDOWN: i32 = -108;
 
-/// One importing host.
+/// The connection of one importing host.
 pub(crate) struct Connection {
-    socket: OwnedFd,
+    socket: HostSocket<[u8; HEADER]>,
     recorder: Recorder,
-    input: Vec<u8>,
-    /// Bytes of `input` that hold data, and how far it has been read.
-    filled: usize,
-    read: usize,
-    answers: Answers<[u8; HEADER]>,
-    unlinks: VecDeque<(u32, Token)>,
-    unlinking: BTreeSet<Token>,
+    /// Sequence numbers of the unlinks that are under way, in their order.
+    unlinks: VecDeque<u32>,
+    /// Transfers whose end RET_UNLINK tells.
+    unlinked: BTreeSet<Token>,
 }
 
 impl Connection {
@@ -46,83 +40,37 @@ impl Connection {
     /// # Errors
     /// When it cannot be made non-blocking.
     pub fn new(socket: OwnedFd, recorder: Recorder) -> std::io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
-            socket,
+            socket: HostSocket::new(socket)?,
             recorder,
-            input: vec![0; CHUNK],
-            filled: 0,
-            read: 0,
-            answers: Answers::new(),
             unlinks: VecDeque::new(),
-            unlinking: BTreeSet::new(),
+            unlinked: BTreeSet::new(),
         })
     }
 
-    /// For polling.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    fn refuse(&mut self, sequence: u32, status: i32) {
+        self.socket
+            .push(codec::ret_submit(sequence, status, 0), None);
+    }
+}
+
+impl Protocol for Connection {
+    type Head = [u8; HEADER];
+
+    fn socket(&mut self) -> &mut HostSocket<Self::Head> {
+        &mut self.socket
     }
 
-    /// What to poll for.
-    pub fn interest(&self) -> PollFlags {
-        self.answers.interest()
-    }
-
-    /// Reads what the host sent and starts its transfers. `false` when the host is gone or cannot
-    /// be understood.
-    pub fn receive(&mut self, mut submit: impl FnMut(Urb)) -> bool {
-        // A read that leaves room has emptied the socket: no second one to be told so.
-        let mut drained = false;
-        loop {
-            if self.answers.are_many() {
-                return true;
-            }
-            while !self.answers.are_many() {
-                match self.next_command(&mut submit) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(why) => {
-                        self.recorder.violation(Rule::Usb, || why);
-                        return false;
-                    }
-                }
-            }
-            if drained {
-                return true;
-            }
-            // Room for more: what is left of the last message moves to the front.
-            self.input.copy_within(self.read..self.filled, 0);
-            self.filled -= self.read;
-            self.read = 0;
-            if self.filled == self.input.len() {
-                let longer = self.input.len() * 2;
-                self.input.resize(longer, 0);
-            }
-            match rustix::io::read(&self.socket, &mut self.input[self.filled..]) {
-                Ok(0) => return false,
-                Ok(length) => {
-                    self.filled += length;
-                    drained = self.filled < self.input.len();
-                }
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
-                Err(_) => return false,
-            }
-        }
-    }
-
-    /// Handles one message if all of it is there.
-    fn next_command(&mut self, submit: &mut impl FnMut(Urb)) -> Result<bool, String> {
-        let waiting = &self.input[self.read..self.filled];
-        let Some((header, rest)) = waiting.split_first_chunk::<HEADER>() else {
-            return Ok(false);
+    fn next(&mut self, input: &[u8], requests: &mut Vec<Request>) -> Result<Step, String> {
+        let Some((header, rest)) = input.split_first_chunk::<HEADER>() else {
+            return Ok(Step::Incomplete);
         };
         let command = Command::decode(header).map_err(|error| error.to_string())?;
         let (sequence, endpoint, is_in, flags, length, packets, setup) = match command {
             Command::Unlink { sequence, target } => {
-                self.read += HEADER;
-                self.unlinks.push_back((sequence, target.into()));
-                return Ok(true);
+                self.unlinks.push_back(sequence);
+                requests.push(Request::Cancel(target.into()));
+                return Ok(Step::Handled(HEADER));
             }
             Command::Submit {
                 sequence,
@@ -146,72 +94,75 @@ impl Connection {
             _ => return Err(format!("USB/IP transfer of {packets} isochronous packets")),
         };
         if rest.len() < data + tail {
-            return Ok(false);
+            return Ok(Step::Incomplete);
         }
-        self.read += HEADER + data + tail;
-        let start = self.read - data - tail;
+        let whole = HEADER + data + tail;
         if isochronous {
             self.refuse(sequence, EINVAL);
-            return Ok(true);
+            return Ok(Step::Handled(whole));
         }
         if endpoint > 15 || (endpoint == 0 && setup.is_in() != is_in && setup.length > 0) {
             self.recorder.violation(Rule::Usb, || {
                 format!("USB/IP transfer on endpoint {endpoint} against its setup stage's direction or outside 0 to 15")
             });
             self.refuse(sequence, EPROTO);
-            return Ok(true);
+            return Ok(Step::Handled(whole));
         }
-        let mut buffer = self.answers.buffer(length, "USB/IP")?;
+        let mut buffer = self.socket.buffer(length)?;
         if !is_in {
-            buffer.bytes_mut()[..length].copy_from_slice(&self.input[start..start + length]);
+            buffer.bytes_mut()[..length].copy_from_slice(&rest[..length]);
             buffer.set_len(length);
         }
         let mut setup = setup;
         if endpoint == 0 && is_in {
             setup.request_type |= 0x80;
         }
-        submit(Urb {
+        requests.push(Request::Submit(Urb {
             token: sequence.into(),
             endpoint: endpoint as u8 | if is_in { 0x80 } else { 0 },
             setup,
             buffer,
             wanted: length,
             zero_packet: flags & FLAG_ZERO_PACKET != 0,
-        });
-        Ok(true)
+        }));
+        Ok(Step::Handled(whole))
+    }
+}
+
+impl Upstream for Connection {
+    fn descriptor(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        Some(self.socket.descriptor())
     }
 
-    fn refuse(&mut self, sequence: u32, status: i32) {
-        self.answers
-            .push(codec::ret_submit(sequence, status, 0), None);
+    fn receive(&mut self, requests: &mut Vec<Request>) -> Result<(), HostGone> {
+        let recorder = self.recorder.clone();
+        host_socket::receive(self, &recorder, requests)
     }
 
-    /// The oldest request to take a transfer back: (its own sequence number, the transfer).
-    pub fn next_unlink(&mut self) -> Option<(u32, Token)> {
-        let (unlink, token) = self.unlinks.pop_front()?;
-        self.unlinking.insert(token);
-        Some((unlink, token))
+    fn has_more(&self) -> bool {
+        self.socket.has_more()
     }
 
-    /// Answers an unlink. `found`: the transfer was still pending.
-    pub fn unlinked(&mut self, unlink: u32, token: Token, found: bool) {
-        if !found {
-            self.unlinking.remove(&token);
-        }
-        self.answers.push(
-            codec::ret_unlink(unlink, if found { ECONNRESET } else { 0 }),
-            None,
-        );
+    fn cancelled(&mut self, token: Token, pending: bool) {
+        let Some(unlink) = self.unlinks.pop_front() else {
+            return;
+        };
+        let status = if pending {
+            self.unlinked.insert(token);
+            ECONNRESET
+        } else {
+            0
+        };
+        self.socket.push(codec::ret_unlink(unlink, status), None);
     }
 
-    /// Queues a transfer's answer.
-    pub fn complete(&mut self, done: Completed) {
-        if done.status == UrbStatus::Cancelled && self.unlinking.remove(&done.token) {
+    fn complete(&mut self, completed: Completed) {
+        if completed.status == UrbStatus::Cancelled && self.unlinked.remove(&completed.token) {
             // RET_UNLINK answers for it.
-            self.answers.recycle(done.buffer);
+            self.socket.recycle(completed.buffer);
             return;
         }
-        let status = match done.status {
+        let status = match completed.status {
             UrbStatus::Done => 0,
             UrbStatus::Stall => EPIPE,
             UrbStatus::Overflow => EOVERFLOW,
@@ -219,26 +170,26 @@ impl Connection {
             UrbStatus::Gone => ESHUTDOWN,
             UrbStatus::Fault => EPROTO,
         };
-        let is_in = done.endpoint & 0x80 != 0;
-        let mut data = Some(done.buffer);
-        if !is_in && let Some(buffer) = data.take() {
-            self.answers.recycle(buffer);
+        let actual = u32::try_from(completed.actual).unwrap_or(u32::MAX);
+        let head = codec::ret_submit(completed.token as u32, status, actual);
+        if completed.endpoint & 0x80 != 0 {
+            self.socket.push(head, Some(completed.buffer));
+        } else {
+            self.socket.recycle(completed.buffer);
+            self.socket.push(head, None);
         }
-        let actual = u32::try_from(done.actual).unwrap_or(u32::MAX);
-        self.answers
-            .push(codec::ret_submit(done.token as u32, status, actual), data);
     }
 
-    /// Writes answers, as many as the socket takes. `false` when the host is gone.
-    pub fn flush(&mut self) -> bool {
-        self.answers.flush(&self.socket)
+    fn flush(&mut self) -> Result<(), HostGone> {
+        self.socket.flush()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answers::MAX_ANSWERS;
+    use crate::host_socket::MAX_ANSWERS;
+    use crate::upstream::MAX_REQUESTS;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     fn pair() -> (Connection, OwnedFd) {
@@ -250,6 +201,30 @@ mod tests {
         )
         .unwrap();
         (Connection::new(ours, Recorder::default()).unwrap(), theirs)
+    }
+
+    /// What the host asks for in one turn.
+    fn receive(connection: &mut Connection) -> Result<Vec<Request>, HostGone> {
+        let mut requests = Vec::new();
+        connection.receive(&mut requests).map(|()| requests)
+    }
+
+    /// As [`receive`], when that are transfers.
+    fn urbs(connection: &mut Connection) -> Vec<Urb> {
+        let requests = receive(connection).unwrap();
+        let urb = |request| match request {
+            Request::Submit(urb) => urb,
+            other => panic!("{other:?}"),
+        };
+        requests.into_iter().map(urb).collect()
+    }
+
+    fn unlink(sequence: u32, target: u32) -> Vec<u8> {
+        let words = [2, sequence, 0, 0, 0, target, 0, 0, 0, 0, 0, 0];
+        words
+            .iter()
+            .flat_map(|word: &u32| word.to_be_bytes())
+            .collect()
     }
 
     fn submit(sequence: u32, endpoint: u32, is_in: bool, length: u32, data: &[u8]) -> Vec<u8> {
@@ -279,16 +254,16 @@ mod tests {
         let bytes = submit(7, 1, false, 5, b"hello");
         let mut seen = Vec::new();
         for byte in &bytes {
-            assert!(connection.receive(|urb| seen.push(urb)));
+            seen.extend(urbs(&mut connection));
             rustix::io::write(&host, std::slice::from_ref(byte)).unwrap();
         }
-        assert!(connection.receive(|urb| seen.push(urb)));
+        seen.extend(urbs(&mut connection));
         let urb = seen.pop().unwrap();
         assert!(seen.is_empty());
         assert_eq!((urb.token, urb.endpoint), (7, 1));
         assert_eq!(urb.buffer.filled(), b"hello");
         connection.complete(urb.end(UrbStatus::Done));
-        assert!(connection.flush());
+        connection.flush().unwrap();
         let mut answer = [0; 64];
         assert_eq!(rustix::io::read(&host, &mut answer), Ok(HEADER));
         assert_eq!(answer[..HEADER], codec::ret_submit(7, 0, 5));
@@ -297,19 +272,16 @@ mod tests {
     #[test]
     fn an_unlinked_transfer_is_answered_once() {
         let (mut connection, host) = pair();
-        rustix::io::write(&host, &submit(1, 2, true, 64, &[])).unwrap();
-        let mut unlink = Vec::new();
-        for word in [2u32, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0] {
-            unlink.extend(word.to_be_bytes());
-        }
-        rustix::io::write(&host, &unlink).unwrap();
-        let mut seen = Vec::new();
-        assert!(connection.receive(|urb| seen.push(urb)));
-        let (sequence, token) = connection.next_unlink().unwrap();
-        assert_eq!((sequence, token), (9, 1));
-        connection.unlinked(sequence, token, true);
-        connection.complete(seen.pop().unwrap().end(UrbStatus::Cancelled));
-        assert!(connection.flush());
+        let bytes = [submit(1, 2, true, 64, &[]), unlink(9, 1)].concat();
+        rustix::io::write(&host, &bytes).unwrap();
+        let mut requests = receive(&mut connection).unwrap();
+        assert!(matches!(requests.pop(), Some(Request::Cancel(1))));
+        let Some(Request::Submit(urb)) = requests.pop() else {
+            panic!("{requests:?}");
+        };
+        connection.cancelled(1, true);
+        connection.complete(urb.end(UrbStatus::Cancelled));
+        connection.flush().unwrap();
         let mut answer = [0; 256];
         assert_eq!(rustix::io::read(&host, &mut answer), Ok(HEADER));
         assert_eq!(answer[..HEADER], codec::ret_unlink(9, ECONNRESET));
@@ -324,20 +296,23 @@ mod tests {
         ] {
             let (mut connection, host) = pair();
             rustix::io::write(&host, &bytes).unwrap();
-            assert!(!connection.receive(|_| panic!("nothing to submit")));
+            assert_eq!(receive(&mut connection).map(|_| ()), Err(HostGone));
         }
         let (mut connection, host) = pair();
         let mut iso = submit(1, 1, true, 10, &[]);
         iso[32..36].copy_from_slice(&2u32.to_be_bytes());
         iso.extend([0; 32]);
         rustix::io::write(&host, &iso).unwrap();
-        assert!(connection.receive(|_| panic!("isochronous transfers are refused")));
-        assert!(connection.flush());
+        assert!(
+            urbs(&mut connection).is_empty(),
+            "isochronous transfers are refused"
+        );
+        connection.flush().unwrap();
         let mut answer = [0; 64];
         assert_eq!(rustix::io::read(&host, &mut answer), Ok(HEADER));
         assert_eq!(answer[..HEADER], codec::ret_submit(1, EINVAL, 0));
         drop(host);
-        assert!(!connection.receive(|_| panic!("nothing to submit")));
+        assert_eq!(receive(&mut connection).map(|_| ()), Err(HostGone));
     }
 
     #[test]
@@ -351,9 +326,48 @@ mod tests {
                 Ok(_) => sent += 1,
                 Err(_) => break,
             }
-            assert!(connection.receive(|_| ()));
+            let unknown = receive(&mut connection);
+            assert!(unknown.is_ok_and(|requests| requests.is_empty()));
         }
         assert!(sent < 100_000);
-        assert!(connection.answers.len() <= MAX_ANSWERS);
+        assert!(connection.socket.answers() <= MAX_ANSWERS);
+    }
+
+    /// Unlinks of nothing, as fast as they go: they are taken a few at a time, and once their
+    /// answers are not read, not at all.
+    #[test]
+    fn a_flood_of_unlinks_is_taken_a_few_at_a_time() {
+        let (mut connection, host) = pair();
+        rustix::io::ioctl_fionbio(&host, true).unwrap();
+        let many: Vec<u8> = (0..1000).flat_map(|n| unlink(n, n + 100_000)).collect();
+        let (mut sent, mut idle) = (0, 0);
+        while idle < 3 {
+            let written = rustix::io::write(&host, &many[sent..]);
+            sent = (sent + written.unwrap_or(0)) % many.len();
+            let requests = receive(&mut connection).unwrap();
+            assert!(requests.len() <= MAX_REQUESTS);
+            idle = if written.is_err() && requests.is_empty() {
+                idle + 1
+            } else {
+                0
+            };
+            for request in requests {
+                let Request::Cancel(token) = request else {
+                    panic!("{request:?}");
+                };
+                connection.cancelled(token, false);
+            }
+            connection.flush().unwrap();
+        }
+        assert!(connection.socket.answers() < MAX_ANSWERS + MAX_REQUESTS);
+        assert!(connection.unlinks.is_empty() && connection.unlinked.is_empty());
+        // Once the host reads, what it had sent is gone on with, without anything more from it.
+        assert!(!connection.has_more());
+        let mut answers = [0; 64 << 10];
+        while rustix::io::read(&host, &mut answers).is_ok() {
+            connection.flush().unwrap();
+        }
+        assert!(connection.has_more());
+        assert!(!receive(&mut connection).unwrap().is_empty());
     }
 }

@@ -1,14 +1,12 @@
 //! The USB/IP server: `usbip list -r` and `usbip attach -r` find the modem here.
 //!
-//! Makes the system calls of a TCP server: `socket`, `bind`, `listen`, `accept4`, `poll`, `recvfrom`,
-//! `sendto`.
+//! Makes the system calls `recvfrom` and `sendto`, on a thread of its own for each client.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::codec::{
@@ -16,108 +14,73 @@ use super::codec::{
     OP_REQ_IMPORT, VERSION,
 };
 use super::connection::Connection;
-use crate::Emulator;
 use crate::descriptors::{self, Layout};
-use crate::engine::{Order, Reins};
+use crate::emulator::Emulator;
+use crate::handle::Handle;
 use crate::knobs::Brand;
 use crate::report::Recorder;
-use crate::upstream::Upstream;
+use crate::server::{Listener, Server};
 
 /// The modem's bus id.
 pub const MODEM_BUS_ID: &str = "1-1";
-/// How long a client may take over its request.
+/// How long a client may take over each part of its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Clients in the attach phase at once.
 const MAX_CLIENTS: usize = 16;
 
+/// `status` of an answer: `ST_DEV_BUSY`, `ST_NODEV` and `ST_ERROR` of usbip's `usbip_network.h`.
 const STATUS_BUSY: u32 = 2;
 const STATUS_NO_DEVICE: u32 = 4;
 const STATUS_ERROR: u32 = 5;
 
-/// A running server. Dropping it stops listening; a host that has the device keeps it.
-#[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread from its accept.
-        let _ = TcpStream::connect_timeout(&self.address, Duration::from_millis(200));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// Serves the emulated modem to USB/IP hosts, one at a time. The protocol's port is 3240.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// When the address cannot be listened at.
 pub fn listen(emulator: &Emulator, address: impl ToSocketAddrs) -> std::io::Result<Server> {
-    let listener = TcpListener::bind(address)?;
-    let address = listener.local_addr()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let hall = Arc::new(Hall {
-        reins: emulator.reins().clone(),
+    let handle = emulator.handle().clone();
+    let presence = handle.presence().clone();
+    let clients = Arc::new(Clients {
+        handle,
         recorder: emulator.recorder().clone(),
         brand: emulator.knobs().brand,
-        clients: AtomicUsize::new(0),
+        count: AtomicUsize::new(0),
     });
-    let thread = std::thread::Builder::new()
-        .name("usbip-server".into())
-        .spawn(move || {
-            for stream in listener.incoming() {
-                if stopped.load(Ordering::SeqCst) || hall.reins.presence.get().stopped {
-                    return;
-                }
-                let Ok(stream) = stream else { continue };
-                if hall.clients.fetch_add(1, Ordering::SeqCst) >= MAX_CLIENTS {
-                    hall.clients.fetch_sub(1, Ordering::SeqCst);
-                    continue;
-                }
-                let hall_of_client = Arc::clone(&hall);
-                let started = std::thread::Builder::new()
-                    .name("usbip-client".into())
-                    .spawn(move || {
-                        if let Err(error) = hall_of_client.serve(stream) {
-                            tracing::debug!(%error, "USB/IP client");
-                        }
-                        hall_of_client.clients.fetch_sub(1, Ordering::SeqCst);
-                    });
-                if started.is_err() {
-                    hall.clients.fetch_sub(1, Ordering::SeqCst);
-                }
-            }
-        })?;
-    Ok(Server {
-        address,
-        stop,
-        thread: Some(thread),
+    let listener = Listener::tcp(address)?;
+    Server::start("usbip-server", listener, presence, move |socket| {
+        clients.receive(TcpStream::from(socket));
     })
 }
 
-/// Where clients are received.
-struct Hall {
-    reins: Reins,
+/// The clients in the attach phase, and what they are served with.
+struct Clients {
+    handle: Handle,
     recorder: Recorder,
     brand: Brand,
-    clients: AtomicUsize,
+    count: AtomicUsize,
 }
 
-impl Hall {
+impl Clients {
+    /// Serves a client on a thread of its own. A client beyond the limit is hung up on.
+    fn receive(self: &Arc<Self>, stream: TcpStream) {
+        if self.count.fetch_add(1, Ordering::SeqCst) >= MAX_CLIENTS {
+            self.count.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
+        let clients = Arc::clone(self);
+        let started = std::thread::Builder::new()
+            .name("usbip-client".into())
+            .spawn(move || {
+                if let Err(error) = clients.serve(stream) {
+                    tracing::debug!(%error, "USB/IP client");
+                }
+                clients.count.fetch_sub(1, Ordering::SeqCst);
+            });
+        if started.is_err() {
+            self.count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     fn exported(&self) -> Exported<'static> {
         // A host selects a configuration itself; until then the device has none.
         Exported {
@@ -153,7 +116,7 @@ impl Hall {
 
     fn list(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         let mut answer = codec::op_header(OP_REP_DEVLIST, 0).to_vec();
-        let plugged = self.reins.presence.get();
+        let plugged = self.handle.presence().get();
         let free = plugged.present && !plugged.exported;
         answer.extend(u32::from(free).to_be_bytes());
         if free {
@@ -178,7 +141,7 @@ impl Hall {
         let mut wanted = [0; BUS_ID];
         stream.read_exact(&mut wanted)?;
         let name = wanted.split(|byte| *byte == 0).next().unwrap_or(&[]);
-        let plugged = self.reins.presence.get();
+        let plugged = self.handle.presence().get();
         let status = if name != MODEM_BUS_ID.as_bytes() || !plugged.present {
             STATUS_NO_DEVICE
         } else if plugged.exported {
@@ -192,12 +155,10 @@ impl Hall {
         }
         stream.write_all(&answer)?;
         if status == 0 {
-            stream.set_nodelay(true)?;
             stream.set_read_timeout(None)?;
             stream.set_write_timeout(None)?;
             let connection = Connection::new(OwnedFd::from(stream), self.recorder.clone())?;
-            self.reins
-                .order(Order::Connect(Upstream::UsbIp(Box::new(connection))));
+            self.handle.connect(Box::new(connection));
         }
         Ok(())
     }

@@ -1,42 +1,40 @@
-//! Waking the device's thread: an event descriptor written only while somebody sleeps on it.
+//! Waking a thread that sleeps in `poll`: an event descriptor, written only while somebody sleeps.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An event counter others raise and one thread sleeps on.
+use rustix::event::{EventfdFlags, eventfd};
+
+/// An event counter that other threads raise and one thread sleeps on.
 #[derive(Debug)]
-pub struct Wake {
+pub struct Waker {
     event: OwnedFd,
-    /// The sleeper is in, or about to enter, its poll.
+    /// The sleeper is in its poll, or about to enter it.
     sleeping: AtomicBool,
-    /// Raised since the sleeper last began to look for work.
-    raised: AtomicBool,
+    /// The sleeper was woken since it last began to look for work.
+    woken: AtomicBool,
 }
 
-impl Wake {
-    /// A new event descriptor.
+impl Waker {
+    /// Makes an event descriptor.
     ///
     /// Makes the system call `eventfd2`.
     ///
     /// # Errors
     /// When the process has no descriptor left.
     pub fn new() -> std::io::Result<Self> {
-        let event = rustix::event::eventfd(
-            0,
-            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
-        )?;
         Ok(Self {
-            event,
+            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             sleeping: AtomicBool::new(false),
-            raised: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
         })
     }
 
-    /// Wakes the sleeper; one that is awake will not fall asleep before it has looked again.
+    /// Wakes the sleeper. A sleeper that is awake does not fall asleep before it has looked again.
     ///
-    /// Makes the system call `write`.
-    pub fn raise(&self) {
-        self.raised.store(true, Ordering::SeqCst);
+    /// Makes the system call `write` when the sleeper is in its poll.
+    pub fn wake(&self) {
+        self.woken.store(true, Ordering::SeqCst);
         if self.sleeping.swap(false, Ordering::SeqCst) {
             self.signal();
         }
@@ -50,15 +48,16 @@ impl Wake {
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
     }
 
-    /// The sleeper begins to look for work: what was raised until here it will find.
+    /// Tells that the sleeper begins to look for work: it will find what woke it until here.
     pub fn look(&self) {
-        self.raised.store(false, Ordering::SeqCst);
+        self.woken.store(false, Ordering::SeqCst);
     }
 
-    /// Announces sleep. `false` when something was raised since [`Wake::look`]: then there is work.
+    /// Announces sleep. Returns `false` when the sleeper was woken since [`Waker::look`]: then there
+    /// is work.
     pub fn prepare(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        !self.raised.load(Ordering::SeqCst)
+        !self.woken.load(Ordering::SeqCst)
     }
 
     /// Ends the sleep and empties the counter.
@@ -69,7 +68,7 @@ impl Wake {
         self.drain();
     }
 
-    /// Ends an announced sleep that did not take place.
+    /// Ends an announced sleep that did not take place, or from which another descriptor woke.
     pub fn forget(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
     }
@@ -83,7 +82,7 @@ impl Wake {
     }
 }
 
-impl AsFd for Wake {
+impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }

@@ -1,4 +1,4 @@
-//! The wire between the driver's threads and the device's thread.
+//! The channel between the driver's threads and the device's thread.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,32 +7,39 @@ use std::time::{Duration, Instant};
 
 use uwwan_usb::buffer::Buffer;
 
-use crate::engine::Request;
+use crate::upstream::Request;
 use crate::urb::{Completed, SetupPacket, Urb, UrbStatus};
-use crate::wake::Wake;
+use crate::waker::Waker;
 
-/// Requests towards the device, completions back.
+/// A request on its way to the device.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    wake: Arc<Wake>,
-    requests: Mutex<Requests>,
-    completions: Mutex<Completions>,
-    arrival: Condvar,
-    host_event: Wake,
+pub(crate) struct Asked {
+    /// What is asked for.
+    pub request: Request,
+    /// The enumeration it is for; `None` is whichever there is.
+    pub generation: Option<u64>,
 }
 
-#[derive(Debug, Default)]
-struct Requests {
-    waiting: Vec<Request>,
+/// Requests towards the device, completions back. A program fills it with what it submits itself,
+/// and each queue of transfers has a limit.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    waker: Arc<Waker>,
+    requests: Mutex<Vec<Asked>>,
+    completions: Mutex<Completions>,
+    arrival: Condvar,
+    /// What a reactor polls.
+    host_event: Waker,
 }
 
 #[derive(Debug, Default)]
 struct Completions {
-    /// Not yet seen by anybody who handles events.
+    /// Completions not yet seen by anybody who handles events.
     arrived: Vec<Completed>,
-    /// Sorted out, by channel.
+    /// Completions sorted out, by the number of their queue.
     ready: HashMap<u32, VecDeque<Completed>>,
-    next_channel: u32,
+    next_queue: u32,
+    /// A reactor handles events.
     pumped: bool,
     /// The device's thread has ended; nothing will ever arrive.
     ended: bool,
@@ -41,37 +48,37 @@ struct Completions {
 impl Completions {
     fn sort_out(&mut self) {
         for done in self.arrived.drain(..) {
-            let channel = (done.token >> 32) as u32;
-            // A closed channel has nobody who would want it.
-            if let Some(ready) = self.ready.get_mut(&channel) {
+            let queue = (done.token >> 32) as u32;
+            // A closed queue has nobody who would want it.
+            if let Some(ready) = self.ready.get_mut(&queue) {
                 ready.push_back(done);
             }
         }
     }
 
-    fn open_channel(&mut self) -> u32 {
-        while self.ready.contains_key(&self.next_channel) {
-            self.next_channel = self.next_channel.wrapping_add(1);
+    fn open_queue(&mut self) -> u32 {
+        while self.ready.contains_key(&self.next_queue) {
+            self.next_queue = self.next_queue.wrapping_add(1);
         }
-        let channel = self.next_channel;
-        self.next_channel = self.next_channel.wrapping_add(1);
-        self.ready.insert(channel, VecDeque::with_capacity(32));
-        channel
+        let queue = self.next_queue;
+        self.next_queue = self.next_queue.wrapping_add(1);
+        self.ready.insert(queue, VecDeque::with_capacity(32));
+        queue
     }
 }
 
-impl Wire {
-    /// A wire to the thread that sleeps on `wake`.
+impl Channel {
+    /// Makes a channel to the thread that sleeps on `waker`.
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn new(wake: Arc<Wake>) -> std::io::Result<Self> {
+    pub fn new(waker: Arc<Waker>) -> std::io::Result<Self> {
         Ok(Self {
-            wake,
+            waker,
             requests: Mutex::default(),
             completions: Mutex::default(),
             arrival: Condvar::new(),
-            host_event: Wake::new()?,
+            host_event: Waker::new()?,
         })
     }
 
@@ -81,34 +88,37 @@ impl Wire {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn requests(&self) -> MutexGuard<'_, Requests> {
+    fn requests(&self) -> MutexGuard<'_, Vec<Asked>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // The driver's end.
 
-    /// Asks something of the device.
-    pub fn request(&self, request: Request) {
-        self.requests().waiting.push(request);
-        self.wake.raise();
+    /// Asks something of the device, for the enumeration `generation` if one is given.
+    pub fn ask(&self, request: Request, generation: Option<u64>) {
+        self.requests().push(Asked {
+            request,
+            generation,
+        });
+        self.waker.wake();
     }
 
-    /// A channel completions come back through.
-    pub fn open_channel(&self) -> u32 {
-        self.completions().open_channel()
+    /// Opens a queue that completions come back through, and returns its number.
+    pub fn open_queue(&self) -> u32 {
+        self.completions().open_queue()
     }
 
-    /// Closes a channel; what still comes for it is dropped.
-    pub fn close_channel(&self, channel: u32) {
-        self.completions().ready.remove(&channel);
+    /// Closes a queue; what still comes for it is dropped.
+    pub fn close_queue(&self, queue: u32) {
+        self.completions().ready.remove(&queue);
     }
 
-    /// The descriptor a reactor polls.
+    /// Returns the descriptor that a reactor polls.
     pub fn host_event(&self) -> BorrowedFd<'_> {
         self.host_event.as_fd()
     }
 
-    /// A reactor takes over event handling, or gives it back.
+    /// Lets a reactor take over event handling, or give it back.
     pub fn set_pumped(&self, pumped: bool) {
         let mut completions = self.completions();
         completions.pumped = pumped;
@@ -126,22 +136,23 @@ impl Wire {
         self.arrival.notify_all();
     }
 
-    /// The oldest completion of a channel. While a reactor handles events, only what it has seen.
-    pub fn try_take(&self, channel: u32) -> Option<Completed> {
+    /// Returns the oldest completion of a queue. While a reactor handles events, that is only what
+    /// the reactor has seen.
+    pub fn try_take(&self, queue: u32) -> Option<Completed> {
         let mut completions = self.completions();
         if !completions.pumped {
             completions.sort_out();
         }
-        completions.ready.get_mut(&channel)?.pop_front()
+        completions.ready.get_mut(&queue)?.pop_front()
     }
 
-    /// The oldest completion of a channel, waiting for it.
-    pub fn take(&self, channel: u32, timeout: Duration) -> Option<Completed> {
+    /// Returns the oldest completion of a queue, and waits for one up to `timeout`.
+    pub fn take(&self, queue: u32, timeout: Duration) -> Option<Completed> {
         let deadline = Instant::now().checked_add(timeout);
         let mut completions = self.completions();
         loop {
             completions.sort_out();
-            if let Some(done) = completions.ready.get_mut(&channel)?.pop_front() {
+            if let Some(done) = completions.ready.get_mut(&queue)?.pop_front() {
                 return Some(done);
             }
             if completions.ended {
@@ -158,15 +169,18 @@ impl Wire {
         }
     }
 
-    /// One control transfer, waited for. `Err` when it did not end in time.
+    /// Makes a control transfer and waits for its end.
+    ///
+    /// # Errors
+    /// When it did not end within `timeout`; it is taken back then.
     pub fn control(
         &self,
         setup: SetupPacket,
         data: &[u8],
         timeout: Duration,
     ) -> Result<Completed, ()> {
-        let channel = self.open_channel();
-        let token = u64::from(channel) << 32;
+        let queue = self.open_queue();
+        let token = u64::from(queue) << 32;
         let wanted = usize::from(setup.length);
         let mut buffer = Buffer::heap(if setup.is_in() { wanted } else { data.len() });
         if !setup.is_in() {
@@ -181,20 +195,20 @@ impl Wire {
             wanted,
             zero_packet: false,
         };
-        self.request(Request::Submit(urb, None));
-        let done = self.take(channel, timeout);
+        self.ask(Request::Submit(urb), None);
+        let done = self.take(queue, timeout);
         if done.is_none() {
-            self.request(Request::Cancel(token));
+            self.ask(Request::Cancel(token), None);
         }
-        self.close_channel(channel);
+        self.close_queue(queue);
         done.ok_or(())
     }
 
     // The device's end.
 
-    /// Everything the driver has asked for, in order.
-    pub fn take_requests(&self, into: &mut Vec<Request>) {
-        std::mem::swap(&mut self.requests().waiting, into);
+    /// Swaps everything the driver has asked for, in order, into `into`, which is empty.
+    pub fn take_requests(&self, into: &mut Vec<Asked>) {
+        std::mem::swap(&mut *self.requests(), into);
     }
 
     /// Hands completions to the driver.
@@ -210,23 +224,23 @@ impl Wire {
         self.arrival.notify_all();
     }
 
-    /// The device came or went: whoever sleeps should look.
-    pub fn hang_up(&self) {
+    /// Lets everybody who sleeps look again: the device came or went.
+    pub fn notify(&self) {
         self.host_event.signal();
         self.arrival.notify_all();
     }
 
-    /// The device's thread ends: what is still asked for will never be done.
+    /// Ends what is still asked for: the device's thread ends, and nothing will ever be done.
     pub fn end(&self) {
-        let mut waiting = std::mem::take(&mut self.requests().waiting);
+        let mut waiting = std::mem::take(&mut *self.requests());
         let mut completions = self.completions();
         completions.ended = true;
-        for request in waiting.drain(..) {
-            if let Request::Submit(urb, _) = request {
+        for asked in waiting.drain(..) {
+            if let Request::Submit(urb) = asked.request {
                 completions.arrived.push(urb.end(UrbStatus::Gone));
             }
         }
         drop(completions);
-        self.hang_up();
+        self.notify();
     }
 }

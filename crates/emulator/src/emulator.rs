@@ -1,0 +1,145 @@
+//! The emulated modem as its owner sees it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use uwwan_usb::device::Backend;
+
+use crate::engine::Engine;
+use crate::far_side::FarSide;
+use crate::handle::{self, Handle, Order};
+use crate::in_process::{self, Bus};
+use crate::knobs::Knobs;
+use crate::modem::Modem;
+use crate::presence::Presence;
+use crate::report::{Listener, Recorder, Report};
+use crate::waker::Waker;
+
+/// Longest wait for the plug to be pulled or put in.
+const PLUG: Duration = Duration::from_secs(5);
+
+/// An emulated modem, plugged in and running on a thread of its own until dropped.
+#[derive(Debug)]
+pub struct Emulator {
+    knobs: Knobs,
+    handle: Handle,
+    bus: Arc<Bus>,
+    recorder: Recorder,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Emulator {
+    /// Switches a modem on, with `far_side` as the network behind it.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left or a thread cannot be started.
+    pub fn new(knobs: Knobs, far_side: FarSide) -> std::io::Result<Self> {
+        let recorder = Recorder::default();
+        let waker = Arc::new(Waker::new()?);
+        let presence = Arc::new(Presence::default());
+        let (bus, local) = in_process::new(&knobs, Arc::clone(&waker), Arc::clone(&presence))?;
+        let network = far_side.start(&waker)?;
+        let modem = Modem::new(knobs.clone(), recorder.clone(), network);
+        let (handle, inbox) = handle::pair(Arc::clone(&waker), Arc::clone(&presence));
+        let engine = Engine::new(
+            modem,
+            recorder.clone(),
+            Box::new(local),
+            inbox,
+            waker,
+            presence,
+        );
+        let thread = std::thread::Builder::new()
+            .name("emulated-modem".into())
+            .spawn(move || engine.run())?;
+        Ok(Self {
+            knobs,
+            handle,
+            bus,
+            recorder,
+            thread: Some(thread),
+        })
+    }
+
+    /// Returns the modem as a backend of the USB crate.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        in_process::backend(&self.bus)
+    }
+
+    /// Returns the knobs the modem was started with.
+    #[must_use]
+    pub fn knobs(&self) -> &Knobs {
+        &self.knobs
+    }
+
+    /// Turns knobs while the modem runs. Those of identity and SIM take effect at the next firmware
+    /// reset.
+    pub fn adjust(&self, adjust: impl FnOnce(&mut Knobs) + Send + 'static) {
+        self.handle.order(Order::Adjust(Box::new(adjust)));
+    }
+
+    /// Returns what the device saw the host do so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.recorder.report()
+    }
+
+    /// Calls `listener`, on the device's thread, with each violation recorded from here on.
+    pub fn on_violation(&self, listener: Listener) {
+        self.recorder.listen(listener);
+    }
+
+    /// Pulls the plug, and waits until the device is off the bus.
+    pub fn unplug(&self) {
+        self.handle.order(Order::Unplug);
+        let presence = self.handle.presence();
+        presence.wait(PLUG, |state| !state.present);
+    }
+
+    /// Plugs the device in again, and waits until it is on the bus.
+    pub fn plug(&self) {
+        self.handle.order(Order::Plug);
+        let presence = self.handle.presence();
+        presence.wait(PLUG, |state| state.present);
+    }
+
+    /// Lets the firmware crash: the device goes off the bus, and is back after the time that the
+    /// knob `absent_ms` says.
+    pub fn reset_firmware(&self) {
+        self.handle.order(Order::ResetFirmware);
+    }
+
+    /// Whether the device is on the bus.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.handle.presence().get().present
+    }
+
+    /// Waits until a host elsewhere has the device, or no longer has it. Returns `false` when that
+    /// took longer than `timeout`.
+    #[must_use]
+    pub fn wait_exported(&self, exported: bool, timeout: Duration) -> bool {
+        let presence = self.handle.presence();
+        let state = presence.wait(timeout, |state| state.exported == exported);
+        state.exported == exported
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.handle.order(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The backend, and devices opened with it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::device::{Backend, Device, Found, Identity, Pump, Queue, Setup};
+use uwwan_usb::error::Error;
+
+use super::bus::{Bus, HOST_REQUEST};
+use super::host::Owner;
+use super::queue::{EndpointQueue, EventPump};
+use crate::upstream::Request;
+use crate::urb::{Completed, SetupPacket, UrbStatus, standard};
+
+/// The backend.
+pub(super) struct InProcess {
+    bus: Arc<Bus>,
+}
+
+impl InProcess {
+    /// Opens devices on `bus`.
+    pub fn new(bus: Arc<Bus>) -> Self {
+        Self { bus }
+    }
+}
+
+impl Backend for InProcess {
+    fn name(&self) -> &'static str {
+        "emulator"
+    }
+
+    fn devices(&self) -> Result<Vec<Found>, Error> {
+        let Some(generation) = self.bus.generation() else {
+            return Ok(Vec::new());
+        };
+        self.bus.enumerate(generation);
+        Ok(vec![Found {
+            identity: self.bus.identity(generation),
+            descriptors: self.bus.descriptors(),
+            active_configuration: Some(self.bus.host.configuration()),
+            kernel_drivers: self.bus.host.drivers(Instant::now()),
+        }])
+    }
+
+    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
+        let gone = || Error::Gone {
+            operation: format!("open {}", found.identity),
+        };
+        let generation = self.bus.generation().ok_or_else(gone)?;
+        if self.bus.identity(generation) != found.identity {
+            return Err(gone());
+        }
+        self.bus.enumerate(generation);
+        Ok(Arc::new(Open {
+            owner: self.bus.host.open(),
+            identity: found.identity.clone(),
+            descriptors: self.bus.descriptors(),
+            generation,
+            bus: Arc::clone(&self.bus),
+            pumped: Arc::default(),
+        }))
+    }
+}
+
+/// An open device. Requests on it fail once the enumeration it was opened in has ended.
+struct Open {
+    bus: Arc<Bus>,
+    owner: Owner,
+    identity: Identity,
+    descriptors: Descriptors,
+    generation: u64,
+    pumped: Arc<AtomicBool>,
+}
+
+impl Open {
+    fn what(&self, what: std::fmt::Arguments<'_>) -> String {
+        format!("{what} of {}", self.identity)
+    }
+
+    fn present(&self, what: std::fmt::Arguments<'_>) -> Result<(), Error> {
+        if self.bus.generation() == Some(self.generation) {
+            Ok(())
+        } else {
+            Err(Error::Gone {
+                operation: self.what(what),
+            })
+        }
+    }
+
+    /// Makes a control request and translates what came of it. `what` names it in errors.
+    fn request(
+        &self,
+        setup: SetupPacket,
+        data: &[u8],
+        timeout: Duration,
+        what: std::fmt::Arguments<'_>,
+    ) -> Result<Completed, Error> {
+        self.present(what)?;
+        let done = self.bus.channel.control(setup, data, timeout);
+        let operation = || self.what(what);
+        match done {
+            Err(()) => Err(Error::Timeout {
+                operation: operation(),
+            }),
+            Ok(done) => match done.status {
+                UrbStatus::Done => Ok(done),
+                UrbStatus::Stall => Err(Error::Stall {
+                    operation: operation(),
+                }),
+                UrbStatus::Gone => Err(Error::Gone {
+                    operation: operation(),
+                }),
+                status => Err(Error::Other {
+                    operation: operation(),
+                    reason: format!("the transfer ended as {status:?}"),
+                }),
+            },
+        }
+    }
+
+    /// Refuses class requests to an interface that a kernel driver holds, as usbfs does.
+    fn allowed(&self, setup: Setup) -> Result<(), Error> {
+        if setup.request_type & 0x7f == 0x21 {
+            let interface = setup.index.to_le_bytes()[0];
+            if let Some(driver) = self.bus.host.driver(interface, Instant::now()) {
+                return Err(Error::Busy {
+                    operation: self.what(format_args!("class request {:#04x}", setup.request)),
+                    holder: Some(driver.to_owned()),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn packet(setup: Setup, length: usize) -> SetupPacket {
+    SetupPacket {
+        request_type: setup.request_type,
+        request: setup.request,
+        value: setup.value,
+        index: setup.index,
+        length: u16::try_from(length).unwrap_or(u16::MAX),
+    }
+}
+
+impl Device for Open {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
+    }
+
+    fn active_configuration(&self) -> Result<u8, Error> {
+        let setup = SetupPacket {
+            request_type: 0x80,
+            request: standard::GET_CONFIGURATION,
+            length: 1,
+            ..SetupPacket::default()
+        };
+        let done = self.request(
+            setup,
+            &[],
+            HOST_REQUEST,
+            format_args!("read the configuration"),
+        )?;
+        Ok(done.buffer.filled().first().copied().unwrap_or(0))
+    }
+
+    fn set_configuration(&self, value: u8) -> Result<(), Error> {
+        let what = format_args!("select configuration {value}");
+        self.present(what)?;
+        if let Some(holder) = self.bus.host.any_holder(Instant::now()) {
+            return Err(Error::Busy {
+                operation: self.what(what),
+                holder: Some(holder),
+            });
+        }
+        let setup = SetupPacket {
+            request: standard::SET_CONFIGURATION,
+            value: value.into(),
+            ..SetupPacket::default()
+        };
+        self.request(setup, &[], HOST_REQUEST, what)?;
+        self.bus.host.configured(value, Instant::now());
+        Ok(())
+    }
+
+    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+        self.present(format_args!("look up the driver of interface {interface}"))?;
+        Ok(self
+            .bus
+            .host
+            .holder_for(self.owner, interface, Instant::now()))
+    }
+
+    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        self.present(format_args!("detach the driver of interface {interface}"))?;
+        self.bus.host.detach(interface, Instant::now());
+        Ok(())
+    }
+
+    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
+        let what = format_args!("attach a driver to interface {interface}");
+        self.present(what)?;
+        self.bus
+            .host
+            .attach(interface, Instant::now())
+            .map_err(|holder| Error::Busy {
+                operation: self.what(what),
+                holder: Some(holder),
+            })
+    }
+
+    fn claim(&self, interface: u8) -> Result<(), Error> {
+        let what = format_args!("claim interface {interface}");
+        self.present(what)?;
+        self.bus
+            .host
+            .claim(self.owner, interface, Instant::now())
+            .map_err(|holder| match holder {
+                Some(holder) => Error::Busy {
+                    operation: self.what(what),
+                    holder: Some(holder),
+                },
+                None => Error::Other {
+                    operation: self.what(what),
+                    reason: "no such interface in the active configuration".into(),
+                },
+            })
+    }
+
+    fn release(&self, interface: u8) -> Result<(), Error> {
+        let what = format_args!("release interface {interface}");
+        self.present(what)?;
+        if self.bus.host.release(self.owner, interface) {
+            // As the kernel does when a driver lets go.
+            self.set_alternate(interface, 0, what)?;
+        }
+        Ok(())
+    }
+
+    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
+        let what = format_args!("select alternate setting {alternate} of interface {interface}");
+        self.present(what)?;
+        if !self.bus.host.is_claimed(self.owner, interface) {
+            return Err(Error::Other {
+                operation: self.what(what),
+                reason: "the interface is not claimed".into(),
+            });
+        }
+        self.set_alternate(interface, alternate, what)
+    }
+
+    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        self.allowed(setup)?;
+        let mut setup = setup;
+        setup.request_type |= 0x80;
+        let done = self.request(
+            packet(setup, data.len()),
+            &[],
+            timeout,
+            format_args!("control request {:#04x}", setup.request),
+        )?;
+        let received = done.buffer.filled();
+        data[..received.len()].copy_from_slice(received);
+        Ok(received.len())
+    }
+
+    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.allowed(setup)?;
+        let mut setup = setup;
+        setup.request_type &= 0x7f;
+        self.request(
+            packet(setup, data.len()),
+            data,
+            timeout,
+            format_args!("control request {:#04x}", setup.request),
+        )?;
+        Ok(())
+    }
+
+    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
+        let setup = SetupPacket {
+            request_type: 0x02,
+            request: standard::CLEAR_FEATURE,
+            value: 0,
+            index: endpoint.into(),
+            length: 0,
+        };
+        self.request(
+            setup,
+            &[],
+            HOST_REQUEST,
+            format_args!("clear the halt of endpoint {endpoint:#04x}"),
+        )?;
+        Ok(())
+    }
+
+    fn reset(&self) -> Result<(), Error> {
+        let what = format_args!("reset the port");
+        self.present(what)?;
+        let configuration = self.bus.host.configuration();
+        self.bus.channel.ask(Request::ResetPort, None);
+        // The hub driver restores the configuration, without a stop at 0.
+        let setup = SetupPacket {
+            request: standard::SET_CONFIGURATION,
+            value: configuration.into(),
+            ..SetupPacket::default()
+        };
+        self.request(setup, &[], HOST_REQUEST, what)?;
+        Ok(())
+    }
+
+    fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
+        let what = format_args!("queue transfers on endpoint {endpoint:#04x}");
+        self.present(what)?;
+        let max_packet_size = self
+            .bus
+            .host
+            .endpoint(self.owner, endpoint)
+            .ok_or_else(|| Error::NoSuchEndpoint {
+                operation: self.what(what),
+            })?;
+        Ok(Box::new(EndpointQueue::new(
+            &self.bus,
+            self.owner,
+            self.generation,
+            endpoint,
+            max_packet_size,
+        )))
+    }
+
+    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
+        if self.pumped.swap(true, Ordering::SeqCst) {
+            return Err(Error::Busy {
+                operation: self.what(format_args!("take over event handling")),
+                holder: None,
+            });
+        }
+        Ok(Box::new(EventPump::new(
+            &self.bus,
+            self.generation,
+            Arc::clone(&self.pumped),
+        )))
+    }
+}
+
+impl Open {
+    fn set_alternate(
+        &self,
+        interface: u8,
+        alternate: u8,
+        what: std::fmt::Arguments<'_>,
+    ) -> Result<(), Error> {
+        let setup = SetupPacket {
+            request_type: 0x01,
+            request: standard::SET_INTERFACE,
+            value: alternate.into(),
+            index: interface.into(),
+            length: 0,
+        };
+        self.request(setup, &[], HOST_REQUEST, what)?;
+        self.bus.host.alternate_selected(interface, alternate);
+        Ok(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        for interface in self.bus.host.close(self.owner) {
+            let setup = SetupPacket {
+                request_type: 0x01,
+                request: standard::SET_INTERFACE,
+                value: 0,
+                index: interface.into(),
+                length: 0,
+            };
+            if self.bus.generation() == Some(self.generation) {
+                let _ = self.bus.channel.control(setup, &[], HOST_REQUEST);
+                self.bus.host.alternate_selected(interface, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether the device is on the bus, and who has it.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The state of the device's place on the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plugged {
+    /// Whether the device is on the bus.
+    pub present: bool,
+    /// Whether a host elsewhere has the device.
+    pub exported: bool,
+    /// Number of the enumeration, counted from 1.
+    pub generation: u64,
+    /// Whether the device's thread has ended.
+    pub stopped: bool,
+}
+
+/// The device's presence, changed by the device's thread and watched by all others.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    state: Mutex<Plugged>,
+    changed: Condvar,
+}
+
+impl Default for Presence {
+    /// A device that has just been plugged in.
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(Plugged {
+                present: true,
+                exported: false,
+                generation: 1,
+                stopped: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+}
+
+impl Presence {
+    fn lock(&self) -> MutexGuard<'_, Plugged> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the state at this moment.
+    pub fn get(&self) -> Plugged {
+        *self.lock()
+    }
+
+    /// Returns the number of the enumeration the driver in this process can use. `None` while the
+    /// device is off the bus or a host elsewhere has it.
+    pub fn generation_here(&self) -> Option<u64> {
+        let state = self.get();
+        (state.present && !state.exported && !state.stopped).then_some(state.generation)
+    }
+
+    /// Changes the state and wakes all who wait for a change.
+    pub fn change(&self, change: impl FnOnce(&mut Plugged)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Waits until `wanted` holds, the device's thread has ended or `timeout` is over, and returns
+    /// the state then.
+    pub fn wait(&self, timeout: Duration, wanted: impl Fn(&Plugged) -> bool) -> Plugged {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), timeout, |state| {
+                !state.stopped && !wanted(state)
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        *state
+    }
+}

@@ -1,0 +1,224 @@
+//! Where hosts elsewhere come for the modem: a listening socket with a thread that accepts.
+//!
+//! Makes the system calls of a server: `socket`, `bind`, `listen`, `accept4`, `unlink`.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::presence::Presence;
+
+/// Pause after a connection could not be accepted, for want of descriptors say.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Time for waking the thread from its accept.
+const WAKE: Duration = Duration::from_millis(200);
+
+/// A place to listen at: a path in a directory, as in `./modem.sock`, is a Unix socket, everything
+/// else an address with a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A Unix socket.
+    Path(PathBuf),
+    /// A TCP address with its port.
+    Address(String),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let directory = Path::new(text).parent();
+        if directory.is_some_and(|directory| !directory.as_os_str().is_empty()) {
+            return Ok(Self::Path(text.into()));
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Self::Address(text.to_owned()))
+            }
+            _ => Err("expected ADDRESS:PORT, or a path with a slash in it".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// A listening socket.
+pub(crate) enum Listener {
+    /// A Unix socket, with its path.
+    Unix(UnixListener, PathBuf),
+    /// A TCP socket, with the address it got.
+    Tcp(TcpListener, SocketAddr),
+}
+
+impl Listener {
+    /// Listens at a place. A Unix socket takes the place of one that nobody listens at any more.
+    ///
+    /// # Errors
+    /// When the place cannot be listened at.
+    pub fn at(place: &Place) -> std::io::Result<Self> {
+        match place {
+            Place::Path(path) => Ok(Self::Unix(bind(path)?, path.clone())),
+            Place::Address(address) => Self::tcp(address.as_str()),
+        }
+    }
+
+    /// Listens at a TCP address.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at.
+    pub fn tcp(address: impl ToSocketAddrs) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        Ok(Self::Tcp(listener, address))
+    }
+
+    fn accept(&self) -> std::io::Result<OwnedFd> {
+        Ok(match self {
+            Self::Unix(listener, _) => listener.accept()?.0.into(),
+            Self::Tcp(listener, _) => {
+                let stream = listener.accept()?.0;
+                stream.set_nodelay(true)?;
+                stream.into()
+            }
+        })
+    }
+}
+
+fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            match UnixStream::connect(path) {
+                Err(refused) if refused.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path)?;
+                    UnixListener::bind(path)
+                }
+                _ => Err(error),
+            }
+        }
+        result => result,
+    }
+}
+
+/// A running server. Dropping it stops listening; a host that has the device keeps it.
+#[derive(Debug)]
+pub struct Server {
+    place: Place,
+    address: Option<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a thread called `name` that calls `serve` with each connection, until the server is
+    /// dropped or the device's thread has ended.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn start(
+        name: &str,
+        listener: Listener,
+        presence: Arc<Presence>,
+        mut serve: impl FnMut(OwnedFd) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (place, address) = match &listener {
+            Listener::Unix(_, path) => (Place::Path(path.clone()), None),
+            Listener::Tcp(_, address) => (Place::Address(address.to_string()), Some(*address)),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                loop {
+                    let accepted = listener.accept();
+                    if stopped.load(Ordering::SeqCst) || presence.get().stopped {
+                        return;
+                    }
+                    match accepted {
+                        Ok(socket) => serve(socket),
+                        Err(_) => std::thread::sleep(PAUSE),
+                    }
+                }
+            })?;
+        Ok(Self {
+            place,
+            address,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Returns the place it listens at, with the port that was found free for port 0.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns the TCP address it listens at; `None` for a Unix socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the thread from its accept.
+        if let Some(address) = &self.address {
+            let _ = TcpStream::connect_timeout(address, WAKE);
+        }
+        if let Place::Path(path) = &self.place {
+            let _ = UnixStream::connect(path);
+            let _ = std::fs::remove_file(path);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        for path in ["./modem", "/run/modem", "a/b:1"] {
+            assert_eq!(path.parse(), Ok(Place::Path(path.into())));
+        }
+        assert_eq!(
+            "[::1]:4000".parse(),
+            Ok(Place::Address("[::1]:4000".into()))
+        );
+        for wrong in ["", "modem", "localhost", ":4000", "a:port", "a:70000"] {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+        let place = std::env::temp_dir().join(format!("uwwan-redir-{}", std::process::id()));
+        drop(bind(&place).unwrap());
+        assert!(place.exists());
+        let listener = bind(&place).unwrap();
+        let error = bind(&place).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        drop(listener);
+        std::fs::remove_file(place).unwrap();
+    }
+}
