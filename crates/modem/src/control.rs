@@ -17,9 +17,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use uwwan_mbim::session::{Command, CommandError, Response, Session, State, TransactionId};
+use uwwan_mbim::session::{CommandError, Session, State, TransactionId};
 use uwwan_usb::device::Backend;
 
+use crate::askers::{AskerSender, Askers, Request, Ticket};
 use crate::datapath::{Fault, Report};
 use crate::event::Event;
 use crate::explain;
@@ -34,7 +35,6 @@ use crate::selector::Selector;
 use crate::sessions::{Asked, Further};
 use crate::status::{ConfigurationChange, Interface, RungTime};
 use crate::supervisor::{Supervisor, Verdict};
-use crate::tap::{Order, TapEnd, Taps};
 use crate::watch;
 
 pub(crate) use device::{ethernet_acceptable, look};
@@ -46,22 +46,14 @@ pub(crate) enum Message {
     Report(Report),
     /// From the program: stop.
     Stop,
-    /// From the program: a second asker.
-    Attach(TapEnd),
-    /// From a tap: send this command and answer.
-    Order(Order),
-    /// From a tap: nobody waits for this answer any more.
-    Withdraw {
-        /// Whose.
-        tap: u64,
-        /// Which.
-        ticket: u64,
-    },
-    /// From the program: send this command and answer.
-    Command {
-        command: Command,
-        timeout: Duration,
-        reply: Sender<Result<Response, CommandError>>,
+    /// From the program: an asker beside the driver.
+    Attach(AskerSender),
+    /// From an asker.
+    Ask {
+        /// Id of the asker.
+        asker: u64,
+        /// What it wants.
+        request: Request,
     },
 }
 
@@ -69,8 +61,7 @@ pub(crate) enum Message {
 enum Asker {
     Ladder(Ask),
     Branch { index: usize, asked: Asked },
-    Program(Sender<Result<Response, CommandError>>),
-    Tap { tap: u64, ticket: u64 },
+    Program { asker: u64, ticket: Ticket },
 }
 
 /// The thread's state.
@@ -97,7 +88,7 @@ pub(crate) struct Control {
     device: Option<device::Held>,
     session: Session,
     asked: HashMap<TransactionId, Asker>,
-    taps: Taps,
+    askers: Askers,
     control_buffer: Vec<u8>,
     /// Plain network devices are driven, too: one was asked for by name.
     ethernet_acceptable: bool,
@@ -157,7 +148,7 @@ impl Control {
             device: None,
             session: Session::new(uwwan_mbim::session::Config::default()),
             asked: HashMap::new(),
-            taps: Taps::default(),
+            askers: Askers::default(),
             control_buffer: Vec::new(),
             end: None,
             busy: false,
@@ -283,21 +274,8 @@ impl Control {
         match message {
             Message::Stop => {}
             Message::Report(report) => self.report(report),
-            Message::Attach(end) => self.taps.attach(end),
-            Message::Order(order) => self.order(order),
-            Message::Withdraw { tap, ticket } => self.withdraw(tap, ticket),
-            Message::Command {
-                command,
-                timeout,
-                reply,
-            } => match self.session.command(Instant::now(), command, timeout) {
-                Ok(id) => {
-                    self.asked.insert(id, Asker::Program(reply));
-                }
-                Err(error) => {
-                    let _ = reply.send(Err(error));
-                }
-            },
+            Message::Attach(sender) => self.askers.attach(sender),
+            Message::Ask { asker, request } => self.request(asker, request),
         }
     }
 
@@ -715,12 +693,10 @@ impl Control {
                     self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
                     self.notified(Instant::now(), &bytes);
                 }
-                Ok(Message::Command { reply, .. }) => {
-                    let _ = reply.send(Err(CommandError::Closed));
-                }
-                Ok(Message::Order(Order { tap, ticket, .. })) => {
-                    self.taps.answer(tap, ticket, Err(CommandError::Closed));
-                }
+                Ok(Message::Ask {
+                    asker,
+                    request: Request::Send { ticket, .. },
+                }) => self.askers.answer(asker, ticket, Err(CommandError::Closed)),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }

@@ -44,6 +44,7 @@ pub mod supervisor;
 pub mod neighbour;
 pub mod watch;
 
+mod askers;
 mod control;
 mod explain;
 mod function;
@@ -52,7 +53,6 @@ mod modem;
 mod packet;
 mod poll;
 mod stream;
-mod tap;
 
 pub use event::Event;
 pub use failure::{Failure, FailureKind, Rung};

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
-use uwwan_mbim::session::{Command, CommandError, Response};
+use crossbeam_channel::{Sender, unbounded};
 use uwwan_usb::device::Backend;
 
+use crate::askers::Asker;
 use crate::at_port::AtPort;
 use crate::control::{Control, Message, ethernet_acceptable, look};
 use crate::counters::{Counters, SessionCounters};
@@ -16,9 +16,9 @@ use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};
 use crate::host::HostProvider;
 use crate::options::Options;
+use crate::poll::Waker;
 use crate::selector::Selector;
 use crate::status::Status;
-use crate::tap::Tap;
 
 /// A modem under this driver's care.
 pub struct Modem;
@@ -341,36 +341,16 @@ impl Handle {
         let _ = self.shared.outbox.send(Message::Stop);
     }
 
-    /// Sends an MBIM command and waits for its answer; the device is shared with the driver's own
-    /// commands.
-    ///
-    /// # Errors
-    /// [`CommandError`], also when the session is not open.
-    pub fn command(&self, command: Command, timeout: Duration) -> Result<Response, CommandError> {
-        let (reply, answer) = bounded(1);
-        let message = Message::Command {
-            command,
-            timeout,
-            reply,
-        };
-        if self.shared.outbox.send(message).is_err() {
-            return Err(CommandError::NotOpen);
-        }
-        // The control thread may be in a USB step; the session's own timeout counts from sending.
-        answer
-            .recv_timeout(timeout + Duration::from_secs(60))
-            .unwrap_or(Err(CommandError::Closed))
-    }
-
-    /// A second asker on the control session.
-    ///
-    /// # Errors
-    /// When descriptors have run out.
-    pub(crate) fn tap(&self) -> std::io::Result<Tap> {
-        let (tap, end) = Tap::new(self.shared.outbox.clone())?;
-        // When the thread has ended, the tap says so.
-        let _ = self.shared.outbox.send(Message::Attach(end));
-        Ok(tap)
+    /// An asker on the control session. `waker` is woken whenever there is something for it.
+    pub(crate) fn asker(&self, waker: Option<Waker>) -> Asker {
+        let outbox = self.shared.outbox.clone();
+        let (asker, sender) = Asker::new(
+            Box::new(move |asker, request| outbox.send(Message::Ask { asker, request }).is_ok()),
+            waker,
+        );
+        // When the control thread has ended, the dropped sender says so.
+        let _ = self.shared.outbox.send(Message::Attach(sender));
+        asker
     }
 
     /// The AT port, unless [`Options::at_port`] leaves it alone. It stays the same over losses of

@@ -4,8 +4,12 @@
 //! numbers to the kernel.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
 
 /// What to wait for on a descriptor, and what was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,6 +85,51 @@ impl PollSet {
     }
 }
 
+/// Ends the wait of one poll loop, from any thread. Clones wake the same loop.
+#[derive(Debug, Clone)]
+pub(crate) struct Waker(Arc<Signal>);
+
+#[derive(Debug)]
+struct Signal {
+    descriptor: OwnedFd,
+    /// Somebody has woken it since the last [`Waker::reset`].
+    woken: AtomicBool,
+}
+
+impl Waker {
+    /// A waker, to be waited for with [`PollSet::add`].
+    ///
+    /// # Errors
+    /// When descriptors have run out.
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(Arc::new(Signal {
+            descriptor: eventfd(0, flags)?,
+            woken: AtomicBool::new(false),
+        })))
+    }
+
+    /// Wakes the loop. Once until the next [`Waker::reset`] this is a system call (`write`).
+    pub(crate) fn wake(&self) {
+        if !self.0.woken.swap(true, Ordering::SeqCst) {
+            let _ = rustix::io::write(&self.0.descriptor, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Makes the descriptor wait again. To be called before looking for what others have left.
+    pub(crate) fn reset(&self) {
+        let _ = rustix::io::read(&self.0.descriptor, &mut [0; 8]);
+        self.0.woken.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The descriptor is readable from [`Waker::wake`] to [`Waker::reset`].
+impl AsRawFd for Waker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.descriptor.as_raw_fd()
+    }
+}
+
 #[allow(unsafe_code)]
 fn ppoll(entries: &mut [libc::pollfd], limit: Option<&libc::timespec>) -> io::Result<()> {
     for entry in entries.iter_mut() {
@@ -109,6 +158,26 @@ fn ppoll(entries: &mut [libc::pollfd], limit: Option<&libc::timespec>) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_waker_wakes_until_it_is_reset() {
+        let waker = Waker::new().unwrap();
+        let mut set = PollSet::default();
+        let readable = |set: &mut PollSet| {
+            set.clear();
+            let place = set.add(&waker, true, false);
+            set.wait(Some(Duration::ZERO)).unwrap();
+            set.found(place).readable
+        };
+        assert!(!readable(&mut set));
+        for _ in 0..2 {
+            waker.clone().wake();
+            waker.wake();
+            assert!(readable(&mut set) && readable(&mut set));
+            waker.reset();
+            assert!(!readable(&mut set));
+        }
+    }
 
     #[test]
     fn tells_what_is_ready() {

@@ -10,6 +10,7 @@ use uwwan_mbim::services::basic_connect::{
     self as bc, ActivationCommand, ConnectSet, context_type,
 };
 use uwwan_mbim::session::Command;
+use uwwan_modem::client::Client;
 use uwwan_modem::options::{Format, IpType, Placement, SessionOptions};
 use uwwan_modem::{Event, Options, StartError};
 
@@ -155,8 +156,8 @@ fn a_session_that_is_ended_comes_back_with_its_interface() {
         ..ConnectSet::default()
     };
     // The deactivated session is told of by its answer alone, or by an indication.
-    bench
-        .handle
+    Client::beside(&bench.handle)
+        .unwrap()
         .command(Command::set(bc::CONNECT, &end), PATIENCE)
         .unwrap();
     bench.until("its end", |event| {

@@ -1,12 +1,14 @@
-//! A client that opens the device itself: the ladder's lower rungs on a thread of their own.
+//! A client in the process that drives the modem: one that opens the device itself, with the
+//! ladder's lower rungs on a thread of their own, or one beside a driver that runs already.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uwwan_mbim::session::Command;
 use uwwan_usb::device::Backend;
 
 use super::{ClientError, ErrorKind, Indication, Link, News};
+use crate::askers::{Asker, AskerEvent, Request, Ticket};
 use crate::event::Event;
 use crate::failure::{FailureKind, Rung};
 use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
@@ -14,10 +16,11 @@ use crate::modem::{Handle, Modem};
 use crate::options::Options;
 use crate::selector::Selector;
 use crate::status::Status;
-use crate::tap::{Tap, TapEvent};
 
 /// The end takes this long at most: the session's CLOSE, and letting go of the interfaces.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a client beside a running driver waits for an open session.
+const OPEN_PATIENCE: Duration = Duration::from_secs(40);
 
 /// No host's end: the ladder stops below it.
 struct NoHost;
@@ -35,7 +38,9 @@ impl HostProvider for NoHost {
 
 pub(super) struct Direct {
     handle: Handle,
-    tap: Tap,
+    asker: Asker,
+    /// The modem was started for this client and ends with it.
+    owner: bool,
     place: String,
 }
 
@@ -56,29 +61,57 @@ impl Direct {
             observer,
         )
         .map_err(|error| ClientError::of_start(&place, error))?;
-        let tap = handle.tap().map_err(|error| {
-            handle.stop();
-            ClientError::new(
-                ErrorKind::System,
-                "open the modem",
-                &place,
-                error.to_string(),
-                "raise the limit of descriptors (`ulimit -n`)",
-            )
-        })?;
-        let mut direct = Self { handle, tap, place };
-        loop {
-            match direct.tap.wait(Duration::from_secs(3600)) {
-                Ok(Some(TapEvent::Opened { .. })) => break,
-                Ok(_) => {}
-                Err(_) => return Err(direct.ended()),
+        let mut direct = Self {
+            asker: handle.asker(None),
+            handle,
+            owner: true,
+            place,
+        };
+        // The ladder bounds the wait: it ends open, or with a failure.
+        while !direct.is_open(Duration::from_secs(3600))? {}
+        Ok(direct)
+    }
+
+    /// A client beside a driver that runs in this process.
+    pub(super) fn beside(handle: &Handle) -> Result<Self, ClientError> {
+        let mut direct = Self {
+            asker: handle.asker(None),
+            handle: handle.clone(),
+            owner: false,
+            place: String::new(),
+        };
+        if direct.is_open(OPEN_PATIENCE)? {
+            return Ok(direct);
+        }
+        Err(ClientError::new(
+            ErrorKind::NotOpen,
+            "reach the modem",
+            &direct.place,
+            format!(
+                "it has no open control session within {} s",
+                OPEN_PATIENCE.as_secs()
+            ),
+            "the modem's status tells what it waits for",
+        ))
+    }
+
+    /// Waits until the session is open, at most `patience`.
+    fn is_open(&mut self, patience: Duration) -> Result<bool, ClientError> {
+        let deadline = Instant::now() + patience;
+        let mut open = false;
+        while let Some(left) = deadline.checked_duration_since(Instant::now())
+            && !open
+        {
+            match self.asker.wait(left) {
+                Ok(event) => open = matches!(event, Some(AskerEvent::Opened { .. })),
+                Err(_) => return Err(self.ended()),
             }
         }
-        let device = direct.handle.status().device;
+        let device = self.handle.status().device;
         if !device.is_empty() {
-            direct.place = device;
+            self.place = device;
         }
-        Ok(direct)
+        Ok(open)
     }
 
     /// Why the modem's thread has ended.
@@ -107,7 +140,12 @@ impl Link for Direct {
         command: Command,
         timeout: Duration,
     ) -> Result<(), ClientError> {
-        if self.tap.order(ticket, command, timeout) {
+        let ticket = Ticket(ticket);
+        if self.asker.request(Request::Send {
+            ticket,
+            command,
+            timeout,
+        }) {
             Ok(())
         } else {
             Err(self.ended())
@@ -115,16 +153,19 @@ impl Link for Direct {
     }
 
     fn cancel(&mut self, ticket: u64) {
-        self.tap.withdraw(ticket);
+        self.asker.request(Request::Withdraw(Ticket(ticket)));
     }
 
     fn wait(&mut self, patience: Duration) -> Option<News> {
-        match self.tap.wait(patience) {
-            Ok(Some(TapEvent::Answer { ticket, result })) => Some(News::Answer { ticket, result }),
-            Ok(Some(TapEvent::Indication { id, info })) => {
+        match self.asker.wait(patience) {
+            Ok(Some(AskerEvent::Answer { ticket, result })) => Some(News::Answer {
+                ticket: ticket.0,
+                result,
+            }),
+            Ok(Some(AskerEvent::Indication { id, info })) => {
                 Some(News::Indication(Indication { id, info }))
             }
-            Ok(Some(TapEvent::Down { why })) => Some(News::Lost(self.lost(&why))),
+            Ok(Some(AskerEvent::Down { why })) => Some(News::Lost(self.lost(&why))),
             Ok(_) => None,
             Err(_) => Some(News::Lost(self.ended())),
         }
@@ -135,6 +176,9 @@ impl Link for Direct {
     }
 
     fn close(&mut self) -> Result<(), ClientError> {
+        if !self.owner {
+            return Ok(());
+        }
         self.handle.stop();
         match self.handle.wait_timeout(CLOSE_PATIENCE) {
             Some(Ok(())) => Ok(()),

@@ -52,6 +52,7 @@ use uwwan_usb::device::Backend;
 pub use error::{ClientError, ErrorKind};
 
 use crate::event::Event;
+use crate::modem::Handle;
 use crate::options::Options;
 use crate::selector::Selector;
 use crate::status::Status;
@@ -184,6 +185,16 @@ impl Client {
     /// reachable at present.
     pub fn through(path: &Path) -> Result<Self, ClientError> {
         Ok(Self::over(Box::new(through::Through::connect(path)?)))
+    }
+
+    /// Asks beside the driver that this process itself runs. Closing the client leaves the driver
+    /// as it is.
+    ///
+    /// # Errors
+    /// [`ClientError`] of the kinds `BringUp` and `Lost` when the driver has ended, and `NotOpen`
+    /// when its control session stays closed for 40 s.
+    pub fn beside(handle: &Handle) -> Result<Self, ClientError> {
+        Ok(Self::over(Box::new(direct::Direct::beside(handle)?)))
     }
 
     fn over(link: Box<dyn Link>) -> Self {

@@ -13,10 +13,10 @@ use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::requests;
 
 use super::{Asker, Control};
+use crate::askers::{Request, Ticket};
 use crate::failure::Rung;
 use crate::kind::Kind;
 use crate::ladder::{Ask, Input, Outcome};
-use crate::tap::Order;
 
 impl Control {
     pub(super) fn open_session(&mut self, patience: Duration) {
@@ -46,38 +46,36 @@ impl Control {
     pub(super) fn drop_all_askers(&mut self) {
         for (_, asker) in self.asked.drain() {
             match asker {
-                Asker::Program(reply) => {
-                    let _ = reply.send(Err(CommandError::Closed));
-                }
-                Asker::Tap { tap, ticket } => {
-                    self.taps.answer(tap, ticket, Err(CommandError::Closed));
+                Asker::Program { asker, ticket } => {
+                    self.askers.answer(asker, ticket, Err(CommandError::Closed));
                 }
                 Asker::Ladder(_) | Asker::Branch { .. } => {}
             }
         }
-        self.taps.down("the control session has ended");
+        self.askers.down("the control session has ended");
     }
 
-    /// A command by way of a tap.
-    pub(super) fn order(&mut self, order: Order) {
-        let Order {
-            tap,
-            ticket,
-            command,
-            timeout,
-        } = order;
-        match self.session.command(Instant::now(), command, timeout) {
-            Ok(id) => {
-                self.asked.insert(id, Asker::Tap { tap, ticket });
-            }
-            Err(error) => self.taps.answer(tap, ticket, Err(error)),
+    /// Does what an asker beside the driver wants.
+    pub(super) fn request(&mut self, asker: u64, request: Request) {
+        match request {
+            Request::Send {
+                ticket,
+                command,
+                timeout,
+            } => match self.session.command(Instant::now(), command, timeout) {
+                Ok(id) => {
+                    self.asked.insert(id, Asker::Program { asker, ticket });
+                }
+                Err(error) => self.askers.answer(asker, ticket, Err(error)),
+            },
+            Request::Withdraw(ticket) => self.withdraw(asker, ticket),
         }
     }
 
     /// Nobody waits for the answer any more.
-    pub(super) fn withdraw(&mut self, tap: u64, ticket: u64) {
+    fn withdraw(&mut self, by: u64, withdrawn: Ticket) {
         let id = self.asked.iter().find_map(|(id, asker)| match asker {
-            Asker::Tap { tap: t, ticket: n } if (*t, *n) == (tap, ticket) => Some(*id),
+            Asker::Program { asker, ticket } if (*asker, *ticket) == (by, withdrawn) => Some(*id),
             _ => None,
         });
         if let Some(id) = id {
@@ -176,7 +174,7 @@ impl Control {
     pub(super) fn session_event(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Opened => {
-                self.taps.opened(self.session.config().max_outstanding);
+                self.askers.opened(self.session.config().max_outstanding);
                 self.input(Input::Opened);
             }
             SessionEvent::OpenFailed(OpenError::Silent { .. }) => self.input(Input::OpenMute),
@@ -188,19 +186,14 @@ impl Control {
                 self.input(Input::OpenRefused(Status::FAILURE));
             }
             SessionEvent::Response { id, result } => match self.asked.remove(&id) {
-                Some(Asker::Program(reply)) => {
+                Some(Asker::Program { asker, ticket }) => {
                     let observed = observable(&result);
-                    let _ = reply.send(result);
-                    self.observe(observed);
-                }
-                Some(Asker::Tap { tap, ticket }) => {
-                    let observed = observable(&result);
-                    self.taps.answer(tap, ticket, result);
+                    self.askers.answer(asker, ticket, result);
                     self.observe(observed);
                 }
                 Some(Asker::Ladder(ask)) => {
                     if ask == Ask::Subscribe {
-                        self.taps.subscribed();
+                        self.askers.subscribed();
                     }
                     if let Some(outcome) = outcome_of(result) {
                         self.input(Input::Answer(ask, outcome));
@@ -215,13 +208,13 @@ impl Control {
             },
             SessionEvent::Indication { id, info } => {
                 self.hasten(id);
-                self.taps.indication(id, &info);
+                self.askers.indication(id, &info);
                 self.branch_indication(id, &info);
                 self.input(Input::Indication { id, info });
             }
-            SessionEvent::Closed { .. } => self.taps.down("the control session is closed"),
+            SessionEvent::Closed { .. } => self.askers.down("the control session is closed"),
             SessionEvent::Lost { why } => {
-                self.taps.down(&why);
+                self.askers.down(&why);
                 self.lost(Rung::Found, why);
             }
         }

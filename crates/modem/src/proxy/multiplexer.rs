@@ -27,20 +27,17 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::Body;
 use uwwan_mbim::registry::CidId;
-use uwwan_mbim::session::{Command, CommandError, Response};
+use uwwan_mbim::session::{CommandError, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::guard;
 use super::peer::Peer;
 use super::subscriptions::List;
+use crate::askers::{Request, Ticket};
 
 /// Names a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(u64);
-
-/// Names a command on its way to the modem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
 
 /// Where a client came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,22 +77,6 @@ impl Default for Config {
             most_clients: 32,
         }
     }
-}
-
-/// What the multiplexer wants of the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Send this command; [`Multiplexer::answer`] brings what came of it.
-    Send {
-        /// The name for it.
-        ticket: Ticket,
-        /// The command.
-        command: Command,
-        /// How long the modem may take.
-        timeout: Duration,
-    },
-    /// Nobody waits for this one any more: cancel it.
-    Withdraw(Ticket),
 }
 
 /// Whose command is under way.

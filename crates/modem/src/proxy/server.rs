@@ -15,11 +15,11 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::entrances::{self, Allow, Standing};
-use super::multiplexer::{ClientId, Config, Entrance, Multiplexer, Request, Ticket};
+use super::multiplexer::{ClientId, Config, Entrance, Multiplexer};
+use crate::askers::{Asker, AskerEvent};
 use crate::at_port::pty::Terminals;
 use crate::modem::Handle;
-use crate::poll::PollSet;
-use crate::tap::{Tap, TapEvent};
+use crate::poll::{PollSet, Waker};
 
 /// Bytes read from a client at a time.
 const CHUNK: usize = 16 * 1024;
@@ -111,13 +111,15 @@ impl Proxy {
                 .inspect_err(|error| notices.push(taken(name, error, &status)))
                 .ok()
         });
-        let tap = handle.tap()?;
+        let waker = Waker::new()?;
+        let asker = handle.asker(Some(waker.clone()));
         let mut ours = options.aliases.clone();
         ours.push(options.socket.clone());
         ours.extend(options.terminal.clone());
         let clients = Arc::new(AtomicUsize::new(0));
         let serving = Serving {
-            tap,
+            asker,
+            waker,
             gone: false,
             multiplexer: Multiplexer::new(
                 options.rules.clone(),
@@ -221,7 +223,8 @@ impl AsRawFd for Line {
 }
 
 struct Serving {
-    tap: Tap,
+    asker: Asker,
+    waker: Waker,
     /// The modem's thread has ended.
     gone: bool,
     multiplexer: Multiplexer,
@@ -253,7 +256,7 @@ impl Serving {
             }
             set.clear();
             let stop = set.add(&self.stopped, self.ending.is_none(), false);
-            let tap = (!self.gone).then(|| set.add(&self.tap, true, false));
+            let news = (!self.gone).then(|| set.add(&self.waker, true, false));
             self.rest = self.rest.filter(|until| *until > now);
             let open = self.rest.is_none() && !self.gone && self.ending.is_none();
             let listen = |set: &mut PollSet, listener: &Option<UnixListener>| {
@@ -294,9 +297,9 @@ impl Serving {
                 self.ending = Some(now + LAST_WORDS);
                 self.multiplexer.modem_down(now, "uwwan is stopping");
             }
-            more = false;
-            if tap.is_some_and(|tap| set.found(tap).readable || set.found(tap).broken) {
-                self.tap.woken();
+            let pending = std::mem::take(&mut more);
+            if pending || news.is_some_and(|news| set.found(news).readable) {
+                self.waker.reset();
                 more = self.news();
             }
             for (listener, entrance) in [(private, Entrance::Private), (public, Entrance::Public)] {
@@ -336,16 +339,7 @@ impl Serving {
             self.write(client);
         }
         while let Some(request) = self.multiplexer.poll_request() {
-            match request {
-                Request::Send {
-                    ticket,
-                    command,
-                    timeout,
-                } => {
-                    self.tap.order(ticket.0, command, timeout);
-                }
-                Request::Withdraw(ticket) => self.tap.withdraw(ticket.0),
-            }
+            self.asker.request(request);
         }
         while let Some(client) = self.multiplexer.take_finished(now) {
             self.lines.remove(&client);
@@ -358,16 +352,16 @@ impl Serving {
     fn news(&mut self) -> bool {
         for _ in 0..MOST_NEWS {
             let now = Instant::now();
-            match self.tap.next() {
-                Ok(Some(TapEvent::Opened { outstanding })) => {
+            match self.asker.next() {
+                Ok(Some(AskerEvent::Opened { outstanding })) => {
                     self.multiplexer.modem_opened(now, outstanding);
                 }
-                Ok(Some(TapEvent::Down { why })) => self.multiplexer.modem_down(now, &why),
-                Ok(Some(TapEvent::Subscribed)) => self.multiplexer.modem_subscribed(now),
-                Ok(Some(TapEvent::Answer { ticket, result })) => {
-                    self.multiplexer.answer(now, Ticket(ticket), result);
+                Ok(Some(AskerEvent::Down { why })) => self.multiplexer.modem_down(now, &why),
+                Ok(Some(AskerEvent::Subscribed)) => self.multiplexer.modem_subscribed(now),
+                Ok(Some(AskerEvent::Answer { ticket, result })) => {
+                    self.multiplexer.answer(now, ticket, result);
                 }
-                Ok(Some(TapEvent::Indication { id, info })) => {
+                Ok(Some(AskerEvent::Indication { id, info })) => {
                     self.multiplexer.indication(now, id, &info);
                 }
                 Ok(None) => return false,

@@ -11,7 +11,8 @@ use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
 use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
-use crate::proxy::multiplexer::{ClientId, Config, Entrance, Multiplexer, Request, Ticket};
+use crate::askers::{Request, Ticket};
+use crate::proxy::multiplexer::{ClientId, Config, Entrance, Multiplexer};
 
 /// The path that means the modem.
 pub const PATH: &str = "/run/uwwan/1-4/mbim";

@@ -13,7 +13,8 @@ use uwwan_mbim::status::{ProtocolError, Status};
 use uwwan_mbim::{CommandKind, Uuid};
 
 use super::bench::{Bench, PATH, configuration, done, open, query};
-use crate::proxy::multiplexer::{Entrance, Request};
+use crate::askers::Request;
+use crate::proxy::multiplexer::Entrance;
 
 /// What a client may cost at most: the stream, fragments, output, and what is under way.
 const BOUND: usize = 1 << 20;

@@ -12,8 +12,9 @@ use uwwan_mbim::session::{Command, CommandError};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::bench::{Bench, PATH, body, cancel, configuration, done, open, query, set};
+use crate::askers::Request;
 use crate::proxy::INSIST;
-use crate::proxy::multiplexer::{Config, Entrance, Request};
+use crate::proxy::multiplexer::{Config, Entrance};
 
 #[test]
 fn same_ids_of_two_clients_are_kept_apart() {
