@@ -92,6 +92,10 @@ pub const BOS_HUAWEI: [u8; 12] = [
     0x05, 0x0f, 0x0c, 0x00, 0x01, 0x07, 0x10, 0x02, 0x02, 0x00, 0x00, 0x00,
 ];
 
+/// `wMaxPacketSize` of every bulk endpoint at high speed, in bytes.
+pub const BULK_PACKET: usize = 512;
+
+/// `bDescriptorType` (USB 2.0, table 9-5; BOS: USB 2.0 LPM ECN).
 const TYPE_DEVICE: u8 = 1;
 const TYPE_CONFIGURATION: u8 = 2;
 const TYPE_STRING: u8 = 3;

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::device::UsbDevice;
 use crate::handle::{Inbox, Order};
-use crate::modem::{Modem, Wish};
+use crate::modem::{Departure, Modem};
 use crate::presence::Presence;
 use crate::report::Recorder;
 use crate::upstream::{HostGone, Request, Upstream};
@@ -98,9 +98,9 @@ impl Engine {
         self.modem.advance(now);
         self.usb.service(&mut self.modem, now);
         self.deliver();
-        match self.modem.take_wish() {
-            Some(Wish::Reset) => self.reset_firmware(now),
-            Some(Wish::Unplug) => self.disconnect(None),
+        match self.modem.take_departure() {
+            Some(Departure::Reset) => self.reset_firmware(now),
+            Some(Departure::Unplug) => self.disconnect(None),
             None => {}
         }
         if self.returns.is_some_and(|at| at <= now) {

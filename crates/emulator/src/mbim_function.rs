@@ -6,11 +6,14 @@
 //! Every entry of the outbox is announced by a RESPONSE_AVAILABLE of its own.
 
 mod commands;
+mod context;
 mod contexts;
-mod indications;
 mod messages;
+mod outcome;
 mod phonebook;
 mod pin;
+mod state;
+mod subscriptions;
 mod ussd;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,36 +21,29 @@ use std::time::{Duration, Instant};
 
 use uwwan_mbim::fragment::{FragmentError, Limits, Reassembler};
 use uwwan_mbim::message::{Body, HEADER, Header, Message, MessageError, MessageType};
-use uwwan_mbim::services::{basic_connect, sms};
+use uwwan_mbim::registry::CidId;
 use uwwan_mbim::status::{ProtocolError, Status};
-use uwwan_mbim::uuid::Uuid;
 
-use crate::firmware::Firmware;
+use crate::firmware::{Change, Firmware};
 use crate::knobs::Knobs;
 use crate::random::Random;
-use crate::report::{Counters, Recorder, Rule};
+use crate::report::Rule;
 
-pub(crate) use indications::Subscriptions;
+use commands::Commands;
+pub(crate) use context::MbimContext;
+use outcome::Outcome;
 
 /// wMaxControlMessage of the functional descriptor, bytes.
 pub(crate) const MAX_CONTROL: usize = 1024;
 /// bMaxOutstandingCommandMessages of the extended functional descriptor.
 const MAX_OUTSTANDING: usize = 16;
+/// Commands under way before further ones are refused as busy: the firmware's patience with a host
+/// that ignores `MAX_OUTSTANDING`.
+const MOST_OUTSTANDING: usize = 4 * MAX_OUTSTANDING;
 /// Fragments waiting for the host; indications beyond are dropped.
 const MAX_OUTBOX: usize = 1024;
 /// Notifications waiting for the host.
 const MAX_NOTIFICATIONS: usize = 4096;
-
-/// What commands can reach.
-pub(crate) struct MbimContext<'a> {
-    pub firmware: &'a mut Firmware,
-    pub knobs: &'a Knobs,
-    pub counters: &'a mut Counters,
-    pub recorder: &'a Recorder,
-    /// The data interface's alternate setting.
-    pub data_alternate: u8,
-    pub now: Instant,
-}
 
 /// The function's state.
 #[derive(Debug)]
@@ -67,13 +63,7 @@ pub(crate) struct MbimFunction {
     notifications: usize,
     notified: u64,
     sent: u64,
-    subscriptions: Subscriptions,
-    /// Counters at OPEN, for the packet statistics.
-    baseline: Counters,
-    idle_hint: u32,
-    messages: messages::Messages,
-    dialogue: ussd::Dialogue,
-    filters: contexts::Filters,
+    commands: Commands,
     random: Random,
 }
 
@@ -98,12 +88,7 @@ impl MbimFunction {
             notifications: 0,
             notified: 0,
             sent: 0,
-            subscriptions: Subscriptions::new(knobs, now),
-            baseline: Counters::default(),
-            idle_hint: 0,
-            messages: messages::Messages::default(),
-            dialogue: ussd::Dialogue::default(),
-            filters: contexts::Filters::default(),
+            commands: Commands::new(knobs, now),
             random: Random::new(knobs.seed ^ 2),
         }
     }
@@ -222,8 +207,8 @@ impl MbimFunction {
             self.answer(message, context);
         }
         if self.open {
-            for (cid, info) in self.subscriptions.periodic(context) {
-                self.indicate(basic_connect::UUID, cid, info, context);
+            for (id, info) in self.commands.subscriptions.periodic(context) {
+                self.indicate(id, info, context);
             }
         }
     }
@@ -235,7 +220,10 @@ impl MbimFunction {
         }
         let opening = self.opening.map(|(at, _, _)| at);
         let due = self.due.iter().map(|(at, _)| *at).min();
-        let periodic = self.open.then(|| self.subscriptions.deadline()).flatten();
+        let periodic = self
+            .open
+            .then(|| self.commands.subscriptions.deadline())
+            .flatten();
         [opening, due, periodic, self.reassembler.deadline()]
             .into_iter()
             .flatten()
@@ -243,21 +231,25 @@ impl MbimFunction {
     }
 
     /// Tells the host what changed in the firmware, as far as it has subscribed.
-    pub fn announce(&mut self, change: crate::firmware::Change, context: &mut MbimContext<'_>) {
+    pub fn announce(&mut self, change: Change, context: &mut MbimContext<'_>) {
         if !self.open || self.silent {
             return;
         }
-        if let Some((cid, info)) = indications::of(change, context) {
-            self.indicate(basic_connect::UUID, cid, info, context);
+        if let Some((id, info)) = subscriptions::of(change, context) {
+            self.indicate(id, info, context);
         }
     }
 
-    fn indicate(&mut self, service: Uuid, cid: u32, info: Vec<u8>, context: &mut MbimContext<'_>) {
-        if self.subscriptions.wants(service, cid) && self.outbox.len() < MAX_OUTBOX {
+    fn indicate(&mut self, id: CidId, info: Vec<u8>, context: &mut MbimContext<'_>) {
+        if self.commands.subscriptions.wants(id) && self.outbox.len() < MAX_OUTBOX {
             self.post(
                 &Message {
                     transaction: 0,
-                    body: Body::Indication { service, cid, info },
+                    body: Body::Indication {
+                        service: id.service,
+                        cid: id.cid,
+                        info,
+                    },
                 },
                 context,
             );
@@ -342,7 +334,13 @@ impl MbimFunction {
                         format!("more than {MAX_OUTSTANDING} commands under way")
                     });
                 }
-                let outcome = self.command(service, cid, kind, &info, context);
+                let id = CidId { service, cid };
+                let busy = self.outstanding.len() > MOST_OUTSTANDING;
+                let outcome = if busy {
+                    Outcome::refused(Status::BUSY)
+                } else {
+                    self.commands.execute(id, kind, &info, context)
+                };
                 let message = Message {
                     transaction,
                     body: Body::CommandDone {
@@ -357,8 +355,8 @@ impl MbimFunction {
                 } else {
                     self.due.push((context.now + outcome.delay, message));
                 }
-                for (cid, info) in self.messages.take_news() {
-                    self.indicate(sms::UUID, cid, info, context);
+                for (id, info) in self.commands.messages.take_news() {
+                    self.indicate(id, info, context);
                 }
             }
             Body::OpenDone(_)
@@ -401,8 +399,7 @@ impl MbimFunction {
         self.close(context);
         self.open = true;
         self.max_fragment = max_fragment;
-        self.baseline = *context.counters;
-        self.subscriptions = Subscriptions::new(context.knobs, context.now);
+        self.commands.opened(context);
         for extra in 0..=u32::from(context.knobs.stray_open_done) {
             self.post(
                 &Message {
@@ -459,12 +456,6 @@ impl MbimFunction {
             let owed = 1 + usize::from(knobs.notification_storm);
             self.notifications = (self.notifications + owed).min(MAX_NOTIFICATIONS);
         }
-    }
-
-    fn is_known(service: Uuid) -> bool {
-        commands::SERVICES
-            .iter()
-            .any(|(known, _)| *known == service)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::far_side::Network;
 use crate::firmware::{Change, Firmware, Persistent};
 use crate::knobs::Knobs;
 use crate::mbim_function::{MAX_CONTROL, MbimContext, MbimFunction};
-use crate::ncm_function::{Air, Mishap, NcmFunction, Routes};
+use crate::ncm_function::{DataContext, Mishap, NcmFunction, Routes};
 use crate::random::Random;
 use crate::report::{Counters, Recorder, Rule};
 use crate::urb::SetupPacket;
@@ -25,8 +25,7 @@ const MBIM_DATA: u8 = 1;
 const MBIM_INTERRUPT: u8 = 0x82;
 const MBIM_IN: u8 = 0x81;
 const MBIM_OUT: u8 = 0x01;
-/// Configuration 2: ECM.
-const ECM_CONTROL: u8 = 0;
+/// Configuration 2: the endpoints of the ECM function.
 const ECM_INTERRUPT: u8 = 0x82;
 const ECM_IN: u8 = 0x81;
 const ECM_OUT: u8 = 0x01;
@@ -37,10 +36,12 @@ const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
 const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
 const RESET_FUNCTION: u8 = 0x05;
 
-/// What the firmware wants done to its place on the bus.
+/// How the device leaves the bus of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Departure {
+    /// The firmware starts afresh; the device comes back.
     Reset,
+    /// The device is unplugged for good.
     Unplug,
 }
 
@@ -63,9 +64,9 @@ pub(crate) struct Modem {
     /// The sessions' version `routes` follow.
     routed: u64,
     ecm: Ecm,
-    wish: Option<Wish>,
+    departure: Option<Departure>,
     /// IN endpoints that had their garbage.
-    littered: u32,
+    garbage_sent: u32,
     random: Random,
 }
 
@@ -85,8 +86,8 @@ impl Modem {
             routes: Routes::default(),
             routed: 0,
             ecm: Ecm::default(),
-            wish: None,
-            littered: 0,
+            departure: None,
+            garbage_sent: 0,
             random: Random::new(knobs.seed ^ 3),
             counters: Counters::default(),
             network_timeout: None,
@@ -104,8 +105,8 @@ impl Modem {
         self.counters
     }
 
-    pub fn take_wish(&mut self) -> Option<Wish> {
-        self.wish.take()
+    pub fn take_departure(&mut self) -> Option<Departure> {
+        self.departure.take()
     }
 
     /// Turns knobs.
@@ -126,7 +127,7 @@ impl Modem {
             self.firmware.persistent.pin_enabled = !self.knobs.pin.is_empty();
         }
         if self.knobs.garbage != before.garbage {
-            self.littered = 0;
+            self.garbage_sent = 0;
         }
     }
 
@@ -147,14 +148,14 @@ impl Modem {
         self.ncm = NcmFunction::new(&self.knobs);
         self.routes.clear();
         self.ecm = Ecm::default();
-        self.wish = None;
-        self.littered = 0;
+        self.departure = None;
+        self.garbage_sent = 0;
     }
 
     /// The host reset the port.
     pub fn port_reset(&mut self) {
         if self.knobs.reset_reenumerates {
-            self.wish = Some(Wish::Reset);
+            self.departure = Some(Departure::Reset);
         }
     }
 
@@ -163,7 +164,7 @@ impl Modem {
         self.network_timeout = self.network.advance();
         self.firmware.advance(&self.knobs, now);
         if self.at.take_reset(now) {
-            self.wish = Some(Wish::Reset);
+            self.departure = Some(Departure::Reset);
         }
         let (ports, mut context) = self.at_context(now);
         at_port::advance(ports, &mut context);
@@ -274,10 +275,10 @@ impl Modem {
         )
     }
 
-    fn air(&mut self) -> (&mut NcmFunction, Air<'_>) {
+    fn data_context(&mut self) -> (&mut NcmFunction, DataContext<'_>) {
         (
             &mut self.ncm,
-            Air {
+            DataContext {
                 network: &mut *self.network,
                 routes: &self.routes,
                 knobs: &self.knobs,
@@ -288,12 +289,12 @@ impl Modem {
     }
 
     /// Garbage for an endpoint that has not had any, if the knob says so.
-    fn litter(&mut self, endpoint: u8, room: &mut [u8]) -> Option<InVerdict> {
+    fn garbage(&mut self, endpoint: u8, room: &mut [u8]) -> Option<InVerdict> {
         let bit = 1u32 << (endpoint & 0x0f);
-        if self.knobs.garbage == 0 || self.littered & bit != 0 {
+        if self.knobs.garbage == 0 || self.garbage_sent & bit != 0 {
             return None;
         }
-        self.littered |= bit;
+        self.garbage_sent |= bit;
         let length = usize::from(self.knobs.garbage).min(room.len());
         self.random.fill(&mut room[..length]);
         Some(InVerdict::Data {
@@ -302,12 +303,12 @@ impl Modem {
         })
     }
 
-    fn suffer(&mut self, mishap: Option<Mishap>) -> OutVerdict {
+    fn verdict(&mut self, mishap: Option<Mishap>) -> OutVerdict {
         match mishap {
             Some(Mishap::Stall) => return OutVerdict::Stall,
             Some(Mishap::Fault) => return OutVerdict::Fault,
-            Some(Mishap::Reset) => self.wish = Some(Wish::Reset),
-            Some(Mishap::Unplug) => self.wish = Some(Wish::Unplug),
+            Some(Mishap::Reset) => self.departure = Some(Departure::Reset),
+            Some(Mishap::Unplug) => self.departure = Some(Departure::Unplug),
             None => {}
         }
         OutVerdict::Accept
@@ -353,7 +354,7 @@ impl Behaviour for Modem {
         self.ncm = NcmFunction::new(&self.knobs);
         self.ecm = Ecm::default();
         self.ecm.set_link(self.firmware.dialled());
-        self.littered = 0;
+        self.garbage_sent = 0;
         self.spread_changes(now);
         self.reroute();
     }
@@ -399,7 +400,7 @@ impl Behaviour for Modem {
                 self.ncm
                     .control_out(setup, data, &self.knobs, &self.recorder)
             }
-            (2, ECM_CONTROL, request) => Ecm::control_out(request),
+            (2, ecm::CONTROL, request) => Ecm::control_out(request),
             _ => {
                 self.misdirected(setup);
                 false
@@ -424,7 +425,7 @@ impl Behaviour for Modem {
             (3, MBIM_CONTROL, _) | (1, VENDOR_NCM, _) => {
                 self.ncm.control_in(setup, room, &self.knobs)
             }
-            (2, ECM_CONTROL, request) => Ecm::control_in(request, room),
+            (2, ecm::CONTROL, request) => Ecm::control_in(request, room),
             _ => {
                 self.misdirected(setup);
                 None
@@ -441,10 +442,10 @@ impl Behaviour for Modem {
         }
         match (self.configuration, endpoint) {
             (3, MBIM_OUT) => {
-                let (ncm, mut air) = self.air();
-                match ncm.transmit(data, ended, &mut air) {
+                let (ncm, mut context) = self.data_context();
+                match ncm.transmit(data, ended, &mut context) {
                     (false, _) => OutVerdict::Nak,
-                    (true, mishap) => self.suffer(mishap),
+                    (true, mishap) => self.verdict(mishap),
                 }
             }
             // Nobody is behind ECM and the vendor's NCM.
@@ -454,7 +455,7 @@ impl Behaviour for Modem {
     }
 
     fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], _now: Instant) -> InVerdict {
-        if let Some(verdict) = self.litter(endpoint, room) {
+        if let Some(verdict) = self.garbage(endpoint, room) {
             return verdict;
         }
         for port in &mut self.ports {
@@ -467,8 +468,8 @@ impl Behaviour for Modem {
         }
         match (self.configuration, endpoint) {
             (3, MBIM_IN) => {
-                let (ncm, mut air) = self.air();
-                ncm.receive(room, &mut air)
+                let (ncm, mut context) = self.data_context();
+                ncm.receive(room, &mut context)
             }
             (3, MBIM_INTERRUPT) => match self.mbim.take_notification() {
                 Some(notification) => put(&notification, room),

@@ -5,97 +5,33 @@
 //! read: packets come from the network straight to their place in the host's transfer, as many as
 //! wait there and fit. Nothing is allocated on the way of a packet.
 
+mod context;
 mod downlink;
+mod routes;
 mod uplink;
 
 use uwwan_ncm::{Format, NtbParameters};
 
-use crate::far_side::Network;
+use crate::device::InVerdict;
 use crate::knobs::Knobs;
 use crate::random::Random;
-use crate::report::{Counters, Recorder, Rule};
+use crate::report::{Recorder, Rule};
 use crate::urb::SetupPacket;
 
+pub(crate) use context::DataContext;
 use downlink::Downlink;
+pub(crate) use routes::Routes;
+pub(crate) use uplink::Mishap;
 use uplink::Uplink;
 
-/// wMaxPacketSize of the bulk endpoints at high speed.
-const PACKET: usize = 512;
 /// Least size a host may ask for (NCM 1.0, 6.2.7).
 const LEAST_INPUT: u32 = 2048;
-/// wMaxSegmentSize of the MBIM functional descriptor.
-const MAX_SEGMENT: usize = 1500;
-
+/// Class requests (NCM 1.0, 6.2).
 const GET_NTB_PARAMETERS: u8 = 0x80;
 const GET_NTB_FORMAT: u8 = 0x83;
 const SET_NTB_FORMAT: u8 = 0x84;
 const GET_NTB_INPUT_SIZE: u8 = 0x85;
 const SET_NTB_INPUT_SIZE: u8 = 0x86;
-
-/// Which sessions have which family up.
-#[derive(Debug, Clone)]
-pub(crate) struct Routes {
-    v4: [bool; 256],
-    v6: [bool; 256],
-    sessions: usize,
-}
-
-impl Default for Routes {
-    fn default() -> Self {
-        Self {
-            v4: [false; 256],
-            v6: [false; 256],
-            sessions: 0,
-        }
-    }
-}
-
-impl Routes {
-    /// Sets what a session has up.
-    pub fn set(&mut self, session: u8, v4: bool, v6: bool) {
-        let at = usize::from(session);
-        self.v4[at] = v4;
-        self.v6[at] = v6;
-        self.sessions = (0..256).filter(|at| self.v4[*at] || self.v6[*at]).count();
-    }
-
-    /// Takes everything down.
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Whether a session carries packets of that IP version.
-    pub fn carries(&self, session: u8, version: u8) -> bool {
-        match version {
-            4 => self.v4[usize::from(session)],
-            6 => self.v6[usize::from(session)],
-            _ => false,
-        }
-    }
-
-    /// Whether session 0 is the only one up.
-    fn only_zero(&self) -> bool {
-        self.sessions == 1 && (self.v4[0] || self.v6[0])
-    }
-}
-
-/// What the data path works with.
-pub(crate) struct Air<'a> {
-    pub network: &'a mut dyn Network,
-    pub routes: &'a Routes,
-    pub knobs: &'a Knobs,
-    pub counters: &'a mut Counters,
-    pub recorder: &'a Recorder,
-}
-
-/// What the firmware does besides, because of a knob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mishap {
-    Stall,
-    Fault,
-    Reset,
-    Unplug,
-}
 
 /// The function's state.
 #[derive(Debug)]
@@ -311,10 +247,10 @@ impl NcmFunction {
         &mut self,
         data: &[u8],
         ended: bool,
-        air: &mut Air<'_>,
+        context: &mut DataContext<'_>,
     ) -> (bool, Option<Mishap>) {
         self.uplink
-            .transfer(data, ended, &self.parameters, self.format, air)
+            .transfer(data, ended, &self.parameters, self.format, context)
     }
 
     /// Whether the uplink waits for room in the network.
@@ -323,25 +259,20 @@ impl NcmFunction {
     }
 
     /// Fills the host's transfer.
-    pub fn receive(&mut self, room: &mut [u8], air: &mut Air<'_>) -> crate::device::InVerdict {
+    pub fn receive(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         let solicited = self.uplink.take_advertisement();
         if let Some(session) = self.uplink.take_router_solicitation()
-            && air.knobs.ipv6_link_local
+            && context.knobs.ipv6_link_local
         {
             self.downlink.advertise_router(session);
         }
-        self.downlink.fill(room, solicited, air)
+        self.downlink.fill(room, solicited, context)
     }
 
     /// The session is up: what the network sends first.
     pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
         self.downlink.session_up(session, v6, knobs);
     }
-}
-
-/// The IP version of a packet, 0 for none.
-fn version(packet: &[u8]) -> u8 {
-    packet.first().map_or(0, |byte| byte >> 4)
 }
 
 #[cfg(test)]

@@ -1,48 +1,91 @@
 //! How answers look.
 
 use crate::far_side::v4;
-use crate::firmware::{Firmware, Registered};
+use crate::firmware::{Firmware, Lock, Registered};
 use crate::knobs::{Knobs, SimState};
 
-use super::{Port, registration_number};
+use super::port::Port;
 
 /// The final result of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Final {
+    /// `OK`.
     Ok,
+    /// `ERROR`.
     Error,
     /// Huawei's own word for an unknown command.
     NotSupported,
+    /// `NO CARRIER`.
     NoCarrier,
-    /// +CME ERROR (3GPP TS 27.007, 9.2).
-    Equipment(u16),
+    /// `+CME ERROR`.
+    Equipment(EquipmentError),
 }
 
-/// Text of +CME ERROR with AT+CMEE=2.
-fn equipment_error(number: u16) -> &'static str {
-    match number {
-        3 => "operation not allowed",
-        4 => "operation not supported",
-        10 => "SIM not inserted",
-        11 => "SIM PIN required",
-        12 => "SIM PUK required",
-        13 => "SIM failure",
-        14 => "SIM busy",
-        16 => "incorrect password",
-        30 => "no network service",
-        50 => "Incorrect parameters",
-        _ => "unknown error",
+/// An error of the equipment, with its number in +CME ERROR (3GPP TS 27.007, 9.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EquipmentError {
+    /// The operation is not supported.
+    NotSupported = 4,
+    /// The slot is empty.
+    NoSim = 10,
+    /// PIN1 is needed.
+    PinRequired = 11,
+    /// PUK1 is needed.
+    PukRequired = 12,
+    /// The card does not answer, or is dead.
+    SimFailure = 13,
+    /// The card is still being read.
+    SimBusy = 14,
+    /// The PIN or PUK is wrong.
+    WrongPassword = 16,
+    /// There is no network, or it refuses.
+    NoNetwork = 30,
+    /// A parameter makes no sense.
+    WrongParameters = 50,
+}
+
+impl EquipmentError {
+    /// The text with AT+CMEE=2.
+    fn text(self) -> &'static str {
+        match self {
+            Self::NotSupported => "operation not supported",
+            Self::NoSim => "SIM not inserted",
+            Self::PinRequired => "SIM PIN required",
+            Self::PukRequired => "SIM PUK required",
+            Self::SimFailure => "SIM failure",
+            Self::SimBusy => "SIM busy",
+            Self::WrongPassword => "incorrect password",
+            Self::NoNetwork => "no network service",
+            Self::WrongParameters => "Incorrect parameters",
+        }
     }
 }
 
-/// Puts information lines, as one text.
+impl From<EquipmentError> for Final {
+    fn from(error: EquipmentError) -> Self {
+        Self::Equipment(error)
+    }
+}
+
+/// +CREG's number for a registration (3GPP TS 27.007, 7.2).
+fn registration_number(registered: Registered) -> u8 {
+    match registered {
+        Registered::Off => 0,
+        Registered::Home => 1,
+        Registered::Searching => 2,
+        Registered::Denied => 3,
+        Registered::Roaming | Registered::Partner => 5,
+    }
+}
+
+/// Queues information lines, as one text.
 pub(super) fn inform(port: &mut Port, lines: &[String]) {
     if !lines.is_empty() {
         port.put(format!("\r\n{}\r\n", lines.join("\r\n")).as_bytes());
     }
 }
 
-/// Puts a final result.
+/// Queues a final result. `errors` is what AT+CMEE has set.
 pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
     if port.quiet {
         return;
@@ -52,11 +95,11 @@ pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
         Final::NoCarrier => ("NO CARRIER".to_owned(), 3),
         Final::NotSupported => ("COMMAND NOT SUPPORT".to_owned(), 4),
         Final::Error => ("ERROR".to_owned(), 4),
-        Final::Equipment(number) => (
+        Final::Equipment(error) => (
             match errors {
                 0 => "ERROR".to_owned(),
-                1 => format!("+CME ERROR: {number}"),
-                _ => format!("+CME ERROR: {}", equipment_error(*number)),
+                1 => format!("+CME ERROR: {}", *error as u16),
+                _ => format!("+CME ERROR: {}", error.text()),
             },
             4,
         ),
@@ -68,7 +111,7 @@ pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
     }
 }
 
-/// +CREG and its sisters; `None` for the unsolicited form, which has no mode.
+/// +CREG and its sisters. `mode` is `None` for the URC, which has no mode.
 pub(super) fn registration(
     name: &str,
     mode: Option<u8>,
@@ -87,27 +130,26 @@ pub(super) fn registration(
 }
 
 /// ^HCSQ: the signal in the fields of LTE, or no service.
-pub(crate) fn signal_report(firmware: &Firmware, knobs: &Knobs) -> String {
+pub(super) fn signal_report(firmware: &Firmware, knobs: &Knobs) -> String {
     if !firmware.registered().is_on() || knobs.signal > 31 {
         return "^HCSQ: \"NOSERVICE\"".to_owned();
     }
     // +CSQ counts 2 dB from -113 dBm, ^HCSQ 1 dB from -121 dBm.
     let rssi = 2 * u32::from(knobs.signal) + 8;
-    let rsrp = (rssi + 20).saturating_sub(28).min(97);
-    format!("^HCSQ: \"LTE\",{rssi},{rsrp},{},{}", 150, 26)
+    let rsrp = rssi.saturating_sub(8).min(97);
+    format!("^HCSQ: \"LTE\",{rssi},{rsrp},150,26")
 }
 
-/// Why SIM and network cannot be asked, if so.
-pub(super) fn sim_error(firmware: &Firmware) -> Option<Final> {
-    use crate::firmware::Lock;
-    Some(Final::Equipment(match (firmware.sim(), firmware.lock()) {
-        (SimState::Absent, _) => 10,
-        (SimState::Bad, _) | (_, Lock::Dead) => 13,
-        (SimState::NotInitialized, _) => 14,
-        (_, Lock::Pin) => 11,
-        (_, Lock::Puk) => 12,
+/// Returns why the SIM and the network cannot be asked, if they cannot.
+pub(super) fn sim_error(firmware: &Firmware) -> Option<EquipmentError> {
+    Some(match (firmware.sim(), firmware.lock()) {
+        (SimState::Absent, _) => EquipmentError::NoSim,
+        (SimState::Bad, _) | (_, Lock::Dead) => EquipmentError::SimFailure,
+        (SimState::NotInitialized, _) => EquipmentError::SimBusy,
+        (_, Lock::Pin) => EquipmentError::PinRequired,
+        (_, Lock::Puk) => EquipmentError::PukRequired,
         (SimState::Ready, Lock::Open) => return None,
-    }))
+    })
 }
 
 /// ^DHCP: addresses as little-endian hexadecimal numbers.

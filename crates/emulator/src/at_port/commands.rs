@@ -9,8 +9,9 @@ use crate::firmware::{HARDWARE, ICCID, IMEI, IMSI, Lock, VERSION};
 use crate::knobs::{Brand, SimState};
 use crate::plmn;
 
-use super::answers::{self, Final, dhcp, finish, inform, registration, sim_error};
-use super::{AtContext, Kind, Port, RESET_DELAY};
+use super::answers::{self, EquipmentError, Final, dhcp, finish, inform, registration, sim_error};
+use super::port::{Kind, Port};
+use super::state::AtContext;
 
 /// What a command asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +85,7 @@ fn one(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer {
         return if name.starts_with('^') {
             huawei(&name, &op, context)
         } else {
-            standard(port, &name, &op, context)
+            standard(&name, &op, context)
         };
     }
     basic(port, command, context)
@@ -121,7 +122,7 @@ fn line(text: impl Into<String>) -> Answer {
 
 fn number(text: Option<&&str>) -> Result<u8, Final> {
     text.and_then(|text| text.parse().ok())
-        .ok_or(Final::Equipment(50))
+        .ok_or(Final::Equipment(EquipmentError::WrongParameters))
 }
 
 /// Basic commands (V.250).
@@ -169,7 +170,7 @@ fn identity(context: &AtContext<'_>) -> Vec<String> {
 }
 
 /// Commands of 3GPP TS 27.007 and V.250.
-fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
+fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     let firmware = &mut *context.firmware;
     let state = &mut *context.state;
     match (name, op) {
@@ -182,7 +183,7 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
         ("+CGMR" | "+GMR", Op::Run) => line(VERSION),
         ("+CGSN" | "+GSN", Op::Run) => line(IMEI),
         ("+CIMI", Op::Run) => match sim_error(firmware) {
-            Some(error) => Err(error),
+            Some(error) => Err(error.into()),
             None => line(IMSI),
         },
         ("+GCAP", Op::Run) => line("+GCAP: +CGSM,+DS,+ES"),
@@ -190,11 +191,11 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
             (SimState::Ready, Lock::Open) => line("+CPIN: READY"),
             (SimState::Ready, Lock::Pin) => line("+CPIN: SIM PIN"),
             (SimState::Ready, Lock::Puk) => line("+CPIN: SIM PUK"),
-            _ => Err(sim_error(firmware).unwrap_or(Final::Error)),
+            _ => Err(sim_error(firmware).map_or(Final::Error, Final::from)),
         },
         // File EF-AD (3GPP TS 31.102, 4.2.18): the network code has two digits.
         ("+CRSM", Op::Set(arguments)) => match (sim_error(firmware), &arguments[..]) {
-            (Some(error), _) => Err(error),
+            (Some(error), _) => Err(error.into()),
             (None, ["176", "28589", ..]) => line("+CRSM: 144,0,\"00000002\""),
             (None, _) => line("+CRSM: 106,130"),
         },
@@ -202,7 +203,7 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
             let code = arguments.first().copied().unwrap_or("");
             match firmware.unlock(code, arguments.get(1).copied(), context.knobs, context.now) {
                 Ok(()) => ok(),
-                Err(()) => Err(Final::Equipment(16)),
+                Err(()) => Err(EquipmentError::WrongPassword.into()),
             }
         }
         ("+CFUN", Op::Read) => line(format!("+CFUN: {}", u8::from(firmware.radio().0))),
@@ -211,11 +212,11 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
             match number(arguments.first())? {
                 0 | 4 | 7 => firmware.set_radio(false, context.knobs, context.now),
                 1 | 5 => firmware.set_radio(true, context.knobs, context.now),
-                6 => state.reset_at = Some(context.now + RESET_DELAY),
-                _ => return Err(Final::Equipment(50)),
+                6 => context.reset_soon(),
+                _ => return Err(EquipmentError::WrongParameters.into()),
             }
             if arguments.get(1) == Some(&"1") {
-                state.reset_at = Some(context.now + RESET_DELAY);
+                context.reset_soon();
             }
             ok()
         }
@@ -245,7 +246,7 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
                 Op::Set(arguments) => {
                     let wanted = number(arguments.first())?;
                     if wanted > 2 {
-                        return Err(Final::Equipment(50));
+                        return Err(EquipmentError::WrongParameters.into());
                     }
                     *mode = wanted;
                     ok()
@@ -264,7 +265,7 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
         ("+CGATT", Op::Read) => line(format!("+CGATT: {}", u8::from(firmware.attached()))),
         ("+CGATT", Op::Set(arguments)) => firmware
             .set_attached(number(arguments.first())? == 1)
-            .map_or(Err(Final::Equipment(30)), |()| ok()),
+            .map_or(Err(EquipmentError::NoNetwork.into()), |()| ok()),
         ("+CGACT", Op::Read) => Ok(state
             .contexts
             .keys()
@@ -312,24 +313,21 @@ fn standard(port: &mut Port, name: &str, op: &Op<'_>, context: &mut AtContext<'_
         ("+CLCK", Op::Set(arguments)) => lock(arguments, context),
         ("+CPWD", Op::Set(arguments)) => {
             let [facility, old, new] = arguments[..] else {
-                return Err(Final::Equipment(50));
+                return Err(EquipmentError::WrongParameters.into());
             };
             if facility != "SC" || !firmware.verify_pin(old) || !firmware.change_pin(new) {
-                return Err(Final::Equipment(16));
+                return Err(EquipmentError::WrongPassword.into());
             }
             ok()
         }
-        _ => {
-            let _ = port;
-            Err(Final::Error)
-        }
+        _ => Err(Final::Error),
     }
 }
 
 /// AT+CLCK, for the PIN check.
 fn lock(arguments: &[&str], context: &mut AtContext<'_>) -> Answer {
     if arguments.first() != Some(&"SC") {
-        return Err(Final::Equipment(4));
+        return Err(EquipmentError::NotSupported.into());
     }
     let firmware = &mut *context.firmware;
     match number(arguments.get(1))? {
@@ -340,12 +338,12 @@ fn lock(arguments: &[&str], context: &mut AtContext<'_>) -> Answer {
         mode @ 0..=1 => {
             let code = arguments.get(2).copied().unwrap_or("");
             if !firmware.verify_pin(code) {
-                return Err(Final::Equipment(16));
+                return Err(EquipmentError::WrongPassword.into());
             }
             firmware.enable_pin(code, mode == 1);
             ok()
         }
-        _ => Err(Final::Equipment(50)),
+        _ => Err(EquipmentError::WrongParameters.into()),
     }
 }
 
@@ -365,7 +363,7 @@ fn operator(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             }
         }
         Op::Test => match sim_error(firmware) {
-            Some(error) => Err(error),
+            Some(error) => Err(error.into()),
             None => {
                 let home = if firmware.registered().is_on() { 2 } else { 1 };
                 line(format!(
@@ -383,7 +381,7 @@ fn operator(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
                 if firmware.register(Some(plmn), context.knobs, context.now) {
                     ok()
                 } else {
-                    Err(Final::Equipment(30))
+                    Err(EquipmentError::NoNetwork.into())
                 }
             }
             2 => ok(),
@@ -391,7 +389,7 @@ fn operator(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
                 state.operator_format = number(arguments.get(1))?.min(2);
                 ok()
             }
-            _ => Err(Final::Equipment(50)),
+            _ => Err(EquipmentError::WrongParameters.into()),
         },
         Op::Run => Err(Final::Error),
     }
@@ -417,7 +415,7 @@ fn contexts(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         Op::Set(arguments) => {
             let id = number(arguments.first())?;
             if id > MAX_CONTEXT {
-                return Err(Final::Equipment(50));
+                return Err(EquipmentError::WrongParameters.into());
             }
             match arguments.get(1) {
                 None => {
@@ -427,7 +425,7 @@ fn contexts(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
                     let kind = kind.to_ascii_uppercase();
                     let apn = arguments.get(2).copied().unwrap_or("");
                     if !types.contains(&kind.as_str()) || apn.len() > 100 {
-                        return Err(Final::Equipment(50));
+                        return Err(EquipmentError::WrongParameters.into());
                     }
                     context.state.contexts.insert(id, (kind, apn.to_owned()));
                 }
@@ -452,7 +450,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         ("^IPV6CAP", Op::Test) => line("^IPV6CAP: (1,2,7)"),
         ("^PLMNLIST", _) => profiles(op, context),
         ("^RESET", Op::Run) => {
-            state.reset_at = Some(context.now + RESET_DELAY);
+            context.reset_soon();
             ok()
         }
         ("^SYSCFGEX", Op::Read) => line(format!("^SYSCFGEX: {}", state.system)),
@@ -461,7 +459,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         ),
         ("^SYSCFGEX", Op::Set(arguments)) => {
             if arguments.len() < 5 || arguments.iter().any(|argument| argument.len() > 32) {
-                return Err(Final::Equipment(50));
+                return Err(EquipmentError::WrongParameters.into());
             }
             state.system = format!("\"{}\",{}", arguments[0], arguments[1..5].join(","));
             ok()
@@ -482,7 +480,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         ("^CHIPTEMP", Op::Read) => line("^CHIPTEMP: 304,304,65535,27,65535"),
         ("^ICCID", Op::Run | Op::Read) => match firmware.sim() {
             SimState::Ready => line(format!("^ICCID: {ICCID}")),
-            _ => Err(Final::Equipment(10)),
+            _ => Err(EquipmentError::NoSim.into()),
         },
         ("^CPIN", Op::Read) => {
             let persistent = &firmware.persistent;
@@ -520,14 +518,14 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             let up = match arguments.get(1) {
                 Some(&"1") => true,
                 Some(&"0") => false,
-                _ => return Err(Final::Equipment(50)),
+                _ => return Err(EquipmentError::WrongParameters.into()),
             };
             if !up && !firmware.dialled() {
                 return Err(Final::Error);
             }
             firmware
                 .dial(up)
-                .map_or(Err(Final::Equipment(30)), |()| ok())
+                .map_or(Err(EquipmentError::NoNetwork.into()), |()| ok())
         }
         ("^AUTHDATA", Op::Set(_)) => ok(),
         ("^CURC", Op::Read) => line(format!("^CURC: {}", u8::from(state.unsolicited))),
@@ -558,7 +556,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         ("^SETPORT", Op::Set(arguments)) => {
             let wanted = arguments.join(",");
             if wanted.len() > 64 {
-                return Err(Final::Equipment(50));
+                return Err(EquipmentError::WrongParameters.into());
             }
             state.ports = wanted;
             ok()

@@ -1,6 +1,10 @@
+use std::time::Instant;
+
+use super::state::RESET_DELAY;
 use super::*;
-use crate::descriptors::{CONFIGURATION_1, CONFIGURATION_2, CONFIGURATION_3};
-use crate::firmware::Persistent;
+use crate::descriptors::{CONFIGURATION_1, CONFIGURATION_2, CONFIGURATION_3, Layout};
+use crate::firmware::{Firmware, Persistent};
+use crate::knobs::Knobs;
 
 /// Ports of a configuration with a firmware behind them.
 struct Bench {

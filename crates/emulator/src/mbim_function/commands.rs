@@ -1,128 +1,161 @@
-//! The commands of Basic Connect, as an MBIM 1.0 firmware of 2016 answers them.
+//! The commands of Basic Connect, as an MBIM 1.0 firmware of 2016 answers them, and the way to those
+//! of the other services.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uwwan_mbim::fields::Layout;
 use uwwan_mbim::message::CommandKind;
+use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect as basic;
 use uwwan_mbim::services::basic_connect::{
-    ActivationCommand, ActivationState, CellularClass, ConnectInfo, ConnectSet, ContextIpType,
-    CtrlCaps, DataClass, DeviceCaps, DeviceServiceElement, DeviceServiceSubscribeList,
-    DeviceServices, DeviceType, EmergencyMode, EmergencyModeState, HomeProvider,
-    IPConfigurationAvailableFlag, IpConfiguration, Ipv4Element, Ipv6Element, NetworkIdleHint,
-    NetworkIdleHintState, PacketServiceAction, PacketServiceInfo, PacketServiceSet,
-    PacketServiceState, PacketStatistics, PinSet, Provider, ProviderState, RadioState,
-    RadioStateSet, RadioSwitchState, ReadyInfoFlag, RegisterAction, RegisterMode, RegisterState,
-    RegisterStateSet, RegistrationFlag, RegistrationState, SignalState, SignalStateSet, SimClass,
-    SmsCaps, SubscriberReadyState, SubscriberReadyStatus, VisibleProviders, VoiceCallState,
-    VoiceClass, context_type,
+    ActivationCommand, ActivationState, CellularClass, ConnectSet, CtrlCaps, DeviceCaps,
+    DeviceServiceElement, DeviceServiceSubscribeList, DeviceServices, DeviceType, EmergencyMode,
+    EmergencyModeState, HomeProvider, NetworkIdleHint, NetworkIdleHintState, PacketServiceAction,
+    PacketServiceSet, PacketStatistics, PinSet, RadioStateSet, RadioSwitchState, RegisterAction,
+    RegisterStateSet, SignalStateSet, SimClass, SmsCaps, VisibleProviders, VoiceClass,
 };
 use uwwan_mbim::services::{ms_host_shutdown, phonebook, sms, ussd};
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_mbim::uuid::Uuid;
 
-use super::{MbimContext, MbimFunction, contexts, pin};
-use crate::far_side::{link_local, v4, v6};
-use crate::firmware::{
-    Change, HARDWARE, HOME_NAME, HOME_PLMN, ICCID, IMEI, IMSI, Lock, Registered, VERSION,
+use super::context::MbimContext;
+use super::contexts::{self, Filters};
+use super::messages::Messages;
+use super::outcome::{Outcome, decode, sim_open, sim_there};
+use super::state::{
+    DATA_CLASSES, connection, home_provider, ip_configuration, other_provider, packet_service,
+    radio_state, ready_status, registration, signal_state,
 };
-use crate::knobs::SimState;
-
-/// GPRS to HSUPA and LTE.
-const DATA_CLASSES: DataClass = DataClass(0x3f);
-/// Bits per second, category 4.
-const UPLINK_SPEED: u64 = 50_000_000;
-/// Bits per second, category 4.
-const DOWNLINK_SPEED: u64 = 150_000_000;
-const UNKNOWN_SIGNAL: u32 = 99;
+use super::subscriptions::Subscriptions;
+use super::ussd::Dialogue;
+use super::{phonebook as book, pin};
+use crate::firmware::{Change, HARDWARE, IMEI, VERSION};
+use crate::knobs::Knobs;
+use crate::report::Counters;
 
 /// What DEVICE_SERVICES lists.
-pub(super) const SERVICES: &[(Uuid, &[u32])] = &[
+const SERVICES: &[(Uuid, &[CidId])] = &[
     (
         basic::UUID,
         &[
-            1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 19, 20, 21, 22, 23,
+            basic::DEVICE_CAPS,
+            basic::SUBSCRIBER_READY_STATUS,
+            basic::RADIO_STATE,
+            basic::PIN,
+            basic::PIN_LIST,
+            basic::HOME_PROVIDER,
+            basic::PREFERRED_PROVIDERS,
+            basic::VISIBLE_PROVIDERS,
+            basic::REGISTER_STATE,
+            basic::PACKET_SERVICE,
+            basic::SIGNAL_STATE,
+            basic::CONNECT,
+            basic::PROVISIONED_CONTEXTS,
+            basic::IP_CONFIGURATION,
+            basic::DEVICE_SERVICES,
+            basic::DEVICE_SERVICE_SUBSCRIBE_LIST,
+            basic::PACKET_STATISTICS,
+            basic::NETWORK_IDLE_HINT,
+            basic::EMERGENCY_MODE,
+            basic::IP_PACKET_FILTERS,
         ],
     ),
-    (sms::UUID, &[1, 2, 3, 4, 5]),
-    (ussd::UUID, &[1]),
-    (phonebook::UUID, &[1, 2, 3, 4]),
-    (ms_host_shutdown::UUID, &[1]),
+    (
+        sms::UUID,
+        &[
+            sms::CONFIGURATION,
+            sms::READ,
+            sms::SEND,
+            sms::DELETE,
+            sms::MESSAGE_STORE_STATUS,
+        ],
+    ),
+    (ussd::UUID, &[ussd::USSD]),
+    (
+        phonebook::UUID,
+        &[
+            phonebook::CONFIGURATION,
+            phonebook::READ,
+            phonebook::DELETE,
+            phonebook::WRITE,
+        ],
+    ),
+    (ms_host_shutdown::UUID, &[ms_host_shutdown::NOTIFY]),
 ];
 
-/// What comes of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub status: Status,
-    pub info: Vec<u8>,
-    pub delay: Duration,
+/// What commands have set and asked for since the function was reset.
+#[derive(Debug)]
+pub(super) struct Commands {
+    /// The host's subscriptions.
+    pub subscriptions: Subscriptions,
+    /// The module's side of SMS.
+    pub messages: Messages,
+    /// Counters at OPEN, from which the packet statistics count.
+    baseline: Counters,
+    idle_hint: NetworkIdleHintState,
+    dialogue: Dialogue,
+    filters: Filters,
 }
 
-impl Default for Outcome {
-    fn default() -> Self {
+impl Commands {
+    /// The state after a reset of the function.
+    pub fn new(knobs: &Knobs, now: Instant) -> Self {
         Self {
-            status: Status::NONE,
-            info: Vec::new(),
-            delay: Duration::ZERO,
-        }
-    }
-}
-
-impl Outcome {
-    pub(super) fn of(layout: &impl Layout) -> Self {
-        Self {
-            info: layout.encode_info(),
-            ..Self::default()
+            subscriptions: Subscriptions::new(knobs, now),
+            messages: Messages::default(),
+            baseline: Counters::default(),
+            idle_hint: NetworkIdleHintState::DISABLED,
+            dialogue: Dialogue::default(),
+            filters: Filters::default(),
         }
     }
 
-    fn refused(status: Status) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+    /// Begins a control session: subscriptions are standard, and packets are counted from here.
+    pub fn opened(&mut self, context: &MbimContext<'_>) {
+        self.baseline = *context.counters;
+        self.subscriptions = Subscriptions::new(context.knobs, context.now);
     }
-}
 
-impl MbimFunction {
     /// Executes a command.
-    pub(super) fn command(
+    pub fn execute(
         &mut self,
-        service: Uuid,
-        cid: u32,
+        id: CidId,
         kind: CommandKind,
         info: &[u8],
         context: &mut MbimContext<'_>,
     ) -> Outcome {
-        let outcome = match (service, kind) {
-            (basic::UUID, CommandKind::QUERY) => self.query(cid, info, context),
-            (basic::UUID, CommandKind::SET) => self.set(cid, info, context),
-            (sms::UUID, _) => self.messages.answer(cid, kind, info, context),
-            (ussd::UUID, CommandKind::SET) if cid == 1 => self.dialogue.turn(info, context),
-            (phonebook::UUID, _) => super::phonebook::answer(cid, kind, info, context),
-            (ms_host_shutdown::UUID, CommandKind::SET) if cid == 1 => Ok(Outcome::default()),
+        let outcome = match (id.service, kind) {
+            (basic::UUID, CommandKind::QUERY) => self.query(id, info, context),
+            (basic::UUID, CommandKind::SET) => self.set(id, info, context),
+            (sms::UUID, _) => self.messages.answer(id, kind, info, context),
+            (phonebook::UUID, _) => book::answer(id, kind, info, context),
+            (_, CommandKind::SET) => match id {
+                ussd::USSD => self.dialogue.turn(info, context),
+                ms_host_shutdown::NOTIFY => Ok(Outcome::default()),
+                _ => Err(Status::NO_DEVICE_SUPPORT),
+            },
             _ => Err(Status::NO_DEVICE_SUPPORT),
         };
-        if !Self::is_known(service) {
-            tracing::debug!(%service, cid, "command of a service this firmware does not have");
+        if !SERVICES.iter().any(|(known, _)| *known == id.service) {
+            tracing::debug!(%id, "command of a service this firmware does not have");
         }
         outcome.unwrap_or_else(Outcome::refused)
     }
 
     fn query(
         &mut self,
-        cid: u32,
+        id: CidId,
         info: &[u8],
         context: &mut MbimContext<'_>,
     ) -> Result<Outcome, Status> {
-        Ok(match cid {
-            1 => Outcome::of(&DeviceCaps {
+        Ok(match id {
+            basic::DEVICE_CAPS => Outcome::of(&DeviceCaps {
                 device_type: DeviceType::EMBEDDED,
                 cellular_class: CellularClass::GSM,
                 voice_class: VoiceClass::NO_VOICE,
                 sim_class: SimClass::REMOVABLE,
                 data_class: DATA_CLASSES,
-                sms_caps: SmsCaps(3),
+                sms_caps: SmsCaps(SmsCaps::PDU_RECEIVE.0 | SmsCaps::PDU_SEND.0),
                 control_caps: CtrlCaps(CtrlCaps::REG_MANUAL.0 | CtrlCaps::HW_RADIO_SWITCH.0),
                 max_sessions: context.knobs.max_sessions.into(),
                 custom_data_class: String::new(),
@@ -130,27 +163,27 @@ impl MbimFunction {
                 firmware_info: VERSION.to_owned(),
                 hardware_info: HARDWARE.to_owned(),
             }),
-            2 => Outcome::of(&ready_status(context)),
-            3 => Outcome::of(&radio_state(context)),
-            4 => {
+            basic::SUBSCRIBER_READY_STATUS => Outcome::of(&ready_status(context)),
+            basic::RADIO_STATE => Outcome::of(&radio_state(context)),
+            basic::PIN => {
                 sim_there(context)?;
                 Outcome::of(&pin::info(context))
             }
-            5 => {
+            basic::PIN_LIST => {
                 sim_there(context)?;
                 Outcome::of(&pin::list(context))
             }
-            6 => {
+            basic::HOME_PROVIDER => {
                 sim_open(context)?;
                 Outcome::of(&HomeProvider {
                     provider: home_provider(context),
                 })
             }
-            7 => {
+            basic::PREFERRED_PROVIDERS => {
                 sim_open(context)?;
                 contexts::preferred(context)
             }
-            8 => {
+            basic::VISIBLE_PROVIDERS => {
                 sim_open(context)?;
                 if !matches!(context.firmware.radio(), (true, true)) {
                     return Err(Status::RADIO_POWER_OFF);
@@ -162,15 +195,15 @@ impl MbimFunction {
                     })
                 }
             }
-            9 => Outcome::of(&registration(context)),
-            10 => Outcome::of(&packet_service(context)),
-            11 => {
+            basic::REGISTER_STATE => Outcome::of(&registration(context)),
+            basic::PACKET_SERVICE => Outcome::of(&packet_service(context)),
+            basic::SIGNAL_STATE => {
                 let mut state = signal_state(context);
                 state.signal_strength_interval = self.subscriptions.interval.as_secs() as u32;
                 (state.rssi_threshold, state.error_rate_threshold) = self.subscriptions.thresholds;
                 Outcome::of(&state)
             }
-            12 => {
+            basic::CONNECT => {
                 let session = first_word(info)?;
                 let mut state = connection(session, context);
                 if context.knobs.connect_query_unknown && !context.firmware.activated_once() {
@@ -178,14 +211,14 @@ impl MbimFunction {
                 }
                 Outcome::of(&state)
             }
-            13 => contexts::provisioned(context),
-            15 => {
+            basic::PROVISIONED_CONTEXTS => contexts::provisioned(context),
+            basic::IP_CONFIGURATION => {
                 let session = first_word(info)?;
                 let configuration =
                     ip_configuration(session, context).ok_or(Status::CONTEXT_NOT_ACTIVATED)?;
                 Outcome::of(&configuration)
             }
-            16 => Outcome::of(&DeviceServices {
+            basic::DEVICE_SERVICES => Outcome::of(&DeviceServices {
                 max_dss_sessions: 0,
                 device_services: SERVICES
                     .iter()
@@ -193,45 +226,45 @@ impl MbimFunction {
                         device_service_id: *service,
                         dss_payload: 0,
                         max_dss_instances: 0,
-                        cids: cids.to_vec(),
+                        cids: cids.iter().map(|id| id.cid).collect(),
                     })
                     .collect(),
             }),
-            20 => Outcome::of(&self.statistics(context)),
-            21 => Outcome::of(&NetworkIdleHint {
-                state: NetworkIdleHintState(self.idle_hint),
+            basic::PACKET_STATISTICS => Outcome::of(&self.statistics(context)),
+            basic::NETWORK_IDLE_HINT => Outcome::of(&NetworkIdleHint {
+                state: self.idle_hint,
             }),
-            22 => Outcome::of(&EmergencyMode {
+            basic::EMERGENCY_MODE => Outcome::of(&EmergencyMode {
                 state: EmergencyModeState::OFF,
             }),
-            23 => self.filters.of(first_word(info)?),
+            basic::IP_PACKET_FILTERS => self.filters.of(first_word(info)?),
             _ => return Err(Status::NO_DEVICE_SUPPORT),
         })
     }
 
     fn set(
         &mut self,
-        cid: u32,
+        id: CidId,
         info: &[u8],
         context: &mut MbimContext<'_>,
     ) -> Result<Outcome, Status> {
-        Ok(match cid {
-            3 => {
+        Ok(match id {
+            basic::RADIO_STATE => {
                 let wanted: RadioStateSet = decode(info)?;
                 let on = wanted.radio_state == RadioSwitchState::ON;
                 context.firmware.set_radio(on, context.knobs, context.now);
                 Outcome::of(&radio_state(context))
             }
-            4 => {
+            basic::PIN => {
                 sim_there(context)?;
                 pin::set(&decode::<PinSet>(info)?, context)
             }
-            7 => {
+            basic::PREFERRED_PROVIDERS => {
                 sim_open(context)?;
                 contexts::prefer(decode(info)?, context)?
             }
-            9 => self.register(&decode(info)?, context)?,
-            10 => {
+            basic::REGISTER_STATE => self.register(&decode(info)?, context)?,
+            basic::PACKET_SERVICE => {
                 let wanted: PacketServiceSet = decode(info)?;
                 let attach = wanted.packet_service_action == PacketServiceAction::ATTACH;
                 match context.firmware.set_attached(attach) {
@@ -246,7 +279,7 @@ impl MbimFunction {
                     }
                 }
             }
-            11 => {
+            basic::SIGNAL_STATE => {
                 let wanted: SignalStateSet = decode(info)?;
                 self.subscriptions.interval = match wanted.signal_strength_interval {
                     0 => Duration::from_millis(context.knobs.signal_interval_ms),
@@ -261,19 +294,19 @@ impl MbimFunction {
                 state.error_rate_threshold = wanted.error_rate_threshold;
                 Outcome::of(&state)
             }
-            12 => self.connect(&decode(info)?, context),
-            13 => contexts::provision(decode(info)?, context)?,
-            19 => {
+            basic::CONNECT => self.connect(&decode(info)?, context),
+            basic::PROVISIONED_CONTEXTS => contexts::provision(decode(info)?, context)?,
+            basic::DEVICE_SERVICE_SUBSCRIBE_LIST => {
                 let list: DeviceServiceSubscribeList = decode(info)?;
                 self.subscriptions.replace(&list);
                 Outcome::of(&list)
             }
-            21 => {
+            basic::NETWORK_IDLE_HINT => {
                 let hint: NetworkIdleHint = decode(info)?;
-                self.idle_hint = hint.state.0;
+                self.idle_hint = hint.state;
                 Outcome::of(&hint)
             }
-            23 => {
+            basic::IP_PACKET_FILTERS => {
                 let sessions = context.knobs.max_sessions.into();
                 self.filters.set(decode(info)?, sessions)?
             }
@@ -364,236 +397,9 @@ impl MbimFunction {
     }
 }
 
-pub(super) fn decode<T: Layout>(info: &[u8]) -> Result<T, Status> {
-    T::decode_info(info).map_err(|_| Status::INVALID_PARAMETERS)
-}
-
-/// The session id a query starts with.
+/// Returns the session id a query starts with.
 fn first_word(info: &[u8]) -> Result<u32, Status> {
     info.first_chunk()
         .map(|bytes| u32::from_le_bytes(*bytes))
         .ok_or(Status::INVALID_PARAMETERS)
-}
-
-fn sim_there(context: &MbimContext<'_>) -> Result<(), Status> {
-    match context.firmware.sim() {
-        SimState::Ready => Ok(()),
-        SimState::Absent => Err(Status::SIM_NOT_INSERTED),
-        SimState::Bad => Err(Status::BAD_SIM),
-        SimState::NotInitialized => Err(Status::NOT_INITIALIZED),
-    }
-}
-
-pub(super) fn sim_open(context: &MbimContext<'_>) -> Result<(), Status> {
-    sim_there(context)?;
-    match context.firmware.lock() {
-        Lock::Open => Ok(()),
-        Lock::Dead => Err(Status::BAD_SIM),
-        Lock::Pin | Lock::Puk => Err(Status::PIN_REQUIRED),
-    }
-}
-
-pub(super) fn ready_status(context: &MbimContext<'_>) -> SubscriberReadyStatus {
-    let firmware = &context.firmware;
-    let ready_state = match (firmware.sim(), firmware.lock()) {
-        (SimState::Absent, _) => SubscriberReadyState::SIM_NOT_INSERTED,
-        (SimState::NotInitialized, _) => SubscriberReadyState::NOT_INITIALIZED,
-        (SimState::Bad, _) | (_, Lock::Dead) => SubscriberReadyState::BAD_SIM,
-        (SimState::Ready, Lock::Open) => SubscriberReadyState::INITIALIZED,
-        (SimState::Ready, _) => SubscriberReadyState::DEVICE_LOCKED,
-    };
-    let readable = ready_state == SubscriberReadyState::INITIALIZED;
-    let card = readable || ready_state == SubscriberReadyState::DEVICE_LOCKED;
-    SubscriberReadyStatus {
-        ready_state,
-        subscriber_id: if readable {
-            IMSI.to_owned()
-        } else {
-            String::new()
-        },
-        sim_icc_id: if card {
-            ICCID.to_owned()
-        } else {
-            String::new()
-        },
-        ready_info: ReadyInfoFlag::NONE,
-        telephone_numbers: Vec::new(),
-    }
-}
-
-pub(super) fn radio_state(context: &MbimContext<'_>) -> RadioState {
-    let (software, hardware) = context.firmware.radio();
-    let switch = |on| {
-        if on {
-            RadioSwitchState::ON
-        } else {
-            RadioSwitchState::OFF
-        }
-    };
-    RadioState {
-        hw_radio_state: switch(hardware),
-        sw_radio_state: switch(software),
-    }
-}
-
-fn home_provider(context: &MbimContext<'_>) -> Provider {
-    let mut state = ProviderState::HOME.0 | ProviderState::VISIBLE.0;
-    if context.firmware.registered() == Registered::Home {
-        state |= ProviderState::REGISTERED.0;
-    }
-    Provider {
-        provider_id: HOME_PLMN.to_owned(),
-        provider_state: ProviderState(state),
-        provider_name: HOME_NAME.to_owned(),
-        cellular_class: CellularClass::GSM,
-        rssi: context.knobs.signal.into(),
-        error_rate: UNKNOWN_SIGNAL,
-    }
-}
-
-fn other_provider(context: &MbimContext<'_>) -> Provider {
-    Provider {
-        provider_id: "24202".to_owned(),
-        provider_state: ProviderState(ProviderState::VISIBLE.0 | ProviderState::FORBIDDEN.0),
-        provider_name: "NetCom".to_owned(),
-        ..home_provider(context)
-    }
-}
-
-pub(super) fn registration(context: &MbimContext<'_>) -> RegistrationState {
-    let firmware = &context.firmware;
-    let on = firmware.registered().is_on();
-    let (provider_id, provider_name) = firmware.operator().unwrap_or_default();
-    RegistrationState {
-        nw_error: if firmware.registered() == Registered::Denied {
-            NwError::PLMN_NOT_ALLOWED
-        } else {
-            NwError::NONE
-        },
-        register_state: match firmware.registered() {
-            Registered::Off => RegisterState::DEREGISTERED,
-            Registered::Searching => RegisterState::SEARCHING,
-            Registered::Home => RegisterState::HOME,
-            Registered::Roaming => RegisterState::ROAMING,
-            Registered::Partner => RegisterState::PARTNER,
-            Registered::Denied => RegisterState::DENIED,
-        },
-        register_mode: if firmware.is_automatic() {
-            RegisterMode::AUTOMATIC
-        } else {
-            RegisterMode::MANUAL
-        },
-        available_data_classes: if on { DATA_CLASSES } else { DataClass::NONE },
-        current_cellular_class: CellularClass::GSM,
-        provider_id: provider_id.to_owned(),
-        provider_name: provider_name.to_owned(),
-        roaming_text: String::new(),
-        registration_flag: RegistrationFlag::PACKET_SERVICE_AUTOMATIC_ATTACH,
-    }
-}
-
-pub(super) fn packet_service(context: &MbimContext<'_>) -> PacketServiceInfo {
-    let attached = context.firmware.attached();
-    PacketServiceInfo {
-        nw_error: NwError::NONE,
-        packet_service_state: if attached {
-            PacketServiceState::ATTACHED
-        } else {
-            PacketServiceState::DETACHED
-        },
-        highest_available_data_class: if attached {
-            DataClass::LTE
-        } else {
-            DataClass::NONE
-        },
-        uplink_speed: if attached { UPLINK_SPEED } else { 0 },
-        downlink_speed: if attached { DOWNLINK_SPEED } else { 0 },
-    }
-}
-
-pub(super) fn signal_state(context: &MbimContext<'_>) -> SignalState {
-    let known = context.firmware.registered().is_on() && !context.knobs.mbim_signal_unknown;
-    SignalState {
-        rssi: if known {
-            context.knobs.signal.into()
-        } else {
-            UNKNOWN_SIGNAL
-        },
-        error_rate: UNKNOWN_SIGNAL,
-        signal_strength_interval: 0,
-        rssi_threshold: 0,
-        error_rate_threshold: 0,
-    }
-}
-
-pub(super) fn connection(session: u32, context: &MbimContext<'_>) -> ConnectInfo {
-    let active = context.firmware.session(session);
-    ConnectInfo {
-        session_id: session,
-        activation_state: if active.is_some() {
-            ActivationState::ACTIVATED
-        } else {
-            ActivationState::DEACTIVATED
-        },
-        voice_call_state: VoiceCallState::NONE,
-        ip_type: match active {
-            Some(_) if context.knobs.connect_ip_type_wrong => ContextIpType::IPV4V6,
-            Some(active) => active.ip_type(),
-            None => ContextIpType::DEFAULT,
-        },
-        context_type: context_type::INTERNET,
-        nw_error: NwError(active.map_or(0, |active| active.cause)),
-    }
-}
-
-/// `None` when the session is not up.
-pub(super) fn ip_configuration(session: u32, context: &MbimContext<'_>) -> Option<IpConfiguration> {
-    let active = context.firmware.session(session)?;
-    let number = u8::try_from(session).ok()?;
-    let (v4, v6) = (v4(number), v6(number));
-    let mtu = u32::from(context.knobs.mtu);
-    // Address, gateway, name servers, MTU.
-    let all = IPConfigurationAvailableFlag(0x0f);
-    let family = |up: bool| {
-        if up {
-            all
-        } else {
-            IPConfigurationAvailableFlag::NONE
-        }
-    };
-    let mut configuration = IpConfiguration {
-        session_id: session,
-        ipv4_configuration_available: family(active.v4),
-        ipv6_configuration_available: family(active.v6),
-        ipv4_address: Vec::new(),
-        ipv6_address: Vec::new(),
-        ipv4_gateway: None,
-        ipv6_gateway: None,
-        ipv4_dns_server: Vec::new(),
-        ipv6_dns_server: Vec::new(),
-        ipv4_mtu: if active.v4 { mtu } else { 0 },
-        ipv6_mtu: if active.v6 { mtu } else { 0 },
-    };
-    if active.v4 {
-        configuration.ipv4_address = vec![Ipv4Element {
-            on_link_prefix_length: v4.prefix.into(),
-            ipv4_address: v4.address,
-        }];
-        configuration.ipv4_gateway = Some(v4.gateway);
-        configuration.ipv4_dns_server = v4.dns.to_vec();
-    }
-    if active.v6 {
-        let address = if context.knobs.ipv6_link_local {
-            link_local(v6.address)
-        } else {
-            v6.address
-        };
-        configuration.ipv6_address = vec![Ipv6Element {
-            on_link_prefix_length: context.knobs.ipv6_prefix.into(),
-            ipv6_address: address,
-        }];
-        configuration.ipv6_gateway = Some(v6.gateway);
-        configuration.ipv6_dns_server = v6.dns.to_vec();
-    }
-    Some(configuration)
 }

@@ -9,12 +9,13 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::status::Status;
 
-use super::MbimContext;
-use super::commands::Outcome;
+use super::context::MbimContext;
+use super::outcome::Outcome;
+use super::state::UNKNOWN_SIGNAL;
 
-/// Contexts the module keeps.
+/// Contexts the module keeps, at most.
 const CONTEXTS: u32 = 16;
-/// Operators the card keeps.
+/// Operators the card keeps, at most.
 const PREFERRED: usize = 80;
 /// bNumberFilters of the functional descriptor.
 const FILTERS: usize = 32;
@@ -64,8 +65,8 @@ pub(super) fn preferred(context: &MbimContext<'_>) -> Outcome {
                 provider_state: ProviderState::PREFERRED,
                 provider_name: name.clone(),
                 cellular_class: CellularClass::GSM,
-                rssi: 99,
-                error_rate: 99,
+                rssi: UNKNOWN_SIGNAL,
+                error_rate: UNKNOWN_SIGNAL,
             })
             .collect(),
     })
@@ -87,11 +88,12 @@ pub(super) fn prefer(
     Ok(preferred(context))
 }
 
-/// The packet filters of the sessions.
+/// The packet filters of the data sessions, by session id.
 #[derive(Debug, Default)]
 pub(super) struct Filters(BTreeMap<u32, Vec<PacketFilter>>);
 
 impl Filters {
+    /// IP_PACKET_FILTERS query.
     pub(super) fn of(&self, session_id: u32) -> Outcome {
         Outcome::of(&IpPacketFilters {
             session_id,
@@ -99,6 +101,7 @@ impl Filters {
         })
     }
 
+    /// IP_PACKET_FILTERS set, on a module with that many sessions.
     pub(super) fn set(
         &mut self,
         wanted: IpPacketFilters,

@@ -3,8 +3,9 @@
 //! A message to the card's own number comes back as a new one; one that asks for a report gets it.
 
 use uwwan_mbim::fields::Layout;
-use uwwan_mbim::gsm::{Address, Message, MessageKind};
+use uwwan_mbim::gsm::{Message, MessageKind};
 use uwwan_mbim::message::CommandKind;
+use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::sms::{
     self, Configuration, ConfigurationSet, DeleteSet, MessageStoreStatus, ReadInfo, ReadQuery,
     SendInfo, SendSet, SmsFlag, SmsFormat, SmsPduReadRecord, SmsStatus, SmsStatusFlag,
@@ -12,33 +13,36 @@ use uwwan_mbim::services::sms::{
 };
 use uwwan_mbim::status::Status;
 
-use super::MbimContext;
-use super::commands::{Outcome, decode, sim_open};
+use super::context::MbimContext;
+use super::outcome::{Outcome, decode, sim_open};
 use crate::firmware::card::{self, CENTRE, MESSAGES, OWN_NUMBER};
 
 /// The module's side of the service.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    /// Set by the host; the card's otherwise.
+    /// Number of the message centre as the host set it; the card's otherwise.
     centre: Option<String>,
+    /// Reference of the message sent last.
     sent: u8,
     /// Places of messages that have come in since the host was told.
     arrived: Vec<u32>,
+    /// A message was lost for want of room in the store.
     full: bool,
 }
 
 impl Messages {
+    /// Executes a command of the service.
     pub(super) fn answer(
         &mut self,
-        cid: u32,
+        id: CidId,
         kind: CommandKind,
         info: &[u8],
         context: &mut MbimContext<'_>,
     ) -> Result<Outcome, Status> {
         sim_open(context)?;
-        Ok(match (cid, kind) {
-            (1, CommandKind::QUERY) => Outcome::of(&self.configuration()),
-            (1, CommandKind::SET) => {
+        Ok(match (id, kind) {
+            (sms::CONFIGURATION, CommandKind::QUERY) => Outcome::of(&self.configuration()),
+            (sms::CONFIGURATION, CommandKind::SET) => {
                 let wanted: ConfigurationSet = decode(info)?;
                 if wanted.format != SmsFormat::PDU {
                     return Err(Status::SMS_FORMAT_NOT_SUPPORTED);
@@ -48,26 +52,28 @@ impl Messages {
                 }
                 Outcome::of(&self.configuration())
             }
-            (2, CommandKind::QUERY) => Outcome::of(&read(&decode(info)?, context)?),
-            (3, CommandKind::SET) => Outcome::of(&self.send(&decode(info)?, context)?),
-            (4, CommandKind::SET) => {
+            (sms::READ, CommandKind::QUERY) => Outcome::of(&read(&decode(info)?, context)?),
+            (sms::SEND, CommandKind::SET) => Outcome::of(&self.send(&decode(info)?, context)?),
+            (sms::DELETE, CommandKind::SET) => {
                 delete(&decode(info)?, context)?;
                 self.full = false;
                 Outcome::default()
             }
-            (5, CommandKind::QUERY) => Outcome::of(&self.store_status(None)),
+            (sms::MESSAGE_STORE_STATUS, CommandKind::QUERY) => {
+                Outcome::of(&self.store_status(None))
+            }
             _ => return Err(Status::NO_DEVICE_SUPPORT),
         })
     }
 
-    /// What the host is to be told of: (command, information buffer).
-    pub(super) fn take_news(&mut self) -> Vec<(u32, Vec<u8>)> {
+    /// Returns the indications owed since the last call: command and information buffer.
+    pub(super) fn take_news(&mut self) -> Vec<(CidId, Vec<u8>)> {
         let arrived = std::mem::take(&mut self.arrived);
         arrived
             .into_iter()
             .map(|place| {
                 let status = self.store_status(Some(place));
-                (sms::MESSAGE_STORE_STATUS.cid, status.encode_info())
+                (sms::MESSAGE_STORE_STATUS, status.encode_info())
             })
             .collect()
     }
@@ -117,16 +123,18 @@ impl Messages {
             let arrived = card::deliver(pdu, &message.peer);
             self.arrive(arrived, context);
         }
-        // The report is asked for in the first octet after the message centre's address.
+        // TP-SRR, in the first octet after the message centre's address (3GPP TS 23.040, 9.2.3.5).
+        const STATUS_REPORT_REQUEST: u8 = 0x20;
         let head = pdu.get(1 + usize::from(pdu[0])).copied().unwrap_or(0);
-        if head & 0x20 != 0 {
-            self.arrive(report(self.sent, &message.peer), context);
+        if head & STATUS_REPORT_REQUEST != 0 {
+            self.arrive(card::report(self.sent, &message.peer), context);
         }
         Ok(SendInfo {
             message_reference: self.sent.into(),
         })
     }
 
+    /// Puts a message that came in into the store, if there is one.
     fn arrive(&mut self, pdu: Option<Vec<u8>>, context: &mut MbimContext<'_>) {
         let Some(pdu) = pdu else { return };
         let stored = context.firmware.persistent.card.store(SmsStatus::NEW, pdu);
@@ -135,10 +143,6 @@ impl Messages {
             None => self.full = true,
         }
     }
-}
-
-fn report(reference: u8, to: &Address) -> Option<Vec<u8>> {
-    card::report(reference, to)
 }
 
 /// Whether a flag of READ or DELETE means the message in that place.
@@ -154,6 +158,7 @@ fn meant(flag: SmsFlag, index: u32, place: u32, status: SmsStatus) -> bool {
     }
 }
 
+/// Checks that the flag is one of the service, and that an index means a message.
 fn check(flag: SmsFlag, index: u32, context: &MbimContext<'_>) -> Result<(), Status> {
     match flag {
         SmsFlag::INDEX
@@ -166,11 +171,17 @@ fn check(flag: SmsFlag, index: u32, context: &MbimContext<'_>) -> Result<(), Sta
         {
             Err(Status::INVALID_MEMORY_INDEX)
         }
-        SmsFlag(0..=5) => Ok(()),
+        SmsFlag::ALL
+        | SmsFlag::INDEX
+        | SmsFlag::NEW
+        | SmsFlag::OLD
+        | SmsFlag::SENT
+        | SmsFlag::DRAFT => Ok(()),
         _ => Err(Status::INVALID_PARAMETERS),
     }
 }
 
+/// READ query.
 fn read(wanted: &ReadQuery, context: &mut MbimContext<'_>) -> Result<ReadInfo, Status> {
     if wanted.format != SmsFormat::PDU {
         return Err(Status::SMS_FORMAT_NOT_SUPPORTED);
@@ -186,7 +197,7 @@ fn read(wanted: &ReadQuery, context: &mut MbimContext<'_>) -> Result<ReadInfo, S
             message_status: *status,
             pdu_data: pdu.clone(),
         });
-        // Read is read.
+        // A message that has been read is new no more.
         if *status == SmsStatus::NEW {
             *status = SmsStatus::OLD;
         }
@@ -194,6 +205,7 @@ fn read(wanted: &ReadQuery, context: &mut MbimContext<'_>) -> Result<ReadInfo, S
     Ok(info)
 }
 
+/// DELETE set.
 fn delete(wanted: &DeleteSet, context: &mut MbimContext<'_>) -> Result<(), Status> {
     check(wanted.flag, wanted.message_index, context)?;
     context

@@ -1,38 +1,40 @@
-//! Phonebook (MBIM 1.0 section 10.8): the card's.
+//! Phonebook (MBIM 1.0 section 10.8), as it is on the card.
 
 use uwwan_mbim::message::CommandKind;
+use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::phonebook::{
-    Configuration, DeleteSet, PhonebookEntry, PhonebookFlag, PhonebookState, PhonebookWriteFlag,
-    ReadInfo, ReadQuery, WriteSet,
+    self, Configuration, DeleteSet, PhonebookEntry, PhonebookFlag, PhonebookState,
+    PhonebookWriteFlag, ReadInfo, ReadQuery, WriteSet,
 };
 use uwwan_mbim::status::Status;
 
-use super::MbimContext;
-use super::commands::{Outcome, decode, sim_open};
+use super::context::MbimContext;
+use super::outcome::{Outcome, decode, sim_open};
 use crate::firmware::card::ENTRIES;
 
-/// Digits of a number at most.
+/// Digits of a number, at most.
 const NUMBER: usize = 20;
-/// Characters of a name at most.
+/// Characters of a name, at most.
 const NAME: usize = 18;
 
+/// Executes a command of the service.
 pub(super) fn answer(
-    cid: u32,
+    id: CidId,
     kind: CommandKind,
     info: &[u8],
     context: &mut MbimContext<'_>,
 ) -> Result<Outcome, Status> {
     sim_open(context)?;
     let book = &mut context.firmware.persistent.card.phonebook;
-    Ok(match (cid, kind) {
-        (1, CommandKind::QUERY) => Outcome::of(&Configuration {
+    Ok(match (id, kind) {
+        (phonebook::CONFIGURATION, CommandKind::QUERY) => Outcome::of(&Configuration {
             state: PhonebookState::INITIALIZED,
             number_of_entries: ENTRIES,
             used_entries: book.len() as u32,
             max_number_length: NUMBER as u32,
             max_name: NAME as u32,
         }),
-        (2, CommandKind::QUERY) => {
+        (phonebook::READ, CommandKind::QUERY) => {
             let wanted: ReadQuery = decode(info)?;
             let one = wanted.filter_flag == PhonebookFlag::INDEX;
             if one && !book.contains_key(&wanted.filter_message_index) {
@@ -50,7 +52,7 @@ pub(super) fn answer(
                 entries: entries.collect(),
             })
         }
-        (3, CommandKind::SET) => {
+        (phonebook::DELETE, CommandKind::SET) => {
             let wanted: DeleteSet = decode(info)?;
             if wanted.filter_flag == PhonebookFlag::ALL {
                 book.clear();
@@ -59,7 +61,7 @@ pub(super) fn answer(
             }
             Outcome::default()
         }
-        (4, CommandKind::SET) => {
+        (phonebook::WRITE, CommandKind::SET) => {
             let wanted: WriteSet = decode(info)?;
             let digits = wanted.number.trim_start_matches('+').chars().count();
             if digits > NUMBER || wanted.name.chars().count() > NAME {

@@ -6,11 +6,11 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::status::Status;
 
-use super::MbimContext;
-use super::commands::Outcome;
+use super::context::MbimContext;
+use super::outcome::Outcome;
 use crate::firmware::Lock;
 
-/// What PIN tells. Unlocked, the real unit names no PIN but tells PIN1's attempts.
+/// PIN query. Unlocked, the real unit names no PIN but tells PIN1's remaining attempts.
 pub(super) fn info(context: &MbimContext<'_>) -> PinInfo {
     let persistent = &context.firmware.persistent;
     let (pin_type, pin_state, attempts) = match context.firmware.lock() {
@@ -29,7 +29,7 @@ pub(super) fn info(context: &MbimContext<'_>) -> PinInfo {
     }
 }
 
-/// PIN_LIST: PIN1 can be switched, the rest is not there.
+/// PIN_LIST query: PIN1 can be switched, and the card has a PIN2.
 pub(super) fn list(context: &MbimContext<'_>) -> PinList {
     let numeric = |pin_mode| PinDesc {
         pin_mode,
@@ -61,7 +61,7 @@ pub(super) fn list(context: &MbimContext<'_>) -> PinList {
     }
 }
 
-/// Executes an operation on a PIN.
+/// PIN set: an operation on a PIN.
 pub(super) fn set(wanted: &PinSet, context: &mut MbimContext<'_>) -> Outcome {
     let status = match (wanted.pin_type, wanted.pin_operation) {
         (PinType::PIN1, PinOperation::ENTER) => enter(&wanted.pin, None, Lock::Pin, context),
@@ -78,6 +78,7 @@ pub(super) fn set(wanted: &PinSet, context: &mut MbimContext<'_>) -> Outcome {
     }
 }
 
+/// Enters PIN1, or PUK1 with a new PIN1, when the lock is the one `due` for it.
 fn enter(code: &str, new_pin: Option<&str>, due: Lock, context: &mut MbimContext<'_>) -> Status {
     let lock = context.firmware.lock();
     if lock == Lock::Open {
@@ -99,6 +100,7 @@ fn enter(code: &str, new_pin: Option<&str>, due: Lock, context: &mut MbimContext
     }
 }
 
+/// Switches the PIN check, or changes PIN1.
 fn change(operation: PinOperation, wanted: &PinSet, context: &mut MbimContext<'_>) -> Status {
     let firmware = &mut *context.firmware;
     if firmware.lock() != Lock::Open {

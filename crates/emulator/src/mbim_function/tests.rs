@@ -3,6 +3,7 @@ use uwwan_mbim::services::basic_connect as basic;
 
 use super::*;
 use crate::firmware::Persistent;
+use crate::report::{Counters, Recorder};
 
 /// A function with its firmware, talked to in raw bytes.
 struct Bench {
@@ -411,4 +412,26 @@ fn memory_stays_bounded_when_nobody_reads() {
     }
     assert!(bench.function.outbox.len() <= 3 * MAX_OUTBOX);
     assert!(bench.function.notifications <= MAX_NOTIFICATIONS);
+}
+
+#[test]
+fn commands_under_way_are_bounded() {
+    let mut bench = Bench::opened("connect_ms=1000");
+    let info = connect_set(1, "telenor.smart", 1);
+    for id in 2..1002u32 {
+        let mut bytes = hex("03000000");
+        bytes.extend((48 + info.len() as u32).to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+        bytes.extend(hex("01000000 00000000"));
+        bytes.extend(basic::UUID.0);
+        bytes.extend(hex("0c000000 01000000"));
+        bytes.extend((info.len() as u32).to_le_bytes());
+        bytes.extend(&info);
+        bench.send_bytes(&bytes);
+    }
+    assert!(bench.function.due.len() <= MOST_OUTSTANDING);
+    assert!(bench.function.outstanding.len() <= MOST_OUTSTANDING);
+    // Those beyond are told that the module is busy.
+    let answer = bench.get();
+    assert_eq!(answer[40..44], Status::BUSY.0.to_le_bytes());
 }

@@ -1,23 +1,24 @@
 //! USSD (MBIM 1.0 section 10.7): a network with a few codes.
 //!
-//! `*100#` tells a balance, `*101#` asks back, `*102#` answers in UCS-2, `*103#` never answers; it
-//! knows no other.
+//! `*100#` tells a balance, `*101#` asks back, `*102#` answers in UCS-2, `*103#` never answers; the
+//! network knows no other.
 
 use uwwan_mbim::gsm::coding::{from_ussd, to_ussd};
 use uwwan_mbim::services::ussd::{Ussd, UssdAction, UssdResponse, UssdSessionState, UssdSet};
 use uwwan_mbim::status::Status;
 
-use super::MbimContext;
-use super::commands::{Outcome, decode, sim_open};
+use super::context::MbimContext;
+use super::outcome::{Outcome, decode, sim_open};
 
 /// A dialogue with the network.
 #[derive(Debug, Default)]
 pub(super) struct Dialogue {
-    /// It has asked and waits for the answer.
+    /// The network has asked and waits for the answer.
     asked: bool,
 }
 
 impl Dialogue {
+    /// Executes USSD set: the host says something, and the network answers.
     pub(super) fn turn(
         &mut self,
         info: &[u8],
@@ -59,6 +60,7 @@ impl Dialogue {
     }
 }
 
+/// Answers a code that begins a dialogue.
 fn open(code: &str) -> (UssdResponse, &'static str) {
     match code {
         "*100#" => (
@@ -75,6 +77,7 @@ fn open(code: &str) -> (UssdResponse, &'static str) {
     }
 }
 
+/// Answers what the user chose.
 fn reply(text: &str) -> (UssdResponse, &'static str) {
     match text {
         "1" => (

@@ -3,6 +3,10 @@
 
 use std::collections::VecDeque;
 
+/// `bInterfaceNumber` of the control interface.
+pub(super) const CONTROL: u8 = 0;
+
+/// Class requests (CDC ECM 1.2, 6.2).
 const SET_ETHERNET_MULTICAST_FILTERS: u8 = 0x40;
 const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
 const GET_ETHERNET_STATISTIC: u8 = 0x44;
@@ -17,16 +21,8 @@ impl Ecm {
     /// The link came up or went down: NETWORK_CONNECTION (CDC 1.2, 6.3.1).
     pub fn set_link(&mut self, up: bool) {
         if self.notifications.len() < 8 {
-            self.notifications.push_back([
-                0xa1,
-                0x00,
-                u8::from(up),
-                0,
-                super::ECM_CONTROL,
-                0,
-                0,
-                0,
-            ]);
+            self.notifications
+                .push_back([0xa1, 0x00, u8::from(up), 0, CONTROL, 0, 0, 0]);
         }
     }
 

@@ -7,7 +7,9 @@ use uwwan_ncm::{
     Builder, Choices, Format, Framing, Full, NtbParameters, Padding, Placement, Slot, Stream,
 };
 
-use super::{Air, PACKET, version};
+use super::context::DataContext;
+use super::routes::version;
+use crate::descriptors::BULK_PACKET;
 use crate::device::InVerdict;
 use crate::far_side::{self, session_of};
 use crate::knobs::{Knobs, NdpPlace};
@@ -116,7 +118,12 @@ impl Downlink {
     }
 
     /// Fills the room left in the host's transfer.
-    pub fn fill(&mut self, room: &mut [u8], advertised: bool, air: &mut Air<'_>) -> InVerdict {
+    pub fn fill(
+        &mut self,
+        room: &mut [u8],
+        advertised: bool,
+        context: &mut DataContext<'_>,
+    ) -> InVerdict {
         if advertised {
             self.soliciting = false;
         }
@@ -128,30 +135,32 @@ impl Downlink {
             };
         }
         if self.sent < self.split.len() {
-            return self.continue_split(room, air);
+            return self.continue_split(room, context);
         }
-        if air.knobs.stall_in_after != 0 && self.blocks >= air.knobs.stall_in_after && !self.stalled
+        if context.knobs.stall_in_after != 0
+            && self.blocks >= context.knobs.stall_in_after
+            && !self.stalled
         {
             self.stalled = true;
-            air.counters.stalls += 1;
+            context.counters.stalls += 1;
             return InVerdict::Stall;
         }
         if let Some(mishap) = self.mishap.take() {
             match mishap {
-                InVerdict::Stall => air.counters.stalls += 1,
-                InVerdict::Overflow | InVerdict::Fault => air.counters.failed_transfers += 1,
+                InVerdict::Stall => context.counters.stalls += 1,
+                InVerdict::Overflow | InVerdict::Fault => context.counters.failed_transfers += 1,
                 InVerdict::Data { .. } | InVerdict::Nak => {}
             }
             return mishap;
         }
         let longest = self.builder.framing().max_block;
         if room.len() >= longest {
-            let (length, short) = self.build(room, air);
+            let (length, short) = self.build(room, context);
             if length == 0 {
                 return InVerdict::Nak;
             }
-            air.counters.bus_bytes += length as u64;
-            if short && length == room.len() && length.is_multiple_of(PACKET) {
+            context.counters.bus_bytes += length as u64;
+            if short && length == room.len() && length.is_multiple_of(BULK_PACKET) {
                 // The host's transfer is full; the zero-length packet ends the next one.
                 self.owes_zero = true;
             }
@@ -160,27 +169,27 @@ impl Downlink {
         // The host's transfer is shorter than a block may become: the block is built aside.
         let mut aside = std::mem::take(&mut self.split);
         aside.resize(longest, 0);
-        let (length, short) = self.build(&mut aside, air);
+        let (length, short) = self.build(&mut aside, context);
         aside.truncate(length);
         self.split = aside;
         self.sent = 0;
         if length == 0 {
             return InVerdict::Nak;
         }
-        self.zero_after_split = short && length.is_multiple_of(PACKET);
-        self.continue_split(room, air)
+        self.zero_after_split = short && length.is_multiple_of(BULK_PACKET);
+        self.continue_split(room, context)
     }
 
-    fn continue_split(&mut self, room: &mut [u8], air: &mut Air<'_>) -> InVerdict {
+    fn continue_split(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         let rest = &self.split[self.sent..];
-        if rest.len() > room.len() && !room.len().is_multiple_of(PACKET) {
+        if rest.len() > room.len() && !room.len().is_multiple_of(BULK_PACKET) {
             self.split.clear();
             self.sent = 0;
             return InVerdict::Overflow;
         }
         let length = rest.len().min(room.len());
         room[..length].copy_from_slice(&rest[..length]);
-        air.counters.bus_bytes += length as u64;
+        context.counters.bus_bytes += length as u64;
         self.sent += length;
         if self.sent < self.split.len() {
             return InVerdict::Data {
@@ -194,32 +203,32 @@ impl Downlink {
         }
         InVerdict::Data {
             length,
-            short: zero || !self.split.len().is_multiple_of(PACKET),
+            short: zero || !self.split.len().is_multiple_of(BULK_PACKET),
         }
     }
 
     /// Builds a block from what waits. Its length, and whether its last packet is short.
-    fn build(&mut self, block: &mut [u8], air: &mut Air<'_>) -> (usize, bool) {
-        if air.routes.only_zero() && self.first.is_empty() {
-            self.place_session_0(block, air);
+    fn build(&mut self, block: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
+        if context.routes.only_zero() && self.first.is_empty() {
+            self.place_session_0(block, context);
         } else {
-            self.place_any(block, air);
+            self.place_any(block, context);
         }
         let finished = self.builder.finish(block);
         if finished.length == 0 {
             return (0, false);
         }
         self.blocks += 1;
-        air.counters.blocks_in += 1;
-        air.counters.datagrams_in += finished.datagrams as u64;
-        air.counters.bytes_in += finished.payload as u64;
-        self.spoil(&mut block[..finished.length], finished.datagrams, air);
-        self.mishap = self.next_mishap(air.knobs);
-        if self.random.happens(air.knobs.short_in_ppm) {
-            air.counters.spoiled_in += finished.datagrams as u64;
+        context.counters.blocks_in += 1;
+        context.counters.datagrams_in += finished.datagrams as u64;
+        context.counters.bytes_in += finished.payload as u64;
+        self.spoil(&mut block[..finished.length], finished.datagrams, context);
+        self.mishap = self.next_mishap(context.knobs);
+        if self.random.happens(context.knobs.short_in_ppm) {
+            context.counters.spoiled_in += finished.datagrams as u64;
             return (1 + self.random.below(finished.length - 1), true);
         }
-        let short = finished.zero_packet || !finished.length.is_multiple_of(PACKET);
+        let short = finished.zero_packet || !finished.length.is_multiple_of(BULK_PACKET);
         (finished.length, short)
     }
 
@@ -240,8 +249,8 @@ impl Downlink {
     }
 
     /// The usual case: one session, packets go straight to their place.
-    fn place_session_0(&mut self, block: &mut [u8], air: &mut Air<'_>) {
-        let want = usize::from(air.knobs.mtu).clamp(1280, LONGEST);
+    fn place_session_0(&mut self, block: &mut [u8], context: &mut DataContext<'_>) {
+        let want = usize::from(context.knobs.mtu).clamp(1280, LONGEST);
         let mut discarded = 0;
         while discarded < MAX_DISCARDED {
             let Ok(slot) = self.builder.place(Stream::Ips(0), want) else {
@@ -254,13 +263,13 @@ impl Downlink {
                 room[..length].copy_from_slice(&self.held[..length]);
                 length
             } else {
-                match air.network.receive(room) {
+                match context.network.receive(room) {
                     Some(length) => length.min(room.len()),
                     None => return,
                 }
             };
             let packet = &mut room[..length];
-            if self.wanted(0, packet, air) {
+            if self.wanted(0, packet, context) {
                 self.builder.commit(slot, length);
             } else {
                 discarded += 1;
@@ -269,7 +278,7 @@ impl Downlink {
     }
 
     /// Several sessions: a packet's session is known only once it is here.
-    fn place_any(&mut self, block: &mut [u8], air: &mut Air<'_>) {
+    fn place_any(&mut self, block: &mut [u8], context: &mut DataContext<'_>) {
         let mut discarded = 0;
         while discarded < MAX_DISCARDED {
             let session = if let Some((session, packet)) = self.first.front() {
@@ -289,7 +298,7 @@ impl Downlink {
             } else {
                 if !self.holds {
                     self.held.resize(LONGEST, 0);
-                    let Some(length) = air.network.receive(&mut self.held) else {
+                    let Some(length) = context.network.receive(&mut self.held) else {
                         return;
                     };
                     self.held.truncate(length);
@@ -298,7 +307,7 @@ impl Downlink {
                 session_of(&self.held)
             };
             let mut packet = std::mem::take(&mut self.held);
-            let wanted = self.wanted(session, &mut packet, air);
+            let wanted = self.wanted(session, &mut packet, context);
             self.held = packet;
             if !wanted {
                 self.holds = false;
@@ -315,18 +324,18 @@ impl Downlink {
     }
 
     /// Whether a packet for a session reaches the host; it may be corrupted on the way.
-    fn wanted(&mut self, session: u8, packet: &mut [u8], air: &mut Air<'_>) -> bool {
+    fn wanted(&mut self, session: u8, packet: &mut [u8], context: &mut DataContext<'_>) -> bool {
         let version = version(packet);
-        if !air.routes.carries(session, version) || (self.soliciting && version == 6) {
+        if !context.routes.carries(session, version) || (self.soliciting && version == 6) {
             return false;
         }
-        let knobs = air.knobs;
+        let knobs = context.knobs;
         if knobs.drop_in_ppm != 0 && self.random.happens(knobs.drop_in_ppm) {
-            air.counters.dropped_in += 1;
+            context.counters.dropped_in += 1;
             return false;
         }
         if knobs.corrupt_in_ppm != 0 && self.random.happens(knobs.corrupt_in_ppm) {
-            air.counters.dropped_in += 1;
+            context.counters.dropped_in += 1;
             let at = self.random.below(packet.len());
             if let Some(byte) = packet.get_mut(at) {
                 *byte ^= 1 << self.random.below(8);
@@ -336,15 +345,15 @@ impl Downlink {
     }
 
     /// What the knobs do to a block's framing.
-    fn spoil(&mut self, block: &mut [u8], datagrams: usize, air: &mut Air<'_>) {
-        if air.knobs.zero_ntb16_headers
+    fn spoil(&mut self, block: &mut [u8], datagrams: usize, context: &mut DataContext<'_>) {
+        if context.knobs.zero_ntb16_headers
             && self.builder.framing().format == Format::Ntb16
             && let Some(header) = block.get_mut(..12)
         {
             header.fill(0);
         }
-        if air.knobs.garbage_in_ppm != 0 && self.random.happens(air.knobs.garbage_in_ppm) {
-            air.counters.spoiled_in += datagrams as u64;
+        if context.knobs.garbage_in_ppm != 0 && self.random.happens(context.knobs.garbage_in_ppm) {
+            context.counters.spoiled_in += datagrams as u64;
             let start = self.random.below(block.len());
             let length = self.random.below(64) + 1;
             let end = (start + length).min(block.len());
@@ -391,7 +400,7 @@ fn framing(
     framing.remainder = sane.in_remainder.into();
     framing.ndp_alignment = sane.in_alignment.into();
     framing.max_block = device_max_block.min(match format {
-        Format::Ntb16 => 0xffff / PACKET * PACKET,
+        Format::Ntb16 => 0xffff / BULK_PACKET * BULK_PACKET,
         Format::Ntb32 => usize::MAX,
     });
     framing.device_max_block = device_max_block;
@@ -405,7 +414,7 @@ fn framing(
         limit => most.min(limit.into()),
     };
     framing.max_datagram_size = LONGEST;
-    framing.max_packet_size = PACKET;
+    framing.max_packet_size = BULK_PACKET;
     framing
 }
 

@@ -1,7 +1,8 @@
 use uwwan_ncm::{Builder, Choices, Framing, Limits, Receiver, Stream};
 
 use super::*;
-use crate::device::InVerdict;
+use crate::far_side::Network;
+use crate::report::Counters;
 
 fn set(request: u8, value: u16) -> SetupPacket {
     SetupPacket {
@@ -160,7 +161,7 @@ impl Bench {
     }
 
     fn transmit(&mut self, data: &[u8], ended: bool) -> (bool, Option<Mishap>) {
-        let mut air = Air {
+        let mut air = DataContext {
             network: &mut self.network,
             routes: &self.routes,
             knobs: &self.knobs,
@@ -172,7 +173,7 @@ impl Bench {
 
     fn receive(&mut self, room: usize) -> (Vec<u8>, InVerdict) {
         let mut bytes = vec![0xee; room];
-        let mut air = Air {
+        let mut air = DataContext {
             network: &mut self.network,
             routes: &self.routes,
             knobs: &self.knobs,
@@ -383,7 +384,7 @@ fn wrong_blocks_are_named() {
         (0, b'X', "signature"),
         (4, 13, "wHeaderLength"),
         (8, 255, "block length"),
-        (10, 70, "table at 70"),
+        (10, 70, "NDP at 70"),
         (76, 12, "wLength"),
         (80, 11, "datagram at 11"),
         (84, 1, "terminator"),

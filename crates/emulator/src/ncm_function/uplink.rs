@@ -3,15 +3,28 @@
 use uwwan_ncm::strict::{self, Rules};
 use uwwan_ncm::{DropCounters, Format, Limits, Ntb, NtbParameters, Stream};
 
-use super::{Air, MAX_SEGMENT, Mishap, PACKET, version};
+use super::context::DataContext;
+use super::routes::version;
+use crate::descriptors::BULK_PACKET;
 use crate::knobs::Knobs;
 use crate::random::Random;
 use crate::report::Rule;
 
+/// wMaxSegmentSize of the MBIM functional descriptor, in bytes.
+const MAX_SEGMENT: usize = 1500;
 /// ICMPv6 (RFC 4443) with neighbour advertisement and router solicitation (RFC 4861, 4.4 and 4.1).
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const ROUTER_SOLICITATION: u8 = 133;
+
+/// What the firmware does besides, because of a knob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    Stall,
+    Fault,
+    Reset,
+    Unplug,
+}
 
 /// State of the bulk OUT pipe.
 #[derive(Debug, Default)]
@@ -112,20 +125,20 @@ impl Uplink {
         ended: bool,
         parameters: &NtbParameters,
         format: Format,
-        air: &mut Air<'_>,
+        context: &mut DataContext<'_>,
     ) -> (bool, Option<Mishap>) {
         // A host may take back a transfer that was not accepted and send another one.
         let again = std::mem::take(&mut self.blocked) && self.at_hand == fingerprint(data);
         if !again {
-            air.counters.bus_bytes += data.len() as u64;
+            context.counters.bus_bytes += data.len() as u64;
         }
         let longest = self.limits.max_block;
         if self.unended.is_empty() {
             if ended || data.len() >= longest {
-                return self.block(data, ended, again, parameters, format, air);
+                return self.block(data, ended, again, parameters, format, context);
             }
         } else if self.unended.len() + data.len() > longest {
-            air.recorder.violation(Rule::Block, || {
+            context.recorder.violation(Rule::Block, || {
                 format!(
                     "transfers of {} and {} bytes without a short packet between them: more than dwNtbOutMaxSize {longest}",
                     self.unended.len(),
@@ -140,10 +153,10 @@ impl Uplink {
             return (true, None);
         }
         let whole = std::mem::take(&mut self.unended);
-        let (taken, mishap) = self.block(&whole, ended, false, parameters, format, air);
+        let (taken, mishap) = self.block(&whole, ended, false, parameters, format, context);
         if !taken {
             // Rare enough not to keep: what the network had no room for is lost.
-            air.counters.dropped_out += 1;
+            context.counters.dropped_out += 1;
             self.blocked = false;
             self.passed = 0;
         }
@@ -157,26 +170,26 @@ impl Uplink {
         again: bool,
         parameters: &NtbParameters,
         format: Format,
-        air: &mut Air<'_>,
+        context: &mut DataContext<'_>,
     ) -> (bool, Option<Mishap>) {
         if data.is_empty() {
             return (true, None);
         }
         if !again {
-            air.counters.blocks_out += 1;
+            context.counters.blocks_out += 1;
             self.passed = 0;
-            if let Some(mishap) = self.mishaps.next(air.knobs) {
+            if let Some(mishap) = self.mishaps.next(context.knobs) {
                 match mishap {
-                    Mishap::Stall => air.counters.stalls += 1,
-                    Mishap::Fault => air.counters.failed_transfers += 1,
+                    Mishap::Stall => context.counters.stalls += 1,
+                    Mishap::Fault => context.counters.failed_transfers += 1,
                     Mishap::Reset | Mishap::Unplug => {}
                 }
                 return (true, Some(mishap));
             }
-            self.check(data, ended, parameters, format, air);
+            self.check(data, ended, parameters, format, context);
         }
         let passed = std::mem::take(&mut self.passed);
-        let taken = self.deliver(data, passed, air);
+        let taken = self.deliver(data, passed, context);
         self.blocked = !taken;
         if !taken {
             self.at_hand = fingerprint(data);
@@ -191,12 +204,12 @@ impl Uplink {
         ended: bool,
         parameters: &NtbParameters,
         format: Format,
-        air: &mut Air<'_>,
+        context: &mut DataContext<'_>,
     ) {
         let rules = Rules {
             format: Some(format),
             max_datagram_size: MAX_SEGMENT,
-            max_packet_size: Some(PACKET),
+            max_packet_size: Some(BULK_PACKET),
             ..Rules::default()
         };
         match strict::check(data, ended, parameters, &rules) {
@@ -204,8 +217,8 @@ impl Uplink {
                 let due = self.sequence.unwrap_or(checked.sequence);
                 match checked.sequence.wrapping_sub(due) {
                     // A gap tells of blocks lost on the way, not of a wrong block.
-                    gap @ 0..0x8000 => air.counters.blocks_missing += u64::from(gap),
-                    _ => air.recorder.violation(Rule::Block, || {
+                    gap @ 0..0x8000 => context.counters.blocks_missing += u64::from(gap),
+                    _ => context.recorder.violation(Rule::Block, || {
                         format!(
                             "block with wSequence {} where {due} was due",
                             checked.sequence
@@ -216,14 +229,15 @@ impl Uplink {
             }
             Err(violation) => {
                 self.sequence = None;
-                air.recorder
+                context
+                    .recorder
                     .violation(Rule::Block, || violation.to_string());
             }
         }
     }
 
     /// Passes the datagrams of all blocks of a transfer on, from number `skip` on.
-    fn deliver(&mut self, data: &[u8], skip: usize, air: &mut Air<'_>) -> bool {
+    fn deliver(&mut self, data: &[u8], skip: usize, context: &mut DataContext<'_>) -> bool {
         let mut drops = DropCounters::default();
         let mut base = 0;
         let mut number = 0;
@@ -234,15 +248,15 @@ impl Uplink {
             let in_front = datagrams
                 .peek()
                 .is_some_and(|first| block.ndp_index() < first.range.start);
-            let hole = in_front && air.knobs.black_hole_ndp_front;
+            let hole = in_front && context.knobs.black_hole_ndp_front;
             for datagram in datagrams {
                 if number < skip {
                     number += 1;
                     continue;
                 }
                 if hole {
-                    air.counters.black_holed += 1;
-                } else if !self.pass(&rest[datagram.range], datagram.stream, air) {
+                    context.counters.black_holed += 1;
+                } else if !self.pass(&rest[datagram.range], datagram.stream, context) {
                     self.passed = number;
                     return false;
                 }
@@ -254,23 +268,23 @@ impl Uplink {
     }
 
     /// Passes one datagram on. `false`: no room.
-    fn pass(&mut self, packet: &[u8], stream: Stream, air: &mut Air<'_>) -> bool {
+    fn pass(&mut self, packet: &[u8], stream: Stream, context: &mut DataContext<'_>) -> bool {
         let Stream::Ips(session) = stream else {
-            air.counters.dropped_out += 1;
+            context.counters.dropped_out += 1;
             return true;
         };
         if let Some(stated) = stated_length(packet)
             && stated != packet.len()
         {
-            air.recorder.violation(Rule::Datagram, || {
+            context.recorder.violation(Rule::Datagram, || {
                 format!(
                     "IP packet of {stated} bytes in a datagram of {}",
                     packet.len()
                 )
             });
         }
-        if !air.routes.carries(session, version(packet)) {
-            air.counters.dropped_out += 1;
+        if !context.routes.carries(session, version(packet)) {
+            context.counters.dropped_out += 1;
             return true;
         }
         match icmpv6_type(packet) {
@@ -278,20 +292,20 @@ impl Uplink {
             Some(ROUTER_SOLICITATION) => self.router_wanted = Some(session),
             _ => {}
         }
-        if air.knobs.drop_out_ppm != 0
+        if context.knobs.drop_out_ppm != 0
             && self
                 .lost
-                .get_or_insert_with(|| Random::new(air.knobs.seed ^ 1))
-                .happens(air.knobs.drop_out_ppm)
+                .get_or_insert_with(|| Random::new(context.knobs.seed ^ 1))
+                .happens(context.knobs.drop_out_ppm)
         {
-            air.counters.dropped_out += 1;
+            context.counters.dropped_out += 1;
             return true;
         }
-        if !air.network.send(packet) {
+        if !context.network.send(packet) {
             return false;
         }
-        air.counters.datagrams_out += 1;
-        air.counters.bytes_out += packet.len() as u64;
+        context.counters.datagrams_out += 1;
+        context.counters.bytes_out += packet.len() as u64;
         true
     }
 }

@@ -1,26 +1,27 @@
-//! Indications: who wants which, and what they say.
+//! Indications: which of them the host wants, and what they say.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::fields::Layout;
+use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect as basic;
 use uwwan_mbim::services::basic_connect::DeviceServiceSubscribeList;
 use uwwan_mbim::services::sms;
-use uwwan_mbim::uuid::Uuid;
 
-use super::{MbimContext, commands};
+use super::context::MbimContext;
+use super::state;
 use crate::firmware::Change;
 use crate::knobs::Knobs;
 
 /// The host's subscriptions and the timers of periodic indications.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
-    /// Commands by service; empty is all of the service.
+    /// Numbers of commands by UUID of their service; none is all of the service.
     wanted: BTreeMap<[u8; 16], Vec<u32>>,
     /// Time between signal indications as the host set it.
     pub interval: Duration,
-    /// As the host set them.
+    /// Thresholds of signal strength and error rate as the host set them.
     pub thresholds: (u32, u32),
     next_signal: Instant,
     next_storm: Instant,
@@ -28,7 +29,7 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// As after OPEN: everything standard.
+    /// The state after OPEN: everything standard.
     pub fn new(knobs: &Knobs, now: Instant) -> Self {
         Self {
             wanted: BTreeMap::from([(basic::UUID.0, Vec::new()), (sms::UUID.0, Vec::new())]),
@@ -49,32 +50,32 @@ impl Subscriptions {
             .collect();
     }
 
-    /// Whether the host wants to hear of it.
-    pub fn wants(&self, service: Uuid, cid: u32) -> bool {
+    /// Whether the host wants indications of that command.
+    pub fn wants(&self, id: CidId) -> bool {
         self.wanted
-            .get(&service.0)
-            .is_some_and(|cids| cids.is_empty() || cids.contains(&cid))
+            .get(&id.service.0)
+            .is_some_and(|cids| cids.is_empty() || cids.contains(&id.cid))
     }
 
     fn wants_signal(&self) -> bool {
-        !self.interval.is_zero() && self.wants(basic::UUID, basic::SIGNAL_STATE.cid)
+        !self.interval.is_zero() && self.wants(basic::SIGNAL_STATE)
     }
 
-    /// When the next periodic indication is due.
+    /// Returns when the next periodic indication is due.
     pub fn deadline(&self) -> Option<Instant> {
         let signal = self.wants_signal().then_some(self.next_signal);
         let storm = self.storming.then_some(self.next_storm);
         [signal, storm].into_iter().flatten().min()
     }
 
-    /// Periodic indications due: (command, information buffer).
-    pub fn periodic(&mut self, context: &MbimContext<'_>) -> Vec<(u32, Vec<u8>)> {
+    /// Returns the periodic indications that are due: command and information buffer.
+    pub fn periodic(&mut self, context: &MbimContext<'_>) -> Vec<(CidId, Vec<u8>)> {
         let now = context.now;
         let mut due = Vec::new();
         let signal = || {
             (
-                basic::SIGNAL_STATE.cid,
-                commands::signal_state(context).encode_info(),
+                basic::SIGNAL_STATE,
+                state::signal_state(context).encode_info(),
             )
         };
         if self.wants_signal() && self.next_signal <= now {
@@ -100,32 +101,32 @@ impl Subscriptions {
     }
 }
 
-/// The indication of a change.
-pub(super) fn of(change: Change, context: &MbimContext<'_>) -> Option<(u32, Vec<u8>)> {
+/// Returns the indication of a change: command and information buffer. `None` when MBIM has none.
+pub(super) fn of(change: Change, context: &MbimContext<'_>) -> Option<(CidId, Vec<u8>)> {
     Some(match change {
         Change::Ready => (
-            basic::SUBSCRIBER_READY_STATUS.cid,
-            commands::ready_status(context).encode_info(),
+            basic::SUBSCRIBER_READY_STATUS,
+            state::ready_status(context).encode_info(),
         ),
         Change::Radio => (
-            basic::RADIO_STATE.cid,
-            commands::radio_state(context).encode_info(),
+            basic::RADIO_STATE,
+            state::radio_state(context).encode_info(),
         ),
         Change::Register => (
-            basic::REGISTER_STATE.cid,
-            commands::registration(context).encode_info(),
+            basic::REGISTER_STATE,
+            state::registration(context).encode_info(),
         ),
         Change::Packet => (
-            basic::PACKET_SERVICE.cid,
-            commands::packet_service(context).encode_info(),
+            basic::PACKET_SERVICE,
+            state::packet_service(context).encode_info(),
         ),
         Change::Connect(session) => (
-            basic::CONNECT.cid,
-            commands::connection(session, context).encode_info(),
+            basic::CONNECT,
+            state::connection(session, context).encode_info(),
         ),
         Change::Addresses(session) => (
-            basic::IP_CONFIGURATION.cid,
-            commands::ip_configuration(session, context)?.encode_info(),
+            basic::IP_CONFIGURATION,
+            state::ip_configuration(session, context)?.encode_info(),
         ),
         Change::Dial => return None,
     })

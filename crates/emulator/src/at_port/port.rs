@@ -1,0 +1,204 @@
+//! A serial port: its endpoints, its line discipline and what waits for the host.
+
+use std::collections::VecDeque;
+
+use crate::descriptors::{BULK_PACKET, Layout};
+use crate::device::InVerdict;
+
+/// Bytes waiting for the host before URCs are dropped.
+pub(super) const MAX_UNSOLICITED: usize = 16 << 10;
+/// Bytes waiting for the host before answers are dropped: nobody reads them.
+const MAX_OUTPUT: usize = 64 << 10;
+/// Notifications waiting for the host before further ones are dropped.
+const MAX_NOTIFICATIONS: usize = 4;
+
+/// Class requests (CDC PSTN 1.2, 6.3).
+const SET_LINE_CODING: u8 = 0x20;
+const GET_LINE_CODING: u8 = 0x21;
+const SET_CONTROL_LINE_STATE: u8 = 0x22;
+const SEND_BREAK: u8 = 0x23;
+/// The bit of SET_CONTROL_LINE_STATE that says the terminal is ready (DTR).
+const DATA_TERMINAL_READY: u16 = 1;
+/// The bit of SERIAL_STATE that says the modem is ready (DSR).
+const DATA_SET_READY: u8 = 2;
+
+/// What a vendor serial interface is, by `bInterfaceProtocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// 0x10: AT and dial-up.
+    Modem,
+    /// 0x12: AT.
+    PcUi,
+    /// 0x14: NMEA and AT.
+    Gps,
+    /// 0x13, 0x1b: silent.
+    Silent,
+}
+
+/// A serial port of the active configuration.
+#[derive(Debug)]
+pub(crate) struct Port {
+    /// What the port is for.
+    pub kind: Kind,
+    /// `bInterfaceNumber`.
+    pub interface: u8,
+    /// Address of the bulk IN endpoint.
+    pub bulk_in: u8,
+    /// Address of the bulk OUT endpoint.
+    pub bulk_out: u8,
+    /// Address of the interrupt endpoint, if the port has one.
+    pub interrupt: Option<u8>,
+    /// The command line as far as it has come.
+    pub(super) line: Vec<u8>,
+    /// The command line is longer than the interpreter takes.
+    pub(super) too_long: bool,
+    /// The command line before, for `A/`.
+    pub(super) last: Vec<u8>,
+    /// Bytes that wait for the host.
+    pub(super) output: VecDeque<u8>,
+    /// ATE: what the host writes comes back.
+    pub(super) echo: bool,
+    /// ATQ: no final results.
+    pub(super) quiet: bool,
+    /// ATV: final results in words.
+    pub(super) verbose: bool,
+    line_coding: [u8; 7],
+    notifications: VecDeque<[u8; 10]>,
+}
+
+impl Port {
+    /// Returns the serial ports of a configuration.
+    pub fn of(layout: &Layout) -> Vec<Self> {
+        layout
+            .alternates
+            .iter()
+            .filter_map(|place| {
+                let kind = match place.class {
+                    [0xff, 0x06, 0x10] => Kind::Modem,
+                    [0xff, 0x06, 0x12] => Kind::PcUi,
+                    [0xff, 0x06, 0x14] => Kind::Gps,
+                    [0xff, 0x06, 0x13 | 0x1b] => Kind::Silent,
+                    _ => return None,
+                };
+                let own = || {
+                    layout
+                        .endpoints
+                        .iter()
+                        .filter(|end| end.interface == place.interface)
+                };
+                Some(Self {
+                    kind,
+                    interface: place.interface,
+                    bulk_in: own()
+                        .find(|e| !e.interrupt && e.address & 0x80 != 0)?
+                        .address,
+                    bulk_out: own().find(|e| e.address & 0x80 == 0)?.address,
+                    interrupt: own().find(|e| e.interrupt).map(|e| e.address),
+                    line: Vec::new(),
+                    too_long: false,
+                    last: Vec::new(),
+                    output: VecDeque::new(),
+                    echo: true,
+                    quiet: false,
+                    verbose: true,
+                    // 115200 8N1.
+                    line_coding: [0x00, 0xc2, 0x01, 0x00, 0, 0, 8],
+                    notifications: VecDeque::new(),
+                })
+            })
+            .collect()
+    }
+
+    /// Answers a class request for data (CDC PSTN 1.2, 6.3) in `room` and returns the length. `None` is a
+    /// STALL.
+    pub fn control_in(&self, request: u8, room: &mut [u8]) -> Option<usize> {
+        if request != GET_LINE_CODING {
+            return None;
+        }
+        let length = room.len().min(7);
+        room[..length].copy_from_slice(&self.line_coding[..length]);
+        Some(length)
+    }
+
+    /// Executes a class request that sets something (CDC PSTN 1.2, 6.3). `false` is a STALL.
+    pub fn control_out(&mut self, request: u8, value: u16, data: &[u8]) -> bool {
+        match request {
+            SET_LINE_CODING => match data.try_into() {
+                Ok(coding) => {
+                    self.line_coding = coding;
+                    true
+                }
+                Err(_) => false,
+            },
+            SET_CONTROL_LINE_STATE => {
+                if self.interrupt.is_some() && self.notifications.len() < MAX_NOTIFICATIONS {
+                    // SERIAL_STATE: DSR follows DTR.
+                    let ready = if value & DATA_TERMINAL_READY != 0 {
+                        DATA_SET_READY
+                    } else {
+                        0
+                    };
+                    self.notifications.push_back([
+                        0xa1,
+                        0x20,
+                        0,
+                        0,
+                        self.interface,
+                        0,
+                        2,
+                        0,
+                        ready,
+                        0,
+                    ]);
+                }
+                true
+            }
+            SEND_BREAK => true,
+            _ => false,
+        }
+    }
+
+    /// Answers IN tokens on the bulk endpoint.
+    pub fn read(&mut self, room: &mut [u8]) -> InVerdict {
+        if self.output.is_empty() {
+            return InVerdict::Nak;
+        }
+        let length = room.len().min(self.output.len());
+        for (to, from) in room.iter_mut().zip(self.output.drain(..length)) {
+            *to = from;
+        }
+        InVerdict::Data {
+            length,
+            short: self.output.is_empty() || !length.is_multiple_of(BULK_PACKET),
+        }
+    }
+
+    /// Answers IN tokens on the interrupt endpoint.
+    pub fn notify(&mut self, room: &mut [u8]) -> InVerdict {
+        let Some(notification) = self.notifications.pop_front() else {
+            return InVerdict::Nak;
+        };
+        if room.len() < notification.len() {
+            return InVerdict::Overflow;
+        }
+        room[..notification.len()].copy_from_slice(&notification);
+        InVerdict::Data {
+            length: notification.len(),
+            short: true,
+        }
+    }
+
+    /// Queues bytes for the host, or drops them when too many wait.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        if self.output.len() + bytes.len() <= MAX_OUTPUT {
+            self.output.extend(bytes);
+        }
+    }
+
+    /// Queues a URC, or drops it when too much waits.
+    pub(super) fn tell(&mut self, line: &str) {
+        if self.output.len() < MAX_UNSOLICITED {
+            self.put(format!("\r\n{line}\r\n").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What all serial ports share, and what a command can reach.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::firmware::Firmware;
+use crate::knobs::Knobs;
+
+/// Time between unsolicited signal reports.
+pub(super) const SIGNAL_PERIOD: Duration = Duration::from_secs(5);
+
+/// The AT interpreter's settings, which all ports share.
+#[derive(Debug)]
+pub(crate) struct AtState {
+    /// AT^CURC: whether URCs are sent.
+    pub(super) unsolicited: bool,
+    /// AT+CMEE: 0 is ERROR, 1 a number, 2 text.
+    pub(super) errors: u8,
+    /// What AT+CREG, +CGREG and +CEREG have set.
+    pub(super) registration: [u8; 3],
+    /// The format AT+COPS has set: 0 is long, 1 short, 2 numeric.
+    pub(super) operator_format: u8,
+    /// PDP type and APN by context, as AT+CGDCONT has set them.
+    pub(super) contexts: BTreeMap<u8, (String, String)>,
+    /// What AT^SYSCFGEX has set.
+    pub(super) system: String,
+    /// What AT^SETPORT has set.
+    pub(super) ports: String,
+    /// Whether NMEA sentences are sent.
+    pub(super) nmea: bool,
+    /// When the next NMEA group is due.
+    pub(super) next_nmea: Instant,
+    /// When the next signal report is due.
+    pub(super) next_signal: Instant,
+    /// When the reset that a command asked for is due.
+    pub(super) reset_at: Option<Instant>,
+}
+
+impl AtState {
+    /// The settings after a start of the firmware.
+    pub fn new(knobs: &Knobs, now: Instant) -> Self {
+        Self {
+            unsolicited: true,
+            errors: 0,
+            registration: [0; 3],
+            operator_format: 0,
+            contexts: BTreeMap::from([(0, ("IP".into(), String::new()))]),
+            system: "\"00\",3FFFFFFF,1,2,7FFFFFFFFFFFFFFF".into(),
+            ports: "A1,A2;12,10,16,A1,A2".into(),
+            nmea: knobs.nmea,
+            next_nmea: now,
+            next_signal: now + SIGNAL_PERIOD,
+            reset_at: None,
+        }
+    }
+
+    /// Whether the reset that a command asked for is due. The answer is `true` once.
+    pub fn take_reset(&mut self, now: Instant) -> bool {
+        let due = self.reset_at.is_some_and(|at| at <= now);
+        if due {
+            self.reset_at = None;
+        }
+        due
+    }
+
+    /// Returns when something is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let nmea = self.nmea.then_some(self.next_nmea);
+        let signal = self.unsolicited.then_some(self.next_signal);
+        [self.reset_at, nmea, signal].into_iter().flatten().min()
+    }
+}
+
+/// Time between the answer to a command that resets the module and the reset.
+pub(super) const RESET_DELAY: Duration = Duration::from_millis(200);
+
+/// What a command can reach.
+pub(crate) struct AtContext<'a> {
+    /// The settings all ports share.
+    pub state: &'a mut AtState,
+    /// The state that MBIM and AT share.
+    pub firmware: &'a mut Firmware,
+    /// The knobs as they stand.
+    pub knobs: &'a Knobs,
+    /// The time at which the command is executed.
+    pub now: Instant,
+    /// Number of command lines answered.
+    pub commands: &'a mut u64,
+}
+
+impl AtContext<'_> {
+    /// Resets the module, once the answer to the command has had time to reach the host.
+    pub(super) fn reset_soon(&mut self) {
+        self.state.reset_at = Some(self.now + RESET_DELAY);
+    }
+}

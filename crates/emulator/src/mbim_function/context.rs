@@ -1,0 +1,23 @@
+//! What MBIM commands can reach.
+
+use std::time::Instant;
+
+use crate::firmware::Firmware;
+use crate::knobs::Knobs;
+use crate::report::{Counters, Recorder};
+
+/// The firmware and what surrounds it, while a message is handled.
+pub(crate) struct MbimContext<'a> {
+    /// The state that MBIM and AT share.
+    pub firmware: &'a mut Firmware,
+    /// The knobs as they stand.
+    pub knobs: &'a Knobs,
+    /// Numbers of things that happened.
+    pub counters: &'a mut Counters,
+    /// Where violations are recorded.
+    pub recorder: &'a Recorder,
+    /// The data interface's alternate setting.
+    pub data_alternate: u8,
+    /// The time at which the message is handled.
+    pub now: Instant,
+}
