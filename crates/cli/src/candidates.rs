@@ -1,28 +1,14 @@
 //! Which devices are modems or plain network devices, and what stands between them and `uwwan up`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use uwwan_modem::Selector;
 use uwwan_modem::quirks::{self, Quirk};
-use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::{Backend, Found};
 use uwwan_usb::functions::{self, MbimFunction, NcmFunction};
 
 use crate::failure::{Exit, Failure};
 use crate::output::plain;
-
-/// The USB of this machine.
-///
-/// # Errors
-/// When the backend cannot start.
-pub fn usb(kind: BackendKind) -> Result<Arc<dyn Backend>, Failure> {
-    kind.start().map_err(|error| {
-        Failure::new(Exit::Failed, "cannot use the USB")
-            .because_of(&error)
-            .next("uwwan demo works without any USB")
-    })
-}
 
 /// A device that is a modem, by its MBIM function or by its row in the quirk table, or a plain
 /// network device, by its NCM function.

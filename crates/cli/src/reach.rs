@@ -120,7 +120,7 @@ impl Reach {
     }
 
     fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
-        candidates::usb(self.usb.unwrap_or_default())
+        Ok(self.usb.unwrap_or_default().start())
     }
 
     /// The running `up` that owns the modem meant, if there is one.

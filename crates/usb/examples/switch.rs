@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let settle = arguments.next().map_or(Ok(1000), |text| text.parse())?;
     let guard = arguments.next().is_none();
-    let backend = kind.start()?;
+    let backend = kind.start();
     let mut found = backend.devices()?.into_iter().filter_map(|found| {
         let function = functions::mbim(&found.descriptors).into_iter().next()?;
         Some((found, function))

@@ -1,14 +1,13 @@
-//! The backends for real devices, by name.
+//! The choice between the backends for real devices.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::device::Backend;
-use crate::error::Error;
 use crate::libusb::Libusb;
 use crate::nusb::Nusb;
 
-/// Which of the backends. They list the same devices and do the same with them.
+/// The backends for real devices. They list the same devices and do the same with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
@@ -20,19 +19,17 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
-    /// All of them by name.
+    /// The backends by their names on the command line.
     pub const VALUES: &'static [(&'static str, Self)] =
         &[("libusb", Self::Libusb), ("nusb", Self::Nusb)];
 
-    /// The backend.
-    ///
-    /// # Errors
-    /// As [`Libusb::new`] and [`Nusb::new`].
-    pub fn start(self) -> Result<Arc<dyn Backend>, Error> {
-        Ok(match self {
-            Self::Libusb => Arc::new(Libusb::new()?),
-            Self::Nusb => Arc::new(Nusb::new()?),
-        })
+    /// Makes the backend.
+    #[must_use]
+    pub fn start(self) -> Arc<dyn Backend> {
+        match self {
+            Self::Libusb => Arc::new(Libusb::new()),
+            Self::Nusb => Arc::new(Nusb::new()),
+        }
     }
 }
 
@@ -55,7 +52,7 @@ mod tests {
     fn backends_start_by_their_names() {
         for (name, kind) in BackendKind::VALUES {
             assert_eq!(name.parse(), Ok(*kind));
-            assert_eq!(kind.start().unwrap().name(), *name);
+            assert_eq!(kind.start().name(), *name);
         }
         assert!("winusb".parse::<BackendKind>().is_err());
     }

@@ -1,4 +1,4 @@
-//! Memory for queued transfers.
+//! The memory that queued transfers send from and receive into.
 
 use crate::libusb::ffi::handle::Mapped;
 use crate::nusb::memory::Area;
@@ -16,16 +16,16 @@ pub struct Buffer {
 /// Where the bytes are.
 #[derive(Debug)]
 pub(crate) enum Memory {
-    /// Ordinary memory: the kernel copies at submission or completion.
+    /// Heap memory. The kernel copies from it at submission or into it at completion.
     Heap(Box<[u8]>),
-    /// Memory the kernel shares with the controller: no copy.
+    /// Memory that the kernel shares with the USB controller. Nothing is copied.
     Mapped(Mapped),
-    /// Memory of nusb's: either of these, rounded up to whole packets.
+    /// A buffer of nusb's, of either kind, whose size is rounded up to whole packets.
     Nusb(Area),
 }
 
 impl Memory {
-    /// All of it.
+    /// Returns all bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Heap(bytes) => bytes,
@@ -36,35 +36,35 @@ impl Memory {
 }
 
 impl Buffer {
-    /// Zeroed heap memory.
+    /// Allocates `capacity` bytes of zeroed heap memory.
     #[must_use]
     pub fn heap(capacity: usize) -> Self {
         Self::from_memory(Memory::Heap(vec![0; capacity].into_boxed_slice()), 0)
     }
 
-    /// Around memory that has at least `len` bytes.
+    /// Makes a buffer of memory whose first `len` bytes are the payload.
     pub(crate) fn from_memory(memory: Memory, len: usize) -> Self {
         Self { memory, len }
     }
 
-    /// Apart again.
+    /// Returns the memory and the length of the payload in bytes.
     pub(crate) fn into_memory(self) -> (Memory, usize) {
         (self.memory, self.len)
     }
 
-    /// Bytes that fit.
+    /// Returns how many bytes fit.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes().len()
     }
 
-    /// The whole memory.
+    /// Returns the whole memory, the payload first.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.memory.bytes()
     }
 
-    /// The whole memory, for filling in place.
+    /// Returns the whole memory for filling in place.
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.memory {
@@ -74,13 +74,13 @@ impl Buffer {
         }
     }
 
-    /// The payload: what an OUT transfer sends, what an IN transfer brought.
+    /// Returns the payload: the bytes that an OUT transfer sends or an IN transfer brought.
     #[must_use]
     pub fn filled(&self) -> &[u8] {
         &self.bytes()[..self.len]
     }
 
-    /// Sets the payload's length, at most the capacity.
+    /// Sets the length of the payload in bytes.
     ///
     /// # Panics
     /// When `len` passes the capacity.
@@ -89,7 +89,7 @@ impl Buffer {
         self.len = len;
     }
 
-    /// Whether the memory is mapped from the kernel (no copy at submission).
+    /// Returns whether the memory is mapped from the kernel, so that nothing is copied at submission.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         match &self.memory {

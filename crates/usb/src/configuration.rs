@@ -1,5 +1,5 @@
-//! The switch: from whatever configuration a device is in to the one that is wanted, with the
-//! wanted interfaces claimed before a kernel driver has them, or taken back from it.
+//! Switches a device from whatever configuration it is in to the one that is wanted, and claims the
+//! wanted interfaces before a kernel driver has them, or takes them back from it.
 //!
 //! One round goes: free every interface of the active configuration, unconfigure, settle, select
 //! the target, claim. Things that others do meanwhile start the round anew, for as long as
@@ -21,31 +21,31 @@ use std::time::{Duration, Instant};
 use crate::device::{Device, PortGuard};
 use crate::error::Error;
 
-/// Whether to pass through "unconfigured".
+/// Whether the device is unconfigured on the way to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ViaZero {
-    /// Yes, even when the target is active already.
+    /// The device is unconfigured, even when the target is active already.
     #[default]
     Always,
-    /// Yes, but a device that is in the target already stays there.
+    /// The device is unconfigured unless the target is active already.
     IfDifferent,
-    /// No: select the target directly. Some firmware falls silent then.
+    /// The target is selected directly. Some firmware falls silent then.
     Never,
 }
 
-/// What to do, and how patiently.
+/// What a switch does, and how patiently.
 #[derive(Debug, Clone)]
 pub struct SwitchPlan {
-    /// `bConfigurationValue` wanted.
+    /// `bConfigurationValue` of the configuration that is wanted.
     pub target: u8,
-    /// Interfaces of the target to claim, in this order: of a function the control interface
-    /// first, because its kernel driver holds the data interface too.
+    /// Numbers of the target's interfaces to claim, in this order. The control interface of a
+    /// function comes first, because its kernel driver holds the data interface too.
     pub claim: Vec<u8>,
-    /// Whether to pass through "unconfigured".
+    /// Whether the device is unconfigured on the way.
     pub via_zero: ViaZero,
-    /// How long the device stays unconfigured before the target is selected.
+    /// Time for which the device stays unconfigured before the target is selected.
     pub settle: Duration,
-    /// How long all rounds together may take, settling not counted.
+    /// Time that all rounds together may take, settling not counted.
     pub patience: Duration,
     /// Pause before something refused is tried again.
     pub pause: Duration,
@@ -57,8 +57,8 @@ pub struct SwitchPlan {
 }
 
 impl SwitchPlan {
-    /// The usual plan: via "unconfigured", one second of settling, ten seconds of patience,
-    /// guarded, forced if need be.
+    /// Makes the usual plan: the device is unconfigured for one second, the rounds may take ten
+    /// seconds, the port is guarded, and the switch is forced if need be.
     #[must_use]
     pub fn new(target: u8, claim: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -74,19 +74,19 @@ impl SwitchPlan {
     }
 }
 
-/// Something the switch did or met, for telling the user. `Display` says it in words.
+/// Something that a switch did or met. `Display` says it in words for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// It begins; the active configuration, 0 when unconfigured.
+    /// The switch begins.
     Start {
-        /// `bConfigurationValue`.
+        /// `bConfigurationValue` of the active configuration, 0 when unconfigured.
         configuration: u8,
     },
     /// Kernel drivers cannot bind any more.
     Guarded,
     /// Kernel drivers could not be kept away in advance.
     NotGuarded {
-        /// Why.
+        /// Why they could not.
         reason: String,
     },
     /// A kernel driver was detached from an interface of the configuration that is left.
@@ -98,9 +98,9 @@ pub enum Step {
     },
     /// The device is unconfigured.
     Unconfigured,
-    /// It is left alone for so long.
+    /// The device is left alone for this time.
     Settling(Duration),
-    /// The target is active.
+    /// The target, with this `bConfigurationValue`, is active.
     Configured(u8),
     /// A kernel driver had bound to an interface of the target first, and was detached.
     TookBack {
@@ -109,21 +109,21 @@ pub enum Step {
         /// What was bound to it.
         driver: String,
     },
-    /// An interface is claimed.
+    /// The interface with this number is claimed.
     Claimed(u8),
-    /// Something was refused and will be tried again.
+    /// An operation was refused and is tried again.
     Refused {
-        /// The refusal.
+        /// The refusal in words.
         error: String,
     },
-    /// Another program selected a configuration meanwhile; starting over.
+    /// Another program selected a configuration meanwhile, and the switch starts over.
     Interfered {
-        /// The configuration it selected.
+        /// `bConfigurationValue` of the configuration it selected.
         found: u8,
     },
-    /// Kernel drivers kept the device busy; the kernel was told to unbind them all.
+    /// Kernel drivers kept the device busy, and the kernel was told to unbind them all.
     Forced {
-        /// The configuration selected so.
+        /// `bConfigurationValue` of the configuration that was selected in this way.
         configuration: u8,
     },
 }
@@ -164,20 +164,20 @@ impl fmt::Display for Step {
     }
 }
 
-/// A switch that worked.
+/// The outcome of a switch that succeeded.
 #[derive(Debug)]
 pub struct Switched {
-    /// `bConfigurationValue` before; 0 when unconfigured.
+    /// `bConfigurationValue` of the configuration that was active before, 0 when unconfigured.
     pub before: u8,
-    /// The target.
+    /// `bConfigurationValue` of the target.
     pub after: u8,
     /// Whether the device was unconfigured in between.
     pub via_zero: bool,
-    /// Rounds it took.
+    /// How many rounds the switch took.
     pub rounds: u32,
-    /// Kernel drivers detached on the way: (configuration, interface, driver).
+    /// The kernel drivers that were detached, each as `bConfigurationValue`, interface and name.
     pub detached: Vec<(u8, u8, String)>,
-    /// Keeps kernel drivers away for as long as it lives. Drop it before
+    /// The guard keeps kernel drivers away for as long as it lives. It must be dropped before
     /// [`Device::attach_kernel_driver`].
     pub guard: Option<PortGuard>,
 }
@@ -185,8 +185,8 @@ pub struct Switched {
 /// Switches `device` as planned and tells `observer` each step.
 ///
 /// # Errors
-/// [`Error::Gone`] at once; after the patience has run out [`Error::Busy`] with the holder, or
-/// what was refused last. Nothing is left claimed then.
+/// [`Error::Gone`] and [`Error::NoPermission`] at once; when the time of the plan is over
+/// [`Error::Busy`] with the holder, or what was refused last. Nothing is left claimed then.
 pub fn switch(
     device: &dyn Device,
     plan: &SwitchPlan,
@@ -250,13 +250,12 @@ pub fn switch(
 /// Gives interfaces back: the data interface, if named, returns to its idle alternate setting 0,
 /// all are released, and kernel drivers are let in again if asked: to every interface of the active
 /// configuration, because a [`PortGuard`] kept them off the interfaces that were not claimed too.
-/// Goes through to the end and returns the first error, except [`Error::Gone`]: then there is
-/// nothing to give back.
 ///
 /// Queues on these interfaces and a [`PortGuard`] must be dropped first.
 ///
 /// # Errors
-/// What the backend said.
+/// The first error, after everything was tried; [`Error::Gone`] is none, because nothing is left to
+/// give back then.
 pub fn hand_back(
     device: &dyn Device,
     claimed: &[u8],
@@ -292,11 +291,11 @@ pub fn hand_back(
     }
 }
 
-/// Why a round did not come to its end.
+/// Why a round did not succeed.
 enum Setback {
-    /// Trying again is no use.
+    /// Trying again is of no use.
     Fatal(Error),
-    /// Try again and say this; when patience has run out, this was the reason.
+    /// The round is tried again and the step told; the error is the reason once the time is over.
     Retry(Step, Error),
 }
 
@@ -330,7 +329,7 @@ struct Switching<'a> {
 }
 
 impl Switching<'_> {
-    /// Time that counts against the patience.
+    /// Returns the time spent so far, without settling.
     fn elapsed(&self) -> Duration {
         self.begun.elapsed().saturating_sub(self.settled)
     }
@@ -364,7 +363,7 @@ impl Switching<'_> {
         Ok(())
     }
 
-    /// From configuration `active` to `next`, with everything on it freed first.
+    /// Frees all interfaces of configuration `active` and selects `next`.
     fn leave(&mut self, active: u8, next: u8) -> Result<(), Setback> {
         let holder = self.free(active)?;
         match self.device.set_configuration(next) {
@@ -388,8 +387,8 @@ impl Switching<'_> {
         }
     }
 
-    /// Releases and detaches all interfaces of configuration `active`. Returns who still holds
-    /// one, if somebody does.
+    /// Releases and detaches all interfaces of configuration `active`. Returns the kernel driver or
+    /// the program that still holds one, if any does.
     fn free(&mut self, active: u8) -> Result<Option<String>, Setback> {
         let mut holder = None;
         let numbers: Vec<u8> = self
@@ -400,7 +399,8 @@ impl Switching<'_> {
             .unwrap_or_default();
         for interface in numbers {
             self.release(interface)?;
-            // Another driver may sit there by then: two tries, the rounds do the rest.
+            // Another driver may bind then: it is detached as well, and a third one by the next
+            // round.
             for _ in 0..2 {
                 let Some(driver) = self.device.kernel_driver(interface)? else {
                     break;
@@ -435,7 +435,7 @@ impl Switching<'_> {
         self.expect(0)
     }
 
-    /// Fails when another configuration is active than ours.
+    /// Fails when another configuration than `value` is active.
     fn expect(&self, value: u8) -> Result<(), Setback> {
         let found = self.device.active_configuration()?;
         if found == value {
@@ -469,7 +469,7 @@ impl Switching<'_> {
                         (self.observer)(Step::TookBack { interface, driver });
                     }
                     Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
-                    // Gone again by itself, or back: claiming will tell.
+                    // The driver has left, or has bound again: claiming tells.
                     Err(_) => {}
                 }
             }
@@ -480,7 +480,7 @@ impl Switching<'_> {
                 }
                 Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
                 Err(error) => {
-                    // In another configuration the interface means something else.
+                    // In another configuration the number means another interface.
                     self.expect(self.plan.target)?;
                     if self.elapsed() >= self.plan.patience {
                         return Err(error.into());
@@ -500,7 +500,7 @@ impl Switching<'_> {
         }
     }
 
-    /// Releases our own claim, if there is one.
+    /// Releases this program's claim of `interface`, if there is one.
     fn release(&mut self, interface: u8) -> Result<(), Setback> {
         match self.device.release(interface) {
             Err(error) if fatal(&error) => Err(Setback::Fatal(error)),
@@ -509,7 +509,7 @@ impl Switching<'_> {
     }
 }
 
-/// How [`Device::kernel_driver`] names a claim by a program.
+/// The beginning of the name by which [`Device::kernel_driver`] tells a claim by a program.
 const USBFS: &str = "usbfs";
 
 #[cfg(test)]

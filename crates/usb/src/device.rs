@@ -1,7 +1,7 @@
 //! The one trait a USB device is driven through, and the types that cross it.
 //!
-//! Three things stand behind it: `libusb`, `nusb`, and the in-process emulator. Nothing above this
-//! file can tell them apart.
+//! Three backends stand behind it: `libusb`, `nusb`, and the in-process emulator. Code that uses the
+//! trait cannot tell them apart.
 //!
 //! # Streaming
 //!
@@ -23,11 +23,11 @@
 //!
 //! # Who handles events
 //!
-//! Completions are collected by whoever waits in [`Queue::next`] or in a control request. A
+//! Completions are collected by the thread that waits in [`Queue::next`] or in a control request. A
 //! reactor that polls other descriptors too (a TUN, say) takes the device's [`Pump`] instead:
 //! while it exists, the reactor polls [`Pump::descriptors`], calls [`Pump::process`] when any is
-//! ready, and then drains its queues with [`Queue::try_next`] without ever blocking; waits on
-//! other threads are woken by it.
+//! ready, and then drains its queues with [`Queue::try_next`] without ever blocking. Processing
+//! also wakes the threads that wait for a completion.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -37,23 +37,24 @@ use crate::buffer::Buffer;
 use crate::descriptors::Descriptors;
 use crate::error::{Error, TransferError};
 
-/// How devices are found and opened.
+/// A way to find and open devices.
 pub trait Backend: Send + Sync {
-    /// The name as on the command line: `libusb`, `nusb`, `emulator`.
+    /// Returns the name as on the command line: `libusb`, `nusb` or `emulator`.
     fn name(&self) -> &'static str;
 
-    /// Why no device can be listed or opened here at all; `None` when one could.
+    /// Returns why no device at all can be listed or opened here, or `None` when one could be.
     fn unavailable(&self) -> Option<String> {
         None
     }
 
-    /// Every device present that can be described, modems or not, without opening any.
+    /// Lists every device present that can be described, modem or not, without opening any.
     ///
     /// # Errors
-    /// Only when the bus itself cannot be listed; a device that cannot be described is left out.
+    /// [`Error::Other`] when the bus itself cannot be listed. A device that cannot be described is
+    /// left out.
     fn devices(&self) -> Result<Vec<Found>, Error>;
 
-    /// Opens a device found before. Detaches and claims nothing.
+    /// Opens a device that was listed. Opening detaches and claims nothing.
     ///
     /// # Errors
     /// [`Error::NoPermission`], [`Error::Gone`], or what the backend said.
@@ -67,9 +68,11 @@ pub struct Found {
     pub identity: Identity,
     /// Its descriptors, as far as they could be read without opening it.
     pub descriptors: Descriptors,
-    /// `bConfigurationValue` of the active configuration, 0 when unconfigured.
+    /// `bConfigurationValue` of the active configuration, 0 when unconfigured; `None` when it could
+    /// not be read.
     pub active_configuration: Option<u8>,
-    /// Kernel drivers bound to interfaces of the active configuration: (interface, driver).
+    /// Numbers of interfaces of the active configuration, each with the name of the kernel driver
+    /// that is bound to it.
     pub kernel_drivers: Vec<(u8, String)>,
 }
 
@@ -80,19 +83,19 @@ pub struct Identity {
     pub vendor: u16,
     /// `idProduct`.
     pub product: u16,
-    /// Bus number as in `/dev/bus/usb/BBB`.
+    /// Number of the bus, as in `/dev/bus/usb/BBB`.
     pub bus: u8,
-    /// Device number as in `/dev/bus/usb/BBB/DDD`; changes at each enumeration.
+    /// Number of the device on its bus, as in `/dev/bus/usb/BBB/DDD`; it changes at each enumeration.
     pub address: u8,
-    /// Port path as the kernel names it (`1-4.2`); stays over re-enumeration.
+    /// Path of the port as the kernel names it (`1-4.2`); it stays over re-enumeration.
     pub port: String,
-    /// Signalling rate.
+    /// Signalling rate of the connection.
     pub speed: Speed,
-    /// iManufacturer, if it could be read.
+    /// The string that `iManufacturer` names, if it could be read.
     pub manufacturer: Option<String>,
-    /// iProduct, if it could be read.
+    /// The string that `iProduct` names, if it could be read.
     pub product_name: Option<String>,
-    /// iSerialNumber, if it could be read. The lt4132's is a dummy shared by all units.
+    /// The string that `iSerialNumber` names, if it could be read. All units of the lt4132 share one.
     pub serial: Option<String>,
 }
 
@@ -108,39 +111,45 @@ impl std::fmt::Display for Identity {
 
 /// Signalling rate of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Speed {
+    /// The rate is not known.
     Unknown,
+    /// 1.5 Mbit/s.
     Low,
+    /// 12 Mbit/s.
     Full,
+    /// 480 Mbit/s.
     High,
+    /// 5 Gbit/s.
     Super,
+    /// 10 Gbit/s or more.
     SuperPlus,
 }
 
-/// An open device. Dropping the last handle releases all claims.
+/// An open device. Dropping the last reference to it releases all claims.
 pub trait Device: Send + Sync {
-    /// Where it is and what it says it is.
+    /// Returns where the device is plugged in and what it says it is.
     fn identity(&self) -> &Identity;
 
-    /// The descriptors of all configurations.
+    /// Returns the descriptors of all configurations.
     fn descriptors(&self) -> &Descriptors;
 
-    /// `bConfigurationValue` of the active configuration; 0 when unconfigured.
+    /// Returns `bConfigurationValue` of the active configuration, 0 when unconfigured.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.
     fn active_configuration(&self) -> Result<u8, Error>;
 
-    /// Selects a configuration; 0 unconfigures. Fails with [`Error::Busy`] while any interface of
-    /// the active configuration is claimed or bound to a kernel driver.
+    /// Selects the configuration with `bConfigurationValue` `value`; 0 unconfigures the device.
     ///
     /// # Errors
-    /// [`Error::Busy`], [`Error::Gone`], or what the backend said.
+    /// [`Error::Busy`] while any interface of the active configuration is claimed or bound to a
+    /// kernel driver, [`Error::Gone`], or what the backend said.
     fn set_configuration(&self, value: u8) -> Result<(), Error>;
 
     /// Selects a configuration even while kernel drivers are bound, by unbinding them all, where
-    /// the backend has the privilege. The same as [`Device::set_configuration`] where it has not.
+    /// the process has the privilege. Does the same as [`Device::set_configuration`] where it has
+    /// not.
     ///
     /// # Errors
     /// As [`Device::set_configuration`].
@@ -149,7 +158,7 @@ pub trait Device: Send + Sync {
     }
 
     /// Keeps kernel drivers from binding to any interface of this device, whatever configuration
-    /// is selected, for as long as the returned value lives. What is bound already stays bound.
+    /// is selected, for as long as the returned value lives. Drivers that are bound stay bound.
     ///
     /// # Errors
     /// [`Error::NoPermission`], [`Error::Busy`] when another process does so already, or
@@ -161,9 +170,10 @@ pub trait Device: Send + Sync {
         })
     }
 
-    /// The kernel driver bound to `interface` of the active configuration, if any. A claim by
-    /// another process shows as a name that begins with `usbfs`, with the process where it can be
-    /// seen; a claim of our own as nothing.
+    /// Returns the name of the kernel driver that is bound to `interface` of the active
+    /// configuration, if there is one. A claim by another process shows as a name that begins with
+    /// `usbfs` and tells the process where it can be seen; a claim through this device shows as
+    /// `None`.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.
@@ -187,58 +197,63 @@ pub trait Device: Send + Sync {
     /// [`Error::Busy`] when a kernel driver or another process holds it.
     fn claim(&self, interface: u8) -> Result<(), Error>;
 
-    /// Releases `interface`; no error when it is not claimed. Queues on its endpoints must be gone.
+    /// Releases `interface`; no error when it is not claimed. Queues on its endpoints must have been
+    /// dropped.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.
     fn release(&self, interface: u8) -> Result<(), Error>;
 
-    /// SET_INTERFACE on a claimed interface. No transfer may be queued on its endpoints.
+    /// Selects an alternate setting of a claimed interface (SET_INTERFACE, USB 2.0, 9.4.10). No
+    /// transfer may be pending on its endpoints.
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::Stall`] or what the backend said.
     fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error>;
 
-    /// A control request with a data stage from the device, or none. Returns the length received.
+    /// Carries out a control request whose data stage comes from the device, or which has none if
+    /// `data` is empty. Returns how many bytes were received. `data` takes 4096 bytes at most.
     ///
     /// # Errors
     /// [`Error::Stall`] when the device refuses, [`Error::Timeout`], [`Error::Gone`], or what the
     /// backend said.
     fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error>;
 
-    /// A control request with a data stage to the device, or none.
+    /// Carries out a control request whose data stage goes to the device, or which has none if
+    /// `data` is empty. `data` has 4096 bytes at most.
     ///
     /// # Errors
     /// As [`Device::control_in`].
     fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error>;
 
-    /// CLEAR_FEATURE(ENDPOINT_HALT) with both ends' toggles reset. No transfer may be queued on it.
+    /// Clears the halt of an endpoint and resets the data toggles of both ends (USB 2.0, 9.4.5). No
+    /// transfer may be pending on the endpoint.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.
     fn clear_halt(&self, endpoint: u8) -> Result<(), Error>;
 
-    /// Resets the port. The device may come back as another one: then [`Error::Gone`].
+    /// Resets the port.
     ///
     /// # Errors
-    /// [`Error::Gone`] or what the backend said.
+    /// [`Error::Gone`] when the device came back as another one, or what the backend said.
     fn reset(&self) -> Result<(), Error>;
 
-    /// A queue of transfers on an endpoint of a claimed interface's active alternate setting. The
-    /// transfer type (bulk or interrupt) is taken from the descriptors.
+    /// Opens a queue of transfers on an endpoint of a claimed interface's active alternate setting.
+    /// The transfer type (bulk or interrupt) is taken from the descriptors.
     ///
     /// # Errors
     /// [`Error::NoSuchEndpoint`], or what the backend said.
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error>;
 
-    /// Takes over event handling for as long as the returned value lives. One at a time.
+    /// Takes over event handling for as long as the returned value lives.
     ///
     /// # Errors
-    /// [`Error::Busy`] when taken.
+    /// [`Error::Busy`] while another pump of the device exists.
     fn pump(&self) -> Result<Box<dyn Pump>, Error>;
 }
 
-/// Keeps kernel drivers away from a device; dropping it lets them bind again. See
+/// Keeps kernel drivers away from a device; dropping it lets them bind again. Made by
 /// [`Device::guard_port`].
 #[derive(Debug)]
 pub struct PortGuard {
@@ -246,7 +261,7 @@ pub struct PortGuard {
 }
 
 impl PortGuard {
-    /// A guard that lasts until `held` is dropped with it.
+    /// Makes a guard that lasts until `held` is dropped with it.
     #[must_use]
     pub fn new(held: impl std::any::Any + Send + Sync) -> Self {
         Self {
@@ -255,7 +270,7 @@ impl PortGuard {
     }
 }
 
-/// A control request's setup stage without its length (USB 2.0, 9.3).
+/// The setup stage of a control request without its length (USB 2.0, 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setup {
     /// `bmRequestType`, direction bit included.
@@ -268,75 +283,80 @@ pub struct Setup {
     pub index: u16,
 }
 
-/// Transfers of one endpoint, completed in the order submitted.
+/// The transfers of one endpoint, which complete in the order of submission.
 ///
-/// Dropping it cancels what is pending and waits until the backend has let go of the buffers.
+/// Dropping the queue cancels what is pending and waits until the backend has let go of the buffers.
 pub trait Queue: Send {
-    /// The endpoint's address, direction bit included.
+    /// Returns the endpoint's address, direction bit included.
     fn endpoint(&self) -> u8;
 
-    /// `wMaxPacketSize` in bytes, never 0.
+    /// Returns `wMaxPacketSize` in bytes, which is never 0.
     fn max_packet_size(&self) -> u16;
 
-    /// A buffer of `capacity` bytes, kernel-mapped where granted, heap memory otherwise.
+    /// Allocates a buffer of `capacity` bytes, mapped from the kernel where it grants that and on
+    /// the heap otherwise.
     fn allocate(&mut self, capacity: usize) -> Buffer;
 
-    /// Starts a transfer: OUT sends [`Buffer::filled`]; IN asks for the whole capacity.
+    /// Submits a transfer. An OUT transfer sends [`Buffer::filled`]; an IN transfer asks for the
+    /// whole capacity.
     ///
     /// # Errors
-    /// The buffer comes back with the reason: [`Error::NoMemory`] asks for a shallower queue.
+    /// The buffer comes back with the reason. [`Error::NoMemory`] asks for a shallower queue.
     fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected>;
 
-    /// OUT only: end transfers that are a multiple of the packet size with a zero-length packet.
+    /// Makes every further OUT transfer whose length is a multiple of the packet size end with a
+    /// zero-length packet (ZLP), or not. IN transfers are not affected.
     fn set_zero_packet(&mut self, enabled: bool);
 
-    /// Transfers submitted whose completion was not taken yet.
+    /// Returns how many transfers were submitted whose completion was not taken.
     fn pending(&self) -> usize;
 
-    /// The oldest completion, if one is there. A pump tells of further ones only after this has
-    /// returned `None`.
+    /// Returns the oldest completion if there is one. A pump tells of further ones only after this
+    /// has returned `None`.
     fn try_next(&mut self) -> Option<Completion>;
 
-    /// The oldest completion; waits up to `timeout`. `None` when nothing completed in time or
-    /// nothing is pending.
+    /// Returns the oldest completion and waits for it up to `timeout`. Returns `None` when nothing
+    /// completed in time or nothing is pending.
     fn next(&mut self, timeout: Duration) -> Option<Completion>;
 
-    /// Cancels everything pending. Each transfer still completes, with
-    /// [`TransferError::Cancelled`] unless it was done already.
+    /// Cancels all pending transfers. Each still completes, with [`TransferError::Cancelled`] unless
+    /// it had ended.
     fn cancel_all(&mut self);
 }
 
-/// A transfer that ended. For IN, [`Buffer::filled`] is what arrived, also on failure.
+/// A transfer that ended. After an IN transfer [`Buffer::filled`] is what arrived, also if it
+/// failed.
 #[derive(Debug)]
 pub struct Completion {
-    /// The buffer, back with its owner.
+    /// The buffer that was submitted.
     pub buffer: Buffer,
-    /// Bytes moved, or why it ended.
+    /// How many bytes were moved, or why the transfer failed.
     pub result: Result<usize, TransferError>,
 }
 
 /// A transfer that could not be started.
 #[derive(Debug)]
 pub struct Rejected {
-    /// The buffer, back with its owner.
+    /// The buffer that was to be submitted.
     pub buffer: Buffer,
-    /// Why.
+    /// Why it was not.
     pub error: Error,
 }
 
-/// Event handling, taken over by a reactor. See the module's head.
+/// Event handling that a reactor has taken over, as described at the head of this [module](self).
 pub trait Pump: Send {
-    /// Descriptors to poll and whether for reading (`false`) or writing (`true`). May change after
-    /// each [`Pump::process`]; the slice is valid until then.
+    /// Returns the descriptors to poll, each for reading (`false`) or for writing (`true`). They may
+    /// change with each [`Pump::process`].
     fn descriptors(&self) -> &[(RawFd, bool)];
 
     /// Collects completions without blocking.
     ///
     /// # Errors
-    /// [`Error::Gone`] or what the backend said. Pending transfers have completed then, or will on
-    /// the next call.
+    /// [`Error::Gone`] or what the backend said. Pending transfers have completed then, or complete
+    /// with the next call.
     fn process(&mut self) -> Result<(), Error>;
 
-    /// The longest the reactor may sleep before calling [`Pump::process`] again, if limited.
+    /// Returns the longest time the reactor may sleep before it calls [`Pump::process`] again, or
+    /// `None` when there is no limit.
     fn timeout(&self) -> Option<Duration>;
 }

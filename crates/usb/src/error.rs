@@ -1,61 +1,61 @@
-//! What can go wrong with a USB device, in terms a user can act on.
+//! The errors of USB devices, in terms a user can act on.
 
 use thiserror::Error as ThisError;
 
-/// Why an operation on a device failed. `operation` names it with its device and target, as in
-/// `claim interface 1 of 03f0:a31d at 1-4`.
+/// Why an operation on a device failed. `operation` names the operation with its target and device,
+/// as in `claim interface 1 of 03f0:a31d at 1-4`.
 #[derive(Debug, Clone, ThisError)]
 pub enum Error {
     /// The device was unplugged or has re-enumerated.
     #[error("{operation}: the device is gone")]
     Gone {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
     },
-    /// A kernel driver or another process holds it; `holder` names it when known.
+    /// A kernel driver or another process holds the target.
     #[error("{operation}: busy{}", holder.as_ref().map(|h| format!(", held by {h}")).unwrap_or_default())]
     Busy {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
-        /// Kernel driver or process.
+        /// The kernel driver or the process, when it is known.
         holder: Option<String>,
     },
     /// The device node cannot be opened for writing.
     #[error("{operation}: permission denied")]
     NoPermission {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
         /// The device node, when known.
         node: Option<String>,
     },
-    /// The device answered with a STALL.
+    /// The device answered with a STALL (USB 2.0, 9.2.7).
     #[error("{operation}: refused by the device (STALL)")]
     Stall {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
     },
-    /// No answer in time.
+    /// The device did not answer in time.
     #[error("{operation}: no answer in time")]
     Timeout {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
     },
-    /// No such endpoint in the active alternate settings.
+    /// The active alternate settings of the claimed interfaces have no such endpoint.
     #[error("{operation}: no such endpoint")]
     NoSuchEndpoint {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
     },
     /// The kernel's memory budget for USB transfers (`usbfs_memory_mb`) is used up.
     #[error("{operation}: out of USB transfer memory")]
     NoMemory {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
     },
-    /// Anything else, with the backend's own words.
+    /// Any other failure, with the backend's own words.
     #[error("{operation}: {reason}")]
     Other {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
         /// The backend's words.
         reason: String,
@@ -65,7 +65,7 @@ pub enum Error {
 /// Why a queued transfer ended without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 pub enum TransferError {
-    /// Cancelled by its owner.
+    /// Its owner cancelled the transfer.
     #[error("cancelled")]
     Cancelled,
     /// The endpoint is halted.
@@ -74,13 +74,13 @@ pub enum TransferError {
     /// The device sent more than was asked for (babble).
     #[error("more data than asked for")]
     Overflow,
-    /// Unplugged or re-enumerated.
+    /// The device was unplugged or has re-enumerated.
     #[error("device gone")]
     Gone,
-    /// Time ran out.
+    /// The transfer took longer than its timeout.
     #[error("timed out")]
     Timeout,
-    /// CRC, bit stuffing, missing handshake and the like.
+    /// The bus failed: a wrong CRC or bit stuffing, a missing handshake and the like.
     #[error("transfer error")]
     Fault,
 }

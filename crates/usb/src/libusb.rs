@@ -1,13 +1,15 @@
-//! Real devices, through libusb on Linux.
+//! The backend for real devices through libusb on Linux.
 //!
-//! Devices are found through sysfs (see `linux`). Opening a device opens its node and hands the descriptor to a libusb context of its
-//! own with device discovery turned off, so libusb starts no thread and scans nothing.
+//! Devices are found through sysfs (see `linux`). Opening a device opens its node and hands the
+//! descriptor to a libusb context of its own with device discovery turned off, so libusb starts no
+//! thread and scans nothing.
 //!
 //! # Theory of operation
 //!
 //! Every transfer, control requests included, is an asynchronous libusb transfer. Its completion
-//! callback does one thing: it sets the transfer's `done` flag and wakes whoever sleeps on it. The
-//! callback runs in whichever thread handles libusb's events at that moment:
+//! callback does one thing: it sets the transfer's flag (`ffi::done`) and wakes the thread that
+//! sleeps until it is set. The callback runs in whichever thread handles libusb's events at that
+//! moment:
 //!
 //! - Without a [`Pump`](crate::device::Pump) every waiting thread offers itself as event handler;
 //!   libusb's own locks see to it that one does it and the others wake when their flag is set.
@@ -38,30 +40,35 @@ use crate::device::{Backend, Device, Found};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
 
-/// The backend for real devices.
+/// The backend for real devices through libusb.
 #[derive(Debug, Clone)]
 pub struct Libusb {
     sysfs: Sysfs,
 }
 
 impl Libusb {
-    /// The devices of this machine.
-    ///
-    /// # Errors
-    /// None at present: a machine without USB has an empty list of devices, and
-    /// [`Backend::unavailable`] says why.
-    pub fn new() -> Result<Self, Error> {
-        Ok(Self {
+    /// Makes a backend that lists the devices of this machine. A machine without USB has an empty
+    /// list, and [`Backend::unavailable`] says why.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
             sysfs: Sysfs::default(),
-        })
+        }
     }
 
-    /// As [`Libusb::new`], with other places for `/sys/bus/usb/devices` and `/dev/bus/usb`.
+    /// Makes a backend that lists the devices in the folder `devices` instead of
+    /// `/sys/bus/usb/devices` and opens their nodes in `nodes` instead of `/dev/bus/usb`.
     #[must_use]
     pub fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
         Self {
             sysfs: Sysfs::new(devices.into(), nodes.into()),
         }
+    }
+}
+
+impl Default for Libusb {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

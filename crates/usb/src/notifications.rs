@@ -1,41 +1,43 @@
-//! What a network function tells over its notification endpoint (CDC 1.2, 6.3).
+//! Parses the notifications of a network function about its link (CDC 1.2, 6.3).
 //!
-//! A notification is a header of 8 bytes, set up like a request, and data of the length it states.
-//! It may be longer than the endpoint's packets, so that it arrives in parts.
+//! A notification is a header of 8 bytes with the layout of a control request, and data of the
+//! length that the header states. It may be longer than the packets of the endpoint, so that it
+//! arrives in parts. All multi-byte fields are little endian.
 
-/// Class notification from an interface.
+/// `bmRequestType` of a class notification from an interface.
 const NOTIFICATION: u8 = 0xa1;
 const NETWORK_CONNECTION: u8 = 0x00;
 const CONNECTION_SPEED_CHANGE: u8 = 0x2a;
+/// Length of the header in bytes.
 const HEADER: usize = 8;
-/// No notification of interest is longer, in bytes.
+/// Length in bytes of the longest notification that is read; the two of interest have 8 and 16.
 const LONGEST: usize = 64;
 
 /// A change of an Ethernet function's link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// NETWORK_CONNECTION: whether there is one.
+    /// NETWORK_CONNECTION: the function is connected to its network, or not.
     Connected(bool),
-    /// CONNECTION_SPEED_CHANGE, in bit/s.
+    /// CONNECTION_SPEED_CHANGE: the link has these speeds.
     Speed {
-        /// Towards the host.
+        /// Speed towards the host in bit/s.
         downlink: u32,
-        /// Towards the network.
+        /// Speed towards the network in bit/s.
         uplink: u32,
     },
 }
 
-/// Puts parts of notifications together. Holds 64 bytes at most.
+/// Puts the parts of notifications together. A reader holds 64 bytes at most.
 #[derive(Debug, Default)]
 pub struct Reader {
     parts: Vec<u8>,
 }
 
 impl Reader {
-    /// Takes what one interrupt transfer brought. Whatever makes no sense is left out, other
-    /// notifications too.
+    /// Takes what one interrupt transfer brought and returns the changes it completes. Other
+    /// notifications and bytes that are no notification are left out.
     pub fn push(&mut self, transfer: &[u8]) -> Vec<Link> {
-        // A new notification where the rest of one was due: the rest will not come.
+        // Where the rest of a notification was due and another one begins, the rest will not come.
         let begins = matches!(
             transfer,
             [

@@ -1,4 +1,4 @@
-//! Real devices, through nusb on Linux.
+//! The backend for real devices through nusb on Linux.
 //!
 //! Devices are found through sysfs (see `linux`), so both backends list the same; nusb opens and
 //! drives them.
@@ -6,19 +6,19 @@
 //! # Theory of operation
 //!
 //! nusb has one thread for the process, which waits for all its devices, takes every completed
-//! transfer from the kernel and wakes whoever polled the endpoint last. So nobody else has to
-//! handle events here, and a [`Pump`](crate::device::Pump) only passes the wake on: each queue
-//! polls its endpoint with a waker of its own (`wake::QueueWaker`), and that either unparks the thread
-//! that waits in [`Queue::next`](crate::device::Queue::next) or writes an eventfd among the pump's
-//! descriptors, once until the pump reads it. A waker is used up by the first completion and
-//! renewed by the next poll, and stays mute while the queue is being drained, so a stream costs one
-//! wake a batch.
+//! transfer from the kernel and wakes the waker that polled the endpoint last. So nobody else has
+//! to handle events here, and a [`Pump`](crate::device::Pump) only passes the wake on: each queue
+//! polls its endpoint with a waker of its own (`wake::QueueWaker`), and that either unparks the
+//! thread that waits in [`Queue::next`](crate::device::Queue::next) or writes an eventfd among the
+//! pump's descriptors, once until the pump reads it. nusb wakes a waker with the first completion
+//! after a poll only, and the waker stays mute while the queue is being drained, so a stream costs
+//! one wake a batch.
 //!
 //! What nusb does its own way, and what is done about it:
 //!
 //! - *Submission never fails*; what the kernel refuses comes back as a completion in its turn. A
-//!   refusal wakes the endpoint's waker inside the call, which is how `queue` notices: the transfer
-//!   refused waits in its place and is tried again there, and further ones are rejected until then.
+//!   refusal wakes the endpoint's waker inside the call, which is how `queue` notices: the refused
+//!   transfer waits in its place and is tried again there, and further ones are rejected until then.
 //! - *Receive transfers are whole packets.* Buffers are rounded up behind their visible capacity,
 //!   and more than that capacity is reported as overflow. Beyond that nusb does not tell overflow
 //!   from other faults; one with all the bytes asked for is taken for it.
@@ -29,7 +29,7 @@
 //!   transfer is pending.
 //! - *The event thread may hold the last reference* to an endpoint whose last transfer it just
 //!   completed. Releasing an interface waits until the kernel says that it is released.
-//! - *Zero-length packets* are transfers of their own, queued behind their block.
+//! - *A ZLP* is a transfer of its own, queued behind the transfer that it ends.
 //!
 //! All `unsafe` code is in `memory`, with the argument why it is sound.
 
@@ -51,31 +51,36 @@ use crate::device::{Backend, Device, Found};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
 
-/// The backend for real devices without libusb.
+/// The backend for real devices through nusb.
 #[derive(Debug, Clone)]
 pub struct Nusb {
     sysfs: Sysfs,
 }
 
 impl Nusb {
-    /// The devices of this machine.
-    ///
-    /// # Errors
-    /// None at present: a machine without USB has an empty list of devices, and
-    /// [`Backend::unavailable`] says why.
-    pub fn new() -> Result<Self, Error> {
-        Ok(Self {
+    /// Makes a backend that lists the devices of this machine. A machine without USB has an empty
+    /// list, and [`Backend::unavailable`] says why.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
             sysfs: Sysfs::default(),
-        })
+        }
     }
 
-    /// As [`Nusb::new`], with other places for `/sys/bus/usb/devices` and `/dev/bus/usb` to list
-    /// devices from. Only devices of this machine can be opened.
+    /// Makes a backend that lists the devices in the folder `devices` instead of
+    /// `/sys/bus/usb/devices`, with their nodes in `nodes` instead of `/dev/bus/usb`. nusb can open
+    /// devices of this machine only.
     #[must_use]
     pub fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
         Self {
             sysfs: Sysfs::new(devices.into(), nodes.into()),
         }
+    }
+}
+
+impl Default for Nusb {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

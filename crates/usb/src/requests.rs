@@ -1,4 +1,5 @@
-//! Class requests of NCM 1.0 (6.2), MBIM 1.0 (8) and CDC 1.2 (6.2), and the one for strings.
+//! The class requests of NCM 1.0 (6.2), MBIM 1.0 (8), CDC 1.2 (6.2), ECM 1.2 (6.2) and PSTN 1.2
+//! (6.3), and the standard request for strings.
 //!
 //! `wIndex` of every class request is the function's communication interface, never its data
 //! interface. Multi-byte values are little endian.
@@ -8,18 +9,18 @@ use std::time::Duration;
 use crate::device::{Device, Setup};
 use crate::error::Error;
 
-/// How long the Linux driver waits for a class request, and we too.
+/// Time after which a request fails, as long as in Linux (`USB_CTRL_GET_TIMEOUT`).
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Length of the NTB parameter structure in bytes (NCM 1.0, table 6-3).
 pub const NTB_PARAMETERS_LENGTH: usize = 28;
 
-/// Class request to an interface, data to the device.
+/// `bmRequestType` of a class request to an interface with data to the device.
 const OUT: u8 = 0x21;
-/// Class request to an interface, data from the device.
+/// `bmRequestType` of a class request to an interface with data from the device.
 const IN: u8 = 0xa1;
 
-/// Standard request to the device, data from it.
+/// `bmRequestType` of a standard request to the device with data from it.
 const STANDARD_IN: u8 = 0x80;
 
 const GET_DESCRIPTOR: u8 = 0x06;
@@ -39,17 +40,17 @@ const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
 const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
 const SET_CRC_MODE: u8 = 0x8a;
 
-/// Format of transfer blocks, as GET and SET_NTB_FORMAT number them.
+/// The formats of NTBs, as GET_NTB_FORMAT and SET_NTB_FORMAT number them (NCM 1.0, 6.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NtbFormat {
-    /// 16-bit offsets and lengths.
+    /// NTB16, with offsets and lengths of 16 bits.
     Ntb16,
-    /// 32-bit offsets and lengths.
+    /// NTB32, with offsets and lengths of 32 bits.
     Ntb32,
 }
 
-/// Reads the NTB parameter structure (NCM 1.0, 6.2.1): up to 28 bytes, as many as the device sent,
-/// for the NCM code to make sense of.
+/// Reads the NTB parameter structure (NCM 1.0, 6.2.1). Returns as many of its 28 bytes as the device
+/// sent, for a parser of NCM.
 ///
 /// # Errors
 /// As [`Device::control_in`].
@@ -64,8 +65,8 @@ pub fn get_ntb_parameters(device: &dyn Device, control: u8) -> Result<Vec<u8>, E
     Ok(parameters)
 }
 
-/// Selects the format of blocks (NCM 1.0, 6.2.5). Only while the data interface is in alternate
-/// setting 0, and only of devices that offer the 32-bit format.
+/// Selects the format of NTBs (NCM 1.0, 6.2.5). The data interface must be in alternate setting 0,
+/// and only devices that offer NTB32 know the request.
 ///
 /// # Errors
 /// As [`Device::control_out`].
@@ -77,7 +78,7 @@ pub fn set_ntb_format(device: &dyn Device, control: u8, format: NtbFormat) -> Re
     device.control_out(setup(OUT, SET_NTB_FORMAT, value, control), &[], TIMEOUT)
 }
 
-/// Reads back the format of blocks (NCM 1.0, 6.2.4). Only of devices that offer the 32-bit format.
+/// Reads the format of NTBs (NCM 1.0, 6.2.4). Only devices that offer NTB32 know the request.
 ///
 /// # Errors
 /// As [`Device::control_in`]; [`Error::Other`] for an answer that names no format.
@@ -97,9 +98,10 @@ pub fn get_ntb_format(device: &dyn Device, control: u8) -> Result<NtbFormat, Err
     }
 }
 
-/// Tells the device the largest block it may send (NCM 1.0, 6.2.7), in bytes. `datagrams` limits
-/// the datagrams of a block (0: no limit) in the 8-byte form of the request; `None` sends the
-/// 4-byte form, which every device takes. Only devices with capability bit 5 take the other.
+/// Tells the device the length in bytes of the largest NTB it may send (NCM 1.0, 6.2.7).
+/// `datagrams` limits the number of datagrams in an NTB (0 for no limit) in the 8-byte form of the
+/// request, which only devices with bit 5 of `bmNetworkCapabilities` take; `None` sends the 4-byte
+/// form, which every device takes.
 ///
 /// # Errors
 /// As [`Device::control_out`].
@@ -125,7 +127,7 @@ pub fn set_ntb_input_size(
     )
 }
 
-/// Reads the largest block the device will send (NCM 1.0, 6.2.6), in bytes.
+/// Reads the length in bytes of the largest NTB that the device sends (NCM 1.0, 6.2.6).
 ///
 /// # Errors
 /// As [`Device::control_in`]; [`Error::Other`] for an answer of less than 4 bytes.
@@ -150,7 +152,8 @@ pub fn get_ntb_input_size(device: &dyn Device, control: u8) -> Result<u32, Error
     ]))
 }
 
-/// Reads the largest datagram (NCM 1.0, 6.2.8), in bytes. Only with capability bit 3.
+/// Reads the length in bytes of the largest datagram (NCM 1.0, 6.2.8). Only devices with bit 3 of
+/// `bmNetworkCapabilities` know the request.
 ///
 /// # Errors
 /// As [`Device::control_in`]; [`Error::Other`] for an answer of less than 2 bytes.
@@ -173,7 +176,8 @@ pub fn get_max_datagram_size(device: &dyn Device, control: u8) -> Result<u16, Er
     Ok(u16::from_le_bytes(answer))
 }
 
-/// Sets the largest datagram (NCM 1.0, 6.2.9), in bytes. Only with capability bit 3.
+/// Sets the length in bytes of the largest datagram (NCM 1.0, 6.2.9). Only devices with bit 3 of
+/// `bmNetworkCapabilities` know the request.
 ///
 /// # Errors
 /// As [`Device::control_out`].
@@ -182,8 +186,8 @@ pub fn set_max_datagram_size(device: &dyn Device, control: u8, bytes: u16) -> Re
     device.control_out(request, &bytes.to_le_bytes(), TIMEOUT)
 }
 
-/// Turns the CRC-32 behind each datagram on or off (NCM 1.0, 6.2.11). Only with capability bit 4,
-/// only in alternate setting 0.
+/// Turns the CRC-32 behind each datagram on or off (NCM 1.0, 6.2.11). The data interface must be in
+/// alternate setting 0, and only devices with bit 4 of `bmNetworkCapabilities` know the request.
 ///
 /// # Errors
 /// As [`Device::control_out`].
@@ -195,8 +199,9 @@ pub fn set_crc_mode(device: &dyn Device, control: u8, enabled: bool) -> Result<(
     )
 }
 
-/// Selects which Ethernet frames the device passes on (CDC ECM 1.2, 6.2.4): bit 0 promiscuous,
-/// 1 all multicast, 2 directed, 3 broadcast, 4 multicast by filter. Only with capability bit 0.
+/// Selects which Ethernet frames the device passes on (ECM 1.2, 6.2.4). The bits of `filter` stand
+/// for: 0 all frames, 1 all multicast frames, 2 directed frames, 3 broadcast frames, 4 multicast
+/// frames by filter. Only devices with bit 0 of `bmNetworkCapabilities` know the request.
 ///
 /// # Errors
 /// As [`Device::control_out`].
@@ -212,11 +217,12 @@ pub fn set_ethernet_packet_filter(
     )
 }
 
-/// Reads a string (USB 2.0, 9.6.7) in the device's first language; what is no UTF-16 is replaced.
+/// Reads a string descriptor (USB 2.0, 9.6.7) in the first language of the device. Units that are no
+/// UTF-16 come back as U+FFFD.
 ///
 /// # Errors
-/// As [`Device::control_in`]; [`Error::Other`] for an answer that is no string, and for index 0,
-/// which stands for "none".
+/// As [`Device::control_in`]; [`Error::Other`] for an answer that is no string descriptor, and for
+/// index 0, which stands for no string.
 pub fn get_string(device: &dyn Device, index: u8) -> Result<String, Error> {
     let read = |index: u8, language: u16| -> Result<Vec<u16>, Error> {
         let mut answer = [0; 255];
@@ -250,7 +256,8 @@ pub fn get_string(device: &dyn Device, index: u8) -> Result<String, Error> {
     Ok(String::from_utf16_lossy(&read(index, language)?))
 }
 
-/// Sends a control message or fragment (CDC 1.2, 6.2.1), at most `wMaxControlMessage` bytes.
+/// Sends a control message or a fragment of one (CDC 1.2, 6.2.1), of `wMaxControlMessage` bytes at
+/// most.
 ///
 /// # Errors
 /// As [`Device::control_out`].
@@ -262,11 +269,11 @@ pub fn send_encapsulated(device: &dyn Device, control: u8, message: &[u8]) -> Re
     )
 }
 
-/// Fetches a control message or fragment (CDC 1.2, 6.2.2) into `answer`, which has
-/// `wMaxControlMessage` bytes. Returns its length; 0 when the device has none to give.
+/// Fetches a control message or a fragment of one (CDC 1.2, 6.2.2) into `answer`, which has
+/// `wMaxControlMessage` bytes. Returns its length in bytes, 0 when the device has none to give.
 ///
 /// # Errors
-/// As [`Device::control_in`]. Devices that have nothing to give may also say [`Error::Stall`].
+/// As [`Device::control_in`]. A device that has none to give may also answer with [`Error::Stall`].
 pub fn get_encapsulated(
     device: &dyn Device,
     control: u8,
@@ -279,7 +286,7 @@ pub fn get_encapsulated(
     )
 }
 
-/// Returns the function to its state after SET_CONFIGURATION (MBIM 1.0, 8.1).
+/// Returns the function to its state after SET_CONFIGURATION (RESET_FUNCTION, MBIM 1.0, 8.1).
 ///
 /// # Errors
 /// As [`Device::control_out`].
@@ -287,8 +294,8 @@ pub fn reset_function(device: &dyn Device, control: u8) -> Result<(), Error> {
     device.control_out(setup(OUT, RESET_FUNCTION, 0, control), &[], TIMEOUT)
 }
 
-/// Raises or drops DTR and RTS of a serial interface (CDC PSTN 1.2, 6.3.12). A device without
-/// these lines refuses, which is no error.
+/// Raises or drops DTR and RTS of a serial interface (PSTN 1.2, 6.3.12). A device without these
+/// lines refuses, which is no error.
 ///
 /// # Errors
 /// As [`Device::control_out`], except [`Error::Stall`].

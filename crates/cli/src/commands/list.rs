@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         super::emulate::start_in_process(&super::emulate::knobs(&[])?)?
     } else {
         // Both backends list the same.
-        candidates::usb(BackendKind::default())?
+        BackendKind::default().start()
     };
     // Modems first.
     let mut devices = candidates::all(backend.as_ref())?;

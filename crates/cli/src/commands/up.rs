@@ -294,7 +294,7 @@ fn choose(
         }
         Device::Usb(selector) => selector,
     };
-    let backend = candidates::usb(kind)?;
+    let backend = kind.start();
     match candidates::usable(backend.as_ref(), selector) {
         Ok(candidate) => {
             // The port stays over re-enumerations; ids may match a second modem plugged in later.

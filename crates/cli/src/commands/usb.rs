@@ -98,8 +98,8 @@ fn backend(
             let emulator = super::emulate::start_in_process(&super::emulate::knobs(&[])?)?;
             Ok((emulator, Selector::Any))
         }
-        Some(Device::Usb(selector)) => Ok((candidates::usb(kind)?, selector.clone())),
-        None => Ok((candidates::usb(kind)?, Selector::Any)),
+        Some(Device::Usb(selector)) => Ok((kind.start(), selector.clone())),
+        None => Ok((kind.start(), Selector::Any)),
     }
 }
 

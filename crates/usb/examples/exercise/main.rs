@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     }
     let argument = arguments.next().expect("usage: exercise GADGETS_FOLDER");
     let bench = Bench {
-        backend: kind.start().unwrap(),
+        backend: kind.start(),
         gadgets: argument,
     };
     match bench.gadgets.as_str() {

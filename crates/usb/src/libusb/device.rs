@@ -1,4 +1,4 @@
-//! An open device.
+//! An open device driven through libusb.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,27 +19,30 @@ use crate::linux::node;
 use crate::linux::place::{Place, request};
 use crate::linux::sysfs::Sysfs;
 
-/// Bytes of a control request's setup stage.
+/// Length of a control request's setup stage in bytes (USB 2.0, 9.3).
 const SETUP_LENGTH: usize = 8;
-/// usbfs takes no longer data stage.
+/// Length in bytes of the longest data stage that usbfs takes (`drivers/usb/core/devio.c`).
 const CONTROL_MAX: usize = 4096;
-/// How long after its own timeout a control request may still end by itself, and how long after
-/// being cancelled.
+/// Time for which a control request may still end by itself after its timeout, and again after it
+/// was cancelled.
 const GRACE: Duration = Duration::from_secs(2);
-/// Control transfers kept for use again.
+/// Number of control transfers kept for use again.
 const CONTROL_KEPT: usize = 4;
 
-/// An open device.
+/// An open device driven through libusb.
 #[derive(Debug)]
 pub(super) struct LibusbDevice {
     inner: Arc<Inner>,
     place: Place,
-    /// Control transfers that are free.
+    /// Control transfers that are not in flight.
     control: Mutex<Vec<Transfer>>,
 }
 
 impl LibusbDevice {
-    /// Opens a device as listed.
+    /// Opens a device that was listed.
+    ///
+    /// # Errors
+    /// As [`Backend::open`](crate::device::Backend::open).
     pub(super) fn open(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
         let place = Place::of(sysfs, found)?;
         let operation = format!("open {}", place.identity);
@@ -73,6 +76,9 @@ impl LibusbDevice {
         self.place.gone_if_absent(what)
     }
 
+    /// Carries out a control request with a data stage of `length` bytes, which `data` fills if it
+    /// goes to the device. Returns the setup stage with the data behind it, and how many bytes of
+    /// data were moved.
     fn control(
         &self,
         setup: Setup,
@@ -93,7 +99,7 @@ impl LibusbDevice {
         bytes[1] = setup.request;
         bytes[2..4].copy_from_slice(&setup.value.to_le_bytes());
         bytes[4..6].copy_from_slice(&setup.index.to_le_bytes());
-        // Not above 4096, so it fits.
+        // The length was checked above, so it fits.
         bytes[6..8].copy_from_slice(&u16::try_from(length).unwrap_or(0).to_le_bytes());
         bytes[SETUP_LENGTH..SETUP_LENGTH + data.len()].copy_from_slice(data);
 
@@ -112,7 +118,7 @@ impl LibusbDevice {
             endpoint: 0,
             length: SETUP_LENGTH + length,
             zero_packet: false,
-            // 0 would mean without end.
+            // 0 would mean that the request never times out.
             timeout: u32::try_from(timeout.as_millis())
                 .unwrap_or(u32::MAX)
                 .max(1),
@@ -166,8 +172,8 @@ impl LibusbDevice {
         }
     }
 
-    /// Why a transfer was not accepted. libusb reports EBUSY (a kernel driver holds the interface
-    /// the request is for) and others alike.
+    /// Turns libusb's refusal of a transfer into an error for `operation`. libusb reports EBUSY (a
+    /// kernel driver holds the interface the request is for) and others alike.
     fn submission_error(&self, error: rusb::Error, operation: String) -> Error {
         if matches!(error, rusb::Error::Io) && self.gone_if_absent("").is_err() {
             return Error::Gone { operation };
@@ -186,7 +192,7 @@ impl Device for LibusbDevice {
     }
 
     fn active_configuration(&self) -> Result<u8, Error> {
-        // Not from libusb: for a device opened by its descriptor it asks the device itself.
+        // libusb would ask the device itself, because it was opened by its descriptor.
         self.gone_if_absent("read the active configuration")?;
         self.place.active_configuration()
     }
@@ -236,7 +242,7 @@ impl Device for LibusbDevice {
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
         let what = format!("detach the kernel driver from interface {interface}");
         match self.usb().detach_kernel_driver(interface) {
-            // NotFound: no driver, or a program's claim, which cannot be detached.
+            // NotFound means no driver, or the claim of a program, which cannot be detached.
             Ok(()) | Err(rusb::Error::NotFound) => Ok(()),
             Err(error) => {
                 self.gone_if_absent(&what)?;
@@ -248,7 +254,7 @@ impl Device for LibusbDevice {
     fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
         let what = format!("let kernel drivers have interface {interface}");
         match self.usb().attach_kernel_driver(interface) {
-            // NotFound: no driver wants it. Busy: one has it already.
+            // NotFound means that no driver wants it, Busy that one has it already.
             Ok(()) | Err(rusb::Error::NotFound | rusb::Error::Busy) => Ok(()),
             Err(error) => {
                 self.gone_if_absent(&what)?;
@@ -264,7 +270,7 @@ impl Device for LibusbDevice {
         }
         match self.usb().claim_interface(interface) {
             Ok(()) => {
-                // Whoever had it last left it in alternate setting 0: the kernel sees to that.
+                // The kernel returned it to alternate setting 0 when it was released last.
                 self.inner.claims().insert(interface, 0);
                 Ok(())
             }
@@ -347,7 +353,7 @@ impl Device for LibusbDevice {
     fn reset(&self) -> Result<(), Error> {
         match self.usb().reset() {
             Ok(()) => {
-                // What was claimed was given back and claimed again.
+                // libusb released the claimed interfaces and claimed them again.
                 self.inner.claims().values_mut().for_each(|a| *a = 0);
                 Ok(())
             }

@@ -1,8 +1,8 @@
-//! What libusb says, in our terms.
+//! libusb's errors as this crate's.
 
 use crate::error::Error;
 
-/// In our terms.
+/// Turns an error of libusb's into one of this crate for `operation`.
 pub(super) fn to_error(error: rusb::Error, operation: String) -> Error {
     match error {
         rusb::Error::NoDevice => Error::Gone { operation },

@@ -1,4 +1,4 @@
-//! What an open device, its queues and its pump share, and how they wait.
+//! The part of an open device that its queues and its pump share, and how threads wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use super::ffi::done::DoneFlag;
 use super::ffi::handle::Handle;
 use crate::device::Identity;
 
-/// How long a waiter sleeps before it looks whether the pump leaves events lying, at first and at
-/// most.
+/// First time for which a waiter sleeps before it looks whether the pump leaves events lying.
 const LOOK_FIRST: Duration = Duration::from_millis(20);
+/// Longest time for which a waiter sleeps before it looks again.
 const LOOK_LAST: Duration = Duration::from_millis(250);
-/// A thread that handles events looks at least this often whether a pump has taken over.
+/// Longest time after which a thread that handles events looks whether a pump has taken over.
 const HANDLE_MAX: Duration = Duration::from_millis(500);
 
-/// What [`Device::queue`] and [`Device::pump`] share with the device.
+/// The part of an open device that its queues and its pump share.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) handle: Arc<Handle>,
@@ -26,7 +26,7 @@ pub(super) struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Buffers may keep the node open; the claims end here all the same.
+        // Buffers may keep the node open, but the claims end here.
         for &interface in self.claims().keys() {
             let _ = self.handle.usb().release_interface(interface);
         }
@@ -34,6 +34,7 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Shares an open device that has claimed nothing.
     pub(super) fn new(handle: Arc<Handle>, identity: Identity) -> Self {
         Self {
             handle,
@@ -42,11 +43,13 @@ impl Inner {
         }
     }
 
+    /// Returns the claimed interfaces, each with its active alternate setting.
     pub(super) fn claims(&self) -> MutexGuard<'_, BTreeMap<u8, u8>> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `done` is set, or until `deadline`. Returns whether it is set.
+    /// Waits until the transfer of `done` has ended, or until `deadline`. Returns whether it has
+    /// ended.
     pub(super) fn wait(&self, done: &DoneFlag, deadline: Instant) -> bool {
         let wake = self.handle.wake();
         let mut look = LOOK_FIRST;
@@ -66,7 +69,7 @@ impl Inner {
             if done.is_done() {
                 return true;
             }
-            // The pump's owner may be busy elsewhere, perhaps waiting for this very thread.
+            // The pump's owner may be busy elsewhere, perhaps because it waits for this thread.
             self.handle_events(Duration::ZERO, done);
             look = if done.is_done() {
                 LOOK_FIRST
@@ -76,7 +79,7 @@ impl Inner {
         }
     }
 
-    /// Handles events that are there, unless that is the pump's business.
+    /// Handles the events that are there, unless a pump does so.
     pub(super) fn collect(&self, done: &DoneFlag) {
         if !self.handle.wake().has_pump() {
             self.handle_events(Duration::ZERO, done);
@@ -86,7 +89,7 @@ impl Inner {
     fn handle_events(&self, limit: Duration, done: &DoneFlag) {
         if let Err(error) = self.handle.handle_events(limit, Some(done)) {
             tracing::warn!(device = %self.identity, %error, "USB event handling failed");
-            // Whatever ails it, not at full speed.
+            // A failure that stays must not make the caller's loop spin.
             std::thread::sleep(Duration::from_millis(1).min(limit));
         }
     }

@@ -1,4 +1,4 @@
-//! Event handling inside somebody else's poll loop.
+//! Lets a poll loop that watches other descriptors too handle libusb's events.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use super::inner::Inner;
 use crate::device::Pump;
 use crate::error::Error;
 
-/// Event handling inside somebody else's poll loop.
+/// The pump of a device driven through libusb.
 pub(super) struct LibusbPump {
     inner: Arc<Inner>,
     descriptors: Vec<(RawFd, bool)>,
 }
 
 impl LibusbPump {
-    /// `None` when there is one already.
+    /// Takes over event handling. Returns `None` when another pump has done so already.
     pub(super) fn new(inner: Arc<Inner>) -> Option<Self> {
         let wake = inner.handle.wake();
         if !wake.begin_pump() {
             return None;
         }
         wake.take_descriptors_changed();
-        // A thread that handles events leaves this to us from here on.
+        // A thread that handles events leaves that to the pump from here on.
         inner.handle.interrupt();
         let mut pump = Self {
             inner,
@@ -33,6 +33,7 @@ impl LibusbPump {
         Some(pump)
     }
 
+    /// Asks libusb which descriptors it wants polled.
     fn refresh(&mut self) {
         self.descriptors.clear();
         self.descriptors

@@ -1,4 +1,4 @@
-//! Transfers of one endpoint.
+//! The queue of transfers of one endpoint.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,24 +13,25 @@ use crate::descriptors::{Endpoint, TransferKind};
 use crate::device::{Completion, Queue, Rejected};
 use crate::error::Error;
 
-/// Transfers allocated in advance; more are made when a queue is kept deeper.
+/// Number of transfers allocated in advance; more are made when a queue is kept deeper.
 const DEPTH: usize = 16;
-/// How long to wait for cancelled transfers before their memory is given up.
+/// Longest wait for cancelled transfers before their memory is leaked.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// Transfers of one endpoint.
+/// The queue of transfers of one endpoint.
 pub(super) struct LibusbQueue {
     inner: Arc<Inner>,
     endpoint: Endpoint,
     zero_packet: bool,
-    /// Free transfers.
+    /// Transfers that are not in flight.
     idle: Vec<Transfer>,
-    /// Submitted ones, the oldest first.
-    flying: VecDeque<Transfer>,
+    /// Transfers that were submitted, the oldest at the front.
+    in_flight: VecDeque<Transfer>,
 }
 
 impl LibusbQueue {
-    /// `None` for endpoints that are neither bulk nor interrupt.
+    /// Makes the queue of an endpoint. Returns `None` for an endpoint that is neither bulk nor
+    /// interrupt.
     pub(super) fn new(inner: Arc<Inner>, endpoint: Endpoint) -> Option<Self> {
         if !matches!(endpoint.kind, TransferKind::Bulk | TransferKind::Interrupt) {
             return None;
@@ -38,20 +39,20 @@ impl LibusbQueue {
         let idle = (0..DEPTH)
             .map_while(|_| Transfer::new(&inner.handle))
             .collect();
-        let flying = VecDeque::with_capacity(DEPTH);
+        let in_flight = VecDeque::with_capacity(DEPTH);
         Some(Self {
             inner,
             endpoint,
             zero_packet: false,
             idle,
-            flying,
+            in_flight,
         })
     }
 
-    /// The oldest transfer's completion, if it has ended.
+    /// Returns the completion of the oldest transfer if it has ended.
     fn take(&mut self) -> Option<Completion> {
-        let (mut buffer, moved, result) = self.flying.front_mut()?.take()?;
-        self.idle.extend(self.flying.pop_front());
+        let (mut buffer, moved, result) = self.in_flight.front_mut()?.take()?;
+        self.idle.extend(self.in_flight.pop_front());
         if self.endpoint.is_in() {
             buffer.set_len(moved);
         }
@@ -117,12 +118,12 @@ impl Queue for LibusbQueue {
         };
         match transfer.submit(request, buffer) {
             Ok(()) => {
-                self.flying.push_back(transfer);
+                self.in_flight.push_back(transfer);
                 Ok(())
             }
             Err((buffer, error)) => {
                 let error = match error {
-                    // ENOENT is the usual reason; libusb keeps the number to itself.
+                    // ENOENT is the usual reason; libusb does not pass the number on.
                     rusb::Error::Io => Error::Other {
                         operation: operation(),
                         reason: "refused by the kernel: not in the active alternate setting, \
@@ -142,14 +143,14 @@ impl Queue for LibusbQueue {
     }
 
     fn pending(&self) -> usize {
-        self.flying.len()
+        self.in_flight.len()
     }
 
     fn try_next(&mut self) -> Option<Completion> {
         if let Some(completion) = self.take() {
             return Some(completion);
         }
-        self.inner.collect(self.flying.front()?.done());
+        self.inner.collect(self.in_flight.front()?.done());
         self.take()
     }
 
@@ -157,7 +158,7 @@ impl Queue for LibusbQueue {
         if let Some(completion) = self.take() {
             return Some(completion);
         }
-        let oldest = self.flying.front()?;
+        let oldest = self.in_flight.front()?;
         if timeout.is_zero() {
             self.inner.collect(oldest.done());
         } else {
@@ -167,8 +168,8 @@ impl Queue for LibusbQueue {
     }
 
     fn cancel_all(&mut self) {
-        // The newest first, so that none runs because one before it made room.
-        for transfer in self.flying.iter().rev() {
+        // The newest is cancelled first, so that none begins because one before it has ended.
+        for transfer in self.in_flight.iter().rev() {
             transfer.cancel();
         }
     }
@@ -178,7 +179,7 @@ impl Drop for LibusbQueue {
     fn drop(&mut self) {
         self.cancel_all();
         let deadline = deadline(LAST_WAIT);
-        for transfer in &self.flying {
+        for transfer in &self.in_flight {
             self.inner.wait(transfer.done(), deadline);
         }
     }

@@ -1,4 +1,4 @@
-//! Who wants to know that something completed, and how they are told.
+//! How waiting threads and the pump are told that a transfer has ended.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -11,13 +11,13 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::ffi::done::DoneFlag;
 
 thread_local! {
-    /// This thread's number, 0 until it needs one.
+    /// The number of this thread; 0 until one is needed.
     static THREAD: Cell<u64> = const { Cell::new(0) };
-    /// The [`Wake`] whose pump this thread is inside of.
+    /// The address of the [`Wake`] whose pump handles events in this thread at the moment; 0 for none.
     static PROCESSING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A number for this thread that no other thread of the process has; never 0.
+/// Returns a number that no other thread of the process has, and that is never 0.
 fn this_thread() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     THREAD.with(|own| {
@@ -34,24 +34,28 @@ fn this_thread() -> u64 {
 /// stands in the transfer's own [`DoneFlag`].
 #[derive(Debug)]
 pub(super) struct Wake {
-    /// For [`Wake::sleep`].
+    /// The lock of `condvar`; threads in [`Wake::sleep`] wait on it.
     lock: Mutex<()>,
     condvar: Condvar,
-    /// Whether a pump exists.
+    /// The flag is set while a pump exists.
     pump: AtomicBool,
-    /// The thread that processed the pump last.
+    /// The number of the thread that processed the pump last.
     pump_thread: AtomicU64,
-    /// Readable while there is something for the pump to know.
+    /// The eventfd is readable while there is something for the pump to know.
     event: OwnedFd,
-    /// Whether `event` was written since it was read.
+    /// The flag is set while `event` was written and not read.
     signalled: AtomicBool,
-    /// Whether libusb's set of descriptors changed.
+    /// The flag is set when libusb's set of descriptors has changed.
     descriptors_changed: AtomicBool,
-    /// Whether the kernel said that the device is gone.
+    /// The flag is set once the kernel has said that the device is gone.
     gone: AtomicBool,
 }
 
 impl Wake {
+    /// Makes what a device's callbacks and waiters share.
+    ///
+    /// # Errors
+    /// Returns what the kernel said when it has no eventfd to give.
     pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
             lock: Mutex::new(()),
@@ -76,7 +80,7 @@ impl Wake {
         }
     }
 
-    /// libusb added or removed descriptors.
+    /// Notes that libusb added or removed descriptors.
     pub(super) fn descriptors_changed(&self) {
         self.descriptors_changed.store(true, Ordering::SeqCst);
         if self.pump.load(Ordering::SeqCst) && !self.is_processing() {
@@ -84,15 +88,17 @@ impl Wake {
         }
     }
 
-    /// Whether that happened since the last call.
+    /// Returns whether libusb added or removed descriptors since the last call.
     pub(super) fn take_descriptors_changed(&self) -> bool {
         self.descriptors_changed.swap(false, Ordering::SeqCst)
     }
 
+    /// Notes that the device is gone.
     pub(super) fn set_gone(&self) {
         self.gone.store(true, Ordering::SeqCst);
     }
 
+    /// Returns whether the device is known to be gone.
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
@@ -111,7 +117,7 @@ impl Wake {
         done.end_sleep();
     }
 
-    /// Takes the pump's place; false when it is taken.
+    /// Notes that a pump exists. Returns `false` when there is one already.
     pub(super) fn begin_pump(&self) -> bool {
         let begun = !self.pump.swap(true, Ordering::SeqCst);
         if begun {
@@ -122,33 +128,34 @@ impl Wake {
         begun
     }
 
-    /// Gives it back: sleepers handle events themselves from here on.
+    /// Notes that the pump is gone: threads that sleep handle events themselves from here on.
     pub(super) fn end_pump(&self) {
         self.pump.store(false, Ordering::SeqCst);
         self.wake_all();
     }
 
+    /// Returns whether a pump exists.
     pub(super) fn has_pump(&self) -> bool {
         self.pump.load(Ordering::SeqCst)
     }
 
-    /// Whether this thread is the one that drives the pump, so nobody else will while it waits.
+    /// Returns whether this thread processes the pump, so that nobody does while it waits.
     pub(super) fn drives_pump(&self) -> bool {
         self.pump_thread.load(Ordering::SeqCst) == this_thread()
     }
 
-    /// The pump's own descriptor, to be polled for reading.
+    /// Returns the pump's own descriptor, to be polled for reading.
     pub(super) fn event(&self) -> RawFd {
         self.event.as_raw_fd()
     }
 
-    /// Runs `handle` as the pump: what completes in it needs no signal, because the pump's owner
-    /// looks at its queues afterwards.
+    /// Runs `handle` as the pump: a completion in it needs no signal, because the pump's owner looks
+    /// at its queues afterwards.
     pub(super) fn as_pump<T>(&self, handle: impl FnOnce() -> T) -> T {
         self.pump_thread.store(this_thread(), Ordering::SeqCst);
         if self.signalled.load(Ordering::SeqCst) {
-            // Read before the flag falls: a signal in between leaves the descriptor unwritten, but
-            // whatever it stands for is seen by the pump's owner after this call.
+            // The descriptor is read before the flag falls: a signal in between leaves it unwritten,
+            // but the pump's owner sees after this call what it is about.
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
             self.signalled.store(false, Ordering::SeqCst);
         }
@@ -158,10 +165,12 @@ impl Wake {
         result
     }
 
+    /// Returns whether this thread handles events as the pump.
     fn is_processing(&self) -> bool {
         PROCESSING.get() == std::ptr::from_ref(self).addr()
     }
 
+    /// Makes the pump's descriptor readable.
     fn signal(&self) {
         if !self.signalled.swap(true, Ordering::SeqCst) {
             // Fails only when the counter is full, and then it is readable as it should be.
@@ -169,6 +178,7 @@ impl Wake {
         }
     }
 
+    /// Wakes all threads in [`Wake::sleep`].
     fn wake_all(&self) {
         drop(self.locked());
         self.condvar.notify_all();

@@ -1,11 +1,11 @@
-//! What nusb says, in our terms.
+//! nusb's errors as this crate's.
 
 use ::nusb::ErrorKind;
 use ::nusb::transfer::TransferError as Fault;
 
 use crate::error::{Error, TransferError};
 
-/// In our terms.
+/// Turns an error of nusb's into one of this crate for `operation`.
 pub(super) fn to_error(error: &::nusb::Error, operation: String) -> Error {
     match (error.kind(), code(error)) {
         (ErrorKind::Disconnected, _) => Error::Gone { operation },
@@ -27,18 +27,19 @@ pub(super) fn to_error(error: &::nusb::Error, operation: String) -> Error {
     }
 }
 
-/// The kernel's error number.
+/// Returns the kernel's error number, if the kernel refused.
 pub(super) fn code(error: &::nusb::Error) -> Option<i32> {
     error.os_error().and_then(|code| i32::try_from(code).ok())
 }
 
-/// Whether the kernel had no memory for a transfer, so that it never began.
+/// Returns whether the kernel had no memory for a transfer, so that it never began.
 pub(super) fn is_no_memory(fault: Fault) -> bool {
     matches!(fault, Fault::Unknown(code) if i32::try_from(code) == Ok(libc::ENOMEM))
 }
 
-/// Why a queued transfer ended. `full`: a receive transfer that has all the bytes asked for, and
-/// failed all the same, got more than them; nusb keeps EOVERFLOW to itself.
+/// Turns what nusb says of a transfer that failed into why it ended. `full` says that a receive
+/// transfer has all the bytes it asked for: as it failed all the same, the device sent more. nusb
+/// does not tell EOVERFLOW from other faults.
 pub(super) fn to_transfer_error(fault: Fault, full: bool) -> TransferError {
     match fault {
         Fault::Cancelled => TransferError::Cancelled,
@@ -49,13 +50,13 @@ pub(super) fn to_transfer_error(fault: Fault, full: bool) -> TransferError {
     }
 }
 
-/// Why a transfer was not accepted by the kernel.
+/// Turns what nusb says of a transfer that the kernel did not accept into an error for `operation`.
 pub(super) fn to_refusal(fault: Fault, operation: String) -> Error {
     match fault {
         Fault::Disconnected => Error::Gone { operation },
         Fault::Stall => Error::Stall { operation },
         fault if is_no_memory(fault) => Error::NoMemory { operation },
-        // ENOENT. Nobody can have cancelled it yet.
+        // ENOENT: nobody can have cancelled the transfer yet.
         Fault::Cancelled => Error::Other {
             operation,
             reason: "refused by the kernel: not in the active alternate setting, or not claimed \

@@ -13,8 +13,8 @@ use rusb::UsbContext;
 use super::done::DoneFlag;
 use crate::libusb::wake::Wake;
 
-/// `struct libusb_init_option` with the integer arm of its union; the other arm is a function
-/// pointer, which gives it its size and alignment.
+/// `struct libusb_init_option` with the integer arm of its union. The other arm is a function
+/// pointer, which gives the union its size and alignment.
 #[repr(C)]
 struct InitOption {
     option: c_uint,
@@ -27,7 +27,7 @@ union InitValue {
     _callback: *const c_void,
 }
 
-// In libusb 1.0.27, but not in its bindings.
+// These functions are in libusb 1.0.27, but not in its bindings.
 unsafe extern "system" {
     fn libusb_init_context(
         context: *mut *mut sys::libusb_context,
@@ -54,6 +54,9 @@ pub(in crate::libusb) struct Handle {
 
 impl Handle {
     /// Hands an open device node to libusb.
+    ///
+    /// # Errors
+    /// Returns what libusb said.
     pub(in crate::libusb) fn open(node: OwnedFd, wake: Wake) -> Result<Arc<Self>, rusb::Error> {
         let option = InitOption {
             option: LIBUSB_OPTION_NO_DEVICE_DISCOVERY,
@@ -83,17 +86,21 @@ impl Handle {
         Ok(handle)
     }
 
-    /// For what rusb offers.
+    /// Returns the device as rusb knows it.
     pub(in crate::libusb) fn usb(&self) -> &rusb::DeviceHandle<rusb::Context> {
         &self.usb
     }
 
+    /// Returns what callbacks and waiters share.
     pub(in crate::libusb) fn wake(&self) -> &Wake {
         &self.wake
     }
 
-    /// Handles libusb's events, or waits while another thread does, until something happened,
-    /// `done` is set or `limit` has passed.
+    /// Handles libusb's events, or waits while another thread does, until something happened, the
+    /// transfer of `done` has ended or `limit` has passed.
+    ///
+    /// # Errors
+    /// Returns what libusb said.
     pub(in crate::libusb) fn handle_events(
         &self,
         limit: Duration,
@@ -119,7 +126,7 @@ impl Handle {
         self.usb.context().interrupt_handle_events();
     }
 
-    /// Descriptors libusb wants polled, and whether for writing.
+    /// Returns the descriptors libusb wants polled, each for writing (`true`) or reading (`false`).
     pub(in crate::libusb) fn descriptors(&self) -> Vec<(RawFd, bool)> {
         // SAFETY: the context is valid; the result is null or a null-terminated list of valid
         // pointers, freed below.
@@ -143,12 +150,14 @@ impl Handle {
         descriptors
     }
 
-    /// When timeouts must be handled at the latest, if no descriptor tells.
+    /// Returns the time after which timeouts must be handled, or `None` when a descriptor becomes
+    /// ready for that.
     pub(in crate::libusb) fn next_timeout(&self) -> Option<Duration> {
         self.usb.context().next_timeout().ok().flatten()
     }
 
-    /// Zeroed memory shared with the kernel, where it grants that.
+    /// Maps `length` bytes of zeroed memory that the kernel shares. Returns `None` where it grants
+    /// none.
     pub(in crate::libusb) fn map(self: &Arc<Self>, length: usize) -> Option<Mapped> {
         if length == 0 {
             return None;
@@ -176,13 +185,13 @@ extern "system" fn on_descriptor_added(_: c_int, _: c_short, wake: *mut c_void) 
 extern "system" fn on_descriptor_removed(_: c_int, wake: *mut c_void) {
     // SAFETY: registered with a `Wake` that outlives the context.
     let wake = unsafe { &*wake.cast::<Wake>() };
-    // The device's is the only one libusb ever removes: when the kernel says that the device is
+    // libusb removes no other descriptor than the device's: when the kernel says that the device is
     // gone, and when the device is closed, after which nobody asks.
     wake.set_gone();
     wake.descriptors_changed();
 }
 
-/// Memory shared with the kernel.
+/// Memory that the kernel shares with the USB controller, so that transfers need no copy.
 #[derive(Debug)]
 pub(crate) struct Mapped {
     memory: NonNull<u8>,
@@ -223,6 +232,7 @@ impl Drop for Mapped {
     }
 }
 
+/// Turns a result of libusb's, negative for an error (`enum libusb_error`), into a `Result`.
 pub(super) fn check(code: c_int) -> Result<(), rusb::Error> {
     use libusb1_sys::constants as c;
     Err(match code {

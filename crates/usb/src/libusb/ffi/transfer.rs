@@ -50,15 +50,16 @@ enum Lent {
 }
 
 impl Lent {
+    /// Takes memory for a transfer; memory of the other backend is copied.
     fn from(memory: Memory) -> Self {
         match memory {
             Memory::Heap(bytes) => Self::Heap(Box::into_raw(bytes)),
             Memory::Mapped(mapped) => Self::Mapped(mapped),
-            // Of the other backend: its bytes, not its memory.
             Memory::Nusb(area) => Self::Heap(Box::into_raw(area.bytes().into())),
         }
     }
 
+    /// Returns the address of the memory and its length in bytes.
     fn pointer(&self) -> (*mut u8, usize) {
         match self {
             Self::Heap(bytes) => (bytes.cast::<u8>(), bytes.len()),
@@ -66,8 +67,10 @@ impl Lent {
         }
     }
 
+    /// Turns it back into memory that can be accessed.
+    ///
     /// # Safety
-    /// No transfer has it.
+    /// No transfer has the memory.
     unsafe fn back(self) -> Memory {
         match self {
             // SAFETY: from Box::into_raw, and the caller vouches for the rest.
@@ -77,11 +80,11 @@ impl Lent {
     }
 }
 
-/// One libusb transfer, used again and again.
+/// A libusb transfer, which can be submitted again after it has ended.
 pub(in crate::libusb) struct Transfer {
     raw: NonNull<sys::libusb_transfer>,
     slot: NonNull<Slot>,
-    /// The memory and its payload's length before submission, while in flight.
+    /// While in flight, the memory and the length in bytes of the payload it was submitted with.
     lent: Option<(Lent, usize)>,
     handle: Arc<Handle>,
 }
