@@ -1,5 +1,5 @@
 //! A device for tests: an lt4132 as far as configurations, kernel drivers and control requests
-//! go, with a hook that sees every call first and can change anything or refuse it.
+//! go. A hook sees every call first, and can change the state or refuse the call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -9,16 +9,16 @@ use crate::descriptors::{Descriptors, vectors};
 use crate::device::{Device, Identity, PortGuard, Pump, Queue, Setup, Speed};
 use crate::error::Error;
 
-/// Sees the call and the state it meets; an error is what the call returns instead.
+/// A function that gets each call and the state before it, and can return an error for the call.
 pub(crate) type Hook = Box<dyn FnMut(&str, &mut State) -> Option<Error> + Send>;
 
-/// What is so at the moment.
+/// The state of the device and of the kernel's drivers.
 pub(crate) struct State {
     pub(crate) active: u8,
-    /// Bound to interfaces of the active configuration; `usbfs` for another program.
+    /// The drivers bound to interfaces of the active configuration; `usbfs` for another program.
     pub(crate) drivers: BTreeMap<u8, String>,
     pub(crate) claims: BTreeSet<u8>,
-    /// What binds when a configuration is selected.
+    /// The drivers that bind when a configuration is selected.
     pub(crate) binds: BTreeMap<u8, Vec<(u8, &'static str)>>,
     /// Whether the firmware has fallen silent.
     pub(crate) mute: bool,
@@ -26,19 +26,19 @@ pub(crate) struct State {
     pub(crate) guard_offered: bool,
     pub(crate) forced: u32,
     pub(crate) present: bool,
-    /// How long the firmware needs to be unconfigured.
+    /// Time for which the firmware needs to be unconfigured.
     pub(crate) settle: Duration,
     unconfigured_since: Option<Instant>,
-    /// Every call, in words.
+    /// The calls so far, in words.
     pub(crate) calls: Vec<String>,
-    /// Control requests with the data sent.
+    /// The control requests so far, each with the data sent.
     pub(crate) requests: Vec<(Setup, Vec<u8>)>,
-    /// What control requests answer.
+    /// The data stage of every control request to the host.
     pub(crate) answer: Vec<u8>,
 }
 
 impl State {
-    /// As the kernel and the firmware do it.
+    /// Selects a configuration as the kernel and the firmware of an lt4132 do.
     pub(crate) fn select(&mut self, value: u8) {
         if value == 0 {
             self.unconfigured_since = Some(Instant::now());
@@ -69,7 +69,7 @@ pub(crate) struct FakeDevice {
     hook: Mutex<Hook>,
 }
 
-/// What Linux binds to an lt4132 in configurations 2 and 3.
+/// The drivers that Linux binds to an lt4132 in configuration 2.
 const BINDS_2: [(u8, &str); 7] = [
     (0, "cdc_ether"),
     (1, "cdc_ether"),
@@ -79,10 +79,11 @@ const BINDS_2: [(u8, &str); 7] = [
     (5, "option"),
     (6, "option"),
 ];
+/// The drivers that Linux binds to an lt4132 in configuration 3.
 const BINDS_3: [(u8, &str); 3] = [(0, "cdc_mbim"), (1, "cdc_mbim"), (2, "option")];
 
 impl FakeDevice {
-    /// In configuration `active`, with the kernel's drivers bound.
+    /// Makes a device in configuration `active`, with the kernel's drivers bound.
     pub(crate) fn new(active: u8) -> Self {
         Self::with_hook(active, |_, _| None)
     }
@@ -143,7 +144,7 @@ impl FakeDevice {
     }
 }
 
-/// What most refusals are.
+/// Makes the error of most refusals.
 pub(crate) fn busy(holder: Option<&str>) -> Error {
     Error::Busy {
         operation: "test".to_owned(),

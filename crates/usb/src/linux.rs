@@ -1,5 +1,5 @@
-//! What the backends for real devices have in common: the kernel's view of a device, through sysfs
-//! and its device node.
+//! The kernel's view of a device through sysfs and its device node, which the backends for real
+//! devices have in common.
 //!
 //! Devices are found by reading sysfs, which needs no rights and no udev and shows every
 //! configuration's descriptors, the active configuration and the bound drivers without opening

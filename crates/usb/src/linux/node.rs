@@ -1,4 +1,4 @@
-//! Device nodes.
+//! The nodes of devices and hubs in `/dev/bus/usb`.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,7 +7,10 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// Opens a device node, for reading or for using the device. `operation` says what for.
+/// Opens a device node for reading, or for using the device when it is `writable`.
+///
+/// # Errors
+/// As [`open_error`] for `operation`.
 pub(crate) fn open(path: &Path, writable: bool, operation: &str) -> Result<File, Error> {
     OpenOptions::new()
         .read(true)
@@ -17,7 +20,8 @@ pub(crate) fn open(path: &Path, writable: bool, operation: &str) -> Result<File,
         .map_err(|error| open_error(&error, operation, path))
 }
 
-/// Why a device node did not open.
+/// Turns the refusal to open a device node into an error for `operation`: [`Error::NoPermission`],
+/// [`Error::Gone`], or [`Error::Other`] with the path.
 pub(crate) fn open_error(error: &io::Error, operation: &str, path: &Path) -> Error {
     let operation = operation.to_owned();
     match error.raw_os_error() {

@@ -1,4 +1,4 @@
-//! A device at its port, as the kernel sees it, whoever drives it.
+//! A device at its port as the kernel sees it, whatever backend drives it.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Found, Identity, PortGuard};
 use crate::error::Error;
 
-/// A device at its port.
+/// A device at its port as the kernel sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) sysfs: Sysfs,
@@ -18,7 +18,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Of a device as listed, if it is still there.
+    /// Returns the place of a device that was listed.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the device is not there any more, [`Error::Other`] when no device can be
+    /// opened here at all.
     pub(crate) fn of(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
         let operation = format!("open {}", found.identity);
         if let Some(reason) = sysfs.unavailable() {
@@ -34,17 +38,20 @@ impl Place {
         })
     }
 
-    /// `what`, with the device it is done to.
+    /// Returns `what` followed by the device, as [`Error`] names operations.
     pub(crate) fn operation(&self, what: &str) -> String {
         format!("{what} of {}", self.identity)
     }
 
-    /// The device's node.
+    /// Returns the path of the device's node.
     pub(crate) fn node(&self) -> PathBuf {
         self.sysfs.node(self.identity.bus, self.identity.address)
     }
 
-    /// [`Error::Gone`] when another device, or none, is at the port.
+    /// Checks that the device is still at its port.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] for the operation `what` when another device, or none, is at the port.
     pub(crate) fn gone_if_absent(&self, what: &str) -> Result<(), Error> {
         if self.sysfs.is_present(&self.identity) {
             return Ok(());
@@ -54,7 +61,10 @@ impl Place {
         })
     }
 
-    /// `bConfigurationValue`; 0 when unconfigured.
+    /// Returns `bConfigurationValue` of the active configuration, 0 when unconfigured.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], or [`Error::Other`] when the kernel does not tell.
     pub(crate) fn active_configuration(&self) -> Result<u8, Error> {
         let what = "read the active configuration";
         self.gone_if_absent(what)?;
@@ -71,8 +81,11 @@ impl Place {
             })
     }
 
-    /// Selects a configuration with all drivers unbound first, after a refusal of the ordinary
-    /// way. `refused` comes back when this is refused as well.
+    /// Selects a configuration through sysfs, which unbinds all drivers first, after usbfs has
+    /// refused to.
+    ///
+    /// # Errors
+    /// `refused`, the error of usbfs, when it is not [`Error::Busy`] or when sysfs refuses as well.
     pub(crate) fn force_configuration(&self, value: u8, refused: Error) -> Result<(), Error> {
         if !matches!(refused, Error::Busy { .. }) {
             return Err(refused);
@@ -85,7 +98,11 @@ impl Place {
             })
     }
 
-    /// The driver bound to `interface`, or the program that holds it, unless we do (`ours`).
+    /// Returns the kernel driver that is bound to `interface`, or the program that has claimed it
+    /// unless `ours` says that it is this one.
+    ///
+    /// # Errors
+    /// As [`Place::active_configuration`].
     pub(crate) fn kernel_driver(&self, interface: u8, ours: bool) -> Result<Option<String>, Error> {
         let active = self.active_configuration()?;
         let driver = self.sysfs.driver(&self.identity.port, active, interface);
@@ -95,7 +112,7 @@ impl Place {
         })
     }
 
-    /// Whether a program, this one or another, has claimed `interface`.
+    /// Returns whether a program, this one or another, has claimed `interface`.
     pub(crate) fn is_claimed(&self, interface: u8) -> bool {
         let port = &self.identity.port;
         self.sysfs.active_configuration(port).is_ok_and(|active| {
@@ -103,7 +120,8 @@ impl Place {
         })
     }
 
-    /// [`Error::Busy`] with the holder of `interface`, or of any interface.
+    /// Makes an [`Error::Busy`] that names the holder of `interface`, or of any interface when that
+    /// is `None`.
     pub(crate) fn busy(&self, operation: String, interface: Option<u8>) -> Error {
         let port = &self.identity.port;
         let active = self.sysfs.active_configuration(port).unwrap_or(0);
@@ -122,7 +140,10 @@ impl Place {
         Error::Busy { operation, holder }
     }
 
-    /// Takes the port from the hub, so that no kernel driver binds to the device.
+    /// Claims the port of the hub, so that no kernel driver binds to the device.
+    ///
+    /// # Errors
+    /// As [`Device::guard_port`](crate::device::Device::guard_port).
     pub(crate) fn guard_port(&self) -> Result<PortGuard, Error> {
         let operation = self.operation("guard the port");
         let Some((hub, number)) = self.sysfs.hub(&self.identity.port) else {
@@ -142,8 +163,11 @@ impl Place {
         }
     }
 
-    /// The endpoint and its interface's number, if an interface has it in the alternate setting
-    /// that `alternate` says is active, which is none for interfaces that are not claimed.
+    /// Looks for an endpoint in the alternate settings that `alternate` says are active, which is
+    /// none for an interface that is not claimed. Returns the interface's number and the endpoint.
+    ///
+    /// # Errors
+    /// As [`Place::active_configuration`].
     pub(crate) fn find_endpoint(
         &self,
         address: u8,
@@ -161,7 +185,7 @@ impl Place {
     }
 }
 
-/// A control request for error messages.
+/// Describes a control request for error messages, in hexadecimal.
 pub(crate) fn request(setup: crate::device::Setup) -> String {
     format!(
         "control request {:02x} {:02x} value {:04x} index {:04x}",

@@ -1,4 +1,4 @@
-//! What Linux tells about USB devices without opening them
+//! Lists and describes USB devices through sysfs, without opening them
 //! (`Documentation/ABI/testing/sysfs-bus-usb`).
 
 use std::fs::File;
@@ -9,12 +9,12 @@ use crate::descriptors::Descriptors;
 use crate::device::{Found, Identity, Speed};
 use crate::error::Error;
 
-/// More than a device with eight configurations of 64 KiB has.
+/// Length in bytes up to which descriptors are read: more than eight configurations of 64 KiB.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
-/// More than any text attribute has.
+/// Length in bytes up to which a text attribute is read: as much as sysfs has room for.
 const ATTRIBUTE_MAX: u64 = 4096;
 
-/// The places to look in.
+/// The folders in which devices and their nodes are.
 #[derive(Debug, Clone)]
 pub(crate) struct Sysfs {
     devices: PathBuf,
@@ -32,7 +32,7 @@ impl Sysfs {
         Self { devices, nodes }
     }
 
-    /// Why nothing can be found or opened, if so.
+    /// Returns why no device can be listed or opened, or `None` when devices can be.
     pub(crate) fn unavailable(&self) -> Option<String> {
         let missing = |path: &Path, means: &str| {
             (!path.is_dir()).then(|| format!("{} does not exist: {means}", path.display()))
@@ -49,7 +49,10 @@ impl Sysfs {
         })
     }
 
-    /// All devices but root hubs, by port.
+    /// Lists all devices but root hubs, sorted by port.
+    ///
+    /// # Errors
+    /// [`Error::Other`] when the folder exists and cannot be read.
     pub(crate) fn devices(&self) -> Result<Vec<Found>, Error> {
         let entries = match std::fs::read_dir(&self.devices) {
             Ok(entries) => entries,
@@ -70,7 +73,8 @@ impl Sysfs {
         Ok(found)
     }
 
-    /// The device at `port`; `None` when it is going away.
+    /// Describes the device at `port`. Returns `None` when an attribute is missing, as while the
+    /// device goes away.
     fn describe(&self, port: &str) -> Option<Found> {
         let mut blob = Vec::new();
         let file = File::open(self.devices.join(port).join("descriptors")).ok()?;
@@ -111,7 +115,7 @@ impl Sysfs {
         })
     }
 
-    /// Whether the device of this identity is still at its port.
+    /// Returns whether the device of this identity is at its port, and has not been enumerated anew.
     pub(crate) fn is_present(&self, identity: &Identity) -> bool {
         let number = |name: &str| {
             self.attribute(&identity.port, name)
@@ -122,7 +126,8 @@ impl Sysfs {
         number("devnum") == Some(identity.address) && number("busnum") == Some(identity.bus)
     }
 
-    /// `bConfigurationValue`; 0 when unconfigured, where the attribute is empty.
+    /// Returns `bConfigurationValue` of the active configuration. The attribute is empty for a device
+    /// that is unconfigured, which is returned as 0.
     pub(crate) fn active_configuration(&self, port: &str) -> io::Result<u8> {
         let text = self.attribute(port, "bConfigurationValue")?;
         if text.is_empty() {
@@ -132,8 +137,8 @@ impl Sysfs {
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
     }
 
-    /// Selects a configuration with all drivers unbound first. Writing -1 unconfigures, which 0
-    /// does not for a device that has a configuration of that number.
+    /// Selects a configuration, for which the kernel unbinds all drivers first. -1 is written to
+    /// unconfigure, because 0 selects that configuration of a device that has one.
     pub(crate) fn force_configuration(&self, port: &str, value: u8) -> io::Result<()> {
         let value = if value == 0 {
             "-1".to_owned()
@@ -143,19 +148,19 @@ impl Sysfs {
         std::fs::write(self.devices.join(port).join("bConfigurationValue"), value)
     }
 
-    /// The driver bound to an interface; `usbfs` for a program.
+    /// Returns the name of the driver that is bound to an interface, `usbfs` for a program's claim.
     pub(crate) fn driver(&self, port: &str, configuration: u8, interface: u8) -> Option<String> {
         let interface = format!("{port}:{configuration}.{interface}");
         let link = std::fs::read_link(self.devices.join(interface).join("driver")).ok()?;
         Some(link.file_name()?.to_string_lossy().into_owned())
     }
 
-    /// The device node of a device.
+    /// Returns the path of a device's node.
     pub(crate) fn node(&self, bus: u8, address: u8) -> PathBuf {
         self.nodes.join(format!("{bus:03}/{address:03}"))
     }
 
-    /// The node of the hub a port belongs to, and the port's number there.
+    /// Returns the path of the node of the hub that `port` belongs to, and the port's number there.
     pub(crate) fn hub(&self, port: &str) -> Option<(PathBuf, u32)> {
         let (hub, number) = match port.rsplit_once('.') {
             Some((hub, number)) => (hub.to_owned(), number),
@@ -179,8 +184,8 @@ impl Sysfs {
     }
 }
 
-/// The program that has `node` open, as `usbfs (NAME, process ID)`; just `usbfs` when it cannot be
-/// seen. Programs of other users show only to root.
+/// Returns the program that has `node` open, as `usbfs (NAME, process ID)`, or `usbfs (another
+/// program)` when it cannot be seen: programs of other users show only to root.
 pub(crate) fn holder(node: &Path) -> String {
     let own = std::process::id();
     let holders = std::fs::read_dir("/proc")
@@ -197,7 +202,7 @@ pub(crate) fn holder(node: &Path) -> String {
             has.then_some(process)
         });
     let mut holders: Vec<u32> = holders.collect();
-    // Having it open ourselves says nothing, unless nobody else has.
+    // This program has it open too; it is the holder only if no other program has.
     holders.sort_by_key(|&process| process == own);
     match holders.first() {
         Some(&process) if process == own => "usbfs (this program itself)".to_owned(),
@@ -209,13 +214,13 @@ pub(crate) fn holder(node: &Path) -> String {
     }
 }
 
-/// Whether a name in the devices' folder is a port (`1-4.2`), not a root hub (`usb1`) or an
-/// interface (`1-4:1.0`).
+/// Returns whether a name in the folder of devices is a port (`1-4.2`), and not a root hub (`usb1`)
+/// or an interface (`1-4:1.0`).
 fn is_port(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_digit()) && name.contains('-') && !name.contains(':')
 }
 
-/// From the attribute, which is in Mbit/s.
+/// Parses the attribute `speed`, which is in Mbit/s.
 fn speed(text: Option<&str>) -> Speed {
     match text {
         Some("1.5") => Speed::Low,

@@ -1,4 +1,4 @@
-//! Control requests.
+//! Control requests through nusb.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,15 +16,18 @@ use crate::device::Setup;
 use crate::error::Error;
 use crate::linux::place::request;
 
-/// usbfs takes no longer data stage.
+/// Length in bytes of the longest data stage that usbfs takes (`drivers/usb/core/devio.c`).
 const LONGEST: usize = 4096;
-/// How long after its own timeout a control request may still end by itself.
+/// Time for which a control request may still end by itself after its timeout.
 const GRACE: Duration = Duration::from_secs(4);
-/// With 0 nusb's timer would never expire.
+/// Shortest timeout: with 0 nusb's timer would never expire.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 impl Inner {
-    /// A request with data to the host. Returns how much came.
+    /// Carries out a request with data from the device. Returns how many bytes were received.
+    ///
+    /// # Errors
+    /// As [`Device::control_in`](crate::device::Device::control_in).
     pub(super) fn control_in(
         &self,
         setup: Setup,
@@ -53,7 +56,10 @@ impl Inner {
         Ok(moved)
     }
 
-    /// A request with data to the device.
+    /// Carries out a request with data to the device.
+    ///
+    /// # Errors
+    /// As [`Device::control_out`](crate::device::Device::control_out).
     pub(super) fn control_out(
         &self,
         setup: Setup,
@@ -79,7 +85,10 @@ impl Inner {
         self.outcome(setup, ended, begun.elapsed() >= timeout)
     }
 
-    /// `bmRequestType` as nusb wants it, and the length.
+    /// Returns the parts of `bmRequestType` and `wLength`.
+    ///
+    /// # Errors
+    /// [`Error::Other`] for a reserved request type and for more data than usbfs takes.
     fn parts(&self, setup: Setup, length: usize) -> Result<(ControlType, Recipient, u16), Error> {
         let refuse = |reason: String| Error::Other {
             operation: self.place.operation(&request(setup)),
@@ -99,7 +108,8 @@ impl Inner {
         }
     }
 
-    /// What became of a request. `late`: its time was over.
+    /// Turns the end of a request into what the caller gets. `late` says that its time was over, and
+    /// `ended` is `None` when it did not end at all.
     fn outcome<T>(
         &self,
         setup: Setup,
@@ -147,12 +157,12 @@ impl Inner {
     }
 }
 
-/// EBUSY: a kernel driver or another program holds the interface the request is for.
+/// Returns whether a kernel driver or another program holds the interface the request is for (EBUSY).
 fn is_busy(fault: Fault) -> bool {
     matches!(fault, Fault::Unknown(code) if i32::try_from(code) == Ok(libc::EBUSY))
 }
 
-/// Bits 5 and 6 of `bmRequestType` (USB 2.0, table 9-2).
+/// Returns the type in bits 5 and 6 of `bmRequestType` (USB 2.0, table 9-2), `None` if reserved.
 fn kind(request_type: u8) -> Option<ControlType> {
     match (request_type >> 5) & 3 {
         0 => Some(ControlType::Standard),
@@ -162,7 +172,7 @@ fn kind(request_type: u8) -> Option<ControlType> {
     }
 }
 
-/// Bits 0 to 4 of `bmRequestType` (USB 2.0, table 9-2).
+/// Returns the recipient in bits 0 to 4 of `bmRequestType` (USB 2.0, table 9-2), `None` if reserved.
 fn recipient(request_type: u8) -> Option<Recipient> {
     match request_type & 0x1f {
         0 => Some(Recipient::Device),
@@ -173,8 +183,8 @@ fn recipient(request_type: u8) -> Option<Recipient> {
     }
 }
 
-/// Waits for a request that has a timeout of its own; `None` when it does not keep to it. nusb
-/// frees what it holds when it ends after all.
+/// Waits for a request that has a timeout of its own. Returns `None` when it does not end soon after
+/// that; nusb frees its memory when it ends after all.
 fn bounded<R: MaybeFuture>(request: R, timeout: Duration) -> Option<R::Output> {
     wait(
         request.into_future(),
@@ -182,6 +192,7 @@ fn bounded<R: MaybeFuture>(request: R, timeout: Duration) -> Option<R::Output> {
     )
 }
 
+/// Polls a future in this thread until it is ready or until `until`.
 fn wait<F: Future>(future: F, until: Instant) -> Option<F::Output> {
     let mut future = pin!(future);
     let waker = this_thread();

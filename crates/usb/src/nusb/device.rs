@@ -1,4 +1,4 @@
-//! An open device.
+//! An open device driven through nusb.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +18,16 @@ use crate::linux::node;
 use crate::linux::place::Place;
 use crate::linux::sysfs::Sysfs;
 
-/// An open device.
+/// An open device driven through nusb.
 pub(super) struct NusbDevice {
     inner: Arc<Inner>,
 }
 
 impl NusbDevice {
-    /// Opens a device as listed.
+    /// Opens a device that was listed.
+    ///
+    /// # Errors
+    /// As [`Backend::open`](crate::device::Backend::open).
     pub(super) fn open(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
         let place = Place::of(sysfs, found)?;
         let path = place.node();
@@ -35,8 +38,8 @@ impl NusbDevice {
         };
         let signal = node::open(&path, false, &operation)
             .and_then(|node| PumpSignal::new(node).map_err(|error| other(error.to_string())))?;
-        // Not by a descriptor of ours: nusb would ask the device for its configuration, and not
-        // see when it changes. This way it looks into sysfs whenever it needs to know.
+        // Given a descriptor, nusb would ask the device for its configuration and not see when it
+        // changes. For a device it has listed it looks into sysfs whenever it needs to know.
         let mut listed = ::nusb::list_devices()
             .wait()
             .map_err(|error| to_error(&error, operation.clone()))?;
@@ -81,7 +84,7 @@ impl NusbDevice {
             })
     }
 
-    /// Leaves a device unconfigured whose configuration 0 is one like others.
+    /// Unconfigures a device that has a configuration with the value 0.
     fn unconfigure(&self, operation: String) -> Result<(), Error> {
         let busy = self.place().busy(operation, None);
         let Error::Busy {
@@ -100,6 +103,7 @@ impl NusbDevice {
             })
     }
 
+    /// Opens a queue on an endpoint of this type and direction.
     fn queue_of<K: BulkOrInterrupt + 'static, D: EndpointDirection + 'static>(
         &self,
         interface: u8,
@@ -113,6 +117,7 @@ impl NusbDevice {
         Ok(Box::new(queue))
     }
 
+    /// Clears the halt of an endpoint of this type and direction that has no queue.
     fn clear_halt_of<K: BulkOrInterrupt, D: EndpointDirection>(
         &self,
         interface: u8,
@@ -144,7 +149,7 @@ impl Device for NusbDevice {
         let what = format!("select configuration {value}");
         let operation = self.place().operation(&what);
         if value == 0 && self.descriptors().configuration(0).is_some() {
-            // The kernel would take that one, and nusb has no number for none at all.
+            // usbfs would select that one, and nusb has no number for none at all.
             return self.unconfigure(operation);
         }
         match self.inner.usb.set_configuration(value).wait() {
@@ -206,7 +211,7 @@ impl Device for NusbDevice {
         let what = format!("let kernel drivers have interface {interface}");
         match self.inner.usb.attach_kernel_driver(interface) {
             Ok(()) => Ok(()),
-            // One has it already.
+            // A kernel driver has it already.
             Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
             Err(error) => {
                 self.gone_if_absent(&what)?;

@@ -1,4 +1,4 @@
-//! What an open device, its queues and its pump share.
+//! The part of an open device that its queues and its pump share.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,28 +13,28 @@ use super::wake::PumpSignal;
 use crate::error::Error;
 use crate::linux::place::Place;
 
-/// How long nusb's event thread may hold what it completed last.
+/// Longest time for which nusb's event thread is expected to hold the endpoint of a transfer it ended.
 const EVENT_THREAD_MAX: Duration = Duration::from_secs(1);
-/// Pauses while waiting for that.
+/// Pause between two looks at whether it still does.
 const EVENT_THREAD_PAUSE: Duration = Duration::from_micros(50);
 
-/// What [`Device::queue`](crate::device::Device::queue) and
-/// [`Device::pump`](crate::device::Device::pump) share with the device.
+/// The part of an open device that its queues and its pump share.
 pub(super) struct Inner {
     pub(super) usb: ::nusb::Device,
     pub(super) place: Place,
     pub(super) signal: Arc<PumpSignal>,
-    /// Claimed interfaces.
+    /// The claimed interfaces by number.
     claims: Mutex<BTreeMap<u8, Claim>>,
-    /// Of the queues there are.
+    /// The parkings of all queues.
     parkings: Mutex<Vec<Weak<dyn AnyParking>>>,
 }
 
 /// A claimed interface.
 pub(super) struct Claim {
-    /// The newest last; more than one only when transfers were pending over a reset.
+    /// nusb's handles, the newest last. There is more than one only when transfers were pending over
+    /// a reset.
     handles: Vec<Interface>,
-    /// Active alternate setting.
+    /// Number of the active alternate setting.
     alternate: u8,
 }
 
@@ -48,6 +48,7 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// Shares an open device that has claimed nothing.
     pub(super) fn new(usb: ::nusb::Device, place: Place, signal: Arc<PumpSignal>) -> Self {
         Self {
             usb,
@@ -62,26 +63,29 @@ impl Inner {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The places of all queues.
+    /// Returns the parkings of all queues.
     fn parkings(&self) -> Vec<Arc<dyn AnyParking>> {
         let mut parkings = self.parkings.lock().unwrap_or_else(PoisonError::into_inner);
         parkings.retain(|parking| parking.strong_count() > 0);
         parkings.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// A queue has begun.
+    /// Adds the parking of a queue.
     pub(super) fn add_parking(&self, parking: Weak<dyn AnyParking>) {
         let mut parkings = self.parkings.lock().unwrap_or_else(PoisonError::into_inner);
         parkings.retain(|parking| parking.strong_count() > 0);
         parkings.push(parking);
     }
 
-    /// The place of the queue on an endpoint, if there is one.
+    /// Returns the parking of the queue on an endpoint, if there is a queue.
     pub(super) fn parking(&self, address: u8) -> Option<Arc<dyn AnyParking>> {
         self.parkings().into_iter().find(|p| p.address() == address)
     }
 
-    /// [`Error::Busy`] while transfers are pending on an interface.
+    /// Checks that no transfer is pending on an interface.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] for `operation`.
     fn busy_if_pending(&self, interface: u8, operation: &str) -> Result<(), Error> {
         let pending = |p: &Arc<dyn AnyParking>| p.interface() == interface && p.is_away();
         if self.parkings().iter().any(pending) {
@@ -102,12 +106,12 @@ impl Inner {
         }
     }
 
-    /// The active alternate setting of a claimed interface.
+    /// Returns the number of the active alternate setting of a claimed interface.
     pub(super) fn alternate(&self, interface: u8) -> Option<u8> {
         self.claims().get(&interface).map(|claim| claim.alternate)
     }
 
-    /// All claims are over: the configuration has changed.
+    /// Drops all claims, which a change of the configuration has ended.
     pub(super) fn forget_claims(&self) {
         let claims = std::mem::take(&mut *self.claims());
         for &interface in claims.keys() {
@@ -115,6 +119,10 @@ impl Inner {
         }
     }
 
+    /// Claims an interface; no error when it is claimed.
+    ///
+    /// # Errors
+    /// As [`Device::claim`](crate::device::Device::claim).
     pub(super) fn claim(&self, interface: u8) -> Result<(), Error> {
         let what = format!("claim interface {interface}");
         let operation = self.place.operation(&what);
@@ -122,18 +130,19 @@ impl Inner {
         if claims.contains_key(&interface) {
             return Ok(());
         }
-        // The end of what is left from an earlier claim would end this one.
+        // When the transfers of an earlier claim end, this claim would end with them.
         self.busy_if_pending(interface, &operation)?;
         let handle = self.new_handle(interface, &what)?;
         let claim = Claim {
             handles: vec![handle],
-            // Whoever had it last left it in alternate setting 0: the kernel sees to that.
+            // The kernel returned it to alternate setting 0 when it was released last.
             alternate: 0,
         };
         claims.insert(interface, claim);
         Ok(())
     }
 
+    /// Claims an interface in the kernel for the operation `what`.
     fn new_handle(&self, interface: u8, what: &str) -> Result<Interface, Error> {
         self.usb
             .claim_interface(interface)
@@ -151,6 +160,10 @@ impl Inner {
             })
     }
 
+    /// Releases an interface; no error when it is not claimed.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while transfers are pending on it.
     pub(super) fn release(&self, interface: u8) -> Result<(), Error> {
         let mut claims = self.claims();
         if !claims.contains_key(&interface) {
@@ -167,7 +180,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Releases an interface, for certain.
+    /// Releases an interface and waits until the kernel says that it is released.
     fn give_back(&self, interface: u8, handles: Vec<Interface>) {
         let mut left = false;
         for handle in handles {
@@ -179,6 +192,11 @@ impl Inner {
         }
     }
 
+    /// Selects an alternate setting of a claimed interface.
+    ///
+    /// # Errors
+    /// As [`Device::set_alternate_setting`](crate::device::Device::set_alternate_setting), and
+    /// [`Error::Busy`] while transfers are pending on the interface.
     pub(super) fn set_alternate(&self, interface: u8, alternate: u8) -> Result<(), Error> {
         let what = format!("set alternate setting {alternate} of interface {interface}");
         let operation = || self.place.operation(&what);
@@ -211,8 +229,12 @@ impl Inner {
         }
     }
 
-    /// Resets the port with everything given back meanwhile: kernel drivers would bind to
-    /// interfaces that only a program has, because it cannot be asked to pause.
+    /// Resets the port with all interfaces released meanwhile and claimed again afterwards. The
+    /// kernel unbinds an interface that a program has claimed, because it cannot ask a program to
+    /// pause, and lets kernel drivers bind to it.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], what nusb said, or why an interface could not be claimed again.
     pub(super) fn reset(&self) -> Result<(), Error> {
         let what = "reset the port";
         let mut claims = self.claims();
@@ -225,7 +247,7 @@ impl Inner {
         let result = self.usb.reset().wait();
         let mut lost = None;
         claims.retain(|&interface, claim| {
-            // A driver may have bound itself in between; another program is not pushed aside.
+            // A kernel driver may have bound in between; the claim of another program is left alone.
             if !self.place.is_claimed(interface) {
                 let _ = self.usb.detach_kernel_driver(interface);
             }
@@ -251,6 +273,9 @@ impl Inner {
     }
 
     /// Opens an endpoint in the active alternate setting of its interface.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchEndpoint`], [`Error::Busy`] when another queue has it, or what nusb said.
     pub(super) fn open_endpoint<K: BulkOrInterrupt, D: EndpointDirection>(
         &self,
         interface: u8,
@@ -277,7 +302,8 @@ impl Inner {
     }
 }
 
-/// Tries again while nusb's event thread holds what another transfer needs.
+/// Repeats `attempt` while nusb says that it is busy, which it is as long as its event thread holds
+/// an endpoint of the interface.
 fn when_let_go<T>(
     mut attempt: impl FnMut() -> Result<T, ::nusb::Error>,
 ) -> Result<T, ::nusb::Error> {

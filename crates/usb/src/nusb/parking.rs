@@ -1,8 +1,8 @@
 //! Where a queue leaves its endpoint while no transfer is pending.
 //!
-//! nusb clears halts through the endpoint, and changes alternate settings only while nobody has
-//! it. Both are asked of the device, by any thread. A queue with transfers pending has its endpoint
-//! to itself, without a lock.
+//! nusb clears halts through the endpoint, and changes alternate settings only while nobody has it
+//! open. Any thread can ask the device for both. A queue with transfers pending has its endpoint to
+//! itself, without a lock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
