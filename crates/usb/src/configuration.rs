@@ -61,9 +61,12 @@ impl SwitchPlan {
     /// seconds, the port is guarded, and the switch is forced if need be.
     #[must_use]
     pub fn new(target: u8, claim: impl Into<Vec<u8>>) -> Self {
+        let mut claim = claim.into();
+        // A function may have its control and its data in one interface.
+        claim.dedup();
         Self {
             target,
-            claim: claim.into(),
+            claim,
             via_zero: ViaZero::Always,
             settle: Duration::from_secs(1),
             patience: Duration::from_secs(10),

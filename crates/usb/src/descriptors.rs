@@ -1,8 +1,8 @@
-//! Descriptors of a device and all its configurations, class-specific ones included.
+//! The descriptors of a device and all its configurations, class-specific ones included.
 //!
-//! Layouts: USB 2.0, 9.6 (standard), CDC 1.2, 5.2.3 (functional), NCM 1.0, 5.2.1, MBIM 1.0, 6.3 and
-//! 6.4. All multi-byte fields are little endian. Reading is in `parse`: it accepts any bytes, keeps
-//! what makes sense and names the rest in [`Descriptors::faults`].
+//! Layouts: USB 2.0, 9.6 (standard descriptors), CDC 1.2, 5.2.3 (functional descriptors), NCM 1.0,
+//! 5.2.1, MBIM 1.0, 6.3 and 6.4. All multi-byte fields are little endian. The parser accepts any
+//! bytes, keeps what makes sense and names the rest in [`Descriptors::faults`].
 
 mod parse;
 #[cfg(test)]
@@ -10,35 +10,35 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod vectors;
 
-/// A device's descriptors, as far as they make sense; what does not is in [`Descriptors::faults`].
+/// The descriptors of a device, as far as they make sense.
 #[derive(Debug, Clone, Default)]
 pub struct Descriptors {
-    /// The raw device descriptor (18 bytes).
+    /// The raw device descriptor, 18 bytes.
     pub device: Vec<u8>,
-    /// All configurations, in descriptor order.
+    /// The configurations, in descriptor order.
     pub configurations: Vec<Configuration>,
-    /// What was wrong with them, in words, with the offset.
+    /// The faults in the descriptors, in words and with their offset in bytes.
     pub faults: Vec<String>,
 }
 
-/// One configuration.
+/// A configuration (USB 2.0, 9.6.3).
 #[derive(Debug, Clone, Default)]
 pub struct Configuration {
     /// `bConfigurationValue`.
     pub value: u8,
     /// `bmAttributes`.
     pub attributes: u8,
-    /// `bMaxPower`, raw.
+    /// `bMaxPower`, in units of 2 mA, or of 8 mA at SuperSpeed.
     pub max_power: u8,
-    /// All interfaces with all their alternate settings, in descriptor order.
+    /// The interfaces with all their alternate settings, in descriptor order.
     pub interfaces: Vec<Interface>,
-    /// Interface associations (IAD).
+    /// The interface associations.
     pub associations: Vec<Association>,
-    /// The descriptor set as read, `wTotalLength` bytes at most.
+    /// The raw configuration, `wTotalLength` bytes at most.
     pub raw: Vec<u8>,
 }
 
-/// An interface association descriptor.
+/// An interface association descriptor (IAD).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Association {
     /// `bFirstInterface`.
@@ -49,7 +49,7 @@ pub struct Association {
     pub class: ClassTriple,
 }
 
-/// Class, subclass and protocol.
+/// Class, subclass and protocol of a device, a function or an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassTriple(pub u8, pub u8, pub u8);
 
@@ -59,50 +59,51 @@ impl std::fmt::Display for ClassTriple {
     }
 }
 
-/// An interface number with its alternate settings.
+/// An interface with its alternate settings.
 #[derive(Debug, Clone, Default)]
 pub struct Interface {
     /// `bInterfaceNumber`.
     pub number: u8,
-    /// In descriptor order; never empty.
+    /// The alternate settings in descriptor order, at least one.
     pub alternates: Vec<AlternateSetting>,
 }
 
-/// One alternate setting of an interface.
+/// An alternate setting of an interface (USB 2.0, 9.6.5).
 #[derive(Debug, Clone)]
 pub struct AlternateSetting {
     /// `bAlternateSetting`.
     pub number: u8,
-    /// Class, subclass, protocol.
+    /// `bInterfaceClass`, `bInterfaceSubClass`, `bInterfaceProtocol`.
     pub class: ClassTriple,
-    /// `iInterface`.
-    pub name_index: u8,
-    /// Endpoints, in descriptor order.
+    /// The endpoints, in descriptor order.
     pub endpoints: Vec<Endpoint>,
-    /// Class-specific descriptors (type 0x24), in descriptor order.
+    /// The class-specific descriptors (type 0x24), in descriptor order.
     pub functional: Vec<Functional>,
 }
 
-/// An endpoint descriptor.
+/// An endpoint (USB 2.0, 9.6.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {
     /// `bEndpointAddress`, direction bit included.
     pub address: u8,
-    /// Transfer type.
+    /// The transfer type.
     pub kind: TransferKind,
     /// `wMaxPacketSize` in bytes, without the extra-transactions bits.
     pub max_packet_size: u16,
-    /// `bInterval`, raw.
+    /// `bInterval`, in frames or, from high speed on, as the exponent of a number of microframes.
     pub interval: u8,
 }
 
-/// Transfer type of an endpoint.
+/// The transfer type of an endpoint (USB 2.0, 4.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum TransferKind {
+    /// Control transfers.
     Control,
+    /// Isochronous transfers.
     Isochronous,
+    /// Bulk transfers.
     Bulk,
+    /// Interrupt transfers.
     Interrupt,
 }
 
@@ -120,7 +121,7 @@ pub enum Functional {
     },
     /// Ethernet networking (0x0f).
     Ethernet {
-        /// `iMACAddress`, a string index.
+        /// `iMACAddress`, the index of a string.
         mac_index: u8,
         /// `wMaxSegmentSize` in bytes.
         max_segment_size: u16,
@@ -153,26 +154,26 @@ pub enum Functional {
         version: u16,
         /// `bMaxOutstandingCommandMessages`.
         max_outstanding: u8,
-        /// `wMTU` in bytes, the operator's preference; 0 when none.
+        /// `wMTU` in bytes, the MTU that the operator prefers; 0 for no preference.
         mtu: u16,
     },
-    /// Any other subtype, or one too short for its subtype: the bytes after the type.
+    /// Any other subtype, or a descriptor too short for its subtype.
     Other {
         /// `bDescriptorSubtype`.
         subtype: u8,
-        /// What follows the subtype.
+        /// The bytes after the subtype.
         body: Vec<u8>,
     },
 }
 
 impl Descriptors {
-    /// Reads a device descriptor and its configurations, each as read from the device.
+    /// Parses a device descriptor and its configurations, each as read from the device.
     #[must_use]
     pub fn parse<C: AsRef<[u8]>>(device: &[u8], configurations: &[C]) -> Self {
         parse::descriptors(device, configurations.iter().map(AsRef::as_ref))
     }
 
-    /// Reads what Linux shows as `/sys/bus/usb/devices/*/descriptors`: the device descriptor
+    /// Parses what Linux shows as `/sys/bus/usb/devices/*/descriptors`: the device descriptor
     /// followed by all configurations.
     #[must_use]
     pub fn from_sysfs(blob: &[u8]) -> Self {
@@ -180,37 +181,38 @@ impl Descriptors {
         parse::descriptors(device, parse::split_configurations(rest).into_iter())
     }
 
-    /// The configuration with `bConfigurationValue` `value`.
+    /// Returns the configuration with `bConfigurationValue` `value`.
     #[must_use]
     pub fn configuration(&self, value: u8) -> Option<&Configuration> {
         self.configurations.iter().find(|c| c.value == value)
     }
 
-    /// `idVendor`, 0 when the device descriptor is too short.
+    /// Returns `idVendor`, 0 when the device descriptor is too short.
     #[must_use]
     pub fn vendor(&self) -> u16 {
         self.device_word(8)
     }
 
-    /// `idProduct`, 0 when the device descriptor is too short.
+    /// Returns `idProduct`, 0 when the device descriptor is too short.
     #[must_use]
     pub fn product(&self) -> u16 {
         self.device_word(10)
     }
 
-    /// `bcdDevice`, 0 when the device descriptor is too short.
+    /// Returns `bcdDevice`, 0 when the device descriptor is too short.
     #[must_use]
     pub fn release(&self) -> u16 {
         self.device_word(12)
     }
 
-    /// The device's own class, subclass and protocol.
+    /// Returns `bDeviceClass`, `bDeviceSubClass`, `bDeviceProtocol`.
     #[must_use]
     pub fn class(&self) -> ClassTriple {
         let byte = |at: usize| self.device.get(at).copied().unwrap_or(0);
         ClassTriple(byte(4), byte(5), byte(6))
     }
 
+    /// Returns the little-endian word at an offset of the device descriptor.
     fn device_word(&self, at: usize) -> u16 {
         match self.device.get(at..at + 2) {
             Some(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]),
@@ -220,7 +222,7 @@ impl Descriptors {
 }
 
 impl Configuration {
-    /// The interface with `bInterfaceNumber` `number`.
+    /// Returns the interface with `bInterfaceNumber` `number`.
     #[must_use]
     pub fn interface(&self, number: u8) -> Option<&Interface> {
         self.interfaces.iter().find(|i| i.number == number)
@@ -228,7 +230,7 @@ impl Configuration {
 }
 
 impl Interface {
-    /// The alternate setting with `bAlternateSetting` `number`.
+    /// Returns the alternate setting with `bAlternateSetting` `number`.
     #[must_use]
     pub fn alternate(&self, number: u8) -> Option<&AlternateSetting> {
         self.alternates.iter().find(|a| a.number == number)
@@ -236,7 +238,7 @@ impl Interface {
 }
 
 impl Endpoint {
-    /// Whether it carries data to the host.
+    /// Returns whether the endpoint carries data to the host.
     #[must_use]
     pub fn is_in(&self) -> bool {
         self.address & 0x80 != 0

@@ -1,232 +1,119 @@
-//! What a device can do: its network and serial functions, found by class and by the descriptors
-//! that tie interfaces together, never by interface number.
+//! The network and serial functions of a device, found by class and by the descriptors that tie
+//! interfaces together, never by interface number.
 //!
 //! A CDC function has a communication interface (class 02) with a union descriptor that names its
-//! data interface (CDC 1.2, 5.2.3.2). Where the union is missing, an interface association that
-//! begins with the communication interface says the same. Which alternate setting of the data
-//! interface carries the data is found by looking for the one with exactly one bulk endpoint in
-//! each direction.
+//! data interface (CDC 1.2, 5.2.3.2). As in Linux (`cdc_ncm_bind_common` in
+//! `drivers/net/usb/cdc_ncm.c`), the first union counts whatever control interface it names, unless
+//! another one names the interface it is at, and where there is no union, an interface association
+//! that begins with the communication interface says the same. The alternate setting of the data
+//! interface that carries the data is the one with a bulk endpoint in each direction; the one with
+//! the protocol of the function is preferred, and the others of class 0a are taken as Linux takes
+//! them, because devices exist that have another protocol there.
+
+mod serial;
 
 use crate::descriptors::{
     AlternateSetting, ClassTriple, Configuration, Descriptors, Endpoint, Functional, Interface,
     TransferKind,
 };
 
-/// MBIM communication interface (MBIM 1.0, 6.1).
-pub const MBIM_CONTROL: ClassTriple = ClassTriple(0x02, 0x0e, 0x00);
-/// MBIM data interface (MBIM 1.0, 6.1).
-pub const MBIM_DATA: ClassTriple = ClassTriple(0x0a, 0x00, 0x02);
-/// NCM communication interface (NCM 1.0, 4).
-pub const NCM_CONTROL: ClassTriple = ClassTriple(0x02, 0x0d, 0x00);
-/// NCM data interface (NCM 1.0, 4).
-pub const NCM_DATA: ClassTriple = ClassTriple(0x0a, 0x00, 0x01);
-/// ECM communication interface (ECM 1.2, 4).
-pub const ECM_CONTROL: ClassTriple = ClassTriple(0x02, 0x06, 0x00);
+pub use serial::{AtLikelihood, SerialFunction, SerialRole, at_candidates, serial};
 
-/// Control messages of less than this are no use (MBIM 1.0, table 6-3).
+/// Class of an MBIM communication interface (MBIM 1.0, 6.1).
+const MBIM_CONTROL: ClassTriple = ClassTriple(0x02, 0x0e, 0x00);
+/// Class of an MBIM data interface (MBIM 1.0, 6.1).
+const MBIM_DATA: ClassTriple = ClassTriple(0x0a, 0x00, 0x02);
+/// Class of an NCM communication interface (NCM 1.0, 4).
+const NCM_CONTROL: ClassTriple = ClassTriple(0x02, 0x0d, 0x00);
+/// Class of an NCM data interface (NCM 1.0, 4).
+const NCM_DATA: ClassTriple = ClassTriple(0x0a, 0x00, 0x01);
+/// `bInterfaceClass` of every CDC data interface (CDC 1.2, 4.5).
+const DATA_CLASS: u8 = 0x0a;
+
+/// Smallest `wMaxControlMessage` in bytes that MBIM allows (MBIM 1.0, table 6-3).
 const CONTROL_MESSAGE_MIN: u16 = 64;
-/// Linux usbfs and libusb carry no more in one control request.
+/// Length in bytes of the longest data stage of a control request in usbfs.
 const CONTROL_MESSAGE_MAX: u16 = 4096;
-/// `wMaxSegmentSize` when no descriptor names one: the least an MBIM function supports.
-const SEGMENT_SIZE_DEFAULT: u16 = 2048;
+/// `wMaxSegmentSize` in bytes of an MBIM function without an MBIM functional descriptor: the least
+/// that MBIM allows (MBIM 1.0, table 6-3).
+const MBIM_SEGMENT_SIZE: u16 = 2048;
+/// `wMaxSegmentSize` in bytes of an NCM function without an Ethernet functional descriptor: an
+/// Ethernet frame without its CRC.
+const NCM_SEGMENT_SIZE: u16 = 1514;
 
 /// An MBIM function (MBIM 1.0, 6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MbimFunction {
-    /// `bConfigurationValue` of the configuration that holds it.
+    /// `bConfigurationValue` of the configuration that holds the function.
     pub configuration: u8,
-    /// The communication interface: all class requests go there.
+    /// Number of the communication interface, to which all class requests go.
     pub control_interface: u8,
-    /// Its alternate setting that is MBIM: 0, or 1 in a function that can be NCM as well.
+    /// Number of its alternate setting that is MBIM: 0, or 1 in a function that can be NCM as well.
     pub control_alternate: u8,
-    /// The data interface.
+    /// Number of the data interface.
     pub data_interface: u8,
-    /// Its alternate setting with endpoints; alternate setting 0 is the idle one.
+    /// Number of its alternate setting with endpoints; alternate setting 0 is the idle one.
     pub data_alternate: u8,
-    /// Notifications.
+    /// The endpoint for notifications.
     pub interrupt_in: Endpoint,
-    /// Blocks from the device.
+    /// The endpoint for NTBs from the device.
     pub bulk_in: Endpoint,
-    /// Blocks to the device.
+    /// The endpoint for NTBs to the device.
     pub bulk_out: Endpoint,
     /// `wMaxControlMessage` in bytes, brought into 64 to 4096.
     pub max_control_message: u16,
-    /// `wMaxSegmentSize` in bytes, as declared; 2048 when not.
+    /// `wMaxSegmentSize` in bytes, 2048 when it is not declared.
     pub max_segment_size: u16,
-    /// `bmNetworkCapabilities`; bit 5: SET_NTB_INPUT_SIZE takes 8 bytes.
+    /// `bmNetworkCapabilities`; bit 5 says that SET_NTB_INPUT_SIZE takes 8 bytes.
     pub capabilities: u8,
-    /// `wMTU` of the extended descriptor in bytes, if there and not 0.
+    /// `wMTU` of the extended descriptor in bytes, if it is declared and not 0.
     pub extended_mtu: Option<u16>,
-    /// `bMaxOutstandingCommandMessages` of the extended descriptor, if there and not 0.
+    /// `bMaxOutstandingCommandMessages` of the extended descriptor, if it is declared and not 0.
     pub max_outstanding: Option<u8>,
-    /// `bcdMBIMExtendedVersion`, if there.
+    /// `bcdMBIMExtendedVersion`, if it is declared.
     pub extended_version: Option<u16>,
 }
 
 /// An NCM function (NCM 1.0, 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NcmFunction {
-    /// `bConfigurationValue` of the configuration that holds it.
+    /// `bConfigurationValue` of the configuration that holds the function.
     pub configuration: u8,
-    /// The communication interface: all class requests go there.
+    /// Number of the communication interface, to which all class requests go.
     pub control_interface: u8,
-    /// Its alternate setting that is NCM.
+    /// Number of its alternate setting that is NCM.
     pub control_alternate: u8,
-    /// The data interface.
+    /// Number of the data interface. It is the communication interface in functions that have all
+    /// their endpoints in alternate setting 1 of that one (Huawei E5331).
     pub data_interface: u8,
-    /// Its alternate setting with endpoints; alternate setting 0 is the idle one.
+    /// Number of its alternate setting with endpoints; alternate setting 0 is the idle one.
     pub data_alternate: u8,
-    /// Notifications, where there are any.
+    /// The endpoint for notifications, in functions that have one.
     pub interrupt_in: Option<Endpoint>,
-    /// Blocks from the device.
+    /// The endpoint for NTBs from the device.
     pub bulk_in: Endpoint,
-    /// Blocks to the device.
+    /// The endpoint for NTBs to the device.
     pub bulk_out: Endpoint,
     /// `bmNetworkCapabilities`.
     pub capabilities: u8,
-    /// `iMACAddress`, a string index; 0 when not declared.
+    /// `iMACAddress`, the index of a string; 0 when it is not declared.
     pub mac_index: u8,
-    /// `wMaxSegmentSize` in bytes, as declared; 1514 when not.
+    /// `wMaxSegmentSize` in bytes, 1514 when it is not declared.
     pub max_segment_size: u16,
 }
 
-/// An ECM function (ECM 1.2, 5).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EcmFunction {
-    /// `bConfigurationValue` of the configuration that holds it.
-    pub configuration: u8,
-    /// The communication interface.
-    pub control_interface: u8,
-    /// The data interface.
-    pub data_interface: u8,
-    /// Its alternate setting with endpoints.
-    pub data_alternate: u8,
-    /// Frames from the device.
-    pub bulk_in: Endpoint,
-    /// Frames to the device.
-    pub bulk_out: Endpoint,
-    /// `iMACAddress`, a string index; 0 when not declared.
-    pub mac_index: u8,
-}
-
-/// A vendor-specific serial interface of the Huawei family (class ff, subclass 06).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SerialFunction {
-    /// `bConfigurationValue` of the configuration that holds it.
-    pub configuration: u8,
-    /// The interface. It is its own data interface: the union these interfaces carry names
-    /// interface 0 in all of them and means nothing.
-    pub interface: u8,
-    /// What `bInterfaceProtocol` says it is for.
-    pub role: SerialRole,
-    /// `iInterface`.
-    pub name_index: u8,
-    /// Serial state notifications, where there are any.
-    pub interrupt_in: Option<Endpoint>,
-    /// Bytes from the device.
-    pub bulk_in: Endpoint,
-    /// Bytes to the device.
-    pub bulk_out: Endpoint,
-}
-
-/// What a serial interface is for, by `bInterfaceProtocol`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SerialRole {
-    /// 0x12: AT for programs ("PC UI").
-    Pcui,
-    /// 0x10: AT and dial-up.
-    Modem,
-    /// 0x14: position data, and AT.
-    Gps,
-    /// 0x13: diagnostics.
-    Diagnostics,
-    /// 0x1b: answers to nothing known.
-    SerialB,
-    /// Any other protocol.
-    Other(u8),
-}
-
-impl SerialRole {
-    fn from_protocol(protocol: u8) -> Self {
-        match protocol {
-            0x10 => Self::Modem,
-            0x12 => Self::Pcui,
-            0x13 => Self::Diagnostics,
-            0x14 => Self::Gps,
-            0x1b => Self::SerialB,
-            other => Self::Other(other),
-        }
-    }
-
-    /// Place in the order in which to look for one that answers to AT; `None` when it will not.
-    fn at_rank(self) -> Option<u8> {
-        match self {
-            Self::Pcui => Some(0),
-            Self::Modem => Some(1),
-            Self::Gps => Some(2),
-            Self::Diagnostics | Self::SerialB | Self::Other(_) => None,
-        }
-    }
-}
-
-/// All MBIM functions, in descriptor order.
+/// Returns all MBIM functions, in descriptor order.
 #[must_use]
 pub fn mbim(descriptors: &Descriptors) -> Vec<MbimFunction> {
     let found = communication(descriptors, MBIM_CONTROL);
     found.filter_map(|at| mbim_function(&at)).collect()
 }
 
-/// All NCM functions, in descriptor order.
+/// Returns all NCM functions, in descriptor order.
 #[must_use]
 pub fn ncm(descriptors: &Descriptors) -> Vec<NcmFunction> {
     let found = communication(descriptors, NCM_CONTROL);
     found.filter_map(|at| ncm_function(&at)).collect()
-}
-
-/// All ECM functions, in descriptor order.
-#[must_use]
-pub fn ecm(descriptors: &Descriptors) -> Vec<EcmFunction> {
-    let found = communication(descriptors, ECM_CONTROL);
-    found.filter_map(|at| ecm_function(&at)).collect()
-}
-
-/// All vendor-specific serial interfaces (class ff, subclass 06, one bulk endpoint each way in
-/// alternate setting 0), in descriptor order.
-#[must_use]
-pub fn serial(descriptors: &Descriptors) -> Vec<SerialFunction> {
-    let each = descriptors
-        .configurations
-        .iter()
-        .flat_map(|c| c.interfaces.iter().map(move |i| (c, i)));
-    each.filter_map(|(configuration, interface)| {
-        // More than one alternate setting is a vendor-specific network function.
-        let [alternate] = &interface.alternates[..] else {
-            return None;
-        };
-        let ClassTriple(0xff, 0x06, protocol) = alternate.class else {
-            return None;
-        };
-        let (bulk_in, bulk_out) = bulk_pair(alternate)?;
-        Some(SerialFunction {
-            configuration: configuration.value,
-            interface: interface.number,
-            role: SerialRole::from_protocol(protocol),
-            name_index: alternate.name_index,
-            interrupt_in: interrupt_in(alternate),
-            bulk_in,
-            bulk_out,
-        })
-    })
-    .collect()
-}
-
-/// The serial interfaces of one configuration that may answer to AT, the likeliest first.
-#[must_use]
-pub fn at_candidates(descriptors: &Descriptors, configuration: u8) -> Vec<SerialFunction> {
-    let mut candidates = serial(descriptors);
-    candidates.retain(|s| s.configuration == configuration && s.role.at_rank().is_some());
-    candidates.sort_by_key(|s| s.role.at_rank());
-    candidates
 }
 
 /// A communication interface in the alternate setting that has the class looked for.
@@ -237,9 +124,9 @@ struct Communication<'a> {
 }
 
 impl<'a> Communication<'a> {
-    /// Functional descriptors: those of the alternate setting, then those of the others, because
-    /// a function with two personalities may carry them only once.
-    fn functional(&self) -> impl Iterator<Item = &'a Functional> {
+    /// Returns the functional descriptors of the alternate setting, then those of the others,
+    /// because a function that can be NCM or MBIM may carry them only once.
+    fn functional(&self) -> impl Iterator<Item = &'a Functional> + use<'a> {
         let own = self.alternate.number;
         let others = self
             .interface
@@ -252,18 +139,21 @@ impl<'a> Communication<'a> {
             .chain(others.flat_map(|a| &a.functional))
     }
 
-    /// Data interfaces to try: the union's subordinates, else the rest of the association.
+    /// Returns the interfaces that may be the data interface, the likeliest first: those that the
+    /// union names as subordinate, or else the rest of the interface association.
     fn data_interfaces(&self) -> Vec<&'a Interface> {
         let control = self.interface.number;
-        let union = self.functional().find_map(|f| match f {
+        let mut unions = self.functional().filter_map(|f| match f {
             Functional::Union {
-                control: c,
+                control,
                 subordinates,
-            } if *c == control => Some(subordinates),
+            } => Some((*control, subordinates)),
             _ => None,
         });
-        let named: Vec<u8> = match union {
-            Some(subordinates) => subordinates.clone(),
+        let first = unions.next();
+        let own = first.into_iter().chain(unions).find(|(c, _)| *c == control);
+        let named: Vec<u8> = match own.or(first) {
+            Some((_, subordinates)) => subordinates.clone(),
             None => {
                 let association = self
                     .configuration
@@ -271,46 +161,62 @@ impl<'a> Communication<'a> {
                     .iter()
                     .find(|a| a.first == control && a.count > 1);
                 association.map_or_else(Vec::new, |a| {
-                    (a.first..=a.first.saturating_add(a.count - 1)).collect()
+                    (a.first..=a.first.saturating_add(a.count - 1))
+                        .filter(|&number| number != control)
+                        .collect()
                 })
             }
         };
-        let others = named.into_iter().filter(|&number| number != control);
-        others
+        named
+            .into_iter()
             .filter_map(|number| self.configuration.interface(number))
             .collect()
     }
 
-    /// The first data interface with a usable alternate setting that `accepts` its class.
-    fn data(&self, accepts: impl Fn(ClassTriple) -> bool) -> Option<Data> {
-        let interfaces = self.data_interfaces();
-        let alternates = interfaces
-            .iter()
-            .flat_map(|i| i.alternates.iter().map(move |a| (i.number, a)));
-        alternates
-            .filter(|(_, a)| accepts(a.class))
-            .find_map(|(interface, alternate)| {
-                let (bulk_in, bulk_out) = (alternate.endpoints.len() == 2)
-                    .then(|| bulk_pair(alternate))
-                    .flatten()?;
+    /// Finds the alternate setting that carries the data of a function whose data interface should
+    /// have the class `class`. With `alone` it may be one of the communication interface itself.
+    fn data(&self, class: ClassTriple, alone: bool) -> Option<Data> {
+        let control = self.interface.number;
+        let fits = |interface: u8, found: ClassTriple| {
+            if interface == control {
+                alone && found == self.alternate.class
+            } else {
+                found.0 == DATA_CLASS
+            }
+        };
+        let found: Vec<Data> = self
+            .data_interfaces()
+            .into_iter()
+            .flat_map(|i| i.alternates.iter().map(move |a| (i.number, a)))
+            .filter(|&(interface, a)| fits(interface, a.class))
+            .filter_map(|(interface, alternate)| {
+                let (bulk_in, bulk_out) = bulk_pair(alternate)?;
                 Some(Data {
                     interface,
                     alternate: alternate.number,
+                    class: alternate.class,
+                    interrupt_in: interrupt_in(alternate),
                     bulk_in,
                     bulk_out,
                 })
             })
+            .collect();
+        let preferred = found.iter().position(|data| data.class == class);
+        found.into_iter().nth(preferred.unwrap_or(0))
     }
 }
 
-/// The end of a function that carries its data.
+/// The alternate setting of a function that carries its data.
 struct Data {
     interface: u8,
     alternate: u8,
+    class: ClassTriple,
+    interrupt_in: Option<Endpoint>,
     bulk_in: Endpoint,
     bulk_out: Endpoint,
 }
 
+/// Returns every interface that has an alternate setting of a class, in descriptor order.
 fn communication(
     descriptors: &Descriptors,
     class: ClassTriple,
@@ -330,7 +236,7 @@ fn communication(
 }
 
 fn mbim_function(at: &Communication<'_>) -> Option<MbimFunction> {
-    let data = at.data(|class| class == MBIM_DATA)?;
+    let data = at.data(MBIM_DATA, false)?;
     // An endpoint of another alternate setting is not there while this one is active; Linux takes
     // the active one's only (`cdc_ncm_find_endpoints`), and binds no `cdc_mbim` without it.
     let interrupt_in = interrupt_in(at.alternate)?;
@@ -344,7 +250,7 @@ fn mbim_function(at: &Communication<'_>) -> Option<MbimFunction> {
         _ => None,
     });
     let (max_control_message, max_segment_size, capabilities) =
-        declared.unwrap_or((CONTROL_MESSAGE_MIN, SEGMENT_SIZE_DEFAULT, 0));
+        declared.unwrap_or((CONTROL_MESSAGE_MIN, MBIM_SEGMENT_SIZE, 0));
     let extended = at.functional().find_map(|f| match *f {
         Functional::MbimExtended {
             version,
@@ -372,7 +278,13 @@ fn mbim_function(at: &Communication<'_>) -> Option<MbimFunction> {
 }
 
 fn ncm_function(at: &Communication<'_>) -> Option<NcmFunction> {
-    let data = at.data(|class| class == NCM_DATA)?;
+    let data = at.data(NCM_DATA, true)?;
+    // An interface that is both is in the alternate setting with the data.
+    let notifications = if data.interface == at.interface.number {
+        data.interrupt_in
+    } else {
+        interrupt_in(at.alternate)
+    };
     let capabilities = at.functional().find_map(|f| match *f {
         Functional::Ncm { capabilities, .. } => Some(capabilities),
         _ => None,
@@ -384,30 +296,16 @@ fn ncm_function(at: &Communication<'_>) -> Option<NcmFunction> {
         control_alternate: at.alternate.number,
         data_interface: data.interface,
         data_alternate: data.alternate,
-        interrupt_in: interrupt_in(at.alternate),
+        interrupt_in: notifications,
         bulk_in: data.bulk_in,
         bulk_out: data.bulk_out,
         capabilities: capabilities.unwrap_or(0),
         mac_index: ethernet.map_or(0, |e| e.0),
-        max_segment_size: ethernet.map_or(1514, |e| e.1),
+        max_segment_size: ethernet.map_or(NCM_SEGMENT_SIZE, |e| e.1),
     })
 }
 
-fn ecm_function(at: &Communication<'_>) -> Option<EcmFunction> {
-    // The subclass and protocol of the data interface differ between makers.
-    let data = at.data(|class| class.0 == 0x0a)?;
-    Some(EcmFunction {
-        configuration: at.configuration.value,
-        control_interface: at.interface.number,
-        data_interface: data.interface,
-        data_alternate: data.alternate,
-        bulk_in: data.bulk_in,
-        bulk_out: data.bulk_out,
-        mac_index: ethernet(at).map_or(0, |e| e.0),
-    })
-}
-
-/// `iMACAddress` and `wMaxSegmentSize`.
+/// Returns `iMACAddress` and `wMaxSegmentSize` of the Ethernet functional descriptor.
 fn ethernet(at: &Communication<'_>) -> Option<(u8, u16)> {
     at.functional().find_map(|f| match *f {
         Functional::Ethernet {
@@ -418,7 +316,8 @@ fn ethernet(at: &Communication<'_>) -> Option<(u8, u16)> {
     })
 }
 
-/// The first bulk endpoint of each direction; one that cannot carry a byte does not count.
+/// Returns the first bulk endpoint of each direction, IN first. An endpoint that cannot carry a byte
+/// does not count, as in Linux (`cdc_ncm_find_endpoints`).
 fn bulk_pair(alternate: &AlternateSetting) -> Option<(Endpoint, Endpoint)> {
     let bulk =
         |inward: bool| {
@@ -429,6 +328,7 @@ fn bulk_pair(alternate: &AlternateSetting) -> Option<(Endpoint, Endpoint)> {
     Some((bulk(true)?, bulk(false)?))
 }
 
+/// Returns the first interrupt endpoint towards the host that can carry a byte.
 fn interrupt_in(alternate: &AlternateSetting) -> Option<Endpoint> {
     let mut endpoints = alternate.endpoints.iter().copied();
     endpoints.find(|e| e.kind == TransferKind::Interrupt && e.is_in() && e.max_packet_size > 0)

@@ -33,6 +33,7 @@ mod pump;
 mod queue;
 mod wake;
 
+#[cfg(test)]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,8 +59,8 @@ impl Libusb {
 
     /// Makes a backend that lists the devices in the folder `devices` instead of
     /// `/sys/bus/usb/devices` and opens their nodes in `nodes` instead of `/dev/bus/usb`.
-    #[must_use]
-    pub fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
         Self {
             sysfs: Sysfs::new(devices.into(), nodes.into()),
         }

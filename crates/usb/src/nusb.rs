@@ -44,6 +44,7 @@ mod pump;
 mod queue;
 mod wake;
 
+#[cfg(test)]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,8 +71,8 @@ impl Nusb {
     /// Makes a backend that lists the devices in the folder `devices` instead of
     /// `/sys/bus/usb/devices`, with their nodes in `nodes` instead of `/dev/bus/usb`. nusb can open
     /// devices of this machine only.
-    #[must_use]
-    pub fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
         Self {
             sysfs: Sysfs::new(devices.into(), nodes.into()),
         }

@@ -10,10 +10,10 @@ use crate::device::{Device, Setup};
 use crate::error::Error;
 
 /// Time after which a request fails, as long as in Linux (`USB_CTRL_GET_TIMEOUT`).
-pub const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Length of the NTB parameter structure in bytes (NCM 1.0, table 6-3).
-pub const NTB_PARAMETERS_LENGTH: usize = 28;
+const NTB_PARAMETERS_LENGTH: usize = 28;
 
 /// `bmRequestType` of a class request to an interface with data to the device.
 const OUT: u8 = 0x21;
@@ -28,13 +28,11 @@ const STRING: u8 = 0x03;
 
 const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
 const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
-const RESET_FUNCTION: u8 = 0x05;
 const SET_CONTROL_LINE_STATE: u8 = 0x22;
 const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
 const GET_NTB_PARAMETERS: u8 = 0x80;
 const GET_NTB_FORMAT: u8 = 0x83;
 const SET_NTB_FORMAT: u8 = 0x84;
-const GET_NTB_INPUT_SIZE: u8 = 0x85;
 const SET_NTB_INPUT_SIZE: u8 = 0x86;
 const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
 const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
@@ -125,31 +123,6 @@ pub fn set_ntb_input_size(
         &data[..length],
         TIMEOUT,
     )
-}
-
-/// Reads the length in bytes of the largest NTB that the device sends (NCM 1.0, 6.2.6).
-///
-/// # Errors
-/// As [`Device::control_in`]; [`Error::Other`] for an answer of less than 4 bytes.
-pub fn get_ntb_input_size(device: &dyn Device, control: u8) -> Result<u32, Error> {
-    let mut answer = [0; 8];
-    let length = device.control_in(
-        setup(IN, GET_NTB_INPUT_SIZE, 0, control),
-        &mut answer,
-        TIMEOUT,
-    )?;
-    if length < 4 {
-        return Err(short_answer(
-            device,
-            "GET_NTB_INPUT_SIZE",
-            control,
-            length,
-            4,
-        ));
-    }
-    Ok(u32::from_le_bytes([
-        answer[0], answer[1], answer[2], answer[3],
-    ]))
 }
 
 /// Reads the length in bytes of the largest datagram (NCM 1.0, 6.2.8). Only devices with bit 3 of
@@ -284,14 +257,6 @@ pub fn get_encapsulated(
         answer,
         TIMEOUT,
     )
-}
-
-/// Returns the function to its state after SET_CONFIGURATION (RESET_FUNCTION, MBIM 1.0, 8.1).
-///
-/// # Errors
-/// As [`Device::control_out`].
-pub fn reset_function(device: &dyn Device, control: u8) -> Result<(), Error> {
-    device.control_out(setup(OUT, RESET_FUNCTION, 0, control), &[], TIMEOUT)
 }
 
 /// Raises or drops DTR and RTS of a serial interface (PSTN 1.2, 6.3.12). A device without these

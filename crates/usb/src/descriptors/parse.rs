@@ -1,24 +1,24 @@
-//! Reading descriptors from bytes that nobody vouches for.
+//! Parses descriptors from bytes that nobody vouches for.
 //!
-//! Every descriptor starts with its length and type, so the whole is walked by lengths. A length
-//! below 2 or past the end stops the walk of that configuration: nothing after it can be trusted.
-//! Everything else that is wrong costs only the descriptor it is in. The rules for duplicates are
-//! the Linux kernel's (`drivers/usb/core/config.c`): the first of two equal alternate settings or
-//! endpoints counts.
+//! Every descriptor starts with its length and type (USB 2.0, 9.5), so the whole is walked by
+//! lengths. A length below 2 or past the end stops the walk of that configuration: nothing after it
+//! can be trusted. Everything else that is wrong costs only the descriptor it is in. The rules for
+//! duplicates are the Linux kernel's (`drivers/usb/core/config.c`): the first of two equal alternate
+//! settings counts, and an endpoint belongs to the interface that names it first.
 
 use super::{
     AlternateSetting, Association, ClassTriple, Configuration, Descriptors, Endpoint, Functional,
     Interface, TransferKind,
 };
 
-/// `bLength` of a device descriptor.
+/// `bLength` of a device descriptor in bytes.
 pub(super) const DEVICE_LENGTH: usize = 18;
 
-/// Most messages kept in [`Descriptors::faults`].
+/// Number of messages up to which they are kept in [`Descriptors::faults`].
 const FAULTS_MAX: usize = 32;
-/// `wTotalLength` is 16 bits wide: what is longer was not read from a device.
+/// Length in bytes of the longest configuration: `wTotalLength` has 16 bits.
 const CONFIGURATION_MAX: usize = u16::MAX as usize;
-/// `bNumConfigurations` is 8 bits wide.
+/// Number of configurations up to which they are read: `bNumConfigurations` has 8 bits.
 const CONFIGURATIONS_MAX: usize = u8::MAX as usize;
 
 const TYPE_DEVICE: u8 = 0x01;
@@ -28,7 +28,7 @@ const TYPE_ENDPOINT: u8 = 0x05;
 const TYPE_ASSOCIATION: u8 = 0x0b;
 const TYPE_CLASS_INTERFACE: u8 = 0x24;
 
-/// Reads a device descriptor and its configurations.
+/// Parses a device descriptor and its configurations.
 pub(super) fn descriptors<'a>(
     device: &[u8],
     configurations: impl Iterator<Item = &'a [u8]>,
@@ -66,14 +66,14 @@ pub(super) fn descriptors<'a>(
     }
 }
 
-/// Cuts concatenated configurations apart. Descriptor by descriptor, not by `wTotalLength`: the
-/// kernel shortens what it keeps without correcting that field in the raw bytes.
+/// Cuts concatenated configurations apart, descriptor by descriptor and not by `wTotalLength`: the
+/// kernel shortens the configurations it keeps without correcting that field in the raw bytes.
 pub(super) fn split_configurations(bytes: &[u8]) -> Vec<&[u8]> {
     let mut starts = Vec::new();
     let mut at = 0;
     while let Some(&[length, kind]) = bytes.get(at..at + 2) {
         if length < 2 {
-            // Not walkable any more; `wTotalLength` of the piece may lead to the next one.
+            // The walk ends here; `wTotalLength` may lead to the next configuration.
             let Some(next) = starts.last().and_then(|&start| resume(bytes, start, at)) else {
                 break;
             };
@@ -96,7 +96,8 @@ pub(super) fn split_configurations(bytes: &[u8]) -> Vec<&[u8]> {
         .collect()
 }
 
-/// Where the configuration after the one at `start` begins by `wTotalLength`, if that is past `at`.
+/// Returns where the configuration after the one at `start` begins by `wTotalLength`, if that is past
+/// `at`.
 fn resume(bytes: &[u8], start: usize, at: usize) -> Option<usize> {
     let total = word(bytes.get(start..)?, 2)?;
     let next = start + usize::from(total);
@@ -104,7 +105,7 @@ fn resume(bytes: &[u8], start: usize, at: usize) -> Option<usize> {
     (next > at && header[0] >= 9 && header[1] == TYPE_CONFIGURATION).then_some(next)
 }
 
-/// Reads one configuration; `None` when even its header is unusable.
+/// Parses one configuration. Returns `None` when even its header is unusable.
 fn configuration(index: usize, raw: &[u8], faults: &mut Faults) -> Option<Configuration> {
     let &[
         length,
@@ -149,6 +150,7 @@ fn configuration(index: usize, raw: &[u8], faults: &mut Faults) -> Option<Config
         configuration: &mut configuration,
         faults,
         current: Current::None,
+        owners: [None; 256],
     }
     .run(raw, usize::from(length));
     if configuration.interfaces.len() != usize::from(count) {
@@ -160,26 +162,33 @@ fn configuration(index: usize, raw: &[u8], faults: &mut Faults) -> Option<Config
     Some(configuration)
 }
 
-/// Where endpoints and functional descriptors belong.
+/// The alternate setting that endpoints and functional descriptors belong to.
 #[derive(Clone, Copy)]
 enum Current {
-    /// Before the first interface.
+    /// No interface has begun.
     None,
-    /// In a duplicate alternate setting, which does not count.
+    /// A duplicate alternate setting has begun, which does not count.
     Ignored,
-    /// In this alternate setting, which announced that many endpoints.
+    /// An alternate setting has begun.
     In {
+        /// Index of the interface.
         interface: usize,
+        /// Index of the alternate setting.
         alternate: usize,
+        /// `bNumEndpoints`.
         announced: u8,
     },
 }
 
+/// A walk over the descriptors of one configuration.
 struct Walk<'a> {
+    /// Index of the configuration.
     index: usize,
     configuration: &'a mut Configuration,
     faults: &'a mut Faults,
     current: Current,
+    /// For each endpoint address the number of the interface that named it first.
+    owners: [Option<u8>; 256],
 }
 
 impl Walk<'_> {
@@ -220,7 +229,7 @@ impl Walk<'_> {
                 class,
                 subclass,
                 protocol,
-                name_index,
+                _,
             ],
         ) = descriptor.first_chunk::<9>()
         else {
@@ -247,7 +256,6 @@ impl Walk<'_> {
         alternates.push(AlternateSetting {
             number: alternate,
             class: ClassTriple(class, subclass, protocol),
-            name_index,
             endpoints: Vec::new(),
             functional: Vec::new(),
         });
@@ -272,8 +280,9 @@ impl Walk<'_> {
         else {
             return self.fault(at, format_args!("endpoint of {} bytes", descriptor.len()));
         };
-        let endpoints =
-            &mut self.configuration.interfaces[interface].alternates[alternate].endpoints;
+        let interface = &mut self.configuration.interfaces[interface];
+        let number = interface.number;
+        let endpoints = &mut interface.alternates[alternate].endpoints;
         if address & 0x0f == 0 || address & 0x70 != 0 {
             return self.fault(at, format_args!("endpoint address {address:02x}"));
         }
@@ -284,6 +293,14 @@ impl Walk<'_> {
             return self.fault(
                 at,
                 format_args!("endpoint {address:02x} past bNumEndpoints {announced}"),
+            );
+        }
+        let owner = self.owners[usize::from(address)].get_or_insert(number);
+        if *owner != number {
+            let owner = *owner;
+            return self.fault(
+                at,
+                format_args!("endpoint {address:02x} again, of interface {owner} before"),
             );
         }
         let max_packet_size = u16::from_le_bytes([size_low, size_high]) & 0x07ff;
@@ -350,7 +367,7 @@ impl Walk<'_> {
             .push(functional);
     }
 
-    /// Says so when an alternate setting has fewer endpoints than announced.
+    /// Notes a fault when an alternate setting has fewer endpoints than announced.
     fn check_count(&mut self) {
         let Current::In {
             interface,
@@ -382,12 +399,13 @@ impl Walk<'_> {
     }
 }
 
-/// Subtypes with a form of their own in [`Functional`].
+/// Returns whether a subtype has a variant of its own in [`Functional`].
 fn is_known(subtype: u8) -> bool {
     matches!(subtype, 0x00 | 0x06 | 0x0f | 0x1a | 0x1b | 0x1c)
 }
 
-/// Reads what follows type and subtype; [`Functional::Other`] when too short.
+/// Parses the bytes after the subtype. A descriptor too short for its subtype is returned as
+/// [`Functional::Other`].
 fn functional(subtype: u8, body: &[u8]) -> Functional {
     known(subtype, body).unwrap_or_else(|| Functional::Other {
         subtype,
@@ -395,6 +413,7 @@ fn functional(subtype: u8, body: &[u8]) -> Functional {
     })
 }
 
+/// Parses the bytes after a known subtype. Returns `None` when there are too few.
 fn known(subtype: u8, body: &[u8]) -> Option<Functional> {
     let byte = |at: usize| body.get(at).copied();
     Some(match subtype {
@@ -436,11 +455,13 @@ fn known(subtype: u8, body: &[u8]) -> Option<Functional> {
     })
 }
 
+/// Returns the little-endian word at an offset.
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Messages, bounded in number so that hostile descriptors cannot make them grow.
+/// The messages about what was wrong, bounded in number so that hostile descriptors cannot make them
+/// grow without end.
 #[derive(Default)]
 struct Faults {
     messages: Vec<String>,

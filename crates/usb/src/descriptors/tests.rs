@@ -224,6 +224,30 @@ fn duplicate_and_surplus_endpoints_are_left_out() {
 }
 
 #[test]
+fn an_endpoint_belongs_to_the_interface_that_names_it_first() {
+    let endpoint = |address: u8| [7, 5, address, 2, 0, 2, 0];
+    let body = [
+        &[9, 4, 0, 0, 1, 0xff, 6, 0x12, 0][..],
+        &endpoint(0x81),
+        &[9, 4, 0, 1, 1, 0xff, 6, 0x12, 0],
+        &endpoint(0x81),
+        &[9, 4, 1, 0, 2, 0xff, 6, 0x12, 0],
+        &endpoint(0x81),
+        &endpoint(0x01),
+    ]
+    .concat();
+    let descriptors = Descriptors::parse(&DEVICE, &[configuration(2, &body)]);
+    let interfaces = &descriptors.configurations[0].interfaces;
+    let addresses = |interface: usize, alternate: usize| -> Vec<u8> {
+        let endpoints = &interfaces[interface].alternates[alternate].endpoints;
+        endpoints.iter().map(|e| e.address).collect()
+    };
+    assert_eq!((addresses(0, 0), addresses(0, 1)), (vec![0x81], vec![0x81]));
+    assert_eq!(addresses(1, 0), [0x01]);
+    assert!(descriptors.faults[0].contains("of interface 0 before"));
+}
+
+#[test]
 fn as_many_interfaces_as_there_are_numbers() {
     let body: Vec<u8> = (0..=255)
         .flat_map(|n| [9, 4, n, 0, 0, 0xff, 0, 0, 0])
@@ -259,10 +283,17 @@ fn check(descriptors: &Descriptors) {
             assert!(!interface.alternates.is_empty());
         }
     }
-    let _ = functions::serial(descriptors);
-    let _ = functions::ncm(descriptors);
-    let _ = functions::ecm(descriptors);
+    for serial in functions::serial(descriptors) {
+        assert!(serial.bulk_in.is_in() && !serial.bulk_out.is_in());
+    }
+    for ncm in functions::ncm(descriptors) {
+        assert!(ncm.bulk_in.is_in() && !ncm.bulk_out.is_in());
+    }
     for mbim in functions::mbim(descriptors) {
+        let configuration = descriptors.configuration(mbim.configuration).unwrap();
+        let control = configuration.interface(mbim.control_interface).unwrap();
+        let control = control.alternate(mbim.control_alternate).unwrap();
+        assert!(control.endpoints.contains(&mbim.interrupt_in));
         assert!(mbim.bulk_in.max_packet_size > 0 && mbim.bulk_out.max_packet_size > 0);
         assert!((64..=4096).contains(&mbim.max_control_message));
         assert_ne!(mbim.control_interface, mbim.data_interface);

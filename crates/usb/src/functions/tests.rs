@@ -51,23 +51,6 @@ fn the_lt4132_has_one_mbim_function_in_configuration_3() {
 }
 
 #[test]
-fn its_ecm_function_is_in_configuration_2() {
-    let found = ecm(&lt4132());
-    assert_eq!(found.len(), 1);
-    let ecm = &found[0];
-    assert_eq!(
-        (ecm.configuration, ecm.control_interface, ecm.data_interface),
-        (2, 0, 1)
-    );
-    assert_eq!(
-        (ecm.bulk_in, ecm.bulk_out, ecm.mac_index),
-        (bulk(0x81), bulk(0x01), 18)
-    );
-    // The NCM function of configuration 1 is vendor-specific.
-    assert_eq!(ncm(&lt4132()), []);
-}
-
-#[test]
 fn its_serial_interfaces_are_found_by_protocol() {
     let roles = |configuration: u8| -> Vec<(u8, SerialRole)> {
         let all = serial(&lt4132()).into_iter();
@@ -160,15 +143,15 @@ fn without_a_union_the_association_tells() {
 
 #[test]
 fn a_union_that_leads_nowhere_is_no_function() {
+    // MBIM has two interfaces.
     assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 0])), []);
     assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 77])), []);
     // It names the serial interface, which carries no MBIM data.
     assert_eq!(mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 0, 2])), []);
-    // A union of another function says nothing about this one: the association decides.
-    assert_eq!(
-        mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 2, 1])).len(),
-        1
-    );
+    // Linux takes the first union whatever control interface it names.
+    let found = mbim(&with(&[5, 0x24, 6, 0, 1], &[5, 0x24, 6, 2, 1]));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].data_interface, 1);
 }
 
 #[test]
@@ -282,4 +265,107 @@ fn a_device_with_no_such_function_has_none() {
     let descriptors = Descriptors::parse(&DEVICE, &[CONFIGURATION_2]);
     assert_eq!(mbim(&descriptors), []);
     assert_eq!(ncm(&Descriptors::default()), []);
+}
+
+/// A configuration with one interface for each `(alternate, class, endpoints)`, numbered from 0.
+fn interfaces(vendor: u16, all: &[(ClassTriple, &[[u8; 7]])]) -> Descriptors {
+    let mut body = Vec::new();
+    for (number, (class, endpoints)) in (0..).zip(all) {
+        let count = u8::try_from(endpoints.len()).unwrap();
+        body.extend([9, 4, number, 0, count, class.0, class.1, class.2, 0]);
+        body.extend(endpoints.iter().flatten());
+    }
+    let total = u16::try_from(9 + body.len()).unwrap().to_le_bytes();
+    let count = u8::try_from(all.len()).unwrap();
+    let raw = [
+        &[9, 2, total[0], total[1], count, 1, 0, 0x80, 50],
+        &body[..],
+    ]
+    .concat();
+    let mut device = DEVICE;
+    device[8..10].copy_from_slice(&vendor.to_le_bytes());
+    Descriptors::parse(&device, &[raw])
+}
+
+/// Two bulk endpoints with the number `n`, and an interrupt endpoint.
+fn ports(n: u8) -> [[u8; 7]; 3] {
+    [
+        [7, 5, 0x80 | n, 2, 0, 2, 0],
+        [7, 5, n, 2, 0, 2, 0],
+        [7, 5, 0x88 | n, 3, 10, 0, 9],
+    ]
+}
+
+#[test]
+fn what_is_known_to_be_something_else_is_never_tried() {
+    for class in [
+        ClassTriple(0xff, 0x42, 0x01),
+        ClassTriple(0xff, 0x42, 0x03),
+        ClassTriple(0xff, 0xff, 0x30),
+        ClassTriple(0xff, 0xff, 0x50),
+        ClassTriple(0xff, 0xfe, 0x02),
+        ClassTriple(0xff, 0x06, 0x13),
+        ClassTriple(0xff, 0x01, 0x16),
+        ClassTriple(0x08, 0x06, 0x50),
+    ] {
+        let (one, other) = (ports(1), ports(2));
+        let descriptors = interfaces(
+            0x12d1,
+            &[(class, &one[..2]), (ClassTriple(0xff, 0x06, 0x12), &other)],
+        );
+        let found: Vec<u8> = at_candidates(&descriptors, 1)
+            .iter()
+            .map(|s| s.interface)
+            .collect();
+        assert_eq!(found, [1], "{class}");
+    }
+}
+
+#[test]
+fn an_unknown_code_is_tried_on_a_modem_only() {
+    let (one, other) = (ports(1), ports(2));
+    let unknown = ClassTriple(0xff, 0x77, 0x01);
+    let alone = interfaces(0x0bda, &[(unknown, &one)]);
+    assert_eq!(at_candidates(&alone, 1), []);
+    let beside = interfaces(
+        0x0bda,
+        &[(unknown, &one), (ClassTriple(0xff, 0xff, 0x40), &other)],
+    );
+    let found: Vec<_> = at_candidates(&beside, 1)
+        .iter()
+        .map(|s| (s.interface, s.at))
+        .collect();
+    assert_eq!(
+        found,
+        [(1, AtLikelihood::Likely), (0, AtLikelihood::Possible)]
+    );
+}
+
+#[test]
+fn huawei_numbers_from_1_count_on_huawei_modems() {
+    let (one, other) = (ports(1), ports(2));
+    let of = |vendor| {
+        let modem = ClassTriple(0xff, 0x01, 0x01);
+        let pcui = ClassTriple(0xff, 0x01, 0x02);
+        let descriptors = interfaces(vendor, &[(modem, &one), (pcui, &other)]);
+        let roles = serial(&descriptors).into_iter().map(|s| s.role);
+        roles.collect::<Vec<_>>()
+    };
+    assert_eq!(of(0x12d1), [SerialRole::Modem, SerialRole::Pcui]);
+    assert_eq!(of(0x1410), [SerialRole::Other, SerialRole::Other]);
+}
+
+#[test]
+fn other_shapes_are_no_serial_functions() {
+    let all = ports(1);
+    let at = ClassTriple(0xff, 0xff, 0x40);
+    for shape in [
+        &all[..1],
+        &all[2..],
+        &[all[0], all[1], ports(2)[0]],
+        &[all[0], all[1], all[2], ports(2)[2]],
+    ] {
+        assert_eq!(serial(&interfaces(0x1bc7, &[(at, shape)])), [], "{shape:?}");
+    }
+    assert_eq!(serial(&interfaces(0x1bc7, &[(at, &all)])).len(), 1);
 }

@@ -50,10 +50,6 @@ fn requests_are_as_the_specifications_number_them() {
     assert_eq!(command, (0x21, 0x00, 0, 0, vec![1, 2, 3]));
     let response = sent(|d| drop(get_encapsulated(d, 0, &mut [0; 1024])));
     assert_eq!(response, (0xa1, 0x01, 0, 0, vec![0; 1024]));
-    assert_eq!(
-        sent(|d| reset_function(d, 0).unwrap()),
-        (0x21, 0x05, 0, 0, vec![])
-    );
     let lines = sent(|d| set_control_line_state(d, 2, true, true).unwrap());
     assert_eq!(lines, (0x21, 0x22, 3, 2, vec![]));
     let lines = sent(|d| set_control_line_state(d, 2, false, true).unwrap());
@@ -91,13 +87,6 @@ fn formats_and_sizes_are_read_back() {
         );
     }
     assert_eq!(
-        get_ntb_input_size(&answering(&[0, 0x40, 0, 0]), 0).unwrap(),
-        16384
-    );
-    let eight = [0, 0x80, 0, 0, 16, 0, 0, 0];
-    assert_eq!(get_ntb_input_size(&answering(&eight), 0).unwrap(), 32768);
-    assert!(get_ntb_input_size(&answering(&[0, 0x40]), 0).is_err());
-    assert_eq!(
         get_max_datagram_size(&answering(&[0xdc, 0x05]), 0).unwrap(),
         1500
     );
@@ -113,7 +102,7 @@ fn a_device_without_modem_lines_may_refuse_them() {
     };
     let device = FakeDevice::with_hook(3, move |call, _| stall(call));
     set_control_line_state(&device, 2, true, true).unwrap();
-    assert!(reset_function(&device, 0).is_err());
+    assert!(set_crc_mode(&device, 0, true).is_err());
     let device = FakeDevice::with_hook(3, |call, _| {
         Some(Error::Gone {
             operation: call.to_owned(),
