@@ -278,6 +278,8 @@ pub fn holders(node: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]

@@ -80,6 +80,7 @@ impl fmt::Display for Port {
             SerialRole::Pcui => "PC UI port",
             SerialRole::Modem => "modem port",
             SerialRole::Gps => "GPS port",
+            SerialRole::At => "AT port",
             _ => "port",
         };
         write!(

@@ -43,6 +43,8 @@ pub(super) enum Incoming {
 pub(super) struct Transport {
     device: Arc<dyn Device>,
     interface: u8,
+    /// The interface with the endpoints: another one in CDC ACM.
+    data_interface: u8,
     /// A kernel driver had it: it gets it back.
     reattach: bool,
     out: Option<Box<dyn Queue>>,
@@ -69,6 +71,7 @@ impl Transport {
         let mut transport = Self {
             device: Arc::clone(device),
             interface,
+            data_interface: function.data_interface,
             reattach: bound,
             out: None,
             incoming,
@@ -76,6 +79,9 @@ impl Transport {
             reader: None,
         };
         device.claim(interface)?;
+        if function.data_interface != interface {
+            device.claim(function.data_interface)?;
+        }
         match requests::set_control_line_state(&**device, interface, true, true) {
             Err(error @ Error::Gone { .. }) => return Err(error.into()),
             Err(error) => tracing::debug!("AT port: control lines: {error}"),
@@ -151,6 +157,11 @@ impl Drop for Transport {
         self.incoming = crossbeam_channel::never();
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
+        }
+        if self.data_interface != self.interface
+            && let Err(error) = self.device.release(self.data_interface)
+        {
+            tracing::debug!("AT port: {error}");
         }
         if let Err(error) = self.device.release(self.interface) {
             tracing::debug!("AT port: {error}");
