@@ -6,10 +6,10 @@
 //! ladder, the session or a retry has something due. Control requests are made here, one at a
 //! time, each bounded by its own timeout, so nothing here can block for good.
 
-mod device;
 mod link;
-mod session;
+mod mbim;
 mod sessions;
+mod usb;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,28 +17,26 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use uwwan_mbim::session::{CommandError, Session, State, TransactionId};
+use uwwan_mbim::session::{CommandError, Session as ControlSession, State, TransactionId};
 use uwwan_usb::device::Backend;
 
 use crate::askers::{AskerSender, Askers, Request, Ticket};
 use crate::datapath::{Fault, Report};
 use crate::event::Event;
-use crate::explain;
 use crate::failure::{Failure, Rung};
-use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
+use crate::host::HostProvider;
 use crate::ladder::{Action, Ask, Input, Ladder};
 use crate::modem::Shared;
-use crate::options::Options;
+use crate::options::{Options, SessionOptions};
 use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
 use crate::selector::Selector;
-use crate::sessions::{Asked, Further};
-use crate::status::{ConfigurationChange, Interface, RungTime};
+use crate::session::{DataSession, LossPolicy, SessionAsk};
+use crate::status::{ConfigurationChange, RungTime};
 use crate::supervisor::{Supervisor, Verdict};
-use crate::watch;
 
-pub(crate) use device::{ethernet_acceptable, look};
-use sessions::Branch;
+use sessions::HeldSession;
+pub(crate) use usb::{ethernet_acceptable, look};
 
 /// What the control thread is told.
 pub(crate) enum Message {
@@ -60,7 +58,7 @@ pub(crate) enum Message {
 /// Who waits for an answer.
 enum Asker {
     Ladder(Ask),
-    Branch { index: usize, asked: Asked },
+    Session { index: usize, ask: SessionAsk },
     Program { asker: u64, ticket: Ticket },
 }
 
@@ -85,22 +83,21 @@ pub(crate) struct Control {
     port: Option<String>,
 
     quirk: &'static Quirk,
-    device: Option<device::Held>,
-    session: Session,
+    device: Option<usb::Held>,
+    control_session: ControlSession,
     asked: HashMap<TransactionId, Asker>,
     askers: Askers,
     control_buffer: Vec<u8>,
     /// Plain network devices are driven, too: one was asked for by name.
     ethernet_acceptable: bool,
-    end: Option<Arc<dyn HostEnd>>,
     /// There is more to transfer at once.
     busy: bool,
-    /// The data sessions beside session 0.
-    branches: Vec<Branch>,
+    /// The data sessions, session 0 first.
+    sessions: Vec<HeldSession>,
     finished: Option<Result<(), Failure>>,
 }
 
-/// How long a polite end of the session may take.
+/// How long a polite end of the data sessions, and of the control session, may take.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 /// Control transfers made before everything else has its turn.
@@ -119,15 +116,17 @@ impl Control {
         inbox: Receiver<Message>,
         outbox: Sender<Message>,
     ) -> Self {
-        let branches = options
-            .sessions
-            .iter()
-            .map(|session| {
-                let counters = shared.session_counters(session.id);
-                Branch::new(Further::new(session.clone()), counters)
-            })
-            .collect();
-        let mut ladder = Ladder::new(options.clone(), selector.to_string(), Instant::now());
+        let now = Instant::now();
+        let session = |options: SessionOptions, policy| HeldSession {
+            counters: shared.session_counters(options.id),
+            machine: DataSession::new(options, policy, now),
+            host: None,
+        };
+        let first = session(options.session_0(), LossPolicy::BackToRung);
+        let others = options.sessions.iter().cloned();
+        let others = others.map(|options| session(options, LossPolicy::Rest));
+        let sessions = std::iter::once(first).chain(others).collect();
+        let mut ladder = Ladder::new(options.clone(), selector.to_string(), now);
         ladder.up_to(top);
         Self {
             ethernet_acceptable: ethernet_acceptable(&selector, top),
@@ -146,13 +145,12 @@ impl Control {
             port: None,
             quirk: &crate::quirks::DEFAULT,
             device: None,
-            session: Session::new(uwwan_mbim::session::Config::default()),
+            control_session: ControlSession::new(uwwan_mbim::session::Config::default()),
             asked: HashMap::new(),
             askers: Askers::default(),
             control_buffer: Vec::new(),
-            end: None,
             busy: false,
-            branches,
+            sessions,
             finished: None,
         }
     }
@@ -205,12 +203,12 @@ impl Control {
                 idle = false;
                 self.perform(action);
             }
-            idle &= !self.work_branches();
+            idle &= !self.work_sessions();
             if self.transfer() {
                 idle = false;
                 transfers += 1;
             }
-            while let Some(event) = self.session.poll_event() {
+            while let Some(event) = self.control_session.poll_event() {
                 idle = false;
                 self.session_event(event);
             }
@@ -229,9 +227,9 @@ impl Control {
         let due = [
             self.busy.then_some(now),
             self.ladder.poll_timeout(),
-            self.session.poll_timeout(),
+            self.control_session.poll_timeout(),
             self.retry.map(|(at, _)| at),
-            self.branch_deadline(),
+            self.session_deadline(),
         ];
         let timeout = due
             .into_iter()
@@ -255,13 +253,17 @@ impl Control {
             Err(RecvTimeoutError::Disconnected) => self.finished = Some(Ok(())),
         }
         let now = Instant::now();
-        if self.session.poll_timeout().is_some_and(|at| now >= at) {
-            self.session.handle_timeout(now);
+        if self
+            .control_session
+            .poll_timeout()
+            .is_some_and(|at| now >= at)
+        {
+            self.control_session.handle_timeout(now);
         }
         if self.ladder.poll_timeout().is_some_and(|at| now >= at) {
             self.ladder.timeout(now);
         }
-        self.branch_timeouts();
+        self.session_timeouts();
         if let Some((at, from)) = self.retry
             && now >= at
         {
@@ -286,9 +288,9 @@ impl Control {
             .notifications_missed
             .swap(false, Ordering::Relaxed)
         {
-            self.session.handle_missed_notifications();
+            self.control_session.handle_missed_notifications();
         }
-        self.session.handle_notification(now, bytes);
+        self.control_session.handle_notification(now, bytes);
     }
 
     fn report(&mut self, report: Report) {
@@ -307,66 +309,18 @@ impl Control {
                 if let Some(held) = self.device.as_mut() {
                     held.data_running = false;
                 }
-                let from = if matches!(fault, Fault::Host(_)) {
-                    // Its interface was taken away: make a new one.
-                    self.end = None;
-                    Rung::Host
-                } else {
-                    Rung::Found
-                };
-                self.lost(from, fault.to_string());
+                match fault {
+                    Fault::Host(_) => self.host_lost(0, &fault.to_string()),
+                    _ => self.lost(Rung::Found, fault.to_string()),
+                }
             }
             Report::Ended(fault) => self.lost(Rung::Found, fault.to_string()),
             Report::EmptyHeaders => self.diagnose(
                 "blocks come with empty headers: this firmware needs the other block format; try `--ntb 32`".into(),
             ),
-            Report::Verdict(0, verdict) => self.black_hole(verdict),
-            Report::Verdict(session, verdict) => self.branch_silent(session, verdict),
-            Report::SessionLost(session, fault) => self.branch_lost(session, &fault.to_string()),
+            Report::Verdict(session, verdict) => self.session_judged(session, verdict),
+            Report::SessionLost(session, fault) => self.host_lost(session, &fault.to_string()),
         }
-    }
-
-    fn black_hole(&mut self, verdict: watch::Verdict) {
-        let (asked, ever) = match verdict {
-            watch::Verdict::NeverAnswered { asked } => (asked, false),
-            watch::Verdict::FellSilent { asked } => (asked, true),
-            watch::Verdict::Recovered => {
-                self.shared.update(|status| status.diagnoses.clear());
-                return self.tell(Event::Notice {
-                    text: "packets come back".into(),
-                });
-            }
-        };
-        let negotiated = self
-            .device
-            .as_ref()
-            .and_then(|held| held.negotiated.as_ref());
-        let Some(framing) = negotiated.map(|negotiated| negotiated.framing) else {
-            return;
-        };
-        let front = framing.placement == uwwan_ncm::Placement::Front;
-        let ntb32 = framing.format == uwwan_ncm::Format::Ntb32;
-        let text = explain::black_hole(asked, ever, front, self.quirk, ntb32, &self.options.apn);
-        self.diagnose(text);
-        self.ladder.handle(Instant::now(), Input::Suspicion);
-    }
-
-    fn branch_silent(&mut self, session: u8, verdict: watch::Verdict) {
-        let text = match verdict {
-            watch::Verdict::NeverAnswered { asked } => {
-                format!(
-                    "session {session}: nothing has come back to {asked} packets; check its APN"
-                )
-            }
-            watch::Verdict::FellSilent { asked } => {
-                format!("session {session}: nothing comes back any more to {asked} packets")
-            }
-            watch::Verdict::Recovered => {
-                let text = format!("session {session}: packets come back");
-                return self.tell(Event::Notice { text });
-            }
-        };
-        self.diagnose(text);
     }
 
     fn diagnose(&mut self, text: String) {
@@ -399,14 +353,7 @@ impl Control {
                 command,
                 timeout,
             } => self.ask(ask, command, timeout),
-            Action::Host(config) => {
-                let result = self.host(&config);
-                self.input(Input::Host(result));
-            }
-            Action::StartData(addresses) => {
-                let result = self.start_data(&addresses);
-                self.input(Input::Data(result));
-            }
+            Action::Climbed(from) => self.start_sessions(true, from),
             Action::Remember(pins) => self.remember(&pins),
             Action::Tell(event) => self.tell(event),
             Action::Failed {
@@ -415,9 +362,7 @@ impl Control {
                 after,
             } => self.failed(failure, from, after),
             Action::Lost { from, why } => {
-                if Self::branches_stand_above(from) {
-                    self.rest_branches(&why);
-                }
+                self.rest_sessions(from <= Rung::PacketService, &why);
                 if from <= Rung::Open {
                     self.tear_down(false);
                 }
@@ -498,29 +443,6 @@ impl Control {
             .is_some_and(|held| held.function.is_ethernet())
     }
 
-    fn host(&mut self, config: &HostConfig) -> Result<Interface, HostError> {
-        let mut config = config.clone();
-        if let Some(ethernet) = &mut config.ethernet {
-            // It may have changed since the ladder was told.
-            ethernet.carrier = self.carrier();
-        }
-        let config = &config;
-        if let Some(end) = &self.end {
-            match end.reconfigure(config) {
-                Ok(()) => return Ok(end.interface()),
-                Err(error) => {
-                    tracing::warn!("changing the host's end: {error}; making a new one");
-                    self.stop_data();
-                    self.end = None;
-                }
-            }
-        }
-        let end: Arc<dyn HostEnd> = Arc::from(self.provider.bring_up(config)?);
-        let interface = end.interface();
-        self.end = Some(end);
-        Ok(interface)
-    }
-
     /// Tells the program, and `status`.
     fn tell(&mut self, event: Event) {
         // Looking for an absent device again and again is said once.
@@ -597,7 +519,8 @@ impl Control {
         });
         if online {
             self.supervisor.online();
-            self.start_branches();
+            self.input(Input::Online);
+            self.start_sessions(false, Rung::Connect);
         }
         (self.observer)(event);
     }
@@ -605,15 +528,16 @@ impl Control {
     /// Brings `status` up to what the ladder has learnt.
     fn publish(&mut self) {
         let facts = self.ladder.facts();
-        let framing = self.device.as_ref().and_then(device::Held::framing);
+        let framing = self.device.as_ref().and_then(usb::Held::framing);
         let name = self.device.as_ref().map(|held| held.name.clone());
         let ethernet = self.ethernet_status();
         let model = self.quirk.name;
-        let sessions = self
-            .branches
+        let mut sessions: Vec<_> = self
+            .sessions
             .iter()
-            .map(|branch| branch.further.status())
+            .map(|session| session.machine.status())
             .collect();
+        let first = sessions.remove(0);
         self.shared.update(|status| {
             if let Some(name) = name {
                 status.device = name;
@@ -624,7 +548,7 @@ impl Control {
             status.identity.clone_from(&facts.identity);
             status.network.clone_from(&facts.network);
             status.signal = facts.signal;
-            status.interface.clone_from(&facts.interface);
+            status.interface = first.interface;
             status.sessions = sessions;
         });
     }
@@ -637,29 +561,25 @@ impl Control {
         self.stop_data();
         self.close_session();
         self.tear_down(false);
-        self.end = None;
-        self.drop_branch_ends();
+        for session in &mut self.sessions {
+            session.host = None;
+        }
     }
 
     fn close_session(&mut self) {
         // CLOSE deactivates what a control session alone may have activated.
-        if self.session.state() == State::Open && !self.ladder.is_control_only() {
+        if self.control_session.state() == State::Open && !self.ladder.is_control_only() {
             let now = Instant::now();
-            let command = Ladder::disconnect();
-            let mut ending = self.end_branches(DISCONNECT_PATIENCE);
-            if let Ok(id) = self.session.command(now, command, DISCONNECT_PATIENCE) {
-                self.asked.insert(id, Asker::Ladder(Ask::Deactivate));
-                ending.push(id);
-            }
+            let ending = self.end_sessions();
             self.pump_session(now + DISCONNECT_PATIENCE, |control| {
                 ending.iter().all(|id| !control.asked.contains_key(id))
             });
         }
-        if matches!(self.session.state(), State::Open | State::Opening) {
+        if matches!(self.control_session.state(), State::Open | State::Opening) {
             let now = Instant::now();
-            self.session.close(now);
+            self.control_session.close(now);
             self.pump_session(now + CLOSE_PATIENCE, |control| {
-                control.session.state() == State::Closed
+                control.control_session.state() == State::Closed
             });
         }
     }
@@ -668,7 +588,7 @@ impl Control {
     fn pump_session(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) {
         loop {
             let more = (0..MOST_TRANSFERS).all(|_| self.transfer());
-            while let Some(event) = self.session.poll_event() {
+            while let Some(event) = self.control_session.poll_event() {
                 self.session_event(event);
             }
             let now = Instant::now();
@@ -679,7 +599,7 @@ impl Control {
             let due = if more {
                 Some(now)
             } else {
-                self.session.poll_timeout()
+                self.control_session.poll_timeout()
             };
             let until = due.map_or(deadline, |at| at.min(deadline));
             match self
@@ -687,7 +607,7 @@ impl Control {
                 .recv_timeout(until.saturating_duration_since(now))
             {
                 Ok(Message::Report(Report::Ended(_))) => {
-                    return self.session.handle_lost("the device is gone");
+                    return self.control_session.handle_lost("the device is gone");
                 }
                 Ok(Message::Report(Report::Notification(bytes))) => {
                     self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
@@ -701,8 +621,12 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let now = Instant::now();
-            if self.session.poll_timeout().is_some_and(|at| now >= at) {
-                self.session.handle_timeout(now);
+            if self
+                .control_session
+                .poll_timeout()
+                .is_some_and(|at| now >= at)
+            {
+                self.control_session.handle_timeout(now);
             }
         }
     }

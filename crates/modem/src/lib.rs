@@ -8,7 +8,7 @@
 //! # The rooms
 //! - [`quirks`]: what is known of each modem, one readable table.
 //! - [`ladder`]: the bring-up as a state machine without I/O.
-//! - `sessions`: data sessions beside session 0, each a small state machine.
+//! - `session`: a data session as a state machine without I/O.
 //! - `explain`: what a failure means and what to do next, in words.
 //! - `control`: the thread that owns the device and the MBIM session and climbs the ladder.
 //! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
@@ -37,7 +37,7 @@ pub mod pin_memory;
 pub mod proxy;
 pub mod quirks;
 pub mod selector;
-mod sessions;
+mod session;
 pub mod status;
 pub mod supervisor;
 

@@ -154,6 +154,8 @@ pub struct SessionOptions {
     pub route_metric: Option<u32>,
     /// What to do with the name servers the network hands out for it.
     pub dns: Dns,
+    /// Addresses for a plain network device, which hands out none.
+    pub static_addresses: StaticAddresses,
 }
 
 impl Options {
@@ -173,6 +175,7 @@ impl Options {
             routes: self.routes.clone(),
             route_metric: self.route_metric,
             dns: self.dns,
+            static_addresses: self.static_addresses.clone(),
         }
     }
 }

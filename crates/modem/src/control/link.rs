@@ -5,7 +5,6 @@ use uwwan_usb::requests;
 
 use super::Control;
 use crate::event::Event;
-use crate::host::Ethernet;
 use crate::kind::{self, Kind};
 use crate::status::EthernetStatus;
 
@@ -29,12 +28,22 @@ impl Control {
         })
     }
 
-    /// What the host's end for this device is to look like; `None` with a modem. Reads the address
-    /// from the device.
-    pub(super) fn ethernet(&mut self) -> Option<Ethernet> {
-        let held = self.device.as_mut()?;
+    /// Tells the host's end of a plain network device whether there is a carrier.
+    pub(super) fn set_carrier(&self, up: bool) {
+        if self.is_ethernet()
+            && let Some(host) = self.sessions.iter().find_map(|one| one.host.as_ref())
+        {
+            host.set_carrier(up);
+        }
+    }
+
+    /// Reads the address that a plain network device gives to the host. `false` with a modem.
+    pub(super) fn read_address(&mut self) -> bool {
+        let Some(held) = self.device.as_mut() else {
+            return false;
+        };
         let Kind::Ethernet { mac_index } = held.function.kind else {
-            return None;
+            return false;
         };
         let text = requests::get_string(&*held.device, mac_index);
         held.link.address = text.as_deref().ok().and_then(kind::mac);
@@ -43,15 +52,11 @@ impl Control {
             (None, Ok(_)) => Some("the device gives no usable Ethernet address".to_owned()),
             (None, Err(error)) => Some(error.to_string()),
         };
-        let address = held.link.address;
         if let Some(why) = notice {
             let text = format!("{why}; the kernel makes one up");
             self.tell(Event::Notice { text });
         }
-        Some(Ethernet {
-            address,
-            carrier: self.carrier(),
-        })
+        true
     }
 
     /// A notification of a plain network device.
@@ -74,9 +79,7 @@ impl Control {
             }
         }
         if let Some(up) = changed {
-            if let Some(end) = &self.end {
-                end.set_carrier(up);
-            }
+            self.set_carrier(up);
             let text = match up {
                 true => "the device's link is up",
                 false => "the device's link is down: nobody is connected to its other end",

@@ -1,42 +1,33 @@
-//! The data sessions beside session 0, driven: commands, host's ends, the data path.
+//! The data sessions, driven: their commands, their host's ends, their place on the data path.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uwwan_mbim::registry::CidId;
+use uwwan_mbim::session::TransactionId;
 use uwwan_ncm::Stream;
 
-use super::{Asker, Control};
+use super::{Asker, Control, DISCONNECT_PATIENCE};
 use crate::counters::SessionCounters;
 use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::failure::Rung;
-use crate::host::{HostConfig, HostEnd, HostError};
+use crate::host::{Ethernet, HostConfig, HostEnd, HostError};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
-use crate::sessions::{Asked, Further, Step};
+use crate::session::{DataSession, Ground, SessionAsk, Step};
 use crate::status::{Addresses, Interface};
-use crate::watch::Probe;
+use crate::watch::{Probe, Verdict};
 
-/// A further session with what belongs to it.
-pub(super) struct Branch {
-    pub(super) further: Further,
-    end: Option<Arc<dyn HostEnd>>,
-    counters: Arc<SessionCounters>,
-}
-
-impl Branch {
-    pub(super) fn new(further: Further, counters: Arc<SessionCounters>) -> Self {
-        Self {
-            further,
-            end: None,
-            counters,
-        }
-    }
+/// A data session with what belongs to it.
+pub(super) struct HeldSession {
+    pub(super) machine: DataSession,
+    pub(super) host: Option<Arc<dyn HostEnd>>,
+    pub(super) counters: Arc<SessionCounters>,
 }
 
 impl Control {
     /// What depends on a session's addresses.
-    pub(super) fn addressing(&self, addresses: &Addresses) -> SessionAddressing {
+    fn addressing(&self, addresses: &Addresses) -> SessionAddressing {
         if let Some(held) = self
             .device
             .as_ref()
@@ -63,186 +54,216 @@ impl Control {
         }
     }
 
-    /// Session 0 is online: so shall be the others.
-    pub(super) fn start_branches(&mut self) {
-        if self.is_ethernet() {
+    /// Begins to bring up the sessions that the modem stands and falls with (`leading`), or the
+    /// others.
+    pub(super) fn start_sessions(&mut self, leading: bool, from: Rung) {
+        let held = self.device.as_ref();
+        let ethernet = held.filter(|held| held.function.is_ethernet());
+        let negotiated = held.and_then(|held| held.negotiated.as_ref());
+        let identity = self.ladder.facts().identity.as_ref();
+        let ground = Ground {
+            quirk: self.quirk,
+            sizes: negotiated
+                .map(|negotiated| negotiated.sizes)
+                .unwrap_or_default(),
+            max_sessions: identity.map_or(0, |identity| identity.max_sessions),
+            ethernet: ethernet.map(|held| Ethernet {
+                address: held.link.address,
+                carrier: self.carrier(),
+            }),
+            begun: self.ladder.begun(),
+        };
+        if !leading && ground.ethernet.is_some() {
             return;
         }
         let now = Instant::now();
-        let sizes = self
-            .device
-            .as_ref()
-            .and_then(|held| held.negotiated.as_ref())
-            .map(|negotiated| negotiated.sizes)
-            .unwrap_or_default();
-        let identity = self.ladder.facts().identity.as_ref();
-        let most = identity.map_or(0, |identity| identity.max_sessions);
-        for branch in &mut self.branches {
-            branch.further.start(now, self.quirk, sizes, most);
+        for session in &mut self.sessions {
+            if session.machine.leads_back() == leading {
+                session.machine.start(now, from, ground.clone());
+            }
         }
     }
 
-    /// What the sessions stand on is gone.
-    pub(super) fn rest_branches(&mut self, why: &str) {
-        for branch in &mut self.branches {
-            branch.further.rest(why);
+    /// What the sessions stand on is gone; `others` besides those that the modem stands and falls
+    /// with, too.
+    pub(super) fn rest_sessions(&mut self, others: bool, why: &str) {
+        for session in &mut self.sessions {
+            if others || session.machine.leads_back() {
+                session.machine.rest(why);
+            }
         }
     }
 
     /// Does one thing for one session. `false` when there is nothing to do.
-    pub(super) fn work_branches(&mut self) -> bool {
-        for index in 0..self.branches.len() {
-            let Some(step) = self.branches[index].further.next_step() else {
-                continue;
-            };
-            match step {
-                Step::Tell(event) => self.tell(event),
-                Step::Command {
-                    asked,
-                    command,
-                    timeout,
-                } => match self.session.command(Instant::now(), command, timeout) {
-                    Ok(id) => {
-                        self.asked.insert(id, Asker::Branch { index, asked });
-                    }
-                    Err(error) => {
-                        self.branch_answer(index, asked, Outcome::Refused(error.to_string()));
-                    }
-                },
-                Step::Host(config) => {
-                    let result = self.branch_host(index, &config);
-                    let further = &mut self.branches[index].further;
-                    further.host(Instant::now(), result);
+    pub(super) fn work_sessions(&mut self) -> bool {
+        let sessions = self.sessions.iter_mut().enumerate();
+        let mut steps = sessions.map(|(index, session)| (index, session.machine.next_step()));
+        let Some((index, Some(step))) = steps.find(|(_, step)| step.is_some()) else {
+            return false;
+        };
+        match step {
+            Step::Tell(event) => self.tell(event),
+            Step::Back(input) => self.input(input),
+            Step::Command {
+                ask,
+                command,
+                timeout,
+            } => match self
+                .control_session
+                .command(Instant::now(), command, timeout)
+            {
+                Ok(id) => {
+                    self.asked.insert(id, Asker::Session { index, ask });
                 }
-                Step::Data(addresses) => self.branch_data(index, &addresses),
-                Step::Off => {
-                    let id = self.branches[index].further.id();
-                    if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
-                        reactor.remove_session(id);
-                    }
+                Err(error) => {
+                    self.session_answer(index, ask, Outcome::Refused(error.to_string()));
+                }
+            },
+            Step::Host(config) => {
+                let result = self.session_host(index, &config);
+                self.sessions[index].machine.host(Instant::now(), result);
+            }
+            Step::Data(addresses) => {
+                let result = self.session_data(index, &addresses);
+                self.sessions[index].machine.data(Instant::now(), result);
+            }
+            Step::Off => {
+                let id = self.sessions[index].machine.id();
+                if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
+                    reactor.remove_session(id);
                 }
             }
-            return true;
         }
-        false
+        true
     }
 
-    pub(super) fn branch_answer(&mut self, index: usize, asked: Asked, outcome: Outcome) {
-        if let Some(branch) = self.branches.get_mut(index) {
-            branch.further.answer(Instant::now(), asked, outcome);
+    pub(super) fn session_answer(&mut self, index: usize, ask: SessionAsk, outcome: Outcome) {
+        if let Some(session) = self.sessions.get_mut(index) {
+            session.machine.answer(Instant::now(), ask, outcome);
         }
     }
 
-    pub(super) fn branch_indication(&mut self, id: CidId, info: &[u8]) {
+    pub(super) fn session_indication(&mut self, id: CidId, info: &[u8]) {
         let now = Instant::now();
-        for branch in &mut self.branches {
-            branch.further.indication(now, id, info);
+        for session in &mut self.sessions {
+            session.machine.indication(now, id, info);
         }
     }
 
-    pub(super) fn branch_timeouts(&mut self) {
+    pub(super) fn session_timeouts(&mut self) {
         let now = Instant::now();
-        for branch in &mut self.branches {
-            if branch.further.poll_timeout().is_some_and(|at| now >= at) {
-                branch.further.timeout(now);
+        for session in &mut self.sessions {
+            if session.machine.poll_timeout().is_some_and(|at| now >= at) {
+                session.machine.timeout(now);
             }
         }
     }
 
-    pub(super) fn branch_deadline(&self) -> Option<Instant> {
-        self.branches
+    pub(super) fn session_deadline(&self) -> Option<Instant> {
+        self.sessions
             .iter()
-            .filter_map(|branch| branch.further.poll_timeout())
+            .filter_map(|session| session.machine.poll_timeout())
             .min()
     }
 
+    fn session(&mut self, id: u8) -> Option<&mut HeldSession> {
+        let mut sessions = self.sessions.iter_mut();
+        sessions.find(|session| session.machine.id() == id)
+    }
+
     /// A session's host's end failed: it is made anew.
-    pub(super) fn branch_lost(&mut self, session: u8, why: &str) {
-        let branch = self
-            .branches
-            .iter_mut()
-            .find(|branch| branch.further.id() == session);
-        if let Some(branch) = branch {
-            branch.end = None;
-            branch.further.host_lost(Instant::now(), why);
+    pub(super) fn host_lost(&mut self, id: u8, why: &str) {
+        if let Some(session) = self.session(id) {
+            session.host = None;
+            session.machine.host_lost(Instant::now(), why);
         }
     }
 
-    fn branch_host(&mut self, index: usize, config: &HostConfig) -> Result<Interface, HostError> {
-        let branch = &mut self.branches[index];
-        if let Some(end) = &branch.end {
-            match end.reconfigure(config) {
-                Ok(()) => return Ok(end.interface()),
+    /// The data path has judged whether anything comes back on a session.
+    pub(super) fn session_judged(&mut self, id: u8, verdict: Verdict) {
+        let held = self.device.as_ref();
+        let Some(negotiated) = held.and_then(|held| held.negotiated.as_ref()) else {
+            return;
+        };
+        let front = negotiated.framing.placement == uwwan_ncm::Placement::Front;
+        let ntb32 = negotiated.framing.format == uwwan_ncm::Format::Ntb32;
+        if let Some(session) = self.session(id) {
+            session.machine.judged(verdict, front, ntb32);
+            if session.machine.leads_back() && verdict == Verdict::Recovered {
+                self.shared.update(|status| status.diagnoses.clear());
+            }
+        }
+    }
+
+    fn session_host(&mut self, index: usize, config: &HostConfig) -> Result<Interface, HostError> {
+        let session = &mut self.sessions[index];
+        if let Some(host) = &session.host {
+            match host.reconfigure(config) {
+                Ok(()) => return Ok(host.interface()),
                 Err(error) => {
                     tracing::warn!(
                         "changing the host's end of session {}: {error}; making a new one",
-                        branch.further.id()
+                        session.machine.id()
                     );
-                    branch.end = None;
+                    session.host = None;
+                    if session.machine.leads_back() {
+                        self.stop_data();
+                    }
                 }
             }
         }
-        let end: Arc<dyn HostEnd> = Arc::from(self.provider.bring_up(config)?);
-        let interface = end.interface();
-        self.branches[index].end = Some(end);
+        let host: Arc<dyn HostEnd> = Arc::from(self.provider.bring_up(config)?);
+        let interface = host.interface();
+        self.sessions[index].host = Some(host);
         Ok(interface)
     }
 
-    fn branch_data(&mut self, index: usize, addresses: &Addresses) {
+    /// Puts a session on the data path, which is started for the first of them. While it does not
+    /// run, another session waits: it is put there with the next start.
+    fn session_data(&mut self, index: usize, addresses: &Addresses) -> Result<String, String> {
         let addressing = self.addressing(addresses);
-        let branch = &self.branches[index];
-        let (Some(held), Some(host)) = (self.device.as_ref(), branch.end.as_ref()) else {
-            return;
-        };
-        // While session 0 has no data path there is none; it is put on it with the next start.
-        let Some(reactor) = held.reactor().filter(|_| held.data_running) else {
-            return;
-        };
-        reactor.add_session(SessionPlan {
-            stream: Stream::Ips(branch.further.id()),
-            id: branch.further.id(),
-            host: Arc::clone(host),
+        let session = &self.sessions[index];
+        let id = session.machine.id();
+        let held = self.device.as_ref().ok_or("the device is gone")?;
+        let plan = SessionPlan {
+            id,
+            stream: match id {
+                0 => held.function.stream(),
+                id => Stream::Ips(id),
+            },
+            host: session.host.clone().ok_or("the host's end is gone")?,
             addressing,
-            counters: Arc::clone(&branch.counters),
-        });
+            counters: Arc::clone(&session.counters),
+        };
+        let leads = session.machine.leads_back();
+        let reactor = held.reactor().ok_or("the data thread is gone")?;
+        match (held.data_running, leads) {
+            (false, true) => return self.start_data(plan),
+            (false, false) => {}
+            (true, true) => reactor.set_addressing(id, plan.addressing),
+            (true, false) => reactor.add_session(plan),
+        }
+        Ok("going on".into())
     }
 
     /// Ends what may be active, for a clean stop. The answers are waited for by the caller.
-    pub(super) fn end_branches(
-        &mut self,
-        patience: Duration,
-    ) -> Vec<uwwan_mbim::session::TransactionId> {
+    pub(super) fn end_sessions(&mut self) -> Vec<TransactionId> {
         let now = Instant::now();
         let mut asked = Vec::new();
-        for (index, branch) in self.branches.iter().enumerate() {
-            if !branch.further.may_be_active() {
+        for (index, session) in self.sessions.iter().enumerate() {
+            if !session.machine.may_be_active() {
                 continue;
             }
-            let command = branch.further.end();
-            if let Ok(id) = self.session.command(now, command, patience) {
-                let ending = Asked::End;
-                self.asked.insert(
-                    id,
-                    Asker::Branch {
-                        index,
-                        asked: ending,
-                    },
-                );
+            let command = session.machine.deactivation();
+            if let Ok(id) = self
+                .control_session
+                .command(now, command, DISCONNECT_PATIENCE)
+            {
+                let ask = SessionAsk::Deactivate;
+                self.asked.insert(id, Asker::Session { index, ask });
                 asked.push(id);
             }
         }
         asked
-    }
-
-    /// Lets go of every host's end.
-    pub(super) fn drop_branch_ends(&mut self) {
-        for branch in &mut self.branches {
-            branch.end = None;
-        }
-    }
-
-    /// Which of the sessions rest when the ladder goes back to this rung.
-    pub(super) fn branches_stand_above(rung: Rung) -> bool {
-        rung <= Rung::PacketService
     }
 }

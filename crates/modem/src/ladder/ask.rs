@@ -5,15 +5,12 @@ use std::time::Duration;
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{
-    self as bc, ActivationCommand, AuthProtocol, Compression, ConnectInfo, ConnectSet,
-    ContextIpType, DeviceServiceSubscribeList, EventEntry, IpConfiguration, PacketServiceAction,
-    PacketServiceSet, PinOperation, PinSet, PinType, RadioStateSet, RadioSwitchState,
-    RegisterAction, RegisterStateSet, SignalStateSet, context_type,
+    self as bc, DeviceServiceSubscribeList, EventEntry, PacketServiceAction, PacketServiceSet,
+    PinOperation, PinSet, PinType, RadioStateSet, RadioSwitchState, RegisterAction,
+    RegisterStateSet, SignalStateSet,
 };
 
 use uwwan_mbim::session::Command;
-
-use crate::options::{Auth, SessionOptions};
 
 /// A question of the ladder; ties an answer to the state that asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,14 +41,6 @@ pub enum Ask {
     SignalReports,
     /// SIGNAL_STATE query, as keepalive.
     Signal,
-    /// CONNECT query.
-    ConnectState,
-    /// CONNECT set, deactivate.
-    Deactivate,
-    /// CONNECT set, activate.
-    Activate,
-    /// IP_CONFIGURATION query.
-    IpConfiguration,
 }
 
 impl Ask {
@@ -72,10 +61,6 @@ impl Ask {
             Self::Attach => "PACKET_SERVICE attach",
             Self::SignalReports => "SIGNAL_STATE set",
             Self::Signal => "SIGNAL_STATE query",
-            Self::ConnectState => "CONNECT query",
-            Self::Deactivate => "CONNECT deactivate",
-            Self::Activate => "CONNECT activate",
-            Self::IpConfiguration => "IP_CONFIGURATION query",
         }
     }
 
@@ -86,9 +71,7 @@ impl Ask {
             Self::Subscribe | Self::SignalReports => 3,
             Self::RadioOn => 20,
             Self::PinEnter | Self::Attach => 30,
-            Self::Register | Self::IpConfiguration => 60,
-            Self::Deactivate => 60,
-            Self::Activate => 180,
+            Self::Register => 60,
             _ => 10,
         })
     }
@@ -100,37 +83,18 @@ impl Ask {
     }
 
     pub(super) fn query(self) -> Command {
-        let (id, info) = match self {
-            Self::Capabilities => (bc::DEVICE_CAPS, Vec::new()),
-            Self::Subscriber => (bc::SUBSCRIBER_READY_STATUS, Vec::new()),
-            Self::PinState => (bc::PIN, Vec::new()),
-            Self::RadioState => (bc::RADIO_STATE, Vec::new()),
-            Self::RegisterState => (bc::REGISTER_STATE, Vec::new()),
-            Self::PacketService => (bc::PACKET_SERVICE, Vec::new()),
-            Self::Signal => (bc::SIGNAL_STATE, Vec::new()),
-            Self::IpConfiguration => return ip_configuration(0),
-            _ => return connect_state(0),
+        let id = match self {
+            Self::Capabilities => bc::DEVICE_CAPS,
+            Self::Subscriber => bc::SUBSCRIBER_READY_STATUS,
+            Self::PinState | Self::PinEnter => bc::PIN,
+            Self::RadioState | Self::RadioOn => bc::RADIO_STATE,
+            Self::Subscribe => bc::DEVICE_SERVICE_SUBSCRIBE_LIST,
+            Self::RegisterState | Self::Register => bc::REGISTER_STATE,
+            Self::PacketService | Self::Attach => bc::PACKET_SERVICE,
+            Self::SignalReports | Self::Signal => bc::SIGNAL_STATE,
         };
-        command(id, CommandKind::QUERY, info)
+        command(id, CommandKind::QUERY, Vec::new())
     }
-}
-
-/// Asks for the state of a data session.
-pub(crate) fn connect_state(session: u8) -> Command {
-    let content = ConnectInfo {
-        session_id: session.into(),
-        ..ConnectInfo::default()
-    };
-    Command::query_with(bc::CONNECT, &content)
-}
-
-/// Asks for the addresses of a data session.
-pub(crate) fn ip_configuration(session: u8) -> Command {
-    let content = IpConfiguration {
-        session_id: session.into(),
-        ..IpConfiguration::default()
-    };
-    Command::query_with(bc::IP_CONFIGURATION, &content)
 }
 
 fn command(id: CidId, kind: CommandKind, info: Vec<u8>) -> Command {
@@ -202,37 +166,4 @@ pub(super) fn signal_reports() -> Command {
         error_rate_threshold: 0,
     };
     set(bc::SIGNAL_STATE, info.encode())
-}
-
-/// Ends a data session.
-pub(crate) fn deactivate(session: u8) -> Command {
-    let info = ConnectSet {
-        session_id: session.into(),
-        activation_command: ActivationCommand::DEACTIVATE,
-        context_type: context_type::INTERNET,
-        ..ConnectSet::default()
-    };
-    set(bc::CONNECT, info.encode())
-}
-
-/// Begins a data session.
-pub(crate) fn activate(options: &SessionOptions, family: ContextIpType) -> Command {
-    let auth = match options.auth {
-        Auth::None => AuthProtocol::NONE,
-        Auth::Pap => AuthProtocol::PAP,
-        Auth::Chap => AuthProtocol::CHAP,
-        Auth::MsChapV2 => AuthProtocol::MSCHAPV2,
-    };
-    let info = ConnectSet {
-        session_id: options.id.into(),
-        activation_command: ActivationCommand::ACTIVATE,
-        access_string: options.apn.clone(),
-        user_name: options.user.clone(),
-        password: options.password.reveal().to_owned(),
-        compression: Compression::NONE,
-        auth_protocol: auth,
-        ip_type: family,
-        context_type: context_type::INTERNET,
-    };
-    set(bc::CONNECT, info.encode())
 }

@@ -4,14 +4,12 @@ use std::time::Instant;
 
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{
-    self as bc, ActivationState, ConnectInfo, IpConfiguration, PacketServiceInfo,
-    PacketServiceState, RadioState, RadioSwitchState, RegisterState, RegistrationState,
-    SubscriberReadyState, SubscriberReadyStatus,
+    self as bc, PacketServiceInfo, PacketServiceState, RadioState, RadioSwitchState, RegisterState,
+    RegistrationState, SubscriberReadyState, SubscriberReadyStatus,
 };
 use uwwan_mbim::status::Status;
 
 use super::{Ask, Ladder};
-use crate::explain;
 use crate::failure::Rung;
 
 impl Ladder {
@@ -53,33 +51,6 @@ impl Ladder {
             } else if let Ok(packet) = PacketServiceInfo::decode(info) {
                 self.packet_service_changed(&packet);
             }
-        } else if id == bc::CONNECT {
-            if let Ok(connect) = ConnectInfo::decode(info)
-                && connect.session_id == 0
-            {
-                if self.online {
-                    self.connection_changed(&connect);
-                } else if waiting && self.rung == Rung::Connect {
-                    self.connect_info(now, &connect);
-                } else if self.rung > Rung::Connect
-                    && connect.activation_state == ActivationState::DEACTIVATED
-                {
-                    let failure = explain::status(
-                        Rung::Connect,
-                        "CONNECT",
-                        Status::FAILURE,
-                        Some(connect.nw_error),
-                    );
-                    self.detour(now, Rung::PacketService, failure);
-                }
-            }
-        } else if id == bc::IP_CONFIGURATION
-            && let Ok(configuration) = IpConfiguration::decode(info)
-            && configuration.session_id == 0
-            && (self.online || (waiting && self.rung == Rung::IpConfiguration))
-        {
-            self.poll_at = if self.online { self.poll_at } else { None };
-            self.ip_given(now, &configuration);
         }
     }
 
@@ -135,20 +106,5 @@ impl Ladder {
                 "the network has detached the modem".into(),
             );
         }
-    }
-
-    pub(super) fn connection_changed(&mut self, connect: &ConnectInfo) {
-        if connect.activation_state != ActivationState::DEACTIVATED {
-            return;
-        }
-        let mut why = String::from("the network has ended the session");
-        if connect.nw_error.0 != 0 {
-            why.push_str(&format!(
-                ": {} ({})",
-                connect.nw_error,
-                connect.nw_error.explanation()
-            ));
-        }
-        self.lose(Rung::Registration, why);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use uwwan_mbim::services::basic_connect::ConnectInfo;
 use uwwan_mbim::session::Command;
 
 use super::{
@@ -12,11 +11,12 @@ use super::{
 use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, Rung};
-use crate::{addresses, kind};
 
 impl Ladder {
     pub(super) fn enter(&mut self, now: Instant, rung: Rung) {
-        let rung = if self.has(rung) { rung } else { Rung::Host };
+        if !self.has(rung) {
+            return self.climbed(rung.max(self.session_rung()));
+        }
         self.rung = rung;
         self.entered = now;
         self.expects = None;
@@ -71,21 +71,17 @@ impl Ladder {
                 self.ask(Ask::PacketService);
             }
             Rung::Signal => self.send(Ask::SignalReports, ask::signal_reports()),
-            Rung::Connect => self.ask(Ask::ConnectState),
-            Rung::IpConfiguration => {
-                self.deadline = Some(now + Duration::from_secs(25));
-                self.ask(Ask::IpConfiguration);
-            }
-            Rung::Host => {
-                let addresses = self.facts.addresses.clone().unwrap_or_default();
-                let config = self.host_config(&addresses);
-                self.actions.push_back(Action::Host(config));
-            }
-            Rung::Online => {
-                let addresses = self.facts.addresses.clone().unwrap_or_default();
-                self.actions.push_back(Action::StartData(addresses));
-            }
+            Rung::Connect | Rung::IpConfiguration | Rung::Host | Rung::Online => {}
         }
+    }
+
+    /// The rest is up to session 0, from this rung.
+    fn climbed(&mut self, from: Rung) {
+        self.rung = from;
+        self.expects = None;
+        self.poll_at = None;
+        self.deadline = None;
+        self.actions.push_back(Action::Climbed(from));
     }
 
     /// How long OPEN may stay unanswered in this stage: two thirds of the budget, then, after the
@@ -123,41 +119,29 @@ impl Ladder {
             seconds: now.duration_since(self.entered).as_secs_f64(),
             detail,
         }));
-        if rung == self.top && rung != Rung::Online {
+        if self.is_control_only() && rung == self.top {
             self.expects = None;
             self.poll_at = None;
             self.deadline = None;
             return;
         }
-        let next = Rung::ALL
-            .iter()
-            .copied()
-            .find(|next| *next > rung && self.has(*next));
-        match next {
-            Some(next) => self.enter(now, next),
-            None => self.top(now),
-        }
+        let next = Rung::ALL.into_iter().find(|next| *next > rung);
+        self.enter(now, next.unwrap_or(Rung::Online));
     }
 
-    fn top(&mut self, now: Instant) {
+    /// Session 0 is online: from here on, changes are losses.
+    fn watch(&mut self, now: Instant) {
         self.online = true;
-        self.expects = None;
-        self.deadline = None;
         self.unanswered = 0;
-        self.poll_at = self.ethernet.is_none().then(|| now + KEEPALIVE);
-        let interface = self
-            .facts
-            .interface
-            .as_ref()
-            .map(|interface| interface.name.clone());
-        self.actions.push_back(Action::Tell(Event::Online {
-            interface: interface.unwrap_or_default(),
-            seconds: now.duration_since(self.begun).as_secs_f64(),
-        }));
+        self.poll_at = (!self.ethernet).then(|| now + KEEPALIVE);
     }
 
     pub(super) fn fail(&mut self, now: Instant, failure: Failure, from: Rung) {
         let after = now.duration_since(self.entered);
+        self.failed(failure, from, after);
+    }
+
+    fn failed(&mut self, failure: Failure, from: Rung, after: Duration) {
         self.active = false;
         self.online = false;
         self.expects = None;
@@ -171,10 +155,10 @@ impl Ladder {
     }
 
     /// Back to an earlier rung in the same bring-up, unless that happens too often.
-    pub(super) fn detour(&mut self, now: Instant, rung: Rung, failure: Failure) {
+    pub(super) fn detour(&mut self, now: Instant, rung: Rung, failure: Failure, after: Duration) {
         self.detours += 1;
         if self.detours > MOST_DETOURS {
-            return self.fail(now, failure, rung);
+            return self.failed(failure, rung, after);
         }
         self.tell_notice(format!("{}; back to {rung}", failure.what));
         self.enter(now, rung);
@@ -221,37 +205,17 @@ impl Ladder {
             Input::OpenMute if self.rung == Rung::Open => self.open_mute(now),
             Input::Answer(ask, outcome) => self.answer(now, ask, outcome),
             Input::Indication { id, info } => self.indication(now, id, &info),
-            Input::Host(result) => match result {
-                Ok(interface) => {
-                    let detail = interface.name.clone();
-                    self.facts.interface = Some(interface);
-                    if self.online {
-                        let addresses = self.facts.addresses.clone().unwrap_or_default();
-                        self.actions.push_back(Action::StartData(addresses));
-                    } else if self.rung == Rung::Host {
-                        self.done(now, detail);
-                    }
-                }
-                Err(error) => {
-                    self.fail(now, explain::host(&error), Rung::IpConfiguration);
-                }
-            },
-            Input::Data(Ok(detail)) if self.rung == Rung::Online && !self.online => {
-                self.done(now, detail)
-            }
-            Input::Data(Err(why)) => {
-                let failure = explain::failure(
-                    Rung::Online,
-                    false,
-                    format!("the data path does not start: {why}"),
-                    "the USB backend or the host refuses transfers",
-                    "look at the kernel log; lower --in-flight if memory is short",
-                );
-                self.fail(now, failure, Rung::Found);
-            }
-            Input::Suspicion if self.online && self.expects.is_none() && self.has(Rung::Open) => {
-                self.ask(Ask::ConnectState)
-            }
+            Input::Online => self.watch(now),
+            Input::Detour {
+                rung,
+                failure,
+                after,
+            } => self.detour(now, rung, failure, after),
+            Input::Failed {
+                failure,
+                from,
+                after,
+            } => self.failed(failure, from, after),
             Input::Lost { from, why } => self.lose(from, why),
             _ => {}
         }
@@ -263,10 +227,8 @@ impl Ladder {
                 if let Some(quirk) = done.quirk {
                     self.quirk = quirk;
                 }
-                if let Some(sizes) = done.sizes {
-                    self.sizes = sizes;
+                if self.rung == Rung::DataFunction {
                     self.ethernet = done.ethernet;
-                    self.static_addresses();
                 }
                 if self.rung == Rung::Open {
                     // After the reset of the port everything begins again.
@@ -281,20 +243,6 @@ impl Ladder {
             }
             Err(failed) => self.fail(now, failed.failure, Rung::Found),
         }
-    }
-
-    /// A plain network device hands out no addresses: those the user chose are there at once.
-    fn static_addresses(&mut self) {
-        if self.ethernet.is_none() {
-            return;
-        }
-        let given = kind::given(&self.options.static_addresses);
-        let addresses = addresses::settle(&given, self.sizes);
-        if !addresses.list().is_empty() {
-            self.actions
-                .push_back(Action::Tell(Event::Addresses(addresses.clone())));
-        }
-        self.facts.addresses = Some(addresses);
     }
 
     /// OPEN was not answered: the configuration is entered anew, then the port is reset, then it
@@ -373,17 +321,6 @@ impl Ladder {
                 };
                 self.done(now, detail);
             }
-            Ask::ConnectState if self.online => {
-                if let Outcome::Done { info, .. } = &outcome
-                    && let Ok(connect) = ConnectInfo::decode(info)
-                {
-                    self.connection_changed(&connect);
-                }
-            }
-            Ask::ConnectState => self.connect_state(now, &outcome),
-            Ask::Deactivate => self.activate_first(now),
-            Ask::Activate => self.activated(now, outcome),
-            Ask::IpConfiguration => self.ip_configuration(now, outcome),
             Ask::Subscribe | Ask::Signal => {}
         }
     }
@@ -426,8 +363,7 @@ impl Ladder {
             Rung::Radio => self.ask(Ask::RadioState),
             Rung::Registration => self.ask(Ask::RegisterState),
             Rung::PacketService => self.ask(Ask::PacketService),
-            Rung::IpConfiguration => self.ask(Ask::IpConfiguration),
-            Rung::Online if self.online => {
+            _ if self.online => {
                 self.poll_at = Some(now + KEEPALIVE);
                 self.push_command(Ask::Signal, Ask::Signal.query());
             }
@@ -461,18 +397,6 @@ impl Ladder {
                 "the network does not take the modem's data, often for want of coverage",
                 "nothing: it is tried again; else ask the operator",
                 Rung::Registration,
-            ),
-            Rung::Connect => (
-                format!("CONNECT: not activated in {waited} s"),
-                "the network does not answer",
-                "nothing: it is tried again",
-                Rung::Connect,
-            ),
-            Rung::IpConfiguration => (
-                format!("no address in {waited} s"),
-                "the network activated the session without giving an address",
-                "try another --ip-type; check --apn with the operator",
-                Rung::Connect,
             ),
             _ => return,
         };

@@ -7,10 +7,13 @@
 //!
 //! ```text
 //! found → configuration → claim → data function → open → capabilities → sim → pin → radio
-//!   → registration → packet service → signal → connect → ip configuration → host → online
+//!   → registration → packet service → signal → (data sessions)
 //! ```
 //!
-//! A plain network device has no control session: after the data function comes the host.
+//! From there the [data sessions](crate::session) go on; a plain network device has no control
+//! session, so there they go on after the data function. Session 0 may lead back to a rung of the
+//! ladder. While it is online, the ladder watches what it stands on: SIM, radio, registration, packet
+//! service, and whether the control session answers.
 //!
 //! Commands are asked one at a time, except those the way up does not depend on: they are asked
 //! in the background with a short timeout, and firmware that never answers them delays nothing.
@@ -18,7 +21,6 @@
 pub(crate) mod ask;
 mod changes;
 mod climb;
-pub(crate) mod connect;
 mod pin;
 mod rungs;
 #[cfg(test)]
@@ -28,18 +30,15 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::registry::CidId;
-use uwwan_mbim::services::basic_connect::ContextIpType;
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::Status;
 
-use crate::addresses::{Given, Sizes};
 use crate::event::Event;
 use crate::failure::{Failure, Rung};
-use crate::host::{Ethernet, HostConfig, HostError};
 use crate::options::Options;
 use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
-use crate::status::{Addresses, DeviceIdentity, Interface, Network, Signal};
+use crate::status::{DeviceIdentity, Network, Signal};
 
 pub use ask::Ask;
 /// The indications the ladder needs, as the set it sends to the modem.
@@ -87,10 +86,9 @@ pub enum Action {
         /// How long to wait for the answer.
         timeout: Duration,
     },
-    /// Set the host's end up, or change it; answer with [`Input::Host`].
-    Host(HostConfig),
-    /// Move datagrams, or go on with new addresses; answer with [`Input::Data`].
-    StartData(Addresses),
+    /// The ladder is climbed: session 0 goes on from this rung. [`Input::Online`] tells that it is
+    /// online, [`Input::Detour`], [`Input::Failed`] and [`Input::Lost`] that it leads back.
+    Climbed(Rung),
     /// Keep this where it outlives the process, before the next action is performed.
     Remember(PinMemory),
     /// Tell the program.
@@ -120,10 +118,8 @@ pub struct UsbDone {
     pub detail: String,
     /// With [`UsbStep::Find`]: what is known of the device.
     pub quirk: Option<&'static Quirk>,
-    /// With [`UsbStep::DataFunction`]: what bears on the MTU.
-    pub sizes: Option<Sizes>,
     /// With [`UsbStep::DataFunction`]: it carries Ethernet frames, and there is no control session.
-    pub ethernet: Option<Ethernet>,
+    pub ethernet: bool,
 }
 
 /// How a USB step failed.
@@ -169,13 +165,27 @@ pub enum Input {
         /// Information buffer.
         info: Vec<u8>,
     },
-    /// The host's end is configured, or not.
-    Host(Result<Interface, HostError>),
-    /// Datagrams are being moved, or not, in words.
-    Data(Result<String, String>),
-    /// Nothing has come back for long: look whether the session is still active.
-    Suspicion,
-    /// What the ladder stands on is gone.
+    /// Session 0 is online.
+    Online,
+    /// Session 0 lacks what a rung of the ladder gives: it is climbed again in the same bring-up.
+    Detour {
+        /// The rung to climb from.
+        rung: Rung,
+        /// What was missing; it ends the bring-up when it goes on missing.
+        failure: Failure,
+        /// Time since the rung of session 0 was begun.
+        after: Duration,
+    },
+    /// A rung of session 0 failed.
+    Failed {
+        /// What and why.
+        failure: Failure,
+        /// Where to start again.
+        from: Rung,
+        /// Time since the rung was begun.
+        after: Duration,
+    },
+    /// What the ladder or session 0 stands on is gone.
     Lost {
         /// Where to start again.
         from: Rung,
@@ -193,10 +203,6 @@ pub struct Facts {
     pub network: Option<Network>,
     /// Signal.
     pub signal: Option<Signal>,
-    /// Addresses in use.
-    pub addresses: Option<Addresses>,
-    /// The host's interface.
-    pub interface: Option<Interface>,
 }
 
 /// The ladder of one modem. See the [module](self).
@@ -208,9 +214,8 @@ pub struct Ladder {
     slot: String,
     pins: PinMemory,
     facts: Facts,
-    sizes: Sizes,
     /// The device is a plain network device.
-    ethernet: Option<Ethernet>,
+    ethernet: bool,
     actions: VecDeque<Action>,
 
     /// The rung being tried; reached rungs are those below.
@@ -218,6 +223,7 @@ pub struct Ladder {
     /// The rung to stay on.
     top: Rung,
     active: bool,
+    /// Session 0 is online.
     online: bool,
     begun: Instant,
     entered: Instant,
@@ -233,10 +239,6 @@ pub struct Ladder {
     sim_locked: bool,
     sim_id: String,
     pin_entered: bool,
-    family: ContextIpType,
-    families: VecDeque<ContextIpType>,
-    refusal: Option<Failure>,
-    given: Given,
     detours: u32,
     unanswered: u32,
 }
@@ -259,11 +261,10 @@ impl Ladder {
             slot,
             pins: PinMemory::default(),
             facts: Facts::default(),
-            sizes: Sizes::default(),
-            ethernet: None,
+            ethernet: false,
             actions: VecDeque::new(),
             rung: Rung::Found,
-            top: Rung::Online,
+            top: Rung::Signal,
             active: false,
             online: false,
             begun: now,
@@ -276,10 +277,6 @@ impl Ladder {
             sim_locked: false,
             sim_id: String::new(),
             pin_entered: false,
-            family: ContextIpType::DEFAULT,
-            families: VecDeque::new(),
-            refusal: None,
-            given: Given::default(),
             detours: 0,
             unanswered: 0,
         }
@@ -290,18 +287,19 @@ impl Ladder {
         self.pins = pins;
     }
 
-    /// Climbs to this rung and no further, for a control session alone.
+    /// Climbs to this rung and no further; below the last one of the ladder there are no data
+    /// sessions, for a control session alone.
     pub fn up_to(&mut self, top: Rung) {
-        self.top = top;
+        self.top = top.min(Rung::Signal);
     }
 
     /// Whether the climb is for a control session alone.
     #[must_use]
     pub fn is_control_only(&self) -> bool {
-        self.top < Rung::Connect
+        self.top < Rung::Signal
     }
 
-    /// Begins to climb from a rung. What is below it must be standing.
+    /// Begins to climb from a rung, which may be one of session 0. What is below it must be standing.
     pub fn start(&mut self, now: Instant, from: Rung) {
         self.actions.clear();
         self.active = true;
@@ -312,11 +310,7 @@ impl Ladder {
             self.open_stage = 0;
         }
         if from <= Rung::Open {
-            self.facts = Facts {
-                interface: self.facts.interface.take(),
-                addresses: self.facts.addresses.take(),
-                ..Facts::default()
-            };
+            self.facts = Facts::default();
         }
         self.enter(now, from);
     }
@@ -342,33 +336,47 @@ impl Ladder {
         self.poll_at.into_iter().chain(self.deadline).min()
     }
 
-    /// Whether a rung is one for this device.
-    fn has(&self, rung: Rung) -> bool {
-        self.ethernet.is_none() || !(Rung::Open..=Rung::IpConfiguration).contains(&rung)
+    /// The lowest rung of session 0 on this device.
+    fn session_rung(&self) -> Rung {
+        if self.ethernet {
+            Rung::Host
+        } else {
+            Rung::Connect
+        }
     }
 
-    /// The rung being tried, or [`Rung::Online`] when the top is reached.
+    /// Whether a rung is one of the ladder with this device.
+    fn has(&self, rung: Rung) -> bool {
+        let last = if self.ethernet {
+            Rung::DataFunction
+        } else {
+            Rung::Signal
+        };
+        rung <= last
+    }
+
+    /// The rung being tried; one of session 0 when the ladder is climbed.
     #[must_use]
     pub fn rung(&self) -> Rung {
         self.rung
     }
 
-    /// Whether the top is reached.
+    /// Whether session 0 is online.
     #[must_use]
     pub fn is_online(&self) -> bool {
         self.online
+    }
+
+    /// When the bring-up was begun.
+    #[must_use]
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// What was learnt.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    /// The command that ends the data session.
-    #[must_use]
-    pub fn disconnect() -> Command {
-        ask::deactivate(0)
     }
 }
 

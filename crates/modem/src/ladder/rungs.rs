@@ -230,7 +230,8 @@ impl Ladder {
                 let cause = packet.map(|packet| packet.nw_error);
                 let failure = explain::status(Rung::PacketService, ask.name(), status, cause);
                 if status == Status::NOT_REGISTERED {
-                    self.detour(now, Rung::Registration, failure);
+                    let after = now.duration_since(self.entered);
+                    self.detour(now, Rung::Registration, failure, after);
                 } else {
                     self.fail(now, failure, Rung::Registration);
                 }

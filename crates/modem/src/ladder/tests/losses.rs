@@ -1,7 +1,7 @@
 //! What is lost, and where the way up begins again.
 
 use super::*;
-use crate::failure::FailureKind;
+use crate::explain;
 
 #[test]
 fn losses_lead_to_the_right_rung() {
@@ -10,8 +10,6 @@ fn losses_lead_to_the_right_rung() {
         bench.indicate(id, info);
         bench.lost.take()
     };
-    let ended = lost(bc::CONNECT, connect(ActivationState::DEACTIVATED, 36));
-    assert_eq!(ended.unwrap().0, Rung::Registration);
     let off = lost(
         bc::RADIO_STATE,
         radio(RadioSwitchState::OFF, RadioSwitchState::ON),
@@ -27,14 +25,10 @@ fn losses_lead_to_the_right_rung() {
     let abroad = lost(bc::REGISTER_STATE, registered(RegisterState::ROAMING, 0));
     assert_eq!(abroad.unwrap().0, Rung::Registration);
     assert_eq!(
-        lost(bc::CONNECT, connect(ActivationState::ACTIVATED, 0)),
-        None
-    );
-    assert_eq!(
         lost(bc::REGISTER_STATE, registered(RegisterState::SEARCHING, 0)),
         None
     );
-    assert_eq!(lost(bc::CONNECT, vec![1, 2, 3]), None);
+    assert_eq!(lost(bc::RADIO_STATE, vec![1, 2, 3]), None);
 }
 
 #[test]
@@ -71,25 +65,6 @@ fn unplugged_at_any_rung() {
 }
 
 #[test]
-fn new_addresses_reach_the_host() {
-    let mut bench = Bench::new(Options::default())
-        .answers(Ask::IpConfiguration, [good(ip(true, false))])
-        .climb();
-    bench.log.clear();
-    bench.indicate(bc::IP_CONFIGURATION, ip(true, false));
-    assert!(bench.log.is_empty(), "nothing new");
-    bench.indicate(bc::IP_CONFIGURATION, ip(true, true));
-    assert!(
-        bench.said("host 10.169.198.77/30 2001:db8::77/64") && bench.said("data"),
-        "{:#?}",
-        bench.log
-    );
-    assert!(bench.ladder.is_online());
-    bench.indicate(bc::IP_CONFIGURATION, ip(false, false));
-    assert!(bench.ladder.is_online());
-}
-
-#[test]
 fn a_silent_session_is_found_dead() {
     let mut bench = Bench::new(Options::default()).climb();
     bench
@@ -109,56 +84,64 @@ fn a_silent_session_is_found_dead() {
 }
 
 #[test]
-fn suspicion_looks_at_the_session() {
-    let mut bench = Bench::new(Options::default()).climb();
-    bench.ladder.handle(bench.now, Input::Suspicion);
-    let action = bench.ladder.next_action().unwrap();
-    bench.script.insert(
-        Ask::ConnectState,
-        [good(connect(ActivationState::DEACTIVATED, 0))].into(),
-    );
-    bench.perform(action);
-    let action = bench.ladder.next_action().unwrap();
-    assert!(
-        matches!(
-            action,
-            Action::Lost {
-                from: Rung::Registration,
-                ..
-            }
-        ),
-        "{action:?}"
-    );
+fn session_0_leads_back_and_not_for_ever() {
+    let mut bench = Bench::new(Options::default());
+    bench.session_succeeds = false;
+    bench.ladder.start(bench.now, Rung::Found);
+    let failure = explain::failure(Rung::Connect, false, "CONNECT: detached".into(), "", "");
+    let mut rungs = Vec::new();
+    while bench.failed.is_none() {
+        while let Some(action) = bench.ladder.next_action() {
+            bench.perform(action);
+        }
+        rungs.push(bench.ladder.rung());
+        let detour = Input::Detour {
+            rung: Rung::PacketService,
+            failure: failure.clone(),
+            after: Duration::from_secs(7),
+        };
+        bench.ladder.handle(bench.now, detour);
+        let action = bench.ladder.next_action().unwrap();
+        if let Action::Failed { after, .. } = &action {
+            assert_eq!(*after, Duration::from_secs(7));
+        }
+        bench.perform(action);
+    }
+    assert_eq!(rungs, [Rung::Connect; 4]);
+    assert_eq!(bench.count(Ask::PacketService), 4);
+    assert_eq!(bench.count(Ask::RegisterState), 1);
+    assert!(bench.said("! CONNECT: detached; back to packet service"));
+    assert_eq!(bench.failed, Some((failure, Rung::PacketService)));
+    // A rung of its own is not climbed here.
+    bench.log.clear();
+    bench.session_succeeds = true;
+    bench.ladder.start(bench.now, Rung::IpConfiguration);
+    bench.run();
+    assert_eq!(bench.log, ["session 0 from ip configuration"]);
+    assert!(bench.ladder.is_online());
 }
 
 #[test]
-fn a_host_that_refuses_is_told() {
+fn changes_are_losses_only_while_session_0_is_online() {
+    let off = radio(RadioSwitchState::OFF, RadioSwitchState::ON);
     let mut bench = Bench::new(Options::default());
+    bench.session_succeeds = false;
     bench.ladder.start(bench.now, Rung::Found);
-    loop {
-        match bench.ladder.next_action().unwrap() {
-            Action::Host(_) => break,
-            action => bench.perform(action),
-        }
+    while let Some(action) = bench.ladder.next_action() {
+        bench.perform(action);
     }
-    let error = HostError {
-        kind: FailureKind::Permission,
-        what: "create a TUN interface".into(),
-        why: "not permitted".into(),
-        next: "run as root".into(),
-    };
-    bench.ladder.handle(bench.now, Input::Host(Err(error)));
-    bench.run();
-    assert_eq!(bench.failure().rung, Rung::Host);
-    assert_eq!(bench.failure().kind, FailureKind::Permission);
-    assert_eq!(bench.failure().next, "run as root");
+    bench.indicate(bc::RADIO_STATE, off.clone());
+    assert_eq!((bench.ladder.poll_timeout(), &bench.lost), (None, &None));
+    bench.ladder.handle(bench.now, Input::Online);
+    bench.indicate(bc::RADIO_STATE, off);
+    assert!(bench.lost.is_some());
 }
 
 proptest::proptest! {
     /// Whatever comes in, in whatever order: no panic, and the ladder always wants something or
     /// rests.
     #[test]
-    fn anything_may_happen(inputs in proptest::collection::vec((0u8..9, 0u8..18, proptest::prelude::any::<u8>(), 0usize..80), 0..60)) {
+    fn anything_may_happen(inputs in proptest::collection::vec((0u8..10, 0u8..13, proptest::prelude::any::<u8>(), 0usize..80), 0..60)) {
         let mut bench = Bench::new(Options::default());
         bench.ladder.start(bench.now, Rung::Found);
         for (kind, which, byte, length) in inputs {
@@ -171,8 +154,7 @@ proptest::proptest! {
             let ask = [
                 Ask::Capabilities, Ask::Subscriber, Ask::PinState, Ask::PinEnter, Ask::RadioState, Ask::RadioOn,
                 Ask::Subscribe, Ask::RegisterState, Ask::Register, Ask::PacketService, Ask::Attach,
-                Ask::SignalReports, Ask::Signal, Ask::ConnectState, Ask::Deactivate, Ask::Activate,
-                Ask::IpConfiguration, Ask::IpConfiguration,
+                Ask::SignalReports, Ask::Signal,
             ][usize::from(which)];
             let input = match kind {
                 0 => Input::Opened,
@@ -181,7 +163,12 @@ proptest::proptest! {
                 3 => Input::Answer(ask, status(Status(u32::from(byte)), info)),
                 4 => Input::Answer(ask, Outcome::NoAnswer),
                 5 => Input::Indication { id: CidId { service: bc::UUID, cid: u32::from(which) }, info },
-                6 => Input::Suspicion,
+                6 => Input::Online,
+                8 => Input::Detour {
+                    rung: Rung::ALL[usize::from(which)],
+                    failure: explain::no_answer(Rung::Connect, "", 0),
+                    after: Duration::ZERO,
+                },
                 7 => Input::Lost { from: Rung::ALL[usize::from(which) % 16], why: String::new() },
                 _ => Input::OpenRefused(Status(u32::from(byte))),
             };

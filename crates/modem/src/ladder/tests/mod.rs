@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 
 use uwwan_mbim::services::basic_connect::{
-    self as bc, ActivationState, ConnectInfo, ConnectSet, DataClass, DeviceCaps, IpConfiguration,
-    Ipv4Element, Ipv6Element, PacketServiceInfo, PacketServiceState, PinInfo, PinState, PinType,
-    RadioState, RadioSwitchState, RegisterState, RegistrationState, SignalState,
+    self as bc, DataClass, DeviceCaps, PacketServiceInfo, PacketServiceState, PinInfo, PinState,
+    PinType, RadioState, RadioSwitchState, RegisterState, RegistrationState, SignalState,
     SubscriberReadyState, SubscriberReadyStatus,
 };
 use uwwan_mbim::status::NwError;
 
 use super::*;
-use crate::options::{IpType, Secret};
+use crate::options::Secret;
 use crate::quirks;
 
 mod ethernet;
@@ -78,38 +77,6 @@ fn packet(state: PacketServiceState) -> Vec<u8> {
     .encode()
 }
 
-fn connect(state: ActivationState, cause: u32) -> Vec<u8> {
-    ConnectInfo {
-        activation_state: state,
-        nw_error: NwError(cause),
-        ..ConnectInfo::default()
-    }
-    .encode()
-}
-
-fn ip(v4: bool, v6: bool) -> Vec<u8> {
-    IpConfiguration {
-        ipv4_address: v4
-            .then(|| Ipv4Element {
-                on_link_prefix_length: 30,
-                ipv4_address: [10, 169, 198, 77].into(),
-            })
-            .into_iter()
-            .collect(),
-        ipv4_gateway: v4.then(|| [10, 169, 198, 78].into()),
-        ipv6_address: v6
-            .then(|| Ipv6Element {
-                on_link_prefix_length: 64,
-                ipv6_address: "2001:db8::77".parse().unwrap(),
-            })
-            .into_iter()
-            .collect(),
-        ipv4_mtu: 1500,
-        ..IpConfiguration::default()
-    }
-    .encode()
-}
-
 /// A modem that answers as scripted, and well where it is not.
 struct Bench {
     ladder: Ladder,
@@ -122,10 +89,11 @@ struct Bench {
     broken: Option<UsbStep>,
     quirk: &'static Quirk,
     /// It is a plain network device.
-    ethernet: Option<Ethernet>,
+    ethernet: bool,
     log: Vec<String>,
     asked: Vec<Ask>,
-    families: Vec<ContextIpType>,
+    /// Whether session 0 comes online as soon as the ladder is climbed.
+    session_succeeds: bool,
     failed: Option<(Failure, Rung)>,
     lost: Option<(Rung, String)>,
     /// What the next process would know.
@@ -143,10 +111,10 @@ impl Bench {
             opens: VecDeque::new(),
             broken: None,
             quirk: quirks::find(0x03f0, 0xa31d),
-            ethernet: None,
+            ethernet: false,
             log: Vec::new(),
             asked: Vec::new(),
-            families: Vec::new(),
+            session_succeeds: true,
             failed: None,
             lost: None,
             remembered: None,
@@ -179,9 +147,6 @@ impl Bench {
                 ..SignalState::default()
             }
             .encode(),
-            Ask::ConnectState | Ask::Deactivate => connect(ActivationState::UNKNOWN, 0),
-            Ask::Activate => connect(ActivationState::ACTIVATED, 0),
-            Ask::IpConfiguration => ip(true, true),
             Ask::Subscribe => Vec::new(),
         })
     }
@@ -225,8 +190,7 @@ impl Bench {
                 } else {
                     Ok(UsbDone {
                         quirk: Some(self.quirk),
-                        sizes: (step == UsbStep::DataFunction).then(Sizes::default),
-                        ethernet: self.ethernet.clone(),
+                        ethernet: self.ethernet,
                         ..UsbDone::default()
                     })
                 };
@@ -240,17 +204,9 @@ impl Bench {
                 }
                 self.ladder.handle(self.now, input);
             }
-            Action::Command {
-                ask,
-                command,
-                timeout,
-            } => {
+            Action::Command { ask, timeout, .. } => {
                 self.asked.push(ask);
                 self.log.push(ask.name().into());
-                if ask == Ask::Activate {
-                    self.families
-                        .push(ConnectSet::decode(&command.info).unwrap().ip_type);
-                }
                 let scripted = self.script.get_mut(&ask).and_then(VecDeque::pop_front);
                 let outcome = scripted.unwrap_or_else(|| Self::usual(ask));
                 if outcome == Outcome::NoAnswer {
@@ -258,18 +214,11 @@ impl Bench {
                 }
                 self.ladder.handle(self.now, Input::Answer(ask, outcome));
             }
-            Action::Host(config) => {
-                self.log
-                    .push(format!("host {}", config.addresses.list().join(" ")));
-                let interface = Interface {
-                    name: "wwan0".into(),
-                    ..Interface::default()
-                };
-                self.ladder.handle(now, Input::Host(Ok(interface)));
-            }
-            Action::StartData(_) => {
-                self.log.push("data".into());
-                self.ladder.handle(now, Input::Data(Ok(String::new())));
+            Action::Climbed(from) => {
+                self.log.push(format!("session 0 from {from}"));
+                if self.session_succeeds {
+                    self.ladder.handle(now, Input::Online);
+                }
             }
             Action::Remember(pins) => self.remembered = Some(pins),
             Action::Tell(Event::RungDone { rung, detail, .. }) => {

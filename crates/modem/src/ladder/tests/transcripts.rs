@@ -30,15 +30,7 @@ PACKET_SERVICE query
 * packet service: lte
 SIGNAL_STATE set
 * signal: -73 dBm
-CONNECT query
-CONNECT activate
-* connect: asked for ipv4v6
-IP_CONFIGURATION query
-* ip configuration: 10.169.198.77/30, 2001:db8::77/64, MTU 1500
-host 10.169.198.77/30 2001:db8::77/64
-* host: wwan0
-data
-* online: ";
+session 0 from connect";
     assert_eq!(bench.log.join("\n"), expected);
     assert!(bench.ladder.is_online());
     let facts = bench.ladder.facts();
@@ -124,10 +116,6 @@ fn optional_commands_never_hold_the_way_up() {
     let bench = Bench::new(Options::default())
         .answers(Ask::Subscribe, [Outcome::NoAnswer])
         .answers(Ask::SignalReports, [Outcome::NoAnswer])
-        .answers(
-            Ask::ConnectState,
-            [status(Status::NO_DEVICE_SUPPORT, Vec::new())],
-        )
         .answers(Ask::Capabilities, [Outcome::NoAnswer, Outcome::NoAnswer])
         .climb();
     assert!(bench.ladder.is_online());
@@ -437,200 +425,15 @@ fn the_packet_service_is_attached() {
 }
 
 #[test]
-fn both_families_fall_back_to_one() {
-    let refusals = [
-        (
-            status(Status::NO_DEVICE_SUPPORT, Vec::new()),
-            ContextIpType::IPV4,
-        ),
-        (
-            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 50)),
-            ContextIpType::IPV4,
-        ),
-        (
-            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 51)),
-            ContextIpType::IPV6,
-        ),
-        (
-            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 28)),
-            ContextIpType::IPV4,
-        ),
-    ];
-    for (refusal, family) in refusals {
-        let bench = Bench::new(Options::default())
-            .answers(Ask::Activate, [refusal])
-            .climb();
-        assert!(bench.ladder.is_online());
-        assert_eq!(bench.families, [ContextIpType::IPV4V6, family]);
-    }
-    // All refused: the failure is about what the user asked for.
-    let refusal = || status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 28));
-    let bench = Bench::new(Options::default())
-        .answers(Ask::Activate, [refusal(), refusal(), refusal()])
-        .climb();
-    assert_eq!(bench.families.len(), 3);
-    assert!(
-        bench.failure().what.contains("ipv4v6"),
-        "{}",
-        bench.failure()
-    );
-    // Another cause is no matter of families.
-    let wrong_apn = status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 27));
-    let bench = Bench::new(Options::default())
-        .answers(Ask::Activate, [wrong_apn])
-        .climb();
-    assert_eq!(bench.families.len(), 1);
-    assert!(bench.failure().fatal && bench.failure().next.contains("--apn"));
-}
-
-#[test]
-fn ipv6_alone_is_explained() {
-    let options = Options {
-        ip_type: IpType::Ipv6,
-        ..Options::default()
-    };
-    let refusal = status(Status::NO_DEVICE_SUPPORT, Vec::new());
-    let bench = Bench::new(options)
-        .answers(Ask::Activate, [refusal])
-        .climb();
-    assert_eq!(bench.families, [ContextIpType::IPV6]);
-    let failure = bench.failure();
-    assert!(
-        failure.fatal && failure.what.contains("no_device_support"),
-        "{failure}"
-    );
-    assert!(failure.cause.contains("PLMN profile list") && failure.next.contains("AT^PLMNLIST"));
-}
-
-#[test]
-fn half_a_success_is_told() {
-    let bench = Bench::new(Options::default())
-        .answers(
-            Ask::Activate,
-            [good(connect(ActivationState::ACTIVATED, 50))],
-        )
-        .answers(Ask::IpConfiguration, [good(ip(true, false))])
-        .climb();
-    assert!(bench.ladder.is_online());
-    assert!(
-        bench.said("! no IPv6 address: the firmware allows IPv6 only for"),
-        "{:#?}",
-        bench.log
-    );
-    assert!(bench.said("* connect: asked for ipv4v6; the network says"));
-}
-
-#[test]
-fn a_session_left_over_is_ended_first() {
-    let bench = Bench::new(Options::default())
-        .answers(
-            Ask::ConnectState,
-            [good(connect(ActivationState::ACTIVATED, 0))],
-        )
-        .answers(
-            Ask::Deactivate,
-            [status(Status::CONTEXT_NOT_ACTIVATED, Vec::new())],
-        )
-        .climb();
-    assert!(bench.ladder.is_online());
-    assert_eq!(bench.count(Ask::Deactivate), 1);
-}
-
-#[test]
-fn connect_leads_back_to_what_is_missing() {
-    let detached = || status(Status::PACKET_SERVICE_DETACHED, Vec::new());
-    let bench = Bench::new(Options::default())
-        .answers(Ask::Activate, [detached()])
-        .climb();
-    assert!(bench.ladder.is_online());
-    assert_eq!(bench.count(Ask::PacketService), 2);
-    let bench = Bench::new(Options::default())
-        .answers(
-            Ask::Activate,
-            [detached(), detached(), detached(), detached()],
-        )
-        .climb();
-    assert_eq!(
-        bench.failed.as_ref().unwrap().1,
-        Rung::PacketService,
-        "not for ever"
-    );
-    let off = status(Status::RADIO_POWER_OFF, Vec::new());
-    let bench = Bench::new(Options::default())
-        .answers(Ask::Activate, [off])
-        .climb();
-    assert!(bench.ladder.is_online());
-    assert_eq!(bench.count(Ask::RadioState), 2);
-}
-
-#[test]
-fn activation_may_end_with_an_indication() {
-    let mut bench = Bench::new(Options::default());
-    bench.script.insert(
-        Ask::Activate,
-        [good(connect(ActivationState::ACTIVATING, 0))].into(),
-    );
-    bench.ladder.start(bench.now, Rung::Found);
-    while bench.count(Ask::Activate) == 0 {
-        let action = bench.ladder.next_action().unwrap();
-        bench.perform(action);
-    }
-    assert!(bench.ladder.next_action().is_none());
-    bench.indicate(bc::CONNECT, connect(ActivationState::ACTIVATED, 0));
-    bench.run();
-    assert!(bench.ladder.is_online());
-
-    let bench = Bench::new(Options::default())
-        .answers(
-            Ask::Activate,
-            [good(connect(ActivationState::ACTIVATING, 0))],
-        )
-        .climb();
-    assert!(
-        bench.failure().what.contains("not activated in"),
-        "{}",
-        bench.failure()
-    );
-    let bench = Bench::new(Options::default())
-        .answers(Ask::Activate, [Outcome::NoAnswer])
-        .climb();
-    assert!(bench.failure().what.contains("no answer in 180 s"));
-}
-
-#[test]
-fn an_address_may_come_late_or_never() {
-    let nothing = || good(ip(false, false));
-    let bench = Bench::new(Options::default())
-        .answers(Ask::IpConfiguration, [nothing(), nothing()])
-        .climb();
-    assert!(bench.ladder.is_online());
-    assert_eq!(bench.count(Ask::IpConfiguration), 3);
-    let bench = Bench::new(Options::default())
-        .answers(Ask::IpConfiguration, vec![nothing(); 100])
-        .climb();
-    assert!(
-        bench.failure().what.contains("no address in 25 s"),
-        "{}",
-        bench.failure()
-    );
-}
-
-#[test]
 fn garbage_answers_fail_with_words() {
-    let asks = [
-        Ask::Subscriber,
-        Ask::RadioState,
-        Ask::Activate,
-        Ask::IpConfiguration,
-    ];
-    for ask in asks {
+    for ask in [Ask::Subscriber, Ask::RadioState] {
         let garbage = || good(vec![0xff; 7]);
         let bench = Bench::new(Options::default())
             .answers(ask, vec![garbage(); 3])
             .climb();
         assert!(!bench.failure().what.is_empty(), "{ask:?}");
     }
-    for ask in [Ask::Capabilities, Ask::SignalReports, Ask::ConnectState] {
+    for ask in [Ask::Capabilities, Ask::SignalReports] {
         let bench = Bench::new(Options::default())
             .answers(ask, [good(vec![0xff; 7])])
             .climb();

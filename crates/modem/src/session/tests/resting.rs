@@ -1,37 +1,35 @@
-//! Transcripts of further sessions.
+//! A session beside session 0: it rests after a failure, and tries again by itself.
 
 use std::net::Ipv4Addr;
 
-use uwwan_mbim::services::basic_connect::{ConnectSet, Ipv4Element};
-
 use super::*;
-use crate::options::IpType;
 
 struct Bench {
-    further: Further,
+    session: DataSession,
     now: Instant,
 }
 
 impl Bench {
     fn new(ip_type: IpType) -> Self {
-        let further = Further::new(SessionOptions {
+        let options = SessionOptions {
             id: 3,
             apn: "mms".into(),
             ip_type,
             ..SessionOptions::default()
-        });
+        };
+        let now = Instant::now();
         Self {
-            further,
-            now: Instant::now(),
+            session: DataSession::new(options, LossPolicy::Rest, now),
+            now,
         }
     }
 
     fn started(ip_type: IpType) -> Self {
         let mut bench = Self::new(ip_type);
         bench.start();
-        assert_eq!(bench.asked(), Asked::State);
+        assert_eq!(bench.asked(), SessionAsk::State);
         bench.done(
-            Asked::State,
+            SessionAsk::State,
             Status::NONE,
             &connect(ActivationState::DEACTIVATED, 0),
         );
@@ -41,33 +39,50 @@ impl Bench {
     /// Up on session 3.
     fn up() -> Self {
         let mut bench = Self::started(IpType::Ipv4);
-        assert_eq!(bench.asked(), Asked::Begin);
+        assert_eq!(bench.asked(), SessionAsk::Activate);
         bench.done(
-            Asked::Begin,
+            SessionAsk::Activate,
             Status::NONE,
             &connect(ActivationState::ACTIVATED, 0),
         );
-        assert_eq!(bench.asked(), Asked::Addresses);
-        bench.done(Asked::Addresses, Status::NONE, &given().encode());
+        assert_eq!(bench.asked(), SessionAsk::Addresses);
+        bench.done(SessionAsk::Addresses, Status::NONE, &given().encode());
         assert!(matches!(bench.step(), Step::Host(_)));
-        bench.further.host(bench.now, Ok(Interface::default()));
+        bench.session.host(bench.now, Ok(Interface::default()));
         assert!(matches!(bench.step(), Step::Data(_)));
+        bench.session.data(bench.now, Ok(String::new()));
         assert!(matches!(bench.event(), Event::Session { online: true, .. }));
         bench
     }
 
     fn start(&mut self) {
-        self.further
-            .start(self.now, &crate::quirks::DEFAULT, Sizes::default(), 8);
+        self.start_on(8);
     }
 
+    /// Starts on a modem that has so many sessions.
+    fn start_on(&mut self, max_sessions: u32) {
+        let ground = Ground {
+            max_sessions,
+            ..ground(self.now)
+        };
+        self.session.start(self.now, Rung::Connect, ground);
+    }
+
+    /// The next step; notices are passed over.
     fn step(&mut self) -> Step {
-        self.further.next_step().expect("nothing to do")
+        loop {
+            match self.session.next_step().expect("nothing to do") {
+                Step::Tell(Event::Notice { text }) => {
+                    assert!(text.starts_with("session 3: "), "{text}");
+                }
+                step => return step,
+            }
+        }
     }
 
-    fn asked(&mut self) -> Asked {
+    fn asked(&mut self) -> SessionAsk {
         match self.step() {
-            Step::Command { asked, .. } => asked,
+            Step::Command { ask, .. } => ask,
             other => panic!("{other:?}"),
         }
     }
@@ -75,7 +90,7 @@ impl Bench {
     fn begun(&mut self) -> ConnectSet {
         match self.step() {
             Step::Command {
-                asked: Asked::Begin,
+                ask: SessionAsk::Activate,
                 command,
                 ..
             } => ConnectSet::decode(&command.info).unwrap(),
@@ -103,26 +118,20 @@ impl Bench {
         }
     }
 
-    fn done(&mut self, asked: Asked, status: Status, info: &[u8]) {
+    fn done(&mut self, ask: SessionAsk, status: Status, info: &[u8]) {
         let info = info.to_vec();
-        self.further
-            .answer(self.now, asked, Outcome::Done { status, info });
+        self.session
+            .answer(self.now, ask, Outcome::Done { status, info });
     }
 
     fn pass(&mut self, seconds: f64) {
         self.now += Duration::from_secs_f64(seconds);
-        self.further.timeout(self.now);
+        self.session.timeout(self.now);
     }
 }
 
-fn connect(activation_state: ActivationState, cause: u32) -> Vec<u8> {
-    ConnectInfo {
-        session_id: 3,
-        activation_state,
-        nw_error: NwError(cause),
-        ..ConnectInfo::default()
-    }
-    .encode()
+fn connect(state: ActivationState, cause: u32) -> Vec<u8> {
+    super::connect(3, state, cause)
 }
 
 fn given() -> IpConfiguration {
@@ -143,24 +152,24 @@ fn a_session_comes_up_with_its_own_choices() {
     assert_eq!((set.session_id, &set.access_string[..]), (3, "mms"));
     assert_eq!(set.ip_type, ContextIpType::IPV4);
     let bench = Bench::up();
-    let status = bench.further.status();
+    let status = bench.session.status();
     assert!(status.online && status.addresses.is_some());
-    assert_eq!(bench.further.poll_timeout(), None, "nothing to wake up for");
+    assert_eq!(bench.session.poll_timeout(), None, "nothing to wake up for");
 }
 
 #[test]
 fn one_left_active_is_ended_first() {
     let mut bench = Bench::new(IpType::Ipv4);
     bench.start();
-    assert_eq!(bench.asked(), Asked::State);
+    assert_eq!(bench.asked(), SessionAsk::State);
     bench.done(
-        Asked::State,
+        SessionAsk::State,
         Status::NONE,
         &connect(ActivationState::ACTIVATED, 0),
     );
-    assert_eq!(bench.asked(), Asked::End);
-    bench.done(Asked::End, Status::CONTEXT_NOT_ACTIVATED, &[]);
-    assert_eq!(bench.asked(), Asked::Begin);
+    assert_eq!(bench.asked(), SessionAsk::Deactivate);
+    bench.done(SessionAsk::Deactivate, Status::CONTEXT_NOT_ACTIVATED, &[]);
+    assert_eq!(bench.asked(), SessionAsk::Activate);
 }
 
 #[test]
@@ -168,13 +177,13 @@ fn families_are_tried_one_by_one() {
     let mut bench = Bench::started(IpType::Ipv4v6);
     assert_eq!(bench.begun().ip_type, ContextIpType::IPV4V6);
     bench.done(
-        Asked::Begin,
+        SessionAsk::Activate,
         Status::FAILURE,
         &connect(ActivationState::DEACTIVATED, 51),
     );
     assert_eq!(bench.begun().ip_type, ContextIpType::IPV6);
     bench.done(
-        Asked::Begin,
+        SessionAsk::Activate,
         Status::FAILURE,
         &connect(ActivationState::DEACTIVATED, 33),
     );
@@ -186,19 +195,19 @@ fn failures_are_tried_again_ever_more_slowly() {
     let mut bench = Bench::started(IpType::Ipv4);
     let mut pauses = Vec::new();
     for _ in 0..9 {
-        assert_eq!(bench.asked(), Asked::Begin);
+        assert_eq!(bench.asked(), SessionAsk::Activate);
         bench
-            .further
-            .answer(bench.now, Asked::Begin, Outcome::NoAnswer);
+            .session
+            .answer(bench.now, SessionAsk::Activate, Outcome::NoAnswer);
         let pause = bench.failed();
         pauses.push(pause);
         bench.pass(pause - 0.5);
-        assert!(bench.further.next_step().is_none());
+        assert!(bench.session.next_step().is_none());
         bench.pass(1.0);
-        assert_eq!(bench.asked(), Asked::State);
+        assert_eq!(bench.asked(), SessionAsk::State);
         bench
-            .further
-            .answer(bench.now, Asked::State, Outcome::NoAnswer);
+            .session
+            .answer(bench.now, SessionAsk::State, Outcome::NoAnswer);
     }
     assert_eq!(
         pauses,
@@ -216,28 +225,28 @@ fn a_session_the_network_ends_comes_back() {
         ..ConnectInfo::default()
     };
     bench
-        .further
+        .session
         .indication(bench.now, bc::CONNECT, &other.encode());
-    assert!(bench.further.next_step().is_none());
+    assert!(bench.session.next_step().is_none());
     let ended = connect(ActivationState::DEACTIVATED, 36);
-    bench.further.indication(bench.now, bc::CONNECT, &ended);
+    bench.session.indication(bench.now, bc::CONNECT, &ended);
     let pause = bench.failed();
-    assert!(!bench.further.status().online);
+    assert!(!bench.session.status().online);
     bench.pass(pause);
-    assert_eq!(bench.asked(), Asked::State);
+    assert_eq!(bench.asked(), SessionAsk::State);
 }
 
 #[test]
 fn new_addresses_change_the_host() {
     let mut bench = Bench::up();
     bench
-        .further
+        .session
         .indication(bench.now, bc::IP_CONFIGURATION, &given().encode());
-    assert!(bench.further.next_step().is_none(), "the same");
+    assert!(bench.session.next_step().is_none(), "the same");
     let mut other = given();
     other.ipv4_address[0].ipv4_address = Ipv4Addr::new(10, 0, 0, 5);
     bench
-        .further
+        .session
         .indication(bench.now, bc::IP_CONFIGURATION, &other.encode());
     assert!(matches!(bench.step(), Step::Host(_)));
 }
@@ -245,7 +254,7 @@ fn new_addresses_change_the_host() {
 #[test]
 fn a_modem_that_goes_takes_it_along_and_brings_it_back() {
     let mut bench = Bench::up();
-    bench.further.rest("the modem is gone");
+    bench.session.rest("the modem is gone");
     assert!(matches!(
         bench.event(),
         Event::Session {
@@ -256,9 +265,9 @@ fn a_modem_that_goes_takes_it_along_and_brings_it_back() {
     ));
     assert_eq!(bench.step(), Step::Off);
     bench.pass(1000.0);
-    assert!(bench.further.next_step().is_none());
+    assert!(bench.session.next_step().is_none());
     bench.start();
-    assert_eq!(bench.asked(), Asked::State);
+    assert_eq!(bench.asked(), SessionAsk::State);
     // Still up over a loss of session 0 alone: back onto the data path.
     let mut bench = Bench::up();
     bench.start();
@@ -268,31 +277,29 @@ fn a_modem_that_goes_takes_it_along_and_brings_it_back() {
 #[test]
 fn a_number_the_modem_does_not_have_is_told() {
     let mut bench = Bench::new(IpType::Ipv4);
-    bench
-        .further
-        .start(bench.now, &crate::quirks::DEFAULT, Sizes::default(), 2);
+    bench.start_on(2);
     assert_eq!(bench.failed(), 300.0);
-    assert!(bench.further.status().why.contains("2 sessions"));
+    assert!(bench.session.status().why.contains("2 sessions"));
 }
 
 #[test]
 fn addresses_are_waited_for_and_not_for_ever() {
     let mut bench = Bench::started(IpType::Ipv4);
-    assert_eq!(bench.asked(), Asked::Begin);
+    assert_eq!(bench.asked(), SessionAsk::Activate);
     bench.done(
-        Asked::Begin,
+        SessionAsk::Activate,
         Status::NONE,
         &connect(ActivationState::ACTIVATED, 0),
     );
-    assert_eq!(bench.asked(), Asked::Addresses);
+    assert_eq!(bench.asked(), SessionAsk::Addresses);
     let none = IpConfiguration {
         session_id: 3,
         ..IpConfiguration::default()
     };
-    bench.done(Asked::Addresses, Status::NONE, &none.encode());
+    bench.done(SessionAsk::Addresses, Status::NONE, &none.encode());
     bench.pass(2.0);
-    assert_eq!(bench.asked(), Asked::Addresses);
-    bench.done(Asked::Addresses, Status::NONE, &none.encode());
+    assert_eq!(bench.asked(), SessionAsk::Addresses);
+    bench.done(SessionAsk::Addresses, Status::NONE, &none.encode());
     bench.pass(30.0);
     bench.failed();
 }
@@ -301,13 +308,13 @@ fn addresses_are_waited_for_and_not_for_ever() {
 fn hostile_answers_fail_and_are_tried_again() {
     for info in [&[][..], &[0xff; 3], &[0xff; 200]] {
         let mut bench = Bench::started(IpType::Ipv4v6);
-        assert_eq!(bench.asked(), Asked::Begin);
-        bench.done(Asked::Begin, Status::NONE, info);
+        assert_eq!(bench.asked(), SessionAsk::Activate);
+        bench.done(SessionAsk::Activate, Status::NONE, info);
         bench.failed();
-        bench.further.indication(bench.now, bc::CONNECT, info);
+        bench.session.indication(bench.now, bc::CONNECT, info);
         bench
-            .further
+            .session
             .indication(bench.now, bc::IP_CONFIGURATION, info);
-        assert!(bench.further.next_step().is_none());
+        assert!(bench.session.next_step().is_none());
     }
 }

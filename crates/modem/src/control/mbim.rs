@@ -1,12 +1,12 @@
-//! The MBIM session over control requests.
+//! The control session over control requests.
 
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect as bc;
 use uwwan_mbim::session::{
-    Command, CommandError, Config, Event as SessionEvent, OpenError, ReadError, Response, Session,
-    Transmit,
+    Command, CommandError, Config, Event as ControlEvent, OpenError, ReadError, Response,
+    Session as ControlSession, Transmit,
 };
 use uwwan_mbim::status::Status;
 use uwwan_usb::error::Error as UsbError;
@@ -32,7 +32,7 @@ impl Control {
             return self.lost(Rung::Found, "it is no MBIM function".into());
         };
         let size = usize::from(max_control_message);
-        self.session = Session::new(Config {
+        self.control_session = ControlSession::new(Config {
             max_control_message: size,
             max_outstanding: usize::from(max_outstanding.unwrap_or(1)),
             open_timeout: patience,
@@ -40,7 +40,7 @@ impl Control {
         });
         self.control_buffer = vec![0; size];
         self.drop_all_askers();
-        self.session.open(Instant::now());
+        self.control_session.open(Instant::now());
     }
 
     pub(super) fn drop_all_askers(&mut self) {
@@ -49,7 +49,7 @@ impl Control {
                 Asker::Program { asker, ticket } => {
                     self.askers.answer(asker, ticket, Err(CommandError::Closed));
                 }
-                Asker::Ladder(_) | Asker::Branch { .. } => {}
+                Asker::Ladder(_) | Asker::Session { .. } => {}
             }
         }
         self.askers.down("the control session has ended");
@@ -62,7 +62,10 @@ impl Control {
                 ticket,
                 command,
                 timeout,
-            } => match self.session.command(Instant::now(), command, timeout) {
+            } => match self
+                .control_session
+                .command(Instant::now(), command, timeout)
+            {
                 Ok(id) => {
                     self.asked.insert(id, Asker::Program { asker, ticket });
                 }
@@ -79,12 +82,15 @@ impl Control {
             _ => None,
         });
         if let Some(id) = id {
-            self.session.cancel(Instant::now(), id);
+            self.control_session.cancel(Instant::now(), id);
         }
     }
 
     pub(super) fn ask(&mut self, ask: Ask, command: Command, timeout: Duration) {
-        match self.session.command(Instant::now(), command, timeout) {
+        match self
+            .control_session
+            .command(Instant::now(), command, timeout)
+        {
             Ok(id) => {
                 self.asked.insert(id, Asker::Ladder(ask));
             }
@@ -102,7 +108,7 @@ impl Control {
         };
         let device = std::sync::Arc::clone(&held.device);
         let control = held.function.control_interface;
-        let Some(transmit) = self.session.poll_transmit(Instant::now()) else {
+        let Some(transmit) = self.control_session.poll_transmit(Instant::now()) else {
             return false;
         };
         let gone = match transmit {
@@ -111,7 +117,7 @@ impl Control {
                     Ok(()) => false,
                     Err(UsbError::Gone { .. }) => true,
                     Err(error) => {
-                        self.session
+                        self.control_session
                             .handle_send_error(Instant::now(), &error.to_string());
                         false
                     }
@@ -121,26 +127,27 @@ impl Control {
                 match requests::get_encapsulated(&*device, control, &mut self.control_buffer) {
                     Ok(length) => {
                         let length = length.min(self.control_buffer.len());
-                        self.session
+                        self.control_session
                             .handle_response(Instant::now(), &self.control_buffer[..length]);
                         false
                     }
                     Err(UsbError::Gone { .. }) => true,
                     Err(UsbError::Stall { .. }) => {
-                        self.session
+                        self.control_session
                             .handle_read_error(Instant::now(), &ReadError::Stall);
                         false
                     }
                     Err(error) => {
                         let error = ReadError::Other(error.to_string());
-                        self.session.handle_read_error(Instant::now(), &error);
+                        self.control_session
+                            .handle_read_error(Instant::now(), &error);
                         false
                     }
                 }
             }
         };
         if gone {
-            self.session.handle_lost("the device is gone");
+            self.control_session.handle_lost("the device is gone");
         }
         true
     }
@@ -166,26 +173,27 @@ impl Control {
         if let Some(Response { id, info, .. }) = response
             && self.ladder.is_online()
         {
-            self.branch_indication(id, &info);
+            self.session_indication(id, &info);
             self.input(Input::Indication { id, info });
         }
     }
 
-    pub(super) fn session_event(&mut self, event: SessionEvent) {
+    pub(super) fn session_event(&mut self, event: ControlEvent) {
         match event {
-            SessionEvent::Opened => {
-                self.askers.opened(self.session.config().max_outstanding);
+            ControlEvent::Opened => {
+                self.askers
+                    .opened(self.control_session.config().max_outstanding);
                 self.input(Input::Opened);
             }
-            SessionEvent::OpenFailed(OpenError::Silent { .. }) => self.input(Input::OpenMute),
-            SessionEvent::OpenFailed(OpenError::Refused(status)) => {
+            ControlEvent::OpenFailed(OpenError::Silent { .. }) => self.input(Input::OpenMute),
+            ControlEvent::OpenFailed(OpenError::Refused(status)) => {
                 self.input(Input::OpenRefused(status))
             }
-            SessionEvent::OpenFailed(OpenError::Protocol(error)) => {
+            ControlEvent::OpenFailed(OpenError::Protocol(error)) => {
                 tracing::warn!("MBIM_OPEN: {error}");
                 self.input(Input::OpenRefused(Status::FAILURE));
             }
-            SessionEvent::Response { id, result } => match self.asked.remove(&id) {
+            ControlEvent::Response { id, result } => match self.asked.remove(&id) {
                 Some(Asker::Program { asker, ticket }) => {
                     let observed = observable(&result);
                     self.askers.answer(asker, ticket, result);
@@ -199,21 +207,21 @@ impl Control {
                         self.input(Input::Answer(ask, outcome));
                     }
                 }
-                Some(Asker::Branch { index, asked }) => {
+                Some(Asker::Session { index, ask }) => {
                     if let Some(outcome) = outcome_of(result) {
-                        self.branch_answer(index, asked, outcome);
+                        self.session_answer(index, ask, outcome);
                     }
                 }
                 None => {}
             },
-            SessionEvent::Indication { id, info } => {
+            ControlEvent::Indication { id, info } => {
                 self.hasten(id);
                 self.askers.indication(id, &info);
-                self.branch_indication(id, &info);
+                self.session_indication(id, &info);
                 self.input(Input::Indication { id, info });
             }
-            SessionEvent::Closed { .. } => self.askers.down("the control session is closed"),
-            SessionEvent::Lost { why } => {
+            ControlEvent::Closed { .. } => self.askers.down("the control session is closed"),
+            ControlEvent::Lost { why } => {
                 self.askers.down(&why);
                 self.lost(Rung::Found, why);
             }

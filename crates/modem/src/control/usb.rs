@@ -20,7 +20,7 @@ use crate::kind::Function;
 use crate::ladder::{UsbDone, UsbFailed, UsbStep};
 use crate::quirks;
 use crate::selector::Selector;
-use crate::status::{Addresses, FramingStatus};
+use crate::status::FramingStatus;
 
 /// Transfers in flight unless chosen. From the device more of them cost the host less, as more
 /// blocks are handed over together; behind 16 there is little more to gain. To the device they are
@@ -356,7 +356,7 @@ impl Control {
         let negotiated =
             function::negotiate(&*held.device, &held.function, &self.options, self.quirk)
                 .map_err(|error| explain::usb(Rung::DataFunction, &error))?;
-        let (detail, sizes) = (negotiated.detail(), negotiated.sizes);
+        let detail = negotiated.detail();
         let notices = negotiated.notices.clone();
         held.negotiated = Some(negotiated);
         for text in notices {
@@ -365,8 +365,7 @@ impl Control {
         Ok(UsbDone {
             detail,
             quirk: None,
-            sizes: Some(sizes),
-            ethernet: self.ethernet(),
+            ethernet: self.read_address(),
         })
     }
 
@@ -393,10 +392,8 @@ impl Control {
         }
     }
 
-    /// Starts the data path, or tells the running one the new addresses.
-    pub(super) fn start_data(&mut self, addresses: &Addresses) -> Result<String, String> {
-        let addressing = self.addressing(addresses);
-        let host = self.end.clone().ok_or("the host's end is gone")?;
+    /// Starts the data path with a first session.
+    pub(super) fn start_data(&mut self, session: SessionPlan) -> Result<String, String> {
         let depth = match self.options.in_flight {
             None => USUAL_DEPTH,
             Some(depth) => Depth {
@@ -406,10 +403,6 @@ impl Control {
         };
         let held = self.device.as_mut().ok_or("the device is gone")?;
         let reactor = held.reactor.as_ref().ok_or("the data thread is gone")?;
-        if held.data_running {
-            reactor.set_addressing(0, addressing);
-            return Ok("going on".into());
-        }
         let negotiated = held
             .negotiated
             .as_ref()
@@ -427,13 +420,7 @@ impl Control {
             receive_size: negotiated.receive_size,
             receive_max: negotiated.receive_max,
             depth,
-            sessions: vec![SessionPlan {
-                id: 0,
-                stream: held.function.stream(),
-                host,
-                addressing,
-                counters: self.shared.session_counters(0),
-            }],
+            sessions: vec![session],
         };
         let running = reactor.start(plan).map_err(|fault| fault.to_string())?;
         held.data_running = true;
@@ -450,10 +437,8 @@ impl Control {
     /// Lets go of the device. `politely` also closes the session, for a device that is still
     /// there.
     pub(super) fn tear_down(&mut self, politely: bool) {
-        self.rest_branches("the modem is away");
-        if let Some(end) = self.end.as_ref().filter(|_| self.is_ethernet()) {
-            end.set_carrier(false);
-        }
+        self.rest_sessions(true, "the modem is away");
+        self.set_carrier(false);
         if politely {
             self.stop_data();
             self.close_session();
@@ -462,8 +447,8 @@ impl Control {
         if let Some(mut held) = self.device.take() {
             held.let_go(reattach);
         }
-        self.session.handle_lost("let go");
-        while self.session.poll_event().is_some() {}
+        self.control_session.handle_lost("let go");
+        while self.control_session.poll_event().is_some() {}
         self.drop_all_askers();
     }
 

@@ -1,0 +1,95 @@
+//! What a data session asks the modem: CONNECT and IP_CONFIGURATION (MBIM 1.0, 10.5.12 and 10.5.20).
+
+use std::time::Duration;
+
+use uwwan_mbim::services::basic_connect::{
+    self as bc, ActivationCommand, AuthProtocol, Compression, ConnectInfo, ConnectSet,
+    ContextIpType, IpConfiguration, context_type,
+};
+use uwwan_mbim::session::Command;
+
+use crate::options::{Auth, SessionOptions};
+
+/// A question of a data session; ties an answer to the state that asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum SessionAsk {
+    /// CONNECT query: whether the session is active.
+    State,
+    /// CONNECT set, deactivate.
+    Deactivate,
+    /// CONNECT set, activate.
+    Activate,
+    /// IP_CONFIGURATION query.
+    Addresses,
+}
+
+impl SessionAsk {
+    /// The command as people know it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::State => "CONNECT query",
+            Self::Deactivate => "CONNECT deactivate",
+            Self::Activate => "CONNECT activate",
+            Self::Addresses => "IP_CONFIGURATION query",
+        }
+    }
+
+    /// How long to wait for the answer (as ModemManager does).
+    pub(crate) const fn timeout(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::State => 10,
+            Self::Deactivate | Self::Addresses => 60,
+            Self::Activate => 180,
+        })
+    }
+
+    /// The command for the session of these options; `family` is what an activation asks for.
+    pub(super) fn command(self, options: &SessionOptions, family: ContextIpType) -> Command {
+        let session_id = options.id.into();
+        match self {
+            Self::State => Command::query_with(
+                bc::CONNECT,
+                &ConnectInfo {
+                    session_id,
+                    ..ConnectInfo::default()
+                },
+            ),
+            Self::Deactivate => Command::set(
+                bc::CONNECT,
+                &ConnectSet {
+                    session_id,
+                    activation_command: ActivationCommand::DEACTIVATE,
+                    context_type: context_type::INTERNET,
+                    ..ConnectSet::default()
+                },
+            ),
+            Self::Activate => Command::set(bc::CONNECT, &activation(options, family)),
+            Self::Addresses => Command::query_with(
+                bc::IP_CONFIGURATION,
+                &IpConfiguration {
+                    session_id,
+                    ..IpConfiguration::default()
+                },
+            ),
+        }
+    }
+}
+
+fn activation(options: &SessionOptions, family: ContextIpType) -> ConnectSet {
+    ConnectSet {
+        session_id: options.id.into(),
+        activation_command: ActivationCommand::ACTIVATE,
+        access_string: options.apn.clone(),
+        user_name: options.user.clone(),
+        password: options.password.reveal().to_owned(),
+        compression: Compression::NONE,
+        auth_protocol: match options.auth {
+            Auth::None => AuthProtocol::NONE,
+            Auth::Pap => AuthProtocol::PAP,
+            Auth::Chap => AuthProtocol::CHAP,
+            Auth::MsChapV2 => AuthProtocol::MSCHAPV2,
+        },
+        ip_type: family,
+        context_type: context_type::INTERNET,
+    }
+}

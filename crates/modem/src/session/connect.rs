@@ -1,0 +1,202 @@
+//! CONNECT: what is active already, the address families one after the other, and refusals.
+
+use std::time::Instant;
+
+use uwwan_mbim::services::basic_connect::{ActivationState, ConnectInfo, ContextIpType};
+use uwwan_mbim::status::{NwError, Status};
+
+use super::{ACTIVATION_PATIENCE, DataSession, SessionAsk, State};
+use crate::explain;
+use crate::failure::Rung;
+use crate::ladder::Outcome;
+use crate::options::IpType;
+
+impl DataSession {
+    /// The answer to the question whether it is active.
+    pub(super) fn looked(&mut self, now: Instant, outcome: &Outcome) {
+        // Some firmware does not answer before the first activation, or with "unknown": only a
+        // session that is active needs to be ended first.
+        self.active = match outcome {
+            Outcome::Done { info, .. } => ConnectInfo::decode(info).is_ok_and(|connect| {
+                connect.session_id == u32::from(self.options.id)
+                    && matches!(
+                        connect.activation_state,
+                        ActivationState::ACTIVATED | ActivationState::ACTIVATING
+                    )
+            }),
+            _ => false,
+        };
+        if self.active {
+            // With whose access point is not known.
+            self.tell_notice("a session of an earlier program is active; ending it".into());
+            self.ask(SessionAsk::Deactivate);
+        } else {
+            self.activate_first(now);
+        }
+    }
+
+    pub(super) fn activate_first(&mut self, now: Instant) {
+        self.refusal = None;
+        self.families.clear();
+        let first = match self.options.ip_type {
+            IpType::Default => ContextIpType::DEFAULT,
+            IpType::Ipv4 => ContextIpType::IPV4,
+            IpType::Ipv6 => ContextIpType::IPV6,
+            IpType::Ipv4v6 => ContextIpType::IPV4V6,
+        };
+        self.activate(now, first);
+    }
+
+    fn activate(&mut self, now: Instant, family: ContextIpType) {
+        self.family = family;
+        self.active = true;
+        self.deadline = Some(now + ACTIVATION_PATIENCE);
+        self.ask(SessionAsk::Activate);
+    }
+
+    /// The answer to the activation.
+    pub(super) fn activated(&mut self, now: Instant, outcome: Outcome) {
+        let name = SessionAsk::Activate.name();
+        let (failure, from) = match outcome {
+            Outcome::Done { status, info } => {
+                let connect = ConnectInfo::decode(&info).ok();
+                match connect {
+                    Some(connect) if status.is_success() => {
+                        return self.connect_info(now, &connect);
+                    }
+                    None if status.is_success() => {
+                        let failure = explain::bad_answer(Rung::Connect, name, &"too short");
+                        (failure, Rung::Connect)
+                    }
+                    connect => {
+                        return self.refused(now, status, connect.map(|connect| connect.nw_error));
+                    }
+                }
+            }
+            Outcome::Refused(why) => (explain::bad_answer(Rung::Connect, name, &why), Rung::Found),
+            // It may still come up in the modem: the next try ends it first.
+            Outcome::NoAnswer => {
+                let seconds = SessionAsk::Activate.timeout().as_secs();
+                (
+                    explain::no_answer(Rung::Connect, name, seconds),
+                    Rung::Connect,
+                )
+            }
+        };
+        self.fail(now, failure, from);
+    }
+
+    /// CONNECT's information buffer, from the answer to the activation or a later indication.
+    pub(super) fn connect_info(&mut self, now: Instant, connect: &ConnectInfo) {
+        match connect.activation_state {
+            ActivationState::ACTIVATED => {
+                let mut detail = format!("asked for {}", family_name(self.family));
+                if connect.nw_error != NwError::NONE {
+                    detail.push_str(&format!("; the network says {}", cause(connect.nw_error)));
+                }
+                self.done(now, detail);
+                self.enter(now, Rung::IpConfiguration);
+            }
+            ActivationState::ACTIVATING => self.state = State::Activating,
+            _ => self.refused(now, Status::FAILURE, Some(connect.nw_error)),
+        }
+    }
+
+    fn refused(&mut self, now: Instant, status: Status, network: Option<NwError>) {
+        self.active = false;
+        let what = format!("CONNECT ({})", family_name(self.family));
+        // A refusal for another reason leads back to the rung that is missing.
+        let earlier = match status {
+            Status::PACKET_SERVICE_DETACHED => Some(Rung::PacketService),
+            Status::NOT_REGISTERED => Some(Rung::Registration),
+            Status::RADIO_POWER_OFF => Some(Rung::Radio),
+            Status::PIN_REQUIRED | Status::SIM_NOT_INSERTED => Some(Rung::Sim),
+            _ => None,
+        };
+        if let Some(rung) = earlier {
+            let failure = explain::status(Rung::Connect, &what, status, network);
+            return self.detour(now, failure, rung);
+        }
+        let network_cause = network.unwrap_or(NwError::NONE);
+        let about_family = is_about_family(status, network_cause);
+        if self.family == ContextIpType::IPV4V6 && about_family {
+            self.families = singles(network_cause).iter().copied().collect();
+        }
+        let failure = if status == Status::NO_DEVICE_SUPPORT && self.family == ContextIpType::IPV6 {
+            explain::ipv6_refused(&what, self.ground.quirk)
+        } else {
+            explain::status(Rung::Connect, &what, status, network)
+        };
+        if about_family && let Some(next) = self.families.pop_front() {
+            self.tell_notice(format!(
+                "{}; trying {} alone",
+                failure.what,
+                family_name(next)
+            ));
+            // Of several refusals the first is about what the user asked for.
+            self.refusal.get_or_insert(failure);
+            return self.activate(now, next);
+        }
+        let failure = self.refusal.take().unwrap_or(failure);
+        self.fail(now, failure, Rung::PacketService);
+    }
+
+    /// Looks at CONNECT's information buffer while packets flow: a session that is deactivated is
+    /// lost.
+    pub(super) fn may_have_ended(&mut self, now: Instant, info: &[u8]) {
+        let Ok(connect) = ConnectInfo::decode(info) else {
+            return;
+        };
+        if connect.activation_state != ActivationState::DEACTIVATED {
+            return;
+        }
+        self.active = false;
+        let mut what = "the network has ended the session".to_owned();
+        if connect.nw_error != NwError::NONE {
+            what.push_str(&format!(": {}", cause(connect.nw_error)));
+        }
+        let failure = explain::failure(Rung::Connect, false, what, "", "");
+        self.lose(now, failure, Rung::Registration);
+    }
+
+    /// The session has been deactivated before it was up.
+    pub(super) fn ended_on_the_way(&mut self, now: Instant, network: NwError) {
+        self.active = false;
+        let failure = explain::status(Rung::Connect, "CONNECT", Status::FAILURE, Some(network));
+        self.detour(now, failure, Rung::PacketService);
+    }
+}
+
+fn cause(network: NwError) -> String {
+    format!("{network} ({})", network.explanation())
+}
+
+/// Whether a refusal of CONNECT is about the address families asked for.
+fn is_about_family(status: Status, cause: NwError) -> bool {
+    status == Status::NO_DEVICE_SUPPORT
+        || matches!(
+            cause,
+            NwError::UNKNOWN_PDP_ADDRESS_OR_TYPE
+                | NwError::SERVICE_OPTION_NOT_SUPPORTED
+                | NwError::PDP_TYPE_IPV4_ONLY_ALLOWED
+                | NwError::PDP_TYPE_IPV6_ONLY_ALLOWED
+        )
+}
+
+/// The single families to try after both were refused with this cause.
+fn singles(cause: NwError) -> &'static [ContextIpType] {
+    match cause {
+        NwError::PDP_TYPE_IPV6_ONLY_ALLOWED => &[ContextIpType::IPV6],
+        NwError::PDP_TYPE_IPV4_ONLY_ALLOWED => &[ContextIpType::IPV4],
+        _ => &[ContextIpType::IPV4, ContextIpType::IPV6],
+    }
+}
+
+fn family_name(family: ContextIpType) -> &'static str {
+    match family {
+        ContextIpType::IPV4 => "ipv4",
+        ContextIpType::IPV6 => "ipv6",
+        ContextIpType::IPV4V6 => "ipv4v6",
+        _ => "the default family",
+    }
+}

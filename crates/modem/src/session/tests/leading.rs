@@ -1,0 +1,666 @@
+//! Session 0: its rungs are told, and failures and losses lead the modem back.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::options::StaticAddresses;
+
+fn good(info: Vec<u8>) -> Outcome {
+    Outcome::Done {
+        status: Status::NONE,
+        info,
+    }
+}
+
+fn status(status: Status, info: Vec<u8>) -> Outcome {
+    Outcome::Done { status, info }
+}
+
+fn connect(state: ActivationState, cause: u32) -> Vec<u8> {
+    super::connect(0, state, cause)
+}
+
+fn ip(v4: bool, v6: bool) -> Vec<u8> {
+    IpConfiguration {
+        ipv4_address: v4
+            .then(|| Ipv4Element {
+                on_link_prefix_length: 30,
+                ipv4_address: [10, 169, 198, 77].into(),
+            })
+            .into_iter()
+            .collect(),
+        ipv4_gateway: v4.then(|| [10, 169, 198, 78].into()),
+        ipv6_address: v6
+            .then(|| Ipv6Element {
+                on_link_prefix_length: 64,
+                ipv6_address: "2001:db8::77".parse().unwrap(),
+            })
+            .into_iter()
+            .collect(),
+        ipv4_mtu: 1500,
+        ..IpConfiguration::default()
+    }
+    .encode()
+}
+
+/// A modem on the packet service that answers as scripted, and well where it is not.
+struct Bench {
+    session: DataSession,
+    now: Instant,
+    ground: Ground,
+    script: HashMap<SessionAsk, VecDeque<Outcome>>,
+    /// How the host's end is set up, once; well otherwise.
+    host: Option<HostError>,
+    log: Vec<String>,
+    asked: Vec<SessionAsk>,
+    families: Vec<ContextIpType>,
+    addresses: Option<Addresses>,
+    online: bool,
+    /// What leads the modem back.
+    back: Option<Input>,
+}
+
+impl Bench {
+    fn new(options: SessionOptions) -> Self {
+        let now = Instant::now();
+        Self {
+            session: DataSession::new(options, LossPolicy::BackToRung, now),
+            now,
+            ground: ground(now),
+            script: HashMap::new(),
+            host: None,
+            log: Vec::new(),
+            asked: Vec::new(),
+            families: Vec::new(),
+            addresses: None,
+            online: false,
+            back: None,
+        }
+    }
+
+    fn answers(mut self, ask: SessionAsk, outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        self.script.insert(ask, outcomes.into_iter().collect());
+        self
+    }
+
+    fn usual(ask: SessionAsk) -> Outcome {
+        good(match ask {
+            SessionAsk::State | SessionAsk::Deactivate => connect(ActivationState::UNKNOWN, 0),
+            SessionAsk::Activate => connect(ActivationState::ACTIVATED, 0),
+            SessionAsk::Addresses => ip(true, true),
+        })
+    }
+
+    fn climb(mut self) -> Self {
+        self.start(Rung::Connect);
+        self.run();
+        self
+    }
+
+    fn start(&mut self, from: Rung) {
+        self.session.start(self.now, from, self.ground.clone());
+    }
+
+    /// Runs until it is online or leads back.
+    fn run(&mut self) {
+        self.back = None;
+        self.online = false;
+        for _ in 0..2000 {
+            self.work();
+            if self.back.is_some() || self.online {
+                return;
+            }
+            self.pass();
+        }
+        panic!("climbs for ever: {:#?}", self.log);
+    }
+
+    /// Lets the time pass that it waits for.
+    fn pass(&mut self) {
+        let at = self.session.poll_timeout().expect("waits for nothing");
+        self.now = self.now.max(at);
+        self.session.timeout(self.now);
+    }
+
+    fn work(&mut self) {
+        while let Some(step) = self.session.next_step() {
+            self.perform(step);
+        }
+    }
+
+    fn perform(&mut self, step: Step) {
+        match step {
+            Step::Command {
+                ask,
+                command,
+                timeout,
+            } => {
+                self.asked.push(ask);
+                self.log.push(ask.name().into());
+                if ask == SessionAsk::Activate {
+                    self.families
+                        .push(ConnectSet::decode(&command.info).unwrap().ip_type);
+                }
+                let scripted = self.script.get_mut(&ask).and_then(VecDeque::pop_front);
+                let outcome = scripted.unwrap_or_else(|| Self::usual(ask));
+                if outcome == Outcome::NoAnswer {
+                    self.now += timeout;
+                }
+                self.session.answer(self.now, ask, outcome);
+            }
+            Step::Host(config) => {
+                self.log
+                    .push(format!("host {}", config.addresses.list().join(" ")));
+                let interface = Interface {
+                    name: "wwan0".into(),
+                    ..Interface::default()
+                };
+                let result = self.host.take().map_or(Ok(interface), Err);
+                self.session.host(self.now, result);
+            }
+            Step::Data(_) => {
+                self.log.push("data".into());
+                self.session.data(self.now, Ok(String::new()));
+            }
+            Step::Tell(Event::RungDone { rung, detail, .. }) => {
+                self.log.push(format!("* {rung}: {detail}"));
+            }
+            Step::Tell(Event::Notice { text }) => self.log.push(format!("! {text}")),
+            Step::Tell(Event::Addresses(addresses)) => self.addresses = Some(addresses),
+            Step::Tell(Event::Online { .. }) => self.online = true,
+            Step::Tell(_) => {}
+            Step::Back(input) => self.back = Some(input),
+            Step::Off => panic!("the data path is its"),
+        }
+    }
+
+    /// The failure, and where it is tried again.
+    fn failed(&self) -> (&Failure, Rung) {
+        match &self.back {
+            Some(Input::Failed { failure, from, .. }) => (failure, *from),
+            other => panic!("no failure but {other:?}: {:#?}", self.log),
+        }
+    }
+
+    fn failure(&self) -> &Failure {
+        self.failed().0
+    }
+
+    fn count(&self, ask: SessionAsk) -> usize {
+        self.asked.iter().filter(|asked| **asked == ask).count()
+    }
+
+    fn indicate(&mut self, id: CidId, info: &[u8]) {
+        self.session.indication(self.now, id, info);
+        self.work();
+    }
+
+    fn said(&self, text: &str) -> bool {
+        self.log.iter().any(|line| line.contains(text))
+    }
+}
+
+#[test]
+fn a_good_run() {
+    let mut bench = Bench::new(SessionOptions::default()).climb();
+    let expected = "\
+CONNECT query
+CONNECT activate
+* connect: asked for ipv4v6
+IP_CONFIGURATION query
+* ip configuration: 10.169.198.77/30, 2001:db8::77/64, MTU 1500
+host 10.169.198.77/30 2001:db8::77/64
+* host: wwan0
+data
+* online: ";
+    assert_eq!(bench.log.join("\n"), expected);
+    assert!(bench.online && bench.session.may_be_active());
+    assert_eq!(bench.session.poll_timeout(), None, "nothing to wake up for");
+    let status = bench.session.status();
+    assert!(status.online && status.addresses == bench.addresses);
+    // From a rung in between nothing below is done again.
+    bench.session.rest("lost");
+    bench.log.clear();
+    bench.start(Rung::Host);
+    bench.run();
+    let expected = "\
+host 10.169.198.77/30 2001:db8::77/64
+* host: wwan0
+data
+* online: ";
+    assert_eq!(bench.log.join("\n"), expected);
+}
+
+#[test]
+fn both_families_fall_back_to_one() {
+    let refusals = [
+        (
+            status(Status::NO_DEVICE_SUPPORT, Vec::new()),
+            ContextIpType::IPV4,
+        ),
+        (
+            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 50)),
+            ContextIpType::IPV4,
+        ),
+        (
+            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 51)),
+            ContextIpType::IPV6,
+        ),
+        (
+            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 28)),
+            ContextIpType::IPV4,
+        ),
+    ];
+    for (refusal, family) in refusals {
+        let bench = Bench::new(SessionOptions::default())
+            .answers(SessionAsk::Activate, [refusal])
+            .climb();
+        assert!(bench.online);
+        assert_eq!(bench.families, [ContextIpType::IPV4V6, family]);
+    }
+    // All refused: the failure is about what the user asked for.
+    let refusal = || status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 28));
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Activate, [refusal(), refusal(), refusal()])
+        .climb();
+    assert_eq!(bench.families.len(), 3);
+    assert!(
+        bench.failure().what.contains("ipv4v6"),
+        "{}",
+        bench.failure()
+    );
+    // Another cause is no matter of families.
+    let wrong_apn = status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 27));
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Activate, [wrong_apn])
+        .climb();
+    assert_eq!(bench.families.len(), 1);
+    assert!(bench.failure().fatal && bench.failure().next.contains("--apn"));
+}
+
+#[test]
+fn ipv6_alone_is_explained() {
+    let options = SessionOptions {
+        ip_type: IpType::Ipv6,
+        ..SessionOptions::default()
+    };
+    let refusal = status(Status::NO_DEVICE_SUPPORT, Vec::new());
+    let bench = Bench::new(options)
+        .answers(SessionAsk::Activate, [refusal])
+        .climb();
+    assert_eq!(bench.families, [ContextIpType::IPV6]);
+    let failure = bench.failure();
+    assert!(
+        failure.fatal && failure.what.contains("no_device_support"),
+        "{failure}"
+    );
+    assert!(failure.cause.contains("PLMN profile list") && failure.next.contains("AT^PLMNLIST"));
+}
+
+#[test]
+fn half_a_success_is_told() {
+    let bench = Bench::new(SessionOptions::default())
+        .answers(
+            SessionAsk::Activate,
+            [good(connect(ActivationState::ACTIVATED, 50))],
+        )
+        .answers(SessionAsk::Addresses, [good(ip(true, false))])
+        .climb();
+    assert!(bench.online);
+    assert!(
+        bench.said("! no IPv6 address: the firmware allows IPv6 only for"),
+        "{:#?}",
+        bench.log
+    );
+    assert!(bench.said("* connect: asked for ipv4v6; the network says"));
+}
+
+#[test]
+fn a_session_left_over_is_ended_first() {
+    let bench = Bench::new(SessionOptions::default())
+        .answers(
+            SessionAsk::State,
+            [good(connect(ActivationState::ACTIVATED, 0))],
+        )
+        .answers(
+            SessionAsk::Deactivate,
+            [status(Status::CONTEXT_NOT_ACTIVATED, Vec::new())],
+        )
+        .climb();
+    assert!(bench.online);
+    assert_eq!(bench.count(SessionAsk::Deactivate), 1);
+}
+
+#[test]
+fn connect_leads_back_to_what_is_missing() {
+    for (refusal, missing) in [
+        (Status::PACKET_SERVICE_DETACHED, Rung::PacketService),
+        (Status::NOT_REGISTERED, Rung::Registration),
+        (Status::RADIO_POWER_OFF, Rung::Radio),
+        (Status::SIM_NOT_INSERTED, Rung::Sim),
+    ] {
+        let mut bench = Bench::new(SessionOptions::default())
+            .answers(SessionAsk::Activate, [status(refusal, Vec::new())])
+            .climb();
+        assert!(
+            matches!(&bench.back, Some(Input::Detour { rung, .. }) if *rung == missing),
+            "{:?}",
+            bench.back
+        );
+        bench.start(Rung::Connect);
+        bench.run();
+        assert!(bench.online);
+    }
+    let gone = status(Status::CONTEXT_NOT_ACTIVATED, Vec::new());
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, [gone])
+        .climb();
+    assert!(matches!(
+        bench.back,
+        Some(Input::Detour {
+            rung: Rung::Connect,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn activation_may_end_with_an_indication() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.script.insert(
+        SessionAsk::Activate,
+        [good(connect(ActivationState::ACTIVATING, 0))].into(),
+    );
+    bench.start(Rung::Connect);
+    bench.work();
+    assert!(!bench.online);
+    bench.indicate(bc::CONNECT, &connect(ActivationState::ACTIVATED, 0));
+    assert!(bench.online);
+
+    let bench = Bench::new(SessionOptions::default())
+        .answers(
+            SessionAsk::Activate,
+            [good(connect(ActivationState::ACTIVATING, 0))],
+        )
+        .climb();
+    assert!(
+        bench.failure().what.contains("not activated in"),
+        "{}",
+        bench.failure()
+    );
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Activate, [Outcome::NoAnswer])
+        .climb();
+    assert!(bench.failure().what.contains("no answer in 180 s"));
+}
+
+#[test]
+fn an_address_may_come_late_or_never() {
+    let nothing = || good(ip(false, false));
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, [nothing(), nothing()])
+        .climb();
+    assert!(bench.online);
+    assert_eq!(bench.count(SessionAsk::Addresses), 3);
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, vec![nothing(); 100])
+        .climb();
+    assert!(
+        bench.failure().what.contains("no address in 25 s"),
+        "{}",
+        bench.failure()
+    );
+}
+
+#[test]
+fn garbage_answers_fail_with_words() {
+    for ask in [SessionAsk::Activate, SessionAsk::Addresses] {
+        let garbage = || good(vec![0xff; 7]);
+        let bench = Bench::new(SessionOptions::default())
+            .answers(ask, vec![garbage(); 3])
+            .climb();
+        assert!(!bench.failure().what.is_empty(), "{ask:?}");
+    }
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::State, [good(vec![0xff; 7])])
+        .climb();
+    assert!(bench.online);
+    let bench = Bench::new(SessionOptions::default())
+        .answers(
+            SessionAsk::State,
+            [status(Status::NO_DEVICE_SUPPORT, Vec::new())],
+        )
+        .climb();
+    assert!(bench.online);
+}
+
+#[test]
+fn failures_lead_to_the_right_rung() {
+    let led = |ask, outcomes: Vec<Outcome>| {
+        let bench = Bench::new(SessionOptions::default())
+            .answers(ask, outcomes)
+            .climb();
+        let (failure, from) = bench.failed();
+        (failure.rung, from)
+    };
+    let refused = || Outcome::Refused("garbage".into());
+    let failure = || status(Status::FAILURE, Vec::new());
+    assert_eq!(
+        led(SessionAsk::Activate, vec![failure()]),
+        (Rung::Connect, Rung::PacketService)
+    );
+    assert_eq!(
+        led(SessionAsk::Activate, vec![refused()]),
+        (Rung::Connect, Rung::Found)
+    );
+    assert_eq!(
+        led(SessionAsk::Activate, vec![Outcome::NoAnswer]),
+        (Rung::Connect, Rung::Connect)
+    );
+    assert_eq!(
+        led(SessionAsk::Addresses, vec![failure()]),
+        (Rung::IpConfiguration, Rung::Connect)
+    );
+    assert_eq!(
+        led(
+            SessionAsk::Addresses,
+            vec![Outcome::NoAnswer, Outcome::NoAnswer]
+        ),
+        (Rung::IpConfiguration, Rung::Found)
+    );
+}
+
+#[test]
+fn losses_lead_to_the_right_rung() {
+    let lost = |info: &[u8]| {
+        let mut bench = Bench::new(SessionOptions::default()).climb();
+        bench.indicate(bc::CONNECT, info);
+        bench.back.take()
+    };
+    let ended = lost(&connect(ActivationState::DEACTIVATED, 36));
+    assert!(
+        matches!(
+            ended,
+            Some(Input::Lost {
+                from: Rung::Registration,
+                ..
+            })
+        ),
+        "{ended:?}"
+    );
+    assert_eq!(lost(&connect(ActivationState::ACTIVATED, 0)), None);
+    assert_eq!(lost(&[1, 2, 3]), None);
+    // Another session's end is none of its business.
+    let other = super::connect(3, ActivationState::DEACTIVATED, 36);
+    assert_eq!(lost(&other), None);
+}
+
+#[test]
+fn an_end_on_the_way_leads_back() {
+    let mut bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, [good(ip(false, false))]);
+    bench.start(Rung::Connect);
+    bench.work();
+    bench.indicate(bc::CONNECT, &connect(ActivationState::DEACTIVATED, 36));
+    assert!(
+        matches!(
+            bench.back,
+            Some(Input::Detour {
+                rung: Rung::PacketService,
+                ..
+            })
+        ),
+        "{:?}",
+        bench.back
+    );
+    assert_eq!(bench.session.poll_timeout(), None);
+}
+
+#[test]
+fn a_host_that_goes_is_made_anew() {
+    let mut bench = Bench::new(SessionOptions::default()).climb();
+    bench.session.host_lost(bench.now, "the host's end failed");
+    bench.work();
+    let expected = Input::Lost {
+        from: Rung::Host,
+        why: "the host's end failed".into(),
+    };
+    assert_eq!(bench.back, Some(expected));
+}
+
+#[test]
+fn new_addresses_reach_the_host() {
+    let mut bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, [good(ip(true, false))])
+        .climb();
+    bench.log.clear();
+    bench.indicate(bc::IP_CONFIGURATION, &ip(true, false));
+    assert!(bench.log.is_empty(), "nothing new");
+    bench.indicate(bc::IP_CONFIGURATION, &ip(true, true));
+    assert!(
+        bench.said("host 10.169.198.77/30 2001:db8::77/64") && bench.said("data"),
+        "{:#?}",
+        bench.log
+    );
+    assert!(bench.session.status().online);
+    bench.indicate(bc::IP_CONFIGURATION, &ip(false, false));
+    assert!(bench.session.status().online && bench.back.is_none());
+}
+
+#[test]
+fn suspicion_looks_at_the_session() {
+    let mut bench = Bench::new(SessionOptions::default()).climb();
+    let ended = good(connect(ActivationState::DEACTIVATED, 0));
+    bench.script.insert(SessionAsk::State, [ended].into());
+    bench
+        .session
+        .judged(Verdict::FellSilent { asked: 3 }, false, false);
+    let diagnosis = bench.session.next_step();
+    assert!(
+        matches!(diagnosis, Some(Step::Tell(Event::Diagnosis { .. }))),
+        "{diagnosis:?}"
+    );
+    bench.work();
+    assert!(
+        matches!(
+            bench.back,
+            Some(Input::Lost {
+                from: Rung::Registration,
+                ..
+            })
+        ),
+        "{:?}",
+        bench.back
+    );
+}
+
+#[test]
+fn a_host_that_refuses_is_told() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.host = Some(HostError {
+        kind: FailureKind::Permission,
+        what: "create a TUN interface".into(),
+        why: "not permitted".into(),
+        next: "run as root".into(),
+    });
+    let bench = bench.climb();
+    assert_eq!(bench.failed().1, Rung::IpConfiguration);
+    assert_eq!(bench.failure().rung, Rung::Host);
+    assert_eq!(bench.failure().kind, FailureKind::Permission);
+    assert_eq!(bench.failure().next, "run as root");
+}
+
+fn network_device(addresses: &[&str]) -> Bench {
+    let addresses = addresses.iter().map(|text| text.parse().unwrap());
+    let mut bench = Bench::new(SessionOptions {
+        static_addresses: StaticAddresses {
+            addresses: addresses.collect(),
+            gateways: Vec::new(),
+        },
+        ..SessionOptions::default()
+    });
+    bench.ground.quirk = &quirks::ETHERNET;
+    bench.ground.ethernet = Some(Ethernet {
+        address: None,
+        carrier: true,
+    });
+    bench.start(Rung::Host);
+    bench.run();
+    bench
+}
+
+#[test]
+fn a_network_device_has_the_addresses_of_the_user() {
+    let mut bench = network_device(&["192.0.2.7/24"]);
+    assert_eq!(bench.asked, [], "{:#?}", bench.log);
+    assert!(bench.said("host 192.0.2.7/24") && bench.online);
+    assert!(bench.addresses.is_some());
+    // Nobody to suspect.
+    bench
+        .session
+        .judged(Verdict::NeverAnswered { asked: 3 }, false, false);
+    bench.work();
+    assert_eq!(bench.asked, []);
+}
+
+#[test]
+fn without_addresses_a_network_device_is_online_all_the_same() {
+    let bench = network_device(&[]);
+    assert!(bench.online);
+    let addresses = bench.session.status().addresses.unwrap();
+    assert_eq!((addresses.list().len(), addresses.mtu), (0, 1500));
+}
+
+proptest::proptest! {
+    /// Whatever comes in, in whatever order: no panic, and what is up or rests is left in peace.
+    #[test]
+    fn anything_may_happen(
+        leads in proptest::prelude::any::<bool>(),
+        inputs in proptest::collection::vec((0u8..9, 0usize..4, proptest::prelude::any::<u8>(), 0usize..80), 0..60),
+    ) {
+        let policy = if leads { LossPolicy::BackToRung } else { LossPolicy::Rest };
+        let mut now = Instant::now();
+        let mut session = DataSession::new(SessionOptions::default(), policy, now);
+        for (kind, which, byte, length) in inputs {
+            while session.next_step().is_some() {}
+            let ask = [
+                SessionAsk::State, SessionAsk::Deactivate, SessionAsk::Activate, SessionAsk::Addresses,
+            ][which];
+            let rung = [Rung::Connect, Rung::IpConfiguration, Rung::Host, Rung::Online][which];
+            let info = vec![byte; length];
+            match kind {
+                0 => session.start(now, rung, ground(now)),
+                1 => session.answer(now, ask, good(info)),
+                2 => session.answer(now, ask, status(Status(u32::from(byte)), info)),
+                3 => session.answer(now, ask, Outcome::NoAnswer),
+                4 => session.indication(now, if byte & 1 == 0 { bc::CONNECT } else { bc::IP_CONFIGURATION }, &info),
+                5 => session.host(now, Ok(Interface::default())),
+                6 => session.data(now, Ok(String::new())),
+                7 => session.host_lost(now, "gone"),
+                _ => session.rest("away"),
+            }
+            now += Duration::from_secs(u64::from(byte));
+            session.timeout(now);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Transcripts: what a data session asks and tells when modem and network behave so or so.
+
+use uwwan_mbim::services::basic_connect::{ConnectSet, Ipv4Element, Ipv6Element};
+use uwwan_mbim::status::{NwError, Status};
+
+use super::*;
+use crate::failure::FailureKind;
+use crate::host::HostError;
+use crate::options::IpType;
+use crate::quirks;
+
+mod leading;
+mod resting;
+
+fn ground(begun: Instant) -> Ground {
+    Ground {
+        quirk: quirks::find(0x03f0, 0xa31d),
+        sizes: Sizes::default(),
+        max_sessions: 8,
+        ethernet: None,
+        begun,
+    }
+}
+
+fn connect(session: u32, activation_state: ActivationState, cause: u32) -> Vec<u8> {
+    ConnectInfo {
+        session_id: session,
+        activation_state,
+        nw_error: NwError(cause),
+        ..ConnectInfo::default()
+    }
+    .encode()
+}
