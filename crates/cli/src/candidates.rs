@@ -7,7 +7,7 @@ use uwwan_modem::quirks::{self, Quirk};
 use uwwan_usb::device::{Backend, Found};
 use uwwan_usb::functions::{self, MbimFunction, NcmFunction};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
 
 /// A device that is a modem, by its MBIM function or by its row in the quirk table, or a plain
@@ -24,28 +24,14 @@ pub struct Candidate {
     pub ethernet: Option<NcmFunction>,
 }
 
-/// Something that stops `up`, or that `up` will have to deal with.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Obstacle {
-    /// Whether `up` fails over it.
-    pub fatal: bool,
-    /// The exit status it would lead to.
-    #[serde(skip)]
-    pub exit: Exit,
-    /// What is in the way.
-    pub what: String,
-    /// What to do about it.
-    pub next: String,
-}
-
 /// The modems and plain network devices present.
 ///
 /// # Errors
 /// When the bus cannot be listed.
 pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
     let devices = backend.devices().map_err(|error| {
-        Failure::new(Exit::Failed, "cannot list the USB devices")
-            .because_of(&error)
+        Failure::new(FailureKind::Host, "cannot list the USB devices")
+            .because(error)
             .next("is /dev/bus/usb there? containers and chroots often lack it")
     })?;
     let mut candidates: Vec<Candidate> = devices
@@ -78,7 +64,7 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
 /// machine's network taken away by mistake.
 ///
 /// # Errors
-/// [`Exit::Missing`], or [`Exit::Several`] with all of them named.
+/// [`FailureKind::Missing`], or [`FailureKind::Several`] with all of them named.
 pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
     let mut matching = all(backend)?;
     let present: Vec<String> = matching.iter().map(Candidate::name).collect();
@@ -88,14 +74,15 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
     });
     if matching.len() > 1 {
         let names: Vec<String> = matching.iter().map(Candidate::name).collect();
-        return Err(
-            Failure::new(Exit::Several, format!("{} modems are present", names.len()))
-                .because(names.join("\n"))
-                .next(format!(
-                    "choose one by its port: --device {}",
-                    matching[0].found.identity.port
-                )),
-        );
+        return Err(Failure::new(
+            FailureKind::Several,
+            format!("{} modems are present", names.len()),
+        )
+        .because(names.join("\n"))
+        .next(format!(
+            "choose one by its port: --device {}",
+            matching[0].found.identity.port
+        )));
     }
     matching.pop().ok_or_else(|| {
         if present.is_empty() {
@@ -105,7 +92,7 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
                 Selector::Any => "no modem is present".to_owned(),
                 _ => format!("no modem is {selector}"),
             };
-            Failure::new(Exit::Missing, what)
+            Failure::new(FailureKind::Missing, what)
                 .because(format!("present: {}", present.join("; ")))
                 .next("uwwan list shows them with their ports")
         }
@@ -119,17 +106,19 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
 pub fn usable(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
     let candidate = select(backend, selector)?;
     match candidate.obstacles().into_iter().find(|o| o.fatal) {
-        Some(obstacle) => Err(Failure::new(obstacle.exit, "the modem cannot be used")
-            .at(candidate.name())
-            .because(obstacle.what)
-            .next(obstacle.next)),
+        Some(obstacle) => Err(Failure {
+            what: "the modem cannot be used".to_owned(),
+            why: vec![obstacle.what],
+            ..obstacle
+        }
+        .at(candidate.name())),
         None => Ok(candidate),
     }
 }
 
 /// There is no modem at all.
 pub fn none_present() -> Failure {
-    Failure::new(Exit::Missing, "no modem is present")
+    Failure::new(FailureKind::Missing, "no modem is present")
         .at("USB")
         .because("no device has an MBIM function, and none is in the table of known modems")
         .next("lsusb tells whether the kernel sees the device at all; if not: power, slot, rfkill, BIOS whitelist")
@@ -176,54 +165,53 @@ impl Candidate {
         ))
     }
 
-    /// What stops `up`, worst first.
-    pub fn obstacles(&self) -> Vec<Obstacle> {
-        let mut obstacles = Vec::new();
-        if self.wanted().is_none() {
-            obstacles.push(Obstacle {
-                fatal: true,
-                exit: Exit::Failed,
-                what: match self.found.descriptors.faults.first() {
-                    Some(fault) => format!(
-                        "it has no MBIM function in any configuration; its descriptors are \
-                         broken: {}",
-                        plain(fault)
-                    ),
-                    None => "it has no MBIM function in any configuration".into(),
-                },
-                next: "uwwan usb descriptors shows what it has; some modems must first be told \
-                       to offer MBIM, by AT command or usb_modeswitch"
-                    .into(),
-            });
-        }
+    /// What stops `up`, or what it will have to deal with, worst first; [`Failure::fatal`] tells which.
+    pub fn obstacles(&self) -> Vec<Failure> {
+        let mut obstacles: Vec<Failure> = self.without_function().into_iter().collect();
         let node = self.node();
         match access(&node) {
             Access::Granted => {}
-            Access::Denied => obstacles.push(Obstacle {
-                fatal: true,
-                exit: Exit::Permission,
-                what: format!("{}: permission denied", node.display()),
-                next: "install the udev rule (packaging/70-uwwan.rules) and plug the modem in \
-                       again, or use sudo"
-                    .into(),
-            }),
-            Access::Missing => obstacles.push(Obstacle {
-                fatal: true,
-                exit: Exit::Failed,
-                what: format!("{}: there is no such device node", node.display()),
-                next: "a container needs /dev/bus/usb passed in".into(),
-            }),
+            Access::Denied => obstacles.push(
+                Failure::new(
+                    FailureKind::Permission,
+                    format!("{}: permission denied", node.display()),
+                )
+                .next(
+                    "install the udev rule (packaging/70-uwwan.rules) and plug the modem in \
+                     again, or use sudo",
+                ),
+            ),
+            Access::Missing => obstacles.push(
+                Failure::new(
+                    FailureKind::Host,
+                    format!("{}: there is no such device node", node.display()),
+                )
+                .next("a container needs /dev/bus/usb passed in"),
+            ),
         }
         for holder in holders(&node) {
-            obstacles.push(Obstacle {
+            obstacles.push(Failure {
                 fatal: false,
-                exit: Exit::Busy,
-                what: format!("{holder} has the device open"),
-                next: "up fails if that process has claimed the MBIM interfaces; stop it first"
-                    .into(),
+                ..Failure::new(FailureKind::Busy, format!("{holder} has the device open"))
+                    .next("up fails if that process has claimed the MBIM interfaces; stop it first")
             });
         }
         obstacles
+    }
+
+    /// The obstacle that there is nothing to drive.
+    pub fn without_function(&self) -> Option<Failure> {
+        if self.wanted().is_some() {
+            return None;
+        }
+        let mut what = "it has no MBIM function in any configuration".to_owned();
+        if let Some(fault) = self.found.descriptors.faults.first() {
+            what.push_str(&format!("; its descriptors are broken: {}", plain(fault)));
+        }
+        Some(Failure::new(FailureKind::Other, what).next(
+            "uwwan usb descriptors shows what it has; some modems must first be told \
+             to offer MBIM, by AT command or usb_modeswitch",
+        ))
     }
 }
 
@@ -318,19 +306,19 @@ mod tests {
     #[test]
     fn no_device_is_told_with_a_way_out() {
         let failure = select(&Bus(&[]), &Selector::Any).unwrap_err();
-        assert_eq!(failure.exit, Exit::Missing);
+        assert_eq!(failure.kind, FailureKind::Missing);
         let text = failure.to_string();
         assert!(
-            text.starts_with("error: no modem is present\n  where: USB\n"),
+            text.starts_with("no modem is present\n  where: USB\n"),
             "{text}"
         );
         assert!(text.contains("next:  uwwan up --wait"), "{text}");
 
         let failure = select(&Bus(&["1-4"]), &"12d1:15c1".parse().unwrap()).unwrap_err();
-        assert_eq!(failure.exit, Exit::Missing);
+        assert_eq!(failure.kind, FailureKind::Missing);
         assert_eq!(
             failure.to_string(),
-            "error: no modem is 12d1:15c1\n\
+            "no modem is 12d1:15c1\n\
              \x20 why:   present: 03f0:a31d at 1-4 (HP lt4132 (Huawei ME906s-158))\n\
              \x20 next:  uwwan list shows them with their ports"
         );
@@ -340,10 +328,10 @@ mod tests {
     fn two_devices_are_both_named() {
         let bus = Bus(&["2-1", "1-4.2"]);
         let failure = select(&bus, &Selector::Any).unwrap_err();
-        assert_eq!(failure.exit, Exit::Several);
+        assert_eq!(failure.kind, FailureKind::Several);
         assert_eq!(
             failure.to_string(),
-            "error: 2 modems are present\n\
+            "2 modems are present\n\
              \x20 why:   03f0:a31d at 1-4.2 (HP lt4132 (Huawei ME906s-158))\n\
              \x20        03f0:a31d at 2-1 (HP lt4132 (Huawei ME906s-158))\n\
              \x20 next:  choose one by its port: --device 1-4.2"
@@ -416,7 +404,7 @@ mod tests {
         }
         let alone = WithAdapter(Bus(&[]));
         let failure = select(&alone, &Selector::Any).unwrap_err();
-        assert_eq!(failure.exit, Exit::Missing);
+        assert_eq!(failure.kind, FailureKind::Missing);
         let told = failure.to_string();
         assert!(
             told.contains("no modem is present") && told.contains("0bda:8156"),

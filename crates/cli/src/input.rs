@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// The longest input taken, in bytes; the longest transfer block of any device is 64 KiB.
 const LONGEST: u64 = 16 << 20;
@@ -11,10 +11,10 @@ const LONGEST: u64 = 16 << 20;
 /// anything else is hexadecimal digits. A file's content, too, may be hexadecimal text.
 ///
 /// # Errors
-/// [`Exit::Usage`] when it is none of them.
+/// [`FailureKind::Usage`] when it is none of them.
 pub fn read(argument: &str) -> Result<Vec<u8>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
-        Failure::new(Exit::Usage, "cannot read the input")
+        Failure::new(FailureKind::Usage, "cannot read the input")
             .at(argument.to_owned())
             .because(why)
             .next("give a file, - for standard input, or hexadecimal digits")

@@ -3,20 +3,23 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::failure::{Exit, Failure};
+use uwwan_modem::{Failure, FailureKind};
+
 use crate::output_queue::{self, Errors};
+
+pub use uwwan_modem::failure::plain;
 
 /// Writes one line to standard output.
 ///
 /// # Errors
-/// [`Exit::Closed`] when its reader went away, so that `uwwan … | head` ends quietly. None where
-/// the output is queued, as it is for a driver.
+/// [`FailureKind::Closed`] when its reader went away, so that `uwwan … | head` ends quietly. None
+/// where the output is queued, as it is for a driver.
 pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
     output_queue::out(format!("{}\n", line.as_ref()).as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            Failure::closed_output()
+            Failure::new(FailureKind::Closed, "standard output was closed")
         } else {
-            Failure::new(Exit::Failed, "cannot write to standard output").because(error)
+            Failure::new(FailureKind::Host, "cannot write to standard output").because(error)
         }
     })
 }
@@ -32,17 +35,9 @@ pub fn note(line: impl AsRef<str>) {
 /// As [`say`].
 pub fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(|error| {
-        Failure::new(Exit::Failed, "cannot write the answer as JSON").because(error)
+        Failure::new(FailureKind::Host, "cannot write the answer as JSON").because(error)
     })?;
     say(text)
-}
-
-/// Text from outside (device strings, network names, file names) with control characters
-/// replaced, so that it cannot steer a terminal or break a line.
-pub fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// Bytes with a decimal unit: `16.8 MB`.
@@ -116,11 +111,5 @@ mod tests {
     fn throughput_is_in_bits() {
         assert!((mbit_s(1_000_000, Duration::from_secs(1)) - 8.0).abs() < 1e-9);
         assert_eq!(mbit_s(5, Duration::ZERO), 0.0);
-    }
-
-    #[test]
-    fn control_characters_are_replaced() {
-        assert_eq!(plain("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
-        assert_eq!(plain("Café 一"), "Café 一");
     }
 }

@@ -8,12 +8,13 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::CapabilitySet;
 use uwwan_modem::host::{
-    HostConfig, HostEnd, HostError, HostProvider, HostTun, Packets, TAP_MODE, TunProvider,
+    HostConfig, HostEnd, HostProvider, HostTun, Packets, TAP_MODE, TunProvider,
 };
 use uwwan_modem::options::Routes;
 use uwwan_modem::status;
 use uwwan_tun::{Interface, Observed, Tap};
 
+use crate::failure::Failure;
 use crate::output::note;
 
 /// TUN and TAP interfaces, configured where this process may, prepared ones as they are otherwise.
@@ -21,7 +22,7 @@ use crate::output::note;
 pub struct Provider(TunProvider);
 
 impl HostProvider for Provider {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
         let Some(name) = config.name.as_deref().filter(|_| !may_configure()) else {
             return self.0.bring_up(config);
         };
@@ -92,7 +93,7 @@ impl HostEnd for Prepared {
         }
     }
 
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
         if let Some(ethernet) = &config.ethernet {
             self.set_carrier(ethernet.carrier);
         }

@@ -8,7 +8,7 @@ use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// No answer is longer, in bytes.
 const LONGEST: usize = 1024;
@@ -18,7 +18,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// Asks on the controlling terminal, without echo.
 ///
 /// # Errors
-/// [`Exit::Usage`] when there is no terminal, [`Exit::Interrupted`] on Ctrl-C. What was typed is
+/// [`FailureKind::Usage`] when there is no terminal, [`FailureKind::Cancelled`] on Ctrl-C. What was typed is
 /// never repeated.
 pub fn secret(question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
     let mut terminal = open()?;
@@ -48,14 +48,14 @@ fn open() -> Result<File, Failure> {
         .write(true)
         .open("/dev/tty")
         .map_err(|error| {
-            Failure::new(Exit::Usage, "there is no terminal to ask on")
+            Failure::new(FailureKind::Usage, "there is no terminal to ask on")
                 .at("/dev/tty")
                 .because(error)
         })
 }
 
 fn broken(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Exit::Failed, "cannot ask on the terminal")
+    Failure::new(FailureKind::Host, "cannot ask on the terminal")
         .at("/dev/tty")
         .because(error)
 }
@@ -68,7 +68,7 @@ fn ask(terminal: &mut File, question: &str, interrupts: &Receiver<i32>) -> Resul
     loop {
         if interrupts.try_recv().is_ok() {
             return Err(Failure::new(
-                Exit::Interrupted,
+                FailureKind::Cancelled,
                 "interrupted: nothing was sent",
             ));
         }

@@ -13,16 +13,15 @@ use uwwan_mbim::fields::Layout;
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{NwError, Status as MbimStatus};
-use uwwan_modem::client::{Client, ClientError, ErrorKind, Indication};
-use uwwan_modem::{Options, Selector, Status};
+use uwwan_modem::client::{Client, Indication};
+use uwwan_modem::{Code, Options, Selector, Status};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use crate::candidates;
-use crate::commands::progress;
 use crate::control::client::Client as Control;
 use crate::control::protocol::Request;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::runtime::{self, Entry};
 use crate::settings::{Device, words};
@@ -89,7 +88,7 @@ impl Reach {
     /// When there is no modem, several, or one that cannot be had.
     pub fn target(&self) -> Result<Target, Failure> {
         if self.device != Some(Device::Emulator) && !self.knobs.is_empty() {
-            return Err(Failure::new(Exit::Usage, "an option makes no sense")
+            return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
                 .at("--knob")
                 .because("real firmware has no knobs")
                 .next("add --device emulator"));
@@ -163,9 +162,11 @@ impl Reach {
         }
         if entries.len() > 1 {
             let names: Vec<&str> = entries.iter().map(|entry| entry.device.as_str()).collect();
-            return Err(Failure::new(Exit::Several, "several modems are running")
-                .because(names.join(", "))
-                .next(format!("choose one: --device {}", names[0])));
+            return Err(
+                Failure::new(FailureKind::Several, "several modems are running")
+                    .because(names.join(", "))
+                    .next(format!("choose one: --device {}", names[0])),
+            );
         }
         if entries.is_empty() && self.device.is_none() && !refused.is_empty() {
             note(format!(
@@ -183,7 +184,7 @@ impl Reach {
 /// When the system refuses handlers.
 pub fn interrupts() -> Result<Receiver<i32>, Failure> {
     signals::first()
-        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))
+        .map_err(|error| Failure::new(FailureKind::Host, "cannot wait for signals").because(error))
 }
 
 /// Where a modem is to be had.
@@ -206,12 +207,12 @@ impl Target {
     /// Opens a control session.
     ///
     /// # Errors
-    /// When it cannot be had; [`Exit::Interrupted`] on Ctrl-C.
+    /// When it cannot be had; [`FailureKind::Cancelled`] on Ctrl-C.
     pub fn open(self, interrupts: Receiver<i32>) -> Result<Modem, Failure> {
         let (backend, selector, settle) = match self {
             Self::Running(entry) => {
                 let path = entry.socket.with_file_name(MBIM_SOCKET);
-                let client = Client::through(&path).map_err(|error| client_failure(&error))?;
+                let client = Client::through(&path)?;
                 return Ok(Modem {
                     client,
                     interrupts,
@@ -237,7 +238,7 @@ impl Target {
             .spawn(move || {
                 let _ = sender.send(Client::direct(backend, selector, options));
             })
-            .map_err(|error| Failure::new(Exit::Failed, "cannot start").because(error))?;
+            .map_err(|error| Failure::new(FailureKind::Host, "cannot start").because(error))?;
         let result = select! {
             recv(opened) -> result => result,
             recv(interrupts) -> _ => return Err(interrupted("opening the modem")),
@@ -249,8 +250,8 @@ impl Target {
                 interrupts,
                 through: None,
             }),
-            Ok(Err(error)) => Err(client_failure(&error)),
-            Err(_) => Err(Failure::new(Exit::Failed, "cannot open the modem")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Failure::new(FailureKind::Host, "cannot open the modem")),
         }
     }
 }
@@ -326,10 +327,10 @@ impl Modem {
             }
             Ok(response) => Ok(Err(response.status.name())),
             Err(Ended::Interrupted(failure)) => Err(failure),
-            Err(Ended::Client(error)) => match error.kind {
-                ErrorKind::Timeout => Ok(Err("no answer".to_owned())),
-                ErrorKind::Protocol(code) => Ok(Err(code.to_string())),
-                _ => Err(client_failure(&error)),
+            Err(Ended::Failed(failure)) => match (failure.kind, failure.code) {
+                (FailureKind::Timeout, _) => Ok(Err("no answer".to_owned())),
+                (_, Some(Code::Protocol(code))) => Ok(Err(code.to_string())),
+                _ => Err(failure),
             },
         }
     }
@@ -366,9 +367,9 @@ impl Modem {
         let pending = self
             .client
             .start(command, patience)
-            .map_err(Ended::Client)?;
+            .map_err(Ended::Failed)?;
         loop {
-            if let Some(response) = self.client.poll(pending, TURN).map_err(Ended::Client)? {
+            if let Some(response) = self.client.poll(pending, TURN).map_err(Ended::Failed)? {
                 return Ok(response);
             }
             if self.interrupts.try_recv().is_ok() {
@@ -381,15 +382,13 @@ impl Modem {
     /// The content of an answer that must be a success.
     ///
     /// # Errors
-    /// [`Exit::Refused`] with the status, or [`Exit::Failed`] for an answer that makes no sense.
+    /// [`FailureKind::Refused`] with the status, or [`FailureKind::Host`] for an answer that makes no sense.
     pub fn content<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
         if !response.status.is_success() {
             let what = format!("the modem refuses {}", response.id);
             return Err(self.refusal(&what, response.status, None));
         }
-        self.client
-            .success(response)
-            .map_err(|error| client_failure(&error))
+        self.client.success(response)
     }
 
     /// A refusal with the network's cause, if it gave one.
@@ -415,7 +414,7 @@ impl Modem {
 
     /// As [`Modem::refusal`], without a next step.
     pub fn refusal_alone(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
-        let mut failure = Failure::new(Exit::Refused, what)
+        let mut failure = Failure::new(FailureKind::Refused, what)
             .at(self.place())
             .because(format!("{status}: {}", status.explanation()));
         if let Some(cause) = cause.filter(|cause| *cause != NwError::NONE) {
@@ -432,7 +431,7 @@ impl Modem {
         if !force {
             return Ok(());
         }
-        self.client.insist().map_err(|error| client_failure(&error))
+        self.client.insist()
     }
 
     /// Chooses the indications to be told of.
@@ -440,13 +439,11 @@ impl Modem {
     /// # Errors
     /// When the modem refuses.
     pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), Failure> {
-        self.client
-            .subscribe(ids)
-            .map_err(|error| client_failure(&error))
+        self.client.subscribe(ids)
     }
 
     /// The next indication within `patience`; `None` when there is none, and
-    /// [`Exit::Interrupted`] on Ctrl-C.
+    /// [`FailureKind::Cancelled`] on Ctrl-C.
     ///
     /// # Errors
     /// When the modem is lost.
@@ -454,10 +451,7 @@ impl Modem {
         let until = Instant::now() + patience;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let found = self
-                .client
-                .next_indication(left.min(TURN))
-                .map_err(|error| client_failure(&error))?;
+            let found = self.client.next_indication(left.min(TURN))?;
             if found.is_some() || left.is_zero() {
                 return Ok(found);
             }
@@ -475,7 +469,7 @@ impl Modem {
         loop {
             match self.indication(Duration::from_secs(3600)) {
                 Ok(_) => {}
-                Err(failure) if failure.exit == Exit::Interrupted => return Ok(()),
+                Err(failure) if failure.kind == FailureKind::Cancelled => return Ok(()),
                 Err(failure) => return Err(failure),
             }
         }
@@ -491,7 +485,7 @@ impl Modem {
     /// # Errors
     /// When that did not go properly.
     pub fn close(self) -> Result<(), Failure> {
-        self.client.close().map_err(|error| client_failure(&error))
+        self.client.close()
     }
 }
 
@@ -504,52 +498,21 @@ fn running_status(entry: &Entry) -> Option<Status> {
 }
 
 enum Ended {
-    Client(ClientError),
+    Failed(Failure),
     Interrupted(Failure),
 }
 
 impl Ended {
     fn failure(self) -> Failure {
         match self {
-            Self::Client(error) => client_failure(&error),
-            Self::Interrupted(failure) => failure,
+            Self::Failed(failure) | Self::Interrupted(failure) => failure,
         }
     }
 }
 
 fn interrupted(doing: &str) -> Failure {
-    Failure::new(Exit::Interrupted, format!("interrupted: {doing}"))
+    Failure::new(FailureKind::Cancelled, format!("interrupted: {doing}"))
         .because("Ctrl-C or SIGTERM; what was under way has been withdrawn")
-}
-
-/// A client's error as the program's.
-pub fn client_failure(error: &ClientError) -> Failure {
-    let exit = match &error.kind {
-        ErrorKind::BringUp(failure) => return progress::failure(failure),
-        ErrorKind::NotRunning | ErrorKind::Lost => Exit::Missing,
-        ErrorKind::Denied => Exit::Permission,
-        ErrorKind::NotOpen | ErrorKind::Status(_) | ErrorKind::Protocol(_) => Exit::Refused,
-        ErrorKind::Cancelled => Exit::Interrupted,
-        ErrorKind::Start | ErrorKind::Timeout | ErrorKind::Answer | ErrorKind::System => {
-            Exit::Failed
-        }
-    };
-    // Commands are told by service and name.
-    let what = match &error.kind {
-        ErrorKind::Timeout => format!("no answer to {}", error.what),
-        ErrorKind::Answer => format!("the answer to {} cannot be read", error.what),
-        ErrorKind::Lost if error.what.contains('/') => format!("{}: no modem", error.what),
-        _ => error.what.clone(),
-    };
-    let mut failure = Failure::new(exit, what);
-    if !error.place.is_empty() {
-        failure = failure.at(error.place.clone());
-    }
-    failure = failure.because(&error.why);
-    if !error.next.is_empty() {
-        failure = failure.next(error.next.clone());
-    }
-    failure
 }
 
 /// A sign of life on standard error, if that is a terminal. Gone when dropped.

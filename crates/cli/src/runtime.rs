@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// Where root keeps its runtime directories.
 const SYSTEM: &str = "/run/uwwan";
@@ -28,7 +28,7 @@ const MBIM_TERMINAL: &str = "mbim-terminal";
 /// Where this user's runtime directories go.
 ///
 /// # Errors
-/// [`Exit::Usage`] when there is no `XDG_RUNTIME_DIR`.
+/// [`FailureKind::Usage`] when there is no `XDG_RUNTIME_DIR`.
 pub fn own_base(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = chosen {
         return Ok(path.to_path_buf());
@@ -38,10 +38,13 @@ pub fn own_base(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     }
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
         Some(path) if path.is_absolute() => Ok(path.join("uwwan")),
-        _ => Err(Failure::new(Exit::Usage, "there is no place for the control socket")
-            .at("XDG_RUNTIME_DIR")
-            .because("it is not set to an absolute path; a login session sets it, su and cron do not")
-            .next("log in properly, or name a directory only you can write with --runtime-dir DIR")),
+        _ => Err(Failure::new(
+            FailureKind::Usage,
+            "there is no place for the control socket",
+        )
+        .at("XDG_RUNTIME_DIR")
+        .because("it is not set to an absolute path; a login session sets it, su and cron do not")
+        .next("log in properly, or name a directory only you can write with --runtime-dir DIR")),
     }
 }
 
@@ -134,7 +137,7 @@ impl RuntimeDir {
     /// Makes and locks `<base>/<device>`, and removes a socket left by a dead owner.
     ///
     /// # Errors
-    /// [`Exit::Busy`] when another `uwwan up` has it, with its process id; [`Exit::Permission`]
+    /// [`FailureKind::Busy`] when another `uwwan up` has it, with its process id; [`FailureKind::Permission`]
     /// when the directory is not safely ours.
     pub fn create(base: &Path, device: &str) -> Result<Self, Failure> {
         // Under root's base the names of the devices are no secret; what is in them is.
@@ -149,7 +152,7 @@ impl RuntimeDir {
         let socket = path.join(SOCKET);
         if socket.as_os_str().len() > 107 {
             return Err(
-                Failure::new(Exit::Usage, "the control socket's path is too long")
+                Failure::new(FailureKind::Usage, "the control socket's path is too long")
                     .at(socket.display().to_string())
                     .because("a Unix socket's path has at most 107 bytes")
                     .next("choose a shorter one with --runtime-dir DIR"),
@@ -162,11 +165,12 @@ impl RuntimeDir {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(
-                    Failure::new(Exit::Failed, "cannot remove a stale control socket")
-                        .at(socket.display().to_string())
-                        .because(error),
-                );
+                return Err(Failure::new(
+                    FailureKind::Host,
+                    "cannot remove a stale control socket",
+                )
+                .at(socket.display().to_string())
+                .because(error));
             }
         }
         Ok(Self { path, _lock: lock })
@@ -190,12 +194,15 @@ impl RuntimeDir {
     /// Lets other users reach what stands open to them in it: each socket says itself to whom.
     ///
     /// # Errors
-    /// [`Exit::Failed`] when its mode cannot be changed.
+    /// [`FailureKind::Host`] when its mode cannot be changed.
     pub fn let_others_through(&self) -> Result<(), Failure> {
         fs::set_permissions(&self.path, Permissions::from_mode(0o711)).map_err(|error| {
-            Failure::new(Exit::Failed, "cannot let others into the runtime directory")
-                .at(self.path.display().to_string())
-                .because(error)
+            Failure::new(
+                FailureKind::Host,
+                "cannot let others into the runtime directory",
+            )
+            .at(self.path.display().to_string())
+            .because(error)
         })
     }
 
@@ -223,10 +230,13 @@ impl Drop for RuntimeDir {
 /// could have put something into it.
 fn make_private(path: &Path, mode: u32) -> Result<(), Failure> {
     let refuse = |why: &dyn std::fmt::Display| {
-        Failure::new(Exit::Permission, "the runtime directory cannot be used")
-            .at(path.display().to_string())
-            .because(why)
-            .next("remove it, or name another with --runtime-dir DIR")
+        Failure::new(
+            FailureKind::Permission,
+            "the runtime directory cannot be used",
+        )
+        .at(path.display().to_string())
+        .because(why)
+        .next("remove it, or name another with --runtime-dir DIR")
     };
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
@@ -258,7 +268,7 @@ fn make_private(path: &Path, mode: u32) -> Result<(), Failure> {
 
 fn lock(path: &Path, device: &str) -> Result<File, Failure> {
     let refuse = |error: &io::Error| {
-        Failure::new(Exit::Failed, "cannot lock the runtime directory")
+        Failure::new(FailureKind::Host, "cannot lock the runtime directory")
             .at(path.display().to_string())
             .because(error)
     };
@@ -306,7 +316,7 @@ fn taken(file: &mut File, device: &str) -> Failure {
         _ => "another process".to_owned(),
     };
     Failure::new(
-        Exit::Busy,
+        FailureKind::Busy,
         format!("uwwan already runs the modem at {device}"),
     )
     .because(format!("{owner} holds its runtime directory"))
@@ -333,7 +343,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::create(base.path(), "1-4").unwrap();
         let again = RuntimeDir::create(base.path(), "1-4").unwrap_err();
-        assert_eq!(again.exit, Exit::Busy);
+        assert_eq!(again.kind, FailureKind::Busy);
         assert!(
             again
                 .to_string()
@@ -364,7 +374,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
         let failure = RuntimeDir::create(base.path(), "1-4").unwrap_err();
-        assert_eq!(failure.exit, Exit::Permission);
+        assert_eq!(failure.kind, FailureKind::Permission);
         assert!(failure.to_string().contains("other users"), "{failure}");
 
         std::os::unix::fs::symlink("/tmp", base.path().join("1-5")).unwrap();

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// No PIN or password is longer (MBIM limits a PIN to 16, a password to 255 characters).
 const LONGEST: usize = 255;
@@ -13,11 +13,11 @@ const LONGEST: usize = 255;
 /// The SIM's PIN: 4 to 8 digits, alone in the file.
 ///
 /// # Errors
-/// [`Exit::Usage`]; the file's content is never repeated.
+/// [`FailureKind::Usage`]; the file's content is never repeated.
 pub fn pin(path: &Path) -> Result<String, Failure> {
     let text = read(path, "PIN", "--pin-file")?;
     if !(4..=8).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Failure::new(Exit::Usage, "the PIN file does not hold a PIN")
+        return Err(Failure::new(FailureKind::Usage, "the PIN file does not hold a PIN")
             .at(format!("{} (--pin-file)", path.display()))
             .because(format!(
                 "a PIN is 4 to 8 digits alone on the first line; found {} characters{}",
@@ -36,7 +36,7 @@ pub fn pin(path: &Path) -> Result<String, Failure> {
 /// A code of digits, alone in the file that `option` names: a PIN, a PUK, an unlock code.
 ///
 /// # Errors
-/// [`Exit::Usage`]; the file's content is never repeated.
+/// [`FailureKind::Usage`]; the file's content is never repeated.
 pub fn code(
     path: &Path,
     subject: &str,
@@ -52,7 +52,7 @@ pub fn code(
 /// Checks that a code has as many digits as it may have.
 ///
 /// # Errors
-/// [`Exit::Usage`]; the code is never repeated.
+/// [`FailureKind::Usage`]; the code is never repeated.
 pub fn check_code(
     text: &str,
     subject: &str,
@@ -68,32 +68,37 @@ pub fn check_code(
     } else {
         format!("{least} to {most} digits")
     };
-    Err(Failure::new(Exit::Usage, format!("this is no {subject}"))
-        .because(format!(
-            "a {subject} is {count}; this has {} characters{}",
-            text.chars().count(),
-            if digits { "" } else { ", not all digits" }
-        ))
-        .next("nothing was sent, no attempt was used up"))
+    Err(
+        Failure::new(FailureKind::Usage, format!("this is no {subject}"))
+            .because(format!(
+                "a {subject} is {count}; this has {} characters{}",
+                text.chars().count(),
+                if digits { "" } else { ", not all digits" }
+            ))
+            .next("nothing was sent, no attempt was used up"),
+    )
 }
 
 /// The access point's password.
 ///
 /// # Errors
-/// [`Exit::Usage`]; the file's content is never repeated.
+/// [`FailureKind::Usage`]; the file's content is never repeated.
 pub fn password(path: &Path) -> Result<String, Failure> {
     read(path, "password", "--password-file")
 }
 
 fn read(path: &Path, subject: &str, option: &str) -> Result<String, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
-        Failure::new(Exit::Usage, format!("cannot read the {subject} file"))
-            .at(format!("{} ({option})", path.display()))
-            .because(why)
-            .next(format!(
-                "put the {subject} alone on the first line of a file only you can read:\n\
+        Failure::new(
+            FailureKind::Usage,
+            format!("cannot read the {subject} file"),
+        )
+        .at(format!("{} ({option})", path.display()))
+        .because(why)
+        .next(format!(
+            "put the {subject} alone on the first line of a file only you can read:\n\
                  install -m 600 /dev/null FILE, then write it there with an editor"
-            ))
+        ))
     };
     let file = File::open(path).map_err(|error| wrong(&error))?;
     let meta = file.metadata().map_err(|error| wrong(&error))?;
@@ -158,7 +163,7 @@ mod tests {
             &[b'7'; 10_000],
         ] {
             let failure = pin(file(content).path()).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
+            assert_eq!(failure.kind, FailureKind::Usage);
             let text = failure.to_string();
             assert!(!text.contains("secret") && !text.contains("777"), "{text}");
         }

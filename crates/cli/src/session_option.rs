@@ -168,7 +168,7 @@ impl SessionOption {
     /// Puts the choices where they belong; the password file is read here.
     ///
     /// # Errors
-    /// [`Exit::Usage`](crate::failure::Exit::Usage) naming what makes no sense.
+    /// [`FailureKind::Usage`](crate::failure::FailureKind::Usage) naming what makes no sense.
     pub fn apply(&self, options: &mut Options) -> Result<(), Failure> {
         let mut session = if self.id == 0 {
             options.session_0()

@@ -15,7 +15,7 @@ use uwwan_modem::options::{
 };
 use uwwan_usb::backend::BackendKind;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::secrets;
 use crate::session_option::SessionOption;
 use crate::sharing::{Entrances, Guard};
@@ -239,10 +239,10 @@ impl Settings {
     /// Reads a TOML file. Relative paths in it start at the file's own directory.
     ///
     /// # Errors
-    /// [`Exit::Usage`] with line and column.
+    /// [`FailureKind::Usage`] with line and column.
     pub fn from_file(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: &dyn std::fmt::Display| {
-            Failure::new(Exit::Usage, "cannot use the configuration file")
+            Failure::new(FailureKind::Usage, "cannot use the configuration file")
                 .at(format!("{} (--config)", path.display()))
                 .because(why)
         };
@@ -285,7 +285,7 @@ impl Settings {
     /// Refuses what makes no sense for a USB network device (`ethernet`), or for a modem.
     ///
     /// # Errors
-    /// [`Exit::Usage`] naming the option.
+    /// [`FailureKind::Usage`] naming the option.
     pub fn check_kind(&self, ethernet: bool) -> Result<(), Failure> {
         let of_modems = [
             ("apn", self.apn.is_some()),
@@ -320,7 +320,7 @@ impl Settings {
     /// The choices as the library takes them; PIN and password files are read here.
     ///
     /// # Errors
-    /// [`Exit::Usage`] naming the option and what it accepts.
+    /// [`FailureKind::Usage`] naming the option and what it accepts.
     pub fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::default();
         if let Some(settle) = self.settle {
@@ -430,7 +430,7 @@ pub fn words<T: Copy + Send + Sync + 'static>(
 
 /// An option that makes no sense.
 pub fn bad(option: &str, why: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Usage, "an option makes no sense")
+    Failure::new(FailureKind::Usage, "an option makes no sense")
         .at(format!("--{option}"))
         .because(why)
 }
@@ -438,7 +438,7 @@ pub fn bad(option: &str, why: impl std::fmt::Display) -> Failure {
 /// Checks the range of an option's number.
 ///
 /// # Errors
-/// [`Exit::Usage`].
+/// [`FailureKind::Usage`].
 pub fn within<T: PartialOrd + std::fmt::Display>(
     option: &str,
     value: T,
@@ -459,7 +459,7 @@ pub fn within<T: PartialOrd + std::fmt::Display>(
 /// Checks an option's text.
 ///
 /// # Errors
-/// [`Exit::Usage`].
+/// [`FailureKind::Usage`].
 pub fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
     if value.chars().any(char::is_control) {
         return Err(bad(option, "it holds control characters"));
@@ -477,7 +477,7 @@ pub fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
 /// Checks the name of an interface.
 ///
 /// # Errors
-/// [`Exit::Usage`].
+/// [`FailureKind::Usage`].
 pub fn interface_name(name: &str) -> Result<(), Failure> {
     let sane = !name.is_empty()
         && name.len() <= LONGEST_INTERFACE
@@ -501,7 +501,7 @@ pub fn interface_name(name: &str) -> Result<(), Failure> {
 /// Routes from words.
 ///
 /// # Errors
-/// [`Exit::Usage`].
+/// [`FailureKind::Usage`].
 pub fn routes(list: &[String]) -> Result<Routes, Failure> {
     match list {
         [] => Ok(Routes::None),
@@ -610,7 +610,7 @@ mod tests {
             ("route = 5", "a route or a list"),
         ] {
             let failure = from_text(text).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
+            assert_eq!(failure.kind, FailureKind::Usage);
             let told = failure.to_string();
             assert!(told.contains(expected), "{text}: {told}");
         }
@@ -685,11 +685,11 @@ mod tests {
         };
         assert_eq!(modem.check_kind(false), Ok(()));
         let of_ethernet = modem.check_kind(true).unwrap_err();
-        assert_eq!(of_ethernet.exit, Exit::Usage);
+        assert_eq!(of_ethernet.kind, FailureKind::Usage);
         assert!(of_ethernet.to_string().contains("--apn"), "{of_ethernet}");
         for wrong in ["address = \"192.0.2.7/33\"", "gateway = \"router\""] {
             let failure = from_text(wrong).unwrap().options().unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage, "{failure}");
+            assert_eq!(failure.kind, FailureKind::Usage, "{failure}");
         }
     }
 
@@ -777,7 +777,7 @@ mod tests {
         ];
         for (option, settings) in cases {
             let failure = settings.options().unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
+            assert_eq!(failure.kind, FailureKind::Usage);
             assert!(failure.to_string().contains(option), "{option}: {failure}");
         }
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use uwwan_modem::proxy::{self, Allow, Proxy, ProxyStatus};
 use uwwan_modem::{Event, Handle};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json};
 use crate::runtime::RuntimeDir;
 use crate::settings::Settings;
@@ -53,12 +53,12 @@ impl Guard {
 /// Who else may come in, as given.
 ///
 /// # Errors
-/// [`Exit::Usage`] for what names nobody.
+/// [`FailureKind::Usage`] for what names nobody.
 pub fn allow(given: &[String]) -> Result<Allow, Failure> {
     let mut allow = Allow::default();
     for text in given {
         let wrong = |why: &str| {
-            Failure::new(Exit::Usage, "an option makes no sense")
+            Failure::new(FailureKind::Usage, "an option makes no sense")
                 .at(format!("--proxy-allow {text}"))
                 .because(why)
                 .next("give user:NAME, user:NUMBER, group:NAME or group:NUMBER")
@@ -92,7 +92,7 @@ fn id_of(file: &Path, name: &str) -> Option<u32> {
 /// them, so that is no failure.
 ///
 /// # Errors
-/// [`Exit::Usage`] for options that make no sense, and when standard output is gone.
+/// [`FailureKind::Usage`] for options that make no sense, and when standard output is gone.
 pub fn open(
     handle: &Handle,
     directory: &RuntimeDir,
@@ -181,7 +181,7 @@ mod tests {
             "other:1",
         ] {
             let failure = allow(&[bad.to_owned()]).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage, "{bad}");
+            assert_eq!(failure.kind, FailureKind::Usage, "{bad}");
         }
     }
 

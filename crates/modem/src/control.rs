@@ -409,7 +409,7 @@ impl Control {
     }
 
     fn failed(&mut self, failure: Failure, from: Rung, after: Duration) {
-        let absent = failure.rung == Rung::Found && self.absent;
+        let absent = failure.rung() == Some(Rung::Found) && self.absent;
         let verdict = self.supervisor.failed(&failure, from, absent);
         let said = absent
             && self
@@ -454,7 +454,7 @@ impl Control {
         match &event {
             Event::Diagnosis { text } => tracing::warn!("{text}"),
             Event::RungFailed { failure, .. } => {
-                tracing::warn!("{}: {}", failure.rung, failure.what)
+                tracing::warn!("{}", failure.headline())
             }
             Event::Lost { rung, why } => tracing::warn!("lost: {why}; starting again from {rung}"),
             other => tracing::debug!("{}", kind_of(other)),
@@ -478,7 +478,7 @@ impl Control {
                 });
             }
             Event::RungFailed { failure, .. } => {
-                status.why = format!("{}: {}", failure.rung, failure.what);
+                status.why = failure.headline();
                 status.failure = Some(failure.clone());
                 status.online = false;
             }
@@ -512,7 +512,7 @@ impl Control {
                 status.trying = None;
                 status.rung = None;
                 status.why = match failure {
-                    Some(failure) => format!("{}: {}", failure.rung, failure.what),
+                    Some(failure) => failure.headline(),
                     None => "stopped".into(),
                 };
             }

@@ -3,19 +3,17 @@
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_usb::error::Error as UsbError;
 
-use crate::failure::{Failure, FailureKind, Rung};
-use crate::host::HostError;
+use crate::failure::{Code, Failure, FailureKind, Rung};
 use crate::quirks::Quirk;
 
 /// A failure in words, of the usual kind of its rung.
 pub(crate) fn failure(rung: Rung, fatal: bool, what: String, cause: &str, next: &str) -> Failure {
     Failure {
-        rung,
-        kind: FailureKind::usual(rung),
-        what,
-        cause: cause.to_owned(),
-        next: next.to_owned(),
         fatal,
+        ..Failure::new(FailureKind::usual(rung), what)
+            .at(rung)
+            .because(cause)
+            .next(next)
     }
 }
 
@@ -81,15 +79,14 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
 }
 
 /// A host's end that could not be set up.
-pub(crate) fn host(error: &HostError) -> Failure {
-    failure(
-        Rung::Host,
-        true,
-        format!("{}: {}", error.what, error.why),
-        "the host does not allow it or something is in the way",
-        &error.next,
-    )
-    .of(error.kind)
+pub(crate) fn host(error: Failure) -> Failure {
+    Failure {
+        what: error.one_line(),
+        why: vec!["the host does not allow it or something is in the way".to_owned()],
+        fatal: true,
+        ..error
+    }
+    .at(Rung::Host)
 }
 
 /// A command nobody answered.
@@ -123,7 +120,7 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
             cause.explanation()
         ));
         let (why, next, fatal) = network_cause(cause);
-        return failure(rung, fatal, text, why, next);
+        return failure(rung, fatal, text, why, next).with(Code::Network(cause));
     }
     let (cause, next, fatal) = match status {
         Status::SIM_NOT_INSERTED => (
@@ -193,7 +190,7 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
             false,
         ),
     };
-    failure(rung, fatal, text, cause, next)
+    failure(rung, fatal, text, cause, next).with(Code::Status(status))
 }
 
 /// What to do about a cause the network gave (3GPP TS 24.008, 24.301).
@@ -281,17 +278,15 @@ pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {
         Status::NO_DEVICE_SUPPORT.name(),
         Status::NO_DEVICE_SUPPORT.explanation()
     );
-    if quirk.ipv6_by_plmn {
-        failure(Rung::Connect, true, text, PLMN_STORY, PLMN_NEXT)
+    let (why, next) = if quirk.ipv6_by_plmn {
+        (PLMN_STORY, PLMN_NEXT)
     } else {
-        failure(
-            Rung::Connect,
-            true,
-            text,
+        (
             "the firmware has no IPv6, or not for this operator",
             "use --ip-type ipv4",
         )
-    }
+    };
+    failure(Rung::Connect, true, text, why, next).with(Code::Status(Status::NO_DEVICE_SUPPORT))
 }
 
 /// Nothing comes back although datagrams are sent.
@@ -349,7 +344,7 @@ mod tests {
         for code in (0..=40).chain([100, 0x8743_0001]) {
             let failure = status(Rung::Connect, "CONNECT", Status(code), None);
             assert!(
-                !failure.cause.is_empty() && !failure.next.is_empty(),
+                !failure.why.is_empty() && !failure.next.is_empty(),
                 "{code}"
             );
             assert!(failure.what.starts_with("CONNECT: "), "{}", failure.what);
@@ -372,13 +367,11 @@ mod tests {
     #[test]
     fn the_plmn_story_is_told_of_this_modem_only() {
         let lt4132 = ipv6_refused("CONNECT", quirks::find(0x03f0, 0xa31d));
-        assert!(lt4132.next.contains("--ip-type ipv4") && lt4132.next.contains("AT^PLMNLIST"));
-        assert!(lt4132.what.contains("no_device_support"), "{}", lt4132.what);
         assert!(
-            !ipv6_refused("CONNECT", &quirks::DEFAULT)
-                .next
-                .contains("PLMN")
+            lt4132.next[0].contains("--ip-type ipv4") && lt4132.next[0].contains("AT^PLMNLIST")
         );
+        assert!(lt4132.what.contains("no_device_support"), "{}", lt4132.what);
+        assert!(!ipv6_refused("CONNECT", &quirks::DEFAULT).next[0].contains("PLMN"));
     }
 
     #[test]

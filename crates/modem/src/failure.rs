@@ -1,6 +1,14 @@
-//! What can go wrong with a modem: on which rung, of what kind, why, and what to do next.
+//! The one error of this crate and of the program: what failed, of what kind, where, why, and what
+//! to do next.
+//!
+//! A program acts on [`Failure::kind`] and [`Failure::code`]; the texts are for people and nothing is
+//! decided by them. A failure crosses processes as JSON in one form (see [`Failure`]), and a kind that
+//! this version does not know arrives as [`FailureKind::Other`].
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uwwan_mbim::status::{NwError, ProtocolError, Status};
 
 /// A step of the bring-up, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,33 +93,54 @@ impl Rung {
     }
 }
 
-impl std::fmt::Display for Rung {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// Of what kind a failure is, for programs that choose an exit status or another way by it.
+/// What kind of failure it is: what a program chooses its exit status, or another way, by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
-    /// There is no such modem, or it is gone.
+    /// The command line, a configuration file or a file it names is wrong.
+    Usage,
+    /// There is no such modem.
     Missing,
+    /// No `uwwan up` answers.
+    NotRunning,
+    /// The modem, or the running `uwwan up`, was there and went away.
+    Gone,
     /// More than one modem fits.
     Several,
     /// This user may not do that.
     Permission,
     /// A program or a kernel driver holds the device.
     Busy,
-    /// The modem, the SIM or the network refused, or did not answer.
+    /// The modem, the SIM or the network refused, or did not answer during the bring-up.
     Refused,
+    /// The running `uwwan up` has no open control session with the modem.
+    NotOpen,
+    /// A command was not answered in time and has been withdrawn.
+    Timeout,
+    /// An answer cannot be read.
+    Unreadable,
+    /// The link is up and carries no traffic.
+    NoTraffic,
     /// The host, its USB stack or this program failed.
     Host,
+    /// Ctrl-C or SIGTERM came, or the caller withdrew the command.
+    Cancelled,
+    /// Standard output was closed by its reader.
+    Closed,
+    /// Anything else, a kind of a newer version included.
+    #[serde(other)]
+    Other,
 }
 
 impl FailureKind {
-    /// What a failure on this rung is unless more is known: the steps up to the data function and
-    /// the host's end are the host's business, those between are the modem's.
+    /// Returns the kind of a failure on this rung unless more is known: the steps up to the data
+    /// function and the host's end are the host's business, those between are the modem's.
     #[must_use]
     pub const fn usual(rung: Rung) -> Self {
         match rung {
@@ -124,29 +153,396 @@ impl FailureKind {
     }
 }
 
-/// Why a rung was not reached: what, why, and what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{rung}: {what}\n  likely cause: {cause}\n  next step: {next}")]
+/// Where something failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing more is known than what failed.
+    #[default]
+    Unknown,
+    /// A step of the bring-up.
+    Rung(Rung),
+    /// A device, an interface, a socket, a file or an option, by the name a user knows it by.
+    Named(String),
+}
+
+impl From<Rung> for Place {
+    fn from(rung: Rung) -> Self {
+        Self::Rung(rung)
+    }
+}
+
+impl From<String> for Place {
+    fn from(name: String) -> Self {
+        if name.is_empty() {
+            Self::Unknown
+        } else {
+            Self::Named(name)
+        }
+    }
+}
+
+impl From<&str> for Place {
+    fn from(name: &str) -> Self {
+        name.to_owned().into()
+    }
+}
+
+impl From<&String> for Place {
+    fn from(name: &String) -> Self {
+        name.clone().into()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::Rung(rung) => write!(f, "rung \"{rung}\" of the bring-up"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The code somebody refused with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The status the modem answered a command with (MBIM 1.0, 9.4.5).
+    Status(Status),
+    /// The network's cause for a status of the modem (3GPP TS 24.008 and 24.301).
+    Network(NwError),
+    /// The protocol error the modem, or the running `uwwan up` on its behalf, answered with (MBIM
+    /// 1.0, 9.3.4.2).
+    Protocol(ProtocolError),
+}
+
+/// What failed, of what kind, where, why, and what to do next.
+///
+/// [`fmt::Display`] gives all of it with labels, a line each; [`Failure::one_line`] gives headline and
+/// reasons on one line. Both replace control characters, so that text from a device cannot steer a
+/// terminal.
+///
+/// As JSON: `kind`, `what`, `place`, `why`, `next` and `fatal`; `rung` when the place is one; one of
+/// the numbers `status`, `network_cause` and `protocol_error` when there is a code. Several reasons or
+/// steps stand on lines of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Form", from = "Form")]
 pub struct Failure {
-    /// The rung that failed.
-    pub rung: Rung,
-    /// Of what kind the failure is.
+    /// The kind, for a program to act on.
     pub kind: FailureKind,
-    /// What was tried and how it ended, status codes by name.
+    /// The code of a refusal, for a program to act on.
+    pub code: Option<Code>,
+    /// What failed: "cannot read the PIN file". What was tried and how it ended, on a rung.
     pub what: String,
-    /// The likely cause.
-    pub cause: String,
+    /// Where it failed.
+    pub place: Place,
+    /// Why, in the words of whoever refused, or what is likely; the nearest reason first.
+    pub why: Vec<String>,
     /// What the user can do.
-    pub next: String,
+    pub next: Vec<String>,
     /// Whether repeating the same will not help.
     pub fatal: bool,
 }
 
 impl Failure {
+    /// A failure with what could not be done: "cannot read the PIN file".
+    #[must_use]
+    pub fn new(kind: FailureKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code: None,
+            what: what.into(),
+            place: Place::Unknown,
+            why: Vec::new(),
+            next: Vec::new(),
+            fatal: true,
+        }
+    }
+
     /// The same with its kind, where that is not the usual one of its rung.
     #[must_use]
     pub fn of(mut self, kind: FailureKind) -> Self {
         self.kind = kind;
         self
+    }
+
+    /// The same with the code of the refusal.
+    #[must_use]
+    pub fn with(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// The same with the place where it happened; an empty name is none.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<Place>) -> Self {
+        self.place = place.into();
+        self
+    }
+
+    /// The same with a further reason; an empty one is none.
+    #[must_use]
+    pub fn because(mut self, why: impl fmt::Display) -> Self {
+        let why = why.to_string();
+        if !why.is_empty() {
+            self.why.push(why);
+        }
+        self
+    }
+
+    /// The same with a further step that the user can take; an empty one is none.
+    #[must_use]
+    pub fn next(mut self, step: impl Into<String>) -> Self {
+        let step = step.into();
+        if !step.is_empty() {
+            self.next.push(step);
+        }
+        self
+    }
+
+    /// The rung that failed, if the place is one.
+    #[must_use]
+    pub fn rung(&self) -> Option<Rung> {
+        match self.place {
+            Place::Rung(rung) => Some(rung),
+            _ => None,
+        }
+    }
+
+    /// The status the modem answered with, if it did and the network gave no cause.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        match self.code {
+            Some(Code::Status(status)) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// What failed, behind the rung if there is one.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        match self.rung() {
+            Some(rung) => format!("{rung}: {}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    /// Headline and reasons on one line, for a log, a JSON field or a service manager's status.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        let mut line = self.what.clone();
+        for why in &self.why {
+            line.push_str(": ");
+            line.push_str(why);
+        }
+        plain(&line)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&plain(&self.what))?;
+        if self.place != Place::Unknown {
+            write_field(f, "where", &self.place.to_string())?;
+        }
+        for why in &self.why {
+            write_field(f, "why", why)?;
+        }
+        for step in &self.next {
+            write_field(f, "next", step)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Writes one labelled field; further lines of its text are indented under the first.
+fn write_field(f: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    write!(f, "\n  {:<7}{}", format!("{label}:"), plain(first))?;
+    for line in lines {
+        write!(f, "\n         {}", plain(line))?;
+    }
+    Ok(())
+}
+
+/// Text from outside (device strings, network names, file names) with control characters
+/// replaced, so that it cannot steer a terminal or break a line.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// A failure as it stands in JSON. Fields of other versions are left aside, and whatever is missing
+/// or not known becomes the nearest that is.
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+struct Form {
+    kind: FailureKind,
+    what: String,
+    place: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rung: Option<serde_json::Value>,
+    why: String,
+    /// The name of `why` up to version 0.1, written beside it for its readers.
+    cause: String,
+    next: String,
+    fatal: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_cause: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol_error: Option<u32>,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Failure::new(FailureKind::Other, "").into()
+    }
+}
+
+impl From<Failure> for Form {
+    fn from(failure: Failure) -> Self {
+        let why = failure.why.join("\n");
+        let mut form = Self {
+            kind: failure.kind,
+            place: failure.place.to_string(),
+            rung: failure
+                .rung()
+                .and_then(|rung| serde_json::to_value(rung).ok()),
+            what: failure.what,
+            cause: why.clone(),
+            why,
+            next: failure.next.join("\n"),
+            fatal: failure.fatal,
+            status: None,
+            network_cause: None,
+            protocol_error: None,
+        };
+        match failure.code {
+            Some(Code::Status(code)) => form.status = Some(code.0),
+            Some(Code::Network(code)) => form.network_cause = Some(code.0),
+            Some(Code::Protocol(code)) => form.protocol_error = Some(code.0),
+            None => {}
+        }
+        form
+    }
+}
+
+impl From<Form> for Failure {
+    fn from(form: Form) -> Self {
+        let rung = form.rung.and_then(|rung| serde_json::from_value(rung).ok());
+        let lines = |text: &str| text.lines().map(str::to_owned).collect();
+        let status = form.status.map(|code| Code::Status(Status(code)));
+        let network = form.network_cause.map(|code| Code::Network(NwError(code)));
+        let protocol = form
+            .protocol_error
+            .map(|code| Code::Protocol(ProtocolError(code)));
+        Self {
+            kind: form.kind,
+            code: status.or(network).or(protocol),
+            what: form.what,
+            place: rung.map_or_else(|| form.place.into(), Place::Rung),
+            why: lines(if form.why.is_empty() {
+                &form.cause
+            } else {
+                &form.why
+            }),
+            next: lines(&form.next),
+            fatal: form.fatal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_four_parts_are_told_in_order() {
+        let failure = Failure::new(FailureKind::Usage, "cannot read the PIN file")
+            .at("/run/pin (--pin-file)")
+            .because("No such file or directory (os error 2)")
+            .next("write the PIN alone into that file\nand keep it readable for you only");
+        assert_eq!(
+            failure.to_string(),
+            "cannot read the PIN file\n\
+             \x20 where: /run/pin (--pin-file)\n\
+             \x20 why:   No such file or directory (os error 2)\n\
+             \x20 next:  write the PIN alone into that file\n\
+             \x20        and keep it readable for you only"
+        );
+        assert_eq!(
+            failure.one_line(),
+            "cannot read the PIN file: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn terminal_sequences_from_a_device_are_defused() {
+        let failure =
+            Failure::new(FailureKind::Host, "bad name \u{1b}[2J\u{7}").because("\r\u{9b}1m");
+        let text = failure.to_string();
+        assert!(
+            text.chars().all(|c| c == '\n' || !c.is_control()),
+            "{text:?}"
+        );
+        assert_eq!(plain("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(plain("Café 一"), "Café 一");
+    }
+
+    #[test]
+    fn a_failure_crosses_processes() {
+        for kind in [
+            FailureKind::Refused,
+            FailureKind::NotRunning,
+            FailureKind::Other,
+        ] {
+            for failure in [
+                Failure::new(kind, "what").at("/run/uwwan/1-4/mbim"),
+                Failure::new(kind, "what")
+                    .at(Rung::DataFunction)
+                    .because("one")
+                    .because("two")
+                    .next("do that")
+                    .with(Code::Network(NwError(33))),
+                Failure::new(kind, "").with(Code::Protocol(ProtocolError::CANCEL)),
+            ] {
+                let text = serde_json::to_string(&failure).unwrap();
+                assert_eq!(serde_json::from_str::<Failure>(&text).unwrap(), failure);
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_version_before_are_written_and_read() {
+        let old = r#"{"rung":"connect","kind":"refused","what":"CONNECT","cause":"no","next":"ask","fatal":true}"#;
+        let failure = Failure::new(FailureKind::Refused, "CONNECT")
+            .at(Rung::Connect)
+            .because("no")
+            .next("ask");
+        assert_eq!(serde_json::from_str::<Failure>(old).unwrap(), failure);
+        let new = serde_json::to_value(&failure).unwrap();
+        let old: serde_json::Value = serde_json::from_str(old).unwrap();
+        for (name, value) in old.as_object().unwrap() {
+            assert_eq!(&new[name], value, "{name}");
+        }
+        assert_eq!(new["why"], "no");
+        assert_eq!(new["place"], "rung \"connect\" of the bring-up");
+    }
+
+    #[test]
+    fn what_a_newer_version_says_is_understood_as_far_as_it_goes() {
+        let newer = r#"{"kind":"eclipsed","rung":"orbit","place":"space","what":"x","when":[1],"status":35}"#;
+        let failure: Failure = serde_json::from_str(newer).unwrap();
+        assert_eq!(failure.kind, FailureKind::Other);
+        assert_eq!(failure.place, Place::Named("space".into()));
+        assert_eq!(failure.status(), Some(Status(35)));
+        let empty: Failure = serde_json::from_str("{}").unwrap();
+        assert_eq!(empty, Failure::new(FailureKind::Other, ""));
     }
 }

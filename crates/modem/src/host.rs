@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use uwwan_tun::coalesce::Merge;
 
-use crate::failure::FailureKind;
+use crate::failure::{Failure, FailureKind};
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::{Addresses, Interface};
 
@@ -47,30 +47,11 @@ pub struct Ethernet {
     pub carrier: bool,
 }
 
-/// Why the host's end could not be set up.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {why}; {next}")]
-pub struct HostError {
-    /// Of what kind it is: the host's refusal, a missing right, something in the way.
-    pub kind: FailureKind,
-    /// What was tried.
-    pub what: String,
-    /// Why it failed.
-    pub why: String,
-    /// What the user can do.
-    pub next: String,
-}
-
-impl HostError {
-    /// The device has changed its kind.
-    fn other_kind(end: &str, device: &str) -> Self {
-        Self {
-            kind: FailureKind::Host,
-            what: format!("go on with {end}"),
-            why: format!("the device has become {device}"),
-            next: "nothing: another interface is made".into(),
-        }
-    }
+/// The device has changed its kind.
+fn other_kind(end: &str, device: &str) -> Failure {
+    Failure::new(FailureKind::Host, format!("go on with {end}"))
+        .because(format!("the device has become {device}"))
+        .next("nothing: another interface is made")
 }
 
 /// Makes the host's end.
@@ -78,8 +59,8 @@ pub trait HostProvider: Send {
     /// Sets up the host's end with its first configuration.
     ///
     /// # Errors
-    /// [`HostError`] with what the user can do about it.
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError>;
+    /// [`Failure`] with what the user can do about it.
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure>;
 }
 
 /// The host's end: a pollable, non-blocking descriptor that carries IP packets, or Ethernet frames
@@ -99,8 +80,8 @@ pub trait HostEnd: AsFd + Send + Sync {
     /// Changes addresses, routes, MTU and name servers.
     ///
     /// # Errors
-    /// [`HostError`] with what the user can do about it.
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError>;
+    /// [`Failure`] with what the user can do about it.
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure>;
 
     /// The device's link came up or went down. Only ends for Ethernet frames are told.
     fn set_carrier(&self, _up: bool) {}

@@ -55,9 +55,9 @@ mod poll;
 mod stream;
 
 pub use event::Event;
-pub use failure::{Failure, FailureKind, Rung};
-pub use host::{HostConfig, HostEnd, HostError, HostProvider};
-pub use modem::{Handle, Modem, StartError};
+pub use failure::{Code, Failure, FailureKind, Place, Rung};
+pub use host::{HostConfig, HostEnd, HostProvider};
+pub use modem::{Handle, Modem};
 pub use options::Options;
 pub use selector::Selector;
 pub use status::Status;

@@ -23,32 +23,13 @@ use crate::status::Status;
 /// A modem under this driver's care.
 pub struct Modem;
 
-/// Why a modem could not be started.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StartError {
-    /// The device cannot be had: none, several, no permission, busy.
-    #[error(transparent)]
-    Failure(#[from] Failure),
-    /// An option makes no sense.
-    #[error("option {option}: {why}")]
-    Option {
-        /// Its name.
-        option: &'static str,
-        /// Why.
-        why: String,
-    },
-    /// A thread or descriptor could not be made.
-    #[error("cannot start: {0}")]
-    System(String),
-}
-
 impl Modem {
     /// Starts to bring up the selected modem and keeps it up until [`Handle::stop`].
     ///
     /// `observer` is called from the modem's control thread, in order, and must not block.
     ///
     /// # Errors
-    /// [`StartError`] when options make no sense or, unless [`Options::wait_for_device`], the
+    /// [`Failure`] when options make no sense or, unless [`Options::wait_for_device`], the
     /// device is not there. Everything later comes as [`Event`]s and from [`Handle::wait`].
     pub fn start(
         backend: Arc<dyn Backend>,
@@ -56,7 +37,7 @@ impl Modem {
         options: Options,
         host: Box<dyn HostProvider>,
         observer: Box<dyn FnMut(Event) + Send>,
-    ) -> Result<Handle, StartError> {
+    ) -> Result<Handle, Failure> {
         Self::start_up_to(Rung::Online, backend, selector, options, host, observer)
     }
 
@@ -68,7 +49,7 @@ impl Modem {
         options: Options,
         host: Box<dyn HostProvider>,
         observer: Box<dyn FnMut(Event) + Send>,
-    ) -> Result<Handle, StartError> {
+    ) -> Result<Handle, Failure> {
         check(&options)?;
         if !options.wait_for_device {
             let found = look(
@@ -86,7 +67,8 @@ impl Modem {
             );
         }
         let (outbox, inbox) = unbounded();
-        let system = |error: std::io::Error| StartError::System(error.to_string());
+        let system =
+            |error: std::io::Error| Failure::new(FailureKind::Host, "cannot start").because(error);
         let at = match top {
             Rung::Online if options.at_port => Some(AtPort::start().map_err(system)?),
             _ => None,
@@ -133,8 +115,12 @@ impl Drop for EndForSure {
     }
 }
 
-fn check(options: &Options) -> Result<(), StartError> {
-    let refuse = |option, why: String| Err(StartError::Option { option, why });
+fn check(options: &Options) -> Result<(), Failure> {
+    let refuse = |option: &str, why: String| {
+        Err(Failure::new(FailureKind::Usage, "an option makes no sense")
+            .at(format!("--{option}"))
+            .because(why))
+    };
     if let Some(mtu) = options.mtu
         && !(576..=9000).contains(&mtu)
     {

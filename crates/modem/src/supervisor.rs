@@ -119,12 +119,8 @@ mod tests {
 
     fn failure(fatal: bool) -> Failure {
         Failure {
-            rung: Rung::Connect,
-            kind: FailureKind::Refused,
-            what: String::new(),
-            cause: String::new(),
-            next: String::new(),
             fatal,
+            ..Failure::new(FailureKind::Refused, "").at(Rung::Connect)
         }
     }
 

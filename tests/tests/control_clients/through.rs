@@ -10,7 +10,8 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::Status;
-use uwwan_modem::client::{Client, ErrorKind};
+use uwwan_modem::FailureKind;
+use uwwan_modem::client::Client;
 
 use crate::bench::{PATIENCE, quick};
 use crate::shared::Shared;
@@ -149,7 +150,7 @@ fn the_modem_unplugged_is_told_to_all_who_wait() {
     shared.bench.emulator.unplug();
     for (client, pending) in clients.iter_mut().zip(waiting) {
         let error = client.poll(pending, PATIENCE).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Lost, "{error:?}");
+        assert_eq!(error.kind, FailureKind::Gone, "{error:?}");
     }
     assert!(
         unplugged.elapsed() < Duration::from_secs(30),
@@ -172,8 +173,8 @@ fn the_modem_unplugged_is_told_to_all_who_wait() {
 fn nobody_there_is_told_apart() {
     let folder = std::env::temp_dir();
     let error = Client::through(&folder.join("uwwan-nobody")).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotRunning);
-    assert!(error.next.contains("uwwan up"));
+    assert_eq!(error.kind, FailureKind::NotRunning);
+    assert!(error.next[0].contains("uwwan up"));
 }
 
 #[test]

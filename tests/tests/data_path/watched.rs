@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use uwwan_modem::host::{Large, Packets, Single, TunProvider};
 use uwwan_modem::status::Interface;
-use uwwan_modem::{HostConfig, HostEnd, HostError, HostProvider};
+use uwwan_modem::{Failure, HostConfig, HostEnd, HostProvider};
 use uwwan_tun::coalesce::Merge;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::descriptors::Descriptors;
@@ -85,7 +85,7 @@ fn addresses_of(bytes: &[u8]) -> Range<usize> {
 pub struct WatchedProvider(pub Arc<Seen>);
 
 impl HostProvider for WatchedProvider {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
         let end = TunProvider::default().bring_up(config)?;
         Ok(Box::new(WatchedEnd {
             end,
@@ -133,7 +133,7 @@ impl HostEnd for WatchedEnd {
         }
     }
 
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
         self.end.reconfigure(config)
     }
 

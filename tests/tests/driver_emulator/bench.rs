@@ -12,8 +12,7 @@ use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_modem::{
-    Event, Handle, HostConfig, HostEnd, HostError, HostProvider, Modem, Options, Selector,
-    StartError,
+    Event, Failure, Handle, HostConfig, HostEnd, HostProvider, Modem, Options, Selector,
 };
 
 /// Long enough for any step on a loaded machine.
@@ -45,7 +44,7 @@ impl HostEnd for Socket {
         Packets::Single(self)
     }
 
-    fn reconfigure(&self, _config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, _config: &HostConfig) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -64,7 +63,7 @@ struct Sockets {
 }
 
 impl HostProvider for Sockets {
-    fn bring_up(&mut self, _config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+    fn bring_up(&mut self, _config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         self.theirs.lock().unwrap().push(theirs);
@@ -108,7 +107,7 @@ impl Bench {
         emulator: Arc<Emulator>,
         options: Options,
         mut watch: impl FnMut(&Emulator, &Event) + Send + 'static,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, Failure> {
         let (sender, events) = mpsc::channel();
         let (relay, relayed) = mpsc::channel::<Event>();
         let watched = Arc::clone(&emulator);
@@ -175,7 +174,7 @@ impl Bench {
     }
 
     /// The failure it ends with.
-    pub fn failure(&mut self) -> uwwan_modem::Failure {
+    pub fn failure(&mut self) -> Failure {
         let end = self.until("the end", |event| matches!(event, Event::Stopped { .. }));
         let Event::Stopped { failure } = end else {
             unreachable!()

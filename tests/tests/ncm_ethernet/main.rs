@@ -14,7 +14,7 @@ use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::options::{Format, Placement};
 use uwwan_modem::status::Interface;
 use uwwan_modem::{
-    Event, Handle, HostConfig, HostEnd, HostError, HostProvider, Modem, Options, Rung, Selector,
+    Event, Failure, Handle, HostConfig, HostEnd, HostProvider, Modem, Options, Rung, Selector,
 };
 
 /// Long enough for anything on a loaded machine.
@@ -37,7 +37,7 @@ struct Socket {
 }
 
 impl HostProvider for Sockets {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         theirs.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -72,7 +72,7 @@ impl HostEnd for Socket {
         Packets::Single(self)
     }
 
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
         self.told.lock().unwrap().configs.push(config.clone());
         Ok(())
     }

@@ -15,7 +15,7 @@ use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::options::SessionOptions;
 use uwwan_modem::status::{Interface, SessionStatus};
 use uwwan_modem::{
-    Event, Handle, HostConfig, HostEnd, HostError, HostProvider, Modem, Options, Selector,
+    Event, Failure, Handle, HostConfig, HostEnd, HostProvider, Modem, Options, Selector,
 };
 
 /// Long enough for any step on a loaded machine.
@@ -47,7 +47,7 @@ impl HostEnd for Socket {
         Packets::Single(self)
     }
 
-    fn reconfigure(&self, _config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, _config: &HostConfig) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -64,7 +64,7 @@ impl HostEnd for Socket {
 struct Sockets(Arc<Mutex<(HashMap<String, UnixDatagram>, usize)>>);
 
 impl HostProvider for Sockets {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let name = config.name.clone().expect("a name");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::client::Client;
 use crate::control::protocol::Request;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json};
 
 /// Arguments of `down`.
@@ -71,11 +71,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let pid = stopped.map_or(0, |(_, pid)| pid);
-    Err(Failure::new(Exit::Failed, "the modem is not down yet")
-        .because(format!(
-            "process {pid} was asked to stop and still runs after {} s",
-            arguments.timeout
-        ))
-        .next("run uwwan down again with a longer --timeout")
-        .next(format!("or end it at once: kill {pid}")))
+    Err(
+        Failure::new(FailureKind::Timeout, "the modem is not down yet")
+            .because(format!(
+                "process {pid} was asked to stop and still runs after {} s",
+                arguments.timeout
+            ))
+            .next("run uwwan down again with a longer --timeout")
+            .next(format!("or end it at once: kill {pid}")),
+    )
 }

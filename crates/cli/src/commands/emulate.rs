@@ -11,7 +11,7 @@ use uwwan_emulator::{Emulator, FarSide, Knobs, Place, Report, usbip, usbredir};
 use uwwan_usb::device::{Backend, Device, Found};
 
 use self::far_side::FarSideChoice;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::output::{bytes, note, plain, say, say_json};
 use crate::signals;
@@ -80,12 +80,12 @@ impl Arguments {
 /// The default knobs with some turned.
 ///
 /// # Errors
-/// [`Exit::Usage`] naming the knob and what it accepts.
+/// [`FailureKind::Usage`] naming the knob and what it accepts.
 pub fn knobs(assignments: &[String]) -> Result<Knobs, Failure> {
     let mut knobs = Knobs::default();
     for assignment in assignments {
         knobs.assign(assignment).map_err(|error| {
-            Failure::new(Exit::Usage, "a knob makes no sense")
+            Failure::new(FailureKind::Usage, "a knob makes no sense")
                 .at(format!("--knob {}", plain(assignment)))
                 .because(error)
                 .next("uwwan emulate --knobs lists them with their defaults")
@@ -104,7 +104,7 @@ pub fn start(knobs: &Knobs) -> Result<Emulator, Failure> {
 
 fn switch_on(knobs: &Knobs, far_side: FarSide) -> Result<Emulator, Failure> {
     Emulator::new(knobs.clone(), far_side).map_err(|error| {
-        Failure::new(Exit::Failed, "cannot switch the emulated modem on").because(error)
+        Failure::new(FailureKind::Host, "cannot switch the emulated modem on").because(error)
     })
 }
 
@@ -151,8 +151,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .as_deref()
         .map(|path| File::create(path).map_err(|error| cannot_report(path, &error)))
         .transpose()?;
-    let interrupts = signals::first()
-        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let interrupts = signals::first().map_err(|error| {
+        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
+    })?;
     let (far_side, far_interface) = arguments.far_side.open()?;
     let emulator = switch_on(&knobs, far_side)?;
     emulator.on_violation(Box::new(|violation| {
@@ -190,7 +191,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let server = match &arguments.listen {
         Some(address) => {
             let server = usbip::listen(&emulator, address.as_str()).map_err(|error| {
-                Failure::new(Exit::Failed, "cannot listen for USB/IP hosts")
+                Failure::new(FailureKind::Host, "cannot listen for USB/IP hosts")
                     .at(format!("--listen {}", plain(address)))
                     .because(error)
                     .next("give an address and a port, e.g. 127.0.0.1:3240")
@@ -209,7 +210,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let redirected = match &arguments.redir {
         Some(place) => {
             let server = usbredir::listen(&emulator, place).map_err(|error| {
-                Failure::new(Exit::Failed, "cannot listen for virtual machines")
+                Failure::new(FailureKind::Host, "cannot listen for virtual machines")
                     .at(format!("--redir {}", plain(&place.to_string())))
                     .because(error)
                     .next("give an address and a port, or a path in a directory of yours")
@@ -247,7 +248,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     match report.total_violations() {
         count if arguments.strict && count > 0 => Err(Failure::new(
-            Exit::Failed,
+            FailureKind::Other,
             format!("the host broke {count} rules"),
         )),
         _ => Ok(()),
@@ -255,7 +256,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn cannot_report(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Failed, "cannot write the report")
+    Failure::new(FailureKind::Host, "cannot write the report")
         .at(format!("{} (--report)", path.display()))
         .because(error)
 }
@@ -265,11 +266,11 @@ fn attach_failure(error: &usbip::AttachError) -> Failure {
         usbip::AttachError::File { source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
         {
-            Exit::Permission
+            FailureKind::Permission
         }
-        usbip::AttachError::NoPort | usbip::AttachError::NotFree => Exit::Busy,
-        usbip::AttachError::NoController => Exit::Missing,
-        _ => Exit::Failed,
+        usbip::AttachError::NoPort | usbip::AttachError::NotFree => FailureKind::Busy,
+        usbip::AttachError::NoController => FailureKind::Missing,
+        _ => FailureKind::Host,
     };
     Failure::new(exit, "cannot plug the emulated modem into this machine")
         .at("virtual host controller (vhci_hcd)")
@@ -358,7 +359,7 @@ mod tests {
         assert_eq!(knobs(&["settle_ms=20".into()]).unwrap().settle_ms, 20);
         for wrong in ["settle", "colour=red", "settle_ms=soon"] {
             let failure = knobs(&[wrong.to_owned()]).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
+            assert_eq!(failure.kind, FailureKind::Usage);
             assert!(failure.to_string().contains("emulate --knobs"), "{failure}");
         }
     }

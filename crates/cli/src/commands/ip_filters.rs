@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uwwan_mbim::print::hex;
 use uwwan_mbim::services::basic_connect::{IP_PACKET_FILTERS, IpPacketFilters, PacketFilter};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::Reach;
 
@@ -86,12 +86,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     modem.close()?;
     if filters.session_id != arguments.session {
-        return Err(
-            Failure::new(Exit::Failed, "the answer is about another session").because(format!(
-                "asked for {}, told of {}",
-                arguments.session, filters.session_id
-            )),
-        );
+        return Err(Failure::new(
+            FailureKind::Unreadable,
+            "the answer is about another session",
+        )
+        .because(format!(
+            "asked for {}, told of {}",
+            arguments.session, filters.session_id
+        )));
     }
     if arguments.json {
         let list: Vec<Value> = filters

@@ -15,7 +15,7 @@ use uwwan_modem::ipv6::{
 use super::at::way::{self, Place};
 use crate::control::client::Client as ControlClient;
 use crate::control::protocol::Request;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
 use crate::reach::{MBIM_SOCKET, Reach};
 use crate::runtime::Entry;
@@ -313,11 +313,12 @@ fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
 
 fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
     // Signals first: a Ctrl-C in the middle is told what it interrupted.
-    let interrupts = signals::first()
-        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let interrupts = signals::first().map_err(|error| {
+        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
+    })?;
     let json = arguments.json;
     if json && !arguments.yes && !arguments.show {
-        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+        return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
             .at("--json")
             .because("a question would stand in the middle of it")
             .next("add --yes, or --show to change nothing"));
@@ -447,15 +448,17 @@ fn failure(error: &Ipv6Error) -> Failure {
     match error {
         Ipv6Error::At(error) => way::failure(error),
         Ipv6Error::Refused { command, failure } => {
-            Failure::new(Exit::Refused, "the modem refused a command")
+            Failure::new(FailureKind::Refused, "the modem refused a command")
                 .at(command.clone())
                 .because(failure)
         }
-        Ipv6Error::NeedsForce(why) => Failure::new(Exit::Usage, "not without being insisted on")
-            .because(why)
-            .next("--force does it all the same"),
+        Ipv6Error::NeedsForce(why) => {
+            Failure::new(FailureKind::Usage, "not without being insisted on")
+                .because(why)
+                .next("--force does it all the same")
+        }
         Ipv6Error::Impossible(why) => {
-            let failure = Failure::new(Exit::Refused, "it cannot be done").because(why);
+            let failure = Failure::new(FailureKind::Refused, "it cannot be done").because(why);
             if why.contains("PIN") {
                 failure.next("unlock the SIM: uwwan up --pin-file FILE, or uwwan at and AT+CPIN")
             } else {
@@ -463,10 +466,12 @@ fn failure(error: &Ipv6Error) -> Failure {
             }
         }
         Ipv6Error::Unverified(why) => {
-            Failure::new(Exit::Failed, "the modem is not as it should be").because(why)
+            Failure::new(FailureKind::Other, "the modem is not as it should be").because(why)
         }
-        Ipv6Error::Nothing(why) => Failure::new(Exit::Failed, "nothing to do").because(why),
-        Ipv6Error::Invalid(error) => Failure::new(Exit::Failed, "it cannot be done").because(error),
+        Ipv6Error::Nothing(why) => Failure::new(FailureKind::Other, "nothing to do").because(why),
+        Ipv6Error::Invalid(error) => {
+            Failure::new(FailureKind::Other, "it cannot be done").because(error)
+        }
     }
 }
 

@@ -73,14 +73,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Obstacles on the machine's USB; the emulated modem has no device node to look at.
-fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<candidates::Obstacle> {
-    let mut obstacles = modem.obstacles();
+fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<Failure> {
     if backend.name() == "emulator" {
-        obstacles.retain(|obstacle| {
-            obstacle.exit == crate::failure::Exit::Failed && modem.wanted().is_none()
-        });
+        modem.without_function().into_iter().collect()
+    } else {
+        modem.obstacles()
     }
-    obstacles
 }
 
 /// What `up` does specially for this modem, in words.
@@ -157,7 +155,9 @@ fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
             "may stop up"
         };
         field(label, obstacle.what.clone());
-        field("", obstacle.next.clone());
+        for step in &obstacle.next {
+            field("", step.clone());
+        }
     }
     if !obstacles.iter().any(|o| o.fatal) {
         let device = if backend.name() == "emulator" {

@@ -6,7 +6,7 @@ use uwwan_mbim::decode::{Decoded, decode_all};
 use uwwan_mbim::print::{Personal, json_line};
 use uwwan_mbim::registry::Version;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::input;
 use crate::output::say;
 
@@ -84,12 +84,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if wrong.is_empty() && !messages.is_empty() {
         return Ok(());
     }
-    let mut failure = Failure::new(Exit::Failed, "this is not all well-formed MBIM").at(decode
-        .input
-        .join(" ")
-        .chars()
-        .take(80)
-        .collect::<String>());
+    let mut failure = Failure::new(FailureKind::Other, "this is not all well-formed MBIM")
+        .at(decode.input.join(" ").chars().take(80).collect::<String>());
     for fault in wrong {
         failure = failure.because(fault);
     }

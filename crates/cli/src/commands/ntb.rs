@@ -3,7 +3,7 @@
 use serde_json::json;
 use uwwan_ncm::{DropCounters, Limits, Ntb, NtbParameters, Stream, strict};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::input;
 use crate::output::{say, say_json};
 
@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         ..Limits::default()
     };
     let block = Ntb::parse(&bytes, &limits).map_err(|error| {
-        Failure::new(Exit::Failed, "this is no transfer block")
+        Failure::new(FailureKind::Other, "this is no transfer block")
             .at(decode.input.clone())
             .because(error)
             .next("a block starts with NCMH (NTB16) or ncmh (NTB32); give one whole bulk transfer")
@@ -137,7 +137,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if dropped.is_empty() {
         Ok(())
     } else {
-        Err(Failure::new(Exit::Failed, "the block is faulty")
+        Err(Failure::new(FailureKind::Other, "the block is faulty")
             .at(decode.input.clone())
             .because(
                 dropped

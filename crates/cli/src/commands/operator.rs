@@ -13,7 +13,7 @@ use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
 
 use super::signal::dbm;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value, trimmed};
 use crate::reach::{Modem, Reach, Spinner};
 
@@ -201,7 +201,7 @@ fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     match state.register_state {
         RegisterState::HOME | RegisterState::ROAMING | RegisterState::PARTNER => Ok(()),
         _ => {
-            let mut failure = Failure::new(Exit::Refused, "not registered with a network");
+            let mut failure = Failure::new(FailureKind::Refused, "not registered with a network");
             if state.nw_error.0 != 0 {
                 failure = failure.because(format!(
                     "the network says {}: {}",

@@ -10,7 +10,7 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::session::Command as MbimCommand;
 
 use super::operator::bits;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::{Modem, Reach, Spinner};
 
@@ -120,15 +120,16 @@ fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(
     if state.packet_service_state == goal {
         Ok(())
     } else {
-        Err(
-            Failure::new(Exit::Refused, format!("{doing} did not come to its end"))
-                .because(format!(
-                    "still {} after {} s",
-                    state.packet_service_state,
-                    SETTLE.as_secs()
-                ))
-                .next("uwwan operator register, then try again"),
+        Err(Failure::new(
+            FailureKind::Refused,
+            format!("{doing} did not come to its end"),
         )
+        .because(format!(
+            "still {} after {} s",
+            state.packet_service_state,
+            SETTLE.as_secs()
+        ))
+        .next("uwwan operator register, then try again"))
     }
 }
 

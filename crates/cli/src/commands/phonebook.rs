@@ -7,7 +7,7 @@ use uwwan_mbim::services::phonebook::{
     PhonebookWriteFlag, READ, ReadInfo, ReadQuery, WRITE, WriteSet,
 };
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::{Modem, Reach};
 
@@ -156,18 +156,19 @@ fn fits(modem: &mut Modem, name: &str, number: &str) -> Result<(), Failure> {
     ];
     for (what, length, most) in checks {
         if most != 0 && length > most as usize {
-            return Err(Failure::new(Exit::Usage, format!("the {what} is too long"))
-                .because(format!("it has {length} characters; this SIM takes {most}")));
+            return Err(
+                Failure::new(FailureKind::Usage, format!("the {what} is too long"))
+                    .because(format!("it has {length} characters; this SIM takes {most}")),
+            );
         }
     }
     Ok(())
 }
 
 fn write(arguments: &WriteArguments) -> Result<(), Failure> {
-    let number: uwwan_mbim::gsm::Address = arguments
-        .number
-        .parse()
-        .map_err(|error| Failure::new(Exit::Usage, "this is no telephone number").because(error))?;
+    let number: uwwan_mbim::gsm::Address = arguments.number.parse().map_err(|error| {
+        Failure::new(FailureKind::Usage, "this is no telephone number").because(error)
+    })?;
     let mut modem = arguments.reach.open()?;
     fits(&mut modem, &arguments.name, number.text())?;
     let set = WriteSet {

@@ -16,7 +16,7 @@ use uwwan_mbim::status::Status;
 use uwwan_modem::pin_memory::not_tried;
 
 use self::memory::Memory;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::page::{Page, say_value};
 use crate::prompt;
@@ -309,7 +309,7 @@ fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
         },
     );
     if is_puk(kind) != wanted.puk {
-        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+        return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
             .at(format!("--type {kind}"))
             .because(if wanted.puk {
                 "unblock takes a PUK"
@@ -319,7 +319,7 @@ fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
     }
     if locked && !wanted.puk && is_puk(pin.pin_type) && wanted.kind.is_none() {
         return Err(
-            Failure::new(Exit::Refused, "the SIM wants its PUK, not its PIN")
+            Failure::new(FailureKind::Refused, "the SIM wants its PUK, not its PIN")
                 .because(words(pin))
                 .next("uwwan pin unblock, with the PUK from the card's holder"),
         );
@@ -334,12 +334,15 @@ fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
         "the SIM wants its PUK"
     };
     match told {
-        Some(0) => Err(Failure::new(Exit::Refused, "no attempt is left")
+        Some(0) => Err(Failure::new(FailureKind::Refused, "no attempt is left")
             .because(words(pin))
             .next("ask the operator")),
-        Some(1) if !wanted.force => Err(Failure::new(Exit::Refused, "a single attempt is left")
-            .because(format!("if the code is wrong, {after}"))
-            .next("make sure of the code, then run the same with --force; nothing was sent yet")),
+        Some(1) if !wanted.force => Err(Failure::new(
+            FailureKind::Refused,
+            "a single attempt is left",
+        )
+        .because(format!("if the code is wrong, {after}"))
+        .next("make sure of the code, then run the same with --force; nothing was sent yet")),
         _ => Ok(kind),
     }
 }
@@ -404,7 +407,7 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
         };
         let mut failure = match answer.status {
             // The status alone does not say so.
-            Status::FAILURE if used_up => Failure::new(Exit::Refused, what)
+            Status::FAILURE if used_up => Failure::new(FailureKind::Refused, what)
                 .at(modem.place())
                 .because("it is wrong"),
             // The SIM is still locked, and something else is asked of it.
@@ -458,7 +461,7 @@ fn new_code(modem: &Modem, file: Option<&Path>) -> Result<String, Failure> {
     let lengths = lengths(PinType::PIN1);
     let new = read(modem, file, "new PIN", "--new-pin-file", lengths)?;
     if file.is_none() && prompt::secret("new PIN again: ", modem.interrupts())? != new {
-        return Err(Failure::new(Exit::Usage, "the new PINs differ")
+        return Err(Failure::new(FailureKind::Usage, "the new PINs differ")
             .next("nothing was sent, no attempt was used up"));
     }
     Ok(new)
@@ -475,9 +478,11 @@ fn read(
         return secrets::code(path, subject, option, lengths);
     }
     if !prompt::possible() {
-        return Err(Failure::new(Exit::Usage, format!("there is no {subject}"))
-            .because("there is no terminal to ask on, and the command line is no place for it")
-            .next(format!("{option} FILE, or {option} /dev/stdin")));
+        return Err(
+            Failure::new(FailureKind::Usage, format!("there is no {subject}"))
+                .because("there is no terminal to ask on, and the command line is no place for it")
+                .next(format!("{option} FILE, or {option} /dev/stdin")),
+        );
     }
     let text = prompt::secret(&format!("{subject}: "), modem.interrupts())?;
     secrets::check_code(&text, subject, lengths)?;
@@ -518,7 +523,7 @@ mod tests {
         let reach = Reach::default();
         let last = info(PinType::PIN1, true, 1);
         let failure = decide(&last, &operation(false, None, false, &reach)).unwrap_err();
-        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(failure.kind, FailureKind::Refused);
         assert!(failure.to_string().contains("--force"), "{failure}");
         assert!(decide(&last, &operation(false, None, true, &reach)).is_ok());
         let none = info(PinType::PIN1, true, 0);
@@ -552,13 +557,13 @@ mod tests {
         assert!(failure.to_string().contains("pin unblock"), "{failure}");
         let wrong = operation(true, Some(PinType::PIN1), false, &reach);
         assert_eq!(
-            decided(locked(PinType::PUK1), wrong).unwrap_err().exit,
-            Exit::Usage
+            decided(locked(PinType::PUK1), wrong).unwrap_err().kind,
+            FailureKind::Usage
         );
         let wrong = operation(false, Some(PinType::PUK1), false, &reach);
         assert_eq!(
-            decided(locked(PinType::PIN1), wrong).unwrap_err().exit,
-            Exit::Usage
+            decided(locked(PinType::PIN1), wrong).unwrap_err().kind,
+            FailureKind::Usage
         );
     }
 }

@@ -1,9 +1,8 @@
 //! What happens to a modem, told for people: one line a rung.
 
-use uwwan_modem::{Event, Failure as RungFailure, FailureKind, StartError};
+use uwwan_modem::{Event, Rung};
 
 use super::status::describe_addresses;
-use crate::failure::{Exit, Failure};
 use crate::output::{plain, seconds};
 
 /// The lines for one event; none for what would only repeat another.
@@ -25,9 +24,10 @@ pub fn lines(event: &Event) -> Vec<String> {
             seconds,
             retry_seconds,
         } => {
-            let mut lines = vec![row(failure.rung.name(), *seconds, &failure.what)];
+            let place = failure.rung().map_or("", Rung::name);
+            let mut lines = vec![row(place, *seconds, &failure.what)];
             if let Some(wait) = retry_seconds {
-                lines.push(note("cause", &failure.cause));
+                lines.push(note("cause", &failure.why.join("; ")));
                 lines.push(note(
                     "retry",
                     &format!("in {}", crate::output::seconds(*wait)),
@@ -86,56 +86,10 @@ fn note(label: &str, text: &str) -> String {
     note
 }
 
-/// A rung's failure as the program's.
-pub fn failure(failure: &RungFailure) -> Failure {
-    let mut told = Failure::new(exit(failure.kind), failure.what.clone())
-        .at(format!("rung \"{}\" of the bring-up", failure.rung));
-    if !failure.cause.is_empty() {
-        told = told.because(&failure.cause);
-    }
-    if !failure.next.is_empty() {
-        told = told.next(failure.next.clone());
-    }
-    told
-}
-
-/// What the library refused before it started.
-pub fn start_failure(error: &StartError) -> Failure {
-    match error {
-        StartError::Failure(inner) => failure(inner),
-        StartError::Option { option, why } => Failure::new(Exit::Usage, "an option makes no sense")
-            .at(format!("--{option}"))
-            .because(why),
-        StartError::System(why) => Failure::new(Exit::Failed, "cannot start").because(why),
-    }
-}
-
-const fn exit(kind: FailureKind) -> Exit {
-    match kind {
-        FailureKind::Missing => Exit::Missing,
-        FailureKind::Several => Exit::Several,
-        FailureKind::Permission => Exit::Permission,
-        FailureKind::Busy => Exit::Busy,
-        FailureKind::Refused => Exit::Refused,
-        FailureKind::Host => Exit::Failed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uwwan_modem::Rung;
-
-    fn fails(rung: Rung, what: &str) -> RungFailure {
-        RungFailure {
-            rung,
-            kind: FailureKind::usual(rung),
-            what: what.into(),
-            cause: "because".into(),
-            next: "do that".into(),
-            fatal: true,
-        }
-    }
+    use uwwan_modem::{Failure, FailureKind};
 
     #[test]
     fn a_rung_is_one_line() {
@@ -151,28 +105,23 @@ mod tests {
     }
 
     #[test]
-    fn exit_statuses_follow_the_kind_and_not_the_words() {
-        for (kind, expected) in [
-            (FailureKind::Missing, Exit::Missing),
-            (FailureKind::Several, Exit::Several),
-            (FailureKind::Permission, Exit::Permission),
-            (FailureKind::Busy, Exit::Busy),
-            (FailureKind::Refused, Exit::Refused),
-            (FailureKind::Host, Exit::Failed),
-        ] {
-            let words = "several busy modems: permission denied";
-            let told = failure(&fails(Rung::Connect, words).of(kind));
-            assert_eq!(told.exit, expected, "{kind:?}");
-        }
-        let usual = failure(&fails(Rung::Connect, "Operation not permitted here"));
-        assert_eq!(usual.exit, Exit::Refused);
-    }
-
-    #[test]
-    fn the_failure_tells_all_four_parts() {
-        let text = failure(&fails(Rung::Connect, "CONNECT refused")).to_string();
-        for part in ["CONNECT refused", "\"connect\"", "because", "do that"] {
-            assert!(text.contains(part), "{text}");
-        }
+    fn a_failure_that_is_retried_tells_its_cause() {
+        let failure = Failure::new(FailureKind::Refused, "CONNECT refused")
+            .at(Rung::Connect)
+            .because("because")
+            .next("do that");
+        let event = Event::RungFailed {
+            failure,
+            seconds: 0.012,
+            retry_seconds: Some(2.0),
+        };
+        assert_eq!(
+            lines(&event),
+            [
+                "connect            12.0 ms  CONNECT refused",
+                "  cause          because",
+                "  retry          in 2.00 s"
+            ]
+        );
     }
 }

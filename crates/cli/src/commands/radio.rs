@@ -5,7 +5,7 @@ use uwwan_mbim::services::basic_connect::{
     RADIO_STATE, RadioState, RadioStateSet, RadioSwitchState,
 };
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::Reach;
 
@@ -68,11 +68,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         page.print()?;
     }
     match wanted {
-        Some(true) if !hardware => Err(Failure::new(Exit::Refused, "the radio stays off")
+        Some(true) if !hardware => Err(Failure::new(FailureKind::Refused, "the radio stays off")
             .because("the hardware switch is off")
             .next("press the laptop's wireless key, or look in the firmware setup")),
         Some(wanted) if wanted != software => Err(Failure::new(
-            Exit::Refused,
+            FailureKind::Refused,
             "the modem does not follow the switch",
         )
         .because("it answered without an error and stays as it was")

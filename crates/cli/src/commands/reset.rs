@@ -15,7 +15,7 @@ use uwwan_modem::at_port::{Answer, AtError};
 use uwwan_usb::device::Found;
 
 use crate::candidates;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::{Reach, Spinner, Target, interrupts};
 
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let target = arguments.reach.target()?;
     if matches!(target, Target::Running(_)) && !arguments.force {
         return Err(
-            Failure::new(Exit::Refused, "a running uwwan up holds the modem")
+            Failure::new(FailureKind::Refused, "a running uwwan up holds the modem")
                 .because("a reset ends its session; it brings the modem back by itself")
                 .next("the same with --force"),
         );
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let way = match arguments.how {
         Some(How::Mbim) => {
             if !over_mbim(&target)? {
-                return Err(Failure::new(Exit::Refused, "no reset over MBIM")
+                return Err(Failure::new(FailureKind::Refused, "no reset over MBIM")
                     .because("the modem does not list ms_basic_connect_extensions/device_reset")
                     .next("uwwan reset --how at"));
             }
@@ -125,9 +125,12 @@ fn by_at(target: &Target) -> Result<&'static str, Failure> {
     };
     drop(spinner);
     result.map_err(|error| {
-        Failure::new(Exit::Failed, "the modem cannot be restarted by AT command")
-            .because_of(&error)
-            .next("uwwan reset --how usb")
+        Failure::new(
+            FailureKind::Host,
+            "the modem cannot be restarted by AT command",
+        )
+        .because(error)
+        .next("uwwan reset --how usb")
     })
 }
 
@@ -160,7 +163,7 @@ fn restart(
 fn by_port(target: &Target) -> Result<&'static str, Failure> {
     let Target::Device { backend, .. } = target else {
         return Err(
-            Failure::new(Exit::Busy, "a running uwwan up holds the USB device")
+            Failure::new(FailureKind::Busy, "a running uwwan up holds the USB device")
                 .because("its port can be reset by nobody else")
                 .next("uwwan down first, or uwwan reset --how at --force"),
         );
@@ -168,9 +171,9 @@ fn by_port(target: &Target) -> Result<&'static str, Failure> {
     let found = find(target)?;
     let device = backend.open(&found).and_then(|device| device.reset());
     device.map_err(|error| {
-        Failure::new(Exit::Failed, "the port cannot be reset")
+        Failure::new(FailureKind::Host, "the port cannot be reset")
             .at(found.identity.to_string())
-            .because_of(&error)
+            .because(error)
     })?;
     Ok("usb")
 }

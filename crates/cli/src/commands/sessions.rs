@@ -14,7 +14,7 @@ use uwwan_mbim::status::Status;
 use uwwan_mbim::uuid::Uuid;
 
 use super::contexts::purpose;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::page::{Page, say_value};
 use crate::reach::{Modem, QUICK, Reach, Spinner};
@@ -129,7 +129,7 @@ pub struct SessionsArguments {
 pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
     let has_login = !arguments.user.is_empty() || arguments.password_file.is_some();
     if arguments.auth == AuthProtocol::NONE && has_login {
-        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+        return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
             .at("--auth")
             .because("a user name or password is given, but no way to send it")
             .next("add --auth chap, or --auth pap where the operator asks for it"));
@@ -157,7 +157,7 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
     let state: ConnectInfo = modem.query_with(CONNECT, &query(arguments.session))?;
     if is_active(&state) {
         return Err(Failure::new(
-            Exit::Busy,
+            FailureKind::Busy,
             format!("session {} is active already", arguments.session),
         )
         .at(modem.place())
@@ -205,10 +205,12 @@ fn activate(
     if !answer.status.is_success() {
         let cause = told.map(|state| state.nw_error);
         if answer.status == Status::NO_DEVICE_SUPPORT && set.ip_type == ContextIpType::IPV6 {
-            return Err(Failure::new(Exit::Refused, "the session was refused")
-                .at(modem.place())
-                .because("the firmware, or its profile for the SIM's operator, allows no IPv6")
-                .next("uwwan ipv6 status tells why, and uwwan ipv6 enable unlocks it"));
+            return Err(
+                Failure::new(FailureKind::Refused, "the session was refused")
+                    .at(modem.place())
+                    .because("the firmware, or its profile for the SIM's operator, allows no IPv6")
+                    .next("uwwan ipv6 status tells why, and uwwan ipv6 enable unlocks it"),
+            );
         }
         return Err(modem.refusal("the session was refused", answer.status, cause));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uwwan_mbim::services::basic_connect::{SIGNAL_STATE, SignalState, SignalStateSet};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::{Modem, Reach};
 
@@ -84,10 +84,10 @@ fn watch(modem: &mut Modem, first: &SignalState, json: bool) -> Result<(), Failu
             Ok(Some(_)) => None,
             Ok(None) => match modem.query(SIGNAL_STATE) {
                 Ok(state) => Some(state),
-                Err(failure) if failure.exit == Exit::Interrupted => return Ok(()),
+                Err(failure) if failure.kind == FailureKind::Cancelled => return Ok(()),
                 Err(failure) => return Err(failure),
             },
-            Err(failure) if failure.exit == Exit::Interrupted => return Ok(()),
+            Err(failure) if failure.kind == FailureKind::Cancelled => return Ok(()),
             Err(failure) => return Err(failure),
         };
         if let Some(state) = state {

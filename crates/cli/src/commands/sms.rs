@@ -15,7 +15,7 @@ use uwwan_mbim::services::sms::{
 };
 use uwwan_mbim::session::Command as MbimCommand;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::say;
 use crate::page::{Page, say_value};
 use crate::reach::{Modem, Reach};
@@ -240,14 +240,15 @@ fn named(messages: &[Stored], index: u32) -> Result<&Stored, Failure> {
         .iter()
         .find(|message| message.indexes().contains(&index))
         .ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("there is no message {index}"))
+            Failure::new(FailureKind::Usage, format!("there is no message {index}"))
                 .next("uwwan sms list shows those there are")
         })
 }
 
 fn number(text: &str) -> Result<Address, Failure> {
-    text.parse()
-        .map_err(|error| Failure::new(Exit::Usage, "this is no telephone number").because(error))
+    text.parse().map_err(|error| {
+        Failure::new(FailureKind::Usage, "this is no telephone number").because(error)
+    })
 }
 
 fn text(arguments: &SendArguments) -> Result<String, Failure> {
@@ -255,7 +256,7 @@ fn text(arguments: &SendArguments) -> Result<String, Failure> {
         return Ok(text.clone());
     }
     let wrong = |why: &dyn std::fmt::Display| {
-        Failure::new(Exit::Usage, "cannot read the text")
+        Failure::new(FailureKind::Usage, "cannot read the text")
             .at("standard input")
             .because(why)
     };
@@ -294,12 +295,12 @@ fn send(arguments: &SendArguments) -> Result<(), Failure> {
     };
     let pdus = message
         .encode()
-        .map_err(|error| Failure::new(Exit::Usage, "the text is too long").because(error))?;
+        .map_err(|error| Failure::new(FailureKind::Usage, "the text is too long").because(error))?;
     let mut modem = arguments.reach.open()?;
     let configuration: Configuration = modem.query(CONFIGURATION)?;
     if configuration.format != SmsFormat::PDU {
         return Err(
-            Failure::new(Exit::Refused, "this modem sends CDMA messages")
+            Failure::new(FailureKind::Refused, "this modem sends CDMA messages")
                 .at(modem.place())
                 .because("only the GSM form is written here")
                 .next("uwwan mbim send --service sms --cid send takes any content"),

@@ -11,7 +11,7 @@ use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCal
 
 use crate::control::client::Client;
 use crate::control::protocol::{Reply, Request};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
 use crate::sharing;
 
@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn ended() -> Failure {
-    Failure::new(Exit::Missing, "uwwan is not running")
+    Failure::new(FailureKind::Missing, "uwwan is not running")
         .because("it ended while it was asked")
         .next("uwwan up brings the modem online again")
 }
@@ -91,7 +91,7 @@ fn ended() -> Failure {
 fn show(reply: &Reply, json: bool, before: Option<(Duration, &Traffic)>) -> Result<(), Failure> {
     let Some(value) = &reply.status else {
         return Err(
-            Failure::new(Exit::Failed, "the running uwwan told no state")
+            Failure::new(FailureKind::Unreadable, "the running uwwan told no state")
                 .next("it is of another version than this program; stop and start it again"),
         );
     };
@@ -99,9 +99,12 @@ fn show(reply: &Reply, json: bool, before: Option<(Duration, &Traffic)>) -> Resu
         return say_json(value);
     }
     let status: Status = serde_json::from_value(value.clone()).map_err(|error| {
-        Failure::new(Exit::Failed, "the running uwwan's answer makes no sense")
-            .because(error)
-            .next("it is of another version than this program; stop and start it again")
+        Failure::new(
+            FailureKind::Unreadable,
+            "the running uwwan's answer makes no sense",
+        )
+        .because(error)
+        .next("it is of another version than this program; stop and start it again")
     })?;
     for line in describe(&status, reply, before) {
         say(line)?;
@@ -141,9 +144,9 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         field("why", status.why.clone());
     }
     if let Some(failure) = &status.failure {
-        field("failed", format!("{}: {}", failure.rung, failure.what));
-        field("cause", failure.cause.clone());
-        field("next", failure.next.clone());
+        field("failed", failure.headline());
+        field("cause", failure.why.join("; "));
+        field("next", failure.next.join("; "));
     }
     for text in &status.diagnoses {
         field("diagnosis", text.clone());

@@ -13,7 +13,7 @@ use uwwan_usb::device::Backend;
 use super::progress;
 use crate::candidates;
 use crate::control::server::{Responder, Server};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::output::{say, say_json};
 use crate::output_queue;
@@ -85,13 +85,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         .clone()
         .unwrap_or(Device::Usb(Selector::Any));
     if device != Device::Emulator && !arguments.knobs.is_empty() {
-        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+        return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
             .at("--knob")
             .because("real firmware has no knobs")
             .next("add --device emulator"));
     }
     if device == Device::Emulator && usb_flag.is_some() {
-        return Err(Failure::new(Exit::Usage, "an option makes no sense")
+        return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
             .at("--usb")
             .because("the emulated modem is not reached through this machine's USB")
             .next("uwwan emulate --attach plugs it in there"));
@@ -100,8 +100,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         options.pin_memory = state::pins(device == Device::Emulator);
     }
     // Signals first: from here on a stop is always a clean one.
-    let signals = signals::first()
-        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let signals = signals::first().map_err(|error| {
+        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
+    })?;
     let chosen = choose(
         &device,
         &arguments.knobs,
@@ -130,7 +131,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let _ = sender.send(event);
         }),
     )
-    .map_err(|error| chosen.with_holders(progress::start_failure(&error)))?;
+    .map_err(|failure| chosen.with_holders(failure))?;
     let entrances =
         sharing::open(&handle, &directory, &settings, arguments.json).and_then(|proxy| {
             let answers = Answers {
@@ -162,7 +163,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if end.is_ok() && !arguments.json {
         say("stopped")?;
     }
-    end.map_err(|failure| chosen.with_holders(progress::failure(&failure)))
+    end.map_err(|failure| chosen.with_holders(failure))
 }
 
 /// Opens the AT port to other programs. The link works without it, so a failure is only told.
@@ -223,7 +224,7 @@ fn attend(
                 match &event {
                     Event::Online { interface, .. } => notifier.ready(&format!("online through {interface}")),
                     Event::RungStarted { rung } => notifier.status(&format!("trying {rung}")),
-                    Event::RungFailed { failure, .. } => notifier.status(&format!("{}: {}", failure.rung, failure.what)),
+                    Event::RungFailed { failure, .. } => notifier.status(&failure.headline()),
                     Event::Diagnosis { text } => notifier.status(text),
                     Event::Stopped { .. } => return Ok(()),
                     _ => {}
@@ -265,7 +266,7 @@ impl Chosen {
     /// A failure over a busy device, with the processes that have it open.
     fn with_holders(&self, failure: Failure) -> Failure {
         match &self.node {
-            Some(node) if failure.exit == Exit::Busy => candidates::holders(node)
+            Some(node) if failure.kind == FailureKind::Busy => candidates::holders(node)
                 .into_iter()
                 .fold(failure, |failure, holder| {
                     failure.because(format!("{holder} has {} open", node.display()))
@@ -307,7 +308,7 @@ fn choose(
                 node: Some(candidate.node()),
             })
         }
-        Err(failure) if wait && failure.exit == Exit::Missing => Ok(Chosen {
+        Err(failure) if wait && failure.kind == FailureKind::Missing => Ok(Chosen {
             backend,
             selector: selector.clone(),
             ethernet: None,

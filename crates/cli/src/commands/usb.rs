@@ -13,7 +13,7 @@ use uwwan_usb::error::Error;
 use uwwan_usb::functions;
 
 use crate::candidates;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{plain, say, say_json, seconds};
 use crate::settings::{Device, words};
 
@@ -118,17 +118,17 @@ fn open(device: Option<&Device>, kind: BackendKind) -> Result<Opened, Failure> {
 /// A USB error as the program's failure.
 fn usb_failure(what: &str, error: &Error) -> Failure {
     let exit = match error {
-        Error::NoPermission { .. } => Exit::Permission,
-        Error::Busy { .. } => Exit::Busy,
-        Error::Gone { .. } => Exit::Missing,
-        _ => Exit::Failed,
+        Error::NoPermission { .. } => FailureKind::Permission,
+        Error::Busy { .. } => FailureKind::Busy,
+        Error::Gone { .. } => FailureKind::Missing,
+        _ => FailureKind::Host,
     };
-    let failure = Failure::new(exit, what).because_of(error);
+    let failure = Failure::new(exit, what).because(error);
     match exit {
-        Exit::Permission => failure.next(
+        FailureKind::Permission => failure.next(
             "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
         ),
-        Exit::Busy => failure.next("stop what holds it: uwwan down, ModemManager, or another program"),
+        FailureKind::Busy => failure.next("stop what holds it: uwwan down, ModemManager, or another program"),
         _ => failure,
     }
 }
@@ -278,14 +278,14 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
     let target = match value.as_str() {
         "mbim" => mbim.ok_or_else(|| {
             Failure::new(
-                Exit::Failed,
+                FailureKind::Other,
                 "there is no configuration with an MBIM function",
             )
             .at(identity.to_string())
             .next("uwwan usb descriptors shows what there is")
         })?,
         number => number.parse::<u8>().map_err(|_| {
-            Failure::new(Exit::Usage, "an argument makes no sense")
+            Failure::new(FailureKind::Usage, "an argument makes no sense")
                 .at("VALUE")
                 .because(format!(
                     "{number:?} is neither a number from 0 to 255 nor mbim"
@@ -298,16 +298,17 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
         .iter()
         .any(|configuration| configuration.value == target);
     if target != 0 && !known {
-        return Err(
-            Failure::new(Exit::Usage, format!("there is no configuration {target}"))
-                .at(identity.to_string())
-                .next("uwwan usb config without a value shows which there are"),
-        );
+        return Err(Failure::new(
+            FailureKind::Usage,
+            format!("there is no configuration {target}"),
+        )
+        .at(identity.to_string())
+        .next("uwwan usb config without a value shows which there are"));
     }
     let settle = match arguments.settle {
         Some(seconds) if (0.0..=600.0).contains(&seconds) => Duration::from_secs_f64(seconds),
         Some(seconds) => {
-            return Err(Failure::new(Exit::Usage, "an option makes no sense")
+            return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
                 .at("--settle")
                 .because(format!("{seconds} is not between 0 and 600")));
         }
@@ -364,10 +365,10 @@ mod tests {
                 node: Some("/dev/bus/usb/001/004".into()),
             },
         );
-        assert_eq!(failure.exit, Exit::Permission);
+        assert_eq!(failure.kind, FailureKind::Permission);
         assert_eq!(
             failure.to_string(),
-            "error: cannot open the device\n\
+            "cannot open the device\n\
              \x20 why:   open 03f0:a31d at 1-4: permission denied\n\
              \x20 next:  install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo"
         );

@@ -9,7 +9,7 @@ use uwwan_mbim::print::hex;
 use uwwan_mbim::services::ussd::{USSD, Ussd, UssdAction, UssdResponse, UssdSet};
 use uwwan_mbim::session::Command as MbimCommand;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::prompt;
 use crate::reach::{Modem, Reach};
@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn turn(modem: &mut Modem, action: UssdAction, text: &str) -> Result<Ussd, Failure> {
     let (data_coding_scheme, payload) = to_ussd(text).ok_or_else(|| {
-        Failure::new(Exit::Usage, "the text is too long")
+        Failure::new(FailureKind::Usage, "the text is too long")
             .because("USSD takes 182 characters of the GSM alphabet, 80 of others")
     })?;
     let set = UssdSet {
@@ -139,7 +139,7 @@ fn verdict(answer: &Ussd) -> Result<(), Failure> {
         UssdResponse::NETWORK_TIMEOUT => "the network did not answer",
         _ => "an answer this program does not know",
     };
-    Err(Failure::new(Exit::Refused, "the dialogue failed")
+    Err(Failure::new(FailureKind::Refused, "the dialogue failed")
         .because(format!("{}: {why}", answer.response))
         .next("uwwan ussd --cancel ends one that is under way"))
 }

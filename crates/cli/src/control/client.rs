@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{LONGEST_REPLY, Reply, Request};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::runtime::{self, Entry};
 
 /// A connection to a running `up`.
@@ -20,8 +20,8 @@ impl Client {
     /// Connects to the one running `up`, or to the one that runs `device` (a port).
     ///
     /// # Errors
-    /// [`Exit::Missing`] when none runs, [`Exit::Several`] when one must be chosen,
-    /// [`Exit::Permission`] when another user's might be meant.
+    /// [`FailureKind::Missing`] when none runs, [`FailureKind::Several`] when one must be chosen,
+    /// [`FailureKind::Permission`] when another user's might be meant.
     pub fn find(chosen_base: Option<&Path>, device: Option<&str>) -> Result<Self, Failure> {
         let (entries, denied) = runtime::entries(&runtime::search_bases(chosen_base));
         let wanted = device.map(runtime::file_name);
@@ -48,16 +48,18 @@ impl Client {
                 .iter()
                 .map(|(entry, _)| entry.device.as_str())
                 .collect();
-            return Err(Failure::new(Exit::Several, "several modems are running")
-                .because(names.join(", "))
-                .next(format!("choose one: --device {}", names[0])));
+            return Err(
+                Failure::new(FailureKind::Several, "several modems are running")
+                    .because(names.join(", "))
+                    .next(format!("choose one: --device {}", names[0])),
+            );
         }
         if let Some((Entry { socket, .. }, stream)) = alive.pop() {
             return Self::over(stream, socket);
         }
         if let Some(path) = refused.or_else(|| denied.into_iter().next()) {
             return Err(Failure::new(
-                Exit::Permission,
+                FailureKind::Permission,
                 "a modem may be running, but not for this user",
             )
             .at(path.display().to_string())
@@ -68,7 +70,7 @@ impl Client {
             Some(device) => format!("uwwan is not running a modem at {device}"),
             None => "uwwan is not running".to_owned(),
         };
-        Err(Failure::new(Exit::Missing, what)
+        Err(Failure::new(FailureKind::Missing, what)
             .because("no control socket answers")
             .next("uwwan list   shows the modems present")
             .next("uwwan up     brings one online"))
@@ -77,7 +79,7 @@ impl Client {
     /// Connects to this one.
     ///
     /// # Errors
-    /// [`Exit::Failed`] when nobody answers there.
+    /// [`FailureKind::Host`] when nobody answers there.
     pub fn at(entry: &Entry) -> Result<Self, Failure> {
         let stream =
             UnixStream::connect(&entry.socket).map_err(|error| broken(&entry.socket, &error))?;
@@ -98,7 +100,7 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// [`Exit::Failed`] when the other end is gone.
+    /// [`FailureKind::Host`] when the other end is gone.
     pub fn ask(&mut self, request: Request) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(&request).unwrap_or_default();
         line.push(b'\n');
@@ -111,7 +113,7 @@ impl Client {
     /// The next reply; `None` when the other end has closed. Waits at most `patience`.
     ///
     /// # Errors
-    /// [`Exit::Failed`] on silence or an answer that makes no sense, and whatever was refused.
+    /// [`FailureKind::Host`] on silence or an answer that makes no sense, and whatever was refused.
     pub fn reply(&mut self, patience: Duration) -> Result<Option<Reply>, Failure> {
         self.stream
             .get_ref()
@@ -130,17 +132,22 @@ impl Client {
         let reply: Reply =
             serde_json::from_str(&line).map_err(|error| broken(&self.socket, &error))?;
         match reply.error {
-            Some(why) if !reply.ok => Err(Failure::new(Exit::Failed, "the running uwwan refused")
-                .at(self.socket.display().to_string())
-                .because(why)),
+            Some(why) if !reply.ok => {
+                Err(Failure::new(FailureKind::Host, "the running uwwan refused")
+                    .at(self.socket.display().to_string())
+                    .because(why))
+            }
             _ => Ok(Some(reply)),
         }
     }
 }
 
 fn broken(socket: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Exit::Failed, "the running uwwan does not answer properly")
-        .at(socket.display().to_string())
-        .because(error)
-        .next("if it hangs, send its process SIGTERM twice")
+    Failure::new(
+        FailureKind::Unreadable,
+        "the running uwwan does not answer properly",
+    )
+    .at(socket.display().to_string())
+    .because(error)
+    .next("if it hangs, send its process SIGTERM twice")
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::protocol::{
     LONGEST_REQUEST, MOST_CLIENTS, REPLY_TIME, REQUEST_TIME, Reply, Request, parse_request,
 };
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// What the server asks of the running modem.
 pub trait Responder: Send + Sync {
@@ -77,14 +77,14 @@ impl Server {
     /// Binds the socket (mode 0600) and serves it from threads of its own.
     ///
     /// # Errors
-    /// [`Exit::Failed`] when the socket cannot be made.
+    /// [`FailureKind::Host`] when the socket cannot be made.
     pub fn start(
         socket: &Path,
         device: &str,
         responder: Arc<dyn Responder>,
     ) -> Result<Self, Failure> {
         let refuse = |error: io::Error| {
-            Failure::new(Exit::Failed, "cannot open the control socket")
+            Failure::new(FailureKind::Host, "cannot open the control socket")
                 .at(socket.display().to_string())
                 .because(error)
                 .next("name another directory with --runtime-dir DIR")
@@ -512,7 +512,7 @@ mod tests {
     fn nobody_there_and_several_there_are_told_apart() {
         let empty = tempfile::tempdir().unwrap();
         let failure = Client::find(Some(empty.path()), None).unwrap_err();
-        assert_eq!(failure.exit, Exit::Missing);
+        assert_eq!(failure.kind, FailureKind::Missing);
 
         let place = place();
         let second = place.base.path().join("2-1");
@@ -524,7 +524,7 @@ mod tests {
         std::fs::remove_file(&stale).unwrap();
         let other = Server::start(&stale, "2-1", Arc::clone(&place.fake) as Arc<dyn Responder>);
         let failure = Client::find(Some(place.base.path()), None).unwrap_err();
-        assert_eq!(failure.exit, Exit::Several);
+        assert_eq!(failure.kind, FailureKind::Several);
         assert!(failure.to_string().contains("1-4, 2-1"), "{failure}");
         drop(other);
     }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::session::Command;
 use uwwan_usb::device::Backend;
 
-use super::{ClientError, ErrorKind, Indication, Link, News};
+use super::{Indication, Link, News};
 use crate::askers::{Asker, AskerEvent, Request, Ticket};
 use crate::event::Event;
-use crate::failure::{FailureKind, Rung};
-use crate::host::{HostConfig, HostEnd, HostError, HostProvider};
+use crate::failure::{Failure, FailureKind, Rung};
+use crate::host::{HostConfig, HostEnd, HostProvider};
 use crate::modem::{Handle, Modem};
 use crate::options::Options;
 use crate::selector::Selector;
@@ -26,13 +26,9 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(40);
 struct NoHost;
 
 impl HostProvider for NoHost {
-    fn bring_up(&mut self, _: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
-        Err(HostError {
-            kind: FailureKind::Host,
-            what: "no interface".into(),
-            why: "this is a control session alone".into(),
-            next: String::new(),
-        })
+    fn bring_up(&mut self, _: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
+        Err(Failure::new(FailureKind::Host, "no interface")
+            .because("this is a control session alone"))
     }
 }
 
@@ -50,7 +46,7 @@ impl Direct {
         selector: Selector,
         options: Options,
         observer: Box<dyn FnMut(Event) + Send>,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, Failure> {
         let place = selector.to_string();
         let handle = Modem::start_up_to(
             Rung::Open,
@@ -59,8 +55,7 @@ impl Direct {
             options,
             Box::new(NoHost),
             observer,
-        )
-        .map_err(|error| ClientError::of_start(&place, error))?;
+        )?;
         let mut direct = Self {
             asker: handle.asker(None),
             handle,
@@ -73,7 +68,7 @@ impl Direct {
     }
 
     /// A client beside a driver that runs in this process.
-    pub(super) fn beside(handle: &Handle) -> Result<Self, ClientError> {
+    pub(super) fn beside(handle: &Handle) -> Result<Self, Failure> {
         let mut direct = Self {
             asker: handle.asker(None),
             handle: handle.clone(),
@@ -83,20 +78,17 @@ impl Direct {
         if direct.is_open(OPEN_PATIENCE)? {
             return Ok(direct);
         }
-        Err(ClientError::new(
-            ErrorKind::NotOpen,
-            "reach the modem",
-            &direct.place,
-            format!(
+        Err(Failure::new(FailureKind::NotOpen, "reach the modem")
+            .at(&direct.place)
+            .because(format!(
                 "it has no open control session within {} s",
                 OPEN_PATIENCE.as_secs()
-            ),
-            "the modem's status tells what it waits for",
-        ))
+            ))
+            .next("the modem's status tells what it waits for"))
     }
 
     /// Waits until the session is open, at most `patience`.
-    fn is_open(&mut self, patience: Duration) -> Result<bool, ClientError> {
+    fn is_open(&mut self, patience: Duration) -> Result<bool, Failure> {
         let deadline = Instant::now() + patience;
         let mut open = false;
         while let Some(left) = deadline.checked_duration_since(Instant::now())
@@ -115,31 +107,23 @@ impl Direct {
     }
 
     /// Why the modem's thread has ended.
-    fn ended(&self) -> ClientError {
+    fn ended(&self) -> Failure {
         match self.handle.wait() {
-            Err(failure) => ClientError::of_failure(&self.place, &failure),
+            Err(failure) => failure,
             Ok(()) => self.lost("the control session is closed"),
         }
     }
 
-    fn lost(&self, why: &str) -> ClientError {
-        ClientError::new(
-            ErrorKind::Lost,
-            "reach the modem",
-            &self.place,
-            why,
-            "look at `uwwan list`, and try again",
-        )
+    fn lost(&self, why: &str) -> Failure {
+        Failure::new(FailureKind::Gone, "reach the modem")
+            .at(&self.place)
+            .because(why)
+            .next("look at `uwwan list`, and try again")
     }
 }
 
 impl Link for Direct {
-    fn send(
-        &mut self,
-        ticket: u64,
-        command: Command,
-        timeout: Duration,
-    ) -> Result<(), ClientError> {
+    fn send(&mut self, ticket: u64, command: Command, timeout: Duration) -> Result<(), Failure> {
         let ticket = Ticket(ticket);
         if self.asker.request(Request::Send {
             ticket,
@@ -175,21 +159,18 @@ impl Link for Direct {
         None
     }
 
-    fn close(&mut self) -> Result<(), ClientError> {
+    fn close(&mut self) -> Result<(), Failure> {
         if !self.owner {
             return Ok(());
         }
         self.handle.stop();
         match self.handle.wait_timeout(CLOSE_PATIENCE) {
             Some(Ok(())) => Ok(()),
-            Some(Err(failure)) => Err(ClientError::of_failure(&self.place, &failure)),
-            None => Err(ClientError::new(
-                ErrorKind::Timeout,
-                "let go of the modem",
-                &self.place,
-                format!("not done in {} s", CLOSE_PATIENCE.as_secs()),
-                "unplug the modem and plug it in again",
-            )),
+            Some(Err(failure)) => Err(failure),
+            None => Err(Failure::new(FailureKind::Timeout, "let go of the modem")
+                .at(&self.place)
+                .because(format!("not done in {} s", CLOSE_PATIENCE.as_secs()))
+                .next("unplug the modem and plug it in again")),
         }
     }
 

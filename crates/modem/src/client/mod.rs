@@ -8,9 +8,10 @@
 //! use std::time::Duration;
 //! use uwwan_mbim::services::basic_connect::{self as bc, DeviceCaps};
 //! use uwwan_mbim::session::Command;
-//! use uwwan_modem::client::{Client, ClientError};
+//! use uwwan_modem::Failure;
+//! use uwwan_modem::client::Client;
 //!
-//! # fn scan(socket: &std::path::Path) -> Result<(), ClientError> {
+//! # fn scan(socket: &std::path::Path) -> Result<(), Failure> {
 //! let mut client = Client::through(socket)?;
 //! let caps: DeviceCaps = client.query(bc::DEVICE_CAPS)?;
 //! println!("{}", caps.hardware_info);
@@ -49,9 +50,8 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_usb::device::Backend;
 
-pub use error::{ClientError, ErrorKind};
-
 use crate::event::Event;
+use crate::failure::{Failure, FailureKind};
 use crate::modem::Handle;
 use crate::options::Options;
 use crate::selector::Selector;
@@ -100,14 +100,13 @@ enum News {
     },
     Indication(Indication),
     /// Nothing more will come.
-    Lost(ClientError),
+    Lost(Failure),
 }
 
 /// The way to the modem.
 trait Link: Send {
     /// Sends a command under the asker's name for it.
-    fn send(&mut self, ticket: u64, command: Command, timeout: Duration)
-    -> Result<(), ClientError>;
+    fn send(&mut self, ticket: u64, command: Command, timeout: Duration) -> Result<(), Failure>;
     /// Withdraws a command.
     fn cancel(&mut self, ticket: u64);
     /// Waits for what comes next.
@@ -115,7 +114,7 @@ trait Link: Send {
     /// Asks that this client may also end what a running `up` holds.
     fn insist(&mut self) -> Option<Command>;
     /// Ends it properly.
-    fn close(&mut self) -> Result<(), ClientError>;
+    fn close(&mut self) -> Result<(), Failure>;
     /// The device or socket, for messages.
     fn place(&self) -> &str;
     /// What the driver knows of a device opened here.
@@ -128,7 +127,7 @@ struct Waiting {
     id: CidId,
     deadline: Instant,
     timeout: Duration,
-    result: Option<Result<Response, ClientError>>,
+    result: Option<Result<Response, Failure>>,
 }
 
 /// A control session with a modem. Dropping it closes it, as [`Client::close`] does.
@@ -137,7 +136,7 @@ pub struct Client {
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
     indications: VecDeque<Indication>,
-    lost: Option<ClientError>,
+    lost: Option<Failure>,
     closed: bool,
 }
 
@@ -155,12 +154,12 @@ impl Client {
     /// rung above the open session is tried. The modem stays in the MBIM configuration afterwards.
     ///
     /// # Errors
-    /// [`ClientError`] of the kinds `Start` and `BringUp`.
+    /// [`Failure`] with the rung that was not reached.
     pub fn direct(
         backend: Arc<dyn Backend>,
         selector: Selector,
         options: Options,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, Failure> {
         Self::direct_observed(backend, selector, options, Box::new(|_| {}))
     }
 
@@ -173,7 +172,7 @@ impl Client {
         selector: Selector,
         options: Options,
         observer: Box<dyn FnMut(Event) + Send>,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, Failure> {
         let link = direct::Direct::open(backend, selector, options, observer)?;
         Ok(Self::over(Box::new(link)))
     }
@@ -181,9 +180,9 @@ impl Client {
     /// Goes through the running `up` that owns this socket (`mbim` in its runtime directory).
     ///
     /// # Errors
-    /// [`ClientError`] of the kinds `NotRunning`, `Denied`, and `NotOpen` when the modem is not
+    /// [`Failure`] of the kinds `NotRunning`, `Permission`, and `NotOpen` when the modem is not
     /// reachable at present.
-    pub fn through(path: &Path) -> Result<Self, ClientError> {
+    pub fn through(path: &Path) -> Result<Self, Failure> {
         Ok(Self::over(Box::new(through::Through::connect(path)?)))
     }
 
@@ -191,9 +190,9 @@ impl Client {
     /// as it is.
     ///
     /// # Errors
-    /// [`ClientError`] of the kinds `BringUp` and `Lost` when the driver has ended, and `NotOpen`
+    /// [`Failure`] of the bring-up or of the kind `Gone` when the driver has ended, and `NotOpen`
     /// when its control session stays closed for 40 s.
-    pub fn beside(handle: &Handle) -> Result<Self, ClientError> {
+    pub fn beside(handle: &Handle) -> Result<Self, Failure> {
         Ok(Self::over(Box::new(direct::Direct::beside(handle)?)))
     }
 
@@ -224,12 +223,8 @@ impl Client {
     /// Sends a command and waits for its answer, whatever its status.
     ///
     /// # Errors
-    /// [`ClientError`] when there is no answer.
-    pub fn command(
-        &mut self,
-        command: Command,
-        timeout: Duration,
-    ) -> Result<Response, ClientError> {
+    /// [`Failure`] when there is no answer.
+    pub fn command(&mut self, command: Command, timeout: Duration) -> Result<Response, Failure> {
         let pending = self.start(command, timeout)?;
         loop {
             if let Some(response) = self.poll(pending, timeout)? {
@@ -241,8 +236,8 @@ impl Client {
     /// Sends a command. [`Client::poll`] brings the answer; several may be under way.
     ///
     /// # Errors
-    /// [`ClientError`] when it cannot be sent.
-    pub fn start(&mut self, command: Command, timeout: Duration) -> Result<Pending, ClientError> {
+    /// [`Failure`] when it cannot be sent.
+    pub fn start(&mut self, command: Command, timeout: Duration) -> Result<Pending, Failure> {
         if let Some(error) = &self.lost {
             return Err(error.clone());
         }
@@ -263,24 +258,20 @@ impl Client {
     /// Waits for the answer, at most `patience`; `None` when it has not come yet.
     ///
     /// # Errors
-    /// [`ClientError`] when there will be none. After an answer or an error the command is
+    /// [`Failure`] when there will be none. After an answer or an error the command is
     /// forgotten: polling it again fails with the kind `Cancelled`.
     pub fn poll(
         &mut self,
         pending: Pending,
         patience: Duration,
-    ) -> Result<Option<Response>, ClientError> {
+    ) -> Result<Option<Response>, Failure> {
         let until = Instant::now() + patience.min(Duration::from_secs(86_400));
         loop {
             let now = Instant::now();
             let Some(waiting) = self.waiting.get_mut(&pending.0) else {
-                return Err(ClientError::new(
-                    ErrorKind::Cancelled,
-                    "wait for an answer",
-                    self.link.place(),
-                    "the command was cancelled, or its answer was fetched before",
-                    "",
-                ));
+                return Err(Failure::new(FailureKind::Cancelled, "wait for an answer")
+                    .at(self.link.place())
+                    .because("the command was cancelled, or its answer was fetched before"));
             };
             if let Some(result) = waiting.result.take() {
                 self.waiting.remove(&pending.0);
@@ -290,7 +281,7 @@ impl Client {
             if now >= deadline {
                 self.waiting.remove(&pending.0);
                 self.link.cancel(pending.0);
-                return Err(ClientError::of_command(
+                return Err(error::command(
                     &id.to_string(),
                     self.link.place(),
                     CommandError::Timeout(timeout),
@@ -314,8 +305,8 @@ impl Client {
     /// A query without content; the answer must be a success.
     ///
     /// # Errors
-    /// [`ClientError`], of the kind `Status` when the modem refuses.
-    pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, ClientError> {
+    /// [`Failure`], with the status when the modem refuses.
+    pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, Failure> {
         self.succeed(Command::query(id))
     }
 
@@ -327,7 +318,7 @@ impl Client {
         &mut self,
         id: CidId,
         content: &Q,
-    ) -> Result<A, ClientError> {
+    ) -> Result<A, Failure> {
         self.succeed(Command::query_with(id, content))
     }
 
@@ -335,11 +326,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`].
-    pub fn set<S: Layout, A: Layout>(&mut self, id: CidId, content: &S) -> Result<A, ClientError> {
+    pub fn set<S: Layout, A: Layout>(&mut self, id: CidId, content: &S) -> Result<A, Failure> {
         self.succeed(Command::set(id, content))
     }
 
-    fn succeed<A: Layout>(&mut self, command: Command) -> Result<A, ClientError> {
+    fn succeed<A: Layout>(&mut self, command: Command) -> Result<A, Failure> {
         let response = self.command(command, USUAL_TIMEOUT)?;
         self.success(&response)
     }
@@ -347,20 +338,17 @@ impl Client {
     /// The content of an answer that must be a success.
     ///
     /// # Errors
-    /// [`ClientError`] of the kinds `Status` and `Answer`.
-    pub fn success<A: Layout>(&self, response: &Response) -> Result<A, ClientError> {
+    /// [`Failure`] with the status, or of the kind `Unreadable`.
+    pub fn success<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
         let what = response.id.to_string();
         if !response.status.is_success() {
-            return Err(ClientError::of_status(what, self.place(), response.status));
+            return Err(error::status(what, self.place(), response.status));
         }
         response.decode().map_err(|error| {
-            ClientError::new(
-                ErrorKind::Answer,
-                what,
-                self.place(),
-                format!("the answer makes no sense: {error}"),
-                "report it with the message as hex (`uwwan mbim send`)",
-            )
+            Failure::new(FailureKind::Unreadable, error::unreadable(&what))
+                .at(self.place())
+                .because(format!("the answer makes no sense: {error}"))
+                .next("report it with the message as hex (`uwwan mbim send`)")
         })
     }
 
@@ -368,7 +356,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`].
-    pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), ClientError> {
+    pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), Failure> {
         let mut list = DeviceServiceSubscribeList::default();
         for id in ids {
             let entry = list
@@ -388,7 +376,7 @@ impl Client {
         if response.status.is_success() {
             Ok(())
         } else {
-            Err(ClientError::of_status(
+            Err(error::status(
                 response.id.to_string(),
                 self.place(),
                 response.status,
@@ -399,11 +387,8 @@ impl Client {
     /// The next indication, waited for at most `patience`; `None` when none came.
     ///
     /// # Errors
-    /// [`ClientError`] of the kind `Lost` when no more will come.
-    pub fn next_indication(
-        &mut self,
-        patience: Duration,
-    ) -> Result<Option<Indication>, ClientError> {
+    /// [`Failure`] of the kind `Gone` when no more will come.
+    pub fn next_indication(&mut self, patience: Duration) -> Result<Option<Indication>, Failure> {
         let until = Instant::now() + patience.min(Duration::from_secs(86_400));
         loop {
             if let Some(indication) = self.indications.pop_front() {
@@ -424,8 +409,8 @@ impl Client {
     /// detach, radio off, reset. For commands with a `--force`. Without `up` nothing needs it.
     ///
     /// # Errors
-    /// [`ClientError`] when it is refused.
-    pub fn insist(&mut self) -> Result<(), ClientError> {
+    /// [`Failure`] when it is refused.
+    pub fn insist(&mut self) -> Result<(), Failure> {
         let Some(command) = self.link.insist() else {
             return Ok(());
         };
@@ -433,7 +418,7 @@ impl Client {
         if response.status.is_success() {
             Ok(())
         } else {
-            Err(ClientError::of_status(
+            Err(error::status(
                 "what `uwwan up` holds may not be ended",
                 self.place(),
                 response.status,
@@ -444,8 +429,8 @@ impl Client {
     /// Closes the session and lets go of the device.
     ///
     /// # Errors
-    /// [`ClientError`] when that did not go properly; it is closed all the same.
-    pub fn close(mut self) -> Result<(), ClientError> {
+    /// [`Failure`] when that did not go properly; it is closed all the same.
+    pub fn close(mut self) -> Result<(), Failure> {
         self.closed = true;
         self.link.close()
     }
@@ -460,9 +445,8 @@ impl Client {
             Some(News::Answer { ticket, result }) => {
                 let place = self.link.place();
                 if let Some(waiting) = self.waiting.get_mut(&ticket) {
-                    let result = result.map_err(|error| {
-                        ClientError::of_command(&waiting.id.to_string(), place, error)
-                    });
+                    let result = result
+                        .map_err(|error| error::command(&waiting.id.to_string(), place, error));
                     waiting.result = Some(result);
                 }
             }
@@ -474,8 +458,8 @@ impl Client {
             }
             Some(News::Lost(error)) => {
                 for waiting in self.waiting.values_mut() {
-                    let error = ClientError {
-                        what: waiting.id.to_string(),
+                    let error = Failure {
+                        what: error::lost(&waiting.id.to_string()),
                         ..error.clone()
                     };
                     waiting.result.get_or_insert(Err(error));
@@ -491,7 +475,7 @@ impl Drop for Client {
         if !self.closed
             && let Err(error) = self.link.close()
         {
-            tracing::debug!("{error}");
+            tracing::debug!("{}", error.one_line());
         }
     }
 }

@@ -13,7 +13,8 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_mbim::status::ProtocolError;
 
-use super::{ClientError, ErrorKind, Indication, Link, News};
+use super::{Indication, Link, News};
+use crate::failure::{Failure, FailureKind};
 use crate::poll::PollSet;
 use crate::proxy;
 use crate::stream::Stream;
@@ -39,28 +40,23 @@ pub(super) struct Through {
 }
 
 impl Through {
-    pub(super) fn connect(path: &Path) -> Result<Self, ClientError> {
+    pub(super) fn connect(path: &Path) -> Result<Self, Failure> {
         let place = path.display().to_string();
         let socket = UnixStream::connect(path).map_err(|error| refused(&place, &error))?;
         let system = |error: io::Error| {
-            ClientError::new(
-                ErrorKind::System,
-                "reach the running uwwan",
-                &place,
-                error.to_string(),
-                "",
-            )
+            Failure::new(FailureKind::Host, "reach the running uwwan")
+                .at(&place)
+                .because(error.to_string())
         };
         let peer =
             rustix::net::sockopt::socket_peercred(&socket).map_err(|error| system(error.into()))?;
         if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
-            return Err(ClientError::new(
-                ErrorKind::Denied,
-                "reach the running uwwan",
-                &place,
-                format!("the socket belongs to user {}", peer.uid.as_raw()),
-                "use the socket of an `uwwan up` that root or you yourself run",
-            ));
+            return Err(
+                Failure::new(FailureKind::Permission, "reach the running uwwan")
+                    .at(&place)
+                    .because(format!("the socket belongs to user {}", peer.uid.as_raw()))
+                    .next("use the socket of an `uwwan up` that root or you yourself run"),
+            );
         }
         socket.set_nonblocking(true).map_err(system)?;
         let limits = Limits {
@@ -80,7 +76,7 @@ impl Through {
         Ok(through)
     }
 
-    fn open(&mut self) -> Result<(), ClientError> {
+    fn open(&mut self) -> Result<(), Failure> {
         let transaction = self.id();
         let body = Body::Open {
             max_control_transfer: FRAGMENT as u32,
@@ -88,13 +84,13 @@ impl Through {
         self.write(&Message { transaction, body })?;
         let deadline = Instant::now() + OPEN_PATIENCE;
         let not_open = |why: String, place: &str| {
-            ClientError::new(
-                ErrorKind::NotOpen,
+            Failure::new(
+                FailureKind::NotOpen,
                 "reach the modem through the running uwwan",
-                place,
-                why,
-                "`uwwan status` tells what it waits for",
             )
+            .at(place)
+            .because(why)
+            .next("`uwwan status` tells what it waits for")
         };
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
             match self.message(left)? {
@@ -126,7 +122,7 @@ impl Through {
         }
     }
 
-    fn write(&mut self, message: &Message) -> Result<(), ClientError> {
+    fn write(&mut self, message: &Message) -> Result<(), Failure> {
         let deadline = Instant::now() + SEND_PATIENCE;
         for part in message.encode(FRAGMENT) {
             let mut rest = &part[..];
@@ -151,7 +147,7 @@ impl Through {
     }
 
     /// The next message, waited for.
-    fn message(&mut self, patience: Duration) -> Result<Option<Message>, ClientError> {
+    fn message(&mut self, patience: Duration) -> Result<Option<Message>, Failure> {
         let deadline = Instant::now() + patience;
         loop {
             let part = self
@@ -189,14 +185,11 @@ impl Through {
         }
     }
 
-    fn lost(&self, why: &str) -> ClientError {
-        ClientError::new(
-            ErrorKind::Lost,
-            "speak with the running uwwan",
-            &self.place,
-            why,
-            "look at `uwwan status`, and try again",
-        )
+    fn lost(&self, why: &str) -> Failure {
+        Failure::new(FailureKind::Gone, "speak with the running uwwan")
+            .at(&self.place)
+            .because(why)
+            .next("look at `uwwan status`, and try again")
     }
 
     fn news(&mut self, message: Message) -> Option<News> {
@@ -239,7 +232,7 @@ impl Through {
 }
 
 impl Link for Through {
-    fn send(&mut self, ticket: u64, command: Command, _: Duration) -> Result<(), ClientError> {
+    fn send(&mut self, ticket: u64, command: Command, _: Duration) -> Result<(), Failure> {
         let transaction = self.id();
         let id = command.id;
         let body = Body::Command {
@@ -261,7 +254,7 @@ impl Link for Through {
         self.asked.remove(&transaction);
         let body = Body::HostError(ProtocolError::CANCEL);
         if let Err(error) = self.write(&Message { transaction, body }) {
-            tracing::debug!("{error}");
+            tracing::debug!("{}", error.one_line());
         }
     }
 
@@ -280,7 +273,7 @@ impl Link for Through {
         })
     }
 
-    fn close(&mut self) -> Result<(), ClientError> {
+    fn close(&mut self) -> Result<(), Failure> {
         let transaction = self.id();
         let body = Body::Close;
         self.write(&Message { transaction, body })?;
@@ -303,19 +296,22 @@ impl Link for Through {
     }
 }
 
-fn refused(place: &str, error: &io::Error) -> ClientError {
+fn refused(place: &str, error: &io::Error) -> Failure {
     let (kind, why, next) = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => (
-            ErrorKind::NotRunning,
+            FailureKind::NotRunning,
             "nobody listens there".to_owned(),
             "`uwwan up` brings the modem online",
         ),
         io::ErrorKind::PermissionDenied => (
-            ErrorKind::Denied,
+            FailureKind::Permission,
             "only root and the user who started it may use it".to_owned(),
             "run the same command with sudo",
         ),
-        _ => (ErrorKind::System, error.to_string(), ""),
+        _ => (FailureKind::Host, error.to_string(), ""),
     };
-    ClientError::new(kind, "reach the running uwwan", place, why, next)
+    Failure::new(kind, "reach the running uwwan")
+        .at(place)
+        .because(why)
+        .next(next)
 }

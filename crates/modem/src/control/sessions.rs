@@ -10,8 +10,8 @@ use uwwan_ncm::Stream;
 use super::{Asker, Control, DISCONNECT_PATIENCE};
 use crate::counters::SessionCounters;
 use crate::datapath::{SessionAddressing, SessionPlan};
-use crate::failure::Rung;
-use crate::host::{Ethernet, HostConfig, HostEnd, HostError};
+use crate::failure::{Failure, Rung};
+use crate::host::{Ethernet, HostConfig, HostEnd};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
 use crate::session::{DataSession, Ground, SessionAsk, Step};
@@ -195,7 +195,7 @@ impl Control {
         }
     }
 
-    fn session_host(&mut self, index: usize, config: &HostConfig) -> Result<Interface, HostError> {
+    fn session_host(&mut self, index: usize, config: &HostConfig) -> Result<Interface, Failure> {
         let session = &mut self.sessions[index];
         if let Some(host) = &session.host {
             match host.reconfigure(config) {

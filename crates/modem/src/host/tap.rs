@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use uwwan_tun::plan::Ipv6;
 use uwwan_tun::{Configuration, Interface as _, Plan, Tap};
 
-use super::{Ethernet, HostConfig, HostEnd, HostError, Packets, Single, tun};
+use super::{Ethernet, HostConfig, HostEnd, Packets, Single, tun};
+use crate::failure::Failure;
 use crate::status::Interface;
 
 /// How frames cross a TAP interface, as `status` tells it: one a call.
@@ -20,7 +21,7 @@ pub const TAP_MODE: &str = "plain, frames";
 pub(super) fn bring_up(
     config: &HostConfig,
     ethernet: &Ethernet,
-) -> Result<Box<dyn HostEnd>, HostError> {
+) -> Result<Box<dyn HostEnd>, Failure> {
     let plan = plan(config)?;
     let tap = Tap::open(config.name.as_deref(), ethernet.address)?;
     set_carrier(&tap, ethernet.carrier);
@@ -31,7 +32,7 @@ pub(super) fn bring_up(
     }))
 }
 
-fn plan(config: &HostConfig) -> Result<Plan, HostError> {
+fn plan(config: &HostConfig) -> Result<Plan, Failure> {
     Ok(Plan {
         ipv6: Ipv6::Host,
         ..tun::plan(config)?
@@ -80,9 +81,9 @@ impl HostEnd for TapEnd {
         Packets::Single(&self.tap)
     }
 
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
         let Some(ethernet) = &config.ethernet else {
-            return Err(HostError::other_kind("a TAP interface", "a modem"));
+            return Err(super::other_kind("a TAP interface", "a modem"));
         };
         if let Some(address) = ethernet.address {
             // Another device at the same port has another one.

@@ -12,8 +12,8 @@ use uwwan_tun::{
     Address, Configuration, Error, ErrorKind, Interface as _, Offload, Offloads, Plan, Prefix, Tun,
 };
 
-use super::{HostConfig, HostEnd, HostError, HostProvider, Large, Packets, Single, tap};
-use crate::failure::FailureKind;
+use super::{HostConfig, HostEnd, HostProvider, Large, Packets, Single, tap};
+use crate::failure::{Failure, FailureKind};
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::Interface;
 
@@ -22,7 +22,7 @@ use crate::status::Interface;
 pub struct TunProvider {}
 
 impl HostProvider for TunProvider {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
         if let Some(ethernet) = &config.ethernet {
             return tap::bring_up(config, ethernet);
         }
@@ -245,9 +245,9 @@ impl HostEnd for TunEnd {
         self.tun.packets()
     }
 
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
         if config.ethernet.is_some() {
-            return Err(HostError::other_kind("a TUN interface", "a network device"));
+            return Err(super::other_kind("a TUN interface", "a network device"));
         }
         let mut applied = self.applied();
         applied.configuration.replace(plan(config)?)?;
@@ -268,7 +268,7 @@ impl HostEnd for TunEnd {
     }
 }
 
-pub(super) fn plan(config: &HostConfig) -> Result<Plan, HostError> {
+pub(super) fn plan(config: &HostConfig) -> Result<Plan, Failure> {
     let given = &config.addresses;
     let v4 = given
         .ipv4
@@ -301,18 +301,16 @@ pub(super) fn plan(config: &HostConfig) -> Result<Plan, HostError> {
     ))
 }
 
-impl From<Error> for HostError {
+impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self {
-            kind: match error.kind {
-                ErrorKind::NoPermission => FailureKind::Permission,
-                ErrorKind::Busy => FailureKind::Busy,
-                _ => FailureKind::Host,
-            },
-            what: error.what,
-            why: error.why,
-            next: error.next,
-        }
+        let kind = match error.kind {
+            ErrorKind::NoPermission => FailureKind::Permission,
+            ErrorKind::Busy => FailureKind::Busy,
+            _ => FailureKind::Host,
+        };
+        Self::new(kind, error.what)
+            .because(error.why)
+            .next(error.next)
     }
 }
 

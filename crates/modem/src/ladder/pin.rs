@@ -142,8 +142,8 @@ impl Ladder {
                 self.forget_pin();
                 let mut failure = explain::status(Rung::Pin, "PIN enter", status, None);
                 if status == Status::PIN_DISABLED {
-                    "the SIM does not use a PIN".clone_into(&mut failure.cause);
-                    "leave out --pin-file".clone_into(&mut failure.next);
+                    failure.why = vec!["the SIM does not use a PIN".to_owned()];
+                    failure.next = vec!["leave out --pin-file".to_owned()];
                     failure.fatal = true;
                 }
                 self.fail(now, failure, Rung::Sim);

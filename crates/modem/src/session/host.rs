@@ -8,8 +8,8 @@ use uwwan_mbim::status::Status;
 use super::{ADDRESS_PAUSE, DataSession, MOST_TRIES, SessionAsk, State, Step, words};
 use crate::addresses::{self, Given, Sizes};
 use crate::event::Event;
-use crate::failure::Rung;
-use crate::host::{HostConfig, HostError};
+use crate::failure::{Failure, Rung};
+use crate::host::HostConfig;
 use crate::ladder::Outcome;
 use crate::options::IpType;
 use crate::status::{Addresses, Interface};
@@ -133,7 +133,7 @@ impl DataSession {
     }
 
     /// The host's end is set up or changed, or not.
-    pub(crate) fn host(&mut self, now: Instant, result: Result<Interface, HostError>) {
+    pub(crate) fn host(&mut self, now: Instant, result: Result<Interface, Failure>) {
         match (self.state, result) {
             (State::Host, Ok(interface)) => {
                 self.done(now, interface.name.clone());
@@ -150,7 +150,7 @@ impl DataSession {
                 }
             }
             (State::Host | State::Up, Err(error)) => {
-                self.fail(now, explain::host(&error), Rung::IpConfiguration);
+                self.fail(now, explain::host(error), Rung::IpConfiguration);
             }
             _ => {}
         }

@@ -521,10 +521,8 @@ impl DataSession {
         self.deadline = Some(now + pause);
         self.take_off();
         let mut text = failure.what.clone();
-        for more in [&failure.cause, &failure.next] {
-            if !more.is_empty() {
-                text.push_str(&format!("; {more}"));
-            }
+        for more in failure.why.iter().chain(&failure.next) {
+            text.push_str(&format!("; {more}"));
         }
         self.tell_offline(text, Some(pause));
     }

@@ -19,7 +19,7 @@ use uwwan_modem::at_port::Line;
 
 use super::transcript::{Transcript, may_be_kept};
 use super::way::{self, Lines, Way};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{plain, say};
 
 /// Lines kept from session to session.
@@ -33,7 +33,7 @@ const TURN: Duration = Duration::from_millis(200);
 /// When the terminal fails or the port is gone for good.
 pub fn run(mut way: Way, timeout: Option<Duration>, transcript: Transcript) -> Result<(), Failure> {
     let broken = |error: ReadlineError| {
-        Failure::new(Exit::Failed, "the terminal cannot be used").because(error)
+        Failure::new(FailureKind::Host, "the terminal cannot be used").because(error)
     };
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -94,7 +94,7 @@ fn converse(
             Err(ReadlineError::Eof) => return Ok(()),
             Err(error) => {
                 return Err(
-                    Failure::new(Exit::Failed, "cannot read from the terminal").because(error)
+                    Failure::new(FailureKind::Host, "cannot read from the terminal").because(error),
                 );
             }
         };

@@ -12,7 +12,7 @@ use serde_json::json;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_modem::at_port::{Answer, Line};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
 use crate::reach::Reach;
 use crate::signals;
@@ -108,7 +108,11 @@ fn read_script() -> Result<Vec<String>, Failure> {
     let mut commands = Vec::new();
     for line in std::io::stdin().lock().lines().take(LONGEST_SCRIPT) {
         let line = line.map_err(|error| {
-            Failure::new(Exit::Usage, "cannot read commands from standard input").because(error)
+            Failure::new(
+                FailureKind::Usage,
+                "cannot read commands from standard input",
+            )
+            .because(error)
         })?;
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') {
@@ -124,8 +128,8 @@ fn judged(answer: &Answer) -> Result<(), Failure> {
         return Ok(());
     };
     let exit = match refusal {
-        Refusal::Timeout(_) | Refusal::Cancelled | Refusal::Closed => Exit::Failed,
-        _ => Exit::Refused,
+        Refusal::Timeout(_) | Refusal::Cancelled | Refusal::Closed => FailureKind::Host,
+        _ => FailureKind::Refused,
     };
     let failure = Failure::new(exit, "the command failed")
         .at(transcript::shown(&answer.command))
@@ -158,15 +162,16 @@ fn show(answer: &Answer, json: bool) -> Result<(), Failure> {
 
 /// GPS on, sentences to standard output, GPS off.
 fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Result<(), Failure> {
-    let signals = signals::first()
-        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let signals = signals::first().map_err(|error| {
+        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
+    })?;
     let mut way = Way::find(
         &arguments.reach,
         Some(uwwan_usb::functions::SerialRole::Gps),
     )?;
     let mut lines = way.listen().map_err(|error| way::failure(&error))?;
     let never = |error: uwwan_at::dialogue::InvalidCommand| {
-        Failure::new(Exit::Failed, "cannot start GPS").because(error)
+        Failure::new(FailureKind::Host, "cannot start GPS").because(error)
     };
     for command in uwwan_at::commands::gps::start(seconds).map_err(never)? {
         transcript.sent(command.line());

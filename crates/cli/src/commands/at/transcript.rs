@@ -13,7 +13,7 @@ use std::time::Instant;
 use uwwan_at::line::split;
 use uwwan_modem::at_port::{Answer, Line};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
 
 const HIDDEN: &str = "<hidden>";
@@ -53,7 +53,7 @@ impl Transcript {
     /// Opens the file for appending; without one, nothing is written.
     ///
     /// # Errors
-    /// [`Exit::Usage`] when it cannot be opened.
+    /// [`FailureKind::Usage`] when it cannot be opened.
     pub fn open(path: Option<&Path>, personal: bool) -> Result<Self, Failure> {
         let open = |path: &Path| {
             OpenOptions::new()
@@ -62,7 +62,7 @@ impl Transcript {
                 .mode(0o600)
                 .open(path)
                 .map_err(|error| {
-                    Failure::new(Exit::Usage, "cannot write the log")
+                    Failure::new(FailureKind::Usage, "cannot write the log")
                         .at(format!("{} (--log)", path.display()))
                         .because(error)
                 })

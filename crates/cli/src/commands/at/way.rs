@@ -14,7 +14,7 @@ use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::functions::SerialRole;
 
 use crate::candidates;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::reach::{Reach, Target};
 use crate::runtime::Entry;
 
@@ -50,7 +50,7 @@ impl Place {
                 Ok(Self::Running(entry))
             }
             Target::Running(entry) => Err(Failure::new(
-                Exit::Missing,
+                FailureKind::Missing,
                 "the running uwwan does not have the AT port",
             )
             .at(entry.at_socket().display().to_string())
@@ -180,26 +180,26 @@ impl Lines {
 
 /// A port's error as the program's failure.
 pub fn failure(error: &AtError) -> Failure {
-    let new = |exit| Failure::new(exit, "the AT port gives no answer").because_of(error);
+    let new = |exit| Failure::new(exit, "the AT port gives no answer").because(error);
     match error {
-        AtError::Away { .. } | AtError::Lost { .. } => new(Exit::Missing)
+        AtError::Away { .. } | AtError::Lost { .. } => new(FailureKind::Missing)
             .next("uwwan status tells where a running uwwan is; uwwan list shows the modems present"),
-        AtError::Silent { .. } => new(Exit::Failed)
+        AtError::Silent { .. } => new(FailureKind::Timeout)
             .next("a modem that has just started may need half a minute: try again")
             .next("stop other programs that use its serial ports (ModemManager, minicom)"),
         AtError::Refused { why } => {
-            Failure::new(Exit::Usage, "the command was not sent").because(why)
+            Failure::new(FailureKind::Usage, "the command was not sent").because(why)
         }
-        AtError::Full => new(Exit::Busy).next("try again when other programs are done"),
-        AtError::NoPort { .. } => new(Exit::Failed)
+        AtError::Full => new(FailureKind::Busy).next("try again when other programs are done"),
+        AtError::NoPort { .. } => new(FailureKind::Other)
             .next("uwwan usb descriptors shows what it has; MBIM commands work without AT"),
-        AtError::Usb(UsbError::NoPermission { .. }) => new(Exit::Permission).next(
+        AtError::Usb(UsbError::NoPermission { .. }) => new(FailureKind::Permission).next(
             "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
         ),
         AtError::Usb(UsbError::Busy { .. }) => {
-            new(Exit::Busy).next("stop what holds it: ModemManager or another program")
+            new(FailureKind::Busy).next("stop what holds it: ModemManager or another program")
         }
-        AtError::Usb(UsbError::Gone { .. }) => new(Exit::Missing),
-        AtError::Usb(_) | AtError::System(_) => new(Exit::Failed),
+        AtError::Usb(UsbError::Gone { .. }) => new(FailureKind::Missing),
+        AtError::Usb(_) | AtError::System(_) => new(FailureKind::Host),
     }
 }

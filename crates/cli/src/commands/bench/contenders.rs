@@ -3,7 +3,7 @@
 use clap::Parser;
 use uwwan_modem::Options;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::settings::Settings;
 
 /// One combination of options of `uwwan up`.
@@ -40,7 +40,7 @@ impl Contender {
     /// [`Interface::mode`](uwwan_modem::status::Interface::mode).
     ///
     /// # Errors
-    /// [`Exit::Failed`] with what there is instead.
+    /// [`FailureKind::Other`] with what there is instead.
     pub fn check_mode(&self, mode: &str) -> Result<(), Failure> {
         let mut choices = self.choices.iter();
         let Some((_, chosen)) = choices.find(|(option, _)| *option == "tun-mode") else {
@@ -49,21 +49,22 @@ impl Contender {
         if mode.split(':').next() == Some(chosen) {
             return Ok(());
         }
-        Err(
-            Failure::new(Exit::Failed, "the interface is not of the mode to measure")
-                .at(format!("--tun-mode {chosen}"))
-                .because(format!("it is {mode}"))
-                .next("leave --tun-mode out: what there is is measured"),
+        Err(Failure::new(
+            FailureKind::Other,
+            "the interface is not of the mode to measure",
         )
+        .at(format!("--tun-mode {chosen}"))
+        .because(format!("it is {mode}"))
+        .next("leave --tun-mode out: what there is is measured"))
     }
 
     /// As the driver takes them.
     ///
     /// # Errors
-    /// [`Exit::Usage`] naming the option and what it accepts.
+    /// [`FailureKind::Usage`] naming the option and what it accepts.
     pub fn options(&self) -> Result<Options, Failure> {
         let parsed = UpOptions::try_parse_from(self.arguments()).map_err(|error| {
-            Failure::new(Exit::Usage, "an option makes no sense")
+            Failure::new(FailureKind::Usage, "an option makes no sense")
                 .because(error.to_string().trim_start_matches("error: ").trim_end())
         })?;
         parsed.settings.options()
@@ -156,7 +157,7 @@ mod tests {
         for (contender, good, bad) in [(&all[0], offload, plain), (&all[1], plain, offload)] {
             contender.check_mode(good).unwrap();
             let failure = contender.check_mode(bad).expect_err(&contender.name);
-            assert_eq!(failure.exit, Exit::Failed);
+            assert_eq!(failure.kind, FailureKind::Other);
             assert!(failure.one_line().contains(bad), "{failure}");
             contender.check_mode("").expect_err(&contender.name);
         }
@@ -173,7 +174,7 @@ mod tests {
         for (option, value) in [("block-size", "7"), ("in-flight", "0"), ("ndp", "middle")] {
             let all = combine(&[(option, values(&[value]))]);
             let failure = all[0].options().expect_err(option);
-            assert_eq!(failure.exit, Exit::Usage, "{option}");
+            assert_eq!(failure.kind, FailureKind::Usage, "{option}");
         }
     }
 }

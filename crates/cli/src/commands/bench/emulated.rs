@@ -18,8 +18,7 @@ use super::cost::{self, Time};
 use super::far::{Far, Inside};
 use super::link::{Amount, Link, Way};
 use super::{near, outcome};
-use crate::commands::progress;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// The bring-up has to be through by then.
 const ONLINE_TIME: Duration = Duration::from_secs(60);
@@ -33,10 +32,10 @@ pub const MTU: u32 = 1500;
 /// Moves this process into a private network namespace.
 ///
 /// # Errors
-/// [`Exit::Permission`] where there are none to be had.
+/// [`FailureKind::Permission`] where there are none to be had.
 pub fn enter() -> Result<(), Failure> {
     let refuse = |error: uwwan_tun::Error| {
-        Failure::new(Exit::Permission, format!("cannot {}", error.what))
+        Failure::new(FailureKind::Permission, format!("cannot {}", error.what))
             .because(&error.why)
             .next(error.next.clone())
             .next("uwwan bench --device loopback needs none")
@@ -93,11 +92,12 @@ impl Emulated {
             })
         })?;
         let network = network.map_err(|error| {
-            Failure::new(Exit::Failed, "cannot use the far machine's interface").because(error)
+            Failure::new(FailureKind::Host, "cannot use the far machine's interface").because(error)
         })?;
         let emulator =
             Emulator::new(knobs.clone(), FarSide::Descriptor(network)).map_err(|error| {
-                Failure::new(Exit::Failed, "cannot switch the emulated modem on").because(error)
+                Failure::new(FailureKind::Host, "cannot switch the emulated modem on")
+                    .because(error)
             })?;
         let (sender, events) = unbounded();
         let handle = Modem::start(
@@ -108,8 +108,7 @@ impl Emulated {
             Box::new(move |event| {
                 let _ = sender.send(event);
             }),
-        )
-        .map_err(|error| progress::start_failure(&error))?;
+        )?;
         let online = wait_online(&events);
         let link = Emulated {
             handle,
@@ -131,22 +130,30 @@ impl Emulated {
         self.handle.stop();
         match self.handle.wait_timeout(STOP_TIME) {
             Some(Ok(())) => Ok(()),
-            Some(Err(failure)) => Err(progress::failure(&failure)),
-            None => Err(Failure::new(Exit::Failed, "the modem did not stop in time")),
+            Some(Err(failure)) => Err(failure),
+            None => Err(Failure::new(
+                FailureKind::Timeout,
+                "the modem did not stop in time",
+            )),
         }
     }
 }
 
 fn wait_online(events: &Receiver<Event>) -> Result<(), Failure> {
     let deadline = Instant::now() + ONLINE_TIME;
-    let late = || Failure::new(Exit::Refused, "the emulated modem is not online in time");
+    let late = || {
+        Failure::new(
+            FailureKind::Refused,
+            "the emulated modem is not online in time",
+        )
+    };
     loop {
         match events.recv_deadline(deadline) {
             Ok(Event::Online { .. }) => return Ok(()),
-            Ok(Event::RungFailed { failure, .. }) => return Err(progress::failure(&failure)),
+            Ok(Event::RungFailed { failure, .. }) => return Err(failure),
             Ok(Event::Stopped {
                 failure: Some(failure),
-            }) => return Err(progress::failure(&failure)),
+            }) => return Err(failure),
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Err(late()),
         }
@@ -187,7 +194,7 @@ impl Link for Emulated {
         if report.total_violations() > 0 {
             let total = report.total_violations();
             let failure = Failure::new(
-                Exit::Failed,
+                FailureKind::Other,
                 format!("the driver broke {total} rules of the emulated modem"),
             );
             return Err(report

@@ -15,7 +15,7 @@ use crossbeam_channel::bounded;
 use uwwan_tun::namespace;
 
 use super::link::SMALL;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// Where wishes are heard.
 pub const PORT: u16 = 5201;
@@ -98,27 +98,29 @@ impl Far {
                     }
                 }
             })
-            .map_err(|error| Failure::new(Exit::Failed, "cannot start a thread").because(error))?;
+            .map_err(|error| {
+                Failure::new(FailureKind::Host, "cannot start a thread").because(error)
+            })?;
         let far = Far {
             shared,
             thread: Some(thread),
         };
         let gift = ready
             .recv()
-            .unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "the far machine has died")))?;
+            .unwrap_or_else(|_| Err(Failure::new(FailureKind::Host, "the far machine has died")))?;
         Ok((far, gift))
     }
 }
 
 /// What could not be had for a machine, as the program's failure.
 pub fn refused(error: &uwwan_tun::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("cannot {}", error.what))
+    Failure::new(FailureKind::Host, format!("cannot {}", error.what))
         .because(&error.why)
         .next(error.next.clone())
 }
 
 fn no_sockets(error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, "the far machine cannot listen").because(error)
+    Failure::new(FailureKind::Host, "the far machine cannot listen").because(error)
 }
 
 impl Drop for Far {

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::link::{Amount, SMALL, Way};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
 
 /// Where `iperf3 --server` listens unless told otherwise.
@@ -86,13 +86,15 @@ impl Tools {
                 .stderr(Stdio::null())
                 .status();
             if let Err(error) = found {
-                return Err(Failure::new(Exit::Missing, format!("cannot run {program}"))
-                    .because(error)
-                    .next("install it (Debian: apt install iperf3 iputils-ping)"));
+                return Err(
+                    Failure::new(FailureKind::Missing, format!("cannot run {program}"))
+                        .because(error)
+                        .next("install it (Debian: apt install iperf3 iputils-ping)"),
+                );
             }
         }
         let unknown = |why: String| {
-            Failure::new(Exit::Usage, "the iperf3 server is not known")
+            Failure::new(FailureKind::Usage, "the iperf3 server is not known")
                 .at(format!("--server {}", server.host))
                 .because(why)
                 .next("name it by its address; a name must be known before the modem is online")
@@ -117,7 +119,7 @@ impl Tools {
     /// Asks the server for next to nothing, so that one which does not serve is told at once.
     ///
     /// # Errors
-    /// [`Exit::Dead`] with what it said.
+    /// [`FailureKind::NoTraffic`] with what it said.
     pub fn try_out(&self, interface: &str) -> Result<(), Failure> {
         self.iperf3(interface, &["--bytes", "1K"], Duration::ZERO)?
             .finish()
@@ -127,7 +129,7 @@ impl Tools {
     /// A TCP stream for so long.
     ///
     /// # Errors
-    /// [`Exit::Dead`] when it does not get through.
+    /// [`FailureKind::NoTraffic`] when it does not get through.
     pub fn stream(&self, interface: &str, way: Way, time: Duration) -> Result<Amount, Failure> {
         let outcome = self.load(interface, way, time)?.finish()?;
         amount(&outcome["end"]["sum_received"], |sum| sum["bytes"].as_f64())
@@ -149,7 +151,7 @@ impl Tools {
     /// Small packets for so long.
     ///
     /// # Errors
-    /// [`Exit::Dead`] when they do not get through.
+    /// [`FailureKind::NoTraffic`] when they do not get through.
     pub fn small(&self, interface: &str, way: Way, time: Duration) -> Result<Amount, Failure> {
         let (seconds, length) = (whole_seconds(time), SMALL.to_string());
         let mut arguments = vec![
@@ -173,7 +175,7 @@ impl Tools {
     /// Round trips for so long.
     ///
     /// # Errors
-    /// [`Exit::Dead`] when none is answered.
+    /// [`FailureKind::NoTraffic`] when none is answered.
     pub fn ping(&self, interface: &str, time: Duration) -> Result<Vec<Duration>, Failure> {
         // Ordinary users may ask five times a second.
         let count = ((time.as_secs_f64() * 5.0) as u32).max(5).to_string();
@@ -190,7 +192,7 @@ impl Tools {
             } else {
                 last(&complaint)
             };
-            return Err(Failure::new(Exit::Dead, "nothing comes back")
+            return Err(Failure::new(FailureKind::NoTraffic, "nothing comes back")
                 .at(format!("ping {} through {interface}", self.address))
                 .because(plain(&why)));
         }
@@ -229,7 +231,7 @@ fn amount(sum: &Value, count: impl Fn(&Value) -> Option<f64>) -> Result<Amount, 
         })
     };
     read().ok_or_else(|| {
-        Failure::new(Exit::Failed, "iperf3 does not say what it measured")
+        Failure::new(FailureKind::Host, "iperf3 does not say what it measured")
             .next("use iperf3 3.10 or later on both machines")
     })
 }
@@ -256,7 +258,7 @@ pub struct Running {
 impl Running {
     fn start(mut command: Command, place: &str, time: Duration) -> Result<Running, Failure> {
         let cannot = |error: std::io::Error| {
-            Failure::new(Exit::Failed, "cannot run a program")
+            Failure::new(FailureKind::Host, "cannot run a program")
                 .at(place.to_owned())
                 .because(error)
         };
@@ -284,13 +286,13 @@ impl Running {
                 Ok(Some(status)) => break status,
                 Ok(None) if Instant::now() < self.deadline => std::thread::sleep(PULSE),
                 Ok(None) => {
-                    return Err(Failure::new(Exit::Dead, "the other end keeps silent")
+                    return Err(Failure::new(FailureKind::NoTraffic, "the other end keeps silent")
                         .at(self.place.clone())
                         .because("the program has not ended in time and was stopped")
                         .next("look whether that machine runs `iperf3 --server`, and nobody else is using it"));
                 }
                 Err(error) => {
-                    return Err(Failure::new(Exit::Failed, "a program is lost")
+                    return Err(Failure::new(FailureKind::Host, "a program is lost")
                         .at(self.place.clone())
                         .because(error));
                 }
@@ -308,7 +310,7 @@ impl Running {
     /// Ends it in its own way, so that its server is free for the next.
     ///
     /// # Errors
-    /// [`Exit::Dead`] when it has ended by itself, with what it said.
+    /// [`FailureKind::NoTraffic`] when it has ended by itself, with what it said.
     pub fn stop(mut self) -> Result<(), Failure> {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return self.finish().map(drop);
@@ -328,7 +330,7 @@ impl Running {
     /// Waits for what iperf3 has measured.
     ///
     /// # Errors
-    /// [`Exit::Dead`] with what it said.
+    /// [`FailureKind::NoTraffic`] with what it said.
     pub fn finish(self) -> Result<Value, Failure> {
         let place = self.place.clone();
         let (good, said, complaint) = self.wait()?;
@@ -340,7 +342,7 @@ impl Running {
                     .lines()
                     .next()
                     .unwrap_or("it failed without a word");
-                Err(Failure::new(Exit::Dead, "the iperf3 server does not serve")
+                Err(Failure::new(FailureKind::NoTraffic, "the iperf3 server does not serve")
                     .at(place)
                     .because(plain(error.unwrap_or(lines)))
                     .next("look whether that machine runs `iperf3 --server`, and is reached through the modem"))
@@ -422,7 +424,7 @@ mod tests {
         let server = "no-such-host.invalid".parse().unwrap();
         let failure = Tools::find(&server).unwrap_err();
         assert!(
-            matches!(failure.exit, Exit::Usage | Exit::Missing),
+            matches!(failure.kind, FailureKind::Usage | FailureKind::Missing),
             "{failure}"
         );
     }
@@ -434,7 +436,7 @@ mod tests {
         let mut running = Running::start(command, "sleep", Duration::ZERO).unwrap();
         running.deadline = Instant::now() + Duration::from_millis(50);
         let failure = running.finish().unwrap_err();
-        assert_eq!(failure.exit, Exit::Dead);
+        assert_eq!(failure.kind, FailureKind::NoTraffic);
     }
 
     #[test]
@@ -443,7 +445,11 @@ mod tests {
             let mut command = Command::new("echo");
             command.arg(words);
             let running = Running::start(command, "echo", Duration::ZERO).unwrap();
-            assert_eq!(running.finish().unwrap_err().exit, Exit::Dead, "{words}");
+            assert_eq!(
+                running.finish().unwrap_err().kind,
+                FailureKind::NoTraffic,
+                "{words}"
+            );
         }
     }
 }

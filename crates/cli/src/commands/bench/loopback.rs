@@ -14,7 +14,7 @@ use uwwan_ncm::{Builder, Choices, Framing, Limits, NdpSize, NtbParameters, Recei
 
 use super::link::{Amount, Link, SMALL, Test, Way};
 use super::outcome;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// Bytes of a packet of a stream.
 const LARGE: usize = 1500;
@@ -148,14 +148,14 @@ impl Loopback {
         self.datagrams += datagrams;
         if sent == 0 {
             return Err(
-                Failure::new(Exit::Failed, "not one packet fits into a block")
+                Failure::new(FailureKind::Other, "not one packet fits into a block")
                     .at(format!("{packet} bytes"))
                     .next("choose larger blocks"),
             );
         }
         if (datagrams, bytes) != (sent, sent * packet as u64) {
             return Err(Failure::new(
-                Exit::Failed,
+                FailureKind::Other,
                 "other packets came out of the blocks than went in",
             )
             .because(format!(

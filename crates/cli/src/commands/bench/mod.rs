@@ -36,7 +36,7 @@ use self::iperf3::Server;
 use self::link::{Link, Test};
 use self::report::Report;
 use super::emulate;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
 use crate::settings::{self, Device, words};
 use crate::signals;
@@ -251,7 +251,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn no_server() -> Failure {
-    Failure::new(Exit::Usage, "there is nothing to measure against")
+    Failure::new(FailureKind::Usage, "there is nothing to measure against")
         .at("--server")
         .because("a real modem is measured with an iperf3 server beyond it")
         .next("run `iperf3 --server` on a machine that the modem reaches, and name it: --server HOST[:PORT]")
@@ -366,12 +366,14 @@ impl Arguments {
             ("in-flight", texts(&self.in_flight)),
         ]);
         if all.len() > MOST_CONTENDERS {
-            return Err(Failure::new(Exit::Usage, "there is too much to compare")
-                .because(format!(
-                    "{} combinations are more than {MOST_CONTENDERS}",
-                    all.len()
-                ))
-                .next("compare fewer options at once"));
+            return Err(
+                Failure::new(FailureKind::Usage, "there is too much to compare")
+                    .because(format!(
+                        "{} combinations are more than {MOST_CONTENDERS}",
+                        all.len()
+                    ))
+                    .next("compare fewer options at once"),
+            );
         }
         // Out of range is told before the first visit.
         for contender in &all {
@@ -410,7 +412,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(arguments: &'a Arguments, title: &str) -> Result<Self, Failure> {
         let interrupts = signals::first().map_err(|error| {
-            Failure::new(Exit::Failed, "cannot wait for signals").because(error)
+            Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
         })?;
         let mut figures = Figures::new(title);
         for (name, value) in outcome::machine() {
@@ -441,7 +443,8 @@ impl<'a> Bench<'a> {
         if self.interrupts.is_empty() {
             Ok(())
         } else {
-            Err(Failure::new(Exit::Interrupted, "interrupted").because("nothing is left behind"))
+            Err(Failure::new(FailureKind::Cancelled, "interrupted")
+                .because("nothing is left behind"))
         }
     }
 
@@ -456,10 +459,13 @@ impl<'a> Bench<'a> {
                     self.arguments.rounds, visit.name
                 ))?;
                 if let Err(failure) = self.visit(visit) {
-                    if matches!(failure.exit, Exit::Interrupted | Exit::Closed | Exit::Usage) {
+                    if matches!(
+                        failure.kind,
+                        FailureKind::Cancelled | FailureKind::Closed | FailureKind::Usage
+                    ) {
                         return Err(failure);
                     }
-                    note(format!("{}: {failure}", plain(visit.name)));
+                    note(format!("{}: error: {failure}", plain(visit.name)));
                     visit.failed = true;
                     self.failures.push((visit.name.to_owned(), failure));
                 }
@@ -507,7 +513,7 @@ impl<'a> Bench<'a> {
         match self.failures.first() {
             None => Ok(()),
             Some((_, first)) => Err(Failure::new(
-                first.exit,
+                first.kind,
                 format!("{} of the contenders failed", self.failures.len()),
             )),
         }

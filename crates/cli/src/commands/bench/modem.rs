@@ -16,7 +16,7 @@ use super::link::{Amount, Link, Way};
 use super::outcome;
 use crate::control::client::Client;
 use crate::control::protocol::Request;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, FailureKind};
 
 /// A started `up` has to be online by then: slow firmware takes a minute before it speaks.
 const ONLINE_TIME: Duration = Duration::from_secs(180);
@@ -63,7 +63,7 @@ impl Place {
         };
         let client = match Client::find(base, device.as_deref()) {
             Ok(client) => client,
-            Err(failure) if failure.exit == Exit::Missing => {
+            Err(failure) if failure.kind == FailureKind::Missing => {
                 let mut arguments = Vec::new();
                 if let Some(selector) = selector {
                     arguments.extend(["--device".to_owned(), selector.to_string()]);
@@ -84,7 +84,7 @@ impl Place {
         };
         if !further.is_empty() || contenders.iter().any(|contender| !contender.is_plain()) {
             return Err(Failure::new(
-                Exit::Busy,
+                FailureKind::Busy,
                 "uwwan up runs, and its options stay as they are",
             )
             .next("uwwan down, then bench again: it starts an `up` for each visit")
@@ -152,9 +152,11 @@ impl State {
     fn interface(&self) -> Result<String, Failure> {
         match &self.status.interface {
             Some(interface) if self.status.online => Ok(interface.name.clone()),
-            _ => Err(Failure::new(Exit::Dead, "the modem is not online")
-                .because(&self.status.why)
-                .next("uwwan status --watch shows what it waits for")),
+            _ => Err(
+                Failure::new(FailureKind::NoTraffic, "the modem is not online")
+                    .because(&self.status.why)
+                    .next("uwwan status --watch shows what it waits for"),
+            ),
         }
     }
 }
@@ -162,7 +164,12 @@ impl State {
 fn state(mut client: Client) -> Result<State, Failure> {
     client.ask(Request::Status {})?;
     let reply = client.reply(ANSWER_TIME)?;
-    let no_sense = || Failure::new(Exit::Failed, "the running uwwan does not tell its state");
+    let no_sense = || {
+        Failure::new(
+            FailureKind::Unreadable,
+            "the running uwwan does not tell its state",
+        )
+    };
     let reply = reply.ok_or_else(no_sense)?;
     let status = reply.status.ok_or_else(no_sense)?;
     Ok(State {
@@ -181,7 +188,7 @@ struct Started {
 impl Started {
     fn new(contender: &Contender, arguments: &[String]) -> Result<Started, Failure> {
         let cannot = |error: std::io::Error| {
-            Failure::new(Exit::Failed, "cannot start uwwan up").because(error)
+            Failure::new(FailureKind::Host, "cannot start uwwan up").because(error)
         };
         let program = std::env::current_exe().map_err(cannot)?;
         let base = std::env::temp_dir().join(format!("uwwan-bench-{}", std::process::id()));
@@ -204,7 +211,7 @@ impl Started {
         let deadline = Instant::now() + ONLINE_TIME;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(Failure::new(exit_of(status.code()), "uwwan up has ended")
+                return Err(Failure::new(kind_of(status.code()), "uwwan up has ended")
                     .because("what it said stands above"));
             }
             let state = Client::find(Some(&self.base), None).and_then(state);
@@ -226,13 +233,16 @@ impl Started {
             match self.child.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
-                    return Err(Failure::new(exit_of(status.code()), "uwwan up has failed")
+                    return Err(Failure::new(kind_of(status.code()), "uwwan up has failed")
                         .because("what it said stands above"));
                 }
                 _ => std::thread::sleep(PULSE / 5),
             }
         }
-        Err(Failure::new(Exit::Failed, "uwwan up did not stop in time"))
+        Err(Failure::new(
+            FailureKind::Timeout,
+            "uwwan up did not stop in time",
+        ))
     }
 }
 
@@ -247,21 +257,21 @@ impl Drop for Started {
     }
 }
 
-/// The same exit status as the program's that was run.
-fn exit_of(code: Option<i32>) -> Exit {
+/// A kind that leads to the same exit status as the program's that was run.
+fn kind_of(code: Option<i32>) -> FailureKind {
     let all = [
-        Exit::Usage,
-        Exit::Missing,
-        Exit::Several,
-        Exit::Permission,
-        Exit::Busy,
-        Exit::Refused,
-        Exit::Dead,
-        Exit::Interrupted,
+        FailureKind::Usage,
+        FailureKind::Missing,
+        FailureKind::Several,
+        FailureKind::Permission,
+        FailureKind::Busy,
+        FailureKind::Refused,
+        FailureKind::NoTraffic,
+        FailureKind::Cancelled,
     ];
     all.into_iter()
-        .find(|exit| code == Some(*exit as i32))
-        .unwrap_or(Exit::Failed)
+        .find(|kind| code == Some(Exit::from(*kind) as i32))
+        .unwrap_or(FailureKind::Host)
 }
 
 /// A modem that is online.
@@ -341,9 +351,9 @@ mod tests {
 
     #[test]
     fn exit_statuses_are_handed_on() {
-        assert_eq!(exit_of(Some(3)), Exit::Missing);
-        assert_eq!(exit_of(Some(1)), Exit::Failed);
-        assert_eq!(exit_of(Some(99)), Exit::Failed);
-        assert_eq!(exit_of(None), Exit::Failed);
+        assert_eq!(kind_of(Some(3)), FailureKind::Missing);
+        assert_eq!(kind_of(Some(1)), FailureKind::Host);
+        assert_eq!(kind_of(Some(99)), FailureKind::Host);
+        assert_eq!(kind_of(None), FailureKind::Host);
     }
 }

@@ -8,7 +8,7 @@ use super::far::{CHUNK, PORT, SINK_PORT, STALL, Wish};
 use super::link::{Amount, SMALL, Way};
 use crate::commands::demo::kernel::Kernel;
 use crate::commands::demo::traffic::Network;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// A reply has to be there by then.
 const PING_TIME: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ fn number(stream: &mut TcpStream) -> io::Result<u64> {
 }
 
 fn dead(what: &str) -> impl FnOnce(io::Error) -> Failure + '_ {
-    move |error| Failure::new(Exit::Dead, format!("the {what} failed")).because(error)
+    move |error| Failure::new(FailureKind::NoTraffic, format!("the {what} failed")).because(error)
 }
 
 /// A TCP stream for so long.
@@ -154,7 +154,12 @@ pub fn ping(far: IpAddr, load: Option<Way>, time: Duration) -> Result<Vec<Durati
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         let load = loading.join();
         let times = times?;
-        load.unwrap_or_else(|_| Err(Failure::new(Exit::Failed, "the load's thread has died")))?;
+        load.unwrap_or_else(|_| {
+            Err(Failure::new(
+                FailureKind::Host,
+                "the load's thread has died",
+            ))
+        })?;
         Ok(times)
     })
 }
@@ -178,7 +183,7 @@ fn round_trips(far: IpAddr, time: Duration) -> Result<Vec<Duration>, Failure> {
         std::thread::sleep(PAUSE);
     }
     if times.is_empty() {
-        return Err(Failure::new(Exit::Dead, "nothing comes back")
+        return Err(Failure::new(FailureKind::NoTraffic, "nothing comes back")
             .because(format!("{lost} echo requests were not answered")));
     }
     Ok(times)

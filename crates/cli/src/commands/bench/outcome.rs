@@ -5,7 +5,7 @@ use std::time::Duration;
 use uwwan_figures::{Better, Figures, Kind, Spread};
 
 use super::link::{Link, Test, Way};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 const THROUGHPUT: &str = "Throughput";
 const SMALL: &str = "Small packets";
@@ -100,7 +100,7 @@ pub fn measure(
         return Ok(());
     };
     if amount.count == 0 {
-        return Err(Failure::new(Exit::Dead, "nothing arrived").at(label.to_owned()));
+        return Err(Failure::new(FailureKind::NoTraffic, "nothing arrived").at(label.to_owned()));
     }
     let kind = Kind::new(group, label, unit, Better::Higher);
     figures.record(&kind, name, amount.rate() * scale);
@@ -127,7 +127,8 @@ fn ping(
     let mut times: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
     let Some(spread) = Spread::of(&times) else {
         return Err(
-            Failure::new(Exit::Dead, "not one echo request was answered").at(label.to_owned()),
+            Failure::new(FailureKind::NoTraffic, "not one echo request was answered")
+                .at(label.to_owned()),
         );
     };
     times.sort_by(f64::total_cmp);
@@ -224,7 +225,7 @@ mod tests {
     fn nothing_is_an_error() {
         let mut figures = Figures::new("t");
         let failure = measure(&mut figures, "a", &mut Known(0), Test::Up, 1.0).unwrap_err();
-        assert_eq!(failure.exit, Exit::Dead);
+        assert_eq!(failure.kind, FailureKind::NoTraffic);
         assert!(figures.metrics().is_empty());
     }
 }

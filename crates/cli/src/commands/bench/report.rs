@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uwwan_figures::{Figures, page};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// A file that will be written: opened before the work, so that a wrong path is told at once, and
 /// left as it was when the work fails.
@@ -63,7 +63,7 @@ impl Drop for Report {
 }
 
 fn cannot(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Usage, "cannot write the report")
+    Failure::new(FailureKind::Usage, "cannot write the report")
         .at(format!("{} (--report)", path.display()))
         .because(error)
         .next("name a file in a directory that is there and yours")
@@ -95,7 +95,7 @@ mod tests {
         let Err(failure) = Report::open(Path::new("/nowhere/at/all.html")) else {
             panic!("there is no such directory");
         };
-        assert_eq!(failure.exit, Exit::Usage);
+        assert_eq!(failure.kind, FailureKind::Usage);
         assert!(failure.to_string().contains("--report"), "{failure}");
     }
 }

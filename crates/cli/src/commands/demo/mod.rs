@@ -26,7 +26,7 @@ use self::outcome::{Outcome, Ping, RungTime, Switch, Transfer};
 use self::traffic::{Network, TransferError};
 use self::userspace::Userspace;
 use super::{emulate, progress};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, note, rounded, say, say_json, seconds};
 use crate::settings::{Settings, words};
 use crate::signals;
@@ -140,8 +140,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let knobs = emulate::knobs(&arguments.knobs)?;
     let options = arguments.options()?;
     let host = choose_host(arguments.userspace);
-    let interrupts = signals::first()
-        .map_err(|error| Failure::new(Exit::Failed, "cannot wait for signals").because(error))?;
+    let interrupts = signals::first().map_err(|error| {
+        Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
+    })?;
     let mut demo = Demo {
         json: arguments.json,
         interrupts,
@@ -255,8 +256,7 @@ impl Demo {
             Box::new(move |event| {
                 let _ = sender.send(event);
             }),
-        )
-        .map_err(|error| progress::start_failure(&error))?;
+        )?;
         let worked = self
             .wait_online(&events)
             .and_then(|()| self.traffic(arguments.bytes, network.as_mut(), &handle, &events));
@@ -270,15 +270,14 @@ impl Demo {
         handle.stop();
         let stopped = handle
             .wait_timeout(Duration::from_secs(30))
-            .unwrap_or(Ok(()))
-            .map_err(|failure| progress::failure(&failure));
+            .unwrap_or(Ok(()));
         let late = stopping.elapsed() >= Duration::from_secs(30);
         self.drain(&events)?;
         worked?;
         stopped?;
         if late {
             return Err(Failure::new(
-                Exit::Failed,
+                FailureKind::Timeout,
                 "the modem did not stop within 30 s",
             ));
         }
@@ -300,24 +299,25 @@ impl Demo {
                         Event::Online { .. } => return Ok(()),
                         Event::Stopped {
                             failure: Some(failure),
-                        } => return Err(progress::failure(&failure)),
+                        } => return Err(failure),
                         _ => {}
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(
-                        Failure::new(Exit::Refused, "the emulated modem is not online")
-                            .because(format!(
-                                "{} have passed",
-                                seconds(ONLINE_TIME.as_secs_f64())
-                            ))
-                            .next("uwwan -vv demo shows what it waits for"),
-                    );
+                    return Err(Failure::new(
+                        FailureKind::Refused,
+                        "the emulated modem is not online",
+                    )
+                    .because(format!(
+                        "{} have passed",
+                        seconds(ONLINE_TIME.as_secs_f64())
+                    ))
+                    .next("uwwan -vv demo shows what it waits for"));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::new(
-                        Exit::Failed,
+                        FailureKind::Host,
                         "the driver ended without a word",
                     ));
                 }
@@ -360,7 +360,7 @@ impl Demo {
 
     fn interrupted(&self) -> Result<(), Failure> {
         if self.interrupts.try_recv().is_ok() {
-            Err(Failure::new(Exit::Failed, "interrupted")
+            Err(Failure::new(FailureKind::Other, "interrupted")
                 .next("the modem was stopped cleanly; nothing is left behind"))
         } else {
             Ok(())
@@ -383,7 +383,10 @@ impl Demo {
             targets.push(DEFAULT_V6.into());
         }
         let (Some(first), Some(last)) = (targets.first().copied(), targets.last().copied()) else {
-            return Err(Failure::new(Exit::Failed, "online without any address"));
+            return Err(Failure::new(
+                FailureKind::Other,
+                "online without any address",
+            ));
         };
         self.ping(&targets, network, events)?;
         let time = self.transfer("download", first, size, events, |progress| {
@@ -413,7 +416,7 @@ impl Demo {
             let answer = network
                 .ping(*target, sequence, PING_TIME)
                 .map_err(|error| {
-                    Failure::new(Exit::Dead, "cannot send an echo request")
+                    Failure::new(FailureKind::NoTraffic, "cannot send an echo request")
                         .at(target.to_string())
                         .because(error)
                 })?;
@@ -439,7 +442,7 @@ impl Demo {
         }
         if ping.received < ping.sent {
             return Err(
-                Failure::new(Exit::Dead, "echo replies are missing").because(format!(
+                Failure::new(FailureKind::NoTraffic, "echo replies are missing").because(format!(
                     "{} of {} did not come within {}",
                     ping.sent - ping.received,
                     ping.sent,
@@ -459,7 +462,7 @@ impl Demo {
                 self.take(&event)?;
             }
         }
-        let failure = Failure::new(Exit::Dead, "online, but nothing comes back");
+        let failure = Failure::new(FailureKind::NoTraffic, "online, but nothing comes back");
         Ok(match self.diagnosis.take() {
             Some(text) => failure.because(text),
             None => failure.because("not one echo request was answered"),
@@ -492,9 +495,9 @@ impl Demo {
         self.bar = None;
         self.drain(events)?;
         let time = result.map_err(|error| match error {
-            TransferError::Interrupted => Failure::new(Exit::Failed, "interrupted"),
+            TransferError::Interrupted => Failure::new(FailureKind::Other, "interrupted"),
             error => {
-                let failure = Failure::new(Exit::Dead, format!("the {name} failed"))
+                let failure = Failure::new(FailureKind::NoTraffic, format!("the {name} failed"))
                     .at(format!("{} from or to {target}", bytes(size)))
                     .because(error);
                 match self.diagnosis.take() {
@@ -523,7 +526,7 @@ impl Demo {
             return Ok(());
         }
         let mut failure = Failure::new(
-            Exit::Failed,
+            FailureKind::Other,
             format!("the driver broke {total} rules of the emulated modem"),
         );
         for violation in report.violations.iter().take(5) {

@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use uwwan_modem::FailureKind;
-use uwwan_modem::host::{HostConfig, HostEnd, HostError, HostProvider, Packets, Single};
+use uwwan_modem::host::{HostConfig, HostEnd, HostProvider, Packets, Single};
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_netstack::client::{Client, ClientConfig};
 use uwwan_netstack::socket::{PacketSocket, SocketLink};
 use uwwan_netstack::{Error, StackConfig};
 
 use super::traffic::{Network, STALL, Stream};
+use crate::failure::{Failure, FailureKind};
 
 /// Bytes of payload in an echo request, as `ping` sends.
 const PAYLOAD: usize = 56;
@@ -57,12 +57,9 @@ impl Network for Userspace {
 }
 
 impl HostProvider for Userspace {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, HostError> {
-        let refuse = |error: Error| HostError {
-            kind: FailureKind::Host,
-            what: "start the built-in network stack".into(),
-            why: error.to_string(),
-            next: String::new(),
+    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
+        let refuse = |error: Error| {
+            Failure::new(FailureKind::Host, "start the built-in network stack").because(error)
         };
         let (link, socket) = SocketLink::pair().map_err(refuse)?;
         let (addresses, name_servers) = lists(&config.addresses);
@@ -123,15 +120,13 @@ impl HostEnd for End {
         Packets::Single(self)
     }
 
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
         let (addresses, name_servers) = lists(&config.addresses);
         self.client
             .reconfigure(&addresses, &name_servers)
-            .map_err(|error| HostError {
-                kind: FailureKind::Host,
-                what: "reconfigure the built-in network stack".into(),
-                why: error.to_string(),
-                next: String::new(),
+            .map_err(|error| {
+                Failure::new(FailureKind::Host, "reconfigure the built-in network stack")
+                    .because(error)
             })
     }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use uwwan_emulator::{FarSide, far_side};
 use uwwan_tun::{Address, Configuration, ErrorKind, Plan, Prefix, Route, Tun, plan::Ipv6};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// The far side's own IPv6 address: the modem hands out no gateway, so any link-local one serves.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
@@ -61,10 +61,10 @@ impl FarSideChoice {
         };
         let refuse = |error: uwwan_tun::Error| {
             let exit = match error.kind {
-                ErrorKind::NoPermission => Exit::Permission,
-                ErrorKind::Busy => Exit::Busy,
-                ErrorKind::Invalid => Exit::Usage,
-                _ => Exit::Failed,
+                ErrorKind::NoPermission => FailureKind::Permission,
+                ErrorKind::Busy => FailureKind::Busy,
+                ErrorKind::Invalid => FailureKind::Usage,
+                _ => FailureKind::Host,
             };
             Failure::new(exit, format!("cannot {}", error.what))
                 .at(format!("--far-side tun:{name}"))
@@ -74,7 +74,7 @@ impl FarSideChoice {
         let tun = Tun::open(Some(name)).map_err(refuse)?;
         let configuration = Configuration::apply(plan(), &tun).map_err(refuse)?;
         let descriptor = tun.as_fd().try_clone_to_owned().map_err(|error| {
-            Failure::new(Exit::Failed, "cannot use the far side's interface").because(error)
+            Failure::new(FailureKind::Host, "cannot use the far side's interface").because(error)
         })?;
         Ok((
             FarSide::Descriptor(descriptor),

@@ -11,7 +11,7 @@ use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
 
 use super::version;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::input::from_hex;
 use crate::output::say;
 use crate::reach::Reach;
@@ -126,7 +126,7 @@ fn address(service: &str, cid: &str) -> Result<(CidId, Option<&'static Cid>), Fa
                 .iter()
                 .map(|service: &&Service| service.name)
                 .collect();
-            Failure::new(Exit::Usage, "there is no such service")
+            Failure::new(FailureKind::Usage, "there is no such service")
                 .at(format!("--service {service}"))
                 .because("neither a known name nor a UUID")
                 .next(format!("known: {}", names.join(", ")))
@@ -136,8 +136,8 @@ fn address(service: &str, cid: &str) -> Result<(CidId, Option<&'static Cid>), Fa
     let number = match found {
         Some(found) => found.number,
         None => cid.parse().map_err(|_| {
-            let failure =
-                Failure::new(Exit::Usage, "there is no such command").at(format!("--cid {cid}"));
+            let failure = Failure::new(FailureKind::Usage, "there is no such command")
+                .at(format!("--cid {cid}"));
             match known {
                 Some(known) => {
                     let names: Vec<&str> = known.cids.iter().map(|cid| cid.name).collect();
@@ -165,33 +165,35 @@ fn content(
 ) -> Result<Vec<u8>, Failure> {
     if let Some(digits) = &arguments.hex {
         return from_hex(digits.as_bytes()).ok_or_else(|| {
-            Failure::new(Exit::Usage, "this is not hexadecimal").at(format!("--hex {digits}"))
+            Failure::new(FailureKind::Usage, "this is not hexadecimal")
+                .at(format!("--hex {digits}"))
         });
     }
     let part = Part::from(kind);
     let Some(schema) = cid.and_then(|cid| cid.layout(part, version(arguments.mbimex))) else {
         return match arguments.fields.first() {
             None => Ok(Vec::new()),
-            Some(field) => Err(
-                Failure::new(Exit::Usage, "the content cannot be given by field")
-                    .at(format!("--field {field}"))
-                    .because(format!(
-                        "the layout of this {} of {id} is not known",
-                        word(kind)
-                    ))
-                    .next("give the whole content with --hex"),
-            ),
+            Some(field) => Err(Failure::new(
+                FailureKind::Usage,
+                "the content cannot be given by field",
+            )
+            .at(format!("--field {field}"))
+            .because(format!(
+                "the layout of this {} of {id} is not known",
+                word(kind)
+            ))
+            .next("give the whole content with --hex")),
         };
     };
     let mut record = Record::empty(schema);
     for assignment in &arguments.fields {
         let (path, text) = assignment.split_once('=').ok_or_else(|| {
-            Failure::new(Exit::Usage, "a field makes no sense")
+            Failure::new(FailureKind::Usage, "a field makes no sense")
                 .at(format!("--field {assignment}"))
                 .because("expected name=value")
         })?;
         record.set(path.trim(), text).map_err(|error| {
-            Failure::new(Exit::Usage, "a field makes no sense")
+            Failure::new(FailureKind::Usage, "a field makes no sense")
                 // The value may be a PIN or a password; the error repeats it only where it is wrong.
                 .at(format!("--field {path}"))
                 .because(error)

@@ -6,7 +6,7 @@ use uwwan_mbim::services::basic_connect::{SUBSCRIBER_READY_STATUS, SubscriberRea
 use uwwan_mbim::session::Command;
 use uwwan_modem::pin_memory::{Past, PinMemory};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::reach::Modem;
 use crate::state;
@@ -45,7 +45,7 @@ impl Memory {
     /// Notes that this PIN is about to be sent.
     ///
     /// # Errors
-    /// [`Exit::Refused`] when the SIM has refused it before, unless that does not matter.
+    /// [`FailureKind::Refused`] when the SIM has refused it before, unless that does not matter.
     pub(super) fn sending(
         &mut self,
         pin: &str,
@@ -54,7 +54,7 @@ impl Memory {
     ) -> Result<(), Failure> {
         if self.pins.past(&self.sim, pin, left) != Past::Clean && !force {
             return Err(
-                Failure::new(Exit::Refused, "this SIM has refused this PIN before")
+                Failure::new(FailureKind::Refused, "this SIM has refused this PIN before")
                     .because("each time it is entered costs an attempt")
                     .next("nothing was sent; if the SIM's PIN has been changed since, run the same with --force"),
             );

@@ -24,7 +24,7 @@ use super::reactor::Reactor;
 use super::uplink::{Filled, Inlet, Source, Uplink};
 use super::{DataPlan, Depth, Fault, Report, SessionAddressing, SessionPlan};
 use crate::counters::{Counters, SessionCounters, SessionTally, Tally};
-use crate::host::{HostConfig, HostEnd, HostError, Large, Packets, Single};
+use crate::host::{HostConfig, HostEnd, Large, Packets, Single};
 use crate::status::Interface;
 use crate::watch::Watch;
 
@@ -374,7 +374,7 @@ impl HostEnd for FakeHost {
         }
     }
 
-    fn reconfigure(&self, _config: &HostConfig) -> Result<(), HostError> {
+    fn reconfigure(&self, _config: &HostConfig) -> Result<(), crate::failure::Failure> {
         Ok(())
     }
 

@@ -50,7 +50,7 @@ struct Bench {
     ground: Ground,
     script: HashMap<SessionAsk, VecDeque<Outcome>>,
     /// How the host's end is set up, once; well otherwise.
-    host: Option<HostError>,
+    host: Option<Failure>,
     log: Vec<String>,
     asked: Vec<SessionAsk>,
     families: Vec<ContextIpType>,
@@ -275,7 +275,7 @@ fn both_families_fall_back_to_one() {
         .answers(SessionAsk::Activate, [wrong_apn])
         .climb();
     assert_eq!(bench.families.len(), 1);
-    assert!(bench.failure().fatal && bench.failure().next.contains("--apn"));
+    assert!(bench.failure().fatal && bench.failure().next[0].contains("--apn"));
 }
 
 #[test]
@@ -294,7 +294,9 @@ fn ipv6_alone_is_explained() {
         failure.fatal && failure.what.contains("no_device_support"),
         "{failure}"
     );
-    assert!(failure.cause.contains("PLMN profile list") && failure.next.contains("AT^PLMNLIST"));
+    assert!(
+        failure.why[0].contains("PLMN profile list") && failure.next[0].contains("AT^PLMNLIST")
+    );
 }
 
 #[test]
@@ -441,7 +443,7 @@ fn failures_lead_to_the_right_rung() {
             .answers(ask, outcomes)
             .climb();
         let (failure, from) = bench.failed();
-        (failure.rung, from)
+        (failure.rung().unwrap(), from)
     };
     let refused = || Outcome::Refused("garbage".into());
     let failure = || status(Status::FAILURE, Vec::new());
@@ -577,17 +579,20 @@ fn suspicion_looks_at_the_session() {
 #[test]
 fn a_host_that_refuses_is_told() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.host = Some(HostError {
-        kind: FailureKind::Permission,
-        what: "create a TUN interface".into(),
-        why: "not permitted".into(),
-        next: "run as root".into(),
-    });
+    bench.host = Some(
+        Failure::new(FailureKind::Permission, "create a TUN interface")
+            .because("not permitted")
+            .next("run as root"),
+    );
     let bench = bench.climb();
     assert_eq!(bench.failed().1, Rung::IpConfiguration);
-    assert_eq!(bench.failure().rung, Rung::Host);
+    assert_eq!(bench.failure().rung(), Some(Rung::Host));
+    assert_eq!(
+        bench.failure().what,
+        "create a TUN interface: not permitted"
+    );
     assert_eq!(bench.failure().kind, FailureKind::Permission);
-    assert_eq!(bench.failure().next, "run as root");
+    assert_eq!(bench.failure().next, ["run as root"]);
 }
 
 fn network_device(addresses: &[&str]) -> Bench {

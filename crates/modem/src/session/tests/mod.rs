@@ -5,7 +5,6 @@ use uwwan_mbim::status::{NwError, Status};
 
 use super::*;
 use crate::failure::FailureKind;
-use crate::host::HostError;
 use crate::options::IpType;
 use crate::quirks;
 
