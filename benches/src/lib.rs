@@ -17,7 +17,7 @@ pub mod contest;
 pub mod segments;
 
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Maths, NdpSize, NtbParameters, Padding, Placement, Stream,
+    Builder, Choices, Format, Framing, NdpSize, NtbParameters, Padding, Placement, Stream,
 };
 
 /// What fills a block.
@@ -62,7 +62,6 @@ pub fn framing(format: Format, linux: bool, workload: &Workload) -> Framing {
     };
     if linux {
         choices.ndp_size = NdpSize::Full;
-        choices.maths = Maths::Kernel;
         choices.padding = Padding::Full { min_tx_pkt: 14848 };
     }
     Framing::negotiate(&parameters, &choices)

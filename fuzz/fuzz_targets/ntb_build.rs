@@ -6,8 +6,8 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use uwwan_ncm::strict::{Rules, check};
 use uwwan_ncm::{
-    Builder, Choices, DropCounters, Format, Framing, Full, Function, Limits, Maths, Padding,
-    NtbParameters, Placement, Receiver, Stream, NdpSize,
+    Builder, Choices, DropCounters, Format, Framing, Full, Function, Limits, NdpSize,
+    NtbParameters, Padding, Placement, Receiver, Stream,
 };
 
 #[derive(Debug, Arbitrary)]
@@ -16,8 +16,7 @@ struct Input {
     parameters: [u8; 28],
     wide: bool,
     front: bool,
-    full_table: bool,
-    linux_maths: bool,
+    full_ndp: bool,
     ncm: bool,
     crc: bool,
     padding: Option<Option<u16>>,
@@ -51,7 +50,7 @@ fuzz_target!(|input: Input| {
         } else {
             Placement::End
         },
-        ndp_size: if input.full_table {
+        ndp_size: if input.full_ndp {
             NdpSize::Full
         } else {
             NdpSize::Minimal
@@ -62,11 +61,6 @@ fuzz_target!(|input: Input| {
             Some(Some(min_tx_pkt)) => Padding::Full {
                 min_tx_pkt: min_tx_pkt.into(),
             },
-        },
-        maths: if input.linux_maths {
-            Maths::Kernel
-        } else {
-            Maths::Minimal
         },
         function: if input.ncm {
             Function::Ncm

@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use uwwan_ncm::strict::{Rules, check};
 use uwwan_ncm::{
-    Builder, DropCounters, Format, Framing, Limits, Maths, Padding, NtbParameters, Placement,
-    Receiver, Stream, NdpSize,
+    Builder, DropCounters, Format, Framing, Limits, NdpSize, NtbParameters, Padding, Placement,
+    Receiver, Stream,
 };
 
 fuzz_target!(|transfer: &[u8]| {
@@ -79,7 +79,6 @@ const FRAMING: Framing = Framing {
     placement: Placement::End,
     ndp_size: NdpSize::Minimal,
     padding: Padding::ShortPacket,
-    maths: Maths::Minimal,
     divisor: 4,
     remainder: 2,
     ndp_alignment: 4,

@@ -12,7 +12,7 @@
 use thiserror::Error;
 
 use crate::crc::crc32;
-use crate::framing::{Framing, Maths, NdpSize, Padding, Placement};
+use crate::framing::{Framing, NdpSize, Padding, Placement};
 use crate::layout::{BLOCK_LENGTH, HEADER_LENGTH, Layout, NDP_LENGTH, SEQUENCE, Stream};
 
 /// The most datagrams one builder keeps account of, whatever the framing asks for.
@@ -61,7 +61,6 @@ pub struct Mark {
     tail: usize,
     payload: usize,
     full: Option<Full>,
-    kernel_padding: usize,
 }
 
 impl Mark {
@@ -133,8 +132,6 @@ pub struct Builder {
     /// Some datagram has padding in front of it or a checksum behind it.
     trimmings: bool,
     full: Option<Full>,
-    /// Padding left behind the last datagram by a refused one ([`Maths::Kernel`]).
-    kernel_padding: usize,
     sequence: u16,
 }
 
@@ -215,7 +212,6 @@ impl Builder {
             ndp_alignment: Modulus::new(framing.ndp_alignment),
             simple: framing.placement == Placement::End
                 && framing.ndp_size == NdpSize::Minimal
-                && framing.maths == Maths::Minimal
                 && framing.divisor.is_power_of_two()
                 && framing.ndp_alignment.is_power_of_two(),
             full_ndp: layout.ndp_with(framing.max_datagrams),
@@ -232,7 +228,6 @@ impl Builder {
             payload: 0,
             trimmings: false,
             full: None,
-            kernel_padding: 0,
             sequence: 0,
             framing,
         }
@@ -328,12 +323,6 @@ impl Builder {
                 ndp_at: None,
             });
         }
-        if self.framing.maths == Maths::Kernel
-            && let Some(reason) = self.full
-        {
-            // Linux closes a block at the first refusal; its padding is in place already.
-            return Err(reason);
-        }
         if self.count == self.entries.len() {
             return Err(Full::Datagrams);
         }
@@ -345,7 +334,6 @@ impl Builder {
             Placement::Front => self.ndp_count < MOST_NDPS,
         };
         if known.is_none() && !may_add {
-            self.leave_kernel_padding(self.tail);
             return Err(Full::Stream);
         }
 
@@ -366,17 +354,12 @@ impl Builder {
             .end_limit()
             .saturating_sub(offset + stream.trailer())
             .min(self.framing.max_datagram_size);
-        let fits = want <= room && (known.is_some() || self.kernel_has_ndp_room(ndp_at, want));
-        if !fits {
-            if self.count == 0 {
-                return Err(Full::TooLong);
-            }
-            let tail = match self.framing.placement {
-                Placement::Front => ndp_at.unwrap_or(self.tail),
-                Placement::End => self.tail,
-            };
-            self.leave_kernel_padding(tail);
-            return Err(Full::Room);
+        if want > room {
+            return Err(if self.count == 0 {
+                Full::TooLong
+            } else {
+                Full::Room
+            });
         }
         Ok(Slot {
             offset,
@@ -408,83 +391,32 @@ impl Builder {
         (want <= room && self.count < self.entries.len()).then_some((offset, room))
     }
 
-    /// The next offset at or behind `tail` for a datagram.
+    /// Returns the first offset at or behind `tail` at which a datagram may start.
     #[inline]
     fn align(&self, tail: usize) -> usize {
         let Framing { remainder, .. } = self.framing;
-        match self.framing.maths {
-            Maths::Minimal => {
-                let over = self.divisor.remainder(tail);
-                if over <= remainder {
-                    tail + remainder - over
-                } else {
-                    tail + self.divisor.value + remainder - over
-                }
-            }
-            Maths::Kernel => self.divisor.up(tail) + remainder,
+        let over = self.divisor.remainder(tail);
+        if over <= remainder {
+            tail + remainder - over
+        } else {
+            tail + self.divisor.value + remainder - over
         }
     }
 
-    /// Where the next datagram must end at the latest.
+    /// Returns the offset at which the next datagram must end at the latest.
     #[inline]
     fn end_limit(&self) -> usize {
         match self.framing.placement {
             Placement::Front => self.limit,
             Placement::End => {
-                let ndp = match self.framing.ndp_size {
+                let size = match self.framing.ndp_size {
                     NdpSize::Minimal => self.layout.ndp_with(self.count + 1),
                     NdpSize::Full => self.full_ndp,
                 };
-                match self.framing.maths {
-                    Maths::Minimal => {
-                        let at = self.limit.saturating_sub(ndp);
-                        at - self.ndp_alignment.remainder(at)
-                    }
-                    Maths::Kernel => {
-                        let Framing {
-                            divisor,
-                            remainder,
-                            ndp_alignment,
-                            ..
-                        } = self.framing;
-                        let reserve = ndp + ndp_alignment.max(divisor + remainder) - 1;
-                        self.limit.saturating_sub(reserve)
-                    }
-                }
+                let at = self.limit.saturating_sub(size);
+                at - self.ndp_alignment.remainder(at)
             }
         }
-    }
-
-    /// Linux pads before it looks whether the datagram fits, and leaves the padding when it does
-    /// not. (Not followed where that would leave the NDP no room at an aligned offset: Linux
-    /// misaligns it then.)
-    fn leave_kernel_padding(&mut self, tail: usize) {
-        if self.framing.maths != Maths::Kernel {
-            return;
-        }
-        let tail = self.align(tail);
-        let needed = match self.framing.placement {
-            Placement::End => self.ndp_alignment.up(tail) + self.full_ndp,
-            Placement::Front => tail,
-        };
-        if needed <= self.limit {
-            self.kernel_padding = tail - self.tail;
-            self.tail = tail;
-        }
-    }
-
-    /// Linux' check before it starts an NDP: room for it, for the datagram, and for the most
-    /// padding there can be.
-    fn kernel_has_ndp_room(&self, ndp_at: Option<usize>, want: usize) -> bool {
-        if self.framing.maths == Maths::Minimal {
-            return true;
-        }
-        let start = match self.framing.placement {
-            Placement::End => self.tail,
-            Placement::Front => ndp_at.unwrap_or(self.tail),
-        };
-        let need = want + self.framing.divisor + self.framing.remainder + self.full_ndp;
-        start + need <= self.limit
     }
 
     #[cold]
@@ -553,7 +485,6 @@ impl Builder {
             tail: self.tail,
             payload: self.payload,
             full: self.full,
-            kernel_padding: self.kernel_padding,
         }
     }
 
@@ -567,7 +498,6 @@ impl Builder {
             self.tail = mark.tail;
             self.payload = mark.payload;
             self.full = mark.full;
-            self.kernel_padding = mark.kernel_padding;
         }
     }
 
@@ -590,7 +520,6 @@ impl Builder {
         let last = self.entries[count - 1];
         self.tail = (last.offset + last.length) as usize;
         self.full = None;
-        self.kernel_padding = 0;
     }
 
     /// Writes header, NDPs and padding around the datagrams in `block` and starts the next
@@ -623,7 +552,6 @@ impl Builder {
         self.tail = self.layout.header;
         self.payload = 0;
         self.trimmings = false;
-        self.kernel_padding = 0;
         finished
     }
 
@@ -631,7 +559,6 @@ impl Builder {
     /// first NDP's offset.
     fn write_ndps(&mut self, block: &mut [u8]) -> usize {
         let layout = self.layout;
-        block[self.tail - self.kernel_padding..self.tail].fill(0);
         if self.framing.placement == Placement::End {
             let at = self.ndp_alignment.up(self.tail);
             let size = match self.framing.ndp_size {

@@ -46,17 +46,6 @@ pub enum Padding {
     },
 }
 
-/// How offsets are rounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Maths {
-    /// To the next offset that satisfies the device (as OpenBSD does it).
-    #[default]
-    Minimal,
-    /// As Linux `cdc_ncm_align_tail`: up to the divisor, then the remainder on top, which may
-    /// pass several good offsets; and a reservation for the NDP that is wide enough for that.
-    Kernel,
-}
-
 /// What a block carries, which decides how the payload remainder is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Function {
@@ -86,9 +75,6 @@ const USUAL_DATAGRAMS: usize = 40;
 /// Block size unless the device says less: one page-order-2 buffer in the kernel, one URB in
 /// every backend.
 const USUAL_BLOCK: usize = 16384;
-/// `min_tx_pkt` never goes below this (Linux `CDC_NCM_MIN_TX_PKT`).
-const LEAST_MIN_TX_PKT: usize = 512;
-
 /// What the user or the quirk table asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choices {
@@ -100,8 +86,6 @@ pub struct Choices {
     pub ndp_size: NdpSize,
     /// How a short packet comes about.
     pub padding: Padding,
-    /// How offsets are rounded.
-    pub maths: Maths,
     /// IP packets or Ethernet frames.
     pub function: Function,
     /// Longest block in bytes; the device's own limit stays in force.
@@ -121,7 +105,6 @@ impl Default for Choices {
             placement: Placement::default(),
             ndp_size: NdpSize::default(),
             padding: Padding::default(),
-            maths: Maths::default(),
             function: Function::default(),
             block_size: USUAL_BLOCK,
             max_datagrams: USUAL_DATAGRAMS,
@@ -145,8 +128,6 @@ pub struct Framing {
     pub ndp_size: NdpSize,
     /// How a short packet comes about.
     pub padding: Padding,
-    /// How offsets are rounded.
-    pub maths: Maths,
     /// Datagram offsets modulo this …
     pub divisor: usize,
     /// … give this.
@@ -205,7 +186,6 @@ impl Framing {
             placement: choices.placement,
             ndp_size: choices.ndp_size,
             padding: choices.padding,
-            maths: choices.maths,
             divisor,
             remainder,
             ndp_alignment: usize::from(sane.out_alignment),
@@ -215,42 +195,6 @@ impl Framing {
             max_datagram_size: choices.max_datagram_size,
             max_packet_size,
         }
-    }
-
-    /// The framing Linux `cdc_mbim` (6.12) would use towards the same device, byte for byte:
-    /// its rounding, its full-size NDP, its padding, and its maximum that is one more than a
-    /// whole number of packets where the device would take longer blocks.
-    #[must_use]
-    pub fn kernel_compatible(
-        parameters: &NtbParameters,
-        format: Format,
-        placement: Placement,
-        function: Function,
-        max_packet_size: usize,
-    ) -> Self {
-        let mut framing = Self::negotiate(
-            parameters,
-            &Choices {
-                format,
-                placement,
-                ndp_size: NdpSize::Full,
-                maths: Maths::Kernel,
-                function,
-                max_packet_size,
-                ..Choices::default()
-            },
-        );
-        let max_packet_size = framing.max_packet_size;
-        if framing.max_block != parameters.out_max as usize
-            && framing.max_block.is_multiple_of(max_packet_size)
-        {
-            framing.max_block += 1;
-        }
-        let threshold = framing.max_block.saturating_sub(3 * max_packet_size);
-        framing.padding = Padding::Full {
-            min_tx_pkt: threshold.clamp(LEAST_MIN_TX_PKT, framing.max_block),
-        };
-        framing
     }
 }
 
@@ -281,7 +225,6 @@ macro_rules! words {
 
 words!(Placement, "NDP placement", "end" => End, "front" => Front);
 words!(NdpSize, "NDP size", "minimal" => Minimal, "full" => Full);
-words!(Maths, "alignment rule", "minimal" => Minimal, "kernel" => Kernel);
 words!(Function, "function", "mbim" => Mbim, "ncm" => Ncm);
 
 impl fmt::Display for Padding {
@@ -324,37 +267,6 @@ mod tests {
             formats: 3,
             out_max,
             ..NtbParameters::FALLBACK
-        }
-    }
-
-    /// (dwNtbOutMaxSize, Linux' tx_max, its min_tx_pkt) by the rules of `cdc_ncm_check_tx_max`
-    /// and `cdc_ncm_update_rxtx_max`, packet size 512.
-    #[test]
-    fn the_kernels_maximum() {
-        for (out_max, tx_max, threshold) in [
-            (16384, 16384, 14848),
-            (16385, 16385, 14849),
-            (65536, 16385, 14849),
-            (0, 16385, 14849),
-            (1, 2049, 513),
-            (2047, 2049, 513),
-            (2048, 2048, 512),
-        ] {
-            let framing = Framing::kernel_compatible(
-                &out(out_max),
-                Format::Ntb16,
-                Placement::End,
-                Function::Mbim,
-                512,
-            );
-            assert_eq!(framing.max_block, tx_max, "dwNtbOutMaxSize {out_max}");
-            assert_eq!(
-                framing.padding,
-                Padding::Full {
-                    min_tx_pkt: threshold
-                },
-                "dwNtbOutMaxSize {out_max}"
-            );
         }
     }
 

@@ -60,7 +60,7 @@ pub mod strict;
 
 pub use build::{Builder, Finished, Full, Mark, Slot};
 pub use counters::DropCounters;
-pub use framing::{Choices, Framing, Function, Maths, NdpSize, Padding, Placement};
+pub use framing::{Choices, Framing, Function, NdpSize, Padding, Placement};
 pub use layout::{Format, Stream};
 pub use parameters::NtbParameters;
 pub use parse::{Datagram, Datagrams, HeaderError, Limits, Ntb, Received, Receiver};

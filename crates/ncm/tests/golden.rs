@@ -1,9 +1,13 @@
 //! The layouts Linux `cdc_ncm` makes (6.12, `cdc_ncm_fill_tx_frame` with and without
-//! NDP-to-end), number by number: packet size 512, NDP alignment 4, divisor 4, at most 40
-//! datagrams. And the minimal form beside it.
+//! NDP-to-end), number by number, and the builder's beside them: packet size 512, NDP alignment 4,
+//! divisor 4, at most 40 datagrams. And the minimal form.
 
+#[path = "support/linux_tx.rs"]
+mod linux_tx;
+
+use linux_tx::Sender;
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Full, Function, Limits, Ntb, NtbParameters, Padding,
+    Builder, Choices, Format, Framing, Full, Limits, NdpSize, Ntb, NtbParameters, Padding,
     Placement, Stream,
 };
 
@@ -47,8 +51,22 @@ fn parameters(remainder: u16, out_max: u32, out_max_datagrams: u16) -> NtbParame
     }
 }
 
-fn kernel(parameters: &NtbParameters, format: Format, placement: Placement) -> Framing {
-    Framing::kernel_compatible(parameters, format, placement, Function::Mbim, 512)
+/// The builder's framing in the form of Linux: its sizes, its full-size NDP, its padding.
+fn linux_form(parameters: &NtbParameters, format: Format, placement: Placement) -> Framing {
+    let sender = Sender::new(parameters, format, placement, false, 512);
+    let choices = Choices {
+        format,
+        placement,
+        ndp_size: NdpSize::Full,
+        padding: Padding::Full {
+            min_tx_pkt: sender.min_tx_pkt,
+        },
+        ..Choices::default()
+    };
+    Framing {
+        max_block: sender.tx_max,
+        ..Framing::negotiate(parameters, &choices)
+    }
 }
 
 /// Offers datagrams of `sizes` until one is refused, on memory that is not zero.
@@ -82,97 +100,171 @@ fn numbers(built: &Built) -> (usize, usize, usize, usize) {
     (built.offsets[0], ndp, built.ndp_length(), length)
 }
 
-#[test]
-fn ntb16_end_one_of_60() {
-    let framing = kernel(&parameters(0, 16384, 0), Format::Ntb16, Placement::End);
-    assert_eq!(numbers(&build(framing, [60])), (12, 72, 16, 244));
+/// Datagrams taken, offsets of the first and the last, offset and `wLength` of the NDP, block
+/// length.
+type Numbers = (usize, usize, usize, usize, usize, usize);
+
+/// One case of the golden table.
+struct Row {
+    format: Format,
+    placement: Placement,
+    remainder: u16,
+    out_max: u32,
+    /// `wNtbOutMaxDatagrams`.
+    limit: u16,
+    /// How many datagrams are offered, and their length.
+    offered: (usize, usize),
+    linux: Numbers,
+    /// Ours, where rounding to the next offset that will do makes a difference.
+    ours: Option<Numbers>,
+    reason: Option<Full>,
 }
 
-#[test]
-fn ntb16_end_one_of_60_remainder_2() {
-    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
-    assert_eq!(numbers(&build(framing, [60])), (14, 76, 16, 248));
-}
+const ROW: Row = Row {
+    format: Format::Ntb16,
+    placement: Placement::End,
+    remainder: 2,
+    out_max: 16384,
+    limit: 0,
+    offered: (1, 60),
+    linux: (1, 14, 14, 76, 16, 248),
+    ours: None,
+    reason: None,
+};
 
-#[test]
-fn ntb16_front_one_of_60_remainder_2() {
-    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::Front);
-    assert_eq!(numbers(&build(framing, [60])), (186, 12, 16, 246));
-}
-
-#[test]
-fn ntb32_end_one_of_60_remainder_2() {
-    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb32, Placement::End);
-    assert_eq!(numbers(&build(framing, [60])), (18, 80, 32, 424));
-}
-
-#[test]
-fn ntb32_front_one_of_60_remainder_2() {
-    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb32, Placement::Front);
-    assert_eq!(numbers(&build(framing, [60])), (362, 16, 32, 422));
-}
-
-#[test]
-fn ntb16_end_three_of_1500_remainder_2() {
-    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
-    let built = build(framing, [1500; 3]);
-    assert_eq!(built.offsets, [14, 1518, 3022]);
-    assert_eq!(numbers(&built), (14, 4524, 24, 4696));
-}
-
-#[test]
-fn ntb16_end_1500s_until_full_remainder_2() {
-    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
-    let built = build(framing, [1500; 20]);
-    assert_eq!(built.offsets.len(), 10);
-    assert_eq!(built.offsets[9], 13550);
-    assert_eq!(built.reason, Some(Full::Room));
+const GOLDEN: [Row; 12] = [
+    ROW,
+    Row {
+        remainder: 0,
+        linux: (1, 12, 12, 72, 16, 244),
+        ..ROW
+    },
+    Row {
+        placement: Placement::Front,
+        linux: (1, 186, 186, 12, 16, 246),
+        ..ROW
+    },
+    Row {
+        format: Format::Ntb32,
+        linux: (1, 18, 18, 80, 32, 424),
+        ..ROW
+    },
+    Row {
+        format: Format::Ntb32,
+        placement: Placement::Front,
+        linux: (1, 362, 362, 16, 32, 422),
+        ..ROW
+    },
+    Row {
+        offered: (3, 1500),
+        linux: (3, 14, 3022, 4524, 24, 4696),
+        ours: Some((3, 14, 3014, 4516, 24, 4688)),
+        ..ROW
+    },
     // 15228 bytes without padding, which is more than min_tx_pkt.
-    assert_eq!(numbers(&built), (14, 15056, 52, 16384));
-    assert!(!built.zero_packet);
-}
+    Row {
+        offered: (20, 1500),
+        linux: (10, 14, 13550, 15056, 52, 16384),
+        ours: Some((10, 14, 13514, 15016, 52, 16384)),
+        reason: Some(Full::Room),
+        ..ROW
+    },
+    Row {
+        format: Format::Ntb32,
+        offered: (20, 1500),
+        linux: (10, 18, 13554, 15060, 104, 16384),
+        ours: Some((10, 18, 13518, 15020, 104, 16384)),
+        reason: Some(Full::Room),
+        ..ROW
+    },
+    Row {
+        remainder: 0,
+        offered: (50, 40),
+        linux: (40, 12, 1572, 1612, 172, 1784),
+        reason: Some(Full::Datagrams),
+        ..ROW
+    },
+    // 512 bytes and one to be short.
+    Row {
+        remainder: 0,
+        offered: (1, 328),
+        linux: (1, 12, 12, 340, 16, 513),
+        ..ROW
+    },
+    Row {
+        remainder: 0,
+        limit: 16,
+        offered: (20, 100),
+        linux: (16, 12, 1512, 1612, 76, 1688),
+        reason: Some(Full::Datagrams),
+        ..ROW
+    },
+    Row {
+        out_max: 65536,
+        offered: (20, 1500),
+        linux: (10, 14, 13550, 15056, 52, 16385),
+        ours: Some((10, 14, 13514, 15016, 52, 16385)),
+        reason: Some(Full::Room),
+        ..ROW
+    },
+];
 
 #[test]
-fn ntb32_end_1500s_until_full_remainder_2() {
-    let framing = kernel(&parameters(2, 16384, 0), Format::Ntb32, Placement::End);
-    let built = build(framing, [1500; 20]);
-    assert_eq!(built.offsets.len(), 10);
-    assert_eq!(built.offsets[9], 13554);
-    assert_eq!(numbers(&built), (18, 15060, 104, 16384));
+fn the_golden_table() {
+    for (index, row) in GOLDEN.iter().enumerate() {
+        let parameters = parameters(row.remainder, row.out_max, row.limit);
+        let (count, length) = row.offered;
+        let sender = Sender::new(&parameters, row.format, row.placement, false, 512);
+        let layout = sender.fill(&vec![(0, length); count]).unwrap();
+        let (ndp, ndp_length) = layout.ndps[0];
+        let linux = (
+            layout.offsets.len(),
+            layout.offsets[0],
+            layout.offsets[layout.offsets.len() - 1],
+            ndp,
+            ndp_length,
+            layout.length,
+        );
+        assert_eq!(linux, row.linux, "Linux, row {index}");
+
+        let framing = linux_form(&parameters, row.format, row.placement);
+        let built = build(framing, vec![length; count]);
+        let (first, ndp, ndp_length, block_length) = numbers(&built);
+        let ours = (
+            built.offsets.len(),
+            first,
+            built.offsets[built.offsets.len() - 1],
+            ndp,
+            ndp_length,
+            block_length,
+        );
+        assert_eq!(ours, row.ours.unwrap_or(row.linux), "row {index}");
+        assert_eq!(built.reason, row.reason, "row {index}");
+        assert!(!built.zero_packet, "row {index}");
+    }
 }
 
+/// (dwNtbOutMaxSize, tx_max, min_tx_pkt) by the rules of `cdc_ncm_check_tx_max` and
+/// `cdc_ncm_update_rxtx_max`, packet size 512.
 #[test]
-fn ntb16_end_forty_of_40_and_ten_left_over() {
-    let framing = kernel(&parameters(0, 16384, 0), Format::Ntb16, Placement::End);
-    let built = build(framing, [40; 50]);
-    assert_eq!(built.offsets.len(), 40);
-    assert_eq!(built.offsets[39], 1572);
-    assert_eq!(built.reason, Some(Full::Datagrams));
-    assert_eq!(numbers(&built), (12, 1612, 172, 1784));
-}
-
-#[test]
-fn ntb16_end_one_of_328_gets_a_byte_to_be_short() {
-    let framing = kernel(&parameters(0, 16384, 0), Format::Ntb16, Placement::End);
-    assert_eq!(numbers(&build(framing, [328])), (12, 340, 16, 513));
-}
-
-#[test]
-fn a_device_limit_of_16_datagrams() {
-    let framing = kernel(&parameters(0, 16384, 16), Format::Ntb16, Placement::End);
-    let built = build(framing, [100; 20]);
-    assert_eq!(built.offsets.len(), 16);
-    assert_eq!(built.offsets[15], 1512);
-    assert_eq!(numbers(&built), (12, 1612, 76, 1688));
-}
-
-#[test]
-fn a_device_that_takes_65536_gets_16385() {
-    let framing = kernel(&parameters(2, 65536, 0), Format::Ntb16, Placement::End);
-    assert_eq!(framing.max_block, 16385);
-    let built = build(framing, [1500; 20]);
-    assert_eq!(built.offsets.len(), 10);
-    assert_eq!(numbers(&built), (14, 15056, 52, 16385));
+fn the_maximum_of_linux() {
+    for (out_max, tx_max, min_tx_pkt) in [
+        (16384, 16384, 14848),
+        (16385, 16385, 14849),
+        (65536, 16385, 14849),
+        (0, 16385, 14849),
+        (1, 2049, 513),
+        (2047, 2049, 513),
+        (2048, 2048, 512),
+    ] {
+        let parameters = parameters(0, out_max, 0);
+        let sender = Sender::new(&parameters, Format::Ntb16, Placement::End, false, 512);
+        assert_eq!(
+            (sender.tx_max, sender.min_tx_pkt),
+            (tx_max, min_tx_pkt),
+            "dwNtbOutMaxSize {out_max}"
+        );
+    }
 }
 
 /// Kernel bug 209407: 0x3f52 bytes filled, divisor 4, remainder 2, and one more datagram waiting.
@@ -181,12 +273,12 @@ fn a_device_that_takes_65536_gets_16385() {
 fn a_datagram_that_waits_does_not_push_the_ndp_out() {
     let framing = Framing {
         max_datagram_size: 0x4000,
-        ..kernel(&parameters(2, 0x4000, 0), Format::Ntb16, Placement::End)
+        ..linux_form(&parameters(2, 0x4000, 0), Format::Ntb16, Placement::End)
     };
     for end in 0x3f00..=0x3f60 {
         let built = build(framing, [end - 14, 1500]);
-        // 172 bytes of NDP and the widest padding in front of it must stay free.
-        let fits = end + 172 + 5 <= 0x4000;
+        // 172 bytes of NDP at a multiple of 4 must stay free.
+        let fits = end.next_multiple_of(4) + 172 <= 0x4000;
         assert_eq!(built.offsets.len(), usize::from(fits), "{end:#x}");
         if fits {
             let (length, ndp) = built.header();
@@ -206,7 +298,7 @@ fn wide_ndp_alignment_stays_inside() {
             ..parameters(2, 16384, 0)
         };
         for framing in [
-            kernel(&parameters, Format::Ntb16, Placement::End),
+            linux_form(&parameters, Format::Ntb16, Placement::End),
             Framing::negotiate(&parameters, &Choices::default()),
         ] {
             for last in 1..1500 {
@@ -239,10 +331,18 @@ fn the_minimal_form() {
     // Behind byte 37 the next offset that is 2 modulo 4 is 38, where Linux goes on to 42.
     let minimal = Framing::negotiate(&parameters(2, 16384, 0), &Choices::default());
     assert_eq!(build(minimal, [21, 20]).offsets, [14, 38]);
-    let linux = kernel(&parameters(2, 16384, 0), Format::Ntb16, Placement::End);
-    assert_eq!(build(linux, [21, 20]).offsets, [14, 38]);
+    let linux = Sender::new(
+        &parameters(2, 16384, 0),
+        Format::Ntb16,
+        Placement::End,
+        false,
+        512,
+    );
+    let offsets = |second| linux.fill(&[(0, second), (0, 20)]).unwrap().offsets;
+    assert_eq!(build(minimal, [21, 20]).offsets, [14, 38]);
+    assert_eq!(offsets(21), [14, 38]);
     assert_eq!(build(minimal, [23, 20]).offsets, [14, 38]);
-    assert_eq!(build(linux, [23, 20]).offsets, [14, 42]);
+    assert_eq!(offsets(23), [14, 42]);
 }
 
 /// The same 512 bytes under each padding.

@@ -5,11 +5,12 @@ mod support;
 
 use proptest::prelude::*;
 use support::gadget::Gadget;
+use support::linux_tx::Sender;
 use support::{Delivered, linux_host};
 use uwwan_ncm::strict::{Rules, check};
 use uwwan_ncm::{
-    Builder, Choices, DropCounters, Finished, Format, Framing, Function, Limits, Maths, NdpSize,
-    Ntb, NtbParameters, Padding, Placement, Receiver, Stream,
+    Builder, Choices, DropCounters, Finished, Format, Framing, Function, Limits, NdpSize, Ntb,
+    NtbParameters, Padding, Placement, Receiver, Stream,
 };
 
 /// Packets with the stream they belong to.
@@ -57,7 +58,6 @@ fn choices() -> impl Strategy<Value = Choices> {
             Just(Padding::ShortPacket),
             (0..20000_usize).prop_map(|min_tx_pkt| Padding::Full { min_tx_pkt })
         ],
-        prop_oneof![Just(Maths::Minimal), Just(Maths::Kernel)],
         prop_oneof![Just(Function::Mbim), Just(Function::Ncm)],
         2048..70000_usize,
         1..100_usize,
@@ -69,7 +69,6 @@ fn choices() -> impl Strategy<Value = Choices> {
                 placement,
                 ndp_size,
                 padding,
-                maths,
                 function,
                 block_size,
                 max_datagrams,
@@ -79,7 +78,6 @@ fn choices() -> impl Strategy<Value = Choices> {
                 placement,
                 ndp_size,
                 padding,
-                maths,
                 function,
                 block_size,
                 max_datagrams,
@@ -99,13 +97,7 @@ fn cases() -> impl Strategy<Value = Case> {
     )
         .prop_map(|(parameters, choices, linux, crc, lengths)| {
             let framing = if linux {
-                Framing::kernel_compatible(
-                    &parameters,
-                    choices.format,
-                    choices.placement,
-                    choices.function,
-                    choices.max_packet_size,
-                )
+                linux_form(&parameters, &choices)
             } else {
                 Framing::negotiate(&parameters, &choices)
             };
@@ -127,6 +119,33 @@ fn cases() -> impl Strategy<Value = Case> {
                     .collect(),
             }
         })
+}
+
+fn linux_sender(parameters: &NtbParameters, choices: &Choices) -> Sender {
+    Sender::new(
+        parameters,
+        choices.format,
+        choices.placement,
+        choices.function == Function::Ncm,
+        choices.max_packet_size,
+    )
+}
+
+/// The builder's framing in the form of Linux: its sizes, its full-size NDP, its padding.
+fn linux_form(parameters: &NtbParameters, choices: &Choices) -> Framing {
+    let sender = linux_sender(parameters, choices);
+    let choices = Choices {
+        ndp_size: NdpSize::Full,
+        padding: Padding::Full {
+            min_tx_pkt: sender.min_tx_pkt,
+        },
+        max_datagrams: sender.max_datagrams,
+        ..*choices
+    };
+    Framing {
+        max_block: sender.tx_max,
+        ..Framing::negotiate(parameters, &choices)
+    }
 }
 
 /// The bytes of datagram number `index`: an IP version, then something of its own.
@@ -203,6 +222,71 @@ proptest! {
         prop_assert_eq!(receiver.drops, DropCounters::default());
         prop_assert_eq!(receiver.sequence_gaps, 0);
         prop_assert_eq!(by_stream(received), by_stream(sent));
+    }
+
+    /// In the form of Linux the builder takes at least the datagrams Linux takes, none behind where
+    /// Linux puts it, and needs no more bytes; where the remainder is 0 the two are the same.
+    #[test]
+    fn the_builder_keeps_up_with_linux(
+        parameters in parameters(),
+        choices in choices(),
+        datagrams in prop::collection::vec((0..4_u8, 60..1600_usize), 1..60),
+    ) {
+        let sender = linux_sender(&parameters, &choices);
+        let framing = linux_form(&parameters, &choices);
+        let stream = |session| match choices.function {
+            Function::Ncm => Stream::Ethernet { crc: false },
+            Function::Mbim => Stream::Ips(session),
+        };
+        let datagrams: Vec<(u8, usize)> = datagrams
+            .into_iter()
+            .map(|(session, length)| match choices.function {
+                Function::Ncm => (0, length),
+                Function::Mbim => (session, length),
+            })
+            .collect();
+        let Some(taken) = sender.fill(&datagrams) else { return Ok(()); };
+        let datagrams = &datagrams[..taken.offsets.len()];
+        // Offered no more than it takes, Linux leaves no padding for what it refused.
+        let linux = sender.fill(datagrams).unwrap();
+        prop_assert_eq!(&linux.offsets, &taken.offsets);
+
+        let mut builder = Builder::new(framing);
+        let mut block = vec![0; framing.max_block];
+        let mut offsets = Vec::new();
+        for (index, (session, length)) in datagrams.iter().copied().enumerate() {
+            let offset = builder.put(stream(session), 0, length);
+            prop_assert!(offset.is_ok(), "{:?} where Linux has room", offset);
+            let offset = offset.unwrap();
+            block[offset..offset + length].copy_from_slice(&content(index, length));
+            offsets.push(offset);
+        }
+        let finished = builder.finish(&mut block);
+        let word = |at: usize| match choices.format {
+            Format::Ntb16 => usize::from(u16::from_le_bytes([block[at], block[at + 1]])),
+            Format::Ntb32 => u32::from_le_bytes(block[at..at + 4].try_into().unwrap()) as usize,
+        };
+        let (index, next) = if choices.format == Format::Ntb16 { (10, 6) } else { (12, 8) };
+        let mut ndps = Vec::new();
+        let mut at = word(index);
+        while at != 0 {
+            ndps.push((at, usize::from(u16::from_le_bytes([block[at + 4], block[at + 5]]))));
+            at = word(at + next);
+        }
+        if sender.remainder == 0 {
+            prop_assert_eq!(&offsets, &linux.offsets);
+            prop_assert_eq!(&ndps, &linux.ndps);
+            prop_assert_eq!(finished.length, linux.length);
+        }
+        let divisor = usize::from(parameters.out_divisor);
+        for (ours, theirs) in offsets.iter().zip(&linux.offsets) {
+            prop_assert!(ours <= theirs && ours % divisor == theirs % divisor);
+        }
+        prop_assert_eq!(ndps.len(), linux.ndps.len());
+        for (ours, theirs) in ndps.iter().zip(&linux.ndps) {
+            prop_assert!(ours.0 <= theirs.0 && ours.1 == theirs.1);
+        }
+        prop_assert!(finished.length <= linux.length);
     }
 
     /// A block in which placing went too far is the one in which it never did.

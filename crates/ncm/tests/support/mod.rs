@@ -1,7 +1,9 @@
-//! Other people's receivers, modelled from their rules and independent of this crate's code.
+//! Other people's receivers and Linux' sender, modelled from their rules and independent of this
+//! crate's code.
 
 pub mod gadget;
 pub mod linux_host;
+pub mod linux_tx;
 
 /// A datagram a receiver delivers: (NDP signature, offset, length).
 pub type Delivered = ([u8; 4], usize, usize);

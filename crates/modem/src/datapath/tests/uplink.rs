@@ -382,12 +382,13 @@ fn large_packets_go_through_whatever_room_there_is() {
         out_alignment: 4,
         ..NtbParameters::FALLBACK
     };
-    let linux = Framing::kernel_compatible(
+    let linux = Framing::negotiate(
         &parameters,
-        uwwan_ncm::Format::Ntb16,
-        uwwan_ncm::Placement::End,
-        uwwan_ncm::Function::Mbim,
-        512,
+        &Choices {
+            ndp_size: uwwan_ncm::NdpSize::Full,
+            padding: uwwan_ncm::Padding::Full { min_tx_pkt: 14_848 },
+            ..Choices::default()
+        },
     );
     let mut framings = vec![linux, framing()];
     for block_size in [2048, 4096, 16_384, 65_536, 131_072] {
