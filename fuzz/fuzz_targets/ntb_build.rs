@@ -153,11 +153,14 @@ impl Run {
                 if length < 40 {
                     return;
                 }
-                let bytes: Vec<u8> = (0..length)
+                let mut bytes: Vec<u8> = (0..length)
                     .map(|at| if at == 0 { 0x60 } else { at as u8 })
                     .collect();
                 self.block[slot.offset..][..length].copy_from_slice(&bytes);
                 self.builder.commit(slot, length);
+                if matches!(stream, Stream::Ethernet { .. }) && length < 60 {
+                    bytes.resize(60, 0);
+                }
                 self.placed.push((stream, bytes));
             }
             Err(Full::TooLong) => {}

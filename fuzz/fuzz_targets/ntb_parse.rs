@@ -66,7 +66,8 @@ fuzz_target!(|transfer: &[u8]| {
         let mut receiver = Receiver::new(Limits::default());
         receiver.receive(&block[..length], |datagram| {
             assert_eq!(datagram.stream, stream);
-            assert_eq!(&block[datagram.range], bytes);
+            // Short Ethernet frames are padded.
+            assert!(block[datagram.range].starts_with(bytes));
             again += 1;
         });
         assert_eq!((again, receiver.drops), (1, DropCounters::default()));

@@ -215,6 +215,44 @@ fn a_block_is_decoded_from_hexadecimal() {
     );
 }
 
+/// A block with its NDP in front, one with a chain that goes backwards and a `wLength` of 18, each
+/// judged by the way it went.
+#[test]
+fn a_block_is_judged_by_its_direction() {
+    let packet = "4500001400000000400100000a000001c6336401";
+    let front =
+        format!("4e434d48 0c00 0500 3000 0c00 49505300 1000 0000 1c00 1400 0000 0000 {packet}");
+    let decode = |block: &str, direction: &[&str]| {
+        let output = uwwan(&[&["ntb", "decode", block], direction].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    for direction in [&[][..], &["--direction", "out"]] {
+        assert!(decode(&front, direction).contains("Huawei firmware"));
+    }
+    let from_device = decode(&front, &["--direction", "in"]);
+    assert!(!from_device.contains("Huawei firmware"), "{from_device}");
+    assert!(from_device.contains("do not apply"), "{from_device}");
+
+    // NDP at 52 first, then the one at 32 with room for an entry, a terminator and two bytes.
+    let backwards = format!(
+        "4e434d48 0c00 0500 4400 3400 {packet} \
+         49505300 1200 0000 0c00 1400 0000 0000 00000000 \
+         49505301 1000 2000 0c00 1400 0000 0000"
+    );
+    let told = decode(&backwards, &["--direction", "in"]);
+    assert!(told.contains("backwards"), "{told}");
+    assert!(told.contains("wLength 18 of the NDP at 32"), "{told}");
+    let told = decode(&backwards, &["--direction", "out"]);
+    assert!(told.contains("strict firmware would refuse it"), "{told}");
+    let output = uwwan(&["ntb", "decode", "--json", "--direction", "in", &backwards]);
+    let decoded: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(decoded["direction"], "in");
+    assert_eq!(decoded["strict"], serde_json::Value::Null);
+    assert_eq!(decoded["datagrams"].as_array().unwrap().len(), 2);
+    assert_eq!(decoded["notes"].as_array().unwrap().len(), 2);
+}
+
 #[test]
 fn garbage_is_no_block_and_no_message() {
     for command in [["ntb", "decode"], ["mbim", "decode"]] {

@@ -89,15 +89,24 @@ pub(crate) fn negotiate(
             NtbParameters::FALLBACK
         }
     };
+    let knows_ntb32 = parameters.supports(NcmFormat::Ntb32);
     let wanted = match options.ntb {
+        Some(Format::Ntb32) if !knows_ntb32 => {
+            notices.push("the device offers NTB16 only".into());
+            NcmFormat::Ntb16
+        }
+        Some(Format::Ntb16) if !parameters.supports(NcmFormat::Ntb16) => {
+            notices.push("the device offers NTB32 only".into());
+            NcmFormat::Ntb32
+        }
         Some(Format::Ntb32) => NcmFormat::Ntb32,
-        Some(Format::Ntb16) | None => NcmFormat::Ntb16,
+        Some(Format::Ntb16) => NcmFormat::Ntb16,
+        None if parameters.supports(NcmFormat::Ntb16) => NcmFormat::Ntb16,
+        None => NcmFormat::Ntb32,
     };
-    let both = parameters.supports(NcmFormat::Ntb32);
-    if wanted == NcmFormat::Ntb32 && !both {
-        notices.push("the device offers 16-bit blocks only".into());
-    }
-    if both && let Err(error) = lenient(requests::set_ntb_format(device, control, wire(wanted)))? {
+    if knows_ntb32
+        && let Err(error) = lenient(requests::set_ntb_format(device, control, wire(wanted)))?
+    {
         notices.push(error.to_string());
     }
     let receive_size = input_size(device, function, options, &parameters, &mut notices)?;
@@ -107,9 +116,9 @@ pub(crate) fn negotiate(
     };
     std::thread::sleep(PAUSE);
     device.set_alternate_setting(function.data_interface, function.data_alternate)?;
-    let mut format = if both { wanted } else { NcmFormat::Ntb16 };
+    let mut format = wanted;
     // Some firmware falls back to its own format when the alternate setting is selected (E3372H).
-    if both && let Ok(actual) = lenient(requests::get_ntb_format(device, control))? {
+    if knows_ntb32 && let Ok(actual) = lenient(requests::get_ntb_format(device, control))? {
         let actual = match actual {
             NtbFormat::Ntb16 => NcmFormat::Ntb16,
             NtbFormat::Ntb32 => NcmFormat::Ntb32,
@@ -136,7 +145,7 @@ pub(crate) fn negotiate(
     }
 
     let choices = choices(function, options, quirk, format);
-    let framing = Framing::negotiate(&parameters, &choices);
+    let framing = Framing::negotiate(&announced.unwrap_or(parameters), &choices);
     let receive_max = parameters
         .in_max
         .clamp(receive_size, MOST_BLOCK.max(receive_size)) as usize;
@@ -306,7 +315,6 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
         max_datagram_size: Choices::default()
             .max_datagram_size
             .max(usize::from(function.max_segment_size) + 1),
-        ..Choices::default()
     }
 }
 

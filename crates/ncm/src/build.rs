@@ -95,8 +95,10 @@ struct Entry {
     offset: u32,
     /// As in the NDP: CRC included.
     length: u32,
-    /// Padding bytes in front of it.
-    gap: u32,
+    /// Bytes of padding in front of it, fewer than a divisor.
+    gap: u16,
+    /// Bytes of padding at its end, before the CRC.
+    filler: u16,
     ndp: u32,
 }
 
@@ -290,7 +292,7 @@ impl Builder {
     /// As [`Builder::place`].
     #[inline]
     pub fn put(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
-        let want = want.max(length);
+        let want = want.max(length).max(stream.least());
         if length > 0
             && let Some((offset, _)) = self.fit_simply(stream, want)
         {
@@ -310,6 +312,7 @@ impl Builder {
 
     #[inline]
     fn find(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
+        let want = want.max(stream.least());
         if want > self.framing.max_datagram_size {
             return Err(Full::TooLong);
         }
@@ -461,17 +464,19 @@ impl Builder {
     /// Notes a datagram in the NDP of that number; `start` is where what lies before it ends.
     #[inline]
     fn append(&mut self, start: usize, offset: usize, length: usize, stream: Stream, ndp: usize) {
-        let stored = length + stream.trailer();
+        let padded = length.max(stream.least());
+        let stored = padded + stream.trailer();
         self.entries[self.count] = Entry {
             offset: offset as u32,
             length: stored as u32,
-            gap: (offset - start) as u32,
+            gap: (offset - start) as u16,
+            filler: (padded - length) as u16,
             ndp: ndp as u32,
         };
         self.trimmings |= offset != start || stored != length;
         self.count += 1;
         self.tail = offset + stored;
-        self.payload += length;
+        self.payload += padded;
         self.full = None;
     }
 
@@ -574,9 +579,13 @@ impl Builder {
             let (offset, length) = (entry.offset as usize, entry.length as usize);
             // Mostly there is no gap, and a call to clear nothing costs more than looking.
             if entry.gap != 0 {
-                block[offset - entry.gap as usize..offset].fill(0);
+                block[offset - usize::from(entry.gap)..offset].fill(0);
             }
             let trailer = self.ndps[entry.ndp as usize].stream.trailer();
+            if entry.filler != 0 {
+                let end = offset + length - trailer;
+                block[end - usize::from(entry.filler)..end].fill(0);
+            }
             if trailer != 0 {
                 let stored = &mut block[offset..offset + length];
                 let (datagram, crc) = stored.split_at_mut(length - trailer);

@@ -48,13 +48,14 @@ counters! {
     trailing_bytes,
     /// NDPs that start inside the header or do not fit in the block.
     ndp_index,
-    /// NDPs whose `wLength` is too small or no whole number of entries.
+    /// NDPs whose `wLength` has no room for an entry and the terminator.
     ndp_length,
     /// NDPs whose entries reach beyond the block.
     ndp_truncated,
     /// NDPs of an unknown kind.
     ndp_signature,
-    /// Chains of NDPs that do not go forward; the rest of the chain is not followed.
+    /// Chains of NDPs that come to the same bytes twice, or go backwards for too long; the rest of
+    /// the chain is not followed.
     ndp_order,
     /// Datagrams that start inside the header.
     datagram_in_header,

@@ -1,7 +1,6 @@
 //! How blocks towards the device are laid out, and how that is agreed on.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::layout::Format;
 use crate::parameters::NtbParameters;
@@ -165,11 +164,10 @@ impl Framing {
         let format = if sane.supports(choices.format) {
             choices.format
         } else {
-            Format::Ntb16
+            choices.format.other()
         };
         let max_packet_size = choices.max_packet_size.max(1);
-        let device_max_block = sane.out_max as usize;
-        let mut max_block = choices.block_size.clamp(1, device_max_block);
+        let mut max_block = choices.block_size.clamp(1, sane.out_max as usize);
         if max_block > format.max_block() {
             // A whole number of packets, as every usual block size is.
             max_block = format.max_block() / max_packet_size * max_packet_size;
@@ -190,7 +188,7 @@ impl Framing {
             remainder,
             ndp_alignment: usize::from(sane.out_alignment),
             max_block,
-            device_max_block,
+            device_max_block: parameters.out_max as usize,
             max_datagrams: max_datagrams.max(1),
             max_datagram_size: choices.max_datagram_size,
             max_packet_size,
@@ -198,63 +196,12 @@ impl Framing {
     }
 }
 
-/// The words of the command line for an enumeration without fields.
-macro_rules! words {
-    ($kind:ident, $what:literal, $($word:literal => $value:ident),+) => {
-        impl fmt::Display for $kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$value => $word,)+ })
-            }
-        }
-
-        impl FromStr for $kind {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$value),)+
-                    _ => Err(format!(
-                        concat!($what, " '{}' is none of", $(" ", $word),+),
-                        text
-                    )),
-                }
-            }
-        }
-    };
-}
-
-words!(Placement, "NDP placement", "end" => End, "front" => Front);
-words!(NdpSize, "NDP size", "minimal" => Minimal, "full" => Full);
-words!(Function, "function", "mbim" => Mbim, "ncm" => Ncm);
-
-impl fmt::Display for Padding {
+impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Never => f.write_str("never"),
-            Self::ShortPacket => f.write_str("short"),
-            Self::Full { min_tx_pkt } => write!(f, "full:{min_tx_pkt}"),
-        }
-    }
-}
-
-impl FromStr for Padding {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "never" => Ok(Self::Never),
-            None if text == "short" => Ok(Self::ShortPacket),
-            None if text == "full" => Ok(Self::Full { min_tx_pkt: 0 }),
-            Some(("full", threshold)) => match threshold.parse() {
-                Ok(min_tx_pkt) => Ok(Self::Full { min_tx_pkt }),
-                Err(_) => Err(format!(
-                    "padding threshold '{threshold}' is no number of bytes"
-                )),
-            },
-            _ => Err(format!(
-                "padding '{text}' is none of never, short, full, full:BYTES"
-            )),
-        }
+        f.write_str(match self {
+            Self::End => "end",
+            Self::Front => "front",
+        })
     }
 }
 
@@ -267,6 +214,46 @@ mod tests {
             formats: 3,
             out_max,
             ..NtbParameters::FALLBACK
+        }
+    }
+
+    /// Only the size the device announced ends an NTB by itself, not what that was clamped to.
+    #[test]
+    fn a_full_ntb_ends_short_unless_it_is_as_long_as_announced() {
+        for (announced, needs) in [(65_536, false), (131_072, true), (0, true)] {
+            let choices = Choices {
+                format: Format::Ntb32,
+                padding: Padding::Never,
+                block_size: 131_072,
+                ..Choices::default()
+            };
+            let framing = Framing::negotiate(&out(announced), &choices);
+            assert_eq!(framing.max_block, 65_536, "{announced}");
+            assert_eq!(framing.needs_zero_packet(65_536), needs, "{announced}");
+            assert!(framing.needs_zero_packet(512));
+            assert!(!framing.needs_zero_packet(65_535));
+        }
+    }
+
+    /// Huawei E5785 and E5885 (Linux 0fa81b304a79).
+    #[test]
+    fn a_device_that_offers_ntb32_alone_gets_ntb32() {
+        for (formats, wanted, format) in [
+            (2, Format::Ntb16, Format::Ntb32),
+            (2, Format::Ntb32, Format::Ntb32),
+            (1, Format::Ntb32, Format::Ntb16),
+            (0, Format::Ntb32, Format::Ntb16),
+            (3, Format::Ntb16, Format::Ntb16),
+        ] {
+            let parameters = NtbParameters {
+                formats,
+                ..NtbParameters::FALLBACK
+            };
+            let choices = Choices {
+                format: wanted,
+                ..Choices::default()
+            };
+            assert_eq!(Framing::negotiate(&parameters, &choices).format, format);
         }
     }
 
@@ -316,23 +303,5 @@ mod tests {
         };
         let framing = Framing::negotiate(&parameters, &choices);
         assert_eq!((framing.remainder + 14) % 32, 0);
-    }
-
-    #[test]
-    fn words_read_back() {
-        for placement in [Placement::End, Placement::Front] {
-            assert_eq!(placement.to_string().parse(), Ok(placement));
-        }
-        for padding in [
-            Padding::Never,
-            Padding::ShortPacket,
-            Padding::Full { min_tx_pkt: 14848 },
-        ] {
-            assert_eq!(padding.to_string().parse(), Ok(padding));
-        }
-        assert_eq!(
-            "middle".parse::<Placement>(),
-            Err("NDP placement 'middle' is none of end front".to_owned())
-        );
     }
 }

@@ -3,7 +3,6 @@
 //! All fields are little endian (NCM 1.0, 3.2 and 3.3; MBIM 1.0, 7).
 
 use std::fmt;
-use std::str::FromStr;
 
 use byteorder::{ByteOrder, LittleEndian};
 
@@ -27,6 +26,15 @@ impl Format {
         }
     }
 
+    /// Returns the width of the fields in bits, 16 or 32.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Ntb16 => 16,
+            Self::Ntb32 => 32,
+        }
+    }
+
     /// From the value of GET_NTB_FORMAT; `None` for a value the specification does not know.
     #[must_use]
     pub fn from_wire(value: u16) -> Option<Self> {
@@ -46,6 +54,14 @@ impl Format {
         }
     }
 
+    /// Returns the format that this one is not.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Ntb16 => Self::Ntb32,
+            Self::Ntb32 => Self::Ntb16,
+        }
+    }
+
     pub(crate) fn layout(self) -> &'static Layout {
         match self {
             Self::Ntb16 => &NTB16,
@@ -60,18 +76,6 @@ impl fmt::Display for Format {
             Self::Ntb16 => "16",
             Self::Ntb32 => "32",
         })
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "16" => Ok(Self::Ntb16),
-            "32" => Ok(Self::Ntb32),
-            _ => Err(format!("NTB format '{text}' is neither 16 nor 32")),
-        }
     }
 }
 
@@ -131,7 +135,17 @@ impl Stream {
         }
     }
 
-    /// Bytes the framing adds behind each datagram.
+    /// Returns the length in bytes to which shorter datagrams are padded with zeros: Ethernet frames
+    /// have 60 without their CRC (IEEE 802.3, 3.2.8), and some networks behind a dock drop shorter
+    /// ones.
+    pub(crate) fn least(self) -> usize {
+        match self {
+            Self::Ethernet { .. } => 60,
+            Self::Ips(_) | Self::Dss(_) => 0,
+        }
+    }
+
+    /// Returns how many bytes the framing adds behind each datagram: the CRC, if there is one.
     pub(crate) fn trailer(self) -> usize {
         match self {
             Self::Ethernet { crc: true } => 4,

@@ -63,4 +63,4 @@ pub use counters::DropCounters;
 pub use framing::{Choices, Framing, Function, NdpSize, Padding, Placement};
 pub use layout::{Format, Stream};
 pub use parameters::NtbParameters;
-pub use parse::{Datagram, Datagrams, HeaderError, Limits, Ntb, Received, Receiver};
+pub use parse::{Datagram, Datagrams, HeaderError, Limits, Ndp, Ntb, Received, Receiver};

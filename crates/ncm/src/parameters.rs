@@ -124,7 +124,11 @@ impl NtbParameters {
         let out_divisor = modulus(self.out_divisor, out_max);
         let remainder = |value, divisor| if value >= divisor { 0 } else { value };
         Self {
-            formats: self.formats | 1,
+            formats: if self.supports(Format::Ntb16) || self.supports(Format::Ntb32) {
+                self.formats
+            } else {
+                1
+            },
             in_max,
             in_divisor,
             in_remainder: remainder(self.in_remainder, in_divisor),
@@ -170,7 +174,7 @@ mod tests {
             let sane = NtbParameters::parse(&answer).sanitised();
             assert!((2048..=1 << 20).contains(&sane.in_max));
             assert!((2048..=65536).contains(&sane.out_max));
-            assert!(sane.supports(Format::Ntb16));
+            assert!(sane.supports(Format::Ntb16) || sane.supports(Format::Ntb32));
             for value in [sane.in_divisor, sane.out_divisor, sane.out_alignment] {
                 assert!(value.is_power_of_two() && value >= 4);
             }

@@ -13,6 +13,8 @@
 //! - A block length of 0 ("until the short packet"), several blocks in one transfer, zeros behind
 //!   the last block (the pad byte of Windows, padding to the maximum).
 //! - NDPs that are not 4-aligned: OpenBSD's rounding makes such NDPs, so does firmware.
+//! - Chains of NDPs that go backwards, as long as no byte is part of two NDPs.
+//! - A `wLength` that is no whole number of entries: it is rounded down, as in Linux.
 //! - A last NDP entry that is not zero: like Linux, it is never read as a datagram.
 //! - Gaps in the sequence: counted by [`Receiver`], never acted on.
 
@@ -223,13 +225,11 @@ impl<'a> Ntb<'a> {
         self.first_ndp
     }
 
-    /// Its datagrams, in the order of the NDPs. What is refused is counted in `drops`.
+    /// Returns the datagrams in the order of the NDPs. What is refused is counted in `drops`.
     pub fn datagrams<'c>(&self, drops: &'c mut DropCounters) -> Datagrams<'a, 'c> {
         Datagrams {
             block: *self,
-            next_ndp: self.first_ndp,
-            // Every NDP must lie behind what came before it; the first behind the header.
-            ndp_floor: self.layout.header,
+            chain: Chain::new(self),
             stream: Stream::Ips(0),
             ndp: 0..0,
             entries: [].chunks(1),
@@ -238,15 +238,153 @@ impl<'a> Ntb<'a> {
             drops,
         }
     }
+
+    /// Returns the NDPs in the order of their chain. What is refused is counted in `drops`.
+    pub fn ndps(&self, drops: &mut DropCounters) -> impl Iterator<Item = Ndp> {
+        let block = *self;
+        let mut chain = Chain::new(self);
+        std::iter::from_fn(move || chain.next(&block, drops))
+    }
+
+    /// Reads the header of the NDP at `at`: its `wLength` rounded down to whole entries, and where
+    /// the next NDP is. `None` when the header does not lie inside the block.
+    fn ndp_header(&self, at: usize) -> Option<(usize, usize)> {
+        let layout = self.layout;
+        let entries = at.checked_add(layout.ndp)?;
+        if entries > self.bytes.len() {
+            return None;
+        }
+        let length = usize::from(u16_at(self.bytes, at + NDP_LENGTH)?);
+        let beyond = length.saturating_sub(layout.ndp) % layout.entry;
+        let next = layout.word(self.bytes, at + layout.next_ndp)?;
+        Some((length - beyond, next))
+    }
+
+    /// Returns the bytes of the NDP at `at`: of one whose length cannot be, its header.
+    fn ndp_range(&self, at: usize, length: usize) -> Range<usize> {
+        let possible = self.layout.shortest_ndp()..=self.bytes.len() - at;
+        at..at
+            + if possible.contains(&length) {
+                length
+            } else {
+                self.layout.ndp
+            }
+    }
+}
+
+/// An NDP where it lies. Offsets and lengths are in bytes and relative to the block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ndp {
+    /// Kind of the datagrams it lists.
+    pub stream: Stream,
+    /// Its bytes, the terminator included.
+    pub range: Range<usize>,
+    /// `wLength` as sent; more than the range has where it was no whole number of entries.
+    pub announced_length: usize,
+    /// Whether it lies in front of the NDP that names it.
+    pub backwards: bool,
+}
+
+/// The walk along a block's NDPs. It ends: no byte is part of two NDPs.
+#[derive(Debug, Clone, Copy)]
+struct Chain {
+    /// Where the next NDP is; 0 when the chain has ended.
+    next: usize,
+    /// Where the one before it is; 0 in front of the first.
+    last: usize,
+    /// NDPs so far.
+    walked: usize,
+    /// End of the NDP that lies furthest behind.
+    floor: usize,
+    /// Some NDP did not lie behind all others before it.
+    backwards: bool,
+}
+
+/// A chain that goes backwards is followed this far: each further NDP is compared with all others.
+const MOST_BACKWARDS: usize = 64;
+
+impl Chain {
+    fn new(block: &Ntb<'_>) -> Self {
+        Self {
+            next: block.first_ndp,
+            last: 0,
+            walked: 0,
+            floor: block.layout.header,
+            backwards: false,
+        }
+    }
+
+    /// Goes to the next NDP that can be read.
+    fn next(&mut self, block: &Ntb<'_>, drops: &mut DropCounters) -> Option<Ndp> {
+        let layout = block.layout;
+        let bytes = block.bytes;
+        while self.next != 0 {
+            let at = std::mem::take(&mut self.next);
+            let (true, Some((length, next)), Some(signature)) = (
+                at >= layout.header,
+                block.ndp_header(at),
+                signature_at(bytes, at),
+            ) else {
+                drops.ndp_index += 1;
+                return None;
+            };
+            let range = block.ndp_range(at, length);
+            let backwards = at < self.last;
+            self.backwards |= at < self.floor;
+            if self.backwards && !self.is_apart(block, &range) {
+                drops.ndp_order += 1;
+                return None;
+            }
+            self.next = next;
+            self.last = at;
+            self.walked += 1;
+            self.floor = self.floor.max(range.end);
+            if length < layout.shortest_ndp() {
+                drops.ndp_length += 1;
+                continue;
+            }
+            if length > bytes.len() - at {
+                drops.ndp_truncated += 1;
+                continue;
+            }
+            let Some(stream) = Stream::from_signature(signature, layout.format) else {
+                drops.ndp_signature += 1;
+                continue;
+            };
+            return Some(Ndp {
+                stream,
+                range,
+                announced_length: usize::from(u16_at(bytes, at + NDP_LENGTH)?),
+                backwards,
+            });
+        }
+        None
+    }
+
+    /// Tells whether `range` shares no byte with the NDPs walked so far. They are walked once more
+    /// instead of being kept, because chains that go backwards are rare.
+    #[cold]
+    fn is_apart(&self, block: &Ntb<'_>, range: &Range<usize>) -> bool {
+        let mut at = block.first_ndp;
+        for _ in 0..self.walked {
+            let Some((length, next)) = block.ndp_header(at) else {
+                return false;
+            };
+            let walked = block.ndp_range(at, length);
+            if walked.start < range.end && range.start < walked.end {
+                return false;
+            }
+            at = next;
+        }
+        self.walked < MOST_BACKWARDS
+    }
 }
 
 /// The datagrams of one block. See [`Ntb::datagrams`].
 #[derive(Debug)]
 pub struct Datagrams<'a, 'c> {
     block: Ntb<'a>,
-    /// 0 when the chain has ended.
-    next_ndp: usize,
-    ndp_floor: usize,
+    chain: Chain,
     stream: Stream,
     ndp: Range<usize>,
     /// Entries not looked at yet, without the terminator.
@@ -281,57 +419,19 @@ impl Iterator for Datagrams<'_, '_> {
 }
 
 impl Datagrams<'_, '_> {
-    /// Goes to the next NDP with datagrams in it. The walk ends: every NDP starts behind the
-    /// one before.
+    /// Goes to the next NDP. Returns false when there is none.
     #[inline(never)]
     fn open_ndp(&mut self) -> bool {
         self.entries = [].chunks(1);
+        let Some(ndp) = self.chain.next(&self.block, self.drops) else {
+            return false;
+        };
         let layout = self.block.layout;
-        let bytes = self.block.bytes;
-        while self.next_ndp != 0 {
-            let at = self.next_ndp;
-            self.next_ndp = 0;
-            if at < self.ndp_floor {
-                if self.ndp_floor == layout.header {
-                    self.drops.ndp_index += 1;
-                } else {
-                    self.drops.ndp_order += 1;
-                }
-                return false;
-            }
-            let (Some(signature), Some(length), Some(next), Some(entries)) = (
-                signature_at(bytes, at),
-                u16_at(bytes, at.saturating_add(NDP_LENGTH)),
-                layout.word(bytes, at.saturating_add(layout.next_ndp)),
-                at.checked_add(layout.ndp)
-                    .filter(|entries| *entries <= bytes.len()),
-            ) else {
-                self.drops.ndp_index += 1;
-                return false;
-            };
-            self.next_ndp = next;
-            self.ndp_floor = entries;
-            let length = usize::from(length);
-            if length < layout.shortest_ndp() || !(length - layout.ndp).is_multiple_of(layout.entry)
-            {
-                self.drops.ndp_length += 1;
-                continue;
-            }
-            if length > bytes.len() - at {
-                self.drops.ndp_truncated += 1;
-                continue;
-            }
-            self.ndp_floor = at + length;
-            let Some(stream) = Stream::from_signature(signature, layout.format) else {
-                self.drops.ndp_signature += 1;
-                continue;
-            };
-            self.stream = stream;
-            self.ndp = at..at + length;
-            self.entries = bytes[entries..at + length - layout.entry].chunks(layout.entry);
-            return true;
-        }
-        false
+        let entries = ndp.range.start + layout.ndp..ndp.range.end - layout.entry;
+        self.entries = self.block.bytes[entries].chunks(layout.entry);
+        self.stream = ndp.stream;
+        self.ndp = ndp.range;
+        true
     }
 
     /// One entry, neither of its fields 0.
@@ -397,7 +497,7 @@ impl Datagrams<'_, '_> {
         if self.datagrams == self.block.limits.max_datagrams {
             drops.datagram_limit += 1;
             self.entries = [].chunks(1);
-            self.next_ndp = 0;
+            self.chain.next = 0;
             return None;
         }
         self.budget -= length;

@@ -231,6 +231,7 @@ pub fn check(
     parameters: &NtbParameters,
     rules: &Rules,
 ) -> Result<Checked, Violation> {
+    let announced = parameters.out_max as usize;
     let parameters = parameters.sanitised();
     let limit = parameters.out_max as usize;
     let length = transfer.len();
@@ -239,7 +240,7 @@ pub fn check(
     }
     if let Some(packet) = rules.max_packet_size
         && length.is_multiple_of(packet.max(1))
-        && length < limit
+        && length != announced
         && !zero_packet
     {
         return Err(Violation::NoShortPacket(length));

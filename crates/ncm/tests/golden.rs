@@ -508,6 +508,44 @@ fn an_uncommitted_or_empty_datagram_leaves_no_trace() {
     assert_eq!(builder.datagrams(), 1);
 }
 
+/// A frame of 42 bytes, as an ARP request has, becomes one of 60, whether the NTB's memory was
+/// clean or not; IP packets stay as short as they are.
+#[test]
+fn ethernet_frames_are_padded_to_60_bytes() {
+    for (stream, length, sent) in [
+        (Stream::Ethernet { crc: false }, 42, 60),
+        (Stream::Ethernet { crc: false }, 60, 60),
+        (Stream::Ethernet { crc: false }, 61, 61),
+        (Stream::Ethernet { crc: true }, 42, 60),
+        (Stream::Ips(0), 42, 42),
+    ] {
+        let framing = Framing::negotiate(&parameters(0, 16384, 0), &Choices::default());
+        let mut builder = Builder::new(framing);
+        let mut block = vec![0xee; framing.max_block];
+        for _ in 0..3 {
+            let offset = builder.put(stream, 0, length).unwrap();
+            block[offset..][..length].fill(0x45);
+        }
+        let slot = builder.place(stream, 20).unwrap();
+        assert!(slot.room >= sent);
+        let finished = builder.finish(&mut block);
+        assert_eq!(finished.payload, 3 * sent);
+        let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+        let mut drops = Default::default();
+        let datagrams: Vec<&[u8]> = parsed
+            .datagrams(&mut drops)
+            .map(|datagram| &block[datagram.range])
+            .collect();
+        assert_eq!(drops, Default::default());
+        assert_eq!(datagrams.len(), 3);
+        for datagram in datagrams {
+            assert_eq!(datagram.len(), sent);
+            assert!(datagram[..length].iter().all(|byte| *byte == 0x45));
+            assert!(datagram[length..].iter().all(|byte| *byte == 0));
+        }
+    }
+}
+
 #[test]
 fn what_fits_no_block_is_told_apart() {
     let parameters = parameters(0, 2048, 0);

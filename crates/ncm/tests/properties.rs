@@ -188,13 +188,21 @@ fn build(case: &Case) -> (Vec<(Vec<u8>, Finished)>, Packets) {
         let bytes = content(index, length);
         block[slot.offset..slot.offset + length].copy_from_slice(&bytes);
         builder.commit(slot, length);
-        sent.push((stream, bytes));
+        sent.push((stream, padded(stream, bytes)));
     }
     let finished = builder.finish(&mut block);
     if finished.length > 0 {
         blocks.push((block[..finished.length].to_vec(), finished));
     }
     (blocks, sent)
+}
+
+/// The datagram as it is sent: Ethernet frames have at least 60 bytes.
+fn padded(stream: Stream, mut bytes: Vec<u8>) -> Vec<u8> {
+    if matches!(stream, Stream::Ethernet { .. }) && bytes.len() < 60 {
+        bytes.resize(60, 0);
+    }
+    bytes
 }
 
 /// Datagrams of different streams may change places within a block; of one stream they may not.

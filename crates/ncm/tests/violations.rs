@@ -125,6 +125,50 @@ fn transfers() {
     assert!(verdict(&build(&Choices::default(), &[484])).is_ok());
 }
 
+/// What a device of 128 KiB takes at once is a full packet at 64 KiB, not its end.
+#[test]
+fn the_end_of_65536_bytes_where_more_is_announced() {
+    for (announced, zero_packet, short) in [
+        (65_536, false, true),
+        (131_072, false, false),
+        (131_072, true, true),
+        (0, false, false),
+    ] {
+        let parameters = NtbParameters {
+            out_max: announced,
+            out_max_datagrams: 0,
+            ..PARAMETERS
+        };
+        let rules = Rules {
+            format: Some(Format::Ntb32),
+            ..RULES
+        };
+        let choices = Choices {
+            format: Format::Ntb32,
+            padding: Padding::Full { min_tx_pkt: 0 },
+            block_size: 65_536,
+            ..Choices::default()
+        };
+        let framing = Framing {
+            // As if the end needed nothing.
+            device_max_block: 65_536,
+            ..Framing::negotiate(&parameters, &choices)
+        };
+        let mut builder = Builder::new(framing);
+        let mut block = vec![0; framing.max_block];
+        let offset = builder.put(Stream::Ips(0), 0, 60).unwrap();
+        block[offset..][..60].fill(0x45);
+        assert_eq!(builder.finish(&mut block).length, 65_536);
+        let verdict = check(&block, zero_packet, &parameters, &rules).map(|_| ());
+        let expected = if short {
+            Ok(())
+        } else {
+            Err(Violation::NoShortPacket(65_536))
+        };
+        assert_eq!(verdict, expected, "{announced}");
+    }
+}
+
 #[test]
 fn ndps() {
     assert_eq!(changed(10, &[8, 0]), Violation::NdpIndex(8));

@@ -1,7 +1,7 @@
-//! `uwwan ntb`: look into a transfer block.
+//! `uwwan ntb`: look into an NTB.
 
 use serde_json::json;
-use uwwan_ncm::{DropCounters, Limits, Ntb, NtbParameters, Stream, strict};
+use uwwan_ncm::{DropCounters, Function, Limits, Ndp, Ntb, NtbParameters, Stream, strict};
 
 use crate::failure::{Failure, FailureKind};
 use crate::input;
@@ -16,7 +16,7 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show a block's header, datagrams and faults
+    /// Show an NTB's header, datagrams and faults
     Decode(Decode),
 }
 
@@ -26,15 +26,37 @@ Examples:
   uwwan ntb decode block.bin                      one USB transfer from a capture
   xxd -p block.bin | uwwan ntb decode -           the same as hexadecimal on standard input
   uwwan ntb decode --json block.bin | jq .datagrams
+  uwwan ntb decode --direction in block.bin       from a device: the rules for blocks to one are left out
 
 The exit status is 1 when the block cannot be read or a datagram in it is dropped.")]
 struct Decode {
     /// A file (bytes or hexadecimal text), - for standard input, or hexadecimal digits
     #[arg(value_name = "INPUT")]
     input: String,
+    /// Which way the block went; without it the rules for blocks to a device are told as a condition
+    #[arg(long, value_name = "WAY")]
+    direction: Option<Direction>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Which way a block went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Direction {
+    /// To the device
+    Out,
+    /// From the device
+    In,
+}
+
+impl Direction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::In => "in",
+        }
+    }
 }
 
 /// Runs a subcommand.
@@ -60,37 +82,33 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .datagrams(&mut drops)
         .map(|datagram| (datagram.stream, datagram.range))
         .collect();
+    let ndps: Vec<Ndp> = block.ndps(&mut DropCounters::default()).collect();
     let placement = match datagrams.first() {
         Some((_, first)) if block.ndp_index() < first.start => "front",
         Some(_) => "end",
         None => "none",
     };
-    let format = block.format().wire();
-    let width = if format == uwwan_ncm::Format::Ntb16.wire() {
-        16
+    let width = block.format().to_string();
+    let to_device = decode.direction != Some(Direction::In);
+    let verdict = if to_device {
+        verdict(&bytes[..block.length()], &ndps)
     } else {
-        32
+        None
     };
-    // What the strictest firmware would say, parameters aside.
-    let verdict = strict::check(
-        &bytes[..block.length()],
-        false,
-        &NtbParameters {
-            out_max: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            ..NtbParameters::FALLBACK
-        },
-        &strict::Rules {
-            max_datagram_size: usize::from(u16::MAX),
-            ..strict::Rules::default()
-        },
-    )
-    .err()
-    .map(|violation| violation.to_string());
+    let mut notes: Vec<String> = ndps.iter().flat_map(oddities).collect();
+    if to_device && placement == "front" {
+        notes.push(
+            "the NDP lies in front of the datagrams: Huawei firmware acknowledges such a block and \
+             swallows it"
+                .to_owned(),
+        );
+    }
     let dropped: Vec<(&str, u64)> = drops.iter().filter(|(_, count)| *count > 0).collect();
     let payload: usize = datagrams.iter().map(|(_, range)| range.len()).sum();
     if decode.json {
         say_json(&json!({
-            "format": width,
+            "format": block.format().bits(),
+            "direction": decode.direction.map(Direction::word),
             "sequence": block.sequence(),
             "block_length": block.length(),
             "transfer_length": bytes.len(),
@@ -102,6 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 "about": about(&bytes[range.clone()]),
             })).collect::<Vec<_>>(),
             "dropped": dropped.iter().map(|(name, count)| json!({"reason": name, "count": count})).collect::<Vec<_>>(),
+            "notes": notes,
             "strict": verdict,
         }))?;
     } else {
@@ -112,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             bytes.len()
         ))?;
         say(format!(
-            "pointer table at {}, {placement}; {} datagrams with {payload} bytes ({:.1} % of the block)",
+            "NDP at {}, {placement}; {} datagrams with {payload} bytes ({:.1} % of the block)",
             block.ndp_index(),
             datagrams.len(),
             payload as f64 * 100.0 / block.length().max(1) as f64
@@ -129,9 +148,22 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         for (reason, count) in &dropped {
             say(format!("dropped: {reason} {count}"))?;
         }
-        say(match &verdict {
-            Some(violation) => format!("strict firmware would refuse it: {violation}"),
-            None => "strict firmware would take it".to_owned(),
+        for note in &notes {
+            say(format!("note: {note}"))?;
+        }
+        say(match (decode.direction, &verdict) {
+            (Some(Direction::In), _) => {
+                "from a device: the rules for blocks to one do not apply".to_owned()
+            }
+            (Some(Direction::Out), Some(violation)) => {
+                format!("strict firmware would refuse it: {violation}")
+            }
+            (Some(Direction::Out), None) => "strict firmware would take it".to_owned(),
+            (None, Some(violation)) => format!(
+                "if it goes to a device, strict firmware would refuse it: {violation} (a block from a \
+                 device may be like that: --direction in)"
+            ),
+            (None, None) => "if it goes to a device, strict firmware would take it".to_owned(),
         })?;
     }
     if dropped.is_empty() {
@@ -147,6 +179,53 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                     .join(", "),
             ))
     }
+}
+
+/// What the strictest firmware would have against the block, parameters aside.
+fn verdict(block: &[u8], ndps: &[Ndp]) -> Option<String> {
+    let ethernet = ndps.iter().find_map(|ndp| match ndp.stream {
+        Stream::Ethernet { crc } => Some(crc),
+        Stream::Ips(_) | Stream::Dss(_) => None,
+    });
+    let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
+    strict::check(
+        block,
+        false,
+        &NtbParameters {
+            out_max: length,
+            ..NtbParameters::FALLBACK
+        },
+        &strict::Rules {
+            function: match ethernet {
+                Some(_) => Function::Ncm,
+                None => Function::Mbim,
+            },
+            crc: ethernet == Some(true),
+            max_datagram_size: usize::from(u16::MAX),
+            ..strict::Rules::default()
+        },
+    )
+    .err()
+    .map(|violation| violation.to_string())
+}
+
+/// What is odd about an NDP though it is read all the same.
+fn oddities(ndp: &Ndp) -> Vec<String> {
+    let at = ndp.range.start;
+    let mut found = Vec::new();
+    if ndp.backwards {
+        found.push(format!(
+            "the NDP at {at} lies in front of the one that names it: the chain goes backwards"
+        ));
+    }
+    if ndp.announced_length != ndp.range.len() {
+        found.push(format!(
+            "wLength {} of the NDP at {at} is no whole number of entries: read as {}",
+            ndp.announced_length,
+            ndp.range.len()
+        ));
+    }
+    found
 }
 
 fn name(stream: Stream) -> String {

@@ -61,7 +61,10 @@ fn frames_from_the_host_go_whole_or_not_at_all() {
     uplink.set_left_off(Filled::Drained);
     uplink.flush(&mut tally).unwrap();
     let sent = queue.lock().sent.concat();
-    assert_eq!(unpack(&sent), good);
+    let mut expected = good;
+    // An Ethernet has no shorter frames (IEEE 802.3, 3.2.8).
+    expected[0].resize(60, 0);
+    assert_eq!(unpack(&sent), expected);
     assert!(sent.windows(4).any(|bytes| bytes == b"NCM0"));
     assert_eq!((tally.host_not_ip, tally.host_too_long), (1, 2));
     assert_eq!(carried.sent_packets, 3);
@@ -81,8 +84,8 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
     let mut downlink = Downlink::new(queue.boxed(), limits, 16_384, 16_384, 4, refused);
     downlink.carry_frames();
     downlink.submit_idle(now, &mut tally).unwrap();
-    let good = [frame(1, 14), frame(2, FRAME)];
-    let bad = [frame(3, 13), frame(4, FRAME + 1)];
+    let good = [frame(1, 60), frame(2, FRAME)];
+    let bad = [frame(3, 60), frame(4, FRAME + 1)];
     let mut builder = Builder::new(framing());
     let mut block = vec![0; 16_384];
     for frame in good.iter().chain(&bad) {
@@ -92,6 +95,9 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
     }
     let length = builder.finish(&mut block).length;
     block.truncate(length);
+    // The third is too short for its header: its length in the NDP of an NTB16.
+    let ndp = usize::from(u16::from_le_bytes([block[10], block[11]]));
+    block[ndp + 8 + 2 * 4 + 2] = 13;
     queue.deliver(&block);
     // An IP session has no place here.
     queue.deliver(&pack(&[packet(1, 100)]));
