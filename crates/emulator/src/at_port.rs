@@ -20,7 +20,7 @@ pub(crate) use port::{Kind, Port};
 use state::SIGNAL_PERIOD;
 pub(crate) use state::{AtContext, AtState};
 
-/// Bytes of a command line; what is longer is an error.
+/// Bytes of a command line; a longer one is an error.
 const MAX_LINE: usize = 1024;
 /// Time between NMEA groups.
 const NMEA_PERIOD: Duration = Duration::from_secs(1);
@@ -110,7 +110,7 @@ fn tell(ports: &mut [Port], line: &str) {
     }
 }
 
-/// Tells a change to those who listen.
+/// Sends the URCs of a change, if they are wanted.
 pub(crate) fn announce(ports: &mut [Port], change: Change, context: &AtContext<'_>) {
     if !context.state.unsolicited {
         return;

@@ -5,14 +5,14 @@
 use crate::knobs::{Brand, DescriptorFault};
 use crate::urb::SetupPacket;
 
-/// Device descriptor of the HP unit (USB 2.00).
+/// Device descriptor of the HP unit, which says USB 2.00.
 #[rustfmt::skip]
 pub const DEVICE: [u8; 18] = [
     0x12, 0x01, 0x00, 0x02, 0x00, 0x00, 0xff, 0x40, 0xf0, 0x03, 0x1d, 0xa3, 0x02, 0x01, 0x01, 0x02,
     0x03, 0x03,
 ];
 
-/// Device descriptor of the Huawei-branded unit (USB 2.10).
+/// Device descriptor of the Huawei-branded unit, which says USB 2.10.
 #[rustfmt::skip]
 pub const DEVICE_HUAWEI: [u8; 18] = [
     0x12, 0x01, 0x10, 0x02, 0x00, 0x00, 0xff, 0x40, 0xd1, 0x12, 0xc1, 0x15, 0x02, 0x01, 0x01, 0x02,
@@ -43,7 +43,7 @@ pub const CONFIGURATION_1: [u8; 301] = [
     0x05, 0x88, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x06, 0x02, 0x00, 0x02, 0x00,
 ];
 
-/// Configuration 2: CDC ECM and serial ports; what Linux selects.
+/// Configuration 2: CDC ECM and serial ports. Linux selects this one.
 #[rustfmt::skip]
 pub const CONFIGURATION_2: [u8; 288] = [
     0x09, 0x02, 0x20, 0x01, 0x07, 0x02, 0x00, 0xa0, 0x01, 0x09, 0x04, 0x00, 0x00, 0x01, 0x02, 0x06,
@@ -108,7 +108,7 @@ const TYPE_BOS: u8 = 15;
 /// US English, the only language of the strings.
 const LANGUAGE: u16 = 0x0409;
 
-/// The text of string `index` (USB 2.0, 9.6.7). The texts of 7 to 18 are inferred from sibling
+/// Returns the text of string `index` (USB 2.0, 9.6.7). The texts of 7 to 18 are inferred from sibling
 /// modules; ModemManager looks for "modem" and "pcui" in them.
 #[must_use]
 pub fn string(brand: Brand, index: u8) -> Option<&'static str> {
@@ -140,7 +140,7 @@ pub fn string(brand: Brand, index: u8) -> Option<&'static str> {
     })
 }
 
-/// The device descriptor of a brand.
+/// Returns the device descriptor of a brand.
 #[must_use]
 pub fn device(brand: Brand) -> &'static [u8] {
     match brand {
@@ -149,7 +149,7 @@ pub fn device(brand: Brand) -> &'static [u8] {
     }
 }
 
-/// The configuration descriptor set whose `bConfigurationValue` is `value`.
+/// Returns the configuration descriptor set whose `bConfigurationValue` is `value`.
 #[must_use]
 pub fn configuration(value: u8) -> Option<&'static [u8]> {
     match value {
@@ -163,7 +163,8 @@ pub fn configuration(value: u8) -> Option<&'static [u8]> {
 /// Where the MBIM functional descriptor begins in configuration 3, in bytes.
 const MBIM_FUNCTIONAL: usize = 31;
 
-/// As [`configuration`], with what the knob does to it: what a host gets to read.
+/// Returns what a host gets to read of a configuration: [`configuration`], with what the knob does to
+/// it.
 #[must_use]
 pub fn configuration_told(value: u8, fault: DescriptorFault) -> Option<Vec<u8>> {
     let mut bytes = configuration(value)?.to_vec();
@@ -181,7 +182,7 @@ pub fn configuration_told(value: u8, fault: DescriptorFault) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
-/// Answers GET_DESCRIPTOR to the device; `None` is a STALL.
+/// Returns the answer to a GET_DESCRIPTOR of the device; `None` is a STALL.
 #[must_use]
 pub fn answer(brand: Brand, fault: DescriptorFault, setup: SetupPacket) -> Option<Vec<u8>> {
     let [index, kind] = setup.value.to_le_bytes();
@@ -213,7 +214,7 @@ pub fn answer(brand: Brand, fault: DescriptorFault, setup: SetupPacket) -> Optio
     }
 }
 
-/// A configuration as it would be at full speed: bulk endpoints have packets of 64 bytes.
+/// Returns a configuration as it would be at full speed: bulk endpoints have packets of 64 bytes.
 fn other_speed(configuration: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = configuration.to_vec();
     *bytes.get_mut(1)? = TYPE_OTHER_SPEED;
@@ -234,17 +235,17 @@ fn other_speed(configuration: &[u8]) -> Option<Vec<u8>> {
 /// An endpoint of the device, with where it belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointPlace {
-    /// Its interface.
+    /// Number of its interface.
     pub interface: u8,
     /// The alternate setting it exists in.
     pub alternate: u8,
-    /// Address with direction bit.
+    /// `bEndpointAddress`, with the direction bit.
     pub address: u8,
-    /// Whether it is an interrupt endpoint; bulk otherwise.
+    /// Whether it is an interrupt endpoint; otherwise it is a bulk endpoint.
     pub interrupt: bool,
     /// `wMaxPacketSize` in bytes.
     pub max_packet_size: u16,
-    /// `bInterval`.
+    /// `bInterval`, as the descriptor has it.
     pub interval: u8,
 }
 

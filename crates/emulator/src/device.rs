@@ -17,7 +17,7 @@ use crate::urb::standard::{
 };
 use crate::urb::{Completed, SetupPacket, Token, Urb, UrbStatus};
 
-/// Transfers pending on one endpoint; more are refused.
+/// Transfers pending on one endpoint; further ones fail.
 const MAX_PENDING: usize = 1024;
 
 /// Feature selectors (USB 2.0, table 9-6).
@@ -27,9 +27,9 @@ const FEATURE_REMOTE_WAKEUP: u16 = 1;
 /// What a function says to data from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutVerdict {
-    /// Taken.
+    /// The data is taken.
     Accept,
-    /// No room: the transfer stays pending.
+    /// There is no room: the transfer stays pending.
     Nak,
     /// The endpoint halts.
     Stall,
@@ -40,13 +40,13 @@ pub enum OutVerdict {
 /// What a function says to an IN token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InVerdict {
-    /// Nothing to send: the transfer stays pending.
+    /// There is nothing to send: the transfer stays pending.
     Nak,
-    /// That many bytes are in the buffer.
+    /// Data has been written into the room given.
     Data {
-        /// Bytes written from the start of the room given.
+        /// Number of bytes written from the start of the room.
         length: usize,
-        /// The last packet was short or empty: the transfer ends even with room left.
+        /// Whether the last packet was short or empty: the transfer ends even with room left.
         short: bool,
     },
     /// More is to be sent than fits the room, which is no multiple of the packet size (babble).
@@ -57,25 +57,25 @@ pub enum InVerdict {
     Fault,
 }
 
-/// The functions behind the endpoints.
+/// The functions behind the endpoints of a [`UsbDevice`].
 pub trait Behaviour {
-    /// A configuration was selected (0: none), also the same again.
+    /// Tells that a configuration was selected, 0 for none. It may be the one selected before.
     fn configured(&mut self, from: u8, to: u8, now: Instant);
 
-    /// An alternate setting was selected, also the same again.
+    /// Tells that an alternate setting was selected. It may be the one selected before.
     fn alternate_selected(&mut self, interface: u8, alternate: u8, now: Instant);
 
-    /// A class or vendor request with data from the host or none. `false` is a STALL.
+    /// Executes a class or vendor request with data from the host or none. `false` is a STALL.
     fn control_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool;
 
-    /// A class or vendor request for data. The length written into `room`; `None` is a STALL.
+    /// Answers a class or vendor request for data in `room` and returns the length. `None` is a STALL.
     fn control_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize>;
 
-    /// Data for a bulk OUT endpoint, as one transfer of the host. `ended`: its last packet was
-    /// short or empty, so that the device saw where it ends.
+    /// Takes data for a bulk OUT endpoint, as one transfer of the host. `ended` says that its last
+    /// packet was short or empty, so that the device saw where it ends.
     fn bulk_out(&mut self, endpoint: u8, data: &[u8], ended: bool, now: Instant) -> OutVerdict;
 
-    /// IN tokens on a bulk or interrupt endpoint with `room` left in the host's buffer.
+    /// Answers IN tokens on a bulk or interrupt endpoint with `room` left in the host's buffer.
     fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], now: Instant) -> InVerdict;
 }
 
@@ -88,21 +88,22 @@ pub struct UsbDevice {
     layouts: [Layout; 3],
     configuration: u8,
     alternates: [u8; 16],
-    /// Endpoints of the active alternate settings, by slot.
+    /// Endpoints of the active alternate settings, by [`slot`].
     active: [Option<EndpointPlace>; 32],
+    /// Halted endpoints, a bit for each [`slot`].
     halted: u32,
     remote_wakeup: bool,
     queues: [VecDeque<Urb>; 32],
     completed: VecDeque<Completed>,
 }
 
-/// Where an endpoint address lives in the tables: OUT 0 to 15, IN 16 to 31.
+/// Returns the place of an endpoint address in the tables: OUT is 0 to 15, IN 16 to 31.
 fn slot(address: u8) -> usize {
     usize::from(address & 0x0f) | usize::from(address & 0x80) >> 3
 }
 
 impl UsbDevice {
-    /// A device just plugged in: unconfigured.
+    /// Makes a device that was just plugged in and is unconfigured.
     #[must_use]
     pub fn new(brand: Brand, fault: DescriptorFault, recorder: Recorder) -> Self {
         Self {
@@ -124,13 +125,13 @@ impl UsbDevice {
         }
     }
 
-    /// `bConfigurationValue` of the active configuration, 0 when unconfigured.
+    /// Returns `bConfigurationValue` of the active configuration, 0 when unconfigured.
     #[must_use]
     pub fn configuration(&self) -> u8 {
         self.configuration
     }
 
-    /// The active alternate setting of an interface; 0 for one that does not exist.
+    /// Returns the active alternate setting of an interface; 0 for an interface that does not exist.
     #[must_use]
     pub fn alternate(&self, interface: u8) -> u8 {
         self.alternates
@@ -139,7 +140,7 @@ impl UsbDevice {
             .unwrap_or(0)
     }
 
-    /// Whether transfers wait on an endpoint.
+    /// Whether transfers wait on an endpoint that is not halted.
     #[must_use]
     pub fn is_waiting(&self, endpoint: u8) -> bool {
         !self.queues[slot(endpoint)].is_empty() && self.halted & 1 << slot(endpoint) == 0
@@ -151,7 +152,7 @@ impl UsbDevice {
         self.fail_pending(slot(endpoint), UrbStatus::Stall);
     }
 
-    /// A bus reset: unconfigured, everything pending is gone.
+    /// Resets the device from the bus: it is unconfigured, and everything pending ends as gone.
     pub fn bus_reset(&mut self, behaviour: &mut dyn Behaviour, now: Instant) {
         for slot in 0..32 {
             self.fail_pending(slot, UrbStatus::Gone);
@@ -162,12 +163,13 @@ impl UsbDevice {
         behaviour.configured(from, 0, now);
     }
 
-    /// Completions in the order transfers ended.
+    /// Returns the oldest completion. Completions come in the order transfers ended.
     pub fn take_completed(&mut self) -> Option<Completed> {
         self.completed.pop_front()
     }
 
-    /// Takes a transfer back; it completes as cancelled. `false` when it is not pending any more.
+    /// Takes a transfer back; it completes as cancelled. Returns `false` when no such transfer is
+    /// pending.
     pub fn cancel(&mut self, token: Token) -> bool {
         for queue in &mut self.queues {
             if let Some(at) = queue.iter().position(|urb| urb.token == token) {
@@ -435,7 +437,7 @@ impl UsbDevice {
     }
 }
 
-/// An IN transfer whose buffer holds nothing yet.
+/// Empties the buffer of an IN transfer.
 fn empty(mut urb: Urb) -> Urb {
     if urb.is_in() {
         urb.buffer.set_len(0);

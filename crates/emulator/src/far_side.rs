@@ -11,7 +11,7 @@ use uwwan_netstack::server::{Server, ServerConfig, ServerThread};
 
 use crate::waker::Waker;
 
-/// What stands behind the modem.
+/// The network to put behind the modem.
 pub enum FarSide {
     /// The built-in server: any address answers ping, DNS, HTTP with a large body, TCP and UDP sinks
     /// and UDP echo (see `uwwan_netstack::server`).
@@ -22,7 +22,7 @@ pub enum FarSide {
     /// device opened with `IFF_NO_PI`, or a datagram socket. Addresses and routes are the
     /// caller's business; [`v4`] and [`v6`] tell them.
     Descriptor(OwnedFd),
-    /// Anything else that takes and gives IP packets.
+    /// A network of the caller's that takes and gives IP packets.
     Network(Box<dyn Network>),
 }
 
@@ -38,7 +38,7 @@ impl std::fmt::Debug for FarSide {
 }
 
 impl FarSide {
-    /// Starts it.
+    /// Starts the network. `waker` wakes the device's thread.
     ///
     /// # Errors
     /// When the descriptor cannot be made non-blocking, or a thread cannot be started.
@@ -58,26 +58,27 @@ impl FarSide {
 
 /// A network at the device's end of the radio link. Nothing here blocks.
 pub trait Network: Send {
-    /// Takes a packet from the modem. `false` when there is no room; it is offered again then.
+    /// Takes a packet from the modem. Returns `false` when there is no room; the packet is offered again
+    /// then.
     fn send(&mut self, packet: &[u8]) -> bool;
 
-    /// Puts the oldest packet for the modem into `room` and returns its length. One that does not
-    /// fit is lost and comes as length 0.
+    /// Puts the oldest packet for the modem into `room` and returns its length in bytes. A packet that
+    /// does not fit is lost and comes as length 0.
     fn receive(&mut self, room: &mut [u8]) -> Option<usize>;
 
-    /// A descriptor that becomes readable when [`Network::receive`] has something, and writable
+    /// Returns a descriptor that becomes readable when [`Network::receive`] has something, and writable
     /// when [`Network::send`] has room.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Something to call, from any thread, when there may be a packet or room again; for networks
-    /// without a descriptor.
+    /// Hands over what to call, from any thread, when there may be a packet or room again. It is for
+    /// networks without a descriptor.
     fn on_event(&mut self, notify: Box<dyn Fn() + Send + Sync>) {
         drop(notify);
     }
 
-    /// Time goes by; the answer is when to call again at the latest.
+    /// Lets time go by, and returns when to call again at the latest.
     fn advance(&mut self) -> Option<Duration> {
         None
     }
@@ -159,33 +160,34 @@ impl Network for MemoryLink {
     }
 }
 
-/// IPv4 side of a session, as the blog post's author saw it for session 0.
+/// IPv4 side of a data session. Session 0 has the addresses T. Anderson's unit had ("Huawei ME906s / HP
+/// lt4132: enabling IPv6", 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct V4 {
     /// Address of the host.
     pub address: Ipv4Addr,
-    /// Prefix length.
+    /// Prefix length in bits.
     pub prefix: u8,
-    /// Gateway.
+    /// Address of the gateway.
     pub gateway: Ipv4Addr,
-    /// Name servers.
+    /// Addresses of the name servers.
     pub dns: [Ipv4Addr; 2],
 }
 
-/// IPv6 side of a session.
+/// IPv6 side of a data session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct V6 {
     /// Address of the host.
     pub address: Ipv6Addr,
-    /// Prefix length.
+    /// Prefix length in bits.
     pub prefix: u8,
-    /// Gateway: `::`, that is, none; the default route is on-link.
+    /// Address of the gateway. It is `::`, that is, none; the default route is on-link.
     pub gateway: Ipv6Addr,
-    /// Name servers.
+    /// Addresses of the name servers.
     pub dns: [Ipv6Addr; 2],
 }
 
-/// IPv4 addresses of a session.
+/// Returns the IPv4 addresses of a data session.
 #[must_use]
 pub fn v4(session: u8) -> V4 {
     // Session n has the n-th network of four addresses after session 0's 10.169.198.76/30.
@@ -201,7 +203,7 @@ pub fn v4(session: u8) -> V4 {
     }
 }
 
-/// IPv6 addresses of a session.
+/// Returns the IPv6 addresses of a data session.
 #[must_use]
 pub fn v6(session: u8) -> V6 {
     V6 {
@@ -224,7 +226,7 @@ pub fn v6(session: u8) -> V6 {
     }
 }
 
-/// The link-local address with the interface identifier of `address`.
+/// Returns the link-local address with the interface identifier of `address`.
 #[must_use]
 pub fn link_local(address: Ipv6Addr) -> Ipv6Addr {
     let segments = address.segments();
@@ -232,8 +234,8 @@ pub fn link_local(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, a, b, c, d)
 }
 
-/// The session an IP packet for the host belongs to, by its destination: the session with that
-/// address, or (IPv6) that prefix; session 0 for all else.
+/// Returns the data session that an IP packet for the host belongs to, by its destination: the session
+/// with that IPv4 address or that IPv6 prefix, and session 0 for all else.
 #[must_use]
 pub fn session_of(packet: &[u8]) -> u8 {
     match destination(packet) {
@@ -258,7 +260,7 @@ pub fn session_of(packet: &[u8]) -> u8 {
     }
 }
 
-/// Destination address of an IP packet.
+/// Returns the destination address of an IP packet; `None` for what is none.
 fn destination(packet: &[u8]) -> Option<IpAddr> {
     match packet.first()? >> 4 {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(16..20)?).ok()?)),

@@ -1,4 +1,5 @@
-//! The firmware's state: SIM, radio, registration, sessions. Sans-IO; MBIM and AT are two views of it.
+//! The firmware's state: SIM, radio, registration, data sessions. It is sans-IO, and MBIM and AT are
+//! two views of it.
 //!
 //! Registration follows from the SIM, the radio and time. What changes is noted in
 //! [`Firmware::take_changes`], from which the functions make their indications.
@@ -16,49 +17,49 @@ use crate::plmn::{GENERIC_V4V6, Profiles};
 
 use card::Card;
 
-/// The SIM's operator: Telenor Norway.
+/// PLMN of the SIM's operator, Telenor Norway.
 pub const HOME_PLMN: &str = "24201";
-/// Its name.
+/// Name of the SIM's operator.
 pub const HOME_NAME: &str = "Telenor";
-/// What the module sees abroad.
+/// PLMN of the operator the module finds abroad.
 pub const ROAMING_PLMN: &str = "24001";
-/// Its name.
+/// Name of the operator the module finds abroad.
 pub const ROAMING_NAME: &str = "Telia";
-/// The SIM's subscriber.
+/// IMSI of the SIM's subscriber.
 pub const IMSI: &str = "242010000000001";
-/// The SIM's card number.
+/// ICCID of the SIM.
 pub const ICCID: &str = "89470000000000000014";
-/// The module's equipment number: test TAC 00 100000, valid check digit.
+/// IMEI of the module: the test TAC 00100000, and a valid check digit.
 pub const IMEI: &str = "001000000000016";
-/// Firmware version of the HP unit in the blog posts.
+/// Firmware version of the HP unit that T. Anderson wrote about in 2017.
 pub const VERSION: &str = "11.617.13.00.00";
-/// Hardware version.
+/// Hardware version, as a ME906s-158 tells it.
 pub const HARDWARE: &str = "ML1ME906SM";
 
 /// Changes kept before the oldest is forgotten.
 const MAX_CHANGES: usize = 256;
 
-/// What survives a reset.
+/// What survives a reset of the firmware.
 #[derive(Debug, Clone)]
 pub struct Persistent {
     /// The PLMN profile list.
     pub profiles: Profiles,
-    /// PIN1; empty when the SIM never had one set.
+    /// PIN1; empty when the SIM never had a PIN set.
     pub pin: String,
     /// Whether the SIM asks for PIN1.
     pub pin_enabled: bool,
-    /// Attempts left for PIN1.
+    /// PIN1 attempts remaining.
     pub pin_attempts: u8,
-    /// PUK1.
+    /// PUK1 of the SIM.
     pub puk: String,
-    /// Attempts left for PUK1.
+    /// PUK1 attempts remaining.
     pub puk_attempts: u8,
-    /// What the card keeps.
+    /// What the card and the module keep.
     pub card: Card,
 }
 
 impl Persistent {
-    /// As a module comes out of its box.
+    /// The state of a module as it comes out of its box.
     #[must_use]
     pub fn new(knobs: &Knobs) -> Self {
         let mut profiles = Profiles::default();
@@ -77,57 +78,57 @@ impl Persistent {
     }
 }
 
-/// Something MBIM or AT may have to tell the host.
+/// A change that MBIM or AT may have to tell the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// SIM state.
+    /// The state of the SIM changed.
     Ready,
-    /// Radio state.
+    /// The radio was switched.
     Radio,
-    /// Registration.
+    /// The registration changed.
     Register,
-    /// Packet service.
+    /// Packet service was attached or detached.
     Packet,
-    /// A data session.
+    /// The data session with that id came up or went down.
     Connect(u32),
-    /// Addresses or MTU of a data session.
+    /// The data session with that id has other addresses or another MTU.
     Addresses(u32),
-    /// The dial-up of configuration 2 (`^NDISDUP`).
+    /// The data call of configuration 2 (`^NDISDUP`) came up or went down.
     Dial,
 }
 
-/// Where a SIM's PIN stands.
+/// What stands between the module and the SIM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
-    /// No PIN needed, or entered.
+    /// Nothing does: no PIN is needed, or it has been entered.
     Open,
-    /// PIN1 needed.
+    /// The SIM waits for PIN1.
     Pin,
-    /// PUK1 needed.
+    /// The SIM waits for PUK1 and a new PIN1.
     Puk,
-    /// No attempt left: the card is dead.
+    /// No PUK1 attempt remains: the card is dead.
     Dead,
 }
 
-/// Registration as the module sees it.
+/// Registration with the network, as the module sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registered {
-    /// Radio off or no SIM.
+    /// The radio is off, or the SIM cannot be used.
     Off,
-    /// No answer of the network yet.
+    /// The network has not answered yet.
     Searching,
-    /// At home.
+    /// Registered with the home network.
     Home,
-    /// Abroad.
+    /// Registered with a network abroad.
     Roaming,
-    /// With a partner.
+    /// Registered with a network of a partner.
     Partner,
-    /// Refused.
+    /// The network has refused.
     Denied,
 }
 
 impl Registered {
-    /// Whether the network takes us.
+    /// Whether the module is registered with any network.
     #[must_use]
     pub fn is_on(self) -> bool {
         matches!(self, Self::Home | Self::Roaming | Self::Partner)
@@ -137,18 +138,18 @@ impl Registered {
 /// A data session that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The APN, as asked for.
+    /// APN, as it was asked for.
     pub apn: String,
-    /// IPv4 works.
+    /// Whether the session carries IPv4.
     pub v4: bool,
-    /// IPv6 works.
+    /// Whether the session carries IPv6.
     pub v6: bool,
-    /// Cause told with the activation; 0 when none.
-    pub cause: u32,
+    /// Network cause told with the activation, [`NwError::NONE`] when there is none.
+    pub cause: NwError,
 }
 
 impl Session {
-    /// As MBIM tells it.
+    /// Returns the IP type of the session, as MBIM tells it.
     #[must_use]
     pub fn ip_type(&self) -> ContextIpType {
         match (self.v4, self.v6) {
@@ -159,25 +160,28 @@ impl Session {
     }
 }
 
-/// Why something was refused: MBIM's status and the network's cause.
+/// Why something was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// MBIM status.
+    /// Status MBIM tells.
     pub status: Status,
-    /// 3GPP TS 24.008 cause; 0 when the network was not asked.
-    pub cause: u32,
+    /// Cause the network gave, [`NwError::NONE`] when it was not asked.
+    pub cause: NwError,
 }
 
 impl Refused {
     fn by_module(status: Status) -> Self {
-        Self { status, cause: 0 }
+        Self {
+            status,
+            cause: NwError::NONE,
+        }
     }
 }
 
-/// The state.
+/// The firmware's state.
 #[derive(Debug)]
 pub struct Firmware {
-    /// What survives a reset.
+    /// What survives a reset of the firmware.
     pub persistent: Persistent,
     booted: Instant,
     ipv6_capable: bool,
@@ -225,19 +229,19 @@ impl Firmware {
         firmware
     }
 
-    /// When it was started.
+    /// Returns when the firmware was started.
     #[must_use]
     pub fn booted(&self) -> Instant {
         self.booted
     }
 
-    /// The SIM slot.
+    /// Returns what is in the SIM slot.
     #[must_use]
     pub fn sim(&self) -> SimState {
         self.sim
     }
 
-    /// The PIN lock.
+    /// Returns what stands between the module and the SIM.
     #[must_use]
     pub fn lock(&self) -> Lock {
         let persistent = &self.persistent;
@@ -258,25 +262,25 @@ impl Firmware {
         self.sim == SimState::Ready && self.lock() == Lock::Open
     }
 
-    /// Software and hardware radio switch.
+    /// Returns whether the software switch and the hardware switch have the radio on.
     #[must_use]
     pub fn radio(&self) -> (bool, bool) {
         (self.radio_on, self.hardware_radio_on)
     }
 
-    /// Registration.
+    /// Returns the registration.
     #[must_use]
     pub fn registered(&self) -> Registered {
         self.registered
     }
 
-    /// Whether the operator was left to the module.
+    /// Whether the choice of the operator is left to the module.
     #[must_use]
     pub fn is_automatic(&self) -> bool {
         self.automatic
     }
 
-    /// The operator registered with: (PLMN, name).
+    /// Returns PLMN and name of the operator the module is registered with.
     #[must_use]
     pub fn operator(&self) -> Option<(&'static str, &'static str)> {
         match self.registered {
@@ -292,19 +296,19 @@ impl Firmware {
         self.attached
     }
 
-    /// Whether the profile allows IPv6.
+    /// Whether the PLMN profile of the SIM's operator allows IPv6.
     #[must_use]
     pub fn ipv6_capable(&self) -> bool {
         self.ipv6_capable
     }
 
-    /// A session that is up.
+    /// Returns the data session with that id, if it is up.
     #[must_use]
     pub fn session(&self, id: u32) -> Option<&Session> {
         self.sessions.get(&id)
     }
 
-    /// The network has other addresses or another MTU for every session.
+    /// Notes that the network has other addresses or another MTU for every data session.
     pub fn addresses_changed(&mut self) {
         let sessions: Vec<u32> = self.sessions.keys().copied().collect();
         for session in sessions {
@@ -312,35 +316,35 @@ impl Firmware {
         }
     }
 
-    /// Changes with every session that comes up or goes down.
+    /// Returns a number that changes with every data session that comes up or goes down.
     #[must_use]
     pub fn sessions_version(&self) -> u64 {
         self.sessions_version
     }
 
-    /// Whether any session was up since the start.
+    /// Whether any data session was up since the start.
     #[must_use]
     pub fn activated_once(&self) -> bool {
         self.activated_once
     }
 
-    /// Whether `^NDISDUP` is up.
+    /// Whether the data call of `^NDISDUP` is up.
     #[must_use]
     pub fn dialled(&self) -> bool {
         self.dialled
     }
 
-    /// What changed since the last call.
+    /// Returns what changed since the last call, oldest first.
     pub fn take_changes(&mut self) -> VecDeque<Change> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Takes back a note: the host knows already, from the answer to its command.
+    /// Forgets a change that the host knows already, from the answer to its command.
     pub fn forget_change(&mut self, change: Change) {
         self.changes.retain(|noted| *noted != change);
     }
 
-    /// When [`Firmware::advance`] has something to do.
+    /// Returns when [`Firmware::advance`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.registers_at
@@ -387,7 +391,7 @@ impl Firmware {
         }
     }
 
-    /// Knobs were turned: the network says something else.
+    /// Follows knobs that were turned: the network says something else.
     pub fn network_changed(&mut self, knobs: &Knobs, now: Instant) {
         if self.registered != Registered::Off {
             self.registered = Registered::Off;
@@ -420,7 +424,7 @@ impl Firmware {
         }
     }
 
-    /// Switches the radio.
+    /// Switches the radio by software.
     pub fn set_radio(&mut self, on: bool, knobs: &Knobs, now: Instant) {
         if self.radio_on != on {
             self.radio_on = on;
@@ -429,7 +433,8 @@ impl Firmware {
         self.advance(knobs, now);
     }
 
-    /// Registers automatically, or with one operator. `false` when that one is not there.
+    /// Registers automatically, or with the operator of that PLMN. Returns `false` when that operator is
+    /// not there.
     pub fn register(&mut self, plmn: Option<&str>, knobs: &Knobs, now: Instant) -> bool {
         self.automatic = plmn.is_none();
         self.advance(knobs, now);
@@ -455,7 +460,10 @@ impl Firmware {
         Ok(())
     }
 
-    /// Whether the network can be asked for something.
+    /// Checks whether the network can be asked for something.
+    ///
+    /// # Errors
+    /// The status that says what is missing.
     fn usable(&self) -> Result<(), Refused> {
         let refused = match (self.sim, self.lock()) {
             (SimState::Absent, _) => Some(Status::SIM_NOT_INSERTED),
@@ -475,20 +483,20 @@ impl Firmware {
             return Err(Refused {
                 status: Status::NOT_REGISTERED,
                 cause: if self.registered == Registered::Denied {
-                    NwError::PLMN_NOT_ALLOWED.0
+                    NwError::PLMN_NOT_ALLOWED
                 } else {
-                    0
+                    NwError::NONE
                 },
             });
         }
         Ok(())
     }
 
-    /// Activates a session.
+    /// Activates the data session with that id.
     ///
     /// # Errors
     /// The statuses seen on real units: NO_DEVICE_SUPPORT for IPv6 on an IPv4-only profile, FAILURE
-    /// with the network's cause for what the network refuses.
+    /// with the network's cause for what the network refuses, and those the knobs ask for.
     pub fn connect(
         &mut self,
         id: u32,
@@ -509,13 +517,13 @@ impl Firmware {
         if knobs.connect_status != 0 {
             return Err(Refused {
                 status: Status(knobs.connect_status),
-                cause: knobs.connect_cause,
+                cause: NwError(knobs.connect_cause),
             });
         }
         if !knobs.apn.is_empty() && !knobs.apn.eq_ignore_ascii_case(apn) {
             return Err(Refused {
                 status: Status::FAILURE,
-                cause: NwError::MISSING_OR_UNKNOWN_APN.0,
+                cause: NwError::MISSING_OR_UNKNOWN_APN,
             });
         }
         let (v4, v6) = match wanted {
@@ -528,14 +536,14 @@ impl Firmware {
             apn: apn.to_owned(),
             v4,
             v6: v6 && self.ipv6_capable,
-            cause: 0,
+            cause: NwError::NONE,
         };
         if !session.v4 && !session.v6 {
             return Err(Refused::by_module(Status::NO_DEVICE_SUPPORT));
         }
         if session.v6 && !knobs.network_ipv6 {
             session.v6 = false;
-            session.cause = NwError::PDP_TYPE_IPV4_ONLY_ALLOWED.0;
+            session.cause = NwError::PDP_TYPE_IPV4_ONLY_ALLOWED;
             if !session.v4 {
                 return Err(Refused {
                     status: Status::FAILURE,
@@ -549,7 +557,7 @@ impl Firmware {
         Ok(self.sessions.entry(id).or_insert(session))
     }
 
-    /// Deactivates a session; `false` when it was not up.
+    /// Deactivates the data session with that id. Returns `false` when it was not up.
     pub fn disconnect(&mut self, id: u32) -> bool {
         let was = self.sessions.remove(&id).is_some();
         self.sessions_version += 1;
@@ -559,13 +567,13 @@ impl Firmware {
         was
     }
 
-    /// Deactivates all sessions, silently: MBIM is closed.
+    /// Deactivates all data sessions without a note: the control session is closed.
     pub fn disconnect_all(&mut self) {
         self.sessions_version += 1;
         self.sessions.clear();
     }
 
-    /// `^NDISDUP`: the data call of configuration 2.
+    /// Begins or ends the data call of configuration 2 (`^NDISDUP`).
     ///
     /// # Errors
     /// As [`Firmware::connect`].
@@ -580,7 +588,10 @@ impl Firmware {
         Ok(())
     }
 
-    /// Enters PIN1, or PUK1 with a new PIN1. `Err(())`: not accepted, an attempt is gone.
+    /// Enters PIN1, or PUK1 with a new PIN1.
+    ///
+    /// # Errors
+    /// When the code is wrong, which costs an attempt, or is not the one the SIM waits for.
     pub fn unlock(
         &mut self,
         code: &str,
@@ -616,7 +627,8 @@ impl Firmware {
         Ok(())
     }
 
-    /// Checks PIN1 for one of the operations on it. `false`: wrong, an attempt is gone.
+    /// Checks PIN1 for one of the operations on it. Returns `false` when it is wrong, which costs an
+    /// attempt.
     pub fn verify_pin(&mut self, code: &str) -> bool {
         if self.persistent.pin_attempts == 0 {
             return false;
@@ -642,7 +654,7 @@ impl Firmware {
         self.pin_entered = true;
     }
 
-    /// Changes PIN1, after [`Firmware::verify_pin`]; `false` when it is no PIN.
+    /// Changes PIN1, after [`Firmware::verify_pin`]. Returns `false` when the new one is no PIN.
     pub fn change_pin(&mut self, new_pin: &str) -> bool {
         if !valid_pin(new_pin) {
             return false;
@@ -652,7 +664,7 @@ impl Firmware {
     }
 }
 
-/// 4 to 8 digits (3GPP TS 31.101, 9.5).
+/// Whether a text has the form of a PIN: 4 to 8 digits (3GPP TS 31.101, 9.5).
 fn valid_pin(text: &str) -> bool {
     (4..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,8 +1,6 @@
 //! What the firmware can be told to do, one knob a behaviour.
 //!
-//! Times are in milliseconds, sizes in bytes. "M3" and the like name rows of the misbehaviour table
-//! compiled from reports of owners (kernel drivers, mailing lists, blogs); everything else names
-//! the firmware or specification the behaviour was seen in.
+//! Each knob names the firmware, the report or the specification its behaviour was seen in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,20 +11,20 @@ use thiserror::Error;
 /// A knob assignment that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KnobError {
-    /// Not `name=value`.
+    /// The text is not `name=value`.
     #[error("knob {0:?}: expected name=value, as in settle_ms=20")]
     Form(String),
-    /// No knob of that name.
+    /// There is no knob of that name.
     #[error("there is no knob named {0:?}; the list of knobs has them all")]
     Unknown(String),
     /// The value does not fit the knob.
     #[error("knob {name}={value}: expected {expected}")]
     Value {
-        /// The knob.
+        /// Name of the knob.
         name: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: String,
-        /// What would fit.
+        /// The values that would fit.
         expected: &'static str,
     },
 }
@@ -34,18 +32,21 @@ pub enum KnobError {
 /// A knob as shown to people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnobInfo {
-    /// Its name, as in `name=value`.
+    /// Name of the knob, as in `name=value`.
     pub name: &'static str,
-    /// Its default, as it would be written.
+    /// Default of the knob, as it would be written.
     pub default: String,
-    /// What it does and where that was seen.
+    /// What the knob does and where that was seen.
     pub about: String,
 }
 
-/// A value a knob can have.
+/// A type of values a knob can have.
 trait Value: Sized {
+    /// The values there are, for error messages.
     const EXPECTED: &'static str;
+    /// Reads a value; `None` when the text is none.
     fn read(text: &str) -> Option<Self>;
+    /// Writes the value as [`Value::read`] reads it.
     fn write(&self) -> String;
 }
 
@@ -115,7 +116,7 @@ macro_rules! choice {
 }
 
 choice! {
-    /// Whose sticker the module carries.
+    /// The company whose sticker the module carries.
     Brand, "hp or huawei" {
         /// HP lt4132, 03f0:a31d, USB 2.00.
         Hp = "hp",
@@ -125,7 +126,7 @@ choice! {
 }
 
 choice! {
-    /// Where the pointer table of a block from the modem stands.
+    /// Where the NDP of an NTB from the modem stands.
     NdpPlace, "end or front" {
         /// After the datagrams.
         End = "end",
@@ -169,9 +170,9 @@ choice! {
     HostDrivers, "bound, late or none" {
         /// `cdc_ether`, `option` and `cdc_mbim` bind as a configuration is selected.
         Bound = "bound",
-        /// As modules loaded late: they bind to what is free 50 ms after the selection.
+        /// The drivers bind to what is free 50 ms after the selection, as modules loaded late.
         Late = "late",
-        /// None.
+        /// The host has no drivers.
         None = "none",
     }
 }
@@ -179,7 +180,7 @@ choice! {
 choice! {
     /// What is wrong with the descriptors of configuration 3.
     DescriptorFault, "none, truncated, oversized or empty" {
-        /// Nothing.
+        /// The descriptors are right.
         None = "none",
         /// The device sends less than `wTotalLength` says, and stops inside the MBIM functional
         /// descriptor.
@@ -193,8 +194,7 @@ choice! {
 
 macro_rules! knobs {
     ($($(#[doc = $doc:literal])+ $name:ident: $kind:ty = $default:expr;)*) => {
-        /// All knobs. The default is a well-behaved lt4132, that is: one with the misbehaviours every
-        /// unit has.
+        /// All knobs. The default is a well-behaved lt4132: one with the misbehaviours every unit has.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Knobs {
@@ -226,7 +226,7 @@ macro_rules! knobs {
                 Ok(())
             }
 
-            /// Every knob with its default and meaning, in the order of the list.
+            /// Returns every knob with its default and meaning, in the order of the fields.
             #[must_use]
             pub fn catalogue() -> Vec<KnobInfo> {
                 let defaults = Self::default();
@@ -237,7 +237,7 @@ macro_rules! knobs {
                 },)*]
             }
 
-            /// The knobs that differ from the default, as (name, value).
+            /// Returns name and value of the knobs that differ from the default.
             #[must_use]
             pub fn changed(&self) -> Vec<(&'static str, String)> {
                 let defaults = Self::default();
@@ -255,175 +255,185 @@ knobs! {
     // Identity and USB.
     /// Whose sticker the module carries: hp (03f0:a31d) or huawei (12d1:15c1).
     brand: Brand = Brand::Hp;
-    /// Configuration the in-process host has selected when the device appears; 0 is unconfigured
-    /// (M5: Linux selects 2; M6: unset after boot or resume).
+    /// Configuration the in-process host has selected when the device appears. Linux selects 2; 0 is
+    /// unconfigured, as a unit came up after boot and resume (draisberghof.de forum, topic 2997).
     start_configuration: u8 = 2;
-    /// Kernel drivers on the in-process host: bound, late (M13) or none.
+    /// Kernel drivers of the in-process host: bound at once, late (as modules loaded on demand, which
+    /// race with udev's rules), or none.
     host_drivers: HostDrivers = HostDrivers::Bound;
-    /// A switch from 1 or 2 to 3 without 0 between succeeds on USB, and MBIM_OPEN is never answered
-    /// (M1, usbmon of a ME906s-158, 2016).
+    /// After a switch from configuration 1 or 2 to 3 without 0 between, every USB request succeeds and
+    /// MBIM_OPEN is never answered (usbmon of a ME906s-158, modemmanager-devel, March 2016).
     silent_after_direct_switch: bool = true;
-    /// Least time in configuration 0 before 3 that wakes MBIM (M2: "a few ms" to 1 s advised).
+    /// Least time in configuration 0 before 3 that wakes MBIM, in milliseconds (modemmanager-devel, April
+    /// and June 2016, advises up to 2 s; OpenWrt's usb-mode waits 100 ms).
     settle_ms: u64 = 100;
-    /// Time off the bus at a firmware reset (real units: about 20 s).
+    /// Time the device is off the bus at a firmware reset, in milliseconds. Real units take about 20 s.
     absent_ms: u64 = 1500;
     /// What is wrong with the descriptors of configuration 3: none, truncated, oversized or empty.
     descriptors: DescriptorFault = DescriptorFault::None;
-    /// A USB port reset makes the device drop off and come back (inferred for this firmware).
+    /// A reset of the USB port makes the device drop off and come back (inferred for this firmware).
     reset_reenumerates: bool = false;
 
     // NTB parameters and framing.
-    /// wLength of the NTB parameters and bytes answered; below 28 the answer is cut.
+    /// wLength of the NTB parameters and number of bytes answered; below 28 the answer is cut.
     ntb_parameters_length: u16 = 28;
-    /// bmNtbFormatsSupported: 1 NTB16 only, 3 both (inferred from the kernel's init sequence).
+    /// bmNtbFormatsSupported: 1 is NTB16 only, 3 is both (inferred from the kernel's init sequence).
     ntb_formats: u16 = 3;
-    /// dwNtbInMaxSize.
+    /// dwNtbInMaxSize in bytes.
     ntb_in_max: u32 = 131_072;
-    /// dwNtbOutMaxSize.
+    /// dwNtbOutMaxSize in bytes.
     ntb_out_max: u32 = 16_384;
-    /// wNdpOutDivisor and wNdpInDivisor.
+    /// wNdpOutDivisor and wNdpInDivisor in bytes.
     ntb_divisor: u16 = 4;
-    /// wNdpOutPayloadRemainder and wNdpInPayloadRemainder (2 in a crash report of the ME909s-120).
+    /// wNdpOutPayloadRemainder and wNdpInPayloadRemainder in bytes (2 in a crash report of a ME909s-120).
     ntb_remainder: u16 = 0;
-    /// wNdpOutAlignment and wNdpInAlignment.
+    /// wNdpOutAlignment and wNdpInAlignment in bytes.
     ntb_alignment: u16 = 4;
     /// wNtbOutMaxDatagrams; 0 is no limit.
     ntb_max_datagrams: u16 = 0;
-    /// Blocks with the pointer table before the datagrams are acknowledged and vanish (M4).
+    /// NTBs with the NDP before the datagrams are taken on USB, and their datagrams vanish (quirk
+    /// NDP_TO_END of the kernel's cdc_mbim; modemmanager-devel, June 2016).
     black_hole_ndp_front: bool = true;
-    /// Where the modem puts the pointer table of its own blocks.
+    /// Where the modem puts the NDP of its own NTBs: at the end or in front of the datagrams.
     ndp_place: NdpPlace = NdpPlace::End;
-    /// SET_NTB_INPUT_SIZE succeeds and changes nothing (some devices, kernel ABI note).
+    /// SET_NTB_INPUT_SIZE succeeds and changes nothing (some devices, according to the kernel's ABI
+    /// documentation).
     ignore_input_size: bool = false;
     /// SET_NTB_INPUT_SIZE is refused with a STALL.
     refuse_input_size: bool = false;
     /// SET_NTB_FORMAT is refused with a STALL.
     refuse_format: bool = false;
-    /// The format falls back to NTB32 when the data alternate setting is selected (E3372H).
+    /// The format falls back to NTB32 when the data alternate setting is selected (Huawei E3372H).
     ntb32_after_alternate: bool = false;
-    /// NTB16 blocks from the modem have a header of zeros (HP hs3110).
+    /// NTB16s from the modem have a header of zeros (HP hs3110).
     zero_ntb16_headers: bool = false;
     /// The first datagram towards the host is the text CONNECT 21600000 (HP hs3110).
     connect_banner: bool = false;
-    /// Before the first datagram the network sends a bare ARP request as IPS datagram (K5160).
+    /// Before the first datagram the network sends a bare ARP request as IPS datagram (Vodafone K5160,
+    /// libmbim-devel, March 2016).
     arp_datagram: bool = false;
-    /// The network asks for the host's link-layer address (neighbour solicitation) and stops
-    /// IPv6 towards the host until it is answered (kernel `do_neigh_solicit`).
+    /// The network asks for the host's link-layer address by neighbour solicitation, and sends no IPv6
+    /// to the host until it is answered (do_neigh_solicit of the kernel's cdc_mbim).
     neighbour_solicitation: bool = false;
 
     // MBIM.
-    /// MBIM_OPEN is answered no sooner than this after the configuration was selected (M7: 33 s).
+    /// MBIM_OPEN is answered no sooner than this after the configuration was selected, in milliseconds
+    /// (33 s on an lt4132 run by VyOS).
     slow_open_ms: u64 = 0;
-    /// Extra OPEN_DONE messages with later transaction ids after the first (EM820W).
+    /// Number of OPEN_DONE messages with later transaction ids after the first (Huawei EM820W).
     stray_open_done: u8 = 0;
-    /// RESPONSE_AVAILABLE notifications per message, beyond the one owed.
+    /// Number of RESPONSE_AVAILABLE notifications per message beyond the one owed.
     notification_storm: u16 = 0;
     /// Every n-th RESPONSE_AVAILABLE is lost; 0 is never.
     lose_notification_every: u16 = 0;
     /// Every n-th control message towards the host is preceded by garbage of its length; 0 is never.
     garbage_response_every: u16 = 0;
-    /// Time until CONNECT is answered.
+    /// Time until CONNECT is answered, in milliseconds.
     connect_ms: u64 = 0;
-    /// Time until a deactivation is answered when nothing was active (ME936: over 30 s).
+    /// Time until a deactivation is answered when nothing was active, in milliseconds (over 30 s on a
+    /// Huawei ME936).
     idle_deactivate_ms: u64 = 0;
-    /// CONNECT is refused with this MBIM status code; 0 is not refused.
+    /// MBIM status code with which CONNECT is refused; 0 is not refused.
     connect_status: u32 = 0;
-    /// Network cause told with a refused CONNECT, as 3GPP TS 24.008 (33: not subscribed).
+    /// Network cause told with a CONNECT that connect_status refuses, as 3GPP TS 24.008 numbers them (33
+    /// is not subscribed). The knob has no effect without connect_status.
     connect_cause: u32 = 0;
-    /// The only APN the network knows; empty accepts all, any other is refused with cause 27.
+    /// The only APN the network knows, any other is refused with cause 27; empty accepts all.
     apn: String = String::new();
-    /// CONNECT query before any activation says "unknown" (ME936).
+    /// A CONNECT query before any activation says that the state is unknown (Huawei ME936).
     connect_query_unknown: bool = false;
-    /// CONNECT tells IPv4v6 whatever was asked for (K5160).
+    /// CONNECT tells IPv4v6 whatever was asked for (Vodafone K5160).
     connect_ip_type_wrong: bool = false;
     /// MaxSessions in the device capabilities.
     max_sessions: u8 = 8;
-    /// Least time between indications of signal strength; 0 sends none.
+    /// Least time between indications of signal strength, in milliseconds; 0 sends none.
     signal_interval_ms: u64 = 5000;
-    /// Indications of signal strength per second, on top, whatever was subscribed.
+    /// Number of indications of signal strength per second, on top, whatever was subscribed.
     indication_storm_hz: u16 = 0;
-    /// Received signal strength as AT+CSQ tells it: 0 to 31, 99 unknown (M17: unknown over MBIM).
+    /// Received signal strength as AT+CSQ tells it: 0 to 31, 99 is unknown.
     signal: u8 = 21;
-    /// Signal strength over MBIM is "unknown" although registered (M17).
+    /// Signal strength over MBIM is unknown although registered (ME906s-158, Ubuntu forums, September
+    /// 2017).
     mbim_signal_unknown: bool = false;
 
     // SIM, radio, network.
     /// What is in the SIM slot: ready, absent, bad or not_initialized.
     sim: SimState = SimState::Ready;
-    /// The SIM's PIN1; empty is no PIN check.
+    /// PIN1 of the SIM; empty is no PIN check.
     pin: String = String::new();
-    /// The SIM's PUK1.
+    /// PUK1 of the SIM.
     puk: String = String::from("12345678");
-    /// Attempts left for PIN1 (at most 3).
+    /// PIN1 attempts remaining, at most 3.
     pin_attempts: u8 = 3;
-    /// Attempts left for PUK1 (at most 10).
+    /// PUK1 attempts remaining, at most 10.
     puk_attempts: u8 = 10;
     /// The SIM has been in use: there are messages and phonebook entries on it.
     card_used: bool = true;
     /// What the network says to a registration: home, roaming, partner, denied or searching.
     registration: Registration = Registration::Home;
-    /// Time a look around for networks takes.
+    /// Time a look around for networks takes, in milliseconds.
     scan_ms: u64 = 0;
-    /// Time from radio on to the network's word.
+    /// Time from radio on to the network's word, in milliseconds.
     registration_ms: u64 = 0;
-    /// The radio is on at start (the sibling lt4112 starts with it off).
+    /// The radio is on at start. It starts off on the sibling lt4112.
     radio_on: bool = true;
     /// The hardware radio switch is on.
     hardware_radio_on: bool = true;
     /// The SIM's operator is in the PLMN profile "99999" (IPv4v6) from the factory.
     ipv6: bool = false;
-    /// The network gives IPv6; off, it answers with cause 50, IPv4 only.
+    /// The network gives IPv6. When off, it answers with cause 50, IPv4 only.
     network_ipv6: bool = true;
-    /// Prefix length of the IPv6 address the modem tells (128 on many).
+    /// Prefix length of the IPv6 address the modem tells, in bits; 128 on many modems.
     ipv6_prefix: u8 = 64;
-    /// The modem tells a link-local IPv6 address alone; the prefix comes by router advertisement,
-    /// when solicited (3GPP TS 23.401, 5.3.1.2.2).
+    /// The modem tells a link-local IPv6 address alone; the prefix comes by router advertisement, when
+    /// solicited (3GPP TS 23.401, 5.3.1.2.2).
     ipv6_link_local: bool = false;
-    /// MTU of the network.
+    /// MTU of the network in bytes.
     mtu: u16 = 1500;
     /// The network is detached from packet service until asked.
     packet_detached: bool = false;
 
     // AT ports.
-    /// Time after enumeration in which AT ports do not answer (ME909s: 15 s advised).
+    /// Time after the firmware's start in which AT ports do not answer, in milliseconds (an OpenWrt script
+    /// for the ME909s waits 15 s).
     at_boot_ms: u64 = 0;
     /// AT ports never answer.
     at_silent: bool = false;
-    /// NMEA sentences on the GPS port without being asked for.
+    /// NMEA sentences come on the GPS port without being asked for.
     nmea: bool = false;
 
     // Faults.
     /// Seed of everything random below.
     seed: u64 = 1;
-    /// Datagrams per million lost on their way to the network.
+    /// Datagrams per million that are lost on their way to the network.
     drop_out_ppm: u32 = 0;
-    /// Datagrams per million lost on their way to the host.
+    /// Datagrams per million that are lost on their way to the host.
     drop_in_ppm: u32 = 0;
-    /// Datagrams per million with one flipped bit on their way to the host.
+    /// Datagrams per million that get one flipped bit on their way to the host.
     corrupt_in_ppm: u32 = 0;
-    /// Blocks towards the host per million whose framing is garbage.
+    /// NTBs towards the host per million whose framing is garbage.
     garbage_in_ppm: u32 = 0;
-    /// Blocks towards the host per million that end before their length, the transfer with them.
+    /// NTBs towards the host per million that end before their length, the transfer with them.
     short_in_ppm: u32 = 0;
-    /// Blocks towards the host per million that follow on a zero-length transfer.
+    /// NTBs towards the host per million that follow on a zero-length transfer.
     empty_in_ppm: u32 = 0;
-    /// Blocks towards the host per million before which a transfer ends as babble.
+    /// NTBs towards the host per million before which a transfer ends as babble.
     babble_in_ppm: u32 = 0;
-    /// Blocks towards the host per million before which a transfer fails on the bus.
+    /// NTBs towards the host per million before which a transfer fails on the bus.
     fault_in_ppm: u32 = 0;
-    /// Blocks from the host per million whose transfer fails on the bus, and that are lost.
+    /// NTBs from the host per million whose transfer fails on the bus, and that are lost.
     fault_out_ppm: u32 = 0;
-    /// Blocks towards the host per million before which the endpoint stalls.
+    /// NTBs towards the host per million before which the endpoint stalls.
     stall_in_ppm: u32 = 0;
-    /// Blocks from the host per million that the endpoint refuses with a stall.
+    /// NTBs from the host per million that the endpoint refuses with a stall.
     stall_out_ppm: u32 = 0;
-    /// The bulk OUT data endpoint stalls after this many blocks, once; 0 is never.
+    /// The bulk OUT data endpoint stalls after this many NTBs, once; 0 is never.
     stall_out_after: u64 = 0;
-    /// The bulk IN data endpoint stalls after this many blocks, once; 0 is never.
+    /// The bulk IN data endpoint stalls after this many NTBs, once; 0 is never.
     stall_in_after: u64 = 0;
-    /// The firmware crashes and resets after this many blocks from the host, once; 0 is never.
+    /// The firmware crashes and resets after this many NTBs from the host, once; 0 is never.
     reset_after: u64 = 0;
-    /// The device is unplugged for good after this many blocks from the host; 0 is never.
+    /// The device is unplugged for good after this many NTBs from the host; 0 is never.
     unplug_after: u64 = 0;
     /// Bytes of garbage sent on every IN endpoint as soon as it is polled, once.
     garbage: u16 = 0;
@@ -446,7 +456,7 @@ impl Knobs {
     /// Sets one knob from `name=value`.
     ///
     /// # Errors
-    /// [`KnobError`] when it is no assignment, of no knob, or the value does not fit.
+    /// [`KnobError`] when the text is no assignment, there is no such knob, or the value does not fit.
     pub fn assign(&mut self, assignment: &str) -> Result<(), KnobError> {
         let (name, value) = assignment
             .split_once('=')
@@ -456,7 +466,7 @@ impl Knobs {
 }
 
 impl fmt::Display for Knobs {
-    /// The knobs that differ from the default, as [`FromStr`] reads them.
+    /// Writes the knobs that differ from the default, as [`FromStr`] reads them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (name, value)) in self.changed().into_iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };

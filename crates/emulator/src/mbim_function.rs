@@ -1,4 +1,4 @@
-//! The MBIM control function: messages in, messages and notifications out. Sans-IO.
+//! The MBIM control function: messages come in, messages and notifications go out. It is sans-IO.
 //!
 //! Theory of operation: each SEND_ENCAPSULATED_COMMAND brings one message or fragment. Commands are
 //! executed at once; their answers may be due later (knobs), wait in `due` until then, and move,
@@ -33,42 +33,51 @@ use commands::Commands;
 pub(crate) use context::MbimContext;
 use outcome::Outcome;
 
-/// wMaxControlMessage of the functional descriptor, bytes.
+/// wMaxControlMessage of the functional descriptor, in bytes.
 pub(crate) const MAX_CONTROL: usize = 1024;
 /// bMaxOutstandingCommandMessages of the extended functional descriptor.
 const MAX_OUTSTANDING: usize = 16;
 /// Commands under way before further ones are refused as busy: the firmware's patience with a host
 /// that ignores `MAX_OUTSTANDING`.
 const MOST_OUTSTANDING: usize = 4 * MAX_OUTSTANDING;
-/// Fragments waiting for the host; indications beyond are dropped.
+/// Fragments waiting for the host before indications are dropped; at twice that, answers are too.
 const MAX_OUTBOX: usize = 1024;
-/// Notifications waiting for the host.
+/// Notifications waiting for the host before further ones are dropped.
 const MAX_NOTIFICATIONS: usize = 4096;
 
-/// The function's state.
+/// The state of the MBIM function.
 #[derive(Debug)]
 pub(crate) struct MbimFunction {
     control_interface: u8,
-    /// Nothing is ever answered: the switch came directly from another configuration.
+    /// Nothing is ever answered, because the switch came directly from another configuration.
     silent: bool,
+    /// When the configuration was selected.
     selected: Instant,
+    /// Whether a control session is open.
     open: bool,
-    /// An OPEN that is answered later: (transaction, fragment size).
+    /// An OPEN that is answered later: when, its transaction id, and the fragment size in bytes.
     opening: Option<(Instant, u32, usize)>,
+    /// Longest fragment the host takes, in bytes.
     max_fragment: usize,
     reassembler: Reassembler,
+    /// Transaction ids of commands under way.
     outstanding: BTreeSet<u32>,
+    /// Answers with the time they are due at.
     due: Vec<(Instant, Message)>,
+    /// Fragments that wait for the host.
     outbox: VecDeque<Vec<u8>>,
+    /// Number of notifications owed.
     notifications: usize,
+    /// Number of fragments announced, for the knob that loses notifications.
     notified: u64,
+    /// Number of messages sent, for the knob that sends garbage.
     sent: u64,
     commands: Commands,
     random: Random,
 }
 
 impl MbimFunction {
-    /// A function as after its configuration was selected.
+    /// Makes a function whose configuration has just been selected.
     pub fn new(control_interface: u8, silent: bool, knobs: &Knobs, now: Instant) -> Self {
         Self {
             control_interface,
@@ -93,7 +102,7 @@ impl MbimFunction {
         }
     }
 
-    /// Closed, as by RESET_FUNCTION or alternate setting 0 of the data interface.
+    /// Closes the function, as RESET_FUNCTION and alternate setting 0 of the data interface do.
     pub fn reset(&mut self, firmware: &mut Firmware, knobs: &Knobs, now: Instant) {
         if self.open {
             firmware.disconnect_all();
@@ -103,7 +112,7 @@ impl MbimFunction {
         self.selected = selected;
     }
 
-    /// SEND_ENCAPSULATED_COMMAND.
+    /// Takes a message or fragment (SEND_ENCAPSULATED_COMMAND).
     pub fn send(&mut self, bytes: &[u8], context: &mut MbimContext<'_>) {
         if self.silent {
             return;
@@ -157,7 +166,8 @@ impl MbimFunction {
         }
     }
 
-    /// GET_ENCAPSULATED_RESPONSE: the oldest message or fragment, nothing when there is none.
+    /// Puts the oldest message or fragment into `room` (GET_ENCAPSULATED_RESPONSE) and returns its length
+    /// in bytes, 0 when there is none.
     pub fn get(&mut self, room: &mut [u8], context: &mut MbimContext<'_>) -> usize {
         let Some(fragment) = self.outbox.pop_front() else {
             return 0;
@@ -176,13 +186,13 @@ impl MbimFunction {
         length
     }
 
-    /// A notification for the interrupt endpoint, if one is owed.
+    /// Returns a RESPONSE_AVAILABLE notification for the interrupt endpoint, if one is owed.
     pub fn take_notification(&mut self) -> Option<[u8; 8]> {
         self.notifications = self.notifications.checked_sub(1)?;
         Some([0xa1, 0x01, 0, 0, self.control_interface, 0, 0, 0])
     }
 
-    /// Time goes by: answers fall due.
+    /// Lets time go by: answers fall due.
     pub fn advance(&mut self, context: &mut MbimContext<'_>) {
         if self.silent {
             return;
@@ -213,7 +223,7 @@ impl MbimFunction {
         }
     }
 
-    /// When [`MbimFunction::advance`] has something to do.
+    /// Returns when [`MbimFunction::advance`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         if self.silent {
             return None;
@@ -256,7 +266,7 @@ impl MbimFunction {
         }
     }
 
-    /// Fragments that took too long.
+    /// Refuses messages whose fragments took too long.
     fn expire(&mut self, context: &mut MbimContext<'_>) {
         for transaction in self.reassembler.expire(context.now) {
             self.refuse(
@@ -459,7 +469,7 @@ impl MbimFunction {
     }
 }
 
-/// The transaction id of a message, as far as there is one.
+/// Returns the transaction id of a message; 0 when it has none.
 fn transaction_of(bytes: &[u8]) -> u32 {
     bytes
         .get(8..HEADER)

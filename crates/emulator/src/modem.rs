@@ -19,7 +19,7 @@ use crate::urb::SetupPacket;
 
 use ecm::Ecm;
 
-/// Configuration 3: MBIM control interface, data interface and their endpoints.
+/// Configuration 3: interfaces and endpoints of the MBIM function.
 const MBIM_CONTROL: u8 = 0;
 const MBIM_DATA: u8 = 1;
 const MBIM_INTERRUPT: u8 = 0x82;
@@ -29,9 +29,10 @@ const MBIM_OUT: u8 = 0x01;
 const ECM_INTERRUPT: u8 = 0x82;
 const ECM_IN: u8 = 0x81;
 const ECM_OUT: u8 = 0x01;
-/// Configuration 1: the vendor's NCM function, which has no data.
+/// Configuration 1: interface of the vendor's NCM function, which carries no data.
 const VENDOR_NCM: u8 = 3;
 
+/// Class requests (CDC 1.2, 6.2; MBIM 1.0, 8).
 const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
 const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
 const RESET_FUNCTION: u8 = 0x05;
@@ -56,22 +57,22 @@ pub(crate) struct Modem {
     at: AtState,
     ports: Vec<Port>,
     configuration: u8,
-    /// When configuration 0 was entered from another one; `None` since power-on.
+    /// When configuration 0 was entered from another one, `None` if it has not been since power-on.
     unconfigured: Option<Instant>,
     mbim: MbimFunction,
     ncm: NcmFunction,
     routes: Routes,
-    /// The sessions' version `routes` follow.
+    /// [`Firmware::sessions_version`] when `routes` was last brought up to date.
     routed: u64,
     ecm: Ecm,
     departure: Option<Departure>,
-    /// IN endpoints that had their garbage.
+    /// IN endpoints that have sent their garbage, a bit for each endpoint number.
     garbage_sent: u32,
     random: Random,
 }
 
 impl Modem {
-    /// Switches it on.
+    /// Switches a modem on, with `network` behind it.
     pub fn new(knobs: Knobs, recorder: Recorder, network: Box<dyn Network>) -> Self {
         let now = Instant::now();
         let persistent = Persistent::new(&knobs);
@@ -97,19 +98,22 @@ impl Modem {
         }
     }
 
+    /// Returns the knobs as they stand.
     pub fn knobs(&self) -> &Knobs {
         &self.knobs
     }
 
+    /// Returns the numbers of things that happened.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
+    /// Returns how the device is to leave the bus, if it is to; the answer is given once.
     pub fn take_departure(&mut self) -> Option<Departure> {
         self.departure.take()
     }
 
-    /// Turns knobs.
+    /// Turns knobs, and lets the firmware follow.
     pub fn adjust(&mut self, adjust: Box<dyn FnOnce(&mut Knobs) + Send>, now: Instant) {
         let before = self.knobs.clone();
         adjust(&mut self.knobs);
@@ -131,12 +135,12 @@ impl Modem {
         }
     }
 
-    /// The firmware reset itself.
+    /// Counts a reset of the firmware.
     pub fn count_reset(&mut self) {
         self.counters.resets += 1;
     }
 
-    /// A fresh start of the firmware: what survives it is the SIM's and the profile list's.
+    /// Starts the firmware afresh. What the SIM and the profile list hold survives.
     pub fn power_on(&mut self, now: Instant) {
         let persistent = self.firmware.persistent.clone();
         self.firmware = Firmware::boot(persistent, &self.knobs, now);
@@ -152,14 +156,14 @@ impl Modem {
         self.garbage_sent = 0;
     }
 
-    /// The host reset the port.
+    /// Follows a reset of the port that the host made while the device was in use.
     pub fn port_reset(&mut self) {
         if self.knobs.reset_reenumerates {
             self.departure = Some(Departure::Reset);
         }
     }
 
-    /// Time goes by.
+    /// Lets time go by.
     pub fn advance(&mut self, now: Instant) {
         self.network_timeout = self.network.advance();
         self.firmware.advance(&self.knobs, now);
@@ -172,10 +176,10 @@ impl Modem {
             let (mbim, mut context) = self.mbim_context(now);
             mbim.advance(&mut context);
         }
-        self.spread_changes(now);
+        self.announce_changes(now);
     }
 
-    /// When [`Modem::advance`] has something to do.
+    /// Returns the time until [`Modem::advance`] has something to do.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
         let mbim = (self.configuration == 3)
             .then(|| self.mbim.deadline())
@@ -193,7 +197,8 @@ impl Modem {
         [due, self.network_timeout].into_iter().flatten().min()
     }
 
-    /// Whether packets from the network can go anywhere, and whether packets wait to go to it.
+    /// Returns whether packets from the network can go anywhere, and whether packets wait for room in the
+    /// network.
     pub fn network_interest(&self, usb: &UsbDevice) -> (bool, bool) {
         let up = self.configuration == 3;
         (
@@ -202,13 +207,13 @@ impl Modem {
         )
     }
 
-    /// The network's descriptor, for polling.
+    /// Returns the network's descriptor, for polling.
     pub fn network_descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.network.descriptor()
     }
 
-    /// Tells both views of the firmware what changed.
-    fn spread_changes(&mut self, now: Instant) {
+    /// Tells both views of the firmware, MBIM and AT, what changed.
+    fn announce_changes(&mut self, now: Instant) {
         let changes = self.firmware.take_changes();
         for change in &changes {
             if self.configuration == 3 {
@@ -226,7 +231,7 @@ impl Modem {
         }
     }
 
-    /// Follows the sessions.
+    /// Brings `routes` up to date with the data sessions.
     fn reroute(&mut self) {
         self.routed = self.firmware.sessions_version();
         for session in 0..=u8::MAX {
@@ -288,7 +293,7 @@ impl Modem {
         )
     }
 
-    /// Garbage for an endpoint that has not had any, if the knob says so.
+    /// Sends garbage on an endpoint that has not sent any, if the knob says so.
     fn garbage(&mut self, endpoint: u8, room: &mut [u8]) -> Option<InVerdict> {
         let bit = 1u32 << (endpoint & 0x0f);
         if self.knobs.garbage == 0 || self.garbage_sent & bit != 0 {
@@ -303,6 +308,7 @@ impl Modem {
         })
     }
 
+    /// Executes what a knob does besides, and returns the verdict on the transfer.
     fn verdict(&mut self, mishap: Option<Mishap>) -> OutVerdict {
         match mishap {
             Some(Mishap::Stall) => return OutVerdict::Stall,
@@ -355,7 +361,7 @@ impl Behaviour for Modem {
         self.ecm = Ecm::default();
         self.ecm.set_link(self.firmware.dialled());
         self.garbage_sent = 0;
-        self.spread_changes(now);
+        self.announce_changes(now);
         self.reroute();
     }
 
@@ -386,7 +392,7 @@ impl Behaviour for Modem {
             (3, MBIM_CONTROL, SEND_ENCAPSULATED_COMMAND) => {
                 let (mbim, mut context) = self.mbim_context(now);
                 mbim.send(data, &mut context);
-                self.spread_changes(now);
+                self.announce_changes(now);
                 true
             }
             (3, MBIM_CONTROL, RESET_FUNCTION) => {
@@ -437,7 +443,7 @@ impl Behaviour for Modem {
         if let Some(index) = self.ports.iter().position(|port| port.bulk_out == endpoint) {
             let (ports, mut context) = self.at_context(now);
             at_port::write(&mut ports[index], data, &mut context);
-            self.spread_changes(now);
+            self.announce_changes(now);
             return OutVerdict::Accept;
         }
         match (self.configuration, endpoint) {
@@ -485,7 +491,7 @@ impl Behaviour for Modem {
     }
 }
 
-/// A notification, whole or not at all.
+/// Puts a notification into `room`, whole or not at all.
 fn put(notification: &[u8], room: &mut [u8]) -> InVerdict {
     match room.get_mut(..notification.len()) {
         Some(place) => {

@@ -1,8 +1,7 @@
-//! The data function: NTB parameters and their requests, blocks both ways.
+//! The data function: NTB parameters and their requests, NTBs both ways.
 //!
-//! Theory of operation: a block from the host is checked and read where it lies in its transfer, and
-//! each datagram goes to the network from there. A block for the host is built where it will be
-//! read: packets come from the network straight to their place in the host's transfer, as many as
+//! Theory of operation: an NTB from the host is checked and read where it lies in its transfer, and
+//! each datagram goes to the network from there. An NTB for the host is built where it will be read: packets come from the network straight to their place in the host's transfer, as many as
 //! wait there and fit. Nothing is allocated on the way of a packet.
 
 mod context;
@@ -24,7 +23,7 @@ pub(crate) use routes::Routes;
 pub(crate) use uplink::Mishap;
 use uplink::Uplink;
 
-/// Least size a host may ask for (NCM 1.0, 6.2.7).
+/// Least NTB input size a host may ask for, in bytes (NCM 1.0, 6.2.7).
 const LEAST_INPUT: u32 = 2048;
 /// Class requests (NCM 1.0, 6.2).
 const GET_NTB_PARAMETERS: u8 = 0x80;
@@ -33,19 +32,22 @@ const SET_NTB_FORMAT: u8 = 0x84;
 const GET_NTB_INPUT_SIZE: u8 = 0x85;
 const SET_NTB_INPUT_SIZE: u8 = 0x86;
 
-/// The function's state.
+/// The state of the data function.
 #[derive(Debug)]
 pub(crate) struct NcmFunction {
     parameters: NtbParameters,
     format: Format,
+    /// Longest NTB the host takes, in bytes.
     input_size: u32,
+    /// Most datagrams the host takes in an NTB; 0 is no limit.
     input_datagrams: u16,
+    /// Alternate setting of the data interface.
     alternate: u8,
     uplink: Uplink,
     downlink: Downlink,
 }
 
-/// The parameter block the knobs describe.
+/// Returns the NTB parameters the knobs describe.
 fn parameters(knobs: &Knobs) -> NtbParameters {
     NtbParameters {
         formats: knobs.ntb_formats,
@@ -62,7 +64,7 @@ fn parameters(knobs: &Knobs) -> NtbParameters {
 }
 
 impl NcmFunction {
-    /// A function as after its configuration was selected.
+    /// Makes a function whose configuration has just been selected.
     pub fn new(knobs: &Knobs) -> Self {
         let parameters = parameters(knobs);
         let mut function = Self {
@@ -78,7 +80,7 @@ impl NcmFunction {
         function
     }
 
-    /// Back to the state after alternate setting 0 was selected.
+    /// Takes the function back to the state in which alternate setting 0 leaves it.
     pub fn reset(&mut self, knobs: &Knobs) {
         self.parameters = parameters(knobs);
         self.format = Format::Ntb16;
@@ -87,7 +89,7 @@ impl NcmFunction {
         self.restart(knobs);
     }
 
-    /// Empty pipes, sequence 0.
+    /// Empties the pipes; sequence numbers start at 0 again.
     fn restart(&mut self, knobs: &Knobs) {
         self.uplink.restart(&self.parameters);
         self.downlink.restart(
@@ -99,12 +101,12 @@ impl NcmFunction {
         );
     }
 
-    /// The data interface's alternate setting.
+    /// Returns the data interface's alternate setting.
     pub fn alternate(&self) -> u8 {
         self.alternate
     }
 
-    /// An alternate setting was selected.
+    /// Follows the selection of an alternate setting of the data interface.
     pub fn select(&mut self, alternate: u8, knobs: &Knobs) {
         self.alternate = alternate;
         if alternate == 0 {
@@ -117,7 +119,7 @@ impl NcmFunction {
         }
     }
 
-    /// A request for data. `None` is a STALL.
+    /// Answers a class request for data in `room` and returns the length. `None` is a STALL.
     pub fn control_in(
         &mut self,
         setup: SetupPacket,
@@ -154,7 +156,7 @@ impl NcmFunction {
         }
     }
 
-    /// A request that sets something. `false` is a STALL.
+    /// Executes a class request that sets something. `false` is a STALL.
     pub fn control_out(
         &mut self,
         setup: SetupPacket,
@@ -242,7 +244,8 @@ impl NcmFunction {
         true
     }
 
-    /// A transfer from the host. `false`: no room in the network, offer it again.
+    /// Takes a transfer from the host. `false` says that the network has no room: the transfer is to be
+    /// offered again. A mishap is what a knob does besides.
     pub fn transmit(
         &mut self,
         data: &[u8],
@@ -258,7 +261,7 @@ impl NcmFunction {
         self.uplink.is_blocked()
     }
 
-    /// Fills the host's transfer.
+    /// Fills the room in the host's transfer.
     pub fn receive(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         let solicited = self.uplink.take_advertisement();
         if let Some(session) = self.uplink.take_router_solicitation()
@@ -269,7 +272,7 @@ impl NcmFunction {
         self.downlink.fill(room, solicited, context)
     }
 
-    /// The session is up: what the network sends first.
+    /// Lets the network send what it sends first on a data session that has come up.
     pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
         self.downlink.session_up(session, v6, knobs);
     }

@@ -9,9 +9,11 @@ pub const GENERIC: &str = "00000";
 /// The generic profile with IPv4v6.
 pub const GENERIC_V4V6: &str = "99999";
 
-/// Operators a profile can hold; more are refused.
+/// Operators a profile can hold; further ones are refused.
 const MOST: usize = 256;
 
+/// The list as `AT^PLMNLIST?` of a real unit printed it (T. Anderson, "Huawei ME906s / HP lt4132:
+/// enabling IPv6", 2018).
 const FACTORY: [(&str, &str); 9] = [
     (GENERIC, "00000,23106,26207,23802,23806"),
     (
@@ -33,12 +35,12 @@ const FACTORY: [(&str, &str); 9] = [
     ("50502", "50502"),
 ];
 
-/// The list, as it is in the module's memory.
+/// The profile list as it is in the module's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profiles(Vec<(String, Vec<String>)>);
 
 impl Default for Profiles {
-    /// As it leaves the factory.
+    /// The list as the module leaves the factory.
     fn default() -> Self {
         Self(
             FACTORY
@@ -55,7 +57,7 @@ impl Default for Profiles {
 }
 
 impl Profiles {
-    /// The profile an operator falls under.
+    /// Returns the profile an operator falls under.
     #[must_use]
     pub fn of(&self, plmn: &str) -> &str {
         self.0
@@ -64,7 +66,7 @@ impl Profiles {
             .map_or(GENERIC, |(name, _)| name)
     }
 
-    /// A profile's operators.
+    /// Returns the operators of a profile; `None` when there is no such profile.
     #[must_use]
     pub fn list(&self, profile: &str) -> Option<&[String]> {
         self.0
@@ -73,8 +75,8 @@ impl Profiles {
             .map(|(_, list)| list.as_slice())
     }
 
-    /// Adds an operator to a profile; one that is there already is no error. `false` when there is no
-    /// such profile, the operator is no PLMN, or the profile is full.
+    /// Adds an operator to a profile; an operator that is there already is no error. Returns `false`
+    /// when there is no such profile, the operator is no PLMN, or the profile is full.
     pub fn add(&mut self, profile: &str, plmn: &str) -> bool {
         if !(5..=6).contains(&plmn.len()) || !plmn.bytes().all(|byte| byte.is_ascii_digit()) {
             return false;
@@ -92,7 +94,7 @@ impl Profiles {
         true
     }
 
-    /// Removes an operator from a profile; `false` when it is not there.
+    /// Removes an operator from a profile. Returns `false` when it is not there.
     pub fn remove(&mut self, profile: &str, plmn: &str) -> bool {
         let Some((_, list)) = self.0.iter_mut().find(|(name, _)| name == profile) else {
             return false;
@@ -102,13 +104,13 @@ impl Profiles {
         list.len() != before
     }
 
-    /// The lines of `AT^PLMNLIST?`.
+    /// Returns the lines of `AT^PLMNLIST?`.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.0.iter().map(|(name, list)| line(name, list))
     }
 }
 
-/// One line of `AT^PLMNLIST`.
+/// Returns one line of `AT^PLMNLIST`.
 #[must_use]
 pub fn line(profile: &str, list: &[String]) -> String {
     format!("^PLMNLIST: \"{profile}\",{}", list.join(","))

@@ -1,14 +1,17 @@
-//! Repeatable randomness for the fault knobs: xorshift64* (Marsaglia; Vigna 2016).
+//! Repeatable randomness for the fault knobs: xorshift64* (Marsaglia 2003; Vigna 2016).
 
+/// A generator whose numbers follow from its seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
 impl Random {
+    /// Makes a generator.
     pub fn new(seed: u64) -> Self {
         // The state must not be zero.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
+    /// Returns the next number.
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -16,12 +19,12 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Whether an event of that many per million happens.
+    /// Whether an event happens that happens so many times per million.
     pub fn happens(&mut self, per_million: u32) -> bool {
         per_million != 0 && ((self.next() >> 32) * 1_000_000) >> 32 < u64::from(per_million)
     }
 
-    /// A number below `limit`; 0 when that is 0.
+    /// Returns a number below `limit`, or 0 when `limit` is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         if limit == 0 {
             0
@@ -30,7 +33,7 @@ impl Random {
         }
     }
 
-    /// Fills with noise.
+    /// Fills `bytes` with noise.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
             let noise = self.next().to_le_bytes();

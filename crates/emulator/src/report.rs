@@ -17,9 +17,9 @@ pub enum Rule {
     Usb,
     /// NCM 1.0 and MBIM 1.0: requests that prepare the data path and their order.
     Setup,
-    /// NCM 1.0: layout of a transfer block.
+    /// NCM 1.0: layout of an NTB.
     Block,
-    /// IP packets inside the blocks.
+    /// IP packets inside the NTBs.
     Datagram,
     /// MBIM 1.0: control messages.
     Control,
@@ -37,10 +37,10 @@ impl fmt::Display for Rule {
     }
 }
 
-/// One violation.
+/// One violation of a rule by the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// What kind of rule.
+    /// Kind of the rule that was broken.
     pub rule: Rule,
     /// What the host did, and what it should have done.
     pub what: String,
@@ -52,32 +52,32 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Numbers of things that happened; every field counts from the start.
+/// Numbers of things that happened. Every field counts from the emulator's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
-    /// Blocks received from the host.
+    /// NTBs received from the host.
     pub blocks_out: u64,
-    /// Blocks from the host that never came, by the gaps in their sequence numbers: lost in the host.
+    /// NTBs that never came from the host, as the gaps in the sequence numbers tell: the host lost them.
     pub blocks_missing: u64,
-    /// Blocks sent to the host.
+    /// NTBs sent to the host.
     pub blocks_in: u64,
     /// Datagrams received from the host and passed on.
     pub datagrams_out: u64,
     /// Datagrams sent to the host.
     pub datagrams_in: u64,
-    /// Bytes of datagrams passed on.
+    /// Bytes of the datagrams passed on.
     pub bytes_out: u64,
-    /// Bytes of datagrams sent to the host.
+    /// Bytes of the datagrams sent to the host.
     pub bytes_in: u64,
     /// Bytes of bulk transfers on the data endpoints, both ways, framing and padding included.
     pub bus_bytes: u64,
-    /// Datagrams that vanished because the pointer table stood before them.
+    /// Datagrams that vanished because the NDP stood before them.
     pub black_holed: u64,
     /// Datagrams from the host dropped for any other reason.
     pub dropped_out: u64,
     /// Datagrams towards the host dropped or corrupted by a knob.
     pub dropped_in: u64,
-    /// Datagrams towards the host in blocks that a knob garbled or cut short.
+    /// Datagrams towards the host in NTBs that a knob garbled or cut short.
     pub spoiled_in: u64,
     /// Halts of the bulk data endpoints.
     pub stalls: u64,
@@ -95,37 +95,38 @@ pub struct Counters {
     pub resets: u64,
 }
 
-/// What the device saw, at one moment.
+/// What the device has seen, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The first violations, in order.
+    /// The first 256 violations, in order.
     pub violations: Vec<Violation>,
-    /// All violations, by kind of rule.
+    /// Number of all violations, by kind of rule.
     pub violations_by_rule: BTreeMap<Rule, u64>,
-    /// Other numbers.
+    /// Numbers of things that happened.
     pub counters: Counters,
 }
 
 impl Report {
-    /// All violations, those not kept included.
+    /// Returns the number of all violations, including those whose text is not kept.
     #[must_use]
     pub fn total_violations(&self) -> u64 {
         self.violations_by_rule.values().sum()
     }
 }
 
-/// Called with each violation as it is recorded.
+/// A function to be called with each violation as it is recorded.
 pub type Listener = Box<dyn FnMut(&Violation) + Send>;
 
+/// What the clones of a recorder share.
 #[derive(Default)]
-struct Ledger {
+struct Recorded {
     report: Report,
     listener: Option<Listener>,
 }
 
 /// The place violations are recorded in; clones share it.
 #[derive(Clone, Default)]
-pub struct Recorder(Arc<Mutex<Ledger>>);
+pub struct Recorder(Arc<Mutex<Recorded>>);
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,17 +135,17 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Records a violation. Beyond a few hundred only the count grows.
+    /// Records a violation. `what` is called for the first 256 only; beyond, only the count grows.
     pub fn violation(&self, rule: Rule, what: impl FnOnce() -> String) {
-        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *ledger.report.violations_by_rule.entry(rule).or_default() += 1;
-        if ledger.report.violations.len() < KEPT {
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *recorded.report.violations_by_rule.entry(rule).or_default() += 1;
+        if recorded.report.violations.len() < KEPT {
             let violation = Violation { rule, what: what() };
             tracing::warn!(%violation, "the host broke a rule");
-            if let Some(listener) = &mut ledger.listener {
+            if let Some(listener) = &mut recorded.listener {
                 listener(&violation);
             }
-            ledger.report.violations.push(violation);
+            recorded.report.violations.push(violation);
         }
     }
 
@@ -156,7 +157,7 @@ impl Recorder {
             .listener = Some(listener);
     }
 
-    /// Publishes the device's counters.
+    /// Makes the device's counters part of the report.
     pub(crate) fn publish(&self, counters: &Counters) {
         self.0
             .lock()
@@ -165,7 +166,7 @@ impl Recorder {
             .counters = *counters;
     }
 
-    /// Everything so far.
+    /// Returns what was recorded so far.
     #[must_use]
     pub fn report(&self) -> Report {
         self.0

@@ -2,28 +2,28 @@
 
 use uwwan_usb::buffer::Buffer;
 
-/// Which transfer a completion belongs to; chosen by the upstream side.
+/// Names a transfer. The upstream chooses it, and a completion carries it back.
 pub type Token = u64;
 
 /// `bRequest` of the standard requests (USB 2.0, table 9-4).
 pub mod standard {
-    /// GET_STATUS.
+    /// The request GET_STATUS.
     pub const GET_STATUS: u8 = 0;
-    /// CLEAR_FEATURE.
+    /// The request CLEAR_FEATURE.
     pub const CLEAR_FEATURE: u8 = 1;
-    /// SET_FEATURE.
+    /// The request SET_FEATURE.
     pub const SET_FEATURE: u8 = 3;
-    /// SET_ADDRESS.
+    /// The request SET_ADDRESS.
     pub const SET_ADDRESS: u8 = 5;
-    /// GET_DESCRIPTOR.
+    /// The request GET_DESCRIPTOR.
     pub const GET_DESCRIPTOR: u8 = 6;
-    /// GET_CONFIGURATION.
+    /// The request GET_CONFIGURATION.
     pub const GET_CONFIGURATION: u8 = 8;
-    /// SET_CONFIGURATION.
+    /// The request SET_CONFIGURATION.
     pub const SET_CONFIGURATION: u8 = 9;
-    /// GET_INTERFACE.
+    /// The request GET_INTERFACE.
     pub const GET_INTERFACE: u8 = 10;
-    /// SET_INTERFACE.
+    /// The request SET_INTERFACE.
     pub const SET_INTERFACE: u8 = 11;
 }
 
@@ -43,7 +43,7 @@ pub struct SetupPacket {
 }
 
 impl SetupPacket {
-    /// Reads the eight bytes as they are on the bus, little endian.
+    /// Reads the eight bytes as they are on the bus; fields are little endian.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl SetupPacket {
         }
     }
 
-    /// The eight bytes as they are on the bus, little endian.
+    /// Returns the eight bytes as they are on the bus; fields are little endian.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 8] {
         let [v0, v1] = self.value.to_le_bytes();
@@ -70,13 +70,13 @@ impl SetupPacket {
         self.request_type & 0x80 != 0
     }
 
-    /// Standard (0), class (1) or vendor (2).
+    /// Returns the type of the request: standard (0), class (1) or vendor (2).
     #[must_use]
     pub fn kind(self) -> u8 {
         self.request_type >> 5 & 3
     }
 
-    /// Device (0), interface (1), endpoint (2) or other (3).
+    /// Returns the recipient of the request: device (0), interface (1), endpoint (2) or other (3).
     #[must_use]
     pub fn recipient(self) -> u8 {
         self.request_type & 0x1f
@@ -86,49 +86,51 @@ impl SetupPacket {
 /// A transfer on its way to the device.
 #[derive(Debug)]
 pub struct Urb {
-    /// Chosen by the upstream side.
+    /// Names the transfer.
     pub token: Token,
-    /// Endpoint address with its direction bit; 0 or 0x80 for control.
+    /// Address of the endpoint with its direction bit; 0 or 0x80 for control.
     pub endpoint: u8,
-    /// The setup stage; meaningful for control only.
+    /// The setup stage of a control transfer; zeros in others.
     pub setup: SetupPacket,
-    /// OUT: the filled part is sent. IN: the capacity is asked for.
+    /// Memory of the transfer. The filled part of an OUT transfer is sent; what an IN transfer brings is
+    /// written from the start.
     pub buffer: Buffer,
-    /// Bytes asked for (IN), at most the buffer's capacity.
+    /// Number of bytes an IN transfer asks for, at most the buffer's capacity.
     pub wanted: usize,
-    /// OUT: end with a zero-length packet when the length is a multiple of the packet size.
+    /// Whether an OUT transfer whose length is a multiple of the packet size ends with a zero-length
+    /// packet.
     pub zero_packet: bool,
 }
 
 /// How a transfer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UrbStatus {
-    /// It went through.
+    /// The transfer went through.
     Done,
-    /// Refused, or the endpoint is halted.
+    /// The request was refused, or the endpoint is halted.
     Stall,
     /// The device had more to send than was asked for.
     Overflow,
-    /// Taken back by the host.
+    /// The host took the transfer back.
     Cancelled,
     /// The device is gone.
     Gone,
-    /// Nobody answers at that endpoint.
+    /// Nobody answers at that endpoint, or the transfer failed on the bus.
     Fault,
 }
 
-/// A transfer that ended. For IN the buffer's filled part is what arrived.
+/// A transfer that ended.
 #[derive(Debug)]
 pub struct Completed {
-    /// As submitted.
+    /// Names the transfer, as submitted.
     pub token: Token,
-    /// As submitted.
+    /// Address of the endpoint with its direction bit.
     pub endpoint: u8,
-    /// Back with its data.
+    /// Memory of the transfer. What an IN transfer brought is the filled part.
     pub buffer: Buffer,
-    /// Bytes moved.
+    /// Number of bytes moved.
     pub actual: usize,
-    /// How it ended.
+    /// How the transfer ended.
     pub status: UrbStatus,
 }
 

@@ -281,7 +281,7 @@ fn attach_failure(error: &usbip::AttachError) -> Failure {
 fn summarise(report: &Report) -> Result<(), Failure> {
     let counters = &report.counters;
     say(format!(
-        "from the host: {} in {} datagrams, {} blocks; to the host: {} in {} datagrams, {} blocks",
+        "from the host: {} in {} datagrams, {} NTBs; to the host: {} in {} datagrams, {} NTBs",
         bytes(counters.bytes_out),
         counters.datagrams_out,
         counters.blocks_out,
@@ -291,7 +291,7 @@ fn summarise(report: &Report) -> Result<(), Failure> {
     ))?;
     if counters.black_holed > 0 {
         say(format!(
-            "{} datagrams vanished because the pointer table stood before them",
+            "{} datagrams vanished because the NDP stood before them",
             counters.black_holed
         ))?;
     }

@@ -67,7 +67,7 @@ impl From<EquipmentError> for Final {
     }
 }
 
-/// +CREG's number for a registration (3GPP TS 27.007, 7.2).
+/// Returns +CREG's number for a registration (3GPP TS 27.007, 7.2).
 fn registration_number(registered: Registered) -> u8 {
     match registered {
         Registered::Off => 0,
@@ -111,7 +111,7 @@ pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
     }
 }
 
-/// +CREG and its sisters. `mode` is `None` for the URC, which has no mode.
+/// Returns the line of +CREG and its sisters. `mode` is `None` for the URC, which has no mode.
 pub(super) fn registration(
     name: &str,
     mode: Option<u8>,
@@ -129,7 +129,7 @@ pub(super) fn registration(
     line
 }
 
-/// ^HCSQ: the signal in the fields of LTE, or no service.
+/// Returns the line of ^HCSQ: the signal in the fields of LTE, or no service.
 pub(super) fn signal_report(firmware: &Firmware, knobs: &Knobs) -> String {
     if !firmware.registered().is_on() || knobs.signal > 31 {
         return "^HCSQ: \"NOSERVICE\"".to_owned();
@@ -152,7 +152,7 @@ pub(super) fn sim_error(firmware: &Firmware) -> Option<EquipmentError> {
     })
 }
 
-/// ^DHCP: addresses as little-endian hexadecimal numbers.
+/// Returns the line of ^DHCP: addresses are little-endian hexadecimal numbers.
 pub(super) fn dhcp() -> String {
     let number =
         |address: std::net::Ipv4Addr| format!("{:08X}", u32::from_le_bytes(address.octets()));

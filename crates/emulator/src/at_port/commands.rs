@@ -1,4 +1,4 @@
-//! The commands.
+//! The AT commands.
 //!
 //! Answers are those seen on ME906s and its sibling ME909s; where none was seen, those of Huawei
 //! modules in general. What is unknown answers ERROR, or COMMAND NOT SUPPORT in Huawei's own
@@ -13,18 +13,25 @@ use super::answers::{self, EquipmentError, Final, dhcp, finish, inform, registra
 use super::port::{Kind, Port};
 use super::state::AtContext;
 
-/// What a command asks for.
+/// The forms of an extended command (V.250, 5.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Op<'a> {
+    /// `+NAME`.
     Run,
+    /// `+NAME?`.
     Read,
+    /// `+NAME=?`.
     Test,
+    /// `+NAME=…`, with the arguments.
     Set(Vec<&'a str>),
 }
 
+/// Information lines, or the final result that ends the command line.
 type Answer = Result<Vec<String>, Final>;
 
+/// What follows the PDP type in the ranges of +CGDCONT, as a real unit prints it.
 const CONTEXT_RANGES: &str = ",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)";
+/// Highest number of a context of +CGDCONT, as a real unit prints it.
 const MAX_CONTEXT: u8 = 11;
 
 /// Executes a command line without its AT: commands in a row, up to the first that fails.
@@ -45,7 +52,7 @@ pub(super) fn run(port: &mut Port, line: &str, context: &mut AtContext<'_>) {
     finish(port, context.state.errors, &result);
 }
 
-/// The first command of a line, and what follows it.
+/// Splits a line into its first command and what follows it.
 fn split(line: &str) -> (&str, &str) {
     let bytes = line.as_bytes();
     if matches!(bytes.first(), Some(b'+' | b'^' | b'$' | b'%')) {
@@ -72,6 +79,7 @@ fn split(line: &str) -> (&str, &str) {
     line.split_at(end + parameter)
 }
 
+/// Executes one command.
 fn one(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer {
     if matches!(command.as_bytes()[0], b'+' | b'^' | b'$' | b'%') {
         let at = command.find(['=', '?']).unwrap_or(command.len());
@@ -91,7 +99,7 @@ fn one(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer {
     basic(port, command, context)
 }
 
-/// Arguments at their commas, quotes taken off.
+/// Splits arguments at their commas and takes their quotes off.
 fn arguments(text: &str) -> Vec<&str> {
     let mut list = Vec::new();
     let mut start = 0;
@@ -112,20 +120,26 @@ fn arguments(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Success without information.
 fn ok() -> Answer {
     Ok(Vec::new())
 }
 
+/// Success with one information line.
 fn line(text: impl Into<String>) -> Answer {
     Ok(vec![text.into()])
 }
 
+/// Reads a number.
+///
+/// # Errors
+/// When the argument is missing or no number from 0 to 255.
 fn number(text: Option<&&str>) -> Result<u8, Final> {
     text.and_then(|text| text.parse().ok())
         .ok_or(Final::Equipment(EquipmentError::WrongParameters))
 }
 
-/// Basic commands (V.250).
+/// Executes a basic command (V.250).
 fn basic(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer {
     let upper = command.to_ascii_uppercase();
     let on = !upper.ends_with('0') && upper.len() > 1;
@@ -159,6 +173,7 @@ fn model(context: &AtContext<'_>) -> &'static str {
     }
 }
 
+/// The lines of ATI.
 fn identity(context: &AtContext<'_>) -> Vec<String> {
     vec![
         "Manufacturer: Huawei Technologies Co., Ltd.".to_owned(),
@@ -169,7 +184,7 @@ fn identity(context: &AtContext<'_>) -> Vec<String> {
     ]
 }
 
-/// Commands of 3GPP TS 27.007 and V.250.
+/// Executes a command of 3GPP TS 27.007 or V.250.
 fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     let firmware = &mut *context.firmware;
     let state = &mut *context.state;
@@ -324,7 +339,7 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     }
 }
 
-/// AT+CLCK, for the PIN check.
+/// Executes AT+CLCK for the PIN check.
 fn lock(arguments: &[&str], context: &mut AtContext<'_>) -> Answer {
     if arguments.first() != Some(&"SC") {
         return Err(EquipmentError::NotSupported.into());
@@ -347,6 +362,7 @@ fn lock(arguments: &[&str], context: &mut AtContext<'_>) -> Answer {
     }
 }
 
+/// Executes AT+COPS.
 fn operator(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     let firmware = &mut *context.firmware;
     let state = &mut *context.state;
@@ -395,6 +411,7 @@ fn operator(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     }
 }
 
+/// Executes AT+CGDCONT.
 fn contexts(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     let types: &[&str] = if context.firmware.ipv6_capable() {
         &["IP", "IPV6", "IPV4V6"]
@@ -436,7 +453,7 @@ fn contexts(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     }
 }
 
-/// Huawei's own commands.
+/// Executes one of Huawei's own commands.
 fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     let firmware = &mut *context.firmware;
     let state = &mut *context.state;
@@ -606,6 +623,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     }
 }
 
+/// Executes AT^PLMNLIST.
 fn profiles(op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
     let profiles = &mut context.firmware.persistent.profiles;
     match op {

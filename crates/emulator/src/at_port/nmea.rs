@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// One second's sentences, the clock running from the firmware's start.
+/// Returns the sentences of one second. The receiver's clock runs from the firmware's start.
 pub(super) fn group(since_boot: Duration) -> String {
     let seconds = since_boot.as_secs();
     let time = format!(

@@ -1,5 +1,5 @@
-//! What the card and the module keep: short messages, phonebook, preferred operators, provisioned
-//! contexts. It survives a restart.
+//! What the card and the module keep over a restart: short messages, phonebook, preferred operators,
+//! provisioned contexts.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::services::sms::SmsStatus;
 
-/// Messages the store holds (MaxMessages of CONFIGURATION).
+/// Number of messages the store holds (MaxMessages of CONFIGURATION).
 pub const MESSAGES: u32 = 255;
-/// Entries the phonebook holds.
+/// Number of entries the phonebook holds.
 pub const ENTRIES: u32 = 250;
-/// The card's own number.
+/// Telephone number of the card.
 pub const OWN_NUMBER: &str = "+4790000001";
-/// The message centre's number.
+/// Number of the message centre.
 pub const CENTRE: &str = "+4790002100";
 
-/// What the card keeps.
+/// What the card and the module keep.
 #[derive(Debug, Clone, Default)]
 pub struct Card {
-    /// Short messages by their place, from 1: status and PDU.
+    /// Status and PDU of each short message, by its place, counted from 1.
     pub messages: BTreeMap<u32, (SmsStatus, Vec<u8>)>,
-    /// Phonebook by place, from 1: number and name.
+    /// Number and name of each phonebook entry, by its place, counted from 1.
     pub phonebook: BTreeMap<u32, (String, String)>,
-    /// Operators preferred abroad: number and name.
+    /// PLMN and name of the operators preferred abroad, the most preferred one first.
     pub preferred: Vec<(String, String)>,
-    /// Provisioned contexts by number.
+    /// Provisioned contexts by their number.
     pub contexts: BTreeMap<u32, ProvisionedContextElement>,
 }
 
 impl Card {
-    /// A card as its operator hands it out, or (`used`) one that has been in use.
+    /// Makes a card as its operator hands it out, or, when `used`, one that has been in use.
     #[must_use]
     pub fn new(used: bool) -> Self {
         let mut card = Self {
@@ -62,6 +62,7 @@ impl Card {
         card
     }
 
+    /// Puts the traces of use on the card.
     fn fill(&mut self) {
         let entries = [
             ("+4790002100", "Message centre"),
@@ -86,7 +87,7 @@ impl Card {
         }
     }
 
-    /// Puts a message into the first free place; `None` when the store is full.
+    /// Puts a message into the first free place and returns the place. `None` when the store is full.
     pub fn store(&mut self, status: SmsStatus, pdu: Vec<u8>) -> Option<u32> {
         let place = (1..=MESSAGES).find(|place| !self.messages.contains_key(place))?;
         self.messages.insert(place, (status, pdu));
@@ -94,7 +95,7 @@ impl Card {
     }
 }
 
-/// The PDUs of a text as they are delivered: those of a sent one, with another head.
+/// Returns the PDUs of a text as they are delivered: those of a sent text, with another head.
 fn delivered(from: &str, text: &str) -> Vec<Vec<u8>> {
     let Ok(from) = from.parse::<Address>() else {
         return Vec::new();
@@ -111,14 +112,14 @@ fn delivered(from: &str, text: &str) -> Vec<Vec<u8>> {
     pdus.iter().filter_map(|pdu| deliver(pdu, &from)).collect()
 }
 
-/// What the message centre makes of a message sent (3GPP TS 23.040 sections 9.2.2.1 and 9.2.2.2):
-/// the same text, from `from`. `None` when it is no message to be sent.
+/// Returns what the message centre makes of a message that was sent (3GPP TS 23.040, 9.2.2.1 and
+/// 9.2.2.2): the same text, from `from`. `None` when it is no message to be sent.
 #[must_use]
 pub fn deliver(submit: &[u8], from: &Address) -> Option<Vec<u8>> {
     let (head, scheme, data) = parts(submit)?;
     let centre: Address = CENTRE.parse().ok()?;
     let mut pdu = centre.encode_centre();
-    // Deliver, no more to come, and whether a header stands before the text.
+    // SMS-DELIVER, no more to come, and whether a header stands before the text.
     pdu.push(0x04 | head & 0x40);
     pdu.extend(from.encode());
     pdu.extend([0, scheme]);
@@ -127,7 +128,7 @@ pub fn deliver(submit: &[u8], from: &Address) -> Option<Vec<u8>> {
     Some(pdu)
 }
 
-/// The report that a message has been delivered (section 9.2.2.3).
+/// Returns the report that a message has been delivered (3GPP TS 23.040, 9.2.2.3).
 #[must_use]
 pub fn report(reference: u8, to: &Address) -> Option<Vec<u8>> {
     let centre: Address = CENTRE.parse().ok()?;
@@ -140,7 +141,8 @@ pub fn report(reference: u8, to: &Address) -> Option<Vec<u8>> {
     Some(pdu)
 }
 
-/// First octet, data coding scheme, and length with user data of a message to be sent.
+/// Returns the first octet, the data coding scheme, and the length with the user data of a message to
+/// be sent.
 fn parts(submit: &[u8]) -> Option<(u8, u8, &[u8])> {
     let rest = submit.get(1 + usize::from(*submit.first()?)..)?;
     let head = *rest.first()?;
@@ -157,7 +159,7 @@ fn parts(submit: &[u8]) -> Option<(u8, u8, &[u8])> {
     Some((head, *rest.get(1)?, rest.get(2 + validity..)?))
 }
 
-/// When everything is delivered: the emulated network has no calendar.
+/// The time at which everything is delivered: the emulated network has no calendar.
 const TIME: Timestamp = Timestamp {
     year: 2018,
     month: 12,

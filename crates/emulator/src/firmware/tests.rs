@@ -80,7 +80,7 @@ fn the_network_refuses_with_its_causes() {
             .connect(0, "nonsense", ContextIpType::IPV4, &knobs)
             .unwrap_err()
             .cause,
-        27
+        NwError::MISSING_OR_UNKNOWN_APN
     );
     let (mut firmware, knobs, _) = boot("ipv6=on,network_ipv6=off");
     assert_eq!(
@@ -89,13 +89,14 @@ fn the_network_refuses_with_its_causes() {
             .unwrap_err(),
         Refused {
             status: Status::FAILURE,
-            cause: 50
+            cause: NwError::PDP_TYPE_IPV4_ONLY_ALLOWED
         }
     );
     let session = firmware
         .connect(0, "", ContextIpType::IPV4V6, &knobs)
         .unwrap();
-    assert_eq!((session.v4, session.v6, session.cause), (true, false, 50));
+    assert_eq!((session.v4, session.v6), (true, false));
+    assert_eq!(session.cause, NwError::PDP_TYPE_IPV4_ONLY_ALLOWED);
     let (mut firmware, knobs, _) = boot("registration=denied");
     assert_eq!(
         firmware
@@ -109,6 +110,6 @@ fn the_network_refuses_with_its_causes() {
             .connect(0, "", ContextIpType::IPV4, &knobs)
             .unwrap_err()
             .cause,
-        11
+        NwError::PLMN_NOT_ALLOWED
     );
 }

@@ -10,17 +10,20 @@ use crate::knobs::HostDrivers;
 /// How late a module loaded on demand binds.
 const LATE: Duration = Duration::from_millis(50);
 
-/// An open device handle.
+/// Names an open device handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(u64);
 
+/// Who has claimed an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
+    /// The kernel driver of that name.
     Driver(&'static str),
+    /// An open device handle.
     Handle(Owner),
 }
 
-/// Configuration, alternate settings and holders.
+/// What the host's kernel knows of the device: configuration, alternate settings and holders.
 #[derive(Debug)]
 pub(crate) struct Host {
     drivers: HostDrivers,
@@ -34,11 +37,13 @@ struct State {
     layout: Layout,
     alternates: BTreeMap<u8, u8>,
     holders: BTreeMap<u8, Holder>,
+    /// When drivers loaded late bind.
     binds_at: Option<Instant>,
+    /// Number of handles opened.
     handles: u64,
 }
 
-/// The kernel driver that would bind to an interface of the lt4132.
+/// Returns the kernel driver that would bind to an interface of that class.
 fn driver_for(class: [u8; 3]) -> Option<&'static str> {
     match class {
         [0x02, 0x06, 0x00] | [0x0a, 0x06, 0x00] => Some("cdc_ether"),
@@ -77,6 +82,7 @@ impl State {
 }
 
 impl Host {
+    /// Makes a host with the kernel drivers the knob says.
     pub fn new(drivers: HostDrivers) -> Self {
         Self {
             drivers,
@@ -94,7 +100,7 @@ impl Host {
         state
     }
 
-    /// Whether this enumeration is new to the host. It forgets the one before.
+    /// Tells the host of an enumeration, and returns whether it is new. The host forgets the one before.
     pub fn meet(&self, generation: u64) -> bool {
         let mut state = self.lock();
         if state.generation == generation {
@@ -109,7 +115,7 @@ impl Host {
         true
     }
 
-    /// The device accepted a configuration.
+    /// Notes that the device accepted a configuration, and lets drivers bind.
     pub fn configured(&self, value: u8, now: Instant) {
         let mut state = self.lock();
         if state.configuration == value {
@@ -131,15 +137,17 @@ impl Host {
         }
     }
 
+    /// Returns the configuration the device accepted last, 0 for none.
     pub fn configuration(&self) -> u8 {
         self.lock().configuration
     }
 
+    /// Notes that the device accepted an alternate setting.
     pub fn alternate_selected(&self, interface: u8, alternate: u8) {
         self.lock().alternates.insert(interface, alternate);
     }
 
-    /// All kernel drivers bound: (interface, driver).
+    /// Returns the interfaces with a kernel driver bound to them, each with the driver's name.
     pub fn drivers(&self, now: Instant) -> Vec<(u8, String)> {
         self.settled(now)
             .holders
@@ -151,7 +159,7 @@ impl Host {
             .collect()
     }
 
-    /// The kernel driver bound to an interface.
+    /// Returns the kernel driver bound to an interface.
     pub fn driver(&self, interface: u8, now: Instant) -> Option<&'static str> {
         match self.settled(now).holders.get(&interface) {
             Some(Holder::Driver(name)) => Some(name),
@@ -159,7 +167,7 @@ impl Host {
         }
     }
 
-    /// Who holds an interface, as seen by `owner`: a driver's name, or `usbfs` for another handle.
+    /// Returns who holds an interface, as seen by `owner`: a driver's name, or `usbfs` for another handle.
     pub fn holder_for(&self, owner: Owner, interface: u8, now: Instant) -> Option<String> {
         match self.settled(now).holders.get(&interface) {
             Some(Holder::Driver(name)) => Some((*name).to_owned()),
@@ -168,7 +176,7 @@ impl Host {
         }
     }
 
-    /// Anybody who holds any interface: no configuration can be selected then.
+    /// Returns somebody who holds an interface, if anybody does: no configuration can be selected then.
     pub fn any_holder(&self, now: Instant) -> Option<String> {
         self.settled(now)
             .holders
@@ -180,6 +188,7 @@ impl Host {
             })
     }
 
+    /// Takes an interface from its kernel driver.
     pub fn detach(&self, interface: u8, now: Instant) {
         let mut state = self.settled(now);
         let Some(Holder::Driver(name)) = state.holders.get(&interface).copied() else {
@@ -195,7 +204,10 @@ impl Host {
         }
     }
 
-    /// Lets a driver bind again. `Err` names who holds the interface.
+    /// Lets a driver bind again.
+    ///
+    /// # Errors
+    /// The name of another handle's holder.
     pub fn attach(&self, interface: u8, now: Instant) -> Result<(), String> {
         let mut state = self.settled(now);
         match state.holders.get(&interface) {
@@ -211,13 +223,17 @@ impl Host {
         }
     }
 
+    /// Opens a device handle.
     pub fn open(&self) -> Owner {
         let mut state = self.lock();
         state.handles += 1;
         Owner(state.handles)
     }
 
-    /// Claims for a handle. `Err(None)`: no such interface.
+    /// Claims an interface for a handle.
+    ///
+    /// # Errors
+    /// Who holds the interface, `None` when there is no such interface.
     pub fn claim(&self, owner: Owner, interface: u8, now: Instant) -> Result<(), Option<String>> {
         let mut state = self.settled(now);
         if state.class(interface).is_none() {
@@ -233,11 +249,12 @@ impl Host {
         }
     }
 
+    /// Whether a handle has claimed an interface.
     pub fn is_claimed(&self, owner: Owner, interface: u8) -> bool {
         self.lock().holders.get(&interface) == Some(&Holder::Handle(owner))
     }
 
-    /// Releases; whether its alternate setting has to go back to 0.
+    /// Releases an interface, and returns whether its alternate setting has to go back to 0.
     pub fn release(&self, owner: Owner, interface: u8) -> bool {
         let mut state = self.lock();
         if state.holders.get(&interface) != Some(&Holder::Handle(owner)) {
@@ -247,7 +264,8 @@ impl Host {
         state.alternates.get(&interface).copied().unwrap_or(0) != 0
     }
 
-    /// Releases everything; the interfaces whose alternate setting has to go back to 0.
+    /// Releases everything a handle has claimed, and returns the interfaces whose alternate setting has to
+    /// go back to 0.
     pub fn close(&self, owner: Owner) -> Vec<u8> {
         let mut state = self.lock();
         let mut moved = Vec::new();
@@ -266,8 +284,8 @@ impl Host {
         moved
     }
 
-    /// Packet size of an endpoint in the active alternate setting of an interface claimed by
-    /// `owner`.
+    /// Returns `wMaxPacketSize` of an endpoint in the active alternate setting of an interface claimed by
+    /// `owner`, in bytes.
     pub fn endpoint(&self, owner: Owner, address: u8) -> Option<u16> {
         let state = self.lock();
         state

@@ -271,7 +271,7 @@ impl Commands {
                     Ok(()) => Outcome::of(&packet_service(context)),
                     Err(refused) => {
                         let mut state = packet_service(context);
-                        state.nw_error = NwError(refused.cause);
+                        state.nw_error = refused.cause;
                         Outcome {
                             status: refused.status,
                             ..Outcome::of(&state)
@@ -364,7 +364,7 @@ impl Commands {
             Ok(()) => Status::NONE,
             Err(refused) => {
                 state.ip_type = wanted.ip_type;
-                state.nw_error = NwError(refused.cause);
+                state.nw_error = refused.cause;
                 refused.status
             }
         };

@@ -195,7 +195,7 @@ pub(super) fn connection(session: u32, context: &MbimContext<'_>) -> ConnectInfo
             None => ContextIpType::DEFAULT,
         },
         context_type: context_type::INTERNET,
-        nw_error: NwError(active.map_or(0, |active| active.cause)),
+        nw_error: active.map_or(NwError::NONE, |active| active.cause),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Ethernet function of configuration 2, as owners meet it: there, and without carrier until
+//! The Ethernet function of configuration 2, as owners meet it: it is there, and has no carrier until
 //! `^NDISDUP` dials. Frames go nowhere.
 
 use std::collections::VecDeque;
@@ -11,14 +11,14 @@ const SET_ETHERNET_MULTICAST_FILTERS: u8 = 0x40;
 const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
 const GET_ETHERNET_STATISTIC: u8 = 0x44;
 
-/// Link state and the notifications of it.
+/// Notifications of the link state that wait for the host.
 #[derive(Debug, Default)]
 pub(super) struct Ecm {
     notifications: VecDeque<[u8; 8]>,
 }
 
 impl Ecm {
-    /// The link came up or went down: NETWORK_CONNECTION (CDC 1.2, 6.3.1).
+    /// Queues the notification that the link came up or went down (NETWORK_CONNECTION, CDC 1.2, 6.3.1).
     pub fn set_link(&mut self, up: bool) {
         if self.notifications.len() < 8 {
             self.notifications
@@ -26,11 +26,12 @@ impl Ecm {
         }
     }
 
+    /// Returns the oldest notification.
     pub fn take_notification(&mut self) -> Option<[u8; 8]> {
         self.notifications.pop_front()
     }
 
-    /// `false` is a STALL.
+    /// Executes a class request that sets something. `false` is a STALL.
     pub fn control_out(request: u8) -> bool {
         matches!(
             request,
@@ -38,7 +39,7 @@ impl Ecm {
         )
     }
 
-    /// `None` is a STALL.
+    /// Answers a class request for data in `room` and returns the length. `None` is a STALL.
     pub fn control_in(request: u8, room: &mut [u8]) -> Option<usize> {
         if request != GET_ETHERNET_STATISTIC {
             return None;

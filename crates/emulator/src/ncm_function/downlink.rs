@@ -1,4 +1,4 @@
-//! Blocks for the host.
+//! NTBs for the host.
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
@@ -15,7 +15,7 @@ use crate::far_side::{self, session_of};
 use crate::knobs::{Knobs, NdpPlace};
 use crate::random::Random;
 
-/// Packets nobody wants that are thrown away at one time.
+/// Packets that nobody wants and that are thrown away at one time.
 const MAX_DISCARDED: usize = 256;
 /// Longest packet of the network, in bytes.
 const LONGEST: usize = 2048;
@@ -24,28 +24,32 @@ const LONGEST: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Downlink {
     builder: Builder,
-    /// A block that did not fit the host's transfer, and the part of it still to be sent.
+    /// An NTB that did not fit the host's transfer.
     split: Vec<u8>,
+    /// Bytes of `split` that have been sent.
     sent: usize,
-    /// That block ends with a zero-length packet.
+    /// The NTB in `split` ends with a zero-length packet.
     zero_after_split: bool,
-    /// The block's end still needs a zero-length packet.
+    /// The NTB sent last still needs a zero-length packet at its end.
     owes_zero: bool,
-    /// A packet that did not fit the last block.
+    /// A packet that did not fit the last NTB, when `holds`.
     held: Vec<u8>,
     holds: bool,
-    /// Packets the network itself sends first, with their session.
+    /// Packets the network itself sends first, each with its data session.
     first: VecDeque<(u8, Vec<u8>)>,
     /// The network waits for a neighbour advertisement.
     soliciting: bool,
     random: Random,
-    blocks: u64,
+    /// Number of NTBs built, for the knobs that count them.
+    ntbs: u64,
+    /// The stall that a knob asks for once has taken place.
     stalled: bool,
-    /// What happens before the next block.
+    /// What a knob makes happen before the next NTB.
     mishap: Option<InVerdict>,
 }
 
 impl Downlink {
+    /// Makes an idle pipe whose knobs of chance draw on `random`.
     pub fn new(random: Random) -> Self {
         Self {
             builder: Builder::new(framing(
@@ -64,7 +68,7 @@ impl Downlink {
             first: VecDeque::new(),
             soliciting: false,
             random,
-            blocks: 0,
+            ntbs: 0,
             stalled: false,
             mishap: None,
         }
@@ -92,7 +96,7 @@ impl Downlink {
         self.holds = false;
     }
 
-    /// What the network sends as a session comes up.
+    /// Queues what the network sends as a data session comes up.
     pub fn session_up(&mut self, session: u8, v6: bool, knobs: &Knobs) {
         self.first.clear();
         if knobs.connect_banner {
@@ -109,7 +113,7 @@ impl Downlink {
         }
     }
 
-    /// The network's router tells its prefix.
+    /// Queues a router advertisement for a data session.
     pub fn advertise_router(&mut self, session: u8) {
         if self.first.len() < 16 {
             self.first
@@ -117,7 +121,8 @@ impl Downlink {
         }
     }
 
-    /// Fills the room left in the host's transfer.
+    /// Fills the room left in the host's transfer. `advertised` says that the host has answered the
+    /// network's neighbour solicitation.
     pub fn fill(
         &mut self,
         room: &mut [u8],
@@ -138,7 +143,7 @@ impl Downlink {
             return self.continue_split(room, context);
         }
         if context.knobs.stall_in_after != 0
-            && self.blocks >= context.knobs.stall_in_after
+            && self.ntbs >= context.knobs.stall_in_after
             && !self.stalled
         {
             self.stalled = true;
@@ -166,7 +171,7 @@ impl Downlink {
             }
             return InVerdict::Data { length, short };
         }
-        // The host's transfer is shorter than a block may become: the block is built aside.
+        // The host's transfer is shorter than an NTB may become: the NTB is built aside.
         let mut aside = std::mem::take(&mut self.split);
         aside.resize(longest, 0);
         let (length, short) = self.build(&mut aside, context);
@@ -180,6 +185,7 @@ impl Downlink {
         self.continue_split(room, context)
     }
 
+    /// Sends what fits of an NTB that has been built aside.
     fn continue_split(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         let rest = &self.split[self.sent..];
         if rest.len() > room.len() && !room.len().is_multiple_of(BULK_PACKET) {
@@ -207,22 +213,23 @@ impl Downlink {
         }
     }
 
-    /// Builds a block from what waits. Its length, and whether its last packet is short.
-    fn build(&mut self, block: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
+    /// Builds an NTB from what waits. Returns its length in bytes, 0 when nothing waits, and whether its
+    /// last packet is short.
+    fn build(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
         if context.routes.only_zero() && self.first.is_empty() {
-            self.place_session_0(block, context);
+            self.place_session_0(ntb, context);
         } else {
-            self.place_any(block, context);
+            self.place_any(ntb, context);
         }
-        let finished = self.builder.finish(block);
+        let finished = self.builder.finish(ntb);
         if finished.length == 0 {
             return (0, false);
         }
-        self.blocks += 1;
+        self.ntbs += 1;
         context.counters.blocks_in += 1;
         context.counters.datagrams_in += finished.datagrams as u64;
         context.counters.bytes_in += finished.payload as u64;
-        self.spoil(&mut block[..finished.length], finished.datagrams, context);
+        self.spoil(&mut ntb[..finished.length], finished.datagrams, context);
         self.mishap = self.next_mishap(context.knobs);
         if self.random.happens(context.knobs.short_in_ppm) {
             context.counters.spoiled_in += finished.datagrams as u64;
@@ -232,7 +239,7 @@ impl Downlink {
         (finished.length, short)
     }
 
-    /// What is to happen before the next block.
+    /// Draws what is to happen before the next NTB.
     fn next_mishap(&mut self, knobs: &Knobs) -> Option<InVerdict> {
         let empty = InVerdict::Data {
             length: 0,
@@ -248,15 +255,15 @@ impl Downlink {
         .find_map(|(rate, mishap)| self.random.happens(rate).then_some(mishap))
     }
 
-    /// The usual case: one session, packets go straight to their place.
-    fn place_session_0(&mut self, block: &mut [u8], context: &mut DataContext<'_>) {
+    /// Places packets in the usual case: with one data session, they go straight to their place.
+    fn place_session_0(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) {
         let want = usize::from(context.knobs.mtu).clamp(1280, LONGEST);
         let mut discarded = 0;
         while discarded < MAX_DISCARDED {
             let Ok(slot) = self.builder.place(Stream::Ips(0), want) else {
                 return;
             };
-            let room = &mut block[slot.offset..slot.offset + slot.room.min(LONGEST)];
+            let room = &mut ntb[slot.offset..slot.offset + slot.room.min(LONGEST)];
             let length = if self.holds {
                 self.holds = false;
                 let length = self.held.len().min(room.len());
@@ -277,13 +284,13 @@ impl Downlink {
         }
     }
 
-    /// Several sessions: a packet's session is known only once it is here.
-    fn place_any(&mut self, block: &mut [u8], context: &mut DataContext<'_>) {
+    /// Places packets of several data sessions: a packet's session is known only once it is here.
+    fn place_any(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) {
         let mut discarded = 0;
         while discarded < MAX_DISCARDED {
             let session = if let Some((session, packet)) = self.first.front() {
                 let session = *session;
-                match place(&mut self.builder, session, packet, block) {
+                match place(&mut self.builder, session, packet, ntb) {
                     Ok(slot) => {
                         self.builder.commit(slot, packet.len());
                         self.first.pop_front();
@@ -314,7 +321,7 @@ impl Downlink {
                 discarded += 1;
                 continue;
             }
-            match place(&mut self.builder, session, &self.held, block) {
+            match place(&mut self.builder, session, &self.held, ntb) {
                 Ok(slot) => self.builder.commit(slot, self.held.len()),
                 Err(Full::TooLong) => discarded += 1,
                 Err(_) => return,
@@ -344,42 +351,37 @@ impl Downlink {
         true
     }
 
-    /// What the knobs do to a block's framing.
-    fn spoil(&mut self, block: &mut [u8], datagrams: usize, context: &mut DataContext<'_>) {
+    /// Does to an NTB's framing what the knobs say.
+    fn spoil(&mut self, ntb: &mut [u8], datagrams: usize, context: &mut DataContext<'_>) {
         if context.knobs.zero_ntb16_headers
             && self.builder.framing().format == Format::Ntb16
-            && let Some(header) = block.get_mut(..12)
+            && let Some(header) = ntb.get_mut(..12)
         {
             header.fill(0);
         }
         if context.knobs.garbage_in_ppm != 0 && self.random.happens(context.knobs.garbage_in_ppm) {
             context.counters.spoiled_in += datagrams as u64;
-            let start = self.random.below(block.len());
+            let start = self.random.below(ntb.len());
             let length = self.random.below(64) + 1;
-            let end = (start + length).min(block.len());
-            self.random.fill(&mut block[start..end]);
+            let end = (start + length).min(ntb.len());
+            self.random.fill(&mut ntb[start..end]);
             if self.random.below(2) == 0 {
                 // The header is what matters most.
-                let header = block.len().min(16);
-                self.random.fill(&mut block[..header]);
+                let header = ntb.len().min(16);
+                self.random.fill(&mut ntb[..header]);
             }
         }
     }
 }
 
-/// Places a packet and copies it.
-fn place(
-    builder: &mut Builder,
-    session: u8,
-    packet: &[u8],
-    block: &mut [u8],
-) -> Result<Slot, Full> {
+/// Finds a place for a packet and copies it there.
+fn place(builder: &mut Builder, session: u8, packet: &[u8], ntb: &mut [u8]) -> Result<Slot, Full> {
     let slot = builder.place(Stream::Ips(session), packet.len())?;
-    block[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
+    ntb[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
     Ok(slot)
 }
 
-/// How blocks for the host are laid out. They end with a zero-length packet where one is needed.
+/// Returns how NTBs for the host are laid out. They end with a zero-length packet where one is needed.
 fn framing(
     parameters: &NtbParameters,
     format: Format,
@@ -404,7 +406,7 @@ fn framing(
         Format::Ntb32 => usize::MAX,
     });
     framing.device_max_block = device_max_block;
-    // A table in front is as long as it may get, whatever it holds.
+    // An NDP in front is as long as it may get, whatever it holds.
     let most = match place {
         NdpPlace::End => usize::from(u16::MAX),
         NdpPlace::Front => (framing.max_block / 256).max(16),
@@ -418,7 +420,7 @@ fn framing(
     framing
 }
 
-/// A bare ARP request, as a Vodafone K5160 sends it without an Ethernet header.
+/// Returns a bare ARP request, as a Vodafone K5160 sends it without an Ethernet header.
 fn arp_request(session: u8) -> Vec<u8> {
     let addresses = far_side::v4(session);
     let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
@@ -430,10 +432,10 @@ fn arp_request(session: u8) -> Vec<u8> {
     packet
 }
 
-/// The router on the link.
+/// Address of the router on the link.
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
-/// A neighbour solicitation for the session's address (RFC 4861, 4.3).
+/// Returns a neighbour solicitation for the data session's address (RFC 4861, 4.3).
 fn neighbour_solicitation(session: u8) -> Vec<u8> {
     let target = far_side::v6(session).address;
     let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
@@ -444,8 +446,8 @@ fn neighbour_solicitation(session: u8) -> Vec<u8> {
     icmpv6(group, message)
 }
 
-/// A router advertisement with the session's prefix (RFC 4861, 4.2): a default router for half an
-/// hour, a prefix for addresses of the host's own making that is on no link.
+/// Returns a router advertisement with the data session's prefix (RFC 4861, 4.2): a default router for
+/// half an hour, and a prefix for addresses of the host's own making that is on no link.
 fn router_advertisement(session: u8) -> Vec<u8> {
     let address = far_side::v6(session).address.octets();
     let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -459,7 +461,7 @@ fn router_advertisement(session: u8) -> Vec<u8> {
     icmpv6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets(), message)
 }
 
-/// A message of the router on the link.
+/// Returns the packet with an ICMPv6 message of the router on the link.
 fn icmpv6(destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
     let source = ROUTER.octets();
     let sum = icmpv6_checksum(&source, &destination, &message);
@@ -471,7 +473,7 @@ fn icmpv6(destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-/// The checksum over pseudo-header and message (RFC 8200, 8.1).
+/// Returns the checksum over pseudo-header and message (RFC 8200, 8.1).
 fn icmpv6_checksum(source: &[u8; 16], destination: &[u8; 16], message: &[u8]) -> u16 {
     let length = (message.len() as u32).to_be_bytes();
     let mut sum = 58u32;

@@ -1,4 +1,4 @@
-//! Blocks from the host.
+//! NTBs from the host.
 
 use uwwan_ncm::strict::{self, Rules};
 use uwwan_ncm::{DropCounters, Format, Limits, Ntb, NtbParameters, Stream};
@@ -12,56 +12,65 @@ use crate::report::Rule;
 
 /// wMaxSegmentSize of the MBIM functional descriptor, in bytes.
 const MAX_SEGMENT: usize = 1500;
-/// ICMPv6 (RFC 4443) with neighbour advertisement and router solicitation (RFC 4861, 4.4 and 4.1).
+/// The protocol ICMPv6 (RFC 4443), and two of its types: neighbour advertisement and router
+/// solicitation (RFC 4861, 4.4 and 4.1).
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const ROUTER_SOLICITATION: u8 = 133;
 
-/// What the firmware does besides, because of a knob.
+/// What a knob makes of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mishap {
+    /// The endpoint halts.
     Stall,
+    /// The transfer fails on the bus.
     Fault,
+    /// The firmware crashes and starts afresh.
     Reset,
+    /// The device is unplugged for good.
     Unplug,
 }
 
 /// State of the bulk OUT pipe.
 #[derive(Debug, Default)]
 pub(super) struct Uplink {
-    /// Transfers whose end has not been seen: no short packet yet.
+    /// Transfers whose end has not been seen, for want of a short packet.
     unended: Vec<u8>,
-    /// Datagrams of the transfer at hand the network has taken already, and which one that is: its
-    /// length and its first bytes.
+    /// Number of datagrams of the transfer at hand that the network has taken already.
     passed: usize,
+    /// [`fingerprint`] of the transfer at hand.
     at_hand: (usize, [u8; 12]),
+    /// The network had no room for the rest of the transfer at hand.
     blocked: bool,
-    /// The sequence number due, once one has been seen.
+    /// wSequence that is due, once one has been seen.
     sequence: Option<u16>,
+    /// The host sent a neighbour advertisement that nobody has taken note of.
     advertised: bool,
+    /// Data session on which the host sent a router solicitation that nobody has taken note of.
     router_wanted: Option<u8>,
     limits: Limits,
     mishaps: Mishaps,
-    /// Which datagrams get lost, once a knob asks for it.
+    /// Says which datagrams get lost, once a knob asks for it.
     lost: Option<Random>,
 }
 
-/// Blocks seen, for the knobs that count them.
+/// What the knobs that count NTBs have counted.
 #[derive(Debug, Default)]
 struct Mishaps {
-    blocks: u64,
+    ntbs: u64,
     stalled: bool,
     reset: bool,
-    /// For those that happen at random, once a knob asks for them.
+    /// Says which mishaps happen at random, once a knob asks for them.
     random: Option<Random>,
 }
 
 impl Mishaps {
+    /// Counts an NTB and returns what a knob makes of it.
     fn next(&mut self, knobs: &Knobs) -> Option<Mishap> {
-        self.blocks += 1;
+        self.ntbs += 1;
         let stalls = self.happens(knobs.stall_out_ppm, knobs);
         let fails = self.happens(knobs.fault_out_ppm, knobs);
-        let reached = |limit: u64| limit != 0 && self.blocks >= limit;
+        let reached = |limit: u64| limit != 0 && self.ntbs >= limit;
         if reached(knobs.unplug_after) {
             Some(Mishap::Unplug)
         } else if reached(knobs.reset_after) && !self.reset {
@@ -87,6 +96,7 @@ impl Mishaps {
 }
 
 impl Uplink {
+    /// Makes an idle pipe.
     pub fn new() -> Self {
         Self::default()
     }
@@ -103,6 +113,7 @@ impl Uplink {
         };
     }
 
+    /// Whether the pipe waits for room in the network.
     pub fn is_blocked(&self) -> bool {
         self.blocked
     }
@@ -112,13 +123,13 @@ impl Uplink {
         std::mem::take(&mut self.advertised)
     }
 
-    /// The session whose host sent a router solicitation since the last call.
+    /// Returns the data session on which the host sent a router solicitation since the last call.
     pub fn take_router_solicitation(&mut self) -> Option<u8> {
         self.router_wanted.take()
     }
 
-    /// A transfer of the host. `false`: the network had no room for all of it; the same transfer
-    /// is offered again later.
+    /// Takes a transfer of the host. `false` says that the network had no room for all of it: the same
+    /// transfer is to be offered again.
     pub fn transfer(
         &mut self,
         data: &[u8],
@@ -135,7 +146,7 @@ impl Uplink {
         let longest = self.limits.max_block;
         if self.unended.is_empty() {
             if ended || data.len() >= longest {
-                return self.block(data, ended, again, parameters, format, context);
+                return self.ntb(data, ended, again, parameters, format, context);
             }
         } else if self.unended.len() + data.len() > longest {
             context.recorder.violation(Rule::Block, || {
@@ -153,7 +164,7 @@ impl Uplink {
             return (true, None);
         }
         let whole = std::mem::take(&mut self.unended);
-        let (taken, mishap) = self.block(&whole, ended, false, parameters, format, context);
+        let (taken, mishap) = self.ntb(&whole, ended, false, parameters, format, context);
         if !taken {
             // Rare enough not to keep: what the network had no room for is lost.
             context.counters.dropped_out += 1;
@@ -163,7 +174,8 @@ impl Uplink {
         (true, mishap)
     }
 
-    fn block(
+    /// Takes a transfer that is whole. `again` says that the network had no room for all of it before.
+    fn ntb(
         &mut self,
         data: &[u8],
         ended: bool,
@@ -216,11 +228,11 @@ impl Uplink {
             Ok(checked) => {
                 let due = self.sequence.unwrap_or(checked.sequence);
                 match checked.sequence.wrapping_sub(due) {
-                    // A gap tells of blocks lost on the way, not of a wrong block.
+                    // A gap tells of NTBs lost on the way, not of a wrong NTB.
                     gap @ 0..0x8000 => context.counters.blocks_missing += u64::from(gap),
                     _ => context.recorder.violation(Rule::Block, || {
                         format!(
-                            "block with wSequence {} where {due} was due",
+                            "NTB with wSequence {} where {due} was due",
                             checked.sequence
                         )
                     }),
@@ -236,18 +248,19 @@ impl Uplink {
         }
     }
 
-    /// Passes the datagrams of all blocks of a transfer on, from number `skip` on.
+    /// Passes the datagrams of all NTBs of a transfer on, from number `skip` on. Returns `false` when the
+    /// network has no room.
     fn deliver(&mut self, data: &[u8], skip: usize, context: &mut DataContext<'_>) -> bool {
         let mut drops = DropCounters::default();
         let mut base = 0;
         let mut number = 0;
         while let Some(rest) = data.get(base..)
-            && let Ok(block) = Ntb::parse(rest, &self.limits)
+            && let Ok(ntb) = Ntb::parse(rest, &self.limits)
         {
-            let mut datagrams = block.datagrams(&mut drops).peekable();
+            let mut datagrams = ntb.datagrams(&mut drops).peekable();
             let in_front = datagrams
                 .peek()
-                .is_some_and(|first| block.ndp_index() < first.range.start);
+                .is_some_and(|first| ntb.ndp_index() < first.range.start);
             let hole = in_front && context.knobs.black_hole_ndp_front;
             for datagram in datagrams {
                 if number < skip {
@@ -262,12 +275,12 @@ impl Uplink {
                 }
                 number += 1;
             }
-            base += block.length();
+            base += ntb.length();
         }
         true
     }
 
-    /// Passes one datagram on. `false`: no room.
+    /// Passes one datagram on. Returns `false` when the network has no room.
     fn pass(&mut self, packet: &[u8], stream: Stream, context: &mut DataContext<'_>) -> bool {
         let Stream::Ips(session) = stream else {
             context.counters.dropped_out += 1;
@@ -310,7 +323,7 @@ impl Uplink {
     }
 }
 
-/// What tells transfers apart: length and header, which has the sequence number.
+/// Returns what tells transfers apart: length and header, which has the sequence number.
 fn fingerprint(data: &[u8]) -> (usize, [u8; 12]) {
     let mut header = [0; 12];
     let length = data.len().min(12);
@@ -318,7 +331,7 @@ fn fingerprint(data: &[u8]) -> (usize, [u8; 12]) {
     (data.len(), header)
 }
 
-/// Length an IP packet states (RFC 791; RFC 8200).
+/// Returns the length an IP packet states, in bytes (RFC 791; RFC 8200).
 fn stated_length(packet: &[u8]) -> Option<usize> {
     match version(packet) {
         4 => Some(usize::from(u16::from_be_bytes([
@@ -330,6 +343,7 @@ fn stated_length(packet: &[u8]) -> Option<usize> {
     }
 }
 
+/// Returns the ICMPv6 type of an IPv6 packet without extension headers.
 fn icmpv6_type(packet: &[u8]) -> Option<u8> {
     (version(packet) == 6 && packet.get(6) == Some(&ICMPV6))
         .then(|| packet.get(40).copied())

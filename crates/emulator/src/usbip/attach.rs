@@ -18,39 +18,41 @@ use crate::emulator::Emulator;
 use crate::handle::Handle;
 use crate::report::Recorder;
 
+/// Directory of the virtual host controllers.
 const PLATFORM: &str = "/sys/devices/platform";
-/// `VDEV_ST_NULL` of the status file: nothing plugged in.
+/// `VDEV_ST_NULL` in the status file: nothing is plugged in.
 const FREE: &str = "004";
-/// How often the state is looked at again.
+/// Time after which the state is looked at again.
 const LOOK: Duration = Duration::from_millis(500);
-/// Patience for a port to become free.
+/// Number of attempts at finding a free port.
 const PORT_TRIES: u32 = 20;
-/// How many of them are for the port it was in before: a host knows a device by its port.
+/// Number of attempts that are for the port the device was in before: a host knows a device by its port.
 const HOME_TRIES: u32 = 6;
+/// The shared port number while the device is in no port.
 const NO_PORT: u32 = u32::MAX;
 
 /// Why the modem cannot be plugged in.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// The controller's driver is not loaded.
+    /// The driver of the controller is not loaded.
     #[error(
         "no virtual host controller under {PLATFORM}: load it with `modprobe vhci_hcd` (as root; Debian has it in the kernel package)"
     )]
     NoController,
-    /// All its high-speed ports are taken.
+    /// All high-speed ports of the controller are taken.
     #[error(
         "all high-speed ports of the virtual host controller are taken; `usbip port` lists them, `usbip detach -p N` frees one"
     )]
     NoPort,
-    /// Its files cannot be used.
+    /// A file of the controller cannot be used.
     #[error("{path}: {source}; attaching to the virtual host controller needs root")]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The system's own error.
         source: std::io::Error,
     },
-    /// No socket pair or thread.
+    /// A socket pair or a thread cannot be had.
     #[error("attaching to the virtual host controller: {0}")]
     Io(#[from] std::io::Error),
     /// The emulator has ended, or its device is unplugged or in use.
@@ -68,7 +70,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// The controller's port it is in, if it is in one at the moment.
+    /// Returns the controller's port the modem is in, if it is in one at the moment.
     #[must_use]
     pub fn port(&self) -> Option<u32> {
         let port = self.port.load(Ordering::SeqCst);
@@ -120,7 +122,7 @@ pub fn attach(emulator: &Emulator) -> Result<Attached, AttachError> {
     })
 }
 
-/// Plugs the modem in again whenever it comes back.
+/// The thread that plugs the modem in again whenever it comes back.
 struct Keeper {
     handle: Handle,
     recorder: Recorder,
@@ -166,7 +168,7 @@ impl Keeper {
     }
 }
 
-/// The first virtual host controller.
+/// Returns the directory of the first virtual host controller.
 fn controller() -> Result<PathBuf, AttachError> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(PLATFORM)
         .map_err(|_| AttachError::NoController)?
@@ -189,8 +191,8 @@ fn read(path: &Path) -> Result<String, AttachError> {
     })
 }
 
-/// The first free high-speed port in a controller's status file, or the wanted one if it is free.
-/// `is_vacant` tells it of the root hub's port with that number, from 1.
+/// Returns the first free high-speed port in a controller's status file, or the wanted one if it is
+/// free. `is_vacant` says whether the root hub's port with that number, counted from 1, is vacant.
 fn free_port(status: &str, wanted: Option<u32>, is_vacant: impl Fn(usize) -> bool) -> Option<u32> {
     let high_speed = status.lines().filter(|line| line.starts_with("hs"));
     high_speed.zip(1..).find_map(|(line, hub_port)| {
@@ -222,6 +224,7 @@ fn is_vacant(controller: &Path, hub_port: usize) -> bool {
     })
 }
 
+/// Returns the first free high-speed port of all controllers, or the wanted one if it is free.
 fn find_port(first: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
     // Further controllers have their ports in files of their own, beside the first one's.
     for number in 0.. {
@@ -243,7 +246,7 @@ fn find_port(first: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
     Err(AttachError::NoPort)
 }
 
-/// One plugging in, into the wanted port if one is wanted; the port's number.
+/// Plugs the device in once, into the wanted port if one is wanted, and returns the port's number.
 fn plug_in(handle: &Handle, recorder: &Recorder, wanted: Option<u32>) -> Result<u32, AttachError> {
     let controller = controller()?;
     let port = find_port(&controller, wanted)?;
@@ -273,7 +276,7 @@ fn plug_in(handle: &Handle, recorder: &Recorder, wanted: Option<u32>) -> Result<
     Ok(port)
 }
 
-/// Socket buffers for a few transfers: fewer wake-ups between controller and device.
+/// Makes room for a few transfers in the socket, for fewer wake-ups between controller and device.
 fn enlarge(socket: &OwnedFd) {
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(socket, 1 << 20);
 }

@@ -1,33 +1,34 @@
-//! USB/IP messages as bytes. All fields are big endian but the setup stage.
+//! USB/IP messages as bytes. All fields are big endian but those of the setup stage.
 
 use crate::urb::SetupPacket;
 
 /// Protocol version 1.1.1, as every kernel since 3.17 speaks.
 pub const VERSION: u16 = 0x0111;
-/// Bytes of every message in the transfer phase, data aside.
+/// Length of every message in the transfer phase without its data, in bytes.
 pub const HEADER: usize = 48;
-/// Bytes of the header of the attach phase's messages.
+/// Length of the header of the attach phase's messages, in bytes.
 pub const OP_HEADER: usize = 8;
-/// Bytes of a bus id.
+/// Length of a bus id, in bytes.
 pub const BUS_ID: usize = 32;
-/// Bytes of a device in OP_REP_DEVLIST and OP_REP_IMPORT.
+/// Length of a device in OP_REP_DEVLIST and OP_REP_IMPORT, in bytes.
 pub const DEVICE: usize = 312;
 
-/// OP_REQ_DEVLIST.
+/// Code of the request for the list of devices.
 pub const OP_REQ_DEVLIST: u16 = 0x8005;
-/// OP_REP_DEVLIST.
+/// Code of the answer with the list of devices.
 pub const OP_REP_DEVLIST: u16 = 0x0005;
-/// OP_REQ_IMPORT.
+/// Code of the request for a device.
 pub const OP_REQ_IMPORT: u16 = 0x8003;
-/// OP_REP_IMPORT.
+/// Code of the answer to a request for a device.
 pub const OP_REP_IMPORT: u16 = 0x0003;
 
-/// High speed, as `enum usb_device_speed` counts.
+/// High speed in Linux's `enum usb_device_speed`.
 pub const SPEED_HIGH: u32 = 3;
 
-/// `URB_ZERO_PACKET` of `transfer_flags`.
+/// `URB_ZERO_PACKET` of `transfer_flags`: a zero-length packet ends the transfer.
 pub const FLAG_ZERO_PACKET: u32 = 0x0040;
 
+/// Commands of the transfer phase.
 const CMD_SUBMIT: u32 = 1;
 const CMD_UNLINK: u32 = 2;
 const RET_SUBMIT: u32 = 3;
@@ -38,19 +39,19 @@ const RET_UNLINK: u32 = 4;
 pub enum Command {
     /// USBIP_CMD_SUBMIT; OUT data follows the header.
     Submit {
-        /// Sequence number, the transfer's name.
+        /// Sequence number, which names the transfer.
         sequence: u32,
         /// Endpoint number, without direction.
         endpoint: u32,
         /// Whether data goes to the host.
         is_in: bool,
-        /// `transfer_flags`.
+        /// `transfer_flags` of Linux's URB.
         flags: u32,
         /// `transfer_buffer_length` in bytes.
         length: u32,
-        /// `number_of_packets`: isochronous packets, 0 or 0xffffffff when not isochronous.
+        /// Number of isochronous packets; 0 or 0xffffffff when the transfer is not isochronous.
         packets: u32,
-        /// The setup stage; zeros unless control.
+        /// The setup stage of a control transfer; zeros in others.
         setup: SetupPacket,
     },
     /// USBIP_CMD_UNLINK.
@@ -62,17 +63,18 @@ pub enum Command {
     },
 }
 
-/// What no host may send.
+/// A message that no host may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// Neither submit nor unlink.
+    /// The command is neither submit nor unlink.
     #[error("USB/IP command {0:#x} is neither submit (1) nor unlink (2)")]
     Command(u32),
-    /// Neither out nor in.
+    /// The direction is neither out nor in.
     #[error("USB/IP direction {0:#x} is neither out (0) nor in (1)")]
     Direction(u32),
 }
 
+/// Returns the field at byte `at` of a header.
 fn word(bytes: &[u8; HEADER], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
@@ -81,7 +83,7 @@ impl Command {
     /// Reads a header.
     ///
     /// # Errors
-    /// [`CodecError`]; the stream cannot be followed any further then.
+    /// [`CodecError`], after which the stream cannot be followed any further.
     pub fn decode(bytes: &[u8; HEADER]) -> Result<Self, CodecError> {
         let sequence = word(bytes, 4);
         match word(bytes, 0) {
@@ -111,7 +113,7 @@ impl Command {
     }
 }
 
-/// USBIP_RET_SUBMIT: `status` is 0 or a negated Linux errno, `actual` in bytes.
+/// Returns USBIP_RET_SUBMIT. `status` is 0 or a negated Linux errno, `actual` the number of bytes moved.
 #[must_use]
 pub fn ret_submit(sequence: u32, status: i32, actual: u32) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
@@ -122,7 +124,8 @@ pub fn ret_submit(sequence: u32, status: i32, actual: u32) -> [u8; HEADER] {
     bytes
 }
 
-/// USBIP_RET_UNLINK: `status` is -ECONNRESET when the transfer was taken back, 0 when it had ended.
+/// Returns USBIP_RET_UNLINK. `status` is -ECONNRESET when the transfer was taken back, 0 when it had
+/// ended.
 #[must_use]
 pub fn ret_unlink(sequence: u32, status: i32) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
@@ -132,7 +135,7 @@ pub fn ret_unlink(sequence: u32, status: i32) -> [u8; HEADER] {
     bytes
 }
 
-/// An answer's header in the attach phase. Status 0 is good.
+/// Returns the header of an answer in the attach phase. Status 0 is success.
 #[must_use]
 pub fn op_header(command: u16, status: u32) -> [u8; OP_HEADER] {
     let mut bytes = [0; OP_HEADER];
@@ -145,22 +148,22 @@ pub fn op_header(command: u16, status: u32) -> [u8; OP_HEADER] {
 /// A device as OP_REP_DEVLIST and OP_REP_IMPORT describe it.
 #[derive(Debug, Clone, Copy)]
 pub struct Exported<'a> {
-    /// Bus id, as `usbip attach -b` takes it.
+    /// Bus id of the device, as `usbip attach -b` takes it.
     pub bus_id: &'a str,
-    /// Bus number.
+    /// Number of the bus.
     pub bus: u32,
-    /// Device number.
+    /// Number of the device on its bus.
     pub address: u32,
     /// The device descriptor.
     pub descriptor: &'a [u8],
     /// `bConfigurationValue` of the active configuration.
     pub configuration: u8,
-    /// `bNumInterfaces` of it.
+    /// `bNumInterfaces` of the active configuration.
     pub interfaces: u8,
 }
 
 impl Exported<'_> {
-    /// The 312 bytes.
+    /// Returns the device as it is sent.
     #[must_use]
     pub fn encode(&self) -> [u8; DEVICE] {
         let mut bytes = [0; DEVICE];

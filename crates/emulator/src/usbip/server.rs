@@ -21,7 +21,7 @@ use crate::knobs::Brand;
 use crate::report::Recorder;
 use crate::server::{Listener, Server};
 
-/// The modem's bus id.
+/// Bus id of the modem.
 pub const MODEM_BUS_ID: &str = "1-1";
 /// How long a client may take over each part of its request.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -81,6 +81,7 @@ impl Clients {
         }
     }
 
+    /// Returns the device as clients are told of it.
     fn exported(&self) -> Exported<'static> {
         // A host selects a configuration itself; until then the device has none.
         Exported {
@@ -93,7 +94,7 @@ impl Clients {
         }
     }
 
-    /// Answers one request.
+    /// Answers the one request of a client.
     fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -114,6 +115,7 @@ impl Clients {
         }
     }
 
+    /// Answers OP_REQ_DEVLIST.
     fn list(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         let mut answer = codec::op_header(OP_REP_DEVLIST, 0).to_vec();
         let plugged = self.handle.presence().get();
@@ -137,6 +139,7 @@ impl Clients {
         stream.write_all(&answer)
     }
 
+    /// Answers OP_REQ_IMPORT, and hands the connection over when the device is free.
     fn import(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut wanted = [0; BUS_ID];
         stream.read_exact(&mut wanted)?;

@@ -11,12 +11,12 @@ const MAX_HEAD: usize = 16 + 128;
 /// Longest message accepted at all, header included.
 pub const MAX_MESSAGE: usize = MAX_HEAD + MAX_TRANSFER;
 
-/// The hello's name field.
+/// Length of the hello's name field, in bytes.
 const VERSION: usize = 64;
 /// Entries of the tables in INTERFACE_INFO and EP_INFO.
 pub const SLOTS: usize = 32;
 
-/// `type` of a message.
+/// Numbers in the field `type` of a message, by the names of the protocol's document.
 pub mod kind {
     #![allow(missing_docs)]
     pub const HELLO: u32 = 0;
@@ -42,120 +42,120 @@ pub mod kind {
     pub const INTERRUPT_PACKET: u32 = 103;
 }
 
-/// `status` of a finished transfer.
+/// The field `status` of a finished transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
-    /// It went through.
+    /// The transfer went through.
     Success = 0,
-    /// Taken back.
+    /// The transfer was taken back.
     Cancelled = 1,
-    /// A transfer that makes no sense.
+    /// The transfer makes no sense.
     Invalid = 2,
-    /// It failed.
+    /// The transfer failed.
     IoError = 3,
     /// The endpoint is halted, or the request refused.
     Stall = 4,
-    /// More came than was asked for.
+    /// The device sent more than was asked for.
     Babble = 6,
 }
 
-/// What a side says it can do; bits of the hello.
+/// What a side says it can do: bits of the hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities(u32);
 
 impl Capabilities {
-    /// DEVICE_CONNECT has the device's version.
+    /// DEVICE_CONNECT carries the device's version.
     pub const VERSION: Capabilities = Capabilities(1 << 1);
-    /// EP_INFO has packet sizes.
+    /// EP_INFO carries packet sizes.
     pub const PACKET_SIZE: Capabilities = Capabilities(1 << 4);
     /// Message ids have 64 bits.
     pub const LONG_IDS: Capabilities = Capabilities(1 << 5);
     /// Bulk transfers may be longer than 65535 bytes.
     pub const LONG_BULK: Capabilities = Capabilities(1 << 6);
-    /// Ours. An xHCI controller insists on the last three.
+    /// The capabilities of this side. A guest's xHCI controller insists on the last three.
     pub const OURS: Capabilities =
         Capabilities(Self::VERSION.0 | Self::PACKET_SIZE.0 | Self::LONG_IDS.0 | Self::LONG_BULK.0);
 
-    /// Whether all of `wanted` are there.
+    /// Whether all of `wanted` are among them.
     pub fn has(self, wanted: Capabilities) -> bool {
         self.0 & wanted.0 == wanted.0
     }
 
-    /// Those of both sides.
+    /// Returns the capabilities that both sides have.
     pub fn shared(self, other: Capabilities) -> Capabilities {
         Capabilities(self.0 & other.0)
     }
 
-    /// Bytes of a message's header.
+    /// Returns the length of a message's header, in bytes.
     fn header(self) -> usize {
         if self.has(Self::LONG_IDS) { 16 } else { 12 }
     }
 
-    /// Bytes of a bulk packet's fields.
+    /// Returns the length of a bulk packet's fields, in bytes.
     fn bulk(self) -> usize {
         if self.has(Self::LONG_BULK) { 10 } else { 8 }
     }
 }
 
-/// What the guest says.
+/// A message of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// The first message.
+    /// The first message, with the guest's capabilities.
     Hello(Capabilities),
     /// Reset the port.
     Reset,
-    /// SET_CONFIGURATION.
+    /// Select a configuration.
     SetConfiguration(u8),
-    /// GET_CONFIGURATION.
+    /// Tell the active configuration.
     GetConfiguration,
-    /// SET_INTERFACE: interface, alternate setting.
+    /// Select an alternate setting: interface and setting.
     SetAlternate(u8, u8),
-    /// GET_INTERFACE.
+    /// Tell the active alternate setting of an interface.
     GetAlternate(u8),
-    /// Send what comes from this interrupt endpoint until told to stop.
+    /// Send what comes from the interrupt endpoint with that address, until told to stop.
     StartInterrupts(u8),
-    /// No more of it.
+    /// Stop sending what comes from the interrupt endpoint with that address.
     StopInterrupts(u8),
-    /// Take the transfer with this message's id back.
+    /// Take back the transfer with this message's id.
     Cancel,
-    /// A control transfer; data for one to the device.
+    /// Make a control transfer, with the data of one to the device.
     Control(SetupPacket, &'a [u8]),
-    /// A bulk transfer: endpoint, bytes wanted, and data for one to the device.
+    /// Make a bulk transfer.
     Bulk {
-        /// Endpoint address.
+        /// Address of the endpoint.
         endpoint: u8,
-        /// Bytes to move.
+        /// Number of bytes to move.
         length: usize,
-        /// USB 3 stream.
+        /// Number of the USB 3 stream.
         stream: u32,
-        /// What is to be sent.
+        /// Data of a transfer to the device.
         data: &'a [u8],
     },
-    /// An interrupt transfer to the device.
+    /// Make an interrupt transfer to the device: address of the endpoint, and data.
     Interrupt(u8, &'a [u8]),
-    /// One that is of no concern here.
+    /// A message that is of no concern here.
     Other,
 }
 
 /// A message that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CodecError {
-    /// It is longer than any may be.
+    /// The message is longer than any may be.
     #[error("usbredir message of type {kind} with {length} bytes")]
     Length {
-        /// Its type.
+        /// Type of the message.
         kind: u32,
-        /// Its length without header.
+        /// Length of the message without its header, in bytes.
         length: usize,
     },
-    /// Its type is unknown, or was never offered.
+    /// The type of the message is unknown, or was never offered.
     #[error("usbredir message of type {0}, which was not offered")]
     Kind(u32),
-    /// Its first message is no hello, or a later one is.
+    /// The first message is no hello, or a later one is.
     #[error("a usbredir hello out of order")]
     Hello,
-    /// Its fields contradict each other.
+    /// The fields of the message contradict each other.
     #[error("usbredir message of type {0} whose data does not fit its fields")]
     Data(u32),
 }
@@ -171,19 +171,19 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 /// A message with its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incoming<'a> {
-    /// Chosen by the guest.
+    /// Id of the message, chosen by the guest.
     pub id: u64,
-    /// What it says.
+    /// The message itself.
     pub message: Message<'a>,
-    /// Bytes it takes up.
+    /// Length of the message with its header, in bytes.
     pub length: usize,
 }
 
-/// The first message in `bytes`; `None` while it is not complete. `shared` are the capabilities of
-/// both sides, `None` before the guest's hello.
+/// Returns the first message in `bytes`, `None` while it is not complete. `shared` are the capabilities
+/// that both sides have, `None` before the guest's hello.
 ///
 /// # Errors
-/// [`CodecError`]; nothing after it can be understood.
+/// [`CodecError`], after which nothing can be understood.
 pub fn decode(
     bytes: &[u8],
     shared: Option<Capabilities>,
@@ -218,7 +218,8 @@ pub fn decode(
     }
 }
 
-/// `None` when the body does not fit, `Some(None)` when the type is not known.
+/// Reads the body of a message. `None` when the body does not fit, `Some(None)` when the type is not
+/// known.
 fn message(kind: u32, body: &[u8], capabilities: Capabilities) -> Option<Option<Message<'_>>> {
     let exactly = |length: usize| (body.len() == length).then_some(());
     Some(Some(match kind {
@@ -307,11 +308,11 @@ pub struct Encoder {
     shared: Capabilities,
 }
 
-/// The longest start of a data packet: header and fields.
+/// Length of the longest start of a data packet, its header and fields, in bytes.
 pub const HEAD: usize = 16 + 10;
 
 impl Encoder {
-    /// For a guest whose hello has been read.
+    /// Makes an encoder for a guest whose hello has been read.
     pub fn new(shared: Capabilities) -> Self {
         Self { shared }
     }
@@ -332,7 +333,7 @@ impl Encoder {
         message
     }
 
-    /// Our hello; the guest's need not have come.
+    /// Returns the hello of this side. The guest's need not have come.
     pub fn hello() -> Vec<u8> {
         let mut body = vec![0; VERSION];
         let name = concat!("uwwan ", env!("CARGO_PKG_VERSION")).as_bytes();
@@ -341,7 +342,8 @@ impl Encoder {
         Encoder::default().whole(kind::HELLO, 0, &body)
     }
 
-    /// The device is there: high speed, with the classes, ids and version of its descriptor.
+    /// Returns the message that the device is there: at high speed, with the classes, ids and version of
+    /// its descriptor.
     pub fn connect(self, descriptor: &[u8]) -> Vec<u8> {
         const HIGH_SPEED: u8 = 2;
         let mut body = vec![HIGH_SPEED];
@@ -354,7 +356,8 @@ impl Encoder {
         self.whole(kind::DEVICE_CONNECT, 0, &body)
     }
 
-    /// The interfaces there are: number and class, subclass, protocol.
+    /// Returns the message with the interfaces there are: number, and class, subclass and protocol of
+    /// each.
     pub fn interfaces(self, interfaces: &[(u8, [u8; 3])]) -> Vec<u8> {
         let mut body = vec![0; 4 + 4 * SLOTS];
         let count = interfaces.len().min(SLOTS);
@@ -368,7 +371,7 @@ impl Encoder {
         self.whole(kind::INTERFACE_INFO, 0, &body)
     }
 
-    /// The endpoints there are.
+    /// Returns the message with the endpoints there are.
     pub fn endpoints(self, endpoints: &[Endpoint]) -> Vec<u8> {
         const INVALID: u8 = 255;
         let (mut types, mut intervals, mut interfaces) = ([INVALID; SLOTS], [0; SLOTS], [0; SLOTS]);
@@ -393,24 +396,25 @@ impl Encoder {
         self.whole(kind::EP_INFO, 0, &body)
     }
 
-    /// The answer to SET_CONFIGURATION and GET_CONFIGURATION.
+    /// Returns the answer to SET_CONFIGURATION and GET_CONFIGURATION.
     pub fn configuration(self, id: u64, status: Status, value: u8) -> Vec<u8> {
         self.whole(kind::CONFIGURATION_STATUS, id, &[status as u8, value])
     }
 
-    /// The answer to SET_INTERFACE and GET_INTERFACE.
+    /// Returns the answer to SET_INTERFACE and GET_INTERFACE.
     pub fn alternate(self, id: u64, status: Status, interface: u8, alternate: u8) -> Vec<u8> {
         let body = [status as u8, interface, alternate];
         self.whole(kind::ALT_SETTING_STATUS, id, &body)
     }
 
-    /// Whether an interrupt endpoint is listened to.
+    /// Returns the message that says whether an interrupt endpoint is listened to.
     pub fn interrupts(self, id: u64, status: Status, endpoint: u8) -> Vec<u8> {
         let body = [status as u8, endpoint];
         self.whole(kind::INTERRUPT_RECEIVING_STATUS, id, &body)
     }
 
-    /// The start of a control transfer's answer; `data` bytes follow, `moved` is what went through.
+    /// Appends the start of a control transfer's answer to `head`. `data` bytes follow it, `moved` is the
+    /// number of bytes that went through.
     pub fn control(
         self,
         id: u64,
@@ -432,7 +436,7 @@ impl Encoder {
         }
     }
 
-    /// The start of a bulk transfer's answer.
+    /// Appends the start of a bulk transfer's answer to `head`, as [`Encoder::control`] does.
     #[allow(clippy::too_many_arguments)]
     pub fn bulk(
         self,
@@ -453,7 +457,7 @@ impl Encoder {
         }
     }
 
-    /// The start of an interrupt packet.
+    /// Appends the start of an interrupt packet to `head`, as [`Encoder::control`] does.
     pub fn interrupt(
         self,
         id: u64,
@@ -469,18 +473,18 @@ impl Encoder {
     }
 }
 
-/// An endpoint as EP_INFO tells it.
+/// An endpoint as EP_INFO describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Address with direction bit.
+    /// `bEndpointAddress`, with the direction bit.
     pub address: u8,
-    /// Interrupt; bulk otherwise.
+    /// Whether it is an interrupt endpoint; otherwise it is a bulk endpoint.
     pub interrupt: bool,
-    /// `bInterval`.
+    /// `bInterval`, as the descriptor has it.
     pub interval: u8,
-    /// Of which interface.
+    /// Number of its interface.
     pub interface: u8,
-    /// `wMaxPacketSize`.
+    /// `wMaxPacketSize` in bytes.
     pub max_packet_size: u16,
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Connection {
     packets: u64,
 }
 
-/// What a transfer is to the guest.
+/// What a pending transfer is to the guest.
 #[derive(Debug, Clone, Copy)]
 enum Pending {
     Control {
@@ -214,6 +214,10 @@ impl Connection {
         Ok(())
     }
 
+    /// Names a transfer.
+    ///
+    /// # Errors
+    /// When too many are pending, in words.
     fn token(&mut self, pending: Pending) -> Result<Token, String> {
         if self.pending.len() >= MAX_PENDING {
             return Err(format!("more than {MAX_PENDING} transfers pending"));
@@ -265,17 +269,19 @@ impl Connection {
         })
     }
 
+    /// Queues a message without data.
     fn answer(&mut self, head: Vec<u8>) {
         self.socket.push(head, None);
     }
 
-    /// The endpoints of the active alternate settings.
+    /// Returns the endpoints of the active alternate settings.
     fn active(&self) -> impl Iterator<Item = &descriptors::EndpointPlace> {
         let selected = |interface| self.alternates.get(&interface).copied().unwrap_or(0);
         let all = self.layout.endpoints.iter();
         all.filter(move |place| place.alternate == selected(place.interface))
     }
 
+    /// Notes that a configuration is active.
     fn configured(&mut self, value: u8) {
         self.configuration = value;
         self.alternates.clear();
@@ -308,7 +314,7 @@ impl Connection {
         self.answer(endpoints);
     }
 
-    /// One transfer more for an endpoint that is listened to.
+    /// Makes one transfer more for an endpoint, if the guest still wants to hear from it.
     fn listen_again(&mut self, endpoint: u8) {
         let found = self.active().find(|place| place.address == endpoint);
         let found = found.filter(|_| self.listening.contains(&endpoint));
