@@ -2,6 +2,7 @@
 # The emulated modem is a modem: the guest's own drivers and tools (cdc_ether,
 # option, cdc_mbim, mbimcli) use it as owners of the real one report. Nothing
 # of uwwan's own driver takes part.
+# packages: libmbim-utils libmbim-proxy
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh

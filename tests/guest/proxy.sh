@@ -3,6 +3,7 @@
 # mbimcli through the mbim-proxy name, the real mbim-proxy and mbimcli on the
 # terminal, all while traffic flows. A client killed and the modem unplugged in
 # the middle of a command. The data session outlives it all.
+# packages: libmbim-utils libmbim-proxy
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh

@@ -2,6 +2,7 @@
 # 'uwwan up' from every state the modem can be found in but the usual one (see
 # up-online.sh), with each USB backend; while others meddle, and over USB/IP; with
 # IPv6.
+# packages: usbip
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
