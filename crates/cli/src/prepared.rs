@@ -3,12 +3,11 @@
 //! Such a user may move packets through the interface but not configure it. The driver then says
 //! what root has to do, and goes online all the same: the commands can be given at any time.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustix::thread::CapabilitySet;
 use uwwan_modem::host::{
-    HostConfig, HostEnd, HostProvider, HostTun, Packets, TAP_MODE, TunProvider,
+    HostConfig, HostControl, HostData, HostEnd, HostProvider, HostTun, TAP_MODE, TunProvider,
 };
 use uwwan_modem::options::Routes;
 use uwwan_modem::status;
@@ -22,25 +21,32 @@ use crate::output::note;
 pub struct Provider(TunProvider);
 
 impl HostProvider for Provider {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
         let Some(name) = config.name.as_deref().filter(|_| !may_configure()) else {
             return self.0.bring_up(config);
         };
-        let interface = match &config.ethernet {
-            Some(ethernet) => Kind::Tap(Tap::open(Some(name), ethernet.address)?),
-            None => Kind::Tun(HostTun::open(config.tun_mode, Some(name))?),
+        let (mut control, data) = match &config.ethernet {
+            Some(ethernet) => {
+                let tap = Arc::new(Tap::open(Some(name), ethernet.address)?);
+                let control = Prepared::new(&*tap, TAP_MODE.to_owned(), Some(Arc::clone(&tap)));
+                (control, HostData::Single(Box::new(tap)))
+            }
+            None => {
+                let tun = HostTun::open(config.tun_mode, Some(name))?;
+                let control = Prepared::new(&tun, tun.describe(), None);
+                (control, tun.into_data())
+            }
         };
-        if !interface.common().attached() {
+        if !control.attached {
             // Made just now, so this process may configure it whatever its capabilities say.
-            drop(interface);
+            drop((control, data));
             return self.0.bring_up(config);
         }
-        let end = Prepared {
-            interface,
-            wanted: Mutex::new(Vec::new()),
-        };
-        end.reconfigure(config)?;
-        Ok(Box::new(end))
+        control.reconfigure(config)?;
+        Ok(HostEnd {
+            control: Box::new(control),
+            data,
+        })
     }
 }
 
@@ -49,69 +55,50 @@ fn may_configure() -> bool {
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
-enum Kind {
-    Tun(HostTun),
-    Tap(Tap),
-}
-
-impl Kind {
-    fn common(&self) -> &dyn Interface {
-        match self {
-            Self::Tun(tun) => tun,
-            Self::Tap(tap) => tap,
-        }
-    }
-}
-
+/// An interface that this process may not configure.
 struct Prepared {
-    interface: Kind,
+    name: String,
+    index: u32,
+    attached: bool,
+    /// How packets cross the interface, in words.
+    mode: String,
+    /// The interface, if it carries frames: its carrier may be set without a right.
+    tap: Option<Arc<Tap>>,
     /// What is left to root, a command each.
-    wanted: Mutex<Vec<String>>,
+    wanted: Vec<String>,
 }
 
-impl AsFd for Prepared {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.interface {
-            Kind::Tun(tun) => tun.as_fd(),
-            Kind::Tap(tap) => tap.as_fd(),
+impl Prepared {
+    fn new(interface: &impl Interface, mode: String, tap: Option<Arc<Tap>>) -> Self {
+        Self {
+            name: interface.name().to_owned(),
+            index: interface.index(),
+            attached: interface.attached(),
+            mode,
+            tap,
+            wanted: Vec::new(),
         }
     }
 }
 
-impl HostEnd for Prepared {
-    fn writable(&self) -> BorrowedFd<'_> {
-        match &self.interface {
-            Kind::Tun(tun) => tun.writable(),
-            Kind::Tap(tap) => tap.as_fd(),
-        }
-    }
-
-    fn packets(&self) -> Packets<'_> {
-        match &self.interface {
-            Kind::Tun(tun) => tun.packets(),
-            Kind::Tap(tap) => Packets::Single(tap),
-        }
-    }
-
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
+impl HostControl for Prepared {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
         if let Some(ethernet) = &config.ethernet {
             self.set_carrier(ethernet.carrier);
         }
-        let interface = self.interface.common();
-        let observed = uwwan_tun::observe(interface.index())?;
-        let commands = commands(interface.name(), config, &observed);
-        if !commands.is_empty() {
+        let observed = uwwan_tun::observe(self.index)?;
+        self.wanted = commands(&self.name, config, &observed);
+        if !self.wanted.is_empty() {
             note("this user may not configure the interface; as root:");
-            for command in &commands {
+            for command in &self.wanted {
                 note(format!("  {command}"));
             }
         }
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = commands;
         Ok(())
     }
 
-    fn set_carrier(&self, up: bool) {
-        if let Kind::Tap(tap) = &self.interface
+    fn set_carrier(&mut self, up: bool) {
+        if let Some(tap) = &self.tap
             && let Err(error) = tap.set_carrier(up)
         {
             tracing::warn!("{error}");
@@ -119,14 +106,11 @@ impl HostEnd for Prepared {
     }
 
     fn interface(&self) -> status::Interface {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         status::Interface {
-            name: self.interface.common().name().to_owned(),
-            mode: match &self.interface {
-                Kind::Tun(tun) => tun.describe(),
-                Kind::Tap(_) => TAP_MODE.to_owned(),
-            },
-            applied: wanted
+            name: self.name.clone(),
+            mode: self.mode.clone(),
+            applied: self
+                .wanted
                 .iter()
                 .map(|command| format!("left to root: {command}"))
                 .collect(),

@@ -16,8 +16,8 @@
 //! interrupt IN --> notification --> control thread
 //! ```
 //!
-//! **Large packets.** A host's end carries one datagram a call ([`Packets::Single`]: plain TUN
-//! interfaces, sockets), or up to 64 KiB of one flow behind a virtio header ([`Packets::Large`]: TUN
+//! **Large packets.** A host's end carries one datagram a call ([`HostData::Single`]: plain TUN
+//! interfaces, sockets), or up to 64 KiB of one flow behind a virtio header ([`HostData::Large`]: TUN
 //! interfaces with offload). The driver then does the kernel's segmentation and receive offload:
 //!
 //! * A read is scattered over the places its datagrams are expected to have in the open block and
@@ -74,8 +74,8 @@
 //! System calls in steady state: `ppoll`, those of the backend's [`Pump::process`] and
 //! [`Queue::submit`], and those of [`Single`] or [`Large`].
 //!
-//! [`Packets::Single`]: crate::host::Packets::Single
-//! [`Packets::Large`]: crate::host::Packets::Large
+//! [`HostData::Single`]: crate::host::HostData::Single
+//! [`HostData::Large`]: crate::host::HostData::Large
 //! [`Single`]: crate::host::Single
 //! [`Large`]: crate::host::Large
 //! [`Scatter`]: uwwan_tun::scatter::Scatter

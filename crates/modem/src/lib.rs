@@ -56,7 +56,7 @@ mod stream;
 
 pub use event::Event;
 pub use failure::{Code, Failure, FailureKind, Place, Rung};
-pub use host::{HostConfig, HostEnd, HostProvider};
+pub use host::{HostConfig, HostControl, HostData, HostEnd, HostProvider};
 pub use modem::{Handle, Modem};
 pub use options::Options;
 pub use selector::Selector;

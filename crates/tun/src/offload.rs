@@ -265,13 +265,14 @@ impl Offload {
     }
 
     /// Takes one packet the kernel sent, with its virtio header, into buffers one after the other;
-    /// what they have no room for is lost. Bytes read, header included. To be called from one thread.
+    /// what they have no room for is lost. Returns the
+    /// bytes read, header included.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when none waits, or in another queue only, which waiting for the
     /// descriptor tells; `EBADFD` (77) when the interface was deleted.
     #[inline]
-    pub fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    pub fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.queues.read(buffers)
     }
 

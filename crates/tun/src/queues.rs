@@ -20,7 +20,6 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{Timespec, epoll};
 
@@ -49,8 +48,7 @@ struct Fair {
     epoll: OwnedFd,
     /// The detached queue.
     writer: OwnedFd,
-    /// A [`Turn`]. One thread reads; with several the turns would be less fair, no more.
-    turn: AtomicU64,
+    turn: Turn,
 }
 
 impl Queues {
@@ -73,13 +71,12 @@ impl Queues {
             let place = epoll::EventData::new_u64(place);
             epoll::add(&epoll, reader, place, epoll::EventFlags::IN)?;
         }
-        let turn = AtomicU64::new(Turn::default().packed());
         Ok(Queues {
             readers,
             fair: Some(Fair {
                 epoll,
                 writer,
-                turn,
+                turn: Turn::default(),
             }),
         })
     }
@@ -113,20 +110,13 @@ impl Queues {
     ///
     /// Makes the system calls `readv` and `epoll_wait`.
     #[inline]
-    pub(crate) fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let Some(fair) = &self.fair else {
-            return Ok(rustix::io::readv(&self.readers[0], buffers)?);
+    pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let readers = &self.readers;
+        let Some(Fair { epoll, turn, .. }) = &mut self.fair else {
+            return Ok(rustix::io::readv(&readers[0], buffers)?);
         };
-        let mut turn = Turn::unpacked(fair.turn.load(Ordering::Relaxed));
-        let read = |queue: u8| {
-            Ok(rustix::io::readv(
-                &self.readers[usize::from(queue)],
-                buffers,
-            )?)
-        };
-        let result = turn.read(read, || fair.look());
-        fair.turn.store(turn.packed(), Ordering::Relaxed);
-        result
+        let read = |queue: u8| Ok(rustix::io::readv(&readers[usize::from(queue)], buffers)?);
+        turn.read(read, || look(epoll))
     }
 
     /// Writes one packet.
@@ -139,17 +129,17 @@ impl Queues {
     }
 }
 
-impl Fair {
-    /// The queues that have something, a bit each.
-    fn look(&self) -> io::Result<u32> {
-        let now = Timespec::default();
-        let mut events = [MaybeUninit::uninit(); QUEUES];
-        let (found, _) = epoll::wait(&self.epoll, &mut events, Some(&now))?;
-        Ok(found.iter().fold(0, |mask, event| {
-            let place = event.data;
-            mask | 1 << (place.u64() % QUEUES as u64)
-        }))
-    }
+/// Returns the queues that have something, a bit each.
+///
+/// Makes the system call `epoll_wait`.
+fn look(epoll: &OwnedFd) -> io::Result<u32> {
+    let now = Timespec::default();
+    let mut events = [MaybeUninit::uninit(); QUEUES];
+    let (found, _) = epoll::wait(epoll, &mut events, Some(&now))?;
+    Ok(found.iter().fold(0, |mask, event| {
+        let place = event.data;
+        mask | 1 << (place.u64() % QUEUES as u64)
+    }))
 }
 
 /// Whose turn it is.
@@ -178,26 +168,6 @@ struct Turn {
 }
 
 impl Turn {
-    fn packed(self) -> u64 {
-        let [a, b, c, d] = self.ready.to_ne_bytes();
-        let flag = |place: u8, set: bool| u8::from(set) << place;
-        let flags = flag(0, self.burst) | flag(1, self.several) | flag(2, self.look);
-        u64::from_ne_bytes([a, b, c, d, self.at, self.left, self.most, flags])
-    }
-
-    fn unpacked(packed: u64) -> Turn {
-        let [a, b, c, d, at, left, most, flags] = packed.to_ne_bytes();
-        Turn {
-            ready: u32::from_ne_bytes([a, b, c, d]),
-            at,
-            left,
-            most,
-            burst: flags & 1 != 0,
-            several: flags & 2 != 0,
-            look: flags & 4 != 0,
-        }
-    }
-
     /// The next of those that are ready, behind the one that was read last.
     fn next(&self) -> u8 {
         let behind = (u32::from(self.at) + 1) % QUEUES as u32;
@@ -312,7 +282,7 @@ mod tests {
 
         /// The queue read from; `None` for WouldBlock.
         fn read(&self) -> Option<u8> {
-            let mut turn = Turn::unpacked(self.turn.get().packed());
+            let mut turn = self.turn.get();
             let from = Cell::new(0);
             let result = turn.read(
                 |queue| {

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use uwwan_modem::host::{Large, Packets, Single, TunProvider};
-use uwwan_modem::status::Interface;
-use uwwan_modem::{Failure, HostConfig, HostEnd, HostProvider};
+use uwwan_modem::host::{Large, Single, TunProvider};
+use uwwan_modem::{Failure, HostConfig, HostData, HostEnd, HostProvider};
 use uwwan_tun::coalesce::Merge;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::descriptors::Descriptors;
@@ -85,85 +84,54 @@ fn addresses_of(bytes: &[u8]) -> Range<usize> {
 pub struct WatchedProvider(pub Arc<Seen>);
 
 impl HostProvider for WatchedProvider {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
-        let end = TunProvider::default().bring_up(config)?;
-        Ok(Box::new(WatchedEnd {
-            end,
-            seen: Arc::clone(&self.0),
-        }))
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
+        let HostEnd { control, data } = TunProvider::default().bring_up(config)?;
+        let seen = Arc::clone(&self.0);
+        let data = match data {
+            HostData::Single(host) => HostData::Single(Box::new(WatchedHost { host, seen })),
+            HostData::Large(host) => HostData::Large(Box::new(WatchedHost { host, seen })),
+        };
+        Ok(HostEnd { control, data })
     }
 }
 
-struct WatchedEnd {
-    end: Box<dyn HostEnd>,
+struct WatchedHost<T: ?Sized> {
+    host: Box<T>,
     seen: Arc<Seen>,
 }
 
-impl WatchedEnd {
-    fn single(&self) -> &dyn Single {
-        match self.end.packets() {
-            Packets::Single(host) => host,
-            Packets::Large(_) => unreachable!("it is what it was"),
-        }
-    }
-
-    fn large(&self) -> &dyn Large {
-        match self.end.packets() {
-            Packets::Large(host) => host,
-            Packets::Single(_) => unreachable!("it is what it was"),
-        }
-    }
-}
-
-impl AsFd for WatchedEnd {
+impl<T: AsFd + ?Sized> AsFd for WatchedHost<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+        self.host.as_fd()
     }
 }
 
-impl HostEnd for WatchedEnd {
-    fn writable(&self) -> BorrowedFd<'_> {
-        self.end.writable()
-    }
-
-    fn packets(&self) -> Packets<'_> {
-        match self.end.packets() {
-            Packets::Single(_) => Packets::Single(self),
-            Packets::Large(_) => Packets::Large(self),
-        }
-    }
-
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
-        self.end.reconfigure(config)
-    }
-
-    fn interface(&self) -> Interface {
-        self.end.interface()
-    }
-}
-
-impl Single for WatchedEnd {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Single for WatchedHost<dyn Single> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         count_this_thread(true);
-        let length = self.single().receive(buffer)?;
+        let length = self.host.receive(buffer)?;
         self.seen.read(&buffer[..length]);
         Ok(length)
     }
 
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
         self.seen.written(datagram);
-        self.single().send(datagram)
+        self.host.send(datagram)
     }
 }
 
-impl Large for WatchedEnd {
-    fn merge(&self) -> Merge {
-        self.large().merge()
+impl Large for WatchedHost<dyn Large> {
+    fn writable(&self) -> BorrowedFd<'_> {
+        self.host.writable()
     }
 
-    fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    fn merge(&self) -> Merge {
+        self.host.merge()
+    }
+
+    fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         count_this_thread(true);
-        let length = self.large().receive(buffers)?;
+        let length = self.host.receive(buffers)?;
         let mut rest = length;
         for (index, buffer) in buffers.iter().enumerate() {
             let part = rest.min(buffer.len());
@@ -176,12 +144,12 @@ impl Large for WatchedEnd {
         Ok(length)
     }
 
-    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         // The first is headers, which are made anew.
         for payload in &buffers[1..] {
             self.seen.written(payload);
         }
-        self.large().send(buffers)
+        self.host.send(buffers)
     }
 }
 

@@ -1,75 +1,17 @@
 //! A driver on an emulated modem, with a datagram socket as the host's end.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
-use uwwan_modem::host::{Packets, Single};
-use uwwan_modem::status::{Addresses, Interface};
-use uwwan_modem::{
-    Event, Failure, Handle, HostConfig, HostEnd, HostProvider, Modem, Options, Selector,
-};
+use uwwan_modem::status::Addresses;
+use uwwan_modem::{Event, Failure, Handle, Modem, Options, Selector};
+use uwwan_tests::host::Sockets;
 
 /// Long enough for any step on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The host's end: one side of a socket pair.
-struct Socket {
-    ours: UnixDatagram,
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours.as_fd()
-    }
-}
-
-impl Single for Socket {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.ours.recv(buffer)
-    }
-
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.ours.send(datagram)
-    }
-}
-
-impl HostEnd for Socket {
-    fn packets(&self) -> Packets<'_> {
-        Packets::Single(self)
-    }
-
-    fn reconfigure(&self, _config: &HostConfig) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn interface(&self) -> Interface {
-        Interface {
-            name: "socket".into(),
-            ..Interface::default()
-        }
-    }
-}
-
-/// Hands the other side of each socket pair to the test.
-#[derive(Clone, Default)]
-struct Sockets {
-    theirs: Arc<Mutex<Vec<UnixDatagram>>>,
-}
-
-impl HostProvider for Sockets {
-    fn bring_up(&mut self, _config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
-        let (ours, theirs) = UnixDatagram::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        self.theirs.lock().unwrap().push(theirs);
-        Ok(Box::new(Socket { ours }))
-    }
-}
 
 /// A driver on an emulated modem.
 pub struct Bench {
@@ -186,7 +128,7 @@ impl Bench {
 
     /// How many host ends were made.
     pub fn host_ends(&self) -> usize {
-        self.sockets.theirs.lock().unwrap().len()
+        self.sockets.told().theirs.len()
     }
 
     /// Sends an echo request of `length` bytes; the answer is counted on its sequence number.
@@ -194,15 +136,13 @@ impl Bench {
         self.sequence += 1;
         let from = self.addresses().ipv4.expect("no IPv4").address;
         let packet = echo(from, Ipv4Addr::new(9, 9, 9, 9), self.sequence, length);
-        let sockets = self.sockets.theirs.lock().unwrap();
-        sockets.last().unwrap().send(&packet).unwrap();
+        self.sockets.last().send(&packet).unwrap();
         self.sequence
     }
 
     /// Whether an answer with this number comes within `timeout`; others are passed over.
     fn answered(&self, sequence: u16, timeout: Duration) -> bool {
-        let sockets = self.sockets.theirs.lock().unwrap();
-        let socket = sockets.last().unwrap();
+        let socket = self.sockets.last();
         let deadline = Instant::now() + timeout;
         let mut buffer = [0; 2048];
         loop {
@@ -235,14 +175,12 @@ impl Bench {
         // Ports, length, and no checksum (RFC 768).
         packet[20..28].copy_from_slice(&[0x30, 0x39, 0, 7, 2, 68, 0, 0]);
         packet[28..32].copy_from_slice(&number.to_be_bytes());
-        let sockets = self.sockets.theirs.lock().unwrap();
-        sockets.last().unwrap().send(&packet).unwrap();
+        self.sockets.last().send(&packet).unwrap();
     }
 
     /// The next numbered datagram that came back, within `timeout`.
     pub fn receive_numbered(&self, timeout: Duration) -> Option<u32> {
-        let sockets = self.sockets.theirs.lock().unwrap();
-        let socket = sockets.last().unwrap();
+        let socket = self.sockets.last();
         socket.set_read_timeout(Some(timeout)).unwrap();
         let mut buffer = [0; 2048];
         loop {
@@ -289,8 +227,7 @@ impl Bench {
         timeout: Duration,
         fits: impl Fn(&[u8]) -> Option<T>,
     ) -> Option<T> {
-        let sockets = self.sockets.theirs.lock().unwrap();
-        let socket = sockets.last().unwrap();
+        let socket = self.sockets.last();
         socket
             .set_read_timeout(Some(Duration::from_millis(500)))
             .unwrap();

@@ -2,93 +2,17 @@
 
 mod gadget;
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gadget::{ADDRESS, Bus, FRAME, Gadget};
-use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::options::{Format, Placement};
-use uwwan_modem::status::Interface;
-use uwwan_modem::{
-    Event, Failure, Handle, HostConfig, HostEnd, HostProvider, Modem, Options, Rung, Selector,
-};
+use uwwan_modem::{Event, Handle, Modem, Options, Rung, Selector};
+use uwwan_tests::host::Sockets;
 
 /// Long enough for anything on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What the host's end was told.
-#[derive(Default)]
-struct Told {
-    configs: Vec<HostConfig>,
-    carriers: Vec<bool>,
-    theirs: Vec<UnixDatagram>,
-}
-
-#[derive(Clone, Default)]
-struct Sockets(Arc<Mutex<Told>>);
-
-struct Socket {
-    ours: UnixDatagram,
-    told: Arc<Mutex<Told>>,
-}
-
-impl HostProvider for Sockets {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
-        let (ours, theirs) = UnixDatagram::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut told = self.0.lock().unwrap();
-        told.configs.push(config.clone());
-        told.theirs.push(theirs);
-        Ok(Box::new(Socket {
-            ours,
-            told: Arc::clone(&self.0),
-        }))
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours.as_fd()
-    }
-}
-
-impl Single for Socket {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.ours.recv(buffer)
-    }
-
-    fn send(&self, frame: &[u8]) -> io::Result<usize> {
-        self.ours.send(frame)
-    }
-}
-
-impl HostEnd for Socket {
-    fn packets(&self) -> Packets<'_> {
-        Packets::Single(self)
-    }
-
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
-        self.told.lock().unwrap().configs.push(config.clone());
-        Ok(())
-    }
-
-    fn set_carrier(&self, up: bool) {
-        self.told.lock().unwrap().carriers.push(up);
-    }
-
-    fn interface(&self) -> Interface {
-        Interface {
-            name: "socket".into(),
-            mode: "a socket".into(),
-            applied: Vec::new(),
-        }
-    }
-}
 
 /// A driver on the gadget.
 struct Bench {
@@ -152,15 +76,15 @@ impl Bench {
     }
 
     fn host_sends(&self, frames: &[Vec<u8>]) {
-        let told = self.sockets.0.lock().unwrap();
+        let socket = self.sockets.last();
         for frame in frames {
-            told.theirs.last().unwrap().send(frame).unwrap();
+            socket.send(frame).unwrap();
         }
     }
 
     fn host_receives(&self, count: usize) -> Vec<Vec<u8>> {
-        let told = self.sockets.0.lock().unwrap();
-        let socket = told.theirs.last().unwrap();
+        let socket = self.sockets.last();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut buffer = [0; 4096];
         (0..count)
             .map(|number| match socket.recv(&mut buffer) {
@@ -238,7 +162,7 @@ fn bring_up_keeps_the_order_of_requests() {
             Rung::Online
         ]
     );
-    let config = bench.sockets.0.lock().unwrap().configs[0].clone();
+    let config = bench.sockets.told().configs[0].clone();
     let ethernet = config.ethernet.expect("frames");
     assert_eq!(ethernet.address, Some(ADDRESS));
     assert!(!ethernet.carrier, "no link was told of");
@@ -271,7 +195,7 @@ fn frames_go_through_in_either_format_and_layout() {
 #[test]
 fn the_carrier_follows_the_link() {
     let bench = Bench::online(Options::default());
-    let carriers = || bench.sockets.0.lock().unwrap().carriers.clone();
+    let carriers = || bench.sockets.told().carriers.clone();
     bench.gadget.set_link(true);
     bench.notice("link is up");
     assert_eq!(carriers(), [true]);
@@ -351,7 +275,7 @@ fn unplugged_and_plugged_in_again() {
         matches!(event, Event::Online { .. })
     });
     {
-        let told = bench.sockets.0.lock().unwrap();
+        let told = bench.sockets.told();
         assert_eq!(told.theirs.len(), 1, "the interface stays");
         assert_eq!(told.carriers, [true, false], "no device, no carrier");
         let carrier = told

@@ -1,79 +1,20 @@
 //! A driver with several data sessions on an emulated modem; datagram sockets as host's ends, told
 //! apart by the names of the interfaces asked for.
 
-use std::collections::HashMap;
-use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
-use uwwan_modem::host::{Packets, Single};
 use uwwan_modem::options::SessionOptions;
-use uwwan_modem::status::{Interface, SessionStatus};
-use uwwan_modem::{
-    Event, Failure, Handle, HostConfig, HostEnd, HostProvider, Modem, Options, Selector,
-};
+use uwwan_modem::status::SessionStatus;
+use uwwan_modem::{Event, Handle, Modem, Options, Selector};
+use uwwan_tests::host::Sockets;
 
 /// Long enough for any step on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Socket {
-    ours: UnixDatagram,
-    name: String,
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours.as_fd()
-    }
-}
-
-impl Single for Socket {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.ours.recv(buffer)
-    }
-
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.ours.send(datagram)
-    }
-}
-
-impl HostEnd for Socket {
-    fn packets(&self) -> Packets<'_> {
-        Packets::Single(self)
-    }
-
-    fn reconfigure(&self, _config: &HostConfig) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn interface(&self) -> Interface {
-        Interface {
-            name: self.name.clone(),
-            ..Interface::default()
-        }
-    }
-}
-
-/// The tests' sides of the socket pairs, by name, and how many were made.
-#[derive(Clone, Default)]
-struct Sockets(Arc<Mutex<(HashMap<String, UnixDatagram>, usize)>>);
-
-impl HostProvider for Sockets {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
-        let (ours, theirs) = UnixDatagram::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let name = config.name.clone().expect("a name");
-        let mut made = self.0.lock().unwrap();
-        made.0.insert(name.clone(), theirs);
-        made.1 += 1;
-        Ok(Box::new(Socket { ours, name }))
-    }
-}
 
 /// A driver on an emulated modem.
 pub struct Bench {
@@ -178,12 +119,11 @@ impl Bench {
 
     /// How many host's ends were made.
     pub fn host_ends(&self) -> usize {
-        self.sockets.0.lock().unwrap().1
+        self.sockets.told().theirs.len()
     }
 
     fn with_socket<T>(&self, id: u8, act: impl FnOnce(&UnixDatagram) -> T) -> T {
-        let made = self.sockets.0.lock().unwrap();
-        act(made.0.get(&format!("s{id}")).expect("no host's end"))
+        act(&self.sockets.named(&format!("s{id}")))
     }
 
     /// Sends an echo request from a session's address; returns its number.

@@ -26,7 +26,7 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(40);
 struct NoHost;
 
 impl HostProvider for NoHost {
-    fn bring_up(&mut self, _: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
+    fn bring_up(&mut self, _: &HostConfig) -> Result<HostEnd, Failure> {
         Err(Failure::new(FailureKind::Host, "no interface")
             .because("this is a control session alone"))
     }

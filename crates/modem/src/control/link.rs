@@ -29,11 +29,11 @@ impl Control {
     }
 
     /// Tells the host's end of a plain network device whether there is a carrier.
-    pub(super) fn set_carrier(&self, up: bool) {
+    pub(super) fn set_carrier(&mut self, up: bool) {
         if self.is_ethernet()
-            && let Some(host) = self.sessions.iter().find_map(|one| one.host.as_ref())
+            && let Some(host) = self.sessions.iter_mut().find_map(|one| one.host.as_mut())
         {
-            host.set_carrier(up);
+            host.control.set_carrier(up);
         }
     }
 

@@ -11,7 +11,7 @@ use super::{Asker, Control, DISCONNECT_PATIENCE};
 use crate::counters::SessionCounters;
 use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::failure::{Failure, Rung};
-use crate::host::{Ethernet, HostConfig, HostEnd};
+use crate::host::{Ethernet, HeldHost, HostConfig};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
 use crate::session::{DataSession, Ground, SessionAsk, Step};
@@ -21,7 +21,7 @@ use crate::watch::{Probe, Verdict};
 /// A data session with what belongs to it.
 pub(super) struct HeldSession {
     pub(super) machine: DataSession,
-    pub(super) host: Option<Arc<dyn HostEnd>>,
+    pub(super) host: Option<HeldHost>,
     pub(super) counters: Arc<SessionCounters>,
 }
 
@@ -197,9 +197,9 @@ impl Control {
 
     fn session_host(&mut self, index: usize, config: &HostConfig) -> Result<Interface, Failure> {
         let session = &mut self.sessions[index];
-        if let Some(host) = &session.host {
-            match host.reconfigure(config) {
-                Ok(()) => return Ok(host.interface()),
+        if let Some(host) = &mut session.host {
+            match host.control.reconfigure(config) {
+                Ok(()) => return Ok(host.control.interface()),
                 Err(error) => {
                     tracing::warn!(
                         "changing the host's end of session {}: {error}; making a new one",
@@ -212,8 +212,8 @@ impl Control {
                 }
             }
         }
-        let host: Arc<dyn HostEnd> = Arc::from(self.provider.bring_up(config)?);
-        let interface = host.interface();
+        let host = HeldHost::from(self.provider.bring_up(config)?);
+        let interface = host.control.interface();
         self.sessions[index].host = Some(host);
         Ok(interface)
     }
@@ -231,7 +231,7 @@ impl Control {
                 0 => held.function.stream(),
                 id => Stream::Ips(id),
             },
-            host: session.host.clone().ok_or("the host's end is gone")?,
+            host: Arc::clone(&session.host.as_ref().ok_or("the host's end is gone")?.data),
             addressing,
             counters: Arc::clone(&session.counters),
         };

@@ -33,9 +33,9 @@ pub(super) struct Outlet<'a> {
 /// How a host takes datagrams.
 pub(super) enum Sink<'a> {
     /// One a call.
-    Single(&'a dyn Single),
+    Single(&'a mut dyn Single),
     /// Many a call.
-    Large(&'a dyn Large, &'a mut Coalescer),
+    Large(&'a mut dyn Large, &'a mut Coalescer),
 }
 
 /// Where datagrams go.
@@ -297,7 +297,7 @@ fn again(call: &mut impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
 
 /// Writes what a coalescer makes.
 struct Writer<'a> {
-    host: &'a dyn Large,
+    host: &'a mut dyn Large,
     blocks: &'a [Buffer],
     /// Those the packets are made of.
     datagrams: &'a [Datagram],
@@ -354,7 +354,7 @@ impl Writer<'_> {
             };
             let bytes = datagram.bytes(self.blocks);
             let slices = [IoSlice::new(&[0; VNET_HEADER]), IoSlice::new(bytes)];
-            let host = self.host;
+            let host = &mut self.host;
             if self.blocked || !self.done.add(1, bytes.len(), || host.send(&slices)) {
                 self.blocked = true;
                 self.left.push(Datagram {

@@ -7,7 +7,7 @@ use uwwan_ncm::{Framing, Limits, Stream};
 use uwwan_usb::device::Queue;
 
 use crate::counters::SessionCounters;
-use crate::host::HostEnd;
+use crate::host::DataSlot;
 use crate::watch::Probe;
 
 /// What the data path is started with.
@@ -45,7 +45,7 @@ pub(crate) struct SessionPlan {
     /// What its datagrams are.
     pub(crate) stream: Stream,
     /// Where its datagrams come from and go to.
-    pub(crate) host: Arc<dyn HostEnd>,
+    pub(crate) host: Arc<DataSlot>,
     /// What depends on its addresses.
     pub(crate) addressing: SessionAddressing,
     /// Its counters.

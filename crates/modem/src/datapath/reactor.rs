@@ -1,7 +1,7 @@
 //! The thread: one wait for everything, then each direction in turn.
 
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -258,8 +258,11 @@ impl Worker {
                 }
                 Ok(Order::AddSession(plan)) => {
                     if let Some(data) = self.data.as_mut() {
-                        data.paths.add(*plan, Instant::now());
+                        let id = plan.id;
                         data.more = true;
+                        if let Err(fault) = data.paths.add(*plan, Instant::now()) {
+                            (self.report)(Report::SessionLost(id, fault));
+                        }
                     }
                 }
                 Ok(Order::RemoveSession(session)) => {
@@ -404,6 +407,11 @@ fn drain(mut pump: Option<&mut (dyn Pump + '_)>, poll: &mut PollSet, mut queue: 
 impl Data {
     fn start(plan: DataPlan, tally: &mut Tally) -> Result<(Self, Running), Fault> {
         let now = Instant::now();
+        let ethernet = plan.sessions.iter().any(|plan| is_ethernet(plan.stream));
+        let mut paths = SessionPaths::default();
+        for plan in plan.sessions {
+            paths.add(plan, now)?;
+        }
         let mut uplink = Uplink::new(plan.bulk_out, plan.framing, plan.depth.send);
         let mut downlink = Downlink::new(
             plan.bulk_in,
@@ -413,7 +421,7 @@ impl Data {
             plan.depth.receive,
             tally.refused,
         );
-        if plan.sessions.iter().any(|path| is_ethernet(path.stream)) {
+        if ethernet {
             downlink.carry_frames();
         }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
@@ -430,10 +438,6 @@ impl Data {
             send_transfers: uplink.buffers(),
             mapped,
         };
-        let mut paths = SessionPaths::default();
-        for path in plan.sessions {
-            paths.add(path, now);
-        }
         let data = Self {
             uplink,
             downlink,

@@ -13,11 +13,12 @@ use uwwan_tun::coalesce::Coalescer;
 use uwwan_tun::scatter::Scatter;
 
 use super::delivery::{Inspect, Outlet, Outlets, Sink};
+use super::fault::Fault;
 use super::monitor::{Monitor, Probes};
 use super::plan::{SessionAddressing, SessionPlan};
 use super::uplink::{Inlet, Source};
 use crate::counters::{SessionCounters, SessionTally, Tally};
-use crate::host::{HostEnd, Large, Packets};
+use crate::host::{HostData, Large, TakenData};
 use crate::watch::Watch;
 
 /// What cuts and merges the large packets of one host.
@@ -42,7 +43,7 @@ impl Offload {
 pub(super) struct SessionPath {
     pub(super) id: u8,
     pub(super) stream: Stream,
-    pub(super) host: Arc<dyn HostEnd>,
+    pub(super) host: TakenData,
     mtu: usize,
     /// Where its host has large packets.
     offload: Option<Box<Offload>>,
@@ -58,12 +59,19 @@ pub(super) struct SessionPath {
 }
 
 impl SessionPath {
-    fn new(plan: SessionPlan, now: Instant) -> Self {
+    /// Takes a session's host's end into use.
+    ///
+    /// # Errors
+    /// [`Fault::Host`] while another data path has it.
+    fn new(plan: SessionPlan, now: Instant) -> Result<Self, Fault> {
+        let Some(host) = plan.host.take() else {
+            return Err(Fault::Host("another data path still has it".into()));
+        };
         let carried = plan.counters.snapshot();
         let mut path = Self {
             id: plan.id,
             stream: plan.stream,
-            host: plan.host,
+            host,
             mtu: 0,
             offload: None,
             watch: Watch::new(now),
@@ -79,10 +87,10 @@ impl SessionPath {
             writable: false,
         };
         path.set_addressing(plan.addressing, now);
-        if let Packets::Large(host) = path.host.packets() {
-            Offload::of(&mut path.offload, host, path.mtu);
+        if let HostData::Large(host) = &*path.host {
+            Offload::of(&mut path.offload, &**host, path.mtu);
         }
-        path
+        Ok(path)
     }
 
     pub(super) fn set_addressing(&mut self, addressing: SessionAddressing, now: Instant) {
@@ -98,11 +106,11 @@ impl SessionPath {
 
     /// Where its datagrams come from.
     pub(super) fn inlet(&mut self) -> Inlet<'_> {
-        let source = match self.host.packets() {
-            Packets::Single(host) => Source::Single(host),
-            Packets::Large(host) => {
-                let offload = Offload::of(&mut self.offload, host, self.mtu);
-                Source::Large(host, &mut offload.scatter)
+        let source = match &mut *self.host {
+            HostData::Single(host) => Source::Single(&mut **host),
+            HostData::Large(host) => {
+                let offload = Offload::of(&mut self.offload, &**host, self.mtu);
+                Source::Large(&mut **host, &mut offload.scatter)
             }
         };
         Inlet {
@@ -142,10 +150,14 @@ pub(super) struct SessionPaths(Vec<SessionPath>);
 
 impl SessionPaths {
     /// Adds a session, or replaces the one of the same number.
-    pub(super) fn add(&mut self, plan: SessionPlan, now: Instant) {
+    ///
+    /// # Errors
+    /// [`Fault::Host`] while another data path has its host's end.
+    pub(super) fn add(&mut self, plan: SessionPlan, now: Instant) -> Result<(), Fault> {
         self.remove(plan.id);
-        self.0.push(SessionPath::new(plan, now));
+        self.0.push(SessionPath::new(plan, now)?);
         self.0.sort_by_key(|path| path.id);
+        Ok(())
     }
 
     /// Takes a session off.
@@ -180,11 +192,11 @@ impl SessionPaths {
 impl Outlets for SessionPaths {
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>> {
         let path = self.get(session)?;
-        let sink = match path.host.packets() {
-            Packets::Single(host) => Sink::Single(host),
-            Packets::Large(host) => {
-                let offload = Offload::of(&mut path.offload, host, path.mtu);
-                Sink::Large(host, &mut offload.coalescer)
+        let sink = match &mut *path.host {
+            HostData::Single(host) => Sink::Single(&mut **host),
+            HostData::Large(host) => {
+                let offload = Offload::of(&mut path.offload, &**host, path.mtu);
+                Sink::Large(&mut **host, &mut offload.coalescer)
             }
         };
         Some(Outlet {

@@ -36,9 +36,9 @@ pub(super) struct Inlet<'a> {
 /// How datagrams come.
 pub(super) enum Source<'a> {
     /// One a call.
-    Single(&'a dyn Single),
+    Single(&'a mut dyn Single),
     /// Many a call.
-    Large(&'a dyn Large, &'a mut Scatter),
+    Large(&'a mut dyn Large, &'a mut Scatter),
 }
 
 /// Why no more is read from a host.
@@ -229,7 +229,7 @@ impl Uplink {
 
     fn fill_singly(
         &mut self,
-        host: &dyn Single,
+        host: &mut dyn Single,
         stream: Stream,
         to: &mut Account<'_>,
         tally: &mut Tally,
@@ -272,7 +272,7 @@ impl Uplink {
 
     fn fill_large(
         &mut self,
-        host: &dyn Large,
+        host: &mut dyn Large,
         scatter: &mut Scatter,
         stream: Stream,
         to: &mut Account<'_>,

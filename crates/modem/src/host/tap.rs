@@ -1,16 +1,14 @@
-//! The host's end as a TAP interface: an Ethernet whose link is the device's.
-//!
-//! It has the addresses the user gave. Everything else is the host's affair: its own IPv6 settings
-//! stay as they are, and whoever configures Ethernets here (a DHCP client, a bridge) sees one more.
+//! The host's end as a TAP interface, for devices that carry Ethernet frames.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use uwwan_tun::plan::Ipv6;
-use uwwan_tun::{Configuration, Interface as _, Plan, Tap};
+use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap};
 
-use super::{Ethernet, HostConfig, HostEnd, Packets, Single, tun};
+use super::control::{HostControl, HostEnd, other_kind};
+use super::data::{HostData, Single};
+use super::plan::{self, Ethernet, HostConfig};
 use crate::failure::Failure;
 use crate::status::Interface;
 
@@ -18,24 +16,21 @@ use crate::status::Interface;
 pub const TAP_MODE: &str = "plain, frames";
 
 /// Makes the interface.
-pub(super) fn bring_up(
-    config: &HostConfig,
-    ethernet: &Ethernet,
-) -> Result<Box<dyn HostEnd>, Failure> {
+pub(super) fn bring_up(config: &HostConfig, ethernet: &Ethernet) -> Result<HostEnd, Failure> {
     let plan = plan(config)?;
-    let tap = Tap::open(config.name.as_deref(), ethernet.address)?;
+    let tap = Arc::new(Tap::open(config.name.as_deref(), ethernet.address)?);
     set_carrier(&tap, ethernet.carrier);
-    let configuration = Configuration::apply(plan, &tap)?;
-    Ok(Box::new(TapEnd {
-        configuration: Mutex::new(configuration),
-        tap,
-    }))
+    let configuration = Configuration::apply(plan, &*tap)?;
+    Ok(HostEnd {
+        data: HostData::Single(Box::new(Arc::clone(&tap))),
+        control: Box::new(TapControl { configuration, tap }),
+    })
 }
 
-fn plan(config: &HostConfig) -> Result<Plan, Failure> {
+fn plan(config: &HostConfig) -> Result<Plan, Error> {
     Ok(Plan {
         ipv6: Ipv6::Host,
-        ..tun::plan(config)?
+        ..plan::plan(config)?
     })
 }
 
@@ -46,55 +41,37 @@ fn set_carrier(tap: &Tap, up: bool) {
     }
 }
 
-impl Single for Tap {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::receive(self, buffer)
+impl Single for Arc<Tap> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Tap::receive(self, buffer)
     }
 
-    fn send(&self, frame: &[u8]) -> io::Result<usize> {
-        Self::send(self, frame)
-    }
-}
-
-/// A TAP with what was done for it. The fields' order is that of undoing.
-struct TapEnd {
-    configuration: Mutex<Configuration>,
-    tap: Tap,
-}
-
-impl TapEnd {
-    fn configuration(&self) -> MutexGuard<'_, Configuration> {
-        self.configuration
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn send(&mut self, frame: &[u8]) -> io::Result<usize> {
+        Tap::send(self, frame)
     }
 }
 
-impl AsFd for TapEnd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tap.as_fd()
-    }
+/// What was done for a TAP interface. The fields' order is that of undoing.
+struct TapControl {
+    configuration: Configuration,
+    tap: Arc<Tap>,
 }
 
-impl HostEnd for TapEnd {
-    fn packets(&self) -> Packets<'_> {
-        Packets::Single(&self.tap)
-    }
-
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
+impl HostControl for TapControl {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
         let Some(ethernet) = &config.ethernet else {
-            return Err(super::other_kind("a TAP interface", "a modem"));
+            return Err(other_kind("a TAP interface", "a modem"));
         };
         if let Some(address) = ethernet.address {
             // Another device at the same port has another one.
             self.tap.set_address(address)?;
         }
-        self.configuration().replace(plan(config)?)?;
+        self.configuration.replace(plan(config)?)?;
         set_carrier(&self.tap, ethernet.carrier);
         Ok(())
     }
 
-    fn set_carrier(&self, up: bool) {
+    fn set_carrier(&mut self, up: bool) {
         set_carrier(&self.tap, up);
     }
 
@@ -102,7 +79,7 @@ impl HostEnd for TapEnd {
         Interface {
             name: self.tap.name().to_owned(),
             mode: TAP_MODE.to_owned(),
-            applied: self.configuration().describe(),
+            applied: self.configuration.describe(),
         }
     }
 }

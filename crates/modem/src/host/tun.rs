@@ -2,18 +2,17 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::BorrowedFd;
 
 use uwwan_tun::coalesce::Merge;
 use uwwan_tun::dns::{self, Guard, Method, Paths};
-use uwwan_tun::plan::Through;
-use uwwan_tun::{
-    Address, Configuration, Error, ErrorKind, Interface as _, Offload, Offloads, Plan, Prefix, Tun,
-};
+use uwwan_tun::{Configuration, Error, ErrorKind, Interface as _, Offload, Offloads, Tun};
 
-use super::{HostConfig, HostEnd, HostProvider, Large, Packets, Single, tap};
-use crate::failure::{Failure, FailureKind};
+use super::control::{HostControl, HostEnd, HostProvider, other_kind};
+use super::data::{HostData, Large, Single};
+use super::plan::{HostConfig, plan};
+use super::tap;
+use crate::failure::Failure;
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::Interface;
 
@@ -22,23 +21,25 @@ use crate::status::Interface;
 pub struct TunProvider {}
 
 impl HostProvider for TunProvider {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
         if let Some(ethernet) = &config.ethernet {
             return tap::bring_up(config, ethernet);
         }
         let plan = plan(config)?;
         let tun = HostTun::open(config.tun_mode, config.name.as_deref())?;
         let configuration = Configuration::apply(plan, &tun)?;
-        let mut applied = Applied {
+        let mut control = TunControl {
             dns: None,
             notes: Vec::new(),
             configuration,
+            name: tun.name().to_owned(),
+            mode: tun.describe(),
         };
-        applied.name_servers(config, tun.name());
-        Ok(Box::new(TunEnd {
-            applied: Mutex::new(applied),
-            tun,
-        }))
+        control.name_servers(config);
+        Ok(HostEnd {
+            control: Box::new(control),
+            data: tun.into_data(),
+        })
     }
 }
 
@@ -89,21 +90,12 @@ impl HostTun {
         Ok(Self::Plain { tun: plain()?, why })
     }
 
-    /// What crosses it.
+    /// Makes the half of a host's end that moves packets of it.
     #[must_use]
-    pub fn packets(&self) -> Packets<'_> {
+    pub fn into_data(self) -> HostData {
         match self {
-            Self::Plain { tun, .. } => Packets::Single(tun),
-            Self::Offload(tun) => Packets::Large(tun),
-        }
-    }
-
-    /// What is polled for writing.
-    #[must_use]
-    pub fn writable(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Plain { tun, .. } => tun.as_fd(),
-            Self::Offload(tun) => tun.writable(),
+            Self::Plain { tun, .. } => HostData::Single(Box::new(tun)),
+            Self::Offload(tun) => HostData::Large(Box::new(tun)),
         }
     }
 
@@ -151,55 +143,48 @@ impl uwwan_tun::Interface for HostTun {
     }
 }
 
-impl AsFd for HostTun {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Plain { tun, .. } => tun.as_fd(),
-            Self::Offload(tun) => tun.as_fd(),
-        }
-    }
-}
-
 impl Single for Tun {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Self::receive(self, buffer)
     }
 
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
         Self::send(self, datagram)
     }
 }
 
 impl Large for Offload {
+    fn writable(&self) -> BorrowedFd<'_> {
+        Self::writable(self)
+    }
+
     fn merge(&self) -> Merge {
         Merge::accepted_with(self.offloads())
     }
 
-    fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         Self::receive(self, buffers)
     }
 
-    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         Self::send(self, buffers)
     }
 }
 
-/// A TUN with what was done for it. The fields' order is that of undoing.
-struct TunEnd {
-    applied: Mutex<Applied>,
-    tun: HostTun,
-}
-
-struct Applied {
+/// What was done for a TUN interface. The fields' order is that of undoing.
+struct TunControl {
     dns: Option<Guard>,
     /// What could not be done, a line each.
     notes: Vec<String>,
     configuration: Configuration,
+    name: String,
+    /// How packets cross the interface, in words.
+    mode: String,
 }
 
-impl Applied {
+impl TunControl {
     /// Names that do not resolve are no reason to have no link: a failure is only told.
-    fn name_servers(&mut self, config: &HostConfig, interface: &str) {
+    fn name_servers(&mut self, config: &HostConfig) {
         // The old ones are taken back before the new ones are handed over.
         self.dns = None;
         self.notes.clear();
@@ -214,7 +199,7 @@ impl Applied {
             Dns::Resolvconf => Method::ResolvConf,
         };
         let everything = config.routes == Routes::Default;
-        match dns::set(method, interface, &servers, everything, &Paths::default()) {
+        match dns::set(method, &self.name, &servers, everything, &Paths::default()) {
             Ok(guard) => self.dns = Some(guard),
             Err(error) => {
                 tracing::warn!("name servers: {error}");
@@ -224,144 +209,31 @@ impl Applied {
     }
 }
 
-impl TunEnd {
-    fn applied(&self) -> MutexGuard<'_, Applied> {
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl AsFd for TunEnd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tun.as_fd()
-    }
-}
-
-impl HostEnd for TunEnd {
-    fn writable(&self) -> BorrowedFd<'_> {
-        self.tun.writable()
-    }
-
-    fn packets(&self) -> Packets<'_> {
-        self.tun.packets()
-    }
-
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
+impl HostControl for TunControl {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
         if config.ethernet.is_some() {
-            return Err(super::other_kind("a TUN interface", "a network device"));
+            return Err(other_kind("a TUN interface", "a network device"));
         }
-        let mut applied = self.applied();
-        applied.configuration.replace(plan(config)?)?;
-        applied.name_servers(config, self.tun.name());
+        self.configuration.replace(plan(config)?)?;
+        self.name_servers(config);
         Ok(())
     }
 
     fn interface(&self) -> Interface {
-        let state = self.applied();
-        let mut applied = state.configuration.describe();
-        applied.extend(state.dns.as_ref().and_then(Guard::describe));
-        applied.extend(state.notes.iter().cloned());
+        let mut applied = self.configuration.describe();
+        applied.extend(self.dns.as_ref().and_then(Guard::describe));
+        applied.extend(self.notes.iter().cloned());
         Interface {
-            name: self.tun.name().to_owned(),
-            mode: self.tun.describe(),
+            name: self.name.clone(),
+            mode: self.mode.clone(),
             applied,
         }
-    }
-}
-
-pub(super) fn plan(config: &HostConfig) -> Result<Plan, Failure> {
-    let given = &config.addresses;
-    let v4 = given
-        .ipv4
-        .iter()
-        .map(|prefix| Address::new(prefix.address, prefix.prefix));
-    let v6 = given
-        .ipv6
-        .iter()
-        .map(|prefix| Address::new(prefix.address, prefix.prefix));
-    let gateway4 = given.gateway4.map(IpAddr::from);
-    let gateways: Vec<IpAddr> = gateway4
-        .into_iter()
-        .chain(given.gateway6.map(IpAddr::from))
-        .collect();
-    let through = match &config.routes {
-        Routes::None => Through::Nothing,
-        Routes::Default => Through::Everything,
-        Routes::Prefixes(list) => {
-            let ranges: Result<Vec<Prefix>, Error> = list.iter().map(|text| text.parse()).collect();
-            Through::Ranges(ranges?)
-        }
-    };
-    let addresses = v4.chain(v6).collect();
-    Ok(Plan::for_modem(
-        addresses,
-        &gateways,
-        &through,
-        config.route_metric,
-        given.mtu.into(),
-    ))
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let kind = match error.kind {
-            ErrorKind::NoPermission => FailureKind::Permission,
-            ErrorKind::Busy => FailureKind::Busy,
-            _ => FailureKind::Host,
-        };
-        Self::new(kind, error.what)
-            .because(error.why)
-            .next(error.next)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Addresses, Prefix4, Prefix6};
-
-    fn config(routes: Routes) -> HostConfig {
-        HostConfig {
-            addresses: Addresses {
-                ipv4: Some(Prefix4 {
-                    address: [10, 169, 198, 77].into(),
-                    prefix: 30,
-                }),
-                gateway4: Some([10, 169, 198, 78].into()),
-                ipv6: Some(Prefix6 {
-                    address: "2001:db8::77".parse().unwrap(),
-                    prefix: 64,
-                }),
-                mtu: 1500,
-                ..Addresses::default()
-            },
-            name: None,
-            tun_mode: TunMode::default(),
-            routes,
-            route_metric: Some(700),
-            dns: Dns::None,
-            ethernet: None,
-        }
-    }
-
-    #[test]
-    fn what_the_network_gave_becomes_a_plan() {
-        let bare = plan(&config(Routes::None)).unwrap();
-        assert_eq!(
-            (bare.addresses.len(), bare.routes.len(), bare.mtu),
-            (2, 0, 1500)
-        );
-        let all = plan(&config(Routes::Default)).unwrap();
-        assert!(all.routes.iter().all(|route| route.metric == Some(700)));
-        let gateways: Vec<_> = all.routes.iter().map(|route| route.gateway).collect();
-        assert_eq!(gateways, [Some([10, 169, 198, 78].into()), None]);
-        let some = plan(&config(Routes::Prefixes(vec!["192.0.2.0/24".into()]))).unwrap();
-        assert_eq!(some.routes.len(), 1);
-        let bad = plan(&config(Routes::Prefixes(vec!["nonsense".into()]))).unwrap_err();
-        assert!(
-            bad.what.contains("nonsense") && !bad.next.is_empty(),
-            "{bad}"
-        );
-    }
 
     #[test]
     fn a_kernel_without_offload_gets_a_plain_interface_and_says_so() {

@@ -172,7 +172,7 @@ fn batches(v6: bool) -> Vec<(String, Vec<Traffic>, Vec<usize>)> {
 }
 
 pub fn runs_are_merged_as_the_kernel_merges_them() {
-    let router = Router::new(Napi::open(Duration::from_millis(30)), offload());
+    let mut router = Router::new(Napi::open(Duration::from_millis(30)), offload());
     let mut merged = 0;
     for v6 in [false, true] {
         for (name, batch, damaged) in batches(v6) {
@@ -192,7 +192,7 @@ pub fn runs_are_merged_as_the_kernel_merges_them() {
                 }
                 let enough =
                     |all: &[Large]| all.iter().map(datagram_count).sum::<usize>() >= sent.len();
-                kernels = by_flow(&packets(&router.sink, enough), !damaged.is_empty());
+                kernels = by_flow(&packets(&mut router.sink, enough), !damaged.is_empty());
                 if kernels == ours {
                     break;
                 }
@@ -220,7 +220,7 @@ pub fn runs_are_merged_as_the_kernel_merges_them() {
 
 /// The kernel, which has to cut what we merged, gives the datagrams back.
 pub fn what_was_merged_is_cut_by_the_kernel_into_what_it_was() {
-    let router = Router::new(offload(), plain());
+    let mut router = Router::new(offload(), plain());
     let mut cases = Vec::new();
     for v6 in [false, true] {
         cases.extend(
@@ -247,7 +247,7 @@ pub fn what_was_merged_is_cut_by_the_kernel_into_what_it_was() {
             traffic.hops -= 1;
         }
         let mut sent = wire(&hopped, &damaged);
-        let mut out = datagrams(&router.sink, |all| all.len() >= sent.len());
+        let mut out = datagrams(&mut router.sink, |all| all.len() >= sent.len());
         // Between flows order may change; within one the numbers tell it.
         let flow = |bytes: &Vec<u8>| match bytes[0] >> 4 {
             4 => bytes[20..22].to_vec(),

@@ -95,12 +95,12 @@ pub fn cases() -> Vec<(Traffic, usize)> {
 }
 
 pub fn packets_are_cut_as_the_kernel_cuts_them() {
-    let router = Router::new(offload(), plain());
+    let mut router = Router::new(offload(), plain());
     let mut scatter = Scatter::new(1500);
     for (traffic, size) in cases() {
         inject(&router.source, &traffic.vnet(size), &traffic.partial());
         let count = traffic.payload.len().div_ceil(size);
-        let kernels = datagrams(&router.sink, |all| all.len() >= count);
+        let kernels = datagrams(&mut router.sink, |all| all.len() >= count);
         // Forwarded, it has one hop less.
         let mut hopped = traffic.clone();
         hopped.hops -= 1;
@@ -123,7 +123,7 @@ pub fn packets_are_cut_as_the_kernel_cuts_them() {
 
 /// Packets that are not cut have their checksum completed; UDP too short to be cut as well.
 pub fn checksums_are_completed_as_the_kernel_does() {
-    let router = Router::new(offload(), plain());
+    let mut router = Router::new(offload(), plain());
     let mut scatter = Scatter::new(1500);
     for v6 in [false, true] {
         for udp in [false, true] {
@@ -133,7 +133,7 @@ pub fn checksums_are_completed_as_the_kernel_does() {
                 // The kernel itself fails where it holds TCP options for payload.
                 for size in [0, 4096] {
                     inject(&router.source, &traffic.vnet(size), &traffic.partial());
-                    let kernels = datagrams(&router.sink, |all| !all.is_empty());
+                    let kernels = datagrams(&mut router.sink, |all| !all.is_empty());
                     traffic.hops -= 1;
                     let ours = cut(&mut scatter, &traffic.vnet(size), &traffic.partial());
                     assert_eq!(ours, kernels);
@@ -155,7 +155,7 @@ pub fn checksums_are_completed_as_the_kernel_does() {
             let ours = cut(&mut scatter, &traffic.vnet(0), &traffic.partial());
             traffic.hops += 1;
             inject(&router.source, &traffic.vnet(0), &traffic.partial());
-            let kernels = datagrams(&router.sink, |all| !all.is_empty());
+            let kernels = datagrams(&mut router.sink, |all| !all.is_empty());
             assert_eq!(kernels[0][field..field + 2], [0xff, 0xff]);
             assert_eq!(ours, kernels);
         }
@@ -165,7 +165,7 @@ pub fn checksums_are_completed_as_the_kernel_does() {
 /// A sum begun with other addresses than the IP header has, as with a routing header, is gone on
 /// with.
 pub fn sums_begun_are_gone_on_with() {
-    let router = Router::new(offload(), plain());
+    let mut router = Router::new(offload(), plain());
     let mut scatter = Scatter::new(1500);
     for v6 in [false, true] {
         for mut traffic in [Traffic::tcp(v6, 4000), Traffic::udp(v6, 4000)] {
@@ -176,7 +176,7 @@ pub fn sums_begun_are_gone_on_with() {
                 packet
             };
             inject(&router.source, &traffic.vnet(1400), &begun(&traffic));
-            let kernels = datagrams(&router.sink, |all| all.len() == 3);
+            let kernels = datagrams(&mut router.sink, |all| all.len() == 3);
             traffic.hops -= 1;
             let ours = cut(&mut scatter, &traffic.vnet(1400), &begun(&traffic));
             assert!(ours == kernels, "{traffic:?}");
@@ -189,11 +189,11 @@ pub fn sums_begun_are_gone_on_with() {
 /// What goes in large at one offload interface comes out large at the other; cut by us it is what
 /// the kernel would have cut.
 pub fn packets_from_the_kernel_are_cut() {
-    let router = Router::new(offload(), offload());
+    let mut router = Router::new(offload(), offload());
     let mut scatter = Scatter::new(1500);
     for (traffic, size) in cases() {
         inject(&router.source, &traffic.vnet(size), &traffic.partial());
-        let large = packets(&router.sink, |all| !all.is_empty());
+        let large = packets(&mut router.sink, |all| !all.is_empty());
         let [(vnet, packet)] = &large[..] else {
             panic!("{} packets of one", large.len());
         };
@@ -218,10 +218,10 @@ pub fn offloads_are_those_asked_for() {
     }
     // Without offload the kernel does it all, and the virtio header says nothing.
     let none = Offload::open(None, Offloads::empty()).expect("an interface");
-    let router = Router::new(offload(), none);
+    let mut router = Router::new(offload(), none);
     let traffic = Traffic::tcp(false, 4000);
     inject(&router.source, &traffic.vnet(1448), &traffic.partial());
-    let all = packets(&router.sink, |all| all.len() == 3);
+    let all = packets(&mut router.sink, |all| all.len() == 3);
     assert!(all.iter().all(|(vnet, _)| *vnet == [0; 10]));
     let empty = router
         .sink
@@ -231,7 +231,7 @@ pub fn offloads_are_those_asked_for() {
 }
 
 pub fn large_packets_are_kept_within_a_limit() {
-    let router = Router::new(offload(), offload());
+    let mut router = Router::new(offload(), offload());
     router.sink.limit_packets(16_000).expect("limited");
     let traffic = Traffic::tcp(false, 60_000);
     inject(&router.source, &traffic.vnet(1448), &traffic.partial());
@@ -244,7 +244,7 @@ pub fn large_packets_are_kept_within_a_limit() {
             .sum::<usize>()
             == 60_000
     };
-    for (vnet, packet) in packets(&router.sink, enough) {
+    for (vnet, packet) in packets(&mut router.sink, enough) {
         assert!(packet.len() <= 16_000, "{}", packet.len());
         for datagram in cut(&mut scatter, &vnet, &packet) {
             payload += datagram.len() - traffic.header_length();
@@ -263,11 +263,11 @@ fn prepare(name: &str) {
 }
 
 /// Sends a large packet to the sink's network and takes what comes out.
-fn through<Out: Interface>(sink: Out, take: impl Fn(&Out) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    let router = Router::new(offload(), sink);
+fn through<Out: Interface>(sink: Out, take: impl Fn(&mut Out) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut router = Router::new(offload(), sink);
     let traffic = Traffic::tcp(false, 4000);
     inject(&router.source, &traffic.vnet(1448), &traffic.partial());
-    take(&router.sink)
+    take(&mut router.sink)
 }
 
 /// Somebody else's reader, who knows nothing of offload.
@@ -300,12 +300,12 @@ pub fn a_prepared_interface_is_given_back_plain() {
     let descriptor = attach("kept0", 0, 0);
     let all = through(Foreign { descriptor, index }, |foreign| {
         let mut buffer = vec![0; 70_000];
-        let read = || {
-            let length = rustix::io::read(&foreign.descriptor, &mut buffer[..])?;
+        let read = |descriptor: &mut OwnedFd| {
+            let length = rustix::io::read(descriptor, &mut buffer[..])?;
             Ok(buffer[..length].to_vec())
         };
         collect(
-            &foreign.descriptor,
+            &mut foreign.descriptor,
             read,
             |packet| packet,
             |all| all.len() == 3,

@@ -33,7 +33,7 @@ fn send(flow: &UdpSocket, number: u32) {
 }
 
 /// Source port and number of the next packet that is ours.
-fn next(interface: &Offload) -> Option<(u16, u32)> {
+fn next(interface: &mut Offload) -> Option<(u16, u32)> {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 2048];
     while Instant::now() < deadline {
@@ -47,7 +47,7 @@ fn next(interface: &Offload) -> Option<(u16, u32)> {
                 }
             }
             Err(error) if error.kind() == Io::WouldBlock => {
-                if !wait(interface, Duration::from_millis(200)) {
+                if !wait(&*interface, Duration::from_millis(200)) {
                     return None;
                 }
             }
@@ -60,7 +60,7 @@ fn next(interface: &Offload) -> Option<(u16, u32)> {
 /// A packet of a new flow comes before those of a flow that has filled its queue; the order within
 /// each stays, answers or not.
 pub fn one_flow_keeps_no_other_waiting() {
-    let (interface, _configuration) = configured();
+    let (mut interface, _configuration) = configured();
     assert!(
         interface.queues() > 1,
         "this kernel is too old for these checks"
@@ -80,7 +80,7 @@ pub fn one_flow_keeps_no_other_waiting() {
         let mut seen: HashMap<u16, u32> = HashMap::new();
         let mut of_bulk = 0;
         for _ in 0..300 + 2 * flows.len() {
-            let (from, number) = next(&interface).expect("none is lost");
+            let (from, number) = next(&mut interface).expect("none is lost");
             let before = seen.insert(from, number);
             assert!(
                 before.is_none_or(|before| before + 1 == number),
@@ -138,7 +138,7 @@ pub fn a_prepared_interface_keeps_its_queues() {
 
 /// That it was deleted is told by a read, which a wait asks for.
 pub fn a_deleted_interface_with_queues_is_told() {
-    let (interface, _configuration) = configured();
+    let (mut interface, _configuration) = configured();
     crate::ip_program(&format!("link delete {}", interface.name()));
     assert!(wait(&interface, Duration::from_secs(5)), "it is told");
     let mut buffer = [0; 2048];

@@ -83,16 +83,16 @@ pub fn wait(interface: impl AsFd, patience: Duration) -> bool {
 
 /// What comes out until `enough`, which sees all there is so far. What the kernel sends of its own
 /// accord is left out.
-pub fn collect<P>(
-    interface: impl AsFd,
-    mut read: impl FnMut() -> std::io::Result<P>,
+pub fn collect<I: AsFd, P>(
+    interface: &mut I,
+    mut read: impl FnMut(&mut I) -> std::io::Result<P>,
     bytes: impl Fn(&P) -> &[u8],
     enough: impl Fn(&[P]) -> bool,
 ) -> Vec<P> {
     let deadline = Instant::now() + PATIENCE;
     let mut all = Vec::new();
     while !enough(&all) && Instant::now() < deadline {
-        match read() {
+        match read(interface) {
             Ok(packet) => {
                 let forwarded = match bytes(&packet) {
                     [4 | 0x40..=0x4f, rest @ ..] => rest.get(11..14) == Some(&[10, 1, 0]),
@@ -104,7 +104,7 @@ pub fn collect<P>(
                 }
             }
             Err(error) if error.kind() == Io::WouldBlock => {
-                wait(&interface, Duration::from_millis(200));
+                wait(&*interface, Duration::from_millis(200));
             }
             Err(error) => panic!("receive: {error}"),
         }
@@ -112,9 +112,9 @@ pub fn collect<P>(
     all
 }
 
-pub fn datagrams(sink: &Tun, enough: impl Fn(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
+pub fn datagrams(sink: &mut Tun, enough: impl Fn(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; 70_000];
-    let read = || {
+    let read = |sink: &mut Tun| {
         let length = sink.receive(&mut buffer)?;
         Ok(buffer[..length].to_vec())
     };
@@ -123,11 +123,11 @@ pub fn datagrams(sink: &Tun, enough: impl Fn(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>
 
 /// With their virtio headers.
 pub fn packets(
-    sink: &Offload,
+    sink: &mut Offload,
     enough: impl Fn(&[([u8; 10], Vec<u8>)]) -> bool,
 ) -> Vec<([u8; 10], Vec<u8>)> {
     let mut buffer = vec![0; 70_000];
-    let read = || {
+    let read = |sink: &mut Offload| {
         let mut header = [0; 10];
         let mut buffers = [IoSliceMut::new(&mut header), IoSliceMut::new(&mut buffer)];
         let length = sink.receive(&mut buffers)? - 10;

@@ -38,9 +38,7 @@ fn translate(datagram: &mut [u8]) {
 }
 
 /// One direction.
-struct Path<'t> {
-    from: &'t Offload,
-    to: &'t Offload,
+struct Path {
     scatter: Scatter,
     coalescer: uwwan_tun::coalesce::Coalescer,
     count: usize,
@@ -48,11 +46,9 @@ struct Path<'t> {
     loss: usize,
 }
 
-impl Path<'_> {
-    fn new<'t>(from: &'t Offload, to: &'t Offload, loss: usize) -> Path<'t> {
+impl Path {
+    fn new(loss: usize) -> Path {
         Path {
-            from,
-            to,
             scatter: Scatter::new(1500),
             coalescer: coalescer(),
             count: 0,
@@ -61,9 +57,9 @@ impl Path<'_> {
     }
 
     /// Carries one packet over; whether there was one.
-    fn carry(&mut self) -> bool {
+    fn carry(&mut self, from: &mut Offload, to: &Offload) -> bool {
         let mut blocks = Blocks::new(&[16_384; 5], 4);
-        let read = |buffers: &mut [IoSliceMut<'_>]| self.from.receive(buffers);
+        let read = |buffers: &mut [IoSliceMut<'_>]| from.receive(buffers);
         match blocks.receive(&mut self.scatter, read) {
             Err(error) if error.kind() == Io::WouldBlock => return false,
             result => assert_eq!(result.expect("read").waiting, 0),
@@ -75,7 +71,7 @@ impl Path<'_> {
             !self.count.is_multiple_of(self.loss)
         });
         let mut batch = self.coalescer.batch(|packet| {
-            let sent = self.to.send(packet.slices).expect("the kernel takes it");
+            let sent = to.send(packet.slices).expect("the kernel takes it");
             assert_eq!(sent, packet.length + 10);
         });
         for datagram in &datagrams {
@@ -122,7 +118,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
 
 /// What was sent arrives, and comes back.
 fn exchange(listen: &str, connect: &str, loss: usize) {
-    let (near, far) = (offload(), offload());
+    let (mut near, mut far) = (offload(), offload());
     let _near = configure(&near, ["10.1.0.1", "fd01::1"], &[]);
     let back = [range("10.0.0.0/24"), range("fd00::/64")];
     let _far = configure(&far, ["10.2.0.1", "fd02::1"], &back);
@@ -131,10 +127,7 @@ fn exchange(listen: &str, connect: &str, loss: usize) {
     let connect = SocketAddr::new(ip(connect), port);
     let done = AtomicBool::new(false);
     let data = payload(LENGTH, 77);
-    let mut paths = [
-        Path::new(&near, &far, loss),
-        Path::new(&far, &near, loss.saturating_mul(3)),
-    ];
+    let mut paths = [Path::new(loss), Path::new(loss.saturating_mul(3))];
     thread::scope(|scope| {
         let server = scope.spawn(|| {
             let mut stream = accept(&listener);
@@ -154,7 +147,10 @@ fn exchange(listen: &str, connect: &str, loss: usize) {
         });
         let deadline = Instant::now() + 5 * PATIENCE;
         while !(server.is_finished() && client.is_finished()) && Instant::now() < deadline {
-            let carried = [paths[0].carry(), paths[1].carry()];
+            let carried = [
+                paths[0].carry(&mut near, &far),
+                paths[1].carry(&mut far, &near),
+            ];
             if carried == [false, false] {
                 let short = Timespec {
                     tv_sec: 0,

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use uwwan_modem::host::{HostConfig, HostEnd, HostProvider, Packets, Single};
+use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostProvider, Single};
 use uwwan_modem::status::{Addresses, Interface};
 use uwwan_netstack::client::{Client, ClientConfig};
 use uwwan_netstack::socket::{PacketSocket, SocketLink};
@@ -57,7 +57,7 @@ impl Network for Userspace {
 }
 
 impl HostProvider for Userspace {
-    fn bring_up(&mut self, config: &HostConfig) -> Result<Box<dyn HostEnd>, Failure> {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
         let refuse = |error: Error| {
             Failure::new(FailureKind::Host, "start the built-in network stack").because(error)
         };
@@ -81,7 +81,10 @@ impl HostProvider for Userspace {
         .map_err(refuse)?;
         let client = Arc::new(client);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
-        Ok(Box::new(End { socket, client }))
+        Ok(HostEnd {
+            control: Box::new(Control(client)),
+            data: HostData::Single(Box::new(Data(socket))),
+        })
     }
 }
 
@@ -94,35 +97,31 @@ fn lists(addresses: &Addresses) -> (Vec<(IpAddr, u8)>, Vec<IpAddr>) {
 }
 
 /// The driver's side of the stack's link.
-struct End {
-    socket: PacketSocket,
-    client: Arc<Client>,
-}
+struct Data(PacketSocket);
 
-impl AsFd for End {
+impl AsFd for Data {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.0.as_fd()
     }
 }
 
-impl Single for End {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.receive(buffer)
+impl Single for Data {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.receive(buffer)
     }
 
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        self.socket.send(datagram)
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        self.0.send(datagram)
     }
 }
 
-impl HostEnd for End {
-    fn packets(&self) -> Packets<'_> {
-        Packets::Single(self)
-    }
+/// The stack's addresses and name servers.
+struct Control(Arc<Client>);
 
-    fn reconfigure(&self, config: &HostConfig) -> Result<(), Failure> {
+impl HostControl for Control {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
         let (addresses, name_servers) = lists(&config.addresses);
-        self.client
+        self.0
             .reconfigure(&addresses, &name_servers)
             .map_err(|error| {
                 Failure::new(FailureKind::Host, "reconfigure the built-in network stack")

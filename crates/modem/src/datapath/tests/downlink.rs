@@ -24,16 +24,17 @@ impl Inspect for Swallow {
 }
 
 /// The hosts of the sessions that are up.
-struct Hosts<'a> {
-    hosts: &'a [(u8, &'a FakeHost)],
+struct Hosts {
+    hosts: Vec<(u8, Arc<FakeHost>)>,
     inspect: Swallow,
     coalescer: Coalescer,
 }
 
-impl<'a> Hosts<'a> {
-    fn new(hosts: &'a [(u8, &'a FakeHost)], inspect: Swallow) -> Self {
+impl Hosts {
+    fn new(hosts: &[(u8, &Arc<FakeHost>)], inspect: Swallow) -> Self {
+        let hosts = hosts.iter().map(|(id, host)| (*id, Arc::clone(host)));
         Self {
-            hosts,
+            hosts: hosts.collect(),
             inspect,
             coalescer: Coalescer::new(Merge {
                 tcp: true,
@@ -43,12 +44,13 @@ impl<'a> Hosts<'a> {
     }
 }
 
-impl Outlets for Hosts<'_> {
+impl Outlets for Hosts {
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>> {
-        let (_, host) = self.hosts.iter().find(|(number, _)| *number == session)?;
-        let sink = match host.packets() {
-            Packets::Single(host) => Sink::Single(host),
-            Packets::Large(host) => Sink::Large(host, &mut self.coalescer),
+        let mut hosts = self.hosts.iter_mut();
+        let (_, host) = hosts.find(|(number, _)| *number == session)?;
+        let sink = match host.mode {
+            Mode::Single => Sink::Single(host),
+            Mode::Large => Sink::Large(host, &mut self.coalescer),
         };
         Some(Outlet {
             sink,
@@ -86,7 +88,7 @@ impl Down {
     }
 
     fn round(&mut self) -> Result<bool, Fault> {
-        let hosts = [(0, &*self.host)];
+        let hosts = [(0, &self.host)];
         let mut hosts = Hosts::new(&hosts, Swallow(self.swallow.clone(), 0));
         self.downlink.run(&mut hosts, self.now, &mut self.tally)
     }
@@ -223,7 +225,7 @@ fn a_datagram_held_is_inspected_once() {
         let mut down = Down::new(mode);
         down.queue.deliver(&pack(&[packet(1, 100)]));
         down.host.script().room = Some(0);
-        let hosts = [(0, &*down.host)];
+        let hosts = [(0, &down.host)];
         let mut hosts = Hosts::new(&hosts, Swallow(None, 0));
         for _ in 0..3 {
             down.downlink
@@ -356,7 +358,7 @@ fn every_session_has_its_host() {
         down.queue.deliver(&pack_for(3, &packets[..2]));
         down.queue.deliver(&pack_for(0, &packets[2..3]));
         down.queue.deliver(&pack_for(7, &packets[3..]));
-        let hosts = [(0, &*down.host), (3, &*other)];
+        let hosts = [(0, &down.host), (3, &other)];
         let mut hosts = Hosts::new(&hosts, Swallow(None, 0));
         down.downlink
             .run(&mut hosts, down.now, &mut down.tally)
@@ -380,7 +382,7 @@ fn a_session_that_is_taken_off_holds_nothing_up() {
         down.queue
             .deliver(&pack_for(3, &[packet(1, 100), packet(2, 100)]));
         down.queue.deliver(&pack(&[packet(3, 100)]));
-        let both = [(0, &*down.host), (3, &*other)];
+        let both = [(0, &down.host), (3, &other)];
         let mut hosts = Hosts::new(&both, Swallow(None, 0));
         down.downlink
             .run(&mut hosts, down.now, &mut down.tally)
@@ -497,7 +499,7 @@ fn a_session_without_room_does_not_hold_the_others_up() {
             (0, packet(2, 100)),
             (3, packet(3, 100)),
         ]));
-        let both = [(0, &*down.host), (3, &*other)];
+        let both = [(0, &down.host), (3, &other)];
         let mut hosts = Hosts::new(&both, Swallow(None, 0));
         down.downlink
             .run(&mut hosts, down.now, &mut down.tally)

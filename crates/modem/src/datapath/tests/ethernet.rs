@@ -16,13 +16,16 @@ fn frame(number: u8, length: usize) -> Vec<u8> {
     frame
 }
 
-struct Hosts<'a>(&'a FakeHost);
+struct Hosts(Arc<FakeHost>, Unmoved);
 
-impl Outlets for Hosts<'_> {
+/// Keeps no frame from the host.
+struct Unmoved;
+
+impl Outlets for Hosts {
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>> {
         (session == 0).then_some(Outlet {
-            sink: Sink::Single(self.0),
-            inspect: self,
+            sink: Sink::Single(&mut self.0),
+            inspect: &mut self.1,
         })
     }
 
@@ -31,7 +34,7 @@ impl Outlets for Hosts<'_> {
     }
 }
 
-impl Inspect for Hosts<'_> {
+impl Inspect for Unmoved {
     fn inspect(&mut self, _datagram: &[u8], _tally: &mut Tally) -> bool {
         true
     }
@@ -51,7 +54,7 @@ fn frames_from_the_host_go_whole_or_not_at_all() {
     host.sends([frame(4, 13), frame(5, FRAME + 1), frame(6, 30_000)]);
     let inlet = Inlet {
         stream: ETHERNET,
-        source: Source::Single(&*host),
+        source: Source::Single(&mut Arc::clone(&host)),
         mtu: FRAME,
         watch: &mut watch,
         carried: &mut carried,
@@ -101,7 +104,7 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
     queue.deliver(&block);
     // An IP session has no place here.
     queue.deliver(&pack(&[packet(1, 100)]));
-    let mut hosts = Hosts(&host);
+    let mut hosts = Hosts(Arc::clone(&host), Unmoved);
     downlink.run(&mut hosts, now, &mut tally).unwrap();
     assert_eq!(host.script().incoming, good);
     assert_eq!(tally.refused.datagram_runt, 1);

@@ -24,8 +24,7 @@ use super::reactor::Reactor;
 use super::uplink::{Filled, Inlet, Source, Uplink};
 use super::{DataPlan, Depth, Fault, Report, SessionAddressing, SessionPlan};
 use crate::counters::{Counters, SessionCounters, SessionTally, Tally};
-use crate::host::{HostConfig, HostEnd, Large, Packets, Single};
-use crate::status::Interface;
+use crate::host::{DataSlot, HostData, Large, Single};
 use crate::watch::Watch;
 
 mod downlink;
@@ -220,6 +219,15 @@ impl FakeHost {
         })
     }
 
+    /// The host's end as a data path gets it.
+    fn data(self: &Arc<Self>) -> Arc<DataSlot> {
+        let host = Box::new(Arc::clone(self));
+        DataSlot::new(match self.mode {
+            Mode::Single => HostData::Single(host),
+            Mode::Large => HostData::Large(host),
+        })
+    }
+
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap()
     }
@@ -273,8 +281,8 @@ impl Script {
     }
 }
 
-impl Single for FakeHost {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Single for Arc<FakeHost> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut script = self.script();
         let packet = self.next(&mut script)?;
         let length = packet.len().min(buffer.len());
@@ -283,7 +291,7 @@ impl Single for FakeHost {
         Ok(length)
     }
 
-    fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
         let mut script = self.script();
         script.takes(1)?;
         script.written.push(addresses_of(datagram));
@@ -292,7 +300,7 @@ impl Single for FakeHost {
     }
 }
 
-impl Large for FakeHost {
+impl Large for Arc<FakeHost> {
     fn merge(&self) -> Merge {
         Merge {
             tcp: true,
@@ -300,7 +308,7 @@ impl Large for FakeHost {
         }
     }
 
-    fn receive(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut script = self.script();
         let packet = self.next(&mut script)?;
         let mut rest = &packet[..];
@@ -315,7 +323,7 @@ impl Large for FakeHost {
         Ok(packet.len() - rest.len())
     }
 
-    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let bytes: Vec<u8> = buffers
             .iter()
             .flat_map(|slice| slice.iter().copied())
@@ -364,23 +372,6 @@ fn cut(packet: &[u8]) -> Vec<Vec<u8>> {
         .into_iter()
         .map(|place| memory[place].to_vec())
         .collect()
-}
-
-impl HostEnd for FakeHost {
-    fn packets(&self) -> Packets<'_> {
-        match self.mode {
-            Mode::Single => Packets::Single(self),
-            Mode::Large => Packets::Large(self),
-        }
-    }
-
-    fn reconfigure(&self, _config: &HostConfig) -> Result<(), crate::failure::Failure> {
-        Ok(())
-    }
-
-    fn interface(&self) -> Interface {
-        Interface::default()
-    }
 }
 
 /// An IPv4 packet with a number in it.

@@ -33,7 +33,7 @@ fn plan(id: u8, host: &Arc<FakeHost>, counters: &Arc<SessionCounters>) -> Sessio
     SessionPlan {
         id,
         stream: Stream::Ips(id),
-        host: Arc::clone(host) as Arc<dyn HostEnd>,
+        host: host.data(),
         addressing: SessionAddressing {
             mtu: MTU,
             ..SessionAddressing::default()

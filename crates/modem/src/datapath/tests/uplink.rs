@@ -44,10 +44,11 @@ impl Up {
         self.uplink.flush(&mut self.tally)
     }
 
-    fn fill(&mut self, session: u8, host: &FakeHost) -> Result<Filled, Fault> {
-        let source = match host.packets() {
-            Packets::Single(host) => Source::Single(host),
-            Packets::Large(host) => Source::Large(host, &mut self.scatter),
+    fn fill(&mut self, session: u8, host: &Arc<FakeHost>) -> Result<Filled, Fault> {
+        let mut host = Arc::clone(host);
+        let source = match host.mode {
+            Mode::Single => Source::Single(&mut host),
+            Mode::Large => Source::Large(&mut host, &mut self.scatter),
         };
         let inlet = Inlet {
             source,

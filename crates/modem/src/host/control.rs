@@ -1,0 +1,78 @@
+//! The half of a host's end that the control thread uses: addresses, routes, name servers, carrier.
+
+use std::sync::Arc;
+
+use uwwan_tun::{Error, ErrorKind};
+
+use super::data::{DataSlot, HostData};
+use super::plan::HostConfig;
+use crate::failure::{Failure, FailureKind};
+use crate::status::Interface;
+
+/// Makes hosts' ends.
+pub trait HostProvider: Send {
+    /// Sets up a host's end with its first configuration.
+    ///
+    /// # Errors
+    /// [`Failure`] with what the user can do about it.
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure>;
+}
+
+/// A host's end, in its two halves.
+pub struct HostEnd {
+    /// The half that configures the host. Dropping it undoes what it did.
+    pub control: Box<dyn HostControl>,
+    /// The half that moves packets.
+    pub data: HostData,
+}
+
+/// The half of a host's end that configures the host.
+pub trait HostControl: Send {
+    /// Changes addresses, routes, MTU and name servers.
+    ///
+    /// # Errors
+    /// [`Failure`] with what the user can do about it.
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure>;
+
+    /// Tells the host that the device's link came up or went down. Only ends for Ethernet frames
+    /// are told.
+    fn set_carrier(&mut self, _up: bool) {}
+
+    /// Returns the interface's name and what was changed on the host.
+    fn interface(&self) -> Interface;
+}
+
+/// A host's end as the control thread keeps it. The fields' order is that of undoing.
+pub(crate) struct HeldHost {
+    pub(crate) control: Box<dyn HostControl>,
+    pub(crate) data: Arc<DataSlot>,
+}
+
+impl From<HostEnd> for HeldHost {
+    fn from(end: HostEnd) -> Self {
+        Self {
+            control: end.control,
+            data: DataSlot::new(end.data),
+        }
+    }
+}
+
+/// Returns the failure of an end whose device has changed its kind.
+pub(super) fn other_kind(end: &str, device: &str) -> Failure {
+    Failure::new(FailureKind::Host, format!("go on with {end}"))
+        .because(format!("the device has become {device}"))
+        .next("nothing: another interface is made")
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            ErrorKind::NoPermission => FailureKind::Permission,
+            ErrorKind::Busy => FailureKind::Busy,
+            _ => FailureKind::Host,
+        };
+        Self::new(kind, error.what)
+            .because(error.why)
+            .next(error.next)
+    }
+}

@@ -1,0 +1,130 @@
+//! The half of a host's end that moves packets. It belongs to one thread at a time.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uwwan_tun::coalesce::Merge;
+
+/// The half of a host's end that moves packets, by what crosses it.
+///
+/// Its descriptor ([`AsFd`]) is non-blocking, and readable when the host has something to send.
+pub enum HostData {
+    /// One datagram or Ethernet frame a call.
+    Single(Box<dyn Single>),
+    /// Large packets, each standing for many datagrams.
+    Large(Box<dyn Large>),
+}
+
+impl HostData {
+    /// Returns the descriptor that is writable when the host has room for a packet.
+    #[must_use]
+    pub fn writable(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Single(host) => host.as_fd(),
+            Self::Large(host) => host.writable(),
+        }
+    }
+}
+
+impl AsFd for HostData {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Single(host) => host.as_fd(),
+            Self::Large(host) => host.as_fd(),
+        }
+    }
+}
+
+/// A host's end that carries one datagram or Ethernet frame a call.
+pub trait Single: AsFd + Send {
+    /// Reads one datagram from the host into `buffer` and returns its length in bytes; what does
+    /// not fit is cut off.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is none; any other error ends the data path.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes one datagram to the host and returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when the host has no room yet. Any other error drops this
+    /// datagram.
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize>;
+}
+
+/// A host's end that carries packets behind a virtio header, large ones among them (see
+/// [`uwwan_tun::offload`]).
+pub trait Large: AsFd + Send {
+    /// Returns the descriptor that is writable when the host has room for a packet.
+    fn writable(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    /// Returns which datagrams the host takes as one packet.
+    fn merge(&self) -> Merge;
+
+    /// Reads one packet with its header into buffers one after the other and returns the number
+    /// of bytes read, header included.
+    ///
+    /// # Errors
+    /// As [`Single::receive`].
+    fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+
+    /// Writes one packet, gathered from buffers of which the first begins with the header, and
+    /// returns the number of bytes written, header included.
+    ///
+    /// # Errors
+    /// As [`Single::send`]; of a large packet that is refused the datagrams are tried one by one.
+    fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// The place of a data half that outlives data paths: it is here while none moves its packets.
+pub(crate) struct DataSlot(Mutex<Option<HostData>>);
+
+impl DataSlot {
+    pub(crate) fn new(data: HostData) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(data))))
+    }
+
+    /// Takes the data half until what is returned is dropped. `None` while a data path has it.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<TakenData> {
+        let data = self.lock().take()?;
+        Some(TakenData {
+            slot: Arc::clone(self),
+            data: Some(data),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HostData>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A data half in use. Dropping it puts the half back in its slot.
+pub(crate) struct TakenData {
+    slot: Arc<DataSlot>,
+    /// `None` only while it is dropped.
+    data: Option<HostData>,
+}
+
+impl Deref for TakenData {
+    type Target = HostData;
+
+    fn deref(&self) -> &HostData {
+        self.data.as_ref().expect("not dropped")
+    }
+}
+
+impl DerefMut for TakenData {
+    fn deref_mut(&mut self) -> &mut HostData {
+        self.data.as_mut().expect("not dropped")
+    }
+}
+
+impl Drop for TakenData {
+    fn drop(&mut self) {
+        *self.slot.lock() = self.data.take();
+    }
+}
