@@ -185,6 +185,10 @@ impl Builder {
         framing.remainder %= framing.divisor;
         framing.ndp_alignment = framing.ndp_alignment.clamp(1, 1 << 16);
         framing.max_packet_size = framing.max_packet_size.max(1);
+        framing.min_datagram_size = framing
+            .min_datagram_size
+            .min(framing.max_datagram_size)
+            .min(1 << 15);
         framing.max_block = framing
             .max_block
             .clamp(
@@ -292,7 +296,7 @@ impl Builder {
     /// As [`Builder::place`].
     #[inline]
     pub fn put(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
-        let want = want.max(length).max(stream.least());
+        let want = want.max(length).max(self.framing.min_datagram_size);
         if length > 0
             && let Some((offset, _)) = self.fit_simply(stream, want)
         {
@@ -312,7 +316,7 @@ impl Builder {
 
     #[inline]
     fn find(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
-        let want = want.max(stream.least());
+        let want = want.max(self.framing.min_datagram_size);
         if want > self.framing.max_datagram_size {
             return Err(Full::TooLong);
         }
@@ -464,7 +468,7 @@ impl Builder {
     /// Notes a datagram in the NDP of that number; `start` is where what lies before it ends.
     #[inline]
     fn append(&mut self, start: usize, offset: usize, length: usize, stream: Stream, ndp: usize) {
-        let padded = length.max(stream.least());
+        let padded = length.max(self.framing.min_datagram_size);
         let stored = padded + stream.trailer();
         self.entries[self.count] = Entry {
             offset: offset as u32,

@@ -66,7 +66,10 @@ impl Function {
     }
 }
 
-/// Length of an Ethernet header.
+/// Shortest Ethernet frame in bytes, without its CRC (IEEE 802.3, 3.2.8): some networks behind a
+/// dock drop shorter ones.
+const LEAST_FRAME: usize = 60;
+/// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
 /// Datagrams per block unless the device says less (Linux `CDC_NCM_DPT_DATAGRAMS_MAX`): no
 /// firmware has been fed more by the drivers it was tested with.
@@ -140,6 +143,8 @@ pub struct Framing {
     pub device_max_block: usize,
     /// Most datagrams in one block.
     pub max_datagrams: usize,
+    /// Shorter datagrams are padded with zeros to this.
+    pub min_datagram_size: usize,
     /// Longest datagram.
     pub max_datagram_size: usize,
     /// `wMaxPacketSize` of the bulk OUT endpoint.
@@ -190,6 +195,10 @@ impl Framing {
             max_block,
             device_max_block: parameters.out_max as usize,
             max_datagrams: max_datagrams.max(1),
+            min_datagram_size: match choices.function {
+                Function::Mbim => 0,
+                Function::Ncm => LEAST_FRAME,
+            },
             max_datagram_size: choices.max_datagram_size,
             max_packet_size,
         }

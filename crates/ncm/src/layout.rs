@@ -135,16 +135,6 @@ impl Stream {
         }
     }
 
-    /// Returns the length in bytes to which shorter datagrams are padded with zeros: Ethernet frames
-    /// have 60 without their CRC (IEEE 802.3, 3.2.8), and some networks behind a dock drop shorter
-    /// ones.
-    pub(crate) fn least(self) -> usize {
-        match self {
-            Self::Ethernet { .. } => 60,
-            Self::Ips(_) | Self::Dss(_) => 0,
-        }
-    }
-
     /// Returns how many bytes the framing adds behind each datagram: the CRC, if there is one.
     pub(crate) fn trailer(self) -> usize {
         match self {

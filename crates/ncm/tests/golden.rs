@@ -7,8 +7,8 @@ mod linux_tx;
 
 use linux_tx::Sender;
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Full, Limits, NdpSize, Ntb, NtbParameters, Padding,
-    Placement, Stream,
+    Builder, Choices, Format, Framing, Full, Function, Limits, NdpSize, Ntb, NtbParameters,
+    Padding, Placement, Stream,
 };
 
 struct Built {
@@ -519,7 +519,14 @@ fn ethernet_frames_are_padded_to_60_bytes() {
         (Stream::Ethernet { crc: true }, 42, 60),
         (Stream::Ips(0), 42, 42),
     ] {
-        let framing = Framing::negotiate(&parameters(0, 16384, 0), &Choices::default());
+        let choices = Choices {
+            function: match stream {
+                Stream::Ethernet { .. } => Function::Ncm,
+                Stream::Ips(_) | Stream::Dss(_) => Function::Mbim,
+            },
+            ..Choices::default()
+        };
+        let framing = Framing::negotiate(&parameters(0, 16384, 0), &choices);
         let mut builder = Builder::new(framing);
         let mut block = vec![0xee; framing.max_block];
         for _ in 0..3 {

@@ -233,7 +233,11 @@ impl Gadget {
             block_size: 16_384,
             ..Choices::default()
         };
-        let mut builder = Builder::new(Framing::negotiate(&PARAMETERS, &choices));
+        let mut builder = Builder::new(Framing {
+            // A device may send what it likes.
+            min_datagram_size: 0,
+            ..Framing::negotiate(&PARAMETERS, &choices)
+        });
         let mut block = vec![0; 16_384];
         let mut rest = frames.iter().peekable();
         while let Some(frame) = rest.peek() {

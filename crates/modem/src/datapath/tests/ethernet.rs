@@ -45,7 +45,11 @@ impl Inspect for Unmoved {
 #[test]
 fn frames_from_the_host_go_whole_or_not_at_all() {
     let (queue, host, now) = (Fake::new(0x01), FakeHost::new(Mode::Single), Instant::now());
-    let mut uplink = Uplink::new(queue.boxed(), framing(), 4);
+    let padding = Framing {
+        min_datagram_size: 60,
+        ..framing()
+    };
+    let mut uplink = Uplink::new(queue.boxed(), padding, 4);
     let (mut watch, mut carried, mut tally) =
         (Watch::new(now), SessionTally::default(), Tally::default());
     let good = [frame(1, 14), frame(2, FRAME), frame(0x45, 60)];
@@ -87,9 +91,12 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
     let mut downlink = Downlink::new(queue.boxed(), limits, 16_384, 16_384, 4, refused);
     downlink.carry_frames();
     downlink.submit_idle(now, &mut tally).unwrap();
-    let good = [frame(1, 60), frame(2, FRAME)];
-    let bad = [frame(3, 60), frame(4, FRAME + 1)];
-    let mut builder = Builder::new(framing());
+    let good = [frame(1, 14), frame(2, FRAME)];
+    let bad = [frame(3, 13), frame(4, FRAME + 1)];
+    let mut builder = Builder::new(Framing {
+        min_datagram_size: 0,
+        ..framing()
+    });
     let mut block = vec![0; 16_384];
     for frame in good.iter().chain(&bad) {
         let slot = builder.place(ETHERNET, frame.len()).unwrap();
@@ -98,9 +105,6 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
     }
     let length = builder.finish(&mut block).length;
     block.truncate(length);
-    // The third is too short for its header: its length in the NDP of an NTB16.
-    let ndp = usize::from(u16::from_le_bytes([block[10], block[11]]));
-    block[ndp + 8 + 2 * 4 + 2] = 13;
     queue.deliver(&block);
     // An IP session has no place here.
     queue.deliver(&pack(&[packet(1, 100)]));
