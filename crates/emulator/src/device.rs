@@ -189,6 +189,7 @@ impl UsbDevice {
             self.control(urb, behaviour, now);
             return;
         }
+        let urb = empty(urb);
         let slot = slot(urb.endpoint);
         if urb.endpoint & 0x70 != 0 || self.active[slot].is_none() {
             self.recorder.violation(Rule::Usb, || {
@@ -201,15 +202,12 @@ impl UsbDevice {
             return;
         }
         if self.halted & 1 << slot != 0 {
-            self.completed.push_back(empty(urb).end(UrbStatus::Stall));
+            self.completed.push_back(urb.end(UrbStatus::Stall));
             return;
         }
         if self.queues[slot].len() >= MAX_PENDING {
-            self.completed.push_back(empty(urb).end(UrbStatus::Fault));
+            self.completed.push_back(urb.end(UrbStatus::Fault));
             return;
-        }
-        if urb.is_in() {
-            urb = empty(urb);
         }
         self.queues[slot].push_back(urb);
         self.run(slot, behaviour, now);
@@ -491,5 +489,201 @@ fn run_in(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_usb::buffer::Buffer;
+
+    const MBIM: u8 = 3;
+    const DATA: u8 = 1;
+    const IN: u8 = 0x81;
+    const OUT: u8 = 0x01;
+
+    /// Functions that say what a test tells them to say.
+    #[derive(Default)]
+    struct Script {
+        input: VecDeque<InVerdict>,
+        output: VecDeque<OutVerdict>,
+        seen: Vec<(usize, bool)>,
+    }
+
+    impl Behaviour for Script {
+        fn configured(&mut self, _: u8, _: u8, _: Instant) {}
+
+        fn alternate_selected(&mut self, _: u8, _: u8, _: Instant) {}
+
+        fn control_out(&mut self, _: SetupPacket, _: &[u8], _: Instant) -> bool {
+            false
+        }
+
+        fn control_in(&mut self, _: SetupPacket, _: &mut [u8], _: Instant) -> Option<usize> {
+            None
+        }
+
+        fn bulk_out(&mut self, _: u8, data: &[u8], ended: bool, _: Instant) -> OutVerdict {
+            self.seen.push((data.len(), ended));
+            self.output.pop_front().unwrap_or(OutVerdict::Nak)
+        }
+
+        fn bulk_in(&mut self, _: u8, _: &mut [u8], _: Instant) -> InVerdict {
+            self.input.pop_front().unwrap_or(InVerdict::Nak)
+        }
+    }
+
+    struct Bench {
+        device: UsbDevice,
+        script: Script,
+        now: Instant,
+        token: Token,
+    }
+
+    impl Bench {
+        /// The device with the data interface's endpoints there.
+        fn new() -> Self {
+            let mut bench = Self {
+                device: UsbDevice::new(Brand::Hp, DescriptorFault::None, Recorder::default()),
+                script: Script::default(),
+                now: Instant::now(),
+                token: 0,
+            };
+            let done = bench.control(0x00, SET_CONFIGURATION, MBIM.into(), 0);
+            assert_eq!(done, UrbStatus::Done);
+            let done = bench.control(0x01, SET_INTERFACE, 1, DATA.into());
+            assert_eq!(done, UrbStatus::Done);
+            bench
+        }
+
+        fn submit(&mut self, endpoint: u8, setup: SetupPacket, length: usize, zero_packet: bool) {
+            self.token += 1;
+            let mut buffer = Buffer::heap(length);
+            buffer.set_len(length);
+            let urb = Urb {
+                token: self.token,
+                endpoint,
+                setup,
+                wanted: length,
+                buffer,
+                zero_packet,
+            };
+            self.device.submit(urb, &mut self.script, self.now);
+        }
+
+        fn bulk(&mut self, endpoint: u8, length: usize) -> Option<(UrbStatus, usize)> {
+            self.submit(endpoint, SetupPacket::default(), length, false);
+            self.completed()
+        }
+
+        fn completed(&mut self) -> Option<(UrbStatus, usize)> {
+            let done = self.device.take_completed()?;
+            Some((done.status, done.actual))
+        }
+
+        fn control(&mut self, request_type: u8, request: u8, value: u16, index: u16) -> UrbStatus {
+            let setup = SetupPacket {
+                request_type,
+                request,
+                value,
+                index,
+                length: 0,
+            };
+            self.submit(0, setup, 0, false);
+            self.completed()
+                .map_or(UrbStatus::Gone, |(status, _)| status)
+        }
+
+        fn service(&mut self) -> Option<(UrbStatus, usize)> {
+            self.device.service(&mut self.script, self.now);
+            self.completed()
+        }
+    }
+
+    fn data(length: usize, short: bool) -> InVerdict {
+        InVerdict::Data { length, short }
+    }
+
+    #[test]
+    fn a_transfer_waits_until_the_function_has_something_to_say() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.bulk(IN, 1024), None);
+        assert!(bench.device.is_waiting(IN));
+        assert_eq!(bench.service(), None);
+        // A whole packet does not end the transfer; a short one does.
+        bench.script.input.extend([data(512, false), data(3, true)]);
+        assert_eq!(bench.service(), Some((UrbStatus::Done, 515)));
+        assert!(!bench.device.is_waiting(IN));
+        bench.script.input.push_back(data(1024, false));
+        assert_eq!(bench.bulk(IN, 1024), Some((UrbStatus::Done, 1024)));
+        bench.script.input.push_back(InVerdict::Overflow);
+        assert_eq!(bench.bulk(IN, 100), Some((UrbStatus::Overflow, 0)));
+    }
+
+    #[test]
+    fn the_function_sees_where_a_transfer_ends() {
+        let mut bench = Bench::new();
+        bench.script.output.extend([OutVerdict::Accept; 4]);
+        for length in [0, 511, 512] {
+            assert_eq!(bench.bulk(OUT, length), Some((UrbStatus::Done, length)));
+        }
+        bench.submit(OUT, SetupPacket::default(), 512, true);
+        assert_eq!(bench.completed(), Some((UrbStatus::Done, 512)));
+        let seen = [(0, true), (511, true), (512, false), (512, true)];
+        assert_eq!(bench.script.seen, seen);
+        // What the function has no room for is offered again.
+        assert_eq!(bench.bulk(OUT, 7), None);
+        bench.script.output.push_back(OutVerdict::Accept);
+        assert_eq!(bench.service(), Some((UrbStatus::Done, 7)));
+    }
+
+    #[test]
+    fn a_halted_endpoint_stalls_until_the_host_clears_it() {
+        let mut bench = Bench::new();
+        bench.script.output.push_back(OutVerdict::Stall);
+        assert_eq!(bench.bulk(OUT, 7), Some((UrbStatus::Stall, 0)));
+        assert_eq!(bench.bulk(OUT, 7), Some((UrbStatus::Stall, 0)));
+        let cleared = bench.control(0x02, CLEAR_FEATURE, FEATURE_ENDPOINT_HALT, OUT.into());
+        assert_eq!(cleared, UrbStatus::Done);
+        bench.script.output.push_back(OutVerdict::Accept);
+        assert_eq!(bench.bulk(OUT, 7), Some((UrbStatus::Done, 7)));
+        // The host may halt it too: what is pending ends.
+        assert_eq!(bench.bulk(IN, 64), None);
+        let set = bench.control(0x02, SET_FEATURE, FEATURE_ENDPOINT_HALT, IN.into());
+        // The transfer's end comes before the request's.
+        assert_eq!(set, UrbStatus::Stall);
+        assert_eq!(bench.completed(), Some((UrbStatus::Done, 0)));
+        assert!(!bench.device.is_waiting(IN));
+    }
+
+    #[test]
+    fn what_is_pending_goes_with_its_endpoint() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.bulk(IN, 64), None);
+        assert_eq!(
+            bench.control(0x01, SET_INTERFACE, 0, DATA.into()),
+            UrbStatus::Cancelled
+        );
+        assert_eq!(bench.completed(), Some((UrbStatus::Done, 0)));
+        // The endpoint is not there in alternate setting 0.
+        assert_eq!(bench.bulk(IN, 64), Some((UrbStatus::Fault, 0)));
+        let mut bench = Bench::new();
+        assert_eq!(bench.bulk(IN, 64), None);
+        let token = bench.token;
+        assert!(bench.device.cancel(token) && !bench.device.cancel(token));
+        assert_eq!(bench.completed(), Some((UrbStatus::Cancelled, 0)));
+        assert_eq!(bench.bulk(IN, 64), None);
+        bench.device.bus_reset(&mut bench.script, bench.now);
+        assert_eq!(bench.completed(), Some((UrbStatus::Gone, 0)));
+        assert_eq!(bench.device.configuration(), 0);
+    }
+
+    #[test]
+    fn an_endpoint_takes_so_many_transfers_and_no_more() {
+        let mut bench = Bench::new();
+        for _ in 0..MAX_PENDING {
+            assert_eq!(bench.bulk(IN, 0), None);
+        }
+        assert_eq!(bench.bulk(IN, 0), Some((UrbStatus::Fault, 0)));
     }
 }

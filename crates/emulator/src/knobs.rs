@@ -491,6 +491,18 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_every_knob() {
+        let readme = include_str!("../README.md");
+        for knob in Knobs::catalogue() {
+            assert!(
+                readme.contains(&format!("`{}`", knob.name)),
+                "{}",
+                knob.name
+            );
+        }
+    }
+
+    #[test]
     fn a_list_of_assignments_reads_and_writes() {
         let text = "brand=huawei,settle_ms=20,black_hole_ndp_front=off,pin=1234";
         let knobs: Knobs = text.parse().unwrap();

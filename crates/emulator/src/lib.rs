@@ -20,7 +20,7 @@
 //!
 //! # Layers
 //!
-//! Everything from the device inwards is sans-IO: [`device::UsbDevice`] is chapter 9 of USB 2.0 and
+//! Everything from the device inwards is sans-IO: the device core is chapter 9 of USB 2.0 and
 //! the endpoints' queues, and drives the modem, which routes requests and data to its functions. One
 //! thread, the engine, moves transfers between the upstream, the device and the network behind it.
 //! The upstream is whoever has the device: the driver in this process, a USB/IP host or a virtual
@@ -28,8 +28,8 @@
 #![forbid(unsafe_code)]
 
 mod at_port;
-pub mod descriptors;
-pub mod device;
+mod descriptors;
+mod device;
 mod emulator;
 mod engine;
 pub mod far_side;
@@ -44,10 +44,10 @@ mod ncm_function;
 mod plmn;
 mod presence;
 mod random;
-pub mod report;
+mod report;
 mod server;
 mod upstream;
-pub mod urb;
+mod urb;
 pub mod usbip;
 pub mod usbredir;
 mod waker;

@@ -5,7 +5,7 @@
 //! device's own thread. Protocol: Linux `Documentation/usb/usbip_protocol.rst`.
 
 mod attach;
-pub mod codec;
+mod codec;
 mod connection;
 mod server;
 

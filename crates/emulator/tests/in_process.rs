@@ -122,7 +122,7 @@ fn packets_go_out_and_come_back() {
 }
 
 #[test]
-fn tables_in_front_fall_into_the_black_hole() {
+fn ndps_in_front_fall_into_the_black_hole() {
     let emulator = emulator("settle_ms=0");
     let modem = Modem::online(&emulator);
     let mut ends = modem.data_queues();
@@ -140,7 +140,7 @@ fn tables_in_front_fall_into_the_black_hole() {
 }
 
 #[test]
-fn broken_blocks_are_violations_and_do_no_harm() {
+fn broken_ntbs_are_violations_and_do_no_harm() {
     let emulator = emulator("settle_ms=0");
     let modem = Modem::online(&emulator);
     let mut ends = modem.data_queues();
@@ -280,7 +280,7 @@ fn a_reactor_sees_completions_through_the_pump() {
     let mut pump = modem.device.pump().unwrap();
     assert!(matches!(modem.device.pump(), Err(Error::Busy { .. })));
     let packet = common::echo_request(0, 1);
-    let block = common::block(&mut ends.builder, 0, &packet);
+    let block = common::ntb(&mut ends.builder, 0, &packet);
     ends.output.submit(block).map_err(|_| "submit").unwrap();
     let deadline = Instant::now() + 5 * SECOND;
     loop {
@@ -387,7 +387,7 @@ fn a_packet_descriptor_pushes_back_and_loses_nothing() {
     let mut sent = 0u16;
     // More than the socket holds: transfers stay pending.
     while ends.output.pending() < 8 {
-        let block = common::block(&mut ends.builder, 0, &common::echo_request(0, sent));
+        let block = common::ntb(&mut ends.builder, 0, &common::echo_request(0, sent));
         ends.output.submit(block).map_err(|_| "submit").unwrap();
         sent += 1;
         while ends.output.next(Duration::from_millis(20)).is_some() {}

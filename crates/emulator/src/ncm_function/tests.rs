@@ -23,7 +23,7 @@ fn get(request: u8, length: u16) -> SetupPacket {
 }
 
 #[test]
-fn the_default_parameter_block() {
+fn the_default_ntb_parameters() {
     let knobs = Knobs::default();
     let mut function = NcmFunction::new(&knobs);
     let mut room = [0; 64];
@@ -204,8 +204,8 @@ fn packet(length: usize) -> Vec<u8> {
     packet
 }
 
-/// A block of packets as a host with these choices makes it.
-fn block(choices: &Choices, sequence: u16, packets: &[Vec<u8>]) -> Vec<u8> {
+/// A ntb of packets as a host with these choices makes it.
+fn ntb(choices: &Choices, sequence: u16, packets: &[Vec<u8>]) -> Vec<u8> {
     let parameters = parameters(&Knobs::default());
     let mut builder = Builder::new(Framing::negotiate(&parameters, choices));
     builder.set_sequence(sequence);
@@ -220,9 +220,9 @@ fn block(choices: &Choices, sequence: u16, packets: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// The first block of ncm.md's golden table with 60 bytes, by hand: the table behind the packet.
+/// The first ntb of ncm.md's golden table with 60 bytes, by hand: the table behind the packet.
 #[test]
-fn a_block_for_the_host_byte_for_byte() {
+fn an_ntb_for_the_host_byte_for_byte() {
     let mut bench = Bench::new("");
     bench.network.towards_host.push_back(packet(60));
     let (bytes, verdict) = bench.receive(131_072);
@@ -242,7 +242,7 @@ fn a_block_for_the_host_byte_for_byte() {
 }
 
 #[test]
-fn all_that_waits_goes_into_one_block() {
+fn all_that_waits_goes_into_one_ntb() {
     let mut bench = Bench::new("ndp_place=front");
     bench.input_size(16384);
     for _ in 0..25 {
@@ -264,7 +264,7 @@ fn all_that_waits_goes_into_one_block() {
 }
 
 #[test]
-fn a_block_longer_than_the_transfer_is_continued_in_the_next() {
+fn an_ntb_longer_than_the_transfer_is_continued_in_the_next() {
     let mut bench = Bench::new("");
     for _ in 0..2 {
         bench.network.towards_host.push_back(packet(1500));
@@ -298,7 +298,7 @@ fn a_block_longer_than_the_transfer_is_continued_in_the_next() {
 }
 
 #[test]
-fn a_block_of_whole_packets_ends_with_an_empty_one() {
+fn an_ntb_of_whole_packets_ends_with_an_empty_one() {
     // 12 + 484 + 16 = 512.
     let mut bench = Bench::new("");
     bench.input_size(2048);
@@ -325,9 +325,9 @@ fn a_block_of_whole_packets_ends_with_an_empty_one() {
 #[test]
 fn transfers_without_an_end_wait_for_it() {
     let mut bench = Bench::new("");
-    let whole = block(&Choices::default(), 0, &[packet(484)]);
+    let whole = ntb(&Choices::default(), 0, &[packet(484)]);
     assert_eq!(whole.len(), 513, "one byte makes it short");
-    // The same block cut at a packet: its end has not been seen.
+    // The same ntb cut at a packet: its end has not been seen.
     assert_eq!(bench.transmit(&whole[..512], false), (true, None));
     assert!(bench.network.from_host.is_empty());
     assert_eq!(bench.transmit(&whole[512..], true), (true, None));
@@ -344,7 +344,7 @@ fn transfers_without_an_end_wait_for_it() {
 fn a_full_network_is_waited_for_and_nothing_is_lost_or_doubled() {
     let mut bench = Bench::new("");
     let packets: Vec<Vec<u8>> = (60..70).map(packet).collect();
-    let bytes = block(&Choices::default(), 0, &packets);
+    let bytes = ntb(&Choices::default(), 0, &packets);
     bench.network.room = 3;
     assert_eq!(bench.transmit(&bytes, true), (false, None));
     assert!(bench.function.is_blocked());
@@ -354,25 +354,25 @@ fn a_full_network_is_waited_for_and_nothing_is_lost_or_doubled() {
     assert_eq!(bench.transmit(&bytes, true), (true, None));
     assert_eq!(bench.network.from_host, packets);
     assert_eq!(bench.counters.blocks_out, 1);
-    // Taken back by the host while blocked: the next block starts at its own first datagram.
+    // Taken back by the host while blocked: the next ntb starts at its own first datagram.
     bench.network.from_host.clear();
     bench.network.room = 1;
     assert_eq!(
-        bench.transmit(&block(&Choices::default(), 1, &packets), true),
+        bench.transmit(&ntb(&Choices::default(), 1, &packets), true),
         (false, None)
     );
     bench.network.room = 99;
     bench.network.from_host.clear();
     assert_eq!(
-        bench.transmit(&block(&Choices::default(), 2, &packets), true),
+        bench.transmit(&ntb(&Choices::default(), 2, &packets), true),
         (true, None)
     );
     assert_eq!(bench.network.from_host, packets);
 }
 
 #[test]
-fn wrong_blocks_are_named() {
-    let good = block(&Choices::default(), 0, &[packet(60)]);
+fn wrong_ntbs_are_named() {
+    let good = ntb(&Choices::default(), 0, &[packet(60)]);
     let spoilt = |at: usize, value: u8| {
         let mut bytes = good.clone();
         bytes[at] = value;
@@ -402,7 +402,7 @@ fn wrong_blocks_are_named() {
         format: Format::Ntb32,
         ..Choices::default()
     };
-    bench.transmit(&block(&wide, 0, &[packet(60)]), true);
+    bench.transmit(&ntb(&wide, 0, &[packet(60)]), true);
     assert!(bench.violations()[0].contains("signature"), "NTB16 was set");
     assert_eq!(
         bench.network.from_host.len(),
@@ -415,7 +415,7 @@ fn wrong_blocks_are_named() {
 fn sequence_gaps_are_counted_and_steps_back_are_violations() {
     let mut bench = Bench::new("");
     for sequence in [0, 1, 5, 0xffff, 0] {
-        bench.transmit(&block(&Choices::default(), sequence, &[packet(60)]), true);
+        bench.transmit(&ntb(&Choices::default(), sequence, &[packet(60)]), true);
     }
     assert_eq!(bench.counters.blocks_missing, 3);
     assert_eq!(bench.violations().len(), 1);
@@ -425,7 +425,7 @@ fn sequence_gaps_are_counted_and_steps_back_are_violations() {
 fn packets_of_sessions_that_are_down_are_dropped() {
     let mut bench = Bench::new("");
     bench.routes.clear();
-    bench.transmit(&block(&Choices::default(), 0, &[packet(60)]), true);
+    bench.transmit(&ntb(&Choices::default(), 0, &[packet(60)]), true);
     bench.network.towards_host.push_back(packet(60));
     assert_eq!(bench.receive(16384).1, InVerdict::Nak);
     assert!(bench.network.from_host.is_empty());
@@ -465,7 +465,7 @@ fn what_other_firmware_does_on_request() {
     );
 
     let mut bench = Bench::new("stall_out_after=2,stall_in_after=1");
-    let bytes = block(&Choices::default(), 0, &[packet(60)]);
+    let bytes = ntb(&Choices::default(), 0, &[packet(60)]);
     assert_eq!(bench.transmit(&bytes, true).1, None);
     assert_eq!(bench.transmit(&bytes, true).1, Some(Mishap::Stall));
     assert_eq!(bench.transmit(&bytes, true).1, None);

@@ -549,7 +549,7 @@ mod tests {
         let (mut connection, guest) = greeted();
         let mut urbs = urbs(&mut connection, &guest, &message(6, 77, &[3]));
         let urb = urbs.pop().unwrap();
-        assert_eq!(urb.setup.to_bytes(), [0, 9, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(urb.setup, SetupPacket::from_bytes([0, 9, 3, 0, 0, 0, 0, 0]));
         connection.complete(urb.end(UrbStatus::Done));
         connection.flush().unwrap();
         let told = read(&guest);

@@ -1,4 +1,4 @@
-//! A small host: switches the device, speaks MBIM and AT, builds and reads blocks.
+//! A small host: switches the device, speaks MBIM and AT, builds and reads NTBs.
 #![allow(dead_code)]
 
 use std::collections::VecDeque;
@@ -211,8 +211,8 @@ pub fn builder(placement: Placement, sequence: u16) -> Builder {
     builder
 }
 
-/// One packet in a block.
-pub fn block(builder: &mut Builder, session: u8, packet: &[u8]) -> Buffer {
+/// Returns an NTB with one packet.
+pub fn ntb(builder: &mut Builder, session: u8, packet: &[u8]) -> Buffer {
     let mut buffer = Buffer::heap(16384);
     let slot = builder.place(Stream::Ips(session), packet.len()).unwrap();
     buffer.bytes_mut()[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
@@ -299,7 +299,7 @@ impl Ends {
         sequence: u16,
     ) -> Result<usize, TransferError> {
         let mut builder = builder(placement, self.builder.sequence());
-        let buffer = block(&mut builder, session, &echo_request(session, sequence));
+        let buffer = ntb(&mut builder, session, &echo_request(session, sequence));
         self.builder.set_sequence(builder.sequence());
         self.output.submit(buffer).map_err(|_| "submit").unwrap();
         self.output.next(SECOND).expect("a completion").result
