@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The udev rule as packaged: udev takes it without complaint, gives both brands
-# of the modem to the group and nothing else, and somebody of that group who is
-# not root reaches the modem.
+# What the README gives to people who are not root. The udev rule as packaged:
+# udev takes it without complaint, gives both brands of the modem to the group
+# and nothing else, and somebody of that group who is not root reaches the modem.
+# Capabilities on the program's file: for a group, and refused for everybody.
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317 # 'check' calls the functions
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -38,6 +39,29 @@ taken_without_complaint() {
 
 somebody() { setpriv --reuid=65534 --regid=plugdev --clear-groups "$@"; }
 
+# capable MODE: a copy of the program with capabilities, for the group plugdev.
+capable=/run/capable/uwwan
+capable() {
+  install -D -o root -g plugdev -m "$1" "$program" "$capable" && setcap cap_net_admin+ep "$capable"
+}
+
+# tried: what becomes of an 'up' by somebody with that program; ended once online.
+tried() {
+  install -d -o 65534 -g plugdev -m 700 /run/somebody
+  somebody "$capable" up --device emulator --settle 0.1 --json --runtime-dir /run/somebody \
+    >"$logs/capable.events" 2>"$logs/capable.errors" &
+  local up=$!
+  wait_for 60 up_decided "$up" || return
+  kill -TERM "$up" 2>/dev/null
+  wait "$up"
+}
+up_decided() { ! kill -0 "$1" 2>/dev/null || grep -q '"event":"online"' "$logs/capable.events"; }
+
+refused_for_everybody() {
+  tried
+  [[ $? == 5 ]] && grep -q 'everybody could use' "$logs/capable.errors"
+}
+
 check 'the rule is installed' install -D -m 644 "$rule" /etc/udev/rules.d/70-uwwan.rules
 check 'udev reads it' udevadm control --reload
 modprobe vhci_hcd
@@ -60,4 +84,8 @@ check 'only root may write to it' is root 664
 check 'and not hidden from anybody' bash -c "! udevadm info -q property -p '$modem' | grep ID_MM_DEVICE_IGNORE"
 modem=''
 judge_emulator far1
+check 'the program gets capabilities, for everybody' capable 755
+check 'it refuses to use them' refused_for_everybody
+check 'it gets them for a group' capable 750
+check 'somebody of the group is online with them' tried
 finish

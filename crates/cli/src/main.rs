@@ -11,6 +11,7 @@ mod candidates;
 mod commands;
 mod control;
 mod failure;
+mod file_capabilities;
 mod input;
 mod logging;
 mod notify;
@@ -38,6 +39,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.verbose);
     let _queues = arguments.command.keeps_running().then(output_queue::start);
+    if arguments.command.keeps_running()
+        && let Err(failure) = file_capabilities::refuse_for_everybody()
+    {
+        return failure.report();
+    }
     let result = match arguments.command {
         // These two enter a namespace, so they must come before any thread.
         Command::Demo(arguments) => commands::demo::run(&arguments),
