@@ -14,6 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use uwwan_mbim::status::Status;
@@ -153,13 +154,25 @@ impl PinMemory {
     /// Reads a memory; where there is no file it is empty.
     ///
     /// # Errors
-    /// When the file cannot be read or is none of ours.
+    /// When the file cannot be read or is none of ours; a pipe or a device is refused and never
+    /// waited for.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let file = match fs::File::open(path) {
+        // A pipe without a writer would hold up an open that may block.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path);
+        let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is no regular file",
+            ));
+        }
         let mut text = String::new();
         file.take(LONGEST_FILE).read_to_string(&mut text)?;
         let memory: Self = serde_json::from_str(&text)?;
@@ -188,7 +201,9 @@ impl PinMemory {
                 file.write_all(serde_json::to_string(self)?.as_bytes())?;
                 file.sync_all()
             })
-            .and_then(|()| fs::rename(&draft, path));
+            .and_then(|()| fs::rename(&draft, path))
+            // The name itself must outlive a power cut as well.
+            .and_then(|()| fs::File::open(folder)?.sync_all());
         if written.is_err() {
             let _ = fs::remove_file(&draft);
         }
@@ -291,6 +306,12 @@ mod tests {
         }
         fs::write(&path, vec![b' '; 1 << 20]).unwrap();
         assert!(PinMemory::load(&path).is_err());
+        fs::remove_file(&path).unwrap();
+        let here = rustix::fs::CWD;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(here, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let refused = PinMemory::load(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         fs::remove_dir_all(&folder).unwrap();
     }
 }
