@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::io::Errno;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// File of the running program, whatever its path is called now.
 const PROGRAM: &str = "/proc/self/exe";
@@ -19,7 +19,7 @@ const ATTRIBUTE: &str = "security.capability";
 /// Refuses to go on when this process has its capabilities from a file that everybody may execute.
 ///
 /// # Errors
-/// [`Exit::Permission`], with what to do.
+/// [`FailureKind::Permission`], with what to do.
 pub fn refuse_for_everybody() -> Result<(), Failure> {
     // Root needs none of the file's, and without any there is nothing to misuse.
     let held = rustix::thread::capabilities(None);
@@ -39,7 +39,7 @@ pub fn refuse_for_everybody() -> Result<(), Failure> {
     let path = std::env::current_exe().unwrap_or_else(|_| PROGRAM.into());
     let path = path.display();
     Err(Failure::new(
-        Exit::Permission,
+        FailureKind::Permission,
         "this program has capabilities that everybody could use",
     )
     .at(path.to_string())

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     if arguments.command.keeps_running()
         && let Err(failure) = file_capabilities::refuse_for_everybody()
     {
-        return failure.report();
+        return failure::report(&failure);
     }
     let result = match arguments.command {
         // These two enter a namespace, so they must come before any thread.

@@ -303,3 +303,31 @@ fn a_memory_that_cannot_be_kept_is_told_and_no_obstacle() {
     assert_eq!(value(&output)["locked"], false);
     assert!(told(&output).contains("next run"), "{}", told(&output));
 }
+
+#[test]
+fn a_pin_that_cannot_be_remembered_is_not_sent() {
+    let state = tempfile::tempdir().unwrap();
+    // A directory in the place of the file: it can be neither read nor replaced.
+    let place = state.path().join("pins.json");
+    std::fs::create_dir(&place).unwrap();
+    let knobs = &["pin=4711"];
+    let refused = run(&["pin", "enter"], knobs, "4711", "--pin-file", state.path());
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    let said = told(&refused);
+    for part in [
+        "cannot be remembered",
+        "pins.json",
+        "nothing was sent",
+        "--force",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let forced = run(
+        &["pin", "enter", "--force"],
+        knobs,
+        "4711",
+        "--pin-file",
+        state.path(),
+    );
+    assert_eq!(value(&forced)["locked"], false);
+}

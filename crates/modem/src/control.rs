@@ -75,6 +75,8 @@ pub(crate) struct Control {
 
     ladder: Ladder,
     supervisor: Supervisor,
+    /// Why what earlier runs remembered of PINs cannot be read, if so.
+    pins_unreadable: Option<String>,
     /// When and from where to climb again.
     retry: Option<(Instant, Rung)>,
     /// The device was absent at the last look, which is said once.
@@ -131,6 +133,7 @@ impl Control {
         Self {
             ethernet_acceptable: ethernet_acceptable(&selector, top),
             supervisor: Supervisor::new(&options),
+            pins_unreadable: None,
             backend,
             selector,
             options,
@@ -378,13 +381,18 @@ impl Control {
         let Some(path) = &self.options.pin_memory else {
             return;
         };
-        if let Err(error) = pins.save(path) {
-            self.tell(Event::Notice {
-                text: format!(
-                    "whether this PIN is refused will not be known to the next run: {}: {error}",
-                    path.display()
-                ),
-            });
+        // As long as what earlier runs remembered cannot be read, it is not replaced.
+        let kept = match &self.pins_unreadable {
+            Some(why) => Err(why.clone()),
+            None => pins
+                .save(path)
+                .map_err(|error| format!("{}: {error}", path.display())),
+        };
+        if let Err(why) = kept {
+            let text =
+                format!("whether this PIN is refused will not be known to the next run: {why}");
+            self.tell(Event::Notice { text });
+            self.ladder.not_remembered(Instant::now(), &why);
         }
     }
 
@@ -395,12 +403,12 @@ impl Control {
         };
         match PinMemory::load(path) {
             Ok(pins) => self.ladder.recall(pins),
-            Err(error) => self.tell(Event::Notice {
-                text: format!(
-                    "which PINs were refused on earlier runs is not known: {}: {error}",
-                    path.display()
-                ),
-            }),
+            Err(error) => {
+                let why = format!("{}: {error}", path.display());
+                let text = format!("which PINs were refused on earlier runs is not known: {why}");
+                self.pins_unreadable = Some(why);
+                self.tell(Event::Notice { text });
+            }
         }
     }
 

@@ -98,6 +98,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     if !options.pin.is_empty() {
         options.pin_memory = state::pins(device == Device::Emulator);
+        if options.pin_memory.is_none() && device != Device::Emulator && !options.force_pin {
+            return Err(Failure::new(
+                FailureKind::Usage,
+                "there is no place where a refused PIN is remembered",
+            )
+            .at("--pin-file")
+            .because("neither HOME nor XDG_STATE_HOME names a directory, and each run could cost the SIM an attempt")
+            .next("name a directory with UWWAN_STATE_DIR, or give --force-pin"));
+        }
     }
     // Signals first: from here on a stop is always a clean one.
     let signals = signals::first().map_err(|error| {

@@ -8,7 +8,7 @@ use uwwan_mbim::status::Status;
 
 use super::{Action, Ask, Ladder, Outcome, ask};
 use crate::explain;
-use crate::failure::Rung;
+use crate::failure::{FailureKind, Rung};
 use crate::pin_memory::{Past, not_tried};
 
 /// `RemainingAttempts` when the device does not know (MBIM 1.0 section 10.5.4).
@@ -94,6 +94,30 @@ impl Ladder {
             let command = ask::enter_pin(&given, PinType::PIN1);
             return self.send(Ask::PinEnter, command);
         };
+        self.fail(now, failure, Rung::Sim);
+    }
+
+    /// What is remembered of PINs could not be read or kept. Unless that does not matter, a PIN that
+    /// was about to be sent is not: whether the SIM refuses it would be forgotten, and each run would
+    /// cost an attempt.
+    pub fn not_remembered(&mut self, now: Instant, why: &str) {
+        let about_to_send = self.actions.iter().any(is_pin_entry);
+        if self.options.force_pin || !about_to_send {
+            return;
+        }
+        self.actions.retain(|action| !is_pin_entry(action));
+        self.pin_entered = false;
+        let given = self.options.pin.reveal().to_owned();
+        self.pins.forget(&self.sim_name(), &given);
+        let failure = explain::failure(
+            Rung::Pin,
+            true,
+            "the SIM waits for its PIN, which was not sent".into(),
+            &format!("whether the SIM refuses it cannot be remembered: {why}"),
+            "mend that, or name another directory with UWWAN_STATE_DIR; \
+             to enter the PIN all the same give --force-pin",
+        )
+        .of(FailureKind::Host);
         self.fail(now, failure, Rung::Sim);
     }
 
@@ -214,6 +238,16 @@ impl Ladder {
         }
         self.done(now, "entered".into());
     }
+}
+
+fn is_pin_entry(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Command {
+            ask: Ask::PinEnter,
+            ..
+        }
+    )
 }
 
 fn attempts_left(left: u32) -> String {

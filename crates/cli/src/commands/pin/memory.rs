@@ -15,6 +15,8 @@ use crate::state;
 pub(super) struct Memory {
     path: PathBuf,
     pins: PinMemory,
+    /// Why what earlier runs remembered cannot be read, if so. It is not replaced then.
+    unreadable: Option<String>,
     sim: String,
 }
 
@@ -32,20 +34,23 @@ impl Memory {
             Ok(status) if !status.sim_icc_id.is_empty() => status.sim_icc_id,
             _ => return Ok(None),
         };
-        let pins = PinMemory::load(&path).unwrap_or_else(|error| {
-            note(format!(
-                "which PINs were refused on earlier runs is not known: {}: {error}",
-                path.display()
-            ));
-            PinMemory::default()
-        });
-        Ok(Some(Self { path, pins, sim }))
+        let (pins, unreadable) = match PinMemory::load(&path) {
+            Ok(pins) => (pins, None),
+            Err(error) => (PinMemory::default(), Some(error.to_string())),
+        };
+        Ok(Some(Self {
+            path,
+            pins,
+            unreadable,
+            sim,
+        }))
     }
 
     /// Notes that this PIN is about to be sent.
     ///
     /// # Errors
-    /// [`FailureKind::Refused`] when the SIM has refused it before, unless that does not matter.
+    /// [`FailureKind::Refused`] when the SIM has refused it before, and [`FailureKind::Host`] when what
+    /// is remembered cannot be read or kept; neither with `force`.
     pub(super) fn sending(
         &mut self,
         pin: &str,
@@ -60,28 +65,49 @@ impl Memory {
             );
         }
         self.pins.sending(&self.sim, pin, left);
-        self.save();
-        Ok(())
+        match self.save() {
+            Err(why) if !force => {
+                self.pins.forget(&self.sim, pin);
+                Err(Failure::new(
+                    FailureKind::Host,
+                    "whether the SIM refuses this PIN cannot be remembered",
+                )
+                .at(self.path.display().to_string())
+                .because(why)
+                .next("nothing was sent; mend that, name another directory with UWWAN_STATE_DIR, or run the same with --force"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The SIM has refused it.
     pub(super) fn refused(&mut self, pin: &str) {
         self.pins.refused(&self.sim, pin);
-        self.save();
+        self.save_or_tell();
     }
 
     /// The SIM has taken it, or no attempt was used up.
     pub(super) fn forget(&mut self, pin: &str) {
         self.pins.forget(&self.sim, pin);
-        self.save();
+        self.save_or_tell();
     }
 
-    fn save(&self) {
-        if let Err(error) = self.pins.save(&self.path) {
+    fn save_or_tell(&self) {
+        if let Err(why) = self.save() {
             note(format!(
-                "whether this PIN is refused will not be known to the next run: {}: {error}",
+                "whether this PIN is refused will not be known to the next run: {}: {why}",
                 self.path.display()
             ));
+        }
+    }
+
+    fn save(&self) -> Result<(), String> {
+        match &self.unreadable {
+            Some(why) => Err(why.clone()),
+            None => self
+                .pins
+                .save(&self.path)
+                .map_err(|error| error.to_string()),
         }
     }
 }

@@ -98,6 +98,8 @@ struct Bench {
     lost: Option<(Rung, String)>,
     /// What the next process would know.
     remembered: Option<PinMemory>,
+    /// What is to be remembered cannot be kept.
+    forgetful: bool,
 }
 
 impl Bench {
@@ -118,6 +120,7 @@ impl Bench {
             failed: None,
             lost: None,
             remembered: None,
+            forgetful: false,
         }
     }
 
@@ -219,6 +222,9 @@ impl Bench {
                 if self.session_succeeds {
                     self.ladder.handle(now, Input::Online);
                 }
+            }
+            Action::Remember(_) if self.forgetful => {
+                self.ladder.not_remembered(self.now, "no space left");
             }
             Action::Remember(pins) => self.remembered = Some(pins),
             Action::Tell(Event::RungDone { rung, detail, .. }) => {

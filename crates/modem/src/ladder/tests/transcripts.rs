@@ -1,6 +1,7 @@
 //! The way up, and each way it can fail.
 
 use super::*;
+use crate::failure::FailureKind;
 
 #[test]
 fn a_good_run() {
@@ -302,6 +303,24 @@ fn the_pin_is_noted_before_it_is_sent() {
     assert_eq!(uncounted.count(Ask::PinEnter), 1);
     // Taken, nothing is held against it.
     assert!(next_run(&uncounted, "1234", 3).climb().ladder.is_online());
+}
+
+#[test]
+fn a_pin_that_cannot_be_remembered_is_not_sent() {
+    let mut bench = locked_sim("1234", 3);
+    bench.forgetful = true;
+    let bench = bench.climb();
+    assert_eq!(bench.count(Ask::PinEnter), 0);
+    let failure = bench.failure();
+    assert!(failure.fatal, "{failure}");
+    assert_eq!(failure.kind, FailureKind::Host);
+    assert!(failure.next[0].contains("--force-pin"), "{failure}");
+    let mut forced = locked_sim("1234", 3);
+    forced.forgetful = true;
+    forced.ladder.options.force_pin = true;
+    let forced = forced.climb();
+    assert_eq!(forced.count(Ask::PinEnter), 1);
+    assert!(forced.ladder.is_online());
 }
 
 #[test]
