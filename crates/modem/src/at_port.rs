@@ -33,9 +33,12 @@ use std::fmt;
 use std::time::Duration;
 
 use uwwan_at::dialogue::Command;
-use uwwan_at::failure::Failure;
+use uwwan_at::failure::Failure as Refusal;
 use uwwan_at::line::{Action, split};
+use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::functions::SerialRole;
+
+use crate::failure::{Failure, FailureKind};
 
 pub use owner::{AtPort, Ticket};
 
@@ -49,7 +52,7 @@ pub struct Answer {
     /// Whether more came than is kept.
     pub truncated: bool,
     /// `OK`, or why not.
-    pub result: Result<(), Failure>,
+    pub result: Result<(), Refusal>,
 }
 
 /// Something nobody asked for.
@@ -133,6 +136,34 @@ pub enum AtError {
     /// A thread, descriptor or socket failed.
     #[error("{0}")]
     System(String),
+}
+
+impl From<AtError> for Failure {
+    fn from(error: AtError) -> Self {
+        let new = |kind| Self::new(kind, "the AT port gives no answer").because(&error);
+        let look =
+            "uwwan status tells where a running uwwan is; uwwan list shows the modems present";
+        match &error {
+            AtError::Away { .. } => new(FailureKind::Missing).next(look),
+            AtError::Lost { .. } => new(FailureKind::Gone).next(look),
+            AtError::Silent { .. } => new(FailureKind::Timeout)
+                .next("a modem that has just started may need half a minute: try again")
+                .next("stop other programs that use its serial ports (ModemManager, minicom)"),
+            AtError::Refused { why } => {
+                Self::new(FailureKind::Usage, "the command was not sent").because(why)
+            }
+            AtError::Full => new(FailureKind::Busy).next("try again when other programs are done"),
+            AtError::NoPort { .. } => new(FailureKind::Other)
+                .next("uwwan usb descriptors shows what it has; MBIM commands work without AT"),
+            AtError::Usb(UsbError::NoPermission { .. }) => new(FailureKind::Permission).next(
+                "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
+            ),
+            AtError::Usb(UsbError::Busy { .. }) => new(FailureKind::Busy)
+                .next("stop what holds it: ModemManager or another program"),
+            AtError::Usb(UsbError::Gone { .. }) => new(FailureKind::Missing),
+            AtError::Usb(_) | AtError::System(_) => new(FailureKind::Host),
+        }
+    }
 }
 
 /// Longest time any command may take.

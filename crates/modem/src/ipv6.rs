@@ -9,15 +9,17 @@
 
 mod operator;
 
+use std::fmt;
+
 use serde::Serialize;
 use uwwan_at::commands::Query;
 use uwwan_at::commands::context::{ContextKind, ContextKinds};
 use uwwan_at::commands::profiles::{self, GENERIC, GENERIC_IPV4V6, Ipv6Capability, Profiles};
 use uwwan_at::commands::sim::{Pin, PinState};
 use uwwan_at::dialogue::{Command, InvalidCommand};
-use uwwan_at::failure::Failure;
 
 use crate::at_port::{Answer, AtError};
+use crate::failure::{Failure, FailureKind};
 
 pub use operator::{Operator, Source, is_code};
 
@@ -75,14 +77,23 @@ pub struct Findings {
     pub kinds: Vec<String>,
     /// The operator of the SIM.
     pub operator: Option<Operator>,
-    /// Why it is not known.
-    pub no_operator: Option<String>,
+    /// Why the operator is not known.
+    pub no_operator: Option<NoOperator>,
     /// The profile it falls under.
     pub profile: Option<String>,
     /// Operators of the profile that allows IPv6, as they are.
     pub unlocked: Vec<String>,
     /// The sum of it.
     pub verdict: Verdict,
+}
+
+impl Findings {
+    fn without_operator(&self) -> Failure {
+        self.no_operator
+            .as_ref()
+            .unwrap_or(&NoOperator::Untold)
+            .failure()
+    }
 }
 
 /// A change to the list.
@@ -98,42 +109,71 @@ pub struct Change {
     pub after: Vec<String>,
 }
 
-/// Why the story does not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Ipv6Error {
-    /// The port gave no answer.
-    #[error(transparent)]
-    At(#[from] AtError),
-    /// The modem refused a command.
-    #[error("{command}: {failure}")]
-    Refused {
-        /// The command.
-        command: String,
-        /// Its words.
-        failure: Failure,
-    },
-    /// A command cannot be made of what the modem says.
-    #[error("the modem's words make no command: {0}")]
-    Invalid(#[from] InvalidCommand),
-    /// There is nothing to be done.
-    #[error("{0}")]
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// A change of the list, and a restart.
+    Change(Change),
+    /// Nothing, and why.
     Nothing(String),
-    /// It is not done without being insisted on.
-    #[error("{0}")]
-    NeedsForce(String),
-    /// It cannot be done.
-    #[error("{0}")]
-    Impossible(String),
-    /// It was done, and is not as it should be.
-    #[error("{0}")]
-    Unverified(String),
+}
+
+/// Why the operator of a SIM is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoOperator {
+    /// The SIM waits for its PIN.
+    Pin,
+    /// The SIM waits for its PUK.
+    Puk,
+    /// The SIM waits for another code, by the modem's name for it.
+    Lock(String),
+    /// There is no SIM, or it does not answer.
+    NoSim,
+    /// The SIM does not tell its IMSI.
+    NoImsi,
+    /// The IMSI has too few digits for an operator's code.
+    ShortImsi,
+    /// The modem does not say.
+    Untold,
+}
+
+impl fmt::Display for NoOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pin => "it waits for its PIN",
+            Self::Puk => "it waits for its PUK",
+            Self::Lock(lock) => return write!(f, "it waits for {lock}"),
+            Self::NoSim => "there is no SIM, or it does not answer",
+            Self::NoImsi => "the SIM does not tell its IMSI",
+            Self::ShortImsi => "the IMSI is too short",
+            Self::Untold => "it does not say",
+        })
+    }
+}
+
+impl Serialize for NoOperator {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl NoOperator {
+    fn failure(&self) -> Failure {
+        let failure = impossible(format!("the SIM's operator is not known: {self}"));
+        match self {
+            Self::Pin => {
+                failure.next("unlock the SIM: uwwan up --pin-file FILE, or uwwan at and AT+CPIN")
+            }
+            _ => failure,
+        }
+    }
 }
 
 /// Asks the modem what it allows, and why.
 ///
 /// # Errors
-/// [`Ipv6Error::At`]; what the modem does not know is part of the findings.
-pub fn examine(desk: &mut dyn Desk) -> Result<Findings, Ipv6Error> {
+/// [`Failure`] when the port gives no answer; what the modem does not know is part of the findings.
+pub fn examine(desk: &mut dyn Desk) -> Result<Findings, Failure> {
     let capability = query::<Ipv6Capability>(desk)?.map(|capability| capability.0);
     let kinds = query::<ContextKinds>(desk)?.map_or_else(Vec::new, |kinds| {
         kinds.0.iter().map(kind_name).map(str::to_owned).collect()
@@ -180,95 +220,83 @@ pub fn examine(desk: &mut dyn Desk) -> Result<Findings, Ipv6Error> {
     })
 }
 
-/// The change that would unlock IPv6.
+/// Plans the change that unlocks IPv6.
 ///
 /// # Errors
-/// [`Ipv6Error`] when there is none, or `force` is needed for it.
-pub fn plan_enable(findings: &Findings, force: bool) -> Result<Change, Ipv6Error> {
+/// [`Failure`] when there is none, or, of the kind `Usage`, when `force` is needed for it.
+pub fn plan_enable(findings: &Findings, force: bool) -> Result<Plan, Failure> {
     let operator = match (findings.verdict, &findings.operator) {
         (Verdict::Works, _) => {
-            return Err(Ipv6Error::Nothing("the modem allows IPv6 already".into()));
+            return Ok(Plan::Nothing("the modem allows IPv6 already".into()));
         }
         (Verdict::NoList | Verdict::Unknown, _) => {
-            return Err(Ipv6Error::Impossible(
+            return Err(impossible(
                 "this modem has no operator list (AT^PLMNLIST) to unlock anything with".into(),
             ));
         }
-        (_, None) => {
-            let why = findings.no_operator.as_deref().unwrap_or("it does not say");
-            return Err(Ipv6Error::Impossible(format!(
-                "the SIM's operator is not known: {why}"
-            )));
-        }
+        (_, None) => return Err(findings.without_operator()),
         (_, Some(operator)) => operator,
     };
     if findings.verdict == Verdict::OwnProfile && !force {
-        return Err(Ipv6Error::NeedsForce(format!(
+        return Err(needs_force(format!(
             "operator {} has the profile \"{}\" of its own; which of two profiles wins is not known",
             operator.code,
             findings.profile.as_deref().unwrap_or_default()
         )));
     }
-    let add = profiles::add(GENERIC_IPV4V6, &operator.code)?;
+    let add = profiles::add(GENERIC_IPV4V6, &operator.code).map_err(no_command)?;
+    let remove = profiles::remove(GENERIC_IPV4V6, &operator.code).map_err(no_command)?;
     let there = findings.unlocked.contains(&operator.code);
     let mut after = findings.unlocked.clone();
     if !there {
         after.push(operator.code.clone());
     }
-    Ok(Change {
+    Ok(Plan::Change(Change {
         command: (!there).then(|| add.line().to_owned()),
-        undo: profiles::remove(GENERIC_IPV4V6, &operator.code)?
-            .line()
-            .to_owned(),
+        undo: remove.line().to_owned(),
         before: findings.unlocked.clone(),
         after,
-    })
+    }))
 }
 
-/// The change that takes the SIM's operator out again.
+/// Plans the change that takes the SIM's operator out again.
 ///
 /// # Errors
-/// [`Ipv6Error`] when it is not in, or has been since the factory and `force` is not given.
-pub fn plan_disable(findings: &Findings, force: bool) -> Result<Change, Ipv6Error> {
+/// [`Failure`] when its operator is not known, or, of the kind `Usage`, when the operator has been in
+/// the list since the factory and `force` is not given.
+pub fn plan_disable(findings: &Findings, force: bool) -> Result<Plan, Failure> {
     let Some(operator) = &findings.operator else {
-        let why = findings.no_operator.as_deref().unwrap_or("it does not say");
-        return Err(Ipv6Error::Impossible(format!(
-            "the SIM's operator is not known: {why}"
-        )));
+        return Err(findings.without_operator());
     };
     if !findings.unlocked.contains(&operator.code) {
-        return Err(Ipv6Error::Nothing(format!(
+        return Ok(Plan::Nothing(format!(
             "operator {} is not in profile \"{GENERIC_IPV4V6}\": there is nothing to undo",
             operator.code
         )));
     }
     if FACTORY.contains(&operator.code.as_str()) && !force {
-        return Err(Ipv6Error::NeedsForce(format!(
+        return Err(needs_force(format!(
             "operator {} is in profile \"{GENERIC_IPV4V6}\" from the factory: `uwwan ipv6 enable` has not put it there",
             operator.code
         )));
     }
     let mut after = findings.unlocked.clone();
     after.retain(|listed| *listed != operator.code);
-    Ok(Change {
-        command: Some(
-            profiles::remove(GENERIC_IPV4V6, &operator.code)?
-                .line()
-                .to_owned(),
-        ),
-        undo: profiles::add(GENERIC_IPV4V6, &operator.code)?
-            .line()
-            .to_owned(),
+    let add = profiles::add(GENERIC_IPV4V6, &operator.code).map_err(no_command)?;
+    let remove = profiles::remove(GENERIC_IPV4V6, &operator.code).map_err(no_command)?;
+    Ok(Plan::Change(Change {
+        command: Some(remove.line().to_owned()),
+        undo: add.line().to_owned(),
         before: findings.unlocked.clone(),
         after,
-    })
+    }))
 }
 
 /// Makes the change, restarts the modem and looks at it again: it has to allow all kinds.
 ///
 /// # Errors
-/// [`Ipv6Error`]; [`Ipv6Error::Unverified`] when the modem took it all and still refuses.
-pub fn enable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Error> {
+/// [`Failure`], also when the modem took it all and still refuses.
+pub fn enable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure> {
     let findings = apply(desk, change)?;
     let all = ["IP", "IPV6", "IPV4V6"];
     if findings.capability == Some(7)
@@ -278,7 +306,7 @@ pub fn enable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Erro
     {
         return Ok(findings);
     }
-    Err(Ipv6Error::Unverified(format!(
+    Err(unverified(format!(
         "the operator is in the list and the modem was restarted, but it says {}{}",
         said(&findings),
         findings
@@ -293,13 +321,13 @@ pub fn enable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Erro
 /// Takes the change back, restarts the modem and looks at it again.
 ///
 /// # Errors
-/// [`Ipv6Error`]; [`Ipv6Error::Unverified`] when the modem took it all and still has it.
-pub fn disable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Error> {
+/// [`Failure`], also when the modem took it all and still has it.
+pub fn disable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure> {
     let findings = apply(desk, change)?;
     if findings.unlocked == change.after {
         return Ok(findings);
     }
-    Err(Ipv6Error::Unverified(format!(
+    Err(unverified(format!(
         "after the restart profile \"{GENERIC_IPV4V6}\" has {}",
         findings.unlocked.join(", ")
     )))
@@ -317,27 +345,29 @@ pub fn said(findings: &Findings) -> String {
     )
 }
 
-fn apply(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Error> {
+fn apply(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure> {
     if let Some(line) = &change.command {
         desk.step(line);
-        must(desk, Command::new(line.as_str())?)?;
-        let listed = query_with::<Profiles>(desk, profiles::ask(GENERIC_IPV4V6)?)?;
+        must(desk, Command::new(line.as_str()).map_err(no_command)?)?;
+        let ask = profiles::ask(GENERIC_IPV4V6).map_err(no_command)?;
+        let listed = query_with::<Profiles>(desk, ask)?;
         let listed = listed
             .as_ref()
             .and_then(|profiles| profiles.named(GENERIC_IPV4V6))
             .map(|profile| profile.operators.as_slice());
         if listed.is_some_and(|listed| listed != change.after) {
-            return Err(Ipv6Error::Unverified(format!(
+            return Err(unverified(format!(
                 "{line} was taken, but profile \"{GENERIC_IPV4V6}\" has {}",
                 listed.unwrap_or_default().join(", ")
             )));
         }
     }
     desk.step("AT^RESET");
-    match must(desk, uwwan_at::commands::ports::restart()?) {
+    let restart = uwwan_at::commands::ports::restart().map_err(no_command)?;
+    match must(desk, restart) {
         // Some leave the bus before the answer is out.
-        Ok(_) | Err(Ipv6Error::At(AtError::Lost { .. })) => {}
-        Err(error) => return Err(error),
+        Err(failure) if failure.kind != FailureKind::Gone => return Err(failure),
+        _ => {}
     }
     desk.step("waiting for the modem to come back");
     desk.come_back()?;
@@ -346,24 +376,25 @@ fn apply(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Ipv6Error> {
 }
 
 /// Sends a command that has to be taken.
-fn must(desk: &mut dyn Desk, command: Command) -> Result<Answer, Ipv6Error> {
+fn must(desk: &mut dyn Desk, command: Command) -> Result<Answer, Failure> {
     let line = command.line().to_owned();
     let answer = desk.ask(command)?;
     match answer.result {
         Ok(()) => Ok(answer),
-        Err(failure) => Err(Ipv6Error::Refused {
-            command: line,
-            failure,
-        }),
+        Err(refusal) => Err(
+            Failure::new(FailureKind::Refused, "the modem refused a command")
+                .at(line)
+                .because(refusal),
+        ),
     }
 }
 
 /// Asks for something not every modem knows.
-fn query<T: Query>(desk: &mut dyn Desk) -> Result<Option<T>, Ipv6Error> {
-    query_with(desk, T::command()?)
+fn query<T: Query>(desk: &mut dyn Desk) -> Result<Option<T>, Failure> {
+    query_with(desk, T::command().map_err(no_command)?)
 }
 
-fn query_with<T: Query>(desk: &mut dyn Desk, command: Command) -> Result<Option<T>, Ipv6Error> {
+fn query_with<T: Query>(desk: &mut dyn Desk, command: Command) -> Result<Option<T>, Failure> {
     let answer = desk.ask(command)?;
     Ok(answer
         .result
@@ -381,15 +412,36 @@ fn kind_name(kind: &ContextKind) -> &str {
     }
 }
 
-/// What the SIM waits for, if it waits.
-fn waits_for(desk: &mut dyn Desk) -> Result<Option<String>, Ipv6Error> {
+/// Asks what the SIM waits for; `None` when it is ready.
+fn waits_for(desk: &mut dyn Desk) -> Result<Option<NoOperator>, Failure> {
     Ok(match query::<Pin>(desk)? {
         Some(Pin(PinState::Ready)) => None,
-        Some(Pin(PinState::Pin)) => Some("it waits for its PIN".into()),
-        Some(Pin(PinState::Puk)) => Some("it waits for its PUK".into()),
-        Some(Pin(PinState::Other(lock))) => Some(format!("it waits for {lock}")),
-        _ => Some("there is no SIM, or it does not answer".into()),
+        Some(Pin(PinState::Pin)) => Some(NoOperator::Pin),
+        Some(Pin(PinState::Puk)) => Some(NoOperator::Puk),
+        Some(Pin(PinState::Other(lock))) => Some(NoOperator::Lock(lock)),
+        _ => Some(NoOperator::NoSim),
     })
+}
+
+fn impossible(why: String) -> Failure {
+    Failure::new(FailureKind::Refused, "it cannot be done").because(why)
+}
+
+fn needs_force(why: String) -> Failure {
+    Failure::new(FailureKind::Usage, "not without being insisted on")
+        .because(why)
+        .next("--force does it all the same")
+}
+
+/// The change was made, and the modem is not as it should be after it.
+fn unverified(why: String) -> Failure {
+    Failure::new(FailureKind::Other, "the modem is not as it should be").because(why)
+}
+
+/// No command can be made of what the modem says.
+fn no_command(error: InvalidCommand) -> Failure {
+    Failure::new(FailureKind::Other, "it cannot be done")
+        .because(format!("the modem's words make no command: {error}"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use uwwan_emulator::{Emulator, FarSide};
 use uwwan_modem::at_port::client::Client;
 use uwwan_modem::at_port::desk::{Direct, Running};
 use uwwan_modem::at_port::server::{Places, Server};
-use uwwan_modem::ipv6::{self, Desk, FACTORY, Ipv6Error, Operator, Source, Verdict};
+use uwwan_modem::ipv6::{self, Change, Desk, FACTORY, Operator, Plan, Source, Verdict};
+use uwwan_modem::{Failure, FailureKind};
 
 use crate::bench::{Bench, PATIENCE, families, quick};
 
@@ -24,7 +25,7 @@ fn unlock(desk: &mut dyn Desk) {
         (operator.code.as_str(), operator.source),
         ("24201", Source::SimFile)
     );
-    let change = ipv6::plan_enable(&findings, false).unwrap();
+    let change = changed(ipv6::plan_enable(&findings, false));
     assert_eq!(
         change.command.as_deref(),
         Some("AT^PLMNLIST=1,\"99999\",\"24201\"")
@@ -37,14 +38,21 @@ fn unlock(desk: &mut dyn Desk) {
     assert_eq!(findings.kinds, ["IP", "IPV6", "IPV4V6"]);
     assert!(matches!(
         ipv6::plan_enable(&findings, false),
-        Err(Ipv6Error::Nothing(_))
+        Ok(Plan::Nothing(_))
     ));
+}
+
+fn changed(plan: Result<Plan, Failure>) -> Change {
+    match plan {
+        Ok(Plan::Change(change)) => change,
+        other => panic!("no change: {other:?}"),
+    }
 }
 
 /// And back.
 fn lock(desk: &mut dyn Desk) {
     let findings = ipv6::examine(desk).unwrap();
-    let change = ipv6::plan_disable(&findings, false).unwrap();
+    let change = changed(ipv6::plan_disable(&findings, false));
     let findings = ipv6::disable(desk, &change).unwrap();
     assert_eq!(
         (findings.verdict, findings.capability),
@@ -146,15 +154,15 @@ fn mbims_word_on_the_operator_is_taken() {
     };
     let mut desk = Direct::new(backend, found, Some(chosen), Box::new(|_| {})).unwrap();
     let findings = ipv6::examine(&mut desk).unwrap();
-    let change = ipv6::plan_enable(&findings, false).unwrap();
+    let change = changed(ipv6::plan_enable(&findings, false));
     assert_eq!(change.undo, "AT^PLMNLIST=0,\"99999\",\"242010\"");
     // What the firmware does not take is told, and nothing is restarted for it.
-    let nonsense = ipv6::Change {
+    let nonsense = Change {
         command: Some("AT^PLMNLIST=1,\"12345\",\"24201\"".into()),
         ..change
     };
     let error = ipv6::enable(&mut desk, &nonsense).unwrap_err();
-    assert!(matches!(error, Ipv6Error::Refused { .. }), "{error}");
+    assert_eq!(error.kind, FailureKind::Refused, "{error}");
     assert_eq!(emulator.report().counters.resets, 0);
 }
 

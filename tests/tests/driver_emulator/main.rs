@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bench::{Bench, PATIENCE, emulator, families, quick};
 use uwwan_modem::options::{Format, IpType, Padding, Placement, Secret, Table};
 use uwwan_modem::status::Traffic;
-use uwwan_modem::{Event, Modem, Options, Rung, Selector};
+use uwwan_modem::{Event, FailureKind, Modem, Options, Place, Rung, Selector};
 
 #[test]
 fn online_from_every_start_state() {
@@ -489,7 +489,8 @@ fn a_selector_that_fits_nothing_is_refused() {
     let error = Bench::on(emulator.clone(), options, |_, _| {})
         .err()
         .unwrap();
-    assert!(error.to_string().starts_with("option mtu: "), "{error}");
+    assert_eq!(error.kind, FailureKind::Usage);
+    assert_eq!(error.place, Place::Named("--mtu".into()));
 }
 
 /// A host that reads nothing: blocks wait and then give way, all that is dropped is counted, what

@@ -9,10 +9,10 @@ use uwwan_modem::at_port::client::Client as AtClient;
 use uwwan_modem::at_port::desk::{Direct, Running, Told};
 use uwwan_modem::client::Client as MbimClient;
 use uwwan_modem::ipv6::{
-    self, Change, Desk, Findings, Ipv6Error, Operator, Source, Verdict, is_code,
+    self, Change, Desk, Findings, NoOperator, Operator, Plan, Source, Verdict, is_code,
 };
 
-use super::at::way::{self, Place};
+use super::at::way::Place;
 use crate::control::client::Client as ControlClient;
 use crate::control::protocol::Request;
 use crate::failure::{Failure, FailureKind};
@@ -126,7 +126,7 @@ impl Case {
         });
         Ok(match Place::find(reach)? {
             Place::Running(entry) => {
-                let client = AtClient::connect(&entry.at_socket()).map_err(|e| way::failure(&e))?;
+                let client = AtClient::connect(&entry.at_socket())?;
                 let mbim = entry.socket.with_file_name(MBIM_SOCKET);
                 let operator = move || chosen.clone().or_else(|| home_provider(&mbim));
                 Self {
@@ -137,16 +137,14 @@ impl Case {
             }
             Place::Free(backend, found) => Self {
                 name: found.identity.to_string(),
-                desk: Box::new(
-                    Direct::new(backend, *found, chosen, told).map_err(|e| way::failure(&e))?,
-                ),
+                desk: Box::new(Direct::new(backend, *found, chosen, told)?),
                 entry: None,
             },
         })
     }
 
     fn examine(&mut self) -> Result<Findings, Failure> {
-        ipv6::examine(self.desk.as_mut()).map_err(|error| failure(&error))
+        ipv6::examine(self.desk.as_mut())
     }
 
     /// The state of the `up` that runs it.
@@ -227,7 +225,11 @@ fn facts(findings: &Findings) -> Vec<String> {
             (Some(operator), _) => {
                 format!("{} ({})", operator.code, source(operator.source))
             }
-            (None, why) => format!("not known: {}", why.as_deref().unwrap_or("not told")),
+            (None, why) => format!(
+                "not known: {}",
+                why.as_ref()
+                    .map_or("not told".to_owned(), NoOperator::to_string)
+            ),
         },
     );
     if let Some(profile) = &findings.profile {
@@ -274,7 +276,7 @@ fn explanation(findings: &Findings) -> String {
         Verdict::NoOperator => format!(
             "IPv6 is off, and whether it can be unlocked depends on the SIM's operator, which is \
              not known: {}.",
-            findings.no_operator.as_deref().unwrap_or("it does not say")
+            findings.no_operator.as_ref().unwrap_or(&NoOperator::Untold)
         ),
         Verdict::NoList => "IPv6 cannot work: the modem does not allow it, and it has no operator \
                             list (AT^PLMNLIST) to change that."
@@ -331,13 +333,13 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
     let mut case = Case::open(&arguments.reach, arguments.operator.as_ref(), told)?;
     let before = case.examine()?;
     let planned = if on {
-        ipv6::plan_enable(&before, arguments.force)
+        ipv6::plan_enable(&before, arguments.force)?
     } else {
-        ipv6::plan_disable(&before, arguments.force)
+        ipv6::plan_disable(&before, arguments.force)?
     };
     let planned = match planned {
-        Ok(planned) => planned,
-        Err(Ipv6Error::Nothing(why)) => {
+        Plan::Change(planned) => planned,
+        Plan::Nothing(why) => {
             return if json {
                 say_json(
                     &json!({"modem": case.name, "changed": false, "why": why, "findings": before}),
@@ -346,7 +348,6 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
                 say(format!("nothing to do: {why}"))
             };
         }
-        Err(error) => return Err(failure(&error)),
     };
     if !json {
         for line in plan(&case.name, &before, &planned) {
@@ -374,8 +375,8 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
     } else {
         ipv6::disable(case.desk.as_mut(), &planned)
     };
-    let after = result.map_err(|error| {
-        failure(&error).next(format!(
+    let after = result.map_err(|failure| {
+        failure.next(format!(
             "undo by hand: uwwan at '{}' AT^RESET",
             planned.undo
         ))
@@ -444,37 +445,6 @@ fn back_online(case: &Case) -> Option<Status> {
     }
 }
 
-fn failure(error: &Ipv6Error) -> Failure {
-    match error {
-        Ipv6Error::At(error) => way::failure(error),
-        Ipv6Error::Refused { command, failure } => {
-            Failure::new(FailureKind::Refused, "the modem refused a command")
-                .at(command.clone())
-                .because(failure)
-        }
-        Ipv6Error::NeedsForce(why) => {
-            Failure::new(FailureKind::Usage, "not without being insisted on")
-                .because(why)
-                .next("--force does it all the same")
-        }
-        Ipv6Error::Impossible(why) => {
-            let failure = Failure::new(FailureKind::Refused, "it cannot be done").because(why);
-            if why.contains("PIN") {
-                failure.next("unlock the SIM: uwwan up --pin-file FILE, or uwwan at and AT+CPIN")
-            } else {
-                failure
-            }
-        }
-        Ipv6Error::Unverified(why) => {
-            Failure::new(FailureKind::Other, "the modem is not as it should be").because(why)
-        }
-        Ipv6Error::Nothing(why) => Failure::new(FailureKind::Other, "nothing to do").because(why),
-        Ipv6Error::Invalid(error) => {
-            Failure::new(FailureKind::Other, "it cannot be done").because(error)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -525,7 +495,9 @@ mod tests {
 
     #[test]
     fn the_plan_shows_the_exact_change() {
-        let change = ipv6::plan_enable(&locked(), false).unwrap();
+        let Ok(Plan::Change(change)) = ipv6::plan_enable(&locked(), false) else {
+            unreachable!()
+        };
         let text = plan("03f0:a31d at 1-4", &locked(), &change).join("\n");
         assert!(
             text.contains("AT^PLMNLIST=1,\"99999\",\"24201\", then AT^RESET"),

@@ -11,7 +11,8 @@ use uwwan_at::commands::profiles::Profiles;
 use uwwan_at::dialogue::Command;
 use uwwan_at::values::{Values, after};
 
-use super::{Desk, Ipv6Error, waits_for};
+use super::{Desk, NoOperator, no_command, waits_for};
+use crate::failure::Failure;
 
 /// Reads the four bytes of EF-AD (TS 27.007, 8.18; file 6FAD).
 const READ_EF_AD: &str = "AT+CRSM=176,28589,0,0,4";
@@ -53,23 +54,25 @@ pub fn is_code(text: &str) -> bool {
     (5..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Finds the SIM's operator; in words why not.
+/// Finds the SIM's operator, or why it is not known.
+///
+/// # Errors
+/// [`Failure`] when the port gives no answer.
 pub(super) fn find(
     desk: &mut dyn Desk,
     profiles: Option<&Profiles>,
-) -> Result<Result<Operator, String>, Ipv6Error> {
+) -> Result<Result<Operator, NoOperator>, Failure> {
     if let Some(operator) = desk.operator()
         && is_code(&operator.code)
     {
         return Ok(Ok(operator));
     }
     let Some(subscriber) = super::query::<Subscriber>(desk)? else {
-        let why = waits_for(desk)?.unwrap_or("the SIM does not tell its IMSI".into());
-        return Ok(Err(why));
+        return Ok(Err(waits_for(desk)?.unwrap_or(NoOperator::NoImsi)));
     };
-    let answer = desk.ask(Command::new(READ_EF_AD)?)?;
+    let answer = desk.ask(Command::new(READ_EF_AD).map_err(no_command)?)?;
     let told = answer.result.is_ok().then(|| network_digits(&answer.lines));
-    Ok(of(&subscriber, told.flatten(), profiles).ok_or("the IMSI is too short".into()))
+    Ok(of(&subscriber, told.flatten(), profiles).ok_or(NoOperator::ShortImsi))
 }
 
 fn of(

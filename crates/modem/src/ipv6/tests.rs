@@ -2,6 +2,7 @@
 
 use super::*;
 use std::collections::VecDeque;
+use uwwan_at::failure::Failure as Refusal;
 
 #[derive(Default)]
 struct Modem {
@@ -32,7 +33,7 @@ impl Desk for Modem {
     fn ask(&mut self, command: Command) -> Result<Answer, AtError> {
         let line = command.line().to_owned();
         let list = format!("^PLMNLIST: \"99999\",{}", self.unlocked.join(","));
-        let answer: Result<Vec<String>, Failure> = match line.as_str() {
+        let answer: Result<Vec<String>, Refusal> = match line.as_str() {
             "AT^IPV6CAP?" => Ok(vec![format!(
                 "^IPV6CAP: {}",
                 if self.allows { 7 } else { 1 }
@@ -57,7 +58,7 @@ impl Desk for Modem {
             "AT+CIMI" => self
                 .sim
                 .map(|imsi| vec![imsi.to_owned()])
-                .ok_or(Failure::Error),
+                .ok_or(Refusal::Error),
             "AT^RESET" => {
                 self.restarts += 1;
                 Ok(vec![])
@@ -75,7 +76,7 @@ impl Desk for Modem {
                     self.unlocked.retain(|listed| *listed != code);
                     Ok(vec![])
                 } else {
-                    Err(Failure::NotSupported)
+                    Err(Refusal::NotSupported)
                 }
             }
         };
@@ -106,6 +107,13 @@ impl Desk for Modem {
     }
 }
 
+fn changed(plan: Result<Plan, Failure>) -> Change {
+    match plan {
+        Ok(Plan::Change(change)) => change,
+        other => panic!("no change: {other:?}"),
+    }
+}
+
 #[test]
 fn from_locked_to_unlocked_and_back() {
     let mut modem = Modem::locked();
@@ -115,7 +123,7 @@ fn from_locked_to_unlocked_and_back() {
         (Verdict::Locked, Some(1))
     );
     assert_eq!(findings.profile.as_deref(), Some("00000"));
-    let change = plan_enable(&findings, false).unwrap();
+    let change = changed(plan_enable(&findings, false));
     assert_eq!(
         change.command.as_deref(),
         Some("AT^PLMNLIST=1,\"99999\",\"24201\"")
@@ -127,16 +135,16 @@ fn from_locked_to_unlocked_and_back() {
     assert_eq!(modem.steps[0], "AT^PLMNLIST=1,\"99999\",\"24201\"");
     assert!(matches!(
         plan_enable(&findings, false),
-        Err(Ipv6Error::Nothing(_))
+        Ok(Plan::Nothing(_))
     ));
 
-    let change = plan_disable(&findings, false).unwrap();
+    let change = changed(plan_disable(&findings, false));
     let findings = disable(&mut modem, &change).unwrap();
     assert_eq!((findings.verdict, modem.restarts), (Verdict::Locked, 2));
     assert_eq!(findings.unlocked, FACTORY);
     assert!(matches!(
         plan_disable(&findings, true),
-        Err(Ipv6Error::Nothing(_))
+        Ok(Plan::Nothing(_))
     ));
 }
 
@@ -162,7 +170,7 @@ fn only_the_restart_is_missing() {
     modem.unlocked.push("24201".into());
     let findings = examine(&mut modem).unwrap();
     assert_eq!(findings.verdict, Verdict::AwaitsRestart);
-    let change = plan_enable(&findings, false).unwrap();
+    let change = changed(plan_enable(&findings, false));
     assert_eq!(change.command, None);
     assert_eq!(enable(&mut modem, &change).unwrap().verdict, Verdict::Works);
 }
@@ -174,12 +182,12 @@ fn factory_entries_and_profiles_of_their_own_need_insistence() {
         ..Modem::locked()
     };
     let findings = examine(&mut modem).unwrap();
-    assert!(matches!(
-        plan_disable(&findings, false),
-        Err(Ipv6Error::NeedsForce(_))
-    ));
     assert_eq!(
-        plan_disable(&findings, true).unwrap().after,
+        plan_disable(&findings, false).unwrap_err().kind,
+        FailureKind::Usage
+    );
+    assert_eq!(
+        changed(plan_disable(&findings, true)).after,
         ["24491", "24001"]
     );
     let mut modem = Modem {
@@ -188,10 +196,10 @@ fn factory_entries_and_profiles_of_their_own_need_insistence() {
     };
     let findings = examine(&mut modem).unwrap();
     assert_eq!(findings.verdict, Verdict::OwnProfile);
-    assert!(matches!(
-        plan_enable(&findings, false),
-        Err(Ipv6Error::NeedsForce(_))
-    ));
+    assert_eq!(
+        plan_enable(&findings, false).unwrap_err().kind,
+        FailureKind::Usage
+    );
     assert!(plan_enable(&findings, true).is_ok());
 }
 
@@ -215,16 +223,16 @@ fn what_cannot_be_done_is_said() {
     };
     let findings = examine(&mut modem).unwrap();
     assert_eq!(findings.verdict, Verdict::NoList);
-    assert!(matches!(
-        plan_enable(&findings, true),
-        Err(Ipv6Error::Impossible(_))
-    ));
+    assert_eq!(
+        plan_enable(&findings, true).unwrap_err().kind,
+        FailureKind::Refused
+    );
     let mut modem = Modem {
         stubborn: true,
         ..Modem::locked()
     };
     let findings = examine(&mut modem).unwrap();
-    let change = plan_enable(&findings, false).unwrap();
+    let change = changed(plan_enable(&findings, false));
     let error = enable(&mut modem, &change).unwrap_err();
     assert!(error.to_string().contains("^IPV6CAP: 1"), "{error}");
 }

@@ -18,7 +18,7 @@ use uwwan_at::line::{Action, split};
 use uwwan_modem::at_port::Line;
 
 use super::transcript::{Transcript, may_be_kept};
-use super::way::{self, Lines, Way};
+use super::way::{Lines, Way};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{plain, say};
 
@@ -137,9 +137,8 @@ fn converse(
         if let Way::Direct { opened, .. } = way
             && opened.at.port().is_none()
         {
-            return Err(way::failure(&uwwan_modem::at_port::AtError::Away {
-                why: "the modem has left the bus".into(),
-            }));
+            let why = "the modem has left the bus".into();
+            return Err(uwwan_modem::at_port::AtError::Away { why }.into());
         }
     }
 }

@@ -87,9 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut first = None;
     for command in commands {
         transcript.sent(command);
-        let answer = way
-            .ask(command, None, timeout)
-            .map_err(|error| way::failure(&error))?;
+        let answer = way.ask(command, None, timeout)?;
         transcript.answered(&answer);
         show(&answer, arguments.json)?;
         if let Err(failure) = judged(&answer) {
@@ -169,15 +167,13 @@ fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Res
         &arguments.reach,
         Some(uwwan_usb::functions::SerialRole::Gps),
     )?;
-    let mut lines = way.listen().map_err(|error| way::failure(&error))?;
+    let mut lines = way.listen()?;
     let never = |error: uwwan_at::dialogue::InvalidCommand| {
         Failure::new(FailureKind::Host, "cannot start GPS").because(error)
     };
     for command in uwwan_at::commands::gps::start(seconds).map_err(never)? {
         transcript.sent(command.line());
-        let answer = way
-            .ask(command.line(), None, None)
-            .map_err(|error| way::failure(&error))?;
+        let answer = way.ask(command.line(), None, None)?;
         transcript.answered(&answer);
         // Refused when GPS runs already.
         if !command.line().starts_with("AT^WPDST") {
@@ -195,7 +191,7 @@ fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Res
                     break Err(failure);
                 }
             }
-            Err(error) => break Err(way::failure(&error)),
+            Err(error) => break Err(error.into()),
         }
     };
     let stop = uwwan_at::commands::gps::stop().map_err(never)?;
@@ -205,5 +201,5 @@ fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Res
         transcript.answered(answer);
     }
     outcome?;
-    judged(&stopped.map_err(|error| way::failure(&error))?)
+    judged(&stopped?)
 }

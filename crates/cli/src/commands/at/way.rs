@@ -10,7 +10,6 @@ use uwwan_modem::at_port::client::Client;
 use uwwan_modem::at_port::open::{Choice, Opened, open};
 use uwwan_modem::at_port::{Answer, AtError, Line};
 use uwwan_usb::device::{Backend, Found};
-use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::functions::SerialRole;
 
 use crate::candidates;
@@ -74,7 +73,7 @@ impl Way {
     pub fn find(reach: &Reach, role: Option<SerialRole>) -> Result<Self, Failure> {
         match Place::find(reach)? {
             Place::Running(entry) => {
-                let client = Client::connect(&entry.at_socket()).map_err(|e| failure(&e))?;
+                let client = Client::connect(&entry.at_socket())?;
                 Ok(Self::Running(Box::new(client)))
             }
             Place::Free(backend, found) => {
@@ -84,8 +83,7 @@ impl Way {
                 };
                 let opened = open(backend.as_ref(), &found, &choice, &mut |step| {
                     tracing::info!("{step}");
-                })
-                .map_err(|error| failure(&error))?;
+                })?;
                 Ok(Self::Direct {
                     opened,
                     _backend: backend,
@@ -175,31 +173,5 @@ impl Lines {
                 }),
             },
         }
-    }
-}
-
-/// A port's error as the program's failure.
-pub fn failure(error: &AtError) -> Failure {
-    let new = |exit| Failure::new(exit, "the AT port gives no answer").because(error);
-    match error {
-        AtError::Away { .. } | AtError::Lost { .. } => new(FailureKind::Missing)
-            .next("uwwan status tells where a running uwwan is; uwwan list shows the modems present"),
-        AtError::Silent { .. } => new(FailureKind::Timeout)
-            .next("a modem that has just started may need half a minute: try again")
-            .next("stop other programs that use its serial ports (ModemManager, minicom)"),
-        AtError::Refused { why } => {
-            Failure::new(FailureKind::Usage, "the command was not sent").because(why)
-        }
-        AtError::Full => new(FailureKind::Busy).next("try again when other programs are done"),
-        AtError::NoPort { .. } => new(FailureKind::Other)
-            .next("uwwan usb descriptors shows what it has; MBIM commands work without AT"),
-        AtError::Usb(UsbError::NoPermission { .. }) => new(FailureKind::Permission).next(
-            "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
-        ),
-        AtError::Usb(UsbError::Busy { .. }) => {
-            new(FailureKind::Busy).next("stop what holds it: ModemManager or another program")
-        }
-        AtError::Usb(UsbError::Gone { .. }) => new(FailureKind::Missing),
-        AtError::Usb(_) | AtError::System(_) => new(FailureKind::Host),
     }
 }
