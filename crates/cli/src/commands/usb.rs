@@ -1,5 +1,9 @@
 //! `uwwan usb`: descriptors and the configuration switch on their own.
 
+mod descriptors;
+mod names;
+mod reading;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +11,13 @@ use uwwan_modem::Selector;
 use uwwan_modem::quirks;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::configuration::{self, SwitchPlan, ViaZero};
-use uwwan_usb::descriptors::{AlternateSetting, Descriptors};
 use uwwan_usb::device::{Backend, Device as UsbDevice};
 use uwwan_usb::error::Error;
 use uwwan_usb::functions;
 
 use crate::candidates;
 use crate::failure::{Failure, FailureKind};
-use crate::output::{plain, say, say_json, seconds};
+use crate::output::{say, say_json, seconds};
 use crate::settings::{Device, words};
 
 /// Arguments of `usb`.
@@ -27,24 +30,9 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Show the descriptors of all configurations, and the functions found in them
-    Descriptors(DescriptorsArguments),
+    Descriptors(descriptors::Arguments),
     /// Show the active configuration, or switch to another one
     Config(ConfigArguments),
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  uwwan usb descriptors                          of the one modem present
-  uwwan usb descriptors --device emulator        of the emulated one
-  uwwan usb descriptors --device 1-4 --raw       as bytes, for a report or a test")]
-struct DescriptorsArguments {
-    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are present
-    #[arg(long, short, value_name = "DEVICE")]
-    device: Option<Device>,
-    /// Print the bytes in hexadecimal, one configuration a paragraph
-    #[arg(long)]
-    raw: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,7 +72,7 @@ struct ConfigArguments {
 /// When the device cannot be had or refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
-        Command::Descriptors(arguments) => show_descriptors(arguments),
+        Command::Descriptors(arguments) => descriptors::run(arguments),
         Command::Config(arguments) => config(arguments),
     }
 }
@@ -131,121 +119,6 @@ fn usb_failure(what: &str, error: &Error) -> Failure {
         FailureKind::Busy => failure.next("stop what holds it: uwwan down, ModemManager, or another program"),
         _ => failure,
     }
-}
-
-fn show_descriptors(arguments: &DescriptorsArguments) -> Result<(), Failure> {
-    let (backend, selector) = backend(arguments.device.as_ref(), BackendKind::default())?;
-    let candidate = candidates::select(backend.as_ref(), &selector)?;
-    let descriptors = &candidate.found.descriptors;
-    if arguments.raw {
-        say(format!("device\n{}", hex(&descriptors.device)))?;
-        for configuration in &descriptors.configurations {
-            say(format!(
-                "\nconfiguration {}\n{}",
-                configuration.value,
-                hex(&configuration.raw)
-            ))?;
-        }
-        return Ok(());
-    }
-    say(candidate.name())?;
-    for line in tree(descriptors) {
-        say(line)?;
-    }
-    Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .chunks(16)
-        .map(|row| {
-            let row: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("  {}", row.join(" "))
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn tree(descriptors: &Descriptors) -> Vec<String> {
-    let mut lines = Vec::new();
-    for configuration in &descriptors.configurations {
-        lines.push(format!(
-            "configuration {} ({} interfaces, {} bytes)",
-            configuration.value,
-            configuration.interfaces.len(),
-            configuration.raw.len()
-        ));
-        for association in &configuration.associations {
-            lines.push(format!(
-                "  association {}..{} {}",
-                association.first,
-                u16::from(association.first) + u16::from(association.count.max(1)) - 1,
-                association.class
-            ));
-        }
-        for interface in &configuration.interfaces {
-            for alternate in &interface.alternates {
-                lines.push(setting(interface.number, alternate));
-                for functional in &alternate.functional {
-                    lines.push(plain(&format!("      {functional:?}")));
-                }
-            }
-        }
-    }
-    for function in functions::mbim(descriptors) {
-        lines.push(format!(
-            "MBIM function in configuration {}: control interface {}, data interface {} alternate {}, \
-             control messages up to {} bytes, segments up to {} bytes",
-            function.configuration,
-            function.control_interface,
-            function.data_interface,
-            function.data_alternate,
-            function.max_control_message,
-            function.max_segment_size
-        ));
-    }
-    for function in functions::ncm(descriptors) {
-        lines.push(format!(
-            "NCM function in configuration {}: control interface {}, data interface {} alternate {}",
-            function.configuration,
-            function.control_interface,
-            function.data_interface,
-            function.data_alternate
-        ));
-    }
-    for function in functions::serial(descriptors) {
-        lines.push(format!(
-            "serial function in configuration {}: interface {}, {:?}",
-            function.configuration, function.interface, function.role
-        ));
-    }
-    for fault in &descriptors.faults {
-        lines.push(format!("fault: {}", plain(fault)));
-    }
-    lines
-}
-
-fn setting(number: u8, alternate: &AlternateSetting) -> String {
-    let endpoints: Vec<String> = alternate
-        .endpoints
-        .iter()
-        .map(|endpoint| {
-            format!(
-                "{:02x} {} {}",
-                endpoint.address,
-                format!("{:?}", endpoint.kind).to_lowercase(),
-                endpoint.max_packet_size
-            )
-        })
-        .collect();
-    format!(
-        "  interface {number}.{} {}  {}",
-        alternate.number,
-        alternate.class,
-        endpoints.join(", ")
-    )
-    .trim_end()
-    .to_owned()
 }
 
 fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
@@ -371,14 +244,6 @@ mod tests {
             "cannot open the device\n\
              \x20 why:   open 03f0:a31d at 1-4: permission denied\n\
              \x20 next:  install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo"
-        );
-    }
-
-    #[test]
-    fn bytes_are_rows_of_sixteen() {
-        assert_eq!(
-            hex(&(0..18).collect::<Vec<u8>>()),
-            "  00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f\n  10 11"
         );
     }
 }

@@ -1,0 +1,469 @@
+//! `uwwan usb descriptors`: the descriptors of a device, and what is found in them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use uwwan_usb::backend::BackendKind;
+use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
+use uwwan_usb::functions::{self, AtLikelihood, MbimFunction, NcmFunction, SerialFunction};
+
+use super::{names, reading};
+use crate::candidates;
+use crate::failure::{Failure, FailureKind};
+use crate::output::{plain, say, say_json};
+use crate::settings::Device;
+
+/// Arguments of `usb descriptors`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan usb descriptors                          of the one modem present
+  uwwan usb descriptors --device emulator        of the emulated one
+  uwwan usb descriptors --device 1-4 --raw       as bytes, for a report or a test
+  uwwan usb descriptors --from FILE              of a device that is elsewhere
+
+FILE is a copy of /sys/bus/usb/devices/*/descriptors, the same in hexadecimal, or what lsusb -v prints.")]
+pub struct Arguments {
+    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are present
+    #[arg(long, short, value_name = "DEVICE", conflicts_with = "from")]
+    device: Option<Device>,
+    /// Read the descriptors from a file
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Print the bytes in hexadecimal, one configuration a paragraph
+    #[arg(long)]
+    raw: bool,
+    /// Print one line of JSON for each device
+    #[arg(long, conflicts_with = "raw")]
+    json: bool,
+}
+
+/// Prints the descriptors.
+///
+/// # Errors
+/// When the device cannot be had, or the file cannot be read.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(file) = &arguments.from {
+        for descriptors in read(file)? {
+            show(arguments, None, &descriptors)?;
+        }
+        return Ok(());
+    }
+    let (backend, selector) = super::backend(arguments.device.as_ref(), BackendKind::default())?;
+    let candidate = candidates::select(backend.as_ref(), &selector)?;
+    show(
+        arguments,
+        Some(&candidate.name()),
+        &candidate.found.descriptors,
+    )
+}
+
+/// Reads the descriptors in a file.
+fn read(file: &Path) -> Result<Vec<Descriptors>, Failure> {
+    let failure =
+        || Failure::new(FailureKind::Failed, "cannot read the descriptors").at(file.display().to_string());
+    let bytes = std::fs::read(file).map_err(|error| failure().because(error))?;
+    reading::parse(&bytes).map_err(|why| {
+        failure()
+            .because(why)
+            .next("cp /sys/bus/usb/devices/PORT/descriptors FILE, or lsusb -v -d VENDOR:PRODUCT > FILE, makes one")
+    })
+}
+
+fn show(
+    arguments: &Arguments,
+    name: Option<&str>,
+    descriptors: &Descriptors,
+) -> Result<(), Failure> {
+    if arguments.json {
+        return say_json(&as_json(descriptors));
+    }
+    if arguments.raw {
+        say(format!("device\n{}", hex(&descriptors.device)))?;
+        for configuration in &descriptors.configurations {
+            say(format!(
+                "\nconfiguration {}\n{}",
+                configuration.value,
+                hex(&configuration.raw)
+            ))?;
+        }
+        return Ok(());
+    }
+    let ids = format!("{:04x}:{:04x}", descriptors.vendor(), descriptors.product());
+    say(format!(
+        "{}, release {}",
+        name.unwrap_or(&ids),
+        names::decimal(descriptors.release())
+    ))?;
+    for line in tree(descriptors).into_iter().chain(found(descriptors)) {
+        say(line)?;
+    }
+    Ok(())
+}
+
+/// Prints bytes in hexadecimal, sixteen a row.
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .chunks(16)
+        .map(|row| {
+            let row: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("  {}", row.join(" "))
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Describes the configurations with their interfaces.
+fn tree(descriptors: &Descriptors) -> Vec<String> {
+    let mut lines = Vec::new();
+    for configuration in &descriptors.configurations {
+        lines.push(format!(
+            "configuration {} ({} interfaces, {} bytes)",
+            configuration.value,
+            configuration.interfaces.len(),
+            configuration.raw.len()
+        ));
+        for association in &configuration.associations {
+            let last = u16::from(association.first) + u16::from(association.count.max(1)) - 1;
+            lines.push(format!(
+                "  interfaces {} to {last} are one function: {}",
+                association.first,
+                named(association.class)
+            ));
+        }
+        for interface in &configuration.interfaces {
+            for alternate in &interface.alternates {
+                lines.push(setting(interface.number, alternate));
+                let functional = alternate.functional.iter();
+                lines.extend(functional.map(|f| format!("      {}", names::functional(f))));
+            }
+        }
+    }
+    lines
+}
+
+/// Describes an alternate setting with its endpoints.
+fn setting(number: u8, alternate: &AlternateSetting) -> String {
+    let endpoints: Vec<String> = alternate.endpoints.iter().map(names::endpoint).collect();
+    let endpoints = match endpoints.is_empty() {
+        true => String::new(),
+        false => format!(": {}", endpoints.join(", ")),
+    };
+    format!(
+        "  interface {number}.{} {}{endpoints}",
+        alternate.number,
+        named(alternate.class)
+    )
+}
+
+/// Prints a class with its name.
+fn named(class: ClassTriple) -> String {
+    match names::class(class) {
+        Some(name) => format!("{class} ({name})"),
+        None => class.to_string(),
+    }
+}
+
+/// A network function that is found.
+enum Function {
+    Mbim(MbimFunction),
+    Ncm(NcmFunction),
+}
+
+impl Function {
+    /// Returns all of a device, in the order in which `up` takes them.
+    fn all(descriptors: &Descriptors) -> Vec<Self> {
+        let mbim = functions::mbim(descriptors).into_iter().map(Self::Mbim);
+        let ncm = functions::ncm(descriptors).into_iter().map(Self::Ncm);
+        mbim.chain(ncm).collect()
+    }
+
+    fn as_json(&self) -> Value {
+        match self {
+            Self::Mbim(mbim) => json!({
+                "kind": "mbim",
+                "configuration": mbim.configuration,
+                "control": mbim.control_interface,
+                "control_alternate": mbim.control_alternate,
+                "data": mbim.data_interface,
+                "data_alternate": mbim.data_alternate,
+                "max_control_message": mbim.max_control_message,
+                "max_segment_size": mbim.max_segment_size,
+            }),
+            Self::Ncm(ncm) => json!({
+                "kind": "ncm",
+                "configuration": ncm.configuration,
+                "control": ncm.control_interface,
+                "control_alternate": ncm.control_alternate,
+                "data": ncm.data_interface,
+                "data_alternate": ncm.data_alternate,
+                "max_segment_size": ncm.max_segment_size,
+            }),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Mbim(mbim) => format!(
+                "MBIM function in configuration {}: control interface {}, data interface {} \
+                 alternate {}, control messages up to {} bytes, segments up to {} bytes",
+                mbim.configuration,
+                mbim.control_interface,
+                mbim.data_interface,
+                mbim.data_alternate,
+                mbim.max_control_message,
+                mbim.max_segment_size
+            ),
+            Self::Ncm(ncm) => format!(
+                "NCM function in configuration {}: control interface {}, data interface {} \
+                 alternate {}, segments up to {} bytes",
+                ncm.configuration,
+                ncm.control_interface,
+                ncm.data_interface,
+                ncm.data_alternate,
+                ncm.max_segment_size
+            ),
+        }
+    }
+}
+
+/// Says which function `up` takes, and why.
+fn taken(descriptors: &Descriptors, all: &[Function]) -> String {
+    match all {
+        [Function::Mbim(first), others @ ..] => {
+            let why = match others.len() {
+                0 => "it is the only function".to_owned(),
+                _ if others.iter().any(|f| matches!(f, Function::Mbim(_))) => {
+                    "it is the first MBIM function".to_owned()
+                }
+                _ => "MBIM comes before NCM".to_owned(),
+            };
+            format!(
+                "uwwan up takes the MBIM function of configuration {}: {why}",
+                first.configuration
+            )
+        }
+        [Function::Ncm(first), others @ ..] => {
+            let why = match others.len() {
+                0 => "it is the only function",
+                _ => "it is the first NCM function",
+            };
+            format!(
+                "uwwan up takes the NCM function of configuration {}, as a plain network device and \
+                 only when it is named with --device: {why}",
+                first.configuration
+            )
+        }
+        [] => format!("uwwan up takes nothing: {}", missing(descriptors)),
+    }
+}
+
+/// Says why there is no function.
+fn missing(descriptors: &Descriptors) -> String {
+    let all = descriptors.configurations.iter();
+    let control = all
+        .flat_map(|c| c.interfaces.iter().map(move |i| (c, i)))
+        .find(|(_, i)| {
+            let mut classes = i.alternates.iter().map(|a| a.class);
+            classes.any(|class| matches!(class, ClassTriple(0x02, 0x0d | 0x0e, _)))
+        });
+    match control {
+        Some((configuration, interface)) => format!(
+            "interface {} of configuration {} is a control interface, but neither a union nor an \
+             interface association leads from it to a data interface with a bulk endpoint each way, \
+             or MBIM has no interrupt endpoint in it",
+            interface.number, configuration.value
+        ),
+        None => "no interface has the class of MBIM (02/0e/00) or of NCM (02/0d/00)".to_owned(),
+    }
+}
+
+/// Describes what is found: functions, what `up` takes, ports, faults.
+fn found(descriptors: &Descriptors) -> Vec<String> {
+    let all = Function::all(descriptors);
+    let mut lines: Vec<String> = all.iter().map(Function::describe).collect();
+    lines.push(taken(descriptors, &all));
+    for configuration in &descriptors.configurations {
+        lines.extend(ports(descriptors, configuration));
+    }
+    let faults = descriptors.faults.iter();
+    lines.extend(faults.map(|fault| format!("fault: {}", plain(fault))));
+    lines
+}
+
+/// Describes the ports of a configuration, those that may answer to AT commands first.
+fn ports(descriptors: &Descriptors, configuration: &Configuration) -> Vec<String> {
+    let value = configuration.value;
+    let others = functions::serial(descriptors)
+        .into_iter()
+        .filter(|s| s.configuration == value && s.at == AtLikelihood::Never);
+    let candidates = functions::at_candidates(descriptors, value);
+    let place = |port: &SerialFunction| {
+        let data = match port.data_interface == port.interface {
+            true => String::new(),
+            false => format!(" with data interface {}", port.data_interface),
+        };
+        format!(
+            "in configuration {value}: interface {}{data}, {}, {}",
+            port.interface,
+            port.class,
+            names::purpose(port.role)
+        )
+    };
+    let ports = candidates
+        .iter()
+        .map(|port| format!("AT port {}; {}", place(port), names::certainty(port.at)));
+    ports
+        .chain(others.map(|port| format!("no AT port {}", place(&port))))
+        .collect()
+}
+
+/// Returns everything as JSON.
+fn as_json(descriptors: &Descriptors) -> Value {
+    let all = Function::all(descriptors);
+    let port = |port: &SerialFunction| {
+        json!({
+            "configuration": port.configuration,
+            "interface": port.interface,
+            "data": port.data_interface,
+            "class": port.class.to_string(),
+            "role": names::role(port.role),
+            "likelihood": names::likelihood(port.at),
+        })
+    };
+    let at_ports: Vec<Value> = descriptors
+        .configurations
+        .iter()
+        .flat_map(|c| functions::at_candidates(descriptors, c.value))
+        .map(|candidate| port(&candidate))
+        .collect();
+    let other_ports: Vec<Value> = functions::serial(descriptors)
+        .iter()
+        .filter(|s| s.at == AtLikelihood::Never)
+        .map(port)
+        .collect();
+    json!({
+        "vendor": format!("{:04x}", descriptors.vendor()),
+        "product": format!("{:04x}", descriptors.product()),
+        "release": names::decimal(descriptors.release()),
+        "class": descriptors.class().to_string(),
+        "configurations": descriptors.configurations.iter().map(configuration).collect::<Vec<_>>(),
+        "functions": all.iter().map(Function::as_json).collect::<Vec<_>>(),
+        "taken": all.first().map(Function::as_json),
+        "why": taken(descriptors, &all),
+        "at_ports": at_ports,
+        "other_ports": other_ports,
+        "faults": descriptors.faults.iter().map(|fault| plain(fault)).collect::<Vec<_>>(),
+    })
+}
+
+/// Returns a configuration as JSON.
+fn configuration(configuration: &Configuration) -> Value {
+    let settings = configuration.interfaces.iter().flat_map(|interface| {
+        interface.alternates.iter().map(|alternate| {
+            let endpoints = alternate.endpoints.iter().map(|endpoint| {
+                json!({
+                    "address": endpoint.address,
+                    "direction": if endpoint.is_in() { "in" } else { "out" },
+                    "transfers": names::transfers(endpoint.kind),
+                    "max_packet_size": endpoint.max_packet_size,
+                    "interval": endpoint.interval,
+                })
+            });
+            json!({
+                "interface": interface.number,
+                "alternate": alternate.number,
+                "class": alternate.class.to_string(),
+                "name": names::class(alternate.class),
+                "endpoints": endpoints.collect::<Vec<_>>(),
+                "descriptors": alternate.functional.iter().map(names::functional).collect::<Vec<_>>(),
+            })
+        })
+    });
+    json!({
+        "configuration": configuration.value,
+        "attributes": configuration.attributes,
+        "max_power": configuration.max_power,
+        "interfaces": settings.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_rows_of_sixteen() {
+        assert_eq!(
+            hex(&(0..18).collect::<Vec<u8>>()),
+            "  00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f\n  10 11"
+        );
+    }
+
+    /// The descriptors in a file of the crate `uwwan-usb`.
+    fn of(file: &str) -> Descriptors {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
+        read(&folder.join(file)).unwrap().remove(0)
+    }
+
+    #[test]
+    fn people_read_names_and_what_is_taken() {
+        let descriptors = of("huawei_e5331_12d1_1c1f.bin");
+        let text = [tree(&descriptors), found(&descriptors)]
+            .concat()
+            .join("\n");
+        for part in [
+            "interface 2.1 02/0d/00 (CDC NCM, control): 83 interrupt in 64, 84 bulk in 512, 03 bulk out 512",
+            "CDC union: control 2, data 2",
+            "NCM function in configuration 1: control interface 2, data interface 2 alternate 1",
+            "uwwan up takes the NCM function of configuration 1",
+            "AT port in configuration 1: interface 0, 02/02/ff, purpose unknown; possible by its shape",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains('{'), "no debug structs: {text}");
+        let text = found(&of("variant_no_union_no_iad.bin")).join("\n");
+        assert!(
+            text.contains("takes nothing: interface 0 of configuration 1"),
+            "{text}"
+        );
+        let text = found(&of("variant_vendor_class_mbim_subclass.bin")).join("\n");
+        assert!(
+            text.contains("takes nothing: no interface has the class"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn programs_read_functions_and_ports() {
+        let json = as_json(&of("hp_lt4132_03f0_a31d.bin"));
+        assert_eq!(json["functions"].as_array().unwrap().len(), 1);
+        let function = &json["functions"][0];
+        assert_eq!(
+            (
+                &function["kind"],
+                &function["configuration"],
+                &function["control"]
+            ),
+            (&json!("mbim"), &json!(3), &json!(0))
+        );
+        assert_eq!(
+            (&function["data"], &function["data_alternate"]),
+            (&json!(1), &json!(1))
+        );
+        let ports: Vec<_> = json["at_ports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|port| (port["configuration"].as_u64(), port["interface"].as_u64()))
+            .collect();
+        assert_eq!(
+            ports[..3],
+            [(Some(1), Some(2)), (Some(1), Some(0)), (Some(1), Some(4))]
+        );
+        assert_eq!(
+            as_json(&of("variant_no_union_no_iad.bin"))["functions"],
+            json!([])
+        );
+    }
+}
