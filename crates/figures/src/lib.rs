@@ -23,3 +23,8 @@ mod spread;
 
 pub use metric::{Better, Figures, Kind, Metric, Row};
 pub use spread::Spread;
+
+/// The examples in the README are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

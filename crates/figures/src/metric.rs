@@ -1,35 +1,35 @@
-//! What was measured, of whom.
+//! The values of several contenders, by what they measure.
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use crate::Spread;
 
-/// Which way is good.
+/// Whether more or less of a value is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
-    /// More is better.
+    /// The larger value is better.
     Higher,
-    /// Less is better.
+    /// The smaller value is better.
     Lower,
 }
 
-/// What a value measures. Kinds of the same group and name are the same.
+/// What a value measures. Kinds with the same group and name are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kind {
-    /// Kinds that are told together.
+    /// The group of kinds that are shown together.
     pub group: String,
-    /// Unlike the others of its group.
+    /// The name, which no other kind of the group has.
     pub name: String,
-    /// Of the values.
+    /// The unit of the values.
     pub unit: String,
-    /// Which way is good.
+    /// Whether more or less is better.
     pub better: Better,
 }
 
 impl Kind {
-    /// A kind.
+    /// Makes a kind.
     #[must_use]
     pub fn new(group: &str, name: &str, unit: &str, better: Better) -> Kind {
         Kind {
@@ -44,14 +44,14 @@ impl Kind {
 /// The values of one contender.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Whose.
+    /// The name of the contender.
     pub contender: String,
-    /// In the order they came.
+    /// The values, in the order in which they were recorded.
     pub values: Vec<f64>,
 }
 
 impl Row {
-    /// Their median and spread.
+    /// Returns the median and the spread of the values, `None` when none of them is finite.
     #[must_use]
     pub fn spread(&self) -> Option<Spread> {
         Spread::of(&self.values)
@@ -71,24 +71,24 @@ impl Serialize for Row {
     }
 }
 
-/// One kind with everybody's values.
+/// A kind with the values of all contenders.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metric {
-    /// What it measures.
+    /// What the values measure.
     #[serde(flatten)]
     pub kind: Kind,
     rows: Vec<Row>,
 }
 
 impl Metric {
-    /// A row a contender, in the order they first came.
+    /// Returns one row for each contender, in the order in which they were first recorded.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// How a row's median compares with the first row's. `None` for the first itself, and where
-    /// there is nothing to divide by.
+    /// Returns a row's median divided by the first row's. Returns `None` for the first row itself,
+    /// and where the first median is missing or 0.
     #[must_use]
     pub fn ratio(&self, row: &Row) -> Option<f64> {
         let first = self.rows.first().filter(|first| *first != row)?;
@@ -97,20 +97,20 @@ impl Metric {
     }
 }
 
-/// Everything measured in one go.
+/// The figures of one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figures {
-    /// What it was about.
+    /// The title.
     pub title: String,
-    /// What a reader must know: machine, versions, command. Name and value.
+    /// The facts a reader must know, such as machine, versions and command, each as name and value.
     pub facts: Vec<(String, String)>,
-    /// What a reader must know to read groups of figures right: group and sentence.
+    /// The notes without which a group of figures would be misread, each as group and sentence.
     pub notes: Vec<(String, String)>,
     metrics: Vec<Metric>,
 }
 
 impl Figures {
-    /// Nothing measured yet.
+    /// Makes figures without values.
     #[must_use]
     pub fn new(title: &str) -> Figures {
         Figures {
@@ -126,12 +126,12 @@ impl Figures {
         self.facts.push((name.to_owned(), value.into()));
     }
 
-    /// Says something about a group of figures.
+    /// Adds a note about a group of figures.
     pub fn note(&mut self, group: &str, sentence: &str) {
         self.notes.push((group.to_owned(), sentence.to_owned()));
     }
 
-    /// Adds a value.
+    /// Adds a value of a contender.
     pub fn record(&mut self, kind: &Kind, contender: &str, value: f64) {
         let at = self
             .metrics
@@ -154,13 +154,13 @@ impl Figures {
         }
     }
 
-    /// All kinds, in the order they first came.
+    /// Returns the values of all kinds, in the order in which these were first recorded.
     #[must_use]
     pub fn metrics(&self) -> &[Metric] {
         &self.metrics
     }
 
-    /// The groups, each once, in the order they first came.
+    /// Returns the groups, each once, in the order in which they were first recorded.
     #[must_use]
     pub fn groups(&self) -> Vec<&str> {
         let mut groups: Vec<&str> = Vec::new();
@@ -172,14 +172,14 @@ impl Figures {
         groups
     }
 
-    /// The kinds of a group.
+    /// Returns the values of the kinds of a group.
     pub fn of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Metric> {
         self.metrics
             .iter()
             .filter(move |metric| metric.kind.group == group)
     }
 
-    /// What is to be said about a group.
+    /// Returns the notes about a group.
     pub fn notes_on<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a str> {
         self.notes
             .iter()

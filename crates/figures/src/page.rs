@@ -28,7 +28,7 @@ const NAMES: f64 = 150.0;
 const NUMBERS: f64 = 190.0;
 const ROW: f64 = 26.0;
 
-/// The page.
+/// Returns the figures as a page of HTML.
 #[must_use]
 pub fn of(figures: &Figures) -> String {
     let title = escape(&figures.title);

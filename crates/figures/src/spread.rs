@@ -1,22 +1,22 @@
-//! What a few values of the same thing say.
+//! Median and spread of a few values of the same thing.
 
 use serde::Serialize;
 
-/// The middle of some values, and how far they lie apart.
+/// The median of some values, and how far they lie apart.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// How many there are.
+    /// The number of values.
     pub count: usize,
-    /// As many are above as below.
+    /// The median; of an even number of values the mean of the two in the middle.
     pub median: f64,
-    /// The lowest.
+    /// The lowest value.
     pub low: f64,
-    /// The highest.
+    /// The highest value.
     pub high: f64,
 }
 
 impl Spread {
-    /// Of the finite ones among them; `None` if there are none.
+    /// Returns the spread of the finite values, `None` if there are none.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Spread> {
         let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
@@ -30,8 +30,8 @@ impl Spread {
         })
     }
 
-    /// Half of what lies between the lowest and the highest, as a fraction of the median; 0 where
-    /// the median is 0.
+    /// Returns half of what lies between the lowest and the highest value as a fraction of the
+    /// median, 0 where the median is 0.
     #[must_use]
     pub fn relative(&self) -> f64 {
         if self.median == 0.0 {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::{Figures, Metric};
 
-/// All figures, a line a contender: median, spread, and the ratio to the first contender.
+/// Returns all figures as lines of text, one for each contender: median, spread in per cent, and the
+/// ratio to the first contender.
 #[must_use]
 pub fn of(figures: &Figures) -> String {
     let mut text = format!("{}\n", figures.title);
@@ -45,7 +46,7 @@ pub fn of(figures: &Figures) -> String {
     text
 }
 
-/// With three significant digits or all that stand before the point.
+/// Prints a number with three significant digits, or with all digits before the point.
 #[must_use]
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();

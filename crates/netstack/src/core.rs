@@ -1,4 +1,4 @@
-//! The stack proper: smoltcp's interface and sockets over a link, polled.
+//! The core of every stack: smoltcp's interface and sockets over a link.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -13,20 +13,20 @@ use crate::error::Error;
 use crate::link::{MAX_PACKET, PacketLink};
 use crate::port::Port;
 
-/// Packets taken from the link before sockets get to send again.
+/// Number of packets taken from the link before sockets get to send again.
 const INGRESS_BATCH: usize = 64;
-/// Rounds of sending, one packet a socket each, before packets are taken again.
+/// Number of rounds of sending, one packet for each socket, before packets are taken again.
 const EGRESS_ROUNDS: usize = 256;
 
 /// Which checksums (IPv4 header, TCP, UDP, ICMP) the stack computes and verifies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Checksums {
-    /// Computes when sending, verifies when receiving.
+    /// The stack computes them when sending and verifies them when receiving.
     #[default]
     Full,
-    /// Computes when sending, trusts the link when receiving.
+    /// The stack computes them when sending and trusts the link when receiving.
     SendOnly,
-    /// Neither; both ends of the link must agree.
+    /// The stack does neither; both ends of the link must agree on that.
     None,
 }
 
@@ -50,33 +50,35 @@ impl Checksums {
 /// TCP congestion control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CongestionControl {
-    /// The peer's window alone: for links without loss and without anybody else on them.
+    /// The peer's window alone limits the flow, as on a link without loss that nobody shares.
     None,
     /// CUBIC (RFC 9438).
     Cubic,
 }
 
-/// What every stack needs to know.
+/// The configuration of a stack.
 #[derive(Debug, Clone)]
 pub struct StackConfig {
-    /// The interface's own addresses with prefix length; at most eight.
+    /// The interface's own addresses, at most eight, each with the length of its prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
-    /// Largest IP packet sent, bytes.
+    /// Length in bytes of the largest IP packet sent, from 576 to 65535; at least 1280 with IPv6.
     pub mtu: usize,
-    /// Checksum work.
+    /// Which checksums are computed and verified.
     pub checksums: Checksums,
     /// Congestion control of TCP sockets.
     pub congestion: CongestionControl,
-    /// Bytes of receive and of send buffer for each TCP socket; the receive buffer is the window.
+    /// Size in bytes of the receive buffer and of the send buffer of each TCP socket. The receive
+    /// buffer is the window.
     pub tcp_buffer: usize,
-    /// Most TCP sockets at a time.
+    /// The number of TCP sockets there may be at a time.
     pub max_tcp_sockets: usize,
-    /// Seeds initial sequence numbers and ports. Not a secret.
+    /// The seed of initial sequence numbers and ports, which is no secret.
     pub seed: u64,
 }
 
 impl Default for StackConfig {
-    /// MTU 1500, 1 MiB buffers, 256 TCP sockets, CUBIC, full checksums, a random seed.
+    /// Returns an MTU of 1500, buffers of 1 MiB, 256 TCP sockets, CUBIC, full checksums and a random
+    /// seed, without addresses.
     fn default() -> StackConfig {
         use std::hash::{BuildHasher, RandomState};
         StackConfig {
@@ -120,8 +122,11 @@ impl<L: PacketLink> Core<L> {
         Ok(core)
     }
 
-    /// Replaces the interface's addresses. TCP sockets bound to one that has gone are closed by
-    /// smoltcp; others live on.
+    /// Replaces the interface's addresses. smoltcp closes the TCP sockets that are bound to an
+    /// address that has gone; the others live on.
+    ///
+    /// # Errors
+    /// What is wrong with the addresses; they have not changed then.
     pub(crate) fn set_addresses(&mut self, addresses: &[(IpAddr, u8)]) -> Result<(), Error> {
         if addresses.len() > IFACE_MAX_ADDR_COUNT {
             return Err(Error::TooManyAddresses(
@@ -151,12 +156,13 @@ impl<L: PacketLink> Core<L> {
         Ok(())
     }
 
+    /// Returns the time since the stack was made, as smoltcp counts it.
     pub(crate) fn stack_time(&self, now: Instant) -> smoltcp::time::Instant {
         let elapsed = now.saturating_duration_since(self.started);
         smoltcp::time::Instant::from_micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// Moves packets both ways, a bounded number. Whether it stopped with work left.
+    /// Moves a bounded number of packets both ways. Returns whether work is left.
     pub(crate) fn exchange(&mut self, now: Instant) -> bool {
         let time = self.stack_time(now);
         self.interface.poll_maintenance(time);
@@ -175,7 +181,7 @@ impl<L: PacketLink> Core<L> {
         left | self.send(now)
     }
 
-    /// Sends what sockets have to send, a bounded amount. Whether it stopped with more to send and
+    /// Sends a bounded amount of what sockets have to send. Returns whether there is more to send and
     /// room for it.
     pub(crate) fn send(&mut self, now: Instant) -> bool {
         let time = self.stack_time(now);
@@ -191,8 +197,8 @@ impl<L: PacketLink> Core<L> {
         true
     }
 
-    /// When the stack wants to be polled next, if ever, packets aside. While the link has no room
-    /// this is not a moment in the past: the link will wake whoever waits.
+    /// Returns when the stack is to be polled next if no packet comes, `None` for never. While the
+    /// link has no room that is not a moment in the past: the link ends the wait when there is room.
     pub(crate) fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let time = self.stack_time(now);
         let at = self.interface.poll_at(time, &self.sockets)?;
@@ -206,6 +212,7 @@ impl<L: PacketLink> Core<L> {
         Some(now + std::time::Duration::from_micros((at - time).total_micros()))
     }
 
+    /// Makes a TCP socket as configured.
     pub(crate) fn tcp_socket(&self) -> tcp::Socket<'static> {
         let size = self.config.tcp_buffer.clamp(4096, 1 << 30);
         let buffer = || tcp::SocketBuffer::new(vec![0; size]);

@@ -1,10 +1,10 @@
-//! What can go wrong with a stack and its sockets.
+//! The errors of a stack and its sockets.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// What can go wrong with a stack and its sockets.
+/// Why a stack or one of its sockets refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,7 +19,7 @@ pub enum Error {
     /// An MTU outside what the stack can handle.
     #[error("MTU {0} is out of range: 576 to 65535, and at least 1280 with IPv6")]
     BadMtu(usize),
-    /// No source address of that family.
+    /// The stack has no source address of the destination's family.
     #[error(
         "no address of {0}'s family on the userspace stack: connect with an IP type that has one"
     )]
@@ -27,12 +27,12 @@ pub enum Error {
     /// All sockets the stack may hold are in use.
     #[error("all {0} sockets of the userspace stack are in use: close some first")]
     TooManySockets(usize),
-    /// Nothing came back in time.
+    /// The peer did not answer in time.
     #[error("no answer from {peer} within {waited:?}")]
     Timeout {
-        /// Who was asked.
+        /// The peer that was asked.
         peer: String,
-        /// How long was waited.
+        /// The time that was waited.
         waited: Duration,
     },
     /// The peer refused or reset the connection.
@@ -47,7 +47,7 @@ pub enum Error {
     /// No name server is configured.
     #[error("no name server is configured: give one, or use an address instead of a name")]
     NoNameServer,
-    /// Not a host name that can be asked for.
+    /// The text is no host name that can be asked for.
     #[error("{0:?} is not a host name")]
     BadName(String),
     /// The stack was stopped or its link closed.
@@ -56,9 +56,9 @@ pub enum Error {
     /// The operating system refused a descriptor, a thread or a socket option.
     #[error("cannot {doing}: {source}")]
     System {
-        /// What was being done.
+        /// The operation that was refused.
         doing: &'static str,
-        /// What the system said.
+        /// The refusal of the system.
         source: io::Error,
     },
 }

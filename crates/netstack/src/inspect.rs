@@ -1,4 +1,4 @@
-//! What happens to a packet before the stack sees it.
+//! The inspection of packets before the stack sees them.
 //!
 //! smoltcp trusts more than a stack that answers for every address can afford: an echo request
 //! from the unspecified address, or fragments that add up to more than an IP packet can hold,
@@ -6,26 +6,26 @@
 
 /// The verdict on a packet from the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// For the stack.
+pub(crate) enum Verdict {
+    /// The packet is for the stack.
     Pass,
-    /// An ICMPv6 router solicitation, checked but for its checksum (RFC 4861 section 6.1.1).
+    /// The packet is an ICMPv6 router solicitation, which was checked but for its checksum (RFC 4861
+    /// section 6.1.1).
     RouterSolicitation,
-    /// Neither IPv4 nor IPv6, or lengths that do not fit the packet.
+    /// The packet is neither IPv4 nor IPv6, or its lengths do not fit.
     Malformed,
-    /// From an address nobody can be answered at: unspecified, loopback, multicast, broadcast.
+    /// The source is an address that cannot be answered: unspecified, loopback, multicast, broadcast.
     BadSource,
-    /// To a group, a broadcast, or a loopback address: nobody here is meant.
+    /// The destination is a group, a broadcast or a loopback address, which is nobody here.
     NotForHosts,
 }
 
 /// ICMPv6 message type of a router solicitation.
 const ROUTER_SOLICITATION: u8 = 133;
 
-/// Looks at the headers of one packet.
+/// Returns the verdict on one packet from its headers.
 #[must_use]
-pub fn inspect(packet: &[u8]) -> Verdict {
+pub(crate) fn inspect(packet: &[u8]) -> Verdict {
     match packet.first().map(|byte| byte >> 4) {
         Some(4) => inspect_v4(packet),
         Some(6) => inspect_v6(packet),

@@ -18,14 +18,14 @@
 //! poll is bounded, so a flood on the link cannot keep the stack from its timers. Backpressure
 //! rather than loss: a stack whose link is full stops sending and is woken when there is room.
 //!
-//! Every packet passes [`inspect`] before it reaches smoltcp: what no host should answer (packets
-//! from nowhere, to groups, with lengths that lie) stops there, with a counter each.
+//! Every packet is inspected before it reaches smoltcp: packets that no host should answer (from
+//! nowhere, to groups, with lengths that lie) stop there, with a counter each ([`LinkCounters`]).
 #![forbid(unsafe_code)]
 
 pub mod client;
 mod core;
 mod error;
-pub mod inspect;
+mod inspect;
 pub mod link;
 pub mod memory;
 pub mod pattern;
@@ -37,3 +37,8 @@ pub mod socket;
 pub use crate::core::{Checksums, CongestionControl, StackConfig};
 pub use crate::error::Error;
 pub use crate::port::LinkCounters;
+
+/// The examples in the README are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

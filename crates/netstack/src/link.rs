@@ -1,48 +1,48 @@
-//! The packet link a stack sits on.
+//! The packet link that a stack is at the end of.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest IP packet any link carries.
+/// Length in bytes of the largest IP packet that a link carries.
 pub const MAX_PACKET: usize = 65_535;
 
-/// One end of a link that carries whole IP packets, both ways, without loss of its own: when it is
-/// full the sender waits.
+/// One end of a link that carries whole IP packets both ways and loses none itself: when it is full
+/// the sender waits.
 ///
 /// All methods but [`PacketLink::wait`] return at once.
 pub trait PacketLink: Send {
-    /// Takes the oldest packet that arrived into `buffer` and returns its length; `None` when none
-    /// waits. A packet longer than `buffer` is taken and comes back as length 0.
+    /// Takes the oldest packet that arrived into `buffer` and returns its length in bytes, `None`
+    /// when no packet waits. A packet longer than `buffer` is dropped, and its length returned as 0.
     fn receive(&mut self, buffer: &mut [u8]) -> Option<usize>;
 
-    /// Whether a packet can be sent. After `false`, [`PacketLink::wait`] also ends when there is
-    /// room again.
+    /// Returns whether a packet can be sent. After `false`, [`PacketLink::wait`] also ends when there
+    /// is room again.
     fn ready(&mut self) -> bool;
 
-    /// Sends one packet; `false` when there was no room or nobody is at the other end, and the
-    /// packet is lost.
+    /// Sends one packet. Returns `false` when the packet is lost, because there was no room or the
+    /// other end is gone.
     fn send(&mut self, packet: &[u8]) -> bool;
 
-    /// Whether the other end is gone for good and all it sent has been taken.
+    /// Returns whether the other end is gone for good and all packets it sent were taken.
     fn closed(&self) -> bool;
 
-    /// What to wait for this end with; it stays good as long as the link lives.
+    /// Returns what to wait for this end with, as long as the link lives.
     fn waiter(&self) -> Arc<dyn Wait>;
 
-    /// [`Wait::wait`] on this end.
+    /// Waits for this end as [`Wait::wait`] does.
     fn wait(&self, timeout: Option<Duration>) {
         self.waiter().wait(timeout);
     }
 }
 
-/// Waits for one end of a link, apart from the end itself so that others can use that meanwhile.
+/// Waits for one end of a link. It is apart from the end itself, which others can use meanwhile.
 pub trait Wait: Send + Sync {
-    /// Blocks until a packet may have come, room may have come after [`PacketLink::ready`] said
-    /// `false`, [`Wait::wake`] was called, the other end has gone, or the timeout (`None`: never)
-    /// is over. May end early for no reason. For one thread at a time.
+    /// Blocks until a packet may have come, there may be room after [`PacketLink::ready`] returned
+    /// `false`, [`Wait::wake`] was called, the other end has gone, or the timeout is over, which
+    /// `None` never is. May return early for no reason. One thread at a time may wait.
     fn wait(&self, timeout: Option<Duration>);
 
-    /// Ends the present wait, or the next one if there is none.
+    /// Ends the wait that goes on, or the next one when none does.
     fn wake(&self);
 }
 

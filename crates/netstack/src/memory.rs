@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use crate::link::{PacketLink, Wait};
 
-/// How much one direction of a link holds before its sender has to wait. The receiver's batch
-/// being read comes on top.
+/// How much one direction of a link holds before its sender has to wait. The batch that the receiver
+/// reads comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// Packets.
+    /// The number of packets.
     pub packets: usize,
-    /// Bytes of all packets together. A store that is empty takes one packet of any size.
+    /// The number of bytes of all packets together. An empty store takes one packet of any size.
     pub bytes: usize,
 }
 
 impl Default for Capacity {
-    /// 1024 packets in 2 MiB: more than a TCP window of 1 MiB at MTU 1500.
+    /// Returns 1024 packets in 2 MiB, which is more than a TCP window of 1 MiB at MTU 1500.
     fn default() -> Capacity {
         Capacity {
             packets: 1024,
@@ -30,7 +30,7 @@ impl Default for Capacity {
     }
 }
 
-/// Two connected ends.
+/// Makes two connected ends.
 #[must_use]
 pub fn pair(capacity: Capacity) -> (MemoryLink, MemoryLink) {
     let (one, other) = (
@@ -59,29 +59,32 @@ pub fn pair(capacity: Capacity) -> (MemoryLink, MemoryLink) {
 
 /// One end of a link made by [`pair`].
 ///
-/// Beside being a [`PacketLink`] it can be used by code that is no stack (a modem emulator, a
-/// test): its methods have the same names. Dropping it closes the link.
+/// It can also be used by code that is no stack, such as a modem emulator. Dropping it closes the
+/// link.
 pub struct MemoryLink {
     capacity: Capacity,
     inward: Arc<Direction>,
     outward: Arc<Direction>,
     own: Arc<Signal>,
     far: Arc<Signal>,
-    /// The batch being read, the index of its next packet, and where that one starts.
+    /// The batch that is read.
     batch: Batch,
+    /// Index of the batch's next packet.
     next: usize,
+    /// Where that packet starts, in bytes.
     start: usize,
 }
 
 impl MemoryLink {
-    /// Calls `notify` whenever a [`PacketLink::wait`] on this end would end: a packet came to an
-    /// empty queue, or room came to a full one. It runs on the other end's thread and should do
-    /// no more than wake someone. One call may stand for many packets.
+    /// Calls `notify` whenever a [`PacketLink::wait`] on this end would end: when a packet came to an
+    /// empty queue, or when there is room in a full one. It runs on the other end's thread and should
+    /// do no more than wake another thread. One call may stand for many packets.
     pub fn on_event(&self, notify: impl Fn() + Send + Sync + 'static) {
         lock(&self.own.state).notify = Some(Arc::new(notify));
     }
 
-    /// Makes the next packet the front of the batch, fetching a batch if need be.
+    /// Makes the next packet the front of the batch, and fetches a batch if need be. Returns whether
+    /// there is a packet.
     fn refill(&mut self) -> bool {
         if self.next < self.batch.ends.len() {
             return true;
@@ -100,12 +103,6 @@ impl MemoryLink {
             self.far.raise();
         }
         true
-    }
-
-    /// Length in bytes of the packet that [`PacketLink::receive`] would take, without taking it.
-    pub fn peek_length(&mut self) -> Option<usize> {
-        self.refill()
-            .then(|| self.batch.ends[self.next] - self.start)
     }
 }
 
@@ -195,7 +192,7 @@ struct Direction {
 #[derive(Default)]
 struct Store {
     batch: Batch,
-    /// The sender met a full store and wants to hear of room.
+    /// Whether the sender met a full store and waits for room.
     starved: bool,
     closed: bool,
 }
@@ -208,7 +205,7 @@ impl Store {
     }
 }
 
-/// Packets end to end.
+/// Packets, one behind the other.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
@@ -278,7 +275,8 @@ impl Wait for Signal {
     }
 }
 
-/// The stores are consistent after every statement, so a panic elsewhere leaves them usable.
+/// Locks a mutex. The stores are consistent after every statement, so a panic elsewhere leaves them
+/// usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -300,7 +298,6 @@ mod tests {
         assert!(a.send(b"one"));
         assert!(a.send(b""));
         assert!(a.send(b"three"));
-        assert_eq!(b.peek_length(), Some(3));
         assert_eq!(take(&mut b).as_deref(), Some(&b"one"[..]));
         assert!(a.send(b"four"));
         assert_eq!(take(&mut b).as_deref(), Some(&b""[..]));

@@ -4,8 +4,10 @@
 //! `(n + 1) × 0x9E3779B97F4A7C15` modulo 2⁶⁴. No word repeats, so lost, doubled or reordered data
 //! shows at once.
 
+/// 2⁶⁴ divided by the golden ratio, made odd.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
+/// Returns the bytes of word number `number`.
 fn word(number: u64) -> [u8; 8] {
     number.wrapping_add(1).wrapping_mul(FACTOR).to_le_bytes()
 }
@@ -32,8 +34,8 @@ pub fn fill(offset: u64, buffer: &mut [u8]) {
     tail.copy_from_slice(&word(number)[..length]);
 }
 
-/// The offset within `data` of its first byte that is not the pattern's, `data` starting at byte
-/// `offset` of it.
+/// Compares `data` with the pattern from byte `offset` on. Returns the offset within `data` of the
+/// first byte that differs.
 #[must_use]
 pub fn mismatch(offset: u64, data: &[u8]) -> Option<usize> {
     let mut expected = [0; 4096];

@@ -7,26 +7,26 @@ use crate::inspect::{Verdict, inspect};
 use crate::link::{MAX_PACKET, PacketLink};
 use crate::router::RouterAdvertisement;
 
-/// Packets dropped in a row before the poll gets its turn again.
+/// Number of packets dropped in a row before the poll gets its turn again.
 const MAX_DROPS: usize = 256;
 
-/// What crossed the link, and what was not let through.
+/// Counts of the packets that crossed a link, and of those that were not let through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkCounters {
     /// Packets given to the stack.
     pub received: u64,
-    /// Their bytes.
+    /// Bytes of the packets given to the stack.
     pub received_bytes: u64,
     /// Packets sent.
     pub sent: u64,
-    /// Their bytes.
+    /// Bytes of the packets sent.
     pub sent_bytes: u64,
-    /// Not IP, or lengths that lie.
+    /// Packets dropped because they are not IP, or because their lengths do not fit.
     pub malformed: u64,
-    /// From unspecified, loopback, multicast or broadcast addresses.
+    /// Packets dropped because they are from unspecified, loopback, multicast or broadcast addresses.
     pub bad_source: u64,
-    /// To groups, broadcast or loopback.
+    /// Packets dropped because they are to groups, broadcast or loopback addresses.
     pub not_for_hosts: u64,
     /// Router solicitations answered.
     pub solicitations: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Port<L> {
     pub(crate) link: L,
     pub(crate) counters: LinkCounters,
     pub(crate) router: Option<RouterAdvertisement>,
-    /// [`Device::receive`] stopped at [`MAX_DROPS`] with more perhaps waiting.
+    /// Whether [`Device::receive`] stopped at [`MAX_DROPS`], so that more packets may wait.
     pub(crate) interrupted: bool,
     mtu: usize,
     checksum: ChecksumCapabilities,

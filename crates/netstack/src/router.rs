@@ -5,27 +5,27 @@ use std::net::Ipv6Addr;
 
 use smoltcp::wire::{IpProtocol, checksum};
 
-/// What the router says when it is asked.
+/// The router advertisement that solicitations are answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterAdvertisement {
     /// The router's own link-local address.
     pub router: Ipv6Addr,
     /// The prefix hosts form addresses from.
     pub prefix: Ipv6Addr,
-    /// Length of the prefix in bits; SLAAC needs 64.
+    /// Length of the prefix in bits, which has to be 64 for SLAAC.
     pub prefix_length: u8,
-    /// Seconds the prefix stays valid and preferred.
+    /// Time in seconds for which the prefix is valid and preferred.
     pub prefix_lifetime: u32,
-    /// Seconds the router is a default router; 0: it is none.
+    /// Time in seconds for which the router is a default router; 0 when it is none.
     pub router_lifetime: u16,
-    /// Link MTU in bytes, if announced.
+    /// MTU of the link in bytes, if it is announced.
     pub mtu: Option<u32>,
-    /// Recursive name servers; at most eight are announced.
+    /// Recursive name servers, of which the first eight are announced.
     pub name_servers: Vec<Ipv6Addr>,
 }
 
 impl RouterAdvertisement {
-    /// A default router for half an hour with a /64 prefix for two.
+    /// Makes the advertisement of a default router for half an hour with a /64 prefix for two hours.
     #[must_use]
     pub fn new(router: Ipv6Addr, prefix: Ipv6Addr) -> RouterAdvertisement {
         RouterAdvertisement {
@@ -39,10 +39,10 @@ impl RouterAdvertisement {
         }
     }
 
-    /// The answer to a router solicitation, a whole IPv6 packet; `None` when the solicitation's
-    /// checksum is wrong. The solicitation must have passed [`crate::inspect::inspect`] as one.
+    /// Returns the answer to a router solicitation as a whole IPv6 packet, `None` when the checksum of
+    /// the solicitation is wrong. [`crate::inspect::inspect`] must have found it to be one.
     #[must_use]
-    pub fn answer(&self, solicitation: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn answer(&self, solicitation: &[u8]) -> Option<Vec<u8>> {
         let header = solicitation.first_chunk::<40>()?;
         let source = address(&header[8..24])?;
         let destination = address(&header[24..40])?;
@@ -60,9 +60,9 @@ impl RouterAdvertisement {
         Some(self.packet(to))
     }
 
-    /// The advertisement as a whole IPv6 packet to `to`.
+    /// Returns the advertisement as a whole IPv6 packet to `to`.
     #[must_use]
-    pub fn packet(&self, to: Ipv6Addr) -> Vec<u8> {
+    pub(crate) fn packet(&self, to: Ipv6Addr) -> Vec<u8> {
         let mut message = Vec::with_capacity(128);
         message.extend([134, 0, 0, 0]);
         // Hop limit 64 for hosts to use; neither managed nor other configuration.
@@ -102,11 +102,12 @@ impl RouterAdvertisement {
     }
 }
 
+/// Reads an IPv6 address of 16 bytes.
 fn address(octets: &[u8]) -> Option<Ipv6Addr> {
     <[u8; 16]>::try_from(octets).ok().map(Ipv6Addr::from)
 }
 
-/// One's complement sum over pseudo-header and message (RFC 8200 section 8.1).
+/// Returns the one's complement sum over pseudo-header and message (RFC 8200 section 8.1).
 fn icmpv6_sum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     checksum::combine(&[
         checksum::pseudo_header_v6(

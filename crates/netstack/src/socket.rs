@@ -21,21 +21,22 @@ use rustix::net::{
 use crate::error::Error;
 use crate::link::{PacketLink, Wait};
 
-/// Socket buffer asked for, bytes; the kernel may grant less (`net.core.wmem_max`).
+/// Size in bytes of the socket buffer that is asked for; the kernel may grant less
+/// (`net.core.wmem_max`).
 const BUFFER: usize = 4 << 20;
 
 /// A stack's end of a socket link.
 #[derive(Debug)]
 pub struct SocketLink {
     shared: Arc<Descriptors>,
-    /// A packet the full socket did not take; while it is there the link is not ready. It saves
-    /// asking the kernel for room before every packet.
+    /// A packet that the full socket did not take. While it is held the link is not ready, so that the
+    /// kernel need not be asked for room before every packet.
     held: Vec<u8>,
     closed: bool,
 }
 
 impl SocketLink {
-    /// A connected pair: the stack's end, and the other one as a plain packet descriptor.
+    /// Makes a connected pair: the stack's end, and the other end as a plain packet descriptor.
     ///
     /// # Errors
     /// [`Error::System`] when the kernel refuses the sockets.
@@ -59,7 +60,8 @@ impl SocketLink {
         Ok((SocketLink::new(PacketSocket(ours))?, PacketSocket(theirs)))
     }
 
-    /// A link over a descriptor from elsewhere: connected, non-blocking, one packet a message.
+    /// Makes a link over a descriptor from elsewhere, which is connected and non-blocking and carries
+    /// one packet a message.
     ///
     /// # Errors
     /// [`Error::System`] when no event descriptor can be had.
@@ -78,6 +80,7 @@ impl SocketLink {
         })
     }
 
+    /// Returns whether the other end has closed the socket.
     fn hung_up(&self) -> bool {
         let mut entry = [PollFd::new(&self.shared.socket.0, PollFlags::IN)];
         let done = poll(
@@ -90,7 +93,7 @@ impl SocketLink {
         done.is_ok() && entry[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Sends the held packet; whether none is held any more.
+    /// Sends the held packet. Returns whether none is held any more.
     fn flush(&mut self) -> bool {
         if self.held.is_empty() {
             return true;
@@ -164,7 +167,7 @@ impl PacketLink for SocketLink {
 struct Descriptors {
     socket: PacketSocket,
     wake: OwnedFd,
-    /// A packet is held until the socket has room.
+    /// Whether a packet is held until the socket has room.
     starved: AtomicBool,
 }
 
@@ -197,7 +200,8 @@ impl Wait for Descriptors {
 pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// Takes one packet into `buffer`, straight from the socket. A longer packet is cut.
+    /// Takes one packet into `buffer`, straight from the socket, and returns its length in bytes. A
+    /// longer packet is cut.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when none waits, [`io::ErrorKind::UnexpectedEof`] when the
@@ -210,7 +214,7 @@ impl PacketSocket {
         }
     }
 
-    /// Sends one packet, straight from `packet`.
+    /// Sends one packet, straight from `packet`. Returns its length in bytes.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when the other end is behind, [`io::ErrorKind::BrokenPipe`]

@@ -1,5 +1,5 @@
 //! Brings the first MBIM function found to where it answers: configuration switched, interfaces
-//! claimed, block format set, data endpoints on, MBIM_OPEN answered. Everything is given back at
+//! claimed, NTB format set, data endpoints on, MBIM_OPEN answered. Everything is given back at
 //! the end.
 //!
 //! usage: switch [--usb libusb|nusb] [SETTLE_MILLISECONDS [unguarded]]
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("format {:?}", requests::get_ntb_format(&*device, control)?);
 
     let mut notifications = device.queue(function.interrupt_in.address)?;
-    let mut blocks = device.queue(function.bulk_in.address)?;
+    let mut ntbs = device.queue(function.bulk_in.address)?;
     for _ in 0..4 {
         let buffer = notifications.allocate(64);
         notifications
@@ -62,8 +62,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map_err(|rejected| rejected.error)?;
     }
     for _ in 0..16 {
-        let buffer = blocks.allocate(16384);
-        blocks.submit(buffer).map_err(|rejected| rejected.error)?;
+        let buffer = ntbs.allocate(16384);
+        ntbs.submit(buffer).map_err(|rejected| rejected.error)?;
     }
     requests::send_encapsulated(&*device, control, &OPEN)?;
     let notified = notifications
@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &answer[..length]
     );
 
-    drop((notifications, blocks, switched));
+    drop((notifications, ntbs, switched));
     configuration::hand_back(&*device, &[control, data], Some(data), false)?;
     Ok(())
 }

@@ -24,3 +24,8 @@ pub mod requests;
 
 #[cfg(test)]
 mod fake;
+
+/// The examples in the README are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

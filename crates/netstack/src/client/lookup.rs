@@ -1,4 +1,4 @@
-//! Name lookups.
+//! Lookups of host names.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use smoltcp::wire::DnsQueryType;
 use super::{Client, MAX_OTHER_SOCKETS};
 use crate::error::Error;
 
-/// Which addresses of a name are wanted.
+/// The family of the addresses that are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     V4,
@@ -17,7 +17,7 @@ enum Family {
 }
 
 impl Client {
-    /// The IPv4 addresses of a name. A literal IPv4 address is its own.
+    /// Looks up the IPv4 addresses of a name. A literal IPv4 address is returned as it is.
     ///
     /// # Errors
     /// [`Error::NoSuchName`] (also when no server answered for ten seconds), [`Error::Timeout`],
@@ -26,7 +26,7 @@ impl Client {
         self.resolve(name, Family::V4, timeout)
     }
 
-    /// The IPv6 addresses of a name. A literal IPv6 address is its own.
+    /// Looks up the IPv6 addresses of a name. A literal IPv6 address is returned as it is.
     ///
     /// # Errors
     /// As [`Client::resolve_v4`].

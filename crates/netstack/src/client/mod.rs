@@ -44,26 +44,26 @@ pub use udp::UdpSocket;
 
 /// First port of the dynamic range (RFC 6335 section 6).
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
-/// A closed stream's last data may take this long to be acknowledged.
+/// Time that the last data of a closed stream may take to be acknowledged.
 const LINGER: Duration = Duration::from_secs(60);
-/// Sockets that are not TCP, at most.
+/// Number of sockets other than TCP that there may be.
 const MAX_OTHER_SOCKETS: usize = 256;
-/// Name servers the stack holds.
+/// Number of name servers that the stack holds.
 const MAX_NAME_SERVERS: usize = smoltcp::config::DNS_MAX_SERVER_COUNT;
 
-/// How the host end is configured.
+/// The configuration of a host.
 #[derive(Debug, Clone, Default)]
 pub struct ClientConfig {
-    /// Addresses with prefix length, as the modem gave them.
+    /// The addresses, each with the length of its prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
-    /// Name servers; the first four are used.
+    /// The name servers, of which the first four are used.
     pub name_servers: Vec<IpAddr>,
-    /// Everything else. Its addresses are not used.
+    /// The rest of the configuration. Its addresses are not used.
     pub stack: StackConfig,
 }
 
-/// A host without a kernel interface; see the [module](self). Dropping it stops the stack:
-/// streams and sockets that are left say [`Error::Stopped`].
+/// A host without a kernel interface; see the [module](self). Dropping it stops the stack: calls on
+/// the streams and sockets that are left fail with [`Error::Stopped`].
 pub struct Client {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -71,19 +71,20 @@ pub struct Client {
 
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Told after every poll that moved something while anybody waits.
+    /// Notified after every poll while a thread waits.
     changed: Condvar,
     waiter: Arc<dyn Wait>,
 }
 
 struct State {
     core: Core<Box<dyn PacketLink>>,
-    /// Threads waiting for `changed`.
+    /// The number of threads that wait for `changed`.
     waiting: usize,
-    /// Until when the packet thread sleeps unless woken: `None` while it does not sleep,
-    /// `Some(None)` for ever.
+    /// Until when the packet thread sleeps unless it is woken: `None` while it does not sleep,
+    /// `Some(None)` when it sleeps for ever.
     asleep: Option<Option<Instant>>,
-    /// TCP sockets without a handle, each until its last data is through or its time is over.
+    /// TCP sockets whose handle was dropped, each with the time at which it is reset if its last data
+    /// is not through by then.
     orphans: Vec<(SocketHandle, Instant)>,
     resolver: SocketHandle,
     has_name_servers: bool,
@@ -150,7 +151,7 @@ impl Client {
         Ok(())
     }
 
-    /// What crossed the link so far.
+    /// Returns the counts of what crossed the link so far.
     #[must_use]
     pub fn counters(&self) -> LinkCounters {
         self.shared.lock().core.port.counters
@@ -211,8 +212,11 @@ impl Shared {
         }
     }
 
-    /// Tries `attempt` now and after every change until it has a result or the time is over.
-    /// `None`: it is over.
+    /// Tries `attempt` at once and after every change until it has a result. Returns `None` when the
+    /// time is over before.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the stack stops before.
     fn wait_for<R>(
         &self,
         timeout: Option<Duration>,
@@ -266,7 +270,7 @@ impl State {
         }
     }
 
-    /// Removes orphans that are done; when the next one's time is over.
+    /// Removes the orphans that are done. Returns when the time of the next one is over.
     fn bury(&mut self, now: Instant) -> Option<Instant> {
         let sockets = &mut self.core.sockets;
         self.orphans.retain(|&(handle, until)| {
@@ -285,8 +289,8 @@ impl State {
         self.orphans.iter().map(|&(_, until)| until.max(now)).min()
     }
 
-    /// Lets the stack send what a handle caused, and wakes the packet thread if it would now
-    /// sleep too long.
+    /// Lets the stack send what a handle caused, and wakes the packet thread if it would sleep too
+    /// long.
     fn act(&mut self, shared: &Shared) {
         let now = Instant::now();
         let more = self.core.send(now);
@@ -322,8 +326,11 @@ impl State {
         resolver.update_servers(&servers);
     }
 
-    /// Whether there may be one more TCP socket, or one more other. Orphans that only wait for
-    /// stray segments make way.
+    /// Checks that there may be one more TCP socket, or one more of the others. Orphans that only wait
+    /// for stray segments make way.
+    ///
+    /// # Errors
+    /// [`Error::TooManySockets`].
     fn check_room(&mut self, tcp: bool) -> Result<(), Error> {
         let is_tcp = |socket: &Socket<'_>| matches!(socket, Socket::Tcp(_));
         let used = self
@@ -370,7 +377,10 @@ impl State {
         }
     }
 
-    /// Whether there is an address to reach `to` from.
+    /// Checks that there is an address to reach `to` from.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`].
     fn check_source(&self, to: IpAddr) -> Result<(), Error> {
         let any = self
             .core
@@ -386,7 +396,7 @@ impl State {
         }
     }
 
-    /// A local port that no socket of the stack uses.
+    /// Returns a local port that no socket of the stack uses, `None` when all are in use.
     fn free_port(&mut self) -> Option<u16> {
         for _ in FIRST_DYNAMIC_PORT..=u16::MAX {
             let port = self.next_port;

@@ -1,4 +1,4 @@
-//! ICMP echo.
+//! ICMP echo requests.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use super::{Client, State};
 use crate::error::Error;
 use crate::pattern;
 
-/// Header of an echo message, bytes.
+/// Length of the header of an echo message in bytes.
 const HEADER: usize = 8;
 
 impl Client {
-    /// Sends one echo request with `payload` bytes of data and waits for its reply; returns the
-    /// time between.
+    /// Sends one echo request with `payload` bytes of data and waits for its reply. Returns the time
+    /// in between.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::Unreachable`] without an address of that family,
@@ -101,8 +101,8 @@ fn emit(message: &mut Vec<u8>, to: IpAddr, ident: u16, data: &[u8]) {
     }
 }
 
-/// Whether a message that the stack found sound is the reply to our request. For ICMPv6 the
-/// checksum covers addresses that are not known here; the stack has checked it.
+/// Returns whether a message that the stack found sound is the reply to the request. The checksum of
+/// ICMPv6 covers addresses that are not known here; the stack has checked it.
 fn is_reply(message: &[u8], to: IpAddr, ident: u16, data: &[u8]) -> bool {
     let kind = match to {
         IpAddr::V4(_) => 0,

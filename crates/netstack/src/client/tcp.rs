@@ -1,7 +1,7 @@
 //! TCP streams with blocking reads and writes.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,10 @@ impl Client {
         let handle = state.core.sockets.add(socket);
         state.act(&self.shared);
         drop(state);
-        let mut stream = TcpStream {
+        let stream = TcpStream {
             shared: Arc::clone(&self.shared),
             handle,
             peer: to,
-            local: None,
             read_timeout: None,
             write_timeout: None,
         };
@@ -50,14 +49,11 @@ impl Client {
             match socket.state() {
                 TcpState::SynSent | TcpState::SynReceived => None,
                 TcpState::Closed => Some(Err(Error::Refused(to))),
-                _ => Some(Ok(socket.local_endpoint())),
+                _ => Some(Ok(())),
             }
         });
         match outcome {
-            Ok(Some(Ok(local))) => {
-                stream.local = local.map(|own| SocketAddr::new(IpAddr::from(own.addr), own.port));
-                Ok(stream)
-            }
+            Ok(Some(Ok(()))) => Ok(stream),
             Ok(Some(Err(error))) | Err(error) => Err(error),
             Ok(None) => {
                 self.shared
@@ -81,54 +77,28 @@ pub struct TcpStream {
     shared: Arc<Shared>,
     handle: SocketHandle,
     peer: SocketAddr,
-    local: Option<SocketAddr>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
 }
 
 impl TcpStream {
-    /// The other end.
-    #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// This end, as long as it was known when the connection came about.
-    #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.local
-    }
-
-    /// Longest time a read blocks before it fails with [`io::ErrorKind::TimedOut`]; `None`
-    /// (default): for ever.
+    /// Sets the time after which a read fails with [`io::ErrorKind::TimedOut`]. With `None`, the
+    /// default, a read blocks for ever.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.read_timeout = timeout;
     }
 
-    /// Longest time a write blocks before it fails with [`io::ErrorKind::TimedOut`]; `None`
-    /// (default): for ever.
+    /// Sets the time after which a write fails with [`io::ErrorKind::TimedOut`]. With `None`, the
+    /// default, a write blocks for ever.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
         self.write_timeout = timeout;
     }
 
-    /// Says that nothing more will be written, after what was. Reading goes on.
+    /// Closes this end of the stream after what was written. Reading goes on.
     pub fn shutdown_write(&self) {
         let mut state = self.shared.lock();
         self.socket(&mut state).close();
         state.act(&self.shared);
-    }
-
-    /// Ends the connection at once with a reset.
-    pub fn abort(&self) {
-        let mut state = self.shared.lock();
-        self.socket(&mut state).abort();
-        state.act(&self.shared);
-    }
-
-    /// Bytes written that the other end has not acknowledged.
-    #[must_use]
-    pub fn unacknowledged(&self) -> usize {
-        self.socket(&mut self.shared.lock()).send_queue()
     }
 
     fn socket<'s>(&self, state: &'s mut State) -> &'s mut Socket<'static> {
@@ -155,7 +125,7 @@ impl TcpStream {
 }
 
 impl Read for &TcpStream {
-    /// Reads what is there; 0 only at the end of the stream or for an empty buffer.
+    /// Reads what has arrived. Returns 0 only at the end of the stream or for an empty buffer.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -189,7 +159,7 @@ impl Write for &TcpStream {
         })
     }
 
-    /// Does nothing: what was written is on its way already.
+    /// Does nothing, because what was written is on its way.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -11,11 +11,11 @@ use smoltcp::wire::IpEndpoint;
 use super::{Client, Shared};
 use crate::error::Error;
 
-/// Datagrams and bytes queued each way.
+/// Number of datagrams and number of bytes that are queued each way.
 const QUEUE: (usize, usize) = (256, 512 << 10);
 
 impl Client {
-    /// A UDP socket at a free port.
+    /// Makes a UDP socket at a free port.
     ///
     /// # Errors
     /// [`Error::TooManySockets`], [`Error::Stopped`].
@@ -42,7 +42,7 @@ impl Client {
     }
 }
 
-/// A UDP socket; closed when dropped.
+/// A UDP socket. Dropping it closes it.
 pub struct UdpSocket {
     shared: Arc<Shared>,
     handle: SocketHandle,
@@ -50,13 +50,13 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// The local port.
+    /// Returns the local port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Sends one datagram; waits while the queue is full.
+    /// Sends one datagram, and waits while the queue is full.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than one IPv6 packet of the link (or one IPv4 datagram) holds,
@@ -84,7 +84,8 @@ impl UdpSocket {
         sent.unwrap_or(Err(Error::Stopped))
     }
 
-    /// Takes one datagram, cut if `buffer` is shorter, and says where it came from.
+    /// Takes one datagram into `buffer`, cut if that is shorter. Returns its length in bytes and
+    /// where it came from.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::Stopped`].

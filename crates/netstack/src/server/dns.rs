@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use simple_dns::rdata::{A, AAAA, RData};
 use simple_dns::{CLASS, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, RCODE, ResourceRecord, TYPE};
 
-/// Seconds an answer may be kept.
+/// Time in seconds for which an answer may be kept.
 const TTL: u32 = 60;
 
+/// The names of the network with their addresses.
 pub(super) struct Names(HashMap<String, Vec<IpAddr>>);
 
 impl Names {
@@ -23,7 +24,7 @@ impl Names {
         )
     }
 
-    /// The answer to a query; `None` when it is none that can be answered.
+    /// Returns the answer to a query, `None` when the bytes are no query that can be answered.
     pub(super) fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let query = Packet::parse(query).ok()?;
         if query.has_flags(PacketFlag::RESPONSE) || query.questions.len() != 1 {

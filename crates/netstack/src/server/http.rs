@@ -7,11 +7,11 @@ use smoltcp::socket::tcp;
 use super::report::ServerReport;
 use crate::pattern;
 
-/// Longest request head in bytes.
+/// Length of the longest request head in bytes.
 const MAX_HEAD: usize = 8192;
-/// Most header fields in a request.
+/// Number of header fields a request may have.
 const MAX_FIELDS: usize = 64;
-/// Longest line of a chunked body's framing or trailer in bytes.
+/// Length in bytes of the longest line in the framing or the trailer of a chunked body.
 const MAX_CHUNK_LINE: usize = 4096;
 
 const HELP: &str = "uwwan test network\n\n\
@@ -24,10 +24,11 @@ const HELP: &str = "uwwan test network\n\n\
 #[derive(Default)]
 pub(super) struct Connection {
     state: State,
-    /// The request head as far as it has come.
+    /// The request head, as far as it has come.
     head: Vec<u8>,
-    /// Text on its way out, and how much of it is gone.
+    /// Text that is sent.
     out: Vec<u8>,
+    /// How many bytes of it are gone.
     gone: usize,
     close_after: bool,
 }
@@ -125,7 +126,7 @@ impl Connection {
         }
     }
 
-    /// Sends text that waits; whether none is left.
+    /// Sends the text that waits. Returns whether none is left.
     fn flush(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
         while self.gone < self.out.len() {
             match socket.send_slice(&self.out[self.gone..]) {
@@ -142,7 +143,7 @@ impl Connection {
         true
     }
 
-    /// Collects the request head; its length once it is complete or too long.
+    /// Collects the request head. Returns its length in bytes once it is complete or too long.
     fn read_head(&mut self, socket: &mut tcp::Socket<'_>) -> Option<usize> {
         while socket.can_recv() {
             let head = &mut self.head;
@@ -288,7 +289,8 @@ impl Connection {
         self.next();
     }
 
-    /// An error answer; the connection ends, because what follows on it cannot be told.
+    /// Answers with an error and ends the connection, because it is not known where the next request
+    /// begins.
     fn refuse(&mut self, status: &str, why: &str) {
         self.close_after = true;
         self.respond(status, "text/plain", &format!("{why}\n"), true);
@@ -303,7 +305,7 @@ impl Connection {
     }
 }
 
-/// A decimal number without sign, at most 2⁶⁴ − 1.
+/// Parses a decimal number without sign, up to 2⁶⁴ − 1.
 fn number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?.trim();
     text.bytes()
@@ -355,13 +357,13 @@ impl Upload {
     }
 }
 
-/// A chunked body's framing (RFC 9112 section 7.1), byte by byte outside the data.
+/// The parser of a chunked body's framing (RFC 9112 section 7.1), byte by byte outside the data.
 #[derive(Default)]
 struct Chunks {
     state: ChunkState,
-    /// Size of the chunk being read, or what is left of its data.
+    /// Size of the chunk in bytes as far as it is read, or what is left of the chunk's data.
     left: u64,
-    /// Length of the present framing line.
+    /// Length of the current framing line in bytes.
     line: usize,
 }
 
@@ -379,8 +381,8 @@ enum ChunkState {
 }
 
 impl Chunks {
-    /// Goes through `data`, giving body bytes to `body`; how much was used up (all, unless the
-    /// body ended), or `None` when the framing is malformed.
+    /// Parses `data` and gives the bytes of the body to `body`. Returns how many bytes were used up,
+    /// which is all unless the body ended, or `None` when the framing is malformed.
     fn take(&mut self, data: &[u8], mut body: impl FnMut(&[u8])) -> Option<usize> {
         let mut at = 0;
         while at < data.len() && self.state != ChunkState::Done {

@@ -47,23 +47,23 @@ pub const HTTP_PORT: u16 = 80;
 /// TCP ports, and how many sockets are kept listening at each: as many connections can arrive
 /// within one poll.
 const TCP_PORTS: [(u16, usize); 2] = [(HTTP_PORT, 32), (DISCARD_PORT, 8)];
-/// Sockets there are whatever the configuration says.
+/// Number of TCP sockets there may be whatever the configuration says.
 const MIN_TCP_SOCKETS: usize = 64;
-/// A silent peer's connection ends after this time.
+/// Time after which the connection of a silent peer ends.
 const SILENCE: Duration = Duration::from_secs(60);
-/// An idle connection is asked this often whether its peer lives.
+/// Time between two probes of an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Datagrams and bytes queued each way at one UDP service.
+/// Number of datagrams and number of bytes that are queued each way at a UDP service.
 const UDP_QUEUE: (usize, usize) = (256, 512 << 10);
 
-/// What the network is like.
+/// The configuration of a network.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// The stack; its addresses are the router's own, and the sources of what it starts itself.
+    /// The stack. Its addresses are the router's own.
     pub stack: StackConfig,
-    /// Host names and their addresses. Case does not matter, no final dot.
+    /// The host names with their addresses. Neither case nor a final dot matters.
     pub names: Vec<(String, Vec<IpAddr>)>,
-    /// What to answer router solicitations with; `None`: nothing.
+    /// The answer to router solicitations; with `None` there is no answer.
     pub router: Option<RouterAdvertisement>,
 }
 
@@ -73,9 +73,9 @@ pub const DEFAULT_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub const DEFAULT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 1);
 
 impl Default for ServerConfig {
-    /// [`DEFAULT_V4`], [`DEFAULT_V6`] and `fe80::1`; `test.uwwan` has the first two,
-    /// `ipv4.test.uwwan` and `ipv6.test.uwwan` one each; no router advertisements; no congestion
-    /// control, because the link waits rather than loses.
+    /// Returns a network with the addresses [`DEFAULT_V4`], [`DEFAULT_V6`] and `fe80::1`. The name
+    /// `test.uwwan` has the first two, `ipv4.test.uwwan` and `ipv6.test.uwwan` have one each. There
+    /// are no router advertisements, and no congestion control, because the link loses nothing.
     fn default() -> ServerConfig {
         let stack = StackConfig {
             addresses: vec![
@@ -125,7 +125,7 @@ enum Service {
 }
 
 impl<L: PacketLink> Server<L> {
-    /// A server at one end of `link`. It does nothing until polled.
+    /// Makes a server at one end of `link`. It does nothing until it is polled.
     ///
     /// # Errors
     /// What is wrong with the configuration.
@@ -165,8 +165,8 @@ impl<L: PacketLink> Server<L> {
         Ok(server)
     }
 
-    /// Moves packets and serves, a bounded amount. Returns when to be called next, packets and
-    /// room on the link aside: at once if there is more to do already, or never.
+    /// Moves packets and serves, a bounded amount. Returns when to be called next if no packet comes
+    /// and no room on the link: a moment in the past if there is more to do, `None` for never.
     pub fn poll(&mut self, now: Instant) -> Option<Instant> {
         let mut more = self.core.exchange(now);
         self.serve_tcp();
@@ -179,7 +179,7 @@ impl<L: PacketLink> Server<L> {
         }
     }
 
-    /// What it has done so far.
+    /// Returns the counts of what the server has done so far.
     pub fn report(&self) -> ServerReport {
         ServerReport {
             link: self.core.port.counters,
@@ -187,30 +187,17 @@ impl<L: PacketLink> Server<L> {
         }
     }
 
-    /// The link.
+    /// Returns the end of the link.
     pub fn link(&self) -> &L {
         &self.core.port.link
     }
 
-    /// The link.
+    /// Returns the end of the link.
     pub fn link_mut(&mut self) -> &mut L {
         &mut self.core.port.link
     }
 
-    /// Changes what router solicitations are answered with, and says so at once to all nodes.
-    pub fn set_router_advertisement(&mut self, router: Option<RouterAdvertisement>) {
-        if let Some(router) = &router {
-            let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-            let packet = router.packet(all_nodes);
-            if self.core.port.link.send(&packet) {
-                self.core.port.counters.sent += 1;
-                self.core.port.counters.sent_bytes += packet.len() as u64;
-            }
-        }
-        self.core.port.router = router;
-    }
-
-    /// Keeps sockets listening as [`TCP_PORTS`] says, as long as the limit allows.
+    /// Keeps as many sockets listening as [`TCP_PORTS`] says, as far as the limit allows.
     fn listen(&mut self) {
         for (port, backlog) in TCP_PORTS {
             let listening = self

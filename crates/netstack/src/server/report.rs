@@ -2,11 +2,11 @@
 
 use crate::port::LinkCounters;
 
-/// What the server has done so far.
+/// Counts of what a server has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerReport {
-    /// The link.
+    /// Counts of the link.
     pub link: LinkCounters,
     /// TCP connections accepted.
     pub connections: u64,

@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::{Server, ServerConfig, ServerReport};
 use crate::error::Error;
 use crate::link::{PacketLink, Wait};
-use crate::router::RouterAdvertisement;
 
 /// A server on a thread of its own. Dropping it stops the server and closes its end of the link;
 /// it also ends by itself when the other end closes.
@@ -22,11 +21,10 @@ pub struct ServerThread {
 struct Shared {
     stop: AtomicBool,
     report: Mutex<ServerReport>,
-    router: Mutex<Option<Option<RouterAdvertisement>>>,
 }
 
 impl<L: PacketLink + 'static> Server<L> {
-    /// Starts a server on a thread of its own.
+    /// Makes a server on a thread of its own.
     ///
     /// # Errors
     /// What is wrong with the configuration, or [`Error::System`] when no thread can be had.
@@ -51,14 +49,6 @@ impl Shared {
     fn run<L: PacketLink>(&self, server: &mut Server<L>) {
         let waiter = server.link().waiter();
         while !self.stop.load(Ordering::Acquire) && !server.link().closed() {
-            let router = self
-                .router
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if let Some(router) = router {
-                server.set_router_advertisement(router);
-            }
             let now = Instant::now();
             let deadline = server.poll(now);
             *self.report.lock().unwrap_or_else(PoisonError::into_inner) = server.report();
@@ -71,7 +61,7 @@ impl Shared {
 }
 
 impl ServerThread {
-    /// What the server had done after its last poll.
+    /// Returns the counts of what the server had done after its last poll.
     #[must_use]
     pub fn report(&self) -> ServerReport {
         *self
@@ -81,17 +71,7 @@ impl ServerThread {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// [`Server::set_router_advertisement`], carried out soon.
-    pub fn set_router_advertisement(&self, router: Option<RouterAdvertisement>) {
-        *self
-            .shared
-            .router
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(router);
-        self.waiter.wake();
-    }
-
-    /// Stops the server and returns what it has done.
+    /// Stops the server and returns the counts of what it has done.
     #[must_use]
     pub fn stop(mut self) -> ServerReport {
         self.join();

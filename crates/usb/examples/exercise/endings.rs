@@ -8,7 +8,7 @@ pub fn cancel_storm(bench: &Bench) -> Outcome {
     let device = bench.ready(LOOPBACK)?;
     let (mut inward, _) = queues(&*device, LOOPBACK)?;
     for round in 0..30 {
-        fill(&mut *inward, 16, BLOCK)?;
+        fill(&mut *inward, 16, TRANSFER)?;
         ensure("nothing arrives", inward.try_next().is_none())?;
         ensure(
             "nothing arrives",
@@ -52,8 +52,8 @@ pub fn drop_orders(bench: &Bench) -> Outcome {
         let device = bench.ready(LOOPBACK)?;
         let (mut inward, mut outward) = queues(&*device, LOOPBACK)?;
         let pump = device.pump()?;
-        let kept = outward.allocate(BLOCK);
-        fill(&mut *inward, 16, BLOCK)?;
+        let kept = outward.allocate(TRANSFER);
+        fill(&mut *inward, 16, TRANSFER)?;
         match order {
             0 => drop((device, pump, inward, outward, kept)),
             1 => drop((inward, outward, kept, pump, device)),
@@ -75,7 +75,7 @@ pub fn unplugged(bench: &Bench) -> Outcome {
     for round in 0..4 {
         let device = bench.ready(LOOPBACK)?;
         let (mut inward, mut outward) = queues(&*device, LOOPBACK)?;
-        fill(&mut *inward, 16, BLOCK)?;
+        fill(&mut *inward, 16, TRANSFER)?;
         std::thread::scope(|scope| -> Outcome {
             let unplugging = scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(20));
@@ -126,7 +126,7 @@ pub fn unplugged_beside_pump(bench: &Bench) -> Outcome {
         let device = bench.ready(LOOPBACK)?;
         let (mut inward, _) = queues(&*device, LOOPBACK)?;
         let mut pump = device.pump()?;
-        fill(&mut *inward, 16, BLOCK)?;
+        fill(&mut *inward, 16, TRANSFER)?;
         std::thread::scope(|scope| -> Outcome {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(20));

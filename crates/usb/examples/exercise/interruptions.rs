@@ -5,16 +5,16 @@ use super::*;
 /// Streams in both directions, so that nothing is pending afterwards.
 fn flows(queues: &mut Queues) -> Outcome {
     let (inward, outward) = queues;
-    fill(&mut **inward, 4, BLOCK)?;
+    fill(&mut **inward, 4, TRANSFER)?;
     for _ in 0..4 {
-        let mut buffer = outward.allocate(BLOCK);
-        buffer.set_len(BLOCK);
+        let mut buffer = outward.allocate(TRANSFER);
+        buffer.set_len(TRANSFER);
         outward.submit(buffer).map_err(|rejected| rejected.error)?;
     }
     for queue in [inward, outward] {
         for _ in 0..4 {
             let done = queue.next(PATIENCE).ok_or("nothing moved")?;
-            expect("length", done.result?, BLOCK)?;
+            expect("length", done.result?, TRANSFER)?;
         }
         expect("pending", queue.pending(), 0)?;
     }
@@ -41,7 +41,7 @@ pub fn halted(bench: &Bench) -> Outcome {
     flows(&mut queues)?;
     for _ in 0..3 {
         halt(&*device, inward)?;
-        fill(&mut *queues.0, 4, BLOCK)?;
+        fill(&mut *queues.0, 4, TRANSFER)?;
         let first = queues.0.next(PATIENCE).ok_or("a halt went unnoticed")?;
         expect("first", first.result, Err(TransferError::Stall))?;
         queues.0.cancel_all();
@@ -57,14 +57,14 @@ pub fn halted(bench: &Bench) -> Outcome {
         flows(&mut queues)?;
     }
     halt(&*device, outward)?;
-    let mut buffer = queues.1.allocate(BLOCK);
+    let mut buffer = queues.1.allocate(TRANSFER);
     buffer.bytes_mut().fill(7);
     buffer.set_len(600);
     queues.1.submit(buffer).map_err(|rejected| rejected.error)?;
     let done = queues.1.next(PATIENCE).ok_or("a halt went unnoticed")?;
     expect("out", done.result, Err(TransferError::Stall))?;
     expect("payload", done.buffer.filled(), &[7; 600][..])?;
-    expect("capacity", done.buffer.capacity(), BLOCK)?;
+    expect("capacity", done.buffer.capacity(), TRANSFER)?;
     device.clear_halt(outward)?;
     flows(&mut queues)
 }
@@ -74,7 +74,7 @@ fn reset_with_pending(bench: &Bench, device: &dyn Device) -> Outcome {
     device.release(0)?;
     switch(device, LOOPBACK, |_| {})?;
     let (mut inward, outward) = super::queues(device, LOOPBACK)?;
-    fill(&mut *inward, 8, BLOCK)?;
+    fill(&mut *inward, 8, TRANSFER)?;
     device.reset()?;
     while inward.pending() > 0 {
         let done = inward.next(PATIENCE).ok_or("a transfer outlived a reset")?;

@@ -38,7 +38,7 @@ const PRODUCT: u16 = 0xa4a0;
 const SILENT_PRODUCT: u16 = 0xa4a1;
 const LOOPBACK: u8 = 2;
 const SOURCE_SINK: u8 = 3;
-const BLOCK: usize = 16 * 1024;
+const TRANSFER: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

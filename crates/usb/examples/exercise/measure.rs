@@ -33,12 +33,12 @@ pub fn measure(bench: &Bench, direction: &str, mebibytes: usize) -> Outcome {
     let mut pump = device.pump()?;
     let mut mapped = 0;
     for _ in 0..DEPTH {
-        let mut buffer = queue.allocate(BLOCK);
+        let mut buffer = queue.allocate(TRANSFER);
         mapped += usize::from(buffer.is_mapped());
-        buffer.set_len(BLOCK);
+        buffer.set_len(TRANSFER);
         queue.submit(buffer).map_err(|rejected| rejected.error)?;
     }
-    let wanted = mebibytes * (1 << 20) / BLOCK;
+    let wanted = mebibytes * (1 << 20) / TRANSFER;
     let (begun, (processors, before)) = (Instant::now(), idle()?);
     let (mut done, mut turns) = (0, 0_usize);
     while done < wanted {
@@ -59,10 +59,10 @@ pub fn measure(bench: &Bench, direction: &str, mebibytes: usize) -> Outcome {
     let seconds = begun.elapsed().as_secs_f64();
     let busy = seconds * processors - (idle()?.1 - before);
     println!(
-        "{} {direction}: {:.0} Mbit/s, {:.2} ms of the machine's time a MiB, {:.1} blocks a turn, \
+        "{} {direction}: {:.0} Mbit/s, {:.2} ms of the machine's time a MiB, {:.1} transfers a turn, \
          {mapped} of {DEPTH} buffers mapped",
         bench.backend.name(),
-        (done * BLOCK) as f64 * 8e-6 / seconds,
+        (done * TRANSFER) as f64 * 8e-6 / seconds,
         busy * 1e3 / mebibytes as f64,
         done as f64 / turns as f64,
     );

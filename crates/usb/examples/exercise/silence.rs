@@ -79,10 +79,10 @@ pub fn silence(bench: &Bench) -> Outcome {
     };
     let mut inward = device.queue(endpoints(true))?;
     let mut outward = device.queue(endpoints(false))?;
-    fill(&mut *inward, 16, BLOCK)?;
+    fill(&mut *inward, 16, TRANSFER)?;
     for _ in 0..16 {
-        let mut buffer = outward.allocate(BLOCK);
-        buffer.set_len(BLOCK);
+        let mut buffer = outward.allocate(TRANSFER);
+        buffer.set_len(TRANSFER);
         outward.submit(buffer).map_err(|rejected| rejected.error)?;
     }
     pending(&mut *inward)?;
@@ -114,7 +114,7 @@ pub fn silence(bench: &Bench) -> Outcome {
             expect("cancelled", done.result, Err(TransferError::Cancelled))?;
         }
     }
-    fill(&mut *inward, 16, BLOCK)?;
+    fill(&mut *inward, 16, TRANSFER)?;
     expect("others are answered", get_status(&*device)?, 2)?;
     // It ends with transfers pending.
     drop(gadget.stdin.take());

@@ -5,13 +5,13 @@ use super::*;
 pub fn streaming(bench: &Bench) -> Outcome {
     let device = bench.ready(SOURCE_SINK)?;
     let (mut inward, mut outward) = queues(&*device, SOURCE_SINK)?;
-    fill(&mut *inward, 16, BLOCK)?;
+    fill(&mut *inward, 16, TRANSFER)?;
     let (mut bytes, begun) = (0, Instant::now());
     for _ in 0..400 {
         let done = inward.next(PATIENCE).ok_or("nothing arrived")?;
-        expect("length", done.result?, BLOCK)?;
+        expect("length", done.result?, TRANSFER)?;
         ensure("zeros", done.buffer.filled().iter().all(|&byte| byte == 0))?;
-        bytes += BLOCK;
+        bytes += TRANSFER;
         inward
             .submit(done.buffer)
             .map_err(|rejected| rejected.error)?;
@@ -21,17 +21,17 @@ pub fn streaming(bench: &Bench) -> Outcome {
     println!(
         "  in {:.0} Mbit/s, mapped: in {}, out {}",
         bytes as f64 * 8e-6 / seconds,
-        inward.allocate(BLOCK).is_mapped(),
-        outward.allocate(BLOCK).is_mapped()
+        inward.allocate(TRANSFER).is_mapped(),
+        outward.allocate(TRANSFER).is_mapped()
     );
     for _ in 0..16 {
-        let mut buffer = outward.allocate(BLOCK);
-        buffer.set_len(BLOCK);
+        let mut buffer = outward.allocate(TRANSFER);
+        buffer.set_len(TRANSFER);
         outward.submit(buffer).map_err(|rejected| rejected.error)?;
     }
     for _ in 0..200 {
         let done = outward.next(PATIENCE).ok_or("nothing was sent")?;
-        expect("length", done.result?, BLOCK)?;
+        expect("length", done.result?, TRANSFER)?;
         outward
             .submit(done.buffer)
             .map_err(|rejected| rejected.error)?;
@@ -120,12 +120,12 @@ pub fn no_allocation(bench: &Bench) -> Outcome {
     let device = bench.ready(SOURCE_SINK)?;
     let (mut inward, _) = queues(&*device, SOURCE_SINK)?;
     let mut pump = device.pump()?;
-    fill(&mut *inward, 16, BLOCK)?;
+    fill(&mut *inward, 16, TRANSFER)?;
     let mut stream = |count: usize| -> Outcome {
         let mut done = 0;
         let deadline = Instant::now() + PATIENCE;
         while done < count {
-            ensure("blocks arrive in time", Instant::now() < deadline)?;
+            ensure("transfers complete in time", Instant::now() < deadline)?;
             pump.process()?;
             while let Some(completion) = inward.try_next() {
                 completion.result?;
