@@ -1,4 +1,5 @@
 //! The commands, one file or folder each: arguments with their help and examples, and what they do.
+//! What several of them share stands beside them.
 
 pub mod at;
 pub mod bench;
@@ -12,6 +13,7 @@ pub mod ipv6;
 pub mod list;
 pub mod mbim;
 pub mod modem;
+pub mod network;
 pub mod ntb;
 pub mod operator;
 pub mod packet_service;

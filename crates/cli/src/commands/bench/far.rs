@@ -15,6 +15,7 @@ use crossbeam_channel::bounded;
 use uwwan_tun::namespace;
 
 use super::link::SMALL;
+use crate::commands::network::STALL;
 use crate::failure::{Failure, FailureKind};
 
 /// Where wishes are heard.
@@ -23,8 +24,6 @@ pub const PORT: u16 = 5201;
 pub const SINK_PORT: u16 = 5202;
 /// Bytes read or written at once.
 pub const CHUNK: usize = 128 * 1024;
-/// A connection without any progress for so long has failed.
-pub const STALL: Duration = Duration::from_secs(10);
 /// How often a waiting thread looks whether it is to end.
 const PULSE: Duration = Duration::from_millis(20);
 

@@ -4,10 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::far::{CHUNK, PORT, SINK_PORT, STALL, Wish};
+use super::far::{CHUNK, PORT, SINK_PORT, Wish};
 use super::link::{Amount, SMALL, Way};
-use crate::commands::demo::kernel::Kernel;
-use crate::commands::demo::traffic::Network;
+use crate::commands::network::{Kernel, Network, STALL};
 use crate::failure::{Failure, FailureKind};
 
 /// A reply has to be there by then.

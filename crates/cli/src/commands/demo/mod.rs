@@ -5,9 +5,8 @@
 //! real TUN interface; pings, TCP and HTTP are the kernel's own. Where namespaces or TUN interfaces
 //! are forbidden, the built-in network stack takes the kernel's place.
 
-pub(super) mod kernel;
 mod outcome;
-pub(super) mod traffic;
+mod traffic;
 mod userspace;
 
 use std::net::IpAddr;
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use indicatif::{ProgressBar, ProgressStyle};
 use uwwan_emulator::Emulator;
+use uwwan_figures::Spread;
 use uwwan_modem::host::{HostProvider, TunProvider};
 use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, TunMode};
 use uwwan_modem::status::Addresses;
@@ -23,8 +23,9 @@ use uwwan_modem::{Event, Handle, Modem, Options, Selector};
 use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
 
 use self::outcome::{Outcome, Ping, RungTime, Switch, Transfer};
-use self::traffic::{Network, TransferError};
+use self::traffic::TransferError;
 use self::userspace::Userspace;
+use super::network::{Kernel, Network};
 use super::{emulate, progress};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, note, rounded, say, say_json, seconds};
@@ -243,7 +244,7 @@ impl Demo {
         let (provider, mut network): (Box<dyn HostProvider>, Box<dyn Network>) = match host {
             Host::Kernel => (
                 Box::new(TunProvider::default()),
-                Box::new(kernel::Kernel::default()),
+                Box::new(Kernel::default()),
             ),
             Host::Userspace(_) => (Box::new(stack.clone()), Box::new(stack)),
         };
@@ -427,7 +428,7 @@ impl Demo {
                 break;
             }
         }
-        ping.rtt_ms_median = traffic::median(&mut times).map(|ms| rounded(ms, 3));
+        ping.rtt_ms_median = Spread::of(&times).map(|times| rounded(times.median, 3));
         self.outcome.ping = Some(ping);
         let median = ping.rtt_ms_median.map_or(String::new(), |ms| {
             format!(", median {}", seconds(ms / 1e3))

@@ -8,37 +8,12 @@ use std::time::{Duration, Instant};
 use uwwan_netstack::pattern;
 use uwwan_netstack::server::HTTP_PORT;
 
-/// A transfer without any progress for so long has failed.
-pub const STALL: Duration = Duration::from_secs(10);
+use crate::commands::network::{Network, Stream};
+
 /// Bytes read or written at once.
 const CHUNK: usize = 64 * 1024;
 /// The longest response head taken, in bytes.
 const LONGEST_HEAD: usize = 8 * 1024;
-
-/// A network stack.
-pub trait Network {
-    /// Sends an echo request and waits for its reply; `None` when none came in time.
-    ///
-    /// # Errors
-    /// When the request could not be sent.
-    fn ping(
-        &mut self,
-        target: IpAddr,
-        sequence: u16,
-        timeout: Duration,
-    ) -> io::Result<Option<Duration>>;
-
-    /// Opens a TCP connection whose reads and writes end after [`STALL`].
-    ///
-    /// # Errors
-    /// When it is refused or nothing answers.
-    fn connect(&mut self, target: SocketAddr) -> io::Result<Box<dyn Stream>>;
-}
-
-/// A TCP connection.
-pub trait Stream: Read + Write {}
-
-impl<T: Read + Write> Stream for T {}
 
 /// What went wrong with a transfer.
 #[derive(Debug, thiserror::Error)]
@@ -254,17 +229,6 @@ fn read_head(stream: &mut dyn Stream) -> Result<Head, TransferError> {
     Ok(Head { length, body })
 }
 
-/// The median, in the unit of the values.
-pub fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        length if length % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,12 +342,5 @@ mod tests {
     fn the_user_can_end_it() {
         let error = download(&mut answer(&body(1000)), TARGET, 1000, &mut |_| false).unwrap_err();
         assert!(matches!(error, TransferError::Interrupted));
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(&mut []), None);
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 }

@@ -12,7 +12,7 @@ use uwwan_netstack::client::{Client, ClientConfig};
 use uwwan_netstack::socket::{PacketSocket, SocketLink};
 use uwwan_netstack::{Error, StackConfig};
 
-use super::traffic::{Network, STALL, Stream};
+use crate::commands::network::{Network, STALL, Stream};
 use crate::failure::{Failure, FailureKind};
 
 /// Bytes of payload in an echo request, as `ping` sends.

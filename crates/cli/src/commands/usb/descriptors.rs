@@ -60,8 +60,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Reads the descriptors in a file.
 fn read(file: &Path) -> Result<Vec<Descriptors>, Failure> {
-    let failure =
-        || Failure::new(FailureKind::Failed, "cannot read the descriptors").at(file.display().to_string());
+    let failure = || {
+        Failure::new(FailureKind::Usage, "cannot read the descriptors")
+            .at(file.display().to_string())
+    };
     let bytes = std::fs::read(file).map_err(|error| failure().because(error))?;
     reading::parse(&bytes).map_err(|why| {
         failure()

@@ -1,6 +1,7 @@
-//! The kernel's own network stack, in a namespace that belongs to this process alone.
+//! The network stack at the host's end, over which `demo` and `bench` send, and the kernel's own as
+//! one of them.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -11,14 +12,40 @@ use rustix::net::{
     socket_with,
 };
 
-use super::traffic::{Network, STALL, Stream};
+/// Time after which a transfer without any progress has failed.
+pub const STALL: Duration = Duration::from_secs(10);
 
 /// Bytes of payload in an echo request, as `ping` sends.
 const PAYLOAD: usize = 56;
 /// Bytes of ICMP header before it.
 const HEADER: usize = 8;
 
-/// Kernel TCP and raw ICMP sockets.
+/// A network stack.
+pub trait Network {
+    /// Sends an echo request and waits for its reply; `None` when none came in time.
+    ///
+    /// # Errors
+    /// When the request could not be sent.
+    fn ping(
+        &mut self,
+        target: IpAddr,
+        sequence: u16,
+        timeout: Duration,
+    ) -> io::Result<Option<Duration>>;
+
+    /// Opens a TCP connection whose reads and writes end after [`STALL`].
+    ///
+    /// # Errors
+    /// When it is refused or nothing answers.
+    fn connect(&mut self, target: SocketAddr) -> io::Result<Box<dyn Stream>>;
+}
+
+/// A TCP connection.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// The kernel's TCP, and raw sockets for ICMP.
 #[derive(Debug, Default)]
 pub struct Kernel {
     four: Option<OwnedFd>,
