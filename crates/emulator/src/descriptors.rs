@@ -2,7 +2,7 @@
 //!
 //! Assembled from `lsusb -v` of a real 03f0:a31d; the lengths agree with `wTotalLength` of the dump.
 
-use crate::knobs::{Brand, DescriptorFault};
+use crate::knobs::{Brand, DescriptorFault, Knobs};
 use crate::urb::SetupPacket;
 
 /// Device descriptor of the HP unit, which says USB 2.00.
@@ -162,14 +162,38 @@ pub fn configuration(value: u8) -> Option<&'static [u8]> {
 
 /// Where the MBIM functional descriptor begins in configuration 3, in bytes.
 const MBIM_FUNCTIONAL: usize = 31;
+/// Where wMaxControlMessage is in configuration 3, in bytes.
+const MAX_CONTROL: std::ops::Range<usize> = MBIM_FUNCTIONAL + 5..MBIM_FUNCTIONAL + 7;
 
-/// Returns what a host gets to read of a configuration: [`configuration`], with what the knob does to
+/// What the knobs make of the descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    /// The company whose sticker the module carries.
+    pub brand: Brand,
+    /// What is wrong with configuration 3.
+    pub fault: DescriptorFault,
+    /// wMaxControlMessage in bytes.
+    pub max_control: u16,
+}
+
+impl From<&Knobs> for Variant {
+    fn from(knobs: &Knobs) -> Self {
+        Self {
+            brand: knobs.brand,
+            fault: knobs.descriptors,
+            max_control: knobs.max_control_message,
+        }
+    }
+}
+
+/// Returns what a host gets to read of a configuration: [`configuration`], with what the knobs do to
 /// it.
 #[must_use]
-pub fn configuration_told(value: u8, fault: DescriptorFault) -> Option<Vec<u8>> {
+pub fn configuration_told(value: u8, variant: Variant) -> Option<Vec<u8>> {
     let mut bytes = configuration(value)?.to_vec();
     if value == 3 {
-        match fault {
+        bytes[MAX_CONTROL].copy_from_slice(&variant.max_control.to_le_bytes());
+        match variant.fault {
             DescriptorFault::None => {}
             DescriptorFault::Truncated => bytes.truncate(MBIM_FUNCTIONAL + 5),
             DescriptorFault::Oversized => {
@@ -184,11 +208,12 @@ pub fn configuration_told(value: u8, fault: DescriptorFault) -> Option<Vec<u8>> 
 
 /// Returns the answer to a GET_DESCRIPTOR of the device; `None` is a STALL.
 #[must_use]
-pub fn answer(brand: Brand, fault: DescriptorFault, setup: SetupPacket) -> Option<Vec<u8>> {
+pub fn answer(variant: Variant, setup: SetupPacket) -> Option<Vec<u8>> {
+    let brand = variant.brand;
     let [index, kind] = setup.value.to_le_bytes();
     match kind {
         TYPE_DEVICE if index == 0 => Some(device(brand).to_vec()),
-        TYPE_CONFIGURATION => configuration_told(index.checked_add(1)?, fault),
+        TYPE_CONFIGURATION => configuration_told(index.checked_add(1)?, variant),
         TYPE_STRING if index == 0 => {
             let [low, high] = LANGUAGE.to_le_bytes();
             Some(vec![4, TYPE_STRING, low, high])
@@ -324,9 +349,12 @@ mod tests {
     use super::*;
 
     fn get(brand: Brand, kind: u8, index: u8) -> Option<Vec<u8>> {
-        answer(
+        let knobs = Knobs {
             brand,
-            DescriptorFault::None,
+            ..Knobs::default()
+        };
+        answer(
+            Variant::from(&knobs),
             SetupPacket {
                 request_type: 0x80,
                 request: 6,

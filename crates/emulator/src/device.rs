@@ -8,8 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::descriptors::{self, EndpointPlace, Layout};
-use crate::knobs::{Brand, DescriptorFault};
+use crate::descriptors::{self, EndpointPlace, Layout, Variant};
 use crate::report::{Recorder, Rule};
 use crate::urb::standard::{
     CLEAR_FEATURE, GET_CONFIGURATION, GET_DESCRIPTOR, GET_INTERFACE, GET_STATUS, SET_ADDRESS,
@@ -82,8 +81,7 @@ pub trait Behaviour {
 /// A device on the bus.
 #[derive(Debug)]
 pub struct UsbDevice {
-    brand: Brand,
-    fault: DescriptorFault,
+    variant: Variant,
     recorder: Recorder,
     layouts: [Layout; 3],
     configuration: u8,
@@ -105,10 +103,9 @@ fn slot(address: u8) -> usize {
 impl UsbDevice {
     /// Makes a device that was just plugged in and is unconfigured.
     #[must_use]
-    pub fn new(brand: Brand, fault: DescriptorFault, recorder: Recorder) -> Self {
+    pub fn new(variant: Variant, recorder: Recorder) -> Self {
         Self {
-            brand,
-            fault,
+            variant,
             recorder,
             layouts: [1, 2, 3].map(|value| {
                 descriptors::configuration(value)
@@ -351,7 +348,7 @@ impl UsbDevice {
     fn standard_in(&self, setup: SetupPacket) -> Option<Vec<u8>> {
         let low = setup.index.to_le_bytes()[0];
         match (setup.recipient(), setup.request) {
-            (0, GET_DESCRIPTOR) => descriptors::answer(self.brand, self.fault, setup),
+            (0, GET_DESCRIPTOR) => descriptors::answer(self.variant, setup),
             (0, GET_CONFIGURATION) => Some(vec![self.configuration]),
             (0, GET_STATUS) => Some(vec![u8::from(self.remote_wakeup) << 1, 0]),
             (1, GET_STATUS) if self.addressable(setup) => Some(vec![0, 0]),
@@ -495,6 +492,7 @@ fn run_in(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knobs::Knobs;
     use uwwan_usb::buffer::Buffer;
 
     const MBIM: u8 = 3;
@@ -544,7 +542,7 @@ mod tests {
         /// The device with the data interface's endpoints there.
         fn new() -> Self {
             let mut bench = Self {
-                device: UsbDevice::new(Brand::Hp, DescriptorFault::None, Recorder::default()),
+                device: UsbDevice::new(Variant::from(&Knobs::default()), Recorder::default()),
                 script: Script::default(),
                 now: Instant::now(),
                 token: 0,

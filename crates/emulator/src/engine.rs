@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TryRecvError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::descriptors::Variant;
 use crate::device::UsbDevice;
 use crate::handle::{Inbox, Order};
 use crate::modem::{Departure, Modem};
@@ -42,8 +43,7 @@ pub(crate) struct Engine {
 
 /// Makes the device as it is just plugged in.
 fn new_device(modem: &Modem, recorder: &Recorder) -> UsbDevice {
-    let knobs = modem.knobs();
-    UsbDevice::new(knobs.brand, knobs.descriptors, recorder.clone())
+    UsbDevice::new(Variant::from(modem.knobs()), recorder.clone())
 }
 
 impl Engine {

@@ -31,8 +31,6 @@ pub const IMSI: &str = "242010000000001";
 pub const ICCID: &str = "89470000000000000014";
 /// IMEI of the module: the test TAC 00100000, and a valid check digit.
 pub const IMEI: &str = "001000000000016";
-/// Firmware version of the HP unit that T. Anderson wrote about in 2017.
-pub const VERSION: &str = "11.617.13.00.00";
 /// Hardware version, as a ME906s-158 tells it.
 pub const HARDWARE: &str = "ML1ME906SM";
 
@@ -186,6 +184,9 @@ pub struct Firmware {
     booted: Instant,
     ipv6_capable: bool,
     sim: SimState,
+    /// When the SIM is there, while it is still missing.
+    sim_at: Option<Instant>,
+    fcc_locked: bool,
     pin_entered: bool,
     radio_on: bool,
     hardware_radio_on: bool,
@@ -206,13 +207,20 @@ impl Firmware {
     #[must_use]
     pub fn boot(persistent: Persistent, knobs: &Knobs, now: Instant) -> Self {
         let ipv6_capable = persistent.profiles.of(HOME_PLMN) == GENERIC_V4V6;
+        let sim_at = (knobs.sim_ms != 0).then(|| now + Duration::from_millis(knobs.sim_ms));
         let mut firmware = Self {
             persistent,
             booted: now,
             ipv6_capable,
-            sim: knobs.sim,
+            sim: if sim_at.is_some() {
+                SimState::Absent
+            } else {
+                knobs.sim
+            },
+            sim_at,
+            fcc_locked: knobs.fcc_lock,
             pin_entered: false,
-            radio_on: knobs.radio_on,
+            radio_on: knobs.radio_on && !knobs.fcc_lock,
             hardware_radio_on: knobs.hardware_radio_on,
             registered: Registered::Off,
             registers_at: None,
@@ -347,7 +355,7 @@ impl Firmware {
     /// Returns when [`Firmware::advance`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.registers_at
+        [self.registers_at, self.sim_at].into_iter().flatten().min()
     }
 
     fn note(&mut self, change: Change) {
@@ -359,6 +367,11 @@ impl Firmware {
 
     /// Lets registration go on.
     pub fn advance(&mut self, knobs: &Knobs, now: Instant) {
+        if self.sim_at.is_some_and(|at| at <= now) {
+            self.sim_at = None;
+            self.sim = knobs.sim;
+            self.note(Change::Ready);
+        }
         let possible = self.sim_ready() && self.radio_on && self.hardware_radio_on;
         if !possible {
             if self.registered != Registered::Off {
@@ -401,7 +414,7 @@ impl Firmware {
             self.hardware_radio_on = knobs.hardware_radio_on;
             self.note(Change::Radio);
         }
-        if self.sim != knobs.sim {
+        if self.sim_at.is_none() && self.sim != knobs.sim {
             self.sim = knobs.sim;
             self.pin_entered = false;
             self.note(Change::Ready);
@@ -424,13 +437,28 @@ impl Firmware {
         }
     }
 
-    /// Switches the radio by software.
-    pub fn set_radio(&mut self, on: bool, knobs: &Knobs, now: Instant) {
+    /// Whether an FCC lock keeps the radio off.
+    #[must_use]
+    pub fn fcc_locked(&self) -> bool {
+        self.fcc_locked
+    }
+
+    /// Lifts the FCC lock, until the next start.
+    pub fn lift_fcc_lock(&mut self) {
+        self.fcc_locked = false;
+    }
+
+    /// Switches the radio by software. Returns `false` when the FCC lock forbids it.
+    pub fn set_radio(&mut self, on: bool, knobs: &Knobs, now: Instant) -> bool {
+        if on && self.fcc_locked {
+            return false;
+        }
         if self.radio_on != on {
             self.radio_on = on;
             self.note(Change::Radio);
         }
         self.advance(knobs, now);
+        true
     }
 
     /// Registers automatically, or with the operator of that PLMN. Returns `false` when that operator is

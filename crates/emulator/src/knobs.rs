@@ -320,6 +320,16 @@ knobs! {
     /// MBIM_OPEN is answered no sooner than this after the configuration was selected, in milliseconds
     /// (33 s on an lt4132 run by VyOS).
     slow_open_ms: u64 = 0;
+    /// The control session is left open by whoever used the modem before: the first MBIM_OPEN is
+    /// answered with CLOSE_DONE.
+    left_open: bool = false;
+    /// Time after MBIM_OPEN in which every command is refused as busy, in milliseconds.
+    busy_ms: u64 = 0;
+    /// wMaxControlMessage in bytes, from 64 to 4096. A longer message is answered with error 8.
+    max_control_message: u16 = 1024;
+    /// FirmwareInfo of the device capabilities, and the version AT commands tell; \n stands for a line
+    /// break. The default is that of an HP unit.
+    firmware_info: String = String::from("11.617.13.00.00");
     /// Number of OPEN_DONE messages with later transaction ids after the first (Huawei EM820W).
     stray_open_done: u8 = 0;
     /// Number of RESPONSE_AVAILABLE notifications per message beyond the one owed.
@@ -338,12 +348,21 @@ knobs! {
     /// Network cause told with a CONNECT that connect_status refuses, as 3GPP TS 24.008 numbers them (33
     /// is not subscribed). The knob has no effect without connect_status.
     connect_cause: u32 = 0;
+    /// Number added to every network cause told over MBIM.
+    cause_offset: u32 = 0;
     /// The only APN the network knows, any other is refused with cause 27; empty accepts all.
     apn: String = String::new();
     /// A CONNECT query before any activation says that the state is unknown (Huawei ME936).
     connect_query_unknown: bool = false;
     /// CONNECT tells IPv4v6 whatever was asked for (Vodafone K5160).
     connect_ip_type_wrong: bool = false;
+    /// MBIM status code with which a PIN query is refused; 0 is not refused.
+    pin_query_status: u32 = 0;
+    /// MBIM status code with which a request to register is refused although the module is registered or
+    /// will be; 0 is not refused.
+    register_status: u32 = 0;
+    /// The indication of a short message that came in says place 1, wherever the message is.
+    sms_index_one: bool = false;
     /// MaxSessions in the device capabilities.
     max_sessions: u8 = 8;
     /// Least time between indications of signal strength, in milliseconds; 0 sends none.
@@ -359,6 +378,8 @@ knobs! {
     // SIM, radio, network.
     /// What is in the SIM slot: ready, absent, bad or not_initialized.
     sim: SimState = SimState::Ready;
+    /// Time from the firmware's start until the SIM is there, in milliseconds. Before, the slot is empty.
+    sim_ms: u64 = 0;
     /// PIN1 of the SIM; empty is no PIN check.
     pin: String = String::new();
     /// PUK1 of the SIM.
@@ -377,6 +398,9 @@ knobs! {
     registration_ms: u64 = 0;
     /// The radio is on at start. It starts off on the sibling lt4112.
     radio_on: bool = true;
+    /// The radio is off and cannot be switched on before a RADIO_STATE set of the Quectel service has
+    /// lifted the FCC lock (Quectel RM520N-GL; the lock is back after a reset).
+    fcc_lock: bool = false;
     /// The hardware radio switch is on.
     hardware_radio_on: bool = true;
     /// The SIM's operator is in the PLMN profile "99999" (IPv4v6) from the factory.
@@ -465,6 +489,54 @@ impl Knobs {
     }
 }
 
+impl Knobs {
+    /// Returns the firmware's version with its line breaks.
+    pub(crate) fn firmware_text(&self) -> String {
+        self.firmware_info.replace("\\n", "\n")
+    }
+
+    /// Returns the knobs that have been turned and have no effect as the others stand: name, and what is
+    /// missing.
+    #[must_use]
+    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        let random = self.drop_out_ppm
+            | self.drop_in_ppm
+            | self.corrupt_in_ppm
+            | self.garbage_in_ppm
+            | self.short_in_ppm
+            | self.empty_in_ppm
+            | self.babble_in_ppm
+            | self.fault_in_ppm
+            | self.fault_out_ppm
+            | self.stall_in_ppm
+            | self.stall_out_ppm
+            | u32::from(self.garbage_response_every)
+            | u32::from(self.garbage);
+        let needs = [
+            ("connect_cause", self.connect_status != 0, "connect_status"),
+            ("puk", !self.pin.is_empty(), "pin"),
+            ("pin_attempts", !self.pin.is_empty(), "pin"),
+            ("puk_attempts", !self.pin.is_empty(), "pin"),
+            ("network_ipv6", self.ipv6, "ipv6=on"),
+            ("ipv6_prefix", self.ipv6, "ipv6=on"),
+            ("ipv6_link_local", self.ipv6, "ipv6=on"),
+            ("neighbour_solicitation", self.ipv6, "ipv6=on"),
+            (
+                "settle_ms",
+                self.silent_after_direct_switch,
+                "silent_after_direct_switch=on",
+            ),
+            ("seed", random != 0, "a knob of chance or garbage"),
+        ];
+        let turned = self.changed();
+        needs
+            .into_iter()
+            .filter(|(name, met, _)| !met && turned.iter().any(|(changed, _)| changed == name))
+            .map(|(name, _, missing)| (name, missing))
+            .collect()
+    }
+}
+
 impl fmt::Display for Knobs {
     /// Writes the knobs that differ from the default, as [`FromStr`] reads them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -514,6 +586,22 @@ mod tests {
             "ntb-in-max=0x8000".parse::<Knobs>().unwrap().ntb_in_max,
             32768
         );
+    }
+
+    #[test]
+    fn knobs_without_effect_are_named() {
+        assert_eq!(Knobs::default().without_effect(), []);
+        let knobs: Knobs = "connect_cause=33,pin_attempts=1,seed=7".parse().unwrap();
+        let idle: Vec<&str> = knobs
+            .without_effect()
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(idle, ["connect_cause", "pin_attempts", "seed"]);
+        let knobs: Knobs = "connect_cause=33,connect_status=2,pin=1234,pin_attempts=1"
+            .parse()
+            .unwrap();
+        assert_eq!(knobs.without_effect(), []);
     }
 
     #[test]

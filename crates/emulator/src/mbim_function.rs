@@ -33,8 +33,12 @@ use commands::Commands;
 pub(crate) use context::MbimContext;
 use outcome::Outcome;
 
-/// wMaxControlMessage of the functional descriptor, in bytes.
-pub(crate) const MAX_CONTROL: usize = 1024;
+/// wMaxControlMessage of the functional descriptor, in bytes: 64 is the least MBIM allows, and no module
+/// has more than 4096.
+fn max_control(knobs: &Knobs) -> usize {
+    usize::from(knobs.max_control_message).clamp(64, 4096)
+}
+
 /// bMaxOutstandingCommandMessages of the extended functional descriptor.
 const MAX_OUTSTANDING: usize = 16;
 /// Commands under way before further ones are refused as busy: the firmware's patience with a host
@@ -59,6 +63,10 @@ pub(crate) struct MbimFunction {
     opening: Option<(Instant, u32, usize)>,
     /// Longest fragment the host takes, in bytes.
     max_fragment: usize,
+    /// The control session was left open by somebody before.
+    left_open: bool,
+    /// When the control session was opened.
+    opened: Option<Instant>,
     reassembler: Reassembler,
     /// Transaction ids of commands under way.
     outstanding: BTreeSet<u32>,
@@ -85,7 +93,9 @@ impl MbimFunction {
             selected: now,
             open: false,
             opening: None,
-            max_fragment: MAX_CONTROL,
+            max_fragment: max_control(knobs),
+            left_open: knobs.left_open,
+            opened: None,
             reassembler: Reassembler::new(Limits {
                 messages: 4,
                 message_bytes: 16 << 10,
@@ -107,9 +117,10 @@ impl MbimFunction {
         if self.open {
             firmware.disconnect_all();
         }
-        let (silent, selected) = (self.silent, self.selected);
+        let (silent, selected, left_open) = (self.silent, self.selected, self.left_open);
         *self = Self::new(self.control_interface, silent, knobs, now);
         self.selected = selected;
+        self.left_open = left_open;
     }
 
     /// Takes a message or fragment (SEND_ENCAPSULATED_COMMAND).
@@ -118,11 +129,12 @@ impl MbimFunction {
             return;
         }
         self.expire(context);
-        if bytes.len() > MAX_CONTROL {
+        let max_control = max_control(context.knobs);
+        if bytes.len() > max_control {
             let transaction = transaction_of(bytes);
             self.refuse(transaction, ProtocolError::MAX_TRANSFER, context, || {
                 format!(
-                    "control message of {} bytes, {MAX_CONTROL} allowed",
+                    "control message of {} bytes, {max_control} allowed",
                     bytes.len()
                 )
             });
@@ -173,9 +185,10 @@ impl MbimFunction {
             return 0;
         };
         if room.len() < fragment.len() {
+            let max_control = max_control(context.knobs);
             context.recorder.violation(Rule::Control, || {
                 format!(
-                    "GET_ENCAPSULATED_RESPONSE of {} bytes for a message of {}; wMaxControlMessage is {MAX_CONTROL}",
+                    "GET_ENCAPSULATED_RESPONSE of {} bytes for a message of {}; wMaxControlMessage is {max_control}",
                     room.len(),
                     fragment.len()
                 )
@@ -345,8 +358,9 @@ impl MbimFunction {
                     });
                 }
                 let id = CidId { service, cid };
-                let busy = self.outstanding.len() > MOST_OUTSTANDING;
-                let outcome = if busy {
+                let patience = Duration::from_millis(context.knobs.busy_ms);
+                let busy = self.opened.is_some_and(|at| context.now < at + patience);
+                let outcome = if busy || self.outstanding.len() > MOST_OUTSTANDING {
                     Outcome::refused(Status::BUSY)
                 } else {
                     self.commands.execute(id, kind, &info, context)
@@ -365,7 +379,7 @@ impl MbimFunction {
                 } else {
                     self.due.push((context.now + outcome.delay, message));
                 }
-                for (id, info) in self.commands.messages.take_news() {
+                for (id, info) in self.commands.messages.take_news(context.knobs) {
                     self.indicate(id, info, context);
                 }
             }
@@ -392,9 +406,10 @@ impl MbimFunction {
                 format!("MaxControlTransfer {max_control_transfer}, at least 64 required")
             });
         }
+        let max_control = max_control(context.knobs);
         let max_fragment = usize::try_from(max_control_transfer)
-            .unwrap_or(MAX_CONTROL)
-            .clamp(64, MAX_CONTROL);
+            .unwrap_or(max_control)
+            .clamp(64, max_control);
         let ready = self.selected + Duration::from_millis(context.knobs.slow_open_ms);
         if ready > context.now {
             // The firmware is still starting; it will know of the latest OPEN only.
@@ -407,6 +422,12 @@ impl MbimFunction {
     fn opened(&mut self, transaction: u32, max_fragment: usize, context: &mut MbimContext<'_>) {
         // OPEN on an open function closes it first.
         self.close(context);
+        if std::mem::take(&mut self.left_open) {
+            let body = Body::CloseDone(Status::NONE);
+            self.post(&Message { transaction, body }, context);
+            return;
+        }
+        self.opened = Some(context.now);
         self.open = true;
         self.max_fragment = max_fragment;
         self.commands.opened(context);

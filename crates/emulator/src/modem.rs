@@ -11,7 +11,7 @@ use crate::device::{Behaviour, InVerdict, OutVerdict, UsbDevice};
 use crate::far_side::Network;
 use crate::firmware::{Change, Firmware, Persistent};
 use crate::knobs::Knobs;
-use crate::mbim_function::{MAX_CONTROL, MbimContext, MbimFunction};
+use crate::mbim_function::{MbimContext, MbimFunction};
 use crate::ncm_function::{DataContext, Mishap, NcmFunction, Routes};
 use crate::random::Random;
 use crate::report::{Counters, Recorder, Rule};
@@ -425,8 +425,7 @@ impl Behaviour for Modem {
         match (self.configuration, interface, setup.request) {
             (3, MBIM_CONTROL, GET_ENCAPSULATED_RESPONSE) => {
                 let (mbim, mut context) = self.mbim_context(now);
-                let limit = room.len().min(2 * MAX_CONTROL);
-                Some(mbim.get(&mut room[..limit], &mut context))
+                Some(mbim.get(room, &mut context))
             }
             (3, MBIM_CONTROL, _) | (1, VENDOR_NCM, _) => {
                 self.ncm.control_in(setup, room, &self.knobs)

@@ -91,6 +91,9 @@ pub fn knobs(assignments: &[String]) -> Result<Knobs, Failure> {
                 .next("uwwan emulate --knobs lists them with their defaults")
         })?;
     }
+    for (name, missing) in knobs.without_effect() {
+        note(format!("knob {name} has no effect without {missing}"));
+    }
     Ok(knobs)
 }
 

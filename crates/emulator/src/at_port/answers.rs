@@ -24,6 +24,8 @@ pub(super) enum Final {
 /// An error of the equipment, with its number in +CME ERROR (3GPP TS 27.007, 9.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EquipmentError {
+    /// The operation is not allowed.
+    NotAllowed = 3,
     /// The operation is not supported.
     NotSupported = 4,
     /// The slot is empty.
@@ -48,6 +50,7 @@ impl EquipmentError {
     /// The text with AT+CMEE=2.
     fn text(self) -> &'static str {
         match self {
+            Self::NotAllowed => "operation not allowed",
             Self::NotSupported => "operation not supported",
             Self::NoSim => "SIM not inserted",
             Self::PinRequired => "SIM PIN required",

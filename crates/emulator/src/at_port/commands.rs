@@ -5,7 +5,7 @@
 //! `^` namespace.
 
 use crate::far_side::{v4, v6};
-use crate::firmware::{HARDWARE, ICCID, IMEI, IMSI, Lock, VERSION};
+use crate::firmware::{HARDWARE, ICCID, IMEI, IMSI, Lock};
 use crate::knobs::{Brand, SimState};
 use crate::plmn;
 
@@ -178,7 +178,7 @@ fn identity(context: &AtContext<'_>) -> Vec<String> {
     vec![
         "Manufacturer: Huawei Technologies Co., Ltd.".to_owned(),
         format!("Model: {}", model(context)),
-        format!("Revision: {VERSION}"),
+        format!("Revision: {}", context.knobs.firmware_text()),
         format!("IMEI: {IMEI}"),
         "+GCAP: +CGSM,+DS,+ES".to_owned(),
     ]
@@ -195,7 +195,7 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         ) => ok(),
         ("+CGMI" | "+GMI", Op::Run) => line("Huawei Technologies Co., Ltd."),
         ("+CGMM" | "+GMM", Op::Run) => line(model(context)),
-        ("+CGMR" | "+GMR", Op::Run) => line(VERSION),
+        ("+CGMR" | "+GMR", Op::Run) => line(context.knobs.firmware_text()),
         ("+CGSN" | "+GSN", Op::Run) => line(IMEI),
         ("+CIMI", Op::Run) => match sim_error(firmware) {
             Some(error) => Err(error.into()),
@@ -225,8 +225,8 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         ("+CFUN", Op::Test) => line("+CFUN: (0,1,4,5,6,7,8),(0-1)"),
         ("+CFUN", Op::Set(arguments)) => {
             match number(arguments.first())? {
-                0 | 4 | 7 => firmware.set_radio(false, context.knobs, context.now),
-                1 | 5 => firmware.set_radio(true, context.knobs, context.now),
+                0 | 4 | 7 => switch(false, context)?,
+                1 | 5 => switch(true, context)?,
                 6 => context.reset_soon(),
                 _ => return Err(EquipmentError::WrongParameters.into()),
             }
@@ -336,6 +336,16 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             ok()
         }
         _ => Err(Final::Error),
+    }
+}
+
+/// Switches the radio.
+fn switch(on: bool, context: &mut AtContext<'_>) -> Result<(), Final> {
+    let firmware = &mut *context.firmware;
+    if firmware.set_radio(on, context.knobs, context.now) {
+        Ok(())
+    } else {
+        Err(EquipmentError::NotAllowed.into())
     }
 }
 
@@ -580,7 +590,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         }
         ("^VERSION", Op::Read) => Ok(vec![
             "^VERSION:BDT:Mar 23 2017, 15:17:21".to_owned(),
-            format!("^VERSION:EXTS:{VERSION}"),
+            format!("^VERSION:EXTS:{}", context.knobs.firmware_text()),
             "^VERSION:INTS:".to_owned(),
             "^VERSION:EXTD:".to_owned(),
             "^VERSION:INTD:".to_owned(),
@@ -604,7 +614,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         }
         ("^RFSWITCH", Op::Set(arguments)) => {
             let on = number(arguments.first())? != 0;
-            firmware.set_radio(on, context.knobs, context.now);
+            switch(on, context)?;
             ok()
         }
         ("^WPDOM" | "^WPDST" | "^WPDFR", Op::Set(_)) => ok(),

@@ -113,3 +113,26 @@ fn the_network_refuses_with_its_causes() {
         NwError::PLMN_NOT_ALLOWED
     );
 }
+
+#[test]
+fn a_sim_may_come_late() {
+    let (mut firmware, knobs, now) = boot("sim_ms=300");
+    assert_eq!(firmware.sim(), SimState::Absent);
+    assert_eq!(firmware.deadline(), Some(now + Duration::from_millis(300)));
+    firmware.advance(&knobs, now + Duration::from_millis(299));
+    assert_eq!(firmware.sim(), SimState::Absent);
+    firmware.advance(&knobs, now + Duration::from_millis(300));
+    assert_eq!(firmware.sim(), SimState::Ready);
+    assert!(firmware.take_changes().contains(&Change::Ready));
+}
+
+#[test]
+fn the_fcc_lock_keeps_the_radio_off() {
+    let (mut firmware, knobs, now) = boot("fcc_lock=on");
+    assert_eq!(firmware.radio(), (false, true));
+    assert!(!firmware.set_radio(true, &knobs, now));
+    assert_eq!(firmware.registered(), Registered::Off);
+    firmware.lift_fcc_lock();
+    assert!(firmware.set_radio(true, &knobs, now));
+    assert_eq!(firmware.radio(), (true, true));
+}

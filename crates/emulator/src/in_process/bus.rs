@@ -8,8 +8,8 @@ use uwwan_usb::device::{Identity, Speed};
 
 use super::channel::Channel;
 use super::host::Host;
-use crate::descriptors;
-use crate::knobs::{Brand, DescriptorFault, Knobs};
+use crate::descriptors::{self, Variant};
+use crate::knobs::Knobs;
 use crate::presence::Presence;
 use crate::urb::{SetupPacket, UrbStatus, standard};
 
@@ -24,8 +24,7 @@ pub(crate) struct Bus {
     pub(super) channel: Arc<Channel>,
     pub(super) host: Host,
     presence: Arc<Presence>,
-    brand: Brand,
-    fault: DescriptorFault,
+    variant: Variant,
     start_configuration: u8,
 }
 
@@ -36,8 +35,7 @@ impl Bus {
             channel,
             host: Host::new(knobs.host_drivers),
             presence,
-            brand: knobs.brand,
-            fault: knobs.descriptors,
+            variant: Variant::from(knobs),
             start_configuration: knobs.start_configuration,
         }
     }
@@ -70,8 +68,8 @@ impl Bus {
 
     /// Returns the device as a host lists it.
     pub(super) fn identity(&self, generation: u64) -> Identity {
-        let raw = descriptors::device(self.brand);
-        let text = |index| descriptors::string(self.brand, index).map(str::to_owned);
+        let raw = descriptors::device(self.variant.brand);
+        let text = |index| descriptors::string(self.variant.brand, index).map(str::to_owned);
         Identity {
             vendor: u16::from_le_bytes([raw[8], raw[9]]),
             product: u16::from_le_bytes([raw[10], raw[11]]),
@@ -87,9 +85,9 @@ impl Bus {
 
     /// Returns the descriptors a host reads from the device.
     pub(super) fn descriptors(&self) -> Descriptors {
-        let told = |value| descriptors::configuration_told(value, self.fault);
+        let told = |value| descriptors::configuration_told(value, self.variant);
         let configurations: Vec<Vec<u8>> = (1..=3).filter_map(told).collect();
         let configurations: Vec<&[u8]> = configurations.iter().map(Vec::as_slice).collect();
-        Descriptors::parse(descriptors::device(self.brand), &configurations)
+        Descriptors::parse(descriptors::device(self.variant.brand), &configurations)
     }
 }

@@ -14,6 +14,7 @@ use uwwan_mbim::services::basic_connect::{
     PacketServiceSet, PacketStatistics, PinSet, RadioStateSet, RadioSwitchState, RegisterAction,
     RegisterStateSet, SignalStateSet, SimClass, SmsCaps, VisibleProviders, VoiceClass,
 };
+use uwwan_mbim::services::quectel::{self, QuectelRadioSwitchState};
 use uwwan_mbim::services::{ms_host_shutdown, phonebook, sms, ussd};
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_mbim::uuid::Uuid;
@@ -23,13 +24,13 @@ use super::contexts::{self, Filters};
 use super::messages::Messages;
 use super::outcome::{Outcome, decode, sim_open, sim_there};
 use super::state::{
-    DATA_CLASSES, connection, home_provider, ip_configuration, other_provider, packet_service,
-    radio_state, ready_status, registration, signal_state,
+    DATA_CLASSES, cause, connection, home_provider, ip_configuration, other_provider,
+    packet_service, radio_state, ready_status, registration, signal_state,
 };
 use super::subscriptions::Subscriptions;
 use super::ussd::Dialogue;
 use super::{phonebook as book, pin};
-use crate::firmware::{Change, HARDWARE, IMEI, VERSION};
+use crate::firmware::{Change, HARDWARE, IMEI};
 use crate::knobs::Knobs;
 use crate::report::Counters;
 
@@ -129,6 +130,7 @@ impl Commands {
             (basic::UUID, CommandKind::SET) => self.set(id, info, context),
             (sms::UUID, _) => self.messages.answer(id, kind, info, context),
             (phonebook::UUID, _) => book::answer(id, kind, info, context),
+            _ if id == quectel::RADIO_STATE => quectel_radio(kind, info, context),
             (_, CommandKind::SET) => match id {
                 ussd::USSD => self.dialogue.turn(info, context),
                 ms_host_shutdown::NOTIFY => Ok(Outcome::default()),
@@ -160,13 +162,14 @@ impl Commands {
                 max_sessions: context.knobs.max_sessions.into(),
                 custom_data_class: String::new(),
                 device_id: IMEI.to_owned(),
-                firmware_info: VERSION.to_owned(),
+                firmware_info: context.knobs.firmware_text(),
                 hardware_info: HARDWARE.to_owned(),
             }),
             basic::SUBSCRIBER_READY_STATUS => Outcome::of(&ready_status(context)),
             basic::RADIO_STATE => Outcome::of(&radio_state(context)),
             basic::PIN => {
                 sim_there(context)?;
+                refuse_by_knob(context.knobs.pin_query_status)?;
                 Outcome::of(&pin::info(context))
             }
             basic::PIN_LIST => {
@@ -252,7 +255,9 @@ impl Commands {
             basic::RADIO_STATE => {
                 let wanted: RadioStateSet = decode(info)?;
                 let on = wanted.radio_state == RadioSwitchState::ON;
-                context.firmware.set_radio(on, context.knobs, context.now);
+                if !context.firmware.set_radio(on, context.knobs, context.now) {
+                    return Err(Status::OPERATION_NOT_ALLOWED);
+                }
                 Outcome::of(&radio_state(context))
             }
             basic::PIN => {
@@ -271,7 +276,7 @@ impl Commands {
                     Ok(()) => Outcome::of(&packet_service(context)),
                     Err(refused) => {
                         let mut state = packet_service(context);
-                        state.nw_error = refused.cause;
+                        state.nw_error = cause(refused.cause, context);
                         Outcome {
                             status: refused.status,
                             ..Outcome::of(&state)
@@ -323,6 +328,7 @@ impl Commands {
         if !matches!(context.firmware.radio(), (true, true)) {
             return Err(Status::RADIO_POWER_OFF);
         }
+        refuse_by_knob(context.knobs.register_status)?;
         let manual = wanted.register_action == RegisterAction::MANUAL;
         let plmn = manual.then_some(wanted.provider_id.as_str());
         let found = context.firmware.register(plmn, context.knobs, context.now);
@@ -364,7 +370,7 @@ impl Commands {
             Ok(()) => Status::NONE,
             Err(refused) => {
                 state.ip_type = wanted.ip_type;
-                state.nw_error = refused.cause;
+                state.nw_error = cause(refused.cause, context);
                 refused.status
             }
         };
@@ -395,6 +401,41 @@ impl Commands {
             out_discards: (now.dropped_out - then.dropped_out) as u32,
         }
     }
+}
+
+/// Refuses with the status a knob asks for, if it asks for one.
+fn refuse_by_knob(status: u32) -> Result<(), Status> {
+    match Status(status) {
+        Status::NONE => Ok(()),
+        status => Err(status),
+    }
+}
+
+/// RADIO_STATE of the Quectel service, which a module with an FCC lock has.
+fn quectel_radio(
+    kind: CommandKind,
+    info: &[u8],
+    context: &mut MbimContext<'_>,
+) -> Result<Outcome, Status> {
+    if !context.knobs.fcc_lock {
+        return Err(Status::NO_DEVICE_SUPPORT);
+    }
+    if kind == CommandKind::SET {
+        let wanted: quectel::RadioState = decode(info)?;
+        let on = wanted.radio_state == QuectelRadioSwitchState::ON;
+        if on {
+            context.firmware.lift_fcc_lock();
+        }
+        context.firmware.set_radio(on, context.knobs, context.now);
+    }
+    let radio_state = if context.firmware.fcc_locked() {
+        QuectelRadioSwitchState::FCC_LOCKED
+    } else if context.firmware.radio().0 {
+        QuectelRadioSwitchState::ON
+    } else {
+        QuectelRadioSwitchState::OFF
+    };
+    Ok(Outcome::of(&quectel::RadioState { radio_state }))
 }
 
 /// Returns the session id a query starts with.

@@ -16,6 +16,7 @@ use uwwan_mbim::status::Status;
 use super::context::MbimContext;
 use super::outcome::{Outcome, decode, sim_open};
 use crate::firmware::card::{self, CENTRE, MESSAGES, OWN_NUMBER};
+use crate::knobs::Knobs;
 
 /// The module's side of the service.
 #[derive(Debug, Default)]
@@ -67,11 +68,12 @@ impl Messages {
     }
 
     /// Returns the indications owed since the last call: command and information buffer.
-    pub(super) fn take_news(&mut self) -> Vec<(CidId, Vec<u8>)> {
+    pub(super) fn take_news(&mut self, knobs: &Knobs) -> Vec<(CidId, Vec<u8>)> {
         let arrived = std::mem::take(&mut self.arrived);
         arrived
             .into_iter()
             .map(|place| {
+                let place = if knobs.sms_index_one { 1 } else { place };
                 let status = self.store_status(Some(place));
                 (sms::MESSAGE_STORE_STATUS, status.encode_info())
             })

@@ -38,6 +38,14 @@ const ALL_AVAILABLE: IPConfigurationAvailableFlag = IPConfigurationAvailableFlag
         | IPConfigurationAvailableFlag::MTU.0,
 );
 
+/// Returns a network cause as MBIM tells it.
+pub(super) fn cause(cause: NwError, context: &MbimContext<'_>) -> NwError {
+    match cause {
+        NwError::NONE => NwError::NONE,
+        NwError(number) => NwError(number.saturating_add(context.knobs.cause_offset)),
+    }
+}
+
 /// SUBSCRIBER_READY_STATUS. A locked card shows its number, but not its subscriber.
 pub(super) fn ready_status(context: &MbimContext<'_>) -> SubscriberReadyStatus {
     let firmware = &context.firmware;
@@ -116,7 +124,7 @@ pub(super) fn registration(context: &MbimContext<'_>) -> RegistrationState {
     let (provider_id, provider_name) = firmware.operator().unwrap_or_default();
     RegistrationState {
         nw_error: if firmware.registered() == Registered::Denied {
-            NwError::PLMN_NOT_ALLOWED
+            cause(NwError::PLMN_NOT_ALLOWED, context)
         } else {
             NwError::NONE
         },
@@ -195,7 +203,7 @@ pub(super) fn connection(session: u32, context: &MbimContext<'_>) -> ConnectInfo
             None => ContextIpType::DEFAULT,
         },
         context_type: context_type::INTERNET,
-        nw_error: active.map_or(NwError::NONE, |active| active.cause),
+        nw_error: active.map_or(NwError::NONE, |active| cause(active.cause, context)),
     }
 }
 

@@ -1,5 +1,6 @@
 use uwwan_mbim::fields::Layout;
 use uwwan_mbim::services::basic_connect as basic;
+use uwwan_mbim::status::NwError;
 
 use super::*;
 use crate::firmware::Persistent;
@@ -434,4 +435,109 @@ fn commands_under_way_are_bounded() {
     // Those beyond are told that the module is busy.
     let answer = bench.get();
     assert_eq!(answer[40..44], Status::BUSY.0.to_le_bytes());
+}
+
+#[test]
+fn a_control_session_left_open_answers_the_first_open_with_close_done() {
+    let mut bench = Bench::new("left_open=on");
+    // Alternate setting 0 does not close it.
+    bench.with(|function, context| function.reset(context.firmware, context.knobs, context.now));
+    bench.send("01000000 10000000 01000000 00040000");
+    assert_eq!(bench.get(), hex("02000080 10000000 01000000 00000000"));
+    bench.send("01000000 10000000 02000000 00040000");
+    assert_eq!(bench.get(), hex("01000080 10000000 02000000 00000000"));
+}
+
+#[test]
+fn a_busy_module_refuses_for_a_while() {
+    let mut bench = Bench::opened("busy_ms=500");
+    let status = |bench: &mut Bench, id| bench.command(id, basic::DEVICE_CAPS.cid, 0, &[]).0;
+    assert_eq!(status(&mut bench, 2), Status::BUSY.0);
+    bench.now += Duration::from_millis(500);
+    assert_eq!(status(&mut bench, 3), Status::NONE.0);
+}
+
+#[test]
+fn control_messages_have_the_length_the_knob_allows() {
+    let mut bench = Bench::opened("max_control_message=64");
+    let long = [
+        hex("03000000 44000000 02000000 01000000 00000000"),
+        vec![0; 48],
+    ]
+    .concat();
+    bench.send_bytes(&long);
+    // FUNCTION_ERROR, MAX_TRANSFER.
+    assert_eq!(bench.get(), hex("04000080 10000000 02000000 08000000"));
+    // What the module sends keeps to it too.
+    bench.send_bytes(
+        &[
+            hex("03000000 30000000 03000000 01000000 00000000"),
+            basic::UUID.0.to_vec(),
+            hex("01000000 00000000 00000000"),
+        ]
+        .concat(),
+    );
+    assert!(bench.get().len() <= 64);
+}
+
+#[test]
+fn knobs_refuse_and_shift() {
+    let mut bench =
+        Bench::opened("pin_query_status=2,register_status=2,cause_offset=1000,apn=internet");
+    let failure = Status::FAILURE.0;
+    assert_eq!(bench.command(2, basic::PIN.cid, 0, &[]).0, failure);
+    let automatic = hex("00000000 00000000 01000000 00000000");
+    assert_eq!(
+        bench.command(3, basic::REGISTER_STATE.cid, 1, &automatic).0,
+        failure
+    );
+    let (status, state) = bench.command(4, basic::REGISTER_STATE.cid, 0, &[]);
+    assert_eq!(
+        (status, &state[4..8]),
+        (0, &hex("03000000")[..]),
+        "registered all the same"
+    );
+    let (status, info) = bench.command(5, basic::CONNECT.cid, 1, &connect_set(1, "nonsense", 1));
+    assert_eq!(status, failure);
+    let cause = u32::from_le_bytes(info[32..36].try_into().unwrap());
+    assert_eq!(cause, 1000 + NwError::MISSING_OR_UNKNOWN_APN.0);
+}
+
+#[test]
+fn the_firmware_may_call_itself_anything() {
+    let mut bench = Bench::opened("firmware_info=one\\ntwo");
+    let (_, info) = bench.command(2, basic::DEVICE_CAPS.cid, 0, &[]);
+    let caps = basic::DeviceCaps::decode_info(&info).unwrap();
+    assert_eq!(caps.firmware_info, "one\ntwo");
+}
+
+#[test]
+fn the_fcc_lock_is_lifted_by_the_quectel_service() {
+    use uwwan_mbim::services::quectel;
+    let mut bench = Bench::opened("fcc_lock=on");
+    let on = hex("01000000");
+    let refused = bench.command(2, basic::RADIO_STATE.cid, 1, &on).0;
+    assert_eq!(refused, Status::OPERATION_NOT_ALLOWED.0);
+    let mut ask = |kind, info: &[u8]| {
+        bench.with(|function, context| {
+            let outcome = function
+                .commands
+                .execute(quectel::RADIO_STATE, kind, info, context);
+            (outcome.status, outcome.info)
+        })
+    };
+    let query = uwwan_mbim::message::CommandKind::QUERY;
+    let set = uwwan_mbim::message::CommandKind::SET;
+    assert_eq!(ask(query, &[]), (Status::NONE, hex("04000000")));
+    assert_eq!(ask(set, &on), (Status::NONE, on.clone()));
+    assert_eq!(ask(query, &[]), (Status::NONE, on.clone()));
+    assert!(bench.firmware.radio().0);
+    // A module without the lock does not have the service.
+    let mut bench = Bench::opened("");
+    let outcome = bench.with(|function, context| {
+        function
+            .commands
+            .execute(quectel::RADIO_STATE, query, &[], context)
+    });
+    assert_eq!(outcome.status, Status::NO_DEVICE_SUPPORT);
 }
