@@ -31,10 +31,10 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::commands::timeout;
 use crate::failure::{Cme, Cms, Code, Failure};
 use crate::line::{self, Action};
 use crate::nmea;
+use crate::timeouts::timeout;
 use crate::values;
 
 /// Longest command line in bytes.
@@ -123,7 +123,7 @@ pub enum Refused {
 }
 
 impl Command {
-    /// A command with the usual timeout of its kind (see [`crate::commands::timeout`]).
+    /// Makes a command with the usual timeout of its kind.
     ///
     /// # Errors
     /// When the line cannot be one.

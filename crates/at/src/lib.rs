@@ -15,5 +15,6 @@ pub mod commands;
 pub mod dialogue;
 pub mod failure;
 pub mod line;
-pub mod nmea;
+mod nmea;
+mod timeouts;
 pub mod values;

@@ -1,4 +1,4 @@
-//! Fragments: cutting messages to the control transfer size, and putting received ones together.
+//! Fragments of received messages put together.
 //!
 //! MBIM 1.0 section 9.1: the first fragment is number 0, each further one is one more, and a gap is
 //! a protocol error. Fragments of different transactions may interleave, so the table is keyed by
@@ -6,47 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use byteorder::{ByteOrder, LittleEndian};
-
 use crate::message::{FRAGMENT_HEADER, Header, Message, MessageError, MessageType};
 use crate::status::ProtocolError;
 
 /// Longest pause between two fragments of one message that MBIM 1.0 allows.
 pub const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(1250);
-
-/// Cuts an encoded message into transfers of at most `max` bytes, or hands it back whole when it
-/// fits or its type cannot be fragmented. `max` counts the 20-byte header of each fragment and is
-/// at least 24 in effect.
-#[must_use]
-pub fn split(message: &[u8], max: usize) -> Vec<Vec<u8>> {
-    let fragmented = message.len() >= FRAGMENT_HEADER
-        && MessageType(LittleEndian::read_u32(message)).is_fragmented();
-    if message.len() <= max || !fragmented {
-        return vec![message.to_vec()];
-    }
-    let payload = &message[FRAGMENT_HEADER..];
-    let chunk = max.max(FRAGMENT_HEADER + 4) - FRAGMENT_HEADER;
-    let total = payload.len().div_ceil(chunk);
-    payload
-        .chunks(chunk)
-        .enumerate()
-        .map(|(current, part)| {
-            let mut out = Vec::with_capacity(FRAGMENT_HEADER + part.len());
-            out.extend_from_slice(&message[..FRAGMENT_HEADER]);
-            out.extend_from_slice(part);
-            // A message's own length fits 32 bits, so the parts and their number do.
-            #[allow(clippy::cast_possible_truncation)]
-            for (at, value) in [
-                (4, out.len() as u32),
-                (12, total as u32),
-                (16, current as u32),
-            ] {
-                LittleEndian::write_u32(&mut out[at..], value);
-            }
-            out
-        })
-        .collect()
-}
 
 /// Bounds on what a [`Reassembler`] keeps.
 #[derive(Debug, Clone, Copy)]

@@ -21,6 +21,7 @@ pub mod message;
 pub mod names;
 pub mod print;
 pub mod registry;
+mod service;
 pub mod services;
 pub mod session;
 pub mod status;

@@ -1,15 +1,14 @@
 //! MBIM control messages (MBIM 1.0 section 9): the header, the body, both directions.
 //!
 //! Everything is little-endian; UUIDs are in textual order. A message longer than the negotiated
-//! control transfer size travels as fragments, see [`crate::fragment`].
+//! control transfer size travels as fragments (MBIM 1.0 section 9.1).
 
 use std::fmt;
 
 use byteorder::{ByteOrder, LittleEndian};
 
-use crate::fragment;
 use crate::names::values;
-use crate::registry::CidId;
+use crate::registry::{CidId, Part};
 use crate::status::{ProtocolError, Status};
 use crate::uuid::Uuid;
 
@@ -218,7 +217,7 @@ pub enum MessageError {
         /// Stated total.
         total: u32,
     },
-    /// This is one fragment of several; it needs a [`fragment::Reassembler`].
+    /// This is one fragment of several; it needs a reassembler.
     #[error("fragment {current} of {total}: reassemble first")]
     Fragment {
         /// Fragment number, from 0.
@@ -422,7 +421,7 @@ impl Message {
     /// When the information buffer is 4 GiB or larger, which no message can state.
     #[must_use]
     pub fn encode(&self, max_fragment: usize) -> Vec<Vec<u8>> {
-        fragment::split(&self.encode_whole(), max_fragment.max(64))
+        split(&self.encode_whole(), max_fragment.max(64))
     }
 
     /// Encodes as one unfragmented message, whatever its length.
@@ -478,6 +477,50 @@ impl Message {
         LittleEndian::write_u32(&mut out[4..], length);
         out
     }
+}
+
+impl From<CommandKind> for Part {
+    fn from(kind: CommandKind) -> Self {
+        if kind == CommandKind::QUERY {
+            Self::Query
+        } else {
+            Self::Set
+        }
+    }
+}
+
+/// Cuts an encoded message into transfers of at most `max` bytes, or hands it back whole when it
+/// fits or its type cannot be fragmented. `max` counts the 20-byte header of each fragment and is
+/// at least 24 in effect.
+#[must_use]
+pub fn split(message: &[u8], max: usize) -> Vec<Vec<u8>> {
+    let fragmented = message.len() >= FRAGMENT_HEADER
+        && MessageType(LittleEndian::read_u32(message)).is_fragmented();
+    if message.len() <= max || !fragmented {
+        return vec![message.to_vec()];
+    }
+    let payload = &message[FRAGMENT_HEADER..];
+    let chunk = max.max(FRAGMENT_HEADER + 4) - FRAGMENT_HEADER;
+    let total = payload.len().div_ceil(chunk);
+    payload
+        .chunks(chunk)
+        .enumerate()
+        .map(|(current, part)| {
+            let mut out = Vec::with_capacity(FRAGMENT_HEADER + part.len());
+            out.extend_from_slice(&message[..FRAGMENT_HEADER]);
+            out.extend_from_slice(part);
+            // A message's own length fits 32 bits, so the parts and their number do.
+            #[allow(clippy::cast_possible_truncation)]
+            for (at, value) in [
+                (4, out.len() as u32),
+                (12, total as u32),
+                (16, current as u32),
+            ] {
+                LittleEndian::write_u32(&mut out[at..], value);
+            }
+            out
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,20 +1,10 @@
-//! Every known service with its commands and their layouts.
+//! Every known service, to be found by identifier or name.
 
 use std::fmt;
 
-use crate::fields::Schema;
-use crate::message::CommandKind;
+pub use crate::service::{Cid, CidId, Layouts, Part, Service, Version};
 use crate::services;
 use crate::uuid::Uuid;
-
-/// A command of a service: enough to address it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CidId {
-    /// Service.
-    pub service: Uuid,
-    /// Command number.
-    pub cid: u32,
-}
 
 impl fmt::Debug for CidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,128 +23,6 @@ impl fmt::Display for CidId {
             Some(cid) => write!(f, "/{}", cid.name),
             None => write!(f, "/{}", self.cid),
         }
-    }
-}
-
-/// Version of the Microsoft extensions in force, which changes some layouts device-wide.
-///
-/// Plain MBIM 1.0 unless the host negotiated more through the `VERSION` command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Version {
-    /// MBIM 1.0, MBIMEx 1.0.
-    #[default]
-    V1,
-    /// MBIMEx 2.0.
-    V2,
-    /// MBIMEx 3.0.
-    V3,
-}
-
-/// In which part of an exchange an information buffer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Command, query.
-    Query,
-    /// Command, set.
-    Set,
-    /// Answer to either.
-    Done,
-    /// Indication.
-    Notify,
-}
-
-impl From<CommandKind> for Part {
-    fn from(kind: CommandKind) -> Self {
-        if kind == CommandKind::QUERY {
-            Self::Query
-        } else {
-            Self::Set
-        }
-    }
-}
-
-/// Layouts of a command's information buffers; `None` where there is no such buffer or only raw bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Layouts {
-    /// Query.
-    pub query: Option<&'static Schema>,
-    /// Set.
-    pub set: Option<&'static Schema>,
-    /// Answer.
-    pub done: Option<&'static Schema>,
-    /// Indication.
-    pub notify: Option<&'static Schema>,
-}
-
-impl Layouts {
-    /// No layouts.
-    pub const NONE: Self = Self {
-        query: None,
-        set: None,
-        done: None,
-        notify: None,
-    };
-
-    const fn part(&self, part: Part) -> Option<&'static Schema> {
-        match part {
-            Part::Query => self.query,
-            Part::Set => self.set,
-            Part::Done => self.done,
-            Part::Notify => self.notify,
-        }
-    }
-}
-
-/// A command of a service.
-#[derive(Debug)]
-pub struct Cid {
-    /// Name in snake case.
-    pub name: &'static str,
-    /// Number.
-    pub number: u32,
-    /// Layouts of MBIM 1.0, and of commands that exist in later versions only.
-    pub base: Layouts,
-    /// Layouts that MBIMEx 2.0 changes.
-    pub v2: Layouts,
-    /// Layouts that MBIMEx 3.0 changes.
-    pub v3: Layouts,
-}
-
-impl Cid {
-    /// The layout of one part under a version: the newest not above it.
-    #[must_use]
-    pub fn layout(&self, part: Part, version: Version) -> Option<&'static Schema> {
-        let v3 = self.v3.part(part).filter(|_| version >= Version::V3);
-        let v2 = || self.v2.part(part).filter(|_| version >= Version::V2);
-        v3.or_else(v2).or_else(|| self.base.part(part))
-    }
-}
-
-/// A service.
-#[derive(Debug)]
-pub struct Service {
-    /// Name in snake case.
-    pub name: &'static str,
-    /// Identifier.
-    pub uuid: Uuid,
-    /// Its commands in the order of their numbers.
-    pub cids: &'static [Cid],
-}
-
-impl Service {
-    /// The command with this number.
-    #[must_use]
-    pub fn cid(&self, number: u32) -> Option<&'static Cid> {
-        self.cids.iter().find(|cid| cid.number == number)
-    }
-
-    /// The command with this name (snake case, `-` for `_` allowed) or number.
-    #[must_use]
-    pub fn cid_named(&self, text: &str) -> Option<&'static Cid> {
-        let wanted = text.to_ascii_lowercase().replace('-', "_");
-        self.cids
-            .iter()
-            .find(|cid| cid.name == wanted || text.parse() == Ok(cid.number))
     }
 }
 
@@ -192,58 +60,10 @@ pub fn cid(id: CidId) -> Option<&'static Cid> {
     service(id.service)?.cid(id.cid)
 }
 
-/// States a service: its name, identifier and commands with the layout of each part. Generates
-/// `SERVICE`, `UUID` and for each command a constant to address it.
-macro_rules! service_table {
-    (
-        $name:ident = $uuid:literal {
-            $($cid:ident $constant:ident = $number:literal {
-                $($part:ident: $layout:ty),* $(,)?
-                $(; v2 $($part2:ident: $layout2:ty),*)?
-                $(; v3 $($part3:ident: $layout3:ty),*)?
-            })*
-        }
-    ) => {
-        /// Identifier of the service.
-        pub const UUID: $crate::uuid::Uuid = $crate::uuid::Uuid::literal($uuid);
-
-        $(
-            #[doc = concat!("Command ", stringify!($number), ", `", stringify!($cid), "`.")]
-            pub const $constant: $crate::registry::CidId =
-                $crate::registry::CidId { service: UUID, cid: $number };
-        )*
-
-        /// The service.
-        #[allow(clippy::needless_update)]
-        pub static SERVICE: $crate::registry::Service = $crate::registry::Service {
-            name: stringify!($name),
-            uuid: UUID,
-            cids: &[$($crate::registry::Cid {
-                name: stringify!($cid),
-                number: $number,
-                base: $crate::registry::layouts!($($part: $layout),*),
-                v2: $crate::registry::layouts!($($($part2: $layout2),*)?),
-                v3: $crate::registry::layouts!($($($part3: $layout3),*)?),
-            },)*],
-        };
-    };
-}
-pub(crate) use service_table;
-
-macro_rules! layouts {
-    ($($part:ident: $layout:ty),*) => {
-        $crate::registry::Layouts {
-            $($part: Some(<$layout as $crate::fields::Layout>::SCHEMA),)*
-            ..$crate::registry::Layouts::NONE
-        }
-    };
-}
-pub(crate) use layouts;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::{Field, Kind};
+    use crate::fields::{Field, Kind, Schema};
 
     #[test]
     fn names_and_numbers_are_unique() {

@@ -220,11 +220,29 @@ values! {
     }
 }
 
+/// What older firmware of the Fibocom FM350 adds to every cause (ModemManager
+/// `normalize_nw_error`).
+const CAUSE_OFFSET: u32 = 100;
+
 impl NwError {
-    /// One line for people: what the cause means.
+    /// Returns the cause as 3GPP numbers it. Firmware exists that reports it 100 too high, such as
+    /// 150 in place of 50; a number that is itself a cause stays as it is.
     #[must_use]
-    pub const fn explanation(self) -> &'static str {
-        match self {
+    pub fn normalised(self) -> Self {
+        let known = |cause: u32| {
+            let mut names = Self::NAMES.values.iter();
+            names.any(|named| named.value == u64::from(cause))
+        };
+        match self.0.checked_sub(CAUSE_OFFSET) {
+            Some(cause @ 1..) if !known(self.0) && known(cause) => Self(cause),
+            _ => self,
+        }
+    }
+
+    /// Returns one line for people that says what the cause means.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self.normalised() {
             Self::NONE => "no cause given",
             Self::IMSI_UNKNOWN_IN_HLR | Self::IMSI_UNKNOWN_IN_VLR => {
                 "the operator does not know this SIM"
@@ -320,6 +338,29 @@ mod tests {
         }
         assert_eq!(Status::NO_DEVICE_SUPPORT.name(), "no_device_support");
         assert_eq!(Status(77).name(), "77");
+    }
+
+    /// Fibocom FM350: 100 too high, so that the fallback to one family works.
+    #[test]
+    fn causes_that_are_100_too_high_are_understood() {
+        for (reported, cause) in [
+            (150, NwError::PDP_TYPE_IPV4_ONLY_ALLOWED),
+            (151, NwError::PDP_TYPE_IPV6_ONLY_ALLOWED),
+            (128, NwError::UNKNOWN_PDP_ADDRESS_OR_TYPE),
+            (132, NwError::SERVICE_OPTION_NOT_SUPPORTED),
+            (133, NwError::REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED),
+            // Causes themselves, and what is none either way.
+            (100, NwError::CONDITIONAL_IE_ERROR),
+            (111, NwError::PROTOCOL_ERROR_UNSPECIFIED),
+            (50, NwError::PDP_TYPE_IPV4_ONLY_ALLOWED),
+            (0, NwError::NONE),
+            (101, NwError::MESSAGE_NOT_COMPATIBLE_WITH_PROTOCOL_STATE),
+            (1, NwError(1)),
+            (4000, NwError(4000)),
+        ] {
+            assert_eq!(NwError(reported).normalised(), cause, "{reported}");
+            assert_eq!(NwError(reported).explanation(), cause.explanation());
+        }
     }
 
     #[test]

@@ -195,7 +195,7 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
 
 /// What to do about a cause the network gave (3GPP TS 24.008, 24.301).
 fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
-    match cause.0 {
+    match cause.normalised().0 {
         2 | 3 | 6 | 8 => (
             "the network does not know or has barred this SIM or modem",
             "ask the operator; try the SIM in a phone",

@@ -10,7 +10,6 @@
 //! ```
 
 use std::fmt;
-use std::time::Duration;
 
 use thiserror::Error;
 
@@ -102,22 +101,6 @@ pub(crate) fn all<'a>(
 
 /// The most that is read of an answer that lists things.
 pub(crate) const MOST_ITEMS: usize = 1024;
-
-/// How long to wait for the final result of a command. Usual is 10 s; what asks the network or
-/// restarts things takes longer.
-#[must_use]
-pub fn timeout(name: &str, test: bool) -> Duration {
-    Duration::from_secs(match (name, test) {
-        // A network scan.
-        ("+COPS", true) => 180,
-        ("+COPS", _) => 120,
-        ("+CGATT" | "+CGACT" | "D" | "A" | "+CUSD" | "^NDISDUP", false) => 75,
-        ("+CMGS" | "+CMSS" | "+CMGW", false) => 60,
-        ("+CFUN" | "+CPIN" | "+CLCK" | "+CPWD" | "^SYSCFGEX" | "+CPBR" | "+CMGL", false) => 30,
-        ("^RESET", false) => 15,
-        _ => 10,
-    })
-}
 
 #[cfg(test)]
 pub(crate) mod tests {

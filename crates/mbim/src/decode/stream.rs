@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Decoded, decode};
+use super::message::{Decoded, decode};
 use crate::fragment::Reassembler;
 use crate::message::{FRAGMENT_HEADER, HEADER, Header, MessageError};
 use crate::registry::Version;

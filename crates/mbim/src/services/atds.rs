@@ -2,11 +2,11 @@
 
 use crate::fields::layout;
 use crate::names::values;
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
 use crate::services::basic_connect::{
     CellularClass, DataClass, ProviderState, RegisterMode, RegisterState, RegistrationFlag,
 };
+use crate::services::empty::Empty;
 use crate::status::NwError;
 
 values! {

@@ -1,7 +1,7 @@
 //! Authentication with the SIM card (MBIM 1.0 section 10.10).
 
 use crate::fields::layout;
-use crate::registry::service_table;
+use crate::service::service_table;
 
 layout! {
     /// Answer of AKA.

@@ -1,7 +1,7 @@
 //! AT commands through MBIM (Fibocom).
 
 use crate::fields::layout;
-use crate::registry::service_table;
+use crate::service::service_table;
 
 layout! {
     /// Answer of AT_COMMAND.

@@ -1,8 +1,8 @@
 //! Intel FCC lock challenge.
 
 use crate::fields::layout;
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
+use crate::services::empty::Empty;
 
 layout! {
     /// Answer of FCC_LOCK.

@@ -2,8 +2,8 @@
 
 use crate::fields::layout;
 use crate::names::values;
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
+use crate::services::empty::Empty;
 
 values! {
     /// `MBIM_INTEL_SERVING_CELL_INFO`.

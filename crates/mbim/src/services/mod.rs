@@ -1,4 +1,4 @@
-//! The services, one room each: typed structs for every information buffer and the table of commands.
+//! The services, one file or folder each: typed structs for every information buffer and the table of commands.
 //!
 //! To add a command, state its layouts with `layout!` and add one line to the `service_table!` table.
 
@@ -7,6 +7,7 @@ pub mod auth;
 pub mod basic_connect;
 pub mod compal;
 pub mod dss;
+pub(crate) mod empty;
 pub mod fibocom;
 pub mod google;
 pub mod intel_at_tunnel;
@@ -29,13 +30,9 @@ pub mod sms;
 pub mod stk;
 pub mod ussd;
 
-use crate::fields::layout;
-use crate::registry::Service;
+use crate::service::Service;
 
-layout! {
-    /// An information buffer without content.
-    Empty {}
-}
+pub use empty::Empty;
 
 /// Every service.
 pub(crate) static ALL: &[&Service] = &[

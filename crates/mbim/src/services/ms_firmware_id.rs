@@ -1,8 +1,8 @@
 //! Firmware identification (Microsoft).
 
 use crate::fields::layout;
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
+use crate::services::empty::Empty;
 use crate::uuid::Uuid;
 
 layout! {

@@ -1,7 +1,7 @@
 //! Notice that the host shuts down (Microsoft).
 
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
+use crate::services::empty::Empty;
 
 service_table! {
     ms_host_shutdown = "883b7c26-985f-43fa-9804-27d7fb80959c" {

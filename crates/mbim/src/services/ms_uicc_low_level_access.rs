@@ -2,9 +2,9 @@
 
 use crate::fields::layout;
 use crate::names::values;
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
 use crate::services::basic_connect::PinType;
+use crate::services::empty::Empty;
 
 values! {
     /// `MBIM_UICC_SECURE_MESSAGING`.

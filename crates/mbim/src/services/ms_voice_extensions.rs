@@ -1,9 +1,9 @@
 //! Network time (Microsoft voice extensions).
 
 use crate::fields::layout;
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
 use crate::services::basic_connect::DataClass;
+use crate::services::empty::Empty;
 
 layout! {
     /// Answer and notification of NITZ.

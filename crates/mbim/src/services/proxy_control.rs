@@ -1,8 +1,8 @@
 //! Talk between a client and an mbim-proxy; never reaches a modem (libmbim).
 
 use crate::fields::layout;
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
+use crate::services::empty::Empty;
 
 layout! {
     /// Set of CONFIGURATION.

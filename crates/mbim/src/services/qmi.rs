@@ -1,7 +1,7 @@
 //! Qualcomm QMI messages through MBIM.
 
 use crate::fields::layout;
-use crate::registry::service_table;
+use crate::service::service_table;
 
 layout! {
     /// Answer and notification of MSG.

@@ -2,7 +2,7 @@
 
 use crate::fields::layout;
 use crate::names::values;
-use crate::registry::service_table;
+use crate::service::service_table;
 
 values! {
     /// `MBIM_USSD_ACTION`.

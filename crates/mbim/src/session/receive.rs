@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use super::{
-    Awaited, CommandError, Event, MOST_RECLOSES, MOST_REFUSALS, OpenError, Outstanding, Phase,
-    Response, Session,
-};
+use super::machine::{Awaited, MOST_RECLOSES, MOST_REFUSALS, Outstanding, Phase, Session};
+use super::types::{CommandError, Event, OpenError, Response};
 use crate::fragment::FragmentError;
 use crate::message::{Body, Message};
 use crate::registry::CidId;
 use crate::status::{ProtocolError, Status};
+
+/// The smallest control transfer MBIM allows, in bytes (MBIM 1.0 section 6.4).
+const LEAST_CONTROL_MESSAGE: usize = 64;
 
 impl Session {
     pub(super) fn handle_garbage(&mut self, now: Instant, error: FragmentError) {
@@ -83,6 +84,27 @@ impl Session {
         self.refused(now, OpenError::Refused(status), passing);
     }
 
+    /// An OPEN named a larger control transfer than the function takes, whatever its descriptor
+    /// says: another one with a smaller size follows at once.
+    fn offer_less(&mut self, now: Instant) {
+        let refused = self.config.max_control_message;
+        let smaller = match refused {
+            0..=LEAST_CONTROL_MESSAGE => {
+                return self.refused(now, OpenError::MaxTransfer(refused), false);
+            }
+            // What the functions take that answer so (DWM-156, EM7345, LN930, L850).
+            513.. => 512,
+            _ => (refused / 2).max(LEAST_CONTROL_MESSAGE),
+        };
+        self.config.max_control_message = smaller;
+        let Phase::Opening(mut opening) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        opening.last = Some(OpenError::MaxTransfer(refused));
+        self.send_open(now, &mut opening);
+        self.phase = Phase::Opening(opening);
+    }
+
     /// An OPEN was refused: another one follows in its turn, unless it was refused for good.
     fn refused(&mut self, now: Instant, error: OpenError, passing: bool) {
         let Phase::Opening(opening) = &mut self.phase else {
@@ -136,7 +158,11 @@ impl Session {
             }
             Phase::Opening(opening) => match opening.awaited {
                 Awaited::Open { id, .. } if id == transaction => {
-                    self.refused(now, OpenError::Protocol(error), true);
+                    if error == ProtocolError::MAX_TRANSFER {
+                        self.offer_less(now);
+                    } else {
+                        self.refused(now, OpenError::Protocol(error), true);
+                    }
                 }
                 Awaited::Close { id, .. } if id == transaction => {
                     let Phase::Opening(mut opening) =

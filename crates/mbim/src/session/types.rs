@@ -247,6 +247,9 @@ pub enum OpenError {
     /// The modem answered with a failure.
     #[error("the modem refuses to open: {code} ({why})", code = .0, why = .0.explanation())]
     Refused(Status),
+    /// The function takes no control transfer of so many bytes, and no smaller size is left to try.
+    #[error("the modem refuses to open with control messages of {0} bytes: {why}", why = ProtocolError::MAX_TRANSFER.explanation())]
+    MaxTransfer(usize),
     /// The modem answered with a protocol error.
     #[error("the modem refuses to open with protocol error {code} ({why})", code = .0, why = .0.explanation())]
     Protocol(ProtocolError),

@@ -189,7 +189,9 @@ impl Control {
             ControlEvent::OpenFailed(OpenError::Refused(status)) => {
                 self.input(Input::OpenRefused(status))
             }
-            ControlEvent::OpenFailed(OpenError::Protocol(error)) => {
+            ControlEvent::OpenFailed(
+                error @ (OpenError::Protocol(_) | OpenError::MaxTransfer(_)),
+            ) => {
                 tracing::warn!("MBIM_OPEN: {error}");
                 self.input(Input::OpenRefused(Status::FAILURE));
             }

@@ -117,7 +117,7 @@ impl DataSession {
             let failure = explain::status(Rung::Connect, &what, status, network);
             return self.detour(now, failure, rung);
         }
-        let network_cause = network.unwrap_or(NwError::NONE);
+        let network_cause = network.unwrap_or(NwError::NONE).normalised();
         let about_family = is_about_family(status, network_cause);
         if self.family == ContextIpType::IPV4V6 && about_family {
             self.families = singles(network_cause).iter().copied().collect();

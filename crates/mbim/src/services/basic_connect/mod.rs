@@ -11,8 +11,8 @@ pub use extended::*;
 pub use layouts::*;
 pub use values::*;
 
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
+use crate::services::empty::Empty;
 
 service_table! {
     basic_connect = "a289cc33-bcbb-8b4f-b6b0-133ec2aae6df" {

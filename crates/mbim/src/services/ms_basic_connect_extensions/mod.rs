@@ -8,8 +8,8 @@ pub use cells::*;
 pub use layouts::*;
 pub use values::*;
 
-use crate::registry::service_table;
-use crate::services::Empty;
+use crate::service::service_table;
+use crate::services::empty::Empty;
 
 service_table! {
     ms_basic_connect_extensions = "3d01dcc5-fef5-4d05-0d3a-bef7058e9aaf" {

@@ -4,10 +4,13 @@ mod channel;
 mod commands;
 mod opening;
 
+use std::time::{Duration, Instant};
+
 use super::*;
-use crate::message::CommandKind;
+use crate::message::{Body, CommandKind, Message};
+use crate::registry::CidId;
 use crate::services::{Empty, basic_connect as bc, sms};
-use crate::status::Status;
+use crate::status::{ProtocolError, Status};
 
 const NOTIFIED: [u8; 8] = [0xa1, 1, 0, 0, 0, 0, 0, 0];
 const SECOND: Duration = Duration::from_secs(1);

@@ -81,6 +81,49 @@ fn lasting_refusals_end_opening_early_and_passing_ones_do_not() {
     assert_eq!(bench.events(), [Event::Opened]);
 }
 
+/// Functions that announce more than they take (DWM-156, EM7345, LN930, L850): 512 bytes at first,
+/// then half each time, down to the 64 that MBIM 1.0 demands of every function.
+#[test]
+fn open_refused_as_too_large_is_repeated_with_a_smaller_size() {
+    for (announced, sizes) in [
+        (4096, &[512, 256, 128, 64][..]),
+        (1024, &[512][..]),
+        (512, &[256, 128][..]),
+        (100, &[64][..]),
+    ] {
+        let mut bench = Bench::new(Config {
+            max_control_message: announced,
+            ..sixteen()
+        });
+        bench.session.open(bench.now);
+        let mut id = 1;
+        for size in sizes {
+            assert_eq!(bench.sent(), [format!("{id} open")]);
+            bench.answer(id, Body::FunctionError(ProtocolError::MAX_TRANSFER));
+            assert_eq!(bench.session.config().max_control_message, *size);
+            id += 1;
+        }
+        assert_eq!(bench.sent(), [format!("{id} open")]);
+        bench.answer(id, Body::OpenDone(Status::NONE));
+        assert_eq!(bench.events(), [Event::Opened]);
+    }
+
+    let mut bench = Bench::new(Config {
+        max_control_message: 64,
+        ..sixteen()
+    });
+    bench.session.open(bench.now);
+    for id in 1..=3 {
+        bench.sent();
+        bench.answer(id, Body::FunctionError(ProtocolError::MAX_TRANSFER));
+        bench.wait(SECOND);
+    }
+    assert_eq!(
+        bench.events(),
+        [Event::OpenFailed(OpenError::MaxTransfer(64))]
+    );
+}
+
 #[test]
 fn a_session_left_over_is_closed_first() {
     let mut bench = Bench::new(sixteen());

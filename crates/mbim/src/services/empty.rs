@@ -1,0 +1,8 @@
+//! The information buffer that many commands share: none.
+
+use crate::fields::layout;
+
+layout! {
+    /// An information buffer without content.
+    Empty {}
+}
