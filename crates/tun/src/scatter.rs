@@ -221,7 +221,8 @@ impl Scatter {
             .place(room)
             .filter(|place| fits(*place, room, areas, (0, 0)))
         else {
-            return self.receive_large(read, areas, layout);
+            layout.keep(0);
+            return self.receive_pieces(read, areas, layout, Pieces::new());
         };
         let slot = place.offset..place.offset + room;
         let mut header = [0; VNET_HEADER];
@@ -269,6 +270,17 @@ impl Scatter {
     ) -> io::Result<Received> {
         let mut pieces = Pieces::new();
         self.reserve(areas, layout, &mut pieces);
+        self.receive_pieces(read, areas, layout, pieces)
+    }
+
+    /// Reads a packet into `pieces` and what is behind them into the spill buffer.
+    fn receive_pieces(
+        &mut self,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+        areas: &mut [&mut [u8]],
+        layout: &mut impl Layout,
+        mut pieces: Pieces,
+    ) -> io::Result<Received> {
         let mut header = [0; VNET_HEADER];
         let result = {
             let mut slices = FixedVec::<IoSliceMut<'_>, { MAX_PLACES + 2 }>::new();
@@ -348,15 +360,11 @@ impl Scatter {
         self.settle(plan, areas, layout, pieces, right)
     }
 
-    /// Reserves places for the large packet expected; without one expected, for one datagram.
+    /// Reserves places for the large packet that is expected.
     fn reserve(&self, areas: &[&mut [u8]], layout: &mut impl Layout, pieces: &mut Pieces) {
-        let (datagram, header, most) = if self.since_large < MEMORY {
-            let segment = (self.datagram - self.header).max(1);
-            let most = MAX_PACKET.div_ceil(segment).min(MAX_PLACES);
-            (self.datagram, self.header, most)
-        } else {
-            (self.mtu, 0, 1)
-        };
+        let (datagram, header) = (self.datagram, self.header);
+        let segment = (datagram - header).max(1);
+        let most = MAX_PACKET.div_ceil(segment).min(MAX_PLACES);
         let (mut stream, mut end) = (0, (0, 0));
         for index in 0..most {
             let Some(place) = layout.place(datagram) else {
