@@ -14,13 +14,13 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{NwError, Status as MbimStatus};
 use uwwan_modem::client::{Client, Indication};
+use uwwan_modem::share::Request;
 use uwwan_modem::{Code, Options, Selector, Status};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use crate::candidates;
-use crate::control::client::Client as Control;
-use crate::control::protocol::Request;
+use crate::control::Client as Control;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::runtime::{self, Entry};

@@ -1,10 +1,10 @@
 //! The control session for other programs while `up` runs: what the options say, and the entrances.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Deserialize;
-use uwwan_modem::proxy::{self, Allow, Proxy, ProxyStatus};
+use uwwan_modem::proxy::multiplexer::Config;
+use uwwan_modem::share::{Allow, Builder, MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME};
 use uwwan_modem::{Event, Handle};
 
 use crate::failure::{Failure, FailureKind};
@@ -94,11 +94,12 @@ fn id_of(file: &Path, name: &str) -> Option<u32> {
 /// # Errors
 /// [`FailureKind::Usage`] for options that make no sense, and when standard output is gone.
 pub fn open(
+    builder: &mut Builder,
     handle: &Handle,
     directory: &RuntimeDir,
     settings: &Settings,
     json: bool,
-) -> Result<Option<Arc<Proxy>>, Failure> {
+) -> Result<Option<MbimEntrances>, Failure> {
     let entrances = settings.proxy.unwrap_or_default();
     if entrances == Entrances::Off {
         return Ok(None);
@@ -107,47 +108,36 @@ pub fn open(
     if !allow.is_empty() {
         directory.let_others_through()?;
     }
-    let options = proxy::Options {
+    let options = MbimOptions {
         socket: directory.mbim_socket(),
-        public: (entrances == Entrances::On).then(|| proxy::PUBLIC_NAME.to_owned()),
+        public: (entrances == Entrances::On).then(|| PUBLIC_NAME.to_owned()),
         terminal: Some(directory.mbim_terminal()),
         aliases: vec![directory.socket()],
         allow,
-        rules: proxy::multiplexer::Config {
+        rules: Config {
             guard: settings.proxy_guard.unwrap_or_default() == Guard::On,
             held: handle.sessions().into_iter().map(u32::from).collect(),
-            ..proxy::multiplexer::Config::default()
+            ..Config::default()
         },
     };
-    let (proxy, notices) = match Proxy::start(handle, &options) {
-        Ok(proxy) => {
-            let notices = proxy.notices().to_vec();
-            (Some(Arc::new(proxy)), notices)
-        }
-        Err(error) => {
-            let notice = format!("other programs cannot reach the control session: {error}");
-            (None, vec![notice])
-        }
-    };
-    for text in notices {
+    let mbim = builder.mbim(handle, &options);
+    for text in mbim.notices() {
         if json {
-            say_json(&Event::Notice { text })?;
+            say_json(&Event::Notice { text: text.clone() })?;
         } else {
             say(format!("note: {text}"))?;
         }
     }
-    if let Some(proxy) = &proxy
-        && !json
-    {
-        for line in describe(&proxy.status()) {
+    if !json {
+        for line in describe(&mbim.status()) {
             say(format!("MBIM: {line}"))?;
         }
     }
-    Ok(proxy)
+    Ok(Some(mbim))
 }
 
 /// How to come in, a line each entrance.
-pub fn describe(status: &ProxyStatus) -> Vec<String> {
+pub fn describe(status: &MbimStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(socket) = &status.socket {
         lines.push(match status.public {
@@ -187,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_entrances_are_told_as_commands() {
-        let mut status = ProxyStatus {
+        let mut status = MbimStatus {
             socket: Some("/run/uwwan/1-4/mbim".into()),
             public: Some("mbim-proxy".into()),
             terminal: Some("/run/uwwan/1-4/mbim-terminal".into()),

@@ -3,7 +3,7 @@
 //! ```text
 //!  bulk IN ──> reader ──bytes──┐                       ┌──> library callers (AtPort::ask)
 //!                              ├──> owner: Dialogue <──┤
-//!  bulk OUT <──────────────────┘                       └──> server: PTYs and a Unix socket
+//!  bulk OUT <──────────────────┘                       └──> share: terminals and a Unix socket
 //! ```
 //!
 //! [`AtPort`] is a thread that owns the dialogue with whichever vendor interface answers. It
@@ -14,19 +14,19 @@
 //! - [`AtPort`], in `owner`: the thread, probing, commands, subscriptions.
 //! - `transport`: the interface: claimed, control lines raised, bulk queues.
 //! - [`open`]: the port of a device that nobody else runs.
-//! - [`server`]: other programs' ways in: a PTY for each opener, a socket for `uwwan at`.
+//! - `discipline`, `lines`: what other programs say and hear, on a terminal and in JSON lines; the
+//!   entrances they come in by are those of [`share`](crate::share).
 //! - [`client`]: the other end of that socket.
 //!
 //! No command and no answer is ever logged: they may hold a PIN, an IMSI or a message.
 
 pub mod client;
 pub mod desk;
-mod discipline;
+pub(crate) mod discipline;
+pub(crate) mod lines;
 pub mod open;
 mod owner;
 mod protocol;
-pub(crate) mod pty;
-pub mod server;
 mod transport;
 
 use std::fmt;
@@ -168,6 +168,26 @@ impl From<AtError> for Failure {
 
 /// Longest time any command may take.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A command from what a client says of it: its line, text for its prompt, and how long it may take
+/// in place of what is usual for it.
+pub(crate) fn command(
+    line: &str,
+    text: Option<&str>,
+    timeout: Option<Duration>,
+) -> Result<Command, AtError> {
+    let command = Command::new(line).and_then(|command| match text {
+        Some(text) => command.with_text(text),
+        None => Ok(command),
+    });
+    let command = command.map_err(|error| AtError::Refused {
+        why: error.to_string(),
+    })?;
+    Ok(match timeout {
+        Some(timeout) => command.with_timeout(timeout.min(LONGEST_TIMEOUT)),
+        None => command,
+    })
+}
 
 /// Why a command line may not be sent to a port others use too: it would change how the port
 /// answers (`V0`, `Q1`) or turn it into something that no longer answers (dial-up data).

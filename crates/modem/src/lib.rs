@@ -17,7 +17,9 @@
 //! - [`host`]: the host's end as a trait, and the TUN or TAP behind it.
 //! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
 //! - [`client`]: the control session for the program's other commands, with or without a running
-//!   `up`; [`proxy`]: the same for other programs.
+//!   `up`.
+//! - [`share`]: what other programs of the machine are offered, and the one loop that serves them;
+//!   [`proxy`]: the control session among many.
 //! - [`status`], [`event`], [`failure`], [`options`], [`selector`]: the types a program sees.
 
 #![deny(unsafe_code)]
@@ -38,6 +40,7 @@ pub mod proxy;
 pub mod quirks;
 pub mod selector;
 mod session;
+pub mod share;
 pub mod status;
 pub mod supervisor;
 

@@ -15,8 +15,8 @@ use uwwan_at::dialogue::Command;
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_modem::at_port::client::Client;
 use uwwan_modem::at_port::open::{Choice, open};
-use uwwan_modem::at_port::server::{Places, Server};
 use uwwan_modem::at_port::{AtError, AtPort, Line};
+use uwwan_modem::share::{Builder, Places, Server};
 use uwwan_usb::device::Backend;
 use uwwan_usb::functions::{SerialRole, at_candidates};
 
@@ -231,6 +231,12 @@ struct Served {
     emulator: Emulator,
 }
 
+fn serve(at: AtPort, places: &Places) -> Server {
+    let mut builder = Builder::new().unwrap();
+    builder.at(at, places).unwrap();
+    builder.serve().unwrap()
+}
+
 fn served(knobs: &str) -> Served {
     let emulator = emulator(knobs);
     let at = attached(&emulator);
@@ -239,7 +245,7 @@ fn served(knobs: &str) -> Served {
         socket: Some(folder.path().join("at.socket")),
         terminal: Some(folder.path().join("at")),
     };
-    let server = Server::start(at.clone(), &places).unwrap();
+    let server = serve(at.clone(), &places);
     Served {
         _folder: folder,
         places,
@@ -440,11 +446,19 @@ fn garbage_on_the_socket_hurts_only_its_sender() {
         b"{}\n",
         b"\xff\x00\n",
         b"{\"command\":\"AT\"}\n",
+        // Requests and brackets without end: neither is followed by recursion.
+        &b"{\"state\":{}}".repeat(400),
+        &b"{\"state\":{}}\n".repeat(20_000),
+        &b"[".repeat(16_000),
         &long,
     ] {
         let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+            .set_write_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
         let _ = stream.write_all(garbage);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut said = Vec::new();
         let _ = stream.read_to_end(&mut said);
     }

@@ -6,8 +6,8 @@ use uwwan_at::dialogue::Command;
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_modem::at_port::client::Client;
 use uwwan_modem::at_port::desk::{Direct, Running};
-use uwwan_modem::at_port::server::{Places, Server};
 use uwwan_modem::ipv6::{self, Change, Desk, FACTORY, Operator, Plan, Source, Verdict};
+use uwwan_modem::share::Places;
 use uwwan_modem::{Failure, FailureKind};
 
 use crate::bench::{Bench, PATIENCE, families, quick};
@@ -118,7 +118,7 @@ fn with_a_running_driver_both_families_come_online() {
     };
     let at = bench.handle.at_port().unwrap();
     at.wait_open(PATIENCE).unwrap();
-    let _server = Server::start(at, &places).unwrap();
+    let _server = crate::serve(at, &places);
     let client = Client::connect(places.socket.as_deref().unwrap()).unwrap();
     let mut desk = Running::new(client, || None, Box::new(|_| {}));
     unlock(&mut desk);

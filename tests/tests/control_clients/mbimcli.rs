@@ -6,7 +6,7 @@
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use uwwan_modem::proxy;
+use uwwan_modem::share::PUBLIC_NAME;
 
 use crate::bench::PATIENCE;
 use crate::shared::Shared;
@@ -38,7 +38,7 @@ fn alone(test: &str) -> bool {
 
 fn online() -> Shared {
     Shared::start("", |options| {
-        options.public = Some(proxy::PUBLIC_NAME.into());
+        options.public = Some(PUBLIC_NAME.into());
     })
 }
 
@@ -311,7 +311,7 @@ fn two_at_once_one_killed_and_the_modem_unplugged() {
 
 fn wait_for_clients(shared: &Shared, count: usize) {
     let deadline = Instant::now() + PATIENCE;
-    while shared.proxy.as_ref().unwrap().status().clients < count {
+    while shared.mbim.status().clients < count {
         assert!(Instant::now() < deadline, "no client comes");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -324,10 +324,10 @@ fn another_proxy_is_left_alone() {
     }
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener};
-    let name = SocketAddr::from_abstract_name(proxy::PUBLIC_NAME).unwrap();
+    let name = SocketAddr::from_abstract_name(PUBLIC_NAME).unwrap();
     let _other = UnixListener::bind_addr(&name).unwrap();
     let shared = online();
-    let proxy = shared.proxy.as_ref().unwrap();
+    let proxy = &shared.mbim;
     assert_eq!(proxy.status().public, None);
     assert_eq!(proxy.notices().len(), 1);
     assert!(

@@ -5,31 +5,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use uwwan_modem::Options;
 use uwwan_modem::client::Client;
-use uwwan_modem::proxy::{self, Proxy};
+use uwwan_modem::share::{Builder, MbimEntrances, MbimOptions, Server};
 
 use crate::bench::{Bench, quick};
 
 /// The driver, its entrances, and the folder they are in.
 pub struct Shared {
-    pub proxy: Option<Proxy>,
+    pub mbim: MbimEntrances,
+    pub server: Option<Server>,
     pub bench: Bench,
     pub folder: PathBuf,
 }
 
 impl Shared {
     /// Online, with the entrances as `choose` wants them.
-    pub fn start(knobs: &str, choose: impl FnOnce(&mut proxy::Options)) -> Self {
+    pub fn start(knobs: &str, choose: impl FnOnce(&mut MbimOptions)) -> Self {
         let mut shared = Self::starting(knobs, quick(), choose);
         shared.bench.online();
         shared
     }
 
     /// On its way up.
-    pub fn starting(
-        knobs: &str,
-        options: Options,
-        choose: impl FnOnce(&mut proxy::Options),
-    ) -> Self {
+    pub fn starting(knobs: &str, options: Options, choose: impl FnOnce(&mut MbimOptions)) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let folder = std::env::temp_dir().join(format!(
             "uwwan-clients-{}-{}",
@@ -38,15 +35,17 @@ impl Shared {
         ));
         std::fs::create_dir_all(&folder).unwrap();
         let bench = Bench::start(knobs, options);
-        let mut options = proxy::Options {
+        let mut options = MbimOptions {
             socket: folder.join("mbim"),
             terminal: Some(folder.join("mbim-terminal")),
-            ..proxy::Options::default()
+            ..MbimOptions::default()
         };
         choose(&mut options);
-        let proxy = Proxy::start(&bench.handle, &options).unwrap();
+        let mut builder = Builder::new().unwrap();
+        let mbim = builder.mbim(&bench.handle, &options);
         Self {
-            proxy: Some(proxy),
+            mbim,
+            server: Some(builder.serve().unwrap()),
             bench,
             folder,
         }
@@ -64,7 +63,7 @@ impl Shared {
     pub fn stop(mut self) {
         assert!(self.bench.handle.status().online);
         self.bench.ping_through();
-        self.proxy = None;
+        self.server = None;
         let left: Vec<_> = std::fs::read_dir(&self.folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

@@ -11,7 +11,7 @@ use bench::{Bench, PATIENCE, quick};
 use uwwan_mbim::services::basic_connect::{self as bc, SignalState};
 use uwwan_modem::Event;
 use uwwan_modem::client::Client;
-use uwwan_modem::proxy::{self, Proxy};
+use uwwan_modem::share::{Builder, MbimOptions};
 
 /// Indications that pass while memory is watched. Kept for ever, at their 64 bytes and the cost of
 /// a piece of memory each, they would be several times [`GROWTH`].
@@ -24,12 +24,14 @@ fn ten_thousand_a_second_cost_no_memory_and_no_session() {
     let mut bench = Bench::start("indication_storm_hz=10000", quick());
     bench.online();
     let folder = tempfile::tempdir().unwrap();
-    let options = proxy::Options {
+    let options = MbimOptions {
         socket: folder.path().join("mbim"),
         public: None,
-        ..proxy::Options::default()
+        ..MbimOptions::default()
     };
-    let entrance = Proxy::start(&bench.handle, &options).unwrap();
+    let mut builder = Builder::new().unwrap();
+    builder.mbim(&bench.handle, &options);
+    let entrance = builder.serve().unwrap();
     let mut counting = Client::through(&options.socket).unwrap();
     let mut asking = Client::through(&options.socket).unwrap();
     asking.subscribe(&[bc::RADIO_STATE]).unwrap();

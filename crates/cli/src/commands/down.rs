@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::control::client::Client;
-use crate::control::protocol::Request;
+use uwwan_modem::share::Request;
+
+use crate::control::Client;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json};
 

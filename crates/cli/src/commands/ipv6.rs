@@ -11,10 +11,10 @@ use uwwan_modem::client::Client as MbimClient;
 use uwwan_modem::ipv6::{
     self, Change, Desk, Findings, NoOperator, Operator, Plan, Source, Verdict, is_code,
 };
+use uwwan_modem::share::Request;
 
 use super::at::way::Place;
-use crate::control::client::Client as ControlClient;
-use crate::control::protocol::Request;
+use crate::control::Client as ControlClient;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
 use crate::reach::{MBIM_SOCKET, Reach};

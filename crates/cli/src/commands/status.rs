@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use uwwan_modem::Status;
-use uwwan_modem::proxy::ProxyStatus;
+use uwwan_modem::share::{MbimStatus, Reply, Request};
 use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCalls, Traffic};
 
-use crate::control::client::Client;
-use crate::control::protocol::{Reply, Request};
+use crate::control::Client;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
 use crate::sharing;
@@ -243,7 +242,7 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
     field("dropped", describe_counters(&traffic.dropped));
     field("errors", describe_counters(&traffic.errors));
     let proxy = reply.status.as_ref().and_then(|value| value.get("proxy"));
-    if let Some(Ok(proxy)) = proxy.map(ProxyStatus::deserialize) {
+    if let Some(Ok(proxy)) = proxy.map(MbimStatus::deserialize) {
         for line in sharing::describe(&proxy) {
             field("mbim", line);
         }

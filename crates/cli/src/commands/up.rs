@@ -1,18 +1,16 @@
 //! `uwwan up`: the driver, in the foreground until stopped.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, never, select, unbounded};
-use uwwan_modem::at_port::{self, server::Places};
-use uwwan_modem::proxy::Proxy;
+use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder, Server};
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use super::progress;
 use crate::candidates;
-use crate::control::server::{Responder, Server};
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::output::{say, say_json};
@@ -141,31 +139,19 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }),
     )
     .map_err(|failure| chosen.with_holders(failure))?;
-    let entrances =
-        sharing::open(&handle, &directory, &settings, arguments.json).and_then(|proxy| {
-            let answers = Answers {
-                handle: handle.clone(),
-                proxy: proxy.as_ref().map(Arc::downgrade),
-                terminal: directory.at_terminal(),
-            };
-            let server = Server::start(&directory.socket(), &chosen.name, Arc::new(answers))?;
-            Ok((proxy, server))
-        });
-    let (proxy, server) = match entrances {
-        Ok(entrances) => entrances,
+    let shared = share(&handle, &directory, &chosen.name, &settings, arguments.json);
+    let (server, changes) = match shared {
+        Ok(shared) => shared,
         Err(failure) => {
             handle.stop();
             let _ = handle.wait();
             return Err(failure);
         }
     };
-    let at_server = serve_at(&handle, &directory, arguments.json);
-    let outcome = attend(&handle, &events, &signals, &server, arguments.json);
+    let outcome = attend(&handle, &events, &signals, &changes, arguments.json);
     // Also when standard output is gone: whatever ends the loop, the modem is put down properly.
     handle.stop();
     let end = handle.wait();
-    drop(at_server);
-    drop(proxy);
     drop(server);
     drop(directory);
     outcome?;
@@ -175,28 +161,54 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     end.map_err(|failure| chosen.with_holders(failure))
 }
 
-/// Opens the AT port to other programs. The link works without it, so a failure is only told.
-fn serve_at(
+/// Opens the entrances for other programs and serves them.
+fn share(
     handle: &Handle,
     directory: &RuntimeDir,
+    device: &str,
+    settings: &Settings,
     json: bool,
-) -> Option<at_port::server::Server> {
+) -> Result<(Server, Changes), Failure> {
+    let system = |error: std::io::Error| {
+        Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
+    };
+    let mut builder = Builder::new().map_err(system)?;
+    let mbim = sharing::open(&mut builder, handle, directory, settings, json)?;
+    let answers = Answers {
+        handle: handle.clone(),
+        mbim,
+        terminal: directory.at_terminal(),
+    };
+    let socket = directory.socket();
+    let changes = builder
+        .status(&socket, device, Box::new(answers))
+        .map_err(|error| {
+            Failure::new(FailureKind::Host, "cannot open the control socket")
+                .at(socket.display().to_string())
+                .because(error)
+                .next("name another directory with --runtime-dir DIR")
+        })?;
+    share_at(&mut builder, handle, directory, json);
+    Ok((builder.serve().map_err(system)?, changes))
+}
+
+/// Opens the AT port to other programs. The data session works without it, so a failure is only
+/// told.
+fn share_at(builder: &mut Builder, handle: &Handle, directory: &RuntimeDir, json: bool) {
+    let Some(port) = handle.at_port() else {
+        return;
+    };
+    let terminal = directory.at_terminal();
     let places = Places {
         socket: Some(directory.at_socket()),
-        terminal: Some(directory.at_terminal()),
+        terminal: Some(terminal.clone()),
     };
-    match at_port::server::Server::start(handle.at_port()?, &places) {
-        Ok(server) => {
-            if !json {
-                let terminal = directory.at_terminal();
-                let _ = say(format!("AT port: {} (or `uwwan at`)", terminal.display()));
-            }
-            Some(server)
+    match builder.at(port, &places) {
+        Ok(()) if json => {}
+        Ok(()) => {
+            let _ = say(format!("AT port: {} (or `uwwan at`)", terminal.display()));
         }
-        Err(error) => {
-            tracing::warn!("other programs cannot reach the AT port: {error}");
-            None
-        }
+        Err(error) => tracing::warn!("other programs cannot reach the AT port: {error}"),
     }
 }
 
@@ -205,7 +217,7 @@ fn attend(
     handle: &Handle,
     events: &Receiver<Event>,
     signals: &Receiver<i32>,
-    server: &Server,
+    changes: &Changes,
     json: bool,
 ) -> Result<(), Failure> {
     let notifier = Notifier::from_environment();
@@ -229,7 +241,7 @@ fn attend(
                 // The modem's thread drops its end only after it has stopped.
                 let Ok(event) = event else { return Ok(()) };
                 tell(&event, json)?;
-                server.announce();
+                changes.announce();
                 match &event {
                     Event::Online { interface, .. } => notifier.ready(&format!("online through {interface}")),
                     Event::RungStarted { rung } => notifier.status(&format!("trying {rung}")),
@@ -330,8 +342,8 @@ fn choose(
 
 struct Answers {
     handle: Handle,
-    /// Not its owner: clients may outlive it.
-    proxy: Option<Weak<Proxy>>,
+    /// What is offered of the control session.
+    mbim: Option<MbimEntrances>,
     /// Of the AT port.
     terminal: PathBuf,
 }
@@ -339,10 +351,9 @@ struct Answers {
 impl Responder for Answers {
     fn status(&self) -> serde_json::Value {
         let mut status = serde_json::to_value(self.handle.status()).unwrap_or_default();
-        let proxy = self.proxy.as_ref().and_then(Weak::upgrade);
-        if let (Some(proxy), Some(fields)) = (proxy, status.as_object_mut()) {
-            let proxy = serde_json::to_value(proxy.status()).unwrap_or_default();
-            fields.insert("proxy".to_owned(), proxy);
+        if let (Some(mbim), Some(fields)) = (&self.mbim, status.as_object_mut()) {
+            let mbim = serde_json::to_value(mbim.status()).unwrap_or_default();
+            fields.insert("proxy".to_owned(), mbim);
         }
         if let (Some(at), Some(fields)) = (self.handle.at_port(), status.as_object_mut()) {
             let at = serde_json::json!({

@@ -40,7 +40,7 @@ enum Mode {
 
 /// One opener's end of the port.
 #[derive(Debug)]
-pub(super) struct Discipline {
+pub(crate) struct Discipline {
     mode: Mode,
     echo: bool,
     verbose: bool,
@@ -75,19 +75,19 @@ impl Default for Discipline {
 
 impl Discipline {
     /// Takes what the program wrote.
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
         let room = MOST_AHEAD.saturating_sub(self.ahead.len());
         self.ahead.extend(&bytes[..room.min(bytes.len())]);
     }
 
     /// Whether it has sent a line.
-    pub(super) fn has_spoken(&self) -> bool {
+    pub(crate) fn has_spoken(&self) -> bool {
         self.has_spoken
     }
 
     /// The next command for the modem. Its end has to come to [`Discipline::answered`] before
     /// there is another.
-    pub(super) fn next(&mut self) -> Option<Command> {
+    pub(crate) fn next(&mut self) -> Option<Command> {
         while !matches!(self.mode, Mode::Busy) {
             let byte = self.ahead.pop_front()?;
             if self.echo {
@@ -106,7 +106,7 @@ impl Discipline {
     }
 
     /// The end of the command.
-    pub(super) fn answered(&mut self, result: &Result<Answer, AtError>) {
+    pub(crate) fn answered(&mut self, result: &Result<Answer, AtError>) {
         self.mode = Mode::Line;
         match result {
             Ok(answer) => {
@@ -118,13 +118,13 @@ impl Discipline {
     }
 
     /// The answer to somebody who has gone, for one who only listens: `cat port & echo AT >port`.
-    pub(super) fn overhear(&mut self, answer: &Answer) {
+    pub(crate) fn overhear(&mut self, answer: &Answer) {
         self.information(&answer.lines);
         self.finish(&result_code(&answer.result));
     }
 
     /// A line nobody asked for.
-    pub(super) fn tell(&mut self, line: &Line) {
+    pub(crate) fn tell(&mut self, line: &Line) {
         if self.output.len() > MOST_OUTPUT_UNASKED {
             return;
         }
@@ -134,19 +134,24 @@ impl Discipline {
         }
     }
 
-    /// What is to be written to the program; take off what it took.
-    pub(super) fn output(&mut self) -> &mut VecDeque<u8> {
-        &mut self.output
+    /// Returns bytes for the program, as many as one write takes at best.
+    pub(crate) fn output(&self) -> &[u8] {
+        self.output.as_slices().0
     }
 
-    /// Whether it has room for more of what the program writes.
-    pub(super) fn takes_input(&self) -> bool {
-        self.ahead.len() < MOST_AHEAD / 2
+    /// `count` bytes of the output have been written.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        self.output.drain(..count.min(self.output.len()));
     }
 
-    /// Whether there is something to be written.
-    pub(super) fn has_output(&self) -> bool {
-        !self.output.is_empty()
+    /// Nobody will read what waits.
+    pub(crate) fn forget_output(&mut self) {
+        self.output.clear();
+    }
+
+    /// Returns how many bytes of the program are wanted at present.
+    pub(crate) fn room(&self) -> usize {
+        MOST_AHEAD.saturating_sub(self.ahead.len())
     }
 
     fn line_byte(&mut self, byte: u8) -> Option<Command> {
@@ -344,7 +349,7 @@ mod tests {
     use uwwan_at::failure::{Cme, Code};
 
     fn said(discipline: &mut Discipline) -> String {
-        let bytes: Vec<u8> = discipline.output().drain(..).collect();
+        let bytes: Vec<u8> = discipline.output.drain(..).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -440,7 +445,7 @@ mod tests {
             port.tell(&Line::Unsolicited("^RSSI: 13".into()));
             port.receive(b"AT+CSQ\r");
         }
-        assert!(port.output().len() <= MOST_OUTPUT && port.ahead.len() <= MOST_AHEAD);
+        assert!(port.output.len() <= MOST_OUTPUT && port.ahead.len() <= MOST_AHEAD);
         assert_eq!(port.next().unwrap().line(), "AT+CSQ");
         port.answered(&Err(AtError::Full));
         assert!(

@@ -33,9 +33,9 @@ const MOST_WAITING: usize = 64;
 const DETACH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Receives the end of a command, on the owner's thread: must not block.
-pub(super) type Reply = Box<dyn FnOnce(Result<Answer, AtError>) + Send>;
+pub(crate) type Reply = Box<dyn FnOnce(Result<Answer, AtError>) + Send>;
 /// Receives lines, on the owner's thread: must not block; `false` ends the subscription.
-pub(super) type Listener = Box<dyn FnMut(&Line) -> bool + Send>;
+pub(crate) type Listener = Box<dyn FnMut(&Line) -> bool + Send>;
 
 enum Order {
     Attach {
@@ -198,7 +198,7 @@ impl AtPort {
     }
 
     /// As [`AtPort::ask`], without waiting: `reply` is called with the end, from the port's thread.
-    pub(super) fn submit(&self, command: Command, reply: Reply) -> Ticket {
+    pub(crate) fn submit(&self, command: Command, reply: Reply) -> Ticket {
         let abandoned = Arc::new(AtomicBool::new(false));
         let ticket = Ticket(Arc::clone(&abandoned));
         if let Some(why) = spoils(&command) {
@@ -233,7 +233,7 @@ impl AtPort {
         lines
     }
 
-    pub(super) fn listen(&self, listener: Listener) {
+    pub(crate) fn listen(&self, listener: Listener) {
         let _ = self.orders.send(Order::Listen(listener));
     }
 }

@@ -1,28 +1,21 @@
 //! The modem's control session for other programs, while `up` holds it.
 //!
-//! Three ways in, one [`multiplexer`] behind them:
+//! Clients come in by three [entrances](crate::share), and one [`multiplexer`] serves them all:
 //! - the abstract socket `mbim-proxy`, where every libmbim program looks (`mbimcli -p`): the
 //!   protocol of libmbim's proxy, with the modem named by a path;
 //! - a socket in the runtime directory: for the program's own commands, and the path to name to
 //!   the first (`mbimcli -p -d <socket>`);
 //! - a pseudo-terminal in raw mode, for programs that open a device (`mbimcli -d <terminal>`).
-//!
-//! [`Proxy::start`] serves them all from one thread.
 
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::uuid::Uuid;
 
-mod entrances;
 mod guard;
 pub mod multiplexer;
 mod peer;
-mod server;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
-
-pub use entrances::{Allow, PUBLIC_NAME};
-pub use server::{Options, Proxy, ProxyStatus};
 
 /// Set without content: the client asks that it may also end what `up` holds. Taken on the private
 /// socket alone, and never passed on to a modem.

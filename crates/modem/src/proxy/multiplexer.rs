@@ -34,23 +34,7 @@ use super::guard;
 use super::peer::Peer;
 use super::subscriptions::List;
 use crate::askers::{Request, Ticket};
-
-/// Names a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(u64);
-
-/// Where a client came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
-    /// The abstract socket of mbim-proxy: the client says first which modem it means.
-    Public,
-    /// The socket in the runtime directory.
-    Private,
-    /// The same, by somebody who is let in beside its owner and may not insist.
-    Guest,
-    /// A terminal: whoever types into it by mistake is borne with.
-    Terminal,
-}
+use crate::share::service::{ClientId, Entrance};
 
 /// How the multiplexer behaves.
 #[derive(Debug, Clone)]

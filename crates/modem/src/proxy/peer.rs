@@ -8,9 +8,9 @@ use uwwan_mbim::message::{Body, Message};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::{ProtocolError, Status};
 
-use super::multiplexer::Entrance;
 use super::subscriptions::List;
 use crate::askers::Ticket;
+use crate::share::service::Entrance;
 use crate::stream::Stream;
 
 /// Commands of one client that may be unanswered; of more, the bytes stay in its socket.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use uwwan_figures::Kind;
 use uwwan_modem::Selector;
+use uwwan_modem::share::Request;
 use uwwan_modem::status::Status;
 
 use super::contenders::Contender;
@@ -14,8 +15,7 @@ use super::cost::{self, Time};
 use super::iperf3::{Server, Tools};
 use super::link::{Amount, Link, Way};
 use super::outcome;
-use crate::control::client::Client;
-use crate::control::protocol::Request;
+use crate::control::Client;
 use crate::failure::{Exit, Failure, FailureKind};
 
 /// A started `up` has to be online by then: slow firmware takes a minute before it speaks.

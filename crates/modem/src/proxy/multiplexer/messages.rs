@@ -11,11 +11,12 @@ use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::{ProtocolError, Status};
 
-use super::{ClientId, Entrance, Multiplexer};
+use super::Multiplexer;
 use crate::proxy::INSIST;
 use crate::proxy::guard::{self, Verdict};
 use crate::proxy::peer::Queued;
 use crate::proxy::subscriptions::List;
+use crate::share::service::{ClientId, Entrance};
 
 impl Multiplexer {
     /// Takes the complete messages of a client as far as it may have more under way.

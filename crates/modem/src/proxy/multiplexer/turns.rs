@@ -8,11 +8,12 @@ use uwwan_mbim::services::basic_connect::DEVICE_SERVICE_SUBSCRIBE_LIST;
 use uwwan_mbim::session::{CommandError, Response};
 use uwwan_mbim::status::Status;
 
-use super::{ClientId, Multiplexer, Owner, answer};
+use super::{Multiplexer, Owner, answer};
 use crate::askers::{Request, Ticket};
 use crate::proxy::guard;
 use crate::proxy::peer::Peer;
 use crate::proxy::subscriptions::List;
+use crate::share::service::ClientId;
 
 impl Multiplexer {
     /// Gives the modem as many commands as it takes.

@@ -12,7 +12,8 @@ use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use crate::askers::{Request, Ticket};
-use crate::proxy::multiplexer::{ClientId, Config, Entrance, Multiplexer};
+use crate::proxy::multiplexer::{Config, Multiplexer};
+use crate::share::service::{ClientId, Entrance};
 
 /// The path that means the modem.
 pub const PATH: &str = "/run/uwwan/1-4/mbim";

@@ -14,7 +14,7 @@ use uwwan_mbim::{CommandKind, Uuid};
 
 use super::bench::{Bench, PATH, configuration, done, open, query};
 use crate::askers::Request;
-use crate::proxy::multiplexer::Entrance;
+use crate::share::service::Entrance;
 
 /// What a client may cost at most: the stream, fragments, output, and what is under way.
 const BOUND: usize = 1 << 20;

@@ -7,7 +7,8 @@ use uwwan_mbim::services::basic_connect as bc;
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::bench::{Bench, PATH, configuration, open, query};
-use crate::proxy::multiplexer::{Config, Entrance};
+use crate::proxy::multiplexer::Config;
+use crate::share::service::Entrance;
 
 const NOT_OPENED: Body = Body::FunctionError(ProtocolError::NOT_OPENED);
 

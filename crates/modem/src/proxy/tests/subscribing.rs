@@ -11,8 +11,9 @@ use uwwan_mbim::status::{ProtocolError, Status};
 use uwwan_mbim::uuid::Uuid;
 
 use super::bench::{Bench, PATH, configuration, done, open, query, set};
-use crate::proxy::multiplexer::{ClientId, Config, Entrance};
+use crate::proxy::multiplexer::Config;
 use crate::proxy::subscriptions::List;
+use crate::share::service::{ClientId, Entrance};
 
 const ID: CidId = DEVICE_SERVICE_SUBSCRIBE_LIST;
 

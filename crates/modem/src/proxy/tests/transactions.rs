@@ -14,7 +14,8 @@ use uwwan_mbim::status::{ProtocolError, Status};
 use super::bench::{Bench, PATH, body, cancel, configuration, done, open, query, set};
 use crate::askers::Request;
 use crate::proxy::INSIST;
-use crate::proxy::multiplexer::{Config, Entrance};
+use crate::proxy::multiplexer::Config;
+use crate::share::service::Entrance;
 
 #[test]
 fn same_ids_of_two_clients_are_kept_apart() {

@@ -1,13 +1,17 @@
-//! The asking end, in `status` and `down`.
+//! How `status` and `down` reach a running `up`: see `uwwan_modem::share` for what is said.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{LONGEST_REPLY, Reply, Request};
+use uwwan_modem::share::{Reply, Request};
+
 use crate::failure::{Failure, FailureKind};
 use crate::runtime::{self, Entry};
+
+/// The longest reply line that is taken, in bytes.
+const LONGEST_REPLY: u64 = 1 << 20;
 
 /// A connection to a running `up`.
 #[derive(Debug)]
@@ -120,10 +124,7 @@ impl Client {
             .set_read_timeout(Some(patience))
             .map_err(|error| broken(&self.socket, &error))?;
         let mut line = String::new();
-        match (&mut self.stream)
-            .take(LONGEST_REPLY as u64)
-            .read_line(&mut line)
-        {
+        match (&mut self.stream).take(LONGEST_REPLY).read_line(&mut line) {
             Ok(0) => return Ok(None),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
@@ -150,4 +151,59 @@ fn broken(socket: &Path, error: &dyn std::fmt::Display) -> Failure {
     .at(socket.display().to_string())
     .because(error)
     .next("if it hangs, send its process SIGTERM twice")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_modem::share::{Builder, Responder, Server};
+
+    struct Online;
+
+    impl Responder for Online {
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({"online": true})
+        }
+        fn stop(&self) {}
+    }
+
+    fn serve(base: &Path, device: &str) -> Server {
+        let folder = base.join(device);
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut builder = Builder::new().unwrap();
+        let socket = folder.join("control");
+        builder.status(&socket, device, Box::new(Online)).unwrap();
+        builder.serve().unwrap()
+    }
+
+    #[test]
+    fn nobody_there_and_several_there_are_told_apart() {
+        let base = tempfile::tempdir().unwrap();
+        let failure = Client::find(Some(base.path()), None).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Missing);
+
+        let _one = serve(base.path(), "1-4");
+        let second = base.path().join("2-1");
+        std::fs::create_dir(&second).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(second.join("control")).unwrap());
+        // A dead owner's socket does not count.
+        let mut client = Client::find(Some(base.path()), None).unwrap();
+        client.ask(Request::Status {}).unwrap();
+        let reply = client.reply(Duration::from_secs(5)).unwrap().unwrap();
+        assert_eq!(reply.status.unwrap()["online"], true);
+        let _other = serve(base.path(), "2-1");
+        let failure = Client::find(Some(base.path()), None).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Several);
+        assert!(failure.to_string().contains("1-4, 2-1"), "{failure}");
+        let mut client = Client::find(Some(base.path()), Some("2-1")).unwrap();
+        client.ask(Request::Stop {}).unwrap();
+        assert_eq!(
+            client
+                .reply(Duration::from_secs(5))
+                .unwrap()
+                .unwrap()
+                .device,
+            "2-1"
+        );
+    }
 }

@@ -15,7 +15,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, inotify};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::io::ioctl_fionread;
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// A terminal nobody has opened yet.
@@ -29,13 +30,15 @@ struct Fresh {
 
 /// The link and what it leads to.
 #[derive(Debug)]
-pub(crate) struct Terminals {
+pub(super) struct Terminals {
     link: PathBuf,
     inotify: Option<OwnedFd>,
     /// Where the link leads.
     fresh: Option<Fresh>,
     /// Where it leads next: a link to it lies beside.
     spare: Option<Fresh>,
+    /// There was none to be had, which is told once.
+    short: bool,
 }
 
 impl Terminals {
@@ -43,7 +46,7 @@ impl Terminals {
     ///
     /// # Errors
     /// When there is no terminal to be had or the link cannot be made.
-    pub(crate) fn new(link: &Path) -> io::Result<Self> {
+    pub(super) fn new(link: &Path) -> io::Result<Self> {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let inotify = inotify::init(flags)
             .inspect_err(|error| tracing::debug!("no inotify: {error}"))
@@ -53,23 +56,24 @@ impl Terminals {
             inotify,
             fresh: None,
             spare: None,
+            short: false,
         };
         terminals.move_on()?;
         Ok(terminals)
     }
 
     /// Readable when somebody may have opened the fresh terminal.
-    pub(crate) fn watch(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
     /// Readable when somebody has written to the fresh terminal.
-    pub(crate) fn fresh(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn fresh(&self) -> Option<BorrowedFd<'_>> {
         self.fresh.as_ref().map(|fresh| fresh.master.as_fd())
     }
 
     /// Whether the fresh terminal has been opened, as far as inotify knows.
-    pub(crate) fn was_opened(&self) -> bool {
+    pub(super) fn was_opened(&self) -> bool {
         let Some(inotify) = &self.inotify else {
             return false;
         };
@@ -85,7 +89,7 @@ impl Terminals {
     }
 
     /// Hands the fresh terminal over and moves the link on, if `more` may come.
-    pub(crate) fn take(&mut self, more: bool) -> Option<OwnedFd> {
+    pub(super) fn take(&mut self, more: bool) -> Option<OwnedFd> {
         let fresh = self.fresh.take()?;
         if more {
             self.replenish();
@@ -98,14 +102,22 @@ impl Terminals {
         Some(fresh.master)
     }
 
-    /// Makes sure that the link leads to a fresh terminal.
-    pub(crate) fn replenish(&mut self) {
-        if self.fresh.is_none()
-            && let Err(error) = self.move_on()
-        {
-            let _ = std::fs::remove_file(&self.link);
-            tracing::warn!("no terminal for {}: {error}", self.link.display());
+    /// Makes sure that the link leads to a fresh terminal. `false` when there is none to be had.
+    pub(super) fn replenish(&mut self) -> bool {
+        if self.fresh.is_some() {
+            return true;
         }
+        match self.move_on() {
+            Ok(()) => self.short = false,
+            Err(error) => {
+                let _ = std::fs::remove_file(&self.link);
+                if !self.short {
+                    tracing::warn!("no terminal for {}: {error}", self.link.display());
+                }
+                self.short = true;
+            }
+        }
+        !self.short
     }
 
     /// Has the link lead to the spare terminal, and makes another spare.
@@ -165,6 +177,16 @@ impl Terminals {
             watch,
         })
     }
+}
+
+/// Returns the number of bytes written to a terminal that nobody has read, by its controlling side.
+///
+/// Makes the system calls `ioctl` (TIOCGPTPEER, FIONREAD) and `close`.
+pub(super) fn unread(master: &OwnedFd) -> u64 {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    ioctl_tiocgptpeer(master, flags)
+        .and_then(ioctl_fionread)
+        .unwrap_or(0)
 }
 
 impl Drop for Terminals {

@@ -1,0 +1,228 @@
+//! JSON lines: how `uwwan at` speaks to the port of a running `uwwan up`, at that end.
+//!
+//! Bytes in, bytes out. A client sends [`Request`]s, and gets a [`Message`] for each, in their
+//! order; unsolicited result codes come between them to one that listens.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use uwwan_at::dialogue::Command;
+
+use super::protocol::{LONGEST_REQUEST, Message, Request, error_message, final_text};
+use super::{Answer, AtError, Line, command};
+
+/// Bytes that may wait for a client before it is dropped.
+const MOST_OUTPUT: usize = 2 << 20;
+/// Bytes that may wait for a client before unsolicited result codes are dropped.
+const MOST_OUTPUT_UNASKED: usize = 256 * 1024;
+/// Bytes that may wait for a client before its next request is looked at.
+const MUCH_OUTPUT: usize = 64 * 1024;
+
+/// One client.
+#[derive(Debug, Default)]
+pub(crate) struct JsonLines {
+    input: Vec<u8>,
+    output: VecDeque<u8>,
+    listens: bool,
+    has_asked: bool,
+    /// It broke the rules, or does not read: nothing more is taken from it.
+    done: bool,
+}
+
+impl JsonLines {
+    /// Returns how many bytes are wanted at present.
+    pub(crate) fn room(&self) -> usize {
+        if self.done {
+            return 0;
+        }
+        (LONGEST_REQUEST + 1).saturating_sub(self.input.len())
+    }
+
+    /// Takes bytes of the client.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Returns the next command for the port, and answers what needs none. Its end has to come to
+    /// [`JsonLines::answered`] before there is another. `port` tells which interface answers.
+    pub(crate) fn next(&mut self, port: impl Fn() -> Option<String>) -> Option<Command> {
+        // In a loop, however many requests come at once.
+        while !self.done && self.output.len() <= MUCH_OUTPUT {
+            let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
+                if self.input.len() > LONGEST_REQUEST {
+                    self.refuse("a request is too long");
+                }
+                return None;
+            };
+            let request = serde_json::from_slice(&self.input[..end]);
+            self.input.drain(..=end);
+            match request {
+                Ok(Request::Listen {}) => {
+                    self.listens = true;
+                    self.send(&Message::State { port: port() });
+                }
+                Ok(Request::State {}) => self.send(&Message::State { port: port() }),
+                Ok(Request::Command {
+                    line,
+                    text,
+                    timeout_ms,
+                }) => match command(
+                    &line,
+                    text.as_deref(),
+                    timeout_ms.map(Duration::from_millis),
+                ) {
+                    Ok(command) => {
+                        self.has_asked = true;
+                        return Some(command);
+                    }
+                    Err(error) => self.send(&error_message(&error)),
+                },
+                Err(error) => self.refuse(&format!("not a request: {error}")),
+            }
+            self.has_asked = true;
+        }
+        None
+    }
+
+    /// The end of the command.
+    pub(crate) fn answered(&mut self, result: &Result<Answer, AtError>) {
+        self.send(&match result {
+            Ok(answer) => Message::Answer {
+                command: answer.command.clone(),
+                lines: answer.lines.clone(),
+                truncated: answer.truncated,
+                result: final_text(&answer.result),
+            },
+            Err(error) => error_message(error),
+        });
+    }
+
+    /// An unsolicited result code, or a sentence of position data.
+    pub(crate) fn tell(&mut self, line: &Line) {
+        if self.listens && self.output.len() <= MOST_OUTPUT_UNASKED {
+            self.send(&match line {
+                Line::Unsolicited(text) => Message::Unsolicited(text.clone()),
+                Line::Nmea(text) => Message::Nmea(text.clone()),
+            });
+        }
+    }
+
+    /// Tells the client why nothing more is taken from it.
+    pub(crate) fn refuse(&mut self, why: &str) {
+        self.send(&error_message(&AtError::System(why.into())));
+        self.done = true;
+    }
+
+    /// Returns whether nothing more is taken from the client.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Returns whether the client has sent a request.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
+    /// Returns bytes for the client, as many as one write takes at best.
+    pub(crate) fn output(&self) -> &[u8] {
+        self.output.as_slices().0
+    }
+
+    /// `count` bytes of the output have been written.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        self.output.drain(..count.min(self.output.len()));
+    }
+
+    fn send(&mut self, message: &Message) {
+        if self.done {
+            return;
+        }
+        if self.output.len() > MOST_OUTPUT {
+            self.done = true;
+            self.output.clear();
+            return;
+        }
+        if let Ok(line) = serde_json::to_vec(message) {
+            self.output.extend(line);
+            self.output.push_back(b'\n');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(lines: &mut JsonLines) -> String {
+        let mut said = Vec::new();
+        while !lines.output().is_empty() {
+            said.extend_from_slice(lines.output());
+            lines.wrote(lines.output().len());
+        }
+        String::from_utf8(said).unwrap()
+    }
+
+    /// Fills the room as often as there is some.
+    fn push(lines: &mut JsonLines, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = lines.room().min(bytes.len());
+            assert!(room > 0, "{} bytes are not taken", bytes.len());
+            lines.receive(&bytes[..room]);
+            bytes = &bytes[room..];
+            assert_eq!(lines.next(|| None), None);
+        }
+    }
+
+    #[test]
+    fn many_requests_at_once_are_answered_one_by_one() {
+        let mut lines = JsonLines::default();
+        push(&mut lines, &b"{\"state\":{}}\n".repeat(1000));
+        assert_eq!(
+            said(&mut lines),
+            "{\"state\":{\"port\":null}}\n".repeat(1000)
+        );
+        // Hundreds on one line are no request.
+        push(&mut lines, &b"{\"state\":{}}".repeat(400));
+        push(&mut lines, b"\n");
+        assert!(said(&mut lines).contains("not a request") && lines.is_done());
+    }
+
+    #[test]
+    fn nesting_without_end_is_refused() {
+        for open in ["[", "{\"command\":", "{\"state\":{\"a\":["] {
+            let mut lines = JsonLines::default();
+            let mut bytes = open.repeat(LONGEST_REQUEST / open.len() - 1).into_bytes();
+            bytes.push(b'\n');
+            push(&mut lines, &bytes);
+            assert!(lines.is_done() && said(&mut lines).contains("not a request"));
+        }
+    }
+
+    #[test]
+    fn one_who_does_not_read_is_answered_no_further() {
+        let mut lines = JsonLines::default();
+        let request = b"{\"state\":{}}\n";
+        let mut taken = 0;
+        while lines.room() >= request.len() {
+            assert!(taken < 1 << 20, "taken without end");
+            lines.receive(request);
+            taken += request.len();
+            assert_eq!(lines.next(|| Some("x".repeat(1000))), None);
+        }
+        let waiting = lines.output.len();
+        assert!(waiting < 2 * MUCH_OUTPUT, "{waiting}");
+        // It goes on where it was when the client reads.
+        assert!(!said(&mut lines).is_empty());
+        assert_eq!(lines.next(|| None), None);
+        assert!(lines.room() > request.len() && !said(&mut lines).is_empty());
+        assert!(!lines.is_done());
+    }
+
+    #[test]
+    fn an_endless_line_is_cut_off() {
+        let mut lines = JsonLines::default();
+        push(&mut lines, &vec![b'x'; LONGEST_REQUEST + 1]);
+        assert!(said(&mut lines).contains("too long"));
+        assert_eq!(lines.room(), 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! Sockets that clients come in by.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// A listening Unix socket. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: UnixListener,
+    path: Option<PathBuf>,
+}
+
+impl Listener {
+    /// Binds a path, with these permissions. A socket that a dead owner left there is removed.
+    ///
+    /// # Errors
+    /// When the path cannot be bound.
+    pub(super) fn at(path: &Path, mode: u32) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = Self {
+            socket: UnixListener::bind(path)?,
+            path: Some(path.to_owned()),
+        };
+        // The directory is its owner's alone, so nobody gets in between.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        listener.socket.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Binds an abstract name, in its exact length. It is free as soon as its owner has ended.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AddrInUse`] when another process has it.
+    pub(super) fn named(name: &str) -> io::Result<Self> {
+        let socket = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, path: None })
+    }
+
+    /// Takes the next client in, without waiting; `None` when there is none.
+    ///
+    /// # Errors
+    /// When descriptors have run out.
+    pub(super) fn accept(&self) -> io::Result<Option<UnixStream>> {
+        match self.socket.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(true)?;
+                Ok(Some(stream))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Returns the process that has an abstract name, as `process 42 mbim-proxy`, as far as can be
+/// told.
+pub(super) fn owner(name: &str) -> Option<String> {
+    let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).ok()?).ok()?;
+    let pid = rustix::net::sockopt::socket_peercred(&stream).ok()?.pid;
+    let pid = pid.as_raw_nonzero();
+    let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let command: String = command.trim().chars().filter(|c| !c.is_control()).collect();
+    Some(format!("process {pid} {command}").trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_owner() {
+        let name = format!("uwwan-test-{}", std::process::id());
+        let listener = Listener::named(&name).unwrap();
+        let error = Listener::named(&name).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let pid = std::process::id();
+        let told = owner(&name).unwrap();
+        assert!(told.starts_with(&format!("process {pid} ")), "{told}");
+        drop(listener);
+        Listener::named(&name).unwrap();
+        assert_eq!(owner("uwwan-nobody-has-this-name"), None);
+    }
+
+    #[test]
+    fn a_path_is_bound_over_what_a_dead_owner_left_and_removed() {
+        let folder = std::env::temp_dir().join(format!("uwwan-listener-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("socket");
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = Listener::at(&path, 0o600).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(listener.accept().unwrap().is_none());
+        let _client = UnixStream::connect(&path).unwrap();
+        assert!(listener.accept().unwrap().is_some());
+        drop(listener);
+        std::fs::remove_dir(&folder).unwrap();
+    }
+}

@@ -1,0 +1,311 @@
+//! The modem's control session for other programs, in the protocol of libmbim's proxy: see
+//! [`proxy`](crate::proxy) for what its clients may expect.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::credentials::Allow;
+use super::listener::{self, Listener};
+use super::server::Builder;
+use super::service::{ClientId, Entrance, Service};
+use super::terminals::Terminals;
+use crate::askers::{Asker, AskerEvent};
+use crate::modem::Handle;
+use crate::proxy::multiplexer::{Config, Multiplexer};
+
+/// The abstract name every libmbim program connects to (libmbim's `mbim-proxy`).
+pub const PUBLIC_NAME: &str = "mbim-proxy";
+/// News of the modem taken in one round.
+const MOST_NEWS: usize = 1024;
+
+/// How other programs reach the control session.
+#[derive(Debug, Clone, Default)]
+pub struct MbimOptions {
+    /// The socket in the runtime directory.
+    pub socket: PathBuf,
+    /// The abstract name, [`PUBLIC_NAME`] where mbim-proxy is stood in for.
+    pub public: Option<String>,
+    /// The symbolic link to a terminal.
+    pub terminal: Option<PathBuf>,
+    /// Other paths that mean this modem when a client names them.
+    pub aliases: Vec<PathBuf>,
+    /// Who may come in beside root and this user.
+    pub allow: Allow,
+    /// What clients may do, and the bounds.
+    pub rules: Config,
+}
+
+/// What is served, for `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MbimStatus {
+    /// The socket in the runtime directory.
+    pub socket: Option<PathBuf>,
+    /// The abstract name, if this process has it.
+    pub public: Option<String>,
+    /// The link to a terminal.
+    pub terminal: Option<PathBuf>,
+    /// Number of clients at present.
+    pub clients: usize,
+}
+
+/// The entrances to the control session that could be had.
+#[derive(Debug, Clone)]
+pub struct MbimEntrances {
+    status: MbimStatus,
+    notices: Vec<String>,
+    clients: Arc<AtomicUsize>,
+}
+
+impl MbimEntrances {
+    /// Returns what is served at present.
+    #[must_use]
+    pub fn status(&self) -> MbimStatus {
+        MbimStatus {
+            clients: self.clients.load(Ordering::Relaxed),
+            ..self.status.clone()
+        }
+    }
+
+    /// Returns what could not be had, in words.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+}
+
+impl Builder {
+    /// Offers the control session. An entrance that cannot be had is no failure: a notice says so.
+    pub fn mbim(&mut self, handle: &Handle, options: &MbimOptions) -> MbimEntrances {
+        let mut status = MbimStatus::default();
+        let mut notices = Vec::new();
+        let mode = if options.allow.is_empty() {
+            0o600
+        } else {
+            0o666
+        };
+        let private = Listener::at(&options.socket, mode)
+            .inspect(|_| status.socket = Some(options.socket.clone()))
+            .inspect_err(|error| {
+                notices.push(format!(
+                    "no control socket for other commands at {}: {error}",
+                    options.socket.display()
+                ));
+            });
+        let terminals = options.terminal.as_ref().and_then(|link| {
+            Terminals::new(link)
+                .inspect(|_| status.terminal = Some(link.clone()))
+                .inspect_err(|error| {
+                    notices.push(format!("no MBIM terminal at {}: {error}", link.display()));
+                })
+                .ok()
+        });
+        let public = options.public.as_ref().and_then(|name| {
+            Listener::named(name)
+                .inspect(|_| status.public = Some(name.clone()))
+                .inspect_err(|error| notices.push(taken(name, error, &status)))
+                .ok()
+        });
+        let mut ours = options.aliases.clone();
+        ours.push(options.socket.clone());
+        ours.extend(options.terminal.clone());
+        let clients = Arc::new(AtomicUsize::new(0));
+        let service = self.service(Box::new(Mbim {
+            asker: handle.asker(Some(self.waker())),
+            gone: false,
+            multiplexer: Multiplexer::new(
+                options.rules.clone(),
+                Box::new(move |path| means(path, &ours)),
+            ),
+            left: Vec::new(),
+            clients: Arc::clone(&clients),
+        }));
+        if let Ok(private) = private {
+            self.socket(service, private, Entrance::Private, options.allow.clone());
+        }
+        if let Some(public) = public {
+            self.socket(service, public, Entrance::Public, options.allow.clone());
+        }
+        if let Some(terminals) = terminals {
+            self.terminals(service, terminals);
+        }
+        MbimEntrances {
+            status,
+            notices,
+            clients,
+        }
+    }
+}
+
+fn taken(name: &str, error: &io::Error, status: &MbimStatus) -> String {
+    let instead = status.terminal.as_ref().map_or(String::new(), |terminal| {
+        format!("; `mbimcli -d {}` works without it", terminal.display())
+    });
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let owner = listener::owner(name).unwrap_or_else(|| "another process".into());
+        format!("{owner} is the mbim-proxy here, so `mbimcli -p` reaches that one{instead}")
+    } else {
+        format!("no mbim-proxy socket: {error}{instead}")
+    }
+}
+
+/// Returns whether a path that a client names means this modem: one of `ours`, or what leads to
+/// one. Only what the kernel says of symbolic links is looked at; nothing is opened.
+fn means(path: &str, ours: &[PathBuf]) -> bool {
+    let path = Path::new(path);
+    if ours.iter().any(|own| own == path) {
+        return true;
+    }
+    if path.as_os_str().as_bytes().len() > 4096 {
+        return false;
+    }
+    let Ok(real) = path.canonicalize() else {
+        return false;
+    };
+    ours.iter()
+        .filter_map(|own| own.canonicalize().ok())
+        .any(|own| own == real)
+}
+
+/// The multiplexer between its clients and the control thread.
+struct Mbim {
+    asker: Asker,
+    /// The control thread has ended.
+    gone: bool,
+    multiplexer: Multiplexer,
+    /// Clients that have left and are to be hung up on.
+    left: Vec<ClientId>,
+    /// Number of clients, for the status.
+    clients: Arc<AtomicUsize>,
+}
+
+impl Mbim {
+    /// Passes on what the multiplexer wants of the control session.
+    fn pass_on(&mut self) {
+        while let Some(request) = self.multiplexer.poll_request() {
+            self.asker.request(request);
+        }
+        let clients = self.multiplexer.clients();
+        self.clients.store(clients, Ordering::Relaxed);
+    }
+
+    /// Takes what the control thread has to say. `true` when there may be more.
+    fn news(&mut self, now: Instant) -> bool {
+        for _ in 0..MOST_NEWS {
+            match self.asker.next() {
+                Ok(Some(AskerEvent::Opened { outstanding })) => {
+                    self.multiplexer.modem_opened(now, outstanding);
+                }
+                Ok(Some(AskerEvent::Down { why })) => self.multiplexer.modem_down(now, &why),
+                Ok(Some(AskerEvent::Subscribed)) => self.multiplexer.modem_subscribed(now),
+                Ok(Some(AskerEvent::Answer { ticket, result })) => {
+                    self.multiplexer.answer(now, ticket, result);
+                }
+                Ok(Some(AskerEvent::Indication { id, info })) => {
+                    self.multiplexer.indication(now, id, &info);
+                }
+                Ok(None) => return false,
+                Err(_) => {
+                    self.gone = true;
+                    self.multiplexer.modem_down(now, "the driver has ended");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Service for Mbim {
+    fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId> {
+        if self.gone {
+            return None;
+        }
+        let client = self.multiplexer.connect(now, entrance);
+        self.pass_on();
+        client
+    }
+
+    fn room(&self, client: ClientId) -> usize {
+        self.multiplexer.room(client)
+    }
+
+    fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
+        self.multiplexer.receive(now, client, bytes);
+        self.pass_on();
+    }
+
+    fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
+        self.disconnect(now, client);
+        self.left.push(client);
+    }
+
+    fn output(&self, client: ClientId) -> &[u8] {
+        self.multiplexer.output(client)
+    }
+
+    fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
+        self.multiplexer.wrote(now, client, count);
+        self.pass_on();
+    }
+
+    fn disconnect(&mut self, now: Instant, client: ClientId) {
+        self.multiplexer.disconnect(now, client);
+        self.pass_on();
+    }
+
+    fn take_finished(&mut self, now: Instant) -> Option<ClientId> {
+        let client = self.left.pop();
+        let client = client.or_else(|| self.multiplexer.take_finished(now))?;
+        self.pass_on();
+        Some(client)
+    }
+
+    fn work(&mut self, now: Instant) -> bool {
+        let more = !self.gone && self.news(now);
+        let due = self.multiplexer.poll_timeout();
+        if due.is_some_and(|due| due <= now) {
+            self.multiplexer.timeout(now);
+        }
+        self.pass_on();
+        more
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.multiplexer.poll_timeout()
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.multiplexer.modem_down(now, "uwwan is stopping");
+        self.pass_on();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_the_socket_mean_the_modem() {
+        let folder = std::env::temp_dir().join(format!("uwwan-means-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("mbim");
+        std::fs::write(&socket, "").unwrap();
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        let ours = [socket.clone()];
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        assert!(means(&text(&socket), &ours) && means(&text(&link), &ours));
+        assert!(means(&text(&folder.join("./mbim")), &ours));
+        for other in ["/dev/null", "", "mbim", "/nowhere", &text(&folder)] {
+            assert!(!means(other, &ours), "{other}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

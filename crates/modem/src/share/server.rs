@@ -1,0 +1,489 @@
+//! The one loop that serves all entrances: it moves bytes between clients and services.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
+use super::credentials::{Allow, Standing};
+use super::listener::Listener;
+use super::service::{ClientId, Entrance, Service};
+use super::terminals::{self, Terminals};
+use crate::poll::{PollSet, Waker};
+
+/// Bytes read from a client at a time.
+const CHUNK: usize = 16 * 1024;
+/// Clients let in by an entrance in one round.
+const MOST_NEWCOMERS: usize = 16;
+/// Pause before the next client is let in after descriptors have run out.
+const SHORTAGE: Duration = Duration::from_millis(500);
+/// Time for the last words to clients at the end.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// What a running modem offers, before it is served. Each service has a method that adds it, in the
+/// file of the service.
+pub struct Builder {
+    waker: Waker,
+    services: Vec<Box<dyn Service>>,
+    sockets: Vec<Socket>,
+    terminals: Vec<Openings>,
+}
+
+/// A socket in front of a service.
+struct Socket {
+    listener: Listener,
+    entrance: Entrance,
+    allow: Allow,
+    /// Index of the service.
+    service: usize,
+}
+
+/// A terminal in front of a service.
+struct Openings {
+    terminals: Terminals,
+    /// Index of the service.
+    service: usize,
+    /// There was no terminal to be had: the next is tried then.
+    retry: Option<Instant>,
+}
+
+impl Builder {
+    /// Nothing is offered yet.
+    ///
+    /// # Errors
+    /// When descriptors have run out.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            waker: Waker::new()?,
+            services: Vec::new(),
+            sockets: Vec::new(),
+            terminals: Vec::new(),
+        })
+    }
+
+    /// Wakes the loop, for services with news from other threads.
+    pub(super) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Adds a service; its index is for the entrances to it.
+    pub(super) fn service(&mut self, service: Box<dyn Service>) -> usize {
+        self.services.push(service);
+        self.services.len() - 1
+    }
+
+    /// Adds a socket in front of a service.
+    pub(super) fn socket(
+        &mut self,
+        service: usize,
+        listener: Listener,
+        entrance: Entrance,
+        allow: Allow,
+    ) {
+        self.sockets.push(Socket {
+            listener,
+            entrance,
+            allow,
+            service,
+        });
+    }
+
+    /// Adds a terminal in front of a service.
+    pub(super) fn terminals(&mut self, service: usize, terminals: Terminals) {
+        self.terminals.push(Openings {
+            terminals,
+            service,
+            retry: None,
+        });
+    }
+
+    /// Serves what is offered, from a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn serve(self) -> io::Result<Server> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let waker = self.waker.clone();
+        let serving = Serving {
+            offer: self,
+            connections: Vec::new(),
+            stop: Arc::clone(&stop),
+            rest: None,
+            end: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("uwwan-share".into())
+            .stack_size(512 * 1024)
+            .spawn(move || serving.run())?;
+        Ok(Server {
+            stop,
+            waker,
+            thread: Some(thread),
+        })
+    }
+}
+
+/// Serves clients until it is dropped; then the sockets and links are gone.
+#[derive(Debug)]
+pub struct Server {
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A client's descriptor.
+enum Line {
+    Socket(UnixStream),
+    /// The controlling side of a pseudo-terminal.
+    Terminal(OwnedFd),
+}
+
+impl Line {
+    fn read(&self, bytes: &mut [u8]) -> rustix::io::Result<usize> {
+        match self {
+            Self::Socket(socket) => rustix::io::read(socket, bytes),
+            Self::Terminal(terminal) => rustix::io::read(terminal, bytes),
+        }
+    }
+
+    /// Writes without waiting, and without a signal when nobody reads any more.
+    fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        match self {
+            Self::Socket(socket) => rustix::net::send(socket, bytes, SendFlags::NOSIGNAL),
+            Self::Terminal(terminal) => rustix::io::write(terminal, bytes),
+        }
+    }
+
+    /// Returns the number of bytes the client has not read, where that can be told.
+    fn unread(&self) -> u64 {
+        match self {
+            Self::Socket(_) => 0,
+            Self::Terminal(terminal) => terminals::unread(terminal),
+        }
+    }
+}
+
+impl AsRawFd for Line {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Socket(socket) => socket.as_raw_fd(),
+            Self::Terminal(terminal) => terminal.as_fd().as_raw_fd(),
+        }
+    }
+}
+
+struct Connection {
+    /// Index of the service.
+    service: usize,
+    client: ClientId,
+    line: Line,
+    /// The client has closed its end, and what it wrote may not all have been read.
+    hung_up: bool,
+    /// All it wrote has been read, and nothing more will come.
+    input_ended: bool,
+    /// The service has been told that it is gone.
+    gone: bool,
+}
+
+struct Serving {
+    offer: Builder,
+    connections: Vec<Connection>,
+    stop: Arc<AtomicBool>,
+    /// Nobody is let in until then.
+    rest: Option<Instant>,
+    /// It is over then, or as soon as all clients have left.
+    end: Option<Instant>,
+}
+
+/// What was found ready in one round.
+struct Ready {
+    woken: bool,
+    /// Indices of sockets.
+    sockets: Vec<usize>,
+    /// Indices of terminals, and whether somebody has written into the fresh one.
+    terminals: Vec<(usize, bool)>,
+    /// For each connection, whether it can be read or has hung up.
+    lines: Vec<(bool, bool)>,
+}
+
+impl Serving {
+    fn run(mut self) {
+        let mut set = PollSet::default();
+        let mut chunk = vec![0; CHUNK];
+        let mut more = false;
+        while !self.is_over() {
+            let ready = match self.wait(&mut set, more) {
+                Ok(ready) => ready,
+                Err(error) => {
+                    tracing::warn!("other programs are served no longer: {error}");
+                    return;
+                }
+            };
+            let now = Instant::now();
+            if ready.woken {
+                self.offer.waker.reset();
+            }
+            if self.end.is_none() && self.stop.load(Ordering::SeqCst) {
+                // Nobody is left without an answer, and there is time to take leave.
+                self.end = Some(now + LAST_WORDS);
+                for service in &mut self.offer.services {
+                    service.stop(now);
+                }
+            }
+            more = false;
+            for service in &mut self.offer.services {
+                more |= service.work(now);
+            }
+            for (index, (readable, broken)) in ready.lines.into_iter().enumerate() {
+                if readable || broken {
+                    self.read(now, index, broken, &mut chunk);
+                }
+            }
+            for index in ready.sockets {
+                self.admit(now, index);
+            }
+            for (index, written) in ready.terminals {
+                self.admit_opener(now, index, written);
+            }
+            for index in 0..self.connections.len() {
+                self.write(now, index);
+            }
+            self.part(now);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.end
+            .is_some_and(|end| end <= Instant::now() || self.connections.is_empty())
+    }
+
+    /// Waits until something is to be done, or not at all when there is `more` to do.
+    fn wait(&mut self, set: &mut PollSet, more: bool) -> io::Result<Ready> {
+        let now = Instant::now();
+        set.clear();
+        let woken = set.add(&self.offer.waker, true, false);
+        self.rest = self.rest.filter(|until| *until > now);
+        let open = self.rest.is_none() && self.end.is_none();
+        let mut sockets = Vec::new();
+        let mut openings = Vec::new();
+        if open {
+            for (index, socket) in self.offer.sockets.iter().enumerate() {
+                sockets.push((index, set.add(&socket.listener, true, false)));
+            }
+            for (index, opening) in self.offer.terminals.iter().enumerate() {
+                let watch = opening.terminals.watch();
+                let watch = watch.map(|watch| set.add(&watch, true, false));
+                let fresh = opening.terminals.fresh();
+                let fresh = fresh.map(|fresh| set.add(&fresh, true, false));
+                openings.push((index, watch, fresh));
+            }
+        }
+        let lines: Vec<Option<usize>> = self
+            .connections
+            .iter()
+            .map(|connection| {
+                let service = &self.offer.services[connection.service];
+                let read = !connection.input_ended && service.room(connection.client) > 0;
+                let write = !service.output(connection.client).is_empty();
+                // The kernel tells a hang-up whatever is waited for: once it is known, only what
+                // can be read is.
+                let known = connection.hung_up && !read || connection.input_ended && !write;
+                (!known).then(|| set.add(&connection.line, read, write))
+            })
+            .collect();
+        let services = self.offer.services.iter();
+        let terminals = self.offer.terminals.iter();
+        let due = services
+            .filter_map(|service| service.poll_timeout())
+            .chain(terminals.filter_map(|opening| opening.retry))
+            .chain([self.rest, self.end].into_iter().flatten())
+            .min()
+            .map(|due| due.saturating_duration_since(now));
+        set.wait(if more { Some(Duration::ZERO) } else { due })?;
+        let readable = |place: &usize| set.found(*place).readable;
+        Ok(Ready {
+            woken: readable(&woken),
+            sockets: sockets
+                .into_iter()
+                .filter(|(_, place)| readable(place))
+                .map(|(index, _)| index)
+                .collect(),
+            terminals: openings
+                .into_iter()
+                .map(|(index, watch, fresh)| {
+                    let written = fresh.as_ref().is_some_and(readable);
+                    (index, watch.as_ref().is_some_and(readable), written)
+                })
+                .filter(|(_, opened, written)| *opened || *written)
+                .map(|(index, _, written)| (index, written))
+                .collect(),
+            lines: lines
+                .into_iter()
+                .map(|place| {
+                    let found = place.map(|place| set.found(place)).unwrap_or_default();
+                    (found.readable, found.broken)
+                })
+                .collect(),
+        })
+    }
+
+    /// Reads what there is, as far as it is wanted. One read a round, so that one who writes
+    /// without end does not keep the others waiting.
+    fn read(&mut self, now: Instant, index: usize, broken: bool, chunk: &mut [u8]) {
+        let connection = &mut self.connections[index];
+        let service = &mut self.offer.services[connection.service];
+        connection.hung_up |= broken;
+        if connection.input_ended {
+            return;
+        }
+        let room = service.room(connection.client).min(chunk.len());
+        if room == 0 {
+            // Nothing reaches a socket that is closed. A terminal may have been left with
+            // commands in it, which are read when there is room.
+            if broken && matches!(connection.line, Line::Socket(_)) {
+                service.disconnect(now, connection.client);
+                connection.gone = true;
+            }
+            return;
+        }
+        match connection.line.read(&mut chunk[..room]) {
+            Ok(count) if count > 0 => service.receive(now, connection.client, &chunk[..count]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // EIO says of a terminal that every opener has closed it.
+            Ok(_) | Err(_) => {
+                connection.input_ended = true;
+                let unread = connection.line.unread();
+                service.input_ended(now, connection.client, unread);
+            }
+        }
+    }
+
+    /// Writes what the client takes.
+    fn write(&mut self, now: Instant, index: usize) {
+        let connection = &mut self.connections[index];
+        let service = &mut self.offer.services[connection.service];
+        while !connection.gone {
+            let bytes = service.output(connection.client);
+            if bytes.is_empty() {
+                return;
+            }
+            match connection.line.write(bytes) {
+                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => return,
+                Ok(count) => service.wrote(now, connection.client, count),
+                Err(_) if matches!(connection.line, Line::Socket(_)) => {
+                    connection.gone = true;
+                    return service.disconnect(now, connection.client);
+                }
+                Err(_) => {
+                    connection.input_ended = true;
+                    return service.input_ended(now, connection.client, 0);
+                }
+            }
+        }
+    }
+
+    /// Hangs up on whom services are done with, and offers terminals in their place.
+    fn part(&mut self, now: Instant) {
+        self.connections.retain(|connection| !connection.gone);
+        for (index, service) in self.offer.services.iter_mut().enumerate() {
+            while let Some(client) = service.take_finished(now) {
+                self.connections
+                    .retain(|other| (other.service, other.client) != (index, client));
+            }
+        }
+        for opening in &mut self.offer.terminals {
+            if self.end.is_none()
+                && opening.retry.is_none_or(|at| at <= now)
+                && self.offer.services[opening.service].has_room()
+            {
+                let offered = opening.terminals.replenish();
+                opening.retry = (!offered).then(|| now + SHORTAGE);
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Instant, index: usize) {
+        let socket = &self.offer.sockets[index];
+        let service = &mut self.offer.services[socket.service];
+        for _ in 0..MOST_NEWCOMERS {
+            let stream = match socket.listener.accept() {
+                Ok(Some(stream)) => stream,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!("a client cannot be let in: {error}");
+                    self.rest = Some(now + SHORTAGE);
+                    return;
+                }
+            };
+            let Some(standing) = socket.allow.admits(&stream) else {
+                let words = "only root and the user who runs uwwan are served";
+                take_leave(&stream, &service.turned_away(words));
+                continue;
+            };
+            let entrance = match (standing, socket.entrance) {
+                (Standing::Guest, Entrance::Private) => Entrance::Guest,
+                (_, entrance) => entrance,
+            };
+            match service.connect(now, entrance) {
+                Some(client) => self.connections.push(Connection {
+                    service: socket.service,
+                    client,
+                    line: Line::Socket(stream),
+                    hung_up: false,
+                    input_ended: false,
+                    gone: false,
+                }),
+                None => {
+                    tracing::warn!("a client is turned away: there are too many");
+                    take_leave(&stream, &service.turned_away("too many clients"));
+                }
+            }
+        }
+    }
+
+    /// Somebody has opened a terminal, or written into it.
+    fn admit_opener(&mut self, now: Instant, index: usize, written: bool) {
+        let opening = &mut self.offer.terminals[index];
+        let service = &mut self.offer.services[opening.service];
+        if !opening.terminals.was_opened() && !written {
+            return;
+        }
+        let client = service.connect(now, Entrance::Terminal);
+        let terminal = opening.terminals.take(service.has_room());
+        match (client, terminal) {
+            (Some(client), Some(terminal)) => self.connections.push(Connection {
+                service: opening.service,
+                client,
+                line: Line::Terminal(terminal),
+                hung_up: false,
+                input_ended: false,
+                gone: false,
+            }),
+            (Some(client), None) => service.disconnect(now, client),
+            (None, _) => tracing::warn!("a client is turned away: there are too many"),
+        }
+    }
+}
+
+/// The last words for one who is turned away, as far as they can be said without waiting.
+fn take_leave(stream: &UnixStream, words: &[u8]) {
+    if !words.is_empty() {
+        let _ = rustix::net::send(stream, words, SendFlags::NOSIGNAL);
+    }
+}

@@ -1,0 +1,454 @@
+//! Status and orders: how `uwwan status` and `uwwan down` reach a running `uwwan up`.
+//!
+//! One JSON object a line, in both directions. A request is `{"command":"status"}`,
+//! `{"command":"watch"}` or `{"command":"stop"}`; the reply is `{"ok":true,…}` or
+//! `{"ok":false,"error":"…"}`. `watch` is answered with one status after another until either side
+//! closes: at each change, ten times a second at most and once a second at least. `stop` is
+//! answered with one line at once and a second when everything is down.
+//!
+//! A request has to come within [`REQUEST_TIME`], a reply has to be taken within [`REPLY_TIME`].
+//! Some places are left for those who ask once: watchers have at most [`MOST_WATCHERS`], and who
+//! has not asked makes room for a newcomer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::credentials::Allow;
+use super::listener::Listener;
+use super::server::Builder;
+use super::service::{ClientId, Entrance, Service};
+use crate::poll::Waker;
+
+/// The longest request line in bytes, its end included.
+const LONGEST_REQUEST: usize = 4096;
+/// How long a client may take over one request line, from its connection or its last reply.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// How long a client may leave a reply unread before it is dropped.
+const REPLY_TIME: Duration = Duration::from_secs(2);
+/// Clients served at once.
+const MOST_CLIENTS: usize = 16;
+/// Clients among them that wait for what is to come: watchers, and those who wait for the end.
+const MOST_WATCHERS: usize = 12;
+/// Pause between two states for a watcher, if it has changed and if not.
+const WATCH_SOON: Duration = Duration::from_millis(100);
+const WATCH_LATE: Duration = Duration::from_secs(1);
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub enum Request {
+    /// The state, once.
+    Status {},
+    /// The state, and again at each change and at least once a second.
+    Watch {},
+    /// Stop cleanly.
+    Stop {},
+}
+
+/// What `up` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Whether the request was understood and granted.
+    pub ok: bool,
+    /// Id of the process that answers.
+    pub pid: u32,
+    /// The device it runs: its port.
+    pub device: String,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The state, for `status` and `watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<serde_json::Value>,
+    /// Everything is down, for `stop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<bool>,
+}
+
+/// What the service asks of the running modem. Called from the server's thread: must not block.
+pub trait Responder: Send {
+    /// Returns the state as JSON.
+    fn status(&self) -> serde_json::Value;
+    /// Begins a clean stop.
+    fn stop(&self);
+}
+
+/// Tells the watchers that the state has changed.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    count: Arc<AtomicU64>,
+    waker: Waker,
+}
+
+impl Changes {
+    /// The state has changed.
+    pub fn announce(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.waker.wake();
+    }
+}
+
+impl Builder {
+    /// Offers status and orders at a socket (mode 0600). `device` is what the device is called in
+    /// each reply.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn status(
+        &mut self,
+        socket: &Path,
+        device: &str,
+        responder: Box<dyn Responder>,
+    ) -> io::Result<Changes> {
+        let listener = Listener::at(socket, 0o600)?;
+        let changes = Changes {
+            count: Arc::default(),
+            waker: self.waker(),
+        };
+        let service = self.service(Box::new(StatusService {
+            device: device.to_owned(),
+            responder,
+            changes: Arc::clone(&changes.count),
+            clients: BTreeMap::new(),
+            next: 0,
+        }));
+        self.socket(service, listener, Entrance::Private, Allow::default());
+        Ok(changes)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It asks.
+    Asking,
+    /// It is told each change: the last state was sent at `sent`, after `seen` changes.
+    Watching { sent: Instant, seen: u64 },
+    /// It waits for the end.
+    Stopping,
+    /// It gets what waits for it, and nothing more.
+    Done,
+}
+
+struct Client {
+    phase: Phase,
+    input: Vec<u8>,
+    input_ended: bool,
+    output: Vec<u8>,
+    /// Bytes of the output that are written already.
+    written: usize,
+    /// Since when the client is waited for: for its request, or for it to take its reply.
+    since: Instant,
+}
+
+impl Client {
+    fn output(&self) -> &[u8] {
+        &self.output[self.written..]
+    }
+
+    fn send(&mut self, now: Instant, reply: &Reply) {
+        if self.output().is_empty() {
+            self.output.clear();
+            self.written = 0;
+            self.since = now;
+        }
+        if let Ok(line) = serde_json::to_vec(reply) {
+            self.output.extend(line);
+            self.output.push(b'\n');
+        }
+    }
+
+    /// Returns when something is due for the client: its time is up, or it is told the state.
+    fn due(&self, changes: u64) -> Option<Instant> {
+        if !self.output().is_empty() {
+            return Some(self.since + REPLY_TIME);
+        }
+        match self.phase {
+            Phase::Asking => Some(self.since + REQUEST_TIME),
+            Phase::Watching { sent, seen } if seen == changes => Some(sent + WATCH_LATE),
+            Phase::Watching { sent, .. } => Some(sent + WATCH_SOON),
+            Phase::Stopping | Phase::Done => None,
+        }
+    }
+}
+
+struct StatusService {
+    device: String,
+    responder: Box<dyn Responder>,
+    changes: Arc<AtomicU64>,
+    clients: BTreeMap<ClientId, Client>,
+    next: u64,
+}
+
+impl StatusService {
+    fn reply(&self) -> Reply {
+        Reply {
+            ok: true,
+            pid: std::process::id(),
+            device: self.device.clone(),
+            error: None,
+            status: None,
+            stopped: None,
+        }
+    }
+
+    fn refusal(&self, error: impl Into<String>) -> Reply {
+        Reply {
+            ok: false,
+            error: Some(error.into()),
+            ..self.reply()
+        }
+    }
+
+    fn state(&self) -> Reply {
+        Reply {
+            status: Some(self.responder.status()),
+            ..self.reply()
+        }
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    fn refuse(&mut self, now: Instant, client: ClientId, why: impl Into<String>) {
+        let refusal = self.refusal(why);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.send(now, &refusal);
+            client.phase = Phase::Done;
+        }
+    }
+
+    /// Answers what a client asks, as far as it has taken its replies.
+    fn advance(&mut self, now: Instant, id: ClientId) {
+        while let Some(client) = self.clients.get_mut(&id)
+            && client.phase == Phase::Asking
+            && client.output().is_empty()
+        {
+            let Some(end) = client.input.iter().position(|byte| *byte == b'\n') else {
+                if client.input.len() >= LONGEST_REQUEST {
+                    let why = format!("a request has at most {LONGEST_REQUEST} bytes");
+                    self.refuse(now, id, why);
+                } else if client.input_ended {
+                    client.phase = Phase::Done;
+                }
+                return;
+            };
+            let request = request(&client.input[..end]);
+            client.input.drain(..=end);
+            match request {
+                Ok(request) => self.answer(now, id, request),
+                Err(why) => self.refuse(now, id, why),
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, id: ClientId, request: Request) {
+        let waiting =
+            |client: &&Client| matches!(client.phase, Phase::Watching { .. } | Phase::Stopping);
+        let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
+        let (reply, phase) = match request {
+            Request::Status {} => (self.state(), Phase::Asking),
+            Request::Watch {} if full => return self.refuse(now, id, TOO_MANY),
+            Request::Watch {} => {
+                let seen = self.changes();
+                (self.state(), Phase::Watching { sent: now, seen })
+            }
+            Request::Stop {} => {
+                self.responder.stop();
+                (self.reply(), Phase::Stopping)
+            }
+        };
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.send(now, &reply);
+            client.phase = phase;
+        }
+    }
+}
+
+/// Said to whom there is no place for.
+const TOO_MANY: &str = "too many clients";
+
+impl Service for StatusService {
+    fn connect(&mut self, now: Instant, _: Entrance) -> Option<ClientId> {
+        let served = |client: &Client| client.phase != Phase::Done;
+        if self
+            .clients
+            .values()
+            .filter(|client| served(client))
+            .count()
+            >= MOST_CLIENTS
+        {
+            // Whoever has not asked makes room, the first to come before others.
+            let idle =
+                |client: &Client| client.phase == Phase::Asking && client.output().is_empty();
+            let (id, _) = self.clients.iter().find(|(_, client)| idle(client))?;
+            self.refuse(now, *id, TOO_MANY);
+        }
+        self.next += 1;
+        let id = ClientId(self.next);
+        let client = Client {
+            phase: Phase::Asking,
+            input: Vec::new(),
+            input_ended: false,
+            output: Vec::new(),
+            written: 0,
+            since: now,
+        };
+        self.clients.insert(id, client);
+        Some(id)
+    }
+
+    fn turned_away(&self, why: &str) -> Vec<u8> {
+        let mut line = serde_json::to_vec(&self.refusal(why)).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+
+    fn room(&self, client: ClientId) -> usize {
+        match self.clients.get(&client) {
+            Some(client) if client.phase == Phase::Asking => {
+                LONGEST_REQUEST.saturating_sub(client.input.len())
+            }
+            _ => 0,
+        }
+    }
+
+    fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
+        if let Some(sender) = self.clients.get_mut(&client) {
+            sender.input.extend_from_slice(bytes);
+            self.advance(now, client);
+        }
+    }
+
+    fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
+        if let Some(ended) = self.clients.get_mut(&client) {
+            ended.input_ended = true;
+            self.advance(now, client);
+        }
+    }
+
+    fn output(&self, client: ClientId) -> &[u8] {
+        self.clients.get(&client).map_or(&[], Client::output)
+    }
+
+    fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
+        if let Some(reader) = self.clients.get_mut(&client) {
+            reader.written = (reader.written + count).min(reader.output.len());
+            reader.since = now;
+            self.advance(now, client);
+        }
+    }
+
+    fn disconnect(&mut self, _: Instant, client: ClientId) {
+        self.clients.remove(&client);
+    }
+
+    fn take_finished(&mut self, _: Instant) -> Option<ClientId> {
+        let done = |client: &Client| client.phase == Phase::Done && client.output().is_empty();
+        let id = *self.clients.iter().find(|(_, client)| done(client))?.0;
+        self.clients.remove(&id);
+        Some(id)
+    }
+
+    fn work(&mut self, now: Instant) -> bool {
+        let changes = self.changes();
+        let is_due = |client: &Client| client.due(changes).is_some_and(|due| due <= now);
+        if !self.clients.values().any(is_due) {
+            return false;
+        }
+        let watched = |client: &Client| matches!(client.phase, Phase::Watching { .. });
+        let told = self
+            .clients
+            .values()
+            .any(|client| is_due(client) && watched(client));
+        let state = told.then(|| self.state());
+        for client in self.clients.values_mut().filter(|client| is_due(client)) {
+            match &state {
+                Some(state) if watched(client) && client.output().is_empty() => {
+                    client.send(now, state);
+                    client.phase = Phase::Watching {
+                        sent: now,
+                        seen: changes,
+                    };
+                }
+                // It does not ask, or does not read.
+                _ => {
+                    client.phase = Phase::Done;
+                    client.written = client.output.len();
+                }
+            }
+        }
+        false
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let changes = self.changes();
+        let clients = self.clients.values();
+        clients.filter_map(|client| client.due(changes)).min()
+    }
+
+    fn stop(&mut self, now: Instant) {
+        let stopped = Reply {
+            stopped: Some(true),
+            ..self.reply()
+        };
+        for client in self.clients.values_mut() {
+            if client.phase == Phase::Stopping {
+                client.send(now, &stopped);
+            }
+            client.phase = Phase::Done;
+        }
+    }
+}
+
+/// A request from one line, without its line end.
+///
+/// # Errors
+/// What is wrong with it, for the reply.
+fn request(line: &[u8]) -> Result<Request, String> {
+    let text = std::str::from_utf8(line).map_err(|_| "the request is not UTF-8".to_owned())?;
+    serde_json::from_str(text).map_err(|error| {
+        format!("not a request: {error}; known commands are status, watch and stop")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_one_form() {
+        for (meant, text) in [
+            (Request::Status {}, r#"{"command":"status"}"#),
+            (Request::Watch {}, r#"{"command":"watch"}"#),
+            (Request::Stop {}, r#"{"command":"stop"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&meant).unwrap(), text);
+            assert_eq!(request(text.as_bytes()), Ok(meant));
+        }
+    }
+
+    #[test]
+    fn garbage_is_told_apart() {
+        for bad in [
+            &b""[..],
+            b"\xff\xff",
+            b"status",
+            b"{}",
+            b"[]",
+            br#"{"command":"reboot"}"#,
+            br#"{"command":"status""#,
+            br#"{"command":["status"]}"#,
+        ] {
+            assert!(request(bad).is_err(), "{bad:?}");
+        }
+        let deep = "[".repeat(4000);
+        assert!(request(deep.as_bytes()).is_err());
+    }
+}

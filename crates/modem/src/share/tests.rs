@@ -1,0 +1,202 @@
+//! Status and orders through real sockets. The AT port and the proxy are tested on an emulated
+//! modem, in the tests of the workspace.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const STATUS: &[u8] = b"{\"command\":\"status\"}\n";
+const WATCH: &[u8] = b"{\"command\":\"watch\"}\n";
+
+struct Fake(Arc<AtomicUsize>);
+
+impl Responder for Fake {
+    fn status(&self) -> serde_json::Value {
+        // Large enough that a watcher who does not read fills its socket.
+        serde_json::json!({"online": true, "filler": "x".repeat(50_000)})
+    }
+    fn stop(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Served {
+    folder: PathBuf,
+    stops: Arc<AtomicUsize>,
+    changes: Changes,
+    server: Option<Server>,
+}
+
+fn served() -> Served {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let folder = std::env::temp_dir().join(format!(
+        "uwwan-share-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ));
+    std::fs::create_dir_all(&folder).unwrap();
+    let stops = Arc::new(AtomicUsize::new(0));
+    let mut builder = Builder::new().unwrap();
+    let fake = Box::new(Fake(Arc::clone(&stops)));
+    let changes = builder.status(&folder.join("control"), "1-4", fake);
+    Served {
+        changes: changes.unwrap(),
+        folder,
+        stops,
+        server: Some(builder.serve().unwrap()),
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server = None;
+        // The socket is gone with the server.
+        assert!(std::fs::remove_dir(&self.folder).is_ok() || std::thread::panicking());
+    }
+}
+
+struct Talk(BufReader<UnixStream>);
+
+impl Talk {
+    fn say(&mut self, bytes: &[u8]) {
+        // The server may close before everything is written.
+        let _ = self.0.get_mut().write_all(bytes);
+    }
+
+    /// The next reply; `None` when the other end has closed.
+    fn reply(&mut self) -> Option<Reply> {
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok()?;
+        serde_json::from_str(&line).ok()
+    }
+}
+
+impl Served {
+    fn connect(&self) -> Talk {
+        let stream = UnixStream::connect(self.folder.join("control")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Talk(BufReader::new(stream))
+    }
+
+    fn exchange(&self, request: &[u8]) -> Option<Reply> {
+        let mut talk = self.connect();
+        talk.say(request);
+        talk.reply()
+    }
+
+    fn still_serves(&self) {
+        let reply = self.exchange(STATUS).unwrap();
+        assert!(reply.ok, "{reply:?}");
+        assert_eq!(reply.status.unwrap()["online"], true);
+    }
+}
+
+#[test]
+fn one_connection_may_ask_often_and_ahead() {
+    let served = served();
+    let mut talk = served.connect();
+    talk.say(&STATUS.repeat(20));
+    for _ in 0..20 {
+        assert!(talk.reply().unwrap().ok);
+    }
+}
+
+#[test]
+fn garbage_is_refused_and_the_next_client_served() {
+    let served = served();
+    for garbage in [
+        &b"\n"[..],
+        b"hello\n",
+        b"\xff\xfe\x00\x01\n",
+        b"{\"command\":\"reboot\"}\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
+        let reply = served.exchange(garbage).unwrap();
+        assert!(!reply.ok && reply.error.is_some(), "{reply:?}");
+    }
+    served.still_serves();
+}
+
+#[test]
+fn an_endless_line_is_cut_off() {
+    let served = served();
+    let reply = served.exchange(&vec![b'a'; 1 << 20]);
+    assert!(reply.is_none_or(|reply| !reply.ok));
+    served.still_serves();
+}
+
+#[test]
+fn who_is_silent_or_leaves_or_watches_keeps_nobody_out() {
+    let served = served();
+    let silent: Vec<Talk> = (0..100).map(|_| served.connect()).collect();
+    for _ in 0..50 {
+        served.connect().say(b"{\"command\":");
+    }
+    served.still_serves();
+    drop(silent);
+    // Watchers are refused before they fill the house.
+    let mut watchers: Vec<Talk> = (0..20).map(|_| served.connect()).collect();
+    let mut refused = 0;
+    for talk in &mut watchers {
+        talk.say(WATCH);
+        let reply = talk.reply().unwrap();
+        refused += usize::from(!reply.ok);
+        if let Some(why) = reply.error {
+            assert!(why.contains("too many"), "{why}");
+        }
+    }
+    assert!((1..20).contains(&refused), "{refused}");
+    served.still_serves();
+    let mut order = served.connect();
+    order.say(b"{\"command\":\"stop\"}\n");
+    assert!(order.reply().unwrap().ok);
+}
+
+#[test]
+fn a_watcher_who_does_not_read_is_dropped() {
+    let served = served();
+    let mut talk = served.connect();
+    talk.say(WATCH);
+    let deadline = Instant::now() + PATIENCE;
+    // Its end is seen by its socket, which takes nothing more: to read would let it go on.
+    while talk.0.get_mut().write_all(b" ").is_ok() {
+        assert!(Instant::now() < deadline, "the watcher still has its place");
+        served.changes.announce();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    served.still_serves();
+}
+
+#[test]
+fn a_watcher_sees_changes_and_the_end() {
+    let mut served = served();
+    let mut talk = served.connect();
+    talk.say(WATCH);
+    for _ in 0..3 {
+        assert!(talk.reply().unwrap().status.is_some());
+        served.changes.announce();
+    }
+    served.server = None;
+    while let Some(reply) = talk.reply() {
+        assert!(reply.status.is_some());
+    }
+}
+
+#[test]
+fn a_stop_is_passed_on_and_its_end_told() {
+    let mut served = served();
+    let mut talk = served.connect();
+    talk.say(b"{\"command\":\"stop\"}\n");
+    let reply = talk.reply().unwrap();
+    assert_eq!((reply.ok, reply.stopped), (true, None));
+    assert_eq!(served.stops.load(Ordering::SeqCst), 1);
+    served.server = None;
+    assert_eq!(talk.reply().unwrap().stopped, Some(true));
+    assert_eq!(talk.reply(), None);
+}
