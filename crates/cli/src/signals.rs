@@ -18,6 +18,14 @@ const ECHO: Duration = Duration::from_millis(300);
 /// # Errors
 /// When handlers or the thread that waits for them cannot be set up.
 pub fn first() -> io::Result<Receiver<i32>> {
+    first_waking(|| ())
+}
+
+/// As [`first`]; `wake` is called, from another thread, when there is one to receive.
+///
+/// # Errors
+/// As [`first`].
+pub fn first_waking(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<i32>> {
     let ignored = ignored();
     let asking = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
     // What whoever started the process had it ignore, as nohup(1) does with SIGHUP, stays ignored.
@@ -36,6 +44,7 @@ pub fn first() -> io::Result<Receiver<i32>> {
                     None => {
                         first = Some(Instant::now());
                         let _ = sender.try_send(signal);
+                        wake();
                     }
                     Some(time) if time.elapsed() < ECHO => {}
                     Some(_) => {

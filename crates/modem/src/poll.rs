@@ -87,7 +87,7 @@ impl PollSet {
 
 /// Ends the wait of one poll loop, from any thread. Clones wake the same loop.
 #[derive(Debug, Clone)]
-pub(crate) struct Waker(Arc<Signal>);
+pub struct Waker(Arc<Signal>);
 
 #[derive(Debug)]
 struct Signal {
@@ -110,7 +110,7 @@ impl Waker {
     }
 
     /// Wakes the loop. Once until the next [`Waker::reset`] this is a system call (`write`).
-    pub(crate) fn wake(&self) {
+    pub fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::SeqCst) {
             let _ = rustix::io::write(&self.0.descriptor, &1u64.to_ne_bytes());
         }

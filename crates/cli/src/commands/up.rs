@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, never, select, unbounded};
-use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder, Server};
+use crossbeam_channel::{Receiver, TryRecvError, unbounded};
+use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder};
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
@@ -107,7 +107,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     // Signals first: from here on a stop is always a clean one.
-    let signals = signals::first().map_err(|error| {
+    let mut builder = Builder::new().map_err(|error| {
+        Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
+    })?;
+    let waker = builder.waker();
+    let signals = signals::first_waking(move || waker.wake()).map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
     })?;
     let chosen = choose(
@@ -129,6 +133,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &chosen.name,
     )?;
     let (sender, events) = unbounded();
+    let waker = builder.waker();
     let handle = Modem::start(
         Arc::clone(&chosen.backend),
         chosen.selector.clone(),
@@ -136,44 +141,56 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Box::new(Provider::default()),
         Box::new(move |event| {
             let _ = sender.send(event);
+            waker.wake();
         }),
     )
     .map_err(|failure| chosen.with_holders(failure))?;
-    let shared = share(&handle, &directory, &chosen.name, &settings, arguments.json);
-    let (server, changes) = match shared {
-        Ok(shared) => shared,
+    let json = arguments.json;
+    let shared = share(
+        &mut builder,
+        &handle,
+        &directory,
+        &chosen.name,
+        &settings,
+        json,
+    );
+    let changes = match shared {
+        Ok(changes) => changes,
         Err(failure) => {
             handle.stop();
             let _ = handle.wait();
             return Err(failure);
         }
     };
-    let outcome = attend(&handle, &events, &signals, &changes, arguments.json);
-    // Also when standard output is gone: whatever ends the loop, the modem is put down properly.
-    handle.stop();
+    let mut attendant = Attendant {
+        handle: handle.clone(),
+        events,
+        signals,
+        notifier: Notifier::from_environment(),
+        changes,
+        json,
+        outcome: Ok(()),
+    };
+    builder.serve_here(|| attendant.attend());
     let end = handle.wait();
-    drop(server);
     drop(directory);
-    outcome?;
+    attendant.outcome?;
     if end.is_ok() && !arguments.json {
         say("stopped")?;
     }
     end.map_err(|failure| chosen.with_holders(failure))
 }
 
-/// Opens the entrances for other programs and serves them.
+/// Opens the entrances for other programs.
 fn share(
+    builder: &mut Builder,
     handle: &Handle,
     directory: &RuntimeDir,
     device: &str,
     settings: &Settings,
     json: bool,
-) -> Result<(Server, Changes), Failure> {
-    let system = |error: std::io::Error| {
-        Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
-    };
-    let mut builder = Builder::new().map_err(system)?;
-    let mbim = sharing::open(&mut builder, handle, directory, settings, json)?;
+) -> Result<Changes, Failure> {
+    let mbim = sharing::open(builder, handle, directory, settings, json)?;
     let answers = Answers {
         handle: handle.clone(),
         mbim,
@@ -188,8 +205,8 @@ fn share(
                 .because(error)
                 .next("name another directory with --runtime-dir DIR")
         })?;
-    share_at(&mut builder, handle, directory, json);
-    Ok((builder.serve().map_err(system)?, changes))
+    share_at(builder, handle, directory, json);
+    Ok(changes)
 }
 
 /// Opens the AT port to other programs. The data session works without it, so a failure is only
@@ -213,44 +230,70 @@ fn share_at(builder: &mut Builder, handle: &Handle, directory: &RuntimeDir, json
 }
 
 /// Tells what happens until the modem has stopped.
-fn attend(
-    handle: &Handle,
-    events: &Receiver<Event>,
-    signals: &Receiver<i32>,
-    changes: &Changes,
+struct Attendant {
+    handle: Handle,
+    events: Receiver<Event>,
+    signals: Receiver<i32>,
+    notifier: Notifier,
+    changes: Changes,
     json: bool,
-) -> Result<(), Failure> {
-    let notifier = Notifier::from_environment();
-    let silent = never();
-    let mut signals = signals;
-    loop {
-        select! {
-            recv(signals) -> signal => {
-                if !json {
-                    say(match signal {
-                        Ok(signal_hook::consts::SIGINT) => "interrupted: stopping; once more ends it at once",
-                        Ok(signal_hook::consts::SIGHUP) => "the terminal is gone: stopping",
-                        _ => "asked to stop: stopping; once more ends it at once",
-                    })?;
+    outcome: Result<(), Failure>,
+}
+
+impl Attendant {
+    /// Tells what has happened. `false` when the modem has stopped.
+    fn attend(&mut self) -> bool {
+        if let Ok(signal) = self.signals.try_recv() {
+            self.asked_to_stop(signal);
+        }
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => {
+                    let told = tell(&event, self.json);
+                    self.keep(told);
+                    self.changes.announce();
+                    match &event {
+                        Event::Online { interface, .. } => {
+                            self.notifier.ready(&format!("online through {interface}"));
+                        }
+                        Event::RungStarted { rung } => {
+                            self.notifier.status(&format!("trying {rung}"));
+                        }
+                        Event::RungFailed { failure, .. } => {
+                            self.notifier.status(&failure.headline());
+                        }
+                        Event::Diagnosis { text } => self.notifier.status(text),
+                        Event::Stopped { .. } => return false,
+                        _ => {}
+                    }
                 }
-                notifier.stopping();
-                handle.stop();
-                signals = &silent;
-            }
-            recv(events) -> event => {
+                Err(TryRecvError::Empty) => return true,
                 // The modem's thread drops its end only after it has stopped.
-                let Ok(event) = event else { return Ok(()) };
-                tell(&event, json)?;
-                changes.announce();
-                match &event {
-                    Event::Online { interface, .. } => notifier.ready(&format!("online through {interface}")),
-                    Event::RungStarted { rung } => notifier.status(&format!("trying {rung}")),
-                    Event::RungFailed { failure, .. } => notifier.status(&failure.headline()),
-                    Event::Diagnosis { text } => notifier.status(text),
-                    Event::Stopped { .. } => return Ok(()),
-                    _ => {}
-                }
+                Err(TryRecvError::Disconnected) => return false,
             }
+        }
+    }
+
+    fn asked_to_stop(&mut self, signal: i32) {
+        if !self.json {
+            let told = say(match signal {
+                signal_hook::consts::SIGINT => "interrupted: stopping; once more ends it at once",
+                signal_hook::consts::SIGHUP => "the terminal is gone: stopping",
+                _ => "asked to stop: stopping; once more ends it at once",
+            });
+            self.keep(told);
+        }
+        self.notifier.stopping();
+        self.handle.stop();
+    }
+
+    /// Whatever keeps it from telling ends it properly: the modem is put down.
+    fn keep(&mut self, told: Result<(), Failure>) {
+        if let Err(failure) = told
+            && self.outcome.is_ok()
+        {
+            self.outcome = Err(failure);
+            self.handle.stop();
         }
     }
 }

@@ -11,8 +11,9 @@
 //! - `status`: status and orders, a JSON object a line. `at`: the AT port, for terminals and in JSON
 //!   lines. `mbim`: the control session, in the protocol of libmbim's proxy.
 //!
-//! A program puts together what it offers with a [`Builder`], and serves it with
-//! [`Builder::serve`] until the [`Server`] is dropped.
+//! A program puts together what it offers with a [`Builder`]. [`Builder::serve`] serves it from a
+//! thread of its own until the [`Server`] is dropped, [`Builder::serve_here`] from the thread that
+//! calls it.
 //!
 //! # Bounds
 //! Each service bounds its clients, and what it holds for one in each direction. A client that
@@ -30,6 +31,7 @@ mod terminals;
 #[cfg(test)]
 mod tests;
 
+pub use crate::poll::Waker;
 pub use at::Places;
 pub use credentials::Allow;
 pub use mbim::{MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME};

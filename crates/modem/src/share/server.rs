@@ -67,8 +67,10 @@ impl Builder {
         })
     }
 
-    /// Wakes the loop, for services with news from other threads.
-    pub(super) fn waker(&self) -> Waker {
+    /// Returns what wakes the loop, from any thread: for a service that has news, and for who
+    /// attends in [`Builder::serve_here`].
+    #[must_use]
+    pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
@@ -109,23 +111,24 @@ impl Builder {
     /// When there is no thread to be had.
     pub fn serve(self) -> io::Result<Server> {
         let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let waker = self.waker.clone();
-        let serving = Serving {
-            offer: self,
-            connections: Vec::new(),
-            stop: Arc::clone(&stop),
-            rest: None,
-            end: None,
-        };
+        let serving = Serving::new(self);
         let thread = std::thread::Builder::new()
             .name("uwwan-share".into())
             .stack_size(512 * 1024)
-            .spawn(move || serving.run())?;
+            .spawn(move || serving.run(|| !stopped.load(Ordering::SeqCst)))?;
         Ok(Server {
             stop,
             waker,
             thread: Some(thread),
         })
+    }
+
+    /// Serves what is offered from the calling thread until `attend` returns `false`. It is called
+    /// whenever something has happened, so also when the [`Waker`] was used, and must not block.
+    pub fn serve_here(self, attend: impl FnMut() -> bool) {
+        Serving::new(self).run(attend);
     }
 }
 
@@ -204,7 +207,6 @@ struct Connection {
 struct Serving {
     offer: Builder,
     connections: Vec<Connection>,
-    stop: Arc<AtomicBool>,
     /// Nobody is let in until then.
     rest: Option<Instant>,
     /// It is over then, or as soon as all clients have left.
@@ -223,7 +225,16 @@ struct Ready {
 }
 
 impl Serving {
-    fn run(mut self) {
+    fn new(offer: Builder) -> Self {
+        Self {
+            offer,
+            connections: Vec::new(),
+            rest: None,
+            end: None,
+        }
+    }
+
+    fn run(mut self, mut attend: impl FnMut() -> bool) {
         let mut set = PollSet::default();
         let mut chunk = vec![0; CHUNK];
         let mut more = false;
@@ -232,6 +243,10 @@ impl Serving {
                 Ok(ready) => ready,
                 Err(error) => {
                     tracing::warn!("other programs are served no longer: {error}");
+                    drop(self);
+                    while attend() {
+                        std::thread::sleep(SHORTAGE);
+                    }
                     return;
                 }
             };
@@ -239,7 +254,7 @@ impl Serving {
             if ready.woken {
                 self.offer.waker.reset();
             }
-            if self.end.is_none() && self.stop.load(Ordering::SeqCst) {
+            if self.end.is_none() && !attend() {
                 // Nobody is left without an answer, and there is time to take leave.
                 self.end = Some(now + LAST_WORDS);
                 for service in &mut self.offer.services {
