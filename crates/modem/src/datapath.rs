@@ -101,6 +101,5 @@ mod uplink;
 
 pub(crate) use fault::Fault;
 pub(crate) use plan::{DataPlan, Depth, SessionAddressing, SessionPlan};
-pub use priority::NICE;
 pub(crate) use reactor::Reactor;
 pub(crate) use report::{Report, Running};

@@ -7,11 +7,11 @@
 //!
 //! # The rooms
 //! - [`quirks`]: what is known of each modem, one readable table.
-//! - [`ladder`]: the bring-up as a state machine without I/O.
+//! - `ladder`: the bring-up as a state machine without I/O.
 //! - `session`: a data session as a state machine without I/O.
 //! - `explain`: what a failure means and what to do next, in words.
 //! - `control`: the thread that owns the device and the MBIM session and climbs the ladder.
-//! - [`datapath`]: the reactor that moves packets between the bulk endpoints and the host's end;
+//! - `datapath`: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.
 //! - [`at_port`]: the AT port with its clients; [`ipv6`]: why IPv6 is refused, and the way out.
 //! - [`host`]: the host's end as a trait, and the TUN or TAP behind it.
@@ -24,16 +24,16 @@
 
 #![deny(unsafe_code)]
 
-pub mod addresses;
+mod addresses;
 pub mod at_port;
 pub mod client;
-pub mod counters;
-pub mod datapath;
+mod counters;
+mod datapath;
 pub mod event;
 pub mod failure;
 pub mod host;
 pub mod ipv6;
-pub mod ladder;
+mod ladder;
 pub mod options;
 pub mod pin_memory;
 pub mod proxy;
@@ -42,10 +42,10 @@ pub mod selector;
 mod session;
 pub mod share;
 pub mod status;
-pub mod supervisor;
+mod supervisor;
 
-pub mod neighbour;
-pub mod watch;
+mod neighbour;
+mod watch;
 
 mod askers;
 mod control;

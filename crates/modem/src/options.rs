@@ -55,7 +55,7 @@ pub struct Options {
     /// Transfers kept in flight in each direction.
     pub in_flight: Option<usize>,
     /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` is
-    /// [`NICE`](crate::datapath::NICE), unless the program was started with one of its own.
+    /// -11, unless the program was started with one of its own.
     pub nice: Option<i32>,
     /// Let the kernel's drivers bind again after a clean stop.
     pub reattach_drivers: bool,

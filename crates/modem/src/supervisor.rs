@@ -58,12 +58,6 @@ impl Supervisor {
         self.failures = 0;
     }
 
-    /// Whether it has ever been online.
-    #[must_use]
-    pub fn was_online(&self) -> bool {
-        self.ever_online
-    }
-
     /// A rung failed; `from` is the rung the ladder would start from.
     pub fn failed(&mut self, failure: &Failure, from: Rung, absent: bool) -> Verdict {
         let patient = self.ever_online || self.persist;

@@ -355,12 +355,6 @@ impl Ladder {
         rung <= last
     }
 
-    /// The rung being tried; one of session 0 when the ladder is climbed.
-    #[must_use]
-    pub fn rung(&self) -> Rung {
-        self.rung
-    }
-
     /// Whether session 0 is online.
     #[must_use]
     pub fn is_online(&self) -> bool {

@@ -94,7 +94,7 @@ fn session_0_leads_back_and_not_for_ever() {
         while let Some(action) = bench.ladder.next_action() {
             bench.perform(action);
         }
-        rungs.push(bench.ladder.rung());
+        rungs.push(bench.ladder.rung);
         let detour = Input::Detour {
             rung: Rung::PacketService,
             failure: failure.clone(),

@@ -188,7 +188,7 @@ impl Bench {
                         operation: "test".into(),
                     };
                     Err(UsbFailed {
-                        failure: crate::explain::usb(self.ladder.rung(), &error),
+                        failure: crate::explain::usb(self.ladder.rung, &error),
                     })
                 } else {
                     Ok(UsbDone {
