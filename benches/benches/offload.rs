@@ -1,4 +1,4 @@
-//! Cutting and merging the packets of an offload TUN, without the system calls.
+//! Cuts and merges the packets of an offload TUN, without the system calls.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! Building and parsing full 16 KiB transfer blocks.
+//! Builds and parses full NTBs of 16 KiB.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! What the samples of `tools/bench-kernel` mean.
+//! Figures from the samples of `tools/bench-kernel`.
 //!
 //! The guest writes one JSON object after another: `kind`, `contender`, `round`, and what was
 //! seen. Rates are those of iperf3's receiver. Processor time is that of the whole guest while
@@ -17,12 +17,12 @@ const HOST: &str = "Processor time, host side alone";
 const MODEL: &str = "Processor time, device model";
 const CALLS: &str = "System calls of the driver";
 const MEMORY: &str = "Resident memory of the driver";
-const FRAMING: &str = "Transfer blocks";
+const FRAMING: &str = "NTBs";
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// All samples, as figures.
+/// Makes figures of all samples.
 ///
 /// # Errors
 /// When something is no JSON or lacks a field it must have; says which sample.
@@ -54,18 +54,18 @@ pub fn figures(samples: &str) -> Result<Figures, String> {
     Ok(figures)
 }
 
-/// How the modem was reached, and what that allows to be told.
+/// The way the modem was reached, which decides what can be told.
 #[derive(Debug, Clone, Copy, Default)]
 struct Setting {
-    /// The modem and the machine behind it are outside the guest.
+    /// Whether the modem and the machine behind it are outside the guest.
     outside: bool,
-    /// The guest's clock counts instructions.
+    /// Whether the guest's clock counts instructions.
     counted: bool,
 }
 
 impl Setting {
-    /// Whether times and rates mean something: somebody outside does not live by a clock that
-    /// counts the guest's instructions.
+    /// Returns whether times and rates mean something. They do not when the modem is outside and the
+    /// guest's clock counts instructions, by which the modem does not live.
     fn timed(self) -> bool {
         !(self.outside && self.counted)
     }
@@ -107,12 +107,12 @@ const NOTES: [(&str, &str); 7] = [
     (MEMORY, "The most there was in a visit (VmHWM)."),
     (
         FRAMING,
-        "As the modem saw them over a whole visit. Blocks missing are gaps in the sequence numbers: \
-         blocks that the host built and lost.",
+        "As the modem saw them over a whole visit. NTBs missing are gaps in the sequence numbers: \
+         NTBs that the host built and lost.",
     ),
 ];
 
-/// `None` when a field is missing.
+/// Adds the values of one sample. Returns `None` when a field is missing.
 fn take(figures: &mut Figures, setting: Setting, sample: &Value) -> Option<()> {
     let contender = sample["contender"].as_str()?;
     match sample["kind"].as_str()? {
@@ -248,19 +248,19 @@ fn modem(figures: &mut Figures, contender: &str, counters: &Value) -> Option<()>
     let missing = count("blocks_missing")?;
     for (name, unit, better, value) in [
         (
-            "uplink blocks missing",
+            "uplink NTBs missing",
             "%",
             Better::Lower,
             missing / (sent + missing) * 100.0,
         ),
         (
-            "datagrams in an uplink block",
+            "datagrams in an uplink NTB",
             "on average",
             Better::Higher,
             count("datagrams_out")? / sent,
         ),
         (
-            "datagrams in a downlink block",
+            "datagrams in a downlink NTB",
             "on average",
             Better::Higher,
             count("datagrams_in")? / count("blocks_in")?,
@@ -316,8 +316,8 @@ mod tests {
         near(CALLS, "TCP up, 1 flow, all", 2000.0);
         near(CALLS, "TCP up, 1 flow, read", 990.0);
         near(MEMORY, "peak", 2.0);
-        near(FRAMING, "uplink blocks missing", 1.0);
-        near(FRAMING, "datagrams in a downlink block", 10.0);
+        near(FRAMING, "uplink NTBs missing", 1.0);
+        near(FRAMING, "datagrams in a downlink NTB", 10.0);
         let names: Vec<_> = figures.of_group(CALLS).map(|m| &m.kind.name).collect();
         assert_eq!(names.len(), 3, "futex is left out: {names:?}");
     }

@@ -1,4 +1,4 @@
-//! What the codecs cost: criterion benchmarks in `benches/`, and the workloads they share with
+//! The costs of the codecs: criterion benchmarks in `benches/`, and the workloads they share with
 //! the tests that count allocations.
 //!
 //! ```sh
@@ -20,18 +20,18 @@ use uwwan_ncm::{
     Builder, Choices, Format, Framing, NdpSize, NtbParameters, Padding, Placement, Stream,
 };
 
-/// What fills a block.
+/// The datagrams that fill an NTB.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    /// For the report.
+    /// The name in reports.
     pub name: &'static str,
-    /// Bytes per datagram.
+    /// Length of each datagram in bytes.
     pub datagram: usize,
-    /// Most datagrams in a block.
+    /// Number of datagrams that an NTB takes at most.
     pub max_datagrams: usize,
 }
 
-/// Full-size packets of a download, and acknowledgements.
+/// The workloads: full-size packets of a download, and acknowledgements.
 pub const WORKLOADS: [Workload; 2] = [
     Workload {
         name: "1500-byte packets",
@@ -45,7 +45,8 @@ pub const WORKLOADS: [Workload; 2] = [
     },
 ];
 
-/// A 16 KiB block in the given form, for a device that is 4-aligned.
+/// Returns the framing of an NTB of 16 KiB for a device that aligns to 4 bytes, as Linux builds it or
+/// as short as possible.
 #[must_use]
 pub fn framing(format: Format, linux: bool, workload: &Workload) -> Framing {
     let parameters = NtbParameters {
@@ -67,8 +68,8 @@ pub fn framing(format: Format, linux: bool, workload: &Workload) -> Framing {
     Framing::negotiate(&parameters, &choices)
 }
 
-/// Places and commits datagrams until the block is full and finishes it; the datagrams' bytes are
-/// taken to be in place. Returns (length, datagrams).
+/// Places and commits datagrams until the NTB is full, and finishes it. The bytes of the datagrams are
+/// taken to be in place. Returns the length of the NTB in bytes and the number of datagrams.
 pub fn fill(builder: &mut Builder, block: &mut [u8], workload: &Workload) -> (usize, usize) {
     while let Ok(slot) = builder.place(Stream::Ips(0), workload.datagram) {
         builder.commit(slot, workload.datagram);
@@ -77,7 +78,7 @@ pub fn fill(builder: &mut Builder, block: &mut [u8], workload: &Workload) -> (us
     (finished.length, finished.datagrams)
 }
 
-/// A finished block with IPv4-like datagrams in it.
+/// Returns a finished NTB with datagrams that look like IPv4.
 #[must_use]
 pub fn block(framing: Framing, workload: &Workload) -> Vec<u8> {
     let mut bytes = vec![0x45; framing.max_block];

@@ -1,4 +1,4 @@
-//! Large packets and the datagrams they stand for.
+//! Large packets of an offload TUN, and the datagrams they are cut into.
 
 use std::io::{self, IoSliceMut};
 
@@ -6,26 +6,26 @@ use uwwan_tun::headers::{Cut, Kind, VNET_HEADER, VnetHeader};
 use uwwan_tun::scatter::{Layout, Place};
 use uwwan_tun::segment::Plan;
 
-/// Payload bytes of a segment, with timestamps and an MTU of 1500.
+/// Payload of a segment in bytes, with timestamps and an MTU of 1500.
 const SEGMENT: usize = 1448;
-/// Segments of a packet.
+/// Number of segments in a packet.
 pub const SEGMENTS: usize = 44;
-/// Bytes of the headers: IPv4, TCP, timestamps.
+/// Length of the headers in bytes: IPv4, TCP, timestamps.
 const HEADER: usize = 20 + 32;
-/// From one datagram to the next, as aligned as in a transfer block.
+/// Distance in bytes from one datagram to the next, aligned as in an NTB.
 const STEP: usize = 1500;
 
-/// One packet of the largest size of a TCP connection, as an offload TUN gives it.
+/// A packet of the largest size of a TCP connection, as an offload TUN gives it.
 #[derive(Debug)]
 pub struct Large {
-    /// What stands in front of it.
+    /// The header that the TUN puts in front of the packet.
     pub vnet: VnetHeader,
     /// Headers, then payload.
     pub bytes: Vec<u8>,
 }
 
 impl Large {
-    /// Of a flow with that port.
+    /// Makes a packet of a flow from the TCP port `port`.
     #[must_use]
     pub fn new(port: u16) -> Large {
         let total = HEADER + SEGMENTS * SEGMENT;
@@ -42,7 +42,7 @@ impl Large {
         bytes[40..44].copy_from_slice(&[1, 1, 8, 10]);
         let size = SEGMENT as u16;
         Large {
-            // Without a checksum begun: then it is made from the addresses.
+            // No checksum has been begun, so it is computed from the addresses.
             vnet: VnetHeader {
                 checksum: None,
                 cut: Some(Cut {
@@ -56,16 +56,16 @@ impl Large {
         }
     }
 
-    /// How it is cut.
+    /// Returns how the packet is cut.
     ///
     /// # Panics
-    /// Never: the packet is a good one.
+    /// Never, because the packet can be cut.
     #[must_use]
     pub fn plan(&self) -> Plan {
         Plan::new(&self.vnet, &self.bytes, self.bytes.len()).expect("a good packet")
     }
 
-    /// The datagrams it stands for, complete.
+    /// Returns the datagrams that the packet is cut into.
     #[must_use]
     pub fn datagrams(&self) -> Vec<Vec<u8>> {
         let plan = self.plan();
@@ -78,8 +78,8 @@ impl Large {
         (0..plan.datagrams()).map(datagram).collect()
     }
 
-    /// A read that brings it, but for the payload, the copying of which is the kernel's work. Bytes
-    /// read.
+    /// Reads the packet into buffers, except its payload, because the kernel copies that. Returns the
+    /// number of bytes read.
     ///
     /// # Errors
     /// Never.
@@ -98,7 +98,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Places in that many bytes.
+    /// Makes places in `room` bytes.
     #[must_use]
     pub fn new(room: usize) -> Row {
         Row { end: 0, room }
@@ -117,7 +117,7 @@ impl Layout for Row {
     }
 }
 
-/// Memory in which one packet's datagrams lie.
+/// Returns memory for the datagrams of one packet.
 #[must_use]
 pub fn block() -> Vec<u8> {
     vec![0x5a; SEGMENTS * STEP]

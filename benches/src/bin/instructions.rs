@@ -26,14 +26,14 @@ use uwwan_tun::checksum::Sum;
 use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::scatter::Scatter;
 
-/// A count may differ from the recorded one by so much.
+/// The fraction by which a count may differ from the recorded one.
 const TOLERANCE: f64 = 0.03;
-/// Runs of a workload, few and many.
+/// The few and the many runs of a workload.
 const RUNS: [usize; 2] = [20, 220];
 /// The exit status of a check that had nothing to compare with.
 const SKIPPED: u8 = 77;
 
-/// Does something so many times and returns how many datagrams it was each time.
+/// A function that does something a number of times and returns the number of datagrams of each.
 type Work = fn(usize) -> usize;
 
 const WORK: [(&str, Work); 9] = [
@@ -139,7 +139,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The part that valgrind watches.
+/// Runs a workload, watched by valgrind.
 fn run(name: &str, times: &str) -> Result<(), String> {
     let found = WORK.iter().find(|(of, _)| *of == name);
     let (_, work) = found.ok_or("there is no such workload")?;
@@ -147,7 +147,7 @@ fn run(name: &str, times: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Instructions of one time of every workload.
+/// Counts the instructions of every workload, for one run of it.
 fn count() -> Result<BTreeMap<String, f64>, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut counts = BTreeMap::new();
@@ -174,14 +174,14 @@ fn count() -> Result<BTreeMap<String, f64>, String> {
     Ok(counts)
 }
 
-/// The count in what callgrind says at the end.
+/// Returns the count in the last lines of callgrind.
 fn collected(said: &str) -> Option<u64> {
     let mut lines = said.lines();
     let (_, count) = lines.find_map(|line| line.split_once("Collected :"))?;
     count.trim().parse().ok()
 }
 
-/// What counts depend on.
+/// The machine that counts depend on.
 fn circumstances() -> Result<String, String> {
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let output = Command::new(&compiler).arg("--version").output();
@@ -280,14 +280,14 @@ fn check() -> Result<ExitCode, String> {
     ))
 }
 
-/// What came of comparing.
+/// The outcome of comparing counts.
 #[derive(Debug, Default)]
 struct Judged {
     differ: usize,
 }
 
 impl Judged {
-    /// Compares one count and says how it is.
+    /// Compares one count with the recorded one and describes the outcome.
     fn take(&mut self, count: f64, kept: Option<f64>) -> String {
         let Some(kept) = kept.filter(|kept| *kept > 0.0) else {
             self.differ += 1;

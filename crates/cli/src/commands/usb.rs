@@ -3,11 +3,11 @@
 mod descriptors;
 mod names;
 mod reading;
+mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use uwwan_modem::Selector;
 use uwwan_modem::quirks;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::configuration::{self, SwitchPlan, ViaZero};
@@ -77,25 +77,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn backend(
-    device: Option<&Device>,
-    kind: BackendKind,
-) -> Result<(Arc<dyn Backend>, Selector), Failure> {
-    match device {
-        Some(Device::Emulator) => {
-            let emulator = super::emulate::start_in_process(&super::emulate::knobs(&[])?)?;
-            Ok((emulator, Selector::Any))
-        }
-        Some(Device::Usb(selector)) => Ok((kind.start(), selector.clone())),
-        None => Ok((kind.start(), Selector::Any)),
-    }
-}
-
 /// An open device, and its backend, which has to live as long.
 type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
 
 fn open(device: Option<&Device>, kind: BackendKind) -> Result<Opened, Failure> {
-    let (backend, selector) = backend(device, kind)?;
+    let (backend, selector) = target::find(device, kind)?;
     let found = candidates::select(backend.as_ref(), &selector)?.found;
     let device = backend
         .open(&found)

@@ -7,7 +7,7 @@ use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
 use uwwan_usb::functions::{self, AtLikelihood, MbimFunction, NcmFunction, SerialFunction};
 
-use super::{names, reading};
+use super::{names, reading, target};
 use crate::candidates;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{plain, say, say_json};
@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let (backend, selector) = super::backend(arguments.device.as_ref(), BackendKind::default())?;
+    let (backend, selector) = target::find(arguments.device.as_ref(), BackendKind::default())?;
     let candidate = candidates::select(backend.as_ref(), &selector)?;
     show(
         arguments,

@@ -1,0 +1,29 @@
+//! The device that a subcommand of `usb` is about.
+
+use std::sync::Arc;
+
+use uwwan_modem::Selector;
+use uwwan_usb::backend::BackendKind;
+use uwwan_usb::device::Backend;
+
+use crate::commands::emulate;
+use crate::failure::Failure;
+use crate::settings::Device;
+
+/// Returns the backend of the device, and what to select it by.
+///
+/// # Errors
+/// When the emulated modem cannot be started.
+pub fn find(
+    device: Option<&Device>,
+    kind: BackendKind,
+) -> Result<(Arc<dyn Backend>, Selector), Failure> {
+    match device {
+        Some(Device::Emulator) => {
+            let emulator = emulate::start_in_process(&emulate::knobs(&[])?)?;
+            Ok((emulator, Selector::Any))
+        }
+        Some(Device::Usb(selector)) => Ok((kind.start(), selector.clone())),
+        None => Ok((kind.start(), Selector::Any)),
+    }
+}
