@@ -1,10 +1,10 @@
 //! The host's side: one command after another, each with its answer.
 //!
 //! A modem's AT port is a stream of lines in which everything is mixed: the echo of what was sent,
-//! the lines of the answer, the final result, lines nobody asked for, and on a GPS port NMEA
+//! the lines of the answer, the final result code, unsolicited result codes (URC), and on a GPS port NMEA
 //! sentences. What belongs to the running command is told by names: a line `+NAME: …` is part of
 //! the answer to `AT+NAME…` and unsolicited under any other extended command; lines without a
-//! name are part of the answer. (A line of the command's own name that nobody asked for cannot be
+//! name are part of the answer. (A URC of the command's own name cannot be
 //! told from the answer; it becomes part of it.)
 //!
 //! A command that gets no final result in time fails, and the port is left alone for a moment so
@@ -51,9 +51,9 @@ const MOST_EVENTS: usize = 1024;
 /// How long the port is left alone after a command got no answer.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Lines without a name that nobody asked for.
+/// URCs without a name.
 const BARE_UNSOLICITED: [&str; 4] = ["RING", "^SYSSTART", "NO CARRIER", "^STIN"];
-/// Names that come unsolicited even while a basic command such as `ATI`, whose answer may contain
+/// Names of URCs that are told from an answer even while a basic command such as `ATI`, whose answer may contain
 /// any name, is running.
 const UNSOLICITED_NAMES: [&str; 24] = [
     "^RSSI",
@@ -92,7 +92,7 @@ pub struct Command {
     line: String,
     text: Option<String>,
     timeout: Duration,
-    /// Names its answer may carry.
+    /// Names that lines of its answer may start with.
     names: Vec<String>,
     dials: bool,
 }
@@ -100,13 +100,13 @@ pub struct Command {
 /// Why a line cannot be a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidCommand {
-    /// It does not start with `AT`.
+    /// The line does not start with `AT`.
     #[error("an AT command starts with AT")]
     Prefix,
-    /// It has a control character, which would end it or worse.
+    /// The line has a control character, which would end it or worse.
     #[error("an AT command has no control characters")]
     Control,
-    /// It is longer than 2048 bytes.
+    /// The line is longer than 2048 bytes.
     #[error("an AT command has at most {LONGEST_COMMAND} bytes")]
     TooLong,
 }
@@ -158,7 +158,7 @@ impl Command {
         })
     }
 
-    /// With text to send at the `> ` prompt, ended with Ctrl-Z.
+    /// Adds text to send at the `> ` prompt, ended with Ctrl-Z.
     ///
     /// # Errors
     /// When the text has Ctrl-Z or ESC in it, or more than 4096 bytes.
@@ -174,20 +174,20 @@ impl Command {
         Ok(self)
     }
 
-    /// With another timeout.
+    /// Sets another timeout.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long it may take.
+    /// Returns how long the final result code may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The line, without its end.
+    /// Returns the command line, without its end.
     #[must_use]
     pub fn line(&self) -> &str {
         &self.line
@@ -200,26 +200,26 @@ const ESCAPE: u8 = 0x1b;
 /// A command that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
-    /// Which.
+    /// Id that [`Dialogue::command`] gave the command.
     pub id: CommandId,
-    /// Its line.
+    /// Command line that was sent.
     pub command: String,
     /// The lines of the answer, without echo, blank lines and final result.
     pub lines: Vec<String>,
     /// Whether more came than is kept.
     pub truncated: bool,
-    /// What followed `CONNECT`, if the port now carries data.
+    /// Text behind `CONNECT` where the port carries data from there on.
     pub connect: Option<String>,
-    /// `OK`, or why not.
+    /// Whether the final result code was `OK`, and why not.
     pub result: Result<(), Failure>,
 }
 
-/// What happened.
+/// What happened on the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A command came to its end.
     Done(Done),
-    /// A line nobody asked for.
+    /// An unsolicited result code.
     Unsolicited(String),
     /// An NMEA 0183 sentence with a good checksum, or none.
     Nmea(String),
@@ -333,7 +333,7 @@ impl Dialogue {
         }
     }
 
-    /// The port went away: everything waiting fails, nothing more is taken.
+    /// Ends the dialogue because the port went away: everything waiting fails, nothing more is taken.
     pub fn close(&mut self) {
         if let State::Running(running) = std::mem::replace(&mut self.state, State::Closed) {
             self.finish(*running, None, Err(Failure::Closed));
@@ -344,17 +344,17 @@ impl Dialogue {
         self.transmit.clear();
     }
 
-    /// The next bytes to send.
+    /// Returns the next bytes to send.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.transmit.pop_front()
     }
 
-    /// The next thing that happened.
+    /// Returns the oldest event that was not taken.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// When [`Dialogue::handle_timeout`] wants to be called.
+    /// Returns when [`Dialogue::handle_timeout`] wants to be called; `None` when never.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
@@ -364,7 +364,7 @@ impl Dialogue {
         }
     }
 
-    /// Time has passed.
+    /// Takes note of the time: ends a command whose answer is overdue, starts the next.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Running(running) if running.deadline <= now => {
@@ -382,19 +382,20 @@ impl Dialogue {
         self.start(now);
     }
 
-    /// Commands in a row that ended without a single byte from the port: is it one at all?
+    /// Returns the number of commands in a row that ended without a single byte from the port, which
+    /// may be no AT port at all.
     #[must_use]
     pub fn unanswered(&self) -> u32 {
         self.unanswered
     }
 
-    /// Whether a command runs or waits.
+    /// Tells whether a command runs or waits.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         !matches!(self.state, State::Idle | State::Closed) || !self.waiting.is_empty()
     }
 
-    /// Unsolicited lines thrown away because nobody took them.
+    /// Returns the number of URCs thrown away because nobody took them.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost

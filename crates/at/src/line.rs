@@ -34,7 +34,7 @@ const ESCAPE: u8 = 0x1b;
 pub struct Command {
     /// In capitals: `+CGDCONT`, `^HCSQ`, `E`, `&F`, `S0`, `D`. Empty for a bare `AT`.
     pub name: String,
-    /// What is asked of it.
+    /// What is asked of the command.
     pub action: Action,
 }
 
@@ -90,7 +90,7 @@ impl Default for Assembler {
 }
 
 impl Assembler {
-    /// An assembler with echo on, as after power-up (`E1`).
+    /// Makes an assembler with echo on, as after power-up (`E1`).
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Assembler {
         self.echo = on;
     }
 
-    /// Whether the echo is on.
+    /// Tells whether the echo is on.
     #[must_use]
     pub fn echo(&self) -> bool {
         self.echo
@@ -137,19 +137,19 @@ impl Assembler {
         }
     }
 
-    /// The echo to send back before any answer.
+    /// Returns the echo to send back before any answer.
     #[must_use]
     pub fn take_echo(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.echoed)
     }
 
-    /// The oldest input not yet taken. Named as an iterator's, but there may be more after `None`.
+    /// Returns the oldest input that was not taken. Named as an iterator's, but there may be more after `None`.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Input> {
         self.waiting.pop_front()
     }
 
-    /// Inputs thrown away because nobody took them.
+    /// Returns the number of inputs thrown away because nobody took them.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost

@@ -24,7 +24,7 @@ pub struct Values<'a> {
 pub struct Value<'a>(&'a str);
 
 impl<'a> Values<'a> {
-    /// The parameters of what follows a line's `+NAME:`.
+    /// Reads the parameters of what follows a line's `+NAME:`.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let text = text.trim();
@@ -33,12 +33,12 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The next parameter as text; empty where there is none.
+    /// Returns the next parameter as text; empty where there is none.
     pub fn text(&mut self) -> &'a str {
         self.next().map_or("", Value::text)
     }
 
-    /// The next parameter as a decimal number, if it is one.
+    /// Returns the next parameter as a decimal number, if it is one.
     pub fn number<T: FromStr>(&mut self) -> Option<T> {
         self.next().and_then(Value::number)
     }
@@ -76,13 +76,13 @@ impl<'a> Iterator for Values<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// As it stands there.
+    /// Returns the parameter as it stands in the answer, quotes included.
     #[must_use]
     pub fn raw(self) -> &'a str {
         self.0
     }
 
-    /// Without quotes.
+    /// Returns the parameter without quotes.
     #[must_use]
     pub fn text(self) -> &'a str {
         self.0
@@ -90,19 +90,19 @@ impl<'a> Value<'a> {
             .map_or(self.0, |text| text.strip_suffix('"').unwrap_or(text))
     }
 
-    /// Whether nothing stands between the commas.
+    /// Tells whether nothing stands between the commas.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    /// As a decimal number, quoted or not.
+    /// Reads the parameter as a decimal number, quoted or not.
     #[must_use]
     pub fn number<T: FromStr>(self) -> Option<T> {
         self.text().parse().ok()
     }
 
-    /// As a hexadecimal number, quoted or not, with or without `0x`.
+    /// Reads the parameter as a hexadecimal number, quoted or not, with or without `0x`.
     #[must_use]
     pub fn hex(self) -> Option<u64> {
         let text = self.text();
@@ -115,7 +115,7 @@ impl<'a> Value<'a> {
         plain.then(|| u64::from_str_radix(digits, 16).ok())?
     }
 
-    /// The parameters inside its parentheses; itself when it has none.
+    /// Returns the parameters inside the parentheses; the parameter itself when it has none.
     #[must_use]
     pub fn list(self) -> Values<'a> {
         Values::new(
@@ -126,7 +126,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The name a line starts with: `+CSQ` of `+CSQ: 21,99`. `None` for lines without one.
+/// Returns the name a line starts with: `+CSQ` of `+CSQ: 21,99`. `None` for lines without one.
 #[must_use]
 pub fn name(line: &str) -> Option<&str> {
     let (name, _) = line.split_once(':')?;
@@ -138,7 +138,7 @@ pub fn name(line: &str) -> Option<&str> {
     well_formed.then_some(name)
 }
 
-/// What follows `+NAME:` in a line, if the line starts with it, in whatever case.
+/// Returns what follows `+NAME:` in a line, if the line starts with it, in whatever case.
 #[must_use]
 pub fn after<'a>(line: &'a str, wanted: &str) -> Option<&'a str> {
     let found = name(line)?;

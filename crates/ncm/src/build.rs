@@ -1,4 +1,4 @@
-//! Building a block around datagrams that are already in place.
+//! Building an NTB around datagrams that are already in place.
 //!
 //! [`Builder::place`] tells where the next datagram goes and how much room there is;
 //! [`Builder::commit`] says how long it became; [`Builder::finish`] writes the header, the NDP
@@ -41,11 +41,11 @@ pub enum Full {
 #[derive(Debug)]
 #[must_use]
 pub struct Slot {
-    /// Offset in the block, in bytes.
+    /// Offset in the block at which the datagram starts, in bytes.
     pub offset: usize,
-    /// Most bytes the datagram can have.
+    /// Number of bytes the datagram can have at most.
     pub room: usize,
-    /// The builder's tail when this was placed: a slot is good until the next commit.
+    /// Tail of the builder when this was placed: a slot is good until the next commit.
     tail: usize,
     stream: Stream,
     ndp: usize,
@@ -53,7 +53,7 @@ pub struct Slot {
     ndp_at: Option<usize>,
 }
 
-/// A point to [`Builder::rewind`] to.
+/// A state of a block to which [`Builder::rewind`] goes back.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
     count: usize,
@@ -64,7 +64,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Datagrams in the block then.
+    /// Returns the number of datagrams that were in the block.
     #[inline]
     #[must_use]
     pub fn datagrams(&self) -> usize {
@@ -75,25 +75,26 @@ impl Mark {
 /// A finished block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
-    /// Bytes to send; 0 when nothing was placed.
+    /// Number of bytes to send; 0 when nothing was placed.
     pub length: usize,
-    /// Datagrams in it.
+    /// Number of datagrams in the block.
     pub datagrams: usize,
-    /// Bytes of datagrams in it; the rest of [`Finished::length`] is framing.
+    /// Number of bytes of datagrams in the block, padding to the least length included; the rest of
+    /// [`Finished::length`] is framing.
     pub payload: usize,
     /// Whether the transfer must end with a zero-length packet for the device to see its end.
     pub zero_packet: bool,
-    /// What refused the last datagram; `None` when nothing did, so the block leaves because there
+    /// Why the last datagram was refused; `None` when nothing did, so the block leaves because there
     /// is nothing more to send.
     pub reason: Option<Full>,
-    /// Its sequence number.
+    /// `wSequence` of the block.
     pub sequence: u16,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     offset: u32,
-    /// As in the NDP: CRC included.
+    /// Length in the NDP: padding and CRC included.
     length: u32,
     /// Bytes of padding in front of it, fewer than a divisor.
     gap: u16,
@@ -105,9 +106,9 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Ndp {
     stream: Stream,
-    /// Offset; for [`Placement::End`] not known before the end.
+    /// Offset in the block; for [`Placement::End`] not known before the block is finished.
     at: usize,
-    /// Padding bytes in front of it.
+    /// Number of padding bytes in front of the NDP.
     gap: usize,
 }
 
@@ -118,26 +119,26 @@ pub struct Builder {
     layout: &'static Layout,
     divisor: Modulus,
     ndp_alignment: Modulus,
-    /// The framing is the usual one; see [`Builder::fit_simply`].
+    /// Whether the framing is the usual one; see [`Builder::fit_simply`].
     simple: bool,
-    /// Length of a full-size NDP.
+    /// Length of a full-size NDP in bytes.
     full_ndp: usize,
-    /// What a block may grow to before padding.
+    /// Length in bytes to which a block may grow before padding.
     limit: usize,
     entries: Box<[Entry]>,
     count: usize,
     ndps: [Ndp; MOST_NDPS],
     ndp_count: usize,
-    /// Where the next byte would go.
+    /// Offset of the first byte that is not used.
     tail: usize,
     payload: usize,
-    /// Some datagram has padding in front of it or a checksum behind it.
+    /// Whether some datagram has padding in front of it or at its end, or a CRC behind it.
     trimmings: bool,
     full: Option<Full>,
     sequence: u16,
 }
 
-/// A divisor; powers of two, the only ones a sane device asks for, cost no division.
+/// A divisor that costs no division where it is a power of two, as every sane device asks for.
 #[derive(Debug, Clone, Copy)]
 struct Modulus {
     value: usize,
@@ -162,7 +163,7 @@ impl Modulus {
         }
     }
 
-    /// The next multiple.
+    /// Returns the first multiple of the divisor that is not less than `value`.
     #[inline]
     fn up(self, value: usize) -> usize {
         match self.remainder(value) {
@@ -173,7 +174,7 @@ impl Modulus {
 }
 
 impl Builder {
-    /// A builder for blocks laid out as `framing` says. Values that cannot work are brought into
+    /// Makes a builder for blocks laid out as `framing` says. Values that cannot work are brought into
     /// range: divisors of 0 become 1, remainders are taken modulo their divisor, the block is
     /// kept within the format's length field and above its shortest form.
     ///
@@ -239,42 +240,42 @@ impl Builder {
         }
     }
 
-    /// The layout in force, after what [`Builder::new`] brought into range.
+    /// Returns the framing in force, after what [`Builder::new`] brought into range.
     #[must_use]
     pub fn framing(&self) -> &Framing {
         &self.framing
     }
 
-    /// Whether nothing is in the block yet.
+    /// Tells whether nothing is in the block yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Datagrams in the block.
+    /// Returns the number of datagrams in the block.
     #[must_use]
     pub fn datagrams(&self) -> usize {
         self.count
     }
 
-    /// Bytes of datagrams in the block.
+    /// Returns the number of bytes of datagrams in the block.
     #[must_use]
     pub fn payload(&self) -> usize {
         self.payload
     }
 
-    /// The number the next finished block gets.
+    /// Returns the sequence number the next finished block gets.
     #[must_use]
     pub fn sequence(&self) -> u16 {
         self.sequence
     }
 
-    /// Sets the number the next finished block gets: 0 after the data interface was reset.
+    /// Sets the sequence number the next finished block gets: 0 after the data interface was reset.
     pub fn set_sequence(&mut self, sequence: u16) {
         self.sequence = sequence;
     }
 
-    /// Where a datagram of up to `want` bytes goes. Nothing is in the block before
+    /// Returns where a datagram of up to `want` bytes goes. Nothing is in the block before
     /// [`Builder::commit`]; a slot not committed may be dropped.
     ///
     /// # Errors
@@ -290,7 +291,7 @@ impl Builder {
     }
 
     /// Places a datagram of `length` bytes where one of `want` bytes would go, which is at least as
-    /// many, and commits it. Its offset.
+    /// many, and commits it. Returns its offset in the block.
     ///
     /// # Errors
     /// As [`Builder::place`].
@@ -378,7 +379,7 @@ impl Builder {
         })
     }
 
-    /// Offset and room as [`Builder::find`] finds them in the usual case: the NDP at the end and
+    /// Returns offset and room as [`Builder::find`] finds them in the usual case: the NDP at the end and
     /// no longer than needed, alignments that are powers of two, and neither the first datagram nor
     /// the last.
     #[inline]
@@ -433,7 +434,7 @@ impl Builder {
         }
     }
 
-    /// The datagram of `slot` is `length` bytes long. A length of 0 leaves the block as it was:
+    /// Takes the datagram of `slot` into the block with `length` bytes. A length of 0 leaves the block as it was:
     /// an empty entry would end the NDP.
     ///
     /// # Panics

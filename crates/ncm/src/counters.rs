@@ -1,4 +1,4 @@
-//! What the receiver refused, by reason.
+//! Counters of what the receiver refused, by reason.
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -14,12 +14,12 @@ macro_rules! counters {
                 $(self.$name = self.$name.saturating_add(other.$name);)*
             }
 
-            /// All counters by name, in the order of a block: transfer, NDP, datagram.
+            /// Returns all counters by name, in the order of a block: transfer, NDP, datagram.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
 
-            /// Sum of all counters.
+            /// Returns the sum of all counters.
             #[must_use]
             pub fn total(&self) -> u64 {
                 self.iter().fold(0, |sum, (_, value)| sum.saturating_add(value))

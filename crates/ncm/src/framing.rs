@@ -1,28 +1,29 @@
-//! How blocks towards the device are laid out, and how that is agreed on.
+//! How NTBs to the device are laid out, and how that is agreed on.
 
 use std::fmt;
 
 use crate::layout::Format;
 use crate::parameters::NtbParameters;
 
-/// Where the NDP lies.
+/// Where the NDP of a block lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Placement {
-    /// Behind the datagrams. One NDP, so one stream per block. Huawei firmware takes no other.
+    /// The NDP lies behind the datagrams. There is one NDP, and so one stream, in a block. Huawei
+    /// firmware swallows any other block.
     #[default]
     End,
-    /// In front of the datagrams, one NDP per stream, chained.
+    /// The NDPs lie in front of their datagrams, one for each stream, chained.
     Front,
 }
 
-/// How long the NDP is.
+/// How many bytes an NDP takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum NdpSize {
-    /// Header, used entries, terminator (as OpenBSD does it). An NDP in front is placed before
+    /// The header, the used entries and the terminator, as OpenBSD does it. An NDP in front is placed before
     /// its entries are known and always takes the full size.
     #[default]
     Minimal,
-    /// Room for the most datagrams a block can have, unused entries zero (as Linux does it).
+    /// As many bytes as the most datagrams a block can have need, unused entries zero, as Linux does it.
     /// `wLength` still counts only what is used.
     Full,
 }
@@ -30,17 +31,17 @@ pub enum NdpSize {
 /// How a block is made to end in a short packet, which tells the device where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Padding {
-    /// Not at all: where one is needed [`crate::Finished::zero_packet`] asks for a zero-length
-    /// packet.
+    /// Nothing is added: where a short packet is needed [`crate::Finished::zero_packet`] asks for a
+    /// zero-length packet.
     Never,
-    /// One zero byte, where the length would be a multiple of the packet size.
+    /// One zero byte is added where the length would be a multiple of the packet size.
     #[default]
     ShortPacket,
     /// Linux' rule for devices without zero-length packets: blocks longer than `min_tx_pkt` bytes
     /// are filled with zeros to the maximum, others get one zero byte at multiples of the packet
     /// size.
     Full {
-        /// Threshold in bytes.
+        /// Length in bytes up to which a block is not filled to the maximum.
         min_tx_pkt: usize,
     },
 }
@@ -57,7 +58,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// What the device's payload remainder means for the offset of a whole datagram.
+    /// Returns what offsets of datagrams are modulo `divisor`, given the device's payload remainder.
     pub(crate) fn offset_remainder(self, divisor: usize, remainder: usize) -> usize {
         match self {
             Self::Mbim => remainder,
@@ -82,19 +83,19 @@ const USUAL_BLOCK: usize = 16384;
 pub struct Choices {
     /// NTB16 or NTB32; NTB16 is taken where the device knows no NTB32.
     pub format: Format,
-    /// Where the NDP goes.
+    /// Where the NDP lies.
     pub placement: Placement,
-    /// How long the NDP is.
+    /// How many bytes the NDP takes.
     pub ndp_size: NdpSize,
     /// How a short packet comes about.
     pub padding: Padding,
-    /// IP packets or Ethernet frames.
+    /// Whether blocks carry IP packets or Ethernet frames.
     pub function: Function,
-    /// Longest block in bytes; the device's own limit stays in force.
+    /// Length of the longest block to build, in bytes; the device's own limit stays in force.
     pub block_size: usize,
-    /// Most datagrams in a block; the device's own limit stays in force.
+    /// Number of datagrams a block holds at most; the device's own limit stays in force.
     pub max_datagrams: usize,
-    /// Longest datagram in bytes.
+    /// Length of the longest datagram in bytes.
     pub max_datagram_size: usize,
     /// `wMaxPacketSize` of the bulk OUT endpoint in bytes.
     pub max_packet_size: usize,
@@ -122,37 +123,37 @@ impl Default for Choices {
 /// [`crate::Builder::new`] brings what cannot work back into range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
-    /// Width of the fields.
+    /// Width of the length and index fields.
     pub format: Format,
-    /// Where the NDP goes.
+    /// Where the NDP lies.
     pub placement: Placement,
-    /// How long the NDP is.
+    /// How many bytes the NDP takes.
     pub ndp_size: NdpSize,
     /// How a short packet comes about.
     pub padding: Padding,
-    /// Datagram offsets modulo this …
+    /// Number of bytes modulo which the offset of a datagram is `remainder`.
     pub divisor: usize,
-    /// … give this.
+    /// What the offset of a datagram is modulo `divisor`.
     pub remainder: usize,
-    /// NDP offsets are multiples of this.
+    /// Number of bytes of which the offset of an NDP is a multiple.
     pub ndp_alignment: usize,
-    /// Longest block to build: the buffer handed to [`crate::Builder::finish`] must have this
-    /// much.
+    /// Length of the longest block to build: the buffer handed to [`crate::Builder::finish`] has at
+    /// least so many bytes.
     pub max_block: usize,
-    /// `dwNtbOutMaxSize`: a block of exactly this length needs no short packet.
+    /// `dwNtbOutMaxSize` as announced: a block of exactly this length needs no short packet.
     pub device_max_block: usize,
-    /// Most datagrams in one block.
+    /// Number of datagrams one block holds at most.
     pub max_datagrams: usize,
-    /// Shorter datagrams are padded with zeros to this.
+    /// Length to which shorter datagrams are padded with zeros.
     pub min_datagram_size: usize,
-    /// Longest datagram.
+    /// Length of the longest datagram.
     pub max_datagram_size: usize,
     /// `wMaxPacketSize` of the bulk OUT endpoint.
     pub max_packet_size: usize,
 }
 
 impl Framing {
-    /// Whether the device sees the end of a block of this many bytes only by a zero-length
+    /// Tells whether the device sees the end of a block of `length` bytes only by a zero-length
     /// packet: it fills its last packet and is not as long as [`Framing::device_max_block`].
     #[inline]
     #[must_use]
@@ -160,7 +161,7 @@ impl Framing {
         length.is_multiple_of(self.max_packet_size) && length != self.device_max_block
     }
 
-    /// The framing that follows from what the device announces and what is asked for.
+    /// Returns the framing that follows from what the device announces and what is asked for.
     ///
     /// Takes any parameters: see [`NtbParameters::sanitised`].
     #[must_use]

@@ -1,4 +1,4 @@
-//! Where the fields of headers and NDP lie, once for both widths.
+//! Where the fields of NTH and NDP lie, once for both widths.
 //!
 //! All fields are little endian (NCM 1.0, 3.2 and 3.3; MBIM 1.0, 7).
 
@@ -9,15 +9,15 @@ use byteorder::{ByteOrder, LittleEndian};
 /// Width of a transfer block's length and index fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
-    /// 16-bit fields: blocks up to 65535 bytes.
+    /// Fields of 16 bits: blocks have up to 65535 bytes.
     #[default]
     Ntb16,
-    /// 32-bit fields.
+    /// Fields of 32 bits.
     Ntb32,
 }
 
 impl Format {
-    /// The value of SET_NTB_FORMAT and GET_NTB_FORMAT (NCM 1.0, 6.2.5).
+    /// Returns the value that SET_NTB_FORMAT takes and GET_NTB_FORMAT answers with (NCM 1.0, 6.2.5).
     #[must_use]
     pub fn wire(self) -> u16 {
         match self {
@@ -35,7 +35,7 @@ impl Format {
         }
     }
 
-    /// From the value of GET_NTB_FORMAT; `None` for a value the specification does not know.
+    /// Returns the format that GET_NTB_FORMAT means by `value`; `None` for a value the specification does not know.
     #[must_use]
     pub fn from_wire(value: u16) -> Option<Self> {
         match value {
@@ -45,7 +45,7 @@ impl Format {
         }
     }
 
-    /// The longest block this format can describe, in bytes.
+    /// Returns the length in bytes of the longest block this format can describe.
     #[must_use]
     pub fn max_block(self) -> usize {
         match self {
@@ -79,7 +79,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// What the datagrams of an NDP are: the NDP's signature in words.
+/// Kind of the datagrams an NDP lists, as its signature says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// IP packets of an MBIM session (MBIM 1.0, 7: `IPS`).
@@ -88,13 +88,13 @@ pub enum Stream {
     Dss(u8),
     /// Ethernet frames (NCM 1.0, 3.3: `NCM0`, or `NCM1` with a CRC-32 behind each).
     Ethernet {
-        /// Whether a CRC-32 follows each frame.
+        /// Whether a CRC-32 follows each frame, little endian.
         crc: bool,
     },
 }
 
 impl Stream {
-    /// The NDP signature as its four bytes on the wire.
+    /// Returns the signature of an NDP as its four bytes on the wire.
     #[must_use]
     pub fn signature(self, format: Format) -> [u8; 4] {
         let wide = format == Format::Ntb32;
@@ -114,7 +114,7 @@ impl Stream {
         }
     }
 
-    /// From an NDP signature; `None` when it is not one of `format`.
+    /// Returns what an NDP with this signature lists; `None` when it is no signature of `format`.
     #[must_use]
     pub fn from_signature(signature: [u8; 4], format: Format) -> Option<Self> {
         let [a, b, c, last] = signature;
@@ -158,22 +158,22 @@ impl fmt::Display for Stream {
 /// Sizes and field positions of one format.
 ///
 /// Header (NTH): signature 0, `wHeaderLength` 4, `wSequence` 6, block length 8, index of the first
-/// NDP behind that. NDP (NDP): signature 0, `wLength` 4, index of the next NDP, entries of
+/// NDP behind that. NDP: signature 0, `wLength` 4, index of the next NDP, entries of
 /// {index, length} from `ndp` on.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub format: Format,
-    /// First four bytes of the block.
+    /// First four bytes of the NTH.
     pub signature: [u8; 4],
-    /// Length of the header.
+    /// Length of the NTH in bytes.
     pub header: usize,
-    /// Length of an NDP's fixed part.
+    /// Length in bytes of an NDP's part in front of its entries.
     pub ndp: usize,
-    /// Where an NDP says where the next one is.
+    /// Offset in an NDP of the index of the next one.
     pub next_ndp: usize,
-    /// Length of an index or length field.
+    /// Length in bytes of an index or length field.
     word: usize,
-    /// Length of an NDP entry.
+    /// Length in bytes of an NDP entry.
     pub entry: usize,
 }
 
@@ -204,17 +204,17 @@ pub(crate) const BLOCK_LENGTH: usize = 8;
 pub(crate) const NDP_LENGTH: usize = 4;
 
 impl Layout {
-    /// Where the header says where the first NDP is.
+    /// Returns the offset in the NTH of the index of the first NDP.
     pub fn ndp_index(&self) -> usize {
         BLOCK_LENGTH + self.word
     }
 
-    /// Length of an NDP with `entries` used entries and its terminator.
+    /// Returns the length in bytes of an NDP with `entries` used entries and its terminator.
     pub fn ndp_with(&self, entries: usize) -> usize {
         self.ndp + (entries + 1) * self.entry
     }
 
-    /// The shortest NDP a receiver accepts: one entry and the terminator (NCM 1.0, 3.3: 0x10
+    /// Returns the length in bytes of the shortest NDP a receiver accepts: one entry and the terminator (NCM 1.0, 3.3: 0x10
     /// for NTB16, 0x20 for NTB32).
     pub fn shortest_ndp(&self) -> usize {
         self.ndp_with(1)
@@ -262,7 +262,7 @@ impl Layout {
     }
 
     /// Writes NDP entries (index, length) one behind the other, and zeros behind them as far as
-    /// `fields` goes. Returns how many there is room for.
+    /// `fields` goes. Returns the number of entries written.
     #[inline]
     pub fn put_entries(
         &self,

@@ -14,19 +14,19 @@ pub struct NtbParameters {
     pub formats: u16,
     /// `dwNtbInMaxSize`: the longest block the device sends unless told to stay below.
     pub in_max: u32,
-    /// `wNdpInDivisor`: datagram offsets modulo this …
+    /// `wNdpInDivisor`: number of bytes modulo which datagram offsets are the remainder.
     pub in_divisor: u16,
-    /// `wNdpInPayloadRemainder`: … give this.
+    /// `wNdpInPayloadRemainder`: what datagram offsets are modulo the divisor.
     pub in_remainder: u16,
     /// `wNdpInAlignment`: NDPs start at multiples of this.
     pub in_alignment: u16,
     /// `dwNtbOutMaxSize`: the longest block the device takes.
     pub out_max: u32,
-    /// `wNdpOutDivisor`.
+    /// `wNdpOutDivisor`: the same towards the device.
     pub out_divisor: u16,
-    /// `wNdpOutPayloadRemainder`.
+    /// `wNdpOutPayloadRemainder`: the same towards the device.
     pub out_remainder: u16,
-    /// `wNdpOutAlignment`.
+    /// `wNdpOutAlignment`: the same towards the device.
     pub out_alignment: u16,
     /// `wNtbOutMaxDatagrams`: the most datagrams in one block; 0 for no limit.
     pub out_max_datagrams: u16,
@@ -44,7 +44,7 @@ impl NtbParameters {
     /// Length of the encoded structure in bytes.
     pub const LENGTH: usize = 28;
 
-    /// What to assume of a device that does not answer: 8 KiB both ways, NTB16 only, alignment 4
+    /// The parameters to assume of a device that does not answer: 8 KiB both ways, NTB16 only, alignment 4
     /// (the choice of OpenBSD `if_umb`).
     pub const FALLBACK: Self = Self {
         formats: 1,
@@ -82,7 +82,7 @@ impl NtbParameters {
         }
     }
 
-    /// The structure as a device sends it, `wLength` first.
+    /// Returns the structure as a device sends it, little endian, `wLength` first.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
@@ -101,11 +101,11 @@ impl NtbParameters {
         bytes
     }
 
-    /// Values one can work with, whatever the device said: sizes within 2 KiB and 64 KiB out
+    /// Returns values one can work with, whatever the device said: sizes within 2 KiB and 64 KiB out
     /// (1 MiB in), an output size of 0 read as "no limit", divisors and alignments that are below
     /// 4, no power of two, or not below the block size replaced by 4, remainders not below their
-    /// divisor replaced by 0 (Linux `cdc_ncm_fix_modulus`, `cdc_ncm_check_tx_max`). NTB16 always
-    /// counts as supported.
+    /// divisor replaced by 0 (Linux `cdc_ncm_fix_modulus`, `cdc_ncm_check_tx_max`). A device that names
+    /// neither format counts as one of NTB16.
     #[must_use]
     pub fn sanitised(&self) -> Self {
         let in_max = self.in_max.clamp(SMALLEST_BLOCK, LONGEST_IN);
@@ -141,7 +141,7 @@ impl NtbParameters {
         }
     }
 
-    /// Whether the device says it knows `format`.
+    /// Tells whether the device says it knows `format`.
     #[must_use]
     pub fn supports(&self, format: Format) -> bool {
         self.formats & (1 << format.wire()) != 0

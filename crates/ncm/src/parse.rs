@@ -1,4 +1,4 @@
-//! Reading what a device sent, in place and without trust.
+//! Reading the NTBs a device sent, in place and without trust.
 //!
 //! # What is refused
 //! Everything Linux `cdc_ncm`/`cdc_mbim` and the `f_ncm` gadget refuse for the sake of memory
@@ -36,15 +36,15 @@ const IPV6_HEADER: usize = 40;
 /// Length of an Ethernet header.
 const ETHERNET_HEADER: usize = 14;
 
-/// What the receiver accepts at most.
+/// Bounds on what the receiver accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest block in bytes. Devices exist that ignore SET_NTB_INPUT_SIZE, so this is better
+    /// Length of the longest block in bytes. Devices exist that ignore SET_NTB_INPUT_SIZE, so this is better
     /// the size they announced than the size they were asked for.
     pub max_block: usize,
-    /// Most datagrams delivered from one block.
+    /// Number of datagrams delivered from one block at most.
     pub max_datagrams: usize,
-    /// Longest datagram in bytes.
+    /// Length of the longest datagram in bytes.
     pub max_datagram_size: usize,
 }
 
@@ -61,9 +61,9 @@ impl Default for Limits {
 /// A datagram where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// What it is.
+    /// Kind of the datagram.
     pub stream: Stream,
-    /// Its bytes, relative to what was handed to [`Ntb::parse`] or [`Receiver::receive`]; without
+    /// Bytes of the datagram, relative to what was handed to [`Ntb::parse`] or [`Receiver::receive`]; without
     /// the CRC if there is one.
     pub range: Range<usize>,
 }
@@ -71,41 +71,41 @@ pub struct Datagram {
 /// Why a block cannot be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HeaderError {
-    /// Not even a header and an NDP.
+    /// Fewer bytes came than a header and the shortest NDP have.
     #[error("{received} bytes are too short for a transfer block")]
     Runt {
-        /// Bytes there.
+        /// Number of bytes received.
         received: usize,
     },
-    /// Data under a header of zeros: the device cannot do the format it was set to.
+    /// There is data under a header of zeros: the device cannot do the format it was set to.
     #[error("the block's header is all zeros: the device may need the other NTB format")]
     Zero,
-    /// No block.
+    /// The bytes start with the signature of no format.
     #[error("signature {0:02x?} is not that of a transfer block")]
     Signature([u8; 4]),
-    /// `wHeaderLength` is wrong.
+    /// `wHeaderLength` is not that of the format.
     #[error("header length {found} instead of {expected}")]
     HeaderLength {
-        /// As sent.
+        /// Value as sent.
         found: u16,
-        /// As specified.
+        /// Value of the format.
         expected: u16,
     },
-    /// Block length less than header and NDP.
+    /// The block length is less than a header and the shortest NDP have.
     #[error("block length {0} is too short for a header and an NDP")]
     BlockShort(usize),
-    /// Block length more than there is.
+    /// The block length is more than what was received.
     #[error("block length {length} is more than the {received} bytes received")]
     BlockBeyond {
-        /// As sent.
+        /// Value as sent.
         length: usize,
-        /// Bytes there.
+        /// Number of bytes received.
         received: usize,
     },
-    /// Block length more than allowed.
+    /// The block length is more than [`Limits::max_block`].
     #[error("block length {length} is more than the {limit} agreed on")]
     BlockLimit {
-        /// As sent.
+        /// Value as sent.
         length: usize,
         /// [`Limits::max_block`].
         limit: usize,
@@ -113,7 +113,7 @@ pub enum HeaderError {
 }
 
 impl HeaderError {
-    /// Counts this.
+    /// Adds one to the counter of this error.
     pub fn count(&self, drops: &mut DropCounters) {
         *match self {
             Self::Runt { .. } => &mut drops.block_runt,
@@ -130,9 +130,9 @@ impl HeaderError {
 /// A block whose header is good.
 #[derive(Debug, Clone, Copy)]
 pub struct Ntb<'a> {
-    /// From the header to the block's end.
+    /// Bytes from the header to the block's end.
     bytes: &'a [u8],
-    /// Where the block starts in what was received.
+    /// Offset of the block in what was received.
     base: usize,
     layout: &'static Layout,
     sequence: u16,
@@ -201,25 +201,25 @@ impl<'a> Ntb<'a> {
         })
     }
 
-    /// Width of its fields.
+    /// Returns the width of the block's fields.
     #[must_use]
     pub fn format(&self) -> Format {
         self.layout.format
     }
 
-    /// `wSequence`.
+    /// Returns `wSequence`.
     #[must_use]
     pub fn sequence(&self) -> u16 {
         self.sequence
     }
 
-    /// Its length in bytes, padding included.
+    /// Returns the length of the block in bytes, padding included.
     #[must_use]
     pub fn length(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Where the header says the first NDP is, unchecked, relative to the block's start.
+    /// Returns where the header says the first NDP is, unchecked, relative to the block's start.
     #[must_use]
     pub fn ndp_index(&self) -> usize {
         self.first_ndp
@@ -387,10 +387,10 @@ pub struct Datagrams<'a, 'c> {
     chain: Chain,
     stream: Stream,
     ndp: Range<usize>,
-    /// Entries not looked at yet, without the terminator.
+    /// Entries that were not looked at yet, without the terminator.
     entries: Chunks<'a, u8>,
     datagrams: usize,
-    /// Bytes that may still be delivered.
+    /// Number of bytes that may still be delivered.
     budget: usize,
     drops: &'c mut DropCounters,
 }
@@ -434,7 +434,7 @@ impl Datagrams<'_, '_> {
         true
     }
 
-    /// One entry, neither of its fields 0.
+    /// Returns the datagram of an entry, neither of whose fields is 0, or counts why there is none.
     #[inline(always)]
     fn check(&mut self, index: usize, length: usize) -> Option<Datagram> {
         let bytes = self.block.bytes;
@@ -513,40 +513,40 @@ impl Datagrams<'_, '_> {
 /// What one transfer brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
-    /// Blocks with a good header.
+    /// Number of blocks with a good header.
     pub blocks: u32,
-    /// Datagrams delivered.
+    /// Number of datagrams delivered.
     pub datagrams: usize,
-    /// Bytes delivered.
+    /// Number of bytes delivered.
     pub payload: usize,
 }
 
 /// Takes transfers apart and keeps count.
 #[derive(Debug, Clone, Default)]
 pub struct Receiver {
-    /// What is accepted at most.
+    /// Bounds on what is accepted.
     pub limits: Limits,
-    /// What was refused.
+    /// Counters of what was refused.
     pub drops: DropCounters,
-    /// Blocks with a good header.
+    /// Number of blocks with a good header.
     pub blocks: u64,
-    /// Datagrams delivered.
+    /// Number of datagrams delivered.
     pub datagrams: u64,
-    /// Bytes delivered.
+    /// Number of bytes delivered.
     pub payload: u64,
-    /// Bytes received; what is not [`Receiver::payload`] is framing and padding.
+    /// Number of bytes received; what is not [`Receiver::payload`] is framing and padding.
     pub received: u64,
-    /// Transfers of no length.
+    /// Number of transfers of no length.
     pub empty_transfers: u64,
-    /// Blocks whose sequence number was not the one expected.
+    /// Number of blocks whose sequence number was not the one expected.
     pub sequence_gaps: u64,
-    /// Transfers in a row with an all-zero header: many of them say that the format is wrong.
+    /// Number of transfers in a row with an all-zero header: many of them say that the format is wrong.
     pub zero_headers_in_a_row: u32,
     expected_sequence: Option<u16>,
 }
 
 impl Receiver {
-    /// A receiver with all counters at 0.
+    /// Makes a receiver with all counters at 0.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {

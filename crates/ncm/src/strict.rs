@@ -16,7 +16,7 @@ use crate::layout::{
 };
 use crate::parameters::NtbParameters;
 
-/// What the device insists on beside its parameters.
+/// Demands of a device beside its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// The format that was set; `None` takes either.
@@ -27,7 +27,7 @@ pub struct Rules {
     pub function: Function,
     /// Whether Ethernet frames carry a CRC.
     pub crc: bool,
-    /// Longest datagram in bytes.
+    /// Length of the longest datagram in bytes.
     pub max_datagram_size: usize,
     /// `wMaxPacketSize` of the bulk OUT endpoint; `None` leaves the short packet unchecked.
     pub max_packet_size: Option<usize>,
@@ -50,14 +50,14 @@ impl Default for Rules {
     }
 }
 
-/// A transfer without fault.
+/// Contents of a transfer without fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
-    /// Blocks in it.
+    /// Number of blocks in the transfer.
     pub blocks: usize,
-    /// Datagrams in it.
+    /// Number of datagrams in the transfer.
     pub datagrams: usize,
-    /// Bytes of datagrams in it.
+    /// Number of bytes of datagrams in the transfer.
     pub payload: usize,
     /// `wSequence` of the first block; further ones count on from it.
     pub sequence: u16,
@@ -66,19 +66,19 @@ pub struct Checked {
 /// What is wrong with a transfer. Offsets are relative to the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
-    /// Too short for a block.
+    /// The transfer is too short for a block.
     #[error("{0} bytes are too short for a transfer block")]
     Runt(usize),
-    /// No signature, or the other format's.
+    /// The block starts with no signature, or with that of the other format.
     #[error("block signature {0:02x?}")]
     Signature([u8; 4]),
-    /// `wHeaderLength`.
+    /// `wHeaderLength` is not that of the format.
     #[error("wHeaderLength is {0}")]
     HeaderLength(u16),
     /// A sequence number that does not count on within one transfer.
     #[error("wSequence is {found} instead of {expected}")]
     Sequence {
-        /// As sent.
+        /// Value as sent.
         found: u16,
         /// One more than the block before.
         expected: u16,
@@ -86,9 +86,9 @@ pub enum Violation {
     /// Block length too short, more than there is, or more than `dwNtbOutMaxSize`.
     #[error("block length is {length}, of {received} received and {limit} allowed")]
     BlockLength {
-        /// As sent.
+        /// Value as sent.
         length: usize,
-        /// Bytes there.
+        /// Number of bytes received.
         received: usize,
         /// `dwNtbOutMaxSize`.
         limit: usize,
@@ -96,7 +96,7 @@ pub enum Violation {
     /// The transfer is longer than `dwNtbOutMaxSize`.
     #[error("transfer of {length} bytes, {limit} allowed")]
     TransferLength {
-        /// Bytes there.
+        /// Number of bytes received.
         length: usize,
         /// `dwNtbOutMaxSize`.
         limit: usize,
@@ -110,7 +110,7 @@ pub enum Violation {
     /// An NDP that is not aligned.
     #[error("NDP at {at} is no multiple of {alignment}")]
     NdpAlignment {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
         /// `wNdpOutAlignment`.
         alignment: usize,
@@ -118,29 +118,29 @@ pub enum Violation {
     /// A signature that is none of this function and format.
     #[error("NDP at {at} has signature {signature:02x?}")]
     NdpSignature {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
-        /// As sent.
+        /// Value as sent.
         signature: [u8; 4],
     },
     /// `wLength` too small, no whole number of entries, or beyond the block.
     #[error("NDP at {at} has wLength {length}")]
     NdpLength {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
-        /// As sent.
+        /// Value as sent.
         length: usize,
     },
     /// A reserved field that is not zero.
     #[error("NDP at {at} has a reserved field that is not zero")]
     NdpReserved {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
     },
     /// No zero entry at the end.
     #[error("NDP at {at} has no terminator")]
     NdpTerminator {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
     },
     /// A chain that does not go forward.
@@ -154,7 +154,7 @@ pub enum Violation {
     /// An NDP on the wrong side of its datagrams, or more than one at the end.
     #[error("NDP at {at} is not placed at the {wanted}")]
     NdpPlacement {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
         /// Where it must be.
         wanted: Placement,
@@ -162,15 +162,15 @@ pub enum Violation {
     /// A datagram inside the header, or beyond the block.
     #[error("datagram at {at} with {length} bytes is not inside the block")]
     DatagramBounds {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
-        /// Its length.
+        /// Length in bytes.
         length: usize,
     },
     /// A datagram that is not aligned.
     #[error("datagram at {at}: modulo {divisor} it should be {remainder}")]
     DatagramAlignment {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
         /// `wNdpOutDivisor`.
         divisor: usize,
@@ -180,26 +180,26 @@ pub enum Violation {
     /// A datagram shorter than its header or longer than agreed on.
     #[error("datagram at {at} has {length} bytes")]
     DatagramLength {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
-        /// Its length.
+        /// Length in bytes.
         length: usize,
     },
     /// Neither IPv4 nor IPv6 in an IP session.
     #[error("datagram at {at} is no IP packet: it starts with {first:#04x}")]
     DatagramVersion {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
         /// Its first byte.
         first: u8,
     },
-    /// A wrong CRC.
+    /// The CRC behind a frame is wrong.
     #[error("datagram at {at} has a wrong CRC")]
     DatagramCrc {
-        /// Its offset.
+        /// Offset in the block.
         at: usize,
     },
-    /// More than `wNtbOutMaxDatagrams`.
+    /// The block has more datagrams than `wNtbOutMaxDatagrams`.
     #[error("more than {limit} datagrams in a block")]
     DatagramCount {
         /// `wNtbOutMaxDatagrams`.
@@ -208,13 +208,13 @@ pub enum Violation {
     /// Header, NDPs or datagrams that overlap.
     #[error("bytes at {at} are used twice")]
     Overlap {
-        /// First such byte.
+        /// Offset of the first such byte.
         at: usize,
     },
     /// Padding that is not zero.
     #[error("padding at {at} is not zero")]
     Padding {
-        /// First such byte.
+        /// Offset of the first such byte.
         at: usize,
     },
 }
@@ -484,7 +484,7 @@ impl<'a> Block<'a> {
         Ok(at..end)
     }
 
-    /// No byte used twice, none of the unused ones set.
+    /// Checks that no byte is used twice and none of the unused ones is set.
     fn check_padding(&self, used: &mut [Range<usize>]) -> Result<(), Violation> {
         used.sort_unstable_by_key(|range| range.start);
         for pair in used.windows(2) {
@@ -508,7 +508,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The first byte of `range` that is not zero.
+/// Returns the offset of the first byte of `range` that is not zero.
 fn dirty(bytes: &[u8], range: Range<usize>) -> Option<usize> {
     let start = range.start;
     let within = bytes.get(range)?;
