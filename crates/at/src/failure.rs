@@ -9,9 +9,9 @@ use thiserror::Error;
 /// `AT+CMEE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Code {
-    /// As with `AT+CMEE=1`.
+    /// The number, as with `AT+CMEE=1`.
     Number(u16),
-    /// As with `AT+CMEE=2`.
+    /// The text, as with `AT+CMEE=2`.
     Text(String),
 }
 
@@ -60,45 +60,45 @@ impl fmt::Display for Cms {
 /// Why a command gave no `OK`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// `ERROR`, without a reason.
+    /// The modem answered `ERROR`, without a reason.
     #[error("the modem answered ERROR")]
     Error,
-    /// `+CME ERROR`.
+    /// The modem answered `+CME ERROR`.
     #[error("the modem answered: {0}")]
     Cme(Cme),
-    /// `+CMS ERROR`.
+    /// The modem answered `+CMS ERROR`.
     #[error("the modem's message service answered: {0}")]
     Cms(Cms),
-    /// Huawei's `COMMAND NOT SUPPORT`.
+    /// The modem answered Huawei's `COMMAND NOT SUPPORT`.
     #[error("the modem does not know this command")]
     NotSupported,
-    /// Huawei's `TOO MANY PARAMETERS`.
+    /// The modem answered Huawei's `TOO MANY PARAMETERS`.
     #[error("the modem takes fewer parameters")]
     TooManyParameters,
-    /// `NO CARRIER`, to a dial command.
+    /// The modem answered `NO CARRIER` to a dial command.
     #[error("no carrier")]
     NoCarrier,
-    /// `BUSY`, to a dial command.
+    /// The modem answered `BUSY` to a dial command.
     #[error("busy")]
     Busy,
-    /// `NO ANSWER`, to a dial command.
+    /// The modem answered `NO ANSWER` to a dial command.
     #[error("no answer from the other side")]
     NoAnswer,
-    /// `NO DIALTONE`, to a dial command.
+    /// The modem answered `NO DIALTONE` to a dial command.
     #[error("no dial tone")]
     NoDialtone,
-    /// No final result in time.
+    /// No final result code came in time.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// Taken back before it was sent.
+    /// The command was taken back before it was sent.
     #[error("cancelled")]
     Cancelled,
-    /// The port went away.
+    /// The port went away before the answer came.
     #[error("the port was closed")]
     Closed,
 }
 
-/// Names of `+CME ERROR` numbers (3GPP TS 27.007, 9.2), those a data modem gives.
+/// Returns the name of a `+CME ERROR` number (3GPP TS 27.007, 9.2), of those a data modem gives.
 fn cme_name(number: u16) -> Option<&'static str> {
     Some(match number {
         0 => "phone failure",
@@ -145,7 +145,7 @@ fn cme_name(number: u16) -> Option<&'static str> {
     })
 }
 
-/// Names of `+CMS ERROR` numbers (3GPP TS 27.005, 3.2.5).
+/// Returns the name of a `+CMS ERROR` number (3GPP TS 27.005, 3.2.5).
 fn cms_name(number: u16) -> Option<&'static str> {
     Some(match number {
         300 => "ME failure",

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use uwwan_mbim::session::{CommandError, Session as ControlSession, State, TransactionId};
+use uwwan_mbim::session::{CommandError, ControlSession, State, TransactionId};
 use uwwan_usb::device::Backend;
 
 use crate::askers::{AskerSender, Askers, Request, Ticket};

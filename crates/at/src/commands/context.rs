@@ -5,16 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::{AnswerError, MOST_ITEMS, Query, all, first};
 use crate::values::Value;
 
-/// The kind of a context, `PDP type` in 3GPP's words.
+/// Address family of a context, `PDP type` in 3GPP TS 27.007, 10.1.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContextKind {
-    /// `IP`
+    /// `IP`: addresses of IPv4.
     Ipv4,
-    /// `IPV6`
+    /// `IPV6`: addresses of IPv6.
     Ipv6,
-    /// `IPV4V6`
+    /// `IPV4V6`: addresses of both families.
     Ipv4v6,
-    /// `PPP` and others.
+    /// Any other kind, such as `PPP`, as the modem writes it.
     Other(String),
 }
 
@@ -32,15 +32,15 @@ impl ContextKind {
 /// A defined context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
-    /// Its number.
+    /// Number of the context (`<cid>`).
     pub id: u8,
-    /// Its kind.
+    /// Address family of the context.
     pub kind: ContextKind,
-    /// Its access point.
+    /// Access point name.
     pub apn: String,
 }
 
-/// `AT+CGDCONT?`
+/// Answer to `AT+CGDCONT?`: the defined contexts (3GPP TS 27.007, 10.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contexts(pub Vec<Context>);
 
@@ -87,19 +87,19 @@ impl Query for ContextKinds {
 /// An active context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveContext {
-    /// Its number.
+    /// Number of the context (`<cid>`).
     pub id: u8,
-    /// The bearer it runs on.
+    /// Identity of the bearer the context runs on, if given.
     pub bearer: Option<u8>,
-    /// Its access point as the network names it: `internet.mnc001.mcc240.gprs`.
+    /// Access point name as the network writes it, such as `internet.mnc001.mcc240.gprs`.
     pub apn: String,
-    /// Our address.
+    /// Address the network gave to the host.
     pub address: Option<IpAddr>,
-    /// The subnet mask behind it, if given.
+    /// Subnet mask of that address, if given.
     pub mask: Option<IpAddr>,
-    /// Gateway.
+    /// Address of the gateway.
     pub gateway: Option<IpAddr>,
-    /// DNS servers.
+    /// Addresses of the DNS servers.
     pub dns: Vec<IpAddr>,
 }
 
@@ -140,7 +140,7 @@ impl Query for ActiveContexts {
     }
 }
 
-/// An address in any form answers have: dotted decimal for both kinds (4 or 16 numbers), a mask
+/// Reads an address in any form answers have: dotted decimal for both families (4 or 16 numbers), a mask
 /// of the same length behind it or not, or colons. What is not there is `None`.
 fn address_and_mask(text: &str) -> (Option<IpAddr>, Option<IpAddr>) {
     if text.contains(':') {
@@ -196,19 +196,19 @@ impl Query for ContextAddresses {
 /// `AT^DHCP?`: the IPv4 configuration of the connection made with `^NDISDUP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dhcp {
-    /// Our address.
+    /// Address the network gave to the host.
     pub address: Ipv4Addr,
-    /// Subnet mask.
+    /// Subnet mask of that address.
     pub mask: Ipv4Addr,
-    /// Gateway.
+    /// Address of the gateway.
     pub gateway: Ipv4Addr,
-    /// The DHCP server, mostly the gateway again.
+    /// Address of the DHCP server, mostly that of the gateway again.
     pub server: Ipv4Addr,
-    /// DNS servers; unspecified where there is none.
+    /// Addresses of the DNS servers; unspecified where there is none.
     pub dns: [Ipv4Addr; 2],
 }
 
-/// An address as `^DHCP` writes it: hexadecimal, last octet first, leading zeros left out.
+/// Reads an address as `^DHCP` writes it: hexadecimal, last octet first, leading zeros left out.
 fn little_endian(value: Value<'_>) -> Option<Ipv4Addr> {
     let number = u32::try_from(value.hex()?).ok()?;
     Some(Ipv4Addr::from(number.swap_bytes()))
@@ -235,12 +235,12 @@ impl Query for Dhcp {
     }
 }
 
-/// Whether a connection made with `^NDISDUP` is up, by kind of address.
+/// Answer to `AT^NDISSTATQRY?`: whether a connection made with `^NDISDUP` is up, by address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkInterface {
-    /// IPv4, if the modem says.
+    /// Whether it is up for IPv4; `None` when the modem does not say.
     pub ipv4: Option<bool>,
-    /// IPv6, if the modem says.
+    /// Whether it is up for IPv6; `None` when the modem does not say.
     pub ipv6: Option<bool>,
 }
 

@@ -3,7 +3,7 @@
 
 use crate::dialogue::{Command, InvalidCommand};
 
-/// Commands that start GPS, in order: standalone mode, tracking, a fix every `seconds` for as long
+/// Returns the commands that start GPS, in order: standalone mode, tracking, a fix every `seconds` for as long
 /// as it takes, go. `AT^WPDST` fails harmlessly when GPS runs already.
 ///
 /// # Errors
@@ -17,7 +17,7 @@ pub fn start(seconds: u16) -> Result<[Command; 4], InvalidCommand> {
     ])
 }
 
-/// The command that stops GPS.
+/// Returns the command that stops GPS.
 ///
 /// # Errors
 /// Never.

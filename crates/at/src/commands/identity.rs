@@ -2,18 +2,18 @@
 
 use super::{AnswerError, MOST_ITEMS, Personal, Query};
 
-/// `ATI`.
+/// Answer to `ATI`: who made the modem and what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Information {
-    /// `Manufacturer:`
+    /// Manufacturer (`Manufacturer:`).
     pub manufacturer: Option<String>,
-    /// `Model:`
+    /// Model (`Model:`).
     pub model: Option<String>,
-    /// `Revision:` the firmware's version.
+    /// Version of the firmware (`Revision:`).
     pub revision: Option<String>,
-    /// `IMEI:`
+    /// IMEI (`IMEI:`).
     pub imei: Option<Personal>,
-    /// `+GCAP:` the capabilities.
+    /// Capabilities (`+GCAP:`).
     pub capabilities: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Query for Information {
     }
 }
 
-/// The only line of an answer, without the command's name if the modem puts it there.
+/// Returns the only line of an answer, without the command's name if the modem puts it there.
 fn bare<'a>(lines: &'a [String], name: &'static str) -> Result<&'a str, AnswerError> {
     let line = lines.first().ok_or(AnswerError::Missing(name))?;
     let text = crate::values::after(line, name).unwrap_or(line).trim();
@@ -57,7 +57,7 @@ fn bare<'a>(lines: &'a [String], name: &'static str) -> Result<&'a str, AnswerEr
     Ok(text)
 }
 
-/// A serial number: digits only.
+/// Reads a serial number, which has digits only.
 fn digits(lines: &[String], name: &'static str) -> Result<Personal, AnswerError> {
     let text = bare(lines, name)?;
     if text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -96,7 +96,7 @@ one_line! {
 }
 
 impl Subscriber {
-    /// The operator's country code and the digits its network code may have: two or three, which
+    /// Returns the operator's country code and the digits its network code may have, two or three, which
     /// only the SIM knows. `("242", "01", "016")`.
     #[must_use]
     pub fn operator(&self) -> Option<(&str, &str, &str)> {

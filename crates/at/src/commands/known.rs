@@ -6,13 +6,13 @@
 pub struct Known {
     /// The command as it is typed.
     pub command: &'static str,
-    /// What it does.
+    /// What the command does.
     pub explanation: &'static str,
 }
 
 macro_rules! known {
     ($($command:literal: $explanation:literal,)+) => {
-        /// All of them, in the order of their bytes.
+        /// All known commands, in the order of their bytes.
         pub const KNOWN: &[Known] = &[$(Known { command: $command, explanation: $explanation },)+];
     };
 }
@@ -68,7 +68,7 @@ known! {
     "AT^WPEND": "stops GPS",
 }
 
-/// Known commands that start with what is typed so far, in whatever case.
+/// Returns the known commands that start with what is typed so far, in whatever case.
 pub fn starting_with(typed: &str) -> impl Iterator<Item = &'static Known> {
     let typed = typed.to_ascii_uppercase();
     KNOWN

@@ -9,9 +9,9 @@ use crate::dialogue::{Command, InvalidCommand};
 /// Never take 12 out: the modem would have no port left to be told otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortSetting {
-    /// Before a mode switch.
+    /// Functions before a mode switch, as codes.
     pub first: Vec<String>,
-    /// After it.
+    /// Functions after the mode switch, as codes.
     pub second: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Query for PortModes {
     }
 }
 
-/// Switches unsolicited lines off or on (`AT^CURC`).
+/// Returns the command that switches Huawei's unsolicited result codes off or on (`AT^CURC`).
 ///
 /// # Errors
 /// Never.
@@ -69,7 +69,7 @@ pub fn unsolicited(on: bool) -> Result<Command, InvalidCommand> {
     Command::new(if on { "AT^CURC=1" } else { "AT^CURC=0" })
 }
 
-/// Restarts the modem. It answers `OK`, leaves the bus, and is back some 20 s later in its
+/// Returns the command that restarts the modem. It answers `OK`, leaves the bus, and is back some 20 s later in its
 /// default configuration.
 ///
 /// # Errors

@@ -7,29 +7,29 @@
 use super::{AnswerError, MOST_ITEMS, Query, all, first};
 use crate::dialogue::{Command, InvalidCommand};
 
-/// The profile of operators in no list: IPv4 only.
+/// Name of the profile of operators in no list, which allows IPv4 only.
 pub const GENERIC: &str = "00000";
-/// The profile that allows IPv4, IPv6 and both.
+/// Name of the profile that allows IPv4, IPv6 and both.
 pub const GENERIC_IPV4V6: &str = "99999";
 
-/// `AT^IPV6CAP?`: one bit per kind of context.
+/// Answer to `AT^IPV6CAP?`: one bit for each address family of a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ipv6Capability(pub u8);
 
 impl Ipv6Capability {
-    /// Whether IPv4 contexts work.
+    /// Tells whether IPv4 contexts work.
     #[must_use]
     pub fn ipv4(self) -> bool {
         self.0 & 1 != 0
     }
 
-    /// Whether IPv6 contexts work.
+    /// Tells whether IPv6 contexts work.
     #[must_use]
     pub fn ipv6(self) -> bool {
         self.0 & 2 != 0
     }
 
-    /// Whether contexts with both work.
+    /// Tells whether contexts with both families work.
     #[must_use]
     pub fn ipv4v6(self) -> bool {
         self.0 & 4 != 0
@@ -50,18 +50,18 @@ impl Query for Ipv6Capability {
 /// A profile with its operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// Its name: the operator it was made for, [`GENERIC`] or [`GENERIC_IPV4V6`].
+    /// Name of the profile: the operator it was made for, [`GENERIC`] or [`GENERIC_IPV4V6`].
     pub name: String,
-    /// Country and network codes of its operators.
+    /// Country and network codes of the operators in the profile.
     pub operators: Vec<String>,
 }
 
-/// `AT^PLMNLIST?`
+/// Answer to `AT^PLMNLIST?`: all profiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profiles(pub Vec<Profile>);
 
 impl Profiles {
-    /// The profile that applies to an operator: the one that lists it, [`GENERIC`] otherwise.
+    /// Returns the profile that applies to an operator: the one that lists it, [`GENERIC`] otherwise.
     #[must_use]
     pub fn of(&self, operator: &str) -> &str {
         self.0
@@ -70,7 +70,7 @@ impl Profiles {
             .map_or(GENERIC, |profile| &profile.name)
     }
 
-    /// The profile with this name.
+    /// Returns the profile with this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Profile> {
         self.0.iter().find(|profile| profile.name == name)
@@ -101,7 +101,7 @@ impl Query for Profiles {
     }
 }
 
-/// Adds an operator to a profile; takes effect when the modem restarts.
+/// Returns the command that adds an operator to a profile, which takes effect when the modem restarts.
 ///
 /// # Errors
 /// When profile or operator is no text that may stand in quotes.
@@ -109,7 +109,7 @@ pub fn add(profile: &str, operator: &str) -> Result<Command, InvalidCommand> {
     change(1, profile, operator)
 }
 
-/// Takes an operator out of a profile; takes effect when the modem restarts.
+/// Returns the command that takes an operator out of a profile, which takes effect when the modem restarts.
 ///
 /// # Errors
 /// As [`add`].
@@ -124,7 +124,7 @@ fn change(action: u8, profile: &str, operator: &str) -> Result<Command, InvalidC
     Command::new(format!("AT^PLMNLIST={action},\"{profile}\",\"{operator}\""))
 }
 
-/// Asks for one profile.
+/// Returns the command that asks for one profile.
 ///
 /// # Errors
 /// As [`add`].

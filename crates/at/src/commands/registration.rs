@@ -13,7 +13,7 @@ pub enum RegistrationState {
     Denied,
     Unknown,
     Roaming,
-    /// Any other number.
+    /// A number that 3GPP does not define.
     Other(u8),
 }
 
@@ -30,21 +30,21 @@ impl RegistrationState {
         }
     }
 
-    /// Whether there is service.
+    /// Tells whether the modem has service.
     #[must_use]
     pub fn is_registered(self) -> bool {
         matches!(self, Self::Home | Self::Roaming)
     }
 }
 
-/// The answer to `AT+CREG?` and its kin, and what comes unsolicited under the same name.
+/// Answer to `AT+CREG?` and its kin, and the unsolicited result codes of the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registration {
-    /// Registration.
+    /// Registration state.
     pub state: RegistrationState,
-    /// Location or tracking area code.
+    /// Location or tracking area code, if given.
     pub area: Option<u32>,
-    /// Cell identity.
+    /// Cell identity, if given.
     pub cell: Option<u32>,
     /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
     pub technology: Option<u8>,
@@ -69,7 +69,7 @@ impl Registration {
         })
     }
 
-    /// Reads an unsolicited line such as `+CEREG: 5,"1A2B","01020304",7`.
+    /// Reads an unsolicited result code such as `+CEREG: 5,"1A2B","01020304",7`.
     #[must_use]
     pub fn from_unsolicited(line: &str) -> Option<Self> {
         ["+CREG", "+CGREG", "+CEREG"]
@@ -106,14 +106,14 @@ registration! {
     LteRegistration = "AT+CEREG?", "+CEREG";
 }
 
-/// `AT+COPS?`: the operator in use.
+/// Answer to `AT+COPS?`: the operator in use (3GPP TS 27.007, 7.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// 0 automatic, 1 manual, 2 deregistered, 4 manual with automatic fallback.
+    /// How the operator is chosen: 0 automatic, 1 manual, 2 deregistered, 4 manual with automatic fallback.
     pub mode: u8,
-    /// 0 long name, 1 short name, 2 number.
+    /// Form of the operator's name: 0 long name, 1 short name, 2 number.
     pub format: Option<u8>,
-    /// Name or number; none without service.
+    /// Name or number of the operator; `None` without service.
     pub name: Option<String>,
     /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
     pub technology: Option<u8>,
@@ -140,19 +140,19 @@ impl Query for Operator {
 /// An operator found by a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundOperator {
-    /// 0 unknown, 1 available, 2 current, 3 forbidden.
+    /// State of the operator: 0 unknown, 1 available, 2 current, 3 forbidden.
     pub status: u8,
-    /// Long name.
+    /// Long name of the operator.
     pub long_name: Option<String>,
-    /// Short name.
+    /// Short name of the operator.
     pub short_name: Option<String>,
-    /// Country and network code.
+    /// Country and network code of the operator, in digits.
     pub number: String,
     /// Access technology: 0 GSM, 2 UTRAN, 7 E-UTRAN.
     pub technology: Option<u8>,
 }
 
-/// `AT+COPS=?`: a scan. Takes minutes.
+/// Answer to `AT+COPS=?`: the operators a scan found. The scan takes minutes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorScan(pub Vec<FoundOperator>);
 
@@ -182,21 +182,21 @@ impl Query for OperatorScan {
 /// `AT^SYSINFOEX`: everything about the service at once. Numbers as in Huawei's specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemInformation {
-    /// 0 none, 1 restricted, 2 valid, 3 restricted to a region, 4 saving power.
+    /// Service: 0 none, 1 restricted, 2 valid, 3 restricted to a region, 4 saving power.
     pub service: u8,
-    /// 0 none, 1 circuit, 2 packet, 3 both, 4 searching.
+    /// Domain of the service: 0 none, 1 circuit, 2 packet, 3 both, 4 searching.
     pub domain: Option<u8>,
-    /// Whether roaming.
+    /// Whether the modem is roaming.
     pub roaming: Option<bool>,
-    /// 0 invalid, 1 valid, 255 none.
+    /// State of the SIM: 0 invalid, 1 valid, 255 none.
     pub sim: Option<u8>,
-    /// 0 none, 1 GSM, 3 WCDMA, 4 TD-SCDMA, 6 LTE.
+    /// System mode: 0 none, 1 GSM, 3 WCDMA, 4 TD-SCDMA, 6 LTE.
     pub mode: Option<u8>,
-    /// As text.
+    /// The number before it as the modem's text.
     pub mode_name: Option<String>,
-    /// 1 GSM, 2 GPRS, 3 EDGE, 41 WCDMA, 45 HSPA, 46 HSPA+, 101 LTE, …
+    /// System submode: 1 GSM, 2 GPRS, 3 EDGE, 41 WCDMA, 45 HSPA, 46 HSPA+, 101 LTE, …
     pub submode: Option<u16>,
-    /// As text.
+    /// The number before it as the modem's text.
     pub submode_name: Option<String>,
 }
 
@@ -223,7 +223,7 @@ impl Query for SystemInformation {
     }
 }
 
-/// `AT^SYSCFGEX?`: what the modem may use.
+/// Answer to `AT^SYSCFGEX?`: the technologies and bands the modem may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemConfiguration {
     /// Technologies by preference: `00` automatic, otherwise pairs of digits: 01 GSM, 02 UMTS,
@@ -231,16 +231,16 @@ pub struct SystemConfiguration {
     pub order: String,
     /// GSM and UMTS bands, one bit each.
     pub bands: u64,
-    /// 0 not allowed, 1 allowed, 2 unchanged.
+    /// Roaming: 0 not allowed, 1 allowed, 2 unchanged.
     pub roaming: Option<u8>,
-    /// 0 circuit, 1 packet, 2 both.
+    /// Domain of the service: 0 circuit, 1 packet, 2 both.
     pub domain: Option<u8>,
     /// LTE bands, bit 0 for band 1.
     pub lte_bands: u64,
 }
 
 impl SystemConfiguration {
-    /// Numbers of the allowed LTE bands.
+    /// Returns the numbers of the allowed LTE bands.
     pub fn lte_band_numbers(&self) -> impl Iterator<Item = u8> + '_ {
         (0..64_u8)
             .filter(|bit| self.lte_bands >> bit & 1 == 1)

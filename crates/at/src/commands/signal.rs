@@ -2,17 +2,17 @@
 
 use super::{AnswerError, MOST_ITEMS, Query, all, first};
 
-/// `AT+CSQ` (3GPP TS 27.007, 8.5).
+/// Answer to `AT+CSQ` (3GPP TS 27.007, 8.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalQuality {
-    /// 0 to 31, in steps of 2 dBm from -113; 99 for unknown.
+    /// Signal strength, 0 to 31 in steps of 2 dBm from -113; 99 for unknown.
     pub rssi: u8,
     /// Bit error rate class 0 to 7; 99 for unknown.
     pub error_rate: u8,
 }
 
 impl SignalQuality {
-    /// Received signal strength in dBm.
+    /// Returns the received signal strength in dBm.
     #[must_use]
     pub fn dbm(&self) -> Option<i16> {
         (self.rssi <= 31).then(|| i16::from(self.rssi) * 2 - 113)
@@ -56,7 +56,7 @@ pub enum Signal {
     },
 }
 
-/// A reported value as `base + value × step`; 255 and what is no number are unknown.
+/// Converts a reported value to `base + value × step`; 255 and what is no number are unknown.
 fn scaled(value: Option<u8>, base: f32, step: f32) -> Option<f32> {
     value
         .filter(|value| *value != 255)
@@ -118,9 +118,9 @@ impl Query for Temperatures {
 /// A carrier the modem is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carrier {
-    /// Huawei's system mode: 6 for LTE.
+    /// System mode in Huawei's numbers: 6 for LTE.
     pub mode: u8,
-    /// Band number.
+    /// Number of the band.
     pub band: u16,
     /// Downlink channel number (EARFCN).
     pub downlink_channel: u32,
@@ -128,9 +128,9 @@ pub struct Carrier {
     pub downlink_frequency: u32,
     /// Downlink bandwidth in kHz.
     pub downlink_bandwidth: u32,
-    /// Uplink channel number.
+    /// Uplink channel number (EARFCN).
     pub uplink_channel: u32,
-    /// Uplink frequency, 100 kHz.
+    /// Uplink frequency in the modem's unit, 100 kHz.
     pub uplink_frequency: u32,
     /// Uplink bandwidth in kHz.
     pub uplink_bandwidth: u32,

@@ -5,17 +5,17 @@ use super::{AnswerError, Personal, Query, first};
 /// What the SIM waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinState {
-    /// Nothing.
+    /// The SIM waits for nothing: it is ready.
     Ready,
-    /// `SIM PIN`
+    /// The SIM waits for the PIN (`SIM PIN`).
     Pin,
-    /// `SIM PUK`
+    /// The SIM waits for the PUK (`SIM PUK`).
     Puk,
-    /// `SIM PIN2`
+    /// The SIM waits for the PIN2 (`SIM PIN2`).
     Pin2,
-    /// `SIM PUK2`
+    /// The SIM waits for the PUK2 (`SIM PUK2`).
     Puk2,
-    /// Another lock, as the modem calls it: `PH-NET PIN` and the like.
+    /// The SIM or the modem waits for another code, as the modem calls it: `PH-NET PIN` and the like.
     Other(String),
 }
 
@@ -32,7 +32,7 @@ impl PinState {
     }
 }
 
-/// `AT+CPIN?`
+/// Answer to `AT+CPIN?`: what the SIM waits for (3GPP TS 27.007, 8.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin(pub PinState);
 
@@ -47,18 +47,18 @@ impl Query for Pin {
     }
 }
 
-/// `AT^CPIN?`: the state with the attempts left.
+/// Answer to `AT^CPIN?`: what the SIM waits for, with the attempts remaining.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinAttempts {
     /// What the SIM waits for.
     pub state: PinState,
-    /// Attempts left for the PUK.
+    /// PUK attempts remaining.
     pub puk: Option<u8>,
-    /// Attempts left for the PIN.
+    /// PIN attempts remaining.
     pub pin: Option<u8>,
-    /// Attempts left for the PUK2.
+    /// PUK2 attempts remaining.
     pub puk2: Option<u8>,
-    /// Attempts left for the PIN2.
+    /// PIN2 attempts remaining.
     pub pin2: Option<u8>,
 }
 
@@ -83,7 +83,7 @@ impl Query for PinAttempts {
     }
 }
 
-/// `AT^ICCID?`: the SIM card's number.
+/// Answer to `AT^ICCID?`: the number of the SIM card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardNumber(pub Personal);
 

@@ -10,11 +10,11 @@ use crate::message::{Body, Message};
 use crate::registry::CidId;
 use crate::status::ProtocolError;
 
-/// OPENs answered with a lasting failure before giving up early.
+/// Number of OPENs answered with a lasting failure before opening is given up early.
 pub(super) const MOST_REFUSALS: u32 = 3;
-/// Unmatched CLOSE_DONEs taken for a reason to close first, in one attempt to open.
+/// Number of unmatched CLOSE_DONEs taken for a reason to close first, in one attempt to open.
 pub(super) const MOST_RECLOSES: u32 = 3;
-/// Reads in a row that may fail before the modem counts as lost.
+/// Number of reads in a row that may fail before the modem counts as lost.
 const MOST_READ_FAILURES: u32 = 16;
 /// Code of the RESPONSE_AVAILABLE notification (CDC 1.2 section 6.3).
 const RESPONSE_AVAILABLE: u8 = 0x01;
@@ -37,7 +37,7 @@ pub(super) struct Queued {
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) started: Instant,
-    /// The OPEN awaited, or the CLOSE in front of the next one.
+    /// Answer that is awaited: to an OPEN, or to the CLOSE in front of the next one.
     pub(super) awaited: Awaited,
     pub(super) tries: u32,
     pub(super) refusals: u32,
@@ -70,25 +70,25 @@ pub(super) enum Phase {
 
 /// A control session; see the [module documentation](self).
 #[derive(Debug)]
-pub struct Session {
+pub struct ControlSession {
     pub(super) config: Config,
     pub(super) phase: Phase,
     pub(super) next_id: u32,
     pub(super) queue: VecDeque<Queued>,
     pub(super) outstanding: Vec<Outstanding>,
-    /// Transfers to make, each with the transaction it belongs to.
+    /// Control transfers to make, each with the transaction it belongs to.
     pub(super) transmit: VecDeque<(u32, Vec<u8>)>,
     pub(super) reads: Reads,
     pub(super) read_failures: u32,
     pub(super) reassembler: Reassembler,
     pub(super) events: VecDeque<Event>,
     pub(super) counters: Counters,
-    /// Transaction of the transfer handed out last, for [`Session::handle_send_error`].
+    /// Transaction of the transfer handed out last, for [`ControlSession::handle_send_error`].
     pub(super) sending: Option<u32>,
 }
 
-impl Session {
-    /// A closed session.
+impl ControlSession {
+    /// Makes a control session that is closed.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let config = Config {
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    /// Where the session stands.
+    /// Returns where the control session stands.
     #[must_use]
     pub const fn state(&self) -> State {
         match self.phase {
@@ -126,25 +126,25 @@ impl Session {
         }
     }
 
-    /// The settings.
+    /// Returns the settings in force.
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What was counted so far.
+    /// Returns what was counted so far.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Commands sent and not yet answered.
+    /// Returns the number of commands sent and not yet answered.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// Commands waiting for their turn.
+    /// Returns the number of commands waiting for their turn.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
@@ -261,7 +261,7 @@ impl Session {
         }
     }
 
-    /// Notifications came and were not kept for [`Session::handle_notification`], in a storm: what
+    /// Notifications came and were not kept for [`ControlSession::handle_notification`], in a storm: what
     /// they announced is read all the same.
     pub fn handle_missed_notifications(&mut self) {
         self.counters.notifications_ignored += 1;
@@ -290,7 +290,7 @@ impl Session {
         }
     }
 
-    /// The read failed.
+    /// Takes note that a GET_ENCAPSULATED_RESPONSE failed.
     pub fn handle_read_error(&mut self, now: Instant, error: &ReadError) {
         self.reads.empty(now);
         match error {
@@ -320,7 +320,7 @@ impl Session {
         self.start_queued(now);
     }
 
-    /// The next transfer to make, if any.
+    /// Returns the next control transfer to make, if any.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some((id, bytes)) = self.transmit.pop_front() {
             self.sending = Some(id);
@@ -336,12 +336,12 @@ impl Session {
         Some(Transmit::GetEncapsulated)
     }
 
-    /// The next event, if any.
+    /// Returns the oldest event that was not taken, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// When to call [`Session::handle_timeout`] and [`Session::poll_transmit`] next, input aside.
+    /// When to call [`ControlSession::handle_timeout`] and [`ControlSession::poll_transmit`] next, input aside.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let phase = match &self.phase {
@@ -366,7 +366,7 @@ impl Session {
             .min()
     }
 
-    /// Does what is due.
+    /// Does what is due at `now`: times out commands, repeats OPEN, ends closing.
     pub fn handle_timeout(&mut self, now: Instant) {
         for id in self.reassembler.expire(now) {
             if self
@@ -434,7 +434,7 @@ impl Session {
         };
     }
 
-    /// Whether an answer is outstanding.
+    /// Tells whether an answer is outstanding.
     fn awaiting(&self) -> bool {
         !self.outstanding.is_empty()
             || matches!(self.phase, Phase::Opening(_) | Phase::Closing { .. })
@@ -505,7 +505,7 @@ impl Session {
         }
     }
 
-    /// Ends every command.
+    /// Ends every command with `error`.
     fn abandon(&mut self, error: &CommandError) {
         let outstanding = self.outstanding.drain(..).map(|outstanding| outstanding.id);
         let queued = self.queue.drain(..).map(|queued| queued.id);

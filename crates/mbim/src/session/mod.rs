@@ -1,9 +1,9 @@
 //! The host's side of a control session, as a state machine without I/O.
 //!
 //! The caller feeds notifications, responses, failures and the time, and makes the control
-//! transfers [`Session::poll_transmit`] asks for, in that order. Answers and indications come out
-//! of [`Session::poll_event`]. After any input: transmit until `None`, take events until `None`,
-//! then sleep until [`Session::poll_timeout`] and call [`Session::handle_timeout`].
+//! transfers [`ControlSession::poll_transmit`] asks for, in that order. Answers and indications come out
+//! of [`ControlSession::poll_event`]. After any input: transmit until `None`, take events until `None`,
+//! then sleep until [`ControlSession::poll_timeout`] and call [`ControlSession::handle_timeout`].
 //!
 //! What devices do, and what is done about it:
 //! - slow start: OPEN is repeated with new transaction ids until the overall timeout;
@@ -24,5 +24,5 @@ mod receive;
 mod tests;
 mod types;
 
-pub use machine::Session;
+pub use machine::ControlSession;
 pub use types::*;

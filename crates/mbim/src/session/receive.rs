@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::machine::{Awaited, MOST_RECLOSES, MOST_REFUSALS, Outstanding, Phase, Session};
+use super::machine::{Awaited, ControlSession, MOST_RECLOSES, MOST_REFUSALS, Outstanding, Phase};
 use super::types::{CommandError, Event, OpenError, Response};
 use crate::fragment::FragmentError;
 use crate::message::{Body, Message};
@@ -12,7 +12,7 @@ use crate::status::{ProtocolError, Status};
 /// The smallest control transfer MBIM allows, in bytes (MBIM 1.0 section 6.4).
 const LEAST_CONTROL_MESSAGE: usize = 64;
 
-impl Session {
+impl ControlSession {
     pub(super) fn handle_garbage(&mut self, now: Instant, error: FragmentError) {
         self.counters.garbage += 1;
         let Some((transaction, code)) = error.report() else {

@@ -1,4 +1,4 @@
-//! What goes into and comes out of a [`Session`](super::Session).
+//! What goes into and comes out of a [`ControlSession`](super::ControlSession).
 
 use std::fmt;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use crate::message::CommandKind;
 use crate::registry::CidId;
 use crate::status::{ProtocolError, Status};
 
-/// How a session behaves.
+/// Settings of a control session.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Largest control transfer in bytes: `wMaxControlMessage` of the function, at least 64.
     pub max_control_message: usize,
-    /// Commands the function takes at a time: `bMaxOutstandingCommandMessages` of the MBIM extended
+    /// Number of commands the function takes at a time: `bMaxOutstandingCommandMessages` of the MBIM extended
     /// functional descriptor, 1 when it has none.
     pub max_outstanding: usize,
-    /// Commands that may wait for their turn.
+    /// Number of commands that may wait for their turn.
     pub max_queued: usize,
-    /// Events kept for the caller before indications are merged or dropped.
+    /// Number of events kept for the caller before indications are merged or dropped.
     pub max_events: usize,
-    /// Patience for one OPEN before it is sent anew.
+    /// Time one OPEN may take before it is sent anew.
     pub open_try: Duration,
-    /// Patience for opening as a whole; slow firmware takes most of a minute.
+    /// Time opening may take as a whole; slow firmware takes most of a minute.
     pub open_timeout: Duration,
-    /// Patience for the CLOSE in front of a repeated OPEN.
+    /// Time the CLOSE in front of a repeated OPEN may take.
     pub reclose_timeout: Duration,
-    /// Patience for the answer to CLOSE.
+    /// Time the answer to CLOSE may take.
     pub close_timeout: Duration,
-    /// While an answer is awaited and nothing is heard: how often to read without being notified.
+    /// Pause between reads without a notification while an answer is awaited and nothing is heard.
     pub poll_interval: Duration,
 }
 
@@ -49,23 +49,23 @@ impl Default for Config {
     }
 }
 
-/// Identifies a command of this session.
+/// Id of a command of this control session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionId(pub u32);
 
 /// A command to send.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Service and number.
+    /// Service and number of the command.
     pub id: CidId,
-    /// Query or set.
+    /// Whether it queries or sets.
     pub kind: CommandKind,
-    /// Information buffer.
+    /// Content of the information buffer, little endian.
     pub info: Vec<u8>,
 }
 
 impl Command {
-    /// A query without content.
+    /// Makes a query without content.
     #[must_use]
     pub const fn query(id: CidId) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Command {
         }
     }
 
-    /// A query with content.
+    /// Makes a query with content.
     #[must_use]
     pub fn query_with(id: CidId, content: &impl Layout) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Command {
         }
     }
 
-    /// A set.
+    /// Makes a set.
     #[must_use]
     pub fn set(id: CidId, content: &impl Layout) -> Self {
         Self {
@@ -96,19 +96,19 @@ impl Command {
     }
 }
 
-/// The answer to a command.
+/// Answer to a command.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
-    /// Service and number.
+    /// Service and number of the command.
     pub id: CidId,
-    /// Result. A failure may carry content too.
+    /// Status the modem answered with. A failure may carry content too.
     pub status: Status,
-    /// Information buffer.
+    /// Content of the information buffer, little endian.
     pub info: Vec<u8>,
 }
 
 impl Response {
-    /// The content as a typed struct, whatever the status.
+    /// Reads the content as a typed struct, whatever the status.
     ///
     /// # Errors
     /// When the buffer is not what the layout says.
@@ -134,19 +134,19 @@ impl fmt::Debug for Response {
 /// Why a command has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The session is not open.
+    /// The control session is not open.
     #[error("the control session is not open")]
     NotOpen,
     /// Too many commands wait already.
     #[error("{0} commands wait for the modem already; try again later")]
     QueueFull(usize),
-    /// No answer in time. The command was cancelled towards the modem.
+    /// No answer came in time. The command was cancelled towards the modem.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
-    /// Cancelled by the caller.
+    /// The caller cancelled the command.
     #[error("cancelled")]
     Cancelled,
-    /// The session was closed, or opened anew, meanwhile.
+    /// The control session was closed, or opened anew, meanwhile.
     #[error("the control session was closed before the answer came")]
     Closed,
     /// The modem was lost meanwhile.
@@ -167,11 +167,11 @@ pub enum CommandError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transmit {
     /// SEND_ENCAPSULATED_COMMAND with these bytes. On failure call
-    /// [`Session::handle_send_error`](super::Session::handle_send_error).
+    /// [`ControlSession::handle_send_error`](super::ControlSession::handle_send_error).
     SendEncapsulated(Vec<u8>),
     /// GET_ENCAPSULATED_RESPONSE of `max_control_message` bytes. Then call
-    /// [`Session::handle_response`](super::Session::handle_response) with what came, even nothing, or
-    /// [`Session::handle_read_error`](super::Session::handle_read_error). There is one at a time.
+    /// [`ControlSession::handle_response`](super::ControlSession::handle_response) with what came, even nothing, or
+    /// [`ControlSession::handle_read_error`](super::ControlSession::handle_read_error). There is one at a time.
     GetEncapsulated,
 }
 
@@ -189,30 +189,30 @@ pub enum ReadError {
 /// Something the caller should know.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The session is open.
+    /// The control session is open.
     Opened,
-    /// Opening failed.
+    /// The control session could not be opened.
     OpenFailed(OpenError),
-    /// A command is done.
+    /// A command came to its end.
     Response {
-        /// The command.
+        /// Id of the command.
         id: TransactionId,
-        /// The answer, or why there is none.
+        /// Answer of the modem, or why there is none.
         result: Result<Response, CommandError>,
     },
     /// The modem reports an event.
     Indication {
-        /// Service and number.
+        /// Service and number of the command.
         id: CidId,
-        /// Information buffer.
+        /// Content of the information buffer, little endian.
         info: Vec<u8>,
     },
-    /// The session is closed as asked.
+    /// The control session is closed as asked.
     Closed {
         /// Whether the modem confirmed it.
         confirmed: bool,
     },
-    /// The session ended by itself; open it again when the modem is reachable.
+    /// The control session ended by itself; open it again when the modem is reachable.
     Lost {
         /// What happened.
         why: String,
@@ -236,12 +236,12 @@ impl fmt::Debug for Event {
 /// Why opening failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// No usable answer within the time for opening.
+    /// No usable answer came within the time for opening.
     #[error("no answer to {tries} MBIM_OPEN within {} s; typical of a modem switched without passing configuration 0", .after.as_secs())]
     Silent {
-        /// How many OPENs were sent.
+        /// Number of OPENs that were sent.
         tries: u32,
-        /// For how long.
+        /// Time for which they were sent.
         after: Duration,
     },
     /// The modem answered with a failure.
@@ -314,15 +314,15 @@ counters! {
     timeouts,
 }
 
-/// Where the session stands.
+/// Where a control session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Not open.
+    /// It is not open.
     Closed,
-    /// Opening.
+    /// It is being opened.
     Opening,
-    /// Open: commands are possible.
+    /// It is open: commands are possible.
     Open,
-    /// Closing.
+    /// It is being closed.
     Closing,
 }

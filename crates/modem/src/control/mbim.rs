@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect as bc;
 use uwwan_mbim::session::{
-    Command, CommandError, Config, Event as ControlEvent, OpenError, ReadError, Response,
-    Session as ControlSession, Transmit,
+    Command, CommandError, Config, ControlSession, Event as ControlEvent, OpenError, ReadError,
+    Response, Transmit,
 };
 use uwwan_mbim::status::Status;
 use uwwan_usb::error::Error as UsbError;

@@ -17,14 +17,14 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A session with a clock, and a shorthand for both sides.
 struct Bench {
-    session: Session,
+    session: ControlSession,
     now: Instant,
 }
 
 impl Bench {
     fn new(config: Config) -> Self {
         Self {
-            session: Session::new(config),
+            session: ControlSession::new(config),
             now: Instant::now(),
         }
     }
