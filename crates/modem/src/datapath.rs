@@ -6,12 +6,12 @@
 //! One reactor thread holds the device's [`Pump`] from the claim of the interfaces to their
 //! release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
 //! event descriptor for orders from the control thread. One reactor for both directions, because
-//! every hand-off between threads costs a wake-up per block, more than the work itself: at full
-//! rate a block is two system calls on the USB side, and a fraction of one on the host's with large
+//! every hand-off between threads costs a wake-up per NTB (a block, in short), more than the work
+//! itself: at full rate a block is two system calls on the USB side, and a fraction of one on the host's with large
 //! packets, or one per datagram without.
 //!
 //! ```text
-//! host end --receive--> places in the open blocks --tables appended--> bulk OUT
+//! host end --receive--> places in the open NTBs --NDPs appended--> bulk OUT
 //! bulk IN --parsed in place--> runs of ranges in the receive buffers --send--> host end
 //! interrupt IN --> notification --> control thread
 //! ```
@@ -28,7 +28,7 @@
 //!   every round ends with all runs written.
 //!
 //! **Zero copy.** Towards the device the host is read to the datagram's final offset in a USB
-//! buffer; the pointer table follows when the block closes. Towards the host it is written from
+//! buffer; the NDP follows when the block closes. Towards the host it is written from
 //! the receive buffers, which go back into the queue afterwards. Buffers are allocated once; steady
 //! state makes no allocation and takes no lock. The one copy there can be is of a large packet that
 //! was not expected or not of the expected shape: it is moved to its places once, and counted.

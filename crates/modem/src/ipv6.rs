@@ -4,49 +4,27 @@
 //! operator in no list gets profile `"00000"`, which allows IPv4 contexts alone; adding it to
 //! `"99999"` and restarting the modem allows all three kinds (T. Anderson, 2018-12). The story has
 //! three parts: [`examine`] finds out, [`enable`] and [`disable`] change the list, restart the
-//! modem and examine it again. The caller is a [`Desk`]: it carries commands to the modem and gets
+//! modem and examine it again. The caller is a [`ModemAccess`]: it carries commands to the modem and gets
 //! it back from its restart.
 
+mod access;
+mod lookup;
 mod operator;
 
-use std::fmt;
-
 use serde::Serialize;
-use uwwan_at::commands::Query;
 use uwwan_at::commands::context::{ContextKind, ContextKinds};
 use uwwan_at::commands::profiles::{self, GENERIC, GENERIC_IPV4V6, Ipv6Capability, Profiles};
-use uwwan_at::commands::sim::{Pin, PinState};
-use uwwan_at::dialogue::{Command, InvalidCommand};
+use uwwan_at::dialogue::Command;
 
-use crate::at_port::{Answer, AtError};
+use access::{impossible, must, no_command, query, query_with};
+
 use crate::failure::{Failure, FailureKind};
 
+pub use access::{ModemAccess, NoOperator};
 pub use operator::{Operator, Source, is_code};
 
 /// Operators of profile `"99999"` as it leaves the factory (firmware 11.617.13.00.00).
 pub const FACTORY: [&str; 3] = ["24491", "24001", "23820"];
-
-/// The way to one modem.
-pub trait Desk {
-    /// Sends a command and waits for its end.
-    ///
-    /// # Errors
-    /// [`AtError`] when there is no answer at all.
-    fn ask(&mut self, command: Command) -> Result<Answer, AtError>;
-
-    /// The operator of the SIM, where it is known without AT: chosen, or MBIM's home provider.
-    fn operator(&mut self) -> Option<Operator>;
-
-    /// The modem is restarting: waits until it has left the bus, has come back, is in the
-    /// configuration with its MBIM function, and answers.
-    ///
-    /// # Errors
-    /// [`AtError`] when it does not in good time.
-    fn come_back(&mut self) -> Result<(), AtError>;
-
-    /// Told before each step, in words.
-    fn step(&mut self, what: &str);
-}
 
 /// What keeps IPv6 from working, or lets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -118,68 +96,17 @@ pub enum Plan {
     Nothing(String),
 }
 
-/// Why the operator of a SIM is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoOperator {
-    /// The SIM waits for its PIN.
-    Pin,
-    /// The SIM waits for its PUK.
-    Puk,
-    /// The SIM waits for another code, by the modem's name for it.
-    Lock(String),
-    /// There is no SIM, or it does not answer.
-    NoSim,
-    /// The SIM does not tell its IMSI.
-    NoImsi,
-    /// The IMSI has too few digits for an operator's code.
-    ShortImsi,
-    /// The modem does not say.
-    Untold,
-}
-
-impl fmt::Display for NoOperator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pin => "it waits for its PIN",
-            Self::Puk => "it waits for its PUK",
-            Self::Lock(lock) => return write!(f, "it waits for {lock}"),
-            Self::NoSim => "there is no SIM, or it does not answer",
-            Self::NoImsi => "the SIM does not tell its IMSI",
-            Self::ShortImsi => "the IMSI is too short",
-            Self::Untold => "it does not say",
-        })
-    }
-}
-
-impl Serialize for NoOperator {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl NoOperator {
-    fn failure(&self) -> Failure {
-        let failure = impossible(format!("the SIM's operator is not known: {self}"));
-        match self {
-            Self::Pin => {
-                failure.next("unlock the SIM: uwwan up --pin-file FILE, or uwwan at and AT+CPIN")
-            }
-            _ => failure,
-        }
-    }
-}
-
 /// Asks the modem what it allows, and why.
 ///
 /// # Errors
 /// [`Failure`] when the port gives no answer; what the modem does not know is part of the findings.
-pub fn examine(desk: &mut dyn Desk) -> Result<Findings, Failure> {
-    let capability = query::<Ipv6Capability>(desk)?.map(|capability| capability.0);
-    let kinds = query::<ContextKinds>(desk)?.map_or_else(Vec::new, |kinds| {
+pub fn examine(modem: &mut dyn ModemAccess) -> Result<Findings, Failure> {
+    let capability = query::<Ipv6Capability>(modem)?.map(|capability| capability.0);
+    let kinds = query::<ContextKinds>(modem)?.map_or_else(Vec::new, |kinds| {
         kinds.0.iter().map(kind_name).map(str::to_owned).collect()
     });
-    let profiles = query::<Profiles>(desk)?;
-    let (operator, no_operator) = match operator::find(desk, profiles.as_ref())? {
+    let profiles = query::<Profiles>(modem)?;
+    let (operator, no_operator) = match lookup::find(modem, profiles.as_ref())? {
         Ok(operator) => (Some(operator), None),
         Err(why) => (None, Some(why)),
     };
@@ -296,8 +223,8 @@ pub fn plan_disable(findings: &Findings, force: bool) -> Result<Plan, Failure> {
 ///
 /// # Errors
 /// [`Failure`], also when the modem took it all and still refuses.
-pub fn enable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure> {
-    let findings = apply(desk, change)?;
+pub fn enable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, Failure> {
+    let findings = apply(modem, change)?;
     let all = ["IP", "IPV6", "IPV4V6"];
     if findings.capability == Some(7)
         && all
@@ -322,8 +249,8 @@ pub fn enable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure>
 ///
 /// # Errors
 /// [`Failure`], also when the modem took it all and still has it.
-pub fn disable(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure> {
-    let findings = apply(desk, change)?;
+pub fn disable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, Failure> {
+    let findings = apply(modem, change)?;
     if findings.unlocked == change.after {
         return Ok(findings);
     }
@@ -345,12 +272,12 @@ pub fn said(findings: &Findings) -> String {
     )
 }
 
-fn apply(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure> {
+fn apply(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, Failure> {
     if let Some(line) = &change.command {
-        desk.step(line);
-        must(desk, Command::new(line.as_str()).map_err(no_command)?)?;
+        modem.step(line);
+        must(modem, Command::new(line.as_str()).map_err(no_command)?)?;
         let ask = profiles::ask(GENERIC_IPV4V6).map_err(no_command)?;
-        let listed = query_with::<Profiles>(desk, ask)?;
+        let listed = query_with::<Profiles>(modem, ask)?;
         let listed = listed
             .as_ref()
             .and_then(|profiles| profiles.named(GENERIC_IPV4V6))
@@ -362,45 +289,17 @@ fn apply(desk: &mut dyn Desk, change: &Change) -> Result<Findings, Failure> {
             )));
         }
     }
-    desk.step("AT^RESET");
+    modem.step("AT^RESET");
     let restart = uwwan_at::commands::ports::restart().map_err(no_command)?;
-    match must(desk, restart) {
+    match must(modem, restart) {
         // Some leave the bus before the answer is out.
         Err(failure) if failure.kind != FailureKind::Gone => return Err(failure),
         _ => {}
     }
-    desk.step("waiting for the modem to come back");
-    desk.come_back()?;
-    desk.step("looking at it again");
-    examine(desk)
-}
-
-/// Sends a command that has to be taken.
-fn must(desk: &mut dyn Desk, command: Command) -> Result<Answer, Failure> {
-    let line = command.line().to_owned();
-    let answer = desk.ask(command)?;
-    match answer.result {
-        Ok(()) => Ok(answer),
-        Err(refusal) => Err(
-            Failure::new(FailureKind::Refused, "the modem refused a command")
-                .at(line)
-                .because(refusal),
-        ),
-    }
-}
-
-/// Asks for something not every modem knows.
-fn query<T: Query>(desk: &mut dyn Desk) -> Result<Option<T>, Failure> {
-    query_with(desk, T::command().map_err(no_command)?)
-}
-
-fn query_with<T: Query>(desk: &mut dyn Desk, command: Command) -> Result<Option<T>, Failure> {
-    let answer = desk.ask(command)?;
-    Ok(answer
-        .result
-        .is_ok()
-        .then(|| T::parse(&answer.lines).ok())
-        .flatten())
+    modem.step("waiting for the modem to come back");
+    modem.come_back()?;
+    modem.step("looking at it again");
+    examine(modem)
 }
 
 fn kind_name(kind: &ContextKind) -> &str {
@@ -412,21 +311,6 @@ fn kind_name(kind: &ContextKind) -> &str {
     }
 }
 
-/// Asks what the SIM waits for; `None` when it is ready.
-fn waits_for(desk: &mut dyn Desk) -> Result<Option<NoOperator>, Failure> {
-    Ok(match query::<Pin>(desk)? {
-        Some(Pin(PinState::Ready)) => None,
-        Some(Pin(PinState::Pin)) => Some(NoOperator::Pin),
-        Some(Pin(PinState::Puk)) => Some(NoOperator::Puk),
-        Some(Pin(PinState::Other(lock))) => Some(NoOperator::Lock(lock)),
-        _ => Some(NoOperator::NoSim),
-    })
-}
-
-fn impossible(why: String) -> Failure {
-    Failure::new(FailureKind::Refused, "it cannot be done").because(why)
-}
-
 fn needs_force(why: String) -> Failure {
     Failure::new(FailureKind::Usage, "not without being insisted on")
         .because(why)
@@ -436,12 +320,6 @@ fn needs_force(why: String) -> Failure {
 /// The change was made, and the modem is not as it should be after it.
 fn unverified(why: String) -> Failure {
     Failure::new(FailureKind::Other, "the modem is not as it should be").because(why)
-}
-
-/// No command can be made of what the modem says.
-fn no_command(error: InvalidCommand) -> Failure {
-    Failure::new(FailureKind::Other, "it cannot be done")
-        .because(format!("the modem's words make no command: {error}"))
 }
 
 #[cfg(test)]

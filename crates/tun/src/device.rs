@@ -20,15 +20,15 @@ pub const DEFAULT_NAME: &str = "uwwan%d";
 const MAX_NAME: usize = 15;
 pub(crate) const DRIVER: &str = "/dev/net/tun";
 
-/// What the host's end of the link is called.
+/// An interface of the kernel, as far as configuring it needs.
 pub trait Interface {
-    /// The interface's name.
+    /// Returns the interface's name.
     fn name(&self) -> &str;
 
-    /// The interface's index in its network namespace.
+    /// Returns the interface's index in its network namespace.
     fn index(&self) -> u32;
 
-    /// Whether the interface was there before, so that it stays when this is dropped.
+    /// Returns whether the interface was there before, so that it stays when this is dropped.
     fn attached(&self) -> bool;
 }
 
@@ -95,7 +95,8 @@ impl Tun {
         })
     }
 
-    /// Takes one packet the kernel sent, straight into `buffer`; the rest of a longer one is lost.
+    /// Reads one packet the kernel sent, straight into `buffer`, and returns its length in bytes;
+    /// the rest of a longer one is lost.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when none waits; `EBADFD` (77) when the interface was
@@ -104,7 +105,7 @@ impl Tun {
         Ok(rustix::io::read(&self.descriptor, buffer)?)
     }
 
-    /// Gives one packet to the kernel, straight from `packet`.
+    /// Gives one packet to the kernel, straight from `packet`, and returns its length in bytes.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for what is no IP packet, `EIO` (5) while the interface is
@@ -163,7 +164,7 @@ impl Tap {
         Ok(tap)
     }
 
-    /// Its Ethernet address.
+    /// Returns the interface's Ethernet address.
     ///
     /// # Errors
     /// When the interface was deleted.
@@ -174,7 +175,7 @@ impl Tap {
         })
     }
 
-    /// Gives it another Ethernet address. An interface that was there before gets its own back when
+    /// Gives the interface another Ethernet address. An interface that was there before gets its own back when
     /// this is dropped.
     ///
     /// # Errors
@@ -199,7 +200,7 @@ impl Tap {
         })
     }
 
-    /// Whether the link it stands for is up, for the kernel and whoever watches the interface.
+    /// Tells the kernel, and whoever watches the interface, whether the link it stands for is up.
     ///
     /// # Errors
     /// When the interface was deleted, or the kernel cannot do it (before 5.0).
@@ -211,7 +212,7 @@ impl Tap {
         })
     }
 
-    /// As [`Tun::receive`], a frame without its checksum.
+    /// Reads one frame, without its frame check sequence, as [`Tun::receive`] does a packet.
     ///
     /// # Errors
     /// As [`Tun::receive`].
@@ -219,7 +220,8 @@ impl Tap {
         self.tun.receive(buffer)
     }
 
-    /// As [`Tun::send`], a frame without its checksum.
+    /// Gives one frame, without its frame check sequence, to the kernel as [`Tun::send`] does a
+    /// packet.
     ///
     /// # Errors
     /// As [`Tun::send`]; [`io::ErrorKind::InvalidInput`] for what is shorter than an Ethernet header.
@@ -279,12 +281,13 @@ impl AsFd for Tun {
     }
 }
 
-/// The index of an interface there is; a template's `%d` matches none.
+/// Returns the index of the interface of this name, if there is one; a template's `%d` matches
+/// none.
 pub(crate) fn index_of(name: &str) -> Option<u32> {
     Netlink::open().ok()?.index(name).ok()
 }
 
-/// How many descriptors hold a queue of a TUN or TAP interface with IFF_MULTI_QUEUE; `None` for an
+/// Returns how many descriptors hold a queue of a TUN or TAP interface with IFF_MULTI_QUEUE; `None` for an
 /// interface without, or of another driver (`tun_fill_info` in drivers/net/tun.c tells).
 pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
     /// `linux/if_link.h`.
@@ -312,7 +315,7 @@ pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
     Some(number(NUM_QUEUES)?.saturating_add(number(NUM_DISABLED_QUEUES)?))
 }
 
-/// The kernel's rules (`dev_valid_name`), which tun-tap would cut instead of tell.
+/// Checks a name by the kernel's rules (`dev_valid_name`); tun-tap would cut a wrong one silently.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let problem = if name.is_empty() {
         "it is empty"
@@ -363,9 +366,9 @@ pub(crate) fn driver_error(source: io::Error) -> Error {
     .because(source)
 }
 
-/// Where udev is, as programs find it.
+/// Socket by which programs find that udev runs.
 const UDEV: &str = "/run/udev/control";
-/// It takes this long at most to look at a new interface.
+/// Longest wait for udev to look at a new interface.
 const UDEV_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Waits until udev has looked at a new interface: where it finds an address that the kernel made up,

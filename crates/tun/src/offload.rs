@@ -71,7 +71,7 @@ use crate::headers::VNET_HEADER;
 use crate::netlink::{self, Netlink};
 use crate::queues::{QUEUES, Queues};
 
-/// `linux/if_tun.h`.
+/// Flags of TUNSETIFF (`linux/if_tun.h`).
 const IFF_TUN: u16 = 0x0001;
 const IFF_MULTI_QUEUE: u16 = 0x0100;
 const IFF_NO_PI: u16 = 0x1000;
@@ -82,13 +82,13 @@ bitflags::bitflags! {
     /// What the kernel leaves to the reader (`TUN_F_*` of `linux/if_tun.h`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct Offloads: u32 {
-        /// Checksums.
+        /// Summing checksums.
         const CHECKSUM = 0x01;
         /// Cutting TCP over IPv4.
         const TSO4 = 0x02;
         /// Cutting TCP over IPv6.
         const TSO6 = 0x04;
-        /// Also where congestion is signalled.
+        /// Cutting TCP also where congestion is signalled (RFC 3168).
         const TSO_ECN = 0x08;
         /// Cutting UDP over IPv4 (Linux 6.2).
         const USO4 = 0x20;
@@ -106,7 +106,7 @@ impl Offloads {
     /// Cutting UDP, over either; the kernel has both or none.
     pub const UDP: Offloads = Offloads::USO4.union(Offloads::USO6);
 
-    /// What to try, in this order, until the kernel takes it.
+    /// Sets of offloads to try, in this order, until the kernel takes one.
     const STEPS: [Offloads; 5] = [
         Offloads::TCP.union(Offloads::UDP),
         Offloads::TCP,
@@ -222,19 +222,19 @@ impl Offload {
         })
     }
 
-    /// The offloads in force.
+    /// Returns the offloads in force.
     #[must_use]
     pub fn offloads(&self) -> Offloads {
         self.offloads
     }
 
-    /// Queues that are read in turn.
+    /// Returns the number of queues that are read in turn.
     #[must_use]
     pub fn queues(&self) -> usize {
         self.queues.count()
     }
 
-    /// Writable when the kernel has room for a packet.
+    /// Returns the descriptor that is writable when the kernel has room for a packet.
     #[must_use]
     pub fn writable(&self) -> BorrowedFd<'_> {
         self.queues.writable()
@@ -264,7 +264,7 @@ impl Offload {
             .map_err(|source| Error::system(what, source))
     }
 
-    /// Takes one packet the kernel sent, with its virtio header, into buffers one after the other;
+    /// Reads one packet the kernel sent, with its virtio header, into buffers one after the other;
     /// what they have no room for is lost. Returns the
     /// bytes read, header included.
     ///
@@ -277,7 +277,7 @@ impl Offload {
     }
 
     /// Gives one packet to the kernel, gathered from buffers of which the first begins with the
-    /// virtio header.
+    /// virtio header, and returns the number of bytes written, header included.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for what is no IP packet or does not fit its header, `EIO`
@@ -293,7 +293,8 @@ fn open_driver() -> Result<OwnedFd, Error> {
     rustix::fs::open(DRIVER, flags, Mode::empty()).map_err(|errno| driver_error(errno.into()))
 }
 
-/// Attaches a descriptor of the driver to an interface, which is made if it is not there. Its name.
+/// Attaches a descriptor of the driver to an interface, which is made if it is not there, and
+/// returns the interface's name.
 fn attach(descriptor: &OwnedFd, name: &str, flags: u16) -> io::Result<String> {
     let mut request = InterfaceRequest {
         name: [0; 16],

@@ -19,7 +19,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// An address and the length of its prefix in bits.
+    /// Makes an address with the length of its prefix in bits.
     #[must_use]
     pub fn new(ip: impl Into<IpAddr>, prefix: u8) -> Address {
         Address {
@@ -58,7 +58,7 @@ impl Prefix {
         length: 0,
     };
 
-    /// The range of the first `length` bits of `address`; the other bits do not matter. `None`
+    /// Makes the range of the first `length` bits of `address`; the other bits do not matter. `None`
     /// when there are not that many bits.
     #[must_use]
     pub fn new(address: IpAddr, length: u8) -> Option<Prefix> {
@@ -68,19 +68,19 @@ impl Prefix {
         })
     }
 
-    /// Its first address.
+    /// Returns the first address of the range.
     #[must_use]
     pub fn address(self) -> IpAddr {
         self.address
     }
 
-    /// Its length in bits.
+    /// Returns the length of the prefix in bits.
     #[must_use]
     pub fn length(self) -> u8 {
         self.length
     }
 
-    /// Whether it is a family's default.
+    /// Returns whether the range is all of a family.
     #[must_use]
     pub fn is_default(self) -> bool {
         self.length == 0
@@ -96,7 +96,10 @@ impl fmt::Display for Prefix {
 impl FromStr for Prefix {
     type Err = Error;
 
-    /// `192.0.2.0/24`, `2001:db8::/32`; an address alone is a range of one.
+    /// Reads a range such as `192.0.2.0/24` or `2001:db8::/32`; an address alone is a range of one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for any other text.
     fn from_str(text: &str) -> Result<Prefix, Error> {
         let (address, length) = text
             .split_once('/')
@@ -144,7 +147,7 @@ fn masked(address: IpAddr, length: u8) -> IpAddr {
 /// A route through the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Route {
-    /// What it leads to.
+    /// The range of addresses that the route leads to.
     pub destination: Prefix,
     /// The next hop, which need not be in the prefix of any address; `None`: on the link.
     pub gateway: Option<IpAddr>,
@@ -198,7 +201,7 @@ pub enum Ipv6 {
 /// What an interface should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Largest IP packet, bytes.
+    /// Length of the longest IP packet, in bytes.
     pub mtu: u32,
     /// Packets the kernel queues before the interface; `None`: its default of 500.
     pub tx_queue_length: Option<u32>,
@@ -223,7 +226,7 @@ pub enum Through {
 }
 
 impl Plan {
-    /// The plan for what a modem was given by its network.
+    /// Makes the plan for what a modem was given by its network.
     ///
     /// A gateway that is unspecified (`::`, as the lt4132 reports), the interface's own address,
     /// or of the wrong family counts as none: then routes are on the link. IPv6 addresses that
@@ -311,6 +314,9 @@ impl Plan {
     }
 
     /// Finds what the kernel would refuse with a bare `EINVAL`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] that names it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let invalid = |what: String, why: &str, next: &str| {
             Err(Error::new(ErrorKind::Invalid, what, why, next))

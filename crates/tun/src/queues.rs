@@ -23,36 +23,38 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{Timespec, epoll};
 
-/// Queues to ask for. Two flows share one with a chance of one in so many.
+/// Number of queues to ask for. Two flows share one with a chance of one in this number.
 pub(crate) const QUEUES: usize = 32;
-/// Bytes above which a packet is large.
+/// Length in bytes above which a packet is large.
 const LARGE: usize = 2048;
-/// A turn, in units of so many bytes: 64 KiB. With less, senders that share the link send smaller
-/// packets, and everything takes more time.
+/// Length of a turn, in units of [`UNIT`]: 64 KiB. With less, senders that share the link send
+/// smaller packets, and everything takes more time.
 const QUANTUM: u8 = 128;
+/// Unit of a turn, in bytes.
 const UNIT: usize = 512;
-/// Small packets in a turn at most.
+/// Most small packets in a turn.
 const MOST: u8 = 16;
 
 /// The descriptors of one interface.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    /// At least one; those behind it only where there are also an epoll descriptor and a writer.
+    /// The queues to read, at least one. There are several only where there are also an epoll
+    /// descriptor and a writer.
     readers: Vec<OwnedFd>,
     fair: Option<Fair>,
 }
 
 #[derive(Debug)]
 struct Fair {
-    /// Ready when one of the readers is.
+    /// Descriptor that is ready when one of the readers is.
     epoll: OwnedFd,
-    /// The detached queue.
+    /// The detached queue, which packets are written through.
     writer: OwnedFd,
     turn: Turn,
 }
 
 impl Queues {
-    /// One queue.
+    /// Makes an interface of one queue.
     pub(crate) fn one(descriptor: OwnedFd) -> Queues {
         Queues {
             readers: vec![descriptor],
@@ -60,10 +62,10 @@ impl Queues {
         }
     }
 
-    /// Several queues and one to write through, which is detached.
+    /// Makes an interface of several queues and one to write through, which is detached.
     ///
     /// # Errors
-    /// What the kernel says to `epoll_create` and `epoll_ctl`.
+    /// Errors of `epoll_create` and `epoll_ctl`.
     pub(crate) fn several(mut readers: Vec<OwnedFd>, writer: OwnedFd) -> io::Result<Queues> {
         readers.truncate(QUEUES);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -81,12 +83,12 @@ impl Queues {
         })
     }
 
-    /// How many there are to read.
+    /// Returns the number of queues that are read.
     pub(crate) fn count(&self) -> usize {
         self.readers.len()
     }
 
-    /// Readable when one of them is.
+    /// Returns the descriptor that is readable when a queue has a packet.
     pub(crate) fn readable(&self) -> BorrowedFd<'_> {
         match &self.fair {
             Some(fair) => fair.epoll.as_fd(),
@@ -94,7 +96,7 @@ impl Queues {
         }
     }
 
-    /// Where packets are written.
+    /// Returns the descriptor that packets are written to.
     pub(crate) fn writable(&self) -> BorrowedFd<'_> {
         match &self.fair {
             Some(fair) => fair.writer.as_fd(),
@@ -102,11 +104,11 @@ impl Queues {
         }
     }
 
-    /// Reads one packet from the queue whose turn it is.
+    /// Reads one packet from the queue whose turn it is and returns the number of bytes read.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when there is nothing, or another queue is to be waited for;
-    /// what the kernel says to the read.
+    /// otherwise the errors of `readv` and `epoll_wait`.
     ///
     /// Makes the system calls `readv` and `epoll_wait`.
     #[inline]
@@ -119,10 +121,10 @@ impl Queues {
         turn.read(read, || look(epoll))
     }
 
-    /// Writes one packet.
+    /// Writes one packet and returns the number of bytes written.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// Errors of `writev`.
     #[inline]
     pub(crate) fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(rustix::io::writev(self.writable(), buffers)?)
@@ -142,7 +144,7 @@ fn look(epoll: &OwnedFd) -> io::Result<u32> {
     }))
 }
 
-/// Whose turn it is.
+/// The queue whose turn it is, and what is known of the others.
 ///
 /// A burst begins with the queue that had something last, without looking, while there is only one
 /// that has. It goes on with all that a look finds, one large packet each, and then looks again. A
@@ -155,26 +157,31 @@ struct Turn {
     ready: u32,
     /// The queue that was read last.
     at: u8,
-    /// What is left of its turn.
+    /// What is left of its turn, in units of [`UNIT`].
     left: u8,
-    /// How many small packets are a turn.
+    /// Number of small packets in a turn.
     most: u8,
-    /// In the middle of a burst.
+    /// Whether a burst has begun and is not over.
     burst: bool,
-    /// This burst found several.
+    /// Whether this burst found several queues with packets.
     several: bool,
-    /// The next burst begins with a look.
+    /// Whether the next burst begins with a look.
     look: bool,
 }
 
 impl Turn {
-    /// The next of those that are ready, behind the one that was read last.
+    /// Returns the next queue that is ready, behind the one that was read last.
     fn next(&self) -> u8 {
         let behind = (u32::from(self.at) + 1) % QUEUES as u32;
         let ahead = self.ready.rotate_right(behind).trailing_zeros();
         ((behind + ahead) % QUEUES as u32) as u8
     }
 
+    /// Reads with `read` from the queue whose turn it is; `look` returns the queues that have
+    /// something, a bit each.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] as [`Queues::read`]; otherwise the errors of `read` and `look`.
     #[inline]
     fn read(
         &mut self,

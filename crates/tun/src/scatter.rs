@@ -45,9 +45,9 @@ const MEMORY: u32 = 32;
 /// Where a datagram goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Which of the areas given to [`Scatter::receive`].
+    /// Index of the area among those given to [`Scatter::receive`].
     pub area: usize,
-    /// Offset in it, in bytes.
+    /// Offset in that area, in bytes.
     pub offset: usize,
 }
 
@@ -59,8 +59,8 @@ pub struct Place {
 /// far it is filled. With one block alone the rest of a packet goes through the spill buffer; that
 /// is correct, and a copy.
 pub trait Layout {
-    /// Where the next datagram of this many bytes goes: behind the one before, in the same area or
-    /// a later one. `None`: there is no room for it.
+    /// Returns the place of the next datagram, of `length` bytes: behind the one before, in the same
+    /// area or a later one. `None` means that there is no room for it.
     fn place(&mut self, length: usize) -> Option<Place>;
 
     /// Takes back every placing since this layout was given to [`Scatter::receive`], but for the
@@ -71,11 +71,11 @@ pub trait Layout {
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
-    /// Datagrams that are in place and complete; 0 also when the packet was refused.
+    /// Number of datagrams in place and complete; 0 also when the packet was refused.
     pub datagrams: usize,
-    /// Bytes in them.
+    /// Bytes in these datagrams.
     pub bytes: usize,
-    /// Datagrams that wait for [`Scatter::drain`].
+    /// Number of datagrams that wait for [`Scatter::drain`].
     pub waiting: usize,
 }
 
@@ -90,7 +90,7 @@ pub struct Counters {
     pub datagrams: u64,
     /// Payload bytes put in place.
     pub payload: u64,
-    /// Payload bytes among them that had to be moved there after the read: wrong predictions, and
+    /// Payload bytes that had to be moved there after the read: wrong predictions, and
     /// what went through the spill buffer.
     pub moved: u64,
     /// Packets dropped because they made no sense.
@@ -121,25 +121,26 @@ type Pieces = FixedVec<Piece, { MAX_PLACES + 1 }>;
 /// Receives packets into places.
 #[derive(Debug)]
 pub struct Scatter {
-    /// The longest packet that is not large.
+    /// Length in bytes of the longest packet that is not large.
     mtu: usize,
-    /// Of the last large packet: bytes of headers, and of headers and segment.
+    /// Bytes of headers in the last large packet.
     header: usize,
+    /// Bytes of headers and one full segment in the last large packet.
     datagram: usize,
-    /// Packets since then.
+    /// Number of packets since the last large one.
     since_large: u32,
     spill: Box<[u8]>,
-    /// Of the packet some datagrams of which wait.
+    /// Plan of the packet of which datagrams wait.
     plan: Option<Plan>,
-    /// The first of them.
+    /// Index of the first datagram that waits.
     next: usize,
-    /// The payload byte of the packet that lies first in the spill buffer.
+    /// Offset in the packet of the byte that lies first in the spill buffer.
     spilled_from: usize,
     counters: Counters,
 }
 
 impl Scatter {
-    /// For an interface with that MTU in bytes.
+    /// Makes a reader for an interface with an MTU of `mtu` bytes.
     #[must_use]
     pub fn new(mtu: usize) -> Scatter {
         Scatter {
@@ -155,24 +156,24 @@ impl Scatter {
         }
     }
 
-    /// The interface's MTU changed.
+    /// Takes note of the interface's MTU, in bytes.
     pub fn set_mtu(&mut self, mtu: usize) {
         self.mtu = mtu.clamp(68, usize::from(u16::MAX));
     }
 
-    /// What has happened so far.
+    /// Returns what has happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Length in bytes of the next datagram that waits; `None` if none does.
+    /// Returns the length in bytes of the next datagram that waits; `None` if none does.
     #[must_use]
     pub fn waiting(&self) -> Option<usize> {
         self.plan.as_ref().map(|plan| plan.length(self.next))
     }
 
-    /// Whether the next packet may need places in several areas. One that comes unexpected and finds
+    /// Returns whether the next packet may need places in several areas. One that comes unexpected and finds
     /// less room goes through the spill buffer.
     #[inline]
     #[must_use]
@@ -386,7 +387,7 @@ impl Scatter {
         }
     }
 
-    /// Plans for the packet that was read into `pieces`.
+    /// Returns the plan of the packet that was read into `pieces`.
     fn plan(
         &self,
         vnet: &VnetHeader,
@@ -537,7 +538,7 @@ impl Scatter {
         Ok(received)
     }
 
-    /// Drops the next datagram that waits, because it fits into no block; counted.
+    /// Drops the next datagram that waits, because it fits into no NTB, and counts it.
     pub fn skip(&mut self) {
         if self.plan.is_some() {
             self.counters.skipped += 1;
@@ -557,7 +558,7 @@ impl Scatter {
     }
 }
 
-/// Bytes of a packet that was read behind its virtio header.
+/// Returns the length in bytes of a packet that was read behind its virtio header.
 #[inline]
 fn packet_length(read: io::Result<usize>) -> io::Result<usize> {
     let short = || io::Error::new(io::ErrorKind::InvalidData, "no virtio header was read");
@@ -568,7 +569,7 @@ fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// Whether a place lies in its area and not before `end` (area and offset).
+/// Returns whether a place lies in its area and not before `end` (area and offset).
 #[inline]
 fn fits(place: Place, length: usize, areas: &[&mut [u8]], end: (usize, usize)) -> bool {
     (place.area, place.offset) >= end
@@ -577,7 +578,7 @@ fn fits(place: Place, length: usize, areas: &[&mut [u8]], end: (usize, usize)) -
             .is_some_and(|area| place.offset <= area.len() && length <= area.len() - place.offset)
 }
 
-/// The memory of pieces, which lie in order and inside their areas.
+/// Pushes to `slices` the memory of pieces, which lie in order and inside their areas.
 #[inline]
 fn split<'a, const N: usize>(
     areas: &'a mut [&mut [u8]],
@@ -601,7 +602,8 @@ fn split<'a, const N: usize>(
     }
 }
 
-/// Moves the bytes that lie as `from` says to where `to` says; the number of bytes moved. Both
+/// Moves the bytes that lie as `from` says to where `to` says, and returns the number of bytes
+/// moved. Both
 /// tables are in order along the packet and in memory; what `to` leaves out is not needed.
 fn relocate(areas: &mut [&mut [u8]], spill: &mut [u8], from: &[Piece], to: &[Piece]) -> u64 {
     let mut moves = FixedVec::<Move, { 2 * (MAX_PLACES + 1) }>::new();

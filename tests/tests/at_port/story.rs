@@ -6,14 +6,14 @@ use uwwan_at::dialogue::Command;
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_modem::at_port::client::Client;
 use uwwan_modem::at_port::desk::{Direct, Running};
-use uwwan_modem::ipv6::{self, Change, Desk, FACTORY, Operator, Plan, Source, Verdict};
+use uwwan_modem::ipv6::{self, Change, FACTORY, ModemAccess, Operator, Plan, Source, Verdict};
 use uwwan_modem::share::Places;
 use uwwan_modem::{Failure, FailureKind};
 
 use crate::bench::{Bench, PATIENCE, families, quick};
 
 /// From locked to unlocked, as `uwwan ipv6 enable` does it.
-fn unlock(desk: &mut dyn Desk) {
+fn unlock(desk: &mut dyn ModemAccess) {
     let findings = ipv6::examine(desk).unwrap();
     assert_eq!(
         (findings.verdict, findings.capability),
@@ -50,7 +50,7 @@ fn changed(plan: Result<Plan, Failure>) -> Change {
 }
 
 /// And back.
-fn lock(desk: &mut dyn Desk) {
+fn lock(desk: &mut dyn ModemAccess) {
     let findings = ipv6::examine(desk).unwrap();
     let change = changed(ipv6::plan_disable(&findings, false));
     let findings = ipv6::disable(desk, &change).unwrap();

@@ -9,7 +9,7 @@ use uwwan_modem::at_port::client::Client as AtClient;
 use uwwan_modem::at_port::desk::{Direct, Running, Told};
 use uwwan_modem::client::Client as MbimClient;
 use uwwan_modem::ipv6::{
-    self, Change, Desk, Findings, NoOperator, Operator, Plan, Source, Verdict, is_code,
+    self, Change, Findings, ModemAccess, NoOperator, Operator, Plan, Source, Verdict, is_code,
 };
 use uwwan_modem::share::Request;
 
@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The modem, and the `up` that runs it if one does.
 struct Case {
-    desk: Box<dyn Desk>,
+    desk: Box<dyn ModemAccess>,
     entry: Option<Entry>,
     /// For the messages.
     name: String,

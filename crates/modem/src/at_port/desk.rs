@@ -11,7 +11,7 @@ use uwwan_usb::functions;
 use super::client::Client;
 use super::open::{Choice, Opened, open, switch};
 use super::{Answer, AtError};
-use crate::ipv6::{Desk, Operator};
+use crate::ipv6::{ModemAccess, Operator};
 
 /// How long a modem may take to leave the bus after `AT^RESET`.
 const LEAVE: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ impl Direct {
     }
 }
 
-impl Desk for Direct {
+impl ModemAccess for Direct {
     fn ask(&mut self, command: Command) -> Result<Answer, AtError> {
         match &self.opened {
             Some(opened) => opened.at.ask(command),
@@ -165,7 +165,7 @@ impl Running {
     }
 }
 
-impl Desk for Running {
+impl ModemAccess for Running {
     fn ask(&mut self, command: Command) -> Result<Answer, AtError> {
         self.client
             .ask(command.line(), None, Some(command.timeout()))

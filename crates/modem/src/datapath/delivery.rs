@@ -1,4 +1,4 @@
-//! Blocks in hand, on their way to the hosts.
+//! NTBs in hand (blocks, in short), on their way to the hosts.
 //!
 //! Datagrams are written to the host from where they lie in the blocks: one a call, or runs of
 //! them, also across blocks, as one large packet. What a host has no room for is kept in its place
@@ -16,34 +16,35 @@ use crate::host::{Large, Single};
 
 /// What the reactor does with a datagram besides handing it to the host.
 pub(super) trait Inspect {
-    /// Sees a datagram before the host; `false` keeps it from the host.
+    /// Sees a datagram before the host does. Returns `false` to keep it from the host.
     fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool;
 
-    /// The host has taken so many, of so many bytes together.
+    /// Notes that the host has taken `datagrams` datagrams, of `bytes` bytes together.
     fn delivered(&mut self, datagrams: u64, bytes: u64);
 }
 
 /// Where the datagrams of a session go.
 pub(super) struct Outlet<'a> {
+    /// What takes the datagrams.
     pub(super) sink: Sink<'a>,
-    /// Who looks on.
+    /// Who sees the datagrams before the host.
     pub(super) inspect: &'a mut dyn Inspect,
 }
 
 /// How a host takes datagrams.
 pub(super) enum Sink<'a> {
-    /// One a call.
+    /// One datagram a call.
     Single(&'a mut dyn Single),
-    /// Many a call.
+    /// Many datagrams a call, merged by the coalescer.
     Large(&'a mut dyn Large, &'a mut Coalescer),
 }
 
-/// Where datagrams go.
+/// The hosts' ends of all sessions.
 pub(super) trait Outlets {
-    /// `None` when there is no such session.
+    /// Returns where the datagrams of a session go; `None` when there is no such session.
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>>;
 
-    /// Whether any of them takes many datagrams a call, so that blocks are better handed over
+    /// Returns whether any host's end takes many datagrams a call, so that blocks are better handed over
     /// together.
     fn merge(&self) -> bool;
 }
@@ -66,19 +67,19 @@ impl Datagram {
     }
 }
 
-/// Blocks in hand.
+/// NTBs in hand, and what of them is not delivered.
 pub(super) struct Delivery {
     /// Ethernet frames are expected, not IP datagrams; they are session 0's.
     ethernet: bool,
     blocks: Vec<Buffer>,
     /// What is to be delivered, in order.
     datagrams: Vec<Datagram>,
-    /// What was not; a place to put it.
+    /// What a delivery leaves, while it is made.
     left: Vec<Datagram>,
 }
 
 impl Delivery {
-    /// For so many blocks of so many datagrams; more make it grow.
+    /// Makes room for `blocks` NTBs of `datagrams` datagrams each; more make it grow.
     pub(super) fn new(blocks: usize, datagrams: usize) -> Self {
         Self {
             ethernet: false,
@@ -93,24 +94,24 @@ impl Delivery {
         self.ethernet = true;
     }
 
-    /// Blocks in hand.
+    /// Returns the number of NTBs in hand.
     pub(super) fn blocks(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Datagrams not delivered.
+    /// Returns the number of datagrams not delivered.
     pub(super) fn waiting(&self) -> usize {
         self.datagrams.len()
     }
 
-    /// Whether datagrams of this session are not delivered.
+    /// Returns whether datagrams of this session are not delivered.
     pub(super) fn waits_for(&self, session: u8) -> bool {
         self.datagrams
             .iter()
             .any(|datagram| datagram.session == session)
     }
 
-    /// Takes a block apart.
+    /// Takes an NTB apart: its datagrams are to be delivered.
     pub(super) fn take(&mut self, buffer: Buffer, receiver: &mut Receiver, tally: &mut Tally) {
         let bytes = buffer.filled();
         // As many as there are transfers, and they are few.
@@ -139,8 +140,8 @@ impl Delivery {
         self.blocks.push(buffer);
     }
 
-    /// Hands everything over, session by session. `false` when a host has no room for some of it;
-    /// that stays.
+    /// Hands everything over, session by session. Returns `false` when a host has no room for some
+    /// of it; that stays.
     ///
     /// Makes the system calls of [`Single::send`] and [`Large::send`].
     pub(super) fn deliver(&mut self, outlets: &mut dyn Outlets, tally: &mut Tally) -> bool {
@@ -165,7 +166,8 @@ impl Delivery {
         self.datagrams.is_empty()
     }
 
-    /// Hands over what a session has from the datagram of that index on. Returns how many they are.
+    /// Hands over what a session has from the datagram of index `from` on, and returns how many
+    /// datagrams that were.
     fn deliver_to(
         &mut self,
         session: u8,
@@ -238,21 +240,21 @@ impl Delivery {
         count
     }
 
-    /// Forgets what is not delivered. Returns how many datagrams that were.
+    /// Forgets what is not delivered, and returns how many datagrams that were.
     pub(super) fn give_up(&mut self) -> usize {
         let count = self.datagrams.len();
         self.datagrams.clear();
         count
     }
 
-    /// The blocks, once nothing in them waits.
+    /// Returns the NTBs' buffers, once nothing in them waits.
     pub(super) fn release(&mut self) -> impl Iterator<Item = Buffer> {
         debug_assert!(self.datagrams.is_empty());
         self.blocks.drain(..)
     }
 }
 
-/// What became of datagrams.
+/// What became of the datagrams of one delivery.
 #[derive(Debug, Default)]
 struct Done {
     datagrams: u64,
@@ -262,8 +264,8 @@ struct Done {
 }
 
 impl Done {
-    /// Makes a call that hands so many datagrams over, of so many bytes together. `false` when the
-    /// host has no room.
+    /// Makes a call that hands `datagrams` datagrams over, of `bytes` bytes together. Returns `false`
+    /// when the host has no room.
     #[inline]
     fn add(
         &mut self,
@@ -284,7 +286,7 @@ impl Done {
     }
 }
 
-/// Calls until no signal interrupts it.
+/// Makes a call until no signal interrupts it.
 #[inline]
 fn again(call: &mut impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
@@ -295,14 +297,14 @@ fn again(call: &mut impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// Writes what a coalescer makes.
+/// Writes the packets that a coalescer makes.
 struct Writer<'a> {
     host: &'a mut dyn Large,
     blocks: &'a [Buffer],
-    /// Those the packets are made of.
+    /// The datagrams that the packets are made of.
     datagrams: &'a [Datagram],
     left: &'a mut Vec<Datagram>,
-    /// The host has no room: everything further waits, so that order is kept.
+    /// Whether the host has no room: then everything further waits, so that order is kept.
     blocked: bool,
     done: &'a mut Done,
 }
@@ -365,7 +367,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The datagram that has this payload.
+    /// Returns the datagram that has this payload.
     fn find(&self, payload: &[u8]) -> Option<Datagram> {
         let at = payload.as_ptr();
         self.datagrams

@@ -7,7 +7,7 @@ use uwwan_usb::error::TransferError;
 /// Why the data path ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// Unplugged or re-enumerated.
+    /// The device was unplugged or has re-enumerated.
     #[error("the device is gone")]
     Gone,
     /// More transfer errors towards the host than a healthy link has.
@@ -19,7 +19,7 @@ pub(crate) enum Fault {
     /// More errors on the notification endpoint than a healthy link has.
     #[error("notifications keep failing: {0}")]
     Notify(TransferError),
-    /// The MTU does not fit into a block.
+    /// A datagram of the size of the MTU does not fit into an NTB.
     #[error("a datagram of the size of the MTU does not fit into a transfer block")]
     Framing,
     /// The host's end failed.
@@ -33,7 +33,7 @@ pub(crate) enum Fault {
     Backend(String),
 }
 
-/// Errors since the last success.
+/// Transfer errors of one endpoint since its last success.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     count: u32,
@@ -51,7 +51,11 @@ impl Faults {
         }
     }
 
-    /// Counts an error; `Err` when there were too many.
+    /// Counts an error.
+    ///
+    /// # Errors
+    /// When there were too many: [`Faults::MOST`], or [`Faults::MOST_OVER_TIME`] within
+    /// [`Faults::TIME`] or longer.
     pub(super) fn add(&mut self, now: Instant) -> Result<(), ()> {
         self.count += 1;
         let first = *self.first.get_or_insert(now);

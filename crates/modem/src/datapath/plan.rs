@@ -12,53 +12,54 @@ use crate::watch::Probe;
 
 /// What the data path is started with.
 pub(crate) struct DataPlan {
-    /// Blocks from the device.
+    /// Queue of the endpoint that NTBs from the device come through.
     pub(crate) bulk_in: Box<dyn Queue>,
-    /// Blocks to the device.
+    /// Queue of the endpoint that NTBs to the device go through.
     pub(crate) bulk_out: Box<dyn Queue>,
-    /// Layout of blocks to the device.
+    /// Layout of NTBs to the device.
     pub(crate) framing: Framing,
-    /// What to accept from the device.
+    /// What is accepted from the device.
     pub(crate) limits: Limits,
-    /// Block size agreed on from the device, in bytes.
+    /// NTB size agreed on from the device, in bytes.
     pub(crate) receive_size: usize,
-    /// The largest block the device can send at all, in bytes.
+    /// Size of the largest NTB the device can send at all, in bytes.
     pub(crate) receive_max: usize,
+    /// Transfers to keep in flight.
     pub(crate) depth: Depth,
     /// The data sessions, session 0 among them.
     pub(crate) sessions: Vec<SessionPlan>,
 }
 
-/// Transfers in flight.
+/// Numbers of transfers in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Depth {
-    /// From the device.
+    /// Transfers from the device.
     pub(crate) receive: usize,
-    /// To the device.
+    /// Transfers to the device.
     pub(crate) send: usize,
 }
 
-/// What a session is put on the data path with.
+/// What a data session is put on the data path with.
 pub(crate) struct SessionPlan {
-    /// Its number.
+    /// MBIM session id; 0 with a plain network device.
     pub(crate) id: u8,
-    /// What its datagrams are.
+    /// What the session's datagrams are, and how NDPs tell of it.
     pub(crate) stream: Stream,
-    /// Where its datagrams come from and go to.
+    /// Place of the host's end that the datagrams come from and go to.
     pub(crate) host: Arc<DataSlot>,
-    /// What depends on its addresses.
+    /// What depends on the session's addresses.
     pub(crate) addressing: SessionAddressing,
-    /// Its counters.
+    /// Published counters of the session.
     pub(crate) counters: Arc<SessionCounters>,
 }
 
 /// What depends on a data session's addresses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SessionAddressing {
-    /// Longest datagram in bytes: the MTU, and with it the header of Ethernet frames.
+    /// Length of the longest datagram in bytes: the MTU, and with Ethernet frames their header, too.
     pub(crate) mtu: u16,
-    /// Our IPv6 addresses, for neighbour solicitations.
+    /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(crate) ours: Vec<Ipv6Addr>,
-    /// The probe to send.
+    /// The probe to send, if the session is to be probed.
     pub(crate) probe: Option<Probe>,
 }

@@ -30,21 +30,21 @@ enum Order {
     Readdress(u8, Box<SessionAddressing>),
 }
 
-/// The control thread's handle on the reactor. Dropping it stops the thread.
+/// The control thread's handle of the reactor. Dropping it stops the thread.
 pub(crate) struct Reactor {
     orders: Option<Sender<Order>>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// How long the reactor may take to follow an order, cancelled transfers included.
+/// Longest time the reactor may take to follow an order, cancelled transfers included.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Reactor {
     /// Starts the thread, with the nice value wanted. `report` is called from it and must not block.
     ///
     /// # Errors
-    /// When the system has no thread or descriptor left.
+    /// When the system has no thread or descriptor left for it.
     pub(crate) fn spawn(
         pump: Box<dyn Pump>,
         interrupt: Option<Box<dyn Queue>>,
@@ -80,20 +80,26 @@ impl Reactor {
         })
     }
 
+    /// Gives the thread an order and wakes it.
     fn order(&self, order: Order) {
         if let Some(orders) = &self.orders {
             // A thread that has ended has reported why.
             let _ = orders.send(order);
         }
-        self.ring();
+        self.wake();
     }
 
+    /// Wakes the thread.
+    ///
     /// Makes the system call `write`.
-    fn ring(&self) {
+    fn wake(&self) {
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
     }
 
     /// Starts to move datagrams.
+    ///
+    /// # Errors
+    /// Why the data path cannot start.
     pub(crate) fn start(&self, plan: DataPlan) -> Result<Running, Fault> {
         let (answer, result) = bounded(1);
         self.order(Order::Start(Box::new(plan), answer));
@@ -102,29 +108,29 @@ impl Reactor {
             .unwrap_or_else(|_| Err(Fault::Backend("the data thread does not answer".into())))
     }
 
-    /// Stops to move datagrams and drains the endpoints. `false` when that took too long.
+    /// Stops to move datagrams and drains the endpoints. Returns `false` when that took too long.
     pub(crate) fn stop_data(&self) -> bool {
         let (answer, result) = bounded(1);
         self.order(Order::StopData(answer));
         result.recv_timeout(PATIENCE).is_ok()
     }
 
-    /// A halt reported was cleared.
+    /// Tells that the control thread has cleared the halt of an endpoint.
     pub(crate) fn halt_cleared(&self, endpoint: u8) {
         self.order(Order::HaltCleared(endpoint));
     }
 
-    /// The addresses of a session have changed.
+    /// Tells what depends on the new addresses of a session.
     pub(crate) fn set_addressing(&self, session: u8, addressing: SessionAddressing) {
         self.order(Order::Readdress(session, Box::new(addressing)));
     }
 
-    /// Puts a further session on the running data path.
+    /// Puts another session on the running data path.
     pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
     }
 
-    /// Takes a further session off the data path.
+    /// Takes another session than 0 off the data path.
     pub(crate) fn remove_session(&self, session: u8) {
         self.order(Order::RemoveSession(session));
     }
@@ -133,7 +139,7 @@ impl Reactor {
 impl Drop for Reactor {
     fn drop(&mut self) {
         self.orders = None;
-        self.ring();
+        self.wake();
         let Some(thread) = self.thread.take() else {
             return;
         };
@@ -149,20 +155,21 @@ impl Drop for Reactor {
     }
 }
 
+/// The thread's own state.
 struct Worker {
-    /// `None` once the device can be used no more.
+    /// The device's pump; `None` once the device can be used no more.
     pump: Option<Box<dyn Pump>>,
     interrupt: Notifications,
     data: Option<Data>,
     inbox: Receiver<Order>,
     wake: Arc<OwnedFd>,
     poll: PollSet,
-    /// The last wait found something for the pump to process.
+    /// Whether the last wait found something for the pump to process.
     usb_ready: bool,
     tally: Tally,
     published: Tally,
     counters: Arc<Counters>,
-    /// `false` when the control thread is behind.
+    /// Reports to the control thread. Returns `false` when that is behind and the report dropped.
     report: Box<dyn FnMut(Report) -> bool + Send>,
 }
 
@@ -171,12 +178,13 @@ struct Data {
     uplink: Uplink,
     downlink: Downlink,
     paths: SessionPaths,
-    /// Whose turn it is to be read first.
+    /// Index of the session whose host is read first.
     turn: usize,
-    /// Halts reported and not yet cleared.
+    /// Endpoints whose halt is reported and not yet cleared.
     reported: [Option<u8>; 2],
+    /// Whether empty headers have been reported.
     empty_headers_said: bool,
-    /// Completions or host packets are left from the last round.
+    /// Whether completions or host packets are left from the last round.
     more: bool,
 }
 
@@ -223,7 +231,7 @@ impl Worker {
         self.counters.publish(&self.tally, &mut self.published);
     }
 
-    /// `false` when the control thread has let go.
+    /// Follows the control thread's orders. Returns `false` when that has let go.
     fn follow_orders(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
@@ -343,6 +351,7 @@ impl Worker {
         Ok(())
     }
 
+    /// Gives the device up.
     fn end(&mut self, fault: Fault) {
         self.stop_data();
         self.drain_interrupt();
@@ -457,6 +466,7 @@ impl Data {
         }
     }
 
+    /// Returns when a round is due without a completion or a packet.
     fn deadline(&self) -> Option<Instant> {
         let of_paths = self
             .paths
@@ -480,6 +490,10 @@ impl Data {
         self.more = true;
     }
 
+    /// Moves what has completed and what the hosts have, once in each direction.
+    ///
+    /// # Errors
+    /// What ends the data path.
     fn round(
         &mut self,
         now: Instant,
@@ -597,7 +611,7 @@ impl Data {
             };
             match self.uplink.fill(path.inlet(), now, tally) {
                 Ok(filled) => left_off = left_off.max(filled),
-                // A further session's host is no reason to end the others.
+                // Another session's host is no reason to end session 0.
                 Err(fault @ (Fault::Host(_) | Fault::Framing)) if path.id != 0 => {
                     broken = Some((path.id, fault));
                 }

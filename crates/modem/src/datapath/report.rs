@@ -6,7 +6,7 @@ use crate::watch::Verdict;
 /// What the reactor tells the control thread.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// A notification from the interrupt endpoint.
+    /// A notification from the interrupt endpoint, as it came.
     Notification(Vec<u8>),
     /// This endpoint is halted and drained: the control thread clears the halt and answers with
     /// [`Reactor::halt_cleared`](super::reactor::Reactor::halt_cleared).
@@ -15,21 +15,21 @@ pub(crate) enum Report {
     DataLost(Fault),
     /// The device can be used no more.
     Ended(Fault),
-    /// A further session's host's end failed; it is off the data path.
+    /// The host's end of this session, another one than 0, failed; the session is off the data path.
     SessionLost(u8, Fault),
-    /// Black hole found or gone, on this session.
+    /// A black hole was found or is gone, on this session.
     Verdict(u8, Verdict),
-    /// Blocks come with empty headers: the device needs the other format.
+    /// NTBs come with empty headers: the device needs the other format.
     EmptyHeaders,
 }
 
 /// What is in use once the data path runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Running {
-    /// Receive transfers in flight.
+    /// Number of receive transfers in flight.
     pub(crate) receive_transfers: usize,
-    /// Send buffers.
+    /// Number of send buffers.
     pub(crate) send_transfers: usize,
-    /// Buffers are mapped from the kernel.
+    /// Whether buffers are mapped from the kernel.
     pub(crate) mapped: bool,
 }

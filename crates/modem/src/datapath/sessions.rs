@@ -1,9 +1,9 @@
 //! The data sessions on one data path, each with its own host's end.
 //!
-//! Blocks carry datagrams of all sessions; a table in each block names the session. With the table
-//! at the end a block carries one session, so the uplink closes a block when another session's
-//! turn comes. Everything that judges a link (silence, probes, neighbour solicitations) is kept a
-//! session.
+//! NTBs carry datagrams of all sessions; an NDP in each NTB names the session. With the NDP at the
+//! end an NTB carries one session, so the uplink closes an NTB when another session's
+//! turn comes. What judges a session (silence, probes, neighbour solicitations)
+//! is kept for each.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,14 +21,14 @@ use crate::counters::{SessionCounters, SessionTally, Tally};
 use crate::host::{HostData, Large, TakenData};
 use crate::watch::Watch;
 
-/// What cuts and merges the large packets of one host.
+/// What cuts and merges the large packets of one host's end.
 struct Offload {
     scatter: Scatter,
     coalescer: Coalescer,
 }
 
 impl Offload {
-    /// Made when it is first asked for.
+    /// Returns what is in `place`, and makes it when it is first asked for.
     fn of<'a>(place: &'a mut Option<Box<Self>>, host: &dyn Large, mtu: usize) -> &'a mut Self {
         place.get_or_insert_with(|| {
             Box::new(Self {
@@ -39,22 +39,27 @@ impl Offload {
     }
 }
 
-/// One session on the data path.
+/// One data session on the data path.
 pub(super) struct SessionPath {
+    /// MBIM session id.
     pub(super) id: u8,
     pub(super) stream: Stream,
     pub(super) host: TakenData,
+    /// Length of the longest datagram, in bytes.
     mtu: usize,
-    /// Where its host has large packets.
+    /// Present where the host's end carries large packets.
     offload: Option<Box<Offload>>,
     pub(super) watch: Watch,
     pub(super) monitor: Monitor,
     pub(super) probes: Probes,
     counters: Arc<SessionCounters>,
+    /// What was published last.
     published: SessionTally,
-    /// Its places among the descriptors waited for, to read and to write.
+    /// Places of the host's end among the descriptors waited for, to read and to write.
     pub(super) places: [Option<usize>; 2],
+    /// Whether the last wait found that the host has something to send.
     pub(super) readable: bool,
+    /// Whether the last wait found that the host has room.
     pub(super) writable: bool,
 }
 
@@ -93,6 +98,7 @@ impl SessionPath {
         Ok(path)
     }
 
+    /// Takes new addresses into use; silence and probes begin anew.
     pub(super) fn set_addressing(&mut self, addressing: SessionAddressing, now: Instant) {
         self.mtu = usize::from(addressing.mtu);
         if let Some(offload) = &mut self.offload {
@@ -104,7 +110,7 @@ impl SessionPath {
         self.monitor.ours = addressing.ours;
     }
 
-    /// Where its datagrams come from.
+    /// Returns where the session's datagrams come from.
     pub(super) fn inlet(&mut self) -> Inlet<'_> {
         let source = match &mut *self.host {
             HostData::Single(host) => Source::Single(&mut **host),
@@ -122,20 +128,21 @@ impl SessionPath {
         }
     }
 
-    /// Whether its host may have a packet for several blocks.
+    /// Returns whether the host may have a packet that fills several NTBs.
     pub(super) fn expects_large(&self) -> bool {
         self.offload
             .as_ref()
             .is_some_and(|offload| offload.scatter.expects_large())
     }
 
-    /// Whether datagrams of its are read and wait for room.
+    /// Returns whether datagrams of the session are read and wait for room in an NTB.
     pub(super) fn has_waiting(&self) -> bool {
         self.offload
             .as_ref()
             .is_some_and(|offload| offload.scatter.waiting().is_some())
     }
 
+    /// Publishes what the session has carried.
     pub(super) fn publish(&mut self) {
         if self.monitor.carried != self.published {
             self.published = self.monitor.carried;
@@ -144,12 +151,12 @@ impl SessionPath {
     }
 }
 
-/// All data sessions on the data path. The first is session 0's.
+/// All data sessions on the data path, by their ids: session 0 is the first.
 #[derive(Default)]
 pub(super) struct SessionPaths(Vec<SessionPath>);
 
 impl SessionPaths {
-    /// Adds a session, or replaces the one of the same number.
+    /// Adds a session, or replaces the one of the same id.
     ///
     /// # Errors
     /// [`Fault::Host`] while another data path has its host's end.
@@ -160,7 +167,7 @@ impl SessionPaths {
         Ok(())
     }
 
-    /// Takes a session off.
+    /// Takes a session off the data path.
     pub(super) fn remove(&mut self, session: u8) {
         self.0.retain_mut(|path| {
             path.publish();

@@ -1,6 +1,7 @@
 //! The story against a modem of three answers; the whole modem plays it in the emulator's tests.
 
 use super::*;
+use crate::at_port::{Answer, AtError};
 use std::collections::VecDeque;
 use uwwan_at::failure::Failure as Refusal;
 
@@ -29,7 +30,7 @@ impl Modem {
     }
 }
 
-impl Desk for Modem {
+impl ModemAccess for Modem {
     fn ask(&mut self, command: Command) -> Result<Answer, AtError> {
         let line = command.line().to_owned();
         let list = format!("^PLMNLIST: \"99999\",{}", self.unlocked.join(","));

@@ -1,0 +1,137 @@
+//! What is asked of the modem, and what it says when it does not know its operator.
+
+use std::fmt;
+
+use serde::Serialize;
+use uwwan_at::commands::Query;
+use uwwan_at::commands::sim::{Pin, PinState};
+use uwwan_at::dialogue::{Command, InvalidCommand};
+
+use super::operator::Operator;
+use crate::at_port::{Answer, AtError};
+use crate::failure::{Failure, FailureKind};
+
+/// The way to one modem.
+pub trait ModemAccess {
+    /// Sends a command and waits for its end.
+    ///
+    /// # Errors
+    /// [`AtError`] when there is no answer at all.
+    fn ask(&mut self, command: Command) -> Result<Answer, AtError>;
+
+    /// The operator of the SIM, where it is known without AT: chosen, or MBIM's home provider.
+    fn operator(&mut self) -> Option<Operator>;
+
+    /// The modem is restarting: waits until it has left the bus, has come back, is in the
+    /// configuration with its MBIM function, and answers.
+    ///
+    /// # Errors
+    /// [`AtError`] when it does not in good time.
+    fn come_back(&mut self) -> Result<(), AtError>;
+
+    /// Told before each step, in words.
+    fn step(&mut self, what: &str);
+}
+
+/// Why the operator of a SIM is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoOperator {
+    /// The SIM waits for its PIN.
+    Pin,
+    /// The SIM waits for its PUK.
+    Puk,
+    /// The SIM waits for another code, by the modem's name for it.
+    Lock(String),
+    /// There is no SIM, or it does not answer.
+    NoSim,
+    /// The SIM does not tell its IMSI.
+    NoImsi,
+    /// The IMSI has too few digits for an operator's code.
+    ShortImsi,
+    /// The modem does not say.
+    Untold,
+}
+
+impl fmt::Display for NoOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pin => "it waits for its PIN",
+            Self::Puk => "it waits for its PUK",
+            Self::Lock(lock) => return write!(f, "it waits for {lock}"),
+            Self::NoSim => "there is no SIM, or it does not answer",
+            Self::NoImsi => "the SIM does not tell its IMSI",
+            Self::ShortImsi => "the IMSI is too short",
+            Self::Untold => "it does not say",
+        })
+    }
+}
+
+impl Serialize for NoOperator {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl NoOperator {
+    pub(super) fn failure(&self) -> Failure {
+        let failure = impossible(format!("the SIM's operator is not known: {self}"));
+        match self {
+            Self::Pin => {
+                failure.next("unlock the SIM: uwwan up --pin-file FILE, or uwwan at and AT+CPIN")
+            }
+            _ => failure,
+        }
+    }
+}
+
+/// Sends a command that has to be taken.
+pub(super) fn must(modem: &mut dyn ModemAccess, command: Command) -> Result<Answer, Failure> {
+    let line = command.line().to_owned();
+    let answer = modem.ask(command)?;
+    match answer.result {
+        Ok(()) => Ok(answer),
+        Err(refusal) => Err(
+            Failure::new(FailureKind::Refused, "the modem refused a command")
+                .at(line)
+                .because(refusal),
+        ),
+    }
+}
+
+/// Asks for something not every modem knows.
+pub(super) fn query<T: Query>(modem: &mut dyn ModemAccess) -> Result<Option<T>, Failure> {
+    query_with(modem, T::command().map_err(no_command)?)
+}
+
+pub(super) fn query_with<T: Query>(
+    modem: &mut dyn ModemAccess,
+    command: Command,
+) -> Result<Option<T>, Failure> {
+    let answer = modem.ask(command)?;
+    Ok(answer
+        .result
+        .is_ok()
+        .then(|| T::parse(&answer.lines).ok())
+        .flatten())
+}
+
+/// Asks what the SIM waits for; `None` when it is ready.
+pub(super) fn waits_for(modem: &mut dyn ModemAccess) -> Result<Option<NoOperator>, Failure> {
+    Ok(match query::<Pin>(modem)? {
+        Some(Pin(PinState::Ready)) => None,
+        Some(Pin(PinState::Pin)) => Some(NoOperator::Pin),
+        Some(Pin(PinState::Puk)) => Some(NoOperator::Puk),
+        Some(Pin(PinState::Other(lock))) => Some(NoOperator::Lock(lock)),
+        _ => Some(NoOperator::NoSim),
+    })
+}
+
+/// No command can be made of what the modem says.
+pub(super) fn no_command(error: InvalidCommand) -> Failure {
+    Failure::new(FailureKind::Other, "it cannot be done")
+        .because(format!("the modem's words make no command: {error}"))
+}
+
+pub(super) fn impossible(why: String) -> Failure {
+    Failure::new(FailureKind::Refused, "it cannot be done").because(why)
+}
