@@ -13,11 +13,13 @@ use uwwan_mbim::fields::Layout;
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{NwError, Status as MbimStatus};
-use uwwan_modem::client::{Client, Indication};
+use uwwan_modem::at_port::open::Choice;
+use uwwan_modem::client::{AtClient, Client, Indication};
 use uwwan_modem::share::Request;
 use uwwan_modem::{Code, Options, Selector, Status};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
+use uwwan_usb::functions::SerialRole;
 
 use crate::candidates;
 use crate::control::Client as Control;
@@ -72,6 +74,14 @@ impl Reach {
         // Signals first: from here on Ctrl-C always ends it cleanly.
         let interrupts = interrupts()?;
         self.target()?.open(interrupts)
+    }
+
+    /// Opens the modem's AT port, that with `role` where there is a choice.
+    ///
+    /// # Errors
+    /// When there is no modem, or none of its ports answers.
+    pub fn at(&self, role: Option<SerialRole>) -> Result<AtClient, Failure> {
+        self.target()?.at(role)
     }
 
     /// Whether this modem is the built-in one.
@@ -253,6 +263,50 @@ impl Target {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Failure::new(FailureKind::Host, "cannot open the modem")),
         }
+    }
+}
+
+impl Target {
+    /// Opens the AT port, that with `role` where there is a choice.
+    ///
+    /// # Errors
+    /// When there is none, or none answers.
+    pub fn at(&self, role: Option<SerialRole>) -> Result<AtClient, Failure> {
+        match self {
+            Self::Running(entry) => AtClient::through(&entry.at_socket()).map_err(|_| {
+                let what = "the running uwwan does not have the AT port";
+                Failure::new(FailureKind::Missing, what)
+                    .at(entry.at_socket().display().to_string())
+                    .because("nobody answers on the port's socket")
+                    .next("start uwwan up without --at-port false")
+            }),
+            Self::Device {
+                backend, selector, ..
+            } => {
+                let found = candidates::select(backend.as_ref(), selector)?.found;
+                let choice = Choice {
+                    prefer: role,
+                    ..Choice::default()
+                };
+                Ok(AtClient::direct(Arc::clone(backend), found, &choice)?)
+            }
+        }
+    }
+
+    /// What it is called, for messages.
+    ///
+    /// # Errors
+    /// When the device is not there any more.
+    pub fn name(&self) -> Result<String, Failure> {
+        Ok(match self {
+            Self::Running(entry) => format!("the running uwwan at {}", entry.device),
+            Self::Device {
+                backend, selector, ..
+            } => candidates::select(backend.as_ref(), selector)?
+                .found
+                .identity
+                .to_string(),
+        })
     }
 }
 

@@ -16,17 +16,14 @@
 //! - [`open`]: the port of a device that nobody else runs.
 //! - `discipline`, `lines`: what other programs say and hear, on a terminal and in JSON lines; the
 //!   entrances they come in by are those of [`share`](crate::share).
-//! - [`client`]: the other end of that socket.
 //!
 //! No command and no answer is ever logged: they may hold a PIN, an IMSI or a message.
 
-pub mod client;
-pub mod desk;
 pub(crate) mod discipline;
 pub(crate) mod lines;
 pub mod open;
-mod owner;
-mod protocol;
+pub(crate) mod owner;
+pub(crate) mod protocol;
 mod transport;
 
 use std::fmt;

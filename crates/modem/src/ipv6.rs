@@ -9,6 +9,7 @@
 
 mod access;
 mod lookup;
+mod modem;
 mod operator;
 
 use serde::Serialize;
@@ -21,6 +22,7 @@ use access::{impossible, must, no_command, query, query_with};
 use crate::failure::{Failure, FailureKind};
 
 pub use access::{ModemAccess, NoOperator};
+pub use modem::{AtModem, Told};
 pub use operator::{Operator, Source, is_code};
 
 /// Operators of profile `"99999"` as it leaves the factory (firmware 11.617.13.00.00).

@@ -16,11 +16,24 @@
 //! - [`at_port`]: the AT port with its clients; [`ipv6`]: why IPv6 is refused, and the way out.
 //! - [`host`]: the host's end as a trait, and the TUN or TAP behind it.
 //! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
-//! - [`client`]: the control session for the program's other commands, with or without a running
-//!   `up`.
+//! - [`client`]: the control session and the AT port for the program's other commands, with or
+//!   without a running `up`.
 //! - [`share`]: what other programs of the machine are offered, and the one loop that serves them;
 //!   [`proxy`]: the control session among many.
 //! - [`status`], [`event`], [`failure`], [`options`], [`selector`]: the types a program sees.
+//!
+//! # Threads
+//! A running modem has these, however many clients and data sessions it has:
+//! - `uwwan-control` owns the device and the control session: USB control requests block.
+//! - `uwwan-data` moves packets, at a priority of its own.
+//! - `uwwan-at` owns the AT dialogue, whose writes to the device block, and `uwwan-at-read` waits for
+//!   what the port sends.
+//! - One thread serves local programs: `uwwan-share`, or the caller's own
+//!   ([`share::Builder::serve_here`]).
+//!
+//! `uwwan up` has four more: its first, which serves local programs; `signals`, so that a second
+//! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a reader who does not read
+//! holds up nobody. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
 
 #![deny(unsafe_code)]
 

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use uwwan_at::dialogue::Command;
 use uwwan_emulator::{Emulator, FarSide};
-use uwwan_modem::at_port::client::Client;
 use uwwan_modem::at_port::open::{Choice, open};
 use uwwan_modem::at_port::{AtError, AtPort, Line};
+use uwwan_modem::client::AtClient;
 use uwwan_modem::share::{Builder, Places, Server};
 use uwwan_usb::device::Backend;
 use uwwan_usb::functions::{SerialRole, at_candidates};
@@ -283,8 +283,8 @@ impl Served {
         }
     }
 
-    fn client(&self) -> Client {
-        Client::connect(self.places.socket.as_deref().unwrap()).unwrap()
+    fn client(&self) -> AtClient {
+        AtClient::through(self.places.socket.as_deref().unwrap()).unwrap()
     }
 }
 
@@ -419,21 +419,41 @@ fn more_openers_than_places_find_no_terminal_until_one_leaves() {
 fn the_socket_serves_commands_and_lines() {
     let served = served("nmea=on,start_configuration=3");
     let mut first = served.client();
-    let mut second = first.again().unwrap();
+    let mut second = served.client();
     assert!(first.port().unwrap().unwrap().contains("interface 2"));
-    second.listen().unwrap();
+    let mut heard = second.listen().unwrap();
     let answer = first.ask("AT^PLMNLIST?", None, None).unwrap();
     assert_eq!((answer.lines.len(), answer.result), (9, Ok(())));
     let answer = first.ask("AT+NONSENSE", None, Some(PATIENCE)).unwrap();
     assert!(answer.result.is_err());
     let error = first.ask("ATQ1", None, None).unwrap_err();
     assert!(matches!(error, AtError::Refused { .. }), "{error}");
-    let line = second.line(PATIENCE).unwrap().unwrap();
+    let line = heard.next(PATIENCE).unwrap().unwrap();
     assert!(matches!(line, Line::Nmea(_)), "{line:?}");
     assert_eq!(
         second.ask("AT+CSQ", None, None).unwrap().lines,
         ["+CSQ: 21,99"]
     );
+}
+
+#[test]
+fn one_connection_may_listen_and_ask() {
+    let served = served("nmea=on,start_configuration=3");
+    let path = served.places.socket.clone().unwrap();
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"{\"listen\":{}}\n{\"command\":{\"line\":\"AT+CSQ\"}}\n")
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+    let mut next = || lines.next().unwrap().unwrap();
+    assert!(next().starts_with("{\"state\":"));
+    let (mut answered, mut heard) = (false, false);
+    while !answered || !heard {
+        let line = next();
+        answered |= line.starts_with("{\"answer\":") && line.contains("+CSQ: 21,99");
+        heard |= line.starts_with("{\"nmea\":");
+    }
 }
 
 #[test]

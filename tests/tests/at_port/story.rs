@@ -4,17 +4,19 @@ use std::sync::{Arc, Mutex};
 
 use uwwan_at::dialogue::Command;
 use uwwan_emulator::{Emulator, FarSide};
-use uwwan_modem::at_port::client::Client;
-use uwwan_modem::at_port::desk::{Direct, Running};
-use uwwan_modem::ipv6::{self, Change, FACTORY, ModemAccess, Operator, Plan, Source, Verdict};
+use uwwan_modem::at_port::open::Choice;
+use uwwan_modem::client::AtClient;
+use uwwan_modem::ipv6::{
+    self, AtModem, Change, FACTORY, ModemAccess, Operator, Plan, Source, Verdict,
+};
 use uwwan_modem::share::Places;
 use uwwan_modem::{Failure, FailureKind};
 
 use crate::bench::{Bench, PATIENCE, families, quick};
 
 /// From locked to unlocked, as `uwwan ipv6 enable` does it.
-fn unlock(desk: &mut dyn ModemAccess) {
-    let findings = ipv6::examine(desk).unwrap();
+fn unlock(modem: &mut dyn ModemAccess) {
+    let findings = ipv6::examine(modem).unwrap();
     assert_eq!(
         (findings.verdict, findings.capability),
         (Verdict::Locked, Some(1))
@@ -30,7 +32,7 @@ fn unlock(desk: &mut dyn ModemAccess) {
         change.command.as_deref(),
         Some("AT^PLMNLIST=1,\"99999\",\"24201\"")
     );
-    let findings = ipv6::enable(desk, &change).unwrap();
+    let findings = ipv6::enable(modem, &change).unwrap();
     assert_eq!(
         (findings.verdict, findings.capability),
         (Verdict::Works, Some(7))
@@ -50,10 +52,10 @@ fn changed(plan: Result<Plan, Failure>) -> Change {
 }
 
 /// And back.
-fn lock(desk: &mut dyn ModemAccess) {
-    let findings = ipv6::examine(desk).unwrap();
+fn lock(modem: &mut dyn ModemAccess) {
+    let findings = ipv6::examine(modem).unwrap();
     let change = changed(ipv6::plan_disable(&findings, false));
-    let findings = ipv6::disable(desk, &change).unwrap();
+    let findings = ipv6::disable(modem, &change).unwrap();
     assert_eq!(
         (findings.verdict, findings.capability),
         (Verdict::Locked, Some(1))
@@ -74,18 +76,17 @@ fn without_a_running_driver() {
         let found = backend.devices().unwrap().remove(0);
         let steps = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&steps);
-        let mut desk = Direct::new(
-            Arc::clone(&backend),
-            found,
-            None,
+        let client = AtClient::direct(Arc::clone(&backend), found, &Choice::default()).unwrap();
+        let mut modem = AtModem::new(
+            client,
+            || None,
             Box::new(move |step| told.lock().unwrap().push(step.to_owned())),
-        )
-        .unwrap();
-        unlock(&mut desk);
+        );
+        unlock(&mut modem);
         let active = backend.devices().unwrap()[0].active_configuration;
         assert_eq!(active, Some(3), "left in the MBIM configuration");
-        lock(&mut desk);
-        drop(desk);
+        lock(&mut modem);
+        drop(modem);
         let steps = steps.lock().unwrap();
         let mut expected = vec!["AT^PLMNLIST=1,\"99999\",\"24201\"", "AT^RESET"];
         if start != "start_configuration=3" {
@@ -119,9 +120,9 @@ fn with_a_running_driver_both_families_come_online() {
     let at = bench.handle.at_port().unwrap();
     at.wait_open(PATIENCE).unwrap();
     let _server = crate::serve(at, &places);
-    let client = Client::connect(places.socket.as_deref().unwrap()).unwrap();
-    let mut desk = Running::new(client, || None, Box::new(|_| {}));
-    unlock(&mut desk);
+    let client = AtClient::through(places.socket.as_deref().unwrap()).unwrap();
+    let mut modem = AtModem::new(client, || None, Box::new(|_| {}));
+    unlock(&mut modem);
     bench.online();
     let addresses = bench.addresses();
     assert_eq!(families(&addresses), (true, true));
@@ -136,7 +137,7 @@ fn with_a_running_driver_both_families_come_online() {
     bench.ping_through();
     assert!(bench.answers_ipv6("2001:db8:100::1".parse().unwrap(), PATIENCE));
 
-    lock(&mut desk);
+    lock(&mut modem);
     bench.online();
     assert_eq!(families(&bench.addresses()), (true, false));
     bench.ping_through();
@@ -152,8 +153,9 @@ fn mbims_word_on_the_operator_is_taken() {
         code: "242010".into(),
         source: Source::Chosen,
     };
-    let mut desk = Direct::new(backend, found, Some(chosen), Box::new(|_| {})).unwrap();
-    let findings = ipv6::examine(&mut desk).unwrap();
+    let client = AtClient::direct(backend, found, &Choice::default()).unwrap();
+    let mut modem = AtModem::new(client, move || Some(chosen.clone()), Box::new(|_| {}));
+    let findings = ipv6::examine(&mut modem).unwrap();
     let change = changed(ipv6::plan_enable(&findings, false));
     assert_eq!(change.undo, "AT^PLMNLIST=0,\"99999\",\"242010\"");
     // What the firmware does not take is told, and nothing is restarted for it.
@@ -161,7 +163,7 @@ fn mbims_word_on_the_operator_is_taken() {
         command: Some("AT^PLMNLIST=1,\"12345\",\"24201\"".into()),
         ..change
     };
-    let error = ipv6::enable(&mut desk, &nonsense).unwrap_err();
+    let error = ipv6::enable(&mut modem, &nonsense).unwrap_err();
     assert_eq!(error.kind, FailureKind::Refused, "{error}");
     assert_eq!(emulator.report().counters.resets, 0);
 }

@@ -5,19 +5,16 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uwwan_mbim::services::basic_connect::{self as bc, Provider};
 use uwwan_modem::Status;
-use uwwan_modem::at_port::client::Client as AtClient;
-use uwwan_modem::at_port::desk::{Direct, Running, Told};
 use uwwan_modem::client::Client as MbimClient;
 use uwwan_modem::ipv6::{
-    self, Change, Findings, ModemAccess, NoOperator, Operator, Plan, Source, Verdict, is_code,
+    self, AtModem, Change, Findings, NoOperator, Operator, Plan, Source, Told, Verdict, is_code,
 };
 use uwwan_modem::share::Request;
 
-use super::at::way::Place;
 use crate::control::Client as ControlClient;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
-use crate::reach::{MBIM_SOCKET, Reach};
+use crate::reach::{MBIM_SOCKET, Reach, Target};
 use crate::runtime::Entry;
 use crate::{prompt, signals};
 
@@ -112,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The modem, and the `up` that runs it if one does.
 struct Case {
-    desk: Box<dyn ModemAccess>,
+    modem: AtModem,
     entry: Option<Entry>,
     /// For the messages.
     name: String,
@@ -124,27 +121,27 @@ impl Case {
             code: code.clone(),
             source: Source::Chosen,
         });
-        Ok(match Place::find(reach)? {
-            Place::Running(entry) => {
-                let client = AtClient::connect(&entry.at_socket())?;
-                let mbim = entry.socket.with_file_name(MBIM_SOCKET);
-                let operator = move || chosen.clone().or_else(|| home_provider(&mbim));
-                Self {
-                    desk: Box::new(Running::new(client, operator, told)),
-                    name: format!("the running uwwan at {}", entry.device),
-                    entry: Some(entry),
-                }
+        let target = reach.target()?;
+        let name = target.name()?;
+        let client = target.at(None)?;
+        let (entry, socket) = match target {
+            Target::Running(entry) => {
+                let socket = entry.socket.with_file_name(MBIM_SOCKET);
+                (Some(entry), Some(socket))
             }
-            Place::Free(backend, found) => Self {
-                name: found.identity.to_string(),
-                desk: Box::new(Direct::new(backend, *found, chosen, told)?),
-                entry: None,
-            },
+            // MBIM cannot be asked: the modem may be in another configuration.
+            Target::Device { .. } => (None, None),
+        };
+        let operator = move || chosen.clone().or_else(|| home_provider(socket.as_deref()?));
+        Ok(Self {
+            modem: AtModem::new(client, operator, told),
+            entry,
+            name,
         })
     }
 
     fn examine(&mut self) -> Result<Findings, Failure> {
-        ipv6::examine(self.desk.as_mut())
+        ipv6::examine(&mut self.modem)
     }
 
     /// The state of the `up` that runs it.
@@ -371,9 +368,9 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
         }
     }
     let result = if on {
-        ipv6::enable(case.desk.as_mut(), &planned)
+        ipv6::enable(&mut case.modem, &planned)
     } else {
-        ipv6::disable(case.desk.as_mut(), &planned)
+        ipv6::disable(&mut case.modem, &planned)
     };
     let after = result.map_err(|failure| {
         failure.next(format!(

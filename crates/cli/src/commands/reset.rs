@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use uwwan_at::dialogue::Command as AtCommand;
 use uwwan_mbim::services::Empty;
 use uwwan_mbim::services::basic_connect::{DEVICE_SERVICES, DeviceServices};
 use uwwan_mbim::services::ms_basic_connect_extensions::DEVICE_RESET;
 use uwwan_mbim::session::Command as MbimCommand;
-use uwwan_modem::at_port::client::Client as AtClient;
-use uwwan_modem::at_port::open::{Choice, open};
-use uwwan_modem::at_port::{Answer, AtError};
+use uwwan_modem::at_port::AtError;
+use uwwan_modem::client::AtClient;
 use uwwan_usb::device::Found;
 
 use crate::candidates;
@@ -114,40 +112,26 @@ fn over_mbim(target: &Target) -> Result<bool, Failure> {
 
 fn by_at(target: &Target) -> Result<&'static str, Failure> {
     let spinner = Spinner::new("restarting the modem");
-    let result = match target {
-        Target::Running(entry) => AtClient::connect(&entry.at_socket())
-            .and_then(|mut client| restart(|command| client.ask(command, None, Some(PATIENCE)))),
-        Target::Device { backend, .. } => {
-            let found = find(target)?;
-            open(&**backend, &found, &Choice::default(), &mut |_| {})
-                .and_then(|opened| restart(|line| opened.at.ask(at(line)?)))
-        }
-    };
+    let result = target.at(None).map(|mut client| restart(&mut client));
     drop(spinner);
-    result.map_err(|error| {
-        Failure::new(
-            FailureKind::Host,
-            "the modem cannot be restarted by AT command",
-        )
-        .because(error)
-        .next("uwwan reset --how usb")
-    })
-}
-
-fn at(line: &str) -> Result<AtCommand, AtError> {
-    let command = AtCommand::new(line).map_err(|error| AtError::Refused {
-        why: error.to_string(),
-    })?;
-    Ok(command.with_timeout(PATIENCE))
+    let hint = "uwwan reset --how usb";
+    result
+        .map_err(|failure| failure.next(hint))?
+        .map_err(|error| {
+            Failure::new(
+                FailureKind::Host,
+                "the modem cannot be restarted by AT command",
+            )
+            .because(error)
+            .next(hint)
+        })
 }
 
 /// The vendor's command, and where that is not known the standard's.
-fn restart(
-    mut ask: impl FnMut(&'static str) -> Result<Answer, AtError>,
-) -> Result<&'static str, AtError> {
+fn restart(client: &mut AtClient) -> Result<&'static str, AtError> {
     let mut last = None;
     for line in ["AT^RESET", "AT+CFUN=1,1"] {
-        match ask(line) {
+        match client.ask(line, None, Some(PATIENCE)) {
             Ok(answer) if answer.result.is_ok() => return Ok(line),
             Ok(answer) => last = answer.result.err().map(|why| why.to_string()),
             // Some leave before they answer.

@@ -26,7 +26,7 @@ const PROBE_LATER: Duration = Duration::from_secs(4);
 /// Pause before silent interfaces are tried again.
 const REST: Duration = Duration::from_secs(1);
 /// How long a command waits for a port that does not answer yet.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 /// Most commands waiting.
 const MOST_WAITING: usize = 64;
 /// How long letting go of the device may take.

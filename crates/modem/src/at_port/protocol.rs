@@ -11,12 +11,12 @@ use uwwan_at::failure::{Cme, Cms, Code, Failure};
 use super::AtError;
 
 /// Longest request line in bytes, its end included.
-pub(super) const LONGEST_REQUEST: usize = 16 * 1024;
+pub(crate) const LONGEST_REQUEST: usize = 16 * 1024;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// Send a command.
     Command {
         /// The command line.
@@ -37,7 +37,7 @@ pub(super) enum Request {
 /// What the server sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// A command came to its end.
     Answer {
         /// The command line.
@@ -69,7 +69,7 @@ pub(super) enum Message {
 
 /// A final result as a modem writes it; `TIMEOUT 10000` (milliseconds), `CANCELLED` and `CLOSED`
 /// for those no modem writes.
-pub(super) fn final_text(result: &Result<(), Failure>) -> String {
+pub(crate) fn final_text(result: &Result<(), Failure>) -> String {
     let code = |name: &str, code: &Code| match code {
         Code::Number(number) => format!("{name}: {number}"),
         Code::Text(text) => format!("{name}: {text}"),
@@ -92,7 +92,7 @@ pub(super) fn final_text(result: &Result<(), Failure>) -> String {
 }
 
 /// The final result from its text.
-pub(super) fn final_result(text: &str) -> Result<(), Failure> {
+pub(crate) fn final_result(text: &str) -> Result<(), Failure> {
     let code = |text: &str| {
         let text = text.trim();
         text.parse()
@@ -122,7 +122,7 @@ pub(super) fn final_result(text: &str) -> Result<(), Failure> {
     })
 }
 
-pub(super) fn error_message(error: &AtError) -> Message {
+pub(crate) fn error_message(error: &AtError) -> Message {
     let (kind, why) = match error {
         AtError::Away { why } => ("away", why.clone()),
         AtError::Silent { tried } => ("silent", tried.clone()),
@@ -137,7 +137,7 @@ pub(super) fn error_message(error: &AtError) -> Message {
     }
 }
 
-pub(super) fn error(kind: &str, why: String) -> AtError {
+pub(crate) fn error(kind: &str, why: String) -> AtError {
     match kind {
         "away" => AtError::Away { why },
         "silent" => AtError::Silent { tried: why },

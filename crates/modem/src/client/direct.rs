@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::session::Command;
 use uwwan_usb::device::Backend;
 
-use super::{Indication, Link, News};
+use super::channel::{Channel, ChannelEvent, Indication};
 use crate::askers::{Asker, AskerEvent, Request, Ticket};
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Rung};
@@ -122,7 +122,7 @@ impl Direct {
     }
 }
 
-impl Link for Direct {
+impl Channel for Direct {
     fn send(&mut self, ticket: u64, command: Command, timeout: Duration) -> Result<(), Failure> {
         let ticket = Ticket(ticket);
         if self.asker.request(Request::Send {
@@ -140,18 +140,18 @@ impl Link for Direct {
         self.asker.request(Request::Withdraw(Ticket(ticket)));
     }
 
-    fn wait(&mut self, patience: Duration) -> Option<News> {
+    fn wait(&mut self, patience: Duration) -> Option<ChannelEvent> {
         match self.asker.wait(patience) {
-            Ok(Some(AskerEvent::Answer { ticket, result })) => Some(News::Answer {
+            Ok(Some(AskerEvent::Answer { ticket, result })) => Some(ChannelEvent::Answer {
                 ticket: ticket.0,
                 result,
             }),
             Ok(Some(AskerEvent::Indication { id, info })) => {
-                Some(News::Indication(Indication { id, info }))
+                Some(ChannelEvent::Indication(Indication { id, info }))
             }
-            Ok(Some(AskerEvent::Down { why })) => Some(News::Lost(self.lost(&why))),
+            Ok(Some(AskerEvent::Down { why })) => Some(ChannelEvent::Lost(self.lost(&why))),
             Ok(_) => None,
-            Err(_) => Some(News::Lost(self.ended())),
+            Err(_) => Some(ChannelEvent::Lost(self.ended())),
         }
     }
 

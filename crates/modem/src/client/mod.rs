@@ -1,5 +1,7 @@
 //! The control session as the program's commands use it, whoever owns the device.
 //!
+//! [`AtClient`] does the same for AT commands.
+//!
 //! [`Client::direct`] opens the device itself and climbs no further than an open control session;
 //! [`Client::through`] speaks to a running `up` over the socket in its runtime directory. After
 //! that both are the same: commands with their answers, indications, cancellation.
@@ -33,6 +35,9 @@
 //! # }
 //! ```
 
+mod at;
+mod at_socket;
+mod channel;
 mod direct;
 mod error;
 mod through;
@@ -42,7 +47,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use uwwan_mbim::fields::{DecodeError, Layout};
+use uwwan_mbim::fields::Layout;
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{
     DEVICE_SERVICE_SUBSCRIBE_LIST, DeviceServiceSubscribeList, EventEntry,
@@ -50,12 +55,16 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_usb::device::Backend;
 
+pub use at::{AtClient, Lines};
+pub use channel::Indication;
+
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind};
 use crate::modem::Handle;
 use crate::options::Options;
 use crate::selector::Selector;
 use crate::status::Status;
+use channel::{Channel, ChannelEvent};
 
 /// Time for the typed helpers' commands.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,63 +75,6 @@ const MOST_INDICATIONS: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pending(u64);
 
-/// An indication.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Indication {
-    /// Service and number.
-    pub id: CidId,
-    /// Information buffer.
-    pub info: Vec<u8>,
-}
-
-impl Indication {
-    /// The content as a typed struct.
-    ///
-    /// # Errors
-    /// When the buffer is not what the layout says.
-    pub fn decode<T: Layout>(&self) -> Result<T, DecodeError> {
-        T::decode_info(&self.info)
-    }
-}
-
-/// The information buffer is shown by its length only: it may hold personal content.
-impl std::fmt::Debug for Indication {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({} bytes)", self.id, self.info.len())
-    }
-}
-
-/// What comes from the other side.
-enum News {
-    Answer {
-        ticket: u64,
-        result: Result<Response, CommandError>,
-    },
-    Indication(Indication),
-    /// Nothing more will come.
-    Lost(Failure),
-}
-
-/// The way to the modem.
-trait Link: Send {
-    /// Sends a command under the asker's name for it.
-    fn send(&mut self, ticket: u64, command: Command, timeout: Duration) -> Result<(), Failure>;
-    /// Withdraws a command.
-    fn cancel(&mut self, ticket: u64);
-    /// Waits for what comes next.
-    fn wait(&mut self, patience: Duration) -> Option<News>;
-    /// Asks that this client may also end what a running `up` holds.
-    fn insist(&mut self) -> Option<Command>;
-    /// Ends it properly.
-    fn close(&mut self) -> Result<(), Failure>;
-    /// The device or socket, for messages.
-    fn place(&self) -> &str;
-    /// What the driver knows of a device opened here.
-    fn status(&self) -> Option<Status> {
-        None
-    }
-}
-
 struct Waiting {
     id: CidId,
     deadline: Instant,
@@ -132,7 +84,7 @@ struct Waiting {
 
 /// A control session with a modem. Dropping it closes it, as [`Client::close`] does.
 pub struct Client {
-    link: Box<dyn Link>,
+    channel: Box<dyn Channel>,
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
     indications: VecDeque<Indication>,
@@ -143,7 +95,7 @@ pub struct Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("place", &self.link.place())
+            .field("place", &self.channel.place())
             .finish_non_exhaustive()
     }
 }
@@ -173,8 +125,8 @@ impl Client {
         options: Options,
         observer: Box<dyn FnMut(Event) + Send>,
     ) -> Result<Self, Failure> {
-        let link = direct::Direct::open(backend, selector, options, observer)?;
-        Ok(Self::over(Box::new(link)))
+        let channel = direct::Direct::open(backend, selector, options, observer)?;
+        Ok(Self::over(Box::new(channel)))
     }
 
     /// Goes through the running `up` that owns this socket (`mbim` in its runtime directory).
@@ -196,9 +148,9 @@ impl Client {
         Ok(Self::over(Box::new(direct::Direct::beside(handle)?)))
     }
 
-    fn over(link: Box<dyn Link>) -> Self {
+    fn over(channel: Box<dyn Channel>) -> Self {
         Self {
-            link,
+            channel,
             next: 1,
             waiting: BTreeMap::new(),
             indications: VecDeque::new(),
@@ -210,14 +162,14 @@ impl Client {
     /// The device or socket, for messages.
     #[must_use]
     pub fn place(&self) -> &str {
-        self.link.place()
+        self.channel.place()
     }
 
     /// What the driver has learnt of a device opened here; a running `up` tells it on its control
     /// socket.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        self.link.status()
+        self.channel.status()
     }
 
     /// Sends a command and waits for its answer, whatever its status.
@@ -244,7 +196,7 @@ impl Client {
         let ticket = self.next;
         self.next += 1;
         let id = command.id;
-        self.link.send(ticket, command, timeout)?;
+        self.channel.send(ticket, command, timeout)?;
         let waiting = Waiting {
             id,
             deadline: Instant::now() + timeout,
@@ -270,7 +222,7 @@ impl Client {
             let now = Instant::now();
             let Some(waiting) = self.waiting.get_mut(&pending.0) else {
                 return Err(Failure::new(FailureKind::Cancelled, "wait for an answer")
-                    .at(self.link.place())
+                    .at(self.channel.place())
                     .because("the command was cancelled, or its answer was fetched before"));
             };
             if let Some(result) = waiting.result.take() {
@@ -280,10 +232,10 @@ impl Client {
             let (id, deadline, timeout) = (waiting.id, waiting.deadline, waiting.timeout);
             if now >= deadline {
                 self.waiting.remove(&pending.0);
-                self.link.cancel(pending.0);
+                self.channel.cancel(pending.0);
                 return Err(error::command(
                     &id.to_string(),
-                    self.link.place(),
+                    self.channel.place(),
                     CommandError::Timeout(timeout),
                 ));
             }
@@ -298,7 +250,7 @@ impl Client {
     /// own affair.
     pub fn cancel(&mut self, pending: Pending) {
         if self.waiting.remove(&pending.0).is_some() {
-            self.link.cancel(pending.0);
+            self.channel.cancel(pending.0);
         }
     }
 
@@ -411,7 +363,7 @@ impl Client {
     /// # Errors
     /// [`Failure`] when it is refused.
     pub fn insist(&mut self) -> Result<(), Failure> {
-        let Some(command) = self.link.insist() else {
+        let Some(command) = self.channel.insist() else {
             return Ok(());
         };
         let response = self.command(command, USUAL_TIMEOUT)?;
@@ -432,7 +384,7 @@ impl Client {
     /// [`Failure`] when that did not go properly; it is closed all the same.
     pub fn close(mut self) -> Result<(), Failure> {
         self.closed = true;
-        self.link.close()
+        self.channel.close()
     }
 
     /// Waits for one piece of news and files it.
@@ -440,23 +392,23 @@ impl Client {
         if self.lost.is_some() {
             return;
         }
-        match self.link.wait(patience) {
+        match self.channel.wait(patience) {
             None => {}
-            Some(News::Answer { ticket, result }) => {
-                let place = self.link.place();
+            Some(ChannelEvent::Answer { ticket, result }) => {
+                let place = self.channel.place();
                 if let Some(waiting) = self.waiting.get_mut(&ticket) {
                     let result = result
                         .map_err(|error| error::command(&waiting.id.to_string(), place, error));
                     waiting.result = Some(result);
                 }
             }
-            Some(News::Indication(indication)) => {
+            Some(ChannelEvent::Indication(indication)) => {
                 if self.indications.len() >= MOST_INDICATIONS {
                     self.indications.pop_front();
                 }
                 self.indications.push_back(indication);
             }
-            Some(News::Lost(error)) => {
+            Some(ChannelEvent::Lost(error)) => {
                 for waiting in self.waiting.values_mut() {
                     let error = Failure {
                         what: error::lost(&waiting.id.to_string()),
@@ -473,7 +425,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if !self.closed
-            && let Err(error) = self.link.close()
+            && let Err(error) = self.channel.close()
         {
             tracing::debug!("{}", error.one_line());
         }

@@ -13,7 +13,7 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_mbim::status::ProtocolError;
 
-use super::{Indication, Link, News};
+use super::channel::{Channel, ChannelEvent, Indication};
 use crate::failure::{Failure, FailureKind};
 use crate::poll::PollSet;
 use crate::proxy;
@@ -192,7 +192,7 @@ impl Through {
             .next("look at `uwwan status`, and try again")
     }
 
-    fn news(&mut self, message: Message) -> Option<News> {
+    fn news(&mut self, message: Message) -> Option<ChannelEvent> {
         let Message { transaction, body } = message;
         match body {
             Body::CommandDone {
@@ -208,7 +208,7 @@ impl Through {
                 }
                 self.asked.remove(&transaction);
                 let result = Ok(Response { id, status, info });
-                Some(News::Answer { ticket, result })
+                Some(ChannelEvent::Answer { ticket, result })
             }
             Body::FunctionError(error) => {
                 let (ticket, _) = self.asked.remove(&transaction)?;
@@ -217,21 +217,21 @@ impl Through {
                 } else {
                     CommandError::Function(error)
                 };
-                Some(News::Answer {
+                Some(ChannelEvent::Answer {
                     ticket,
                     result: Err(error),
                 })
             }
             Body::Indication { service, cid, info } => {
                 let id = CidId { service, cid };
-                Some(News::Indication(Indication { id, info }))
+                Some(ChannelEvent::Indication(Indication { id, info }))
             }
             _ => None,
         }
     }
 }
 
-impl Link for Through {
+impl Channel for Through {
     fn send(&mut self, ticket: u64, command: Command, _: Duration) -> Result<(), Failure> {
         let transaction = self.id();
         let id = command.id;
@@ -258,10 +258,10 @@ impl Link for Through {
         }
     }
 
-    fn wait(&mut self, patience: Duration) -> Option<News> {
+    fn wait(&mut self, patience: Duration) -> Option<ChannelEvent> {
         match self.message(patience) {
             Ok(message) => message.and_then(|message| self.news(message)),
-            Err(error) => Some(News::Lost(error)),
+            Err(error) => Some(ChannelEvent::Lost(error)),
         }
     }
 

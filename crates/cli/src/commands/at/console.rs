@@ -15,10 +15,10 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use uwwan_at::commands::known::{KNOWN, starting_with};
 use uwwan_at::line::{Action, split};
-use uwwan_modem::at_port::Line;
+use uwwan_modem::at_port::{AtError, Line};
+use uwwan_modem::client::{AtClient, Lines};
 
 use super::transcript::{Transcript, may_be_kept};
-use super::way::{Lines, Way};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{plain, say};
 
@@ -31,7 +31,11 @@ const TURN: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the terminal fails or the port is gone for good.
-pub fn run(mut way: Way, timeout: Option<Duration>, transcript: Transcript) -> Result<(), Failure> {
+pub fn run(
+    mut client: AtClient,
+    timeout: Option<Duration>,
+    transcript: Transcript,
+) -> Result<(), Failure> {
     let broken = |error: ReadlineError| {
         Failure::new(FailureKind::Host, "the terminal cannot be used").because(error)
     };
@@ -50,11 +54,11 @@ pub fn run(mut way: Way, timeout: Option<Duration>, transcript: Transcript) -> R
     }
     say(format!(
         "{}; help explains, Ctrl-D leaves",
-        plain(&way.describe())
+        plain(&describe(&mut client))
     ))?;
     let transcript = Arc::new(Mutex::new(transcript));
     let ended = Arc::new(AtomicBool::new(false));
-    let listener = match (way.listen(), editor.create_external_printer()) {
+    let listener = match (client.listen(), editor.create_external_printer()) {
         (Ok(lines), Ok(printer)) => {
             let (ended, transcript) = (Arc::clone(&ended), Arc::clone(&transcript));
             std::thread::Builder::new()
@@ -64,7 +68,7 @@ pub fn run(mut way: Way, timeout: Option<Duration>, transcript: Transcript) -> R
         }
         _ => None,
     };
-    let outcome = converse(&mut editor, &mut way, timeout, &transcript);
+    let outcome = converse(&mut editor, &mut client, timeout, &transcript);
     ended.store(true, Ordering::Relaxed);
     if let Some(listener) = listener {
         let _ = listener.join();
@@ -80,9 +84,18 @@ pub fn run(mut way: Way, timeout: Option<Duration>, transcript: Transcript) -> R
     outcome
 }
 
+/// What is asked, in words.
+fn describe(client: &mut AtClient) -> String {
+    match client.port() {
+        Ok(Some(port)) if client.is_through() => format!("{port}, through the running uwwan"),
+        Ok(Some(port)) => port,
+        _ => "the running uwwan, whose modem is away".into(),
+    }
+}
+
 fn converse(
     editor: &mut Editor<Commands, FileHistory>,
-    way: &mut Way,
+    client: &mut AtClient,
     timeout: Option<Duration>,
     transcript: &Mutex<Transcript>,
 ) -> Result<(), Failure> {
@@ -120,7 +133,7 @@ fn converse(
             None
         };
         log().sent(typed);
-        match way.ask(typed, text.as_deref(), timeout) {
+        match client.ask(typed, text.as_deref(), timeout) {
             Ok(answer) => {
                 log().answered(&answer);
                 for line in &answer.lines {
@@ -134,11 +147,9 @@ fn converse(
             // The running uwwan brings the modem back; a new try finds it.
             Err(error) => say(format!("({})", plain(&error.to_string())))?,
         }
-        if let Way::Direct { opened, .. } = way
-            && opened.at.port().is_none()
-        {
+        if !client.is_through() && matches!(client.port(), Ok(None)) {
             let why = "the modem has left the bus".into();
-            return Err(uwwan_modem::at_port::AtError::Away { why }.into());
+            return Err(AtError::Away { why }.into());
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod console;
 mod transcript;
-pub mod way;
 
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
@@ -17,7 +16,6 @@ use crate::output::{note, plain, say, say_json};
 use crate::reach::Reach;
 use crate::signals;
 use transcript::Transcript;
-use way::Way;
 
 /// The longest script taken from standard input, in lines.
 const LONGEST_SCRIPT: usize = 10_000;
@@ -80,14 +78,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         &arguments.commands
     };
-    let mut way = Way::find(&arguments.reach, None)?;
+    let mut client = arguments.reach.at(None)?;
     if console {
-        return console::run(way, timeout, transcript);
+        return console::run(client, timeout, transcript);
     }
     let mut first = None;
     for command in commands {
         transcript.sent(command);
-        let answer = way.ask(command, None, timeout)?;
+        let answer = client.ask(command, None, timeout)?;
         transcript.answered(&answer);
         show(&answer, arguments.json)?;
         if let Err(failure) = judged(&answer) {
@@ -163,17 +161,16 @@ fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Res
     let signals = signals::first().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
     })?;
-    let mut way = Way::find(
-        &arguments.reach,
-        Some(uwwan_usb::functions::SerialRole::Gps),
-    )?;
-    let mut lines = way.listen()?;
+    let mut client = arguments
+        .reach
+        .at(Some(uwwan_usb::functions::SerialRole::Gps))?;
+    let mut lines = client.listen()?;
     let never = |error: uwwan_at::dialogue::InvalidCommand| {
         Failure::new(FailureKind::Host, "cannot start GPS").because(error)
     };
     for command in uwwan_at::commands::gps::start(seconds).map_err(never)? {
         transcript.sent(command.line());
-        let answer = way.ask(command.line(), None, None)?;
+        let answer = client.ask(command.line(), None, None)?;
         transcript.answered(&answer);
         // Refused when GPS runs already.
         if !command.line().starts_with("AT^WPDST") {
@@ -196,7 +193,7 @@ fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Res
     };
     let stop = uwwan_at::commands::gps::stop().map_err(never)?;
     transcript.sent(stop.line());
-    let stopped = way.ask(stop.line(), None, None);
+    let stopped = client.ask(stop.line(), None, None);
     if let Ok(answer) = &stopped {
         transcript.answered(answer);
     }

@@ -8,7 +8,7 @@ use uwwan_at::commands::Query;
 use uwwan_at::commands::identity::Information;
 use uwwan_at::commands::profiles::Ipv6Capability;
 use uwwan_at::commands::signal::{Signal, Temperatures};
-use uwwan_modem::at_port::client::Client;
+use uwwan_modem::client::AtClient;
 
 use crate::page::Page;
 use crate::runtime::Entry;
@@ -28,7 +28,7 @@ pub(super) struct AtFacts {
 impl AtFacts {
     /// Asks through a running `up`; `None` when it has no port, or the port does not answer.
     pub(super) fn ask(entry: &Entry) -> Option<Self> {
-        let mut client = Client::connect(&entry.at_socket()).ok()?;
+        let mut client = AtClient::through(&entry.at_socket()).ok()?;
         let port = client.port().ok()??.to_string();
         Some(Self {
             port,
@@ -80,7 +80,7 @@ impl AtFacts {
 }
 
 /// One question: nothing at all when nobody answers, and no value when the answer has none.
-fn one<T: Query>(client: &mut Client) -> Option<Option<T>> {
+fn one<T: Query>(client: &mut AtClient) -> Option<Option<T>> {
     let answer = client.ask(T::COMMAND, None, Some(PATIENCE)).ok()?;
     Some(match answer.result {
         Ok(()) => T::parse(&answer.lines).ok(),

@@ -1,4 +1,4 @@
-//! The other end of the port's socket: how `uwwan at` reaches the port of a running `uwwan up`.
+//! The AT port's socket of a running `up`, at the client's end: JSON lines.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use uwwan_at::dialogue::Command;
 
-use super::owner::PATIENCE;
-use super::protocol::{Message, Request, error, final_result};
-use super::{Answer, AtError, Line};
+use crate::at_port::owner::PATIENCE;
+use crate::at_port::protocol::{Message, Request, error, final_result};
+use crate::at_port::{Answer, AtError, Line};
 
 /// The longest message taken, in bytes: the longest answer with room for escapes.
 const LONGEST_MESSAGE: u64 = 4 << 20;
@@ -19,19 +19,19 @@ const SLACK: Duration = Duration::from_secs(180);
 
 /// A connection to a running `uwwan up`.
 #[derive(Debug)]
-pub struct Client {
+pub(super) struct AtSocket {
     stream: BufReader<UnixStream>,
     socket: PathBuf,
     partial: Vec<u8>,
     lines: VecDeque<Line>,
 }
 
-impl Client {
+impl AtSocket {
     /// Connects.
     ///
     /// # Errors
     /// [`AtError::System`] with the socket and the reason.
-    pub fn connect(socket: &Path) -> Result<Self, AtError> {
+    pub(super) fn connect(socket: &Path) -> Result<Self, AtError> {
         let stream = UnixStream::connect(socket)
             .map_err(|error| AtError::System(format!("{}: {error}", socket.display())))?;
         Ok(Self {
@@ -45,8 +45,8 @@ impl Client {
     /// A second connection to the same place.
     ///
     /// # Errors
-    /// As [`Client::connect`].
-    pub fn again(&self) -> Result<Self, AtError> {
+    /// As [`AtSocket::connect`].
+    pub(super) fn again(&self) -> Result<Self, AtError> {
         Self::connect(&self.socket)
     }
 
@@ -54,21 +54,18 @@ impl Client {
     ///
     /// # Errors
     /// [`AtError`] when there is no answer at all.
-    pub fn ask(
+    pub(super) fn ask(
         &mut self,
-        line: &str,
+        command: &Command,
         text: Option<&str>,
         timeout: Option<Duration>,
     ) -> Result<Answer, AtError> {
-        let usual = Command::new(line).map_err(|error| AtError::Refused {
-            why: error.to_string(),
-        })?;
         self.send(&Request::Command {
-            line: usual.line().to_owned(),
+            line: command.line().to_owned(),
             text: text.map(str::to_owned),
             timeout_ms: timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
         })?;
-        let patience = timeout.unwrap_or(usual.timeout()) + PATIENCE + SLACK;
+        let patience = command.timeout() + PATIENCE + SLACK;
         match self.answer(patience)? {
             Message::Answer {
                 command,
@@ -85,11 +82,11 @@ impl Client {
         }
     }
 
-    /// Asks for lines nobody asked for; [`Client::line`] has them from here on.
+    /// Subscribes to unsolicited result codes; [`AtSocket::line`] has them from here on.
     ///
     /// # Errors
     /// When the other end is gone.
-    pub fn listen(&mut self) -> Result<(), AtError> {
+    pub(super) fn listen(&mut self) -> Result<(), AtError> {
         self.send(&Request::Listen {})?;
         self.answer(Duration::from_secs(10)).map(|_| ())
     }
@@ -98,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     /// When the other end is gone.
-    pub fn port(&mut self) -> Result<Option<String>, AtError> {
+    pub(super) fn port(&mut self) -> Result<Option<String>, AtError> {
         self.send(&Request::State {})?;
         match self.answer(Duration::from_secs(10))? {
             Message::State { port } => Ok(port),
@@ -106,11 +103,11 @@ impl Client {
         }
     }
 
-    /// The next line nobody asked for, if one comes within `patience`.
+    /// Returns the next unsolicited result code or sentence, if one comes within `patience`.
     ///
     /// # Errors
     /// When the other end is gone.
-    pub fn line(&mut self, patience: Duration) -> Result<Option<Line>, AtError> {
+    pub(super) fn line(&mut self, patience: Duration) -> Result<Option<Line>, AtError> {
         if let Some(line) = self.lines.pop_front() {
             return Ok(Some(line));
         }

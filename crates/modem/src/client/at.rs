@@ -1,0 +1,270 @@
+//! The AT port, whoever owns the device: through a running `up`, or opened here.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use uwwan_usb::configuration::Step;
+use uwwan_usb::device::{Backend, Found};
+use uwwan_usb::functions;
+
+use super::at_socket::AtSocket;
+use crate::at_port::open::{Choice, Opened, open, switch};
+use crate::at_port::{Answer, AtError, AtPort, Line, command};
+
+/// How long a modem may take to leave the bus after `AT^RESET`.
+const LEAVE: Duration = Duration::from_secs(30);
+/// How long it may stay away: about 20 s are usual.
+const RETURN: Duration = Duration::from_secs(120);
+/// How long a running `up` may take to have it back.
+const RECOVER: Duration = Duration::from_secs(240);
+/// How long its port may stay silent after a start.
+const SILENT: Duration = Duration::from_secs(60);
+/// How often to look.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A port to ask.
+pub struct AtClient(Owner);
+
+enum Owner {
+    /// A running `up`.
+    Running(AtSocket),
+    /// This process.
+    Here(Box<Here>),
+}
+
+struct Here {
+    backend: Arc<dyn Backend>,
+    found: Found,
+    /// None while the modem restarts.
+    opened: Option<Opened>,
+}
+
+impl AtClient {
+    /// Goes through the running `up` with this socket (`at.socket` in its runtime directory).
+    ///
+    /// # Errors
+    /// [`AtError::System`] when nobody answers there.
+    pub fn through(socket: &Path) -> Result<Self, AtError> {
+        Ok(Self(Owner::Running(AtSocket::connect(socket)?)))
+    }
+
+    /// Opens the port of a device that no `up` runs.
+    ///
+    /// # Errors
+    /// [`AtError`]: no port, busy, silent.
+    pub fn direct(
+        backend: Arc<dyn Backend>,
+        found: Found,
+        choice: &Choice,
+    ) -> Result<Self, AtError> {
+        let opened = open(&*backend, &found, choice, &mut |step| {
+            tracing::info!("{step}");
+        })?;
+        Ok(Self(Owner::Here(Box::new(Here {
+            backend,
+            found,
+            opened: Some(opened),
+        }))))
+    }
+
+    /// Returns whether a running `up` is asked.
+    #[must_use]
+    pub fn is_through(&self) -> bool {
+        matches!(self.0, Owner::Running(_))
+    }
+
+    /// Returns which interface answers, in words; `None` when none does at the moment.
+    ///
+    /// # Errors
+    /// [`AtError`] when the running `up` is gone.
+    pub fn port(&mut self) -> Result<Option<String>, AtError> {
+        match &mut self.0 {
+            Owner::Running(socket) => socket.port(),
+            Owner::Here(here) => {
+                let port = here.opened.as_ref().and_then(|opened| opened.at.port());
+                Ok(port.map(|port| port.to_string()))
+            }
+        }
+    }
+
+    /// Sends a command, with text for its prompt if it has one, and waits for its end: `timeout`
+    /// from sending at most, or what is usual for it.
+    ///
+    /// # Errors
+    /// [`AtError`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
+    pub fn ask(
+        &mut self,
+        line: &str,
+        text: Option<&str>,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, AtError> {
+        let command = command(line, text, timeout)?;
+        match &mut self.0 {
+            Owner::Running(socket) => socket.ask(&command, text, timeout),
+            Owner::Here(here) => match &here.opened {
+                Some(opened) => opened.at.ask(command),
+                None => Err(AtError::Away {
+                    why: "the modem has not come back".into(),
+                }),
+            },
+        }
+    }
+
+    /// Subscribes to unsolicited result codes and position data, from here on.
+    ///
+    /// # Errors
+    /// [`AtError`] when the running `up` or the device is gone.
+    pub fn listen(&self) -> Result<Lines, AtError> {
+        Ok(Lines(match &self.0 {
+            Owner::Running(socket) => {
+                let mut socket = socket.again()?;
+                socket.listen()?;
+                Source::Running(socket)
+            }
+            Owner::Here(here) => match &here.opened {
+                Some(opened) => Source::Here(opened.at.subscribe(), opened.at.clone()),
+                None => return Err(gone()),
+            },
+        }))
+    }
+
+    /// The modem is restarting: waits until it has left the bus, has come back, is in the
+    /// configuration with its MBIM function, and answers. `told` hears each step.
+    ///
+    /// # Errors
+    /// [`AtError`] when it does not in good time.
+    pub fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), AtError> {
+        match &mut self.0 {
+            Owner::Running(socket) => recovered(socket),
+            Owner::Here(here) => here.come_back(told),
+        }
+    }
+}
+
+/// Waits until a running `up` has lost its modem and has it back.
+fn recovered(socket: &mut AtSocket) -> Result<(), AtError> {
+    let mut failed = None;
+    let mut port_is = |there: bool| match socket.port() {
+        Ok(port) => port.is_some() == there,
+        Err(error) => {
+            failed = Some(error);
+            true
+        }
+    };
+    let back = until(LEAVE, || port_is(false)) && until(RECOVER, || port_is(true));
+    match failed {
+        Some(error) => Err(error),
+        None if back => Ok(()),
+        None => Err(AtError::Away {
+            why: "uwwan has not brought the modem back; `uwwan status` tells where it is".into(),
+        }),
+    }
+}
+
+impl Here {
+    /// The device where it was, if it is there.
+    fn look(&self) -> Option<Found> {
+        let devices = self.backend.devices().ok()?;
+        devices
+            .into_iter()
+            .find(|found| found.identity.port == self.found.identity.port)
+    }
+
+    fn has_left(&self) -> bool {
+        let silent = self
+            .opened
+            .as_ref()
+            .is_none_or(|opened| opened.at.port().is_none());
+        silent
+            || self
+                .look()
+                .is_none_or(|found| found.identity.address != self.found.identity.address)
+    }
+
+    fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), AtError> {
+        if !until(LEAVE, || self.has_left()) {
+            return Err(AtError::System(format!(
+                "the modem took AT^RESET but is still there after {} s",
+                LEAVE.as_secs()
+            )));
+        }
+        self.opened = None;
+        let mut back = None;
+        until(RETURN, || {
+            back = self.look();
+            back.is_some()
+        });
+        let Some(found) = back else {
+            return Err(AtError::Away {
+                why: format!(
+                    "it has not come back to port {1} within {0} s",
+                    RETURN.as_secs(),
+                    self.found.identity.port
+                ),
+            });
+        };
+        self.found = found;
+        let device = self.backend.open(&self.found)?;
+        if let Some(mbim) = functions::mbim(device.descriptors()).first() {
+            switch(&*device, mbim.configuration, None, &mut |step| {
+                tracing::debug!("{step}");
+                if let Step::Configured(value) = step {
+                    told(&format!("configuration {value} selected"));
+                }
+            })?;
+        }
+        drop(device);
+        let choice = Choice {
+            patience: SILENT,
+            ..Choice::default()
+        };
+        self.opened = Some(open(&*self.backend, &self.found, &choice, &mut |_| {})?);
+        Ok(())
+    }
+}
+
+fn until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn gone() -> AtError {
+    AtError::Away {
+        why: "the device is gone".into(),
+    }
+}
+
+/// Unsolicited result codes and position data of a port.
+pub struct Lines(Source);
+
+enum Source {
+    Running(AtSocket),
+    Here(Receiver<Line>, AtPort),
+}
+
+impl Lines {
+    /// Returns the next line, if one comes within `patience`.
+    ///
+    /// # Errors
+    /// [`AtError`] when nothing more will come.
+    pub fn next(&mut self, patience: Duration) -> Result<Option<Line>, AtError> {
+        match &mut self.0 {
+            Source::Running(socket) => socket.line(patience),
+            Source::Here(lines, port) => match lines.recv_timeout(patience) {
+                Ok(line) => Ok(Some(line)),
+                Err(RecvTimeoutError::Timeout) if port.port().is_some() => Ok(None),
+                Err(_) => Err(gone()),
+            },
+        }
+    }
+}
