@@ -8,8 +8,11 @@
 
 mod arguments;
 mod candidates;
+mod checks;
+mod choices;
 mod commands;
 mod control;
+mod entrances;
 mod failure;
 mod file_capabilities;
 mod input;
@@ -23,7 +26,7 @@ mod prompt;
 mod reach;
 mod runtime;
 mod secrets;
-mod session_option;
+mod session_settings;
 mod settings;
 mod sharing;
 mod signals;

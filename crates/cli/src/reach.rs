@@ -22,11 +22,12 @@ use uwwan_usb::device::Backend;
 use uwwan_usb::functions::SerialRole;
 
 use crate::candidates;
+use crate::checks::words;
 use crate::control::Client as Control;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::runtime::{self, Entry};
-use crate::settings::{Device, words};
+use crate::settings::Device;
 use crate::signals;
 
 /// The control session's socket in the runtime directory of a running `up`.

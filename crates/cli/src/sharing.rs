@@ -2,53 +2,15 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use uwwan_modem::proxy::multiplexer::Config;
 use uwwan_modem::share::{Allow, Builder, MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME};
 use uwwan_modem::{Event, Handle};
 
+use crate::entrances::{Entrances, Guard};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json};
 use crate::runtime::RuntimeDir;
 use crate::settings::Settings;
-
-/// Which entrances there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Entrances {
-    /// All.
-    #[default]
-    On,
-    /// Those in the runtime directory alone.
-    Private,
-    /// None.
-    Off,
-}
-
-impl Entrances {
-    /// Every value with its word.
-    pub const VALUES: &'static [(&'static str, Self)] = &[
-        ("on", Self::On),
-        ("private", Self::Private),
-        ("off", Self::Off),
-    ];
-}
-
-/// Whether clients are kept from what `up` holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Guard {
-    /// They are.
-    #[default]
-    On,
-    /// They may do everything.
-    Off,
-}
-
-impl Guard {
-    /// Every value with its word.
-    pub const VALUES: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
-}
 
 /// Who else may come in, as given.
 ///

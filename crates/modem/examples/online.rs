@@ -8,6 +8,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use uwwan_modem::host::TunProvider;
+use uwwan_modem::options::SessionOptions;
 use uwwan_modem::{Modem, Options, Selector};
 use uwwan_usb::backend::BackendKind;
 
@@ -15,7 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let selector: Selector = arguments.next().as_deref().unwrap_or("any").parse()?;
     let options = Options {
-        apn: arguments.next().unwrap_or_default(),
+        sessions: vec![SessionOptions {
+            apn: arguments.next().unwrap_or_default(),
+            ..SessionOptions::default()
+        }],
         ..Options::default()
     };
     let handle = Modem::start(
@@ -28,7 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Err(failure) = handle.wait_online(Duration::from_secs(300)) {
         return Err(failure.map_or("not online within five minutes".into(), Into::into));
     }
-    for address in handle.status().addresses.unwrap_or_default().list() {
+    let status = handle.status();
+    for address in status.addresses().map_or_else(Vec::new, |all| all.list()) {
         println!("{address}");
     }
     std::io::stdin().read_line(&mut String::new())?;

@@ -26,7 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Err(failure) = handle.wait_online(Duration::from_secs(60)) {
         return Err(failure.map_or("not online within a minute".into(), Into::into));
     }
-    for address in handle.status().addresses.unwrap_or_default().list() {
+    let status = handle.status();
+    for address in status.addresses().map_or_else(Vec::new, |all| all.list()) {
         println!("{address}");
     }
     handle.stop();

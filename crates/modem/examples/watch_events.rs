@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::host::TunProvider;
-use uwwan_modem::{Event, Modem, Options, Selector};
+use uwwan_modem::{Modem, Options, Selector};
 
 fn main() -> Result<(), Box<dyn Error>> {
     uwwan_tun::namespace::enter()?;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The channel ends with the modem's thread.
     for event in events {
         println!("{event:?}");
-        if matches!(event, Event::Online { .. }) {
+        if event.is_online() {
             times_online += 1;
             match times_online {
                 1 => emulator.reset_firmware(),

@@ -6,6 +6,8 @@
 //! ladder, the session or a retry has something due. Control requests are made here, one at a
 //! time, each bounded by its own timeout, so nothing here can block for good.
 
+mod device;
+mod held;
 mod link;
 mod mbim;
 mod sessions;
@@ -20,40 +22,24 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use uwwan_mbim::session::{CommandError, ControlSession, State, TransactionId};
 use uwwan_usb::device::Backend;
 
-use crate::askers::{AskerSender, Askers, Request, Ticket};
+use crate::askers::{Askers, Request, Ticket};
 use crate::datapath::{Fault, Report};
-use crate::event::Event;
+use crate::event::{Event, SessionChange, SessionEvent};
 use crate::failure::{Failure, Rung};
 use crate::host::HostProvider;
 use crate::ladder::{Action, Ask, Input, Ladder};
-use crate::modem::Shared;
-use crate::options::{Options, SessionOptions};
+use crate::message::Message;
+use crate::options::Options;
 use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
 use crate::selector::Selector;
-use crate::session::{DataSession, LossPolicy, SessionAsk};
+use crate::session::SessionAsk;
+use crate::shared::Shared;
 use crate::status::{ConfigurationChange, RungTime};
 use crate::supervisor::{Supervisor, Verdict};
 
-use sessions::HeldSession;
-pub(crate) use usb::{ethernet_acceptable, look};
-
-/// What the control thread is told.
-pub(crate) enum Message {
-    /// From the data thread.
-    Report(Report),
-    /// From the program: stop.
-    Stop,
-    /// From the program: an asker beside the driver.
-    Attach(AskerSender),
-    /// From an asker.
-    Ask {
-        /// Id of the asker.
-        asker: u64,
-        /// What it wants.
-        request: Request,
-    },
-}
+pub(crate) use device::{ethernet_acceptable, look};
+use held::HeldSession;
 
 /// Who waits for an answer.
 enum Asker {
@@ -85,7 +71,7 @@ pub(crate) struct Control {
     port: Option<String>,
 
     quirk: &'static Quirk,
-    device: Option<usb::Held>,
+    device: Option<device::Held>,
     control_session: ControlSession,
     asked: HashMap<TransactionId, Asker>,
     askers: Askers,
@@ -119,15 +105,13 @@ impl Control {
         outbox: Sender<Message>,
     ) -> Self {
         let now = Instant::now();
-        let session = |options: SessionOptions, policy| HeldSession {
-            counters: shared.session_counters(options.id),
-            machine: DataSession::new(options, policy, now),
-            host: None,
-        };
-        let first = session(options.session_0(), LossPolicy::BackToRung);
-        let others = options.sessions.iter().cloned();
-        let others = others.map(|options| session(options, LossPolicy::Rest));
-        let sessions = std::iter::once(first).chain(others).collect();
+        let mut sessions: Vec<_> = options
+            .sessions
+            .iter()
+            .map(|session| HeldSession::new(session, shared.session_counters(session.id), now))
+            .collect();
+        // Session 0 first: it leads the modem up.
+        sessions.sort_by_key(|session| session.machine.id());
         let mut ladder = Ladder::new(options.clone(), selector.to_string(), now);
         ladder.up_to(top);
         Self {
@@ -467,9 +451,9 @@ impl Control {
             Event::Lost { rung, why } => tracing::warn!("lost: {why}; starting again from {rung}"),
             other => tracing::debug!("{}", kind_of(other)),
         }
-        let online = matches!(event, Event::Online { .. });
-        if online {
-            // Whoever hears of it and looks finds the interface.
+        let online = event.is_online();
+        if matches!(event, Event::Session(_)) {
+            // Whoever hears of it and looks finds addresses and interface.
             self.publish();
         }
         self.shared.change(|status| match &event {
@@ -496,14 +480,13 @@ impl Control {
                     after: *after,
                 });
             }
-            Event::Addresses(addresses) => status.addresses = Some(addresses.clone()),
-            Event::Online { .. } => {
+            Event::Session(_) if online => {
                 status.online = true;
                 status.trying = None;
                 status.failure = None;
                 status.why = "online".into();
             }
-            Event::Notice { .. } | Event::Session { .. } => {}
+            Event::Notice { .. } | Event::Session(_) => {}
             Event::Diagnosis { text } => {
                 if status.diagnoses.len() < 16 {
                     status.diagnoses.push(text.clone());
@@ -536,16 +519,15 @@ impl Control {
     /// Brings `status` up to what the ladder has learnt.
     fn publish(&mut self) {
         let facts = self.ladder.facts();
-        let framing = self.device.as_ref().and_then(usb::Held::framing);
+        let framing = self.device.as_ref().and_then(device::Held::framing);
         let name = self.device.as_ref().map(|held| held.name.clone());
         let ethernet = self.ethernet_status();
         let model = self.quirk.name;
-        let mut sessions: Vec<_> = self
+        let sessions = self
             .sessions
             .iter()
             .map(|session| session.machine.status())
             .collect();
-        let first = sessions.remove(0);
         self.shared.update(|status| {
             if let Some(name) = name {
                 status.device = name;
@@ -556,7 +538,6 @@ impl Control {
             status.identity.clone_from(&facts.identity);
             status.network.clone_from(&facts.network);
             status.signal = facts.signal;
-            status.interface = first.interface;
             status.sessions = sessions;
         });
     }
@@ -646,14 +627,14 @@ fn kind_of(event: &Event) -> String {
         Event::RungStarted { rung } => format!("{rung}: started"),
         Event::RungDone { rung, seconds, .. } => format!("{rung}: done in {seconds:.3} s"),
         Event::Configuration { before, after } => format!("configuration {before} to {after}"),
-        Event::Addresses(_) => "addresses".into(),
-        Event::Online { .. } => "online".into(),
-        Event::Session {
-            session, online, ..
-        } => format!(
-            "session {session}: {}",
-            if *online { "online" } else { "not online" }
-        ),
+        Event::Session(SessionEvent { session, change }) => {
+            let change = match change {
+                SessionChange::Addresses(_) => "addresses",
+                SessionChange::Online { .. } => "online",
+                SessionChange::Offline { .. } => "not online",
+            };
+            format!("session {session}: {change}")
+        }
         Event::Notice { text } => text.clone(),
         Event::Stopped { .. } => "stopped".into(),
         Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),

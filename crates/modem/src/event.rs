@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Rung};
 use crate::status::Addresses;
 
-/// What happens to a modem, in order. None of it carries personal data except
-/// [`Event::Addresses`].
+/// What happens to a modem, in order. None of it carries personal data except the addresses of
+/// [`Event::Session`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -40,28 +40,6 @@ pub enum Event {
         /// `bConfigurationValue` now.
         after: u8,
     },
-    /// The network has handed out addresses; with a plain network device, those the user chose.
-    Addresses(Addresses),
-    /// A data session beside session 0 is up, or is not.
-    Session {
-        /// Its number.
-        session: u8,
-        /// Whether its packets flow.
-        online: bool,
-        /// Its interface; empty when it is not up.
-        interface: String,
-        /// Its addresses, or why it is not up.
-        text: String,
-        /// When it is tried again, in seconds; `None` when it is up.
-        retry_seconds: Option<f64>,
-    },
-    /// Packets flow.
-    Online {
-        /// Name of the host's interface, or what stands for it.
-        interface: String,
-        /// Time since the start of this bring-up.
-        seconds: f64,
-    },
     /// Something worth knowing that changes nothing.
     Notice {
         /// In words.
@@ -84,4 +62,192 @@ pub enum Event {
         /// The failure that ended it; `None` after a stop asked for.
         failure: Option<Failure>,
     },
+    /// A data session has changed.
+    #[serde(untagged)]
+    Session(SessionEvent),
+}
+
+impl Event {
+    /// Whether the modem is online with this event: session 0 is.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        matches!(
+            self,
+            Self::Session(SessionEvent {
+                session: 0,
+                change: SessionChange::Online { .. },
+            })
+        )
+    }
+}
+
+/// A change of a data session.
+///
+/// As JSON, addresses are `"event": "addresses"` with their fields, and session 0 is
+/// `"event": "online"`; another session is `"event": "session"`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Form", from = "Form")]
+pub struct SessionEvent {
+    /// Number of the session.
+    pub session: u8,
+    /// What has changed.
+    pub change: SessionChange,
+}
+
+/// What has changed about a data session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionChange {
+    /// The network has handed out addresses; with a plain network device, those the user chose. Told of
+    /// session 0; the addresses of another come with [`SessionChange::Online`].
+    Addresses(Addresses),
+    /// Packets flow.
+    Online {
+        /// Name of the host's interface, or what stands for it.
+        interface: String,
+        /// The addresses in a few words.
+        text: String,
+        /// Time since the start of the bring-up, in seconds.
+        seconds: f64,
+    },
+    /// No packets flow. Told of the sessions beside session 0; that of session 0 is
+    /// [`Event::RungFailed`] or [`Event::Lost`].
+    Offline {
+        /// Why, in words.
+        why: String,
+        /// When it is tried again, in seconds; `None` when that depends on session 0.
+        retry_seconds: Option<f64>,
+    },
+}
+
+/// A [`SessionEvent`] as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Form {
+    Addresses(Addresses),
+    Online {
+        interface: String,
+        seconds: f64,
+    },
+    Session {
+        session: u8,
+        online: bool,
+        interface: String,
+        text: String,
+        retry_seconds: Option<f64>,
+    },
+}
+
+impl From<SessionEvent> for Form {
+    fn from(SessionEvent { session, change }: SessionEvent) -> Self {
+        match change {
+            SessionChange::Addresses(addresses) => Self::Addresses(addresses),
+            SessionChange::Online {
+                interface, seconds, ..
+            } if session == 0 => Self::Online { interface, seconds },
+            SessionChange::Online {
+                interface, text, ..
+            } => Self::Session {
+                session,
+                online: true,
+                interface,
+                text,
+                retry_seconds: None,
+            },
+            SessionChange::Offline { why, retry_seconds } => Self::Session {
+                session,
+                online: false,
+                interface: String::new(),
+                text: why,
+                retry_seconds,
+            },
+        }
+    }
+}
+
+impl From<Form> for SessionEvent {
+    fn from(form: Form) -> Self {
+        let (session, change) = match form {
+            Form::Addresses(addresses) => (0, SessionChange::Addresses(addresses)),
+            Form::Online { interface, seconds } => (
+                0,
+                SessionChange::Online {
+                    interface,
+                    text: String::new(),
+                    seconds,
+                },
+            ),
+            Form::Session {
+                session,
+                online: true,
+                interface,
+                text,
+                ..
+            } => (
+                session,
+                SessionChange::Online {
+                    interface,
+                    text,
+                    seconds: 0.0,
+                },
+            ),
+            Form::Session {
+                session,
+                text,
+                retry_seconds,
+                ..
+            } => (
+                session,
+                SessionChange::Offline {
+                    why: text,
+                    retry_seconds,
+                },
+            ),
+        };
+        Self { session, change }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_events_as_json() {
+        let json = |session, change| {
+            let event = Event::Session(SessionEvent { session, change });
+            let text = serde_json::to_string(&event).unwrap();
+            let back: Event = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&back).unwrap(), text);
+            text
+        };
+        let online = || SessionChange::Online {
+            interface: "wwan0".into(),
+            text: "192.0.2.7/32, MTU 1500".into(),
+            seconds: 1.5,
+        };
+        assert_eq!(
+            json(0, online()),
+            r#"{"event":"online","interface":"wwan0","seconds":1.5}"#
+        );
+        assert_eq!(
+            json(3, online()),
+            r#"{"event":"session","session":3,"online":true,"interface":"wwan0","text":"192.0.2.7/32, MTU 1500","retry_seconds":null}"#
+        );
+        let offline = SessionChange::Offline {
+            why: "refused".into(),
+            retry_seconds: Some(5.0),
+        };
+        assert_eq!(
+            json(3, offline),
+            r#"{"event":"session","session":3,"online":false,"interface":"","text":"refused","retry_seconds":5.0}"#
+        );
+        let addresses = json(0, SessionChange::Addresses(Addresses::default()));
+        assert!(
+            addresses.starts_with(r#"{"event":"addresses","ipv4":null,"#),
+            "{addresses}"
+        );
+        let notice = r#"{"event":"notice","text":"x"}"#;
+        let event: Event = serde_json::from_str(notice).unwrap();
+        assert_eq!(serde_json::to_string(&event).unwrap(), notice);
+    }
 }

@@ -174,7 +174,7 @@ pub(crate) fn negotiate(
         receive_size: receive_size as usize,
         receive_max,
         sizes: Sizes {
-            chosen: options.mtu,
+            chosen: options.session(0).and_then(|session| session.mtu),
             operator,
             segment: Some(frame.map_or(function.max_segment_size, |frame| frame - header)),
             block: Some(block.min(usize::from(u16::MAX)) as u16),
@@ -208,7 +208,8 @@ fn frames(
         declared => declared,
     };
     let wanted = options
-        .mtu
+        .session(0)
+        .and_then(|session| session.mtu)
         .map_or(USUAL_FRAME, |mtu| mtu.saturating_add(ETHERNET_HEADER));
     let wanted = wanted.min(declared);
     if function.capabilities & CAPABILITY_MAX_DATAGRAM == 0 {

@@ -65,9 +65,11 @@ mod control;
 mod explain;
 mod function;
 mod kind;
+mod message;
 mod modem;
 mod packet;
 mod poll;
+mod shared;
 mod stream;
 
 pub use event::Event;

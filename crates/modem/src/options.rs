@@ -11,16 +11,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
-    /// Access point name; empty asks for the subscription's default.
-    pub apn: String,
-    /// Address families to ask the network for.
-    pub ip_type: IpType,
-    /// Authentication towards the access point.
-    pub auth: Auth,
-    /// User name for [`Options::auth`].
-    pub user: String,
-    /// Password for [`Options::auth`].
-    pub password: Secret,
     /// The SIM's PIN, without the newline of the file it came from; empty when there is none.
     pub pin: Secret,
     /// Enter the PIN even when only one attempt is left before the SIM asks for its PUK, or when an
@@ -30,8 +20,6 @@ pub struct Options {
     pub pin_memory: Option<PathBuf>,
     /// Go online while registered with a foreign network.
     pub roaming: bool,
-    /// MTU in bytes, in place of what network and device say.
-    pub mtu: Option<u16>,
     /// Pause between configuration 0 and the MBIM configuration, in seconds where serialised.
     #[serde(with = "optional_seconds")]
     pub settle: Option<Duration>,
@@ -59,17 +47,6 @@ pub struct Options {
     pub nice: Option<i32>,
     /// Let the kernel's drivers bind again after a clean stop.
     pub reattach_drivers: bool,
-    /// Name of the TUN interface; the kernel picks one otherwise.
-    pub tun_name: Option<String>,
-    /// How packets cross the TUN interface.
-    pub tun_mode: TunMode,
-    /// Routes through the modem.
-    pub routes: Routes,
-    /// Metric of these routes: of several to the same destination the lowest wins. `None` is the
-    /// kernel's default, 0 for IPv4 and 1024 for IPv6.
-    pub route_metric: Option<u32>,
-    /// What to do with the name servers the network hands out.
-    pub dns: Dns,
     /// Wait for the device instead of failing when it is not there at the start.
     pub wait_for_device: bool,
     /// Keep trying after a failure that repetition alone will not cure. A wrong PIN is never
@@ -78,9 +55,7 @@ pub struct Options {
     /// Ask the network's name server (or gateway) for a sign of life after going online, so that a
     /// link that carries nothing is told from an idle one.
     pub probe: bool,
-    /// Addresses for a plain network device, which hands out none.
-    pub static_addresses: StaticAddresses,
-    /// Further data sessions beside session 0.
+    /// The data sessions. Session 0 must be one of them: the others follow it.
     pub sessions: Vec<SessionOptions>,
     /// Own the AT port, too; otherwise it is left to the kernel's serial driver.
     pub at_port: bool,
@@ -89,16 +64,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            apn: String::new(),
-            ip_type: IpType::default(),
-            auth: Auth::default(),
-            user: String::new(),
-            password: Secret::default(),
             pin: Secret::default(),
             force_pin: false,
             pin_memory: None,
             roaming: false,
-            mtu: None,
             settle: None,
             open_budget: None,
             ndp: None,
@@ -111,16 +80,10 @@ impl Default for Options {
             in_flight: None,
             nice: None,
             reattach_drivers: false,
-            tun_name: None,
-            tun_mode: TunMode::default(),
-            routes: Routes::default(),
-            route_metric: None,
-            dns: Dns::default(),
             wait_for_device: false,
             persist: false,
             probe: true,
-            static_addresses: StaticAddresses::default(),
-            sessions: Vec::new(),
+            sessions: vec![SessionOptions::default()],
             at_port: true,
         }
     }
@@ -130,7 +93,7 @@ impl Default for Options {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SessionOptions {
-    /// Its number: 0 is the session of [`Options`] itself, further ones have 1 to 255.
+    /// Its number. The modem stands and falls with session 0; the others come up beside it.
     pub id: u8,
     /// Access point name; empty asks for the subscription's default.
     pub apn: String,
@@ -142,7 +105,7 @@ pub struct SessionOptions {
     pub user: String,
     /// Password for [`SessionOptions::auth`].
     pub password: Secret,
-    /// MTU in bytes, in place of what network and device say.
+    /// MTU in bytes, in place of what network and device say; `None` is session 0's choice.
     pub mtu: Option<u16>,
     /// Name of its TUN interface; the kernel picks one otherwise.
     pub tun_name: Option<String>,
@@ -150,7 +113,8 @@ pub struct SessionOptions {
     pub tun_mode: TunMode,
     /// Routes through it.
     pub routes: Routes,
-    /// Metric of these routes; see [`Options::route_metric`].
+    /// Metric of these routes: of several to the same destination the lowest wins. `None` is the
+    /// kernel's default, 0 for IPv4 and 1024 for IPv6.
     pub route_metric: Option<u32>,
     /// What to do with the name servers the network hands out for it.
     pub dns: Dns,
@@ -159,24 +123,10 @@ pub struct SessionOptions {
 }
 
 impl Options {
-    /// The choices for session 0.
+    /// The choices for the data session of this number.
     #[must_use]
-    pub fn session_0(&self) -> SessionOptions {
-        SessionOptions {
-            id: 0,
-            apn: self.apn.clone(),
-            ip_type: self.ip_type,
-            auth: self.auth,
-            user: self.user.clone(),
-            password: self.password.clone(),
-            mtu: self.mtu,
-            tun_name: self.tun_name.clone(),
-            tun_mode: self.tun_mode,
-            routes: self.routes.clone(),
-            route_metric: self.route_metric,
-            dns: self.dns,
-            static_addresses: self.static_addresses.clone(),
-        }
+    pub fn session(&self, id: u8) -> Option<&SessionOptions> {
+        self.sessions.iter().find(|session| session.id == id)
     }
 }
 
@@ -186,7 +136,7 @@ impl Options {
 pub struct StaticAddresses {
     /// The host's own.
     pub addresses: Vec<HostPrefix>,
-    /// Gateways for [`Options::routes`].
+    /// Gateways for [`SessionOptions::routes`].
     pub gateways: Vec<IpAddr>,
 }
 
@@ -516,7 +466,10 @@ mod tests {
     fn secrets_stay_out_of_prints() {
         let options = Options {
             pin: Secret::new("4711"),
-            password: Secret::new("swordfish"),
+            sessions: vec![SessionOptions {
+                password: Secret::new("swordfish"),
+                ..SessionOptions::default()
+            }],
             ..Options::default()
         };
         let print = format!("{options:?}");

@@ -2,14 +2,16 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use uwwan_ncm::NtbParameters;
 
 use crate::failure::{Failure, Rung};
 
 /// The state of one modem.
+///
+/// As JSON, `addresses` and `interface` are those of session 0, and `sessions` are the others.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Status {
     /// The device, as `03f0:a31d at 1-4`; empty until found.
     pub device: String,
@@ -44,17 +46,86 @@ pub struct Status {
     /// With a plain network device: its link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ethernet: Option<EthernetStatus>,
-    /// Addresses from the network, or from the user with a plain network device.
-    pub addresses: Option<Addresses>,
-    /// The host's interface.
-    pub interface: Option<Interface>,
     /// Traffic and block statistics since the start of the program.
     pub traffic: Traffic,
-    /// The data sessions beside session 0.
+    /// The data sessions, session 0 first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<SessionStatus>,
     /// Diagnoses made in the present bring-up.
     pub diagnoses: Vec<String>,
+}
+
+impl Status {
+    /// The data session of this number.
+    #[must_use]
+    pub fn session(&self, id: u8) -> Option<&SessionStatus> {
+        self.sessions.iter().find(|session| session.session == id)
+    }
+
+    /// Addresses of session 0 from the network, or from the user with a plain network device.
+    #[must_use]
+    pub fn addresses(&self) -> Option<&Addresses> {
+        self.session(0)?.addresses.as_ref()
+    }
+
+    /// The host's interface of session 0.
+    #[must_use]
+    pub fn interface(&self) -> Option<&Interface> {
+        self.session(0)?.interface.as_ref()
+    }
+}
+
+/// A [`Status`] as JSON: session 0 apart from the others.
+#[derive(Serialize)]
+struct WithSession0<'a> {
+    #[serde(flatten, serialize_with = "without_session_0")]
+    status: &'a Status,
+    addresses: Option<&'a Addresses>,
+    interface: Option<&'a Interface>,
+}
+
+fn without_session_0<S: Serializer>(status: &&Status, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut status = (*status).clone();
+    status.sessions.retain(|session| session.session != 0);
+    Status::serialize(&status, serializer)
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let form = WithSession0 {
+            status: self,
+            addresses: self.addresses(),
+            interface: self.interface(),
+        };
+        form.serialize(serializer)
+    }
+}
+
+/// What [`WithSession0`] is read as.
+#[derive(Deserialize)]
+struct ReadWithSession0 {
+    #[serde(flatten, with = "Status")]
+    status: Status,
+    #[serde(default)]
+    addresses: Option<Addresses>,
+    #[serde(default)]
+    interface: Option<Interface>,
+}
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = ReadWithSession0::deserialize(deserializer)?;
+        let mut status = form.status;
+        let session_0 = SessionStatus {
+            online: status.online,
+            why: status.why.clone(),
+            addresses: form.addresses,
+            interface: form.interface,
+            ..SessionStatus::default()
+        };
+        status.sessions.insert(0, session_0);
+        Ok(status)
+    }
 }
 
 /// The link of a plain network device.
@@ -73,7 +144,7 @@ pub struct EthernetStatus {
     pub frame_size: u16,
 }
 
-/// A data session beside session 0.
+/// A data session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionStatus {
@@ -85,7 +156,7 @@ pub struct SessionStatus {
     pub online: bool,
     /// Why it is in this state, in words.
     pub why: String,
-    /// Its addresses.
+    /// Its addresses; those of session 0 are kept while it is lost.
     pub addresses: Option<Addresses>,
     /// Its interface.
     pub interface: Option<Interface>,
@@ -295,4 +366,39 @@ pub struct Counter {
     pub name: String,
     /// How many.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_0_stands_apart_in_json() {
+        let named = |session, name: &str| SessionStatus {
+            session,
+            online: true,
+            why: "online".into(),
+            interface: Some(Interface {
+                name: name.into(),
+                ..Interface::default()
+            }),
+            ..SessionStatus::default()
+        };
+        let mut status = Status {
+            online: true,
+            why: "online".into(),
+            sessions: vec![named(0, "wwan0"), named(3, "wwan3")],
+            ..Status::default()
+        };
+        let json = serde_json::to_value(&status).unwrap();
+        assert_eq!(json["interface"]["name"], "wwan0");
+        assert!(json["addresses"].is_null());
+        assert_eq!(json["sessions"][0]["session"], 3);
+        assert_eq!(json["sessions"].as_array().unwrap().len(), 1);
+        assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
+        status.sessions.pop();
+        let json = serde_json::to_value(&status).unwrap();
+        assert!(json.get("sessions").is_none());
+        assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
+    }
 }

@@ -28,7 +28,9 @@ fn the_emulated_modem_comes_online() {
 #[test]
 fn a_loss_and_the_way_back_are_seen() {
     let events = run("watch_events");
-    let online = events.lines().filter(|line| line.starts_with("Online"));
+    let online = events
+        .lines()
+        .filter(|line| line.contains("session: 0, change: Online"));
     assert_eq!(online.count(), 2, "{events}");
     assert!(events.contains("\nLost "), "{events}");
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
-use uwwan_modem::options::{Format, TunMode};
+use uwwan_modem::options::{Format, Routes, SessionOptions, TunMode};
 use uwwan_modem::status::Status;
 use uwwan_modem::{Event, Handle, Modem, Options, Selector};
 use uwwan_netstack::server::{DEFAULT_V4, HTTP_PORT};
@@ -104,8 +104,11 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
     };
     let options = Options {
         settle: Some(Duration::from_millis(60)),
-        routes: uwwan_modem::options::Routes::Default,
-        tun_mode,
+        sessions: vec![SessionOptions {
+            routes: Routes::Default,
+            tun_mode,
+            ..SessionOptions::default()
+        }],
         ntb,
         block_size: block,
         input_size: block,
@@ -127,7 +130,7 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
         let left = deadline.saturating_duration_since(Instant::now());
         let event = events.recv_timeout(left);
         match event.unwrap_or_else(|_| panic!("not online: {:#?}", handle.status())) {
-            Event::Online { .. } => break,
+            event if event.is_online() => break,
             Event::Stopped { failure } => panic!("stopped: {failure:?}"),
             _ => {}
         }
@@ -139,7 +142,7 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
     let status = look_at(&handle, &seen, || upload(BYTES));
     assert!(status.traffic.uplink.bytes > BYTES, "{status:#?}");
 
-    let mode = &status.interface.as_ref().expect("an interface").mode;
+    let mode = &status.interface().expect("an interface").mode;
     assert!(mode.starts_with(tun_mode.word()), "{mode}");
     let traffic = &status.traffic;
     let calls = traffic.host;

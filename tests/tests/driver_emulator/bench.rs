@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
+use uwwan_modem::options::SessionOptions;
 use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Failure, Handle, Modem, Options, Selector};
 use uwwan_tests::host::Sockets;
@@ -29,6 +30,14 @@ pub fn quick() -> Options {
         settle: Some(Duration::from_millis(60)),
         probe: false,
         ..Options::default()
+    }
+}
+
+/// The same with choices for session 0.
+pub fn quick_session(session: SessionOptions) -> Options {
+    Options {
+        sessions: vec![session],
+        ..quick()
     }
 }
 
@@ -106,13 +115,20 @@ impl Bench {
     }
 
     pub fn online(&mut self) {
-        self.until("online", |event| matches!(event, Event::Online { .. }));
+        self.until("online", |event| event.is_online());
         let status = self.handle.status();
-        assert!(status.interface.is_some() || !status.online, "{status:#?}");
+        assert!(
+            status.interface().is_some() || !status.online,
+            "{status:#?}"
+        );
     }
 
     pub fn addresses(&self) -> Addresses {
-        self.handle.status().addresses.expect("no addresses")
+        self.handle
+            .status()
+            .addresses()
+            .expect("no addresses")
+            .clone()
     }
 
     /// The failure it ends with.

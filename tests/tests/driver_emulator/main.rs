@@ -5,8 +5,8 @@ mod bench;
 
 use std::time::{Duration, Instant};
 
-use bench::{Bench, PATIENCE, emulator, families, quick};
-use uwwan_modem::options::{Format, IpType, Padding, Placement, Secret, Table};
+use bench::{Bench, PATIENCE, emulator, families, quick, quick_session};
+use uwwan_modem::options::{Format, IpType, Padding, Placement, Secret, SessionOptions, Table};
 use uwwan_modem::status::Traffic;
 use uwwan_modem::{Event, FailureKind, Modem, Options, Place, Rung, Selector};
 
@@ -157,10 +157,10 @@ fn ipv6_comes_with_the_operator_in_the_list() {
     assert!(told, "{:#?}", bench.seen);
     bench.stop();
 
-    let six = Options {
+    let six = quick_session(SessionOptions {
         ip_type: IpType::Ipv6,
-        ..quick()
-    };
+        ..SessionOptions::default()
+    });
     let mut bench = Bench::start("", six);
     let failure = bench.failure();
     assert_eq!(failure.rung(), Some(Rung::Connect));
@@ -212,10 +212,10 @@ fn refusals_are_explained() {
         ),
         (
             "apn=internet",
-            Options {
+            quick_session(SessionOptions {
                 apn: "intranet".into(),
-                ..quick()
-            },
+                ..SessionOptions::default()
+            }),
             Rung::Connect,
             "--apn",
         ),
@@ -482,10 +482,10 @@ fn a_selector_that_fits_nothing_is_refused() {
     };
     assert!(start(Selector::Id(0x1234, 0x5678)).is_err());
     assert!(start(Selector::Port("9-9".into())).is_err());
-    let options = Options {
+    let options = quick_session(SessionOptions {
         mtu: Some(20),
-        ..quick()
-    };
+        ..SessionOptions::default()
+    });
     let error = Bench::on(emulator.clone(), options, |_, _| {})
         .err()
         .unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::host::TunProvider;
-use uwwan_modem::options::Routes;
+use uwwan_modem::options::{Routes, SessionOptions};
 use uwwan_modem::status::Traffic;
 use uwwan_modem::{Event, Handle, Modem, Options, Selector};
 
@@ -39,7 +39,10 @@ impl Bench {
             Emulator::new(knobs, FarSide::Network(Box::new(network))).expect("an emulator");
         let mut options = Options {
             settle: Some(Duration::from_millis(60)),
-            routes: Routes::Prefixes(vec!["198.51.100.0/24".into()]),
+            sessions: vec![SessionOptions {
+                routes: Routes::Prefixes(vec!["198.51.100.0/24".into()]),
+                ..SessionOptions::default()
+            }],
             probe: false,
             block_size: Some(memory::BUFFER),
             input_size: Some(memory::BUFFER),
@@ -69,7 +72,7 @@ impl Bench {
             tally,
             events,
         };
-        bench.until("online", |event| matches!(event, Event::Online { .. }));
+        bench.until("online", |event| event.is_online());
         bench
     }
 
@@ -101,7 +104,12 @@ impl Bench {
     }
 
     pub fn interface(&self) -> String {
-        self.handle.status().interface.expect("an interface").name
+        self.handle
+            .status()
+            .interface()
+            .expect("an interface")
+            .name
+            .clone()
     }
 
     /// Starts both numbered flows.

@@ -25,7 +25,7 @@ fn again_and_again(bench: &Bench, times: usize, goes: impl Fn(&Bench, usize)) {
         });
         goes(bench, time);
         bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
-        bench.until("back online", |event| matches!(event, Event::Online { .. }));
+        bench.until("back online", |event| event.is_online());
         in_use.push(memory::in_use());
         assert_eq!(
             memory::buffers(),

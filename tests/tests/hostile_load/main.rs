@@ -30,8 +30,12 @@ type Check = fn(Mode);
 
 /// How the host's end may work, by name.
 const MODES: &[(&str, Choice)] = &[
-    ("plain", |options| options.tun_mode = TunMode::Plain),
-    ("offload", |options| options.tun_mode = TunMode::Offload),
+    ("plain", |options| {
+        options.sessions[0].tun_mode = TunMode::Plain
+    }),
+    ("offload", |options| {
+        options.sessions[0].tun_mode = TunMode::Offload
+    }),
 ];
 
 /// What is checked in each mode.

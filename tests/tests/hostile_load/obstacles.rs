@@ -24,7 +24,7 @@ pub fn the_mtu_changes_under_load(mode: Mode) {
             bench
                 .handle
                 .status()
-                .addresses
+                .addresses()
                 .is_some_and(|a| a.mtu == mtu)
         };
         bench.wait_for("the MTU was not taken over", told);

@@ -46,7 +46,7 @@ impl Bench {
 
     fn online(options: Options) -> Self {
         let bench = Self::start(&Gadget::new(), options);
-        bench.until("online", |event| matches!(event, Event::Online { .. }));
+        bench.until("online", |event| event.is_online());
         bench
     }
 
@@ -281,9 +281,7 @@ fn unplugged_and_plugged_in_again() {
     bench.gadget.unplug();
     bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
     bench.gadget.plug();
-    bench.until("online again", |event| {
-        matches!(event, Event::Online { .. })
-    });
+    bench.until("online again", |event| event.is_online());
     {
         let told = bench.sockets.told();
         assert_eq!(told.theirs.len(), 1, "the interface stays");
@@ -309,7 +307,7 @@ fn a_device_that_refuses_every_request_is_taken_as_it_is() {
     let gadget = Gadget::new();
     gadget.be_stubborn();
     let bench = Bench::start(&gadget, Options::default());
-    bench.until("online", |event| matches!(event, Event::Online { .. }));
+    bench.until("online", |event| event.is_online());
     let framing = bench.handle.status().framing.unwrap();
     assert_eq!((framing.format.as_str(), framing.output_size), ("16", 8192));
     let frames = [frame(1, 60)];

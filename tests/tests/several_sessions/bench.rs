@@ -26,7 +26,7 @@ pub struct Bench {
     sequence: u16,
 }
 
-/// A further session; its interface is named after it.
+/// A session beside session 0; its interface is named after it.
 pub fn session(id: u8) -> SessionOptions {
     SessionOptions {
         id,
@@ -36,13 +36,16 @@ pub fn session(id: u8) -> SessionOptions {
     }
 }
 
-/// Options that keep tests short, with these sessions.
-pub fn options(sessions: Vec<SessionOptions>) -> Options {
+/// Options that keep tests short, with these sessions beside session 0.
+pub fn options(others: Vec<SessionOptions>) -> Options {
+    let first = SessionOptions {
+        tun_name: Some("s0".into()),
+        ..SessionOptions::default()
+    };
     Options {
         settle: Some(Duration::from_millis(60)),
         probe: false,
-        tun_name: Some("s0".into()),
-        sessions,
+        sessions: [vec![first], others].concat(),
         ..Options::default()
     }
 }

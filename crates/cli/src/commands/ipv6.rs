@@ -290,7 +290,7 @@ fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
     if let Some(failure) = &state.failure {
         return Some(format!("The network or modem refused: {}.", failure.what));
     }
-    let addresses = state.addresses.as_ref().filter(|_| state.online)?;
+    let addresses = state.addresses().filter(|_| state.online)?;
     Some(match (&addresses.ipv6, findings.verdict) {
         (Some(prefix), _) if prefix.address.is_unicast_link_local() => {
             "The network gave a link-local address; the global one, made from its router \
@@ -445,7 +445,7 @@ fn back_online(case: &Case) -> Option<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uwwan_modem::status::{Addresses, Prefix6};
+    use uwwan_modem::status::{Addresses, Prefix6, SessionStatus};
 
     fn locked() -> Findings {
         Findings {
@@ -514,11 +514,15 @@ mod tests {
             ..locked()
         };
         assert_eq!(network(&works, None), None);
-        let mut state = Status {
+        let online = |addresses| Status {
             online: true,
-            addresses: Some(Addresses::default()),
+            sessions: vec![SessionStatus {
+                addresses: Some(addresses),
+                ..SessionStatus::default()
+            }],
             ..Status::default()
         };
+        let state = online(Addresses::default());
         assert!(
             network(&works, Some(&state))
                 .unwrap()
@@ -529,7 +533,7 @@ mod tests {
                 .unwrap()
                 .contains("IPv4 alone")
         );
-        state.addresses = Some(Addresses {
+        let state = online(Addresses {
             ipv6: Some(Prefix6 {
                 address: "2001:db8::1".parse().unwrap(),
                 prefix: 64,

@@ -1,5 +1,6 @@
 //! What happens to a modem, told for people: one line a rung.
 
+use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::{Event, Rung};
 
 use super::status::describe_addresses;
@@ -37,43 +38,45 @@ pub fn lines(event: &Event) -> Vec<String> {
         }
         // Told by the rung `configuration`.
         Event::Configuration { .. } => Vec::new(),
-        Event::Addresses(addresses) => describe_addresses(addresses)
+        Event::Session(event) => session_lines(event),
+        Event::Notice { text } => vec![note("note", text)],
+        Event::Diagnosis { text } => vec![note("diagnosis", text)],
+        Event::Lost { rung, why } => vec![format!("lost: {}; back to {rung}", plain(why))],
+        Event::Stopped { .. } => Vec::new(),
+    }
+}
+
+fn session_lines(event: &SessionEvent) -> Vec<String> {
+    let name = format!("session {}", event.session);
+    match &event.change {
+        SessionChange::Addresses(addresses) => describe_addresses(addresses)
             .iter()
             .map(|line| note("address", line))
             .collect(),
-        Event::Online { interface, seconds } => {
+        SessionChange::Online {
+            interface, seconds, ..
+        } if event.session == 0 => {
             vec![format!(
                 "online through {} after {}",
                 plain(interface),
                 crate::output::seconds(*seconds)
             )]
         }
-        Event::Session {
-            session,
-            online,
-            interface,
-            text,
-            retry_seconds,
-        } => {
-            let name = format!("session {session}");
-            let mut lines = vec![match online {
-                true => format!(
-                    "{name:<17}online through {}, {}",
-                    plain(interface),
-                    plain(text)
-                ),
-                false => format!("{name:<17}not online: {}", plain(text)),
-            }];
+        SessionChange::Online {
+            interface, text, ..
+        } => vec![format!(
+            "{name:<17}online through {}, {}",
+            plain(interface),
+            plain(text)
+        )],
+        SessionChange::Offline { why, retry_seconds } => {
+            let mut lines = vec![format!("{name:<17}not online: {}", plain(why))];
             if let Some(wait) = retry_seconds {
                 let wait = format!("in {}", crate::output::seconds(*wait));
                 lines.push(note("retry", &wait));
             }
             lines
         }
-        Event::Notice { text } => vec![note("note", text)],
-        Event::Diagnosis { text } => vec![note("diagnosis", text)],
-        Event::Lost { rung, why } => vec![format!("lost: {}; back to {rung}", plain(why))],
-        Event::Stopped { .. } => Vec::new(),
     }
 }
 

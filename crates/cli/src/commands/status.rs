@@ -150,12 +150,12 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
     for text in &status.diagnoses {
         field("diagnosis", text.clone());
     }
-    if let Some(addresses) = &status.addresses {
+    if let Some(addresses) = status.addresses() {
         for line in describe_addresses(addresses) {
             field("address", line);
         }
     }
-    if let Some(interface) = &status.interface {
+    if let Some(interface) = status.interface() {
         let mode = if interface.mode.is_empty() {
             String::new()
         } else {
@@ -217,7 +217,11 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         "down",
         describe_direction(&traffic.downlink) + &rate(traffic.downlink.bytes, |t| t.downlink.bytes),
     );
-    for session in &status.sessions {
+    for session in status
+        .sessions
+        .iter()
+        .filter(|session| session.session != 0)
+    {
         let name = format!("session {}", session.session);
         let state = match (&session.interface, session.online) {
             (Some(interface), true) => format!("online through {}", interface.name),
@@ -366,7 +370,7 @@ fn describe_counters(counters: &[Counter]) -> String {
 mod tests {
     use super::*;
     use uwwan_modem::Rung;
-    use uwwan_modem::status::{Network, Prefix4, Prefix6};
+    use uwwan_modem::status::{Network, Prefix4, Prefix6, SessionStatus};
 
     fn reply() -> Reply {
         Reply {
@@ -385,19 +389,22 @@ mod tests {
             device: "03f0:a31d at 1-4".into(),
             online: true,
             since_seconds: 182.0,
-            addresses: Some(Addresses {
-                ipv4: Some(Prefix4 {
-                    address: [10, 169, 198, 77].into(),
-                    prefix: 30,
+            sessions: vec![SessionStatus {
+                addresses: Some(Addresses {
+                    ipv4: Some(Prefix4 {
+                        address: [10, 169, 198, 77].into(),
+                        prefix: 30,
+                    }),
+                    gateway4: Some([10, 169, 198, 78].into()),
+                    dns4: vec![[193, 213, 112, 4].into()],
+                    ipv6: Some(Prefix6 {
+                        address: "2001:db8::1".parse().unwrap(),
+                        prefix: 64,
+                    }),
+                    ..Addresses::default()
                 }),
-                gateway4: Some([10, 169, 198, 78].into()),
-                dns4: vec![[193, 213, 112, 4].into()],
-                ipv6: Some(Prefix6 {
-                    address: "2001:db8::1".parse().unwrap(),
-                    prefix: 64,
-                }),
-                ..Addresses::default()
-            }),
+                ..SessionStatus::default()
+            }],
             network: Some(Network {
                 provider: "Tele\u{1b}nor".into(),
                 provider_id: "24201".into(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
+use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder};
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::backend::BackendKind;
@@ -11,6 +12,8 @@ use uwwan_usb::device::Backend;
 
 use super::progress;
 use crate::candidates;
+use crate::choices::Over;
+use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::output::{say, say_json};
@@ -19,7 +22,7 @@ use crate::prepared::Provider;
 use crate::reach::EMULATOR;
 use crate::runtime::{self, RuntimeDir};
 use crate::settings::{Device, Settings};
-use crate::sharing::{self, Entrances};
+use crate::sharing;
 use crate::signals;
 use crate::state;
 
@@ -253,7 +256,10 @@ impl Attendant {
                     self.keep(told);
                     self.changes.announce();
                     match &event {
-                        Event::Online { interface, .. } => {
+                        Event::Session(SessionEvent {
+                            session: 0,
+                            change: SessionChange::Online { interface, .. },
+                        }) => {
                             self.notifier.ready(&format!("online through {interface}"));
                         }
                         Event::RungStarted { rung } => {

@@ -16,9 +16,10 @@ use uwwan_usb::error::Error;
 use uwwan_usb::functions;
 
 use crate::candidates;
+use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json, seconds};
-use crate::settings::{Device, words};
+use crate::settings::Device;
 
 /// Arguments of `usb`.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! The link of a plain network device: what it tells, and what the host is told of it.
 
-use uwwan_usb::notifications::{self, Reader};
+use uwwan_usb::notifications;
 use uwwan_usb::requests;
 
 use super::Control;
@@ -8,26 +8,7 @@ use crate::event::Event;
 use crate::kind::{self, Kind};
 use crate::status::EthernetStatus;
 
-/// What is known of the link of one bring-up.
-#[derive(Debug, Default)]
-pub(super) struct LinkState {
-    reader: Reader,
-    /// The address the device gives to the host.
-    pub(super) address: Option<[u8; 6]>,
-    connected: Option<bool>,
-    downlink_bits: u32,
-    uplink_bits: u32,
-}
-
 impl Control {
-    /// Whether the host's end has a carrier. A device that could tell and has not is not connected.
-    pub(super) fn carrier(&self) -> bool {
-        self.device.as_ref().is_some_and(|held| {
-            let may_tell = held.function.interrupt_in.is_some();
-            held.link.connected.unwrap_or(!may_tell)
-        })
-    }
-
     /// Tells the host's end of a plain network device whether there is a carrier.
     pub(super) fn set_carrier(&mut self, up: bool) {
         if self.is_ethernet()

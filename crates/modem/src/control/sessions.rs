@@ -7,23 +7,16 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::TransactionId;
 use uwwan_ncm::Stream;
 
+use super::held::HeldSession;
 use super::{Asker, Control, DISCONNECT_PATIENCE};
-use crate::counters::SessionCounters;
 use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::failure::{Failure, Rung};
 use crate::host::{Ethernet, HeldHost, HostConfig};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
-use crate::session::{DataSession, Ground, SessionAsk, Step};
+use crate::session::{Ground, SessionAsk, Step};
 use crate::status::{Addresses, Interface};
 use crate::watch::{Probe, Verdict};
-
-/// A data session with what belongs to it.
-pub(super) struct HeldSession {
-    pub(super) machine: DataSession,
-    pub(super) host: Option<HeldHost>,
-    pub(super) counters: Arc<SessionCounters>,
-}
 
 impl Control {
     /// What depends on a session's addresses.
@@ -69,7 +62,7 @@ impl Control {
             max_sessions: identity.map_or(0, |identity| identity.max_sessions),
             ethernet: ethernet.map(|held| Ethernet {
                 address: held.link.address,
-                carrier: self.carrier(),
+                carrier: held.carrier(),
             }),
             begun: self.ladder.begun(),
         };

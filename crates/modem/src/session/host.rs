@@ -7,7 +7,7 @@ use uwwan_mbim::status::Status;
 
 use super::{ADDRESS_PAUSE, DataSession, MOST_TRIES, SessionAsk, State, Step, words};
 use crate::addresses::{self, Given, Sizes};
-use crate::event::Event;
+use crate::event::SessionChange;
 use crate::failure::{Failure, Rung};
 use crate::host::HostConfig;
 use crate::ladder::Outcome;
@@ -97,7 +97,7 @@ impl DataSession {
 
     fn tell_addresses(&mut self, addresses: &Addresses) {
         if self.leads_back() {
-            self.tell(Event::Addresses(addresses.clone()));
+            self.tell_change(SessionChange::Addresses(addresses.clone()));
         }
     }
 

@@ -33,7 +33,7 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::session::Command;
 
 use crate::addresses::Sizes;
-use crate::event::Event;
+use crate::event::{Event, SessionChange, SessionEvent};
 use crate::explain;
 use crate::failure::{Failure, Rung};
 use crate::host::{Ethernet, HostConfig};
@@ -552,31 +552,26 @@ impl DataSession {
         }
     }
 
-    fn tell_online(&mut self, now: Instant) {
-        let interface = self.interface.as_ref().map(|one| one.name.clone());
-        let interface = interface.unwrap_or_default();
-        let event = match self.policy {
-            LossPolicy::BackToRung => Event::Online {
-                interface,
-                seconds: now.duration_since(self.ground.begun).as_secs_f64(),
-            },
-            LossPolicy::Rest => Event::Session {
-                session: self.options.id,
-                online: true,
-                interface,
-                text: self.addresses.as_ref().map(words).unwrap_or_default(),
-                retry_seconds: None,
-            },
-        };
-        self.tell(event);
+    fn tell_change(&mut self, change: SessionChange) {
+        self.tell(Event::Session(SessionEvent {
+            session: self.options.id,
+            change,
+        }));
     }
 
-    fn tell_offline(&mut self, text: String, retry: Option<Duration>) {
-        self.tell(Event::Session {
-            session: self.options.id,
-            online: false,
-            interface: String::new(),
-            text,
+    fn tell_online(&mut self, now: Instant) {
+        let interface = self.interface.as_ref().map(|one| one.name.clone());
+        let change = SessionChange::Online {
+            interface: interface.unwrap_or_default(),
+            text: self.addresses.as_ref().map(words).unwrap_or_default(),
+            seconds: now.duration_since(self.ground.begun).as_secs_f64(),
+        };
+        self.tell_change(change);
+    }
+
+    fn tell_offline(&mut self, why: String, retry: Option<Duration>) {
+        self.tell_change(SessionChange::Offline {
+            why,
             retry_seconds: retry.map(|pause| pause.as_secs_f64()),
         });
     }

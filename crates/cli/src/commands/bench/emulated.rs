@@ -116,7 +116,12 @@ impl Emulated {
             far,
         };
         let as_chosen = online.and_then(|()| {
-            let interface = link.handle.status().interface.unwrap_or_default();
+            let interface = link
+                .handle
+                .status()
+                .interface()
+                .cloned()
+                .unwrap_or_default();
             contender.check_mode(&interface.mode)
         });
         if let Err(failure) = as_chosen {
@@ -149,7 +154,7 @@ fn wait_online(events: &Receiver<Event>) -> Result<(), Failure> {
     };
     loop {
         match events.recv_deadline(deadline) {
-            Ok(Event::Online { .. }) => return Ok(()),
+            Ok(event) if event.is_online() => return Ok(()),
             Ok(Event::RungFailed { failure, .. }) => return Err(failure),
             Ok(Event::Stopped {
                 failure: Some(failure),

@@ -36,9 +36,10 @@ use self::iperf3::Server;
 use self::link::{Link, Test};
 use self::report::Report;
 use super::emulate;
+use crate::checks::{bad, within, words};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
-use crate::settings::{self, Device, words};
+use crate::settings::Device;
 use crate::signals;
 
 /// So many contenders are visited at most.
@@ -179,7 +180,7 @@ impl FromStr for Subject {
 /// # Errors
 /// When an option makes no sense, or a measurement did not succeed.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    settings::within("seconds", arguments.seconds, 0.05, 600.0)?;
+    within("seconds", arguments.seconds, 0.05, 600.0)?;
     let subject = arguments.subject();
     arguments.check(&subject)?;
     let contenders = arguments.contenders()?;
@@ -317,7 +318,7 @@ impl Arguments {
             ),
         ] {
             if given && wrong {
-                return Err(settings::bad(option, why));
+                return Err(bad(option, why));
             }
         }
         if real && self.server.is_none() {
@@ -325,7 +326,7 @@ impl Arguments {
         }
         let tests = self.tests(subject);
         if let Some(test) = tests.iter().find(|test| loopback && test.is_ping()) {
-            return Err(settings::bad(
+            return Err(bad(
                 "test",
                 format!("{}: blocks alone answer no ping", test.word()),
             ));

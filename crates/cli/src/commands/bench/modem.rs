@@ -119,7 +119,7 @@ impl Place {
             }
         };
         let interface = state.interface()?;
-        if let Some(interface) = &state.status.interface {
+        if let Some(interface) = state.status.interface() {
             contender.check_mode(&interface.mode)?;
         }
         if started.is_some() {
@@ -150,7 +150,7 @@ struct State {
 
 impl State {
     fn interface(&self) -> Result<String, Failure> {
-        match &self.status.interface {
+        match self.status.interface() {
             Some(interface) if self.status.online => Ok(interface.name.clone()),
             _ => Err(
                 Failure::new(FailureKind::NoTraffic, "the modem is not online")

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use indicatif::{ProgressBar, ProgressStyle};
 use uwwan_emulator::Emulator;
 use uwwan_figures::Spread;
+use uwwan_modem::event::SessionChange;
 use uwwan_modem::host::{HostProvider, TunProvider};
 use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, TunMode};
 use uwwan_modem::status::Addresses;
@@ -27,9 +28,11 @@ use self::traffic::TransferError;
 use self::userspace::Userspace;
 use super::network::{Kernel, Network};
 use super::{emulate, progress};
+use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, note, rounded, say, say_json, seconds};
-use crate::settings::{Settings, words};
+use crate::session_settings::SessionSettings;
+use crate::settings::Settings;
 use crate::signals;
 
 /// The bring-up has to be through by then.
@@ -104,21 +107,25 @@ pub struct Arguments {
 impl Arguments {
     fn options(&self) -> Result<Options, Failure> {
         let settings = Settings {
-            ip_type: Some(self.ip_type),
+            session_0: SessionSettings {
+                ip_type: Some(self.ip_type),
+                tun_mode: self.tun_mode,
+                ..SessionSettings::default()
+            },
             ndp: self.ndp,
             ntb: self.ntb,
             pad: self.pad,
-            tun_mode: self.tun_mode,
             block_size: self.block_size,
             input_size: self.input_size,
             max_datagrams: self.max_datagrams,
             in_flight: self.in_flight,
             ..Settings::default()
         };
-        Ok(Options {
-            routes: Routes::Default,
-            ..settings.options()?
-        })
+        let mut options = settings.options()?;
+        for session in &mut options.sessions {
+            session.routes = Routes::Default;
+        }
+        Ok(options)
     }
 }
 
@@ -266,7 +273,7 @@ impl Demo {
         }
         let status = handle.status();
         self.outcome.host_calls = status.traffic.host;
-        self.outcome.tun_mode = status.interface.unwrap_or_default().mode;
+        self.outcome.tun_mode = status.interface().cloned().unwrap_or_default().mode;
         let stopping = Instant::now();
         handle.stop();
         let stopped = handle
@@ -297,7 +304,7 @@ impl Demo {
                 Ok(event) => {
                     self.take(&event)?;
                     match event {
-                        Event::Online { .. } => return Ok(()),
+                        event if event.is_online() => return Ok(()),
                         Event::Stopped {
                             failure: Some(failure),
                         } => return Err(failure),
@@ -342,11 +349,14 @@ impl Demo {
                     after: *after,
                 });
             }
-            Event::Addresses(addresses) => {
-                self.outcome.addresses = addresses.list();
-                self.addresses = addresses.clone();
-            }
-            Event::Online { interface, .. } => self.interface.clone_from(interface),
+            Event::Session(event) => match &event.change {
+                SessionChange::Addresses(addresses) => {
+                    self.outcome.addresses = addresses.list();
+                    self.addresses = addresses.clone();
+                }
+                SessionChange::Online { interface, .. } => self.interface.clone_from(interface),
+                SessionChange::Offline { .. } => {}
+            },
             Event::Diagnosis { text } => self.diagnosis = Some(text.clone()),
             _ => {}
         }

@@ -166,8 +166,14 @@ impl Bench {
                 self.log.push(format!("* {rung}: {detail}"));
             }
             Step::Tell(Event::Notice { text }) => self.log.push(format!("! {text}")),
-            Step::Tell(Event::Addresses(addresses)) => self.addresses = Some(addresses),
-            Step::Tell(Event::Online { .. }) => self.online = true,
+            Step::Tell(Event::Session(SessionEvent { session, change })) => {
+                assert_eq!(session, 0);
+                match change {
+                    SessionChange::Addresses(addresses) => self.addresses = Some(addresses),
+                    SessionChange::Online { .. } => self.online = true,
+                    SessionChange::Offline { .. } => panic!("it leads the modem back"),
+                }
+            }
             Step::Tell(_) => {}
             Step::Back(input) => self.back = Some(input),
             Step::Off => panic!("the data path is its"),

@@ -51,7 +51,7 @@ impl Bench {
         bench.session.host(bench.now, Ok(Interface::default()));
         assert!(matches!(bench.step(), Step::Data(_)));
         bench.session.data(bench.now, Ok(String::new()));
-        assert!(matches!(bench.event(), Event::Session { online: true, .. }));
+        assert!(matches!(bench.change(), SessionChange::Online { .. }));
         bench
     }
 
@@ -98,9 +98,9 @@ impl Bench {
         }
     }
 
-    fn event(&mut self) -> Event {
+    fn change(&mut self) -> SessionChange {
         match self.step() {
-            Step::Tell(event) => event,
+            Step::Tell(Event::Session(SessionEvent { session: 3, change })) => change,
             other => panic!("{other:?}"),
         }
     }
@@ -108,9 +108,8 @@ impl Bench {
     /// Off the data path, and tried again after so long.
     fn failed(&mut self) -> f64 {
         assert_eq!(self.step(), Step::Off);
-        match self.event() {
-            Event::Session {
-                online: false,
+        match self.change() {
+            SessionChange::Offline {
                 retry_seconds: Some(seconds),
                 ..
             } => seconds,
@@ -256,9 +255,8 @@ fn a_modem_that_goes_takes_it_along_and_brings_it_back() {
     let mut bench = Bench::up();
     bench.session.rest("the modem is gone");
     assert!(matches!(
-        bench.event(),
-        Event::Session {
-            online: false,
+        bench.change(),
+        SessionChange::Offline {
             retry_seconds: None,
             ..
         }

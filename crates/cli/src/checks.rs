@@ -1,0 +1,160 @@
+//! Values of options: how they are read, and what makes sense.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::{Deserialize, Deserializer};
+use uwwan_modem::options::Routes;
+
+use crate::failure::{Failure, FailureKind};
+
+/// The longest name of a network interface, in bytes (`IFNAMSIZ` less the terminator).
+const LONGEST_INTERFACE: usize = 15;
+
+/// A clap parser for an enum of words, with the words in `--help` and in the error.
+pub fn words<T: Copy + Send + Sync + 'static>(
+    values: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(values.iter().map(|(word, _)| *word)).try_map(move |given| {
+        values
+            .iter()
+            .find(|(word, _)| *word == given)
+            .map(|(_, value)| *value)
+            .ok_or("not one of the words")
+    })
+}
+
+/// An option that makes no sense.
+pub fn bad(option: &str, why: impl std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Usage, "an option makes no sense")
+        .at(format!("--{option}"))
+        .because(why)
+}
+
+/// Checks the range of an option's number.
+///
+/// # Errors
+/// [`FailureKind::Usage`].
+pub fn within<T: PartialOrd + std::fmt::Display>(
+    option: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), Failure> {
+    // Written so that a NaN is refused too.
+    if value >= least && value <= most {
+        Ok(())
+    } else {
+        Err(bad(
+            option,
+            format!("{value} is not between {least} and {most}"),
+        ))
+    }
+}
+
+/// Checks an option's text.
+///
+/// # Errors
+/// [`FailureKind::Usage`].
+pub fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
+    if value.chars().any(char::is_control) {
+        return Err(bad(option, "it holds control characters"));
+    }
+    let length = value.encode_utf16().count();
+    if length > longest {
+        return Err(bad(
+            option,
+            format!("it has {length} characters; at most {longest} fit"),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the name of an interface.
+///
+/// # Errors
+/// [`FailureKind::Usage`].
+pub fn interface_name(option: &str, name: &str) -> Result<(), Failure> {
+    let sane = !name.is_empty()
+        && name.len() <= LONGEST_INTERFACE
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if sane {
+        Ok(())
+    } else {
+        Err(bad(
+            option,
+            format!(
+                "{name:?}: an interface name has 1 to {LONGEST_INTERFACE} letters, digits, dots, dashes or underscores"
+            ),
+        ))
+    }
+}
+
+/// Routes from words.
+///
+/// # Errors
+/// [`FailureKind::Usage`].
+pub fn routes(option: &str, list: &[String]) -> Result<Routes, Failure> {
+    match list {
+        [] => Ok(Routes::None),
+        [word] if word == "none" => Ok(Routes::None),
+        [word] if word == "default" => Ok(Routes::Default),
+        prefixes => prefixes
+            .iter()
+            .map(|text| match text.parse::<uwwan_tun::Prefix>() {
+                Ok(prefix) => Ok(prefix.to_string()),
+                Err(_) => Err(bad(
+                    option,
+                    format!("{text:?} is neither none nor default alone nor a prefix such as 192.0.2.0/24 or 2001:db8::/32"),
+                )),
+            })
+            .collect::<Result<_, _>>()
+            .map(Routes::Prefixes),
+    }
+}
+
+/// `route = "default"` and `route = ["192.0.2.0/24", "2001:db8::/32"]` are both natural.
+pub fn one_or_many<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a route or a list of routes")]
+    enum Form {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(Some(match Form::deserialize(source)? {
+        Form::One(one) => one.split(',').map(|part| part.trim().to_owned()).collect(),
+        Form::Many(many) => many,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_checked() {
+        let routes = |list: &[&str]| {
+            routes(
+                "route",
+                &list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(routes(&["none"]).unwrap(), Routes::None);
+        assert_eq!(routes(&["default"]).unwrap(), Routes::Default);
+        assert!(matches!(
+            routes(&["192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0", "::1/128"]).unwrap(),
+            Routes::Prefixes(list) if list.len() == 4
+        ));
+        for wrong in [
+            &["default", "192.0.2.0/24"][..],
+            &["192.0.2.0/33"],
+            &["2001:db8::/129"],
+            &["everything"],
+            &[""],
+        ] {
+            assert!(routes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

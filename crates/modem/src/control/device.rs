@@ -1,0 +1,194 @@
+//! Which device is meant, and what is held of it once it is open.
+
+use std::sync::Arc;
+
+use uwwan_usb::configuration::{self, Switched};
+use uwwan_usb::device::{Backend, Device, Found, Identity};
+use uwwan_usb::notifications::Reader;
+
+use crate::at_port::AtPort;
+use crate::datapath::{Reactor, Running};
+use crate::explain;
+use crate::failure::{Failure, FailureKind, Rung};
+use crate::function::Negotiated;
+use crate::kind::Function;
+use crate::quirks;
+use crate::selector::Selector;
+use crate::status::FramingStatus;
+
+/// An open device and what we hold of it.
+pub(super) struct Held {
+    pub(super) device: Arc<dyn Device>,
+    pub(super) function: Function,
+    /// With a plain network device.
+    pub(super) link: LinkState,
+    pub(super) name: String,
+    pub(super) claimed: Vec<u8>,
+    pub(super) switched: Option<Switched>,
+    pub(super) reactor: Option<Reactor>,
+    /// It was given this device.
+    pub(super) at: Option<AtPort>,
+    pub(super) negotiated: Option<Negotiated>,
+    pub(super) data_running: bool,
+    pub(super) running: Option<Running>,
+}
+
+impl Held {
+    pub(super) fn reactor(&self) -> Option<&Reactor> {
+        self.reactor.as_ref()
+    }
+
+    pub(super) fn framing(&self) -> Option<FramingStatus> {
+        let mut status = self.negotiated.as_ref()?.status();
+        if let Some(running) = self.running {
+            status.receive_transfers = running.receive_transfers;
+            status.send_transfers = running.send_transfers;
+            status.mapped_buffers = running.mapped;
+        }
+        Some(status)
+    }
+
+    /// Whether the host's end has a carrier. A device that could tell and has not is not connected.
+    pub(super) fn carrier(&self) -> bool {
+        let may_tell = self.function.interrupt_in.is_some();
+        self.link.connected.unwrap_or(!may_tell)
+    }
+
+    pub(super) fn stop_data(&mut self) {
+        if let Some(reactor) = &self.reactor
+            && self.data_running
+            && !reactor.stop_data()
+        {
+            tracing::warn!("the data path does not stop in time");
+        }
+        self.data_running = false;
+        self.running = None;
+    }
+
+    /// Ends the data thread, puts the data interface into its idle setting and releases it.
+    pub(super) fn let_go(&mut self, reattach: bool) {
+        // While the data thread still handles events.
+        if let Some(at) = self.at.take() {
+            at.detach();
+        }
+        self.stop_data();
+        self.reactor = None;
+        self.negotiated = None;
+        if let Some(switched) = self.switched.as_mut() {
+            switched.guard = None;
+        }
+        self.switched = None;
+        if self.claimed.is_empty() {
+            return;
+        }
+        let claimed = std::mem::take(&mut self.claimed);
+        let data = Some(self.function.data_interface);
+        if let Err(error) = configuration::hand_back(&*self.device, &claimed, data, reattach) {
+            tracing::debug!("{}: handing back: {error}", self.name);
+        }
+    }
+}
+
+/// What is known of the link of one bring-up.
+#[derive(Debug, Default)]
+pub(super) struct LinkState {
+    pub(super) reader: Reader,
+    /// The address the device gives to the host.
+    pub(super) address: Option<[u8; 6]>,
+    pub(super) connected: Option<bool>,
+    pub(super) downlink_bits: u32,
+    pub(super) uplink_bits: u32,
+}
+
+/// Whether a plain network device is driven, too: only one that was asked for by name, since the
+/// machine may be using it, and only for its data.
+pub(crate) fn ethernet_acceptable(selector: &Selector, top: Rung) -> bool {
+    *selector != Selector::Any && top == Rung::Online
+}
+
+/// Finds the one device that is meant; `port` narrows it to where it was before, `ethernet` lets it
+/// be a plain network device.
+///
+/// # Errors
+/// None, several, or a bus that cannot be listed, in words; `bool` tells that it is just absent.
+pub(crate) fn look(
+    backend: &dyn Backend,
+    selector: &Selector,
+    port: Option<&str>,
+    ethernet: bool,
+) -> Result<Found, (Failure, bool)> {
+    let devices = backend
+        .devices()
+        .map_err(|error| (explain::usb(Rung::Found, &error), false))?;
+    let meant = |found: &&Found| match port {
+        Some(port) => found.identity.port == port,
+        None => selector.matches(&found.identity),
+    };
+    let mut modems: Vec<&Found> = devices
+        .iter()
+        .filter(meant)
+        .filter(|found| Function::of(&found.descriptors, ethernet).is_some())
+        .collect();
+    match (modems.pop(), modems.is_empty()) {
+        (Some(found), true) => Ok(found.clone()),
+        (Some(last), false) => {
+            let mut names: Vec<String> = modems
+                .iter()
+                .map(|found| found.identity.to_string())
+                .collect();
+            names.push(last.identity.to_string());
+            let failure = explain::failure(
+                Rung::Found,
+                true,
+                format!(
+                    "{} modems fit `{selector}`: {}",
+                    names.len(),
+                    names.join(", ")
+                ),
+                "more than one modem is plugged in",
+                "name the port of the one you mean with --device",
+            )
+            .of(FailureKind::Several);
+            Err((failure, false))
+        }
+        (None, _) => {
+            // Of all devices of the machine only one that ought to be a modem is worth a word.
+            let named = |found: &&Found| {
+                let Identity {
+                    vendor, product, ..
+                } = found.identity;
+                *selector != Selector::Any || quirks::find(vendor, product).product.is_some()
+            };
+            let other = devices.iter().filter(meant).find(named);
+            let failure = match other {
+                Some(other) => explain::failure(
+                    Rung::Found,
+                    true,
+                    format!(
+                        "{} has no {} function in any configuration",
+                        other.identity,
+                        if ethernet { "MBIM or NCM" } else { "MBIM" }
+                    ),
+                    &match other.descriptors.faults.first() {
+                        Some(fault) => format!("its descriptors are broken: {fault}"),
+                        None => "it is another device, or in a mode without one (storage, boot \
+                                 loader)"
+                            .to_owned(),
+                    },
+                    "look at `uwwan list` and `uwwan usb descriptors`; plug a modem in again",
+                ),
+                None => explain::failure(
+                    Rung::Found,
+                    true,
+                    match port {
+                        Some(port) => format!("no modem at port {port}"),
+                        None => format!("no modem fits `{selector}`"),
+                    },
+                    "it is not plugged in, has no power, or is just starting",
+                    "look at `uwwan list` and `lsusb`; --wait waits for it",
+                ),
+            };
+            Err((failure, other.is_none()))
+        }
+    }
+}

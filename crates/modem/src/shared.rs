@@ -1,0 +1,158 @@
+//! What the handles on a modem and its threads share: status, counters, and how it ended.
+
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::at_port::AtPort;
+use crate::counters::{Counters, SessionCounters};
+use crate::failure::Failure;
+use crate::message::Message;
+use crate::status::Status;
+
+/// What handles and threads share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    end: Mutex<Option<Result<(), Failure>>>,
+    changed: Condvar,
+    pub(crate) counters: Arc<Counters>,
+    /// Notifications on their way to the control thread.
+    pub(crate) notifications: AtomicU32,
+    /// Some were dropped because too many were on their way.
+    pub(crate) notifications_missed: AtomicBool,
+    /// Stops asked for; the second one is impatient.
+    pub(crate) stops: AtomicU32,
+    /// The AT port, if it is to be owned.
+    pub(crate) at: Option<AtPort>,
+    /// What the data sessions carry, by their numbers.
+    session_counters: Vec<(u8, Arc<SessionCounters>)>,
+    pub(crate) outbox: Sender<Message>,
+}
+
+struct State {
+    status: Status,
+    since: Instant,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// `sessions` are the data sessions, by their numbers.
+    pub(crate) fn new(outbox: Sender<Message>, at: Option<AtPort>, sessions: &[u8]) -> Self {
+        let ids = sessions.iter();
+        Self {
+            state: Mutex::new(State {
+                status: Status::default(),
+                since: Instant::now(),
+            }),
+            end: Mutex::new(None),
+            changed: Condvar::new(),
+            counters: Arc::default(),
+            notifications: AtomicU32::new(0),
+            notifications_missed: AtomicBool::new(false),
+            stops: AtomicU32::new(0),
+            at,
+            session_counters: ids.map(|id| (*id, Arc::default())).collect(),
+            outbox,
+        }
+    }
+
+    /// The counters of a data session.
+    pub(crate) fn session_counters(&self, session: u8) -> Arc<SessionCounters> {
+        let mut counters = self.session_counters.iter();
+        let found = counters.find(|(id, _)| *id == session);
+        found
+            .map(|(_, found)| Arc::clone(found))
+            .unwrap_or_default()
+    }
+
+    /// Looks at the status.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
+        look(&locked(&self.state).status)
+    }
+
+    /// Adds to what is known.
+    pub(crate) fn update(&self, update: impl FnOnce(&mut Status)) {
+        update(&mut locked(&self.state).status);
+    }
+
+    /// Changes the state itself: "since" begins anew when rung, online or reason change.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
+        let mut state = locked(&self.state);
+        let key = |status: &Status| {
+            (
+                status.rung,
+                status.trying,
+                status.online,
+                status.why.clone(),
+            )
+        };
+        let before = key(&state.status);
+        change(&mut state.status);
+        if key(&state.status) != before {
+            state.since = Instant::now();
+        }
+        drop(state);
+        // Whoever waits takes this lock; without it the news could come between look and sleep.
+        drop(locked(&self.end));
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn end(&self, result: Result<(), Failure>) {
+        *locked(&self.end) = Some(result);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        locked(&self.end).is_some()
+    }
+
+    /// The state as it is, with what is counted.
+    pub(crate) fn status(&self) -> Status {
+        let state = locked(&self.state);
+        let mut status = Status {
+            since_seconds: state.since.elapsed().as_secs_f64(),
+            traffic: self.counters.snapshot().traffic(),
+            ..state.status.clone()
+        };
+        drop(state);
+        for session in &mut status.sessions {
+            let counters = self.session_counters(session.session);
+            (session.uplink, session.downlink) = counters.directions();
+        }
+        status
+    }
+
+    /// The data sessions, by their numbers.
+    pub(crate) fn sessions(&self) -> Vec<u8> {
+        self.session_counters.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Waits until the status is as wanted, at most `timeout`; returns the end when that came first.
+    pub(crate) fn wait_for(
+        &self,
+        timeout: Duration,
+        done: impl Fn(&Status) -> bool,
+    ) -> Option<Result<(), Failure>> {
+        let deadline = Instant::now() + timeout.min(Duration::from_secs(86_400 * 365));
+        let mut end = locked(&self.end);
+        loop {
+            if let Some(end) = end.as_ref() {
+                return Some(end.clone());
+            }
+            if done(&locked(&self.state).status) {
+                return None;
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            end = self
+                .changed
+                .wait_timeout(end, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
