@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use crate::message::{FRAGMENT_HEADER, Header, Message, MessageError, MessageType};
 use crate::status::ProtocolError;
 
-/// Longest pause between two fragments of one message that MBIM 1.0 allows.
+/// Longest pause between two fragments of one message (MBIM 1.0 section 9.1).
 pub const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(1250);
 
 /// Bounds on what a [`Reassembler`] keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Messages in the making, each of the two tables.
+    /// Number of incomplete messages kept at a time, for host transactions and for indications each.
     pub messages: usize,
-    /// Bytes of one message.
+    /// Number of bytes one message may have.
     pub message_bytes: usize,
     /// Longest pause between fragments of a message.
     pub timeout: Duration,
@@ -44,11 +44,11 @@ pub enum FragmentError {
         "transaction {transaction}: fragment {current} of {total} received where {expected} was due"
     )]
     OutOfSequence {
-        /// Transaction id.
+        /// Id of the transaction.
         transaction: u32,
         /// Number of the fragment received.
         current: u32,
-        /// Total stated by the fragment received.
+        /// Number of fragments the received one states.
         total: u32,
         /// Number that was due.
         expected: u32,
@@ -56,7 +56,7 @@ pub enum FragmentError {
     /// The message grows beyond the limit.
     #[error("transaction {transaction}: fragments add up to more than {limit} bytes")]
     TooLarge {
-        /// Transaction id.
+        /// Id of the transaction.
         transaction: u32,
         /// The limit, bytes.
         limit: usize,
@@ -80,9 +80,9 @@ impl FragmentError {
 /// Type, transaction id and everything after the (fragment) header of a reassembled message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
-    /// Type.
+    /// Type of the message.
     pub kind: MessageType,
-    /// Transaction id.
+    /// Id of the transaction.
     pub transaction: u32,
     /// The bytes behind the header, and behind the fragment header where the type has one.
     pub payload: Vec<u8>,
@@ -246,7 +246,7 @@ impl Reassembler {
         }))
     }
 
-    /// Drops messages whose next fragment is overdue and gives the ids of the host transactions
+    /// Drops messages whose next fragment is overdue and returns the ids of the host transactions
     /// among them (each is owed a HOST_ERROR with [`ProtocolError::TIMEOUT_FRAGMENT`]).
     pub fn expire(&mut self, now: Instant) -> Vec<u32> {
         let timeout = self.limits.timeout;
@@ -277,7 +277,7 @@ impl Reassembler {
         touched.checked_add(self.limits.timeout + Duration::from_millis(1))
     }
 
-    /// Incomplete messages dropped so far.
+    /// Returns the number of incomplete messages dropped so far.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped

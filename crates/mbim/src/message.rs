@@ -54,7 +54,7 @@ impl MessageType {
         matches!(self.0, 1..=4 | 0x8000_0001..=0x8000_0004 | 0x8000_0007)
     }
 
-    /// Smallest length in bytes a message of this type can state.
+    /// Returns the smallest length in bytes a message of this type can state.
     #[must_use]
     pub const fn minimum_length(self) -> usize {
         match self {
@@ -75,57 +75,57 @@ values! {
 pub struct Message {
     /// Transaction id: chosen by the host, repeated by the answer, 0 for indications.
     pub transaction: u32,
-    /// What the message says.
+    /// Content of the message.
     pub body: Body,
 }
 
-/// What a message says.
+/// Content of a message.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Body {
-    /// Host: start the control session.
+    /// The host starts the control session (MBIM_OPEN_MSG).
     Open {
-        /// Largest control transfer the host will use or accept, bytes.
+        /// Largest control transfer the host will use or accept, in bytes.
         max_control_transfer: u32,
     },
-    /// Host: end the control session.
+    /// The host ends the control session (MBIM_CLOSE_MSG).
     Close,
-    /// Host: a query or a set.
+    /// The host queries or sets something (MBIM_COMMAND_MSG).
     Command {
-        /// Service.
+        /// Identifier of the service.
         service: Uuid,
         /// Command number within the service.
         cid: u32,
-        /// Query or set.
+        /// Whether it queries or sets.
         kind: CommandKind,
-        /// Information buffer.
+        /// Content of the information buffer, little endian.
         info: Vec<u8>,
     },
-    /// Host: a protocol error, or the wish to cancel the transaction.
+    /// The host reports a protocol error, or wishes to cancel the transaction (MBIM_HOST_ERROR_MSG).
     HostError(ProtocolError),
-    /// Function: answer to [`Body::Open`].
+    /// The function answers [`Body::Open`] (MBIM_OPEN_DONE).
     OpenDone(Status),
-    /// Function: answer to [`Body::Close`].
+    /// The function answers [`Body::Close`] (MBIM_CLOSE_DONE).
     CloseDone(Status),
-    /// Function: answer to [`Body::Command`].
+    /// The function answers [`Body::Command`] (MBIM_COMMAND_DONE).
     CommandDone {
-        /// Service.
+        /// Identifier of the service.
         service: Uuid,
         /// Command number within the service.
         cid: u32,
-        /// Result. A failure may still carry an information buffer.
+        /// Status of the command. A failure may still carry an information buffer.
         status: Status,
-        /// Information buffer.
+        /// Content of the information buffer, little endian.
         info: Vec<u8>,
     },
-    /// Function: a protocol error about the transaction.
+    /// The function reports a protocol error about the transaction (MBIM_FUNCTION_ERROR_MSG).
     FunctionError(ProtocolError),
-    /// Function: an unsolicited event.
+    /// The function reports an event by itself (MBIM_INDICATE_STATUS_MSG).
     Indication {
-        /// Service.
+        /// Identifier of the service.
         service: Uuid,
         /// Command number within the service.
         cid: u32,
-        /// Information buffer.
+        /// Content of the information buffer, little endian.
         info: Vec<u8>,
     },
 }
@@ -201,7 +201,7 @@ pub enum MessageError {
     /// The stated length cannot hold the headers of this type.
     #[error("message length {length} at offset 4 is too short for its type: at least {need} bytes")]
     TooShort {
-        /// Stated length, bytes.
+        /// Stated length in bytes.
         length: usize,
         /// Bytes needed for the type's headers.
         need: usize,
@@ -212,23 +212,23 @@ pub enum MessageError {
     /// The fragment's number is not below the total.
     #[error("fragment number {current} at offset 16 is not below the total of {total}")]
     FragmentNumber {
-        /// Fragment number, from 0.
+        /// Number of the fragment, from 0.
         current: u32,
-        /// Stated total.
+        /// Stated number of fragments.
         total: u32,
     },
     /// This is one fragment of several; it needs a reassembler.
     #[error("fragment {current} of {total}: reassemble first")]
     Fragment {
-        /// Fragment number, from 0.
+        /// Number of the fragment, from 0.
         current: u32,
-        /// Stated total.
+        /// Stated number of fragments.
         total: u32,
     },
     /// The information buffer is longer than the message.
     #[error("information buffer of {info} bytes does not fit a message of {length} bytes")]
     InfoTooLong {
-        /// Stated length of the information buffer, bytes.
+        /// Stated length of the information buffer in bytes.
         info: u32,
         /// Length of the message, bytes.
         length: usize,
@@ -238,13 +238,13 @@ pub enum MessageError {
 /// The header of a message or fragment, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Type.
+    /// Type of the message.
     pub kind: MessageType,
     /// Stated length of this message or fragment in bytes, header included.
     pub length: usize,
-    /// Transaction id.
+    /// Id of the transaction.
     pub transaction: u32,
-    /// Total number of fragments; 1 for types without fragments.
+    /// Number of fragments of the message; 1 for types without fragments.
     pub total: u32,
     /// Number of this fragment, from 0.
     pub current: u32,
@@ -397,7 +397,7 @@ impl Message {
         Ok(Self { transaction, body })
     }
 
-    /// Type of this message.
+    /// Returns the type of the message.
     #[must_use]
     pub const fn kind(&self) -> MessageType {
         match self.body {

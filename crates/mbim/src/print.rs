@@ -12,16 +12,16 @@ use crate::services::basic_connect::context_type_name;
 use crate::services::ms_basic_connect_extensions::{WakeCommand, WakePacket};
 use crate::uuid::Uuid;
 
-/// What stands for hidden content.
+/// Text in the place of hidden content.
 pub const HIDDEN: &str = "<hidden>";
 
 /// Whether to print what identifies or belongs to a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Personal {
-    /// Print [`HIDDEN`] instead.
+    /// Personal content is hidden: [`HIDDEN`] is printed instead.
     #[default]
     Hide,
-    /// Print it.
+    /// Personal content is printed.
     Show,
 }
 
@@ -33,7 +33,7 @@ const fn is_unsafe(c: char) -> bool {
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Text from a device made safe for a terminal: characters that could steer it become escapes.
+/// Makes text from a device safe for a terminal: characters that could steer it become escapes.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -47,7 +47,7 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// JSON on one line with everything escaped that [`escape`] would escape.
+/// Returns JSON on one line with everything escaped that [`escape`] would escape.
 #[must_use]
 pub fn json_line(value: &Json) -> String {
     let mut out = Vec::new();
@@ -173,7 +173,7 @@ fn tlv_json(tlv: &Tlv, personal: Personal) -> Json {
     Json::Object(object)
 }
 
-/// What a UUID stands for, if it is a known one.
+/// Returns the name of what a UUID stands for, if it is a known one.
 fn uuid_meaning(uuid: Uuid) -> Option<&'static str> {
     registry::service(uuid)
         .map(|service| service.name)

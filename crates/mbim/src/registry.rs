@@ -12,7 +12,7 @@ impl fmt::Debug for CidId {
     }
 }
 
-/// `service/command`, by name or else by UUID and number.
+/// Writes `service/command`, each by its name, or else by UUID and number.
 impl fmt::Display for CidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match service(self.service) {
@@ -26,13 +26,13 @@ impl fmt::Display for CidId {
     }
 }
 
-/// Every known service.
+/// Returns every known service.
 #[must_use]
 pub fn services() -> &'static [&'static Service] {
     services::ALL
 }
 
-/// The service with this identifier.
+/// Returns the service with this identifier.
 #[must_use]
 pub fn service(uuid: Uuid) -> Option<&'static Service> {
     services()
@@ -41,7 +41,7 @@ pub fn service(uuid: Uuid) -> Option<&'static Service> {
         .find(|service| service.uuid == uuid)
 }
 
-/// The service with this name (snake case, `-` for `_` allowed) or identifier.
+/// Returns the service with this name (snake case, `-` for `_` allowed) or identifier.
 #[must_use]
 pub fn service_named(text: &str) -> Option<&'static Service> {
     if let Ok(uuid) = text.parse() {
@@ -54,7 +54,7 @@ pub fn service_named(text: &str) -> Option<&'static Service> {
         .find(|service| service.name == wanted)
 }
 
-/// The command addressed.
+/// Returns the command that `id` addresses.
 #[must_use]
 pub fn cid(id: CidId) -> Option<&'static Cid> {
     service(id.service)?.cid(id.cid)

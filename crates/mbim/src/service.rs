@@ -6,9 +6,9 @@ use crate::uuid::Uuid;
 /// A command of a service: enough to address it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CidId {
-    /// Service.
+    /// Identifier of the service.
     pub service: Uuid,
-    /// Command number.
+    /// Number of the command within the service.
     pub cid: u32,
 }
 
@@ -17,43 +17,43 @@ pub struct CidId {
 /// Plain MBIM 1.0 unless the host negotiated more through the `VERSION` command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Version {
-    /// MBIM 1.0, MBIMEx 1.0.
+    /// MBIM 1.0 and MBIMEx 1.0 are in force.
     #[default]
     V1,
-    /// MBIMEx 2.0.
+    /// MBIMEx 2.0 is in force.
     V2,
-    /// MBIMEx 3.0.
+    /// MBIMEx 3.0 is in force.
     V3,
 }
 
 /// In which part of an exchange an information buffer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Command, query.
+    /// The command of a query.
     Query,
-    /// Command, set.
+    /// The command of a set.
     Set,
-    /// Answer to either.
+    /// The answer to a query or a set.
     Done,
-    /// Indication.
+    /// The indication.
     Notify,
 }
 
 /// Layouts of a command's information buffers; `None` where there is no such buffer or only raw bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Layouts {
-    /// Query.
+    /// Layout of a query.
     pub query: Option<&'static Schema>,
-    /// Set.
+    /// Layout of a set.
     pub set: Option<&'static Schema>,
-    /// Answer.
+    /// Layout of the answer to either.
     pub done: Option<&'static Schema>,
-    /// Indication.
+    /// Layout of the indication.
     pub notify: Option<&'static Schema>,
 }
 
 impl Layouts {
-    /// No layouts.
+    /// The layouts of a command without any.
     pub const NONE: Self = Self {
         query: None,
         set: None,
@@ -74,9 +74,9 @@ impl Layouts {
 /// A command of a service.
 #[derive(Debug)]
 pub struct Cid {
-    /// Name in snake case.
+    /// Name in snake case, as the command line takes it.
     pub name: &'static str,
-    /// Number.
+    /// Number of the command within the service.
     pub number: u32,
     /// Layouts of MBIM 1.0, and of commands that exist in later versions only.
     pub base: Layouts,
@@ -87,7 +87,7 @@ pub struct Cid {
 }
 
 impl Cid {
-    /// The layout of one part under a version: the newest not above it.
+    /// Returns the layout of one part under a version: the newest not above it.
     #[must_use]
     pub fn layout(&self, part: Part, version: Version) -> Option<&'static Schema> {
         let v3 = self.v3.part(part).filter(|_| version >= Version::V3);
@@ -99,22 +99,22 @@ impl Cid {
 /// A service.
 #[derive(Debug)]
 pub struct Service {
-    /// Name in snake case.
+    /// Name in snake case, as the command line takes it.
     pub name: &'static str,
-    /// Identifier.
+    /// Identifier of the service.
     pub uuid: Uuid,
-    /// Its commands in the order of their numbers.
+    /// Commands of the service in the order of their numbers.
     pub cids: &'static [Cid],
 }
 
 impl Service {
-    /// The command with this number.
+    /// Returns the command with this number.
     #[must_use]
     pub fn cid(&self, number: u32) -> Option<&'static Cid> {
         self.cids.iter().find(|cid| cid.number == number)
     }
 
-    /// The command with this name (snake case, `-` for `_` allowed) or number.
+    /// Returns the command with this name (snake case, `-` for `_` allowed) or number.
     #[must_use]
     pub fn cid_named(&self, text: &str) -> Option<&'static Cid> {
         let wanted = text.to_ascii_lowercase().replace('-', "_");

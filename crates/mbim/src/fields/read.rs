@@ -12,16 +12,16 @@ use super::schema::{Field, Kind, Schema};
 use super::value::{Record, Tlv, TlvType, Value, utf8, utf16};
 use crate::uuid::Uuid;
 
-/// Most problems recorded for one buffer; the rest are only known to be more.
+/// Number of problems recorded for one buffer at most; of the rest it is only known that there are more.
 const MOST_ERRORS: usize = 32;
 
 /// Something wrong in a buffer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("offset {offset}: {what}")]
 pub struct FieldError {
-    /// Where, in bytes from the start of the buffer.
+    /// Offset in bytes from the start of the buffer.
     pub offset: usize,
-    /// What is wrong.
+    /// Description of what is wrong.
     pub what: String,
     /// Whether a value is lost by it; otherwise it was odd but could be read.
     #[serde(skip)]
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         self.structure(schema, 0, self.limit).0
     }
 
-    /// What was wrong: everything recorded, and the first problem that cost a value.
+    /// Returns what was wrong: everything recorded, and the first problem that cost a value.
     #[must_use]
     pub fn finish(self) -> (Vec<FieldError>, Option<FieldError>) {
         (self.errors, self.lost)
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// Checks a reference at `at` to `size` bytes at `base + offset`. Gives start and end.
+    /// Checks a reference at `at` to `size` bytes at `base + offset`. Returns the offsets of start and end.
     fn reference(
         &mut self,
         name: &str,
