@@ -53,26 +53,27 @@ impl From<&IpConfiguration> for Given {
 /// Sizes that bear on the MTU, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sizes {
-    /// The user's choice.
+    /// MTU that the user has chosen.
     pub chosen: Option<u16>,
     /// `wMTU` of the extended functional descriptor.
     pub operator: Option<u16>,
     /// `wMaxSegmentSize` of the functional descriptor.
     pub segment: Option<u16>,
-    /// The longest datagram that fits into a block both ways.
+    /// Length of the longest datagram that fits into an NTB both ways.
     pub block: Option<u16>,
 }
 
-/// MTU without any other word on it.
+/// MTU where nobody gives one, in bytes.
 const USUAL_MTU: u32 = 1500;
-/// IPv6 needs as much (RFC 8200 section 5), and IPv4 gets no less than RFC 791 asks for.
+/// Least MTU of a link with IPv6, in bytes (RFC 8200 section 5).
 const LEAST_MTU6: u32 = 1280;
 const LEAST_MTU4: u32 = 576;
 
 /// What the host gets. IPv6 prefixes of 128 become 64: the network routes the whole prefix and a
 /// gateway outside it could not be reached. A link-local IPv6 address is taken only where there is
-/// no other: the host then makes a global one from router advertisements. A gateway of all zeros means that everything is
-/// on-link. Name servers of all zeros are left out, and each is listed once.
+/// no other: the host then makes a global one from router advertisements. A gateway of all zeros
+/// means that everything is on-link. Name servers of all zeros are left out, and each is listed
+/// once.
 ///
 /// The MTU is the user's choice; else the smaller of the network's; else the operator's wish in
 /// the descriptor; else 1500. Segment and block size bound all of them.
@@ -117,7 +118,8 @@ pub fn settle(given: &Given, sizes: Sizes) -> Addresses {
     }
 }
 
-/// Whether there is an IPv6 address that only reaches the link: a global one may still come.
+/// Returns whether there is an IPv6 address that only reaches the link: a global one may still
+/// come.
 #[must_use]
 pub fn awaits_global(given: &Given) -> bool {
     let global = |address: &Ipv6Addr| !address.is_unspecified() && !address.is_unicast_link_local();

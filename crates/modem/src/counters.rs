@@ -13,11 +13,11 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Tally {
             $($(#[$doc])* pub $name: u64,)*
-            /// Blocks and datagrams from the device that were refused.
+            /// NTBs and datagrams from the device that were refused.
             pub refused: uwwan_ncm::DropCounters,
         }
 
-        /// The published copy.
+        /// The published copy of a [`Tally`].
         #[derive(Debug, Default)]
         pub struct Counters {
             $($name: AtomicU64,)*
@@ -25,7 +25,8 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Publishes a tally. There is one writer.
+            /// Publishes a tally, of which `last` is what was published before. There is one
+            /// writer.
             pub fn publish(&self, tally: &Tally, last: &mut Tally) {
                 $(if tally.$name != last.$name {
                     self.$name.store(tally.$name, Ordering::Relaxed);
@@ -37,7 +38,7 @@ macro_rules! counters {
                 *last = *tally;
             }
 
-            /// A copy, each counter as of its last publication.
+            /// Returns a copy, each counter as of its last publication.
             #[must_use]
             pub fn snapshot(&self) -> Tally {
                 Tally {
@@ -123,7 +124,8 @@ counters! {
 }
 
 impl Tally {
-    /// As `status` prints it. Counters that are zero are left out, except the directions'.
+    /// Returns it as `status` prints it. Counters that are zero are left out, except the
+    /// directions'.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let list = |pairs: &[(&str, u64)]| {
@@ -191,10 +193,10 @@ impl Tally {
     }
 }
 
-/// What one session has carried.
+/// What one data session has carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SessionTally {
-    /// Datagrams put into blocks.
+    /// Datagrams put into NTBs.
     pub(crate) sent_packets: u64,
     /// Their bytes.
     pub(crate) sent_bytes: u64,
@@ -234,7 +236,7 @@ impl SessionCounters {
         }
     }
 
-    /// Both directions as `status` prints them: blocks are the data path's, not a session's.
+    /// Returns both directions as `status` prints them: NTBs are the data path's, not a session's.
     pub(crate) fn directions(&self) -> (Direction, Direction) {
         let carried = self.snapshot();
         let direction = |packets, bytes| Direction {

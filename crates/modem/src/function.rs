@@ -20,14 +20,14 @@ use crate::options::{Format, Options, Padding, Placement, Table};
 use crate::quirks::Quirk;
 use crate::status::FramingStatus;
 
-/// What came out of it.
+/// What was agreed on with the data function.
 #[derive(Debug, Clone)]
 pub(crate) struct Negotiated {
     pub(crate) framing: Framing,
     pub(crate) limits: Limits,
-    /// Block size agreed on from the device, in bytes.
+    /// NTB size agreed on from the device, in bytes.
     pub(crate) receive_size: usize,
-    /// The largest block the device can send at all, in bytes.
+    /// Size of the largest NTB the device can send at all, in bytes.
     pub(crate) receive_max: usize,
     pub(crate) sizes: Sizes,
     /// Longest frame both ways, in bytes; only of an Ethernet function.
@@ -38,11 +38,12 @@ pub(crate) struct Negotiated {
     announced: Option<NtbParameters>,
 }
 
-/// Block size asked for, both ways: one URB in every backend, no order of memory above 2.
+/// NTB size asked for, both ways, in bytes: one URB in every backend, no order of memory above 2.
 const USUAL_BLOCK: u32 = 16 * 1024;
-/// No device was seen to send larger blocks; bounds what we allocate on its word.
+/// Size in bytes above which a device is not believed: none was seen to send larger NTBs, and this
+/// bounds what is allocated on its word.
 const MOST_BLOCK: u32 = 256 * 1024;
-/// Pause between the block format and the data endpoints: the Sierra EM7455 delivers nothing
+/// Pause between SET_NTB_FORMAT and the data endpoints: the Sierra EM7455 delivers nothing
 /// otherwise (Linux c086e7096170).
 const PAUSE: Duration = Duration::from_millis(20);
 /// `bmNetworkCapabilities` (NCM 1.0, table 5-2): what the function can be asked.
@@ -54,11 +55,12 @@ const CAPABILITY_8_BYTE_SIZE: u8 = 0x20;
 /// Frames to the host's address and to groups (CDC ECM 1.2, table 8): what an Ethernet interface
 /// takes that is not promiscuous. Which groups is left to the host.
 const PACKET_FILTER: u16 = 0x0e;
-/// The longest frame of an Ethernet without extensions, in bytes, checksum left out.
+/// Length of the longest frame of an Ethernet without extensions, in bytes, checksum left out.
 const USUAL_FRAME: u16 = 1514;
-/// A device that declares less is wrong about it: no IPv4 link carries less (RFC 791).
+/// Least length of the longest frame, in bytes. A device that declares less is wrong about it: no
+/// IPv4 link carries less (RFC 791).
 const LEAST_FRAME: u16 = 576 + ETHERNET_HEADER;
-/// Datagrams per block from the device that are worth a table.
+/// Most datagrams per NTB from the device that room is made for.
 const MOST_DATAGRAMS: usize = 4096;
 
 /// Sets the data function up.
@@ -185,7 +187,8 @@ pub(crate) fn negotiate(
     })
 }
 
-/// Settles what frames are like: without checksum, and how long at most. Returns the latter, in bytes.
+/// Settles what frames are like: without checksum, and how long at most. Returns the latter, in
+/// bytes.
 fn frames(
     device: &dyn Device,
     function: &Function,
@@ -320,7 +323,7 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
 }
 
 impl Negotiated {
-    /// In a few words.
+    /// Returns what was agreed on, in a few words.
     pub(crate) fn detail(&self) -> String {
         let status = self.status();
         format!(
@@ -329,7 +332,7 @@ impl Negotiated {
         )
     }
 
-    /// As `status` prints it; transfers and buffers are known once the data path runs.
+    /// Returns it as `status` prints it; transfers and buffers are known once the data path runs.
     pub(crate) fn status(&self) -> FramingStatus {
         FramingStatus {
             format: match self.framing.format {

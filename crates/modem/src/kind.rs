@@ -30,11 +30,11 @@ pub(crate) struct Function {
     pub(crate) data_interface: u8,
     /// Its alternate setting with endpoints.
     pub(crate) data_alternate: u8,
-    /// Notifications; MBIM functions always have them.
+    /// Endpoint of notifications; MBIM functions always have it.
     pub(crate) interrupt_in: Option<Endpoint>,
-    /// Blocks from the device.
+    /// Endpoint of NTBs from the device.
     pub(crate) bulk_in: Endpoint,
-    /// Blocks to the device.
+    /// Endpoint of NTBs to the device.
     pub(crate) bulk_out: Endpoint,
     /// `bmNetworkCapabilities`.
     pub(crate) capabilities: u8,
@@ -64,8 +64,8 @@ pub(crate) enum Kind {
 }
 
 impl Function {
-    /// The function to drive a device by: its MBIM function, or where that is `acceptable` its plain
-    /// Ethernet function.
+    /// Returns the function to drive a device by: its MBIM function, or where that is `acceptable`
+    /// its plain Ethernet function.
     pub(crate) fn of(descriptors: &Descriptors, ethernet_acceptable: bool) -> Option<Self> {
         let mbim = functions::mbim(descriptors).into_iter().next();
         let ethernet = || {
@@ -79,7 +79,7 @@ impl Function {
         matches!(self.kind, Kind::Ethernet { .. })
     }
 
-    /// What the pointer tables of session 0 are called.
+    /// Returns the stream that NDPs of session 0 name.
     pub(crate) fn stream(&self) -> Stream {
         match self.kind {
             Kind::Mbim { .. } => Stream::Ips(0),
@@ -87,7 +87,8 @@ impl Function {
         }
     }
 
-    /// What is known of a device with this function. Vendors' defaults are about their modems.
+    /// Returns what is known of a device with this function. Vendors' defaults are about their
+    /// modems.
     pub(crate) fn quirk(&self, vendor: u16, product: u16) -> &'static Quirk {
         let quirk = quirks::find(vendor, product);
         if self.is_ethernet() && quirk.product.is_none() {
@@ -140,8 +141,8 @@ impl From<functions::NcmFunction> for Function {
     }
 }
 
-/// An Ethernet address from the text of an `iMACAddress` string (ECM 1.2, 5.4: twelve hexadecimal
-/// digits). `None` for other texts, and for what is no address of a single station.
+/// Reads an Ethernet address from the text of an `iMACAddress` string (ECM 1.2, 5.4: twelve
+/// hexadecimal digits). `None` for other texts, and for what is no address of a single station.
 pub(crate) fn mac(text: &str) -> Option<[u8; 6]> {
     if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -153,7 +154,7 @@ pub(crate) fn mac(text: &str) -> Option<[u8; 6]> {
     (address[0] & 1 == 0 && address != [0; 6]).then_some(address)
 }
 
-/// What the user gave, as a network would have handed it out.
+/// Returns what the user gave, as a network would have handed it out.
 pub(crate) fn given(chosen: &StaticAddresses) -> Given {
     let mut given = Given::default();
     for prefix in &chosen.addresses {

@@ -15,10 +15,10 @@ pub const ADVERTISEMENT: usize = 72;
 
 const SOLICITATION_TYPE: u8 = 135;
 const ADVERTISEMENT_TYPE: u8 = 136;
-/// Stands for the host on a link that has no addresses; locally administered.
+/// Link-layer address that stands for the host on a link that has none; locally administered.
 const LINK_LAYER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
-/// The advertisement that answers `datagram`, when it is a valid solicitation for one of
+/// Returns the advertisement that answers `datagram`, when it is a valid solicitation for one of
 /// `addresses`.
 #[must_use]
 pub fn answer(datagram: &[u8], addresses: &[Ipv6Addr]) -> Option<[u8; ADVERTISEMENT]> {

@@ -13,9 +13,9 @@ use crate::options::{Padding, Placement};
 pub struct Quirk {
     /// `idVendor`; `None` in [`DEFAULT`].
     pub vendor: Option<u16>,
-    /// `idProduct`; `None` for all of the vendor's.
+    /// `idProduct`; `None` for all products of the vendor.
     pub product: Option<u16>,
-    /// What it is called.
+    /// Name of the modem.
     pub name: &'static str,
     /// The configuration must be entered from configuration 0: a direct switch leaves the MBIM
     /// function mute.
@@ -25,9 +25,9 @@ pub struct Quirk {
     pub recycle: bool,
     /// Pause between configuration 0 and the MBIM configuration.
     pub settle: Duration,
-    /// Where the datagram pointer table goes in blocks to the device.
+    /// Place of the NDP in NTBs to the device.
     pub ndp: Placement,
-    /// How blocks end whose length is a multiple of the packet size.
+    /// How NTBs end whose length is a multiple of the packet size.
     pub padding: Padding,
     /// How long MBIM_OPEN may take in all, repeats included.
     pub open_budget: Duration,
@@ -47,7 +47,7 @@ pub struct Quirk {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Any MBIM function: what the specifications ask for.
+/// Row for any MBIM function: what the specifications ask for.
 pub const DEFAULT: Quirk = Quirk {
     vendor: None,
     product: None,
@@ -65,7 +65,7 @@ pub const DEFAULT: Quirk = Quirk {
     source: "NCM 1.0, MBIM 1.0; Linux cdc_mbim.c default entry (zero-length packets)",
 };
 
-/// Any plain Ethernet function: what Linux `cdc_ncm` does with all of them.
+/// Row for any plain Ethernet function: what Linux `cdc_ncm` does with all of them.
 pub const ETHERNET: Quirk = Quirk {
     name: "USB network device (CDC-NCM)",
     via_zero: false,
@@ -74,7 +74,7 @@ pub const ETHERNET: Quirk = Quirk {
     ..DEFAULT
 };
 
-/// Any Huawei MBIM function.
+/// Row for any Huawei MBIM function.
 const HUAWEI: Quirk = Quirk {
     vendor: Some(0x12d1),
     name: "Huawei MBIM modem",
@@ -308,7 +308,7 @@ pub const TABLE: &[Quirk] = &[
     },
 ];
 
-/// The row for a device.
+/// Returns the row for a device.
 #[must_use]
 pub fn find(vendor: u16, product: u16) -> &'static Quirk {
     let vendors = |quirk: &&Quirk| quirk.vendor == Some(vendor);

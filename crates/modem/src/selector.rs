@@ -13,7 +13,7 @@ pub enum Selector {
     Any,
     /// Vendor and product id.
     Id(u16, u16),
-    /// The kernel's port path; stays over re-enumeration.
+    /// The kernel's port path, which stays over re-enumeration.
     Port(String),
     /// Bus and device number; the latter changes at each enumeration, so after the first match
     /// the port path counts.
@@ -28,7 +28,7 @@ pub enum Selector {
 pub struct BadSelector(pub String);
 
 impl Selector {
-    /// Whether the device is meant.
+    /// Returns whether the device is meant.
     #[must_use]
     pub fn matches(&self, identity: &Identity) -> bool {
         match self {

@@ -15,34 +15,34 @@ use crate::options::Options;
 pub enum Verdict {
     /// Start again from this rung after this long.
     Retry {
-        /// How long to wait.
+        /// How long to wait first.
         after: Duration,
-        /// Where to start.
+        /// Rung to start from.
         from: Rung,
     },
-    /// It is over.
+    /// No further try is made.
     GiveUp,
 }
 
-/// Counts failures and decides.
+/// Counts failures and decides whether, when and from where to try again.
 #[derive(Debug, Clone, Default)]
 pub struct Supervisor {
     persist: bool,
     wait_for_device: bool,
     ever_online: bool,
-    /// Failures since the last success, those of an absent device not counted.
+    /// Number of failures since the last success, those of an absent device not counted.
     failures: u32,
 }
 
 impl Supervisor {
-    /// Tries before the first success.
+    /// Number of tries before the first success.
     pub const FIRST_TRIES: u32 = 3;
     const FIRST_PAUSE: Duration = Duration::from_secs(1);
     const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-    /// How often an absent device is looked for.
+    /// Pause between looks for an absent device.
     pub const LOOK: Duration = Duration::from_millis(500);
 
-    /// A supervisor for these options.
+    /// Makes a supervisor for these options.
     #[must_use]
     pub fn new(options: &Options) -> Self {
         Self {
@@ -52,13 +52,13 @@ impl Supervisor {
         }
     }
 
-    /// The modem is online.
+    /// Notes that the modem is online: failures count from zero again.
     pub fn online(&mut self) {
         self.ever_online = true;
         self.failures = 0;
     }
 
-    /// A rung failed; `from` is the rung the ladder would start from.
+    /// Decides after a rung failed; `from` is the rung the ladder would start from.
     pub fn failed(&mut self, failure: &Failure, from: Rung, absent: bool) -> Verdict {
         let patient = self.ever_online || self.persist;
         if absent {
@@ -88,7 +88,7 @@ impl Supervisor {
         }
     }
 
-    /// The link was lost while online.
+    /// Decides after the modem was lost while online.
     #[must_use]
     pub fn lost(&self, from: Rung) -> Verdict {
         let after = if from <= Rung::Open {
@@ -99,7 +99,8 @@ impl Supervisor {
         Verdict::Retry { after, from }
     }
 
-    /// Doubles with each failure: 1 s, 2 s, 4 s … 60 s.
+    /// Returns the pause before the next try, which doubles with each failure: 1 s, 2 s, 4 s … 60
+    /// s.
     fn pause(&self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(6);
         (Self::FIRST_PAUSE * 2u32.pow(doublings)).min(Self::LONGEST_PAUSE)

@@ -13,29 +13,29 @@ use std::time::{Duration, Instant};
 use crate::packet::{ICMP, ICMPV6, UDP, fold, pseudo6, sum};
 use crate::status::Addresses;
 
-/// What the watch found.
+/// What a watch has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Datagrams went out and nothing came back, ever.
     NeverAnswered {
-        /// Datagrams sent that deserved an answer.
+        /// Number of datagrams sent that deserved an answer.
         asked: u32,
     },
     /// Datagrams went out and nothing comes back any more.
     FellSilent {
-        /// Datagrams sent that deserved an answer, since the last that came in.
+        /// Number of datagrams sent that deserved an answer, since the last that came in.
         asked: u32,
     },
-    /// Something came in after one of the above.
+    /// Something came in after one of the other verdicts.
     Recovered,
 }
 
-/// Watches one bring-up.
+/// Watches one session of one bring-up for answers.
 #[derive(Debug)]
 pub struct Watch {
     asked: u32,
     first_asked: Option<Instant>,
-    /// When there were enough questions to judge by.
+    /// Time at which there were enough questions to judge by.
     enough_asked: Option<Instant>,
     heard_ever: bool,
     last_heard: Instant,
@@ -43,15 +43,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// How long nothing may come back, and how many datagrams must have asked.
+    /// Time in which nothing may come back before a session that never worked is judged.
     pub const PATIENCE: Duration = Duration::from_secs(6);
     const ASKED: u32 = 3;
-    /// A link that has worked gets the time of a handover or a dip in coverage.
+    /// The same for a session that has worked: the time of a handover or a dip in coverage.
     const PATIENCE_AFTER_WORK: Duration = Duration::from_secs(30);
-    /// Traffic this recent leaves nothing to watch.
+    /// Age of traffic below which there is nothing to watch.
     const FRESH: Duration = Duration::from_secs(2);
 
-    /// Starts when the link comes up.
+    /// Starts to watch when the session comes up.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -64,13 +64,14 @@ impl Watch {
         }
     }
 
-    /// Whether sent datagrams must be shown to [`Watch::sent`]; false while answers are fresh.
+    /// Returns whether sent datagrams must be shown to [`Watch::sent`]; `false` while answers are
+    /// fresh.
     #[must_use]
     pub fn armed(&self, now: Instant) -> bool {
         !self.heard_ever || now.duration_since(self.last_heard) >= Self::FRESH
     }
 
-    /// A datagram that deserves an answer has left.
+    /// Notes that a datagram that deserves an answer has left.
     pub fn sent(&mut self, now: Instant) {
         self.asked = self.asked.saturating_add(1);
         self.first_asked.get_or_insert(now);
@@ -79,7 +80,7 @@ impl Watch {
         }
     }
 
-    /// Datagrams have come in.
+    /// Notes that datagrams have come in, and returns a verdict that this changes.
     pub fn heard(&mut self, now: Instant) -> Option<Verdict> {
         self.heard_ever = true;
         self.last_heard = now;
@@ -89,7 +90,7 @@ impl Watch {
         std::mem::take(&mut self.silent).then_some(Verdict::Recovered)
     }
 
-    /// Judges, at or after [`Watch::deadline`].
+    /// Judges at or after [`Watch::deadline`], and returns a new verdict.
     pub fn check(&mut self, now: Instant) -> Option<Verdict> {
         if now < self.deadline()? {
             return None;
@@ -103,7 +104,7 @@ impl Watch {
         })
     }
 
-    /// When to judge next, if anything is open.
+    /// Returns when to judge next, if anything is open.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         if self.silent {
@@ -127,11 +128,12 @@ pub struct Probe {
     protocol: u8,
 }
 
-/// Ties answers to our probes: source port of the query, identifier of the echo request.
+/// Number that ties answers to our probes: source port of the query, identifier of the echo
+/// request.
 const IDENTITY: u16 = 0xd7a3;
 
 impl Probe {
-    /// The probe for these addresses; `None` when there is nobody to ask.
+    /// Makes the probe for these addresses; `None` when there is nobody to ask.
     #[must_use]
     pub fn for_addresses(addresses: &Addresses) -> Option<Self> {
         if let Some(ours) = addresses.ipv4 {
@@ -216,13 +218,13 @@ impl Probe {
         }
     }
 
-    /// The datagram to send.
+    /// Returns the datagram to send.
     #[must_use]
     pub fn datagram(&self) -> &[u8] {
         &self.datagram
     }
 
-    /// Whether a datagram is the answer. Only to be asked while a probe is out.
+    /// Returns whether a datagram is the answer. Only to be asked while a probe is out.
     #[must_use]
     pub fn is_answer(&self, datagram: &[u8]) -> bool {
         let (source, protocol, at) = match datagram.first().map(|byte| byte >> 4) {

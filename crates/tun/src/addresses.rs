@@ -51,7 +51,7 @@ pub struct Configuration {
     routes: Vec<Route>,
 }
 
-/// How the interface was.
+/// How the interface was before.
 #[derive(Default)]
 struct Before {
     up: bool,
@@ -118,13 +118,13 @@ impl Configuration {
         self.complete()
     }
 
-    /// The plan in force.
+    /// Returns the plan in force.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// What was added to the host, a line each, for people.
+    /// Returns what was added to the host, a line each, for people.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("interface {} up, MTU {}", self.name, self.plan.mtu)];
@@ -172,10 +172,11 @@ impl Configuration {
         Ok(())
     }
 
-    /// Waits until the kernel accepts packets for the IPv6 addresses. Even without duplicate address
-    /// detection it completes an address on a work queue, and drops what comes before that; the
-    /// address's route in the local table is the sign (`__ipv6_ifa_notify` in net/ipv6/addrconf.c).
-    /// Without a carrier it does nothing before there is one, and then neither is waited for.
+    /// Waits until the kernel accepts packets for the IPv6 addresses. Even without duplicate
+    /// address detection it completes an address on a work queue, and drops what comes before
+    /// that; the address's route in the local table is the sign (`__ipv6_ifa_notify` in
+    /// net/ipv6/addrconf.c). Without a carrier it does nothing before there is one, and then
+    /// neither is waited for.
     fn await_local_addresses(&mut self) -> Result<(), Error> {
         let mut missing: Vec<IpAddr> = self
             .addresses

@@ -15,7 +15,7 @@ use std::ops::{Add, AddAssign};
 pub struct Sum(u64);
 
 impl Sum {
-    /// The sum of `bytes`; an odd last byte counts as the first of a word.
+    /// Returns the sum of `bytes`; an odd last byte counts as the first of a word.
     #[inline]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Sum {
@@ -50,7 +50,7 @@ impl Sum {
         Sum(add(words.sum(), Sum::of(rest).0))
     }
 
-    /// The sum of one number as it is written in a header.
+    /// Returns the sum of one number as it is written in a header, big-endian.
     #[inline]
     #[must_use]
     pub fn of_u16(value: u16) -> Sum {
@@ -64,7 +64,7 @@ impl Sum {
         Sum(u64::from(value.to_be()))
     }
 
-    /// Sixteen bits: 0 only for a sum of nothing but zeros.
+    /// Returns the sum folded to sixteen bits: 0 only for a sum of nothing but zeros.
     #[inline]
     #[must_use]
     pub fn fold(self) -> [u8; 2] {
@@ -77,7 +77,7 @@ impl Sum {
         (sum as u16).to_ne_bytes()
     }
 
-    /// The checksum field's value, in the header's bytes.
+    /// Returns the checksum field's value, in the header's byte order.
     #[inline]
     #[must_use]
     pub fn checksum(self) -> [u8; 2] {
@@ -96,7 +96,7 @@ impl Sum {
         }
     }
 
-    /// Whether a message summed together with its checksum is intact.
+    /// Returns whether a message summed together with its checksum is intact.
     #[inline]
     #[must_use]
     pub fn is_intact(self) -> bool {
@@ -104,7 +104,7 @@ impl Sum {
     }
 }
 
-/// Adds in one's complement.
+/// Adds two numbers in one's complement.
 #[inline]
 fn add(left: u64, right: u64) -> u64 {
     let (sum, carry) = left.overflowing_add(right);

@@ -39,20 +39,20 @@ use crate::headers::{
 };
 use crate::offload::Offloads;
 
-/// Flows whose runs grow side by side; the kernel keeps eight in each of eight buckets.
+/// Number of flows whose runs grow side by side; the kernel keeps eight in each of eight buckets.
 const FLOWS: usize = 8;
 /// Most datagrams in a run: above half a kilobyte each, what one packet can hold.
 const MOST: usize = 128;
 /// The same for UDP (`UDP_GRO_CNT_MAX` in net/ipv4/udp_offload.c).
 const MOST_UDP: usize = 64;
-/// The longest headers of a datagram that is merged.
+/// Length in bytes of the longest headers of a datagram that is merged.
 const MAX_HEADER: usize = 160;
 /// TCP flags that end a run.
 const LAST: u8 = flags::PSH | flags::FIN;
 /// A virtio header that says nothing.
 const PLAIN: [u8; VNET_HEADER] = [0; VNET_HEADER];
 
-/// What may be merged.
+/// Which datagrams may be merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Merge {
     /// TCP segments.
@@ -62,8 +62,8 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// All that the kernel takes from the writer of an interface with these offloads. Every kernel
-    /// takes TCP, whatever it sends itself.
+    /// Returns all that the kernel takes from the writer of an interface with these offloads.
+    /// Every kernel takes TCP, whatever it sends itself.
     #[must_use]
     pub fn accepted_with(offloads: Offloads) -> Merge {
         Merge {
@@ -80,7 +80,7 @@ pub struct Packet<'p> {
     pub slices: &'p [IoSlice<'p>],
     /// Bytes of the packet, without the virtio header.
     pub length: usize,
-    /// Datagrams that went into it.
+    /// Number of datagrams that went into the packet.
     pub datagrams: usize,
 }
 
@@ -134,15 +134,15 @@ struct Run {
     size: usize,
     /// Payload bytes in all.
     payload: usize,
-    /// TCP's.
+    /// Sequence number of the TCP segment that would follow.
     next_sequence: u32,
     /// How much the IPv4 identification rises; known from the second datagram on.
     step: Option<u16>,
     /// The last datagram's PSH and FIN.
     flags: u8,
-    /// The first datagram was found intact.
+    /// Whether the first datagram was found intact.
     intact: bool,
-    /// When it began; 0 while the place is free.
+    /// Age of the run in the order of beginning; 0 while the place is free.
     since: u64,
 }
 
@@ -169,7 +169,7 @@ enum Part {
 }
 
 impl Coalescer {
-    /// Merges nothing but what `merge` says.
+    /// Makes a coalescer that merges nothing but what `merge` says.
     #[must_use]
     pub fn new(merge: Merge) -> Coalescer {
         let free = || Run {
@@ -202,7 +202,7 @@ impl Coalescer {
         }
     }
 
-    /// What has happened so far.
+    /// Returns what has happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
@@ -233,9 +233,9 @@ pub struct Batch<'c, 'd, F> {
     payloads: [FixedVec<IoSlice<'d>, MOST>; FLOWS],
     /// The whole first datagram of each run, for when it stays alone.
     firsts: [&'d [u8]; FLOWS],
-    /// Runs held.
+    /// Number of runs held.
     live: usize,
-    /// The run begun or joined last.
+    /// Index of the run begun or joined last.
     recent: usize,
     send: F,
 }
@@ -345,7 +345,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         let _ = self.payloads[index].push(IoSlice::new(&datagram[part.header..]));
     }
 
-    /// A place for a run; the oldest run makes room if there is none.
+    /// Returns a free place for a run; the oldest run makes room if there is none.
     fn free_place(&mut self) -> usize {
         let oldest = |(_, run): &(usize, &Run)| run.since;
         let runs = self.coalescer.runs.iter().enumerate();
@@ -492,7 +492,7 @@ impl Addresses {
     }
 }
 
-/// Whether a mergeable datagram's checksums are right.
+/// Returns whether a mergeable datagram's checksums are right.
 #[inline]
 fn intact(network: &Network, datagram: &[u8]) -> bool {
     let transport = &datagram[network.transport..];
@@ -527,14 +527,14 @@ impl Run {
         self.since = age;
     }
 
-    /// The first datagram's headers.
+    /// Returns the first datagram's headers.
     #[inline]
     fn first(&self) -> &[u8] {
         &self.head[VNET_HEADER..][..self.header]
     }
 
-    /// What [`Part::of`] would say of a datagram that has the headers of the run's first in all that
-    /// it looks at, and is not to be told from it by [`Run::is_like`] either.
+    /// What [`Part::of`] would say of a datagram that has the headers of the run's first in all
+    /// that it looks at, and is not to be told from it by [`Run::is_like`] either.
     #[inline]
     fn sibling(&self, datagram: &[u8]) -> Option<Datagram> {
         let (first, at) = (self.first(), self.network.transport);
@@ -590,7 +590,8 @@ impl Run {
                     && (first[at + 13] ^ other[at + 13]) & !LAST == 0))
     }
 
-    /// Whether a datagram with headers like the run's would be the next if its checksums are right.
+    /// Returns whether a datagram with headers like the run's would be the next if its checksums
+    /// are right.
     #[inline]
     fn is_followed_by(&self, part: &Datagram, datagram: &[u8], count: usize) -> bool {
         let payload = datagram.len() - part.header;
@@ -611,7 +612,7 @@ impl Run {
             && first[18..] == other[18..]
     }
 
-    /// Whether the IPv4 identification counts up, or stays where it may.
+    /// Returns whether the IPv4 identification counts up, or stays where it may.
     #[inline]
     fn identification_follows(&self, other: &[u8], count: usize) -> bool {
         let distance = self.identification_distance(other);
@@ -642,7 +643,7 @@ impl Run {
         }
     }
 
-    /// The virtio header and the headers of the large packet.
+    /// Returns the virtio header and the headers of the large packet.
     #[inline]
     fn finish(&mut self) -> &[u8] {
         let at = self.network.transport;

@@ -14,9 +14,9 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, ErrorKind};
 
-/// First line of a resolv.conf of ours.
+/// First line of a resolv.conf that this crate has written.
 const MARK: &str = "# Written by uwwan; the file there was is beside this one.";
-/// Name servers the C library reads (`MAXNS`).
+/// Number of name servers the C library reads (`MAXNS`).
 const MAX_SERVERS: usize = 3;
 
 /// Who is told of the name servers.
@@ -61,7 +61,7 @@ impl Paths {
     }
 }
 
-/// The name servers as a person would write them down, in resolv.conf's words.
+/// Returns the name servers as a person would write them down, in resolv.conf's words.
 #[must_use]
 pub fn describe(servers: &[IpAddr]) -> String {
     servers.iter().fold(String::new(), |mut text, server| {
@@ -92,7 +92,7 @@ enum Undo {
 }
 
 impl Guard {
-    /// What was changed on the host, a line for people; `None`: nothing.
+    /// Returns what was changed on the host, a line for people; `None` if nothing was.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
         match &self.undo {
@@ -177,7 +177,10 @@ fn resolvconf(program: PathBuf, interface: &str, servers: &[IpAddr]) -> Result<U
     })
 }
 
-/// Runs a program to its end with `input`; its complaint is the error.
+/// Runs a program to its end with `input` on its standard input.
+///
+/// # Errors
+/// What the program writes to its standard error, when it fails.
 fn run(program: &Path, arguments: &[String], input: &str) -> Result<(), Error> {
     let what = || format!("run {} {}", program.display(), arguments.join(" "));
     let failed = |source: io::Error| Error::system(what(), source);

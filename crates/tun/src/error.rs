@@ -14,7 +14,7 @@ pub enum ErrorKind {
     NoDriver,
     /// The kernel's TUN driver has no virtio headers, and so no offload.
     NoOffload,
-    /// The interface is gone.
+    /// There is no such interface, or it was deleted.
     Gone,
     /// What was asked for makes no sense.
     Invalid,
@@ -62,7 +62,7 @@ impl Error {
         self
     }
 
-    /// For a failure nobody foresaw: the system's own words.
+    /// Makes the error of a failure nobody foresaw, with the system's own words.
     pub(crate) fn system(what: impl Into<String>, source: io::Error) -> Error {
         let (kind, next) = match source.kind() {
             io::ErrorKind::PermissionDenied => (

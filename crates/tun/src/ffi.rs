@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
 use rustix::thread::UnshareFlags;
 
-/// The descriptor of a TUN interface.
+/// Returns the descriptor of a TUN interface.
 pub(crate) fn descriptor(interface: tun_tap::Iface) -> OwnedFd {
     // SAFETY: `into_raw_fd` gives up the interface's ownership of its open descriptor, so this is
     // its one owner from here on.
@@ -19,7 +19,7 @@ pub(crate) fn descriptor(interface: tun_tap::Iface) -> OwnedFd {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct InterfaceRequest {
-    /// Ended by a zero.
+    /// Name of the interface, ended by a zero.
     pub name: [u8; 16],
     /// `IFF_TUN` and others; the address family where the union is an address.
     pub flags: u16,
@@ -53,7 +53,7 @@ pub(crate) fn set_interface(
     Ok(unsafe { ioctl(driver, Updater::<TUNSETIFF, InterfaceRequest>::new(request)) }?)
 }
 
-/// The flags this TUN driver knows (`IFF_*`).
+/// Returns the flags this TUN driver knows (`IFF_*`).
 pub(crate) fn features(driver: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: the kernel writes one unsigned int through the pointer, and there is room for one.
     Ok(unsafe { ioctl(driver, Getter::<TUNGETFEATURES, u32>::new()) }?)
@@ -94,7 +94,7 @@ pub(crate) fn set_carrier(interface: BorrowedFd<'_>, up: bool) -> io::Result<()>
     Ok(unsafe { ioctl(interface, Setter::<TUNSETCARRIER, i32>::new(up.into())) }?)
 }
 
-/// The Ethernet address of this TAP interface.
+/// Returns the Ethernet address of this TAP interface.
 pub(crate) fn hardware_address(interface: BorrowedFd<'_>) -> io::Result<[u8; 6]> {
     let mut request = InterfaceRequest {
         name: [0; 16],

@@ -11,7 +11,8 @@ use crate::checksum::Sum;
 
 /// Length of the virtio network header, in bytes.
 pub const VNET_HEADER: usize = 10;
-/// The longest headers (IP with options or extensions, and TCP or UDP) of a packet that is cut.
+/// Length in bytes of the longest headers (IP with options or extensions, and TCP or UDP) of a
+/// packet that is cut.
 pub const MAX_HEADER: usize = 512;
 
 /// The virtio header's `flags`.
@@ -102,14 +103,14 @@ pub enum Kind {
 }
 
 impl VnetHeader {
-    /// In front of a packet that is complete as it is.
+    /// Header in front of a packet that is complete as it is.
     pub const PLAIN: VnetHeader = VnetHeader {
         checksum: None,
         cut: None,
         header: 0,
     };
 
-    /// As the kernel wrote it.
+    /// Reads a header as the kernel wrote it, in the host's byte order.
     ///
     /// # Errors
     /// [`Refused::Kind`] for kinds of offload that were not asked for, and [`Refused::Size`].
@@ -138,7 +139,7 @@ impl VnetHeader {
         })
     }
 
-    /// As the kernel reads it.
+    /// Returns the header as the kernel reads it, in the host's byte order.
     #[inline]
     #[must_use]
     pub fn encode(&self) -> [u8; VNET_HEADER] {
@@ -176,7 +177,7 @@ pub(crate) struct Network {
     /// Offset of the transport header.
     pub transport: usize,
     pub protocol: u8,
-    /// The packet is only a part of a datagram.
+    /// Whether the packet is only a part of a datagram.
     pub fragment: bool,
 }
 
@@ -186,7 +187,7 @@ const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
 
 impl Network {
-    /// Looks into the packet that begins with `head`.
+    /// Reads the outermost headers of the packet that begins with `head`.
     #[inline]
     pub fn parse(head: &[u8]) -> Result<Network, Refused> {
         match head.first().ok_or(Refused::Short)? >> 4 {
@@ -223,8 +224,8 @@ impl Network {
         }
     }
 
-    /// The sum of the pseudo-header (RFC 793, RFC 8200 section 8.1) but for the length. The packet
-    /// was parsed, and has at least its fixed header.
+    /// Returns the sum of the pseudo-header (RFC 793, RFC 8200 section 8.1) but for the length.
+    /// The packet was parsed, and has at least its fixed header.
     #[inline]
     pub fn pseudo(&self, head: &[u8]) -> Sum {
         let addresses = if self.v6 {

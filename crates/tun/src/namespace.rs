@@ -73,7 +73,7 @@ pub fn enter_alone() -> Result<(), Error> {
     bring_up_loopback(what)
 }
 
-/// The calling thread's network namespace, for [`crate::veth::Veth::lay`].
+/// Opens the calling thread's network namespace, for [`crate::veth::Veth::lay`].
 ///
 /// # Errors
 /// When `/proc` is not there.
@@ -82,7 +82,7 @@ pub fn current() -> Result<std::fs::File, Error> {
         .map_err(|source| Error::system("open the thread's network namespace", source))
 }
 
-/// The number of threads of this process; 1 when the kernel does not tell.
+/// Returns the number of threads of this process; 1 when the kernel does not tell.
 fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
@@ -142,7 +142,7 @@ fn powerless(what: &str, step: &str, source: io::Error) -> Error {
     .because(source)
 }
 
-/// Which of the known obstacles it is, from the settings that `read` tells.
+/// Returns which of the known obstacles it is, and what to do, from the settings that `read` tells.
 fn forbidden(read: impl Fn(&Path) -> Option<String>) -> (String, String) {
     let value = |path: &str| read(Path::new(path)).map(|text| text.trim().to_owned());
     let setting = |name: &str, path: &str, good: &str| {

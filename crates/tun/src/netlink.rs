@@ -60,7 +60,7 @@ impl Netlink {
             .map(|_| ())
     }
 
-    /// Everything of a kind.
+    /// Returns everything of a kind.
     pub(crate) fn dump(
         &mut self,
         message: &RouteNetlinkMessage,
@@ -77,7 +77,7 @@ impl Netlink {
         ))
     }
 
-    /// The interface of that name, or of that index if the name is empty.
+    /// Returns the interface of that name, or of that index if the name is empty.
     pub(crate) fn link(&mut self, name: &str, index: u32) -> Result<LinkMessage, Error> {
         let mut query = LinkMessage::default();
         query.header.index = index;
@@ -122,7 +122,7 @@ impl Netlink {
             })
     }
 
-    /// The index of the interface of that name.
+    /// Returns the index of the interface of that name.
     pub(crate) fn index(&mut self, name: &str) -> Result<u32, Error> {
         Ok(self.link(name, 0)?.header.index)
     }

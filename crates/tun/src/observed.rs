@@ -16,11 +16,11 @@ use crate::plan::{Address, Prefix, Route};
 /// What an interface has, whoever gave it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Whether it is up.
+    /// Whether the interface is up.
     pub up: bool,
-    /// Its MTU, bytes.
+    /// MTU of the interface, in bytes.
     pub mtu: u32,
-    /// Its addresses.
+    /// Addresses of the interface.
     pub addresses: Vec<Address>,
     /// Unicast routes of the main table through it, the kernel's own for the addresses' prefixes
     /// among them, with explicit metrics.

@@ -53,14 +53,14 @@ pub struct Place {
 
 /// Lays out datagrams, in order, in areas of memory.
 ///
-/// With transfer blocks, an area is a USB buffer, and placing is the block builder's: where the
+/// With NTBs, an area is a USB buffer, and placing is the NTB builder's: where the
 /// first block is full the next one goes on, so that a packet of 64 KiB finds its places in several
 /// blocks of 16 KiB. Each block needs a builder of its own until it is known, after the read, how
 /// far it is filled. With one block alone the rest of a packet goes through the spill buffer; that
 /// is correct, and a copy.
 pub trait Layout {
-    /// Returns the place of the next datagram, of `length` bytes: behind the one before, in the same
-    /// area or a later one. `None` means that there is no room for it.
+    /// Returns the place of the next datagram, of `length` bytes: behind the one before, in the
+    /// same area or a later one. `None` means that there is no room for it.
     fn place(&mut self, length: usize) -> Option<Place>;
 
     /// Takes back every placing since this layout was given to [`Scatter::receive`], but for the
@@ -173,8 +173,8 @@ impl Scatter {
         self.plan.as_ref().map(|plan| plan.length(self.next))
     }
 
-    /// Returns whether the next packet may need places in several areas. One that comes unexpected and finds
-    /// less room goes through the spill buffer.
+    /// Returns whether the next packet may need places in several areas. One that comes unexpected
+    /// and finds less room goes through the spill buffer.
     #[inline]
     #[must_use]
     pub fn expects_large(&self) -> bool {

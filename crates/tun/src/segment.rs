@@ -32,7 +32,7 @@ pub struct Plan {
     cut: Option<Template>,
     /// Where the checksum of a packet that is not cut starts, and where it goes.
     checksum: Option<(usize, usize)>,
-    /// Bytes of the packet.
+    /// Length of the packet, in bytes.
     total: usize,
     /// Bytes of headers; 0 for a packet that is not cut.
     header: usize,
@@ -49,9 +49,9 @@ struct Template {
     v6: bool,
     tcp: bool,
     transport: usize,
-    /// Of the IPv4 header.
+    /// Sum of the IPv4 header.
     network_sum: Sum,
-    /// Of the pseudo-header and the transport header.
+    /// Sum of the pseudo-header and the transport header.
     transport_sum: Sum,
     identification: u16,
     sequence: u32,
@@ -155,14 +155,14 @@ impl Plan {
         Ok(())
     }
 
-    /// Number of datagrams, at least 1.
+    /// Returns the number of datagrams, at least 1.
     #[inline]
     #[must_use]
     pub fn datagrams(&self) -> usize {
         self.count
     }
 
-    /// How many datagrams, from the first on, are as long as the first.
+    /// Returns how many datagrams, from the first on, are as long as the first.
     #[inline]
     #[must_use]
     pub fn full_datagrams(&self) -> usize {
@@ -170,22 +170,23 @@ impl Plan {
         last + usize::from(self.length(last) == self.length(0))
     }
 
-    /// Whether the packet becomes several datagrams.
+    /// Returns whether the packet becomes several datagrams.
     #[inline]
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.cut.is_some()
     }
 
-    /// Bytes to leave in front of each payload for the headers; 0 for a packet that is not cut,
-    /// whose headers are part of its payload.
+    /// Returns the bytes to leave in front of each payload for the headers; 0 for a packet that is
+    /// not cut, whose headers are part of its payload.
     #[inline]
     #[must_use]
     pub fn header(&self) -> usize {
         self.header
     }
 
-    /// Bytes of the datagram of that number, from 0, headers included; 0 beyond the last.
+    /// Returns the length in bytes of the datagram of that number, from 0, headers included; 0
+    /// beyond the last.
     #[inline]
     #[must_use]
     pub fn length(&self, index: usize) -> usize {
@@ -195,7 +196,7 @@ impl Plan {
         }
     }
 
-    /// Which bytes of the packet are the payload of the datagram of that number.
+    /// Returns which bytes of the packet are the payload of the datagram of that number.
     #[inline]
     #[must_use]
     pub fn payload(&self, index: usize) -> std::ops::Range<usize> {

@@ -10,7 +10,7 @@ fn path(interface: &str, setting: &str) -> PathBuf {
     PathBuf::from(format!("/proc/sys/net/ipv6/conf/{interface}/{setting}"))
 }
 
-/// Whether the kernel has IPv6 and gives it to this interface.
+/// Returns whether the kernel has IPv6 and gives it to this interface.
 pub(crate) fn has_ipv6(interface: &str) -> bool {
     path(interface, "").exists()
 }
@@ -21,7 +21,7 @@ pub(crate) fn read(interface: &str, setting: &str) -> io::Result<String> {
         .to_owned())
 }
 
-/// Sets it if it differs; the value there was.
+/// Sets an IPv6 setting of an interface if it differs, and returns the value there was.
 pub(crate) fn set(interface: &str, setting: &str, value: &str) -> io::Result<String> {
     let before = read(interface, setting)?;
     if before != value {

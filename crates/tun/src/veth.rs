@@ -14,7 +14,7 @@ use crate::device::Interface;
 use crate::error::Error;
 use crate::netlink::{Mode, Netlink};
 
-/// One end. The cable vanishes with its addresses when the end that laid it is dropped.
+/// One end of a cable, which vanishes with its addresses when the end that laid it is dropped.
 pub struct Veth {
     netlink: Netlink,
     name: String,
@@ -57,7 +57,7 @@ impl Veth {
         })
     }
 
-    /// The end of that name in the calling thread's network namespace, laid from elsewhere.
+    /// Finds the end of that name in the calling thread's network namespace, laid from elsewhere.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Gone`] when there is none.

@@ -26,10 +26,10 @@ pub(super) struct Downlink {
     /// The receiver's counters as last seen, and what was counted before it.
     refused: DropCounters,
     refused_before: DropCounters,
-    /// Buffers not in a transfer.
+    /// Buffers that are not in a transfer.
     idle: Vec<Buffer>,
     size: usize,
-    /// The largest block the device can send at all.
+    /// Size in bytes of the largest NTB the device can send at all.
     size_max: usize,
     delivery: Delivery,
     /// Cancelled transfers are waited for, to go on with so many buffers: the other direction needs
@@ -45,7 +45,7 @@ pub(super) struct Downlink {
 }
 
 impl Downlink {
-    /// How long the host may take no datagram before some are dropped.
+    /// Longest time the host may take no datagram before some are dropped.
     pub(super) const PATIENCE: Duration = Duration::from_millis(200);
     /// Pause after a burst of transfer errors (as in Linux usbnet.c).
     const THROTTLE: Duration = Duration::from_millis(125);
@@ -53,7 +53,7 @@ impl Downlink {
     /// that time several are handled together. A high-speed bus carries one or two of 16 KiB in it
     /// (USB 2.0 section 5.8.4), and the transfers queued hold far more.
     const REST: Duration = Duration::from_micros(500);
-    /// Blocks handled in one round before the other direction gets its turn.
+    /// Number of NTBs handled in one round before the other direction gets its turn.
     const BLOCKS_PER_ROUND: usize = 8;
 
     /// `size` and `size_max` are the block sizes agreed on and announced, in bytes;
@@ -106,22 +106,22 @@ impl Downlink {
         self.queue.pending()
     }
 
-    /// Whether a host's readiness to take datagrams is waited for.
+    /// Returns whether a host's readiness to take datagrams is waited for.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Whether it is this session's host.
+    /// Returns whether this session's host is waited for.
     pub(super) fn waits_for(&self, session: u8) -> bool {
         self.held.is_some() && self.delivery.waits_for(session)
     }
 
-    /// Until when the device is not asked whether more has completed. It may be over.
+    /// Returns until when the device is not asked whether more has completed. The time may be over.
     pub(super) fn resting(&self) -> Option<Instant> {
         self.rest
     }
 
-    /// When to run again without a completion.
+    /// Returns when to run again without a completion.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.held.into_iter().chain(self.paused_until).min()
     }
@@ -185,7 +185,7 @@ impl Downlink {
         Ok(more && self.held.is_none())
     }
 
-    /// Parses a block.
+    /// Parses an NTB: its datagrams are to be delivered.
     fn take(&mut self, buffer: Buffer, tally: &mut Tally) {
         let length = buffer.filled().len();
         if length == 0 {
@@ -208,7 +208,7 @@ impl Downlink {
         }
     }
 
-    /// Hands over what is in hand; holds what a host has no room for.
+    /// Hands over what is in hand, and holds what a host has no room for.
     fn deliver(&mut self, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
         if self.delivery.deliver(outlets, tally) {
             self.held = None;
@@ -270,7 +270,8 @@ impl Downlink {
         }
     }
 
-    /// Gives half of its memory to the other direction. `false` when it has only one buffer.
+    /// Gives half of the memory to the other direction. Returns `false` when there is only one
+    /// buffer.
     pub(super) fn make_way(&mut self) -> bool {
         if self.making_way.is_some() {
             return true;
@@ -284,7 +285,7 @@ impl Downlink {
         true
     }
 
-    /// Whether it still waits for transfers it has cancelled for that.
+    /// Returns whether transfers cancelled for the other direction's sake are still waited for.
     pub(super) fn is_making_way(&self) -> bool {
         self.making_way.is_some()
     }

@@ -11,24 +11,24 @@ use crate::watch::Probe;
 #[cfg(doc)]
 use crate::watch::Watch;
 
-/// Sees what comes in: neighbour solicitations and answers to probes.
+/// Sees what comes in on one session: neighbour solicitations and answers to probes.
 #[derive(Default)]
 pub(super) struct Monitor {
     pub(super) ours: Vec<Ipv6Addr>,
     pub(super) probe: Option<Probe>,
     pub(super) probe_out: bool,
     pub(super) replies: VecDeque<[u8; neighbour::ADVERTISEMENT]>,
-    /// Something came in since this was last looked at.
+    /// Whether something came in since this was last looked at.
     pub(super) heard: bool,
     /// What the session has carried.
     pub(super) carried: SessionTally,
 }
 
 impl Monitor {
-    /// Solicitations answered per round; a flood of them is not worth more.
+    /// Number of solicitations answered per round; a flood of them is not worth more.
     const REPLIES: usize = 4;
 
-    /// Sees a datagram before the host; `false` keeps it from the host.
+    /// Sees a datagram before the host does. Returns `false` to keep it from the host.
     pub(super) fn see(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
         self.heard = true;
         if self.probe_out
@@ -59,7 +59,7 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    /// As many as a [`Watch`] wants to see unanswered.
+    /// Number of probes: as many as a [`Watch`] wants to see unanswered.
     const COUNT: u32 = 4;
     const INTERVAL: Duration = Duration::from_millis(1500);
 

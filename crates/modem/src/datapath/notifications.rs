@@ -24,7 +24,7 @@ impl Notifications {
     const DEPTH: usize = 4;
     const THROTTLE: Duration = Duration::from_millis(125);
 
-    /// Without a queue there are none.
+    /// Takes the queue of the endpoint; without one there are no notifications.
     pub(super) fn new(mut queue: Option<Box<dyn Queue>>) -> Self {
         let buffers = queue.as_mut().map(|queue| {
             // One packet each: a notification that fills its packet ends there, not with the next one.

@@ -16,41 +16,41 @@ use uwwan_usb::buffer::Buffer;
 /// headers of their own.
 const LARGEST_READ: usize = 68 * 1024;
 
-/// Buffers that are not in a transfer, the first of them being filled.
+/// The NTBs being filled, and the buffers that are not in a transfer.
 pub(super) struct Open {
     ready: VecDeque<Buffer>,
     /// In a ring; [`Open::first`] is the first buffer's. Those behind it have nothing placed
     /// outside of [`Open::receive`].
     builders: Box<[Builder]>,
     first: usize,
-    /// Of a builder with nothing in it.
+    /// Mark of a builder with nothing in it.
     empty: Mark,
-    /// Number of the next block.
+    /// Sequence number of the next NTB.
     sequence: u16,
-    /// Blocks a read may fill.
+    /// Number of NTBs a read may fill.
     span: usize,
 }
 
 /// What a read brought.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Placed {
-    /// Datagrams in place.
+    /// Number of datagrams in place.
     pub(super) datagrams: usize,
-    /// Their bytes.
+    /// Bytes in these datagrams.
     pub(super) bytes: usize,
-    /// Datagrams of the packet that still wait for room.
+    /// Number of datagrams of the packet that still wait for room.
     pub(super) waiting: usize,
-    /// Length of the longest, those that wait included.
+    /// Length in bytes of the longest datagram, those that wait included.
     pub(super) longest: usize,
-    /// Blocks that are complete, to be closed in turn.
+    /// Number of NTBs that are complete, to be closed in turn.
     pub(super) complete: usize,
-    /// Where the first lies, if it is the only one.
+    /// Place and length in bytes of the first datagram, if it is the only one.
     only: Option<(Place, usize)>,
     before: Option<Mark>,
 }
 
 impl Open {
-    /// `buffers` is all there are, each of the framing's block size.
+    /// Takes all buffers there are, each of the framing's NTB size.
     pub(super) fn new(buffers: VecDeque<Buffer>, framing: Framing) -> Self {
         let per_block = framing
             .max_block
@@ -71,12 +71,12 @@ impl Open {
         }
     }
 
-    /// Buffers not in a transfer.
+    /// Returns the number of buffers that are not in a transfer.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// Blocks that one read of a large packet may fill.
+    /// Returns the number of NTBs that one read of a large packet may fill.
     pub(super) fn span(&self) -> usize {
         self.span
     }
@@ -90,26 +90,28 @@ impl Open {
         self.ready.push_back(buffer);
     }
 
-    /// Lets go of half of the buffers, but keeps two. None may be in use. Returns how many went.
+    /// Lets go of half of the buffers, but keeps two, and returns how many went. None may be in
+    /// use.
     pub(super) fn halve(&mut self) -> usize {
         let before = self.ready.len();
         self.ready.truncate((before / 2).max(2));
         before - self.ready.len()
     }
 
-    /// Lets go of all buffers that have nothing in them. Returns how many.
+    /// Lets go of all buffers that have nothing in them, and returns how many.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.ready.len();
         self.ready.truncate(usize::from(!self.is_empty()));
         before - self.ready.len()
     }
 
-    /// Whether nothing is in the open block.
+    /// Returns whether nothing is in the open NTB.
     pub(super) fn is_empty(&self) -> bool {
         self.builders[self.first].is_empty()
     }
 
-    /// Whether the open block has half of what it can take, in bytes of payload or in datagrams.
+    /// Returns whether the open NTB has half of what it can take, in bytes of payload or in
+    /// datagrams.
     pub(super) fn is_half_full(&self) -> bool {
         let builder = &self.builders[self.first];
         let framing = builder.framing();
@@ -117,12 +119,12 @@ impl Open {
             || builder.datagrams() >= framing.max_datagrams / 2
     }
 
-    /// Datagrams in the open block.
+    /// Returns the number of datagrams in the open NTB.
     pub(super) fn datagrams(&self) -> usize {
         self.builders[self.first].datagrams()
     }
 
-    /// A place in the open block for a datagram of up to `want` bytes: for
+    /// Returns a place in the open NTB for a datagram of up to `want` bytes: for
     /// [`Open::room`], then [`Open::commit`].
     ///
     /// # Errors
@@ -132,7 +134,7 @@ impl Open {
         self.builders[self.first].place(stream, want)
     }
 
-    /// The memory of a place. Empty without a buffer.
+    /// Returns the memory of a place, which is empty without a buffer.
     #[inline]
     pub(super) fn room(&mut self, slot: &Slot) -> &mut [u8] {
         match self.ready.front_mut() {
@@ -146,7 +148,7 @@ impl Open {
         self.builders[self.first].commit(slot, length);
     }
 
-    /// Completes the open block. `None` when nothing is in it.
+    /// Completes the open NTB and returns it; `None` when nothing is in it.
     pub(super) fn close(&mut self) -> Option<(Buffer, Finished)> {
         if self.is_empty() {
             return None;
@@ -205,14 +207,14 @@ impl Open {
         })
     }
 
-    /// The datagram, where a read brought one alone.
+    /// Returns the datagram, where a read brought one alone.
     pub(super) fn only(&self, placed: &Placed) -> Option<&[u8]> {
         let (place, length) = placed.only?;
         let buffer = self.ready.get(place.area)?;
         buffer.bytes().get(place.offset..place.offset + length)
     }
 
-    /// Takes back what the last read placed, before any block is closed.
+    /// Takes back what the last read placed, before any NTB is closed.
     pub(super) fn take_back(&mut self, placed: &Placed) {
         let count = self.builders.len();
         for step in 0..count {
@@ -225,23 +227,23 @@ impl Open {
     }
 }
 
-/// Places datagrams in one block after the other.
+/// Places datagrams in one NTB after the other.
 struct Blocks<'a> {
     builders: &'a mut [Builder],
     first: usize,
-    /// Blocks there are buffers for.
+    /// Number of NTBs there are buffers for.
     count: usize,
     before: Mark,
     empty: Mark,
     stream: Stream,
-    /// The block being filled, counted from the first.
+    /// Index of the NTB being filled, counted from the first.
     at: usize,
-    /// The last block took no more.
+    /// Whether the last NTB took no more.
     full: bool,
     longest: usize,
-    /// The longest datagram that places were reserved for.
+    /// Length in bytes of the longest datagram that places were reserved for.
     expected: usize,
-    /// The last place given.
+    /// Place that was given last.
     place: Place,
 }
 

@@ -14,8 +14,8 @@
 use std::time::{Duration, Instant};
 
 /// How long after a block has left the host is not read for the next: two microframes of a
-/// high-speed bus (USB 2.0 section 4.4), in which it carries most of a block of 16 KiB. The kernel's
-/// cdc_ncm waits longer for more (0.4 ms), with a lone packet, too.
+/// high-speed bus (USB 2.0 section 4.4), in which it carries most of a block of 16 KiB. The
+/// kernel's cdc_ncm waits longer for more (0.4 ms), with a lone packet, too.
 pub(super) const REST: Duration = Duration::from_micros(250);
 
 /// The same behind a crowd, of which a block of the lt4132 then still holds all at 50 000 packets a
@@ -25,10 +25,10 @@ pub(super) const CROWD_REST: Duration = Duration::from_micros(750);
 /// So many datagrams that are small on average are a crowd: more than two directions of a talk, or
 /// the acknowledgements of a merged download, come to in [`REST`].
 const CROWD: usize = 8;
-/// Small, in bytes.
+/// Mean length in bytes up to which datagrams are small.
 const SMALL: usize = 256;
 
-/// When blocks have left.
+/// When NTBs have left, and until when the host is not read.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// Until when what comes is left in the host's queue.
@@ -38,7 +38,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A block has left, with so many datagrams, of so many bytes together.
+    /// Notes that an NTB has left, with `datagrams` datagrams of `bytes` bytes together.
     pub(super) fn block_left(&mut self, now: Instant, datagrams: usize, bytes: usize) {
         let crowd = datagrams >= CROWD && bytes <= datagrams * SMALL;
         self.over = Some(now + if crowd { CROWD_REST } else { REST });
@@ -56,12 +56,12 @@ impl Pace {
         false
     }
 
-    /// Until when the host is not to be asked whether it has something.
+    /// Returns until when the host is not to be asked whether it has something.
     pub(super) fn resting(&self) -> Option<Instant> {
         self.until
     }
 
-    /// Whether a rest has ended, so that the host is to be read. Once for each.
+    /// Returns, once for each rest, whether it has ended, so that the host is to be read.
     pub(super) fn rested(&mut self, now: Instant) -> bool {
         self.until.take_if(|until| now >= *until).is_some()
     }

@@ -24,7 +24,7 @@ use crate::host::{Large, Single};
 use crate::packet;
 use crate::watch::Watch;
 
-/// Where the datagrams of one session come from, and what is kept of them.
+/// Where the datagrams of one session come from, and what is counted of them.
 pub(super) struct Inlet<'a> {
     pub(super) source: Source<'a>,
     pub(super) stream: Stream,
@@ -35,20 +35,20 @@ pub(super) struct Inlet<'a> {
 
 /// How datagrams come.
 pub(super) enum Source<'a> {
-    /// One a call.
+    /// One datagram a call.
     Single(&'a mut dyn Single),
-    /// Many a call.
+    /// Many datagrams a call.
     Large(&'a mut dyn Large, &'a mut Scatter),
 }
 
 /// Why no more is read from a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Filled {
-    /// It has nothing more.
+    /// The host has nothing more.
     Drained,
     /// No buffer is free, so nothing is to be waited for before the open block leaves.
     NoRoom,
-    /// It may have more; the other direction gets its turn.
+    /// The host may have more; the other direction gets its turn.
     RoundOver,
 }
 
@@ -57,12 +57,12 @@ pub(super) struct Uplink {
     queue: Box<dyn Queue>,
     open: Open,
     pub(super) pace: Pace,
-    /// When this round began.
+    /// Time at which this round began.
     now: Instant,
     /// Finished blocks that the kernel had no memory for or a halted endpoint did not take; they
     /// go first, in order.
     again: VecDeque<Buffer>,
-    /// Buffers there are, in transfers and out of them.
+    /// Number of buffers, in transfers and out of them.
     buffers: usize,
     /// The kernel had no memory for a transfer: buffers that are idle are to be let go.
     short_of_memory: bool,
@@ -76,7 +76,7 @@ pub(super) struct Uplink {
 }
 
 impl Uplink {
-    /// Full blocks built in one round before the other direction gets its turn.
+    /// Number of full NTBs built in one round before the other direction gets its turn.
     const BLOCKS_PER_ROUND: usize = 4;
 
     pub(super) fn new(mut queue: Box<dyn Queue>, framing: Framing, depth: usize) -> Self {
@@ -107,7 +107,7 @@ impl Uplink {
         self.open.is_mapped()
     }
 
-    /// Buffers there are.
+    /// Returns the number of buffers, in transfers and out of them.
     pub(super) fn buffers(&self) -> usize {
         self.buffers
     }
@@ -120,18 +120,18 @@ impl Uplink {
         gone > 0
     }
 
-    /// Whether the last block that was to leave lacked memory the other direction has.
+    /// Returns, once, whether the last NTB that was to leave lacked memory the other direction has.
     pub(super) fn take_starved(&mut self) -> bool {
         std::mem::take(&mut self.starved)
     }
 
-    /// Whether blocks wait, and nothing in flight will let them go.
+    /// Returns whether NTBs wait, and nothing in flight will let them go.
     pub(super) fn is_stuck(&self) -> bool {
         !self.halted && !self.again.is_empty() && self.queue.pending() == 0
     }
 
-    /// Whether there is room for a datagram, or for a `large` packet: the host is only read then, so
-    /// that what we cannot take waits in the host's own queues.
+    /// Whether there is room for a datagram, or for a `large` packet: the host is only read then,
+    /// so that what we cannot take waits in the host's own queues.
     pub(super) fn wants_input(&self, large: bool) -> bool {
         let blocks = if large {
             self.open.span().min(self.buffers)
@@ -324,7 +324,7 @@ impl Uplink {
         }
     }
 
-    /// Puts a datagram of our own into the open block.
+    /// Puts a datagram of our own into the open NTB, or counts that there was no room.
     pub(super) fn inject(
         &mut self,
         stream: Stream,
@@ -349,17 +349,18 @@ impl Uplink {
         Ok(())
     }
 
-    /// Why no more was read from the hosts, of several the last in the order of [`Filled`].
+    /// Notes why no more was read from the hosts; of several reasons the last in the order of
+    /// [`Filled`].
     pub(super) fn set_left_off(&mut self, why: Filled) {
         self.left_off = why;
     }
 
-    /// Whether the hosts had nothing more when they were read last.
+    /// Returns whether the hosts had nothing more when they were read last.
     pub(super) fn is_drained(&self) -> bool {
         self.left_off == Filled::Drained
     }
 
-    /// Lets the open block go when it has nothing to wait for.
+    /// Lets the open NTB go when it has nothing to wait for.
     pub(super) fn flush(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         let leaves = self.left_off != Filled::RoundOver
             && !self.halted
@@ -395,7 +396,7 @@ impl Uplink {
         }
     }
 
-    /// `false` when the block has to wait.
+    /// Submits an NTB. Returns `false` when it has to wait.
     fn submit(&mut self, buffer: Buffer, tally: &mut Tally) -> Result<bool, Fault> {
         let length = buffer.filled().len();
         self.queue
@@ -433,17 +434,17 @@ impl std::fmt::Debug for Uplink {
     }
 }
 
-/// What is kept of what one session sends.
+/// What is counted of what one session sends.
 struct Account<'a> {
     stream: Stream,
     mtu: usize,
-    /// When datagrams that deserve an answer are to be noted.
+    /// The watch to show datagrams that deserve an answer to, and the time of this round.
     armed: Option<(&'a mut Watch, Instant)>,
     carried: &'a mut SessionTally,
 }
 
 impl Account<'_> {
-    /// Whether what came alone is a datagram; the others are counted.
+    /// Returns whether what came alone is a datagram of the session; what is not is counted.
     #[inline]
     fn accepts(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
         if !packet::fits(self.stream, datagram) {
