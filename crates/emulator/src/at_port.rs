@@ -6,7 +6,9 @@
 //! everything and stay silent.
 
 mod answers;
+mod command;
 mod commands;
+mod messages;
 mod nmea;
 mod port;
 mod state;
@@ -22,6 +24,9 @@ pub(crate) use state::{AtContext, AtState};
 
 /// Bytes of a command line; a longer one is an error.
 const MAX_LINE: usize = 1024;
+/// The byte that ends the PDU of a short message, and the one that gives it up (3GPP TS 27.005, 4.3).
+const CONTROL_Z: u8 = 0x1a;
+const ESCAPE: u8 = 0x1b;
 /// Time between NMEA groups.
 const NMEA_PERIOD: Duration = Duration::from_secs(1);
 
@@ -39,6 +44,17 @@ pub(crate) fn write(port: &mut Port, bytes: &[u8], context: &mut AtContext<'_>) 
             port.put(&[byte]);
         }
         match byte {
+            CONTROL_Z if port.entry.is_some() => {
+                let expected = port.entry.take().unwrap_or(0);
+                messages::enter(port, expected, context);
+            }
+            ESCAPE if port.entry.is_some() => {
+                port.entry = None;
+                port.too_long = false;
+                port.line.clear();
+                answers::finish(port, context.state.errors, &answers::Final::Ok);
+            }
+            b'\r' if port.entry.is_some() => {}
             b'\r' => {
                 let line = std::mem::take(&mut port.line);
                 if std::mem::take(&mut port.too_long) {
@@ -139,6 +155,9 @@ pub(crate) fn announce(ports: &mut [Port], change: Change, context: &AtContext<'
                     tell(ports, &line);
                 }
             }
+        }
+        Change::Message(place) if context.state.message_arrivals => {
+            tell(ports, &format!("+CMTI: \"SM\",{place}"));
         }
         Change::Dial => tell(
             ports,

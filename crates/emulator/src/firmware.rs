@@ -9,13 +9,15 @@ pub mod card;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use uwwan_mbim::gsm::{Message, MessageKind};
 use uwwan_mbim::services::basic_connect::ContextIpType;
+use uwwan_mbim::services::sms::SmsStatus;
 use uwwan_mbim::status::{NwError, Status};
 
 use crate::knobs::{Knobs, Registration, SimState};
 use crate::plmn::{GENERIC_V4V6, Profiles};
 
-use card::Card;
+use card::{Card, OWN_NUMBER};
 
 /// PLMN of the SIM's operator, Telenor Norway.
 pub const HOME_PLMN: &str = "24201";
@@ -91,6 +93,8 @@ pub enum Change {
     Connect(u32),
     /// The data session with that id has other addresses or another MTU.
     Addresses(u32),
+    /// A short message came in and is in that place.
+    Message(u32),
     /// The data call of configuration 2 (`^NDISDUP`) came up or went down.
     Dial,
 }
@@ -199,6 +203,8 @@ pub struct Firmware {
     sessions_version: u64,
     activated_once: bool,
     dialled: bool,
+    /// Reference of the short message sent last.
+    sent: u8,
     changes: VecDeque<Change>,
 }
 
@@ -231,6 +237,7 @@ impl Firmware {
             sessions_version: 0,
             activated_once: false,
             dialled: false,
+            sent: 0,
             changes: VecDeque::new(),
         };
         firmware.advance(knobs, now);
@@ -614,6 +621,40 @@ impl Firmware {
             self.note(Change::Dial);
         }
         Ok(())
+    }
+
+    /// Sends a short message and returns its reference. A message to the card's own number comes back at
+    /// once, and so does the report of one that asks for it.
+    ///
+    /// # Errors
+    /// When the PDU is no message to be sent, or the module is not registered.
+    pub fn send_message(&mut self, pdu: &[u8]) -> Result<u8, Status> {
+        // TP-SRR, in the first octet after the message centre's address (3GPP TS 23.040, 9.2.3.5).
+        const STATUS_REPORT_REQUEST: u8 = 0x20;
+        let message = Message::decode(pdu).map_err(|_| Status::INVALID_PARAMETERS)?;
+        if message.kind != MessageKind::Submit {
+            return Err(Status::INVALID_PARAMETERS);
+        }
+        if !self.registered.is_on() {
+            return Err(Status::NOT_REGISTERED);
+        }
+        self.sent = self.sent.wrapping_add(1);
+        if message.peer.text() == OWN_NUMBER {
+            self.arrive(card::deliver(pdu, &message.peer));
+        }
+        let head = pdu.get(1 + usize::from(pdu[0])).copied().unwrap_or(0);
+        if head & STATUS_REPORT_REQUEST != 0 {
+            self.arrive(card::report(self.sent, &message.peer));
+        }
+        Ok(self.sent)
+    }
+
+    /// Puts a message that came in into the store, if there is one.
+    fn arrive(&mut self, pdu: Option<Vec<u8>>) {
+        let stored = pdu.and_then(|pdu| self.persistent.card.store(SmsStatus::NEW, pdu));
+        if let Some(place) = stored {
+            self.note(Change::Message(place));
+        }
     }
 
     /// Enters PIN1, or PUK1 with a new PIN1.

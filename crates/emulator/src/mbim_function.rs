@@ -379,9 +379,6 @@ impl MbimFunction {
                 } else {
                     self.due.push((context.now + outcome.delay, message));
                 }
-                for (id, info) in self.commands.messages.take_news(context.knobs) {
-                    self.indicate(id, info, context);
-                }
             }
             Body::OpenDone(_)
             | Body::CloseDone(_)

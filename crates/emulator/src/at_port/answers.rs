@@ -19,6 +19,10 @@ pub(super) enum Final {
     NoCarrier,
     /// `+CME ERROR`.
     Equipment(EquipmentError),
+    /// `+CMS ERROR`.
+    Message(MessageError),
+    /// The prompt for the PDU of a short message, in place of a result.
+    Prompt,
 }
 
 /// An error of the equipment, with its number in +CME ERROR (3GPP TS 27.007, 9.2).
@@ -64,6 +68,25 @@ impl EquipmentError {
     }
 }
 
+/// An error of the message service, with its number in +CMS ERROR (3GPP TS 27.005, 3.2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MessageError {
+    /// The operation is not allowed.
+    NotAllowed = 302,
+    /// A parameter or the PDU makes no sense.
+    WrongPdu = 304,
+    /// There is no message in that place.
+    NoSuchPlace = 321,
+    /// There is no network.
+    NoNetwork = 331,
+}
+
+impl From<MessageError> for Final {
+    fn from(error: MessageError) -> Self {
+        Self::Message(error)
+    }
+}
+
 impl From<EquipmentError> for Final {
     fn from(error: EquipmentError) -> Self {
         Self::Equipment(error)
@@ -90,7 +113,7 @@ pub(super) fn inform(port: &mut Port, lines: &[String]) {
 
 /// Queues a final result. `errors` is what AT+CMEE has set.
 pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
-    if port.quiet {
+    if port.quiet && *result != Final::Prompt {
         return;
     }
     let (text, number) = match result {
@@ -98,6 +121,11 @@ pub(super) fn finish(port: &mut Port, errors: u8, result: &Final) {
         Final::NoCarrier => ("NO CARRIER".to_owned(), 3),
         Final::NotSupported => ("COMMAND NOT SUPPORT".to_owned(), 4),
         Final::Error => ("ERROR".to_owned(), 4),
+        Final::Prompt => {
+            port.put(b"\r\n> ");
+            return;
+        }
+        Final::Message(error) => (format!("+CMS ERROR: {}", *error as u16), 4),
         Final::Equipment(error) => (
             match errors {
                 0 => "ERROR".to_owned(),

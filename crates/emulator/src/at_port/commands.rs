@@ -10,24 +10,10 @@ use crate::knobs::{Brand, SimState};
 use crate::plmn;
 
 use super::answers::{self, EquipmentError, Final, dhcp, finish, inform, registration, sim_error};
+use super::command::{Answer, Op, arguments, line, number, ok};
+use super::messages;
 use super::port::{Kind, Port};
 use super::state::AtContext;
-
-/// The forms of an extended command (V.250, 5.4).
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Op<'a> {
-    /// `+NAME`.
-    Run,
-    /// `+NAME?`.
-    Read,
-    /// `+NAME=?`.
-    Test,
-    /// `+NAME=…`, with the arguments.
-    Set(Vec<&'a str>),
-}
-
-/// Information lines, or the final result that ends the command line.
-type Answer = Result<Vec<String>, Final>;
 
 /// What follows the PDP type in the ranges of +CGDCONT, as a real unit prints it.
 const CONTEXT_RANGES: &str = ",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)";
@@ -90,53 +76,15 @@ fn one(port: &mut Port, command: &str, context: &mut AtContext<'_>) -> Answer {
             "=?" => Op::Test,
             set => Op::Set(arguments(set.trim_start_matches('='))),
         };
-        return if name.starts_with('^') {
+        return if messages::has(&name) {
+            messages::execute(port, &name, &op, context)
+        } else if name.starts_with('^') {
             huawei(&name, &op, context)
         } else {
             standard(&name, &op, context)
         };
     }
     basic(port, command, context)
-}
-
-/// Splits arguments at their commas and takes their quotes off.
-fn arguments(text: &str) -> Vec<&str> {
-    let mut list = Vec::new();
-    let mut start = 0;
-    let mut quoted = false;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b',' if !quoted => {
-                list.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    list.push(&text[start..]);
-    list.into_iter()
-        .map(|argument| argument.trim().trim_matches('"'))
-        .collect()
-}
-
-/// Success without information.
-fn ok() -> Answer {
-    Ok(Vec::new())
-}
-
-/// Success with one information line.
-fn line(text: impl Into<String>) -> Answer {
-    Ok(vec![text.into()])
-}
-
-/// Reads a number.
-///
-/// # Errors
-/// When the argument is missing or no number from 0 to 255.
-fn number(text: Option<&&str>) -> Result<u8, Final> {
-    text.and_then(|text| text.parse().ok())
-        .ok_or(Final::Equipment(EquipmentError::WrongParameters))
 }
 
 /// Executes a basic command (V.250).
@@ -317,13 +265,10 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
             })
             .collect()),
         ("+CPAS", Op::Run) => line("+CPAS: 0"),
-        ("+CNUM", Op::Run) | ("+IPR" | "+CSCS" | "+CMGF" | "+CNMI" | "+CPMS", Op::Set(_)) => ok(),
+        ("+CNUM", Op::Run) | ("+IPR" | "+CSCS", Op::Set(_)) => ok(),
         ("+IPR", Op::Read) => line("+IPR: 115200"),
         ("+CSCS", Op::Read) => line("+CSCS: \"IRA\""),
         ("+CSCS", Op::Test) => line("+CSCS: (\"IRA\",\"UCS2\",\"GSM\")"),
-        ("+CMGF", Op::Read) => line("+CMGF: 0"),
-        ("+CMGF", Op::Test) => line("+CMGF: (0,1)"),
-        ("+CPMS", Op::Test) => line("+CPMS: (\"ME\",\"SM\"),(\"ME\",\"SM\"),(\"ME\",\"SM\")"),
         ("+CLCK", Op::Test) => line("+CLCK: (\"SC\")"),
         ("+CLCK", Op::Set(arguments)) => lock(arguments, context),
         ("+CPWD", Op::Set(arguments)) => {

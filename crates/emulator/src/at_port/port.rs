@@ -52,6 +52,9 @@ pub(crate) struct Port {
     pub(super) line: Vec<u8>,
     /// The command line is longer than the interpreter takes.
     pub(super) too_long: bool,
+    /// The host enters the PDU of a short message of that length, in bytes without the message centre's
+    /// address.
+    pub(super) entry: Option<usize>,
     /// The command line before, for `A/`.
     pub(super) last: Vec<u8>,
     /// Bytes that wait for the host.
@@ -96,6 +99,7 @@ impl Port {
                     interrupt: own().find(|e| e.interrupt).map(|e| e.address),
                     line: Vec::new(),
                     too_long: false,
+                    entry: None,
                     last: Vec::new(),
                     output: VecDeque::new(),
                     echo: true,

@@ -22,6 +22,8 @@ pub(crate) struct AtState {
     pub(super) operator_format: u8,
     /// PDP type and APN by context, as AT+CGDCONT has set them.
     pub(super) contexts: BTreeMap<u8, (String, String)>,
+    /// AT+CNMI: whether a short message that came in is told.
+    pub(super) message_arrivals: bool,
     /// What AT^SYSCFGEX has set.
     pub(super) system: String,
     /// What AT^SETPORT has set.
@@ -45,6 +47,7 @@ impl AtState {
             registration: [0; 3],
             operator_format: 0,
             contexts: BTreeMap::from([(0, ("IP".into(), String::new()))]),
+            message_arrivals: false,
             system: "\"00\",3FFFFFFF,1,2,7FFFFFFFFFFFFFFF".into(),
             ports: "A1,A2;12,10,16,A1,A2".into(),
             nmea: knobs.nmea,

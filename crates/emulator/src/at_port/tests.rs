@@ -217,3 +217,68 @@ fn bytes_of_all_kinds_do_no_harm() {
         bench.ports[0].output.clear();
     }
 }
+
+#[test]
+fn short_messages_are_listed_read_sent_and_deleted() {
+    let mut bench = gps("");
+    assert_eq!(
+        bench.ask("AT+CMGF=0;+CPMS=\"SM\""),
+        "\r\n+CPMS: 4,255,4,255,4,255\r\n\r\nOK\r\n"
+    );
+    let all = bench.ask("AT+CMGL=4");
+    let lines: Vec<&str> = all.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), 2 * 4 + 1);
+    assert!(lines[0].starts_with("+CMGL: 1,1,,") && lines[4].starts_with("+CMGL: 3,0,,"));
+    // The length counts from behind the message centre's address.
+    let length: usize = lines[0].rsplit(',').next().unwrap().parse().unwrap();
+    let centre = 1 + usize::from_str_radix(&lines[1][..2], 16).unwrap();
+    assert_eq!(lines[1].len(), 2 * (centre + length));
+    // A message that has been listed is new no more.
+    assert_eq!(bench.ask("AT+CMGL"), "\r\nOK\r\n");
+    assert!(bench.ask("AT+CMGR=1").contains(lines[1]));
+    assert!(bench.ask("AT+CMGR=9").contains("+CMS ERROR: 321"));
+    assert_eq!(
+        bench.ask("AT+CSCA?"),
+        "\r\n+CSCA: \"+4790002100\",145\r\n\r\nOK\r\n"
+    );
+    // To the card's own number: "hi", back at once.
+    assert_eq!(bench.ask("AT+CNMI=2,1"), "\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CMGS=14"), "\r\n> ");
+    let sent = bench.say_to(0, "0001000A9174090000100000 02E834\u{1a}");
+    assert_eq!(sent, "\r\n+CMGS: 1\r\n\r\nOK\r\n");
+    let changes = bench.firmware.take_changes();
+    assert!(changes.contains(&Change::Message(5)));
+    let context = AtContext {
+        state: &mut bench.state,
+        firmware: &mut bench.firmware,
+        knobs: &bench.knobs,
+        now: bench.now,
+        commands: &mut bench.commands,
+    };
+    announce(&mut bench.ports, Change::Message(5), &context);
+    assert_eq!(bench.hear(0), "\r\n+CMTI: \"SM\",5\r\n");
+    assert!(bench.ask("AT+CMGL=0").contains("+CMGL: 5,0,,"));
+    // Another length than announced, nonsense, and one given up.
+    for (entered, answer) in [
+        ("0001000A91740900001000\u{1a}", "\r\n+CMS ERROR: 304\r\n"),
+        ("zz\u{1a}", "\r\n+CMS ERROR: 304\r\n"),
+        ("00\u{1b}", "\r\nOK\r\n"),
+        (
+            &format!("{}\u{1a}", "0".repeat(5000)),
+            "\r\n+CMS ERROR: 304\r\n",
+        ),
+    ] {
+        assert_eq!(bench.ask("AT+CMGS=14"), "\r\n> ");
+        assert_eq!(bench.say_to(0, entered), answer);
+    }
+    assert_eq!(bench.ask("AT+CMGD=5"), "\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CMGD=1,4"), "\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CMGL=4"), "\r\nOK\r\n");
+}
+
+#[test]
+fn short_messages_need_the_sim() {
+    let mut bench = gps("pin=1234");
+    assert_eq!(bench.ask("AT+CMEE=1"), "\r\nOK\r\n");
+    assert_eq!(bench.ask("AT+CMGL=4"), "\r\n+CME ERROR: 11\r\n");
+}

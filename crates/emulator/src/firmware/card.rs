@@ -16,13 +16,17 @@ pub const ENTRIES: u32 = 250;
 /// Telephone number of the card.
 pub const OWN_NUMBER: &str = "+4790000001";
 /// Number of the message centre.
-pub const CENTRE: &str = "+4790002100";
+const CENTRE: &str = "+4790002100";
 
 /// What the card and the module keep.
 #[derive(Debug, Clone, Default)]
 pub struct Card {
     /// Status and PDU of each short message, by its place, counted from 1.
     pub messages: BTreeMap<u32, (SmsStatus, Vec<u8>)>,
+    /// A message was lost for want of room, and none has been deleted since.
+    pub full: bool,
+    /// Number of the message centre.
+    pub centre: String,
     /// Number and name of each phonebook entry, by its place, counted from 1.
     pub phonebook: BTreeMap<u32, (String, String)>,
     /// PLMN and name of the operators preferred abroad, the most preferred one first.
@@ -36,6 +40,7 @@ impl Card {
     #[must_use]
     pub fn new(used: bool) -> Self {
         let mut card = Self {
+            centre: CENTRE.to_owned(),
             preferred: [
                 ("24001", "Telia"),
                 ("23801", "TDC"),
@@ -87,9 +92,28 @@ impl Card {
         }
     }
 
+    /// Returns a message by its place, and marks it as read.
+    pub fn read(&mut self, place: u32) -> Option<(SmsStatus, Vec<u8>)> {
+        let (status, pdu) = self.messages.get_mut(&place)?;
+        let read = (*status, pdu.clone());
+        if *status == SmsStatus::NEW {
+            *status = SmsStatus::OLD;
+        }
+        Some(read)
+    }
+
+    /// Deletes the messages that `meant` says, by place and status.
+    pub fn delete(&mut self, meant: impl Fn(u32, SmsStatus) -> bool) {
+        self.messages
+            .retain(|place, (status, _)| !meant(*place, *status));
+        self.full = false;
+    }
+
     /// Puts a message into the first free place and returns the place. `None` when the store is full.
     pub fn store(&mut self, status: SmsStatus, pdu: Vec<u8>) -> Option<u32> {
-        let place = (1..=MESSAGES).find(|place| !self.messages.contains_key(place))?;
+        let place = (1..=MESSAGES).find(|place| !self.messages.contains_key(place));
+        self.full = place.is_none();
+        let place = place?;
         self.messages.insert(place, (status, pdu));
         Some(place)
     }

@@ -21,7 +21,6 @@ use uwwan_mbim::uuid::Uuid;
 
 use super::context::MbimContext;
 use super::contexts::{self, Filters};
-use super::messages::Messages;
 use super::outcome::{Outcome, decode, sim_open, sim_there};
 use super::state::{
     DATA_CLASSES, cause, connection, home_provider, ip_configuration, other_provider,
@@ -29,7 +28,7 @@ use super::state::{
 };
 use super::subscriptions::Subscriptions;
 use super::ussd::Dialogue;
-use super::{phonebook as book, pin};
+use super::{messages, phonebook as book, pin};
 use crate::firmware::{Change, HARDWARE, IMEI};
 use crate::knobs::Knobs;
 use crate::report::Counters;
@@ -89,8 +88,6 @@ const SERVICES: &[(Uuid, &[CidId])] = &[
 pub(super) struct Commands {
     /// The host's subscriptions.
     pub subscriptions: Subscriptions,
-    /// The module's side of SMS.
-    pub messages: Messages,
     /// Counters at OPEN, from which the packet statistics count.
     baseline: Counters,
     idle_hint: NetworkIdleHintState,
@@ -103,7 +100,6 @@ impl Commands {
     pub fn new(knobs: &Knobs, now: Instant) -> Self {
         Self {
             subscriptions: Subscriptions::new(knobs, now),
-            messages: Messages::default(),
             baseline: Counters::default(),
             idle_hint: NetworkIdleHintState::DISABLED,
             dialogue: Dialogue::default(),
@@ -128,7 +124,7 @@ impl Commands {
         let outcome = match (id.service, kind) {
             (basic::UUID, CommandKind::QUERY) => self.query(id, info, context),
             (basic::UUID, CommandKind::SET) => self.set(id, info, context),
-            (sms::UUID, _) => self.messages.answer(id, kind, info, context),
+            (sms::UUID, _) => messages::answer(id, kind, info, context),
             (phonebook::UUID, _) => book::answer(id, kind, info, context),
             _ if id == quectel::RADIO_STATE => quectel_radio(kind, info, context),
             (_, CommandKind::SET) => match id {

@@ -8,6 +8,7 @@ use uwwan_mbim::services::basic_connect::{
     RegisterMode, RegisterState, RegistrationFlag, RegistrationState, SignalState,
     SubscriberReadyState, SubscriberReadyStatus, VoiceCallState, context_type,
 };
+use uwwan_mbim::services::sms::{MessageStoreStatus, SmsStatusFlag};
 use uwwan_mbim::status::NwError;
 
 use super::context::MbimContext;
@@ -204,6 +205,25 @@ pub(super) fn connection(session: u32, context: &MbimContext<'_>) -> ConnectInfo
         },
         context_type: context_type::INTERNET,
         nw_error: active.map_or(NwError::NONE, |active| cause(active.cause, context)),
+    }
+}
+
+/// MESSAGE_STORE_STATUS, with the place of a message that came in if one did.
+pub(super) fn store_status(new: Option<u32>, context: &MbimContext<'_>) -> MessageStoreStatus {
+    let mut flag = SmsStatusFlag::NONE;
+    if context.firmware.persistent.card.full {
+        flag |= SmsStatusFlag::MESSAGE_STORE_FULL;
+    }
+    if new.is_some() {
+        flag |= SmsStatusFlag::NEW_MESSAGE;
+    }
+    MessageStoreStatus {
+        flag,
+        message_index: match new {
+            Some(_) if context.knobs.sms_index_one => 1,
+            Some(place) => place,
+            None => 0,
+        },
     }
 }
 

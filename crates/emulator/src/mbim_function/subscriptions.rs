@@ -128,6 +128,10 @@ pub(super) fn of(change: Change, context: &MbimContext<'_>) -> Option<(CidId, Ve
             basic::IP_CONFIGURATION,
             state::ip_configuration(session, context)?.encode_info(),
         ),
+        Change::Message(place) => (
+            sms::MESSAGE_STORE_STATUS,
+            state::store_status(Some(place), context).encode_info(),
+        ),
         Change::Dial => return None,
     })
 }

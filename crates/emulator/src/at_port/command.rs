@@ -1,0 +1,59 @@
+//! The parts of a command line: forms, arguments and answers.
+
+use super::answers::{EquipmentError, Final};
+
+/// The forms of an extended command (V.250, 5.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Op<'a> {
+    /// `+NAME`.
+    Run,
+    /// `+NAME?`.
+    Read,
+    /// `+NAME=?`.
+    Test,
+    /// `+NAME=…`, with the arguments.
+    Set(Vec<&'a str>),
+}
+
+/// Information lines, or the final result that ends the command line.
+pub(super) type Answer = Result<Vec<String>, Final>;
+
+/// Splits arguments at their commas and takes their quotes off.
+pub(super) fn arguments(text: &str) -> Vec<&str> {
+    let mut list = Vec::new();
+    let mut start = 0;
+    let mut quoted = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                list.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    list.push(&text[start..]);
+    list.into_iter()
+        .map(|argument| argument.trim().trim_matches('"'))
+        .collect()
+}
+
+/// Success without information.
+pub(super) fn ok() -> Answer {
+    Ok(Vec::new())
+}
+
+/// Success with one information line.
+pub(super) fn line(text: impl Into<String>) -> Answer {
+    Ok(vec![text.into()])
+}
+
+/// Reads a number.
+///
+/// # Errors
+/// When the argument is missing or no number from 0 to 255.
+pub(super) fn number(text: Option<&&str>) -> Result<u8, Final> {
+    text.and_then(|text| text.parse().ok())
+        .ok_or(Final::Equipment(EquipmentError::WrongParameters))
+}
