@@ -57,8 +57,6 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use rustix::fs::{Mode, OFlags};
 
 use crate::device::{
@@ -68,7 +66,7 @@ use crate::device::{
 use crate::error::{Error, ErrorKind};
 use crate::ffi::{self, InterfaceRequest};
 use crate::headers::VNET_HEADER;
-use crate::netlink::{self, Netlink};
+use crate::netlink::Netlink;
 use crate::queues::{QUEUES, Queues};
 
 /// Flags of TUNSETIFF (`linux/if_tun.h`).
@@ -238,30 +236,6 @@ impl Offload {
     #[must_use]
     pub fn writable(&self) -> BorrowedFd<'_> {
         self.queues.writable()
-    }
-
-    /// Keeps the kernel from sending larger packets than `bytes`, so that each fits into the
-    /// caller's blocks. The kernel's limit otherwise is 65536.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Invalid`] above that limit or below what makes sense (2048),
-    /// [`ErrorKind::NoPermission`], [`ErrorKind::Gone`].
-    pub fn limit_packets(&self, bytes: u32) -> Result<(), Error> {
-        let what = format!("limit packets of {} to {bytes} bytes", self.name);
-        if !(2048..=65536).contains(&bytes) {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                what,
-                "the limit must be from 2048 to 65536 bytes",
-                "choose another limit",
-            ));
-        }
-        let mut link = LinkMessage::default();
-        link.header.index = self.index;
-        link.attributes.push(LinkAttribute::GsoMaxSize(bytes));
-        Netlink::open()?
-            .request(RouteNetlinkMessage::SetLink(link), netlink::Mode::Plain)
-            .map_err(|source| Error::system(what, source))
     }
 
     /// Reads one packet the kernel sent, with its virtio header, into buffers one after the other;

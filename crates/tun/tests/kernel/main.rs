@@ -121,10 +121,6 @@ const CHECKS: &[(&str, fn())] = &[
         offload::offloads_are_those_asked_for,
     ),
     (
-        "large_packets_are_kept_within_a_limit",
-        offload::large_packets_are_kept_within_a_limit,
-    ),
-    (
         "a_prepared_interface_is_given_back_plain",
         offload::a_prepared_interface_is_given_back_plain,
     ),

@@ -230,30 +230,6 @@ pub fn offloads_are_those_asked_for() {
     assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
 }
 
-pub fn large_packets_are_kept_within_a_limit() {
-    let mut router = Router::new(offload(), offload());
-    router.sink.limit_packets(16_000).expect("limited");
-    let traffic = Traffic::tcp(false, 60_000);
-    inject(&router.source, &traffic.vnet(1448), &traffic.partial());
-    let mut payload = 0;
-    let mut scatter = Scatter::new(1500);
-    let enough = |all: &[([u8; 10], Vec<u8>)]| {
-        let header = traffic.header_length();
-        all.iter()
-            .map(|(_, packet)| packet.len() - header)
-            .sum::<usize>()
-            == 60_000
-    };
-    for (vnet, packet) in packets(&mut router.sink, enough) {
-        assert!(packet.len() <= 16_000, "{}", packet.len());
-        for datagram in cut(&mut scatter, &vnet, &packet) {
-            payload += datagram.len() - traffic.header_length();
-        }
-    }
-    assert_eq!(payload, 60_000);
-    router.sink.limit_packets(70_000).expect_err("too large");
-}
-
 fn prepare(name: &str) {
     let made = std::process::Command::new("ip")
         .args(["tuntap", "add", "dev", name, "mode", "tun"])
