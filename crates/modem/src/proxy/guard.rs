@@ -14,10 +14,11 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{self as bc, PacketServiceAction, RadioSwitchState};
 use uwwan_mbim::services::ms_basic_connect_extensions::{self as ext, VersionInfo};
 use uwwan_mbim::services::{
-    compal, fibocom, intel_at_tunnel, intel_firmware_update, ms_host_shutdown,
+    compal, fibocom, intel_at_tunnel, intel_firmware_update, ms_firmware_id, ms_host_shutdown,
     ms_uicc_low_level_access as uicc, qdu, qmi, quectel,
 };
 use uwwan_mbim::session::Command;
+use uwwan_mbim::uuid::Uuid;
 
 /// MBIM 1.0 and no later extension, as VERSION writes it. The driver speaks this; what a client
 /// agrees on with the modem would change the layouts of the driver's own commands, too.
@@ -87,6 +88,33 @@ pub(crate) fn judge(command: &Command, held: &[u32]) -> Verdict {
         _ => return Verdict::Pass,
     };
     Verdict::Refuse(refused)
+}
+
+/// What a guest may ask: services that tell of the modem and the network.
+const GUESTS_ASK: [Uuid; 3] = [bc::UUID, ext::UUID, ms_firmware_id::UUID];
+
+/// What a guest may ask of those services and set in them. What would end a session the driver
+/// holds, [`judge`] refuses all the same.
+const GUESTS_SET: [CidId; 7] = [
+    bc::CONNECT,
+    bc::IP_PACKET_FILTERS,
+    bc::NETWORK_IDLE_HINT,
+    bc::PACKET_SERVICE,
+    bc::RADIO_STATE,
+    bc::REGISTER_STATE,
+    bc::SIGNAL_STATE,
+];
+
+/// Returns whether a command is not for guests, however the guard is set: it may cost the SIM its
+/// attempts, change or read what is stored on it, or reset the modem. What is listed for guests is
+/// theirs; all else, what this program does not know included, is for owners alone.
+pub(crate) fn is_for_owners(command: &Command) -> bool {
+    let known = uwwan_mbim::registry::cid(command.id).is_some();
+    match command.kind {
+        CommandKind::QUERY => !known || !GUESTS_ASK.contains(&command.id.service),
+        // The device may take any other kind for a set.
+        _ => !GUESTS_SET.contains(&command.id),
+    }
 }
 
 /// The answer to VERSION as a client may believe it: no more than was asked for.
@@ -177,6 +205,53 @@ mod tests {
             Command::query(uicc::RESET),
         ] {
             assert_eq!(judge(&command, &[0, 7]), Verdict::Pass, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_guest_reaches_neither_the_sim_nor_what_is_unknown() {
+        let every = uwwan_mbim::registry::services().iter().flat_map(|service| {
+            let cids = service.cids.iter();
+            cids.map(move |cid| CidId {
+                service: service.uuid,
+                cid: cid.number,
+            })
+        });
+        let mut allowed = Vec::new();
+        for id in every.clone() {
+            for kind in [CommandKind::QUERY, CommandKind::SET, CommandKind(7)] {
+                let command = Command {
+                    kind,
+                    ..Command::query(id)
+                };
+                if !is_for_owners(&command) && kind != CommandKind::QUERY {
+                    allowed.push(id);
+                }
+            }
+            let unknown = CidId { cid: 4711, ..id };
+            assert!(is_for_owners(&Command::query(unknown)), "{unknown}");
+        }
+        // Each by two kinds.
+        assert_eq!(allowed.len(), 2 * GUESTS_SET.len());
+        for name in [
+            "basic_connect/pin",
+            "ms_basic_connect_extensions/device_reset",
+        ] {
+            let id = every.clone().find(|id| id.to_string() == name).unwrap();
+            assert!(!allowed.contains(&id), "{name}");
+        }
+        for private in [
+            "sms",
+            "auth",
+            "ussd",
+            "stk",
+            "phonebook",
+            "ms_uicc_low_level_access",
+        ] {
+            let service = uwwan_mbim::registry::service_named(private).unwrap();
+            for id in every.clone().filter(|id| id.service == service.uuid) {
+                assert!(is_for_owners(&Command::query(id)), "{id}");
+            }
         }
     }
 

@@ -118,7 +118,7 @@ impl Peer {
     /// Whether it may speak with the modem: a client of the public socket has to say first which
     /// modem it means.
     pub(super) fn is_admitted(&self) -> bool {
-        self.entrance != Entrance::Public || self.path.is_some()
+        !matches!(self.entrance, Entrance::Public | Entrance::PublicGuest) || self.path.is_some()
     }
 
     /// Whether it has begun to use the modem.

@@ -452,8 +452,9 @@ impl Serving {
                 continue;
             };
             let entrance = match (standing, socket.entrance) {
-                (Standing::Guest, Entrance::Private) => Entrance::Guest,
-                (_, entrance) => entrance,
+                (Standing::Guest, Entrance::Public) => Entrance::PublicGuest,
+                (Standing::Guest, _) => Entrance::PrivateGuest,
+                (Standing::Owner, entrance) => entrance,
             };
             match service.connect(now, entrance) {
                 Some(client) => self.connections.push(Connection {

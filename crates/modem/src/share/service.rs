@@ -11,12 +11,21 @@ pub struct ClientId(pub(crate) u64);
 pub enum Entrance {
     /// The abstract socket of mbim-proxy: the client says first which modem it means.
     Public,
+    /// The same, by somebody who is let in beside its owner.
+    PublicGuest,
     /// A socket in the runtime directory.
     Private,
-    /// The same, by somebody who is let in beside its owner and may not insist.
-    Guest,
+    /// The same, by somebody who is let in beside its owner.
+    PrivateGuest,
     /// A terminal: whoever types into it by mistake is borne with.
     Terminal,
+}
+
+impl Entrance {
+    /// Returns whether the client is neither root nor the user who runs this process.
+    pub(crate) const fn is_guest(self) -> bool {
+        matches!(self, Self::PublicGuest | Self::PrivateGuest)
+    }
 }
 
 /// A service for local programs. No I/O: the server moves the bytes.

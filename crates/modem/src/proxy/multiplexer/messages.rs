@@ -155,7 +155,7 @@ impl Multiplexer {
                     peer.insists = true;
                     Status::NONE
                 }
-                Entrance::Guest if command.id == INSIST => Status::OPERATION_NOT_ALLOWED,
+                Entrance::PrivateGuest if command.id == INSIST => Status::OPERATION_NOT_ALLOWED,
                 _ => Status::NO_DEVICE_SUPPORT,
             };
             return peer.done(now, transaction, &command, status, Vec::new());
@@ -176,6 +176,11 @@ impl Multiplexer {
             peer.subscribing.push(transaction);
             self.subscribing.push((client, transaction, command.info));
             return;
+        }
+        if peer.entrance.is_guest() && guard::is_for_owners(&command) {
+            tracing::info!("a guest's {} is refused", command.id);
+            let status = Status::OPERATION_NOT_ALLOWED;
+            return peer.done(now, transaction, &command, status, Vec::new());
         }
         let mut queued = Queued {
             transaction,

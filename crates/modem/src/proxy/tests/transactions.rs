@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::Body;
 use uwwan_mbim::services::basic_connect::{
     self as bc, ActivationCommand, ConnectSet, RadioStateSet, RadioSwitchState,
@@ -338,6 +339,34 @@ fn failures_on_the_way_are_told_as_a_modem_would() {
 }
 
 #[test]
+fn a_guest_has_no_attempts_at_the_pin_whatever_the_guard() {
+    for guard in [true, false] {
+        let mut bench = Bench::new(Config {
+            guard,
+            ..Config::default()
+        });
+        bench.mux.modem_opened(bench.now, 2);
+        let guest = bench.connect(Entrance::PrivateGuest);
+        bench.say(guest, 1, open(4096));
+        bench.settle();
+        bench.heard(guest);
+        let attempt = Command {
+            kind: CommandKind::SET,
+            ..Command::query(bc::PIN)
+        };
+        bench.say(guest, 2, body(attempt));
+        assert_eq!(bench.orders(), []);
+        let heard = bench.heard(guest);
+        assert_eq!(
+            heard[0].body,
+            done(bc::PIN, Status::OPERATION_NOT_ALLOWED, b"")
+        );
+        bench.say(guest, 3, query(bc::PIN));
+        assert_eq!(bench.order().1.id, bc::PIN);
+    }
+}
+
+#[test]
 fn what_the_driver_holds_is_not_for_clients_to_end() {
     let off = RadioStateSet {
         radio_state: RadioSwitchState::OFF,
@@ -368,7 +397,7 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
     bench.say(private, 6, off.clone());
     assert_eq!(bench.order().1.id, bc::RADIO_STATE);
     // Who is only let in beside the owner may not.
-    let guest = bench.connect(Entrance::Guest);
+    let guest = bench.connect(Entrance::PrivateGuest);
     bench.say(guest, 1, open(4096));
     bench.heard(guest);
     bench.say(guest, 5, set(INSIST, b""));
