@@ -1,55 +1,19 @@
 //! Nothing is allocated on the way of a packet: counted, not claimed.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use uwwan_benches::segments::{self, Large, Row, SEGMENTS};
 use uwwan_benches::{WORKLOADS, block, fill, framing};
 use uwwan_ncm::{Builder, Format, Limits, Receiver};
+use uwwan_tests::allocator::{self, Counting};
 use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::scatter::Scatter;
-
-/// The system's allocator, counting what the current thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ASKED: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is being torn down no longer has the counter.
-    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
-}
-
-// SAFETY: every call is handed on unchanged to the system's allocator, which keeps the contract;
-// counting touches a constant-initialised thread-local without a destructor, so it neither
-// allocates nor panics.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 fn allocations(work: impl FnOnce()) -> usize {
-    let before = ASKED.get();
+    let before = allocator::requests();
     work();
-    ASKED.get() - before
+    allocator::requests() - before
 }
 
 #[test]

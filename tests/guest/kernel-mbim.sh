@@ -92,9 +92,7 @@ check '2 to 3: MBIM_OPEN stays without an answer for 8 s' test "$result" = 124
 # --- 2 to 0 to 3: alive ---
 configure 2
 check '2 to 0 to 3: back in 2' wait_for 10 drivers_are 'cdc_ether option'
-configure 0
-sleep 1
-configure 3
+through_zero 3
 check '2 to 0 to 3: cdc_mbim and option are bound' wait_for 10 drivers_are 'cdc_mbim option'
 check '2 to 0 to 3: the control device is there' wait_for 10 test -c /dev/cdc-wdm0
 udevadm settle

@@ -32,9 +32,7 @@ enabled() { mmcli -m "$modem_path" -J | jq -e '.modem.generic.state | test("regi
 
 # to_mbim: over configuration 0, as the post's udev rule does it.
 to_mbim() {
-  configure 0
-  sleep 1
-  configure 3
+  through_zero 3
   wait_for 10 drivers_are 'cdc_mbim option' && wait_for 10 test -c /dev/cdc-wdm0
 }
 

@@ -63,20 +63,6 @@ refuses() { # name, option…
   fi
 }
 
-start_flow() {
-  iperf3 --json --client "$far_address" --time "$1" "${@:2}" >"$logs/flow.json" 2>&1 &
-  flow=$!
-  wait_for 10 flowing
-}
-
-flowing() {
-  local before after
-  before=$(<"/sys/class/net/$tun/statistics/tx_bytes")
-  sleep 0.2
-  after=$(<"/sys/class/net/$tun/statistics/tx_bytes")
-  ((after - before > 100000))
-}
-
 flow_went_on() { # name
   wait "$flow"
   # A second without a byte may be the machine's; three in a row would be ours.
@@ -88,11 +74,23 @@ flow_went_on() { # name
   fi
 }
 
+# overhear: what goes over the modem's bus from here on, until asked_modem.
+overhear() {
+  cat "/sys/kernel/debug/usb/usbmon/$(<"$modem/busnum")u" >"$logs/overheard" &
+  listener=$!
+}
+
+# asked_modem NAME: a control message is on its way to the modem.
+asked_modem() {
+  check "$1" wait_for 10 grep -q ' s 21 00 ' "$logs/overheard"
+  { kill "$listener" && wait "$listener"; } 2>/dev/null
+}
+
 clients() { "$program" status --json | jq .proxy.clients; }
 
 clients_are() { [[ $(clients) == "$1" ]]; }
 
-modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+modprobe -a vhci-hcd usbmon cdc_ether cdc_mbim option tun
 check 'the far machine serves' start_far_side
 # A CONNECT takes a while, so that something can happen in the middle of it.
 check 'the emulated modem is plugged in' start_emulator far0 --attach --knob connect_ms=6000
@@ -140,10 +138,11 @@ check 'and each with its own answer' test \
   "$(grep -l "Firmware info: '11.617." "$logs"/caps-* | wc -l) $(grep -l RSSI "$logs"/signal-* | wc -l)" = '10 10'
 
 # Killed in the middle of a command.
+overhear
 mbimcli -p -d "$socket" --connect=session-id=3,access-string=internet >"$logs/killed" 2>&1 &
 victim=$!
 check 'killed: it is there' wait_for 10 clients_are 1
-sleep 0.5
+asked_modem 'killed: its command is with the modem'
 kill -KILL "$victim"
 { wait "$victim"; } 2>/dev/null
 check 'killed: its place is free' wait_for 5 clients_are 0
@@ -156,10 +155,11 @@ check 'terminal: mbimcli again' timeout 30 mbimcli -d "$terminal" --query-device
 check 'terminal: uwwan'"'"'s own commands beside it' "$program" status
 
 # Unplugged in the middle of a command.
+overhear
 timeout 60 mbimcli -p -d "$socket" --connect=session-id=3,access-string=internet >"$logs/unplugged" 2>&1 &
 waiting=$!
 check 'unplugged: it is there' wait_for 10 clients_are 1
-sleep 0.5
+asked_modem 'unplugged: its command is with the modem'
 started=$SECONDS
 unplug 0
 result=0

@@ -10,14 +10,7 @@
 
 memory_limit=/sys/module/usbcore/parameters/usbfs_memory_mb
 
-# Both directions at once, for longer than anybody waits.
-start_load() {
-  timeout 60 iperf3 --client "$far_address" --time 50 --parallel 4 --bidir >"$logs/$usb-load" 2>&1 &
-  load=$!
-  sleep 1
-}
-
-stop_load() { kill "$load" && wait "$load"; }
+stop_flow() { kill "$flow" && wait "$flow"; }
 
 story() {
   check "$usb: the emulated modem is plugged in" start_emulator far0 --attach \
@@ -26,6 +19,7 @@ story() {
 
   start_up --reattach
   wait_online "$usb: online from configuration 2" 30
+  tun=$(tun)
   check "$usb: events: configuration before 2, after 3" seen '.event == "configuration" and .before == 2 and .after == 3'
   check "$usb: usbfs holds the MBIM function" test "$(holder 0) $(holder 1)" = 'usbfs usbfs'
   check "$usb: the data interface is at alternate setting 1" test "$(alternate 1)" = 1
@@ -42,11 +36,12 @@ story() {
         and .halts_cleared == .send_stall + .receive_stall)'
 
   for ((time = 1; time <= 3; time++)); do
-    start_load
+    # Both directions at once, for longer than anybody waits.
+    start_flow 50 --parallel 4 --bidir
     unplug 0
     check "$usb: unplugged under load: the loss is told" wait_for 20 lost_times "$time"
     wait_online "$usb: unplugged under load: online again" 60 $((time + 1))
-    stop_load
+    stop_flow
   done 2>/dev/null # bash would tell of the load that was ended
   # What the load has left in the queues goes first.
   check "$usb: unplugged three times: the queues drain" wait_for 60 answers "$far_address"

@@ -7,27 +7,6 @@
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
-# The flow that has to outlive it all, for as many seconds: long enough for the
-# sender's retransmission timer, which doubles while nothing gets through.
-start_flow() {
-  timeout $(($1 + 30)) iperf3 --json --client "$far_address" --time "$1" "${@:2}" >"$logs/flow.json" 2>&1 &
-  flow=$!
-  wait_for 10 flowing
-}
-
-flowing() {
-  local before after
-  before=$(tun_bytes)
-  sleep 0.2
-  after=$(tun_bytes)
-  ((after - before > 100000))
-}
-
-tun_bytes() {
-  local directory=/sys/class/net/$tun/statistics
-  echo $(($(<"$directory/rx_bytes") + $(<"$directory/tx_bytes")))
-}
-
 flow_ends() { # name
   wait "$flow"
   if jq -e '.end.sum_received.bytes > 0 and (.error == null) and ([.intervals[-2:][].sum.bytes] | add) > 0' "$logs/flow.json" >/dev/null; then
@@ -59,6 +38,8 @@ wait_online 'online' 30
 tun=$(tun)
 index=$(<"/sys/class/net/$tun/ifindex")
 
+# The flow has to outlive it all: long enough for the sender's retransmission timer,
+# which doubles while nothing gets through.
 check 'unplugged: data flows before' start_flow 30
 unplug 0
 lost_and_found 'unplugged' 2

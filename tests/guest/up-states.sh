@@ -31,9 +31,7 @@ check 'the kernel finds it' wait_for 10 find_modem
 check 'cdc_ether and option are bound' wait_for 10 drivers_are 'cdc_ether option'
 
 for usb in libusb nusb; do
-  configure 0
-  sleep 0.5 # the firmware's settling time (knob settle_ms) and more
-  configure 3
+  through_zero 3
   check "$usb: 3 through 0: cdc_mbim and option are bound" wait_for 10 drivers_are 'cdc_mbim option'
   comes_online "$usb: 3 through 0" 3
 

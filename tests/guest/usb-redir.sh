@@ -29,9 +29,7 @@ for backend in libusb nusb; do
 done
 
 # And the kernel's own driver on the same controller.
-configure 0
-sleep 1
-configure 3
+through_zero 3
 check 'cdc_mbim: a control device' wait_for 20 test -c /dev/cdc-wdm0
 udevadm settle
 check 'cdc_mbim: connected' timeout 60 mbimcli -d /dev/cdc-wdm0 --no-close --connect=apn=internet,ip-type=ipv4

@@ -215,9 +215,7 @@ plug_in() {
 }
 
 cdc_mbim_up() {
-  configure 0
-  sleep 1
-  configure 3
+  through_zero 3
   wait_for 20 test -c /dev/cdc-wdm0 && udevadm settle || return
   local wwan
   wwan=$(modem_interface)

@@ -29,6 +29,14 @@ configuration_is() { [[ $(configuration) == "$1" ]]; }
 
 configure() { echo "$1" >"$modem/bConfigurationValue"; }
 
+# through_zero CONFIGURATION: as owners switch it. In configuration 0 the firmware takes
+# a while to settle (knob settle_ms), and nothing tells when it has.
+through_zero() {
+  configure 0
+  sleep 0.5
+  configure "$1"
+}
+
 # The drivers bound to its interfaces, each once, in one line.
 drivers() {
   local link

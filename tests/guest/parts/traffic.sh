@@ -30,6 +30,26 @@ measure() {
   fi
 }
 
+# start_flow SECONDS OPTION…: iperf3 in the background, its process in 'flow' and
+# its words in 'flow.json'; returns once 'tun', the driver's interface, carries it.
+start_flow() {
+  timeout $(($1 + 30)) iperf3 --json --client "$far_address" --time "$1" "${@:2}" >"$logs/flow.json" 2>&1 &
+  flow=$!
+  wait_for 10 flowing
+}
+
+flowing() {
+  local before
+  before=$(tun_bytes)
+  sleep 0.2 # what is measured is a rate
+  (($(tun_bytes) - before > 100000))
+}
+
+tun_bytes() {
+  local directory=/sys/class/net/$tun/statistics
+  echo $(($(<"$directory/rx_bytes") + $(<"$directory/tx_bytes")))
+}
+
 # fetches NAME ADDRESS: the far machine's file arrives whole.
 fetches() {
   local wanted got

@@ -6,6 +6,7 @@
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use uwwan_emulator::Emulator;
 use uwwan_modem::share::PUBLIC_NAME;
 
 use crate::bench::PATIENCE;
@@ -281,18 +282,20 @@ fn two_at_once_one_killed_and_the_modem_unplugged() {
     }
 
     emulator.adjust(|knobs| knobs.connect_ms = 2000);
+    let messages = emulator.report().counters.messages_out;
     let mut killed = begin(&socket, &["-p", "--connect=session-id=3,apn=internet"]);
     wait_for_clients(&shared, 1);
-    std::thread::sleep(Duration::from_millis(500));
+    wait_for_messages(&emulator, messages + 1);
     killed.kill().unwrap();
     killed.wait().unwrap();
     let other = run(&socket, &["-p", "--query-connection-state=3"]);
     assert!(other.success && other.took < SOON, "{}", other.output);
 
     emulator.adjust(|knobs| knobs.connect_ms = 120_000);
+    let messages = emulator.report().counters.messages_out;
     let started = Instant::now();
     let hanging = begin(&socket, &["-p", "--connect=session-id=4,apn=internet"]);
-    std::thread::sleep(Duration::from_millis(1500));
+    wait_for_messages(&emulator, messages + 1);
     emulator.unplug();
     let run = finish(hanging, started);
     assert!(
@@ -313,6 +316,15 @@ fn wait_for_clients(shared: &Shared, count: usize) {
     let deadline = Instant::now() + PATIENCE;
     while shared.mbim.status().clients < count {
         assert!(Instant::now() < deadline, "no client comes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until the modem has had so many messages.
+fn wait_for_messages(emulator: &Emulator, count: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while emulator.report().counters.messages_out < count {
+        assert!(Instant::now() < deadline, "no message comes");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -6,7 +6,6 @@
 //! thread, so there is no test harness: every check is a process. Where namespaces or TUN interfaces
 //! cannot be had the run fails and says so.
 
-mod allocator;
 mod watched;
 
 use std::io::{Read, Write};
@@ -21,7 +20,11 @@ use uwwan_modem::options::{Format, Routes, SessionOptions, TunMode};
 use uwwan_modem::status::Status;
 use uwwan_modem::{Event, Handle, Modem, Options, Selector};
 use uwwan_netstack::server::{DEFAULT_V4, HTTP_PORT};
+use uwwan_tests::allocator::{self, Counting};
 use watched::{Seen, WatchedBackend, WatchedProvider};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Long enough for any step on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -172,11 +175,15 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
 fn look_at(handle: &Handle, seen: &Seen, traffic: impl FnOnce()) -> Status {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let outside = || (load(&seen.read_outside), load(&seen.written_outside));
-    let (asked, before) = (allocator::asked(), outside());
+    let (asked, before) = (allocator::marked_requests(), outside());
     let moved = handle.status().traffic.host.moved_bytes;
     let inside = load(&seen.read_inside) + load(&seen.written_inside);
     traffic();
-    assert_eq!(allocator::asked(), asked, "the data thread has allocated");
+    assert_eq!(
+        allocator::marked_requests(),
+        asked,
+        "the data thread has allocated"
+    );
     assert_eq!(outside(), before, "payload outside of USB buffers");
     let status = handle.status();
     assert_eq!(status.traffic.host.moved_bytes, moved, "payload was copied");

@@ -17,7 +17,7 @@ use uwwan_usb::device::{
 };
 use uwwan_usb::error::Error;
 
-use crate::allocator::{count_this_thread, uncounted};
+use uwwan_tests::allocator::{mark_this_thread, unmarked};
 
 /// The modem's notification endpoint.
 const INTERRUPT: u8 = 0x82;
@@ -108,7 +108,7 @@ impl<T: AsFd + ?Sized> AsFd for WatchedHost<T> {
 
 impl Single for WatchedHost<dyn Single> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        count_this_thread(true);
+        mark_this_thread(true);
         let length = self.host.receive(buffer)?;
         self.seen.read(&buffer[..length]);
         Ok(length)
@@ -130,7 +130,7 @@ impl Large for WatchedHost<dyn Large> {
     }
 
     fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        count_this_thread(true);
+        mark_this_thread(true);
         let length = self.host.receive(buffers)?;
         let mut rest = length;
         for (index, buffer) in buffers.iter().enumerate() {
@@ -281,7 +281,7 @@ impl Queue for WatchedQueue {
     }
 
     fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
-        uncounted(|| self.queue.submit(buffer))
+        unmarked(|| self.queue.submit(buffer))
     }
 
     fn set_zero_packet(&mut self, enabled: bool) {
@@ -293,15 +293,15 @@ impl Queue for WatchedQueue {
     }
 
     fn try_next(&mut self) -> Option<Completion> {
-        uncounted(|| self.queue.try_next())
+        unmarked(|| self.queue.try_next())
     }
 
     fn next(&mut self, timeout: Duration) -> Option<Completion> {
-        uncounted(|| self.queue.next(timeout))
+        unmarked(|| self.queue.next(timeout))
     }
 
     fn cancel_all(&mut self) {
-        uncounted(|| self.queue.cancel_all());
+        unmarked(|| self.queue.cancel_all());
     }
 }
 
@@ -313,7 +313,7 @@ impl Pump for UncountedPump {
     }
 
     fn process(&mut self) -> Result<(), Error> {
-        uncounted(|| self.0.process())
+        unmarked(|| self.0.process())
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -338,7 +338,7 @@ impl Queue for Notifications {
     }
 
     fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
-        uncounted(|| self.0.submit(buffer))
+        unmarked(|| self.0.submit(buffer))
     }
 
     fn set_zero_packet(&mut self, enabled: bool) {
@@ -351,7 +351,7 @@ impl Queue for Notifications {
 
     fn try_next(&mut self) -> Option<Completion> {
         let completion = self.0.try_next();
-        count_this_thread(completion.is_none());
+        mark_this_thread(completion.is_none());
         completion
     }
 
@@ -360,6 +360,6 @@ impl Queue for Notifications {
     }
 
     fn cancel_all(&mut self) {
-        uncounted(|| self.0.cancel_all());
+        unmarked(|| self.0.cancel_all());
     }
 }

@@ -15,7 +15,7 @@ use crate::Mode;
 use crate::counted::{CountedBackend, Tally};
 use crate::far::{Far, FarNetwork};
 use crate::flows::{self, Running};
-use crate::memory;
+use uwwan_tests::allocator;
 
 /// Long enough for any step on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,8 +44,8 @@ impl Bench {
                 ..SessionOptions::default()
             }],
             probe: false,
-            block_size: Some(memory::BUFFER),
-            input_size: Some(memory::BUFFER),
+            block_size: Some(allocator::TRANSFER_BUFFER),
+            input_size: Some(allocator::TRANSFER_BUFFER),
             ..Options::default()
         };
         mode.apply(&mut options);
@@ -180,7 +180,7 @@ impl Bench {
             0,
             "transfers are left"
         );
-        assert_eq!(memory::buffers(), 0, "buffers are left");
+        assert_eq!(allocator::transfer_buffers(), 0, "buffers are left");
         if attempts == 1 {
             let abandoned = tally.abandoned.load(Ordering::SeqCst);
             assert_eq!(abandoned, 0, "the MBIM function's queues were not drained");

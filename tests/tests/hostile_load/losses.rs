@@ -8,7 +8,7 @@ use uwwan_modem::Event;
 use crate::Mode;
 use crate::bench::{Bench, PATIENCE};
 use crate::flows;
-use crate::memory;
+use uwwan_tests::allocator;
 
 /// More bytes in use than this after a loss may be a leak; a buffer is larger.
 const SLACK: isize = 4 << 10;
@@ -26,9 +26,9 @@ fn again_and_again(bench: &Bench, times: usize, goes: impl Fn(&Bench, usize)) {
         goes(bench, time);
         bench.until("the loss", |event| matches!(event, Event::Lost { .. }));
         bench.until("back online", |event| event.is_online());
-        in_use.push(memory::in_use());
+        in_use.push(allocator::in_use());
         assert_eq!(
-            memory::buffers(),
+            allocator::transfer_buffers(),
             bench.buffers_wanted(),
             "buffers after loss {time}"
         );

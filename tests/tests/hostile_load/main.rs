@@ -14,7 +14,6 @@ mod counted;
 mod far;
 mod flows;
 mod losses;
-mod memory;
 mod obstacles;
 mod steady;
 
@@ -22,7 +21,11 @@ use std::process::{Command, ExitCode};
 
 use uwwan_modem::Options;
 use uwwan_modem::options::TunMode;
+use uwwan_tests::allocator::Counting;
 use uwwan_tun::namespace;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Asks for a way of the host's end to work.
 type Choice = fn(&mut Options);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Mode;
 use crate::bench::{Bench, count};
 use crate::flows;
-use crate::memory;
+use uwwan_tests::allocator;
 
 /// The network tells another MTU while data flow; the interface follows, and the flows, whose
 /// datagrams fit all of them, lose nothing.
@@ -52,7 +52,7 @@ pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
     let bench = Bench::online(mode, "");
     let flows = bench.flows();
     bench.flow_on(500);
-    let in_use = memory::in_use();
+    let in_use = allocator::in_use();
     for _ in 0..3 {
         bench.far.close(true);
         // More than the transfers in flight hold, at one or two datagrams for each time the flow
@@ -62,7 +62,7 @@ pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
         bench.far.close(false);
         bench.flow_on(500);
     }
-    let grown = memory::in_use() - in_use;
+    let grown = allocator::in_use() - in_use;
     let (sent, down) = flows.end();
     let up = bench.far.up();
     up.assert_sound("up");
