@@ -4,7 +4,6 @@ mod send;
 
 use uwwan_mbim::decode::{Decoded, decode_all};
 use uwwan_mbim::print::{Personal, json_line};
-use uwwan_mbim::registry::Version;
 
 use crate::failure::{Failure, FailureKind};
 use crate::input;
@@ -63,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Hexadecimal digits that the shell has split at their spaces.
         many => input::read(&many.join(" "))?,
     };
-    let version = version(decode.mbimex);
+    let version = send::version(decode.mbimex);
     let personal = if decode.personal {
         Personal::Show
     } else {
@@ -90,15 +89,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         failure = failure.because(fault);
     }
     Err(failure)
-}
-
-/// The version of the Microsoft extensions with this number.
-fn version(mbimex: u8) -> Version {
-    match mbimex {
-        1 => Version::V1,
-        2 => Version::V2,
-        _ => Version::V3,
-    }
 }
 
 fn faults(message: &Decoded) -> Vec<String> {

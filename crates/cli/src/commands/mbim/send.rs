@@ -6,15 +6,23 @@ use uwwan_mbim::decode::decode;
 use uwwan_mbim::fields::{Record, write};
 use uwwan_mbim::message::{Body, CommandKind, Message};
 use uwwan_mbim::print::{Personal, json_line};
-use uwwan_mbim::registry::{self, Cid, CidId, Part, Service};
+use uwwan_mbim::registry::{self, Cid, CidId, Part, Service, Version};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
 
-use super::version;
 use crate::failure::{Failure, FailureKind};
 use crate::input::from_hex;
 use crate::output::say;
 use crate::reach::Reach;
+
+/// Version of the Microsoft extensions by its number on the command line.
+pub fn version(mbimex: u8) -> Version {
+    match mbimex {
+        1 => Version::V1,
+        2 => Version::V2,
+        _ => Version::V3,
+    }
+}
 
 /// Arguments of `mbim send`.
 #[derive(Debug, clap::Args)]
