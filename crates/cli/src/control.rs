@@ -132,14 +132,15 @@ impl Client {
         }
         let reply: Reply =
             serde_json::from_str(&line).map_err(|error| broken(&self.socket, &error))?;
-        match reply.error {
-            Some(why) if !reply.ok => {
-                Err(Failure::new(FailureKind::Host, "the running uwwan refused")
-                    .at(self.socket.display().to_string())
-                    .because(why))
-            }
-            _ => Ok(Some(reply)),
+        if reply.ok {
+            return Ok(Some(reply));
         }
+        // Version 0.1 tells the reason alone.
+        let failure = reply.failure.unwrap_or_else(|| {
+            Failure::new(FailureKind::Other, "the running uwwan refused")
+                .because(reply.error.unwrap_or_default())
+        });
+        Err(failure.at(self.socket.display().to_string()))
     }
 }
 

@@ -91,76 +91,74 @@ impl fmt::Display for Port {
     }
 }
 
-/// Why a command got no answer at all, or why there is no port.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum AtError {
-    /// There is no device, for now.
-    #[error("the AT port is away: {why}")]
-    Away {
-        /// Why.
-        why: String,
-    },
-    /// Interfaces are there, and none answers.
-    #[error("no AT port answers: {tried}")]
-    Silent {
-        /// Which were tried, for how long.
-        tried: String,
-    },
-    /// The device went away while the command ran.
-    #[error("the AT port went away: {why}")]
-    Lost {
-        /// Why.
-        why: String,
-    },
-    /// The command would spoil the port for everyone.
-    #[error("not sent: {why}")]
-    Refused {
-        /// Why.
-        why: String,
-    },
-    /// Too many commands are waiting.
-    #[error("too many AT commands are waiting")]
-    Full,
-    /// The device has no vendor interface that could speak AT.
-    #[error("{device} has no AT port in any configuration")]
-    NoPort {
-        /// The device.
-        device: String,
-    },
-    /// The device cannot be had.
-    #[error(transparent)]
-    Usb(#[from] uwwan_usb::error::Error),
-    /// A thread, descriptor or socket failed.
-    #[error("{0}")]
-    System(String),
+/// A failure of the port, in the words of whoever knows.
+fn no_answer(kind: FailureKind, why: String) -> Failure {
+    Failure::new(kind, "the AT port gives no answer").because(why)
 }
 
-impl From<AtError> for Failure {
-    fn from(error: AtError) -> Self {
-        let new = |kind| Self::new(kind, "the AT port gives no answer").because(&error);
-        let look =
-            "uwwan status tells where a running uwwan is; uwwan list shows the modems present";
-        match &error {
-            AtError::Away { .. } => new(FailureKind::Missing).next(look),
-            AtError::Lost { .. } => new(FailureKind::Gone).next(look),
-            AtError::Silent { .. } => new(FailureKind::Timeout)
-                .next("a modem that has just started may need half a minute: try again")
-                .next("stop other programs that use its serial ports (ModemManager, minicom)"),
-            AtError::Refused { why } => {
-                Self::new(FailureKind::Usage, "the command was not sent").because(why)
-            }
-            AtError::Full => new(FailureKind::Busy).next("try again when other programs are done"),
-            AtError::NoPort { .. } => new(FailureKind::Other)
-                .next("uwwan usb descriptors shows what it has; MBIM commands work without AT"),
-            AtError::Usb(UsbError::NoPermission { .. }) => new(FailureKind::Permission).next(
-                "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
-            ),
-            AtError::Usb(UsbError::Busy { .. }) => new(FailureKind::Busy)
-                .next("stop what holds it: ModemManager or another program"),
-            AtError::Usb(UsbError::Gone { .. }) => new(FailureKind::Missing),
-            AtError::Usb(_) | AtError::System(_) => new(FailureKind::Host),
-        }
-    }
+const LOOK: &str =
+    "uwwan status tells where a running uwwan is; uwwan list shows the modems present";
+
+/// There is no device, for now.
+pub fn away(why: impl fmt::Display) -> Failure {
+    no_answer(FailureKind::Missing, format!("the AT port is away: {why}")).next(LOOK)
+}
+
+/// The device went away while the command ran.
+pub(crate) fn lost(why: impl fmt::Display) -> Failure {
+    no_answer(FailureKind::Gone, format!("the AT port went away: {why}")).next(LOOK)
+}
+
+/// Interfaces are there, and none answers; `tried` tells which, for how long.
+pub(crate) fn silent(tried: impl fmt::Display) -> Failure {
+    no_answer(FailureKind::Timeout, format!("no AT port answers: {tried}"))
+        .next("a modem that has just started may need half a minute: try again")
+        .next("stop other programs that use its serial ports (ModemManager, minicom)")
+}
+
+/// The command is none, or would spoil the port for everyone.
+pub fn not_sent(why: impl fmt::Display) -> Failure {
+    Failure::new(FailureKind::Usage, "the command was not sent").because(why)
+}
+
+/// Too many commands are waiting.
+pub(crate) fn full() -> Failure {
+    no_answer(
+        FailureKind::Busy,
+        "too many AT commands are waiting".to_owned(),
+    )
+    .next("try again when other programs are done")
+}
+
+/// The device has no vendor interface that could speak AT.
+pub(crate) fn no_port(device: impl fmt::Display) -> Failure {
+    no_answer(
+        FailureKind::Other,
+        format!("{device} has no AT port in any configuration"),
+    )
+    .next("uwwan usb descriptors shows what it has; MBIM commands work without AT")
+}
+
+/// The device cannot be had.
+pub(crate) fn usb(error: UsbError) -> Failure {
+    let (kind, next) = match error {
+        UsbError::NoPermission { .. } => (
+            FailureKind::Permission,
+            "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
+        ),
+        UsbError::Busy { .. } => (
+            FailureKind::Busy,
+            "stop what holds it: ModemManager or another program",
+        ),
+        UsbError::Gone { .. } => (FailureKind::Gone, ""),
+        _ => (FailureKind::Host, ""),
+    };
+    no_answer(kind, error.to_string()).next(next)
+}
+
+/// A thread, descriptor or socket failed.
+pub(crate) fn system(why: impl fmt::Display) -> Failure {
+    no_answer(FailureKind::Host, why.to_string())
 }
 
 /// Longest time any command may take.
@@ -172,14 +170,12 @@ pub(crate) fn command(
     line: &str,
     text: Option<&str>,
     timeout: Option<Duration>,
-) -> Result<Command, AtError> {
+) -> Result<Command, Failure> {
     let command = Command::new(line).and_then(|command| match text {
         Some(text) => command.with_text(text),
         None => Ok(command),
     });
-    let command = command.map_err(|error| AtError::Refused {
-        why: error.to_string(),
-    })?;
+    let command = command.map_err(not_sent)?;
     Ok(match timeout {
         Some(timeout) => command.with_timeout(timeout.min(LONGEST_TIMEOUT)),
         None => command,

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use uwwan_at::dialogue::Command;
 use uwwan_emulator::{Emulator, FarSide};
+use uwwan_modem::FailureKind;
 use uwwan_modem::at_port::open::{Choice, open};
-use uwwan_modem::at_port::{AtError, AtPort, Line};
+use uwwan_modem::at_port::{AtPort, Line};
 use uwwan_modem::client::AtClient;
 use uwwan_modem::share::{Builder, Places, Server};
 use uwwan_usb::device::Backend;
@@ -156,10 +157,8 @@ fn a_silent_port_is_bounded_and_one_that_boots_is_waited_for() {
     let begun = Instant::now();
     let error = open(&*backend, &found, &choice, &mut |_| {}).unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(40));
-    let AtError::Silent { tried } = error else {
-        panic!("{error}")
-    };
-    assert!(tried.contains("interface 2"), "{tried}");
+    assert_eq!(error.kind, FailureKind::Timeout, "{error}");
+    assert!(error.why[0].contains("interface 2"), "{error}");
 
     let booting = emulator("at_boot_ms=3500,start_configuration=3");
     let at = attached(&booting);
@@ -171,7 +170,7 @@ fn what_spoils_the_port_for_others_is_not_sent() {
     let emulator = emulator("");
     let at = attached(&emulator);
     let error = at.ask(command("ATV0")).unwrap_err();
-    assert!(matches!(error, AtError::Refused { .. }), "{error}");
+    assert_eq!(error.kind, FailureKind::Usage, "{error}");
     assert_eq!(lines(&at, "AT+CSQ"), ["+CSQ: 21,99"]);
 }
 
@@ -188,12 +187,12 @@ fn unplugging_is_told_at_once_and_the_next_device_taken() {
         }
     };
     assert!(
-        matches!(error, AtError::Lost { .. } | AtError::Away { .. }),
+        matches!(error.kind, FailureKind::Gone | FailureKind::Missing),
         "{error}"
     );
     assert!(begun.elapsed() < Duration::from_secs(20));
     let error = at.ask(command("AT+CSQ")).unwrap_err();
-    assert!(matches!(error, AtError::Away { .. }), "{error}");
+    assert_eq!(error.kind, FailureKind::Missing, "{error}");
     emulator.plug();
     let backend = emulator.backend();
     let found = backend.devices().unwrap().remove(0);
@@ -427,7 +426,7 @@ fn the_socket_serves_commands_and_lines() {
     let answer = first.ask("AT+NONSENSE", None, Some(PATIENCE)).unwrap();
     assert!(answer.result.is_err());
     let error = first.ask("ATQ1", None, None).unwrap_err();
-    assert!(matches!(error, AtError::Refused { .. }), "{error}");
+    assert_eq!(error.kind, FailureKind::Usage, "{error}");
     let line = heard.next(PATIENCE).unwrap().unwrap();
     assert!(matches!(line, Line::Nmea(_)), "{line:?}");
     assert_eq!(
@@ -501,7 +500,7 @@ fn losses_are_told_and_the_places_stay() {
     terminal.say("AT\r");
     assert_eq!(terminal.until("ERROR\r\n"), "AT\r\r\nERROR\r\n");
     let error = client.ask("AT", None, None).unwrap_err();
-    assert!(matches!(error, AtError::Away { .. }), "{error}");
+    assert_eq!(error.kind, FailureKind::Missing, "{error}");
     assert_eq!(client.port().unwrap(), None);
     let backend = served.emulator.backend();
     let found = backend.devices().unwrap().remove(0);

@@ -8,7 +8,6 @@ use uwwan_mbim::services::Empty;
 use uwwan_mbim::services::basic_connect::{DEVICE_SERVICES, DeviceServices};
 use uwwan_mbim::services::ms_basic_connect_extensions::DEVICE_RESET;
 use uwwan_mbim::session::Command as MbimCommand;
-use uwwan_modem::at_port::AtError;
 use uwwan_modem::client::AtClient;
 use uwwan_usb::device::Found;
 
@@ -122,26 +121,27 @@ fn by_at(target: &Target) -> Result<&'static str, Failure> {
                 FailureKind::Host,
                 "the modem cannot be restarted by AT command",
             )
-            .because(error)
+            .because(error.why.join(": "))
             .next(hint)
         })
 }
 
 /// The vendor's command, and where that is not known the standard's.
-fn restart(client: &mut AtClient) -> Result<&'static str, AtError> {
+fn restart(client: &mut AtClient) -> Result<&'static str, Failure> {
     let mut last = None;
     for line in ["AT^RESET", "AT+CFUN=1,1"] {
         match client.ask(line, None, Some(PATIENCE)) {
             Ok(answer) if answer.result.is_ok() => return Ok(line),
             Ok(answer) => last = answer.result.err().map(|why| why.to_string()),
             // Some leave before they answer.
-            Err(AtError::Lost { .. }) => return Ok(line),
+            Err(failure) if failure.kind == FailureKind::Gone => return Ok(line),
             Err(error) => return Err(error),
         }
     }
-    Err(AtError::Refused {
-        why: last.unwrap_or_default(),
-    })
+    Err(
+        Failure::new(FailureKind::Refused, "the modem refused a command")
+            .because(last.unwrap_or_default()),
+    )
 }
 
 fn by_port(target: &Target) -> Result<&'static str, Failure> {

@@ -378,6 +378,7 @@ mod tests {
             pid: 42,
             device: "1-4".into(),
             error: None,
+            failure: None,
             status: None,
             stopped: None,
         }

@@ -9,11 +9,12 @@
 use std::collections::VecDeque;
 
 use uwwan_at::dialogue::Command;
-use uwwan_at::failure::Failure;
+use uwwan_at::failure::Failure as Refusal;
 use uwwan_at::line::{Action, Command as Part, split};
 
 use super::protocol::final_text;
-use super::{Answer, AtError, Line};
+use super::{Answer, Line};
+use crate::failure::Failure;
 
 /// Longest line and longest text, in bytes.
 const LONGEST_LINE: usize = 2048;
@@ -106,7 +107,7 @@ impl Discipline {
     }
 
     /// The end of the command.
-    pub(crate) fn answered(&mut self, result: &Result<Answer, AtError>) {
+    pub(crate) fn answered(&mut self, result: &Result<Answer, Failure>) {
         self.mode = Mode::Line;
         match result {
             Ok(answer) => {
@@ -304,9 +305,9 @@ impl Discipline {
 }
 
 /// The final result for a program that knows only those of modems.
-fn result_code(result: &Result<(), Failure>) -> String {
+fn result_code(result: &Result<(), Refusal>) -> String {
     match result {
-        Err(Failure::Timeout(_) | Failure::Cancelled | Failure::Closed) => "ERROR".into(),
+        Err(Refusal::Timeout(_) | Refusal::Cancelled | Refusal::Closed) => "ERROR".into(),
         other => final_text(other),
     }
 }
@@ -353,7 +354,7 @@ mod tests {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn answer(lines: &[&str], result: Result<(), Failure>) -> Result<Answer, AtError> {
+    fn answer(lines: &[&str], result: Result<(), Refusal>) -> Result<Answer, Failure> {
         Ok(Answer {
             command: String::new(),
             lines: lines.iter().map(|&line| line.to_owned()).collect(),
@@ -376,7 +377,7 @@ mod tests {
             "AT+CSQ\r\r\n^RSSI: 13\r\n\r\n+CSQ: 21,99\r\n\r\nOK\r\n"
         );
         assert_eq!(port.next().unwrap().line(), "AT+CIMI");
-        port.answered(&answer(&[], Err(Failure::Cme(Cme(Code::Number(10))))));
+        port.answered(&answer(&[], Err(Refusal::Cme(Cme(Code::Number(10))))));
         assert_eq!(said(&mut port), "AT+CIMI\r\r\n+CME ERROR: 10\r\n");
     }
 
@@ -390,7 +391,7 @@ mod tests {
         assert_eq!(said(&mut port), "\r\nOK\r\n");
         port.receive(b"ATV0E0+CMEE=1;+CREG?\r");
         assert_eq!(port.next().unwrap().line(), "AT+CMEE=1;+CREG?");
-        port.answered(&answer(&[], Err(Failure::Error)));
+        port.answered(&answer(&[], Err(Refusal::Error)));
         assert_eq!(said(&mut port), "4\r");
         port.receive(b"ATQ0 V1 E1 S0=0\r");
         assert_eq!(port.next().unwrap().line(), "ATS0=0");
@@ -447,7 +448,7 @@ mod tests {
         }
         assert!(port.output.len() <= MOST_OUTPUT && port.ahead.len() <= MOST_AHEAD);
         assert_eq!(port.next().unwrap().line(), "AT+CSQ");
-        port.answered(&Err(AtError::Full));
+        port.answered(&Err(crate::at_port::full()));
         assert!(
             said(&mut port).ends_with("\r\nERROR\r\n"),
             "answers have room left"

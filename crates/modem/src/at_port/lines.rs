@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use uwwan_at::dialogue::Command;
 
-use super::protocol::{LONGEST_REQUEST, Message, Request, error_message, final_text};
-use super::{Answer, AtError, Line, command};
+use super::protocol::{LONGEST_REQUEST, Message, Request, final_text};
+use super::{Answer, Line, command};
+use crate::failure::Failure;
 
 /// Bytes that may wait for a client before it is dropped.
 const MOST_OUTPUT: usize = 2 << 20;
@@ -75,7 +76,7 @@ impl JsonLines {
                         self.has_asked = true;
                         return Some(command);
                     }
-                    Err(error) => self.send(&error_message(&error)),
+                    Err(error) => self.send(&Message::Error(error)),
                 },
                 Err(error) => self.refuse(&format!("not a request: {error}")),
             }
@@ -85,7 +86,7 @@ impl JsonLines {
     }
 
     /// The end of the command.
-    pub(crate) fn answered(&mut self, result: &Result<Answer, AtError>) {
+    pub(crate) fn answered(&mut self, result: &Result<Answer, Failure>) {
         self.send(&match result {
             Ok(answer) => Message::Answer {
                 command: answer.command.clone(),
@@ -93,7 +94,7 @@ impl JsonLines {
                 truncated: answer.truncated,
                 result: final_text(&answer.result),
             },
-            Err(error) => error_message(error),
+            Err(error) => Message::Error(error.clone()),
         });
     }
 
@@ -109,7 +110,7 @@ impl JsonLines {
 
     /// Tells the client why nothing more is taken from it.
     pub(crate) fn refuse(&mut self, why: &str) {
-        self.send(&error_message(&AtError::System(why.into())));
+        self.send(&Message::Error(super::system(why)));
         self.done = true;
     }
 

@@ -7,7 +7,8 @@ use uwwan_usb::configuration::{self, Step, SwitchPlan, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found};
 use uwwan_usb::functions::{self, SerialFunction, SerialRole};
 
-use super::{AtError, AtPort, Port};
+use super::{AtPort, Port};
+use crate::failure::Failure;
 use crate::quirks;
 
 /// How to open a port.
@@ -48,16 +49,18 @@ impl Drop for Opened {
 /// that has; `observer` is told the steps.
 ///
 /// # Errors
-/// [`AtError`]: no port, busy, silent.
+/// [`Failure`]: no port, busy, silent.
 pub fn open(
     backend: &dyn Backend,
     found: &Found,
     choice: &Choice,
     observer: &mut dyn FnMut(Step),
-) -> Result<Opened, AtError> {
-    let device = backend.open(found)?;
-    let mut candidates =
-        functions::at_candidates(device.descriptors(), device.active_configuration()?);
+) -> Result<Opened, Failure> {
+    let device = backend.open(found).map_err(super::usb)?;
+    let mut candidates = functions::at_candidates(
+        device.descriptors(),
+        device.active_configuration().map_err(super::usb)?,
+    );
     if candidates.is_empty() {
         candidates = elsewhere(&*device)?;
         let target = candidates[0].configuration;
@@ -66,7 +69,7 @@ pub fn open(
     if let Some(role) = choice.prefer {
         candidates.sort_by_key(|candidate| candidate.role != role);
     }
-    let at = AtPort::start().map_err(|error| AtError::System(error.to_string()))?;
+    let at = AtPort::start().map_err(|error| super::system(error.to_string()))?;
     at.attach(Arc::clone(&device), candidates);
     match at.wait_open(choice.patience) {
         Ok(port) => Ok(Opened { at, port }),
@@ -86,7 +89,7 @@ pub fn switch(
     target: u8,
     settle: Option<Duration>,
     observer: &mut dyn FnMut(Step),
-) -> Result<(), AtError> {
+) -> Result<(), Failure> {
     let identity = device.identity();
     let quirk = quirks::find(identity.vendor, identity.product);
     let plan = SwitchPlan {
@@ -99,11 +102,11 @@ pub fn switch(
         guard: false,
         ..SwitchPlan::new(target, [])
     };
-    configuration::switch(device, &plan, observer)?;
+    configuration::switch(device, &plan, observer).map_err(super::usb)?;
     Ok(())
 }
 
-fn elsewhere(device: &dyn Device) -> Result<Vec<SerialFunction>, AtError> {
+fn elsewhere(device: &dyn Device) -> Result<Vec<SerialFunction>, Failure> {
     let descriptors = device.descriptors();
     let mbim = functions::mbim(descriptors)
         .first()
@@ -116,7 +119,5 @@ fn elsewhere(device: &dyn Device) -> Result<Vec<SerialFunction>, AtError> {
         .chain(others)
         .map(|value| functions::at_candidates(descriptors, value))
         .find(|candidates| !candidates.is_empty())
-        .ok_or_else(|| AtError::NoPort {
-            device: device.identity().to_string(),
-        })
+        .ok_or_else(|| super::no_port(device.identity().to_string()))
 }

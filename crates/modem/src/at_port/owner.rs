@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased, unbounded};
 use uwwan_at::dialogue::{Command, CommandId, Dialogue, Event};
-use uwwan_at::failure::Failure;
+use uwwan_at::failure::Failure as Refusal;
 use uwwan_usb::device::Device;
-use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::functions::SerialFunction;
 
 use super::transport::{Incoming, Transport};
-use super::{Answer, AtError, LONGEST_TIMEOUT, Line, Port, spoils};
+use super::{Answer, LONGEST_TIMEOUT, Line, Port, spoils};
+use crate::failure::{Failure, FailureKind};
 
 /// How long one interface may take to answer `AT`, at first and once all have been silent: firmware
 /// that has just started may take its time.
@@ -33,7 +33,7 @@ const MOST_WAITING: usize = 64;
 const DETACH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Receives the end of a command, on the owner's thread: must not block.
-pub(crate) type Reply = Box<dyn FnOnce(Result<Answer, AtError>) + Send>;
+pub(crate) type Reply = Box<dyn FnOnce(Result<Answer, Failure>) + Send>;
 /// Receives lines, on the owner's thread: must not block; `false` ends the subscription.
 pub(crate) type Listener = Box<dyn FnMut(&Line) -> bool + Send>;
 
@@ -59,6 +59,8 @@ enum View {
     Away(String),
     Trying,
     Silent(String),
+    /// Somebody else holds the interface tried last.
+    Busy(String),
     Open(Port),
 }
 
@@ -149,8 +151,8 @@ impl AtPort {
     /// Waits until an interface answers.
     ///
     /// # Errors
-    /// [`AtError::Away`] or [`AtError::Silent`], as it is when time has run out.
-    pub fn wait_open(&self, patience: Duration) -> Result<Port, AtError> {
+    /// [`Failure`] of the kind `Missing` or `Timeout`, as it is when time has run out.
+    pub fn wait_open(&self, patience: Duration) -> Result<Port, Failure> {
         let deadline = Instant::now() + patience.min(LONGEST_TIMEOUT);
         let mut view = self.board.view();
         loop {
@@ -160,13 +162,9 @@ impl AtPort {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(match &*view {
-                    View::Away(why) => AtError::Away { why: why.clone() },
-                    View::Silent(tried) => AtError::Silent {
-                        tried: tried.clone(),
-                    },
-                    _ => AtError::Silent {
-                        tried: format!("no answer within {} s", patience.as_secs()),
-                    },
+                    View::Away(why) => super::away(why.clone()),
+                    View::Silent(tried) | View::Busy(tried) => super::silent(tried.clone()),
+                    _ => super::silent(format!("no answer within {} s", patience.as_secs())),
                 });
             }
             view = self
@@ -181,8 +179,8 @@ impl AtPort {
     /// Sends a command when those before it have ended, and waits for its end.
     ///
     /// # Errors
-    /// [`AtError`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
-    pub fn ask(&self, command: Command) -> Result<Answer, AtError> {
+    /// [`Failure`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
+    pub fn ask(&self, command: Command) -> Result<Answer, Failure> {
         let (sender, answer) = bounded(1);
         let _ticket = self.submit(
             command,
@@ -190,11 +188,9 @@ impl AtPort {
                 let _ = sender.send(result);
             }),
         );
-        answer.recv().unwrap_or_else(|_| {
-            Err(AtError::Away {
-                why: "the port's thread has ended".into(),
-            })
-        })
+        answer
+            .recv()
+            .unwrap_or_else(|_| Err(super::away("the port's thread has ended")))
     }
 
     /// As [`AtPort::ask`], without waiting: `reply` is called with the end, from the port's thread.
@@ -202,7 +198,7 @@ impl AtPort {
         let abandoned = Arc::new(AtomicBool::new(false));
         let ticket = Ticket(Arc::clone(&abandoned));
         if let Some(why) = spoils(&command) {
-            reply(Err(AtError::Refused { why }));
+            reply(Err(super::not_sent(why)));
             return ticket;
         }
         let order = Order::Command {
@@ -213,9 +209,7 @@ impl AtPort {
         if let Err(error) = self.orders.send(order)
             && let Order::Command { reply, .. } = error.into_inner()
         {
-            reply(Err(AtError::Away {
-                why: "the port's thread has ended".into(),
-            }));
+            reply(Err(super::away("the port's thread has ended")));
         }
         ticket
     }
@@ -348,10 +342,10 @@ impl Owner {
             } => {
                 let view = self.board.view().clone();
                 if let View::Away(why) = view {
-                    return reply(Err(AtError::Away { why }));
+                    return reply(Err(super::away(why)));
                 }
                 if self.waiting.len() >= MOST_WAITING {
-                    return reply(Err(AtError::Full));
+                    return reply(Err(super::full()));
                 }
                 self.waiting.push_back(Waiting {
                     command,
@@ -413,7 +407,7 @@ impl Owner {
             }
             match self.dialogue.command(Instant::now(), next.command) {
                 Ok(id) => self.running = Some((id, next.reply)),
-                Err(_) => (next.reply)(Err(AtError::Full)),
+                Err(_) => (next.reply)(Err(super::full())),
             }
         }
     }
@@ -425,11 +419,11 @@ impl Owner {
             .position(|waiting| waiting.patience <= now)
         {
             let tried = match &*self.board.view() {
-                View::Silent(tried) => tried.clone(),
+                View::Silent(tried) | View::Busy(tried) => tried.clone(),
                 _ => format!("no answer within {} s", PATIENCE.as_secs()),
             };
             if let Some(waiting) = self.waiting.remove(at) {
-                (waiting.reply)(Err(AtError::Silent { tried }));
+                (waiting.reply)(Err(super::silent(tried)));
             }
         }
     }
@@ -441,7 +435,7 @@ impl Owner {
                     && *probe == done.id
                 {
                     return match done.result {
-                        Err(Failure::Timeout(_)) => self.next_candidate(),
+                        Err(Refusal::Timeout(_)) => self.next_candidate(),
                         // Whatever it says, it speaks.
                         _ => self.opened(),
                     };
@@ -486,17 +480,21 @@ impl Owner {
         for index in from..candidates.len() {
             let opened = Transport::open(&device, &candidates[index]).and_then(|mut transport| {
                 // Ends what an earlier program may have left half written.
-                transport.send(b"\r").map_err(AtError::System)?;
+                transport.send(b"\r").map_err(super::system)?;
                 Ok(transport)
             });
             let transport = match opened {
                 Ok(transport) => transport,
-                Err(AtError::Usb(UsbError::Gone { .. })) => {
+                Err(failure) if failure.kind == FailureKind::Gone => {
                     return self.away("the device is gone");
                 }
                 Err(error) => {
-                    tracing::debug!("AT port: {error}");
-                    self.board.show(View::Silent(error.to_string()));
+                    tracing::debug!("AT port: {}", error.one_line());
+                    let why = error.why.join(": ");
+                    self.board.show(match error.kind {
+                        FailureKind::Busy => View::Busy(why),
+                        _ => View::Silent(why),
+                    });
                     continue;
                 }
             };
@@ -522,7 +520,7 @@ impl Owner {
         }
         let seconds = since.elapsed().as_secs();
         let busy = match &*self.board.view() {
-            View::Silent(why) if why.contains("busy") => Some(why.clone()),
+            View::Busy(why) => Some(why.clone()),
             _ => None,
         };
         let names: Vec<String> = candidates
@@ -582,10 +580,10 @@ impl Owner {
         self.dialogue = Dialogue::default();
         self.board.show(View::Away(why.to_owned()));
         if let Some((_, reply)) = self.running.take() {
-            reply(Err(AtError::Lost { why: why.into() }));
+            reply(Err(super::lost(why)));
         }
         for waiting in self.waiting.drain(..) {
-            (waiting.reply)(Err(AtError::Away { why: why.into() }));
+            (waiting.reply)(Err(super::away(why)));
         }
     }
 }

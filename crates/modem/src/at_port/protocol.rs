@@ -8,8 +8,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uwwan_at::failure::{Cme, Cms, Code, Failure};
 
-use super::AtError;
-
 /// Longest request line in bytes, its end included.
 pub(crate) const LONGEST_REQUEST: usize = 16 * 1024;
 
@@ -50,12 +48,7 @@ pub(crate) enum Message {
         result: String,
     },
     /// A command got no answer at all.
-    Error {
-        /// Which [`AtError`].
-        kind: String,
-        /// Its words.
-        why: String,
-    },
+    Error(crate::failure::Failure),
     /// A line nobody asked for.
     Unsolicited(String),
     /// An NMEA sentence.
@@ -122,32 +115,6 @@ pub(crate) fn final_result(text: &str) -> Result<(), Failure> {
     })
 }
 
-pub(crate) fn error_message(error: &AtError) -> Message {
-    let (kind, why) = match error {
-        AtError::Away { why } => ("away", why.clone()),
-        AtError::Silent { tried } => ("silent", tried.clone()),
-        AtError::Lost { why } => ("lost", why.clone()),
-        AtError::Refused { why } => ("refused", why.clone()),
-        AtError::Full => ("full", String::new()),
-        other => ("system", other.to_string()),
-    };
-    Message::Error {
-        kind: kind.into(),
-        why,
-    }
-}
-
-pub(crate) fn error(kind: &str, why: String) -> AtError {
-    match kind {
-        "away" => AtError::Away { why },
-        "silent" => AtError::Silent { tried: why },
-        "lost" => AtError::Lost { why },
-        "refused" => AtError::Refused { why },
-        "full" => AtError::Full,
-        _ => AtError::System(why),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,18 +139,12 @@ mod tests {
         for result in results {
             assert_eq!(final_result(&final_text(&result)), result);
         }
-        for original in [
-            AtError::Away { why: "a".into() },
-            AtError::Silent { tried: "b".into() },
-            AtError::Lost { why: "c".into() },
-            AtError::Refused { why: "d".into() },
-            AtError::Full,
-        ] {
-            let Message::Error { kind, why } = error_message(&original) else {
-                unreachable!()
-            };
-            assert_eq!(format!("{:?}", error(&kind, why)), format!("{original:?}"));
-        }
+        let original = super::super::silent("interface 2");
+        let text = serde_json::to_string(&Message::Error(original.clone())).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Message>(&text).unwrap(),
+            Message::Error(original)
+        );
     }
 
     #[test]

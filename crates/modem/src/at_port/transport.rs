@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::failure::Failure;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Device, Queue};
 use uwwan_usb::error::{Error, TransferError};
 use uwwan_usb::functions::SerialFunction;
 use uwwan_usb::requests;
-
-use super::AtError;
 
 /// Size of a read in bytes: a multiple of any packet size, so that no packet is cut.
 const READ: usize = 4096;
@@ -58,14 +57,15 @@ impl Transport {
     pub(super) fn open(
         device: &Arc<dyn Device>,
         function: &SerialFunction,
-    ) -> Result<Self, AtError> {
+    ) -> Result<Self, Failure> {
         let interface = function.interface;
         // Another program's claim is no kernel driver's: then the claim below says who has it.
         let bound = device
-            .kernel_driver(interface)?
+            .kernel_driver(interface)
+            .map_err(super::usb)?
             .is_some_and(|driver| !driver.starts_with("usbfs"));
         if bound {
-            device.detach_kernel_driver(interface)?;
+            device.detach_kernel_driver(interface).map_err(super::usb)?;
         }
         let (sender, incoming) = bounded(16);
         let mut transport = Self {
@@ -78,21 +78,25 @@ impl Transport {
             unwanted: Arc::default(),
             reader: None,
         };
-        device.claim(interface)?;
+        device.claim(interface).map_err(super::usb)?;
         if function.data_interface != interface {
-            device.claim(function.data_interface)?;
+            device.claim(function.data_interface).map_err(super::usb)?;
         }
         match requests::set_control_line_state(&**device, interface, true, true) {
-            Err(error @ Error::Gone { .. }) => return Err(error.into()),
+            Err(error @ Error::Gone { .. }) => return Err(super::usb(error)),
             Err(error) => tracing::debug!("AT port: control lines: {error}"),
             Ok(()) => {}
         }
-        transport.out = Some(device.queue(function.bulk_out.address)?);
-        let mut queue = device.queue(function.bulk_in.address)?;
+        transport.out = Some(
+            device
+                .queue(function.bulk_out.address)
+                .map_err(super::usb)?,
+        );
+        let mut queue = device.queue(function.bulk_in.address).map_err(super::usb)?;
         for _ in 0..READS {
             queue
                 .submit(Buffer::heap(READ))
-                .map_err(|rejected| rejected.error)?;
+                .map_err(|rejected| super::usb(rejected.error))?;
         }
         let reader = Reader {
             device: Arc::clone(device),
@@ -105,7 +109,7 @@ impl Transport {
                 .name("uwwan-at-read".into())
                 .stack_size(256 * 1024)
                 .spawn(move || reader.run())
-                .map_err(|error| AtError::System(format!("start the AT port's reader: {error}")))?,
+                .map_err(|error| super::system(format!("start the AT port's reader: {error}")))?,
         );
         Ok(transport)
     }

@@ -11,7 +11,8 @@ use uwwan_usb::functions;
 
 use super::at_socket::AtSocket;
 use crate::at_port::open::{Choice, Opened, open, switch};
-use crate::at_port::{Answer, AtError, AtPort, Line, command};
+use crate::at_port::{self, Answer, AtPort, Line, command};
+use crate::failure::Failure;
 
 /// How long a modem may take to leave the bus after `AT^RESET`.
 const LEAVE: Duration = Duration::from_secs(30);
@@ -45,20 +46,20 @@ impl AtClient {
     /// Goes through the running `up` with this socket (`at.socket` in its runtime directory).
     ///
     /// # Errors
-    /// [`AtError::System`] when nobody answers there.
-    pub fn through(socket: &Path) -> Result<Self, AtError> {
+    /// [`Failure`] when nobody answers there.
+    pub fn through(socket: &Path) -> Result<Self, Failure> {
         Ok(Self(Owner::Running(AtSocket::connect(socket)?)))
     }
 
     /// Opens the port of a device that no `up` runs.
     ///
     /// # Errors
-    /// [`AtError`]: no port, busy, silent.
+    /// [`Failure`]: no port, busy, silent.
     pub fn direct(
         backend: Arc<dyn Backend>,
         found: Found,
         choice: &Choice,
-    ) -> Result<Self, AtError> {
+    ) -> Result<Self, Failure> {
         let opened = open(&*backend, &found, choice, &mut |step| {
             tracing::info!("{step}");
         })?;
@@ -78,8 +79,8 @@ impl AtClient {
     /// Returns which interface answers, in words; `None` when none does at the moment.
     ///
     /// # Errors
-    /// [`AtError`] when the running `up` is gone.
-    pub fn port(&mut self) -> Result<Option<String>, AtError> {
+    /// [`Failure`] when the running `up` is gone.
+    pub fn port(&mut self) -> Result<Option<String>, Failure> {
         match &mut self.0 {
             Owner::Running(socket) => socket.port(),
             Owner::Here(here) => {
@@ -93,21 +94,19 @@ impl AtClient {
     /// from sending at most, or what is usual for it.
     ///
     /// # Errors
-    /// [`AtError`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
+    /// [`Failure`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
     pub fn ask(
         &mut self,
         line: &str,
         text: Option<&str>,
         timeout: Option<Duration>,
-    ) -> Result<Answer, AtError> {
+    ) -> Result<Answer, Failure> {
         let command = command(line, text, timeout)?;
         match &mut self.0 {
             Owner::Running(socket) => socket.ask(&command, text, timeout),
             Owner::Here(here) => match &here.opened {
                 Some(opened) => opened.at.ask(command),
-                None => Err(AtError::Away {
-                    why: "the modem has not come back".into(),
-                }),
+                None => Err(at_port::away("the modem has not come back")),
             },
         }
     }
@@ -115,8 +114,8 @@ impl AtClient {
     /// Subscribes to unsolicited result codes and position data, from here on.
     ///
     /// # Errors
-    /// [`AtError`] when the running `up` or the device is gone.
-    pub fn listen(&self) -> Result<Lines, AtError> {
+    /// [`Failure`] when the running `up` or the device is gone.
+    pub fn listen(&self) -> Result<Lines, Failure> {
         Ok(Lines(match &self.0 {
             Owner::Running(socket) => {
                 let mut socket = socket.again()?;
@@ -134,8 +133,8 @@ impl AtClient {
     /// configuration with its MBIM function, and answers. `told` hears each step.
     ///
     /// # Errors
-    /// [`AtError`] when it does not in good time.
-    pub fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), AtError> {
+    /// [`Failure`] when it does not in good time.
+    pub fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         match &mut self.0 {
             Owner::Running(socket) => recovered(socket),
             Owner::Here(here) => here.come_back(told),
@@ -144,7 +143,7 @@ impl AtClient {
 }
 
 /// Waits until a running `up` has lost its modem and has it back.
-fn recovered(socket: &mut AtSocket) -> Result<(), AtError> {
+fn recovered(socket: &mut AtSocket) -> Result<(), Failure> {
     let mut failed = None;
     let mut port_is = |there: bool| match socket.port() {
         Ok(port) => port.is_some() == there,
@@ -157,9 +156,9 @@ fn recovered(socket: &mut AtSocket) -> Result<(), AtError> {
     match failed {
         Some(error) => Err(error),
         None if back => Ok(()),
-        None => Err(AtError::Away {
-            why: "uwwan has not brought the modem back; `uwwan status` tells where it is".into(),
-        }),
+        None => Err(at_port::away(
+            "uwwan has not brought the modem back; `uwwan status` tells where it is",
+        )),
     }
 }
 
@@ -183,9 +182,9 @@ impl Here {
                 .is_none_or(|found| found.identity.address != self.found.identity.address)
     }
 
-    fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), AtError> {
+    fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         if !until(LEAVE, || self.has_left()) {
-            return Err(AtError::System(format!(
+            return Err(at_port::system(format!(
                 "the modem took AT^RESET but is still there after {} s",
                 LEAVE.as_secs()
             )));
@@ -197,16 +196,14 @@ impl Here {
             back.is_some()
         });
         let Some(found) = back else {
-            return Err(AtError::Away {
-                why: format!(
-                    "it has not come back to port {1} within {0} s",
-                    RETURN.as_secs(),
-                    self.found.identity.port
-                ),
-            });
+            return Err(at_port::away(format!(
+                "it has not come back to port {1} within {0} s",
+                RETURN.as_secs(),
+                self.found.identity.port
+            )));
         };
         self.found = found;
-        let device = self.backend.open(&self.found)?;
+        let device = self.backend.open(&self.found).map_err(at_port::usb)?;
         if let Some(mbim) = functions::mbim(device.descriptors()).first() {
             switch(&*device, mbim.configuration, None, &mut |step| {
                 tracing::debug!("{step}");
@@ -238,10 +235,8 @@ fn until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
     }
 }
 
-fn gone() -> AtError {
-    AtError::Away {
-        why: "the device is gone".into(),
-    }
+fn gone() -> Failure {
+    at_port::away("the device is gone")
 }
 
 /// Unsolicited result codes and position data of a port.
@@ -256,8 +251,8 @@ impl Lines {
     /// Returns the next line, if one comes within `patience`.
     ///
     /// # Errors
-    /// [`AtError`] when nothing more will come.
-    pub fn next(&mut self, patience: Duration) -> Result<Option<Line>, AtError> {
+    /// [`Failure`] when nothing more will come.
+    pub fn next(&mut self, patience: Duration) -> Result<Option<Line>, Failure> {
         match &mut self.0 {
             Source::Running(socket) => socket.line(patience),
             Source::Here(lines, port) => match lines.recv_timeout(patience) {

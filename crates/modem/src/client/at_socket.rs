@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use uwwan_at::dialogue::Command;
 
 use crate::at_port::owner::PATIENCE;
-use crate::at_port::protocol::{Message, Request, error, final_result};
-use crate::at_port::{Answer, AtError, Line};
+use crate::at_port::protocol::{Message, Request, final_result};
+use crate::at_port::{self, Answer, Line};
+use crate::failure::Failure;
 
 /// The longest message taken, in bytes: the longest answer with room for escapes.
 const LONGEST_MESSAGE: u64 = 4 << 20;
@@ -30,10 +31,10 @@ impl AtSocket {
     /// Connects.
     ///
     /// # Errors
-    /// [`AtError::System`] with the socket and the reason.
-    pub(super) fn connect(socket: &Path) -> Result<Self, AtError> {
+    /// [`Failure`] with the socket and the reason.
+    pub(super) fn connect(socket: &Path) -> Result<Self, Failure> {
         let stream = UnixStream::connect(socket)
-            .map_err(|error| AtError::System(format!("{}: {error}", socket.display())))?;
+            .map_err(|error| at_port::system(format!("{}: {error}", socket.display())))?;
         Ok(Self {
             stream: BufReader::new(stream),
             socket: socket.to_owned(),
@@ -46,20 +47,20 @@ impl AtSocket {
     ///
     /// # Errors
     /// As [`AtSocket::connect`].
-    pub(super) fn again(&self) -> Result<Self, AtError> {
+    pub(super) fn again(&self) -> Result<Self, Failure> {
         Self::connect(&self.socket)
     }
 
     /// Sends a command, with text for its prompt if it has one, and waits for its end.
     ///
     /// # Errors
-    /// [`AtError`] when there is no answer at all.
+    /// [`Failure`] when there is no answer at all.
     pub(super) fn ask(
         &mut self,
         command: &Command,
         text: Option<&str>,
         timeout: Option<Duration>,
-    ) -> Result<Answer, AtError> {
+    ) -> Result<Answer, Failure> {
         self.send(&Request::Command {
             line: command.line().to_owned(),
             text: text.map(str::to_owned),
@@ -86,7 +87,7 @@ impl AtSocket {
     ///
     /// # Errors
     /// When the other end is gone.
-    pub(super) fn listen(&mut self) -> Result<(), AtError> {
+    pub(super) fn listen(&mut self) -> Result<(), Failure> {
         self.send(&Request::Listen {})?;
         self.answer(Duration::from_secs(10)).map(|_| ())
     }
@@ -95,7 +96,7 @@ impl AtSocket {
     ///
     /// # Errors
     /// When the other end is gone.
-    pub(super) fn port(&mut self) -> Result<Option<String>, AtError> {
+    pub(super) fn port(&mut self) -> Result<Option<String>, Failure> {
         self.send(&Request::State {})?;
         match self.answer(Duration::from_secs(10))? {
             Message::State { port } => Ok(port),
@@ -107,7 +108,7 @@ impl AtSocket {
     ///
     /// # Errors
     /// When the other end is gone.
-    pub(super) fn line(&mut self, patience: Duration) -> Result<Option<Line>, AtError> {
+    pub(super) fn line(&mut self, patience: Duration) -> Result<Option<Line>, Failure> {
         if let Some(line) = self.lines.pop_front() {
             return Ok(Some(line));
         }
@@ -119,7 +120,7 @@ impl AtSocket {
         }
     }
 
-    fn send(&mut self, request: &Request) -> Result<(), AtError> {
+    fn send(&mut self, request: &Request) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(request).unwrap_or_default();
         line.push(b'\n');
         let sent = self
@@ -131,7 +132,7 @@ impl AtSocket {
     }
 
     /// The next message that is no line.
-    fn answer(&mut self, patience: Duration) -> Result<Message, AtError> {
+    fn answer(&mut self, patience: Duration) -> Result<Message, Failure> {
         let deadline = Instant::now() + patience;
         loop {
             match self.message(deadline)? {
@@ -140,7 +141,7 @@ impl AtSocket {
                 }
                 Some(Message::Unsolicited(text)) => self.keep(Line::Unsolicited(text)),
                 Some(Message::Nmea(text)) => self.keep(Line::Nmea(text)),
-                Some(Message::Error { kind, why }) => return Err(error(&kind, why)),
+                Some(Message::Error(failure)) => return Err(failure),
                 Some(other) => return Ok(other),
             }
         }
@@ -152,7 +153,7 @@ impl AtSocket {
         }
     }
 
-    fn message(&mut self, deadline: Instant) -> Result<Option<Message>, AtError> {
+    fn message(&mut self, deadline: Instant) -> Result<Option<Message>, Failure> {
         loop {
             let left = deadline
                 .saturating_duration_since(Instant::now())
@@ -174,9 +175,7 @@ impl AtSocket {
                     return message.map(Some).map_err(|error| self.broken(&error));
                 }
                 Ok(_) => {
-                    return Err(AtError::Away {
-                        why: "the running uwwan has ended".into(),
-                    });
+                    return Err(at_port::away("the running uwwan has ended"));
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error)
@@ -194,7 +193,7 @@ impl AtSocket {
         }
     }
 
-    fn broken(&self, why: &dyn std::fmt::Display) -> AtError {
-        AtError::System(format!("{}: {why}", self.socket.display()))
+    fn broken(&self, why: &dyn std::fmt::Display) -> Failure {
+        at_port::system(format!("{}: {why}", self.socket.display()))
     }
 }

@@ -8,7 +8,7 @@ use uwwan_at::commands::sim::{Pin, PinState};
 use uwwan_at::dialogue::{Command, InvalidCommand};
 
 use super::operator::Operator;
-use crate::at_port::{Answer, AtError};
+use crate::at_port::Answer;
 use crate::failure::{Failure, FailureKind};
 
 /// The way to one modem.
@@ -16,8 +16,8 @@ pub trait ModemAccess {
     /// Sends a command and waits for its end.
     ///
     /// # Errors
-    /// [`AtError`] when there is no answer at all.
-    fn ask(&mut self, command: Command) -> Result<Answer, AtError>;
+    /// [`Failure`] when there is no answer at all.
+    fn ask(&mut self, command: Command) -> Result<Answer, Failure>;
 
     /// The operator of the SIM, where it is known without AT: chosen, or MBIM's home provider.
     fn operator(&mut self) -> Option<Operator>;
@@ -26,8 +26,8 @@ pub trait ModemAccess {
     /// configuration with its MBIM function, and answers.
     ///
     /// # Errors
-    /// [`AtError`] when it does not in good time.
-    fn come_back(&mut self) -> Result<(), AtError>;
+    /// [`Failure`] when it does not in good time.
+    fn come_back(&mut self) -> Result<(), Failure>;
 
     /// Told before each step, in words.
     fn step(&mut self, what: &str);

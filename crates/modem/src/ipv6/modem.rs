@@ -4,8 +4,9 @@ use uwwan_at::dialogue::Command;
 
 use super::access::ModemAccess;
 use super::operator::Operator;
-use crate::at_port::{Answer, AtError};
+use crate::at_port::Answer;
 use crate::client::AtClient;
+use crate::failure::Failure;
 
 /// Hears each step, in words.
 pub type Told = Box<dyn FnMut(&str)>;
@@ -34,7 +35,7 @@ impl AtModem {
 }
 
 impl ModemAccess for AtModem {
-    fn ask(&mut self, command: Command) -> Result<Answer, AtError> {
+    fn ask(&mut self, command: Command) -> Result<Answer, Failure> {
         let timeout = Some(command.timeout());
         self.client.ask(command.line(), None, timeout)
     }
@@ -43,7 +44,7 @@ impl ModemAccess for AtModem {
         (self.operator)()
     }
 
-    fn come_back(&mut self) -> Result<(), AtError> {
+    fn come_back(&mut self) -> Result<(), Failure> {
         self.client.come_back(&mut *self.told)
     }
 

@@ -1,7 +1,7 @@
 //! The story against a modem of three answers; the whole modem plays it in the emulator's tests.
 
 use super::*;
-use crate::at_port::{Answer, AtError};
+use crate::at_port::Answer;
 use std::collections::VecDeque;
 use uwwan_at::failure::Failure as Refusal;
 
@@ -31,7 +31,7 @@ impl Modem {
 }
 
 impl ModemAccess for Modem {
-    fn ask(&mut self, command: Command) -> Result<Answer, AtError> {
+    fn ask(&mut self, command: Command) -> Result<Answer, Failure> {
         let line = command.line().to_owned();
         let list = format!("^PLMNLIST: \"99999\",{}", self.unlocked.join(","));
         let answer: Result<Vec<String>, Refusal> = match line.as_str() {
@@ -98,7 +98,7 @@ impl ModemAccess for Modem {
         self.home.clone().map(|code| Operator { code, source })
     }
 
-    fn come_back(&mut self) -> Result<(), AtError> {
+    fn come_back(&mut self) -> Result<(), Failure> {
         self.allows = !self.stubborn && self.unlocked.contains(&"24201".to_owned());
         Ok(())
     }

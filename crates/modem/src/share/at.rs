@@ -19,7 +19,8 @@ use super::service::{ClientId, Entrance, Service};
 use super::terminals::Terminals;
 use crate::at_port::discipline::Discipline;
 use crate::at_port::lines::JsonLines;
-use crate::at_port::{Answer, AtError, AtPort, Line, Ticket};
+use crate::at_port::{Answer, AtPort, Line, Ticket};
+use crate::failure::Failure;
 use crate::poll::Waker;
 
 /// Clients at once, of either kind.
@@ -67,7 +68,7 @@ impl Builder {
 
 /// What the port's thread hands over.
 enum News {
-    Answer(ClientId, Result<Answer, AtError>),
+    Answer(ClientId, Result<Answer, Failure>),
     Line(Line),
 }
 
@@ -136,7 +137,7 @@ impl At {
         }
     }
 
-    fn answered(&mut self, id: ClientId, result: &Result<Answer, AtError>) {
+    fn answered(&mut self, id: ClientId, result: &Result<Answer, Failure>) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };

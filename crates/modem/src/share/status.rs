@@ -23,6 +23,7 @@ use super::credentials::Allow;
 use super::listener::Listener;
 use super::server::Builder;
 use super::service::{ClientId, Entrance, Service};
+use crate::failure::{Failure, FailureKind};
 use crate::poll::Waker;
 
 /// The longest request line in bytes, its end included.
@@ -60,9 +61,12 @@ pub struct Reply {
     pub pid: u32,
     /// The device it runs: its port.
     pub device: String,
-    /// Why not.
+    /// Why not, for readers of version 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What was refused, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// The state, for `status` and `watch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<serde_json::Value>,
@@ -192,15 +196,17 @@ impl StatusService {
             pid: std::process::id(),
             device: self.device.clone(),
             error: None,
+            failure: None,
             status: None,
             stopped: None,
         }
     }
 
-    fn refusal(&self, error: impl Into<String>) -> Reply {
+    fn refusal(&self, failure: Failure) -> Reply {
         Reply {
             ok: false,
-            error: Some(error.into()),
+            error: Some(failure.why.join("; ")),
+            failure: Some(failure),
             ..self.reply()
         }
     }
@@ -216,8 +222,8 @@ impl StatusService {
         self.changes.load(Ordering::SeqCst)
     }
 
-    fn refuse(&mut self, now: Instant, client: ClientId, why: impl Into<String>) {
-        let refusal = self.refusal(why);
+    fn refuse(&mut self, now: Instant, client: ClientId, failure: Failure) {
+        let refusal = self.refusal(failure);
         if let Some(client) = self.clients.get_mut(&client) {
             client.send(now, &refusal);
             client.phase = Phase::Done;
@@ -233,7 +239,7 @@ impl StatusService {
             let Some(end) = client.input.iter().position(|byte| *byte == b'\n') else {
                 if client.input.len() >= LONGEST_REQUEST {
                     let why = format!("a request has at most {LONGEST_REQUEST} bytes");
-                    self.refuse(now, id, why);
+                    self.refuse(now, id, refused(FailureKind::Other, why));
                 } else if client.input_ended {
                     client.phase = Phase::Done;
                 }
@@ -243,7 +249,7 @@ impl StatusService {
             client.input.drain(..=end);
             match request {
                 Ok(request) => self.answer(now, id, request),
-                Err(why) => self.refuse(now, id, why),
+                Err(why) => self.refuse(now, id, refused(FailureKind::Other, why)),
             }
         }
     }
@@ -254,7 +260,7 @@ impl StatusService {
         let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
         let (reply, phase) = match request {
             Request::Status {} => (self.state(), Phase::Asking),
-            Request::Watch {} if full => return self.refuse(now, id, TOO_MANY),
+            Request::Watch {} if full => return self.refuse(now, id, too_many()),
             Request::Watch {} => {
                 let seen = self.changes();
                 (self.state(), Phase::Watching { sent: now, seen })
@@ -271,8 +277,14 @@ impl StatusService {
     }
 }
 
+fn refused(kind: FailureKind, why: impl std::fmt::Display) -> Failure {
+    Failure::new(kind, "the running uwwan refused").because(why)
+}
+
 /// Said to whom there is no place for.
-const TOO_MANY: &str = "too many clients";
+fn too_many() -> Failure {
+    refused(FailureKind::Host, "too many clients")
+}
 
 impl Service for StatusService {
     fn connect(&mut self, now: Instant, _: Entrance) -> Option<ClientId> {
@@ -288,7 +300,7 @@ impl Service for StatusService {
             let idle =
                 |client: &Client| client.phase == Phase::Asking && client.output().is_empty();
             let (id, _) = self.clients.iter().find(|(_, client)| idle(client))?;
-            self.refuse(now, *id, TOO_MANY);
+            self.refuse(now, *id, too_many());
         }
         self.next += 1;
         let id = ClientId(self.next);
@@ -305,7 +317,8 @@ impl Service for StatusService {
     }
 
     fn turned_away(&self, why: &str) -> Vec<u8> {
-        let mut line = serde_json::to_vec(&self.refusal(why)).unwrap_or_default();
+        let mut line =
+            serde_json::to_vec(&self.refusal(refused(FailureKind::Host, why))).unwrap_or_default();
         line.push(b'\n');
         line
     }

@@ -15,7 +15,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use uwwan_at::commands::known::{KNOWN, starting_with};
 use uwwan_at::line::{Action, split};
-use uwwan_modem::at_port::{AtError, Line};
+use uwwan_modem::at_port::{self, Line};
 use uwwan_modem::client::{AtClient, Lines};
 
 use super::transcript::{Transcript, may_be_kept};
@@ -145,11 +145,10 @@ fn converse(
                 }
             }
             // The running uwwan brings the modem back; a new try finds it.
-            Err(error) => say(format!("({})", plain(&error.to_string())))?,
+            Err(failure) => say(format!("({})", plain(&failure.why.join(": "))))?,
         }
         if !client.is_through() && matches!(client.port(), Ok(None)) {
-            let why = "the modem has left the bus".into();
-            return Err(AtError::Away { why }.into());
+            return Err(at_port::away("the modem has left the bus"));
         }
     }
 }
