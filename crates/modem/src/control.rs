@@ -1,4 +1,4 @@
-//! The control thread: owns the device and the MBIM session, climbs the ladder, and serves the
+//! The control thread: owns the device and the control session, climbs the ladder, and serves the
 //! program.
 //!
 //! Everything that happens arrives in one inbox: reports of the data thread (notifications, halts,

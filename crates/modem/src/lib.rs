@@ -10,7 +10,7 @@
 //! - `ladder`: the bring-up as a state machine without I/O.
 //! - `session`: a data session as a state machine without I/O.
 //! - `explain`: what a failure means and what to do next, in words.
-//! - `control`: the thread that owns the device and the MBIM session and climbs the ladder.
+//! - `control`: the thread that owns the device and the control session and climbs the ladder.
 //! - `datapath`: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.
 //! - [`at_port`]: the AT port with its clients; [`ipv6`]: why IPv6 is refused, and the way out.

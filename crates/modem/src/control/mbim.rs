@@ -168,7 +168,7 @@ impl Control {
         }
     }
 
-    /// What others have done to the session is not always indicated: their answers say it, too.
+    /// What others have done to a data session is not always indicated: their answers say it, too.
     fn observe(&mut self, response: Option<Response>) {
         if let Some(Response { id, info, .. }) = response
             && self.ladder.is_online()

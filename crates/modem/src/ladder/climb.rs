@@ -177,7 +177,7 @@ impl Ladder {
         self.actions.push_back(Action::Tell(Event::Notice { text }));
     }
 
-    /// A mandatory question without a usable answer: once more, then the session is opened anew.
+    /// A mandatory question without a usable answer: once more, then the control session is opened anew.
     pub(super) fn unanswered_ask(&mut self, now: Instant, ask: Ask, outcome: Outcome) {
         self.tries += 1;
         if self.tries < 2 {

@@ -71,7 +71,7 @@ pub enum UsbStep {
 pub enum Action {
     /// Do it and answer with [`Input::Usb`].
     Usb(UsbStep),
-    /// Open the MBIM session, repeating OPEN for as long as `patience`; answer with
+    /// Open the control session, repeating OPEN for as long as `patience`; answer with
     /// [`Input::Opened`], [`Input::OpenRefused`] or [`Input::OpenMute`].
     OpenSession {
         /// How long to wait for an answer in all.
@@ -150,7 +150,7 @@ pub enum Outcome {
 pub enum Input {
     /// A USB step ended.
     Usb(Result<UsbDone, UsbFailed>),
-    /// The MBIM session is open.
+    /// The control session is open.
     Opened,
     /// OPEN_DONE with a status other than success.
     OpenRefused(Status),
