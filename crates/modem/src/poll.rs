@@ -109,7 +109,7 @@ impl Waker {
         })))
     }
 
-    /// Wakes the loop. Once until the next [`Waker::reset`] this is a system call (`write`).
+    /// Wakes the loop. Once until the loop resets it this is a system call (`write`).
     pub fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::SeqCst) {
             let _ = rustix::io::write(&self.0.descriptor, &1u64.to_ne_bytes());
@@ -123,7 +123,7 @@ impl Waker {
     }
 }
 
-/// The descriptor is readable from [`Waker::wake`] to [`Waker::reset`].
+/// The descriptor is readable from [`Waker::wake`] until the loop resets the waker.
 impl AsRawFd for Waker {
     fn as_raw_fd(&self) -> RawFd {
         self.0.descriptor.as_raw_fd()

@@ -68,7 +68,7 @@ pub(super) enum Phase {
     Closing { id: u32, until: Instant },
 }
 
-/// A control session; see the [module documentation](self).
+/// A control session; see the documentation of its module.
 #[derive(Debug)]
 pub struct ControlSession {
     pub(super) config: Config,

@@ -2,7 +2,7 @@
 //! orders out.
 //!
 //! Every client believes it has a modem of its own. What makes that true:
-//! - **Transactions.** Clients count theirs from 1, all of them. A command gets a [`Ticket`]; the
+//! - **Transactions.** Clients count theirs from 1, all of them. A command gets a `Ticket`; the
 //!   session gives it a transaction id of the modem's; the answer finds its way back by the ticket
 //!   and carries the id the client chose. Nobody else ever sees it.
 //! - **Turns.** The modem takes so many commands at a time. Clients with commands take turns, one

@@ -188,7 +188,7 @@ fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Res
                     break Err(failure);
                 }
             }
-            Err(error) => break Err(error.into()),
+            Err(error) => break Err(error),
         }
     };
     let stop = uwwan_at::commands::gps::stop().map_err(never)?;
