@@ -48,6 +48,8 @@ pub struct Slot {
     /// Tail of the builder when this was placed: a slot is good until the next commit.
     tail: usize,
     stream: Stream,
+    /// Number of bytes the framing adds behind the datagram.
+    trailer: usize,
     ndp: usize,
     /// Set when the stream needs an NDP of its own.
     ndp_at: Option<usize>,
@@ -125,6 +127,8 @@ pub struct Builder {
     full_ndp: usize,
     /// Length in bytes to which a block may grow before padding.
     limit: usize,
+    /// Offset at which the shortest NDP starts at the latest, not aligned.
+    last_ndp: usize,
     entries: Box<[Entry]>,
     count: usize,
     ndps: [Ndp; MOST_NDPS],
@@ -132,8 +136,6 @@ pub struct Builder {
     /// Offset of the first byte that is not used.
     tail: usize,
     payload: usize,
-    /// Whether some datagram has padding in front of it or at its end, or a CRC behind it.
-    trimmings: bool,
     full: Option<Full>,
     sequence: u16,
 }
@@ -223,6 +225,7 @@ impl Builder {
                 && framing.ndp_alignment.is_power_of_two(),
             full_ndp: layout.ndp_with(framing.max_datagrams),
             limit,
+            last_ndp: limit - layout.shortest_ndp(),
             entries: vec![Entry::default(); framing.max_datagrams].into_boxed_slice(),
             count: 0,
             ndps: [Ndp {
@@ -233,7 +236,6 @@ impl Builder {
             ndp_count: 0,
             tail: layout.header,
             payload: 0,
-            trimmings: false,
             full: None,
             sequence: 0,
             framing,
@@ -283,11 +285,22 @@ impl Builder {
     /// next.
     #[inline]
     pub fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
-        let result = self.find(stream, want);
-        if let Err(reason) = result {
-            self.refuse(reason);
+        let want = want.max(self.framing.min_datagram_size);
+        if let Some((offset, room)) = self.fit_simply(stream, want) {
+            return Ok(Slot {
+                offset,
+                room,
+                tail: self.tail,
+                stream,
+                trailer: stream.trailer(),
+                ndp: 0,
+                ndp_at: None,
+            });
         }
-        result
+        // Taken out of its result and put into another: the usual slot is in registers only where it
+        // shares no memory with this one.
+        let slot = self.place_slowly(stream, want)?;
+        Ok(slot)
     }
 
     /// Places a datagram of `length` bytes where one of `want` bytes would go, which is at least as
@@ -301,7 +314,7 @@ impl Builder {
         if length > 0
             && let Some((offset, _)) = self.fit_simply(stream, want)
         {
-            self.append(self.tail, offset, length, stream, 0);
+            self.append(self.tail, offset, length, stream.trailer(), 0);
             return Ok(offset);
         }
         self.put_slowly(stream, want, length)
@@ -309,27 +322,29 @@ impl Builder {
 
     #[inline(never)]
     fn put_slowly(&mut self, stream: Stream, want: usize, length: usize) -> Result<usize, Full> {
-        let slot = self.place(stream, want)?;
+        let slot = self.place_slowly(stream, want)?;
         let offset = slot.offset;
         self.commit(slot, length);
         Ok(offset)
     }
 
-    #[inline]
-    fn find(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
-        let want = want.max(self.framing.min_datagram_size);
+    /// Places a datagram of up to `want` bytes, padding included, in any case. Out of line, because a
+    /// loop over [`Builder::place`] would otherwise prepare for all cases with each datagram.
+    #[inline(never)]
+    fn place_slowly(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
+        let result = self.find(stream, want);
+        if let Err(reason) = result
+            && reason != Full::TooLong
+        {
+            self.full = Some(reason);
+        }
+        result
+    }
+
+    /// Finds where a datagram of up to `want` bytes goes, padding included, in any case.
+    fn find(&self, stream: Stream, want: usize) -> Result<Slot, Full> {
         if want > self.framing.max_datagram_size {
             return Err(Full::TooLong);
-        }
-        if let Some((offset, room)) = self.fit_simply(stream, want) {
-            return Ok(Slot {
-                offset,
-                room,
-                tail: self.tail,
-                stream,
-                ndp: 0,
-                ndp_at: None,
-            });
         }
         if self.count == self.entries.len() {
             return Err(Full::Datagrams);
@@ -374,6 +389,7 @@ impl Builder {
             room,
             tail: self.tail,
             stream,
+            trailer: stream.trailer(),
             ndp: known.unwrap_or(self.ndp_count),
             ndp_at,
         })
@@ -390,9 +406,7 @@ impl Builder {
         let Framing { remainder, .. } = self.framing;
         let padding = remainder.wrapping_sub(self.tail) & (self.divisor.value - 1);
         let offset = self.tail + padding;
-        let ndp = self
-            .limit
-            .checked_sub(self.layout.ndp_with(self.count + 1))?;
+        let ndp = self.last_ndp.checked_sub(self.count * self.layout.entry)?;
         let end = ndp & !(self.ndp_alignment.value - 1);
         let room = end.checked_sub(offset + stream.trailer())?;
         let room = room.min(self.framing.max_datagram_size);
@@ -427,13 +441,6 @@ impl Builder {
         }
     }
 
-    #[cold]
-    fn refuse(&mut self, reason: Full) {
-        if reason != Full::TooLong {
-            self.full = Some(reason);
-        }
-    }
-
     /// Takes the datagram of `slot` into the block with `length` bytes. A length of 0 leaves the block as it was:
     /// an empty entry would end the NDP.
     ///
@@ -450,27 +457,33 @@ impl Builder {
         if length == 0 {
             return;
         }
-        let mut start = slot.tail;
-        if let Some(at) = slot.ndp_at {
-            let gap = at.saturating_sub(slot.tail);
-            if self.framing.placement == Placement::Front {
-                start = at + self.full_ndp;
-            }
-            self.ndps[self.ndp_count] = Ndp {
-                stream: slot.stream,
-                at,
-                gap,
-            };
-            self.ndp_count += 1;
+        let start = match slot.ndp_at {
+            Some(at) => self.begin_ndp(slot.stream, at),
+            None => slot.tail,
+        };
+        self.append(start, slot.offset, length, slot.trailer, slot.ndp);
+    }
+
+    /// Notes an NDP at offset `at`. Returns the offset at which what lies before its first datagram ends.
+    #[cold]
+    fn begin_ndp(&mut self, stream: Stream, at: usize) -> usize {
+        self.ndps[self.ndp_count] = Ndp {
+            stream,
+            at,
+            gap: at.saturating_sub(self.tail),
+        };
+        self.ndp_count += 1;
+        match self.framing.placement {
+            Placement::Front => at + self.full_ndp,
+            Placement::End => self.tail,
         }
-        self.append(start, slot.offset, length, slot.stream, slot.ndp);
     }
 
     /// Notes a datagram in the NDP of that number; `start` is where what lies before it ends.
     #[inline]
-    fn append(&mut self, start: usize, offset: usize, length: usize, stream: Stream, ndp: usize) {
+    fn append(&mut self, start: usize, offset: usize, length: usize, trailer: usize, ndp: usize) {
         let padded = length.max(self.framing.min_datagram_size);
-        let stored = padded + stream.trailer();
+        let stored = padded + trailer;
         self.entries[self.count] = Entry {
             offset: offset as u32,
             length: stored as u32,
@@ -478,7 +491,6 @@ impl Builder {
             filler: (padded - length) as u16,
             ndp: ndp as u32,
         };
-        self.trimmings |= offset != start || stored != length;
         self.count += 1;
         self.tail = offset + stored;
         self.payload += padded;
@@ -561,14 +573,23 @@ impl Builder {
         self.ndp_count = 0;
         self.tail = self.layout.header;
         self.payload = 0;
-        self.trimmings = false;
         finished
+    }
+
+    /// Tells whether some datagram can have padding in front of it or at its end, or a CRC behind it.
+    /// The block has a datagram, and its tail is the end of the last.
+    fn has_trimmings(&self) -> bool {
+        let first = self.entries[0];
+        // The end of the last datagram if nothing lies between any two.
+        let end = first.offset as usize + self.payload;
+        first.gap != 0 || end != self.tail || self.framing.min_datagram_size != 0
     }
 
     /// Writes all NDPs, the padding in front of NDPs and datagrams, and checksums. Returns the
     /// first NDP's offset.
     fn write_ndps(&mut self, block: &mut [u8]) -> usize {
         let layout = self.layout;
+        let trimmings = self.has_trimmings();
         if self.framing.placement == Placement::End {
             let at = self.ndp_alignment.up(self.tail);
             let size = match self.framing.ndp_size {
@@ -579,7 +600,7 @@ impl Builder {
             self.ndps[0].gap = at - self.tail;
             self.tail = at + size;
         }
-        let trimmed = if self.trimmings { self.count } else { 0 };
+        let trimmed = if trimmings { self.count } else { 0 };
         for entry in &self.entries[..trimmed] {
             let (offset, length) = (entry.offset as usize, entry.length as usize);
             // Mostly there is no gap, and a call to clear nothing costs more than looking.
@@ -611,11 +632,14 @@ impl Builder {
             let next = ndps.get(index + 1).map_or(0, |next| next.at);
             layout.put_word(head, layout.next_ndp, next);
 
-            let entries = self.entries[..self.count]
-                .iter()
-                .filter(|entry| entry.ndp as usize == index)
-                .map(|entry| (entry.offset, entry.length));
-            let used = layout.put_entries(fields, entries);
+            let entries = self.entries[..self.count].iter();
+            let field = |entry: &Entry| (entry.offset, entry.length);
+            let used = if ndps.len() == 1 {
+                layout.put_entries(fields, entries.map(field))
+            } else {
+                let entries = entries.filter(|entry| entry.ndp as usize == index);
+                layout.put_entries(fields, entries.map(field))
+            };
             let length = layout.ndp_with(used) as u16;
             head[NDP_LENGTH..][..2].copy_from_slice(&length.to_le_bytes());
         }
