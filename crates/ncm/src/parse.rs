@@ -248,6 +248,7 @@ impl<'a> Ntb<'a> {
 
     /// Reads the header of the NDP at `at`: its `wLength` rounded down to whole entries, and where
     /// the next NDP is. `None` when the header does not lie inside the block.
+    #[inline]
     fn ndp_header(&self, at: usize) -> Option<(usize, usize)> {
         let layout = self.layout;
         let entries = at.checked_add(layout.ndp)?;
@@ -255,7 +256,8 @@ impl<'a> Ntb<'a> {
             return None;
         }
         let length = usize::from(u16_at(self.bytes, at + NDP_LENGTH)?);
-        let beyond = length.saturating_sub(layout.ndp) % layout.entry;
+        // An entry's length is a power of two.
+        let beyond = length.saturating_sub(layout.ndp) & (layout.entry - 1);
         let next = layout.word(self.bytes, at + layout.next_ndp)?;
         Some((length - beyond, next))
     }
@@ -315,6 +317,7 @@ impl Chain {
     }
 
     /// Goes to the next NDP that can be read.
+    #[inline]
     fn next(&mut self, block: &Ntb<'_>, drops: &mut DropCounters) -> Option<Ndp> {
         let layout = block.layout;
         let bytes = block.bytes;
@@ -405,13 +408,15 @@ impl Iterator for Datagrams<'_, '_> {
             while let Some(field) = self.entries.next() {
                 let (index, length) = self.block.layout.entry(field, 0)?;
                 if index == 0 || length == 0 {
+                    self.entries = [].chunks(1);
                     break;
                 }
                 if let Some(datagram) = self.check(index, length) {
                     return Some(datagram);
                 }
             }
-            if !self.open_ndp() {
+            // The end of the chain is seen without a call, for most blocks have one NDP.
+            if self.chain.next == 0 || !self.open_ndp() {
                 return None;
             }
         }
@@ -422,7 +427,6 @@ impl Datagrams<'_, '_> {
     /// Goes to the next NDP. Returns false when there is none.
     #[inline(never)]
     fn open_ndp(&mut self) -> bool {
-        self.entries = [].chunks(1);
         let Some(ndp) = self.chain.next(&self.block, self.drops) else {
             return false;
         };
