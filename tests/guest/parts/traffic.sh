@@ -1,5 +1,8 @@
 # shellcheck shell=bash
-# Traffic between the host and the far machine, measured and compared.
+# Traffic between the host and the far machine, measured and compared. Needs
+# emulator.sh; 'tun' names the driver's interface.
+
+: "${logs:?}" "${far_address:?}" "${tun:=}"
 
 # pings NAME ADDRESS [OPTION…]: every one of five echo requests comes back.
 pings() {
@@ -34,6 +37,7 @@ measure() {
 # its words in 'flow.json'; returns once 'tun', the driver's interface, carries it.
 start_flow() {
   timeout $(($1 + 30)) iperf3 --json --client "$far_address" --time "$1" "${@:2}" >"$logs/flow.json" 2>&1 &
+  # shellcheck disable=SC2034 # the witness waits for it
   flow=$!
   wait_for 10 flowing
 }
