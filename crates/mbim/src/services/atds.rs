@@ -1,4 +1,4 @@
-//! AT&T device service.
+//! AT&T's device service for signal, location, operators and registration.
 
 use crate::fields::layout;
 use crate::names::values;
@@ -10,21 +10,21 @@ use crate::services::empty::Empty;
 use crate::status::NwError;
 
 values! {
-    /// `MBIM_ATDS_RAT_MODE`.
+    /// Selection of the radio access technology (`MBIM_ATDS_RAT_MODE`).
     AtdsRatMode: u32 { AUTOMATIC = 0, _2G_ONLY = 1, _3G_ONLY = 2, _4G_ONLY = 3 }
 }
 
 values! {
-    /// `MBIM_ATDS_PROVIDER_PLMN_MODE`.
+    /// Radio access technology of a network provider (`MBIM_ATDS_PROVIDER_PLMN_MODE`).
     AtdsProviderPlmnMode: u32 { GSM = 0, UTRAN = 6, LTE = 7 }
 }
 
 layout! {
-    /// Answer of SIGNAL.
+    /// Information buffer of the SIGNAL answer.
     Signal {
-        /// Signal strength: 0..31 is -113 + 2n dBm, 99 unknown.
+        /// Received signal strength: a value n from 0 to 31 means -113 + 2n dBm, 99 means unknown.
         rssi: u32,
-        /// Bit error rate class 0..7, 99 unknown.
+        /// Class of the bit error rate from 0 to 7; 99 means unknown.
         error_rate: u32,
         rscp: u32,
         ecno: u32,
@@ -33,45 +33,45 @@ layout! {
         rssnr: u32,
     }
 
-    /// Answer of LOCATION.
+    /// Information buffer of the LOCATION answer.
     Location {
         lac: u32,
         tac: u32,
         cell_id: u32,
     }
 
-    /// `AtdsProvider`, an element of other structures.
+    /// Network provider, an element of OPERATORS.
     AtdsProvider {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         provider_state: ProviderState,
         provider_name: String,
         plmn_mode: AtdsProviderPlmnMode,
-        /// Signal strength: 0..31 is -113 + 2n dBm, 99 unknown.
+        /// Received signal strength: a value n from 0 to 31 means -113 + 2n dBm, 99 means unknown.
         rssi: u32,
-        /// Bit error rate class 0..7, 99 unknown.
+        /// Class of the bit error rate from 0 to 7; 99 means unknown.
         error_rate: u32,
     }
 
-    /// Answer of OPERATORS.
+    /// Information buffer of the OPERATORS answer.
     Operators {
         @providers_count of providers,
         providers: Vec<AtdsProvider> as refs(providers_count),
     }
 
-    /// Answer and set of RAT.
+    /// Information buffer of the RAT set and answer.
     Rat {
         mode: AtdsRatMode,
     }
 
-    /// Answer of REGISTER_STATE.
+    /// Information buffer of the REGISTER_STATE answer.
     RegistrationState {
         nw_error: NwError,
         register_state: RegisterState,
         register_mode: RegisterMode,
         available_data_classes: DataClass,
         current_cellular_class: CellularClass,
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         provider_name: String,
         roaming_text: String,

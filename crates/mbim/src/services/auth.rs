@@ -1,10 +1,10 @@
-//! Authentication with the SIM card (MBIM 1.0 section 10.10).
+//! Authentication service of the SIM card (MBIM 1.0 section 10.10).
 
 use crate::fields::layout;
 use crate::service::service_table;
 
 layout! {
-    /// Answer of AKA.
+    /// Information buffer of the AKA answer.
     Aka {
         res: [u8; 16] [personal],
         res_len: u32,
@@ -13,13 +13,13 @@ layout! {
         auts: [u8; 14],
     }
 
-    /// Query of AKA.
+    /// Information buffer of the AKA query.
     AkaQuery {
         rand: [u8; 16],
         autn: [u8; 16],
     }
 
-    /// Answer of AKAP.
+    /// Information buffer of the AKAP answer.
     Akap {
         res: [u8; 16] [personal],
         res_len: u32,
@@ -28,14 +28,14 @@ layout! {
         auts: [u8; 14],
     }
 
-    /// Query of AKAP.
+    /// Information buffer of the AKAP query.
     AkapQuery {
         rand: [u8; 16],
         autn: [u8; 16],
         network_name: String,
     }
 
-    /// Answer of SIM.
+    /// Information buffer of the SIM answer.
     Sim {
         sres1: u32 [personal],
         kc1: u64 [personal],
@@ -46,7 +46,7 @@ layout! {
         n: u32,
     }
 
-    /// Query of SIM.
+    /// Information buffer of the SIM query.
     SimQuery {
         rand1: [u8; 16],
         rand2: [u8; 16],

@@ -1,4 +1,4 @@
-//! Device service streams (MBIM 1.0 section 10.5.36).
+//! Service that connects device service streams (MBIM 1.0 section 10.5.36).
 
 use crate::fields::layout;
 use crate::names::values;
@@ -7,12 +7,12 @@ use crate::services::empty::Empty;
 use crate::uuid::Uuid;
 
 values! {
-    /// `MBIM_DSS_LINK_STATE`.
+    /// Link state of a device service stream (`MBIM_DSS_LINK_STATE`).
     DssLinkState: u32 { DEACTIVATE = 0, ACTIVATE = 1 }
 }
 
 layout! {
-    /// Set of CONNECT.
+    /// Information buffer of the CONNECT set.
     ConnectSet {
         device_service_id: Uuid,
         dss_session_id: u32,

@@ -1,8 +1,8 @@
-//! The information buffer that many commands share: none.
+//! Empty information buffer that many commands share.
 
 use crate::fields::layout;
 
 layout! {
-    /// An information buffer without content.
+    /// Information buffer without content.
     Empty {}
 }

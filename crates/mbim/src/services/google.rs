@@ -1,4 +1,4 @@
-//! Carrier lock of Chromebooks (Google).
+//! Google's service for the carrier lock of Chromebooks.
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,29 +6,29 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_CARRIER_LOCK_STATUS`.
+    /// Status of the carrier lock (`MBIM_CARRIER_LOCK_STATUS`).
     CarrierLockStatus: u32 { NOT_APPLIED = 0, APPLIED = 1 }
 }
 
 values! {
-    /// `MBIM_CARRIER_LOCK_MODEM_STATE`.
+    /// State of the network registration under the carrier lock (`MBIM_CARRIER_LOCK_MODEM_STATE`).
     CarrierLockModemState: u32 { DEREGISTERED = 0, DEREGISTRATION_IN_PROGRESS = 1, REGISTRATION_IN_PROGRESS = 2, REGISTERED = 3 }
 }
 
 values! {
-    /// `MBIM_CARRIER_LOCK_CAUSE`.
+    /// Cause of the state of the carrier lock (`MBIM_CARRIER_LOCK_CAUSE`).
     CarrierLockCause: u32 { NOT_APPLICABLE = 0, SIM_LOCK_POLICY_MISMATCH = 1, SIM_LOCK_POLICY_MATCHED = 2 }
 }
 
 layout! {
-    /// Answer and notification of CARRIER_LOCK.
+    /// Information buffer of the CARRIER_LOCK answer and indication.
     CarrierLock {
         carrier_lock_status: CarrierLockStatus,
         carrier_lock_modem_state: CarrierLockModemState,
         carrier_lock_cause: CarrierLockCause,
     }
 
-    /// Set of CARRIER_LOCK.
+    /// Information buffer of the CARRIER_LOCK set.
     CarrierLockSet {
         data: Vec<u8> as prefixed,
     }

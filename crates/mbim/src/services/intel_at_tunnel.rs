@@ -1,15 +1,15 @@
-//! AT commands through MBIM (Intel).
+//! Intel's service that carries AT commands through MBIM.
 
 use crate::fields::layout;
 use crate::service::service_table;
 
 layout! {
-    /// Answer of AT_COMMAND.
+    /// Information buffer of the AT_COMMAND answer.
     AtCommand {
         command_resp: Vec<u8> as rest [personal],
     }
 
-    /// Set of AT_COMMAND.
+    /// Information buffer of the AT_COMMAND set.
     AtCommandSet {
         command_req: Vec<u8> as rest [personal],
     }

@@ -1,4 +1,4 @@
-//! Intel modem reboot.
+//! Intel's firmware update service, which reboots the modem.
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,15 +6,15 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_INTEL_BOOT_MODE`.
+    /// Boot mode of the modem after the reboot (`MBIM_INTEL_BOOT_MODE`).
     IntelBootMode: u32 { NORMAL_MODE = 0, DOWNLOAD_MODE = 1, POWER_OFF_DEVICE = 2, NON_RESETABLE_REGISTER = 3, WITHOUT_REBOOT_POWER_OFF = 4, FAST_DOWNLOAD_MODE = 5 }
 }
 
 layout! {
-    /// Set of MODEM_REBOOT.
+    /// Information buffer of the MODEM_REBOOT set in MBIMEx 2.0.
     ModemRebootSetV2 {
         boot_mode: IntelBootMode,
-        /// Seconds.
+        /// Timeout of the reboot in seconds.
         timeout: u32,
     }
 }

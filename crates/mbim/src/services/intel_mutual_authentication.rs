@@ -1,17 +1,17 @@
-//! Intel FCC lock challenge.
+//! Intel's service for the challenge of the FCC lock.
 
 use crate::fields::layout;
 use crate::service::service_table;
 use crate::services::empty::Empty;
 
 layout! {
-    /// Answer of FCC_LOCK.
+    /// Information buffer of the FCC_LOCK answer.
     FccLock {
         challenge_present: u32,
         challenge: u32,
     }
 
-    /// Set of FCC_LOCK.
+    /// Information buffer of the FCC_LOCK set.
     FccLockSet {
         response_present: u32,
         response: u32,

@@ -1,4 +1,4 @@
-//! Intel radio interference information.
+//! Intel's service for information on radio frequency interference.
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,12 +6,12 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_INTEL_SERVING_CELL_INFO`.
+    /// Role of a serving cell (`MBIM_INTEL_SERVING_CELL_INFO`).
     IntelServingCellInfo: u32 { PCELL = 0, SCELL = 1, PSCELL = 2, SSCELL = 3, RADIO_OFF = 0xffff_ffff }
 }
 
 layout! {
-    /// `IntelRfimFrequencyValue`, an element of other structures.
+    /// Frequency in use by one serving cell, an element of RFIM.
     IntelRfimFrequencyValue {
         serving_cell_info: IntelServingCellInfo,
         center_frequency: u64,
@@ -23,13 +23,13 @@ layout! {
         connection_status: u32,
     }
 
-    /// Answer and notification of RFIM.
+    /// Information buffer of the RFIM answer and indication.
     Rfim {
         @rfim_frequency_values_count of rfim_frequency_values,
         rfim_frequency_values: Vec<IntelRfimFrequencyValue> as refs(rfim_frequency_values_count),
     }
 
-    /// Set of RFIM.
+    /// Information buffer of the RFIM set.
     RfimSet {
         activation_state: u32,
     }

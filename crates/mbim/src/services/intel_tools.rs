@@ -1,27 +1,27 @@
-//! Intel trace configuration.
+//! Intel's service for the trace configuration.
 
 use crate::fields::layout;
 use crate::names::values;
 use crate::service::service_table;
 
 values! {
-    /// `MBIM_TRACE_COMMAND`.
+    /// Trace setting that a command is about (`MBIM_TRACE_COMMAND`).
     TraceCommand: u32 { MODE = 0, LEVEL = 1, LOCATION = 2, FLASH_INTERVAL = 3 }
 }
 
 layout! {
-    /// Answer of TRACE_CONFIG.
+    /// Information buffer of the TRACE_CONFIG answer.
     TraceConfig {
         trace_cmd: TraceCommand,
         result: u32,
     }
 
-    /// Query of TRACE_CONFIG.
+    /// Information buffer of the TRACE_CONFIG query.
     TraceConfigQuery {
         trace_cmd: TraceCommand,
     }
 
-    /// Set of TRACE_CONFIG.
+    /// Information buffer of the TRACE_CONFIG set.
     TraceConfigSet {
         trace_cmd: TraceCommand,
         trace_value: u32,

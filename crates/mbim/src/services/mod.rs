@@ -1,6 +1,8 @@
-//! The services, one file or folder each: typed structs for every information buffer and the table of commands.
+//! Services of MBIM, one file or folder each, with a typed struct for every information buffer and
+//! a table of the commands.
 //!
-//! To add a command, state its layouts with `layout!` and add one line to the `service_table!` table.
+//! To add a command, state its layouts with `layout!` and add one line to the `service_table!`
+//! table.
 
 pub mod atds;
 pub mod auth;
@@ -34,7 +36,7 @@ use crate::service::Service;
 
 pub use empty::Empty;
 
-/// Every service.
+/// Table of every service.
 pub(crate) static ALL: &[&Service] = &[
     &basic_connect::SERVICE,
     &atds::SERVICE,

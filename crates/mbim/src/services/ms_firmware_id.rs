@@ -1,4 +1,4 @@
-//! Firmware identification (Microsoft).
+//! Microsoft's service for the identification of the firmware.
 
 use crate::fields::layout;
 use crate::service::service_table;
@@ -6,7 +6,7 @@ use crate::services::empty::Empty;
 use crate::uuid::Uuid;
 
 layout! {
-    /// Answer of GET.
+    /// Information buffer of the GET answer.
     Get {
         firmware_id: Uuid,
     }

@@ -1,4 +1,4 @@
-//! Notice that the host shuts down (Microsoft).
+//! Microsoft's service by which the host announces its shutdown.
 
 use crate::service::service_table;
 use crate::services::empty::Empty;

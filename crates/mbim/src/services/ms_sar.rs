@@ -1,4 +1,4 @@
-//! Specific absorption rate control (Microsoft).
+//! Microsoft's service for the control of the specific absorption rate (SAR).
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,38 +6,38 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_SAR_CONTROL_MODE`.
+    /// Side that controls the SAR back-off (`MBIM_SAR_CONTROL_MODE`).
     SarControlMode: u32 { DEVICE = 0, OS = 1 }
 }
 
 values! {
-    /// `MBIM_SAR_BACKOFF_STATE`.
+    /// State of the SAR back-off (`MBIM_SAR_BACKOFF_STATE`).
     SarBackoffState: u32 { DISABLED = 0, ENABLED = 1 }
 }
 
 values! {
-    /// `MBIM_SAR_WIFI_HARDWARE_STATE`.
+    /// Integration of the Wi-Fi hardware (`MBIM_SAR_WIFI_HARDWARE_STATE`).
     SarWifiHardwareState: u32 { INTEGRATED = 0, NOT_INTEGRATED = 1 }
 }
 
 values! {
-    /// `MBIM_TRANSMISSION_NOTIFICATION_STATUS`.
+    /// Status of the indications about transmission (`MBIM_TRANSMISSION_NOTIFICATION_STATUS`).
     TransmissionNotificationStatus: u32 { DISABLED = 0, ENABLED = 1 }
 }
 
 values! {
-    /// `MBIM_TRANSMISSION_STATE`.
+    /// State of the transmission (`MBIM_TRANSMISSION_STATE`).
     TransmissionState: u32 { INACTIVE = 0, ACTIVE = 1 }
 }
 
 layout! {
-    /// `SarConfigState`, an element of other structures.
+    /// Index of the back-off table for one antenna, an element of CONFIG.
     SarConfigState {
         antenna_index: u32,
         backoff_index: u32,
     }
 
-    /// Answer of CONFIG.
+    /// Information buffer of the CONFIG answer.
     Config {
         mode: SarControlMode,
         backoff_state: SarBackoffState,
@@ -46,7 +46,7 @@ layout! {
         config_states: Vec<SarConfigState> as refs(config_states_count),
     }
 
-    /// Set of CONFIG.
+    /// Information buffer of the CONFIG set.
     ConfigSet {
         mode: SarControlMode,
         backoff_state: SarBackoffState,
@@ -54,14 +54,14 @@ layout! {
         config_states: Vec<SarConfigState> as refs(config_states_count),
     }
 
-    /// Answer and notification of TRANSMISSION_STATUS.
+    /// Information buffer of the TRANSMISSION_STATUS answer and indication.
     TransmissionStatus {
         channel_notification: TransmissionNotificationStatus,
         transmission_status: TransmissionState,
         hysteresis_timer: u32,
     }
 
-    /// Set of TRANSMISSION_STATUS.
+    /// Information buffer of the TRANSMISSION_STATUS set.
     TransmissionStatusSet {
         channel_notification: TransmissionNotificationStatus,
         hysteresis_timer: u32,

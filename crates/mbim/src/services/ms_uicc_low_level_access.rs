@@ -1,4 +1,4 @@
-//! Files, channels and commands of the SIM card (Microsoft).
+//! Microsoft's service for low-level access to the SIM card: files, logical channels and APDUs.
 
 use crate::fields::layout;
 use crate::names::values;
@@ -7,83 +7,83 @@ use crate::services::basic_connect::PinType;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_UICC_SECURE_MESSAGING`.
+    /// Secure messaging of an APDU (`MBIM_UICC_SECURE_MESSAGING`).
     UiccSecureMessaging: u32 { NONE = 0, NO_HDR_AUTH = 1 }
 }
 
 values! {
-    /// `MBIM_UICC_CLASS_BYTE_TYPE`.
+    /// Type of the class byte of an APDU (`MBIM_UICC_CLASS_BYTE_TYPE`).
     UiccClassByteType: u32 { INTER_INDUSTRY = 0, EXTENDED = 1 }
 }
 
 values! {
-    /// `MBIM_UICC_PASS_THROUGH_ACTION`.
+    /// Action on the pass-through mode of the SIM card (`MBIM_UICC_PASS_THROUGH_ACTION`).
     UiccPassThroughAction: u32 { DISABLE = 0, ENABLE = 1 }
 }
 
 values! {
-    /// `MBIM_UICC_PASS_THROUGH_STATUS`.
+    /// Status of the pass-through mode of the SIM card (`MBIM_UICC_PASS_THROUGH_STATUS`).
     UiccPassThroughStatus: u32 { DISABLED = 0, ENABLED = 1 }
 }
 
 values! {
-    /// `MBIM_UICC_APPLICATION_TYPE`.
+    /// Type of an application on the SIM card (`MBIM_UICC_APPLICATION_TYPE`).
     UiccApplicationType: u32 { UNKNOWN = 0, MF = 1, MF_SIM = 2, MF_RUIM = 3, USIM = 4, CSIM = 5, ISIM = 6 }
 }
 
 values! {
-    /// `MBIM_UICC_FILE_ACCESSIBILITY`.
+    /// Shareability of a file on the SIM card (`MBIM_UICC_FILE_ACCESSIBILITY`).
     UiccFileAccessibility: u32 { UNKNOWN = 0, NOT_SHAREABLE = 1, SHAREABLE = 2 }
 }
 
 values! {
-    /// `MBIM_UICC_FILE_TYPE`.
+    /// Type of a file on the SIM card (`MBIM_UICC_FILE_TYPE`).
     UiccFileType: u32 { UNKNOWN = 0, WORKING_EF = 1, INTERNAL_EF = 2, DF_OR_ADF = 3 }
 }
 
 values! {
-    /// `MBIM_UICC_FILE_STRUCTURE`.
+    /// Structure of a file on the SIM card (`MBIM_UICC_FILE_STRUCTURE`).
     UiccFileStructure: u32 { UNKNOWN = 0, TRANSPARENT = 1, CYCLIC = 2, LINEAR = 3, BER_TLV = 4 }
 }
 
 layout! {
-    /// Answer of ATR.
+    /// Information buffer of the ATR answer.
     Atr {
         atr: Vec<u8> as sized_reversed,
     }
 
-    /// Answer of OPEN_CHANNEL.
+    /// Information buffer of the OPEN_CHANNEL answer.
     OpenChannel {
         status: u32,
         channel: u32,
         response: Vec<u8> as sized_reversed [personal],
     }
 
-    /// Set of OPEN_CHANNEL.
+    /// Information buffer of the OPEN_CHANNEL set.
     OpenChannelSet {
         app_id: Vec<u8> as sized_reversed,
         select_p2_arg: u32,
         channel_group: u32,
     }
 
-    /// Answer of CLOSE_CHANNEL.
+    /// Information buffer of the CLOSE_CHANNEL answer.
     CloseChannel {
         status: u32,
     }
 
-    /// Set of CLOSE_CHANNEL.
+    /// Information buffer of the CLOSE_CHANNEL set.
     CloseChannelSet {
         channel: u32,
         channel_group: u32,
     }
 
-    /// Answer of APDU.
+    /// Information buffer of the APDU answer.
     Apdu {
         status: u32,
         response: Vec<u8> as sized_reversed [personal],
     }
 
-    /// Set of APDU.
+    /// Information buffer of the APDU set.
     ApduSet {
         channel: u32,
         secure_messaging: UiccSecureMessaging,
@@ -91,28 +91,28 @@ layout! {
         command: Vec<u8> as sized_reversed [personal],
     }
 
-    /// `TerminalCapabilityInfo`, an element of other structures.
+    /// Terminal capability object, an element of TERMINAL_CAPABILITY.
     TerminalCapabilityInfo {
         terminal_capability_data: Vec<u8> as rest,
     }
 
-    /// Answer and set of TERMINAL_CAPABILITY.
+    /// Information buffer of the TERMINAL_CAPABILITY set and answer.
     TerminalCapability {
         @terminal_capability_count of terminal_capability,
         terminal_capability: Vec<TerminalCapabilityInfo> as refs(terminal_capability_count),
     }
 
-    /// Answer of RESET.
+    /// Information buffer of the RESET answer.
     Reset {
         pass_through_status: UiccPassThroughStatus,
     }
 
-    /// Set of RESET.
+    /// Information buffer of the RESET set.
     ResetSet {
         pass_through_action: UiccPassThroughAction,
     }
 
-    /// `UiccApplication`, an element of other structures.
+    /// Application on the SIM card, an element of APPLICATION_LIST.
     UiccApplication {
         application_type: UiccApplicationType,
         application_id: Vec<u8> as sized,
@@ -121,7 +121,7 @@ layout! {
         pin_key_references: Vec<u8> as sized,
     }
 
-    /// Answer of APPLICATION_LIST.
+    /// Information buffer of the APPLICATION_LIST answer.
     ApplicationList {
         version: u32,
         @application_count of applications,
@@ -130,7 +130,7 @@ layout! {
         applications: Vec<UiccApplication> as refs(application_count),
     }
 
-    /// Answer of FILE_STATUS.
+    /// Information buffer of the FILE_STATUS answer.
     FileStatus {
         version: u32,
         status_word1: u32,
@@ -146,14 +146,14 @@ layout! {
         access_condition_deactivate: PinType,
     }
 
-    /// Query of FILE_STATUS.
+    /// Information buffer of the FILE_STATUS query.
     FileStatusQuery {
         version: u32,
         application_id: Vec<u8> as sized,
         file_path: Vec<u8> as sized,
     }
 
-    /// Answer of READ_BINARY.
+    /// Information buffer of the READ_BINARY answer.
     ReadBinary {
         version: u32,
         status_word1: u32,
@@ -161,7 +161,7 @@ layout! {
         data: Vec<u8> as sized [personal],
     }
 
-    /// Query of READ_BINARY.
+    /// Information buffer of the READ_BINARY query.
     ReadBinaryQuery {
         version: u32,
         application_id: Vec<u8> as sized,
@@ -172,7 +172,7 @@ layout! {
         data: Vec<u8> as sized [personal],
     }
 
-    /// Answer of READ_RECORD.
+    /// Information buffer of the READ_RECORD answer.
     ReadRecord {
         version: u32,
         status_word1: u32,
@@ -180,7 +180,7 @@ layout! {
         data: Vec<u8> as sized [personal],
     }
 
-    /// Query of READ_RECORD.
+    /// Information buffer of the READ_RECORD query.
     ReadRecordQuery {
         version: u32,
         application_id: Vec<u8> as sized,

@@ -1,4 +1,4 @@
-//! Network time (Microsoft voice extensions).
+//! Microsoft's voice extensions service, which reports the network time.
 
 use crate::fields::layout;
 use crate::service::service_table;
@@ -6,7 +6,7 @@ use crate::services::basic_connect::DataClass;
 use crate::services::empty::Empty;
 
 layout! {
-    /// Answer and notification of NITZ.
+    /// Information buffer of the NITZ answer and indication.
     Nitz {
         year: u32,
         month: u32,

@@ -1,4 +1,4 @@
-//! The SIM card's phonebook (MBIM 1.0 section 10.8).
+//! Phonebook service for the phonebook of the SIM card (MBIM 1.0 section 10.8).
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,22 +6,22 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_PHONEBOOK_STATE`.
+    /// State of the phonebook (`MBIM_PHONEBOOK_STATE`).
     PhonebookState: u32 { NOT_INITIALIZED = 0, INITIALIZED = 1 }
 }
 
 values! {
-    /// `MBIM_PHONEBOOK_FLAG`.
+    /// Selection of phonebook entries (`MBIM_PHONEBOOK_FLAG`).
     PhonebookFlag: u32 { ALL = 0, INDEX = 1 }
 }
 
 values! {
-    /// `MBIM_PHONEBOOK_WRITE_FLAG`.
+    /// Selection of the place for a phonebook entry (`MBIM_PHONEBOOK_WRITE_FLAG`).
     PhonebookWriteFlag: u32 { UNUSED = 0, INDEX = 1 }
 }
 
 layout! {
-    /// Answer and notification of CONFIGURATION.
+    /// Information buffer of the CONFIGURATION answer and indication.
     Configuration {
         state: PhonebookState,
         number_of_entries: u32,
@@ -30,32 +30,32 @@ layout! {
         max_name: u32,
     }
 
-    /// `PhonebookEntry`, an element of other structures.
+    /// Phonebook entry, an element of READ.
     PhonebookEntry {
         entry_index: u32,
         number: String [personal],
         name: String [personal],
     }
 
-    /// Answer of READ.
+    /// Information buffer of the READ answer.
     ReadInfo {
         @entry_count of entries,
         entries: Vec<PhonebookEntry> as refs(entry_count),
     }
 
-    /// Query of READ.
+    /// Information buffer of the READ query.
     ReadQuery {
         filter_flag: PhonebookFlag,
         filter_message_index: u32,
     }
 
-    /// Set of DELETE.
+    /// Information buffer of the DELETE set.
     DeleteSet {
         filter_flag: PhonebookFlag,
         filter_message_index: u32,
     }
 
-    /// Set of WRITE.
+    /// Information buffer of the WRITE set.
     WriteSet {
         save_flag: PhonebookWriteFlag,
         save_index: u32,

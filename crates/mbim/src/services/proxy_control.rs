@@ -1,18 +1,19 @@
-//! Talk between a client and an mbim-proxy; never reaches a modem (libmbim).
+//! Proxy control service of libmbim, between a client and an mbim-proxy. Its messages never reach a
+//! modem.
 
 use crate::fields::layout;
 use crate::service::service_table;
 use crate::services::empty::Empty;
 
 layout! {
-    /// Set of CONFIGURATION.
+    /// Information buffer of the CONFIGURATION set.
     ConfigurationSet {
         device_path: String,
-        /// Seconds.
+        /// Timeout of the client for the opening of the device, in seconds.
         timeout: u32,
     }
 
-    /// Notification of VERSION.
+    /// Information buffer of the VERSION indication.
     VersionNotification {
         mbim_version: u16,
         mbim_extended_version: u16,

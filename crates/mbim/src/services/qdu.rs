@@ -1,4 +1,4 @@
-//! Quectel device update and AT commands.
+//! Quectel's service for device updates and AT commands.
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,52 +6,52 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_QDU_SESSION_ACTION`.
+    /// Action on an update session (`MBIM_QDU_SESSION_ACTION`).
     QduSessionAction: u32 { START = 0, STOP = 1 }
 }
 
 values! {
-    /// `MBIM_QDU_SESSION_TYPE`.
+    /// Type of an update session (`MBIM_QDU_SESSION_TYPE`).
     QduSessionType: u32 { NONE = 0, LE = 1 }
 }
 
 values! {
-    /// `MBIM_QDU_SESSION_STATUS`.
+    /// Status of an update session (`MBIM_QDU_SESSION_STATUS`).
     QduSessionStatus: u32 { INACTIVE = 0, FILE_TRANSFER = 1, APPLY_UPDATE = 2 }
 }
 
 values! {
-    /// `MBIM_QDU_SESSION_RESULT`.
+    /// Result of an update session (`MBIM_QDU_SESSION_RESULT`).
     QduSessionResult: u32 { SUCCESS = 0, FAILURE = 1 }
 }
 
 values! {
-    /// `MBIM_QDU_FILE_TYPE`.
+    /// Type of an update file (`MBIM_QDU_FILE_TYPE`).
     QduFileType: u32 { LITTLE_ENDIAN_PACKAGE = 0 }
 }
 
 values! {
-    /// `MBIM_QDU_QUECTEL_REBOOT_TYPE`.
+    /// Mode into which the modem reboots (`MBIM_QDU_QUECTEL_REBOOT_TYPE`).
     QduQuectelRebootType: u16 { EDL = 17 }
 }
 
 values! {
-    /// `MBIM_QDU_QUECTEL_VERSION_TYPE`.
+    /// Kind of version to read (`MBIM_QDU_QUECTEL_VERSION_TYPE`).
     QduQuectelVersionType: u16 { FW_BUILD_ID = 256 }
 }
 
 values! {
-    /// `MBIM_QUECTEL_COMMAND_TYPE`.
+    /// Interpreter of a command (`MBIM_QUECTEL_COMMAND_TYPE`).
     QuectelCommandType: u32 { AT = 0, SYSTEM = 1 }
 }
 
 values! {
-    /// `MBIM_QUECTEL_COMMAND_RESPONSE_STATUS`.
+    /// Status of the answer to a command (`MBIM_QUECTEL_COMMAND_RESPONSE_STATUS`).
     QuectelCommandResponseStatus: u32 { OK = 0, FAIL = 1 }
 }
 
 layout! {
-    /// Answer of UPDATE_SESSION.
+    /// Information buffer of the UPDATE_SESSION answer.
     UpdateSession {
         current_session_type: QduSessionType,
         current_session_status: QduSessionStatus,
@@ -61,52 +61,52 @@ layout! {
         last_session_error_size: u32,
     }
 
-    /// Set of UPDATE_SESSION.
+    /// Information buffer of the UPDATE_SESSION set.
     UpdateSessionSet {
         session_action: QduSessionAction,
         session_type: QduSessionType,
     }
 
-    /// Answer of FILE_OPEN.
+    /// Information buffer of the FILE_OPEN answer.
     FileOpen {
         max_transfer_size: u32,
         max_window_size: u32,
     }
 
-    /// Set of FILE_OPEN.
+    /// Information buffer of the FILE_OPEN set.
     FileOpenSet {
         file_type: QduFileType,
         file_size: u32,
     }
 
-    /// Set of FILE_WRITE.
+    /// Information buffer of the FILE_WRITE set.
     FileWriteSet {
         data_buffer: Vec<u8> as rest,
     }
 
-    /// Set of QUECTEL_REBOOT.
+    /// Information buffer of the QUECTEL_REBOOT set.
     QuectelRebootSet {
         reboot_type: QduQuectelRebootType,
     }
 
-    /// Answer of QUECTEL_READ_VERSION.
+    /// Information buffer of the QUECTEL_READ_VERSION answer.
     QuectelReadVersion {
         version_id: u32,
         version: String [max(120)],
     }
 
-    /// Set of QUECTEL_READ_VERSION.
+    /// Information buffer of the QUECTEL_READ_VERSION set.
     QuectelReadVersionSet {
         version_type: QduQuectelVersionType,
     }
 
-    /// Answer of COMMAND.
+    /// Information buffer of the COMMAND answer.
     Command {
         command_response_status: QuectelCommandResponseStatus,
         command_response_string: Vec<u8> as rest [personal],
     }
 
-    /// Set of COMMAND.
+    /// Information buffer of the COMMAND set.
     CommandSet {
         command_type: QuectelCommandType,
         command_string: Vec<u8> as rest [personal],

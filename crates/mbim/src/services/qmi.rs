@@ -1,15 +1,15 @@
-//! Qualcomm QMI messages through MBIM.
+//! Qualcomm's service that carries QMI messages through MBIM.
 
 use crate::fields::layout;
 use crate::service::service_table;
 
 layout! {
-    /// Answer and notification of MSG.
+    /// Information buffer of the MSG answer and indication.
     Msg {
         qmux: Vec<u8> as rest [personal],
     }
 
-    /// Set of MSG.
+    /// Information buffer of the MSG set.
     MsgSet {
         qmi_msg: Vec<u8> as rest [personal],
     }

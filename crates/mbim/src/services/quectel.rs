@@ -1,4 +1,4 @@
-//! Quectel radio state and FCC lock.
+//! Quectel's service for the radio state and the FCC lock.
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,12 +6,12 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_QUECTEL_RADIO_SWITCH_STATE`.
+    /// State of the radio switch (`MBIM_QUECTEL_RADIO_SWITCH_STATE`).
     QuectelRadioSwitchState: u32 { OFF = 0, ON = 1, FCC_LOCKED = 4 }
 }
 
 layout! {
-    /// Answer and set of RADIO_STATE.
+    /// Information buffer of the RADIO_STATE set and answer.
     RadioState {
         radio_state: QuectelRadioSwitchState,
     }

@@ -1,4 +1,4 @@
-//! Short messages, as GSM PDUs or in the CDMA form (MBIM 1.0 section 10.6).
+//! SMS service for short messages, as PDUs or in the CDMA format (MBIM 1.0 section 10.6).
 
 use crate::fields::layout;
 use crate::names::{bits, values};
@@ -6,42 +6,42 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_SMS_STORAGE_STATE`.
+    /// State of the message store (`MBIM_SMS_STORAGE_STATE`).
     SmsStorageState: u32 { NOT_INITIALIZED = 0, INITIALIZED = 1 }
 }
 
 values! {
-    /// `MBIM_SMS_FORMAT`.
+    /// Format of short messages (`MBIM_SMS_FORMAT`).
     SmsFormat: u32 { PDU = 0, CDMA = 1 }
 }
 
 values! {
-    /// `MBIM_SMS_FLAG`.
+    /// Selection of short messages (`MBIM_SMS_FLAG`).
     SmsFlag: u32 { ALL = 0, INDEX = 1, NEW = 2, OLD = 3, SENT = 4, DRAFT = 5 }
 }
 
 values! {
-    /// `MBIM_SMS_CDMA_LANG`.
+    /// Language of a CDMA message (`MBIM_SMS_CDMA_LANG`).
     SmsCdmaLang: u32 { UNKNOWN = 0, ENGLISH = 1, FRENCH = 2, SPANISH = 3, JAPANESE = 4, KOREAN = 5, CHINESE = 6, HEBREW = 7 }
 }
 
 values! {
-    /// `MBIM_SMS_CDMA_ENCODING`.
+    /// Encoding of a CDMA message (`MBIM_SMS_CDMA_ENCODING`).
     SmsCdmaEncoding: u32 { OCTET = 0, EPM = 1, _7BIT_ASCII = 2, LA5 = 3, UNICODE = 4, SHIFT_JIS = 5, KOREAN = 6, LATIN_HEBREW = 7, LATIN = 8, GSM_7BIT = 9 }
 }
 
 values! {
-    /// `MBIM_SMS_STATUS`.
+    /// Status of a stored short message (`MBIM_SMS_STATUS`).
     SmsStatus: u32 { NEW = 0, OLD = 1, DRAFT = 2, SENT = 3 }
 }
 
 bits! {
-    /// `MBIM_SMS_STATUS_FLAG`.
+    /// Flags of the message store (`MBIM_SMS_STATUS_FLAG`).
     SmsStatusFlag: u32 { MESSAGE_STORE_FULL = 0, NEW_MESSAGE = 1 }
 }
 
 layout! {
-    /// Answer and notification of CONFIGURATION.
+    /// Information buffer of the CONFIGURATION answer and indication.
     Configuration {
         sms_storage_state: SmsStorageState,
         format: SmsFormat,
@@ -50,20 +50,20 @@ layout! {
         sc_address: String [personal],
     }
 
-    /// Set of CONFIGURATION.
+    /// Information buffer of the CONFIGURATION set.
     ConfigurationSet {
         format: SmsFormat,
         sc_address: String [personal],
     }
 
-    /// `SmsPduReadRecord`, an element of other structures.
+    /// Stored message as a PDU, an element of READ.
     SmsPduReadRecord {
         message_index: u32,
         message_status: SmsStatus,
         pdu_data: Vec<u8> as sized [personal],
     }
 
-    /// `SmsCdmaReadRecord`, an element of other structures.
+    /// Stored message in the CDMA format, an element of READ.
     SmsCdmaReadRecord {
         message_index: u32,
         message_status: SmsStatus,
@@ -75,7 +75,7 @@ layout! {
         encoded_message_size_in_characters: u32,
     }
 
-    /// Answer and notification of READ.
+    /// Information buffer of the READ answer and indication.
     ReadInfo {
         format: SmsFormat,
         @messages_count of pdu_messages | cdma_messages,
@@ -83,19 +83,19 @@ layout! {
         cdma_messages: Vec<SmsCdmaReadRecord> as refs(messages_count) [when("format", 1)],
     }
 
-    /// Query of READ.
+    /// Information buffer of the READ query.
     ReadQuery {
         format: SmsFormat,
         flag: SmsFlag,
         message_index: u32,
     }
 
-    /// `SmsPduSendRecord`, an element of other structures.
+    /// Message to send as a PDU, an element of SEND.
     SmsPduSendRecord {
         pdu_data: Vec<u8> as sized [personal],
     }
 
-    /// `SmsCdmaSendRecord`, an element of other structures.
+    /// Message to send in the CDMA format, an element of SEND.
     SmsCdmaSendRecord {
         encoding: SmsCdmaEncoding,
         language: SmsCdmaLang,
@@ -104,25 +104,25 @@ layout! {
         encoded_message_size_in_characters: u32,
     }
 
-    /// Answer of SEND.
+    /// Information buffer of the SEND answer.
     SendInfo {
         message_reference: u32,
     }
 
-    /// Set of SEND.
+    /// Information buffer of the SEND set.
     SendSet {
         format: SmsFormat,
         pdu_message: Option<SmsPduSendRecord> as inline [when("format", 0)],
         cdma_message: Option<SmsCdmaSendRecord> as inline [when("format", 1)],
     }
 
-    /// Set of DELETE.
+    /// Information buffer of the DELETE set.
     DeleteSet {
         flag: SmsFlag,
         message_index: u32,
     }
 
-    /// Answer and notification of MESSAGE_STORE_STATUS.
+    /// Information buffer of the MESSAGE_STORE_STATUS answer and indication.
     MessageStoreStatus {
         flag: SmsStatusFlag,
         message_index: u32,

@@ -1,4 +1,4 @@
-//! SIM toolkit (MBIM 1.0 section 10.9).
+//! STK service for the SIM application toolkit (MBIM 1.0 section 10.9).
 
 use crate::fields::layout;
 use crate::names::values;
@@ -6,44 +6,44 @@ use crate::service::service_table;
 use crate::services::empty::Empty;
 
 values! {
-    /// `MBIM_STK_PAC_TYPE`.
+    /// Type of a proactive command that the function reports (`MBIM_STK_PAC_TYPE`).
     StkPacType: u32 { PROACTIVE_COMMAND = 0, NOTIFICATION = 1 }
 }
 
 layout! {
-    /// Answer of PAC.
+    /// Information buffer of the PAC answer.
     Pac {
         pac_support: [u8; 256],
     }
 
-    /// Set of PAC.
+    /// Information buffer of the PAC set.
     PacSet {
         pac_host_control: [u8; 32],
     }
 
-    /// Notification of PAC.
+    /// Information buffer of the PAC indication.
     PacNotification {
         pac_type: StkPacType,
         data_buffer: Vec<u8> as rest [personal],
     }
 
-    /// Answer of TERMINAL_RESPONSE.
+    /// Information buffer of the TERMINAL_RESPONSE answer.
     TerminalResponse {
         result_data: Vec<u8> as sized [personal],
         status_words: u32,
     }
 
-    /// Set of TERMINAL_RESPONSE.
+    /// Information buffer of the TERMINAL_RESPONSE set.
     TerminalResponseSet {
         response: Vec<u8> as prefixed [personal],
     }
 
-    /// Answer of ENVELOPE.
+    /// Information buffer of the ENVELOPE answer.
     Envelope {
         envelope_support: [u8; 32],
     }
 
-    /// Set of ENVELOPE.
+    /// Information buffer of the ENVELOPE set.
     EnvelopeSet {
         data: Vec<u8> as rest [personal],
     }

@@ -1,26 +1,26 @@
-//! Unstructured supplementary service data (MBIM 1.0 section 10.7).
+//! USSD service for unstructured supplementary service data (MBIM 1.0 section 10.7).
 
 use crate::fields::layout;
 use crate::names::values;
 use crate::service::service_table;
 
 values! {
-    /// `MBIM_USSD_ACTION`.
+    /// Action on a USSD session (`MBIM_USSD_ACTION`).
     UssdAction: u32 { INITIATE = 0, CONTINUE = 1, CANCEL = 2 }
 }
 
 values! {
-    /// `MBIM_USSD_RESPONSE`.
+    /// Result of a USSD action (`MBIM_USSD_RESPONSE`).
     UssdResponse: u32 { NO_ACTION_REQUIRED = 0, ACTION_REQUIRED = 1, TERMINATED_BY_NETWORK = 2, OTHER_LOCAL_CLIENT = 3, OPERATION_NOT_SUPPORTED = 4, NETWORK_TIMEOUT = 5 }
 }
 
 values! {
-    /// `MBIM_USSD_SESSION_STATE`.
+    /// State of a USSD session (`MBIM_USSD_SESSION_STATE`).
     UssdSessionState: u32 { NEW_SESSION = 0, EXISTING_SESSION = 1 }
 }
 
 layout! {
-    /// Answer and notification of USSD.
+    /// Information buffer of the USSD answer and indication.
     Ussd {
         response: UssdResponse,
         session_state: UssdSessionState,
@@ -28,7 +28,7 @@ layout! {
         payload: Vec<u8> as sized [personal],
     }
 
-    /// Set of USSD.
+    /// Information buffer of the USSD set.
     UssdSet {
         action: UssdAction,
         data_coding_scheme: u32,

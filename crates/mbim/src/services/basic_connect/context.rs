@@ -1,10 +1,11 @@
-//! Types of data contexts, told apart by UUID (MBIM 1.0 section 10.5.12, with Microsoft's additions).
+//! Context types of data sessions, which are told apart by UUID (MBIM 1.0 section 10.5.12, with
+//! Microsoft's additions).
 
 use crate::uuid::Uuid;
 
 macro_rules! context_types {
     ($($constant:ident $name:literal $uuid:literal),* $(,)?) => {
-        /// The UUIDs of context types.
+        /// UUIDs of the context types.
         pub mod context_type {
             use crate::uuid::Uuid;
 
@@ -35,7 +36,7 @@ context_types! {
     EMERGENCY_CALLING "emergency_calling" "5f41adb8-204e-4d31-9da8-b3c970e360f2",
 }
 
-/// Name of a context type, if it is a known one.
+/// Returns the name of a context type in snake case, if it is a known one.
 #[must_use]
 pub fn context_type_name(uuid: Uuid) -> Option<&'static str> {
     CONTEXT_TYPES
@@ -44,7 +45,8 @@ pub fn context_type_name(uuid: Uuid) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
-/// The context type with this name (snake case, `-` for `_` allowed) or UUID.
+/// Returns the context type with this name or UUID. Names are in snake case, with `-` allowed for
+/// `_`, and case does not matter. Returns `None` for any other text.
 #[must_use]
 pub fn context_type_named(text: &str) -> Option<Uuid> {
     let wanted = text.to_ascii_lowercase().replace('-', "_");

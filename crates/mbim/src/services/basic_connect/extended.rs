@@ -1,4 +1,4 @@
-//! Layouts that MBIMEx 2.0 and 3.0 (Microsoft) change.
+//! Layouts of the Basic Connect service that Microsoft's MBIMEx 2.0 and 3.0 change.
 
 use super::values::{
     AccessMediaType, ActivationCommand, ActivationState, AuthProtocol, CellularClass, Compression,
@@ -11,14 +11,14 @@ use crate::status::NwError;
 use crate::uuid::Uuid;
 
 layout! {
-    /// Answer and notification of REGISTER_STATE.
+    /// Information buffer of the REGISTER_STATE answer and indication in MBIMEx 2.0.
     RegistrationStateV2 {
         nw_error: NwError,
         register_state: RegisterState,
         register_mode: RegisterMode,
         available_data_classes: DataClass,
         current_cellular_class: CellularClass,
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         provider_name: String,
         roaming_text: String,
@@ -26,19 +26,19 @@ layout! {
         preferred_data_classes: DataClass,
     }
 
-    /// Answer and notification of PACKET_SERVICE.
+    /// Information buffer of the PACKET_SERVICE answer and indication in MBIMEx 2.0.
     PacketServiceInfoV2 {
         nw_error: NwError,
         packet_service_state: PacketServiceState,
         current_data_class: DataClass,
-        /// Bits per second.
+        /// Speed of the uplink in bits per second.
         uplink_speed: u64,
-        /// Bits per second.
+        /// Speed of the downlink in bits per second.
         downlink_speed: u64,
         frequency_range: FrequencyRange,
     }
 
-    /// `RsrpSnrInfo`, an element of other structures.
+    /// Signal quality of one system type, an element of SIGNAL_STATE in MBIMEx 2.0.
     RsrpSnrInfo {
         rsrp: u32,
         snr: u32,
@@ -47,59 +47,61 @@ layout! {
         system_type: DataClass,
     }
 
-    /// Answer and notification of SIGNAL_STATE.
+    /// Information buffer of the SIGNAL_STATE answer and indication in MBIMEx 2.0.
     SignalStateV2 {
-        /// Signal strength: 0..31 is -113 + 2n dBm, 99 unknown.
+        /// Received signal strength: a value n from 0 to 31 means -113 + 2n dBm, 99 means unknown.
         rssi: u32,
-        /// Bit error rate class 0..7, 99 unknown.
+        /// Class of the bit error rate from 0 to 7; 99 means unknown.
         error_rate: u32,
-        /// Seconds between notifications; 0 means the default.
+        /// Interval between indications in seconds; 0 means the modem's default.
         signal_strength_interval: u32,
-        /// Change that triggers a notification; 0 default, 0xFFFFFFFF never.
+        /// Change of `rssi` that causes an indication; 0 means the modem's default, 0xFFFFFFFF
+        /// means none.
         rssi_threshold: u32,
-        /// Change that triggers a notification; 0 default, 0xFFFFFFFF never.
+        /// Change of `error_rate` that causes an indication; 0 means the modem's default,
+        /// 0xFFFFFFFF means none.
         error_rate_threshold: u32,
         rsrp_snr: Vec<RsrpSnrInfo> as sized_array,
     }
 
-    /// Answer and notification of SUBSCRIBER_READY_STATUS.
+    /// Information buffer of the SUBSCRIBER_READY_STATUS answer and indication in MBIMEx 3.0.
     SubscriberReadyStatusV3 {
         ready_state: SubscriberReadyState,
         flags: SubscriberReadyStatusFlag,
-        /// IMSI.
+        /// IMSI of the subscriber.
         subscriber_id: String [personal],
-        /// ICCID, the card number.
+        /// ICCID, the serial number of the SIM card.
         sim_icc_id: String [personal],
         ready_info: ReadyInfoFlag,
         @telephone_numbers_count of telephone_numbers,
-        /// Own numbers (MSISDN).
+        /// Telephone numbers of the subscriber (MSISDN).
         telephone_numbers: Vec<String> as refs(telephone_numbers_count) [personal],
     }
 
-    /// `Tai`, an element of other structures.
+    /// Tracking area identity (TAI), an element of PACKET_SERVICE in MBIMEx 3.0.
     Tai {
         plmn_mcc: u16,
         plmn_mnc: u16,
         tac: u32,
     }
 
-    /// Answer and notification of PACKET_SERVICE.
+    /// Information buffer of the PACKET_SERVICE answer and indication in MBIMEx 3.0.
     PacketServiceInfoV3 {
         nw_error: NwError,
         packet_service_state: PacketServiceState,
         highest_available_data_class: DataClassV3,
-        /// Bits per second.
+        /// Speed of the uplink in bits per second.
         uplink_speed: u64,
-        /// Bits per second.
+        /// Speed of the downlink in bits per second.
         downlink_speed: u64,
         frequency_range: FrequencyRange,
         data_subclass: DataSubclass,
         tai: Tai,
     }
 
-    /// Answer and notification of CONNECT.
+    /// Information buffer of the CONNECT answer and indication in MBIMEx 3.0.
     ConnectInfoV3 {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         activation_state: ActivationState,
         voice_call_state: VoiceCallState,
@@ -107,20 +109,20 @@ layout! {
         context_type: Uuid,
         nw_error: NwError,
         media_preference: AccessMediaType,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String as tlv_text,
         unnamed_ies: Vec<Tlv> as tlvs,
     }
 
-    /// Query of CONNECT.
+    /// Information buffer of the CONNECT query in MBIMEx 3.0.
     ConnectQueryV3 {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
     }
 
-    /// Set of CONNECT.
+    /// Information buffer of the CONNECT set in MBIMEx 3.0.
     ConnectSetV3 {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         activation_command: ActivationCommand,
         compression: Compression,
@@ -128,14 +130,14 @@ layout! {
         ip_type: ContextIpType,
         context_type: Uuid,
         media_preference: AccessMediaType,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String as tlv_text,
         user_name: String as tlv_text [personal],
         password: String as tlv_text [personal],
         unnamed_ies: Vec<Tlv> as tlvs,
     }
 
-    /// `PacketFilterV3`, an element of other structures.
+    /// Packet filter, an element of IP_PACKET_FILTERS in MBIMEx 3.0.
     PacketFilterV3 {
         @filter_size of packet_filter | packet_mask,
         packet_filter: Vec<u8> as pointed(filter_size),
@@ -143,9 +145,9 @@ layout! {
         filter_id: u32,
     }
 
-    /// Answer, query and set of IP_PACKET_FILTERS.
+    /// Information buffer of the IP_PACKET_FILTERS query, set and answer in MBIMEx 3.0.
     IpPacketFiltersV3 {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         @packet_filters_count of packet_filters,
         packet_filters: Vec<PacketFilterV3> as refs(packet_filters_count),

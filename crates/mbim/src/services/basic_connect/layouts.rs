@@ -1,4 +1,4 @@
-//! Information buffers of MBIM 1.0 (section 10.5).
+//! Information buffers of the Basic Connect service (MBIM 1.0 section 10.5).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ use crate::status::NwError;
 use crate::uuid::Uuid;
 
 layout! {
-    /// Answer of DEVICE_CAPS.
+    /// Information buffer of the DEVICE_CAPS answer.
     DeviceCaps {
         device_type: DeviceType,
         cellular_class: CellularClass,
@@ -24,48 +24,48 @@ layout! {
         data_class: DataClass,
         sms_caps: SmsCaps,
         control_caps: CtrlCaps,
-        /// Data sessions at a time.
+        /// Number of data sessions that can be active at a time.
         max_sessions: u32,
         custom_data_class: String [max(22)],
-        /// IMEI or MEID.
+        /// IMEI or MEID of the device.
         device_id: String [max(36), personal],
         firmware_info: String [max(60)],
         hardware_info: String [max(60)],
     }
 
-    /// Answer and notification of SUBSCRIBER_READY_STATUS.
+    /// Information buffer of the SUBSCRIBER_READY_STATUS answer and indication.
     SubscriberReadyStatus {
         ready_state: SubscriberReadyState,
-        /// IMSI.
+        /// IMSI of the subscriber.
         subscriber_id: String [personal],
-        /// ICCID, the card number.
+        /// ICCID, the serial number of the SIM card.
         sim_icc_id: String [personal],
         ready_info: ReadyInfoFlag,
         @telephone_numbers_count of telephone_numbers,
-        /// Own numbers (MSISDN).
+        /// Telephone numbers of the subscriber (MSISDN).
         telephone_numbers: Vec<String> as refs(telephone_numbers_count) [personal],
     }
 
-    /// Answer and notification of RADIO_STATE.
+    /// Information buffer of the RADIO_STATE answer and indication.
     RadioState {
         hw_radio_state: RadioSwitchState,
         sw_radio_state: RadioSwitchState,
     }
 
-    /// Set of RADIO_STATE.
+    /// Information buffer of the RADIO_STATE set.
     RadioStateSet {
         radio_state: RadioSwitchState,
     }
 
-    /// Answer of PIN.
+    /// Information buffer of the PIN answer.
     PinInfo {
         pin_type: PinType,
         pin_state: PinState,
-        /// Attempts left before the card locks; 0xFFFFFFFF unknown.
+        /// Number of attempts remaining for the PIN or PUK; 0xFFFFFFFF means unknown.
         remaining_attempts: u32,
     }
 
-    /// Set of PIN.
+    /// Information buffer of the PIN set.
     PinSet {
         pin_type: PinType,
         pin_operation: PinOperation,
@@ -73,7 +73,7 @@ layout! {
         new_pin: String [max(32), personal],
     }
 
-    /// `PinDesc`, an element of other structures.
+    /// Description of one PIN, an element of PIN_LIST.
     PinDesc {
         pin_mode: PinMode,
         pin_format: PinFormat,
@@ -81,7 +81,7 @@ layout! {
         pin_length_max: u32,
     }
 
-    /// Answer of PIN_LIST.
+    /// Information buffer of the PIN_LIST answer.
     PinList {
         pin_desc_pin1: PinDesc,
         pin_desc_pin2: PinDesc,
@@ -95,106 +95,110 @@ layout! {
         pin_desc_custom: PinDesc,
     }
 
-    /// `Provider`, an element of other structures.
+    /// Network provider, an element of the provider lists.
     Provider {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         provider_state: ProviderState,
         provider_name: String,
         cellular_class: CellularClass,
-        /// Signal strength: 0..31 is -113 + 2n dBm, 99 unknown.
+        /// Received signal strength: a value n from 0 to 31 means -113 + 2n dBm, 99 means unknown.
         rssi: u32,
-        /// Bit error rate class 0..7, 99 unknown.
+        /// Class of the bit error rate from 0 to 7; 99 means unknown.
         error_rate: u32,
     }
 
-    /// Answer and set of HOME_PROVIDER.
+    /// Information buffer of the HOME_PROVIDER set and answer.
     HomeProvider {
         provider: Provider,
     }
 
-    /// Answer, set and notification of PREFERRED_PROVIDERS.
+    /// Information buffer of the PREFERRED_PROVIDERS set, answer and indication.
     PreferredProviders {
         @providers_count of providers,
         providers: Vec<Provider> as refs(providers_count),
     }
 
-    /// Answer of VISIBLE_PROVIDERS.
+    /// Information buffer of the VISIBLE_PROVIDERS answer.
     VisibleProviders {
         @providers_count of providers,
         providers: Vec<Provider> as refs(providers_count),
     }
 
-    /// Query of VISIBLE_PROVIDERS.
+    /// Information buffer of the VISIBLE_PROVIDERS query.
     VisibleProvidersQuery {
         action: VisibleProvidersAction,
     }
 
-    /// Answer and notification of REGISTER_STATE.
+    /// Information buffer of the REGISTER_STATE answer and indication.
     RegistrationState {
         nw_error: NwError,
         register_state: RegisterState,
         register_mode: RegisterMode,
         available_data_classes: DataClass,
         current_cellular_class: CellularClass,
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         provider_name: String,
         roaming_text: String,
         registration_flag: RegistrationFlag,
     }
 
-    /// Set of REGISTER_STATE.
+    /// Information buffer of the REGISTER_STATE set.
     RegisterStateSet {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         register_action: RegisterAction,
         data_class: DataClass,
     }
 
-    /// Answer and notification of SIGNAL_STATE.
+    /// Information buffer of the SIGNAL_STATE answer and indication.
     SignalState {
-        /// Signal strength: 0..31 is -113 + 2n dBm, 99 unknown.
+        /// Received signal strength: a value n from 0 to 31 means -113 + 2n dBm, 99 means unknown.
         rssi: u32,
-        /// Bit error rate class 0..7, 99 unknown.
+        /// Class of the bit error rate from 0 to 7; 99 means unknown.
         error_rate: u32,
-        /// Seconds between notifications; 0 means the default.
+        /// Interval between indications in seconds; 0 means the modem's default.
         signal_strength_interval: u32,
-        /// Change that triggers a notification; 0 default, 0xFFFFFFFF never.
+        /// Change of `rssi` that causes an indication; 0 means the modem's default, 0xFFFFFFFF
+        /// means none.
         rssi_threshold: u32,
-        /// Change that triggers a notification; 0 default, 0xFFFFFFFF never.
+        /// Change of `error_rate` that causes an indication; 0 means the modem's default,
+        /// 0xFFFFFFFF means none.
         error_rate_threshold: u32,
     }
 
-    /// Set of SIGNAL_STATE.
+    /// Information buffer of the SIGNAL_STATE set.
     SignalStateSet {
-        /// Seconds between notifications; 0 means the default.
+        /// Interval between indications in seconds; 0 means the modem's default.
         signal_strength_interval: u32,
-        /// Change that triggers a notification; 0 default, 0xFFFFFFFF never.
+        /// Change of `rssi` that causes an indication; 0 means the modem's default, 0xFFFFFFFF
+        /// means none.
         rssi_threshold: u32,
-        /// Change that triggers a notification; 0 default, 0xFFFFFFFF never.
+        /// Change of `error_rate` that causes an indication; 0 means the modem's default,
+        /// 0xFFFFFFFF means none.
         error_rate_threshold: u32,
     }
 
-    /// Answer and notification of PACKET_SERVICE.
+    /// Information buffer of the PACKET_SERVICE answer and indication.
     PacketServiceInfo {
         nw_error: NwError,
         packet_service_state: PacketServiceState,
         highest_available_data_class: DataClass,
-        /// Bits per second.
+        /// Speed of the uplink in bits per second.
         uplink_speed: u64,
-        /// Bits per second.
+        /// Speed of the downlink in bits per second.
         downlink_speed: u64,
     }
 
-    /// Set of PACKET_SERVICE.
+    /// Information buffer of the PACKET_SERVICE set.
     PacketServiceSet {
         packet_service_action: PacketServiceAction,
     }
 
-    /// Answer, query and notification of CONNECT.
+    /// Information buffer of the CONNECT query, answer and indication.
     ConnectInfo {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         activation_state: ActivationState,
         voice_call_state: VoiceCallState,
@@ -203,12 +207,12 @@ layout! {
         nw_error: NwError,
     }
 
-    /// Set of CONNECT.
+    /// Information buffer of the CONNECT set.
     ConnectSet {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         activation_command: ActivationCommand,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String [max(200)],
         user_name: String [max(510), personal],
         password: String [max(510), personal],
@@ -218,11 +222,11 @@ layout! {
         context_type: Uuid,
     }
 
-    /// `ProvisionedContextElement`, an element of other structures.
+    /// Provisioned context, an element of PROVISIONED_CONTEXTS.
     ProvisionedContextElement {
         context_id: u32,
         context_type: Uuid,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String [max(200)],
         user_name: String [max(510), personal],
         password: String [max(510), personal],
@@ -230,54 +234,55 @@ layout! {
         auth_protocol: AuthProtocol,
     }
 
-    /// Answer and notification of PROVISIONED_CONTEXTS.
+    /// Information buffer of the PROVISIONED_CONTEXTS answer and indication.
     ProvisionedContexts {
         @provisioned_contexts_count of provisioned_contexts,
         provisioned_contexts: Vec<ProvisionedContextElement> as refs(provisioned_contexts_count),
     }
 
-    /// Set of PROVISIONED_CONTEXTS.
+    /// Information buffer of the PROVISIONED_CONTEXTS set.
     ProvisionedContextsSet {
         context_id: u32,
         context_type: Uuid,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String [max(200)],
         user_name: String [max(510), personal],
         password: String [max(510), personal],
         compression: Compression,
         auth_protocol: AuthProtocol,
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
     }
 
-    /// Answer of SERVICE_ACTIVATION.
+    /// Information buffer of the SERVICE_ACTIVATION answer.
     ServiceActivation {
         nw_error: NwError,
         buffer: Vec<u8> as rest,
     }
 
-    /// Set of SERVICE_ACTIVATION.
+    /// Information buffer of the SERVICE_ACTIVATION set.
     ServiceActivationSet {
         buffer: Vec<u8> as rest,
     }
 
-    /// `IPv4Element`, an element of other structures.
+    /// IPv4 address with its prefix length, an element of IP_CONFIGURATION.
     Ipv4Element {
-        /// Bits.
+        /// Length of the on-link prefix in bits.
         on_link_prefix_length: u32,
         ipv4_address: Ipv4Addr,
     }
 
-    /// `IPv6Element`, an element of other structures.
+    /// IPv6 address with its prefix length, an element of IP_CONFIGURATION.
     Ipv6Element {
-        /// Bits.
+        /// Length of the on-link prefix in bits.
         on_link_prefix_length: u32,
         ipv6_address: Ipv6Addr,
     }
 
-    /// Answer, query and notification of IP_CONFIGURATION.
+    /// Information buffer of the IP_CONFIGURATION query, answer and indication. Addresses stand in
+    /// network byte order, everything else in little-endian byte order.
     IpConfiguration {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         ipv4_configuration_available: IPConfigurationAvailableFlag,
         ipv6_configuration_available: IPConfigurationAvailableFlag,
@@ -286,51 +291,51 @@ layout! {
         @ipv6_address_count of ipv6_address,
         ipv6_address: Vec<Ipv6Element> as packed(ipv6_address_count),
         ipv4_gateway: Option<Ipv4Addr> as at,
-        /// `::` on some firmware: treat as on-link.
+        /// Address of the IPv6 gateway. Some firmware sends `::`, which a host treats as on-link.
         ipv6_gateway: Option<Ipv6Addr> as at,
         @ipv4_dns_server_count of ipv4_dns_server,
         ipv4_dns_server: Vec<Ipv4Addr> as packed(ipv4_dns_server_count),
         @ipv6_dns_server_count of ipv6_dns_server,
         ipv6_dns_server: Vec<Ipv6Addr> as packed(ipv6_dns_server_count),
-        /// Bytes.
+        /// MTU of IPv4 in bytes.
         ipv4_mtu: u32,
-        /// Bytes.
+        /// MTU of IPv6 in bytes.
         ipv6_mtu: u32,
     }
 
-    /// `DeviceServiceElement`, an element of other structures.
+    /// Service that the function supports, an element of DEVICE_SERVICES.
     DeviceServiceElement {
         device_service_id: Uuid,
         dss_payload: u32,
         max_dss_instances: u32,
         @cids_count of cids,
-        /// Command numbers.
+        /// CIDs that the service supports.
         cids: Vec<u32> as listed(cids_count),
     }
 
-    /// Answer of DEVICE_SERVICES.
+    /// Information buffer of the DEVICE_SERVICES answer.
     DeviceServices {
         @device_services_count of device_services,
         max_dss_sessions: u32,
-        /// Supported services with their commands.
+        /// Services that the function supports, with their CIDs.
         device_services: Vec<DeviceServiceElement> as refs(device_services_count),
     }
 
-    /// `EventEntry`, an element of other structures.
+    /// Service with the CIDs subscribed to, an element of DEVICE_SERVICE_SUBSCRIBE_LIST.
     EventEntry {
         device_service_id: Uuid,
         @cids_count of cids,
-        /// Command numbers; none means all of the service.
+        /// CIDs whose indications are subscribed to; an empty list means all of the service.
         cids: Vec<u32> as listed(cids_count),
     }
 
-    /// Answer and set of DEVICE_SERVICE_SUBSCRIBE_LIST.
+    /// Information buffer of the DEVICE_SERVICE_SUBSCRIBE_LIST set and answer.
     DeviceServiceSubscribeList {
         @events_count of events,
         events: Vec<EventEntry> as refs(events_count),
     }
 
-    /// Answer of PACKET_STATISTICS.
+    /// Information buffer of the PACKET_STATISTICS answer.
     PacketStatistics {
         in_discards: u32,
         in_errors: u32,
@@ -342,32 +347,32 @@ layout! {
         out_discards: u32,
     }
 
-    /// Answer and set of NETWORK_IDLE_HINT.
+    /// Information buffer of the NETWORK_IDLE_HINT set and answer.
     NetworkIdleHint {
         state: NetworkIdleHintState,
     }
 
-    /// Answer, set and notification of EMERGENCY_MODE.
+    /// Information buffer of the EMERGENCY_MODE set, answer and indication.
     EmergencyMode {
         state: EmergencyModeState,
     }
 
-    /// `PacketFilter`, an element of other structures.
+    /// Packet filter, an element of IP_PACKET_FILTERS.
     PacketFilter {
         @filter_size of packet_filter | packet_mask,
         packet_filter: Vec<u8> as pointed(filter_size),
         packet_mask: Vec<u8> as pointed(filter_size),
     }
 
-    /// Answer, query and set of IP_PACKET_FILTERS.
+    /// Information buffer of the IP_PACKET_FILTERS query, set and answer.
     IpPacketFilters {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         @packet_filters_count of packet_filters,
         packet_filters: Vec<PacketFilter> as refs(packet_filters_count),
     }
 
-    /// Answer, set and notification of MULTICARRIER_PROVIDERS.
+    /// Information buffer of the MULTICARRIER_PROVIDERS set, answer and indication.
     MulticarrierProviders {
         @providers_count of providers,
         providers: Vec<Provider> as refs(providers_count),

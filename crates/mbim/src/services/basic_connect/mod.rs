@@ -1,5 +1,5 @@
-//! Basic Connect: identity, SIM, radio, registration, packet service, data sessions (MBIM 1.0
-//! section 10.5), with the layouts of MBIMEx 2.0 and 3.0.
+//! Basic Connect service: identity, SIM card, radio, registration, packet service and data sessions
+//! (MBIM 1.0 section 10.5), with the layouts of MBIMEx 2.0 and 3.0.
 
 mod context;
 mod extended;

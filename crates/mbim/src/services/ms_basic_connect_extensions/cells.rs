@@ -1,12 +1,12 @@
-//! Cells around the modem.
+//! Information buffers about the cells around the modem.
 
 use crate::fields::layout;
 use crate::services::basic_connect::{DataClass, DataClassV3, DataSubclass};
 
 layout! {
-    /// `CellInfoServingGsm`, an element of other structures.
+    /// GSM serving cell, an element of BASE_STATIONS_INFO.
     CellInfoServingGsm {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         location_area_code: u32,
         cell_id: u32,
@@ -16,9 +16,9 @@ layout! {
         rx_level: u32,
     }
 
-    /// `CellInfoServingUmts`, an element of other structures.
+    /// UMTS serving cell, an element of BASE_STATIONS_INFO.
     CellInfoServingUmts {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         location_area_code: u32,
         cell_id: u32,
@@ -32,9 +32,9 @@ layout! {
         path_loss: u32,
     }
 
-    /// `CellInfoServingTdscdma`, an element of other structures.
+    /// TD-SCDMA serving cell, an element of BASE_STATIONS_INFO.
     CellInfoServingTdscdma {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         location_area_code: u32,
         cell_id: u32,
@@ -45,9 +45,9 @@ layout! {
         path_loss: u32,
     }
 
-    /// `CellInfoServingLte`, an element of other structures.
+    /// LTE serving cell, an element of BASE_STATIONS_INFO.
     CellInfoServingLte {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         cell_id: u32,
         earfcn: u32,
@@ -58,9 +58,9 @@ layout! {
         timing_advance: u32,
     }
 
-    /// `CellInfoNeighboringGsm`, an element of other structures.
+    /// GSM neighboring cell, an element of BASE_STATIONS_INFO.
     CellInfoNeighboringGsm {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         location_area_code: u32,
         cell_id: u32,
@@ -69,9 +69,9 @@ layout! {
         rx_level: u32,
     }
 
-    /// `CellInfoNeighboringUmts`, an element of other structures.
+    /// UMTS neighboring cell, an element of BASE_STATIONS_INFO.
     CellInfoNeighboringUmts {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         location_area_code: u32,
         cell_id: u32,
@@ -82,9 +82,9 @@ layout! {
         path_loss: u32,
     }
 
-    /// `CellInfoNeighboringTdscdma`, an element of other structures.
+    /// TD-SCDMA neighboring cell, an element of BASE_STATIONS_INFO.
     CellInfoNeighboringTdscdma {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         location_area_code: u32,
         cell_id: u32,
@@ -95,9 +95,9 @@ layout! {
         path_loss: u32,
     }
 
-    /// `CellInfoNeighboringLte`, an element of other structures.
+    /// LTE neighboring cell, an element of BASE_STATIONS_INFO.
     CellInfoNeighboringLte {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         cell_id: u32,
         earfcn: u32,
@@ -107,7 +107,7 @@ layout! {
         rsrq: i32,
     }
 
-    /// `CellInfoCdma`, an element of other structures.
+    /// CDMA cell, an element of BASE_STATIONS_INFO.
     CellInfoCdma {
         serving_cell_flag: u32,
         nid: u32,
@@ -120,7 +120,7 @@ layout! {
         pilot_strength: u32,
     }
 
-    /// Answer of BASE_STATIONS_INFO.
+    /// Information buffer of the BASE_STATIONS_INFO answer.
     BaseStationsInfo {
         system_type: DataClass,
         gsm_serving_cell: Option<CellInfoServingGsm> as sized_struct,
@@ -134,7 +134,7 @@ layout! {
         cdma_cells: Vec<CellInfoCdma> as sized_array,
     }
 
-    /// Query of BASE_STATIONS_INFO.
+    /// Information buffer of the BASE_STATIONS_INFO query.
     BaseStationsInfoQuery {
         max_gsm_count: u32,
         max_umts_count: u32,
@@ -143,9 +143,9 @@ layout! {
         max_cdma_count: u32,
     }
 
-    /// `CellInfoServingNr`, an element of other structures.
+    /// NR serving cell, an element of BASE_STATIONS_INFO in MBIMEx 3.0.
     CellInfoServingNr {
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         nci: u64,
         physical_cell_id: u32,
@@ -157,10 +157,10 @@ layout! {
         timing_advance: u64,
     }
 
-    /// `CellInfoNeighboringNr`, an element of other structures.
+    /// NR neighboring cell, an element of BASE_STATIONS_INFO in MBIMEx 3.0.
     CellInfoNeighboringNr {
         system_sub_type: DataSubclass,
-        /// MCC and MNC, digits.
+        /// MCC and MNC of the provider as decimal digits.
         provider_id: String,
         cell_id: String,
         physical_cell_id: u32,
@@ -170,7 +170,7 @@ layout! {
         sinr: u32,
     }
 
-    /// Answer of BASE_STATIONS_INFO.
+    /// Information buffer of the BASE_STATIONS_INFO answer in MBIMEx 3.0.
     BaseStationsInfoV3 {
         system_type: DataClassV3,
         system_sub_type: DataSubclass,
@@ -187,7 +187,7 @@ layout! {
         nr_neighbor_cells: Vec<CellInfoNeighboringNr> as sized_array,
     }
 
-    /// Query of BASE_STATIONS_INFO.
+    /// Information buffer of the BASE_STATIONS_INFO query in MBIMEx 3.0.
     BaseStationsInfoQueryV3 {
         max_gsm_count: u32,
         max_umts_count: u32,

@@ -1,4 +1,4 @@
-//! Information buffers of the extensions, cells aside.
+//! Information buffers of the Basic Connect extensions, except those about cells.
 
 use super::values::{
     ContextMediaType, ContextOperation, ContextRoamingControl, ContextSource, ContextState,
@@ -15,40 +15,40 @@ use crate::status::NwError;
 use crate::uuid::Uuid;
 
 layout! {
-    /// `PcoValue`, an element of other structures.
+    /// Protocol configuration options (PCO) of one data session, an element of PCO.
     PcoValue {
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         @pco_data_size of pco_data_buffer,
         pco_data_type: PcoType,
         pco_data_buffer: Vec<u8> as counted(pco_data_size),
     }
 
-    /// Answer, query and notification of PCO.
+    /// Information buffer of the PCO query, answer and indication.
     Pco {
         pco_value: PcoValue,
     }
 
-    /// `NetworkDenylistProvider`, an element of other structures.
+    /// Denied network, an element of NETWORK_DENYLIST.
     NetworkDenylistProvider {
         mcc: u32,
         mnc: u32,
         network_denylist_type: NetworkDenylistType,
     }
 
-    /// Answer, set and notification of NETWORK_DENYLIST.
+    /// Information buffer of the NETWORK_DENYLIST set, answer and indication.
     NetworkDenylist {
         denylist_state: NetworkDenylistState,
         @providers_count of providers,
         providers: Vec<NetworkDenylistProvider> as refs(providers_count),
     }
 
-    /// `LteAttachConfiguration`, an element of other structures.
+    /// LTE attach context, an element of LTE_ATTACH_CONFIGURATION.
     LteAttachConfiguration {
         ip_type: ContextIpType,
         roaming: LteAttachContextRoamingControl,
         source: ContextSource,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String,
         user_name: String [personal],
         password: String [personal],
@@ -56,24 +56,24 @@ layout! {
         auth_protocol: AuthProtocol,
     }
 
-    /// Answer and notification of LTE_ATTACH_CONFIGURATION.
+    /// Information buffer of the LTE_ATTACH_CONFIGURATION answer and indication.
     LteAttachConfigurations {
         @configuration_count of configurations,
         configurations: Vec<LteAttachConfiguration> as refs(configuration_count),
     }
 
-    /// Set of LTE_ATTACH_CONFIGURATION.
+    /// Information buffer of the LTE_ATTACH_CONFIGURATION set.
     LteAttachConfigurationsSet {
         operation: LteAttachContextOperation,
         @configuration_count of configurations,
         configurations: Vec<LteAttachConfiguration> as refs(configuration_count),
     }
 
-    /// Answer and notification of LTE_ATTACH_INFO.
+    /// Information buffer of the LTE_ATTACH_INFO answer and indication.
     LteAttachInfo {
         lte_attach_state: LteAttachState,
         ip_type: ContextIpType,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String,
         user_name: String [personal],
         password: String [personal],
@@ -81,7 +81,7 @@ layout! {
         auth_protocol: AuthProtocol,
     }
 
-    /// Answer of SYS_CAPS.
+    /// Information buffer of the SYS_CAPS answer.
     SysCaps {
         number_of_executors: u32,
         number_of_slots: u32,
@@ -89,29 +89,29 @@ layout! {
         modem_id: u64,
     }
 
-    /// Answer and notification of SLOT_INFO_STATUS.
+    /// Information buffer of the SLOT_INFO_STATUS answer and indication.
     SlotInfoStatus {
         slot_index: u32,
         state: UiccSlotState,
     }
 
-    /// Query of SLOT_INFO_STATUS.
+    /// Information buffer of the SLOT_INFO_STATUS query.
     SlotInfoStatusQuery {
         slot_index: u32,
     }
 
-    /// `Slot`, an element of other structures.
+    /// Slot to which an executor is mapped, an element of DEVICE_SLOT_MAPPINGS.
     Slot {
         slot: u32,
     }
 
-    /// Answer and set of DEVICE_SLOT_MAPPINGS.
+    /// Information buffer of the DEVICE_SLOT_MAPPINGS set and answer.
     DeviceSlotMappings {
         @map_count of slot_map,
         slot_map: Vec<Slot> as refs(map_count),
     }
 
-    /// Answer of DEVICE_CAPS.
+    /// Information buffer of the DEVICE_CAPS answer.
     DeviceCaps {
         device_type: DeviceType,
         cellular_class: CellularClass,
@@ -120,24 +120,24 @@ layout! {
         data_class: DataClass,
         sms_caps: SmsCaps,
         control_caps: CtrlCaps,
-        /// Data sessions at a time.
+        /// Number of data sessions that can be active at a time.
         max_sessions: u32,
         custom_data_class: String [max(22)],
-        /// IMEI or MEID.
+        /// IMEI or MEID of the device.
         device_id: String [max(36), personal],
         firmware_info: String [max(60)],
         hardware_info: String [max(60)],
         executor_index: u32,
     }
 
-    /// Answer and notification of LOCATION_INFO_STATUS.
+    /// Information buffer of the LOCATION_INFO_STATUS answer and indication.
     LocationInfoStatus {
         location_area_code: u32,
         tracking_area_code: u32,
         cell_id: u32,
     }
 
-    /// `ProvisionedContextElementV2`, an element of other structures.
+    /// Provisioned context, an element of PROVISIONED_CONTEXTS.
     ProvisionedContextElementV2 {
         context_id: u32,
         context_type: Uuid,
@@ -146,7 +146,7 @@ layout! {
         roaming: ContextRoamingControl,
         media_type: ContextMediaType,
         source: ContextSource,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String,
         user_name: String [personal],
         password: String [personal],
@@ -154,13 +154,13 @@ layout! {
         auth_protocol: AuthProtocol,
     }
 
-    /// Answer and notification of PROVISIONED_CONTEXTS.
+    /// Information buffer of the PROVISIONED_CONTEXTS answer and indication.
     ProvisionedContexts {
         @provisioned_contexts_count of provisioned_contexts,
         provisioned_contexts: Vec<ProvisionedContextElementV2> as refs(provisioned_contexts_count),
     }
 
-    /// Set of PROVISIONED_CONTEXTS.
+    /// Information buffer of the PROVISIONED_CONTEXTS set.
     ProvisionedContextsSet {
         operation: ContextOperation,
         context_type: Uuid,
@@ -169,7 +169,7 @@ layout! {
         roaming: ContextRoamingControl,
         media_type: ContextMediaType,
         source: ContextSource,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String,
         user_name: String [personal],
         password: String [personal],
@@ -177,13 +177,13 @@ layout! {
         auth_protocol: AuthProtocol,
     }
 
-    /// Answer and query of VERSION.
+    /// Information buffer of the VERSION query and answer.
     VersionInfo {
         mbim_version: u16,
         mbim_extended_version: u16,
     }
 
-    /// Answer of DEVICE_CAPS.
+    /// Information buffer of the DEVICE_CAPS answer in MBIMEx 3.0.
     DeviceCapsV3 {
         device_type: DeviceType,
         cellular_class: CellularClass,
@@ -193,34 +193,34 @@ layout! {
         sms_caps: SmsCaps,
         control_caps: CtrlCaps,
         data_subclass: DataSubclass as wide,
-        /// Data sessions at a time.
+        /// Number of data sessions that can be active at a time.
         max_sessions: u32,
         executor_index: u32,
         wcdma_band_class: u32,
         lte_band_class: Vec<u16> as tlv_numbers,
         nr_band_class: Vec<u16> as tlv_numbers,
         custom_data_class: String as tlv_text,
-        /// IMEI or MEID.
+        /// IMEI or MEID of the device.
         device_id: String as tlv_text [personal],
         firmware_info: String as tlv_text,
         hardware_info: String as tlv_text,
     }
 
-    /// Answer of MODEM_CONFIGURATION.
+    /// Information buffer of the MODEM_CONFIGURATION answer.
     ModemConfiguration {
         configuration_status: ModemConfigurationStatus,
         configuration_name: String as tlv_text,
         unnamed_ies: Vec<Tlv> as tlvs,
     }
 
-    /// Notification of MODEM_CONFIGURATION.
+    /// Information buffer of the MODEM_CONFIGURATION indication.
     ModemConfigurationNotification {
         modem_configuration_status: ModemConfigurationStatus,
         configuration_name: String as tlv_text,
         unnamed_ies: Vec<Tlv> as tlvs,
     }
 
-    /// Answer and set of REGISTRATION_PARAMETERS.
+    /// Information buffer of the REGISTRATION_PARAMETERS set and answer.
     RegistrationParameters {
         mico_mode: MicoMode,
         drx_cycle: DrxCycle,
@@ -230,12 +230,12 @@ layout! {
         unnamed_ies: Vec<Tlv> as tlvs,
     }
 
-    /// Answer and notification of LTE_ATTACH_INFO.
+    /// Information buffer of the LTE_ATTACH_INFO answer and indication in MBIMEx 3.0.
     LteAttachInfoV3 {
         lte_attach_state: LteAttachState,
         nw_error: NwError,
         ip_type: ContextIpType,
-        /// Access point name (APN).
+        /// Access point name (APN) of the context.
         access_string: String,
         user_name: String [personal],
         password: String [personal],
@@ -243,10 +243,10 @@ layout! {
         auth_protocol: AuthProtocol,
     }
 
-    /// Answer of WAKE_REASON.
+    /// Information buffer of the WAKE_REASON answer.
     WakeReason {
         wake_type: WakeType,
-        /// Data session, 0 to one below the maximum.
+        /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
         wake_tlv: Tlv,
     }
@@ -263,7 +263,7 @@ layout! {
     /// packet that woke the host.
     WakePacket {
         filter_id: u32,
-        /// Bytes, before it was cut.
+        /// Size of the packet in bytes before it was cut short.
         original_packet_size: u32,
         packet: Vec<u8> as sized [personal],
     }

@@ -1,4 +1,5 @@
-//! Microsoft's Basic Connect extensions: provisioned contexts, LTE attach, slots, cells, versions.
+//! Microsoft's Basic Connect extensions service: provisioned contexts, LTE attach, slots, cells and
+//! versions (MBIMEx).
 
 mod cells;
 mod layouts;
@@ -36,7 +37,7 @@ service_table! {
 mod tests {
     use super::*;
 
-    /// Microsoft's table for `MBIM_MS_NETWORK_BLACKLIST_INFO`, by hand.
+    /// The expected bytes follow Microsoft's table for `MBIM_MS_NETWORK_BLACKLIST_INFO`.
     #[test]
     fn denied_networks_as_microsoft_lays_them_out() {
         let list = NetworkDenylist {
