@@ -1,7 +1,7 @@
-//! NMEA 0183 sentences, which share the pipe with AT on GPS ports.
+//! Recognition of NMEA 0183 sentences, which share the channel with AT commands on GPS ports.
 
-/// Whether `line` is a sentence: `$`, talker and type, a comma, and a checksum that fits if there
-/// is one.
+/// Returns whether `line` is an NMEA 0183 sentence: `$`, talker and type, a comma, and a checksum
+/// that fits if there is one.
 #[must_use]
 pub fn is_sentence(line: &str) -> bool {
     let Some(body) = line.strip_prefix('$') else {
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn sentences_and_others() {
-        // From the NMEA 0183 article of Wikipedia.
+        // The sentence comes from the NMEA 0183 article of Wikipedia.
         assert!(is_sentence(
             "$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M,55.2,M,,*76"
         ));

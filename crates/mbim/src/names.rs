@@ -1,38 +1,38 @@
-//! Numbers with names: enumerations and bit sets as MBIM defines them.
+//! Enumerations and bit sets as MBIM defines them: numbers with names.
 //!
 //! Devices send values outside the published lists, so each type is a number with named constants
 //! rather than a Rust `enum`: nothing received is lost, and constants still work as patterns.
 
-/// One named number of an enumeration, or one named bit of a bit set.
+/// Named number of an enumeration, or named bit of a bit set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named {
-    /// The constant's name in upper case; a leading underscore only guards a leading digit.
+    /// Name of the constant in upper case; a leading underscore only guards a leading digit.
     pub constant: &'static str,
-    /// The number, or for a bit set the mask.
+    /// Number of the value, or mask of the bit in a bit set.
     pub value: u64,
 }
 
 impl Named {
-    /// The name in snake case, as printed and as accepted on input.
+    /// Returns the name in snake case, as it is printed and as it is accepted on input.
     #[must_use]
     pub fn name(&self) -> String {
         self.constant.trim_start_matches('_').to_ascii_lowercase()
     }
 }
 
-/// The names of one enumeration or bit set.
+/// Names of one enumeration or bit set.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Names {
     /// Name of the type.
     pub name: &'static str,
     /// Whether values are sets of bits.
     pub flags: bool,
-    /// The named values in ascending order; for a bit set, `NONE = 0` may come first.
+    /// Named values in ascending order; in a bit set, `NONE = 0` may come first.
     pub values: &'static [Named],
 }
 
 impl Names {
-    /// The name of an enumeration's value, if it has one.
+    /// Returns the name of a value, if it has one.
     #[must_use]
     pub fn name_of(&self, value: u64) -> Option<String> {
         self.values
@@ -41,7 +41,7 @@ impl Names {
             .map(Named::name)
     }
 
-    /// The names of the bits set in `value`, and the bits that have no name.
+    /// Returns the names of the bits set in `value`, and the bits that have no name.
     #[must_use]
     pub fn bits_of(&self, value: u64) -> (Vec<String>, u64) {
         let mut names = Vec::new();
@@ -55,9 +55,10 @@ impl Names {
         (names, rest)
     }
 
-    /// The value for a text: a name, for bit sets several joined by `,`, `+` or `|`, or a number
-    /// (decimal, or hexadecimal after `0x`). Case and `-` for `_` do not matter. Some names are
-    /// numbers (a DRX cycle of `32` has value 2): the name comes first.
+    /// Returns the value for a text: a name, for bit sets several names joined by `,`, `+` or `|`,
+    /// or a number (decimal, or hexadecimal after `0x`). Case does not matter, and `-` is taken for
+    /// `_`. A text that is both a name and a number is taken as the name: a DRX cycle of `32` has
+    /// value 2. Returns `None` for any other text.
     #[must_use]
     pub fn value_of(&self, text: &str) -> Option<u64> {
         let one = |text: &str| self.single(text).or_else(|| parse_number(text));
@@ -76,7 +77,8 @@ impl Names {
             .map(|named| named.value)
     }
 
-    /// Text of a value: its name, or `a, b` for bits; numbers where there is no name.
+    /// Returns the text of a value: its name, or the names of its bits separated by commas. Where
+    /// there is no name, a number stands.
     #[must_use]
     pub fn text_of(&self, value: u64) -> String {
         if let Some(name) = self.name_of(value) {
@@ -103,7 +105,7 @@ pub(crate) fn parse_number(text: &str) -> Option<u64> {
 
 /// Defines an enumeration or a bit set: a number newtype with named constants.
 ///
-/// `values!` lists numbers, `bits!` lists bit positions (and gets `NONE = 0` by itself).
+/// `values!` takes numbers; `bits!` takes bit positions and adds `NONE = 0` by itself.
 macro_rules! values {
     ($(#[$meta:meta])* $name:ident: $repr:ident { $($constant:ident = $value:expr),* $(,)? }) => {
         $crate::names::named_number!($(#[$meta])* $name: $repr, false, $($constant = $value,)*);
@@ -116,7 +118,7 @@ macro_rules! bits {
         $crate::names::named_number!($(#[$meta])* $name: $repr, true, NONE = 0, $($constant = 1 << $bit,)*);
 
         impl $name {
-            /// Whether all bits of `other` are set.
+            /// Returns whether all bits of `other` are set.
             #[must_use]
             pub const fn contains(self, other: Self) -> bool {
                 self.0 & other.0 == other.0
@@ -151,7 +153,7 @@ macro_rules! named_number {
                 pub const $constant: Self = Self($value);
             )*
 
-            /// Every named value.
+            /// Names of all named values.
             pub const NAMES: &'static $crate::names::Names = &$crate::names::Names {
                 name: stringify!($name),
                 flags: $flags,
@@ -211,7 +213,7 @@ macro_rules! named_number {
 }
 pub(crate) use named_number;
 
-/// The text is neither a name of this type nor a number that fits it.
+/// Error for a text that is neither a name of the type nor a number that fits it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not a {kind}; known: {known}")]
 pub struct UnknownName {
@@ -234,11 +236,11 @@ impl UnknownName {
 #[cfg(test)]
 mod tests {
     values! {
-        /// Test enumeration.
+        /// Enumeration for the tests.
         Colour: u32 { RED = 1, _5G_BLUE = 7 }
     }
     bits! {
-        /// Test bits.
+        /// Bit set for the tests.
         Parts: u32 { LEFT = 0, RIGHT = 4 }
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A UUID, in the byte order of its textual form.
+/// UUID in the byte order of its textual form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Uuid(pub [u8; 16]);
 
@@ -12,7 +12,8 @@ impl Uuid {
     /// Parses the hyphenated text form at compile time.
     ///
     /// # Panics
-    /// When the text is not a UUID; meant for constants, where the panic is a compile error.
+    /// Panics when the text is not a UUID. In a constant, for which this is meant, the panic is a
+    /// compile error.
     #[must_use]
     pub const fn literal(text: &str) -> Self {
         match Self::parse_const(text.as_bytes()) {
@@ -69,7 +70,7 @@ impl fmt::Debug for Uuid {
     }
 }
 
-/// The text is not 32 hexadecimal digits (hyphens allowed anywhere).
+/// Error for a text that is not 32 hexadecimal digits; hyphens are allowed anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{0}\" is not a UUID: expected 32 hexadecimal digits, such as a289cc33-bcbb-8b4f-b6b0-133ec2aae6df"

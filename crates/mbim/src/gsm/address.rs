@@ -5,20 +5,20 @@ use std::str::FromStr;
 
 use super::alphabet;
 
-/// Digits of a number at most.
+/// Largest number of digits in an address (3GPP TS 23.040 section 9.1.2.5).
 pub const MOST_DIGITS: usize = 20;
 
-/// International number, ISDN numbering plan.
+/// Type of an international number in the ISDN numbering plan.
 const INTERNATIONAL: u8 = 0x91;
-/// Number of unknown type, ISDN numbering plan.
+/// Type of a number of unknown kind in the ISDN numbering plan.
 const UNKNOWN: u8 = 0x81;
 
-/// The semi-octets 0 to 14; 15 is a filler.
+/// Characters that the semi-octets 0 to 14 stand for; 15 is a filler.
 const DIGITS: [char; 15] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'a', 'b', 'c',
 ];
 
-/// An address. Its text is personal: [`fmt::Debug`] hides it.
+/// Telephone number or alphanumeric sender. Its text is personal, so [`fmt::Debug`] hides it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Address(String);
 
@@ -28,14 +28,14 @@ impl fmt::Debug for Address {
     }
 }
 
-/// `+` and digits, digits, or a sender's name.
+/// Writes the address as `+` and digits, as digits alone, or as the name of a sender.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// The text is no telephone number.
+/// Error for a text that is no telephone number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a number is an optional + and 1 to 20 digits, * or #; blanks, dashes and brackets may stand between"
@@ -62,7 +62,7 @@ impl FromStr for Address {
 }
 
 impl Address {
-    /// The text.
+    /// Returns the address as text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0
@@ -84,7 +84,9 @@ impl Address {
             .collect()
     }
 
-    /// As destination: digits, type, digits in semi-octets. Only for numbers that were parsed.
+    /// Encodes a destination address: the number of digits, the type, and the digits in
+    /// semi-octets. The result is correct only for a number parsed from text, not for the name of a
+    /// sender.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (kind, digits) = self.digits();
@@ -93,7 +95,8 @@ impl Address {
         out
     }
 
-    /// As message centre: octets that follow, type, digits in semi-octets.
+    /// Encodes a message centre address: the number of octets that follow, the type, and the digits
+    /// in semi-octets.
     #[must_use]
     pub fn encode_centre(&self) -> Vec<u8> {
         let (kind, digits) = self.digits();
@@ -103,7 +106,8 @@ impl Address {
         out
     }
 
-    /// From its type, the octets, and the number of semi-octets in use.
+    /// Reads an address of type `kind` from its octets, of which `semi_octets` half octets are in
+    /// use.
     pub(super) fn decode(kind: u8, octets: &[u8], semi_octets: usize) -> Self {
         if kind >> 4 & 7 == 5 {
             let septets = alphabet::unpack(octets, semi_octets * 4 / 7, 0);
@@ -128,7 +132,7 @@ impl Address {
 mod tests {
     use super::*;
 
-    // Vectors: ModemManager's unit tests of its address encoder.
+    // The vectors come from ModemManager's unit tests of its address encoder.
     #[test]
     fn numbers_encode_in_both_forms() {
         let encode = |text: &str| text.parse::<Address>().unwrap();

@@ -1,14 +1,14 @@
-//! The GSM 7-bit default alphabet (3GPP TS 23.038 section 6.2.1) and its extension (6.2.1.1), and
-//! septets packed into octets (6.1.2.1).
+//! GSM 7-bit default alphabet (3GPP TS 23.038 section 6.2.1), its extension (section 6.2.1.1), and
+//! the packing of septets into octets (section 6.1.2.1).
 //!
-//! National language tables are not known here: a message that asks for one is read with the
-//! default alphabet.
+//! National language tables are not supported: a message that asks for one is read with the default
+//! alphabet.
 
-/// The septet that announces one of the extension table.
+/// Septet that announces a septet of the extension table.
 pub const ESCAPE: u8 = 0x1b;
 
-/// The default alphabet in the order of its septets; [`ESCAPE`] stands as U+00A0, as a receiver
-/// that does not know the extension shows it.
+/// Default alphabet in the order of its septets. [`ESCAPE`] stands as U+00A0, as a receiver that
+/// does not know the extension shows it.
 const DEFAULT: [char; 128] = [
     '@', '£', '$', '¥', 'è', 'é', 'ù', 'ì', 'ò', 'Ç', '\n', 'Ø', 'ø', '\r', 'Å', 'å', //
     'Δ', '_', 'Φ', 'Γ', 'Λ', 'Ω', 'Π', 'Ψ', 'Σ', 'Θ', 'Ξ', '\u{a0}', 'Æ', 'æ', 'ß', 'É', //
@@ -20,7 +20,7 @@ const DEFAULT: [char; 128] = [
     'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z', 'ä', 'ö', 'ñ', 'ü', 'à',
 ];
 
-/// The extension table: septet after [`ESCAPE`], character.
+/// Extension table, as pairs of the septet after [`ESCAPE`] and its character.
 const EXTENSION: [(u8, char); 10] = [
     (0x0a, '\u{c}'),
     (0x14, '^'),
@@ -34,8 +34,8 @@ const EXTENSION: [(u8, char); 10] = [
     (0x65, '€'),
 ];
 
-/// The septets of a character: one, or two with [`ESCAPE`] in front; `None` for a character the
-/// alphabet does not have.
+/// Returns the septets of a character: [`ESCAPE`] in front if the character is in the extension
+/// table, and its septet. Returns `None` for a character the alphabet does not have.
 #[must_use]
 pub fn septets_of(c: char) -> Option<(Option<u8>, u8)> {
     if let Some(at) = DEFAULT.iter().position(|known| *known == c)
@@ -49,7 +49,7 @@ pub fn septets_of(c: char) -> Option<(Option<u8>, u8)> {
         .map(|(septet, _)| (Some(ESCAPE), *septet))
 }
 
-/// The septets of a text, one a byte; `None` when a character is not in the alphabet.
+/// Returns the septets of a text, one per byte, or `None` when a character is not in the alphabet.
 #[must_use]
 pub fn to_septets(text: &str) -> Option<Vec<u8>> {
     let mut septets = Vec::with_capacity(text.len());
@@ -61,8 +61,9 @@ pub fn to_septets(text: &str) -> Option<Vec<u8>> {
     Some(septets)
 }
 
-/// The text of septets. An unknown septet after [`ESCAPE`] is read with the default alphabet, as
-/// the specification asks for; an [`ESCAPE`] at the end or before another is a space.
+/// Returns the text of `septets`. An unknown septet after [`ESCAPE`] is read with the default
+/// alphabet, as the specification asks; an [`ESCAPE`] at the end or before another one becomes a
+/// space.
 #[must_use]
 pub fn from_septets(septets: &[u8]) -> String {
     let mut text = String::with_capacity(septets.len());
@@ -103,7 +104,8 @@ pub fn pack(septets: &[u8], fill: usize) -> Vec<u8> {
     octets
 }
 
-/// Unpacks at most `count` septets after `fill` bits; fewer when the octets end before.
+/// Unpacks at most `count` septets that follow `fill` bits. There are fewer when the octets end
+/// earlier.
 #[must_use]
 pub fn unpack(octets: &[u8], count: usize, fill: usize) -> Vec<u8> {
     let there = (octets.len() * 8).saturating_sub(fill) / 7;

@@ -1,29 +1,31 @@
-//! Data coding schemes: how the octets of a text are to be read (3GPP TS 23.038 sections 4 and 5).
+//! Data coding schemes, which say how the octets of a text are read (3GPP TS 23.038 sections 4 and
+//! 5).
 
 use super::alphabet;
 
-/// How text is coded.
+/// Coding of the octets of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alphabet {
-    /// GSM 7-bit default alphabet, packed.
+    /// Septets of the GSM 7-bit default alphabet, packed into octets.
     Gsm7,
-    /// Bytes, no text.
+    /// Bytes that are no text.
     Data,
-    /// UCS-2, big-endian; pairs of surrogates are accepted, as every network carries them.
+    /// UCS-2 in big-endian byte order. Surrogate pairs are accepted, since networks carry them.
     Ucs2,
 }
 
-/// USSD text in the GSM 7-bit default alphabet, language not stated.
+/// Data coding scheme of USSD text in the GSM 7-bit default alphabet, with no language stated.
 const USSD_GSM7: u8 = 0x0f;
-/// USSD text in UCS-2.
+/// Data coding scheme of USSD text in UCS-2.
 const USSD_UCS2: u8 = 0x48;
-/// Carriage return, which fills the last seven bits of a USSD text.
+/// Septet of the carriage return, which fills the last seven bits of a USSD text.
 const RETURN: u8 = 0x0d;
-/// Octets of a USSD text at most (3GPP TS 24.080, `ussd-DataCodingScheme` and MBIM 1.0, 10.7).
+/// Largest size of a USSD text in octets (3GPP TS 24.080, `ussd-DataCodingScheme`, and MBIM 1.0
+/// section 10.7).
 pub const USSD_MOST: usize = 160;
 
-/// The alphabet of a short message's data coding scheme (section 4), and whether the text is
-/// compressed, which nobody does.
+/// Returns the alphabet that the data coding scheme of a short message names (3GPP TS 23.038
+/// section 4), and whether the text is compressed.
 #[must_use]
 pub const fn of_message(scheme: u8) -> (Alphabet, bool) {
     let general = match scheme >> 2 & 3 {
@@ -39,7 +41,8 @@ pub const fn of_message(scheme: u8) -> (Alphabet, bool) {
     }
 }
 
-/// The display class of a short message, 0 (shown at once) to 3, if it has one.
+/// Returns the display class of a short message, from 0 (shown at once) to 3, or `None` when its
+/// data coding scheme has none.
 #[must_use]
 pub const fn class_of(scheme: u8) -> Option<u8> {
     let has = match scheme >> 4 {
@@ -50,7 +53,7 @@ pub const fn class_of(scheme: u8) -> Option<u8> {
     if has { Some(scheme & 3) } else { None }
 }
 
-/// Text from UCS-2 octets; what is no character becomes U+FFFD.
+/// Returns the text of UCS-2 octets in big-endian byte order. What is no character becomes U+FFFD.
 #[must_use]
 pub fn from_ucs2(octets: &[u8]) -> String {
     let units = octets
@@ -61,18 +64,20 @@ pub fn from_ucs2(octets: &[u8]) -> String {
         .collect()
 }
 
-/// UCS-2 octets of a text.
+/// Returns the UCS-2 octets of a text in big-endian byte order.
 #[must_use]
 pub fn to_ucs2(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 
-/// A USSD text as data coding scheme and octets; `None` when it is too long.
+/// Encodes a USSD text. Returns its data coding scheme and octets, or `None` when it takes more
+/// than [`USSD_MOST`] octets.
 #[must_use]
 pub fn to_ussd(text: &str) -> Option<(u8, Vec<u8>)> {
     let (scheme, octets) = match alphabet::to_septets(text) {
         Some(mut septets) => {
-            // Seven bits left over would read as one more character, "@" (section 6.1.2.3.1).
+            // Seven bits left over would read as one more character, "@" (3GPP TS 23.038 section
+            // 6.1.2.3.1).
             if septets.len() % 8 == 7 {
                 septets.push(RETURN);
             }
@@ -83,7 +88,7 @@ pub fn to_ussd(text: &str) -> Option<(u8, Vec<u8>)> {
     (octets.len() <= USSD_MOST).then_some((scheme, octets))
 }
 
-/// The text of a USSD answer; `None` when it is bytes rather than text.
+/// Returns the text of a USSD answer, or `None` when it is bytes rather than text.
 #[must_use]
 pub fn from_ussd(scheme: u8, octets: &[u8]) -> Option<String> {
     let gsm7 = |octets: &[u8], fill| {
@@ -134,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_ussd_code_packs_as_phones_send_it() {
-        // As AT+CUSD manuals print it.
+        // Manuals of AT+CUSD print the code in this form.
         assert_eq!(
             to_ussd("*100#").unwrap(),
             (0x0f, vec![0xaa, 0x18, 0x0c, 0x36, 0x02])

@@ -1,23 +1,25 @@
-//! Parts of long messages put together again.
+//! Reassembly of long messages from their parts.
 
 use super::pdu::{Body, Message, MessageKind};
 
-/// A message as people see it: one PDU, or the parts of a long one.
+/// Message as a person sees it: one PDU, or the parts of a long message put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined<K> {
-    /// The keys of the parts that are there, in their order.
+    /// Keys of the parts that are present, in the order of the parts.
     pub keys: Vec<K>,
-    /// How many parts there should be.
+    /// Number of parts the message consists of, missing ones included.
     pub total: usize,
-    /// The first part that is there.
+    /// First part that is present.
     pub first: Message,
-    /// The whole text; `None` when any part holds something else. A missing part is `[…]`.
+    /// Text of the whole message, with `[…]` where parts are missing. It is `None` for a status
+    /// report, and when a part holds something other than text.
     pub text: Option<String>,
 }
 
-/// Puts messages together. Parts belong together that agree in kind, peer, reference and total;
-/// a part that is there already begins another message. `keys` are whatever tells the PDUs apart
-/// and to whoever asks (index, status). The order is that of the messages' first parts.
+/// Puts messages together. Parts belong together when they agree in kind, peer, reference and
+/// total; a part whose number is present already begins another message. The key of each message is
+/// whatever tells the PDUs apart for the caller, such as an index. The result has the order in
+/// which the first part of each message came.
 #[must_use]
 pub fn join<K: Clone>(messages: impl IntoIterator<Item = (K, Message)>) -> Vec<Joined<K>> {
     struct Group<K> {

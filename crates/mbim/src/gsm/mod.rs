@@ -1,16 +1,17 @@
-//! What short messages and USSD are made of: alphabets (3GPP TS 23.038) and message PDUs
-//! (3GPP TS 23.040), both directions.
+//! Alphabets (3GPP TS 23.038) and message PDUs (3GPP TS 23.040) of short messages and USSD, for
+//! reading and writing.
 //!
-//! MBIM carries them as bytes: [`SmsPduReadRecord`](crate::services::sms::SmsPduReadRecord) a PDU
-//! with the message centre's address in front, [`Ussd`](crate::services::ussd::Ussd) text in a
-//! data coding scheme.
+//! MBIM carries them as bytes: [`SmsPduReadRecord`](crate::services::sms::SmsPduReadRecord) holds a
+//! PDU with the message centre's address in front, [`Ussd`](crate::services::ussd::Ussd) holds text
+//! in a data coding scheme.
 //!
-//! - [`alphabet`]: the GSM 7-bit default alphabet with its extension, septets packed into octets.
-//! - [`coding`]: data coding schemes, of short messages and of USSD.
+//! - [`alphabet`]: the GSM 7-bit default alphabet with its extension, and the packing of septets.
+//! - [`coding`]: data coding schemes of short messages and of USSD.
 //! - [`address`]: telephone numbers and alphanumeric senders.
-//! - [`timestamp`]: the message centre's time stamp.
-//! - [`pdu`]: messages read; [`submit`]: messages written, long ones in parts; [`joined`]: parts
-//!   put together again.
+//! - [`timestamp`]: time stamps of the message centre.
+//! - [`pdu`]: reading of messages.
+//! - [`submit`]: writing of messages, with long texts in parts.
+//! - [`joined`]: reassembly of long messages from their parts.
 
 pub mod address;
 pub mod alphabet;

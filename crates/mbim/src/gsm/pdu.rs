@@ -1,42 +1,45 @@
-//! Short messages as PDUs: reading (3GPP TS 23.040 section 9.2.2), with the message centre's
-//! address in front as MBIM and 3GPP TS 27.005 have it.
+//! Reading of short message PDUs (3GPP TS 23.040 section 9.2.2) with the message centre's address
+//! in front, as MBIM and 3GPP TS 27.005 carry them.
 
 use super::address::Address;
 use super::alphabet;
 use super::coding::{self, Alphabet};
 use super::timestamp::Timestamp;
 
-/// Elements of a user data header that place a message among others (section 9.2.3.24).
+/// Id of the user data header element that gives the place of a part, with a reference of 8 bits
+/// (3GPP TS 23.040 section 9.2.3.24).
 const CONCATENATED_8: u8 = 0x00;
+/// Id of the user data header element that gives the place of a part, with a reference of 16 bits.
 const CONCATENATED_16: u8 = 0x08;
-/// Elements that ask for a national language table.
+/// Id of the user data header element that asks for a national language table after an escape.
 const SINGLE_SHIFT: u8 = 0x24;
+/// Id of the user data header element that replaces the default alphabet by a national table.
 const LOCKING_SHIFT: u8 = 0x25;
 
-/// Why a PDU cannot be read.
+/// Reason why a PDU cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PduError {
-    /// It ends too early.
+    /// The PDU ends too early, within the part that is named.
     #[error("the message ends within its {0}")]
     Short(&'static str),
-    /// A type that is neither a message nor a report.
+    /// The type of the message is 3, which is reserved.
     #[error("a message of the reserved type 3")]
     Reserved,
 }
 
-/// What kind of message it is.
+/// Type of a short message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {
-    /// Received.
+    /// Message that was received (SMS-DELIVER).
     Deliver,
-    /// Sent, or to be sent.
+    /// Message that was sent or is to be sent (SMS-SUBMIT).
     Submit,
-    /// The network's word on one that was sent.
+    /// Report of the network on a message that was sent (SMS-STATUS-REPORT).
     StatusReport,
 }
 
 impl MessageKind {
-    /// A word for it.
+    /// Returns a word for the type.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,18 +50,18 @@ impl MessageKind {
     }
 }
 
-/// The content.
+/// Content of a message.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Body {
-    /// Text.
+    /// Text of the message.
     Text(String),
-    /// Bytes for some application.
+    /// Bytes for an application.
     Data(Vec<u8>),
-    /// Compressed text, which is not read.
+    /// Compressed text, which is not decoded.
     Compressed(Vec<u8>),
 }
 
-/// Personal: only the size is shown.
+/// Writes the kind and the size only, because the content is personal.
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -69,42 +72,42 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// Place among the parts of a long message.
+/// Place of a message among the parts of a long message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Part {
-    /// The same for all parts of one message.
+    /// Reference number, which is the same for all parts of one message.
     pub reference: u16,
-    /// How many there are.
+    /// Number of parts the message consists of.
     pub total: u8,
-    /// Which this is, from 1.
+    /// Number of this part, counted from 1.
     pub number: u8,
 }
 
-/// A message, or a part of one.
+/// Short message, or one part of a long one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What kind.
+    /// Type of the message.
     pub kind: MessageKind,
-    /// The message centre, if it is told.
+    /// Address of the message centre, if the PDU states it.
     pub centre: Option<Address>,
-    /// Sender of a received message, recipient of a sent one or of one reported on.
+    /// Sender of a received message, or recipient of a message that was sent or reported on.
     pub peer: Address,
-    /// When the message centre got it.
+    /// Time at which the message centre received the message.
     pub time: Option<Timestamp>,
-    /// When a message reported on was delivered, or given up.
+    /// Time at which a message reported on was delivered or given up.
     pub discharged: Option<Timestamp>,
-    /// State of a message reported on (section 9.2.3.15): below 32 delivered, below 64 still being
-    /// tried, else failed.
+    /// Status of a message reported on (3GPP TS 23.040 section 9.2.3.15): below 32 it was
+    /// delivered, below 64 delivery is still tried, otherwise it failed.
     pub status: Option<u8>,
-    /// Reference of a sent message, and of one reported on.
+    /// Reference number of a message that was sent or reported on.
     pub reference: Option<u8>,
-    /// Display class; 0 is shown at once and stored nowhere.
+    /// Display class of the message; one of class 0 is shown at once and not stored.
     pub class: Option<u8>,
-    /// Place among the parts of a long message.
+    /// Place among the parts of a long message; `None` for a message of one part.
     pub part: Option<Part>,
-    /// The text asks for a national language table, which is not known here.
+    /// Whether the text asks for a national language table; such tables are not supported.
     pub foreign_table: bool,
-    /// The content.
+    /// Content of a message.
     pub body: Body,
 }
 
@@ -112,7 +115,8 @@ impl Message {
     /// Reads a PDU with the message centre's address in front.
     ///
     /// # Errors
-    /// When it ends too early or is of a reserved type. What comes after its end is ignored.
+    /// Returns a [`PduError`] when the PDU ends too early or is of the reserved type. Bytes after
+    /// its end are ignored.
     pub fn decode(pdu: &[u8]) -> Result<Self, PduError> {
         let mut rest = Octets(pdu);
         let centre = rest.centre()?;
@@ -150,7 +154,7 @@ impl Message {
         let scheme = rest.octet("data coding scheme")?;
         match kind {
             MessageKind::Deliver => message.time = rest.time()?,
-            // Validity: none, one octet of relative time, or seven.
+            // The validity period takes no octet, one for a relative time, or seven otherwise.
             _ => {
                 let validity = match first >> 3 & 3 {
                     0 => 0,
@@ -191,7 +195,7 @@ impl Message {
         } else {
             match alphabet {
                 Alphabet::Gsm7 => {
-                    // The text begins at a septet's border after the header.
+                    // The text begins at the first septet boundary after the header.
                     let skipped = (header * 8).div_ceil(7);
                     let fill = skipped * 7 - header * 8;
                     let count = length.saturating_sub(skipped);
@@ -205,7 +209,8 @@ impl Message {
         Ok(())
     }
 
-    /// Elements cut short, and places that make no sense, are ignored, as section 9.2.3.24.1 asks.
+    /// Reads the elements of a user data header. Elements that are cut short, and places that make
+    /// no sense, are ignored, as 3GPP TS 23.040 section 9.2.3.24.1 asks.
     fn read_header(&mut self, mut elements: &[u8]) {
         while let [id, length, rest @ ..] = elements {
             let Some((content, next)) = rest.split_at_checked(usize::from(*length)) else {

@@ -1,4 +1,4 @@
-//! Short messages to be sent: PDUs with long texts in parts (3GPP TS 23.040 sections 9.2.2.2 and
+//! Writing of short message PDUs, with long texts in parts (3GPP TS 23.040 sections 9.2.2.2 and
 //! 9.2.3.24.1).
 
 use std::time::Duration;
@@ -7,54 +7,57 @@ use super::address::Address;
 use super::alphabet;
 use super::coding::to_ucs2;
 
-/// Octets of user data at most.
+/// Largest size of the user data in octets.
 const MOST_OCTETS: usize = 140;
-/// Septets of user data at most.
+/// Largest size of the user data in septets.
 const MOST_SEPTETS: usize = 160;
-/// Octets of the header that places a part: its length, and the element with an 8-bit reference.
+/// Size in octets of the user data header of a part: its length, and the element with a reference
+/// of 8 bits.
 const HEADER: usize = 6;
-/// Parts of a message at most.
+/// Largest number of parts of a message.
 pub const MOST_PARTS: usize = 255;
 
 const SCHEME_GSM7: u8 = 0x00;
 const SCHEME_UCS2: u8 = 0x08;
 
-/// A message to be sent.
+/// Short message to be sent.
 #[derive(Debug, Clone)]
 pub struct Submit<'a> {
-    /// To whom.
+    /// Address of the recipient.
     pub to: &'a Address,
-    /// The message centre; without one the SIM's is used.
+    /// Address of the message centre; without one, that of the SIM card is used.
     pub centre: Option<&'a Address>,
-    /// The text.
+    /// Text of the message.
     pub text: &'a str,
-    /// The same for all parts of one message, another one for the next to the same recipient.
+    /// Reference number, which is the same for all parts of one message and differs for the next
+    /// message to the same recipient.
     pub reference: u8,
-    /// Whether a report of the delivery is wanted.
+    /// Whether a status report on the delivery is asked for.
     pub report: bool,
-    /// How long the message centre may try; without it, its own choice.
+    /// Time for which the message centre may try to deliver; without it, the message centre
+    /// decides.
     pub validity: Option<Duration>,
 }
 
-/// A message that cannot be sent.
+/// Reason why a message cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// Too long even in parts.
+    /// The text takes this number of parts, which is more than [`MOST_PARTS`].
     #[error("the text takes {0} parts, at most {MOST_PARTS} are possible")]
     TooLong(usize),
 }
 
-/// A part's text, coded.
+/// Coded text of one part.
 enum Coded {
     Septets(Vec<u8>),
     Octets(Vec<u8>),
 }
 
 impl Submit<'_> {
-    /// The PDUs, one a part, with the message centre's address in front.
+    /// Encodes the message as PDUs, one per part, each with the message centre's address in front.
     ///
     /// # Errors
-    /// [`SubmitError::TooLong`].
+    /// Returns [`SubmitError::TooLong`] when the text takes more than [`MOST_PARTS`] parts.
     pub fn encode(&self) -> Result<Vec<Vec<u8>>, SubmitError> {
         let parts = split(self.text);
         if parts.len() > MOST_PARTS {
@@ -76,7 +79,7 @@ impl Submit<'_> {
         first |= u8::from(self.report) << 5;
         first |= u8::from(header.is_some()) << 6;
         pdu.push(first);
-        // The modem numbers the messages itself.
+        // The modem assigns the message reference itself.
         pdu.push(0);
         pdu.extend(self.to.encode());
         pdu.push(0);
@@ -103,7 +106,8 @@ impl Submit<'_> {
     }
 }
 
-/// The relative validity period (section 9.2.3.12.1), rounded up; at most 63 weeks.
+/// Returns the relative validity period (3GPP TS 23.040 section 9.2.3.12.1), rounded up to its next
+/// step. The longest is 63 weeks.
 fn relative(time: Duration) -> u8 {
     let minutes = time.as_secs().div_ceil(60).max(1);
     let up = |unit: u64| minutes.div_ceil(unit);
@@ -132,7 +136,7 @@ fn split(text: &str) -> Vec<Coded> {
             if octets.len() <= MOST_OCTETS {
                 return vec![Coded::Octets(octets)];
             }
-            // An odd octet would be of no use.
+            // A part holds whole units of 16 bits, so an odd octet stays unused.
             let room = (MOST_OCTETS - HEADER) & !1;
             chunks(text, room, |c| c.len_utf16() * 2)
                 .map(|part| Coded::Octets(to_ucs2(part)))
@@ -141,7 +145,8 @@ fn split(text: &str) -> Vec<Coded> {
     }
 }
 
-/// Pieces of at most `room`, each character taking what `size` says.
+/// Returns pieces of the text that take at most `room` each, where a character takes what `size`
+/// returns.
 fn chunks(text: &str, room: usize, size: impl Fn(char) -> usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -159,7 +164,7 @@ fn chunks(text: &str, room: usize, size: impl Fn(char) -> usize) -> impl Iterato
     })
 }
 
-/// How many PDUs a text takes, and whether it is coded in UCS-2.
+/// Returns the number of PDUs a text takes, and whether it is coded in UCS-2.
 #[must_use]
 pub fn measure(text: &str) -> (usize, bool) {
     let parts = split(text);

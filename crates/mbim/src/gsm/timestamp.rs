@@ -1,8 +1,8 @@
-//! The message centre's time stamp (3GPP TS 23.040 section 9.2.3.11).
+//! Time stamps of the message centre (3GPP TS 23.040 section 9.2.3.11).
 
 use std::fmt;
 
-/// A local time with its distance from UTC.
+/// Local time with its offset from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
     /// Year, 1990 to 2089.
@@ -17,12 +17,12 @@ pub struct Timestamp {
     pub minute: u8,
     /// Second, 0 to 59.
     pub second: u8,
-    /// Quarters of an hour ahead of UTC, -79 to 79.
+    /// Offset ahead of UTC in quarters of an hour, -79 to 79.
     pub quarters: i8,
 }
 
 impl Timestamp {
-    /// From its seven octets; `None` when they are no time.
+    /// Reads a time from its seven octets. Returns `None` when they are no time.
     #[must_use]
     pub fn decode(octets: [u8; 7]) -> Option<Self> {
         let two = |octet: u8| {
@@ -53,7 +53,7 @@ impl Timestamp {
         good.then_some(time)
     }
 
-    /// As seven octets.
+    /// Encodes the time as seven octets.
     #[must_use]
     pub fn encode(self) -> [u8; 7] {
         let two = |value: u8| (value / 10 % 10) | ((value % 10) << 4);
@@ -70,7 +70,7 @@ impl Timestamp {
     }
 }
 
-/// As RFC 3339: `2011-02-28T11:50:50-05:00`.
+/// Writes the time in the form of RFC 3339, such as `2011-02-28T11:50:50-05:00`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let minutes = u16::from(self.quarters.unsigned_abs()) * 15;
