@@ -1,4 +1,4 @@
-//! One message as a tree.
+//! Decoding of one control message into a tree.
 
 use std::fmt::Write as _;
 
@@ -14,43 +14,43 @@ use crate::registry::{self, Part, Service, Version};
 use crate::status::{ProtocolError, Status};
 use crate::uuid::Uuid;
 
-/// A decoded message; parts that are not there are `None`.
+/// Decoded message; parts that it does not have are `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
-    /// Type.
+    /// Type of the message.
     pub kind: Option<MessageType>,
-    /// Transaction id.
+    /// Id of the transaction the message belongs to.
     pub transaction_id: Option<u32>,
-    /// Total and current fragment number, for types that have them.
+    /// Total number of fragments and number of this one, counted from 0, for types that have them.
     pub fragment: Option<(u32, u32)>,
-    /// Service.
+    /// UUID of the service.
     pub service: Option<Uuid>,
-    /// Command number.
+    /// CID of the command.
     pub cid: Option<u32>,
-    /// Query or set, of commands.
+    /// Type of a command, query or set.
     pub command_type: Option<CommandKind>,
-    /// Status, of answers.
+    /// Status of an answer.
     pub status: Option<Status>,
-    /// What the message carries.
+    /// Content of the message.
     pub content: Content,
-    /// What is wrong, offsets from the start of the message.
+    /// Problems found, with offsets in bytes from the start of the message.
     pub errors: Vec<FieldError>,
 }
 
-/// What a message carries.
+/// Content of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// Nothing, or nothing readable.
+    /// Content that is empty or cannot be read.
     Nothing,
-    /// OPEN: largest control transfer, bytes.
+    /// Largest control transfer in bytes, of OPEN.
     MaxControlTransfer(u32),
-    /// HOST_ERROR, FUNCTION_ERROR.
+    /// Error code of HOST_ERROR or FUNCTION_ERROR.
     Error(ProtocolError),
-    /// An information buffer of known layout.
+    /// Information buffer of known layout.
     Fields(Record),
-    /// An information buffer of unknown layout, or bytes of an unknown message.
+    /// Information buffer of unknown layout, or the bytes of a message of unknown type.
     Raw(Vec<u8>),
-    /// The bytes of a later fragment, whose service stands in the first one.
+    /// Bytes of a later fragment, whose service stands in the first one.
     LaterFragment(Vec<u8>),
 }
 
@@ -78,10 +78,10 @@ impl Decoded {
     }
 }
 
-/// Decodes one message, as far as it goes.
+/// Decodes one message as far as possible.
 ///
-/// `version` chooses between layouts that the Microsoft extensions change. Bytes past the stated
-/// length count as part of the message only where a reference inside points to them.
+/// `version` chooses between the layouts that MBIMEx changes. Bytes past the stated length count as
+/// part of the message only where a reference inside points to them.
 #[must_use]
 pub fn decode(bytes: &[u8], version: Version) -> Decoded {
     let mut out = Decoded::empty();
@@ -204,7 +204,7 @@ fn fragmented(out: &mut Decoded, kind: MessageType, bytes: &[u8], end: usize, ve
         return;
     };
     let there = end.saturating_sub(info_at);
-    // The first of several fragments holds only the start of the buffer.
+    // The first of several fragments holds only the start of the information buffer.
     if stated as usize > there && total <= 1 {
         out.wrong(
             info_at - 4,
@@ -241,7 +241,7 @@ impl Decoded {
         registry::service(self.service?)
     }
 
-    /// Name of the service, or its UUID when it is unknown.
+    /// Returns the name of the service, or its UUID when it is unknown.
     #[must_use]
     pub fn service_name(&self) -> Option<String> {
         let uuid = self.service?;
@@ -251,17 +251,22 @@ impl Decoded {
         )
     }
 
-    /// Name of the command, if it is a known one.
+    /// Returns the name of the command, if it is a known one.
     #[must_use]
     pub fn cid_name(&self) -> Option<&'static str> {
         Some(self.registered()?.cid(self.cid?)?.name)
     }
 
-    /// The tree as JSON:
-    /// `{"type","transaction_id","fragment":{"total","current"},"service","cid","command_type"|"status","fields":{…},"errors":[{"offset","what"}]}`.
+    /// Returns the tree as JSON in this form:
+    ///
+    /// ```text
+    /// {"type", "transaction_id", "fragment": {"total", "current"}, "service", "cid",
+    ///  "command_type"|"status", "fields": {…}, "errors": [{"offset", "what"}]}
+    /// ```
     ///
     /// Names are in snake case; unknown services appear as UUID, unknown types, commands and codes
-    /// as numbers; parts that the message does not have are left out, `fields` and `errors` never.
+    /// as numbers. Parts that the message does not have are left out, but `fields` and `errors` are
+    /// always present.
     #[must_use]
     pub fn json(&self, personal: Personal) -> Json {
         let mut object = Map::new();
@@ -313,7 +318,7 @@ impl Decoded {
         Json::Object(object)
     }
 
-    /// The tree as lines for people, the status explained.
+    /// Returns the tree as lines for people, with the status explained.
     #[must_use]
     pub fn text(&self, personal: Personal) -> String {
         let mut out = String::new();
@@ -381,7 +386,7 @@ impl Decoded {
     }
 }
 
-/// As [`Decoded::json`], personal content hidden.
+/// Serializes the tree as [`Decoded::json`] returns it, with personal content hidden.
 impl serde::Serialize for Decoded {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.json(Personal::Hide).serialize(serializer)

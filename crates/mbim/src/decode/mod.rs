@@ -1,5 +1,6 @@
-//! Any control message as a tree: complete, cut short or broken, as far as it goes, with what is
-//! wrong and where. For people ([`Decoded::text`]) and as JSON ([`Decoded::json`]).
+//! Decoding of control messages into trees. A message that is cut short or broken is decoded as far
+//! as possible, and its problems are listed with their offsets. A tree is written for people by
+//! [`Decoded::text`], and as JSON by [`Decoded::json`].
 
 mod message;
 mod stream;

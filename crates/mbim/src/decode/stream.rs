@@ -1,4 +1,4 @@
-//! Several messages in a row, fragments put together.
+//! Decoding of several control messages in a row, with fragments put together.
 
 use std::time::Instant;
 
@@ -7,18 +7,19 @@ use crate::fragment::Reassembler;
 use crate::message::{FRAGMENT_HEADER, HEADER, Header, MessageError};
 use crate::registry::Version;
 
-/// Decodes the messages in a capture one after the other. Fragments that follow their first one are
-/// put together and shown as one message; those that do not are shown by themselves.
+/// Decodes the messages in a capture one after the other. Fragments that follow the first one of
+/// their message are put together and shown as one message; other fragments are shown by
+/// themselves.
 ///
-/// Where the bytes after a message are no further message, they stay with it (and are reported
-/// there), so that damaged input is never skipped over.
+/// Where the bytes after a message are no further message, they are reported with that message, so
+/// that damaged input is never skipped.
 #[must_use]
 pub fn decode_all(bytes: &[u8], version: Version) -> Vec<Decoded> {
     let mut out = Vec::new();
     let mut reassembler = Reassembler::default();
     let mut pending: Vec<&[u8]> = Vec::new();
     let mut rest = bytes;
-    // Captures have no time: nothing expires.
+    // A capture has no times, so that no fragment expires.
     let now = Instant::now();
     while !rest.is_empty() {
         let header = match Header::parse(rest) {
@@ -73,7 +74,7 @@ pub fn decode_all(bytes: &[u8], version: Version) -> Vec<Decoded> {
     out
 }
 
-/// Whether another message begins here, even if it is cut short.
+/// Returns whether another message begins here, even one that is cut short.
 fn starts_message(bytes: &[u8]) -> bool {
     match Header::parse(bytes) {
         Ok(_) => true,

@@ -1,8 +1,8 @@
-//! The macro that states a layout once.
+//! Macro that states a layout once for every direction.
 
-/// States layouts. For each it generates the struct (with `Debug`, `Clone`, `PartialEq`, `Default`,
-/// `Serialize`), its [`Schema`](super::Schema) and [`Layout`](super::Layout), and inherent `encode`
-/// and `decode`.
+/// Defines layouts. For each one it generates the struct (with `Debug`, `Clone`, `PartialEq`,
+/// `Default`, `Serialize`), its [`Schema`](super::Schema) and [`Layout`](super::Layout), and
+/// inherent `encode` and `decode`.
 ///
 /// ```text
 /// layout! {
@@ -18,9 +18,10 @@
 /// }
 /// ```
 ///
-/// Encodings after `as`: `refs(count)`, `packed(count)`, `listed(count)`, `counted(count)`, `pointed(count)`, `utf8`, `sized`,
-/// `sized_reversed`, `prefixed`, `rest`, `at`, `sized_struct`, `sized_array`, `tlv_text`,
-/// `tlv_numbers`, `tlvs`, `wide` (a named number as 64 bits); see [`Kind`](super::Kind).
+/// The encodings after `as` are `refs(count)`, `packed(count)`, `listed(count)`, `counted(count)`,
+/// `pointed(count)`, `utf8`, `sized`, `sized_reversed`, `prefixed`, `rest`, `at`, `inline`,
+/// `sized_struct`, `sized_array`, `tlv_text`, `tlv_numbers`, `tlvs` and `wide` (a named number as
+/// 64 bits); [`Kind`](super::Kind) describes them.
 macro_rules! layout {
     ($(
         $(#[$meta:meta])*
@@ -44,29 +45,29 @@ macro_rules! layout {
         }
 
         impl $name {
-            /// Encodes as an information buffer.
+            /// Encodes the struct as an information buffer.
             #[must_use]
             pub fn encode(&self) -> Vec<u8> {
                 $crate::fields::Layout::encode_info(self)
             }
 
-            /// Decodes an information buffer; extra bytes are tolerated.
+            /// Decodes an information buffer. Bytes after the last field are tolerated.
             ///
             /// # Errors
-            /// The first problem that costs a value, with its offset.
+            /// Returns the first problem that costs a value, with its offset in bytes.
             pub fn decode(info: &[u8]) -> Result<Self, $crate::fields::DecodeError> {
                 $crate::fields::Layout::decode_info(info)
             }
         }
 
-        /// Personal content is hidden.
+        /// Writes the fields with personal content hidden.
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 std::fmt::Debug::fmt(&$crate::fields::Layout::to_record(self), f)
             }
         }
 
-        /// Personal content is hidden; `print::record_json` can show it.
+        /// Serializes the fields with personal content hidden; `print::record_json` can show it.
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let record = $crate::fields::Layout::to_record(self);
@@ -146,7 +147,7 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
-/// The encoding of a field from its type and the word after `as`.
+/// Expands to the encoding of a field, from its type and the word after `as`.
 macro_rules! kind {
     ($type:ty) => { <$type as $crate::fields::WireKind>::KIND };
     ($type:ty, refs($count:ident)) => {

@@ -1,14 +1,15 @@
-//! The declarative field machinery: one statement of a layout serves every direction.
+//! Declarative layouts of information buffers: one statement of a layout serves reading, writing
+//! and printing.
 //!
 //! A layout is written once, with the `layout!` macro. From it come a plain Rust
 //! struct and a static [`Schema`]; the schema drives the one reader ([`Reader`]) and the one writer
 //! ([`write()`]) of this crate, so typed structs, generic printing, JSON, `key=value` input and the
 //! emulator all share the same offset arithmetic.
 //!
-//! Wire rules (MBIM 1.0 section 10.3, and what libmbim, oFono and devices do): the fixed part comes
-//! first, variable data after it; offsets count from the start of the structure they stand in;
-//! every piece of variable data is padded to four bytes and its size excludes the padding; empty
-//! data is offset 0, size 0.
+//! The rules of the wire follow MBIM 1.0 section 10.3 and what libmbim, oFono and devices do: the
+//! fixed part comes first, variable data after it; offsets count in bytes from the start of the
+//! structure they stand in; every piece of variable data is padded to four bytes and its size
+//! excludes the padding; empty data is offset 0, size 0. Numbers are little-endian.
 
 mod layout;
 mod read;

@@ -1,4 +1,4 @@
-//! Reading a layout from bytes nobody vouches for.
+//! Reading of layouts from untrusted bytes.
 //!
 //! Every offset and size is added in 64 bits and checked against the bytes present. Counts are
 //! bounded by the room there is for their elements, and the sum of everything read by a multiple of
@@ -12,23 +12,23 @@ use super::schema::{Field, Kind, Schema};
 use super::value::{Record, Tlv, TlvType, Value, utf8, utf16};
 use crate::uuid::Uuid;
 
-/// Number of problems recorded for one buffer at most; of the rest it is only known that there are more.
+/// Largest number of problems recorded for one buffer; a last entry says that more follow.
 const MOST_ERRORS: usize = 32;
 
-/// Something wrong in a buffer.
+/// Problem found in a buffer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 #[error("offset {offset}: {what}")]
 pub struct FieldError {
     /// Offset in bytes from the start of the buffer.
     pub offset: usize,
-    /// Description of what is wrong.
+    /// Description of the problem.
     pub what: String,
-    /// Whether a value is lost by it; otherwise it was odd but could be read.
+    /// Whether the problem costs a value; otherwise the value is odd but could be read.
     #[serde(skip)]
     pub lost: bool,
 }
 
-/// Reads structures from one information buffer.
+/// Reader of structures in one information buffer.
 #[derive(Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -38,19 +38,19 @@ pub struct Reader<'a> {
     lost: Option<FieldError>,
 }
 
-/// The end of the structure came before the field; already recorded.
+/// Error for a structure that ends before the field; the problem is already recorded.
 struct Ended;
 
 impl<'a> Reader<'a> {
-    /// A reader of an information buffer.
+    /// Makes a reader of an information buffer.
     #[must_use]
     pub fn new(info: &'a [u8]) -> Self {
         Self::with_limit(info, info.len())
     }
 
-    /// A reader of a buffer whose stated length is `limit`, although `bytes` may hold more: variable
-    /// data past the stated end is read and recorded as odd. Some firmware states lengths that are
-    /// too short for what it sends.
+    /// Makes a reader of a buffer whose stated length is `limit` bytes, although `bytes` may hold
+    /// more. Variable data past the stated end is read and recorded as odd, because some firmware
+    /// states lengths that are too short for what it sends.
     #[must_use]
     pub fn with_limit(bytes: &'a [u8], limit: usize) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         self.structure(schema, 0, self.limit).0
     }
 
-    /// Returns what was wrong: everything recorded, and the first problem that cost a value.
+    /// Returns the problems that were recorded, and the first problem that cost a value.
     #[must_use]
     pub fn finish(self) -> (Vec<FieldError>, Option<FieldError>) {
         (self.errors, self.lost)
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Bytes in place: `size` at `at`, inside the structure that stops at `end`.
+    /// Returns the `size` bytes in place at `at`, inside the structure that ends at `end`.
     fn place(&mut self, name: &str, at: usize, size: usize, end: usize) -> Result<&'a [u8], Ended> {
         let room = end.min(self.bytes.len()).saturating_sub(at);
         if room < size {
@@ -124,7 +124,8 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// Checks a reference at `at` to `size` bytes at `base + offset`. Returns the offsets of start and end.
+    /// Checks the reference at `at` to `size` bytes at `base + offset`. Returns the offsets of
+    /// their start and end.
     fn reference(
         &mut self,
         name: &str,
@@ -154,11 +155,11 @@ impl<'a> Reader<'a> {
                 false,
             );
         }
-        // Both are at most the length of a slice.
+        // Both offsets are at most the length of a slice, so they fit.
         Some((usize::try_from(start).ok()?, usize::try_from(stop).ok()?))
     }
 
-    /// Bytes by reference.
+    /// Returns the bytes behind a reference.
     fn data(
         &mut self,
         name: &str,
@@ -186,7 +187,8 @@ impl<'a> Reader<'a> {
         Some(&self.bytes[start..stop])
     }
 
-    /// Reads a structure that starts at `base` and stops at `end`; gives also where its fixed part stops.
+    /// Reads the structure that starts at `base` and ends at `end`. Returns it with the offset at
+    /// which its fixed part ends.
     fn structure(&mut self, schema: &'static Schema, base: usize, end: usize) -> (Record, usize) {
         let mut record = Record::empty(schema);
         let mut at = base;
@@ -220,7 +222,8 @@ impl<'a> Reader<'a> {
         (record, at)
     }
 
-    /// Reads a field at `at`. `Ok(None)`: its value is unreadable, but what follows may be read.
+    /// Reads the field at `at`. Returns its value, which is `None` when it is unreadable but what
+    /// follows may be read, and the offset of the next field.
     fn field(
         &mut self,
         field: &'static Field,
@@ -371,7 +374,7 @@ impl<'a> Reader<'a> {
         Ok((value, at + field.kind.fixed_size().unwrap_or(0)))
     }
 
-    /// A stated count, cut to the room there is.
+    /// Returns a stated count, cut to the number of elements there is room for.
     fn bounded(&mut self, name: &str, at: usize, stated: usize, room: usize) -> usize {
         if stated > room {
             self.record(
@@ -383,7 +386,7 @@ impl<'a> Reader<'a> {
         stated.min(room)
     }
 
-    /// An element behind the pair of offset and size at `at`.
+    /// Reads the element behind the pair of offset and size at `at`.
     fn referred(&mut self, name: &str, of: &Kind, base: usize, at: usize) -> Option<Value> {
         let pair = self.place(name, at, 8, at + 8).ok()?;
         let (offset, size) = (
@@ -392,7 +395,8 @@ impl<'a> Reader<'a> {
         );
         match of {
             Kind::Inline(schema) => {
-                // Firmware states sizes that reach too far; what matters is whether the fields are there.
+                // Some firmware states sizes that reach too far, so that it only matters whether
+                // the fields are there.
                 let (start, _) = self.reference(name, at, base, offset, 0)?;
                 let stop = (start as u64 + u64::from(size)).min(self.bytes.len() as u64) as usize;
                 if stop - start < size as usize {
@@ -468,7 +472,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Microsoft's array: a count, then structures in a row, each with its own base for offsets.
+    /// Reads an array of MBIMEx: a count, then structures in a row, each with its own base for
+    /// offsets.
     fn sized_array(
         &mut self,
         name: &str,
@@ -543,7 +548,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Size on the wire of texts and bytes, to compare with a field's limit.
+/// Returns the size on the wire in bytes of text or bytes, to compare with the limit of a field.
 fn encoded_size(value: &Value) -> Option<usize> {
     match value {
         Value::Text(text) => Some(text.encode_utf16().count() * 2),
@@ -552,7 +557,7 @@ fn encoded_size(value: &Value) -> Option<usize> {
     }
 }
 
-/// A value of a kind that is its own bytes; `bytes` has the kind's fixed size.
+/// Makes the value of a kind that stands in place; `bytes` has the fixed size of the kind.
 fn plain(kind: &Kind, bytes: &[u8]) -> Value {
     match kind {
         Kind::I32 => Value::Signed(LittleEndian::read_i32(bytes)),

@@ -1,8 +1,9 @@
-//! What a layout is made of, as static data.
+//! Description of layouts as static data.
 
 use crate::names::Names;
 
-/// How one field stands on the wire. All numbers are little-endian unless said otherwise.
+/// Encoding of one field on the wire. All numbers are little-endian, and offsets and sizes are
+/// 32-bit numbers of bytes, unless stated otherwise.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// Unsigned 16-bit number.
@@ -15,89 +16,91 @@ pub enum Kind {
     I32,
     /// Truth value as a 32-bit number, 0 or 1.
     Bool,
-    /// Enumeration or bit set.
+    /// Number of an enumeration or bit set.
     Named {
-        /// The names.
+        /// Names of the values.
         names: &'static Names,
-        /// Bytes on the wire: 2, 4 or 8.
+        /// Size on the wire in bytes: 2, 4 or 8.
         bytes: usize,
     },
-    /// UUID, sixteen bytes in textual order.
+    /// UUID of sixteen bytes in textual (network) byte order.
     Uuid,
-    /// IPv4 address in network order.
+    /// IPv4 address in network byte order.
     Ipv4,
-    /// IPv6 address in network order.
+    /// IPv6 address in network byte order.
     Ipv6,
-    /// Bytes in place, of a fixed number.
+    /// Fixed number of bytes in place.
     Array(usize),
-    /// 32-bit number of elements (or bytes) of the named fields.
+    /// Number of elements or bytes of the named fields, as a 32-bit number.
     Count {
-        /// The fields counted. Several where only one of them is present at a time, or all agree.
+        /// Names of the fields that are counted. There are several where only one of them is
+        /// present at a time, or where all have the same number.
         of: &'static [&'static str],
     },
-    /// Offset and size in bytes of UTF-16LE text.
+    /// Offset and size of UTF-16LE text.
     Text,
-    /// Offset and size in bytes of UTF-8 text (Microsoft's UICC service).
+    /// Offset and size of UTF-8 text (Microsoft's UICC service).
     Utf8,
     /// Offset and size of bytes.
     Sized,
-    /// Size and offset (in this order) of bytes.
+    /// Size and offset of bytes, in this order.
     SizedReversed,
-    /// Size, then at once the bytes, padded to four.
+    /// Size, directly followed by the bytes, which are padded to four.
     Prefixed,
-    /// The rest of the buffer.
+    /// Bytes up to the end of the buffer.
     Rest,
-    /// Bytes in place, their number being another field, padded to four.
+    /// Bytes in place, padded to four; another field states their number.
     Counted {
-        /// The count field.
+        /// Name of the field that states the number.
         count: &'static str,
     },
-    /// Offset of bytes, their number being another field.
+    /// Offset of bytes; another field states their number.
     Pointed {
-        /// The count field.
+        /// Name of the field that states the number.
         count: &'static str,
     },
-    /// A structure in place; its offsets count from its own start.
+    /// Structure in place; its offsets count from its own start.
     Inline(&'static Schema),
-    /// Pairs of offset and size in place, one an element.
+    /// Pairs of offset and size in place, one pair for each element.
     Refs {
-        /// The count field.
+        /// Name of the field that states the number.
         count: &'static str,
         /// Kind of the elements: structures or text.
         of: &'static Kind,
     },
-    /// One offset to elements in a row.
+    /// Offset of elements that stand in a row.
     Packed {
-        /// The count field.
+        /// Name of the field that states the number.
         count: &'static str,
         /// Kind of the elements, of fixed size.
         of: &'static Kind,
     },
-    /// Elements in a row, in place.
+    /// Elements that stand in a row, in place.
     Listed {
-        /// The count field.
+        /// Name of the field that states the number.
         count: &'static str,
         /// Kind of the elements, of fixed size.
         of: &'static Kind,
     },
-    /// Offset of a single element, 0 when absent.
+    /// Offset of a single element; 0 when it is absent.
     At(&'static Kind),
-    /// Offset and size of a single structure, 0 when absent (Microsoft extensions).
+    /// Offset and size of a single structure; 0 when it is absent (MBIMEx).
     SizedStruct(&'static Schema),
-    /// Offset and size of a count followed by structures in a row (Microsoft extensions).
+    /// Offset and size of a 32-bit count that structures in a row follow (MBIMEx).
     SizedArray(&'static Schema),
-    /// A TLV in place that holds UTF-16LE text (MBIMEx 3).
+    /// TLV in place that holds UTF-16LE text (MBIMEx 3.0).
     TlvText,
-    /// A TLV in place that holds 16-bit numbers (MBIMEx 3).
+    /// TLV in place that holds 16-bit numbers (MBIMEx 3.0).
     TlvNumbers,
-    /// Any one TLV in place (MBIMEx 3).
+    /// TLV of any type in place (MBIMEx 3.0).
     Tlv,
-    /// TLVs up to the end of the buffer (MBIMEx 3).
+    /// TLVs of any type up to the end of the buffer (MBIMEx 3.0).
     Tlvs,
 }
 
 impl Kind {
-    /// Bytes an element takes in place, for kinds without variable parts in place; `None` otherwise.
+    /// Returns the number of bytes the field takes in place, or `None` for kinds whose size in
+    /// place varies.
     #[must_use]
     pub const fn fixed_size(&self) -> Option<usize> {
         Some(match self {
@@ -120,33 +123,33 @@ impl Kind {
     }
 }
 
-/// A field is there only if another one has this value.
+/// Condition under which a field is present: another field has a certain value.
 #[derive(Debug, Clone, Copy)]
 pub struct Condition {
-    /// Name of the other field, earlier in the same structure.
+    /// Name of the other field, which stands earlier in the same structure.
     pub field: &'static str,
-    /// Its value.
+    /// Value the other field has when this one is present.
     pub equals: u64,
 }
 
-/// One field of a layout.
+/// Field of a layout.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    /// Name in snake case.
+    /// Name of the field in snake case.
     pub name: &'static str,
-    /// Encoding.
+    /// Encoding of the field.
     pub kind: Kind,
-    /// Largest size in bytes the specification allows, where it says so.
+    /// Largest size in bytes that the specification allows, where it states one.
     pub limit: Option<usize>,
     /// Whether the content identifies or belongs to a person: IMEI, IMSI, ICCID, numbers, PINs,
     /// passwords, message text, place. Printers hide it unless asked.
     pub personal: bool,
-    /// When the field is there, if not always.
+    /// Condition under which the field is present; `None` when it always is.
     pub condition: Option<Condition>,
 }
 
 impl Field {
-    /// A field that is always there, without limit, not personal.
+    /// Makes a field that is always present, has no limit and is not personal.
     #[must_use]
     pub const fn new(name: &'static str, kind: Kind) -> Self {
         Self {
@@ -158,21 +161,21 @@ impl Field {
         }
     }
 
-    /// With a largest size in bytes.
+    /// Returns the field with a largest size in bytes.
     #[must_use]
     pub const fn max(mut self, bytes: usize) -> Self {
         self.limit = Some(bytes);
         self
     }
 
-    /// Marked as personal.
+    /// Returns the field marked as personal.
     #[must_use]
     pub const fn personal(mut self) -> Self {
         self.personal = true;
         self
     }
 
-    /// There only when the named earlier field has this value.
+    /// Returns the field as present only when the named earlier field has this value.
     #[must_use]
     pub const fn when(mut self, field: &'static str, equals: u64) -> Self {
         self.condition = Some(Condition { field, equals });
@@ -180,23 +183,24 @@ impl Field {
     }
 }
 
-/// A layout: the fields of a structure or information buffer in their order.
+/// Layout of a structure or information buffer.
 #[derive(Debug)]
 pub struct Schema {
     /// Name of the Rust struct.
     pub name: &'static str,
-    /// The fields.
+    /// Fields in the order of the wire.
     pub fields: &'static [Field],
 }
 
 impl Schema {
-    /// Position of the named field.
+    /// Returns the position of the named field among the fields, if there is one.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.name == name)
     }
 
-    /// Bytes of the fixed part when no field's size in place varies.
+    /// Returns the size of the fixed part in bytes, or `None` when the size of a field in place
+    /// varies.
     #[must_use]
     pub const fn fixed_size(&self) -> Option<usize> {
         let mut total = 0;

@@ -1,4 +1,4 @@
-//! Values read from or meant for the wire, with the schema they belong to.
+//! Values that were read from the wire or are meant for it, with the schema they belong to.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use crate::names::{parse_number, values};
 use crate::uuid::Uuid;
 
 values! {
-    /// Type of a TLV (MBIMEx 3).
+    /// Type of a TLV (MBIMEx 3.0).
     TlvType: u16 {
         UE_POLICIES = 1,
         SINGLE_NSSAI = 2,
@@ -30,17 +30,17 @@ values! {
     }
 }
 
-/// Type, length, value: the self-describing element of MBIMEx 3.
+/// Self-describing element of MBIMEx 3.0, made of type, length and value (TLV).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tlv {
-    /// Type.
+    /// Type of the content.
     pub kind: TlvType,
-    /// Content, without padding.
+    /// Content without padding.
     pub data: Vec<u8>,
 }
 
 impl Tlv {
-    /// A text TLV.
+    /// Makes a TLV that holds text in UTF-16LE.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self {
@@ -49,15 +49,15 @@ impl Tlv {
         }
     }
 
-    /// The content as text, for text TLVs.
+    /// Returns the content as text, or `None` when the TLV is of another type.
     #[must_use]
     pub fn as_text(&self) -> Option<String> {
         (self.kind == TlvType::WCHAR_STR).then(|| utf16(&self.data))
     }
 }
 
-/// UTF-16LE as devices send it: an odd last byte is dropped, a NUL ends the text, and what is not
-/// UTF-16 becomes U+FFFD.
+/// Reads UTF-16LE text as devices send it: an odd last byte is dropped, a NUL ends the text, and
+/// what is not UTF-16 becomes U+FFFD.
 pub(crate) fn utf16(bytes: &[u8]) -> String {
     let units = bytes
         .chunks_exact(2)
@@ -68,7 +68,7 @@ pub(crate) fn utf16(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// UTF-8 as devices send it, up to a NUL; what is not UTF-8 becomes U+FFFD.
+/// Reads UTF-8 text as devices send it: a NUL ends the text, and what is not UTF-8 becomes U+FFFD.
 pub(crate) fn utf8(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
@@ -77,35 +77,35 @@ pub(crate) fn utf8(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
-/// The value of one field.
+/// Value of one field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Validly not there: an optional element that is absent, or a field whose condition is unmet.
+    /// Optional element that is absent, or field whose condition is unmet.
     Absent,
     /// Unsigned number, enumeration, bit set, truth value or count.
     Unsigned(u64),
-    /// Signed number.
+    /// Signed 32-bit number.
     Signed(i32),
-    /// UUID.
+    /// UUID of a service, context type or firmware.
     Uuid(Uuid),
-    /// IPv4 address.
+    /// IPv4 address of a field.
     Ipv4(Ipv4Addr),
-    /// IPv6 address.
+    /// IPv6 address of a field.
     Ipv6(Ipv6Addr),
-    /// Text.
+    /// Text of a field, without a terminating NUL.
     Text(String),
-    /// Bytes.
+    /// Bytes of a field, without padding.
     Bytes(Vec<u8>),
-    /// Elements.
+    /// Elements of a list.
     List(Vec<Value>),
-    /// A structure.
+    /// Values of a structure.
     Struct(Record),
-    /// A TLV.
+    /// Element of type, length and value.
     Tlv(Tlv),
 }
 
 impl Value {
-    /// The number, if this is an unsigned one.
+    /// Returns the number, or `None` when the value is not an unsigned number.
     #[must_use]
     pub const fn unsigned(&self) -> Option<u64> {
         match self {
@@ -114,7 +114,7 @@ impl Value {
         }
     }
 
-    /// Number of elements or bytes; `None` for values without a number of them.
+    /// Returns the number of elements or bytes, or `None` for values that have neither.
     #[must_use]
     pub const fn len(&self) -> Option<usize> {
         match self {
@@ -124,23 +124,23 @@ impl Value {
         }
     }
 
-    /// Whether this is a list or bytes without any element.
+    /// Returns whether the value is a list without elements, or no bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         matches!(self.len(), Some(0))
     }
 }
 
-/// A structure's values, one for each field of its schema; `None` where nothing could be read.
+/// Values of a structure, one for each field of its schema; `None` where nothing could be read.
 #[derive(Clone)]
 pub struct Record {
-    /// The layout.
+    /// Layout of the structure.
     pub schema: &'static Schema,
-    /// The values in the order of the schema's fields.
+    /// Values in the order of the schema's fields.
     pub values: Vec<Option<Value>>,
 }
 
-/// Personal content is hidden.
+/// Writes the fields with personal content hidden.
 impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let fields = crate::print::record_json(self, crate::print::Personal::Hide);
@@ -159,41 +159,41 @@ impl PartialEq for Record {
     }
 }
 
-/// A field cannot be set from the text.
+/// Reason why a field cannot be set from a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetError {
     /// The structure has no such field.
     #[error("there is no field \"{name}\" here; fields: {known}")]
     UnknownField {
-        /// What was asked for.
+        /// Name that was asked for.
         name: String,
-        /// The fields there are.
+        /// Names of the fields of the structure, separated by commas.
         known: String,
     },
     /// The text is not a value of the field's kind.
     #[error("\"{text}\" is no value for field \"{name}\": expected {expected}")]
     BadValue {
-        /// The field.
+        /// Name of the field.
         name: &'static str,
-        /// The text given.
+        /// Text that was given.
         text: String,
-        /// What would be right.
+        /// Description of what would be right.
         expected: String,
     },
     /// The value is longer than the specification allows.
     #[error("the value for field \"{name}\" takes {size} bytes, at most {limit} are allowed")]
     TooLong {
-        /// The field.
+        /// Name of the field.
         name: &'static str,
-        /// Size of the value in bytes as encoded.
+        /// Size of the encoded value in bytes.
         size: usize,
-        /// Largest size allowed in bytes.
+        /// Largest size in bytes that is allowed.
         limit: usize,
     },
 }
 
 impl Record {
-    /// A structure without values; writing it gives zeros, empty texts and empty lists.
+    /// Makes a structure without values; it is written as zeros, empty texts and empty lists.
     #[must_use]
     pub fn empty(schema: &'static Schema) -> Self {
         Self {
@@ -202,13 +202,13 @@ impl Record {
         }
     }
 
-    /// The value of the named field.
+    /// Returns the value of the named field, if there is one.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(self.schema.position(name)?)?.as_ref()
     }
 
-    /// The fields with their values.
+    /// Returns the fields with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Field, Option<&Value>)> {
         self.schema
             .fields
@@ -216,13 +216,15 @@ impl Record {
             .zip(self.values.iter().map(Option::as_ref))
     }
 
-    /// Sets a field from text: numbers decimal or `0x…`, enumerations and bits by name or number,
-    /// addresses, UUIDs and texts as they are, bytes as hexadecimal digits (`:` and spaces allowed),
-    /// lists of these separated by commas. `name.inner` and `name.0.inner` reach into structures
-    /// and lists of structures (the index may be one past the last to add an element).
+    /// Sets a field from text. Numbers are decimal or `0x…`; enumerations and bit sets are names or
+    /// numbers; addresses, UUIDs and texts stand as they are; bytes are hexadecimal digits, with
+    /// `:` and spaces allowed; lists of these are separated by commas. `name.inner` and
+    /// `name.0.inner` reach into structures and lists of structures, where the index may be one
+    /// past the last to add an element.
     ///
     /// # Errors
-    /// When there is no such field or the text is not a value of its kind.
+    /// Returns a [`SetError`] when there is no such field, or when the text is not a value of its
+    /// kind or is too long.
     pub fn set(&mut self, path: &str, text: &str) -> Result<(), SetError> {
         let (name, rest) = path
             .split_once('.')
@@ -390,7 +392,8 @@ fn parse(field: &'static Field, kind: &Kind, text: &str) -> Result<Value, SetErr
     }
 }
 
-/// Bytes from hexadecimal digits; `:` and blanks between digits are skipped.
+/// Reads bytes from hexadecimal digits; `:` and blanks are skipped. Returns `None` for any other
+/// character and for an odd number of digits.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text
         .bytes()

@@ -1,13 +1,14 @@
-//! Writing a layout: the fixed part first, variable data behind it, each piece padded to four bytes.
+//! Writing of layouts: the fixed part comes first, then the variable data, each piece of which is
+//! padded to four bytes.
 
 use super::schema::{Field, Kind, Schema};
 use super::value::{Record, Tlv, TlvType, Value};
 
-/// Encodes a structure as an information buffer. Fields without a value become zeros and empties;
+/// Encodes a structure as an information buffer. Fields without a value become zero or empty;
 /// counts follow from what they count.
 ///
 /// # Panics
-/// When a part is 4 GiB or larger, which no MBIM size field can state.
+/// Panics when a part is 4 GiB or larger, which no MBIM size field can state.
 #[must_use]
 pub fn write(record: &Record) -> Vec<u8> {
     let mut out = Vec::new();
@@ -25,7 +26,7 @@ fn pad(out: &mut Vec<u8>, base: usize) {
     }
 }
 
-/// Appends a structure with its data; offsets count from where it starts.
+/// Appends a structure with its variable data; offsets count from where it starts.
 fn structure(out: &mut Vec<u8>, record: &Record) {
     let base = out.len();
     let size = fixed_part(record);
@@ -33,7 +34,7 @@ fn structure(out: &mut Vec<u8>, record: &Record) {
     fill(out, record, base, base);
 }
 
-/// Whether a field is there, by its condition.
+/// Returns whether a field is present, by its condition.
 fn applies(field: &Field, record: &Record) -> bool {
     field
         .condition
@@ -64,7 +65,7 @@ fn text(value: Option<&Value>) -> Vec<u8> {
     }
 }
 
-/// Size in bytes of the fixed part of this record.
+/// Returns the size in bytes of the fixed part of a record.
 fn fixed_part(record: &Record) -> usize {
     record
         .iter()
@@ -120,7 +121,7 @@ fn tlv(tlv: &Tlv) -> Vec<u8> {
     let padding = tlv.data.len().next_multiple_of(4) - tlv.data.len();
     let mut out = Vec::with_capacity(8 + tlv.data.len() + padding);
     out.extend_from_slice(&tlv.kind.0.to_le_bytes());
-    // At most 3.
+    // The padding is at most 3 bytes.
     #[allow(clippy::cast_possible_truncation)]
     out.extend_from_slice(&[0, padding as u8]);
     out.extend_from_slice(&word(tlv.data.len()).to_le_bytes());
@@ -137,7 +138,7 @@ fn put_word(out: &mut [u8], at: usize, value: usize) {
     put(out, at, &word(value).to_le_bytes());
 }
 
-/// Appends variable data; gives its offset from `base`, or 0 when empty.
+/// Appends variable data. Returns its offset from `base`, or 0 when it is empty.
 fn append(out: &mut Vec<u8>, base: usize, data: &[u8]) -> usize {
     if data.is_empty() {
         return 0;
@@ -149,7 +150,8 @@ fn append(out: &mut Vec<u8>, base: usize, data: &[u8]) -> usize {
     offset
 }
 
-/// Fills the fixed part of `record`, which starts at `at`, and appends its data at the end of `out`.
+/// Fills the fixed part of `record`, which starts at `at`, and appends its variable data at the end
+/// of `out`. Returns the offset at which the fixed part ends.
 fn fill(out: &mut Vec<u8>, record: &Record, base: usize, mut at: usize) -> usize {
     for (field, value) in record.iter() {
         if !applies(field, record) {
@@ -170,7 +172,7 @@ fn field_at(
 ) -> usize {
     match &field.kind {
         Kind::Count { of } => {
-            // A value given for the count itself counts only where nothing is there to be counted.
+            // A value given for the count itself is used only where there is nothing to count.
             let counted = of.iter().filter_map(|name| record.get(name)?.len()).max();
             let stated = value
                 .and_then(Value::unsigned)
@@ -189,7 +191,8 @@ fn field_at(
             put_word(out, at + if reversed { 0 } else { 4 }, data.len());
         }
         Kind::Pointed { count } => {
-            // Fields that share a count have one length on the wire: the longest, the others get zeros.
+            // Fields that share a count have the length of the longest on the wire; the others are
+            // filled with zeros.
             let shares =
                 |other: &Field| matches!(other.kind, Kind::Pointed { count: of } if of == *count);
             let lengths = record
@@ -207,7 +210,8 @@ fn field_at(
         }
         Kind::Counted { .. } | Kind::Rest => put(out, at, bytes(value)),
         Kind::Inline(schema) => {
-            // Offsets inside count from its own start, while its data joins that of the structure around.
+            // Offsets inside the structure count from its own start, while its variable data joins
+            // that of the structure around it.
             let empty;
             let inner = match value {
                 Some(Value::Struct(inner)) => inner,
@@ -309,7 +313,7 @@ fn sized_array(out: &mut Vec<u8>, schema: &'static Schema, list: &[Value], base:
     put_word(out, at + 4, size);
 }
 
-/// The bytes of an element of fixed size.
+/// Returns the bytes of an element of fixed size.
 fn element_bytes(kind: &Kind, value: &Value) -> Vec<u8> {
     let size = kind.fixed_size().unwrap_or(0);
     let mut bytes = match value {

@@ -1,4 +1,4 @@
-//! The state machine itself: opening, commands and closing, with time.
+//! State machine of a control session: opening, commands and closing, with their timeouts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use crate::message::{Body, Message};
 use crate::registry::CidId;
 use crate::status::ProtocolError;
 
-/// Number of OPENs answered with a lasting failure before opening is given up early.
+/// Number of OPENs answered with a lasting failure after which opening is given up early.
 pub(super) const MOST_REFUSALS: u32 = 3;
-/// Number of unmatched CLOSE_DONEs taken for a reason to close first, in one attempt to open.
+/// Largest number of unmatched CLOSE_DONEs in one attempt to open that are answered by CLOSE.
 pub(super) const MOST_RECLOSES: u32 = 3;
-/// Number of reads in a row that may fail before the modem counts as lost.
+/// Number of failed reads in a row after which the modem counts as lost.
 const MOST_READ_FAILURES: u32 = 16;
 /// Code of the RESPONSE_AVAILABLE notification (CDC 1.2 section 6.3).
 const RESPONSE_AVAILABLE: u8 = 0x01;
@@ -37,7 +37,7 @@ pub(super) struct Queued {
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) started: Instant,
-    /// Answer that is awaited: to an OPEN, or to the CLOSE in front of the next one.
+    /// Answer or pause that is waited for.
     pub(super) awaited: Awaited,
     pub(super) tries: u32,
     pub(super) refusals: u32,
@@ -68,7 +68,7 @@ pub(super) enum Phase {
     Closing { id: u32, until: Instant },
 }
 
-/// A control session; see the documentation of its module.
+/// Control session; the documentation of its module describes its use.
 #[derive(Debug)]
 pub struct ControlSession {
     pub(super) config: Config,
@@ -76,14 +76,15 @@ pub struct ControlSession {
     pub(super) next_id: u32,
     pub(super) queue: VecDeque<Queued>,
     pub(super) outstanding: Vec<Outstanding>,
-    /// Control transfers to make, each with the transaction it belongs to.
+    /// Control transfers to make, each with the id of the transaction it belongs to.
     pub(super) transmit: VecDeque<(u32, Vec<u8>)>,
     pub(super) reads: Reads,
     pub(super) read_failures: u32,
     pub(super) reassembler: Reassembler,
     pub(super) events: VecDeque<Event>,
     pub(super) counters: Counters,
-    /// Transaction of the transfer handed out last, for [`ControlSession::handle_send_error`].
+    /// Id of the transaction of the transfer handed out last, for
+    /// [`ControlSession::handle_send_error`].
     pub(super) sending: Option<u32>,
 }
 
@@ -115,7 +116,7 @@ impl ControlSession {
         }
     }
 
-    /// Returns where the control session stands.
+    /// Returns the state of the control session.
     #[must_use]
     pub const fn state(&self) -> State {
         match self.phase {
@@ -126,13 +127,14 @@ impl ControlSession {
         }
     }
 
-    /// Returns the settings in force.
+    /// Returns the settings in force. The largest control transfer may be smaller than was set,
+    /// after the modem refused it.
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Returns what was counted so far.
+    /// Returns the counters.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
@@ -144,14 +146,14 @@ impl ControlSession {
         self.outstanding.len()
     }
 
-    /// Returns the number of commands waiting for their turn.
+    /// Returns the number of commands that wait for their turn.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// Opens the session: [`Event::Opened`] or [`Event::OpenFailed`] follows. Commands of a session
-    /// that was open before end with [`CommandError::Closed`].
+    /// Opens the control session; [`Event::Opened`] or [`Event::OpenFailed`] follows. Commands of a
+    /// control session that was open before end with [`CommandError::Closed`].
     pub fn open(&mut self, now: Instant) {
         self.abandon(&CommandError::Closed);
         self.transmit.clear();
@@ -170,10 +172,11 @@ impl ControlSession {
         self.phase = Phase::Opening(opening);
     }
 
-    /// Queues a command. [`Event::Response`] follows, within `timeout` of its sending.
+    /// Queues a command; [`Event::Response`] follows within `timeout` of its sending.
     ///
     /// # Errors
-    /// When the session is not open, or too many commands wait already.
+    /// Returns [`CommandError::NotOpen`] when the control session is not open, and
+    /// [`CommandError::QueueFull`] when too many commands wait already.
     pub fn command(
         &mut self,
         now: Instant,
@@ -196,7 +199,8 @@ impl ControlSession {
         Ok(id)
     }
 
-    /// Cancels a command; it ends with [`CommandError::Cancelled`]. Nothing happens if it has ended.
+    /// Cancels a command, which ends with [`CommandError::Cancelled`]. Nothing happens if the
+    /// command has ended.
     pub fn cancel(&mut self, now: Instant, id: TransactionId) {
         if let Some(index) = self.queue.iter().position(|queued| queued.id == id) {
             self.queue.remove(index);
@@ -217,7 +221,8 @@ impl ControlSession {
         self.start_queued(now);
     }
 
-    /// Closes the session: [`Event::Closed`] follows. Open commands end with [`CommandError::Closed`].
+    /// Closes the control session; [`Event::Closed`] follows. Commands without an answer end with
+    /// [`CommandError::Closed`].
     pub fn close(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Closed | Phase::Closing { .. }) {
             return;
@@ -232,7 +237,8 @@ impl ControlSession {
         };
     }
 
-    /// The modem is gone (unplugged, reset, unreachable): ends everything with [`Event::Lost`].
+    /// Ends the control session because the modem is gone (unplugged, reset, unreachable). Commands
+    /// without an answer end with [`CommandError::Lost`]; [`Event::Lost`] follows.
     pub fn handle_lost(&mut self, why: &str) {
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -261,14 +267,14 @@ impl ControlSession {
         }
     }
 
-    /// Notifications came and were not kept for [`ControlSession::handle_notification`], in a storm: what
-    /// they announced is read all the same.
+    /// Takes note that notifications came in a storm and were not kept for
+    /// [`ControlSession::handle_notification`]. What they announced is read all the same.
     pub fn handle_missed_notifications(&mut self) {
         self.counters.notifications_ignored += 1;
         self.reads.missed();
     }
 
-    /// Takes what a GET_ENCAPSULATED_RESPONSE brought, possibly nothing.
+    /// Takes the bytes that a GET_ENCAPSULATED_RESPONSE returned, possibly none.
     pub fn handle_response(&mut self, now: Instant, bytes: &[u8]) {
         self.read_failures = 0;
         if bytes.is_empty() {
@@ -307,7 +313,8 @@ impl ControlSession {
         }
     }
 
-    /// The transfer handed out last failed. Its command ends, an OPEN is tried again in its turn.
+    /// Takes note that the transfer handed out last failed. Its command ends with
+    /// [`CommandError::Transfer`]; an OPEN is sent again in its turn.
     pub fn handle_send_error(&mut self, now: Instant, why: &str) {
         let Some(id) = self.sending.take() else {
             return;
@@ -336,12 +343,13 @@ impl ControlSession {
         Some(Transmit::GetEncapsulated)
     }
 
-    /// Returns the oldest event that was not taken, if any.
+    /// Returns the oldest event that was not taken yet, if any.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// When to call [`ControlSession::handle_timeout`] and [`ControlSession::poll_transmit`] next, input aside.
+    /// Returns the time at which [`ControlSession::handle_timeout`] and
+    /// [`ControlSession::poll_transmit`] are due, unless input comes earlier.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let phase = match &self.phase {
@@ -366,7 +374,7 @@ impl ControlSession {
             .min()
     }
 
-    /// Does what is due at `now`: times out commands, repeats OPEN, ends closing.
+    /// Does what is due at `now`: ends commands whose time is up, repeats OPEN, ends closing.
     pub fn handle_timeout(&mut self, now: Instant) {
         for id in self.reassembler.expire(now) {
             if self
@@ -434,7 +442,7 @@ impl ControlSession {
         };
     }
 
-    /// Tells whether an answer is outstanding.
+    /// Returns whether an answer is outstanding.
     fn awaiting(&self) -> bool {
         !self.outstanding.is_empty()
             || matches!(self.phase, Phase::Opening(_) | Phase::Closing { .. })
@@ -495,7 +503,7 @@ impl ControlSession {
         }
     }
 
-    /// Tells the function that nobody waits any more, or takes back what was not sent yet.
+    /// Tells the function that a command is cancelled, or takes it back if it was not sent yet.
     fn withdraw(&mut self, id: u32) {
         let before = self.transmit.len();
         self.transmit.retain(|(of, _)| *of != id);
@@ -517,7 +525,7 @@ impl ControlSession {
         }
     }
 
-    /// Ends one outstanding command, if it is one.
+    /// Ends the outstanding command with this transaction id. Returns whether there is one.
     pub(super) fn finish(&mut self, id: u32, result: Result<Response, CommandError>) -> bool {
         let Some(index) = self
             .outstanding

@@ -1,21 +1,23 @@
-//! The host's side of a control session, as a state machine without I/O.
+//! Host side of a control session, as a state machine without I/O.
 //!
 //! The caller feeds notifications, responses, failures and the time, and makes the control
-//! transfers [`ControlSession::poll_transmit`] asks for, in that order. Answers and indications come out
-//! of [`ControlSession::poll_event`]. After any input: transmit until `None`, take events until `None`,
-//! then sleep until [`ControlSession::poll_timeout`] and call [`ControlSession::handle_timeout`].
+//! transfers [`ControlSession::poll_transmit`] asks for, in that order. Answers and indications
+//! come out of [`ControlSession::poll_event`]. After any input, the caller makes transfers until
+//! there are none, takes events until there are none, sleeps until [`ControlSession::poll_timeout`]
+//! and calls [`ControlSession::handle_timeout`].
 //!
-//! What devices do, and what is done about it:
-//! - slow start: OPEN is repeated with new transaction ids until the overall timeout;
-//! - a session left over from before: an unmatched CLOSE_DONE while opening is answered by CLOSE,
-//!   then OPEN;
-//! - stray OPEN_DONEs that reuse the id of the next command (a Huawei trait): answers match on id
-//!   *and* type, anything else is counted and dropped;
-//! - notifications lost or in storms, empty and stalled reads: each notification earns one read, empty
-//!   ones are spaced out, and a slow poll makes up for notifications that never came;
-//! - answers out of order, interleaved fragments, missing fragments: see [`crate::fragment`];
-//! - floods of indications: the queue is bounded, where it is full an indication replaces the
-//!   waiting one of its kind or the oldest.
+//! The state machine answers these habits of devices:
+//! - A modem starts slowly: OPEN is repeated with other transaction ids until the overall timeout.
+//! - A control session is left over from an earlier host: an unmatched CLOSE_DONE while opening is
+//!   answered by CLOSE, then OPEN.
+//! - Stray OPEN_DONEs reuse the transaction id of the next command (seen on Huawei modems): answers
+//!   match on transaction id *and* type, and anything else is counted and dropped.
+//! - Notifications get lost or come in storms, and reads are empty or stalled: each notification
+//!   earns one read, empty reads are spaced out, and a slow poll makes up for notifications that
+//!   never came.
+//! - Answers come out of order, and fragments are interleaved or missing: see [`crate::fragment`].
+//! - Indications come in floods: the queue is bounded, and in a full queue an indication replaces
+//!   the waiting one of its kind or the oldest.
 
 mod machine;
 mod reads;

@@ -1,18 +1,19 @@
-//! When to read: notifications, polls, and the brake on both.
+//! Times of reads: notifications, polls, and pauses that limit both.
 //!
 //! The function owes one RESPONSE_AVAILABLE per answer, so each notification earns one read. A read
 //! that brings nothing says that the function's queue was empty, so it settles everything owed when
-//! it began. While empty reads follow one another, a growing pause goes between them: a storm of
-//! notifications, at whatever rate, costs a bounded number of reads. Where notifications get lost, a
-//! slow poll finds the answer, and a poll that found one is followed by another read at once.
+//! it began. While empty reads follow one another, a growing pause goes between them, so that a
+//! storm of notifications, at whatever rate, costs a bounded number of reads. Where notifications
+//! get lost, a slow poll finds the answer, and a poll that found one is followed by another read at
+//! once.
 //!
-//! A storm of messages is another matter: more notifications come than are kept, and by one read a
-//! notification the function's queue would stay as full as it is, with every answer at its end. So
-//! once one was not kept, reads follow one another until the queue is empty.
+//! A storm of messages brings more notifications than are kept. With one read for each notification
+//! the function's queue would stay as full as it is, with every answer at its end. So once a
+//! notification was not kept, reads follow one another until the queue is empty.
 
 use std::time::{Duration, Instant};
 
-/// Reads owed at most; no function queues more answers than this.
+/// Largest number of reads owed; no function queues more answers than this.
 const MOST_OWED: u32 = 64;
 /// First pause after an empty read.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -22,17 +23,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(128);
 #[derive(Debug)]
 pub(super) struct Reads {
     owed: u32,
-    /// Notifications since the read under way began.
+    /// Number of notifications since the read under way began.
     arrived: u32,
     reading: Option<Begin>,
     not_before: Option<Instant>,
     pause: Duration,
     quiet_since: Option<Instant>,
-    /// Notifications were not kept: read until there is nothing.
+    /// Whether notifications were not kept, so that reads go on until one brings nothing.
     draining: bool,
 }
 
-/// Why a read begins.
+/// Reason why a read begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     Notified,
@@ -52,14 +53,14 @@ impl Reads {
         }
     }
 
-    /// Forgets everything except a read under way, whose answer is still to come.
+    /// Forgets everything except a read under way, whose result is still to come.
     pub(super) fn reset(&mut self) {
         let reading = self.reading;
         *self = Self::new();
         self.reading = reading;
     }
 
-    /// A notification came. Gives whether it was counted.
+    /// Takes note of a notification. Returns whether it was counted.
     pub(super) fn notified(&mut self) -> bool {
         let counted = self.owed < MOST_OWED;
         self.draining |= !counted;
@@ -68,13 +69,14 @@ impl Reads {
         counted
     }
 
-    /// Notifications came that nobody kept.
+    /// Takes note that notifications came and were not kept.
     pub(super) fn missed(&mut self) {
         self.draining = true;
         self.owed = self.owed.max(1);
     }
 
-    /// Whether to read at this time. `awaiting`: an answer is outstanding.
+    /// Returns why to read at this time, if a read is due. `awaiting` says that an answer is
+    /// outstanding, and `poll` is the time of silence after which a poll is due.
     pub(super) fn begin(&mut self, now: Instant, awaiting: bool, poll: Duration) -> Option<Begin> {
         if self.reading.is_some() {
             return None;
@@ -102,11 +104,11 @@ impl Reads {
         Some(Begin::Polled)
     }
 
-    /// The read brought a message or fragment.
+    /// Takes note that the read brought a message or fragment.
     pub(super) fn filled(&mut self, now: Instant) {
         let polled = self.reading.take() == Some(Begin::Polled);
         if polled || self.draining {
-            // Its notification got lost, and maybe those of more answers.
+            // The notification of this answer got lost, and maybe those of more answers.
             self.owed = self.owed.max(1);
         }
         self.pause = FIRST_PAUSE;
@@ -114,18 +116,18 @@ impl Reads {
         self.quiet_since = Some(now);
     }
 
-    /// The read brought nothing, was stalled, or failed.
+    /// Takes note that the read brought nothing, was stalled, or failed.
     pub(super) fn empty(&mut self, now: Instant) {
         self.owed = self.owed.min(self.arrived);
         self.draining = false;
-        // Polls are rare anyway, and must not delay the answer to a notification that follows.
+        // Polls are rare, and must not delay the read for a notification that follows.
         if self.reading.take() != Some(Begin::Polled) {
             self.not_before = Some(now + self.pause);
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// When [`Reads::begin`] may say yes, if not at once.
+    /// Returns the time from which [`Reads::begin`] may start a read, if it does not at once.
     pub(super) fn deadline(&self, awaiting: bool, poll: Duration) -> Option<Instant> {
         if self.reading.is_some() {
             return None;
@@ -186,7 +188,7 @@ mod tests {
                 reads.notified();
             }
             if told {
-                // The same where they were lost before they came here.
+                // The notifications were lost before they came here.
                 reads.reset();
                 reads.missed();
             }

@@ -1,4 +1,4 @@
-//! What each kind of message from the function means in each phase.
+//! Handling of each type of message from the function in each phase.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::message::{Body, Message};
 use crate::registry::CidId;
 use crate::status::{ProtocolError, Status};
 
-/// The smallest control transfer MBIM allows, in bytes (MBIM 1.0 section 6.4).
+/// Smallest control transfer that MBIM allows, in bytes (MBIM 1.0 section 6.4).
 const LEAST_CONTROL_MESSAGE: usize = 64;
 
 impl ControlSession {
@@ -84,15 +84,15 @@ impl ControlSession {
         self.refused(now, OpenError::Refused(status), passing);
     }
 
-    /// An OPEN named a larger control transfer than the function takes, whatever its descriptor
-    /// says: another one with a smaller size follows at once.
+    /// Handles the refusal of an OPEN that named a larger control transfer than the function takes,
+    /// whatever its descriptor says. An OPEN with a smaller size follows at once.
     fn offer_less(&mut self, now: Instant) {
         let refused = self.config.max_control_message;
         let smaller = match refused {
             0..=LEAST_CONTROL_MESSAGE => {
                 return self.refused(now, OpenError::MaxTransfer(refused), false);
             }
-            // What the functions take that answer so (DWM-156, EM7345, LN930, L850).
+            // Functions known to answer so take this size (DWM-156, EM7345, LN930, L850).
             513.. => 512,
             _ => (refused / 2).max(LEAST_CONTROL_MESSAGE),
         };
@@ -105,7 +105,8 @@ impl ControlSession {
         self.phase = Phase::Opening(opening);
     }
 
-    /// An OPEN was refused: another one follows in its turn, unless it was refused for good.
+    /// Handles the refusal of an OPEN. Another one follows after a pause, unless opening is given
+    /// up.
     fn refused(&mut self, now: Instant, error: OpenError, passing: bool) {
         let Phase::Opening(opening) = &mut self.phase else {
             return;
@@ -153,7 +154,7 @@ impl ControlSession {
     fn receive_function_error(&mut self, now: Instant, transaction: u32, error: ProtocolError) {
         match &self.phase {
             Phase::Closing { id, .. } if *id == transaction => {
-                // Not open is what closing wants.
+                // A function that is not open is closed, as was asked.
                 self.closed(error == ProtocolError::NOT_OPENED);
             }
             Phase::Opening(opening) => match opening.awaited {
@@ -189,7 +190,8 @@ impl ControlSession {
     }
 
     /// Queues an indication. In a full queue it takes the place of the one of its kind that waits,
-    /// or of the oldest indication; answers are never dropped, their number is bounded by the commands.
+    /// or of the oldest indication. Answers are never dropped, since the commands bound their
+    /// number.
     fn push_indication(&mut self, id: CidId, info: Vec<u8>) {
         if self.events.len() >= self.config.max_events {
             self.counters.indications_merged += 1;

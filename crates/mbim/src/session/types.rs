@@ -1,4 +1,4 @@
-//! What goes into and comes out of a [`ControlSession`](super::ControlSession).
+//! Input and output of a [`ControlSession`](super::ControlSession).
 
 use std::fmt;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::status::{ProtocolError, Status};
 pub struct Config {
     /// Largest control transfer in bytes: `wMaxControlMessage` of the function, at least 64.
     pub max_control_message: usize,
-    /// Number of commands the function takes at a time: `bMaxOutstandingCommandMessages` of the MBIM extended
-    /// functional descriptor, 1 when it has none.
+    /// Number of commands the function takes at a time: `bMaxOutstandingCommandMessages` of the
+    /// MBIM extended functional descriptor, or 1 when it has none.
     pub max_outstanding: usize,
     /// Number of commands that may wait for their turn.
     pub max_queued: usize,
     /// Number of events kept for the caller before indications are merged or dropped.
     pub max_events: usize,
-    /// Time one OPEN may take before it is sent anew.
+    /// Time one OPEN may take before it is repeated.
     pub open_try: Duration,
     /// Time opening may take as a whole; slow firmware takes most of a minute.
     pub open_timeout: Duration,
@@ -29,7 +29,7 @@ pub struct Config {
     pub reclose_timeout: Duration,
     /// Time the answer to CLOSE may take.
     pub close_timeout: Duration,
-    /// Pause between reads without a notification while an answer is awaited and nothing is heard.
+    /// Time without a notification after which a read is made while an answer is awaited.
     pub poll_interval: Duration,
 }
 
@@ -49,23 +49,23 @@ impl Default for Config {
     }
 }
 
-/// Id of a command of this control session.
+/// Id of the transaction that a command and its answer belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionId(pub u32);
 
-/// A command to send.
+/// Command to send.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Service and number of the command.
+    /// Service and CID of the command.
     pub id: CidId,
-    /// Whether it queries or sets.
+    /// Type of the command, query or set.
     pub kind: CommandKind,
-    /// Content of the information buffer, little endian.
+    /// Content of the information buffer, in little-endian byte order.
     pub info: Vec<u8>,
 }
 
 impl Command {
-    /// Makes a query without content.
+    /// Makes a query with an empty information buffer.
     #[must_use]
     pub const fn query(id: CidId) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Command {
         }
     }
 
-    /// Makes a query with content.
+    /// Makes a query with content in its information buffer.
     #[must_use]
     pub fn query_with(id: CidId, content: &impl Layout) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Command {
         }
     }
 
-    /// Makes a set.
+    /// Makes a set command.
     #[must_use]
     pub fn set(id: CidId, content: &impl Layout) -> Self {
         Self {
@@ -99,39 +99,39 @@ impl Command {
 /// Answer to a command.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
-    /// Service and number of the command.
+    /// Service and CID of the command.
     pub id: CidId,
-    /// Status the modem answered with. A failure may carry content too.
+    /// Status of the answer. A failure may carry content too.
     pub status: Status,
-    /// Content of the information buffer, little endian.
+    /// Content of the information buffer, in little-endian byte order.
     pub info: Vec<u8>,
 }
 
 impl Response {
-    /// Reads the content as a typed struct, whatever the status.
+    /// Decodes the content as a typed struct, whatever the status.
     ///
     /// # Errors
-    /// When the buffer is not what the layout says.
+    /// Returns the first problem that costs a value when the buffer does not follow the layout.
     pub fn decode<T: Layout>(&self) -> Result<T, DecodeError> {
         T::decode_info(&self.info)
     }
 }
 
-/// Information buffers are shown by their length only: they may hold personal content.
+/// Writes information buffers by their length only, because they may hold personal content.
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({} bytes)", self.kind, self.id, self.info.len())
     }
 }
 
-/// Information buffers are shown by their length only: they may hold personal content.
+/// Writes information buffers by their length only, because they may hold personal content.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({} bytes)", self.id, self.status, self.info.len())
     }
 }
 
-/// Why a command has no answer.
+/// Reason why a command has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The control session is not open.
@@ -140,22 +140,22 @@ pub enum CommandError {
     /// Too many commands wait already.
     #[error("{0} commands wait for the modem already; try again later")]
     QueueFull(usize),
-    /// No answer came in time. The command was cancelled towards the modem.
+    /// No answer came within this time. The modem was told that the command is cancelled.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
     /// The caller cancelled the command.
     #[error("cancelled")]
     Cancelled,
-    /// The control session was closed, or opened anew, meanwhile.
+    /// The control session was closed or opened again before the answer came.
     #[error("the control session was closed before the answer came")]
     Closed,
-    /// The modem was lost meanwhile.
+    /// The modem was lost before the answer came, for the reason given.
     #[error("the modem was lost before the answer came: {0}")]
     Lost(String),
-    /// The modem reports a protocol error.
+    /// The modem reported a protocol error.
     #[error("the modem reports a protocol error: {code} ({why})", code = .0, why = .0.explanation())]
     Function(ProtocolError),
-    /// The command could not be sent.
+    /// The command could not be sent, for the reason given.
     #[error("sending the command failed: {0}")]
     Transfer(String),
     /// The answer came in fragments that do not fit together.
@@ -163,63 +163,66 @@ pub enum CommandError {
     Fragments(#[from] FragmentError),
 }
 
-/// A control transfer the caller shall make, in the order given.
+/// Control transfer that the caller makes, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transmit {
-    /// SEND_ENCAPSULATED_COMMAND with these bytes. On failure call
+    /// SEND_ENCAPSULATED_COMMAND with these bytes. If it fails, the caller calls
     /// [`ControlSession::handle_send_error`](super::ControlSession::handle_send_error).
     SendEncapsulated(Vec<u8>),
-    /// GET_ENCAPSULATED_RESPONSE of `max_control_message` bytes. Then call
-    /// [`ControlSession::handle_response`](super::ControlSession::handle_response) with what came, even nothing, or
-    /// [`ControlSession::handle_read_error`](super::ControlSession::handle_read_error). There is one at a time.
+    /// GET_ENCAPSULATED_RESPONSE of `max_control_message` bytes, of which there is one at a time.
+    /// The caller then calls
+    /// [`ControlSession::handle_response`](super::ControlSession::handle_response) with the bytes
+    /// that came, even none, or
+    /// [`ControlSession::handle_read_error`](super::ControlSession::handle_read_error).
     GetEncapsulated,
 }
 
-/// How a read failed.
+/// Failure of a read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The function stalled: it has nothing to say.
+    /// The function stalled the request, which means that it has no message.
     #[error("the function stalled the request")]
     Stall,
-    /// Any other failure that may pass.
+    /// The read failed in another way that may pass.
     #[error("{0}")]
     Other(String),
 }
 
-/// Something the caller should know.
+/// Event that the control session reports to the caller.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Event {
     /// The control session is open.
     Opened,
     /// The control session could not be opened.
     OpenFailed(OpenError),
-    /// A command came to its end.
+    /// A command ended.
     Response {
         /// Id of the command.
         id: TransactionId,
-        /// Answer of the modem, or why there is none.
+        /// Answer of the modem, or the reason why there is none.
         result: Result<Response, CommandError>,
     },
-    /// The modem reports an event.
+    /// The modem sent an indication.
     Indication {
-        /// Service and number of the command.
+        /// Service and CID of the command.
         id: CidId,
-        /// Content of the information buffer, little endian.
+        /// Content of the information buffer, in little-endian byte order.
         info: Vec<u8>,
     },
-    /// The control session is closed as asked.
+    /// The control session is closed, as the caller asked.
     Closed {
-        /// Whether the modem confirmed it.
+        /// Whether the modem confirmed the closing.
         confirmed: bool,
     },
-    /// The control session ended by itself; open it again when the modem is reachable.
+    /// The control session ended by itself; the caller may open it again when the modem is
+    /// reachable.
     Lost {
-        /// What happened.
+        /// Reason why the control session ended.
         why: String,
     },
 }
 
-/// Information buffers are shown by their length only: they may hold personal content.
+/// Writes information buffers by their length only, because they may hold personal content.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -233,7 +236,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Why opening failed.
+/// Reason why opening failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// No usable answer came within the time for opening.
@@ -241,30 +244,31 @@ pub enum OpenError {
     Silent {
         /// Number of OPENs that were sent.
         tries: u32,
-        /// Time for which they were sent.
+        /// Time since the first OPEN was sent.
         after: Duration,
     },
-    /// The modem answered with a failure.
+    /// The modem answered with this failure status.
     #[error("the modem refuses to open: {code} ({why})", code = .0, why = .0.explanation())]
     Refused(Status),
-    /// The function takes no control transfer of so many bytes, and no smaller size is left to try.
+    /// The function takes no control transfer of this number of bytes, and no smaller size is left
+    /// to try.
     #[error("the modem refuses to open with control messages of {0} bytes: {why}", why = ProtocolError::MAX_TRANSFER.explanation())]
     MaxTransfer(usize),
-    /// The modem answered with a protocol error.
+    /// The modem answered with this protocol error.
     #[error("the modem refuses to open with protocol error {code} ({why})", code = .0, why = .0.explanation())]
     Protocol(ProtocolError),
 }
 
 macro_rules! counters {
     ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
-        /// What happened on the control channel that deserves no message of its own.
+        /// Counters of what happened on the control channel.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
         pub struct Counters {
             $($(#[$meta])* pub $name: u64,)*
         }
 
         impl Counters {
-            /// The counters with their names.
+            /// Returns the counters with their names.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
@@ -272,57 +276,60 @@ macro_rules! counters {
     };
 }
 counters! {
-    /// RESPONSE_AVAILABLE notifications.
+    /// Number of RESPONSE_AVAILABLE notifications.
     notifications,
-    /// Notifications of other kinds.
+    /// Number of notifications of other kinds.
     other_notifications,
-    /// Notifications that are no CDC notification.
+    /// Number of notifications that are no CDC notification.
     malformed_notifications,
-    /// Notifications not counted because more reads were owed than any queue holds.
+    /// Number of times that notifications were not counted, because more reads were owed than any
+    /// queue holds or because a storm of them was not kept.
     notifications_ignored,
-    /// Reads made.
+    /// Number of reads that were made.
     reads,
-    /// Reads made without a notification.
+    /// Number of reads that were made without a notification.
     polls,
-    /// Reads that brought nothing or were stalled.
+    /// Number of reads that brought nothing or were stalled.
     empty_reads,
-    /// Reads that failed otherwise.
+    /// Number of reads that failed in another way.
     failed_reads,
-    /// Messages longer than agreed.
+    /// Number of reads that brought more bytes than the largest control transfer.
     oversized,
-    /// Bytes that are no message, or fragments that do not fit.
+    /// Number of reads that brought no message, or a fragment that does not fit.
     garbage,
-    /// Complete messages received.
+    /// Number of complete messages that were received.
     messages,
-    /// OPEN_DONE nobody waits for.
+    /// Number of OPEN_DONE messages that match no transaction.
     stray_open_done,
-    /// CLOSE_DONE nobody waits for.
+    /// Number of CLOSE_DONE messages that match no transaction.
     stray_close_done,
-    /// Answers nobody waits for (late, repeated, or never asked).
+    /// Number of answers that match no command, because they are late, repeated or were never asked
+    /// for.
     stray_answers,
-    /// Protocol errors that name no command of ours.
+    /// Number of protocol errors that match no transaction.
     stray_errors,
-    /// Messages a function must not send.
+    /// Number of messages of a type that a function must not send.
     unexpected,
-    /// Indications.
+    /// Number of indications that were received while the control session was open.
     indications,
-    /// Indications received while the session was not open.
+    /// Number of indications that were received while the control session was not open.
     early_indications,
-    /// Indications replaced by a later one of the same kind, or dropped, as nobody fetched them.
+    /// Number of indications that were replaced by a later one of the same kind, or dropped,
+    /// because the queue of events was full.
     indications_merged,
-    /// Commands without an answer in time.
+    /// Number of commands without an answer in time.
     timeouts,
 }
 
-/// Where a control session stands.
+/// State of a control session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It is not open.
+    /// The control session is not open.
     Closed,
-    /// It is being opened.
+    /// The control session is being opened.
     Opening,
-    /// It is open: commands are possible.
+    /// The control session is open, so that commands are possible.
     Open,
-    /// It is being closed.
+    /// The control session is being closed.
     Closing,
 }

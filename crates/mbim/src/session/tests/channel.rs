@@ -1,4 +1,4 @@
-//! The channel: fragments, notifications, reads, floods.
+//! Tests of the control channel: fragments, notifications, reads and floods of indications.
 
 use super::*;
 

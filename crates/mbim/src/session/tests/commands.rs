@@ -1,4 +1,4 @@
-//! Commands and their answers.
+//! Tests of commands and their answers.
 
 use super::*;
 
@@ -20,11 +20,11 @@ fn answers_match_on_id_and_command_in_any_order() {
     bench.query(bc::DEVICE_CAPS);
     bench.query(bc::PIN);
     assert_eq!(bench.sent(), ["2 query 1", "3 query 4"]);
-    bench.done(2, bc::PIN, Status::NONE); // id of one, command of the other
+    bench.done(2, bc::PIN, Status::NONE); // The id is of one command, the CID of the other.
     bench.done(9, bc::PIN, Status::NONE);
     bench.done(3, bc::PIN, Status::PIN_REQUIRED);
     bench.done(2, bc::DEVICE_CAPS, Status::NONE);
-    bench.done(2, bc::DEVICE_CAPS, Status::NONE); // repeated
+    bench.done(2, bc::DEVICE_CAPS, Status::NONE); // This answer is repeated.
     assert_eq!(
         bench.events(),
         [
@@ -145,7 +145,7 @@ fn function_errors_end_their_command_and_not_opened_ends_the_session() {
 #[test]
 fn ids_wrap_around_zero_and_skip_those_in_use() {
     let mut bench = Bench::opened(sixteen());
-    bench.query(bc::PIN); // 2, stays open
+    bench.query(bc::PIN); // This is transaction 2, which stays open.
     bench.session.next_id = u32::MAX;
     let ids: Vec<u32> = (0..3).map(|_| bench.query(bc::PIN).0).collect();
     assert_eq!(ids, [u32::MAX, 1, 3]);

@@ -1,4 +1,4 @@
-//! Transcripts: what goes in, what must come out.
+//! Tests of the state machine by transcripts of its input and the output it must give.
 
 mod channel;
 mod commands;
@@ -15,7 +15,7 @@ use crate::status::{ProtocolError, Status};
 const NOTIFIED: [u8; 8] = [0xa1, 1, 0, 0, 0, 0, 0, 0];
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A session with a clock, and a shorthand for both sides.
+/// Control session with a clock, and a shorthand for both sides.
 struct Bench {
     session: ControlSession,
     now: Instant,
@@ -29,7 +29,7 @@ impl Bench {
         }
     }
 
-    /// A session that is open; its OPEN had id 1.
+    /// Makes a control session that is open; its OPEN had transaction id 1.
     fn opened(config: Config) -> Self {
         let mut bench = Self::new(config);
         bench.session.open(bench.now);
@@ -39,7 +39,8 @@ impl Bench {
         bench
     }
 
-    /// Everything the session wants to send, as "id kind". Reads are counted as "read" and left open.
+    /// Returns everything the control session wants to send, as "id kind". A read is returned as
+    /// "read" and left without a result.
     fn transmits(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         while let Some(transmit) = self.session.poll_transmit(self.now) {
@@ -54,7 +55,7 @@ impl Bench {
         out
     }
 
-    /// As [`Bench::transmits`], with reads answered by nothing.
+    /// Returns the same as [`Bench::transmits`] without reads, which are answered by nothing.
     fn sent(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         loop {
@@ -106,7 +107,7 @@ impl Bench {
                 .poll_timeout()
                 .is_some_and(|next| next <= self.now)
             {
-                return; // something to transmit first
+                return; // There is something to transmit first.
             }
         }
         self.now = until;

@@ -1,4 +1,4 @@
-//! Opening, closing, losing.
+//! Tests of opening, closing and losing the control session.
 
 use super::*;
 
@@ -81,8 +81,8 @@ fn lasting_refusals_end_opening_early_and_passing_ones_do_not() {
     assert_eq!(bench.events(), [Event::Opened]);
 }
 
-/// Functions that announce more than they take (DWM-156, EM7345, LN930, L850): 512 bytes at first,
-/// then half each time, down to the 64 that MBIM 1.0 demands of every function.
+/// Some functions announce more than they take (DWM-156, EM7345, LN930, L850). The host offers 512
+/// bytes at first, then half each time, down to the 64 that MBIM 1.0 demands of every function.
 #[test]
 fn open_refused_as_too_large_is_repeated_with_a_smaller_size() {
     for (announced, sizes) in [
