@@ -1,4 +1,4 @@
-//! `uwwan emulate`: the emulated modem as a USB device.
+//! `uwwan emulate` offers the emulated modem as a USB device.
 
 mod far_side;
 
@@ -46,7 +46,8 @@ pub struct Arguments {
     /// Serve it to USB/IP hosts at this address, e.g. 127.0.0.1:3240
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// Offer it to a virtual machine's usb-redir device: a Unix socket (with a slash), or an address
+    /// Offer it to a virtual machine's usb-redir device: a Unix socket (with a slash), or an
+    /// address
     #[arg(long, value_name = "PATH|ADDR:PORT")]
     redir: Option<Place>,
     /// What the firmware does, as name=value; may be repeated
@@ -71,16 +72,16 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the knobs are listed and nothing else is done.
+    /// Returns whether the knobs are listed and nothing else is done.
     pub fn only_lists(&self) -> bool {
         self.list_knobs
     }
 }
 
-/// The default knobs with some turned.
+/// Returns the default knobs with some of them turned. An assignment has the form `name=value`.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] naming the knob and what it accepts.
+/// Fails with [`FailureKind::Usage`], which names the knob and what it accepts.
 pub fn knobs(assignments: &[String]) -> Result<Knobs, Failure> {
     let mut knobs = Knobs::default();
     for assignment in assignments {
@@ -97,10 +98,10 @@ pub fn knobs(assignments: &[String]) -> Result<Knobs, Failure> {
     Ok(knobs)
 }
 
-/// The emulated modem with the built-in network behind it.
+/// Starts the emulated modem with the built-in network behind it.
 ///
 /// # Errors
-/// When a thread or descriptor cannot be had.
+/// Fails when a thread or a file descriptor cannot be had.
 pub fn start(knobs: &Knobs) -> Result<Emulator, Failure> {
     switch_on(knobs, FarSide::BuiltIn)
 }
@@ -111,10 +112,10 @@ fn switch_on(knobs: &Knobs, far_side: FarSide) -> Result<Emulator, Failure> {
     })
 }
 
-/// The emulated modem as a backend that keeps it running.
+/// Starts the emulated modem, and returns a backend that keeps it running.
 ///
 /// # Errors
-/// As [`start`].
+/// Fails as [`start`] does.
 pub fn start_in_process(knobs: &Knobs) -> Result<Arc<dyn Backend>, Failure> {
     struct Kept {
         backend: Arc<dyn Backend>,
@@ -141,14 +142,15 @@ pub fn start_in_process(knobs: &Knobs) -> Result<Arc<dyn Backend>, Failure> {
 /// Runs the emulated modem until a signal, or lists its knobs.
 ///
 /// # Errors
-/// When it cannot be attached or listened for, the report cannot be written, or, with `--strict`,
-/// the host broke a rule.
+/// Fails when the modem cannot be attached or offered, when the report cannot be written, or, with
+/// `--strict`, when the host broke a rule.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.list_knobs {
         return list_knobs(arguments.json);
     }
     let knobs = knobs(&arguments.knobs)?;
-    // Opened first: a report that cannot be written is told before the work, not after.
+    // The report is opened first, so that a file that cannot be written is reported before the
+    // work.
     let report_file = arguments
         .report
         .as_deref()

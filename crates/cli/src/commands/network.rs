@@ -1,5 +1,5 @@
-//! The network stack at the host's end, over which `demo` and `bench` send, and the kernel's own as
-//! one of them.
+//! The network stack at the host's end, over which `demo` and `bench` send. The kernel's own is one
+//! of them.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -15,17 +15,18 @@ use rustix::net::{
 /// Time after which a transfer without any progress has failed.
 pub const STALL: Duration = Duration::from_secs(10);
 
-/// Bytes of payload in an echo request, as `ping` sends.
+/// Number of payload bytes in an echo request, as many as `ping` sends.
 const PAYLOAD: usize = 56;
-/// Bytes of ICMP header before it.
+/// Length of the ICMP header before the payload in bytes.
 const HEADER: usize = 8;
 
-/// A network stack.
+/// A network stack that sends echo requests and opens TCP connections.
 pub trait Network {
-    /// Sends an echo request and waits for its reply; `None` when none came in time.
+    /// Sends an echo request and waits for its reply. Returns the time between them, or `None` when
+    /// no reply came in time.
     ///
     /// # Errors
-    /// When the request could not be sent.
+    /// Fails when the request cannot be sent, or the reply not received.
     fn ping(
         &mut self,
         target: IpAddr,
@@ -33,10 +34,10 @@ pub trait Network {
         timeout: Duration,
     ) -> io::Result<Option<Duration>>;
 
-    /// Opens a TCP connection whose reads and writes end after [`STALL`].
+    /// Opens a TCP connection whose reads and writes fail after [`STALL`] without progress.
     ///
     /// # Errors
-    /// When it is refused or nothing answers.
+    /// Fails when the connection is refused, or when nothing answers.
     fn connect(&mut self, target: SocketAddr) -> io::Result<Box<dyn Stream>>;
 }
 
@@ -45,7 +46,7 @@ pub trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// The kernel's TCP, and raw sockets for ICMP.
+/// The kernel's stack: its TCP, and raw sockets for ICMP, opened at the first request.
 #[derive(Debug, Default)]
 pub struct Kernel {
     four: Option<OwnedFd>,
@@ -121,7 +122,8 @@ impl Network for Kernel {
     }
 }
 
-/// An echo request (RFC 792, RFC 4443). The kernel fills in the ICMPv6 checksum only.
+/// Returns an echo request in network byte order (RFC 792, RFC 4443). The checksum of ICMPv6 is
+/// left to the kernel, which does not fill in that of ICMPv4.
 fn request(target: IpAddr, identifier: u16, sequence: u16) -> Vec<u8> {
     let mut message = vec![0; HEADER + PAYLOAD];
     message[0] = if target.is_ipv4() { 8 } else { 128 };
@@ -137,7 +139,7 @@ fn request(target: IpAddr, identifier: u16, sequence: u16) -> Vec<u8> {
     message
 }
 
-/// The Internet checksum (RFC 1071).
+/// Returns the Internet checksum of big-endian words (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
@@ -149,8 +151,8 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Whether `packet` is the echo reply with our payload. A raw IPv4 socket delivers the IP header
-/// too, a raw IPv6 socket does not.
+/// Returns whether `packet` is the echo reply with our payload. A raw IPv4 socket delivers the IP
+/// header too, a raw IPv6 socket does not.
 fn is_reply(target: IpAddr, packet: &[u8], identifier: u16, sequence: u16) -> bool {
     let (message, kind) = match target {
         IpAddr::V4(_) => {

@@ -1,4 +1,5 @@
-//! What no modem can beat: a cable in its place, and the same bytes merely copied.
+//! Upper bounds that no modem can beat: a cable (veth) in its place, and the same bytes merely
+//! copied.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,29 @@ use super::link::{Amount, Link, Test, Way};
 use super::{loopback, near};
 use crate::failure::Failure;
 
-/// Names of the cable's ends.
+/// Name of the cable's end in the namespace of this process.
 const NEAR: &str = "near0";
 const FAR: &str = "far0";
 
-/// A cable to the far machine, with every offload the kernel has.
+/// A veth pair that leads to the far machine, with every offload that the kernel has.
 pub struct Cable {
-    // In this order: addresses, then the cable, then the machine.
+    // Fields are dropped in this order: the addresses, then the cable, then the far machine.
     _addresses: [Configuration; 1],
     _cable: Veth,
     _far: Far,
 }
 
 impl Cable {
-    /// Lays it.
+    /// Starts the far machine, lays the cable to it and gives both ends their addresses.
     ///
     /// # Errors
-    /// When the kernel has no such cables.
+    /// Fails when the kernel gives no namespace or no veth pair, or when an end cannot be
+    /// configured.
     pub fn lay() -> Result<Cable, Failure> {
         let here = namespace::current().map_err(|error| refused(&error))?;
         let (far, ()) = Far::start(move || {
-            // Laid from there, so that it goes with that namespace at the latest.
+            // The cable is laid from the far namespace, so that it goes with that one at the
+            // latest.
             let cable = Veth::lay(FAR, &here, NEAR)?;
             let addresses = Configuration::apply(plan(false), &cable)?;
             Ok(Inside {
@@ -68,21 +71,22 @@ impl Link for Cable {
     }
 }
 
-/// Bytes copied from here to there, one core, more of them than its caches hold.
+/// Two buffers, larger than the caches of a processor, between which one thread copies bytes.
 pub struct Copying {
-    /// Beside blocks alone, not beside a link.
+    /// Whether the figures stand beside those of NTBs alone, not beside those of a link.
     blocks: bool,
     from: Vec<u8>,
     to: Vec<u8>,
 }
 
-/// Bytes on each side.
+/// Size of each buffer in bytes.
 const COPIED: usize = 64 << 20;
-/// Bytes copied at once, as a socket is read.
+/// Number of bytes that are copied at once, as many as one read of a socket may take.
 const PIECE: usize = 64 << 10;
 
 impl Copying {
-    /// Takes the memory and touches all of it.
+    /// Allocates both buffers and touches all of their memory. With `blocks`, the figures stand
+    /// beside those of NTBs alone.
     pub fn new(blocks: bool) -> Copying {
         Copying {
             blocks,

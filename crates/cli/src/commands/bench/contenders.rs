@@ -1,4 +1,4 @@
-//! Who is compared: every combination of the values given.
+//! The contenders that a bench compares: every combination of the values that are given.
 
 use clap::Parser;
 use uwwan_modem::Options;
@@ -9,13 +9,13 @@ use crate::settings::Settings;
 /// One combination of options of `uwwan up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contender {
-    /// What it is called in the figures: what tells it from the others.
+    /// Name in the figures, made of what tells the contender from the others.
     pub name: String,
-    /// Option, without dashes, and value.
+    /// Options, without dashes, with their values.
     choices: Vec<(&'static str, String)>,
 }
 
-/// Those of `uwwan up`, on their own.
+/// The options of `uwwan up` on their own.
 #[derive(Debug, Parser)]
 #[command(name = "up", no_binary_name = true)]
 struct UpOptions {
@@ -24,23 +24,23 @@ struct UpOptions {
 }
 
 impl Contender {
-    /// As on the command line of `uwwan up`.
+    /// Returns the options as they stand on the command line of `uwwan up`.
     pub fn arguments(&self) -> Vec<String> {
         let words = |(option, value): &(&str, String)| [format!("--{option}"), value.clone()];
         self.choices.iter().flat_map(words).collect()
     }
 
-    /// Whether anything is chosen.
+    /// Returns whether no option is chosen.
     pub fn is_plain(&self) -> bool {
         self.choices.is_empty()
     }
 
     /// Refuses a TUN interface of another mode than the one chosen, as a kernel without offload
-    /// gives: its figures would stand under a name that is not theirs. `mode` as in
+    /// gives: its figures would stand under a name that is not theirs. `mode` has the form of
     /// [`Interface::mode`](uwwan_modem::status::Interface::mode).
     ///
     /// # Errors
-    /// [`FailureKind::Other`] with what there is instead.
+    /// Fails with [`FailureKind::Other`], which names the mode that there is instead.
     pub fn check_mode(&self, mode: &str) -> Result<(), Failure> {
         let mut choices = self.choices.iter();
         let Some((_, chosen)) = choices.find(|(option, _)| *option == "tun-mode") else {
@@ -58,10 +58,10 @@ impl Contender {
         .next("leave --tun-mode out: what there is is measured"))
     }
 
-    /// As the driver takes them.
+    /// Returns the options in the form in which the driver takes them.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] naming the option and what it accepts.
+    /// Fails with [`FailureKind::Usage`], which names the option and what it accepts.
     pub fn options(&self) -> Result<Options, Failure> {
         let parsed = UpOptions::try_parse_from(self.arguments()).map_err(|error| {
             Failure::new(FailureKind::Usage, "an option makes no sense")
@@ -71,8 +71,8 @@ impl Contender {
     }
 }
 
-/// Every combination of the options' values, the last option changing fastest. An option without
-/// values is left to the driver.
+/// Returns every combination of the options' values, with the last option changing fastest. An
+/// option without values is left to the driver.
 pub fn combine(options: &[(&'static str, Vec<String>)]) -> Vec<Contender> {
     let mut all: Vec<Contender> = vec![Contender {
         name: String::new(),
@@ -162,7 +162,7 @@ mod tests {
             contender.check_mode("").expect_err(&contender.name);
         }
         all[1].check_mode("plain").unwrap();
-        // Not chosen, any will do.
+        // Where no mode is chosen, any will do.
         let all = combine(&[]);
         for mode in [offload, plain, ""] {
             all[0].check_mode(mode).unwrap();

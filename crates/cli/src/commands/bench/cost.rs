@@ -1,21 +1,21 @@
-//! What it costs: processor time and memory, as the kernel accounts for them.
+//! The cost of a measurement in processor time and memory, as the kernel accounts for them.
 
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Processor time. `None` is not known.
+/// Processor time that was used. `None` stands for a time that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Time {
-    /// The driver's threads.
+    /// Time of the driver's threads.
     pub driver: Option<Duration>,
-    /// Everything that takes part.
+    /// Time of everything that takes part in the measurement.
     pub all: Option<Duration>,
 }
 
 impl Time {
-    /// From `before` till now.
+    /// Returns the time that was used between `before` and `self`.
     pub fn since(&self, before: &Time) -> Time {
         let between = |now: Option<Duration>, then: Option<Duration>| now?.checked_sub(then?);
         Time {
@@ -25,7 +25,7 @@ impl Time {
     }
 }
 
-/// Of this process, all threads, ended ones included.
+/// Returns the processor time of this process with all its threads, those that have ended included.
 pub fn own() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(
@@ -34,8 +34,9 @@ pub fn own() -> Duration {
     )
 }
 
-/// Of the threads of a process that have a name which `counts`. `None` when the kernel does not
-/// account for them.
+/// Returns the processor time of the threads of a process whose names `counts` accepts, or `None`
+/// when the kernel does not account for it. A name is that in `comm` of the thread, which has at
+/// most 15 bytes.
 pub fn of_threads(pid: u32, counts: impl Fn(&str) -> bool) -> Option<Duration> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let mut sum = Duration::ZERO;
@@ -51,14 +52,17 @@ pub fn of_threads(pid: u32, counts: impl Fn(&str) -> bool) -> Option<Duration> {
     Some(sum)
 }
 
-/// How long a thread has run, to the nanosecond (`schedstat`: run, waited, turns).
+/// Returns how long a thread has run. `schedstat` gives the time on a processor and the time
+/// waiting for one, both in nanoseconds, and the number of turns
+/// (`Documentation/scheduler/sched-stats.rst` of the kernel).
 fn running(task: &Path) -> Option<Duration> {
     let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
     let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
     Some(Duration::from_nanos(nanoseconds))
 }
 
-/// Resident memory of a process in bytes: `VmRSS` for what there is, `VmHWM` for the most there was.
+/// Returns the resident memory of a process in bytes. `field` names a line of `/proc/PID/status`:
+/// `VmRSS` is the memory of the moment, `VmHWM` the most there was.
 pub fn memory(pid: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     kibibytes(&status, field).map(|count| count * 1024)

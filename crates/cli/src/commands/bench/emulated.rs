@@ -1,4 +1,4 @@
-//! Driver and emulated modem, between the kernel's TCP in two namespaces.
+//! The driver and the emulated modem in this process, between the kernel's TCP in two namespaces.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -20,11 +20,12 @@ use super::link::{Amount, Link, Way};
 use super::{near, outcome};
 use crate::failure::{Failure, FailureKind};
 
-/// The bring-up has to be through by then.
+/// Longest time for a bring-up.
 const ONLINE_TIME: Duration = Duration::from_secs(60);
-/// The stop has to be through by then.
+/// Longest time for a stop.
 const STOP_TIME: Duration = Duration::from_secs(30);
-/// Rest in configuration 0, enough for the emulated firmware: the switch is not what is measured.
+/// Pause in configuration 0, long enough for the emulated firmware: the switch is not what is
+/// measured.
 const SETTLE: Duration = Duration::from_millis(200);
 /// MTU of the link, in bytes.
 pub const MTU: u32 = 1500;
@@ -32,7 +33,7 @@ pub const MTU: u32 = 1500;
 /// Moves this process into a private network namespace.
 ///
 /// # Errors
-/// [`FailureKind::Permission`] where there are none to be had.
+/// Fails with [`FailureKind::Permission`] where a namespace or a TUN interface cannot be had.
 pub fn enter() -> Result<(), Failure> {
     let refuse = |error: uwwan_tun::Error| {
         Failure::new(FailureKind::Permission, format!("cannot {}", error.what))
@@ -41,17 +42,17 @@ pub fn enter() -> Result<(), Failure> {
             .next("uwwan bench --device loopback needs none")
     };
     namespace::enter().map_err(refuse)?;
-    // A machine without TUN interfaces is told before the first visit.
+    // A machine without TUN interfaces is reported before the first visit.
     Tun::open(None).map_err(refuse)?;
     Ok(())
 }
 
-/// The address of the far machine.
+/// Returns the address of the far machine.
 pub fn far_address() -> IpAddr {
     far_side::v4(0).gateway.into()
 }
 
-/// What an interface has at one end or the other.
+/// Returns the addresses and the MTU of the interface at the near end or at the far one.
 pub fn plan(near: bool) -> Plan {
     let network = far_side::v4(0);
     let address = if near {
@@ -63,23 +64,26 @@ pub fn plan(near: bool) -> Plan {
     Plan::for_modem(addresses, &[], &Through::Nothing, None, MTU)
 }
 
-/// A modem that is online.
+/// An emulated modem that is online, with its driver and its far machine.
 pub struct Emulated {
     handle: Handle,
     emulator: Emulator,
-    /// Last: the modem's network is behind it.
+    /// The far machine is the last field, so that it is dropped last: the modem's network is behind
+    /// it.
     far: Far,
 }
 
 impl Emulated {
-    /// Brings it up.
+    /// Starts the far machine, the emulated modem and the driver, and waits until the modem is
+    /// online.
     ///
     /// # Errors
-    /// When it does not come online, or with another TUN mode than chosen.
+    /// Fails when one of the three cannot be started, when the modem is not online in time, or when
+    /// the interface has another TUN mode than the one chosen.
     pub fn start(contender: &Contender, knobs: &Knobs) -> Result<Emulated, Failure> {
         let mut options = contender.options()?;
         options.settle = Some(SETTLE);
-        // What is sent is what is measured, and nothing else.
+        // Nothing is to be sent but what is measured.
         options.probe = false;
         options.at_port = false;
         let (far, network) = Far::start(|| {

@@ -1,8 +1,9 @@
-//! The far machine: a network namespace of its own, in which a thread serves what [`super::near`]
-//! asks for. What is behind its interface is not its business: an emulated modem, or a cable.
+//! The far machine is a network namespace of its own, in which a thread serves what [`super::near`]
+//! asks for. Whether its interface leads to an emulated modem or to a cable makes no difference
+//! here.
 //!
-//! A connection starts with one of the [`Wish`]es. Each is served by a thread of its own, so that
-//! round trips can be measured beside a stream.
+//! A connection starts with one byte, which names a [`Wish`]. Each connection is served by a thread
+//! of its own, so that round trips can be measured beside a stream.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -18,30 +19,32 @@ use super::link::SMALL;
 use crate::commands::network::STALL;
 use crate::failure::{Failure, FailureKind};
 
-/// Where wishes are heard.
+/// TCP port at which wishes are accepted.
 pub const PORT: u16 = 5201;
-/// Where small packets are counted.
+/// UDP port at which small packets are counted.
 pub const SINK_PORT: u16 = 5202;
-/// Bytes read or written at once.
+/// Number of bytes that are read or written at once.
 pub const CHUNK: usize = 128 * 1024;
-/// How often a waiting thread looks whether it is to end.
+/// Interval at which a waiting thread checks whether it is to end.
 const PULSE: Duration = Duration::from_millis(20);
 
-/// What a connection is for, by its first byte.
+/// The purpose of a connection, which its first byte names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Wish {
-    /// Send until the connection ends.
+    /// The far machine sends until the connection ends.
     Download = b'D',
-    /// Take until the sender has no more, then tell how many bytes there were, as big-endian `u64`.
+    /// The far machine receives until the sender has no more, then answers with the number of bytes
+    /// as big-endian `u64`.
     Upload = b'U',
-    /// Send small packets to the port that follows, as big-endian `u16`, until the connection ends.
+    /// The far machine sends small packets to the UDP port that follows as big-endian `u16`, until
+    /// the connection ends.
     Packets = b'P',
-    /// Tell how many small packets have come so far, as big-endian `u64`.
+    /// The far machine answers with the number of small packets so far as big-endian `u64`.
     Count = b'C',
 }
 
-/// The far machine; ends when dropped.
+/// The far machine, which ends when it is dropped.
 pub struct Far {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -50,23 +53,24 @@ pub struct Far {
 struct Shared {
     stop: AtomicBool,
     packets: AtomicU64,
-    /// To be cut off at the end.
+    /// Open connections, which are shut down at the end.
     open: Mutex<Vec<TcpStream>>,
 }
 
-/// What the namespace gives to the outside, and what lives in it as long as the far machine.
+/// What `furnish` makes in the namespace for [`Far::start`]: a part that is handed out, and a part
+/// that lives there as long as the far machine.
 pub struct Inside<T> {
-    /// For whoever starts it.
+    /// The part that [`Far::start`] returns.
     pub gift: T,
-    /// Dropped at the end.
+    /// The part that is dropped when the far machine ends.
     pub kept: Box<dyn std::any::Any + Send>,
 }
 
 impl Far {
-    /// Starts it: `furnish` is called in its namespace to make interfaces.
+    /// Starts the far machine. `furnish` is called in its namespace, to make interfaces there.
     ///
     /// # Errors
-    /// When there is no namespace, or what `furnish` says.
+    /// Fails when a namespace, a thread or a socket cannot be had, and with the error of `furnish`.
     pub fn start<T: Send + 'static>(
         furnish: impl FnOnce() -> Result<Inside<T>, uwwan_tun::Error> + Send + 'static,
     ) -> Result<(Far, T), Failure> {
@@ -111,7 +115,7 @@ impl Far {
     }
 }
 
-/// What could not be had for a machine, as the program's failure.
+/// Returns an error of a namespace or an interface as a failure of the program.
 pub fn refused(error: &uwwan_tun::Error) -> Failure {
     Failure::new(FailureKind::Host, format!("cannot {}", error.what))
         .because(&error.why)
@@ -131,7 +135,7 @@ impl Drop for Far {
     }
 }
 
-/// Sockets belong to the namespace of the thread that opens them.
+/// The sockets of the far machine. They belong to the namespace of the thread that opens them.
 struct Sockets {
     listener: TcpListener,
     sink: UdpSocket,
@@ -152,7 +156,7 @@ impl Sockets {
         })
     }
 
-    /// Until the end is asked for.
+    /// Serves connections until the far machine is to end.
     fn serve(&self, shared: &Shared) {
         std::thread::scope(|scope| {
             scope.spawn(|| sink(&self.sink, shared));
@@ -161,7 +165,7 @@ impl Sockets {
                     Ok((stream, peer)) => {
                         shared.keep(&stream);
                         scope.spawn(move || {
-                            // Its other end sees that it has ended early.
+                            // The other end of the connection sees that it has ended early.
                             let _ = grant(stream, peer, &self.source, shared);
                         });
                     }
@@ -187,7 +191,7 @@ impl Shared {
     }
 }
 
-/// Counts small packets.
+/// Counts the small packets that arrive, until the far machine is to end.
 fn sink(socket: &UdpSocket, shared: &Shared) {
     let mut buffer = [0; 2048];
     while !shared.stop.load(Ordering::Relaxed) {
@@ -197,7 +201,7 @@ fn sink(socket: &UdpSocket, shared: &Shared) {
     }
 }
 
-/// Does what a connection wishes.
+/// Reads the wish of a connection and grants it.
 fn grant(
     mut stream: TcpStream,
     peer: SocketAddr,

@@ -1,4 +1,4 @@
-//! The programs that measure a real modem: `iperf3` against a server beyond it, and `ping`.
+//! Runs the programs that measure a real modem: `iperf3` against a server beyond it, and `ping`.
 
 use std::io::Read;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -14,18 +14,18 @@ use super::link::{Amount, SMALL, Way};
 use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
 
-/// Where `iperf3 --server` listens unless told otherwise.
+/// TCP port at which `iperf3 --server` listens unless it is told otherwise.
 const PORT: u16 = 5201;
-/// What a program may take beyond the time it measures for.
+/// Longest time that a program may take beyond the time for which it measures.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// No program has more to say, in bytes.
+/// Greatest number of bytes that are read from a program.
 const LONGEST: u64 = 4 << 20;
-/// How long a program may take to end when asked to.
+/// Longest time that a program may take to end when it is asked to.
 const LEAVE: Duration = Duration::from_secs(5);
-/// How often a program is looked after.
+/// Interval at which a program is checked for its end.
 const PULSE: Duration = Duration::from_millis(20);
 
-/// An iperf3 server.
+/// Host and port of an iperf3 server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     host: String,
@@ -48,7 +48,7 @@ impl FromStr for Server {
             }
         } else {
             match text.split_once(':') {
-                // An IPv6 address without brackets.
+                // A second colon makes it an IPv6 address without brackets.
                 Some((_, rest)) if rest.contains(':') => (text, PORT),
                 Some((host, rest)) => (host, port(rest)?),
                 None => (text, PORT),
@@ -65,7 +65,7 @@ impl FromStr for Server {
     }
 }
 
-/// The tools, and where they measure.
+/// The programs, with the server against which they measure.
 #[derive(Debug, Clone)]
 pub struct Tools {
     address: IpAddr,
@@ -73,10 +73,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Looks whether all is there: the programs, and the server's address.
+    /// Checks that both programs can be run, and looks up the server's address.
     ///
     /// # Errors
-    /// What is missing.
+    /// Fails with [`FailureKind::Missing`] when a program cannot be run, and with
+    /// [`FailureKind::Usage`] when the server has no address.
     pub fn find(server: &Server) -> Result<Tools, Failure> {
         for (program, argument) in [("iperf3", "--version"), ("ping", "-V")] {
             let found = Command::new(program)
@@ -111,34 +112,34 @@ impl Tools {
         })
     }
 
-    /// The server's address.
+    /// Returns the server's address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Asks the server for next to nothing, so that one which does not serve is told at once.
+    /// Sends next to nothing to the server, so that one which does not serve is reported at once.
     ///
     /// # Errors
-    /// [`FailureKind::NoTraffic`] with what it said.
+    /// Fails with [`FailureKind::NoTraffic`] and what iperf3 said when it did not succeed.
     pub fn try_out(&self, interface: &str) -> Result<(), Failure> {
         self.iperf3(interface, &["--bytes", "1K"], Duration::ZERO)?
             .finish()
             .map(drop)
     }
 
-    /// A TCP stream for so long.
+    /// Measures a TCP stream for `time`, and returns the payload bytes that were received.
     ///
     /// # Errors
-    /// [`FailureKind::NoTraffic`] when it does not get through.
+    /// Fails with [`FailureKind::NoTraffic`] when the stream does not get through.
     pub fn stream(&self, interface: &str, way: Way, time: Duration) -> Result<Amount, Failure> {
         let outcome = self.load(interface, way, time)?.finish()?;
         amount(&outcome["end"]["sum_received"], |sum| sum["bytes"].as_f64())
     }
 
-    /// The same, left running.
+    /// Starts a TCP stream for `time`, and leaves it running.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails when iperf3 cannot be started.
     pub fn load(&self, interface: &str, way: Way, time: Duration) -> Result<Running, Failure> {
         let seconds = whole_seconds(time);
         let mut arguments = vec!["--time", &seconds];
@@ -148,10 +149,10 @@ impl Tools {
         self.iperf3(interface, &arguments, time)
     }
 
-    /// Small packets for so long.
+    /// Measures small UDP packets for `time`, and returns the number of those that arrived.
     ///
     /// # Errors
-    /// [`FailureKind::NoTraffic`] when they do not get through.
+    /// Fails with [`FailureKind::NoTraffic`] when the packets do not get through.
     pub fn small(&self, interface: &str, way: Way, time: Duration) -> Result<Amount, Failure> {
         let (seconds, length) = (whole_seconds(time), SMALL.to_string());
         let mut arguments = vec![
@@ -172,12 +173,12 @@ impl Tools {
         })
     }
 
-    /// Round trips for so long.
+    /// Measures round trips for `time`, five a second and at least five.
     ///
     /// # Errors
-    /// [`FailureKind::NoTraffic`] when none is answered.
+    /// Fails with [`FailureKind::NoTraffic`] when no echo request is answered.
     pub fn ping(&self, interface: &str, time: Duration) -> Result<Vec<Duration>, Failure> {
-        // Ordinary users may ask five times a second.
+        // `ping` lets ordinary users send five requests a second.
         let count = ((time.as_secs_f64() * 5.0) as u32).max(5).to_string();
         let mut command = Command::new("ping");
         command
@@ -236,7 +237,7 @@ fn amount(sum: &Value, count: impl Fn(&Value) -> Option<f64>) -> Result<Amount, 
     })
 }
 
-/// The times in what ping says.
+/// Returns the round-trip times in the output of `ping`.
 fn round_trips(said: &str) -> Vec<Duration> {
     said.lines()
         .filter_map(|line| {
@@ -247,7 +248,7 @@ fn round_trips(said: &str) -> Vec<Duration> {
         .collect()
 }
 
-/// A program at work; ended when dropped.
+/// A running program, which is killed when it is dropped.
 pub struct Running {
     child: Child,
     said: Option<[JoinHandle<String>; 2]>,
@@ -279,7 +280,8 @@ impl Running {
         })
     }
 
-    /// Waits for its end. Whether it was a good one, and what it said.
+    /// Waits for the end of the program. Returns whether it succeeded, its output and its error
+    /// output.
     fn wait(mut self) -> Result<(bool, String, String), Failure> {
         let status = loop {
             match self.child.try_wait() {
@@ -307,10 +309,11 @@ impl Running {
         Ok((status.success(), next(), next()))
     }
 
-    /// Ends it in its own way, so that its server is free for the next.
+    /// Interrupts the program as Ctrl-C does, so that its server is free for the next client.
     ///
     /// # Errors
-    /// [`FailureKind::NoTraffic`] when it has ended by itself, with what it said.
+    /// Fails with [`FailureKind::NoTraffic`] and what the program said when it has failed by
+    /// itself.
     pub fn stop(mut self) -> Result<(), Failure> {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return self.finish().map(drop);
@@ -322,15 +325,15 @@ impl Running {
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(PULSE);
         }
-        // The server has yet to notice.
+        // The server needs a moment to notice.
         std::thread::sleep(LEAVE / 10);
         Ok(())
     }
 
-    /// Waits for what iperf3 has measured.
+    /// Waits for the end of iperf3, and returns its report.
     ///
     /// # Errors
-    /// [`FailureKind::NoTraffic`] with what it said.
+    /// Fails with [`FailureKind::NoTraffic`] and what iperf3 said when it did not succeed.
     pub fn finish(self) -> Result<Value, Failure> {
         let place = self.place.clone();
         let (good, said, complaint) = self.wait()?;
@@ -358,7 +361,7 @@ impl Drop for Running {
     }
 }
 
-/// Takes what a program says, a bounded amount.
+/// Reads the output of a program on a thread of its own, `LONGEST` bytes at most.
 fn listen(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut said = Vec::new();

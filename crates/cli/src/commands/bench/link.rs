@@ -1,4 +1,4 @@
-//! What is measured, on anything that can be measured.
+//! The measurements of a bench, and the trait of whatever they are taken on.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use uwwan_figures::Kind;
 use super::cost::{self, Time};
 use crate::failure::Failure;
 
-/// Which way.
+/// The direction of traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// From the network.
+    /// Traffic comes from the network.
     Down,
-    /// To the network.
+    /// Traffic goes to the network.
     Up,
 }
 
-/// A measurement.
+/// A kind of measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Test {
     /// A TCP stream from the network.
@@ -36,7 +36,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// All of them, as on the command line.
+    /// All measurements, each with its word on the command line.
     pub const VALUES: &'static [(&'static str, Self)] = &[
         ("down", Self::Down),
         ("up", Self::Up),
@@ -47,35 +47,35 @@ impl Test {
         ("ping-up", Self::PingUp),
     ];
 
-    /// As on the command line.
+    /// Returns the word on the command line.
     pub fn word(self) -> &'static str {
         let mut all = Self::VALUES.iter();
         all.find(|(_, test)| *test == self)
             .map_or("", |(word, _)| word)
     }
 
-    /// Whether it is about round trips.
+    /// Returns whether round trips are measured.
     pub fn is_ping(self) -> bool {
         matches!(self, Self::Ping | Self::PingDown | Self::PingUp)
     }
 
-    /// Whether it is about small packets.
+    /// Returns whether small packets are measured.
     pub fn is_small(self) -> bool {
         matches!(self, Self::SmallDown | Self::SmallUp)
     }
 }
 
-/// What has got through.
+/// The traffic that has got through.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Amount {
-    /// Payload bytes of a stream, or packets.
+    /// Number of payload bytes of a stream, or of packets.
     pub count: u64,
-    /// In this time.
+    /// Time that the traffic took.
     pub time: Duration,
 }
 
 impl Amount {
-    /// A second's worth.
+    /// Returns the count per second, or 0 when no time has passed.
     pub fn rate(&self) -> f64 {
         let seconds = self.time.as_secs_f64();
         if seconds > 0.0 {
@@ -86,9 +86,9 @@ impl Amount {
     }
 }
 
-/// Something that carries traffic.
+/// A link that carries the traffic of measurements.
 pub trait Link {
-    /// What a test with a stream or small packets is called here.
+    /// Returns what a test with a stream or small packets is called on this link.
     fn label(&self, test: Test) -> &'static str {
         match test {
             Test::Down => "TCP down",
@@ -99,24 +99,24 @@ pub trait Link {
         }
     }
 
-    /// A stream for so long: payload bytes that arrived.
+    /// Sends a stream for `time`, and returns the payload bytes that arrived.
     ///
     /// # Errors
-    /// When nothing gets through.
+    /// Fails when nothing gets through.
     fn stream(&mut self, way: Way, time: Duration) -> Result<Amount, Failure>;
 
-    /// Packets with [`SMALL`] bytes of payload for so long: those that arrived. `None` where there
-    /// are no packets.
+    /// Sends packets with [`SMALL`] bytes of payload for `time`, and returns the number of those
+    /// that arrived, or `None` on a link without packets.
     ///
     /// # Errors
-    /// When nothing gets through.
+    /// Fails when nothing gets through.
     fn small(&mut self, way: Way, time: Duration) -> Result<Option<Amount>, Failure>;
 
-    /// Round trips for so long, with a stream beside them if asked for. `None` where there are
-    /// none.
+    /// Measures round trips for a time, with a stream beside them if a load is given. Returns
+    /// `None` on a link without round trips.
     ///
     /// # Errors
-    /// When not one is answered.
+    /// Fails when not one request is answered.
     fn ping(
         &mut self,
         _load: Option<Way>,
@@ -125,7 +125,7 @@ pub trait Link {
         Ok(None)
     }
 
-    /// Processor time used up so far.
+    /// Returns the processor time that was used so far.
     fn processor(&self) -> Time {
         Time {
             driver: None,
@@ -133,16 +133,16 @@ pub trait Link {
         }
     }
 
-    /// Puts the link down and tells what is known only then.
+    /// Takes the link down, and returns the figures that are known only then.
     ///
     /// # Errors
-    /// When it does not go down properly or has done something wrong.
+    /// Fails when the link does not go down cleanly, or has done something wrong.
     fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
         Ok(Vec::new())
     }
 }
 
-/// Payload of a small packet in bytes.
+/// Length of the payload of a small packet in bytes.
 pub const SMALL: usize = 64;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! Transfer blocks alone: one thread builds them, another takes them apart.
+//! NTBs alone: one thread builds them, another parses them.
 //!
-//! Every payload byte is copied into the block and out of it again, as a TUN's read and write do,
-//! and no byte in between; blocks go back and forth between the threads as USB transfers do, so
-//! many as are kept in flight. There is no TUN, no TCP and no USB in it: what is left is framing.
+//! Every payload byte is copied into an NTB and out of it again, as the read and the write of a TUN
+//! interface do, and no byte in between. NTBs go back and forth between the threads as USB
+//! transfers do, as many as are kept in flight. There is no TUN interface, no TCP and no USB in it:
+//! what is left is framing.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +17,16 @@ use super::link::{Amount, Link, SMALL, Test, Way};
 use super::outcome;
 use crate::failure::{Failure, FailureKind};
 
-/// Bytes of a packet of a stream.
+/// Length of a packet of a stream in bytes.
 const LARGE: usize = 1500;
-/// IPv4 and UDP headers of a small packet, in bytes.
+/// Length of the IPv4 and UDP headers of a small packet in bytes.
 const HEADERS: usize = 28;
-/// Blocks under way unless chosen otherwise.
+/// Number of NTBs in flight unless another is chosen.
 const IN_FLIGHT: usize = 8;
-/// The longest block, in bytes, as the emulated modem takes them at most.
+/// Greatest length of an NTB in bytes.
 const LONGEST: u32 = 256 << 10;
 
-/// A builder and a receiver.
+/// A builder and a receiver of NTBs in one process.
 pub struct Loopback {
     framing: Framing,
     in_flight: usize,
@@ -33,14 +34,14 @@ pub struct Loopback {
     datagrams: u64,
 }
 
-/// What one thread has to say to the other.
+/// The buffer of an NTB, which the threads hand to each other, with the length of the NTB in bytes.
 struct Block {
     bytes: Vec<u8>,
     length: usize,
 }
 
 impl Loopback {
-    /// With blocks as chosen.
+    /// Returns a loopback with NTBs as the options choose them.
     pub fn new(options: &Options) -> Loopback {
         let parameters = NtbParameters {
             formats: 3,
@@ -85,11 +86,11 @@ impl Loopback {
         }
     }
 
-    /// Packets of that many bytes, in one block and in as many after it as `more` asks for. What
-    /// came out: datagrams, bytes, in this time.
+    /// Sends packets of `packet` bytes, in one NTB and in as many after it as `more` asks for.
+    /// Returns the number of datagrams and of bytes that came out, and the time that this took.
     ///
     /// # Errors
-    /// When no packet fits into a block, or others came out than went in.
+    /// Fails when no packet fits into an NTB, or when other packets came out than went in.
     fn run(
         &mut self,
         packet: usize,
@@ -127,7 +128,7 @@ impl Loopback {
             });
             let mut builder = Builder::new(framing);
             let mut sent = 0;
-            // A machine that stands still for the whole time carries one block all the same.
+            // A machine that stands still for the whole time carries one NTB all the same.
             while let Ok(mut block) = empty.recv() {
                 while let Ok(slot) = builder.place(Stream::Ips(0), packet) {
                     let at = slot.offset;
@@ -166,13 +167,13 @@ impl Loopback {
     }
 }
 
-/// Until that time is over.
+/// Returns a function that returns `true` until `time` is over.
 fn lasting(time: Duration) -> impl FnMut() -> bool {
     let begun = Instant::now();
     move || begun.elapsed() < time
 }
 
-/// What its tests are called: there is neither TCP nor a way up or down.
+/// Returns what a test is called on a loopback, which has neither TCP nor directions.
 pub fn label(test: Test) -> &'static str {
     if test.is_small() {
         "packets of 92 bytes"
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out() {
-        // In front, the table takes room for as many datagrams as there could be.
+        // In front, the NDP takes room for as many datagrams as there could be.
         for (ntb, ndp, fit) in [
             (Format::Ntb16, Placement::End, 4),
             (Format::Ntb32, Placement::Front, 3),
@@ -221,7 +222,8 @@ mod tests {
                 ..Options::default()
             };
             let mut loopback = Loopback::new(&options);
-            // More blocks than are in flight, so that they come back and are filled again.
+            // There are more NTBs than are in flight, so that buffers come back and are filled
+            // again.
             let mut left = 5;
             let more = || {
                 left -= 1;

@@ -1,12 +1,13 @@
-//! `uwwan bench`: how fast, how prompt and how dear, of several settings side by side.
+//! `uwwan bench` measures how fast, how prompt and how costly several settings are, side by side.
 //!
 //! Every contender is visited in every round (A B A B), so that what else the machine does meets
-//! all of them. A visit brings a link up, measures, and puts it down. There are three kinds:
+//! all of them. A visit brings a link up, measures, and takes it down. There are three kinds of
+//! links:
 //!
-//! * [`emulated`]: driver and emulated modem in this process, between the TCP of two private network
-//!   namespaces, with real TUN interfaces; beside it [`ceiling`]: a cable in the modem's place, and
-//!   the same bytes merely copied.
-//! * [`loopback`]: transfer blocks built by one thread and taken apart by another.
+//! * [`emulated`]: the driver and the emulated modem in this process, between the TCP of two
+//!   private network namespaces, with real TUN interfaces; beside it [`ceiling`]: a cable in the
+//!   modem's place, and the same bytes merely copied.
+//! * [`loopback`]: NTBs that one thread builds and another parses.
 //! * [`modem`]: a real modem, through a running `uwwan up` or one started for it, and an iperf3
 //!   server.
 
@@ -42,7 +43,7 @@ use crate::output::{note, plain, say, say_json};
 use crate::settings::Device;
 use crate::signals;
 
-/// So many contenders are visited at most.
+/// Greatest number of contenders.
 const MOST_CONTENDERS: usize = 24;
 
 /// Arguments of `bench`.
@@ -151,12 +152,12 @@ pub struct Arguments {
     up: Vec<String>,
 }
 
-/// What is measured.
+/// What a bench measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject {
-    /// Blocks alone.
+    /// NTBs without a device.
     Loopback,
-    /// What `uwwan up` could drive.
+    /// A device that `uwwan up` could drive.
     Device(Device),
 }
 
@@ -173,12 +174,13 @@ impl FromStr for Subject {
     }
 }
 
-/// Measures.
+/// Visits every contender and shows the figures.
 ///
-/// Must be called while the process has a single thread: a user namespace can be entered only then.
+/// This function must be called while the process has a single thread: a user namespace can be
+/// entered only then.
 ///
 /// # Errors
-/// When an option makes no sense, or a measurement did not succeed.
+/// Fails when an option makes no sense, or when a measurement did not succeed.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     within("seconds", arguments.seconds, 0.05, 600.0)?;
     let subject = arguments.subject();
@@ -339,7 +341,7 @@ impl Arguments {
         match subject {
             _ if !self.tests.is_empty() => self.tests.clone(),
             Subject::Device(Device::Emulator) => all.collect(),
-            // Both ways are one here.
+            // Both directions are one in a loopback.
             Subject::Loopback => vec![Test::Up, Test::SmallUp],
             Subject::Device(Device::Usb(_)) => all.filter(|test| !test.is_small()).collect(),
         }
@@ -376,7 +378,7 @@ impl Arguments {
                     .next("compare fewer options at once"),
             );
         }
-        // Out of range is told before the first visit.
+        // A value out of range is reported before the first visit.
         for contender in &all {
             contender.options()?;
         }
@@ -384,7 +386,7 @@ impl Arguments {
     }
 }
 
-/// A contender, and what brings its link up.
+/// A contender, with the function that brings its link up.
 struct Visit<'a> {
     name: &'a str,
     start: Box<dyn Fn() -> Result<Box<dyn Link>, Failure> + 'a>,
@@ -401,7 +403,7 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// What is being measured, and what came of it.
+/// A bench at work, with its figures and failures so far.
 struct Bench<'a> {
     arguments: &'a Arguments,
     tests: Vec<Test>,
@@ -430,7 +432,8 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// A line for people: on standard output, or beside it when that is for JSON.
+    /// Prints a line for people: on standard output, or on standard error when standard output is
+    /// for JSON.
     fn tell(&self, line: &str) -> Result<(), Failure> {
         if self.arguments.json {
             note(line);
@@ -449,8 +452,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Every contender once in every round. One that has failed is not visited again, the others
-    /// are.
+    /// Visits every contender once in every round. One that has failed is not visited again, the
+    /// others are.
     fn rounds(&mut self, visits: &mut [Visit<'_>]) -> Result<(), Failure> {
         for round in 1..=self.arguments.rounds {
             for visit in visits.iter_mut().filter(|visit| !visit.failed) {
@@ -494,7 +497,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Prints, writes, and says whether all went well.
+    /// Writes the report and prints the figures. Fails with the kind of the first failure when a
+    /// contender failed.
     fn finish(mut self, report: Option<Report>) -> Result<(), Failure> {
         outcome::notes(&mut self.figures);
         for (name, failure) in &self.failures {
@@ -510,7 +514,7 @@ impl<'a> Bench<'a> {
             say("")?;
             say(table::of(&self.figures).trim_end())?;
         }
-        // Each has been told already.
+        // Each failure has been printed already.
         match self.failures.first() {
             None => Ok(()),
             Some((_, first)) => Err(Failure::new(

@@ -1,4 +1,5 @@
-//! A real modem: through the `uwwan up` that runs, or through one of its own for each visit.
+//! Measures a real modem, through the `uwwan up` that runs or through one that is started for each
+//! visit.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,16 +19,16 @@ use super::outcome;
 use crate::control::Client;
 use crate::failure::{Exit, Failure, FailureKind};
 
-/// A started `up` has to be online by then: slow firmware takes a minute before it speaks.
+/// Longest time until a started `up` is online: slow firmware takes a minute before it speaks.
 const ONLINE_TIME: Duration = Duration::from_secs(180);
-/// It has to be down by then.
+/// Longest time until a started `up` has stopped.
 const STOP_TIME: Duration = Duration::from_secs(60);
-/// How long a running one may take to answer.
+/// Longest time for an answer of a running `up`.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// How often a started one is looked after.
+/// Interval at which a started `up` is asked for its state.
 const PULSE: Duration = Duration::from_millis(100);
 
-/// How the modem is reached.
+/// The way in which the modem is reached, with the programs that measure it.
 pub struct Place {
     tools: Tools,
     way: Through,
@@ -39,16 +40,17 @@ enum Through {
         base: Option<PathBuf>,
         device: Option<String>,
     },
-    /// One for each visit, with these arguments.
+    /// An `up` that is started for each visit, with these arguments.
     Started(Vec<String>),
 }
 
 impl Place {
-    /// Looks for a running `up` and decides. Whatever can be told wrong at this time is.
+    /// Looks for a running `up`, and decides whether to measure through it. Whatever can be found
+    /// wrong before the first visit is reported here.
     ///
     /// # Errors
-    /// When the server is not known or does not serve, or when a running `up` would have to be
-    /// changed.
+    /// Fails when the server is not known or does not serve, or when a running `up` would have to
+    /// be changed.
     pub fn choose(
         selector: Option<&Selector>,
         base: Option<&Path>,
@@ -69,7 +71,8 @@ impl Place {
                     arguments.extend(["--device".to_owned(), selector.to_string()]);
                 }
                 if !further.iter().any(|word| word.starts_with("--route")) {
-                    // For IPv6 a bound socket alone does not find its way.
+                    // With IPv6, a socket that is bound to the interface needs a route all the
+                    // same.
                     let length = if tools.address().is_ipv4() { 32 } else { 128 };
                     let route = format!("{}/{length}", tools.address());
                     arguments.extend(["--route".to_owned(), route]);
@@ -102,10 +105,11 @@ impl Place {
         Ok(place)
     }
 
-    /// Comes online, where there is no `up` already.
+    /// Starts an `up` and waits until it is online, unless the one that runs is measured.
     ///
     /// # Errors
-    /// When it does not, or with another TUN mode than chosen, or the server does not serve.
+    /// Fails when the modem is not online, when its interface has another TUN mode than the one
+    /// chosen, or when the server does not serve.
     pub fn visit(&self, contender: &Contender) -> Result<Real, Failure> {
         let (started, state) = match &self.way {
             Through::Running { base, device } => (
@@ -142,7 +146,7 @@ impl Place {
     }
 }
 
-/// What a running `up` says of itself.
+/// The state of a running `up`, as it tells it.
 struct State {
     pid: u32,
     status: Status,
@@ -178,8 +182,8 @@ fn state(mut client: Client) -> Result<State, Failure> {
     })
 }
 
-/// An `up` of our own. Its output is the user's: what it says while it comes online is what one
-/// wants to see.
+/// An `up` that was started here. Its error output is that of this program: what it says while it
+/// comes online is what one wants to see.
 struct Started {
     child: Child,
     base: PathBuf,
@@ -196,7 +200,8 @@ impl Started {
             .arg("up")
             .arg("--runtime-dir")
             .arg(&base)
-            // Two at once would be in each other's way.
+            // This `up` opens neither the proxy's public socket nor the AT port, so that two at
+            // once are not in each other's way.
             .args(["--proxy", "private", "--at-port", "false"])
             .args(contender.arguments())
             .args(arguments)
@@ -257,7 +262,7 @@ impl Drop for Started {
     }
 }
 
-/// A kind that leads to the same exit status as the program's that was run.
+/// Returns a kind that leads to the same exit status as that of the program that was run.
 fn kind_of(code: Option<i32>) -> FailureKind {
     let all = [
         FailureKind::Usage,
@@ -274,7 +279,7 @@ fn kind_of(code: Option<i32>) -> FailureKind {
         .unwrap_or(FailureKind::Host)
 }
 
-/// A modem that is online.
+/// A real modem that is online.
 pub struct Real {
     tools: Tools,
     interface: String,
@@ -299,7 +304,7 @@ impl Link for Real {
         time: Duration,
     ) -> Result<Option<Vec<Duration>>, Failure> {
         let load = match load {
-            // Ends with the pings, at the latest: it is stopped when dropped.
+            // The load ends with the pings at the latest, because it is killed when it is dropped.
             Some(way) => {
                 let load = self.tools.load(&self.interface, way, time + STOP_TIME)?;
                 std::thread::sleep(Duration::from_secs(1));

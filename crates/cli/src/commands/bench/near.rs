@@ -1,4 +1,4 @@
-//! The near machine: this process's network namespace, from which the far one is reached.
+//! The near machine is the network namespace of this process, from which the far one is reached.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -9,16 +9,16 @@ use super::link::{Amount, SMALL, Way};
 use crate::commands::network::{Kernel, Network, STALL};
 use crate::failure::{Failure, FailureKind};
 
-/// A reply has to be there by then.
+/// Longest time for an echo reply.
 const PING_TIME: Duration = Duration::from_secs(1);
-/// So many requests without any reply are enough.
+/// Number of requests without any reply after which the test ends.
 const PINGS_LOST: usize = 3;
-/// Pause between a reply and the next request: a lone packet is to find everybody asleep.
+/// Pause between a reply and the next request: a lone packet is to find every thread asleep.
 const PAUSE: Duration = Duration::from_millis(2);
-/// A stream has taken up speed by then.
+/// Time after which a stream has taken up speed.
 const RAMP: Duration = Duration::from_millis(100);
 
-/// Connects to the far machine with a wish.
+/// Connects to the far machine and sends a wish.
 fn wish(far: IpAddr, wish: Wish) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::new(far, PORT), STALL)?;
     stream.set_read_timeout(Some(STALL))?;
@@ -37,10 +37,10 @@ fn dead(what: &str) -> impl FnOnce(io::Error) -> Failure + '_ {
     move |error| Failure::new(FailureKind::NoTraffic, format!("the {what} failed")).because(error)
 }
 
-/// A TCP stream for so long.
+/// Measures a TCP stream for `time`, and returns the payload bytes that arrived.
 ///
 /// # Errors
-/// When it is interrupted.
+/// Fails with [`FailureKind::NoTraffic`] when the connection fails.
 pub fn stream(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
     match way {
         Way::Down => download(far, time, &mut || true).map_err(dead("download")),
@@ -64,7 +64,8 @@ fn download(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Re
     })
 }
 
-/// What counts is what arrived, until the far machine has said so.
+/// Sends a stream for `time` or until `go` returns `false`. The bytes that arrived are counted, and
+/// the time until the far machine has told their number.
 fn upload(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Result<Amount> {
     let mut stream = wish(far, Wish::Upload)?;
     let chunk = vec![0x55; CHUNK];
@@ -80,10 +81,10 @@ fn upload(far: IpAddr, time: Duration, go: &mut dyn FnMut() -> bool) -> io::Resu
     })
 }
 
-/// Small packets for so long.
+/// Measures small UDP packets for `time`, and returns the number of those that arrived.
 ///
 /// # Errors
-/// When the far machine cannot be asked.
+/// Fails with [`FailureKind::NoTraffic`] when the far machine cannot be asked.
 pub fn small(far: IpAddr, way: Way, time: Duration) -> Result<Amount, Failure> {
     match way {
         Way::Down => packets_down(far, time),
@@ -130,10 +131,11 @@ fn packets_up(far: IpAddr, time: Duration) -> io::Result<Amount> {
     })
 }
 
-/// Round trips for so long, one after the other.
+/// Measures round trips for `time`, one after the other, with a stream beside them if `load` names
+/// its direction.
 ///
 /// # Errors
-/// When none is answered, or the load beside them fails.
+/// Fails when no request is answered, or when the stream beside them fails.
 pub fn ping(far: IpAddr, load: Option<Way>, time: Duration) -> Result<Vec<Duration>, Failure> {
     let Some(way) = load else {
         return round_trips(far, time);

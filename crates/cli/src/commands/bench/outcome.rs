@@ -1,4 +1,4 @@
-//! Measurements as figures.
+//! Takes measurements and records them as figures.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const NOTES: [(&str, &str); 5] = [
     (BLOCKS, "over a whole visit"),
 ];
 
-/// Says what a reader must know about the groups there are.
+/// Adds what a reader must know to each group of figures that there is.
 pub fn notes(figures: &mut Figures) {
     for (group, sentence) in NOTES {
         if figures.of_group(group).next().is_some() {
@@ -40,7 +40,7 @@ pub fn notes(figures: &mut Figures) {
     }
 }
 
-/// What was measured on: name and value.
+/// Describes the machine on which the figures were measured, as names and values.
 pub fn machine() -> Vec<(&'static str, String)> {
     let first = |path: &str, field: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -59,10 +59,10 @@ pub fn machine() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Takes one measurement.
+/// Takes one measurement for that many seconds, and records its figures under the contender's name.
 ///
 /// # Errors
-/// When nothing gets through.
+/// Fails when nothing gets through.
 pub fn measure(
     figures: &mut Figures,
     name: &str,
@@ -145,13 +145,14 @@ fn ping(
     Ok(())
 }
 
-/// Resident memory, with whose it is.
+/// Returns the figure for resident memory in MiB, or `None` when it is not known. `whose` says what
+/// the memory belongs to.
 pub fn memory(whose: &str, bytes: Option<u64>) -> Option<(Kind, f64)> {
     let kind = Kind::new(MEMORY, whose, "MiB", Better::Lower);
     Some((kind, bytes? as f64 / 1024.0 / 1024.0))
 }
 
-/// Datagrams in a block, from their counts. Nothing where there were no blocks.
+/// Returns the figure for datagrams in an NTB on average, or `None` when there were no NTBs.
 pub fn filling(way: &str, datagrams: u64, blocks: u64) -> Option<(Kind, f64)> {
     let name = format!("datagrams in a block {way}");
     let name = name.trim_end();
@@ -159,7 +160,7 @@ pub fn filling(way: &str, datagrams: u64, blocks: u64) -> Option<(Kind, f64)> {
     (blocks > 0).then(|| (kind, datagrams as f64 / blocks as f64))
 }
 
-/// The figures and what went wrong.
+/// Returns the figures and the failures as JSON.
 pub fn json(figures: &Figures, failures: &[(String, Failure)]) -> serde_json::Value {
     let mut value = serde_json::to_value(figures).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {

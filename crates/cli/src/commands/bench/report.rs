@@ -1,4 +1,4 @@
-//! The page with charts.
+//! Writes the page with charts of `uwwan bench --report`.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -8,21 +8,21 @@ use uwwan_figures::{Figures, page};
 
 use crate::failure::{Failure, FailureKind};
 
-/// A file that will be written: opened before the work, so that a wrong path is told at once, and
-/// left as it was when the work fails.
+/// A file to which the page will be written. It is opened before the work, so that a wrong path is
+/// reported at once, and left as it was when the work fails.
 pub struct Report {
     path: PathBuf,
     file: File,
-    /// Whether it was not there.
+    /// Whether the file was not there before.
     fresh: bool,
     written: bool,
 }
 
 impl Report {
-    /// Opens the file.
+    /// Opens the file at `path`, or creates it.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails with [`FailureKind::Usage`] when the file cannot be opened for writing.
     pub fn open(path: &Path) -> Result<Report, Failure> {
         let fresh = !path.exists();
         let file = OpenOptions::new()
@@ -39,10 +39,10 @@ impl Report {
         })
     }
 
-    /// Writes the page.
+    /// Writes the page in place of what the file held.
     ///
     /// # Errors
-    /// When the file takes it no longer.
+    /// Fails with [`FailureKind::Usage`] when the file cannot be written.
     pub fn write(mut self, figures: &Figures) -> Result<(), Failure> {
         // What is no regular file (a pipe) has no length to set.
         let _ = self.file.set_len(0);

@@ -1,4 +1,4 @@
-//! `uwwan demo`: everything at work on the emulated modem, without hardware or privilege.
+//! `uwwan demo` shows everything at work on the emulated modem, without hardware or privilege.
 //!
 //! The process moves into a network namespace of its own, so nothing it does touches the machine's
 //! network. There the real driver brings up the emulated modem over the USB backend trait and a
@@ -35,15 +35,15 @@ use crate::session_settings::SessionSettings;
 use crate::settings::Settings;
 use crate::signals;
 
-/// The bring-up has to be through by then.
+/// Longest time for a bring-up.
 const ONLINE_TIME: Duration = Duration::from_secs(90);
-/// Echo requests.
+/// Number of echo requests.
 const PINGS: u16 = 10;
-/// A reply has to be there by then.
+/// Longest time for an echo reply.
 const PING_TIME: Duration = Duration::from_secs(1);
-/// So many requests without any reply are enough.
+/// Number of requests without any reply after which no more are sent.
 const PINGS_LOST: u32 = 3;
-/// How long the driver may take to find out why nothing comes back.
+/// Longest time that the driver may take to find out why nothing comes back.
 const DIAGNOSIS_TIME: Duration = Duration::from_secs(10);
 
 /// Arguments of `demo`.
@@ -129,20 +129,21 @@ impl Arguments {
     }
 }
 
-/// Where the traffic comes from.
+/// The network stack from which the traffic comes.
 enum Host {
-    /// The kernel, in a namespace of our own.
+    /// The kernel's stack, in a private network namespace.
     Kernel,
-    /// The built-in stack, and why.
+    /// The built-in stack, with the reason why it is used.
     Userspace(String),
 }
 
-/// Runs the demo.
+/// Runs the demo and prints its outcome.
 ///
-/// Must be called while the process has a single thread: a user namespace can be entered only then.
+/// This function must be called while the process has a single thread: a user namespace can be
+/// entered only then.
 ///
 /// # Errors
-/// When anything in it did not work.
+/// Fails when anything in the demo did not work.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
     let knobs = emulate::knobs(&arguments.knobs)?;
@@ -223,7 +224,8 @@ struct Demo {
 }
 
 impl Demo {
-    /// A line for people: on standard output, or beside it when that is for JSON.
+    /// Prints a line for people: on standard output, or on standard error when standard output is
+    /// for JSON.
     fn tell(&self, line: &str) -> Result<(), Failure> {
         let print = || {
             if self.json {
@@ -239,7 +241,7 @@ impl Demo {
         }
     }
 
-    /// Bring-up, traffic and stop. Whatever happens, the modem is stopped.
+    /// Brings the modem up, sends the traffic and stops the modem, whatever happens before that.
     fn drive(
         &mut self,
         arguments: &Arguments,
@@ -333,7 +335,7 @@ impl Demo {
         }
     }
 
-    /// Notes and tells an event.
+    /// Records an event in the outcome, and prints the lines for it.
     fn take(&mut self, event: &Event) -> Result<(), Failure> {
         match event {
             Event::RungDone { rung, seconds, .. } => self.outcome.rungs.push(RungTime {
@@ -464,7 +466,8 @@ impl Demo {
         Ok(())
     }
 
-    /// Nothing comes back: gives the driver time to say why.
+    /// Gives the driver time to say why nothing comes back, and returns that as a failure. Fails
+    /// itself when it is interrupted.
     fn dead(&mut self, events: &Receiver<Event>) -> Result<Failure, Failure> {
         let deadline = Instant::now() + DIAGNOSIS_TIME;
         while self.diagnosis.is_none() && Instant::now() < deadline {
@@ -488,7 +491,7 @@ impl Demo {
         events: &Receiver<Event>,
         transfer: impl FnOnce(traffic::Progress<'_>) -> Result<Duration, TransferError>,
     ) -> Result<Duration, Failure> {
-        // Hidden by itself when standard error is no terminal.
+        // The bar hides by itself when standard error is no terminal.
         let bar = ProgressBar::new(size);
         if let Ok(style) = ProgressStyle::with_template(
             "{msg:<17}{elapsed:>9}  {bar:30} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}",
@@ -529,7 +532,7 @@ impl Demo {
         Ok(time)
     }
 
-    /// What the emulated modem has to say about its host.
+    /// Fails when the emulated modem has seen its host break a rule.
     fn check(&mut self, emulator: &Emulator) -> Result<(), Failure> {
         let report = emulator.report();
         let total = report.total_violations();
@@ -551,7 +554,7 @@ fn row(name: &str, time: Duration, text: &str) -> String {
     format!("{name:<17}{:>9}  {text}", seconds(time.as_secs_f64()))
 }
 
-/// `16M`, `16Mi`, `16777216`.
+/// Parses a size in bytes, such as `16M`, `16Mi` or `16777216`.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {

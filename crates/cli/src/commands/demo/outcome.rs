@@ -1,35 +1,35 @@
-//! What the demo found, as its one line of JSON and as a summary for people.
+//! The outcome of the demo, as its one line of JSON and as a summary for people.
 
 use serde::Serialize;
 use uwwan_modem::status::HostCalls;
 
 use crate::output::{bytes, mbit_s, rounded, seconds};
 
-/// The line of JSON. Everything is there when the demo worked; on a failure the parts that were not
-/// reached are null and `error` says why.
+/// The outcome, which is printed as a line of JSON. Everything is there when the demo worked; on a
+/// failure the parts that were not reached are null and `error` says why.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
     /// The USB configuration before and after the switch.
     pub configuration: Option<Switch>,
-    /// Where the pointer table stood: `end` or `front`.
+    /// Place of the NDP in NTBs to the modem: `end` or `front`.
     pub ndp: Option<String>,
-    /// Addresses with prefix lengths.
+    /// Addresses of the host, with prefix lengths.
     pub addresses: Vec<String>,
-    /// Echo requests.
+    /// Counts and times of the echo requests.
     pub ping: Option<Ping>,
-    /// From the network.
+    /// Transfer from the network.
     pub download: Option<Transfer>,
-    /// To the network.
+    /// Transfer to the network.
     pub upload: Option<Transfer>,
-    /// The rungs of the bring-up.
+    /// Rungs of the bring-up with their durations.
     pub rungs: Vec<RungTime>,
-    /// From start to end, the stop included.
+    /// Seconds from start to end, the stop included.
     pub seconds: f64,
-    /// How packets crossed the host's interface; empty for the built-in stack.
+    /// Mode in which packets crossed the host's interface, empty for the built-in stack.
     pub tun_mode: String,
-    /// The calls to the host's end, and the payload bytes copied on the way.
+    /// Calls to the host's end, and payload bytes that were copied on the way.
     pub host_calls: HostCalls,
-    /// What went wrong; absent when nothing did.
+    /// What went wrong. The field is absent when nothing did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -37,27 +37,27 @@ pub struct Outcome {
 /// A configuration switch, by `bConfigurationValue`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Switch {
-    /// At the start; 0 is unconfigured.
+    /// Configuration at the start. 0 stands for an unconfigured device.
     pub before: u8,
-    /// Afterwards.
+    /// Configuration after the switch.
     pub after: u8,
 }
 
-/// Echo requests and replies.
+/// Counts and times of echo requests and replies.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Ping {
-    /// Requests.
+    /// Number of requests that were sent.
     pub sent: u32,
-    /// Replies.
+    /// Number of replies that came in time.
     pub received: u32,
-    /// Median round trip, in milliseconds.
+    /// Median round trip in milliseconds, if any reply came.
     pub rtt_ms_median: Option<f64>,
 }
 
 /// A transfer whose every byte was verified.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Transfer {
-    /// Payload.
+    /// Number of payload bytes.
     pub bytes: u64,
     /// Payload rate, in 10⁶ bits per second.
     pub mbit_s: f64,
@@ -66,14 +66,14 @@ pub struct Transfer {
 /// A rung with its duration.
 #[derive(Debug, Clone, Serialize)]
 pub struct RungTime {
-    /// Its name, as in `status --json`.
+    /// Name of the rung, as in `status --json`.
     pub name: String,
-    /// How long it took.
+    /// Seconds that the rung took.
     pub seconds: f64,
 }
 
 impl Transfer {
-    /// From the payload and the time it took.
+    /// Returns the transfer of that many payload bytes in that time.
     pub fn new(bytes: u64, time: std::time::Duration) -> Self {
         Self {
             bytes,
@@ -83,7 +83,7 @@ impl Transfer {
 }
 
 impl Outcome {
-    /// The summary for people.
+    /// Returns the summary for people in lines. `host` describes the network stack of the host.
     pub fn summary(&self, host: &str) -> Vec<String> {
         let mut lines = vec!["summary".to_owned()];
         let mut field = |name: &str, text: String| lines.push(format!("  {name:<15}{text}"));

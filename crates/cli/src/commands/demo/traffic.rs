@@ -1,4 +1,4 @@
-//! The traffic of the demo: pings, a verified download and a verified upload, over whatever
+//! The transfers of the demo: a verified download and a verified upload over HTTP, with whatever
 //! network stack stands at the host's end.
 
 use std::io::{self, Read, Write};
@@ -10,20 +10,20 @@ use uwwan_netstack::server::HTTP_PORT;
 
 use crate::commands::network::{Network, Stream};
 
-/// Bytes read or written at once.
+/// Number of bytes that are read or written at once.
 const CHUNK: usize = 64 * 1024;
-/// The longest response head taken, in bytes.
+/// Greatest length of a response head in bytes.
 const LONGEST_HEAD: usize = 8 * 1024;
 
-/// What went wrong with a transfer.
+/// The reason why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The connection.
+    /// The connection failed.
     #[error("after {bytes} bytes: {source}")]
     Io {
-        /// Payload bytes that had gone through.
+        /// Number of payload bytes that had gone through.
         bytes: u64,
-        /// What the stack said.
+        /// Error of the network stack.
         source: io::Error,
     },
     /// The answer is not what the far side sends.
@@ -35,26 +35,27 @@ pub enum TransferError {
     /// The far side's count or checksum differs.
     #[error("sent {sent} with CRC-32 {sent_crc:08x}, but the far side received {answer}")]
     Checksum {
-        /// Payload bytes sent.
+        /// Number of payload bytes that were sent.
         sent: u64,
-        /// Their CRC-32.
+        /// CRC-32 of the bytes that were sent.
         sent_crc: u32,
-        /// What the far side said.
+        /// Answer of the far side.
         answer: String,
     },
-    /// The user wants no more.
+    /// The user has interrupted the transfer.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Told of each piece of payload that has gone through; `false` ends the transfer.
+/// A function that is called with the length in bytes of each piece of payload that has gone
+/// through, and ends the transfer when it returns `false`.
 pub type Progress<'a> = &'a mut dyn FnMut(u64) -> bool;
 
 /// Downloads `bytes` of the far side's pattern and verifies every one. Returns the time from the
 /// request to the last byte.
 ///
 /// # Errors
-/// See [`TransferError`].
+/// Fails with a [`TransferError`], which says what went wrong.
 pub fn download(
     network: &mut dyn Network,
     target: IpAddr,
@@ -118,7 +119,7 @@ pub fn download(
 /// from the request to the far side's answer.
 ///
 /// # Errors
-/// See [`TransferError`].
+/// Fails with a [`TransferError`], which says what went wrong.
 pub fn upload(
     network: &mut dyn Network,
     target: IpAddr,
@@ -186,9 +187,9 @@ fn request(method: &str, path: &str, target: IpAddr, fields: &str) -> String {
 }
 
 struct Head {
-    /// `Content-Length`.
+    /// Length of the body in bytes, from `Content-Length`.
     length: usize,
-    /// What came with the head.
+    /// Bytes of the body that came with the head.
     body: Vec<u8>,
 }
 

@@ -1,4 +1,5 @@
-//! The built-in network stack as the host's end, where namespaces or TUN interfaces are forbidden.
+//! The built-in network stack serves as the host's end where namespaces or TUN interfaces are
+//! forbidden.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,12 +16,12 @@ use uwwan_netstack::{Error, StackConfig};
 use crate::commands::network::{Network, STALL, Stream};
 use crate::failure::{Failure, FailureKind};
 
-/// Bytes of payload in an echo request, as `ping` sends.
+/// Number of payload bytes in an echo request, as many as `ping` sends.
 const PAYLOAD: usize = 56;
-/// MTU before the network has said one, in bytes.
+/// MTU in bytes where the network has told none.
 const MTU: u16 = 1500;
 
-/// The stack, once the modem has brought it up. Clones share it.
+/// The built-in stack, which is there once the modem has brought it up. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Userspace(Arc<Mutex<Option<Arc<Client>>>>);
 
@@ -96,7 +97,7 @@ fn lists(addresses: &Addresses) -> (Vec<(IpAddr, u8)>, Vec<IpAddr>) {
     (four.into_iter().chain(six).collect(), servers.collect())
 }
 
-/// The driver's side of the stack's link.
+/// The half of the host's end that moves packets: the driver's side of the stack's link.
 struct Data(PacketSocket);
 
 impl AsFd for Data {
@@ -115,7 +116,7 @@ impl Single for Data {
     }
 }
 
-/// The stack's addresses and name servers.
+/// The half of the host's end that sets the stack's addresses and name servers.
 struct Control(Arc<Client>);
 
 impl HostControl for Control {

@@ -1,4 +1,4 @@
-//! What stands behind the emulated modem, as chosen on the command line.
+//! The network behind the emulated modem, as it is chosen on the command line.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// MTU of the network, in bytes.
 const MTU: u32 = 1500;
 
-/// `builtin`, or `tun:NAME`.
+/// The choice of a network: `builtin` or `tun:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FarSideChoice {
     /// The built-in network.
@@ -35,26 +35,27 @@ impl FromStr for FarSideChoice {
     }
 }
 
-/// The far side's interface; dropping it takes the addresses away again, and the interface unless
+/// The far side's interface. Dropping it takes the addresses away again, and the interface unless
 /// it was there before.
 pub struct Interface {
-    // In this order: the addresses go while the interface is still there.
+    // Fields are dropped in this order: the addresses go while the interface is still there.
     configuration: Configuration,
     _tun: Tun,
 }
 
 impl Interface {
-    /// What was set up, a line each.
+    /// Returns what was set up, one line each.
     pub fn describe(&self) -> Vec<String> {
         self.configuration.describe()
     }
 }
 
 impl FarSideChoice {
-    /// Sets it up: a TUN interface gets the addresses of the gateway that the modem tells its host.
+    /// Opens the far side. A TUN interface gets the addresses of the gateway that the modem tells
+    /// its host.
     ///
     /// # Errors
-    /// When the interface cannot be had or configured.
+    /// Fails when the interface cannot be had or configured.
     pub fn open(&self) -> Result<(FarSide, Option<Interface>), Failure> {
         let Self::Tun(name) = self else {
             return Ok((FarSide::BuiltIn, None));
@@ -86,7 +87,7 @@ impl FarSideChoice {
     }
 }
 
-/// The gateway's end of session 0.
+/// Returns the addresses, the routes and the MTU of the gateway's end of data session 0.
 fn plan() -> Plan {
     let four = far_side::v4(0);
     let six = far_side::v6(0);
