@@ -1,4 +1,4 @@
-//! `uwwan contexts`: the access points the modem or the SIM is provisioned with.
+//! `uwwan contexts` lists the access points with which the modem or the SIM is provisioned.
 
 use serde_json::{Value, json};
 use uwwan_mbim::services::basic_connect::{
@@ -31,10 +31,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Lists them.
+/// Lists the provisioned contexts.
 ///
 /// # Errors
-/// When the modem does not tell.
+/// Fails when the modem cannot be reached or refuses the query.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let contexts: ProvisionedContexts = modem.query(PROVISIONED_CONTEXTS)?;
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// The name of a context type, or its UUID.
+/// Returns the name of a context type, or its UUID when it has none.
 pub fn purpose(context_type: Uuid) -> String {
     context_type_name(context_type).map_or_else(|| context_type.to_string(), str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! `uwwan down`.
+//! `uwwan down` stops a running `uwwan up`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub struct Arguments {
 /// Asks the running `up` to stop and waits until everything is down.
 ///
 /// # Errors
-/// When none runs, or it does not end in time.
+/// Fails when no `up` runs, and with [`FailureKind::Timeout`] when it does not end in time.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let started = Instant::now();
     let mut client = Client::find(

@@ -1,4 +1,4 @@
-//! `uwwan info`: everything about a modem on one page.
+//! `uwwan info` shows everything about a modem on one page.
 
 mod at_facts;
 
@@ -43,7 +43,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What the modem tells; whatever it does not is an error in words.
+/// What the modem tells. In place of what it does not tell stands the reason in words.
 struct Facts {
     device: String,
     caps: DeviceCaps,
@@ -60,10 +60,10 @@ struct Facts {
     at: Option<AtFacts>,
 }
 
-/// Shows the page.
+/// Asks the modem and shows the page.
 ///
 /// # Errors
-/// When the modem does not even tell what it is.
+/// Fails when the modem cannot be reached, or does not even tell what it is.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let facts = ask(&mut modem)?;

@@ -1,4 +1,4 @@
-//! `uwwan ip-filters`: which packets may wake the host.
+//! `uwwan ip-filters` shows or sets which packets may wake the host.
 
 use serde_json::{Value, json};
 use uwwan_mbim::print::hex;
@@ -8,7 +8,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::Reach;
 
-/// A filter has at most as many bytes as one of its size fields can tell (`bMaxFilterSize`).
+/// Greatest length of a filter in bytes, the most that `bMaxFilterSize` can tell.
 const LONGEST: usize = 255;
 
 /// Arguments of `ip-filters`.
@@ -68,10 +68,10 @@ fn filter(text: &str) -> Result<PacketFilter, String> {
     Ok(filter)
 }
 
-/// Shows or replaces the filters.
+/// Shows or replaces the filters of a data session.
 ///
 /// # Errors
-/// When the modem refuses.
+/// Fails when the modem cannot be reached, refuses, or answers about another data session.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let wanted = IpPacketFilters {

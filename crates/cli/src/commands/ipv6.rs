@@ -1,4 +1,4 @@
-//! `uwwan ipv6`: why IPv6 is refused, and the way out and back.
+//! `uwwan ipv6` tells why IPv6 is refused, and unlocks it or locks it again.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ use crate::reach::{MBIM_SOCKET, Reach, Target};
 use crate::runtime::Entry;
 use crate::{prompt, signals};
 
-/// How long a running `up` may take to be online again after the restart.
+/// Longest time until a running `up` is online again after the restart.
 const ONLINE: Duration = Duration::from_secs(240);
-/// How long a running `up` may take over its status.
+/// Longest time for the status of a running `up`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `ipv6`.
@@ -95,10 +95,10 @@ fn operator_code(text: &str) -> Result<String, String> {
     }
 }
 
-/// Runs a subcommand.
+/// Tells whether IPv6 can work, or adds or removes the SIM's operator in the modem's list.
 ///
 /// # Errors
-/// When there is no modem, or it does not do what it should.
+/// Fails when there is no modem, or when it does not do what it should.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Status(arguments) => status(arguments),
@@ -107,11 +107,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The modem, and the `up` that runs it if one does.
+/// The modem in question, with the `up` that runs it, if one does.
 struct Case {
     modem: AtModem,
     entry: Option<Entry>,
-    /// For the messages.
+    /// Name of the modem in messages.
     name: String,
 }
 
@@ -144,7 +144,7 @@ impl Case {
         ipv6::examine(&mut self.modem)
     }
 
-    /// The state of the `up` that runs it.
+    /// Returns the state of the `up` that runs the modem, if one does and tells it.
     fn state(&self) -> Option<Status> {
         let entry = self.entry.as_ref()?;
         let base = entry.socket.parent()?.parent()?;
@@ -155,7 +155,7 @@ impl Case {
     }
 }
 
-/// The SIM's operator as MBIM names it.
+/// Returns the SIM's operator as MBIM names it, asked through the socket of a running `up`.
 fn home_provider(socket: &std::path::Path) -> Option<Operator> {
     let mut client = MbimClient::through(socket).ok()?;
     let provider: Provider = client.query(bc::HOME_PROVIDER).ok()?;
@@ -193,7 +193,7 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the modem says, a line each.
+/// Returns what the modem says, one line each.
 fn facts(findings: &Findings) -> Vec<String> {
     let mut lines = Vec::new();
     let mut field = |name: &str, text: String| lines.push(format!("{name:<14} {text}"));
@@ -247,7 +247,7 @@ fn source(source: Source) -> &'static str {
     }
 }
 
-/// The sum of it, in plain words.
+/// Explains the verdict in plain words.
 fn explanation(findings: &Findings) -> String {
     let code = findings
         .operator
@@ -284,7 +284,7 @@ fn explanation(findings: &Findings) -> String {
     }
 }
 
-/// What the network said, as far as a running `up` knows.
+/// Tells what the network said, as far as a running `up` knows.
 fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
     let state = state?;
     if let Some(failure) = &state.failure {
@@ -311,7 +311,8 @@ fn network(findings: &Findings, state: Option<&Status>) -> Option<String> {
 }
 
 fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
-    // Signals first: a Ctrl-C in the middle is told what it interrupted.
+    // Signals are caught first, so that a Ctrl-C in the middle can be answered with what it
+    // interrupted.
     let interrupts = signals::first().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
     })?;
@@ -404,7 +405,7 @@ fn change(arguments: &ChangeArguments, on: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The change, for people.
+/// Describes the change for people, in lines.
 fn plan(name: &str, findings: &Findings, change: &Change) -> Vec<String> {
     let operator = findings
         .operator
@@ -430,7 +431,7 @@ fn plan(name: &str, findings: &Findings, change: &Change) -> Vec<String> {
     lines
 }
 
-/// Waits until the running `up` is online again.
+/// Waits until the running `up` is online again, and returns its last state.
 fn back_online(case: &Case) -> Option<Status> {
     let deadline = Instant::now() + ONLINE;
     loop {

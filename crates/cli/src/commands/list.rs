@@ -1,4 +1,4 @@
-//! `uwwan list`.
+//! `uwwan list` lists the modems and USB network devices that are present.
 
 use serde_json::{Value, json};
 use uwwan_modem::quirks::Quirk;
@@ -30,7 +30,7 @@ pub struct Arguments {
 /// Lists the modems present.
 ///
 /// # Errors
-/// When the bus cannot be listed.
+/// Fails when the bus cannot be listed.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backend = if arguments.emulator {
         super::emulate::start_in_process(&super::emulate::knobs(&[])?)?
@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Both backends list the same.
         BackendKind::default().start()
     };
-    // Modems first.
+    // Modems come before plain network devices.
     let mut devices = candidates::all(backend.as_ref())?;
     devices.sort_by_key(Candidate::is_ethernet);
     if arguments.json {
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Obstacles on the machine's USB; the emulated modem has no device node to look at.
+/// Returns what stops or may stop `uwwan up`. The emulated modem has no device node to look at.
 fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<Failure> {
     if backend.name() == "emulator" {
         modem.without_function().into_iter().collect()
@@ -81,7 +81,7 @@ fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<Failure> {
     }
 }
 
-/// What `up` does specially for this modem, in words.
+/// Describes what `up` does specially for this modem.
 fn quirks(quirk: &Quirk) -> Vec<String> {
     let mut words = Vec::new();
     if quirk.via_zero {
@@ -170,7 +170,7 @@ fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
     lines
 }
 
-/// `cdc_ether on 0 1, option on 2 3`.
+/// Describes which kernel driver is bound to which interfaces: `cdc_ether on 0 1, option on 2 3`.
 fn drivers(bound: &[(u8, String)]) -> String {
     let mut text = String::new();
     let mut last: Option<&str> = None;

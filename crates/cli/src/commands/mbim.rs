@@ -1,4 +1,4 @@
-//! `uwwan mbim`: look into control messages, and send any.
+//! `uwwan mbim` decodes control messages, and sends any command.
 
 mod send;
 
@@ -48,10 +48,11 @@ struct Decode {
     mbimex: u8,
 }
 
-/// Runs a subcommand.
+/// Decodes messages, or sends a command.
 ///
 /// # Errors
-/// When the input cannot be read or anything in it makes no sense.
+/// Fails when the input cannot be read or anything in it makes no sense, or when the modem refuses
+/// the command that was sent.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let decode = match &arguments.command {
         Command::Send(arguments) => return send::run(arguments),
@@ -59,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let bytes = match &decode.input[..] {
         [one] => input::read(one)?,
-        // Hexadecimal digits that the shell has split at their spaces.
+        // The shell has split hexadecimal digits at their spaces.
         many => input::read(&many.join(" "))?,
     };
     let version = send::version(decode.mbimex);

@@ -52,7 +52,7 @@ pub enum Command {
 /// Runs a command.
 ///
 /// # Errors
-/// When there is no modem, or it refuses.
+/// Fails as the command does, for instance when there is no modem or when it refuses.
 pub fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Info(arguments) => info::run(arguments),

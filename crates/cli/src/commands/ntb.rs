@@ -1,4 +1,4 @@
-//! `uwwan ntb`: look into an NTB.
+//! `uwwan ntb` decodes an NTB.
 
 use serde_json::json;
 use uwwan_ncm::{DropCounters, Function, Limits, Ndp, Ntb, NtbParameters, Stream, strict};
@@ -33,7 +33,8 @@ struct Decode {
     /// A file (bytes or hexadecimal text), - for standard input, or hexadecimal digits
     #[arg(value_name = "INPUT")]
     input: String,
-    /// Which way the block went; without it the rules for blocks to a device are told as a condition
+    /// Which way the block went; without it the rules for blocks to a device are told as a
+    /// condition
     #[arg(long, value_name = "WAY")]
     direction: Option<Direction>,
     /// Print JSON
@@ -41,7 +42,7 @@ struct Decode {
     json: bool,
 }
 
-/// Which way a block went.
+/// The direction in which an NTB went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Direction {
     /// To the device
@@ -59,10 +60,10 @@ impl Direction {
     }
 }
 
-/// Runs a subcommand.
+/// Decodes the NTB and shows what it holds.
 ///
 /// # Errors
-/// When the input cannot be read or is no faultless block.
+/// Fails when the input cannot be read, is no NTB, or has a datagram that is dropped.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Decode(decode) = &arguments.command;
     let bytes = input::read(&decode.input)?;
@@ -181,7 +182,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// What the strictest firmware would have against the block, parameters aside.
+/// Returns what the strictest firmware would have against an NTB, or `None` when it would take it.
+/// The parameters of a particular device are left aside.
 fn verdict(block: &[u8], ndps: &[Ndp]) -> Option<String> {
     let ethernet = ndps.iter().find_map(|ndp| match ndp.stream {
         Stream::Ethernet { crc } => Some(crc),
@@ -209,7 +211,7 @@ fn verdict(block: &[u8], ndps: &[Ndp]) -> Option<String> {
     .map(|violation| violation.to_string())
 }
 
-/// What is odd about an NDP though it is read all the same.
+/// Returns what is odd about an NDP that is read all the same.
 fn oddities(ndp: &Ndp) -> Vec<String> {
     let at = ndp.range.start;
     let mut found = Vec::new();
@@ -237,7 +239,7 @@ fn name(stream: Stream) -> String {
     }
 }
 
-/// Addresses and protocol of an IP packet; empty for anything else.
+/// Returns the addresses and the protocol of an IP packet, or an empty text for anything else.
 fn about(packet: &[u8]) -> String {
     use std::net::{Ipv4Addr, Ipv6Addr};
     let protocol = |number: u8| match number {

@@ -1,4 +1,4 @@
-//! `uwwan operator`: the networks there are, and registration with one.
+//! `uwwan operator` shows the networks that there are, and registers with one.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value, trimmed};
 use crate::reach::{Modem, Reach, Spinner};
 
-/// A full scan takes up to some minutes (ModemManager waits as long).
+/// Longest time for a full scan, which takes up to some minutes (ModemManager waits as long).
 const SCAN: Duration = Duration::from_secs(300);
-/// Patience for the answer to a registration.
+/// Longest time for the answer to a registration.
 const REGISTER: Duration = Duration::from_secs(60);
-/// Patience for the network, after the answer.
+/// Longest time for the network, after the answer.
 const SEARCH: Duration = Duration::from_secs(120);
 
 /// Arguments of `operator`.
@@ -124,10 +124,10 @@ fn plmn(text: &str) -> Result<String, String> {
     }
 }
 
-/// Runs a subcommand.
+/// Shows the operators, scans for networks, or registers with one.
 ///
 /// # Errors
-/// When the modem or the network refuses.
+/// Fails when the modem cannot be reached, or when it or the network refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Home(arguments) => {
@@ -214,7 +214,7 @@ fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     }
 }
 
-/// Waits until the modem is through with searching.
+/// Waits until the modem has ended its search, and returns its last state.
 fn settled(modem: &mut Modem, mut state: RegistrationState) -> Result<RegistrationState, Failure> {
     let spinner = Spinner::new("waiting for the network");
     let deadline = Instant::now() + SEARCH;
@@ -223,7 +223,7 @@ fn settled(modem: &mut Modem, mut state: RegistrationState) -> Result<Registrati
         RegisterState::UNKNOWN | RegisterState::DEREGISTERED | RegisterState::SEARCHING
     ) && Instant::now() < deadline
     {
-        // Asked as well as waited for: some firmware does not tell.
+        // The state is queried as well as waited for, because some firmware sends no indication.
         let told = modem.indication(Duration::from_secs(2))?;
         let indicated = told
             .filter(|indication| indication.id == REGISTER_STATE)
@@ -237,7 +237,7 @@ fn settled(modem: &mut Modem, mut state: RegistrationState) -> Result<Registrati
     Ok(state)
 }
 
-/// A registration as JSON.
+/// Returns a registration as JSON.
 pub fn registration(state: &RegistrationState) -> Value {
     json!({
         "state": state.register_state.to_string(),
@@ -250,7 +250,7 @@ pub fn registration(state: &RegistrationState) -> Value {
     })
 }
 
-/// A registration in words.
+/// Describes a registration in words.
 pub fn registration_words(state: &RegistrationState) -> String {
     let mut words = state.register_state.to_string();
     let name = match (trimmed(&state.provider_name), trimmed(&state.provider_id)) {
@@ -271,7 +271,8 @@ pub fn registration_words(state: &RegistrationState) -> String {
     words
 }
 
-/// The names of the bits that are set.
+/// Returns the names of the bits that are set. Those without a name follow as one hexadecimal
+/// number.
 pub fn bits(names: &uwwan_mbim::names::Names, set: u32) -> Vec<String> {
     let (mut list, rest) = names.bits_of(set.into());
     if rest != 0 {

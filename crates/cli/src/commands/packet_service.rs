@@ -1,4 +1,4 @@
-//! `uwwan attach` and `uwwan detach`: the packet service.
+//! `uwwan attach` and `uwwan detach` attach to the packet service and detach from it.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::{Modem, Reach, Spinner};
 
-/// Patience for the answer.
+/// Longest time for the answer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Patience for the state, after the answer.
+/// Longest time for the wanted state, after the answer.
 const SETTLE: Duration = Duration::from_secs(30);
 
 /// Arguments of `attach`.
@@ -50,19 +50,19 @@ pub struct DetachArguments {
     json: bool,
 }
 
-/// Attaches.
+/// Attaches to the packet service.
 ///
 /// # Errors
-/// When the modem or the network refuses.
+/// Fails when the modem cannot be reached, or when it or the network refuses.
 pub fn attach(arguments: &AttachArguments) -> Result<(), Failure> {
     let modem = arguments.reach.open()?;
     switch(modem, PacketServiceAction::ATTACH, arguments.json)
 }
 
-/// Detaches.
+/// Detaches from the packet service.
 ///
 /// # Errors
-/// When the modem or a running `uwwan up` refuses.
+/// Fails when the modem cannot be reached, or when it or a running `uwwan up` refuses.
 pub fn detach(arguments: &DetachArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     modem.insist(arguments.force)?;
@@ -133,7 +133,7 @@ fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(
     }
 }
 
-/// The state as JSON.
+/// Returns the state of the packet service as JSON. Speeds are in bits per second.
 pub fn value(state: &PacketServiceInfo) -> Value {
     json!({
         "state": state.packet_service_state.to_string(),
@@ -144,7 +144,7 @@ pub fn value(state: &PacketServiceInfo) -> Value {
     })
 }
 
-/// The state in words.
+/// Describes the state of the packet service in words.
 pub fn words(state: &PacketServiceInfo) -> String {
     let mut words = state.packet_service_state.to_string();
     if state.highest_available_data_class != DataClass::NONE {

@@ -1,4 +1,4 @@
-//! `uwwan phonebook`: the SIM card's phonebook.
+//! `uwwan phonebook` lists, writes and deletes the entries of the SIM card's phonebook.
 
 use serde_json::{Value, json};
 use uwwan_mbim::services::Empty;
@@ -86,10 +86,10 @@ struct DeleteArguments {
     json: bool,
 }
 
-/// Runs a subcommand.
+/// Lists, writes or deletes entries.
 ///
 /// # Errors
-/// When the modem refuses.
+/// Fails when the modem cannot be reached or refuses, or when an entry does not fit.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::List(arguments) => list(arguments),
@@ -143,7 +143,8 @@ fn flag(one: bool) -> PhonebookFlag {
     }
 }
 
-/// Checks against what the SIM takes; a modem's word of 0 is no limit.
+/// Checks that the SIM takes a name and a number of that many characters. A limit of 0 counts as
+/// none. Fails with [`FailureKind::Usage`] when one is too long.
 fn fits(modem: &mut Modem, name: &str, number: &str) -> Result<(), Failure> {
     let configuration: Configuration = modem.query(CONFIGURATION)?;
     let checks = [

@@ -1,5 +1,6 @@
-//! `uwwan pin`: the SIM's PIN and PUK. No code ever stands on the command line; the last attempt
-//! before a lock, and a PIN that was refused before, are never sent without being asked for.
+//! `uwwan pin` shows and changes the state of the SIM's PIN and PUK. No code ever stands on the
+//! command line. The last attempt before a lock, and a PIN that was refused before, are sent only
+//! with `--force`.
 
 mod memory;
 
@@ -23,7 +24,7 @@ use crate::prompt;
 use crate::reach::{Modem, QUICK, Reach};
 use crate::secrets;
 
-/// Patience for an operation on the card.
+/// Longest time for an operation on the card.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `pin`.
@@ -141,23 +142,24 @@ struct UnblockArguments {
     json: bool,
 }
 
-/// An operation with its codes still to be read.
+/// An operation whose codes are still to be read.
 struct Operation<'a> {
     operation: PinOperation,
     reach: &'a Reach,
     kind: Option<PinType>,
     code_file: Option<&'a Path>,
-    /// With a new code; from the file, if there is one.
+    /// `Some` when the operation takes a new code, with the file that it stands in, if any.
     new: Option<Option<&'a Path>>,
     puk: bool,
     force: bool,
     json: bool,
 }
 
-/// Runs a subcommand.
+/// Shows the state of the PIN, or carries out an operation on it.
 ///
 /// # Errors
-/// When the SIM refuses, or would be locked by one more wrong code.
+/// Fails when the modem cannot be reached, or when the SIM refuses or would be locked by one more
+/// wrong code.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let with_code = |code: &CodeOptions, operation, new| {
         carry_out(&Operation {
@@ -228,7 +230,7 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Every lock the modem may have, by name.
+/// Returns every lock that the modem may have, with its name.
 fn described(list: &PinList) -> [(&'static str, &PinDesc); 10] {
     [
         ("pin1", &list.pin_desc_pin1),
@@ -244,7 +246,7 @@ fn described(list: &PinList) -> [(&'static str, &PinDesc); 10] {
     ]
 }
 
-/// The state as JSON.
+/// Returns the state of the PIN as JSON.
 pub fn value(pin: &PinInfo) -> Value {
     json!({
         "type": pin.pin_type.to_string(),
@@ -253,7 +255,7 @@ pub fn value(pin: &PinInfo) -> Value {
     })
 }
 
-/// The state in words.
+/// Describes the state of the PIN in words.
 pub fn words(pin: &PinInfo) -> String {
     let left = match attempts(pin) {
         Some(1) => "1 attempt left".to_owned(),
@@ -266,7 +268,7 @@ pub fn words(pin: &PinInfo) -> String {
     }
 }
 
-/// Attempts left, where the modem tells.
+/// Returns the PIN or PUK attempts remaining, or `None` when the modem does not tell them.
 fn attempts(pin: &PinInfo) -> Option<u32> {
     (pin.remaining_attempts != u32::MAX).then_some(pin.remaining_attempts)
 }
@@ -284,7 +286,8 @@ const fn is_puk(kind: PinType) -> bool {
     )
 }
 
-/// Digits a code of this kind may have (3GPP TS 31.101 section 9.5; MBIM allows 16 in all).
+/// Returns how many digits a code of this kind may have (3GPP TS 31.101 section 9.5; MBIM allows 16
+/// in all).
 const fn lengths(kind: PinType) -> RangeInclusive<usize> {
     match kind {
         PinType::PIN1 | PinType::PIN2 => 4..=8,
@@ -293,7 +296,7 @@ const fn lengths(kind: PinType) -> RangeInclusive<usize> {
     }
 }
 
-/// Which code is meant, and whether it may be tried.
+/// Returns the kind of the code that is meant, or fails when it must not be tried.
 fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
     let locked = pin.pin_state == PinState::LOCKED;
     let usual = if wanted.puk {
@@ -406,7 +409,7 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
             "the PIN was not accepted"
         };
         let mut failure = match answer.status {
-            // The status alone does not say so.
+            // The status alone does not say that the code is wrong.
             Status::FAILURE if used_up => Failure::new(FailureKind::Refused, what)
                 .at(modem.place())
                 .because("it is wrong"),
@@ -456,7 +459,7 @@ fn code(modem: &Modem, wanted: &Operation<'_>, kind: PinType) -> Result<String, 
     read(modem, wanted.code_file, subject, option, lengths(kind))
 }
 
-/// A new PIN; typed twice where it is typed.
+/// Reads a new PIN from the file, or from the terminal, where it is typed twice.
 fn new_code(modem: &Modem, file: Option<&Path>) -> Result<String, Failure> {
     let lengths = lengths(PinType::PIN1);
     let new = read(modem, file, "new PIN", "--new-pin-file", lengths)?;
@@ -531,7 +534,7 @@ mod tests {
         // Unlocked firmware tells PIN1's attempts without naming it.
         let unnamed = info(PinType::UNKNOWN, false, 1);
         assert!(decide(&unnamed, &operation(false, None, false, &reach)).is_err());
-        // Of another lock, and not told at all: it is let through.
+        // Attempts of another lock, or attempts that are not told, let it through.
         let other = info(PinType::PIN1, true, 1);
         let network = operation(false, Some(PinType::NETWORK_PIN), false, &reach);
         assert_eq!(decide(&other, &network).unwrap(), PinType::NETWORK_PIN);

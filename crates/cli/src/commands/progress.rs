@@ -1,4 +1,4 @@
-//! What happens to a modem, told for people: one line a rung.
+//! Tells people what happens to a modem, one line a rung.
 
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::{Event, Rung};
@@ -6,7 +6,7 @@ use uwwan_modem::{Event, Rung};
 use super::status::describe_addresses;
 use crate::output::{plain, seconds};
 
-/// The lines for one event; none for what would only repeat another.
+/// Returns the lines for one event, none for one that would only repeat another.
 pub fn lines(event: &Event) -> Vec<String> {
     let row = |name: &str, time: f64, text: &str| {
         format!("{name:<17}{:>9}  {}", seconds(time), plain(text))
@@ -36,7 +36,7 @@ pub fn lines(event: &Event) -> Vec<String> {
             }
             lines
         }
-        // Told by the rung `configuration`.
+        // The rung `configuration` tells the same.
         Event::Configuration { .. } => Vec::new(),
         Event::Session(event) => session_lines(event),
         Event::Notice { text } => vec![note("note", text)],

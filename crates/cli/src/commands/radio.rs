@@ -1,4 +1,4 @@
-//! `uwwan radio`: the radio switch.
+//! `uwwan radio` shows or turns the radio switch.
 
 use serde_json::json;
 use uwwan_mbim::services::basic_connect::{
@@ -33,10 +33,11 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Shows or turns the switch.
+/// Shows the radio switch, or turns it.
 ///
 /// # Errors
-/// When the modem refuses, or the hardware switch keeps the radio off.
+/// Fails when the modem cannot be reached or refuses, or when the hardware switch keeps the radio
+/// off.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let wanted = arguments.switch.as_deref().map(|word| word == "on");

@@ -1,4 +1,4 @@
-//! `uwwan reset`: the modem starts anew.
+//! `uwwan reset` restarts the modem.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::reach::{Reach, Spinner, Target, interrupts};
 
-/// Patience for the answer to a restart.
+/// Longest time for the answer to a restart.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How to reset.
+/// The way in which a modem is reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum How {
     /// Over MBIM, where the modem offers it
@@ -56,7 +56,7 @@ pub struct Arguments {
 /// Resets the modem.
 ///
 /// # Errors
-/// When it cannot be reached or refuses.
+/// Fails when the modem cannot be reached or refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let target = arguments.reach.target()?;
     if matches!(target, Target::Running(_)) && !arguments.force {
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// `false` when the modem does not offer it.
+/// Resets the modem over MBIM. Returns `false` when it does not offer that.
 fn over_mbim(target: &Target) -> Result<bool, Failure> {
     let mut modem = target.clone().open(interrupts()?)?;
     let services = modem.optional::<DeviceServices>(MbimCommand::query(DEVICE_SERVICES))?;
@@ -101,7 +101,7 @@ fn over_mbim(target: &Target) -> Result<bool, Failure> {
     if offered {
         modem.insist(true)?;
         let _: Empty = modem.set(DEVICE_RESET, &Empty::default())?;
-        // It leaves before a CLOSE could be answered.
+        // The modem leaves the bus before a CLOSE could be answered.
         drop(modem);
         return Ok(true);
     }
@@ -126,14 +126,15 @@ fn by_at(target: &Target) -> Result<&'static str, Failure> {
         })
 }
 
-/// The vendor's command, and where that is not known the standard's.
+/// Restarts the modem by the vendor's command, or by the standard's where it refuses that (3GPP TS
+/// 27.007). Returns the command that it took.
 fn restart(client: &mut AtClient) -> Result<&'static str, Failure> {
     let mut last = None;
     for line in ["AT^RESET", "AT+CFUN=1,1"] {
         match client.ask(line, None, Some(PATIENCE)) {
             Ok(answer) if answer.result.is_ok() => return Ok(line),
             Ok(answer) => last = answer.result.err().map(|why| why.to_string()),
-            // Some leave before they answer.
+            // Some modems leave the bus before they answer.
             Err(failure) if failure.kind == FailureKind::Gone => return Ok(line),
             Err(error) => return Err(error),
         }

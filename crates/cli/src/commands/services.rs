@@ -1,4 +1,4 @@
-//! `uwwan services`: what the modem offers over MBIM.
+//! `uwwan services` lists what the modem offers over MBIM.
 
 use serde_json::{Value, json};
 use uwwan_mbim::registry;
@@ -25,10 +25,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Lists them.
+/// Lists the services with their commands.
 ///
 /// # Errors
-/// When the modem does not tell.
+/// Fails when the modem cannot be reached or refuses the query.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let services: DeviceServices = modem.query(DEVICE_SERVICES)?;
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Its name, or its UUID when it is not a known one.
+/// Returns the name of a service, or its UUID when it is not a known one.
 pub fn name(service: &DeviceServiceElement) -> String {
     match registry::service(service.device_service_id) {
         Some(known) => known.name.to_owned(),

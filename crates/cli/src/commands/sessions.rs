@@ -1,4 +1,5 @@
-//! `uwwan connect`, `uwwan disconnect` and `uwwan sessions`: data sessions as the modem has them.
+//! `uwwan connect`, `uwwan disconnect` and `uwwan sessions` activate, end and list data sessions as
+//! the modem has them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,15 +21,16 @@ use crate::page::{Page, say_value};
 use crate::reach::{Modem, QUICK, Reach, Spinner};
 use crate::secrets;
 
-/// Patience for an activation (as ModemManager's).
+/// Longest time for an activation (ModemManager waits as long).
 const ACTIVATE: Duration = Duration::from_secs(180);
-/// Patience for a deactivation; some firmware takes half a minute.
+/// Longest time for a deactivation, for which some firmware takes half a minute.
 const DEACTIVATE: Duration = Duration::from_secs(120);
-/// Patience for an activation that was answered with "activating".
+/// Longest time for an activation that was answered with "activating".
 const SETTLE: Duration = Duration::from_secs(60);
-/// Patience for addresses.
+/// Longest time for the addresses of a data session.
 const ADDRESSES: Duration = Duration::from_secs(60);
-/// Sessions a datagram can belong to (MBIM 1.0 section 7); a modem's word on more is not taken.
+/// Number of data sessions to which a datagram can belong (MBIM 1.0 section 7). A modem's word on
+/// more is not taken.
 const MOST_SESSIONS: u32 = 256;
 
 /// Arguments of `connect`.
@@ -122,10 +124,11 @@ pub struct SessionsArguments {
     json: bool,
 }
 
-/// Activates a session.
+/// Activates a data session.
 ///
 /// # Errors
-/// When the modem or the network refuses, with the network's cause.
+/// Fails when the session is active already, and, with the network's cause, when the modem or the
+/// network refuses.
 pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
     let has_login = !arguments.user.is_empty() || arguments.password_file.is_some();
     if arguments.auth == AuthProtocol::NONE && has_login {
@@ -169,7 +172,7 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
     let (state, addresses) = match activated {
         Ok(result) => result,
         Err(failure) => {
-            // It may still come up in the modem.
+            // The data session may still come up in the modem.
             let _ = deactivate(&mut modem, arguments.session, QUICK);
             return Err(failure);
         }
@@ -255,7 +258,7 @@ fn configuration(modem: &mut Modem, session: u32) -> Result<Option<IpConfigurati
     }
 }
 
-/// `false` when it was not active.
+/// Ends a data session. Returns `false` when it was not active.
 fn deactivate(modem: &mut Modem, session: u32, patience: Duration) -> Result<bool, Failure> {
     let set = ConnectSet {
         session_id: session,
@@ -271,10 +274,10 @@ fn deactivate(modem: &mut Modem, session: u32, patience: Duration) -> Result<boo
     }
 }
 
-/// Ends a session.
+/// Ends a data session, and says whether it was active.
 ///
 /// # Errors
-/// When the modem, or a running `uwwan up` that holds it, refuses.
+/// Fails when the modem, or a running `uwwan up` that holds the session, refuses.
 pub fn disconnect(arguments: &DisconnectArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     modem.insist(arguments.force)?;
@@ -293,17 +296,17 @@ pub fn disconnect(arguments: &DisconnectArguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Lists sessions.
+/// Lists the data sessions of the modem.
 ///
 /// # Errors
-/// When the modem does not tell.
+/// Fails when the modem cannot be reached or refuses the query.
 pub fn sessions(arguments: &SessionsArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let caps: DeviceCaps = modem.query(DEVICE_CAPS)?;
     let mut found = Vec::new();
     for session in 0..caps.max_sessions.min(MOST_SESSIONS) {
         let command = MbimCommand::query_with(CONNECT, &query(session));
-        // Some firmware has no word on a session that was never active.
+        // Some firmware refuses a query about a data session that was never active.
         let Ok(state) = modem.optional::<ConnectInfo>(command)? else {
             continue;
         };

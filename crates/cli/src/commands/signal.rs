@@ -1,4 +1,4 @@
-//! `uwwan signal`: how well the network is received.
+//! `uwwan signal` shows how well the network is received.
 
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub struct Arguments {
     /// its own choice
     #[arg(long, value_name = "STEPS")]
     rssi_threshold: Option<u32>,
-    /// Have the modem report when the coded error rate (0 to 7) changes by as much; 0 is its own choice
+    /// Have the modem report when the coded error rate (0 to 7) changes by as much; 0 is its own
+    /// choice
     #[arg(long, value_name = "STEPS")]
     error_rate_threshold: Option<u32>,
     /// Print JSON, one line a report
@@ -42,10 +43,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Shows the signal.
+/// Shows the signal, and sets when the modem reports it.
 ///
 /// # Errors
-/// When the modem does not tell.
+/// Fails when the modem cannot be reached or refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let mut state: SignalState = modem.query(SIGNAL_STATE)?;
@@ -71,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     modem.close()
 }
 
-/// Shows every report; asks by itself when the modem sends none.
+/// Shows every report until Ctrl-C, and queries the signal when the modem sends none.
 fn watch(modem: &mut Modem, first: &SignalState, json: bool) -> Result<(), Failure> {
     modem.subscribe(&[SIGNAL_STATE])?;
     let pace = Duration::from_secs(match first.signal_strength_interval {
@@ -134,7 +135,7 @@ fn show(state: &SignalState, json: bool, short: bool) -> Result<(), Failure> {
     page.print()
 }
 
-/// The signal as JSON.
+/// Returns the signal as JSON.
 pub fn value(state: &SignalState) -> Value {
     let dbm = dbm(state.rssi);
     json!({
@@ -148,7 +149,7 @@ pub fn value(state: &SignalState) -> Value {
     })
 }
 
-/// The strength in words.
+/// Describes the strength in dBm and bars.
 pub fn words(state: &SignalState) -> String {
     match dbm(state.rssi) {
         Some(dbm) => {
@@ -162,12 +163,13 @@ pub fn words(state: &SignalState) -> String {
     }
 }
 
-/// The coded strength in dBm: 0 to 31 in steps of 2 dB from -113 (MBIM 1.0 section 10.5.14).
+/// Returns the coded strength in dBm: 0 to 31 stand for steps of 2 dB from -113 dBm (MBIM 1.0
+/// section 10.5.14). Other codes stand for an unknown strength.
 pub fn dbm(coded: u32) -> Option<i32> {
     (coded <= 31).then(|| -113 + 2 * coded as i32)
 }
 
-/// The strength in bars, 0 to 5.
+/// Returns a strength in dBm as bars, 0 to 5.
 pub fn bars(dbm: i32) -> u8 {
     [-110, -100, -90, -80, -70]
         .iter()
@@ -175,7 +177,8 @@ pub fn bars(dbm: i32) -> u8 {
         .count() as u8
 }
 
-/// The coded bit error rate (3GPP TS 45.008 section 8.2.4).
+/// Returns the range of a coded bit error rate (3GPP TS 45.008 section 8.2.4), or `None` when the
+/// code is none of the eight.
 pub fn error_rate(coded: u32) -> Option<&'static str> {
     const CLASSES: [&str; 8] = [
         "below 0.2 %",

@@ -1,4 +1,4 @@
-//! `uwwan sim`: the SIM card.
+//! `uwwan sim` shows the SIM card.
 
 use serde_json::json;
 use uwwan_mbim::services::basic_connect::{
@@ -30,10 +30,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Shows it.
+/// Shows the state of the SIM card, its operator and its PIN.
 ///
 /// # Errors
-/// When the modem does not tell.
+/// Fails when the modem cannot be reached or refuses the query.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let sim: SubscriberReadyStatus = modem.query(SUBSCRIBER_READY_STATUS)?;
@@ -76,12 +76,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     page.print()
 }
 
-/// Whether data is possible with it.
+/// Returns whether data sessions are possible with the SIM.
 pub fn is_ready(sim: &SubscriberReadyStatus) -> bool {
     sim.ready_state == SubscriberReadyState::INITIALIZED
 }
 
-/// The state in words.
+/// Describes the state of the SIM in words.
 pub fn state_words(state: SubscriberReadyState) -> String {
     match state {
         SubscriberReadyState::NOT_INITIALIZED => "being read; ask again in a few seconds".into(),
@@ -96,7 +96,7 @@ pub fn state_words(state: SubscriberReadyState) -> String {
     }
 }
 
-/// The operator's name with its number.
+/// Returns the operator's name with its number (MCC and MNC).
 pub fn operator(home: &HomeProvider) -> String {
     let provider = &home.provider;
     match (

@@ -1,5 +1,5 @@
-//! `uwwan sms`: short messages. Texts and numbers are shown because they are asked for; none is
-//! ever logged.
+//! `uwwan sms` lists, shows, sends and deletes short messages. Texts and numbers are shown because
+//! they are asked for; none is ever logged.
 
 mod store;
 
@@ -21,11 +21,11 @@ use crate::page::{Page, say_value};
 use crate::reach::{Modem, Reach};
 use store::Stored;
 
-/// Patience for the network to take a part.
+/// Longest time for the network to take a part of a message.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
-/// Patience for reading a full store.
+/// Longest time for reading a full store.
 const READ_PATIENCE: Duration = Duration::from_secs(60);
-/// No text is longer, in bytes: 255 parts hold less.
+/// Greatest length of a text in bytes: 255 parts hold less.
 const LONGEST_TEXT: u64 = 64 * 1024;
 
 /// Arguments of `sms`.
@@ -163,10 +163,10 @@ struct DeleteArguments {
     json: bool,
 }
 
-/// Runs a subcommand.
+/// Lists, shows, sends or deletes messages.
 ///
 /// # Errors
-/// When the modem or the network refuses.
+/// Fails when the modem cannot be reached, or when it or the network refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::List(arguments) => list(arguments),
@@ -176,7 +176,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Every stored message of a kind, long ones put together.
+/// Reads every stored message of a kind, with the parts of long ones put together.
 fn stored(modem: &mut Modem, flag: SmsFlag) -> Result<Vec<Stored>, Failure> {
     let configuration: Configuration = modem.query(CONFIGURATION)?;
     let query = ReadQuery {
@@ -348,12 +348,12 @@ fn partly(failure: Failure, sent: usize, total: usize) -> Failure {
     ))
 }
 
-/// Ties the parts of one message together: another one each time.
+/// Returns a reference that ties the parts of one message together, another one each time.
 fn reference() -> u8 {
     let time = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    // Seconds and their fraction mixed, so that neither a script nor a slow hand repeats it.
+    // Seconds and their fraction are mixed, so that neither a script nor a slow hand repeats it.
     (time.as_secs() as u8).wrapping_mul(31) ^ (time.subsec_millis() as u8)
 }
 

@@ -1,4 +1,4 @@
-//! `uwwan stats`: the modem's own packet counters.
+//! `uwwan stats` shows the modem's own packet counters.
 
 use serde_json::json;
 use uwwan_mbim::services::basic_connect::{PACKET_STATISTICS, PacketStatistics};
@@ -24,10 +24,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Shows them.
+/// Shows the packet counters.
 ///
 /// # Errors
-/// When the modem does not tell.
+/// Fails when the modem cannot be reached or refuses the query.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let stats: PacketStatistics = modem.query(PACKET_STATISTICS)?;

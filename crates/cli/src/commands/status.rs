@@ -1,4 +1,4 @@
-//! `uwwan status`.
+//! `uwwan status` shows the state of a running `uwwan up`.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
 use crate::sharing;
 
-/// How long a running `up` may take over its answer.
+/// Longest time for an answer of a running `up`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `status`.
@@ -43,7 +43,7 @@ pub struct Arguments {
 /// Shows the state of a running `up`.
 ///
 /// # Errors
-/// When none runs, or it does not answer.
+/// Fails when no `up` runs, or when it does not answer.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut client = Client::find(
         arguments.runtime_dir.as_deref(),
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut first = true;
     while let Some(reply) = client.reply(PATIENCE)? {
         if redraw {
-            // Home and clear to the end, so that the picture stays in place.
+            // The cursor goes home and the screen is cleared, so that the picture stays in place.
             say("\u{1b}[H\u{1b}[2J")?;
         } else if !first && !arguments.json {
             say("")?;
@@ -111,7 +111,8 @@ fn show(reply: &Reply, json: bool, before: Option<(Duration, &Traffic)>) -> Resu
     Ok(())
 }
 
-/// The state for people, a line each.
+/// Describes the state for people, in lines. `before` has the counters of an earlier state and the
+/// time since then, from which rates are computed.
 fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>) -> Vec<String> {
     let mut lines = Vec::new();
     let device = if status.device.is_empty() {
@@ -233,7 +234,7 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
             field("", line);
         }
         if session.online {
-            // Blocks are counted for all sessions together.
+            // NTBs are counted for all data sessions together.
             let words = |direction: &Direction| {
                 format!("{}, {} packets", bytes(direction.bytes), direction.packets)
             };
@@ -266,7 +267,8 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
     lines
 }
 
-/// `up, 426 Mbit/s down and 426 up, address 02:42:ac:11:00:0f, frames of up to 1514 bytes`.
+/// Describes the link of a network device: `up, 426 Mbit/s down and 426 up, address
+/// 02:42:ac:11:00:0f, frames of up to 1514 bytes`.
 fn describe_link(ethernet: &EthernetStatus) -> String {
     let mut text = match ethernet.link {
         Some(true) => "up".to_owned(),
@@ -290,7 +292,7 @@ fn describe_link(ethernet: &EthernetStatus) -> String {
     text
 }
 
-/// The addresses with gateways and name servers, one line a family.
+/// Describes the addresses with gateways and name servers, one line an address family.
 pub fn describe_addresses(addresses: &Addresses) -> Vec<String> {
     let mut lines = Vec::new();
     let mut family = |address: String, gateway: Option<String>, servers: Vec<String>| {

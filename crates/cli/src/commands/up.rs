@@ -1,4 +1,4 @@
-//! `uwwan up`: the driver, in the foreground until stopped.
+//! `uwwan up` runs the driver in the foreground until it is stopped.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
-    /// With --device emulator: what its firmware does, as name=value; `uwwan emulate --knobs` lists them
+    /// With --device emulator: what its firmware does, as name=value; `uwwan emulate --knobs` lists
+    /// them
     #[arg(long = "knob", value_name = "NAME=VALUE", help_heading = "Modem")]
     pub knobs: Vec<String>,
     /// Print what happens as JSON, one event a line
@@ -71,7 +72,8 @@ pub struct Arguments {
 /// Brings the modem online and keeps it online until a signal or `uwwan down`.
 ///
 /// # Errors
-/// When it cannot be brought online, or is lost for good.
+/// Fails when an option makes no sense, or when the modem cannot be brought online or is lost for
+/// good.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let usb_flag = arguments.settings.usb;
     let file = match &arguments.config {
@@ -109,7 +111,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             .next("name a directory with UWWAN_STATE_DIR, or give --force-pin"));
         }
     }
-    // Signals first: from here on a stop is always a clean one.
+    // Signals are caught first: from here on a stop is always a clean one.
     let mut builder = Builder::new().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
     })?;
@@ -126,7 +128,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(ethernet) = chosen.ethernet {
         settings.check_kind(ethernet)?;
         if ethernet {
-            // Neither control session nor AT port to share.
+            // A network device has neither a control session nor an AT port to share.
             settings.proxy = Some(Entrances::Off);
             options.at_port = false;
         }
@@ -184,7 +186,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     end.map_err(|failure| chosen.with_holders(failure))
 }
 
-/// Opens the entrances for other programs.
+/// Opens the sockets and the terminal through which other programs reach the modem.
 fn share(
     builder: &mut Builder,
     handle: &Handle,
@@ -212,8 +214,8 @@ fn share(
     Ok(changes)
 }
 
-/// Opens the AT port to other programs. The data session works without it, so a failure is only
-/// told.
+/// Opens the AT port to other programs. The data sessions work without it, so a failure is only
+/// logged.
 fn share_at(builder: &mut Builder, handle: &Handle, directory: &RuntimeDir, json: bool) {
     let Some(port) = handle.at_port() else {
         return;
@@ -232,7 +234,7 @@ fn share_at(builder: &mut Builder, handle: &Handle, directory: &RuntimeDir, json
     }
 }
 
-/// Tells what happens until the modem has stopped.
+/// Tells the user and other programs what happens until the modem has stopped.
 struct Attendant {
     handle: Handle,
     events: Receiver<Event>,
@@ -244,7 +246,7 @@ struct Attendant {
 }
 
 impl Attendant {
-    /// Tells what has happened. `false` when the modem has stopped.
+    /// Tells what has happened since the last call. Returns `false` once the modem has stopped.
     fn attend(&mut self) -> bool {
         if let Ok(signal) = self.signals.try_recv() {
             self.asked_to_stop(signal);
@@ -274,7 +276,7 @@ impl Attendant {
                     }
                 }
                 Err(TryRecvError::Empty) => return true,
-                // The modem's thread drops its end only after it has stopped.
+                // The modem's thread drops its end of the channel only after the modem has stopped.
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
@@ -293,7 +295,7 @@ impl Attendant {
         self.handle.stop();
     }
 
-    /// Whatever keeps it from telling ends it properly: the modem is put down.
+    /// Keeps the first failure to print as the outcome, and stops the modem cleanly because of it.
     fn keep(&mut self, told: Result<(), Failure>) {
         if let Err(failure) = told
             && self.outcome.is_ok()
@@ -320,20 +322,20 @@ fn tell(event: &Event, json: bool) -> Result<(), Failure> {
     progress::lines(event).iter().try_for_each(say)
 }
 
-/// A modem as chosen.
+/// The device that was chosen.
 struct Chosen {
     backend: Arc<dyn Backend>,
     selector: Selector,
-    /// Whether it is a plain network device, if it is there.
+    /// Whether the device is a plain network device, if it is present.
     ethernet: Option<bool>,
-    /// Of its runtime directory.
+    /// Name of the runtime directory.
     name: String,
-    /// Its device node, if it is there and has one.
+    /// Device node, if the device is present and has one.
     node: Option<PathBuf>,
 }
 
 impl Chosen {
-    /// A failure over a busy device, with the processes that have it open.
+    /// Returns the failure. To one over a busy device, the processes that have it open are added.
     fn with_holders(&self, failure: Failure) -> Failure {
         match &self.node {
             Some(node) if failure.kind == FailureKind::Busy => candidates::holders(node)
@@ -391,9 +393,9 @@ fn choose(
 
 struct Answers {
     handle: Handle,
-    /// What is offered of the control session.
+    /// Entrances to the control session, if any are offered.
     mbim: Option<MbimEntrances>,
-    /// Of the AT port.
+    /// Path of the terminal that leads to the AT port.
     terminal: PathBuf,
 }
 

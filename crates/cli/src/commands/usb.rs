@@ -1,4 +1,4 @@
-//! `uwwan usb`: descriptors and the configuration switch on their own.
+//! `uwwan usb` shows descriptors, and switches configurations without a bring-up.
 
 mod descriptors;
 mod names;
@@ -50,7 +50,8 @@ struct ConfigArguments {
     /// bConfigurationValue to select, or `mbim`
     #[arg(value_name = "VALUE")]
     value: Option<String>,
-    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are present
+    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are
+    /// present
     #[arg(long, short, value_name = "DEVICE")]
     device: Option<Device>,
     /// What drives it [default: libusb]
@@ -67,10 +68,10 @@ struct ConfigArguments {
     json: bool,
 }
 
-/// Runs a subcommand.
+/// Shows the descriptors, or shows or switches the configuration.
 ///
 /// # Errors
-/// When the device cannot be had or refuses.
+/// Fails when the device cannot be opened or refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Descriptors(arguments) => descriptors::run(arguments),
@@ -78,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// An open device, and its backend, which has to live as long.
+/// An open device, with its backend, which has to live as long.
 type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
 
 fn open(device: Option<&Device>, kind: BackendKind) -> Result<Opened, Failure> {
@@ -90,7 +91,7 @@ fn open(device: Option<&Device>, kind: BackendKind) -> Result<Opened, Failure> {
     Ok((backend, device))
 }
 
-/// A USB error as the program's failure.
+/// Returns a USB error as a failure of the program.
 fn usb_failure(what: &str, error: &Error) -> Failure {
     let exit = match error {
         Error::NoPermission { .. } => FailureKind::Permission,

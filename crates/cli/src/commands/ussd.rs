@@ -1,4 +1,4 @@
-//! `uwwan ussd`: codes such as `*100#`, and the menus behind them.
+//! `uwwan ussd` sends codes such as `*100#`, and answers the menus behind them.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::page::{Page, say_value};
 use crate::prompt;
 use crate::reach::{Modem, Reach};
 
-/// Patience for the network's answer.
+/// Longest time for the network's answer.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Turns of a dialogue; a network that asks for ever is left.
+/// Greatest number of turns of a dialogue. A network that asks for ever is left then.
 const MOST_TURNS: usize = 50;
 
 /// Arguments of `ussd`.
@@ -45,10 +45,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Holds the dialogue.
+/// Holds a dialogue with the network, and shows its answers.
 ///
 /// # Errors
-/// When the modem or the network refuses.
+/// Fails when the modem cannot be reached, or when it or the network refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
     let Some(code) = &arguments.code else {
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             None => String::new(),
         };
         if reply.is_empty() {
-            // Left by the user: the network need not wait.
+            // The user has left the dialogue, so the network need not wait.
             let _ = turn(&mut modem, UssdAction::CANCEL, "");
             break;
         }

@@ -1,4 +1,5 @@
-//! The console: history, completion with explanations, lines nobody asked for shown apart.
+//! The console of `uwwan at`: it keeps a history, completes commands with their explanations, and
+//! shows unsolicited result codes apart from answers.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,15 +23,16 @@ use super::transcript::{Transcript, may_be_kept};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{plain, say};
 
-/// Lines kept from session to session.
+/// Greatest number of lines that the history keeps.
 const HISTORY: usize = 1000;
-/// How soon the listener notices the end.
+/// Longest time that the listener waits for a line before it checks whether the console has ended.
 const TURN: Duration = Duration::from_millis(200);
 
-/// Talks with the modem until Ctrl-D.
+/// Sends what the user types to the modem, and shows the answers, until Ctrl-D.
 ///
 /// # Errors
-/// When the terminal fails or the port is gone for good.
+/// Fails when the terminal cannot be used, or when the modem has left the bus and no running `up`
+/// brings it back.
 pub fn run(
     mut client: AtClient,
     timeout: Option<Duration>,
@@ -49,7 +51,7 @@ pub fn run(
     editor.set_helper(Some(Commands));
     let history = history_file();
     if let Some(history) = &history {
-        // The first time there is none.
+        // There is no history before the first run.
         let _ = editor.load_history(history);
     }
     say(format!(
@@ -84,7 +86,7 @@ pub fn run(
     outcome
 }
 
-/// What is asked, in words.
+/// Describes the AT port that is used.
 fn describe(client: &mut AtClient) -> String {
     match client.port() {
         Ok(Some(port)) if client.is_through() => format!("{port}, through the running uwwan"),
@@ -144,7 +146,7 @@ fn converse(
                     Err(refusal) => say(format!("({})", plain(&refusal.to_string())))?,
                 }
             }
-            // The running uwwan brings the modem back; a new try finds it.
+            // The running uwwan brings the modem back, and the next command finds it.
             Err(failure) => say(format!("({})", plain(&failure.why.join(": "))))?,
         }
         if !client.is_through() && matches!(client.port(), Ok(None)) {
@@ -160,7 +162,8 @@ fn help() -> Result<(), Failure> {
     say("Tab completes; lines marked ! came unasked; history keeps no PINs and numbers")
 }
 
-/// Whether a command's prompt asks for text.
+/// Returns whether the modem prompts for a text after the command, as it does after `+CMGS` and
+/// `+CMGW` with arguments (3GPP TS 27.005).
 fn wants_text(line: &str) -> bool {
     let parts = line.get(2..).and_then(split).unwrap_or_default();
     parts.last().is_some_and(|part| {
@@ -193,7 +196,8 @@ fn show_lines(
     }
 }
 
-/// `$XDG_STATE_HOME/uwwan/at-history`, or `~/.local/state/uwwan/at-history`.
+/// Returns the path of the history: `$XDG_STATE_HOME/uwwan/at-history`, or
+/// `~/.local/state/uwwan/at-history`. There is none when neither variable holds an absolute path.
 fn history_file() -> Option<PathBuf> {
     let absolute = |name: &str, below: &str| {
         let base = PathBuf::from(std::env::var_os(name)?);
@@ -204,7 +208,7 @@ fn history_file() -> Option<PathBuf> {
         .map(|base| base.join("uwwan").join("at-history"))
 }
 
-/// Completion of the commands the device is known for.
+/// Completes the AT commands that are known of the device.
 struct Commands;
 
 impl Completer for Commands {

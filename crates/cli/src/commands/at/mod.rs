@@ -1,4 +1,4 @@
-//! `uwwan at`: AT commands, one after another or in a console; position data.
+//! `uwwan at` sends AT commands, one after another or from a console, and prints position data.
 
 mod console;
 mod transcript;
@@ -17,7 +17,7 @@ use crate::reach::Reach;
 use crate::signals;
 use transcript::Transcript;
 
-/// The longest script taken from standard input, in lines.
+/// Greatest number of lines that are read from standard input.
 const LONGEST_SCRIPT: usize = 10_000;
 
 /// Arguments of `at`.
@@ -60,10 +60,11 @@ pub struct Arguments {
     pub show_personal: bool,
 }
 
-/// Sends commands, or opens the console.
+/// Sends the commands that are given, opens the console, or prints position data.
 ///
 /// # Errors
-/// When there is no port, or a command is refused.
+/// Fails when no AT port can be reached, when the log or standard input cannot be used, or when a
+/// command is refused or not answered.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut transcript = Transcript::open(arguments.log.as_deref(), arguments.show_personal)?;
     if let Some(seconds) = arguments.nmea {
@@ -118,7 +119,7 @@ fn read_script() -> Result<Vec<String>, Failure> {
     Ok(commands)
 }
 
-/// What a final result other than `OK` means for the exit status.
+/// Turns a final result other than `OK` into a failure, whose kind decides the exit status.
 fn judged(answer: &Answer) -> Result<(), Failure> {
     let Err(refusal) = &answer.result else {
         return Ok(());
@@ -156,7 +157,8 @@ fn show(answer: &Answer, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// GPS on, sentences to standard output, GPS off.
+/// Starts GPS with a fix every `seconds` seconds, prints its NMEA sentences on standard output
+/// until a signal, and stops it.
 fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Result<(), Failure> {
     let signals = signals::first().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
@@ -172,7 +174,7 @@ fn nmea(arguments: &Arguments, seconds: u16, transcript: &mut Transcript) -> Res
         transcript.sent(command.line());
         let answer = client.ask(command.line(), None, None)?;
         transcript.answered(&answer);
-        // Refused when GPS runs already.
+        // The modem refuses `AT^WPDST` when GPS runs already.
         if !command.line().starts_with("AT^WPDST") {
             judged(&answer)?;
         }

@@ -1,4 +1,4 @@
-//! What is said, written down; and what of it must not be.
+//! The transcript that `uwwan at --log` writes, and what must not stand in it.
 //!
 //! PINs and passwords, the numbers of SIM, modem and people, and messages stay out unless asked
 //! for: arguments of commands that take them, whole answers of commands that give them, and any
@@ -17,7 +17,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
 
 const HIDDEN: &str = "<hidden>";
-/// So many digits in a row are somebody's number.
+/// Number of digits in a row from which on they are taken for somebody's number.
 const NUMBER: usize = 8;
 /// Commands whose arguments are secret or personal.
 const SECRET_ARGUMENTS: [&str; 14] = [
@@ -36,13 +36,14 @@ const SECRET_ARGUMENTS: [&str; 14] = [
     "D",
     "+CSCA",
 ];
-/// Commands, and lines nobody asked for, whose lines are personal.
+/// Commands whose answers are personal, and unsolicited result codes that are.
 const PERSONAL_LINES: [&str; 16] = [
     "+CIMI", "+CGSN", "+GSN", "^ICCID", "+CCID", "+CNUM", "+CMGR", "+CMGL", "+CMT", "+CDS", "+CBM",
     "+CPBR", "+CPBF", "+CUSD", "+CSCA", "+CLIP",
 ];
 
-/// A file that gets all that is said.
+/// A log to which commands, answers and unsolicited result codes are appended, each with the
+/// seconds since the log was opened.
 pub struct Transcript {
     file: Option<File>,
     personal: bool,
@@ -50,10 +51,11 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Opens the file for appending; without one, nothing is written.
+    /// Opens the file at `path` for appending; without a path nothing is written. A file that is
+    /// created is for its owner alone. With `personal`, nothing is hidden.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when it cannot be opened.
+    /// Fails with [`FailureKind::Usage`] when the file cannot be opened.
     pub fn open(path: Option<&Path>, personal: bool) -> Result<Self, Failure> {
         let open = |path: &Path| {
             OpenOptions::new()
@@ -74,7 +76,7 @@ impl Transcript {
         })
     }
 
-    /// A command was sent.
+    /// Records a command that was sent.
     pub fn sent(&mut self, command: &str) {
         let text = if self.personal {
             command.to_owned()
@@ -84,7 +86,7 @@ impl Transcript {
         self.write('>', &text);
     }
 
-    /// Its answer came.
+    /// Records the answer to a command.
     pub fn answered(&mut self, answer: &Answer) {
         if self.file.is_none() {
             return;
@@ -104,11 +106,11 @@ impl Transcript {
         self.write('<', &result);
     }
 
-    /// A line came that nobody asked for.
+    /// Records an unsolicited result code or an NMEA sentence.
     pub fn line(&mut self, line: &Line) {
         match line {
             Line::Unsolicited(text) => self.heard('!', text),
-            // Where somebody is.
+            // A position tells where somebody is.
             Line::Nmea(_) if !self.personal => {}
             Line::Nmea(text) => self.heard('!', text),
         }
@@ -132,7 +134,7 @@ impl Transcript {
     }
 }
 
-/// A command as it may be shown: without secrets.
+/// Returns a command as it may be shown, with what is secret or personal in it replaced.
 pub fn shown(command: &str) -> String {
     let parts = command.get(2..).and_then(split).unwrap_or_default();
     let secret = parts
@@ -145,12 +147,12 @@ pub fn shown(command: &str) -> String {
     }
 }
 
-/// Whether a command may be kept for later sessions: nothing of it is secret.
+/// Returns whether a command may stand in the history, because nothing of it is secret or personal.
 pub fn may_be_kept(command: &str) -> bool {
     shown(command) == command
 }
 
-/// Whether the answer to a command is personal as a whole.
+/// Returns whether the answer to a command is personal as a whole.
 fn gives_personal(command: &str) -> bool {
     let parts = command.get(2..).and_then(split).unwrap_or_default();
     parts

@@ -1,5 +1,5 @@
-//! What AT tells beyond MBIM, while a running `up` has the port. A port that would have to be found
-//! first is not asked: where none answers, that takes most of half a minute.
+//! What a modem tells over AT beyond MBIM, while a running `up` has the AT port. A port that would
+//! have to be found first is not asked: where none answers, that takes most of half a minute.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use uwwan_modem::client::AtClient;
 use crate::page::Page;
 use crate::runtime::Entry;
 
-/// Patience for one answer.
+/// Longest time for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The answers; `None` where the modem has none.
+/// The answers of the modem, each `None` where it has none.
 pub(super) struct AtFacts {
     port: String,
     model: Option<String>,
@@ -26,7 +26,8 @@ pub(super) struct AtFacts {
 }
 
 impl AtFacts {
-    /// Asks through a running `up`; `None` when it has no port, or the port does not answer.
+    /// Asks through a running `up`. Returns `None` when it has no AT port, or when the port does
+    /// not answer.
     pub(super) fn ask(entry: &Entry) -> Option<Self> {
         let mut client = AtClient::through(&entry.at_socket()).ok()?;
         let port = client.port().ok()??.to_string();
@@ -72,14 +73,15 @@ impl AtFacts {
         })
     }
 
-    /// Of the sensors that have a value.
+    /// Returns the temperatures in °C of the sensors that have a value.
     fn degrees(&self) -> impl Iterator<Item = f32> {
         let all = self.temperatures.iter().flat_map(|sensors| &sensors.0);
         all.filter_map(|degrees| *degrees)
     }
 }
 
-/// One question: nothing at all when nobody answers, and no value when the answer has none.
+/// Asks one question. Returns `None` when nobody answers, and `Some(None)` when the answer has no
+/// value.
 fn one<T: Query>(client: &mut AtClient) -> Option<Option<T>> {
     let answer = client.ask(T::COMMAND, None, Some(PATIENCE)).ok()?;
     Some(match answer.result {
@@ -88,7 +90,7 @@ fn one<T: Query>(client: &mut AtClient) -> Option<Option<T>> {
     })
 }
 
-/// The technology, and each quantity with its unit, where it is known.
+/// Returns the technology, and the name, the value and the unit of each quantity that is known.
 fn quantities(signal: &Signal) -> (&'static str, Vec<(&'static str, f32, &'static str)>) {
     let known = |list: Vec<(&'static str, Option<f32>, &'static str)>| {
         list.into_iter()
@@ -123,7 +125,7 @@ fn quantities(signal: &Signal) -> (&'static str, Vec<(&'static str, f32, &'stati
     }
 }
 
-/// The modem counts in tenths at most: more digits are noise of the conversion.
+/// Rounds to tenths: the modem counts in them at most, and more digits are noise of the conversion.
 fn tenths(quantity: f32) -> f64 {
     (f64::from(quantity) * 10.0).round() / 10.0
 }

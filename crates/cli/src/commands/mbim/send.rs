@@ -1,4 +1,4 @@
-//! `uwwan mbim send`: any command of any service.
+//! `uwwan mbim send` sends any command of any service.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::input::from_hex;
 use crate::output::say;
 use crate::reach::Reach;
 
-/// Version of the Microsoft extensions by its number on the command line.
+/// Returns the version of the Microsoft extensions for its number on the command line.
 pub fn version(mbimex: u8) -> Version {
     match mbimex {
         1 => Version::V1,
@@ -77,10 +77,10 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Sends it and shows the answer.
+/// Sends the command and shows the answer.
 ///
 /// # Errors
-/// When it makes no sense, cannot be sent, or the modem refuses.
+/// Fails when the command makes no sense or cannot be sent, or when the modem refuses it.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (id, cid) = address(&arguments.service, &arguments.cid)?;
     let kind = if arguments.set {
@@ -105,7 +105,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let bytes = message.encode(usize::MAX).concat();
     let mut decoded = decode(&bytes, version(arguments.mbimex));
-    // The number it had on the wire is the session's affair.
+    // The transaction id on the wire belongs to the control session.
     decoded.transaction_id = None;
     let personal = if arguments.show_personal {
         Personal::Show
@@ -124,7 +124,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     modem.close()
 }
 
-/// The command meant, with what is known of it.
+/// Returns the id of the command that is meant, with what the registry knows of it.
 fn address(service: &str, cid: &str) -> Result<(CidId, Option<&'static Cid>), Failure> {
     let known = registry::service_named(service);
     let uuid: Uuid = match known {
@@ -164,7 +164,7 @@ fn address(service: &str, cid: &str) -> Result<(CidId, Option<&'static Cid>), Fa
     Ok((id, found))
 }
 
-/// The information buffer.
+/// Returns the information buffer of the command.
 fn content(
     arguments: &Arguments,
     id: CidId,
@@ -202,7 +202,8 @@ fn content(
         })?;
         record.set(path.trim(), text).map_err(|error| {
             Failure::new(FailureKind::Usage, "a field makes no sense")
-                // The value may be a PIN or a password; the error repeats it only where it is wrong.
+                // The value may be a PIN or a password; the error repeats it only where it is
+                // wrong.
                 .at(format!("--field {path}"))
                 .because(error)
         })?;

@@ -1,4 +1,4 @@
-//! What `uwwan pin` and `uwwan up` know together: the PINs this SIM has refused.
+//! The PINs that this SIM has refused, which `uwwan pin` and `uwwan up` remember together.
 
 use std::path::PathBuf;
 
@@ -15,16 +15,18 @@ use crate::state;
 pub(super) struct Memory {
     path: PathBuf,
     pins: PinMemory,
-    /// Why what earlier runs remembered cannot be read, if so. It is not replaced then.
+    /// Reason why the file of earlier runs cannot be read, if it cannot. The file is not replaced
+    /// then.
     unreadable: Option<String>,
     sim: String,
 }
 
 impl Memory {
-    /// The memory, if there is one and the SIM says who it is.
+    /// Loads the memory. Returns `None` when there is no place for it, or when the SIM does not
+    /// tell its ICCID.
     ///
     /// # Errors
-    /// When the modem is lost.
+    /// Fails when the modem is lost.
     pub(super) fn open(modem: &mut Modem, emulated: bool) -> Result<Option<Self>, Failure> {
         let Some(path) = state::pins(emulated) else {
             return Ok(None);
@@ -46,11 +48,13 @@ impl Memory {
         }))
     }
 
-    /// Notes that this PIN is about to be sent.
+    /// Records that this PIN is about to be sent. `left` is the number of attempts remaining, if it
+    /// is known.
     ///
     /// # Errors
-    /// [`FailureKind::Refused`] when the SIM has refused it before, and [`FailureKind::Host`] when what
-    /// is remembered cannot be read or kept; neither with `force`.
+    /// Fails with [`FailureKind::Refused`] when the SIM has refused the PIN before, and with
+    /// [`FailureKind::Host`] when the memory cannot be read or written. With `force` it does not
+    /// fail.
     pub(super) fn sending(
         &mut self,
         pin: &str,
@@ -80,13 +84,13 @@ impl Memory {
         }
     }
 
-    /// The SIM has refused it.
+    /// Records that the SIM has refused the PIN.
     pub(super) fn refused(&mut self, pin: &str) {
         self.pins.refused(&self.sim, pin);
         self.save_or_tell();
     }
 
-    /// The SIM has taken it, or no attempt was used up.
+    /// Forgets the PIN, because the SIM has taken it or no attempt was used up.
     pub(super) fn forget(&mut self, pin: &str) {
         self.pins.forget(&self.sim, pin);
         self.save_or_tell();

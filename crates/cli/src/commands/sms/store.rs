@@ -1,4 +1,4 @@
-//! What the message store holds, as people see it.
+//! The content of the message store, as people see it.
 
 use serde_json::{Value, json};
 use uwwan_mbim::gsm::coding::from_ucs2;
@@ -9,30 +9,31 @@ use uwwan_mbim::services::sms::{ReadInfo, SmsCdmaEncoding, SmsCdmaReadRecord, Sm
 
 use crate::page::{Page, trimmed};
 
-/// Characters of a text that list shows.
+/// Number of characters of a text that `list` shows.
 const PREVIEW: usize = 60;
 
-/// A message with its places in the store.
+/// A message with its indexes in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stored {
-    /// In the GSM form.
+    /// A message in the GSM form, with the index and the status of each part.
     Gsm(Joined<(u32, SmsStatus)>),
-    /// In the CDMA form.
+    /// A message in the CDMA form.
     Cdma(SmsCdmaReadRecord),
-    /// One that cannot be read.
+    /// A message that cannot be read.
     Broken {
-        /// Its place.
+        /// Index of the message in the store.
         index: u32,
-        /// Its status.
+        /// Status of the message.
         status: SmsStatus,
-        /// Why.
+        /// Reason why the message cannot be read.
         why: String,
-        /// Its bytes.
+        /// Bytes of the message.
         bytes: Vec<u8>,
     },
 }
 
-/// The messages of an answer, long ones put together, in the order of their first places.
+/// Returns the messages of an answer, with the parts of long ones put together, in the order of
+/// their lowest indexes.
 pub fn messages(read: &ReadInfo) -> Vec<Stored> {
     let mut whole = Vec::new();
     let mut stored: Vec<Stored> = read
@@ -58,7 +59,7 @@ pub fn messages(read: &ReadInfo) -> Vec<Stored> {
 }
 
 impl Stored {
-    /// The places of its parts.
+    /// Returns the indexes of the message's parts.
     pub fn indexes(&self) -> Vec<u32> {
         match self {
             Self::Gsm(joined) => joined.keys.iter().map(|(index, _)| *index).collect(),
@@ -100,7 +101,7 @@ impl Stored {
         }
     }
 
-    /// The bytes of what is no text.
+    /// Returns the bytes of a message that is no text.
     fn data(&self) -> Option<&[u8]> {
         match self {
             Self::Gsm(joined) => match &joined.first.body {
@@ -117,7 +118,7 @@ impl Stored {
         match self {
             Self::Gsm(joined) if joined.first.kind == MessageKind::StatusReport => {
                 let status = joined.first.status.unwrap_or(u8::MAX);
-                // 3GPP TS 23.040 section 9.2.3.15.
+                // The ranges are those of TP-Status (3GPP TS 23.040 section 9.2.3.15).
                 Some((
                     status,
                     match status {
@@ -131,7 +132,7 @@ impl Stored {
         }
     }
 
-    /// Its number in a list, with how many parts it has.
+    /// Returns the first index of the message, and how many further parts it has, as in `4+2`.
     pub fn number(&self) -> String {
         let indexes = self.indexes();
         match &indexes[..] {
@@ -141,7 +142,7 @@ impl Stored {
         }
     }
 
-    /// What it is about, in words.
+    /// Returns the text of the message, or in words what it is instead.
     fn gist(&self) -> String {
         if let Self::Broken { why, .. } = self {
             return format!("(cannot be read: {why})");
@@ -155,7 +156,7 @@ impl Stored {
         })
     }
 
-    /// One line for a list.
+    /// Returns the message as one line of a list.
     pub fn line(&self) -> String {
         let gist = self.gist().replace(['\r', '\n'], " ");
         let mut short: String = gist.chars().take(PREVIEW).collect();
@@ -170,7 +171,7 @@ impl Stored {
         )
     }
 
-    /// What stands above the text.
+    /// Returns the page that stands above the text of the message.
     pub fn page(&self) -> Page {
         let mut page = Page::default();
         let indexes: Vec<String> = self.indexes().iter().map(ToString::to_string).collect();
@@ -204,7 +205,8 @@ impl Stored {
         page
     }
 
-    /// The text in its own lines, escaped.
+    /// Returns the text in its own lines, escaped. A message without text gives its bytes in
+    /// hexadecimal.
     pub fn full_text(&self) -> Vec<String> {
         match (self.text(), self.data()) {
             (Some(text), _) if self.report().is_none() => text
@@ -216,7 +218,7 @@ impl Stored {
         }
     }
 
-    /// As JSON.
+    /// Returns the message as JSON.
     pub fn value(&self) -> Value {
         let (kind, total) = match self {
             Self::Gsm(joined) => (joined.first.kind.name(), joined.total),
@@ -242,7 +244,7 @@ impl Stored {
     }
 }
 
-/// The text of a CDMA message, where its coding is plain (3GPP2 C.R1001, table 9.1-1).
+/// Returns the text of a CDMA message, where its coding is plain (3GPP2 C.R1001, table 9.1-1).
 fn cdma_text(record: &SmsCdmaReadRecord) -> Option<String> {
     let bytes = &record.encoded_message;
     let characters = record.encoded_message_size_in_characters as usize;

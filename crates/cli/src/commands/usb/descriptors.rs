@@ -1,4 +1,4 @@
-//! `uwwan usb descriptors`: the descriptors of a device, and what is found in them.
+//! `uwwan usb descriptors` shows the descriptors of a device, and what is found in them.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,8 @@ Examples:
 
 FILE is a copy of /sys/bus/usb/devices/*/descriptors, the same in hexadecimal, or what lsusb -v prints.")]
 pub struct Arguments {
-    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are present
+    /// The modem: vendor:product, port, bus/device, or `emulator`; needed only when several are
+    /// present
     #[arg(long, short, value_name = "DEVICE", conflicts_with = "from")]
     device: Option<Device>,
     /// Read the descriptors from a file
@@ -41,7 +42,7 @@ pub struct Arguments {
 /// Prints the descriptors.
 ///
 /// # Errors
-/// When the device cannot be had, or the file cannot be read.
+/// Fails when the device is not found, or when the file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(file) = &arguments.from {
         for descriptors in read(file)? {
@@ -103,7 +104,7 @@ fn show(
     Ok(())
 }
 
-/// Prints bytes in hexadecimal, sixteen a row.
+/// Returns bytes in hexadecimal, sixteen a row.
 fn hex(bytes: &[u8]) -> String {
     bytes
         .chunks(16)
@@ -158,7 +159,7 @@ fn setting(number: u8, alternate: &AlternateSetting) -> String {
     )
 }
 
-/// Prints a class with its name.
+/// Returns a class with its name, if it has one.
 fn named(class: ClassTriple) -> String {
     match names::class(class) {
         Some(name) => format!("{class} ({name})"),
@@ -166,14 +167,14 @@ fn named(class: ClassTriple) -> String {
     }
 }
 
-/// A network function that is found.
+/// A network function that was found.
 enum Function {
     Mbim(MbimFunction),
     Ncm(NcmFunction),
 }
 
 impl Function {
-    /// Returns all of a device, in the order in which `up` takes them.
+    /// Returns all functions of a device, in the order in which `up` takes them.
     fn all(descriptors: &Descriptors) -> Vec<Self> {
         let mbim = functions::mbim(descriptors).into_iter().map(Self::Mbim);
         let ncm = functions::ncm(descriptors).into_iter().map(Self::Ncm);
@@ -280,7 +281,7 @@ fn missing(descriptors: &Descriptors) -> String {
     }
 }
 
-/// Describes what is found: functions, what `up` takes, ports, faults.
+/// Describes what is found: functions, what `up` takes, ports and faults.
 fn found(descriptors: &Descriptors) -> Vec<String> {
     let all = Function::all(descriptors);
     let mut lines: Vec<String> = all.iter().map(Function::describe).collect();
@@ -320,7 +321,7 @@ fn ports(descriptors: &Descriptors, configuration: &Configuration) -> Vec<String
         .collect()
 }
 
-/// Returns everything as JSON.
+/// Returns the descriptors, and what is found in them, as JSON.
 fn as_json(descriptors: &Descriptors) -> Value {
     let all = Function::all(descriptors);
     let port = |port: &SerialFunction| {
@@ -402,7 +403,7 @@ mod tests {
         );
     }
 
-    /// The descriptors in a file of the crate `uwwan-usb`.
+    /// Reads the descriptors in a file of the crate `uwwan-usb`.
     fn of(file: &str) -> Descriptors {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
         read(&folder.join(file)).unwrap().remove(0)

@@ -1,4 +1,4 @@
-//! Names of classes and class-specific descriptors, for people.
+//! Names of classes, class-specific descriptors and serial ports, for people and for JSON.
 
 use uwwan_usb::descriptors::{ClassTriple, Endpoint, Functional, TransferKind};
 use uwwan_usb::functions::{AtLikelihood, SerialRole};
@@ -117,12 +117,12 @@ pub fn functional(functional: &Functional) -> String {
     }
 }
 
-/// Prints a binary-coded decimal of USB: `1.10`.
+/// Returns a binary-coded decimal of USB as text: `1.10` for 0x0110.
 pub fn decimal(value: u16) -> String {
     format!("{:x}.{:02x}", value >> 8, value & 0xff)
 }
 
-/// Returns the word for a purpose in JSON.
+/// Returns the word for the purpose of a serial port in JSON.
 pub fn role(role: SerialRole) -> &'static str {
     match role {
         SerialRole::Pcui => "pcui",
@@ -138,7 +138,7 @@ pub fn role(role: SerialRole) -> &'static str {
     }
 }
 
-/// Describes a purpose.
+/// Describes the purpose of a serial port.
 pub fn purpose(role: SerialRole) -> &'static str {
     match role {
         SerialRole::Pcui => "AT for programs (PC UI)",
@@ -154,7 +154,7 @@ pub fn purpose(role: SerialRole) -> &'static str {
     }
 }
 
-/// Returns the word for a likelihood in JSON.
+/// Returns the word in JSON for how likely a port answers to AT commands.
 pub fn likelihood(at: AtLikelihood) -> &'static str {
     match at {
         AtLikelihood::Known => "known",

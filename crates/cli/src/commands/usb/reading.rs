@@ -11,7 +11,7 @@ const CLASS_INTERFACE: u8 = 0x24;
 /// Parses the descriptors of one device, or of each device in the output of `lsusb -v`.
 ///
 /// # Errors
-/// Why the bytes are none of the three.
+/// Fails with the reason why the bytes have none of the three forms.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Descriptors>, String> {
     if bytes.starts_with(&[0x12, 0x01]) {
         return Ok(vec![Descriptors::from_sysfs(bytes)]);
@@ -28,8 +28,8 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Descriptors>, String> {
     Ok(vec![Descriptors::from_sysfs(&bytes)])
 }
 
-/// Parses bytes in hexadecimal, as `uwwan usb descriptors --raw`, `xxd` and `hexdump -C` print them:
-/// headings and, where they can be told, offsets and characters are left out.
+/// Parses bytes in hexadecimal, as `uwwan usb descriptors --raw`, `xxd` and `hexdump -C` print
+/// them: headings and, where they can be told, offsets and characters are left out.
 fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -39,9 +39,9 @@ fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
             continue;
         }
         let digits = match (line.split_once(':'), line.split_once('|')) {
-            // xxd: an offset, and two spaces before the characters.
+            // `xxd` prints an offset, and two spaces before the characters.
             (Some((_, rest)), _) => rest.trim_start().split("  ").next().unwrap_or_default(),
-            // hexdump -C: an offset, and the characters between bars.
+            // `hexdump -C` prints an offset, and the characters between bars.
             (None, Some((before, _))) => before.split_once("  ").map_or(before, |(_, rest)| rest),
             (None, None) => line,
         };
@@ -65,8 +65,8 @@ fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// How `lsusb` prints a descriptor that it knows: the heading, `bDescriptorType`, `bDescriptorSubtype`
-/// of a functional descriptor, and the fields with their width in bytes.
+/// The form in which `lsusb` prints a descriptor that it knows: the heading, `bDescriptorType`,
+/// `bDescriptorSubtype` of a functional descriptor, and the fields with their width in bytes.
 struct Layout {
     heading: &'static str,
     kind: u8,
@@ -74,7 +74,7 @@ struct Layout {
     fields: &'static [(&'static str, usize)],
 }
 
-/// The fields of the union descriptor that `lsusb` repeats.
+/// Name of the field of the union descriptor that `lsusb` repeats.
 const SUBORDINATE: &str = "bSlaveInterface";
 
 const LAYOUTS: &[Layout] = &[
@@ -260,7 +260,7 @@ impl Device {
         if self.descriptor[3] >= 3 { 8 } else { 2 }
     }
 
-    /// Adds a descriptor to the newest configuration.
+    /// Adds a descriptor to the last configuration.
     fn append(&mut self, descriptor: &[u8]) {
         if let Some(configuration) = self.configurations.last_mut() {
             configuration.extend_from_slice(descriptor);
@@ -277,7 +277,8 @@ impl Device {
     }
 }
 
-/// Adds a descriptor with the fields that were printed.
+/// Adds a descriptor with the fields that were printed, in little-endian byte order. Fields that
+/// were not printed are zero.
 fn add(devices: &mut Vec<Device>, layout: &Layout, fields: &BTreeMap<&str, Vec<u64>>) {
     let mut bytes = vec![0, layout.kind];
     bytes.extend(layout.subtype);
@@ -315,7 +316,8 @@ fn add(devices: &mut Vec<Device>, layout: &Layout, fields: &BTreeMap<&str, Vec<u
     }
 }
 
-/// Parses a value as `lsusb` prints it: `0x0089`, `18`, `500mA`, or `1.10` for binary-coded decimals.
+/// Parses a value as `lsusb` prints it: `0x0089`, `18`, `500mA`, or `1.10` for binary-coded
+/// decimals.
 fn value(word: &str) -> Option<u64> {
     if let Some(digits) = word.strip_prefix("0x") {
         return u64::from_str_radix(digits, 16).ok();

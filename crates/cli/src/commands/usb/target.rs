@@ -1,4 +1,4 @@
-//! The device that a subcommand of `usb` is about.
+//! Finds the device that a subcommand of `usb` is about.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::commands::emulate;
 use crate::failure::Failure;
 use crate::settings::Device;
 
-/// Returns the backend of the device, and what to select it by.
+/// Returns the backend of the device, and the selector that finds it there.
 ///
 /// # Errors
-/// When the emulated modem cannot be started.
+/// Fails when the emulated modem cannot be started.
 pub fn find(
     device: Option<&Device>,
     kind: BackendKind,
