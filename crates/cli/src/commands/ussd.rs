@@ -58,13 +58,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut replies = arguments.reply.iter();
     let mut answers = Vec::new();
     let mut answer = turn(&mut modem, UssdAction::INITIATE, code)?;
-    loop {
+    for turns in 1.. {
         if arguments.json {
             answers.push(value(&answer));
         } else {
             show(&answer)?;
         }
-        if answer.response != UssdResponse::ACTION_REQUIRED || answers.len() >= MOST_TURNS {
+        if answer.response != UssdResponse::ACTION_REQUIRED || turns >= MOST_TURNS {
             break;
         }
         let reply = match replies.next() {
