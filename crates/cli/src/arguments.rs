@@ -1,4 +1,4 @@
-//! The command line.
+//! Options and commands of the command line.
 
 use clap::{Parser, Subcommand};
 
@@ -66,8 +66,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether the command keeps a modem, or an emulated one, until it is stopped: what it tells
-    /// must never hold that up.
+    /// Returns whether the command runs a modem, or an emulated one, until it is stopped. Its
+    /// output must never hold the modem up.
     pub fn keeps_running(&self) -> bool {
         match self {
             Self::Up(_) => true,

@@ -1,4 +1,5 @@
-//! Which devices are modems or plain network devices, and what stands between them and `uwwan up`.
+//! The USB devices that are modems or plain network devices, and the obstacles between them and
+//! `uwwan up`.
 
 use std::path::{Path, PathBuf};
 
@@ -14,20 +15,20 @@ use crate::output::plain;
 /// network device, by its NCM function.
 #[derive(Debug)]
 pub struct Candidate {
-    /// As listed.
+    /// The device as the backend lists it.
     pub found: Found,
-    /// What is known of it.
+    /// Row of the quirk table that applies to the device.
     pub quirk: &'static Quirk,
-    /// Its MBIM function, if it has one.
+    /// MBIM function of the device, if it has one.
     pub function: Option<MbimFunction>,
-    /// Its NCM function, if it has one and no MBIM function.
+    /// NCM function of the device, if it has one and no MBIM function.
     pub ethernet: Option<NcmFunction>,
 }
 
-/// The modems and plain network devices present.
+/// Returns the modems and plain network devices present, in the order of their ports.
 ///
 /// # Errors
-/// When the bus cannot be listed.
+/// [`FailureKind::Host`] when the bus cannot be listed.
 pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
     let devices = backend.devices().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot list the USB devices")
@@ -41,8 +42,8 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
             let ncm = || functions::ncm(&found.descriptors).into_iter().next();
             let ethernet = function.is_none().then(ncm).flatten();
             let quirk = quirks::find(found.identity.vendor, found.identity.product);
-            // A row of its own says modem even where the descriptors cannot be read; the vendors'
-            // defaults do not, or every keyboard of a vendor would be one.
+            // A row of its own makes a device a modem even where the descriptors cannot be read.
+            // The vendors' default rows do not, because a keyboard of the same vendor would match.
             let known = function.is_some() || quirk.product.is_some();
             let quirk = match ethernet {
                 Some(_) if !known => &quirks::ETHERNET,
@@ -60,11 +61,12 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
     Ok(candidates)
 }
 
-/// The one device that is meant, usable or not. Unless one is named it is a modem: nobody wants the
-/// machine's network taken away by mistake.
+/// Returns the device that `selector` means, usable or not. [`Selector::Any`] means modems only, so
+/// that no network device of the machine is taken by mistake.
 ///
 /// # Errors
-/// [`FailureKind::Missing`], or [`FailureKind::Several`] with all of them named.
+/// [`FailureKind::Missing`] when there is none, or [`FailureKind::Several`], which names all of
+/// them.
 pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
     let mut matching = all(backend)?;
     let present: Vec<String> = matching.iter().map(Candidate::name).collect();
@@ -99,10 +101,10 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
     })
 }
 
-/// The one modem that is meant, if `up` has a chance with it.
+/// Returns the device that `selector` means, if no obstacle stops `up`.
 ///
 /// # Errors
-/// As [`select`], and what stops this one.
+/// Those of [`select`], and the obstacle that stops `up`.
 pub fn usable(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
     let candidate = select(backend, selector)?;
     match candidate.obstacles().into_iter().find(|o| o.fatal) {
@@ -116,7 +118,7 @@ pub fn usable(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
     }
 }
 
-/// There is no modem at all.
+/// Returns the failure that there is no modem at all.
 pub fn none_present() -> Failure {
     Failure::new(FailureKind::Missing, "no modem is present")
         .at("USB")
@@ -126,24 +128,26 @@ pub fn none_present() -> Failure {
 }
 
 impl Candidate {
-    /// Whether `up` would drive it as a plain network device.
+    /// Returns whether `up` would drive the device as a plain network device.
     pub fn is_ethernet(&self) -> bool {
         self.ethernet.is_some()
     }
 
-    /// The configuration `up` needs, and what it has there.
+    /// Returns the `bConfigurationValue` that `up` needs and the name of the function there: MBIM
+    /// or NCM.
     pub fn wanted(&self) -> Option<(u8, &'static str)> {
         let mbim = self.function.as_ref().map(|f| (f.configuration, "MBIM"));
         let ncm = self.ethernet.as_ref().map(|f| (f.configuration, "NCM"));
         mbim.or(ncm)
     }
 
-    /// Ids, port and model for an error or a list.
+    /// Returns vendor and product id, port and model, for an error or a list.
     pub fn name(&self) -> String {
         plain(&format!("{} ({})", self.found.identity, self.model()))
     }
 
-    /// The quirk table's name, or what the device calls itself where only a default row applies.
+    /// Returns the model: the quirk table's name, or the device's own strings where only a default
+    /// row applies.
     pub fn model(&self) -> String {
         if self.quirk.product.is_some() {
             return self.quirk.name.to_owned();
@@ -156,7 +160,7 @@ impl Candidate {
         }
     }
 
-    /// The device node.
+    /// Returns the path of the device node.
     pub fn node(&self) -> PathBuf {
         let identity = &self.found.identity;
         PathBuf::from(format!(
@@ -165,7 +169,8 @@ impl Candidate {
         ))
     }
 
-    /// What stops `up`, or what it will have to deal with, worst first; [`Failure::fatal`] tells which.
+    /// Returns what stops `up` and what it will have to deal with, the worst first.
+    /// [`Failure::fatal`] tells the two apart.
     pub fn obstacles(&self) -> Vec<Failure> {
         let mut obstacles: Vec<Failure> = self.without_function().into_iter().collect();
         let node = self.node();
@@ -199,7 +204,7 @@ impl Candidate {
         obstacles
     }
 
-    /// The obstacle that there is nothing to drive.
+    /// Returns the obstacle that the device has neither an MBIM nor an NCM function, if that is so.
     pub fn without_function(&self) -> Option<Failure> {
         if self.wanted().is_some() {
             return None;
@@ -231,7 +236,8 @@ fn access(node: &Path) -> Access {
     }
 }
 
-/// Processes that have the node open, as far as this user may see: `name (pid)`.
+/// Returns the processes that have the node open, as far as this user may see them: `name (process
+/// id)`.
 pub fn holders(node: &Path) -> Vec<String> {
     let own = std::process::id();
     let mut holders = Vec::new();
@@ -276,7 +282,7 @@ mod tests {
         assert_eq!(access(Path::new("/dev/bus/usb/999/999")), Access::Missing);
     }
 
-    /// A bus with as many lt4132 as there are ports.
+    /// A bus with one lt4132 at each of these ports.
     struct Bus(&'static [&'static str]);
 
     impl Backend for Bus {
@@ -341,10 +347,10 @@ mod tests {
         assert!(select(&bus, &Selector::Id(0x03f0, 0xa31d)).is_err());
     }
 
-    /// A network adapter beside the modems of another bus.
+    /// A bus with a network adapter beside the modems of another bus.
     struct WithAdapter(Bus);
 
-    /// As Linux `f_ncm` describes itself.
+    /// Configuration descriptor as Linux `f_ncm` sends it.
     #[rustfmt::skip]
     const ADAPTER: [u8; 94] = [
         0x09, 0x02, 0x5e, 0x00, 0x02, 0x01, 0x00, 0xc0, 0x01,
@@ -414,7 +420,8 @@ mod tests {
 
     #[test]
     fn a_missing_device_node_stops_up() {
-        // The emulated modem's bus 1 device 2 may exist here; such a high one does not.
+        // The emulated modem's bus 1, device 2 may exist on this machine; bus 255, device 255 does
+        // not.
         let mut candidate = select(&Bus(&["1-4"]), &Selector::Any).unwrap();
         candidate.found.identity.bus = 255;
         candidate.found.identity.address = 255;

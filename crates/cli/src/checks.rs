@@ -1,4 +1,4 @@
-//! Values of options: how they are read, and what makes sense.
+//! Readers and checks of option values.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::{Deserialize, Deserializer};
@@ -6,10 +6,11 @@ use uwwan_modem::options::Routes;
 
 use crate::failure::{Failure, FailureKind};
 
-/// The longest name of a network interface, in bytes (`IFNAMSIZ` less the terminator).
+/// Length of the longest name of a network interface, in bytes (`IFNAMSIZ` less the terminator).
 const LONGEST_INTERFACE: usize = 15;
 
-/// A clap parser for an enum of words, with the words in `--help` and in the error.
+/// Returns a clap parser for an enum whose values have words. The words appear in `--help` and in
+/// the error for any other word.
 pub fn words<T: Copy + Send + Sync + 'static>(
     values: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
@@ -22,24 +23,24 @@ pub fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// An option that makes no sense.
+/// Returns the failure for an option whose value makes no sense.
 pub fn bad(option: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(FailureKind::Usage, "an option makes no sense")
         .at(format!("--{option}"))
         .because(why)
 }
 
-/// Checks the range of an option's number.
+/// Checks that an option's number lies between `least` and `most`, both included.
 ///
 /// # Errors
-/// [`FailureKind::Usage`].
+/// [`FailureKind::Usage`] when it does not, or is not a number.
 pub fn within<T: PartialOrd + std::fmt::Display>(
     option: &str,
     value: T,
     least: T,
     most: T,
 ) -> Result<(), Failure> {
-    // Written so that a NaN is refused too.
+    // A NaN fails both comparisons and is refused too.
     if value >= least && value <= most {
         Ok(())
     } else {
@@ -50,10 +51,11 @@ pub fn within<T: PartialOrd + std::fmt::Display>(
     }
 }
 
-/// Checks an option's text.
+/// Checks that an option's text has no control characters and at most `longest` UTF-16 code units,
+/// in which MBIM counts strings.
 ///
 /// # Errors
-/// [`FailureKind::Usage`].
+/// [`FailureKind::Usage`] when it does not.
 pub fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
     if value.chars().any(char::is_control) {
         return Err(bad(option, "it holds control characters"));
@@ -68,10 +70,10 @@ pub fn text(option: &str, value: &str, longest: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks the name of an interface.
+/// Checks that a name can be the name of a network interface.
 ///
 /// # Errors
-/// [`FailureKind::Usage`].
+/// [`FailureKind::Usage`] when it cannot.
 pub fn interface_name(option: &str, name: &str) -> Result<(), Failure> {
     let sane = !name.is_empty()
         && name.len() <= LONGEST_INTERFACE
@@ -92,10 +94,10 @@ pub fn interface_name(option: &str, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Routes from words.
+/// Returns the routes that an option's words stand for: `none`, `default`, or prefixes.
 ///
 /// # Errors
-/// [`FailureKind::Usage`].
+/// [`FailureKind::Usage`] for a word that is none of these.
 pub fn routes(option: &str, list: &[String]) -> Result<Routes, Failure> {
     match list {
         [] => Ok(Routes::None),
@@ -115,7 +117,11 @@ pub fn routes(option: &str, list: &[String]) -> Result<Routes, Failure> {
     }
 }
 
-/// `route = "default"` and `route = ["192.0.2.0/24", "2001:db8::/32"]` are both natural.
+/// Reads a list from a string with commas or from an array: `route = "default"` and `route =
+/// ["192.0.2.0/24", "2001:db8::/32"]` both work.
+///
+/// # Errors
+/// Those of the deserializer, for a value of any other type.
 pub fn one_or_many<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a route or a list of routes")]

@@ -1,8 +1,8 @@
-//! Choices that several sources make: flags, a configuration file.
+//! Structs of options that several sources set: flags and a configuration file.
 
-/// Choices of which every one may be left open.
+/// Options of which each may be left unset.
 pub trait Over {
-    /// These choices where made, the others from `under`.
+    /// Returns these options, each that is unset taken from `under`.
     #[must_use]
     fn over(self, under: Self) -> Self;
 }
@@ -13,7 +13,7 @@ impl<T> Over for Option<T> {
     }
 }
 
-/// Declares a struct of choices with [`Over`] for it, so that its fields are listed once.
+/// Declares a struct of options and implements [`Over`] for it, so that its fields are listed once.
 macro_rules! choices {
     ($(#[$outer:meta])* pub struct $name:ident {
         $($(#[$meta:meta])* pub $field:ident: $type:ty,)+

@@ -1,4 +1,5 @@
-//! How `status` and `down` reach a running `up`: see `uwwan_modem::share` for what is said.
+//! Client side of the control socket, over which `status` and `down` reach a running `up`;
+//! `uwwan_modem::share` defines the messages.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,10 +11,10 @@ use uwwan_modem::share::{Reply, Request};
 use crate::failure::{Failure, FailureKind};
 use crate::runtime::{self, Entry};
 
-/// The longest reply line that is taken, in bytes.
+/// Length of the longest reply line that is read, in bytes.
 const LONGEST_REPLY: u64 = 1 << 20;
 
-/// A connection to a running `up`.
+/// Connection to the control socket of a running `up`.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
@@ -21,11 +22,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the one running `up`, or to the one that runs `device` (a port).
+    /// Connects to the only running `up`, or to the one that runs `device` (a port or `emulator`).
     ///
     /// # Errors
-    /// [`FailureKind::Missing`] when none runs, [`FailureKind::Several`] when one must be chosen,
-    /// [`FailureKind::Permission`] when another user's might be meant.
+    /// [`FailureKind::Missing`] when none runs, [`FailureKind::Several`] when several run and none
+    /// was named, [`FailureKind::Permission`] when only another user's may be running.
     pub fn find(chosen_base: Option<&Path>, device: Option<&str>) -> Result<Self, Failure> {
         let (entries, denied) = runtime::entries(&runtime::search_bases(chosen_base));
         let wanted = device.map(runtime::file_name);
@@ -43,7 +44,7 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     refused = Some(entry.socket);
                 }
-                // The owner died without removing it.
+                // The owner died without removing its socket.
                 Err(_) => {}
             }
         }
@@ -80,10 +81,10 @@ impl Client {
             .next("uwwan up     brings one online"))
     }
 
-    /// Connects to this one.
+    /// Connects to the running `up` of a runtime directory.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when nobody answers there.
+    /// [`FailureKind::Unreadable`] when nobody answers there.
     pub fn at(entry: &Entry) -> Result<Self, Failure> {
         let stream =
             UnixStream::connect(&entry.socket).map_err(|error| broken(&entry.socket, &error))?;
@@ -104,7 +105,7 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when the other end is gone.
+    /// [`FailureKind::Unreadable`] when the other end is gone.
     pub fn ask(&mut self, request: Request) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(&request).unwrap_or_default();
         line.push(b'\n');
@@ -114,10 +115,12 @@ impl Client {
             .map_err(|error| broken(&self.socket, &error))
     }
 
-    /// The next reply; `None` when the other end has closed. Waits at most `patience`.
+    /// Waits at most `patience` for the next reply and returns it, or `None` when the other end has
+    /// closed the connection.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] on silence or an answer that makes no sense, and whatever was refused.
+    /// [`FailureKind::Unreadable`] on silence or an answer that cannot be parsed, and the failure
+    /// that a refusal carries.
     pub fn reply(&mut self, patience: Duration) -> Result<Option<Reply>, Failure> {
         self.stream
             .get_ref()
@@ -135,7 +138,7 @@ impl Client {
         if reply.ok {
             return Ok(Some(reply));
         }
-        // Version 0.1 tells the reason alone.
+        // Version 0.1 sends the reason alone.
         let failure = reply.failure.unwrap_or_else(|| {
             Failure::new(FailureKind::Other, "the running uwwan refused")
                 .because(reply.error.unwrap_or_default())

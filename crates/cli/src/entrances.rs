@@ -1,22 +1,22 @@
-//! Who may use the control session while `up` runs, as chosen.
+//! The options that say who may use the control session while `up` runs.
 
 use serde::Deserialize;
 
-/// Which entrances there are.
+/// Entrances to the control session that `up` opens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entrances {
-    /// All.
+    /// All entrances: the public socket and those in the runtime directory.
     #[default]
     On,
-    /// Those in the runtime directory alone.
+    /// The entrances in the runtime directory alone.
     Private,
-    /// None.
+    /// No entrance.
     Off,
 }
 
 impl Entrances {
-    /// Every value with its word.
+    /// All values, each with the word for it on the command line.
     pub const VALUES: &'static [(&'static str, Self)] = &[
         ("on", Self::On),
         ("private", Self::Private),
@@ -24,18 +24,18 @@ impl Entrances {
     ];
 }
 
-/// Whether clients are kept from what `up` holds.
+/// Protection of what `up` holds, such as the data sessions, from its clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
-    /// They are.
+    /// Commands of clients that would end what `up` holds are refused.
     #[default]
     On,
-    /// They may do everything.
+    /// Clients may send every command.
     Off,
 }
 
 impl Guard {
-    /// Every value with its word.
+    /// All values, each with the word for it on the command line.
     pub const VALUES: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
 }

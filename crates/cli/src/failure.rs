@@ -1,4 +1,4 @@
-//! How the program says that something went wrong, and the exit status it leaves with.
+//! The form in which the program reports a failure, and the exit status it ends with.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,28 +7,28 @@ use crate::output_queue::Errors;
 
 pub use uwwan_modem::{Failure, FailureKind};
 
-/// The exit status of the program. The numbers are part of its interface (`uwwan --help`).
+/// Exit status of the program. The numbers are part of its interface (`uwwan --help`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Anything without a number of its own.
+    /// A failure that has no number of its own.
     Failed = 1,
-    /// The command line, the configuration file or a file it names is wrong.
+    /// The command line, the configuration file or a file named there is wrong.
     Usage = 2,
-    /// No modem, no such modem, or no running `uwwan up`.
+    /// There is no modem, no such modem, or no running `uwwan up`.
     Missing = 3,
-    /// More than one modem or more than one running `uwwan up`: one must be chosen.
+    /// There is more than one modem or more than one running `uwwan up`, and none was chosen.
     Several = 4,
-    /// This user may not do that.
+    /// This user lacks the permission.
     Permission = 5,
     /// Another process or a kernel driver holds the modem.
     Busy = 6,
     /// The modem, the SIM or the network refused a step of the bring-up.
     Refused = 7,
-    /// Online, but the link does not carry traffic.
+    /// The modem is online, but the data session carries no traffic.
     Dead = 8,
-    /// Ctrl-C or SIGTERM, and nothing else went wrong.
+    /// The program was interrupted by Ctrl-C or SIGTERM, and nothing else went wrong.
     Interrupted = 130,
-    /// Standard output was closed by its reader.
+    /// The reader of standard output closed it.
     Closed = 141,
 }
 
@@ -52,7 +52,8 @@ impl From<FailureKind> for Exit {
     }
 }
 
-/// Writes the failure to standard error and returns the exit status it leads to.
+/// Writes the failure to standard error and returns the exit status for it. A failure of the kind
+/// `Closed` is not written.
 pub fn report(failure: &Failure) -> ExitCode {
     let exit = Exit::from(failure.kind);
     // Whoever read standard output is gone, and there is nobody to tell.

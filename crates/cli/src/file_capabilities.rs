@@ -1,8 +1,8 @@
-//! Capabilities that the program's file carries (`setcap`), and who may use them.
+//! Check of the capabilities that the program's file carries (`setcap`) and of who may use them.
 //!
 //! With `cap_net_admin` on a file that everybody may execute, every local user could redirect the
-//! machine's traffic with `up --route default`. As with dumpcap, such a file belongs to a group and
-//! is closed to others.
+//! machine's traffic with `up --route default`. As with dumpcap, such a file must belong to a group
+//! and be closed to others.
 
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
@@ -11,17 +11,17 @@ use rustix::io::Errno;
 
 use crate::failure::{Failure, FailureKind};
 
-/// File of the running program, whatever its path is called now.
+/// Link to the file of the running program, which holds even when the file is renamed.
 const PROGRAM: &str = "/proc/self/exe";
-/// Attribute in which a file carries its capabilities, see capabilities(7).
+/// Extended attribute in which a file carries its capabilities, see capabilities(7).
 const ATTRIBUTE: &str = "security.capability";
 
-/// Refuses to go on when this process has its capabilities from a file that everybody may execute.
+/// Returns an error when this process has its capabilities from a file that everybody may execute.
 ///
 /// # Errors
-/// [`FailureKind::Permission`], with what to do.
+/// [`FailureKind::Permission`], with the commands that close the file to others.
 pub fn refuse_for_everybody() -> Result<(), Failure> {
-    // Root needs none of the file's, and without any there is nothing to misuse.
+    // Root needs no capabilities of the file, and a process without any can misuse none.
     let held = rustix::thread::capabilities(None);
     if rustix::process::getuid().is_root() || held.is_ok_and(|held| held.permitted.is_empty()) {
         return Ok(());
@@ -29,7 +29,7 @@ pub fn refuse_for_everybody() -> Result<(), Failure> {
     let carries = match rustix::fs::getxattr_query(PROGRAM, ATTRIBUTE) {
         Ok(size) => size > 0,
         Err(Errno::NODATA | Errno::NOTSUP) => false,
-        // Whoever cannot look cannot rule it out; the mode decides.
+        // A file whose attribute cannot be read may carry capabilities; its mode decides.
         Err(_) => true,
     };
     let metadata = std::fs::metadata(PROGRAM);

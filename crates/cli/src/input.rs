@@ -1,17 +1,20 @@
-//! Bytes to look into: from a file, from standard input, or as hexadecimal on the command line.
+//! Bytes that a command decodes: from a file, from standard input, or as hexadecimal digits on the
+//! command line.
 
 use std::io::Read;
 
 use crate::failure::{Failure, FailureKind};
 
-/// The longest input taken, in bytes; the longest transfer block of any device is 64 KiB.
+/// Size of the longest input that is read, in bytes. The longest NTB of any device is 64 KiB.
 const LONGEST: u64 = 16 << 20;
 
-/// Reads `argument`: `-` is standard input, the name of a file that is there is that file, and
-/// anything else is hexadecimal digits. A file's content, too, may be hexadecimal text.
+/// Returns the bytes that `argument` names: `-` is standard input, the name of an existing file is
+/// that file, and anything else is hexadecimal digits. The content of a file or of standard input
+/// may be hexadecimal text as well.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when it is none of them.
+/// [`FailureKind::Usage`] when `argument` is none of these, and when the input is empty, too long
+/// or cannot be read.
 pub fn read(argument: &str) -> Result<Vec<u8>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(FailureKind::Usage, "cannot read the input")
@@ -46,7 +49,8 @@ pub fn read(argument: &str) -> Result<Vec<u8>, Failure> {
     Ok(from_hex(&content).unwrap_or(content))
 }
 
-/// Hexadecimal digits, in pairs, with any white space, colons, commas or `0x` between.
+/// Returns the bytes that hexadecimal text stands for: pairs of digits, with any white space,
+/// colons, commas, dashes or `0x` between them. Returns `None` for any other text.
 pub fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 2);
     for word in text

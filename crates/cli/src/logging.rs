@@ -1,4 +1,4 @@
-//! The log: on standard error, quiet unless asked.
+//! The log, written to standard error. Without options it holds warnings only.
 
 use std::io::IsTerminal;
 
@@ -6,18 +6,18 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output_queue::Errors;
 
-/// Starts logging: warnings only, `-v` adds information, `-vv` debugging, `-vvv` everything.
-/// `UWWAN_LOG` (`uwwan_modem=debug,uwwan_usb=trace`) wins over both.
+/// Starts logging: warnings by default, `-v` adds information, `-vv` debugging, `-vvv` everything.
+/// The environment variable `UWWAN_LOG` (`uwwan_modem=debug,uwwan_usb=trace`) wins over these.
 pub fn start(verbose: u8) {
     let level = match verbose {
-        // What the driver warns of is told as an event too, and events are printed.
+        // The driver's warnings are events as well, and events are printed.
         0 => "warn,uwwan_modem=error",
         1 => "info",
         2 => "debug",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("UWWAN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // Fails only when a log is there already.
+    // This fails only when a subscriber is already installed.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Errors)

@@ -1,8 +1,8 @@
 //! `uwwan`: runs an LTE modem from user space.
 //!
 //! The program is a thin shell around `uwwan-modem` (the driver) and `uwwan-emulator` (the modem in
-//! software): [`arguments`] is the command line, [`commands`] has one file a command, [`control`]
-//! is how `status` and `down` reach a running `up`, [`failure`] is how errors are told.
+//! software): [`arguments`] is the command line, [`commands`] has one file for each command,
+//! [`control`] is the client of a running `up`, [`failure`] is the form of errors.
 
 #![forbid(unsafe_code)]
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         return failure::report(&failure);
     }
     let result = match arguments.command {
-        // These two enter a namespace, so they must come before any thread.
+        // These two enter a network namespace, which must happen before any thread starts.
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments),

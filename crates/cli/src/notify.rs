@@ -1,17 +1,18 @@
-//! State notification to a service manager (`sd_notify(3)`): `NOTIFY_SOCKET` names a Unix datagram
-//! socket, in the file system or, with a leading `@`, in the abstract namespace.
+//! Notifications of state to a service manager (`sd_notify(3)`). `NOTIFY_SOCKET` names a Unix
+//! datagram socket, in the file system or, with a leading `@`, in the abstract namespace.
 
 use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// A service manager that wants to know, if there is one.
+/// Connection to the service manager, if there is one.
 #[derive(Debug)]
 pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
 impl Notifier {
-    /// The one named by the environment. A name that makes no sense counts as none.
+    /// Returns the connection that the environment names. A name that is neither an absolute path
+    /// nor abstract counts as none.
     pub fn from_environment() -> Self {
         Self::at(std::env::var_os("NOTIFY_SOCKET"))
     }
@@ -29,17 +30,17 @@ impl Notifier {
         }))
     }
 
-    /// Online.
+    /// Tells the service manager that the modem is online, with a status line.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={}", crate::output::plain(status)));
     }
 
-    /// What is going on, in one line.
+    /// Tells the service manager a status line.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={}", crate::output::plain(status)));
     }
 
-    /// On the way down.
+    /// Tells the service manager that the program is stopping.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }

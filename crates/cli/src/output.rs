@@ -1,4 +1,4 @@
-//! Standard output and the units people read.
+//! Lines on standard output and standard error, and figures with the units people read.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -12,8 +12,9 @@ pub use uwwan_modem::failure::plain;
 /// Writes one line to standard output.
 ///
 /// # Errors
-/// [`FailureKind::Closed`] when its reader went away, so that `uwwan … | head` ends quietly. None
-/// where the output is queued, as it is for a driver.
+/// [`FailureKind::Closed`] when the reader of standard output went away, so that `uwwan … | head`
+/// ends quietly. There is no error where the output is queued, as it is for a command that keeps
+/// running.
 pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
     output_queue::out(format!("{}\n", line.as_ref()).as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -24,12 +25,12 @@ pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
     })
 }
 
-/// Writes one line to standard error; nobody reading it is no error.
+/// Writes one line to standard error. It is no error when nobody reads it.
 pub fn note(line: impl AsRef<str>) {
     let _ = Errors.write_all(format!("{}\n", line.as_ref()).as_bytes());
 }
 
-/// The value as one line of JSON on standard output.
+/// Writes a value to standard output as one line of JSON.
 ///
 /// # Errors
 /// As [`say`].
@@ -40,7 +41,7 @@ pub fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
     say(text)
 }
 
-/// Bytes with a decimal unit: `16.8 MB`.
+/// Returns a number of bytes with a decimal unit: `16.8 MB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 4] = [
         (1_000_000_000_000, "TB"),
@@ -56,7 +57,8 @@ pub fn bytes(count: u64) -> String {
     format!("{count} B")
 }
 
-/// Seconds with three significant digits and a unit: `3.1 ms`, `1.20 s`, `2 min 5 s`.
+/// Returns a time, given in seconds, with up to three significant digits and a unit: `3.1 ms`,
+/// `1.20 s`, `2 min 5 s`.
 pub fn seconds(value: f64) -> String {
     if value < 0.001 {
         format!("{:.0} µs", value * 1e6)
@@ -74,7 +76,8 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
-/// Throughput in Mbit/s (10⁶ bits per second); 0 when no time passed.
+/// Returns the throughput in Mbit/s (10⁶ bits per second) of `count` bytes moved in `time`; 0 when
+/// no time passed.
 pub fn mbit_s(count: u64, time: Duration) -> f64 {
     let seconds = time.as_secs_f64();
     if seconds > 0.0 {
@@ -84,7 +87,7 @@ pub fn mbit_s(count: u64, time: Duration) -> f64 {
     }
 }
 
-/// Rounded to `digits` decimals, for figures in JSON.
+/// Returns a value rounded to `digits` decimals, for figures in JSON.
 pub fn rounded(value: f64, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
     (value * scale).round() / scale

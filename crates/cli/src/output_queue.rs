@@ -1,8 +1,9 @@
 //! Standard output and standard error behind bounded queues, each written by a thread of its own.
 //!
-//! A driver must not wait for whoever reads its lines: a terminal stopped by Ctrl-S, a pipe nobody
-//! empties and a full disk would hold up the data session otherwise. Lines beyond what a queue
-//! takes, and lines that the system refuses (`EPIPE`, `ENOSPC`), are dropped and counted.
+//! A command that runs a modem must not wait for the reader of its lines: a terminal stopped by
+//! Ctrl-S, a pipe that is not read and a full disk would hold up the data sessions otherwise. Lines
+//! beyond what a queue takes, and lines that the system refuses (`EPIPE`, `ENOSPC`), are dropped
+//! and counted.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,19 +14,20 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Number of lines that wait in one queue at most.
+/// Largest number of lines that wait in one queue.
 const MOST_LINES: usize = 1024;
-/// Time that what still waits gets at the end of the process.
+/// Time that the lines still waiting get at the end of the process.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Queue in front of standard output, where there is one.
+/// Queue in front of standard output, once [`start`] has put it there.
 static OUT: OnceLock<Queue> = OnceLock::new();
-/// Queue in front of standard error, where there is one.
+/// Queue in front of standard error, once [`start`] has put it there.
 static ERR: OnceLock<Queue> = OnceLock::new();
 
 enum Message {
     Line(Vec<u8>),
-    /// All lines before this one have been written, or have been given up.
+    /// Asks for a message on the channel when all lines before this one have been written or given
+    /// up.
     Flushed(Sender<()>),
 }
 
@@ -35,7 +37,7 @@ struct Queue {
     dropped: &'static AtomicU64,
 }
 
-/// Lines lost of either stream since [`take_dropped`] was called last.
+/// Number of lines lost of either stream since [`take_dropped`] was last called.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 impl Queue {
@@ -57,7 +59,8 @@ impl Queue {
         }
     }
 
-    /// Waits until everything queued is written, at most `patience` for each half of the way.
+    /// Waits until everything queued is written: at most `patience` for a place in the queue, and
+    /// at most `patience` for the writer.
     fn flush(&self, patience: Duration) {
         let (done, flushed) = bounded(1);
         if self
@@ -85,7 +88,7 @@ fn write_all(receiver: &Receiver<Message>, mut sink: impl Write, dropped: &Atomi
     }
 }
 
-/// Gives the queues a last second to empty when it is dropped.
+/// Guard of the queues: dropping it gives them one second to empty.
 #[must_use]
 pub struct Queues;
 
@@ -98,9 +101,10 @@ impl Drop for Queues {
 }
 
 /// Puts queues in front of standard output and standard error for the rest of the process. Where a
-/// descriptor or a thread cannot be had, the stream is written directly as before.
+/// descriptor cannot be duplicated or a thread cannot be started, the stream is written directly.
 pub fn start() -> Queues {
-    // Descriptors of their own: the standard library's streams lock, and a blocked write keeps the lock.
+    // The writers get duplicates of the descriptors: the standard library's streams hold a lock
+    // while a write blocks.
     let (out, err) = (io::stdout(), io::stderr());
     for (queue, name, descriptor) in [(&OUT, "output", out.as_fd()), (&ERR, "errors", err.as_fd())]
     {
@@ -114,7 +118,7 @@ pub fn start() -> Queues {
     Queues
 }
 
-/// Returns how many lines were dropped since the last call.
+/// Returns the number of lines dropped since the last call.
 pub fn take_dropped() -> u64 {
     DROPPED.swap(0, Ordering::Relaxed)
 }
@@ -122,7 +126,7 @@ pub fn take_dropped() -> u64 {
 /// Writes bytes to standard output, through its queue where there is one.
 ///
 /// # Errors
-/// Those of the system, without a queue. With one there are none.
+/// Those of the system when there is no queue. A queue returns no errors.
 pub fn out(bytes: &[u8]) -> io::Result<()> {
     match OUT.get() {
         Some(queue) => {
@@ -136,7 +140,8 @@ pub fn out(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Standard error, through its queue where there is one. One call of `write` is one line.
+/// Writer to standard error, through its queue where there is one. Each call of `write` is one
+/// line.
 pub struct Errors;
 
 impl Write for Errors {
@@ -167,7 +172,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let queue = Queue::start("test", writer, &LOST).unwrap();
         let line = [b'x'; 4096];
-        // A pipe holds 64 KiB, and the writer has one line in its hands.
+        // A pipe holds 64 KiB, which are 16 lines, and the writer holds one more.
         let more = 100;
         for _ in 0..MOST_LINES + 17 + more {
             queue.push(&line);

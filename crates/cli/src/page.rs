@@ -1,4 +1,4 @@
-//! What commands print about a modem: labelled lines, and JSON.
+//! The two forms in which commands print facts about a modem: labelled lines, and JSON.
 
 use serde_json::Value;
 use uwwan_mbim::print::{HIDDEN, escape, json_line};
@@ -6,15 +6,15 @@ use uwwan_mbim::print::{HIDDEN, escape, json_line};
 use crate::failure::Failure;
 use crate::output::say;
 
-/// Lines with their labels in one column.
+/// Lines of text whose labels stand in one column.
 #[derive(Debug, Default)]
 pub struct Page {
     lines: Vec<(Option<String>, String)>,
 }
 
 impl Page {
-    /// A line with a label. Either may be the device's word: what could steer a terminal is escaped.
-    /// Nothing is added for an empty value.
+    /// Adds a line with a label. Label and value may come from the device: characters that could
+    /// steer a terminal are escaped. An empty value adds no line.
     pub fn row(&mut self, label: &str, value: impl AsRef<str>) {
         let value = value.as_ref();
         if !value.is_empty() {
@@ -22,17 +22,17 @@ impl Page {
         }
     }
 
-    /// A line of its own.
+    /// Adds a line without a label.
     pub fn line(&mut self, text: impl AsRef<str>) {
         self.lines.push((None, escape(text.as_ref())));
     }
 
-    /// Whether it has no line.
+    /// Returns whether the page has no lines.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// The text, a line each.
+    /// Returns the lines of text, without line ends.
     pub fn text(&self) -> Vec<String> {
         let labels = self.lines.iter().filter_map(|(label, _)| label.as_ref());
         let width = labels.map(|label| label.chars().count()).max().unwrap_or(0);
@@ -45,24 +45,25 @@ impl Page {
             .collect()
     }
 
-    /// Prints it.
+    /// Prints the page on standard output.
     ///
     /// # Errors
-    /// When standard output is gone.
+    /// [`FailureKind::Closed`](crate::failure::FailureKind::Closed) when standard output is closed.
     pub fn print(&self) -> Result<(), Failure> {
         self.text().iter().try_for_each(say)
     }
 }
 
-/// Prints JSON on one line, escaped for a terminal.
+/// Prints a JSON value on one line, with characters that could steer a terminal escaped.
 ///
 /// # Errors
-/// When standard output is gone.
+/// [`FailureKind::Closed`](crate::failure::FailureKind::Closed) when standard output is closed.
 pub fn say_value(value: &Value) -> Result<(), Failure> {
     say(json_line(value))
 }
 
-/// What identifies a person, or what stands for it.
+/// Returns a text that identifies a person as it is if `show`, and a placeholder for it otherwise.
+/// An empty text stays empty.
 pub fn personal(text: &str, show: bool) -> String {
     if show || text.is_empty() {
         text.to_owned()
@@ -71,7 +72,7 @@ pub fn personal(text: &str, show: bool) -> String {
     }
 }
 
-/// Text from a device without the padding some firmware sends.
+/// Returns a device's text without the trailing spaces and NUL characters that some firmware sends.
 pub fn trimmed(text: &str) -> &str {
     text.trim_end_matches(['\0', ' '])
 }

@@ -1,7 +1,8 @@
 //! A TUN or TAP interface that root has prepared for a user without `CAP_NET_ADMIN`.
 //!
-//! Such a user may move packets through the interface but not configure it. The driver then says
-//! what root has to do, and goes online all the same: the commands can be given at any time.
+//! Such a user may move packets through the interface but not configure it. The program then prints
+//! the commands root has to give, and goes online all the same: the commands can be given at any
+//! time.
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use uwwan_tun::{Interface, Observed, Tap};
 use crate::failure::Failure;
 use crate::output::note;
 
-/// TUN and TAP interfaces, configured where this process may, prepared ones as they are otherwise.
+/// Provider of TUN and TAP interfaces that configures them where this process may, and takes
+/// prepared ones as they are otherwise.
 #[derive(Debug, Default)]
 pub struct Provider(TunProvider);
 
@@ -38,7 +40,8 @@ impl HostProvider for Provider {
             }
         };
         if !control.attached {
-            // Made just now, so this process may configure it whatever its capabilities say.
+            // The interface was made by this process, which may therefore configure it whatever its
+            // capabilities say.
             drop((control, data));
             return self.0.bring_up(config);
         }
@@ -60,11 +63,11 @@ struct Prepared {
     name: String,
     index: u32,
     attached: bool,
-    /// How packets cross the interface, in words.
+    /// How packets cross the interface, for people.
     mode: String,
-    /// The interface, if it carries frames: its carrier may be set without a right.
+    /// The interface, if it is a TAP interface: its carrier may be set without a capability.
     tap: Option<Arc<Tap>>,
-    /// What is left to root, a command each.
+    /// Commands that root has still to give.
     wanted: Vec<String>,
 }
 
@@ -118,7 +121,7 @@ impl HostControl for Prepared {
     }
 }
 
-/// What is wanted and not there.
+/// Returns the commands that bring the interface from what was observed to what `config` asks for.
 fn commands(name: &str, config: &HostConfig, observed: &Observed) -> Vec<String> {
     let mut commands = Vec::new();
     let addresses = &config.addresses;

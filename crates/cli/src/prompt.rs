@@ -1,4 +1,4 @@
-//! Questions on the terminal: a secret without echo, a line of text.
+//! Questions on the controlling terminal: for a secret, without echo, and for a line of text.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,16 +10,16 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use crate::failure::{Failure, FailureKind};
 
-/// No answer is longer, in bytes.
+/// Length of the longest answer, in bytes.
 const LONGEST: usize = 1024;
-/// How soon Ctrl-C is noticed.
+/// Longest time until Ctrl-C is noticed.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Asks on the controlling terminal, without echo.
+/// Asks a question on the controlling terminal and returns the answer, which is not echoed.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when there is no terminal, [`FailureKind::Cancelled`] on Ctrl-C. What was typed is
-/// never repeated.
+/// [`FailureKind::Usage`] when there is no terminal, [`FailureKind::Cancelled`] on Ctrl-C,
+/// [`FailureKind::Host`] when the terminal fails. The answer is never repeated.
 pub fn secret(question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
     let mut terminal = open()?;
     let quiet = Quiet::new(&terminal).map_err(|error| broken(&error))?;
@@ -29,15 +29,15 @@ pub fn secret(question: &str, interrupts: &Receiver<i32>) -> Result<String, Fail
     answer
 }
 
-/// Asks on the controlling terminal.
+/// Asks a question on the controlling terminal and returns the answer.
 ///
 /// # Errors
-/// As [`secret`].
+/// Those of [`secret`].
 pub fn line(question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
     ask(&mut open()?, question, interrupts)
 }
 
-/// Whether there is a terminal to ask on.
+/// Returns whether there is a controlling terminal.
 pub fn possible() -> bool {
     open().is_ok()
 }
@@ -100,7 +100,8 @@ fn ask(terminal: &mut File, question: &str, interrupts: &Receiver<i32>) -> Resul
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Echo off; on again when dropped, however the question ends.
+/// Guard that switches the terminal's echo off; dropping it restores the former mode, however the
+/// question ends.
 struct Quiet {
     terminal: File,
     before: Termios,

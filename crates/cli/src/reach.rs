@@ -1,5 +1,5 @@
-//! Reaching a modem for a command: through the running `uwwan up` that owns it, or by opening the
-//! device where none runs.
+//! The way of a command to its modem: through the running `uwwan up` that owns it, or by opening
+//! the device where none runs.
 
 use std::io::IsTerminal;
 use std::os::unix::net::UnixStream;
@@ -30,17 +30,17 @@ use crate::runtime::{self, Entry};
 use crate::settings::Device;
 use crate::signals;
 
-/// The control session's socket in the runtime directory of a running `up`.
+/// Name of the control session's socket in the runtime directory of a running `up`.
 pub const MBIM_SOCKET: &str = "mbim";
-/// What a running emulated modem is called.
+/// Device name of the emulated modem in the runtime directory.
 pub const EMULATOR: &str = "emulator";
-/// Patience for what a modem knows without asking anybody.
+/// Time a modem gets to answer from what it knows itself.
 pub const QUICK: Duration = Duration::from_secs(10);
-/// Patience for what not every firmware answers at all.
+/// Time a modem gets to answer a command that not every firmware answers.
 const OPTIONAL: Duration = Duration::from_secs(5);
-/// How soon Ctrl-C is noticed.
+/// Longest time until Ctrl-C is noticed.
 const TURN: Duration = Duration::from_millis(100);
-/// Pause in configuration 0 for the emulated modem, which needs a tenth of a second.
+/// Pause in USB configuration 0 that the emulated modem gets. It needs 100 ms.
 const EMULATOR_SETTLE: Duration = Duration::from_millis(200);
 
 /// Which modem.
@@ -70,22 +70,23 @@ impl Reach {
     /// Opens a control session with the modem.
     ///
     /// # Errors
-    /// When there is no modem, several, or one that cannot be had.
+    /// When there is no modem, when there are several and none was chosen, and when the one there
+    /// cannot be opened.
     pub fn open(&self) -> Result<Modem, Failure> {
-        // Signals first: from here on Ctrl-C always ends it cleanly.
+        // The handlers come first, so that Ctrl-C ends the command cleanly from here on.
         let interrupts = interrupts()?;
         self.target()?.open(interrupts)
     }
 
-    /// Opens the modem's AT port, that with `role` where there is a choice.
+    /// Opens the modem's AT port: the port with `role`, if given and there is a choice.
     ///
     /// # Errors
-    /// When there is no modem, or none of its ports answers.
+    /// When there is no modem, and when none of its ports answers.
     pub fn at(&self, role: Option<SerialRole>) -> Result<AtClient, Failure> {
         self.target()?.at(role)
     }
 
-    /// Whether this modem is the built-in one.
+    /// Returns whether this modem is the emulated one.
     pub fn is_emulated(&self, modem: &Modem) -> bool {
         match modem.through() {
             Some(entry) => entry.device == EMULATOR,
@@ -93,10 +94,11 @@ impl Reach {
         }
     }
 
-    /// Where the modem is to be had.
+    /// Returns the way to the modem: the running `up` that owns it, or the device.
     ///
     /// # Errors
-    /// When there is no modem, several, or one that cannot be had.
+    /// When there is no modem, when there are several and none was chosen, and when the one there
+    /// cannot be opened.
     pub fn target(&self) -> Result<Target, Failure> {
         if self.device != Some(Device::Emulator) && !self.knobs.is_empty() {
             return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
@@ -123,7 +125,7 @@ impl Reach {
         let candidate = candidates::usable(backend.as_ref(), &selector)?;
         Ok(Target::Device {
             backend,
-            // The port stays over the re-enumerations of the way up.
+            // The port stays the same over the re-enumerations of the bring-up.
             selector: Selector::Port(candidate.found.identity.port),
             settle: None,
         })
@@ -133,7 +135,8 @@ impl Reach {
         Ok(self.usb.unwrap_or_default().start())
     }
 
-    /// The running `up` that owns the modem meant, if there is one.
+    /// Returns the runtime directory of the running `up` that owns the chosen modem, if there is
+    /// one.
     fn running(&self) -> Result<Option<Entry>, Failure> {
         if !self.knobs.is_empty() {
             return Ok(None);
@@ -146,7 +149,7 @@ impl Reach {
             Ok(_) => true,
             Err(error) => {
                 let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-                // Another user may still be served on the control session's socket.
+                // The control session's socket may still serve this user.
                 if denied && UnixStream::connect(entry.socket.with_file_name(MBIM_SOCKET)).is_ok() {
                     return true;
                 }
@@ -189,27 +192,27 @@ impl Reach {
     }
 }
 
-/// Receives the first Ctrl-C or SIGTERM.
+/// Returns a channel that receives the first Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When the system refuses handlers.
+/// [`FailureKind::Host`] when the system refuses the signal handlers.
 pub fn interrupts() -> Result<Receiver<i32>, Failure> {
     signals::first()
         .map_err(|error| Failure::new(FailureKind::Host, "cannot wait for signals").because(error))
 }
 
-/// Where a modem is to be had.
+/// The way to a modem.
 #[derive(Clone)]
 pub enum Target {
-    /// A running `uwwan up` owns it.
+    /// The modem belongs to a running `uwwan up`, whose runtime directory this is.
     Running(Entry),
-    /// Nobody owns it.
+    /// The modem belongs to no running `uwwan up` and is opened as a USB device.
     Device {
-        /// What drives it.
+        /// USB backend that opens the device.
         backend: Arc<dyn Backend>,
-        /// Which it is.
+        /// The device among those on the bus.
         selector: Selector,
-        /// Pause in configuration 0, where its default is not wanted.
+        /// Pause in USB configuration 0, where it differs from that of the quirk table.
         settle: Option<Duration>,
     },
 }
@@ -218,7 +221,7 @@ impl Target {
     /// Opens a control session.
     ///
     /// # Errors
-    /// When it cannot be had; [`FailureKind::Cancelled`] on Ctrl-C.
+    /// When the modem cannot be opened; [`FailureKind::Cancelled`] on Ctrl-C.
     pub fn open(self, interrupts: Receiver<i32>) -> Result<Modem, Failure> {
         let (backend, selector, settle) = match self {
             Self::Running(entry) => {
@@ -243,7 +246,7 @@ impl Target {
         };
         let spinner = Spinner::new("opening the modem");
         let (sender, opened) = bounded(1);
-        // Opening may take most of a minute, and Ctrl-C must not wait for it.
+        // Opening may take most of a minute, and Ctrl-C must not wait for that.
         std::thread::Builder::new()
             .name("opening".into())
             .spawn(move || {
@@ -268,10 +271,10 @@ impl Target {
 }
 
 impl Target {
-    /// Opens the AT port, that with `role` where there is a choice.
+    /// Opens the AT port: the port with `role`, if given and there is a choice.
     ///
     /// # Errors
-    /// When there is none, or none answers.
+    /// When there is no AT port, and when none answers.
     pub fn at(&self, role: Option<SerialRole>) -> Result<AtClient, Failure> {
         match self {
             Self::Running(entry) => AtClient::through(&entry.at_socket()).map_err(|_| {
@@ -294,10 +297,10 @@ impl Target {
         }
     }
 
-    /// What it is called, for messages.
+    /// Returns the modem's name for messages.
     ///
     /// # Errors
-    /// When the device is not there any more.
+    /// When the device is no longer present.
     pub fn name(&self) -> Result<String, Failure> {
         Ok(match self {
             Self::Running(entry) => format!("the running uwwan at {}", entry.device),
@@ -311,28 +314,30 @@ impl Target {
     }
 }
 
-/// A modem to ask.
+/// A control session with a modem.
 pub struct Modem {
     client: Client,
     interrupts: Receiver<i32>,
     through: Option<Entry>,
 }
 
-/// What a modem said to something that not every firmware knows.
+/// Answer to a command that not every firmware knows, or the reason why there is none.
 pub type Optional<T> = Result<T, String>;
 
 impl Modem {
-    /// The running `uwwan up` that is used, or `None` when the device is open here.
+    /// Returns the runtime directory of the running `uwwan up` that is used, or `None` when this
+    /// process has opened the device.
     pub fn through(&self) -> Option<&Entry> {
         self.through.as_ref()
     }
 
-    /// The device or socket, for messages.
+    /// Returns the name of the device or the path of the socket, for messages.
     pub fn place(&self) -> &str {
         self.client.place()
     }
 
-    /// What the driver knows of it: what it is called, and its transfer blocks.
+    /// Returns the driver's status of the modem, such as its identity and its NTB parameters;
+    /// `None` when a running `up` does not tell it.
     pub fn status(&self) -> Option<Status> {
         match &self.through {
             None => self.client.status(),
@@ -340,19 +345,20 @@ impl Modem {
         }
     }
 
-    /// Asks for something every modem knows.
+    /// Sends a query that every modem answers and returns the decoded answer.
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the modem refuses, does not answer, or answers with something that cannot be decoded;
+    /// [`FailureKind::Cancelled`] on Ctrl-C.
     pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, Failure> {
         let response = self.ask(Command::query(id), QUICK)?;
         self.content(&response)
     }
 
-    /// Asks with content.
+    /// Sends a query with content and returns the decoded answer.
     ///
     /// # Errors
-    /// As [`Modem::query`].
+    /// Those of [`Modem::query`].
     pub fn query_with<A: Layout>(
         &mut self,
         id: CidId,
@@ -362,19 +368,20 @@ impl Modem {
         self.content(&response)
     }
 
-    /// Sets something.
+    /// Sends a set command and returns the decoded answer, for which the modem has 30 s.
     ///
     /// # Errors
-    /// As [`Modem::query`].
+    /// Those of [`Modem::query`].
     pub fn set<A: Layout>(&mut self, id: CidId, content: &impl Layout) -> Result<A, Failure> {
         let response = self.ask(Command::set(id, content), Duration::from_secs(30))?;
         self.content(&response)
     }
 
-    /// Asks for something not every modem knows; the inner error says why there is no answer.
+    /// Sends a command that not every modem knows. The inner error is the reason why there is no
+    /// answer.
     ///
     /// # Errors
-    /// When the modem is lost or Ctrl-C was pressed.
+    /// When the modem is lost, and [`FailureKind::Cancelled`] on Ctrl-C.
     pub fn optional<A: Layout>(&mut self, command: Command) -> Result<Optional<A>, Failure> {
         match self.poll(command, OPTIONAL) {
             Ok(response) if response.status.is_success() => {
@@ -390,18 +397,18 @@ impl Modem {
         }
     }
 
-    /// Sends a command and waits for the answer, whatever its status.
+    /// Sends a command and returns the answer, whatever its status, within `patience`.
     ///
     /// # Errors
-    /// When there is no answer; Ctrl-C withdraws the command.
+    /// When there is no answer; Ctrl-C withdraws the command and gives [`FailureKind::Cancelled`].
     pub fn ask(&mut self, command: Command, patience: Duration) -> Result<Response, Failure> {
         self.poll(command, patience).map_err(Ended::failure)
     }
 
-    /// As [`Modem::ask`], for what takes long: with a sign of life on standard error.
+    /// Does as [`Modem::ask`] for a command that takes long, and shows a spinner on standard error.
     ///
     /// # Errors
-    /// As [`Modem::ask`].
+    /// Those of [`Modem::ask`].
     pub fn ask_long(
         &mut self,
         doing: &str,
@@ -434,10 +441,11 @@ impl Modem {
         }
     }
 
-    /// The content of an answer that must be a success.
+    /// Returns the decoded content of an answer that must be a success.
     ///
     /// # Errors
-    /// [`FailureKind::Refused`] with the status, or [`FailureKind::Host`] for an answer that makes no sense.
+    /// [`FailureKind::Refused`] with the status, or the decoder's failure for content that cannot
+    /// be decoded.
     pub fn content<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
         if !response.status.is_success() {
             let what = format!("the modem refuses {}", response.id);
@@ -446,7 +454,8 @@ impl Modem {
         self.client.success(response)
     }
 
-    /// A refusal with the network's cause, if it gave one.
+    /// Returns the failure for a status that refuses `what`, with the network's cause if it gave
+    /// one and with a next step where the status suggests one.
     pub fn refusal(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
         let failure = self.refusal_alone(what, status, cause);
         match status {
@@ -467,7 +476,7 @@ impl Modem {
         }
     }
 
-    /// As [`Modem::refusal`], without a next step.
+    /// Returns the same failure as [`Modem::refusal`], without a next step.
     pub fn refusal_alone(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
         let mut failure = Failure::new(FailureKind::Refused, what)
             .at(self.place())
@@ -478,10 +487,10 @@ impl Modem {
         failure
     }
 
-    /// Asks to be allowed to end what a running `uwwan up` holds.
+    /// Asks a running `uwwan up` for permission to end what it holds, if `force`.
     ///
     /// # Errors
-    /// When that is refused.
+    /// When `up` refuses that.
     pub fn insist(&mut self, force: bool) -> Result<(), Failure> {
         if !force {
             return Ok(());
@@ -489,19 +498,18 @@ impl Modem {
         self.client.insist()
     }
 
-    /// Chooses the indications to be told of.
+    /// Chooses the indications that [`Modem::indication`] returns.
     ///
     /// # Errors
-    /// When the modem refuses.
+    /// When the modem refuses the subscription.
     pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), Failure> {
         self.client.subscribe(ids)
     }
 
-    /// The next indication within `patience`; `None` when there is none, and
-    /// [`FailureKind::Cancelled`] on Ctrl-C.
+    /// Returns the next indication within `patience`, or `None` when none comes.
     ///
     /// # Errors
-    /// When the modem is lost.
+    /// When the modem is lost, and [`FailureKind::Cancelled`] on Ctrl-C.
     pub fn indication(&mut self, patience: Duration) -> Result<Option<Indication>, Failure> {
         let until = Instant::now() + patience;
         loop {
@@ -530,21 +538,22 @@ impl Modem {
         }
     }
 
-    /// Receives Ctrl-C, for who waits for something else than the modem.
+    /// Returns the channel that receives Ctrl-C, for a caller that waits for something other than
+    /// the modem.
     pub fn interrupts(&self) -> &Receiver<i32> {
         &self.interrupts
     }
 
-    /// Ends the session properly.
+    /// Closes the control session.
     ///
     /// # Errors
-    /// When that did not go properly.
+    /// When the modem did not confirm that.
     pub fn close(self) -> Result<(), Failure> {
         self.client.close()
     }
 }
 
-/// The state that a running `up` tells.
+/// Returns the status that a running `up` reports.
 fn running_status(entry: &Entry) -> Option<Status> {
     let mut control = Control::at(entry).ok()?;
     control.ask(Request::Status {}).ok()?;
@@ -570,11 +579,11 @@ fn interrupted(doing: &str) -> Failure {
         .because("Ctrl-C or SIGTERM; what was under way has been withdrawn")
 }
 
-/// A sign of life on standard error, if that is a terminal. Gone when dropped.
+/// Spinner on standard error, shown if that is a terminal and removed when the value is dropped.
 pub struct Spinner(ProgressBar);
 
 impl Spinner {
-    /// Starts it.
+    /// Starts a spinner that names what is being done.
     pub fn new(doing: &str) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());

@@ -1,9 +1,9 @@
 //! The runtime directory: where a running `uwwan up` keeps its lock and its control socket.
 //!
-//! `/run/uwwan/<device>/` for root, `$XDG_RUNTIME_DIR/uwwan/<device>/` for everyone else, or
-//! whatever `--runtime-dir` says. `<device>` is the port (`1-4.2`), which stays over
-//! re-enumeration. The lock, not the socket's existence, tells whether the owner is alive: a
-//! socket left by a killed process is removed by the next one that gets the lock.
+//! The directory is `/run/uwwan/<device>/` for root, `$XDG_RUNTIME_DIR/uwwan/<device>/` for
+//! everyone else, or below what `--runtime-dir` names. `<device>` is the port (`1-4.2`), which
+//! stays over re-enumeration. The lock, not the socket's existence, tells whether the owner is
+//! alive: a socket left by a killed process is removed by the next process that gets the lock.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
@@ -14,21 +14,25 @@ use rustix::fs::FlockOperation;
 
 use crate::failure::{Failure, FailureKind};
 
-/// Where root keeps its runtime directories.
+/// Directory in which root's runtime directories are.
 const SYSTEM: &str = "/run/uwwan";
+/// Name of the lock file, which holds the owner's process id.
 const LOCK: &str = "lock";
+/// Name of the control socket, which `uwwan status` and `uwwan down` connect to.
 const SOCKET: &str = "control";
-/// The symbolic link to the AT port's terminal, and its socket for `uwwan at`.
+/// Name of the symbolic link to the AT port's terminal.
 const AT_TERMINAL: &str = "at";
+/// Name of the AT port's socket, which `uwwan at` connects to.
 const AT_SOCKET: &str = "at.socket";
-/// The control session's socket for other commands, and the symbolic link to its terminal.
+/// Name of the control session's socket, which other commands connect to.
 const MBIM_SOCKET: &str = "mbim";
+/// Name of the symbolic link to the control session's terminal.
 const MBIM_TERMINAL: &str = "mbim-terminal";
 
-/// Where this user's runtime directories go.
+/// Returns the directory in which this user's runtime directories are made: `chosen`, if given.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when there is no `XDG_RUNTIME_DIR`.
+/// [`FailureKind::Usage`] when `XDG_RUNTIME_DIR` is not set to an absolute path.
 pub fn own_base(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = chosen {
         return Ok(path.to_path_buf());
@@ -48,7 +52,8 @@ pub fn own_base(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Where a running `uwwan up` may be found: this user's base, then root's.
+/// Returns the directories in which a running `uwwan up` is looked for: this user's, then root's;
+/// or `chosen` alone, if given.
 pub fn search_bases(chosen: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = chosen {
         return vec![path.to_path_buf()];
@@ -63,21 +68,21 @@ pub fn search_bases(chosen: Option<&Path>) -> Vec<PathBuf> {
 /// A runtime directory that exists.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The device's name: its port, or `emulator`.
+    /// Name of the device: its port, or `emulator`.
     pub device: String,
-    /// The control socket in it.
+    /// Path of the control socket in the directory.
     pub socket: PathBuf,
 }
 
 impl Entry {
-    /// The AT port's socket beside it.
+    /// Returns the path of the AT port's socket in the same directory.
     pub fn at_socket(&self) -> PathBuf {
         self.socket.with_file_name(AT_SOCKET)
     }
 }
 
-/// Every runtime directory under the given bases, alive or not, and the bases or directories
-/// that this user may not look into.
+/// Returns every runtime directory under the given bases, whether its owner is alive or not, in the
+/// order of the device names, and the bases and directories that this user may not read.
 pub fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
     let mut found = Vec::new();
     let mut denied = Vec::new();
@@ -109,7 +114,8 @@ pub fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
     (found, denied)
 }
 
-/// A device name as a file name: everything but letters, digits, `.`, `_` and `-` becomes `_`.
+/// Returns a device name as a file name of at most 65 bytes: everything but letters, digits, `.`,
+/// `_` and `-` becomes `_`.
 pub fn file_name(device: &str) -> String {
     let name: String = device
         .chars()
@@ -126,7 +132,8 @@ pub fn file_name(device: &str) -> String {
     }
 }
 
-/// This process's runtime directory: locked while it lives, emptied when dropped.
+/// Runtime directory of this process. It is locked while the value lives; dropping the value
+/// removes socket, lock and directory.
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
@@ -137,10 +144,12 @@ impl RuntimeDir {
     /// Makes and locks `<base>/<device>`, and removes a socket left by a dead owner.
     ///
     /// # Errors
-    /// [`FailureKind::Busy`] when another `uwwan up` has it, with its process id; [`FailureKind::Permission`]
-    /// when the directory is not safely ours.
+    /// [`FailureKind::Busy`], with the owner's process id, when another `uwwan up` holds the
+    /// directory; [`FailureKind::Permission`] when it belongs to another user or others may write
+    /// into it; [`FailureKind::Usage`] when the socket's path would be too long;
+    /// [`FailureKind::Host`] for any other error of the system.
     pub fn create(base: &Path, device: &str) -> Result<Self, Failure> {
-        // Under root's base the names of the devices are no secret; what is in them is.
+        // The names of the devices under root's base are no secret; the directories' contents are.
         let base_mode = if rustix::process::geteuid().is_root() {
             0o755
         } else {
@@ -176,25 +185,26 @@ impl RuntimeDir {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where the control socket belongs.
+    /// Returns the path of the control socket.
     pub fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
     }
 
-    /// Where the control session's socket belongs.
+    /// Returns the path of the control session's socket.
     pub fn mbim_socket(&self) -> PathBuf {
         self.path.join(MBIM_SOCKET)
     }
 
-    /// Where the control session's terminal belongs.
+    /// Returns the path of the symbolic link to the control session's terminal.
     pub fn mbim_terminal(&self) -> PathBuf {
         self.path.join(MBIM_TERMINAL)
     }
 
-    /// Lets other users reach what stands open to them in it: each socket says itself to whom.
+    /// Lets other users reach the sockets in the directory (mode 0711). Each socket checks for
+    /// itself who may use it.
     ///
     /// # Errors
-    /// [`FailureKind::Host`] when its mode cannot be changed.
+    /// [`FailureKind::Host`] when the directory's mode cannot be changed.
     pub fn let_others_through(&self) -> Result<(), Failure> {
         fs::set_permissions(&self.path, Permissions::from_mode(0o711)).map_err(|error| {
             Failure::new(
@@ -206,12 +216,12 @@ impl RuntimeDir {
         })
     }
 
-    /// Where the AT port's terminal belongs.
+    /// Returns the path of the symbolic link to the AT port's terminal.
     pub fn at_terminal(&self) -> PathBuf {
         self.path.join(AT_TERMINAL)
     }
 
-    /// Where the AT port's socket belongs.
+    /// Returns the path of the AT port's socket.
     pub fn at_socket(&self) -> PathBuf {
         self.path.join(AT_SOCKET)
     }
@@ -219,15 +229,15 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
-        // Still locked here, so nobody else's files are removed.
+        // The lock is still held here, so no other process's files are removed.
         let _ = fs::remove_file(self.path.join(SOCKET));
         let _ = fs::remove_file(self.path.join(LOCK));
         let _ = fs::remove_dir(&self.path);
     }
 }
 
-/// Makes a directory, or checks that the one there belongs to this user and that no other user
-/// could have put something into it.
+/// Makes a directory with the given mode, or checks that the existing one belongs to this user and
+/// that no other user may write into it.
 fn make_private(path: &Path, mode: u32) -> Result<(), Failure> {
     let refuse = |why: &dyn std::fmt::Display| {
         Failure::new(
@@ -272,8 +282,8 @@ fn lock(path: &Path, device: &str) -> Result<File, Failure> {
             .at(path.display().to_string())
             .because(error)
     };
-    // The previous owner may remove the file between our open and our lock: then ours is a lock
-    // on nothing, and the next round makes a new file.
+    // The previous owner may remove the file between `open` and `flock`. The lock is then on a file
+    // without a name, and the next round makes another file.
     for _ in 0..10 {
         let mut file = OpenOptions::new()
             .read(true)

@@ -1,4 +1,4 @@
-//! The PIN and the password, read from files so that they never show in a process list.
+//! Codes and passwords, read from files so that they never show in a process list.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,13 +7,14 @@ use std::path::Path;
 
 use crate::failure::{Failure, FailureKind};
 
-/// No PIN or password is longer (MBIM limits a PIN to 16, a password to 255 characters).
+/// Length of the longest secret, in bytes (MBIM limits a PIN to 16 characters, a password to 255).
 const LONGEST: usize = 255;
 
-/// The SIM's PIN: 4 to 8 digits, alone in the file.
+/// Returns the SIM's PIN from a file: 4 to 8 digits, alone on the first line.
 ///
 /// # Errors
-/// [`FailureKind::Usage`]; the file's content is never repeated.
+/// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
+/// repeated.
 pub fn pin(path: &Path) -> Result<String, Failure> {
     let text = read(path, "PIN", "--pin-file")?;
     if !(4..=8).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -33,10 +34,12 @@ pub fn pin(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// A code of digits, alone in the file that `option` names: a PIN, a PUK, an unlock code.
+/// Returns a code of digits from the file that `option` names: a PIN, a PUK, an unlock code. It
+/// stands alone on the first line.
 ///
 /// # Errors
-/// [`FailureKind::Usage`]; the file's content is never repeated.
+/// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
+/// repeated.
 pub fn code(
     path: &Path,
     subject: &str,
@@ -49,10 +52,10 @@ pub fn code(
     Ok(text)
 }
 
-/// Checks that a code has as many digits as it may have.
+/// Checks that a code is digits only, as many as `lengths` allows.
 ///
 /// # Errors
-/// [`FailureKind::Usage`]; the code is never repeated.
+/// [`FailureKind::Usage`] when it is not. The code is never repeated.
 pub fn check_code(
     text: &str,
     subject: &str,
@@ -79,10 +82,11 @@ pub fn check_code(
     )
 }
 
-/// The access point's password.
+/// Returns the access point's password from a file.
 ///
 /// # Errors
-/// [`FailureKind::Usage`]; the file's content is never repeated.
+/// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
+/// repeated.
 pub fn password(path: &Path) -> Result<String, Failure> {
     read(path, "password", "--password-file")
 }

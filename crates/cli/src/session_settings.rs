@@ -1,7 +1,7 @@
-//! The choices for a data session: session 0's as options of their own (`--apn`), another's in one
-//! (`--session N:apn=…`).
+//! The options of a data session: session 0's as options of their own (`--apn`), another session's
+//! in one option (`--session N:apn=…`).
 //!
-//! In a configuration file `--session` is the same text, or a table:
+//! In a configuration file `session` is the same text, or a table:
 //!
 //! ```toml
 //! session = ["3:apn=mms,ip-type=ipv4"]
@@ -76,14 +76,14 @@ choices! {
 }
 
 impl SessionSettings {
-    /// Lets relative paths start at this folder.
+    /// Makes relative paths start at this directory.
     pub fn in_folder(&mut self, folder: &Path) {
         if let Some(file) = &mut self.password_file {
             *file = folder.join(&*file);
         }
     }
 
-    /// The choices that only a modem's network has a use for, and whether they are made.
+    /// Returns the options that only a modem's network has a use for, each with whether it is set.
     pub fn of_a_network(&self) -> [(&'static str, bool); 5] {
         [
             ("apn", self.apn.is_some()),
@@ -94,11 +94,12 @@ impl SessionSettings {
         ]
     }
 
-    /// Makes the choices for a session; the password file is read here. `named` says what the user
-    /// calls an option.
+    /// Applies the options to a session; the password file is read here. `named` returns the name
+    /// under which the user knows an option.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`](crate::failure::FailureKind::Usage) naming what makes no sense.
+    /// [`FailureKind::Usage`](crate::failure::FailureKind::Usage), which names the option that
+    /// makes no sense.
     pub fn apply(
         &self,
         session: &mut SessionOptions,
@@ -142,17 +143,17 @@ impl SessionSettings {
     }
 }
 
-/// The choices for the data session of a number.
+/// Options of the data session with a given number.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(try_from = "Form")]
 pub struct NumberedSession {
-    /// Number of the session.
+    /// MBIM session id.
     pub id: u8,
-    /// Its choices.
+    /// Options of the session.
     pub settings: SessionSettings,
 }
 
-/// What a file may say.
+/// Forms that a session may have in a configuration file.
 #[derive(Deserialize)]
 #[serde(
     untagged,
@@ -185,7 +186,7 @@ impl TryFrom<Form> for NumberedSession {
     }
 }
 
-/// The options of session 0, on their own.
+/// Parser of a session's options alone.
 #[derive(Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct Alone {
@@ -222,7 +223,7 @@ impl FromStr for NumberedSession {
                 return Err(format!("{name} is given twice"));
             }
             seen.push(name);
-            // A comma ends the choice: of several routes others are joined by `+`.
+            // A comma ends the option, so several routes are joined by `+`.
             let value = match name {
                 "route" => value.trim().replace('+', ","),
                 _ => value.trim().to_owned(),
@@ -243,11 +244,12 @@ impl FromStr for NumberedSession {
 }
 
 impl NumberedSession {
-    /// Adds the session to those there are, of which the first is session 0; adds to that one's
-    /// choices if it is meant.
+    /// Adds the session to `sessions`, the first of which is session 0. Options for session 0 are
+    /// applied to that one.
     ///
     /// # Errors
-    /// As [`SessionSettings::apply`], and for a number given twice.
+    /// Those of [`SessionSettings::apply`], and
+    /// [`FailureKind::Usage`](crate::failure::FailureKind::Usage) for a number given twice.
     pub fn add(&self, sessions: &mut Vec<SessionOptions>) -> Result<(), Failure> {
         let id = self.id;
         let named = |option: &str| format!("session {id}:{option}");

@@ -1,4 +1,4 @@
-//! The choices for `up`: from flags, from a TOML file, and both merged.
+//! The options of `up`: from flags, from a TOML file, and both merged.
 //!
 //! A flag wins over the file, the file over the quirk table and the device. The file's keys are
 //! the flags' names without their dashes: `apn = "internet"`, `route = ["192.0.2.0/24"]`.
@@ -21,14 +21,14 @@ use crate::failure::{Failure, FailureKind};
 use crate::secrets;
 use crate::session_settings::{NumberedSession, SessionSettings};
 
-/// No configuration file is longer, in bytes.
+/// Size of the longest configuration file that is read, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// Where a modem is.
+/// The modem that an option names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Device {
-    /// On the USB, as selected.
+    /// A USB device that the selector describes.
     Usb(uwwan_modem::Selector),
     /// The built-in emulated modem.
     Emulator,
@@ -194,7 +194,7 @@ impl Settings {
     /// Reads a TOML file. Relative paths in it start at the file's own directory.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] with line and column.
+    /// [`FailureKind::Usage`], with the line where one is wrong.
     pub fn from_file(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: &dyn std::fmt::Display| {
             Failure::new(FailureKind::Usage, "cannot use the configuration file")
@@ -233,10 +233,11 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Refuses what makes no sense for a USB network device (`ethernet`), or for a modem.
+    /// Checks that no option is set that makes no sense for a USB network device (if `ethernet`) or
+    /// for a modem (otherwise).
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] naming the option.
+    /// [`FailureKind::Usage`], which names the option.
     pub fn check_kind(&self, ethernet: bool) -> Result<(), Failure> {
         let of_modems = [
             ("pin-file", self.pin_file.is_some()),
@@ -264,10 +265,10 @@ impl Settings {
         }
     }
 
-    /// The choices as the library takes them; PIN and password files are read here.
+    /// Returns the options in the library's form. PIN and password files are read here.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] naming the option and what it accepts.
+    /// [`FailureKind::Usage`], which names the option and what it accepts.
     pub fn options(&self) -> Result<Options, Failure> {
         let mut options = Options::default();
         if let Some(settle) = self.settle {
@@ -310,7 +311,7 @@ impl Settings {
             first.static_addresses.gateways.push(parsed);
         }
         options.sessions = vec![first];
-        // Session 0 first: the others take its TUN mode.
+        // Session 0 comes first, because the others take its TUN mode.
         let given = || self.session.iter().flatten();
         let zero = given().filter(|session| session.id == 0);
         for session in zero.chain(given().filter(|session| session.id != 0)) {
@@ -331,7 +332,8 @@ impl Settings {
     }
 }
 
-/// The first key of a configuration file that is no option, with the number of its line.
+/// Returns the first key of a configuration file that is no option, with the number of its line,
+/// counted from 1.
 fn unknown_key(text: &str) -> Option<(usize, String)> {
     let keys: BTreeMap<toml::Spanned<String>, toml::Value> = toml::from_str(text).ok()?;
     let command = Settings::augment_args(clap::Command::new("up"));
@@ -346,7 +348,7 @@ fn unknown_key(text: &str) -> Option<(usize, String)> {
     Some((line, unknown.into_inner()))
 }
 
-/// `ntb = 16` and `ntb = "16"` are both natural.
+/// Reads an NTB format from a number or a string: `ntb = 16` and `ntb = "16"` both work.
 fn word_or_number<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Format>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "16 or 32")]

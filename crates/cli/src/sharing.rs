@@ -1,4 +1,5 @@
-//! The control session for other programs while `up` runs: what the options say, and the entrances.
+//! The entrances by which other programs reach the control session while `up` runs, as the options
+//! ask for.
 
 use std::path::Path;
 
@@ -12,10 +13,11 @@ use crate::output::{say, say_json};
 use crate::runtime::RuntimeDir;
 use crate::settings::Settings;
 
-/// Who else may come in, as given.
+/// Returns the users and groups that `--proxy-allow` names.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] for what names nobody.
+/// [`FailureKind::Usage`] for a text that is neither `user:` nor `group:` with an existing name or
+/// a number.
 pub fn allow(given: &[String]) -> Result<Allow, Failure> {
     let mut allow = Allow::default();
     for text in given {
@@ -40,7 +42,7 @@ pub fn allow(given: &[String]) -> Result<Allow, Failure> {
     Ok(allow)
 }
 
-/// The number of a name in a file such as `/etc/passwd`: `name:…:number:…`.
+/// Returns the number of a name in a file such as `/etc/passwd`, whose lines are `name:…:number:…`.
 fn id_of(file: &Path, name: &str) -> Option<u32> {
     let text = std::fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| {
@@ -50,11 +52,12 @@ fn id_of(file: &Path, name: &str) -> Option<u32> {
     })
 }
 
-/// Opens the entrances the settings want, and tells what could not be had. The link works without
-/// them, so that is no failure.
+/// Opens the entrances that the settings ask for, and prints which could not be opened. That is no
+/// error, because the data sessions work without them.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] for options that make no sense, and when standard output is gone.
+/// [`FailureKind::Usage`] for options that make no sense; [`FailureKind::Closed`] when standard
+/// output is closed.
 pub fn open(
     builder: &mut Builder,
     handle: &Handle,
@@ -98,7 +101,7 @@ pub fn open(
     Ok(Some(mbim))
 }
 
-/// How to come in, a line each entrance.
+/// Returns a command for each entrance, which shows how to use it.
 pub fn describe(status: &MbimStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(socket) = &status.socket {

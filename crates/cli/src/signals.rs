@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first asks for a clean stop, the second ends the process
-//! at once.
+//! Handling of SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first signal asks for a clean stop, the
+//! second ends the process at once.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,27 +8,29 @@ use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// `timeout(1)` and service managers signal the process and then its group: what follows the first
-/// signal so closely is the same wish, not impatience.
+/// Time after the first signal within which another one counts as the same request: `timeout(1)`
+/// and service managers signal the process and then its group.
 const ECHO: Duration = Duration::from_millis(300);
 
-/// Receives the first signal's number. A second signal ends the process as if it were not
-/// handled: the kernel then removes the TUN interface, but configured name servers stay.
+/// Returns a channel that receives the number of the first signal. A second signal ends the process
+/// as if it were not handled: the kernel then removes the TUN interface, but configured name
+/// servers stay.
 ///
 /// # Errors
-/// When handlers or the thread that waits for them cannot be set up.
+/// Those of the system, when the handlers or the thread that waits for signals cannot be set up.
 pub fn first() -> io::Result<Receiver<i32>> {
     first_waking(|| ())
 }
 
-/// As [`first`]; `wake` is called, from another thread, when there is one to receive.
+/// Does as [`first`], and calls `wake` from another thread after the signal's number was put into
+/// the channel.
 ///
 /// # Errors
-/// As [`first`].
+/// Those of [`first`].
 pub fn first_waking(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<i32>> {
     let ignored = ignored();
     let asking = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
-    // What whoever started the process had it ignore, as nohup(1) does with SIGHUP, stays ignored.
+    // A signal that the process was started to ignore, as nohup(1) does with SIGHUP, stays ignored.
     let mut signals = Signals::new(
         asking
             .into_iter()
@@ -56,8 +58,8 @@ pub fn first_waking(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<i32
     Ok(receiver)
 }
 
-/// Returns the signals this process was started to ignore: bit 0 is signal 1 (`SigIgn` in
-/// proc_pid_status(5)). None where that cannot be read.
+/// Returns the set of signals this process was started to ignore: bit 0 is signal 1 (`SigIgn` in
+/// proc_pid_status(5)). The set is empty where that file cannot be read.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,20 +1,21 @@
-//! The state directory: what outlives a run and a reboot.
+//! The state directory, whose files outlive a run and a reboot.
 //!
-//! `/var/lib/uwwan` for root, `$XDG_STATE_HOME/uwwan` (`~/.local/state/uwwan`) for everyone else,
-//! what a service manager gives (`StateDirectory=`), or whatever `UWWAN_STATE_DIR` says.
+//! The directory is `/var/lib/uwwan` for root, `$XDG_STATE_HOME/uwwan` (`~/.local/state/uwwan`) for
+//! everyone else, the one a service manager gives (`StateDirectory=`), or the one that
+//! `UWWAN_STATE_DIR` names, which wins over all others.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where root keeps its state.
+/// State directory of root.
 const SYSTEM: &str = "/var/lib/uwwan";
-/// Refused PINs; see [`uwwan_modem::pin_memory`].
+/// Name of the file that holds refused PINs; see [`uwwan_modem::pin_memory`].
 const PINS: &str = "pins.json";
-/// Names the directory.
+/// Environment variable that names the state directory.
 const CHOSEN: &str = "UWWAN_STATE_DIR";
 
-/// The file of refused PINs, if there is a place for it. An emulated SIM is a new one each time, so
-/// nothing of it is kept unless the place is chosen.
+/// Returns the path of the file of refused PINs, if there is a state directory. An emulated SIM is
+/// made afresh for each run, so nothing about it is kept unless `UWWAN_STATE_DIR` is set.
 pub fn pins(emulated: bool) -> Option<PathBuf> {
     let root = rustix::process::geteuid().is_root();
     directory(root, emulated, |name| std::env::var_os(name)).map(|folder| folder.join(PINS))
@@ -36,7 +37,7 @@ fn directory(
     if emulated {
         return None;
     }
-    // systemd gives a list; ours has one.
+    // systemd gives a list with colons; the packaged unit names one directory.
     if let Some(given) = absolute("STATE_DIRECTORY") {
         return Some(given);
     }
