@@ -1,9 +1,10 @@
-//! Askers: whoever sends MBIM commands on the control session beside the driver itself.
+//! Askers: the parts of the program that send MBIM commands on the control session beside the
+//! ladder.
 //!
 //! An [`Asker`] sends [`Request`]s to the control thread. Answers, indications and the opening and
-//! the end of the session come back as [`AskerEvent`]s on a channel of its own; a [`Waker`] tells
-//! one who sleeps in a poll loop. There are as many answers as requests that were sent;
-//! indications are dropped when nobody fetches them.
+//! end of the control session come back as [`AskerEvent`]s on a channel of its own; a [`Waker`]
+//! wakes an asker that sleeps in a poll loop. Every request gets exactly one answer. Indications
+//! are dropped when too many wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,65 +15,67 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 
 use crate::poll::Waker;
 
-/// Events that may wait for an asker before indications are dropped.
+/// Number of events that may wait for an asker before indications are dropped.
 const MOST_WAITING: usize = 1024;
 
-/// Names a request among those of one asker.
+/// Id of a request among those of one asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// What an asker wants of the control session.
+/// Request of an asker to the control session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Send this command. One [`AskerEvent::Answer`] with the same ticket follows.
+    /// Sends a command. One answer with the same ticket follows.
     Send {
-        /// The asker's name for the request.
+        /// Id of the request.
         ticket: Ticket,
-        /// The command.
+        /// Command to send.
         command: Command,
-        /// How long the modem may take, from sending.
+        /// Time the modem has for the answer, from the sending of the command.
         timeout: Duration,
     },
-    /// Cancel a command, towards the modem too. It is answered with [`CommandError::Cancelled`]
+    /// Cancels a command, towards the modem too. It is answered with [`CommandError::Cancelled`]
     /// unless it has been answered before.
     Withdraw(Ticket),
 }
 
-/// What an asker is told.
+/// Event for an asker.
 #[derive(Debug)]
 pub(crate) enum AskerEvent {
     /// The control session is open.
     Opened {
-        /// Commands the function takes at a time.
+        /// Number of commands that the function takes at a time.
         outstanding: usize,
     },
-    /// The control session is open no more. Every request has been answered before.
+    /// The control session is no longer open. Every request has been answered before.
     Down {
-        /// The reason, in words.
+        /// Reason, for people.
         why: String,
     },
-    /// The ladder has told the modem which indications the driver wants, and no others.
+    /// The ladder has sent the modem the list of indications that the driver wants, which replaced
+    /// any other.
     Subscribed,
-    /// The answer to a request.
+    /// Answer to a request.
     Answer {
-        /// The asker's name for the request.
+        /// Id of the request.
         ticket: Ticket,
-        /// The answer, or why there is none.
+        /// Answer, or the reason why there is none.
         result: Result<Response, CommandError>,
     },
-    /// An indication of the modem.
+    /// Indication of the modem.
     Indication {
-        /// Service and number.
+        /// Service and CID.
         id: CidId,
-        /// Information buffer.
+        /// Information buffer, as MBIM encodes it (little-endian).
         info: Vec<u8>,
     },
 }
 
-/// Passes a request of the asker with this id to the control thread; `false` when that has ended.
+/// Callback that passes a request of the asker with this id to the control thread; it returns
+/// `false` when that thread has ended.
 pub(crate) type Outbox = Box<dyn Fn(u64, Request) -> bool + Send>;
 
-/// The asking program's end.
+/// Asker's end of its channel to the control thread.
 pub(crate) struct Asker {
     id: u64,
     outbox: Outbox,
@@ -80,8 +83,8 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
-    /// An asker, and the end of its channel that belongs to the control thread. `waker` is woken
-    /// whenever an event waits.
+    /// Returns an asker, and the control thread's end of its channel. `waker` is woken whenever an
+    /// event waits.
     pub(crate) fn new(outbox: Outbox, waker: Option<Waker>) -> (Self, AskerSender) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -95,12 +98,12 @@ impl Asker {
         (asker, sender)
     }
 
-    /// Sends a request. `false` when the control thread has ended.
+    /// Sends a request. Returns `false` when the control thread has ended.
     pub(crate) fn request(&self, request: Request) -> bool {
         (self.outbox)(self.id, request)
     }
 
-    /// The next event, if one waits.
+    /// Returns the next event, if one waits.
     ///
     /// # Errors
     /// [`Gone`] when the control thread has ended.
@@ -112,7 +115,7 @@ impl Asker {
         }
     }
 
-    /// Waits for the next event, at most `patience`.
+    /// Returns the next event, if one comes within `patience`.
     ///
     /// # Errors
     /// [`Gone`] when the control thread has ended.
@@ -125,7 +128,7 @@ impl Asker {
     }
 }
 
-/// The control thread has ended.
+/// Error that the control thread has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gone;
 
@@ -137,7 +140,7 @@ pub(crate) struct AskerSender {
 }
 
 impl AskerSender {
-    /// Sends an event. `false` when the asker has gone.
+    /// Sends an event. Returns `false` when the asker has gone.
     fn send(&self, event: AskerEvent) -> bool {
         if matches!(event, AskerEvent::Indication { .. }) && self.events.len() >= MOST_WAITING {
             return true;
@@ -150,10 +153,11 @@ impl AskerSender {
     }
 }
 
-/// The asker is woken to find its channel closed.
+/// Closes the channel and wakes the asker, which then finds it closed.
 impl Drop for AskerSender {
     fn drop(&mut self) {
-        // Fields are dropped after this: another channel in its place closes this one before.
+        // Fields are dropped after this function, so the sender is replaced to close the channel
+        // before the asker is woken.
         self.events = unbounded().0;
         if let Some(waker) = &self.waker {
             waker.wake();
@@ -165,12 +169,12 @@ impl Drop for AskerSender {
 #[derive(Default)]
 pub(crate) struct Askers {
     senders: Vec<AskerSender>,
-    /// Commands the function takes at a time, while the session is open.
+    /// Number of commands that the function takes at a time, while the control session is open.
     open: Option<usize>,
 }
 
 impl Askers {
-    /// Adds an asker; it is told at once if the session is open.
+    /// Adds an asker, and sends it an event at once if the control session is open.
     pub(crate) fn attach(&mut self, sender: AskerSender) {
         if let Some(outstanding) = self.open {
             sender.send(AskerEvent::Opened { outstanding });
@@ -178,13 +182,14 @@ impl Askers {
         self.senders.push(sender);
     }
 
-    /// Tells that the session is open and takes `outstanding` commands at a time.
+    /// Tells all askers that the control session is open and takes `outstanding` commands at a
+    /// time.
     pub(crate) fn opened(&mut self, outstanding: usize) {
         self.open = Some(outstanding);
         self.tell(|| AskerEvent::Opened { outstanding });
     }
 
-    /// Tells that the session is open no more, if it was.
+    /// Tells all askers that the control session is no longer open, if it was.
     pub(crate) fn down(&mut self, why: &str) {
         if self.open.take().is_some() {
             self.tell(|| AskerEvent::Down {
@@ -193,12 +198,12 @@ impl Askers {
         }
     }
 
-    /// Tells that the modem knows the driver's own list of indications, and no other.
+    /// Tells all askers that the modem knows the driver's own list of indications and no other.
     pub(crate) fn subscribed(&mut self) {
         self.tell(|| AskerEvent::Subscribed);
     }
 
-    /// Passes an indication on.
+    /// Passes an indication to all askers.
     pub(crate) fn indication(&mut self, id: CidId, info: &[u8]) {
         self.tell(|| AskerEvent::Indication {
             id,

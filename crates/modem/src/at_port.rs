@@ -6,16 +6,17 @@
 //!  bulk OUT <──────────────────┘                       └──> share: terminals and a Unix socket
 //! ```
 //!
-//! [`AtPort`] is a thread that owns the dialogue with whichever vendor interface answers. It
-//! outlives the device: [`AtPort::attach`] gives it one, [`AtPort::detach`] takes it away, and what
-//! is asked meanwhile fails at once with words. Commands of all clients are put into one queue;
-//! each answer goes to who asked, lines nobody asked for go to everyone who listens.
+//! [`AtPort`] is a handle on the thread that owns the dialogue with whichever vendor interface
+//! answers. The thread outlives the device: [`AtPort::attach`] gives it one, [`AtPort::detach`]
+//! takes it away, and commands that come in between fail at once with the reason. The commands of
+//! all clients are put into one queue. Each answer goes to the client that asked; unsolicited
+//! result codes go to every listener.
 //!
 //! - [`AtPort`], in `owner`: the thread, probing, commands, subscriptions.
-//! - `transport`: the interface: claimed, control lines raised, bulk queues.
-//! - [`open`]: the port of a device that nobody else runs.
-//! - `discipline`, `lines`: what other programs say and hear, on a terminal and in JSON lines; the
-//!   entrances they come in by are those of [`share`](crate::share).
+//! - `transport`: the claimed interface, with its control lines raised and its bulk queues.
+//! - [`open`]: the port of a device that no `up` runs.
+//! - `discipline`, `lines`: the two forms in which other programs use the port, a terminal and JSON
+//!   lines; the entrances they come in by are those of [`share`](crate::share).
 //!
 //! No command and no answer is ever logged: they may hold a PIN, an IMSI or a message.
 
@@ -39,38 +40,38 @@ use crate::failure::{Failure, FailureKind};
 
 pub use owner::{AtPort, Ticket};
 
-/// A command that came to its end.
+/// Answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The command line.
+    /// Command line that was sent.
     pub command: String,
-    /// The lines of the answer, without echo, blank lines and final result.
+    /// Lines of the answer, without echo, blank lines and final result code.
     pub lines: Vec<String>,
-    /// Whether more came than is kept.
+    /// Whether lines were dropped because the answer was longer than the dialogue keeps.
     pub truncated: bool,
-    /// `OK`, or why not.
+    /// Final result: `Ok` for `OK`, otherwise the reason.
     pub result: Result<(), Refusal>,
 }
 
-/// Something nobody asked for.
+/// Line that belongs to no command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A line of the modem.
+    /// An unsolicited result code, which may be any line outside an answer.
     Unsolicited(String),
     /// An NMEA 0183 sentence.
     Nmea(String),
 }
 
-/// The interface that answers.
+/// Interface that answers AT commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// The device, as `03f0:a31d at 1-4`.
+    /// Vendor id, product id and port of the device, as `03f0:a31d at 1-4`.
     pub device: String,
-    /// `bConfigurationValue` it is in.
+    /// `bConfigurationValue` of the configuration the interface is in.
     pub configuration: u8,
-    /// The interface.
+    /// `bInterfaceNumber` of the interface.
     pub interface: u8,
-    /// What it is for.
+    /// Role of the interface.
     pub role: SerialRole,
 }
 
@@ -91,7 +92,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// A failure of the port, in the words of whoever knows.
+/// Returns a failure of the port with its reason.
 fn no_answer(kind: FailureKind, why: String) -> Failure {
     Failure::new(kind, "the AT port gives no answer").because(why)
 }
@@ -99,29 +100,31 @@ fn no_answer(kind: FailureKind, why: String) -> Failure {
 const LOOK: &str =
     "uwwan status tells where a running uwwan is; uwwan list shows the modems present";
 
-/// There is no device, for now.
+/// Returns the failure that the port has no device at present.
 pub fn away(why: impl fmt::Display) -> Failure {
     no_answer(FailureKind::Missing, format!("the AT port is away: {why}")).next(LOOK)
 }
 
-/// The device went away while the command ran.
+/// Returns the failure that the device went away while the command ran.
 pub(crate) fn lost(why: impl fmt::Display) -> Failure {
     no_answer(FailureKind::Gone, format!("the AT port went away: {why}")).next(LOOK)
 }
 
-/// Interfaces are there, and none answers; `tried` tells which, for how long.
+/// Returns the failure that no interface answers. `tried` names the interfaces and how long they
+/// were tried.
 pub(crate) fn silent(tried: impl fmt::Display) -> Failure {
     no_answer(FailureKind::Timeout, format!("no AT port answers: {tried}"))
         .next("a modem that has just started may need half a minute: try again")
         .next("stop other programs that use its serial ports (ModemManager, minicom)")
 }
 
-/// The command is none, or would spoil the port for everyone.
+/// Returns the failure that a command was not sent, because it is malformed or would spoil the port
+/// for other clients.
 pub fn not_sent(why: impl fmt::Display) -> Failure {
     Failure::new(FailureKind::Usage, "the command was not sent").because(why)
 }
 
-/// Too many commands are waiting.
+/// Returns the failure that too many commands are waiting.
 pub(crate) fn full() -> Failure {
     no_answer(
         FailureKind::Busy,
@@ -130,7 +133,7 @@ pub(crate) fn full() -> Failure {
     .next("try again when other programs are done")
 }
 
-/// The device has no vendor interface that could speak AT.
+/// Returns the failure that the device has no vendor interface that could speak AT.
 pub(crate) fn no_port(device: impl fmt::Display) -> Failure {
     no_answer(
         FailureKind::Other,
@@ -139,7 +142,7 @@ pub(crate) fn no_port(device: impl fmt::Display) -> Failure {
     .next("uwwan usb descriptors shows what it has; MBIM commands work without AT")
 }
 
-/// The device cannot be had.
+/// Returns the failure of the port for an error of the USB backend.
 pub(crate) fn usb(error: UsbError) -> Failure {
     let (kind, next) = match error {
         UsbError::NoPermission { .. } => (
@@ -156,16 +159,19 @@ pub(crate) fn usb(error: UsbError) -> Failure {
     no_answer(kind, error.to_string()).next(next)
 }
 
-/// A thread, descriptor or socket failed.
+/// Returns the failure that a thread, descriptor or socket failed.
 pub(crate) fn system(why: impl fmt::Display) -> Failure {
     no_answer(FailureKind::Host, why.to_string())
 }
 
-/// Longest time any command may take.
+/// Longest time that any command may take.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A command from what a client says of it: its line, text for its prompt, and how long it may take
-/// in place of what is usual for it.
+/// Returns a command from its line, the text for its prompt and the time it may take in place of
+/// the usual one, which [`LONGEST_TIMEOUT`] bounds.
+///
+/// # Errors
+/// [`FailureKind::Usage`] when line or text cannot be sent.
 pub(crate) fn command(
     line: &str,
     text: Option<&str>,
@@ -182,8 +188,8 @@ pub(crate) fn command(
     })
 }
 
-/// Why a command line may not be sent to a port others use too: it would change how the port
-/// answers (`V0`, `Q1`) or turn it into something that no longer answers (dial-up data).
+/// Returns why a command line may not be sent to a port that other clients use too: it would change
+/// how the port answers (`V0`, `Q1`) or start a data call, after which the port no longer answers.
 fn spoils(command: &Command) -> Option<String> {
     let line = command.line();
     let body = line.get(2..)?;

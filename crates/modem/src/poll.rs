@@ -1,6 +1,6 @@
-//! Waiting for descriptors.
+//! Waiting for file descriptors.
 //!
-//! The USB backend names its descriptors as raw numbers, so this is the one place that hands raw
+//! The USB backends name descriptors by raw numbers, so this is the one place that hands raw
 //! numbers to the kernel.
 
 use std::io;
@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// What to wait for on a descriptor, and what was found.
+/// Readiness of a descriptor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Readiness {
-    /// Reading will not block.
+    /// Whether reading will not block.
     pub readable: bool,
-    /// Writing will not block.
+    /// Whether writing will not block.
     pub writable: bool,
-    /// Hung up, in error or not open.
+    /// Whether the descriptor has hung up, is in error or is not open.
     pub broken: bool,
 }
 
-/// A set of descriptors, filled anew for each wait without allocating.
+/// Set of descriptors, filled anew for each wait without allocating.
 #[derive(Debug, Default)]
 pub(crate) struct PollSet {
     entries: Vec<libc::pollfd>,
@@ -34,12 +34,12 @@ impl PollSet {
         self.entries.clear();
     }
 
-    /// Adds a descriptor and returns its place.
+    /// Adds a descriptor and returns its place in the set.
     pub(crate) fn add(&mut self, descriptor: &impl AsRawFd, read: bool, write: bool) -> usize {
         self.add_raw(descriptor.as_raw_fd(), read, write)
     }
 
-    /// Adds a descriptor by number and returns its place.
+    /// Adds a descriptor by its number and returns its place in the set.
     pub(crate) fn add_raw(&mut self, fd: RawFd, read: bool, write: bool) -> usize {
         let mut events = 0;
         if read {
@@ -56,13 +56,13 @@ impl PollSet {
         self.entries.len() - 1
     }
 
-    /// Waits until a descriptor is ready or `timeout` has passed; without one, for as long as it
-    /// takes. A signal ends the wait early.
+    /// Waits until a descriptor is ready or `timeout` has passed; `None` waits without a limit. A
+    /// signal ends the wait early.
     ///
     /// Makes the system call `ppoll`.
     ///
     /// # Errors
-    /// What the kernel said.
+    /// Those of the system call.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let limit = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs().min(86_400) as libc::time_t,
@@ -74,7 +74,7 @@ impl PollSet {
         }
     }
 
-    /// What was found at a place.
+    /// Returns the readiness of the descriptor at a place in the set.
     pub(crate) fn found(&self, place: usize) -> Readiness {
         let events = self.entries.get(place).map_or(0, |entry| entry.revents);
         Readiness {
@@ -92,15 +92,15 @@ pub struct Waker(Arc<Signal>);
 #[derive(Debug)]
 struct Signal {
     descriptor: OwnedFd,
-    /// Somebody has woken it since the last [`Waker::reset`].
+    /// Whether the waker was used since the last [`Waker::reset`].
     woken: AtomicBool,
 }
 
 impl Waker {
-    /// A waker, to be waited for with [`PollSet::add`].
+    /// Returns a waker, which a loop waits for with [`PollSet::add`].
     ///
     /// # Errors
-    /// When descriptors have run out.
+    /// Those of the system, when descriptors have run out.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self(Arc::new(Signal {
@@ -109,21 +109,23 @@ impl Waker {
         })))
     }
 
-    /// Wakes the loop. Once until the loop resets it this is a system call (`write`).
+    /// Wakes the loop. The first call after a reset makes a system call (`write`); further ones do
+    /// not.
     pub fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::SeqCst) {
             let _ = rustix::io::write(&self.0.descriptor, &1u64.to_ne_bytes());
         }
     }
 
-    /// Makes the descriptor wait again. To be called before looking for what others have left.
+    /// Makes the descriptor unreadable again. The loop calls this before it looks for what others
+    /// have left.
     pub(crate) fn reset(&self) {
         let _ = rustix::io::read(&self.0.descriptor, &mut [0; 8]);
         self.0.woken.store(false, Ordering::SeqCst);
     }
 }
 
-/// The descriptor is readable from [`Waker::wake`] until the loop resets the waker.
+/// Returns the descriptor that is readable from [`Waker::wake`] until the loop resets the waker.
 impl AsRawFd for Waker {
     fn as_raw_fd(&self) -> RawFd {
         self.0.descriptor.as_raw_fd()

@@ -1,26 +1,28 @@
-//! Control messages on a byte stream: cut at the length each header states (MBIM 1.0 section 9.1).
+//! MBIM control messages on a byte stream, cut at the length that each header states (MBIM 1.0
+//! section 9.1: bytes 4 to 7, little-endian).
 
 use std::collections::VecDeque;
 
 use byteorder::{ByteOrder, LittleEndian};
 use uwwan_mbim::message::HEADER;
 
-/// Longest message or fragment taken from a stream, in bytes. libmbim cuts at 4096.
+/// Size of the longest message or fragment taken from a stream, in bytes. libmbim cuts at 4096.
 pub(crate) const LONGEST: usize = 64 * 1024;
 
-/// Bytes that are no messages.
+/// Error for a header with an impossible length, which it carries in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message states a length of {0} bytes; from {HEADER} to {LONGEST} are possible")]
 pub(crate) struct BadLength(pub(crate) u32);
 
-/// Cuts a byte stream into messages. Holds [`LONGEST`] bytes at most.
+/// Cuts a byte stream into messages. It holds at most [`LONGEST`] bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     bytes: VecDeque<u8>,
 }
 
 impl Stream {
-    /// How many more bytes it wants at present; never 0 after [`Stream::next`] gave `None`.
+    /// Returns the number of bytes that are wanted at present. It is never 0 after [`Stream::next`]
+    /// has returned `None`.
     pub(crate) fn room(&self) -> usize {
         LONGEST - self.bytes.len()
     }
@@ -30,10 +32,10 @@ impl Stream {
         self.bytes.extend(&bytes[..bytes.len().min(self.room())]);
     }
 
-    /// The next complete message or fragment.
+    /// Returns the next complete message or fragment, if there is one.
     ///
     /// # Errors
-    /// The stream cannot be followed any more.
+    /// [`BadLength`] when the stream cannot be followed any more.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, BadLength> {
         if self.bytes.len() < HEADER {
             return Ok(None);
@@ -57,7 +59,7 @@ impl Stream {
         Ok(Some(message))
     }
 
-    /// Forgets what is there.
+    /// Drops all bytes.
     pub(crate) fn clear(&mut self) {
         self.bytes = VecDeque::new();
     }

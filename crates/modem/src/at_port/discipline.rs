@@ -1,10 +1,10 @@
-//! What a program on a PTY sees: the line discipline of a modem port, one per opener.
+//! Line discipline of a modem port, one for each program that opens the port's terminal.
 //!
-//! Echo, verbosity and quietness (`E`, `V`, `Q`) are the opener's own and never reach the modem:
-//! what one program chooses changes nothing for another. Everything else is passed on a line at a
-//! time and answered as a whole, so that answers never mix. Commands that ask for text (`+CMGS`,
-//! `+CMGW`, `+CMGC`) get their `> ` here, and the modem gets line and text together: nobody who
-//! thinks over a message keeps the port from others.
+//! Echo, verbosity and quietness (`E`, `V`, `Q`) belong to the opener and never reach the modem:
+//! what one program chooses changes nothing for another. All other commands are passed on a line at
+//! a time and answered as a whole, so that answers never mix. Commands that ask for text (`+CMGS`,
+//! `+CMGW`, `+CMGC`) get their `> ` prompt from the discipline, and the modem gets line and text
+//! together, so that a user who pauses over a message does not keep the port from others.
 
 use std::collections::VecDeque;
 
@@ -16,13 +16,15 @@ use super::protocol::final_text;
 use super::{Answer, Line};
 use crate::failure::Failure;
 
-/// Longest line and longest text, in bytes.
+/// Length of the longest command line, in bytes.
 const LONGEST_LINE: usize = 2048;
+/// Length of the longest text for a prompt, in bytes.
 const LONGEST_TEXT: usize = 4096;
-/// Most bytes typed ahead of an answer.
+/// Largest number of bytes that are held while a command runs.
 const MOST_AHEAD: usize = 16 * 1024;
-/// Most bytes waiting for a program that does not read: unsolicited lines are dropped first.
+/// Largest number of bytes that wait for a program that does not read.
 const MOST_OUTPUT: usize = 64 * 1024;
+/// Number of waiting bytes above which unsolicited result codes are dropped.
 const MOST_OUTPUT_UNASKED: usize = 16 * 1024;
 
 const BACKSPACE: u8 = 0x08;
@@ -33,13 +35,13 @@ const ESCAPE: u8 = 0x1b;
 #[derive(Debug)]
 enum Mode {
     Line,
-    /// Collecting the text of this line's command.
+    /// The text for the prompt of this command line is collected.
     Text(String),
-    /// A command runs; what comes meanwhile waits.
+    /// A command runs; bytes that come meanwhile wait.
     Busy,
 }
 
-/// One opener's end of the port.
+/// State of the port for one opener.
 #[derive(Debug)]
 pub(crate) struct Discipline {
     mode: Mode,
@@ -49,15 +51,15 @@ pub(crate) struct Discipline {
     buffer: Vec<u8>,
     too_long: bool,
     last: String,
-    /// Input not looked at yet.
+    /// Input that has not been looked at.
     ahead: VecDeque<u8>,
     output: VecDeque<u8>,
-    /// It has sent at least one line: it is no mere listener.
+    /// Whether the program has sent at least one command line, and so does more than listen.
     has_spoken: bool,
 }
 
 impl Default for Discipline {
-    /// As after power-up: `E1 V1 Q0`.
+    /// Returns the state after power-up: `E1 V1 Q0`.
     fn default() -> Self {
         Self {
             mode: Mode::Line,
@@ -75,19 +77,19 @@ impl Default for Discipline {
 }
 
 impl Discipline {
-    /// Takes what the program wrote.
+    /// Takes bytes that the program wrote, up to [`Discipline::room`]; the rest is dropped.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         let room = MOST_AHEAD.saturating_sub(self.ahead.len());
         self.ahead.extend(&bytes[..room.min(bytes.len())]);
     }
 
-    /// Whether it has sent a line.
+    /// Returns whether the program has sent a command line.
     pub(crate) fn has_spoken(&self) -> bool {
         self.has_spoken
     }
 
-    /// The next command for the modem. Its end has to come to [`Discipline::answered`] before
-    /// there is another.
+    /// Returns the next command for the modem. Its answer has to be given to
+    /// [`Discipline::answered`] before there is another.
     pub(crate) fn next(&mut self) -> Option<Command> {
         while !matches!(self.mode, Mode::Busy) {
             let byte = self.ahead.pop_front()?;
@@ -106,7 +108,7 @@ impl Discipline {
         None
     }
 
-    /// The end of the command.
+    /// Takes the answer to the command, or the reason why there is none.
     pub(crate) fn answered(&mut self, result: &Result<Answer, Failure>) {
         self.mode = Mode::Line;
         match result {
@@ -118,13 +120,14 @@ impl Discipline {
         }
     }
 
-    /// The answer to somebody who has gone, for one who only listens: `cat port & echo AT >port`.
+    /// Writes the answer to the command of an opener that has gone, for a program that only
+    /// listens, as in `cat port & echo AT >port`.
     pub(crate) fn overhear(&mut self, answer: &Answer) {
         self.information(&answer.lines);
         self.finish(&result_code(&answer.result));
     }
 
-    /// A line nobody asked for.
+    /// Writes an unsolicited result code or an NMEA sentence, unless too much output waits.
     pub(crate) fn tell(&mut self, line: &Line) {
         if self.output.len() > MOST_OUTPUT_UNASKED {
             return;
@@ -140,17 +143,17 @@ impl Discipline {
         self.output.as_slices().0
     }
 
-    /// `count` bytes of the output have been written.
+    /// Removes `count` bytes, which have been written, from the output.
     pub(crate) fn wrote(&mut self, count: usize) {
         self.output.drain(..count.min(self.output.len()));
     }
 
-    /// Nobody will read what waits.
+    /// Drops the waiting output, which nobody will read.
     pub(crate) fn forget_output(&mut self) {
         self.output.clear();
     }
 
-    /// Returns how many bytes of the program are wanted at present.
+    /// Returns the number of bytes that are wanted of the program at present.
     pub(crate) fn room(&self) -> usize {
         MOST_AHEAD.saturating_sub(self.ahead.len())
     }
@@ -218,7 +221,8 @@ impl Discipline {
         }
     }
 
-    /// Does what concerns this opener alone, and returns what is left for the modem.
+    /// Carries out the commands that concern this opener alone, and returns those left for the
+    /// modem.
     fn take_own<'a>(&mut self, parts: &'a [Part]) -> Vec<&'a Part> {
         parts
             .iter()
@@ -231,7 +235,8 @@ impl Discipline {
                     "E" => self.echo = on,
                     "V" => self.verbose = on,
                     "Q" => self.quiet = on,
-                    // Also resets what all share, as any program on a real port would.
+                    // The modem gets this command too: it also resets what all clients share, as on
+                    // a real port.
                     "Z" | "&F" => {
                         (self.echo, self.verbose, self.quiet) = (true, true, false);
                         return true;
@@ -304,7 +309,7 @@ impl Discipline {
     }
 }
 
-/// The final result for a program that knows only those of modems.
+/// Returns the final result code for a program, which knows only those that modems send.
 fn result_code(result: &Result<(), Refusal>) -> String {
     match result {
         Err(Refusal::Timeout(_) | Refusal::Cancelled | Refusal::Closed) => "ERROR".into(),
@@ -312,7 +317,7 @@ fn result_code(result: &Result<(), Refusal>) -> String {
     }
 }
 
-/// Whether the last command asks for text.
+/// Returns whether the last command asks for text.
 fn wants_text(parts: &[&Part]) -> bool {
     parts.last().is_some_and(|part| {
         matches!(part.name.as_str(), "+CMGS" | "+CMGW" | "+CMGC")
@@ -320,7 +325,7 @@ fn wants_text(parts: &[&Part]) -> bool {
     })
 }
 
-/// A command line from its parts.
+/// Returns the command line that has these parts.
 fn rebuilt(parts: &[&Part]) -> String {
     let mut line = "AT".to_owned();
     for (index, part) in parts.iter().enumerate() {

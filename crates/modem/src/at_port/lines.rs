@@ -1,7 +1,8 @@
-//! JSON lines: how `uwwan at` speaks to the port of a running `uwwan up`, at that end.
+//! Server side of the JSON lines in which `uwwan at` uses the AT port of a running `uwwan up`.
 //!
-//! Bytes in, bytes out. A client sends [`Request`]s, and gets a [`Message`] for each, in their
-//! order; unsolicited result codes come between them to one that listens.
+//! The state machine does no I/O: bytes go in and come out. A client sends [`Request`]s and gets a
+//! [`Message`] for each, in order. A client that listens gets unsolicited result codes between
+//! them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,26 +13,26 @@ use super::protocol::{LONGEST_REQUEST, Message, Request, final_text};
 use super::{Answer, Line, command};
 use crate::failure::Failure;
 
-/// Bytes that may wait for a client before it is dropped.
+/// Number of bytes that may wait for a client before it is dropped.
 const MOST_OUTPUT: usize = 2 << 20;
-/// Bytes that may wait for a client before unsolicited result codes are dropped.
+/// Number of bytes that may wait for a client before unsolicited result codes are dropped.
 const MOST_OUTPUT_UNASKED: usize = 256 * 1024;
-/// Bytes that may wait for a client before its next request is looked at.
+/// Number of bytes that may wait for a client before its next request is put off.
 const MUCH_OUTPUT: usize = 64 * 1024;
 
-/// One client.
+/// State of one client.
 #[derive(Debug, Default)]
 pub(crate) struct JsonLines {
     input: Vec<u8>,
     output: VecDeque<u8>,
     listens: bool,
     has_asked: bool,
-    /// It broke the rules, or does not read: nothing more is taken from it.
+    /// Whether the client broke the protocol or does not read: nothing more is taken from it.
     done: bool,
 }
 
 impl JsonLines {
-    /// Returns how many bytes are wanted at present.
+    /// Returns the number of bytes that are wanted of the client at present.
     pub(crate) fn room(&self) -> usize {
         if self.done {
             return 0;
@@ -39,15 +40,16 @@ impl JsonLines {
         (LONGEST_REQUEST + 1).saturating_sub(self.input.len())
     }
 
-    /// Takes bytes of the client.
+    /// Takes bytes of the client, at most [`JsonLines::room`].
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Returns the next command for the port, and answers what needs none. Its end has to come to
-    /// [`JsonLines::answered`] before there is another. `port` tells which interface answers.
+    /// Returns the next command for the port, and answers requests that need none. The command's
+    /// answer has to be given to [`JsonLines::answered`] before there is another. `port` returns a
+    /// description of the interface that answers.
     pub(crate) fn next(&mut self, port: impl Fn() -> Option<String>) -> Option<Command> {
-        // In a loop, however many requests come at once.
+        // A loop, not recursion: many requests may come at once.
         while !self.done && self.output.len() <= MUCH_OUTPUT {
             let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
                 if self.input.len() > LONGEST_REQUEST {
@@ -85,7 +87,7 @@ impl JsonLines {
         None
     }
 
-    /// The end of the command.
+    /// Sends the answer to the command, or the reason why there is none.
     pub(crate) fn answered(&mut self, result: &Result<Answer, Failure>) {
         self.send(&match result {
             Ok(answer) => Message::Answer {
@@ -98,7 +100,8 @@ impl JsonLines {
         });
     }
 
-    /// An unsolicited result code, or a sentence of position data.
+    /// Sends an unsolicited result code or an NMEA sentence, if the client listens and too much
+    /// does not wait already.
     pub(crate) fn tell(&mut self, line: &Line) {
         if self.listens && self.output.len() <= MOST_OUTPUT_UNASKED {
             self.send(&match line {
@@ -108,7 +111,7 @@ impl JsonLines {
         }
     }
 
-    /// Tells the client why nothing more is taken from it.
+    /// Sends the client a failure with the reason; nothing more is taken from it.
     pub(crate) fn refuse(&mut self, why: &str) {
         self.send(&Message::Error(super::system(why)));
         self.done = true;
@@ -129,7 +132,7 @@ impl JsonLines {
         self.output.as_slices().0
     }
 
-    /// `count` bytes of the output have been written.
+    /// Removes `count` bytes, which have been written, from the output.
     pub(crate) fn wrote(&mut self, count: usize) {
         self.output.drain(..count.min(self.output.len()));
     }
@@ -163,7 +166,7 @@ mod tests {
         String::from_utf8(said).unwrap()
     }
 
-    /// Fills the room as often as there is some.
+    /// Gives the lines as many bytes as they want, again and again.
     fn push(lines: &mut JsonLines, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = lines.room().min(bytes.len());

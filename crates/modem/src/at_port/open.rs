@@ -1,4 +1,4 @@
-//! The AT port of a device that no `uwwan up` runs.
+//! Opening of the AT port of a device that no `uwwan up` runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use super::{AtPort, Port};
 use crate::failure::Failure;
 use crate::quirks;
 
-/// How to open a port.
+/// Options for opening a port.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// How long interfaces may stay silent.
+    /// Time within which one of the interfaces must answer.
     pub patience: Duration,
-    /// The role to try first: position data comes on the GPS port alone.
+    /// Role of the interface that is tried first: position data comes on the GPS port alone.
     pub prefer: Option<SerialRole>,
 }
 
@@ -29,12 +29,12 @@ impl Default for Choice {
     }
 }
 
-/// A port that answers. Dropping it gives the interface back.
+/// Port that answers. Dropping it releases the interface.
 #[derive(Debug)]
 pub struct Opened {
-    /// The port.
+    /// Handle on the port's thread.
     pub at: AtPort,
-    /// Which it is.
+    /// Interface that answers.
     pub port: Port,
 }
 
@@ -44,12 +44,13 @@ impl Drop for Opened {
     }
 }
 
-/// Opens the port of `found` in whatever configuration it is. Only a device whose configuration
-/// has no port is switched: into the MBIM configuration if that has one, otherwise into the first
-/// that has; `observer` is told the steps.
+/// Opens the AT port of `found` in the configuration the device is in. Only a device whose
+/// configuration has no AT port is switched: into the MBIM configuration if that has one, otherwise
+/// into the first configuration that has one. `observer` is called with each step of the switch.
 ///
 /// # Errors
-/// [`Failure`]: no port, busy, silent.
+/// [`Failure`] when the device has no AT port, when another program holds it, or when no interface
+/// answers.
 pub fn open(
     backend: &dyn Backend,
     found: &Found,
@@ -80,10 +81,11 @@ pub fn open(
     }
 }
 
-/// Brings a device into a configuration the way its firmware needs it, with nothing claimed.
+/// Switches a device to a configuration the way the quirk table says its firmware needs, with no
+/// interface claimed. `settle` replaces the table's pause in configuration 0.
 ///
 /// # Errors
-/// What the backend said.
+/// [`Failure`] for an error of the USB backend.
 pub fn switch(
     device: &dyn Device,
     target: u8,

@@ -1,8 +1,9 @@
 //! The thread that owns the dialogue.
 //!
-//! It is in one of four states: *away* (no device), *trying* (an interface is open and was sent
-//! `AT`), *resting* (none answered; again soon), *open*. Commands that come while it tries wait,
-//! bounded by [`PATIENCE`]; while away they fail at once.
+//! The thread is in one of four states: *away* (there is no device), *trying* (an interface is open
+//! and was sent `AT`), *resting* (no interface answered, and all are tried again soon), *open*.
+//! Commands that come while it tries or rests wait at most [`PATIENCE`]; while it is away they fail
+//! at once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,22 +20,24 @@ use super::transport::{Incoming, Transport};
 use super::{Answer, LONGEST_TIMEOUT, Line, Port, spoils};
 use crate::failure::{Failure, FailureKind};
 
-/// How long one interface may take to answer `AT`, at first and once all have been silent: firmware
-/// that has just started may take its time.
+/// Time an interface has to answer `AT` the first time.
 const PROBE: Duration = Duration::from_millis(1500);
+/// Time an interface has to answer `AT` once all were silent: firmware that has just started may
+/// need it.
 const PROBE_LATER: Duration = Duration::from_secs(4);
 /// Pause before silent interfaces are tried again.
 const REST: Duration = Duration::from_secs(1);
-/// How long a command waits for a port that does not answer yet.
+/// Time a command waits for a port that does not answer yet.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
-/// Most commands waiting.
+/// Largest number of waiting commands.
 const MOST_WAITING: usize = 64;
-/// How long letting go of the device may take.
+/// Time that releasing the device may take.
 const DETACH_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Receives the end of a command, on the owner's thread: must not block.
+/// Callback for the answer to a command. It is called on the owner's thread and must not block.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Answer, Failure>) + Send>;
-/// Receives lines, on the owner's thread: must not block; `false` ends the subscription.
+/// Callback for lines that belong to no command. It is called on the owner's thread and must not
+/// block; `false` ends the subscription.
 pub(crate) type Listener = Box<dyn FnMut(&Line) -> bool + Send>;
 
 enum Order {
@@ -53,13 +56,13 @@ enum Order {
     Listen(Listener),
 }
 
-/// The state as clients see it.
+/// State of the port as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum View {
     Away(String),
     Trying,
     Silent(String),
-    /// Somebody else holds the interface tried last.
+    /// Another program holds the interface that was tried last.
     Busy(String),
     Open(Port),
 }
@@ -81,7 +84,7 @@ impl Board {
     }
 }
 
-/// A command on its way. Dropping it takes the command back if it was not sent yet.
+/// Handle on a submitted command. Dropping it withdraws the command if it has not been sent.
 #[derive(Debug)]
 pub struct Ticket(Arc<AtomicBool>);
 
@@ -91,7 +94,7 @@ impl Drop for Ticket {
     }
 }
 
-/// The AT port of one modem. Clones are handles on the same one; the thread ends with the last.
+/// AT port of one modem. Clones are handles on the same port; its thread ends with the last one.
 #[derive(Debug, Clone)]
 pub struct AtPort {
     orders: Sender<Order>,
@@ -99,10 +102,10 @@ pub struct AtPort {
 }
 
 impl AtPort {
-    /// Starts the thread, without a device.
+    /// Starts the port's thread, without a device.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// Those of the system, when there is no thread to be had.
     pub fn start() -> std::io::Result<Self> {
         let (orders, inbox) = unbounded();
         let board = Arc::new(Board {
@@ -125,13 +128,13 @@ impl AtPort {
         Ok(Self { orders, board })
     }
 
-    /// Gives it a device, in the configuration `candidates` belong to; they are tried in their
-    /// order until one answers. Returns at once.
+    /// Gives the port a device, in the configuration that `candidates` belong to. They are tried in
+    /// their order until one answers. Returns at once.
     pub fn attach(&self, device: Arc<dyn Device>, candidates: Vec<SerialFunction>) {
         let _ = self.orders.send(Order::Attach { device, candidates });
     }
 
-    /// Takes the device away and waits until its interface is released.
+    /// Takes the device away and waits, at most 20 s, until its interface is released.
     pub fn detach(&self) {
         let (done, released) = bounded(1);
         if self.orders.send(Order::Detach { done }).is_ok() {
@@ -139,7 +142,7 @@ impl AtPort {
         }
     }
 
-    /// The interface that answers, if one does at the moment.
+    /// Returns the interface that answers, if one does at present.
     #[must_use]
     pub fn port(&self) -> Option<Port> {
         match &*self.board.view() {
@@ -148,10 +151,11 @@ impl AtPort {
         }
     }
 
-    /// Waits until an interface answers.
+    /// Waits until an interface answers and returns it.
     ///
     /// # Errors
-    /// [`Failure`] of the kind `Missing` or `Timeout`, as it is when time has run out.
+    /// [`Failure`] of the kind `Missing` when there is no device, or `Timeout`, when none answers
+    /// within `patience`.
     pub fn wait_open(&self, patience: Duration) -> Result<Port, Failure> {
         let deadline = Instant::now() + patience.min(LONGEST_TIMEOUT);
         let mut view = self.board.view();
@@ -176,7 +180,7 @@ impl AtPort {
         }
     }
 
-    /// Sends a command when those before it have ended, and waits for its end.
+    /// Sends a command when those before it have been answered, and returns its answer.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
@@ -193,7 +197,7 @@ impl AtPort {
             .unwrap_or_else(|_| Err(super::away("the port's thread has ended")))
     }
 
-    /// As [`AtPort::ask`], without waiting: `reply` is called with the end, from the port's thread.
+    /// Submits a command without waiting: `reply` is called with the answer on the port's thread.
     pub(crate) fn submit(&self, command: Command, reply: Reply) -> Ticket {
         let abandoned = Arc::new(AtomicBool::new(false));
         let ticket = Ticket(Arc::clone(&abandoned));
@@ -214,7 +218,8 @@ impl AtPort {
         ticket
     }
 
-    /// Lines nobody asked for, from here on. One who does not take them loses the newest.
+    /// Returns a channel of unsolicited result codes and NMEA sentences from here on. When 1024 of
+    /// them wait, further ones are dropped.
     #[must_use]
     pub fn subscribe(&self) -> Receiver<Line> {
         let (sender, lines) = bounded(1024);
@@ -232,11 +237,11 @@ impl AtPort {
     }
 }
 
-/// An interface in use.
+/// Interface in use.
 struct Link {
     device: Arc<dyn Device>,
     candidates: Vec<SerialFunction>,
-    /// Of the candidates.
+    /// Index of the interface among the candidates.
     index: usize,
     transport: Transport,
 }
@@ -262,7 +267,7 @@ struct Waiting {
     command: Command,
     reply: Reply,
     abandoned: Arc<AtomicBool>,
-    /// It fails then if the port does not answer yet.
+    /// Time at which the command fails if the port does not answer yet.
     patience: Instant,
 }
 
@@ -285,7 +290,7 @@ impl Owner {
                 Phase::Trying { link, .. } | Phase::Open(link) => link.transport.incoming.clone(),
                 _ => never(),
             };
-            // Orders first: what comes in may be a flood.
+            // Orders come first, because the device may send without end.
             select_biased! {
                 recv(self.inbox) -> order => match order {
                     Ok(order) => self.order(order),
@@ -357,7 +362,7 @@ impl Owner {
         }
     }
 
-    /// Does all that can be done without waiting.
+    /// Does everything that can be done without waiting.
     fn work(&mut self) {
         loop {
             self.begin_next();
@@ -436,7 +441,7 @@ impl Owner {
                 {
                     return match done.result {
                         Err(Refusal::Timeout(_)) => self.next_candidate(),
-                        // Whatever it says, it speaks.
+                        // Any other answer shows that the interface speaks AT.
                         _ => self.opened(),
                     };
                 }
@@ -468,7 +473,8 @@ impl Owner {
         self.attempt(device, candidates, 0, since, false);
     }
 
-    /// Opens a candidate and sends it `AT`; goes on with those behind it when it cannot be had.
+    /// Opens the candidate at index `from`, or the first after it that can be opened, and sends it
+    /// `AT`. Rests when none can be opened.
     fn attempt(
         &mut self,
         device: Arc<dyn Device>,
@@ -479,7 +485,7 @@ impl Owner {
     ) {
         for index in from..candidates.len() {
             let opened = Transport::open(&device, &candidates[index]).and_then(|mut transport| {
-                // Ends what an earlier program may have left half written.
+                // A carriage return ends a line that an earlier program may have left half written.
                 transport.send(b"\r").map_err(super::system)?;
                 Ok(transport)
             });
@@ -574,7 +580,7 @@ impl Owner {
         }
     }
 
-    /// Lets go of the device; everything waiting fails.
+    /// Releases the device and fails all commands.
     fn away(&mut self, why: &str) {
         self.phase = Phase::Away;
         self.dialogue = Dialogue::default();

@@ -1,67 +1,68 @@
-//! The lines that cross the port's Unix socket, one JSON object each.
+//! Messages on the AT port's Unix socket, one JSON object in each line.
 //!
 //! A client sends [`Request`]s and gets one [`Message::Answer`], [`Message::Error`] or
-//! [`Message::State`] for each, in order; one that listens gets unsolicited lines between them.
+//! [`Message::State`] for each, in order. A client that listens gets unsolicited result codes and
+//! NMEA sentences between them.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uwwan_at::failure::{Cme, Cms, Code, Failure};
 
-/// Longest request line in bytes, its end included.
+/// Length of the longest request line in bytes, its line end included.
 pub(crate) const LONGEST_REQUEST: usize = 16 * 1024;
 
-/// What a client asks for.
+/// Request of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
-    /// Send a command.
+    /// Sends a command.
     Command {
-        /// The command line.
+        /// Command line.
         line: String,
-        /// Text for its prompt.
+        /// Text for the command's prompt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
-        /// How long it may take, in milliseconds; the usual time otherwise.
+        /// Time the command may take, in milliseconds; without it the usual time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
     },
-    /// Send lines nobody asked for, from here on.
+    /// Subscribes to unsolicited result codes and NMEA sentences from here on.
     Listen {},
-    /// Which interface answers?
+    /// Asks which interface answers.
     State {},
 }
 
-/// What the server sends.
+/// Message of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Message {
-    /// A command came to its end.
+    /// Answer to a command.
     Answer {
-        /// The command line.
+        /// Command line that was sent.
         command: String,
-        /// The lines of the answer.
+        /// Lines of the answer.
         lines: Vec<String>,
-        /// Whether more came than is kept.
+        /// Whether lines were dropped because the answer was too long.
         truncated: bool,
-        /// The final result, as [`final_text`] writes it.
+        /// Final result, as [`final_text`] writes it.
         result: String,
     },
-    /// A command got no answer at all.
+    /// Failure of a command that got no answer at all.
     Error(crate::failure::Failure),
-    /// A line nobody asked for.
+    /// Unsolicited result code.
     Unsolicited(String),
-    /// An NMEA sentence.
+    /// NMEA 0183 sentence.
     Nmea(String),
-    /// The interface that answers; none if there is none at the moment.
+    /// Answer to a request for the state.
     State {
-        /// In words.
+        /// Interface that answers, described for people; `None` while none does.
         port: Option<String>,
     },
 }
 
-/// A final result as a modem writes it; `TIMEOUT 10000` (milliseconds), `CANCELLED` and `CLOSED`
-/// for those no modem writes.
+/// Returns a final result as a modem writes it. The results that no modem writes become `TIMEOUT
+/// 10000` (milliseconds), `CANCELLED` and `CLOSED`.
 pub(crate) fn final_text(result: &Result<(), Failure>) -> String {
     let code = |name: &str, code: &Code| match code {
         Code::Number(number) => format!("{name}: {number}"),
@@ -84,7 +85,7 @@ pub(crate) fn final_text(result: &Result<(), Failure>) -> String {
     }
 }
 
-/// The final result from its text.
+/// Returns the final result that [`final_text`] wrote. Unknown text counts as `ERROR`.
 pub(crate) fn final_result(text: &str) -> Result<(), Failure> {
     let code = |text: &str| {
         let text = text.trim();

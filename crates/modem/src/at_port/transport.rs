@@ -1,8 +1,9 @@
 //! A vendor serial interface as a stream of bytes.
 //!
-//! Opened as the kernel's `option` driver opens it: both bulk endpoints in use, DTR and RTS raised;
-//! firmware that refuses the lines is used all the same. Bytes from the device come over a channel
-//! from a thread of their own, which ends when the channel's other end or the transport is dropped.
+//! The interface is opened as the kernel's `option` driver opens it: both bulk endpoints are used,
+//! DTR and RTS are raised, and firmware that refuses the control lines is used all the same. A
+//! thread reads the bytes from the device and sends them over a channel. It ends when the other end
+//! of the channel or the transport is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,34 +18,34 @@ use uwwan_usb::error::{Error, TransferError};
 use uwwan_usb::functions::SerialFunction;
 use uwwan_usb::requests;
 
-/// Size of a read in bytes: a multiple of any packet size, so that no packet is cut.
+/// Size of a bulk IN transfer in bytes: a multiple of any packet size, so that no packet is cut.
 const READ: usize = 4096;
-/// Reads in flight.
+/// Number of bulk IN transfers in flight.
 const READS: usize = 2;
-/// Longest piece of a write in bytes.
+/// Size of the largest bulk OUT transfer in bytes.
 const WRITE: usize = 4096;
-/// How often the reader looks whether it is still wanted.
+/// Interval in which the reader checks whether it is still wanted.
 const TURN: Duration = Duration::from_millis(200);
-/// How long the device may take over a write: a port that takes nothing is none.
+/// Time a bulk OUT transfer may take. A port that does not take it in that time counts as silent.
 const WRITE_TIME: Duration = Duration::from_secs(3);
-/// Halts in a row without a byte between before the port counts as lost.
+/// Number of endpoint halts in a row, without a byte between them, before the port counts as lost.
 const MOST_HALTS: u32 = 3;
 
-/// What the reader has to say.
+/// Message of the reader.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Bytes(Vec<u8>),
-    /// Nothing more will come.
+    /// Nothing more will come, for this reason.
     Lost(String),
 }
 
-/// A claimed interface with its queues.
+/// Claimed interface with its bulk queues.
 pub(super) struct Transport {
     device: Arc<dyn Device>,
     interface: u8,
-    /// The interface with the endpoints: another one in CDC ACM.
+    /// Interface with the bulk endpoints; in CDC ACM it differs from `interface`.
     data_interface: u8,
-    /// A kernel driver had it: it gets it back.
+    /// Whether a kernel driver was detached, which gets the interface back at the end.
     reattach: bool,
     out: Option<Box<dyn Queue>>,
     pub(super) incoming: Receiver<Incoming>,
@@ -53,13 +54,18 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Takes the interface from its kernel driver, claims it, raises the lines and begins to read.
+    /// Detaches the interface from its kernel driver, claims it, raises DTR and RTS and starts the
+    /// reader.
+    ///
+    /// # Errors
+    /// [`Failure`] for an error of the USB backend, and when there is no thread to be had.
     pub(super) fn open(
         device: &Arc<dyn Device>,
         function: &SerialFunction,
     ) -> Result<Self, Failure> {
         let interface = function.interface;
-        // Another program's claim is no kernel driver's: then the claim below says who has it.
+        // A claim of another program is no kernel driver's; the claim below then says who holds the
+        // interface.
         let bound = device
             .kernel_driver(interface)
             .map_err(super::usb)?
@@ -114,7 +120,11 @@ impl Transport {
         Ok(transport)
     }
 
-    /// Writes, waiting until the device has taken it.
+    /// Writes bytes and waits until the device has taken them.
+    ///
+    /// # Errors
+    /// The reason in words, when the device is gone, halts the endpoint or takes nothing within 3
+    /// s.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         let queue = self.out.as_mut().ok_or("closed")?;
         for piece in bytes.chunks(WRITE) {
@@ -191,7 +201,7 @@ impl Reader {
         let _ = self.sender.send(Incoming::Lost(why));
     }
 
-    /// Reads until it is not wanted any more or fails; the reason, in words.
+    /// Reads until it is no longer wanted or fails; returns the reason in words.
     fn read(&mut self) -> String {
         let mut halts = 0;
         loop {
@@ -227,7 +237,8 @@ impl Reader {
         }
     }
 
-    /// Clears the halt, for which no read may be in flight, and refills the queue but for one.
+    /// Clears the endpoint halt. No transfer may be in flight for that, so all are cancelled and
+    /// submitted again, except the one the caller holds.
     fn clear_halt(&mut self) -> Result<(), Error> {
         self.queue.cancel_all();
         let mut idle = Vec::new();

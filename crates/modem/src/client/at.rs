@@ -1,4 +1,5 @@
-//! The AT port, whoever owns the device: through a running `up`, or opened here.
+//! Client of the AT port, whoever owns the device: it goes through a running `up`, or opens the
+//! port in this process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,36 +15,36 @@ use crate::at_port::open::{Choice, Opened, open, switch};
 use crate::at_port::{self, Answer, AtPort, Line, command};
 use crate::failure::Failure;
 
-/// How long a modem may take to leave the bus after `AT^RESET`.
+/// Time a modem has to leave the bus after `AT^RESET`.
 const LEAVE: Duration = Duration::from_secs(30);
-/// How long it may stay away: about 20 s are usual.
+/// Time a modem may stay away from the bus; about 20 s are usual.
 const RETURN: Duration = Duration::from_secs(120);
-/// How long a running `up` may take to have it back.
+/// Time a running `up` has to get its modem back.
 const RECOVER: Duration = Duration::from_secs(240);
-/// How long its port may stay silent after a start.
+/// Time the port of a modem that has just started may stay silent.
 const SILENT: Duration = Duration::from_secs(60);
-/// How often to look.
+/// Interval between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A port to ask.
+/// Client of an AT port.
 pub struct AtClient(Owner);
 
 enum Owner {
-    /// A running `up`.
+    /// A running `up` owns the port.
     Running(AtSocket),
-    /// This process.
+    /// This process owns the port.
     Here(Box<Here>),
 }
 
 struct Here {
     backend: Arc<dyn Backend>,
     found: Found,
-    /// None while the modem restarts.
+    /// Port that answers; `None` while the modem restarts.
     opened: Option<Opened>,
 }
 
 impl AtClient {
-    /// Goes through the running `up` with this socket (`at.socket` in its runtime directory).
+    /// Connects to the AT socket of a running `up` (`at.socket` in its runtime directory).
     ///
     /// # Errors
     /// [`Failure`] when nobody answers there.
@@ -54,7 +55,8 @@ impl AtClient {
     /// Opens the port of a device that no `up` runs.
     ///
     /// # Errors
-    /// [`Failure`]: no port, busy, silent.
+    /// [`Failure`] when the device has no AT port, when another program holds it, or when no
+    /// interface answers.
     pub fn direct(
         backend: Arc<dyn Backend>,
         found: Found,
@@ -70,13 +72,13 @@ impl AtClient {
         }))))
     }
 
-    /// Returns whether a running `up` is asked.
+    /// Returns whether the client goes through a running `up`.
     #[must_use]
     pub fn is_through(&self) -> bool {
         matches!(self.0, Owner::Running(_))
     }
 
-    /// Returns which interface answers, in words; `None` when none does at the moment.
+    /// Returns a description of the interface that answers; `None` when none does at present.
     ///
     /// # Errors
     /// [`Failure`] when the running `up` is gone.
@@ -90,8 +92,8 @@ impl AtClient {
         }
     }
 
-    /// Sends a command, with text for its prompt if it has one, and waits for its end: `timeout`
-    /// from sending at most, or what is usual for it.
+    /// Sends a command, with text for its prompt if it has one, and returns its answer. `timeout`,
+    /// counted from the sending, replaces the usual time.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer at all; a refusal by the modem is in the [`Answer`].
@@ -111,7 +113,7 @@ impl AtClient {
         }
     }
 
-    /// Subscribes to unsolicited result codes and position data, from here on.
+    /// Subscribes to unsolicited result codes and NMEA sentences from here on.
     ///
     /// # Errors
     /// [`Failure`] when the running `up` or the device is gone.
@@ -129,11 +131,11 @@ impl AtClient {
         }))
     }
 
-    /// The modem is restarting: waits until it has left the bus, has come back, is in the
-    /// configuration with its MBIM function, and answers. `told` hears each step.
+    /// Waits until a modem that restarts has left the bus, has come back, is in the configuration
+    /// with its MBIM function, and answers. `told` is called with each step in words.
     ///
     /// # Errors
-    /// [`Failure`] when it does not in good time.
+    /// [`Failure`] when it has not come back in time.
     pub fn come_back(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         match &mut self.0 {
             Owner::Running(socket) => recovered(socket),
@@ -163,7 +165,7 @@ fn recovered(socket: &mut AtSocket) -> Result<(), Failure> {
 }
 
 impl Here {
-    /// The device where it was, if it is there.
+    /// Returns the device at the port where it was, if there is one.
     fn look(&self) -> Option<Found> {
         let devices = self.backend.devices().ok()?;
         devices
@@ -239,7 +241,7 @@ fn gone() -> Failure {
     at_port::away("the device is gone")
 }
 
-/// Unsolicited result codes and position data of a port.
+/// Subscription to unsolicited result codes and NMEA sentences of a port.
 pub struct Lines(Source);
 
 enum Source {

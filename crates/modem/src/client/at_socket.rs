@@ -1,4 +1,4 @@
-//! The AT port's socket of a running `up`, at the client's end: JSON lines.
+//! Client side of the AT socket of a running `up`, which carries JSON lines.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,12 +13,13 @@ use crate::at_port::protocol::{Message, Request, final_result};
 use crate::at_port::{self, Answer, Line};
 use crate::failure::Failure;
 
-/// The longest message taken, in bytes: the longest answer with room for escapes.
+/// Length of the longest message that is read, in bytes: the longest answer with room for escapes.
 const LONGEST_MESSAGE: u64 = 4 << 20;
-/// How much longer than a command itself its answer may take: others are served before it.
+/// Time that an answer may take beyond the command's own, because other clients are served before
+/// it.
 const SLACK: Duration = Duration::from_secs(180);
 
-/// A connection to a running `uwwan up`.
+/// Connection to the AT socket of a running `uwwan up`.
 #[derive(Debug)]
 pub(super) struct AtSocket {
     stream: BufReader<UnixStream>,
@@ -28,7 +29,7 @@ pub(super) struct AtSocket {
 }
 
 impl AtSocket {
-    /// Connects.
+    /// Connects to a socket.
     ///
     /// # Errors
     /// [`Failure`] with the socket and the reason.
@@ -43,15 +44,15 @@ impl AtSocket {
         })
     }
 
-    /// A second connection to the same place.
+    /// Returns a second connection to the same socket.
     ///
     /// # Errors
-    /// As [`AtSocket::connect`].
+    /// Those of [`AtSocket::connect`].
     pub(super) fn again(&self) -> Result<Self, Failure> {
         Self::connect(&self.socket)
     }
 
-    /// Sends a command, with text for its prompt if it has one, and waits for its end.
+    /// Sends a command, with text for its prompt if it has one, and returns its answer.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer at all.
@@ -83,19 +84,20 @@ impl AtSocket {
         }
     }
 
-    /// Subscribes to unsolicited result codes; [`AtSocket::line`] has them from here on.
+    /// Subscribes to unsolicited result codes and NMEA sentences; [`AtSocket::line`] returns them
+    /// from here on.
     ///
     /// # Errors
-    /// When the other end is gone.
+    /// [`Failure`] when the other end is gone.
     pub(super) fn listen(&mut self) -> Result<(), Failure> {
         self.send(&Request::Listen {})?;
         self.answer(Duration::from_secs(10)).map(|_| ())
     }
 
-    /// Which interface answers, in words; none if there is none at the moment.
+    /// Returns a description of the interface that answers; `None` when none does at present.
     ///
     /// # Errors
-    /// When the other end is gone.
+    /// [`Failure`] when the other end is gone.
     pub(super) fn port(&mut self) -> Result<Option<String>, Failure> {
         self.send(&Request::State {})?;
         match self.answer(Duration::from_secs(10))? {
@@ -104,10 +106,10 @@ impl AtSocket {
         }
     }
 
-    /// Returns the next unsolicited result code or sentence, if one comes within `patience`.
+    /// Returns the next unsolicited result code or NMEA sentence, if one comes within `patience`.
     ///
     /// # Errors
-    /// When the other end is gone.
+    /// [`Failure`] when the other end is gone.
     pub(super) fn line(&mut self, patience: Duration) -> Result<Option<Line>, Failure> {
         if let Some(line) = self.lines.pop_front() {
             return Ok(Some(line));
@@ -131,7 +133,8 @@ impl AtSocket {
         sent.map_err(|error| self.broken(&error))
     }
 
-    /// The next message that is no line.
+    /// Returns the next message that answers a request; unsolicited ones are kept for
+    /// [`AtSocket::line`].
     fn answer(&mut self, patience: Duration) -> Result<Message, Failure> {
         let deadline = Instant::now() + patience;
         loop {

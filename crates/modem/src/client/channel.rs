@@ -1,4 +1,4 @@
-//! What a client needs of whoever carries its commands.
+//! The channel over which a client's commands reach the modem.
 
 use std::time::Duration;
 
@@ -9,58 +9,59 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 use crate::failure::Failure;
 use crate::status::Status;
 
-/// An indication.
+/// Indication of the modem.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Indication {
-    /// Service and number.
+    /// Service and CID.
     pub id: CidId,
-    /// Information buffer.
+    /// Information buffer, as MBIM encodes it (little-endian).
     pub info: Vec<u8>,
 }
 
 impl Indication {
-    /// The content as a typed struct.
+    /// Returns the content as a typed struct.
     ///
     /// # Errors
-    /// When the buffer is not what the layout says.
+    /// [`DecodeError`] when the buffer does not have the layout.
     pub fn decode<T: Layout>(&self) -> Result<T, DecodeError> {
         T::decode_info(&self.info)
     }
 }
 
-/// The information buffer is shown by its length only: it may hold personal content.
+/// Shows the information buffer by its length only, because it may hold personal content.
 impl std::fmt::Debug for Indication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({} bytes)", self.id, self.info.len())
     }
 }
 
-/// What comes from the other end.
+/// Event from the other end of a channel.
 pub(super) enum ChannelEvent {
     Answer {
         ticket: u64,
         result: Result<Response, CommandError>,
     },
     Indication(Indication),
-    /// Nothing more will come.
+    /// Nothing more will come, for this reason.
     Lost(Failure),
 }
 
-/// The channel to the modem: its control thread in this process, or the socket of a running `up`.
+/// Channel to the modem: its control thread in this process, or the socket of a running `up`.
 pub(super) trait Channel: Send {
-    /// Sends a command under the asker's name for it.
+    /// Sends a command under the client's ticket for it.
     fn send(&mut self, ticket: u64, command: Command, timeout: Duration) -> Result<(), Failure>;
     /// Withdraws a command.
     fn cancel(&mut self, ticket: u64);
-    /// Waits for what comes next.
+    /// Waits for the next event, at most `patience`.
     fn wait(&mut self, patience: Duration) -> Option<ChannelEvent>;
-    /// Asks that this client may also end what a running `up` holds.
+    /// Returns the command that asks a running `up` for permission to end what it holds; `None`
+    /// where no permission is needed.
     fn insist(&mut self) -> Option<Command>;
-    /// Ends it properly.
+    /// Closes the channel.
     fn close(&mut self) -> Result<(), Failure>;
-    /// The device or socket, for messages.
+    /// Returns the name of the device or the path of the socket, for messages.
     fn place(&self) -> &str;
-    /// What the driver knows of a device opened here.
+    /// Returns the driver's status of a device opened in this process.
     fn status(&self) -> Option<Status> {
         None
     }

@@ -1,5 +1,6 @@
-//! A client in the process that drives the modem: one that opens the device itself, with the
-//! ladder's lower rungs on a thread of their own, or one beside a driver that runs already.
+//! Channel of a client in the process that drives the modem. The client opens the device itself,
+//! with the lower rungs of the ladder on a thread of their own, or stands beside a driver that
+//! already runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +18,12 @@ use crate::options::Options;
 use crate::selector::Selector;
 use crate::status::Status;
 
-/// The end takes this long at most: the session's CLOSE, and letting go of the interfaces.
+/// Longest time that closing takes: the control session's CLOSE and the release of the interfaces.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a client beside a running driver waits for an open session.
+/// Time that a client beside a running driver waits for an open control session.
 const OPEN_PATIENCE: Duration = Duration::from_secs(40);
 
-/// No host's end: the ladder stops below it.
+/// Provider without a host's end, because the ladder stops below it.
 struct NoHost;
 
 impl HostProvider for NoHost {
@@ -35,7 +36,7 @@ impl HostProvider for NoHost {
 pub(super) struct Direct {
     handle: Handle,
     asker: Asker,
-    /// The modem was started for this client and ends with it.
+    /// Whether the modem was started for this client and ends with it.
     owner: bool,
     place: String,
 }
@@ -62,12 +63,12 @@ impl Direct {
             owner: true,
             place,
         };
-        // The ladder bounds the wait: it ends open, or with a failure.
+        // The ladder bounds the wait: it ends with an open control session or with a failure.
         while !direct.is_open(Duration::from_secs(3600))? {}
         Ok(direct)
     }
 
-    /// A client beside a driver that runs in this process.
+    /// Returns the channel of a client beside a driver that runs in this process.
     pub(super) fn beside(handle: &Handle) -> Result<Self, Failure> {
         let mut direct = Self {
             asker: handle.asker(None),
@@ -87,7 +88,7 @@ impl Direct {
             .next("the modem's status tells what it waits for"))
     }
 
-    /// Waits until the session is open, at most `patience`.
+    /// Waits at most `patience` until the control session is open; returns whether it is.
     fn is_open(&mut self, patience: Duration) -> Result<bool, Failure> {
         let deadline = Instant::now() + patience;
         let mut open = false;
@@ -106,7 +107,7 @@ impl Direct {
         Ok(open)
     }
 
-    /// Why the modem's thread has ended.
+    /// Returns the failure with which the modem's control thread has ended.
     fn ended(&self) -> Failure {
         match self.handle.wait() {
             Err(failure) => failure,

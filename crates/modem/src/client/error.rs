@@ -1,11 +1,11 @@
-//! What can go wrong between a command of the program and the modem.
+//! The failures between a client's command and the modem.
 
 use uwwan_mbim::session::CommandError;
 use uwwan_mbim::status::Status;
 
 use crate::failure::{Code, Failure, FailureKind};
 
-/// A status other than success as an answer to what was asked.
+/// Returns the failure for a status other than success that answers `what`.
 pub(super) fn status(what: impl Into<String>, place: &str, status: Status) -> Failure {
     let next = match status {
         Status::OPERATION_NOT_ALLOWED => {
@@ -22,7 +22,7 @@ pub(super) fn status(what: impl Into<String>, place: &str, status: Status) -> Fa
         .next(next)
 }
 
-/// A command, by its service and name, that was not answered.
+/// Returns the failure for a command that was not answered; `id` is its service and name.
 pub(super) fn command(id: &str, place: &str, error: CommandError) -> Failure {
     let why = error.to_string();
     let new = |kind, what: String, next: &str| Failure::new(kind, what).next(next);
@@ -50,12 +50,12 @@ pub(super) fn command(id: &str, place: &str, error: CommandError) -> Failure {
     failure.at(place).because(why)
 }
 
-/// What failed when the modem went away before it answered this command.
+/// Returns what failed when the modem went away before it answered this command.
 pub(super) fn lost(id: &str) -> String {
     format!("{id}: no modem")
 }
 
-/// What failed when the answer to this command cannot be read.
+/// Returns what failed when the answer to this command cannot be decoded.
 pub(super) fn unreadable(id: &str) -> String {
     format!("the answer to {id} cannot be read")
 }

@@ -1,10 +1,10 @@
-//! The control session as the program's commands use it, whoever owns the device.
+//! Clients of the control session, for the program's commands, whoever owns the device.
 //!
-//! [`AtClient`] does the same for AT commands.
+//! [`AtClient`] is the same for AT commands.
 //!
 //! [`Client::direct`] opens the device itself and climbs no further than an open control session;
-//! [`Client::through`] speaks to a running `up` over the socket in its runtime directory. After
-//! that both are the same: commands with their answers, indications, cancellation.
+//! [`Client::through`] connects to the socket in the runtime directory of a running `up`. Both
+//! offer the same: commands with their answers, indications, cancellation.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -66,12 +66,13 @@ use crate::selector::Selector;
 use crate::status::Status;
 use channel::{Channel, ChannelEvent};
 
-/// Time for the typed helpers' commands.
+/// Time for the commands of the typed methods.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Indications kept until somebody asks for them; of more, the oldest are dropped.
+/// Largest number of indications that are kept until they are fetched; beyond it the oldest are
+/// dropped.
 const MOST_INDICATIONS: usize = 1024;
 
-/// A command under way.
+/// Handle on a command under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pending(u64);
 
@@ -82,7 +83,7 @@ struct Waiting {
     result: Option<Result<Response, Failure>>,
 }
 
-/// A control session with a modem. Dropping it closes it, as [`Client::close`] does.
+/// Control session with a modem. Dropping it closes it, as [`Client::close`] does.
 pub struct Client {
     channel: Box<dyn Channel>,
     next: u64,
@@ -101,9 +102,10 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Opens the device itself: for when no `up` runs. Kernel drivers are detached, the MBIM
-    /// configuration is entered and a control session is opened; there is no data path, and no
-    /// rung above the open session is tried. The modem stays in the MBIM configuration afterwards.
+    /// Opens the device itself, for use when no `up` runs. Kernel drivers are detached, the MBIM
+    /// configuration is entered and a control session is opened. There is no data path, and no rung
+    /// above the open control session is tried. The modem stays in the MBIM configuration
+    /// afterwards.
     ///
     /// # Errors
     /// [`Failure`] with the rung that was not reached.
@@ -115,10 +117,10 @@ impl Client {
         Self::direct_observed(backend, selector, options, Box::new(|_| {}))
     }
 
-    /// As [`Client::direct`]; `observer` is told of the rungs, for a sign of life.
+    /// Does as [`Client::direct`], and calls `observer` with the events of the bring-up.
     ///
     /// # Errors
-    /// As [`Client::direct`].
+    /// Those of [`Client::direct`].
     pub fn direct_observed(
         backend: Arc<dyn Backend>,
         selector: Selector,
@@ -129,21 +131,22 @@ impl Client {
         Ok(Self::over(Box::new(channel)))
     }
 
-    /// Goes through the running `up` that owns this socket (`mbim` in its runtime directory).
+    /// Connects to the control session's socket of a running `up` (`mbim` in its runtime
+    /// directory).
     ///
     /// # Errors
-    /// [`Failure`] of the kinds `NotRunning`, `Permission`, and `NotOpen` when the modem is not
+    /// [`Failure`] of the kind `NotRunning`, `Permission`, or `NotOpen` when the modem is not
     /// reachable at present.
     pub fn through(path: &Path) -> Result<Self, Failure> {
         Ok(Self::over(Box::new(through::Through::connect(path)?)))
     }
 
-    /// Asks beside the driver that this process itself runs. Closing the client leaves the driver
-    /// as it is.
+    /// Returns a client beside the driver that this process itself runs. Closing the client leaves
+    /// the driver as it is.
     ///
     /// # Errors
-    /// [`Failure`] of the bring-up or of the kind `Gone` when the driver has ended, and `NotOpen`
-    /// when its control session stays closed for 40 s.
+    /// [`Failure`] of the bring-up, or of the kind `Gone`, when the driver has ended; of the kind
+    /// `NotOpen` when its control session stays closed for 40 s.
     pub fn beside(handle: &Handle) -> Result<Self, Failure> {
         Ok(Self::over(Box::new(direct::Direct::beside(handle)?)))
     }
@@ -159,20 +162,20 @@ impl Client {
         }
     }
 
-    /// The device or socket, for messages.
+    /// Returns the name of the device or the path of the socket, for messages.
     #[must_use]
     pub fn place(&self) -> &str {
         self.channel.place()
     }
 
-    /// What the driver has learnt of a device opened here; a running `up` tells it on its control
-    /// socket.
+    /// Returns the driver's status of a device opened in this process, and `None` for a running
+    /// `up`, which reports it on its control socket.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         self.channel.status()
     }
 
-    /// Sends a command and waits for its answer, whatever its status.
+    /// Sends a command and returns its answer, whatever its status.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer.
@@ -185,10 +188,10 @@ impl Client {
         }
     }
 
-    /// Sends a command. [`Client::poll`] brings the answer; several may be under way.
+    /// Sends a command. [`Client::poll`] returns the answer; several commands may be under way.
     ///
     /// # Errors
-    /// [`Failure`] when it cannot be sent.
+    /// [`Failure`] when the command cannot be sent.
     pub fn start(&mut self, command: Command, timeout: Duration) -> Result<Pending, Failure> {
         if let Some(error) = &self.lost {
             return Err(error.clone());
@@ -207,10 +210,10 @@ impl Client {
         Ok(Pending(ticket))
     }
 
-    /// Waits for the answer, at most `patience`; `None` when it has not come yet.
+    /// Waits for the answer at most `patience` and returns it, or `None` when it has not come yet.
     ///
     /// # Errors
-    /// [`Failure`] when there will be none. After an answer or an error the command is
+    /// [`Failure`] when there will be no answer. After an answer or an error the command is
     /// forgotten: polling it again fails with the kind `Cancelled`.
     pub fn poll(
         &mut self,
@@ -246,26 +249,26 @@ impl Client {
         }
     }
 
-    /// Withdraws a command, towards the modem too. Whether the modem still carries it out is its
-    /// own affair.
+    /// Withdraws a command, towards the modem too. The modem may carry it out all the same.
     pub fn cancel(&mut self, pending: Pending) {
         if self.waiting.remove(&pending.0).is_some() {
             self.channel.cancel(pending.0);
         }
     }
 
-    /// A query without content; the answer must be a success.
+    /// Sends a query without content and returns the content of the answer.
     ///
     /// # Errors
-    /// [`Failure`], with the status when the modem refuses.
+    /// [`Failure`] when there is no answer, with the status when the modem refuses, and of the kind
+    /// `Unreadable` when the answer cannot be decoded.
     pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, Failure> {
         self.succeed(Command::query(id))
     }
 
-    /// A query with content; the answer must be a success.
+    /// Sends a query with content and returns the content of the answer.
     ///
     /// # Errors
-    /// As [`Client::query`].
+    /// Those of [`Client::query`].
     pub fn query_with<Q: Layout, A: Layout>(
         &mut self,
         id: CidId,
@@ -274,10 +277,10 @@ impl Client {
         self.succeed(Command::query_with(id, content))
     }
 
-    /// A set; the answer must be a success.
+    /// Sends a set command and returns the content of the answer.
     ///
     /// # Errors
-    /// As [`Client::query`].
+    /// Those of [`Client::query`].
     pub fn set<S: Layout, A: Layout>(&mut self, id: CidId, content: &S) -> Result<A, Failure> {
         self.succeed(Command::set(id, content))
     }
@@ -287,10 +290,10 @@ impl Client {
         self.success(&response)
     }
 
-    /// The content of an answer that must be a success.
+    /// Returns the content of an answer that must be a success.
     ///
     /// # Errors
-    /// [`Failure`] with the status, or of the kind `Unreadable`.
+    /// [`Failure`] with the status, or of the kind `Unreadable` when the content cannot be decoded.
     pub fn success<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
         let what = response.id.to_string();
         if !response.status.is_success() {
@@ -304,10 +307,11 @@ impl Client {
         })
     }
 
-    /// Chooses the indications to be told of, in place of the modem's standard set.
+    /// Chooses the indications that [`Client::next_indication`] returns, in place of the modem's
+    /// standard set.
     ///
     /// # Errors
-    /// As [`Client::query`].
+    /// Those of [`Client::query`].
     pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), Failure> {
         let mut list = DeviceServiceSubscribeList::default();
         for id in ids {
@@ -336,7 +340,7 @@ impl Client {
         }
     }
 
-    /// The next indication, waited for at most `patience`; `None` when none came.
+    /// Returns the next indication, if one comes within `patience`.
     ///
     /// # Errors
     /// [`Failure`] of the kind `Gone` when no more will come.
@@ -357,11 +361,12 @@ impl Client {
         }
     }
 
-    /// Asks a running `up` to let this client also do what ends its data session: disconnect,
-    /// detach, radio off, reset. For commands with a `--force`. Without `up` nothing needs it.
+    /// Asks a running `up` for permission to send what ends its data sessions: disconnect, detach,
+    /// radio off, reset. Commands with `--force` use it. Without a running `up` no permission is
+    /// needed.
     ///
     /// # Errors
-    /// [`Failure`] when it is refused.
+    /// [`Failure`] when `up` refuses.
     pub fn insist(&mut self) -> Result<(), Failure> {
         let Some(command) = self.channel.insist() else {
             return Ok(());
@@ -378,16 +383,16 @@ impl Client {
         }
     }
 
-    /// Closes the session and lets go of the device.
+    /// Closes the control session and releases the device.
     ///
     /// # Errors
-    /// [`Failure`] when that did not go properly; it is closed all the same.
+    /// [`Failure`] when the modem did not confirm that; the client is closed all the same.
     pub fn close(mut self) -> Result<(), Failure> {
         self.closed = true;
         self.channel.close()
     }
 
-    /// Waits for one piece of news and files it.
+    /// Waits for one event of the channel and records it.
     fn take(&mut self, patience: Duration) {
         if self.lost.is_some() {
             return;

@@ -1,5 +1,5 @@
-//! A client of a running `up`: control messages over its socket, as an mbim-proxy's client sends
-//! them.
+//! Channel of a client to a running `up`: MBIM control messages over its socket, as a client of
+//! mbim-proxy sends them.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -19,21 +19,21 @@ use crate::poll::PollSet;
 use crate::proxy;
 use crate::stream::Stream;
 
-/// How long a running `up` may take to say whether the modem is reachable; it waits for a modem
-/// that is just starting.
+/// Time a running `up` has to say whether the modem is reachable. It waits for a modem that is just
+/// starting.
 const OPEN_PATIENCE: Duration = Duration::from_secs(40);
-/// How long the socket may stay full.
+/// Time the socket may stay full.
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
-/// How long CLOSE may stay unanswered.
+/// Time CLOSE may stay unanswered.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-/// Messages are cut at this size, as libmbim does.
+/// Size of the fragments of messages in bytes, as libmbim uses it.
 const FRAGMENT: usize = 4096;
 
 pub(super) struct Through {
     socket: UnixStream,
     stream: Stream,
     reassembler: Reassembler,
-    /// Tickets and commands by transaction id.
+    /// Ticket and CID of each unanswered command, by its transaction id.
     asked: HashMap<u32, (u64, CidId)>,
     next: u32,
     place: String,
@@ -60,7 +60,7 @@ impl Through {
         }
         socket.set_nonblocking(true).map_err(system)?;
         let limits = Limits {
-            // The sender is trusted to send what it begins, and a busy machine may take its time.
+            // The sender is trusted to finish what it begins, and a busy machine may take its time.
             timeout: Duration::from_secs(30),
             ..Limits::default()
         };
@@ -146,7 +146,7 @@ impl Through {
         Ok(())
     }
 
-    /// The next message, waited for.
+    /// Returns the next message, if one comes within `patience`.
     fn message(&mut self, patience: Duration) -> Result<Option<Message>, Failure> {
         let deadline = Instant::now() + patience;
         loop {

@@ -1,9 +1,10 @@
-//! What a client may not do to the session `up` holds, and how long its commands may take.
+//! Rules on what clients may do to the data sessions that `up` holds, and on how long their
+//! commands may take.
 //!
-//! The modem has one radio, one registration and one set of data sessions for everybody. Of the
-//! commands that would end what the driver holds each stands here once, with the word that decides:
-//! the device reads its information buffers more leniently than any decoder, so only that word is
-//! looked at, and what lacks it is refused.
+//! The modem has one radio, one registration and one set of data sessions for all programs. Each
+//! command that would end what the driver holds has a row here, with the 32-bit word
+//! (little-endian) of its information buffer that decides. Devices read information buffers more
+//! leniently than any decoder, so only that word is looked at, and a buffer without it is refused.
 
 use std::time::Duration;
 
@@ -20,25 +21,27 @@ use uwwan_mbim::services::{
 use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
 
-/// MBIM 1.0 and no later extension, as VERSION writes it. The driver speaks this; what a client
-/// agrees on with the modem would change the layouts of the driver's own commands, too.
+/// Version MBIM 1.0 without extensions, as VERSION encodes it. The driver speaks this version; a
+/// later one that a client agreed on with the modem would change the layouts of the driver's own
+/// commands.
 const PLAIN: VersionInfo = VersionInfo {
     mbim_version: 0x0100,
     mbim_extended_version: 0x0100,
 };
 
-/// What becomes of a client's command.
+/// Decision on a client's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes to the modem as it is.
+    /// The command goes to the modem as it is.
     Pass,
-    /// It goes to the modem with this information buffer.
+    /// The command goes to the modem with this information buffer.
     Change(Vec<u8>),
-    /// It would end what the driver holds; in words, what it would do.
+    /// The command would end what the driver holds; the text says what it would do.
     Refuse(&'static str),
 }
 
-/// Judges a command; `held` are the data sessions of the driver.
+/// Returns the decision on a command; `held` are the MBIM session ids of the driver's data
+/// sessions.
 pub(crate) fn judge(command: &Command, held: &[u32]) -> Verdict {
     if command.id == ext::VERSION {
         return Verdict::Change(PLAIN.encode_info());
@@ -69,7 +72,7 @@ pub(crate) fn judge(command: &Command, held: &[u32]) -> Verdict {
         bc::PACKET_SERVICE if word(0) != Some(PacketServiceAction::ATTACH.0) => {
             "it would detach the modem"
         }
-        // The provider's reference comes first.
+        // The offset and length of the provider id come first.
         bc::REGISTER_STATE if word(8) != Some(bc::RegisterAction::AUTOMATIC.0) => {
             "it would leave the network"
         }
@@ -90,11 +93,11 @@ pub(crate) fn judge(command: &Command, held: &[u32]) -> Verdict {
     Verdict::Refuse(refused)
 }
 
-/// What a guest may ask: services that tell of the modem and the network.
+/// Services that a guest may query: those that describe the modem and the network.
 const GUESTS_ASK: [Uuid; 3] = [bc::UUID, ext::UUID, ms_firmware_id::UUID];
 
-/// What a guest may ask of those services and set in them. What would end a session the driver
-/// holds, [`judge`] refuses all the same.
+/// CIDs that a guest may set. [`judge`] refuses what would end a data session of the driver all the
+/// same.
 const GUESTS_SET: [CidId; 7] = [
     bc::CONNECT,
     bc::IP_PACKET_FILTERS,
@@ -105,9 +108,9 @@ const GUESTS_SET: [CidId; 7] = [
     bc::SIGNAL_STATE,
 ];
 
-/// Returns whether a command is not for guests, however the guard is set: it may cost the SIM its
-/// attempts, change or read what is stored on it, or reset the modem. What is listed for guests is
-/// theirs; all else, what this program does not know included, is for owners alone.
+/// Returns whether a command is for owners only, however the guard is set: it may cost attempts of
+/// the SIM's PIN or PUK, change or read what is stored on the SIM, or reset the modem. Guests may
+/// send what is listed for them; all other commands, unknown ones included, are for owners.
 pub(crate) fn is_for_owners(command: &Command) -> bool {
     let known = uwwan_mbim::registry::cid(command.id).is_some();
     match command.kind {
@@ -117,7 +120,8 @@ pub(crate) fn is_for_owners(command: &Command) -> bool {
     }
 }
 
-/// The answer to VERSION as a client may believe it: no more than was asked for.
+/// Returns the answer to VERSION as the client may see it: no version above the one the command was
+/// changed to.
 pub(crate) fn version_answer(info: Vec<u8>) -> Vec<u8> {
     match VersionInfo::decode(&info) {
         Ok(version) if version.mbim_extended_version > PLAIN.mbim_extended_version => {
@@ -127,8 +131,8 @@ pub(crate) fn version_answer(info: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// How long the modem may take, from sending. The client's own patience is its own affair; this
-/// bounds how long a command nobody answers keeps others waiting.
+/// Returns the time the modem has for a command, from its sending. It bounds how long a command
+/// without an answer keeps other clients waiting; the client's own timeout is its own affair.
 pub(crate) fn patience(id: CidId) -> Duration {
     Duration::from_secs(match id {
         bc::VISIBLE_PROVIDERS => 300,
@@ -231,7 +235,7 @@ mod tests {
             let unknown = CidId { cid: 4711, ..id };
             assert!(is_for_owners(&Command::query(unknown)), "{unknown}");
         }
-        // Each by two kinds.
+        // Each CID is allowed with two kinds of command.
         assert_eq!(allowed.len(), 2 * GUESTS_SET.len());
         for name in [
             "basic_connect/pin",

@@ -1,22 +1,23 @@
-//! The multiplexer: many clients on one control session. No I/O: bytes and time in, bytes and
-//! orders out.
+//! Multiplexer of many clients on one control session. It does no I/O: bytes and times go in, bytes
+//! and requests come out.
 //!
-//! Every client believes it has a modem of its own. What makes that true:
-//! - **Transactions.** Clients count theirs from 1, all of them. A command gets a `Ticket`; the
-//!   session gives it a transaction id of the modem's; the answer finds its way back by the ticket
-//!   and carries the id the client chose. Nobody else ever sees it.
-//! - **Turns.** The modem takes so many commands at a time. Clients with commands take turns, one
-//!   command each, and one place is left for the driver where there are several.
-//! - **OPEN and CLOSE** are answered here and never reach the modem. An OPEN waits for a modem that
-//!   is just starting.
-//! - **Indications** go to the clients whose list has them. The modem is told the union of all
-//!   lists, whenever it changes; a client's own list comes back to it as it sent it.
-//! - **The driver's session** is not for clients to end: see `guard`.
-//! - **Loss.** Whoever waits for an answer gets one at once: FUNCTION_ERROR "not opened". libmbim
-//!   would wait for its timeout if the socket were just closed; it is closed a little later.
-//! - **Bounds.** Commands, fragments, bytes each way and clients are bounded; a client that sends
-//!   faster than it is answered is read no further, one that does not read loses its indications
-//!   and, after a minute, its place.
+//! Every client sees a modem of its own:
+//! - **Transactions.** All clients count their transaction ids from 1. The multiplexer gives each
+//!   command a `Ticket`, and the control session gives it a transaction id of the modem's. The
+//!   ticket leads the answer back to its client, where it carries the id that the client chose.
+//! - **Turns.** The modem takes a limited number of commands at a time. Clients with commands take
+//!   turns, one command each, and one place is left for the driver where there are several.
+//! - **OPEN and CLOSE** are answered by the multiplexer and never reach the modem. An OPEN waits
+//!   for a modem that is just starting.
+//! - **Indications** go to the clients whose list has them. The modem is sent the union of all
+//!   lists whenever it changes; each client's set is answered with the list it sent.
+//! - **The driver's data sessions** are not for clients to end: see `guard`.
+//! - **Loss of the modem.** Every unanswered command is answered at once with FUNCTION_ERROR "not
+//!   opened", because libmbim would wait for its timeout if the socket were just closed. The socket
+//!   is closed 2 s later.
+//! - **Bounds.** Commands, fragments, bytes in each direction and clients are bounded. Nothing more
+//!   is read from a client that sends faster than it is answered. A client that does not read loses
+//!   its indications and, after a minute, its connection.
 
 mod messages;
 mod turns;
@@ -36,18 +37,19 @@ use super::subscriptions::List;
 use crate::askers::{Request, Ticket};
 use crate::share::service::{ClientId, Entrance};
 
-/// How the multiplexer behaves.
+/// Options of the multiplexer.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Data sessions of the driver.
+    /// MBIM session ids of the driver's data sessions.
     pub held: Vec<u32>,
-    /// Refuse what would end the driver's session.
+    /// Whether commands that would end the driver's data sessions are refused.
     pub guard: bool,
-    /// The indications the driver itself needs, as the set it sends to the modem.
+    /// Indications that the driver itself needs, as the information buffer of the set command it
+    /// sends to the modem (MBIM 1.0 section 10.5.30).
     pub driver_list: Vec<u8>,
-    /// How long an OPEN waits for a modem that is not reachable, at most.
+    /// Longest time that an OPEN waits for a modem that is not reachable.
     pub open_patience: Duration,
-    /// Clients at once.
+    /// Largest number of clients at a time.
     pub most_clients: usize,
 }
 
@@ -63,7 +65,7 @@ impl Default for Config {
     }
 }
 
-/// Whose command is under way.
+/// The client or purpose of a command under way.
 #[derive(Debug)]
 enum Owner {
     Client {
@@ -73,39 +75,40 @@ enum Owner {
         kind: CommandKind,
         version: bool,
     },
-    /// The one who asked has gone.
+    /// The client has gone or has cancelled the command.
     Nobody,
-    /// The union of all lists, and who waits for it to be known: client, transaction id, and the
-    /// set it sent.
+    /// The command sends the union of all lists. Each client that waits for it has an entry with
+    /// its id, its transaction id and the information buffer it sent.
     Lists(Vec<(ClientId, u32, Vec<u8>)>),
 }
 
-/// After the modem was lost: time for clients to take leave.
+/// Time that clients have to disconnect after the loss of the modem.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// See the [module](self).
+/// Multiplexer of many clients on one control session; see the [module](self).
 pub struct Multiplexer {
     config: Config,
-    /// Whether a path that a client names means this modem.
+    /// Returns whether a path that a client names means this modem.
     ours: Box<dyn Fn(&str) -> bool + Send>,
     clients: BTreeMap<ClientId, Peer>,
     owners: BTreeMap<Ticket, Owner>,
-    /// Commands the modem takes at a time, while the session is open.
+    /// Number of commands the modem takes at a time, while the control session is open.
     modem: Option<usize>,
     driver_list: List,
-    /// What the modem has been told.
+    /// List that the modem has been sent.
     known: Option<List>,
-    /// Clients whose subscription waits for the modem to be told.
+    /// Clients whose subscriptions wait for the modem: client, transaction id, and the information
+    /// buffer that the client sent.
     subscribing: Vec<(ClientId, u32, Vec<u8>)>,
     requests: VecDeque<Request>,
     next: u64,
-    /// The client that had the last turn.
+    /// Client that had the last turn.
     turn: ClientId,
 }
 
 impl Multiplexer {
-    /// A multiplexer without clients, for a session that is not open. `ours` tells whether a path
-    /// that a client names means this modem.
+    /// Returns a multiplexer without clients, for a control session that is not open. `ours`
+    /// returns whether a path that a client names means this modem.
     pub fn new(config: Config, ours: Box<dyn Fn(&str) -> bool + Send>) -> Self {
         let driver_list = List::parse(&config.driver_list).unwrap_or_default();
         Self {
@@ -131,10 +134,11 @@ impl Multiplexer {
 
     // --- clients ---
 
-    /// A client came in. `None` when the house is full.
+    /// Adds a client. Returns `None` when there are too many and none that has not begun can be
+    /// dropped.
     pub fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId> {
         if self.clients.len() >= self.config.most_clients {
-            // Whoever has not begun makes room.
+            // A client that has not begun makes room.
             let mut peers = self.clients.values_mut();
             let idle = peers.find(|peer| peer.end.is_none() && peer.is_idle());
             idle?.end = Some(now);
@@ -145,8 +149,8 @@ impl Multiplexer {
         Some(id)
     }
 
-    /// A client went away. What it waited for is withdrawn where that leaves no doubt about the
-    /// modem's state: questions are, changes run to their end.
+    /// Removes a client. Its queries are withdrawn; its set commands run to their end, so that the
+    /// modem's state is not in doubt.
     pub fn disconnect(&mut self, now: Instant, client: ClientId) {
         let Some(peer) = self.clients.remove(&client) else {
             return;
@@ -158,7 +162,8 @@ impl Multiplexer {
         self.schedule(now);
     }
 
-    /// Nobody waits for this one any more.
+    /// Marks a command as one that no client waits for. It is withdrawn if it is a query or
+    /// `changes_too`.
     fn abandon(&mut self, ticket: Ticket, changes_too: bool) {
         let Some(owner) = self.owners.get_mut(&ticket) else {
             return;
@@ -171,7 +176,7 @@ impl Multiplexer {
         }
     }
 
-    /// How many bytes of a client are wanted.
+    /// Returns the number of bytes that are wanted of a client at present.
     pub fn room(&self, client: ClientId) -> usize {
         match self.clients.get(&client) {
             Some(peer) if peer.keeps_up() => peer.stream.room(),
@@ -179,7 +184,7 @@ impl Multiplexer {
         }
     }
 
-    /// Bytes from a client, at most [`Multiplexer::room`].
+    /// Takes bytes of a client, at most [`Multiplexer::room`].
     pub fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
         if let Some(peer) = self.clients.get_mut(&client) {
             peer.stream.push(bytes);
@@ -188,12 +193,13 @@ impl Multiplexer {
         }
     }
 
-    /// Bytes for a client, as many as one write takes at best; empty when there are none.
+    /// Returns the bytes that wait for a client, as many as one write takes at best; they are empty
+    /// when there are none.
     pub fn output(&self, client: ClientId) -> &[u8] {
         self.clients.get(&client).map_or(&[], Peer::output)
     }
 
-    /// So many of them are written.
+    /// Removes `count` bytes, which have been written, from the client's output.
     pub fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
         if let Some(peer) = self.clients.get_mut(&client) {
             peer.wrote(now, count);
@@ -202,7 +208,7 @@ impl Multiplexer {
         }
     }
 
-    /// A client to hang up on, which is forgotten thereby.
+    /// Returns a client whose connection is to be closed, and removes it.
     pub fn take_finished(&mut self, now: Instant) -> Option<ClientId> {
         let done = |peer: &Peer| peer.end.is_some_and(|end| end <= now);
         let client = *self.clients.iter().find(|(_, peer)| done(peer))?.0;
@@ -210,19 +216,19 @@ impl Multiplexer {
         Some(client)
     }
 
-    /// Clients at present.
+    /// Returns the number of clients.
     pub fn clients(&self) -> usize {
         self.clients.len()
     }
 
     // --- the session ---
 
-    /// What the session is to do next.
+    /// Returns the next request to the control session.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
     }
 
-    /// The session is open and takes so many commands at a time.
+    /// Takes the news that the control session is open and takes `outstanding` commands at a time.
     pub fn modem_opened(&mut self, now: Instant, outstanding: usize) {
         self.modem = Some(outstanding.max(1));
         self.known = None;
@@ -235,7 +241,7 @@ impl Multiplexer {
         self.schedule(now);
     }
 
-    /// The session is open no more.
+    /// Takes the news that the control session is no longer open, for the reason `why`.
     pub fn modem_down(&mut self, now: Instant, why: &str) {
         self.modem = None;
         self.known = None;
@@ -264,13 +270,14 @@ impl Multiplexer {
         }
     }
 
-    /// The driver has told the modem its own list, which replaces what was there.
+    /// Takes the news that the driver has sent the modem its own list, which replaced the one
+    /// before.
     pub fn modem_subscribed(&mut self, now: Instant) {
         self.known = Some(self.driver_list.clone());
         self.schedule(now);
     }
 
-    /// The answer to a command.
+    /// Takes the answer to a command and sends it to the client.
     pub fn answer(&mut self, now: Instant, ticket: Ticket, result: Result<Response, CommandError>) {
         match self.owners.remove(&ticket) {
             None => return,
@@ -300,7 +307,7 @@ impl Multiplexer {
         self.schedule(now);
     }
 
-    /// An indication of the modem.
+    /// Takes an indication of the modem and sends it to the clients that want it.
     pub fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
         for peer in self.clients.values_mut() {
             if peer.listens() && peer.list.wants(id) {
@@ -316,12 +323,12 @@ impl Multiplexer {
 
     // --- time ---
 
-    /// When to call [`Multiplexer::timeout`], input aside.
+    /// Returns the time at which [`Multiplexer::timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.clients.values().filter_map(Peer::due).min()
     }
 
-    /// Does what is due.
+    /// Answers the OPENs and ends the clients whose time is up.
     pub fn timeout(&mut self, now: Instant) {
         for peer in self.clients.values_mut() {
             if let Some((transaction, until)) = peer.opening
@@ -337,20 +344,20 @@ impl Multiplexer {
         }
     }
 
-    /// Bytes held on behalf of a client.
+    /// Returns the number of bytes held for a client.
     #[cfg(test)]
     pub(super) fn held_bytes(&self, client: ClientId) -> usize {
         self.clients.get(&client).map_or(0, Peer::held_bytes)
     }
 
-    /// Commands the modem has not answered.
+    /// Returns the number of commands that the modem has not answered.
     #[cfg(test)]
     pub(super) fn outstanding(&self) -> usize {
         self.owners.len()
     }
 }
 
-/// The answer to a command, as the modem would give it.
+/// Returns the message that answers a command, as the modem would send it.
 fn answer(id: CidId, result: Result<Response, CommandError>) -> Body {
     let CidId { service, cid } = id;
     let (status, info) = match result {

@@ -1,4 +1,4 @@
-//! One client of the multiplexer: what came from it, what goes to it, and what it waits for.
+//! State of one client of the multiplexer: its input, its output and the commands it waits for.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,27 +13,28 @@ use crate::askers::Ticket;
 use crate::share::service::Entrance;
 use crate::stream::Stream;
 
-/// Commands of one client that may be unanswered; of more, the bytes stay in its socket.
+/// Number of unanswered commands that a client may have; the bytes of further ones stay in its
+/// socket.
 pub(super) const MOST_PENDING: usize = 16;
-/// Bytes that may wait for a client before nothing more is read from it.
+/// Number of bytes that may wait for a client before nothing more is read from it.
 const MUCH_OUTPUT: usize = 64 * 1024;
-/// Bytes that may wait for a client before its indications are dropped.
+/// Number of bytes that may wait for a client before its indications are dropped.
 const TOO_MUCH_OUTPUT: usize = 32 * 1024;
-/// Size at which messages to a client are cut until it says one, as libmbim does.
+/// Fragment size in bytes, as libmbim uses it, until the client names one in its OPEN.
 const USUAL_FRAGMENT: usize = 4096;
-/// A client that takes nothing of what waits for it for so long has left.
+/// Time after which a client that reads nothing of its waiting output is dropped.
 const STALL: Duration = Duration::from_secs(60);
 
-/// A command that waits for its turn.
+/// Command that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) transaction: u32,
     pub(super) command: Command,
-    /// Whether the answer is one to VERSION.
+    /// Whether the command is VERSION, whose answer is corrected.
     pub(super) version: bool,
 }
 
-/// A client that has not said what it wants within this time gives its place back.
+/// Time after which a client that has sent neither OPEN nor a command is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// The state of one client.
@@ -43,29 +44,30 @@ pub(super) struct Peer {
     pub(super) stream: Stream,
     pub(super) reassembler: Reassembler,
     output: VecDeque<Vec<u8>>,
-    /// Bytes of the first piece that are gone already.
+    /// Number of bytes of the first piece that are already written.
     gone: usize,
     waiting_bytes: usize,
-    /// Since when it takes nothing of what waits.
+    /// Time since which the client has read nothing of its waiting output.
     stalled: Option<Instant>,
     max_fragment: usize,
-    /// The path it named in CONFIGURATION.
+    /// Path that the client named in CONFIGURATION.
     pub(super) path: Option<String>,
-    /// How long it waits for the modem.
+    /// Time that the client's OPEN waits for the modem.
     pub(super) patience: Duration,
     pub(super) open: bool,
-    /// It has sent a command.
+    /// Whether the client has sent a command for the modem.
     pub(super) used: bool,
-    /// An OPEN to answer when the modem is reachable, or else then.
+    /// Transaction id of an unanswered OPEN, and the time at which it is answered if the modem is
+    /// not reachable by then.
     pub(super) opening: Option<(u32, Instant)>,
     pub(super) insists: bool,
     pub(super) list: List,
     pub(super) queue: VecDeque<Queued>,
     pub(super) under_way: Vec<(Ticket, u32)>,
-    /// Subscriptions that wait for the modem.
+    /// Transaction ids of the subscriptions that wait for the modem.
     pub(super) subscribing: Vec<u32>,
     pub(super) since: Instant,
-    /// It is to be gone then.
+    /// Time at which the client's connection is closed.
     pub(super) end: Option<Instant>,
 }
 
@@ -74,7 +76,7 @@ impl Peer {
         let limits = Limits {
             messages: 4,
             message_bytes: 64 * 1024,
-            // No radio in between, but perhaps a busy machine.
+            // No radio lies between, but the machine may be busy.
             timeout: Duration::from_secs(10),
         };
         Self {
@@ -101,12 +103,12 @@ impl Peer {
         }
     }
 
-    /// Commands not answered yet.
+    /// Returns the number of unanswered commands.
     pub(super) fn pending(&self) -> usize {
         self.queue.len() + self.under_way.len() + self.subscribing.len()
     }
 
-    /// Whether a command with this transaction id is unanswered.
+    /// Returns whether a command with this transaction id is unanswered.
     pub(super) fn is_pending(&self, transaction: u32) -> bool {
         self.queue
             .iter()
@@ -115,33 +117,34 @@ impl Peer {
             || self.subscribing.contains(&transaction)
     }
 
-    /// Whether it may speak with the modem: a client of the public socket has to say first which
-    /// modem it means.
+    /// Returns whether the client may use the modem: a client of the public socket has to name the
+    /// modem first.
     pub(super) fn is_admitted(&self) -> bool {
         !matches!(self.entrance, Entrance::Public | Entrance::PublicGuest) || self.path.is_some()
     }
 
-    /// Whether it has begun to use the modem.
+    /// Returns whether the client has begun to use the modem.
     pub(super) fn is_engaged(&self) -> bool {
         self.open || self.used
     }
 
-    /// Whether indications are for it.
+    /// Returns whether the client is sent indications.
     pub(super) fn listens(&self) -> bool {
         self.end.is_none() && (self.open || self.path.is_some())
     }
 
-    /// Whether another message is taken from it.
+    /// Returns whether another message is taken from the client.
     pub(super) fn may_speak(&self) -> bool {
         self.pending() < MOST_PENDING && self.waiting_bytes < MUCH_OUTPUT
     }
 
-    /// Whether it takes in answers as fast as it asks.
+    /// Returns whether the client reads its answers as fast as it asks.
     pub(super) fn keeps_up(&self) -> bool {
         self.waiting_bytes < MUCH_OUTPUT
     }
 
-    /// A new session of this client, with what it chose before forgotten.
+    /// Starts the client over after its OPEN: subscriptions it made before are forgotten, and
+    /// `max_control_transfer` becomes its fragment size in bytes.
     pub(super) fn opened(&mut self, max_control_transfer: u32) {
         let size = usize::try_from(max_control_transfer).unwrap_or(USUAL_FRAGMENT);
         self.max_fragment = size.clamp(64, crate::stream::LONGEST);
@@ -149,7 +152,7 @@ impl Peer {
         self.open = true;
     }
 
-    /// Sends a message, in fragments of its size.
+    /// Sends a message in fragments of the client's size.
     pub(super) fn send(&mut self, now: Instant, transaction: u32, body: Body) {
         let message = Message { transaction, body };
         for part in message.encode(self.max_fragment) {
@@ -193,7 +196,7 @@ impl Peer {
         self.send(now, transaction, body);
     }
 
-    /// What waits to be written to it.
+    /// Returns the first piece of output that waits to be written.
     pub(super) fn output(&self) -> &[u8] {
         self.output
             .front()
@@ -215,13 +218,13 @@ impl Peer {
         self.stalled = (!self.output.is_empty()).then_some(now);
     }
 
-    /// Whether it has not begun, nor waits for the modem to begin.
+    /// Returns whether the client has neither begun to use the modem nor waits for it with an OPEN.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_engaged() && self.opening.is_none()
     }
 
-    /// When its time is up: to be gone, to get an answer to its OPEN, to have begun, or to have
-    /// taken something of what waits for it.
+    /// Returns the time of the client's next deadline: for closing its connection, for answering
+    /// its OPEN, for its first message, or for reading something of its output.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.end.is_some() {
             return self.end;
@@ -233,7 +236,7 @@ impl Peer {
         [handshake, opening, stall].into_iter().flatten().min()
     }
 
-    /// Bytes held on its behalf.
+    /// Returns the number of bytes held for the client.
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         self.waiting_bytes

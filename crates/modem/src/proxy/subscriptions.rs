@@ -1,5 +1,5 @@
-//! Which indications somebody wants (DEVICE_SERVICE_SUBSCRIBE_LIST, MBIM 1.0 section 10.5.30): a
-//! list of services, each with its commands, or with none, which means all of them.
+//! Lists of wanted indications (DEVICE_SERVICE_SUBSCRIBE_LIST, MBIM 1.0 section 10.5.30). A list
+//! names services, each with its CIDs, or with none, which means all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use uwwan_mbim::services::{phonebook, sms, stk, ussd};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
 
-/// Services one client may name.
+/// Largest number of services in a client's list.
 const MOST_SERVICES: usize = 64;
-/// Commands one client may name, of all services together.
+/// Largest number of CIDs in a client's list, of all services together.
 const MOST_CIDS: usize = 512;
 
-/// A list of wanted indications; order and repetitions do not matter.
+/// List of wanted indications. Order and repetitions do not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct List(BTreeMap<Uuid, Wanted>);
 
@@ -27,7 +27,8 @@ enum Wanted {
 }
 
 impl List {
-    /// What a function reports after OPEN, and what a client gets that has not chosen.
+    /// Returns the list of what a function indicates after OPEN, which also holds for a client that
+    /// has sent none.
     pub(crate) fn standard() -> Self {
         let mut list = Self::default();
         for (service, cids) in [
@@ -42,7 +43,8 @@ impl List {
         list
     }
 
-    /// What the set of a client says.
+    /// Returns the list in the information buffer of a client's set command, or `None` when the
+    /// buffer is malformed or the list too long.
     pub(crate) fn parse(info: &[u8]) -> Option<Self> {
         let set = DeviceServiceSubscribeList::decode(info).ok()?;
         let cids: usize = set.events.iter().map(|entry| entry.cids.len()).sum();
@@ -80,7 +82,7 @@ impl List {
         }
     }
 
-    /// Whether an indication is wanted.
+    /// Returns whether an indication is wanted.
     pub(crate) fn wants(&self, id: CidId) -> bool {
         match self.0.get(&id.service) {
             None => false,
@@ -89,7 +91,7 @@ impl List {
         }
     }
 
-    /// The command that tells the modem.
+    /// Returns the set command that sends the list to the modem.
     pub(crate) fn command(&self) -> Command {
         let events = self
             .0

@@ -1,8 +1,8 @@
-//! The AT port for other programs: a terminal for each opener, and JSON lines.
+//! Service that gives other programs the AT port: a terminal for each opener, and JSON lines.
 //!
-//! A client has one command on its way at a time, so nobody can keep the port from others; one that
-//! does not read loses unsolicited result codes first and answers last; one that leaves takes back
-//! what was not sent yet.
+//! A client has one command on its way at a time, so no client can keep the port from others. A
+//! client that does not read loses unsolicited result codes first and answers last. Commands of a
+//! client that leaves are withdrawn if they have not been sent.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,17 +23,18 @@ use crate::at_port::{Answer, AtPort, Line, Ticket};
 use crate::failure::Failure;
 use crate::poll::Waker;
 
-/// Clients at once, of either kind.
+/// Largest number of clients at a time, of either kind.
 const MOST_CLIENTS: usize = 32;
-/// Pieces of news of the port that may wait before unsolicited result codes are dropped.
+/// Number of messages of the port's thread that may wait before unsolicited result codes are
+/// dropped.
 const MOST_NEWS: usize = 1024;
 
-/// Where the AT port's entrances are.
+/// Paths of the AT port's entrances.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    /// The Unix socket.
+    /// Path of the Unix socket.
     pub socket: Option<PathBuf>,
-    /// The symbolic link to a terminal.
+    /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
 }
 
@@ -41,7 +42,7 @@ impl Builder {
     /// Offers the AT port.
     ///
     /// # Errors
-    /// With the path that could not be made.
+    /// Those of the system, with the path that could not be made.
     pub fn at(&mut self, port: AtPort, places: &Places) -> io::Result<()> {
         let at = |path: &PathBuf, error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -66,13 +67,13 @@ impl Builder {
     }
 }
 
-/// What the port's thread hands over.
+/// Message of the port's thread.
 enum News {
     Answer(ClientId, Result<Answer, Failure>),
     Line(Line),
 }
 
-/// How a client speaks.
+/// Form in which a client uses the port.
 enum Dialect {
     Terminal(Box<Discipline>),
     Json(JsonLines),
@@ -80,11 +81,11 @@ enum Dialect {
 
 struct Client {
     dialect: Dialect,
-    /// The client's command on its way.
+    /// Handle on the client's command that is on its way.
     ticket: Option<Ticket>,
-    /// The last answer given to a terminal.
+    /// Last answer that was written to a terminal.
     last: Option<Answer>,
-    /// Nothing more will come from the client.
+    /// Whether nothing more will come from the client.
     input_ended: bool,
 }
 
@@ -100,7 +101,7 @@ struct At {
 impl At {
     fn new(port: AtPort, waker: Waker) -> Self {
         let (sender, news) = unbounded();
-        // Lines are for whoever is there: without listeners they cost nothing but a look.
+        // The listener stays while there are no clients; lines without a client are dropped.
         let (lines, woken) = (sender.clone(), waker.clone());
         port.listen(Box::new(move |line| {
             if lines.len() >= MOST_NEWS {
@@ -120,7 +121,7 @@ impl At {
         }
     }
 
-    /// Sends a client's next command, if it has none on its way.
+    /// Submits a client's next command, if it has none on its way.
     fn advance(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
@@ -155,8 +156,9 @@ impl At {
         self.advance(id);
     }
 
-    /// What an opener that has gone has not read, those hear who only listen. What is written to a
-    /// terminal stays in it until it is opened again: `unread` is the number of those bytes.
+    /// Writes the last answer of an opener that has gone without reading it to the openers that
+    /// only listen. Bytes written to a terminal stay in it until it is opened again: `unread` is
+    /// their number.
     fn leave_behind(&mut self, id: ClientId, unread: u64) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
@@ -180,7 +182,7 @@ impl At {
     }
 }
 
-/// Sends a command to the port; its end comes as news for the client.
+/// Submits a command to the port. Its answer comes as a message for the client.
 fn submit(
     port: &AtPort,
     command: Command,
@@ -201,13 +203,14 @@ impl Client {
     fn is_finished(&self) -> bool {
         let idle = self.input_ended && self.ticket.is_none();
         match &self.dialect {
-            // A terminal's last command runs to its end: others may be listening for the answer.
+            // A terminal's last command runs to its end, because other openers may be listening for
+            // the answer.
             Dialect::Terminal(_) => idle,
             Dialect::Json(lines) => (lines.is_done() || idle) && lines.output().is_empty(),
         }
     }
 
-    /// Returns whether the client has asked for nothing yet.
+    /// Returns whether the client has not sent a request yet.
     fn is_idle(&self) -> bool {
         matches!(&self.dialect, Dialect::Json(lines) if !lines.has_asked() && !lines.is_done())
     }
@@ -216,7 +219,7 @@ impl Client {
 impl Service for At {
     fn connect(&mut self, _: Instant, entrance: Entrance) -> Option<ClientId> {
         if !self.has_room() {
-            // Whoever has asked for nothing makes room, the first to come before others.
+            // A client without a request makes room, the oldest first.
             let idle = self.clients.values_mut().find(|client| client.is_idle())?;
             if let Dialect::Json(lines) = &mut idle.dialect {
                 lines.refuse("too many clients");
@@ -279,7 +282,7 @@ impl Service for At {
 
     fn output(&self, client: ClientId) -> &[u8] {
         match self.clients.get(&client) {
-            // A terminal nobody has open takes bytes for nobody.
+            // A terminal that no program has open takes no bytes.
             Some(client) => match &client.dialect {
                 Dialect::Terminal(_) if client.input_ended => &[],
                 Dialect::Terminal(discipline) => discipline.output(),

@@ -1,35 +1,36 @@
-//! Who may come in: the one policy for all entrances.
+//! The one policy of who may use the entrances, judged by the credentials of a connection's peer.
 
 use std::os::fd::AsFd;
 
 use rustix::process::{Gid, Uid};
 
-/// Who may come in beside root and the user who runs this process.
+/// Users and groups that are served beside root and the user who runs this process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allow {
     /// User ids.
     pub users: Vec<u32>,
-    /// Group ids. Only a process's own group is looked at, not its further ones.
+    /// Group ids. Only a process's effective group counts, not its supplementary groups.
     pub groups: Vec<u32>,
 }
 
-/// Who is at the other end of a connection.
+/// Standing of the peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Root, or the user who runs this process.
     Owner,
-    /// Somebody who is let in beside them.
+    /// A user who is served beside these.
     Guest,
 }
 
 impl Allow {
-    /// Returns whether nobody is let in beside root and the user who runs this process.
+    /// Returns whether only root and the user who runs this process are served.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.groups.is_empty()
     }
 
-    /// Returns who is at the other end, as the kernel says; `None` for those who may not come in.
+    /// Returns the standing of the peer by the kernel's credentials (SO_PEERCRED), or `None` for
+    /// one that is not served.
     pub(super) fn admits(&self, stream: &impl AsFd) -> Option<Standing> {
         let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
         let standing = self.standing(peer.uid, peer.gid, rustix::process::geteuid());

@@ -1,4 +1,4 @@
-//! Sockets that clients come in by.
+//! Listening sockets.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// A listening Unix socket. Its file is removed when it is dropped.
+/// Listening Unix socket. Its file is removed when the value is dropped.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: UnixListener,
@@ -15,10 +15,10 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Binds a path, with these permissions. A socket that a dead owner left there is removed.
+    /// Binds a path with these permissions. A socket that a dead owner left there is removed first.
     ///
     /// # Errors
-    /// When the path cannot be bound.
+    /// Those of the system, when the path cannot be bound.
     pub(super) fn at(path: &Path, mode: u32) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -28,13 +28,14 @@ impl Listener {
             socket: UnixListener::bind(path)?,
             path: Some(path.to_owned()),
         };
-        // The directory is its owner's alone, so nobody gets in between.
+        // The directory belongs to its owner alone, so no other user connects between the two
+        // calls.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         listener.socket.set_nonblocking(true)?;
         Ok(listener)
     }
 
-    /// Binds an abstract name, in its exact length. It is free as soon as its owner has ended.
+    /// Binds an abstract name, in its exact length. The kernel frees the name when its owner ends.
     ///
     /// # Errors
     /// [`io::ErrorKind::AddrInUse`] when another process has it.
@@ -44,10 +45,10 @@ impl Listener {
         Ok(Self { socket, path: None })
     }
 
-    /// Takes the next client in, without waiting; `None` when there is none.
+    /// Accepts the next client without waiting; returns `None` when there is none.
     ///
     /// # Errors
-    /// When descriptors have run out.
+    /// Those of the system, when descriptors have run out.
     pub(super) fn accept(&self) -> io::Result<Option<UnixStream>> {
         match self.socket.accept() {
             Ok((stream, _)) => {
@@ -74,7 +75,7 @@ impl Drop for Listener {
     }
 }
 
-/// Returns the process that has an abstract name, as `process 42 mbim-proxy`, as far as can be
+/// Returns the process that has an abstract name, as `process 42 mbim-proxy`, as far as that can be
 /// told.
 pub(super) fn owner(name: &str) -> Option<String> {
     let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).ok()?).ok()?;

@@ -1,5 +1,5 @@
-//! The modem's control session for other programs, in the protocol of libmbim's proxy: see
-//! [`proxy`](crate::proxy) for what its clients may expect.
+//! Service that gives other programs the modem's control session, in the protocol of libmbim's
+//! proxy: see [`proxy`](crate::proxy) for what its clients may expect.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -19,43 +19,43 @@ use crate::askers::{Asker, AskerEvent};
 use crate::modem::Handle;
 use crate::proxy::multiplexer::{Config, Multiplexer};
 
-/// The abstract name every libmbim program connects to (libmbim's `mbim-proxy`).
+/// Abstract socket name to which every libmbim program connects (libmbim's `mbim-proxy`).
 pub const PUBLIC_NAME: &str = "mbim-proxy";
-/// News of the modem taken in one round.
+/// Number of events of the control thread taken in one round.
 const MOST_NEWS: usize = 1024;
 
-/// How other programs reach the control session.
+/// Entrances by which other programs reach the control session, and their rules.
 #[derive(Debug, Clone, Default)]
 pub struct MbimOptions {
-    /// The socket in the runtime directory.
+    /// Path of the socket in the runtime directory.
     pub socket: PathBuf,
-    /// The abstract name, [`PUBLIC_NAME`] where mbim-proxy is stood in for.
+    /// Abstract socket name; [`PUBLIC_NAME`] to take the place of mbim-proxy.
     pub public: Option<String>,
-    /// The symbolic link to a terminal.
+    /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
     /// Other paths that mean this modem when a client names them.
     pub aliases: Vec<PathBuf>,
-    /// Who may come in beside root and this user.
+    /// Users and groups that are served beside root and this user.
     pub allow: Allow,
-    /// What clients may do, and the bounds.
+    /// Rules and bounds for clients.
     pub rules: Config,
 }
 
-/// What is served, for `status`.
+/// State of the entrances, for `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MbimStatus {
-    /// The socket in the runtime directory.
+    /// Path of the socket in the runtime directory.
     pub socket: Option<PathBuf>,
-    /// The abstract name, if this process has it.
+    /// Abstract socket name, if this process has it.
     pub public: Option<String>,
-    /// The link to a terminal.
+    /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
     /// Number of clients at present.
     pub clients: usize,
 }
 
-/// The entrances to the control session that could be had.
+/// Entrances to the control session that could be opened.
 #[derive(Debug, Clone)]
 pub struct MbimEntrances {
     status: MbimStatus,
@@ -64,7 +64,7 @@ pub struct MbimEntrances {
 }
 
 impl MbimEntrances {
-    /// Returns what is served at present.
+    /// Returns the state of the entrances at present.
     #[must_use]
     pub fn status(&self) -> MbimStatus {
         MbimStatus {
@@ -73,7 +73,7 @@ impl MbimEntrances {
         }
     }
 
-    /// Returns what could not be had, in words.
+    /// Returns which entrances could not be opened, and why, in words.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
@@ -81,7 +81,7 @@ impl MbimEntrances {
 }
 
 impl Builder {
-    /// Offers the control session. An entrance that cannot be had is no failure: a notice says so.
+    /// Offers the control session. An entrance that cannot be opened is no error: a notice says so.
     pub fn mbim(&mut self, handle: &Handle, options: &MbimOptions) -> MbimEntrances {
         let mut status = MbimStatus::default();
         let mut notices = Vec::new();
@@ -155,8 +155,8 @@ fn taken(name: &str, error: &io::Error, status: &MbimStatus) -> String {
     }
 }
 
-/// Returns whether a path that a client names means this modem: one of `ours`, or what leads to
-/// one. Only what the kernel says of symbolic links is looked at; nothing is opened.
+/// Returns whether a path that a client names means this modem: one of `ours`, or a path that leads
+/// to one. Only symbolic links are resolved; nothing is opened.
 fn means(path: &str, ours: &[PathBuf]) -> bool {
     let path = Path::new(path);
     if ours.iter().any(|own| own == path) {
@@ -173,20 +173,21 @@ fn means(path: &str, ours: &[PathBuf]) -> bool {
         .any(|own| own == real)
 }
 
-/// The multiplexer between its clients and the control thread.
+/// Multiplexer between its clients and the control thread.
 struct Mbim {
     asker: Asker,
-    /// The control thread has ended.
+    /// Whether the control thread has ended.
     gone: bool,
     multiplexer: Multiplexer,
-    /// Clients that have left and are to be hung up on.
+    /// Clients that have left, whose connections are to be closed.
     left: Vec<ClientId>,
     /// Number of clients, for the status.
     clients: Arc<AtomicUsize>,
 }
 
 impl Mbim {
-    /// Passes on what the multiplexer wants of the control session.
+    /// Passes the multiplexer's requests to the control thread, and publishes the number of
+    /// clients.
     fn pass_on(&mut self) {
         while let Some(request) = self.multiplexer.poll_request() {
             self.asker.request(request);
@@ -195,7 +196,7 @@ impl Mbim {
         self.clients.store(clients, Ordering::Relaxed);
     }
 
-    /// Takes what the control thread has to say. `true` when there may be more.
+    /// Takes events of the control thread. Returns `true` when there may be more.
     fn news(&mut self, now: Instant) -> bool {
         for _ in 0..MOST_NEWS {
             match self.asker.next() {

@@ -1,24 +1,27 @@
-//! What a running modem offers to other programs of the machine.
+//! Services that a running modem offers to other programs of the machine.
 //!
 //! ```text
 //!  sockets, terminals ──> server: one thread, one poll loop ──bytes──> services ──> the modem
 //! ```
 //!
-//! - `listener`, `credentials`, `terminals`: the entrances. A Unix socket or an abstract name, with
-//!   the policy of who may come in; a pseudo-terminal for each opener.
+//! - `listener`, `credentials`, `terminals`: the entrances. An entrance is a Unix socket or an
+//!   abstract name, with the policy of who may use it, or a name behind which each opener gets a
+//!   pseudo-terminal of its own.
 //! - `server`: the loop that moves bytes between the entrances' clients and the services.
-//! - `service`: what a service is: bytes and time in, bytes out. Services know nothing of sockets.
-//! - `status`: status and orders, a JSON object a line. `at`: the AT port, for terminals and in JSON
-//!   lines. `mbim`: the control session, in the protocol of libmbim's proxy.
+//! - `service`: the trait of a service, which turns the bytes of its clients and the time into
+//!   bytes for its clients. Services know nothing of sockets.
+//! - `status`: status and orders, one JSON object in each line. `at`: the AT port, for terminals
+//!   and in JSON lines. `mbim`: the control session, in the protocol of libmbim's proxy.
 //!
-//! A program puts together what it offers with a [`Builder`]. [`Builder::serve`] serves it from a
-//! thread of its own until the [`Server`] is dropped, [`Builder::serve_here`] from the thread that
-//! calls it.
+//! A program collects what it offers in a [`Builder`]. [`Builder::serve`] serves it from a thread
+//! of its own until the [`Server`] is dropped, [`Builder::serve_here`] from the thread that calls
+//! it.
 //!
 //! # Bounds
-//! Each service bounds its clients, and what it holds for one in each direction. A client that
-//! sends faster than it is answered is read no further. Nobody waits for a client: what it does not
-//! take stays in its service's output, which has a bound and a time-out.
+//! Each service bounds the number of its clients and the bytes it holds for one in each direction.
+//! Nothing more is read from a client that sends faster than it is answered. The server waits for
+//! no client: bytes that a client does not take stay in its service's output, which has a bound and
+//! a time limit.
 
 mod at;
 mod credentials;

@@ -1,4 +1,4 @@
-//! The one loop that serves all entrances: it moves bytes between clients and services.
+//! The poll loop that serves all entrances: it moves bytes between clients and services.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -17,17 +17,17 @@ use super::service::{ClientId, Entrance, Service};
 use super::terminals::{self, Terminals};
 use crate::poll::{PollSet, Waker};
 
-/// Bytes read from a client at a time.
+/// Size of one read from a client, in bytes.
 const CHUNK: usize = 16 * 1024;
-/// Clients let in by an entrance in one round.
+/// Largest number of clients accepted by an entrance in one round.
 const MOST_NEWCOMERS: usize = 16;
-/// Pause before the next client is let in after descriptors have run out.
+/// Pause before the next client is accepted after descriptors have run out.
 const SHORTAGE: Duration = Duration::from_millis(500);
-/// Time for the last words to clients at the end.
+/// Time in which clients can take their last messages at the end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// What a running modem offers, before it is served. Each service has a method that adds it, in the
-/// file of the service.
+/// Collection of the services of a running modem, before it is served. Each service has a method
+/// that adds it, in the file of the service.
 pub struct Builder {
     waker: Waker,
     services: Vec<Box<dyn Service>>,
@@ -35,29 +35,29 @@ pub struct Builder {
     terminals: Vec<Openings>,
 }
 
-/// A socket in front of a service.
+/// Listening socket in front of a service.
 struct Socket {
     listener: Listener,
     entrance: Entrance,
     allow: Allow,
-    /// Index of the service.
+    /// Index of the service in [`Builder`].
     service: usize,
 }
 
-/// A terminal in front of a service.
+/// Terminals in front of a service.
 struct Openings {
     terminals: Terminals,
-    /// Index of the service.
+    /// Index of the service in [`Builder`].
     service: usize,
-    /// There was no terminal to be had: the next is tried then.
+    /// Time at which a terminal is tried again after none could be made.
     retry: Option<Instant>,
 }
 
 impl Builder {
-    /// Nothing is offered yet.
+    /// Returns a collection without services.
     ///
     /// # Errors
-    /// When descriptors have run out.
+    /// Those of the system, when descriptors have run out.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             waker: Waker::new()?,
@@ -67,14 +67,14 @@ impl Builder {
         })
     }
 
-    /// Returns what wakes the loop, from any thread: for a service that has news, and for who
-    /// attends in [`Builder::serve_here`].
+    /// Returns the waker of the loop, for use from any thread: by a service that has news, and by a
+    /// caller that attends in [`Builder::serve_here`].
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// Adds a service; its index is for the entrances to it.
+    /// Adds a service and returns its index, by which entrances refer to it.
     pub(super) fn service(&mut self, service: Box<dyn Service>) -> usize {
         self.services.push(service);
         self.services.len() - 1
@@ -96,7 +96,7 @@ impl Builder {
         });
     }
 
-    /// Adds a terminal in front of a service.
+    /// Adds terminals in front of a service.
     pub(super) fn terminals(&mut self, service: usize, terminals: Terminals) {
         self.terminals.push(Openings {
             terminals,
@@ -105,10 +105,10 @@ impl Builder {
         });
     }
 
-    /// Serves what is offered, from a thread of its own.
+    /// Serves the collection from a thread of its own.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// Those of the system, when there is no thread to be had.
     pub fn serve(self) -> io::Result<Server> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -125,14 +125,14 @@ impl Builder {
         })
     }
 
-    /// Serves what is offered from the calling thread until `attend` returns `false`. It is called
-    /// whenever something has happened, so also when the [`Waker`] was used, and must not block.
+    /// Serves the collection from the calling thread until `attend` returns `false`. `attend` is
+    /// called in each round of the loop, also when the [`Waker`] was used, and must not block.
     pub fn serve_here(self, attend: impl FnMut() -> bool) {
         Serving::new(self).run(attend);
     }
 }
 
-/// Serves clients until it is dropped; then the sockets and links are gone.
+/// Handle on the serving thread. Dropping it ends the service and removes sockets and links.
 #[derive(Debug)]
 pub struct Server {
     stop: Arc<AtomicBool>,
@@ -150,10 +150,10 @@ impl Drop for Server {
     }
 }
 
-/// A client's descriptor.
+/// Descriptor of a client.
 enum Line {
     Socket(UnixStream),
-    /// The controlling side of a pseudo-terminal.
+    /// Controlling side of a pseudo-terminal.
     Terminal(OwnedFd),
 }
 
@@ -165,7 +165,7 @@ impl Line {
         }
     }
 
-    /// Writes without waiting, and without a signal when nobody reads any more.
+    /// Writes without waiting, and without SIGPIPE when the reader has gone.
     fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         match self {
             Self::Socket(socket) => rustix::net::send(socket, bytes, SendFlags::NOSIGNAL),
@@ -192,35 +192,36 @@ impl AsRawFd for Line {
 }
 
 struct Connection {
-    /// Index of the service.
+    /// Index of the service in [`Builder`].
     service: usize,
     client: ClientId,
     line: Line,
-    /// The client has closed its end, and what it wrote may not all have been read.
+    /// Whether the client has closed its end; some of its bytes may not have been read yet.
     hung_up: bool,
-    /// All it wrote has been read, and nothing more will come.
+    /// Whether all bytes of the client have been read and nothing more will come.
     input_ended: bool,
-    /// The service has been told that it is gone.
+    /// Whether the service has been told that the client is gone.
     gone: bool,
 }
 
 struct Serving {
     offer: Builder,
     connections: Vec<Connection>,
-    /// Nobody is let in until then.
+    /// Time until which no client is accepted.
     rest: Option<Instant>,
-    /// It is over then, or as soon as all clients have left.
+    /// Time at which the loop ends, if clients have not left before.
     end: Option<Instant>,
 }
 
-/// What was found ready in one round.
+/// Descriptors that were found ready in one round.
 struct Ready {
     woken: bool,
-    /// Indices of sockets.
+    /// Indices of sockets with a client to accept.
     sockets: Vec<usize>,
-    /// Indices of terminals, and whether somebody has written into the fresh one.
+    /// Indices of terminals that may have been opened, each with whether a program has written into
+    /// it.
     terminals: Vec<(usize, bool)>,
-    /// For each connection, whether it can be read or has hung up.
+    /// For each connection, whether it can be read and whether it has hung up.
     lines: Vec<(bool, bool)>,
 }
 
@@ -255,7 +256,7 @@ impl Serving {
                 self.offer.waker.reset();
             }
             if self.end.is_none() && !attend() {
-                // Nobody is left without an answer, and there is time to take leave.
+                // Every client gets its last message and time to take it.
                 self.end = Some(now + LAST_WORDS);
                 for service in &mut self.offer.services {
                     service.stop(now);
@@ -288,7 +289,8 @@ impl Serving {
             .is_some_and(|end| end <= Instant::now() || self.connections.is_empty())
     }
 
-    /// Waits until something is to be done, or not at all when there is `more` to do.
+    /// Waits until a descriptor is ready or something is due; does not wait when there is `more` to
+    /// do.
     fn wait(&mut self, set: &mut PollSet, more: bool) -> io::Result<Ready> {
         let now = Instant::now();
         set.clear();
@@ -316,8 +318,8 @@ impl Serving {
                 let service = &self.offer.services[connection.service];
                 let read = !connection.input_ended && service.room(connection.client) > 0;
                 let write = !service.output(connection.client).is_empty();
-                // The kernel tells a hang-up whatever is waited for: once it is known, only what
-                // can be read is.
+                // The kernel reports a hang-up whatever is waited for. Once it is known, the
+                // descriptor is added only for bytes that can still be read.
                 let known = connection.hung_up && !read || connection.input_ended && !write;
                 (!known).then(|| set.add(&connection.line, read, write))
             })
@@ -358,7 +360,7 @@ impl Serving {
         })
     }
 
-    /// Reads what there is, as far as it is wanted. One read a round, so that one who writes
+    /// Reads as many bytes as are wanted, with one read in a round, so that a client that writes
     /// without end does not keep the others waiting.
     fn read(&mut self, now: Instant, index: usize, broken: bool, chunk: &mut [u8]) {
         let connection = &mut self.connections[index];
@@ -369,8 +371,8 @@ impl Serving {
         }
         let room = service.room(connection.client).min(chunk.len());
         if room == 0 {
-            // Nothing reaches a socket that is closed. A terminal may have been left with
-            // commands in it, which are read when there is room.
+            // Nothing reaches a socket that is closed. A terminal may hold commands of an opener
+            // that has left; they are read when there is room.
             if broken && matches!(connection.line, Line::Socket(_)) {
                 service.disconnect(now, connection.client);
                 connection.gone = true;
@@ -380,7 +382,7 @@ impl Serving {
         match connection.line.read(&mut chunk[..room]) {
             Ok(count) if count > 0 => service.receive(now, connection.client, &chunk[..count]),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // EIO says of a terminal that every opener has closed it.
+            // EIO means that every opener has closed the terminal.
             Ok(_) | Err(_) => {
                 connection.input_ended = true;
                 let unread = connection.line.unread();
@@ -389,7 +391,7 @@ impl Serving {
         }
     }
 
-    /// Writes what the client takes.
+    /// Writes output until the client takes no more.
     fn write(&mut self, now: Instant, index: usize) {
         let connection = &mut self.connections[index];
         let service = &mut self.offer.services[connection.service];
@@ -413,7 +415,7 @@ impl Serving {
         }
     }
 
-    /// Hangs up on whom services are done with, and offers terminals in their place.
+    /// Closes the connections that services are done with, and offers fresh terminals.
     fn part(&mut self, now: Instant) {
         self.connections.retain(|connection| !connection.gone);
         for (index, service) in self.offer.services.iter_mut().enumerate() {
@@ -473,7 +475,7 @@ impl Serving {
         }
     }
 
-    /// Somebody has opened a terminal, or written into it.
+    /// Takes a program in that has opened a terminal or has written into it.
     fn admit_opener(&mut self, now: Instant, index: usize, written: bool) {
         let opening = &mut self.offer.terminals[index];
         let service = &mut self.offer.services[opening.service];
@@ -497,7 +499,7 @@ impl Serving {
     }
 }
 
-/// The last words for one who is turned away, as far as they can be said without waiting.
+/// Sends the last bytes to a client that is turned away, as far as that works without waiting.
 fn take_leave(stream: &UnixStream, words: &[u8]) {
     if !words.is_empty() {
         let _ = rustix::net::send(stream, words, SendFlags::NOSIGNAL);

@@ -1,23 +1,23 @@
-//! What a service is: bytes of its clients and time in, bytes for its clients out.
+//! The trait of a service: bytes of its clients and the time go in, bytes for its clients come out.
 
 use std::time::Instant;
 
-/// Names a client among those of its service.
+/// Id of a client among those of its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(crate) u64);
 
-/// Where a client came in.
+/// Entrance by which a client came in, and its standing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrance {
-    /// The abstract socket of mbim-proxy: the client says first which modem it means.
+    /// The abstract socket of mbim-proxy, where a client first names the modem it means.
     Public,
-    /// The same, by somebody who is let in beside its owner.
+    /// The abstract socket, used by a user who is served beside root and the owner.
     PublicGuest,
     /// A socket in the runtime directory.
     Private,
-    /// The same, by somebody who is let in beside its owner.
+    /// A socket in the runtime directory, used by a user who is served beside root and the owner.
     PrivateGuest,
-    /// A terminal: whoever types into it by mistake is borne with.
+    /// A terminal, where bytes that a person types by mistake are tolerated.
     Terminal,
 }
 
@@ -28,9 +28,9 @@ impl Entrance {
     }
 }
 
-/// A service for local programs. No I/O: the server moves the bytes.
+/// Service for local programs. It does no I/O: the server moves the bytes.
 pub(crate) trait Service: Send {
-    /// A client has come in. `None` turns it away.
+    /// Adds a client. Returns `None` to turn it away.
     fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId>;
 
     /// Returns whether another terminal is to be offered.
@@ -38,40 +38,41 @@ pub(crate) trait Service: Send {
         true
     }
 
-    /// Returns the last words for a client that is turned away, with the reason.
+    /// Returns the bytes to send to a client that is turned away for the reason `why`.
     fn turned_away(&self, why: &str) -> Vec<u8> {
         let _ = why;
         Vec::new()
     }
 
-    /// Returns how many bytes are wanted of a client at present.
+    /// Returns the number of bytes that are wanted of a client at present.
     fn room(&self, client: ClientId) -> usize;
 
     /// Takes bytes of a client, at most [`Service::room`].
     fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]);
 
-    /// Nothing more will come from a client. `unread` is the number of bytes that were written to
-    /// it and that it left unread, where that can be told.
+    /// Takes the news that nothing more will come from a client. `unread` is the number of bytes
+    /// that were written to it and that it left unread, where that can be told.
     fn input_ended(&mut self, now: Instant, client: ClientId, unread: u64);
 
     /// Returns the bytes that wait for a client, as many as one write takes at best.
     fn output(&self, client: ClientId) -> &[u8];
 
-    /// `count` bytes of the output have been written.
+    /// Removes `count` bytes, which have been written, from a client's output.
     fn wrote(&mut self, now: Instant, client: ClientId, count: usize);
 
-    /// A client has gone: nothing more comes from it, and nothing reaches it.
+    /// Removes a client that has gone: nothing more comes from it, and nothing reaches it.
     fn disconnect(&mut self, now: Instant, client: ClientId);
 
-    /// Returns a client to hang up on. It is forgotten thereby.
+    /// Returns a client whose connection is to be closed, and removes it.
     fn take_finished(&mut self, now: Instant) -> Option<ClientId>;
 
-    /// Takes what other threads have left, and does what is due. `true` when there may be more.
+    /// Takes what other threads have left, and does what is due. Returns `true` when there may be
+    /// more.
     fn work(&mut self, now: Instant) -> bool;
 
-    /// Returns when to call [`Service::work`] without anything having happened.
+    /// Returns the time at which to call [`Service::work`] even if nothing has happened.
     fn poll_timeout(&self) -> Option<Instant>;
 
-    /// The server stops: last words are to be said.
+    /// Puts last messages into the clients' outputs, because the server stops.
     fn stop(&mut self, now: Instant);
 }

@@ -1,14 +1,15 @@
-//! Status and orders: how `uwwan status` and `uwwan down` reach a running `uwwan up`.
+//! Service that gives `uwwan status` and `uwwan down` the status of a running `uwwan up` and takes
+//! their orders.
 //!
-//! One JSON object a line, in both directions. A request is `{"command":"status"}`,
+//! Each line is one JSON object, in both directions. A request is `{"command":"status"}`,
 //! `{"command":"watch"}` or `{"command":"stop"}`; the reply is `{"ok":true,…}` or
 //! `{"ok":false,"error":"…"}`. `watch` is answered with one status after another until either side
 //! closes: at each change, ten times a second at most and once a second at least. `stop` is
-//! answered with one line at once and a second when everything is down.
+//! answered with one line at once and a second one when everything is down.
 //!
-//! A request has to come within [`REQUEST_TIME`], a reply has to be taken within [`REPLY_TIME`].
-//! Some places are left for those who ask once: watchers have at most [`MOST_WATCHERS`], and who
-//! has not asked makes room for a newcomer.
+//! A request has to come within [`REQUEST_TIME`], and a reply has to be read within [`REPLY_TIME`].
+//! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
+//! for clients that ask once. A client that has not asked makes room for one that comes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,64 +27,66 @@ use super::service::{ClientId, Entrance, Service};
 use crate::failure::{Failure, FailureKind};
 use crate::poll::Waker;
 
-/// The longest request line in bytes, its end included.
+/// Length of the longest request line in bytes, its line end included.
 const LONGEST_REQUEST: usize = 4096;
-/// How long a client may take over one request line, from its connection or its last reply.
+/// Time a client has for one request line, from its connection or its last reply.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// How long a client may leave a reply unread before it is dropped.
+/// Time after which a client that does not read its reply is dropped.
 const REPLY_TIME: Duration = Duration::from_secs(2);
-/// Clients served at once.
+/// Largest number of clients at a time.
 const MOST_CLIENTS: usize = 16;
-/// Clients among them that wait for what is to come: watchers, and those who wait for the end.
+/// Largest number of clients among them that watch or wait for the end.
 const MOST_WATCHERS: usize = 12;
-/// Pause between two states for a watcher, if it has changed and if not.
+/// Pause between two statuses for a watcher when the status has changed.
 const WATCH_SOON: Duration = Duration::from_millis(100);
+/// Pause between two statuses for a watcher when the status has not changed.
 const WATCH_LATE: Duration = Duration::from_secs(1);
 
-/// What a client asks for.
+/// Request of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
 pub enum Request {
-    /// The state, once.
+    /// Asks for the status once.
     Status {},
-    /// The state, and again at each change and at least once a second.
+    /// Asks for the status at once, at each change, and at least once a second.
     Watch {},
-    /// Stop cleanly.
+    /// Asks for a clean stop.
     Stop {},
 }
 
-/// What `up` answers.
+/// Reply of `up`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// Whether the request was understood and granted.
     pub ok: bool,
     /// Id of the process that answers.
     pub pid: u32,
-    /// The device it runs: its port.
+    /// Name of the device that the process runs: its port.
     pub device: String,
-    /// Why not, for readers of version 0.1.
+    /// Reason of a refusal, for readers of version 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What was refused, and why.
+    /// Failure that a refusal carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// The state, for `status` and `watch`.
+    /// Status as JSON, in answer to `status` and `watch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<serde_json::Value>,
-    /// Everything is down, for `stop`.
+    /// Whether everything is down, in the second answer to `stop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
 }
 
-/// What the service asks of the running modem. Called from the server's thread: must not block.
+/// Callbacks of the service into the running modem. They are called on the server's thread and must
+/// not block.
 pub trait Responder: Send {
-    /// Returns the state as JSON.
+    /// Returns the status as JSON.
     fn status(&self) -> serde_json::Value;
     /// Begins a clean stop.
     fn stop(&self);
 }
 
-/// Tells the watchers that the state has changed.
+/// Handle by which the program tells the watchers that the status has changed.
 #[derive(Debug, Clone)]
 pub struct Changes {
     count: Arc<AtomicU64>,
@@ -91,7 +94,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The state has changed.
+    /// Tells the watchers that the status has changed.
     pub fn announce(&self) {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.waker.wake();
@@ -99,11 +102,11 @@ impl Changes {
 }
 
 impl Builder {
-    /// Offers status and orders at a socket (mode 0600). `device` is what the device is called in
-    /// each reply.
+    /// Offers status and orders at a socket (mode 0600). `device` is the name of the device in each
+    /// reply.
     ///
     /// # Errors
-    /// When the socket cannot be made.
+    /// Those of the system, when the socket cannot be made.
     pub fn status(
         &mut self,
         socket: &Path,
@@ -129,13 +132,13 @@ impl Builder {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It asks.
+    /// The client may send requests.
     Asking,
-    /// It is told each change: the last state was sent at `sent`, after `seen` changes.
+    /// The client is sent each change. The last status was sent at `sent`, after `seen` changes.
     Watching { sent: Instant, seen: u64 },
-    /// It waits for the end.
+    /// The client waits for the end.
     Stopping,
-    /// It gets what waits for it, and nothing more.
+    /// The client gets the output that waits for it and nothing more.
     Done,
 }
 
@@ -144,9 +147,9 @@ struct Client {
     input: Vec<u8>,
     input_ended: bool,
     output: Vec<u8>,
-    /// Bytes of the output that are written already.
+    /// Number of bytes of the output that are already written.
     written: usize,
-    /// Since when the client is waited for: for its request, or for it to take its reply.
+    /// Time since which the client is waited for: for its request, or for it to read its reply.
     since: Instant,
 }
 
@@ -167,7 +170,8 @@ impl Client {
         }
     }
 
-    /// Returns when something is due for the client: its time is up, or it is told the state.
+    /// Returns the time at which something is due for the client: its time is up, or it is sent the
+    /// status.
     fn due(&self, changes: u64) -> Option<Instant> {
         if !self.output().is_empty() {
             return Some(self.since + REPLY_TIME);
@@ -230,7 +234,7 @@ impl StatusService {
         }
     }
 
-    /// Answers what a client asks, as far as it has taken its replies.
+    /// Answers the requests of a client, as far as it has read its replies.
     fn advance(&mut self, now: Instant, id: ClientId) {
         while let Some(client) = self.clients.get_mut(&id)
             && client.phase == Phase::Asking
@@ -281,7 +285,7 @@ fn refused(kind: FailureKind, why: impl std::fmt::Display) -> Failure {
     Failure::new(kind, "the running uwwan refused").because(why)
 }
 
-/// Said to whom there is no place for.
+/// Returns the failure for a client for which there is no place.
 fn too_many() -> Failure {
     refused(FailureKind::Host, "too many clients")
 }
@@ -296,7 +300,7 @@ impl Service for StatusService {
             .count()
             >= MOST_CLIENTS
         {
-            // Whoever has not asked makes room, the first to come before others.
+            // A client that has not asked makes room, the oldest first.
             let idle =
                 |client: &Client| client.phase == Phase::Asking && client.output().is_empty();
             let (id, _) = self.clients.iter().find(|(_, client)| idle(client))?;
@@ -390,7 +394,7 @@ impl Service for StatusService {
                         seen: changes,
                     };
                 }
-                // It does not ask, or does not read.
+                // The client does not ask or does not read.
                 _ => {
                     client.phase = Phase::Done;
                     client.written = client.output.len();
@@ -420,10 +424,10 @@ impl Service for StatusService {
     }
 }
 
-/// A request from one line, without its line end.
+/// Returns the request in one line, which has no line end.
 ///
 /// # Errors
-/// What is wrong with it, for the reply.
+/// A text that says what is wrong with the line, for the reply.
 fn request(line: &[u8]) -> Result<Request, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the request is not UTF-8".to_owned())?;
     serde_json::from_str(text).map_err(|error| {

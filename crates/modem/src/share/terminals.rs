@@ -1,10 +1,10 @@
-//! Pseudo-terminals behind one name: each opener gets one of its own.
+//! Pseudo-terminals behind one symbolic link, one for each opener.
 //!
-//! Programs that open the same terminal read each other's answers, so the symbolic link always
-//! leads to a fresh one. The moment somebody opens that (told by inotify; the first byte read says
-//! the same), the link moves on to the next. That one lies ready, so that moving on is one rename:
-//! two who open within the time this takes get the same terminal, which no pseudo-terminal can
-//! tell.
+//! Programs that open the same terminal read each other's answers, so the link always leads to a
+//! fresh terminal. When a program opens it (which inotify tells, or else the first byte that is
+//! read), the link moves on to the next terminal. A spare one lies ready, so that moving on is one
+//! rename. Two programs that open within the time this takes get the same terminal; a
+//! pseudo-terminal cannot tell them apart.
 
 use std::ffi::OsStr;
 use std::io;
@@ -19,25 +19,26 @@ use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-/// A terminal nobody has opened yet.
+/// Terminal that no program has opened yet.
 #[derive(Debug)]
 struct Fresh {
     master: OwnedFd,
-    /// Ours, so that it keeps its settings and does not look hung up.
+    /// Descriptor of this process on the terminal, so that it keeps its settings and does not count
+    /// as hung up.
     _slave: OwnedFd,
     watch: Option<i32>,
 }
 
-/// The link and what it leads to.
+/// Symbolic link and the terminals it leads to.
 #[derive(Debug)]
 pub(super) struct Terminals {
     link: PathBuf,
     inotify: Option<OwnedFd>,
-    /// Where the link leads.
+    /// Terminal that the link leads to.
     fresh: Option<Fresh>,
-    /// Where it leads next: a link to it lies beside.
+    /// Terminal that the link leads to next; a second link beside the first leads to it.
     spare: Option<Fresh>,
-    /// There was none to be had, which is told once.
+    /// Whether the last terminal could not be made, which is logged once.
     short: bool,
 }
 
@@ -45,7 +46,7 @@ impl Terminals {
     /// Makes the first terminal and the link to it.
     ///
     /// # Errors
-    /// When there is no terminal to be had or the link cannot be made.
+    /// Those of the system, when no terminal can be made or the link cannot be created.
     pub(super) fn new(link: &Path) -> io::Result<Self> {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let inotify = inotify::init(flags)
@@ -62,17 +63,17 @@ impl Terminals {
         Ok(terminals)
     }
 
-    /// Readable when somebody may have opened the fresh terminal.
+    /// Returns a descriptor that is readable when a program may have opened the fresh terminal.
     pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Readable when somebody has written to the fresh terminal.
+    /// Returns a descriptor that is readable when a program has written to the fresh terminal.
     pub(super) fn fresh(&self) -> Option<BorrowedFd<'_>> {
         self.fresh.as_ref().map(|fresh| fresh.master.as_fd())
     }
 
-    /// Whether the fresh terminal has been opened, as far as inotify knows.
+    /// Returns whether the fresh terminal has been opened, as far as inotify tells.
     pub(super) fn was_opened(&self) -> bool {
         let Some(inotify) = &self.inotify else {
             return false;
@@ -88,7 +89,8 @@ impl Terminals {
         opened
     }
 
-    /// Hands the fresh terminal over and moves the link on, if `more` may come.
+    /// Hands over the controlling side of the fresh terminal, and moves the link on if `more`
+    /// openers may come.
     pub(super) fn take(&mut self, more: bool) -> Option<OwnedFd> {
         let fresh = self.fresh.take()?;
         if more {
@@ -102,7 +104,7 @@ impl Terminals {
         Some(fresh.master)
     }
 
-    /// Makes sure that the link leads to a fresh terminal. `false` when there is none to be had.
+    /// Makes sure that the link leads to a fresh terminal. Returns `false` when none can be made.
     pub(super) fn replenish(&mut self) -> bool {
         if self.fresh.is_some() {
             return true;
@@ -120,7 +122,7 @@ impl Terminals {
         !self.short
     }
 
-    /// Has the link lead to the spare terminal, and makes another spare.
+    /// Makes the link lead to the spare terminal, and makes another spare.
     fn move_on(&mut self) -> io::Result<()> {
         let next = match self.spare.take() {
             Some(spare) => spare,
@@ -128,7 +130,7 @@ impl Terminals {
         };
         std::fs::rename(self.beside(), &self.link)?;
         self.fresh = Some(next);
-        // Without one, the next is made when it is needed.
+        // Without a spare, the next terminal is made when it is needed.
         self.spare = self
             .make()
             .inspect_err(|error| tracing::debug!("no spare terminal: {error}"))
@@ -136,14 +138,14 @@ impl Terminals {
         Ok(())
     }
 
-    /// The link to the spare terminal.
+    /// Returns the path of the link to the spare terminal.
     fn beside(&self) -> PathBuf {
         let mut beside = self.link.clone().into_os_string();
         beside.push(".next");
         PathBuf::from(beside)
     }
 
-    /// Makes a terminal and a link to it beside the link.
+    /// Makes a terminal in raw mode, and the second link to it.
     fn make(&self) -> io::Result<Fresh> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags)?;
@@ -159,7 +161,7 @@ impl Terminals {
         let mut settings = tcgetattr(&slave)?;
         settings.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &settings)?;
-        // The group tty may not write into it: this is no terminal of a person.
+        // The group tty may not write into it, because no person sits at this terminal.
         rustix::fs::fchmod(&slave, Mode::RUSR | Mode::WUSR)?;
         rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK)?;
         let watch = self.inotify.as_ref().and_then(|inotify| {
@@ -167,7 +169,7 @@ impl Terminals {
                 .inspect_err(|error| tracing::debug!("watching {}: {error}", path.display()))
                 .ok()
         });
-        // To be renamed into place, so that the name never leads nowhere.
+        // This link is renamed into place later, so that the name never leads nowhere.
         let beside = self.beside();
         let _ = std::fs::remove_file(&beside);
         symlink(path, &beside)?;
@@ -179,7 +181,8 @@ impl Terminals {
     }
 }
 
-/// Returns the number of bytes written to a terminal that nobody has read, by its controlling side.
+/// Returns the number of bytes written to a terminal that no program has read, given its
+/// controlling side.
 ///
 /// Makes the system calls `ioctl` (TIOCGPTPEER, FIONREAD) and `close`.
 pub(super) fn unread(master: &OwnedFd) -> u64 {

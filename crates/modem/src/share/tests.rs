@@ -1,5 +1,5 @@
-//! Status and orders through real sockets. The AT port and the proxy are tested on an emulated
-//! modem, in the tests of the workspace.
+//! Tests of status and orders through real sockets. The AT port and the proxy are tested on an
+//! emulated modem, in the tests of the workspace.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ struct Fake(Arc<AtomicUsize>);
 
 impl Responder for Fake {
     fn status(&self) -> serde_json::Value {
-        // Large enough that a watcher who does not read fills its socket.
+        // The status is large enough that a watcher that does not read fills its socket.
         serde_json::json!({"online": true, "filler": "x".repeat(50_000)})
     }
     fn stop(&self) {
@@ -56,7 +56,7 @@ fn served() -> Served {
 impl Drop for Served {
     fn drop(&mut self) {
         self.server = None;
-        // The socket is gone with the server.
+        // The socket is removed with the server.
         assert!(std::fs::remove_dir(&self.folder).is_ok() || std::thread::panicking());
     }
 }
@@ -69,7 +69,7 @@ impl Talk {
         let _ = self.0.get_mut().write_all(bytes);
     }
 
-    /// The next reply; `None` when the other end has closed.
+    /// Returns the next reply; `None` when the other end has closed.
     fn reply(&mut self) -> Option<Reply> {
         let mut line = String::new();
         self.0.read_line(&mut line).ok()?;
@@ -140,7 +140,7 @@ fn who_is_silent_or_leaves_or_watches_keeps_nobody_out() {
     }
     served.still_serves();
     drop(silent);
-    // Watchers are refused before they fill the house.
+    // Watchers are refused before they take all places.
     let mut watchers: Vec<Talk> = (0..20).map(|_| served.connect()).collect();
     let mut refused = 0;
     for talk in &mut watchers {
@@ -164,7 +164,7 @@ fn a_watcher_who_does_not_read_is_dropped() {
     let mut talk = served.connect();
     talk.say(WATCH);
     let deadline = Instant::now() + PATIENCE;
-    // Its end is seen by its socket, which takes nothing more: to read would let it go on.
+    // The end is seen by a write that fails; a read would let the server go on.
     while talk.0.get_mut().write_all(b" ").is_ok() {
         assert!(Instant::now() < deadline, "the watcher still has its place");
         served.changes.announce();

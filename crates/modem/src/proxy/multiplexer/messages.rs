@@ -1,4 +1,4 @@
-//! What a client's messages mean.
+//! Handling of the messages of clients.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::proxy::subscriptions::List;
 use crate::share::service::{ClientId, Entrance};
 
 impl Multiplexer {
-    /// Takes the complete messages of a client as far as it may have more under way.
+    /// Handles the complete messages of a client, as long as it may have more commands under way.
     pub(super) fn advance(&mut self, now: Instant, client: ClientId) {
         loop {
             let Some(peer) = self.clients.get_mut(&client) else {
@@ -35,7 +35,7 @@ impl Multiplexer {
                     tracing::debug!("a client: {error}");
                     peer.stream.clear();
                     peer.refuse(now, 0, ProtocolError::LENGTH_MISMATCH);
-                    // A terminal may just have been somebody's typing.
+                    // The bytes on a terminal may have been typed by a person.
                     if peer.entrance != Entrance::Terminal {
                         peer.end = Some(now);
                     }
@@ -79,7 +79,7 @@ impl Multiplexer {
                     return;
                 };
                 peer.opened(max_control_transfer);
-                // Whoever begins anew need not leave.
+                // A client that opens again need not leave.
                 peer.end = None;
                 if modem {
                     peer.send(now, transaction, Body::OpenDone(Status::NONE));
@@ -123,7 +123,7 @@ impl Multiplexer {
         }
     }
 
-    /// What a client had under way is forgotten, without an answer.
+    /// Forgets the commands and the list of a client, without an answer.
     fn start_over(&mut self, client: ClientId) {
         let Some(peer) = self.clients.get_mut(&client) else {
             return;
@@ -204,8 +204,9 @@ impl Multiplexer {
         peer.queue.push_back(queued);
     }
 
-    /// CONFIGURATION and what else a client says to the proxy itself. Without a status the client
-    /// is to be hung up on, which is how an mbim-proxy refuses: libmbim does not look at the status.
+    /// Handles CONFIGURATION and the other commands for the proxy itself, and returns the status of
+    /// the answer. `None` means that the client is to be disconnected, which is how mbim-proxy
+    /// refuses: libmbim does not look at the status.
     fn proxy_control(
         &mut self,
         now: Instant,
@@ -234,7 +235,7 @@ impl Multiplexer {
             peer.end = Some(now);
             return None;
         }
-        // The answer should be there before the client gives up.
+        // The answer has to be there before the client gives up.
         let patience = Duration::from_secs(set.timeout.saturating_sub(2).into());
         peer.patience = patience.min(self.config.open_patience);
         peer.path = Some(set.device_path);
@@ -242,7 +243,8 @@ impl Multiplexer {
     }
 }
 
-/// The transaction id of a message, as far as there is one.
+/// Returns the transaction id of a message (bytes 8 to 11, little-endian), or 0 for one that is too
+/// short.
 fn transaction_of(bytes: &[u8]) -> u32 {
     bytes
         .get(8..HEADER)

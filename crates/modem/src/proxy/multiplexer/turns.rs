@@ -1,5 +1,5 @@
-//! What the modem is asked next: the union of the subscriptions, then the clients' commands in
-//! turn.
+//! Choice of the modem's next command: the union of the subscriptions first, then the clients'
+//! commands in turn.
 
 use std::ops::Bound;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::proxy::subscriptions::List;
 use crate::share::service::ClientId;
 
 impl Multiplexer {
-    /// Gives the modem as many commands as it takes.
+    /// Sends the modem as many commands as it takes at a time.
     pub(super) fn schedule(&mut self, now: Instant) {
         let Some(outstanding) = self.modem else {
             return;
@@ -60,8 +60,9 @@ impl Multiplexer {
         }
     }
 
-    /// Tells the modem the union of all lists if it does not know it, one at a time. `true` when
-    /// answers were given without that, so that there may be more to tell.
+    /// Sends the modem the union of all lists if it differs from what the modem knows, one command
+    /// at a time. Returns `true` when clients were answered without a command, so that another call
+    /// may find more to do.
     fn tell(&mut self, now: Instant) -> bool {
         let telling = |owner: &Owner| matches!(owner, Owner::Lists(_));
         if self.owners.values().any(telling) || !self.clients.values().any(Peer::listens) {
@@ -93,7 +94,7 @@ impl Multiplexer {
         false
     }
 
-    /// The modem knows: each client gets its own list back.
+    /// Answers the clients whose subscriptions the modem knows; each gets its own list back.
     pub(super) fn told(
         &mut self,
         now: Instant,

@@ -1,5 +1,5 @@
-//! A multiplexer with a clock of its own, clients that speak whole messages, and a modem whose
-//! answers the test gives.
+//! Test bench: a multiplexer with a clock of its own, clients that send whole messages, and a modem
+//! whose answers the test gives.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::askers::{Request, Ticket};
 use crate::proxy::multiplexer::{Config, Multiplexer};
 use crate::share::service::{ClientId, Entrance};
 
-/// The path that means the modem.
+/// Path that means the modem.
 pub const PATH: &str = "/run/uwwan/1-4/mbim";
 
 pub struct Bench {
@@ -31,7 +31,7 @@ impl Bench {
         }
     }
 
-    /// With a modem that takes `outstanding` commands at a time, and knows the standard list.
+    /// Returns a bench with a modem that takes `outstanding` commands at a time.
     pub fn open(outstanding: usize) -> Self {
         let mut bench = Self::new(Config::default());
         bench.mux.modem_opened(bench.now, outstanding);
@@ -52,7 +52,7 @@ impl Bench {
         }
     }
 
-    /// The clients to hang up on.
+    /// Returns the clients whose connections are to be closed.
     pub fn finished(&mut self) -> Vec<ClientId> {
         std::iter::from_fn(|| self.mux.take_finished(self.now)).collect()
     }
@@ -61,7 +61,7 @@ impl Bench {
         self.mux.connect(self.now, entrance).unwrap()
     }
 
-    /// A client of the public socket after its CONFIGURATION and OPEN, as mbimcli begins.
+    /// Returns a client of the public socket after its CONFIGURATION and OPEN, as mbimcli begins.
     pub fn mbimcli(&mut self) -> ClientId {
         let client = self.connect(Entrance::Public);
         self.say(client, 1, configuration(PATH));
@@ -82,7 +82,7 @@ impl Bench {
         client
     }
 
-    /// A client of the private socket after its OPEN.
+    /// Returns a client of the private socket after its OPEN.
     pub fn private(&mut self) -> ClientId {
         let client = self.connect(Entrance::Private);
         self.say(client, 1, open(4096));
@@ -91,7 +91,7 @@ impl Bench {
         client
     }
 
-    /// Answers everything the modem is asked at present with success.
+    /// Answers all commands that the modem has at present with success.
     pub fn settle(&mut self) {
         for (ticket, command) in self.orders() {
             self.answer(ticket, &command, Status::NONE, b"");
@@ -110,7 +110,7 @@ impl Bench {
         self.mux.receive(self.now, client, &bytes[..taken]);
     }
 
-    /// The transfers that wait for a client, one a write.
+    /// Returns the pieces of output that wait for a client, one for each write.
     pub fn parts(&mut self, client: ClientId) -> Vec<Vec<u8>> {
         let mut parts = Vec::new();
         loop {
@@ -123,7 +123,7 @@ impl Bench {
         }
     }
 
-    /// The messages that wait for a client.
+    /// Returns the messages that wait for a client.
     pub fn heard(&mut self, client: ClientId) -> Vec<Message> {
         let mut reassembler = Reassembler::default();
         let now = self.now;
@@ -137,7 +137,7 @@ impl Bench {
         std::iter::from_fn(|| self.mux.poll_request()).collect()
     }
 
-    /// The commands for the modem.
+    /// Returns the commands for the modem.
     pub fn orders(&mut self) -> Vec<(Ticket, Command)> {
         self.requests()
             .into_iter()
@@ -150,7 +150,7 @@ impl Bench {
             .collect()
     }
 
-    /// The one command for the modem.
+    /// Returns the only command for the modem.
     pub fn order(&mut self) -> (Ticket, Command) {
         let mut orders = self.orders();
         assert_eq!(orders.len(), 1, "{orders:?}");

@@ -1,5 +1,5 @@
-//! Properties: whatever clients write, memory is bounded, the modem gets no more than it takes,
-//! nothing panics, and the others are served.
+//! Properties of the multiplexer: whatever clients write, memory is bounded, the modem gets no more
+//! commands than it takes, nothing panics, and other clients are served.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use super::bench::{Bench, PATH, configuration, done, open, query};
 use crate::askers::Request;
 use crate::share::service::Entrance;
 
-/// What a client may cost at most: the stream, fragments, output, and what is under way.
+/// Bound of the bytes held for a client: the stream, fragments, output, and commands under way.
 const BOUND: usize = 1 << 20;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Bytes that are nothing.
+    /// A client writes bytes that are no message.
     Garbage(usize, Vec<u8>),
-    /// A message, cut at a size, with bytes of it changed.
+    /// A client writes a message, cut at a size, with some of its bytes changed.
     Message(usize, Message, usize, Vec<(usize, u8)>),
-    /// The client goes and comes again.
+    /// A client disconnects and connects again.
     Again(usize),
-    /// The client reads what waits.
+    /// A client reads its output.
     Read(usize),
-    /// The modem answers what it was asked, or fails to.
+    /// The modem answers a command, or fails to.
     Answer(u32, usize),
     Indication(u32, usize),
     Down,
@@ -153,7 +153,8 @@ proptest! {
                 prop_assert!(bench.mux.held_bytes(client) <= BOUND);
             }
         }
-        // A newcomer is served as soon as the modem has answered what it was asked.
+        // A client that comes then is served as soon as the modem has answered its earlier
+        // commands.
         bench.mux.modem_down(bench.now, "again");
         bench.mux.modem_opened(bench.now, 3);
         let honest = bench.private();
@@ -206,7 +207,7 @@ fn a_flood_of_commands_is_left_in_the_socket() {
         answers += 1;
         assert!(answers < 3, "the flood does not delay others");
     }
-    // And the flood is answered in the end, each command of it.
+    // Each command of the flood is answered in the end.
     let mut heard = 0;
     loop {
         heard += bench.heard(flood).len();

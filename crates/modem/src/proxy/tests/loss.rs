@@ -1,4 +1,4 @@
-//! The modem comes and goes, and nobody waits for nothing.
+//! Losses of the modem, after which no client waits in vain.
 
 use std::time::Duration;
 
@@ -36,9 +36,9 @@ fn all_who_wait_are_answered_before_they_are_hung_up_on() {
         assert_eq!(ids, [5, 6, 7]);
         assert!(heard.iter().all(|message| message.body == NOT_OPENED));
     }
-    // A late answer is nobody's.
+    // A late answer goes to no client.
     bench.answer(ticket, &command, Status::NONE, b"late");
-    // There is time to take leave.
+    // Clients have time to close their connections.
     bench.say(a, 9, Body::Close);
     assert_eq!(bench.heard(a)[0].body, Body::CloseDone(Status::NONE));
     assert_eq!(bench.finished(), []);
@@ -70,7 +70,7 @@ fn an_open_waits_for_a_modem_that_is_starting() {
     bench.say(client, 1, configuration(PATH));
     bench.say(client, 2, open(4096));
     assert_eq!(bench.heard(client).len(), 1);
-    // libmbim sends another one every 5 s; the last one counts.
+    // libmbim sends another OPEN every 5 s; the last one is answered.
     bench.pass(Duration::from_secs(5));
     bench.say(client, 3, open(4096));
     assert_eq!(bench.heard(client), []);
@@ -128,7 +128,7 @@ fn a_client_that_does_not_read_loses_indications_then_its_place() {
         bench.heard(other);
     }
     assert!(bench.mux.held_bytes(deaf) < 64 * 1024);
-    // Its questions are still answered.
+    // Its commands are still answered.
     bench.say(deaf, 5, query(bc::PIN));
     let (ticket, command) = bench.order();
     bench.answer(ticket, &command, Status::NONE, b"pin");

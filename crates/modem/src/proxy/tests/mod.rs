@@ -1,4 +1,4 @@
-//! The multiplexer against scripted clients and a scripted modem.
+//! Tests of the multiplexer against scripted clients and a scripted modem.
 
 mod bench;
 mod hostile;

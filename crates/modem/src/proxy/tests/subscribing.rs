@@ -1,4 +1,4 @@
-//! Subscriptions: lists merged towards the modem, indications told apart towards clients.
+//! Subscriptions: the union of the lists for the modem, and each client's own indications.
 
 use uwwan_mbim::message::Body;
 use uwwan_mbim::registry::CidId;
@@ -28,7 +28,7 @@ fn list(entries: &[(Uuid, &[u32])]) -> Vec<u8> {
     DeviceServiceSubscribeList { events }.encode()
 }
 
-/// The list a command for the modem says, as far as these indications go.
+/// Returns which of these indications the list in a command for the modem has.
 fn told(command: &Command, ids: &[CidId]) -> Vec<bool> {
     assert_eq!(command.id, ID);
     let list = List::parse(&command.info).unwrap();
@@ -74,7 +74,7 @@ fn the_modem_is_told_the_union_once_and_the_client_gets_its_own_list_back() {
     assert_eq!(bench.heard(client), []);
     bench.answer(ticket, &command, Status::NONE, &command.info);
     assert_eq!(bench.heard(client)[0].body, done(ID, Status::NONE, &mine));
-    // The same again, in other words, is nothing new to the modem.
+    // The same list in another order sends nothing to the modem.
     let again = list(&[(bc::UUID, &[11]), (ext::UUID, &[9, 9])]);
     bench.say(client, 6, set(ID, &again));
     assert_eq!(bench.requests(), []);
@@ -141,12 +141,12 @@ fn indications_go_to_those_who_want_them() {
     assert_eq!(hears(&mut bench, narrow), [bc::CONNECT]);
     assert_eq!(hears(&mut bench, wide), [ext::PCO]);
     assert_eq!(hears(&mut bench, silent), []);
-    // A new session of a client begins with the standard list.
+    // After another OPEN a client has the standard list.
     bench.say(narrow, 6, open(4096));
     assert_eq!(bench.heard(narrow).len(), 1);
     indicate(&mut bench, bc::SIGNAL_STATE);
     assert_eq!(hears(&mut bench, narrow), [bc::SIGNAL_STATE]);
-    // After CLOSE a function is silent, on the private socket as on a device.
+    // After CLOSE a function sends no indications, on the private socket as on a device.
     bench.say(narrow, 7, Body::Close);
     assert_eq!(bench.heard(narrow).len(), 1);
     indicate(&mut bench, bc::SIGNAL_STATE);
@@ -163,11 +163,12 @@ fn what_the_driver_tells_the_modem_does_not_silence_clients() {
     assert_eq!(told(&command, &[sms::READ, bc::CONNECT]), [true, true]);
     bench.answer(ticket, &command, Status::NONE, b"");
     assert_eq!(bench.heard(client), []);
-    // Without clients the modem is left alone.
+    // Without clients nothing is sent to the modem.
     bench.mux.disconnect(bench.now, client);
     bench.mux.modem_subscribed(bench.now);
     assert_eq!(bench.requests(), []);
-    // After a new session with the modem the first client has it told again.
+    // When the control session was opened again, the first client makes the multiplexer send the
+    // list.
     bench.mux.modem_down(bench.now, "reset");
     bench.mux.modem_opened(bench.now, 1);
     let client = bench.connect(Entrance::Public);
@@ -185,7 +186,7 @@ fn nonsense_lists_are_refused_here() {
         assert_eq!(heard[0].body, done(ID, Status::INVALID_PARAMETERS, b""));
         assert_eq!(bench.requests(), []);
     }
-    // A query is the modem's to refuse.
+    // A query is left to the modem to refuse.
     bench.say(client, 6, query(ID));
     assert_eq!(bench.order().1.id, ID);
 }

@@ -1,4 +1,4 @@
-//! Whose answer is whose, turns, sizes, and what never reaches the modem.
+//! The way of answers to their clients, turns, sizes, and what never reaches the modem.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn same_ids_of_two_clients_are_kept_apart() {
     bench.say(b, 3, query(bc::DEVICE_CAPS));
     let orders = bench.orders();
     assert_eq!(orders.len(), 2);
-    // Out of order.
+    // The answers come out of order.
     let (ticket, command) = &orders[1];
     bench.answer(*ticket, command, Status::NONE, b"for b");
     assert_eq!(bench.heard(a), []);
@@ -41,7 +41,7 @@ fn same_ids_of_two_clients_are_kept_apart() {
     assert_eq!(heard[0].transaction, 3);
     assert_eq!(heard[0].body, done(bc::DEVICE_CAPS, Status::BUSY, b"for a"));
     assert_eq!(bench.heard(b), []);
-    // An answer given twice is nobody's.
+    // A second answer to the same command goes to no client.
     bench.answer(*ticket, command, Status::NONE, b"again");
     assert_eq!((bench.heard(a), bench.heard(b)), (vec![], vec![]));
 }
@@ -144,7 +144,7 @@ fn configuration_is_answered_as_a_proxy_does() {
             (6, Status::NO_DEVICE_SUPPORT, 0)
         ]
     );
-    // Without an OPEN, as `mbimcli --no-open`.
+    // A command without an OPEN, as from `mbimcli --no-open`.
     bench.say(client, 77, query(bc::DEVICE_CAPS));
     let orders = bench.orders();
     assert!(
@@ -199,7 +199,7 @@ fn long_messages_are_cut_at_the_clients_size_both_ways() {
     bench.settle();
     bench.heard(client);
     let info = vec![7; 9000];
-    // Comes in three fragments of 4096, as libmbim cuts.
+    // The message comes in three fragments of 4096 bytes, as libmbim cuts.
     bench.say(client, 2, set(bc::PROVISIONED_CONTEXTS, &info));
     let (ticket, command) = bench.order();
     assert_eq!(command.info, info);
@@ -265,7 +265,7 @@ fn a_cancelled_command_frees_its_place_when_the_modem_lets_go() {
     bench.say(client, 6, query(bc::DEVICE_CAPS));
     bench.say(client, 7, query(bc::PIN));
     let (scan, _) = bench.order();
-    // One that waits is just forgotten.
+    // A command that waits for its turn is just forgotten.
     bench.say(client, 7, cancel());
     bench.say(client, 5, cancel());
     assert_eq!(bench.requests(), [Request::Withdraw(scan)]);
@@ -381,7 +381,7 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
         );
         assert_eq!(bench.requests(), []);
     }
-    // Unless it insists, which only the program's own commands can.
+    // A client that insists may, and only the program's own commands can insist.
     let (public, private) = (bench.mbimcli(), bench.private());
     bench.say(public, 5, set(INSIST, b""));
     bench.say(private, 5, set(INSIST, b""));
@@ -396,7 +396,7 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
     assert_eq!(bench.requests(), []);
     bench.say(private, 6, off.clone());
     assert_eq!(bench.order().1.id, bc::RADIO_STATE);
-    // Who is only let in beside the owner may not.
+    // A client of a user who is served beside the owner may not insist.
     let guest = bench.connect(Entrance::PrivateGuest);
     bench.say(guest, 1, open(4096));
     bench.heard(guest);
@@ -453,7 +453,7 @@ fn the_house_has_so_many_places() {
     bench.mux.modem_opened(bench.now, 1);
     let (a, b) = (bench.mbimcli(), bench.private());
     let idle = bench.connect(Entrance::Public);
-    // Whoever has not begun makes room; the others stay.
+    // A client that has not begun makes room; the others stay.
     let c = bench.mbimcli();
     assert_eq!(bench.finished(), [idle]);
     assert_eq!(bench.mux.connect(bench.now, Entrance::Private), None);
@@ -463,7 +463,7 @@ fn the_house_has_so_many_places() {
         bench.answer(ticket, &command, Status::NONE, b"");
         assert_eq!(bench.heard(client).len(), 1);
     }
-    // And nobody stays for ever without saying what it wants.
+    // A client that never says what it wants is dropped.
     bench.mux.disconnect(bench.now, a);
     let idle = bench.connect(Entrance::Private);
     bench.now += Duration::from_secs(31);
