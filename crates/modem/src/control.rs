@@ -1,10 +1,11 @@
-//! The control thread: owns the device and the control session, climbs the ladder, and serves the
+//! The control thread owns the device and the control session, climbs the ladder, and serves the
 //! program.
 //!
-//! Everything that happens arrives in one inbox: reports of the data thread (notifications, halts,
-//! losses), orders of the program (stop, commands). Between messages the thread sleeps until the
-//! ladder, the session or a retry has something due. Control requests are made here, one at a
-//! time, each bounded by its own timeout, so nothing here can block for good.
+//! All events arrive in one inbox: reports of the data thread (notifications, endpoint halts,
+//! losses) and orders of the program (stop, commands). Between messages the thread sleeps until the
+//! ladder, the control session, a data session or a retry has something due. Control requests are
+//! made on this thread, one at a time, each bounded by its own timeout, so that nothing blocks it
+//! for good.
 
 mod device;
 mod held;
@@ -41,14 +42,14 @@ use crate::supervisor::{Supervisor, Verdict};
 pub(crate) use device::{ethernet_acceptable, look};
 use held::HeldSession;
 
-/// Who waits for an answer.
+/// Origin of a command, which gets the answer.
 enum Asker {
     Ladder(Ask),
     Session { index: usize, ask: SessionAsk },
     Program { asker: u64, ticket: Ticket },
 }
 
-/// The thread's state.
+/// State of the control thread.
 pub(crate) struct Control {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) selector: Selector,
@@ -61,13 +62,13 @@ pub(crate) struct Control {
 
     ladder: Ladder,
     supervisor: Supervisor,
-    /// Why what earlier runs remembered of PINs cannot be read, if so.
+    /// Reason why the memory of PINs cannot be read, if so.
     pins_unreadable: Option<String>,
-    /// When and from where to climb again.
+    /// Time of the next climb and the rung it begins from.
     retry: Option<(Instant, Rung)>,
-    /// The device was absent at the last look, which is said once.
+    /// Whether the device was absent at the last look, which is reported once.
     absent: bool,
-    /// The port of the device found first: it is looked for there again.
+    /// Port of the device that was found first. It is looked for there again.
     port: Option<String>,
 
     quirk: &'static Quirk,
@@ -76,19 +77,20 @@ pub(crate) struct Control {
     asked: HashMap<TransactionId, Asker>,
     askers: Askers,
     control_buffer: Vec<u8>,
-    /// Plain network devices are driven, too: one was asked for by name.
+    /// Whether a plain network device may be driven, because one was selected.
     ethernet_acceptable: bool,
-    /// There is more to transfer at once.
+    /// Whether there are more control transfers to make at once.
     busy: bool,
-    /// The data sessions, session 0 first.
+    /// Data sessions, session 0 first.
     sessions: Vec<HeldSession>,
     finished: Option<Result<(), Failure>>,
 }
 
-/// How long a polite end of the data sessions, and of the control session, may take.
+/// Time that the deactivation of the data sessions may take.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// Time that the control session's CLOSE may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
-/// Control transfers made before everything else has its turn.
+/// Number of control transfers made in a row before everything else has its turn.
 const MOST_TRANSFERS: u32 = 256;
 
 impl Control {
@@ -110,7 +112,7 @@ impl Control {
             .iter()
             .map(|session| HeldSession::new(session, shared.session_counters(session.id), now))
             .collect();
-        // Session 0 first: it leads the modem up.
+        // Session 0 comes first, because the others follow it.
         sessions.sort_by_key(|session| session.machine.id());
         let mut ladder = Ladder::new(options.clone(), selector.to_string(), now);
         ladder.up_to(top);
@@ -142,7 +144,7 @@ impl Control {
         }
     }
 
-    /// Runs until stopped or failed for good.
+    /// Runs until the modem is stopped or fails for good.
     pub(crate) fn run(mut self) {
         self.recall();
         self.begin(Rung::Found);
@@ -208,7 +210,7 @@ impl Control {
         self.publish();
     }
 
-    /// Sleeps until a message comes or something is due, and takes it.
+    /// Sleeps until a message comes or something is due, and handles it.
     fn wait(&mut self) {
         let now = Instant::now();
         let due = [
@@ -268,7 +270,7 @@ impl Control {
         }
     }
 
-    /// A notification of the control session, and word of those that were not kept.
+    /// Passes a notification to the control session, and reports first whether any were dropped.
     fn notified(&mut self, now: Instant, bytes: &[u8]) {
         if self
             .shared
@@ -314,10 +316,10 @@ impl Control {
         self.tell(Event::Diagnosis { text });
     }
 
-    /// What the ladder stands on is gone.
+    /// Tells the ladder that what it stands on is gone, down to the rung `from`.
     fn lost(&mut self, from: Rung, why: String) {
         if let Some((_, again)) = self.retry.as_mut() {
-            // It rests after a failure: the next try begins lower.
+            // The ladder rests after a failure; the next try begins lower.
             *again = from.min(*again);
             if from <= Rung::Open {
                 self.tear_down(false);
@@ -365,7 +367,7 @@ impl Control {
         let Some(path) = &self.options.pin_memory else {
             return;
         };
-        // As long as what earlier runs remembered cannot be read, it is not replaced.
+        // The file of an earlier run is not replaced as long as it cannot be read.
         let kept = match &self.pins_unreadable {
             Some(why) => Err(why.clone()),
             None => pins
@@ -380,7 +382,7 @@ impl Control {
         }
     }
 
-    /// What earlier runs remembered.
+    /// Loads the memory of PINs that earlier runs have written.
     fn recall(&mut self) {
         let Some(path) = &self.options.pin_memory else {
             return;
@@ -435,9 +437,9 @@ impl Control {
             .is_some_and(|held| held.function.is_ethernet())
     }
 
-    /// Tells the program, and `status`.
+    /// Tells the observer of an event, and records it in the status.
     fn tell(&mut self, event: Event) {
-        // Looking for an absent device again and again is said once.
+        // The search for an absent device is reported once.
         if self.absent
             && let Event::RungStarted { rung: Rung::Found } = event
         {
@@ -453,7 +455,8 @@ impl Control {
         }
         let online = event.is_online();
         if matches!(event, Event::Session(_)) {
-            // Whoever hears of it and looks finds addresses and interface.
+            // The status is published first, so that an observer of the event finds addresses and
+            // interface in it.
             self.publish();
         }
         self.shared.change(|status| match &event {
@@ -516,7 +519,7 @@ impl Control {
         (self.observer)(event);
     }
 
-    /// Brings `status` up to what the ladder has learnt.
+    /// Copies what the ladder and the sessions have learnt into the status.
     fn publish(&mut self) {
         let facts = self.ladder.facts();
         let framing = self.device.as_ref().and_then(device::Held::framing);
@@ -542,8 +545,9 @@ impl Control {
         });
     }
 
-    /// The clean end: session deactivated and closed, data interface idle, interfaces released,
-    /// host's end gone. Bounded even when the device is mute; a second stop shortens it.
+    /// Ends cleanly: deactivates and closes the sessions, puts the data interface into its idle
+    /// setting, releases the interfaces and drops the host's ends. The time is bounded even when
+    /// the device does not answer; a second stop shortens it.
     fn shut_down(&mut self) {
         self.ladder.rest();
         self.retry = None;
@@ -556,7 +560,8 @@ impl Control {
     }
 
     fn close_session(&mut self) {
-        // CLOSE deactivates what a control session alone may have activated.
+        // For a client's control session CLOSE is enough: it deactivates what the client may have
+        // activated.
         if self.control_session.state() == State::Open && !self.ladder.is_control_only() {
             let now = Instant::now();
             let ending = self.end_sessions();
@@ -573,7 +578,7 @@ impl Control {
         }
     }
 
-    /// Serves the session alone until `done`, the deadline, or an impatient stop.
+    /// Serves the control session alone until `done`, the deadline, or a second stop.
     fn pump_session(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) {
         loop {
             let more = (0..MOST_TRANSFERS).all(|_| self.transfer());
@@ -621,7 +626,7 @@ impl Control {
     }
 }
 
-/// What kind of event it is, for the log; contents may be personal.
+/// Returns what kind of event it is, for the log, without contents that may be personal.
 fn kind_of(event: &Event) -> String {
     match event {
         Event::RungStarted { rung } => format!("{rung}: started"),

@@ -1,65 +1,64 @@
-//! What happens to a modem, for the program to print.
+//! Events of a modem, for the program to print.
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Rung};
 use crate::status::Addresses;
 
-/// What happens to a modem, in order. None of it carries personal data except the addresses of
-/// [`Event::Session`].
+/// Event of a modem. No event carries personal data except the addresses of [`Event::Session`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A rung is being tried.
     RungStarted {
-        /// Which.
+        /// Rung that is tried.
         rung: Rung,
     },
     /// A rung is reached.
     RungDone {
-        /// Which.
+        /// Rung that is reached.
         rung: Rung,
-        /// How long it took.
+        /// Duration of the rung in seconds.
         seconds: f64,
         /// What was found, in a few words; may be empty.
         detail: String,
     },
     /// A rung was not reached.
     RungFailed {
-        /// What and why.
+        /// Failure of the rung.
         failure: Failure,
-        /// How long it took.
+        /// Time since the rung was begun, in seconds.
         seconds: f64,
-        /// When it will be tried again; `None` when it will not.
+        /// Time until it is tried again, in seconds; `None` when it is not.
         retry_seconds: Option<f64>,
     },
-    /// The active USB configuration, before and after the switch.
+    /// The USB configuration was switched, or found to be the right one.
     Configuration {
         /// `bConfigurationValue` at the start, 0 when unconfigured.
         before: u8,
-        /// `bConfigurationValue` now.
+        /// `bConfigurationValue` after the switch.
         after: u8,
     },
-    /// Something worth knowing that changes nothing.
+    /// Something is worth knowing and changes nothing.
     Notice {
-        /// In words.
+        /// Text for people.
         text: String,
     },
-    /// Something is wrong, and this is the likely reason.
+    /// Something is wrong, and the text tells the likely reason.
     Diagnosis {
-        /// In words.
+        /// Text for people.
         text: String,
     },
-    /// The link was lost and will be brought up again.
+    /// The modem, its network or session 0 was lost and will be brought up again.
     Lost {
-        /// The rung to start from.
+        /// Rung from which the bring-up starts again.
         rung: Rung,
-        /// Why.
+        /// Reason, for people.
         why: String,
     },
-    /// The end, after a stop or a failure.
+    /// The modem has ended, after a stop or a failure.
     Stopped {
-        /// The failure that ended it; `None` after a stop asked for.
+        /// Failure that ended it; `None` after a stop.
         failure: Option<Failure>,
     },
     /// A data session has changed.
@@ -68,7 +67,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether the modem is online with this event: session 0 is.
+    /// Returns whether the modem is online with this event, which means that session 0 is.
     #[must_use]
     pub fn is_online(&self) -> bool {
         matches!(
@@ -81,40 +80,41 @@ impl Event {
     }
 }
 
-/// A change of a data session.
+/// Change of a data session.
 ///
 /// As JSON, addresses are `"event": "addresses"` with their fields, and session 0 is
 /// `"event": "online"`; another session is `"event": "session"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Form", from = "Form")]
 pub struct SessionEvent {
-    /// Number of the session.
+    /// MBIM session id.
     pub session: u8,
-    /// What has changed.
+    /// Change of the session.
     pub change: SessionChange,
 }
 
-/// What has changed about a data session.
+/// Kinds of change of a data session.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SessionChange {
-    /// The network has handed out addresses; with a plain network device, those the user chose. Told of
-    /// session 0; the addresses of another come with [`SessionChange::Online`].
+    /// The network has handed out addresses; with a plain network device they are those the user
+    /// chose. This is reported for session 0; the addresses of another session come with
+    /// [`SessionChange::Online`].
     Addresses(Addresses),
     /// Packets flow.
     Online {
         /// Name of the host's interface, or what stands for it.
         interface: String,
-        /// The addresses in a few words.
+        /// Addresses in a few words.
         text: String,
         /// Time since the start of the bring-up, in seconds.
         seconds: f64,
     },
-    /// No packets flow. Told of the sessions beside session 0; that of session 0 is
+    /// No packets flow. This is reported for the sessions beside session 0; for session 0 it is
     /// [`Event::RungFailed`] or [`Event::Lost`].
     Offline {
-        /// Why, in words.
+        /// Reason, for people.
         why: String,
-        /// When it is tried again, in seconds; `None` when that depends on session 0.
+        /// Time until it is tried again, in seconds; `None` when that depends on session 0.
         retry_seconds: Option<f64>,
     },
 }

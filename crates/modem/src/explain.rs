@@ -1,4 +1,4 @@
-//! What failures mean, in words: what was tried and how it ended, the likely cause, the next step.
+//! Texts of failures: what was tried and how it ended, the likely cause, and the next step.
 
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_usb::error::Error as UsbError;
@@ -6,7 +6,7 @@ use uwwan_usb::error::Error as UsbError;
 use crate::failure::{Code, Failure, FailureKind, Rung};
 use crate::quirks::Quirk;
 
-/// A failure in words, of the usual kind of its rung.
+/// Returns a failure of the usual kind of its rung.
 pub(crate) fn failure(rung: Rung, fatal: bool, what: String, cause: &str, next: &str) -> Failure {
     Failure {
         fatal,
@@ -17,7 +17,7 @@ pub(crate) fn failure(rung: Rung, fatal: bool, what: String, cause: &str, next: 
     }
 }
 
-/// A USB operation that failed.
+/// Returns the failure for an error of a USB operation.
 pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
     let (cause, next, fatal) = match error {
         UsbError::Gone { .. } => (
@@ -31,7 +31,7 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
         } if holder.starts_with("usbfs") => (
             "another program has the device open: another uwwan, a virtual machine, usb_modeswitch",
             "stop it (`uwwan down`, or look with `fuser /dev/bus/usb/BBB/DDD`) and try again",
-            // The switch has been patient already.
+            // The switch of the configuration has already waited for it.
             true,
         ),
         UsbError::Busy { .. } => (
@@ -78,7 +78,7 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
     failure(rung, fatal, error.to_string(), cause, next).of(kind)
 }
 
-/// A host's end that could not be set up.
+/// Returns the failure for a host's end that could not be set up.
 pub(crate) fn host(error: Failure) -> Failure {
     Failure {
         what: error.one_line(),
@@ -89,7 +89,7 @@ pub(crate) fn host(error: Failure) -> Failure {
     .at(Rung::Host)
 }
 
-/// A command nobody answered.
+/// Returns the failure for a command without an answer.
 pub(crate) fn no_answer(rung: Rung, what: &str, seconds: u64) -> Failure {
     failure(
         rung,
@@ -100,7 +100,7 @@ pub(crate) fn no_answer(rung: Rung, what: &str, seconds: u64) -> Failure {
     )
 }
 
-/// An answer that cannot be read.
+/// Returns the failure for an answer that cannot be decoded.
 pub(crate) fn bad_answer(rung: Rung, what: &str, why: &dyn std::fmt::Display) -> Failure {
     failure(
         rung,
@@ -111,7 +111,7 @@ pub(crate) fn bad_answer(rung: Rung, what: &str, why: &dyn std::fmt::Display) ->
     )
 }
 
-/// A status other than success, with the network's cause if it gave one.
+/// Returns the failure for a status other than success, with the network's cause if it gave one.
 pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwError>) -> Failure {
     let mut text = format!("{what}: {} ({})", status.name(), status.explanation());
     if let Some(cause) = network.filter(|cause| cause.0 != 0) {
@@ -193,7 +193,8 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
     failure(rung, fatal, text, cause, next).with(Code::Status(status))
 }
 
-/// What to do about a cause the network gave (3GPP TS 24.008, 24.301).
+/// Returns cause, next step and whether repetition will not help, for a cause the network gave
+/// (3GPP TS 24.008, 24.301).
 fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
     match cause.normalised().0 {
         2 | 3 | 6 | 8 => (
@@ -264,14 +265,14 @@ fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
     }
 }
 
-/// Why IPv6 is refused by a modem whose firmware decides by the operator.
+/// Reason why a modem refuses IPv6 whose firmware decides by the operator.
 pub(crate) const PLMN_STORY: &str = "the firmware allows IPv6 only for operators in its PLMN profile list; a SIM of any \
      other operator gets the profile \"00000\" (generic), which is IPv4 only";
-/// What to do about it.
+/// Next step after [`PLMN_STORY`].
 pub(crate) const PLMN_NEXT: &str = "`uwwan ipv6 enable` adds the SIM's operator to profile \"99999\" (AT^PLMNLIST) and restarts the \
      modem, `uwwan ipv6 status` explains; until then use --ip-type ipv4";
 
-/// IPv6 alone was refused by the device itself.
+/// Returns the failure for IPv6 alone that the device itself refused.
 pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {
     let text = format!(
         "{what}: {} ({})",
@@ -289,7 +290,9 @@ pub(crate) fn ipv6_refused(what: &str, quirk: &Quirk) -> Failure {
     failure(Rung::Connect, true, text, why, next).with(Code::Status(Status::NO_DEVICE_SUPPORT))
 }
 
-/// Nothing comes back although datagrams are sent.
+/// Returns the diagnosis that nothing comes back although `asked` requests were sent. `ever` says
+/// whether anything came back before, `front` that the NDP is in front, `ntb32` that the NTBs have
+/// the 32-bit format.
 pub(crate) fn black_hole(
     asked: u32,
     ever: bool,

@@ -1,30 +1,30 @@
-//! The one error of this crate and of the program: what failed, of what kind, where, why, and what
-//! to do next.
+//! The one error of this crate and of the program. It says what failed, of what kind, where, why,
+//! and what to do next.
 //!
-//! A program acts on [`Failure::kind`] and [`Failure::code`]; the texts are for people and nothing is
-//! decided by them. A failure crosses processes as JSON in one form (see [`Failure`]), and a kind that
-//! this version does not know arrives as [`FailureKind::Other`].
+//! A program acts on [`Failure::kind`] and [`Failure::code`]. The texts are for people, and nothing
+//! is decided by them. A failure crosses processes as JSON in one form (see [`Failure`]), and a
+//! kind that this version does not know arrives as [`FailureKind::Other`].
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uwwan_mbim::status::{NwError, ProtocolError, Status};
 
-/// A step of the bring-up, in order.
+/// Step of the bring-up, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
     /// The device is on the bus and open.
     Found,
-    /// Kernel drivers are off and the MBIM configuration is active.
+    /// Kernel drivers are detached and the MBIM configuration is active.
     Configuration,
-    /// The function's interfaces are ours.
+    /// The function's interfaces are claimed.
     Claim,
-    /// Transfer blocks are negotiated and the data endpoints are on.
+    /// NTBs are negotiated and the data endpoints are on.
     DataFunction,
-    /// The MBIM session is open.
+    /// The control session is open.
     Open,
-    /// The device has said what it is.
+    /// The device has reported its capabilities.
     Capabilities,
     /// The SIM is there and ready, or waits for its PIN.
     Sim,
@@ -32,9 +32,9 @@ pub enum Rung {
     Pin,
     /// The radio is on.
     Radio,
-    /// Registered with a network.
+    /// The modem is registered with a network.
     Registration,
-    /// Attached to the packet service.
+    /// The modem is attached to the packet service.
     PacketService,
     /// Signal reports are on.
     Signal,
@@ -49,7 +49,7 @@ pub enum Rung {
 }
 
 impl Rung {
-    /// All, in order.
+    /// All rungs, in order.
     pub const ALL: [Self; 16] = [
         Self::Found,
         Self::Configuration,
@@ -69,7 +69,7 @@ impl Rung {
         Self::Online,
     ];
 
-    /// The name as printed.
+    /// Returns the name of the rung, as printed.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ impl fmt::Display for Rung {
     }
 }
 
-/// What kind of failure it is: what a program chooses its exit status, or another way, by.
+/// Kind of a failure, by which a program chooses its exit status or another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
@@ -113,7 +113,7 @@ pub enum FailureKind {
     Gone,
     /// More than one modem fits.
     Several,
-    /// This user may not do that.
+    /// This user lacks the permission.
     Permission,
     /// A program or a kernel driver holds the device.
     Busy,
@@ -123,23 +123,23 @@ pub enum FailureKind {
     NotOpen,
     /// A command was not answered in time and has been withdrawn.
     Timeout,
-    /// An answer cannot be read.
+    /// An answer cannot be decoded.
     Unreadable,
-    /// The link is up and carries no traffic.
+    /// The data session is up and carries no traffic.
     NoTraffic,
     /// The host, its USB stack or this program failed.
     Host,
     /// Ctrl-C or SIGTERM came, or the caller withdrew the command.
     Cancelled,
-    /// Standard output was closed by its reader.
+    /// The reader of standard output closed it.
     Closed,
-    /// Anything else, a kind of a newer version included.
+    /// Any other failure, and any kind that this version does not know.
     #[serde(other)]
     Other,
 }
 
 impl FailureKind {
-    /// Returns the kind of a failure on this rung unless more is known: the steps up to the data
+    /// Returns the kind of a failure on this rung unless more is known. The steps up to the data
     /// function and the host's end are the host's business, those between are the modem's.
     #[must_use]
     pub const fn usual(rung: Rung) -> Self {
@@ -153,15 +153,15 @@ impl FailureKind {
     }
 }
 
-/// Where something failed.
+/// Place of a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Place {
-    /// Nothing more is known than what failed.
+    /// The place is not known.
     #[default]
     Unknown,
-    /// A step of the bring-up.
+    /// Step of the bring-up.
     Rung(Rung),
-    /// A device, an interface, a socket, a file or an option, by the name a user knows it by.
+    /// Name of a device, an interface, a socket, a file or an option, as a user knows it.
     Named(String),
 }
 
@@ -203,48 +203,48 @@ impl fmt::Display for Place {
     }
 }
 
-/// The code somebody refused with.
+/// Code of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// The status the modem answered a command with (MBIM 1.0, 9.4.5).
+    /// Status in the modem's answer to a command (MBIM 1.0, 9.4.5).
     Status(Status),
-    /// The network's cause for a status of the modem (3GPP TS 24.008 and 24.301).
+    /// Network's cause beside a status of the modem (3GPP TS 24.008 and 24.301).
     Network(NwError),
-    /// The protocol error the modem, or the running `uwwan up` on its behalf, answered with (MBIM
+    /// Protocol error in the answer of the modem, or of a running `uwwan up` on its behalf (MBIM
     /// 1.0, 9.3.4.2).
     Protocol(ProtocolError),
 }
 
-/// What failed, of what kind, where, why, and what to do next.
+/// A failure: what failed, of what kind, where, why, and what to do next.
 ///
-/// [`fmt::Display`] gives all of it with labels, a line each; [`Failure::one_line`] gives headline and
-/// reasons on one line. Both replace control characters, so that text from a device cannot steer a
-/// terminal.
+/// [`fmt::Display`] writes all of it with labels, one part in each line; [`Failure::one_line`]
+/// writes headline and reasons on one line. Both replace control characters, so that text from a
+/// device cannot steer a terminal.
 ///
-/// As JSON: `kind`, `what`, `place`, `why`, `next` and `fatal`; `rung` when the place is one; one of
-/// the numbers `status`, `network_cause` and `protocol_error` when there is a code. Several reasons or
-/// steps stand on lines of their own.
+/// The fields in JSON are `kind`, `what`, `place`, `why`, `next` and `fatal`; `rung` when the place
+/// is one; and one of the numbers `status`, `network_cause` and `protocol_error` when there is a
+/// code. Several reasons or steps stand on lines of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Form", from = "Form")]
 pub struct Failure {
-    /// The kind, for a program to act on.
+    /// Kind, for a program to act on.
     pub kind: FailureKind,
-    /// The code of a refusal, for a program to act on.
+    /// Code of a refusal, for a program to act on.
     pub code: Option<Code>,
-    /// What failed: "cannot read the PIN file". What was tried and how it ended, on a rung.
+    /// What failed: "cannot read the PIN file". On a rung it is what was tried and how it ended.
     pub what: String,
-    /// Where it failed.
+    /// Place of the failure.
     pub place: Place,
-    /// Why, in the words of whoever refused, or what is likely; the nearest reason first.
+    /// Reasons, in the words of the part that refused, or likely ones; the nearest comes first.
     pub why: Vec<String>,
-    /// What the user can do.
+    /// Steps that the user can take.
     pub next: Vec<String>,
     /// Whether repeating the same will not help.
     pub fatal: bool,
 }
 
 impl Failure {
-    /// A failure with what could not be done: "cannot read the PIN file".
+    /// Returns a fatal failure that says what could not be done: "cannot read the PIN file".
     #[must_use]
     pub fn new(kind: FailureKind, what: impl Into<String>) -> Self {
         Self {
@@ -258,28 +258,28 @@ impl Failure {
         }
     }
 
-    /// The same with its kind, where that is not the usual one of its rung.
+    /// Returns the failure with another kind, where that is not the usual one of its rung.
     #[must_use]
     pub fn of(mut self, kind: FailureKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// The same with the code of the refusal.
+    /// Returns the failure with the code of the refusal.
     #[must_use]
     pub fn with(mut self, code: Code) -> Self {
         self.code = Some(code);
         self
     }
 
-    /// The same with the place where it happened; an empty name is none.
+    /// Returns the failure with its place; an empty name is none.
     #[must_use]
     pub fn at(mut self, place: impl Into<Place>) -> Self {
         self.place = place.into();
         self
     }
 
-    /// The same with a further reason; an empty one is none.
+    /// Returns the failure with a further reason; an empty one is left out.
     #[must_use]
     pub fn because(mut self, why: impl fmt::Display) -> Self {
         let why = why.to_string();
@@ -289,7 +289,7 @@ impl Failure {
         self
     }
 
-    /// The same with a further step that the user can take; an empty one is none.
+    /// Returns the failure with a further step that the user can take; an empty one is left out.
     #[must_use]
     pub fn next(mut self, step: impl Into<String>) -> Self {
         let step = step.into();
@@ -299,7 +299,7 @@ impl Failure {
         self
     }
 
-    /// The rung that failed, if the place is one.
+    /// Returns the rung that failed, if the place is one.
     #[must_use]
     pub fn rung(&self) -> Option<Rung> {
         match self.place {
@@ -308,7 +308,7 @@ impl Failure {
         }
     }
 
-    /// The status the modem answered with, if it did and the network gave no cause.
+    /// Returns the status of the modem's answer, if it is the code of the failure.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         match self.code {
@@ -317,7 +317,7 @@ impl Failure {
         }
     }
 
-    /// What failed, behind the rung if there is one.
+    /// Returns what failed, with the rung in front if there is one.
     #[must_use]
     pub fn headline(&self) -> String {
         match self.rung() {
@@ -326,7 +326,8 @@ impl Failure {
         }
     }
 
-    /// Headline and reasons on one line, for a log, a JSON field or a service manager's status.
+    /// Returns what failed and the reasons on one line, for a log, a JSON field or a service
+    /// manager's status.
     #[must_use]
     pub fn one_line(&self) -> String {
         let mut line = self.what.clone();
@@ -367,7 +368,7 @@ fn write_field(f: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Resu
     Ok(())
 }
 
-/// Text from outside (device strings, network names, file names) with control characters
+/// Returns text from outside (device strings, network names, file names) with control characters
 /// replaced, so that it cannot steer a terminal or break a line.
 #[must_use]
 pub fn plain(text: &str) -> String {
@@ -376,8 +377,8 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
-/// A failure as it stands in JSON. Fields of other versions are left aside, and whatever is missing
-/// or not known becomes the nearest that is.
+/// A failure as JSON. Unknown fields are ignored, and a value that is missing or not known becomes
+/// the nearest one that is known.
 #[derive(Serialize, Deserialize)]
 #[serde(default)]
 struct Form {
@@ -387,7 +388,7 @@ struct Form {
     #[serde(skip_serializing_if = "Option::is_none")]
     rung: Option<serde_json::Value>,
     why: String,
-    /// The name of `why` up to version 0.1, written beside it for its readers.
+    /// Copy of `why` under its name up to version 0.1, written for readers of that version.
     cause: String,
     next: String,
     fatal: bool,

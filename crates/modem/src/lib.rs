@@ -1,39 +1,41 @@
-//! One modem, or one USB network device: quirks, bring-up, control session, data path and supervision.
+//! One modem, or one USB network device: quirks, bring-up, control session, data path and
+//! supervision.
 //!
 //! This is the library the program is written on. [`Modem::start`] takes a USB
 //! [backend](uwwan_usb::device::Backend), a [`Selector`], [`Options`], a [`HostProvider`] for the
-//! host's end and an observer for [`Event`]s; it returns a [`Handle`] that tells the [`Status`],
+//! host's end and an observer for [`Event`]s. It returns a [`Handle`] that reports the [`Status`],
 //! stops the modem and waits for its end.
 //!
 //! # The rooms
-//! - [`quirks`]: what is known of each modem, one readable table.
+//! - [`quirks`]: the table of what is known of each modem.
 //! - `ladder`: the bring-up as a state machine without I/O.
 //! - `session`: a data session as a state machine without I/O.
-//! - `explain`: what a failure means and what to do next, in words.
+//! - `explain`: the texts of failures, with their likely cause and the next step.
 //! - `control`: the thread that owns the device and the control session and climbs the ladder.
 //! - `datapath`: the reactor that moves packets between the bulk endpoints and the host's end;
 //!   the theory of operation stands at its head.
-//! - [`at_port`]: the AT port with its clients; [`ipv6`]: why IPv6 is refused, and the way out.
+//! - [`at_port`]: the AT port with its clients; [`ipv6`]: the reason why IPv6 is refused, and the
+//!   way to unlock it.
 //! - [`host`]: the host's end as a trait, and the TUN or TAP behind it.
 //! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
-//! - [`client`]: the control session and the AT port for the program's other commands, with or
-//!   without a running `up`.
-//! - [`share`]: what other programs of the machine are offered, and the one loop that serves them;
-//!   [`proxy`]: the control session among many.
+//! - [`client`]: clients of the control session and of the AT port for the program's commands, with
+//!   or without a running `up`.
+//! - [`share`]: the services for other programs of the machine, and the one loop that serves them;
+//!   [`proxy`]: the multiplexer of many clients on the control session.
 //! - [`status`], [`event`], [`failure`], [`options`], [`selector`]: the types a program sees.
 //!
 //! # Threads
-//! A running modem has these, however many clients and data sessions it has:
-//! - `uwwan-control` owns the device and the control session: USB control requests block.
+//! A running modem has these threads, however many clients and data sessions it has:
+//! - `uwwan-control` owns the device and the control session, because USB control requests block.
 //! - `uwwan-data` moves packets, at a priority of its own.
-//! - `uwwan-at` owns the AT dialogue, whose writes to the device block, and `uwwan-at-read` waits for
-//!   what the port sends.
+//! - `uwwan-at` owns the AT dialogue, whose writes to the device block, and `uwwan-at-read` waits
+//!   for what the port sends.
 //! - One thread serves local programs: `uwwan-share`, or the caller's own
 //!   ([`share::Builder::serve_here`]).
 //!
 //! `uwwan up` has four more: its first, which serves local programs; `signals`, so that a second
-//! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a reader who does not read
-//! holds up nobody. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
+//! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a reader that does not
+//! read holds up nothing. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
 
 #![deny(unsafe_code)]
 

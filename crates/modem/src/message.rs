@@ -1,21 +1,21 @@
-//! The inbox of the control thread.
+//! Messages in the inbox of the control thread.
 
 use crate::askers::{AskerSender, Request};
 use crate::datapath::Report;
 
-/// What the control thread is told.
+/// Message for the control thread.
 pub(crate) enum Message {
-    /// From the data thread.
+    /// Report of the data thread.
     Report(Report),
-    /// From the program: stop.
+    /// Order of the program to stop.
     Stop,
-    /// From the program: an asker beside the driver.
+    /// Order of the program to add an asker.
     Attach(AskerSender),
-    /// From an asker.
+    /// Request of an asker.
     Ask {
         /// Id of the asker.
         asker: u64,
-        /// What it wants.
+        /// Request to carry out.
         request: Request,
     },
 }

@@ -1,4 +1,4 @@
-//! Starting a modem, and the handle on it.
+//! Start of a modem, and the handle on a running one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ use crate::selector::Selector;
 use crate::shared::Shared;
 use crate::status::Status;
 
-/// A modem under this driver's care.
+/// A modem that this driver runs.
 pub struct Modem;
 
 impl Modem {
@@ -30,8 +30,8 @@ impl Modem {
     /// `observer` is called from the modem's control thread, in order, and must not block.
     ///
     /// # Errors
-    /// [`Failure`] when options make no sense or, unless [`Options::wait_for_device`], the
-    /// device is not there. Everything later comes as [`Event`]s and from [`Handle::wait`].
+    /// [`Failure`] when options make no sense or, unless [`Options::wait_for_device`] is set, when
+    /// the device is not there. Everything later comes as [`Event`]s and from [`Handle::wait`].
     pub fn start(
         backend: Arc<dyn Backend>,
         selector: Selector,
@@ -42,7 +42,7 @@ impl Modem {
         Self::start_up_to(Rung::Online, backend, selector, options, host, observer)
     }
 
-    /// As [`Modem::start`], but climbs no higher than `top`.
+    /// Does as [`Modem::start`], but climbs no higher than `top`.
     pub(crate) fn start_up_to(
         top: Rung,
         backend: Arc<dyn Backend>,
@@ -60,7 +60,8 @@ impl Modem {
                 ethernet_acceptable(&selector, top),
             )
             .map_err(|(failure, _)| failure)?;
-            // Opened for real by the control thread; this tells a missing right at once.
+            // The control thread opens the device for good; opening it here reports a missing
+            // permission at once.
             drop(
                 backend
                     .open(&found)
@@ -98,7 +99,7 @@ impl Modem {
     }
 }
 
-/// Lets nobody wait for ever for a thread that has died.
+/// Records an end when the control thread dies, so that no one waits for it for ever.
 struct EndForSure(Arc<Shared>);
 
 impl Drop for EndForSure {
@@ -157,7 +158,7 @@ fn check(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An option that makes no sense.
+/// Returns the failure for an option that makes no sense.
 fn refuse(option: &str, why: impl std::fmt::Display) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::Usage, "an option makes no sense")
         .at(format!("--{option}"))
@@ -192,56 +193,56 @@ fn check_session(session: &SessionOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A handle on a running modem. Clones are handles on the same one; dropping them all does not
-/// stop it.
+/// Handle on a running modem. Clones are handles on the same modem; dropping them all does not stop
+/// it.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
 impl Handle {
-    /// The state as it is.
+    /// Returns the status at present.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// The data sessions this driver holds, by their numbers.
+    /// Returns the MBIM session ids of the data sessions this driver holds.
     #[must_use]
     pub fn sessions(&self) -> Vec<u8> {
         self.shared.sessions()
     }
 
-    /// Asks for a clean stop and returns at once; [`Handle::wait`] tells when it is done. Asking
-    /// again skips the waits for the device's answers.
+    /// Asks for a clean stop and returns at once; [`Handle::wait`] returns when it is done. A
+    /// second call skips the waits for the device's answers.
     pub fn stop(&self) {
         self.shared.stops.fetch_add(1, Ordering::Relaxed);
         let _ = self.shared.outbox.send(Message::Stop);
     }
 
-    /// An asker on the control session. `waker` is woken whenever there is something for it.
+    /// Returns an asker on the control session. `waker` is woken whenever an event waits for it.
     pub(crate) fn asker(&self, waker: Option<Waker>) -> Asker {
         let outbox = self.shared.outbox.clone();
         let (asker, sender) = Asker::new(
             Box::new(move |asker, request| outbox.send(Message::Ask { asker, request }).is_ok()),
             waker,
         );
-        // When the control thread has ended, the dropped sender says so.
+        // When the control thread has ended, the dropped sender closes the asker's channel.
         let _ = self.shared.outbox.send(Message::Attach(sender));
         asker
     }
 
-    /// The AT port, unless [`Options::at_port`] leaves it alone. It stays the same over losses of
-    /// the modem.
+    /// Returns the AT port, unless [`Options::at_port`] leaves it to the kernel. It stays the same
+    /// over losses of the modem.
     #[must_use]
     pub fn at_port(&self) -> Option<AtPort> {
         self.shared.at.clone()
     }
 
-    /// Waits for the end. `Ok` after a stop asked for.
+    /// Waits for the end, which is `Ok` after a stop.
     ///
     /// # Errors
-    /// The failure that ended it.
+    /// The [`Failure`] that ended it.
     pub fn wait(&self) -> Result<(), Failure> {
         loop {
             if let Some(end) = self.wait_timeout(Duration::from_secs(3600)) {
@@ -250,7 +251,7 @@ impl Handle {
         }
     }
 
-    /// Waits for the end at most `timeout`; `None` when it still runs.
+    /// Waits for the end at most `timeout`; returns `None` when the modem still runs.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), Failure>> {
         self.shared.wait_for(timeout, |_| false)
     }
@@ -258,7 +259,7 @@ impl Handle {
     /// Waits until the modem is online, at most `timeout`.
     ///
     /// # Errors
-    /// The failure that ended it; none given when it was stopped or time ran out.
+    /// The [`Failure`] that ended it, or `None` when it was stopped or the time ran out.
     pub fn wait_online(&self, timeout: Duration) -> Result<(), Option<Failure>> {
         match self.shared.wait_for(timeout, |status| status.online) {
             Some(Err(failure)) => Err(Some(failure)),

@@ -1,5 +1,5 @@
-//! What the user can choose. Everything has a default; most defaults come from the
-//! [quirk table](crate::quirks) or from the device itself.
+//! Options that the user can choose. Each has a default; most defaults come from the [quirk
+//! table](crate::quirks) or from the device itself.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,57 +7,58 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Choices for one modem. `Option::None` leaves the choice to the quirk table or the device.
+/// Options of one modem. `Option::None` leaves the choice to the quirk table or the device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
-    /// The SIM's PIN, without the newline of the file it came from; empty when there is none.
+    /// PIN of the SIM, without the line end of the file it came from; empty when there is none.
     pub pin: Secret,
-    /// Enter the PIN even when only one attempt is left before the SIM asks for its PUK, or when an
-    /// earlier run was refused with it.
+    /// Whether the PIN is entered even when only one attempt remains before the SIM asks for its
+    /// PUK, or when an earlier run was refused with it.
     pub force_pin: bool,
-    /// File in which refused PINs are [remembered](crate::pin_memory) over runs.
+    /// Path of the file in which refused PINs are [remembered](crate::pin_memory) over runs.
     pub pin_memory: Option<PathBuf>,
-    /// Go online while registered with a foreign network.
+    /// Whether the modem goes online while registered with a foreign network.
     pub roaming: bool,
-    /// Pause between configuration 0 and the MBIM configuration, in seconds where serialised.
+    /// Pause between USB configuration 0 and the MBIM configuration; serialised in seconds.
     #[serde(with = "optional_seconds")]
     pub settle: Option<Duration>,
-    /// How long MBIM_OPEN may stay unanswered, in seconds where serialised.
+    /// Time that MBIM_OPEN may stay unanswered; serialised in seconds.
     #[serde(with = "optional_seconds")]
     pub open_budget: Option<Duration>,
-    /// Where the datagram pointer table goes in blocks to the device.
+    /// Place of the NDP in NTBs to the device.
     pub ndp: Option<Placement>,
-    /// Format of blocks to the device.
+    /// Format of NTBs to the device.
     pub ntb: Option<Format>,
-    /// Size of the pointer table in blocks to the device.
+    /// Size of the NDP in NTBs to the device.
     pub table: Option<Table>,
-    /// How blocks to the device end.
+    /// End of NTBs to the device whose length is a multiple of the packet size.
     pub padding: Option<Padding>,
-    /// Largest block to the device, in bytes.
+    /// Size of the largest NTB to the device, in bytes.
     pub block_size: Option<u32>,
-    /// Most datagrams in a block to the device; the device's own limit stays in force.
+    /// Largest number of datagrams in an NTB to the device; the device's own limit stays in force.
     pub max_datagrams: Option<u16>,
-    /// Largest block from the device, in bytes.
+    /// Size of the largest NTB from the device, in bytes.
     pub input_size: Option<u32>,
-    /// Transfers kept in flight in each direction.
+    /// Number of transfers kept in flight in each direction, 1 to 256.
     pub in_flight: Option<usize>,
     /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` is
     /// -11, unless the program was started with one of its own.
     pub nice: Option<i32>,
-    /// Let the kernel's drivers bind again after a clean stop.
+    /// Whether the kernel's drivers may bind again after a clean stop.
     pub reattach_drivers: bool,
-    /// Wait for the device instead of failing when it is not there at the start.
+    /// Whether a device that is not there at the start is waited for; otherwise the start fails.
     pub wait_for_device: bool,
-    /// Keep trying after a failure that repetition alone will not cure. A wrong PIN is never
-    /// repeated.
+    /// Whether the bring-up is tried again after a failure that repetition alone will not cure. A
+    /// wrong PIN is never repeated.
     pub persist: bool,
-    /// Ask the network's name server (or gateway) for a sign of life after going online, so that a
-    /// link that carries nothing is told from an idle one.
+    /// Whether the network's name server (or gateway) is sent a request after going online, so that
+    /// a data session that carries nothing is told from an idle one.
     pub probe: bool,
-    /// The data sessions. Session 0 must be one of them: the others follow it.
+    /// Options of the data sessions. Session 0 must be one of them: the others follow it.
     pub sessions: Vec<SessionOptions>,
-    /// Own the AT port, too; otherwise it is left to the kernel's serial driver.
+    /// Whether this driver owns the AT port as well; otherwise it is left to the kernel's serial
+    /// driver.
     pub at_port: bool,
 }
 
@@ -89,13 +90,13 @@ impl Default for Options {
     }
 }
 
-/// Choices for one data session.
+/// Options of one data session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SessionOptions {
-    /// Its number. The modem stands and falls with session 0; the others come up beside it.
+    /// MBIM session id. The modem stands and falls with session 0; the others come up beside it.
     pub id: u8,
-    /// Access point name; empty asks for the subscription's default.
+    /// Access point name; empty for the subscription's default.
     pub apn: String,
     /// Address families to ask the network for.
     pub ip_type: IpType,
@@ -105,53 +106,53 @@ pub struct SessionOptions {
     pub user: String,
     /// Password for [`SessionOptions::auth`].
     pub password: Secret,
-    /// MTU in bytes, in place of what network and device say; `None` is session 0's choice.
+    /// MTU in bytes, in place of what network and device say; `None` for session 0's choice.
     pub mtu: Option<u16>,
-    /// Name of its TUN interface; the kernel picks one otherwise.
+    /// Name of the TUN or TAP interface; without one the kernel picks it.
     pub tun_name: Option<String>,
-    /// How packets cross it.
+    /// How packets cross the interface.
     pub tun_mode: TunMode,
-    /// Routes through it.
+    /// Routes through the interface.
     pub routes: Routes,
-    /// Metric of these routes: of several to the same destination the lowest wins. `None` is the
+    /// Metric of the routes: of several to the same destination the lowest wins. `None` is the
     /// kernel's default, 0 for IPv4 and 1024 for IPv6.
     pub route_metric: Option<u32>,
-    /// What to do with the name servers the network hands out for it.
+    /// Use of the name servers that the network hands out for the session.
     pub dns: Dns,
-    /// Addresses for a plain network device, which hands out none.
+    /// Addresses of a plain network device, which hands out none.
     pub static_addresses: StaticAddresses,
 }
 
 impl Options {
-    /// The choices for the data session of this number.
+    /// Returns the options of the data session with this id.
     #[must_use]
     pub fn session(&self, id: u8) -> Option<&SessionOptions> {
         self.sessions.iter().find(|session| session.id == id)
     }
 }
 
-/// Addresses the user chooses: one of each family at most is taken.
+/// Addresses that the user chooses, at most one of each family.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StaticAddresses {
-    /// The host's own.
+    /// Addresses of the host.
     pub addresses: Vec<HostPrefix>,
     /// Gateways for [`SessionOptions::routes`].
     pub gateways: Vec<IpAddr>,
 }
 
-/// An address with the length of its on-link prefix, as `192.0.2.7/24`; without a length it is
-/// alone on its link.
+/// Address with the length of its on-link prefix, as `192.0.2.7/24`. Without a length it is alone
+/// on its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostPrefix {
-    /// The address.
+    /// Address of the host.
     pub address: IpAddr,
     /// Length of the prefix in bits.
     pub length: u8,
 }
 
-/// A text that is no address of a host.
+/// Error for a text that is no address of a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address of a host: write it as 192.0.2.7/24 or 2001:db8::7/64")]
 pub struct BadPrefix(pub String);
@@ -194,25 +195,25 @@ impl From<HostPrefix> for String {
     }
 }
 
-/// A password or PIN: kept out of every print and every file we write.
+/// Password or PIN, which is kept out of every print and every file this program writes.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps the text.
+    /// Wraps a text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// Returns the text itself.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Returns whether the text is empty, which means that there is no secret.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -245,10 +246,10 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every value with its word, in order.
+            /// All values, each with its word, in order.
             pub const VALUES: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
 
-            /// The word, as on the command line.
+            /// Returns the word of the value, as on the command line.
             #[must_use]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
@@ -278,13 +279,13 @@ macro_rules! words {
     };
 }
 
-/// A word that is not among an option's values.
+/// Error for a word that is not among an option's values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not one of: {expected}")]
 pub struct UnknownWord {
-    /// The word given.
+    /// Word that was given.
     pub given: String,
-    /// The words allowed, comma separated.
+    /// Words that are allowed, separated by commas.
     pub expected: String,
 }
 
@@ -292,7 +293,7 @@ words! {
     /// Address families to ask the network for (MBIM 1.0, `MBIM_CONTEXT_IP_TYPE`).
     #[derive(Default)]
     IpType {
-        /// What the subscription has.
+        /// The default of the subscription.
         Default = "default",
         /// IPv4 alone.
         Ipv4 = "ipv4",
@@ -311,17 +312,17 @@ words! {
         /// No user name and password.
         #[default]
         None = "none",
-        /// Password in the clear.
+        /// Password in the clear (PAP).
         Pap = "pap",
-        /// Challenge handshake.
+        /// Challenge handshake (CHAP).
         Chap = "chap",
-        /// Microsoft's challenge handshake.
+        /// Microsoft's challenge handshake (MS-CHAPv2).
         MsChapV2 = "mschapv2",
     }
 }
 
 words! {
-    /// Where the datagram pointer table (NDP) stands in a block.
+    /// Place of the NDP (datagram pointers) in an NTB.
     Placement {
         /// After the datagrams; Huawei modems carry nothing otherwise.
         End = "end",
@@ -331,7 +332,7 @@ words! {
 }
 
 words! {
-    /// Format of a transfer block.
+    /// Format of an NTB.
     Format {
         /// 16-bit offsets and lengths.
         Ntb16 = "16",
@@ -341,7 +342,7 @@ words! {
 }
 
 words! {
-    /// Size of the datagram pointer table.
+    /// Size of the NDP.
     Table {
         /// As many entries as there are datagrams, and the terminator.
         Minimal = "minimal",
@@ -351,13 +352,13 @@ words! {
 }
 
 words! {
-    /// How a block ends whose length is a multiple of the packet size.
+    /// End of an NTB whose length is a multiple of the packet size.
     Padding {
-        /// One zero byte after it, counted in the block length.
+        /// One zero byte more, counted in the NTB's length.
         Short = "short",
-        /// Long blocks filled up to the maximum, as the kernel driver does.
+        /// Long NTBs are filled up to the maximum, as the kernel driver does.
         Full = "full",
-        /// A zero-length packet after it.
+        /// A zero-length packet (ZLP) follows the NTB.
         ZeroPacket = "zlp",
     }
 }
@@ -366,25 +367,25 @@ words! {
     /// How packets cross a TUN interface.
     #[derive(Default)]
     TunMode {
-        /// Many datagrams a call: up to 64 KiB of one flow, cut and merged by the driver. A kernel
-        /// without that gets the other.
+        /// Many datagrams in one call: up to 64 KiB of one flow, cut and merged by the driver. A
+        /// kernel without offload gets [`TunMode::Plain`].
         #[default]
         Offload = "offload",
-        /// One datagram a call.
+        /// One datagram in one call.
         Plain = "plain",
     }
 }
 
 words! {
-    /// What to do with name servers.
+    /// Use of the name servers from the network.
     #[derive(Default)]
     Dns {
-        /// Tell them, change nothing.
+        /// They are reported and nothing is changed.
         #[default]
         None = "none",
-        /// Hand them to `systemd-resolved`.
+        /// They are handed to `systemd-resolved`.
         Resolved = "resolved",
-        /// Hand them to `resolvconf`.
+        /// They are handed to `resolvconf`.
         Resolvconf = "resolvconf",
     }
 }
@@ -393,12 +394,12 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Routes {
-    /// Only the on-link prefix.
+    /// Only the on-link prefix is routed.
     #[default]
     None,
-    /// Everything, in each family the network gave an address for.
+    /// A default route in each family the network gave an address for.
     Default,
-    /// These prefixes, as `192.0.2.0/24`.
+    /// Routes to these prefixes, such as `192.0.2.0/24`.
     Prefixes(Vec<String>),
 }
 
@@ -419,7 +420,7 @@ impl std::str::FromStr for Routes {
 }
 
 mod optional_seconds {
-    //! A duration as seconds in configuration files.
+    //! Durations as seconds (floating point) in configuration files.
 
     use std::time::Duration;
 

@@ -1,12 +1,13 @@
-//! PINs that a SIM has refused, so that none is ever sent twice.
+//! Memory of the PINs that a SIM has refused, so that none is ever sent twice.
 //!
-//! A PIN is noted before it is sent and struck out when the SIM has taken it. What is noted in
-//! between is in doubt after a crash: then the attempts left tell whether the SIM has counted it.
+//! A PIN is recorded before it is sent, and removed when the SIM has taken it. A PIN that is still
+//! recorded after a crash is in doubt; the attempts remaining then tell whether the SIM has counted
+//! it.
 //!
-//! Kept in a file the memory outlives this process, and a service that is restarted over and over
-//! costs the SIM one attempt, not all. The file holds keyed hashes (SipHash-2-4 of 128 bits, the key
-//! beside them), for its owner's eyes only: who can read it can find out a refused PIN by trying all
-//! of them, but neither the SIM's number nor the PIN stand there.
+//! The memory is kept in a file and outlives this process, so that a service that is restarted over
+//! and over costs the SIM one attempt, not all. The file holds keyed hashes (SipHash-2-4 of 128
+//! bits, the key beside them) and is readable by its owner alone. A reader of the file can find out
+//! a refused PIN by trying all of them, but neither the SIM's number nor the PIN stand there.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -19,12 +20,12 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use uwwan_mbim::status::Status;
 
-/// Entries kept; of more, the oldest are forgotten.
+/// Largest number of entries; beyond it the oldest are forgotten.
 const MOST: usize = 64;
-/// A file of [`MOST`] entries is much shorter, in bytes.
+/// Size of the longest file that is read, in bytes. A file of [`MOST`] entries is much shorter.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// What is remembered of PINs. See the [module](self).
+/// Memory of PINs; see the [module](self).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PinMemory {
@@ -35,18 +36,19 @@ pub struct PinMemory {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// Hash of SIM and PIN, hexadecimal.
+    /// Hash of SIM and PIN, in hexadecimal digits.
     pin: String,
-    /// Attempts left when it was sent, if the device told; `None` too once it was refused.
+    /// Attempts remaining when the PIN was sent, if the device reported them; `None` once it was
+    /// refused.
     sent_with: Option<u32>,
-    /// Refused for sure.
+    /// Whether the SIM is known to have refused the PIN.
     refused: bool,
-    /// Sent by this process.
+    /// Whether this process sent the PIN.
     #[serde(skip)]
     here: bool,
 }
 
-/// Answers to a PIN by which no attempt was used up.
+/// Returns whether an answer to a PIN means that no attempt was used up.
 #[must_use]
 pub const fn not_tried(status: Status) -> bool {
     matches!(
@@ -59,19 +61,19 @@ pub const fn not_tried(status: Status) -> bool {
     )
 }
 
-/// What is known of a PIN before it is sent.
+/// History of a PIN before it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
-    /// Nothing against it.
+    /// Nothing speaks against the PIN.
     Clean,
-    /// An earlier process sent it, and it was refused or the end is not known.
+    /// An earlier process sent the PIN, and it was refused or the outcome is not known.
     RefusedBefore,
-    /// This process sent it, and it was refused or the end is not known.
+    /// This process sent the PIN, and it was refused or the outcome is not known.
     RefusedHere,
 }
 
 impl Default for PinMemory {
-    /// An empty memory with a key of its own.
+    /// Returns an empty memory with a key of its own.
     fn default() -> Self {
         let mut key = [0; 16];
         for half in key.chunks_mut(8) {
@@ -101,7 +103,8 @@ impl PinMemory {
         self.entries.iter().find(|entry| entry.pin == hash)
     }
 
-    /// What is known of this PIN, while the SIM has `left` attempts, if it is told.
+    /// Returns the history of a PIN, while the SIM has `left` attempts remaining, if that is
+    /// reported.
     #[must_use]
     pub fn past(&self, sim: &str, pin: &str, left: Option<u32>) -> Past {
         let Some(entry) = self.entry(sim, pin) else {
@@ -135,27 +138,28 @@ impl PinMemory {
         });
     }
 
-    /// This PIN is about to be sent, while the SIM has `left` attempts, if it is told.
+    /// Records that a PIN is about to be sent, while the SIM has `left` attempts remaining, if that
+    /// is reported.
     pub fn sending(&mut self, sim: &str, pin: &str, left: Option<u32>) {
         self.put(sim, pin, left, false);
     }
 
-    /// This SIM has refused this PIN.
+    /// Records that a SIM has refused a PIN.
     pub fn refused(&mut self, sim: &str, pin: &str) {
         self.put(sim, pin, None, true);
     }
 
-    /// The SIM has taken this PIN, or has not looked at it.
+    /// Removes a PIN that the SIM has taken or of which it has not counted an attempt.
     pub fn forget(&mut self, sim: &str, pin: &str) {
         let pin = self.hash(sim, pin);
         self.entries.retain(|entry| entry.pin != pin);
     }
 
-    /// Reads a memory; where there is no file it is empty.
+    /// Reads a memory from a file; without a file it is empty.
     ///
     /// # Errors
-    /// When the file cannot be read or is none of ours; a pipe or a device is refused and never
-    /// waited for.
+    /// Those of the system, and for a file that is no memory. A pipe or a device is refused and
+    /// never waited for.
     pub fn load(path: &Path) -> io::Result<Self> {
         // A pipe without a writer would hold up an open that may block.
         let opened = OpenOptions::new()
@@ -179,11 +183,11 @@ impl PinMemory {
         Ok(memory)
     }
 
-    /// Writes the memory, readable by this user alone, in one piece or not at all; its directory is
-    /// made if need be.
+    /// Writes the memory to a file that this user alone may read, in one piece or not at all. Its
+    /// directory is made if need be.
     ///
     /// # Errors
-    /// When the system refuses; then the old file stays.
+    /// Those of the system; the old file then stays.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         DirBuilder::new()
@@ -202,7 +206,7 @@ impl PinMemory {
                 file.sync_all()
             })
             .and_then(|()| fs::rename(&draft, path))
-            // The name itself must outlive a power cut as well.
+            // The directory entry must outlive a power cut as well.
             .and_then(|()| fs::File::open(folder)?.sync_all());
         if written.is_err() {
             let _ = fs::remove_file(&draft);
@@ -211,7 +215,7 @@ impl PinMemory {
     }
 }
 
-/// Nothing of the content is shown.
+/// Shows the number of entries and nothing of their content.
 impl std::fmt::Debug for PinMemory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PinMemory({} entries)", self.entries.len())
@@ -224,7 +228,7 @@ mod tests {
 
     const SIM: &str = "8947000000000000001";
 
-    /// The memory as the next process finds it.
+    /// Returns the memory as the next process reads it.
     fn next_process(memory: &PinMemory) -> PinMemory {
         serde_json::from_str(&serde_json::to_string(memory).unwrap()).unwrap()
     }
@@ -237,7 +241,7 @@ mod tests {
         memory.refused(SIM, "1234");
         assert_eq!(memory.past(SIM, "1234", Some(2)), Past::RefusedHere);
         let later = next_process(&next_process(&memory));
-        // Also after another PIN has set the attempts back.
+        // This holds even after another PIN has set the attempts back.
         for left in [None, Some(2), Some(3)] {
             assert_eq!(later.past(SIM, "1234", left), Past::RefusedBefore);
         }

@@ -1,4 +1,4 @@
-//! What the handles on a modem and its threads share: status, counters, and how it ended.
+//! State that the handles on a modem and its threads share: the status, the counters, and the end.
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,21 +12,21 @@ use crate::failure::Failure;
 use crate::message::Message;
 use crate::status::Status;
 
-/// What handles and threads share.
+/// State that handles and threads share.
 pub(crate) struct Shared {
     state: Mutex<State>,
     end: Mutex<Option<Result<(), Failure>>>,
     changed: Condvar,
     pub(crate) counters: Arc<Counters>,
-    /// Notifications on their way to the control thread.
+    /// Number of notifications on their way to the control thread.
     pub(crate) notifications: AtomicU32,
-    /// Some were dropped because too many were on their way.
+    /// Whether notifications were dropped because too many were on their way.
     pub(crate) notifications_missed: AtomicBool,
-    /// Stops asked for; the second one is impatient.
+    /// Number of stops asked for. The second one skips the waits for the device's answers.
     pub(crate) stops: AtomicU32,
-    /// The AT port, if it is to be owned.
+    /// AT port, if this driver owns it.
     pub(crate) at: Option<AtPort>,
-    /// What the data sessions carry, by their numbers.
+    /// Counters of the data sessions, by MBIM session id.
     session_counters: Vec<(u8, Arc<SessionCounters>)>,
     pub(crate) outbox: Sender<Message>,
 }
@@ -41,7 +41,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// `sessions` are the data sessions, by their numbers.
+    /// Returns the state before the first event; `sessions` are the MBIM session ids.
     pub(crate) fn new(outbox: Sender<Message>, at: Option<AtPort>, sessions: &[u8]) -> Self {
         let ids = sessions.iter();
         Self {
@@ -61,7 +61,7 @@ impl Shared {
         }
     }
 
-    /// The counters of a data session.
+    /// Returns the counters of a data session.
     pub(crate) fn session_counters(&self, session: u8) -> Arc<SessionCounters> {
         let mut counters = self.session_counters.iter();
         let found = counters.find(|(id, _)| *id == session);
@@ -70,17 +70,18 @@ impl Shared {
             .unwrap_or_default()
     }
 
-    /// Looks at the status.
+    /// Calls `look` with the status and returns its result.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
         look(&locked(&self.state).status)
     }
 
-    /// Adds to what is known.
+    /// Changes facts in the status, without waking those that wait for a change.
     pub(crate) fn update(&self, update: impl FnOnce(&mut Status)) {
         update(&mut locked(&self.state).status);
     }
 
-    /// Changes the state itself: "since" begins anew when rung, online or reason change.
+    /// Changes the status and wakes those that wait. The time since the last change starts anew
+    /// when rung, online or reason change.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
         let mut state = locked(&self.state);
         let key = |status: &Status| {
@@ -97,7 +98,8 @@ impl Shared {
             state.since = Instant::now();
         }
         drop(state);
-        // Whoever waits takes this lock; without it the news could come between look and sleep.
+        // A waiter holds this lock between its look and its sleep; taking it keeps the change from
+        // falling in between.
         drop(locked(&self.end));
         self.changed.notify_all();
     }
@@ -111,7 +113,7 @@ impl Shared {
         locked(&self.end).is_some()
     }
 
-    /// The state as it is, with what is counted.
+    /// Returns the status with the counters.
     pub(crate) fn status(&self) -> Status {
         let state = locked(&self.state);
         let mut status = Status {
@@ -127,12 +129,13 @@ impl Shared {
         status
     }
 
-    /// The data sessions, by their numbers.
+    /// Returns the MBIM session ids.
     pub(crate) fn sessions(&self) -> Vec<u8> {
         self.session_counters.iter().map(|(id, _)| *id).collect()
     }
 
-    /// Waits until the status is as wanted, at most `timeout`; returns the end when that came first.
+    /// Waits until the status satisfies `done`, at most `timeout`. Returns the modem's end when
+    /// that came first, otherwise `None`.
     pub(crate) fn wait_for(
         &self,
         timeout: Duration,

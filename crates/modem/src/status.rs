@@ -1,4 +1,4 @@
-//! What `status --json` prints.
+//! Status of a modem, as `status --json` prints it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,48 +7,49 @@ pub use uwwan_ncm::NtbParameters;
 
 use crate::failure::{Failure, Rung};
 
-/// The state of one modem.
+/// Status of one modem.
 ///
 /// As JSON, `addresses` and `interface` are those of session 0, and `sessions` are the others.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct Status {
-    /// The device, as `03f0:a31d at 1-4`; empty until found.
+    /// Vendor id, product id and port of the device, as `03f0:a31d at 1-4`; empty until it is
+    /// found.
     pub device: String,
-    /// The quirk table's name for it.
+    /// Name of the device in the quirk table.
     pub model: String,
-    /// The rung reached last; `None` before the first.
+    /// Rung that was reached last; `None` before the first.
     pub rung: Option<Rung>,
-    /// The rung being tried, when the top is not reached.
+    /// Rung that is being tried, while the top is not reached.
     pub trying: Option<Rung>,
     /// Seconds since the state last changed.
     pub since_seconds: f64,
-    /// Why it is in this state, in words.
+    /// Reason why the modem is in this state, for people.
     pub why: String,
-    /// The last failure, if any since the last success.
+    /// Last failure, if there was one since the last success.
     pub failure: Option<Failure>,
-    /// Whether packets flow.
+    /// Whether packets flow on session 0.
     pub online: bool,
-    /// Bring-ups begun, the present one included.
+    /// Number of bring-ups begun, the present one included.
     pub attempts: u32,
     /// USB configuration before and after the switch.
     pub configuration: Option<ConfigurationChange>,
-    /// The rungs of the present bring-up with their durations.
+    /// Rungs of the present bring-up with their durations.
     pub rungs: Vec<RungTime>,
-    /// Transfer block layout in use.
+    /// Layout of NTBs in use.
     pub framing: Option<FramingStatus>,
-    /// What the device said it is.
+    /// Identity that the device reported.
     pub identity: Option<DeviceIdentity>,
-    /// Registration.
+    /// Registration with a network.
     pub network: Option<Network>,
-    /// Signal.
+    /// Signal quality.
     pub signal: Option<Signal>,
-    /// With a plain network device: its link.
+    /// Link of a plain network device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ethernet: Option<EthernetStatus>,
-    /// Traffic and block statistics since the start of the program.
+    /// Traffic and NTB statistics since the start of the program.
     pub traffic: Traffic,
-    /// The data sessions, session 0 first.
+    /// Data sessions, session 0 first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<SessionStatus>,
     /// Diagnoses made in the present bring-up.
@@ -56,26 +57,27 @@ pub struct Status {
 }
 
 impl Status {
-    /// The data session of this number.
+    /// Returns the data session with this id.
     #[must_use]
     pub fn session(&self, id: u8) -> Option<&SessionStatus> {
         self.sessions.iter().find(|session| session.session == id)
     }
 
-    /// Addresses of session 0 from the network, or from the user with a plain network device.
+    /// Returns the addresses of session 0: from the network, or from the user with a plain network
+    /// device.
     #[must_use]
     pub fn addresses(&self) -> Option<&Addresses> {
         self.session(0)?.addresses.as_ref()
     }
 
-    /// The host's interface of session 0.
+    /// Returns the host's interface of session 0.
     #[must_use]
     pub fn interface(&self) -> Option<&Interface> {
         self.session(0)?.interface.as_ref()
     }
 }
 
-/// A [`Status`] as JSON: session 0 apart from the others.
+/// Form in which a [`Status`] is written as JSON, with session 0 apart from the others.
 #[derive(Serialize)]
 struct WithSession0<'a> {
     #[serde(flatten, serialize_with = "without_session_0")]
@@ -101,7 +103,7 @@ impl Serialize for Status {
     }
 }
 
-/// What [`WithSession0`] is read as.
+/// Form in which a [`Status`] is read from JSON.
 #[derive(Deserialize)]
 struct ReadWithSession0 {
     #[serde(flatten, with = "Status")]
@@ -128,87 +130,89 @@ impl<'de> Deserialize<'de> for Status {
     }
 }
 
-/// The link of a plain network device.
+/// Link of a plain network device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EthernetStatus {
-    /// The address the device gives to the host, as `02:42:ac:11:00:0f`; empty when it gives none.
+    /// Ethernet address that the device gives to the host, as `02:42:ac:11:00:0f`; empty when it
+    /// gives none.
     pub address: String,
-    /// Whether the device has a link; `None` when it has not told.
+    /// Whether the device has a link; `None` when it has not reported that.
     pub link: Option<bool>,
-    /// Rate towards the host, in bit/s; 0 when not told.
+    /// Rate towards the host, in bit/s; 0 when not reported.
     pub downlink_bits: u32,
-    /// Rate towards the network, in bit/s; 0 when not told.
+    /// Rate towards the network, in bit/s; 0 when not reported.
     pub uplink_bits: u32,
-    /// Longest frame both ways, in bytes, header included.
+    /// Size of the longest frame in both directions, in bytes, header included.
     pub frame_size: u16,
 }
 
-/// A data session.
+/// Status of a data session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionStatus {
-    /// Its number.
+    /// MBIM session id.
     pub session: u8,
-    /// The access point asked for.
+    /// Access point name that was asked for.
     pub apn: String,
-    /// Whether its packets flow.
+    /// Whether packets flow on the session.
     pub online: bool,
-    /// Why it is in this state, in words.
+    /// Reason why the session is in this state, for people.
     pub why: String,
-    /// Its addresses; those of session 0 are kept while it is lost.
+    /// Addresses of the session; those of session 0 are kept while it is lost.
     pub addresses: Option<Addresses>,
-    /// Its interface.
+    /// Host's interface of the session.
     pub interface: Option<Interface>,
-    /// Host to network, since the start of the program; blocks are counted for all sessions together.
+    /// Traffic from host to network since the start of the program. NTBs are counted for all
+    /// sessions together.
     pub uplink: Direction,
-    /// Network to host.
+    /// Traffic from network to host since the start of the program.
     pub downlink: Direction,
 }
 
-/// The switch of the USB configuration.
+/// Switch of the USB configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigurationChange {
     /// `bConfigurationValue` at the start, 0 when unconfigured.
     pub before: u8,
-    /// `bConfigurationValue` now.
+    /// `bConfigurationValue` after the switch.
     pub after: u8,
 }
 
-/// A rung with its duration.
+/// Rung with its duration.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RungTime {
-    /// Which.
+    /// Rung that was reached.
     pub rung: Rung,
-    /// How long it took.
+    /// Duration of the rung in seconds.
     pub seconds: f64,
 }
 
-/// Transfer block layout in use.
+/// Layout of NTBs in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FramingStatus {
-    /// `16` or `32`.
+    /// Format of NTBs to the device: `16` or `32`.
     pub format: String,
-    /// `end` or `front`.
+    /// Place of the NDP in NTBs to the device: `end` or `front`.
     pub ndp: String,
-    /// Largest block to the device, in bytes.
+    /// Size of the largest NTB to the device, in bytes.
     pub output_size: u32,
-    /// Largest block from the device, in bytes.
+    /// Size of the largest NTB from the device, in bytes.
     pub input_size: u32,
-    /// Datagrams per block to the device at most.
+    /// Largest number of datagrams in an NTB to the device.
     pub max_datagrams: u32,
-    /// Transfers in flight towards the host.
+    /// Number of transfers in flight towards the host.
     pub receive_transfers: usize,
-    /// Transfers in flight towards the device.
+    /// Number of transfers in flight towards the device.
     pub send_transfers: usize,
-    /// Whether the buffers are mapped from the kernel.
+    /// Whether the buffers of transfers are mapped from the kernel.
     pub mapped_buffers: bool,
-    /// What the device announced; `None` when it did not.
+    /// NTB parameters that the device announced; `None` when it did not.
     pub announced: Option<NtbParameters>,
 }
 
-/// What the device said it is. No IMEI, no IMSI.
+/// Identity that the device reported. It has no IMEI and no IMSI.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeviceIdentity {
@@ -216,7 +220,7 @@ pub struct DeviceIdentity {
     pub firmware: String,
     /// Hardware name.
     pub hardware: String,
-    /// Data sessions at once.
+    /// Number of data sessions the device has at a time.
     pub max_sessions: u32,
 }
 
@@ -224,17 +228,17 @@ pub struct DeviceIdentity {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
-    /// `home`, `roaming`, `searching`…
+    /// State of the registration: `home`, `roaming`, `searching` and so on.
     pub state: String,
-    /// MCC and MNC digits.
+    /// Digits of MCC and MNC.
     pub provider_id: String,
-    /// The provider's name.
+    /// Name of the provider.
     pub provider: String,
     /// Data classes available, as `LTE, UMTS`.
     pub data_classes: String,
-    /// Uplink rate promised, in bit/s.
+    /// Uplink rate that the network promises, in bit/s.
     pub uplink_bits: u64,
-    /// Downlink rate promised, in bit/s.
+    /// Downlink rate that the network promises, in bit/s.
     pub downlink_bits: u64,
 }
 
@@ -242,27 +246,27 @@ pub struct Network {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Signal {
-    /// Received strength in dBm; `None` when the device does not know.
+    /// Received signal strength in dBm; `None` when the device does not know it.
     pub rssi_dbm: Option<i32>,
-    /// Bit error rate class, 0 (best) to 7; `None` when the device does not know.
+    /// Bit error rate class, 0 (best) to 7; `None` when the device does not know it.
     pub error_rate: Option<u32>,
 }
 
-/// An IPv4 address with its prefix length.
+/// IPv4 address with its prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix4 {
-    /// The address.
+    /// IPv4 address.
     pub address: Ipv4Addr,
-    /// On-link prefix length.
+    /// Length of the on-link prefix in bits.
     pub prefix: u8,
 }
 
-/// An IPv6 address with its prefix length.
+/// IPv6 address with its prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix6 {
-    /// The address.
+    /// IPv6 address.
     pub address: Ipv6Addr,
-    /// On-link prefix length.
+    /// Length of the on-link prefix in bits.
     pub prefix: u8,
 }
 
@@ -287,7 +291,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Every address with its prefix length, as text.
+    /// Returns every address with its prefix length, as text.
     #[must_use]
     pub fn list(&self) -> Vec<String> {
         let v4 = self.ipv4.map(|p| format!("{}/{}", p.address, p.prefix));
@@ -296,75 +300,76 @@ impl Addresses {
     }
 }
 
-/// The host's interface.
+/// Host's interface of a data session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Interface {
-    /// Its name, or what stands for it.
+    /// Name of the interface, or what stands for it.
     pub name: String,
-    /// How packets cross it: the mode of a TUN interface with its offloads, or why it is plain.
+    /// How packets cross the interface: the mode of a TUN interface with its offloads, or why it is
+    /// plain.
     pub mode: String,
-    /// What was changed on the host, a line each.
+    /// Changes that were made on the host, one in each line.
     pub applied: Vec<String>,
 }
 
-/// Traffic and block statistics.
+/// Traffic and NTB statistics.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Traffic {
-    /// Host to network.
+    /// Traffic from host to network.
     pub uplink: Direction,
-    /// Network to host.
+    /// Traffic from network to host.
     pub downlink: Direction,
-    /// The calls to the host's end.
+    /// Calls to the host's end.
     pub host: HostCalls,
-    /// Blocks to the device by what closed them: (reason, blocks).
+    /// NTBs to the device, counted by the reason that closed them.
     pub closed: Vec<Counter>,
-    /// Datagrams and blocks dropped: (reason, count).
+    /// Dropped datagrams and NTBs, counted by reason.
     pub dropped: Vec<Counter>,
-    /// Transfer errors and recoveries: (kind, count).
+    /// Transfer errors and recoveries, counted by kind.
     pub errors: Vec<Counter>,
 }
 
-/// What crossed the host's end, all sessions together.
+/// Counts of what crossed the host's end, of all sessions together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostCalls {
-    /// Packets read, large ones counted once.
+    /// Number of packets read, large ones counted once.
     pub reads: u64,
-    /// Packets written, large ones counted once.
+    /// Number of packets written, large ones counted once.
     pub writes: u64,
-    /// Large packets read and cut.
+    /// Number of large packets that were read and cut.
     pub cut: u64,
-    /// Datagrams written as part of a larger packet.
+    /// Number of datagrams written as part of a larger packet.
     pub merged: u64,
-    /// Payload bytes that were moved after the read to where they belong; those are all the copies
-    /// there are.
+    /// Number of payload bytes that were moved after the read to where they belong. No other copies
+    /// are made.
     pub moved_bytes: u64,
-    /// Datagrams left alone because their checksum is wrong.
+    /// Number of datagrams that were neither cut nor merged because their checksum is wrong.
     pub damaged: u64,
 }
 
-/// One direction.
+/// Traffic in one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Direction {
-    /// Datagrams.
+    /// Number of datagrams.
     pub packets: u64,
-    /// Datagram bytes.
+    /// Bytes in datagrams.
     pub bytes: u64,
-    /// Transfer blocks.
+    /// Number of NTBs.
     pub blocks: u64,
-    /// Block bytes, framing included.
+    /// Bytes in NTBs, framing included.
     pub block_bytes: u64,
 }
 
-/// A named count.
+/// Count with a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
-    /// What is counted.
+    /// Name of what is counted.
     pub name: String,
-    /// How many.
+    /// Count.
     pub count: u64,
 }
 

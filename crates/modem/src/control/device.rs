@@ -1,4 +1,4 @@
-//! Which device is meant, and what is held of it once it is open.
+//! Choice of the device, and the state of one that is open.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use crate::quirks;
 use crate::selector::Selector;
 use crate::status::FramingStatus;
 
-/// An open device and what we hold of it.
+/// Open device with everything that is claimed or running on it.
 pub(super) struct Held {
     pub(super) device: Arc<dyn Device>,
     pub(super) function: Function,
-    /// With a plain network device.
+    /// Link state of a plain network device.
     pub(super) link: LinkState,
     pub(super) name: String,
     pub(super) claimed: Vec<u8>,
     pub(super) switched: Option<Switched>,
     pub(super) reactor: Option<Reactor>,
-    /// It was given this device.
+    /// AT port to which this device is attached.
     pub(super) at: Option<AtPort>,
     pub(super) negotiated: Option<Negotiated>,
     pub(super) data_running: bool,
@@ -48,7 +48,8 @@ impl Held {
         Some(status)
     }
 
-    /// Whether the host's end has a carrier. A device that could tell and has not is not connected.
+    /// Returns whether the host's end has a carrier. A device that could report its link and has
+    /// not done so counts as not connected.
     pub(super) fn carrier(&self) -> bool {
         let may_tell = self.function.interrupt_in.is_some();
         self.link.connected.unwrap_or(!may_tell)
@@ -65,9 +66,10 @@ impl Held {
         self.running = None;
     }
 
-    /// Ends the data thread, puts the data interface into its idle setting and releases it.
+    /// Ends the data thread, puts the data interface into its idle alternate setting and releases
+    /// the interfaces. With `reattach` kernel drivers may bind again.
     pub(super) fn let_go(&mut self, reattach: bool) {
-        // While the data thread still handles events.
+        // The data thread still handles the transfers of the AT port at this point.
         if let Some(at) = self.at.take() {
             at.detach();
         }
@@ -89,28 +91,29 @@ impl Held {
     }
 }
 
-/// What is known of the link of one bring-up.
+/// Link state of a plain network device in one bring-up.
 #[derive(Debug, Default)]
 pub(super) struct LinkState {
     pub(super) reader: Reader,
-    /// The address the device gives to the host.
+    /// Ethernet address that the device gives to the host.
     pub(super) address: Option<[u8; 6]>,
     pub(super) connected: Option<bool>,
     pub(super) downlink_bits: u32,
     pub(super) uplink_bits: u32,
 }
 
-/// Whether a plain network device is driven, too: only one that was asked for by name, since the
+/// Returns whether a plain network device may be driven: only one that was selected, since the
 /// machine may be using it, and only for its data.
 pub(crate) fn ethernet_acceptable(selector: &Selector, top: Rung) -> bool {
     *selector != Selector::Any && top == Rung::Online
 }
 
-/// Finds the one device that is meant; `port` narrows it to where it was before, `ethernet` lets it
-/// be a plain network device.
+/// Finds the device that `selector` means. `port` narrows the search to where it was before,
+/// `ethernet` allows a plain network device.
 ///
 /// # Errors
-/// None, several, or a bus that cannot be listed, in words; `bool` tells that it is just absent.
+/// [`Failure`] when there is no device, when there are several, or when the bus cannot be listed.
+/// The `bool` is `true` when the device is merely absent.
 pub(crate) fn look(
     backend: &dyn Backend,
     selector: &Selector,
@@ -152,7 +155,7 @@ pub(crate) fn look(
             Err((failure, false))
         }
         (None, _) => {
-            // Of all devices of the machine only one that ought to be a modem is worth a word.
+            // Without a selection, only a device that the quirk table knows as a modem is named.
             let named = |found: &&Found| {
                 let Identity {
                     vendor, product, ..

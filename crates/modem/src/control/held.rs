@@ -1,4 +1,4 @@
-//! A data session with what belongs to it.
+//! Data session with everything that belongs to it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,18 +8,18 @@ use crate::host::HeldHost;
 use crate::options::SessionOptions;
 use crate::session::{DataSession, LossPolicy};
 
-/// A data session as the control thread holds it.
+/// Data session as the control thread holds it.
 pub(super) struct HeldSession {
-    /// What it wants, and in which state it is.
+    /// State machine of the session.
     pub(super) machine: DataSession,
-    /// Its host's end, kept over losses.
+    /// Host's end of the session, which is kept over losses.
     pub(super) host: Option<HeldHost>,
-    /// What it has carried.
+    /// Counters of what the session has carried.
     pub(super) counters: Arc<SessionCounters>,
 }
 
 impl HeldSession {
-    /// A session that is down. The modem stands and falls with session 0 alone.
+    /// Returns a session that is down. The loss of session 0 alone leads the modem back to a rung.
     pub(super) fn new(
         options: &SessionOptions,
         counters: Arc<SessionCounters>,

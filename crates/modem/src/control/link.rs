@@ -1,4 +1,4 @@
-//! The link of a plain network device: what it tells, and what the host is told of it.
+//! Link state of a plain network device, and the carrier of the host's end that follows it.
 
 use uwwan_usb::notifications;
 use uwwan_usb::requests;
@@ -9,7 +9,7 @@ use crate::kind::{self, Kind};
 use crate::status::EthernetStatus;
 
 impl Control {
-    /// Tells the host's end of a plain network device whether there is a carrier.
+    /// Sets the carrier of the host's end of a plain network device.
     pub(super) fn set_carrier(&mut self, up: bool) {
         if self.is_ethernet()
             && let Some(host) = self.sessions.iter_mut().find_map(|one| one.host.as_mut())
@@ -18,7 +18,8 @@ impl Control {
         }
     }
 
-    /// Reads the address that a plain network device gives to the host. `false` with a modem.
+    /// Reads the Ethernet address that a plain network device gives to the host. Returns `false`
+    /// with a modem.
     pub(super) fn read_address(&mut self) -> bool {
         let Some(held) = self.device.as_mut() else {
             return false;
@@ -40,7 +41,7 @@ impl Control {
         true
     }
 
-    /// A notification of a plain network device.
+    /// Takes a notification of a plain network device.
     pub(super) fn link_notification(&mut self, bytes: &[u8]) {
         let Some(held) = self.device.as_mut() else {
             return;
@@ -65,13 +66,13 @@ impl Control {
                 true => "the device's link is up",
                 false => "the device's link is down: nobody is connected to its other end",
             };
-            // Whoever is told finds it in the status.
+            // The status is published first, so that an observer of the event finds the link in it.
             self.publish();
             self.tell(Event::Notice { text: text.into() });
         }
     }
 
-    /// As `status` prints it.
+    /// Returns the link state for `status`.
     pub(super) fn ethernet_status(&self) -> Option<EthernetStatus> {
         let held = self.device.as_ref()?;
         let link = &held.link;

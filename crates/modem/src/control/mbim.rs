@@ -1,4 +1,5 @@
-//! The control session over control requests.
+//! The control session over the control requests SEND_ENCAPSULATED_COMMAND and
+//! GET_ENCAPSULATED_RESPONSE.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,7 @@ impl Control {
         self.askers.down("the control session has ended");
     }
 
-    /// Does what an asker beside the driver wants.
+    /// Carries out a request of an asker.
     pub(super) fn request(&mut self, asker: u64, request: Request) {
         match request {
             Request::Send {
@@ -75,7 +76,7 @@ impl Control {
         }
     }
 
-    /// Nobody waits for the answer any more.
+    /// Cancels a command that its asker has withdrawn.
     fn withdraw(&mut self, by: u64, withdrawn: Ticket) {
         let id = self.asked.iter().find_map(|(id, asker)| match asker {
             Asker::Program { asker, ticket } if (*asker, *ticket) == (by, withdrawn) => Some(*id),
@@ -101,7 +102,8 @@ impl Control {
         }
     }
 
-    /// Makes one control transfer the session wants. `false` when it wants none.
+    /// Makes one control transfer that the control session wants. Returns `false` when it wants
+    /// none.
     pub(super) fn transfer(&mut self) -> bool {
         let Some(held) = &self.device else {
             return false;
@@ -152,7 +154,8 @@ impl Control {
         true
     }
 
-    /// What a failed rung waited for may just have come: the next try need not wait so long.
+    /// Brings the next try forward to at most 1 s when an indication may have brought what a failed
+    /// rung waited for.
     fn hasten(&mut self, id: CidId) {
         let soon = Instant::now() + Duration::from_secs(1);
         if let Some((at, from)) = self.retry.as_mut()
@@ -168,7 +171,8 @@ impl Control {
         }
     }
 
-    /// What others have done to a data session is not always indicated: their answers say it, too.
+    /// Takes the answer to an asker's command as an indication while online, because firmware does
+    /// not always indicate what a command of an asker has changed.
     fn observe(&mut self, response: Option<Response>) {
         if let Some(Response { id, info, .. }) = response
             && self.ladder.is_online()
@@ -231,7 +235,7 @@ impl Control {
     }
 }
 
-/// An answer that says what an indication of the same number would, in the same layout.
+/// Returns an answer that has the same content and layout as an indication of the same CID.
 fn observable(result: &Result<Response, CommandError>) -> Option<Response> {
     let told = [
         bc::RADIO_STATE,
@@ -243,7 +247,8 @@ fn observable(result: &Result<Response, CommandError>) -> Option<Response> {
     (response.status.is_success() && told.contains(&response.id)).then(|| response.clone())
 }
 
-/// What an answer means to who asked; `None` when the session has ended, which is told apart.
+/// Returns the outcome of a command for the ladder or a data session, or `None` when the control
+/// session has ended, which is reported apart.
 fn outcome_of(result: Result<Response, CommandError>) -> Option<Outcome> {
     Some(match result {
         Ok(response) => Outcome::Done {

@@ -1,4 +1,5 @@
-//! The data sessions, driven: their commands, their host's ends, their place on the data path.
+//! Driving of the data sessions: their commands, their host's ends and their place on the data
+//! path.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +20,7 @@ use crate::status::{Addresses, Interface};
 use crate::watch::{Probe, Verdict};
 
 impl Control {
-    /// What depends on a session's addresses.
+    /// Returns what the data path needs to know of a session's addresses.
     fn addressing(&self, addresses: &Addresses) -> SessionAddressing {
         if let Some(held) = self
             .device
@@ -47,8 +48,7 @@ impl Control {
         }
     }
 
-    /// Begins to bring up the sessions that the modem stands and falls with (`leading`), or the
-    /// others.
+    /// Begins to bring up the sessions whose loss leads the modem back (`leading`), or the others.
     pub(super) fn start_sessions(&mut self, leading: bool, from: Rung) {
         let held = self.device.as_ref();
         let ethernet = held.filter(|held| held.function.is_ethernet());
@@ -77,8 +77,8 @@ impl Control {
         }
     }
 
-    /// What the sessions stand on is gone; `others` besides those that the modem stands and falls
-    /// with, too.
+    /// Rests the sessions whose loss leads the modem back, and with `others` all sessions, because
+    /// what they stand on is gone.
     pub(super) fn rest_sessions(&mut self, others: bool, why: &str) {
         for session in &mut self.sessions {
             if others || session.machine.leads_back() {
@@ -87,7 +87,7 @@ impl Control {
         }
     }
 
-    /// Does one thing for one session. `false` when there is nothing to do.
+    /// Carries out one step of one session. Returns `false` when there is none.
     pub(super) fn work_sessions(&mut self) -> bool {
         let sessions = self.sessions.iter_mut().enumerate();
         let mut steps = sessions.map(|(index, session)| (index, session.machine.next_step()));
@@ -164,7 +164,7 @@ impl Control {
         sessions.find(|session| session.machine.id() == id)
     }
 
-    /// A session's host's end failed: it is made anew.
+    /// Drops the failed host's end of a session; it is made anew.
     pub(super) fn host_lost(&mut self, id: u8, why: &str) {
         if let Some(session) = self.session(id) {
             session.host = None;
@@ -172,7 +172,7 @@ impl Control {
         }
     }
 
-    /// The data path has judged whether anything comes back on a session.
+    /// Passes on the data path's verdict whether anything comes back on a session.
     pub(super) fn session_judged(&mut self, id: u8, verdict: Verdict) {
         let held = self.device.as_ref();
         let Some(negotiated) = held.and_then(|held| held.negotiated.as_ref()) else {
@@ -211,8 +211,8 @@ impl Control {
         Ok(interface)
     }
 
-    /// Puts a session on the data path, which is started for the first of them. While it does not
-    /// run, another session waits: it is put there with the next start.
+    /// Puts a session on the data path, which session 0 starts. While it does not run, another
+    /// session waits and is put there with the next start.
     fn session_data(&mut self, index: usize, addresses: &Addresses) -> Result<String, String> {
         let addressing = self.addressing(addresses);
         let session = &self.sessions[index];
@@ -239,7 +239,8 @@ impl Control {
         Ok("going on".into())
     }
 
-    /// Ends what may be active, for a clean stop. The answers are waited for by the caller.
+    /// Deactivates the sessions that may be active, for a clean stop. The caller waits for the
+    /// answers of the returned transactions.
     pub(super) fn end_sessions(&mut self) -> Vec<TransactionId> {
         let now = Instant::now();
         let mut asked = Vec::new();

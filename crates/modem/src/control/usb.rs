@@ -1,4 +1,4 @@
-//! The USB side of the ladder: find, switch, listen, set up, move, let go.
+//! The USB steps of the ladder: find, switch, listen, negotiate, reset the port, release.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,14 +19,15 @@ use crate::ladder::{UsbDone, UsbFailed, UsbStep};
 use crate::message::Message;
 use crate::selector::Selector;
 
-/// Transfers in flight unless chosen. From the device more of them cost the host less, as more
-/// blocks are handed over together; behind 16 there is little more to gain. To the device they are
-/// a queue that packets wait in, so it has no more than one large packet and the bus need.
+/// Number of transfers in flight unless the user chooses it. More bulk IN transfers cost the host
+/// less, as more NTBs are handed over together; beyond 16 there is little more to gain. Bulk OUT
+/// transfers are a queue in which packets wait, so there are no more than one large packet and the
+/// bus need.
 const USUAL_DEPTH: Depth = Depth {
     receive: 16,
     send: 8,
 };
-/// Notifications on their way to the control thread; more are a storm.
+/// Largest number of notifications on their way to the control thread; more are dropped.
 const MOST_NOTIFICATIONS: u32 = 64;
 
 impl Control {
@@ -51,7 +52,7 @@ impl Control {
             self.port.as_deref(),
             ethernet,
         ) {
-            // Plugged in elsewhere, perhaps.
+            // The device may have been plugged in at another port.
             Err((_, true)) if self.port.is_some() && moved => {
                 look(&*self.backend, &self.selector, None, ethernet)
             }
@@ -263,7 +264,8 @@ impl Control {
         }
     }
 
-    /// Starts the data path with a first session.
+    /// Starts the data path with its first session. Returns a description, or the reason why it
+    /// does not start.
     pub(super) fn start_data(&mut self, session: SessionPlan) -> Result<String, String> {
         let depth = match self.options.in_flight {
             None => USUAL_DEPTH,
@@ -305,8 +307,8 @@ impl Control {
         }
     }
 
-    /// Lets go of the device. `politely` also closes the session, for a device that is still
-    /// there.
+    /// Releases the device. With `politely` the data and control sessions are closed before, for a
+    /// device that is still there.
     pub(super) fn tear_down(&mut self, politely: bool) {
         self.rest_sessions(true, "the modem is away");
         self.set_carrier(false);
@@ -337,7 +339,7 @@ fn gone(rung: Rung) -> Failure {
     )
 }
 
-/// All detached drivers in one line: `detached: cdc_ether from 0, option from 2 3`.
+/// Returns all detached drivers in one line, such as `detached: cdc_ether from 0, option from 2 3`.
 fn detached(steps: &[Step]) -> Option<String> {
     let mut drivers: Vec<(&str, Vec<String>)> = Vec::new();
     for step in steps {

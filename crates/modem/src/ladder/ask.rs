@@ -1,4 +1,4 @@
-//! The commands the ladder asks, with their timeouts.
+//! Commands of the ladder, with their timeouts.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use uwwan_mbim::services::basic_connect::{
 
 use uwwan_mbim::session::Command;
 
-/// A question of the ladder; ties an answer to the state that asked.
+/// Command of the ladder. It ties an answer to the state that sent the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// DEVICE_CAPS query.
@@ -44,7 +44,7 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// The command as people know it.
+    /// Returns the name of the command, for people.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -64,7 +64,8 @@ impl Ask {
         }
     }
 
-    /// How long to wait for the answer (as ModemManager does, except for the optional ones).
+    /// Returns the time to wait for the answer (as ModemManager does, except for the optional
+    /// ones).
     #[must_use]
     pub fn timeout(self) -> Duration {
         Duration::from_secs(match self {
@@ -76,7 +77,7 @@ impl Ask {
         })
     }
 
-    /// Whether the way up goes on without the answer.
+    /// Returns whether the bring-up goes on without the answer.
     #[must_use]
     pub(super) fn is_background(self) -> bool {
         matches!(self, Self::Subscribe | Self::Signal)
@@ -122,7 +123,8 @@ pub(super) fn radio_on() -> Command {
     set(bc::RADIO_STATE, info.encode())
 }
 
-/// Everything the ladder acts on, and what `mbimcli` users of the proxy expect.
+/// Returns the command that subscribes to everything the ladder acts on and to what users of
+/// `mbimcli` on the proxy expect.
 pub(super) fn subscribe() -> Command {
     let cids = [
         bc::SUBSCRIBER_READY_STATUS,
@@ -157,8 +159,8 @@ pub(super) fn attach() -> Command {
     set(bc::PACKET_SERVICE, info.encode())
 }
 
-/// Reports at most every 5 s, at the device's own thresholds. An interval of 0 upsets some
-/// firmware (ModemManager).
+/// Returns the command for signal reports, at most every 5 s, at the device's own thresholds. An
+/// interval of 0 upsets some firmware (ModemManager).
 pub(super) fn signal_reports() -> Command {
     let info = SignalStateSet {
         signal_strength_interval: 5,

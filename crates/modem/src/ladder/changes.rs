@@ -1,4 +1,4 @@
-//! Indications: what a rung waits for, and what changes while online.
+//! Handling of indications: those a rung waits for, and changes while online.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::failure::Rung;
 
 impl Ladder {
     pub(super) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
-        // An indication answers the question a rung is waiting with; the poll is then not needed.
+        // An indication answers the query a rung waits with; the next query is then not needed.
         let waiting = self.expects.is_none() && !self.online;
         if id == bc::SIGNAL_STATE {
             self.signal(info);

@@ -1,4 +1,4 @@
-//! Entering rungs, leaving them, and what answers and timeouts do.
+//! Entering and leaving of rungs, and the handling of answers and timeouts.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ impl Ladder {
             Rung::Found => self.actions.push_back(usb(UsbStep::Find)),
             Rung::Configuration => {
                 let settle = self.options.settle.unwrap_or(self.quirk.settle);
-                // A function that stayed mute gets a longer rest.
+                // A function that stayed mute gets a longer pause.
                 let step = UsbStep::Switch {
                     settle: settle + Duration::from_secs(self.open_stage.into()),
                     always: self.quirk.recycle || self.open_stage > 0,
@@ -75,7 +75,7 @@ impl Ladder {
         }
     }
 
-    /// The rest is up to session 0, from this rung.
+    /// Hands over to session 0, from this rung.
     fn climbed(&mut self, from: Rung) {
         self.rung = from;
         self.expects = None;
@@ -84,8 +84,9 @@ impl Ladder {
         self.actions.push_back(Action::Climbed(from));
     }
 
-    /// How long OPEN may stay unanswered in this stage: two thirds of the budget, then, after the
-    /// configuration was entered anew, one third; after a reset of the port, all of it.
+    /// Returns the time OPEN may stay unanswered in this stage: two thirds of the budget at first,
+    /// one third after the configuration was entered anew, and the whole budget after a reset of
+    /// the port.
     fn open_patience(&self) -> Duration {
         let budget = self.options.open_budget.unwrap_or(self.quirk.open_budget);
         match self.open_stage {
@@ -129,7 +130,7 @@ impl Ladder {
         self.enter(now, next.unwrap_or(Rung::Online));
     }
 
-    /// Session 0 is online: from here on, changes are losses.
+    /// Takes the news that session 0 is online; from here on, changes are losses.
     fn watch(&mut self, now: Instant) {
         self.online = true;
         self.unanswered = 0;
@@ -154,7 +155,7 @@ impl Ladder {
         });
     }
 
-    /// Back to an earlier rung in the same bring-up, unless that happens too often.
+    /// Goes back to an earlier rung in the same bring-up, unless that has happened too often.
     pub(super) fn detour(&mut self, now: Instant, rung: Rung, failure: Failure, after: Duration) {
         self.detours += 1;
         if self.detours > MOST_DETOURS {
@@ -177,7 +178,8 @@ impl Ladder {
         self.actions.push_back(Action::Tell(Event::Notice { text }));
     }
 
-    /// A mandatory question without a usable answer: once more, then the control session is opened anew.
+    /// Repeats a mandatory command without a usable answer once; after that the control session is
+    /// opened anew.
     pub(super) fn unanswered_ask(&mut self, now: Instant, ask: Ask, outcome: Outcome) {
         self.tries += 1;
         if self.tries < 2 {
@@ -190,7 +192,7 @@ impl Ladder {
         self.fail(now, failure, Rung::Found);
     }
 
-    /// Takes what has happened.
+    /// Takes an input.
     pub fn handle(&mut self, now: Instant, input: Input) {
         if !self.active {
             return;
@@ -231,7 +233,7 @@ impl Ladder {
                     self.ethernet = done.ethernet;
                 }
                 if self.rung == Rung::Open {
-                    // After the reset of the port everything begins again.
+                    // After the reset of the port the bring-up begins again.
                     self.enter(now, Rung::Found);
                 } else if self.rung <= Rung::DataFunction {
                     self.done(now, done.detail);
@@ -245,8 +247,8 @@ impl Ladder {
         }
     }
 
-    /// OPEN was not answered: the configuration is entered anew, then the port is reset, then it
-    /// has failed.
+    /// Takes the news that OPEN was not answered: the configuration is entered anew, then the port
+    /// is reset, then the rung has failed.
     fn open_mute(&mut self, now: Instant) {
         let waited = seconds(self.open_patience());
         self.open_stage += 1;
@@ -303,7 +305,7 @@ impl Ladder {
             },
             Ask::RegisterState | Ask::Register => match outcome {
                 Outcome::Done { status, info } => self.registration(now, ask, status, &info),
-                // Registering may take longer than the command's patience.
+                // Registering may take longer than the command's timeout.
                 _ if ask == Ask::Register => self.poll_at = Some(now),
                 outcome => self.unanswered_ask(now, ask, outcome),
             },
@@ -345,7 +347,7 @@ impl Ladder {
         }
     }
 
-    /// The time of [`Ladder::poll_timeout`] has come.
+    /// Does what is due at the time of [`Ladder::poll_timeout`].
     pub fn timeout(&mut self, now: Instant) {
         if !self.active {
             return;

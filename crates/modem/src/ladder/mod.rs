@@ -1,22 +1,22 @@
 //! The bring-up ladder: a state machine without I/O.
 //!
-//! [`Input`]s come in with the time (results of USB steps, answers and indications of the MBIM
-//! session, results of the host's end, timeouts); [`Action`]s go out. Each rung has its own
-//! timeout, its own retries and its own words for failure. Loss at any rung leads back to the
-//! earlier rung that can cure it; the one who drives the ladder decides when.
+//! [`Input`]s come in with the time (results of USB steps, answers and indications of the control
+//! session, results of session 0, timeouts); [`Action`]s go out. Each rung has its own timeout, its
+//! own retries and its own texts for failures. A loss at any rung leads back to the earlier rung
+//! that can cure it; the caller that drives the ladder decides when.
 //!
 //! ```text
 //! found → configuration → claim → data function → open → capabilities → sim → pin → radio
 //!   → registration → packet service → signal → (data sessions)
 //! ```
 //!
-//! From there the [data sessions](crate::session) go on; a plain network device has no control
+//! From there the [data sessions](crate::session) go on. A plain network device has no control
 //! session, so there they go on after the data function. Session 0 may lead back to a rung of the
-//! ladder. While it is online, the ladder watches what it stands on: SIM, radio, registration, packet
-//! service, and whether the control session answers.
+//! ladder. While it is online, the ladder watches what it stands on: SIM, radio, registration,
+//! packet service, and whether the control session answers.
 //!
-//! Commands are asked one at a time, except those the way up does not depend on: they are asked
-//! in the background with a short timeout, and firmware that never answers them delays nothing.
+//! Commands are sent one at a time, except those the bring-up does not depend on. These are sent in
+//! the background with a short timeout, and firmware that never answers them delays nothing.
 
 pub(crate) mod ask;
 mod changes;
@@ -41,197 +41,203 @@ use crate::quirks::Quirk;
 use crate::status::{DeviceIdentity, Network, Signal};
 
 pub use ask::Ask;
-/// The indications the ladder needs, as the set it sends to the modem.
+/// Returns the indications the ladder needs, as the information buffer of the set command it sends
+/// to the modem (MBIM 1.0 section 10.5.30).
 pub(crate) fn subscription() -> Vec<u8> {
     ask::subscribe().info
 }
 
-/// Something on the USB side to be done at once.
+/// Step on the USB side, to be done at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsbStep {
-    /// Find the device on the bus and open it.
+    /// Finds the device on the bus and opens it.
     Find,
-    /// Bring it into the MBIM configuration and claim the function's interfaces.
+    /// Switches the device to its MBIM configuration and claims the function's interfaces.
     Switch {
         /// Pause in configuration 0.
         settle: Duration,
-        /// Go through configuration 0 even when the wanted one is active.
+        /// Whether configuration 0 is entered first even when the wanted one is active.
         always: bool,
     },
-    /// Listen for notifications.
+    /// Starts the data thread, which listens for notifications.
     Listen,
-    /// Negotiate transfer blocks and switch the data endpoints on.
+    /// Negotiates NTBs and switches the data endpoints on.
     DataFunction,
-    /// Reset the port.
+    /// Resets the USB port.
     ResetPort,
 }
 
-/// What the ladder wants done.
+/// Action that the ladder wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Do it and answer with [`Input::Usb`].
+    /// Carries out a USB step; the result goes back as [`Input::Usb`].
     Usb(UsbStep),
-    /// Open the control session, repeating OPEN for as long as `patience`; answer with
+    /// Opens the control session, repeating OPEN for as long as `patience`; the result goes back as
     /// [`Input::Opened`], [`Input::OpenRefused`] or [`Input::OpenMute`].
     OpenSession {
-        /// How long to wait for an answer in all.
+        /// Time to wait for an answer, over all repetitions.
         patience: Duration,
     },
-    /// Send a command and answer with [`Input::Answer`].
+    /// Sends a command; the outcome goes back as [`Input::Answer`].
     Command {
-        /// What the answer belongs to.
+        /// Name of the command, which goes back with its outcome.
         ask: Ask,
-        /// The command.
+        /// Command to send.
         command: Command,
-        /// How long to wait for the answer.
+        /// Time to wait for the answer.
         timeout: Duration,
     },
-    /// The ladder is climbed: session 0 goes on from this rung. [`Input::Online`] tells that it is
-    /// online, [`Input::Detour`], [`Input::Failed`] and [`Input::Lost`] that it leads back.
+    /// Session 0 goes on from this rung, because the ladder is climbed. [`Input::Online`] tells
+    /// that it is online; [`Input::Detour`], [`Input::Failed`] and [`Input::Lost`] tell that it
+    /// leads back.
     Climbed(Rung),
-    /// Keep this where it outlives the process, before the next action is performed.
+    /// Keeps the memory of PINs where it outlives the process, before the next action is carried
+    /// out.
     Remember(PinMemory),
-    /// Tell the program.
+    /// Tells the program of an event.
     Tell(Event),
     /// A rung failed. The ladder rests until [`Ladder::start`] from `from` or lower.
     Failed {
-        /// What and why.
+        /// Failure of the rung.
         failure: Failure,
-        /// Where to start again.
+        /// Rung to start again from.
         from: Rung,
         /// Time since the rung was begun.
         after: Duration,
     },
-    /// The link was lost while online. The ladder rests until [`Ladder::start`].
+    /// The modem or its network was lost while online. The ladder rests until [`Ladder::start`].
     Lost {
-        /// Where to start again.
+        /// Rung to start again from.
         from: Rung,
-        /// Why.
+        /// Reason, for people.
         why: String,
     },
 }
 
-/// What the USB side found out.
+/// Result of a USB step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsbDone {
-    /// In a few words, for the rung's line.
+    /// Description for the rung's event, in a few words.
     pub detail: String,
-    /// With [`UsbStep::Find`]: what is known of the device.
+    /// Row of the quirk table for the device, after [`UsbStep::Find`].
     pub quirk: Option<&'static Quirk>,
-    /// With [`UsbStep::DataFunction`]: it carries Ethernet frames, and there is no control session.
+    /// Whether the device carries Ethernet frames and has no control session, after
+    /// [`UsbStep::DataFunction`].
     pub ethernet: bool,
 }
 
-/// How a USB step failed.
+/// Failure of a USB step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsbFailed {
-    /// In words.
+    /// Failure with its texts.
     pub failure: Failure,
 }
 
-/// How a command ended.
+/// Outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a COMMAND_DONE.
+    /// The modem answered with COMMAND_DONE.
     Done {
-        /// The status.
+        /// Status of the answer.
         status: Status,
-        /// The information buffer; failures may have one, too.
+        /// Information buffer; failures may have one, too.
         info: Vec<u8>,
     },
-    /// With a protocol error, in words.
+    /// The modem answered with a protocol error, or the command could not be sent; the text says
+    /// why.
     Refused(String),
-    /// Not in time.
+    /// There was no answer in time.
     NoAnswer,
 }
 
-/// What has happened.
+/// Input of the ladder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A USB step ended.
     Usb(Result<UsbDone, UsbFailed>),
     /// The control session is open.
     Opened,
-    /// OPEN_DONE with a status other than success.
+    /// The modem answered OPEN with a status other than success.
     OpenRefused(Status),
-    /// Nobody answered OPEN.
+    /// The modem did not answer OPEN.
     OpenMute,
     /// A command ended.
     Answer(Ask, Outcome),
     /// An indication came.
     Indication {
-        /// Service and number.
+        /// Service and CID.
         id: CidId,
-        /// Information buffer.
+        /// Information buffer, as MBIM encodes it (little-endian).
         info: Vec<u8>,
     },
     /// Session 0 is online.
     Online,
-    /// Session 0 lacks what a rung of the ladder gives: it is climbed again in the same bring-up.
+    /// Session 0 lacks what a rung of the ladder gives. That rung is climbed again in the same
+    /// bring-up.
     Detour {
-        /// The rung to climb from.
+        /// Rung to climb from.
         rung: Rung,
-        /// What was missing; it ends the bring-up when it goes on missing.
+        /// Failure that ends the bring-up when it recurs too often.
         failure: Failure,
         /// Time since the rung of session 0 was begun.
         after: Duration,
     },
     /// A rung of session 0 failed.
     Failed {
-        /// What and why.
+        /// Failure of the rung.
         failure: Failure,
-        /// Where to start again.
+        /// Rung to start again from.
         from: Rung,
         /// Time since the rung was begun.
         after: Duration,
     },
-    /// What the ladder or session 0 stands on is gone.
+    /// The modem, its network or session 0 is gone.
     Lost {
-        /// Where to start again.
+        /// Rung to start again from.
         from: Rung,
-        /// Why.
+        /// Reason, for people.
         why: String,
     },
 }
 
-/// What was learnt on the way up.
+/// Facts learnt on the way up.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
-    /// What the device said it is.
+    /// Identity that the device reported.
     pub identity: Option<DeviceIdentity>,
-    /// Registration.
+    /// Registration with a network.
     pub network: Option<Network>,
-    /// Signal.
+    /// Signal quality.
     pub signal: Option<Signal>,
 }
 
-/// The ladder of one modem. See the [module](self).
+/// Ladder of one modem; see the [module](self).
 #[derive(Debug)]
 pub struct Ladder {
     options: Options,
     quirk: &'static Quirk,
-    /// Identifies the SIM slot when the SIM does not say who it is.
+    /// Name of the modem's place, which identifies the SIM when it does not report its number.
     slot: String,
     pins: PinMemory,
     facts: Facts,
-    /// The device is a plain network device.
+    /// Whether the device is a plain network device.
     ethernet: bool,
     actions: VecDeque<Action>,
 
-    /// The rung being tried; reached rungs are those below.
+    /// Rung being tried; the rungs below are reached.
     rung: Rung,
-    /// The rung to stay on.
+    /// Rung to stay on.
     top: Rung,
     active: bool,
-    /// Session 0 is online.
+    /// Whether session 0 is online.
     online: bool,
     begun: Instant,
     entered: Instant,
-    /// The answer waited for.
+    /// Command whose answer is waited for.
     expects: Option<Ask>,
-    /// Ask again then.
+    /// Time at which the query is repeated or the keepalive is sent.
     poll_at: Option<Instant>,
-    /// The rung fails then.
+    /// Time at which the rung fails.
     deadline: Option<Instant>,
     tries: u32,
 
@@ -243,16 +249,16 @@ pub struct Ladder {
     unanswered: u32,
 }
 
-/// Detours to an earlier rung within one bring-up before it counts as failed.
+/// Number of detours to an earlier rung within one bring-up before it counts as failed.
 const MOST_DETOURS: u32 = 3;
-/// Unanswered keepalives before the session counts as dead.
+/// Number of unanswered keepalives before the control session counts as dead.
 const MOST_UNANSWERED: u32 = 3;
 /// Pause between keepalives.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Ladder {
-    /// A ladder for one modem; `slot` names its port, for telling SIMs apart that do not say who
-    /// they are.
+    /// Returns a ladder for one modem. `slot` names the modem's place, which tells SIMs apart that
+    /// do not report their numbers.
     #[must_use]
     pub fn new(options: Options, slot: String, now: Instant) -> Self {
         Self {
@@ -282,24 +288,24 @@ impl Ladder {
         }
     }
 
-    /// Knows from now on what an earlier process remembered.
+    /// Takes the memory of PINs of an earlier process.
     pub fn recall(&mut self, pins: PinMemory) {
         self.pins = pins;
     }
 
-    /// Climbs to this rung and no further; below the last one of the ladder there are no data
-    /// sessions, for a control session alone.
+    /// Sets the rung to climb to. Below the last rung of the ladder there are no data sessions;
+    /// such a climb is for a control session alone.
     pub fn up_to(&mut self, top: Rung) {
         self.top = top.min(Rung::Signal);
     }
 
-    /// Whether the climb is for a control session alone.
+    /// Returns whether the climb is for a control session alone.
     #[must_use]
     pub fn is_control_only(&self) -> bool {
         self.top < Rung::Signal
     }
 
-    /// Begins to climb from a rung, which may be one of session 0. What is below it must be standing.
+    /// Begins to climb from a rung, which may be one of session 0. The rungs below must be reached.
     pub fn start(&mut self, now: Instant, from: Rung) {
         self.actions.clear();
         self.active = true;
@@ -315,7 +321,7 @@ impl Ladder {
         self.enter(now, from);
     }
 
-    /// Rests: nothing is wanted and inputs are ignored until [`Ladder::start`].
+    /// Rests: there are no actions, and inputs are ignored, until [`Ladder::start`].
     pub fn rest(&mut self) {
         self.active = false;
         self.online = false;
@@ -325,18 +331,18 @@ impl Ladder {
         self.deadline = None;
     }
 
-    /// The next thing to do.
+    /// Returns the next action.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When [`Ladder::timeout`] wants to be called.
+    /// Returns the time at which [`Ladder::timeout`] is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.poll_at.into_iter().chain(self.deadline).min()
     }
 
-    /// The lowest rung of session 0 on this device.
+    /// Returns the lowest rung of session 0 on this device.
     fn session_rung(&self) -> Rung {
         if self.ethernet {
             Rung::Host
@@ -345,7 +351,7 @@ impl Ladder {
         }
     }
 
-    /// Whether a rung is one of the ladder with this device.
+    /// Returns whether a rung is one of the ladder's with this device.
     fn has(&self, rung: Rung) -> bool {
         let last = if self.ethernet {
             Rung::DataFunction
@@ -355,26 +361,26 @@ impl Ladder {
         rung <= last
     }
 
-    /// Whether session 0 is online.
+    /// Returns whether session 0 is online.
     #[must_use]
     pub fn is_online(&self) -> bool {
         self.online
     }
 
-    /// When the bring-up was begun.
+    /// Returns the time at which the bring-up was begun.
     #[must_use]
     pub fn begun(&self) -> Instant {
         self.begun
     }
 
-    /// What was learnt.
+    /// Returns the facts learnt so far.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 }
 
-/// `3.2 s` and the like.
+/// Returns a duration in whole seconds.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs()
 }

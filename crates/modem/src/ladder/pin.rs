@@ -1,5 +1,5 @@
-//! The PIN: entered at most once per SIM and PIN, and never on the SIM's last attempt unless
-//! forced. [`PinMemory`](crate::pin_memory::PinMemory) knows which were.
+//! The rung of the PIN. A PIN is entered at most once per SIM and PIN, and never on the SIM's last
+//! attempt unless forced. [`PinMemory`](crate::pin_memory::PinMemory) knows which were entered.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::explain;
 use crate::failure::{FailureKind, Rung};
 use crate::pin_memory::{Past, not_tried};
 
-/// `RemainingAttempts` when the device does not know (MBIM 1.0 section 10.5.4).
+/// Value of `RemainingAttempts` when the device does not know it (MBIM 1.0 section 10.5.4).
 const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
 
 impl Ladder {
@@ -97,9 +97,9 @@ impl Ladder {
         self.fail(now, failure, Rung::Sim);
     }
 
-    /// What is remembered of PINs could not be read or kept. Unless that does not matter, a PIN that
-    /// was about to be sent is not: whether the SIM refuses it would be forgotten, and each run would
-    /// cost an attempt.
+    /// Takes the news that the memory of PINs could not be read or kept, for the reason `why`.
+    /// Unless forced, a PIN that was about to be sent is not sent: whether the SIM refuses it would
+    /// be forgotten, and each run would cost an attempt.
     pub fn not_remembered(&mut self, now: Instant, why: &str) {
         let about_to_send = self.actions.iter().any(is_pin_entry);
         if self.options.force_pin || !about_to_send {
@@ -161,7 +161,7 @@ impl Ladder {
                     self.unlocked(now);
                 }
             }
-            // The SIM has not looked at it.
+            // The SIM has not counted an attempt.
             Outcome::Done { status, .. } if not_tried(status) => {
                 self.forget_pin();
                 let mut failure = explain::status(Rung::Pin, "PIN enter", status, None);
@@ -192,24 +192,26 @@ impl Ladder {
                 );
                 self.fail(now, failure, Rung::Sim);
             }
-            // Whether it counted is not known: look instead of entering it again.
+            // Whether the SIM has counted an attempt is not known, so its state is queried in place
+            // of another PIN.
             Outcome::Refused(_) | Outcome::NoAnswer => self.ask(Ask::PinState),
         }
     }
 
-    /// The SIM has taken the PIN, or has not looked at it.
+    /// Removes the PIN from the memory, because the SIM has taken it or has not counted an attempt.
     fn forget_pin(&mut self) {
         let given = self.options.pin.reveal().to_owned();
         self.pins.forget(&self.sim_name(), &given);
         self.remember();
     }
 
-    /// Has the memory kept, before anything that comes after.
+    /// Asks for the memory to be kept before any later action.
     fn remember(&mut self) {
         self.actions.push_back(Action::Remember(self.pins.clone()));
     }
 
-    /// The SIM is unlocked; it still needs a moment to become ready.
+    /// Waits for the unlocked SIM to become ready if a PIN was entered; otherwise the rung is
+    /// reached.
     fn unlocked(&mut self, now: Instant) {
         self.sim_locked = false;
         if self.pin_entered {
@@ -222,7 +224,7 @@ impl Ladder {
         }
     }
 
-    /// While waiting on the PIN rung for the SIM to become ready.
+    /// Reaches the rung when the SIM has become ready after its PIN.
     pub(super) fn ready_after_pin(&mut self, now: Instant) {
         self.actions.retain(|action| {
             !matches!(

@@ -1,4 +1,4 @@
-//! What the answers mean on the rungs from the device's capabilities to the packet service.
+//! Handling of answers on the rungs from the device's capabilities to the packet service.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ impl Ladder {
                 self.poll_at = Some(now + Duration::from_secs(1))
             }
             SubscriberReadyState::SIM_NOT_INSERTED => {
-                // Some firmware says so until it has looked.
+                // Some firmware reports this until it has looked.
                 self.tries += 1;
                 if self.tries < 4 {
                     self.poll_at = Some(now + Duration::from_secs(2));
@@ -249,7 +249,8 @@ impl Ladder {
         let Ok(signal) = SignalState::decode(info) else {
             return;
         };
-        // 0 to 31 in steps of 2 dB from -113 dBm; 99 when not known (MBIM 1.0 section 10.5.14).
+        // The strength is 0 to 31 in steps of 2 dB from -113 dBm, and 99 when not known (MBIM 1.0
+        // section 10.5.14).
         self.facts.signal = Some(Signal {
             rssi_dbm: (signal.rssi <= 31).then(|| -113 + 2 * signal.rssi as i32),
             error_rate: (signal.error_rate <= 7).then_some(signal.error_rate),

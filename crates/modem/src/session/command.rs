@@ -1,4 +1,4 @@
-//! What a data session asks the modem: CONNECT and IP_CONFIGURATION (MBIM 1.0, 10.5.12 and 10.5.20).
+//! Commands of a data session: CONNECT and IP_CONFIGURATION (MBIM 1.0, 10.5.12 and 10.5.20).
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use uwwan_mbim::session::Command;
 
 use crate::options::{Auth, SessionOptions};
 
-/// A question of a data session; ties an answer to the state that asked.
+/// Command of a data session. It ties an answer to the state that sent the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum SessionAsk {
-    /// CONNECT query: whether the session is active.
+    /// CONNECT query, which asks whether the session is active.
     State,
     /// CONNECT set, deactivate.
     Deactivate,
@@ -24,7 +24,7 @@ pub(crate) enum SessionAsk {
 }
 
 impl SessionAsk {
-    /// The command as people know it.
+    /// Returns the name of the command, for people.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::State => "CONNECT query",
@@ -34,7 +34,7 @@ impl SessionAsk {
         }
     }
 
-    /// How long to wait for the answer (as ModemManager does).
+    /// Returns the time to wait for the answer (as ModemManager does).
     pub(crate) const fn timeout(self) -> Duration {
         Duration::from_secs(match self {
             Self::State => 10,
@@ -43,7 +43,8 @@ impl SessionAsk {
         })
     }
 
-    /// The command for the session of these options; `family` is what an activation asks for.
+    /// Returns the command for the session with these options; `family` is the address family that
+    /// an activation asks for.
     pub(super) fn command(self, options: &SessionOptions, family: ContextIpType) -> Command {
         let session_id = options.id.into();
         match self {

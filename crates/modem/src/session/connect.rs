@@ -1,4 +1,5 @@
-//! CONNECT: what is active already, the address families one after the other, and refusals.
+//! The rung of CONNECT: ending what is already active, activating with one address family after the
+//! other, and refusals.
 
 use std::time::Instant;
 
@@ -12,10 +13,10 @@ use crate::ladder::Outcome;
 use crate::options::IpType;
 
 impl DataSession {
-    /// The answer to the question whether it is active.
+    /// Takes the answer to the query whether the session is active.
     pub(super) fn looked(&mut self, now: Instant, outcome: &Outcome) {
-        // Some firmware does not answer before the first activation, or with "unknown": only a
-        // session that is active needs to be ended first.
+        // Some firmware does not answer before the first activation, or answers "unknown". Only a
+        // session that is active has to be ended first.
         self.active = match outcome {
             Outcome::Done { info, .. } => ConnectInfo::decode(info).is_ok_and(|connect| {
                 connect.session_id == u32::from(self.options.id)
@@ -27,7 +28,7 @@ impl DataSession {
             _ => false,
         };
         if self.active {
-            // With whose access point is not known.
+            // The access point of that session is not known.
             self.tell_notice("a session of an earlier program is active; ending it".into());
             self.ask(SessionAsk::Deactivate);
         } else {
@@ -54,7 +55,7 @@ impl DataSession {
         self.ask(SessionAsk::Activate);
     }
 
-    /// The answer to the activation.
+    /// Takes the answer to the activation.
     pub(super) fn activated(&mut self, now: Instant, outcome: Outcome) {
         let name = SessionAsk::Activate.name();
         let (failure, from) = match outcome {
@@ -74,7 +75,7 @@ impl DataSession {
                 }
             }
             Outcome::Refused(why) => (explain::bad_answer(Rung::Connect, name, &why), Rung::Found),
-            // It may still come up in the modem: the next try ends it first.
+            // The session may still come up in the modem; the next try ends it first.
             Outcome::NoAnswer => {
                 let seconds = SessionAsk::Activate.timeout().as_secs();
                 (
@@ -86,7 +87,7 @@ impl DataSession {
         self.fail(now, failure, from);
     }
 
-    /// CONNECT's information buffer, from the answer to the activation or a later indication.
+    /// Takes the content of CONNECT, from the answer to the activation or a later indication.
     pub(super) fn connect_info(&mut self, now: Instant, connect: &ConnectInfo) {
         match connect.activation_state {
             ActivationState::ACTIVATED => {
@@ -133,7 +134,7 @@ impl DataSession {
                 failure.what,
                 family_name(next)
             ));
-            // Of several refusals the first is about what the user asked for.
+            // The first of several refusals is about what the user asked for.
             self.refusal.get_or_insert(failure);
             return self.activate(now, next);
         }
@@ -141,8 +142,7 @@ impl DataSession {
         self.fail(now, failure, Rung::PacketService);
     }
 
-    /// Looks at CONNECT's information buffer while packets flow: a session that is deactivated is
-    /// lost.
+    /// Takes the content of CONNECT while packets flow: a session that is deactivated is lost.
     pub(super) fn may_have_ended(&mut self, now: Instant, info: &[u8]) {
         let Ok(connect) = ConnectInfo::decode(info) else {
             return;
@@ -159,7 +159,7 @@ impl DataSession {
         self.lose(now, failure, Rung::Registration);
     }
 
-    /// The session has been deactivated before it was up.
+    /// Takes the news that the session has been deactivated before it was up.
     pub(super) fn ended_on_the_way(&mut self, now: Instant, network: NwError) {
         self.active = false;
         let failure = explain::status(Rung::Connect, "CONNECT", Status::FAILURE, Some(network));
@@ -171,7 +171,7 @@ fn cause(network: NwError) -> String {
     format!("{network} ({})", network.explanation())
 }
 
-/// Whether a refusal of CONNECT is about the address families asked for.
+/// Returns whether a refusal of CONNECT is about the address families asked for.
 fn is_about_family(status: Status, cause: NwError) -> bool {
     status == Status::NO_DEVICE_SUPPORT
         || matches!(
@@ -183,7 +183,7 @@ fn is_about_family(status: Status, cause: NwError) -> bool {
         )
 }
 
-/// The single families to try after both were refused with this cause.
+/// Returns the single families to try after both were refused with this cause.
 fn singles(cause: NwError) -> &'static [ContextIpType] {
     match cause {
         NwError::PDP_TYPE_IPV6_ONLY_ALLOWED => &[ContextIpType::IPV6],

@@ -1,4 +1,4 @@
-//! From the IP configuration to packets that flow.
+//! The rungs from the IP configuration to packets that flow.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::status::{Addresses, Interface};
 use crate::{explain, kind};
 
 impl DataSession {
-    /// The answer to IP_CONFIGURATION.
+    /// Takes the answer to the query of IP_CONFIGURATION.
     pub(super) fn addressed(&mut self, now: Instant, outcome: Outcome) {
         let name = SessionAsk::Addresses.name();
         let failure = match outcome {
@@ -50,7 +50,7 @@ impl DataSession {
         self.fail(now, failure, Rung::Connect);
     }
 
-    /// An IP configuration, from the answer or an indication.
+    /// Takes an IP configuration, from the answer or an indication.
     pub(super) fn given(&mut self, now: Instant, configuration: &IpConfiguration) {
         let given = Given::from(configuration);
         let addresses = addresses::settle(&given, self.sizes());
@@ -77,7 +77,7 @@ impl DataSession {
         self.enter(now, Rung::Host);
     }
 
-    /// A plain network device hands out no addresses: those the user chose are there at once.
+    /// Takes the addresses the user chose, because a plain network device hands out none.
     pub(super) fn static_addresses(&mut self) {
         let given = kind::given(&self.options.static_addresses);
         let addresses = addresses::settle(&given, self.sizes());
@@ -87,7 +87,7 @@ impl DataSession {
         self.addresses = Some(addresses);
     }
 
-    /// What bears on the MTU of this session.
+    /// Returns the sizes that bear on the MTU of this session.
     fn sizes(&self) -> Sizes {
         Sizes {
             chosen: self.options.mtu.or(self.ground.sizes.chosen),
@@ -101,7 +101,7 @@ impl DataSession {
         }
     }
 
-    /// Both families were asked for and one came.
+    /// Reports a family that was asked for and did not come.
     fn tell_missing_family(&mut self, given: &Given, addresses: &Addresses) {
         if self.options.ip_type != IpType::Ipv4v6 {
             return;
@@ -132,7 +132,7 @@ impl DataSession {
         }
     }
 
-    /// The host's end is set up or changed, or not.
+    /// Takes the result of setting up or changing the host's end.
     pub(crate) fn host(&mut self, now: Instant, result: Result<Interface, Failure>) {
         match (self.state, result) {
             (State::Host, Ok(interface)) => {
@@ -145,7 +145,7 @@ impl DataSession {
                 let addresses = self.addresses.clone().unwrap_or_default();
                 self.steps.push_back(Step::Data(addresses));
                 if !self.leads_back() {
-                    // With its new addresses.
+                    // The event carries the changed addresses.
                     self.tell_online(now);
                 }
             }
@@ -156,7 +156,8 @@ impl DataSession {
         }
     }
 
-    /// The session is on the data path, or not, in words.
+    /// Takes the result of putting the session on the data path: a description, or the reason why
+    /// it does not start.
     pub(crate) fn data(&mut self, now: Instant, result: Result<String, String>) {
         match (self.state, result) {
             (State::Data, Ok(detail)) => {

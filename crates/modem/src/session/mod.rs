@@ -1,4 +1,5 @@
-//! Data sessions: each is brought up, watched, tried again and ended by a state machine without I/O.
+//! Data sessions. Each is brought up, watched, tried again and ended by a state machine without
+//! I/O.
 //!
 //! The [ladder](crate::ladder) leads the modem to the packet service. From there each data session,
 //! session 0 included, has rungs of its own:
@@ -7,15 +8,16 @@
 //! connect (is it active already? then end it; activate) → ip configuration → host → online
 //! ```
 //!
-//! What comes in has the time with it: answers and indications of the control session, results of the
-//! host's end and the data path, timeouts. [`Step`]s go out. When the network refuses both address
-//! families together, each is tried alone; what a refusal means is told in the same words for every
+//! Inputs come with the time: answers and indications of the control session, results of the host's
+//! end and the data path, timeouts. [`Step`]s go out. When the network refuses both address
+//! families together, each is tried alone. A refusal is explained in the same words for every
 //! session.
 //!
-//! What sets session 0 apart is its [`LossPolicy`]. The modem stands and falls with it: its rungs are
-//! told as the last ones of the bring-up, and failures and losses lead the modem back to a rung. Every
-//! other session begins when session 0 is online. One that fails rests and tries again by itself, and
-//! takes nothing else down; while session 0 is away it rests, with its interface kept.
+//! Session 0 differs by its [`LossPolicy`]. The modem stands and falls with it: its rungs are
+//! reported as the last ones of the bring-up, and its failures and losses lead the modem back to a
+//! rung. Every other session begins when session 0 is online. One that fails rests and tries again
+//! by itself, and takes nothing else down. While session 0 is away it rests, and its interface is
+//! kept.
 
 mod command;
 mod connect;
@@ -50,70 +52,70 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest pause of a resting session, and the pause after a failure that repetition alone will not
 /// cure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How long an activation may take, from the command to the indication that ends it.
+/// Time an activation may take, from the command to the indication that ends it.
 const ACTIVATION_PATIENCE: Duration = Duration::from_secs(190);
 /// Pause before addresses are asked for again.
 const ADDRESS_PAUSE: Duration = Duration::from_secs(2);
-/// How long the network may take to give an address.
+/// Time the network has to give an address.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(25);
-/// How often a question is asked that is not answered.
+/// Number of times an unanswered query is sent.
 const MOST_TRIES: u32 = 2;
 
-/// What the failure or the loss of a data session means.
+/// Consequence of the failure or the loss of a data session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LossPolicy {
-    /// The modem goes back to the rung that can cure it; its supervisor says when.
+    /// The modem goes back to the rung that can cure it; its supervisor decides when.
     BackToRung,
     /// The session rests, longer with each failure, and tries again by itself.
     Rest,
 }
 
-/// What a data session stands on.
+/// State of the modem on which a data session stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Ground {
-    /// What is known of this modem.
+    /// Row of the quirk table for this modem.
     pub(crate) quirk: &'static Quirk,
-    /// What bears on the MTU.
+    /// Sizes that bear on the MTU.
     pub(crate) sizes: Sizes,
-    /// Data sessions the modem has; 0 when it does not tell.
+    /// Number of data sessions the modem has; 0 when it does not report that.
     pub(crate) max_sessions: u32,
-    /// With a plain network device: what the host's end is to look like.
+    /// Settings of the host's end with a plain network device.
     pub(crate) ethernet: Option<Ethernet>,
-    /// When the bring-up was begun.
+    /// Time at which the bring-up was begun.
     pub(crate) begun: Instant,
 }
 
-/// What a data session wants done.
+/// Step that a data session wants done.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Send a command and answer with [`DataSession::answer`].
+    /// Sends a command; the outcome goes to [`DataSession::answer`].
     Command {
         ask: SessionAsk,
         command: Command,
         timeout: Duration,
     },
-    /// Set the host's end up, or change it; answer with [`DataSession::host`].
+    /// Sets the host's end up, or changes it; the result goes to [`DataSession::host`].
     Host(HostConfig),
-    /// Put the session on the data path, or tell the data path its new addresses; answer with
+    /// Puts the session on the data path, or tells the data path its addresses; the result goes to
     /// [`DataSession::data`].
     Data(Addresses),
-    /// Take the session off the data path.
+    /// Takes the session off the data path.
     Off,
-    /// Tell the program.
+    /// Tells the program of an event.
     Tell(Event),
-    /// Lead the modem back to a rung: an input for the ladder.
+    /// Leads the modem back to a rung, with an input for the ladder.
     Back(Input),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing is wanted.
+    /// The session is down and wants nothing.
     Down,
-    /// The answer to a question is waited for.
+    /// The answer to a command is waited for.
     Asking(SessionAsk),
-    /// "Activating" was answered; an indication will say more.
+    /// The modem has answered that it is activating; an indication follows.
     Activating,
-    /// There is no address yet; it is asked for again.
+    /// There is no address yet; the query is repeated.
     Unaddressed,
     /// The host's end is being set up.
     Host,
@@ -125,7 +127,7 @@ enum State {
     Resting,
 }
 
-/// One data session. See the [module](self).
+/// One data session; see the [module](self).
 #[derive(Debug)]
 pub(crate) struct DataSession {
     options: SessionOptions,
@@ -133,22 +135,22 @@ pub(crate) struct DataSession {
     ground: Ground,
     state: State,
     steps: VecDeque<Step>,
-    /// When the rung being tried was begun.
+    /// Time at which the rung being tried was begun.
     entered: Instant,
-    /// Questions of this rung without an answer.
+    /// Number of unanswered queries of this rung.
     tries: u32,
-    /// The address family asked for, and those to try when it is refused.
+    /// Address family that is asked for.
     family: ContextIpType,
     families: VecDeque<ContextIpType>,
-    /// The first of several refusals: it is about what the user asked for.
+    /// First of several refusals, which is about what the user asked for.
     refusal: Option<Failure>,
-    /// Ask for addresses again then.
+    /// Time at which addresses are asked for again.
     poll_at: Option<Instant>,
-    /// The rung fails then, or the rest is over.
+    /// Time at which the rung fails or the rest is over.
     deadline: Option<Instant>,
-    /// Failures since it was last up.
+    /// Number of failures since the session was last up.
     failures: u32,
-    /// It was activated, and has not been seen to end.
+    /// Whether the session was activated and has not been seen to end.
     active: bool,
     why: String,
     addresses: Option<Addresses>,
@@ -184,18 +186,18 @@ impl DataSession {
         }
     }
 
-    /// Number of the session.
+    /// Returns the MBIM session id.
     pub(crate) fn id(&self) -> u8 {
         self.options.id
     }
 
-    /// Whether the modem stands and falls with this session.
+    /// Returns whether the modem stands and falls with this session.
     pub(crate) fn leads_back(&self) -> bool {
         self.policy == LossPolicy::BackToRung
     }
 
-    /// Begins to bring the session up, from one of its rungs. What is below it must be standing. A
-    /// session that is up stays up, and is put on the data path again.
+    /// Begins to bring the session up, from one of its rungs. The rungs below must be reached. A
+    /// session that is up stays up and is put on the data path again.
     pub(crate) fn start(&mut self, now: Instant, from: Rung, ground: Ground) {
         self.ground = ground;
         match (self.state, &self.addresses) {
@@ -224,8 +226,8 @@ impl DataSession {
         self.enter(now, from);
     }
 
-    /// The modem, its network or its control session is gone: nothing is wanted until
-    /// [`DataSession::start`].
+    /// Rests the session until [`DataSession::start`], because the modem, its network or its
+    /// control session is gone.
     pub(crate) fn rest(&mut self, why: &str) {
         if self.policy == LossPolicy::Rest {
             if self.state == State::Up {
@@ -241,7 +243,7 @@ impl DataSession {
         why.clone_into(&mut self.why);
     }
 
-    /// The host's end failed.
+    /// Takes the news that the host's end failed.
     pub(crate) fn host_lost(&mut self, now: Instant, why: &str) {
         self.interface = None;
         if matches!(self.state, State::Host | State::Data | State::Up) {
@@ -260,12 +262,12 @@ impl DataSession {
         self.steps.pop_front()
     }
 
-    /// When [`DataSession::timeout`] wants to be called.
+    /// Returns the time at which [`DataSession::timeout`] is to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.poll_at.into_iter().chain(self.deadline).min()
     }
 
-    /// The time of [`DataSession::poll_timeout`] has come.
+    /// Does what is due at the time of [`DataSession::poll_timeout`].
     pub(crate) fn timeout(&mut self, now: Instant) {
         if self.deadline.is_some_and(|at| now >= at) {
             self.deadline = None;
@@ -280,7 +282,7 @@ impl DataSession {
         }
     }
 
-    /// The rung being tried takes too long.
+    /// Fails the rung being tried, because it takes too long.
     fn overdue(&mut self, now: Instant) {
         let waited = now.duration_since(self.entered).as_secs();
         let failure = match self.rung() {
@@ -302,17 +304,17 @@ impl DataSession {
         self.fail(now, failure, Rung::Connect);
     }
 
-    /// Whether the session may be active in the modem.
+    /// Returns whether the session may be active in the modem.
     pub(crate) fn may_be_active(&self) -> bool {
         self.active
     }
 
-    /// The command that ends the session.
+    /// Returns the command that deactivates the session.
     pub(crate) fn deactivation(&self) -> Command {
         SessionAsk::Deactivate.command(&self.options, self.family)
     }
 
-    /// The session as `status` tells it, but for what it has carried.
+    /// Returns the session's status, without the traffic.
     pub(crate) fn status(&self) -> SessionStatus {
         SessionStatus {
             session: self.options.id,
@@ -325,7 +327,7 @@ impl DataSession {
         }
     }
 
-    /// The rung being tried.
+    /// Returns the rung being tried.
     fn rung(&self) -> Rung {
         match self.state {
             State::Asking(SessionAsk::Addresses) | State::Unaddressed => Rung::IpConfiguration,
@@ -363,7 +365,7 @@ impl DataSession {
         }
     }
 
-    /// The rung being tried is reached.
+    /// Reports that the rung being tried is reached.
     fn done(&mut self, now: Instant, detail: String) {
         if self.leads_back() {
             self.tell(Event::RungDone {
@@ -388,7 +390,7 @@ impl DataSession {
         });
     }
 
-    /// A command ended.
+    /// Takes the outcome of a command.
     pub(crate) fn answer(&mut self, now: Instant, ask: SessionAsk, outcome: Outcome) {
         if self.state == State::Up
             && ask == SessionAsk::State
@@ -407,7 +409,7 @@ impl DataSession {
         }
     }
 
-    /// An indication came.
+    /// Takes an indication of the modem.
     pub(crate) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
         let ours = u32::from(self.options.id);
         if id == bc::CONNECT {
@@ -441,8 +443,8 @@ impl DataSession {
         }
     }
 
-    /// The data path has judged whether anything comes back. `front` and `ntb32` are the layout of the
-    /// NTBs to the device: NDP in front, 32-bit format.
+    /// Takes the data path's verdict whether anything comes back. `front` and `ntb32` are the
+    /// layout of the NTBs to the device: the NDP in front, the 32-bit format.
     pub(crate) fn judged(&mut self, verdict: Verdict, front: bool, ntb32: bool) {
         let (asked, ever) = match verdict {
             Verdict::NeverAnswered { asked } => (asked, false),
@@ -454,12 +456,12 @@ impl DataSession {
         let text = self.named(text);
         self.tell(Event::Diagnosis { text });
         if self.state == State::Up && self.ground.ethernet.is_none() {
-            // It may have ended without a word.
+            // The session may have ended without an indication.
             self.push_command(SessionAsk::State);
         }
     }
 
-    /// A rung failed; `from` is where it can be tried again.
+    /// Fails the rung being tried; `from` is the rung it can be tried again from.
     fn fail(&mut self, now: Instant, failure: Failure, from: Rung) {
         self.leave(failure.what.clone());
         match self.policy {
@@ -472,7 +474,7 @@ impl DataSession {
         }
     }
 
-    /// A rung of the ladder does not hold any more: it is climbed again.
+    /// Leads back to a rung of the ladder that does not hold any more, in the same bring-up.
     fn detour(&mut self, now: Instant, failure: Failure, rung: Rung) {
         match self.policy {
             LossPolicy::BackToRung => {
@@ -487,7 +489,7 @@ impl DataSession {
         }
     }
 
-    /// The session was up and is no more; `from` is where it can be brought up again.
+    /// Reports the loss of a session that was up; `from` is the rung it can be brought up from.
     fn lose(&mut self, now: Instant, failure: Failure, from: Rung) {
         match self.policy {
             LossPolicy::BackToRung => {
@@ -508,7 +510,7 @@ impl DataSession {
         self.why = why;
     }
 
-    /// Rests after a failure, longer each time.
+    /// Rests after a failure, longer each time, and reports it.
     fn rest_after(&mut self, now: Instant, failure: &Failure) {
         self.state = State::Resting;
         self.addresses = None;
@@ -527,8 +529,8 @@ impl DataSession {
         self.tell_offline(text, Some(pause));
     }
 
-    /// Takes the session off the data path. That is session 0's as a whole: it goes on, and stands
-    /// still with it.
+    /// Takes the session off the data path. Session 0 stays, because the data path stops and starts
+    /// with it.
     fn take_off(&mut self) {
         if !self.leads_back() {
             self.steps.push_back(Step::Off);
@@ -544,7 +546,7 @@ impl DataSession {
         self.tell(Event::Notice { text });
     }
 
-    /// The text with the session it is about; of session 0 nobody needs to be told that.
+    /// Returns the text with the session it is about, unless that is session 0.
     fn named(&self, text: String) -> String {
         match self.options.id {
             0 => text,
@@ -577,7 +579,7 @@ impl DataSession {
     }
 }
 
-/// The addresses in a few words.
+/// Returns the addresses in a few words.
 fn words(addresses: &Addresses) -> String {
     format!("{}, MTU {}", addresses.list().join(", "), addresses.mtu)
 }

@@ -24,7 +24,7 @@ fn no_rung_of_a_modem_is_climbed() {
     assert_eq!(bench.asked, [], "{:#?}", bench.log);
     assert!(bench.said("session 0 from host"));
     assert!(bench.ladder.is_online());
-    // Nobody to keep alive.
+    // There is no control session to keep alive.
     assert_eq!(bench.ladder.poll_timeout(), None);
 }
 

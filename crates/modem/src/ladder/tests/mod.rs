@@ -1,4 +1,4 @@
-//! Transcripts: what the ladder asks and tells when a modem behaves so or so.
+//! Transcripts of the ladder's commands and events with modems that behave in different ways.
 
 use std::collections::HashMap;
 
@@ -77,18 +77,18 @@ fn packet(state: PacketServiceState) -> Vec<u8> {
     .encode()
 }
 
-/// A modem that answers as scripted, and well where it is not.
+/// Modem that answers as the script says, and with success where it says nothing.
 struct Bench {
     ladder: Ladder,
     now: Instant,
     start: Instant,
     script: HashMap<Ask, VecDeque<Outcome>>,
-    /// How OPEN ends, one a try; opened when empty.
+    /// Results of OPEN, one for each try; OPEN succeeds when there are none.
     opens: VecDeque<Input>,
-    /// The USB step to fail.
+    /// USB step that fails.
     broken: Option<UsbStep>,
     quirk: &'static Quirk,
-    /// It is a plain network device.
+    /// Whether the device is a plain network device.
     ethernet: bool,
     log: Vec<String>,
     asked: Vec<Ask>,
@@ -96,9 +96,9 @@ struct Bench {
     session_succeeds: bool,
     failed: Option<(Failure, Rung)>,
     lost: Option<(Rung, String)>,
-    /// What the next process would know.
+    /// Memory of PINs that the next process would read.
     remembered: Option<PinMemory>,
-    /// What is to be remembered cannot be kept.
+    /// Whether the memory of PINs cannot be kept.
     forgetful: bool,
 }
 
@@ -160,7 +160,7 @@ impl Bench {
         self
     }
 
-    /// Runs until the top, a failure or a loss.
+    /// Runs until session 0 is online, a rung fails, or a loss.
     fn run(&mut self) {
         self.failed = None;
         self.lost = None;

@@ -1,4 +1,4 @@
-//! The way up, and each way it can fail.
+//! The bring-up, and each way it can fail.
 
 use super::*;
 use crate::failure::FailureKind;
@@ -100,7 +100,7 @@ fn a_mute_function_is_switched_again_then_reset() {
         !failure.fatal && failure.why[0].contains("mute"),
         "{failure}"
     );
-    // 40 s, 20 s, 60 s.
+    // The three stages wait 40 s, 20 s and 60 s.
     assert_eq!((bench.now - bench.start).as_secs(), 120);
 }
 
@@ -244,7 +244,8 @@ fn an_unanswered_pin_counts_as_entered() {
     );
 }
 
-/// A locked SIM in a later process, which knows what the earlier one kept.
+/// Returns a modem with a locked SIM in a later process, which has read the memory of the earlier
+/// one.
 fn next_run(earlier: &Bench, pin_text: &str, left: u32) -> Bench {
     let kept = serde_json::to_string(earlier.remembered.as_ref().unwrap()).unwrap();
     let mut bench = locked_sim(pin_text, left);
@@ -268,7 +269,7 @@ fn a_wrong_pin_is_not_entered_by_a_later_run() {
     );
     let corrected = next_run(&first, "4321", 2).climb();
     assert!(corrected.ladder.is_online());
-    // Forced, it is entered once by each run and not over and over.
+    // With --force-pin each run enters it once and not over and over.
     let mut forced = next_run(&first, "1234", 2).answers(Ask::PinEnter, [refused()]);
     forced.ladder.options.force_pin = true;
     let mut forced = forced.climb();
@@ -287,7 +288,7 @@ fn the_pin_is_noted_before_it_is_sent() {
     bench.ladder.start(bench.now, Rung::Found);
     loop {
         match bench.ladder.next_action().unwrap() {
-            // The process dies here.
+            // The process dies before it sends the PIN.
             Action::Command {
                 ask: Ask::PinEnter, ..
             } => break,
@@ -301,7 +302,7 @@ fn the_pin_is_noted_before_it_is_sent() {
     );
     let uncounted = next_run(&bench, "1234", 3).climb();
     assert_eq!(uncounted.count(Ask::PinEnter), 1);
-    // Taken, nothing is held against it.
+    // A PIN that the SIM has taken is forgotten.
     assert!(next_run(&uncounted, "1234", 3).climb().ladder.is_online());
 }
 

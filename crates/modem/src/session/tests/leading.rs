@@ -1,4 +1,4 @@
-//! Session 0: its rungs are told, and failures and losses lead the modem back.
+//! Session 0: its rungs are reported, and its failures and losses lead the modem back.
 
 use std::collections::HashMap;
 
@@ -43,20 +43,21 @@ fn ip(v4: bool, v6: bool) -> Vec<u8> {
     .encode()
 }
 
-/// A modem on the packet service that answers as scripted, and well where it is not.
+/// Modem on the packet service that answers as the script says, and with success where it says
+/// nothing.
 struct Bench {
     session: DataSession,
     now: Instant,
     ground: Ground,
     script: HashMap<SessionAsk, VecDeque<Outcome>>,
-    /// How the host's end is set up, once; well otherwise.
+    /// Failure of the next setting up of the host's end; it succeeds without one.
     host: Option<Failure>,
     log: Vec<String>,
     asked: Vec<SessionAsk>,
     families: Vec<ContextIpType>,
     addresses: Option<Addresses>,
     online: bool,
-    /// What leads the modem back.
+    /// Input that leads the modem back.
     back: Option<Input>,
 }
 
@@ -101,7 +102,7 @@ impl Bench {
         self.session.start(self.now, from, self.ground.clone());
     }
 
-    /// Runs until it is online or leads back.
+    /// Runs until the session is online or leads back.
     fn run(&mut self) {
         self.back = None;
         self.online = false;
@@ -115,7 +116,7 @@ impl Bench {
         panic!("climbs for ever: {:#?}", self.log);
     }
 
-    /// Lets the time pass that it waits for.
+    /// Lets the time pass until the session's next timeout.
     fn pass(&mut self) {
         let at = self.session.poll_timeout().expect("waits for nothing");
         self.now = self.now.max(at);
@@ -180,7 +181,7 @@ impl Bench {
         }
     }
 
-    /// The failure, and where it is tried again.
+    /// Returns the failure and the rung to try again from.
     fn failed(&self) -> (&Failure, Rung) {
         match &self.back {
             Some(Input::Failed { failure, from, .. }) => (failure, *from),
@@ -224,7 +225,7 @@ data
     assert_eq!(bench.session.poll_timeout(), None, "nothing to wake up for");
     let status = bench.session.status();
     assert!(status.online && status.addresses == bench.addresses);
-    // From a rung in between nothing below is done again.
+    // From a rung in between, no rung below is climbed again.
     bench.session.rest("lost");
     bench.log.clear();
     bench.start(Rung::Host);
@@ -264,7 +265,7 @@ fn both_families_fall_back_to_one() {
         assert!(bench.online);
         assert_eq!(bench.families, [ContextIpType::IPV4V6, family]);
     }
-    // All refused: the failure is about what the user asked for.
+    // When all families are refused, the failure is about what the user asked for.
     let refusal = || status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 28));
     let bench = Bench::new(SessionOptions::default())
         .answers(SessionAsk::Activate, [refusal(), refusal(), refusal()])
@@ -275,7 +276,7 @@ fn both_families_fall_back_to_one() {
         "{}",
         bench.failure()
     );
-    // Another cause is no matter of families.
+    // Another cause does not concern the address family.
     let wrong_apn = status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 27));
     let bench = Bench::new(SessionOptions::default())
         .answers(SessionAsk::Activate, [wrong_apn])
@@ -498,7 +499,7 @@ fn losses_lead_to_the_right_rung() {
     );
     assert_eq!(lost(&connect(ActivationState::ACTIVATED, 0)), None);
     assert_eq!(lost(&[1, 2, 3]), None);
-    // Another session's end is none of its business.
+    // The end of another session does not concern it.
     let other = super::connect(3, ActivationState::DEACTIVATED, 36);
     assert_eq!(lost(&other), None);
 }
@@ -626,7 +627,7 @@ fn a_network_device_has_the_addresses_of_the_user() {
     assert_eq!(bench.asked, [], "{:#?}", bench.log);
     assert!(bench.said("host 192.0.2.7/24") && bench.online);
     assert!(bench.addresses.is_some());
-    // Nobody to suspect.
+    // There is no modem whose session could have ended.
     bench
         .session
         .judged(Verdict::NeverAnswered { asked: 3 }, false, false);
@@ -643,7 +644,7 @@ fn without_addresses_a_network_device_is_online_all_the_same() {
 }
 
 proptest::proptest! {
-    /// Whatever comes in, in whatever order: no panic, and what is up or rests is left in peace.
+    /// For any inputs in any order there is no panic.
     #[test]
     fn anything_may_happen(
         leads in proptest::prelude::any::<bool>(),

@@ -1,4 +1,5 @@
-//! Transcripts: what a data session asks and tells when modem and network behave so or so.
+//! Transcripts of a data session's commands and events with modems and networks that behave in
+//! different ways.
 
 use uwwan_mbim::services::basic_connect::{ConnectSet, Ipv4Element, Ipv6Element};
 use uwwan_mbim::status::{NwError, Status};

@@ -36,7 +36,7 @@ impl Bench {
         bench
     }
 
-    /// Up on session 3.
+    /// Returns a session 3 that is up.
     fn up() -> Self {
         let mut bench = Self::started(IpType::Ipv4);
         assert_eq!(bench.asked(), SessionAsk::Activate);
@@ -59,7 +59,7 @@ impl Bench {
         self.start_on(8);
     }
 
-    /// Starts on a modem that has so many sessions.
+    /// Starts on a modem that has `max_sessions` data sessions.
     fn start_on(&mut self, max_sessions: u32) {
         let ground = Ground {
             max_sessions,
@@ -68,7 +68,7 @@ impl Bench {
         self.session.start(self.now, Rung::Connect, ground);
     }
 
-    /// The next step; notices are passed over.
+    /// Returns the next step that is no notice.
     fn step(&mut self) -> Step {
         loop {
             match self.session.next_step().expect("nothing to do") {
@@ -105,7 +105,8 @@ impl Bench {
         }
     }
 
-    /// Off the data path, and tried again after so long.
+    /// Asserts that the session is off the data path, and returns the time until it is tried again,
+    /// in seconds.
     fn failed(&mut self) -> f64 {
         assert_eq!(self.step(), Step::Off);
         match self.change() {
@@ -217,7 +218,7 @@ fn failures_are_tried_again_ever_more_slowly() {
 #[test]
 fn a_session_the_network_ends_comes_back() {
     let mut bench = Bench::up();
-    // Another session's end is none of its business.
+    // The end of another session does not concern it.
     let other = ConnectInfo {
         session_id: 0,
         activation_state: ActivationState::DEACTIVATED,
@@ -266,7 +267,7 @@ fn a_modem_that_goes_takes_it_along_and_brings_it_back() {
     assert!(bench.session.next_step().is_none());
     bench.start();
     assert_eq!(bench.asked(), SessionAsk::State);
-    // Still up over a loss of session 0 alone: back onto the data path.
+    // A session that stayed up over a loss of session 0 goes back onto the data path.
     let mut bench = Bench::up();
     bench.start();
     assert!(matches!(bench.step(), Step::Data(_)));
