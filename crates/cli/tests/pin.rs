@@ -291,27 +291,12 @@ fn a_refused_pin_is_never_sent_again_whoever_runs() {
 }
 
 #[test]
-fn a_memory_that_cannot_be_kept_is_told_and_no_obstacle() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let output = run(
-        &["pin", "enter"],
-        &["pin=4711"],
-        "4711",
-        "--pin-file",
-        file.path(),
-    );
-    assert_eq!(value(&output)["locked"], false);
-    assert!(told(&output).contains("next run"), "{}", told(&output));
-}
-
-#[test]
 fn a_pin_that_cannot_be_remembered_is_not_sent() {
     let state = tempfile::tempdir().unwrap();
     // A directory in the place of the file: it can be neither read nor replaced.
     let place = state.path().join("pins.json");
     std::fs::create_dir(&place).unwrap();
-    let knobs = &["pin=4711"];
-    let refused = run(&["pin", "enter"], knobs, "4711", "--pin-file", state.path());
+    let refused = pin_kept_in(state.path(), &[]);
     assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
     let said = told(&refused);
     for part in [
@@ -322,12 +307,24 @@ fn a_pin_that_cannot_be_remembered_is_not_sent() {
     ] {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
-    let forced = run(
-        &["pin", "enter", "--force"],
-        knobs,
-        "4711",
-        "--pin-file",
-        state.path(),
-    );
+    let forced = pin_kept_in(state.path(), &["--force"]);
     assert_eq!(value(&forced)["locked"], false);
+    let said = told(&forced);
+    assert!(said.contains("next run"), "{said}");
+}
+
+#[test]
+fn a_pin_is_not_sent_where_no_state_can_be_kept() {
+    // A file in the place of the directory.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let refused = pin_kept_in(file.path(), &[]);
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    let forced = pin_kept_in(file.path(), &["--force"]);
+    assert_eq!(value(&forced)["locked"], false);
+}
+
+/// Enters the right PIN with its memory in that place.
+fn pin_kept_in(state: &Path, more: &[&str]) -> Output {
+    let arguments = [&["pin", "enter"], more].concat();
+    run(&arguments, &["pin=4711"], "4711", "--pin-file", state)
 }

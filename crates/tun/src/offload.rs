@@ -30,7 +30,7 @@
 //! }
 //!
 //! # fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let tun = Offload::open(None, Offloads::TCP | Offloads::UDP)?;
+//! let mut tun = Offload::open(None, Offloads::TCP | Offloads::UDP)?;
 //! // From the kernel: one packet becomes datagrams in place.
 //! let (mut block, mut row) = (vec![0; 65_536], Row::default());
 //! let mut scatter = Scatter::new(1500);
