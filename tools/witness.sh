@@ -55,10 +55,20 @@ start_dbus() {
   dbus-daemon --system --fork --nopidfile
 }
 
+on_bus() { # name
+  dbus-send --system --print-reply --dest=org.freedesktop.DBus / \
+    org.freedesktop.DBus.NameHasOwner "string:$1" | grep -q 'boolean true'
+}
+
 # ModemManager on the system bus, its log in FILE; returns once it answers.
 start_modemmanager() { # log file
   local log=$1
   [[ -S /run/dbus/system_bus_socket ]] || start_dbus
+  # ModemManager asks it whether root may; the bus starts nothing by itself here.
+  if ! on_bus org.freedesktop.PolicyKit1; then
+    /usr/lib/polkit-1/polkitd --no-debug >"$log.polkitd" 2>&1 &
+    wait_for 30 on_bus org.freedesktop.PolicyKit1
+  fi
   ModemManager --debug >"$log" 2>&1 &
   wait_for 30 mmcli --list-modems
 }

@@ -5,7 +5,7 @@
 # AT^PLMNLIST and AT^RESET through option's port, and a switch over
 # configuration 0, both families come with the addresses he saw. Nothing of
 # uwwan's own driver takes part.
-# packages: dbus modemmanager libmbim-utils libmbim-proxy
+# packages: dbus modemmanager polkitd libmbim-utils libmbim-proxy
 # guest: --cpus 1 --timeout 600
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh

@@ -37,7 +37,8 @@ taken_without_complaint() {
   ! grep -E '70-uwwan.*(nvalid|nknown|gnor)' "$logs/udev.log"
 }
 
-somebody() { setpriv --reuid=65534 --regid=plugdev --clear-groups "$@"; }
+as_somebody=(setpriv --reuid=65534 --regid=plugdev --clear-groups)
+somebody() { "${as_somebody[@]}" "$@"; }
 
 # capable MODE: a copy of the program with capabilities, for the group plugdev.
 capable=/run/capable/uwwan
@@ -48,7 +49,8 @@ capable() {
 # tried: what becomes of an 'up' by somebody with that program; ended once online.
 tried() {
   install -d -o 65534 -g plugdev -m 700 /run/somebody
-  somebody "$capable" up --device emulator --settle 0.1 --json --runtime-dir /run/somebody \
+  # No function: its process would be a shell, and the signal would end that alone.
+  "${as_somebody[@]}" "$capable" up --device emulator --settle 0.1 --json --runtime-dir /run/somebody \
     >"$logs/capable.events" 2>"$logs/capable.errors" &
   local up=$!
   wait_for 60 up_decided "$up" || return

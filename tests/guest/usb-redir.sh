@@ -3,6 +3,7 @@
 # usb-redir device speaks with 'uwwan emulate --redir'. The guest's own drivers
 # find it, 'uwwan up' brings it online, with either USB backend, and traffic
 # flows both ways.
+# packages: libmbim-utils libmbim-proxy
 # guest: --cpus 1 --timeout 900
 # outside: --knob ipv6=on
 # shellcheck disable=SC2317 # 'check' calls the functions
