@@ -30,11 +30,11 @@ pub enum ErrorKind {
 pub struct Error {
     /// The kind of obstacle.
     pub kind: ErrorKind,
-    /// What was tried.
+    /// Operation that failed, in words.
     pub what: String,
-    /// Why it failed.
+    /// Reason of the failure, in words.
     pub why: String,
-    /// What the user can do.
+    /// Next step for the user, in words.
     pub next: String,
     /// What the operating system said, if it was asked.
     #[source]

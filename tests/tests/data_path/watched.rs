@@ -24,7 +24,7 @@ const INTERRUPT: u8 = 0x82;
 /// Room for the addresses of more buffers than there are.
 const MOST_BUFFERS: usize = 1024;
 
-/// What was seen.
+/// Buffers and payload bytes that the watched backend has seen.
 pub struct Seen {
     /// Memory of every buffer that was ever in a transfer.
     buffers: Mutex<Vec<Range<usize>>>,

@@ -1,4 +1,4 @@
-//! How answers look.
+//! Text of the answers that the AT port gives.
 
 use crate::far_side::v4;
 use crate::firmware::{Firmware, Lock, Registered};

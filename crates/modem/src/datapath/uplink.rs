@@ -33,7 +33,7 @@ pub(super) struct Inlet<'a> {
     pub(super) carried: &'a mut SessionTally,
 }
 
-/// How datagrams come.
+/// Half of the host's end that datagrams are read from.
 pub(super) enum Source<'a> {
     /// One datagram a call.
     Single(&'a mut dyn Single),
