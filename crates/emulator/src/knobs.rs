@@ -166,6 +166,18 @@ choice! {
 }
 
 choice! {
+    /// What a query of MBIM's IP configuration is answered with.
+    IpConfigurationAnswer, "told, empty or refused" {
+        /// Addresses, gateways and name servers.
+        Told = "told",
+        /// An answer in which nothing is available.
+        Empty = "empty",
+        /// MBIM_STATUS_NO_DEVICE_SUPPORT.
+        Refused = "refused",
+    }
+}
+
+choice! {
     /// Kernel drivers the host of the in-process backend pretends to have.
     HostDrivers, "bound, late or none" {
         /// `cdc_ether`, `option` and `cdc_mbim` bind as a configuration is selected.
@@ -412,6 +424,10 @@ knobs! {
     /// The modem tells a link-local IPv6 address alone; the prefix comes by router advertisement, when
     /// solicited (3GPP TS 23.401, 5.3.1.2.2).
     ipv6_link_local: bool = false;
+    /// What an IP_CONFIGURATION query is answered with: told, empty (ModemManager takes that for DHCP) or
+    /// refused. Unless it is told, the addresses come over the link, by DHCPv4 (RFC 2131) and router
+    /// advertisements (RFC 4861, RFC 8106).
+    ip_configuration: IpConfigurationAnswer = IpConfigurationAnswer::Told;
     /// MTU of the network in bytes.
     mtu: u16 = 1500;
     /// The network is detached from packet service until asked.

@@ -6,6 +6,7 @@
 
 mod context;
 mod downlink;
+mod link;
 mod routes;
 mod uplink;
 
@@ -264,10 +265,8 @@ impl NcmFunction {
     /// Fills the room in the host's transfer.
     pub fn receive(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         let solicited = self.uplink.take_advertisement();
-        if let Some(session) = self.uplink.take_router_solicitation()
-            && context.knobs.ipv6_link_local
-        {
-            self.downlink.advertise_router(session);
+        while let Some((session, packet)) = self.uplink.take_asked() {
+            self.downlink.answer(session, &packet, context.knobs);
         }
         self.downlink.fill(room, solicited, context)
     }

@@ -213,9 +213,7 @@ impl Commands {
             basic::PROVISIONED_CONTEXTS => contexts::provisioned(context),
             basic::IP_CONFIGURATION => {
                 let session = first_word(info)?;
-                let configuration =
-                    ip_configuration(session, context).ok_or(Status::CONTEXT_NOT_ACTIVATED)?;
-                Outcome::of(&configuration)
+                Outcome::of(&ip_configuration(session, context)?)
             }
             basic::DEVICE_SERVICES => Outcome::of(&DeviceServices {
                 max_dss_sessions: 0,

@@ -9,12 +9,12 @@ use uwwan_mbim::services::basic_connect::{
     SubscriberReadyState, SubscriberReadyStatus, VoiceCallState, context_type,
 };
 use uwwan_mbim::services::sms::{MessageStoreStatus, SmsStatusFlag};
-use uwwan_mbim::status::NwError;
+use uwwan_mbim::status::{NwError, Status};
 
 use super::context::MbimContext;
 use crate::far_side::{link_local, v4, v6};
 use crate::firmware::{HOME_NAME, HOME_PLMN, ICCID, IMSI, Lock, Registered};
-use crate::knobs::SimState;
+use crate::knobs::{IpConfigurationAnswer, SimState};
 
 /// GPRS to HSUPA, and LTE.
 pub(super) const DATA_CLASSES: DataClass = DataClass(
@@ -227,10 +227,29 @@ pub(super) fn store_status(new: Option<u32>, context: &MbimContext<'_>) -> Messa
     }
 }
 
-/// IP_CONFIGURATION of a data session; `None` when the session is not up.
-pub(super) fn ip_configuration(session: u32, context: &MbimContext<'_>) -> Option<IpConfiguration> {
-    let active = context.firmware.session(session)?;
-    let number = u8::try_from(session).ok()?;
+/// IP_CONFIGURATION of a data session.
+///
+/// # Errors
+/// The status that says that the session is not up, or that the firmware tells no addresses.
+pub(super) fn ip_configuration(
+    session: u32,
+    context: &MbimContext<'_>,
+) -> Result<IpConfiguration, Status> {
+    let number = u8::try_from(session).map_err(|_| Status::CONTEXT_NOT_ACTIVATED)?;
+    let active = context
+        .firmware
+        .session(session)
+        .ok_or(Status::CONTEXT_NOT_ACTIVATED)?;
+    match context.knobs.ip_configuration {
+        IpConfigurationAnswer::Told => {}
+        IpConfigurationAnswer::Empty => {
+            return Ok(IpConfiguration {
+                session_id: session,
+                ..IpConfiguration::default()
+            });
+        }
+        IpConfigurationAnswer::Refused => return Err(Status::NO_DEVICE_SUPPORT),
+    }
     let (v4, v6) = (v4(number), v6(number));
     let mtu = u32::from(context.knobs.mtu);
     let family = |up: bool| {
@@ -274,5 +293,5 @@ pub(super) fn ip_configuration(session: u32, context: &MbimContext<'_>) -> Optio
         configuration.ipv6_gateway = Some(v6.gateway);
         configuration.ipv6_dns_server = v6.dns.to_vec();
     }
-    Some(configuration)
+    Ok(configuration)
 }

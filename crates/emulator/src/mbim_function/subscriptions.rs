@@ -126,7 +126,9 @@ pub(super) fn of(change: Change, context: &MbimContext<'_>) -> Option<(CidId, Ve
         ),
         Change::Addresses(session) => (
             basic::IP_CONFIGURATION,
-            state::ip_configuration(session, context)?.encode_info(),
+            state::ip_configuration(session, context)
+                .ok()?
+                .encode_info(),
         ),
         Change::Message(place) => (
             sms::MESSAGE_STORE_STATUS,

@@ -541,3 +541,20 @@ fn the_fcc_lock_is_lifted_by_the_quectel_service() {
     });
     assert_eq!(outcome.status, Status::NO_DEVICE_SUPPORT);
 }
+
+#[test]
+fn addresses_are_told_empty_or_refused() {
+    const IP_CONFIGURATION: u32 = 15;
+    for (knobs, status, available) in [
+        ("", 0, Some(0x0f)),
+        ("ip_configuration=empty", 0, Some(0)),
+        ("ip_configuration=refused", 9, None),
+    ] {
+        let mut bench = Bench::opened(knobs);
+        let connected = bench.command(2, 12, 1, &connect_set(1, "", 1)).0;
+        assert_eq!(connected, 0, "{knobs}");
+        let (told, info) = bench.command(3, IP_CONFIGURATION, 0, &[0; 60]);
+        assert_eq!(told, status, "{knobs}");
+        assert_eq!(info.get(4).copied(), available, "{knobs}");
+    }
+}

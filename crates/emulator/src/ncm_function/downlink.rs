@@ -1,22 +1,24 @@
 //! NTBs for the host.
 
 use std::collections::VecDeque;
-use std::net::Ipv6Addr;
 
 use uwwan_ncm::{
     Builder, Choices, Format, Framing, Full, NtbParameters, Padding, Placement, Slot, Stream,
 };
 
 use super::context::DataContext;
+use super::link::{self, arp_request, neighbour_solicitation, router_advertisement};
 use super::routes::version;
 use crate::descriptors::BULK_PACKET;
 use crate::device::InVerdict;
-use crate::far_side::{self, session_of};
-use crate::knobs::{Knobs, NdpPlace};
+use crate::far_side::session_of;
+use crate::knobs::{IpConfigurationAnswer, Knobs, NdpPlace};
 use crate::random::Random;
 
 /// Packets that nobody wants and that are thrown away at one time.
 const MAX_DISCARDED: usize = 256;
+/// Packets of the link that wait before further ones are not answered.
+const MAX_FIRST: usize = 16;
 /// Longest packet of the network, in bytes.
 const LONGEST: usize = 2048;
 
@@ -111,13 +113,18 @@ impl Downlink {
             self.first
                 .push_back((session, neighbour_solicitation(session)));
         }
-    }
-
-    /// Queues a router advertisement for a data session.
-    pub fn advertise_router(&mut self, session: u8) {
-        if self.first.len() < 16 {
+        if v6 && knobs.ip_configuration != IpConfigurationAnswer::Told {
             self.first
                 .push_back((session, router_advertisement(session)));
+        }
+    }
+
+    /// Queues the answer to a packet of the host to the link, if the link answers it.
+    pub fn answer(&mut self, session: u8, packet: &[u8], knobs: &Knobs) {
+        if self.first.len() < MAX_FIRST
+            && let Some(answer) = link::answer(session, packet, knobs)
+        {
+            self.first.push_back((session, answer));
         }
     }
 
@@ -418,73 +425,4 @@ fn framing(
     framing.max_datagram_size = LONGEST;
     framing.max_packet_size = BULK_PACKET;
     framing
-}
-
-/// Returns a bare ARP request, as a Vodafone K5160 sends it without an Ethernet header.
-fn arp_request(session: u8) -> Vec<u8> {
-    let addresses = far_side::v4(session);
-    let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
-    packet.extend([0x02, 0x50, 0xf3, 0, 0, 0]);
-    packet.extend(addresses.gateway.octets());
-    packet.extend([0; 6]);
-    packet.extend(addresses.address.octets());
-    packet.resize(46, 0);
-    packet
-}
-
-/// Address of the router on the link.
-const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-
-/// Returns a neighbour solicitation for the data session's address (RFC 4861, 4.3).
-fn neighbour_solicitation(session: u8) -> Vec<u8> {
-    let target = far_side::v6(session).address;
-    let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
-    group[13..].copy_from_slice(&target.octets()[13..]);
-    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
-    message.extend(target.octets());
-    message.extend([1, 1, 0x02, 0x50, 0xf3, 0, 0, 0]);
-    icmpv6(group, message)
-}
-
-/// Returns a router advertisement with the data session's prefix (RFC 4861, 4.2): a default router for
-/// half an hour, and a prefix for addresses of the host's own making that is on no link.
-fn router_advertisement(session: u8) -> Vec<u8> {
-    let address = far_side::v6(session).address.octets();
-    let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
-    // Prefix information: 64 bits, autonomous; valid for a day, preferred for four hours.
-    message.extend([3, 4, 64, 0x40]);
-    message.extend(86_400u32.to_be_bytes());
-    message.extend(14_400u32.to_be_bytes());
-    message.extend([0; 4]);
-    message.extend(&address[..8]);
-    message.extend([0; 8]);
-    icmpv6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets(), message)
-}
-
-/// Returns the packet with an ICMPv6 message of the router on the link.
-fn icmpv6(destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
-    let source = ROUTER.octets();
-    let sum = icmpv6_checksum(&source, &destination, &message);
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
-    let mut packet = vec![0x60, 0, 0, 0, 0, message.len() as u8, 58, 255];
-    packet.extend(source);
-    packet.extend(destination);
-    packet.extend(message);
-    packet
-}
-
-/// Returns the checksum over pseudo-header and message (RFC 8200, 8.1).
-fn icmpv6_checksum(source: &[u8; 16], destination: &[u8; 16], message: &[u8]) -> u16 {
-    let length = (message.len() as u32).to_be_bytes();
-    let mut sum = 58u32;
-    for bytes in [&source[..], destination, &length, message] {
-        for pair in bytes.chunks(2) {
-            let low = pair.get(1).copied().unwrap_or(0);
-            sum += u32::from(u16::from_be_bytes([pair[0], low]));
-        }
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }

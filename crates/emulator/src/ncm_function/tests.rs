@@ -464,6 +464,14 @@ fn what_other_firmware_does_on_request() {
         (58, 255, 135)
     );
 
+    let mut bench = Bench::new("ip_configuration=refused");
+    let mut solicitation = vec![0x60, 0, 0, 0, 0, 8, 58, 255];
+    solicitation.extend([0; 32]);
+    solicitation.extend([133, 0, 0, 0, 0, 0, 0, 0]);
+    bench.transmit(&ntb(&Choices::default(), 0, &[solicitation]), true);
+    let (bytes, _) = bench.receive(131_072);
+    assert!(bytes.windows(6).any(|head| head == [0x60, 0, 0, 0, 0, 88]));
+
     let mut bench = Bench::new("stall_out_after=2,stall_in_after=1");
     let bytes = ntb(&Choices::default(), 0, &[packet(60)]);
     assert_eq!(bench.transmit(&bytes, true).1, None);

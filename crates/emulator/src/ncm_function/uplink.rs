@@ -1,9 +1,12 @@
 //! NTBs from the host.
 
+use std::collections::VecDeque;
+
 use uwwan_ncm::strict::{self, Rules};
 use uwwan_ncm::{DropCounters, Format, Limits, Ntb, NtbParameters, Stream};
 
 use super::context::DataContext;
+use super::link::{self, icmpv6_type};
 use super::routes::version;
 use crate::descriptors::BULK_PACKET;
 use crate::knobs::Knobs;
@@ -12,11 +15,8 @@ use crate::report::Rule;
 
 /// wMaxSegmentSize of the MBIM functional descriptor, in bytes.
 const MAX_SEGMENT: usize = 1500;
-/// The protocol ICMPv6 (RFC 4443), and two of its types: neighbour advertisement and router
-/// solicitation (RFC 4861, 4.4 and 4.1).
-const ICMPV6: u8 = 58;
-const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-const ROUTER_SOLICITATION: u8 = 133;
+/// Packets to the link that wait for an answer before further ones get none.
+const MAX_ASKED: usize = 16;
 
 /// What a knob makes of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub(super) struct Uplink {
     sequence: Option<u16>,
     /// The host sent a neighbour advertisement that nobody has taken note of.
     advertised: bool,
-    /// Data session on which the host sent a router solicitation that nobody has taken note of.
-    router_wanted: Option<u8>,
+    /// Packets to the link itself that nobody has taken note of, each with its data session.
+    asked: VecDeque<(u8, Vec<u8>)>,
     limits: Limits,
     mishaps: Mishaps,
     /// Says which datagrams get lost, once a knob asks for it.
@@ -123,9 +123,9 @@ impl Uplink {
         std::mem::take(&mut self.advertised)
     }
 
-    /// Returns the data session on which the host sent a router solicitation since the last call.
-    pub fn take_router_solicitation(&mut self) -> Option<u8> {
-        self.router_wanted.take()
+    /// Returns the oldest packet that the host sent to the link itself, with its data session.
+    pub fn take_asked(&mut self) -> Option<(u8, Vec<u8>)> {
+        self.asked.pop_front()
     }
 
     /// Takes a transfer of the host. `false` says that the network had no room for all of it: the same
@@ -300,10 +300,10 @@ impl Uplink {
             context.counters.dropped_out += 1;
             return true;
         }
-        match icmpv6_type(packet) {
-            Some(NEIGHBOUR_ADVERTISEMENT) => self.advertised = true,
-            Some(ROUTER_SOLICITATION) => self.router_wanted = Some(session),
-            _ => {}
+        if icmpv6_type(packet) == Some(link::NEIGHBOUR_ADVERTISEMENT) {
+            self.advertised = true;
+        } else if link::is_asked(packet) && self.asked.len() < MAX_ASKED {
+            self.asked.push_back((session, packet.to_vec()));
         }
         if context.knobs.drop_out_ppm != 0
             && self
@@ -341,11 +341,4 @@ fn stated_length(packet: &[u8]) -> Option<usize> {
         6 => Some(40 + usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]))),
         _ => None,
     }
-}
-
-/// Returns the ICMPv6 type of an IPv6 packet without extension headers.
-fn icmpv6_type(packet: &[u8]) -> Option<u8> {
-    (version(packet) == 6 && packet.get(6) == Some(&ICMPV6))
-        .then(|| packet.get(40).copied())
-        .flatten()
 }

@@ -1,0 +1,375 @@
+//! What the network says on the link of a data session itself, beside the packets of others: address
+//! configuration by router advertisements (RFC 4861) and DHCPv4 (RFC 2131), and what some networks
+//! send unasked.
+//!
+//! The link is one of raw IP without link-layer addresses, and both configurations work on it all the
+//! same: the router is solicited at a group address, and DHCP's broadcast is a datagram like any other.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::routes::version;
+use crate::far_side;
+use crate::knobs::{IpConfigurationAnswer, Knobs};
+
+/// The protocol ICMPv6 (RFC 4443), and its types router solicitation and neighbour advertisement
+/// (RFC 4861, 4.1 and 4.4).
+const ICMPV6: u8 = 58;
+const ROUTER_SOLICITATION: u8 = 133;
+pub(super) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+/// The protocol UDP, and the ports of DHCP's server and client (RFC 2131, 4.1).
+const UDP: u8 = 17;
+const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
+
+/// Where the fields of a DHCP message begin, in bytes (RFC 2131, 2), and the cookie before its options
+/// (RFC 2132, 2).
+const FLAGS: usize = 10;
+const CLIENT_ADDRESS: usize = 12;
+const YOUR_ADDRESS: usize = 16;
+const GATEWAY_ADDRESS: usize = 24;
+const COOKIE_AT: usize = 236;
+const COOKIE: [u8; 4] = [99, 130, 83, 99];
+/// Options (RFC 2132).
+const OPTION_MASK: u8 = 1;
+const OPTION_ROUTER: u8 = 3;
+const OPTION_DNS: u8 = 6;
+const OPTION_MTU: u8 = 26;
+const OPTION_REQUESTED: u8 = 50;
+const OPTION_LEASE: u8 = 51;
+const OPTION_TYPE: u8 = 53;
+const OPTION_SERVER: u8 = 54;
+const OPTION_END: u8 = 255;
+/// Message types (RFC 2132, 9.6).
+const DISCOVER: u8 = 1;
+const OFFER: u8 = 2;
+const REQUEST: u8 = 3;
+const ACK: u8 = 5;
+const NAK: u8 = 6;
+const INFORM: u8 = 8;
+/// Time for which an address is leased, in seconds.
+const LEASE: u32 = 7200;
+
+/// Address of the router on the link.
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// All nodes of the link.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// Returns the ICMPv6 type of an IPv6 packet without extension headers.
+pub(super) fn icmpv6_type(packet: &[u8]) -> Option<u8> {
+    (version(packet) == 6 && packet.get(6) == Some(&ICMPV6))
+        .then(|| packet.get(40).copied())
+        .flatten()
+}
+
+/// Returns the DHCP message in a packet to a DHCP server.
+fn dhcp_message(packet: &[u8]) -> Option<&[u8]> {
+    if version(packet) != 4 || packet.get(9) != Some(&UDP) {
+        return None;
+    }
+    let udp = packet.get(usize::from(packet[0] & 0x0f) * 4..)?;
+    let to = u16::from_be_bytes([*udp.get(2)?, *udp.get(3)?]);
+    (to == DHCP_SERVER).then(|| udp.get(8..)).flatten()
+}
+
+/// Whether a packet of the host asks the link itself for something.
+pub(super) fn is_asked(packet: &[u8]) -> bool {
+    icmpv6_type(packet) == Some(ROUTER_SOLICITATION) || dhcp_message(packet).is_some()
+}
+
+/// Returns the link's answer to a packet of the host, if there is one.
+pub(super) fn answer(session: u8, packet: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
+    let over_link = knobs.ip_configuration != IpConfigurationAnswer::Told;
+    if icmpv6_type(packet) == Some(ROUTER_SOLICITATION) {
+        return (over_link || knobs.ipv6_link_local).then(|| router_advertisement(session));
+    }
+    over_link
+        .then(|| dhcp(session, dhcp_message(packet)?, knobs))
+        .flatten()
+}
+
+/// Returns the DHCP server's answer to a message (RFC 2131, 4.3).
+fn dhcp(session: u8, message: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
+    let (head, rest) = message.split_at_checked(COOKIE_AT)?;
+    let options = rest.strip_prefix(&COOKIE)?;
+    // BOOTREQUEST.
+    if head[0] != 1 {
+        return None;
+    }
+    let address = |at: usize| Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
+    let v4 = far_side::v4(session);
+    if option(options, OPTION_SERVER).is_some_and(|server| server != v4.gateway.octets()) {
+        return None;
+    }
+    let client = address(CLIENT_ADDRESS);
+    let wanted = match option(options, OPTION_REQUESTED) {
+        Some(&[a, b, c, d]) => Ipv4Addr::new(a, b, c, d),
+        _ => client,
+    };
+    let kind = match *option(options, OPTION_TYPE)? {
+        [DISCOVER] => OFFER,
+        [REQUEST] if wanted == v4.address => ACK,
+        [REQUEST] => NAK,
+        [INFORM] => ACK,
+        _ => return None,
+    };
+    let informs = option(options, OPTION_TYPE) == Some(&[INFORM]);
+
+    let mut answer = head.to_vec();
+    answer[0] = 2;
+    answer[YOUR_ADDRESS..GATEWAY_ADDRESS + 4].fill(0);
+    if kind != NAK && !informs {
+        answer[YOUR_ADDRESS..YOUR_ADDRESS + 4].copy_from_slice(&v4.address.octets());
+    }
+    // Names of a server and of a file to boot: none.
+    answer[44..].fill(0);
+    answer.extend(COOKIE);
+    let mut add = |code: u8, value: &[u8]| {
+        answer.extend([code, value.len() as u8]);
+        answer.extend(value);
+    };
+    add(OPTION_TYPE, &[kind]);
+    add(OPTION_SERVER, &v4.gateway.octets());
+    if kind != NAK {
+        let mask = u32::MAX << (32 - u32::from(v4.prefix));
+        add(OPTION_MASK, &mask.to_be_bytes());
+        add(OPTION_ROUTER, &v4.gateway.octets());
+        add(OPTION_DNS, &v4.dns.map(|server| server.octets()).concat());
+        add(OPTION_MTU, &knobs.mtu.to_be_bytes());
+        if !informs {
+            add(OPTION_LEASE, &LEASE.to_be_bytes());
+        }
+    }
+    answer.push(OPTION_END);
+
+    let broadcast = head[FLAGS] & 0x80 != 0;
+    let to = if kind == NAK || (client.is_unspecified() && broadcast) {
+        Ipv4Addr::BROADCAST
+    } else if client.is_unspecified() {
+        v4.address
+    } else {
+        client
+    };
+    Some(udp(v4.gateway, to, &answer))
+}
+
+/// Returns the value of an option (RFC 2132, 2).
+fn option(mut options: &[u8], wanted: u8) -> Option<&[u8]> {
+    loop {
+        match *options {
+            [0, ..] => options = &options[1..],
+            [OPTION_END, ..] | [] | [_] => return None,
+            [code, length, ..] => {
+                let (value, rest) = options[2..].split_at_checked(length.into())?;
+                if code == wanted {
+                    return Some(value);
+                }
+                options = rest;
+            }
+        }
+    }
+}
+
+/// Returns a packet from the DHCP server's port to the client's.
+fn udp(from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> Vec<u8> {
+    let length = (8 + message.len()) as u16;
+    let mut packet = vec![0x45, 0xc0];
+    packet.extend((20 + length).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, UDP, 0, 0]);
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    let sum = checksum(&[&packet]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+
+    let mut datagram = Vec::new();
+    for word in [DHCP_SERVER, DHCP_CLIENT, length, 0] {
+        datagram.extend(word.to_be_bytes());
+    }
+    datagram.extend(message);
+    let pseudo = [
+        0,
+        UDP,
+        0,
+        0,
+        length.to_be_bytes()[0],
+        length.to_be_bytes()[1],
+    ];
+    let sum = match checksum(&[&packet[12..20], &pseudo[..2], &pseudo[4..], &datagram]) {
+        // 0 stands for no checksum (RFC 768).
+        0 => 0xffff,
+        sum => sum,
+    };
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(datagram);
+    packet
+}
+
+/// Returns a bare ARP request, as a Vodafone K5160 sends it without an Ethernet header.
+pub(super) fn arp_request(session: u8) -> Vec<u8> {
+    let addresses = far_side::v4(session);
+    let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    packet.extend([0x02, 0x50, 0xf3, 0, 0, 0]);
+    packet.extend(addresses.gateway.octets());
+    packet.extend([0; 6]);
+    packet.extend(addresses.address.octets());
+    packet.resize(46, 0);
+    packet
+}
+
+/// Returns a neighbour solicitation for the data session's address (RFC 4861, 4.3).
+pub(super) fn neighbour_solicitation(session: u8) -> Vec<u8> {
+    let target = far_side::v6(session).address;
+    let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
+    group[13..].copy_from_slice(&target.octets()[13..]);
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(target.octets());
+    message.extend([1, 1, 0x02, 0x50, 0xf3, 0, 0, 0]);
+    icmpv6(group, message)
+}
+
+/// Returns a router advertisement with the data session's prefix and name servers (RFC 4861, 4.2; RFC
+/// 8106, 5.1): a default router for half an hour, and a prefix for addresses of the host's own making
+/// that is on no link.
+pub(super) fn router_advertisement(session: u8) -> Vec<u8> {
+    let v6 = far_side::v6(session);
+    let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
+    // Prefix information: 64 bits, autonomous; valid for a day, preferred for four hours.
+    message.extend([3, 4, 64, 0x40]);
+    message.extend(86_400u32.to_be_bytes());
+    message.extend(14_400u32.to_be_bytes());
+    message.extend([0; 4]);
+    message.extend(&v6.address.octets()[..8]);
+    message.extend([0; 8]);
+    // Recursive DNS servers, for half an hour.
+    message.extend([25, 5, 0, 0]);
+    message.extend(1800u32.to_be_bytes());
+    message.extend(v6.dns.map(|server| server.octets()).concat());
+    icmpv6(ALL_NODES.octets(), message)
+}
+
+/// Returns the packet with an ICMPv6 message of the router on the link.
+fn icmpv6(destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
+    let source = ROUTER.octets();
+    let length = message.len() as u8;
+    let pseudo = [0, ICMPV6, 0, length];
+    // Pseudo-header and message (RFC 8200, 8.1).
+    let sum = checksum(&[&source, &destination, &pseudo, &message]);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = vec![0x60, 0, 0, 0, 0, length, ICMPV6, 255];
+    packet.extend(source);
+    packet.extend(destination);
+    packet.extend(message);
+    packet
+}
+
+/// Returns the Internet checksum over parts that each but the last have a whole number of words (RFC
+/// 1071).
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0u32;
+    for pair in parts.iter().flat_map(|part| part.chunks(2)) {
+        let low = pair.get(1).copied().unwrap_or(0);
+        sum += u32::from(u16::from_be_bytes([pair[0], low]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A DHCP message of a client as RFC 2131, 2 lays it out, in a packet from 0.0.0.0 to everybody.
+    fn asking(kind: u8, flags: u8, requested: Option<Ipv4Addr>) -> Vec<u8> {
+        let mut message = vec![0; COOKIE_AT];
+        message[..8].copy_from_slice(&[1, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef]);
+        message[FLAGS] = flags;
+        message[28..34].copy_from_slice(&[2, 0x50, 0xf3, 0, 0, 1]);
+        message.extend(COOKIE);
+        message.extend([0, OPTION_TYPE, 1, kind]);
+        if let Some(address) = requested {
+            message.extend([OPTION_REQUESTED, 4]);
+            message.extend(address.octets());
+        }
+        message.push(OPTION_END);
+        let mut packet = udp(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, &message);
+        packet[20..24].copy_from_slice(&[0, 68, 0, 67]);
+        packet
+    }
+
+    fn over_link() -> Knobs {
+        "ip_configuration=empty".parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_offered_and_leased() {
+        let told = answer(2, &asking(DISCOVER, 0x80, None), &over_link()).unwrap();
+        assert_eq!(told[16..20], [255; 4]);
+        assert_eq!(checksum(&[&told[..20]]), 0);
+        let message = &told[28..];
+        assert_eq!(message[..8], [2, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef]);
+        assert_eq!(message[YOUR_ADDRESS..YOUR_ADDRESS + 4], [10, 169, 198, 85]);
+        let options = &message[COOKIE_AT + 4..];
+        assert_eq!(option(options, OPTION_TYPE), Some(&[OFFER][..]));
+        assert_eq!(
+            option(options, OPTION_MASK),
+            Some(&[255, 255, 255, 252][..])
+        );
+        assert_eq!(
+            option(options, OPTION_ROUTER),
+            Some(&[10, 169, 198, 86][..])
+        );
+        assert_eq!(
+            option(options, OPTION_DNS),
+            Some(&[193, 213, 112, 4, 130, 67, 15, 198][..])
+        );
+
+        let own = far_side::v4(2).address;
+        let told = answer(2, &asking(REQUEST, 0, Some(own)), &over_link()).unwrap();
+        assert_eq!(told[16..20], own.octets());
+        let options = &told[28 + COOKIE_AT + 4..];
+        assert_eq!(option(options, OPTION_TYPE), Some(&[ACK][..]));
+        assert_eq!(
+            option(options, OPTION_LEASE),
+            Some(&LEASE.to_be_bytes()[..])
+        );
+        let told = answer(1, &asking(REQUEST, 0, Some(own)), &over_link()).unwrap();
+        let options = &told[28 + COOKIE_AT + 4..];
+        assert_eq!(option(options, OPTION_TYPE), Some(&[NAK][..]));
+    }
+
+    #[test]
+    fn the_link_is_silent_where_the_modem_tells_addresses() {
+        let discover = asking(DISCOVER, 0, None);
+        assert!(is_asked(&discover));
+        assert_eq!(answer(0, &discover, &Knobs::default()), None);
+    }
+
+    #[test]
+    fn a_solicited_router_has_prefix_and_name_servers() {
+        let mut solicitation = vec![0x60, 0, 0, 0, 0, 8, ICMPV6, 255];
+        solicitation.extend([0; 32]);
+        solicitation.extend([ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(answer(0, &solicitation, &Knobs::default()), None);
+        let packet = answer(1, &solicitation, &over_link()).unwrap();
+        let message = &packet[40..];
+        let pseudo = [0, ICMPV6, 0, message.len() as u8];
+        assert_eq!(checksum(&[&packet[8..40], &pseudo, message]), 0);
+        assert_eq!(usize::from(packet[5]), message.len());
+        assert_eq!(message[32..40], far_side::v6(1).address.octets()[..8]);
+        assert_eq!(message[48..50], [25, 5]);
+        assert_eq!(message[56..72], far_side::v6(1).dns[0].octets());
+    }
+
+    #[test]
+    fn whatever_else_comes_is_not_answered() {
+        let whole = asking(DISCOVER, 0, None);
+        for cut in 0..whole.len() {
+            let _ = answer(0, &whole[..cut], &over_link());
+        }
+        let mut reply = whole.clone();
+        reply[28] = 2;
+        assert_eq!(answer(0, &reply, &over_link()), None);
+        assert!(!is_asked(&[]) && !is_asked(&[0x45]) && !is_asked(&[0x60; 39]));
+    }
+}
