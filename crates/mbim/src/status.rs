@@ -148,7 +148,8 @@ impl Status {
 }
 
 values! {
-    /// Why the network refused (3GPP cause), as carried in the `NwError` fields.
+    /// Reason the network gave for a refusal, as the `NwError` fields carry it: a cause of 3GPP TS
+    /// 24.008 (sections 10.5.5.14 and 10.5.6.6) or TS 24.301 (sections 9.9.3.9 and 9.9.4.4).
     NwError: u32 {
         NONE = 0,
         IMSI_UNKNOWN_IN_HLR = 2,
@@ -181,6 +182,7 @@ values! {
         SERVICE_OPTION_NOT_SUPPORTED = 32,
         REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED = 33,
         SERVICE_OPTION_TEMPORARILY_OUT_OF_ORDER = 34,
+        REGULAR_DEACTIVATION = 36,
         NO_PDP_CONTEXT_ACTIVATED = 40,
         SEMANTIC_ERROR_IN_THE_TFT_OPERATION = 41,
         SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION = 42,
@@ -225,6 +227,11 @@ values! {
 const CAUSE_OFFSET: u32 = 100;
 
 impl NwError {
+    /// Severe network failure: EPS mobility management gives the number of
+    /// [`SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION`](Self::SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION) this
+    /// meaning (3GPP TS 24.301 section 9.9.3.9). It is printed by the name of the latter.
+    pub const SEVERE_NETWORK_FAILURE: Self = Self::SYNTACTICAL_ERROR_IN_THE_TFT_OPERATION;
+
     /// Returns the cause as 3GPP numbers it. Firmware exists that reports it 100 too high, such as
     /// 150 in place of 50; a number that is itself a cause stays as it is.
     #[must_use]
@@ -277,6 +284,7 @@ impl NwError {
             Self::SERVICE_OPTION_TEMPORARILY_OUT_OF_ORDER => {
                 "the service is out of order; try again later"
             }
+            Self::REGULAR_DEACTIVATION => "the network ended the session without a fault",
             Self::PDP_TYPE_IPV4_ONLY_ALLOWED => "the network allows IPv4 only for this APN",
             Self::PDP_TYPE_IPV6_ONLY_ALLOWED => "the network allows IPv6 only for this APN",
             Self::MAXIMUM_NUMBER_OF_PDP_CONTEXTS_REACHED => {

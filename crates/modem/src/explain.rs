@@ -194,65 +194,78 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
 }
 
 /// Returns cause, next step and whether repetition will not help, for a cause the network gave
-/// (3GPP TS 24.008, 24.301).
+/// (3GPP TS 24.008 sections 10.5.5.14 and 10.5.6.6, TS 24.301 sections 9.9.3.9 and 9.9.4.4).
 fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
-    match cause.normalised().0 {
-        2 | 3 | 6 | 8 => (
+    match cause.normalised() {
+        NwError::IMSI_UNKNOWN_IN_HLR
+        | NwError::ILLEGAL_MS
+        | NwError::ILLEGAL_ME
+        | NwError::GPRS_AND_NON_GPRS_NOT_ALLOWED => (
             "the network does not know or has barred this SIM or modem",
             "ask the operator; try the SIM in a phone",
             true,
         ),
-        5 => (
+        NwError::IMEI_NOT_ACCEPTED => (
             "the network has barred this modem by its IMEI",
             "ask the operator",
             true,
         ),
-        7 | 14 => (
+        NwError::GPRS_NOT_ALLOWED | NwError::GPRS_NOT_ALLOWED_IN_PLMN => (
             "the subscription has no data service here",
             "ask the operator, or --roaming elsewhere",
             true,
         ),
-        11..=13 | 15 => (
+        NwError::PLMN_NOT_ALLOWED
+        | NwError::LOCATION_AREA_NOT_ALLOWED
+        | NwError::ROAMING_NOT_ALLOWED_IN_LOCATION_AREA
+        | NwError::NO_CELLS_IN_LOCATION_AREA => (
             "this network does not take this SIM here",
             "look for another with `uwwan operator scan`",
             false,
         ),
-        17 | 22 | 26 | 34 | 42 => (
+        NwError::NETWORK_FAILURE
+        | NwError::CONGESTION
+        | NwError::INSUFFICIENT_RESOURCES
+        | NwError::SERVICE_OPTION_TEMPORARILY_OUT_OF_ORDER
+        | NwError::SEVERE_NETWORK_FAILURE => (
             "the network is busy or out of order",
             "nothing: it is tried again",
             false,
         ),
-        27 => (
+        NwError::MISSING_OR_UNKNOWN_APN => (
             "the access point name is missing or wrong",
             "ask the operator for it and give it with --apn",
             true,
         ),
-        29 => (
+        NwError::USER_AUTHENTICATION_FAILED => (
             "user name or password for the access point are wrong",
             "give them with --auth, --user and --password-file",
             true,
         ),
-        32 | 33 => (
+        NwError::SERVICE_OPTION_NOT_SUPPORTED
+        | NwError::REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED => (
             "the subscription does not include this access point or address family",
             "check --apn and --ip-type with the operator",
             true,
         ),
-        28 | 50 | 51 => (
+        NwError::UNKNOWN_PDP_ADDRESS_OR_TYPE
+        | NwError::PDP_TYPE_IPV4_ONLY_ALLOWED
+        | NwError::PDP_TYPE_IPV6_ONLY_ALLOWED => (
             "the access point does not offer this address family",
             "choose another with --ip-type",
             true,
         ),
-        65 => (
+        NwError::MAXIMUM_NUMBER_OF_PDP_CONTEXTS_REACHED => (
             "too many sessions are active",
             "nothing: the session is opened anew",
             false,
         ),
-        66 => (
+        NwError::REQUESTED_APN_NOT_SUPPORTED_IN_CURRENT_RAT_AND_PLMN => (
             "the access point is not offered on this radio technology",
             "check --apn with the operator",
             true,
         ),
-        112 => (
+        NwError::APN_RESTRICTION_VALUE_INCOMPATIBLE_WITH_ACTIVE_PDP_CONTEXT => (
             "the access point cannot be used beside the others active",
             "check --apn with the operator",
             true,
@@ -315,14 +328,14 @@ pub(crate) fn black_hole(
     }
     if front && quirk.ndp == Placement::End {
         return format!(
-            "{head}; the pointer table (NDP) stands in front of the datagrams, but the {} needs it at the end: \
-             without that it takes every block and carries none; leave out `--ndp front`",
+            "{head}; the NDP stands in front of the datagrams, but the {} needs it at the end of the NTB: \
+             without that it takes every NTB and carries no datagram; leave out `--ndp front`",
             quirk.name
         );
     }
     if front {
         return format!(
-            "{head}; some modems carry nothing unless the pointer table (NDP) stands at the end: try `--ndp end`; \
+            "{head}; some modems carry nothing unless the NDP stands at the end of the NTB: try `--ndp end`; \
              else the access point may be the wrong one"
         );
     }

@@ -510,7 +510,9 @@ mod tests {
                     .because("one")
                     .because("two")
                     .next("do that")
-                    .with(Code::Network(NwError(33))),
+                    .with(Code::Network(
+                        NwError::REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED,
+                    )),
                 Failure::new(kind, "").with(Code::Protocol(ProtocolError::CANCEL)),
             ] {
                 let text = serde_json::to_string(&failure).unwrap();

@@ -159,7 +159,7 @@ impl Ladder {
             RegisterState::DENIED => {
                 let cause = Some(state.nw_error)
                     .filter(|_| refused)
-                    .unwrap_or(NwError(11));
+                    .unwrap_or(NwError::PLMN_NOT_ALLOWED);
                 let mut failure = explain::status(
                     Rung::Registration,
                     "registration",

@@ -31,14 +31,26 @@ impl List {
     /// has sent none.
     pub(crate) fn standard() -> Self {
         let mut list = Self::default();
-        for (service, cids) in [
-            (bc::UUID, &[2, 3, 7, 9, 10, 11, 12, 13, 15, 22, 24][..]),
-            (sms::UUID, &[1, 2, 5]),
-            (ussd::UUID, &[1]),
-            (phonebook::UUID, &[1]),
-            (stk::UUID, &[1]),
+        for cid in [
+            bc::SUBSCRIBER_READY_STATUS,
+            bc::RADIO_STATE,
+            bc::PREFERRED_PROVIDERS,
+            bc::REGISTER_STATE,
+            bc::PACKET_SERVICE,
+            bc::SIGNAL_STATE,
+            bc::CONNECT,
+            bc::PROVISIONED_CONTEXTS,
+            bc::IP_CONFIGURATION,
+            bc::EMERGENCY_MODE,
+            bc::MULTICARRIER_PROVIDERS,
+            sms::CONFIGURATION,
+            sms::READ,
+            sms::MESSAGE_STORE_STATUS,
+            ussd::USSD,
+            phonebook::CONFIGURATION,
+            stk::PAC,
         ] {
-            list.add(service, cids);
+            list.add(cid.service, &[cid.cid]);
         }
         list
     }
@@ -126,16 +138,29 @@ mod tests {
 
     #[test]
     fn order_and_repetition_do_not_matter() {
-        let one = list(&[(bc::UUID, &[3, 2, 3]), (sms::UUID, &[1]), (bc::UUID, &[9])]);
-        let other = list(&[(sms::UUID, &[1]), (bc::UUID, &[2, 3, 9])]);
+        let [ready, radio, register] = [
+            bc::SUBSCRIBER_READY_STATUS.cid,
+            bc::RADIO_STATE.cid,
+            bc::REGISTER_STATE.cid,
+        ];
+        let configuration = [sms::CONFIGURATION.cid];
+        let one = list(&[
+            (bc::UUID, &[radio, ready, radio]),
+            (sms::UUID, &configuration),
+            (bc::UUID, &[register]),
+        ]);
+        let other = list(&[
+            (sms::UUID, &configuration),
+            (bc::UUID, &[ready, radio, register]),
+        ]);
         assert_eq!(one, other);
     }
 
     #[test]
     fn all_of_a_service_absorbs_the_rest() {
-        let mut merged = list(&[(bc::UUID, &[2])]);
+        let mut merged = list(&[(bc::UUID, &[bc::SUBSCRIBER_READY_STATUS.cid])]);
         merged.merge(&list(&[(bc::UUID, &[])]));
-        merged.merge(&list(&[(bc::UUID, &[3])]));
+        merged.merge(&list(&[(bc::UUID, &[bc::RADIO_STATE.cid])]));
         assert_eq!(merged, list(&[(bc::UUID, &[])]));
         assert!(merged.wants(CidId {
             service: bc::UUID,

@@ -22,10 +22,16 @@ fn losses_lead_to_the_right_rung() {
     assert_eq!(gone.unwrap().0, Rung::Sim);
     let detached = lost(bc::PACKET_SERVICE, packet(PacketServiceState::DETACHED));
     assert_eq!(detached.unwrap().0, Rung::Registration);
-    let abroad = lost(bc::REGISTER_STATE, registered(RegisterState::ROAMING, 0));
+    let abroad = lost(
+        bc::REGISTER_STATE,
+        registered(RegisterState::ROAMING, NwError::NONE),
+    );
     assert_eq!(abroad.unwrap().0, Rung::Registration);
     assert_eq!(
-        lost(bc::REGISTER_STATE, registered(RegisterState::SEARCHING, 0)),
+        lost(
+            bc::REGISTER_STATE,
+            registered(RegisterState::SEARCHING, NwError::NONE)
+        ),
         None
     );
     assert_eq!(lost(bc::RADIO_STATE, vec![1, 2, 3]), None);

@@ -54,9 +54,9 @@ fn radio(hardware: RadioSwitchState, software: RadioSwitchState) -> Vec<u8> {
     .encode()
 }
 
-fn registered(state: RegisterState, cause: u32) -> Vec<u8> {
+fn registered(state: RegisterState, cause: NwError) -> Vec<u8> {
     RegistrationState {
-        nw_error: NwError(cause),
+        nw_error: cause,
         register_state: state,
         provider_id: "24201".into(),
         provider_name: "Telenor".into(),
@@ -142,7 +142,7 @@ impl Bench {
             Ask::PinState => pin(PinState::UNLOCKED, PinType::PIN1, 3),
             Ask::PinEnter => pin(PinState::UNLOCKED, PinType::PIN1, 3),
             Ask::RadioState | Ask::RadioOn => radio(RadioSwitchState::ON, RadioSwitchState::ON),
-            Ask::RegisterState | Ask::Register => registered(RegisterState::HOME, 0),
+            Ask::RegisterState | Ask::Register => registered(RegisterState::HOME, NwError::NONE),
             Ask::PacketService | Ask::Attach => packet(PacketServiceState::ATTACHED),
             Ask::SignalReports | Ask::Signal => SignalState {
                 rssi: 20,

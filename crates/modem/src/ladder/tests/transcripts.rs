@@ -374,7 +374,7 @@ fn the_radio_is_switched_on_but_not_past_the_switch() {
 
 #[test]
 fn registration_and_its_failures() {
-    let state = |state| good(registered(state, 0));
+    let state = |state| good(registered(state, NwError::NONE));
     let bench = Bench::new(Options::default())
         .answers(Ask::RegisterState, [state(RegisterState::DEREGISTERED)])
         .answers(Ask::Register, [state(RegisterState::SEARCHING)])
@@ -395,7 +395,7 @@ fn registration_and_its_failures() {
         bench.failure()
     );
 
-    let denied = good(registered(RegisterState::DENIED, 6));
+    let denied = good(registered(RegisterState::DENIED, NwError::ILLEGAL_ME));
     let bench = Bench::new(Options::default())
         .answers(Ask::RegisterState, [denied])
         .climb();
@@ -433,7 +433,7 @@ fn the_packet_service_is_attached() {
     assert!(bench.ladder.is_online());
     assert_eq!(bench.count(Ask::Attach), 1);
     let refused = PacketServiceInfo {
-        nw_error: NwError(7),
+        nw_error: NwError::GPRS_NOT_ALLOWED,
         packet_service_state: PacketServiceState::DETACHED,
         ..PacketServiceInfo::default()
     };

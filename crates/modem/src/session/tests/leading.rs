@@ -16,7 +16,7 @@ fn status(status: Status, info: Vec<u8>) -> Outcome {
     Outcome::Done { status, info }
 }
 
-fn connect(state: ActivationState, cause: u32) -> Vec<u8> {
+fn connect(state: ActivationState, cause: NwError) -> Vec<u8> {
     super::connect(0, state, cause)
 }
 
@@ -86,8 +86,10 @@ impl Bench {
 
     fn usual(ask: SessionAsk) -> Outcome {
         good(match ask {
-            SessionAsk::State | SessionAsk::Deactivate => connect(ActivationState::UNKNOWN, 0),
-            SessionAsk::Activate => connect(ActivationState::ACTIVATED, 0),
+            SessionAsk::State | SessionAsk::Deactivate => {
+                connect(ActivationState::UNKNOWN, NwError::NONE)
+            }
+            SessionAsk::Activate => connect(ActivationState::ACTIVATED, NwError::NONE),
             SessionAsk::Addresses => ip(true, true),
         })
     }
@@ -246,15 +248,33 @@ fn both_families_fall_back_to_one() {
             ContextIpType::IPV4,
         ),
         (
-            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 50)),
+            status(
+                Status::FAILURE,
+                connect(
+                    ActivationState::DEACTIVATED,
+                    NwError::PDP_TYPE_IPV4_ONLY_ALLOWED,
+                ),
+            ),
             ContextIpType::IPV4,
         ),
         (
-            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 51)),
+            status(
+                Status::FAILURE,
+                connect(
+                    ActivationState::DEACTIVATED,
+                    NwError::PDP_TYPE_IPV6_ONLY_ALLOWED,
+                ),
+            ),
             ContextIpType::IPV6,
         ),
         (
-            status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 28)),
+            status(
+                Status::FAILURE,
+                connect(
+                    ActivationState::DEACTIVATED,
+                    NwError::UNKNOWN_PDP_ADDRESS_OR_TYPE,
+                ),
+            ),
             ContextIpType::IPV4,
         ),
     ];
@@ -266,7 +286,15 @@ fn both_families_fall_back_to_one() {
         assert_eq!(bench.families, [ContextIpType::IPV4V6, family]);
     }
     // When all families are refused, the failure is about what the user asked for.
-    let refusal = || status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 28));
+    let refusal = || {
+        status(
+            Status::FAILURE,
+            connect(
+                ActivationState::DEACTIVATED,
+                NwError::UNKNOWN_PDP_ADDRESS_OR_TYPE,
+            ),
+        )
+    };
     let bench = Bench::new(SessionOptions::default())
         .answers(SessionAsk::Activate, [refusal(), refusal(), refusal()])
         .climb();
@@ -277,7 +305,13 @@ fn both_families_fall_back_to_one() {
         bench.failure()
     );
     // Another cause does not concern the address family.
-    let wrong_apn = status(Status::FAILURE, connect(ActivationState::DEACTIVATED, 27));
+    let wrong_apn = status(
+        Status::FAILURE,
+        connect(
+            ActivationState::DEACTIVATED,
+            NwError::MISSING_OR_UNKNOWN_APN,
+        ),
+    );
     let bench = Bench::new(SessionOptions::default())
         .answers(SessionAsk::Activate, [wrong_apn])
         .climb();
@@ -311,7 +345,10 @@ fn half_a_success_is_told() {
     let bench = Bench::new(SessionOptions::default())
         .answers(
             SessionAsk::Activate,
-            [good(connect(ActivationState::ACTIVATED, 50))],
+            [good(connect(
+                ActivationState::ACTIVATED,
+                NwError::PDP_TYPE_IPV4_ONLY_ALLOWED,
+            ))],
         )
         .answers(SessionAsk::Addresses, [good(ip(true, false))])
         .climb();
@@ -329,7 +366,7 @@ fn a_session_left_over_is_ended_first() {
     let bench = Bench::new(SessionOptions::default())
         .answers(
             SessionAsk::State,
-            [good(connect(ActivationState::ACTIVATED, 0))],
+            [good(connect(ActivationState::ACTIVATED, NwError::NONE))],
         )
         .answers(
             SessionAsk::Deactivate,
@@ -378,18 +415,21 @@ fn activation_may_end_with_an_indication() {
     let mut bench = Bench::new(SessionOptions::default());
     bench.script.insert(
         SessionAsk::Activate,
-        [good(connect(ActivationState::ACTIVATING, 0))].into(),
+        [good(connect(ActivationState::ACTIVATING, NwError::NONE))].into(),
     );
     bench.start(Rung::Connect);
     bench.work();
     assert!(!bench.online);
-    bench.indicate(bc::CONNECT, &connect(ActivationState::ACTIVATED, 0));
+    bench.indicate(
+        bc::CONNECT,
+        &connect(ActivationState::ACTIVATED, NwError::NONE),
+    );
     assert!(bench.online);
 
     let bench = Bench::new(SessionOptions::default())
         .answers(
             SessionAsk::Activate,
-            [good(connect(ActivationState::ACTIVATING, 0))],
+            [good(connect(ActivationState::ACTIVATING, NwError::NONE))],
         )
         .climb();
     assert!(
@@ -486,7 +526,10 @@ fn losses_lead_to_the_right_rung() {
         bench.indicate(bc::CONNECT, info);
         bench.back.take()
     };
-    let ended = lost(&connect(ActivationState::DEACTIVATED, 36));
+    let ended = lost(&connect(
+        ActivationState::DEACTIVATED,
+        NwError::REGULAR_DEACTIVATION,
+    ));
     assert!(
         matches!(
             ended,
@@ -497,10 +540,17 @@ fn losses_lead_to_the_right_rung() {
         ),
         "{ended:?}"
     );
-    assert_eq!(lost(&connect(ActivationState::ACTIVATED, 0)), None);
+    assert_eq!(
+        lost(&connect(ActivationState::ACTIVATED, NwError::NONE)),
+        None
+    );
     assert_eq!(lost(&[1, 2, 3]), None);
     // The end of another session does not concern it.
-    let other = super::connect(3, ActivationState::DEACTIVATED, 36);
+    let other = super::connect(
+        3,
+        ActivationState::DEACTIVATED,
+        NwError::REGULAR_DEACTIVATION,
+    );
     assert_eq!(lost(&other), None);
 }
 
@@ -510,7 +560,10 @@ fn an_end_on_the_way_leads_back() {
         .answers(SessionAsk::Addresses, [good(ip(false, false))]);
     bench.start(Rung::Connect);
     bench.work();
-    bench.indicate(bc::CONNECT, &connect(ActivationState::DEACTIVATED, 36));
+    bench.indicate(
+        bc::CONNECT,
+        &connect(ActivationState::DEACTIVATED, NwError::REGULAR_DEACTIVATION),
+    );
     assert!(
         matches!(
             bench.back,
@@ -559,7 +612,7 @@ fn new_addresses_reach_the_host() {
 #[test]
 fn suspicion_looks_at_the_session() {
     let mut bench = Bench::new(SessionOptions::default()).climb();
-    let ended = good(connect(ActivationState::DEACTIVATED, 0));
+    let ended = good(connect(ActivationState::DEACTIVATED, NwError::NONE));
     bench.script.insert(SessionAsk::State, [ended].into());
     bench
         .session

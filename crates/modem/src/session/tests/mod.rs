@@ -22,11 +22,11 @@ fn ground(begun: Instant) -> Ground {
     }
 }
 
-fn connect(session: u32, activation_state: ActivationState, cause: u32) -> Vec<u8> {
+fn connect(session: u32, activation_state: ActivationState, cause: NwError) -> Vec<u8> {
     ConnectInfo {
         session_id: session,
         activation_state,
-        nw_error: NwError(cause),
+        nw_error: cause,
         ..ConnectInfo::default()
     }
     .encode()

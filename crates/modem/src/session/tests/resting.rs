@@ -31,7 +31,7 @@ impl Bench {
         bench.done(
             SessionAsk::State,
             Status::NONE,
-            &connect(ActivationState::DEACTIVATED, 0),
+            &connect(ActivationState::DEACTIVATED, NwError::NONE),
         );
         bench
     }
@@ -43,7 +43,7 @@ impl Bench {
         bench.done(
             SessionAsk::Activate,
             Status::NONE,
-            &connect(ActivationState::ACTIVATED, 0),
+            &connect(ActivationState::ACTIVATED, NwError::NONE),
         );
         assert_eq!(bench.asked(), SessionAsk::Addresses);
         bench.done(SessionAsk::Addresses, Status::NONE, &given().encode());
@@ -130,7 +130,7 @@ impl Bench {
     }
 }
 
-fn connect(state: ActivationState, cause: u32) -> Vec<u8> {
+fn connect(state: ActivationState, cause: NwError) -> Vec<u8> {
     super::connect(3, state, cause)
 }
 
@@ -165,7 +165,7 @@ fn one_left_active_is_ended_first() {
     bench.done(
         SessionAsk::State,
         Status::NONE,
-        &connect(ActivationState::ACTIVATED, 0),
+        &connect(ActivationState::ACTIVATED, NwError::NONE),
     );
     assert_eq!(bench.asked(), SessionAsk::Deactivate);
     bench.done(SessionAsk::Deactivate, Status::CONTEXT_NOT_ACTIVATED, &[]);
@@ -179,13 +179,19 @@ fn families_are_tried_one_by_one() {
     bench.done(
         SessionAsk::Activate,
         Status::FAILURE,
-        &connect(ActivationState::DEACTIVATED, 51),
+        &connect(
+            ActivationState::DEACTIVATED,
+            NwError::PDP_TYPE_IPV6_ONLY_ALLOWED,
+        ),
     );
     assert_eq!(bench.begun().ip_type, ContextIpType::IPV6);
     bench.done(
         SessionAsk::Activate,
         Status::FAILURE,
-        &connect(ActivationState::DEACTIVATED, 33),
+        &connect(
+            ActivationState::DEACTIVATED,
+            NwError::REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED,
+        ),
     );
     bench.failed();
 }
@@ -228,7 +234,7 @@ fn a_session_the_network_ends_comes_back() {
         .session
         .indication(bench.now, bc::CONNECT, &other.encode());
     assert!(bench.session.next_step().is_none());
-    let ended = connect(ActivationState::DEACTIVATED, 36);
+    let ended = connect(ActivationState::DEACTIVATED, NwError::REGULAR_DEACTIVATION);
     bench.session.indication(bench.now, bc::CONNECT, &ended);
     let pause = bench.failed();
     assert!(!bench.session.status().online);
@@ -288,7 +294,7 @@ fn addresses_are_waited_for_and_not_for_ever() {
     bench.done(
         SessionAsk::Activate,
         Status::NONE,
-        &connect(ActivationState::ACTIVATED, 0),
+        &connect(ActivationState::ACTIVATED, NwError::NONE),
     );
     assert_eq!(bench.asked(), SessionAsk::Addresses);
     let none = IpConfiguration {
