@@ -25,6 +25,7 @@ mod prepared;
 mod prompt;
 mod reach;
 mod runtime;
+mod sandbox;
 mod secrets;
 mod session_settings;
 mod settings;
@@ -41,11 +42,18 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.verbose);
-    let _queues = arguments.command.keeps_running().then(output_queue::start);
+    let _queues = arguments
+        .command
+        .keeps_running()
+        .then(|| output_queue::Queues);
     if arguments.command.keeps_running()
         && let Err(failure) = file_capabilities::refuse_for_everybody()
     {
         return failure::report(&failure);
+    }
+    // `up` starts them itself, once it has given up what its threads must not have.
+    if matches!(arguments.command, Command::Emulate(_)) && arguments.command.keeps_running() {
+        output_queue::start();
     }
     let result = match arguments.command {
         // These two enter a network namespace, which must happen before any thread starts.

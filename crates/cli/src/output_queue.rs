@@ -88,7 +88,7 @@ fn write_all(receiver: &Receiver<Message>, mut sink: impl Write, dropped: &Atomi
     }
 }
 
-/// Guard of the queues: dropping it gives them one second to empty.
+/// Guard of the queues that were started: dropping it gives them one second to empty.
 #[must_use]
 pub struct Queues;
 
@@ -102,7 +102,7 @@ impl Drop for Queues {
 
 /// Puts queues in front of standard output and standard error for the rest of the process. Where a
 /// descriptor cannot be duplicated or a thread cannot be started, the stream is written directly.
-pub fn start() -> Queues {
+pub fn start() {
     // The writers get duplicates of the descriptors: the standard library's streams hold a lock
     // while a write blocks.
     let (out, err) = (io::stdout(), io::stderr());
@@ -115,7 +115,6 @@ pub fn start() -> Queues {
             let _ = queue.set(started);
         }
     }
-    Queues
 }
 
 /// Returns the number of lines dropped since the last call.

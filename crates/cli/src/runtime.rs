@@ -149,13 +149,7 @@ impl RuntimeDir {
     /// into it; [`FailureKind::Usage`] when the socket's path would be too long;
     /// [`FailureKind::Host`] for any other error of the system.
     pub fn create(base: &Path, device: &str) -> Result<Self, Failure> {
-        // The names of the devices under root's base are no secret; the directories' contents are.
-        let base_mode = if rustix::process::geteuid().is_root() {
-            0o755
-        } else {
-            0o700
-        };
-        make_private(base, base_mode)?;
+        make_base(base)?;
         let path = base.join(file_name(device));
         make_private(&path, 0o700)?;
         let socket = path.join(SOCKET);
@@ -234,6 +228,21 @@ impl Drop for RuntimeDir {
         let _ = fs::remove_file(self.path.join(LOCK));
         let _ = fs::remove_dir(&self.path);
     }
+}
+
+/// Makes the directory in which runtime directories are made, or checks that it belongs to this user
+/// alone.
+///
+/// # Errors
+/// Those of [`RuntimeDir::create`] for a directory.
+pub fn make_base(base: &Path) -> Result<(), Failure> {
+    // The names of the devices under root's base are no secret; the directories' contents are.
+    let mode = if rustix::process::geteuid().is_root() {
+        0o755
+    } else {
+        0o700
+    };
+    make_private(base, mode)
 }
 
 /// Makes a directory with the given mode, or checks that the existing one belongs to this user and

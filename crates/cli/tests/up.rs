@@ -149,6 +149,13 @@ fn online_seen_and_put_down() {
     assert_eq!(status["online"], true);
     assert_eq!(status["framing"]["ndp"], "end");
     assert_eq!(status["addresses"]["ipv4"]["address"], "10.169.198.77");
+    for process in status["processes"].as_array().unwrap() {
+        for restriction in ["no_new_privs", "seccomp"] {
+            assert_eq!(process[restriction], true, "{process}");
+        }
+        let landlock = process["landlock"].as_str().unwrap();
+        assert!(landlock.starts_with("version"), "{process}");
+    }
 
     let output = up.ask(&["status", "--device", "emulator"]);
     let told = text(&output.stdout);

@@ -12,6 +12,7 @@ use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCal
 use crate::control::Client;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
+use crate::sandbox;
 use crate::sharing;
 
 /// Longest time for an answer of a running `up`.
@@ -260,6 +261,15 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         let silent = at.and_then(|at| at.get("port")?.as_str()).is_none();
         let state = if silent { " (no answer yet)" } else { "" };
         field("AT", format!("{terminal}{state}"));
+    }
+    let processes = reply
+        .status
+        .as_ref()
+        .and_then(|value| value.get("processes"));
+    if let Some(Ok(processes)) = processes.map(Vec::<sandbox::State>::deserialize) {
+        for process in &processes {
+            field("confined", process.to_string());
+        }
     }
     if status.attempts > 1 {
         field("bring-ups", status.attempts.to_string());

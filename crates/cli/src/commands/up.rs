@@ -1,10 +1,13 @@
 //! `uwwan up` runs the driver in the foreground until it is stopped.
 
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use uwwan_modem::event::{SessionChange, SessionEvent};
+use uwwan_modem::options::{Dns, Options};
 use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder};
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::backend::BackendKind;
@@ -21,6 +24,7 @@ use crate::output_queue;
 use crate::prepared::Provider;
 use crate::reach::EMULATOR;
 use crate::runtime::{self, RuntimeDir};
+use crate::sandbox::{Confinement, State};
 use crate::settings::{Device, Settings};
 use crate::sharing;
 use crate::signals;
@@ -111,6 +115,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             .next("name a directory with UWWAN_STATE_DIR, or give --force-pin"));
         }
     }
+    let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
+    let notifier = Notifier::from_environment();
+    let confined = confine(&base, &options)?;
+    // Threads start from here on, and are confined as this one is.
+    output_queue::start();
     // Signals are caught first: from here on a stop is always a clean one.
     let mut builder = Builder::new().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
@@ -133,10 +142,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             options.at_port = false;
         }
     }
-    let directory = RuntimeDir::create(
-        &runtime::own_base(arguments.runtime_dir.as_deref())?,
-        &chosen.name,
-    )?;
+    let directory = RuntimeDir::create(&base, &chosen.name)?;
     let (sender, events) = unbounded();
     let waker = builder.waker();
     let handle = Modem::start(
@@ -157,6 +163,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &directory,
         &chosen.name,
         &settings,
+        confined,
         json,
     );
     let changes = match shared {
@@ -171,7 +178,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         handle: handle.clone(),
         events,
         signals,
-        notifier: Notifier::from_environment(),
+        notifier,
         changes,
         json,
         outcome: Ok(()),
@@ -186,6 +193,26 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     end.map_err(|failure| chosen.with_holders(failure))
 }
 
+/// Gives up what this process does not need any more, see [`crate::sandbox`]. The folders it goes on to
+/// write to are made first.
+fn confine(base: &Path, options: &Options) -> Result<State, Failure> {
+    runtime::make_base(base)?;
+    let mut writable = vec![base.to_owned()];
+    if let Some(folder) = options.pin_memory.as_deref().and_then(Path::parent) {
+        // A folder that cannot be made is told when the memory is written.
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        writable.push(folder.to_owned());
+    }
+    let confinement = Confinement {
+        writable,
+        programs: options
+            .sessions
+            .iter()
+            .any(|session| session.dns != Dns::None),
+    };
+    Ok(confinement.enter())
+}
+
 /// Opens the sockets and the terminal through which other programs reach the modem.
 fn share(
     builder: &mut Builder,
@@ -193,11 +220,13 @@ fn share(
     directory: &RuntimeDir,
     device: &str,
     settings: &Settings,
+    confined: State,
     json: bool,
 ) -> Result<Changes, Failure> {
     let mbim = sharing::open(builder, handle, directory, settings, json)?;
     let answers = Answers {
         handle: handle.clone(),
+        processes: vec![confined],
         mbim,
         terminal: directory.at_terminal(),
     };
@@ -393,6 +422,8 @@ fn choose(
 
 struct Answers {
     handle: Handle,
+    /// What each process of this run may still do.
+    processes: Vec<State>,
     /// Entrances to the control session, if any are offered.
     mbim: Option<MbimEntrances>,
     /// Path of the terminal that leads to the AT port.
@@ -405,6 +436,9 @@ impl Responder for Answers {
         if let (Some(mbim), Some(fields)) = (&self.mbim, status.as_object_mut()) {
             let mbim = serde_json::to_value(mbim.status()).unwrap_or_default();
             fields.insert("proxy".to_owned(), mbim);
+        }
+        if let Some(fields) = status.as_object_mut() {
+            fields.insert("processes".to_owned(), serde_json::json!(self.processes));
         }
         if let (Some(at), Some(fields)) = (self.handle.at_port(), status.as_object_mut()) {
             let at = serde_json::json!({

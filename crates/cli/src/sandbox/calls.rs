@@ -1,0 +1,305 @@
+//! The system calls that the driver may make (seccomp, seccomp(2)).
+//!
+//! The list has what the standard library, libusb, nusb and this program call while a modem runs. A
+//! call that is not in it fails with `EPERM`. No program is started, no process is traced, signalled
+//! or looked into, nothing is mounted, no key is read, and sockets are those of the machine itself
+//! and of netlink.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use libc::{
+    AF_NETLINK, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
+    CLONE_NEWUSER, CLONE_NEWUTS, PR_GET_NAME, PR_SET_NAME, PR_SET_PDEATHSIG,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Compare,
+    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+use super::other;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Calls that are allowed whatever their arguments are.
+const FREE: &[i64] = &[
+    // Descriptors.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_fcntl,
+    libc::SYS_flock,
+    libc::SYS_ioctl,
+    libc::SYS_pipe2,
+    libc::SYS_eventfd2,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    // Files, as far as Landlock and their modes allow them.
+    libc::SYS_openat,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_getcwd,
+    libc::SYS_getxattr,
+    libc::SYS_mkdirat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_symlinkat,
+    libc::SYS_linkat,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_ftruncate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_umask,
+    // Sockets that are there.
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_shutdown,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_madvise,
+    libc::SYS_membarrier,
+    // Threads, their signals, and the end.
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_set_tid_address,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getpriority,
+    libc::SYS_setpriority,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // Allowed here, and answered with ENOSYS by a filter of its own: its flags are in memory, which
+    // a filter does not see. The C library then takes `clone`.
+    libc::SYS_clone3,
+    // What is asked of the system.
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_capget,
+    libc::SYS_getrlimit,
+    libc::SYS_getrusage,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+];
+
+/// Calls of the same kind that only this processor has.
+#[cfg(target_arch = "x86_64")]
+const OLD: &[i64] = &[
+    libc::SYS_access,
+    libc::SYS_alarm,
+    libc::SYS_arch_prctl,
+    libc::SYS_chmod,
+    libc::SYS_dup2,
+    libc::SYS_epoll_wait,
+    libc::SYS_lstat,
+    libc::SYS_mkdir,
+    libc::SYS_open,
+    libc::SYS_poll,
+    libc::SYS_readlink,
+    libc::SYS_rename,
+    libc::SYS_rmdir,
+    libc::SYS_select,
+    libc::SYS_stat,
+    libc::SYS_symlink,
+    libc::SYS_time,
+    libc::SYS_unlink,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: &[i64] = &[];
+
+/// Calls that neither this program nor one that takes name servers makes.
+const NEVER: &[i64] = &[
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsmount,
+    libc::SYS_mount_setattr,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+];
+
+/// Restricts the calling thread, and those it starts, to the calls that are needed, and returns
+/// what that means, for people. With `programs`, only those in [`NEVER`] are refused.
+///
+/// # Errors
+/// Returns why nothing is restricted: a processor or a kernel without it.
+pub(super) fn restrict(programs: bool) -> io::Result<String> {
+    if programs {
+        apply(never(), SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
+        return Ok("some calls refused; open for the programs that take the name servers".into());
+    }
+    let only = [(libc::SYS_clone3, Vec::new())].into();
+    apply(only, SeccompAction::Allow, SeccompAction::Errno(ENOSYS))?;
+    apply(
+        allowed()?,
+        SeccompAction::Errno(EPERM),
+        SeccompAction::Allow,
+    )?;
+    Ok("only the calls that are needed".to_owned())
+}
+
+const EPERM: u32 = libc::EPERM as u32;
+const ENOSYS: u32 = libc::ENOSYS as u32;
+
+fn apply(rules: Rules, otherwise: SeccompAction, listed: SeccompAction) -> io::Result<()> {
+    let processor = TargetArch::try_from(std::env::consts::ARCH).map_err(other)?;
+    let filter = SeccompFilter::new(rules, otherwise, listed, processor).map_err(other)?;
+    let program: BpfProgram = filter.try_into().map_err(other)?;
+    seccompiler::apply_filter(&program).map_err(other)
+}
+
+fn never() -> Rules {
+    NEVER.iter().map(|&call| (call, Vec::new())).collect()
+}
+
+fn allowed() -> io::Result<Rules> {
+    let mut rules: Rules = FREE
+        .iter()
+        .chain(OLD)
+        .map(|&call| (call, Vec::new()))
+        .collect();
+    let own = u64::from(std::process::id());
+    for (call, argument, values) in [
+        // Names on this machine, and the kernel's configuration of the network.
+        (
+            libc::SYS_socket,
+            0,
+            &[number(AF_UNIX), number(AF_NETLINK)][..],
+        ),
+        (libc::SYS_socketpair, 0, &[number(AF_UNIX)]),
+        // Signals to this process only: `abort`, and the end at a second Ctrl-C.
+        (libc::SYS_kill, 0, &[own]),
+        (libc::SYS_tgkill, 0, &[own]),
+        (
+            libc::SYS_prctl,
+            0,
+            &[
+                number(PR_SET_NAME),
+                number(PR_GET_NAME),
+                number(PR_SET_PDEATHSIG),
+            ],
+        ),
+        // The limits of this process are read and not changed.
+        (libc::SYS_prlimit64, 2, &[0]),
+    ] {
+        let one = |&value: &u64| {
+            let length = match call {
+                libc::SYS_prlimit64 => Length::Qword,
+                _ => Length::Dword,
+            };
+            rule(argument, length, Compare::Eq, value)
+        };
+        rules.insert(call, values.iter().map(one).collect::<io::Result<_>>()?);
+    }
+    // Threads, but no namespaces.
+    let namespaces = CLONE_NEWCGROUP
+        | CLONE_NEWIPC
+        | CLONE_NEWNET
+        | CLONE_NEWNS
+        | CLONE_NEWPID
+        | CLONE_NEWUSER
+        | CLONE_NEWUTS;
+    let none = rule(0, Length::Qword, Compare::MaskedEq(number(namespaces)), 0)?;
+    rules.insert(libc::SYS_clone, vec![none]);
+    Ok(rules)
+}
+
+fn rule(argument: u8, length: Length, compare: Compare, value: u64) -> io::Result<SeccompRule> {
+    let condition = SeccompCondition::new(argument, length, compare, value).map_err(other)?;
+    SeccompRule::new(vec![condition]).map_err(other)
+}
+
+/// Returns a constant of the C library as the kernel compares it.
+fn number(constant: i32) -> u64 {
+    u64::from(constant.cast_unsigned())
+}

@@ -1,0 +1,100 @@
+//! What a process may still do, as the kernel tells it (`/proc/PID/status`, proc_pid_status(5)).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What one process of a running `up` may still do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Process id.
+    pub pid: u32,
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective capabilities, a bit each, in hexadecimal.
+    pub capabilities: String,
+    /// Whether a program that it starts can gain no privileges; `None` where the kernel does not tell.
+    pub no_new_privs: Option<bool>,
+    /// Whether system calls are filtered; `None` where the kernel does not tell.
+    pub seccomp: Option<bool>,
+    /// What the filter refuses, or why there is none.
+    pub calls: String,
+    /// Version of Landlock that restricts the files it may open, or why nothing does.
+    pub landlock: String,
+}
+
+impl State {
+    /// Reads the state of this process. `landlock` and `calls` say what became of the two that
+    /// the kernel does not tell.
+    pub(super) fn new(landlock: String, calls: String) -> Self {
+        let mut state = Self {
+            pid: std::process::id(),
+            landlock,
+            calls,
+            ..Self::default()
+        };
+        state.read(&std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default());
+        state
+    }
+
+    fn read(&mut self, status: &str) {
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.strip_prefix(':')?.trim())
+        };
+        let number = |text: &str| text.parse::<u32>().ok();
+        // Real, effective, saved, file system.
+        let effective = field("Uid").and_then(|ids| ids.split_whitespace().nth(1));
+        self.uid = effective.and_then(number).unwrap_or_default();
+        self.capabilities = field("CapEff").unwrap_or_default().to_owned();
+        self.no_new_privs = field("NoNewPrivs").and_then(number).map(|on| on == 1);
+        // 2 is a filter (`SECCOMP_MODE_FILTER`).
+        self.seccomp = field("Seccomp").and_then(number).map(|mode| mode == 2);
+    }
+}
+
+/// Describes the state for people: `user 0, capabilities 0000000000001000, …`.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |what: Option<bool>| match what {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "not in this kernel",
+        };
+        write!(
+            f,
+            "user {}, capabilities {}, no_new_privs {}, seccomp {} ({}), Landlock {}",
+            self.uid,
+            self.capabilities,
+            told(self.no_new_privs),
+            told(self.seccomp),
+            self.calls,
+            self.landlock
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_words_are_read() {
+        let mut state = State::default();
+        state.read(
+            "Name:\tuwwan\nUid:\t1000\t1001\t1000\t1000\nCapEff:\t0000000000001000\n\
+             NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n",
+        );
+        assert_eq!(state.uid, 1001);
+        assert_eq!(state.capabilities, "0000000000001000");
+        assert_eq!(
+            (state.no_new_privs, state.seccomp),
+            (Some(true), Some(true))
+        );
+        // A kernel without seccomp has no such line.
+        state.read("Uid:\t1\t1\t1\t1\nNoNewPrivs:\t0\n");
+        assert_eq!((state.no_new_privs, state.seccomp), (Some(false), None));
+        assert!(state.to_string().contains("seccomp not in this kernel"));
+    }
+}

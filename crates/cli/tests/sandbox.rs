@@ -1,0 +1,171 @@
+//! What a process in the sandbox of `up` can still do, tried from inside as root.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+
+use rustix::net::{AddressFamily, SocketType};
+
+#[allow(dead_code)]
+#[path = "../src/sandbox/mod.rs"]
+mod sandbox;
+
+use sandbox::{Confinement, State};
+
+/// A process that is tried to be harmed.
+struct Victim(Child);
+
+impl Victim {
+    fn new() -> Self {
+        let child = Command::new("sleep")
+            .arg("600")
+            .stdin(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.0)
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `tries` in a thread that has entered the sandbox.
+fn inside<T: Send + 'static>(
+    confinement: Confinement,
+    tries: impl FnOnce(State) -> T + Send + 'static,
+) -> T {
+    let thread = std::thread::spawn(move || tries(confinement.enter()));
+    thread.join().unwrap()
+}
+
+fn refused<T>(what: &str, result: Result<T, impl Into<io::Error>>) {
+    match result.map_err(Into::into) {
+        Ok(_) => panic!("{what} was possible"),
+        Err(error) => assert_eq!(
+            error.kind(),
+            io::ErrorKind::PermissionDenied,
+            "{what}: {error}"
+        ),
+    }
+}
+
+/// Attaches to a process as a debugger does.
+fn trace(pid: rustix::process::Pid) -> io::Result<()> {
+    let pid = pid.as_raw_nonzero().get();
+    // SAFETY: PTRACE_ATTACH reads no memory of this process; address and data are ignored.
+    match unsafe { libc::ptrace(libc::PTRACE_ATTACH, pid, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Asks the kernel for a file system's place.
+fn mount() -> io::Result<()> {
+    let none = std::ptr::null();
+    // SAFETY: null stands for no text in each of the four arguments that may be one.
+    match unsafe { libc::mount(none, c"/mnt".as_ptr(), none, 0, none.cast()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn the_rest_of_the_machine_is_out_of_reach() {
+    let victim = Victim::new();
+    let pid = victim.pid();
+    let (told, secret) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(secret.path().join("file"), "secret").unwrap();
+    let (writable, hidden) = (told.path().to_owned(), secret.path().join("file"));
+    inside(
+        Confinement {
+            writable: vec![writable.clone()],
+            programs: false,
+        },
+        move |state| {
+            assert!(state.landlock.starts_with("version"), "{state:?}");
+            assert_eq!(
+                (state.no_new_privs, state.seccomp),
+                (Some(true), Some(true))
+            );
+            refused("a program", Command::new("/bin/true").status());
+            refused("a password file", File::open("/etc/shadow"));
+            refused("another folder", File::open(&hidden));
+            refused(
+                "a new file elsewhere",
+                std::fs::write("/tmp/uwwan-sandbox", ""),
+            );
+            let ended = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            refused("the end of another process", ended);
+            refused("a debugger", trace(pid));
+            let memory = format!("/proc/{}/mem", pid.as_raw_nonzero());
+            refused("another process's memory", File::open(memory));
+            for family in [
+                AddressFamily::INET,
+                AddressFamily::INET6,
+                AddressFamily::PACKET,
+            ] {
+                for kind in [SocketType::RAW, SocketType::STREAM, SocketType::DGRAM] {
+                    let socket = rustix::net::socket(family, kind, None);
+                    refused("a socket of the network", socket);
+                }
+            }
+            refused("a mount", mount());
+            let limit = rustix::process::Rlimit {
+                current: Some(1),
+                maximum: Some(1),
+            };
+            let core = rustix::process::setrlimit(rustix::process::Resource::Core, limit);
+            refused("a core dump", core);
+
+            // What it needs goes on to work: files of its own, sockets of the machine, threads, memory.
+            std::fs::write(writable.join("state"), "kept").unwrap();
+            std::fs::rename(writable.join("state"), writable.join("new")).unwrap();
+            UnixListener::bind(writable.join("socket")).unwrap();
+            let thread = std::thread::Builder::new().name("inside".into());
+            let told = thread.spawn(|| {
+                let mut text = String::new();
+                File::open("/proc/thread-self/status")
+                    .and_then(|mut file| file.read_to_string(&mut text))
+                    .map(|_| text)
+            });
+            let told = told.unwrap().join().unwrap().unwrap();
+            assert!(told.contains("NoNewPrivs:\t1"), "{told}");
+            refused("a program", Command::new("/bin/true").status());
+        },
+    );
+    assert!(std::fs::exists(told.path().join("new")).unwrap());
+}
+
+#[test]
+fn programs_for_the_name_servers_run_and_are_confined_too() {
+    let victim = Victim::new();
+    let pid = victim.pid();
+    inside(
+        Confinement {
+            writable: Vec::new(),
+            programs: true,
+        },
+        move |state| {
+            assert!(state.landlock.starts_with("left open"), "{state:?}");
+            refused("a debugger", trace(pid));
+            refused("a mount", mount());
+            let told = Command::new("cat")
+                .arg("/proc/self/status")
+                .output()
+                .unwrap();
+            let told = String::from_utf8(told.stdout).unwrap();
+            assert!(
+                told.contains("NoNewPrivs:\t1") && told.contains("Seccomp:\t2"),
+                "{told}"
+            );
+        },
+    );
+}
