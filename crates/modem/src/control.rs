@@ -31,7 +31,7 @@ use crate::host::HostProvider;
 use crate::ladder::{Action, Ask, Input, Ladder};
 use crate::message::Message;
 use crate::options::Options;
-use crate::pin_memory::PinMemory;
+use crate::pin_memory::{PinMemory, PinStore};
 use crate::quirks::Quirk;
 use crate::selector::Selector;
 use crate::session::SessionAsk;
@@ -62,8 +62,8 @@ pub(crate) struct Control {
 
     ladder: Ladder,
     supervisor: Supervisor,
-    /// Reason why the memory of PINs cannot be read, if so.
-    pins_unreadable: Option<String>,
+    /// Memory of PINs over runs, if there is a place for it.
+    pins: Option<PinStore>,
     /// Time of the next climb and the rung it begins from.
     retry: Option<(Instant, Rung)>,
     /// Whether the device was absent at the last look, which is reported once.
@@ -119,7 +119,7 @@ impl Control {
         Self {
             ethernet_acceptable: ethernet_acceptable(&selector, top),
             supervisor: Supervisor::new(&options),
-            pins_unreadable: None,
+            pins: None,
             backend,
             selector,
             options,
@@ -343,7 +343,7 @@ impl Control {
                 timeout,
             } => self.ask(ask, command, timeout),
             Action::Climbed(from) => self.start_sessions(true, from),
-            Action::Remember(pins) => self.remember(&pins),
+            Action::Remember(pins) => self.remember(pins),
             Action::Tell(event) => self.tell(event),
             Action::Failed {
                 failure,
@@ -363,18 +363,13 @@ impl Control {
         }
     }
 
-    fn remember(&mut self, pins: &PinMemory) {
-        let Some(path) = &self.options.pin_memory else {
+    fn remember(&mut self, pins: PinMemory) {
+        let Some(store) = &mut self.pins else {
             return;
         };
-        // The file of an earlier run is not replaced as long as it cannot be read.
-        let kept = match &self.pins_unreadable {
-            Some(why) => Err(why.clone()),
-            None => pins
-                .save(path)
-                .map_err(|error| format!("{}: {error}", path.display())),
-        };
-        if let Err(why) = kept {
+        store.pins = pins;
+        if let Err(why) = store.save() {
+            let why = format!("{}: {why}", store.path().display());
             let text =
                 format!("whether this PIN is refused will not be known to the next run: {why}");
             self.tell(Event::Notice { text });
@@ -387,15 +382,15 @@ impl Control {
         let Some(path) = &self.options.pin_memory else {
             return;
         };
-        match PinMemory::load(path) {
-            Ok(pins) => self.ladder.recall(pins),
-            Err(error) => {
-                let why = format!("{}: {error}", path.display());
-                let text = format!("which PINs were refused on earlier runs is not known: {why}");
-                self.pins_unreadable = Some(why);
-                self.tell(Event::Notice { text });
-            }
+        let store = PinStore::open(path.clone());
+        self.ladder.recall(store.pins.clone());
+        if let Some(why) = store.unreadable() {
+            let path = path.display();
+            let text =
+                format!("which PINs were refused on earlier runs is not known: {path}: {why}");
+            self.tell(Event::Notice { text });
         }
+        self.pins = Some(store);
     }
 
     fn input(&mut self, input: Input) {

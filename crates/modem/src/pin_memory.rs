@@ -13,7 +13,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -160,7 +160,7 @@ impl PinMemory {
     /// # Errors
     /// Those of the system, and for a file that is no memory. A pipe or a device is refused and
     /// never waited for.
-    pub fn load(path: &Path) -> io::Result<Self> {
+    fn load(path: &Path) -> io::Result<Self> {
         // A pipe without a writer would hold up an open that may block.
         let opened = OpenOptions::new()
             .read(true)
@@ -188,7 +188,7 @@ impl PinMemory {
     ///
     /// # Errors
     /// Those of the system; the old file then stays.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    fn save(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         DirBuilder::new()
             .recursive(true)
@@ -212,6 +212,60 @@ impl PinMemory {
             let _ = fs::remove_file(&draft);
         }
         written
+    }
+}
+
+/// A memory of PINs and the file that keeps it over runs.
+#[derive(Debug)]
+pub struct PinStore {
+    path: PathBuf,
+    /// Memory as it is at present.
+    pub pins: PinMemory,
+    /// Reason why the file of earlier runs cannot be read, if it cannot. The file is not replaced
+    /// then.
+    unreadable: Option<String>,
+}
+
+impl PinStore {
+    /// Reads the memory that earlier runs have kept in a file. It is empty without a file, and when
+    /// the file cannot be read.
+    #[must_use]
+    pub fn open(path: PathBuf) -> Self {
+        let (pins, unreadable) = match PinMemory::load(&path) {
+            Ok(pins) => (pins, None),
+            Err(error) => (PinMemory::default(), Some(error.to_string())),
+        };
+        Self {
+            path,
+            pins,
+            unreadable,
+        }
+    }
+
+    /// Returns the path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the reason why the file of earlier runs cannot be read, if it cannot.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
+    }
+
+    /// Writes the memory to the file.
+    ///
+    /// # Errors
+    /// The reason why the file is left as it is: it cannot be read, or not be written.
+    pub fn save(&self) -> Result<(), String> {
+        match &self.unreadable {
+            Some(why) => Err(why.clone()),
+            None => self
+                .pins
+                .save(&self.path)
+                .map_err(|error| error.to_string()),
+        }
     }
 }
 
@@ -316,6 +370,26 @@ mod tests {
         rustix::fs::mknodat(here, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let refused = PinMemory::load(&path).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_replaced() {
+        let folder = std::env::temp_dir().join(format!("uwwan-store-{}", std::process::id()));
+        let path = folder.join("pins.json");
+        let mut store = PinStore::open(path.clone());
+        store.pins.refused(SIM, "1234");
+        assert_eq!(store.save(), Ok(()));
+        let later = PinStore::open(path.clone());
+        assert_eq!(later.unreadable(), None);
+        assert_eq!(later.pins.past(SIM, "1234", None), Past::RefusedBefore);
+
+        fs::write(&path, "{").unwrap();
+        let mut broken = PinStore::open(path.clone());
+        let why = broken.unreadable().unwrap().to_owned();
+        broken.pins.refused(SIM, "4321");
+        assert_eq!(broken.save(), Err(why));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

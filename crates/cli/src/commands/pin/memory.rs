@@ -1,10 +1,8 @@
 //! The PINs that this SIM has refused, which `uwwan pin` and `uwwan up` remember together.
 
-use std::path::PathBuf;
-
 use uwwan_mbim::services::basic_connect::{SUBSCRIBER_READY_STATUS, SubscriberReadyStatus};
 use uwwan_mbim::session::Command;
-use uwwan_modem::pin_memory::{Past, PinMemory};
+use uwwan_modem::pin_memory::{Past, PinStore};
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
@@ -13,11 +11,7 @@ use crate::state;
 
 /// The memory for the SIM at hand.
 pub(super) struct Memory {
-    path: PathBuf,
-    pins: PinMemory,
-    /// Reason why the file of earlier runs cannot be read, if it cannot. The file is not replaced
-    /// then.
-    unreadable: Option<String>,
+    store: PinStore,
     sim: String,
 }
 
@@ -36,16 +30,8 @@ impl Memory {
             Ok(status) if !status.sim_icc_id.is_empty() => status.sim_icc_id,
             _ => return Ok(None),
         };
-        let (pins, unreadable) = match PinMemory::load(&path) {
-            Ok(pins) => (pins, None),
-            Err(error) => (PinMemory::default(), Some(error.to_string())),
-        };
-        Ok(Some(Self {
-            path,
-            pins,
-            unreadable,
-            sim,
-        }))
+        let store = PinStore::open(path);
+        Ok(Some(Self { store, sim }))
     }
 
     /// Records that this PIN is about to be sent. `left` is the number of attempts remaining, if it
@@ -61,22 +47,22 @@ impl Memory {
         left: Option<u32>,
         force: bool,
     ) -> Result<(), Failure> {
-        if self.pins.past(&self.sim, pin, left) != Past::Clean && !force {
+        if self.store.pins.past(&self.sim, pin, left) != Past::Clean && !force {
             return Err(
                 Failure::new(FailureKind::Refused, "this SIM has refused this PIN before")
                     .because("each time it is entered costs an attempt")
                     .next("nothing was sent; if the SIM's PIN has been changed since, run the same with --force"),
             );
         }
-        self.pins.sending(&self.sim, pin, left);
-        match self.save() {
+        self.store.pins.sending(&self.sim, pin, left);
+        match self.store.save() {
             Err(why) if !force => {
-                self.pins.forget(&self.sim, pin);
+                self.store.pins.forget(&self.sim, pin);
                 Err(Failure::new(
                     FailureKind::Host,
                     "whether the SIM refuses this PIN cannot be remembered",
                 )
-                .at(self.path.display().to_string())
+                .at(self.store.path().display().to_string())
                 .because(why)
                 .next("nothing was sent; mend that, name another directory with UWWAN_STATE_DIR, or run the same with --force"))
             }
@@ -86,32 +72,22 @@ impl Memory {
 
     /// Records that the SIM has refused the PIN.
     pub(super) fn refused(&mut self, pin: &str) {
-        self.pins.refused(&self.sim, pin);
+        self.store.pins.refused(&self.sim, pin);
         self.save_or_tell();
     }
 
     /// Forgets the PIN, because the SIM has taken it or no attempt was used up.
     pub(super) fn forget(&mut self, pin: &str) {
-        self.pins.forget(&self.sim, pin);
+        self.store.pins.forget(&self.sim, pin);
         self.save_or_tell();
     }
 
     fn save_or_tell(&self) {
-        if let Err(why) = self.save() {
+        if let Err(why) = self.store.save() {
             note(format!(
                 "whether this PIN is refused will not be known to the next run: {}: {why}",
-                self.path.display()
+                self.store.path().display()
             ));
-        }
-    }
-
-    fn save(&self) -> Result<(), String> {
-        match &self.unreadable {
-            Some(why) => Err(why.clone()),
-            None => self
-                .pins
-                .save(&self.path)
-                .map_err(|error| error.to_string()),
         }
     }
 }
