@@ -1,7 +1,7 @@
 //! Texts of failures: what was tried and how it ended, the likely cause, and the next step.
 
 use uwwan_mbim::status::{NwError, Status};
-use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::error::{Error as UsbError, Holder};
 
 use crate::failure::{Code, Failure, FailureKind, Rung};
 use crate::quirks::Quirk;
@@ -26,9 +26,9 @@ pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
             false,
         ),
         UsbError::Busy {
-            holder: Some(holder),
+            holder: Some(Holder::Program(_)),
             ..
-        } if holder.starts_with("usbfs") => (
+        } => (
             "another program has the device open: another uwwan, a virtual machine, usb_modeswitch",
             "stop it (`uwwan down`, or look with `fuser /dev/bus/usb/BBB/DDD`) and try again",
             // The switch of the configuration has already waited for it.

@@ -19,7 +19,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::device::{Device, PortGuard};
-use crate::error::Error;
+use crate::error::{Error, Holder};
 
 /// Whether the device is unconfigured on the way to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -375,7 +375,7 @@ impl Switching<'_> {
                 holder: reported,
             }) => {
                 let holder = holder.or(reported);
-                let by_program = holder.as_deref().is_some_and(|h| h.starts_with(USBFS));
+                let by_program = matches!(holder, Some(Holder::Program(_)));
                 let patient = self.elapsed() < self.plan.patience / 2;
                 if self.plan.force && !by_program && !patient {
                     self.device.force_configuration(next)?;
@@ -392,7 +392,7 @@ impl Switching<'_> {
 
     /// Releases and detaches all interfaces of configuration `active`. Returns the kernel driver or
     /// the program that still holds one, if any does.
-    fn free(&mut self, active: u8) -> Result<Option<String>, Setback> {
+    fn free(&mut self, active: u8) -> Result<Option<Holder>, Setback> {
         let mut holder = None;
         let numbers: Vec<u8> = self
             .device
@@ -405,13 +405,14 @@ impl Switching<'_> {
             // Another driver may bind then: it is detached as well, and a third one by the next
             // round.
             for _ in 0..2 {
-                let Some(driver) = self.device.kernel_driver(interface)? else {
-                    break;
+                let driver = match self.device.holder(interface)? {
+                    None => break,
+                    Some(Holder::Driver(driver)) => driver,
+                    Some(other) => {
+                        holder = Some(other);
+                        break;
+                    }
                 };
-                if driver.starts_with(USBFS) {
-                    holder = Some(driver);
-                    break;
-                }
                 match self.device.detach_kernel_driver(interface) {
                     Ok(()) => {
                         self.detached.push((active, interface, driver.clone()));
@@ -419,7 +420,7 @@ impl Switching<'_> {
                     }
                     Err(error) if fatal(&error) => return Err(Setback::Fatal(error)),
                     Err(_) => {
-                        holder = Some(driver);
+                        holder = Some(Holder::Driver(driver));
                         break;
                     }
                 }
@@ -462,9 +463,7 @@ impl Switching<'_> {
 
     fn claim(&mut self, interface: u8) -> Result<(), Setback> {
         loop {
-            if let Some(driver) = self.device.kernel_driver(interface)?
-                && !driver.starts_with(USBFS)
-            {
+            if let Some(Holder::Driver(driver)) = self.device.holder(interface)? {
                 match self.device.detach_kernel_driver(interface) {
                     Ok(()) => {
                         self.detached
@@ -511,9 +510,6 @@ impl Switching<'_> {
         }
     }
 }
-
-/// The beginning of the name by which [`Device::kernel_driver`] tells a claim by a program.
-const USBFS: &str = "usbfs";
 
 #[cfg(test)]
 mod tests;

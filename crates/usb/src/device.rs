@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::descriptors::Descriptors;
-use crate::error::{Error, TransferError};
+use crate::error::{Error, Holder, TransferError};
 
 /// A way to find and open devices.
 pub trait Backend: Send + Sync {
@@ -170,14 +170,12 @@ pub trait Device: Send + Sync {
         })
     }
 
-    /// Returns the name of the kernel driver that is bound to `interface` of the active
-    /// configuration, if there is one. A claim by another process shows as a name that begins with
-    /// `usbfs` and tells the process where it can be seen; a claim through this device shows as
-    /// `None`.
+    /// Returns the kernel driver that is bound to `interface` of the active configuration, or the
+    /// program that has claimed it, if there is one. A claim through this device shows as `None`.
     ///
     /// # Errors
     /// [`Error::Gone`] or what the backend said.
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error>;
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error>;
 
     /// Detaches the kernel driver bound to `interface`; no error when there is none.
     ///

@@ -1,6 +1,30 @@
 //! The errors of USB devices, in terms a user can act on.
 
+use std::fmt;
+
 use thiserror::Error as ThisError;
+
+/// Who holds an interface or a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// The kernel driver of this name.
+    Driver(String),
+    /// A program, through a claim of usbfs; as far as it can be seen, the text names it and its
+    /// process.
+    Program(String),
+    /// The part of this program that the text names.
+    Own(&'static str),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(name) => write!(f, "{name}"),
+            Self::Program(who) => write!(f, "usbfs ({who})"),
+            Self::Own(part) => write!(f, "{part}"),
+        }
+    }
+}
 
 /// Why an operation on a device failed. `operation` names the operation with its target and device,
 /// as in `claim interface 1 of 03f0:a31d at 1-4`.
@@ -17,8 +41,8 @@ pub enum Error {
     Busy {
         /// The operation that failed.
         operation: String,
-        /// The kernel driver or the process, when it is known.
-        holder: Option<String>,
+        /// Who holds it, when that is known.
+        holder: Option<Holder>,
     },
     /// The device node cannot be opened for writing.
     #[error("{operation}: permission denied")]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::descriptors::{Descriptors, vectors};
 use crate::device::{Device, Identity, PortGuard, Pump, Queue, Setup, Speed};
-use crate::error::Error;
+use crate::error::{Error, Holder};
 
 /// A function that gets each call and the state before it, and can return an error for the call.
 pub(crate) type Hook = Box<dyn FnMut(&str, &mut State) -> Option<Error> + Send>;
@@ -15,8 +15,8 @@ pub(crate) type Hook = Box<dyn FnMut(&str, &mut State) -> Option<Error> + Send>;
 /// The state of the device and of the kernel's drivers.
 pub(crate) struct State {
     pub(crate) active: u8,
-    /// The drivers bound to interfaces of the active configuration; `usbfs` for another program.
-    pub(crate) drivers: BTreeMap<u8, String>,
+    /// The holders of interfaces of the active configuration.
+    pub(crate) drivers: BTreeMap<u8, Holder>,
     pub(crate) claims: BTreeSet<u8>,
     /// The drivers that bind when a configuration is selected.
     pub(crate) binds: BTreeMap<u8, Vec<(u8, &'static str)>>,
@@ -56,7 +56,8 @@ impl State {
         self.claims.clear();
         if !self.guarded {
             for &(interface, driver) in self.binds.get(&value).into_iter().flatten() {
-                self.drivers.insert(interface, driver.to_owned());
+                self.drivers
+                    .insert(interface, Holder::Driver(driver.to_owned()));
             }
         }
     }
@@ -145,10 +146,10 @@ impl FakeDevice {
 }
 
 /// Makes the error of most refusals.
-pub(crate) fn busy(holder: Option<&str>) -> Error {
+pub(crate) fn busy(holder: Option<Holder>) -> Error {
     Error::Busy {
         operation: "test".to_owned(),
-        holder: holder.map(str::to_owned),
+        holder,
     }
 }
 
@@ -168,7 +169,7 @@ impl Device for FakeDevice {
     fn set_configuration(&self, value: u8) -> Result<(), Error> {
         let mut state = self.enter(&format!("select {value}"))?;
         if !state.drivers.is_empty() || !state.claims.is_empty() {
-            return Err(busy(state.drivers.values().next().map(String::as_str)));
+            return Err(busy(state.drivers.values().next().cloned()));
         }
         state.select(value);
         Ok(())
@@ -193,7 +194,7 @@ impl Device for FakeDevice {
         Ok(PortGuard::new(()))
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
         Ok(self
             .enter(&format!("driver {interface}"))?
             .drivers
@@ -203,15 +204,11 @@ impl Device for FakeDevice {
 
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
         let mut state = self.enter(&format!("detach {interface}"))?;
-        match state.drivers.get(&interface).map(String::as_str) {
+        if let Some(Holder::Driver(name)) = state.drivers.get(&interface).cloned() {
+            state.drivers.remove(&interface);
             // Of a network function, the control interface's driver holds both.
-            Some("cdc_mbim" | "cdc_ether") if interface == 0 => {
-                state.drivers.remove(&0);
+            if interface == 0 && matches!(name.as_str(), "cdc_mbim" | "cdc_ether") {
                 state.drivers.remove(&1);
-            }
-            Some("usbfs") | None => {}
-            Some(_) => {
-                state.drivers.remove(&interface);
             }
         }
         Ok(())
@@ -224,7 +221,7 @@ impl Device for FakeDevice {
     fn claim(&self, interface: u8) -> Result<(), Error> {
         let mut state = self.enter(&format!("claim {interface}"))?;
         if let Some(driver) = state.drivers.get(&interface) {
-            return Err(busy(Some(driver)));
+            return Err(busy(Some(driver.clone())));
         }
         state.claims.insert(interface);
         Ok(())

@@ -15,7 +15,7 @@ use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{
     Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
 };
-use uwwan_usb::error::Error;
+use uwwan_usb::error::{Error, Holder};
 
 use uwwan_tests::allocator::{mark_this_thread, unmarked};
 
@@ -202,8 +202,8 @@ impl Device for WatchedDevice {
         self.device.guard_port()
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
-        self.device.kernel_driver(interface)
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
+        self.device.holder(interface)
     }
 
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{
     Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
 };
-use uwwan_usb::error::Error;
+use uwwan_usb::error::{Error, Holder};
 
 /// What there is, and what there was.
 #[derive(Debug, Default)]
@@ -95,8 +95,8 @@ impl Device for CountedDevice {
         self.inner.guard_port()
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
-        self.inner.kernel_driver(interface)
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
+        self.inner.holder(interface)
     }
 
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {

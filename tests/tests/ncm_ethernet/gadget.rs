@@ -18,7 +18,7 @@ use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{
     Backend, Completion, Device, Found, Identity, Pump, Queue, Rejected, Setup, Speed,
 };
-use uwwan_usb::error::{Error, TransferError};
+use uwwan_usb::error::{Error, Holder, TransferError};
 
 /// The address it gives to the host.
 pub const ADDRESS: [u8; 6] = [0x02, 0x99, 0x00, 0x00, 0x00, 0x01];
@@ -406,10 +406,10 @@ impl Device for Open {
         Ok(())
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
         let state = self.enter("look up a driver")?;
         let bound = state.bound && [CONTROL, DATA].contains(&interface);
-        Ok(bound.then(|| "cdc_ncm".to_owned()))
+        Ok(bound.then(|| Holder::Driver("cdc_ncm".to_owned())))
     }
 
     fn detach_kernel_driver(&self, _: u8) -> Result<(), Error> {
@@ -426,7 +426,7 @@ impl Device for Open {
         if state.bound {
             return Err(Error::Busy {
                 operation: "claim".to_owned(),
-                holder: Some("cdc_ncm".to_owned()),
+                holder: Some(Holder::Driver("cdc_ncm".to_owned())),
             });
         }
         state.claims.insert(interface);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Backend, Device, Found, Identity, Pump, Queue, Setup};
-use uwwan_usb::error::Error;
+use uwwan_usb::error::{Error, Holder};
 
 use super::bus::{Bus, HOST_REQUEST};
 use super::host::Owner;
@@ -127,7 +127,7 @@ impl Open {
             if let Some(driver) = self.bus.host.driver(interface, Instant::now()) {
                 return Err(Error::Busy {
                     operation: self.what(format_args!("class request {:#04x}", setup.request)),
-                    holder: Some(driver.to_owned()),
+                    holder: Some(Holder::Driver(driver.to_owned())),
                 });
             }
         }
@@ -189,7 +189,7 @@ impl Device for Open {
         Ok(())
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
         self.present(format_args!("look up the driver of interface {interface}"))?;
         Ok(self
             .bus

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use uwwan_usb::error::Holder as UsbHolder;
+
 use crate::descriptors::{self, Layout};
 use crate::knobs::HostDrivers;
 
@@ -21,6 +23,15 @@ enum Holder {
     Driver(&'static str),
     /// An open device handle.
     Handle(Owner),
+}
+
+impl From<Holder> for UsbHolder {
+    fn from(holder: Holder) -> Self {
+        match holder {
+            Holder::Driver(name) => Self::Driver(name.to_owned()),
+            Holder::Handle(_) => Self::Program("another handle".to_owned()),
+        }
+    }
 }
 
 /// What the host's kernel knows of the device: configuration, alternate settings and holders.
@@ -167,25 +178,16 @@ impl Host {
         }
     }
 
-    /// Returns who holds an interface, as seen by `owner`: a driver's name, or `usbfs` for another handle.
-    pub fn holder_for(&self, owner: Owner, interface: u8, now: Instant) -> Option<String> {
-        match self.settled(now).holders.get(&interface) {
-            Some(Holder::Driver(name)) => Some((*name).to_owned()),
-            Some(Holder::Handle(holder)) if *holder != owner => Some("usbfs".to_owned()),
-            _ => None,
-        }
+    /// Returns who holds an interface, as seen by `owner`.
+    pub fn holder_for(&self, owner: Owner, interface: u8, now: Instant) -> Option<UsbHolder> {
+        let holder = *self.settled(now).holders.get(&interface)?;
+        (holder != Holder::Handle(owner)).then(|| holder.into())
     }
 
     /// Returns somebody who holds an interface, if anybody does: no configuration can be selected then.
-    pub fn any_holder(&self, now: Instant) -> Option<String> {
-        self.settled(now)
-            .holders
-            .iter()
-            .next()
-            .map(|(interface, holder)| match holder {
-                Holder::Driver(name) => format!("{name} (interface {interface})"),
-                Holder::Handle(_) => format!("a claim (interface {interface})"),
-            })
+    pub fn any_holder(&self, now: Instant) -> Option<UsbHolder> {
+        let state = self.settled(now);
+        state.holders.values().next().map(|holder| (*holder).into())
     }
 
     /// Takes an interface from its kernel driver.
@@ -207,12 +209,12 @@ impl Host {
     /// Lets a driver bind again.
     ///
     /// # Errors
-    /// The name of another handle's holder.
-    pub fn attach(&self, interface: u8, now: Instant) -> Result<(), String> {
+    /// The handle that has claimed the interface.
+    pub fn attach(&self, interface: u8, now: Instant) -> Result<(), UsbHolder> {
         let mut state = self.settled(now);
         match state.holders.get(&interface) {
             Some(Holder::Driver(_)) => Ok(()),
-            Some(Holder::Handle(_)) => Err("usbfs".to_owned()),
+            Some(holder @ Holder::Handle(_)) => Err((*holder).into()),
             None => {
                 let driver = state.class(interface).and_then(driver_for);
                 if let (Some(driver), true) = (driver, self.drivers != HostDrivers::None) {
@@ -234,14 +236,18 @@ impl Host {
     ///
     /// # Errors
     /// Who holds the interface, `None` when there is no such interface.
-    pub fn claim(&self, owner: Owner, interface: u8, now: Instant) -> Result<(), Option<String>> {
+    pub fn claim(
+        &self,
+        owner: Owner,
+        interface: u8,
+        now: Instant,
+    ) -> Result<(), Option<UsbHolder>> {
         let mut state = self.settled(now);
         if state.class(interface).is_none() {
             return Err(None);
         }
         match state.holders.get(&interface) {
-            Some(Holder::Driver(name)) => Err(Some((*name).to_owned())),
-            Some(Holder::Handle(holder)) if *holder != owner => Err(Some("usbfs".to_owned())),
+            Some(holder) if *holder != Holder::Handle(owner) => Err(Some((*holder).into())),
             _ => {
                 state.holders.insert(interface, Holder::Handle(owner));
                 Ok(())
@@ -315,13 +321,17 @@ mod tests {
         host.configured(2, now);
         assert_eq!(host.drivers(now).len(), 7);
         let owner = host.open();
-        assert_eq!(host.claim(owner, 0, now), Err(Some("cdc_ether".to_owned())));
+        assert_eq!(
+            host.claim(owner, 0, now),
+            Err(Some(UsbHolder::Driver("cdc_ether".to_owned())))
+        );
         host.detach(0, now);
         assert_eq!(host.driver(1, now), None);
         assert_eq!(host.claim(owner, 0, now), Ok(()));
         assert_eq!(host.claim(owner, 9, now), Err(None));
         let other = host.open();
-        assert_eq!(host.holder_for(other, 0, now).as_deref(), Some("usbfs"));
+        let holder = host.holder_for(other, 0, now);
+        assert!(matches!(holder, Some(UsbHolder::Program(_))), "{holder:?}");
         assert!(host.any_holder(now).is_some());
         host.close(owner);
         for interface in 2..7 {

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Device, Queue};
-use uwwan_usb::error::{Error, TransferError};
+use uwwan_usb::error::{Error, Holder, TransferError};
 use uwwan_usb::functions::SerialFunction;
 use uwwan_usb::requests;
 
@@ -66,10 +66,8 @@ impl Transport {
         let interface = function.interface;
         // A claim of another program is no kernel driver's; the claim below then says who holds the
         // interface.
-        let bound = device
-            .kernel_driver(interface)
-            .map_err(super::usb)?
-            .is_some_and(|driver| !driver.starts_with("usbfs"));
+        let holder = device.holder(interface).map_err(super::usb)?;
+        let bound = matches!(holder, Some(Holder::Driver(_)));
         if bound {
             device.detach_kernel_driver(interface).map_err(super::usb)?;
         }

@@ -80,7 +80,7 @@ fn reset_with_pending(bench: &Bench, device: &dyn Device) -> Outcome {
         let done = inward.next(PATIENCE).ok_or("a transfer outlived a reset")?;
         ensure("it has failed", done.result.is_err())?;
     }
-    expect("driver beside our claim", device.kernel_driver(0)?, None)?;
+    expect("driver beside our claim", device.holder(0)?, None)?;
     drop((inward, outward));
     let refused = bench.open()?.claim(0).err();
     ensure(
@@ -89,7 +89,7 @@ fn reset_with_pending(bench: &Bench, device: &dyn Device) -> Outcome {
     )?;
     drop(super::queues(device, LOOPBACK)?);
     device.release(0)?;
-    expect("nobody has it", device.kernel_driver(0)?, None)
+    expect("nobody has it", device.holder(0)?, None)
 }
 
 pub fn interrupted(bench: &Bench) -> Outcome {
@@ -103,7 +103,7 @@ pub fn interrupted(bench: &Bench) -> Outcome {
     // The kernel's driver must not slip in.
     for _ in 0..3 {
         device.reset()?;
-        expect("driver beside our claim", device.kernel_driver(0)?, None)?;
+        expect("driver beside our claim", device.holder(0)?, None)?;
         flows(&mut queues)?;
     }
     drop(queues);
@@ -111,7 +111,7 @@ pub fn interrupted(bench: &Bench) -> Outcome {
     switch(&*device, SOURCE_SINK, |_| {})?;
     // Given back and taken again around a queue.
     device.release(0)?;
-    expect("nobody has it", device.kernel_driver(0)?, None)?;
+    expect("nobody has it", device.holder(0)?, None)?;
     let other = bench.open()?;
     other.claim(0)?;
     let refused = device.claim(0).err();

@@ -31,7 +31,7 @@ use uwwan_usb::backend::BackendKind;
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::configuration::{self, Step, SwitchPlan, Switched, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found, Pump, Queue, Setup};
-use uwwan_usb::error::{Error, TransferError};
+use uwwan_usb::error::{Error, Holder, TransferError};
 
 const VENDOR: u16 = 0x0525;
 const PRODUCT: u16 = 0xa4a0;

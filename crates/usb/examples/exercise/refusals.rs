@@ -184,7 +184,8 @@ pub fn held(bench: &Bench) -> Outcome {
         else {
             return Err("claimed nevertheless, or nobody named".into());
         };
-        ensure(&holder, holder.contains(&format!("process {}", other.id())))?;
+        let told = holder.to_string();
+        ensure(&told, told.contains(&format!("process {}", other.id())))?;
         let plan = SwitchPlan {
             settle: Duration::ZERO,
             patience: Duration::from_millis(300),

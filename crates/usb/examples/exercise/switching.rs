@@ -25,7 +25,7 @@ pub fn switched(bench: &Bench) -> Outcome {
         println!("  {}", steps.join(", "));
         expect("after", switched.after, target)?;
         expect("active", device.active_configuration()?, target)?;
-        expect("driver beside our claim", device.kernel_driver(0)?, None)?;
+        expect("driver beside our claim", device.holder(0)?, None)?;
     }
     // Given back, unconfigured, and found unconfigured.
     configuration::hand_back(&*device, &[0], None, false)?;
@@ -37,15 +37,15 @@ pub fn switched(bench: &Bench) -> Outcome {
     // The kernel's driver gets it when asked, stands in the way, can be
     // pushed aside by root, and is detached.
     configuration::hand_back(&*device, &[0], Some(0), true)?;
-    let driver = device.kernel_driver(0)?;
+    let driver = device.holder(0)?;
     ensure(
         &format!("the kernel's driver is bound: {driver:?}"),
-        driver.as_deref() == Some("usbtest"),
+        driver == Some(Holder::Driver("usbtest".to_owned())),
     )?;
     let refused = device.set_configuration(0).err();
     ensure(
         &format!("bound is busy: {refused:?}"),
-        matches!(refused, Some(Error::Busy { holder: Some(holder), .. }) if holder == "usbtest"),
+        matches!(refused, Some(Error::Busy { holder, .. }) if holder == driver),
     )?;
     device.force_configuration(0)?;
     expect("forced", device.active_configuration()?, 0)?;

@@ -169,11 +169,11 @@ fn busy_for_ever_ends_with_the_holder_named() {
         .lock()
         .unwrap()
         .drivers
-        .insert(2, "usbfs (other, process 12)".to_owned());
+        .insert(2, Holder::Program("other, process 12".to_owned()));
     let (result, _) = run(&device, &impatient());
     let error = result.unwrap_err();
     assert!(
-        matches!(&error, Error::Busy { holder: Some(holder), .. } if holder.contains("process 12")),
+        matches!(&error, Error::Busy { holder: Some(Holder::Program(who)), .. } if who.contains("process 12")),
         "{error}"
     );
     let state = device.state.lock().unwrap();
@@ -210,7 +210,9 @@ fn a_driver_that_cannot_be_detached_is_forced_out_after_a_while() {
             ..impatient()
         },
     );
-    assert!(matches!(result, Err(Error::Busy { holder: Some(h), .. }) if h == "option"));
+    assert!(
+        matches!(result, Err(Error::Busy { holder: Some(Holder::Driver(h)), .. }) if h == "option")
+    );
 }
 
 #[test]
@@ -272,7 +274,9 @@ fn a_module_that_loads_late_is_pushed_out_again() {
     let device = FakeDevice::with_hook(0, move |call, state| {
         if call == "claim 1" && left > 0 {
             left -= 1;
-            state.drivers.insert(1, "cdc_mbim".to_owned());
+            state
+                .drivers
+                .insert(1, Holder::Driver("cdc_mbim".to_owned()));
         }
         None
     });

@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 use crate::deadline::deadline;
 use crate::descriptors::{Descriptors, TransferKind};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
-use crate::error::{Error, TransferError};
+use crate::error::{Error, Holder, TransferError};
 use crate::linux::node;
 use crate::linux::place::{Place, request};
 use crate::linux::sysfs::Sysfs;
@@ -233,10 +233,10 @@ impl Device for LibusbDevice {
         self.place.guard_port()
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
         self.gone_if_absent("read the active configuration")?;
         let ours = self.inner.claims().contains_key(&interface);
-        self.place.kernel_driver(interface, ours)
+        self.place.holder(interface, ours)
     }
 
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
@@ -388,7 +388,7 @@ impl Device for LibusbDevice {
             Some(pump) => Ok(Box::new(pump)),
             None => Err(Error::Busy {
                 operation: self.operation("take over event handling"),
-                holder: Some("another part of this program".to_owned()),
+                holder: Some(Holder::Own("another part of this program")),
             }),
         }
     }

@@ -7,7 +7,10 @@ use super::sysfs::{self, Sysfs};
 use super::{node, port};
 use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Found, Identity, PortGuard};
-use crate::error::Error;
+use crate::error::{Error, Holder};
+
+/// Name of the driver to which the kernel binds an interface that a program has claimed.
+const USBFS: &str = "usbfs";
 
 /// A device at its port as the kernel sees it.
 #[derive(Debug, Clone)]
@@ -103,20 +106,26 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::active_configuration`].
-    pub(crate) fn kernel_driver(&self, interface: u8, ours: bool) -> Result<Option<String>, Error> {
+    pub(crate) fn holder(&self, interface: u8, ours: bool) -> Result<Option<Holder>, Error> {
         let active = self.active_configuration()?;
         let driver = self.sysfs.driver(&self.identity.port, active, interface);
-        Ok(match driver {
-            Some(driver) if driver == "usbfs" => (!ours).then(|| sysfs::holder(&self.node())),
-            driver => driver,
-        })
+        let driver = driver.filter(|driver| !ours || driver != USBFS);
+        Ok(driver.map(|driver| self.holder_of(driver)))
+    }
+
+    /// Returns the holder for the name of a bound driver.
+    fn holder_of(&self, driver: String) -> Holder {
+        match driver.as_str() {
+            USBFS => sysfs::holder(&self.node()),
+            _ => Holder::Driver(driver),
+        }
     }
 
     /// Returns whether a program, this one or another, has claimed `interface`.
     pub(crate) fn is_claimed(&self, interface: u8) -> bool {
         let port = &self.identity.port;
         self.sysfs.active_configuration(port).is_ok_and(|active| {
-            self.sysfs.driver(port, active, interface).as_deref() == Some("usbfs")
+            self.sysfs.driver(port, active, interface).as_deref() == Some(USBFS)
         })
     }
 
@@ -133,10 +142,7 @@ impl Place {
         let mut drivers = interfaces
             .iter()
             .filter_map(|&number| self.sysfs.driver(port, active, number));
-        let holder = drivers.next().map(|driver| match driver.as_str() {
-            "usbfs" => sysfs::holder(&self.node()),
-            _ => driver,
-        });
+        let holder = drivers.next().map(|driver| self.holder_of(driver));
         Error::Busy { operation, holder }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::descriptors::Descriptors;
 use crate::device::{Found, Identity, Speed};
-use crate::error::Error;
+use crate::error::{Error, Holder};
 
 /// Length in bytes up to which descriptors are read: more than eight configurations of 64 KiB.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
@@ -184,9 +184,9 @@ impl Sysfs {
     }
 }
 
-/// Returns the program that has `node` open, as `usbfs (NAME, process ID)`, or `usbfs (another
-/// program)` when it cannot be seen: programs of other users show only to root.
-pub(crate) fn holder(node: &Path) -> String {
+/// Returns the program that has `node` open, as `NAME, process ID`, or `another program` when it
+/// cannot be seen: programs of other users show only to root.
+pub(crate) fn holder(node: &Path) -> Holder {
     let own = std::process::id();
     let holders = std::fs::read_dir("/proc")
         .ok()
@@ -204,14 +204,14 @@ pub(crate) fn holder(node: &Path) -> String {
     let mut holders: Vec<u32> = holders.collect();
     // This program has it open too; it is the holder only if no other program has.
     holders.sort_by_key(|&process| process == own);
-    match holders.first() {
-        Some(&process) if process == own => "usbfs (this program itself)".to_owned(),
+    Holder::Program(match holders.first() {
+        Some(&process) if process == own => "this program itself".to_owned(),
         Some(process) => {
             let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-            format!("usbfs ({}, process {process})", name.trim())
+            format!("{}, process {process}", name.trim())
         }
-        None => "usbfs (another program)".to_owned(),
-    }
+        None => "another program".to_owned(),
+    })
 }
 
 /// Returns whether a name in the folder of devices is a port (`1-4.2`), and not a root hub (`usb1`)

@@ -13,7 +13,7 @@ use super::queue::NusbQueue;
 use super::wake::PumpSignal;
 use crate::descriptors::{Descriptors, Endpoint, TransferKind};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
-use crate::error::Error;
+use crate::error::{Error, Holder};
 use crate::linux::node;
 use crate::linux::place::Place;
 use crate::linux::sysfs::Sysfs;
@@ -184,10 +184,10 @@ impl Device for NusbDevice {
         self.place().guard_port()
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
         self.gone_if_absent("read the kernel driver")?;
         let ours = self.inner.alternate(interface).is_some();
-        self.place().kernel_driver(interface, ours)
+        self.place().holder(interface, ours)
     }
 
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
@@ -249,7 +249,7 @@ impl Device for NusbDevice {
         if parking.as_ref().is_some_and(|parking| parking.is_away()) {
             return Err(Error::Busy {
                 operation: self.place().operation(&what),
-                holder: Some("this program's own transfers".to_owned()),
+                holder: Some(Holder::Own("this program's own transfers")),
             });
         }
         let cleared = match parking.and_then(|parking| parking.clear_halt()) {
@@ -310,7 +310,7 @@ impl Device for NusbDevice {
             Some(pump) => Ok(Box::new(pump)),
             None => Err(Error::Busy {
                 operation: self.place().operation("take over event handling"),
-                holder: Some("another part of this program".to_owned()),
+                holder: Some(Holder::Own("another part of this program")),
             }),
         }
     }

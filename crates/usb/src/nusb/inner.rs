@@ -10,7 +10,7 @@ use ::nusb::{Endpoint, ErrorKind, Interface, MaybeFuture};
 use super::errors::to_error;
 use super::parking::AnyParking;
 use super::wake::PumpSignal;
-use crate::error::Error;
+use crate::error::{Error, Holder};
 use crate::linux::place::Place;
 
 /// Longest time for which nusb's event thread is expected to hold the endpoint of a transfer it ended.
@@ -91,7 +91,7 @@ impl Inner {
         if self.parkings().iter().any(pending) {
             return Err(Error::Busy {
                 operation: operation.to_owned(),
-                holder: Some("this program's own transfers".to_owned()),
+                holder: Some(Holder::Own("this program's own transfers")),
             });
         }
         Ok(())
@@ -295,7 +295,7 @@ impl Inner {
             },
             ErrorKind::Busy => Error::Busy {
                 operation: operation(),
-                holder: Some("another queue of this program".to_owned()),
+                holder: Some(Holder::Own("another queue of this program")),
             },
             _ => to_error(&error, operation()),
         })
