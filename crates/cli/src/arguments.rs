@@ -120,4 +120,45 @@ mod tests {
         }
         check(&Arguments::command(), "");
     }
+
+    #[test]
+    fn every_kind_has_the_exit_status_that_the_help_tells() {
+        use crate::failure::{Exit, FailureKind as Kind};
+        let (status_help, _) = EXIT_STATUS.split_once("Environment").unwrap();
+        let told = [
+            (Kind::Other, 1),
+            (Kind::Host, 1),
+            (Kind::Timeout, 1),
+            (Kind::Unreadable, 1),
+            (Kind::Usage, 2),
+            (Kind::Missing, 3),
+            (Kind::NotRunning, 3),
+            (Kind::Gone, 3),
+            (Kind::Several, 4),
+            (Kind::Permission, 5),
+            (Kind::Busy, 6),
+            (Kind::Refused, 7),
+            (Kind::NotOpen, 7),
+            (Kind::NoTraffic, 8),
+            (Kind::Cancelled, 130),
+            (Kind::Closed, 141),
+        ];
+        for (kind, status) in told {
+            assert_eq!(Exit::from(kind) as u8, status, "{kind:?}");
+            let listed = status_help
+                .split_whitespace()
+                .any(|word| word == status.to_string());
+            // Nobody is left to read about a closed standard output.
+            assert!(
+                listed || kind == Kind::Closed,
+                "{status} is not in the help"
+            );
+        }
+        // `Other` is the last kind.
+        assert_eq!(
+            told.len(),
+            Kind::Other as usize + 1,
+            "a kind is missing here"
+        );
+    }
 }

@@ -52,6 +52,15 @@ impl From<FailureKind> for Exit {
     }
 }
 
+/// Returns the first paragraph of what the parser of the command line says of options that come
+/// from somewhere else, on one line.
+pub fn of_options(error: &clap::Error) -> String {
+    let told = error.to_string();
+    let lines = told.strip_prefix("error: ").unwrap_or(&told).lines();
+    let first = lines.take_while(|line| !line.is_empty()).map(str::trim);
+    first.collect::<Vec<_>>().join(" ")
+}
+
 /// Writes the failure to standard error and returns the exit status for it. A failure of the kind
 /// `Closed` is not written.
 pub fn report(failure: &Failure) -> ExitCode {

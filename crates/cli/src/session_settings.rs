@@ -21,7 +21,7 @@ use uwwan_modem::options::{Auth, Dns, IpType, Secret, SessionOptions, TunMode};
 
 use crate::checks::{bad, interface_name, one_or_many, routes, text, within, words};
 use crate::choices::choices;
-use crate::failure::Failure;
+use crate::failure::{Failure, of_options};
 use crate::secrets;
 
 choices! {
@@ -230,12 +230,7 @@ impl FromStr for NumberedSession {
             };
             arguments.push(format!("--{name}={value}"));
         }
-        let parsed = Alone::try_parse_from(arguments).map_err(|error| {
-            let told = error.to_string();
-            let lines = told.trim_start_matches("error: ").lines();
-            let first = lines.take_while(|line| !line.is_empty()).map(str::trim);
-            first.collect::<Vec<_>>().join(" ")
-        })?;
+        let parsed = Alone::try_parse_from(arguments).map_err(|error| of_options(&error))?;
         Ok(Self {
             id,
             settings: parsed.settings,

@@ -133,17 +133,16 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         }
     };
     let since = seconds(status.since_seconds);
-    let state = match (status.trying, status.rung) {
-        _ if status.online => format!("online for {since}"),
-        (Some(trying), Some(rung)) => format!("trying {trying} for {since}; reached {rung}"),
-        (Some(trying), None) => format!("trying {trying} for {since}"),
-        (None, Some(rung)) => format!("at {rung} for {since}"),
-        (None, None) => format!("starting for {since}"),
+    let why = match status.why.as_str() {
+        "" => "starting",
+        why => why,
     };
-    field("state", state.clone());
-    if !state.contains(&status.why) {
-        field("why", status.why.clone());
-    }
+    let state = match status.rung {
+        _ if status.online => format!("online for {since}"),
+        Some(rung) => format!("{why} (for {since}; reached {rung})"),
+        None => format!("{why} (for {since})"),
+    };
+    field("state", state);
     if let Some(failure) = &status.failure {
         field("failed", failure.headline());
         field("cause", failure.why.join("; "));
@@ -479,15 +478,14 @@ mod tests {
             rung: Some(Rung::Open),
             trying: Some(Rung::Sim),
             since_seconds: 2.0,
-            why: "waiting for the SIM".into(),
+            why: "trying sim".into(),
             ..Status::default()
         };
         let text = describe(&status, &reply(), None).join("\n");
         assert!(
-            text.contains("trying sim for 2.00 s; reached open"),
+            text.contains("trying sim (for 2.00 s; reached open)"),
             "{text}"
         );
-        assert!(text.contains("waiting for the SIM"), "{text}");
     }
 
     #[test]

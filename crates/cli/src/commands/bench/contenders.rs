@@ -3,7 +3,7 @@
 use clap::Parser;
 use uwwan_modem::Options;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, of_options};
 use crate::settings::Settings;
 
 /// One combination of options of `uwwan up`.
@@ -64,8 +64,7 @@ impl Contender {
     /// Fails with [`FailureKind::Usage`], which names the option and what it accepts.
     pub fn options(&self) -> Result<Options, Failure> {
         let parsed = UpOptions::try_parse_from(self.arguments()).map_err(|error| {
-            Failure::new(FailureKind::Usage, "an option makes no sense")
-                .because(error.to_string().trim_start_matches("error: ").trim_end())
+            Failure::new(FailureKind::Usage, "an option makes no sense").because(of_options(&error))
         })?;
         parsed.settings.options()
     }

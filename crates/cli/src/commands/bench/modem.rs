@@ -70,7 +70,10 @@ impl Place {
                 if let Some(selector) = selector {
                     arguments.extend(["--device".to_owned(), selector.to_string()]);
                 }
-                if !further.iter().any(|word| word.starts_with("--route")) {
+                if !further
+                    .iter()
+                    .any(|word| word.split('=').next() == Some("--route"))
+                {
                     // With IPv6, a socket that is bound to the interface needs a route all the
                     // same.
                     let length = if tools.address().is_ipv4() { 32 } else { 128 };
