@@ -1,9 +1,8 @@
 //! The commands that ask a modem, each on an emulated one of its own: what they print, their JSON,
 //! their exit statuses.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -507,31 +506,42 @@ fn a_reset_is_done_by_what_the_modem_offers() {
     assert_eq!(value(&["reset", "--how", "usb"])["by"], "usb");
 }
 
-#[test]
-fn a_scan_is_cancelled_by_ctrl_c() {
-    let child = program(&["operator", "scan", "--knob", "scan_ms=600000"])
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
+/// The exit status and the last words of a command that gets Ctrl-C once the log says that `asked`
+/// was sent to the modem.
+fn interrupted_after(asked: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut child = program(&[arguments, &["-vvv"]].concat()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(asked) {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "{asked} is sent");
+    }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let begun = Instant::now();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", err(&output));
-    assert!(err(&output).contains("interrupted: "), "{}", err(&output));
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    let mut words = String::new();
+    told.read_to_string(&mut words).unwrap();
+    (child.wait().unwrap().code(), words)
+}
+
+#[test]
+fn a_scan_is_cancelled_by_ctrl_c() {
+    let (status, words) = interrupted_after(
+        "visible_providers query",
+        &["operator", "scan", "--knob", "scan_ms=600000"],
+    );
+    assert_eq!(status, Some(130), "{words}");
+    assert!(
+        words.contains("interrupted: looking for networks"),
+        "{words}"
+    );
 }
 
 #[test]
 fn a_connect_is_cancelled_by_ctrl_c() {
-    let child = program(&["connect", "--knob", "connect_ms=600000"])
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", err(&output));
+    let (status, words) =
+        interrupted_after("/connect set", &["connect", "--knob", "connect_ms=600000"]);
+    assert_eq!(status, Some(130), "{words}");
+    assert!(words.contains("interrupted: connecting"), "{words}");
 }
 
 #[test]

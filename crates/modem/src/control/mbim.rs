@@ -7,7 +7,7 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect as bc;
 use uwwan_mbim::session::{
     Command, CommandError, Config, ControlSession, Event as ControlEvent, OpenError, ReadError,
-    Response, Transmit,
+    Response, TransactionId, Transmit,
 };
 use uwwan_mbim::status::Status;
 use uwwan_usb::error::Error as UsbError;
@@ -63,10 +63,7 @@ impl Control {
                 ticket,
                 command,
                 timeout,
-            } => match self
-                .control_session
-                .command(Instant::now(), command, timeout)
-            {
+            } => match start(&mut self.control_session, command, timeout) {
                 Ok(id) => {
                     self.asked.insert(id, Asker::Program { asker, ticket });
                 }
@@ -88,10 +85,7 @@ impl Control {
     }
 
     pub(super) fn ask(&mut self, ask: Ask, command: Command, timeout: Duration) {
-        match self
-            .control_session
-            .command(Instant::now(), command, timeout)
-        {
+        match start(&mut self.control_session, command, timeout) {
             Ok(id) => {
                 self.asked.insert(id, Asker::Ladder(ask));
             }
@@ -182,6 +176,41 @@ impl Control {
         }
     }
 
+    /// Hands the answer of a transaction to whoever asked.
+    fn answered(&mut self, id: TransactionId, result: Result<Response, CommandError>) {
+        match &result {
+            Ok(response) => tracing::trace!(
+                "transaction {}: {} answered {}, {} bytes",
+                id.0,
+                response.id,
+                response.status.name(),
+                response.info.len()
+            ),
+            Err(error) => tracing::trace!("transaction {}: {error}", id.0),
+        }
+        match self.asked.remove(&id) {
+            Some(Asker::Program { asker, ticket }) => {
+                let observed = observable(&result);
+                self.askers.answer(asker, ticket, result);
+                self.observe(observed);
+            }
+            Some(Asker::Ladder(ask)) => {
+                if ask == Ask::Subscribe {
+                    self.askers.subscribed();
+                }
+                if let Some(outcome) = outcome_of(result) {
+                    self.input(Input::Answer(ask, outcome));
+                }
+            }
+            Some(Asker::Session { index, ask }) => {
+                if let Some(outcome) = outcome_of(result) {
+                    self.session_answer(index, ask, outcome);
+                }
+            }
+            None => {}
+        }
+    }
+
     pub(super) fn session_event(&mut self, event: ControlEvent) {
         match event {
             ControlEvent::Opened => {
@@ -199,28 +228,9 @@ impl Control {
                 tracing::warn!("MBIM_OPEN: {error}");
                 self.input(Input::OpenRefused(Status::FAILURE));
             }
-            ControlEvent::Response { id, result } => match self.asked.remove(&id) {
-                Some(Asker::Program { asker, ticket }) => {
-                    let observed = observable(&result);
-                    self.askers.answer(asker, ticket, result);
-                    self.observe(observed);
-                }
-                Some(Asker::Ladder(ask)) => {
-                    if ask == Ask::Subscribe {
-                        self.askers.subscribed();
-                    }
-                    if let Some(outcome) = outcome_of(result) {
-                        self.input(Input::Answer(ask, outcome));
-                    }
-                }
-                Some(Asker::Session { index, ask }) => {
-                    if let Some(outcome) = outcome_of(result) {
-                        self.session_answer(index, ask, outcome);
-                    }
-                }
-                None => {}
-            },
+            ControlEvent::Response { id, result } => self.answered(id, result),
             ControlEvent::Indication { id, info } => {
+                tracing::trace!("indicated: {id}, {} bytes", info.len());
                 self.hasten(id);
                 self.askers.indication(id, &info);
                 self.session_indication(id, &info);
@@ -233,6 +243,23 @@ impl Control {
             }
         }
     }
+}
+
+/// Starts a transaction. The log gets the name of the command and never its content, which may hold
+/// a PIN or a password.
+///
+/// # Errors
+///
+/// As [`ControlSession::command`].
+pub(super) fn start(
+    session: &mut ControlSession,
+    command: Command,
+    timeout: Duration,
+) -> Result<TransactionId, CommandError> {
+    let (id, kind, length) = (command.id, command.kind, command.info.len());
+    let transaction = session.command(Instant::now(), command, timeout)?;
+    tracing::trace!("transaction {}: {id} {kind}, {length} bytes", transaction.0);
+    Ok(transaction)
 }
 
 /// Returns an answer that has the same content and layout as an indication of the same CID.

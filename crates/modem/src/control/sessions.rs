@@ -9,6 +9,7 @@ use uwwan_mbim::session::TransactionId;
 use uwwan_ncm::Stream;
 
 use super::held::HeldSession;
+use super::mbim::start;
 use super::{Asker, Control, DISCONNECT_PATIENCE};
 use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::failure::{Failure, Rung};
@@ -101,10 +102,7 @@ impl Control {
                 ask,
                 command,
                 timeout,
-            } => match self
-                .control_session
-                .command(Instant::now(), command, timeout)
-            {
+            } => match start(&mut self.control_session, command, timeout) {
                 Ok(id) => {
                     self.asked.insert(id, Asker::Session { index, ask });
                 }
@@ -242,17 +240,13 @@ impl Control {
     /// Deactivates the sessions that may be active, for a clean stop. The caller waits for the
     /// answers of the returned transactions.
     pub(super) fn end_sessions(&mut self) -> Vec<TransactionId> {
-        let now = Instant::now();
         let mut asked = Vec::new();
         for (index, session) in self.sessions.iter().enumerate() {
             if !session.machine.may_be_active() {
                 continue;
             }
             let command = session.machine.deactivation();
-            if let Ok(id) = self
-                .control_session
-                .command(now, command, DISCONNECT_PATIENCE)
-            {
+            if let Ok(id) = start(&mut self.control_session, command, DISCONNECT_PATIENCE) {
                 let ask = SessionAsk::Deactivate;
                 self.asked.insert(id, Asker::Session { index, ask });
                 asked.push(id);
