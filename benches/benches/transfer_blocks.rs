@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use uwwan_benches::{WORKLOADS, block, fill, framing};
+use uwwan_benches::{WORKLOADS, fill, framing, ntb};
 use uwwan_ncm::{Builder, Format, Limits, Receiver};
 
 fn build(criterion: &mut Criterion) {
@@ -16,7 +16,7 @@ fn build(criterion: &mut Criterion) {
         ] {
             let framing = framing(format, linux, workload);
             let mut builder = Builder::new(framing);
-            let mut bytes = vec![0; framing.max_block];
+            let mut bytes = vec![0; framing.max_ntb];
             let (_, datagrams) = fill(&mut builder, &mut bytes, workload);
             group.throughput(Throughput::Elements(datagrams as u64));
             group.bench_function(BenchmarkId::new(form, workload.name), |bencher| {
@@ -31,7 +31,7 @@ fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     for workload in &WORKLOADS {
         for (form, format) in [("NTB16", Format::Ntb16), ("NTB32", Format::Ntb32)] {
-            let bytes = block(framing(format, false, workload), workload);
+            let bytes = ntb(framing(format, false, workload), workload);
             let mut receiver = Receiver::new(Limits::default());
             let datagrams = receiver.receive(&bytes, |_| ()).datagrams;
             group.throughput(Throughput::Elements(datagrams as u64));

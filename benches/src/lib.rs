@@ -70,18 +70,18 @@ pub fn framing(format: Format, linux: bool, workload: &Workload) -> Framing {
 
 /// Places and commits datagrams until the NTB is full, and finishes it. The bytes of the datagrams are
 /// taken to be in place. Returns the length of the NTB in bytes and the number of datagrams.
-pub fn fill(builder: &mut Builder, block: &mut [u8], workload: &Workload) -> (usize, usize) {
+pub fn fill(builder: &mut Builder, ntb: &mut [u8], workload: &Workload) -> (usize, usize) {
     while let Ok(slot) = builder.place(Stream::Ips(0), workload.datagram) {
         builder.commit(slot, workload.datagram);
     }
-    let finished = builder.finish(block);
+    let finished = builder.finish(ntb);
     (finished.length, finished.datagrams)
 }
 
 /// Returns a finished NTB with datagrams that look like IPv4.
 #[must_use]
-pub fn block(framing: Framing, workload: &Workload) -> Vec<u8> {
-    let mut bytes = vec![0x45; framing.max_block];
+pub fn ntb(framing: Framing, workload: &Workload) -> Vec<u8> {
+    let mut bytes = vec![0x45; framing.max_ntb];
     let (length, _) = fill(&mut Builder::new(framing), &mut bytes, workload);
     bytes.truncate(length);
     bytes

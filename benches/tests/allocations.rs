@@ -1,7 +1,7 @@
 //! Nothing is allocated on the way of a packet: counted, not claimed.
 
 use uwwan_benches::segments::{self, Large, Row, SEGMENTS};
-use uwwan_benches::{WORKLOADS, block, fill, framing};
+use uwwan_benches::{WORKLOADS, fill, framing, ntb};
 use uwwan_ncm::{Builder, Format, Limits, Receiver};
 use uwwan_tests::allocator::{self, Counting};
 use uwwan_tun::coalesce::{Coalescer, Merge};
@@ -34,7 +34,7 @@ fn building_allocates_nothing() {
         ] {
             let framing = framing(format, linux, workload);
             let mut builder = Builder::new(framing);
-            let mut bytes = vec![0; framing.max_block];
+            let mut bytes = vec![0; framing.max_ntb];
             let mut datagrams = 0;
             let count = allocations(|| {
                 for _ in 0..3 {
@@ -51,7 +51,7 @@ fn building_allocates_nothing() {
 fn parsing_allocates_nothing() {
     for workload in &WORKLOADS {
         for format in [Format::Ntb16, Format::Ntb32] {
-            let bytes = block(framing(format, false, workload), workload);
+            let bytes = ntb(framing(format, false, workload), workload);
             let mut receiver = Receiver::new(Limits::default());
             let mut payload = 0;
             let count = allocations(|| {

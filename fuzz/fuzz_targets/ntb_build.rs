@@ -1,4 +1,4 @@
-//! Blocks to any device in any framing: never outside the buffer, always readable; and where the
+//! NTBs to any device in any framing: never outside the buffer, always readable; and where the
 //! framing follows from the device's parameters, without a fault the strict check would find.
 #![no_main]
 
@@ -90,7 +90,7 @@ fuzz_target!(|input: Input| {
 
     let mut run = Run {
         builder: Builder::new(framing),
-        block: vec![0xee; 70_000],
+        ntb: vec![0xee; 70_000],
         parameters: input.by_hand.is_none().then_some(parameters),
         rules,
         placed: Vec::new(),
@@ -136,8 +136,8 @@ fuzz_target!(|input: Input| {
 
 struct Run {
     builder: Builder,
-    block: Vec<u8>,
-    /// What the strict check holds the block against; nothing for experiments.
+    ntb: Vec<u8>,
+    /// What the strict check holds the NTB against; nothing for experiments.
     parameters: Option<NtbParameters>,
     rules: Rules,
     placed: Vec<(Stream, Vec<u8>)>,
@@ -156,7 +156,7 @@ impl Run {
                 let mut bytes: Vec<u8> = (0..length)
                     .map(|at| if at == 0 { 0x60 } else { at as u8 })
                     .collect();
-                self.block[slot.offset..][..length].copy_from_slice(&bytes);
+                self.ntb[slot.offset..][..length].copy_from_slice(&bytes);
                 self.builder.commit(slot, length);
                 if matches!(stream, Stream::Ethernet { .. }) && length < 60 {
                     bytes.resize(60, 0);
@@ -166,7 +166,7 @@ impl Run {
             Err(Full::TooLong) => {}
             Err(_) => assert!(
                 !self.builder.is_empty(),
-                "an empty block refuses nothing that fits"
+                "an empty NTB refuses nothing that fits"
             ),
         }
     }
@@ -175,19 +175,19 @@ impl Run {
         let count = self.builder.datagrams();
         assert_eq!(count, self.placed.len());
         let framing = *self.builder.framing();
-        let finished = self.builder.finish(&mut self.block);
+        let finished = self.builder.finish(&mut self.ntb);
         assert_eq!(finished.datagrams, count);
-        assert!(finished.length <= framing.max_block);
+        assert!(finished.length <= framing.max_ntb);
         assert_eq!(finished.length == 0, count == 0);
-        let block = &self.block[..finished.length];
+        let ntb = &self.ntb[..finished.length];
 
         let mut receiver = Receiver::new(Limits::default());
         let mut received = Vec::new();
-        receiver.receive(block, |datagram| {
-            received.push((datagram.stream, block[datagram.range].to_vec()));
+        receiver.receive(ntb, |datagram| {
+            received.push((datagram.stream, ntb[datagram.range].to_vec()));
         });
         assert_eq!(receiver.drops, DropCounters::default());
-        // A block may change the order of datagrams of different streams only.
+        // An NTB may change the order of datagrams of different streams only.
         let key = |(stream, _): &(Stream, Vec<u8>)| stream.signature(Format::Ntb16);
         received.sort_by_key(key);
         self.placed.sort_by_key(key);
@@ -197,7 +197,7 @@ impl Run {
         if let Some(parameters) = self.parameters
             && finished.length > 0
         {
-            let checked = check(block, finished.zero_packet, &parameters, &self.rules);
+            let checked = check(ntb, finished.zero_packet, &parameters, &self.rules);
             assert!(checked.is_ok(), "{:?} in {framing:?}", checked.unwrap_err());
         }
     }

@@ -1,5 +1,5 @@
 //! A transfer from the device: nothing delivered lies outside it, no more comes out than went in,
-//! and what was delivered survives being built into a block of our own.
+//! and what was delivered survives being built into an NTB of our own.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +24,7 @@ fuzz_target!(|transfer: &[u8]| {
     assert!(payload <= transfer.len());
     assert_eq!(received.payload, payload);
     assert_eq!(received.datagrams, delivered.len());
-    assert!(delivered.len() <= limits.max_datagrams * received.blocks as usize);
+    assert!(delivered.len() <= limits.max_datagrams * received.ntbs as usize);
     for (stream, bytes) in &delivered {
         match stream {
             Stream::Ips(_) => assert!(matches!(
@@ -57,16 +57,16 @@ fuzz_target!(|transfer: &[u8]| {
 
     for (stream, bytes) in delivered {
         let mut builder = Builder::new(FRAMING);
-        let mut block = vec![0; FRAMING.max_block];
+        let mut ntb = vec![0; FRAMING.max_ntb];
         let slot = builder.place(stream, bytes.len()).expect("one fits");
-        block[slot.offset..][..bytes.len()].copy_from_slice(bytes);
+        ntb[slot.offset..][..bytes.len()].copy_from_slice(bytes);
         builder.commit(slot, bytes.len());
-        let length = builder.finish(&mut block).length;
+        let length = builder.finish(&mut ntb).length;
         let mut again = 0;
         let mut receiver = Receiver::new(Limits::default());
-        receiver.receive(&block[..length], |datagram| {
+        receiver.receive(&ntb[..length], |datagram| {
             assert_eq!(datagram.stream, stream);
-            assert_eq!(&block[datagram.range], bytes);
+            assert_eq!(&ntb[datagram.range], bytes);
             again += 1;
         });
         assert_eq!((again, receiver.drops), (1, DropCounters::default()));
@@ -82,8 +82,8 @@ const FRAMING: Framing = Framing {
     divisor: 4,
     remainder: 2,
     ndp_alignment: 4,
-    max_block: 0xffff + 128,
-    device_max_block: 0,
+    max_ntb: 0xffff + 128,
+    device_max_ntb: 0,
     max_datagrams: 1,
     min_datagram_size: 0,
     max_datagram_size: 0xffff,

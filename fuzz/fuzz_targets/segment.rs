@@ -12,7 +12,7 @@ use uwwan_tun::scatter::{Layout, Place, Scatter};
 #[derive(Debug, Arbitrary)]
 struct Input {
     packets: Vec<Packet>,
-    /// Bytes of the blocks.
+    /// Bytes of the NTBs.
     blocks: Vec<u16>,
     alignment: u8,
     mtu: u16,

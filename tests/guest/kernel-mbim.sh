@@ -97,7 +97,7 @@ check '2 to 0 to 3: cdc_mbim and option are bound' wait_for 10 drivers_are 'cdc_
 check '2 to 0 to 3: the control device is there' wait_for 10 test -c /dev/cdc-wdm0
 udevadm settle
 wwan=$(modem_interface)
-check 'the kernel places the pointer table at the end for this id' grep -qx Y "/sys/class/net/$wwan/cdc_ncm/ndp_to_end"
+check 'the kernel places the NDP at the end for this id' grep -qx Y "/sys/class/net/$wwan/cdc_ncm/ndp_to_end"
 
 tells 'device caps' "Firmware info: '11\.617\.
 Hardware info: 'ML1ME906SM'
@@ -144,5 +144,5 @@ check 'MBIM closes' mbim_close
 dropped=$(<"/sys/class/net/$wwan/statistics/tx_dropped")
 judge_emulator far0
 check 'the black hole was the firmware' test "$(counter far0 black_holed)" -ge 3
-check "what is missing in the sequence of blocks, the kernel says it dropped ($dropped)" test "$(counter far0 blocks_missing)" = "$dropped"
+check "what is missing in the sequence of NTBs, the kernel says it dropped ($dropped)" test "$(counter far0 blocks_missing)" = "$dropped"
 finish

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A plain Ethernet function: the kernel's own NCM gadget on an emulated controller,
 # its network interface in another name space. Nothing on the far side of the
-# blocks is ours, and f_ncm refuses whole blocks over one field that is off.
+# NTBs is ours, and f_ncm refuses whole NTBs over one field that is off.
 # guest: --timeout 1500
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -21,9 +21,9 @@ echo 'NCM gadget' >"$gadget/strings/0x409/product"
 echo "$host_mac" >"$gadget/functions/ncm.usb0/host_addr"
 echo "$gadget_mac" >"$gadget/functions/ncm.usb0/dev_addr"
 
-# Each time with fresh state: f_ncm (Linux 6.1) keeps a block that was open when
+# Each time with fresh state: f_ncm (Linux 6.1) keeps an NTB that was open when
 # the host went, never starts its timer again, so that it is mute until the
-# block is full, and overruns the block's table if the format is another by then.
+# NTB is full, and overruns its NDP if the format is another by then.
 plug() {
   rm -f "$gadget/configs/c.1/ncm.usb0"
   ln -s "$gadget/functions/ncm.usb0" "$gadget/configs/c.1/"
@@ -81,7 +81,7 @@ both_ways() { # name, iperf3's options
   measure "$name: from the gadget" "$theirs" --reverse "$@"
 }
 
-# Nobody has dropped anything or found fault with a block.
+# Nobody has dropped anything or found fault with an NTB.
 flawless() { # name
   check "$1: nothing dropped here" status '.traffic | .dropped == [] and .errors == []'
   far ip -json -statistics link show dev "$far_interface" >"$logs/gadget.json"
@@ -151,7 +151,7 @@ end "$name"
 
 # An ordinary user has the device and an interface that root has prepared.
 again
-name='nusb, NTB16, table at the end, ordinary user'
+name='nusb, NTB16, NDP at the end, ordinary user'
 as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 export UWWAN_RUNTIME_DIR=/tmp/runtime
 install -d -o 65534 -g 65534 "$UWWAN_RUNTIME_DIR"

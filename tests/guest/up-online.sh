@@ -107,5 +107,5 @@ pings 'online again' "$gateway"
 stop_up 'stop with --reattach'
 check 'stop with --reattach: cdc_mbim has the function again' wait_for 10 drivers_are 'cdc_mbim option'
 judge_emulator far0
-check 'no block was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
+check 'no NTB was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
 finish

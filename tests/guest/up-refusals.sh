@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What 'uwwan up' says and does when it cannot work: no modem, several, no
 # permission, a modem in use, a killed predecessor, a wrong PIN, and firmware
-# that carries nothing because the pointer table stands in front.
+# that carries nothing because the NDP stands in front.
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh

@@ -76,7 +76,7 @@ modprobe -r cdc_mbim && modprobe cdc_mbim
 check 'late modules: one that comes later takes nothing' test "$(holder 0) $(holder 1)" = 'usbfs usbfs'
 online_and_down 'late modules' '. == 2'
 judge_emulator far0
-check 'no block was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
+check 'no NTB was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
 
 check 'the plug is pulled' wait_for 10 modem_gone
 check 'USB/IP: the emulated modem listens' start_emulator far0 --listen 127.0.0.1:3240 --knob ipv6=on
@@ -93,5 +93,5 @@ measure 'USB/IP: iperf3 down' "$far_address" --reverse
 stop_up 'USB/IP'
 check 'USB/IP: usbip detaches it' far usbip detach -p 0
 judge_emulator far0
-check 'no block was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
+check 'no NTB was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
 finish

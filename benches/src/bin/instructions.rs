@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 use uwwan_benches::segments::{self, Large, Row, SEGMENTS};
-use uwwan_benches::{WORKLOADS, Workload, block, fill, framing};
+use uwwan_benches::{WORKLOADS, Workload, fill, framing, ntb};
 use uwwan_ncm::{Builder, Format, Limits, Receiver};
 use uwwan_tun::checksum::Sum;
 use uwwan_tun::coalesce::{Coalescer, Merge};
@@ -37,22 +37,22 @@ const SKIPPED: u8 = 77;
 type Work = fn(usize) -> usize;
 
 const WORK: [(&str, Work); 9] = [
-    ("build a 16 KiB block, 1500-byte packets", |n| {
+    ("build a 16 KiB NTB, 1500-byte packets", |n| {
         build(n, Format::Ntb16, &WORKLOADS[0])
     }),
-    ("build a 16 KiB block, 40-byte packets", |n| {
+    ("build a 16 KiB NTB, 40-byte packets", |n| {
         build(n, Format::Ntb16, &WORKLOADS[1])
     }),
-    ("build a 16 KiB block, NTB32, 1500-byte packets", |n| {
+    ("build a 16 KiB NTB, NTB32, 1500-byte packets", |n| {
         build(n, Format::Ntb32, &WORKLOADS[0])
     }),
-    ("parse a 16 KiB block, 1500-byte packets", |n| {
+    ("parse a 16 KiB NTB, 1500-byte packets", |n| {
         parse(n, Format::Ntb16, &WORKLOADS[0])
     }),
-    ("parse a 16 KiB block, 40-byte packets", |n| {
+    ("parse a 16 KiB NTB, 40-byte packets", |n| {
         parse(n, Format::Ntb16, &WORKLOADS[1])
     }),
-    ("parse a 16 KiB block, NTB32, 1500-byte packets", |n| {
+    ("parse a 16 KiB NTB, NTB32, 1500-byte packets", |n| {
         parse(n, Format::Ntb32, &WORKLOADS[0])
     }),
     ("cut a large packet where it lies", cut),
@@ -63,7 +63,7 @@ const WORK: [(&str, Work); 9] = [
 fn build(times: usize, format: Format, workload: &Workload) -> usize {
     let framing = framing(format, false, workload);
     let mut builder = Builder::new(framing);
-    let mut bytes = vec![0; framing.max_block];
+    let mut bytes = vec![0; framing.max_ntb];
     let mut datagrams = 0;
     for _ in 0..times {
         datagrams = fill(&mut builder, black_box(&mut bytes), workload).1;
@@ -72,7 +72,7 @@ fn build(times: usize, format: Format, workload: &Workload) -> usize {
 }
 
 fn parse(times: usize, format: Format, workload: &Workload) -> usize {
-    let bytes = block(framing(format, false, workload), workload);
+    let bytes = ntb(framing(format, false, workload), workload);
     let mut receiver = Receiver::new(Limits::default());
     let mut datagrams = 0;
     for _ in 0..times {

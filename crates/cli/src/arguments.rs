@@ -59,7 +59,7 @@ pub enum Command {
     Emulate(emulate::Arguments),
     /// USB on its own: descriptors and configurations
     Usb(usb::Arguments),
-    /// Look into an NCM transfer block
+    /// Look into an NCM Transfer Block (NTB)
     Ntb(ntb::Arguments),
     /// Look into MBIM control messages
     Mbim(mbim::Arguments),

@@ -159,33 +159,33 @@ choices! {
         #[serde(deserialize_with = "one_or_many")]
         pub proxy_allow: Option<Vec<String>>,
 
-        /// Where the pointer table (NDP) stands in blocks to the modem; Huawei modems carry nothing with
+        /// Where the NDP stands in NTBs to the modem; Huawei modems carry nothing with
         /// it in front [default: what the modem needs]
-        #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES), help_heading = "Transfer blocks")]
+        #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES), help_heading = "NTBs (NCM Transfer Blocks)")]
         pub ndp: Option<Placement>,
-        /// Block format to the modem, in bits [default: what the modem needs]
-        #[arg(long, value_name = "BITS", value_parser = words(Format::VALUES), help_heading = "Transfer blocks")]
+        /// NTB format to the modem, in bits [default: what the modem needs]
+        #[arg(long, value_name = "BITS", value_parser = words(Format::VALUES), help_heading = "NTBs (NCM Transfer Blocks)")]
         #[serde(deserialize_with = "word_or_number")]
         pub ntb: Option<Format>,
-        /// Pointer table as long as needed, or of the kernel driver's fixed size [default: minimal]
-        #[arg(long, value_name = "SIZE", value_parser = words(Table::VALUES), help_heading = "Transfer blocks")]
+        /// NDP as long as needed, or of the kernel driver's fixed size [default: minimal]
+        #[arg(long, value_name = "SIZE", value_parser = words(Table::VALUES), help_heading = "NTBs (NCM Transfer Blocks)")]
         pub table: Option<Table>,
-        /// How a block ends that fills its last packet: one byte more (short), filled up to the maximum
+        /// How an NTB ends that fills its last packet: one byte more (short), filled up to the maximum
         /// as the kernel driver does (full), or a zero-length packet (zlp)
-        #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES), help_heading = "Transfer blocks")]
+        #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES), help_heading = "NTBs (NCM Transfer Blocks)")]
         pub pad: Option<Padding>,
-        /// Largest block to the modem in bytes; the modem's limit stays in force [default: 16384]
-        #[arg(long, value_name = "BYTES", help_heading = "Transfer blocks")]
+        /// Largest NTB to the modem in bytes; the modem's limit stays in force [default: 16384]
+        #[arg(long, value_name = "BYTES", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub block_size: Option<u32>,
-        /// Largest block from the modem in bytes; the modem's limit stays in force [default: 16384]
-        #[arg(long, value_name = "BYTES", help_heading = "Transfer blocks")]
+        /// Largest NTB from the modem in bytes; the modem's limit stays in force [default: 16384]
+        #[arg(long, value_name = "BYTES", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub input_size: Option<u32>,
-        /// Most datagrams in a block to the modem; the modem's own limit stays in force [default: 40]
-        #[arg(long, value_name = "N", help_heading = "Transfer blocks")]
+        /// Most datagrams in an NTB to the modem; the modem's own limit stays in force [default: 40]
+        #[arg(long, value_name = "N", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub max_datagrams: Option<u16>,
         /// Transfers kept in flight in each direction; below 6, large packets are copied once
         /// [default: 16 from the modem, 8 to it]
-        #[arg(long, value_name = "N", help_heading = "Transfer blocks")]
+        #[arg(long, value_name = "N", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub in_flight: Option<usize>,
     }
 }

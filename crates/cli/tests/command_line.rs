@@ -189,11 +189,11 @@ fn descriptors_are_shown_as_the_device_has_them() {
 
 #[test]
 fn a_block_is_decoded_from_hexadecimal() {
-    // NTB16, sequence 5, one 20-byte IPv4 packet at 12, table at 32 (CDC NCM 1.0, tables 3-1 to 3-3).
-    let block = "4e434d48 0c00 0500 3000 2000 \
+    // NTB16, sequence 5, one 20-byte IPv4 packet at 12, NDP at 32 (CDC NCM 1.0, tables 3-1 to 3-3).
+    let ntb = "4e434d48 0c00 0500 3000 2000 \
                  4500001400000000400100000a000001c6336401 \
                  49505300 1000 0000 0c00 1400 0000 0000";
-    let output = uwwan(&["ntb", "decode", "--json", block]);
+    let output = uwwan(&["ntb", "decode", "--json", ntb]);
     assert!(output.status.success(), "{}", stderr(&output));
     let decoded: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(decoded["format"], 16);
@@ -205,7 +205,7 @@ fn a_block_is_decoded_from_hexadecimal() {
         decoded["datagrams"][0]["about"],
         "10.0.0.1 > 198.51.100.1 ICMP"
     );
-    let faulty = block.replace("0c00 1400", "0c00 ff00");
+    let faulty = ntb.replace("0c00 1400", "0c00 ff00");
     let output = uwwan(&["ntb", "decode", &faulty]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -215,15 +215,15 @@ fn a_block_is_decoded_from_hexadecimal() {
     );
 }
 
-/// A block with its NDP in front, one with a chain that goes backwards and a `wLength` of 18, each
+/// An NTB with its NDP in front, one with a chain that goes backwards and a `wLength` of 18, each
 /// judged by the way it went.
 #[test]
 fn a_block_is_judged_by_its_direction() {
     let packet = "4500001400000000400100000a000001c6336401";
     let front =
         format!("4e434d48 0c00 0500 3000 0c00 49505300 1000 0000 1c00 1400 0000 0000 {packet}");
-    let decode = |block: &str, direction: &[&str]| {
-        let output = uwwan(&[&["ntb", "decode", block], direction].concat());
+    let decode = |ntb: &str, direction: &[&str]| {
+        let output = uwwan(&[&["ntb", "decode", ntb], direction].concat());
         assert!(output.status.success(), "{}", stderr(&output));
         stdout(&output)
     };

@@ -1,4 +1,4 @@
-//! How fast the device model itself is: blocks both ways through the in-process backend, with a
+//! How fast the device model itself is: NTBs both ways through the in-process backend, with a
 //! network behind it that takes and gives packets at no cost. Run with `--release`.
 
 use std::time::{Duration, Instant};

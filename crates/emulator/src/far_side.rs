@@ -56,7 +56,7 @@ impl FarSide {
     }
 }
 
-/// A network at the device's end of the radio link. Nothing here blocks.
+/// A network at the device's end of the radio link. Nothing here NTBs.
 pub trait Network: Send {
     /// Takes a packet from the modem. Returns `false` when there is no room; the packet is offered again
     /// then.

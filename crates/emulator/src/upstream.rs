@@ -29,7 +29,7 @@ pub(crate) enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HostGone;
 
-/// A host that can have the device. No method blocks.
+/// A host that can have the device. No method NTBs.
 pub(crate) trait Upstream: Send {
     /// Returns the descriptor to poll, with what to poll it for. `None` is returned by a host that
     /// wakes the device's thread by itself.

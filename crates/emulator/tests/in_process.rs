@@ -153,7 +153,7 @@ fn broken_ntbs_are_violations_and_do_no_harm() {
         ends.output.submit(buffer).map_err(|_| "submit").unwrap();
         assert!(ends.output.next(SECOND).unwrap().result.is_ok());
     }
-    // A block without the short packet that would end it waits for more.
+    // An NTB without the short packet that would end it waits for more.
     let before = emulator.report().total_violations();
     assert!(before >= 8, "{before}");
     ends.restart();
@@ -280,8 +280,8 @@ fn a_reactor_sees_completions_through_the_pump() {
     let mut pump = modem.device.pump().unwrap();
     assert!(matches!(modem.device.pump(), Err(Error::Busy { .. })));
     let packet = common::echo_request(0, 1);
-    let block = common::ntb(&mut ends.builder, 0, &packet);
-    ends.output.submit(block).map_err(|_| "submit").unwrap();
+    let ntb = common::ntb(&mut ends.builder, 0, &packet);
+    ends.output.submit(ntb).map_err(|_| "submit").unwrap();
     let deadline = Instant::now() + 5 * SECOND;
     loop {
         // Nothing shows before events were handled.
@@ -387,8 +387,8 @@ fn a_packet_descriptor_pushes_back_and_loses_nothing() {
     let mut sent = 0u16;
     // More than the socket holds: transfers stay pending.
     while ends.output.pending() < 8 {
-        let block = common::ntb(&mut ends.builder, 0, &common::echo_request(0, sent));
-        ends.output.submit(block).map_err(|_| "submit").unwrap();
+        let ntb = common::ntb(&mut ends.builder, 0, &common::echo_request(0, sent));
+        ends.output.submit(ntb).map_err(|_| "submit").unwrap();
         sent += 1;
         while ends.output.next(Duration::from_millis(20)).is_some() {}
         assert!(sent < 10_000, "nothing pushes back");

@@ -60,7 +60,7 @@ pub struct Sizes {
     /// `wMaxSegmentSize` of the functional descriptor.
     pub segment: Option<u16>,
     /// Length of the longest datagram that fits into an NTB both ways.
-    pub block: Option<u16>,
+    pub ntb: Option<u16>,
 }
 
 /// MTU where nobody gives one, in bytes.
@@ -76,7 +76,7 @@ const LEAST_MTU4: u32 = 576;
 /// once.
 ///
 /// The MTU is the user's choice; else the smaller of the network's; else the operator's wish in
-/// the descriptor; else 1500. Segment and block size bound all of them.
+/// the descriptor; else 1500. Segment and NTB size bound all of them.
 #[must_use]
 pub fn settle(given: &Given, sizes: Sizes) -> Addresses {
     let ipv4 = given
@@ -147,7 +147,7 @@ fn mtu(given: &Given, sizes: Sizes, has_ipv6: bool) -> u16 {
             .or(sizes.operator.map(u32::from))
             .unwrap_or(USUAL_MTU),
     };
-    let bound = [sizes.segment, sizes.block]
+    let bound = [sizes.segment, sizes.ntb]
         .into_iter()
         .flatten()
         .filter(|bound| *bound > 0);
@@ -268,7 +268,7 @@ mod tests {
                 9000,
                 0,
                 Sizes {
-                    block: Some(1900),
+                    ntb: Some(1900),
                     ..sizes
                 }
             ),

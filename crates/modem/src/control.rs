@@ -305,7 +305,7 @@ impl Control {
             }
             Report::Ended(fault) => self.lost(Rung::Found, fault.to_string()),
             Report::EmptyHeaders => self.diagnose(
-                "blocks come with empty headers: this firmware needs the other block format; try `--ntb 32`".into(),
+                "NTBs come with empty headers: this firmware needs the other NTB format; try `--ntb 32`".into(),
             ),
             Report::Verdict(session, verdict) => self.session_judged(session, verdict),
             Report::SessionLost(session, fault) => self.host_lost(session, &fault.to_string()),

@@ -55,7 +55,7 @@ counters! {
     sent_packets,
     /// Their bytes.
     sent_bytes,
-    /// Blocks sent to the device.
+    /// NTBs sent to the device.
     sent_blocks,
     /// Their bytes, framing included.
     sent_block_bytes,
@@ -63,7 +63,7 @@ counters! {
     received_packets,
     /// Their bytes.
     received_bytes,
-    /// Blocks received from the device.
+    /// NTBs received from the device.
     received_blocks,
     /// Their bytes, framing included.
     received_block_bytes,
@@ -79,19 +79,19 @@ counters! {
     host_moved,
     /// Datagrams to the host with a wrong checksum, not merged.
     host_damaged,
-    /// Blocks sent because the host had nothing more.
+    /// NTBs sent because the host had nothing more.
     closed_idle,
-    /// Blocks sent because nothing more fitted.
+    /// NTBs sent because nothing more fitted.
     closed_full,
-    /// Blocks sent because they held as many datagrams as the device takes.
+    /// NTBs sent because they held as many datagrams as the device takes.
     closed_datagrams,
-    /// Blocks sent because of another stream.
+    /// NTBs sent because of another stream.
     closed_stream,
     /// Packets from the host that were not IP, or shorter than an Ethernet header.
     host_not_ip,
     /// Packets from the host that were longer than the MTU.
     host_too_long,
-    /// Blocks whose transfer failed on the way to the device.
+    /// NTBs whose transfer failed on the way to the device.
     lost_in_transfer,
     /// Datagrams of our own making that found no room.
     own_no_room,
@@ -107,7 +107,7 @@ counters! {
     neighbour_answers,
     /// Halts of the endpoint from the device.
     receive_stall,
-    /// Blocks longer than agreed on.
+    /// NTBs longer than agreed on.
     receive_overflow,
     /// Transfer errors from the device.
     receive_fault,

@@ -6,8 +6,8 @@
 //! One reactor thread holds the device's [`Pump`] from the claim of the interfaces to their
 //! release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
 //! event descriptor for orders from the control thread. One reactor for both directions, because
-//! every hand-off between threads costs a wake-up per NTB (a block, in short), more than the work
-//! itself: at full rate a block is two system calls on the USB side, and a fraction of one on the host's with large
+//! every hand-off between threads costs a wake-up per NTB, more than the work
+//! itself: at full rate an NTB is two system calls on the USB side, and a fraction of one on the host's with large
 //! packets, or one per datagram without.
 //!
 //! ```text
@@ -20,34 +20,34 @@
 //! interfaces, sockets), or up to 64 KiB of one flow behind a virtio header ([`HostData::Large`]: TUN
 //! interfaces with offload). The driver then does the kernel's segmentation and receive offload:
 //!
-//! * A read is scattered over the places its datagrams are expected to have in the open block and
+//! * A read is scattered over the places its datagrams are expected to have in the open NTB and
 //!   in those behind it (`open`, [`Scatter`]); then headers are written in front of each payload.
 //!   The host is read only while there are buffers enough for a packet of 64 KiB, if one may come.
-//! * Runs of segments in order, within a block and across the blocks that have completed, leave as
+//! * Runs of segments in order, within an NTB and across the NTBs that have completed, leave as
 //!   one gathered write (`delivery`, [`Coalescer`]). Nothing waits for segments that are not there:
 //!   every round ends with all runs written.
 //!
 //! **Zero copy.** Towards the device the host is read to the datagram's final offset in a USB
-//! buffer; the NDP follows when the block closes. Towards the host it is written from
+//! buffer; the NDP follows when the NTB closes. Towards the host it is written from
 //! the receive buffers, which go back into the queue afterwards. Buffers are allocated once; steady
 //! state makes no allocation and takes no lock. The one copy there can be is of a large packet that
 //! was not expected or not of the expected shape: it is moved to its places once, and counted.
 //!
 //! **Sessions.** Each data session has its own host's end (`sessions`); all share queues, buffers and
-//! blocks. They are read in turn, and a block that can carry one session only leaves when the next
+//! NTBs. They are read in turn, and an NTB that can carry one session only leaves when the next
 //! one has something to send.
 //!
 //! **Ethernet.** A plain network device has one session that carries frames instead of IP datagrams.
 //! They are moved as they are; nothing in them is judged but their length.
 //!
-//! **Send when idle, batch while busy.** The open block leaves when the host has nothing more to
-//! send and nothing is in flight, or one transfer and the block is half full; otherwise it keeps
+//! **Send when idle, batch while busy.** The open NTB leaves when the host has nothing more to
+//! send and nothing is in flight, or one transfer and the NTB is half full; otherwise it keeps
 //! filling until it is full, or until the transfer ahead of it completes. A lone packet is never
-//! delayed, and the busier the bus, the fuller the blocks.
+//! delayed, and the busier the bus, the fuller the NTBs.
 //!
-//! **Rests.** Where a block takes less time on the bus than the wake-ups around it, the reactor
-//! would handle one block, or one packet, at a time. So what the host has within a quarter of a
-//! millisecond after a block has left is read at its end (`pace`), and after a large block from the
+//! **Rests.** Where an NTB takes less time on the bus than the wake-ups around it, the reactor
+//! would handle one NTB, or one packet, at a time. So what the host has within a quarter of a
+//! millisecond after an NTB has left is read at its end (`pace`), and after a large NTB from the
 //! device the next is asked for half a millisecond later at the earliest (`downlink`), in which a
 //! high-speed bus carries one or two of 16 KiB.
 //!
@@ -55,8 +55,8 @@
 //! reading: packets wait in the interface's queues (`txqueuelen` each), and what these have no room
 //! for the kernel drops. With offload there is a queue for every few flows, and they are read in
 //! turn, so that what a large upload has in its own does not keep others waiting (`queues` in
-//! [`uwwan_tun`]). When the host takes no more, the received blocks are held and the transfers behind
-//! them wait, up to a bounded time; then what is left of the blocks is dropped and counted. Neither
+//! [`uwwan_tun`]). When the host takes no more, the received NTBs are held and the transfers behind
+//! them wait, up to a bounded time; then what is left of the NTBs is dropped and counted. Neither
 //! ever blocks the thread.
 //!
 //! **Scarce memory.** The kernel has one budget for the transfers of all programs. A transfer that it

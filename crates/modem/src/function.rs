@@ -1,6 +1,6 @@
-//! Setting the data function up: block parameters, format, sizes, alternate settings.
+//! Setting the data function up: NTB parameters, format, sizes, alternate settings.
 //!
-//! The order is that of NCM 1.0 section 7 and MBIM 1.0 section 6.6: everything about blocks is
+//! The order is that of NCM 1.0 section 7 and MBIM 1.0 section 6.6: everything about NTBs is
 //! settled in alternate setting 0, then the setting with the endpoints is selected. Devices that
 //! refuse or ignore a request are taken as they are.
 //!
@@ -87,7 +87,7 @@ pub(crate) fn negotiate(
             parameters.sanitised()
         }
         Err(error) => {
-            notices.push(format!("{error}; assuming blocks of 8 KiB"));
+            notices.push(format!("{error}; assuming NTBs of 8 KiB"));
             NtbParameters::FALLBACK
         }
     };
@@ -151,7 +151,7 @@ pub(crate) fn negotiate(
     let receive_max = parameters
         .in_max
         .clamp(receive_size, MOST_BLOCK.max(receive_size)) as usize;
-    // What a block holds beside one datagram: header, table, alignment, the closing byte.
+    // What an NTB holds beside one datagram: NTH, NDP, alignment, the closing byte.
     let overhead = 64 + framing.divisor + framing.ndp_alignment;
     let front_table = if choices.placement == uwwan_ncm::Placement::Front {
         16 + 8 * (framing.max_datagrams + 1)
@@ -159,8 +159,8 @@ pub(crate) fn negotiate(
         0
     };
     let header = frame.map_or(0, |_| ETHERNET_HEADER);
-    let block = framing
-        .max_block
+    let ntb = framing
+        .max_ntb
         .saturating_sub(overhead + front_table + usize::from(header));
     let operator = match function.kind {
         Kind::Mbim { extended_mtu, .. } => extended_mtu,
@@ -169,7 +169,7 @@ pub(crate) fn negotiate(
     Ok(Negotiated {
         framing,
         limits: Limits {
-            max_block: receive_max,
+            max_ntb: receive_max,
             max_datagrams: MOST_DATAGRAMS,
             max_datagram_size: frame.map_or(Limits::default().max_datagram_size, usize::from),
         },
@@ -179,7 +179,7 @@ pub(crate) fn negotiate(
             chosen: options.session(0).and_then(|session| session.mtu),
             operator,
             segment: Some(frame.map_or(function.max_segment_size, |frame| frame - header)),
-            block: Some(block.min(usize::from(u16::MAX)) as u16),
+            ntb: Some(ntb.min(usize::from(u16::MAX)) as u16),
         },
         frame,
         notices,
@@ -235,7 +235,7 @@ fn frames(
     }
 }
 
-/// Tells the device the largest block to send. Returns what to expect, in bytes.
+/// Tells the device the largest NTB to send. Returns what to expect, in bytes.
 fn input_size(
     device: &dyn Device,
     function: &Function,
@@ -264,7 +264,7 @@ fn input_size(
     match result {
         Ok(()) => Ok(wanted),
         Err(error) => {
-            notices.push(format!("{error}; expecting blocks of up to {most} bytes"));
+            notices.push(format!("{error}; expecting NTBs of up to {most} bytes"));
             Ok(most)
         }
     }
@@ -327,7 +327,7 @@ impl Negotiated {
     pub(crate) fn detail(&self) -> String {
         let status = self.status();
         format!(
-            "NTB{}, table at the {}, blocks of {} out and {} in",
+            "NTB{}, NDP at the {}, NTBs of {} bytes out and {} bytes in",
             status.format, status.ndp, status.output_size, status.input_size
         )
     }
@@ -343,7 +343,7 @@ impl Negotiated {
                 uwwan_ncm::Placement::End => "end".into(),
                 uwwan_ncm::Placement::Front => "front".into(),
             },
-            output_size: self.framing.max_block as u32,
+            output_size: self.framing.max_ntb as u32,
             input_size: self.receive_size as u32,
             max_datagrams: self.framing.max_datagrams as u32,
             announced: self.announced,

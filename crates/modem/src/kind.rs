@@ -2,7 +2,7 @@
 //!
 //! An MBIM function is a modem: a control session, and IP datagrams. An NCM function (class 02,
 //! subclass 0d) is a network device: no session, and Ethernet frames. Both carry their data in
-//! transfer blocks, so that everything between claim and data path serves either.
+//! NTBs, so that everything between claim and data path serves either.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -82,7 +82,7 @@ const HUAWEI: Quirk = Quirk {
     ndp: Placement::End,
     padding: Padding::Short,
     open_budget: Duration::from_secs(60),
-    source: "Linux cdc_mbim.c: 12d1 vendor entry, pointer table at the end, no zero-length packets",
+    source: "Linux cdc_mbim.c: 12d1 vendor entry, NDP at the end, no zero-length packets",
     ..DEFAULT
 };
 
@@ -92,7 +92,7 @@ const ME906S: Quirk = Quirk {
     disconnect_suspend: true,
     ipv6_by_plmn: true,
     story: "Comes up in configuration 2 (Ethernet and serial ports). A direct switch to the MBIM \
-            configuration leaves MBIM mute. With the pointer table in front everything connects \
+            configuration leaves MBIM mute. With the NDP in front everything connects \
             and nothing comes back. IPv6 is off unless the home network is in the PLMN profile \
             list.",
     source: "Linux cdc_mbim.c and quirks.c; OpenBSD umb_quirks; modemmanager-devel 2016-03, -04",
@@ -160,7 +160,7 @@ pub const TABLE: &[Quirk] = &[
     Quirk {
         product: Some(0x157d),
         name: "Huawei E3372 (MBIM)",
-        source: "Linux cdc_mbim.c, first user of the pointer table at the end",
+        source: "Linux cdc_mbim.c, first user of the NDP at the end",
         ..HUAWEI
     },
     Quirk {
@@ -273,7 +273,7 @@ pub const TABLE: &[Quirk] = &[
         vendor: Some(0x1199),
         product: Some(0x9071),
         name: "Sierra EM7455 / MC7455",
-        story: "Delivers no data when the data interface is switched on too soon after the block \
+        story: "Delivers no data when the data interface is switched on too soon after the NTB \
                 format is set; may need unlocking for the laptop it is built into (FCC lock).",
         source: "Linux cdc_ncm.c (c086e7096170); OpenBSD umb",
         ..DEFAULT

@@ -2,12 +2,12 @@
 //!
 //! [`Builder::place`] tells where the next datagram goes and how much room there is;
 //! [`Builder::commit`] says how long it became; [`Builder::finish`] writes the header, the NDP
-//! and the padding. Until then the block's memory is not touched, so many datagrams can be placed
+//! and the padding. Until then the NTB's memory is not touched, so many datagrams can be placed
 //! before the bytes of the first arrive: a scattered read fills them all at once. If what arrived
 //! is not what was expected, [`Builder::keep`] and [`Builder::rewind`] take the placing back.
 //!
 //! The bookkeeping lives in two fixed tables allocated once, one entry per datagram and one per
-//! stream; the block's memory belongs to the caller.
+//! stream; the NTB's memory belongs to the caller.
 
 use thiserror::Error;
 
@@ -17,23 +17,23 @@ use crate::layout::{BLOCK_LENGTH, HEADER_LENGTH, Layout, NDP_LENGTH, SEQUENCE, S
 
 /// The most datagrams one builder keeps account of, whatever the framing asks for.
 const MOST_DATAGRAMS: usize = 4096;
-/// The most NDPs (streams) in one block.
+/// The most NDPs (streams) in one NTB.
 const MOST_NDPS: usize = 32;
 
-/// Why no further datagram goes into a block.
+/// Why no further datagram goes into an NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Full {
-    /// Not enough room left: send the block, the datagram goes into the next.
-    #[error("the block has no room left for this datagram")]
+    /// Not enough room left: send the NTB, the datagram goes into the next.
+    #[error("the NTB has no room left for this datagram")]
     Room,
-    /// The block has as many datagrams as the device takes: send it.
-    #[error("the block has as many datagrams as the device takes")]
+    /// The NTB has as many datagrams as the device takes: send it.
+    #[error("the NTB has as many datagrams as the device takes")]
     Datagrams,
-    /// The block has another stream's NDP, and there can be no further one: send it.
-    #[error("the block belongs to another stream")]
+    /// The NTB has another stream's NDP, and there can be no further one: send it.
+    #[error("the NTB belongs to another stream")]
     Stream,
-    /// The datagram fits in no block: drop it.
-    #[error("the datagram is too long for any block")]
+    /// The datagram fits in no NTB: drop it.
+    #[error("the datagram is too long for any NTB")]
     TooLong,
 }
 
@@ -41,7 +41,7 @@ pub enum Full {
 #[derive(Debug)]
 #[must_use]
 pub struct Slot {
-    /// Offset in the block at which the datagram starts, in bytes.
+    /// Offset in the NTB at which the datagram starts, in bytes.
     pub offset: usize,
     /// Number of bytes the datagram can have at most.
     pub room: usize,
@@ -55,7 +55,7 @@ pub struct Slot {
     ndp_at: Option<usize>,
 }
 
-/// A state of a block to which [`Builder::rewind`] goes back.
+/// A state of an NTB to which [`Builder::rewind`] goes back.
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
     count: usize,
@@ -66,7 +66,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Returns the number of datagrams that were in the block.
+    /// Returns the number of datagrams that were in the NTB.
     #[inline]
     #[must_use]
     pub fn datagrams(&self) -> usize {
@@ -74,22 +74,22 @@ impl Mark {
     }
 }
 
-/// A finished block.
+/// A finished NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
     /// Number of bytes to send; 0 when nothing was placed.
     pub length: usize,
-    /// Number of datagrams in the block.
+    /// Number of datagrams in the NTB.
     pub datagrams: usize,
-    /// Number of bytes of datagrams in the block, padding to the least length included; the rest of
+    /// Number of bytes of datagrams in the NTB, padding to the least length included; the rest of
     /// [`Finished::length`] is framing.
     pub payload: usize,
     /// Whether the transfer must end with a zero-length packet for the device to see its end.
     pub zero_packet: bool,
-    /// Why the last datagram was refused; `None` when nothing did, so the block leaves because there
+    /// Why the last datagram was refused; `None` when nothing did, so the NTB leaves because there
     /// is nothing more to send.
     pub reason: Option<Full>,
-    /// `wSequence` of the block.
+    /// `wSequence` of the NTB.
     pub sequence: u16,
 }
 
@@ -108,13 +108,13 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Ndp {
     stream: Stream,
-    /// Offset in the block; for [`Placement::End`] not known before the block is finished.
+    /// Offset in the NTB; for [`Placement::End`] not known before the NTB is finished.
     at: usize,
     /// Number of padding bytes in front of the NDP.
     gap: usize,
 }
 
-/// Builds one block after another. See the [crate] for an example.
+/// Builds one NTB after another. See the [crate] for an example.
 #[derive(Debug)]
 pub struct Builder {
     framing: Framing,
@@ -125,7 +125,7 @@ pub struct Builder {
     simple: bool,
     /// Length of a full-size NDP in bytes.
     full_ndp: usize,
-    /// Length in bytes to which a block may grow before padding.
+    /// Length in bytes to which an NTB may grow before padding.
     limit: usize,
     /// Offset at which the shortest NDP starts at the latest, not aligned.
     last_ndp: usize,
@@ -176,11 +176,11 @@ impl Modulus {
 }
 
 impl Builder {
-    /// Makes a builder for blocks laid out as `framing` says. Values that cannot work are brought into
-    /// range: divisors of 0 become 1, remainders are taken modulo their divisor, the block is
+    /// Makes a builder for NTBs laid out as `framing` says. Values that cannot work are brought into
+    /// range: divisors of 0 become 1, remainders are taken modulo their divisor, the NTB is
     /// kept within the format's length field and above its shortest form.
     ///
-    /// Allocates once, 16 bytes for each datagram a block can have.
+    /// Allocates once, 16 bytes for each datagram an NTB can have.
     #[must_use]
     pub fn new(mut framing: Framing) -> Self {
         let layout = framing.format.layout();
@@ -192,11 +192,11 @@ impl Builder {
             .min_datagram_size
             .min(framing.max_datagram_size)
             .min(1 << 15);
-        framing.max_block = framing
-            .max_block
+        framing.max_ntb = framing
+            .max_ntb
             .clamp(
                 layout.header + layout.shortest_ndp(),
-                layout.format.max_block(),
+                layout.format.max_ntb(),
             )
             // Offsets are kept as 32 bits.
             .min(1 << 30);
@@ -204,16 +204,16 @@ impl Builder {
         let most = (usize::from(u16::MAX) - layout.ndp) / layout.entry - 1;
         framing.max_datagrams = framing.max_datagrams.clamp(1, most.min(MOST_DATAGRAMS));
         if framing.placement == Placement::Front || framing.ndp_size == NdpSize::Full {
-            // NDPs that take their full size leave half the block for datagrams.
-            let most = (framing.max_block / 2).saturating_sub(layout.ndp) / layout.entry;
+            // NDPs that take their full size leave half the NTB for datagrams.
+            let most = (framing.max_ntb / 2).saturating_sub(layout.ndp) / layout.entry;
             framing.max_datagrams = framing.max_datagrams.min(most.saturating_sub(1)).max(1);
         }
-        // A full block must end short too, unless it is as long as the device takes.
-        let needs_byte = framing.max_block.is_multiple_of(framing.max_packet_size)
-            && framing.max_block != framing.device_max_block;
+        // A full NTB must end short too, unless it is as long as the device takes.
+        let needs_byte = framing.max_ntb.is_multiple_of(framing.max_packet_size)
+            && framing.max_ntb != framing.device_max_ntb;
         let limit = match framing.padding {
-            Padding::ShortPacket | Padding::Full { .. } if needs_byte => framing.max_block - 1,
-            _ => framing.max_block,
+            Padding::ShortPacket | Padding::Full { .. } if needs_byte => framing.max_ntb - 1,
+            _ => framing.max_ntb,
         };
         Self {
             layout,
@@ -248,40 +248,40 @@ impl Builder {
         &self.framing
     }
 
-    /// Tells whether nothing is in the block yet.
+    /// Tells whether nothing is in the NTB yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Returns the number of datagrams in the block.
+    /// Returns the number of datagrams in the NTB.
     #[must_use]
     pub fn datagrams(&self) -> usize {
         self.count
     }
 
-    /// Returns the number of bytes of datagrams in the block.
+    /// Returns the number of bytes of datagrams in the NTB.
     #[must_use]
     pub fn payload(&self) -> usize {
         self.payload
     }
 
-    /// Returns the sequence number the next finished block gets.
+    /// Returns the sequence number the next finished NTB gets.
     #[must_use]
     pub fn sequence(&self) -> u16 {
         self.sequence
     }
 
-    /// Sets the sequence number the next finished block gets: 0 after the data interface was reset.
+    /// Sets the sequence number the next finished NTB gets: 0 after the data interface was reset.
     pub fn set_sequence(&mut self, sequence: u16) {
         self.sequence = sequence;
     }
 
-    /// Returns where a datagram of up to `want` bytes goes. Nothing is in the block before
+    /// Returns where a datagram of up to `want` bytes goes. Nothing is in the NTB before
     /// [`Builder::commit`]; a slot not committed may be dropped.
     ///
     /// # Errors
-    /// [`Full::TooLong`] when it fits in no block; otherwise send this block and place it in the
+    /// [`Full::TooLong`] when it fits in no NTB; otherwise send this NTB and place it in the
     /// next.
     #[inline]
     pub fn place(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
@@ -304,7 +304,7 @@ impl Builder {
     }
 
     /// Places a datagram of `length` bytes where one of `want` bytes would go, which is at least as
-    /// many, and commits it. Returns its offset in the block.
+    /// many, and commits it. Returns its offset in the NTB.
     ///
     /// # Errors
     /// As [`Builder::place`].
@@ -441,7 +441,7 @@ impl Builder {
         }
     }
 
-    /// Takes the datagram of `slot` into the block with `length` bytes. A length of 0 leaves the block as it was:
+    /// Takes the datagram of `slot` into the NTB with `length` bytes. A length of 0 leaves the NTB as it was:
     /// an empty entry would end the NDP.
     ///
     /// # Panics
@@ -497,7 +497,7 @@ impl Builder {
         self.full = None;
     }
 
-    /// Remembers what is in the block.
+    /// Remembers what is in the NTB.
     #[inline]
     #[must_use]
     pub fn mark(&self) -> Mark {
@@ -510,7 +510,7 @@ impl Builder {
         }
     }
 
-    /// Takes back what was committed since `mark`, which must be of the same block; a mark that
+    /// Takes back what was committed since `mark`, which must be of the same NTB; a mark that
     /// lies ahead changes nothing.
     #[inline]
     pub fn rewind(&mut self, mark: Mark) {
@@ -524,7 +524,7 @@ impl Builder {
     }
 
     /// Takes back what was committed since `mark`, but for the first `datagrams`; of those refused
-    /// since nothing is remembered. The mark must be of the same block.
+    /// since nothing is remembered. The mark must be of the same NTB.
     #[inline]
     pub fn keep(&mut self, mark: Mark, datagrams: usize) {
         let count = mark.count.saturating_add(datagrams).min(self.count);
@@ -544,12 +544,12 @@ impl Builder {
         self.full = None;
     }
 
-    /// Writes header, NDPs and padding around the datagrams in `block` and starts the next
-    /// block. With nothing placed, nothing is written and the length is 0.
+    /// Writes header, NDPs and padding around the datagrams in `ntb` and starts the next
+    /// NTB. With nothing placed, nothing is written and the length is 0.
     ///
     /// # Panics
-    /// When `block` is shorter than the block became; [`Framing::max_block`] bytes always do.
-    pub fn finish(&mut self, block: &mut [u8]) -> Finished {
+    /// When `ntb` is shorter than the NTB became; [`Framing::max_ntb`] bytes always do.
+    pub fn finish(&mut self, ntb: &mut [u8]) -> Finished {
         let datagrams = self.count;
         let sequence = self.sequence;
         let mut finished = Finished {
@@ -561,10 +561,10 @@ impl Builder {
             sequence,
         };
         if datagrams > 0 {
-            let first_ndp = self.write_ndps(block);
-            self.pad(block);
+            let first_ndp = self.write_ndps(ntb);
+            self.pad(ntb);
             let length = self.tail;
-            self.write_header(block, first_ndp, length);
+            self.write_header(ntb, first_ndp, length);
             finished.length = length;
             finished.zero_packet = self.framing.needs_zero_packet(length);
             self.sequence = sequence.wrapping_add(1);
@@ -577,7 +577,7 @@ impl Builder {
     }
 
     /// Tells whether some datagram can have padding in front of it or at its end, or a CRC behind it.
-    /// The block has a datagram, and its tail is the end of the last.
+    /// The NTB has a datagram, and its tail is the end of the last.
     fn has_trimmings(&self) -> bool {
         let first = self.entries[0];
         // The end of the last datagram if nothing lies between any two.
@@ -587,7 +587,7 @@ impl Builder {
 
     /// Writes all NDPs, the padding in front of NDPs and datagrams, and checksums. Returns the
     /// first NDP's offset.
-    fn write_ndps(&mut self, block: &mut [u8]) -> usize {
+    fn write_ndps(&mut self, ntb: &mut [u8]) -> usize {
         let layout = self.layout;
         let trimmings = self.has_trimmings();
         if self.framing.placement == Placement::End {
@@ -605,15 +605,15 @@ impl Builder {
             let (offset, length) = (entry.offset as usize, entry.length as usize);
             // Mostly there is no gap, and a call to clear nothing costs more than looking.
             if entry.gap != 0 {
-                block[offset - usize::from(entry.gap)..offset].fill(0);
+                ntb[offset - usize::from(entry.gap)..offset].fill(0);
             }
             let trailer = self.ndps[entry.ndp as usize].stream.trailer();
             if entry.filler != 0 {
                 let end = offset + length - trailer;
-                block[end - usize::from(entry.filler)..end].fill(0);
+                ntb[end - usize::from(entry.filler)..end].fill(0);
             }
             if trailer != 0 {
-                let stored = &mut block[offset..offset + length];
+                let stored = &mut ntb[offset..offset + length];
                 let (datagram, crc) = stored.split_at_mut(length - trailer);
                 crc.copy_from_slice(&crc32(datagram).to_le_bytes());
             }
@@ -621,12 +621,12 @@ impl Builder {
         let ndps = &self.ndps[..self.ndp_count];
         for (index, ndp) in ndps.iter().enumerate() {
             let at = ndp.at;
-            block[at - ndp.gap..at].fill(0);
+            ntb[at - ndp.gap..at].fill(0);
             let end = match self.framing.placement {
                 Placement::End => self.tail,
                 Placement::Front => at + self.full_ndp,
             };
-            let (head, fields) = block[at..end].split_at_mut(layout.ndp);
+            let (head, fields) = ntb[at..end].split_at_mut(layout.ndp);
             head.fill(0);
             head[..4].copy_from_slice(&ndp.stream.signature(layout.format));
             let next = ndps.get(index + 1).map_or(0, |next| next.at);
@@ -647,25 +647,25 @@ impl Builder {
     }
 
     /// Adds the padding of the framing's rule behind everything else.
-    fn pad(&mut self, block: &mut [u8]) {
+    fn pad(&mut self, ntb: &mut [u8]) {
         let length = self.tail;
         let padded = match self.framing.padding {
             Padding::Full { min_tx_pkt } if length > min_tx_pkt => self.limit,
             Padding::Never => length,
-            _ if length < self.framing.max_block
+            _ if length < self.framing.max_ntb
                 && length.is_multiple_of(self.framing.max_packet_size) =>
             {
                 length + 1
             }
             _ => length,
         };
-        block[length..padded].fill(0);
+        ntb[length..padded].fill(0);
         self.tail = padded;
     }
 
-    fn write_header(&self, block: &mut [u8], first_ndp: usize, length: usize) {
+    fn write_header(&self, ntb: &mut [u8], first_ndp: usize, length: usize) {
         let layout = self.layout;
-        let header = &mut block[..layout.header];
+        let header = &mut ntb[..layout.header];
         header[..4].copy_from_slice(&layout.signature);
         header[HEADER_LENGTH..][..2].copy_from_slice(&(layout.header as u16).to_le_bytes());
         header[SEQUENCE..][..2].copy_from_slice(&self.sequence.to_le_bytes());

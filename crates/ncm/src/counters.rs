@@ -14,7 +14,7 @@ macro_rules! counters {
                 $(self.$name = self.$name.saturating_add(other.$name);)*
             }
 
-            /// Returns all counters by name, in the order of a block: transfer, NDP, datagram.
+            /// Returns all counters by name, in the order of an NTB: transfer, NDP, datagram.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -29,28 +29,28 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Blocks shorter than a header with the shortest NDP.
+    /// NTBs shorter than a header with the shortest NDP.
     block_runt,
-    /// Blocks with data under a header of zeros: what an HP hs3110 sends when it is forced to
+    /// NTBs with data under a header of zeros: what an HP hs3110 sends when it is forced to
     /// NTB16. Switching to NTB32 is the remedy.
     header_zero,
-    /// Blocks that start with neither `NCMH` nor `ncmh`.
+    /// NTBs that start with neither `NCMH` nor `ncmh`.
     header_signature,
-    /// Blocks whose `wHeaderLength` is not the format's.
+    /// NTBs whose `wHeaderLength` is not the format's.
     header_length,
-    /// Blocks whose length is less than a header with the shortest NDP.
+    /// NTBs whose length is less than a header with the shortest NDP.
     block_length_short,
-    /// Blocks whose length is more than what arrived.
+    /// NTBs whose length is more than what arrived.
     block_length_beyond,
-    /// Blocks whose length is more than agreed on.
+    /// NTBs whose length is more than agreed on.
     block_length_limit,
-    /// Transfers with something behind the last block that is neither a block nor zeros.
+    /// Transfers with something behind the last NTB that is neither an NTB nor zeros.
     trailing_bytes,
-    /// NDPs that start inside the header or do not fit in the block.
+    /// NDPs that start inside the header or do not fit in the NTB.
     ndp_index,
     /// NDPs whose `wLength` has no room for an entry and the terminator.
     ndp_length,
-    /// NDPs whose entries reach beyond the block.
+    /// NDPs whose entries reach beyond the NTB.
     ndp_truncated,
     /// NDPs of an unknown kind.
     ndp_signature,
@@ -59,7 +59,7 @@ counters! {
     ndp_order,
     /// Datagrams that start inside the header.
     datagram_in_header,
-    /// Datagrams that reach beyond the block.
+    /// Datagrams that reach beyond the NTB.
     datagram_outside,
     /// Datagrams that overlap the NDP that lists them.
     datagram_in_ndp,
@@ -73,9 +73,9 @@ counters! {
     datagram_version,
     /// Ethernet frames whose CRC-32 is wrong.
     datagram_crc,
-    /// Blocks that list more datagrams than agreed on; the rest is not delivered.
+    /// NTBs that list more datagrams than agreed on; the rest is not delivered.
     datagram_limit,
-    /// Datagrams that would make a block deliver more bytes than it has: the same bytes listed
+    /// Datagrams that would make an NTB deliver more bytes than it has: the same bytes listed
     /// again and again.
     datagram_repeated,
 }

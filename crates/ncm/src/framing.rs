@@ -5,11 +5,11 @@ use std::fmt;
 use crate::layout::Format;
 use crate::parameters::NtbParameters;
 
-/// Where the NDP of a block lies.
+/// Where the NDP of an NTB lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Placement {
-    /// The NDP lies behind the datagrams. There is one NDP, and so one stream, in a block. Huawei
-    /// firmware swallows any other block.
+    /// The NDP lies behind the datagrams. There is one NDP, and so one stream, in an NTB. Huawei
+    /// firmware swallows any other NTB.
     #[default]
     End,
     /// The NDPs lie in front of their datagrams, one for each stream, chained.
@@ -23,12 +23,12 @@ pub enum NdpSize {
     /// its entries are known and always takes the full size.
     #[default]
     Minimal,
-    /// As many bytes as the most datagrams a block can have need, unused entries zero, as Linux does it.
+    /// As many bytes as the most datagrams an NTB can have need, unused entries zero, as Linux does it.
     /// `wLength` still counts only what is used.
     Full,
 }
 
-/// How a block is made to end in a short packet, which tells the device where it ends.
+/// How an NTB is made to end in a short packet, which tells the device where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Padding {
     /// Nothing is added: where a short packet is needed [`crate::Finished::zero_packet`] asks for a
@@ -37,16 +37,16 @@ pub enum Padding {
     /// One zero byte is added where the length would be a multiple of the packet size.
     #[default]
     ShortPacket,
-    /// Linux' rule for devices without zero-length packets: blocks longer than `min_tx_pkt` bytes
+    /// Linux' rule for devices without zero-length packets: NTBs longer than `min_tx_pkt` bytes
     /// are filled with zeros to the maximum, others get one zero byte at multiples of the packet
     /// size.
     Full {
-        /// Length in bytes up to which a block is not filled to the maximum.
+        /// Length in bytes up to which an NTB is not filled to the maximum.
         min_tx_pkt: usize,
     },
 }
 
-/// What a block carries, which decides how the payload remainder is read.
+/// What an NTB carries, which decides how the payload remainder is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Function {
     /// IP packets: the remainder applies to the datagram's start (MBIM 1.0, 7).
@@ -72,10 +72,10 @@ impl Function {
 const LEAST_FRAME: usize = 60;
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
-/// Datagrams per block unless the device says less (Linux `CDC_NCM_DPT_DATAGRAMS_MAX`): no
+/// Datagrams per NTB unless the device says less (Linux `CDC_NCM_DPT_DATAGRAMS_MAX`): no
 /// firmware has been fed more by the drivers it was tested with.
 const USUAL_DATAGRAMS: usize = 40;
-/// Block size unless the device says less: one page-order-2 buffer in the kernel, one URB in
+/// NTB size unless the device says less: one page-order-2 buffer in the kernel, one URB in
 /// every backend.
 const USUAL_BLOCK: usize = 16384;
 /// What the user or the quirk table asks for.
@@ -89,11 +89,11 @@ pub struct Choices {
     pub ndp_size: NdpSize,
     /// How a short packet comes about.
     pub padding: Padding,
-    /// Whether blocks carry IP packets or Ethernet frames.
+    /// Whether NTBs carry IP packets or Ethernet frames.
     pub function: Function,
-    /// Length of the longest block to build, in bytes; the device's own limit stays in force.
+    /// Length of the longest NTB to build, in bytes; the device's own limit stays in force.
     pub block_size: usize,
-    /// Number of datagrams a block holds at most; the device's own limit stays in force.
+    /// Number of datagrams an NTB holds at most; the device's own limit stays in force.
     pub max_datagrams: usize,
     /// Length of the longest datagram in bytes.
     pub max_datagram_size: usize,
@@ -117,7 +117,7 @@ impl Default for Choices {
     }
 }
 
-/// The layout of blocks towards the device. All sizes in bytes.
+/// The layout of NTBs towards the device. All sizes in bytes.
 ///
 /// Made by [`Framing::negotiate`]; for experiments every field can be set by hand:
 /// [`crate::Builder::new`] brings what cannot work back into range.
@@ -137,12 +137,12 @@ pub struct Framing {
     pub remainder: usize,
     /// Number of bytes of which the offset of an NDP is a multiple.
     pub ndp_alignment: usize,
-    /// Length of the longest block to build: the buffer handed to [`crate::Builder::finish`] has at
+    /// Length of the longest NTB to build: the buffer handed to [`crate::Builder::finish`] has at
     /// least so many bytes.
-    pub max_block: usize,
-    /// `dwNtbOutMaxSize` as announced: a block of exactly this length needs no short packet.
-    pub device_max_block: usize,
-    /// Number of datagrams one block holds at most.
+    pub max_ntb: usize,
+    /// `dwNtbOutMaxSize` as announced: an NTB of exactly this length needs no short packet.
+    pub device_max_ntb: usize,
+    /// Number of datagrams one NTB holds at most.
     pub max_datagrams: usize,
     /// Length to which shorter datagrams are padded with zeros.
     pub min_datagram_size: usize,
@@ -153,12 +153,12 @@ pub struct Framing {
 }
 
 impl Framing {
-    /// Tells whether the device sees the end of a block of `length` bytes only by a zero-length
-    /// packet: it fills its last packet and is not as long as [`Framing::device_max_block`].
+    /// Tells whether the device sees the end of an NTB of `length` bytes only by a zero-length
+    /// packet: it fills its last packet and is not as long as [`Framing::device_max_ntb`].
     #[inline]
     #[must_use]
     pub fn needs_zero_packet(&self, length: usize) -> bool {
-        length.is_multiple_of(self.max_packet_size) && length != self.device_max_block
+        length.is_multiple_of(self.max_packet_size) && length != self.device_max_ntb
     }
 
     /// Returns the framing that follows from what the device announces and what is asked for.
@@ -173,10 +173,10 @@ impl Framing {
             choices.format.other()
         };
         let max_packet_size = choices.max_packet_size.max(1);
-        let mut max_block = choices.block_size.clamp(1, sane.out_max as usize);
-        if max_block > format.max_block() {
-            // A whole number of packets, as every usual block size is.
-            max_block = format.max_block() / max_packet_size * max_packet_size;
+        let mut max_ntb = choices.block_size.clamp(1, sane.out_max as usize);
+        if max_ntb > format.max_ntb() {
+            // A whole number of packets, as every usual NTB size is.
+            max_ntb = format.max_ntb() / max_packet_size * max_packet_size;
         }
         let divisor = usize::from(sane.out_divisor);
         let remainder = usize::from(sane.out_remainder);
@@ -193,8 +193,8 @@ impl Framing {
             divisor,
             remainder,
             ndp_alignment: usize::from(sane.out_alignment),
-            max_block,
-            device_max_block: parameters.out_max as usize,
+            max_ntb,
+            device_max_ntb: parameters.out_max as usize,
             max_datagrams: max_datagrams.max(1),
             min_datagram_size: match choices.function {
                 Function::Mbim => 0,
@@ -238,7 +238,7 @@ mod tests {
                 ..Choices::default()
             };
             let framing = Framing::negotiate(&out(announced), &choices);
-            assert_eq!(framing.max_block, 65_536, "{announced}");
+            assert_eq!(framing.max_ntb, 65_536, "{announced}");
             assert_eq!(framing.needs_zero_packet(65_536), needs, "{announced}");
             assert!(framing.needs_zero_packet(512));
             assert!(!framing.needs_zero_packet(65_535));
@@ -274,12 +274,12 @@ mod tests {
             ..Choices::default()
         };
         let framing = Framing::negotiate(&out(65536), &choices);
-        assert_eq!(framing.max_block, 65024);
+        assert_eq!(framing.max_ntb, 65024);
         let choices = Choices {
             format: Format::Ntb32,
             ..choices
         };
-        assert_eq!(Framing::negotiate(&out(65536), &choices).max_block, 65536);
+        assert_eq!(Framing::negotiate(&out(65536), &choices).max_ntb, 65536);
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
         };
         let framing = Framing::negotiate(&parameters, &choices);
         assert_eq!(framing.format, Format::Ntb16);
-        assert_eq!(framing.max_block, 4096);
+        assert_eq!(framing.max_ntb, 4096);
         assert_eq!(framing.max_datagrams, 7);
     }
 

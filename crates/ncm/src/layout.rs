@@ -6,10 +6,10 @@ use std::fmt;
 
 use byteorder::{ByteOrder, LittleEndian};
 
-/// Width of a transfer block's length and index fields.
+/// Width of an NTB's length and index fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
-    /// Fields of 16 bits: blocks have up to 65535 bytes.
+    /// Fields of 16 bits: NTBs have up to 65535 bytes.
     #[default]
     Ntb16,
     /// Fields of 32 bits.
@@ -45,9 +45,9 @@ impl Format {
         }
     }
 
-    /// Returns the length in bytes of the longest block this format can describe.
+    /// Returns the length in bytes of the longest NTB this format can describe.
     #[must_use]
-    pub fn max_block(self) -> usize {
+    pub fn max_ntb(self) -> usize {
         match self {
             Self::Ntb16 => 0xffff,
             Self::Ntb32 => 0xffff_ffff,
@@ -157,7 +157,7 @@ impl fmt::Display for Stream {
 
 /// Sizes and field positions of one format.
 ///
-/// Header (NTH): signature 0, `wHeaderLength` 4, `wSequence` 6, block length 8, index of the first
+/// Header (NTH): signature 0, `wHeaderLength` 4, `wSequence` 6, NTB length 8, index of the first
 /// NDP behind that. NDP: signature 0, `wLength` 4, index of the next NDP, entries of
 /// {index, length} from `ndp` on.
 #[derive(Debug)]
@@ -251,8 +251,8 @@ impl Layout {
     /// Writes an index or length field.
     ///
     /// # Panics
-    /// When the field does not lie inside `bytes`. The value fits: the builder limits blocks to
-    /// [`Format::max_block`].
+    /// When the field does not lie inside `bytes`. The value fits: the builder limits NTBs to
+    /// [`Format::max_ntb`].
     #[inline]
     pub fn put_word(&self, bytes: &mut [u8], at: usize, value: usize) {
         match self.format {

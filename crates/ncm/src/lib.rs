@@ -1,8 +1,8 @@
-//! NCM Transfer Blocks (NTB): built and parsed in place, without I/O and without allocation on
+//! NCM Transfer Blocks (NTBs): built and parsed in place, without I/O and without allocation on
 //! the way of a packet.
 //!
-//! An NTB, here also called block, is one USB transfer full of datagrams: a header (NTH) at its start, the
-//! datagrams, and one or more datagram pointer tables (NDP) saying where each datagram lies. CDC NCM 1.0
+//! An NTB is one USB transfer full of datagrams: a header (NTH) at its start, the
+//! datagrams, and one or more NCM Datagram Pointers (NDPs) saying where each datagram lies. CDC NCM 1.0
 //! carries Ethernet frames in it, MBIM 1.0 carries IP packets and raw device streams, several
 //! sessions at once. Both come with 16-bit fields (NTB16) or 32-bit fields (NTB32); all code here
 //! serves both from one table of field positions, so that a check cannot be right in one width
@@ -19,16 +19,16 @@
 //! use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Stream};
 //!
 //! let framing = Framing::negotiate(&NtbParameters::FALLBACK, &Choices::default());
-//! let mut block = vec![0; framing.max_block];
+//! let mut ntb = vec![0; framing.max_ntb];
 //! let mut builder = Builder::new(framing);
 //!
 //! let packet = [0x45; 60];
 //! let slot = builder.place(Stream::Ips(0), packet.len())?;
-//! block[slot.offset..][..packet.len()].copy_from_slice(&packet);
+//! ntb[slot.offset..][..packet.len()].copy_from_slice(&packet);
 //! builder.commit(slot, packet.len());
 //!
-//! let finished = builder.finish(&mut block);
-//! let transfer = &block[..finished.length];
+//! let finished = builder.finish(&mut ntb);
+//! let transfer = &ntb[..finished.length];
 //! # assert_eq!(transfer.len(), 12 + 60 + 16);
 //! # Ok::<(), uwwan_ncm::Full>(())
 //! ```

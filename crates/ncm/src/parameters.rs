@@ -12,7 +12,7 @@ use crate::layout::Format;
 pub struct NtbParameters {
     /// `bmNtbFormatsSupported`: bit 0 NTB16, bit 1 NTB32.
     pub formats: u16,
-    /// `dwNtbInMaxSize`: the longest block the device sends unless told to stay below.
+    /// `dwNtbInMaxSize`: the longest NTB the device sends unless told to stay below.
     pub in_max: u32,
     /// `wNdpInDivisor`: number of bytes modulo which datagram offsets are the remainder.
     pub in_divisor: u16,
@@ -20,7 +20,7 @@ pub struct NtbParameters {
     pub in_remainder: u16,
     /// `wNdpInAlignment`: NDPs start at multiples of this.
     pub in_alignment: u16,
-    /// `dwNtbOutMaxSize`: the longest block the device takes.
+    /// `dwNtbOutMaxSize`: the longest NTB the device takes.
     pub out_max: u32,
     /// `wNdpOutDivisor`: the same towards the device.
     pub out_divisor: u16,
@@ -28,14 +28,14 @@ pub struct NtbParameters {
     pub out_remainder: u16,
     /// `wNdpOutAlignment`: the same towards the device.
     pub out_alignment: u16,
-    /// `wNtbOutMaxDatagrams`: the most datagrams in one block; 0 for no limit.
+    /// `wNtbOutMaxDatagrams`: the most datagrams in one NTB; 0 for no limit.
     pub out_max_datagrams: u16,
 }
 
-/// No block is made smaller than this on the device's word (Linux
+/// No NTB is made smaller than this on the device's word (Linux
 /// `USB_CDC_NCM_NTB_MIN_IN_SIZE` and `…_OUT_SIZE`).
 const SMALLEST_BLOCK: u32 = 2048;
-/// No block out is made longer than this (Linux `CDC_NCM_NTB_MAX_SIZE_TX`).
+/// No NTB out is made longer than this (Linux `CDC_NCM_NTB_MAX_SIZE_TX`).
 const LONGEST_OUT: u32 = 65536;
 /// Devices announce up to 128 KiB; anything above this is taken for noise.
 const LONGEST_IN: u32 = 1 << 20;
@@ -103,7 +103,7 @@ impl NtbParameters {
 
     /// Returns values one can work with, whatever the device said: sizes within 2 KiB and 64 KiB out
     /// (1 MiB in), an output size of 0 read as "no limit", divisors and alignments that are below
-    /// 4, no power of two, or not below the block size replaced by 4, remainders not below their
+    /// 4, no power of two, or not below the NTB size replaced by 4, remainders not below their
     /// divisor replaced by 0 (Linux `cdc_ncm_fix_modulus`, `cdc_ncm_check_tx_max`). A device that names
     /// neither format counts as one of NTB16.
     #[must_use]
@@ -152,7 +152,7 @@ impl NtbParameters {
 mod tests {
     use super::*;
 
-    /// The parameter block a Linux 6.12 `f_ncm` gadget answers with at its defaults.
+    /// The parameter structure a Linux 6.12 `f_ncm` gadget answers with at its defaults.
     const F_NCM: [u8; 28] = [
         0x1c, 0x00, 0x03, 0x00, 0x00, 0x40, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00,
         0x00, 0x00, 0x40, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00,

@@ -3,15 +3,15 @@
 //! # What is refused
 //! Everything Linux `cdc_ncm`/`cdc_mbim` and the `f_ncm` gadget refuse for the sake of memory
 //! safety, and what they let through at the price of loops and amplification: chains that do not
-//! go forward or overlap, datagrams outside the block they came in, the same bytes delivered over
+//! go forward or overlap, datagrams outside the NTB they came in, the same bytes delivered over
 //! and over. Each reason has its counter; the unit of refusal is as small as it can be, so that
 //! one odd packet does not cost its neighbours.
 //!
 //! # What is tolerated
 //! - NTB32 when NTB16 was agreed on, and the other way round: the signature decides. Some firmware
 //!   falls back at SET_INTERFACE.
-//! - A block length of 0 ("until the short packet"), several blocks in one transfer, zeros behind
-//!   the last block (the pad byte of Windows, padding to the maximum).
+//! - An NTB length of 0 ("until the short packet"), several NTBs in one transfer, zeros behind
+//!   the last NTB (the pad byte of Windows, padding to the maximum).
 //! - NDPs that are not 4-aligned: OpenBSD's rounding makes such NDPs, so does firmware.
 //! - Chains of NDPs that go backwards, as long as no byte is part of two NDPs.
 //! - A `wLength` that is no whole number of entries: it is rounded down, as in Linux.
@@ -39,10 +39,10 @@ const ETHERNET_HEADER: usize = 14;
 /// Bounds on what the receiver accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Length of the longest block in bytes. Devices exist that ignore SET_NTB_INPUT_SIZE, so this is better
+    /// Length of the longest NTB in bytes. Devices exist that ignore SET_NTB_INPUT_SIZE, so this is better
     /// the size they announced than the size they were asked for.
-    pub max_block: usize,
-    /// Number of datagrams delivered from one block at most.
+    pub max_ntb: usize,
+    /// Number of datagrams delivered from one NTB at most.
     pub max_datagrams: usize,
     /// Length of the longest datagram in bytes.
     pub max_datagram_size: usize,
@@ -51,7 +51,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_block: 1 << 20,
+            max_ntb: 1 << 20,
             max_datagrams: 4096,
             max_datagram_size: 0xffff,
         }
@@ -68,20 +68,20 @@ pub struct Datagram {
     pub range: Range<usize>,
 }
 
-/// Why a block cannot be read at all.
+/// Why an NTB cannot be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// Fewer bytes came than a header and the shortest NDP have.
-    #[error("{received} bytes are too short for a transfer block")]
+    #[error("{received} bytes are too short for an NTB")]
     Runt {
         /// Number of bytes received.
         received: usize,
     },
     /// There is data under a header of zeros: the device cannot do the format it was set to.
-    #[error("the block's header is all zeros: the device may need the other NTB format")]
+    #[error("the NTB's header is all zeros: the device may need the other NTB format")]
     Zero,
     /// The bytes start with the signature of no format.
-    #[error("signature {0:02x?} is not that of a transfer block")]
+    #[error("signature {0:02x?} is not that of an NTB")]
     Signature([u8; 4]),
     /// `wHeaderLength` is not that of the format.
     #[error("header length {found} instead of {expected}")]
@@ -91,23 +91,23 @@ pub enum HeaderError {
         /// Value of the format.
         expected: u16,
     },
-    /// The block length is less than a header and the shortest NDP have.
-    #[error("block length {0} is too short for a header and an NDP")]
+    /// The NTB length is less than a header and the shortest NDP have.
+    #[error("NTB length {0} is too short for a header and an NDP")]
     BlockShort(usize),
-    /// The block length is more than what was received.
-    #[error("block length {length} is more than the {received} bytes received")]
+    /// The NTB length is more than what was received.
+    #[error("NTB length {length} is more than the {received} bytes received")]
     BlockBeyond {
         /// Value as sent.
         length: usize,
         /// Number of bytes received.
         received: usize,
     },
-    /// The block length is more than [`Limits::max_block`].
-    #[error("block length {length} is more than the {limit} agreed on")]
+    /// The NTB length is more than [`Limits::max_ntb`].
+    #[error("NTB length {length} is more than the {limit} agreed on")]
     BlockLimit {
         /// Value as sent.
         length: usize,
-        /// [`Limits::max_block`].
+        /// [`Limits::max_ntb`].
         limit: usize,
     },
 }
@@ -127,12 +127,12 @@ impl HeaderError {
     }
 }
 
-/// A block whose header is good.
+/// An NTB whose header is good.
 #[derive(Debug, Clone, Copy)]
 pub struct Ntb<'a> {
-    /// Bytes from the header to the block's end.
+    /// Bytes from the header to the NTB's end.
     bytes: &'a [u8],
-    /// Offset of the block in what was received.
+    /// Offset of the NTB in what was received.
     base: usize,
     layout: &'static Layout,
     sequence: u16,
@@ -141,10 +141,10 @@ pub struct Ntb<'a> {
 }
 
 impl<'a> Ntb<'a> {
-    /// Reads the header of the block at the start of `bytes`.
+    /// Reads the header of the NTB at the start of `bytes`.
     ///
     /// # Errors
-    /// When the block cannot be read at all; the NDPs are checked while
+    /// When the NTB cannot be read at all; the NDPs are checked while
     /// [`Ntb::datagrams`] goes through them.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self, HeaderError> {
         Self::parse_at(bytes, 0, limits)
@@ -185,10 +185,10 @@ impl<'a> Ntb<'a> {
         if length > received {
             return Err(HeaderError::BlockBeyond { length, received });
         }
-        if length > limits.max_block {
+        if length > limits.max_ntb {
             return Err(HeaderError::BlockLimit {
                 length,
-                limit: limits.max_block,
+                limit: limits.max_ntb,
             });
         }
         Ok(Self {
@@ -201,7 +201,7 @@ impl<'a> Ntb<'a> {
         })
     }
 
-    /// Returns the width of the block's fields.
+    /// Returns the width of the NTB's fields.
     #[must_use]
     pub fn format(&self) -> Format {
         self.layout.format
@@ -213,13 +213,13 @@ impl<'a> Ntb<'a> {
         self.sequence
     }
 
-    /// Returns the length of the block in bytes, padding included.
+    /// Returns the length of the NTB in bytes, padding included.
     #[must_use]
     pub fn length(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Returns where the header says the first NDP is, unchecked, relative to the block's start.
+    /// Returns where the header says the first NDP is, unchecked, relative to the NTB's start.
     #[must_use]
     pub fn ndp_index(&self) -> usize {
         self.first_ndp
@@ -228,7 +228,7 @@ impl<'a> Ntb<'a> {
     /// Returns the datagrams in the order of the NDPs. What is refused is counted in `drops`.
     pub fn datagrams<'c>(&self, drops: &'c mut DropCounters) -> Datagrams<'a, 'c> {
         Datagrams {
-            block: *self,
+            ntb: *self,
             chain: Chain::new(self),
             stream: Stream::Ips(0),
             ndp: 0..0,
@@ -241,13 +241,13 @@ impl<'a> Ntb<'a> {
 
     /// Returns the NDPs in the order of their chain. What is refused is counted in `drops`.
     pub fn ndps(&self, drops: &mut DropCounters) -> impl Iterator<Item = Ndp> {
-        let block = *self;
+        let ntb = *self;
         let mut chain = Chain::new(self);
-        std::iter::from_fn(move || chain.next(&block, drops))
+        std::iter::from_fn(move || chain.next(&ntb, drops))
     }
 
     /// Reads the header of the NDP at `at`: its `wLength` rounded down to whole entries, and where
-    /// the next NDP is. `None` when the header does not lie inside the block.
+    /// the next NDP is. `None` when the header does not lie inside the NTB.
     #[inline]
     fn ndp_header(&self, at: usize) -> Option<(usize, usize)> {
         let layout = self.layout;
@@ -274,7 +274,7 @@ impl<'a> Ntb<'a> {
     }
 }
 
-/// An NDP where it lies. Offsets and lengths are in bytes and relative to the block.
+/// An NDP where it lies. Offsets and lengths are in bytes and relative to the NTB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ndp {
     /// Kind of the datagrams it lists.
@@ -287,7 +287,7 @@ pub struct Ndp {
     pub backwards: bool,
 }
 
-/// The walk along a block's NDPs. It ends: no byte is part of two NDPs.
+/// The walk along an NTB's NDPs. It ends: no byte is part of two NDPs.
 #[derive(Debug, Clone, Copy)]
 struct Chain {
     /// Where the next NDP is; 0 when the chain has ended.
@@ -306,35 +306,35 @@ struct Chain {
 const MOST_BACKWARDS: usize = 64;
 
 impl Chain {
-    fn new(block: &Ntb<'_>) -> Self {
+    fn new(ntb: &Ntb<'_>) -> Self {
         Self {
-            next: block.first_ndp,
+            next: ntb.first_ndp,
             last: 0,
             walked: 0,
-            floor: block.layout.header,
+            floor: ntb.layout.header,
             backwards: false,
         }
     }
 
     /// Goes to the next NDP that can be read.
     #[inline]
-    fn next(&mut self, block: &Ntb<'_>, drops: &mut DropCounters) -> Option<Ndp> {
-        let layout = block.layout;
-        let bytes = block.bytes;
+    fn next(&mut self, ntb: &Ntb<'_>, drops: &mut DropCounters) -> Option<Ndp> {
+        let layout = ntb.layout;
+        let bytes = ntb.bytes;
         while self.next != 0 {
             let at = std::mem::take(&mut self.next);
             let (true, Some((length, next)), Some(signature)) = (
                 at >= layout.header,
-                block.ndp_header(at),
+                ntb.ndp_header(at),
                 signature_at(bytes, at),
             ) else {
                 drops.ndp_index += 1;
                 return None;
             };
-            let range = block.ndp_range(at, length);
+            let range = ntb.ndp_range(at, length);
             let backwards = at < self.last;
             self.backwards |= at < self.floor;
-            if self.backwards && !self.is_apart(block, &range) {
+            if self.backwards && !self.is_apart(ntb, &range) {
                 drops.ndp_order += 1;
                 return None;
             }
@@ -367,13 +367,13 @@ impl Chain {
     /// Tells whether `range` shares no byte with the NDPs walked so far. They are walked once more
     /// instead of being kept, because chains that go backwards are rare.
     #[cold]
-    fn is_apart(&self, block: &Ntb<'_>, range: &Range<usize>) -> bool {
-        let mut at = block.first_ndp;
+    fn is_apart(&self, ntb: &Ntb<'_>, range: &Range<usize>) -> bool {
+        let mut at = ntb.first_ndp;
         for _ in 0..self.walked {
-            let Some((length, next)) = block.ndp_header(at) else {
+            let Some((length, next)) = ntb.ndp_header(at) else {
                 return false;
             };
-            let walked = block.ndp_range(at, length);
+            let walked = ntb.ndp_range(at, length);
             if walked.start < range.end && range.start < walked.end {
                 return false;
             }
@@ -383,10 +383,10 @@ impl Chain {
     }
 }
 
-/// The datagrams of one block. See [`Ntb::datagrams`].
+/// The datagrams of one NTB. See [`Ntb::datagrams`].
 #[derive(Debug)]
 pub struct Datagrams<'a, 'c> {
-    block: Ntb<'a>,
+    ntb: Ntb<'a>,
     chain: Chain,
     stream: Stream,
     ndp: Range<usize>,
@@ -406,7 +406,7 @@ impl Iterator for Datagrams<'_, '_> {
     fn next(&mut self) -> Option<Datagram> {
         loop {
             while let Some(field) = self.entries.next() {
-                let (index, length) = self.block.layout.entry(field, 0)?;
+                let (index, length) = self.ntb.layout.entry(field, 0)?;
                 if index == 0 || length == 0 {
                     self.entries = [].chunks(1);
                     break;
@@ -415,7 +415,7 @@ impl Iterator for Datagrams<'_, '_> {
                     return Some(datagram);
                 }
             }
-            // The end of the chain is seen without a call, for most blocks have one NDP.
+            // The end of the chain is seen without a call, for most NTBs have one NDP.
             if self.chain.next == 0 || !self.open_ndp() {
                 return None;
             }
@@ -427,12 +427,12 @@ impl Datagrams<'_, '_> {
     /// Goes to the next NDP. Returns false when there is none.
     #[inline(never)]
     fn open_ndp(&mut self) -> bool {
-        let Some(ndp) = self.chain.next(&self.block, self.drops) else {
+        let Some(ndp) = self.chain.next(&self.ntb, self.drops) else {
             return false;
         };
-        let layout = self.block.layout;
+        let layout = self.ntb.layout;
         let entries = ndp.range.start + layout.ndp..ndp.range.end - layout.entry;
-        self.entries = self.block.bytes[entries].chunks(layout.entry);
+        self.entries = self.ntb.bytes[entries].chunks(layout.entry);
         self.stream = ndp.stream;
         self.ndp = ndp.range;
         true
@@ -441,7 +441,7 @@ impl Datagrams<'_, '_> {
     /// Returns the datagram of an entry, neither of whose fields is 0, or counts why there is none.
     #[inline(always)]
     fn check(&mut self, index: usize, length: usize) -> Option<Datagram> {
-        let bytes = self.block.bytes;
+        let bytes = self.ntb.bytes;
         let drops = &mut *self.drops;
         let Some(datagram) = index
             .checked_add(length)
@@ -450,7 +450,7 @@ impl Datagrams<'_, '_> {
             drops.datagram_outside += 1;
             return None;
         };
-        if index < self.block.layout.header {
+        if index < self.ntb.layout.header {
             drops.datagram_in_header += 1;
             return None;
         }
@@ -490,7 +490,7 @@ impl Datagrams<'_, '_> {
                 payload
             }
         };
-        if payload > self.block.limits.max_datagram_size {
+        if payload > self.ntb.limits.max_datagram_size {
             drops.datagram_long += 1;
             return None;
         }
@@ -498,7 +498,7 @@ impl Datagrams<'_, '_> {
             drops.datagram_repeated += 1;
             return None;
         }
-        if self.datagrams == self.block.limits.max_datagrams {
+        if self.datagrams == self.ntb.limits.max_datagrams {
             drops.datagram_limit += 1;
             self.entries = [].chunks(1);
             self.chain.next = 0;
@@ -506,7 +506,7 @@ impl Datagrams<'_, '_> {
         }
         self.budget -= length;
         self.datagrams += 1;
-        let start = self.block.base + index;
+        let start = self.ntb.base + index;
         Some(Datagram {
             stream: self.stream,
             range: start..start + payload,
@@ -517,8 +517,8 @@ impl Datagrams<'_, '_> {
 /// What one transfer brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
-    /// Number of blocks with a good header.
-    pub blocks: u32,
+    /// Number of NTBs with a good header.
+    pub ntbs: u32,
     /// Number of datagrams delivered.
     pub datagrams: usize,
     /// Number of bytes delivered.
@@ -532,8 +532,8 @@ pub struct Receiver {
     pub limits: Limits,
     /// Counters of what was refused.
     pub drops: DropCounters,
-    /// Number of blocks with a good header.
-    pub blocks: u64,
+    /// Number of NTBs with a good header.
+    pub ntbs: u64,
     /// Number of datagrams delivered.
     pub datagrams: u64,
     /// Number of bytes delivered.
@@ -542,7 +542,7 @@ pub struct Receiver {
     pub received: u64,
     /// Number of transfers of no length.
     pub empty_transfers: u64,
-    /// Number of blocks whose sequence number was not the one expected.
+    /// Number of NTBs whose sequence number was not the one expected.
     pub sequence_gaps: u64,
     /// Number of transfers in a row with an all-zero header: many of them say that the format is wrong.
     pub zero_headers_in_a_row: u32,
@@ -570,37 +570,37 @@ impl Receiver {
         }
         let mut at = 0;
         while at < transfer.len() {
-            let block = match Ntb::parse_at(transfer, at, &self.limits) {
-                Ok(block) => block,
+            let ntb = match Ntb::parse_at(transfer, at, &self.limits) {
+                Ok(ntb) => ntb,
                 Err(error) => {
                     self.refuse(&transfer[at..], at == 0, error);
                     break;
                 }
             };
-            at += block.length();
-            total.blocks += 1;
+            at += ntb.length();
+            total.ntbs += 1;
             self.zero_headers_in_a_row = 0;
             if self
                 .expected_sequence
-                .is_some_and(|expected| expected != block.sequence)
+                .is_some_and(|expected| expected != ntb.sequence)
             {
                 self.sequence_gaps += 1;
             }
-            self.expected_sequence = Some(block.sequence.wrapping_add(1));
-            for datagram in block.datagrams(&mut self.drops) {
+            self.expected_sequence = Some(ntb.sequence.wrapping_add(1));
+            for datagram in ntb.datagrams(&mut self.drops) {
                 total.datagrams += 1;
                 total.payload += datagram.range.len();
                 deliver(datagram);
             }
         }
-        self.blocks += u64::from(total.blocks);
+        self.ntbs += u64::from(total.ntbs);
         self.datagrams += total.datagrams as u64;
         self.payload += total.payload as u64;
         total
     }
 
-    /// Counts what is no block: at the start of a transfer by its error, behind a block as
-    /// trailing bytes unless it is padding or a block gone wrong.
+    /// Counts what is no NTB: at the start of a transfer by its error, behind an NTB as
+    /// trailing bytes unless it is padding or an NTB gone wrong.
     #[cold]
     fn refuse(&mut self, rest: &[u8], first: bool, error: HeaderError) {
         match error {

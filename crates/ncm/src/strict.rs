@@ -1,4 +1,4 @@
-//! The strictest reading of the rules for blocks towards a device: what a firmware may insist on.
+//! The strictest reading of the rules for NTBs towards a device: what a firmware may insist on.
 //!
 //! Everything the Linux gadget `f_ncm` insists on (`ncm_unwrap_ntb`), the signatures of MBIM, and
 //! what the specification demands though few check it: alignment of NDPs and datagrams,
@@ -53,24 +53,24 @@ impl Default for Rules {
 /// Contents of a transfer without fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
-    /// Number of blocks in the transfer.
-    pub blocks: usize,
+    /// Number of NTBs in the transfer.
+    pub ntbs: usize,
     /// Number of datagrams in the transfer.
     pub datagrams: usize,
     /// Number of bytes of datagrams in the transfer.
     pub payload: usize,
-    /// `wSequence` of the first block; further ones count on from it.
+    /// `wSequence` of the first NTB; further ones count on from it.
     pub sequence: u16,
 }
 
-/// What is wrong with a transfer. Offsets are relative to the block.
+/// What is wrong with a transfer. Offsets are relative to the NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
-    /// The transfer is too short for a block.
-    #[error("{0} bytes are too short for a transfer block")]
+    /// The transfer is too short for an NTB.
+    #[error("{0} bytes are too short for an NTB")]
     Runt(usize),
-    /// The block starts with no signature, or with that of the other format.
-    #[error("block signature {0:02x?}")]
+    /// The NTB starts with no signature, or with that of the other format.
+    #[error("NTB signature {0:02x?}")]
     Signature([u8; 4]),
     /// `wHeaderLength` is not that of the format.
     #[error("wHeaderLength is {0}")]
@@ -80,11 +80,11 @@ pub enum Violation {
     Sequence {
         /// Value as sent.
         found: u16,
-        /// One more than the block before.
+        /// One more than the NTB before.
         expected: u16,
     },
-    /// Block length too short, more than there is, or more than `dwNtbOutMaxSize`.
-    #[error("block length is {length}, of {received} received and {limit} allowed")]
+    /// NTB length too short, more than there is, or more than `dwNtbOutMaxSize`.
+    #[error("NTB length is {length}, of {received} received and {limit} allowed")]
     BlockLength {
         /// Value as sent.
         length: usize,
@@ -110,7 +110,7 @@ pub enum Violation {
     /// An NDP that is not aligned.
     #[error("NDP at {at} is no multiple of {alignment}")]
     NdpAlignment {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// `wNdpOutAlignment`.
         alignment: usize,
@@ -118,15 +118,15 @@ pub enum Violation {
     /// A signature that is none of this function and format.
     #[error("NDP at {at} has signature {signature:02x?}")]
     NdpSignature {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// Value as sent.
         signature: [u8; 4],
     },
-    /// `wLength` too small, no whole number of entries, or beyond the block.
+    /// `wLength` too small, no whole number of entries, or beyond the NTB.
     #[error("NDP at {at} has wLength {length}")]
     NdpLength {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// Value as sent.
         length: usize,
@@ -134,13 +134,13 @@ pub enum Violation {
     /// A reserved field that is not zero.
     #[error("NDP at {at} has a reserved field that is not zero")]
     NdpReserved {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
     },
     /// No zero entry at the end.
     #[error("NDP at {at} has no terminator")]
     NdpTerminator {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
     },
     /// A chain that does not go forward.
@@ -154,15 +154,15 @@ pub enum Violation {
     /// An NDP on the wrong side of its datagrams, or more than one at the end.
     #[error("NDP at {at} is not placed at the {wanted}")]
     NdpPlacement {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// Where it must be.
         wanted: Placement,
     },
-    /// A datagram inside the header, or beyond the block.
-    #[error("datagram at {at} with {length} bytes is not inside the block")]
+    /// A datagram inside the header, or beyond the NTB.
+    #[error("datagram at {at} with {length} bytes is not inside the NTB")]
     DatagramBounds {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// Length in bytes.
         length: usize,
@@ -170,7 +170,7 @@ pub enum Violation {
     /// A datagram that is not aligned.
     #[error("datagram at {at}: modulo {divisor} it should be {remainder}")]
     DatagramAlignment {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// `wNdpOutDivisor`.
         divisor: usize,
@@ -180,7 +180,7 @@ pub enum Violation {
     /// A datagram shorter than its header or longer than agreed on.
     #[error("datagram at {at} has {length} bytes")]
     DatagramLength {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// Length in bytes.
         length: usize,
@@ -188,7 +188,7 @@ pub enum Violation {
     /// Neither IPv4 nor IPv6 in an IP session.
     #[error("datagram at {at} is no IP packet: it starts with {first:#04x}")]
     DatagramVersion {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
         /// Its first byte.
         first: u8,
@@ -196,11 +196,11 @@ pub enum Violation {
     /// The CRC behind a frame is wrong.
     #[error("datagram at {at} has a wrong CRC")]
     DatagramCrc {
-        /// Offset in the block.
+        /// Offset in the NTB.
         at: usize,
     },
-    /// The block has more datagrams than `wNtbOutMaxDatagrams`.
-    #[error("more than {limit} datagrams in a block")]
+    /// The NTB has more datagrams than `wNtbOutMaxDatagrams`.
+    #[error("more than {limit} datagrams in an NTB")]
     DatagramCount {
         /// `wNtbOutMaxDatagrams`.
         limit: usize,
@@ -248,27 +248,27 @@ pub fn check(
     let mut checked = Checked::default();
     let mut rest = transfer;
     loop {
-        let block = Block::open(rest, limit, &parameters, rules)?;
-        let expected = checked.sequence.wrapping_add(checked.blocks as u16);
-        if checked.blocks == 0 {
-            checked.sequence = block.sequence;
-        } else if block.sequence != expected {
+        let ntb = Strict::open(rest, limit, &parameters, rules)?;
+        let expected = checked.sequence.wrapping_add(checked.ntbs as u16);
+        if checked.ntbs == 0 {
+            checked.sequence = ntb.sequence;
+        } else if ntb.sequence != expected {
             return Err(Violation::Sequence {
-                found: block.sequence,
+                found: ntb.sequence,
                 expected,
             });
         }
-        block.check(&mut checked)?;
-        checked.blocks += 1;
-        rest = &rest[block.bytes.len()..];
-        // Windows ends blocks with one zero byte behind them instead of a zero-length packet.
+        ntb.check(&mut checked)?;
+        checked.ntbs += 1;
+        rest = &rest[ntb.bytes.len()..];
+        // Windows ends NTBs with one zero byte behind them instead of a zero-length packet.
         if matches!(rest, [] | [0]) {
             return Ok(checked);
         }
     }
 }
 
-struct Block<'a> {
+struct Strict<'a> {
     bytes: &'a [u8],
     layout: &'static Layout,
     sequence: u16,
@@ -276,7 +276,7 @@ struct Block<'a> {
     rules: &'a Rules,
 }
 
-impl<'a> Block<'a> {
+impl<'a> Strict<'a> {
     fn open(
         rest: &'a [u8],
         limit: usize,

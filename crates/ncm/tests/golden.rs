@@ -23,7 +23,7 @@ impl Built {
         usize::from(u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]))
     }
 
-    /// Block length and NDP index as in the header, with the format's width.
+    /// NTB length and NDP index as in the header, with the format's width.
     fn header(&self) -> (usize, usize) {
         if self.bytes.starts_with(b"ncmh") {
             (
@@ -64,7 +64,7 @@ fn linux_form(parameters: &NtbParameters, format: Format, placement: Placement) 
         ..Choices::default()
     };
     Framing {
-        max_block: sender.tx_max,
+        max_ntb: sender.tx_max,
         ..Framing::negotiate(parameters, &choices)
     }
 }
@@ -72,7 +72,7 @@ fn linux_form(parameters: &NtbParameters, format: Format, placement: Placement) 
 /// Offers datagrams of `sizes` until one is refused, on memory that is not zero.
 fn build(framing: Framing, sizes: impl IntoIterator<Item = usize>) -> Built {
     let mut builder = Builder::new(framing);
-    let mut bytes = vec![0xee; framing.max_block];
+    let mut bytes = vec![0xee; framing.max_ntb];
     let mut offsets = Vec::new();
     for size in sizes {
         let Ok(slot) = builder.place(Stream::Ips(0), size) else {
@@ -93,14 +93,14 @@ fn build(framing: Framing, sizes: impl IntoIterator<Item = usize>) -> Built {
     }
 }
 
-/// (first offset, NDP offset, wLength, block length)
+/// (first offset, NDP offset, wLength, NTB length)
 fn numbers(built: &Built) -> (usize, usize, usize, usize) {
     let (length, ndp) = built.header();
-    assert_eq!(length, built.bytes.len(), "block length is what is sent");
+    assert_eq!(length, built.bytes.len(), "NTB length is what is sent");
     (built.offsets[0], ndp, built.ndp_length(), length)
 }
 
-/// Datagrams taken, offsets of the first and the last, offset and `wLength` of the NDP, block
+/// Datagrams taken, offsets of the first and the last, offset and `wLength` of the NDP, NTB
 /// length.
 type Numbers = (usize, usize, usize, usize, usize, usize);
 
@@ -289,7 +289,7 @@ fn a_datagram_that_waits_does_not_push_the_ndp_out() {
     }
 }
 
-/// Commit 49c2c3f246e2: NDP alignments of 64 and 512 with a block that is nearly full.
+/// Commit 49c2c3f246e2: NDP alignments of 64 and 512 with an NTB that is nearly full.
 #[test]
 fn wide_ndp_alignment_stays_inside() {
     for alignment in [64, 512] {
@@ -313,7 +313,7 @@ fn wide_ndp_alignment_stays_inside() {
     }
 }
 
-/// The default: as OpenBSD `if_umb` builds blocks, the NDP at a multiple of its own alignment.
+/// The default: as OpenBSD `if_umb` builds NTBs, the NDP at a multiple of its own alignment.
 #[test]
 fn the_minimal_form() {
     for (remainder, format, expected) in [
@@ -388,18 +388,18 @@ fn the_sequence_wraps() {
     let framing = Framing::negotiate(&parameters(0, 16384, 0), &Choices::default());
     let mut builder = Builder::new(framing);
     builder.set_sequence(65535);
-    let mut block = vec![0; framing.max_block];
+    let mut ntb = vec![0; framing.max_ntb];
     for expected in [65535, 0, 1] {
         let slot = builder.place(Stream::Ips(0), 20).unwrap();
-        block[slot.offset] = 0x45;
+        ntb[slot.offset] = 0x45;
         builder.commit(slot, 20);
-        let finished = builder.finish(&mut block);
+        let finished = builder.finish(&mut ntb);
         assert_eq!(finished.sequence, expected);
-        let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+        let parsed = Ntb::parse(&ntb[..finished.length], &Limits::default()).unwrap();
         assert_eq!(parsed.sequence(), expected);
     }
-    // A block that is not sent takes no number.
-    assert_eq!(builder.finish(&mut block).length, 0);
+    // An NTB that is not sent takes no number.
+    assert_eq!(builder.finish(&mut ntb).length, 0);
     assert_eq!(builder.sequence(), 2);
 }
 
@@ -426,7 +426,7 @@ fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
         ..Choices::default()
     };
     let mut builder = Builder::new(Framing::negotiate(&parameters(0, 16384, 0), &choices));
-    let mut block = vec![0; 16384];
+    let mut ntb = vec![0; 16384];
     let streams = [
         Stream::Ips(0),
         Stream::Ips(1),
@@ -435,11 +435,11 @@ fn another_session_closes_the_block_at_the_end_and_chains_in_front() {
     ];
     for stream in streams {
         let slot = builder.place(stream, 100).unwrap();
-        block[slot.offset..][..100].fill(0x45);
+        ntb[slot.offset..][..100].fill(0x45);
         builder.commit(slot, 100);
     }
-    let finished = builder.finish(&mut block);
-    let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+    let finished = builder.finish(&mut ntb);
+    let parsed = Ntb::parse(&ntb[..finished.length], &Limits::default()).unwrap();
     let mut drops = Default::default();
     let found: Vec<_> = parsed.datagrams(&mut drops).map(|d| d.stream).collect();
     assert_eq!(drops, Default::default());
@@ -476,13 +476,13 @@ fn placing_ahead_and_rewinding() {
     let offset = slot.offset;
     builder.commit(slot, 50);
 
-    let mut block = vec![0xee; framing.max_block];
+    let mut ntb = vec![0xee; framing.max_ntb];
     for (offset, length) in placed[..4].iter().copied().chain([(offset, 50)]) {
-        block[offset..offset + length].fill(0x45);
+        ntb[offset..offset + length].fill(0x45);
     }
-    let finished = builder.finish(&mut block);
+    let finished = builder.finish(&mut ntb);
     assert_eq!(finished.payload, 1000 + 1001 + 1002 + 1003 + 50);
-    let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+    let parsed = Ntb::parse(&ntb[..finished.length], &Limits::default()).unwrap();
     let mut drops = Default::default();
     let lengths: Vec<_> = parsed
         .datagrams(&mut drops)
@@ -528,20 +528,20 @@ fn ethernet_frames_are_padded_to_60_bytes() {
         };
         let framing = Framing::negotiate(&parameters(0, 16384, 0), &choices);
         let mut builder = Builder::new(framing);
-        let mut block = vec![0xee; framing.max_block];
+        let mut ntb = vec![0xee; framing.max_ntb];
         for _ in 0..3 {
             let offset = builder.put(stream, 0, length).unwrap();
-            block[offset..][..length].fill(0x45);
+            ntb[offset..][..length].fill(0x45);
         }
         let slot = builder.place(stream, 20).unwrap();
         assert!(slot.room >= sent);
-        let finished = builder.finish(&mut block);
+        let finished = builder.finish(&mut ntb);
         assert_eq!(finished.payload, 3 * sent);
-        let parsed = Ntb::parse(&block[..finished.length], &Limits::default()).unwrap();
+        let parsed = Ntb::parse(&ntb[..finished.length], &Limits::default()).unwrap();
         let mut drops = Default::default();
         let datagrams: Vec<&[u8]> = parsed
             .datagrams(&mut drops)
-            .map(|datagram| &block[datagram.range])
+            .map(|datagram| &ntb[datagram.range])
             .collect();
         assert_eq!(drops, Default::default());
         assert_eq!(datagrams.len(), 3);

@@ -1,11 +1,11 @@
-//! Blocks that are wrong in one chosen way, each against its counter, and its neighbours alive.
+//! NTBs that are wrong in one chosen way, each against its counter, and its neighbours alive.
 
 use uwwan_ncm::{
     Builder, Choices, DropCounters, Format, Framing, HeaderError, Limits, Ndp, Ntb, NtbParameters,
     Placement, Receiver, Stream,
 };
 
-/// A block under construction, so that each test says only what it breaks.
+/// An NTB under construction, so that each test says only what it breaks.
 struct Forge {
     wide: bool,
     bytes: Vec<u8>,
@@ -63,7 +63,7 @@ impl Forge {
         self.word(ndp + if self.wide { 8 } else { 6 }, next);
     }
 
-    /// Sets block length and first NDP.
+    /// Sets NTB length and first NDP.
     fn close(mut self, first: usize) -> Vec<u8> {
         let length = self.bytes.len();
         self.word(8, length);
@@ -123,7 +123,7 @@ fn counted(name: &str, value: u64) -> DropCounters {
     drops
 }
 
-/// A block with one good datagram, one as described, and another good one.
+/// An NTB with one good datagram, one as described, and another good one.
 fn with_middle(format: Format, kind: &[u8; 3], middle: &[u8]) -> Vec<u8> {
     let mut forge = Forge::new(format);
     let entries = [forge.ipv4(100), forge.datagram(middle), forge.ipv4(60)];
@@ -145,20 +145,20 @@ fn every_truncation_of_a_good_block() {
                 ..NtbParameters::FALLBACK
             };
             let framing = Framing::negotiate(&parameters, &choices);
-            let mut block = vec![0; framing.max_block];
+            let mut ntb = vec![0; framing.max_ntb];
             let mut builder = Builder::new(framing);
             for length in [60, 1500, 21] {
                 let slot = builder.place(Stream::Ips(0), length).unwrap();
-                block[slot.offset..][..length].fill(0x45);
+                ntb[slot.offset..][..length].fill(0x45);
                 builder.commit(slot, length);
             }
-            let length = builder.finish(&mut block).length;
+            let length = builder.finish(&mut ntb).length;
             for cut in 1..length {
-                let (found, drops) = receive(&block[..cut]);
+                let (found, drops) = receive(&ntb[..cut]);
                 assert!(found.is_empty());
                 assert_eq!(drops.total(), 1, "cut at {cut}");
-                // With the block length left to the short packet, what is whole is delivered.
-                let mut open = block[..cut].to_vec();
+                // With the NTB length left to the short packet, what is whole is delivered.
+                let mut open = ntb[..cut].to_vec();
                 if open.len() >= 12 {
                     open[8..if format == Format::Ntb16 { 10 } else { 12 }].fill(0);
                 }
@@ -166,7 +166,7 @@ fn every_truncation_of_a_good_block() {
                 assert!(found.len() <= 3);
                 assert!(found.len() == 3 || drops.total() > 0, "cut at {cut}");
             }
-            assert_eq!(receive(&block[..length]).0.len(), 3);
+            assert_eq!(receive(&ntb[..length]).0.len(), 3);
         }
     }
 }
@@ -177,8 +177,8 @@ fn first_ndp_index_out_of_range() {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
         let ndp = forge.ndp(b"IPS", 0, &[entry]);
-        let block = forge.close(ndp);
-        let length = block.len();
+        let ntb = forge.close(ndp);
+        let length = ntb.len();
         let field = if format == Format::Ntb16 { 10 } else { 12 };
         for index in [
             1,
@@ -192,19 +192,19 @@ fn first_ndp_index_out_of_range() {
             0xffff_fff0,
             0xffff_ffff,
         ] {
-            let mut block = block.clone();
+            let mut ntb = ntb.clone();
             let width = if format == Format::Ntb16 { 2 } else { 4 };
-            block[field..field + width].copy_from_slice(&(index as u32).to_le_bytes()[..width]);
-            let (found, drops) = receive(&block);
+            ntb[field..field + width].copy_from_slice(&(index as u32).to_le_bytes()[..width]);
+            let (found, drops) = receive(&ntb);
             assert!(found.is_empty(), "index {index:#x}");
             if index & 0xffff != 0 || width == 4 {
                 assert_eq!(drops, one("ndp_index"), "index {index:#x}");
             }
         }
-        // No NDP at all is a block without datagrams.
-        let mut block = block.clone();
-        block[field..field + 4].fill(0);
-        assert_eq!(receive(&block), (vec![], DropCounters::default()));
+        // No NDP at all is an NTB without datagrams.
+        let mut ntb = ntb.clone();
+        ntb[field..field + 4].fill(0);
+        assert_eq!(receive(&ntb), (vec![], DropCounters::default()));
     }
 }
 
@@ -243,12 +243,12 @@ fn entries_beyond_the_block() {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
         let ndp = forge.ndp(b"IPS", 0, &[entry]);
-        let mut block = forge.close(ndp);
+        let mut ntb = forge.close(ndp);
         for length in [0x40_u16, 0xfff8, 0xfff0] {
-            block[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
-            assert_eq!(receive(&block), (vec![], one("ndp_truncated")));
+            ntb[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
+            assert_eq!(receive(&ntb), (vec![], one("ndp_truncated")));
         }
-        // And at the very end: the NDP's header is the block's last bytes.
+        // And at the very end: the NDP's header is the NTB's last bytes.
         let mut forge = Forge::new(format);
         forge.ipv4(100);
         let ndp = forge.ndp(b"IPS", 0, &[(16, 100)]);
@@ -268,14 +268,14 @@ fn ndp_lengths_that_cannot_be() {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
         let ndp = forge.ndp(b"IPS", 0, &[entry]);
-        let block = forge.close(ndp);
+        let ntb = forge.close(ndp);
         for length in bad {
-            let mut block = block.clone();
-            block[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
-            assert_eq!(receive(&block), (vec![], one("ndp_length")), "{length:#x}");
+            let mut ntb = ntb.clone();
+            ntb[ndp + 4..ndp + 6].copy_from_slice(&length.to_le_bytes());
+            assert_eq!(receive(&ntb), (vec![], one("ndp_length")), "{length:#x}");
         }
-        assert_eq!(block[ndp + 4], least as u8);
-        assert_eq!(receive(&block).0.len(), 1);
+        assert_eq!(ntb[ndp + 4], least as u8);
+        assert_eq!(receive(&ntb).0.len(), 1);
     }
 }
 
@@ -291,17 +291,17 @@ fn ndp_lengths_are_rounded_down() {
         let mut forge = Forge::new(format);
         let entries = [forge.ipv4(100), forge.ipv4(50)];
         let ndp = forge.ndp(b"IPS", 0, &entries);
-        let block = forge.close(ndp);
+        let ntb = forge.close(ndp);
         for over in 0..2 * entry {
-            let mut block = block.clone();
+            let mut ntb = ntb.clone();
             let length = header + 2 * entry + over;
-            block[ndp + 4..ndp + 6].copy_from_slice(&(length as u16).to_le_bytes());
-            let (found, drops) = receive(&block);
+            ntb[ndp + 4..ndp + 6].copy_from_slice(&(length as u16).to_le_bytes());
+            let (found, drops) = receive(&ntb);
             assert_eq!(drops, DropCounters::default());
             assert_eq!(found.len(), 1 + over / entry, "{length:#x}");
-            let block = Ntb::parse(&block, &Limits::default()).unwrap();
+            let ntb = Ntb::parse(&ntb, &Limits::default()).unwrap();
             let mut drops = DropCounters::default();
-            let found: Vec<Ndp> = block.ndps(&mut drops).collect();
+            let found: Vec<Ndp> = ntb.ndps(&mut drops).collect();
             assert_eq!(found.len(), 1);
             assert_eq!(found[0].announced_length, length);
             assert_eq!(found[0].range.len(), length - over % entry);
@@ -373,20 +373,20 @@ fn block_lengths_that_cannot_be() {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(100);
         let ndp = forge.ndp(b"IPS", 0, &[entry]);
-        let block = forge.close(ndp);
+        let ntb = forge.close(ndp);
         let (width, least) = match format {
             Format::Ntb16 => (2, 28),
             Format::Ntb32 => (4, 48),
         };
         let with = |length: usize| {
-            let mut block = block.clone();
-            block[8..8 + width].copy_from_slice(&(length as u32).to_le_bytes()[..width]);
-            block
+            let mut ntb = ntb.clone();
+            ntb[8..8 + width].copy_from_slice(&(length as u32).to_le_bytes()[..width]);
+            ntb
         };
         for length in [1, 11, 12, least - 1] {
             assert_eq!(receive(&with(length)), (vec![], one("block_length_short")));
         }
-        for length in [block.len() + 1, 0xffff] {
+        for length in [ntb.len() + 1, 0xffff] {
             assert_eq!(receive(&with(length)), (vec![], one("block_length_beyond")));
         }
         // 0 leaves it to the transfer's end.
@@ -394,11 +394,11 @@ fn block_lengths_that_cannot_be() {
         // Less than the datagram's end: the NDP, behind it, is outside too.
         assert_eq!(receive(&with(least)).1.ndp_index, 1);
         let limits = Limits {
-            max_block: block.len() - 1,
+            max_ntb: ntb.len() - 1,
             ..Limits::default()
         };
         assert_eq!(
-            receive_with(&block, limits),
+            receive_with(&ntb, limits),
             (vec![], one("block_length_limit"))
         );
     }
@@ -413,9 +413,9 @@ fn a_datagram_behind_the_block_length() {
         let entry = if format == Format::Ntb16 { 4 } else { 8 };
         let size = entry * 2 + 3 * entry;
         forge.ndp(b"IPS", 0, &[inside, (ndp + size, 40)]);
-        let mut block = forge.close(ndp);
-        block.extend([0x45; 40]);
-        let (found, drops) = receive(&block);
+        let mut ntb = forge.close(ndp);
+        ntb.extend([0x45; 40]);
+        let (found, drops) = receive(&ntb);
         assert_eq!(found, [(Stream::Ips(0), 40)]);
         assert_eq!(drops.datagram_outside, 1);
     }
@@ -480,14 +480,14 @@ fn chains_in_any_order() {
                 .collect();
             forge.next(ndps[order[0]], ndps[order[1]]);
             forge.next(ndps[order[1]], ndps[order[2]]);
-            let block = forge.close(ndps[order[0]]);
-            let (found, drops) = receive(&block);
+            let ntb = forge.close(ndps[order[0]]);
+            let (found, drops) = receive(&ntb);
             let expected = order.map(|index| (Stream::Ips(index as u8), (index + 1) * 100));
             assert_eq!(found, expected);
             assert_eq!(drops, DropCounters::default());
             let mut drops = DropCounters::default();
-            let block = Ntb::parse(&block, &Limits::default()).unwrap();
-            let backwards: Vec<bool> = block.ndps(&mut drops).map(|ndp| ndp.backwards).collect();
+            let ntb = Ntb::parse(&ntb, &Limits::default()).unwrap();
+            let backwards: Vec<bool> = ntb.ndps(&mut drops).map(|ndp| ndp.backwards).collect();
             let expected = [false, order[1] < order[0], order[2] < order[1]];
             assert_eq!(backwards, expected, "{order:?}");
         }
@@ -563,11 +563,11 @@ fn the_same_bytes_again_and_again() {
         let mut forge = Forge::new(format);
         let entry = forge.ipv4(1400);
         let ndp = forge.ndp(b"IPS", 0, &vec![entry; 7000]);
-        let block = forge.close(ndp);
-        let (found, drops) = receive(&block);
+        let ntb = forge.close(ndp);
+        let (found, drops) = receive(&ntb);
         let delivered: usize = found.iter().map(|(_, length)| length).sum();
-        assert!(delivered <= block.len());
-        assert_eq!(found.len(), block.len() / 1400);
+        assert!(delivered <= ntb.len());
+        assert_eq!(found.len(), ntb.len() / 1400);
         assert_eq!(
             drops,
             counted("datagram_repeated", 7000 - found.len() as u64)
@@ -661,8 +661,8 @@ fn datagrams_longer_than_agreed_on() {
         ..Limits::default()
     };
     for format in BOTH {
-        let block = with_middle(format, b"IPS", &[0x45; 101]);
-        let (found, drops) = receive_with(&block, limits);
+        let ntb = with_middle(format, b"IPS", &[0x45; 101]);
+        let (found, drops) = receive_with(&ntb, limits);
         assert_eq!((found.len(), drops), (2, one("datagram_long")));
     }
 }
@@ -705,7 +705,7 @@ fn several_blocks_and_padding_in_one_transfer() {
     }
     let (found, drops) = receive(&joined(&[&a, &b[..b.len() - 1]]));
     assert_eq!((found.len(), drops), (3, one("block_length_beyond")));
-    // The ranges point into the transfer, not the block.
+    // The ranges point into the transfer, not the NTB.
     let transfer = joined(&[&a, &b]);
     let mut last = 0;
     Receiver::default().receive(&transfer, |datagram| last = datagram.range.end);
@@ -725,9 +725,9 @@ fn gaps_in_the_sequence_are_counted_and_nothing_else() {
     let mut receiver = Receiver::default();
     let mut delivered = 0;
     for sequence in [65534_u16, 65535, 0, 7, 8, 0] {
-        let mut block = with_middle(Format::Ntb16, b"IPS", &[0x45; 20]);
-        block[6..8].copy_from_slice(&sequence.to_le_bytes());
-        receiver.receive(&block, |_| delivered += 1);
+        let mut ntb = with_middle(Format::Ntb16, b"IPS", &[0x45; 20]);
+        ntb[6..8].copy_from_slice(&sequence.to_le_bytes());
+        receiver.receive(&ntb, |_| delivered += 1);
     }
     assert_eq!((delivered, receiver.sequence_gaps), (18, 2));
 }

@@ -143,7 +143,7 @@ fn linux_form(parameters: &NtbParameters, choices: &Choices) -> Framing {
         ..*choices
     };
     Framing {
-        max_block: sender.tx_max,
+        max_ntb: sender.tx_max,
         ..Framing::negotiate(parameters, &choices)
     }
 }
@@ -162,23 +162,23 @@ fn content(index: usize, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// All blocks the case's datagrams make, on memory full of old bytes, and the bytes of what went
+/// All NTBs the case's datagrams make, on memory full of old bytes, and the bytes of what went
 /// in.
 fn build(case: &Case) -> (Vec<(Vec<u8>, Finished)>, Packets) {
     let mut builder = Builder::new(case.framing);
-    let mut block = vec![0xee; case.framing.max_block];
-    let mut blocks = Vec::new();
+    let mut ntb = vec![0xee; case.framing.max_ntb];
+    let mut ntbs = Vec::new();
     let mut sent = Vec::new();
     for (index, (stream, length)) in case.datagrams.iter().copied().enumerate() {
         let slot = match builder.place(stream, length) {
             Ok(slot) => slot,
             Err(_) => {
-                let finished = builder.finish(&mut block);
+                let finished = builder.finish(&mut ntb);
                 if finished.length > 0 {
-                    blocks.push((block[..finished.length].to_vec(), finished));
+                    ntbs.push((ntb[..finished.length].to_vec(), finished));
                 }
-                block.fill(0xee);
-                // What does not fit an empty block is dropped.
+                ntb.fill(0xee);
+                // What does not fit an empty NTB is dropped.
                 let Ok(slot) = builder.place(stream, length) else {
                     continue;
                 };
@@ -186,15 +186,15 @@ fn build(case: &Case) -> (Vec<(Vec<u8>, Finished)>, Packets) {
             }
         };
         let bytes = content(index, length);
-        block[slot.offset..slot.offset + length].copy_from_slice(&bytes);
+        ntb[slot.offset..slot.offset + length].copy_from_slice(&bytes);
         builder.commit(slot, length);
         sent.push((stream, padded(stream, bytes)));
     }
-    let finished = builder.finish(&mut block);
+    let finished = builder.finish(&mut ntb);
     if finished.length > 0 {
-        blocks.push((block[..finished.length].to_vec(), finished));
+        ntbs.push((ntb[..finished.length].to_vec(), finished));
     }
-    (blocks, sent)
+    (ntbs, sent)
 }
 
 /// The datagram as it is sent: Ethernet frames have at least 60 bytes.
@@ -205,7 +205,7 @@ fn padded(stream: Stream, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Datagrams of different streams may change places within a block; of one stream they may not.
+/// Datagrams of different streams may change places within an NTB; of one stream they may not.
 fn by_stream(mut datagrams: Packets) -> Packets {
     datagrams.sort_by_key(|(stream, _)| stream.signature(Format::Ntb16));
     datagrams
@@ -216,14 +216,14 @@ proptest! {
 
     #[test]
     fn what_is_built_reads_back(case in cases()) {
-        let (blocks, sent) = build(&case);
+        let (ntbs, sent) = build(&case);
         let mut receiver = Receiver::new(Limits::default());
         let mut received = Vec::new();
-        for (block, finished) in &blocks {
-            let got = receiver.receive(block, |datagram| {
-                received.push((datagram.stream, block[datagram.range].to_vec()));
+        for (ntb, finished) in &ntbs {
+            let got = receiver.receive(ntb, |datagram| {
+                received.push((datagram.stream, ntb[datagram.range].to_vec()));
             });
-            prop_assert_eq!(got.blocks, 1);
+            prop_assert_eq!(got.ntbs, 1);
             prop_assert_eq!(got.datagrams, finished.datagrams);
             prop_assert_eq!(got.payload, finished.payload);
         }
@@ -260,25 +260,25 @@ proptest! {
         prop_assert_eq!(&linux.offsets, &taken.offsets);
 
         let mut builder = Builder::new(framing);
-        let mut block = vec![0; framing.max_block];
+        let mut ntb = vec![0; framing.max_ntb];
         let mut offsets = Vec::new();
         for (index, (session, length)) in datagrams.iter().copied().enumerate() {
             let offset = builder.put(stream(session), 0, length);
             prop_assert!(offset.is_ok(), "{:?} where Linux has room", offset);
             let offset = offset.unwrap();
-            block[offset..offset + length].copy_from_slice(&content(index, length));
+            ntb[offset..offset + length].copy_from_slice(&content(index, length));
             offsets.push(offset);
         }
-        let finished = builder.finish(&mut block);
+        let finished = builder.finish(&mut ntb);
         let word = |at: usize| match choices.format {
-            Format::Ntb16 => usize::from(u16::from_le_bytes([block[at], block[at + 1]])),
-            Format::Ntb32 => u32::from_le_bytes(block[at..at + 4].try_into().unwrap()) as usize,
+            Format::Ntb16 => usize::from(u16::from_le_bytes([ntb[at], ntb[at + 1]])),
+            Format::Ntb32 => u32::from_le_bytes(ntb[at..at + 4].try_into().unwrap()) as usize,
         };
         let (index, next) = if choices.format == Format::Ntb16 { (10, 6) } else { (12, 8) };
         let mut ndps = Vec::new();
         let mut at = word(index);
         while at != 0 {
-            ndps.push((at, usize::from(u16::from_le_bytes([block[at + 4], block[at + 5]]))));
+            ndps.push((at, usize::from(u16::from_le_bytes([ntb[at + 4], ntb[at + 5]]))));
             at = word(at + next);
         }
         if sender.remainder == 0 {
@@ -297,7 +297,7 @@ proptest! {
         prop_assert!(finished.length <= linux.length);
     }
 
-    /// A block in which placing went too far is the one in which it never did.
+    /// An NTB in which placing went too far is the one in which it never did.
     #[test]
     fn what_was_taken_back_leaves_no_trace(
         case in cases(),
@@ -306,7 +306,7 @@ proptest! {
     ) {
         let build = |ahead: bool| {
             let mut builder = Builder::new(case.framing);
-            let mut block = vec![0; case.framing.max_block];
+            let mut ntb = vec![0; case.framing.max_ntb];
             let mut mark = builder.mark();
             let wanted = if ahead { usize::MAX } else { marked + kept };
             for (index, (stream, length)) in case.datagrams.iter().copied().enumerate() {
@@ -332,7 +332,7 @@ proptest! {
                     }
                     break;
                 };
-                block[offset..offset + length].copy_from_slice(&content(index, length));
+                ntb[offset..offset + length].copy_from_slice(&content(index, length));
             }
             if ahead {
                 builder.keep(mark, kept);
@@ -341,9 +341,9 @@ proptest! {
             let places: Vec<_> = [1, 700, 1500]
                 .map(|want| builder.place(Stream::Ips(0), want).map(|slot| (slot.offset, slot.room)))
                 .into();
-            let finished = builder.finish(&mut block);
+            let finished = builder.finish(&mut ntb);
             // What lies behind is of datagrams that were taken back.
-            Some((counts, places, finished, block[..finished.length].to_vec()))
+            Some((counts, places, finished, ntb[..finished.length].to_vec()))
         };
         if case.datagrams.len() > marked && let (Some(ahead), Some(exact)) = (build(true), build(false)) {
             prop_assert_eq!(ahead, exact);
@@ -352,7 +352,7 @@ proptest! {
 
     #[test]
     fn what_is_built_keeps_every_rule(case in cases()) {
-        let (blocks, sent) = build(&case);
+        let (ntbs, sent) = build(&case);
         let rules = Rules {
             format: Some(case.framing.format),
             placement: Some(case.framing.placement),
@@ -363,9 +363,9 @@ proptest! {
             zero_padding: true,
         };
         let mut datagrams = 0;
-        for (block, finished) in &blocks {
-            prop_assert!(block.len() <= case.framing.max_block);
-            let checked = check(block, finished.zero_packet, &case.parameters, &rules)
+        for (ntb, finished) in &ntbs {
+            prop_assert!(ntb.len() <= case.framing.max_ntb);
+            let checked = check(ntb, finished.zero_packet, &case.parameters, &rules)
                 .map_err(|violation| TestCaseError::fail(violation.to_string()))?;
             datagrams += checked.datagrams;
             if case.framing.padding != Padding::Never {
@@ -383,13 +383,13 @@ proptest! {
             ntb_max: case.parameters.out_max as usize,
             datagram: 14..=2052,
         };
-        let (blocks, _) = build(&case);
-        for (block, _) in &blocks {
-            let ours = delivered(block);
-            prop_assert_eq!(gadget.receive(block), Ok(with_crc(ours.clone(), case.crc)));
+        let (ntbs, _) = build(&case);
+        for (ntb, _) in &ntbs {
+            let ours = delivered(ntb);
+            prop_assert_eq!(gadget.receive(ntb), Ok(with_crc(ours.clone(), case.crc)));
             // The host side of Linux has no CRC: it skips such NDPs.
             let laxest = if case.crc { Vec::new() } else { ours };
-            prop_assert_eq!(linux_host::receive(block, 1 << 20), Ok(laxest));
+            prop_assert_eq!(linux_host::receive(ntb, 1 << 20), Ok(laxest));
         }
     }
 
@@ -405,33 +405,33 @@ proptest! {
             // The host side of Linux has no CRC.
             return Ok(());
         }
-        let (blocks, _) = build(&case);
-        let Some((block, _)) = blocks.first() else { return Ok(()); };
-        let mut block = block.clone();
-        let ndp = Ntb::parse(&block, &Limits::default()).unwrap().ndp_index();
+        let (ntbs, _) = build(&case);
+        let Some((ntb, _)) = ntbs.first() else { return Ok(()); };
+        let mut ntb = ntb.clone();
+        let ndp = Ntb::parse(&ntb, &Limits::default()).unwrap().ndp_index();
         for (index, value) in changes {
             let at = if in_framing {
                 // The header or the NDP's first bytes, where a change matters most.
                 let at = index.index(56);
-                if at < 16 { at } else { (ndp + at - 16).min(block.len() - 1) }
+                if at < 16 { at } else { (ndp + at - 16).min(ntb.len() - 1) }
             } else {
-                index.index(block.len())
+                index.index(ntb.len())
             };
-            block[at] = value;
+            ntb[at] = value;
         }
         let mut receiver = Receiver::new(Limits::default());
         let mut ours = Vec::new();
-        receiver.receive(&block, |datagram| {
+        receiver.receive(&ntb, |datagram| {
             ours.push((
                 datagram.stream.signature(case.framing.format),
                 datagram.range.start,
                 datagram.range.len(),
             ));
         });
-        if receiver.drops == DropCounters::default() && receiver.blocks == 1 {
-            match linux_host::receive(&block, 1 << 20) {
+        if receiver.drops == DropCounters::default() && receiver.ntbs == 1 {
+            match linux_host::receive(&ntb, 1 << 20) {
                 // It reads no Ethernet NDP with CRC, and follows 51 NDPs.
-                Ok(theirs) => prop_assert!(theirs == ours || crc_ndp(&block)),
+                Ok(theirs) => prop_assert!(theirs == ours || crc_ndp(&ntb)),
                 Err(_) => prop_assert!(false, "Linux refuses what we deliver without a word"),
             }
         }
@@ -474,15 +474,15 @@ proptest! {
         });
         prop_assert!(total <= bytes.len());
         prop_assert_eq!(received.payload, total);
-        prop_assert!(received.datagrams <= 8 * received.blocks as usize);
+        prop_assert!(received.datagrams <= 8 * received.ntbs as usize);
         let _ = check(&bytes, false, &NtbParameters::FALLBACK, &Rules::default());
     }
 }
 
 /// What this crate delivers, as the models tell it.
-fn delivered(block: &[u8]) -> Vec<Delivered> {
+fn delivered(ntb: &[u8]) -> Vec<Delivered> {
     let mut drops = DropCounters::default();
-    let parsed = Ntb::parse(block, &Limits::default()).unwrap();
+    let parsed = Ntb::parse(ntb, &Limits::default()).unwrap();
     parsed
         .datagrams(&mut drops)
         .map(|datagram| {
@@ -505,8 +505,7 @@ fn with_crc(delivered: Vec<Delivered>, crc: bool) -> Vec<Delivered> {
 }
 
 /// Whether any bytes look like an NDP with CRC.
-fn crc_ndp(block: &[u8]) -> bool {
-    block
-        .windows(4)
+fn crc_ndp(ntb: &[u8]) -> bool {
+    ntb.windows(4)
         .any(|four| four.eq_ignore_ascii_case(b"NCM1"))
 }

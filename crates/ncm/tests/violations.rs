@@ -31,39 +31,39 @@ fn good() -> Vec<u8> {
 fn build(choices: &Choices, lengths: &[usize]) -> Vec<u8> {
     let framing = Framing::negotiate(&PARAMETERS, choices);
     let mut builder = Builder::new(framing);
-    let mut block = vec![0xee; framing.max_block];
+    let mut ntb = vec![0xee; framing.max_ntb];
     for length in lengths {
         let slot = builder.place(Stream::Ips(0), *length).unwrap();
-        block[slot.offset..][..*length].fill(0x45);
+        ntb[slot.offset..][..*length].fill(0x45);
         builder.commit(slot, *length);
     }
-    let length = builder.finish(&mut block).length;
-    block.truncate(length);
-    block
+    let length = builder.finish(&mut ntb).length;
+    ntb.truncate(length);
+    ntb
 }
 
-fn verdict(block: &[u8]) -> Result<Checked, Violation> {
-    check(block, false, &PARAMETERS, &RULES)
+fn verdict(ntb: &[u8]) -> Result<Checked, Violation> {
+    check(ntb, false, &PARAMETERS, &RULES)
 }
 
-/// The verdict on a good block with some bytes changed.
+/// The verdict on a good NTB with some bytes changed.
 fn changed(at: usize, bytes: &[u8]) -> Violation {
-    let mut block = good();
-    block[at..at + bytes.len()].copy_from_slice(bytes);
-    verdict(&block).unwrap_err()
+    let mut ntb = good();
+    ntb[at..at + bytes.len()].copy_from_slice(bytes);
+    verdict(&ntb).unwrap_err()
 }
 
 #[test]
 fn a_good_block_passes() {
     assert_eq!(good().len(), 156);
     let expected = Checked {
-        blocks: 1,
+        ntbs: 1,
         datagrams: 2,
         payload: 121,
         sequence: 0,
     };
     assert_eq!(verdict(&good()), Ok(expected));
-    // With the pad byte Windows puts behind a block.
+    // With the pad byte Windows puts behind an NTB.
     let mut padded = good();
     padded.push(0);
     assert_eq!(verdict(&padded), Ok(expected));
@@ -95,7 +95,7 @@ fn two_blocks_in_one_transfer_count_on() {
     let mut second = good();
     second[6] = 1;
     let joined = [good(), second].concat();
-    assert_eq!(verdict(&joined).map(|checked| checked.blocks), Ok(2));
+    assert_eq!(verdict(&joined).map(|checked| checked.ntbs), Ok(2));
     let joined = [good(), good()].concat();
     assert_eq!(
         verdict(&joined),
@@ -119,9 +119,9 @@ fn transfers() {
         padding: Padding::Never,
         ..Choices::default()
     };
-    let block = build(&never, &[484]);
-    assert_eq!(verdict(&block), Err(Violation::NoShortPacket(512)));
-    assert!(check(&block, true, &PARAMETERS, &RULES).is_ok());
+    let ntb = build(&never, &[484]);
+    assert_eq!(verdict(&ntb), Err(Violation::NoShortPacket(512)));
+    assert!(check(&ntb, true, &PARAMETERS, &RULES).is_ok());
     assert!(verdict(&build(&Choices::default(), &[484])).is_ok());
 }
 
@@ -151,15 +151,15 @@ fn the_end_of_65536_bytes_where_more_is_announced() {
         };
         let framing = Framing {
             // As if the end needed nothing.
-            device_max_block: 65_536,
+            device_max_ntb: 65_536,
             ..Framing::negotiate(&parameters, &choices)
         };
         let mut builder = Builder::new(framing);
-        let mut block = vec![0; framing.max_block];
+        let mut ntb = vec![0; framing.max_ntb];
         let offset = builder.put(Stream::Ips(0), 0, 60).unwrap();
-        block[offset..][..60].fill(0x45);
-        assert_eq!(builder.finish(&mut block).length, 65_536);
-        let verdict = check(&block, zero_packet, &parameters, &rules).map(|_| ());
+        ntb[offset..][..60].fill(0x45);
+        assert_eq!(builder.finish(&mut ntb).length, 65_536);
+        let verdict = check(&ntb, zero_packet, &parameters, &rules).map(|_| ());
         let expected = if short {
             Ok(())
         } else {
@@ -218,13 +218,13 @@ fn ndp_reserved_fields() {
         format: Some(Format::Ntb32),
         ..RULES
     };
-    let block = build(&wide, &[60]);
-    assert!(check(&block, false, &PARAMETERS, &rules).is_ok());
+    let ntb = build(&wide, &[60]);
+    assert!(check(&ntb, false, &PARAMETERS, &rules).is_ok());
     for offset in [6, 7, 12, 15] {
-        let mut block = block.clone();
-        block[76 + offset] = 1;
+        let mut ntb = ntb.clone();
+        ntb[76 + offset] = 1;
         assert_eq!(
-            check(&block, false, &PARAMETERS, &rules),
+            check(&ntb, false, &PARAMETERS, &rules),
             Err(Violation::NdpReserved { at: 76 })
         );
     }
@@ -236,9 +236,9 @@ fn ndp_placement() {
         placement: Placement::Front,
         ..Choices::default()
     };
-    let block = build(&front, &[60]);
+    let ntb = build(&front, &[60]);
     assert_eq!(
-        verdict(&block),
+        verdict(&ntb),
         Err(Violation::NdpPlacement {
             at: 12,
             wanted: Placement::End
@@ -248,7 +248,7 @@ fn ndp_placement() {
         placement: Some(Placement::Front),
         ..RULES
     };
-    assert!(check(&block, false, &PARAMETERS, &rules).is_ok());
+    assert!(check(&ntb, false, &PARAMETERS, &rules).is_ok());
     assert_eq!(
         check(&good(), false, &PARAMETERS, &rules),
         Err(Violation::NdpPlacement {
@@ -264,14 +264,14 @@ fn ndp_placement() {
             wanted: Placement::End
         }
     );
-    let mut block = good();
-    block[142] = 136;
+    let mut ntb = good();
+    ntb[142] = 136;
     let either = Rules {
         placement: None,
         ..RULES
     };
     assert_eq!(
-        check(&block, false, &PARAMETERS, &either),
+        check(&ntb, false, &PARAMETERS, &either),
         Err(Violation::NdpOrder { from: 136, to: 136 })
     );
 }
@@ -335,13 +335,13 @@ fn datagrams() {
 #[test]
 fn padding() {
     assert_eq!(changed(134, &[1]), Violation::Padding { at: 134 });
-    let mut block = good();
-    block[134] = 1;
+    let mut ntb = good();
+    ntb[134] = 1;
     let lenient = Rules {
         zero_padding: false,
         ..RULES
     };
-    assert!(check(&block, false, &PARAMETERS, &lenient).is_ok());
+    assert!(check(&ntb, false, &PARAMETERS, &lenient).is_ok());
 }
 
 #[test]
@@ -354,26 +354,23 @@ fn ethernet_frames() {
         },
     );
     let mut builder = Builder::new(framing);
-    let mut block = vec![0; framing.max_block];
+    let mut ntb = vec![0; framing.max_ntb];
     let slot = builder.place(Stream::Ethernet { crc: true }, 60).unwrap();
     // The payload behind the Ethernet header is what is 4-aligned.
     assert_eq!(slot.offset, 14);
     builder.commit(slot, 60);
-    let length = builder.finish(&mut block).length;
-    block.truncate(length);
+    let length = builder.finish(&mut ntb).length;
+    ntb.truncate(length);
     let rules = Rules {
         function: Function::Ncm,
         crc: true,
         ..RULES
     };
-    assert!(check(&block, false, &PARAMETERS, &rules).is_ok());
-    block[20] ^= 1;
+    assert!(check(&ntb, false, &PARAMETERS, &rules).is_ok());
+    ntb[20] ^= 1;
     assert_eq!(
-        check(&block, false, &PARAMETERS, &rules),
+        check(&ntb, false, &PARAMETERS, &rules),
         Err(Violation::DatagramCrc { at: 14 })
     );
-    assert!(matches!(
-        verdict(&block),
-        Err(Violation::NdpSignature { .. })
-    ));
+    assert!(matches!(verdict(&ntb), Err(Violation::NdpSignature { .. })));
 }

@@ -82,6 +82,6 @@ judge_emulator() {
     not_ok "$name: no rule of USB, NCM and MBIM broken" \
       "$broken times: $(jq -r '[.violations[] | .rule + ": " + .what] | unique | .[:5] | join("; ")' "$logs/$name.json")"
   else
-    ok "$name: no rule of USB, NCM and MBIM broken ($(counter "$name" blocks_out) blocks out, $(counter "$name" blocks_in) in, $(counter "$name" messages_out) messages)"
+    ok "$name: no rule of USB, NCM and MBIM broken ($(counter "$name" blocks_out) NTBs out, $(counter "$name" blocks_in) in, $(counter "$name" messages_out) messages)"
   fi
 }

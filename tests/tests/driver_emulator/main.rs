@@ -493,7 +493,7 @@ fn a_selector_that_fits_nothing_is_refused() {
     assert_eq!(error.place, Place::Named("--mtu".into()));
 }
 
-/// A host that reads nothing: blocks wait and then give way, all that is dropped is counted, what
+/// A host that reads nothing: NTBs wait and then give way, all that is dropped is counted, what
 /// is not comes in order, and afterwards everything is as before.
 #[test]
 fn a_host_that_stops_reading_costs_only_what_is_counted() {
@@ -505,7 +505,7 @@ fn a_host_that_stops_reading_costs_only_what_is_counted() {
         for number in 0..1000 {
             bench.send_numbered(round * 1000 + number);
         }
-        // Several times as long as a block waits.
+        // Several times as long as an NTB waits.
         std::thread::sleep(Duration::from_secs(1));
         assert!(bench.handle.status().online);
         while let Some(number) = bench.receive_numbered(Duration::from_millis(500)) {

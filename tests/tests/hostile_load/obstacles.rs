@@ -46,7 +46,7 @@ pub fn the_mtu_changes_under_load(mode: Mode) {
     bench.stop();
 }
 
-/// The network takes nothing for a while: blocks wait at the device, packets in the kernel's
+/// The network takes nothing for a while: NTBs wait at the device, packets in the kernel's
 /// queue, and nothing in the driver grows. What the driver has taken is not lost.
 pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
     let bench = Bench::online(mode, "");

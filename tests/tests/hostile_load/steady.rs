@@ -43,7 +43,7 @@ pub fn only_what_was_injected_is_lost(mode: Mode) {
     bench.stop();
 }
 
-/// Blocks far longer than agreed on cost those that come before the buffers have grown.
+/// NTBs far longer than agreed on cost those that come before the buffers have grown.
 pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
     let bench = Bench::online(mode, "ignore_input_size=on");
     let flows = bench.flows();
@@ -52,7 +52,7 @@ pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
     bench.flow_on(DATAGRAMS);
     let (sent, down) = flows.end();
     let up = bench.far.up();
-    println!("up {up:?}, down {down:?}, {lost} blocks were too long");
+    println!("up {up:?}, down {down:?}, {lost} NTBs were too long");
     up.assert_sound("up");
     down.assert_sound("down");
     assert_eq!((up.end, down.end), (sent, bench.far.sent()));
@@ -61,13 +61,13 @@ pub fn blocks_longer_than_agreed_are_taken(mode: Mode) {
         "no more than were in flight: {lost}"
     );
     assert_eq!(bench.errors("receive_overflow"), lost);
-    // No block holds more than is under way at once.
+    // No NTB holds more than is under way at once.
     assert!(down.missing() <= lost * WINDOW, "{down:?}");
     assert_eq!(up.missing(), 0);
     bench.stop();
 }
 
-/// Garbage in the framing, blocks cut short and transfers that fail: each costs its own datagrams
+/// Garbage in the framing, NTBs cut short and transfers that fail: each costs its own datagrams
 /// and no others.
 pub fn a_garbled_block_costs_no_other(mode: Mode) {
     let bench = Bench::online(
@@ -86,26 +86,26 @@ pub fn a_garbled_block_costs_no_other(mode: Mode) {
     assert!(counters.spoiled_in > 0 && down.missing() > 0);
     assert!(
         down.missing() <= counters.spoiled_in,
-        "more is lost than was in spoiled blocks"
+        "more is lost than was in spoiled NTBs"
     );
     let lost = count(&traffic.dropped, "blocks_lost_in_transfer");
     assert_eq!(lost, count(&traffic.errors, "send_fault"));
-    assert_eq!(counters.blocks_missing, lost, "blocks lost on the way up");
+    assert_eq!(counters.blocks_missing, lost, "NTBs lost on the way up");
     assert!(lost > 0 && up.missing() >= lost);
     let faults = lost + count(&traffic.errors, "receive_fault");
     assert_eq!(faults, counters.failed_transfers);
     bench.stop();
 }
 
-/// Small blocks, more than a sequence number can count: 65535 is followed by 0 both ways.
+/// Small NTBs, more than a sequence number can count: 65535 is followed by 0 both ways.
 pub fn sequence_numbers_wrap(mode: Mode) {
     let bench = Bench::online(mode, "ntb_in_max=2048,ntb_out_max=2048,ntb_max_datagrams=1");
     let flows = bench.flows();
-    let blocks = |bench: &Bench| {
+    let ntbs = |bench: &Bench| {
         let counters = bench.emulator.report().counters;
         counters.blocks_out.min(counters.blocks_in)
     };
-    while blocks(&bench) < 66_000 {
+    while ntbs(&bench) < 66_000 {
         bench.flow_on(2000);
     }
     let (sent, down) = flows.end();

@@ -1,6 +1,6 @@
 //! A plain NCM function in software, at the trait every USB backend implements, with the test as
 //! its far side. It holds the host to the order of requests (NCM 1.0, 7) and to the strictest
-//! reading of the block rules, and remembers every fault it finds.
+//! reading of the NTB rules, and remembers every fault it finds.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
@@ -52,7 +52,7 @@ const CONFIGURATION: [u8; 94] = [
     0x07, 0x05, OUT, 0x02, 0x00, 0x02, 0x00,
 ];
 
-/// The parameters of `f_ncm`, but for a larger block towards the host and an odd payload remainder.
+/// The parameters of `f_ncm`, but for a larger NTB towards the host and an odd payload remainder.
 pub const PARAMETERS: NtbParameters = NtbParameters {
     formats: 3,
     in_max: 32_768,
@@ -83,7 +83,7 @@ struct State {
     pending: Vec<(u8, Buffer)>,
     zero_packet: bool,
     done: Vec<(u8, Completion)>,
-    blocks: VecDeque<Vec<u8>>,
+    ntbs: VecDeque<Vec<u8>>,
     notifications: VecDeque<Vec<u8>>,
     frames: Vec<Vec<u8>>,
 }
@@ -100,13 +100,13 @@ impl State {
         while index < self.pending.len() {
             let endpoint = self.pending[index].0;
             if endpoint == OUT {
-                let block = self.pending[index].1.filled().to_vec();
-                self.take(&block);
-                self.complete(index, Ok(block.len()));
+                let ntb = self.pending[index].1.filled().to_vec();
+                self.take(&ntb);
+                self.complete(index, Ok(ntb.len()));
                 continue;
             }
             let source = if endpoint == IN {
-                &mut self.blocks
+                &mut self.ntbs
             } else {
                 &mut self.notifications
             };
@@ -125,8 +125,8 @@ impl State {
         }
     }
 
-    /// A block from the host.
-    fn take(&mut self, block: &[u8]) {
+    /// An NTB from the host.
+    fn take(&mut self, ntb: &[u8]) {
         let rules = Rules {
             format: self.format,
             function: Function::Ncm,
@@ -134,17 +134,17 @@ impl State {
             max_packet_size: Some(512),
             ..Rules::default()
         };
-        if let Err(violation) = strict::check(block, self.zero_packet, &PARAMETERS, &rules) {
+        if let Err(violation) = strict::check(ntb, self.zero_packet, &PARAMETERS, &rules) {
             self.faults.push(violation.to_string());
             return;
         }
         let mut drops = DropCounters::default();
-        let ntb = Ntb::parse(block, &Limits::default()).expect("checked before");
-        for datagram in ntb.datagrams(&mut drops) {
+        let parsed = Ntb::parse(ntb, &Limits::default()).expect("checked before");
+        for datagram in parsed.datagrams(&mut drops) {
             if datagram.stream != (Stream::Ethernet { crc: false }) {
-                self.faults.push(format!("{} in a block", datagram.stream));
+                self.faults.push(format!("{} in an NTB", datagram.stream));
             }
-            self.frames.push(block[datagram.range].to_vec());
+            self.frames.push(ntb[datagram.range].to_vec());
         }
     }
 }
@@ -224,7 +224,7 @@ impl Gadget {
         self.ring();
     }
 
-    /// Sends frames to the host, as many blocks as it takes.
+    /// Sends frames to the host, as many NTBs as it takes.
     pub fn send(&self, frames: &[Vec<u8>]) {
         let mut state = self.lock();
         let choices = Choices {
@@ -238,32 +238,32 @@ impl Gadget {
             min_datagram_size: 0,
             ..Framing::negotiate(&PARAMETERS, &choices)
         });
-        let mut block = vec![0; 16_384];
+        let mut ntb = vec![0; 16_384];
         let mut rest = frames.iter().peekable();
         while let Some(frame) = rest.peek() {
             match builder.place(Stream::Ethernet { crc: false }, frame.len()) {
                 Ok(slot) => {
-                    block[slot.offset..slot.offset + frame.len()].copy_from_slice(frame);
+                    ntb[slot.offset..slot.offset + frame.len()].copy_from_slice(frame);
                     builder.commit(slot, frame.len());
                     rest.next();
                 }
                 Err(_) => {
-                    let length = builder.finish(&mut block).length;
-                    state.blocks.push_back(block[..length].to_vec());
+                    let length = builder.finish(&mut ntb).length;
+                    state.ntbs.push_back(ntb[..length].to_vec());
                 }
             }
         }
-        let length = builder.finish(&mut block).length;
-        state.blocks.push_back(block[..length].to_vec());
+        let length = builder.finish(&mut ntb).length;
+        state.ntbs.push_back(ntb[..length].to_vec());
         state.run();
         drop(state);
         self.ring();
     }
 
-    /// Sends bytes that are no block.
+    /// Sends bytes that are no NTB.
     pub fn send_raw(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        state.blocks.push_back(bytes.to_vec());
+        state.ntbs.push_back(bytes.to_vec());
         state.run();
         drop(state);
         self.ring();

@@ -232,7 +232,7 @@ fn the_carrier_follows_the_link() {
 fn garbage_costs_its_own_frame_and_no_other() {
     let bench = Bench::online(Options::default());
     let good = [frame(1, 14), frame(2, 60), frame(3, FRAME)];
-    // From the device: no header, a byte too long, no block at all.
+    // From the device: no header, a byte too long, no NTB at all.
     bench.gadget.send(&[
         good[0].clone(),
         frame(8, 13),

@@ -25,7 +25,7 @@ use crate::reach::{Modem, Optional, Reach};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  uwwan info                       identity, firmware, SIM, network, signal, transfer blocks
+  uwwan info                       identity, firmware, SIM, network, signal, NTBs
   uwwan info --show-personal       IMEI, ICCID and IMSI too
   uwwan info --json | jq .firmware
   uwwan info --device emulator     of the emulated modem
@@ -170,7 +170,7 @@ impl Facts {
         );
         told(&mut page, "signal", &self.signal, signal::words);
         if let Some(framing) = &self.framing {
-            page.row("blocks", framing_words(framing));
+            page.row("NTBs", framing_words(framing));
             if let Some(announced) = &framing.announced {
                 page.row("NTB parameters", announced_words(announced));
             }
@@ -268,17 +268,17 @@ fn told<T>(page: &mut Page, label: &str, fact: &Optional<T>, words: impl FnOnce(
 
 fn framing_words(framing: &FramingStatus) -> String {
     format!(
-        "NTB{}, pointer table at the {}, up to {} bytes out and {} in, {} datagrams a block out",
+        "NTB{}, NDP at the {}, up to {} bytes out and {} in, {} datagrams per NTB out",
         framing.format, framing.ndp, framing.output_size, framing.input_size, framing.max_datagrams
     )
 }
 
 fn announced_words(announced: &NtbParameters) -> String {
     let formats = match announced.formats & 3 {
-        1 => "16-bit blocks",
-        2 => "32-bit blocks",
-        3 => "16- and 32-bit blocks",
-        _ => "no block format",
+        1 => "16-bit NTBs",
+        2 => "32-bit NTBs",
+        3 => "16- and 32-bit NTBs",
+        _ => "no NTB format",
     };
     let datagrams = match announced.out_max_datagrams {
         0 => "no limit of datagrams".to_owned(),

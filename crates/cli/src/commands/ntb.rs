@@ -23,17 +23,17 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  uwwan ntb decode block.bin                      one USB transfer from a capture
-  xxd -p block.bin | uwwan ntb decode -           the same as hexadecimal on standard input
-  uwwan ntb decode --json block.bin | jq .datagrams
-  uwwan ntb decode --direction in block.bin       from a device: the rules for blocks to one are left out
+  uwwan ntb decode ntb.bin                        one USB transfer from a capture
+  xxd -p ntb.bin | uwwan ntb decode -             the same as hexadecimal on standard input
+  uwwan ntb decode --json ntb.bin | jq .datagrams
+  uwwan ntb decode --direction in ntb.bin         from a device: the rules for NTBs to one are left out
 
-The exit status is 1 when the block cannot be read or a datagram in it is dropped.")]
+The exit status is 1 when the NTB cannot be read or a datagram in it is dropped.")]
 struct Decode {
     /// A file (bytes or hexadecimal text), - for standard input, or hexadecimal digits
     #[arg(value_name = "INPUT")]
     input: String,
-    /// Which way the block went; without it the rules for blocks to a device are told as a
+    /// Which way the NTB went; without it the rules for NTBs to a device are told as a
     /// condition
     #[arg(long, value_name = "WAY")]
     direction: Option<Direction>,
@@ -68,38 +68,38 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Decode(decode) = &arguments.command;
     let bytes = input::read(&decode.input)?;
     let limits = Limits {
-        max_block: bytes.len(),
+        max_ntb: bytes.len(),
         max_datagrams: usize::from(u16::MAX),
         ..Limits::default()
     };
-    let block = Ntb::parse(&bytes, &limits).map_err(|error| {
-        Failure::new(FailureKind::Other, "this is no transfer block")
+    let ntb = Ntb::parse(&bytes, &limits).map_err(|error| {
+        Failure::new(FailureKind::Other, "this is no NTB")
             .at(decode.input.clone())
             .because(error)
-            .next("a block starts with NCMH (NTB16) or ncmh (NTB32); give one whole bulk transfer")
+            .next("an NTB starts with NCMH (NTB16) or ncmh (NTB32); give one whole bulk transfer")
     })?;
     let mut drops = DropCounters::default();
-    let datagrams: Vec<(Stream, std::ops::Range<usize>)> = block
+    let datagrams: Vec<(Stream, std::ops::Range<usize>)> = ntb
         .datagrams(&mut drops)
         .map(|datagram| (datagram.stream, datagram.range))
         .collect();
-    let ndps: Vec<Ndp> = block.ndps(&mut DropCounters::default()).collect();
+    let ndps: Vec<Ndp> = ntb.ndps(&mut DropCounters::default()).collect();
     let placement = match datagrams.first() {
-        Some((_, first)) if block.ndp_index() < first.start => "front",
+        Some((_, first)) if ntb.ndp_index() < first.start => "front",
         Some(_) => "end",
         None => "none",
     };
-    let width = block.format().to_string();
+    let width = ntb.format().to_string();
     let to_device = decode.direction != Some(Direction::In);
     let verdict = if to_device {
-        verdict(&bytes[..block.length()], &ndps)
+        verdict(&bytes[..ntb.length()], &ndps)
     } else {
         None
     };
     let mut notes: Vec<String> = ndps.iter().flat_map(oddities).collect();
     if to_device && placement == "front" {
         notes.push(
-            "the NDP lies in front of the datagrams: Huawei firmware acknowledges such a block and \
+            "the NDP lies in front of the datagrams: Huawei firmware acknowledges such an NTB and \
              swallows it"
                 .to_owned(),
         );
@@ -108,12 +108,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let payload: usize = datagrams.iter().map(|(_, range)| range.len()).sum();
     if decode.json {
         say_json(&json!({
-            "format": block.format().bits(),
+            "format": ntb.format().bits(),
             "direction": decode.direction.map(Direction::word),
-            "sequence": block.sequence(),
-            "block_length": block.length(),
+            "sequence": ntb.sequence(),
+            "block_length": ntb.length(),
             "transfer_length": bytes.len(),
-            "table_offset": block.ndp_index(),
+            "table_offset": ntb.ndp_index(),
             "ndp": placement,
             "payload": payload,
             "datagrams": datagrams.iter().map(|(stream, range)| json!({
@@ -127,15 +127,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         say(format!(
             "NTB{width}, sequence {}, {} bytes of a transfer of {}",
-            block.sequence(),
-            block.length(),
+            ntb.sequence(),
+            ntb.length(),
             bytes.len()
         ))?;
         say(format!(
-            "NDP at {}, {placement}; {} datagrams with {payload} bytes ({:.1} % of the block)",
-            block.ndp_index(),
+            "NDP at {}, {placement}; {} datagrams with {payload} bytes ({:.1} % of the NTB)",
+            ntb.ndp_index(),
             datagrams.len(),
-            payload as f64 * 100.0 / block.length().max(1) as f64
+            payload as f64 * 100.0 / ntb.length().max(1) as f64
         ))?;
         for (stream, range) in &datagrams {
             say(format!(
@@ -154,14 +154,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         say(match (decode.direction, &verdict) {
             (Some(Direction::In), _) => {
-                "from a device: the rules for blocks to one do not apply".to_owned()
+                "from a device: the rules for NTBs to one do not apply".to_owned()
             }
             (Some(Direction::Out), Some(violation)) => {
                 format!("strict firmware would refuse it: {violation}")
             }
             (Some(Direction::Out), None) => "strict firmware would take it".to_owned(),
             (None, Some(violation)) => format!(
-                "if it goes to a device, strict firmware would refuse it: {violation} (a block from a \
+                "if it goes to a device, strict firmware would refuse it: {violation} (an NTB from a \
                  device may be like that: --direction in)"
             ),
             (None, None) => "if it goes to a device, strict firmware would take it".to_owned(),
@@ -170,7 +170,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if dropped.is_empty() {
         Ok(())
     } else {
-        Err(Failure::new(FailureKind::Other, "the block is faulty")
+        Err(Failure::new(FailureKind::Other, "the NTB is faulty")
             .at(decode.input.clone())
             .because(
                 dropped
@@ -184,14 +184,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Returns what the strictest firmware would have against an NTB, or `None` when it would take it.
 /// The parameters of a particular device are left aside.
-fn verdict(block: &[u8], ndps: &[Ndp]) -> Option<String> {
+fn verdict(ntb: &[u8], ndps: &[Ndp]) -> Option<String> {
     let ethernet = ndps.iter().find_map(|ndp| match ndp.stream {
         Stream::Ethernet { crc } => Some(crc),
         Stream::Ips(_) | Stream::Dss(_) => None,
     });
-    let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
+    let length = u32::try_from(ntb.len()).unwrap_or(u32::MAX);
     strict::check(
-        block,
+        ntb,
         false,
         &NtbParameters {
             out_max: length,

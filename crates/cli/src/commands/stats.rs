@@ -15,7 +15,7 @@ Examples:
   uwwan stats                        packets and bytes of all sessions, as the modem counts them
   uwwan stats --json | jq .received.bytes
 
-uwwan status shows what the driver counts, blocks and drops included.")]
+uwwan status shows what the driver counts, NTBs and drops included.")]
 pub struct Arguments {
     #[command(flatten)]
     reach: Reach,

@@ -189,7 +189,7 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
     }
     if let Some(framing) = &status.framing {
         field(
-            "blocks",
+            "NTBs",
             format!(
                 "NTB{}, NDP {}, up to {} out and {} in, {} and {} transfers in flight",
                 framing.format,
@@ -361,7 +361,7 @@ fn describe_direction(direction: &Direction) -> String {
         )
     };
     format!(
-        "{}, {} packets, {} blocks{per_block}",
+        "{}, {} packets, {} NTBs{per_block}",
         bytes(direction.bytes),
         direction.packets,
         direction.blocks
@@ -445,7 +445,7 @@ mod tests {
             "10.169.198.77/30 via 10.169.198.78, DNS 193.213.112.4",
             "2001:db8::1/64 on-link",
             "Tele\u{fffd}nor (24201), home",
-            "1.0 kB, 10 packets, 4 blocks (2.5 packets each)",
+            "1.0 kB, 10 packets, 4 NTBs (2.5 packets each)",
             "no-room 3",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");

@@ -43,7 +43,7 @@ Examples:
   uwwan up --config /etc/uwwan/modem.toml --wait --persist
       as a service: waits for the modem and never gives up
   uwwan up --ndp front --probe true
-      what happens when Huawei firmware gets the pointer table in front
+      what happens when Huawei firmware gets the NDP in front
   uwwan up --device 0525:a4a1 --address 192.0.2.7/24
       a USB network device or gadget (CDC-NCM) instead of a modem: a TAP interface. It must be named
   uwwan up --device emulator

@@ -165,7 +165,7 @@ impl Downlink {
             }
             return mishap;
         }
-        let longest = self.builder.framing().max_block;
+        let longest = self.builder.framing().max_ntb;
         if room.len() >= longest {
             let (length, short) = self.build(room, context);
             if length == 0 {
@@ -397,7 +397,7 @@ fn framing(
     place: NdpPlace,
 ) -> Framing {
     let sane = parameters.sanitised();
-    let device_max_block = input_size as usize;
+    let device_max_ntb = input_size as usize;
     let mut framing = Framing::negotiate(&sane, &Choices::default());
     framing.format = format;
     framing.placement = match place {
@@ -408,15 +408,15 @@ fn framing(
     framing.divisor = sane.in_divisor.into();
     framing.remainder = sane.in_remainder.into();
     framing.ndp_alignment = sane.in_alignment.into();
-    framing.max_block = device_max_block.min(match format {
+    framing.max_ntb = device_max_ntb.min(match format {
         Format::Ntb16 => 0xffff / BULK_PACKET * BULK_PACKET,
         Format::Ntb32 => usize::MAX,
     });
-    framing.device_max_block = device_max_block;
+    framing.device_max_ntb = device_max_ntb;
     // An NDP in front is as long as it may get, whatever it holds.
     let most = match place {
         NdpPlace::End => usize::from(u16::MAX),
-        NdpPlace::Front => (framing.max_block / 256).max(16),
+        NdpPlace::Front => (framing.max_ntb / 256).max(16),
     };
     framing.max_datagrams = match input_datagrams {
         0 => most,

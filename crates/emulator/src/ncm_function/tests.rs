@@ -383,7 +383,7 @@ fn wrong_ntbs_are_named() {
     for (at, value, why) in [
         (0, b'X', "signature"),
         (4, 13, "wHeaderLength"),
-        (8, 255, "block length"),
+        (8, 255, "NTB length"),
         (10, 70, "NDP at 70"),
         (76, 12, "wLength"),
         (80, 11, "datagram at 11"),

@@ -108,7 +108,7 @@ impl Uplink {
         self.blocked = false;
         self.sequence = None;
         self.limits = Limits {
-            max_block: parameters.sanitised().out_max as usize,
+            max_ntb: parameters.sanitised().out_max as usize,
             ..Limits::default()
         };
     }
@@ -143,7 +143,7 @@ impl Uplink {
         if !again {
             context.counters.bus_bytes += data.len() as u64;
         }
-        let longest = self.limits.max_block;
+        let longest = self.limits.max_ntb;
         if self.unended.is_empty() {
             if ended || data.len() >= longest {
                 return self.ntb(data, ended, again, parameters, format, context);
@@ -237,7 +237,7 @@ impl Uplink {
                         )
                     }),
                 }
-                self.sequence = Some(checked.sequence.wrapping_add(checked.blocks as u16));
+                self.sequence = Some(checked.sequence.wrapping_add(checked.ntbs as u16));
             }
             Err(violation) => {
                 self.sequence = None;

@@ -1,7 +1,7 @@
-//! NTBs in hand (blocks, in short), on their way to the hosts.
+//! NTBs in hand, on their way to the hosts.
 //!
-//! Datagrams are written to the host from where they lie in the blocks: one a call, or runs of
-//! them, also across blocks, as one large packet. What a host has no room for is kept in its place
+//! Datagrams are written to the host from where they lie in the NTBs: one a call, or runs of
+//! them, also across NTBs, as one large packet. What a host has no room for is kept in its place
 //! and in its order; other sessions' datagrams do not wait for it.
 
 use std::io::{self, IoSlice};
@@ -44,15 +44,15 @@ pub(super) trait Outlets {
     /// Returns where the datagrams of a session go; `None` when there is no such session.
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>>;
 
-    /// Returns whether any host's end takes many datagrams a call, so that blocks are better handed over
+    /// Returns whether any host's end takes many datagrams a call, so that NTBs are better handed over
     /// together.
     fn merge(&self) -> bool;
 }
 
-/// A datagram in one of the blocks in hand.
+/// A datagram in one of the NTBs in hand.
 #[derive(Debug, Clone, Copy)]
 struct Datagram {
-    block: u16,
+    ntb: u16,
     session: u8,
     inspected: bool,
     start: u32,
@@ -61,9 +61,9 @@ struct Datagram {
 
 impl Datagram {
     #[inline]
-    fn bytes<'b>(&self, blocks: &'b [Buffer]) -> &'b [u8] {
+    fn bytes<'b>(&self, ntbs: &'b [Buffer]) -> &'b [u8] {
         let start = self.start as usize;
-        &blocks[usize::from(self.block)].filled()[start..start + self.length as usize]
+        &ntbs[usize::from(self.ntb)].filled()[start..start + self.length as usize]
     }
 }
 
@@ -71,7 +71,7 @@ impl Datagram {
 pub(super) struct Delivery {
     /// Ethernet frames are expected, not IP datagrams; they are session 0's.
     ethernet: bool,
-    blocks: Vec<Buffer>,
+    ntbs: Vec<Buffer>,
     /// What is to be delivered, in order.
     datagrams: Vec<Datagram>,
     /// What a delivery leaves, while it is made.
@@ -79,13 +79,13 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Makes room for `blocks` NTBs of `datagrams` datagrams each; more make it grow.
-    pub(super) fn new(blocks: usize, datagrams: usize) -> Self {
+    /// Makes room for `ntbs` NTBs of `datagrams` datagrams each; more make it grow.
+    pub(super) fn new(ntbs: usize, datagrams: usize) -> Self {
         Self {
             ethernet: false,
-            blocks: Vec::with_capacity(blocks),
-            datagrams: Vec::with_capacity(blocks * datagrams),
-            left: Vec::with_capacity(blocks * datagrams),
+            ntbs: Vec::with_capacity(ntbs),
+            datagrams: Vec::with_capacity(ntbs * datagrams),
+            left: Vec::with_capacity(ntbs * datagrams),
         }
     }
 
@@ -95,8 +95,8 @@ impl Delivery {
     }
 
     /// Returns the number of NTBs in hand.
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks.len()
+    pub(super) fn ntbs(&self) -> usize {
+        self.ntbs.len()
     }
 
     /// Returns the number of datagrams not delivered.
@@ -115,7 +115,7 @@ impl Delivery {
     pub(super) fn take(&mut self, buffer: Buffer, receiver: &mut Receiver, tally: &mut Tally) {
         let bytes = buffer.filled();
         // As many as there are transfers, and they are few.
-        let block = self.blocks.len() as u16;
+        let ntb = self.ntbs.len() as u16;
         let datagrams = &mut self.datagrams;
         let other = &mut tally.no_session;
         let ethernet = self.ethernet;
@@ -129,15 +129,15 @@ impl Delivery {
                 }
             };
             datagrams.push(Datagram {
-                block,
+                ntb,
                 session,
                 inspected: false,
-                // Blocks are bounded far below.
+                // NTBs are bounded far below.
                 start: datagram.range.start as u32,
                 length: datagram.range.len() as u32,
             });
         });
-        self.blocks.push(buffer);
+        self.ntbs.push(buffer);
     }
 
     /// Hands everything over, session by session. Returns `false` when a host has no room for some
@@ -176,7 +176,7 @@ impl Delivery {
         tally: &mut Tally,
     ) -> usize {
         let Self {
-            blocks,
+            ntbs,
             datagrams,
             left,
             ..
@@ -195,7 +195,7 @@ impl Delivery {
             Sink::Single(host) => {
                 let mut blocked = false;
                 for datagram in all {
-                    let bytes = datagram.bytes(blocks);
+                    let bytes = datagram.bytes(ntbs);
                     if blocked {
                         left.push(*datagram);
                     } else if !datagram.inspected && !inspect.inspect(bytes, tally) {
@@ -213,7 +213,7 @@ impl Delivery {
                 let before = coalescer.counters();
                 let mut writer = Writer {
                     host,
-                    blocks,
+                    ntbs,
                     datagrams: &datagrams[from..],
                     left,
                     blocked: false,
@@ -221,7 +221,7 @@ impl Delivery {
                 };
                 let mut batch = coalescer.batch(|packet| writer.write(packet));
                 for datagram in all {
-                    let bytes = datagram.bytes(blocks);
+                    let bytes = datagram.bytes(ntbs);
                     if datagram.inspected || inspect.inspect(bytes, tally) {
                         batch.push(bytes);
                     }
@@ -250,7 +250,7 @@ impl Delivery {
     /// Returns the NTBs' buffers, once nothing in them waits.
     pub(super) fn release(&mut self) -> impl Iterator<Item = Buffer> {
         debug_assert!(self.datagrams.is_empty());
-        self.blocks.drain(..)
+        self.ntbs.drain(..)
     }
 }
 
@@ -300,7 +300,7 @@ fn again(call: &mut impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
 /// Writes the packets that a coalescer makes.
 struct Writer<'a> {
     host: &'a mut dyn Large,
-    blocks: &'a [Buffer],
+    ntbs: &'a [Buffer],
     /// The datagrams that the packets are made of.
     datagrams: &'a [Datagram],
     left: &'a mut Vec<Datagram>,
@@ -354,7 +354,7 @@ impl Writer<'_> {
             let Some(datagram) = self.find(payload) else {
                 continue;
             };
-            let bytes = datagram.bytes(self.blocks);
+            let bytes = datagram.bytes(self.ntbs);
             let slices = [IoSlice::new(&[0; VNET_HEADER]), IoSlice::new(bytes)];
             let host = &mut self.host;
             if self.blocked || !self.done.add(1, bytes.len(), || host.send(&slices)) {
@@ -372,7 +372,7 @@ impl Writer<'_> {
         let at = payload.as_ptr();
         self.datagrams
             .iter()
-            .find(|datagram| datagram.bytes(self.blocks).as_ptr_range().contains(&at))
+            .find(|datagram| datagram.bytes(self.ntbs).as_ptr_range().contains(&at))
             .copied()
     }
 }

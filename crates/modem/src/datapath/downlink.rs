@@ -2,10 +2,10 @@
 //!
 //! All receive transfers stay queued. Those that have completed are parsed in place and their
 //! datagrams handed over from where they lie ([`Delivery`]); then the buffers go back into the queue.
-//! Where a host takes large packets, the blocks that are there already are handed over together, at
-//! most half of the transfers, so that the queue does not run dry meanwhile. After a large block the
+//! Where a host takes large packets, the NTBs that are there already are handed over together, at
+//! most half of the transfers, so that the queue does not run dry meanwhile. After a large NTB the
 //! device is left alone for [`Downlink::REST`], so that a fast one has several there. When a host
-//! takes no more, the blocks are held, further completions wait in the queue, and after
+//! takes no more, the NTBs are held, further completions wait in the queue, and after
 //! [`Downlink::PATIENCE`] what is left of them is dropped.
 
 use std::time::{Duration, Instant};
@@ -49,14 +49,14 @@ impl Downlink {
     pub(super) const PATIENCE: Duration = Duration::from_millis(200);
     /// Pause after a burst of transfer errors (as in Linux usbnet.c).
     const THROTTLE: Duration = Duration::from_millis(125);
-    /// How long the device is left alone after a large block, so that at rates above a block in
+    /// How long the device is left alone after a large NTB, so that at rates above an NTB in
     /// that time several are handled together. A high-speed bus carries one or two of 16 KiB in it
     /// (USB 2.0 section 5.8.4), and the transfers queued hold far more.
     const REST: Duration = Duration::from_micros(500);
     /// Number of NTBs handled in one round before the other direction gets its turn.
-    const BLOCKS_PER_ROUND: usize = 8;
+    const NTBS_PER_ROUND: usize = 8;
 
-    /// `size` and `size_max` are the block sizes agreed on and announced, in bytes;
+    /// `size` and `size_max` are the NTB sizes agreed on and announced, in bytes;
     /// `refused_before` is what earlier bring-ups have counted.
     pub(super) fn new(
         mut queue: Box<dyn Queue>,
@@ -79,7 +79,7 @@ impl Downlink {
             idle,
             size,
             size_max,
-            delivery: Delivery::new(depth.clamp(1, Self::BLOCKS_PER_ROUND), limits.max_datagrams),
+            delivery: Delivery::new(depth.clamp(1, Self::NTBS_PER_ROUND), limits.max_datagrams),
             making_way: None,
             held: None,
             paused_until: None,
@@ -146,21 +146,21 @@ impl Downlink {
     ) -> Result<bool, Fault> {
         self.resume(outlets, now, tally);
         self.rest.take_if(|until| now >= *until);
-        let mut blocks = 0;
+        let mut ntbs = 0;
         let mut more = true;
-        while more && self.held.is_none() && blocks < Self::BLOCKS_PER_ROUND {
+        while more && self.held.is_none() && ntbs < Self::NTBS_PER_ROUND {
             let together = if outlets.merge() {
-                (self.queue.pending() / 2).clamp(1, Self::BLOCKS_PER_ROUND - blocks)
+                (self.queue.pending() / 2).clamp(1, Self::NTBS_PER_ROUND - ntbs)
             } else {
                 1
             };
             let mut failure = None;
-            while failure.is_none() && self.delivery.blocks() < together {
+            while failure.is_none() && self.delivery.ntbs() < together {
                 let Some(completion) = self.queue.try_next() else {
                     more = false;
                     break;
                 };
-                blocks += 1;
+                ntbs += 1;
                 match completion.result {
                     Ok(length) => {
                         self.faults.clear();
@@ -189,7 +189,7 @@ impl Downlink {
     fn take(&mut self, buffer: Buffer, tally: &mut Tally) {
         let length = buffer.filled().len();
         if length == 0 {
-            // A zero-length packet after a block that filled its transfer.
+            // A zero-length packet after an NTB that filled its transfer.
             self.idle.push(buffer);
             return;
         }
@@ -260,7 +260,7 @@ impl Downlink {
         self.faults.add(now).map_err(|()| Fault::Receive(error))
     }
 
-    /// Counts a block that was longer than agreed on. The device ignores what it was told: buffers
+    /// Counts an NTB that was longer than agreed on. The device ignores what it was told: buffers
     /// for the largest it can send.
     fn grow(&mut self, tally: &mut Tally) {
         tally.receive_overflow += 1;
@@ -327,7 +327,7 @@ impl Downlink {
         Ok(())
     }
 
-    /// Blocks in a row that had data under a header of zeros: the device may need the other
+    /// NTBs in a row that had data under a header of zeros: the device may need the other
     /// format.
     pub(super) fn empty_headers(&self) -> u32 {
         self.receiver.zero_headers_in_a_row

@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     #[error("notifications keep failing: {0}")]
     Notify(TransferError),
     /// A datagram of the size of the MTU does not fit into an NTB.
-    #[error("a datagram of the size of the MTU does not fit into a transfer block")]
+    #[error("a datagram of the size of the MTU does not fit into an NTB")]
     Framing,
     /// The host's end failed.
     #[error("the host's end failed: {0}")]

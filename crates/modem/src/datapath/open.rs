@@ -1,8 +1,8 @@
-//! The blocks being filled.
+//! The NTBs being filled.
 //!
-//! A scattered read brings up to 64 KiB, more than a block holds, and how far each block is filled
-//! is known only afterwards. So a builder stands by for as many blocks as one read can fill; the
-//! blocks lie in the buffers that are next to be sent.
+//! A scattered read brings up to 64 KiB, more than an NTB holds, and how far each NTB is filled
+//! is known only afterwards. So a builder stands by for as many NTBs as one read can fill; the
+//! NTBs lie in the buffers that are next to be sent.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -52,10 +52,7 @@ pub(super) struct Placed {
 impl Open {
     /// Takes all buffers there are, each of the framing's NTB size.
     pub(super) fn new(buffers: VecDeque<Buffer>, framing: Framing) -> Self {
-        let per_block = framing
-            .max_block
-            .saturating_sub(framing.max_block / 8)
-            .max(1);
+        let per_block = framing.max_ntb.saturating_sub(framing.max_ntb / 8).max(1);
         // One more, as the first may be filled in part.
         let span =
             (LARGEST_READ.div_ceil(per_block) + 1).clamp(1, buffers.len().clamp(1, MAX_AREAS));
@@ -115,8 +112,7 @@ impl Open {
     pub(super) fn is_half_full(&self) -> bool {
         let builder = &self.builders[self.first];
         let framing = builder.framing();
-        builder.payload() >= framing.max_block / 2
-            || builder.datagrams() >= framing.max_datagrams / 2
+        builder.payload() >= framing.max_ntb / 2 || builder.datagrams() >= framing.max_datagrams / 2
     }
 
     /// Returns the number of datagrams in the open NTB.
@@ -178,7 +174,7 @@ impl Open {
         for buffer in self.ready.iter_mut().take(self.builders.len()) {
             let _ = areas.push(buffer.bytes_mut());
         }
-        let mut blocks = Blocks {
+        let mut ntbs = Ntbs {
             count: areas.len(),
             before: self.builders[self.first].mark(),
             builders: &mut self.builders,
@@ -192,18 +188,18 @@ impl Open {
             place: Place { area: 0, offset: 0 },
         };
         let received = match scatter.waiting() {
-            Some(_) => scatter.drain(&mut areas, &mut blocks)?,
-            None => scatter.receive(read, &mut areas, &mut blocks)?,
+            Some(_) => scatter.drain(&mut areas, &mut ntbs)?,
+            None => scatter.receive(read, &mut areas, &mut ntbs)?,
         };
         Ok(Placed {
             datagrams: received.datagrams,
             bytes: received.bytes,
             waiting: received.waiting,
-            longest: blocks.longest,
-            complete: blocks.at + usize::from(blocks.full),
+            longest: ntbs.longest,
+            complete: ntbs.at + usize::from(ntbs.full),
             only: (received.datagrams == 1 && received.waiting == 0)
-                .then_some((blocks.place, received.bytes)),
-            before: Some(blocks.before),
+                .then_some((ntbs.place, received.bytes)),
+            before: Some(ntbs.before),
         })
     }
 
@@ -228,7 +224,7 @@ impl Open {
 }
 
 /// Places datagrams in one NTB after the other.
-struct Blocks<'a> {
+struct Ntbs<'a> {
     builders: &'a mut [Builder],
     first: usize,
     /// Number of NTBs there are buffers for.
@@ -247,7 +243,7 @@ struct Blocks<'a> {
     place: Place,
 }
 
-impl Layout for Blocks<'_> {
+impl Layout for Ntbs<'_> {
     #[inline]
     fn place(&mut self, length: usize) -> Option<Place> {
         self.longest = self.longest.max(length);
@@ -271,7 +267,7 @@ impl Layout for Blocks<'_> {
     }
 
     fn keep(&mut self, count: usize) {
-        // Full blocks ahead of the last that keeps something stay as they are.
+        // Full NTBs ahead of the last that keeps something stay as they are.
         let (mut left, mut at) = (count, 0);
         loop {
             let mark = if at == 0 { self.before } else { self.empty };
@@ -313,9 +309,9 @@ mod tests {
         let buffers = (0..6).map(|_| Buffer::heap(8192)).collect();
         let mut open = Open::new(buffers, framing);
         let stream = Stream::Ips(0);
-        let slot = open.place(stream, 700).expect("an empty block");
+        let slot = open.place(stream, 700).expect("an empty NTB");
         open.commit(slot, 700);
-        let mut blocks = Blocks {
+        let mut ntbs = Ntbs {
             count: 6,
             before: open.builders[0].mark(),
             builders: &mut open.builders,
@@ -328,14 +324,14 @@ mod tests {
             expected: 0,
             place: Place { area: 0, offset: 0 },
         };
-        let mut places: Vec<_> = (0..ahead.max(kept)).map(|_| blocks.place(LENGTH)).collect();
+        let mut places: Vec<_> = (0..ahead.max(kept)).map(|_| ntbs.place(LENGTH)).collect();
         if ahead > 0 {
-            blocks.keep(kept);
+            ntbs.keep(kept);
         }
         places.truncate(kept);
-        blocks.expected = LENGTH;
-        places.push(blocks.place(last));
-        let complete = blocks.at + usize::from(blocks.full);
+        ntbs.expected = LENGTH;
+        places.push(ntbs.place(last));
+        let complete = ntbs.at + usize::from(ntbs.full);
         let finished = (0..complete + 1)
             .filter_map(|_| open.close())
             .map(|(_, finished)| finished)

@@ -1,24 +1,24 @@
-//! The pace of the way to the device: which blocks wait a little so that more goes into them.
+//! The pace of the way to the device: which NTBs wait a little so that more goes into them.
 //!
 //! Two rules, neither of which a lone packet meets:
 //!
-//! * Behind one block in flight the next leaves once it is half full; a smaller one leaves when
-//!   the one ahead has arrived. The bus carries one block after the other, so it would not arrive
+//! * Behind one NTB in flight the next leaves once it is half full; a smaller one leaves when
+//!   the one ahead has arrived. The bus carries one NTB after the other, so it would not arrive
 //!   earlier for leaving earlier.
-//! * What comes within [`REST`] of the block that left last is left in the host's queue until that
+//! * What comes within [`REST`] of the NTB that left last is left in the host's queue until that
 //!   time is over, and then read together. Otherwise a sender of small packets that finds the bus
-//!   idle each time, because the device is quick or shares the processor with it, would get a block
+//!   idle each time, because the device is quick or shares the processor with it, would get an NTB
 //!   for every packet. Behind a crowd of small datagrams it is [`CROWD_REST`]: more of them are on
-//!   their way, and a block costs the same for few as for many.
+//!   their way, and an NTB costs the same for few as for many.
 
 use std::time::{Duration, Instant};
 
-/// How long after a block has left the host is not read for the next: two microframes of a
-/// high-speed bus (USB 2.0 section 4.4), in which it carries most of a block of 16 KiB. The
+/// How long after an NTB has left the host is not read for the next: two microframes of a
+/// high-speed bus (USB 2.0 section 4.4), in which it carries most of an NTB of 16 KiB. The
 /// kernel's cdc_ncm waits longer for more (0.4 ms), with a lone packet, too.
 pub(super) const REST: Duration = Duration::from_micros(250);
 
-/// The same behind a crowd, of which a block of the lt4132 then still holds all at 50 000 packets a
+/// The same behind a crowd, of which an NTB of the lt4132 then still holds all at 50 000 packets a
 /// second. A packet waits half of it on average, which is no more than cdc_ncm lets each wait.
 pub(super) const CROWD_REST: Duration = Duration::from_micros(750);
 
@@ -66,7 +66,7 @@ impl Pace {
         self.until.take_if(|until| now >= *until).is_some()
     }
 
-    /// Whether a block that cannot be filled further right away leaves, with so many transfers
+    /// Whether an NTB that cannot be filled further right away leaves, with so many transfers
     /// ahead of it.
     pub(super) fn leaves(&self, ahead: usize, half_full: bool) -> bool {
         self.until.is_none() && (ahead == 0 || (ahead == 1 && half_full))
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(pace.resting(), None, "there may be nothing to wait for");
         assert!(!pace.read_now(soon, true));
         assert_eq!(pace.resting(), Some(start + REST));
-        assert!(!pace.leaves(0, true), "what waits goes into the same block");
+        assert!(!pace.leaves(0, true), "what waits goes into the same NTB");
         assert!(!pace.rested(soon));
         let later = start + REST;
         assert!(pace.rested(later) && !pace.rested(later));

@@ -1,7 +1,7 @@
-//! From the host to the device: datagrams are read straight into the open block.
+//! From the host to the device: datagrams are read straight into the open NTB.
 //!
 //! [`Uplink::fill`] reads datagrams from the host to their final offsets in USB buffers: one a call,
-//! or many with one scattered read that may fill several blocks ([`Open`]). A block leaves when
+//! or many with one scattered read that may fill several NTBs ([`Open`]). An NTB leaves when
 //! nothing more fits, or when the host has nothing more to send and little is in flight ([`Pace`]).
 //! Otherwise it stays open and keeps filling, and the completion of a transfer ahead of it lets it
 //! go.
@@ -46,7 +46,7 @@ pub(super) enum Source<'a> {
 pub(super) enum Filled {
     /// The host has nothing more.
     Drained,
-    /// No buffer is free, so nothing is to be waited for before the open block leaves.
+    /// No buffer is free, so nothing is to be waited for before the open NTB leaves.
     NoRoom,
     /// The host may have more; the other direction gets its turn.
     RoundOver,
@@ -59,7 +59,7 @@ pub(super) struct Uplink {
     pub(super) pace: Pace,
     /// Time at which this round began.
     now: Instant,
-    /// Finished blocks that the kernel had no memory for or a halted endpoint did not take; they
+    /// Finished NTBs that the kernel had no memory for or a halted endpoint did not take; they
     /// go first, in order.
     again: VecDeque<Buffer>,
     /// Number of buffers, in transfers and out of them.
@@ -77,11 +77,11 @@ pub(super) struct Uplink {
 
 impl Uplink {
     /// Number of full NTBs built in one round before the other direction gets its turn.
-    const BLOCKS_PER_ROUND: usize = 4;
+    const NTBS_PER_ROUND: usize = 4;
 
     pub(super) fn new(mut queue: Box<dyn Queue>, framing: Framing, depth: usize) -> Self {
         let depth = depth.max(1);
-        let size = uwwan_ncm::Builder::new(framing).framing().max_block;
+        let size = uwwan_ncm::Builder::new(framing).framing().max_ntb;
         let buffers = (0..depth).map(|_| queue.allocate(size)).collect();
         Self {
             queue,
@@ -133,12 +133,12 @@ impl Uplink {
     /// Whether there is room for a datagram, or for a `large` packet: the host is only read then,
     /// so that what we cannot take waits in the host's own queues.
     pub(super) fn wants_input(&self, large: bool) -> bool {
-        let blocks = if large {
+        let ntbs = if large {
             self.open.span().min(self.buffers)
         } else {
             1
         };
-        !self.halted && self.again.is_empty() && self.open.ready() >= blocks.max(1)
+        !self.halted && self.again.is_empty() && self.open.ready() >= ntbs.max(1)
     }
 
     /// Takes completed transfers back.
@@ -196,7 +196,7 @@ impl Uplink {
     }
 
     /// Reads from a session's host until it has nothing more, no buffer is free, or the round is
-    /// over. An open block of another session is closed first where it can carry only one.
+    /// over. An open NTB of another session is closed first where it can carry only one.
     ///
     /// Makes the system calls of [`Single::receive`] or [`Large::receive`], and of
     /// [`Queue::submit`].
@@ -236,12 +236,12 @@ impl Uplink {
     ) -> Result<Filled, Fault> {
         // One byte more tells a frame that was cut.
         let want = to.mtu + usize::from(packet::is_ethernet(stream));
-        let mut blocks = 0;
+        let mut ntbs = 0;
         loop {
             if !self.wants_input(false) {
                 return Ok(Filled::NoRoom);
             }
-            if self.open.is_empty() && blocks == Self::BLOCKS_PER_ROUND {
+            if self.open.is_empty() && ntbs == Self::NTBS_PER_ROUND {
                 return Ok(Filled::RoundOver);
             }
             let slot = match self.open.place(stream, want) {
@@ -249,7 +249,7 @@ impl Uplink {
                 Err(Full::TooLong) => return Err(Fault::Framing),
                 Err(_) => {
                     self.close(tally)?;
-                    blocks += 1;
+                    ntbs += 1;
                     continue;
                 }
             };
@@ -278,12 +278,12 @@ impl Uplink {
         to: &mut Account<'_>,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
-        let mut blocks = 0;
+        let mut ntbs = 0;
         loop {
             if !self.wants_input(scatter.expects_large()) {
                 return Ok(Filled::NoRoom);
             }
-            if blocks >= Self::BLOCKS_PER_ROUND {
+            if ntbs >= Self::NTBS_PER_ROUND {
                 return Ok(Filled::RoundOver);
             }
             let read = scatter.waiting().is_none();
@@ -317,7 +317,7 @@ impl Uplink {
             for _ in 0..placed.complete {
                 self.close(tally)?;
             }
-            blocks += placed.complete;
+            ntbs += placed.complete;
             if fresh && placed.datagrams == 0 && placed.waiting > 0 {
                 return Err(Fault::Framing);
             }
@@ -405,7 +405,7 @@ impl Uplink {
             return Ok(true);
         };
         match rejected.error {
-            // With others in flight the block waits for one of them, else for the other direction.
+            // With others in flight the NTB waits for one of them, else for the other direction.
             Error::NoMemory { .. } => {
                 tally.transfers_given_up += 1;
                 self.short_of_memory = true;

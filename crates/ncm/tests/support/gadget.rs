@@ -1,5 +1,5 @@
 //! What the Linux gadget `f_ncm` takes (`ncm_unwrap_ntb`, with the bounds of 2026), here with the
-//! NDP signature as a parameter so that it also judges MBIM blocks. The strictest receiver in
+//! NDP signature as a parameter so that it also judges MBIM NTBs. The strictest receiver in
 //! wide use: any fault refuses the whole transfer.
 
 use super::{Delivered, four, u16_at, u32_at};
@@ -22,8 +22,8 @@ impl Gadget {
         let mut delivered = Vec::new();
         let mut base = 0;
         loop {
-            let block = self.block(&transfer[base..], base, &mut delivered)?;
-            base += block;
+            let length = self.ntb(&transfer[base..], base, &mut delivered)?;
+            base += length;
             let rest = &transfer[base..];
             if matches!(rest, [] | [0]) {
                 return Ok(delivered);
@@ -31,7 +31,7 @@ impl Gadget {
         }
     }
 
-    fn block(
+    fn ntb(
         &self,
         ntb: &[u8],
         base: usize,
@@ -58,16 +58,16 @@ impl Gadget {
         if u16_at(ntb, 4) != nth {
             return Err("wrong NTB header size".to_owned());
         }
-        let block = match word(8) {
+        let end = match word(8) {
             0 => ntb.len(),
             length => length,
         };
-        if block < nth + ndp_header || block > self.ntb_max.min(ntb.len()) {
-            return Err(format!("block length {block}"));
+        if end < nth + ndp_header || end > self.ntb_max.min(ntb.len()) {
+            return Err(format!("NTB length {end}"));
         }
         let mut ndp = word(8 + entry / 2);
         while ndp != 0 || delivered.is_empty() {
-            if !ndp.is_multiple_of(4) || ndp < nth || ndp > block - ndp_header {
+            if !ndp.is_multiple_of(4) || ndp < nth || ndp > end - ndp_header {
                 return Err(format!("NDP index {ndp}"));
             }
             let signature = four(ntb, ndp);
@@ -78,7 +78,7 @@ impl Gadget {
             if length < ndp_header + 2 * entry || !length.is_multiple_of(entry) {
                 return Err(format!("NDP length {length}"));
             }
-            if ndp + length > block {
+            if ndp + length > end {
                 return Err(format!("NDP with {length} bytes at {ndp}"));
             }
             let mut at = ndp + ndp_header;
@@ -88,7 +88,7 @@ impl Gadget {
                 if offset == 0 || size == 0 {
                     break;
                 }
-                if offset < nth || offset > block || size > block - offset {
+                if offset < nth || offset > end || size > end - offset {
                     return Err(format!("datagram with {size} bytes at {offset}"));
                 }
                 if !self.datagram.contains(&size) {
@@ -103,6 +103,6 @@ impl Gadget {
                 break;
             }
         }
-        Ok(block)
+        Ok(end)
     }
 }

@@ -44,7 +44,7 @@ pub struct Layout {
     pub offsets: Vec<usize>,
     /// Offset and `wLength` of each NDP, in the order of the chain.
     pub ndps: Vec<(usize, usize)>,
-    /// Block length, padding included.
+    /// NTB length, padding included.
     pub length: usize,
 }
 

@@ -30,12 +30,12 @@ const LONGEST: u32 = 256 << 10;
 pub struct Loopback {
     framing: Framing,
     in_flight: usize,
-    blocks: u64,
+    ntbs: u64,
     datagrams: u64,
 }
 
 /// The buffer of an NTB, which the threads hand to each other, with the length of the NTB in bytes.
-struct Block {
+struct Transfer {
     bytes: Vec<u8>,
     length: usize,
 }
@@ -81,7 +81,7 @@ impl Loopback {
         Loopback {
             framing: Framing::negotiate(&parameters, &choices),
             in_flight: options.in_flight.unwrap_or(IN_FLIGHT),
-            blocks: 0,
+            ntbs: 0,
             datagrams: 0,
         }
     }
@@ -96,23 +96,23 @@ impl Loopback {
         packet: usize,
         mut more: impl FnMut() -> bool,
     ) -> Result<(u64, u64, Duration), Failure> {
-        let (full_sender, full) = bounded::<Block>(self.in_flight);
-        let (empty_sender, empty) = bounded::<Block>(self.in_flight);
+        let (full_sender, full) = bounded::<Transfer>(self.in_flight);
+        let (empty_sender, empty) = bounded::<Transfer>(self.in_flight);
         for _ in 0..self.in_flight {
-            let bytes = vec![0; self.framing.max_block];
-            let _ = empty_sender.send(Block { bytes, length: 0 });
+            let bytes = vec![0; self.framing.max_ntb];
+            let _ = empty_sender.send(Transfer { bytes, length: 0 });
         }
         let source = vec![0x45; packet];
         let framing = self.framing;
         let begun = Instant::now();
-        let (sent, blocks, datagrams, bytes) = std::thread::scope(|scope| {
+        let (sent, ntbs, datagrams, bytes) = std::thread::scope(|scope| {
             let taking = scope.spawn(move || {
                 let mut receiver = Receiver::new(Limits::default());
                 let mut sink = vec![0; packet];
-                let (mut blocks, mut datagrams, mut bytes) = (0, 0, 0);
-                while let Ok(block) = full.recv() {
-                    blocks += 1;
-                    let transfer = &block.bytes[..block.length];
+                let (mut ntbs, mut datagrams, mut bytes) = (0, 0, 0);
+                while let Ok(ntb) = full.recv() {
+                    ntbs += 1;
+                    let transfer = &ntb.bytes[..ntb.length];
                     receiver.receive(transfer, |datagram| {
                         let payload = &transfer[datagram.range];
                         if let Some(room) = sink.get_mut(..payload.len()) {
@@ -122,42 +122,42 @@ impl Loopback {
                         datagrams += 1;
                         bytes += payload.len() as u64;
                     });
-                    let _ = empty_sender.send(block);
+                    let _ = empty_sender.send(ntb);
                 }
-                (blocks, datagrams, bytes)
+                (ntbs, datagrams, bytes)
             });
             let mut builder = Builder::new(framing);
             let mut sent = 0;
             // A machine that stands still for the whole time carries one NTB all the same.
-            while let Ok(mut block) = empty.recv() {
+            while let Ok(mut ntb) = empty.recv() {
                 while let Ok(slot) = builder.place(Stream::Ips(0), packet) {
                     let at = slot.offset;
-                    block.bytes[at..at + packet].copy_from_slice(std::hint::black_box(&source));
+                    ntb.bytes[at..at + packet].copy_from_slice(std::hint::black_box(&source));
                     builder.commit(slot, packet);
                     sent += 1;
                 }
-                block.length = builder.finish(&mut block.bytes).length;
-                if full_sender.send(block).is_err() || !more() {
+                ntb.length = builder.finish(&mut ntb.bytes).length;
+                if full_sender.send(ntb).is_err() || !more() {
                     break;
                 }
             }
             drop(full_sender);
-            let (blocks, datagrams, bytes) = taking.join().unwrap_or_default();
-            (sent, blocks, datagrams, bytes)
+            let (ntbs, datagrams, bytes) = taking.join().unwrap_or_default();
+            (sent, ntbs, datagrams, bytes)
         });
-        self.blocks += blocks;
+        self.ntbs += ntbs;
         self.datagrams += datagrams;
         if sent == 0 {
             return Err(
-                Failure::new(FailureKind::Other, "not one packet fits into a block")
+                Failure::new(FailureKind::Other, "not one packet fits into an NTB")
                     .at(format!("{packet} bytes"))
-                    .next("choose larger blocks"),
+                    .next("choose larger NTBs"),
             );
         }
         if (datagrams, bytes) != (sent, sent * packet as u64) {
             return Err(Failure::new(
                 FailureKind::Other,
-                "other packets came out of the blocks than went in",
+                "other packets came out of the NTBs than went in",
             )
             .because(format!(
                 "{datagrams} packets with {bytes} bytes, of {sent} with {packet} bytes each"
@@ -198,7 +198,7 @@ impl Link for Loopback {
     }
 
     fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
-        let filling = outcome::filling("", self.datagrams, self.blocks);
+        let filling = outcome::filling("", self.datagrams, self.ntbs);
         Ok(filling.into_iter().collect())
     }
 }
@@ -231,7 +231,7 @@ mod tests {
             };
             let (datagrams, bytes, _) = loopback.run(1000, more).unwrap();
             assert_eq!((datagrams, bytes), (5 * fit, 5 * fit * 1000), "{ntb} {ndp}");
-            let filling = (loopback.blocks, loopback.datagrams);
+            let filling = (loopback.ntbs, loopback.datagrams);
             assert_eq!(filling, (5, 5 * fit), "{ntb} {ndp}");
         }
     }
@@ -246,7 +246,7 @@ mod tests {
         let small = loopback.small(Way::Up, Duration::ZERO).unwrap().unwrap();
         assert!(small.count >= 1);
         assert_eq!(small.count, loopback.datagrams - before);
-        assert_eq!(loopback.blocks, 2);
+        assert_eq!(loopback.ntbs, 2);
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
         };
         let failure = Loopback::new(&options).run(4000, || false).unwrap_err();
         assert!(
-            failure.to_string().contains("fits into a block"),
+            failure.to_string().contains("fits into an NTB"),
             "{failure}"
         );
     }

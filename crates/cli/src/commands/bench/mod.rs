@@ -54,7 +54,7 @@ Examples:
   uwwan bench --block-size 4096,16384 --in-flight 1,4
       every combination, visited in turn
   uwwan bench --tun-mode offload,plain        many packets a call of the TUN beside one
-  uwwan bench --device loopback --ntb 16,32   transfer blocks alone: built, taken apart
+  uwwan bench --device loopback --ntb 16,32   NTBs alone: built, taken apart
   uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
   uwwan bench --device 1-4.2 --server 192.0.2.9:5201 --usb libusb,nusb -- --apn internet
       a real modem, with an `uwwan up` of its own for each visit
@@ -103,19 +103,19 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
     runtime_dir: Option<PathBuf>,
 
-    /// Pointer table at the end or in front; several, by commas, are compared
+    /// NDP at the end or in front of the datagrams; several, by commas, are compared
     #[arg(long, value_name = "PLACE", value_delimiter = ',', value_parser = words(Placement::VALUES), help_heading = "To compare")]
     ndp: Vec<Placement>,
-    /// Block format to the modem, in bits
+    /// NTB format to the modem, in bits
     #[arg(long, value_name = "BITS", value_delimiter = ',', value_parser = words(Format::VALUES), help_heading = "To compare")]
     ntb: Vec<Format>,
-    /// Pointer table as long as needed or of the kernel driver's fixed size
+    /// NDP as long as needed or of the kernel driver's fixed size
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = words(Table::VALUES), help_heading = "To compare")]
     table: Vec<Table>,
-    /// How a block ends that fills its last packet
+    /// How an NTB ends that fills its last packet
     #[arg(long, value_name = "HOW", value_delimiter = ',', value_parser = words(Padding::VALUES), help_heading = "To compare")]
     pad: Vec<Padding>,
-    /// Largest block to the modem in bytes
+    /// Largest NTB to the modem in bytes
     #[arg(
         long,
         value_name = "BYTES",
@@ -123,7 +123,7 @@ pub struct Arguments {
         help_heading = "To compare"
     )]
     block_size: Vec<u32>,
-    /// Largest block from the modem in bytes
+    /// Largest NTB from the modem in bytes
     #[arg(
         long,
         value_name = "BYTES",
@@ -193,7 +193,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             emulated::enter()?;
             Bench::new(arguments, "uwwan and an emulated modem")?
         }
-        Subject::Loopback => Bench::new(arguments, "transfer blocks, built and taken apart")?,
+        Subject::Loopback => Bench::new(arguments, "NTBs, built and taken apart")?,
         Subject::Device(Device::Usb(_)) => Bench::new(arguments, "uwwan and a modem")?,
     };
     match &subject {
@@ -298,13 +298,13 @@ impl Arguments {
                 "tun-mode",
                 !self.tun_mode.is_empty(),
                 loopback,
-                "blocks alone cross no TUN interface",
+                "NTBs alone cross no TUN interface",
             ),
             (
                 "input-size",
                 !self.input_size.is_empty(),
                 loopback,
-                "in a loopback one block serves both ends",
+                "in a loopback one NTB serves both ends",
             ),
             (
                 "",
@@ -330,7 +330,7 @@ impl Arguments {
         if let Some(test) = tests.iter().find(|test| loopback && test.is_ping()) {
             return Err(bad(
                 "test",
-                format!("{}: blocks alone answer no ping", test.word()),
+                format!("{}: NTBs alone answer no ping", test.word()),
             ));
         }
         Ok(())

@@ -72,25 +72,25 @@ pub struct Arguments {
     /// Address families to ask the network for
     #[arg(long, value_name = "TYPE", default_value = "ipv4v6", value_parser = words(IpType::VALUES))]
     ip_type: IpType,
-    /// Where the pointer table (NDP) stands in blocks to the modem [default: what the modem needs]
+    /// Where the NDP stands in NTBs to the modem [default: what the modem needs]
     #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES))]
     ndp: Option<Placement>,
-    /// Block format to the modem, in bits [default: what the modem needs]
+    /// NTB format to the modem, in bits [default: what the modem needs]
     #[arg(long, value_name = "BITS", value_parser = words(Format::VALUES))]
     ntb: Option<Format>,
-    /// How a block ends that fills its last packet [default: what the modem needs]
+    /// How an NTB ends that fills its last packet [default: what the modem needs]
     #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES))]
     pad: Option<Padding>,
     /// How packets cross the TUN interface [default: offload]
     #[arg(long, value_name = "MODE", value_parser = words(TunMode::VALUES))]
     tun_mode: Option<TunMode>,
-    /// Largest block to the modem in bytes [default: 16384]
+    /// Largest NTB to the modem in bytes [default: 16384]
     #[arg(long, value_name = "BYTES")]
     block_size: Option<u32>,
-    /// Largest block from the modem in bytes [default: 16384]
+    /// Largest NTB from the modem in bytes [default: 16384]
     #[arg(long, value_name = "BYTES")]
     input_size: Option<u32>,
-    /// Most datagrams in a block to the modem [default: 40]
+    /// Most datagrams in an NTB to the modem [default: 40]
     #[arg(long, value_name = "N")]
     max_datagrams: Option<u16>,
     /// Transfers kept in flight in each direction [default: 16 from the modem, 8 to it]

@@ -94,7 +94,7 @@ impl Outcome {
             );
         }
         if let Some(ndp) = &self.ndp {
-            field("pointer table", format!("at the {ndp} of each block"));
+            field("NDP", format!("at the {ndp} of each NTB"));
         }
         if !self.addresses.is_empty() {
             field("addresses", self.addresses.join(", "));

@@ -189,7 +189,7 @@ fn patience_with_the_host_is_bounded() {
         assert!(deadline <= down.now + Downlink::PATIENCE);
         down.now = deadline;
         down.round().unwrap();
-        // Blocks are handed over one by one, or both together.
+        // NTBs are handed over one by one, or both together.
         let lost = match mode {
             Mode::Single => 6,
             Mode::Large => 16,
@@ -282,21 +282,21 @@ fn blocks_longer_than_agreed_lead_to_larger_buffers() {
     }
 }
 
-/// With buffers of whole packets there is no babble: the block goes on in the next transfer.
+/// With buffers of whole packets there is no babble: the NTB goes on in the next transfer.
 #[test]
 fn blocks_that_go_on_in_the_next_transfer_lead_to_larger_buffers() {
     for mode in Mode::BOTH {
         let mut down = Down::new(mode);
-        let mut block = pack(&[packet(1, 1000)]);
-        block[8..10].copy_from_slice(&20_000_u16.to_le_bytes());
+        let mut ntb = pack(&[packet(1, 1000)]);
+        ntb[8..10].copy_from_slice(&20_000_u16.to_le_bytes());
         // A lie about the length is no reason.
-        down.queue.deliver(&block);
+        down.queue.deliver(&ntb);
         down.round().unwrap();
         assert_eq!(down.tally.refused.block_length_beyond, 1);
         assert_eq!(down.tally.receive_overflow, 0);
-        block.resize(20_000, 0);
-        down.queue.deliver(&block[..16_384]);
-        down.queue.deliver(&block[16_384..]);
+        ntb.resize(20_000, 0);
+        down.queue.deliver(&ntb[..16_384]);
+        down.queue.deliver(&ntb[16_384..]);
         down.round().unwrap();
         assert_eq!(down.tally.receive_overflow, 1);
         let state = down.queue.lock();

@@ -97,15 +97,15 @@ fn frames_from_the_device_reach_the_host_and_garbage_does_not() {
         min_datagram_size: 0,
         ..framing()
     });
-    let mut block = vec![0; 16_384];
+    let mut ntb = vec![0; 16_384];
     for frame in good.iter().chain(&bad) {
         let slot = builder.place(ETHERNET, frame.len()).unwrap();
-        block[slot.offset..slot.offset + frame.len()].copy_from_slice(frame);
+        ntb[slot.offset..slot.offset + frame.len()].copy_from_slice(frame);
         builder.commit(slot, frame.len());
     }
-    let length = builder.finish(&mut block).length;
-    block.truncate(length);
-    queue.deliver(&block);
+    let length = builder.finish(&mut ntb).length;
+    ntb.truncate(length);
+    queue.deliver(&ntb);
     // An IP session has no place here.
     queue.deliver(&pack(&[packet(1, 100)]));
     let mut hosts = Hosts(Arc::clone(&host), Unmoved);

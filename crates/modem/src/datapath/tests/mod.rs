@@ -437,12 +437,12 @@ fn framing() -> Framing {
     )
 }
 
-fn unpack(block: &[u8]) -> Vec<Vec<u8>> {
-    let ntb = Ntb::parse(block, &Limits::default()).unwrap();
+fn unpack(ntb: &[u8]) -> Vec<Vec<u8>> {
+    let parsed = Ntb::parse(ntb, &Limits::default()).unwrap();
     let mut drops = DropCounters::default();
-    let datagrams = ntb
+    let datagrams = parsed
         .datagrams(&mut drops)
-        .map(|datagram| block[datagram.range].to_vec())
+        .map(|datagram| ntb[datagram.range].to_vec())
         .collect();
     assert_eq!(drops.total(), 0);
     datagrams
@@ -452,32 +452,32 @@ fn pack(packets: &[Vec<u8>]) -> Vec<u8> {
     pack_for(0, packets)
 }
 
-/// A block with the datagrams of several sessions, each with a table of its own.
+/// An NTB with the datagrams of several sessions, each with a table of its own.
 fn pack_front(datagrams: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut builder = Builder::new(Framing {
         placement: uwwan_ncm::Placement::Front,
         ..framing()
     });
-    let mut block = vec![0; 16_384];
+    let mut ntb = vec![0; 16_384];
     for (session, packet) in datagrams {
         let slot = builder.place(Stream::Ips(*session), packet.len()).unwrap();
-        block[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
+        ntb[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
         builder.commit(slot, packet.len());
     }
-    let length = builder.finish(&mut block).length;
-    block.truncate(length);
-    block
+    let length = builder.finish(&mut ntb).length;
+    ntb.truncate(length);
+    ntb
 }
 
 fn pack_for(session: u8, packets: &[Vec<u8>]) -> Vec<u8> {
     let mut builder = Builder::new(framing());
-    let mut block = vec![0; 16_384];
+    let mut ntb = vec![0; 16_384];
     for packet in packets {
         let slot = builder.place(Stream::Ips(session), packet.len()).unwrap();
-        block[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
+        ntb[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
         builder.commit(slot, packet.len());
     }
-    let length = builder.finish(&mut block).length;
-    block.truncate(length);
-    block
+    let length = builder.finish(&mut ntb).length;
+    ntb.truncate(length);
+    ntb
 }

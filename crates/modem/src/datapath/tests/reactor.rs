@@ -318,7 +318,7 @@ fn scarce_memory_is_shared() {
                         let result = Ok(0);
                         out.completed.push_back(Completion { buffer, result });
                     }
-                    let sent: usize = out.sent.iter().map(|block| unpack(block).len()).sum();
+                    let sent: usize = out.sent.iter().map(|ntb| unpack(ntb).len()).sum();
                     drop(out);
                     machine.ring();
                     let received = machine.host.script().incoming.len();

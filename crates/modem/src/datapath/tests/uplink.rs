@@ -65,12 +65,12 @@ impl Up {
             .lock()
             .sent
             .iter()
-            .map(|block| unpack(block))
+            .map(|ntb| unpack(ntb))
             .collect()
     }
 }
 
-/// Half of a block, so that it leaves behind one that is in flight.
+/// Half of an NTB, so that it leaves behind one that is in flight.
 fn half() -> Vec<Vec<u8>> {
     (100..106).map(|number| packet(number, 1400)).collect()
 }
@@ -111,7 +111,7 @@ fn packets_gather_while_the_bus_is_busy() {
         up.round().unwrap();
         let mut gathered: Vec<_> = (1..6).map(|number| packet(number, 60)).collect();
         gathered.extend(half());
-        assert_eq!(up.sent()[1], gathered, "half a block leaves behind one");
+        assert_eq!(up.sent()[1], gathered, "half an NTB leaves behind one");
         up.host.sends(half());
         up.round().unwrap();
         assert_eq!(up.queue.lock().sent.len(), 2, "but not behind two");
@@ -314,8 +314,8 @@ fn a_block_carries_one_session() {
             .lock()
             .sent
             .iter()
-            .map(|block| {
-                let ntb = Ntb::parse(block, &Limits::default()).unwrap();
+            .map(|ntb| {
+                let ntb = Ntb::parse(ntb, &Limits::default()).unwrap();
                 let mut drops = DropCounters::default();
                 let mut datagrams = ntb.datagrams(&mut drops);
                 datagrams.next().unwrap().stream
@@ -367,9 +367,9 @@ fn large_packets_are_cut_into_usb_memory() {
     for place in &script.read {
         assert!(state.has(place), "read to memory that is no USB buffer");
     }
-    // Full blocks, but for the last.
-    let blocks = up.tally.sent_blocks;
-    assert!(up.tally.closed_full >= blocks - 1, "{:?}", up.tally);
+    // Full NTBs, but for the last.
+    let ntbs = up.tally.sent_blocks;
+    assert!(up.tally.closed_full >= ntbs - 1, "{:?}", up.tally);
 }
 
 #[test]
