@@ -2,7 +2,6 @@
 //! the device where none runs.
 
 use std::io::IsTerminal;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +13,7 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{NwError, Status as MbimStatus};
 use uwwan_modem::at_port::open::Choice;
-use uwwan_modem::client::{AtClient, Client, Indication};
-use uwwan_modem::share::Request;
+use uwwan_modem::client::{AtClient, Client, Indication, StatusClient};
 use uwwan_modem::{Code, Options, Selector, Status};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
@@ -23,15 +21,12 @@ use uwwan_usb::functions::SerialRole;
 
 use crate::candidates;
 use crate::checks::words;
-use crate::control::Client as Control;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
-use crate::runtime::{self, Entry};
+use crate::running::{Door, Entry, Running};
 use crate::settings::Device;
 use crate::signals;
 
-/// Name of the control session's socket in the runtime directory of a running `up`.
-pub const MBIM_SOCKET: &str = "mbim";
 /// Device name of the emulated modem in the runtime directory.
 pub const EMULATOR: &str = "emulator";
 /// Time a modem gets to answer from what it knows itself.
@@ -141,54 +136,30 @@ impl Reach {
         if !self.knobs.is_empty() {
             return Ok(None);
         }
-        let (mut entries, denied) =
-            runtime::entries(&runtime::search_bases(self.runtime_dir.as_deref()));
-        // A dead owner's socket does not answer.
-        let mut refused = denied;
-        entries.retain(|entry| match UnixStream::connect(&entry.socket) {
-            Ok(_) => true,
-            Err(error) => {
-                let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-                // The control session's socket may still serve this user.
-                if denied && UnixStream::connect(entry.socket.with_file_name(MBIM_SOCKET)).is_ok() {
-                    return true;
-                }
-                if denied {
-                    refused.push(entry.socket.clone());
-                }
-                false
-            }
-        });
-        match &self.device {
-            None => {}
-            Some(Device::Emulator) => entries.retain(|entry| entry.device == EMULATOR),
-            Some(Device::Usb(Selector::Port(port))) => {
-                let name = runtime::file_name(port);
-                entries.retain(|entry| entry.device == name);
-            }
-            Some(Device::Usb(_)) if entries.is_empty() => {}
+        let base = self.runtime_dir.as_deref();
+        let look = |device: Option<&str>| Running::look(base, device, Door::Any);
+        let running = match &self.device {
+            None => look(None),
+            Some(Device::Emulator) => look(Some(EMULATOR)),
+            Some(Device::Usb(Selector::Port(port))) => look(Some(port)),
             Some(Device::Usb(selector)) => {
-                let backend = self.backend()?;
-                let found = candidates::select(backend.as_ref(), selector)?.found;
-                let name = runtime::file_name(&found.identity.port);
-                entries.retain(|entry| entry.device == name);
+                if look(None).alive.is_empty() {
+                    return Ok(None);
+                }
+                let found = candidates::select(self.backend()?.as_ref(), selector)?.found;
+                look(Some(&found.identity.port))
             }
-        }
-        if entries.len() > 1 {
-            let names: Vec<&str> = entries.iter().map(|entry| entry.device.as_str()).collect();
-            return Err(
-                Failure::new(FailureKind::Several, "several modems are running")
-                    .because(names.join(", "))
-                    .next(format!("choose one: --device {}", names[0])),
-            );
-        }
-        if entries.is_empty() && self.device.is_none() && !refused.is_empty() {
+        };
+        if self.device.is_none()
+            && running.alive.is_empty()
+            && let Some(refused) = running.refused.first()
+        {
             note(format!(
                 "another user may be running a modem ({}), which this user cannot see",
-                refused[0].display()
+                refused.display()
             ));
         }
-        Ok(entries.pop())
+        running.only()
     }
 }
 
@@ -225,8 +196,7 @@ impl Target {
     pub fn open(self, interrupts: Receiver<i32>) -> Result<Modem, Failure> {
         let (backend, selector, settle) = match self {
             Self::Running(entry) => {
-                let path = entry.socket.with_file_name(MBIM_SOCKET);
-                let client = Client::through(&path)?;
+                let client = Client::through(&entry.mbim_socket())?;
                 return Ok(Modem {
                     client,
                     interrupts,
@@ -341,7 +311,10 @@ impl Modem {
     pub fn status(&self) -> Option<Status> {
         match &self.through {
             None => self.client.status(),
-            Some(entry) => running_status(entry),
+            Some(entry) => {
+                let mut client = StatusClient::connect(&entry.socket).ok()?;
+                client.status().ok()?.decode().ok()
+            }
         }
     }
 
@@ -551,14 +524,6 @@ impl Modem {
     pub fn close(self) -> Result<(), Failure> {
         self.client.close()
     }
-}
-
-/// Returns the status that a running `up` reports.
-fn running_status(entry: &Entry) -> Option<Status> {
-    let mut control = Control::at(entry).ok()?;
-    control.ask(Request::Status {}).ok()?;
-    let reply = control.reply(QUICK).ok()??;
-    serde_json::from_value(reply.status?).ok()
 }
 
 enum Ended {

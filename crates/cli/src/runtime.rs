@@ -15,17 +15,17 @@ use rustix::fs::FlockOperation;
 use crate::failure::{Failure, FailureKind};
 
 /// Directory in which root's runtime directories are.
-const SYSTEM: &str = "/run/uwwan";
+pub const SYSTEM: &str = "/run/uwwan";
 /// Name of the lock file, which holds the owner's process id.
 const LOCK: &str = "lock";
 /// Name of the control socket, which `uwwan status` and `uwwan down` connect to.
-const SOCKET: &str = "control";
+pub const SOCKET: &str = "control";
 /// Name of the symbolic link to the AT port's terminal.
 const AT_TERMINAL: &str = "at";
 /// Name of the AT port's socket, which `uwwan at` connects to.
-const AT_SOCKET: &str = "at.socket";
+pub const AT_SOCKET: &str = "at.socket";
 /// Name of the control session's socket, which other commands connect to.
-const MBIM_SOCKET: &str = "mbim";
+pub const MBIM_SOCKET: &str = "mbim";
 /// Name of the symbolic link to the control session's terminal.
 const MBIM_TERMINAL: &str = "mbim-terminal";
 
@@ -50,68 +50,6 @@ pub fn own_base(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
         .because("it is not set to an absolute path; a login session sets it, su and cron do not")
         .next("log in properly, or name a directory only you can write with --runtime-dir DIR")),
     }
-}
-
-/// Returns the directories in which a running `uwwan up` is looked for: this user's, then root's;
-/// or `chosen` alone, if given.
-pub fn search_bases(chosen: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(path) = chosen {
-        return vec![path.to_path_buf()];
-    }
-    let mut bases: Vec<PathBuf> = own_base(None).into_iter().collect();
-    if bases.iter().all(|base| base != Path::new(SYSTEM)) {
-        bases.push(PathBuf::from(SYSTEM));
-    }
-    bases
-}
-
-/// A runtime directory that exists.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Name of the device: its port, or `emulator`.
-    pub device: String,
-    /// Path of the control socket in the directory.
-    pub socket: PathBuf,
-}
-
-impl Entry {
-    /// Returns the path of the AT port's socket in the same directory.
-    pub fn at_socket(&self) -> PathBuf {
-        self.socket.with_file_name(AT_SOCKET)
-    }
-}
-
-/// Returns every runtime directory under the given bases, whether its owner is alive or not, in the
-/// order of the device names, and the bases and directories that this user may not read.
-pub fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
-    let mut found = Vec::new();
-    let mut denied = Vec::new();
-    for base in bases {
-        match fs::read_dir(base) {
-            Ok(list) => {
-                for item in list.flatten() {
-                    let path = item.path();
-                    let device = item.file_name().to_string_lossy().into_owned();
-                    match fs::symlink_metadata(path.join(SOCKET)) {
-                        Ok(_) => found.push(Entry {
-                            device,
-                            socket: path.join(SOCKET),
-                        }),
-                        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                            denied.push(path);
-                        }
-                        Err(_) => {}
-                    }
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                denied.push(base.clone());
-            }
-            Err(_) => {}
-        }
-    }
-    found.sort_by(|a, b| a.device.cmp(&b.device));
-    (found, denied)
 }
 
 /// Returns a device name as a file name of at most 65 bytes: everything but letters, digits, `.`,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use uwwan_modem::share::Request;
 
-use crate::control::Client;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json};
+use crate::running;
 
 /// Arguments of `down`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub struct Arguments {
 /// Fails when no `up` runs, and with [`FailureKind::Timeout`] when it does not end in time.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let started = Instant::now();
-    let mut client = Client::find(
+    let mut client = running::status(
         arguments.runtime_dir.as_deref(),
         arguments.device.as_deref(),
     )?;

@@ -5,23 +5,19 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uwwan_mbim::services::basic_connect::{self as bc, Provider};
 use uwwan_modem::Status;
-use uwwan_modem::client::Client as MbimClient;
+use uwwan_modem::client::{Client as MbimClient, StatusClient};
 use uwwan_modem::ipv6::{
     self, AtModem, Change, Findings, NoOperator, Operator, Plan, Source, Told, Verdict, is_code,
 };
-use uwwan_modem::share::Request;
 
-use crate::control::Client as ControlClient;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
-use crate::reach::{MBIM_SOCKET, Reach, Target};
-use crate::runtime::Entry;
+use crate::reach::{Reach, Target};
+use crate::running::Entry;
 use crate::{prompt, signals};
 
 /// Longest time until a running `up` is online again after the restart.
 const ONLINE: Duration = Duration::from_secs(240);
-/// Longest time for the status of a running `up`.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `ipv6`.
 #[derive(Debug, clap::Args)]
@@ -126,7 +122,7 @@ impl Case {
         let client = target.at(None)?;
         let (entry, socket) = match target {
             Target::Running(entry) => {
-                let socket = entry.socket.with_file_name(MBIM_SOCKET);
+                let socket = entry.mbim_socket();
                 (Some(entry), Some(socket))
             }
             // MBIM cannot be asked: the modem may be in another configuration.
@@ -146,12 +142,8 @@ impl Case {
 
     /// Returns the state of the `up` that runs the modem, if one does and tells it.
     fn state(&self) -> Option<Status> {
-        let entry = self.entry.as_ref()?;
-        let base = entry.socket.parent()?.parent()?;
-        let mut client = ControlClient::find(Some(base), Some(&entry.device)).ok()?;
-        client.ask(Request::Status {}).ok()?;
-        let reply = client.reply(PATIENCE).ok()??;
-        serde_json::from_value(reply.status?).ok()
+        let mut client = StatusClient::connect(&self.entry.as_ref()?.socket).ok()?;
+        client.status().ok()?.decode().ok()
     }
 }
 

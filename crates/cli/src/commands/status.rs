@@ -9,13 +9,11 @@ use uwwan_modem::Status;
 use uwwan_modem::share::{MbimStatus, Reply, Request};
 use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCalls, Traffic};
 
-use crate::control::Client;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
-use crate::sandbox;
-use crate::sharing;
+use crate::{running, sandbox, sharing};
 
-/// Longest time for an answer of a running `up`.
+/// Longest pause between two states of a running `up`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `status`.
@@ -46,14 +44,12 @@ pub struct Arguments {
 /// # Errors
 /// Fails when no `up` runs, or when it does not answer.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut client = Client::find(
+    let mut client = running::status(
         arguments.runtime_dir.as_deref(),
         arguments.device.as_deref(),
     )?;
     if !arguments.watch {
-        client.ask(Request::Status {})?;
-        let reply = client.reply(PATIENCE)?.ok_or_else(ended)?;
-        return show(&reply, arguments.json, None);
+        return show(&client.status()?, arguments.json, None);
     }
     client.ask(Request::Watch {})?;
     let redraw = !arguments.json && std::io::stdout().is_terminal();
@@ -72,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .as_ref()
             .map(|(time, traffic)| (arrived - *time, traffic));
         show(&reply, arguments.json, rates)?;
-        if let Some(Ok(status)) = reply.status.map(serde_json::from_value::<Status>) {
+        if let Ok(status) = reply.decode() {
             before = Some((arrived, status.traffic));
         }
     }
@@ -82,30 +78,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn ended() -> Failure {
-    Failure::new(FailureKind::Missing, "uwwan is not running")
-        .because("it ended while it was asked")
-        .next("uwwan up brings the modem online again")
-}
-
 fn show(reply: &Reply, json: bool, before: Option<(Duration, &Traffic)>) -> Result<(), Failure> {
-    let Some(value) = &reply.status else {
-        return Err(
-            Failure::new(FailureKind::Unreadable, "the running uwwan told no state")
-                .next("it is of another version than this program; stop and start it again"),
-        );
-    };
-    if json {
+    if json && let Some(value) = &reply.status {
         return say_json(value);
     }
-    let status: Status = serde_json::from_value(value.clone()).map_err(|error| {
-        Failure::new(
-            FailureKind::Unreadable,
-            "the running uwwan's answer makes no sense",
-        )
-        .because(error)
-        .next("it is of another version than this program; stop and start it again")
-    })?;
+    let status = reply.decode()?;
     for line in describe(&status, reply, before) {
         say(line)?;
     }

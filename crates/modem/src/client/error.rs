@@ -1,5 +1,7 @@
 //! The failures between a client's command and the modem.
 
+use std::io;
+
 use uwwan_mbim::session::CommandError;
 use uwwan_mbim::status::Status;
 
@@ -58,4 +60,25 @@ pub(super) fn lost(id: &str) -> String {
 /// Returns what failed when the answer to this command cannot be decoded.
 pub(super) fn unreadable(id: &str) -> String {
     format!("the answer to {id} cannot be read")
+}
+
+/// Returns the failure for a socket of a running `up` that cannot be connected to.
+pub(super) fn refused(place: &str, error: &io::Error) -> Failure {
+    let (kind, why, next) = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => (
+            FailureKind::NotRunning,
+            "nobody listens there".to_owned(),
+            "`uwwan up` brings the modem online",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            FailureKind::Permission,
+            "only root and the user who started it may use it".to_owned(),
+            "run the same command with sudo",
+        ),
+        _ => (FailureKind::Host, error.to_string(), ""),
+    };
+    Failure::new(kind, "reach the running uwwan")
+        .at(place)
+        .because(why)
+        .next(next)
 }

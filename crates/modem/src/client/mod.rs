@@ -1,6 +1,7 @@
 //! Clients of the control session, for the program's commands, whoever owns the device.
 //!
-//! [`AtClient`] is the same for AT commands.
+//! [`AtClient`] is the same for AT commands, and [`StatusClient`] asks a running `up` for its status
+//! and to stop.
 //!
 //! [`Client::direct`] opens the device itself and climbs no further than an open control session;
 //! [`Client::through`] connects to the socket in the runtime directory of a running `up`. Both
@@ -40,6 +41,7 @@ mod at_socket;
 mod channel;
 mod direct;
 mod error;
+mod status;
 mod through;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -57,6 +59,7 @@ use uwwan_usb::device::Backend;
 
 pub use at::{AtClient, Lines};
 pub use channel::Indication;
+pub use status::StatusClient;
 
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind};

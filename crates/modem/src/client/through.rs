@@ -14,6 +14,7 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_mbim::status::ProtocolError;
 
 use super::channel::{Channel, ChannelEvent, Indication};
+use super::error::refused;
 use crate::failure::{Failure, FailureKind};
 use crate::poll::PollSet;
 use crate::proxy;
@@ -294,24 +295,4 @@ impl Channel for Through {
     fn place(&self) -> &str {
         &self.place
     }
-}
-
-fn refused(place: &str, error: &io::Error) -> Failure {
-    let (kind, why, next) = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => (
-            FailureKind::NotRunning,
-            "nobody listens there".to_owned(),
-            "`uwwan up` brings the modem online",
-        ),
-        io::ErrorKind::PermissionDenied => (
-            FailureKind::Permission,
-            "only root and the user who started it may use it".to_owned(),
-            "run the same command with sudo",
-        ),
-        _ => (FailureKind::Host, error.to_string(), ""),
-    };
-    Failure::new(kind, "reach the running uwwan")
-        .at(place)
-        .because(why)
-        .next(next)
 }

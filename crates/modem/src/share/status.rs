@@ -26,6 +26,7 @@ use super::server::Builder;
 use super::service::{ClientId, Entrance, Service};
 use crate::failure::{Failure, FailureKind};
 use crate::poll::Waker;
+use crate::status::Status;
 
 /// Length of the longest request line in bytes, its line end included.
 const LONGEST_REQUEST: usize = 4096;
@@ -75,6 +76,24 @@ pub struct Reply {
     /// Whether everything is down, in the second answer to `stop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
+}
+
+impl Reply {
+    /// Returns the status in an answer to `status` or `watch`.
+    ///
+    /// # Errors
+    /// [`FailureKind::Unreadable`] when there is none that this version understands.
+    pub fn decode(&self) -> Result<Status, Failure> {
+        let unreadable = |what: &str| {
+            Failure::new(FailureKind::Unreadable, what)
+                .next("it is of another version than this program; stop and start it again")
+        };
+        let Some(value) = &self.status else {
+            return Err(unreadable("the running uwwan told no state"));
+        };
+        Status::deserialize(value)
+            .map_err(|error| unreadable("the running uwwan's answer makes no sense").because(error))
+    }
 }
 
 /// Callbacks of the service into the running modem. They are called on the server's thread and must

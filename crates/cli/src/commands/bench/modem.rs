@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use uwwan_figures::Kind;
 use uwwan_modem::Selector;
-use uwwan_modem::share::Request;
+use uwwan_modem::client::StatusClient;
 use uwwan_modem::status::Status;
 
 use super::contenders::Contender;
@@ -16,15 +16,13 @@ use super::cost::{self, Time};
 use super::iperf3::{Server, Tools};
 use super::link::{Amount, Link, Way};
 use super::outcome;
-use crate::control::Client;
 use crate::failure::{Exit, Failure, FailureKind};
+use crate::running;
 
 /// Longest time until a started `up` is online: slow firmware takes a minute before it speaks.
 const ONLINE_TIME: Duration = Duration::from_secs(180);
 /// Longest time until a started `up` has stopped.
 const STOP_TIME: Duration = Duration::from_secs(60);
-/// Longest time for an answer of a running `up`.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Interval at which a started `up` is asked for its state.
 const PULSE: Duration = Duration::from_millis(100);
 
@@ -63,7 +61,7 @@ impl Place {
             Some(Selector::Port(port)) => Some(port.clone()),
             _ => None,
         };
-        let client = match Client::find(base, device.as_deref()) {
+        let client = match running::status(base, device.as_deref()) {
             Ok(client) => client,
             Err(failure) if failure.kind == FailureKind::Missing => {
                 let mut arguments = Vec::new();
@@ -117,7 +115,7 @@ impl Place {
         let (started, state) = match &self.way {
             Through::Running { base, device } => (
                 None,
-                state(Client::find(base.as_deref(), device.as_deref())?)?,
+                state(running::status(base.as_deref(), device.as_deref())?)?,
             ),
             Through::Started(arguments) => {
                 let mut started = Started::new(contender, arguments)?;
@@ -168,20 +166,11 @@ impl State {
     }
 }
 
-fn state(mut client: Client) -> Result<State, Failure> {
-    client.ask(Request::Status {})?;
-    let reply = client.reply(ANSWER_TIME)?;
-    let no_sense = || {
-        Failure::new(
-            FailureKind::Unreadable,
-            "the running uwwan does not tell its state",
-        )
-    };
-    let reply = reply.ok_or_else(no_sense)?;
-    let status = reply.status.ok_or_else(no_sense)?;
+fn state(mut client: StatusClient) -> Result<State, Failure> {
+    let reply = client.status()?;
     Ok(State {
         pid: reply.pid,
-        status: serde_json::from_value(status).map_err(|error| no_sense().because(error))?,
+        status: reply.decode()?,
     })
 }
 
@@ -222,7 +211,7 @@ impl Started {
                 return Err(Failure::new(kind_of(status.code()), "uwwan up has ended")
                     .because("what it said stands above"));
             }
-            let state = Client::find(Some(&self.base), None).and_then(state);
+            let state = running::status(Some(&self.base), None).and_then(state);
             match state {
                 Ok(state) if state.status.online => return Ok(state),
                 _ if Instant::now() < deadline => std::thread::sleep(PULSE),
@@ -330,7 +319,7 @@ impl Link for Real {
     }
 
     fn end(mut self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
-        let client = Client::find(self.base.as_deref(), self.device.as_deref())?;
+        let client = running::status(self.base.as_deref(), self.device.as_deref())?;
         let after = state(client)?;
         let memory = cost::memory(after.pid, "VmHWM");
         if let Some(started) = &mut self.started {

@@ -11,7 +11,7 @@ use uwwan_at::commands::signal::{Signal, Temperatures};
 use uwwan_modem::client::AtClient;
 
 use crate::page::Page;
-use crate::runtime::Entry;
+use crate::running::Entry;
 
 /// Longest time for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);

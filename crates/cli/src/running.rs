@@ -1,0 +1,226 @@
+//! The modems that a running `uwwan up` has: their runtime directories, and the sockets there that
+//! answer this user.
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use uwwan_modem::client::StatusClient;
+
+use crate::failure::{Failure, FailureKind};
+use crate::runtime::{self, AT_SOCKET, MBIM_SOCKET, SOCKET, SYSTEM};
+
+/// Runtime directory of an `uwwan up`.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Name of the device: its port, or `emulator`.
+    pub device: String,
+    /// Path of the control socket in the directory.
+    pub socket: PathBuf,
+}
+
+impl Entry {
+    /// Returns the path of the AT port's socket in the same directory.
+    pub fn at_socket(&self) -> PathBuf {
+        self.socket.with_file_name(AT_SOCKET)
+    }
+
+    /// Returns the path of the control session's socket in the same directory.
+    pub fn mbim_socket(&self) -> PathBuf {
+        self.socket.with_file_name(MBIM_SOCKET)
+    }
+}
+
+/// Socket by which a running `up` is to be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The control socket alone.
+    Status,
+    /// The control socket or that of the control session, which may serve users whom the other
+    /// refuses.
+    Any,
+}
+
+/// What a look for running modems has found.
+#[derive(Debug)]
+pub struct Running {
+    /// Modems whose `up` answers, in the order of their names.
+    pub alive: Vec<Entry>,
+    /// Directories and sockets that this user may not use.
+    pub refused: Vec<PathBuf>,
+}
+
+impl Running {
+    /// Looks for running modems under this user's base and root's, or under `base` alone, if given;
+    /// only for `device`, if given.
+    pub fn look(base: Option<&Path>, device: Option<&str>, door: Door) -> Self {
+        let (mut alive, mut refused) = entries(&bases(base));
+        if let Some(device) = device {
+            let name = runtime::file_name(device);
+            alive.retain(|entry| entry.device == name);
+        }
+        alive.retain(|entry| match UnixStream::connect(&entry.socket) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let other = door == Door::Any && UnixStream::connect(entry.mbim_socket()).is_ok();
+                if !other {
+                    refused.insert(0, entry.socket.clone());
+                }
+                other
+            }
+            // The owner died without removing its socket.
+            Err(_) => false,
+        });
+        Self { alive, refused }
+    }
+
+    /// Returns the modem that runs, or `None` when none does.
+    ///
+    /// # Errors
+    /// [`FailureKind::Several`] when several run.
+    pub fn only(mut self) -> Result<Option<Entry>, Failure> {
+        if self.alive.len() > 1 {
+            let names: Vec<&str> = self.alive.iter().map(|one| one.device.as_str()).collect();
+            return Err(
+                Failure::new(FailureKind::Several, "several modems are running")
+                    .because(names.join(", "))
+                    .next(format!("choose one: --device {}", names[0])),
+            );
+        }
+        Ok(self.alive.pop())
+    }
+}
+
+/// Connects to the control socket of the only running `up`, or of the one that runs `device` (a
+/// port or `emulator`).
+///
+/// # Errors
+/// [`FailureKind::Missing`] when none runs, [`FailureKind::Several`] when several run and none was
+/// named, [`FailureKind::Permission`] when only another user's may be running.
+pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient, Failure> {
+    let mut running = Running::look(base, device, Door::Status);
+    let refused = (!running.refused.is_empty()).then(|| running.refused.swap_remove(0));
+    if let Some(entry) = running.only()? {
+        return StatusClient::connect(&entry.socket);
+    }
+    if let Some(path) = refused {
+        return Err(Failure::new(
+            FailureKind::Permission,
+            "a modem may be running, but not for this user",
+        )
+        .at(path.display().to_string())
+        .because("only root and the user who started it may look")
+        .next("run the same command with sudo"));
+    }
+    let what = match device {
+        Some(device) => format!("uwwan is not running a modem at {device}"),
+        None => "uwwan is not running".to_owned(),
+    };
+    Err(Failure::new(FailureKind::Missing, what)
+        .because("no control socket answers")
+        .next("uwwan list   shows the modems present")
+        .next("uwwan up     brings one online"))
+}
+
+/// Returns the directories in which a running `uwwan up` is looked for: this user's, then root's;
+/// or `chosen` alone, if given.
+fn bases(chosen: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(path) = chosen {
+        return vec![path.to_path_buf()];
+    }
+    let mut bases: Vec<PathBuf> = runtime::own_base(None).into_iter().collect();
+    if bases.iter().all(|base| base != Path::new(SYSTEM)) {
+        bases.push(PathBuf::from(SYSTEM));
+    }
+    bases
+}
+
+/// Returns every runtime directory under the given bases, whether its owner is alive or not, in the
+/// order of the device names, and the bases and directories that this user may not read.
+fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
+    let mut found = Vec::new();
+    let mut denied = Vec::new();
+    for base in bases {
+        match fs::read_dir(base) {
+            Ok(list) => {
+                for item in list.flatten() {
+                    let path = item.path();
+                    let device = item.file_name().to_string_lossy().into_owned();
+                    match fs::symlink_metadata(path.join(SOCKET)) {
+                        Ok(_) => found.push(Entry {
+                            device,
+                            socket: path.join(SOCKET),
+                        }),
+                        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                            denied.push(path);
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                denied.push(base.clone());
+            }
+            Err(_) => {}
+        }
+    }
+    found.sort_by(|a, b| a.device.cmp(&b.device));
+    (found, denied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use uwwan_modem::share::{Builder, Request, Responder, Server};
+
+    struct Online;
+
+    impl Responder for Online {
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({"online": true})
+        }
+        fn stop(&self) {}
+    }
+
+    fn serve(base: &Path, device: &str) -> Server {
+        let folder = base.join(device);
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut builder = Builder::new().unwrap();
+        let socket = folder.join("control");
+        builder.status(&socket, device, Box::new(Online)).unwrap();
+        builder.serve().unwrap()
+    }
+
+    #[test]
+    fn nobody_there_and_several_there_are_told_apart() {
+        let base = tempfile::tempdir().unwrap();
+        let failure = status(Some(base.path()), None).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Missing);
+
+        let _one = serve(base.path(), "1-4");
+        let second = base.path().join("2-1");
+        std::fs::create_dir(&second).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(second.join("control")).unwrap());
+        // A dead owner's socket does not count.
+        let mut client = status(Some(base.path()), None).unwrap();
+        client.ask(Request::Status {}).unwrap();
+        let reply = client.reply(Duration::from_secs(5)).unwrap().unwrap();
+        assert_eq!(reply.status.unwrap()["online"], true);
+        let _other = serve(base.path(), "2-1");
+        let failure = status(Some(base.path()), None).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Several);
+        assert!(failure.to_string().contains("1-4, 2-1"), "{failure}");
+        let mut client = status(Some(base.path()), Some("2-1")).unwrap();
+        client.ask(Request::Stop {}).unwrap();
+        assert_eq!(
+            client
+                .reply(Duration::from_secs(5))
+                .unwrap()
+                .unwrap()
+                .device,
+            "2-1"
+        );
+    }
+}

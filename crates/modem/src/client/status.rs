@@ -1,0 +1,109 @@
+//! Client of the control socket of a running `up`, which tells the status and takes orders;
+//! [`share`](crate::share) defines the messages.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::refused;
+use crate::failure::{Failure, FailureKind};
+use crate::share::{Reply, Request};
+
+/// Length of the longest reply line that is read, in bytes.
+const LONGEST_REPLY: u64 = 1 << 20;
+/// Time a request may take to be sent, and time for the reply to a request for the status.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Client of the control socket of a running `up` (`control` in its runtime directory).
+#[derive(Debug)]
+pub struct StatusClient {
+    stream: BufReader<UnixStream>,
+    place: String,
+}
+
+impl StatusClient {
+    /// Connects to a control socket.
+    ///
+    /// # Errors
+    /// [`Failure`] of the kind `NotRunning` when nobody answers there, or `Permission`.
+    pub fn connect(path: &Path) -> Result<Self, Failure> {
+        let place = path.display().to_string();
+        let stream = UnixStream::connect(path).map_err(|error| refused(&place, &error))?;
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .map_err(|error| broken(&place, &error))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            place,
+        })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// [`Failure`] of the kind `Unreadable` when the other end is gone.
+    pub fn ask(&mut self, request: Request) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(&request).unwrap_or_default();
+        line.push(b'\n');
+        self.stream
+            .get_mut()
+            .write_all(&line)
+            .map_err(|error| broken(&self.place, &error))
+    }
+
+    /// Waits at most `patience` for the next reply and returns it, or `None` when the other end has
+    /// closed the connection.
+    ///
+    /// # Errors
+    /// [`Failure`] of the kind `Unreadable` on silence or an answer that cannot be parsed, and the
+    /// failure that a refusal carries.
+    pub fn reply(&mut self, patience: Duration) -> Result<Option<Reply>, Failure> {
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(patience))
+            .map_err(|error| broken(&self.place, &error))?;
+        let mut line = String::new();
+        match (&mut self.stream).take(LONGEST_REPLY).read_line(&mut line) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(error) => return Err(broken(&self.place, &error)),
+        }
+        let reply: Reply =
+            serde_json::from_str(&line).map_err(|error| broken(&self.place, &error))?;
+        if reply.ok {
+            return Ok(Some(reply));
+        }
+        // Version 0.1 sends the reason alone.
+        let failure = reply.failure.unwrap_or_else(|| {
+            Failure::new(FailureKind::Other, "the running uwwan refused")
+                .because(reply.error.unwrap_or_default())
+        });
+        Err(failure.at(&self.place))
+    }
+
+    /// Asks for the status and returns the reply that holds it.
+    ///
+    /// # Errors
+    /// Those of [`StatusClient::reply`], and [`Failure`] of the kind `Missing` when the running
+    /// `up` ends meanwhile.
+    pub fn status(&mut self) -> Result<Reply, Failure> {
+        self.ask(Request::Status {})?;
+        self.reply(PATIENCE)?.ok_or_else(|| {
+            Failure::new(FailureKind::Missing, "uwwan is not running")
+                .because("it ended while it was asked")
+                .next("uwwan up brings the modem online again")
+        })
+    }
+}
+
+fn broken(place: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(
+        FailureKind::Unreadable,
+        "the running uwwan does not answer properly",
+    )
+    .at(place)
+    .because(error)
+    .next("if it hangs, send its process SIGTERM twice")
+}
