@@ -62,6 +62,19 @@ fn the_right_pin_unlocks_and_is_logged_nowhere() {
 }
 
 #[test]
+fn a_modem_that_answers_pin_required_alone_takes_its_pin() {
+    let knobs = ["pin=4711", "pin_query_status=5"];
+    let shown = value(&pin(&["status"], &knobs, "", ""));
+    assert_eq!(
+        shown["type"].as_str().zip(shown["locked"].as_bool()),
+        Some(("pin1", true)),
+        "{shown}"
+    );
+    let output = pin(&["enter"], &knobs, "4711", "--pin-file");
+    assert_eq!(value(&output)["locked"], false, "{}", told(&output));
+}
+
+#[test]
 fn a_wrong_pin_tells_what_is_left() {
     let output = pin(&["enter"], &["pin=4711"], "0000", "--pin-file");
     assert_eq!(output.status.code(), Some(7));

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
+use uwwan_mbim::fields::DecodeError;
+use uwwan_mbim::services::basic_connect::{PinInfo, PinState, PinType};
 use uwwan_mbim::status::Status;
 
 /// Largest number of entries; beyond it the oldest are forgotten.
@@ -59,6 +61,26 @@ pub const fn not_tried(status: Status) -> bool {
             | Status::PIN_DISABLED
             | Status::NO_DEVICE_SUPPORT
     )
+}
+
+/// Number of attempts in [`PinInfo`] when the device does not know it (MBIM 1.0 section 10.5.4).
+pub const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
+
+/// Returns the state of the PIN from the answer to a PIN query: its status and its information
+/// buffer. The status `pin_required` without content says that the SIM waits for PIN1; the VZ20M
+/// answers so (ModemManager `pin_query_ready`).
+///
+/// # Errors
+/// Those of decoding the content of any other answer.
+pub fn pin_state(status: Status, info: &[u8]) -> Result<PinInfo, DecodeError> {
+    match PinInfo::decode(info) {
+        Err(_) if status == Status::PIN_REQUIRED => Ok(PinInfo {
+            pin_type: PinType::PIN1,
+            pin_state: PinState::LOCKED,
+            remaining_attempts: UNKNOWN_ATTEMPTS,
+        }),
+        decoded => decoded,
+    }
 }
 
 /// History of a PIN before it is sent.
@@ -338,7 +360,7 @@ mod tests {
         assert_eq!(memory.entries.len(), MOST);
         let text = serde_json::to_string(&memory).unwrap();
         assert!((text.len() as u64) < LONGEST_FILE / 4);
-        assert!(!text.contains(SIM) && !text.contains("9999"), "{text}");
+        assert!(!text.contains(SIM) && !text.contains("\"9999\""), "{text}");
         assert_ne!(memory.key, PinMemory::default().key);
     }
 

@@ -14,7 +14,7 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
-use uwwan_modem::pin_memory::not_tried;
+use uwwan_modem::pin_memory::{not_tried, pin_state};
 
 use self::memory::Memory;
 use crate::failure::{Failure, FailureKind};
@@ -196,7 +196,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
-    let pin: PinInfo = modem.query(PIN)?;
+    let pin = query(&mut modem)?;
     let list = modem.optional::<PinList>(MbimCommand::query(PIN_LIST))?;
     modem.close()?;
     if arguments.json {
@@ -228,6 +228,15 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
         }
     }
     page.print()
+}
+
+/// Asks for the state of the PIN. Some firmware answers "PIN required", with or without content.
+fn query(modem: &mut Modem) -> Result<PinInfo, Failure> {
+    let answer = modem.ask(MbimCommand::query(PIN), QUICK)?;
+    match pin_state(answer.status, &answer.info) {
+        Ok(pin) if answer.status.is_success() || answer.status == Status::PIN_REQUIRED => Ok(pin),
+        _ => modem.content(&answer),
+    }
 }
 
 /// Returns every lock that the modem may have, with its name.
@@ -352,12 +361,7 @@ fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
 
 fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
     let mut modem = wanted.reach.open()?;
-    let answer = modem.ask(MbimCommand::query(PIN), QUICK)?;
-    // Some firmware answers "PIN required" here, too, with the content all the same.
-    let pin: PinInfo = match answer.decode() {
-        Ok(pin) if answer.status.is_success() || answer.status == Status::PIN_REQUIRED => pin,
-        _ => modem.content(&answer)?,
-    };
+    let pin = query(&mut modem)?;
     let locked = pin.pin_state == PinState::LOCKED;
     if !locked && wanted.operation == PinOperation::ENTER && wanted.kind.is_none() {
         modem.close()?;

@@ -9,10 +9,7 @@ use uwwan_mbim::status::Status;
 use super::{Action, Ask, Ladder, Outcome, ask};
 use crate::explain;
 use crate::failure::{FailureKind, Rung};
-use crate::pin_memory::{Past, not_tried};
-
-/// Value of `RemainingAttempts` when the device does not know it (MBIM 1.0 section 10.5.4).
-const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
+use crate::pin_memory::{self, Past, UNKNOWN_ATTEMPTS, not_tried};
 
 impl Ladder {
     fn sim_name(&self) -> String {
@@ -27,7 +24,7 @@ impl Ladder {
         let Outcome::Done { status, info } = outcome else {
             return self.unanswered_ask(now, Ask::PinState, outcome);
         };
-        let pin = match PinInfo::decode(&info) {
+        let pin = match pin_memory::pin_state(status, &info) {
             Ok(pin) => pin,
             Err(_) if !status.is_success() => {
                 let failure = explain::status(Rung::Pin, Ask::PinState.name(), status, None);

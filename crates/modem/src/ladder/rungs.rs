@@ -42,6 +42,10 @@ impl Ladder {
 
     pub(super) fn subscriber(&mut self, now: Instant, status: Status, info: &[u8]) {
         let Ok(subscriber) = SubscriberReadyStatus::decode(info) else {
+            // Some firmware refuses the query until PIN1 is entered (VZ20M; ModemManager).
+            if status == Status::PIN_REQUIRED {
+                return self.subscriber_locked(now);
+            }
             if matches!(status, Status::NOT_INITIALIZED | Status::BUSY) {
                 self.poll_at = Some(now + Duration::from_secs(1));
                 return;
@@ -65,10 +69,7 @@ impl Ladder {
         }
         match state {
             SubscriberReadyState::INITIALIZED => self.done(now, "ready".into()),
-            SubscriberReadyState::DEVICE_LOCKED => {
-                self.sim_locked = true;
-                self.done(now, "locked".into());
-            }
+            SubscriberReadyState::DEVICE_LOCKED => self.subscriber_locked(now),
             SubscriberReadyState::NOT_INITIALIZED => {
                 self.poll_at = Some(now + Duration::from_secs(1))
             }
@@ -94,6 +95,16 @@ impl Ladder {
                 self.fail(now, failure, Rung::Sim);
             }
         }
+    }
+
+    /// Reaches the rung with a SIM that waits for its PIN.
+    fn subscriber_locked(&mut self, now: Instant) {
+        if self.rung == Rung::Pin {
+            // It still does, or does again, after the PIN: its attempts tell more.
+            return self.ask(Ask::PinState);
+        }
+        self.sim_locked = true;
+        self.done(now, "locked".into());
     }
 
     pub(super) fn radio(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {

@@ -202,6 +202,39 @@ fn the_pin_is_entered_once() {
 }
 
 #[test]
+fn pin_required_means_pin1() {
+    let required = || status(Status::PIN_REQUIRED, Vec::new());
+    let bench = locked_sim("1234", 3)
+        .answers(Ask::Subscriber, [required()])
+        .answers(Ask::PinState, [required()])
+        .climb();
+    assert!(bench.ladder.is_online());
+    assert!(bench.said("* sim: locked") && bench.said("* pin: entered"));
+    assert_eq!(bench.count(Ask::PinEnter), 1);
+    // Without a PIN to enter it is asked for.
+    let bench = locked_sim("", 3)
+        .answers(Ask::Subscriber, [required()])
+        .answers(Ask::PinState, [required()])
+        .climb();
+    assert!(
+        bench.failure().next[0].contains("--pin-file"),
+        "{}",
+        bench.failure()
+    );
+    // A PIN after which the SIM is still said to be locked is held to be wrong.
+    let bench = locked_sim("1234", 3)
+        .answers(Ask::PinState, [required(), required()])
+        .answers(Ask::PinEnter, [Outcome::NoAnswer])
+        .climb();
+    assert!(
+        bench.failure().what.contains("still locked"),
+        "{}",
+        bench.failure()
+    );
+    assert_eq!(bench.count(Ask::PinEnter), 1);
+}
+
+#[test]
 fn a_wrong_pin_is_never_entered_again() {
     let refused = status(Status::FAILURE, pin(PinState::LOCKED, PinType::PIN1, 2));
     let mut bench = locked_sim("1234", 3)
