@@ -1,6 +1,7 @@
 //! Lines on standard output and standard error, and figures with the units people read.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use uwwan_modem::{Failure, FailureKind};
@@ -16,7 +17,16 @@ pub use uwwan_modem::failure::plain;
 /// ends quietly. There is no error where the output is queued, as it is for a command that keeps
 /// running.
 pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
-    output_queue::out(format!("{}\n", line.as_ref()).as_bytes()).map_err(|error| {
+    let clear = if COUNTING.swap(false, Ordering::Relaxed) {
+        CLEAR
+    } else {
+        ""
+    };
+    write(&format!("{clear}{}\n", line.as_ref()))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
+    output_queue::out(text.as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Failure::new(FailureKind::Closed, "standard output was closed")
         } else {
@@ -24,6 +34,23 @@ pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
         }
     })
 }
+
+/// Whether standard output ends with a line that the next one takes the place of.
+static COUNTING: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line to a terminal on standard output that the next line takes the place of.
+///
+/// # Errors
+/// As [`say`].
+pub fn count(line: impl AsRef<str>) -> Result<(), Failure> {
+    COUNTING.store(false, Ordering::Relaxed);
+    write(&format!("{CLEAR}{}", line.as_ref()))?;
+    COUNTING.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Sequence that goes to the begin of a terminal's line and clears it (ECMA-48 CR and EL).
+const CLEAR: &str = "\r\x1b[K";
 
 /// Writes one line to standard error. It is no error when nobody reads it.
 pub fn note(line: impl AsRef<str>) {

@@ -77,6 +77,14 @@ choices! {
         /// Keep trying after a failure that repetition alone will not cure
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub persist: Option<bool>,
+        /// Give up when the modem is not online after this long. Without it each step of the bring-up waits
+        /// as long as modems are known to need, which may be minutes
+        #[arg(long, value_name = "SECONDS", help_heading = "Modem")]
+        pub timeout: Option<f64>,
+        /// Lift the FCC lock of a modem that has one, where the way is public (Sierra Wireless, Quectel,
+        /// Foxconn). Whether that is allowed is your responsibility
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
+        pub fcc_unlock: Option<bool>,
         /// Let the kernel's drivers have the modem again after a clean stop
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub reattach: Option<bool>,
@@ -241,6 +249,7 @@ impl Settings {
     pub fn check_kind(&self, ethernet: bool) -> Result<(), Failure> {
         let of_modems = [
             ("pin-file", self.pin_file.is_some()),
+            ("fcc-unlock", self.fcc_unlock.is_some()),
             ("session", self.session.is_some()),
         ];
         let of_modems = [&self.session_0.of_a_network()[..], &of_modems].concat();
@@ -274,6 +283,10 @@ impl Settings {
         if let Some(settle) = self.settle {
             within("settle", settle, 0.0, 600.0)?;
             options.settle = Some(Duration::from_secs_f64(settle));
+        }
+        if let Some(timeout) = self.timeout {
+            within("timeout", timeout, 1.0, 86_400.0)?;
+            options.timeout = Some(Duration::from_secs_f64(timeout));
         }
         if let Some(size) = self.block_size {
             within("block-size", size, 2_048, 1 << 20)?;
@@ -318,6 +331,7 @@ impl Settings {
             session.add(&mut options.sessions)?;
         }
         options.force_pin = self.force_pin.unwrap_or(options.force_pin);
+        options.fcc_unlock = self.fcc_unlock.unwrap_or(options.fcc_unlock);
         options.roaming = self.roaming.unwrap_or(options.roaming);
         options.wait_for_device = self.wait.unwrap_or(options.wait_for_device);
         options.persist = self.persist.unwrap_or(options.persist);

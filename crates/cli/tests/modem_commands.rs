@@ -178,6 +178,25 @@ fn the_radio_is_turned() {
 }
 
 #[test]
+fn an_fcc_lock_is_lifted_by_that_command_alone() {
+    let locked = ["--knob", "fcc_lock=on"];
+    let told = refused(&[&["radio", "on"][..], &locked].concat(), 7);
+    assert!(
+        told.contains("operation_not_allowed") || told.contains("uwwan radio unlock"),
+        "{told}"
+    );
+    assert_eq!(
+        value(&[&["radio", "unlock"][..], &locked].concat()),
+        json!({"unlocked": true, "way": "quectel"})
+    );
+    let told = refused(&["radio", "unlock"], 7);
+    assert!(
+        told.contains("no way to unlock this modem is known"),
+        "{told}"
+    );
+}
+
+#[test]
 fn operators_are_listed_and_registered_with() {
     assert_eq!(value(&["operator", "home"])["plmn"], "24201");
     assert_eq!(value(&["operator", "preferred"])[0]["plmn"], "24001");

@@ -359,6 +359,70 @@ fn a_locked_sim_needs_the_right_pin() {
     assert!(up.ask(&["down"]).status.success());
 }
 
+/// Ends without being online, and returns what it said.
+fn fails(arguments: &[&str], status: i32) -> String {
+    let base = tempfile::tempdir().unwrap();
+    let output = command(base.path()).args(arguments).output().unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    said
+}
+
+#[test]
+fn what_passes_by_itself_is_waited_for_on_a_line_that_counts() {
+    let knobs = ["sim_ms=3000", "busy_ms=500", "register_status=9"];
+    let knobs = knobs.iter().flat_map(|knob| ["--knob", knob]);
+    let mut up = Up::start(&knobs.collect::<Vec<_>>());
+    let waiting = up.event("waiting");
+    assert!(
+        waiting["text"].as_str().unwrap().contains("busy"),
+        "{waiting}"
+    );
+    loop {
+        let waiting = up.event("waiting");
+        if waiting["rung"] == "sim" {
+            assert!(
+                waiting["limit_seconds"].as_f64().unwrap() >= 12.0,
+                "{waiting}"
+            );
+            break;
+        }
+    }
+    up.event("online");
+    up.ask(&["down"]);
+    assert!(up.end().success());
+    let said = fails(&["--knob", "hardware_radio_on=off", "--timeout", "2"], 7);
+    assert!(
+        said.contains("waiting for the radio switch") && said.contains("not online in 2 s"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_fcc_lock_is_lifted_for_who_asks_for_it() {
+    let said = fails(&["--knob", "fcc_lock=on"], 7);
+    assert!(
+        said.contains("FCC lock")
+            && said.contains("uwwan radio unlock")
+            && said.contains("responsibility"),
+        "{said}"
+    );
+    let mut up = Up::start(&["--knob", "fcc_lock=on", "--fcc-unlock"]);
+    let notice = loop {
+        let notice = up.event("notice");
+        if notice["text"].as_str().unwrap().contains("FCC") {
+            break notice;
+        }
+    };
+    assert!(
+        notice["text"].as_str().unwrap().contains("responsibility"),
+        "{notice}"
+    );
+    up.event("online");
+    up.ask(&["down"]);
+    assert!(up.end().success());
+}
+
 #[test]
 fn a_refused_access_point_is_the_operators_word() {
     let base = tempfile::tempdir().unwrap();

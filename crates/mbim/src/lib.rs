@@ -6,6 +6,7 @@
 //! - [`session`]: the host's side of a control session as a state machine, bytes and time in, bytes
 //!   and events out.
 //! - [`decode`]: any message, complete, partial or broken, as a tree for people and as JSON.
+//! - [`qmi`]: messages of the QMI service.
 //! - [`gsm`]: alphabets and PDUs of short messages and USSD.
 //! - [`status`]: result codes and causes with explanations.
 //!
@@ -20,6 +21,7 @@ pub mod gsm;
 pub mod message;
 pub mod names;
 pub mod print;
+pub mod qmi;
 pub mod registry;
 mod service;
 pub mod services;

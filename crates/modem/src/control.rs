@@ -26,7 +26,8 @@ use uwwan_usb::device::Backend;
 use crate::askers::{Askers, Request, Ticket};
 use crate::datapath::{Fault, Report};
 use crate::event::{Event, SessionChange, SessionEvent};
-use crate::failure::{Failure, Rung};
+use crate::explain;
+use crate::failure::{Failure, Rung, TRIED_AGAIN};
 use crate::host::HostProvider;
 use crate::ladder::{Action, Ask, Input, Ladder};
 use crate::message::Message;
@@ -66,6 +67,8 @@ pub(crate) struct Control {
     pins: Option<PinStore>,
     /// Time of the next climb and the rung it begins from.
     retry: Option<(Instant, Rung)>,
+    /// Time by which session 0 must be online for the first time.
+    online_by: Option<Instant>,
     /// Whether the device was absent at the last look, which is reported once.
     absent: bool,
     /// Port of the device that was found first. It is looked for there again.
@@ -130,6 +133,7 @@ impl Control {
             outbox,
             ladder,
             retry: None,
+            online_by: None,
             absent: false,
             port: None,
             quirk: &crate::quirks::DEFAULT,
@@ -147,6 +151,7 @@ impl Control {
     /// Runs until the modem is stopped or fails for good.
     pub(crate) fn run(mut self) {
         self.recall();
+        self.online_by = self.options.timeout.map(|time| Instant::now() + time);
         self.begin(Rung::Found);
         while self.finished.is_none() {
             self.work();
@@ -218,6 +223,7 @@ impl Control {
             self.ladder.poll_timeout(),
             self.control_session.poll_timeout(),
             self.retry.map(|(at, _)| at),
+            self.online_by,
             self.session_deadline(),
         ];
         let timeout = due
@@ -253,6 +259,9 @@ impl Control {
             self.ladder.timeout(now);
         }
         self.session_timeouts();
+        if self.online_by.is_some_and(|at| now >= at) {
+            self.give_up();
+        }
         if let Some((at, from)) = self.retry
             && now >= at
         {
@@ -310,6 +319,19 @@ impl Control {
             Report::Verdict(session, verdict) => self.session_judged(session, verdict),
             Report::SessionLost(session, fault) => self.host_lost(session, &fault.to_string()),
         }
+    }
+
+    /// Ends the bring-up whose time is over.
+    fn give_up(&mut self) {
+        self.online_by = None;
+        let waited = self.options.timeout.unwrap_or_default().as_secs();
+        let (rung, why) = self
+            .shared
+            .with(|status| (status.trying, status.why.clone()));
+        let text = format!("not online in {waited} s");
+        let next = "give it more time with --timeout";
+        let rung = rung.unwrap_or(Rung::Found);
+        self.finished = Some(Err(explain::failure(rung, false, text, &why, next)));
     }
 
     fn diagnose(&mut self, text: String) {
@@ -412,11 +434,16 @@ impl Control {
                 self.retry = Some((Instant::now() + after, from));
                 Some(after)
             }
-            Verdict::GiveUp => {
-                self.finished = Some(Err(failure.clone()));
-                None
-            }
+            Verdict::GiveUp => None,
         };
+        // Whether it is tried again is known here alone.
+        let failure = failure.or_next(match retry {
+            Some(_) => TRIED_AGAIN,
+            None => "try again in a while; --persist keeps trying",
+        });
+        if retry.is_none() {
+            self.finished = Some(Err(failure.clone()));
+        }
         if !said {
             self.tell(Event::RungFailed {
                 failure,
@@ -472,6 +499,7 @@ impl Control {
                 status.failure = Some(failure.clone());
                 status.online = false;
             }
+            Event::Waiting { text, .. } => status.why = format!("waiting for {text}"),
             Event::Configuration { before, after } => {
                 status.configuration = Some(ConfigurationChange {
                     before: *before,
@@ -508,6 +536,7 @@ impl Control {
         });
         if online {
             self.supervisor.online();
+            self.online_by = None;
             self.input(Input::Online);
             self.start_sessions(false, Rung::Connect);
         }
@@ -520,7 +549,7 @@ impl Control {
         let framing = self.device.as_ref().and_then(device::Held::framing);
         let name = self.device.as_ref().map(|held| held.name.clone());
         let ethernet = self.ethernet_status();
-        let model = self.quirk.name;
+        let quirk = self.quirk;
         let sessions = self
             .sessions
             .iter()
@@ -529,7 +558,8 @@ impl Control {
         self.shared.update(|status| {
             if let Some(name) = name {
                 status.device = name;
-                model.clone_into(&mut status.model);
+                quirk.name.clone_into(&mut status.model);
+                status.fcc_unlock = quirk.fcc_unlock;
             }
             status.framing = framing;
             status.ethernet = ethernet;
@@ -636,6 +666,7 @@ fn kind_of(event: &Event) -> String {
             format!("session {session}: {change}")
         }
         Event::Notice { text } => text.clone(),
+        Event::Waiting { rung, text, .. } => format!("{rung}: waiting for {text}"),
         Event::Stopped { .. } => "stopped".into(),
         Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),
     }

@@ -32,6 +32,18 @@ pub enum Event {
         /// Time until it is tried again, in seconds; `None` when it is not.
         retry_seconds: Option<f64>,
     },
+    /// A rung waits for something that may pass by itself. The event comes again and again while
+    /// it does.
+    Waiting {
+        /// Rung that waits.
+        rung: Rung,
+        /// What it waits for, in a few words.
+        text: String,
+        /// Time since the rung was begun, in seconds.
+        seconds: f64,
+        /// Time at which the rung gives up, in seconds since it was begun.
+        limit_seconds: f64,
+    },
     /// The USB configuration was switched, or found to be the right one.
     Configuration {
         /// `bConfigurationValue` at the start, 0 when unconfigured.

@@ -4,6 +4,7 @@ use uwwan_mbim::status::{NwError, Status};
 use uwwan_usb::error::{Error as UsbError, Holder};
 
 use crate::failure::{Code, Failure, FailureKind, Rung};
+use crate::fcc;
 use crate::quirks::Quirk;
 
 /// Returns a failure of the usual kind of its rung.
@@ -96,7 +97,7 @@ pub(crate) fn no_answer(rung: Rung, what: &str, seconds: u64) -> Failure {
         false,
         format!("{what}: no answer in {seconds} s"),
         "the firmware hangs or is still starting",
-        "nothing: the session is opened anew; if it stays, unplug the modem and plug it in again",
+        "unplug the modem and plug it in again if that stays",
     )
 }
 
@@ -109,6 +110,42 @@ pub(crate) fn bad_answer(rung: Rung, what: &str, why: &dyn std::fmt::Display) ->
         "a firmware error",
         "report it with the message as hex (`uwwan mbim decode`)",
     )
+}
+
+/// Returns the failure of a SIM that is missing.
+pub(crate) fn sim_missing(rung: Rung) -> Failure {
+    status(rung, "the SIM", Status::SIM_NOT_INSERTED, None)
+}
+
+/// Returns the failure of a radio that does not come on, without an FCC lock that is known.
+pub(crate) fn radio_off(waited: u64) -> Failure {
+    failure(
+        Rung::Radio,
+        false,
+        format!("the radio did not come on in {waited} s"),
+        "the firmware does not follow; some modems stay off until unlocked for their laptop (FCC lock), and no public \
+         way is known for this one",
+        "start the modem in the laptop it was sold in, or with its maker's tool; then try again",
+    )
+}
+
+/// Returns the failure `what` of a modem with an FCC lock. `tried` says that lifting it did not
+/// help.
+pub(crate) fn fcc_locked(rung: Rung, what: &str, quirk: &Quirk, tried: bool) -> Failure {
+    let why = format!(
+        "the {} has an FCC lock: it stays off until unlocked for the machine it was sold in",
+        quirk.name
+    );
+    let failure = failure(rung, true, what.to_owned(), &why, "").of(FailureKind::Refused);
+    if tried {
+        return failure
+            .because("the public way to lift the lock was tried and did not help")
+            .next("look for the modem in ModemManager's list of FCC unlock procedures");
+    }
+    failure.next(format!(
+        "`uwwan radio unlock` lifts the lock until the modem starts anew, `uwwan up --fcc-unlock` each time; {}",
+        fcc::RESPONSIBILITY
+    ))
 }
 
 /// Returns the failure for a status other than success, with the network's cause if it gave one.
@@ -144,14 +181,10 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
             "go without it",
             true,
         ),
-        Status::PACKET_SERVICE_DETACHED => (
-            "the network has detached the modem",
-            "nothing: it attaches again",
-            false,
-        ),
+        Status::PACKET_SERVICE_DETACHED => ("the network has detached the modem", "", false),
         Status::MAX_ACTIVATED_CONTEXTS => (
             "sessions of an earlier program are still active in the modem",
-            "nothing: the session is opened anew",
+            "",
             false,
         ),
         Status::INVALID_ACCESS_STRING => (
@@ -174,16 +207,14 @@ pub(crate) fn status(rung: Rung, what: &str, status: Status, network: Option<NwE
             "`uwwan radio on`, or the laptop's wireless switch",
             false,
         ),
-        Status::OPERATION_NOT_ALLOWED => (
-            "the firmware does not allow this now; some modems stay locked until unlocked for their laptop (FCC lock)",
+        // An FCC lock shows on no other rung.
+        Status::OPERATION_NOT_ALLOWED if rung == Rung::Radio => (
+            "the firmware does not allow this now; some modems stay off until unlocked for their laptop (FCC lock)",
             "look for the modem in ModemManager's list of FCC unlock procedures",
             false,
         ),
-        Status::BUSY | Status::NOT_INITIALIZED => (
-            "the firmware is still starting",
-            "nothing: it is tried again",
-            false,
-        ),
+        Status::OPERATION_NOT_ALLOWED => ("the firmware does not allow this now", "", false),
+        Status::BUSY | Status::NOT_INITIALIZED => ("the firmware is still starting", "", false),
         _ => (
             "the modem does not say more",
             "try again; then unplug the modem and plug it in again",
@@ -227,11 +258,7 @@ fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
         | NwError::CONGESTION
         | NwError::INSUFFICIENT_RESOURCES
         | NwError::SERVICE_OPTION_TEMPORARILY_OUT_OF_ORDER
-        | NwError::SEVERE_NETWORK_FAILURE => (
-            "the network is busy or out of order",
-            "nothing: it is tried again",
-            false,
-        ),
+        | NwError::SEVERE_NETWORK_FAILURE => ("the network is busy or out of order", "", false),
         NwError::MISSING_OR_UNKNOWN_APN => (
             "the access point name is missing or wrong",
             "ask the operator for it and give it with --apn",
@@ -255,11 +282,9 @@ fn network_cause(cause: NwError) -> (&'static str, &'static str, bool) {
             "choose another with --ip-type",
             true,
         ),
-        NwError::MAXIMUM_NUMBER_OF_PDP_CONTEXTS_REACHED => (
-            "too many sessions are active",
-            "nothing: the session is opened anew",
-            false,
-        ),
+        NwError::MAXIMUM_NUMBER_OF_PDP_CONTEXTS_REACHED => {
+            ("too many sessions are active", "", false)
+        }
         NwError::REQUESTED_APN_NOT_SUPPORTED_IN_CURRENT_RAT_AND_PLMN => (
             "the access point is not offered on this radio technology",
             "check --apn with the operator",
@@ -359,10 +384,10 @@ mod tests {
     fn every_status_says_what_to_do() {
         for code in (0..=40).chain([100, 0x8743_0001]) {
             let failure = status(Rung::Connect, "CONNECT", Status(code), None);
-            assert!(
-                !failure.why.is_empty() && !failure.next.is_empty(),
-                "{code}"
-            );
+            assert!(!failure.why.is_empty(), "{code}");
+            // What may pass by itself has no step for the user: whether it is tried again is for
+            // the supervisor to say.
+            assert!(!failure.next.is_empty() || !failure.fatal, "{code}");
             assert!(failure.what.starts_with("CONNECT: "), "{}", failure.what);
         }
         for code in 1..=113 {

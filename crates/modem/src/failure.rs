@@ -99,6 +99,9 @@ impl fmt::Display for Rung {
     }
 }
 
+/// Next step of a failure that is tried again without the user. It is told only where it is.
+pub(crate) const TRIED_AGAIN: &str = "nothing: it is tried again";
+
 /// Kind of a failure, by which a program chooses its exit status or another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -297,6 +300,16 @@ impl Failure {
             self.next.push(step);
         }
         self
+    }
+
+    /// Returns the failure with this step unless it has one.
+    #[must_use]
+    pub fn or_next(self, step: &str) -> Self {
+        if self.next.is_empty() {
+            self.next(step)
+        } else {
+            self
+        }
     }
 
     /// Returns the rung that failed, if the place is one.

@@ -46,6 +46,7 @@ mod counters;
 mod datapath;
 pub mod event;
 pub mod failure;
+pub mod fcc;
 pub mod host;
 pub mod ipv6;
 mod ladder;

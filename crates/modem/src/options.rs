@@ -20,6 +20,12 @@ pub struct Options {
     pub pin_memory: Option<PathBuf>,
     /// Whether the modem goes online while registered with a foreign network.
     pub roaming: bool,
+    /// Whether an FCC lock is lifted where a public [way](crate::fcc) is known. Whether that is
+    /// allowed is the user's responsibility.
+    pub fcc_unlock: bool,
+    /// Time within which the modem must be online for the first time; serialised in seconds.
+    #[serde(with = "optional_seconds")]
+    pub timeout: Option<Duration>,
     /// Pause between USB configuration 0 and the MBIM configuration; serialised in seconds.
     #[serde(with = "optional_seconds")]
     pub settle: Option<Duration>,
@@ -69,6 +75,8 @@ impl Default for Options {
             force_pin: false,
             pin_memory: None,
             roaming: false,
+            fcc_unlock: false,
+            timeout: None,
             settle: None,
             open_budget: None,
             ndp: None,
@@ -360,6 +368,18 @@ words! {
         Full = "full",
         /// A zero-length packet (ZLP) follows the NTB.
         ZeroPacket = "zlp",
+    }
+}
+
+words! {
+    /// Public way in which the FCC lock of a modem is lifted; see [`fcc`](crate::fcc).
+    FccUnlock {
+        /// RADIO_STATE of Quectel's MBIM service.
+        Quectel = "quectel",
+        /// QMI Set FCC Authentication over MBIM (Sierra Wireless).
+        Qmi = "qmi",
+        /// QMI Foxconn Set FCC Authentication over MBIM, in its older form without a hash.
+        Foxconn = "foxconn",
     }
 }
 

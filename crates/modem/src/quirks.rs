@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::options::{Padding, Placement};
+use crate::options::{FccUnlock, Padding, Placement};
 
 /// What is known of a modem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Quirk {
     pub disconnect_suspend: bool,
     /// IPv6 depends on the operator's entry in the firmware's PLMN profile list.
     pub ipv6_by_plmn: bool,
+    /// The modem may have an FCC lock, and this is the public way in which it is lifted.
+    pub fcc_unlock: Option<FccUnlock>,
     /// What users run into with it.
     pub story: &'static str,
     /// Where this is known from.
@@ -61,6 +63,7 @@ pub const DEFAULT: Quirk = Quirk {
     toggle: false,
     disconnect_suspend: false,
     ipv6_by_plmn: false,
+    fcc_unlock: None,
     story: "",
     source: "NCM 1.0, MBIM 1.0; Linux cdc_mbim.c default entry (zero-length packets)",
 };
@@ -101,6 +104,21 @@ const ME906S: Quirk = Quirk {
 
 const HP: Quirk = Quirk {
     vendor: Some(0x03f0),
+    ..DEFAULT
+};
+
+const QUECTEL: Quirk = Quirk {
+    vendor: Some(0x2c7c),
+    name: "Quectel modem with an FCC lock",
+    fcc_unlock: Some(FccUnlock::Quectel),
+    source: "ModemManager fcc-unlock 2c7c, 1eac",
+    ..DEFAULT
+};
+
+const FOXCONN: Quirk = Quirk {
+    name: "Foxconn SDX55 modem (T99W175)",
+    fcc_unlock: Some(FccUnlock::Foxconn),
+    source: "ModemManager fcc-unlock 105b, its older way",
     ..DEFAULT
 };
 
@@ -227,8 +245,9 @@ pub const TABLE: &[Quirk] = &[
     Quirk {
         product: Some(0x4e1d),
         name: "HP lt4111",
-        story: "May stay in low power until unlocked for the laptop it is built into (FCC lock).",
-        source: "ModemManager fcc-unlock",
+        fcc_unlock: Some(FccUnlock::Qmi),
+        story: "Built into the EliteBook 820 G1 (EM7355); may have an FCC lock.",
+        source: "ModemManager fcc-unlock 1199",
         ..HP
     },
     Quirk {
@@ -274,16 +293,79 @@ pub const TABLE: &[Quirk] = &[
         product: Some(0x9071),
         name: "Sierra EM7455 / MC7455",
         story: "Delivers no data when the data interface is switched on too soon after the NTB \
-                format is set; may need unlocking for the laptop it is built into (FCC lock).",
-        source: "Linux cdc_ncm.c (c086e7096170); OpenBSD umb",
+                format is set; may have an FCC lock.",
+        fcc_unlock: Some(FccUnlock::Qmi),
+        source: "Linux cdc_ncm.c (c086e7096170); OpenBSD umb; unlocking by QMI: logs of an EM7455",
         ..DEFAULT
     },
     Quirk {
         vendor: Some(0x1199),
         product: Some(0x9079),
         name: "Sierra EM7455",
-        source: "OpenBSD umb",
+        fcc_unlock: Some(FccUnlock::Qmi),
+        source: "OpenBSD umb; ModemManager fcc-unlock 1199",
         ..DEFAULT
+    },
+    Quirk {
+        vendor: Some(0x413c),
+        product: Some(0x81a3),
+        name: "Dell DW5570 (Sierra MC8805)",
+        fcc_unlock: Some(FccUnlock::Qmi),
+        source: "ModemManager fcc-unlock 1199",
+        ..DEFAULT
+    },
+    Quirk {
+        vendor: Some(0x413c),
+        product: Some(0x81a8),
+        name: "Dell DW5808 (Sierra MC7355)",
+        fcc_unlock: Some(FccUnlock::Qmi),
+        source: "ModemManager fcc-unlock 1199",
+        ..DEFAULT
+    },
+    Quirk {
+        vendor: Some(0x2c7c),
+        product: Some(0x030a),
+        name: "Quectel EM05-G",
+        story: "With the FCC lock in force the SIM is missing, too.",
+        ..QUECTEL
+    },
+    Quirk {
+        product: Some(0x0313),
+        ..QUECTEL
+    },
+    Quirk {
+        product: Some(0x0314),
+        ..QUECTEL
+    },
+    Quirk {
+        product: Some(0x0801),
+        name: "Quectel RM520N-GL",
+        ..QUECTEL
+    },
+    Quirk {
+        vendor: Some(0x1eac),
+        product: Some(0x1001),
+        ..QUECTEL
+    },
+    Quirk {
+        vendor: Some(0x1eac),
+        product: Some(0x1004),
+        ..QUECTEL
+    },
+    Quirk {
+        vendor: Some(0x1eac),
+        product: Some(0x1007),
+        ..QUECTEL
+    },
+    Quirk {
+        vendor: Some(0x105b),
+        product: Some(0xe0ab),
+        ..FOXCONN
+    },
+    Quirk {
+        vendor: Some(0x105b),
+        product: Some(0xe0c3),
+        ..FOXCONN
     },
     Quirk {
         vendor: Some(0x1bc7),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use uwwan_ncm::NtbParameters;
 
 use crate::failure::{Failure, Rung};
+use crate::options::FccUnlock;
 
 /// Status of one modem.
 ///
@@ -18,6 +19,9 @@ pub struct Status {
     pub device: String,
     /// Name of the device in the quirk table.
     pub model: String,
+    /// Public way in which the modem's FCC lock is lifted, if it may have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fcc_unlock: Option<FccUnlock>,
     /// Rung that was reached last; `None` before the first.
     pub rung: Option<Rung>,
     /// Rung that is being tried, while the top is not reached.

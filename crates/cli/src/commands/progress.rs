@@ -41,8 +41,48 @@ pub fn lines(event: &Event) -> Vec<String> {
         Event::Session(event) => session_lines(event),
         Event::Notice { text } => vec![note("note", text)],
         Event::Diagnosis { text } => vec![note("diagnosis", text)],
+        Event::Waiting {
+            rung,
+            text,
+            seconds,
+            limit_seconds,
+        } => vec![row(
+            rung.name(),
+            *seconds,
+            &format!(
+                "waiting for {text}, {:.0} s at most",
+                limit_seconds.max(*seconds)
+            ),
+        )],
         Event::Lost { rung, why } => vec![format!("lost: {}; back to {rung}", plain(why))],
         Event::Stopped { .. } => Vec::new(),
+    }
+}
+
+/// What was told last of what a modem waits for, so that a file does not fill with it.
+#[derive(Default)]
+pub struct Waiting {
+    last: Option<(String, f64)>,
+}
+
+impl Waiting {
+    /// Pause after which the same is told again where each line stays, in seconds.
+    const PAUSE: f64 = 10.0;
+
+    /// Returns whether an event is to be told where each line stays: not when it only counts on.
+    pub fn is_news(&mut self, event: &Event) -> bool {
+        let Event::Waiting { text, seconds, .. } = event else {
+            self.last = None;
+            return true;
+        };
+        let counts_on = self
+            .last
+            .as_ref()
+            .is_some_and(|(said, at)| said == text && (*at..at + Self::PAUSE).contains(seconds));
+        if !counts_on {
+            self.last = Some((text.clone(), *seconds));
+        }
+        !counts_on
     }
 }
 
@@ -105,6 +145,27 @@ mod tests {
             lines(&event),
             ["connect            12.0 ms  IPv4v6\u{fffd}".to_owned()]
         );
+    }
+
+    #[test]
+    fn a_line_that_counts_is_told_now_and_then() {
+        let event = |text: &str, seconds| Event::Waiting {
+            rung: Rung::Sim,
+            text: text.into(),
+            seconds,
+            limit_seconds: 60.0,
+        };
+        assert_eq!(
+            lines(&event("the SIM", 2.0)),
+            ["sim                 2.00 s  waiting for the SIM, 60 s at most"]
+        );
+        let mut waiting = Waiting::default();
+        let told: Vec<bool> = [0.0, 2.0, 9.0, 11.0, 12.0]
+            .map(|seconds| waiting.is_news(&event("the SIM", seconds)))
+            .into();
+        assert_eq!(told, [true, false, false, true, false]);
+        assert!(waiting.is_news(&event("a network", 12.5)));
+        assert!(waiting.is_news(&event("a network", 0.0)), "it began anew");
     }
 
     #[test]

@@ -1,13 +1,24 @@
-//! `uwwan radio` shows or turns the radio switch.
+//! `uwwan radio` shows or turns the radio switch, or lifts an FCC lock that keeps the radio off.
+
+use std::time::Duration;
 
 use serde_json::json;
 use uwwan_mbim::services::basic_connect::{
     RADIO_STATE, RadioState, RadioStateSet, RadioSwitchState,
 };
+use uwwan_mbim::services::quectel::{self, QuectelRadioSwitchState};
+use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_modem::fcc::{self, Unlocking};
+use uwwan_modem::options::FccUnlock;
 
+use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
+use crate::output::{note, say};
 use crate::page::{Page, say_value};
 use crate::reach::Reach;
+
+/// Time that each command of the unlocking may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `radio`.
 #[derive(Debug, clap::Args)]
@@ -17,12 +28,18 @@ Examples:
   uwwan radio off          airplane mode
   uwwan radio on
   uwwan radio off --force  also while uwwan up is online through it
+  uwwan radio unlock       lifts the FCC lock with which some laptops' modems start
 
+Unlocking uses the public ways of ModemManager's fcc-unlock scripts, and lasts until the modem starts anew.
+Whether it is allowed where you are, with this modem in this machine, is your responsibility.
 The hardware switch is the laptop's key or a line of the slot; no program turns it.")]
 pub struct Arguments {
-    /// Switch it
-    #[arg(value_parser = ["on", "off"])]
+    /// Switch it, or lift the FCC lock
+    #[arg(value_parser = ["on", "off", "unlock"])]
     switch: Option<String>,
+    /// With unlock: how [default: what is known of the modem]
+    #[arg(long, value_name = "WAY", value_parser = words(FccUnlock::VALUES))]
+    way: Option<FccUnlock>,
     /// Switch it off even though `uwwan up` loses its session by that
     #[arg(long)]
     force: bool,
@@ -39,6 +56,9 @@ pub struct Arguments {
 /// Fails when the modem cannot be reached or refuses, or when the hardware switch keeps the radio
 /// off.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.switch.as_deref() == Some("unlock") {
+        return unlock(arguments);
+    }
     let mut modem = arguments.reach.open()?;
     let wanted = arguments.switch.as_deref().map(|word| word == "on");
     let state: RadioState = match wanted {
@@ -77,7 +97,47 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "the modem does not follow the switch",
         )
         .because("it answered without an error and stays as it was")
-        .next("some modems stay off until unlocked for their laptop (FCC lock)")),
+        .next(
+            "some modems stay off until unlocked for their laptop (FCC lock): uwwan radio unlock",
+        )),
         _ => Ok(()),
     }
+}
+
+/// Lifts the FCC lock.
+fn unlock(arguments: &Arguments) -> Result<(), Failure> {
+    let mut modem = arguments.reach.open()?;
+    let state = modem.optional::<quectel::RadioState>(MbimCommand::query(quectel::RADIO_STATE))?;
+    let told = state.is_ok_and(|state| state.radio_state == QuectelRadioSwitchState::FCC_LOCKED);
+    let status = modem.status().unwrap_or_default();
+    let known = status.fcc_unlock.or(told.then_some(FccUnlock::Quectel));
+    let Some(way) = arguments.way.or(known) else {
+        modem.close()?;
+        return Err(
+            Failure::new(FailureKind::Refused, "no way to unlock this modem is known")
+                .at(status.device)
+                .because("it does not say that it is locked, and is not among those whose way is public")
+                .next("uwwan radio shows whether it is off at all; --way tries one of the ways all the same"),
+        );
+    };
+    if !arguments.json {
+        note(format!("unlocking by {way}: {}", fcc::RESPONSIBILITY));
+    }
+    modem.insist(arguments.force)?;
+    let mut unlocking = Unlocking::new(way);
+    while let Some(command) = unlocking.next_command() {
+        let answer = modem.ask(command, PATIENCE)?;
+        unlocking.answered(Some((answer.status, &answer.info)));
+    }
+    let outcome = unlocking.outcome();
+    modem.close()?;
+    outcome.map_err(|why| {
+        Failure::new(FailureKind::Refused, "the FCC lock is not lifted")
+            .because(why)
+            .next("look for the modem in ModemManager's list of FCC unlock procedures")
+    })?;
+    if arguments.json {
+        return say_value(&json!({ "unlocked": true, "way": way.word() }));
+    }
+    say("the FCC lock is lifted until the modem starts anew")
 }

@@ -1,6 +1,7 @@
 //! `uwwan up` runs the driver in the foreground until it is stopped.
 
 use std::fs::DirBuilder;
+use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +14,13 @@ use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
-use super::progress;
+use super::progress::{self, Waiting};
 use crate::candidates;
 use crate::choices::Over;
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
-use crate::output::{say, say_json};
+use crate::output::{count, say, say_json};
 use crate::output_queue;
 use crate::prepared::Provider;
 use crate::reach::EMULATOR;
@@ -181,6 +182,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         notifier,
         changes,
         json,
+        terminal: std::io::stdout().is_terminal(),
+        waiting: Waiting::default(),
         outcome: Ok(()),
     };
     builder.serve_here(|| attendant.attend());
@@ -271,6 +274,9 @@ struct Attendant {
     notifier: Notifier,
     changes: Changes,
     json: bool,
+    /// Whether standard output is a terminal, on which a line can count.
+    terminal: bool,
+    waiting: Waiting,
     outcome: Result<(), Failure>,
 }
 
@@ -283,7 +289,7 @@ impl Attendant {
         loop {
             match self.events.try_recv() {
                 Ok(event) => {
-                    let told = tell(&event, self.json);
+                    let told = self.tell(&event);
                     self.keep(told);
                     self.changes.announce();
                     match &event {
@@ -299,6 +305,9 @@ impl Attendant {
                         Event::RungFailed { failure, .. } => {
                             self.notifier.status(&failure.headline());
                         }
+                        Event::Waiting { text, .. } => {
+                            self.notifier.status(&format!("waiting for {text}"));
+                        }
                         Event::Diagnosis { text } => self.notifier.status(text),
                         Event::Stopped { .. } => return false,
                         _ => {}
@@ -308,6 +317,25 @@ impl Attendant {
                 // The modem's thread drops its end of the channel only after the modem has stopped.
                 Err(TryRecvError::Disconnected) => return false,
             }
+        }
+    }
+
+    fn tell(&mut self, event: &Event) -> Result<(), Failure> {
+        let dropped = output_queue::take_dropped();
+        if dropped > 0 {
+            let text = format!("{dropped} lines before this one were dropped: nobody took them");
+            tell(&Event::Notice { text }, self.json)?;
+        }
+        if self.json {
+            return tell(event, true);
+        }
+        let news = self.waiting.is_news(event);
+        match event {
+            Event::Waiting { .. } if self.terminal => {
+                progress::lines(event).iter().try_for_each(count)
+            }
+            _ if news => tell(event, false),
+            _ => Ok(()),
         }
     }
 
@@ -336,15 +364,6 @@ impl Attendant {
 }
 
 fn tell(event: &Event, json: bool) -> Result<(), Failure> {
-    let dropped = output_queue::take_dropped();
-    if dropped > 0 {
-        tell(
-            &Event::Notice {
-                text: format!("{dropped} lines before this one were dropped: nobody took them"),
-            },
-            json,
-        )?;
-    }
     if json {
         return say_json(event);
     }

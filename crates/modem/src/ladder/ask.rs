@@ -12,6 +12,8 @@ use uwwan_mbim::services::basic_connect::{
 
 use uwwan_mbim::session::Command;
 
+use crate::fcc;
+
 /// Command of the ladder. It ties an answer to the state that sent the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ask {
@@ -41,6 +43,10 @@ pub enum Ask {
     SignalReports,
     /// SIGNAL_STATE query, as keepalive.
     Signal,
+    /// RADIO_STATE query of Quectel's service, which tells an FCC lock.
+    LockState,
+    /// Command that lifts an FCC lock.
+    Unlock,
 }
 
 impl Ask {
@@ -61,6 +67,8 @@ impl Ask {
             Self::Attach => "PACKET_SERVICE attach",
             Self::SignalReports => "SIGNAL_STATE set",
             Self::Signal => "SIGNAL_STATE query",
+            Self::LockState => "Quectel RADIO_STATE query",
+            Self::Unlock => "FCC unlock",
         }
     }
 
@@ -69,7 +77,7 @@ impl Ask {
     #[must_use]
     pub fn timeout(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Subscribe | Self::SignalReports => 3,
+            Self::Subscribe | Self::SignalReports | Self::LockState => 3,
             Self::RadioOn => 20,
             Self::PinEnter | Self::Attach => 30,
             Self::Register => 60,
@@ -93,6 +101,7 @@ impl Ask {
             Self::RegisterState | Self::Register => bc::REGISTER_STATE,
             Self::PacketService | Self::Attach => bc::PACKET_SERVICE,
             Self::SignalReports | Self::Signal => bc::SIGNAL_STATE,
+            Self::LockState | Self::Unlock => return fcc::state(),
         };
         command(id, CommandKind::QUERY, Vec::new())
     }

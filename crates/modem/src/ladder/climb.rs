@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use uwwan_mbim::session::Command;
 
+use super::lock::Lock;
 use super::{
-    Action, Ask, Input, KEEPALIVE, Ladder, MOST_DETOURS, MOST_UNANSWERED, Outcome, UsbStep, ask,
-    seconds,
+    Action, Ask, Input, KEEPALIVE, Ladder, MOST_DETOURS, MOST_UNANSWERED, Outcome, PATIENCE, PAUSE,
+    REGISTRATION_PATIENCE, STARTING, UsbStep, ask, passes, seconds,
 };
 use crate::event::Event;
 use crate::explain;
@@ -23,6 +24,9 @@ impl Ladder {
         self.poll_at = None;
         self.deadline = None;
         self.tries = 0;
+        self.missing = 0;
+        self.radio_refusal = None;
+        self.unlocking = None;
         self.actions
             .push_back(Action::Tell(Event::RungStarted { rung }));
         let usb = |step| Action::Usb(step);
@@ -39,13 +43,11 @@ impl Ladder {
             }
             Rung::Claim => self.actions.push_back(usb(UsbStep::Listen)),
             Rung::DataFunction => self.actions.push_back(usb(UsbStep::DataFunction)),
-            Rung::Open => self.actions.push_back(Action::OpenSession {
-                patience: self.open_patience(),
-            }),
+            Rung::Open => self.open(),
             Rung::Capabilities => self.ask(Ask::Capabilities),
             Rung::Sim => {
                 self.sim_locked = false;
-                self.deadline = Some(now + Duration::from_secs(40));
+                self.lock = Lock::Unknown;
                 self.ask(Ask::Subscriber);
             }
             Rung::Pin => {
@@ -57,17 +59,17 @@ impl Ladder {
                 }
             }
             Rung::Radio => {
-                self.deadline = Some(now + Duration::from_secs(30));
+                self.lock = Lock::Unknown;
                 self.ask(Ask::RadioState);
             }
             Rung::Registration => {
-                self.deadline = Some(now + Duration::from_secs(120));
+                self.deadline = Some(now + REGISTRATION_PATIENCE);
                 let command = ask::subscribe();
                 self.push_command(Ask::Subscribe, command);
                 self.ask(Ask::RegisterState);
             }
             Rung::PacketService => {
-                self.deadline = Some(now + Duration::from_secs(60));
+                self.deadline = Some(now + PATIENCE);
                 self.ask(Ask::PacketService);
             }
             Rung::Signal => self.send(Ask::SignalReports, ask::signal_reports()),
@@ -94,6 +96,39 @@ impl Ladder {
             1 => budget / 3,
             _ => budget,
         }
+    }
+
+    fn open(&mut self) {
+        let patience = self.open_patience();
+        self.actions.push_back(Action::OpenSession { patience });
+    }
+
+    /// Waits a moment for what may pass by itself, and tells so; then the rung's query is repeated.
+    /// A rung that has taken longer than `patience` fails instead.
+    pub(super) fn wait(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        text: &str,
+        failure: Failure,
+        from: Rung,
+    ) {
+        let waited = now.duration_since(self.entered);
+        if waited + PAUSE > patience {
+            return self.fail(now, failure, from);
+        }
+        self.tell_waiting(now, patience, text.to_owned());
+        self.poll_at = Some(now + PAUSE);
+    }
+
+    /// Tells that the rung waits, at most as long as `patience` since it was entered.
+    pub(super) fn tell_waiting(&mut self, now: Instant, patience: Duration, text: String) {
+        self.actions.push_back(Action::Tell(Event::Waiting {
+            rung: self.rung,
+            text,
+            seconds: now.duration_since(self.entered).as_secs_f64(),
+            limit_seconds: patience.as_secs_f64(),
+        }));
     }
 
     pub(super) fn ask(&mut self, ask: Ask) {
@@ -202,6 +237,9 @@ impl Ladder {
             Input::Opened if self.rung == Rung::Open => self.done(now, String::new()),
             Input::OpenRefused(status) if self.rung == Rung::Open => {
                 let failure = explain::status(Rung::Open, "MBIM_OPEN", status, None);
+                if passes(status) {
+                    return self.wait(now, PATIENCE, STARTING, failure, Rung::Found);
+                }
                 self.fail(now, failure, Rung::Found);
             }
             Input::OpenMute if self.rung == Rung::Open => self.open_mute(now),
@@ -299,6 +337,9 @@ impl Ladder {
             },
             Ask::PinState => self.pin_state(now, outcome),
             Ask::PinEnter => self.pin_entered(now, outcome),
+            Ask::RadioState if self.rung == Rung::Sim => self.radio_without_sim(now, &outcome),
+            Ask::LockState => self.lock_state(now, &outcome),
+            Ask::Unlock => self.unlock_answered(now, &outcome),
             Ask::RadioState | Ask::RadioOn => match outcome {
                 Outcome::Done { status, info } => self.radio(now, ask, status, &info),
                 outcome => self.unanswered_ask(now, Ask::RadioState, outcome),
@@ -361,6 +402,9 @@ impl Ladder {
         }
         self.poll_at = None;
         match self.rung {
+            Rung::Open => self.open(),
+            Rung::Capabilities => self.ask(Ask::Capabilities),
+            Rung::Pin if self.sim_locked => self.ask(Ask::PinState),
             Rung::Sim | Rung::Pin => self.ask(Ask::Subscriber),
             Rung::Radio => self.ask(Ask::RadioState),
             Rung::Registration => self.ask(Ask::RegisterState),
@@ -376,18 +420,10 @@ impl Ladder {
     fn rung_timeout(&mut self, now: Instant) {
         let waited = seconds(now.duration_since(self.entered));
         let (what, cause, next, from) = match self.rung {
-            Rung::Sim | Rung::Pin => (
-                format!("the SIM did not become ready in {waited} s"),
-                "the SIM does not answer the modem, or the modem is still starting",
-                "take the SIM out and put it back; try it in a phone",
-                Rung::Sim,
-            ),
-            Rung::Radio => (
-                format!("the radio did not come on in {waited} s"),
-                "the firmware does not follow; some modems stay off until unlocked for their laptop (FCC lock)",
-                "look for the modem in ModemManager's list of FCC unlock procedures",
-                Rung::Radio,
-            ),
+            Rung::Pin => {
+                let failure = self.sim_not_ready(now);
+                return self.fail(now, failure, Rung::Sim);
+            }
             Rung::Registration => (
                 format!("no network in {waited} s ({})", self.network_detail()),
                 "no coverage, no antenna, or no network that takes this SIM",
@@ -397,7 +433,7 @@ impl Ladder {
             Rung::PacketService => (
                 format!("not attached to the packet service in {waited} s"),
                 "the network does not take the modem's data, often for want of coverage",
-                "nothing: it is tried again; else ask the operator",
+                "ask the operator",
                 Rung::Registration,
             ),
             _ => return,

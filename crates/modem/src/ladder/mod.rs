@@ -21,6 +21,7 @@
 pub(crate) mod ask;
 mod changes;
 mod climb;
+mod lock;
 mod pin;
 mod rungs;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use uwwan_mbim::status::Status;
 
 use crate::event::Event;
 use crate::failure::{Failure, Rung};
+use crate::fcc::Unlocking;
 use crate::options::Options;
 use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
@@ -243,6 +245,15 @@ pub struct Ladder {
 
     open_stage: u32,
     sim_locked: bool,
+    /// Number of times the SIM was said to be missing on this rung.
+    missing: u32,
+    lock: lock::Lock,
+    /// Failure to report when the modem refuses to switch the radio on and is not locked.
+    radio_refusal: Option<Failure>,
+    /// Lifting of the FCC lock that is under way.
+    unlocking: Option<Unlocking>,
+    /// Whether the lock was to be lifted in this bring-up already.
+    unlock_tried: bool,
     sim_id: String,
     pin_entered: bool,
     detours: u32,
@@ -253,6 +264,22 @@ pub struct Ladder {
 const MOST_DETOURS: u32 = 3;
 /// Number of unanswered keepalives before the control session counts as dead.
 const MOST_UNANSWERED: u32 = 3;
+/// Time for which a rung waits for what may pass by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time for which the rung of the radio waits for the switch of the laptop.
+const SWITCH_PATIENCE: Duration = Duration::from_secs(90);
+/// Time for which a network is waited for.
+const REGISTRATION_PATIENCE: Duration = Duration::from_secs(120);
+/// Pause before the query of a rung that waits is repeated.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What a rung waits for whose command was refused as busy or not initialised.
+const STARTING: &str = "the firmware, which is busy or still starting";
+
+/// Returns whether what a status says may pass by itself.
+pub(crate) fn passes(status: Status) -> bool {
+    matches!(status, Status::BUSY | Status::NOT_INITIALIZED)
+}
+
 /// Pause between keepalives.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -281,6 +308,11 @@ impl Ladder {
             tries: 0,
             open_stage: 0,
             sim_locked: false,
+            missing: 0,
+            lock: lock::Lock::Unknown,
+            radio_refusal: None,
+            unlocking: None,
+            unlock_tried: false,
             sim_id: String::new(),
             pin_entered: false,
             detours: 0,
@@ -312,6 +344,7 @@ impl Ladder {
         self.online = false;
         self.begun = now;
         self.detours = 0;
+        self.unlock_tried = false;
         if from <= Rung::Configuration {
             self.open_stage = 0;
         }
@@ -326,6 +359,7 @@ impl Ladder {
         self.active = false;
         self.online = false;
         self.actions.clear();
+        self.unlocking = None;
         self.expects = None;
         self.poll_at = None;
         self.deadline = None;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::services::basic_connect::{PinInfo, PinState, PinType};
 use uwwan_mbim::status::Status;
 
-use super::{Action, Ask, Ladder, Outcome, ask};
+use super::{Action, Ask, Ladder, Outcome, PATIENCE, STARTING, ask, passes};
 use crate::explain;
 use crate::failure::{FailureKind, Rung};
 use crate::pin_memory::{self, Past, UNKNOWN_ATTEMPTS, not_tried};
@@ -26,6 +26,10 @@ impl Ladder {
         };
         let pin = match pin_memory::pin_state(status, &info) {
             Ok(pin) => pin,
+            Err(_) if passes(status) => {
+                let failure = explain::status(Rung::Pin, Ask::PinState.name(), status, None);
+                return self.wait(now, PATIENCE, STARTING, failure, Rung::Sim);
+            }
             Err(_) if !status.is_success() => {
                 let failure = explain::status(Rung::Pin, Ask::PinState.name(), status, None);
                 return self.fail(now, failure, Rung::Sim);
@@ -162,6 +166,10 @@ impl Ladder {
             Outcome::Done { status, .. } if not_tried(status) => {
                 self.forget_pin();
                 let mut failure = explain::status(Rung::Pin, "PIN enter", status, None);
+                if passes(status) {
+                    self.pin_entered = false;
+                    return self.wait(now, PATIENCE, STARTING, failure, Rung::Sim);
+                }
                 if status == Status::PIN_DISABLED {
                     failure.why = vec!["the SIM does not use a PIN".to_owned()];
                     failure.next = vec!["leave out --pin-file".to_owned()];
@@ -178,13 +186,8 @@ impl Ladder {
                 let failure = explain::failure(
                     Rung::Pin,
                     true,
-                    format!(
-                        "PIN enter: {} ({}){}",
-                        status.name(),
-                        status.explanation(),
-                        attempts_left(left)
-                    ),
-                    "the PIN is wrong",
+                    format!("wrong PIN{}", attempts_left(left)),
+                    &format!("the SIM refused it: {}", status.name()),
                     "correct the PIN file; this PIN is not entered again",
                 );
                 self.fail(now, failure, Rung::Sim);

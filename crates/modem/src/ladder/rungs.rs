@@ -8,16 +8,32 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::status::{NwError, Status};
 
-use super::{Ask, Ladder, Outcome, ask};
+use super::{
+    Ask, Ladder, Outcome, PATIENCE, PAUSE, REGISTRATION_PATIENCE, STARTING, SWITCH_PATIENCE, ask,
+    passes,
+};
 use crate::explain;
-use crate::failure::Rung;
+use crate::failure::{Failure, Rung};
 use crate::status::{DeviceIdentity, Network, Signal};
+
+/// Number of times the radio is switched on before it is held not to follow.
+const FOLLOWS: u32 = 3;
+/// Pause before the registration is asked for again.
+const NETWORK_PAUSE: Duration = Duration::from_secs(5);
+/// Pause before the packet service is asked for again.
+const ATTACH_PAUSE: Duration = Duration::from_secs(3);
 
 impl Ladder {
     pub(super) fn capabilities(&mut self, now: Instant, outcome: Outcome) {
         let caps = match outcome {
             Outcome::Done { status, info } if status.is_success() => DeviceCaps::decode(&info).ok(),
             Outcome::Done { status, .. } if status == Status::NO_DEVICE_SUPPORT => None,
+            Outcome::Done { status, .. }
+                if passes(status) && now.duration_since(self.entered) < PATIENCE =>
+            {
+                let failure = explain::status(self.rung, Ask::Capabilities.name(), status, None);
+                return self.wait(now, PATIENCE + PAUSE, STARTING, failure, Rung::Found);
+            }
             outcome if self.tries == 0 => {
                 return self.unanswered_ask(now, Ask::Capabilities, outcome);
             }
@@ -46,11 +62,13 @@ impl Ladder {
             if status == Status::PIN_REQUIRED {
                 return self.subscriber_locked(now);
             }
-            if matches!(status, Status::NOT_INITIALIZED | Status::BUSY) {
-                self.poll_at = Some(now + Duration::from_secs(1));
-                return;
+            if status == Status::SIM_NOT_INSERTED {
+                return self.sim_missing(now);
             }
             let failure = explain::status(self.rung, Ask::Subscriber.name(), status, None);
+            if passes(status) {
+                return self.wait(now, PATIENCE, STARTING, failure, Rung::Sim);
+            }
             return self.fail(now, failure, Rung::Sim);
         };
         if !subscriber.sim_icc_id.is_empty() {
@@ -71,19 +89,16 @@ impl Ladder {
             SubscriberReadyState::INITIALIZED => self.done(now, "ready".into()),
             SubscriberReadyState::DEVICE_LOCKED => self.subscriber_locked(now),
             SubscriberReadyState::NOT_INITIALIZED => {
-                self.poll_at = Some(now + Duration::from_secs(1))
+                let failure = self.sim_not_ready(now);
+                self.wait(
+                    now,
+                    PATIENCE,
+                    "the SIM, which is starting",
+                    failure,
+                    Rung::Sim,
+                );
             }
-            SubscriberReadyState::SIM_NOT_INSERTED => {
-                // Some firmware reports this until it has looked.
-                self.tries += 1;
-                if self.tries < 4 {
-                    self.poll_at = Some(now + Duration::from_secs(2));
-                } else {
-                    let failure =
-                        explain::status(self.rung, "the SIM", Status::SIM_NOT_INSERTED, None);
-                    self.fail(now, failure, Rung::Sim);
-                }
-            }
+            SubscriberReadyState::SIM_NOT_INSERTED => self.sim_missing(now),
             SubscriberReadyState::NOT_ACTIVATED => {
                 let failure =
                     explain::status(self.rung, "the SIM", Status::SERVICE_NOT_ACTIVATED, None);
@@ -100,16 +115,36 @@ impl Ladder {
     /// Reaches the rung with a SIM that waits for its PIN.
     fn subscriber_locked(&mut self, now: Instant) {
         if self.rung == Rung::Pin {
-            // It still does, or does again, after the PIN: its attempts tell more.
-            return self.ask(Ask::PinState);
+            // The SIM has taken its PIN, and the firmware has not noticed yet.
+            self.poll_at = Some(now + PAUSE);
+            return;
         }
         self.sim_locked = true;
         self.done(now, "locked".into());
     }
 
+    /// Returns the failure of a SIM that does not become ready.
+    pub(super) fn sim_not_ready(&self, now: Instant) -> Failure {
+        let waited = now.duration_since(self.entered).as_secs();
+        explain::failure(
+            self.rung,
+            false,
+            format!("the SIM did not become ready in {waited} s"),
+            "the SIM does not answer the modem, or the modem is still starting",
+            "take the SIM out and put it back; try it in a phone",
+        )
+    }
+
     pub(super) fn radio(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
         let Ok(radio) = RadioState::decode(info) else {
             let failure = explain::status(Rung::Radio, ask.name(), status, None);
+            if passes(status) {
+                return self.wait(now, PATIENCE, STARTING, failure, Rung::Radio);
+            }
+            if ask == Ask::RadioOn && !status.is_success() {
+                self.radio_refusal = Some(failure);
+                return self.suspect_lock(now);
+            }
             return self.fail(now, failure, Rung::Radio);
         };
         if radio.hw_radio_state == RadioSwitchState::OFF {
@@ -118,30 +153,41 @@ impl Ladder {
                 false,
                 "the radio is switched off by hardware".into(),
                 "the laptop's wireless switch or airplane key is on, or the slot's W_DISABLE line is low",
-                "switch it on; it is noticed by itself",
+                "switch it on",
             );
-            return self.fail(now, failure, Rung::Radio);
+            let text = "the radio switch of the machine, which is off";
+            return self.wait(now, SWITCH_PATIENCE, text, failure, Rung::Radio);
         }
         if radio.sw_radio_state == RadioSwitchState::ON {
             return self.done(now, "on".into());
         }
         if ask == Ask::RadioOn {
-            if status.is_success() {
-                self.poll_at = Some(now + Duration::from_secs(1));
-            } else {
-                let failure = explain::status(Rung::Radio, ask.name(), status, None);
-                self.fail(now, failure, Rung::Radio);
+            self.tries += 1;
+            let refusal = || explain::status(Rung::Radio, ask.name(), status, None);
+            if passes(status) {
+                return self.wait(now, PATIENCE, STARTING, refusal(), Rung::Radio);
             }
-            return;
+            if status.is_success() && self.tries < FOLLOWS {
+                self.poll_at = Some(now + PAUSE);
+                return;
+            }
+            self.radio_refusal = (!status.is_success()).then(refusal);
+            return self.suspect_lock(now);
         }
         self.send(Ask::RadioOn, ask::radio_on());
     }
 
     pub(super) fn registration(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
         let Ok(state) = RegistrationState::decode(info) else {
-            if status.is_success() || status == Status::FAILURE || status == Status::BUSY {
-                self.poll_at = Some(now + Duration::from_secs(5));
-                return;
+            if status == Status::NO_DEVICE_SUPPORT && ask == Ask::RegisterState {
+                return self.done(now, "the modem does not tell".into());
+            }
+            // A modem that cannot be told to register does so by itself.
+            if status.is_success()
+                || passes(status)
+                || matches!(status, Status::FAILURE | Status::NO_DEVICE_SUPPORT)
+            {
+                return self.wait_for_network(now);
             }
             let failure = explain::status(Rung::Registration, ask.name(), status, None);
             return self.fail(now, failure, Rung::Radio);
@@ -188,8 +234,18 @@ impl Ladder {
                 self.tries += 1;
                 self.send(Ask::Register, ask::register());
             }
-            _ => self.poll_at = Some(now + Duration::from_secs(5)),
+            _ => self.wait_for_network(now),
         }
+    }
+
+    fn wait_for_network(&mut self, now: Instant) {
+        let state = self.network_detail();
+        let text = match state.as_str() {
+            "" => "a network".to_owned(),
+            state => format!("a network ({state})"),
+        };
+        self.tell_waiting(now, REGISTRATION_PATIENCE, text);
+        self.poll_at = Some(now + NETWORK_PAUSE);
     }
 
     pub(super) fn note_network(&mut self, state: &RegistrationState) {
@@ -235,7 +291,15 @@ impl Ladder {
                 self.done(now, detail.unwrap_or_default());
             }
             (Some(PacketServiceState::ATTACHING), _) => {
-                self.poll_at = Some(now + Duration::from_secs(3))
+                self.wait_for_attachment(now);
+            }
+            // A modem without this command attaches by itself.
+            _ if status == Status::NO_DEVICE_SUPPORT => {
+                self.done(now, "the modem attaches by itself".into());
+            }
+            _ if passes(status) => {
+                self.tries = 0;
+                self.wait_for_attachment(now);
             }
             (_, Ask::Attach) if !status.is_success() => {
                 let cause = packet.map(|packet| packet.nw_error);
@@ -247,13 +311,18 @@ impl Ladder {
                     self.fail(now, failure, Rung::Registration);
                 }
             }
-            (_, Ask::Attach) => self.poll_at = Some(now + Duration::from_secs(3)),
+            (_, Ask::Attach) => self.wait_for_attachment(now),
             _ if self.tries == 0 => {
                 self.tries += 1;
                 self.send(Ask::Attach, ask::attach());
             }
-            _ => self.poll_at = Some(now + Duration::from_secs(3)),
+            _ => self.wait_for_attachment(now),
         }
+    }
+
+    fn wait_for_attachment(&mut self, now: Instant) {
+        self.tell_waiting(now, PATIENCE, "the packet service".into());
+        self.poll_at = Some(now + ATTACH_PAUSE);
     }
 
     pub(super) fn signal(&mut self, info: &[u8]) {

@@ -6,10 +6,10 @@ use std::time::Instant;
 use uwwan_mbim::services::basic_connect::{ActivationState, ConnectInfo, ContextIpType};
 use uwwan_mbim::status::{NwError, Status};
 
-use super::{ACTIVATION_PATIENCE, DataSession, SessionAsk, State};
+use super::{ACTIVATION_PATIENCE, BUSY_PATIENCE, BUSY_PAUSE, DataSession, SessionAsk, State};
 use crate::explain;
 use crate::failure::Rung;
-use crate::ladder::Outcome;
+use crate::ladder::{Outcome, passes};
 use crate::options::IpType;
 
 impl DataSession {
@@ -48,7 +48,7 @@ impl DataSession {
         self.activate(now, first);
     }
 
-    fn activate(&mut self, now: Instant, family: ContextIpType) {
+    pub(super) fn activate(&mut self, now: Instant, family: ContextIpType) {
         self.family = family;
         self.active = true;
         self.deadline = Some(now + ACTIVATION_PATIENCE);
@@ -114,6 +114,17 @@ impl DataSession {
             Status::PIN_REQUIRED | Status::SIM_NOT_INSERTED => Some(Rung::Sim),
             _ => None,
         };
+        let waited = now.duration_since(self.entered);
+        if passes(status) && waited + BUSY_PAUSE <= BUSY_PATIENCE {
+            self.state = State::Busy;
+            self.deadline = None;
+            self.poll_at = Some(now + BUSY_PAUSE);
+            return self.tell_waiting(
+                now,
+                BUSY_PATIENCE,
+                "the modem, which is too busy to connect",
+            );
+        }
         if let Some(rung) = earlier {
             let failure = explain::status(Rung::Connect, &what, status, network);
             return self.detour(now, failure, rung);

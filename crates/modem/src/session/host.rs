@@ -5,12 +5,14 @@ use std::time::Instant;
 use uwwan_mbim::services::basic_connect::IpConfiguration;
 use uwwan_mbim::status::Status;
 
-use super::{ADDRESS_PAUSE, DataSession, MOST_TRIES, SessionAsk, State, Step, words};
+use super::{
+    ADDRESS_PATIENCE, ADDRESS_PAUSE, DataSession, MOST_TRIES, SessionAsk, State, Step, words,
+};
 use crate::addresses::{self, Given, Sizes};
 use crate::event::SessionChange;
 use crate::failure::{Failure, Rung};
 use crate::host::HostConfig;
-use crate::ladder::Outcome;
+use crate::ladder::{Outcome, passes};
 use crate::options::IpType;
 use crate::status::{Addresses, Interface};
 use crate::{explain, kind};
@@ -25,6 +27,11 @@ impl DataSession {
                     Ok(configuration) => return self.given(now, &configuration),
                     Err(error) => explain::bad_answer(Rung::IpConfiguration, name, &error),
                 }
+            }
+            Outcome::Done { status, .. } if passes(status) => {
+                self.state = State::Unaddressed;
+                self.poll_at = Some(now + ADDRESS_PAUSE);
+                return self.tell_waiting(now, ADDRESS_PATIENCE, "an address");
             }
             Outcome::Done { status, .. } => {
                 let failure = explain::status(Rung::IpConfiguration, name, status, None);
@@ -68,7 +75,7 @@ impl DataSession {
         if none {
             self.state = State::Unaddressed;
             self.poll_at = Some(now + ADDRESS_PAUSE);
-            return;
+            return self.tell_waiting(now, ADDRESS_PATIENCE, "an address");
         }
         self.tell_missing_family(&given, &addresses);
         self.tell_addresses(&addresses);

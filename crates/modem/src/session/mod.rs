@@ -37,7 +37,7 @@ use uwwan_mbim::session::Command;
 use crate::addresses::Sizes;
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::explain;
-use crate::failure::{Failure, Rung};
+use crate::failure::{Failure, Rung, TRIED_AGAIN};
 use crate::host::{Ethernet, HostConfig};
 use crate::ladder::{Input, Outcome};
 use crate::options::SessionOptions;
@@ -58,6 +58,10 @@ const ACTIVATION_PATIENCE: Duration = Duration::from_secs(190);
 const ADDRESS_PAUSE: Duration = Duration::from_secs(2);
 /// Time the network has to give an address.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(25);
+/// Time for which an activation is repeated that the modem is too busy for.
+const BUSY_PATIENCE: Duration = Duration::from_secs(60);
+/// Pause before such an activation is repeated.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
 /// Number of times an unanswered query is sent.
 const MOST_TRIES: u32 = 2;
 
@@ -115,6 +119,8 @@ enum State {
     Asking(SessionAsk),
     /// The modem has answered that it is activating; an indication follows.
     Activating,
+    /// The modem was too busy to activate; it is asked again.
+    Busy,
     /// There is no address yet; the query is repeated.
     Unaddressed,
     /// The host's end is being set up.
@@ -252,7 +258,7 @@ impl DataSession {
                 false,
                 why.to_owned(),
                 "its interface was taken away",
-                "nothing: it is made anew",
+                "",
             );
             self.lose(now, failure, Rung::Host);
         }
@@ -278,7 +284,10 @@ impl DataSession {
         }
         if self.poll_at.is_some_and(|at| now >= at) {
             self.poll_at = None;
-            self.ask(SessionAsk::Addresses);
+            match self.state {
+                State::Busy => self.activate(now, self.family),
+                _ => self.ask(SessionAsk::Addresses),
+            }
         }
     }
 
@@ -291,7 +300,7 @@ impl DataSession {
                 false,
                 format!("CONNECT: not activated in {waited} s"),
                 "the network does not answer",
-                "nothing: it is tried again",
+                "",
             ),
             _ => explain::failure(
                 Rung::IpConfiguration,
@@ -523,6 +532,7 @@ impl DataSession {
         self.deadline = Some(now + pause);
         self.take_off();
         let mut text = failure.what.clone();
+        let failure = failure.clone().or_next(TRIED_AGAIN);
         for more in failure.why.iter().chain(&failure.next) {
             text.push_str(&format!("; {more}"));
         }
@@ -544,6 +554,18 @@ impl DataSession {
     fn tell_notice(&mut self, text: String) {
         let text = self.named(text);
         self.tell(Event::Notice { text });
+    }
+
+    /// Tells that session 0 waits, at most as long as `patience` since the rung was begun.
+    fn tell_waiting(&mut self, now: Instant, patience: Duration, text: &str) {
+        if self.leads_back() {
+            self.tell(Event::Waiting {
+                rung: self.rung(),
+                text: text.to_owned(),
+                seconds: now.duration_since(self.entered).as_secs_f64(),
+                limit_seconds: patience.as_secs_f64(),
+            });
+        }
     }
 
     /// Returns the text with the session it is about, unless that is session 0.

@@ -14,6 +14,7 @@ use crate::options::Secret;
 use crate::quirks;
 
 mod ethernet;
+mod lock;
 mod losses;
 mod transcripts;
 
@@ -35,6 +36,14 @@ fn subscriber(state: SubscriberReadyState) -> Vec<u8> {
         ..SubscriberReadyStatus::default()
     }
     .encode()
+}
+
+fn missing() -> Outcome {
+    let info = SubscriberReadyStatus {
+        ready_state: SubscriberReadyState::SIM_NOT_INSERTED,
+        ..SubscriberReadyStatus::default()
+    };
+    good(info.encode())
 }
 
 fn pin(state: PinState, kind: PinType, left: u32) -> Vec<u8> {
@@ -151,6 +160,10 @@ impl Bench {
             }
             .encode(),
             Ask::Subscribe => Vec::new(),
+            // Firmware that is not Quectel's.
+            Ask::LockState | Ask::Unlock => {
+                return status(Status::NO_DEVICE_SUPPORT, Vec::new());
+            }
         })
     }
 
@@ -230,6 +243,9 @@ impl Bench {
             Action::Tell(Event::RungDone { rung, detail, .. }) => {
                 self.log.push(format!("* {rung}: {detail}"))
             }
+            Action::Tell(Event::Waiting { rung, text, .. }) => {
+                self.log.push(format!("~ {rung}: {text}"))
+            }
             Action::Tell(Event::Notice { text }) => self.log.push(format!("! {text}")),
             Action::Tell(_) => {}
             Action::Failed { failure, from, .. } => self.failed = Some((failure, from)),
@@ -247,6 +263,15 @@ impl Bench {
 
     fn count(&self, ask: Ask) -> usize {
         self.asked.iter().filter(|asked| **asked == ask).count()
+    }
+
+    /// Returns how often it was told that this rung waits.
+    fn waited(&self, rung: Rung) -> usize {
+        let label = format!("~ {rung}: ");
+        self.log
+            .iter()
+            .filter(|line| line.starts_with(&label))
+            .count()
     }
 
     fn indicate(&mut self, id: CidId, info: Vec<u8>) {

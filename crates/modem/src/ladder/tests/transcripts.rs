@@ -107,9 +107,23 @@ fn a_mute_function_is_switched_again_then_reset() {
 #[test]
 fn a_refused_open_says_the_status() {
     let mut bench = Bench::new(Options::default());
-    bench.opens = [Input::OpenRefused(Status::BUSY)].into();
+    bench.opens = [Input::OpenRefused(Status::FAILURE)].into();
+    let bench = bench.climb();
+    assert!(
+        bench.failure().what.contains("failure"),
+        "{}",
+        bench.failure()
+    );
+    let mut bench = Bench::new(Options::default());
+    bench.opens = vec![Input::OpenRefused(Status::BUSY); 20].into();
+    let bench = bench.climb();
+    assert!(bench.ladder.is_online());
+    assert_eq!(bench.waited(Rung::Open), 20);
+    let mut bench = Bench::new(Options::default());
+    bench.opens = vec![Input::OpenRefused(Status::BUSY); 100].into();
     let bench = bench.climb();
     assert!(bench.failure().what.contains("busy"), "{}", bench.failure());
+    assert_eq!((bench.now - bench.start).as_secs(), 60);
 }
 
 #[test]
@@ -150,18 +164,37 @@ fn a_sim_takes_its_time_or_is_missing() {
         bench
             .failure()
             .what
-            .contains("did not become ready in 40 s")
+            .contains("did not become ready in 60 s")
     );
-    let missing = subscriber(SubscriberReadyState::SIM_NOT_INSERTED);
     let bench = Bench::new(Options::default())
-        .answers(Ask::Subscriber, vec![good(missing); 100])
+        .answers(Ask::Subscriber, vec![missing(); 100])
         .climb();
     assert!(
         bench.failure().fatal && bench.failure().what.contains("sim_not_inserted"),
         "{}",
         bench.failure()
     );
-    assert_eq!(bench.count(Ask::Subscriber), 4);
+    // As often as ModemManager asks: 7 times, 2 s apart.
+    assert_eq!(bench.count(Ask::Subscriber), 7);
+    assert_eq!((bench.now - bench.start).as_secs(), 12);
+    assert_eq!(bench.waited(Rung::Sim), 6);
+    // A card that is still being read.
+    let known = Bench::new(Options::default())
+        .answers(
+            Ask::Subscriber,
+            vec![good(subscriber(SubscriberReadyState::SIM_NOT_INSERTED)); 29],
+        )
+        .climb();
+    assert!(
+        known.ladder.is_online(),
+        "a SIM that tells its number is there"
+    );
+    for missing in [missing(), status(Status::SIM_NOT_INSERTED, Vec::new())] {
+        let bench = Bench::new(Options::default())
+            .answers(Ask::Subscriber, vec![missing; 6])
+            .climb();
+        assert!(bench.ladder.is_online());
+    }
     for state in [
         SubscriberReadyState::BAD_SIM,
         SubscriberReadyState::NOT_ACTIVATED,
@@ -241,7 +274,7 @@ fn a_wrong_pin_is_never_entered_again() {
         .answers(Ask::PinEnter, [refused])
         .climb();
     assert!(
-        bench.failure().fatal && bench.failure().what.contains("2 attempts left"),
+        bench.failure().fatal && bench.failure().what == "wrong PIN, 2 attempts left",
         "{}",
         bench.failure()
     );
@@ -360,8 +393,17 @@ fn a_pin_that_cannot_be_remembered_is_not_sent() {
 #[test]
 fn a_pin_the_sim_did_not_look_at_is_not_held_against_it() {
     let busy = status(Status::BUSY, pin(PinState::LOCKED, PinType::PIN1, 3));
-    let bench = locked_sim("1234", 3).answers(Ask::PinEnter, [busy]).climb();
-    assert!(!bench.failure().fatal, "{}", bench.failure());
+    let locked = || good(pin(PinState::LOCKED, PinType::PIN1, 3));
+    let bench = locked_sim("1234", 3)
+        .answers(Ask::PinState, [locked(), locked()])
+        .answers(Ask::PinEnter, [busy])
+        .climb();
+    assert!(bench.ladder.is_online());
+    assert_eq!(bench.count(Ask::PinEnter), 2);
+    let missing = status(Status::SIM_NOT_INSERTED, Vec::new());
+    let bench = locked_sim("1234", 3)
+        .answers(Ask::PinEnter, [missing])
+        .climb();
     assert!(next_run(&bench, "1234", 3).climb().ladder.is_online());
 }
 
@@ -397,12 +439,89 @@ fn the_radio_is_switched_on_but_not_past_the_switch() {
         .climb();
     assert!(bench.ladder.is_online());
     assert_eq!(bench.count(Ask::RadioOn), 1);
-    let switched = radio(RadioSwitchState::OFF, RadioSwitchState::ON);
+    let switched = || good(radio(RadioSwitchState::OFF, RadioSwitchState::ON));
     let bench = Bench::new(Options::default())
-        .answers(Ask::RadioState, [good(switched)])
+        .answers(Ask::RadioState, vec![switched(); 80])
+        .climb();
+    assert!(bench.ladder.is_online());
+    let bench = Bench::new(Options::default())
+        .answers(Ask::RadioState, vec![switched(); 100])
         .climb();
     assert!(bench.failure().why[0].contains("wireless switch"));
+    assert_eq!((bench.now - bench.start).as_secs(), 90);
     assert_eq!(bench.count(Ask::RadioOn), 0);
+}
+
+#[test]
+fn what_is_busy_is_waited_for_on_every_rung() {
+    let busy = || {
+        let of = |code| status(code, Vec::new());
+        [of(Status::BUSY), of(Status::NOT_INITIALIZED)]
+            .into_iter()
+            .cycle()
+            .take(10)
+            .collect::<Vec<_>>()
+    };
+    let off = || good(radio(RadioSwitchState::ON, RadioSwitchState::OFF));
+    let detached = good(packet(PacketServiceState::DETACHED));
+    let bench = locked_sim("1234", 3)
+        .answers(Ask::Capabilities, busy())
+        .answers(
+            Ask::PinState,
+            [
+                busy(),
+                vec![good(pin(PinState::LOCKED, PinType::PIN1, 3)); 11],
+            ]
+            .concat(),
+        )
+        .answers(Ask::PinEnter, busy())
+        .answers(Ask::RadioState, [busy(), vec![off(); 11]].concat())
+        .answers(Ask::RadioOn, busy())
+        .answers(Ask::RegisterState, busy())
+        .answers(Ask::PacketService, [vec![detached], busy()].concat())
+        .answers(Ask::Attach, [busy()[0].clone()])
+        .climb();
+    assert!(bench.ladder.is_online());
+    for rung in [
+        Rung::Capabilities,
+        Rung::Pin,
+        Rung::Radio,
+        Rung::Registration,
+        Rung::PacketService,
+    ] {
+        assert!(bench.waited(rung) >= 10, "{rung}");
+    }
+    // It is told what the rung waits for, and nothing is waited for without end.
+    let bench = Bench::new(Options::default())
+        .answers(Ask::RadioState, vec![busy()[0].clone(); 100])
+        .climb();
+    assert!(bench.failure().what.contains("busy"), "{}", bench.failure());
+    assert_eq!((bench.now - bench.start).as_secs(), 60);
+}
+
+#[test]
+fn a_modem_that_registers_and_attaches_by_itself_need_not_be_told_to() {
+    let unknown = || status(Status::NO_DEVICE_SUPPORT, Vec::new());
+    let bench = Bench::new(Options::default())
+        .answers(
+            Ask::RegisterState,
+            [good(registered(RegisterState::DEREGISTERED, NwError::NONE))],
+        )
+        .answers(Ask::Register, [unknown()])
+        .answers(
+            Ask::PacketService,
+            [good(packet(PacketServiceState::DETACHED))],
+        )
+        .answers(Ask::Attach, [unknown()])
+        .climb();
+    assert!(bench.ladder.is_online());
+    assert_eq!(bench.count(Ask::Register), 1);
+    assert!(bench.said("* registration: Telenor, home"));
+    let bench = Bench::new(Options::default())
+        .answers(Ask::RegisterState, [unknown()])
+        .answers(Ask::PacketService, [unknown()])
+        .climb();
+    assert!(bench.ladder.is_online());
 }
 
 #[test]

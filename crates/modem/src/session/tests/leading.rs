@@ -411,6 +411,34 @@ fn connect_leads_back_to_what_is_missing() {
 }
 
 #[test]
+fn a_busy_modem_is_asked_again() {
+    let busy = || status(Status::BUSY, Vec::new());
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Activate, vec![busy(); 20])
+        .answers(SessionAsk::Addresses, vec![busy(); 5])
+        .climb();
+    assert!(bench.online);
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Activate, vec![busy(); 40])
+        .climb();
+    assert_eq!(
+        bench
+            .asked
+            .iter()
+            .filter(|ask| **ask == SessionAsk::Activate)
+            .count(),
+        31
+    );
+    match bench.back {
+        Some(Input::Failed { failure, after, .. }) => {
+            assert!(failure.what.contains("busy"), "{failure}");
+            assert_eq!(after.as_secs(), 60);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn activation_may_end_with_an_indication() {
     let mut bench = Bench::new(SessionOptions::default());
     bench.script.insert(

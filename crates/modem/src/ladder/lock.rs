@@ -1,0 +1,175 @@
+//! The FCC lock on the way up: it keeps the radio off, and with some firmware the SIM is missing
+//! meanwhile.
+//!
+//! Quectel's service tells the lock itself. Other modems are held to be locked when the quirk table
+//! knows of their lock and the radio does not come on. The lock is lifted once in a bring-up, and
+//! only where the user has asked for it.
+
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::services::basic_connect::{RadioState, RadioSwitchState};
+
+use super::{Ask, Ladder, Outcome};
+use crate::explain;
+use crate::failure::{Failure, Rung};
+use crate::fcc::{self, Unlocking};
+use crate::options::FccUnlock;
+
+/// Number of times the SIM may be said to be missing, one [`MISSING_PAUSE`] apart, before it is held to be:
+/// some firmware says so until it has looked (MC7710; ModemManager asks as often).
+const MOST_MISSING: u32 = 7;
+/// The same where a SIM was seen before, or where an FCC lock may hide it (ModemManager, too).
+const MOST_MISSING_KNOWN: u32 = 30;
+
+/// Pause before a SIM that is said to be missing is asked for again.
+const MISSING_PAUSE: Duration = Duration::from_secs(2);
+/// Time for which the radio is waited for after it was switched on.
+const RADIO_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is known of the FCC lock on this rung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// Nothing was asked yet.
+    Unknown,
+    /// There is none, as far as can be known.
+    None,
+    /// The modem is locked; `way` lifts the lock.
+    Locked { way: FccUnlock },
+}
+
+impl Ladder {
+    /// Takes the news that the SIM is missing.
+    pub(super) fn sim_missing(&mut self, now: Instant) {
+        self.missing += 1;
+        if self.lock == Lock::Unknown && self.rung == Rung::Sim {
+            // With the radio on there is no FCC lock.
+            return self.ask(Ask::RadioState);
+        }
+        let locked = matches!(self.lock, Lock::Locked { .. });
+        let most = if locked || !self.sim_id.is_empty() {
+            MOST_MISSING_KNOWN
+        } else {
+            MOST_MISSING
+        };
+        if self.missing >= most {
+            let mut failure = match self.lock {
+                Lock::Locked { .. } => self.locked_failure("no SIM, and the radio is off"),
+                _ => explain::sim_missing(self.rung),
+            };
+            let waited = now.duration_since(self.entered).as_secs();
+            failure.what.push_str(&format!("; waited {waited} s"));
+            return self.fail(now, failure, Rung::Sim);
+        }
+        let text = if locked {
+            "the SIM, which the FCC lock hides"
+        } else {
+            "the SIM, which the modem does not see yet"
+        };
+        self.tell_waiting(now, MISSING_PAUSE * (most - 1), text.into());
+        self.poll_at = Some(now + MISSING_PAUSE);
+    }
+
+    /// Takes the radio's state while the SIM is missing.
+    pub(super) fn radio_without_sim(&mut self, now: Instant, outcome: &Outcome) {
+        let off = matches!(outcome, Outcome::Done { info, .. } if RadioState::decode(info)
+            .is_ok_and(|radio| radio.sw_radio_state == RadioSwitchState::OFF));
+        if off {
+            return self.ask(Ask::LockState);
+        }
+        self.lock = Lock::None;
+        self.wait_for_sim(now);
+    }
+
+    fn wait_for_sim(&mut self, now: Instant) {
+        self.missing = self.missing.saturating_sub(1);
+        self.sim_missing(now);
+    }
+
+    /// Asks whether an FCC lock keeps the radio off, unless that is known on this rung.
+    pub(super) fn suspect_lock(&mut self, now: Instant) {
+        match self.lock {
+            Lock::Unknown => self.ask(Ask::LockState),
+            _ => self.radio_refused(now),
+        }
+    }
+
+    /// Takes what Quectel's service says.
+    pub(super) fn lock_state(&mut self, now: Instant, outcome: &Outcome) {
+        let told = matches!(outcome, Outcome::Done { status, info }
+            if status.is_success() && fcc::is_locked(info));
+        self.lock = match (told, self.quirk.fcc_unlock) {
+            (true, way) => Lock::Locked {
+                way: way.unwrap_or(FccUnlock::Quectel),
+            },
+            (false, Some(way)) => Lock::Locked { way },
+            (false, None) => Lock::None,
+        };
+        if let Lock::Locked { way } = self.lock
+            && self.options.fcc_unlock
+            && !self.unlock_tried
+        {
+            self.unlock_tried = true;
+            self.tell_notice(format!(
+                "lifting the FCC lock, as --fcc-unlock asks; {}",
+                fcc::RESPONSIBILITY
+            ));
+            self.unlocking = Some(Unlocking::new(way));
+            return self.unlock(now);
+        }
+        match self.rung {
+            Rung::Sim => self.wait_for_sim(now),
+            _ => self.radio_refused(now),
+        }
+    }
+
+    /// Sends the next command that lifts the lock, or goes on when it was the last one.
+    fn unlock(&mut self, now: Instant) {
+        let Some(mut unlocking) = self.unlocking.take() else {
+            return;
+        };
+        if let Some(command) = unlocking.next_command() {
+            self.unlocking = Some(unlocking);
+            return self.send(Ask::Unlock, command);
+        }
+        match unlocking.outcome() {
+            Ok(()) => {
+                self.tell_notice("the FCC lock is lifted, until the modem starts anew".into());
+                self.lock = Lock::None;
+            }
+            Err(why) => self.tell_notice(format!("the FCC lock is not lifted: {why}")),
+        }
+        // The rung is tried anew; the lock is asked about no more.
+        self.missing = 0;
+        self.tries = 0;
+        self.entered = now;
+        self.poll_at = Some(now + Duration::from_millis(500));
+    }
+
+    pub(super) fn unlock_answered(&mut self, now: Instant, outcome: &Outcome) {
+        if let Some(unlocking) = &mut self.unlocking {
+            unlocking.answered(match outcome {
+                Outcome::Done { status, info } => Some((*status, info)),
+                Outcome::Refused(_) | Outcome::NoAnswer => None,
+            });
+        }
+        self.unlock(now);
+    }
+
+    /// Fails the rung of the radio, or waits on, when the lock is known or there is none.
+    fn radio_refused(&mut self, now: Instant) {
+        if matches!(self.lock, Lock::Locked { .. }) {
+            let failure = self.locked_failure("the radio stays off");
+            return self.fail(now, failure, Rung::Radio);
+        }
+        if let Some(failure) = self.radio_refusal.take() {
+            return self.fail(now, failure, Rung::Radio);
+        }
+        let failure = explain::radio_off(now.duration_since(self.entered).as_secs());
+        let text = "the radio, which was switched on";
+        self.wait(now, RADIO_PATIENCE, text, failure, Rung::Radio);
+    }
+
+    fn locked_failure(&self, what: &str) -> Failure {
+        explain::fcc_locked(self.rung, what, self.quirk, self.unlock_tried)
+    }
+}

@@ -1,0 +1,146 @@
+//! Modems with an FCC lock.
+
+use uwwan_mbim::Layout;
+use uwwan_mbim::services::quectel;
+
+use super::*;
+
+fn state(state: quectel::QuectelRadioSwitchState) -> Outcome {
+    good(quectel::RadioState { radio_state: state }.encode_info())
+}
+
+fn locked() -> Outcome {
+    state(quectel::QuectelRadioSwitchState::FCC_LOCKED)
+}
+
+fn off() -> Outcome {
+    good(radio(RadioSwitchState::ON, RadioSwitchState::OFF))
+}
+
+fn unlocking() -> Options {
+    Options {
+        fcc_unlock: true,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_lock_is_recognised_where_the_radio_is_refused() {
+    for refusal in [
+        status(Status::OPERATION_NOT_ALLOWED, Vec::new()),
+        status(
+            Status::FAILURE,
+            radio(RadioSwitchState::ON, RadioSwitchState::OFF),
+        ),
+        off(),
+    ] {
+        let bench = Bench::new(Options::default())
+            .answers(Ask::RadioState, vec![off(); 10])
+            .answers(Ask::RadioOn, vec![refusal; 10])
+            .answers(Ask::LockState, [locked()])
+            .climb();
+        let failure = bench.failure();
+        assert_eq!(failure.rung(), Some(Rung::Radio), "{failure}");
+        assert!(
+            failure.fatal && failure.why[0].contains("FCC lock"),
+            "{failure}"
+        );
+        assert!(
+            failure.next[0].contains("uwwan radio unlock")
+                && failure.next[0].contains("responsibility"),
+            "{failure}"
+        );
+        // Nothing lifts it unasked.
+        assert_eq!(bench.count(Ask::Unlock), 0);
+        assert!((bench.now - bench.start).as_secs() < 5);
+    }
+}
+
+#[test]
+fn a_lock_that_only_the_table_knows_is_named_where_the_radio_stays_off() {
+    let climb = |quirk| {
+        let mut bench = Bench::new(Options::default())
+            .answers(Ask::RadioState, vec![off(); 100])
+            .answers(Ask::RadioOn, vec![off(); 100]);
+        bench.quirk = quirk;
+        bench.climb()
+    };
+    let sierra = climb(quirks::find(0x1199, 0x9079));
+    assert!(sierra.failure().why[0].contains("EM7455 has an FCC lock"));
+    let other = climb(&quirks::DEFAULT);
+    let failure = other.failure();
+    assert!(
+        failure.what.contains("did not come on in 30 s")
+            && failure.why[0].contains("no public way"),
+        "{failure}"
+    );
+    // With the radio on, the lock is no explanation.
+    let connect = crate::explain::status(
+        Rung::Connect,
+        "CONNECT",
+        Status::OPERATION_NOT_ALLOWED,
+        None,
+    );
+    assert!(!connect.to_string().contains("FCC"), "{connect}");
+}
+
+#[test]
+fn a_lock_is_lifted_once_where_that_is_asked_for() {
+    let bench = Bench::new(unlocking())
+        .answers(Ask::RadioState, [off(), off()])
+        .answers(
+            Ask::RadioOn,
+            [status(Status::OPERATION_NOT_ALLOWED, Vec::new())],
+        )
+        .answers(Ask::LockState, [locked()])
+        .answers(Ask::Unlock, [state(quectel::QuectelRadioSwitchState::ON)])
+        .climb();
+    assert!(bench.ladder.is_online());
+    assert!(bench.said("responsibility") && bench.said("the FCC lock is lifted"));
+    assert_eq!(bench.count(Ask::Unlock), 1);
+
+    let bench = Bench::new(unlocking())
+        .answers(Ask::RadioState, vec![off(); 10])
+        .answers(
+            Ask::RadioOn,
+            vec![status(Status::OPERATION_NOT_ALLOWED, Vec::new()); 10],
+        )
+        .answers(Ask::LockState, [locked()])
+        .climb();
+    assert_eq!(bench.count(Ask::Unlock), 1);
+    let failure = bench.failure();
+    assert!(failure.why[1].contains("did not help"), "{failure}");
+    assert!(bench.said("the FCC lock is not lifted: no_device_support"));
+}
+
+#[test]
+fn a_lock_hides_the_sim() {
+    let bench = Bench::new(unlocking())
+        .answers(Ask::Subscriber, vec![missing(); 3])
+        .answers(Ask::RadioState, [off()])
+        .answers(Ask::LockState, [locked()])
+        .answers(Ask::Unlock, [state(quectel::QuectelRadioSwitchState::ON)])
+        .climb();
+    assert!(bench.ladder.is_online());
+    assert_eq!(
+        (bench.count(Ask::Unlock), bench.count(Ask::Subscriber)),
+        (1, 4)
+    );
+    // Somebody else may lift it meanwhile.
+    let bench = Bench::new(Options::default())
+        .answers(Ask::Subscriber, vec![missing(); 25])
+        .answers(Ask::RadioState, [off()])
+        .answers(Ask::LockState, [locked()])
+        .climb();
+    assert!(bench.ladder.is_online());
+    assert!(bench.said("~ sim: the SIM, which the FCC lock hides"));
+    let bench = Bench::new(Options::default())
+        .answers(Ask::Subscriber, vec![missing(); 100])
+        .answers(Ask::RadioState, [off()])
+        .answers(Ask::LockState, [locked()])
+        .climb();
+    let failure = bench.failure();
+    assert_eq!(failure.rung(), Some(Rung::Sim));
+    assert!(failure.why[0].contains("FCC lock"), "{failure}");
+    assert!(failure.what.contains("waited 58 s"), "{failure}");
+}
