@@ -114,14 +114,11 @@ pub(crate) fn advance(ports: &mut [Port], context: &mut AtContext<'_>) {
     }
 }
 
-/// Sends a URC on the ports that carry URCs: PCUI, or GPS where there is no PCUI.
+/// Sends a URC on the ports that carry URCs: PCUI, or where there is none GPS, or modem.
 fn tell(ports: &mut [Port], line: &str) {
-    let kind = if ports.iter().any(|port| port.kind == Kind::PcUi) {
-        Kind::PcUi
-    } else {
-        Kind::Gps
-    };
-    for port in ports.iter_mut().filter(|port| port.kind == kind) {
+    let mut kinds = [Kind::PcUi, Kind::Gps, Kind::Modem].into_iter();
+    let kind = kinds.find(|kind| ports.iter().any(|port| port.kind == *kind));
+    for port in ports.iter_mut().filter(|port| Some(port.kind) == kind) {
         port.tell(line);
     }
 }

@@ -1,464 +1,330 @@
-//! The lt4132's descriptors, byte for byte, and its strings.
+//! The descriptors that the device presents: those of the lt4132, or those of another device.
 //!
-//! Assembled from `lsusb -v` of a real 03f0:a31d; the lengths agree with `wTotalLength` of the dump.
+//! Where a function and its endpoints are is read from the descriptors, as a host reads it, so that
+//! the modem behind them works with the descriptors of any device.
 
-use crate::knobs::{Brand, DescriptorFault, Knobs};
+mod functions;
+mod layout;
+pub(crate) mod lt4132;
+
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::device::Speed;
+
+use crate::knobs::{DescriptorFault, Knobs};
 use crate::urb::SetupPacket;
 
-/// Device descriptor of the HP unit, which says USB 2.00.
-#[rustfmt::skip]
-pub const DEVICE: [u8; 18] = [
-    0x12, 0x01, 0x00, 0x02, 0x00, 0x00, 0xff, 0x40, 0xf0, 0x03, 0x1d, 0xa3, 0x02, 0x01, 0x01, 0x02,
-    0x03, 0x03,
-];
-
-/// Device descriptor of the Huawei-branded unit, which says USB 2.10.
-#[rustfmt::skip]
-pub const DEVICE_HUAWEI: [u8; 18] = [
-    0x12, 0x01, 0x10, 0x02, 0x00, 0x00, 0xff, 0x40, 0xd1, 0x12, 0xc1, 0x15, 0x02, 0x01, 0x01, 0x02,
-    0x03, 0x03,
-];
-
-/// Configuration 1: serial ports and vendor NCM.
-#[rustfmt::skip]
-pub const CONFIGURATION_1: [u8; 301] = [
-    0x09, 0x02, 0x2d, 0x01, 0x06, 0x01, 0x00, 0xa0, 0x01, 0x09, 0x04, 0x00, 0x00, 0x03, 0xff, 0x06,
-    0x10, 0x07, 0x05, 0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x00,
-    0x05, 0x24, 0x06, 0x00, 0x00, 0x07, 0x05, 0x82, 0x03, 0x0a, 0x00, 0x09, 0x07, 0x05, 0x81, 0x02,
-    0x00, 0x02, 0x00, 0x07, 0x05, 0x01, 0x02, 0x00, 0x02, 0x00, 0x09, 0x04, 0x01, 0x00, 0x02, 0xff,
-    0x06, 0x13, 0x08, 0x05, 0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00,
-    0x01, 0x05, 0x24, 0x06, 0x00, 0x00, 0x07, 0x05, 0x83, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x02,
-    0x02, 0x00, 0x02, 0x00, 0x09, 0x04, 0x02, 0x00, 0x02, 0xff, 0x06, 0x12, 0x09, 0x05, 0x24, 0x00,
-    0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x02, 0x05, 0x24, 0x06, 0x00, 0x00,
-    0x07, 0x05, 0x84, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x03, 0x02, 0x00, 0x02, 0x00, 0x09, 0x04,
-    0x03, 0x00, 0x01, 0xff, 0x06, 0x16, 0x0a, 0x05, 0x24, 0x00, 0x10, 0x01, 0x06, 0x24, 0x1a, 0x00,
-    0x01, 0x1f, 0x0d, 0x24, 0x0f, 0x0c, 0x0f, 0x00, 0x00, 0x00, 0xea, 0x05, 0x03, 0x00, 0x01, 0x05,
-    0x24, 0x06, 0x03, 0x03, 0x07, 0x05, 0x86, 0x03, 0x10, 0x00, 0x05, 0x09, 0x04, 0x03, 0x01, 0x03,
-    0xff, 0x06, 0x16, 0x0b, 0x07, 0x05, 0x86, 0x03, 0x10, 0x00, 0x05, 0x07, 0x05, 0x85, 0x02, 0x00,
-    0x02, 0x00, 0x07, 0x05, 0x04, 0x02, 0x00, 0x02, 0x00, 0x09, 0x04, 0x04, 0x00, 0x02, 0xff, 0x06,
-    0x14, 0x0e, 0x05, 0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x04,
-    0x05, 0x24, 0x06, 0x00, 0x00, 0x07, 0x05, 0x87, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x05, 0x02,
-    0x00, 0x02, 0x00, 0x09, 0x04, 0x05, 0x00, 0x02, 0xff, 0x06, 0x1b, 0x0f, 0x05, 0x24, 0x00, 0x10,
-    0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x05, 0x05, 0x24, 0x06, 0x00, 0x00, 0x07,
-    0x05, 0x88, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x06, 0x02, 0x00, 0x02, 0x00,
-];
-
-/// Configuration 2: CDC ECM and serial ports. Linux selects this one.
-#[rustfmt::skip]
-pub const CONFIGURATION_2: [u8; 288] = [
-    0x09, 0x02, 0x20, 0x01, 0x07, 0x02, 0x00, 0xa0, 0x01, 0x09, 0x04, 0x00, 0x00, 0x01, 0x02, 0x06,
-    0x00, 0x10, 0x05, 0x24, 0x00, 0x10, 0x01, 0x05, 0x24, 0x06, 0x00, 0x01, 0x0d, 0x24, 0x0f, 0x12,
-    0x00, 0x00, 0x00, 0x00, 0xea, 0x05, 0x00, 0x00, 0x00, 0x07, 0x05, 0x82, 0x03, 0x10, 0x00, 0x05,
-    0x09, 0x04, 0x01, 0x00, 0x02, 0x0a, 0x06, 0x00, 0x11, 0x07, 0x05, 0x81, 0x02, 0x00, 0x02, 0x00,
-    0x07, 0x05, 0x01, 0x02, 0x00, 0x02, 0x00, 0x09, 0x04, 0x02, 0x00, 0x03, 0xff, 0x06, 0x10, 0x07,
-    0x05, 0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x02, 0x05, 0x24,
-    0x06, 0x00, 0x00, 0x07, 0x05, 0x84, 0x03, 0x0a, 0x00, 0x09, 0x07, 0x05, 0x83, 0x02, 0x00, 0x02,
-    0x00, 0x07, 0x05, 0x02, 0x02, 0x00, 0x02, 0x00, 0x09, 0x04, 0x03, 0x00, 0x02, 0xff, 0x06, 0x13,
-    0x08, 0x05, 0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x03, 0x05,
-    0x24, 0x06, 0x00, 0x00, 0x07, 0x05, 0x85, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x03, 0x02, 0x00,
-    0x02, 0x00, 0x09, 0x04, 0x04, 0x00, 0x02, 0xff, 0x06, 0x12, 0x09, 0x05, 0x24, 0x00, 0x10, 0x01,
-    0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x04, 0x05, 0x24, 0x06, 0x00, 0x00, 0x07, 0x05,
-    0x86, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x04, 0x02, 0x00, 0x02, 0x00, 0x09, 0x04, 0x05, 0x00,
-    0x02, 0xff, 0x06, 0x14, 0x0e, 0x05, 0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24,
-    0x01, 0x00, 0x05, 0x05, 0x24, 0x06, 0x00, 0x00, 0x07, 0x05, 0x87, 0x02, 0x00, 0x02, 0x00, 0x07,
-    0x05, 0x05, 0x02, 0x00, 0x02, 0x00, 0x09, 0x04, 0x06, 0x00, 0x02, 0xff, 0x06, 0x1b, 0x0f, 0x05,
-    0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02, 0x02, 0x05, 0x24, 0x01, 0x00, 0x06, 0x05, 0x24, 0x06,
-    0x00, 0x00, 0x07, 0x05, 0x88, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x06, 0x02, 0x00, 0x02, 0x00,
-];
-
-/// Configuration 3: MBIM and the GPS port.
-#[rustfmt::skip]
-pub const CONFIGURATION_3: [u8; 137] = [
-    0x09, 0x02, 0x89, 0x00, 0x03, 0x03, 0x00, 0xa0, 0x01, 0x08, 0x0b, 0x00, 0x02, 0x02, 0x0e, 0x00,
-    0x0d, 0x09, 0x04, 0x00, 0x00, 0x01, 0x02, 0x0e, 0x00, 0x0a, 0x05, 0x24, 0x00, 0x10, 0x01, 0x0c,
-    0x24, 0x1b, 0x00, 0x01, 0x00, 0x04, 0x20, 0x80, 0xdc, 0x05, 0x20, 0x08, 0x24, 0x1c, 0x00, 0x01,
-    0x10, 0xdc, 0x05, 0x05, 0x24, 0x06, 0x00, 0x01, 0x07, 0x05, 0x82, 0x03, 0x10, 0x00, 0x05, 0x09,
-    0x04, 0x01, 0x00, 0x00, 0x0a, 0x00, 0x02, 0x0b, 0x09, 0x04, 0x01, 0x01, 0x02, 0x0a, 0x00, 0x02,
-    0x0b, 0x07, 0x05, 0x81, 0x02, 0x00, 0x02, 0x00, 0x07, 0x05, 0x01, 0x02, 0x00, 0x02, 0x00, 0x09,
-    0x04, 0x02, 0x00, 0x02, 0xff, 0x06, 0x14, 0x0e, 0x05, 0x24, 0x00, 0x10, 0x01, 0x04, 0x24, 0x02,
-    0x02, 0x05, 0x24, 0x01, 0x00, 0x02, 0x05, 0x24, 0x06, 0x00, 0x00, 0x07, 0x05, 0x83, 0x02, 0x00,
-    0x02, 0x00, 0x07, 0x05, 0x02, 0x02, 0x00, 0x02, 0x00,
-];
-
-/// Device qualifier of the HP unit: the same device at full speed.
-#[rustfmt::skip]
-pub const QUALIFIER: [u8; 10] = [
-    0x0a, 0x06, 0x00, 0x02, 0x00, 0x00, 0xff, 0x40, 0x03, 0x00,
-];
-
-/// BOS descriptor of the Huawei-branded unit: link power management (USB 2.0 LPM ECN), nothing else.
-#[rustfmt::skip]
-pub const BOS_HUAWEI: [u8; 12] = [
-    0x05, 0x0f, 0x0c, 0x00, 0x01, 0x07, 0x10, 0x02, 0x02, 0x00, 0x00, 0x00,
-];
-
-/// `wMaxPacketSize` of every bulk endpoint at high speed, in bytes.
-pub const BULK_PACKET: usize = 512;
+pub(crate) use functions::{DataFunction, Functions, NetworkKind};
+pub(crate) use layout::{EndpointPlace, Layout};
 
 /// `bDescriptorType` (USB 2.0, table 9-5; BOS: USB 2.0 LPM ECN).
 const TYPE_DEVICE: u8 = 1;
 const TYPE_CONFIGURATION: u8 = 2;
 const TYPE_STRING: u8 = 3;
-const TYPE_INTERFACE: u8 = 4;
 const TYPE_ENDPOINT: u8 = 5;
 const TYPE_QUALIFIER: u8 = 6;
 const TYPE_OTHER_SPEED: u8 = 7;
 const TYPE_BOS: u8 = 15;
+/// `bDescriptorType` of a class-specific interface descriptor, and `bDescriptorSubtype` of the MBIM
+/// functional descriptor (MBIM 1.0, 6.4).
+const TYPE_CLASS_INTERFACE: u8 = 0x24;
+const SUBTYPE_MBIM: u8 = 0x1b;
+/// `bDeviceClass` and `bInterfaceClass` of what is the vendor's own.
+const CLASS_VENDOR: u8 = 0xff;
+/// Length of a device descriptor, in bytes.
+const DEVICE: usize = 18;
 
 /// US English, the only language of the strings.
 const LANGUAGE: u16 = 0x0409;
+/// Ethernet address that an Ethernet function gives to the host, as its string says it (CDC ECM 1.2,
+/// 5.4): a locally administered one.
+const HOST_ADDRESS: &str = "0250F3000001";
 
-/// Returns the text of string `index` (USB 2.0, 9.6.7). The texts of 7 to 18 are inferred from sibling
-/// modules; ModemManager looks for "modem" and "pcui" in them.
-#[must_use]
-pub fn string(brand: Brand, index: u8) -> Option<&'static str> {
-    let hp = brand == Brand::Hp;
-    Some(match index {
-        1 if hp => "HP",
-        1 => "Huawei Technologies Co., Ltd.",
-        2 if hp => "HP lt4132 LTE/HSPA+ 4G Module",
-        2 => "HUAWEI Mobile",
-        3 => "0123456789ABCDEF",
-        7 if hp => "HP Mobile Connect - Modem",
-        7 => "HUAWEI Mobile Connect - Modem",
-        8 if hp => "HP Mobile Connect - Application Interface",
-        8 => "HUAWEI Mobile Connect - Application Interface",
-        9 if hp => "HP Mobile Connect - PC UI Interface (PCUI)",
-        9 => "HUAWEI Mobile Connect - PC UI Interface (PCUI)",
-        10 | 11 if hp => "HP Mobile Connect - Network Card",
-        10 | 11 => "HUAWEI Mobile Connect - Network Card",
-        12 | 18 => "021E101F0000",
-        13 if hp => "HP lt4132 LTE/HSPA+ 4G Module",
-        13 => "HUAWEI Mobile Broadband Module",
-        14 if hp => "HP Mobile Connect - GPS Interface",
-        14 => "HUAWEI Mobile Connect - GPS Interface",
-        15 if hp => "HP Mobile Connect - Serial B",
-        15 => "HUAWEI Mobile Connect - Serial B",
-        16 => "CDC Ethernet Control Model (ECM)",
-        17 => "CDC Ethernet Data",
-        _ => return None,
+/// USB 2.0 extension of a BOS: link power management (USB 2.0 LPM ECN).
+const BOS_USB2: [u8; 7] = [0x07, 0x10, 0x02, 0x02, 0x00, 0x00, 0x00];
+/// SuperSpeed capability of a BOS: full, high and SuperSpeed, everything works from full speed on
+/// (USB 3.2, 9.6.2.2).
+const BOS_SUPER: [u8; 10] = [0x0a, 0x10, 0x03, 0x00, 0x0e, 0x00, 0x01, 0x0a, 0xff, 0x07];
+
+/// The descriptors a device presents, and where its functions are.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    device: Vec<u8>,
+    configurations: Vec<Configuration>,
+    strings: Strings,
+    bos: Option<Vec<u8>>,
+    speed: Speed,
+}
+
+/// A configuration of the device.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// `bConfigurationValue`.
+    pub value: u8,
+    /// What a host reads of the configuration.
+    pub told: Vec<u8>,
+    /// Interfaces and endpoints.
+    pub layout: Layout,
+    /// Functions that something is behind.
+    pub functions: Functions,
+}
+
+/// Where the strings are from.
+#[derive(Debug)]
+enum Strings {
+    /// The lt4132.
+    Lt4132(crate::knobs::Brand),
+    /// Descriptors alone, which have no strings; the index of the Ethernet address is known.
+    Invented { address: u8 },
+}
+
+impl Presented {
+    /// Makes what a device with these knobs presents: the lt4132, or the device with `descriptors`.
+    pub fn new(knobs: &Knobs, descriptors: Option<&Descriptors>) -> Self {
+        let (mut device, raw, lt4132) = match descriptors {
+            None => {
+                let device = lt4132::device(knobs.brand).to_vec();
+                let all = (1..=3).filter_map(lt4132::configuration);
+                let all = all.map(<[u8]>::to_vec).collect::<Vec<_>>();
+                (device, all, true)
+            }
+            Some(other) => {
+                let all = other.configurations.iter();
+                let all = all.map(|one| one.raw.clone()).collect();
+                (other.device.clone(), all, false)
+            }
+        };
+        device.resize(DEVICE, 0);
+        let parsed = Descriptors::parse(&device, &raw);
+        let usual = Knobs::like(&parsed).max_control_message;
+        let max_control = Some(knobs.max_control_message).filter(|turned| *turned != usual);
+        let configurations: Vec<Configuration> = raw
+            .into_iter()
+            .map(|bytes| Configuration::new(bytes, &parsed, knobs, max_control))
+            .collect();
+        let speed = speed(&device, &configurations);
+        let version = u16::from_le_bytes([device[2], device[3]]);
+        let bos = match descriptors {
+            None => lt4132::bos(knobs.brand),
+            // A device of USB 2.1 and later has one (USB 3.2, 9.6.2).
+            Some(_) => (version >= 0x0201).then(|| bos(speed)),
+        };
+        let strings = if lt4132 {
+            Strings::Lt4132(knobs.brand)
+        } else {
+            let addresses = uwwan_usb::functions::ncm(&parsed);
+            let address = addresses.iter().map(|ncm| ncm.mac_index);
+            Strings::Invented {
+                address: address.into_iter().find(|index| *index != 0).unwrap_or(0),
+            }
+        };
+        Self {
+            device,
+            configurations,
+            strings,
+            bos,
+            speed,
+        }
+    }
+
+    /// Returns the device descriptor.
+    pub fn device(&self) -> &[u8] {
+        &self.device
+    }
+
+    /// Returns `idVendor` and `idProduct`.
+    pub fn ids(&self) -> (u16, u16) {
+        let word = |at: usize| u16::from_le_bytes([self.device[at], self.device[at + 1]]);
+        (word(8), word(10))
+    }
+
+    /// Returns the rate at which the device runs.
+    pub fn speed(&self) -> Speed {
+        self.speed
+    }
+
+    /// Returns all configurations, in the order in which a host reads them.
+    pub fn configurations(&self) -> &[Configuration] {
+        &self.configurations
+    }
+
+    /// Returns the configuration with that `bConfigurationValue`.
+    pub fn configuration(&self, value: u8) -> Option<&Configuration> {
+        let mut all = self.configurations.iter();
+        all.find(|configuration| configuration.value == value)
+    }
+
+    /// Returns the `bConfigurationValue` that Linux selects when the device appears, 0 when there is
+    /// no configuration: the first whose first interface is not the vendor's own, or else the first
+    /// (`usb_choose_configuration` in `drivers/usb/core/generic.c`).
+    pub fn usual_configuration(&self) -> u8 {
+        let public = |configuration: &&Configuration| {
+            let first = configuration.layout.alternates.first();
+            first.is_some_and(|place| place.class[0] != CLASS_VENDOR)
+        };
+        let all = self.configurations.iter();
+        let chosen = match self.device[4] {
+            CLASS_VENDOR => None,
+            _ => all.clone().find(public),
+        };
+        chosen.or(all.clone().next()).map_or(0, |c| c.value)
+    }
+
+    /// Returns the text of string `index` (USB 2.0, 9.6.7).
+    pub fn string(&self, index: u8) -> Option<String> {
+        match self.strings {
+            Strings::Lt4132(brand) => lt4132::string(brand, index).map(str::to_owned),
+            Strings::Invented { .. } if index == 0 => None,
+            Strings::Invented { address } if index == address => Some(HOST_ADDRESS.to_owned()),
+            Strings::Invented { .. } => Some(match self.device[14..17] {
+                [manufacturer, ..] if index == manufacturer => "Emulated".to_owned(),
+                [_, product, _] if index == product => {
+                    let (vendor, product) = self.ids();
+                    format!("{vendor:04x}:{product:04x}")
+                }
+                [.., serial] if index == serial => "0123456789ABCDEF".to_owned(),
+                _ => format!("String {index}"),
+            }),
+        }
+    }
+
+    /// Returns the index of the string with the manufacturer, the product and the serial number.
+    pub fn string_indices(&self) -> [u8; 3] {
+        [self.device[14], self.device[15], self.device[16]]
+    }
+
+    /// Returns the answer to a GET_DESCRIPTOR of the device; `None` is a STALL.
+    pub fn answer(&self, setup: SetupPacket) -> Option<Vec<u8>> {
+        let [index, kind] = setup.value.to_le_bytes();
+        let configuration = || self.configurations.get(usize::from(index));
+        match kind {
+            TYPE_DEVICE if index == 0 => Some(self.device.clone()),
+            TYPE_CONFIGURATION => Some(configuration()?.told.clone()),
+            TYPE_STRING if index == 0 => {
+                let [low, high] = LANGUAGE.to_le_bytes();
+                Some(vec![4, TYPE_STRING, low, high])
+            }
+            TYPE_STRING => {
+                let mut bytes = vec![0, TYPE_STRING];
+                let text = self.string(index)?;
+                bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+                bytes[0] = u8::try_from(bytes.len()).ok()?;
+                Some(bytes)
+            }
+            // A device that has one speed only refuses both (USB 2.0, 9.6.2).
+            TYPE_QUALIFIER if index == 0 && self.speed == Speed::High => {
+                let mut qualifier = vec![10, TYPE_QUALIFIER];
+                qualifier.extend(&self.device[2..8]);
+                qualifier.extend([self.device[17], 0]);
+                Some(qualifier)
+            }
+            TYPE_OTHER_SPEED if self.speed == Speed::High => {
+                Some(other_speed(configuration()?.told.clone()))
+            }
+            TYPE_BOS if index == 0 => self.bos.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl Configuration {
+    /// Returns the number of interfaces.
+    pub fn interfaces(&self) -> u8 {
+        let places = self.layout.alternates.iter();
+        let first = places.filter(|place| place.alternate == 0);
+        u8::try_from(first.count()).unwrap_or(u8::MAX)
+    }
+
+    /// Reads a configuration of `device`, and does to what is told of it what the knobs say, and
+    /// `max_control` for wMaxControlMessage.
+    fn new(bytes: Vec<u8>, device: &Descriptors, knobs: &Knobs, max_control: Option<u16>) -> Self {
+        let value = bytes.get(5).copied().unwrap_or(0);
+        let functions = Functions::of(device, value);
+        let layout = Layout::of(&bytes);
+        let mut told = bytes;
+        if let Some(at) = functional(&told, SUBTYPE_MBIM) {
+            if let Some(max_control) = max_control {
+                told[at + 5..at + 7].copy_from_slice(&max_control.to_le_bytes());
+            }
+            match knobs.descriptors {
+                DescriptorFault::None => {}
+                DescriptorFault::Truncated => told.truncate(at + 5),
+                DescriptorFault::Oversized => {
+                    told[2..4].fill(0xff);
+                    told[at] = 0xff;
+                }
+                DescriptorFault::Empty => told[at] = 0,
+            }
+        }
+        Self {
+            value,
+            told,
+            layout,
+            functions,
+        }
+    }
+}
+
+/// Returns where each descriptor of a configuration begins; what is malformed ends the reading.
+fn starts(configuration: &[u8]) -> impl Iterator<Item = usize> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let length = usize::from(*configuration.get(at)?);
+        let start = at;
+        at += length;
+        (length >= 2 && at <= configuration.len()).then_some(start)
     })
 }
 
-/// Returns the device descriptor of a brand.
-#[must_use]
-pub fn device(brand: Brand) -> &'static [u8] {
-    match brand {
-        Brand::Hp => &DEVICE,
-        Brand::Huawei => &DEVICE_HUAWEI,
+/// Returns where the functional descriptor of that subtype begins, if it has as many bytes as the
+/// knobs touch.
+fn functional(configuration: &[u8], subtype: u8) -> Option<usize> {
+    starts(configuration).find(|&at| {
+        configuration[at] >= 7
+            && configuration[at + 1] == TYPE_CLASS_INTERFACE
+            && configuration[at + 2] == subtype
+    })
+}
+
+/// Returns the rate of a device, by its packets: bulk packets have 512 bytes at high speed alone, and
+/// 1024 at SuperSpeed alone (USB 2.0, 5.8.3; USB 3.2, 8.12.1.2).
+fn speed(device: &[u8], configurations: &[Configuration]) -> Speed {
+    let all = configurations.iter().flat_map(|c| &c.layout.endpoints);
+    let bulk = all.filter(|end| !end.interrupt);
+    match bulk.map(|end| end.max_packet_size).max() {
+        Some(1024..) => Speed::Super,
+        // The control endpoint's packets of a SuperSpeed device have 2^9 bytes (USB 3.2, 9.6.1).
+        _ if device[3] >= 3 && device[7] == 9 => Speed::Super,
+        Some(1..=64) => Speed::Full,
+        _ => Speed::High,
     }
 }
 
-/// Returns the configuration descriptor set whose `bConfigurationValue` is `value`.
-#[must_use]
-pub fn configuration(value: u8) -> Option<&'static [u8]> {
-    match value {
-        1 => Some(&CONFIGURATION_1),
-        2 => Some(&CONFIGURATION_2),
-        3 => Some(&CONFIGURATION_3),
-        _ => None,
+/// Returns the BOS descriptor of a device at that rate (USB 3.2, 9.6.2).
+fn bos(speed: Speed) -> Vec<u8> {
+    let mut bos = vec![5, TYPE_BOS, 0, 0, 1];
+    bos.extend(BOS_USB2);
+    if speed == Speed::Super {
+        bos.extend(BOS_SUPER);
+        bos[4] += 1;
     }
-}
-
-/// Where the MBIM functional descriptor begins in configuration 3, in bytes.
-const MBIM_FUNCTIONAL: usize = 31;
-/// Where wMaxControlMessage is in configuration 3, in bytes.
-const MAX_CONTROL: std::ops::Range<usize> = MBIM_FUNCTIONAL + 5..MBIM_FUNCTIONAL + 7;
-
-/// What the knobs make of the descriptors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Variant {
-    /// The company whose sticker the module carries.
-    pub brand: Brand,
-    /// What is wrong with configuration 3.
-    pub fault: DescriptorFault,
-    /// wMaxControlMessage in bytes.
-    pub max_control: u16,
-}
-
-impl From<&Knobs> for Variant {
-    fn from(knobs: &Knobs) -> Self {
-        Self {
-            brand: knobs.brand,
-            fault: knobs.descriptors,
-            max_control: knobs.max_control_message,
-        }
-    }
-}
-
-/// Returns what a host gets to read of a configuration: [`configuration`], with what the knobs do to
-/// it.
-#[must_use]
-pub fn configuration_told(value: u8, variant: Variant) -> Option<Vec<u8>> {
-    let mut bytes = configuration(value)?.to_vec();
-    if value == 3 {
-        bytes[MAX_CONTROL].copy_from_slice(&variant.max_control.to_le_bytes());
-        match variant.fault {
-            DescriptorFault::None => {}
-            DescriptorFault::Truncated => bytes.truncate(MBIM_FUNCTIONAL + 5),
-            DescriptorFault::Oversized => {
-                bytes[2..4].fill(0xff);
-                bytes[MBIM_FUNCTIONAL] = 0xff;
-            }
-            DescriptorFault::Empty => bytes[MBIM_FUNCTIONAL] = 0,
-        }
-    }
-    Some(bytes)
-}
-
-/// Returns the answer to a GET_DESCRIPTOR of the device; `None` is a STALL.
-#[must_use]
-pub fn answer(variant: Variant, setup: SetupPacket) -> Option<Vec<u8>> {
-    let brand = variant.brand;
-    let [index, kind] = setup.value.to_le_bytes();
-    match kind {
-        TYPE_DEVICE if index == 0 => Some(device(brand).to_vec()),
-        TYPE_CONFIGURATION => configuration_told(index.checked_add(1)?, variant),
-        TYPE_STRING if index == 0 => {
-            let [low, high] = LANGUAGE.to_le_bytes();
-            Some(vec![4, TYPE_STRING, low, high])
-        }
-        TYPE_STRING => {
-            let mut bytes = vec![0, TYPE_STRING];
-            bytes.extend(
-                string(brand, index)?
-                    .encode_utf16()
-                    .flat_map(u16::to_le_bytes),
-            );
-            bytes[0] = u8::try_from(bytes.len()).ok()?;
-            Some(bytes)
-        }
-        TYPE_QUALIFIER if index == 0 => {
-            let mut qualifier = QUALIFIER.to_vec();
-            qualifier[2..4].copy_from_slice(&device(brand)[2..4]);
-            Some(qualifier)
-        }
-        TYPE_OTHER_SPEED => other_speed(configuration(index.checked_add(1)?)?),
-        TYPE_BOS if index == 0 && brand == Brand::Huawei => Some(BOS_HUAWEI.to_vec()),
-        _ => None,
-    }
+    bos[2] = bos.len() as u8;
+    bos
 }
 
 /// Returns a configuration as it would be at full speed: bulk endpoints have packets of 64 bytes.
-fn other_speed(configuration: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = configuration.to_vec();
-    *bytes.get_mut(1)? = TYPE_OTHER_SPEED;
-    let mut at = 0;
-    while let Some(&length) = bytes.get(at) {
-        let end = at + usize::from(length);
-        if length < 2 || end > bytes.len() {
-            break;
-        }
-        if bytes[at + 1] == TYPE_ENDPOINT && bytes[at + 3] & 3 == 2 {
-            bytes[at + 4..at + 6].copy_from_slice(&64u16.to_le_bytes());
-        }
-        at = end;
-    }
-    Some(bytes)
-}
-
-/// An endpoint of the device, with where it belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndpointPlace {
-    /// Number of its interface.
-    pub interface: u8,
-    /// The alternate setting it exists in.
-    pub alternate: u8,
-    /// `bEndpointAddress`, with the direction bit.
-    pub address: u8,
-    /// Whether it is an interrupt endpoint; otherwise it is a bulk endpoint.
-    pub interrupt: bool,
-    /// `wMaxPacketSize` in bytes.
-    pub max_packet_size: u16,
-    /// `bInterval`, as the descriptor has it.
-    pub interval: u8,
-}
-
-/// An alternate setting of an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AlternatePlace {
-    /// `bInterfaceNumber`.
-    pub interface: u8,
-    /// `bAlternateSetting`.
-    pub alternate: u8,
-    /// Class, subclass, protocol.
-    pub class: [u8; 3],
-}
-
-/// Interfaces and endpoints of one configuration.
-#[derive(Debug, Clone, Default)]
-pub struct Layout {
-    /// All alternate settings of all interfaces.
-    pub alternates: Vec<AlternatePlace>,
-    /// All endpoints of all alternate settings.
-    pub endpoints: Vec<EndpointPlace>,
-}
-
-impl Layout {
-    /// Reads a configuration descriptor set; what is malformed ends the reading.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut layout = Self::default();
-        let mut current = None;
-        let mut rest = bytes;
-        while let [length, kind, ..] = *rest {
-            let Some((descriptor, next)) = rest.split_at_checked(usize::from(length)) else {
-                break;
-            };
-            match (kind, descriptor) {
-                (_, [] | [_]) => break,
-                (TYPE_INTERFACE, &[_, _, interface, alternate, _, class, sub, protocol, ..]) => {
-                    let place = AlternatePlace {
-                        interface,
-                        alternate,
-                        class: [class, sub, protocol],
-                    };
-                    layout.alternates.push(place);
-                    current = Some(place);
-                }
-                (TYPE_ENDPOINT, &[_, _, address, attributes, low, high, interval, ..]) => {
-                    if let Some(place) = current {
-                        layout.endpoints.push(EndpointPlace {
-                            interface: place.interface,
-                            alternate: place.alternate,
-                            address,
-                            interrupt: attributes & 3 == 3,
-                            max_packet_size: u16::from_le_bytes([low, high]),
-                            interval,
-                        });
-                    }
-                }
-                _ => {}
+fn other_speed(mut configuration: Vec<u8>) -> Vec<u8> {
+    let starts: Vec<usize> = starts(&configuration).collect();
+    for at in starts {
+        match configuration[at + 1] {
+            TYPE_CONFIGURATION => configuration[at + 1] = TYPE_OTHER_SPEED,
+            TYPE_ENDPOINT if configuration[at] >= 6 && configuration[at + 3] & 3 == 2 => {
+                configuration[at + 4..at + 6].copy_from_slice(&64u16.to_le_bytes());
             }
-            rest = next;
+            _ => {}
         }
-        layout
     }
-
-    /// Whether the interface has that alternate setting.
-    #[must_use]
-    pub fn has(&self, interface: u8, alternate: u8) -> bool {
-        self.alternates
-            .iter()
-            .any(|place| place.interface == interface && place.alternate == alternate)
-    }
+    configuration
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn get(brand: Brand, kind: u8, index: u8) -> Option<Vec<u8>> {
-        let knobs = Knobs {
-            brand,
-            ..Knobs::default()
-        };
-        answer(
-            Variant::from(&knobs),
-            SetupPacket {
-                request_type: 0x80,
-                request: 6,
-                value: u16::from_le_bytes([index, kind]),
-                index: 0,
-                length: 4096,
-            },
-        )
-    }
-
-    #[test]
-    fn total_lengths_are_those_of_the_dump() {
-        for (index, length, interfaces) in [(0u8, 301usize, 6), (1, 288, 7), (2, 137, 3)] {
-            let bytes = get(Brand::Hp, TYPE_CONFIGURATION, index).unwrap();
-            assert_eq!(bytes.len(), length);
-            assert_eq!(
-                usize::from(u16::from_le_bytes([bytes[2], bytes[3]])),
-                length
-            );
-            assert_eq!(bytes[4], interfaces);
-            assert_eq!(bytes[5], index + 1);
-            assert_eq!(&bytes[7..9], &[0xa0, 1]);
-        }
-        assert_eq!(get(Brand::Hp, TYPE_CONFIGURATION, 3), None);
-    }
-
-    #[test]
-    fn the_endpoints_are_those_of_the_table() {
-        let ends = |value| -> Vec<(u8, u8, u8, bool, u16)> {
-            Layout::of(configuration(value).unwrap())
-                .endpoints
-                .iter()
-                .map(|e| {
-                    (
-                        e.interface,
-                        e.alternate,
-                        e.address,
-                        e.interrupt,
-                        e.max_packet_size,
-                    )
-                })
-                .collect()
-        };
-        assert_eq!(
-            ends(3),
-            [
-                (0, 0, 0x82, true, 16),
-                (1, 1, 0x81, false, 512),
-                (1, 1, 0x01, false, 512),
-                (2, 0, 0x83, false, 512),
-                (2, 0, 0x02, false, 512),
-            ]
-        );
-        assert_eq!(ends(2).len(), 14);
-        assert_eq!(ends(1).len(), 15);
-        assert!(ends(2).contains(&(0, 0, 0x82, true, 16)));
-        assert!(ends(1).contains(&(3, 1, 0x85, false, 512)));
-        let mbim = Layout::of(&CONFIGURATION_3);
-        assert!(mbim.has(1, 1) && !mbim.has(1, 2));
-        assert_eq!(mbim.alternates[0].class, [2, 0x0e, 0]);
-    }
-
-    #[test]
-    fn only_the_huawei_unit_has_a_bos() {
-        assert_eq!(get(Brand::Hp, TYPE_BOS, 0), None);
-        let bos = get(Brand::Huawei, TYPE_BOS, 0).unwrap();
-        assert_eq!(usize::from(bos[2]), bos.len());
-        assert_eq!(
-            get(Brand::Huawei, TYPE_QUALIFIER, 0).unwrap()[2..4],
-            [0x10, 0x02]
-        );
-    }
-
-    #[test]
-    fn strings_are_utf16_with_a_language_list() {
-        assert_eq!(get(Brand::Hp, TYPE_STRING, 0).unwrap(), [4, 3, 9, 4]);
-        assert_eq!(
-            get(Brand::Hp, TYPE_STRING, 1).unwrap(),
-            [6, 3, b'H', 0, b'P', 0]
-        );
-        assert_eq!(get(Brand::Hp, TYPE_STRING, 200), None);
-        let layout = Layout::of(&CONFIGURATION_2);
-        assert_eq!(layout.alternates.len(), 7);
-    }
-
-    #[test]
-    fn full_speed_has_small_packets() {
-        let bytes = get(Brand::Hp, TYPE_OTHER_SPEED, 2).unwrap();
-        assert_eq!(bytes[1], TYPE_OTHER_SPEED);
-        let layout = Layout::of(&bytes);
-        assert!(
-            layout
-                .endpoints
-                .iter()
-                .all(|e| e.interrupt || e.max_packet_size == 64)
-        );
-    }
-
-    #[test]
-    fn malformed_sets_end_the_reading() {
-        for cut in 0..CONFIGURATION_2.len() {
-            let _ = Layout::of(&CONFIGURATION_2[..cut]);
-        }
-        let _ = Layout::of(&[0, 0, 0, 0]);
-        let _ = Layout::of(&[2, TYPE_ENDPOINT, 2, TYPE_INTERFACE]);
-    }
-}
+mod tests;

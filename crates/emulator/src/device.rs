@@ -6,9 +6,10 @@
 //! leaves the transfer pending.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::descriptors::{self, EndpointPlace, Layout, Variant};
+use crate::descriptors::{EndpointPlace, Layout, Presented};
 use crate::report::{Recorder, Rule};
 use crate::urb::standard::{
     CLEAR_FEATURE, GET_CONFIGURATION, GET_DESCRIPTOR, GET_INTERFACE, GET_STATUS, SET_ADDRESS,
@@ -81,11 +82,11 @@ pub trait Behaviour {
 /// A device on the bus.
 #[derive(Debug)]
 pub struct UsbDevice {
-    variant: Variant,
+    presented: Arc<Presented>,
     recorder: Recorder,
-    layouts: [Layout; 3],
     configuration: u8,
-    alternates: [u8; 16],
+    /// Active alternate setting of each interface.
+    alternates: [u8; 256],
     /// Endpoints of the active alternate settings, by [`slot`].
     active: [Option<EndpointPlace>; 32],
     /// Halted endpoints, a bit for each [`slot`].
@@ -103,17 +104,12 @@ fn slot(address: u8) -> usize {
 impl UsbDevice {
     /// Makes a device that was just plugged in and is unconfigured.
     #[must_use]
-    pub fn new(variant: Variant, recorder: Recorder) -> Self {
+    pub fn new(presented: Arc<Presented>, recorder: Recorder) -> Self {
         Self {
-            variant,
+            presented,
             recorder,
-            layouts: [1, 2, 3].map(|value| {
-                descriptors::configuration(value)
-                    .map(Layout::of)
-                    .unwrap_or_default()
-            }),
             configuration: 0,
-            alternates: [0; 16],
+            alternates: [0; 256],
             active: [None; 32],
             halted: 0,
             remote_wakeup: false,
@@ -131,10 +127,7 @@ impl UsbDevice {
     /// Returns the active alternate setting of an interface; 0 for an interface that does not exist.
     #[must_use]
     pub fn alternate(&self, interface: u8) -> u8 {
-        self.alternates
-            .get(usize::from(interface))
-            .copied()
-            .unwrap_or(0)
+        self.alternates[usize::from(interface)]
     }
 
     /// Whether transfers wait on an endpoint that is not halted.
@@ -252,13 +245,13 @@ impl UsbDevice {
     }
 
     fn layout(&self) -> Option<&Layout> {
-        self.layouts
-            .get(usize::from(self.configuration).wrapping_sub(1))
+        let configuration = self.presented.configuration(self.configuration)?;
+        Some(&configuration.layout)
     }
 
     fn select(&mut self, configuration: u8) {
         self.configuration = configuration;
-        self.alternates = [0; 16];
+        self.alternates = [0; 256];
         self.halted = 0;
         self.refresh();
     }
@@ -348,7 +341,7 @@ impl UsbDevice {
     fn standard_in(&self, setup: SetupPacket) -> Option<Vec<u8>> {
         let low = setup.index.to_le_bytes()[0];
         match (setup.recipient(), setup.request) {
-            (0, GET_DESCRIPTOR) => descriptors::answer(self.variant, setup),
+            (0, GET_DESCRIPTOR) => self.presented.answer(setup),
             (0, GET_CONFIGURATION) => Some(vec![self.configuration]),
             (0, GET_STATUS) => Some(vec![u8::from(self.remote_wakeup) << 1, 0]),
             (1, GET_STATUS) if self.addressable(setup) => Some(vec![0, 0]),
@@ -372,7 +365,8 @@ impl UsbDevice {
         match (setup.recipient(), setup.request) {
             (0, SET_ADDRESS) => true,
             (0, SET_CONFIGURATION) => {
-                if setup.value > 3 {
+                let exists = value == 0 || self.presented.configuration(value).is_some();
+                if setup.value > 0xff || !exists {
                     return false;
                 }
                 let from = self.configuration;
@@ -400,9 +394,7 @@ impl UsbDevice {
                     self.fail_pending(slot(address), UrbStatus::Cancelled);
                     self.halted &= !(1 << slot(address));
                 }
-                if let Some(alternate) = self.alternates.get_mut(usize::from(index)) {
-                    *alternate = value;
-                }
+                self.alternates[usize::from(index)] = value;
                 self.refresh();
                 behaviour.alternate_selected(index, value, now);
                 true
@@ -542,7 +534,10 @@ mod tests {
         /// The device with the data interface's endpoints there.
         fn new() -> Self {
             let mut bench = Self {
-                device: UsbDevice::new(Variant::from(&Knobs::default()), Recorder::default()),
+                device: UsbDevice::new(
+                    Arc::new(Presented::new(&Knobs::default(), None)),
+                    Recorder::default(),
+                ),
                 script: Script::default(),
                 now: Instant::now(),
                 token: 0,

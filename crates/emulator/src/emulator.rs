@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Backend;
 
 use crate::engine::Engine;
@@ -35,12 +36,34 @@ impl Emulator {
     /// # Errors
     /// When the process has no descriptor left or a thread cannot be started.
     pub fn new(knobs: Knobs, far_side: FarSide) -> std::io::Result<Self> {
+        Self::switch_on(knobs, None, far_side)
+    }
+
+    /// Switches a modem on that presents the descriptors of another device: its ids, configurations,
+    /// interfaces and endpoints. Its MBIM or NCM function and its AT port are where they say.
+    /// [`Knobs::like`] are the knobs of such a device.
+    ///
+    /// # Errors
+    /// As [`Emulator::new`].
+    pub fn presenting(
+        descriptors: Descriptors,
+        knobs: Knobs,
+        far_side: FarSide,
+    ) -> std::io::Result<Self> {
+        Self::switch_on(knobs, Some(descriptors), far_side)
+    }
+
+    fn switch_on(
+        knobs: Knobs,
+        descriptors: Option<Descriptors>,
+        far_side: FarSide,
+    ) -> std::io::Result<Self> {
         let recorder = Recorder::default();
         let waker = Arc::new(Waker::new()?);
-        let presence = Arc::new(Presence::default());
-        let (bus, local) = in_process::new(&knobs, Arc::clone(&waker), Arc::clone(&presence))?;
         let network = far_side.start(&waker)?;
-        let modem = Modem::new(knobs.clone(), recorder.clone(), network);
+        let modem = Modem::new(knobs.clone(), descriptors, recorder.clone(), network);
+        let presence = Arc::new(Presence::new(modem.presented()));
+        let (bus, local) = in_process::new(&knobs, Arc::clone(&waker), Arc::clone(&presence))?;
         let (handle, inbox) = handle::pair(Arc::clone(&waker), Arc::clone(&presence));
         let engine = Engine::new(
             modem,

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::TryRecvError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::descriptors::Variant;
 use crate::device::UsbDevice;
 use crate::handle::{Inbox, Order};
 use crate::modem::{Departure, Modem};
@@ -43,7 +42,7 @@ pub(crate) struct Engine {
 
 /// Makes the device as it is just plugged in.
 fn new_device(modem: &Modem, recorder: &Recorder) -> UsbDevice {
-    UsbDevice::new(Variant::from(modem.knobs()), recorder.clone())
+    UsbDevice::new(modem.presented(), recorder.clone())
 }
 
 impl Engine {
@@ -172,6 +171,7 @@ impl Engine {
     /// Plugs the device in anew. That means another power-on: the module lives on bus power.
     fn replug(&mut self, now: Instant) {
         self.modem.power_on(now);
+        self.presence.present(self.modem.presented());
         self.usb = new_device(&self.modem, &self.recorder);
     }
 

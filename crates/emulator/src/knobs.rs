@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::functions;
 
 /// A knob assignment that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -505,7 +507,31 @@ impl Knobs {
     }
 }
 
+/// Vendors whose modules have what every lt4132 has: HP and Huawei.
+const VENDORS_LIKE_LT4132: [u16; 2] = [0x03f0, 0x12d1];
+
 impl Knobs {
+    /// Returns the knobs of a well-behaved device with these descriptors. A device of another vendor
+    /// has none of the misbehaviours that every lt4132 has.
+    #[must_use]
+    pub fn like(descriptors: &Descriptors) -> Self {
+        let mut knobs = Self::default();
+        let mbim = functions::mbim(descriptors);
+        // Linux drives only MBIM functions of these vendors with the NDP at the end (cdc_mbim).
+        if mbim.is_empty() || !VENDORS_LIKE_LT4132.contains(&descriptors.vendor()) {
+            knobs.silent_after_direct_switch = false;
+            knobs.black_hole_ndp_front = false;
+        }
+        if let Some(function) = mbim.first() {
+            knobs.max_control_message = function.max_control_message;
+            // A smaller one is wrong: no IPv6 link carries less (RFC 8200, 5).
+            if function.max_segment_size >= 1280 {
+                knobs.mtu = knobs.mtu.min(function.max_segment_size);
+            }
+        }
+        knobs
+    }
+
     /// Returns the firmware's version with its line breaks.
     pub(crate) fn firmware_text(&self) -> String {
         self.firmware_info.replace("\\n", "\n")

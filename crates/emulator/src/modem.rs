@@ -3,10 +3,13 @@
 mod ecm;
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uwwan_usb::descriptors::Descriptors;
+
 use crate::at_port::{self, AtContext, AtState, Port};
-use crate::descriptors::{self, Layout};
+use crate::descriptors::{DataFunction, Functions, NetworkKind, Presented};
 use crate::device::{Behaviour, InVerdict, OutVerdict, UsbDevice};
 use crate::far_side::Network;
 use crate::firmware::{Change, Firmware, Persistent};
@@ -18,19 +21,6 @@ use crate::report::{Counters, Recorder, Rule};
 use crate::urb::SetupPacket;
 
 use ecm::Ecm;
-
-/// Configuration 3: interfaces and endpoints of the MBIM function.
-const MBIM_CONTROL: u8 = 0;
-const MBIM_DATA: u8 = 1;
-const MBIM_INTERRUPT: u8 = 0x82;
-const MBIM_IN: u8 = 0x81;
-const MBIM_OUT: u8 = 0x01;
-/// Configuration 2: the endpoints of the ECM function.
-const ECM_INTERRUPT: u8 = 0x82;
-const ECM_IN: u8 = 0x81;
-const ECM_OUT: u8 = 0x01;
-/// Configuration 1: interface of the vendor's NCM function, which carries no data.
-const VENDOR_NCM: u8 = 3;
 
 /// Class requests (CDC 1.2, 6.2; MBIM 1.0, 8).
 const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
@@ -46,9 +36,22 @@ pub(crate) enum Departure {
     Unplug,
 }
 
+/// What is behind an interface that class requests go to. Serial ports are looked for before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recipient {
+    Mbim,
+    /// An NCM function, or the vendor's own NCM.
+    Ncm,
+    Ecm,
+    Nobody,
+}
+
 /// Firmware, functions and the network behind them.
 pub(crate) struct Modem {
     knobs: Knobs,
+    /// The descriptors of another device, if they are presented in place of the lt4132's.
+    descriptors: Option<Descriptors>,
+    presented: Arc<Presented>,
     recorder: Recorder,
     counters: Counters,
     network: Box<dyn Network>,
@@ -57,6 +60,8 @@ pub(crate) struct Modem {
     at: AtState,
     ports: Vec<Port>,
     configuration: u8,
+    /// The functions of the active configuration.
+    functions: Functions,
     /// When configuration 0 was entered from another one, `None` if it has not been since power-on.
     unconfigured: Option<Instant>,
     mbim: MbimFunction,
@@ -72,8 +77,13 @@ pub(crate) struct Modem {
 }
 
 impl Modem {
-    /// Switches a modem on, with `network` behind it.
-    pub fn new(knobs: Knobs, recorder: Recorder, network: Box<dyn Network>) -> Self {
+    /// Switches a modem on, with `network` behind it. It presents `descriptors`, or else the lt4132's.
+    pub fn new(
+        knobs: Knobs,
+        descriptors: Option<Descriptors>,
+        recorder: Recorder,
+        network: Box<dyn Network>,
+    ) -> Self {
         let now = Instant::now();
         let persistent = Persistent::new(&knobs);
         Self {
@@ -81,9 +91,10 @@ impl Modem {
             at: AtState::new(&knobs, now),
             ports: Vec::new(),
             configuration: 0,
+            functions: Functions::default(),
             unconfigured: None,
-            mbim: MbimFunction::new(MBIM_CONTROL, false, &knobs, now),
-            ncm: NcmFunction::new(&knobs),
+            mbim: MbimFunction::new(0, false, &knobs, now),
+            ncm: NcmFunction::new(DataFunction::default(), &knobs),
             routes: Routes::default(),
             routed: 0,
             ecm: Ecm::default(),
@@ -92,10 +103,23 @@ impl Modem {
             random: Random::new(knobs.seed ^ 3),
             counters: Counters::default(),
             network_timeout: None,
+            presented: Arc::new(Presented::new(&knobs, descriptors.as_ref())),
+            descriptors,
             knobs,
             recorder,
             network,
         }
+    }
+
+    /// Returns the descriptors the device presents.
+    pub fn presented(&self) -> Arc<Presented> {
+        Arc::clone(&self.presented)
+    }
+
+    /// Returns the data function of the active configuration, if it is MBIM.
+    fn mbim_function(&self) -> Option<DataFunction> {
+        let mbim = |data: &DataFunction| data.kind == NetworkKind::Mbim;
+        self.functions.data.filter(mbim)
     }
 
     /// Returns the knobs as they stand.
@@ -144,12 +168,14 @@ impl Modem {
     pub fn power_on(&mut self, now: Instant) {
         let persistent = self.firmware.persistent.clone();
         self.firmware = Firmware::boot(persistent, &self.knobs, now);
+        self.presented = Arc::new(Presented::new(&self.knobs, self.descriptors.as_ref()));
         self.at = AtState::new(&self.knobs, now);
         self.ports.clear();
         self.configuration = 0;
+        self.functions = Functions::default();
         self.unconfigured = None;
-        self.mbim = MbimFunction::new(MBIM_CONTROL, false, &self.knobs, now);
-        self.ncm = NcmFunction::new(&self.knobs);
+        self.mbim = MbimFunction::new(0, false, &self.knobs, now);
+        self.ncm = NcmFunction::new(DataFunction::default(), &self.knobs);
         self.routes.clear();
         self.ecm = Ecm::default();
         self.departure = None;
@@ -172,7 +198,7 @@ impl Modem {
         }
         let (ports, mut context) = self.at_context(now);
         at_port::advance(ports, &mut context);
-        if self.configuration == 3 {
+        if self.mbim_function().is_some() {
             let (mbim, mut context) = self.mbim_context(now);
             mbim.advance(&mut context);
         }
@@ -181,9 +207,7 @@ impl Modem {
 
     /// Returns the time until [`Modem::advance`] has something to do.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
-        let mbim = (self.configuration == 3)
-            .then(|| self.mbim.deadline())
-            .flatten();
+        let mbim = self.mbim_function().and_then(|_| self.mbim.deadline());
         let at = if self.ports.is_empty() {
             None
         } else {
@@ -200,11 +224,12 @@ impl Modem {
     /// Returns whether packets from the network can go anywhere, and whether packets wait for room in the
     /// network.
     pub fn network_interest(&self, usb: &UsbDevice) -> (bool, bool) {
-        let up = self.configuration == 3;
-        (
-            up && usb.is_waiting(MBIM_IN),
-            up && usb.is_waiting(MBIM_OUT) && self.ncm.is_blocked(),
-        )
+        self.functions.data.map_or((false, false), |data| {
+            (
+                usb.is_waiting(data.bulk_in),
+                usb.is_waiting(data.bulk_out) && self.ncm.is_blocked(),
+            )
+        })
     }
 
     /// Returns the network's descriptor, for polling.
@@ -216,7 +241,7 @@ impl Modem {
     fn announce_changes(&mut self, now: Instant) {
         let changes = self.firmware.take_changes();
         for change in &changes {
-            if self.configuration == 3 {
+            if self.mbim_function().is_some() {
                 let (mbim, mut context) = self.mbim_context(now);
                 mbim.announce(*change, &mut context);
             }
@@ -234,11 +259,20 @@ impl Modem {
     /// Brings `routes` up to date with the data sessions.
     fn reroute(&mut self) {
         self.routed = self.firmware.sessions_version();
+        // Nobody dials on an Ethernet function: it is up while its endpoints are there.
+        let ethernet = self
+            .functions
+            .data
+            .filter(|d| d.kind == NetworkKind::Ethernet);
+        let ethernet = ethernet.map(|data| self.ncm.alternate() == data.alternate);
         for session in 0..=u8::MAX {
-            let (v4, v6) = self
-                .firmware
-                .session(session.into())
-                .map_or((false, false), |active| (active.v4, active.v6));
+            let (v4, v6) = match ethernet {
+                Some(up) => (up && session == 0, up && session == 0),
+                None => self
+                    .firmware
+                    .session(session.into())
+                    .map_or((false, false), |active| (active.v4, active.v6)),
+            };
             let had = self.routes.carries(session, 4) || self.routes.carries(session, 6);
             if (
                 self.routes.carries(session, 4),
@@ -320,6 +354,20 @@ impl Modem {
         OutVerdict::Accept
     }
 
+    /// Returns what is behind an interface that class requests go to.
+    fn recipient(&self, interface: u8) -> Recipient {
+        let functions = &self.functions;
+        match functions.data {
+            Some(data) if data.control == interface => match data.kind {
+                NetworkKind::Mbim => Recipient::Mbim,
+                NetworkKind::Ethernet => Recipient::Ncm,
+            },
+            _ if functions.vendor_ncm == Some(interface) => Recipient::Ncm,
+            _ if functions.ecm.is_some_and(|ecm| ecm.control == interface) => Recipient::Ecm,
+            _ => Recipient::Nobody,
+        }
+    }
+
     /// Records a request to an interface that does not take it.
     fn misdirected(&self, setup: SetupPacket) {
         self.recorder.violation(Rule::Setup, || {
@@ -340,25 +388,28 @@ impl Behaviour for Modem {
         } else {
             self.counters.configurations += 1;
         }
-        if from == 3 {
+        if self.mbim_function().is_some() {
             let (mbim, context) = self.mbim_context(now);
             mbim.reset(context.firmware, context.knobs, now);
         }
-        if to == 3 && from != 3 {
+        let configuration = self.presented.configuration(to);
+        let functions = configuration.map(|c| c.functions.clone());
+        self.functions = functions.unwrap_or_default();
+        if let Some(data) = self.mbim_function()
+            && to != from
+        {
             let direct = from != 0;
             let settle = Duration::from_millis(self.knobs.settle_ms);
             let hasty = self
                 .unconfigured
                 .is_some_and(|since| now.saturating_duration_since(since) < settle);
             let silent = self.knobs.silent_after_direct_switch && (direct || hasty);
-            self.mbim = MbimFunction::new(MBIM_CONTROL, silent, &self.knobs, now);
+            self.mbim = MbimFunction::new(data.control, silent, &self.knobs, now);
         }
         self.configuration = to;
-        self.ports = descriptors::configuration(to)
-            .map(|bytes| Port::of(&Layout::of(bytes)))
-            .unwrap_or_default();
-        self.ncm = NcmFunction::new(&self.knobs);
-        self.ecm = Ecm::default();
+        self.ports = Port::of(&self.functions.serial);
+        self.ncm = NcmFunction::new(self.functions.data.unwrap_or_default(), &self.knobs);
+        self.ecm = Ecm::new(self.functions.ecm.map_or(0, |ecm| ecm.control));
         self.ecm.set_link(self.firmware.dialled());
         self.garbage_sent = 0;
         self.announce_changes(now);
@@ -366,14 +417,18 @@ impl Behaviour for Modem {
     }
 
     fn alternate_selected(&mut self, interface: u8, alternate: u8, now: Instant) {
-        if self.configuration == 3 && interface == MBIM_DATA {
-            self.ncm.select(alternate, &self.knobs);
-            if alternate == 0 {
-                let (mbim, context) = self.mbim_context(now);
-                mbim.reset(context.firmware, context.knobs, now);
-                self.reroute();
-            }
+        let Some(data) = self.functions.data.filter(|data| data.data == interface) else {
+            return;
+        };
+        // A data interface may have an alternate setting of another function beside this one's.
+        let carries = alternate == data.alternate;
+        self.ncm
+            .select(if carries { alternate } else { 0 }, &self.knobs);
+        if !carries && data.kind == NetworkKind::Mbim {
+            let (mbim, context) = self.mbim_context(now);
+            mbim.reset(context.firmware, context.knobs, now);
         }
+        self.reroute();
     }
 
     fn control_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool {
@@ -388,25 +443,25 @@ impl Behaviour for Modem {
         {
             return port.control_out(setup.request, setup.value, data);
         }
-        match (self.configuration, interface, setup.request) {
-            (3, MBIM_CONTROL, SEND_ENCAPSULATED_COMMAND) => {
+        match (self.recipient(interface), setup.request) {
+            (Recipient::Mbim, SEND_ENCAPSULATED_COMMAND) => {
                 let (mbim, mut context) = self.mbim_context(now);
                 mbim.send(data, &mut context);
                 self.announce_changes(now);
                 true
             }
-            (3, MBIM_CONTROL, RESET_FUNCTION) => {
+            (Recipient::Mbim, RESET_FUNCTION) => {
                 let (mbim, context) = self.mbim_context(now);
                 mbim.reset(context.firmware, context.knobs, now);
                 self.ncm.reset(&self.knobs);
                 self.reroute();
                 true
             }
-            (3, MBIM_CONTROL, _) | (1, VENDOR_NCM, _) => {
+            (Recipient::Mbim | Recipient::Ncm, _) => {
                 self.ncm
                     .control_out(setup, data, &self.knobs, &self.recorder)
             }
-            (2, ecm::CONTROL, request) => Ecm::control_out(request),
+            (Recipient::Ecm, request) => Ecm::control_out(request),
             _ => {
                 self.misdirected(setup);
                 false
@@ -422,15 +477,13 @@ impl Behaviour for Modem {
         if let Some(port) = self.ports.iter().find(|port| port.interface == interface) {
             return port.control_in(setup.request, room);
         }
-        match (self.configuration, interface, setup.request) {
-            (3, MBIM_CONTROL, GET_ENCAPSULATED_RESPONSE) => {
+        match (self.recipient(interface), setup.request) {
+            (Recipient::Mbim, GET_ENCAPSULATED_RESPONSE) => {
                 let (mbim, mut context) = self.mbim_context(now);
                 Some(mbim.get(room, &mut context))
             }
-            (3, MBIM_CONTROL, _) | (1, VENDOR_NCM, _) => {
-                self.ncm.control_in(setup, room, &self.knobs)
-            }
-            (2, ecm::CONTROL, request) => Ecm::control_in(request, room),
+            (Recipient::Mbim | Recipient::Ncm, _) => self.ncm.control_in(setup, room, &self.knobs),
+            (Recipient::Ecm, request) => Ecm::control_in(request, room),
             _ => {
                 self.misdirected(setup);
                 None
@@ -445,17 +498,16 @@ impl Behaviour for Modem {
             self.announce_changes(now);
             return OutVerdict::Accept;
         }
-        match (self.configuration, endpoint) {
-            (3, MBIM_OUT) => {
+        match self.functions.data {
+            Some(function) if function.bulk_out == endpoint => {
                 let (ncm, mut context) = self.data_context();
                 match ncm.transmit(data, ended, &mut context) {
                     (false, _) => OutVerdict::Nak,
                     (true, mishap) => self.verdict(mishap),
                 }
             }
-            // Nobody is behind ECM and the vendor's NCM.
-            (2, ECM_OUT) | (1, _) => OutVerdict::Accept,
-            _ => OutVerdict::Stall,
+            // Nobody is behind any other function.
+            _ => OutVerdict::Accept,
         }
     }
 
@@ -471,22 +523,27 @@ impl Behaviour for Modem {
                 return port.notify(room);
             }
         }
-        match (self.configuration, endpoint) {
-            (3, MBIM_IN) => {
+        match self.functions.data {
+            Some(data) if data.bulk_in == endpoint => {
                 let (ncm, mut context) = self.data_context();
-                ncm.receive(room, &mut context)
+                return ncm.receive(room, &mut context);
             }
-            (3, MBIM_INTERRUPT) => match self.mbim.take_notification() {
-                Some(notification) => put(&notification, room),
-                None => InVerdict::Nak,
-            },
-            (2, ECM_INTERRUPT) => match self.ecm.take_notification() {
-                Some(notification) => put(&notification, room),
-                None => InVerdict::Nak,
-            },
-            (2, ECM_IN) | (1, _) => InVerdict::Nak,
-            _ => InVerdict::Stall,
+            Some(data) if data.interrupt == Some(endpoint) => {
+                let notification = match data.kind {
+                    NetworkKind::Mbim => self.mbim.take_notification().map(Vec::from),
+                    NetworkKind::Ethernet => self.ncm.take_notification(),
+                };
+                return notification.map_or(InVerdict::Nak, |bytes| put(&bytes, room));
+            }
+            _ => {}
         }
+        let ecm = self.functions.ecm.and_then(|ecm| ecm.interrupt);
+        if ecm == Some(endpoint)
+            && let Some(notification) = self.ecm.take_notification()
+        {
+            return put(&notification, room);
+        }
+        InVerdict::Nak
     }
 }
 

@@ -6,12 +6,16 @@
 
 mod context;
 mod downlink;
+mod ethernet;
 mod link;
 mod routes;
 mod uplink;
 
+use std::collections::VecDeque;
+
 use uwwan_ncm::{Format, NtbParameters};
 
+use crate::descriptors::{DataFunction, NetworkKind};
 use crate::device::InVerdict;
 use crate::knobs::Knobs;
 use crate::random::Random;
@@ -32,11 +36,29 @@ const GET_NTB_FORMAT: u8 = 0x83;
 const SET_NTB_FORMAT: u8 = 0x84;
 const GET_NTB_INPUT_SIZE: u8 = 0x85;
 const SET_NTB_INPUT_SIZE: u8 = 0x86;
+const SET_ETHERNET_PACKET_FILTER: u8 = 0x43;
+const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
+const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
+const GET_CRC_MODE: u8 = 0x89;
+const SET_CRC_MODE: u8 = 0x8a;
+/// Bits of bmNetworkCapabilities (NCM 1.0, table 5-2).
+const CAPABILITY_PACKET_FILTER: u8 = 0x01;
+const CAPABILITY_MAX_DATAGRAM: u8 = 0x08;
+const CAPABILITY_CRC_MODE: u8 = 0x10;
+/// Rate of an Ethernet function's link, in bits per second.
+const LINK_SPEED: u32 = 150_000_000;
+/// Length of the longest frame of a function that declares none, in bytes, checksum left out.
+const USUAL_FRAME: u16 = 1514;
 
 /// The state of the data function.
 #[derive(Debug)]
 pub(crate) struct NcmFunction {
+    function: DataFunction,
     parameters: NtbParameters,
+    /// Length of the longest frame of an Ethernet function, in bytes.
+    longest_frame: u16,
+    /// Notifications of an Ethernet function that wait for the host.
+    notifications: VecDeque<Vec<u8>>,
     format: Format,
     /// Longest NTB the host takes, in bytes.
     input_size: u32,
@@ -64,11 +86,23 @@ fn parameters(knobs: &Knobs) -> NtbParameters {
     }
 }
 
+/// Returns the length of the longest frame that the descriptors of an Ethernet function declare, in
+/// bytes.
+fn frame(function: DataFunction) -> u16 {
+    match u16::try_from(function.segment) {
+        Ok(declared) if declared > 0 => declared,
+        _ => USUAL_FRAME,
+    }
+}
+
 impl NcmFunction {
-    /// Makes a function whose configuration has just been selected.
-    pub fn new(knobs: &Knobs) -> Self {
+    /// Makes the function that is where `function` says, and whose configuration has just been selected.
+    pub fn new(function: DataFunction, knobs: &Knobs) -> Self {
         let parameters = parameters(knobs);
         let mut function = Self {
+            longest_frame: frame(function),
+            notifications: VecDeque::new(),
+            function,
             format: Format::Ntb16,
             input_size: parameters.sanitised().in_max,
             input_datagrams: 0,
@@ -87,18 +121,28 @@ impl NcmFunction {
         self.format = Format::Ntb16;
         self.input_size = self.parameters.sanitised().in_max;
         self.input_datagrams = 0;
+        self.longest_frame = frame(self.function);
+        self.notifications.clear();
         self.restart(knobs);
     }
 
     /// Empties the pipes; sequence numbers start at 0 again.
     fn restart(&mut self, knobs: &Knobs) {
-        self.uplink.restart(&self.parameters);
+        let function = DataFunction {
+            segment: match self.function.kind {
+                NetworkKind::Mbim => self.function.segment,
+                NetworkKind::Ethernet => self.longest_frame.into(),
+            },
+            ..self.function
+        };
+        self.uplink.restart(&self.parameters, function);
         self.downlink.restart(
             &self.parameters,
             self.format,
             self.input_size,
             self.input_datagrams,
             knobs,
+            function,
         );
     }
 
@@ -117,7 +161,26 @@ impl NcmFunction {
                 self.format = Format::Ntb32;
             }
             self.restart(knobs);
+            if self.function.kind == NetworkKind::Ethernet {
+                self.link_up();
+            }
         }
+    }
+
+    /// Queues the notifications that the link has a speed, and is up (CONNECTION_SPEED_CHANGE and
+    /// NETWORK_CONNECTION; CDC 1.2, 6.3.3 and 6.3.1).
+    fn link_up(&mut self) {
+        let interface = self.function.control;
+        let mut speed = vec![0xa1, 0x2a, 0, 0, interface, 0, 8, 0];
+        speed.extend(LINK_SPEED.to_le_bytes());
+        speed.extend(LINK_SPEED.to_le_bytes());
+        let connection = vec![0xa1, 0x00, 1, 0, interface, 0, 0, 0];
+        self.notifications = [speed, connection].into();
+    }
+
+    /// Returns the oldest notification of an Ethernet function.
+    pub fn take_notification(&mut self) -> Option<Vec<u8>> {
+        self.notifications.pop_front()
     }
 
     /// Answers a class request for data in `room` and returns the length. `None` is a STALL.
@@ -143,6 +206,10 @@ impl NcmFunction {
             GET_NTB_FORMAT if self.parameters.supports(Format::Ntb32) => {
                 put(&self.format.wire().to_le_bytes())
             }
+            GET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => {
+                put(&self.longest_frame.to_le_bytes())
+            }
+            GET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => put(&[0, 0]),
             GET_NTB_INPUT_SIZE => {
                 let mut bytes = [0; 8];
                 bytes[..4].copy_from_slice(&self.input_size.to_le_bytes());
@@ -197,16 +264,32 @@ impl NcmFunction {
                 }
             }
             SET_NTB_INPUT_SIZE => self.set_input_size(data, knobs, recorder),
+            SET_ETHERNET_PACKET_FILTER if self.offers(CAPABILITY_PACKET_FILTER) => true,
+            // Frames with a checksum are not emulated.
+            SET_CRC_MODE if self.offers(CAPABILITY_CRC_MODE) => setup.value == 0,
+            SET_MAX_DATAGRAM_SIZE if self.offers(CAPABILITY_MAX_DATAGRAM) => match *data {
+                [low, high] if u16::from_le_bytes([low, high]) <= frame(self.function) => {
+                    self.longest_frame = u16::from_le_bytes([low, high]);
+                    self.restart(knobs);
+                    true
+                }
+                _ => false,
+            },
             _ => {
                 recorder.violation(Rule::Setup, || {
                     format!(
-                        "class request {:#04x}, which bmNetworkCapabilities 0x20 does not offer",
-                        setup.request
+                        "class request {:#04x}, which bmNetworkCapabilities {:#04x} does not offer",
+                        setup.request, self.function.capabilities
                     )
                 });
                 false
             }
         }
+    }
+
+    /// Whether an Ethernet function has a capability.
+    fn offers(&self, capability: u8) -> bool {
+        self.function.kind == NetworkKind::Ethernet && self.function.capabilities & capability != 0
     }
 
     fn set_input_size(&mut self, data: &[u8], knobs: &Knobs, recorder: &Recorder) -> bool {
@@ -264,6 +347,7 @@ impl NcmFunction {
 
     /// Fills the room in the host's transfer.
     pub fn receive(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
+        self.downlink.host_is(self.uplink.host());
         let solicited = self.uplink.take_advertisement();
         while let Some((session, packet)) = self.uplink.take_asked() {
             self.downlink.answer(session, &packet, context.knobs);

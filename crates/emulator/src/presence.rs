@@ -1,7 +1,9 @@
-//! Whether the device is on the bus, and who has it.
+//! Whether the device is on the bus, with which descriptors, and who has it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::descriptors::Presented;
 
 /// The state of the device's place on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +23,14 @@ pub(crate) struct Plugged {
 pub(crate) struct Presence {
     state: Mutex<Plugged>,
     changed: Condvar,
+    presented: Mutex<Arc<Presented>>,
 }
 
-impl Default for Presence {
-    /// A device that has just been plugged in.
-    fn default() -> Self {
+impl Presence {
+    /// A device with these descriptors that has just been plugged in.
+    pub fn new(presented: Arc<Presented>) -> Self {
         Self {
+            presented: Mutex::new(presented),
             state: Mutex::new(Plugged {
                 present: true,
                 exported: false,
@@ -36,9 +40,7 @@ impl Default for Presence {
             changed: Condvar::new(),
         }
     }
-}
 
-impl Presence {
     fn lock(&self) -> MutexGuard<'_, Plugged> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -53,6 +55,18 @@ impl Presence {
     pub fn generation_here(&self) -> Option<u64> {
         let state = self.get();
         (state.present && !state.exported && !state.stopped).then_some(state.generation)
+    }
+
+    /// Returns the descriptors of the device that is on the bus, or was last.
+    pub fn presented(&self) -> Arc<Presented> {
+        let presented = self.presented.lock();
+        Arc::clone(&presented.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives the device the descriptors with which it comes back.
+    pub fn present(&self, presented: Arc<Presented>) {
+        let place = self.presented.lock();
+        *place.unwrap_or_else(PoisonError::into_inner) = presented;
     }
 
     /// Changes the state and wakes all who wait for a change.

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::descriptors::{BULK_PACKET, Layout};
+use uwwan_usb::functions::{AtLikelihood, SerialFunction, SerialRole};
+
 use crate::device::InVerdict;
 
 /// Bytes waiting for the host before URCs are dropped.
@@ -22,16 +23,16 @@ const DATA_TERMINAL_READY: u16 = 1;
 /// The bit of SERIAL_STATE that says the modem is ready (DSR).
 const DATA_SET_READY: u8 = 2;
 
-/// What a vendor serial interface is, by `bInterfaceProtocol`.
+/// What a serial port does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// 0x10: AT and dial-up.
+    /// The port answers AT commands and dials up.
     Modem,
-    /// 0x12: AT.
+    /// The port answers AT commands.
     PcUi,
-    /// 0x14: NMEA and AT.
+    /// The port has NMEA sentences and answers AT commands.
     Gps,
-    /// 0x13, 0x1b: silent.
+    /// The port takes everything and says nothing.
     Silent,
 }
 
@@ -46,6 +47,8 @@ pub(crate) struct Port {
     pub bulk_in: u8,
     /// Address of the bulk OUT endpoint.
     pub bulk_out: u8,
+    /// `wMaxPacketSize` of the bulk endpoints, in bytes.
+    packet: usize,
     /// Address of the interrupt endpoint, if the port has one.
     pub interrupt: Option<u8>,
     /// The command line as far as it has come.
@@ -70,33 +73,27 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Returns the serial ports of a configuration.
-    pub fn of(layout: &Layout) -> Vec<Self> {
-        layout
-            .alternates
+    /// Returns the serial ports of a configuration. A port whose codes say nothing answers AT commands
+    /// only where no other does.
+    pub fn of(functions: &[SerialFunction]) -> Vec<Self> {
+        let told = functions.iter().any(|f| f.at < AtLikelihood::Possible);
+        functions
             .iter()
-            .filter_map(|place| {
-                let kind = match place.class {
-                    [0xff, 0x06, 0x10] => Kind::Modem,
-                    [0xff, 0x06, 0x12] => Kind::PcUi,
-                    [0xff, 0x06, 0x14] => Kind::Gps,
-                    [0xff, 0x06, 0x13 | 0x1b] => Kind::Silent,
-                    _ => return None,
+            .map(|function| {
+                let kind = match (function.role, function.at) {
+                    (_, AtLikelihood::Never) => Kind::Silent,
+                    (SerialRole::Modem, _) => Kind::Modem,
+                    (SerialRole::Gps, _) => Kind::Gps,
+                    (_, AtLikelihood::Possible) if told => Kind::Silent,
+                    _ => Kind::PcUi,
                 };
-                let own = || {
-                    layout
-                        .endpoints
-                        .iter()
-                        .filter(|end| end.interface == place.interface)
-                };
-                Some(Self {
+                Self {
                     kind,
-                    interface: place.interface,
-                    bulk_in: own()
-                        .find(|e| !e.interrupt && e.address & 0x80 != 0)?
-                        .address,
-                    bulk_out: own().find(|e| e.address & 0x80 == 0)?.address,
-                    interrupt: own().find(|e| e.interrupt).map(|e| e.address),
+                    interface: function.interface,
+                    bulk_in: function.bulk_in.address,
+                    bulk_out: function.bulk_out.address,
+                    packet: function.bulk_in.max_packet_size.into(),
+                    interrupt: function.interrupt_in.map(|end| end.address),
                     line: Vec::new(),
                     too_long: false,
                     entry: None,
@@ -108,7 +105,7 @@ impl Port {
                     // 115200 8N1.
                     line_coding: [0x00, 0xc2, 0x01, 0x00, 0, 0, 8],
                     notifications: VecDeque::new(),
-                })
+                }
             })
             .collect()
     }
@@ -173,7 +170,7 @@ impl Port {
         }
         InVerdict::Data {
             length,
-            short: self.output.is_empty() || !length.is_multiple_of(BULK_PACKET),
+            short: self.output.is_empty() || !length.is_multiple_of(self.packet),
         }
     }
 

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::state::RESET_DELAY;
 use super::*;
-use crate::descriptors::{CONFIGURATION_1, CONFIGURATION_2, CONFIGURATION_3, Layout};
+use crate::descriptors::Presented;
 use crate::firmware::{Firmware, Persistent};
 use crate::knobs::Knobs;
 
@@ -16,12 +16,19 @@ struct Bench {
     commands: u64,
 }
 
+/// The ports of a configuration of the lt4132.
+fn ports(configuration: u8) -> Vec<Port> {
+    let presented = Presented::new(&Knobs::default(), None);
+    let configuration = presented.configuration(configuration).unwrap();
+    Port::of(&configuration.functions.serial)
+}
+
 impl Bench {
-    fn new(configuration: &[u8], knobs: &str) -> Self {
+    fn new(configuration: u8, knobs: &str) -> Self {
         let knobs: Knobs = knobs.parse().unwrap();
         let now = Instant::now();
         Self {
-            ports: Port::of(&Layout::of(configuration)),
+            ports: ports(configuration),
             state: AtState::new(&knobs, now),
             firmware: Firmware::boot(Persistent::new(&knobs), &knobs, now),
             knobs,
@@ -54,20 +61,20 @@ impl Bench {
 }
 
 fn gps(knobs: &str) -> Bench {
-    Bench::new(&CONFIGURATION_3, knobs)
+    Bench::new(3, knobs)
 }
 
 #[test]
 fn ports_are_those_of_the_table() {
-    let kinds = |configuration: &[u8]| -> Vec<(u8, Kind, u8, u8)> {
-        Port::of(&Layout::of(configuration))
+    let kinds = |configuration: u8| -> Vec<(u8, Kind, u8, u8)> {
+        ports(configuration)
             .iter()
             .map(|port| (port.interface, port.kind, port.bulk_in, port.bulk_out))
             .collect()
     };
-    assert_eq!(kinds(&CONFIGURATION_3), [(2, Kind::Gps, 0x83, 2)]);
+    assert_eq!(kinds(3), [(2, Kind::Gps, 0x83, 2)]);
     assert_eq!(
-        kinds(&CONFIGURATION_2),
+        kinds(2),
         [
             (2, Kind::Modem, 0x83, 2),
             (3, Kind::Silent, 0x85, 3),
@@ -76,7 +83,7 @@ fn ports_are_those_of_the_table() {
             (6, Kind::Silent, 0x88, 6),
         ]
     );
-    assert_eq!(kinds(&CONFIGURATION_1).len(), 5);
+    assert_eq!(kinds(1).len(), 5);
 }
 
 #[test]
@@ -145,7 +152,7 @@ fn errors_have_their_forms() {
     assert_eq!(bench.ask("AT^NONSENSE"), "\r\nCOMMAND NOT SUPPORT\r\n");
     assert_eq!(bench.ask("AT+NONSENSE?"), "\r\nERROR\r\n");
     assert_eq!(bench.ask("ATD*99#"), "\r\nNO CARRIER\r\n");
-    let mut bench = Bench::new(&CONFIGURATION_2, "");
+    let mut bench = Bench::new(2, "");
     bench.ports[2].echo = false;
     assert_eq!(bench.say_to(2, "ATD*99#\r"), "\r\nERROR\r\n");
     assert_eq!(bench.say_to(1, "AT\r"), "");
@@ -162,7 +169,7 @@ fn commands_in_a_row_answer_in_order() {
 
 #[test]
 fn dial_up_of_configuration_2() {
-    let mut bench = Bench::new(&CONFIGURATION_2, "");
+    let mut bench = Bench::new(2, "");
     assert_eq!(bench.ask("AT^DHCP?"), "\r\nERROR\r\n");
     assert_eq!(bench.ask("AT^NDISDUP=1,1,\"telenor.smart\""), "\r\nOK\r\n");
     assert!(bench.firmware.take_changes().contains(&Change::Dial));

@@ -185,7 +185,7 @@ impl Device for Open {
             ..SetupPacket::default()
         };
         self.request(setup, &[], HOST_REQUEST, what)?;
-        self.bus.host.configured(value, Instant::now());
+        self.bus.configured(value);
         Ok(())
     }
 
@@ -250,6 +250,15 @@ impl Device for Open {
             return Err(Error::Other {
                 operation: self.what(what),
                 reason: "the interface is not claimed".into(),
+            });
+        }
+        // The kernel would end the transfers; nusb refuses.
+        let endpoints = self.bus.host.endpoints_of(interface);
+        let pending = |end: &u8| self.bus.pending(*end).load(Ordering::SeqCst) > 0;
+        if endpoints.iter().any(pending) {
+            return Err(Error::Busy {
+                operation: self.what(what),
+                holder: Some(Holder::Own("this program's own transfers")),
             });
         }
         self.set_alternate(interface, alternate, what)

@@ -1,14 +1,15 @@
 //! The bus the device is on, inside this process.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use uwwan_usb::descriptors::Descriptors;
-use uwwan_usb::device::{Identity, Speed};
+use uwwan_usb::device::Identity;
 
 use super::channel::Channel;
 use super::host::Host;
-use crate::descriptors::{self, Variant};
+use crate::descriptors::Presented;
 use crate::knobs::Knobs;
 use crate::presence::Presence;
 use crate::urb::{SetupPacket, UrbStatus, standard};
@@ -23,9 +24,11 @@ const PORT: &str = "1-1";
 pub(crate) struct Bus {
     pub(super) channel: Arc<Channel>,
     pub(super) host: Host,
+    /// Number of transfers pending on each endpoint: OUT is 0 to 15, IN 16 to 31.
+    pending: [AtomicUsize; 32],
     presence: Arc<Presence>,
-    variant: Variant,
-    start_configuration: u8,
+    /// Configuration that is selected when the device appears, if not the one Linux would select.
+    start_configuration: Option<u8>,
 }
 
 impl Bus {
@@ -34,9 +37,11 @@ impl Bus {
         Self {
             channel,
             host: Host::new(knobs.host_drivers),
+            pending: std::array::from_fn(|_| AtomicUsize::new(0)),
             presence,
-            variant: Variant::from(knobs),
-            start_configuration: knobs.start_configuration,
+            start_configuration: (knobs.start_configuration
+                != Knobs::default().start_configuration)
+                .then_some(knobs.start_configuration),
         }
     }
 
@@ -50,44 +55,66 @@ impl Bus {
         if !self.host.meet(generation) {
             return;
         }
+        let presented = self.presented();
+        let usual = || presented.usual_configuration();
+        let configuration = self.start_configuration.unwrap_or_else(usual);
         let setup = SetupPacket {
             request: standard::SET_CONFIGURATION,
-            value: self.start_configuration.into(),
+            value: configuration.into(),
             ..SetupPacket::default()
         };
-        if self.start_configuration != 0
+        if configuration != 0
             && self
                 .channel
                 .control(setup, &[], HOST_REQUEST)
                 .is_ok_and(|done| done.status == UrbStatus::Done)
         {
-            self.host
-                .configured(self.start_configuration, Instant::now());
+            self.configured(configuration);
         }
+    }
+
+    /// Returns the number of transfers pending on an endpoint.
+    pub(super) fn pending(&self, endpoint: u8) -> &AtomicUsize {
+        &self.pending[usize::from(endpoint & 0x0f) | usize::from(endpoint & 0x80) >> 3]
+    }
+
+    /// Notes that the device accepted a configuration.
+    pub(super) fn configured(&self, value: u8) {
+        let presented = self.presented();
+        let configuration = presented.configuration(value);
+        self.host.configured(value, configuration, Instant::now());
+    }
+
+    /// Returns what the device presents.
+    fn presented(&self) -> Arc<Presented> {
+        self.presence.presented()
     }
 
     /// Returns the device as a host lists it.
     pub(super) fn identity(&self, generation: u64) -> Identity {
-        let raw = descriptors::device(self.variant.brand);
-        let text = |index| descriptors::string(self.variant.brand, index).map(str::to_owned);
+        let presented = self.presented();
+        let (vendor, product) = presented.ids();
+        let [manufacturer, product_name, serial] = presented
+            .string_indices()
+            .map(|index| presented.string(index));
         Identity {
-            vendor: u16::from_le_bytes([raw[8], raw[9]]),
-            product: u16::from_le_bytes([raw[10], raw[11]]),
+            vendor,
+            product,
             bus: 1,
             address: 1 + u8::try_from(generation % 126).unwrap_or(1),
             port: PORT.to_owned(),
-            speed: Speed::High,
-            manufacturer: text(1),
-            product_name: text(2),
-            serial: text(3),
+            speed: presented.speed(),
+            manufacturer,
+            product_name,
+            serial,
         }
     }
 
     /// Returns the descriptors a host reads from the device.
     pub(super) fn descriptors(&self) -> Descriptors {
-        let told = |value| descriptors::configuration_told(value, self.variant);
-        let configurations: Vec<Vec<u8>> = (1..=3).filter_map(told).collect();
-        let configurations: Vec<&[u8]> = configurations.iter().map(Vec::as_slice).collect();
-        Descriptors::parse(descriptors::device(self.variant.brand), &configurations)
+        let presented = self.presented();
+        let all = presented.configurations().iter();
+        let told: Vec<&[u8]> = all.map(|one| one.told.as_slice()).collect();
+        Descriptors::parse(presented.device(), &told)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_usb::error::Holder as UsbHolder;
 
-use crate::descriptors::{self, Layout};
+use crate::descriptors::{Configuration, Layout};
 use crate::knobs::HostDrivers;
 
 /// How late a module loaded on demand binds.
@@ -46,6 +46,8 @@ struct State {
     generation: u64,
     configuration: u8,
     layout: Layout,
+    /// Interfaces that a kernel driver binds to, with its name.
+    bindings: Vec<(u8, &'static str)>,
     alternates: BTreeMap<u8, u8>,
     holders: BTreeMap<u8, Holder>,
     /// When drivers loaded late bind.
@@ -54,33 +56,16 @@ struct State {
     handles: u64,
 }
 
-/// Returns the kernel driver that would bind to an interface of that class.
-fn driver_for(class: [u8; 3]) -> Option<&'static str> {
-    match class {
-        [0x02, 0x06, 0x00] | [0x0a, 0x06, 0x00] => Some("cdc_ether"),
-        [0x02, 0x0e, 0x00] | [0x0a, 0x00, 0x02] => Some("cdc_mbim"),
-        [0xff, 0x06, 0x10 | 0x12 | 0x13 | 0x14 | 0x1b] => Some("option"),
-        _ => None,
-    }
-}
-
 impl State {
-    fn class(&self, interface: u8) -> Option<[u8; 3]> {
-        self.layout
-            .alternates
-            .iter()
-            .find(|place| place.interface == interface)
-            .map(|place| place.class)
+    fn exists(&self, interface: u8) -> bool {
+        let mut alternates = self.layout.alternates.iter();
+        alternates.any(|place| place.interface == interface)
     }
 
     fn bind_all(&mut self) {
-        let places = self.layout.alternates.clone();
-        for place in places {
-            if let Some(driver) = driver_for(place.class) {
-                self.holders
-                    .entry(place.interface)
-                    .or_insert(Holder::Driver(driver));
-            }
+        for (interface, driver) in &self.bindings {
+            let driver = Holder::Driver(driver);
+            self.holders.entry(*interface).or_insert(driver);
         }
     }
 
@@ -126,8 +111,8 @@ impl Host {
         true
     }
 
-    /// Notes that the device accepted a configuration, and lets drivers bind.
-    pub fn configured(&self, value: u8, now: Instant) {
+    /// Notes that the device accepted a configuration, 0 for none, and lets drivers bind.
+    pub fn configured(&self, value: u8, configuration: Option<&Configuration>, now: Instant) {
         let mut state = self.lock();
         if state.configuration == value {
             // A light reset: interfaces stay as they are.
@@ -135,8 +120,9 @@ impl Host {
             return;
         }
         state.configuration = value;
-        state.layout = descriptors::configuration(value)
-            .map(Layout::of)
+        state.layout = configuration.map(|c| c.layout.clone()).unwrap_or_default();
+        state.bindings = configuration
+            .map(|c| c.functions.drivers.clone())
             .unwrap_or_default();
         state.alternates.clear();
         state.holders.clear();
@@ -216,8 +202,9 @@ impl Host {
             Some(Holder::Driver(_)) => Ok(()),
             Some(holder @ Holder::Handle(_)) => Err((*holder).into()),
             None => {
-                let driver = state.class(interface).and_then(driver_for);
-                if let (Some(driver), true) = (driver, self.drivers != HostDrivers::None) {
+                let mut bindings = state.bindings.iter();
+                let driver = bindings.find(|(bound, _)| *bound == interface);
+                if let (Some(&(_, driver)), true) = (driver, self.drivers != HostDrivers::None) {
                     state.holders.insert(interface, Holder::Driver(driver));
                 }
                 Ok(())
@@ -243,7 +230,7 @@ impl Host {
         now: Instant,
     ) -> Result<(), Option<UsbHolder>> {
         let mut state = self.settled(now);
-        if state.class(interface).is_none() {
+        if !state.exists(interface) {
             return Err(None);
         }
         match state.holders.get(&interface) {
@@ -290,6 +277,16 @@ impl Host {
         moved
     }
 
+    /// Returns the endpoints in the active alternate setting of an interface.
+    pub fn endpoints_of(&self, interface: u8) -> Vec<u8> {
+        let state = self.lock();
+        let active = state.alternates.get(&interface).copied().unwrap_or(0);
+        let all = state.layout.endpoints.iter();
+        all.filter(|place| (place.interface, place.alternate) == (interface, active))
+            .map(|place| place.address)
+            .collect()
+    }
+
     /// Returns `wMaxPacketSize` of an endpoint in the active alternate setting of an interface claimed by
     /// `owner`, in bytes.
     pub fn endpoint(&self, owner: Owner, address: u8) -> Option<u16> {
@@ -311,6 +308,13 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptors::Presented;
+    use crate::knobs::Knobs;
+
+    fn configured(host: &Host, value: u8, now: Instant) {
+        let presented = Presented::new(&Knobs::default(), None);
+        host.configured(value, presented.configuration(value), now);
+    }
 
     #[test]
     fn drivers_hold_until_detached() {
@@ -318,7 +322,7 @@ mod tests {
         let now = Instant::now();
         assert!(host.meet(1));
         assert!(!host.meet(1));
-        host.configured(2, now);
+        configured(&host, 2, now);
         assert_eq!(host.drivers(now).len(), 7);
         let owner = host.open();
         assert_eq!(
@@ -344,7 +348,7 @@ mod tests {
     fn late_modules_bind_to_what_is_free() {
         let host = Host::new(HostDrivers::Late);
         let now = Instant::now();
-        host.configured(3, now);
+        configured(&host, 3, now);
         let owner = host.open();
         assert_eq!(host.claim(owner, 1, now), Ok(()));
         let later = now + LATE;

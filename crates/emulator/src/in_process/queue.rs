@@ -64,7 +64,12 @@ impl EndpointQueue {
     }
 
     fn finish(&mut self, done: Completed) -> Completion {
-        self.pending = self.pending.saturating_sub(1);
+        if self.pending > 0 {
+            self.pending -= 1;
+            self.bus
+                .pending(self.endpoint)
+                .fetch_sub(1, Ordering::SeqCst);
+        }
         self.cancelled = self.cancelled.saturating_sub(1);
         self.first_pending = self.first_pending.wrapping_add(1);
         Completion {
@@ -123,6 +128,9 @@ impl Queue for EndpointQueue {
         let token = self.token(self.sequence);
         self.sequence = self.sequence.wrapping_add(1);
         self.pending += 1;
+        self.bus
+            .pending(self.endpoint)
+            .fetch_add(1, Ordering::SeqCst);
         let urb = Urb {
             token,
             endpoint: self.endpoint,
@@ -178,6 +186,8 @@ impl Drop for EndpointQueue {
                 None => break,
             }
         }
+        let pending = self.bus.pending(self.endpoint);
+        pending.fetch_sub(self.pending, Ordering::SeqCst);
         self.bus.channel.close_queue(self.number);
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Full, NtbParameters, Padding, Placement, Slot, Stream,
+    Builder, Choices, Format, Framing, Full, Function, NtbParameters, Padding, Placement, Stream,
 };
 
 use super::context::DataContext;
+use super::ethernet;
 use super::link::{self, arp_request, neighbour_solicitation, router_advertisement};
 use super::routes::version;
-use crate::descriptors::BULK_PACKET;
+use crate::descriptors::{DataFunction, NetworkKind};
 use crate::device::InVerdict;
 use crate::far_side::session_of;
 use crate::knobs::{IpConfigurationAnswer, Knobs, NdpPlace};
@@ -26,6 +27,9 @@ const LONGEST: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Downlink {
     builder: Builder,
+    function: DataFunction,
+    /// Ethernet address of the host, once it is known.
+    host: Option<ethernet::Address>,
     /// An NTB that did not fit the host's transfer.
     split: Vec<u8>,
     /// Bytes of `split` that have been sent.
@@ -60,7 +64,10 @@ impl Downlink {
                 8192,
                 0,
                 NdpPlace::End,
+                DataFunction::default(),
             )),
+            function: DataFunction::default(),
+            host: None,
             split: Vec::new(),
             sent: 0,
             zero_after_split: false,
@@ -84,13 +91,16 @@ impl Downlink {
         input_size: u32,
         input_datagrams: u16,
         knobs: &Knobs,
+        function: DataFunction,
     ) {
+        self.function = function;
         self.builder = Builder::new(framing(
             parameters,
             format,
             input_size,
             input_datagrams,
             knobs.ndp_place,
+            function,
         ));
         self.split.clear();
         self.sent = 0;
@@ -122,10 +132,15 @@ impl Downlink {
     /// Queues the answer to a packet of the host to the link, if the link answers it.
     pub fn answer(&mut self, session: u8, packet: &[u8], knobs: &Knobs) {
         if self.first.len() < MAX_FIRST
-            && let Some(answer) = link::answer(session, packet, knobs)
+            && let Some(answer) = link::answer(session, packet, knobs, self.function.kind)
         {
             self.first.push_back((session, answer));
         }
+    }
+
+    /// Takes note of the host's Ethernet address.
+    pub fn host_is(&mut self, host: Option<ethernet::Address>) {
+        self.host = host;
     }
 
     /// Fills the room left in the host's transfer. `advertised` says that the host has answered the
@@ -172,7 +187,7 @@ impl Downlink {
                 return InVerdict::Nak;
             }
             context.counters.bus_bytes += length as u64;
-            if short && length == room.len() && length.is_multiple_of(BULK_PACKET) {
+            if short && length == room.len() && length.is_multiple_of(self.function.packet) {
                 // The host's transfer is full; the zero-length packet ends the next one.
                 self.owes_zero = true;
             }
@@ -188,14 +203,14 @@ impl Downlink {
         if length == 0 {
             return InVerdict::Nak;
         }
-        self.zero_after_split = short && length.is_multiple_of(BULK_PACKET);
+        self.zero_after_split = short && length.is_multiple_of(self.function.packet);
         self.continue_split(room, context)
     }
 
     /// Sends what fits of an NTB that has been built aside.
     fn continue_split(&mut self, room: &mut [u8], context: &mut DataContext<'_>) -> InVerdict {
         let rest = &self.split[self.sent..];
-        if rest.len() > room.len() && !room.len().is_multiple_of(BULK_PACKET) {
+        if rest.len() > room.len() && !room.len().is_multiple_of(self.function.packet) {
             self.split.clear();
             self.sent = 0;
             return InVerdict::Overflow;
@@ -216,14 +231,15 @@ impl Downlink {
         }
         InVerdict::Data {
             length,
-            short: zero || !self.split.len().is_multiple_of(BULK_PACKET),
+            short: zero || !self.split.len().is_multiple_of(self.function.packet),
         }
     }
 
     /// Builds an NTB from what waits. Returns its length in bytes, 0 when nothing waits, and whether its
     /// last packet is short.
     fn build(&mut self, ntb: &mut [u8], context: &mut DataContext<'_>) -> (usize, bool) {
-        if context.routes.only_zero() && self.first.is_empty() {
+        let packets = self.function.kind == NetworkKind::Mbim;
+        if packets && context.routes.only_zero() && self.first.is_empty() {
             self.place_session_0(ntb, context);
         } else {
             self.place_any(ntb, context);
@@ -242,7 +258,7 @@ impl Downlink {
             context.counters.spoiled_in += finished.datagrams as u64;
             return (1 + self.random.below(finished.length - 1), true);
         }
-        let short = finished.zero_packet || !finished.length.is_multiple_of(BULK_PACKET);
+        let short = finished.zero_packet || !finished.length.is_multiple_of(self.function.packet);
         (finished.length, short)
     }
 
@@ -296,10 +312,15 @@ impl Downlink {
         let mut discarded = 0;
         while discarded < MAX_DISCARDED {
             let session = if let Some((session, packet)) = self.first.front() {
-                let session = *session;
-                match place(&mut self.builder, session, packet, ntb) {
-                    Ok(slot) => {
-                        self.builder.commit(slot, packet.len());
+                match place(
+                    &mut self.builder,
+                    self.function.kind,
+                    self.host,
+                    *session,
+                    packet,
+                    ntb,
+                ) {
+                    Ok(()) => {
                         self.first.pop_front();
                         continue;
                     }
@@ -318,7 +339,10 @@ impl Downlink {
                     self.held.truncate(length);
                     self.holds = true;
                 }
-                session_of(&self.held)
+                match self.function.kind {
+                    NetworkKind::Mbim => session_of(&self.held),
+                    NetworkKind::Ethernet => 0,
+                }
             };
             let mut packet = std::mem::take(&mut self.held);
             let wanted = self.wanted(session, &mut packet, context);
@@ -328,8 +352,15 @@ impl Downlink {
                 discarded += 1;
                 continue;
             }
-            match place(&mut self.builder, session, &self.held, ntb) {
-                Ok(slot) => self.builder.commit(slot, self.held.len()),
+            match place(
+                &mut self.builder,
+                self.function.kind,
+                self.host,
+                session,
+                &self.held,
+                ntb,
+            ) {
+                Ok(()) => {}
                 Err(Full::TooLong) => discarded += 1,
                 Err(_) => return,
             }
@@ -381,11 +412,30 @@ impl Downlink {
     }
 }
 
-/// Finds a place for a packet and copies it there.
-fn place(builder: &mut Builder, session: u8, packet: &[u8], ntb: &mut [u8]) -> Result<Slot, Full> {
-    let slot = builder.place(Stream::Ips(session), packet.len())?;
-    ntb[slot.offset..slot.offset + packet.len()].copy_from_slice(packet);
-    Ok(slot)
+/// Finds a place for a packet and copies it there, in a frame where the function carries frames.
+fn place(
+    builder: &mut Builder,
+    kind: NetworkKind,
+    host: Option<ethernet::Address>,
+    session: u8,
+    packet: &[u8],
+    ntb: &mut [u8],
+) -> Result<(), Full> {
+    let (stream, header) = match kind {
+        NetworkKind::Mbim => (Stream::Ips(session), None),
+        NetworkKind::Ethernet => {
+            let header = ethernet::header(packet, host);
+            (Stream::Ethernet { crc: false }, Some(header))
+        }
+    };
+    let header = header.as_ref().map_or(&[][..], |header| header);
+    let length = header.len() + packet.len();
+    let slot = builder.place(stream, length)?;
+    let (head, body) = ntb[slot.offset..slot.offset + length].split_at_mut(header.len());
+    head.copy_from_slice(header);
+    body.copy_from_slice(packet);
+    builder.commit(slot, length);
+    Ok(())
 }
 
 /// Returns how NTBs for the host are laid out. They end with a zero-length packet where one is needed.
@@ -395,10 +445,21 @@ fn framing(
     input_size: u32,
     input_datagrams: u16,
     place: NdpPlace,
+    function: DataFunction,
 ) -> Framing {
+    let packet = function.packet;
     let sane = parameters.sanitised();
     let device_max_ntb = input_size as usize;
-    let mut framing = Framing::negotiate(&sane, &Choices::default());
+    let mut framing = Framing::negotiate(
+        &sane,
+        &Choices {
+            function: match function.kind {
+                NetworkKind::Mbim => Function::Mbim,
+                NetworkKind::Ethernet => Function::Ncm,
+            },
+            ..Choices::default()
+        },
+    );
     framing.format = format;
     framing.placement = match place {
         NdpPlace::End => Placement::End,
@@ -409,7 +470,7 @@ fn framing(
     framing.remainder = sane.in_remainder.into();
     framing.ndp_alignment = sane.in_alignment.into();
     framing.max_ntb = device_max_ntb.min(match format {
-        Format::Ntb16 => 0xffff / BULK_PACKET * BULK_PACKET,
+        Format::Ntb16 => 0xffff / packet * packet,
         Format::Ntb32 => usize::MAX,
     });
     framing.device_max_ntb = device_max_ntb;
@@ -423,6 +484,6 @@ fn framing(
         limit => most.min(limit.into()),
     };
     framing.max_datagram_size = LONGEST;
-    framing.max_packet_size = BULK_PACKET;
+    framing.max_packet_size = packet;
     framing
 }

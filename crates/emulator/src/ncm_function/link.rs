@@ -2,12 +2,15 @@
 //! configuration by router advertisements (RFC 4861) and DHCPv4 (RFC 2131), and what some networks
 //! send unasked.
 //!
-//! The link is one of raw IP without link-layer addresses, and both configurations work on it all the
-//! same: the router is solicited at a group address, and DHCP's broadcast is a datagram like any other.
+//! An MBIM link is one of raw IP without link-layer addresses, and both configurations work on it all
+//! the same: the router is solicited at a group address, and DHCP's broadcast is a datagram like any
+//! other. On an Ethernet link the router answers for every address, too.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::ethernet;
 use super::routes::version;
+use crate::descriptors::NetworkKind;
 use crate::far_side;
 use crate::knobs::{IpConfigurationAnswer, Knobs};
 
@@ -15,6 +18,7 @@ use crate::knobs::{IpConfigurationAnswer, Knobs};
 /// (RFC 4861, 4.1 and 4.4).
 const ICMPV6: u8 = 58;
 const ROUTER_SOLICITATION: u8 = 133;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
 pub(super) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// The protocol UDP, and the ports of DHCP's server and client (RFC 2131, 4.1).
 const UDP: u8 = 17;
@@ -71,20 +75,69 @@ fn dhcp_message(packet: &[u8]) -> Option<&[u8]> {
     (to == DHCP_SERVER).then(|| udp.get(8..)).flatten()
 }
 
-/// Whether a packet of the host asks the link itself for something.
-pub(super) fn is_asked(packet: &[u8]) -> bool {
-    icmpv6_type(packet) == Some(ROUTER_SOLICITATION) || dhcp_message(packet).is_some()
+/// Whether a packet of the host on a link of that kind asks the link itself for something.
+pub(super) fn is_asked(packet: &[u8], kind: NetworkKind) -> bool {
+    let resolves = version(packet) == 0 || icmpv6_type(packet) == Some(NEIGHBOUR_SOLICITATION);
+    icmpv6_type(packet) == Some(ROUTER_SOLICITATION)
+        || dhcp_message(packet).is_some()
+        || (kind == NetworkKind::Ethernet && resolves)
 }
 
-/// Returns the link's answer to a packet of the host, if there is one.
-pub(super) fn answer(session: u8, packet: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
-    let over_link = knobs.ip_configuration != IpConfigurationAnswer::Told;
-    if icmpv6_type(packet) == Some(ROUTER_SOLICITATION) {
-        return (over_link || knobs.ipv6_link_local).then(|| router_advertisement(session));
+/// Returns the link's answer to a packet of the host, if there is one. Beside IP packets it takes and
+/// gives bare ARP packets.
+pub(super) fn answer(
+    session: u8,
+    packet: &[u8],
+    knobs: &Knobs,
+    kind: NetworkKind,
+) -> Option<Vec<u8>> {
+    let ethernet = kind == NetworkKind::Ethernet;
+    let over_link = ethernet || knobs.ip_configuration != IpConfigurationAnswer::Told;
+    match icmpv6_type(packet) {
+        Some(ROUTER_SOLICITATION) => {
+            return (over_link || knobs.ipv6_link_local).then(|| router_advertisement(session));
+        }
+        Some(NEIGHBOUR_SOLICITATION) if ethernet => return neighbour_advertisement(packet),
+        _ => {}
+    }
+    if ethernet && version(packet) == 0 {
+        return arp_reply(packet);
     }
     over_link
         .then(|| dhcp(session, dhcp_message(packet)?, knobs))
         .flatten()
+}
+
+/// Returns the answer to an ARP request for an address that is not the host's own (RFC 826): the
+/// router has it. A host that probes whether its own address is free (RFC 5227) sends from 0.0.0.0.
+fn arp_reply(request: &[u8]) -> Option<Vec<u8>> {
+    let request: &[u8; 28] = request.first_chunk()?;
+    let (sender, target) = (&request[14..18], &request[24..28]);
+    if request[..8] != [0, 1, 8, 0, 6, 4, 0, 1] || sender == [0; 4] || sender == target {
+        return None;
+    }
+    let mut reply = request[..8].to_vec();
+    reply[7] = 2;
+    reply.extend(ethernet::ROUTER);
+    reply.extend(target);
+    reply.extend(&request[8..18]);
+    Some(reply)
+}
+
+/// Returns the answer to a neighbour solicitation for an address that is not the host's own (RFC 4861,
+/// 4.4): the router has it. A host that probes whether its own address is free sends from `::`.
+fn neighbour_advertisement(solicitation: &[u8]) -> Option<Vec<u8>> {
+    let source: [u8; 16] = *solicitation.get(8..24)?.first_chunk()?;
+    let target: [u8; 16] = *solicitation.get(48..64)?.first_chunk()?;
+    if source == [0; 16] {
+        return None;
+    }
+    // From a router, solicited, to be believed over what was known before.
+    let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, 0xe0, 0, 0, 0];
+    message.extend(target);
+    message.extend([2, 1]);
+    message.extend(ethernet::ROUTER);
+    Some(icmpv6(target, source, message))
 }
 
 /// Returns the DHCP server's answer to a message (RFC 2131, 4.3).
@@ -207,7 +260,7 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> Vec<u8> {
 pub(super) fn arp_request(session: u8) -> Vec<u8> {
     let addresses = far_side::v4(session);
     let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
-    packet.extend([0x02, 0x50, 0xf3, 0, 0, 0]);
+    packet.extend(ethernet::ROUTER);
     packet.extend(addresses.gateway.octets());
     packet.extend([0; 6]);
     packet.extend(addresses.address.octets());
@@ -222,8 +275,9 @@ pub(super) fn neighbour_solicitation(session: u8) -> Vec<u8> {
     group[13..].copy_from_slice(&target.octets()[13..]);
     let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
     message.extend(target.octets());
-    message.extend([1, 1, 0x02, 0x50, 0xf3, 0, 0, 0]);
-    icmpv6(group, message)
+    message.extend([1, 1]);
+    message.extend(ethernet::ROUTER);
+    icmpv6(ROUTER.octets(), group, message)
 }
 
 /// Returns a router advertisement with the data session's prefix and name servers (RFC 4861, 4.2; RFC
@@ -243,12 +297,11 @@ pub(super) fn router_advertisement(session: u8) -> Vec<u8> {
     message.extend([25, 5, 0, 0]);
     message.extend(1800u32.to_be_bytes());
     message.extend(v6.dns.map(|server| server.octets()).concat());
-    icmpv6(ALL_NODES.octets(), message)
+    icmpv6(ROUTER.octets(), ALL_NODES.octets(), message)
 }
 
-/// Returns the packet with an ICMPv6 message of the router on the link.
-fn icmpv6(destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
-    let source = ROUTER.octets();
+/// Returns the packet with an ICMPv6 message.
+fn icmpv6(source: [u8; 16], destination: [u8; 16], mut message: Vec<u8>) -> Vec<u8> {
     let length = message.len() as u8;
     let pseudo = [0, ICMPV6, 0, length];
     // Pseudo-header and message (RFC 8200, 8.1).
@@ -303,7 +356,13 @@ mod tests {
 
     #[test]
     fn an_address_is_offered_and_leased() {
-        let told = answer(2, &asking(DISCOVER, 0x80, None), &over_link()).unwrap();
+        let told = answer(
+            2,
+            &asking(DISCOVER, 0x80, None),
+            &over_link(),
+            NetworkKind::Mbim,
+        )
+        .unwrap();
         assert_eq!(told[16..20], [255; 4]);
         assert_eq!(checksum(&[&told[..20]]), 0);
         let message = &told[28..];
@@ -325,7 +384,13 @@ mod tests {
         );
 
         let own = far_side::v4(2).address;
-        let told = answer(2, &asking(REQUEST, 0, Some(own)), &over_link()).unwrap();
+        let told = answer(
+            2,
+            &asking(REQUEST, 0, Some(own)),
+            &over_link(),
+            NetworkKind::Mbim,
+        )
+        .unwrap();
         assert_eq!(told[16..20], own.octets());
         let options = &told[28 + COOKIE_AT + 4..];
         assert_eq!(option(options, OPTION_TYPE), Some(&[ACK][..]));
@@ -333,7 +398,13 @@ mod tests {
             option(options, OPTION_LEASE),
             Some(&LEASE.to_be_bytes()[..])
         );
-        let told = answer(1, &asking(REQUEST, 0, Some(own)), &over_link()).unwrap();
+        let told = answer(
+            1,
+            &asking(REQUEST, 0, Some(own)),
+            &over_link(),
+            NetworkKind::Mbim,
+        )
+        .unwrap();
         let options = &told[28 + COOKIE_AT + 4..];
         assert_eq!(option(options, OPTION_TYPE), Some(&[NAK][..]));
     }
@@ -341,8 +412,11 @@ mod tests {
     #[test]
     fn the_link_is_silent_where_the_modem_tells_addresses() {
         let discover = asking(DISCOVER, 0, None);
-        assert!(is_asked(&discover));
-        assert_eq!(answer(0, &discover, &Knobs::default()), None);
+        assert!(is_asked(&discover, NetworkKind::Mbim));
+        assert_eq!(
+            answer(0, &discover, &Knobs::default(), NetworkKind::Mbim),
+            None
+        );
     }
 
     #[test]
@@ -350,8 +424,11 @@ mod tests {
         let mut solicitation = vec![0x60, 0, 0, 0, 0, 8, ICMPV6, 255];
         solicitation.extend([0; 32]);
         solicitation.extend([ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(answer(0, &solicitation, &Knobs::default()), None);
-        let packet = answer(1, &solicitation, &over_link()).unwrap();
+        assert_eq!(
+            answer(0, &solicitation, &Knobs::default(), NetworkKind::Mbim),
+            None
+        );
+        let packet = answer(1, &solicitation, &over_link(), NetworkKind::Mbim).unwrap();
         let message = &packet[40..];
         let pseudo = [0, ICMPV6, 0, message.len() as u8];
         assert_eq!(checksum(&[&packet[8..40], &pseudo, message]), 0);
@@ -365,11 +442,39 @@ mod tests {
     fn whatever_else_comes_is_not_answered() {
         let whole = asking(DISCOVER, 0, None);
         for cut in 0..whole.len() {
-            let _ = answer(0, &whole[..cut], &over_link());
+            let _ = answer(0, &whole[..cut], &over_link(), NetworkKind::Mbim);
         }
         let mut reply = whole.clone();
         reply[28] = 2;
-        assert_eq!(answer(0, &reply, &over_link()), None);
-        assert!(!is_asked(&[]) && !is_asked(&[0x45]) && !is_asked(&[0x60; 39]));
+        assert_eq!(answer(0, &reply, &over_link(), NetworkKind::Mbim), None);
+        for packet in [&[][..], &[0x45], &[0x60; 39], &[0; 28]] {
+            assert!(!is_asked(packet, NetworkKind::Mbim));
+        }
+    }
+
+    #[test]
+    fn on_ethernet_the_router_answers_for_every_address_but_the_hosts_own() {
+        let mut request = vec![0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 5];
+        request.extend([0; 6]);
+        request.extend([10, 0, 0, 1]);
+        let kind = NetworkKind::Ethernet;
+        assert!(is_asked(&request, kind));
+        let reply = answer(0, &request, &Knobs::default(), kind).unwrap();
+        assert_eq!(reply[7..18], [2, 2, 0x50, 0xf3, 0, 0, 0, 10, 0, 0, 1]);
+        assert_eq!(reply[18..28], [2, 0, 0, 0, 0, 1, 10, 0, 0, 5]);
+        request[24..28].copy_from_slice(&[10, 0, 0, 5]);
+        assert_eq!(answer(0, &request, &Knobs::default(), kind), None);
+        request[14..18].fill(0);
+        assert_eq!(answer(0, &request, &Knobs::default(), kind), None);
+
+        let mut solicitation = vec![0x60, 0, 0, 0, 0, 24, ICMPV6, 255];
+        solicitation.extend([7; 32]);
+        solicitation.extend([NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
+        solicitation.extend([9; 16]);
+        let packet = answer(0, &solicitation, &Knobs::default(), kind).unwrap();
+        assert_eq!((packet[8], packet[24], packet[48]), (9, 7, 9));
+        assert_eq!(packet[40], NEIGHBOUR_ADVERTISEMENT);
+        solicitation[8..24].fill(0);
+        assert_eq!(answer(0, &solicitation, &Knobs::default(), kind), None);
     }
 }

@@ -25,7 +25,7 @@ fn get(request: u8, length: u16) -> SetupPacket {
 #[test]
 fn the_default_ntb_parameters() {
     let knobs = Knobs::default();
-    let mut function = NcmFunction::new(&knobs);
+    let mut function = NcmFunction::new(DataFunction::default(), &knobs);
     let mut room = [0; 64];
     let length = function
         .control_in(get(GET_NTB_PARAMETERS, 28), &mut room, &knobs)
@@ -48,7 +48,7 @@ fn the_default_ntb_parameters() {
 fn the_format_is_set_in_alternate_0_only() {
     let knobs = Knobs::default();
     let recorder = Recorder::default();
-    let mut function = NcmFunction::new(&knobs);
+    let mut function = NcmFunction::new(DataFunction::default(), &knobs);
     let mut room = [0; 2];
     assert!(function.control_out(set(SET_NTB_FORMAT, 1), &[], &knobs, &recorder));
     function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &knobs);
@@ -61,7 +61,7 @@ fn the_format_is_set_in_alternate_0_only() {
     assert_eq!(room, [0, 0]);
     assert!(!function.control_out(set(SET_NTB_FORMAT, 2), &[], &knobs, &recorder));
     let old: Knobs = "ntb_formats=1".parse().unwrap();
-    let mut function = NcmFunction::new(&old);
+    let mut function = NcmFunction::new(DataFunction::default(), &old);
     assert!(!function.control_out(set(SET_NTB_FORMAT, 0), &[], &old, &recorder));
     assert_eq!(
         function.control_in(get(GET_NTB_FORMAT, 2), &mut room, &old),
@@ -73,7 +73,7 @@ fn the_format_is_set_in_alternate_0_only() {
 fn input_sizes_come_in_two_forms() {
     let knobs = Knobs::default();
     let recorder = Recorder::default();
-    let mut function = NcmFunction::new(&knobs);
+    let mut function = NcmFunction::new(DataFunction::default(), &knobs);
     let request = set(SET_NTB_INPUT_SIZE, 0);
     let mut room = [0; 8];
     assert!(function.control_out(request, &[0, 0x40, 0, 0], &knobs, &recorder));
@@ -133,7 +133,7 @@ struct Bench {
 impl Bench {
     fn new(knobs: &str) -> Self {
         let knobs: Knobs = knobs.parse().unwrap();
-        let mut function = NcmFunction::new(&knobs);
+        let mut function = NcmFunction::new(DataFunction::default(), &knobs);
         function.select(1, &knobs);
         let mut routes = Routes::default();
         routes.set(0, true, true);

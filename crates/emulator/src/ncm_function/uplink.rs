@@ -3,18 +3,17 @@
 use std::collections::VecDeque;
 
 use uwwan_ncm::strict::{self, Rules};
-use uwwan_ncm::{DropCounters, Format, Limits, Ntb, NtbParameters, Stream};
+use uwwan_ncm::{DropCounters, Format, Function, Limits, Ntb, NtbParameters, Stream};
 
 use super::context::DataContext;
+use super::ethernet;
 use super::link::{self, icmpv6_type};
 use super::routes::version;
-use crate::descriptors::BULK_PACKET;
+use crate::descriptors::{DataFunction, NetworkKind};
 use crate::knobs::Knobs;
 use crate::random::Random;
 use crate::report::Rule;
 
-/// wMaxSegmentSize of the MBIM functional descriptor, in bytes.
-const MAX_SEGMENT: usize = 1500;
 /// Packets to the link that wait for an answer before further ones get none.
 const MAX_ASKED: usize = 16;
 
@@ -48,6 +47,9 @@ pub(super) struct Uplink {
     advertised: bool,
     /// Packets to the link itself that nobody has taken note of, each with its data session.
     asked: VecDeque<(u8, Vec<u8>)>,
+    /// Ethernet address of the host, once a frame of it has come.
+    host: Option<ethernet::Address>,
+    function: DataFunction,
     limits: Limits,
     mishaps: Mishaps,
     /// Says which datagrams get lost, once a knob asks for it.
@@ -102,7 +104,8 @@ impl Uplink {
     }
 
     /// Forgets what was under way.
-    pub fn restart(&mut self, parameters: &NtbParameters) {
+    pub fn restart(&mut self, parameters: &NtbParameters, function: DataFunction) {
+        self.function = function;
         self.unended.clear();
         self.passed = 0;
         self.blocked = false;
@@ -121,6 +124,11 @@ impl Uplink {
     /// Whether the host sent a neighbour advertisement since the last call.
     pub fn take_advertisement(&mut self) -> bool {
         std::mem::take(&mut self.advertised)
+    }
+
+    /// Returns the Ethernet address of the host, once a frame of it has come.
+    pub fn host(&self) -> Option<ethernet::Address> {
+        self.host
     }
 
     /// Returns the oldest packet that the host sent to the link itself, with its data session.
@@ -220,8 +228,12 @@ impl Uplink {
     ) {
         let rules = Rules {
             format: Some(format),
-            max_datagram_size: MAX_SEGMENT,
-            max_packet_size: Some(BULK_PACKET),
+            function: match self.function.kind {
+                NetworkKind::Mbim => Function::Mbim,
+                NetworkKind::Ethernet => Function::Ncm,
+            },
+            max_datagram_size: self.function.segment,
+            max_packet_size: Some(self.function.packet),
             ..Rules::default()
         };
         match strict::check(data, ended, parameters, &rules) {
@@ -282,9 +294,22 @@ impl Uplink {
 
     /// Passes one datagram on. Returns `false` when the network has no room.
     fn pass(&mut self, packet: &[u8], stream: Stream, context: &mut DataContext<'_>) -> bool {
-        let Stream::Ips(session) = stream else {
-            context.counters.dropped_out += 1;
-            return true;
+        let (session, packet) = match (stream, self.function.kind) {
+            (Stream::Ips(session), NetworkKind::Mbim) => (session, packet),
+            (Stream::Ethernet { crc: false }, NetworkKind::Ethernet) => {
+                let Some((host, packet)) = ethernet::unwrap(packet) else {
+                    context.counters.dropped_out += 1;
+                    return true;
+                };
+                self.host = Some(host);
+                // The frame may be padded (IEEE 802.3, 3.2.8).
+                let length = stated_length(packet).unwrap_or(packet.len());
+                (0, &packet[..length.min(packet.len())])
+            }
+            _ => {
+                context.counters.dropped_out += 1;
+                return true;
+            }
         };
         if let Some(stated) = stated_length(packet)
             && stated != packet.len()
@@ -296,14 +321,18 @@ impl Uplink {
                 )
             });
         }
-        if !context.routes.carries(session, version(packet)) {
+        let resolution = self.function.kind == NetworkKind::Ethernet && version(packet) == 0;
+        if !resolution && !context.routes.carries(session, version(packet)) {
             context.counters.dropped_out += 1;
             return true;
         }
         if icmpv6_type(packet) == Some(link::NEIGHBOUR_ADVERTISEMENT) {
             self.advertised = true;
-        } else if link::is_asked(packet) && self.asked.len() < MAX_ASKED {
+        } else if link::is_asked(packet, self.function.kind) && self.asked.len() < MAX_ASKED {
             self.asked.push_back((session, packet.to_vec()));
+        }
+        if resolution {
+            return true;
         }
         if context.knobs.drop_out_ppm != 0
             && self

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::codec::SPEED_HIGH;
+use uwwan_usb::device::Speed;
+
+use super::codec;
 use super::connection::Connection;
 use crate::emulator::Emulator;
 use crate::handle::Handle;
@@ -31,6 +33,30 @@ const HOME_TRIES: u32 = 6;
 /// The shared port number while the device is in no port.
 const NO_PORT: u32 = u32::MAX;
 
+/// The root hub of a controller that takes devices of a rate: each controller has two.
+#[derive(Debug, Clone, Copy)]
+struct Hub {
+    /// The hub's ports in the status file.
+    lines: &'static str,
+    /// The hub's rate as sysfs has it, in Mbit/s.
+    speed: &'static str,
+}
+
+impl Hub {
+    fn of(speed: Speed) -> Self {
+        match speed {
+            Speed::Super | Speed::SuperPlus => Self {
+                lines: "ss",
+                speed: "5000",
+            },
+            _ => Self {
+                lines: "hs",
+                speed: "480",
+            },
+        }
+    }
+}
+
 /// Why the modem cannot be plugged in.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -39,9 +65,9 @@ pub enum AttachError {
         "no virtual host controller under {PLATFORM}: load it with `modprobe vhci_hcd` (as root; Debian has it in the kernel package)"
     )]
     NoController,
-    /// All high-speed ports of the controller are taken.
+    /// All ports of the controller for the device's rate are taken.
     #[error(
-        "all high-speed ports of the virtual host controller are taken; `usbip port` lists them, `usbip detach -p N` frees one"
+        "all ports for its speed of the virtual host controller are taken; `usbip port` lists them, `usbip detach -p N` frees one"
     )]
     NoPort,
     /// A file of the controller cannot be used.
@@ -92,7 +118,7 @@ impl Drop for Attached {
     }
 }
 
-/// Plugs the emulated modem into a free high-speed port of this machine's `vhci_hcd`.
+/// Plugs the emulated modem into a free port of this machine's `vhci_hcd`.
 ///
 /// # Errors
 /// [`AttachError`], with what to do about it.
@@ -191,11 +217,16 @@ fn read(path: &Path) -> Result<String, AttachError> {
     })
 }
 
-/// Returns the first free high-speed port in a controller's status file, or the wanted one if it is
-/// free. `is_vacant` says whether the root hub's port with that number, counted from 1, is vacant.
-fn free_port(status: &str, wanted: Option<u32>, is_vacant: impl Fn(usize) -> bool) -> Option<u32> {
-    let high_speed = status.lines().filter(|line| line.starts_with("hs"));
-    high_speed.zip(1..).find_map(|(line, hub_port)| {
+/// Returns the hub's first free port in a controller's status file, or the wanted one if it is free.
+/// `is_vacant` says whether the hub's port with that number, counted from 1, is vacant.
+fn free_port(
+    status: &str,
+    hub: Hub,
+    wanted: Option<u32>,
+    is_vacant: impl Fn(usize) -> bool,
+) -> Option<u32> {
+    let ports = status.lines().filter(|line| line.starts_with(hub.lines));
+    ports.zip(1..).find_map(|(line, hub_port)| {
         let mut fields = line.split_whitespace().skip(1);
         let (port, state) = (fields.next()?, fields.next()?);
         let port = port.parse().ok()?;
@@ -204,10 +235,10 @@ fn free_port(status: &str, wanted: Option<u32>, is_vacant: impl Fn(usize) -> boo
     })
 }
 
-/// Whether the kernel has let go of what was in that port of the controller's high-speed root hub.
+/// Whether the kernel has let go of what was in that port of the controller's root hub.
 /// The controller frees a port before the hub's driver has; what is plugged in meanwhile is sent
 /// transfers meant for the device before it.
-fn is_vacant(controller: &Path, hub_port: usize) -> bool {
+fn is_vacant(controller: &Path, kind: Hub, hub_port: usize) -> bool {
     let hubs = std::fs::read_dir(controller)
         .into_iter()
         .flatten()
@@ -219,13 +250,13 @@ fn is_vacant(controller: &Path, hub_port: usize) -> bool {
         else {
             return false;
         };
-        std::fs::read_to_string(hub.join("speed")).is_ok_and(|speed| speed.trim() == "480")
+        std::fs::read_to_string(hub.join("speed")).is_ok_and(|speed| speed.trim() == kind.speed)
             && hub.join(format!("{bus}-{hub_port}")).exists()
     })
 }
 
-/// Returns the first free high-speed port of all controllers, or the wanted one if it is free.
-fn find_port(first: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
+/// Returns the first free port of all controllers' hubs, or the wanted one if it is free.
+fn find_port(first: &Path, hub: Hub, wanted: Option<u32>) -> Result<u32, AttachError> {
     // Further controllers have their ports in files of their own, beside the first one's.
     for number in 0.. {
         let (status, controller) = match number {
@@ -238,8 +269,8 @@ fn find_port(first: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
         if number > 0 && !status.exists() {
             break;
         }
-        let vacant = |hub_port| is_vacant(&controller, hub_port);
-        if let Some(port) = free_port(&read(&status)?, wanted, vacant) {
+        let vacant = |hub_port| is_vacant(&controller, hub, hub_port);
+        if let Some(port) = free_port(&read(&status)?, hub, wanted, vacant) {
             return Ok(port);
         }
     }
@@ -249,7 +280,8 @@ fn find_port(first: &Path, wanted: Option<u32>) -> Result<u32, AttachError> {
 /// Plugs the device in once, into the wanted port if one is wanted, and returns the port's number.
 fn plug_in(handle: &Handle, recorder: &Recorder, wanted: Option<u32>) -> Result<u32, AttachError> {
     let controller = controller()?;
-    let port = find_port(&controller, wanted)?;
+    let speed = handle.presence().presented().speed();
+    let port = find_port(&controller, Hub::of(speed), wanted)?;
     let (device, host) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -270,7 +302,11 @@ fn plug_in(handle: &Handle, recorder: &Recorder, wanted: Option<u32>) -> Result<
     }
     let device_id = 1u32 << 16 | 2;
     let path = controller.join("attach");
-    let line = format!("{port} {} {device_id} {SPEED_HIGH}", host.as_raw_fd());
+    let line = format!(
+        "{port} {} {device_id} {}",
+        host.as_raw_fd(),
+        codec::speed(speed)
+    );
     // Our copy of the host's end closes here: the controller holds its own.
     std::fs::write(&path, line).map_err(|source| AttachError::File { path, source })?;
     Ok(port)
@@ -285,6 +321,11 @@ fn enlarge(socket: &OwnedFd) {
 mod tests {
     use super::*;
 
+    const HIGH: Hub = Hub {
+        lines: "hs",
+        speed: "480",
+    };
+
     /// As Linux 6.12 prints it with one device attached.
     const STATUS: &str = "\
 hub port sta spd dev      sockfd local_busid
@@ -295,41 +336,48 @@ ss  0008 004 000 00000000 000000 0-0
 
     #[test]
     fn the_first_free_high_speed_port_is_taken() {
-        assert_eq!(free_port(STATUS, None, |_| true), Some(1));
+        assert_eq!(free_port(STATUS, HIGH, None, |_| true), Some(1));
         assert_eq!(
             free_port(
                 &STATUS.replace("hs  0001 004", "hs  0001 006"),
+                HIGH,
                 None,
                 |_| true
             ),
             None
         );
-        assert_eq!(free_port("", None, |_| true), None);
+        assert_eq!(free_port("", HIGH, None, |_| true), None);
     }
 
     #[test]
     fn a_wanted_port_is_taken_only_when_free() {
-        assert_eq!(free_port(STATUS, Some(0), |_| true), None);
-        assert_eq!(free_port(STATUS, Some(1), |_| true), Some(1));
+        assert_eq!(free_port(STATUS, HIGH, Some(0), |_| true), None);
+        assert_eq!(free_port(STATUS, HIGH, Some(1), |_| true), Some(1));
         let both = STATUS.replace("hs  0000 006", "hs  0000 004");
-        assert_eq!(free_port(&both, None, |_| true), Some(0));
-        assert_eq!(free_port(&both, Some(1), |_| true), Some(1));
+        assert_eq!(free_port(&both, HIGH, None, |_| true), Some(0));
+        assert_eq!(free_port(&both, HIGH, Some(1), |_| true), Some(1));
     }
 
     #[test]
     fn a_port_whose_device_the_kernel_still_has_is_not_free() {
         let both = STATUS.replace("hs  0000 006", "hs  0000 004");
-        assert_eq!(free_port(&both, None, |hub_port| hub_port != 1), Some(1));
-        assert_eq!(free_port(&both, Some(0), |hub_port| hub_port != 1), None);
+        assert_eq!(
+            free_port(&both, HIGH, None, |hub_port| hub_port != 1),
+            Some(1)
+        );
+        assert_eq!(
+            free_port(&both, HIGH, Some(0), |hub_port| hub_port != 1),
+            None
+        );
         let controller = tempfile::tempdir().unwrap();
         for (hub, speed, device) in [("usb1", "480\n", "1-1"), ("usb2", "5000\n", "2-2")] {
             let hub = controller.path().join(hub);
             std::fs::create_dir_all(hub.join(device)).unwrap();
             std::fs::write(hub.join("speed"), speed).unwrap();
         }
-        assert!(!is_vacant(controller.path(), 1));
-        assert!(is_vacant(controller.path(), 2));
-        assert!(is_vacant(Path::new("/nonexistent"), 1));
+        assert!(!is_vacant(controller.path(), HIGH, 1));
+        assert!(is_vacant(controller.path(), HIGH, 2));
+        assert!(is_vacant(Path::new("/nonexistent"), HIGH, 1));
     }
 
     #[test]

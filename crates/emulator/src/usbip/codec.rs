@@ -1,5 +1,7 @@
 //! USB/IP messages as bytes. All fields are big endian but those of the setup stage.
 
+use uwwan_usb::device::Speed;
+
 use crate::urb::SetupPacket;
 
 /// Protocol version 1.1.1, as every kernel since 3.17 speaks.
@@ -22,8 +24,18 @@ pub const OP_REQ_IMPORT: u16 = 0x8003;
 /// Code of the answer to a request for a device.
 pub const OP_REP_IMPORT: u16 = 0x0003;
 
-/// High speed in Linux's `enum usb_device_speed`.
-pub const SPEED_HIGH: u32 = 3;
+/// Returns the number of a rate in Linux's `enum usb_device_speed`.
+#[must_use]
+pub fn speed(speed: Speed) -> u32 {
+    match speed {
+        Speed::Unknown => 0,
+        Speed::Low => 1,
+        Speed::Full => 2,
+        Speed::High => 3,
+        Speed::Super => 5,
+        Speed::SuperPlus => 6,
+    }
+}
 
 /// `URB_ZERO_PACKET` of `transfer_flags`: a zero-length packet ends the transfer.
 pub const FLAG_ZERO_PACKET: u32 = 0x0040;
@@ -154,6 +166,8 @@ pub struct Exported<'a> {
     pub bus: u32,
     /// Number of the device on its bus.
     pub address: u32,
+    /// Rate of the device.
+    pub speed: Speed,
     /// The device descriptor.
     pub descriptor: &'a [u8],
     /// `bConfigurationValue` of the active configuration.
@@ -174,7 +188,7 @@ impl Exported<'_> {
         bytes[256..256 + length].copy_from_slice(&self.bus_id.as_bytes()[..length]);
         bytes[288..292].copy_from_slice(&self.bus.to_be_bytes());
         bytes[292..296].copy_from_slice(&self.address.to_be_bytes());
-        bytes[296..300].copy_from_slice(&SPEED_HIGH.to_be_bytes());
+        bytes[296..300].copy_from_slice(&speed(self.speed).to_be_bytes());
         if let &[
             _,
             _,
@@ -302,7 +316,8 @@ mod tests {
             bus_id: "1-1",
             bus: 1,
             address: 2,
-            descriptor: &crate::descriptors::DEVICE,
+            speed: Speed::High,
+            descriptor: &crate::descriptors::lt4132::DEVICE,
             configuration: 2,
             interfaces: 7,
         }

@@ -14,10 +14,9 @@ use super::codec::{
     OP_REQ_IMPORT, VERSION,
 };
 use super::connection::Connection;
-use crate::descriptors::{self, Layout};
+use crate::descriptors::Presented;
 use crate::emulator::Emulator;
 use crate::handle::Handle;
-use crate::knobs::Brand;
 use crate::report::Recorder;
 use crate::server::{Listener, Server};
 
@@ -43,7 +42,6 @@ pub fn listen(emulator: &Emulator, address: impl ToSocketAddrs) -> std::io::Resu
     let clients = Arc::new(Clients {
         handle,
         recorder: emulator.recorder().clone(),
-        brand: emulator.knobs().brand,
         count: AtomicUsize::new(0),
     });
     let listener = Listener::tcp(address)?;
@@ -56,7 +54,6 @@ pub fn listen(emulator: &Emulator, address: impl ToSocketAddrs) -> std::io::Resu
 struct Clients {
     handle: Handle,
     recorder: Recorder,
-    brand: Brand,
     count: AtomicUsize,
 }
 
@@ -82,15 +79,18 @@ impl Clients {
     }
 
     /// Returns the device as clients are told of it.
-    fn exported(&self) -> Exported<'static> {
+    fn exported(presented: &Presented) -> Exported<'_> {
         // A host selects a configuration itself; until then the device has none.
+        let value = presented.usual_configuration();
+        let configuration = presented.configuration(value);
         Exported {
             bus_id: MODEM_BUS_ID,
             bus: 1,
             address: 2,
-            descriptor: descriptors::device(self.brand),
-            configuration: 2,
-            interfaces: 7,
+            speed: presented.speed(),
+            descriptor: presented.device(),
+            configuration: value,
+            interfaces: configuration.map_or(0, |c| c.interfaces()),
         }
     }
 
@@ -122,16 +122,12 @@ impl Clients {
         let free = plugged.present && !plugged.exported;
         answer.extend(u32::from(free).to_be_bytes());
         if free {
-            let exported = self.exported();
+            let presented = self.handle.presence().presented();
+            let exported = Self::exported(&presented);
             answer.extend(exported.encode());
-            let layout = descriptors::configuration(exported.configuration)
-                .map(Layout::of)
-                .unwrap_or_default();
-            for place in layout
-                .alternates
-                .iter()
-                .filter(|place| place.alternate == 0)
-            {
+            let configuration = presented.configuration(exported.configuration);
+            let places = configuration.iter().flat_map(|c| &c.layout.alternates);
+            for place in places.filter(|place| place.alternate == 0) {
                 answer.extend(place.class);
                 answer.push(0);
             }
@@ -154,7 +150,8 @@ impl Clients {
         };
         let mut answer = codec::op_header(OP_REP_IMPORT, status).to_vec();
         if status == 0 {
-            answer.extend(self.exported().encode());
+            let presented = self.handle.presence().presented();
+            answer.extend(Self::exported(&presented).encode());
         }
         stream.write_all(&answer)?;
         if status == 0 {

@@ -1,6 +1,7 @@
 //! Messages of the usbredir protocol, as bytes. Everything is little endian and packed.
 
 use thiserror::Error;
+use uwwan_usb::device::Speed;
 
 use crate::urb::SetupPacket;
 
@@ -342,11 +343,16 @@ impl Encoder {
         Encoder::default().whole(kind::HELLO, 0, &body)
     }
 
-    /// Returns the message that the device is there: at high speed, with the classes, ids and version of
+    /// Returns the message that the device is there: at its rate, with the classes, ids and version of
     /// its descriptor.
-    pub fn connect(self, descriptor: &[u8]) -> Vec<u8> {
-        const HIGH_SPEED: u8 = 2;
-        let mut body = vec![HIGH_SPEED];
+    pub fn connect(self, speed: Speed, descriptor: &[u8]) -> Vec<u8> {
+        let mut body = vec![match speed {
+            Speed::Low => 0,
+            Speed::Full => 1,
+            Speed::High => 2,
+            Speed::Super | Speed::SuperPlus => 3,
+            Speed::Unknown => 255,
+        }];
         for range in [4..7, 8..12] {
             body.extend(descriptor.get(range).unwrap_or_default());
         }
@@ -669,8 +675,8 @@ mod tests {
         let info = encoder.interfaces(&[(1, [2, 14, 0]), (2, [10, 0, 2])]);
         assert_eq!(info.len(), 16 + 132);
         assert_eq!((info[16], info[20], info[21], info[52 + 1]), (2, 1, 2, 10));
-        let descriptor = crate::descriptors::device(crate::knobs::Brand::Hp);
-        let connect = encoder.connect(descriptor);
+        let descriptor = crate::descriptors::lt4132::DEVICE;
+        let connect = encoder.connect(Speed::High, &descriptor);
         assert_eq!(
             connect[16..],
             [

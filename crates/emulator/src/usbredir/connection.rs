@@ -9,13 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::event::PollFlags;
 
 use super::codec::{
     self, Capabilities, Encoder, Endpoint, HEAD, Incoming, MAX_TRANSFER, Message, Status,
 };
-use crate::descriptors::{self, Layout};
+use crate::descriptors::{EndpointPlace, Layout, Presented};
 use crate::host_socket::{self, HostSocket, Protocol, Step};
 use crate::report::Recorder;
 use crate::upstream::{HostGone, Request, Upstream};
@@ -31,8 +32,7 @@ const LISTENING: usize = 4;
 pub(crate) struct Connection {
     socket: HostSocket<Vec<u8>>,
     recorder: Recorder,
-    /// The device descriptor.
-    descriptor: &'static [u8],
+    presented: Arc<Presented>,
     /// Capabilities of both sides, once the guest's hello has come.
     shared: Option<Capabilities>,
     encoder: Encoder,
@@ -99,12 +99,12 @@ impl Connection {
     pub fn new(
         socket: OwnedFd,
         recorder: Recorder,
-        descriptor: &'static [u8],
+        presented: Arc<Presented>,
     ) -> std::io::Result<Self> {
         let mut connection = Self {
             socket: HostSocket::new(socket)?,
             recorder,
-            descriptor,
+            presented,
             shared: None,
             encoder: Encoder::default(),
             pending: BTreeMap::new(),
@@ -141,7 +141,9 @@ impl Connection {
                 self.shared = Some(shared);
                 self.encoder = Encoder::new(shared);
                 self.tell_layout();
-                let connect = self.encoder.connect(self.descriptor);
+                let connect = self
+                    .encoder
+                    .connect(self.presented.speed(), self.presented.device());
                 self.answer(connect);
             }
             Message::Reset => {
@@ -275,7 +277,7 @@ impl Connection {
     }
 
     /// Returns the endpoints of the active alternate settings.
-    fn active(&self) -> impl Iterator<Item = &descriptors::EndpointPlace> {
+    fn active(&self) -> impl Iterator<Item = &EndpointPlace> {
         let selected = |interface| self.alternates.get(&interface).copied().unwrap_or(0);
         let all = self.layout.endpoints.iter();
         all.filter(move |place| place.alternate == selected(place.interface))
@@ -285,9 +287,8 @@ impl Connection {
     fn configured(&mut self, value: u8) {
         self.configuration = value;
         self.alternates.clear();
-        self.layout = descriptors::configuration(value)
-            .map(Layout::of)
-            .unwrap_or_default();
+        let configuration = self.presented.configuration(value);
+        self.layout = configuration.map(|c| c.layout.clone()).unwrap_or_default();
     }
 
     /// Tells the guest which interfaces and endpoints there are.
@@ -467,7 +468,7 @@ impl Upstream for Connection {
 mod tests {
     use super::*;
     use crate::host_socket::{MAX_ANSWERS, MAX_HELD};
-    use crate::knobs::Brand;
+    use crate::knobs::Knobs;
     use crate::upstream::MAX_REQUESTS;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -480,8 +481,8 @@ mod tests {
             None,
         )
         .unwrap();
-        let descriptor = descriptors::device(Brand::Hp);
-        let connection = Connection::new(ours, Recorder::default(), descriptor).unwrap();
+        let presented = Arc::new(Presented::new(&Knobs::default(), None));
+        let connection = Connection::new(ours, Recorder::default(), presented).unwrap();
         (connection, theirs)
     }
 

@@ -1,7 +1,6 @@
 //! Offering the modem to virtual machines.
 
 use super::connection::Connection;
-use crate::descriptors;
 use crate::emulator::Emulator;
 use crate::server::{Listener, Place, Server};
 
@@ -13,7 +12,6 @@ use crate::server::{Listener, Place, Server};
 pub fn listen(emulator: &Emulator, place: &Place) -> std::io::Result<Server> {
     let handle = emulator.handle().clone();
     let recorder = emulator.recorder().clone();
-    let descriptor = descriptors::device(emulator.knobs().brand);
     let presence = handle.presence().clone();
     Server::start(
         "usbredir-server",
@@ -24,7 +22,7 @@ pub fn listen(emulator: &Emulator, place: &Place) -> std::io::Result<Server> {
             if !state.present || state.exported {
                 return;
             }
-            match Connection::new(socket, recorder.clone(), descriptor) {
+            match Connection::new(socket, recorder.clone(), handle.presence().presented()) {
                 Ok(connection) => handle.connect(Box::new(connection)),
                 Err(error) => tracing::debug!(%error, "usbredir guest"),
             }

@@ -1,0 +1,64 @@
+//! The frames of an Ethernet function (IEEE 802.3, 3.1): packets for the network come in them, and what
+//! is for the host goes out in them.
+
+/// An Ethernet address.
+pub(super) type Address = [u8; 6];
+
+/// Length of the header, in bytes.
+const HEADER: usize = 14;
+/// Ethernet address of the router at the other end of the link.
+pub(super) const ROUTER: Address = [0x02, 0x50, 0xf3, 0, 0, 0];
+/// Where frames go while the host's address is not known.
+const BROADCAST: Address = [0xff; 6];
+
+/// Returns who sent a frame, and the packet in it. `None` when the frame carries neither IP nor ARP.
+pub(super) fn unwrap(frame: &[u8]) -> Option<(Address, &[u8])> {
+    let (header, packet) = frame.split_first_chunk::<HEADER>()?;
+    let source = *header[6..].first_chunk()?;
+    let known = match [header[12], header[13]] {
+        [0x08, 0x00] => packet.first()? >> 4 == 4,
+        [0x86, 0xdd] => packet.first()? >> 4 == 6,
+        [0x08, 0x06] => packet.starts_with(&[0, 1, 8, 0, 6, 4]),
+        _ => false,
+    };
+    known.then_some((source, packet))
+}
+
+/// Returns the header of the frame with a packet for the host: IPv4, IPv6 or ARP.
+pub(super) fn header(packet: &[u8], host: Option<Address>) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..6].copy_from_slice(&host.unwrap_or(BROADCAST));
+    header[6..12].copy_from_slice(&ROUTER);
+    header[12..].copy_from_slice(match packet.first().map(|byte| byte >> 4) {
+        Some(4) => &[0x08, 0x00],
+        Some(6) => &[0x86, 0xdd],
+        _ => &[0x08, 0x06],
+    });
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_survive_their_frames() {
+        let host = [2, 0, 0, 0, 0, 1];
+        for packet in [&[0x45, 1, 2][..], &[0x60, 1], &[0, 1, 8, 0, 6, 4, 0, 1]] {
+            let mut frame = header(packet, Some(host)).to_vec();
+            assert_eq!(frame[..6], host);
+            frame.extend(packet);
+            assert_eq!(unwrap(&frame), Some((ROUTER, packet)));
+        }
+        assert_eq!(header(&[0x45], None)[..6], BROADCAST);
+        // A VLAN tag, a type that belies the packet, and a header alone.
+        for frame in [
+            [&[0; 12][..], &[0x81, 0, 0, 1, 8, 0, 0x45]].concat(),
+            [&[0; 12][..], &[0x08, 0, 0x60]].concat(),
+            [&[0; 12][..], &[0x08, 0]].concat(),
+            vec![0; 13],
+        ] {
+            assert_eq!(unwrap(&frame), None);
+        }
+    }
+}
