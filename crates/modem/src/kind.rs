@@ -75,6 +75,12 @@ impl Function {
         mbim.map(Self::from).or_else(|| ethernet().map(Self::from))
     }
 
+    /// Returns whether control and data are one interface, with the notification endpoint in the
+    /// alternate setting that has the data (Huawei E5331).
+    pub(crate) fn shares_interface(&self) -> bool {
+        self.control_interface == self.data_interface
+    }
+
     pub(crate) fn is_ethernet(&self) -> bool {
         matches!(self.kind, Kind::Ethernet { .. })
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use uwwan_usb::configuration::{self, Switched};
-use uwwan_usb::device::{Backend, Device, Found, Identity};
+use uwwan_usb::device::{Backend, Device, Found, Identity, Queue};
+use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::notifications::Reader;
 
 use crate::at_port::AtPort;
@@ -36,6 +37,17 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn reactor(&self) -> Option<&Reactor> {
         self.reactor.as_ref()
+    }
+
+    /// Opens the notification endpoint, if the function has one.
+    ///
+    /// # Errors
+    /// What the backend said.
+    pub(super) fn notification_queue(&self) -> Result<Option<Box<dyn Queue>>, UsbError> {
+        let endpoint = self.function.interrupt_in;
+        endpoint
+            .map(|end| self.device.queue(end.address))
+            .transpose()
     }
 
     pub(super) fn framing(&self) -> Option<FramingStatus> {

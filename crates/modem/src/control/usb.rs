@@ -174,11 +174,11 @@ impl Control {
                 .set_alternate_setting(function.control_interface, function.control_alternate)
                 .map_err(words)?;
         }
-        let interrupt = function
-            .interrupt_in
-            .map(|endpoint| held.device.queue(endpoint.address))
-            .transpose()
-            .map_err(words)?;
+        // Where control and data share an interface, its alternate setting is chosen first.
+        let interrupt = match function.shares_interface() {
+            true => None,
+            false => held.notification_queue().map_err(words)?,
+        };
         let pump = held.device.pump().map_err(words)?;
         let counters = Arc::clone(&shared.counters);
         let report = Box::new(move |report: Report| {
@@ -225,9 +225,18 @@ impl Control {
             .device
             .as_mut()
             .ok_or_else(|| gone(Rung::DataFunction))?;
+        let words = |error: UsbError| explain::usb(Rung::DataFunction, &error);
+        let shared = held.function.shares_interface();
+        // No transfer may be pending on an interface whose alternate setting changes.
+        if shared && let Some(reactor) = held.reactor() {
+            reactor.listen(None);
+        }
         let negotiated =
             function::negotiate(&*held.device, &held.function, &self.options, self.quirk)
-                .map_err(|error| explain::usb(Rung::DataFunction, &error))?;
+                .map_err(words)?;
+        if shared && let Some(reactor) = held.reactor() {
+            reactor.listen(held.notification_queue().map_err(words)?);
+        }
         let detail = negotiated.detail();
         let notices = negotiated.notices.clone();
         held.negotiated = Some(negotiated);

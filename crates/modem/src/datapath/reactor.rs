@@ -22,6 +22,7 @@ use crate::packet::is_ethernet;
 use crate::poll::{PollSet, Readiness};
 
 enum Order {
+    Listen(Option<Box<dyn Queue>>, Sender<()>),
     Start(Box<DataPlan>, Sender<Result<Running, Fault>>),
     StopData(Sender<()>),
     HaltCleared(u8),
@@ -94,6 +95,14 @@ impl Reactor {
     /// Makes the system call `write`.
     fn wake(&self) {
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Takes another notification endpoint in place of the one before, whose transfers are over when
+    /// this returns; without one no notifications are read. Returns `false` when that took too long.
+    pub(crate) fn listen(&self, interrupt: Option<Box<dyn Queue>>) -> bool {
+        let (answer, result) = bounded(1);
+        self.order(Order::Listen(interrupt, answer));
+        result.recv_timeout(PATIENCE).is_ok()
     }
 
     /// Starts to move datagrams.
@@ -246,6 +255,14 @@ impl Worker {
                         self.data = Some(data);
                         running
                     }));
+                }
+                Ok(Order::Listen(interrupt, answer)) => {
+                    self.drain_interrupt();
+                    if self.pump.is_some() {
+                        self.interrupt = Notifications::new(interrupt);
+                        self.interrupt.submit(&mut self.tally);
+                    }
+                    let _ = answer.send(());
                 }
                 Ok(Order::StopData(answer)) => {
                     self.stop_data();
