@@ -91,7 +91,8 @@ impl Reply {
         let Some(value) = &self.status else {
             return Err(unreadable("the running uwwan told no state"));
         };
-        Status::deserialize(value)
+        // `Status` has a function of this name beside the trait's, which knows no session 0.
+        <Status as Deserialize>::deserialize(value)
             .map_err(|error| unreadable("the running uwwan's answer makes no sense").because(error))
     }
 }
