@@ -34,7 +34,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// What to do.
+/// Command to run: the modem in use, one question to it, or a bench.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show everything working on an emulated modem: no hardware, no root

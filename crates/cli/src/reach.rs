@@ -38,7 +38,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// Pause in USB configuration 0 that the emulated modem gets. It needs 100 ms.
 const EMULATOR_SETTLE: Duration = Duration::from_millis(200);
 
-/// Which modem.
+/// Choice of the modem a command is for, and of the way to it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Reach {
     /// The modem: vendor:product (03f0:a31d), port (1-4.2), bus/device (3/12), or `emulator`. A

@@ -149,7 +149,7 @@ macro_rules! named_number {
 
         impl $name {
             $(
-                #[doc = concat!("`", stringify!($constant), "`.")]
+                #[doc = concat!("Named value `", stringify!($constant), "`, the number `", stringify!($value), "`.")]
                 pub const $constant: Self = Self($value);
             )*
 

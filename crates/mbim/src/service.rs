@@ -140,7 +140,7 @@ macro_rules! service_table {
         pub const UUID: $crate::uuid::Uuid = $crate::uuid::Uuid::literal($uuid);
 
         $(
-            #[doc = concat!("Command ", stringify!($number), ", `", stringify!($cid), "`.")]
+            #[doc = concat!("Id of command ", stringify!($number), " of the service, `", stringify!($cid), "`.")]
             pub const $constant: $crate::service::CidId =
                 $crate::service::CidId { service: UUID, cid: $number };
         )*

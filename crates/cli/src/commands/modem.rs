@@ -6,7 +6,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// What to ask.
+/// Command that asks the modem one question over MBIM, or changes one of its settings.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Show everything about a modem on one page

@@ -94,7 +94,7 @@ struct ChangeArguments {
     new_pin_file: Option<PathBuf>,
 }
 
-/// What everything that takes a PIN takes.
+/// Options of every command that sends a PIN to the card.
 #[derive(Debug, clap::Args)]
 struct CodeOptions {
     /// File whose first line is the PIN [default: ask on the terminal]

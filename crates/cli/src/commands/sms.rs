@@ -63,20 +63,20 @@ struct ListArguments {
     json: bool,
 }
 
-/// Which messages.
+/// Choice of the stored messages a command is for: all of them, or those of one state.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[group(multiple = false)]
 struct Which {
-    /// Received and not read yet
+    /// Only messages received and not read yet
     #[arg(long)]
     new: bool,
-    /// Received and read
+    /// Only messages received and read
     #[arg(long)]
     old: bool,
-    /// Sent
+    /// Only messages that have been sent
     #[arg(long)]
     sent: bool,
-    /// Written and not sent
+    /// Only messages written and not sent
     #[arg(long)]
     drafts: bool,
 }

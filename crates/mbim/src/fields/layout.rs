@@ -39,7 +39,11 @@ macro_rules! layout {
         pub struct $name {
             $(
                 $(#[$field_meta])*
-                #[doc = concat!("(`", stringify!($type $(, $kind $(($($argument)*))?)?), "` on the wire)")]
+                #[doc = ""]
+                #[doc = concat!(
+                    "Field `", stringify!($field), "`, in the ",
+                    $crate::fields::encoding!($type $(, $kind $(($($argument)*))?)?),
+                )]
                 pub $field: $type,
             )*
         }
@@ -146,6 +150,39 @@ macro_rules! layout {
     )*};
 }
 pub(crate) use layout;
+
+/// Expands to the words that end the documentation of a field, from its type and the word after
+/// `as`.
+macro_rules! encoding {
+    ($type:ty) => {
+        concat!(
+            "usual encoding of `",
+            stringify!($type),
+            "` ([`WireKind`](crate::fields::WireKind))."
+        )
+    };
+    ($type:ty, $kind:ident) => {
+        concat!(
+            "encoding `",
+            stringify!($kind),
+            "` of `",
+            stringify!($type),
+            "` ([`Kind`](crate::fields::Kind))."
+        )
+    };
+    ($type:ty, $kind:ident($count:ident)) => {
+        concat!(
+            "encoding `",
+            stringify!($kind),
+            "` of `",
+            stringify!($type),
+            "` ([`Kind`](crate::fields::Kind)). The wire has its number of elements or bytes in `",
+            stringify!($count),
+            "`.",
+        )
+    };
+}
+pub(crate) use encoding;
 
 /// Expands to the encoding of a field, from its type and the word after `as`.
 macro_rules! kind {

@@ -18,7 +18,7 @@ mod value;
 mod wire;
 mod write;
 
-pub(crate) use layout::{kind, layout};
+pub(crate) use layout::{encoding, kind, layout};
 pub use read::{FieldError, Reader};
 pub use schema::{Condition, Field, Kind, Schema};
 pub use value::{Record, SetError, Tlv, TlvType, Value};
