@@ -7,8 +7,8 @@
 //! release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
 //! event descriptor for orders from the control thread. One reactor for both directions, because
 //! every hand-off between threads costs a wake-up per NTB, more than the work
-//! itself: at full rate an NTB is two system calls on the USB side, and a fraction of one on the host's with large
-//! packets, or one per datagram without.
+//! itself: at full rate an NTB costs two system calls on the USB side; on the host's side it costs a
+//! fraction of one with large packets, or one per datagram without.
 //!
 //! ```text
 //! host end --receive--> places in the open NTBs --NDPs appended--> bulk OUT
@@ -29,12 +29,12 @@
 //!
 //! **Zero copy.** Towards the device the host is read to the datagram's final offset in a USB
 //! buffer; the NDP follows when the NTB closes. Towards the host it is written from
-//! the receive buffers, which go back into the queue afterwards. Buffers are allocated once; steady
-//! state makes no allocation and takes no lock. The one copy there can be is of a large packet that
-//! was not expected or not of the expected shape: it is moved to its places once, and counted.
+//! the receive buffers, which go back into the queue afterwards. Buffers are allocated once; the steady
+//! state makes no allocation and takes no lock. Only a large packet that was not expected, or not in
+//! the expected shape, is copied: it is moved to its places once, and counted.
 //!
-//! **Sessions.** Each data session has its own host's end (`sessions`); all share queues, buffers and
-//! NTBs. They are read in turn, and an NTB that can carry one session only leaves when the next
+//! **Sessions.** Each data session has a host's end of its own (`sessions`); all sessions share queues,
+//! buffers and NTBs. They are read in turn, and an NTB that can carry one session only leaves when the next
 //! one has something to send.
 //!
 //! **Ethernet.** A plain network device has one session that carries frames instead of IP datagrams.
@@ -52,9 +52,9 @@
 //! high-speed bus carries one or two of 16 KiB.
 //!
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
-//! reading: packets wait in the interface's queues (`txqueuelen` each), and what these have no room
-//! for the kernel drops. With offload there is a queue for every few flows, and they are read in
-//! turn, so that what a large upload has in its own does not keep others waiting (`queues` in
+//! reading: packets wait in the interface's queues (`txqueuelen` each), and the kernel drops what
+//! these have no room for. With offload there is a queue for every few flows, and they are read in
+//! turn, so that the packets of a large upload, in its own queue, do not keep others waiting (`queues` in
 //! [`uwwan_tun`]). When the host takes no more, the received NTBs are held and the transfers behind
 //! them wait, up to a bounded time; then what is left of the NTBs is dropped and counted. Neither
 //! ever blocks the thread.
@@ -67,9 +67,9 @@
 //! (`datapath/priority.rs`).
 //!
 //! **Errors.** A halted endpoint is left to drain and cleared by the control thread, since that is
-//! a control request; blocks it did not take are sent again. A burst of transfer errors pauses the direction for a moment; blocks longer
-//! than agreed on lead to larger buffers; more errors than a healthy link has end the data path,
-//! and the control thread climbs the ladder again.
+//! a control request; NTBs it did not take are sent again. A burst of transfer errors pauses the
+//! direction for a moment. NTBs longer than agreed on lead to larger buffers. More errors than a
+//! healthy link has end the data path, and the control thread climbs the ladder again.
 //!
 //! System calls in steady state: `ppoll`, those of the backend's [`Pump::process`] and
 //! [`Queue::submit`], and those of [`Single`] or [`Large`].

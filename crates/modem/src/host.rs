@@ -1,4 +1,4 @@
-//! The host's end of the data path: where datagrams come from and go to.
+//! The host's end of the data path, which datagrams come from and go to.
 //!
 //! The driver asks a [`HostProvider`] for a [`HostEnd`] when the first addresses are known and
 //! keeps it over losses of the modem, so that flows survive a modem reset. Its two halves are apart:

@@ -1,4 +1,4 @@
-//! NTBs in hand, on their way to the hosts.
+//! NTBs in hand, whose datagrams are on their way to the hosts.
 //!
 //! Datagrams are written to the host from where they lie in the NTBs: one a call, or runs of
 //! them, also across NTBs, as one large packet. What a host has no room for is kept in its place
@@ -23,39 +23,44 @@ pub(super) trait Inspect {
     fn delivered(&mut self, datagrams: u64, bytes: u64);
 }
 
-/// Where the datagrams of a session go.
+/// The host's end to which a session's datagrams are delivered.
 pub(super) struct Outlet<'a> {
-    /// What takes the datagrams.
+    /// Host's end that takes the datagrams.
     pub(super) sink: Sink<'a>,
-    /// Who sees the datagrams before the host.
+    /// Inspector that sees each datagram before the host does.
     pub(super) inspect: &'a mut dyn Inspect,
 }
 
-/// How a host takes datagrams.
+/// A host's end, by the number of datagrams it takes in a call.
 pub(super) enum Sink<'a> {
-    /// One datagram a call.
+    /// Host's end that takes one datagram in a call.
     Single(&'a mut dyn Single),
-    /// Many datagrams a call, merged by the coalescer.
+    /// Host's end that takes many datagrams of a flow in a call, merged by the coalescer.
     Large(&'a mut dyn Large, &'a mut Coalescer),
 }
 
 /// The hosts' ends of all sessions.
 pub(super) trait Outlets {
-    /// Returns where the datagrams of a session go; `None` when there is no such session.
+    /// Returns the outlet for the datagrams of a session; `None` when there is no such session.
     fn outlet(&mut self, session: u8) -> Option<Outlet<'_>>;
 
-    /// Returns whether any host's end takes many datagrams a call, so that NTBs are better handed over
-    /// together.
+    /// Returns whether any host's end takes many datagrams in a call, so that several NTBs are
+    /// better handed over together.
     fn merge(&self) -> bool;
 }
 
 /// A datagram in one of the NTBs in hand.
 #[derive(Debug, Clone, Copy)]
 struct Datagram {
+    /// Index of its NTB in [`Delivery::ntbs`].
     ntb: u16,
+    /// Id of its data session.
     session: u8,
+    /// Whether the session's inspector has seen it.
     inspected: bool,
+    /// Offset of its first byte in the NTB's buffer.
     start: u32,
+    /// Length in bytes.
     length: u32,
 }
 
@@ -67,19 +72,21 @@ impl Datagram {
     }
 }
 
-/// NTBs in hand, and what of them is not delivered.
+/// NTBs in hand, and those of their datagrams that are not delivered.
 pub(super) struct Delivery {
-    /// Ethernet frames are expected, not IP datagrams; they are session 0's.
+    /// Whether Ethernet frames are expected, all of session 0, instead of IP datagrams.
     ethernet: bool,
+    /// Buffers of the NTBs in hand.
     ntbs: Vec<Buffer>,
-    /// What is to be delivered, in order.
+    /// Datagrams to be delivered, in the order of their arrival.
     datagrams: Vec<Datagram>,
-    /// What a delivery leaves, while it is made.
+    /// Datagrams that the delivery in progress leaves for the next one.
     left: Vec<Datagram>,
 }
 
 impl Delivery {
-    /// Makes room for `ntbs` NTBs of `datagrams` datagrams each; more make it grow.
+    /// Returns a delivery with room for `ntbs` NTBs of `datagrams` datagrams each. It grows when
+    /// there are more.
     pub(super) fn new(ntbs: usize, datagrams: usize) -> Self {
         Self {
             ethernet: false,
@@ -89,7 +96,7 @@ impl Delivery {
         }
     }
 
-    /// Expects Ethernet frames.
+    /// Makes it expect Ethernet frames, all of session 0.
     pub(super) fn carry_frames(&mut self) {
         self.ethernet = true;
     }
@@ -99,22 +106,23 @@ impl Delivery {
         self.ntbs.len()
     }
 
-    /// Returns the number of datagrams not delivered.
+    /// Returns the number of datagrams that wait to be delivered.
     pub(super) fn waiting(&self) -> usize {
         self.datagrams.len()
     }
 
-    /// Returns whether datagrams of this session are not delivered.
+    /// Returns whether datagrams of this session wait to be delivered.
     pub(super) fn waits_for(&self, session: u8) -> bool {
         self.datagrams
             .iter()
             .any(|datagram| datagram.session == session)
     }
 
-    /// Takes an NTB apart: its datagrams are to be delivered.
+    /// Takes an NTB in hand and lists its datagrams for delivery. Those of no known kind are counted in
+    /// `tally`.
     pub(super) fn take(&mut self, buffer: Buffer, receiver: &mut Receiver, tally: &mut Tally) {
         let bytes = buffer.filled();
-        // As many as there are transfers, and they are few.
+        // There are as many NTBs as transfers, and these are few.
         let ntb = self.ntbs.len() as u16;
         let datagrams = &mut self.datagrams;
         let other = &mut tally.no_session;
@@ -132,7 +140,7 @@ impl Delivery {
                 ntb,
                 session,
                 inspected: false,
-                // NTBs are bounded far below.
+                // The length of an NTB is bounded far below 4 GiB.
                 start: datagram.range.start as u32,
                 length: datagram.range.len() as u32,
             });
@@ -140,8 +148,8 @@ impl Delivery {
         self.ntbs.push(buffer);
     }
 
-    /// Hands everything over, session by session. Returns `false` when a host has no room for some
-    /// of it; that stays.
+    /// Hands all waiting datagrams over, session by session. Returns `false` when a host has no room
+    /// for some of them; these go on waiting.
     ///
     /// Makes the system calls of [`Single::send`] and [`Large::send`].
     pub(super) fn deliver(&mut self, outlets: &mut dyn Outlets, tally: &mut Tally) -> bool {
@@ -166,8 +174,7 @@ impl Delivery {
         self.datagrams.is_empty()
     }
 
-    /// Hands over what a session has from the datagram of index `from` on, and returns how many
-    /// datagrams that were.
+    /// Hands over the datagrams of a session from index `from` on, and returns their number.
     fn deliver_to(
         &mut self,
         session: u8,
@@ -240,32 +247,36 @@ impl Delivery {
         count
     }
 
-    /// Forgets what is not delivered, and returns how many datagrams that were.
+    /// Forgets the datagrams that wait to be delivered, and returns their number.
     pub(super) fn give_up(&mut self) -> usize {
         let count = self.datagrams.len();
         self.datagrams.clear();
         count
     }
 
-    /// Returns the NTBs' buffers, once nothing in them waits.
+    /// Returns the buffers of the NTBs in hand, and has none afterwards. No datagram may be waiting.
     pub(super) fn release(&mut self) -> impl Iterator<Item = Buffer> {
         debug_assert!(self.datagrams.is_empty());
         self.ntbs.drain(..)
     }
 }
 
-/// What became of the datagrams of one delivery.
+/// Counts of one delivery.
 #[derive(Debug, Default)]
 struct Done {
+    /// Number of datagrams the host has taken.
     datagrams: u64,
+    /// Bytes in these datagrams.
     bytes: u64,
+    /// Number of calls that handed datagrams over.
     writes: u64,
+    /// Number of datagrams the host has refused.
     refused: u64,
 }
 
 impl Done {
-    /// Makes a call that hands `datagrams` datagrams over, of `bytes` bytes together. Returns `false`
-    /// when the host has no room.
+    /// Makes a call that hands `datagrams` datagrams over, of `bytes` bytes together, and counts its
+    /// outcome. Returns `false` when the host has no room.
     #[inline]
     fn add(
         &mut self,
@@ -286,7 +297,7 @@ impl Done {
     }
 }
 
-/// Makes a call until no signal interrupts it.
+/// Makes a system call, and repeats it as long as signals interrupt it.
 #[inline]
 fn again(call: &mut impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
@@ -297,19 +308,22 @@ fn again(call: &mut impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// Writes the packets that a coalescer makes.
+/// Writes the packets that a coalescer makes to the host.
 struct Writer<'a> {
     host: &'a mut dyn Large,
     ntbs: &'a [Buffer],
-    /// The datagrams that the packets are made of.
+    /// Datagrams that the packets are made of.
     datagrams: &'a [Datagram],
+    /// Datagrams that wait for the next delivery.
     left: &'a mut Vec<Datagram>,
-    /// Whether the host has no room: then everything further waits, so that order is kept.
+    /// Whether the host has no room. Every further packet waits then, so that order is kept.
     blocked: bool,
     done: &'a mut Done,
 }
 
 impl Writer<'_> {
+    /// Writes one packet. Its datagrams are kept when the host has no room, and written one by one
+    /// when it refuses the packet.
     #[inline]
     fn write(&mut self, packet: Packet<'_>) {
         if self.blocked {
@@ -347,7 +361,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the datagrams of a packet that was refused.
+    /// Writes the datagrams of a packet that was refused, each for itself.
     #[cold]
     fn one_by_one(&mut self, slices: &[IoSlice<'_>]) {
         for payload in slices.iter().skip(1) {
@@ -367,7 +381,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the datagram that has this payload.
+    /// Returns the datagram that `payload` is part of.
     fn find(&self, payload: &[u8]) -> Option<Datagram> {
         let at = payload.as_ptr();
         self.datagrams

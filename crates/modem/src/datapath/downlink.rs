@@ -23,24 +23,28 @@ use crate::counters::Tally;
 pub(super) struct Downlink {
     queue: Box<dyn Queue>,
     receiver: Receiver,
-    /// The receiver's counters as last seen, and what was counted before it.
+    /// The receiver's counters when they were last added to the tally.
     refused: DropCounters,
+    /// Counts of earlier bring-ups.
     refused_before: DropCounters,
     /// Buffers that are not in a transfer.
     idle: Vec<Buffer>,
+    /// Size in bytes of each buffer.
     size: usize,
     /// Size in bytes of the largest NTB the device can send at all.
     size_max: usize,
     delivery: Delivery,
-    /// Cancelled transfers are waited for, to go on with so many buffers: the other direction needs
-    /// memory.
+    /// Number of buffers to go on with once the cancelled transfers have completed; `None` unless the
+    /// other direction needs memory.
     making_way: Option<usize>,
-    /// Until when a host without room is waited for.
+    /// Time until which a host without room is waited for.
     held: Option<Instant>,
+    /// Time until which no transfer is submitted, after a burst of errors.
     paused_until: Option<Instant>,
-    /// Until when the device is not asked whether more has completed.
+    /// Time until which the device is not asked whether more transfers have completed.
     rest: Option<Instant>,
     faults: Faults,
+    /// Whether the endpoint is halted.
     pub(super) halted: bool,
 }
 
@@ -49,15 +53,15 @@ impl Downlink {
     pub(super) const PATIENCE: Duration = Duration::from_millis(200);
     /// Pause after a burst of transfer errors (as in Linux usbnet.c).
     const THROTTLE: Duration = Duration::from_millis(125);
-    /// How long the device is left alone after a large NTB, so that at rates above an NTB in
+    /// Time for which the device is left alone after a large NTB, so that at rates above an NTB in
     /// that time several are handled together. A high-speed bus carries one or two of 16 KiB in it
     /// (USB 2.0 section 5.8.4), and the transfers queued hold far more.
     const REST: Duration = Duration::from_micros(500);
     /// Number of NTBs handled in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 8;
 
-    /// `size` and `size_max` are the NTB sizes agreed on and announced, in bytes;
-    /// `refused_before` is what earlier bring-ups have counted.
+    /// Makes the receive side with `depth` buffers. `size` and `size_max` are the NTB sizes agreed on
+    /// and announced, in bytes; `refused_before` has the counts of earlier bring-ups.
     pub(super) fn new(
         mut queue: Box<dyn Queue>,
         limits: Limits,
@@ -67,7 +71,7 @@ impl Downlink {
         refused_before: DropCounters,
     ) -> Self {
         let packet = usize::from(queue.max_packet_size()).max(1);
-        // A whole number of packets, or the last packet would be too long for the buffer.
+        // A buffer holds a whole number of packets, or the last would be too long for it.
         let size = size.max(packet).next_multiple_of(packet);
         let size_max = size_max.max(size).next_multiple_of(packet);
         let idle = (0..depth.max(1)).map(|_| queue.allocate(size)).collect();
@@ -89,19 +93,22 @@ impl Downlink {
         }
     }
 
-    /// Expects Ethernet frames.
+    /// Makes it expect Ethernet frames instead of IP datagrams.
     pub(super) fn carry_frames(&mut self) {
         self.delivery.carry_frames();
     }
 
+    /// Returns the address of the bulk IN endpoint.
     pub(super) fn endpoint(&self) -> u8 {
         self.queue.endpoint()
     }
 
+    /// Returns whether the buffers are memory that the kernel shares with the program.
     pub(super) fn is_mapped(&self) -> bool {
         self.idle.first().is_some_and(Buffer::is_mapped)
     }
 
+    /// Returns the number of transfers in flight.
     pub(super) fn pending(&self) -> usize {
         self.queue.pending()
     }
@@ -116,28 +123,36 @@ impl Downlink {
         self.held.is_some() && self.delivery.waits_for(session)
     }
 
-    /// Returns until when the device is not asked whether more has completed. The time may be over.
+    /// Returns the time until which the device is not asked whether more transfers have completed. It
+    /// may have passed.
     pub(super) fn resting(&self) -> Option<Instant> {
         self.rest
     }
 
-    /// Returns when to run again without a completion.
+    /// Returns the time at which to run again, also without a completion.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.held.into_iter().chain(self.paused_until).min()
     }
 
+    /// Returns whether the endpoint is halted and has nothing queued, so that the halt can be
+    /// cleared.
     pub(super) fn can_clear_halt(&self) -> bool {
         self.halted && self.queue.pending() == 0
     }
 
+    /// Notes that the control thread has cleared the endpoint's halt.
     pub(super) fn halt_cleared(&mut self) {
         self.halted = false;
     }
 
-    /// Handles completed transfers and queues buffers again. Returns whether completions may be
-    /// left.
+    /// Handles completed transfers and queues their buffers again. Returns whether there may be
+    /// further completions.
     ///
     /// Makes the system calls of [`Delivery::deliver`] and of [`Queue::submit`].
+    ///
+    /// # Errors
+    /// When the device is gone, the backend fails, there is no memory for a single transfer, or there
+    /// were more transfer errors than [`Faults`] bears.
     pub(super) fn run(
         &mut self,
         outlets: &mut dyn Outlets,
@@ -185,7 +200,7 @@ impl Downlink {
         Ok(more && self.held.is_none())
     }
 
-    /// Parses an NTB: its datagrams are to be delivered.
+    /// Parses the NTB in a completed transfer and lists its datagrams for delivery.
     fn take(&mut self, buffer: Buffer, tally: &mut Tally) {
         let length = buffer.filled().len();
         if length == 0 {
@@ -199,7 +214,7 @@ impl Downlink {
         self.delivery.take(buffer, &mut self.receiver, tally);
         if self.receiver.drops != self.refused {
             if full && self.receiver.drops.block_length_beyond > self.refused.block_length_beyond {
-                // What is missing comes with the transfers behind.
+                // The rest of the NTB comes with the next transfers.
                 self.grow(tally);
             }
             self.refused = self.receiver.drops;
@@ -208,7 +223,7 @@ impl Downlink {
         }
     }
 
-    /// Hands over what is in hand, and holds what a host has no room for.
+    /// Hands over the datagrams in hand, and holds those a host has no room for.
     fn deliver(&mut self, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
         if self.delivery.deliver(outlets, tally) {
             self.held = None;
@@ -218,7 +233,7 @@ impl Downlink {
         }
     }
 
-    /// Goes on with what is held.
+    /// Tries again to hand over held datagrams, and drops them when [`Self::PATIENCE`] is over.
     fn resume(&mut self, outlets: &mut dyn Outlets, now: Instant, tally: &mut Tally) {
         let Some(until) = self.held else {
             return;
@@ -235,6 +250,7 @@ impl Downlink {
         }
     }
 
+    /// Handles a transfer that ended with an error.
     fn failed(
         &mut self,
         error: TransferError,
@@ -260,8 +276,8 @@ impl Downlink {
         self.faults.add(now).map_err(|()| Fault::Receive(error))
     }
 
-    /// Counts an NTB that was longer than agreed on. The device ignores what it was told: buffers
-    /// for the largest it can send.
+    /// Counts an NTB that was longer than agreed on. A device that sends such ignores what it was
+    /// told, so the buffers become large enough for the longest NTB it can send.
     fn grow(&mut self, tally: &mut Tally) {
         tally.receive_overflow += 1;
         if self.size < self.size_max {
@@ -327,13 +343,13 @@ impl Downlink {
         Ok(())
     }
 
-    /// NTBs in a row that had data under a header of zeros: the device may need the other
-    /// format.
+    /// Returns the number of NTBs in a row that had data under a header of zeros, as of a device that
+    /// needs the other format.
     pub(super) fn empty_headers(&self) -> u32 {
         self.receiver.zero_headers_in_a_row
     }
 
-    /// Gives the queue back, to be drained.
+    /// Returns the queue, to be drained.
     pub(super) fn into_queue(self) -> Box<dyn Queue> {
         self.queue
     }

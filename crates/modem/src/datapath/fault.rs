@@ -1,10 +1,10 @@
-//! Why the data path ends, and how many transfer errors it bears.
+//! Faults that end the data path, and the number of transfer errors it bears before.
 
 use std::time::{Duration, Instant};
 
 use uwwan_usb::error::TransferError;
 
-/// Why the data path ended.
+/// Fault that ended the data path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     /// The device was unplugged or has re-enumerated.
@@ -36,15 +36,21 @@ pub(crate) enum Fault {
 /// Transfer errors of one endpoint since its last success.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
+    /// Number of errors.
     count: u32,
+    /// Time of the first.
     first: Option<Instant>,
 }
 
 impl Faults {
+    /// Number of errors that end the data path at once.
     const MOST: u32 = 100;
+    /// Number of errors that end the data path when they took [`Self::TIME`] or longer to come.
     const MOST_OVER_TIME: u32 = 20;
+    /// Time without a success after which fewer errors are borne.
     const TIME: Duration = Duration::from_secs(5);
 
+    /// Forgets the errors, after a success.
     pub(super) fn clear(&mut self) {
         if self.count != 0 {
             *self = Self::default();

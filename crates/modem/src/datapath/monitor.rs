@@ -1,4 +1,4 @@
-//! What the reactor looks at on the way to the host: neighbour solicitations and answers to probes.
+//! Inspection of datagrams on their way to the host: neighbour solicitations, and answers to probes.
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
@@ -11,16 +11,20 @@ use crate::watch::Probe;
 #[cfg(doc)]
 use crate::watch::Watch;
 
-/// Sees what comes in on one session: neighbour solicitations and answers to probes.
+/// Inspector of the datagrams that come in on one session.
 #[derive(Default)]
 pub(super) struct Monitor {
+    /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(super) ours: Vec<Ipv6Addr>,
+    /// Probe to send when nothing comes in.
     pub(super) probe: Option<Probe>,
+    /// Whether a probe has been sent, so that an answer is to be expected.
     pub(super) probe_out: bool,
+    /// Neighbour advertisements that wait to be sent.
     pub(super) replies: VecDeque<[u8; neighbour::ADVERTISEMENT]>,
-    /// Whether something came in since this was last looked at.
+    /// Whether a datagram came in since this was last looked at.
     pub(super) heard: bool,
-    /// What the session has carried.
+    /// Counts of the session's traffic.
     pub(super) carried: SessionTally,
 }
 
@@ -38,7 +42,7 @@ impl Monitor {
             tally.probe_answers += 1;
             return false;
         }
-        // Next header ICMPv6, type 135.
+        // A neighbour solicitation has the next header ICMPv6 and type 135 (RFC 4861 section 4.3).
         if datagram.len() >= 64
             && datagram[6] == ICMPV6
             && datagram[40] == 135
@@ -51,18 +55,23 @@ impl Monitor {
     }
 }
 
-/// When to send the probe: a few times, until something comes in.
+/// Schedule of a session's probes: a few at a fixed interval, until a datagram comes in.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
+    /// Time of the next probe; `None` when there is no further one.
     pub(super) next: Option<Instant>,
+    /// Number of probes that remain.
     left: u32,
 }
 
 impl Probes {
     /// Number of probes: as many as a [`Watch`] wants to see unanswered.
     const COUNT: u32 = 4;
+    /// Time between two probes.
     const INTERVAL: Duration = Duration::from_millis(1500);
 
+    /// Returns a schedule whose first probe is due at once, or one without probes unless they are
+    /// wanted.
     pub(super) fn new(wanted: bool, now: Instant) -> Self {
         Self {
             next: wanted.then_some(now),
@@ -70,6 +79,7 @@ impl Probes {
         }
     }
 
+    /// Returns, once for each probe, whether it is to be sent.
     pub(super) fn due(&mut self, now: Instant) -> bool {
         if self.next.is_none_or(|next| now < next) {
             return false;

@@ -1,4 +1,5 @@
-//! The notification endpoint.
+//! The notification endpoint of the control interface (CDC 1.2 section 6.3), whose transfers the data
+//! thread completes and the control thread reads.
 
 use std::time::{Duration, Instant};
 
@@ -10,24 +11,31 @@ use super::fault::{Fault, Faults};
 use super::report::Report;
 use crate::counters::Tally;
 
-/// The notification endpoint.
+/// The notification endpoint, and its buffers.
 pub(super) struct Notifications {
+    /// Queue of the interrupt IN endpoint; `None` without one, or once it is drained.
     pub(super) queue: Option<Box<dyn Queue>>,
+    /// Buffers that are not in a transfer.
     idle: Vec<Buffer>,
     faults: Faults,
+    /// Time until which no transfer is submitted, after an error.
     pub(super) paused_until: Option<Instant>,
+    /// Whether the endpoint is halted.
     halted: bool,
+    /// Whether the halt has been reported to the control thread.
     reported: bool,
 }
 
 impl Notifications {
+    /// Number of transfers kept in flight.
     const DEPTH: usize = 4;
+    /// Pause after a transfer error (as in Linux usbnet.c).
     const THROTTLE: Duration = Duration::from_millis(125);
 
     /// Takes the queue of the endpoint; without one there are no notifications.
     pub(super) fn new(mut queue: Option<Box<dyn Queue>>) -> Self {
         let buffers = queue.as_mut().map(|queue| {
-            // One packet each: a notification that fills its packet ends there, not with the next one.
+            // A buffer holds one packet, so that a notification that fills its packet ends with it.
             let size = usize::from(queue.max_packet_size()).max(8);
             (0..Self::DEPTH).map(|_| queue.allocate(size)).collect()
         });
@@ -41,6 +49,7 @@ impl Notifications {
         }
     }
 
+    /// Queues every idle buffer, unless the endpoint is halted.
     pub(super) fn submit(&mut self, tally: &mut Tally) {
         let Some(queue) = self.queue.as_mut() else {
             return;
@@ -50,7 +59,7 @@ impl Notifications {
         }
         while let Some(buffer) = self.idle.pop() {
             if let Err(rejected) = queue.submit(buffer) {
-                // Gone shows when the pump is asked; lack of memory leaves the others.
+                // A device that is gone shows in the pump; without memory the other transfers go on.
                 tally.transfers_given_up += 1;
                 self.idle.push(rejected.buffer);
                 return;
@@ -58,6 +67,10 @@ impl Notifications {
         }
     }
 
+    /// Reports the notifications that have come and queues their buffers again.
+    ///
+    /// # Errors
+    /// When the device is gone, or there were more transfer errors than [`Faults`] bears.
     pub(super) fn run(
         &mut self,
         now: Instant,
@@ -101,6 +114,7 @@ impl Notifications {
         Ok(())
     }
 
+    /// Notes that the control thread has cleared a halt, if it is this endpoint's.
     pub(super) fn halt_cleared(&mut self, endpoint: u8) {
         if self
             .queue

@@ -18,12 +18,14 @@ const LARGEST_READ: usize = 68 * 1024;
 
 /// The NTBs being filled, and the buffers that are not in a transfer.
 pub(super) struct Open {
+    /// Buffers that are not in a transfer; the first holds the open NTB.
     ready: VecDeque<Buffer>,
-    /// In a ring; [`Open::first`] is the first buffer's. Those behind it have nothing placed
-    /// outside of [`Open::receive`].
+    /// Ring of builders, of which [`Open::first`] fills the first buffer and the next ones fill the
+    /// buffers behind it. Outside of [`Open::receive`] only the first has datagrams.
     builders: Box<[Builder]>,
+    /// Index of the first buffer's builder.
     first: usize,
-    /// Mark of a builder with nothing in it.
+    /// Mark of a builder without datagrams.
     empty: Mark,
     /// Sequence number of the next NTB.
     sequence: u16,
@@ -31,7 +33,7 @@ pub(super) struct Open {
     span: usize,
 }
 
-/// What a read brought.
+/// Datagrams that a read brought.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Placed {
     /// Number of datagrams in place.
@@ -46,20 +48,28 @@ pub(super) struct Placed {
     pub(super) complete: usize,
     /// Place and length in bytes of the first datagram, if it is the only one.
     only: Option<(Place, usize)>,
+    /// State of the first builder before the read.
     before: Option<Mark>,
 }
 
 impl Open {
-    /// Takes all buffers there are, each of the framing's NTB size.
-    pub(super) fn new(buffers: VecDeque<Buffer>, framing: Framing) -> Self {
-        let per_block = framing.max_ntb.saturating_sub(framing.max_ntb / 8).max(1);
-        // One more, as the first may be filled in part.
-        let span =
-            (LARGEST_READ.div_ceil(per_block) + 1).clamp(1, buffers.len().clamp(1, MAX_AREAS));
-        let builders: Box<[Builder]> = (0..span).map(|_| Builder::new(framing)).collect();
-        let empty = builders[0].mark();
+    /// Makes `depth` buffers with `allocate`, which is given the size in bytes of the longest NTB.
+    pub(super) fn new(
+        framing: Framing,
+        depth: usize,
+        mut allocate: impl FnMut(usize) -> Buffer,
+    ) -> Self {
+        let first = Builder::new(framing);
+        // The builder has brought the framing into range.
+        let size = first.framing().max_ntb;
+        let per_ntb = size.saturating_sub(size / 8).max(1);
+        // There is one more than needed, as the first may be filled in part.
+        let span = (LARGEST_READ.div_ceil(per_ntb) + 1).clamp(1, depth.clamp(1, MAX_AREAS));
+        let empty = first.mark();
+        let more = (1..span).map(|_| Builder::new(framing));
+        let builders: Box<[Builder]> = std::iter::once(first).chain(more).collect();
         Self {
-            ready: buffers,
+            ready: (0..depth).map(|_| allocate(size)).collect(),
             builders,
             first: 0,
             empty,
@@ -78,31 +88,32 @@ impl Open {
         self.span
     }
 
+    /// Returns whether the buffers are memory that the kernel shares with the program.
     pub(super) fn is_mapped(&self) -> bool {
         self.ready.front().is_some_and(Buffer::is_mapped)
     }
 
-    /// Takes a buffer that was sent.
+    /// Takes the buffer of a completed transfer back.
     pub(super) fn give_back(&mut self, buffer: Buffer) {
         self.ready.push_back(buffer);
     }
 
-    /// Lets go of half of the buffers, but keeps two, and returns how many went. None may be in
-    /// use.
+    /// Frees half of the buffers, but keeps two, and returns the number freed. No buffer may be in a
+    /// transfer.
     pub(super) fn halve(&mut self) -> usize {
         let before = self.ready.len();
         self.ready.truncate((before / 2).max(2));
         before - self.ready.len()
     }
 
-    /// Lets go of all buffers that have nothing in them, and returns how many.
+    /// Frees all buffers but the open NTB's, and returns the number freed.
     pub(super) fn shrink(&mut self) -> usize {
         let before = self.ready.len();
         self.ready.truncate(usize::from(!self.is_empty()));
         before - self.ready.len()
     }
 
-    /// Returns whether nothing is in the open NTB.
+    /// Returns whether the open NTB has no datagram.
     pub(super) fn is_empty(&self) -> bool {
         self.builders[self.first].is_empty()
     }
@@ -120,8 +131,8 @@ impl Open {
         self.builders[self.first].datagrams()
     }
 
-    /// Returns a place in the open NTB for a datagram of up to `want` bytes: for
-    /// [`Open::room`], then [`Open::commit`].
+    /// Returns a place in the open NTB for a datagram of up to `want` bytes. [`Open::room`] returns its
+    /// memory, and [`Open::commit`] takes the datagram in.
     ///
     /// # Errors
     /// As [`Builder::place`].
@@ -139,12 +150,13 @@ impl Open {
         }
     }
 
+    /// Takes the datagram of `length` bytes at `slot` into the open NTB.
     #[inline]
     pub(super) fn commit(&mut self, slot: Slot, length: usize) {
         self.builders[self.first].commit(slot, length);
     }
 
-    /// Completes the open NTB and returns it; `None` when nothing is in it.
+    /// Completes the open NTB and returns it; `None` when it has no datagram.
     pub(super) fn close(&mut self) -> Option<(Buffer, Finished)> {
         if self.is_empty() {
             return None;
@@ -159,8 +171,8 @@ impl Open {
         Some((buffer, finished))
     }
 
-    /// Reads one packet with `read` and places its datagrams; or, while some of the packet before
-    /// wait, places those.
+    /// Reads one packet with `read` and places its datagrams. While datagrams of the packet before
+    /// wait, it reads nothing and places these.
     ///
     /// # Errors
     /// As [`Scatter::receive`].
@@ -203,14 +215,14 @@ impl Open {
         })
     }
 
-    /// Returns the datagram, where a read brought one alone.
+    /// Returns the datagram of a read that brought exactly one; `None` of any other read.
     pub(super) fn only(&self, placed: &Placed) -> Option<&[u8]> {
         let (place, length) = placed.only?;
         let buffer = self.ready.get(place.area)?;
         buffer.bytes().get(place.offset..place.offset + length)
     }
 
-    /// Takes back what the last read placed, before any NTB is closed.
+    /// Takes the datagrams of the last read out of the open NTBs. No NTB may have been closed since.
     pub(super) fn take_back(&mut self, placed: &Placed) {
         let count = self.builders.len();
         for step in 0..count {
@@ -223,23 +235,27 @@ impl Open {
     }
 }
 
-/// Places datagrams in one NTB after the other.
+/// Layout that places the datagrams of a read in one NTB after the other.
 struct Ntbs<'a> {
     builders: &'a mut [Builder],
+    /// Index of the first NTB's builder.
     first: usize,
     /// Number of NTBs there are buffers for.
     count: usize,
+    /// State of the first builder before the read.
     before: Mark,
+    /// State of a builder without datagrams.
     empty: Mark,
     stream: Stream,
     /// Index of the NTB being filled, counted from the first.
     at: usize,
-    /// Whether the last NTB took no more.
+    /// Whether the last NTB has no room left.
     full: bool,
+    /// Length in bytes of the longest datagram, placed or not.
     longest: usize,
     /// Length in bytes of the longest datagram that places were reserved for.
     expected: usize,
-    /// Place that was given last.
+    /// Place that was returned last.
     place: Place,
 }
 
@@ -247,8 +263,8 @@ impl Layout for Ntbs<'_> {
     #[inline]
     fn place(&mut self, length: usize) -> Option<Place> {
         self.longest = self.longest.max(length);
-        // One shorter than was expected goes where that one would, for there its bytes have been
-        // read to.
+        // A datagram shorter than expected goes where the expected one would have, because its bytes
+        // have been read to that place.
         let want = length.max(self.expected);
         while !self.full && self.at < self.count {
             let index = (self.first + self.at) % self.builders.len();
@@ -299,15 +315,14 @@ mod tests {
     use super::*;
 
     /// What is asked of one layout, and what became of it.
-    fn blocks_of(ahead: usize, kept: usize, last: usize) -> (Vec<Option<Place>>, Vec<Finished>) {
+    fn ntbs_of(ahead: usize, kept: usize, last: usize) -> (Vec<Option<Place>>, Vec<Finished>) {
         const LENGTH: usize = 1500;
         let choices = Choices {
             block_size: 8192,
             ..Choices::default()
         };
         let framing = Framing::negotiate(&NtbParameters::FALLBACK, &choices);
-        let buffers = (0..6).map(|_| Buffer::heap(8192)).collect();
-        let mut open = Open::new(buffers, framing);
+        let mut open = Open::new(framing, 6, Buffer::heap);
         let stream = Stream::Ips(0);
         let slot = open.place(stream, 700).expect("an empty NTB");
         open.commit(slot, 700);
@@ -344,9 +359,9 @@ mod tests {
         for ahead in 1..40 {
             for kept in 0..=ahead.min(24) {
                 for last in [60, 1499] {
-                    let expected = blocks_of(0, kept, last);
+                    let expected = ntbs_of(0, kept, last);
                     assert_eq!(
-                        blocks_of(ahead, kept, last),
+                        ntbs_of(ahead, kept, last),
                         expected,
                         "{ahead} {kept} {last}"
                     );

@@ -13,39 +13,40 @@
 
 use std::time::{Duration, Instant};
 
-/// How long after an NTB has left the host is not read for the next: two microframes of a
+/// Time after an NTB has left for which the host is not read for the next: two microframes of a
 /// high-speed bus (USB 2.0 section 4.4), in which it carries most of an NTB of 16 KiB. The
 /// kernel's cdc_ncm waits longer for more (0.4 ms), with a lone packet, too.
 pub(super) const REST: Duration = Duration::from_micros(250);
 
-/// The same behind a crowd, of which an NTB of the lt4132 then still holds all at 50 000 packets a
-/// second. A packet waits half of it on average, which is no more than cdc_ncm lets each wait.
+/// Time as [`REST`] behind a crowd. At 50 000 packets a second an NTB of the lt4132 still holds all
+/// that come in it. A packet waits half of it on average, which is no more than cdc_ncm lets each wait.
 pub(super) const CROWD_REST: Duration = Duration::from_micros(750);
 
-/// So many datagrams that are small on average are a crowd: more than two directions of a talk, or
-/// the acknowledgements of a merged download, come to in [`REST`].
+/// Number of datagrams in an NTB that, small on average, are a crowd: more than two directions of a
+/// telephone call, or the acknowledgements of a merged download, come to in [`REST`].
 const CROWD: usize = 8;
 /// Mean length in bytes up to which datagrams are small.
 const SMALL: usize = 256;
 
-/// When NTBs have left, and until when the host is not read.
+/// Times at which NTBs have left, and until which the host is not read.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Until when what comes is left in the host's queue.
+    /// Time until which packets are left in the host's queue.
     over: Option<Instant>,
-    /// Until when the host is not read, because it had something by then.
+    /// Time until which the host is not read although it is known to have packets; `None` when it is
+    /// not known to.
     until: Option<Instant>,
 }
 
 impl Pace {
     /// Notes that an NTB has left, with `datagrams` datagrams of `bytes` bytes together.
-    pub(super) fn block_left(&mut self, now: Instant, datagrams: usize, bytes: usize) {
+    pub(super) fn ntb_left(&mut self, now: Instant, datagrams: usize, bytes: usize) {
         let crowd = datagrams >= CROWD && bytes <= datagrams * SMALL;
         self.over = Some(now + if crowd { CROWD_REST } else { REST });
     }
 
-    /// Whether the host is read now. If not, but it is known to have something, then it is at
-    /// [`Pace::resting`].
+    /// Returns whether the host is to be read at once. Otherwise, if it is known to have packets, it is
+    /// to be read at [`Pace::resting`].
     pub(super) fn read_now(&mut self, now: Instant, has_something: bool) -> bool {
         let Some(over) = self.over.filter(|over| now < *over) else {
             return true;
@@ -56,7 +57,7 @@ impl Pace {
         false
     }
 
-    /// Returns until when the host is not to be asked whether it has something.
+    /// Returns the time until which the host is not to be asked whether it has packets.
     pub(super) fn resting(&self) -> Option<Instant> {
         self.until
     }
@@ -66,7 +67,7 @@ impl Pace {
         self.until.take_if(|until| now >= *until).is_some()
     }
 
-    /// Whether an NTB that cannot be filled further right away leaves, with so many transfers
+    /// Returns whether an NTB leaves that cannot be filled further right away and has `ahead` transfers
     /// ahead of it.
     pub(super) fn leaves(&self, ahead: usize, half_full: bool) -> bool {
         self.until.is_none() && (ahead == 0 || (ahead == 1 && half_full))
@@ -82,7 +83,7 @@ mod tests {
         let mut pace = Pace::default();
         let start = Instant::now();
         assert!(pace.read_now(start, true) && pace.leaves(0, false));
-        pace.block_left(start, 1, 1500);
+        pace.ntb_left(start, 1, 1500);
         assert_eq!(pace.resting(), None, "nothing came, nothing is waited for");
         let later = start + REST;
         assert!(pace.read_now(later, true) && pace.leaves(0, false));
@@ -93,7 +94,7 @@ mod tests {
     fn what_comes_right_behind_waits_for_more() {
         let mut pace = Pace::default();
         let start = Instant::now();
-        pace.block_left(start, 12, 16_000);
+        pace.ntb_left(start, 12, 16_000);
         let soon = start + REST / 3;
         assert!(!pace.read_now(soon, false));
         assert_eq!(pace.resting(), None, "there may be nothing to wait for");
@@ -111,7 +112,7 @@ mod tests {
         let rest = |datagrams, bytes| {
             let mut pace = Pace::default();
             let start = Instant::now();
-            pace.block_left(start, datagrams, bytes);
+            pace.ntb_left(start, datagrams, bytes);
             assert!(!pace.read_now(start, true));
             pace.resting().unwrap() - start
         };

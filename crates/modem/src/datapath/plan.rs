@@ -1,4 +1,4 @@
-//! What the data path is told: the device's queues, the framing, and the data sessions.
+//! Plan of the data path: the device's queues, the framing, and the data sessions.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::counters::SessionCounters;
 use crate::host::DataSlot;
 use crate::watch::Probe;
 
-/// What the data path is started with.
+/// Plan that the data path is started with.
 pub(crate) struct DataPlan {
     /// Queue of the endpoint that NTBs from the device come through.
     pub(crate) bulk_in: Box<dyn Queue>,
@@ -18,13 +18,13 @@ pub(crate) struct DataPlan {
     pub(crate) bulk_out: Box<dyn Queue>,
     /// Layout of NTBs to the device.
     pub(crate) framing: Framing,
-    /// What is accepted from the device.
+    /// Limits of the NTBs that are accepted from the device.
     pub(crate) limits: Limits,
     /// NTB size agreed on from the device, in bytes.
     pub(crate) receive_size: usize,
     /// Size of the largest NTB the device can send at all, in bytes.
     pub(crate) receive_max: usize,
-    /// Transfers to keep in flight.
+    /// Numbers of transfers to keep in flight.
     pub(crate) depth: Depth,
     /// The data sessions, session 0 among them.
     pub(crate) sessions: Vec<SessionPlan>,
@@ -33,33 +33,33 @@ pub(crate) struct DataPlan {
 /// Numbers of transfers in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Depth {
-    /// Transfers from the device.
+    /// Number of transfers from the device.
     pub(crate) receive: usize,
-    /// Transfers to the device.
+    /// Number of transfers to the device.
     pub(crate) send: usize,
 }
 
-/// What a data session is put on the data path with.
+/// Plan that a data session is put on the data path with.
 pub(crate) struct SessionPlan {
     /// MBIM session id; 0 with a plain network device.
     pub(crate) id: u8,
-    /// What the session's datagrams are, and how NDPs tell of it.
+    /// Kind of the session's datagrams, which the signature of its NDPs tells.
     pub(crate) stream: Stream,
     /// Place of the host's end that the datagrams come from and go to.
     pub(crate) host: Arc<DataSlot>,
-    /// What depends on the session's addresses.
+    /// Part of the plan that depends on the session's addresses.
     pub(crate) addressing: SessionAddressing,
     /// Published counters of the session.
     pub(crate) counters: Arc<SessionCounters>,
 }
 
-/// What depends on a data session's addresses.
+/// Part of a data session's plan that depends on its addresses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SessionAddressing {
     /// Length of the longest datagram in bytes: the MTU, and with Ethernet frames their header, too.
     pub(crate) mtu: u16,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(crate) ours: Vec<Ipv6Addr>,
-    /// The probe to send, if the session is to be probed.
+    /// Probe to send; `None` when the session is not to be probed.
     pub(crate) probe: Option<Probe>,
 }

@@ -1,7 +1,7 @@
-//! Who goes first when the processor is wanted by the data thread and by those it serves.
+//! Priority of the data thread over the programs it serves.
 //!
-//! A packet written to a TUN wakes the program that waits for it, and the scheduler lets who has
-//! slept go before who has worked. With one processor for both the program then takes every
+//! A packet written to a TUN wakes the program that waits for it, and the scheduler lets a thread
+//! that has slept go before one that has worked. With one processor for both the program then takes every
 //! packet, or the few that came together, by itself, and acknowledges them: a switch of threads
 //! and a call of the TUN each. A driver in the kernel does not meet that, because interrupts and what
 //! they leave behind go before any thread. With a lower nice value the data thread first hands over
@@ -10,13 +10,13 @@
 use rustix::io::Errno;
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// The nice value of a data thread nobody has chosen one for. What must not wait has it elsewhere,
-/// too; programs with real-time priority still go first.
+/// Nice value of the data thread unless the user chooses one: that of other services that must not
+/// wait. Threads with real-time priority still go first.
 pub const NICE: i32 = -11;
 
-/// Gives the calling thread the nice value wanted (setpriority(2); -20 to 19), or else [`NICE`],
-/// unless the program was started with one of its own. Without the right to, which is
-/// `CAP_SYS_NICE` or `RLIMIT_NICE`, the thread keeps the one it has.
+/// Gives the calling thread the nice value `wanted` (setpriority(2); -20 to 19), or else [`NICE`]
+/// unless the program was started with a nice value of its own. Without `CAP_SYS_NICE` or a
+/// `RLIMIT_NICE` that allows it, the thread keeps the value it has.
 pub(super) fn go_first(wanted: Option<i32>) {
     let now = getpriority_process(None);
     let nice = match wanted {

@@ -1,4 +1,4 @@
-//! The thread: one wait for everything, then each direction in turn.
+//! The data thread, which waits for everything in one place and then serves each direction in turn.
 
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,13 +21,21 @@ use crate::counters::{Counters, Tally};
 use crate::packet::is_ethernet;
 use crate::poll::{PollSet, Readiness};
 
+/// An order from the control thread.
 enum Order {
+    /// Listen for notifications on this queue, or on none, and answer then.
     Listen(Option<Box<dyn Queue>>, Sender<()>),
+    /// Start the data path of this plan, and answer what is in use or why it cannot start.
     Start(Box<DataPlan>, Sender<Result<Running, Fault>>),
+    /// Stop the data path, drain its endpoints, and answer then.
     StopData(Sender<()>),
+    /// Go on with this endpoint, whose halt has been cleared.
     HaltCleared(u8),
+    /// Put this session on the data path.
     AddSession(Box<SessionPlan>),
+    /// Take the session of this id off the data path.
     RemoveSession(u8),
+    /// Use these addresses for the session of this id.
     Readdress(u8, Box<SessionAddressing>),
 }
 
@@ -42,7 +50,8 @@ pub(crate) struct Reactor {
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Reactor {
-    /// Starts the thread, with the nice value wanted. `report` is called from it and must not block.
+    /// Starts the thread with the nice value `nice`, or the default of `datapath/priority.rs`.
+    /// `report` is called from the thread and must not block.
     ///
     /// # Errors
     /// When the system has no thread or descriptor left for it.
@@ -108,7 +117,7 @@ impl Reactor {
     /// Starts to move datagrams.
     ///
     /// # Errors
-    /// Why the data path cannot start.
+    /// Returns the fault that keeps the data path from starting.
     pub(crate) fn start(&self, plan: DataPlan) -> Result<Running, Fault> {
         let (answer, result) = bounded(1);
         self.order(Order::Start(Box::new(plan), answer));
@@ -117,29 +126,30 @@ impl Reactor {
             .unwrap_or_else(|_| Err(Fault::Backend("the data thread does not answer".into())))
     }
 
-    /// Stops to move datagrams and drains the endpoints. Returns `false` when that took too long.
+    /// Stops moving datagrams and drains the endpoints. Returns `false` when that took longer than
+    /// [`PATIENCE`].
     pub(crate) fn stop_data(&self) -> bool {
         let (answer, result) = bounded(1);
         self.order(Order::StopData(answer));
         result.recv_timeout(PATIENCE).is_ok()
     }
 
-    /// Tells that the control thread has cleared the halt of an endpoint.
+    /// Tells the thread that the halt of an endpoint has been cleared.
     pub(crate) fn halt_cleared(&self, endpoint: u8) {
         self.order(Order::HaltCleared(endpoint));
     }
 
-    /// Tells what depends on the new addresses of a session.
+    /// Tells the thread what depends on the new addresses of a session.
     pub(crate) fn set_addressing(&self, session: u8, addressing: SessionAddressing) {
         self.order(Order::Readdress(session, Box::new(addressing)));
     }
 
-    /// Puts another session on the running data path.
+    /// Puts a further session on the running data path.
     pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
     }
 
-    /// Takes another session than 0 off the data path.
+    /// Takes a session other than 0 off the data path.
     pub(crate) fn remove_session(&self, session: u8) {
         self.order(Order::RemoveSession(session));
     }
@@ -175,10 +185,14 @@ struct Worker {
     poll: PollSet,
     /// Whether the last wait found something for the pump to process.
     usb_ready: bool,
+    /// Counts of the thread.
     tally: Tally,
+    /// Counts as last published.
     published: Tally,
+    /// Counters that the counts are published in.
     counters: Arc<Counters>,
-    /// Reports to the control thread. Returns `false` when that is behind and the report dropped.
+    /// Callback that reports to the control thread. It returns `false` when that thread is behind and
+    /// the report is dropped.
     report: Box<dyn FnMut(Report) -> bool + Send>,
 }
 
@@ -191,15 +205,16 @@ struct Data {
     turn: usize,
     /// Endpoints whose halt is reported and not yet cleared.
     reported: [Option<u8>; 2],
-    /// Whether empty headers have been reported.
+    /// Whether NTBs with empty headers have been reported.
     empty_headers_said: bool,
     /// Whether completions or host packets are left from the last round.
     more: bool,
 }
 
 impl Worker {
+    /// Serves the device and the hosts until the control thread has dropped its handle.
     fn run(&mut self) {
-        // Rests are shorter than what the kernel would let timers be late by.
+        // The kernel's default slack for timers is as long as a rest.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
         self.interrupt.submit(&mut self.tally);
         while self.follow_orders() {
@@ -240,7 +255,7 @@ impl Worker {
         self.counters.publish(&self.tally, &mut self.published);
     }
 
-    /// Follows the control thread's orders. Returns `false` when that has let go.
+    /// Follows the control thread's orders. Returns `false` when that thread has dropped its handle.
     fn follow_orders(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
@@ -301,7 +316,8 @@ impl Worker {
         }
     }
 
-    /// Sleeps until something is to be done. Notes which hosts can be read and written.
+    /// Sleeps until a descriptor is ready or a deadline has passed, and notes which hosts can be read
+    /// and written.
     ///
     /// Makes the system calls `ppoll` and `read`.
     fn wait(&mut self) -> std::io::Result<()> {
@@ -368,7 +384,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives the device up.
+    /// Stops the data path, gives the device up and reports why.
     fn end(&mut self, fault: Fault) {
         self.stop_data();
         self.drain_interrupt();
@@ -377,6 +393,7 @@ impl Worker {
         }
     }
 
+    /// Ends the data path and drains its endpoints.
     fn stop_data(&mut self) {
         if let Some(data) = self.data.take() {
             let Data {
@@ -399,6 +416,7 @@ impl Worker {
         }
     }
 
+    /// Drains the notification endpoint.
     fn drain_interrupt(&mut self) {
         self.interrupt.paused_until = None;
         if let Some(queue) = self.interrupt.queue.take() {
@@ -407,7 +425,8 @@ impl Worker {
     }
 }
 
-/// Cancels what is pending and collects it, so that dropping the queue waits for nothing.
+/// Cancels the queue's transfers and collects them for at most a second, so that dropping the queue
+/// waits for nothing.
 fn drain(mut pump: Option<&mut (dyn Pump + '_)>, poll: &mut PollSet, mut queue: Box<dyn Queue>) {
     let deadline = Instant::now() + Duration::from_secs(1);
     queue.cancel_all();
@@ -431,6 +450,10 @@ fn drain(mut pump: Option<&mut (dyn Pump + '_)>, poll: &mut PollSet, mut queue: 
 }
 
 impl Data {
+    /// Starts the data path of a plan, and returns it with what is in use.
+    ///
+    /// # Errors
+    /// Returns the fault that keeps it from starting.
     fn start(plan: DataPlan, tally: &mut Tally) -> Result<(Self, Running), Fault> {
         let now = Instant::now();
         let ethernet = plan.sessions.iter().any(|plan| is_ethernet(plan.stream));
@@ -452,7 +475,7 @@ impl Data {
         }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
         while let Err(fault) = downlink.submit_idle(now, tally) {
-            // Buffers that only wait have the memory, in whichever direction.
+            // The memory is in buffers that only wait, in whichever direction.
             let made_way =
                 matches!(fault, Fault::Memory(_)) && (uplink.make_way() | downlink.make_way());
             if !made_way {
@@ -476,6 +499,7 @@ impl Data {
         Ok((data, running))
     }
 
+    /// Uses new addresses for the session of this id.
     fn set_addressing(&mut self, session: u8, addressing: SessionAddressing) {
         if let Some(path) = self.paths.get(session) {
             path.set_addressing(addressing, Instant::now());
@@ -483,7 +507,7 @@ impl Data {
         }
     }
 
-    /// Returns when a round is due without a completion or a packet.
+    /// Returns the time at which a round is due, also without a completion or a packet.
     fn deadline(&self) -> Option<Instant> {
         let of_paths = self
             .paths
@@ -492,6 +516,7 @@ impl Data {
         of_paths.chain([self.downlink.deadline()]).flatten().min()
     }
 
+    /// Goes on with an endpoint whose halt has been cleared.
     fn halt_cleared(&mut self, endpoint: u8) {
         if endpoint == self.uplink.endpoint() {
             self.uplink.halt_cleared();
@@ -507,10 +532,11 @@ impl Data {
         self.more = true;
     }
 
-    /// Moves what has completed and what the hosts have, once in each direction.
+    /// Makes one round: handles completed transfers, delivers to the hosts, reads from them, and
+    /// reports what the control thread must know.
     ///
     /// # Errors
-    /// What ends the data path.
+    /// Returns the fault that ends the data path.
     fn round(
         &mut self,
         now: Instant,
@@ -532,7 +558,7 @@ impl Data {
             .iter()
             .filter(|path| self.downlink.waits_for(path.id))
             .peekable();
-        // Sessions taken off meanwhile hold nothing up.
+        // A session that has been taken off the data path holds nothing up.
         let writable = !self.downlink.is_held()
             || waited_for.peek().is_none()
             || waited_for.any(|path| path.writable);
@@ -593,8 +619,8 @@ impl Data {
         Ok(())
     }
 
-    /// Reads every host that has something, beginning with another one each round. A host that
-    /// was delivered to most often answers at once.
+    /// Reads every host that has packets, beginning with another one each round. A host that was
+    /// delivered to most often answers at once, so after a delivery every host is read unasked.
     fn read_hosts(
         &mut self,
         now: Instant,
@@ -606,7 +632,7 @@ impl Data {
         let mut left_off = Filled::Drained;
         let mut broken = None;
         let rested = self.uplink.pace.rested(now);
-        // One that was not read to its end is read on, as soon as there is room.
+        // A host that was not read to its end is read on as soon as there is room.
         if self.uplink.is_drained() && !rested {
             let has_something = self.paths.iter().any(|path| path.readable);
             let resting = self.uplink.pace.resting().is_some();

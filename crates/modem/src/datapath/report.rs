@@ -1,12 +1,12 @@
-//! What the reactor tells the control thread.
+//! Reports of the reactor to the control thread.
 
 use super::fault::Fault;
 use crate::watch::Verdict;
 
-/// What the reactor tells the control thread.
+/// A report of the reactor to the control thread.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// A notification from the interrupt endpoint, as it came.
+    /// A notification has come from the interrupt endpoint; these are its bytes.
     Notification(Vec<u8>),
     /// This endpoint is halted and drained: the control thread clears the halt and answers with
     /// [`Reactor::halt_cleared`](super::reactor::Reactor::halt_cleared).
@@ -17,13 +17,13 @@ pub(crate) enum Report {
     Ended(Fault),
     /// The host's end of this session, another one than 0, failed; the session is off the data path.
     SessionLost(u8, Fault),
-    /// A black hole was found or is gone, on this session.
+    /// A black hole was found on this session, or is gone.
     Verdict(u8, Verdict),
     /// NTBs come with empty headers: the device needs the other format.
     EmptyHeaders,
 }
 
-/// What is in use once the data path runs.
+/// Resources in use by a running data path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Running {
     /// Number of receive transfers in flight.

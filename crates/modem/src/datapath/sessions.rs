@@ -1,9 +1,9 @@
-//! The data sessions on one data path, each with its own host's end.
+//! The data sessions on one data path, each with a host's end of its own.
 //!
 //! NTBs carry datagrams of all sessions; an NDP in each NTB names the session. With the NDP at the
 //! end an NTB carries one session, so the uplink closes an NTB when another session's
-//! turn comes. What judges a session (silence, probes, neighbour solicitations)
-//! is kept for each.
+//! turn comes. Each session has a watch for silence, probes, and answers to neighbour solicitations of
+//! its own.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,14 +21,16 @@ use crate::counters::{SessionCounters, SessionTally, Tally};
 use crate::host::{HostData, Large, TakenData};
 use crate::watch::Watch;
 
-/// What cuts and merges the large packets of one host's end.
+/// Segmentation and receive offload of one host's end.
 struct Offload {
+    /// Cuts large packets from the host into datagrams.
     scatter: Scatter,
+    /// Merges datagrams to the host into large packets.
     coalescer: Coalescer,
 }
 
 impl Offload {
-    /// Returns what is in `place`, and makes it when it is first asked for.
+    /// Returns the offload in `place`, which is made at the first call.
     fn of<'a>(place: &'a mut Option<Box<Self>>, host: &dyn Large, mtu: usize) -> &'a mut Self {
         place.get_or_insert_with(|| {
             Box::new(Self {
@@ -43,28 +45,34 @@ impl Offload {
 pub(super) struct SessionPath {
     /// MBIM session id.
     pub(super) id: u8,
+    /// Kind of the session's datagrams, which the signature of its NDPs tells.
     pub(super) stream: Stream,
+    /// Host's end of the session.
     pub(super) host: TakenData,
     /// Length of the longest datagram, in bytes.
     mtu: usize,
-    /// Present where the host's end carries large packets.
+    /// Offload, where the host's end carries large packets.
     offload: Option<Box<Offload>>,
+    /// Watch for a session on which nothing comes back.
     pub(super) watch: Watch,
+    /// Inspector of the datagrams on their way to the host.
     pub(super) monitor: Monitor,
+    /// Schedule of the session's probes.
     pub(super) probes: Probes,
+    /// Counters that the session's counts are published in.
     counters: Arc<SessionCounters>,
-    /// What was published last.
+    /// Counts as last published.
     published: SessionTally,
-    /// Places of the host's end among the descriptors waited for, to read and to write.
+    /// Indices of the host's end among the descriptors waited for: to read, and to write.
     pub(super) places: [Option<usize>; 2],
-    /// Whether the last wait found that the host has something to send.
+    /// Whether the last wait found that the host has packets to send.
     pub(super) readable: bool,
     /// Whether the last wait found that the host has room.
     pub(super) writable: bool,
 }
 
 impl SessionPath {
-    /// Takes a session's host's end into use.
+    /// Takes a session and its host's end into use.
     ///
     /// # Errors
     /// [`Fault::Host`] while another data path has it.
@@ -98,7 +106,7 @@ impl SessionPath {
         Ok(path)
     }
 
-    /// Takes new addresses into use; silence and probes begin anew.
+    /// Takes new addresses into use. The watch and the probes begin anew.
     pub(super) fn set_addressing(&mut self, addressing: SessionAddressing, now: Instant) {
         self.mtu = usize::from(addressing.mtu);
         if let Some(offload) = &mut self.offload {
@@ -110,7 +118,7 @@ impl SessionPath {
         self.monitor.ours = addressing.ours;
     }
 
-    /// Returns where the session's datagrams come from.
+    /// Returns the inlet that the session's datagrams come from.
     pub(super) fn inlet(&mut self) -> Inlet<'_> {
         let source = match &mut *self.host {
             HostData::Single(host) => Source::Single(&mut **host),
@@ -142,7 +150,7 @@ impl SessionPath {
             .is_some_and(|offload| offload.scatter.waiting().is_some())
     }
 
-    /// Publishes what the session has carried.
+    /// Publishes the session's counts if they have changed.
     pub(super) fn publish(&mut self) {
         if self.monitor.carried != self.published {
             self.published = self.monitor.carried;
@@ -151,7 +159,7 @@ impl SessionPath {
     }
 }
 
-/// All data sessions on the data path, by their ids: session 0 is the first.
+/// All data sessions on the data path in the order of their ids.
 #[derive(Default)]
 pub(super) struct SessionPaths(Vec<SessionPath>);
 
@@ -175,22 +183,27 @@ impl SessionPaths {
         });
     }
 
+    /// Returns the session of this id, if it is on the data path.
     pub(super) fn get(&mut self, session: u8) -> Option<&mut SessionPath> {
         self.0.iter_mut().find(|path| path.id == session)
     }
 
+    /// Returns the sessions in the order of their ids.
     pub(super) fn iter(&self) -> std::slice::Iter<'_, SessionPath> {
         self.0.iter()
     }
 
+    /// Returns the sessions in the order of their ids, to be changed.
     pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, SessionPath> {
         self.0.iter_mut()
     }
 
+    /// Returns the number of sessions.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Returns the session at an index in the order of their ids.
     pub(super) fn at(&mut self, index: usize) -> Option<&mut SessionPath> {
         self.0.get_mut(index)
     }

@@ -1,4 +1,4 @@
-//! From the host to the device: datagrams are read straight into the open NTB.
+//! The direction from the host to the device, in which datagrams are read straight into the open NTB.
 //!
 //! [`Uplink::fill`] reads datagrams from the host to their final offsets in USB buffers: one a call,
 //! or many with one scattered read that may fill several NTBs ([`Open`]). An NTB leaves when
@@ -24,29 +24,34 @@ use crate::host::{Large, Single};
 use crate::packet;
 use crate::watch::Watch;
 
-/// Where the datagrams of one session come from, and what is counted of them.
+/// The host's end from which a session's datagrams are read.
 pub(super) struct Inlet<'a> {
+    /// Half of the host's end to read.
     pub(super) source: Source<'a>,
+    /// Kind of the datagrams, which the signature of their NDP tells.
     pub(super) stream: Stream,
+    /// Length of the longest datagram in bytes.
     pub(super) mtu: usize,
+    /// Watch that is told of datagrams that deserve an answer.
     pub(super) watch: &'a mut Watch,
+    /// Counts of the session's traffic.
     pub(super) carried: &'a mut SessionTally,
 }
 
 /// Half of the host's end that datagrams are read from.
 pub(super) enum Source<'a> {
-    /// One datagram a call.
+    /// Host's end that gives one datagram in a call.
     Single(&'a mut dyn Single),
-    /// Many datagrams a call.
+    /// Host's end that gives many datagrams in a call, cut by the scatter.
     Large(&'a mut dyn Large, &'a mut Scatter),
 }
 
-/// Why no more is read from a host.
+/// Reason why no more is read from a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Filled {
-    /// The host has nothing more.
+    /// The host has no further packet.
     Drained,
-    /// No buffer is free, so nothing is to be waited for before the open NTB leaves.
+    /// No buffer is free, so the open NTB does not wait for more.
     NoRoom,
     /// The host may have more; the other direction gets its turn.
     RoundOver,
@@ -55,23 +60,28 @@ pub(super) enum Filled {
 /// The transmit side of one bring-up.
 pub(super) struct Uplink {
     queue: Box<dyn Queue>,
+    /// The NTBs being filled.
     open: Open,
+    /// Pace at which NTBs leave.
     pub(super) pace: Pace,
     /// Time at which this round began.
     now: Instant,
-    /// Finished NTBs that the kernel had no memory for or a halted endpoint did not take; they
-    /// go first, in order.
+    /// Finished NTBs that the kernel had no memory for or a halted endpoint did not take. They are sent
+    /// before all others, in their order.
     again: VecDeque<Buffer>,
     /// Number of buffers, in transfers and out of them.
     buffers: usize,
-    /// The kernel had no memory for a transfer: buffers that are idle are to be let go.
+    /// Whether the kernel had no memory for a transfer, so that idle buffers are to be freed.
     short_of_memory: bool,
-    /// There was none although no other was in flight: the other direction has it all.
+    /// Whether there was no memory although no transfer was in flight, because the other direction has
+    /// it all.
     starved: bool,
+    /// Layout of the NTBs.
     framing: Framing,
-    /// Why no more was read from the hosts.
+    /// Reason why no more was read from the hosts.
     left_off: Filled,
     faults: Faults,
+    /// Whether the endpoint is halted.
     pub(super) halted: bool,
 }
 
@@ -79,13 +89,13 @@ impl Uplink {
     /// Number of full NTBs built in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 4;
 
+    /// Makes the transmit side with `depth` buffers for NTBs laid out as `framing` says.
     pub(super) fn new(mut queue: Box<dyn Queue>, framing: Framing, depth: usize) -> Self {
         let depth = depth.max(1);
-        let size = uwwan_ncm::Builder::new(framing).framing().max_ntb;
-        let buffers = (0..depth).map(|_| queue.allocate(size)).collect();
+        let open = Open::new(framing, depth, |size| queue.allocate(size));
         Self {
             queue,
-            open: Open::new(buffers, framing),
+            open,
             pace: Pace::default(),
             now: Instant::now(),
             again: VecDeque::with_capacity(depth),
@@ -99,10 +109,12 @@ impl Uplink {
         }
     }
 
+    /// Returns the address of the bulk OUT endpoint.
     pub(super) fn endpoint(&self) -> u8 {
         self.queue.endpoint()
     }
 
+    /// Returns whether the buffers are memory that the kernel shares with the program.
     pub(super) fn is_mapped(&self) -> bool {
         self.open.is_mapped()
     }
@@ -112,26 +124,27 @@ impl Uplink {
         self.buffers
     }
 
-    /// Before anything is sent: lets go of buffers, whose memory the other direction lacks. `false`
-    /// when it needs those it has.
+    /// Frees buffers for the other direction, which lacks their memory. Nothing may have been sent
+    /// before. Returns `false` when no buffer can be spared.
     pub(super) fn make_way(&mut self) -> bool {
         let gone = self.open.halve();
         self.buffers -= gone;
         gone > 0
     }
 
-    /// Returns, once, whether the last NTB that was to leave lacked memory the other direction has.
+    /// Returns whether the last NTB could not leave because the other direction has all the memory. A
+    /// second call returns `false`.
     pub(super) fn take_starved(&mut self) -> bool {
         std::mem::take(&mut self.starved)
     }
 
-    /// Returns whether NTBs wait, and nothing in flight will let them go.
+    /// Returns whether NTBs wait to be sent and no transfer in flight will make room for them.
     pub(super) fn is_stuck(&self) -> bool {
         !self.halted && !self.again.is_empty() && self.queue.pending() == 0
     }
 
-    /// Whether there is room for a datagram, or for a `large` packet: the host is only read then,
-    /// so that what we cannot take waits in the host's own queues.
+    /// Returns whether there is room for a datagram, or for a packet of 64 KiB if `large`. The host is
+    /// read only then, so that packets without room wait in the host's own queues.
     pub(super) fn wants_input(&self, large: bool) -> bool {
         let ntbs = if large {
             self.open.span().min(self.buffers)
@@ -141,7 +154,11 @@ impl Uplink {
         !self.halted && self.again.is_empty() && self.open.ready() >= ntbs.max(1)
     }
 
-    /// Takes completed transfers back.
+    /// Takes the buffers of completed transfers back and sends waiting NTBs again.
+    ///
+    /// # Errors
+    /// When the device is gone, the backend fails, or there were more transfer errors than [`Faults`]
+    /// bears.
     pub(super) fn reap(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
         self.now = now;
         if std::mem::take(&mut self.short_of_memory) {
@@ -160,7 +177,7 @@ impl Uplink {
                         self.queue.cancel_all();
                         self.faults.add(now).map_err(|()| Fault::Send(error))?;
                     }
-                    // The device has not taken it.
+                    // The device has not taken this NTB.
                     self.again.push_back(completion.buffer);
                     continue;
                 }
@@ -185,21 +202,27 @@ impl Uplink {
         Ok(())
     }
 
-    /// Whether the endpoint is halted and nothing is queued on it any more, so that the halt can
-    /// be cleared.
+    /// Returns whether the endpoint is halted and has nothing queued, so that the halt can be
+    /// cleared.
     pub(super) fn can_clear_halt(&self) -> bool {
         self.halted && self.queue.pending() == 0
     }
 
+    /// Notes that the control thread has cleared the endpoint's halt.
     pub(super) fn halt_cleared(&mut self) {
         self.halted = false;
     }
 
-    /// Reads from a session's host until it has nothing more, no buffer is free, or the round is
-    /// over. An open NTB of another session is closed first where it can carry only one.
+    /// Reads from a session's host until it has no further packet, no buffer is free, or the round is
+    /// over, and returns which. An open NTB of another session is closed first where it can carry only
+    /// one session.
     ///
     /// Makes the system calls of [`Single::receive`] or [`Large::receive`], and of
     /// [`Queue::submit`].
+    ///
+    /// # Errors
+    /// When a datagram of the length of the MTU fits into no NTB, the host's end fails, or a transfer
+    /// cannot be submitted.
     pub(super) fn fill(
         &mut self,
         inlet: Inlet<'_>,
@@ -227,6 +250,7 @@ impl Uplink {
         }
     }
 
+    /// Reads from a host one datagram at a time; see [`Uplink::fill`].
     fn fill_singly(
         &mut self,
         host: &mut dyn Single,
@@ -234,7 +258,7 @@ impl Uplink {
         to: &mut Account<'_>,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
-        // One byte more tells a frame that was cut.
+        // With one byte more than the longest frame, a frame that was cut off is told apart.
         let want = to.mtu + usize::from(packet::is_ethernet(stream));
         let mut ntbs = 0;
         loop {
@@ -270,6 +294,7 @@ impl Uplink {
         }
     }
 
+    /// Reads from a host packets of up to 64 KiB; see [`Uplink::fill`].
     fn fill_large(
         &mut self,
         host: &mut dyn Large,
@@ -324,7 +349,8 @@ impl Uplink {
         }
     }
 
-    /// Puts a datagram of our own into the open NTB, or counts that there was no room.
+    /// Puts a datagram of the driver's own making into the open NTB, or counts that there was no room
+    /// for it.
     pub(super) fn inject(
         &mut self,
         stream: Stream,
@@ -349,18 +375,18 @@ impl Uplink {
         Ok(())
     }
 
-    /// Notes why no more was read from the hosts; of several reasons the last in the order of
+    /// Notes the reason why no more was read from the hosts: of several, the greatest in the order of
     /// [`Filled`].
     pub(super) fn set_left_off(&mut self, why: Filled) {
         self.left_off = why;
     }
 
-    /// Returns whether the hosts had nothing more when they were read last.
+    /// Returns whether the hosts had no further packet when they were read last.
     pub(super) fn is_drained(&self) -> bool {
         self.left_off == Filled::Drained
     }
 
-    /// Lets the open NTB go when it has nothing to wait for.
+    /// Sends the open NTB if it has nothing to wait for.
     pub(super) fn flush(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         let leaves = self.left_off != Filled::RoundOver
             && !self.halted
@@ -372,6 +398,7 @@ impl Uplink {
         if leaves { self.close(tally) } else { Ok(()) }
     }
 
+    /// Completes the open NTB and sends it, or lets it wait behind those to be sent again.
     fn close(&mut self, tally: &mut Tally) -> Result<(), Fault> {
         let Some((buffer, finished)) = self.open.close() else {
             return Ok(());
@@ -383,7 +410,7 @@ impl Uplink {
             Some(Full::Room | Full::TooLong) => tally.closed_full += 1,
         }
         self.pace
-            .block_left(self.now, finished.datagrams, finished.payload);
+            .ntb_left(self.now, finished.datagrams, finished.payload);
         tally.sent_packets += finished.datagrams as u64;
         tally.sent_bytes += finished.payload as u64;
         tally.sent_blocks += 1;
@@ -418,7 +445,7 @@ impl Uplink {
         }
     }
 
-    /// Gives the queue back, to be drained.
+    /// Returns the queue, to be drained.
     pub(super) fn into_queue(self) -> Box<dyn Queue> {
         self.queue
     }
@@ -434,7 +461,7 @@ impl std::fmt::Debug for Uplink {
     }
 }
 
-/// What is counted of what one session sends.
+/// Account of the datagrams that one session sends.
 struct Account<'a> {
     stream: Stream,
     mtu: usize,
@@ -444,7 +471,8 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Returns whether what came alone is a datagram of the session; what is not is counted.
+    /// Returns whether a packet that was read alone is a datagram the session carries, and counts it if
+    /// it is not.
     #[inline]
     fn accepts(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
         if !packet::fits(self.stream, datagram) {
@@ -463,6 +491,7 @@ impl Account<'_> {
         true
     }
 
+    /// Adds to the session's counts.
     #[inline]
     fn add(&mut self, datagrams: usize, bytes: usize) {
         self.carried.sent_packets += datagrams as u64;

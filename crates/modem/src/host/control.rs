@@ -9,12 +9,12 @@ use super::plan::HostConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::status::Interface;
 
-/// Makes hosts' ends.
+/// Maker of hosts' ends.
 pub trait HostProvider: Send {
     /// Sets up a host's end with its first configuration.
     ///
     /// # Errors
-    /// [`Failure`] with what the user can do about it.
+    /// Returns a [`Failure`] that says what the user can do about it.
     fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure>;
 }
 
@@ -31,20 +31,23 @@ pub trait HostControl: Send {
     /// Changes addresses, routes, MTU and name servers.
     ///
     /// # Errors
-    /// [`Failure`] with what the user can do about it.
+    /// Returns a [`Failure`] that says what the user can do about it.
     fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure>;
 
-    /// Tells the host that the device's link came up or went down. Only ends for Ethernet frames
-    /// are told.
+    /// Tells the host that the device's link came up or went down. Only a host's end for Ethernet
+    /// frames is told.
     fn set_carrier(&mut self, _up: bool) {}
 
-    /// Returns the interface's name and what was changed on the host.
+    /// Returns the interface's name and the changes made to the host.
     fn interface(&self) -> Interface;
 }
 
-/// A host's end as the control thread keeps it. The fields' order is that of undoing.
+/// A host's end as the control thread keeps it. The order of its fields is the order in which they
+/// are dropped: first the configuration is undone, then the packets' half is closed.
 pub(crate) struct HeldHost {
+    /// Half that configures the host.
     pub(crate) control: Box<dyn HostControl>,
+    /// Slot of the half that moves packets.
     pub(crate) data: Arc<DataSlot>,
 }
 
@@ -57,7 +60,8 @@ impl From<HostEnd> for HeldHost {
     }
 }
 
-/// Returns the failure of an end whose device has changed its kind.
+/// Returns the failure of a host's end for a device that carries Ethernet frames instead of IP
+/// datagrams, or the other way round.
 pub(super) fn other_kind(end: &str, device: &str) -> Failure {
     Failure::new(FailureKind::Host, format!("go on with {end}"))
         .because(format!("the device has become {device}"))

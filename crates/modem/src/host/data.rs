@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uwwan_tun::coalesce::Merge;
 
-/// The half of a host's end that moves packets, by what crosses it.
+/// The half of a host's end that moves packets, by the kind of packets.
 ///
-/// Its descriptor ([`AsFd`]) is non-blocking, and readable when the host has something to send.
+/// Its descriptor ([`AsFd`]) is non-blocking, and readable when the host has packets to send.
 pub enum HostData {
-    /// One datagram or Ethernet frame a call.
+    /// Host's end that carries one datagram or Ethernet frame in a call.
     Single(Box<dyn Single>),
-    /// Large packets, each standing for many datagrams.
+    /// Host's end that carries large packets, each standing for many datagrams.
     Large(Box<dyn Large>),
 }
 
@@ -37,13 +37,13 @@ impl AsFd for HostData {
     }
 }
 
-/// A host's end that carries one datagram or Ethernet frame a call.
+/// A host's end that carries one datagram or Ethernet frame in a call.
 pub trait Single: AsFd + Send {
-    /// Reads one datagram from the host into `buffer` and returns its length in bytes; what does
-    /// not fit is cut off.
+    /// Reads one datagram from the host into `buffer` and returns its length in bytes. Bytes that do
+    /// not fit are cut off.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is none; any other error ends the data path.
+    /// [`io::ErrorKind::WouldBlock`] when the host has no datagram. Any other error ends the data path.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes one datagram to the host and returns its length in bytes.
@@ -62,10 +62,10 @@ pub trait Large: AsFd + Send {
         self.as_fd()
     }
 
-    /// Returns which datagrams the host takes as one packet.
+    /// Returns the kinds of datagrams that the host takes merged into one packet.
     fn merge(&self) -> Merge;
 
-    /// Reads one packet with its header into buffers one after the other and returns the number
+    /// Reads one packet with its virtio header into `buffers`, one after the other, and returns the number
     /// of bytes read, header included.
     ///
     /// # Errors
@@ -76,19 +76,22 @@ pub trait Large: AsFd + Send {
     /// returns the number of bytes written, header included.
     ///
     /// # Errors
-    /// As [`Single::send`]; of a large packet that is refused the datagrams are tried one by one.
+    /// As [`Single::send`]. The datagrams of a large packet that is refused are tried one by one.
     fn send(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
-/// The place of a data half that outlives data paths: it is here while none moves its packets.
+/// Slot of a data half, which outlives the data paths that use it. The half is in the slot while no
+/// data path has taken it.
 pub(crate) struct DataSlot(Mutex<Option<HostData>>);
 
 impl DataSlot {
+    /// Makes a slot with a data half in it.
     pub(crate) fn new(data: HostData) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Some(data))))
     }
 
-    /// Takes the data half until what is returned is dropped. `None` while a data path has it.
+    /// Takes the data half out of the slot until the returned value is dropped. Returns `None` while a
+    /// data path has it.
     pub(crate) fn take(self: &Arc<Self>) -> Option<TakenData> {
         let data = self.lock().take()?;
         Some(TakenData {

@@ -1,4 +1,4 @@
-//! What a host's end is to be configured with, and what that means for an interface.
+//! Configuration of a host's end, and the interface's plan that follows from it.
 
 use std::net::IpAddr;
 
@@ -8,38 +8,40 @@ use uwwan_tun::{Address, Error, Plan, Prefix};
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::Addresses;
 
-/// What the host's end is to be configured with.
+/// Configuration of a host's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
     /// Addresses, gateways, name servers, MTU.
     pub addresses: Addresses,
-    /// Wanted interface name.
+    /// Name wanted for the interface; `None` leaves it to the kernel.
     pub name: Option<String>,
-    /// How packets are to cross a TUN interface.
+    /// Mode in which packets are to cross a TUN interface.
     pub tun_mode: TunMode,
     /// Routes through the modem.
     pub routes: Routes,
-    /// Metric of these routes; `None` is the kernel's default.
+    /// Metric of these routes; `None` stands for the kernel's default.
     pub route_metric: Option<u32>,
-    /// What to do with name servers.
+    /// Whether and how the modem's name servers are set on the host.
     pub dns: Dns,
-    /// With a plain network device: frames go to and fro, not IP datagrams.
+    /// Properties of an interface for Ethernet frames, with a plain network device; `None` when the
+    /// device carries IP datagrams.
     pub ethernet: Option<Ethernet>,
 }
 
-/// What a host's end for Ethernet frames is to look like.
+/// Properties of a host's end for Ethernet frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ethernet {
-    /// Its address; `None` leaves it to the host.
+    /// MAC address of the interface; `None` leaves it to the kernel.
     pub address: Option<[u8; 6]>,
-    /// Whether the device has a link. Later changes come with [`HostControl::set_carrier`](super::HostControl::set_carrier).
+    /// Whether the device has a link. [`HostControl::set_carrier`](super::HostControl::set_carrier)
+    /// tells later changes.
     pub carrier: bool,
 }
 
-/// Returns what an interface should have.
+/// Returns the addresses, routes and MTU an interface should have.
 ///
 /// # Errors
-/// [`uwwan_tun::ErrorKind::Invalid`] for a route that is none.
+/// [`uwwan_tun::ErrorKind::Invalid`] for a route that cannot be read.
 pub(super) fn plan(config: &HostConfig) -> Result<Plan, Error> {
     let given = &config.addresses;
     let v4 = given

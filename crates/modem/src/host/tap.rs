@@ -12,10 +12,13 @@ use super::plan::{self, Ethernet, HostConfig};
 use crate::failure::Failure;
 use crate::status::Interface;
 
-/// How frames cross a TAP interface, as `status` tells it: one a call.
+/// Mode of a TAP interface as `status` tells it: each system call carries one frame.
 pub const TAP_MODE: &str = "plain, frames";
 
-/// Makes the interface.
+/// Makes the TAP interface and configures it.
+///
+/// # Errors
+/// Returns a [`Failure`] that says what the user can do about it.
 pub(super) fn bring_up(config: &HostConfig, ethernet: &Ethernet) -> Result<HostEnd, Failure> {
     let plan = plan(config)?;
     let tap = Arc::new(Tap::open(config.name.as_deref(), ethernet.address)?);
@@ -51,7 +54,7 @@ impl Single for Arc<Tap> {
     }
 }
 
-/// What was done for a TAP interface. The fields' order is that of undoing.
+/// Changes made to the host for a TAP interface. The order of the fields is the order of undoing.
 struct TapControl {
     configuration: Configuration,
     tap: Arc<Tap>,

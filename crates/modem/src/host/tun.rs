@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::Interface;
 
-/// Host ends that are TUN interfaces, or TAP interfaces for Ethernet frames.
+/// Maker of hosts' ends that are TUN interfaces, or TAP interfaces for Ethernet frames.
 #[derive(Debug, Default)]
 pub struct TunProvider {}
 
@@ -46,20 +46,20 @@ impl HostProvider for TunProvider {
 /// A TUN interface in either mode.
 #[derive(Debug)]
 pub enum HostTun {
-    /// One packet a call.
+    /// Interface whose system calls carry one packet each.
     Plain {
         /// The interface.
         tun: Tun,
-        /// Why it is not the other, if that was wanted.
+        /// Error that kept the interface from carrying large packets, if these were wanted.
         why: Option<String>,
     },
-    /// Large packets.
+    /// Interface that carries large packets.
     Offload(Offload),
 }
 
 impl HostTun {
-    /// Opens a TUN interface as [`Tun::open`] does. Where the kernel has no large packets for it,
-    /// it is a plain one, and [`HostTun::describe`] says so.
+    /// Opens a TUN interface as [`Tun::open`] does. Where the kernel supports no large packets, the
+    /// interface is a plain one, and [`HostTun::describe`] says so.
     ///
     /// # Errors
     /// As [`Tun::open`].
@@ -90,7 +90,7 @@ impl HostTun {
         Ok(Self::Plain { tun: plain()?, why })
     }
 
-    /// Makes the half of a host's end that moves packets of it.
+    /// Turns the interface into the half of a host's end that moves packets.
     #[must_use]
     pub fn into_data(self) -> HostData {
         match self {
@@ -99,7 +99,7 @@ impl HostTun {
         }
     }
 
-    /// The mode with what belongs to it, in words.
+    /// Returns the mode and its properties in words.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -171,19 +171,20 @@ impl Large for Offload {
     }
 }
 
-/// What was done for a TUN interface. The fields' order is that of undoing.
+/// Changes made to the host for a TUN interface. The order of the fields is the order of undoing.
 struct TunControl {
     dns: Option<Guard>,
-    /// What could not be done, a line each.
+    /// Notices of what could not be done, a line each.
     notes: Vec<String>,
     configuration: Configuration,
     name: String,
-    /// How packets cross the interface, in words.
+    /// Mode of the interface in words.
     mode: String,
 }
 
 impl TunControl {
-    /// Names that do not resolve are no reason to have no link: a failure is only told.
+    /// Sets the modem's name servers on the host. A failure is only told, because a link without name
+    /// resolution is better than none.
     fn name_servers(&mut self, config: &HostConfig) {
         // The old ones are taken back before the new ones are handed over.
         self.dns = None;
