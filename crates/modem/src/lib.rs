@@ -20,6 +20,7 @@
 //! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
 //! - [`client`]: clients of the control session and of the AT port for the program's commands, with
 //!   or without a running `up`.
+//! - [`capture`]: what passes on USB, as files for Wireshark.
 //! - [`share`]: the services for other programs of the machine, and the one loop that serves them;
 //!   [`proxy`]: the multiplexer of many clients on the control session.
 //! - [`status`], [`event`], [`failure`], [`options`], [`selector`]: the types a program sees.
@@ -41,6 +42,7 @@
 
 mod addresses;
 pub mod at_port;
+pub mod capture;
 pub mod client;
 mod counters;
 mod datapath;

@@ -4,7 +4,7 @@
 //! real devices, [`backend`] the choice between them.
 //! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
 //! the right thing, [`requests`] are the class requests of its network functions,
-//! [`notifications`] what these tell of their link.
+//! [`notifications`] what these tell of their link. [`observed`] tells of every transfer.
 
 #![deny(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod libusb;
 mod linux;
 pub mod notifications;
 pub mod nusb;
+pub mod observed;
 pub mod requests;
 
 #[cfg(test)]

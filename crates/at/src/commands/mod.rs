@@ -26,6 +26,20 @@ pub mod registration;
 pub mod signal;
 pub mod sim;
 
+/// Names of the commands whose arguments hold a PIN, a PUK or a password, without their `AT`.
+pub const PASSWORD_COMMANDS: [&str; 9] = [
+    "+CPIN",
+    "^CPIN",
+    "+CPIN2",
+    "+CLCK",
+    "+CPWD",
+    // Raw commands to the SIM; VERIFY carries the PIN.
+    "+CSIM",
+    "^AUTHDATA",
+    "+CGAUTH",
+    "$QCPDPP",
+];
+
 /// A command without parameters whose answer has a type.
 pub trait Query: Sized {
     /// The command line.

@@ -3,7 +3,9 @@
 //! [`Decoded::text`], and as JSON by [`Decoded::json`].
 
 mod message;
+mod personal;
 mod stream;
 
 pub use message::*;
+pub use personal::{PersonalContent, personal_content};
 pub use stream::decode_all;

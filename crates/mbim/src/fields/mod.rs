@@ -19,7 +19,7 @@ mod wire;
 mod write;
 
 pub(crate) use layout::{encoding, kind, layout};
-pub use read::{FieldError, Reader};
+pub use read::{FieldError, PersonalPart, Reader};
 pub use schema::{Condition, Field, Kind, Schema};
 pub use value::{Record, SetError, Tlv, TlvType, Value};
 pub use wire::{DecodeError, Layout, List, Wire, WireKind};

@@ -5,6 +5,7 @@
 //! the buffer's size, so that references which overlap or nest cost no more than honest ones.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use byteorder::{ByteOrder, LittleEndian};
 
@@ -14,6 +15,9 @@ use crate::uuid::Uuid;
 
 /// Largest number of problems recorded for one buffer; a last entry says that more follow.
 const MOST_ERRORS: usize = 32;
+
+/// Largest number of personal values noted for one buffer.
+const MOST_PARTS: usize = 4096;
 
 /// Problem found in a buffer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
@@ -36,6 +40,18 @@ pub struct Reader<'a> {
     budget: usize,
     errors: Vec<FieldError>,
     lost: Option<FieldError>,
+    /// The personal field that is being read.
+    personal: Option<&'static str>,
+    parts: Vec<PersonalPart>,
+}
+
+/// Where a personal value lies in a buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonalPart {
+    /// Name of the field.
+    pub field: &'static str,
+    /// Offsets of the value in bytes. A reference is no part of it.
+    pub range: Range<usize>,
 }
 
 /// Error for a structure that ends before the field; the problem is already recorded.
@@ -59,12 +75,31 @@ impl<'a> Reader<'a> {
             budget: bytes.len().saturating_mul(4).saturating_add(1024),
             errors: Vec::new(),
             lost: None,
+            personal: None,
+            parts: Vec::new(),
         }
     }
 
     /// Reads the whole buffer as one structure.
     pub fn read(&mut self, schema: &'static Schema) -> Record {
         self.structure(schema, 0, self.limit).0
+    }
+
+    /// Returns where the personal values lie that were read so far.
+    #[must_use]
+    pub fn personal_parts(&self) -> &[PersonalPart] {
+        &self.parts
+    }
+
+    /// Notes where a value lies, if it is a personal one.
+    fn note(&mut self, start: usize, stop: usize) {
+        if let Some(field) = self.personal
+            && start < stop
+            && self.parts.len() < MOST_PARTS
+        {
+            let range = start..stop;
+            self.parts.push(PersonalPart { field, range });
+        }
     }
 
     /// Returns the problems that were recorded, and the first problem that cost a value.
@@ -184,6 +219,7 @@ impl<'a> Reader<'a> {
             self.overlapping(at, name);
             return None;
         }
+        self.note(start, stop);
         Some(&self.bytes[start..stop])
     }
 
@@ -203,7 +239,11 @@ impl<'a> Reader<'a> {
                     continue;
                 }
             }
-            match self.field(field, &record, base, at, end) {
+            let outer = self.personal;
+            self.personal = field.personal.then_some(field.name).or(outer);
+            let read = self.field(field, &record, base, at, end);
+            self.personal = outer;
+            match read {
                 Ok((value, next)) => {
                     let size = value.as_ref().and_then(encoded_size);
                     if let (Some(limit), Some(size)) = (field.limit, size)
@@ -242,6 +282,7 @@ impl<'a> Reader<'a> {
             Kind::Rest => {
                 let stop = end.min(self.bytes.len()).max(at);
                 let bytes = self.place(name, at, stop - at, stop)?.to_vec();
+                self.note(at, stop);
                 return Ok((Some(Value::Bytes(bytes)), stop));
             }
             Kind::Prefixed => {
@@ -253,6 +294,7 @@ impl<'a> Reader<'a> {
                     return Err(Ended);
                 }
                 let bytes = self.place(name, at + 4, size, end)?.to_vec();
+                self.note(at + 4, at + 4 + size);
                 return Ok((
                     Some(Value::Bytes(bytes)),
                     (at + 4 + size.next_multiple_of(4)).min(end),
@@ -270,6 +312,7 @@ impl<'a> Reader<'a> {
                     return Err(Ended);
                 }
                 let bytes = self.place(name, at, size, end)?.to_vec();
+                self.note(at, at + size);
                 return Ok((
                     Some(Value::Bytes(bytes)),
                     (at + size.next_multiple_of(4)).min(end),
@@ -368,6 +411,7 @@ impl<'a> Reader<'a> {
             kind => {
                 let size = kind.fixed_size().unwrap_or(4);
                 let bytes = self.place(name, at, size, end)?;
+                self.note(at, at + size);
                 return Ok((Some(plain(kind, bytes)), at + size));
             }
         };
@@ -467,7 +511,9 @@ impl<'a> Reader<'a> {
             Kind::Inline(schema) => Ok(Value::Struct(self.structure(schema, at, end).0)),
             kind => {
                 let size = kind.fixed_size().unwrap_or(4);
-                Ok(plain(kind, self.place(name, at, size, end)?))
+                let bytes = self.place(name, at, size, end)?;
+                self.note(at, at + size);
+                Ok(plain(kind, bytes))
             }
         }
     }
@@ -519,6 +565,7 @@ impl<'a> Reader<'a> {
             );
         }
         let data = self.place(name, at + 8, size, self.bytes.len())?.to_vec();
+        self.note(at + 8, stop);
         Ok((Tlv { kind, data }, stop + padding))
     }
 

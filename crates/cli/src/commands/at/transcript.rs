@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
+use uwwan_at::commands::PASSWORD_COMMANDS;
 use uwwan_at::line::split;
 use uwwan_modem::at_port::{Answer, Line};
 
@@ -19,23 +20,8 @@ use crate::output::plain;
 const HIDDEN: &str = "<hidden>";
 /// Number of digits in a row from which on they are taken for somebody's number.
 const NUMBER: usize = 8;
-/// Commands whose arguments are secret or personal.
-const SECRET_ARGUMENTS: [&str; 14] = [
-    "+CPIN",
-    "^CPIN",
-    "+CPIN2",
-    "+CLCK",
-    "+CPWD",
-    "^AUTHDATA",
-    "+CGAUTH",
-    "$QCPDPP",
-    "+CMGS",
-    "+CMGW",
-    "+CPBW",
-    "+CUSD",
-    "D",
-    "+CSCA",
-];
+/// Commands whose arguments are personal.
+const PERSONAL_ARGUMENTS: [&str; 6] = ["+CMGS", "+CMGW", "+CPBW", "+CUSD", "D", "+CSCA"];
 /// Commands whose answers are personal, and unsolicited result codes that are.
 const PERSONAL_LINES: [&str; 16] = [
     "+CIMI", "+CGSN", "+GSN", "^ICCID", "+CCID", "+CNUM", "+CMGR", "+CMGL", "+CMT", "+CDS", "+CBM",
@@ -139,7 +125,8 @@ pub fn shown(command: &str) -> String {
     let parts = command.get(2..).and_then(split).unwrap_or_default();
     let secret = parts
         .iter()
-        .any(|part| SECRET_ARGUMENTS.contains(&part.name.as_str()));
+        .map(|part| part.name.as_str())
+        .any(|name| PASSWORD_COMMANDS.contains(&name) || PERSONAL_ARGUMENTS.contains(&name));
     match command.find(['=', '"']) {
         Some(at) if secret && !command.ends_with("=?") => format!("{}{HIDDEN}", &command[..=at]),
         None if secret && parts.iter().any(|part| part.name == "D") => format!("ATD{HIDDEN}"),

@@ -1,0 +1,123 @@
+//! Where the personal content of a control message lies in its bytes.
+
+use byteorder::{ByteOrder, LittleEndian};
+
+use crate::fields::{PersonalPart, Reader};
+use crate::message::{COMMAND_HEADER, CommandKind, INDICATION_HEADER, MessageType};
+use crate::registry::{self, Part, Version};
+use crate::uuid::Uuid;
+
+/// Names of the fields that hold secrets: what nobody but the SIM or the network may learn.
+const SECRETS: [&str; 4] = ["pin", "new_pin", "password", "local_pin"];
+
+/// The personal content of one message, or of the first fragment of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonalContent {
+    /// Where each personal value lies, in bytes from the start of the message.
+    pub parts: Vec<PersonalPart>,
+    /// Offset in bytes behind the fixed fields, where texts and other values of any length begin.
+    pub variable: usize,
+    /// Whether some field of the layout is a secret, there or not.
+    pub has_secrets: bool,
+    /// Whether all of the message could be read, so that no value was missed.
+    pub complete: bool,
+}
+
+impl PersonalPart {
+    /// Returns whether the value is a secret: a PIN, a PUK or a password.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        SECRETS.contains(&self.field)
+    }
+}
+
+/// Returns where the personal content of a message lies, or `None` when its layout is unknown.
+#[must_use]
+pub fn personal_content(message: &[u8], version: Version) -> Option<PersonalContent> {
+    let word = |at: usize| message.get(at..at + 4).map(LittleEndian::read_u32);
+    let kind = MessageType(word(0)?);
+    let part = match kind {
+        MessageType::COMMAND => CommandKind(word(40)?).into(),
+        MessageType::COMMAND_DONE => Part::Done,
+        MessageType::INDICATE_STATUS => Part::Notify,
+        _ => return None,
+    };
+    let service = Uuid(message.get(20..36)?.try_into().ok()?);
+    let start = if kind == MessageType::INDICATE_STATUS {
+        INDICATION_HEADER
+    } else {
+        COMMAND_HEADER
+    };
+    let stated = word(start - 4)? as usize;
+    let info = message.get(start..)?;
+    let cid = registry::service(service)?.cid(word(36)?)?;
+    let schema = cid.layout(part, version)?;
+    let mut reader = Reader::with_limit(info, stated);
+    reader.read(schema);
+    let parts = reader.personal_parts().to_vec();
+    let (_, lost) = reader.finish();
+    Some(PersonalContent {
+        parts: parts
+            .into_iter()
+            .map(|part| PersonalPart {
+                range: part.range.start + start..part.range.end + start,
+                ..part
+            })
+            .collect(),
+        variable: start + schema.fixed_size().unwrap_or(0).min(info.len()),
+        has_secrets: schema
+            .fields
+            .iter()
+            .any(|field| SECRETS.contains(&field.name)),
+        complete: lost.is_none() && stated <= info.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::Layout as _;
+    use crate::message::{Body, Message};
+    use crate::services::basic_connect as bc;
+
+    fn pin(code: &str) -> Vec<u8> {
+        let content = bc::PinSet {
+            pin: code.to_owned(),
+            new_pin: String::new(),
+            ..bc::PinSet::default()
+        };
+        Message {
+            transaction: 1,
+            body: Body::Command {
+                service: bc::UUID,
+                cid: bc::PIN.cid,
+                kind: CommandKind::SET,
+                info: content.encode(),
+            },
+        }
+        .encode_whole()
+    }
+
+    #[test]
+    fn a_pin_is_found_where_it_lies() {
+        let message = pin("1234");
+        let content = personal_content(&message, Version::V1).unwrap();
+        assert!(content.complete && content.has_secrets);
+        let [part] = &content.parts[..] else {
+            panic!("{content:?}")
+        };
+        assert!(part.is_secret());
+        let text: Vec<u8> = "1234".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(message[part.range.clone()], text);
+        assert!(content.variable <= part.range.start);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_complete_answer() {
+        let message = pin("1234");
+        let content = personal_content(&message[..message.len() - 4], Version::V1).unwrap();
+        assert!(!content.complete);
+        assert_eq!(personal_content(&message[..30], Version::V1), None);
+        assert_eq!(personal_content(&[], Version::V1), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! The observer of the USB devices, and the captures that run.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use uwwan_usb::observed::{Moment, Observer, Opened, Seen};
+
+use super::destination::Destination;
+use super::devices::DeviceState;
+use super::recorder::{Outcome, Recorder};
+use super::{Options, recorder};
+use crate::failure::{Failure, FailureKind};
+
+/// Largest number of devices whose state is kept; the one opened first is forgotten.
+const MOST_DEVICES: usize = 8;
+/// Largest number of captures at a time.
+const MOST_CAPTURES: usize = 4;
+/// Largest number of requests that change a device's state and have not ended.
+const MOST_ORDERS: usize = 16;
+
+/// The captures of this process. It is the [`Observer`] of the backend that opens the modem
+/// ([`uwwan_usb::observed::Observed`]), and captures begin and end while the modem runs.
+#[derive(Default)]
+pub struct Captures {
+    running: RwLock<Vec<Arc<Recorder>>>,
+    /// Number of captures that run.
+    count: AtomicUsize,
+    devices: Mutex<Devices>,
+}
+
+#[derive(Default)]
+struct Devices {
+    known: Vec<DeviceState>,
+    /// Requests that change a device's state, with their numbers.
+    orders: Vec<(u64, [u8; 8])>,
+}
+
+/// A capture that runs until it is finished or dropped.
+pub struct Capture {
+    captures: Arc<Captures>,
+    recorder: Arc<Recorder>,
+}
+
+impl Captures {
+    /// Begins a capture.
+    ///
+    /// # Errors
+    /// [`FailureKind::Busy`] when too many run; [`FailureKind::Host`] when its thread cannot be
+    /// started.
+    pub fn start(
+        self: &Arc<Self>,
+        options: Options,
+        destination: Destination,
+    ) -> Result<Capture, Failure> {
+        let failed = |kind| Failure::new(kind, "cannot begin a capture");
+        // The devices stay as they are until the capture is among those that are told.
+        let devices = self.devices();
+        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        if running.len() >= MOST_CAPTURES {
+            return Err(failed(FailureKind::Busy)
+                .because(format!("{MOST_CAPTURES} are running"))
+                .next("uwwan capture stop ends those of a running up"));
+        }
+        let recorder = Recorder::start(options, destination, devices.known.clone())
+            .map_err(|error| failed(FailureKind::Host).because(error))?;
+        let recorder = Arc::new(recorder);
+        running.push(Arc::clone(&recorder));
+        self.count.store(running.len(), Ordering::Relaxed);
+        Ok(Capture {
+            captures: Arc::clone(self),
+            recorder,
+        })
+    }
+
+    fn devices(&self) -> MutexGuard<'_, Devices> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn each(&self, tell: impl Fn(&Recorder)) {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.iter().for_each(|recorder| tell(recorder));
+    }
+}
+
+impl Observer for Captures {
+    fn is_active(&self) -> bool {
+        self.count.load(Ordering::Relaxed) != 0
+    }
+
+    fn opened(&self, opened: &Opened<'_>) {
+        let mut state = DeviceState::new(opened);
+        let mut devices = self.devices();
+        let same = |known: &DeviceState| (known.bus, known.address) == (state.bus, state.address);
+        match devices.known.iter().position(same) {
+            Some(at) => {
+                state.keep_settings(&devices.known[at]);
+                if state == devices.known[at] {
+                    // Another part of the driver opened it, and nothing is new.
+                    return;
+                }
+                devices.known[at] = state.clone();
+            }
+            None => {
+                if devices.known.len() == MOST_DEVICES {
+                    devices.known.remove(0);
+                }
+                devices.known.push(state.clone());
+            }
+        }
+        self.each(|recorder| recorder.device(state.clone()));
+    }
+
+    fn transfer(&self, seen: &Seen<'_>) {
+        if let Some(setup) = seen.setup.filter(|setup| DeviceState::is_order(*setup)) {
+            let mut devices = self.devices();
+            if devices.orders.len() == MOST_ORDERS {
+                devices.orders.remove(0);
+            }
+            devices.orders.push((seen.id, setup));
+        } else if seen.endpoint & 0x7f == 0 && seen.moment != Moment::Submitted {
+            let mut devices = self.devices();
+            if let Some(at) = devices.orders.iter().position(|(id, _)| *id == seen.id) {
+                let (_, setup) = devices.orders.swap_remove(at);
+                let meant = |known: &&mut DeviceState| {
+                    (known.bus, known.address) == (seen.bus, seen.address)
+                };
+                if seen.moment == Moment::Completed(0)
+                    && let Some(device) = devices.known.iter_mut().find(meant)
+                {
+                    device.obey(setup);
+                }
+            }
+        }
+        if self.is_active() {
+            self.each(|recorder| recorder.transfer(seen));
+        }
+    }
+}
+
+impl Capture {
+    /// Returns whether the capture has ended by itself, because it cannot be written any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.recorder.has_ended()
+    }
+
+    /// Ends the capture and returns what became of it. What is queued is written first, for which
+    /// `patience` is given.
+    #[must_use]
+    pub fn finish(self, patience: Duration) -> Outcome {
+        self.leave();
+        self.recorder.finish(patience)
+    }
+
+    /// Takes the capture from those that are told.
+    fn leave(&self) {
+        let captures = &self.captures;
+        let mut running = captures
+            .running
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        running.retain(|running| !Arc::ptr_eq(running, &self.recorder));
+        captures.count.store(running.len(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.leave();
+        let _ = self.recorder.finish(recorder::PATIENCE);
+    }
+}

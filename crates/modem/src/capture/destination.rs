@@ -1,0 +1,198 @@
+//! Where a capture is written to.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A ring of files, of which the oldest goes when there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ring {
+    /// Number of bytes after which the next file begins. The last packet may go beyond.
+    pub bytes: u64,
+    /// Largest number of files.
+    pub files: usize,
+}
+
+/// Where a capture is written to.
+pub struct Destination {
+    first: Option<Box<dyn Write + Send>>,
+    ring: Option<(PathBuf, Ring)>,
+    force: bool,
+    /// Number of the file that is written.
+    number: usize,
+    named: String,
+}
+
+impl Destination {
+    /// Makes a file for its owner alone (mode 0600). An existing file is replaced with `force` only.
+    ///
+    /// # Errors
+    /// Those of the system; [`io::ErrorKind::AlreadyExists`] without `force`.
+    pub fn file(path: &Path, force: bool) -> io::Result<Self> {
+        let file = create(path, force)?;
+        Ok(Self {
+            first: Some(Box::new(file)),
+            ring: None,
+            force,
+            number: 0,
+            named: path.display().to_string(),
+        })
+    }
+
+    /// Makes a ring of files, each for its owner alone (mode 0600). The files' names are that of
+    /// `path` with a number: `trace_00001.pcapng`. Existing files are replaced with `force` only.
+    ///
+    /// # Errors
+    /// Those of the system; [`io::ErrorKind::AlreadyExists`] without `force`, for any file with such
+    /// a name.
+    pub fn ring(path: &Path, ring: Ring, force: bool) -> io::Result<Self> {
+        if !force {
+            let folder = match path.parent() {
+                Some(folder) if folder != Path::new("") => folder,
+                _ => Path::new("."),
+            };
+            let taken = std::fs::read_dir(folder)?
+                .flatten()
+                .find(|entry| is_numbered(path, &entry.path()));
+            if let Some(taken) = taken {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    format!("{} exists", taken.path().display()),
+                ));
+            }
+        }
+        let file = create(&numbered(path, 1), force)?;
+        Ok(Self {
+            first: Some(Box::new(file)),
+            ring: Some((path.to_path_buf(), ring)),
+            force,
+            number: 1,
+            named: path.display().to_string(),
+        })
+    }
+
+    /// Writes to `stream`, which `named` names for messages.
+    #[must_use]
+    pub fn stream(stream: Box<dyn Write + Send>, named: &str) -> Self {
+        Self {
+            first: Some(stream),
+            ring: None,
+            force: false,
+            number: 0,
+            named: named.to_owned(),
+        }
+    }
+
+    /// Returns the name for messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.named
+    }
+
+    /// Returns the number of bytes after which the next file begins, if there are several.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.ring.as_ref().map(|(_, ring)| ring.bytes)
+    }
+
+    /// Opens the first or the next file, and removes the one that is too many.
+    pub(super) fn next(&mut self) -> io::Result<Box<dyn Write + Send>> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        let Some((path, ring)) = &self.ring else {
+            return Err(io::Error::other("there is no further file"));
+        };
+        self.number += 1;
+        let file = create(&numbered(path, self.number), self.force)?;
+        if let Some(old) = self.number.checked_sub(ring.files).filter(|old| *old > 0) {
+            let _ = std::fs::remove_file(numbered(path, old));
+        }
+        Ok(Box::new(file))
+    }
+}
+
+fn create(path: &Path, force: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_CLOEXEC);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        // An existing file keeps its mode at opening.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+/// Returns the path of a ring's file.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(extension) => format!("{stem}_{number:05}.{}", extension.to_string_lossy()),
+        None => format!("{stem}_{number:05}"),
+    };
+    path.with_file_name(name)
+}
+
+/// Returns whether `other` has the name of a file of the ring at `path`.
+fn is_numbered(path: &Path, other: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = format!("{stem}_");
+    other.extension() == path.extension()
+        && other
+            .file_stem()
+            .and_then(|other| other.to_str())
+            .and_then(|other| other.strip_prefix(&stem))
+            .is_some_and(|number| {
+                number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit())
+            })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_private_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        drop(Destination::file(&path, false).unwrap());
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        let again = Destination::file(&path, false).err().unwrap();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        Destination::file(&path, true).unwrap();
+        assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn a_ring_keeps_its_last_files_and_leaves_others_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        let ring = Ring { bytes: 1, files: 2 };
+        std::fs::write(folder.path().join("a_notes.pcapng"), "mine").unwrap();
+        let mut destination = Destination::ring(&path, ring, false).unwrap();
+        for _ in 0..4 {
+            destination.next().unwrap().write_all(b"x").unwrap();
+        }
+        let mut names: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(
+            names,
+            ["a_00003.pcapng", "a_00004.pcapng", "a_notes.pcapng"]
+        );
+        assert!(Destination::ring(&path, ring, false).is_err());
+        assert!(Destination::ring(&path, ring, true).is_ok());
+    }
+}

@@ -1,0 +1,123 @@
+//! What a reader of a capture has to know of a device: its descriptors and settings.
+//!
+//! Wireshark learns from the enumeration which interface speaks MBIM and which endpoint carries
+//! NTBs. The enumeration is the kernel's, and mostly over when a capture begins, so that a capture
+//! begins with the same requests and answers, made from what is known.
+
+use uwwan_capture::transfer::{Kind, Phase, Transfer};
+use uwwan_usb::observed::Opened;
+
+/// Comment of the packets that no wire has seen.
+pub(super) const MADE: &str = "made by uwwan from what it knows of the device";
+
+const GET_DESCRIPTOR: u8 = 6;
+const SET_CONFIGURATION: u8 = 9;
+const SET_INTERFACE: u8 = 11;
+
+/// A device with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeviceState {
+    pub bus: u8,
+    pub address: u8,
+    /// The raw device descriptor.
+    device: Vec<u8>,
+    /// `bConfigurationValue` and the raw descriptors of each configuration.
+    configurations: Vec<(u8, Vec<u8>)>,
+    active: u8,
+    /// Alternate setting of each interface that was given one.
+    alternates: Vec<(u8, u8)>,
+}
+
+impl DeviceState {
+    pub fn new(opened: &Opened<'_>) -> Self {
+        let configurations = opened.descriptors.configurations.iter();
+        Self {
+            bus: opened.identity.bus,
+            address: opened.identity.address,
+            device: opened.descriptors.device.clone(),
+            configurations: configurations
+                .map(|configuration| (configuration.value, configuration.raw.clone()))
+                .collect(),
+            active: opened.active_configuration,
+            alternates: Vec::new(),
+        }
+    }
+
+    /// Takes over what a device that was opened anew has kept of its settings.
+    pub fn keep_settings(&mut self, earlier: &Self) {
+        if self.active == earlier.active {
+            self.alternates.clone_from(&earlier.alternates);
+        }
+    }
+
+    /// Returns whether a request changes what is known here.
+    pub fn is_order(setup: [u8; 8]) -> bool {
+        matches!(
+            setup[..2],
+            [0x00, SET_CONFIGURATION] | [0x01, SET_INTERFACE]
+        )
+    }
+
+    /// Takes over what a request has changed.
+    pub fn obey(&mut self, setup: [u8; 8]) {
+        let (value, index) = (setup[2], setup[4]);
+        if setup[1] == SET_CONFIGURATION {
+            self.active = value;
+            self.alternates.clear();
+        } else {
+            self.alternates.retain(|(interface, _)| *interface != index);
+            self.alternates.push((index, value));
+        }
+    }
+
+    /// Calls `tell` with the events of an enumeration that leads to this state.
+    pub fn tell<E>(&self, mut tell: impl FnMut(&Transfer<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut id = 0;
+        let mut request = |setup: [u8; 8], answer: &[u8]| {
+            id += 1;
+            let asked = u32::from(u16::from_le_bytes([setup[6], setup[7]]));
+            let begun = Transfer {
+                id,
+                phase: Phase::Submit,
+                kind: Kind::Control,
+                endpoint: setup[0] & 0x80,
+                bus: self.bus.into(),
+                device: self.address,
+                setup: Some(setup),
+                status: Transfer::IN_PROGRESS,
+                length: asked,
+                data: &[],
+            };
+            tell(&begun)?;
+            tell(&Transfer {
+                phase: Phase::Complete,
+                setup: None,
+                status: 0,
+                length: answer.len() as u32,
+                data: answer,
+                ..begun
+            })
+        };
+        let describe = |kind: u8, index: usize, length: usize| {
+            let [low, high] = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
+            [0x80, GET_DESCRIPTOR, index as u8, kind, 0, 0, low, high]
+        };
+        request(describe(1, 0, self.device.len()), &self.device)?;
+        // The active configuration comes last: a reader that knows one at a time takes the last.
+        let known = || self.configurations.iter().enumerate();
+        let others = known().filter(|(_, (value, _))| *value != self.active);
+        let active = known().filter(|(_, (value, _))| *value == self.active);
+        for (index, (_, raw)) in others.chain(active) {
+            request(describe(2, index, raw.len()), raw)?;
+        }
+        if self.active != 0 {
+            let setup = [0x00, SET_CONFIGURATION, self.active, 0, 0, 0, 0, 0];
+            request(setup, &[])?;
+        }
+        for (interface, alternate) in &self.alternates {
+            let setup = [0x01, SET_INTERFACE, *alternate, 0, *interface, 0, 0, 0];
+            request(setup, &[])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Captures of what passes between driver and modem, as pcapng files that Wireshark dissects.
+//!
+//! ```text
+//!  control, data, AT threads ──copies──> queue of bounded size ──> uwwan-capture thread ──> file
+//! ```
+//!
+//! - `captures`: the observer of the USB devices, which hands each event to the captures that run,
+//!   and knows the state of the devices for one that begins late.
+//! - `recorder`: one capture: its queue, and the thread that writes.
+//! - `snap`: which bytes of an NTB are kept.
+//! - `secrets`: blanks PINs and passwords before they are written.
+//! - `devices`: a device's descriptors and settings, as the requests that tell of them.
+//! - `destination`: a file, a ring of files, or a stream.
+//!
+//! The threads that drive the modem only copy. What the queue cannot take is dropped, counted in
+//! the file, and told at the end.
+
+mod captures;
+mod destination;
+mod devices;
+mod recorder;
+mod secrets;
+mod snap;
+#[cfg(test)]
+mod tests;
+
+pub use captures::{Capture, Captures};
+pub use destination::{Destination, Ring};
+pub use recorder::Outcome;
+
+/// What a capture holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Number of bytes kept of each datagram; of a datagram's rest, zeros stand in the file. All is
+    /// kept with `None`.
+    pub snap: Option<usize>,
+    /// Whether datagrams stand in the file as IP packets too.
+    pub ip: bool,
+    /// Whether PINs, PUKs and passwords are kept.
+    pub secrets: bool,
+}
