@@ -135,6 +135,29 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<St
     }))
 }
 
+/// Parses a size in bytes, such as `16M`, `16Mi` or `16777216`.
+pub fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "k" | "K" | "kB" => 1_000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
+        "Ki" | "KiB" => 1 << 10,
+        "Mi" | "MiB" => 1 << 20,
+        "Gi" | "GiB" => 1 << 30,
+        other => return Err(format!("{other:?} is no unit; use k, M, G, Ki, Mi or Gi")),
+    };
+    let count: u64 = digits
+        .parse()
+        .map_err(|_| "expected a size such as 64M".to_owned())?;
+    match count.checked_mul(unit) {
+        Some(0) | None => Err("expected a size from 1 to 1000G".to_owned()),
+        Some(size) if size > 1_000_000_000_000 => Err("expected a size from 1 to 1000G".to_owned()),
+        Some(size) => Ok(size),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +184,25 @@ mod tests {
             &[""],
         ] {
             assert!(routes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("64M"), Ok(64_000_000));
+        assert_eq!(size("1Ki"), Ok(1024));
+        assert_eq!(size("5"), Ok(5));
+        for wrong in [
+            "",
+            "M",
+            "0",
+            "-1",
+            "1X",
+            "1.5M",
+            "99999999999999999999",
+            "2000G",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod arguments;
 mod candidates;
+mod capture;
 mod checks;
 mod choices;
 mod commands;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Command::Ntb(arguments) => commands::ntb::run(&arguments),
         Command::Mbim(arguments) => commands::mbim::run(&arguments),
     };
+    capture::finish();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure::report(&failure),

@@ -20,6 +20,7 @@ use uwwan_usb::device::Backend;
 use uwwan_usb::functions::SerialRole;
 
 use crate::candidates;
+use crate::capture;
 use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
@@ -59,6 +60,8 @@ pub struct Reach {
         help_heading = "Modem"
     )]
     runtime_dir: Option<PathBuf>,
+    #[command(flatten)]
+    capture: capture::Options,
 }
 
 impl Reach {
@@ -102,13 +105,24 @@ impl Reach {
                 .next("add --device emulator"));
         }
         if let Some(entry) = self.running()? {
+            if let Some(path) = &self.capture.capture {
+                let path = path.display();
+                let what = "a running uwwan has the modem, and nothing passes through this process";
+                return Err(Failure::new(FailureKind::Busy, what)
+                    .at("--capture")
+                    .next(format!(
+                        "uwwan capture start {path}   captures what passes there"
+                    )));
+            }
             return Ok(Target::Running(entry));
         }
         let selector = match &self.device {
             Some(Device::Emulator) => {
                 let knobs = crate::commands::emulate::knobs(&self.knobs)?;
                 return Ok(Target::Device {
-                    backend: crate::commands::emulate::start_in_process(&knobs)?,
+                    backend: self
+                        .capture
+                        .around(crate::commands::emulate::start_in_process(&knobs)?)?,
                     selector: Selector::Any,
                     settle: Some(EMULATOR_SETTLE),
                 });
@@ -118,6 +132,7 @@ impl Reach {
         };
         let backend = self.backend()?;
         let candidate = candidates::usable(backend.as_ref(), &selector)?;
+        let backend = self.capture.around(backend)?;
         Ok(Target::Device {
             backend,
             // The port stays the same over the re-enumerations of the bring-up.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Backend;
+use uwwan_usb::observed::Observer;
 
 use crate::engine::Engine;
 use crate::far_side::FarSide;
@@ -16,6 +17,7 @@ use crate::modem::Modem;
 use crate::presence::Presence;
 use crate::report::{Listener, Recorder, Report};
 use crate::waker::Waker;
+use crate::watched::Watch;
 
 /// Longest wait for the plug to be pulled or put in.
 const PLUG: Duration = Duration::from_secs(5);
@@ -101,6 +103,17 @@ impl Emulator {
     /// reset.
     pub fn adjust(&self, adjust: impl FnOnce(&mut Knobs) + Send + 'static) {
         self.handle.order(Order::Adjust(Box::new(adjust)));
+    }
+
+    /// Tells `observer`, on the device's thread, of the transfers of hosts elsewhere. Those of
+    /// [`Emulator::backend`] can be observed there.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        let watch = Watch {
+            observer,
+            identity: self.bus.identity(self.handle.presence().get().generation),
+            descriptors: self.bus.descriptors(),
+        };
+        self.handle.order(Order::Observe(Box::new(watch)));
     }
 
     /// Returns what the device saw the host do so far.

@@ -22,6 +22,7 @@ use crate::presence::Presence;
 use crate::report::Recorder;
 use crate::upstream::{HostGone, Request, Upstream};
 use crate::waker::Waker;
+use crate::watched::{Watch, Watched};
 
 /// The thread's state.
 pub(crate) struct Engine {
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     local: Box<dyn Upstream>,
     /// A host elsewhere that has the device.
     remote: Option<Box<dyn Upstream>>,
+    /// Whom to tell of the transfers of hosts elsewhere.
+    watch: Option<Box<Watch>>,
     inbox: Inbox,
     waker: Arc<Waker>,
     presence: Arc<Presence>,
@@ -60,6 +63,7 @@ impl Engine {
             modem,
             local,
             remote: None,
+            watch: None,
             inbox,
             waker,
             presence,
@@ -119,6 +123,7 @@ impl Engine {
             }
             Order::ResetFirmware => self.reset_firmware(now),
             Order::Adjust(adjust) => self.modem.adjust(adjust, now),
+            Order::Observe(watch) => self.watch = Some(watch),
             Order::Stop => {}
         }
     }
@@ -131,7 +136,10 @@ impl Engine {
         self.usb.bus_reset(&mut self.modem, now);
         self.deliver();
         self.replug(now);
-        self.remote = Some(host);
+        self.remote = Some(match &self.watch {
+            Some(watch) => Box::new(Watched::new(host, Watch::clone(watch))),
+            None => host,
+        });
         self.presence.change(|state| state.exported = true);
         self.local.presence_changed();
     }

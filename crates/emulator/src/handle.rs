@@ -8,6 +8,7 @@ use crate::knobs::Knobs;
 use crate::presence::Presence;
 use crate::upstream::Upstream;
 use crate::waker::Waker;
+use crate::watched::Watch;
 
 /// Hosts that may wait to be given the device; there is one device to give.
 const MAX_HOSTS: usize = 4;
@@ -20,6 +21,8 @@ pub(crate) enum Order {
     Plug,
     /// Let the firmware crash.
     ResetFirmware,
+    /// Tell of the transfers of hosts elsewhere.
+    Observe(Box<Watch>),
     /// Turn knobs.
     Adjust(Box<dyn FnOnce(&mut Knobs) + Send>),
     /// End the thread.

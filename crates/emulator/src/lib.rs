@@ -51,6 +51,7 @@ mod urb;
 pub mod usbip;
 pub mod usbredir;
 mod waker;
+mod watched;
 
 pub use emulator::Emulator;
 pub use far_side::{FarSide, Network};

@@ -13,7 +13,7 @@ use crate::descriptors::{Descriptors, TransferKind};
 use crate::device::{
     Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
 };
-use crate::error::{Error, TransferError};
+use crate::error::{Error, Holder, TransferError};
 
 /// Number of low bits of an id that count the transfers of one queue.
 const COUNT_BITS: u32 = 40;
@@ -258,8 +258,8 @@ impl Device for ObservedDevice {
         self.inner.guard_port()
     }
 
-    fn kernel_driver(&self, interface: u8) -> Result<Option<String>, Error> {
-        self.inner.kernel_driver(interface)
+    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
+        self.inner.holder(interface)
     }
 
     fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use uwwan_emulator::{Emulator, FarSide, Knobs, Place, Report, usbip, usbredir};
 use uwwan_usb::device::{Backend, Device, Found};
 
 use self::far_side::FarSideChoice;
+use crate::capture;
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::output::{bytes, note, plain, say, say_json};
@@ -60,6 +61,8 @@ pub struct Arguments {
     /// `tun:NAME` is a TUN interface of this machine with the gateway's addresses
     #[arg(long, value_name = "WHAT", default_value = "builtin")]
     far_side: FarSideChoice,
+    #[command(flatten)]
+    capture: capture::Options,
     /// At the end, write what the host did wrong, and the counters, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -160,7 +163,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
     })?;
     let (far_side, far_interface) = arguments.far_side.open()?;
+    arguments.capture.prepare()?.start()?;
     let emulator = switch_on(&knobs, far_side)?;
+    if let Some(observer) = capture::observer() {
+        emulator.observe(observer);
+    }
     emulator.on_violation(Box::new(|violation| {
         note(format!(
             "the host broke a rule: {}",

@@ -16,6 +16,7 @@ use uwwan_usb::device::Backend;
 
 use super::progress::{self, Waiting};
 use crate::candidates;
+use crate::capture;
 use crate::choices::Over;
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
@@ -47,6 +48,8 @@ Examples:
       what happens when Huawei firmware gets the NDP in front
   uwwan up --device 0525:a4a1 --address 192.0.2.7/24
       a USB network device or gadget (CDC-NCM) instead of a modem: a TAP interface. It must be named
+  uwwan up --apn internet --capture trace.pcapng --snap 128
+      with everything that passes on USB in a file for Wireshark
   uwwan up --device emulator
       the real driver and a real TUN, but an emulated modem
 
@@ -69,6 +72,8 @@ pub struct Arguments {
     /// Print what happens as JSON, one event a line
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub capture: capture::Options,
     /// Where to keep the control socket [default: /run/uwwan for root, else $XDG_RUNTIME_DIR/uwwan]
     #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
     pub runtime_dir: Option<PathBuf>,
@@ -118,9 +123,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
     let notifier = Notifier::from_environment();
-    let confined = confine(&base, &options)?;
+    let capture = arguments.capture.prepare()?;
+    let confined = confine(&base, &options, capture.folder.as_deref())?;
     // Threads start from here on, and are confined as this one is.
     output_queue::start();
+    capture.start()?;
     // Signals are caught first: from here on a stop is always a clean one.
     let mut builder = Builder::new().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
@@ -198,9 +205,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Gives up what this process does not need any more, see [`crate::sandbox`]. The folders it goes on to
 /// write to are made first.
-fn confine(base: &Path, options: &Options) -> Result<State, Failure> {
+fn confine(base: &Path, options: &Options, captures: Option<&Path>) -> Result<State, Failure> {
     runtime::make_base(base)?;
     let mut writable = vec![base.to_owned()];
+    writable.extend(captures.map(Path::to_owned));
     if let Some(folder) = options.pin_memory.as_deref().and_then(Path::parent) {
         // A folder that cannot be made is told when the memory is written.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -406,7 +414,7 @@ fn choose(
         Device::Emulator => {
             let knobs = super::emulate::knobs(knobs)?;
             return Ok(Chosen {
-                backend: super::emulate::start_in_process(&knobs)?,
+                backend: capture::observed(super::emulate::start_in_process(&knobs)?),
                 selector: Selector::Any,
                 ethernet: Some(false),
                 name: EMULATOR.to_owned(),
@@ -415,7 +423,7 @@ fn choose(
         }
         Device::Usb(selector) => selector,
     };
-    let backend = kind.start();
+    let backend = capture::observed(kind.start());
     match candidates::usable(backend.as_ref(), selector) {
         Ok(candidate) => {
             // The port stays over re-enumerations; ids may match a second modem plugged in later.

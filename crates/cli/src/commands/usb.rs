@@ -16,6 +16,7 @@ use uwwan_usb::error::Error;
 use uwwan_usb::functions;
 
 use crate::candidates;
+use crate::capture;
 use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json, seconds};
@@ -57,6 +58,8 @@ struct ConfigArguments {
     /// What drives it [default: libusb]
     #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES))]
     usb: Option<BackendKind>,
+    #[command(flatten)]
+    capture: capture::Options,
     /// Do not pass through configuration 0
     #[arg(long, conflicts_with = "settle")]
     direct: bool,
@@ -82,8 +85,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// An open device, with its backend, which has to live as long.
 type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
 
-fn open(device: Option<&Device>, kind: BackendKind) -> Result<Opened, Failure> {
+fn open(
+    device: Option<&Device>,
+    kind: BackendKind,
+    capture: &capture::Options,
+) -> Result<Opened, Failure> {
     let (backend, selector) = target::find(device, kind)?;
+    let backend = capture.around(backend)?;
     let found = candidates::select(backend.as_ref(), &selector)?.found;
     let device = backend
         .open(&found)
@@ -110,7 +118,11 @@ fn usb_failure(what: &str, error: &Error) -> Failure {
 }
 
 fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
-    let (_backend, device) = open(arguments.device.as_ref(), arguments.usb.unwrap_or_default())?;
+    let (_backend, device) = open(
+        arguments.device.as_ref(),
+        arguments.usb.unwrap_or_default(),
+        &arguments.capture,
+    )?;
     let identity = device.identity();
     let mbim = functions::mbim(device.descriptors())
         .first()

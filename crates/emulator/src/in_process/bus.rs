@@ -91,7 +91,7 @@ impl Bus {
     }
 
     /// Returns the device as a host lists it.
-    pub(super) fn identity(&self, generation: u64) -> Identity {
+    pub(crate) fn identity(&self, generation: u64) -> Identity {
         let presented = self.presented();
         let (vendor, product) = presented.ids();
         let [manufacturer, product_name, serial] = presented
@@ -111,7 +111,7 @@ impl Bus {
     }
 
     /// Returns the descriptors a host reads from the device.
-    pub(super) fn descriptors(&self) -> Descriptors {
+    pub(crate) fn descriptors(&self) -> Descriptors {
         let presented = self.presented();
         let all = presented.configurations().iter();
         let told: Vec<&[u8]> = all.map(|one| one.told.as_slice()).collect();

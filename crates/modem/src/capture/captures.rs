@@ -40,6 +40,7 @@ struct Devices {
 pub struct Capture {
     captures: Arc<Captures>,
     recorder: Arc<Recorder>,
+    finished: bool,
 }
 
 impl Captures {
@@ -70,6 +71,7 @@ impl Captures {
         Ok(Capture {
             captures: Arc::clone(self),
             recorder,
+            finished: false,
         })
     }
 
@@ -148,8 +150,9 @@ impl Capture {
     /// Ends the capture and returns what became of it. What is queued is written first, for which
     /// `patience` is given.
     #[must_use]
-    pub fn finish(self, patience: Duration) -> Outcome {
+    pub fn finish(mut self, patience: Duration) -> Outcome {
         self.leave();
+        self.finished = true;
         self.recorder.finish(patience)
     }
 
@@ -167,6 +170,9 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
         self.leave();
         let _ = self.recorder.finish(recorder::PATIENCE);
     }

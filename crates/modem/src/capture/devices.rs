@@ -14,6 +14,10 @@ const GET_DESCRIPTOR: u8 = 6;
 const SET_CONFIGURATION: u8 = 9;
 const SET_INTERFACE: u8 = 11;
 
+/// Descriptor types (USB 2.0, table 9-5).
+const DEVICE: u8 = 1;
+const CONFIGURATION: u8 = 2;
+
 /// A device with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeviceState {
@@ -70,45 +74,74 @@ impl DeviceState {
         }
     }
 
+    /// Returns whether a request selects a configuration.
+    pub fn is_selection(setup: [u8; 8]) -> bool {
+        setup[..2] == [0x00, SET_CONFIGURATION]
+    }
+
+    /// Calls `tell` with the request for the active configuration's descriptors and its answer.
+    /// Wireshark takes the last ones it saw for those in force.
+    pub fn tell_active<E>(
+        &self,
+        mut tell: impl FnMut(&Transfer<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut known = self.configurations.iter().enumerate();
+        match known.find(|(_, (value, _))| *value == self.active) {
+            Some((index, (_, raw))) => self.request(
+                index as u64,
+                describe(CONFIGURATION, index, raw.len()),
+                raw,
+                &mut tell,
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls `tell` with a request and its answer.
+    fn request<E>(
+        &self,
+        id: u64,
+        setup: [u8; 8],
+        answer: &[u8],
+        tell: &mut impl FnMut(&Transfer<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let begun = Transfer {
+            id,
+            phase: Phase::Submit,
+            kind: Kind::Control,
+            endpoint: setup[0] & 0x80,
+            bus: self.bus.into(),
+            device: self.address,
+            setup: Some(setup),
+            status: Transfer::IN_PROGRESS,
+            length: u16::from_le_bytes([setup[6], setup[7]]).into(),
+            data: &[],
+        };
+        tell(&begun)?;
+        tell(&Transfer {
+            phase: Phase::Complete,
+            setup: None,
+            status: 0,
+            length: answer.len() as u32,
+            data: answer,
+            ..begun
+        })
+    }
+
     /// Calls `tell` with the events of an enumeration that leads to this state.
     pub fn tell<E>(&self, mut tell: impl FnMut(&Transfer<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut id = 0;
         let mut request = |setup: [u8; 8], answer: &[u8]| {
             id += 1;
-            let asked = u32::from(u16::from_le_bytes([setup[6], setup[7]]));
-            let begun = Transfer {
-                id,
-                phase: Phase::Submit,
-                kind: Kind::Control,
-                endpoint: setup[0] & 0x80,
-                bus: self.bus.into(),
-                device: self.address,
-                setup: Some(setup),
-                status: Transfer::IN_PROGRESS,
-                length: asked,
-                data: &[],
-            };
-            tell(&begun)?;
-            tell(&Transfer {
-                phase: Phase::Complete,
-                setup: None,
-                status: 0,
-                length: answer.len() as u32,
-                data: answer,
-                ..begun
-            })
+            self.request(id, setup, answer, &mut tell)
         };
-        let describe = |kind: u8, index: usize, length: usize| {
-            let [low, high] = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
-            [0x80, GET_DESCRIPTOR, index as u8, kind, 0, 0, low, high]
-        };
-        request(describe(1, 0, self.device.len()), &self.device)?;
+        request(describe(DEVICE, 0, self.device.len()), &self.device)?;
         // The active configuration comes last: a reader that knows one at a time takes the last.
         let known = || self.configurations.iter().enumerate();
         let others = known().filter(|(_, (value, _))| *value != self.active);
         let active = known().filter(|(_, (value, _))| *value == self.active);
         for (index, (_, raw)) in others.chain(active) {
-            request(describe(2, index, raw.len()), raw)?;
+            request(describe(CONFIGURATION, index, raw.len()), raw)?;
         }
         if self.active != 0 {
             let setup = [0x00, SET_CONFIGURATION, self.active, 0, 0, 0, 0, 0];
@@ -120,4 +153,10 @@ impl DeviceState {
         }
         Ok(())
     }
+}
+
+/// Returns the setup stage of a request for a descriptor of `length` bytes.
+fn describe(kind: u8, index: usize, length: usize) -> [u8; 8] {
+    let [low, high] = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
+    [0x80, GET_DESCRIPTOR, index as u8, kind, 0, 0, low, high]
 }

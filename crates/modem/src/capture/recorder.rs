@@ -100,6 +100,8 @@ impl Recorder {
             destination,
             devices,
             blanker: Blanker::default(),
+            order: None,
+            finished: false,
         };
         std::thread::Builder::new()
             .name("uwwan-capture".into())
@@ -200,6 +202,10 @@ struct Scribe {
     /// The devices that each file begins with.
     devices: Vec<DeviceState>,
     blanker: Blanker,
+    /// Request that changes a device's state and has not ended, with its number.
+    order: Option<(u64, [u8; 8])>,
+    /// Whether nothing more is to be written.
+    finished: bool,
 }
 
 /// The file that is written.
@@ -224,12 +230,14 @@ impl Scribe {
             *failure.unwrap_or_else(PoisonError::into_inner) = why;
             self.shared.failed.store(true, Ordering::Relaxed);
             // What is sent from here on is counted as dropped.
-            while let Ok(message) = self.messages.recv() {
+            while !self.finished
+                && let Ok(message) = self.messages.recv()
+            {
                 match message {
                     Message::Event(_) => {
                         self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                     }
-                    Message::Finish => return,
+                    Message::Finish => self.finished = true,
                     Message::Device(_) => {}
                 }
             }
@@ -251,7 +259,10 @@ impl Scribe {
                 }
             };
             match message {
-                Message::Finish => return self.end(sheet),
+                Message::Finish => {
+                    self.finished = true;
+                    return self.end(sheet);
+                }
                 Message::Device(state) => {
                     sheet.tell(&state)?;
                     let other = |known: &DeviceState| {
@@ -319,14 +330,20 @@ impl Scribe {
     }
 
     fn event(&mut self, sheet: &mut Sheet, mut event: Event) -> io::Result<()> {
-        if event.setup.is_some_and(DeviceState::is_order)
-            && let Some(setup) = event.setup
+        let meant =
+            |known: &&mut DeviceState| (known.bus, known.address) == (event.bus, event.address);
+        let mut selected = None;
+        if let Some(setup) = event.setup.filter(|setup| DeviceState::is_order(*setup)) {
+            self.order = Some((event.id, setup));
+        } else if let Some((id, setup)) = self.order
+            && id == event.id
         {
-            // Should it fail, the next file begins with what was asked for.
-            let meant =
-                |known: &&mut DeviceState| (known.bus, known.address) == (event.bus, event.address);
-            if let Some(device) = self.devices.iter_mut().find(meant) {
+            self.order = None;
+            if event.status == 0
+                && let Some(device) = self.devices.iter_mut().find(meant)
+            {
                 device.obey(setup);
+                selected = DeviceState::is_selection(setup).then(|| device.clone());
             }
         }
         let is_block = matches!(event.data.bytes.get(..4), Some(b"NCMH" | b"ncmh"));
@@ -345,16 +362,27 @@ impl Scribe {
         if is_block && event.kind == Kind::Bulk {
             sheet.datagrams(&event, self.options.snap)?;
         }
-        Ok(())
+        match selected {
+            Some(device) => sheet.made(|tell| device.tell_active(tell)),
+            None => Ok(()),
+        }
     }
 }
 
 impl Sheet {
     /// Writes the requests and answers that tell of a device.
     fn tell(&mut self, device: &DeviceState) -> io::Result<()> {
+        self.made(|tell| device.tell(tell))
+    }
+
+    /// Writes the events that `from` calls its argument with, marked as made.
+    fn made(
+        &mut self,
+        from: impl FnOnce(&mut dyn FnMut(&Transfer<'_>) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let time = nanoseconds();
         let (writer, usb) = (&mut self.writer, self.usb);
-        device.tell(|transfer| {
+        from(&mut |transfer| {
             let header = usbmon::header(transfer, time, transfer.data.len());
             let length = (header.len() + transfer.data.len()) as u32;
             writer.packet(usb, time, &[&header, transfer.data], length, Some(MADE))

@@ -50,7 +50,7 @@ impl Kept {
     /// Returns the data, piece by piece, with zeros for what was not kept.
     pub fn parts(&self) -> Vec<&[u8]> {
         const ZEROS: [u8; 4096] = [0; 4096];
-        fn gap<'a>(parts: &mut Vec<&'a [u8]>, mut length: usize) {
+        fn gap(parts: &mut Vec<&[u8]>, mut length: usize) {
             while length > 0 {
                 let take = length.min(ZEROS.len());
                 parts.push(&ZEROS[..take]);

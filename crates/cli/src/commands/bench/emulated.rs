@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
@@ -18,6 +17,7 @@ use super::cost::{self, Time};
 use super::far::{Far, Inside};
 use super::link::{Amount, Link, Way};
 use super::{near, outcome};
+use crate::capture;
 use crate::failure::{Failure, FailureKind};
 
 /// Longest time for a bring-up.
@@ -105,7 +105,7 @@ impl Emulated {
             })?;
         let (sender, events) = unbounded();
         let handle = Modem::start(
-            Arc::clone(&emulator.backend()),
+            capture::observed(emulator.backend()),
             Selector::Any,
             options,
             Box::new(TunProvider::default()),

@@ -37,6 +37,7 @@ use self::iperf3::Server;
 use self::link::{Link, Test};
 use self::report::Report;
 use super::emulate;
+use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, plain, say, say_json};
@@ -99,6 +100,8 @@ pub struct Arguments {
     /// With the emulated modem: what its firmware does, as name=value; may be repeated
     #[arg(long = "knob", value_name = "NAME=VALUE")]
     knobs: Vec<String>,
+    #[command(flatten)]
+    capture: capture::Options,
     /// Where running modems keep their control sockets
     #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
     runtime_dir: Option<PathBuf>,
@@ -188,9 +191,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let contenders = arguments.contenders()?;
     let knobs = emulate::knobs(&arguments.knobs)?;
     let report = arguments.report.as_deref().map(Report::open).transpose()?;
+    let capture = arguments.capture.prepare()?;
     let mut bench = match subject {
         Subject::Device(Device::Emulator) => {
             emulated::enter()?;
+            capture.start()?;
             Bench::new(arguments, "uwwan and an emulated modem")?
         }
         Subject::Loopback => Bench::new(arguments, "NTBs, built and taken apart")?,
@@ -287,6 +292,12 @@ impl Arguments {
                 self.server.is_some(),
                 !real,
                 "only a real modem reaches a server",
+            ),
+            (
+                "capture",
+                self.capture.capture.is_some(),
+                !emulated,
+                "only the emulated modem is opened by this process; for a real one, -- --capture FILE",
             ),
             (
                 "knob",

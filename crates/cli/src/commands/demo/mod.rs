@@ -28,7 +28,8 @@ use self::traffic::TransferError;
 use self::userspace::Userspace;
 use super::network::{Kernel, Network};
 use super::{emulate, progress};
-use crate::checks::words;
+use crate::capture;
+use crate::checks::{size, words};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, note, rounded, say, say_json, seconds};
 use crate::session_settings::SessionSettings;
@@ -99,6 +100,8 @@ pub struct Arguments {
     /// What the firmware does, as name=value; may be repeated; `uwwan emulate --knobs` lists them
     #[arg(long = "knob", value_name = "NAME=VALUE")]
     knobs: Vec<String>,
+    #[command(flatten)]
+    capture: capture::Options,
     /// Use the built-in network stack even where a namespace can be had
     #[arg(long)]
     userspace: bool,
@@ -148,7 +151,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
     let knobs = emulate::knobs(&arguments.knobs)?;
     let options = arguments.options()?;
+    let capture = arguments.capture.prepare()?;
     let host = choose_host(arguments.userspace);
+    capture.start()?;
     let interrupts = signals::first().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
     })?;
@@ -259,7 +264,7 @@ impl Demo {
         };
         let (sender, events) = unbounded();
         let handle = Modem::start(
-            emulator.backend(),
+            capture::observed(emulator.backend()),
             Selector::Any,
             options,
             provider,
@@ -552,51 +557,4 @@ impl Demo {
 
 fn row(name: &str, time: Duration, text: &str) -> String {
     format!("{name:<17}{:>9}  {text}", seconds(time.as_secs_f64()))
-}
-
-/// Parses a size in bytes, such as `16M`, `16Mi` or `16777216`.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match &text[digits.len()..] {
-        "" => 1,
-        "k" | "K" | "kB" => 1_000,
-        "M" | "MB" => 1_000_000,
-        "G" | "GB" => 1_000_000_000,
-        "Ki" | "KiB" => 1 << 10,
-        "Mi" | "MiB" => 1 << 20,
-        "Gi" | "GiB" => 1 << 30,
-        other => return Err(format!("{other:?} is no unit; use k, M, G, Ki, Mi or Gi")),
-    };
-    let count: u64 = digits
-        .parse()
-        .map_err(|_| "expected a size such as 64M".to_owned())?;
-    match count.checked_mul(unit) {
-        Some(0) | None => Err("expected a size from 1 to 1000G".to_owned()),
-        Some(size) if size > 1_000_000_000_000 => Err("expected a size from 1 to 1000G".to_owned()),
-        Some(size) => Ok(size),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        assert_eq!(size("64M"), Ok(64_000_000));
-        assert_eq!(size("1Ki"), Ok(1024));
-        assert_eq!(size("5"), Ok(5));
-        for wrong in [
-            "",
-            "M",
-            "0",
-            "-1",
-            "1X",
-            "1.5M",
-            "99999999999999999999",
-            "2000G",
-        ] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 }
