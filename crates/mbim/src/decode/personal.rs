@@ -76,7 +76,6 @@ pub fn personal_content(message: &[u8], version: Version) -> Option<PersonalCont
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::Layout as _;
     use crate::message::{Body, Message};
     use crate::services::basic_connect as bc;
 

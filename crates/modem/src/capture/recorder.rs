@@ -424,7 +424,7 @@ impl Sheet {
             &whole
         };
         let limits = Limits {
-            max_block: block.len(),
+            max_ntb: block.len(),
             ..Limits::default()
         };
         let Ok(read) = Ntb::parse(block, &limits) else {

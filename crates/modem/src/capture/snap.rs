@@ -77,7 +77,7 @@ impl Kept {
 /// Returns the pieces to keep, or `None` for anything but a sound NTB.
 fn pieces(data: &[u8], snap: usize) -> Option<Vec<(u32, u32)>> {
     let limits = Limits {
-        max_block: data.len(),
+        max_ntb: data.len(),
         max_datagrams: usize::from(u16::MAX),
         ..Limits::default()
     };
