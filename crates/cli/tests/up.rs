@@ -399,6 +399,34 @@ fn what_passes_by_itself_is_waited_for_on_a_line_that_counts() {
 }
 
 #[test]
+fn a_modem_that_tells_no_addresses_gets_them_over_the_link() {
+    for answer in ["empty", "refused"] {
+        let knob = format!("ip_configuration={answer}");
+        let mut up = Up::start(&["--knob", &knob, "--knob", "ipv6=on", "--route", "default"]);
+        let addresses = up.event("addresses");
+        assert_eq!(addresses["ipv4"]["address"], "10.169.198.77", "{addresses}");
+        assert_eq!(addresses["gateway4"], "10.169.198.78", "{addresses}");
+        let ipv6 = addresses["ipv6"]["address"].as_str().unwrap();
+        assert!(ipv6.starts_with("2a02:2121:2c4:7105:"), "{addresses}");
+        up.event("online");
+        // Beside offer, lease and advertisement the answer to the probe comes, which is sent from the
+        // address: packets flow.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = up.ask(&["status", "--json"]);
+            let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+            if status["traffic"]["downlink"]["blocks"].as_u64() > Some(3) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        up.ask(&["down"]);
+        assert!(up.end().success());
+    }
+}
+
+#[test]
 fn an_fcc_lock_is_lifted_for_who_asks_for_it() {
     let said = fails(&["--knob", "fcc_lock=on"], 7);
     assert!(

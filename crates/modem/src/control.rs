@@ -317,6 +317,7 @@ impl Control {
                 "NTBs come with empty headers: this firmware needs the other NTB format; try `--ntb 32`".into(),
             ),
             Report::Verdict(session, verdict) => self.session_judged(session, verdict),
+            Report::Link(session, datagram) => self.session_link(session, &datagram),
             Report::SessionLost(session, fault) => self.host_lost(session, &fault.to_string()),
         }
     }

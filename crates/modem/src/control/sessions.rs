@@ -22,7 +22,7 @@ use crate::watch::{Probe, Verdict};
 
 impl Control {
     /// Returns what the data path needs to know of a session's addresses.
-    fn addressing(&self, addresses: &Addresses) -> SessionAddressing {
+    fn addressing(&self, addresses: &Addresses, listen: bool) -> SessionAddressing {
         if let Some(held) = self
             .device
             .as_ref()
@@ -40,6 +40,7 @@ impl Control {
         }
         SessionAddressing {
             mtu: addresses.mtu,
+            listen,
             ours: addresses.ipv6.iter().map(|prefix| prefix.address).collect(),
             probe: self
                 .options
@@ -118,6 +119,12 @@ impl Control {
                 let result = self.session_data(index, &addresses);
                 self.sessions[index].machine.data(Instant::now(), result);
             }
+            Step::Inject(datagram) => {
+                let id = self.sessions[index].machine.id();
+                if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
+                    reactor.inject(id, datagram);
+                }
+            }
             Step::Off => {
                 let id = self.sessions[index].machine.id();
                 if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
@@ -170,6 +177,13 @@ impl Control {
         }
     }
 
+    /// Passes on a datagram about the configuration of a session's link.
+    pub(super) fn session_link(&mut self, id: u8, datagram: &[u8]) {
+        if let Some(session) = self.session(id) {
+            session.machine.link_answer(Instant::now(), datagram);
+        }
+    }
+
     /// Passes on the data path's verdict whether anything comes back on a session.
     pub(super) fn session_judged(&mut self, id: u8, verdict: Verdict) {
         let held = self.device.as_ref();
@@ -212,8 +226,8 @@ impl Control {
     /// Puts a session on the data path, which session 0 starts. While it does not run, another
     /// session waits and is put there with the next start.
     fn session_data(&mut self, index: usize, addresses: &Addresses) -> Result<String, String> {
-        let addressing = self.addressing(addresses);
         let session = &self.sessions[index];
+        let addressing = self.addressing(addresses, session.machine.configures_link());
         let id = session.machine.id();
         let held = self.device.as_ref().ok_or("the device is gone")?;
         let plan = SessionPlan {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::counters::{SessionTally, Tally};
 use crate::neighbour;
 use crate::packet::ICMPV6;
+use crate::session::is_configuration;
 use crate::watch::Probe;
 #[cfg(doc)]
 use crate::watch::Watch;
@@ -20,6 +21,10 @@ pub(super) struct Monitor {
     pub(super) probe: Option<Probe>,
     /// Whether a probe has been sent, so that an answer is to be expected.
     pub(super) probe_out: bool,
+    /// Whether datagrams about the configuration of the link are kept for the control thread.
+    pub(super) listen: bool,
+    /// Datagrams about the configuration of the link that wait for the control thread.
+    pub(super) link: VecDeque<Vec<u8>>,
     /// Neighbour advertisements that wait to be sent.
     pub(super) replies: VecDeque<[u8; neighbour::ADVERTISEMENT]>,
     /// Whether a datagram came in since this was last looked at.
@@ -31,6 +36,8 @@ pub(super) struct Monitor {
 impl Monitor {
     /// Number of solicitations answered per round; a flood of them is not worth more.
     const REPLIES: usize = 4;
+    /// Number of datagrams about the link's configuration kept per round.
+    const LINK: usize = 4;
 
     /// Sees a datagram before the host does. Returns `false` to keep it from the host.
     pub(super) fn see(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
@@ -40,6 +47,12 @@ impl Monitor {
             && probe.is_answer(datagram)
         {
             tally.probe_answers += 1;
+            return false;
+        }
+        if self.listen && is_configuration(datagram) {
+            if self.link.len() < Self::LINK {
+                self.link.push_back(datagram.to_vec());
+            }
             return false;
         }
         // A neighbour solicitation has the next header ICMPv6 and type 135 (RFC 4861 section 4.3).

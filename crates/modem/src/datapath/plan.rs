@@ -60,6 +60,8 @@ pub(crate) struct SessionAddressing {
     pub(crate) mtu: u16,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(crate) ours: Vec<Ipv6Addr>,
+    /// Whether answers of DHCP servers and router advertisements are for the driver, not the host.
+    pub(crate) listen: bool,
     /// Probe to send; `None` when the session is not to be probed.
     pub(crate) probe: Option<Probe>,
 }

@@ -37,6 +37,8 @@ enum Order {
     RemoveSession(u8),
     /// Use these addresses for the session of this id.
     Readdress(u8, Box<SessionAddressing>),
+    /// Send this datagram of the driver's own on the session of this id.
+    Inject(u8, Vec<u8>),
 }
 
 /// The control thread's handle of the reactor. Dropping it stops the thread.
@@ -144,6 +146,11 @@ impl Reactor {
         self.order(Order::Readdress(session, Box::new(addressing)));
     }
 
+    /// Sends a datagram of the driver's own on a session.
+    pub(crate) fn inject(&self, session: u8, datagram: Vec<u8>) {
+        self.order(Order::Inject(session, datagram));
+    }
+
     /// Puts a further session on the running data path.
     pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
@@ -201,6 +208,8 @@ struct Data {
     uplink: Uplink,
     downlink: Downlink,
     paths: SessionPaths,
+    /// Datagrams of the driver's own that are not sent yet, with their sessions.
+    own: Vec<(u8, Vec<u8>)>,
     /// Index of the session whose host is read first.
     turn: usize,
     /// Endpoints whose halt is reported and not yet cleared.
@@ -289,6 +298,12 @@ impl Worker {
                     self.interrupt.submit(&mut self.tally);
                     if let Some(data) = self.data.as_mut() {
                         data.halt_cleared(endpoint);
+                    }
+                }
+                Ok(Order::Inject(session, datagram)) => {
+                    if let Some(data) = self.data.as_mut() {
+                        data.own.push((session, datagram));
+                        data.more = true;
                     }
                 }
                 Ok(Order::Readdress(session, addressing)) => {
@@ -491,6 +506,7 @@ impl Data {
             uplink,
             downlink,
             paths,
+            own: Vec::new(),
             turn: 0,
             reported: [None; 2],
             empty_headers_said: false,
@@ -580,6 +596,9 @@ impl Data {
                 path.probes.next = None;
                 path.monitor.probe_out = false;
             }
+            while let Some(datagram) = path.monitor.link.pop_front() {
+                report(Report::Link(path.id, datagram));
+            }
             while let Some(reply) = path.monitor.replies.pop_front() {
                 tally.neighbour_answers += 1;
                 self.uplink.inject(stream, &reply, tally)?;
@@ -590,6 +609,11 @@ impl Data {
                 path.monitor.probe_out = true;
                 self.uplink.inject(stream, probe.datagram(), tally)?;
                 path.watch.sent(now);
+            }
+        }
+        for (session, datagram) in self.own.drain(..) {
+            if let Some(path) = self.paths.get(session) {
+                self.uplink.inject(path.stream, &datagram, tally)?;
             }
         }
         self.read_hosts(now, delivered, tally, report)?;

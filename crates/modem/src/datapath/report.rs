@@ -19,6 +19,8 @@ pub(crate) enum Report {
     SessionLost(u8, Fault),
     /// A black hole was found on this session, or is gone.
     Verdict(u8, Verdict),
+    /// A datagram of this session about the configuration of its link.
+    Link(u8, Vec<u8>),
     /// NTBs come with empty headers: the device needs the other format.
     EmptyHeaders,
 }

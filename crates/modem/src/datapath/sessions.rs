@@ -116,6 +116,7 @@ impl SessionPath {
         self.probes = Probes::new(addressing.probe.is_some(), now);
         self.monitor.probe = addressing.probe;
         self.monitor.ours = addressing.ours;
+        self.monitor.listen = addressing.listen;
     }
 
     /// Returns the inlet that the session's datagrams come from.

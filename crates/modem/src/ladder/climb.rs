@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use uwwan_mbim::session::Command;
 
-use super::lock::Lock;
 use super::{
-    Action, Ask, Input, KEEPALIVE, Ladder, MOST_DETOURS, MOST_UNANSWERED, Outcome, PATIENCE, PAUSE,
-    REGISTRATION_PATIENCE, STARTING, UsbStep, ask, passes, seconds,
+    Action, Ask, Input, KEEPALIVE, Ladder, Lock, MOST_DETOURS, MOST_UNANSWERED, Outcome, PATIENCE,
+    PAUSE, REGISTRATION_PATIENCE, STARTING, UsbStep, ask, passes, seconds,
 };
 use crate::event::Event;
 use crate::explain;

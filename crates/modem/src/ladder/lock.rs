@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_mbim::services::basic_connect::{RadioState, RadioSwitchState};
 
-use super::{Ask, Ladder, Outcome};
+use super::{Ask, Ladder, Lock, Outcome};
 use crate::explain;
 use crate::failure::{Failure, Rung};
 use crate::fcc::{self, Unlocking};
@@ -25,17 +25,6 @@ const MOST_MISSING_KNOWN: u32 = 30;
 const MISSING_PAUSE: Duration = Duration::from_secs(2);
 /// Time for which the radio is waited for after it was switched on.
 const RADIO_PATIENCE: Duration = Duration::from_secs(30);
-
-/// What is known of the FCC lock on this rung.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lock {
-    /// Nothing was asked yet.
-    Unknown,
-    /// There is none, as far as can be known.
-    None,
-    /// The modem is locked; `way` lifts the lock.
-    Locked { way: FccUnlock },
-}
 
 impl Ladder {
     /// Takes the news that the SIM is missing.

@@ -37,7 +37,7 @@ use uwwan_mbim::status::Status;
 use crate::event::Event;
 use crate::failure::{Failure, Rung};
 use crate::fcc::Unlocking;
-use crate::options::Options;
+use crate::options::{FccUnlock, Options};
 use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
 use crate::status::{DeviceIdentity, Network, Signal};
@@ -213,6 +213,17 @@ pub struct Facts {
     pub signal: Option<Signal>,
 }
 
+/// What is known of the FCC lock on this rung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    /// Nothing was asked yet.
+    Unknown,
+    /// There is none, as far as can be known.
+    None,
+    /// The modem is locked; `way` lifts the lock.
+    Locked { way: FccUnlock },
+}
+
 /// Ladder of one modem; see the [module](self).
 #[derive(Debug)]
 pub struct Ladder {
@@ -247,7 +258,7 @@ pub struct Ladder {
     sim_locked: bool,
     /// Number of times the SIM was said to be missing on this rung.
     missing: u32,
-    lock: lock::Lock,
+    lock: Lock,
     /// Failure to report when the modem refuses to switch the radio on and is not locked.
     radio_refusal: Option<Failure>,
     /// Lifting of the FCC lock that is under way.
@@ -309,7 +320,7 @@ impl Ladder {
             open_stage: 0,
             sim_locked: false,
             missing: 0,
-            lock: lock::Lock::Unknown,
+            lock: Lock::Unknown,
             radio_refusal: None,
             unlocking: None,
             unlock_tried: false,

@@ -1,12 +1,15 @@
 //! The rungs from the IP configuration to packets that flow.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use uwwan_mbim::services::basic_connect::IpConfiguration;
 use uwwan_mbim::status::Status;
 
+use super::link::{Change, Link};
 use super::{
-    ADDRESS_PATIENCE, ADDRESS_PAUSE, DataSession, MOST_TRIES, SessionAsk, State, Step, words,
+    ADDRESS_PATIENCE, ADDRESS_PAUSE, DataSession, MOST_EMPTY, MOST_TRIES, SessionAsk, State, Step,
+    words,
 };
 use crate::addresses::{self, Given, Sizes};
 use crate::event::SessionChange;
@@ -32,6 +35,9 @@ impl DataSession {
                 self.state = State::Unaddressed;
                 self.poll_at = Some(now + ADDRESS_PAUSE);
                 return self.tell_waiting(now, ADDRESS_PATIENCE, "an address");
+            }
+            Outcome::Done { status, .. } if status == Status::NO_DEVICE_SUPPORT => {
+                return self.unaddressed(now);
             }
             Outcome::Done { status, .. } => {
                 let failure = explain::status(Rung::IpConfiguration, name, status, None);
@@ -59,7 +65,7 @@ impl DataSession {
 
     /// Takes an IP configuration, from the answer or an indication.
     pub(super) fn given(&mut self, now: Instant, configuration: &IpConfiguration) {
-        let given = Given::from(configuration);
+        let given = self.with_static(Given::from(configuration));
         let addresses = addresses::settle(&given, self.sizes());
         let none = addresses.list().is_empty();
         if self.state == State::Up {
@@ -73,15 +79,128 @@ impl DataSession {
             return self.steps.push_back(Step::Host(config));
         }
         if none {
+            self.empty += 1;
+            if self.empty >= MOST_EMPTY || self.state == State::Configuring {
+                return self.unaddressed(now);
+            }
             self.state = State::Unaddressed;
             self.poll_at = Some(now + ADDRESS_PAUSE);
             return self.tell_waiting(now, ADDRESS_PATIENCE, "an address");
         }
-        self.tell_missing_family(&given, &addresses);
+        // The modem has told them after all.
+        self.link = None;
+        self.addressed_by(now, &given, addresses);
+    }
+
+    /// Goes on with addresses, from the modem or over the link.
+    fn addressed_by(&mut self, now: Instant, given: &Given, addresses: Addresses) {
+        self.tell_missing_family(given, &addresses);
         self.tell_addresses(&addresses);
         self.done(now, words(&addresses));
         self.addresses = Some(addresses);
         self.enter(now, Rung::Host);
+    }
+
+    /// Goes on without addresses from the modem: with those of the user, or by asking the link for
+    /// them. The host's end and the data path are set up for that first.
+    fn unaddressed(&mut self, now: Instant) {
+        if self.state == State::Configuring {
+            return;
+        }
+        let given = self.with_static(Given::default());
+        let addresses = addresses::settle(&given, self.sizes());
+        if !addresses.list().is_empty() {
+            return self.addressed_by(now, &given, addresses);
+        }
+        self.tell_notice(
+            "the modem tells no addresses; asking the network for them over the link".into(),
+        );
+        let number = RandomState::new().hash_one(self.options.id);
+        self.link = Some(Link::new(now, self.options.ip_type, number));
+        self.addresses = Some(addresses);
+        self.enter(now, Rung::Host);
+    }
+
+    /// Returns what the network gave, with the user's addresses in place of its own.
+    fn with_static(&self, given: Given) -> Given {
+        let chosen = kind::given(&self.options.static_addresses);
+        let mut given = given;
+        if !chosen.ipv4.is_empty() {
+            given.ipv4 = chosen.ipv4;
+            given.gateway4 = chosen.gateway4;
+        }
+        if !chosen.ipv6.is_empty() {
+            given.ipv6 = chosen.ipv6;
+            given.gateway6 = chosen.gateway6;
+        }
+        given
+    }
+
+    /// Returns whether the link is configured by the driver.
+    pub(crate) fn configures_link(&self) -> bool {
+        self.link.is_some()
+    }
+
+    pub(super) fn has_addresses(&self) -> bool {
+        let addresses = self.addresses.as_ref();
+        addresses.is_some_and(|addresses| !addresses.list().is_empty())
+    }
+
+    /// Begins to ask the link for addresses, as the data path runs.
+    fn configure_link(&mut self, now: Instant) {
+        self.state = State::Configuring;
+        self.entered = now;
+        self.deadline = Some(now + ADDRESS_PATIENCE);
+        self.why = "asking the network for addresses".into();
+        self.link_timeout(now);
+    }
+
+    /// Sends what the configuration of the link has due.
+    pub(super) fn link_timeout(&mut self, now: Instant) {
+        let Some(link) = self.link.as_mut() else {
+            return;
+        };
+        let (datagrams, change) = link.timeout(now);
+        if self.state == State::Configuring {
+            self.tell_waiting(now, ADDRESS_PATIENCE, "addresses over the link");
+        }
+        self.steps.extend(datagrams.into_iter().map(Step::Inject));
+        self.link_changed(now, change);
+    }
+
+    /// Takes a datagram about the configuration of the link.
+    pub(crate) fn link_answer(&mut self, now: Instant, datagram: &[u8]) {
+        if !matches!(self.state, State::Configuring | State::Up) {
+            return;
+        }
+        if let Some(link) = self.link.as_mut() {
+            let change = link.handle(now, datagram);
+            self.link_changed(now, change);
+        }
+    }
+
+    fn link_changed(&mut self, now: Instant, change: Change) {
+        let up = self.state == State::Up;
+        let Some(link) = &self.link else {
+            return;
+        };
+        self.poll_at = link.poll_timeout(up);
+        let (given, settled) = (link.given().clone(), link.is_settled(now));
+        if up && change == Change::Lost {
+            let what = "the network's DHCP server leases the address no more".to_owned();
+            let failure = explain::failure(Rung::IpConfiguration, false, what, "", "");
+            return self.lose(now, failure, Rung::IpConfiguration);
+        }
+        let addresses = addresses::settle(&given, self.sizes());
+        if up && change == Change::Addresses && self.addresses.as_ref() != Some(&addresses) {
+            self.tell_notice("the network has changed the addresses".into());
+            self.tell_addresses(&addresses);
+            self.addresses = Some(addresses);
+            let config = self.host_config();
+            self.steps.push_back(Step::Host(config));
+        } else if self.state == State::Configuring && settled {
+            self.addressed_by(now, &given, addresses);
+        }
     }
 
     /// Takes the addresses the user chose, because a plain network device hands out none.
@@ -167,11 +286,15 @@ impl DataSession {
     /// it does not start.
     pub(crate) fn data(&mut self, now: Instant, result: Result<String, String>) {
         match (self.state, result) {
+            (State::Data, Ok(_)) if self.configures_link() && !self.has_addresses() => {
+                self.configure_link(now);
+            }
             (State::Data, Ok(detail)) => {
                 self.done(now, detail);
                 self.state = State::Up;
                 self.failures = 0;
                 self.why = "online".into();
+                self.poll_at = self.link.as_ref().and_then(|link| link.poll_timeout(true));
                 self.tell_online(now);
             }
             (State::Data | State::Up, Err(why)) => {

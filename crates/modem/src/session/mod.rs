@@ -22,6 +22,7 @@
 mod command;
 mod connect;
 mod host;
+mod link;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,8 @@ use crate::status::{Addresses, Interface, SessionStatus};
 use crate::watch::Verdict;
 
 pub(crate) use command::SessionAsk;
+use link::Link;
+pub(crate) use link::is_configuration;
 
 /// First pause of a resting session; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -62,6 +65,9 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(25);
 const BUSY_PATIENCE: Duration = Duration::from_secs(60);
 /// Pause before such an activation is repeated.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
+/// Number of answers without addresses after which the link is asked for them: some firmware answers
+/// before the network has given any.
+const MOST_EMPTY: u32 = 3;
 /// Number of times an unanswered query is sent.
 const MOST_TRIES: u32 = 2;
 
@@ -103,6 +109,8 @@ pub(crate) enum Step {
     /// Puts the session on the data path, or tells the data path its addresses; the result goes to
     /// [`DataSession::data`].
     Data(Addresses),
+    /// Sends a datagram of the driver's own.
+    Inject(Vec<u8>),
     /// Takes the session off the data path.
     Off,
     /// Tells the program of an event.
@@ -127,6 +135,8 @@ enum State {
     Host,
     /// The session is being put on the data path.
     Data,
+    /// The modem tells no addresses, and the link is asked for them.
+    Configuring,
     /// Packets flow.
     Up,
     /// The session has failed, and is tried again at the deadline.
@@ -150,6 +160,10 @@ pub(crate) struct DataSession {
     families: VecDeque<ContextIpType>,
     /// First of several refusals, which is about what the user asked for.
     refusal: Option<Failure>,
+    /// Number of answers to the query of this rung that told no addresses.
+    empty: u32,
+    /// Configuration of the link, where the modem tells no addresses.
+    link: Option<Link>,
     /// Time at which addresses are asked for again.
     poll_at: Option<Instant>,
     /// Time at which the rung fails or the rest is over.
@@ -182,6 +196,8 @@ impl DataSession {
             family: ContextIpType::DEFAULT,
             families: VecDeque::new(),
             refusal: None,
+            empty: 0,
+            link: None,
             poll_at: None,
             deadline: None,
             failures: 0,
@@ -252,7 +268,10 @@ impl DataSession {
     /// Takes the news that the host's end failed.
     pub(crate) fn host_lost(&mut self, now: Instant, why: &str) {
         self.interface = None;
-        if matches!(self.state, State::Host | State::Data | State::Up) {
+        if matches!(
+            self.state,
+            State::Host | State::Data | State::Configuring | State::Up
+        ) {
             let failure = explain::failure(
                 Rung::Host,
                 false,
@@ -286,6 +305,7 @@ impl DataSession {
             self.poll_at = None;
             match self.state {
                 State::Busy => self.activate(now, self.family),
+                State::Configuring | State::Up => self.link_timeout(now),
                 _ => self.ask(SessionAsk::Addresses),
             }
         }
@@ -339,7 +359,9 @@ impl DataSession {
     /// Returns the rung being tried.
     fn rung(&self) -> Rung {
         match self.state {
-            State::Asking(SessionAsk::Addresses) | State::Unaddressed => Rung::IpConfiguration,
+            State::Asking(SessionAsk::Addresses) | State::Unaddressed | State::Configuring => {
+                Rung::IpConfiguration
+            }
             State::Host => Rung::Host,
             State::Data | State::Up => Rung::Online,
             _ => Rung::Connect,
@@ -356,6 +378,8 @@ impl DataSession {
         }
         match rung {
             Rung::IpConfiguration => {
+                self.empty = 0;
+                self.link = None;
                 self.deadline = Some(now + ADDRESS_PATIENCE);
                 self.ask(SessionAsk::Addresses);
             }
@@ -430,6 +454,7 @@ impl DataSession {
                     State::Up => self.may_have_ended(now, info),
                     State::Asking(SessionAsk::Addresses)
                     | State::Unaddressed
+                    | State::Configuring
                     | State::Host
                     | State::Data
                         if connect.activation_state == ActivationState::DEACTIVATED =>
@@ -442,7 +467,10 @@ impl DataSession {
         } else if id == bc::IP_CONFIGURATION
             && matches!(
                 self.state,
-                State::Up | State::Unaddressed | State::Asking(SessionAsk::Addresses)
+                State::Up
+                    | State::Unaddressed
+                    | State::Configuring
+                    | State::Asking(SessionAsk::Addresses)
             )
             && let Ok(configuration) = IpConfiguration::decode(info)
             && configuration.session_id == ours

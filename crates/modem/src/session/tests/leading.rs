@@ -56,6 +56,8 @@ struct Bench {
     asked: Vec<SessionAsk>,
     families: Vec<ContextIpType>,
     addresses: Option<Addresses>,
+    /// Number of datagrams of the driver's own.
+    injected: usize,
     online: bool,
     /// Input that leads the modem back.
     back: Option<Input>,
@@ -74,6 +76,7 @@ impl Bench {
             asked: Vec::new(),
             families: Vec::new(),
             addresses: None,
+            injected: 0,
             online: false,
             back: None,
         }
@@ -177,6 +180,7 @@ impl Bench {
                     SessionChange::Offline { .. } => panic!("it leads the modem back"),
                 }
             }
+            Step::Inject(_) => self.injected += 1,
             Step::Tell(_) => {}
             Step::Back(input) => self.back = Some(input),
             Step::Off => panic!("the data path is its"),
@@ -479,14 +483,34 @@ fn an_address_may_come_late_or_never() {
         .climb();
     assert!(bench.online);
     assert_eq!(bench.count(SessionAsk::Addresses), 3);
-    let bench = Bench::new(SessionOptions::default())
-        .answers(SessionAsk::Addresses, vec![nothing(); 100])
+    // Then the link is asked for them, over a data path without addresses.
+    for silent in [nothing(), status(Status::NO_DEVICE_SUPPORT, Vec::new())] {
+        let bench = Bench::new(SessionOptions::default())
+            .answers(SessionAsk::Addresses, vec![silent; 3])
+            .climb();
+        assert!(bench.injected > 4, "{}", bench.injected);
+        assert!(
+            bench.failure().what.contains("no address in 25 s"),
+            "{}",
+            bench.failure()
+        );
+    }
+    let chosen = SessionOptions {
+        static_addresses: StaticAddresses {
+            addresses: vec!["192.0.2.7/24".parse().unwrap()],
+            gateways: vec!["192.0.2.1".parse().unwrap()],
+        },
+        ..SessionOptions::default()
+    };
+    let unsupported = status(Status::NO_DEVICE_SUPPORT, Vec::new());
+    let bench = Bench::new(chosen.clone())
+        .answers(SessionAsk::Addresses, [unsupported])
         .climb();
-    assert!(
-        bench.failure().what.contains("no address in 25 s"),
-        "{}",
-        bench.failure()
-    );
+    assert!(bench.online && bench.injected == 0);
+    let bench_told = Bench::new(chosen).climb();
+    let addresses = bench_told.addresses.unwrap();
+    assert_eq!(addresses.list(), ["192.0.2.7/24", "2001:db8::77/64"]);
+    assert_eq!(addresses.gateway4, Some([192, 0, 2, 1].into()));
 }
 
 #[test]
