@@ -6,9 +6,9 @@
 //! One reactor thread holds the device's [`Pump`] from the claim of the interfaces to their
 //! release. It sleeps in a single `ppoll` over the backend's descriptors, the host's end and an
 //! event descriptor for orders from the control thread. One reactor for both directions, because
-//! every hand-off between threads costs a wake-up per NTB, more than the work
-//! itself: at full rate an NTB costs two system calls on the USB side; on the host's side it costs a
-//! fraction of one with large packets, or one per datagram without.
+//! every hand-off between threads costs a wake-up per NTB, more than the work itself: at full rate
+//! an NTB costs two system calls on the USB side; on the host's side it costs a fraction of one
+//! with large packets, or one per datagram without.
 //!
 //! ```text
 //! host end --receive--> places in the open NTBs --NDPs appended--> bulk OUT
@@ -17,8 +17,9 @@
 //! ```
 //!
 //! **Large packets.** A host's end carries one datagram a call ([`HostData::Single`]: plain TUN
-//! interfaces, sockets), or up to 64 KiB of one flow behind a virtio header ([`HostData::Large`]: TUN
-//! interfaces with offload). The driver then does the kernel's segmentation and receive offload:
+//! interfaces, sockets), or up to 64 KiB of one flow behind a virtio header ([`HostData::Large`]:
+//! TUN interfaces with offload). The driver then does the kernel's segmentation and receive
+//! offload:
 //!
 //! * A read is scattered over the places its datagrams are expected to have in the open NTB and
 //!   in those behind it (`open`, [`Scatter`]); then headers are written in front of each payload.
@@ -28,17 +29,17 @@
 //!   every round ends with all runs written.
 //!
 //! **Zero copy.** Towards the device the host is read to the datagram's final offset in a USB
-//! buffer; the NDP follows when the NTB closes. Towards the host it is written from
-//! the receive buffers, which go back into the queue afterwards. Buffers are allocated once; the steady
-//! state makes no allocation and takes no lock. Only a large packet that was not expected, or not in
-//! the expected shape, is copied: it is moved to its places once, and counted.
+//! buffer; the NDP follows when the NTB closes. Towards the host it is written from the receive
+//! buffers, which go back into the queue afterwards. Buffers are allocated once; the steady state
+//! makes no allocation and takes no lock. Only a large packet that was not expected, or not in the
+//! expected shape, is copied: it is moved to its places once, and counted.
 //!
-//! **Sessions.** Each data session has a host's end of its own (`sessions`); all sessions share queues,
-//! buffers and NTBs. They are read in turn, and an NTB that can carry one session only leaves when the next
-//! one has something to send.
+//! **Sessions.** Each data session has a host's end of its own (`sessions`); all sessions share
+//! queues, buffers and NTBs. They are read in turn, and an NTB that can carry one session only
+//! leaves when the next one has something to send.
 //!
-//! **Ethernet.** A plain network device has one session that carries frames instead of IP datagrams.
-//! They are moved as they are; nothing in them is judged but their length.
+//! **Ethernet.** A plain network device has one session that carries frames instead of IP
+//! datagrams. They are moved as they are; nothing in them is judged but their length.
 //!
 //! **Send when idle, batch while busy.** The open NTB leaves when the host has nothing more to
 //! send and nothing is in flight, or one transfer and the NTB is half full; otherwise it keeps
@@ -54,14 +55,14 @@
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
 //! reading: packets wait in the interface's queues (`txqueuelen` each), and the kernel drops what
 //! these have no room for. With offload there is a queue for every few flows, and they are read in
-//! turn, so that the packets of a large upload, in its own queue, do not keep others waiting (`queues` in
-//! [`uwwan_tun`]). When the host takes no more, the received NTBs are held and the transfers behind
-//! them wait, up to a bounded time; then what is left of the NTBs is dropped and counted. Neither
-//! ever blocks the thread.
+//! turn, so that the packets of a large upload, in its own queue, do not keep others waiting
+//! (`queues` in [`uwwan_tun`]). When the host takes no more, the received NTBs are held and the
+//! transfers behind them wait, up to a bounded time; then what is left of the NTBs is dropped and
+//! counted. Neither ever blocks the thread.
 //!
-//! **Scarce memory.** The kernel has one budget for the transfers of all programs. A transfer that it
-//! refuses while others are in flight is given up, and the queue is shallower from then on. Where one
-//! direction has taken all there is, it makes way for the other.
+//! **Scarce memory.** The kernel has one budget for the transfers of all programs. A transfer that
+//! it refuses while others are in flight is given up, and the queue is shallower from then on.
+//! Where one direction has taken all there is, it makes way for the other.
 //!
 //! **Priority.** Where it may, the thread goes before those that wait for what it delivers
 //! (`datapath/priority.rs`).

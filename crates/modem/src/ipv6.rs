@@ -1,11 +1,11 @@
-//! Why IPv6 is refused, and the way out.
+//! The reason why a modem refuses IPv6, and the way to unlock it.
 //!
 //! Firmware 11.617 (HP lt4132, Huawei ME906s and ME909s) keeps a list of profiles by operator. An
 //! operator in no list gets profile `"00000"`, which allows IPv4 contexts alone; adding it to
-//! `"99999"` and restarting the modem allows all three kinds (T. Anderson, 2018-12). The story has
-//! three parts: [`examine`] finds out, [`enable`] and [`disable`] change the list, restart the
-//! modem and examine it again. The caller is a [`ModemAccess`]: it carries commands to the modem and gets
-//! it back from its restart.
+//! `"99999"` and restarting the modem allows all three kinds (T. Anderson, 2018-12). [`examine`]
+//! finds out what the modem allows. [`enable`] and [`disable`] change the list, restart the modem
+//! and examine it again. The caller provides a [`ModemAccess`], which carries commands to the modem
+//! and waits for it after a restart.
 
 mod access;
 mod lookup;
@@ -28,7 +28,7 @@ pub use operator::{Operator, Source, is_code};
 /// Operators of profile `"99999"` as it leaves the factory (firmware 11.617.13.00.00).
 pub const FACTORY: [&str; 3] = ["24491", "24001", "23820"];
 
-/// What keeps IPv6 from working, or lets it.
+/// Reason why IPv6 works or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -42,28 +42,29 @@ pub enum Verdict {
     AwaitsRestart,
     /// The modem does not know its SIM's operator.
     NoOperator,
-    /// The modem has no such list: it allows what it allows.
+    /// The modem has no list of profiles, so nothing can be changed.
     NoList,
-    /// The modem does not say what it allows.
+    /// The modem does not tell what it allows.
     Unknown,
 }
 
-/// What was found out.
+/// Findings about a modem and its SIM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// What `AT^IPV6CAP?` says: 1 IPv4 alone, 2 IPv6, 4 both in one context, or their sum.
+    /// Answer of `AT^IPV6CAP?`: 1 stands for IPv4 alone, 2 for IPv6, 4 for both in one context, and
+    /// a sum for several of them.
     pub capability: Option<u8>,
-    /// The kinds of contexts `AT+CGDCONT=?` names: `IP`, `IPV6`, `IPV4V6`.
+    /// Kinds of contexts that `AT+CGDCONT=?` names: `IP`, `IPV6`, `IPV4V6`.
     pub kinds: Vec<String>,
-    /// The operator of the SIM.
+    /// Operator of the SIM.
     pub operator: Option<Operator>,
-    /// Why the operator is not known.
+    /// Reason why the operator is not known.
     pub no_operator: Option<NoOperator>,
-    /// The profile it falls under.
+    /// Name of the profile the operator falls under.
     pub profile: Option<String>,
-    /// Operators of the profile that allows IPv6, as they are.
+    /// Codes of the operators in the profile that allows IPv6.
     pub unlocked: Vec<String>,
-    /// The sum of it.
+    /// Conclusion from these findings.
     pub verdict: Verdict,
 }
 
@@ -79,29 +80,30 @@ impl Findings {
 /// A change to the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// The command that makes it; none when only the restart is missing.
+    /// Command that makes the change; `None` when only the restart is missing.
     pub command: Option<String>,
-    /// The command that takes it back.
+    /// Command that takes the change back.
     pub undo: String,
-    /// Operators of the profile before.
+    /// Codes of the operators in the profile before the change.
     pub before: Vec<String>,
-    /// Operators of the profile after.
+    /// Codes of the operators in the profile after the change.
     pub after: Vec<String>,
 }
 
-/// What is to be done.
+/// Plan of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
-    /// A change of the list, and a restart.
+    /// The list is to be changed and the modem to be restarted.
     Change(Change),
-    /// Nothing, and why.
+    /// Nothing is to be done, for this reason.
     Nothing(String),
 }
 
 /// Asks the modem what it allows, and why.
 ///
 /// # Errors
-/// [`Failure`] when the port gives no answer; what the modem does not know is part of the findings.
+/// [`Failure`] when the port gives no answer. Facts that the modem does not tell are missing in the
+/// findings.
 pub fn examine(modem: &mut dyn ModemAccess) -> Result<Findings, Failure> {
     let capability = query::<Ipv6Capability>(modem)?.map(|capability| capability.0);
     let kinds = query::<ContextKinds>(modem)?.map_or_else(Vec::new, |kinds| {
@@ -152,7 +154,7 @@ pub fn examine(modem: &mut dyn ModemAccess) -> Result<Findings, Failure> {
 /// Plans the change that unlocks IPv6.
 ///
 /// # Errors
-/// [`Failure`] when there is none, or, of the kind `Usage`, when `force` is needed for it.
+/// [`Failure`] when no change helps, or, of the kind `Usage`, when it needs `force`.
 pub fn plan_enable(findings: &Findings, force: bool) -> Result<Plan, Failure> {
     let operator = match (findings.verdict, &findings.operator) {
         (Verdict::Works, _) => {
@@ -221,10 +223,11 @@ pub fn plan_disable(findings: &Findings, force: bool) -> Result<Plan, Failure> {
     }))
 }
 
-/// Makes the change, restarts the modem and looks at it again: it has to allow all kinds.
+/// Makes the change, restarts the modem and examines it again. The modem must then allow all kinds
+/// of contexts.
 ///
 /// # Errors
-/// [`Failure`], also when the modem took it all and still refuses.
+/// [`Failure`], also when the modem accepted the change and still refuses IPv6.
 pub fn enable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, Failure> {
     let findings = apply(modem, change)?;
     let all = ["IP", "IPV6", "IPV4V6"];
@@ -247,10 +250,10 @@ pub fn enable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, 
     )))
 }
 
-/// Takes the change back, restarts the modem and looks at it again.
+/// Takes the change back, restarts the modem and examines it again.
 ///
 /// # Errors
-/// [`Failure`], also when the modem took it all and still has it.
+/// [`Failure`], also when the modem accepted that and the operator is still in the list.
 pub fn disable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, Failure> {
     let findings = apply(modem, change)?;
     if findings.unlocked == change.after {
@@ -262,7 +265,7 @@ pub fn disable(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings,
     )))
 }
 
-/// What the modem says it allows, in its own words.
+/// Returns the kinds of contexts that the modem says it allows, in its own words.
 #[must_use]
 pub fn said(findings: &Findings) -> String {
     let capability = findings
@@ -294,7 +297,7 @@ fn apply(modem: &mut dyn ModemAccess, change: &Change) -> Result<Findings, Failu
     modem.step("AT^RESET");
     let restart = uwwan_at::commands::ports::restart().map_err(no_command)?;
     match must(modem, restart) {
-        // Some leave the bus before the answer is out.
+        // Some modems leave the bus before they have answered.
         Err(failure) if failure.kind != FailureKind::Gone => return Err(failure),
         _ => {}
     }
@@ -319,7 +322,7 @@ fn needs_force(why: String) -> Failure {
         .next("--force does it all the same")
 }
 
-/// The change was made, and the modem is not as it should be after it.
+/// Returns the failure of a change that was made without the expected effect.
 fn unverified(why: String) -> Failure {
     Failure::new(FailureKind::Other, "the modem is not as it should be").because(why)
 }

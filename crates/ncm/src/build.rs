@@ -176,8 +176,8 @@ impl Modulus {
 }
 
 impl Builder {
-    /// Makes a builder for NTBs laid out as `framing` says. Values that cannot work are brought into
-    /// range: divisors of 0 become 1, remainders are taken modulo their divisor, the NTB is
+    /// Makes a builder for NTBs laid out as `framing` says. Values that cannot work are brought
+    /// into range: divisors of 0 become 1, remainders are taken modulo their divisor, the NTB is
     /// kept within the format's length field and above its shortest form.
     ///
     /// Allocates once, 16 bytes for each datagram an NTB can have.
@@ -297,8 +297,8 @@ impl Builder {
                 ndp_at: None,
             });
         }
-        // Taken out of its result and put into another: the usual slot is in registers only where it
-        // shares no memory with this one.
+        // Taken out of its result and put into another: the usual slot is in registers only where
+        // it shares no memory with this one.
         let slot = self.place_slowly(stream, want)?;
         Ok(slot)
     }
@@ -328,8 +328,8 @@ impl Builder {
         Ok(offset)
     }
 
-    /// Places a datagram of up to `want` bytes, padding included, in any case. Out of line, because a
-    /// loop over [`Builder::place`] would otherwise prepare for all cases with each datagram.
+    /// Places a datagram of up to `want` bytes, padding included, in any case. Out of line, because
+    /// a loop over [`Builder::place`] would otherwise prepare for all cases with each datagram.
     #[inline(never)]
     fn place_slowly(&mut self, stream: Stream, want: usize) -> Result<Slot, Full> {
         let result = self.find(stream, want);
@@ -395,9 +395,9 @@ impl Builder {
         })
     }
 
-    /// Returns offset and room as [`Builder::find`] finds them in the usual case: the NDP at the end and
-    /// no longer than needed, alignments that are powers of two, and neither the first datagram nor
-    /// the last.
+    /// Returns offset and room as [`Builder::find`] finds them in the usual case: the NDP at the
+    /// end and no longer than needed, alignments that are powers of two, and neither the first
+    /// datagram nor the last.
     #[inline]
     fn fit_simply(&self, stream: Stream, want: usize) -> Option<(usize, usize)> {
         if !self.simple || self.ndp_count != 1 || self.ndps[0].stream != stream {
@@ -441,8 +441,8 @@ impl Builder {
         }
     }
 
-    /// Takes the datagram of `slot` into the NTB with `length` bytes. A length of 0 leaves the NTB as it was:
-    /// an empty entry would end the NDP.
+    /// Takes the datagram of `slot` into the NTB with `length` bytes. A length of 0 leaves the NTB
+    /// as it was: an empty entry would end the NDP.
     ///
     /// # Panics
     /// When `length` is more than the slot's room, or something was committed since the slot was
@@ -464,7 +464,8 @@ impl Builder {
         self.append(start, slot.offset, length, slot.trailer, slot.ndp);
     }
 
-    /// Notes an NDP at offset `at`. Returns the offset at which what lies before its first datagram ends.
+    /// Notes an NDP at offset `at`. Returns the offset at which what lies before its first datagram
+    /// ends.
     #[cold]
     fn begin_ndp(&mut self, stream: Stream, at: usize) -> usize {
         self.ndps[self.ndp_count] = Ndp {
@@ -576,8 +577,8 @@ impl Builder {
         finished
     }
 
-    /// Tells whether some datagram can have padding in front of it or at its end, or a CRC behind it.
-    /// The NTB has a datagram, and its tail is the end of the last.
+    /// Tells whether some datagram can have padding in front of it or at its end, or a CRC behind
+    /// it. The NTB has a datagram, and its tail is the end of the last.
     fn has_trimmings(&self) -> bool {
         let first = self.entries[0];
         // The end of the last datagram if nothing lies between any two.

@@ -19,12 +19,12 @@ pub enum Placement {
 /// How many bytes an NDP takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum NdpSize {
-    /// The header, the used entries and the terminator, as OpenBSD does it. An NDP in front is placed before
-    /// its entries are known and always takes the full size.
+    /// The header, the used entries and the terminator, as OpenBSD does it. An NDP in front is
+    /// placed before its entries are known and always takes the full size.
     #[default]
     Minimal,
-    /// As many bytes as the most datagrams an NTB can have need, unused entries zero, as Linux does it.
-    /// `wLength` still counts only what is used.
+    /// As many bytes as the most datagrams an NTB can have need, unused entries zero, as Linux does
+    /// it. `wLength` still counts only what is used.
     Full,
 }
 
@@ -58,7 +58,8 @@ pub enum Function {
 }
 
 impl Function {
-    /// Returns what offsets of datagrams are modulo `divisor`, given the device's payload remainder.
+    /// Returns what offsets of datagrams are modulo `divisor`, given the device's payload
+    /// remainder.
     pub(crate) fn offset_remainder(self, divisor: usize, remainder: usize) -> usize {
         match self {
             Self::Mbim => remainder,

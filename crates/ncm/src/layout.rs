@@ -17,7 +17,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns the value that SET_NTB_FORMAT takes and GET_NTB_FORMAT answers with (NCM 1.0, 6.2.5).
+    /// Returns the value that SET_NTB_FORMAT takes and GET_NTB_FORMAT answers with (NCM 1.0,
+    /// 6.2.5).
     #[must_use]
     pub fn wire(self) -> u16 {
         match self {
@@ -35,7 +36,8 @@ impl Format {
         }
     }
 
-    /// Returns the format that GET_NTB_FORMAT means by `value`; `None` for a value the specification does not know.
+    /// Returns the format that GET_NTB_FORMAT means by `value`; `None` for a value the
+    /// specification does not know.
     #[must_use]
     pub fn from_wire(value: u16) -> Option<Self> {
         match value {
@@ -214,8 +216,8 @@ impl Layout {
         self.ndp + (entries + 1) * self.entry
     }
 
-    /// Returns the length in bytes of the shortest NDP a receiver accepts: one entry and the terminator (NCM 1.0, 3.3: 0x10
-    /// for NTB16, 0x20 for NTB32).
+    /// Returns the length in bytes of the shortest NDP a receiver accepts: one entry and the
+    /// terminator (NCM 1.0, 3.3: 0x10 for NTB16, 0x20 for NTB32).
     pub fn shortest_ndp(&self) -> usize {
         self.ndp_with(1)
     }

@@ -1,12 +1,12 @@
 //! NCM Transfer Blocks (NTBs): built and parsed in place, without I/O and without allocation on
 //! the way of a packet.
 //!
-//! An NTB is one USB transfer full of datagrams: a header (NTH) at its start, the
-//! datagrams, and one or more NCM Datagram Pointers (NDPs) saying where each datagram lies. CDC NCM 1.0
-//! carries Ethernet frames in it, MBIM 1.0 carries IP packets and raw device streams, several
-//! sessions at once. Both come with 16-bit fields (NTB16) or 32-bit fields (NTB32); all code here
-//! serves both from one table of field positions, so that a check cannot be right in one width
-//! and forgotten in the other.
+//! An NTB is one USB transfer full of datagrams: a header (NTH) at its start, the datagrams, and
+//! one or more NCM Datagram Pointers (NDPs) saying where each datagram lies. CDC NCM 1.0 carries
+//! Ethernet frames in it, MBIM 1.0 carries IP packets and raw device streams, several sessions at
+//! once. Both come with 16-bit fields (NTB16) or 32-bit fields (NTB32); all code here serves both
+//! from one table of field positions, so that a check cannot be right in one width and forgotten in
+//! the other.
 //!
 //! # Sending
 //!

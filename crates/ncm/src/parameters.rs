@@ -44,8 +44,8 @@ impl NtbParameters {
     /// Length of the encoded structure in bytes.
     pub const LENGTH: usize = 28;
 
-    /// The parameters to assume of a device that does not answer: 8 KiB both ways, NTB16 only, alignment 4
-    /// (the choice of OpenBSD `if_umb`).
+    /// The parameters to assume of a device that does not answer: 8 KiB both ways, NTB16 only,
+    /// alignment 4 (the choice of OpenBSD `if_umb`).
     pub const FALLBACK: Self = Self {
         formats: 1,
         in_max: 8192,
@@ -101,11 +101,11 @@ impl NtbParameters {
         bytes
     }
 
-    /// Returns values one can work with, whatever the device said: sizes within 2 KiB and 64 KiB out
-    /// (1 MiB in), an output size of 0 read as "no limit", divisors and alignments that are below
-    /// 4, no power of two, or not below the NTB size replaced by 4, remainders not below their
-    /// divisor replaced by 0 (Linux `cdc_ncm_fix_modulus`, `cdc_ncm_check_tx_max`). A device that names
-    /// neither format counts as one of NTB16.
+    /// Returns values one can work with, whatever the device said: sizes within 2 KiB and 64 KiB
+    /// out (1 MiB in), an output size of 0 read as "no limit", divisors and alignments that are
+    /// below 4, no power of two, or not below the NTB size replaced by 4, remainders not below
+    /// their divisor replaced by 0 (Linux `cdc_ncm_fix_modulus`, `cdc_ncm_check_tx_max`). A device
+    /// that names neither format counts as one of NTB16.
     #[must_use]
     pub fn sanitised(&self) -> Self {
         let in_max = self.in_max.clamp(SMALLEST_BLOCK, LONGEST_IN);

@@ -39,8 +39,8 @@ const ETHERNET_HEADER: usize = 14;
 /// Bounds on what the receiver accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Length of the longest NTB in bytes. Devices exist that ignore SET_NTB_INPUT_SIZE, so this is better
-    /// the size they announced than the size they were asked for.
+    /// Length of the longest NTB in bytes. Devices exist that ignore SET_NTB_INPUT_SIZE, so this is
+    /// better the size they announced than the size they were asked for.
     pub max_ntb: usize,
     /// Number of datagrams delivered from one NTB at most.
     pub max_datagrams: usize,
@@ -63,8 +63,8 @@ impl Default for Limits {
 pub struct Datagram {
     /// Kind of the datagram.
     pub stream: Stream,
-    /// Bytes of the datagram, relative to what was handed to [`Ntb::parse`] or [`Receiver::receive`]; without
-    /// the CRC if there is one.
+    /// Bytes of the datagram, relative to what was handed to [`Ntb::parse`] or
+    /// [`Receiver::receive`]; without the CRC if there is one.
     pub range: Range<usize>,
 }
 
@@ -544,7 +544,8 @@ pub struct Receiver {
     pub empty_transfers: u64,
     /// Number of NTBs whose sequence number was not the one expected.
     pub sequence_gaps: u64,
-    /// Number of transfers in a row with an all-zero header: many of them say that the format is wrong.
+    /// Number of transfers in a row with an all-zero header: many of them say that the format is
+    /// wrong.
     pub zero_headers_in_a_row: u32,
     expected_sequence: Option<u16>,
 }

@@ -1,15 +1,15 @@
-//! Makes an interface as planned, over netlink.
+//! Configuration of an interface by a plan, over netlink.
 //!
 //! # Theory of operation
 //!
 //! [`Configuration::apply`] brings the interface up and adds what the plan has.
-//! [`Configuration::replace`] removes what the old plan had and the new one does not, then reads
-//! back what is there and adds what is missing. Reading back matters: the kernel takes routes away
-//! with the last address of a family, and a secondary IPv4 address with its primary. What both
-//! plans have is not touched, so that flows go on.
+//! [`Configuration::replace`] removes addresses and routes that only the old plan had, then reads the
+//! interface's state back and adds those that are missing. Reading back matters, because the kernel
+//! removes routes with the last address of a family, and a secondary IPv4 address with its primary.
+//! Addresses and routes of both plans are not touched, so that flows go on.
 //!
-//! Only what was added here is ever removed. On drop that is all of it, and an interface that was
-//! there before gets its MTU, queue length and state back.
+//! Only addresses and routes added here are ever removed, and all of them on drop. An interface
+//! that was there before gets its MTU, queue length and state back.
 //!
 //! System calls: those of netlink.rs and sysctl.rs.
 
@@ -36,22 +36,23 @@ use crate::observed::observe_with;
 use crate::plan::{Address, Ipv6, Plan, Route};
 use crate::sysctl;
 
-/// The kernel takes an IPv6 address into use within this time, unless something is wrong.
+/// Longest time the kernel takes to bring an IPv6 address into use.
 const LOCAL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// An interface as planned, until this is dropped.
+/// Configuration of an interface by a plan. Dropping it takes everything it added away.
 pub struct Configuration {
     netlink: Netlink,
     name: String,
     index: u32,
     plan: Plan,
     before: Before,
-    /// What was added, for removal. May name what the kernel has removed itself since.
+    /// Addresses and routes that were added, to be removed. The kernel may have removed some
+    /// itself.
     addresses: Vec<Address>,
     routes: Vec<Route>,
 }
 
-/// How the interface was before.
+/// State of the interface before it was configured.
 #[derive(Default)]
 struct Before {
     up: bool,
@@ -62,12 +63,12 @@ struct Before {
 }
 
 impl Configuration {
-    /// Brings an interface up as planned.
+    /// Brings an interface up as the plan says.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a plan that cannot work, [`ErrorKind::NoPermission`],
     /// [`ErrorKind::Busy`] when another interface has such a route with the same metric,
-    /// [`ErrorKind::Gone`]. Then everything is as it was.
+    /// [`ErrorKind::Gone`]. The interface is then as it was before.
     pub fn apply(plan: Plan, tun: &impl Interface) -> Result<Configuration, Error> {
         plan.check()?;
         let mut netlink = Netlink::open()?;
@@ -81,17 +82,17 @@ impl Configuration {
             addresses: Vec::new(),
             routes: Vec::new(),
         };
-        // On failure the guard's drop undoes what was done.
+        // On failure, dropping the guard undoes what was done.
         configuration.set_link()?;
         configuration.complete()?;
         Ok(configuration)
     }
 
-    /// Changes the interface to another plan: only the difference.
+    /// Changes the interface to another plan. Only the difference is changed.
     ///
     /// # Errors
-    /// As [`Configuration::apply`]; after one other than [`ErrorKind::Invalid`] the interface has
-    /// parts of both plans, and another `replace` may complete either.
+    /// As [`Configuration::apply`]. After an error other than [`ErrorKind::Invalid`] the interface
+    /// has parts of both plans, and another `replace` may complete either.
     pub fn replace(&mut self, plan: Plan) -> Result<(), Error> {
         plan.check()?;
         let link_differs = plan.mtu != self.plan.mtu
@@ -124,7 +125,7 @@ impl Configuration {
         &self.plan
     }
 
-    /// Returns what was added to the host, a line each, for people.
+    /// Returns lines for people about the addresses and routes added to the host.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("interface {} up, MTU {}", self.name, self.plan.mtu)];
@@ -143,7 +144,7 @@ impl Configuration {
         lines
     }
 
-    /// Adds what is planned and not there.
+    /// Adds the addresses and routes of the plan that the interface does not have.
     fn complete(&mut self) -> Result<(), Error> {
         let there = observe_with(&mut self.netlink, self.index)?;
         for address in self.plan.addresses.clone() {
@@ -173,10 +174,10 @@ impl Configuration {
     }
 
     /// Waits until the kernel accepts packets for the IPv6 addresses. Even without duplicate
-    /// address detection it completes an address on a work queue, and drops what comes before
-    /// that; the address's route in the local table is the sign (`__ipv6_ifa_notify` in
-    /// net/ipv6/addrconf.c). Without a carrier it does nothing before there is one, and then
-    /// neither is waited for.
+    /// address detection it completes an address on a work queue, and drops packets that come
+    /// before that. The address's route in the local table is the sign (`__ipv6_ifa_notify` in
+    /// net/ipv6/addrconf.c). Without a carrier the kernel does not complete an address, which is
+    /// then not waited for.
     fn await_local_addresses(&mut self) -> Result<(), Error> {
         let mut missing: Vec<IpAddr> = self
             .addresses
@@ -221,7 +222,7 @@ impl Configuration {
     }
 
     fn set_link(&mut self) -> Result<(), Error> {
-        // First the MTU: below 1280 bytes the kernel has no IPv6 on an interface.
+        // The MTU is first, because below 1280 bytes the kernel has no IPv6 on an interface.
         let mut link = self.link_message();
         link.attributes.push(LinkAttribute::Mtu(self.plan.mtu));
         if let Some(length) = self.plan.tx_queue_length {
@@ -229,7 +230,7 @@ impl Configuration {
         }
         self.change_link(link, &format!("set MTU {} on", self.plan.mtu))?;
         if self.plan.ipv6 == Ipv6::Host {
-            // The host's affair.
+            // The host's settings decide.
         } else if sysctl::has_ipv6(&self.name) {
             self.set_ipv6_settings();
             // The mode has to be in force before the interface comes up, when the kernel would
@@ -260,12 +261,12 @@ impl Configuration {
         self.change_link(link, "bring up")
     }
 
-    /// Best effort: in a container `/proc/sys` may be read-only, and the settings only matter when
-    /// the network sends router advertisements.
+    /// Changes the IPv6 settings in `/proc/sys` as far as that is possible. In a container they may
+    /// be read-only, and they only matter when the network sends router advertisements.
     fn set_ipv6_settings(&mut self) {
         let (accept, default_route) = match self.plan.ipv6 {
             Ipv6::Static | Ipv6::Host => ("0", "0"),
-            // 2: also on a host that forwards.
+            // The value 2 accepts advertisements also on a host that forwards.
             Ipv6::Slaac { default_route, .. } => ("2", if default_route { "1" } else { "0" }),
         };
         let metric = match self.plan.ipv6 {
@@ -312,7 +313,7 @@ impl Configuration {
     fn add_address(&mut self, address: Address) -> Result<(), Error> {
         let message = RouteNetlinkMessage::NewAddress(self.address_message(address));
         match self.netlink.request(message, Mode::Create) {
-            // It came between reading back and adding.
+            // The address came between reading back and adding.
             Err(source) if is(&source, Errno::EXIST) => Ok(()),
             result => result.map_err(|source| {
                 self.error(
@@ -347,7 +348,7 @@ impl Configuration {
             .attributes
             .push(AddressAttribute::Address(address.ip));
         if address.ip.is_ipv6() {
-            // The network gave the address to this link alone: nobody to detect a duplicate at.
+            // The network gave the address to this link alone, so there can be no duplicate.
             message.header.flags = AddressHeaderFlags::Nodad;
             message
                 .attributes
@@ -461,8 +462,8 @@ impl Configuration {
             link.attributes
                 .push(LinkAttribute::AfSpecUnspec(vec![mode]));
         }
-        // An interface that is gone has nothing to restore; anything else was a change that had
-        // not been allowed in the first place.
+        // An interface that is gone has nothing to restore. Any other refusal is of a change that
+        // was not allowed before either.
         if let Err(error) = self
             .netlink
             .request(RouteNetlinkMessage::SetLink(link), Mode::Plain)

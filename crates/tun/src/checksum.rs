@@ -39,7 +39,7 @@ impl Sum {
         Sum(add(sum, u64::from(u32::from_ne_bytes(last))))
     }
 
-    /// As [`Sum::of`], for so few bytes that a loop would take longer.
+    /// Returns the same sum as [`Sum::of`], faster for a few bytes.
     #[inline]
     #[must_use]
     pub fn of_array<const N: usize>(bytes: &[u8; N]) -> Sum {
@@ -57,14 +57,14 @@ impl Sum {
         Sum(u64::from(value.to_be()))
     }
 
-    /// The sum of one number as it is written in a header.
+    /// Returns the sum of one number as it is written in a header, big-endian.
     #[inline]
     #[must_use]
     pub fn of_u32(value: u32) -> Sum {
         Sum(u64::from(value.to_be()))
     }
 
-    /// Returns the sum folded to sixteen bits: 0 only for a sum of nothing but zeros.
+    /// Returns the sum folded to sixteen bits. It is 0 only for a sum of zeros.
     #[inline]
     #[must_use]
     pub fn fold(self) -> [u8; 2] {
@@ -72,7 +72,7 @@ impl Sum {
         sum = (sum & 0xffff_ffff) + (sum >> 32);
         sum = (sum & 0xffff) + (sum >> 16);
         sum = (sum & 0xffff) + (sum >> 16);
-        // What is left of carries is at most one more.
+        // At most one carry is left.
         sum = (sum & 0xffff) + (sum >> 16);
         (sum as u16).to_ne_bytes()
     }
@@ -85,8 +85,8 @@ impl Sum {
         [!first, !second]
     }
 
-    /// As [`Sum::checksum`], with 0 written as 0xffff, which means the same and is not UDP's "no
-    /// checksum" (RFC 768).
+    /// Returns the value of [`Sum::checksum`] with 0 written as 0xffff, which means the same and is
+    /// not UDP's "no checksum" (RFC 768).
     #[inline]
     #[must_use]
     pub fn checksum_not_zero(self) -> [u8; 2] {
@@ -112,7 +112,7 @@ fn add(left: u64, right: u64) -> u64 {
     sum + u64::from(carry)
 }
 
-/// Adds all words of a block, unrolled, with one carry at the end to add by itself.
+/// Adds all words of `N` bytes in an unrolled loop, and the last carry by itself.
 #[inline]
 fn add_all<const N: usize>(mut sum: u64, block: &[u8; N]) -> u64 {
     let mut carry = false;
@@ -122,7 +122,7 @@ fn add_all<const N: usize>(mut sum: u64, block: &[u8; N]) -> u64 {
     add(sum, u64::from(carry))
 }
 
-/// Adds the first `N` bytes, where there are as many.
+/// Adds the first `N` bytes if there are as many, and returns the rest.
 #[inline]
 fn add_first<const N: usize>(sum: u64, bytes: &[u8]) -> (u64, &[u8]) {
     match bytes.split_first_chunk::<N>() {

@@ -1,28 +1,32 @@
-//! Makes one large packet of a run of datagrams, as the kernel's receive offload would.
+//! Coalescing: one large packet is made of a run of datagrams, as the kernel's receive offload
+//! would make it.
 //!
 //! # Theory of operation
 //!
-//! Datagrams are pushed in the order they came; each lies in a receive buffer and stays there. Those
-//! of one flow that follow on each other are held as a run; the run leaves as one gathered write:
-//! a virtio header and the first datagram's headers with new lengths, then every payload from its
-//! place. Runs of a few flows grow side by side; all leave at the end of the batch, so nothing
-//! waits for datagrams that may never come.
+//! Datagrams are pushed in the order of their arrival. Each lies in a receive buffer and stays
+//! there. Datagrams of one flow that follow on each other are held as a run, and the run leaves as
+//! one gathered write: a virtio header and the first datagram's headers with new lengths, then
+//! every payload from its place. Runs of a few flows grow side by side. All leave at the end of the
+//! batch, so nothing waits for datagrams that may never come.
 //!
-//! What joins a run is what the kernel would merge (`tcp_gro_receive` in net/ipv4/tcp_offload.c,
-//! `udp_gro_receive_segment` in net/ipv4/udp_offload.c, `gro_receive_network_flush` in
-//! include/net/gro.h), so that cutting the large packet gives the datagrams back:
+//! A datagram joins a run where the kernel would merge it (`tcp_gro_receive` in
+//! net/ipv4/tcp_offload.c, `udp_gro_receive_segment` in net/ipv4/udp_offload.c,
+//! `gro_receive_network_flush` in include/net/gro.h), so that cutting the large packet gives the
+//! datagrams back:
 //!
-//! * the same headers, but for lengths, checksums, and what follows; neither IPv4 options nor
-//!   fragments nor padding;
-//! * IPv4 identifications count up, or with "don't fragment" all are the same (then, and only then,
-//!   cutting gives others; such an identification means nothing, RFC 6864);
-//! * TCP: the next sequence number, the same acknowledgement, window, options (timestamps!) and
-//!   flags, of which only ACK and ECE may be set, and PSH and FIN, which end the run;
-//! * as much payload as the first, or less, which ends the run;
-//! * not above 65535 bytes in all;
-//! * intact checksums, verified only where two datagrams would join.
+//! * Its headers are those of the run but for lengths, checksums and the fields below. IPv4
+//!   options, fragments and padding keep it out.
+//! * Its IPv4 identification counts up, or is that of all others with "don't fragment". In the
+//!   second case, and only then, cutting gives other identifications; such ones mean nothing (RFC
+//!   6864).
+//! * A TCP segment has the next sequence number and the run's acknowledgement, window, options
+//!   (timestamps among them) and flags. Of the flags only ACK and ECE may be set, and PSH and FIN,
+//!   which end the run.
+//! * Its payload is as long as the first's, or shorter, which ends the run.
+//! * The large packet does not become longer than 65535 bytes.
+//! * Its checksums are intact, which is verified only where two datagrams would join.
 //!
-//! The kernel also merges behind a segment with CWR; here such a one goes alone, as all that is
+//! The kernel also merges behind a segment with CWR. Here such a segment goes alone, as everything
 //! unusual does.
 //!
 //! Order within a flow never changes: a datagram that cannot join its flow's run sends the run
@@ -39,31 +43,32 @@ use crate::headers::{
 };
 use crate::offload::Offloads;
 
-/// Number of flows whose runs grow side by side; the kernel keeps eight in each of eight buckets.
+/// Number of flows whose runs grow side by side. The kernel keeps eight in each of eight buckets.
 const FLOWS: usize = 8;
-/// Most datagrams in a run: above half a kilobyte each, what one packet can hold.
+/// Largest number of datagrams in a run, which one packet can hold of more than half a kilobyte
+/// each.
 const MOST: usize = 128;
-/// The same for UDP (`UDP_GRO_CNT_MAX` in net/ipv4/udp_offload.c).
+/// Largest number of datagrams in a run of UDP (`UDP_GRO_CNT_MAX` in net/ipv4/udp_offload.c).
 const MOST_UDP: usize = 64;
 /// Length in bytes of the longest headers of a datagram that is merged.
 const MAX_HEADER: usize = 160;
 /// TCP flags that end a run.
 const LAST: u8 = flags::PSH | flags::FIN;
-/// A virtio header that says nothing.
+/// Virtio header of a packet that is complete as it is.
 const PLAIN: [u8; VNET_HEADER] = [0; VNET_HEADER];
 
-/// Which datagrams may be merged.
+/// Kinds of datagrams that may be merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Merge {
-    /// TCP segments.
+    /// Whether TCP segments are merged.
     pub tcp: bool,
-    /// UDP datagrams of equal size.
+    /// Whether UDP datagrams of equal size are merged.
     pub udp: bool,
 }
 
 impl Merge {
-    /// Returns all that the kernel takes from the writer of an interface with these offloads.
-    /// Every kernel takes TCP, whatever it sends itself.
+    /// Returns the kinds that the kernel takes merged from the writer of an interface with these
+    /// offloads. Every kernel takes TCP, whatever it sends itself.
     #[must_use]
     pub fn accepted_with(offloads: Offloads) -> Merge {
         Merge {
@@ -78,22 +83,22 @@ impl Merge {
 pub struct Packet<'p> {
     /// The virtio header and the packet, one after the other.
     pub slices: &'p [IoSlice<'p>],
-    /// Bytes of the packet, without the virtio header.
+    /// Length of the packet in bytes, without the virtio header.
     pub length: usize,
-    /// Number of datagrams that went into the packet.
+    /// Number of datagrams merged in the packet.
     pub datagrams: usize,
 }
 
-/// What has happened so far.
+/// Counts since the coalescer was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Datagrams pushed.
+    /// Number of datagrams pushed.
     pub datagrams: u64,
-    /// Packets that went out.
+    /// Number of packets sent.
     pub packets: u64,
-    /// Datagrams that went into a packet with others.
+    /// Number of datagrams that were sent in a packet with others.
     pub merged: u64,
-    /// Datagrams that were not merged because a checksum is wrong; they went out alone.
+    /// Number of datagrams that were sent alone because a checksum is wrong.
     pub damaged: u64,
 }
 
@@ -101,52 +106,57 @@ pub struct Counters {
 #[derive(Debug, Clone, Copy)]
 struct Datagram {
     key: Key,
+    /// Outermost headers.
     network: Network,
-    /// Bytes of all headers.
+    /// Length of all headers in bytes.
     header: usize,
-    /// PSH or FIN: it may end a run, not begin one.
+    /// Whether it has PSH or FIN, so that it may end a run and cannot begin one.
     last: bool,
 }
 
-/// What makes a flow, in the order that tells flows apart soonest.
+/// Fields that make a flow, in the order that tells flows apart soonest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key {
+    /// Source and destination port, as in the header.
     ports: [u8; 4],
+    /// Number of the transport protocol.
     protocol: u8,
     addresses: Addresses,
 }
 
+/// Source and destination address, as in the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Addresses {
     V4([u8; 8]),
     V6([u8; 32]),
 }
 
-/// A run of datagrams, but for the payloads, which the batch has.
+/// A run of datagrams without their payloads, which the batch has.
 #[derive(Debug)]
 struct Run {
     key: Key,
     network: Network,
+    /// Length of all headers of a datagram in bytes.
     header: usize,
-    /// Room for the virtio header, then the first datagram's headers.
+    /// Room for the virtio header, followed by the first datagram's headers.
     head: [u8; VNET_HEADER + MAX_HEADER],
-    /// Payload bytes of every datagram but the last.
+    /// Length in bytes of the payload of every datagram but the last.
     size: usize,
-    /// Payload bytes in all.
+    /// Length in bytes of all payloads together.
     payload: usize,
     /// Sequence number of the TCP segment that would follow.
     next_sequence: u32,
-    /// How much the IPv4 identification rises; known from the second datagram on.
+    /// Step by which the IPv4 identification rises; `None` before the second datagram.
     step: Option<u16>,
-    /// The last datagram's PSH and FIN.
+    /// PSH and FIN of the last datagram.
     flags: u8,
     /// Whether the first datagram was found intact.
     intact: bool,
-    /// Age of the run in the order of beginning; 0 while the place is free.
+    /// Number of the run in the order of their beginnings; 0 while the place is free.
     since: u64,
 }
 
-/// Merges datagrams. Everything is allocated once.
+/// Merges datagrams into large packets. It allocates only when it is made.
 #[derive(Debug)]
 pub struct Coalescer {
     merge: Merge,
@@ -156,20 +166,20 @@ pub struct Coalescer {
     counters: Counters,
 }
 
-/// What becomes of a datagram whose flow is known.
+/// Part that a datagram can play in runs.
 enum Part {
-    /// It may join a run or begin one.
+    /// The datagram may join a run or begin one.
     Mergeable(Datagram),
-    /// It goes alone, behind its flow's run.
+    /// The datagram goes alone, behind its flow's run.
     Alone(Key),
-    /// It goes alone, behind all runs between its addresses.
+    /// The datagram goes alone, behind all runs between its addresses.
     Unclear(Addresses),
-    /// It is no IP packet.
+    /// The bytes are no IP packet.
     Garbage,
 }
 
 impl Coalescer {
-    /// Makes a coalescer that merges nothing but what `merge` says.
+    /// Makes a coalescer that merges the kinds of datagrams in `merge` and no others.
     #[must_use]
     pub fn new(merge: Merge) -> Coalescer {
         let free = || Run {
@@ -202,16 +212,17 @@ impl Coalescer {
         }
     }
 
-    /// Returns what has happened so far.
+    /// Returns the counts since the coalescer was made.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Begins a batch. Its packets go to `send` in the order they are to be written.
+    /// Begins a batch, whose packets are given to `send` in the order in which they are to be
+    /// written.
     #[inline]
     pub fn batch<'c, 'd, F: FnMut(Packet<'_>)>(&'c mut self, send: F) -> Batch<'c, 'd, F> {
-        // Runs of a batch that was dropped are gone with its datagrams.
+        // A batch that was dropped has left its runs behind without their datagrams.
         for run in self.runs.iter_mut() {
             run.since = 0;
         }
@@ -226,17 +237,20 @@ impl Coalescer {
     }
 }
 
-/// Datagrams on their way. To be ended by [`Batch::finish`]; dropped, it loses what it holds.
+/// A batch of datagrams, to be ended by [`Batch::finish`]. A batch that is dropped loses the
+/// datagrams it holds.
 #[must_use]
 pub struct Batch<'c, 'd, F> {
     coalescer: &'c mut Coalescer,
+    /// Payloads of each run.
     payloads: [FixedVec<IoSlice<'d>, MOST>; FLOWS],
-    /// The whole first datagram of each run, for when it stays alone.
+    /// First datagram of each run, which is sent as it is when no other joins.
     firsts: [&'d [u8]; FLOWS],
     /// Number of runs held.
     live: usize,
     /// Index of the run begun or joined last.
     recent: usize,
+    /// Callback that writes a packet.
     send: F,
 }
 
@@ -245,7 +259,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
     #[inline]
     pub fn push(&mut self, datagram: &'d [u8]) {
         self.coalescer.counters.datagrams += 1;
-        // Mostly it is of the flow of the one before, and there is nothing to find out.
+        // Mostly a datagram is of the same flow as the one before, which saves the search.
         let recent = &self.coalescer.runs[self.recent];
         if recent.since > 0
             && let Some(part) = recent.sibling(datagram)
@@ -271,12 +285,13 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         }
     }
 
-    /// Sends all that is held. The batch may go on.
+    /// Sends all runs. Further datagrams may be pushed afterwards.
     #[inline]
     pub fn finish(&mut self) {
         self.flush_where(|_| true);
     }
 
+    /// Returns the index of a flow's run, if there is one.
     #[inline]
     fn find(&self, key: &Key) -> Option<usize> {
         if self.live == 0 {
@@ -288,8 +303,8 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
             .position(|run| run.since > 0 && run.key == *key)
     }
 
-    /// Adds a datagram to its flow's run, or sends that and begins another. A `sibling`'s headers
-    /// are known to be like the run's.
+    /// Adds a datagram to its flow's run, or sends the run and begins another with the datagram.
+    /// The headers of a `sibling` are known to be like the run's.
     fn join_or_begin(&mut self, index: usize, part: Datagram, datagram: &'d [u8], sibling: bool) {
         self.recent = index;
         let run = &mut self.coalescer.runs[index];
@@ -315,7 +330,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         }
         let payload = &datagram[part.header..];
         run.join(&part, datagram);
-        // A run that is full was sent.
+        // There is room, because a full run has been sent.
         let _ = self.payloads[index].push(IoSlice::new(payload));
         let most = if run.network.protocol == TCP {
             MOST
@@ -345,7 +360,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         let _ = self.payloads[index].push(IoSlice::new(&datagram[part.header..]));
     }
 
-    /// Returns a free place for a run; the oldest run makes room if there is none.
+    /// Returns the index of a free place for a run. The oldest run is sent if there is none.
     fn free_place(&mut self) -> usize {
         let oldest = |(_, run): &(usize, &Run)| run.since;
         let runs = self.coalescer.runs.iter().enumerate();
@@ -373,6 +388,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         }
     }
 
+    /// Sends the run of this index and frees its place.
     fn flush(&mut self, index: usize) {
         self.live -= 1;
         let payloads = &self.payloads[index];
@@ -397,6 +413,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
         });
     }
 
+    /// Sends a datagram as it is.
     fn alone(&mut self, datagram: &[u8]) {
         self.coalescer.counters.packets += 1;
         (self.send)(Packet {
@@ -408,6 +425,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
 }
 
 impl Part {
+    /// Returns the part a datagram can play, where `merge` says what may be merged.
     #[inline]
     fn of(datagram: &[u8], merge: Merge) -> Part {
         let Some(addresses) = Addresses::of(datagram) else {
@@ -434,7 +452,7 @@ impl Part {
             usize::from(payload) + 40 == datagram.len()
         } else {
             let total = u16::from_be_bytes([datagram[2], datagram[3]]);
-            // Of the flags only "don't fragment".
+            // Of the flags only "don't fragment" may be set.
             at == 20 && usize::from(total) == datagram.len() && datagram[6] & !0x40 == 0
         };
         if !plain_network {
@@ -460,7 +478,8 @@ impl Part {
     }
 }
 
-/// Length of the header, and whether the segment can only end a run; `None` if it cannot be in one.
+/// Returns the length of a TCP header in bytes, and whether the segment can only end a run; `None`
+/// if the segment cannot be in a run.
 #[inline]
 fn tcp_header(segment: &[u8]) -> Option<(usize, bool)> {
     const NEVER: u8 = flags::SYN | flags::RST | flags::URG | flags::CWR;
@@ -470,7 +489,8 @@ fn tcp_header(segment: &[u8]) -> Option<(usize, bool)> {
     good.then_some((header, fixed[13] & LAST != 0))
 }
 
-/// As [`tcp_header`]. Without a checksum there is nothing to tell a damaged datagram by.
+/// Returns for a UDP datagram what [`tcp_header`] does for a segment. A datagram without a checksum
+/// cannot be in a run, because damage to it would not show.
 #[inline]
 fn udp_header(datagram: &[u8]) -> Option<(usize, bool)> {
     let fixed = datagram.get(..UDP_HEADER)?;
@@ -482,6 +502,7 @@ fn udp_header(datagram: &[u8]) -> Option<(usize, bool)> {
 }
 
 impl Addresses {
+    /// Returns the addresses of an IP packet; `None` when the bytes are none.
     #[inline]
     fn of(datagram: &[u8]) -> Option<Addresses> {
         match datagram.first()? >> 4 {
@@ -498,16 +519,18 @@ fn intact(network: &Network, datagram: &[u8]) -> bool {
     let transport = &datagram[network.transport..];
     let sum = network.pseudo(datagram) + Sum::of_u16(transport.len() as u16) + Sum::of(transport);
     let header = || datagram.first_chunk::<20>().map(Sum::of_array);
-    // An IPv4 header with options is not mergeable.
+    // The IPv4 header has no options, or the datagram would not be mergeable.
     (network.v6 || header().is_some_and(Sum::is_intact)) && sum.is_intact()
 }
 
+/// Returns the sequence number of a TCP segment.
 #[inline]
 fn sequence(segment: &[u8]) -> u32 {
     u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]])
 }
 
 impl Run {
+    /// Begins the run with a datagram. `age` is the run's number.
     #[inline]
     fn begin(&mut self, part: &Datagram, datagram: &[u8], age: u64) {
         self.key = part.key;
@@ -533,8 +556,9 @@ impl Run {
         &self.head[VNET_HEADER..][..self.header]
     }
 
-    /// What [`Part::of`] would say of a datagram that has the headers of the run's first in all
-    /// that it looks at, and is not to be told from it by [`Run::is_like`] either.
+    /// Returns what [`Part::of`] would, by a shorter way, for a datagram whose headers are like the
+    /// run's first in every field that [`Part::of`] and [`Run::is_like`] look at; `None` for any
+    /// other.
     #[inline]
     fn sibling(&self, datagram: &[u8]) -> Option<Datagram> {
         let (first, at) = (self.first(), self.network.transport);
@@ -544,7 +568,7 @@ impl Run {
         let like = if self.network.v6 {
             first[..4] == other[..4] && field(4) + 40 == length && first[6..at] == other[6..at]
         } else {
-            // Without options.
+            // There are no options.
             first[..2] == other[..2]
                 && field(2) == length
                 && first[6..10] == other[6..10]
@@ -570,8 +594,8 @@ impl Run {
         })
     }
 
-    /// Whether the headers of a datagram of the same flow are the run's in all that does not change
-    /// from one datagram to the next.
+    /// Returns whether the headers of a datagram of the same flow are like the run's in every field
+    /// that does not change from one datagram to the next.
     fn is_like(&self, part: &Datagram, datagram: &[u8]) -> bool {
         let at = self.network.transport;
         if part.header != self.header || part.network.transport != at {
@@ -579,7 +603,7 @@ impl Run {
         }
         let (first, other) = (self.first(), &datagram[..part.header]);
         let same_network = if self.network.v6 {
-            // All but the payload's length; the addresses are the flow's.
+            // Everything but the payload's length is compared; the addresses are the flow's.
             first[..4] == other[..4] && first[6..8] == other[6..8] && first[40..at] == other[40..at]
         } else {
             first[..2] == other[..2] && first[6..10] == other[6..10]
@@ -590,8 +614,8 @@ impl Run {
                     && (first[at + 13] ^ other[at + 13]) & !LAST == 0))
     }
 
-    /// Returns whether a datagram with headers like the run's would be the next if its checksums
-    /// are right.
+    /// Returns whether a datagram with headers like the run's is the next of the run, unless its
+    /// checksums are wrong. `count` is the number of datagrams in the run.
     #[inline]
     fn is_followed_by(&self, part: &Datagram, datagram: &[u8], count: usize) -> bool {
         let payload = datagram.len() - part.header;
@@ -612,7 +636,7 @@ impl Run {
             && first[18..] == other[18..]
     }
 
-    /// Returns whether the IPv4 identification counts up, or stays where it may.
+    /// Returns whether the IPv4 identification counts up as in the run, or stays where it may.
     #[inline]
     fn identification_follows(&self, other: &[u8], count: usize) -> bool {
         let distance = self.identification_distance(other);
@@ -622,6 +646,7 @@ impl Run {
         }
     }
 
+    /// Returns the difference of the IPv4 identification from the first datagram's.
     #[inline]
     fn identification_distance(&self, other: &[u8]) -> u16 {
         let first = self.first();
@@ -629,7 +654,7 @@ impl Run {
             .wrapping_sub(u16::from_be_bytes([first[4], first[5]]))
     }
 
-    /// Takes a datagram that follows.
+    /// Takes the next datagram into the run.
     #[inline]
     fn join(&mut self, part: &Datagram, datagram: &[u8]) {
         if !self.network.v6 && self.step.is_none() {
@@ -668,7 +693,7 @@ impl Run {
         let packet = &mut head[VNET_HEADER..];
         let total = self.header + self.payload;
         let length = (total - at) as u16;
-        // The pseudo-header's sum, not complemented: the kernel goes on from there.
+        // The field holds the pseudo-header's sum, not complemented, from which the kernel goes on.
         let partial = (self.network.pseudo(packet) + Sum::of_u16(length)).fold();
         let (network, transport) = packet.split_at_mut(at);
         set_network_length(self.network.v6, network, total as u16);

@@ -1,7 +1,8 @@
-//! A TUN or TAP interface: whole IP packets or Ethernet frames, one a call, no header before them.
+//! A TUN or TAP interface, whose system calls carry one whole IP packet or Ethernet frame each,
+//! without a header in front of it.
 //!
-//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, close; with TAP also
-//! ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
+//! System calls: openat, ioctl (TUNSETIFF, TUNSETOFFLOAD, FIONBIO), read, write, close; with TAP
+//! also ioctl (SIOCGIFHWADDR, SIOCSIFHWADDR, TUNSETCARRIER).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +21,7 @@ pub const DEFAULT_NAME: &str = "uwwan%d";
 const MAX_NAME: usize = 15;
 pub(crate) const DRIVER: &str = "/dev/net/tun";
 
-/// An interface of the kernel, as far as configuring it needs.
+/// An interface of the kernel that can be configured.
 pub trait Interface {
     /// Returns the interface's name.
     fn name(&self) -> &str;
@@ -45,10 +46,10 @@ pub struct Tun {
 }
 
 impl Tun {
-    /// Opens a TUN interface: an existing one of that name that root made for this user
-    /// (`ip tuntap add dev NAME mode tun user USER`), or else a new one. `%d` in the name stands
-    /// for the first free number; no name means [`DEFAULT_NAME`]. It is down and has no addresses;
-    /// see [`crate::addresses::Configuration`].
+    /// Opens a TUN interface: an existing one of that name that root made for this user (`ip tuntap
+    /// add dev NAME mode tun user USER`), or else a new one. `%d` in the name stands for the first
+    /// free number, and no name for [`DEFAULT_NAME`]. A new interface is down and has no addresses;
+    /// [`crate::addresses::Configuration`] changes that.
     ///
     /// # Errors
     /// [`ErrorKind::NoDriver`] without `/dev/net/tun`, [`ErrorKind::NoPermission`],
@@ -81,8 +82,8 @@ impl Tun {
             move |errno: rustix::io::Errno| Error::system(what, errno.into())
         };
         rustix::io::ioctl_fionbio(&descriptor, true).map_err(failed("make non-blocking:"))?;
-        // An interface that was there may have been told before that its reader takes large packets;
-        // without a header in front this one could not tell them apart.
+        // An interface that was there may have been told before that its reader takes large
+        // packets; without a header in front this one could not tell them apart.
         if let Err(error) = ffi::set_offload(descriptor.as_fd(), 0) {
             tracing::debug!(%error, interface = %name, "offloads could not be turned off");
         }
@@ -95,11 +96,11 @@ impl Tun {
         })
     }
 
-    /// Reads one packet the kernel sent, straight into `buffer`, and returns its length in bytes;
-    /// the rest of a longer one is lost.
+    /// Reads one packet from the kernel straight into `buffer` and returns its length in bytes. The
+    /// rest of a longer packet is lost.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when none waits; `EBADFD` (77) when the interface was
+    /// [`io::ErrorKind::WouldBlock`] when no packet waits; `EBADFD` (77) when the interface was
     /// deleted.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(&self.descriptor, buffer)?)
@@ -108,46 +109,46 @@ impl Tun {
     /// Gives one packet to the kernel, straight from `packet`, and returns its length in bytes.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for what is no IP packet, `EIO` (5) while the interface is
+    /// [`io::ErrorKind::InvalidInput`] for bytes that are no IP packet, `EIO` (5) while the interface is
     /// down, [`io::ErrorKind::WouldBlock`] when the kernel is behind.
     pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(&self.descriptor, packet)?)
     }
 
-    /// The interface's name.
+    /// Returns the interface's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The interface's index in its network namespace.
+    /// Returns the interface's index in its network namespace.
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// Whether the interface was there before, so that it stays when this is dropped.
+    /// Returns whether the interface was there before, so that it stays when this is dropped.
     #[must_use]
     pub fn attached(&self) -> bool {
         self.attached
     }
 }
 
-/// A TAP interface: Ethernet frames. Otherwise as [`Tun`].
+/// A TAP interface, which carries Ethernet frames and is otherwise like [`Tun`].
 #[derive(Debug)]
 pub struct Tap {
     tun: Tun,
-    /// The address it had before it was attached to.
+    /// Ethernet address the interface had before it was attached to.
     before: Option<[u8; 6]>,
 }
 
 impl Tap {
-    /// Opens a TAP interface (`ip tuntap add dev NAME mode tap user USER`) with that Ethernet address;
-    /// none leaves it the one the kernel made up.
+    /// Opens a TAP interface as [`Tun::open`] does (`ip tuntap add dev NAME mode tap user USER`),
+    /// with this Ethernet address or the one the kernel made up.
     ///
     /// # Errors
-    /// As [`Tun::open`], and [`ErrorKind::Invalid`] for an address the kernel does not take: all zeros,
-    /// or a group's.
+    /// As [`Tun::open`], and [`ErrorKind::Invalid`] for an address the kernel does not take: all
+    /// zeros, or a group's.
     pub fn open(name: Option<&str>, address: Option<[u8; 6]>) -> Result<Tap, Error> {
         let mut tap = Tap {
             tun: Tun::open_as(name, tun_tap::Mode::Tap)?,
@@ -175,8 +176,8 @@ impl Tap {
         })
     }
 
-    /// Gives the interface another Ethernet address. An interface that was there before gets its own back when
-    /// this is dropped.
+    /// Gives the interface another Ethernet address. An interface that was there before gets its
+    /// own address back when this is dropped.
     ///
     /// # Errors
     /// As [`Tap::open`].
@@ -200,7 +201,8 @@ impl Tap {
         })
     }
 
-    /// Tells the kernel, and whoever watches the interface, whether the link it stands for is up.
+    /// Tells the kernel, and programs that watch the interface, whether the link it stands for is
+    /// up.
     ///
     /// # Errors
     /// When the interface was deleted, or the kernel cannot do it (before 5.0).
@@ -224,7 +226,8 @@ impl Tap {
     /// packet.
     ///
     /// # Errors
-    /// As [`Tun::send`]; [`io::ErrorKind::InvalidInput`] for what is shorter than an Ethernet header.
+    /// As [`Tun::send`]; [`io::ErrorKind::InvalidInput`] for a frame shorter than an Ethernet
+    /// header.
     pub fn send(&self, frame: &[u8]) -> io::Result<usize> {
         self.tun.send(frame)
     }
@@ -281,14 +284,15 @@ impl AsFd for Tun {
     }
 }
 
-/// Returns the index of the interface of this name, if there is one; a template's `%d` matches
-/// none.
+/// Returns the index of the interface of this name, if there is one. A template with `%d` matches
+/// no interface.
 pub(crate) fn index_of(name: &str) -> Option<u32> {
     Netlink::open().ok()?.index(name).ok()
 }
 
-/// Returns how many descriptors hold a queue of a TUN or TAP interface with IFF_MULTI_QUEUE; `None` for an
-/// interface without, or of another driver (`tun_fill_info` in drivers/net/tun.c tells).
+/// Returns the number of descriptors that hold a queue of a TUN or TAP interface with
+/// IFF_MULTI_QUEUE; `None` for an interface without that flag, or of another driver
+/// (`tun_fill_info` in drivers/net/tun.c).
 pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
     /// `linux/if_link.h`.
     const NUM_QUEUES: u16 = 8;
@@ -311,7 +315,7 @@ pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
         (found.value_len() == bytes.len()).then(|| found.emit_value(&mut bytes))?;
         Some(u32::from_ne_bytes(bytes))
     };
-    // Told of those with IFF_MULTI_QUEUE only.
+    // The kernel tells the numbers only of interfaces with IFF_MULTI_QUEUE.
     Some(number(NUM_QUEUES)?.saturating_add(number(NUM_DISABLED_QUEUES)?))
 }
 
@@ -371,9 +375,10 @@ const UDEV: &str = "/run/udev/control";
 /// Longest wait for udev to look at a new interface.
 const UDEV_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Waits until udev has looked at a new interface: where it finds an address that the kernel made up,
-/// it may give another (`MACAddressPolicy=` in systemd.link(5)), also over one that came meanwhile.
-/// That it has looked shows in its database. Interfaces of other namespaces it never sees.
+/// Waits until udev has looked at a new interface, which its database tells. Where udev finds an
+/// address that the kernel made up, it may give the interface another (`MACAddressPolicy=` in
+/// systemd.link(5)), even over one that was set meanwhile. It never sees interfaces of other
+/// namespaces.
 fn await_udev(tun: &Tun) {
     let seen = Path::new("/sys/class/net").join(&tun.name).exists();
     if !seen || !Path::new(UDEV).exists() {
@@ -393,8 +398,7 @@ fn kind_of(mode: tun_tap::Mode) -> &'static str {
     }
 }
 
-/// `kind` is `TUN` or `TAP`.
-/// An interface with several queues that others may be reading.
+/// Returns the error for an interface with several queues that other programs may be reading.
 pub(crate) fn several_readers(what: String) -> Error {
     Error::new(
         ErrorKind::Busy,
@@ -404,6 +408,8 @@ pub(crate) fn several_readers(what: String) -> Error {
     )
 }
 
+/// Returns the error for an interface of the `kind` `TUN` or `TAP` that cannot be opened. `existed`
+/// says whether there is an interface of that name.
 pub(crate) fn interface_error(kind: &str, name: &str, existed: bool, source: io::Error) -> Error {
     use rustix::io::Errno;
     let what = format!("open {kind} interface {name}");

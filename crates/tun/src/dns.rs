@@ -1,7 +1,7 @@
-//! Name servers: told, or handed to whoever resolves names on this machine.
+//! Name servers, which are shown, or handed to the program that resolves names on this machine.
 //!
-//! Nothing here is done unless asked for. What was changed is undone when the guard is dropped;
-//! a resolv.conf that was changed by a run that crashed is put back by the next one.
+//! Nothing is changed unless asked for. Dropping the guard undoes the changes. A resolv.conf
+//! changed by a run that crashed is put back by the next one.
 //!
 //! System calls: fork and exec of resolvectl or resolvconf; openat, read, write, rename, unlink.
 
@@ -19,29 +19,31 @@ const MARK: &str = "# Written by uwwan; the file there was is beside this one.";
 /// Number of name servers the C library reads (`MAXNS`).
 const MAX_SERVERS: usize = 3;
 
-/// Who is told of the name servers.
+/// Resolver that the name servers are handed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
-    /// Nobody.
+    /// No resolver, so the host's configuration stays as it is.
     #[default]
     None,
-    /// systemd-resolved, through `resolvectl`.
+    /// The resolver systemd-resolved, through `resolvectl`.
     Resolved,
-    /// The `resolvconf` program if there is one, or else `/etc/resolv.conf` itself.
+    /// The C library's, through the `resolvconf` program if there is one, or else in
+    /// `/etc/resolv.conf` itself.
     ResolvConf,
 }
 
-/// Where things are; [`Paths::default`] is this machine.
+/// Paths of programs and files; [`Paths::default`] has those of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// Directories in which programs are looked for, separated by colons.
     pub search: String,
-    /// The C library's resolver configuration.
+    /// File of the C library's resolver configuration.
     pub resolv_conf: PathBuf,
 }
 
 impl Default for Paths {
-    /// The caller's `PATH` and the system's directories, which an ordinary user's may lack.
+    /// Returns the caller's `PATH` followed by the system's directories, which an ordinary user's
+    /// `PATH` may lack, and `/etc/resolv.conf`.
     fn default() -> Paths {
         let path = std::env::var("PATH").unwrap_or_default();
         Paths {
@@ -52,6 +54,7 @@ impl Default for Paths {
 }
 
 impl Paths {
+    /// Returns the path of a program, if it is in one of the directories.
     fn program(&self, name: &str) -> Option<PathBuf> {
         self.search
             .split(':')
@@ -61,7 +64,7 @@ impl Paths {
     }
 }
 
-/// Returns the name servers as a person would write them down, in resolv.conf's words.
+/// Returns the name servers as lines of a resolv.conf.
 #[must_use]
 pub fn describe(servers: &[IpAddr]) -> String {
     servers.iter().fold(String::new(), |mut text, server| {
@@ -71,28 +74,29 @@ pub fn describe(servers: &[IpAddr]) -> String {
     })
 }
 
-/// Name servers as they were set, until this is dropped.
+/// Guard of the name servers that were set. Dropping it takes them back.
 #[derive(Debug)]
 #[must_use = "the name servers are taken back when this is dropped"]
 pub struct Guard {
     undo: Undo,
 }
 
+/// Step that takes the name servers back.
 #[derive(Debug)]
 enum Undo {
+    /// Do nothing, because nothing has been changed.
     Nothing,
+    /// Run a program.
     Run {
         program: PathBuf,
         arguments: Vec<String>,
     },
-    File {
-        path: PathBuf,
-        ours: String,
-    },
+    /// Put back the file at `path`, if `ours` is still its content.
+    File { path: PathBuf, ours: String },
 }
 
 impl Guard {
-    /// Returns what was changed on the host, a line for people; `None` if nothing was.
+    /// Returns a line for people about the change made to the host; `None` if there is none.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
         match &self.undo {
@@ -103,14 +107,14 @@ impl Guard {
     }
 }
 
-/// Hands `servers` of `interface` on. With `everything`, all names are to be asked there, as fits
-/// a default route through the interface; else systemd-resolved asks there only what the
-/// interface's domains cover (there are none), and resolv.conf, which knows no interfaces, is the
-/// same in both cases. No servers, nothing done.
+/// Hands `servers` of `interface` to the resolver. With `everything`, they are asked for all names,
+/// as suits a default route through the interface. Otherwise systemd-resolved asks them only for
+/// names in the interface's domains, of which there are none; resolv.conf knows no interfaces and
+/// is the same in both cases. Without servers nothing is done.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] when the wanted program is not there, [`ErrorKind::NoPermission`], or
-/// what the program or the file system said. Then nothing has changed.
+/// [`ErrorKind::Invalid`] when the wanted program is not there, [`ErrorKind::NoPermission`], or the
+/// error of the program or the file system. Nothing has changed then.
 pub fn set(
     method: Method,
     interface: &str,
@@ -151,7 +155,7 @@ fn resolved(
     let mut arguments = vec!["dns".to_owned(), interface.to_owned()];
     arguments.extend(servers.iter().map(ToString::to_string));
     run(&program, &arguments, "")?;
-    // From here on there is something to undo should the next step fail.
+    // From here on a change has to be undone should the next step fail.
     let guard = Guard {
         undo: Undo::Run {
             program: program.clone(),
@@ -180,7 +184,7 @@ fn resolvconf(program: PathBuf, interface: &str, servers: &[IpAddr]) -> Result<U
 /// Runs a program to its end with `input` on its standard input.
 ///
 /// # Errors
-/// What the program writes to its standard error, when it fails.
+/// When the program fails, with what it has written to its standard error.
 fn run(program: &Path, arguments: &[String], input: &str) -> Result<(), Error> {
     let what = || format!("run {} {}", program.display(), arguments.join(" "));
     let failed = |source: io::Error| Error::system(what(), source);
@@ -192,7 +196,7 @@ fn run(program: &Path, arguments: &[String], input: &str) -> Result<(), Error> {
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read says so by its exit status.
+        // A program that does not read its input tells why by its exit status.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(failed)?;
@@ -237,7 +241,7 @@ fn file(path: &Path, servers: &[IpAddr]) -> Result<Undo, Error> {
     }
     let servers = &servers[..servers.len().min(MAX_SERVERS)];
     let ours = format!("{MARK}\n{}", describe(servers));
-    // A file of ours that is there already is a crashed run's: then the backup is the original.
+    // A file written by this crate is a crashed run's, and the backup beside it is the original.
     let crashed = is_ours(path) && backup.symlink_metadata().is_ok();
     if !crashed {
         let original = std::fs::read(path).or_else(|error| match error.kind() {

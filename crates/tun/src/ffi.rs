@@ -1,4 +1,4 @@
-//! The places where the compiler has to take our word.
+//! System calls that need `unsafe`, each with the argument why it is sound.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -59,7 +59,7 @@ pub(crate) fn features(driver: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(unsafe { ioctl(driver, Getter::<TUNGETFEATURES, u32>::new()) }?)
 }
 
-/// Says which offloads the reader of this TUN interface can deal with (`TUN_F_*`).
+/// Tells the kernel which offloads the reader of this TUN interface can deal with (`TUN_F_*`).
 pub(crate) fn set_offload(interface: BorrowedFd<'_>, offloads: u32) -> io::Result<()> {
     // SAFETY: the argument is a number, passed by value; the kernel refuses ones it does not know.
     Ok(unsafe {
@@ -70,7 +70,7 @@ pub(crate) fn set_offload(interface: BorrowedFd<'_>, offloads: u32) -> io::Resul
     }?)
 }
 
-/// Detaches this queue of an interface: the kernel puts nothing into it any more.
+/// Detaches this queue of an interface, so that the kernel puts no packet into it.
 pub(crate) fn detach_queue(queue: BorrowedFd<'_>) -> io::Result<()> {
     let request = InterfaceRequest {
         name: [0; 16],
@@ -82,7 +82,7 @@ pub(crate) fn detach_queue(queue: BorrowedFd<'_>) -> io::Result<()> {
     Ok(unsafe { ioctl(queue, Setter::<TUNSETQUEUE, InterfaceRequest>::new(request)) }?)
 }
 
-/// Says how long the virtio header in front of each packet is.
+/// Sets the length in bytes of the virtio header in front of each packet.
 pub(crate) fn set_vnet_header_length(interface: BorrowedFd<'_>, length: i32) -> io::Result<()> {
     // SAFETY: the kernel reads one int through the pointer, and one is there.
     Ok(unsafe { ioctl(interface, Setter::<TUNSETVNETHDRSZ, i32>::new(length)) }?)

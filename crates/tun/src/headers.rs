@@ -1,9 +1,9 @@
-//! What stands in front of a payload: the virtio network header of an offload TUN, and where an IP
-//! packet's transport header begins.
+//! Headers in front of a payload: the virtio network header of an offload TUN, and an IP packet's
+//! outermost headers, which tell where its transport header begins.
 //!
 //! The virtio header is that of `linux/virtio_net.h`, 10 bytes, 16-bit fields in the machine's byte
-//! order (the TUN driver's default). IP headers are RFC 791 and RFC 8200; which IPv6 extension
-//! headers the kernel's offloads look through is `ipv6_gso_pull_exthdrs` in net/ipv6/ip6_offload.c.
+//! order (the TUN driver's default). IP headers are those of RFC 791 and RFC 8200. The IPv6
+//! extension headers looked through are those of `ipv6_gso_pull_exthdrs` in net/ipv6/ip6_offload.c.
 
 use thiserror::Error;
 
@@ -15,9 +15,9 @@ pub const VNET_HEADER: usize = 10;
 /// packet that is cut.
 pub const MAX_HEADER: usize = 512;
 
-/// The virtio header's `flags`.
+/// Bit of the virtio header's `flags`: the checksum is to be completed.
 const NEEDS_CSUM: u8 = 1;
-/// The virtio header's `gso_type`.
+/// Values of the virtio header's `gso_type`.
 const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
@@ -41,64 +41,66 @@ pub(crate) mod flags {
     pub const CWR: u8 = 0x80;
 }
 
-/// Why a packet with a virtio header cannot be taken apart.
+/// Reason why a packet with a virtio header cannot be taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Refused {
-    /// It ends inside its headers.
+    /// The packet ends inside its headers.
     #[error("the packet ends inside its headers")]
     Short,
-    /// It is neither IPv4 nor IPv6, or an IPv4 header's length is impossible.
+    /// The packet is neither IPv4 nor IPv6, or the length of a header is impossible.
     #[error("it is no IP packet")]
     NotIp,
-    /// Its headers are longer than [`MAX_HEADER`].
+    /// The packet's headers are longer than [`MAX_HEADER`].
     #[error("its headers are too long")]
     HeaderTooLong,
     /// The kind of offload is unknown, or not the packet's.
     #[error("the kind of offload {0:#04x} is unknown or not the packet's")]
     Kind(u8),
-    /// Segments of no bytes were asked for, or longer than an IP packet can be.
+    /// The segments asked for have no bytes, or more than an IP packet can have.
     #[error("segments of {0} bytes make no sense")]
     Size(u16),
     /// The checksum is to be put outside the packet or at a place that is not the protocol's.
     #[error("the checksum's place makes no sense")]
     Checksum,
-    /// It is a fragment.
+    /// The packet is a fragment.
     #[error("a fragment cannot be cut")]
     Fragment,
 }
 
-/// What an offload TUN says of a packet in front of it.
+/// Virtio network header, by which an offload TUN describes the packet behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VnetHeader {
-    /// The packet's transport checksum field holds the pseudo-header's sum alone; the rest is to
-    /// be summed from this offset on, and the result put this many bytes after it.
+    /// Offset in the packet from which the checksum is to be summed, and distance from there to the
+    /// checksum field, both in bytes; `None` when the checksum is complete. The field holds the sum
+    /// of the pseudo-header.
     pub checksum: Option<(u16, u16)>,
-    /// How the packet is to be cut.
+    /// Cut of a large packet into segments; `None` when the packet is one datagram.
     pub cut: Option<Cut>,
-    /// Bytes from the packet's start that the kernel shall keep together: the headers. What the
-    /// kernel itself says here is a hint that may be more.
+    /// Length of the headers in bytes, which the kernel keeps together. In packets from the kernel
+    /// it is a hint, and may be more.
     pub header: u16,
 }
 
-/// How a large packet is to be cut.
+/// Cut of a large packet into segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Which packets it is.
+    /// Kind of the packet.
     pub kind: Kind,
-    /// Congestion was signalled (RFC 3168): the CWR flag is for the first segment alone.
+    /// Whether congestion was signalled (RFC 3168), so that only the first segment has the CWR
+    /// flag.
     pub ecn: bool,
-    /// Payload bytes of each segment but the last.
+    /// Length in bytes of the payload of each segment but the last.
     pub size: u16,
 }
 
 /// The kinds of large packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// TCP over IPv4.
+    /// A TCP packet over IPv4.
     Tcp4,
-    /// TCP over IPv6.
+    /// A TCP packet over IPv6.
     Tcp6,
-    /// UDP over either.
+    /// A UDP packet over IPv4 or IPv6.
     Udp,
 }
 
@@ -173,11 +175,13 @@ impl VnetHeader {
 /// An IP packet's outermost headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network {
+    /// Whether the packet is IPv6, or else IPv4.
     pub v6: bool,
-    /// Offset of the transport header.
+    /// Offset of the transport header in bytes.
     pub transport: usize,
+    /// Number of the transport protocol.
     pub protocol: u8,
-    /// Whether the packet is only a part of a datagram.
+    /// Whether the packet is a fragment of a datagram.
     pub fragment: bool,
 }
 
@@ -201,7 +205,7 @@ impl Network {
                     v6: false,
                     transport,
                     protocol: header[9],
-                    // More fragments, or an offset.
+                    // A fragment has "more fragments" set, or an offset.
                     fragment: u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0,
                 })
             }
@@ -224,8 +228,8 @@ impl Network {
         }
     }
 
-    /// Returns the sum of the pseudo-header (RFC 793, RFC 8200 section 8.1) but for the length.
-    /// The packet was parsed, and has at least its fixed header.
+    /// Returns the sum of the pseudo-header (RFC 793, RFC 8200 section 8.1) without the length.
+    /// `head` is the packet that was parsed.
     #[inline]
     pub fn pseudo(&self, head: &[u8]) -> Sum {
         let addresses = if self.v6 {
@@ -237,8 +241,8 @@ impl Network {
     }
 }
 
-/// Puts the length and with it the checksum into an IPv4 header, or the length into an IPv6 one.
-/// `length` is the whole packet's; the header is complete otherwise.
+/// Puts the length and with it the checksum into an IPv4 header, or the length into an IPv6 header.
+/// `length` is that of the whole packet in bytes. The header is complete otherwise.
 #[inline]
 pub(crate) fn set_network_length(v6: bool, header: &mut [u8], length: u16) {
     if v6 {

@@ -1,18 +1,19 @@
 //! The host end: TUN and TAP interfaces with their addresses, routes and DNS.
 //!
-//! * [`device`]: the interface itself, one packet a call straight from or into the caller's
-//!   buffer.
-//! * [`offload`]: the same with segmentation offload, many packets a call. [`scatter`] reads what
-//!   the kernel sends so that every payload lands in place, [`segment`] makes datagrams of it, and
-//!   [`coalesce`] makes large packets of runs of datagrams for the kernel.
-//! * [`plan`] says what an interface should have, [`addresses`] makes it so over netlink, changes
-//!   only the difference when the plan changes, and takes everything away again when dropped.
-//! * [`dns`]: name servers, shown or set.
-//! * [`namespace`]: a private network namespace, so that none of this needs root; [`veth`]: a cable
-//!   between two of them, to compare with.
+//! * [`device`] is the interface itself, whose calls move one packet straight from or into the
+//!   caller's buffer.
+//! * [`offload`] is an interface with segmentation offload, whose calls move many datagrams.
+//!   [`scatter`] reads the kernel's packets so that every payload lands in place, [`segment`] makes
+//!   datagrams of them, and [`coalesce`] makes large packets of runs of datagrams for the kernel.
+//! * [`plan`] says what an interface should have. [`addresses`] applies the plan over netlink,
+//!   changes only the difference when the plan changes, and takes everything away again when
+//!   dropped.
+//! * [`dns`] shows name servers or sets them.
+//! * [`namespace`] makes a private network namespace, so that none of this needs root, and [`veth`]
+//!   lays a cable between two of them, to compare with.
 //!
-//! Everything is synchronous and touches nothing but the interface it is given. Errors say what
-//! was tried, why it failed and what to do about it.
+//! Every call is synchronous and touches only the interface it is given. Errors say what was tried,
+//! why it failed and what to do about it.
 //!
 //! ```no_run
 //! # use uwwan_tun::{Address, Configuration, Plan, Tun, plan::Through};

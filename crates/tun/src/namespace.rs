@@ -1,6 +1,6 @@
-//! A private network namespace for the process: its own interfaces, addresses and routes, none of
-//! them the machine's. An ordinary user gets it together with a user namespace in which it is
-//! root, so that it may make a TUN interface there.
+//! A private network namespace for the process, with interfaces, addresses and routes apart from
+//! the machine's. An ordinary user gets it together with a user namespace in which it is root, so
+//! that it may make a TUN interface there.
 //!
 //! System calls: unshare, openat, read, write, and those of netlink.rs.
 
@@ -15,20 +15,20 @@ use crate::error::{Error, ErrorKind};
 use crate::ffi::{Namespaces, unshare};
 use crate::netlink::{Mode, Netlink};
 
-/// How the private namespace was had.
+/// Way in which the private namespace was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entered {
-    /// With the process's own privileges: a network namespace alone.
+    /// The process's own privileges sufficed for a network namespace.
     Privileged,
-    /// With a user namespace around it, the process's user being root inside.
+    /// A user namespace is around the network namespace, and the process's user is root inside.
     Unprivileged,
 }
 
 /// Moves the process into a new network namespace with only a loopback interface, which is up.
 ///
-/// To be called at the start of the program while it has a single thread: with several the kernel
-/// refuses a user namespace, and with privileges only the calling thread would move. What is open
-/// stays open. There is no way back.
+/// The program calls it at its start, while it has a single thread: with several the kernel refuses
+/// a user namespace, and with privileges only the calling thread would move. Open descriptors stay
+/// open. There is no way back.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] with more than one thread; [`ErrorKind::NoNamespaces`] when the system
@@ -87,7 +87,7 @@ fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
-/// Makes the user root inside, and nobody else anybody (user_namespaces(7)).
+/// Maps the user to root inside the namespace, and no other user to anybody (user_namespaces(7)).
 fn map_identity(user: u32, group: u32) -> io::Result<()> {
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
@@ -111,7 +111,7 @@ fn bring_up_loopback(what: &str) -> Result<(), Error> {
         })
 }
 
-/// The kernel would not make the namespace.
+/// Returns the error for a namespace that the kernel does not make.
 fn refused(what: &str, source: io::Error) -> Error {
     let errno = source.raw_os_error().map(Errno::from_raw_os_error);
     let (why, next) = match errno {
@@ -130,7 +130,7 @@ fn refused(what: &str, source: io::Error) -> Error {
     Error::new(ErrorKind::NoNamespaces, what, why, next).because(source)
 }
 
-/// The kernel made the namespace but no rights come with it.
+/// Returns the error for a namespace that the kernel made without giving rights in it.
 fn powerless(what: &str, step: &str, source: io::Error) -> Error {
     let (why, next) = forbidden(|path| std::fs::read_to_string(path).ok());
     Error::new(
@@ -142,7 +142,8 @@ fn powerless(what: &str, step: &str, source: io::Error) -> Error {
     .because(source)
 }
 
-/// Returns which of the known obstacles it is, and what to do, from the settings that `read` tells.
+/// Returns the known obstacle that applies, and what to do about it, from the settings that `read`
+/// returns.
 fn forbidden(read: impl Fn(&Path) -> Option<String>) -> (String, String) {
     let value = |path: &str| read(Path::new(path)).map(|text| text.trim().to_owned());
     let setting = |name: &str, path: &str, good: &str| {

@@ -1,4 +1,4 @@
-//! Synchronous route netlink: one request, its acknowledgement or its dump.
+//! Synchronous route netlink, in which each request is followed by its acknowledgement or its dump.
 //!
 //! System calls: socket, bind, connect, setsockopt, sendto, recvfrom.
 
@@ -14,17 +14,17 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::error::{Error, ErrorKind};
 
-/// The kernel's answers are at most 32 KiB a message.
+/// Size of the receive buffer in bytes. The kernel's messages are at most 32 KiB long.
 const BUFFER: usize = 64 << 10;
-/// A dump that changed under the reader is read again, at most this often.
+/// Number of times that a dump is read when it changes under the reader.
 const DUMP_TRIES: usize = 5;
 
-/// What a request may find or must not.
+/// Whether a request concerns an existing object or makes a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Change or delete what is there.
+    /// The request changes or deletes an existing object.
     Plain,
-    /// Make something new; fail with `EEXIST` if it is there.
+    /// The request makes a new object, and fails with `EEXIST` if there is one.
     Create,
 }
 
@@ -60,7 +60,7 @@ impl Netlink {
             .map(|_| ())
     }
 
-    /// Returns everything of a kind.
+    /// Returns all objects of a kind.
     pub(crate) fn dump(
         &mut self,
         message: &RouteNetlinkMessage,

@@ -1,4 +1,4 @@
-//! What an interface has, read back over netlink.
+//! State of an interface, read back over netlink.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::plan::{Address, Prefix, Route};
 
-/// What an interface has, whoever gave it.
+/// State of an interface, whichever program gave it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Whether the interface is up.
@@ -27,10 +27,10 @@ pub struct Observed {
     pub routes: Vec<Route>,
 }
 
-/// Reads back what an interface has.
+/// Reads back the state of the interface of this index.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Gone`] when there is none of that index, or what the kernel said.
+/// [`crate::ErrorKind::Gone`] when there is no such interface, or the kernel's error.
 pub fn observe(index: u32) -> Result<Observed, Error> {
     observe_with(&mut Netlink::open()?, index)
 }

@@ -1,10 +1,10 @@
-//! A TUN interface with segmentation offload: up to 64 KiB of one flow a call, a virtio header
-//! before it.
+//! A TUN interface with segmentation offload, whose system calls carry up to 64 KiB of one flow
+//! behind a virtio header.
 //!
 //! The kernel leaves cutting large packets and summing checksums to the reader
 //! ([`crate::scatter`]), and takes runs of segments as one packet from the writer
-//! ([`crate::coalesce`]). Offloads a kernel does not have are done without, one after the other;
-//! the least is none at all, and then every packet comes whole and complete, still with a header.
+//! ([`crate::coalesce`]). Offloads that a kernel does not have are given up one after the other.
+//! Without any, every packet comes whole and complete, still behind a header.
 //!
 //! The ioctls are made here and not by way of tun-rs, whose offload always asks for the same set
 //! and copies every segment into a buffer of its own.
@@ -14,7 +14,7 @@
 //! use uwwan_tun::scatter::{Layout, Place, Scatter};
 //! use uwwan_tun::{Offload, Offloads};
 //!
-//! /// Where datagrams go in one block, and how long they are.
+//! /// Datagrams in one area of memory, by offset and length.
 //! #[derive(Default)]
 //! struct Row(Vec<(usize, usize)>);
 //!
@@ -32,9 +32,9 @@
 //! # fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut tun = Offload::open(None, Offloads::TCP | Offloads::UDP)?;
 //! // From the kernel: one packet becomes datagrams in place.
-//! let (mut block, mut row) = (vec![0; 65_536], Row::default());
+//! let (mut memory, mut row) = (vec![0; 65_536], Row::default());
 //! let mut scatter = Scatter::new(1500);
-//! let received = scatter.receive(|to| tun.receive(to), &mut [&mut block], &mut row)?;
+//! let received = scatter.receive(|to| tun.receive(to), &mut [&mut memory], &mut row)?;
 //! // To the kernel: datagrams become as few packets as can be.
 //! let mut coalescer = Coalescer::new(Merge::accepted_with(tun.offloads()));
 //! let mut batch = coalescer.batch(|packet| {
@@ -43,7 +43,7 @@
 //!     }
 //! });
 //! for (at, length) in &row.0[..received.datagrams] {
-//!     batch.push(&block[*at..at + length]);
+//!     batch.push(&memory[*at..at + length]);
 //! }
 //! batch.finish();
 //! # Ok(()) }
@@ -77,7 +77,7 @@ const IFF_VNET_HDR: u16 = 0x4000;
 const IFF_TUN_EXCL: u16 = 0x8000;
 
 bitflags::bitflags! {
-    /// What the kernel leaves to the reader (`TUN_F_*` of `linux/if_tun.h`).
+    /// Work that the kernel leaves to the reader (`TUN_F_*` of `linux/if_tun.h`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct Offloads: u32 {
         /// Summing checksums.
@@ -96,12 +96,12 @@ bitflags::bitflags! {
 }
 
 impl Offloads {
-    /// Cutting TCP, with all that it needs.
+    /// Cutting TCP, and the checksums it needs.
     pub const TCP: Offloads = Offloads::CHECKSUM
         .union(Offloads::TSO4)
         .union(Offloads::TSO6)
         .union(Offloads::TSO_ECN);
-    /// Cutting UDP, over either; the kernel has both or none.
+    /// Cutting UDP, over IPv4 and IPv6; the kernel has both or none.
     pub const UDP: Offloads = Offloads::USO4.union(Offloads::USO6);
 
     /// Sets of offloads to try, in this order, until the kernel takes one.
@@ -130,12 +130,12 @@ impl fmt::Display for Offloads {
     }
 }
 
-/// A TUN interface with segmentation offload; otherwise as [`crate::Tun`].
+/// A TUN interface with segmentation offload, otherwise like [`crate::Tun`].
 ///
-/// A new one, or one that root made with `multi_queue`, has several queues, where the kernel has
-/// them, which are read in turn, so that one flow's packets do not keep the others' waiting. Its
-/// descriptor ([`AsFd`]) is readable when one of them has something; whether there is room for a
-/// packet tells [`Offload::writable`].
+/// An interface that is new, or that root made with `multi_queue`, has several queues where the
+/// kernel supports them. They are read in turn, so that one flow's packets do not keep the others'
+/// waiting. The interface's descriptor ([`AsFd`]) is readable when a queue has a packet, and
+/// [`Offload::writable`] is writable when there is room for one.
 #[derive(Debug)]
 pub struct Offload {
     queues: Queues,
@@ -168,8 +168,8 @@ impl Offload {
         }
         let before = index_of(wanted_name);
         let mut flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
-        // Whoever made an interface that is there chose whether it has several queues. Other
-        // readers of them would each get a part of the packets.
+        // The maker of an existing interface chose whether it has several queues. Each of several
+        // readers would get a part of the packets.
         let fair = match before {
             None => known & u32::from(IFF_MULTI_QUEUE) != 0,
             Some(_) => match queues_in_use(wanted_name) {
@@ -189,7 +189,7 @@ impl Offload {
         };
         let name = attach(&descriptor, wanted_name, flags | exclusive)
             .map_err(|source| interface_error("TUN", wanted_name, before.is_some(), source))?;
-        // Somebody else may have changed an interface that was there.
+        // Another program may have changed an interface that was there.
         ffi::set_vnet_header_length(descriptor.as_fd(), VNET_HEADER as i32).map_err(|source| {
             Error::system(
                 format!("set up TUN interface {name}: header length"),
@@ -238,13 +238,13 @@ impl Offload {
         self.queues.writable()
     }
 
-    /// Reads one packet the kernel sent, with its virtio header, into buffers one after the other;
-    /// what they have no room for is lost. Returns the
-    /// bytes read, header included.
+    /// Reads one packet from the kernel, with its virtio header, into buffers one after the other,
+    /// and returns the number of bytes read, header included. Bytes that the buffers have no room
+    /// for are lost.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when none waits, or in another queue only, which waiting for the
-    /// descriptor tells; `EBADFD` (77) when the interface was deleted.
+    /// [`io::ErrorKind::WouldBlock`] when no packet waits, or only in a queue that the descriptor has
+    /// yet to tell of; `EBADFD` (77) when the interface was deleted.
     #[inline]
     pub fn receive(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.queues.read(buffers)
@@ -254,7 +254,7 @@ impl Offload {
     /// virtio header, and returns the number of bytes written, header included.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for what is no IP packet or does not fit its header, `EIO`
+    /// [`io::ErrorKind::InvalidInput`] for bytes that are no IP packet or do not fit their header, `EIO`
     /// (5) while the interface is down, [`io::ErrorKind::WouldBlock`] when the kernel is behind.
     #[inline]
     pub fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -275,7 +275,7 @@ fn attach(descriptor: &OwnedFd, name: &str, flags: u16) -> io::Result<String> {
         flags,
         rest: [0; 22],
     };
-    // At most 15 bytes, as was checked.
+    // The name has at most 15 bytes, as has been checked.
     request.name[..name.len()].copy_from_slice(name.as_bytes());
     ffi::set_interface(descriptor.as_fd(), &mut request)?;
     let end = request.name.iter().position(|byte| *byte == 0);
@@ -302,7 +302,8 @@ fn several(first: OwnedFd, name: &str, flags: u16) -> io::Result<Queues> {
 
 impl Drop for Offload {
     fn drop(&mut self) {
-        // An interface that stays would go on sending large packets to a reader that did not ask.
+        // An interface that stays would send large packets to a next reader that did not ask for
+        // them.
         if self.attached {
             let _ = ffi::set_offload(self.queues.writable(), 0);
         }

@@ -1,4 +1,4 @@
-//! What an interface should have.
+//! Plan of an interface: the addresses, routes and properties it should have.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
 
-/// Smallest MTU with which IPv6 works, bytes (RFC 8200 section 5).
+/// Smallest MTU with which IPv6 works, in bytes (RFC 8200 section 5).
 const IPV6_MIN_MTU: u32 = 1280;
 
 /// An interface's address with the length of its on-link prefix in bits.
@@ -14,7 +14,7 @@ const IPV6_MIN_MTU: u32 = 1280;
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
-    /// Length of the prefix that is on the link.
+    /// Length in bits of the prefix that is on the link.
     pub prefix: u8,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A range of addresses, its host bits zero.
+/// A range of addresses, given by its first address and the length of the prefix in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
     address: IpAddr,
@@ -47,19 +47,19 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// All of IPv4.
+    /// Range of all IPv4 addresses.
     pub const ALL_V4: Prefix = Prefix {
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         length: 0,
     };
-    /// All of IPv6.
+    /// Range of all IPv6 addresses.
     pub const ALL_V6: Prefix = Prefix {
         address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         length: 0,
     };
 
-    /// Makes the range of the first `length` bits of `address`; the other bits do not matter. `None`
-    /// when there are not that many bits.
+    /// Makes the range of addresses that begin with the first `length` bits of `address`. Returns
+    /// `None` when an address has fewer bits.
     #[must_use]
     pub fn new(address: IpAddr, length: u8) -> Option<Prefix> {
         (length <= bits(address)).then(|| Prefix {
@@ -96,7 +96,8 @@ impl fmt::Display for Prefix {
 impl FromStr for Prefix {
     type Err = Error;
 
-    /// Reads a range such as `192.0.2.0/24` or `2001:db8::/32`; an address alone is a range of one.
+    /// Reads a range such as `192.0.2.0/24` or `2001:db8::/32`. An address alone is a range of one
+    /// address.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for any other text.
@@ -149,10 +150,10 @@ fn masked(address: IpAddr, length: u8) -> IpAddr {
 pub struct Route {
     /// The range of addresses that the route leads to.
     pub destination: Prefix,
-    /// The next hop, which need not be in the prefix of any address; `None`: on the link.
+    /// Next hop, which need not be in the prefix of any address; `None` for a route on the link.
     pub gateway: Option<IpAddr>,
-    /// Among routes to the same destination the lowest wins. `None`: the kernel's default, 0 for
-    /// IPv4 and 1024 for IPv6.
+    /// Metric of the route: among routes to the same destination the lowest wins. `None` stands for
+    /// the kernel's default, 0 for IPv4 and 1024 for IPv6.
     pub metric: Option<u32>,
 }
 
@@ -178,59 +179,60 @@ impl fmt::Display for Route {
     }
 }
 
-/// Where the interface's IPv6 addresses come from.
+/// Source of the interface's IPv6 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ipv6 {
-    /// From the plan alone: the kernel makes no link-local address of its own and hears no router
-    /// advertisements.
+    /// The plan has all addresses. The kernel makes no link-local address of its own and hears no
+    /// router advertisements.
     #[default]
     Static,
-    /// From the plan, and from whatever the host is set to do on an Ethernet: nothing is changed.
+    /// The plan has addresses, and the host may add others as it is set to on an Ethernet.
     Host,
-    /// The plan has a link-local address, the kernel makes a global one from router
-    /// advertisements (RFC 4862), with the link-local's interface identifier.
+    /// The plan has a link-local address, and the kernel makes a global address from router
+    /// advertisements (RFC 4862) with the same interface identifier.
     Slaac {
         /// Whether the advertising router becomes the default route.
         default_route: bool,
-        /// The metric of that route, where the kernel can set it (Linux 5.11); `None`: its default
-        /// of 1024.
+        /// Metric of that route, where the kernel can set it (Linux 5.11); `None` stands for its
+        /// default of 1024.
         metric: Option<u32>,
     },
 }
 
-/// What an interface should have.
+/// Addresses, routes and properties an interface should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Length of the longest IP packet, in bytes.
     pub mtu: u32,
-    /// Packets the kernel queues before the interface; `None`: its default of 500.
+    /// Number of packets the kernel queues before the interface; `None` stands for its default of
+    /// 500.
     pub tx_queue_length: Option<u32>,
-    /// Addresses.
+    /// Addresses of the interface.
     pub addresses: Vec<Address>,
     /// Routes beside those that the addresses' prefixes bring.
     pub routes: Vec<Route>,
-    /// Where IPv6 addresses come from.
+    /// Source of the IPv6 addresses.
     pub ipv6: Ipv6,
 }
 
-/// What traffic should go through the modem.
+/// Destinations whose traffic should go through the modem.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Through {
-    /// What is on the link of the addresses only.
+    /// Only destinations on the link of the addresses.
     #[default]
     Nothing,
-    /// Everything, in each family that has an address.
+    /// All destinations, in each family that has an address.
     Everything,
-    /// These ranges, in families that have an address.
+    /// Destinations in these ranges, in families that have an address.
     Ranges(Vec<Prefix>),
 }
 
 impl Plan {
-    /// Makes the plan for what a modem was given by its network.
+    /// Makes the plan for the addresses and gateways that a network has given to a modem.
     ///
-    /// A gateway that is unspecified (`::`, as the lt4132 reports), the interface's own address,
-    /// or of the wrong family counts as none: then routes are on the link. IPv6 addresses that
-    /// are all link-local are to be completed by SLAAC.
+    /// A gateway that is unspecified (`::`, as the lt4132 reports), is the interface's own address,
+    /// or is of the wrong family counts as none, and the routes are on the link. Where all IPv6
+    /// addresses are link-local, SLAAC is to complete them.
     #[must_use]
     pub fn for_modem(
         addresses: Vec<Address>,
@@ -271,7 +273,7 @@ impl Plan {
                 tracing::debug!(%destination, "no route: the network gave no address of its family");
                 continue;
             }
-            // The router's advertisement brings it.
+            // The router's advertisement brings this route.
             if slaac && destination == Prefix::ALL_V6 {
                 continue;
             }
@@ -306,17 +308,18 @@ impl Plan {
         }
     }
 
-    /// Whether `gateway` can be reached without help through the prefix of an address.
+    /// Returns whether `gateway` is in the prefix of an address, so that it can be reached without
+    /// a route of its own.
     pub(crate) fn on_link(&self, gateway: IpAddr) -> bool {
         self.addresses
             .iter()
             .any(|own| own.contains(gateway) && own.prefix < bits(own.ip))
     }
 
-    /// Finds what the kernel would refuse with a bare `EINVAL`.
+    /// Checks the plan for values that the kernel would refuse with a bare `EINVAL`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] that names it.
+    /// [`ErrorKind::Invalid`] that names the value.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let invalid = |what: String, why: &str, next: &str| {
             Err(Error::new(ErrorKind::Invalid, what, why, next))

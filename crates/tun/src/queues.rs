@@ -1,4 +1,4 @@
-//! The queues of a TUN interface, read in turn.
+//! The queues of a TUN interface, which are read in turn.
 //!
 //! # Theory of operation
 //!
@@ -14,8 +14,9 @@
 //! into this queue (`tun_flow_update`), and all flows would end up in the writer's. So packets are
 //! written through a further queue that is detached (TUNSETQUEUE), which teaches nothing.
 //!
-//! Which queues have something is asked of an epoll descriptor, which is also what others wait for.
-//! That is one system call more; [`Turn`] asks as seldom as it can without leaving anybody waiting.
+//! An epoll descriptor tells which queues have packets, and is also what the caller waits for.
+//! Asking it costs a system call, so [`Turn`] asks as seldom as it can without letting a queue
+//! wait.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -23,7 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{Timespec, epoll};
 
-/// Number of queues to ask for. Two flows share one with a chance of one in this number.
+/// Number of queues to ask for. Two flows share a queue with a probability of one in this number.
 pub(crate) const QUEUES: usize = 32;
 /// Length in bytes above which a packet is large.
 const LARGE: usize = 2048;
@@ -32,7 +33,7 @@ const LARGE: usize = 2048;
 const QUANTUM: u8 = 128;
 /// Unit of a turn, in bytes.
 const UNIT: usize = 512;
-/// Most small packets in a turn.
+/// Largest number of small packets in a turn.
 const MOST: u8 = 16;
 
 /// The descriptors of one interface.
@@ -107,7 +108,7 @@ impl Queues {
     /// Reads one packet from the queue whose turn it is and returns the number of bytes read.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is nothing, or another queue is to be waited for;
+    /// [`io::ErrorKind::WouldBlock`] when no queue has a packet, or another queue is to be waited for;
     /// otherwise the errors of `readv` and `epoll_wait`.
     ///
     /// Makes the system calls `readv` and `epoll_wait`.
@@ -131,7 +132,7 @@ impl Queues {
     }
 }
 
-/// Returns the queues that have something, a bit each.
+/// Returns the queues that have packets, a bit each.
 ///
 /// Makes the system call `epoll_wait`.
 fn look(epoll: &OwnedFd) -> io::Result<u32> {
@@ -146,18 +147,18 @@ fn look(epoll: &OwnedFd) -> io::Result<u32> {
 
 /// The queue whose turn it is, and what is known of the others.
 ///
-/// A burst begins with the queue that had something last, without looking, while there is only one
-/// that has. It goes on with all that a look finds, one large packet each, and then looks again. A
-/// queue that is alone may send more and more small packets between looks. The burst is over when
-/// a look finds nothing, or when the only queue is empty; what others have then, the next wait
-/// tells.
+/// A look asks the epoll descriptor for the queues that have packets. A burst begins without a look
+/// at the queue that had packets last, as long as it was the only one. It goes on with every queue
+/// that a look finds, one large packet each, and then looks again. A queue that is alone may send
+/// more and more small packets between looks. The burst is over when a look finds no queue, or when
+/// the only queue is empty; the next wait tells of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Turn {
-    /// Queues that had something at the last look and have not been read since, a bit each.
+    /// Queues that had packets at the last look and have not been read since, a bit each.
     ready: u32,
     /// The queue that was read last.
     at: u8,
-    /// What is left of its turn, in units of [`UNIT`].
+    /// Rest of its turn, in units of [`UNIT`].
     left: u8,
     /// Number of small packets in a turn.
     most: u8,
@@ -178,7 +179,7 @@ impl Turn {
     }
 
     /// Reads with `read` from the queue whose turn it is; `look` returns the queues that have
-    /// something, a bit each.
+    /// packets, a bit each.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] as [`Queues::read`]; otherwise the errors of `read` and `look`.
@@ -204,7 +205,7 @@ impl Turn {
                     }
                     let another = before && self.ready & !mine != 0;
                     self.several |= another || self.ready.count_ones() > 1;
-                    // Still alone, it may send more at once.
+                    // A queue that is still alone may send more at once.
                     let alone = before && self.ready == mine;
                     self.most = if alone {
                         (self.most * 2).clamp(1, MOST)
@@ -231,7 +232,7 @@ impl Turn {
                     };
                     self.left = self.left.saturating_sub(cost);
                     if self.left == 0 {
-                        // Behind a long turn others may have come.
+                        // Packets may have come to other queues during a long turn.
                         self.ready &= if large { 0 } else { !(1 << queue) };
                     }
                     return Ok(length);
@@ -244,7 +245,7 @@ impl Turn {
                     if self.ready != 0 || (self.burst && self.several && !looked) {
                         continue;
                     }
-                    // Nothing was found: the next one looks.
+                    // No queue was found, so the next burst looks.
                     self.look = !self.burst;
                     self.burst = false;
                     return nothing();

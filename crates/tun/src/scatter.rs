@@ -1,4 +1,4 @@
-//! Reads packets from an offload TUN so that every payload lands where it is to stay.
+//! Scattered reading from an offload TUN, so that every payload lands where it is to stay.
 //!
 //! # Theory of operation
 //!
@@ -7,14 +7,14 @@
 //!
 //! ```text
 //! the packet   [ headers | payload 1 | payload 2 | payload 3 ]
-//! the block    [ headers | payload 1 ] [  gap  | payload 2 ] [  gap  | payload 3 ]
+//! in memory    [ headers | payload 1 ] [  gap  | payload 2 ] [  gap  | payload 3 ]
 //! ```
 //!
 //! and [`Plan::write`] fills the gaps. But where the gaps lie depends on the length of headers and
 //! segments, which is known only after the read. It is predicted to be what the last large packet
 //! had: within a connection neither changes, and with TCP's usual full segments their sum, and so
-//! the place of every datagram, is the same for all connections. Whatever does not fit the places
-//! reserved goes to a spill buffer behind them, so that nothing is ever cut off.
+//! the place of every datagram, is the same for all connections. Bytes that do not fit the places
+//! reserved go to a spill buffer behind them, so that nothing is ever cut off.
 //!
 //! When the prediction was wrong, payload is moved, once, and counted ([`Counters::moved`]). Where
 //! a byte was put and where it belongs both rise along the packet, so pieces that move down do no
@@ -23,7 +23,8 @@
 //! While no large packet comes (a download's acknowledgements), one place of the longest packet's
 //! length is reserved, and the read is as cheap as a plain one.
 //!
-//! What the caller's blocks have no room for waits in the spill buffer for [`Scatter::drain`].
+//! Datagrams that the caller's areas have no room for wait in the spill buffer for
+//! [`Scatter::drain`].
 
 use std::io::{self, IoSliceMut};
 
@@ -35,14 +36,14 @@ use crate::segment::Plan;
 /// The longest packet the TUN driver sends (`GSO_LEGACY_MAX_SIZE`), in bytes, with some to spare
 /// so that one cut off would be noticed.
 const MAX_PACKET: usize = (64 << 10) + 256;
-/// Most datagrams placed by one read; further ones follow from the spill buffer.
+/// Largest number of datagrams placed by one read; further ones follow from the spill buffer.
 const MAX_PLACES: usize = 64;
-/// Most blocks one read fills.
+/// Largest number of areas that one read fills.
 pub const MAX_AREAS: usize = 16;
-/// Packets after a large one during which another is expected.
+/// Number of packets after a large one during which another is expected.
 const MEMORY: u32 = 32;
 
-/// Where a datagram goes.
+/// Place of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Index of the area among those given to [`Scatter::receive`].
@@ -51,24 +52,24 @@ pub struct Place {
     pub offset: usize,
 }
 
-/// Lays out datagrams, in order, in areas of memory.
+/// Layout of datagrams, in their order, in areas of memory.
 ///
-/// With NTBs, an area is a USB buffer, and placing is the NTB builder's: where the
-/// first block is full the next one goes on, so that a packet of 64 KiB finds its places in several
-/// blocks of 16 KiB. Each block needs a builder of its own until it is known, after the read, how
-/// far it is filled. With one block alone the rest of a packet goes through the spill buffer; that
-/// is correct, and a copy.
+/// With NTBs, an area is a USB buffer, and an NTB builder does the placing: where the first NTB is
+/// full the next one goes on, so that a packet of 64 KiB finds its places in several NTBs of 16
+/// KiB. Each NTB needs a builder of its own until it is known, after the read, how far it is
+/// filled. With one NTB alone the rest of a packet goes through the spill buffer, which is correct
+/// and costs a copy.
 pub trait Layout {
     /// Returns the place of the next datagram, of `length` bytes: behind the one before, in the
     /// same area or a later one. `None` means that there is no room for it.
     fn place(&mut self, length: usize) -> Option<Place>;
 
-    /// Takes back every placing since this layout was given to [`Scatter::receive`], but for the
-    /// first `count`, as if they had never been asked for.
+    /// Takes back every place since this layout was given to [`Scatter::receive`], except the first
+    /// `count`, as if it had never been asked for.
     fn keep(&mut self, count: usize);
 }
 
-/// What a read brought.
+/// Datagrams that a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
     /// Number of datagrams in place and complete; 0 also when the packet was refused.
@@ -79,36 +80,41 @@ pub struct Received {
     pub waiting: usize,
 }
 
-/// What has happened so far.
+/// Counts since the scatter was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Packets read.
+    /// Number of packets read.
     pub packets: u64,
-    /// Packets among them that were cut.
+    /// Number of packets that were cut.
     pub cut: u64,
-    /// Datagrams put in place.
+    /// Number of datagrams put in place.
     pub datagrams: u64,
-    /// Payload bytes put in place.
+    /// Number of payload bytes put in place.
     pub payload: u64,
-    /// Payload bytes that had to be moved there after the read: wrong predictions, and
-    /// what went through the spill buffer.
+    /// Number of payload bytes that had to be moved to their place after the read, because the
+    /// prediction was wrong or they went through the spill buffer.
     pub moved: u64,
-    /// Packets dropped because they made no sense.
+    /// Number of packets dropped because they cannot be taken apart ([`Refused`]).
     pub refused: u64,
-    /// Datagrams dropped by [`Scatter::skip`].
+    /// Number of datagrams dropped by [`Scatter::skip`].
     pub skipped: u64,
 }
 
-/// A part of a packet, `length` bytes from `stream` on, and where it lies. The spill buffer counts
-/// as the area behind the last.
+/// A piece of a packet and its place in memory. The spill buffer counts as the area behind the
+/// last.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
+    /// Offset in the packet, in bytes.
     stream: usize,
+    /// Index of the area.
     area: usize,
+    /// Offset in the area, in bytes.
     offset: usize,
+    /// Length in bytes.
     length: usize,
 }
 
+/// A copy of `length` bytes between two places, each the index of an area and an offset in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Move {
     from: (usize, usize),
@@ -116,21 +122,23 @@ struct Move {
     length: usize,
 }
 
+/// Pieces of one packet in their order: the reserved places, and the spill buffer.
 type Pieces = FixedVec<Piece, { MAX_PLACES + 1 }>;
 
-/// Receives packets into places.
+/// Reads packets and puts the datagrams they stand for in place.
 #[derive(Debug)]
 pub struct Scatter {
     /// Length in bytes of the longest packet that is not large.
     mtu: usize,
-    /// Bytes of headers in the last large packet.
+    /// Length in bytes of the headers in the last large packet.
     header: usize,
-    /// Bytes of headers and one full segment in the last large packet.
+    /// Length in bytes of the headers and one full segment in the last large packet.
     datagram: usize,
     /// Number of packets since the last large one.
     since_large: u32,
+    /// Spill buffer, which takes the bytes that no place was reserved for.
     spill: Box<[u8]>,
-    /// Plan of the packet of which datagrams wait.
+    /// Plan of the packet whose datagrams wait; `None` when none wait.
     plan: Option<Plan>,
     /// Index of the first datagram that waits.
     next: usize,
@@ -140,7 +148,7 @@ pub struct Scatter {
 }
 
 impl Scatter {
-    /// Makes a reader for an interface with an MTU of `mtu` bytes.
+    /// Makes a scatter for an interface with an MTU of `mtu` bytes.
     #[must_use]
     pub fn new(mtu: usize) -> Scatter {
         Scatter {
@@ -156,12 +164,12 @@ impl Scatter {
         }
     }
 
-    /// Takes note of the interface's MTU, in bytes.
+    /// Takes a new MTU of the interface, in bytes.
     pub fn set_mtu(&mut self, mtu: usize) {
         self.mtu = mtu.clamp(68, usize::from(u16::MAX));
     }
 
-    /// Returns what has happened so far.
+    /// Returns the counts since the scatter was made.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
@@ -173,8 +181,8 @@ impl Scatter {
         self.plan.as_ref().map(|plan| plan.length(self.next))
     }
 
-    /// Returns whether the next packet may need places in several areas. One that comes unexpected
-    /// and finds less room goes through the spill buffer.
+    /// Returns whether the next packet may need places in several areas. A large packet that comes
+    /// unexpectedly and finds less room goes through the spill buffer.
     #[inline]
     #[must_use]
     pub fn expects_large(&self) -> bool {
@@ -182,10 +190,10 @@ impl Scatter {
     }
 
     /// Reads one packet by calling `read` once, and puts the datagrams it stands for where `layout`
-    /// says, complete. Of `areas` only what lies in places given is overwritten.
+    /// says, complete. In `areas` only the places given are overwritten.
     ///
     /// # Errors
-    /// What `read` fails with, and then the layout is rewound; [`io::ErrorKind::InvalidInput`]
+    /// Returns the error of `read`, and then the layout is rewound; [`io::ErrorKind::InvalidInput`]
     /// while datagrams wait for [`Scatter::drain`], or if the layout places a datagram outside its
     /// area or not in order; [`io::ErrorKind::InvalidData`] for a read without a whole virtio
     /// header.
@@ -274,7 +282,7 @@ impl Scatter {
         self.receive_pieces(read, areas, layout, pieces)
     }
 
-    /// Reads a packet into `pieces` and what is behind them into the spill buffer.
+    /// Reads a packet into `pieces`, and what they have no room for into the spill buffer.
     fn receive_pieces(
         &mut self,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
@@ -320,7 +328,8 @@ impl Scatter {
         let reserved = pieces.last().map_or(0, |last| last.stream + last.length);
         let capacity = reserved + self.spill.len();
         let places = pieces.len();
-        // The spill buffer's turn; cannot fail, there is one entry more than places.
+        // The spill buffer is the last piece. There is one entry more than places, so this cannot
+        // fail.
         let _ = pieces.push(Piece {
             stream: reserved,
             area: areas.len(),
@@ -343,7 +352,7 @@ impl Scatter {
         };
         let mut right = 0;
         if plan.is_cut() {
-            // A block is not built anew where it became as it was expected to be.
+            // Where the prediction was right, the datagrams stay in the places reserved for them.
             if self.since_large < MEMORY
                 && plan.header() == self.header
                 && plan.length(0) == self.datagram
@@ -405,7 +414,7 @@ impl Scatter {
         let first = pieces.first().map_or(&[][..], bytes);
         match Plan::new(vnet, first, total) {
             Err(Refused::Short) if first.len() < total => {
-                // The headers are longer than the first place: very rare, and worth a copy.
+                // The headers are longer than the first place, which is rare enough for a copy.
                 let mut head = FixedVec::<u8, { 2 * crate::headers::MAX_HEADER }>::new();
                 for piece in pieces {
                     let room = head.capacity() - head.len();
@@ -418,8 +427,8 @@ impl Scatter {
         }
     }
 
-    /// Brings what was read to where it belongs and completes it. The first `right` datagrams lie
-    /// there already, and the layout has kept them.
+    /// Moves the payloads that were read to their places and completes the datagrams. The first
+    /// `right` of them lie in place already, and the layout has kept them.
     fn settle(
         &mut self,
         plan: Plan,
@@ -493,7 +502,7 @@ impl Scatter {
         if received.waiting > 0 {
             self.next = received.datagrams;
             self.plan = Some(plan);
-            // Room may be left when it was only the table of places that was full.
+            // The list of places may have been full although the areas have room.
             if received.datagrams == MAX_PLACES {
                 let more = self.drain(areas, layout)?;
                 received.datagrams += more.datagrams;
@@ -504,7 +513,7 @@ impl Scatter {
         Ok(received)
     }
 
-    /// Puts datagrams that wait where `layout` says, as far as it has room.
+    /// Puts datagrams that wait where `layout` says, as long as it has room.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] if the layout places a datagram outside its area.
@@ -546,6 +555,7 @@ impl Scatter {
         }
     }
 
+    /// Goes on to the next datagram that waits, and forgets the plan behind the last.
     fn advance(&mut self) {
         self.next += 1;
         if self
@@ -565,11 +575,13 @@ fn packet_length(read: io::Result<usize>) -> io::Result<usize> {
     read?.checked_sub(VNET_HEADER).ok_or_else(short)
 }
 
+/// Returns an error of the kind [`io::ErrorKind::InvalidInput`].
 fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// Returns whether a place lies in its area and not before `end` (area and offset).
+/// Returns whether a place for `length` bytes lies in its area and not before `end` (area and
+/// offset).
 #[inline]
 fn fits(place: Place, length: usize, areas: &[&mut [u8]], end: (usize, usize)) -> bool {
     (place.area, place.offset) >= end
@@ -603,8 +615,8 @@ fn split<'a, const N: usize>(
 }
 
 /// Moves the bytes that lie as `from` says to where `to` says, and returns the number of bytes
-/// moved. Both
-/// tables are in order along the packet and in memory; what `to` leaves out is not needed.
+/// moved. Both lists are in order along the packet and in memory. Bytes that `to` leaves out are
+/// not needed.
 fn relocate(areas: &mut [&mut [u8]], spill: &mut [u8], from: &[Piece], to: &[Piece]) -> u64 {
     let mut moves = FixedVec::<Move, { 2 * (MAX_PLACES + 1) }>::new();
     let mut total = 0;
@@ -642,6 +654,7 @@ fn relocate(areas: &mut [&mut [u8]], spill: &mut [u8], from: &[Piece], to: &[Pie
     total
 }
 
+/// Makes one move.
 fn copy(areas: &mut [&mut [u8]], spill: &mut [u8], step: &Move) {
     let ((from, start), (to, at), length) = (step.from, step.to, step.length);
     let end = start + length;

@@ -1,24 +1,26 @@
-//! Cuts a large packet into the datagrams it stands for, as the kernel would.
+//! Segmentation: a large packet is cut into the datagrams it stands for, as the kernel would cut
+//! it.
 //!
 //! # Theory of operation
 //!
 //! The kernel hands an offload TUN up to 64 KiB of one flow as one packet: the headers once, then
 //! the payload of many segments. A [`Plan`] tells from those headers how many datagrams it makes
-//! and how long each is, and writes the headers of each in front of its payload, wherever that lies;
-//! payload is read for the checksum and never moved.
+//! and how long each is, and writes the headers of each in front of its payload, wherever that
+//! lies; payload is read for the checksum and never moved.
 //!
 //! The rules are those of the kernel's own segmentation (`tcp_gso_segment` in
 //! net/ipv4/tcp_offload.c, `__udp_gso_segment` in net/ipv4/udp_offload.c, `inet_gso_segment` and
 //! `ipv6_gso_segment`), byte for byte:
 //!
-//! * every segment carries the same options and extension headers, and its own lengths and
-//!   checksums;
-//! * TCP: the sequence number advances; FIN and PSH only on the last, CWR only on the first;
-//! * IPv4: the identification counts up from the packet's. (The kernel has flows whose
+//! * Every segment carries the same options and extension headers, and lengths and checksums of its
+//!   own.
+//! * The TCP sequence number advances. FIN and PSH are set on the last segment only, CWR on the
+//!   first only.
+//! * The IPv4 identification counts up from the packet's. (The kernel has flows whose
 //!   identification stays; the virtio header cannot say so, and the kernel cuts those itself.)
-//! * a packet whose payload is no longer than one segment is not cut; only its checksum is
-//!   completed, as is that of any packet that asks for it. There 0 is written as 0xffff
-//!   (`skb_checksum_help`), as UDP segments do; cut TCP segments keep 0.
+//! * A packet whose payload is no longer than one segment is not cut. Only its checksum is
+//!   completed, as is that of any packet that asks for it. A checksum of 0 is then written as
+//!   0xffff (`skb_checksum_help`), and in UDP segments too; cut TCP segments keep 0.
 
 use crate::checksum::Sum;
 use crate::headers::{
@@ -26,46 +28,54 @@ use crate::headers::{
     UDP_HEADER, VnetHeader, flags,
 };
 
-/// How one packet from an offload TUN becomes datagrams.
+/// Plan by which one packet from an offload TUN becomes datagrams.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Template of the headers; `None` for a packet that is not cut.
     cut: Option<Template>,
-    /// Where the checksum of a packet that is not cut starts, and where it goes.
+    /// Offset in bytes at which the checksummed part of the packet begins, and offset of the
+    /// checksum; `None` when no checksum is to be completed.
     checksum: Option<(usize, usize)>,
     /// Length of the packet, in bytes.
     total: usize,
-    /// Bytes of headers; 0 for a packet that is not cut.
+    /// Length of the headers in bytes; 0 for a packet that is not cut.
     header: usize,
-    /// Payload bytes of every datagram but the last.
+    /// Length in bytes of the payload of every datagram but the last.
     size: usize,
+    /// Number of datagrams.
     count: usize,
 }
 
-/// The headers all segments share, and their sums.
+/// The headers that all segments share, and their checksums' sums.
 #[derive(Debug, Clone)]
 struct Template {
-    /// The headers, what differs from segment to segment being zero.
+    /// The headers; fields that differ from segment to segment are zero.
     header: [u8; MAX_HEADER],
+    /// Whether the packet is IPv6, or else IPv4.
     v6: bool,
+    /// Whether the packet is TCP, or else UDP.
     tcp: bool,
+    /// Offset of the transport header in bytes.
     transport: usize,
     /// Sum of the IPv4 header.
     network_sum: Sum,
     /// Sum of the pseudo-header and the transport header.
     transport_sum: Sum,
+    /// IPv4 identification of the first segment.
     identification: u16,
+    /// TCP sequence number of the first segment.
     sequence: u32,
-    /// TCP's bytes 12 and 13: header length and flags.
+    /// Bytes 12 and 13 of the TCP header: header length and flags.
     flags: [u8; 2],
 }
 
 impl Plan {
-    /// Plans for a packet of `total` bytes that begins with `head`, of which the headers at least
-    /// must be there.
+    /// Makes the plan for a packet of `total` bytes that begins with `head`, which must have all
+    /// headers.
     ///
     /// # Errors
-    /// [`Refused::Short`] when more of the packet's head is needed (or it has no more), and others
-    /// for what no kernel sends.
+    /// [`Refused::Short`] when `head` ends inside the headers, and other kinds for packets that no
+    /// kernel sends.
     #[inline]
     pub fn new(vnet: &VnetHeader, head: &[u8], total: usize) -> Result<Plan, Refused> {
         if total == 0 {
@@ -101,6 +111,10 @@ impl Plan {
         }
     }
 
+    /// Adds the cut into segments of `size` bytes of payload.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
     fn cut(&mut self, kind: Kind, size: u16, head: &[u8]) -> Result<(), Refused> {
         let network = Network::parse(head)?;
         let tcp = kind != Kind::Udp;
@@ -162,7 +176,7 @@ impl Plan {
         self.count
     }
 
-    /// Returns how many datagrams, from the first on, are as long as the first.
+    /// Returns the number of datagrams that are as long as the first.
     #[inline]
     #[must_use]
     pub fn full_datagrams(&self) -> usize {
@@ -177,8 +191,8 @@ impl Plan {
         self.cut.is_some()
     }
 
-    /// Returns the bytes to leave in front of each payload for the headers; 0 for a packet that is
-    /// not cut, whose headers are part of its payload.
+    /// Returns the number of bytes to leave in front of each payload for the headers; 0 for a
+    /// packet that is not cut, whose headers count as payload.
     #[inline]
     #[must_use]
     pub fn header(&self) -> usize {
@@ -196,7 +210,7 @@ impl Plan {
         }
     }
 
-    /// Returns which bytes of the packet are the payload of the datagram of that number.
+    /// Returns the range of the packet's bytes that is the payload of the datagram of that number.
     #[inline]
     #[must_use]
     pub fn payload(&self, index: usize) -> std::ops::Range<usize> {
@@ -232,9 +246,9 @@ impl Plan {
 }
 
 impl Template {
-    /// `head` is the headers of a packet of `total` bytes. If its checksum field holds a `partial`
-    /// sum, that is taken over with the length exchanged, as the kernel does: with a routing header
-    /// it is of other addresses than those in the IP header.
+    /// Makes the template from the headers `head` of a packet of `total` bytes. If its checksum
+    /// field holds a `partial` sum, that sum is used with the length exchanged, as the kernel does:
+    /// with a routing header it covers other addresses than those in the IP header.
     fn new(network: &Network, tcp: bool, partial: bool, total: usize, head: &[u8]) -> Template {
         let mut header = [0; MAX_HEADER];
         header[..head.len()].copy_from_slice(head);
@@ -257,7 +271,7 @@ impl Template {
                 )
             };
             let field = [head[at + field], head[at + field + 1]];
-            // Subtracting is adding the complement.
+            // One's complement subtracts by adding the complement.
             transport_sum = Sum::of(&field) + Sum::of_u32(!length);
         }
         if tcp {
@@ -282,6 +296,8 @@ impl Template {
         }
     }
 
+    /// Writes the headers of a segment in front of its payload. `size` is the payload's length in
+    /// bytes of every segment but the last, `header` the headers'.
     #[inline]
     fn write(&self, index: usize, last: bool, size: usize, header: usize, datagram: &mut [u8]) {
         let total = datagram.len();

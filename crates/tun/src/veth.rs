@@ -1,5 +1,5 @@
-//! A cable between two network namespaces: what comes in at one end comes out of the other, with
-//! every offload the kernel has. For comparison; no modem is reached through it.
+//! A virtual cable between two network namespaces, with every offload of the kernel. Benches
+//! compare the modem's path with it.
 //!
 //! System calls: those of netlink.rs.
 
@@ -14,7 +14,7 @@ use crate::device::Interface;
 use crate::error::Error;
 use crate::netlink::{Mode, Netlink};
 
-/// One end of a cable, which vanishes with its addresses when the end that laid it is dropped.
+/// One end of a cable. The cable vanishes with its addresses when the end that laid it is dropped.
 pub struct Veth {
     netlink: Netlink,
     name: String,
@@ -94,7 +94,7 @@ impl Drop for Veth {
         }
         let mut link = LinkMessage::default();
         link.header.index = self.index;
-        // It may have gone with the other end's namespace.
+        // The cable may have gone with the other end's namespace.
         let _ = self
             .netlink
             .request(RouteNetlinkMessage::DelLink(link), Mode::Plain);

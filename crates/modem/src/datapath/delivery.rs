@@ -118,8 +118,8 @@ impl Delivery {
             .any(|datagram| datagram.session == session)
     }
 
-    /// Takes an NTB in hand and lists its datagrams for delivery. Those of no known kind are counted in
-    /// `tally`.
+    /// Takes an NTB in hand and lists its datagrams for delivery. Those of no known kind are
+    /// counted in `tally`.
     pub(super) fn take(&mut self, buffer: Buffer, receiver: &mut Receiver, tally: &mut Tally) {
         let bytes = buffer.filled();
         // There are as many NTBs as transfers, and these are few.
@@ -148,8 +148,8 @@ impl Delivery {
         self.ntbs.push(buffer);
     }
 
-    /// Hands all waiting datagrams over, session by session. Returns `false` when a host has no room
-    /// for some of them; these go on waiting.
+    /// Hands all waiting datagrams over, session by session. Returns `false` when a host has no
+    /// room for some of them; these go on waiting.
     ///
     /// Makes the system calls of [`Single::send`] and [`Large::send`].
     pub(super) fn deliver(&mut self, outlets: &mut dyn Outlets, tally: &mut Tally) -> bool {
@@ -254,7 +254,8 @@ impl Delivery {
         count
     }
 
-    /// Returns the buffers of the NTBs in hand, and has none afterwards. No datagram may be waiting.
+    /// Returns the buffers of the NTBs in hand, and has none afterwards. No datagram may be
+    /// waiting.
     pub(super) fn release(&mut self) -> impl Iterator<Item = Buffer> {
         debug_assert!(self.datagrams.is_empty());
         self.ntbs.drain(..)
@@ -275,8 +276,8 @@ struct Done {
 }
 
 impl Done {
-    /// Makes a call that hands `datagrams` datagrams over, of `bytes` bytes together, and counts its
-    /// outcome. Returns `false` when the host has no room.
+    /// Makes a call that hands `datagrams` datagrams over, of `bytes` bytes together, and counts
+    /// its outcome. Returns `false` when the host has no room.
     #[inline]
     fn add(
         &mut self,

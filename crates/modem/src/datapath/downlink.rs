@@ -1,11 +1,11 @@
 //! From the device to the host: datagrams are written straight from the receive buffers.
 //!
 //! All receive transfers stay queued. Those that have completed are parsed in place and their
-//! datagrams handed over from where they lie ([`Delivery`]); then the buffers go back into the queue.
-//! Where a host takes large packets, the NTBs that are there already are handed over together, at
-//! most half of the transfers, so that the queue does not run dry meanwhile. After a large NTB the
-//! device is left alone for [`Downlink::REST`], so that a fast one has several there. When a host
-//! takes no more, the NTBs are held, further completions wait in the queue, and after
+//! datagrams handed over from where they lie ([`Delivery`]); then the buffers go back into the
+//! queue. Where a host takes large packets, the NTBs that are there already are handed over
+//! together, at most half of the transfers, so that the queue does not run dry meanwhile. After a
+//! large NTB the device is left alone for [`Downlink::REST`], so that a fast one has several there.
+//! When a host takes no more, the NTBs are held, further completions wait in the queue, and after
 //! [`Downlink::PATIENCE`] what is left of them is dropped.
 
 use std::time::{Duration, Instant};
@@ -34,8 +34,8 @@ pub(super) struct Downlink {
     /// Size in bytes of the largest NTB the device can send at all.
     size_max: usize,
     delivery: Delivery,
-    /// Number of buffers to go on with once the cancelled transfers have completed; `None` unless the
-    /// other direction needs memory.
+    /// Number of buffers to go on with once the cancelled transfers have completed; `None` unless
+    /// the other direction needs memory.
     making_way: Option<usize>,
     /// Time until which a host without room is waited for.
     held: Option<Instant>,
@@ -60,8 +60,8 @@ impl Downlink {
     /// Number of NTBs handled in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 8;
 
-    /// Makes the receive side with `depth` buffers. `size` and `size_max` are the NTB sizes agreed on
-    /// and announced, in bytes; `refused_before` has the counts of earlier bring-ups.
+    /// Makes the receive side with `depth` buffers. `size` and `size_max` are the NTB sizes agreed
+    /// on and announced, in bytes; `refused_before` has the counts of earlier bring-ups.
     pub(super) fn new(
         mut queue: Box<dyn Queue>,
         limits: Limits,
@@ -123,8 +123,8 @@ impl Downlink {
         self.held.is_some() && self.delivery.waits_for(session)
     }
 
-    /// Returns the time until which the device is not asked whether more transfers have completed. It
-    /// may have passed.
+    /// Returns the time until which the device is not asked whether more transfers have completed.
+    /// It may have passed.
     pub(super) fn resting(&self) -> Option<Instant> {
         self.rest
     }
@@ -151,8 +151,8 @@ impl Downlink {
     /// Makes the system calls of [`Delivery::deliver`] and of [`Queue::submit`].
     ///
     /// # Errors
-    /// When the device is gone, the backend fails, there is no memory for a single transfer, or there
-    /// were more transfer errors than [`Faults`] bears.
+    /// When the device is gone, the backend fails, there is no memory for a single transfer, or
+    /// there were more transfer errors than [`Faults`] bears.
     pub(super) fn run(
         &mut self,
         outlets: &mut dyn Outlets,
@@ -343,8 +343,8 @@ impl Downlink {
         Ok(())
     }
 
-    /// Returns the number of NTBs in a row that had data under a header of zeros, as of a device that
-    /// needs the other format.
+    /// Returns the number of NTBs in a row that had data under a header of zeros, as of a device
+    /// that needs the other format.
     pub(super) fn empty_headers(&self) -> u32 {
         self.receiver.zero_headers_in_a_row
     }

@@ -1,4 +1,5 @@
-//! Inspection of datagrams on their way to the host: neighbour solicitations, and answers to probes.
+//! Inspection of datagrams on their way to the host: neighbour solicitations, and answers to
+//! probes.
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;

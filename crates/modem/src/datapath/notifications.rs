@@ -1,5 +1,5 @@
-//! The notification endpoint of the control interface (CDC 1.2 section 6.3), whose transfers the data
-//! thread completes and the control thread reads.
+//! The notification endpoint of the control interface (CDC 1.2 section 6.3), whose transfers the
+//! data thread completes and the control thread reads.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,8 @@ impl Notifications {
         }
         while let Some(buffer) = self.idle.pop() {
             if let Err(rejected) = queue.submit(buffer) {
-                // A device that is gone shows in the pump; without memory the other transfers go on.
+                // A device that is gone shows in the pump; without memory the other transfers go
+                // on.
                 tally.transfers_given_up += 1;
                 self.idle.push(rejected.buffer);
                 return;

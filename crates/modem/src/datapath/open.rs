@@ -98,8 +98,8 @@ impl Open {
         self.ready.push_back(buffer);
     }
 
-    /// Frees half of the buffers, but keeps two, and returns the number freed. No buffer may be in a
-    /// transfer.
+    /// Frees half of the buffers, but keeps two, and returns the number freed. No buffer may be in
+    /// a transfer.
     pub(super) fn halve(&mut self) -> usize {
         let before = self.ready.len();
         self.ready.truncate((before / 2).max(2));
@@ -131,8 +131,8 @@ impl Open {
         self.builders[self.first].datagrams()
     }
 
-    /// Returns a place in the open NTB for a datagram of up to `want` bytes. [`Open::room`] returns its
-    /// memory, and [`Open::commit`] takes the datagram in.
+    /// Returns a place in the open NTB for a datagram of up to `want` bytes. [`Open::room`] returns
+    /// its memory, and [`Open::commit`] takes the datagram in.
     ///
     /// # Errors
     /// As [`Builder::place`].
@@ -222,7 +222,8 @@ impl Open {
         buffer.bytes().get(place.offset..place.offset + length)
     }
 
-    /// Takes the datagrams of the last read out of the open NTBs. No NTB may have been closed since.
+    /// Takes the datagrams of the last read out of the open NTBs. No NTB may have been closed
+    /// since.
     pub(super) fn take_back(&mut self, placed: &Placed) {
         let count = self.builders.len();
         for step in 0..count {
@@ -263,8 +264,8 @@ impl Layout for Ntbs<'_> {
     #[inline]
     fn place(&mut self, length: usize) -> Option<Place> {
         self.longest = self.longest.max(length);
-        // A datagram shorter than expected goes where the expected one would have, because its bytes
-        // have been read to that place.
+        // A datagram shorter than expected goes where the expected one would have, because its
+        // bytes have been read to that place.
         let want = length.max(self.expected);
         while !self.full && self.at < self.count {
             let index = (self.first + self.at) % self.builders.len();

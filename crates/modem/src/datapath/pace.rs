@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 pub(super) const REST: Duration = Duration::from_micros(250);
 
 /// Time as [`REST`] behind a crowd. At 50 000 packets a second an NTB of the lt4132 still holds all
-/// that come in it. A packet waits half of it on average, which is no more than cdc_ncm lets each wait.
+/// that come in it. A packet waits half of it on average, which is no more than cdc_ncm lets each
+/// wait.
 pub(super) const CROWD_REST: Duration = Duration::from_micros(750);
 
 /// Number of datagrams in an NTB that, small on average, are a crowd: more than two directions of a
@@ -33,8 +34,8 @@ const SMALL: usize = 256;
 pub(super) struct Pace {
     /// Time until which packets are left in the host's queue.
     over: Option<Instant>,
-    /// Time until which the host is not read although it is known to have packets; `None` when it is
-    /// not known to.
+    /// Time until which the host is not read although it is known to have packets; `None` when it
+    /// is not known to.
     until: Option<Instant>,
 }
 
@@ -45,8 +46,8 @@ impl Pace {
         self.over = Some(now + if crowd { CROWD_REST } else { REST });
     }
 
-    /// Returns whether the host is to be read at once. Otherwise, if it is known to have packets, it is
-    /// to be read at [`Pace::resting`].
+    /// Returns whether the host is to be read at once. Otherwise, if it is known to have packets,
+    /// it is to be read at [`Pace::resting`].
     pub(super) fn read_now(&mut self, now: Instant, has_something: bool) -> bool {
         let Some(over) = self.over.filter(|over| now < *over) else {
             return true;
@@ -67,8 +68,8 @@ impl Pace {
         self.until.take_if(|until| now >= *until).is_some()
     }
 
-    /// Returns whether an NTB leaves that cannot be filled further right away and has `ahead` transfers
-    /// ahead of it.
+    /// Returns whether an NTB leaves that cannot be filled further right away and has `ahead`
+    /// transfers ahead of it.
     pub(super) fn leaves(&self, ahead: usize, half_full: bool) -> bool {
         self.until.is_none() && (ahead == 0 || (ahead == 1 && half_full))
     }

@@ -56,7 +56,8 @@ pub(crate) struct SessionPlan {
 /// Part of a data session's plan that depends on its addresses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SessionAddressing {
-    /// Length of the longest datagram in bytes: the MTU, and with Ethernet frames their header, too.
+    /// Length of the longest datagram in bytes: the MTU, and with Ethernet frames their header,
+    /// too.
     pub(crate) mtu: u16,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(crate) ours: Vec<Ipv6Addr>,

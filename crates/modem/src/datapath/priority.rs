@@ -1,11 +1,11 @@
 //! Priority of the data thread over the programs it serves.
 //!
 //! A packet written to a TUN wakes the program that waits for it, and the scheduler lets a thread
-//! that has slept go before one that has worked. With one processor for both the program then takes every
-//! packet, or the few that came together, by itself, and acknowledges them: a switch of threads
-//! and a call of the TUN each. A driver in the kernel does not meet that, because interrupts and what
-//! they leave behind go before any thread. With a lower nice value the data thread first hands over
-//! what has arrived, as they do.
+//! that has slept go before one that has worked. With one processor for both the program then takes
+//! every packet, or the few that came together, by itself, and acknowledges them: a switch of
+//! threads and a call of the TUN each. A driver in the kernel does not meet that, because
+//! interrupts and what they leave behind go before any thread. With a lower nice value the data
+//! thread first hands over what has arrived, as they do.
 
 use rustix::io::Errno;
 use rustix::process::{getpriority_process, setpriority_process};

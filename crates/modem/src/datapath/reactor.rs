@@ -108,8 +108,9 @@ impl Reactor {
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Takes another notification endpoint in place of the one before, whose transfers are over when
-    /// this returns; without one no notifications are read. Returns `false` when that took too long.
+    /// Takes another notification endpoint in place of the one before, whose transfers are over
+    /// when this returns; without one no notifications are read. Returns `false` when that took too
+    /// long.
     pub(crate) fn listen(&self, interrupt: Option<Box<dyn Queue>>) -> bool {
         let (answer, result) = bounded(1);
         self.order(Order::Listen(interrupt, answer));
@@ -198,8 +199,8 @@ struct Worker {
     published: Tally,
     /// Counters that the counts are published in.
     counters: Arc<Counters>,
-    /// Callback that reports to the control thread. It returns `false` when that thread is behind and
-    /// the report is dropped.
+    /// Callback that reports to the control thread. It returns `false` when that thread is behind
+    /// and the report is dropped.
     report: Box<dyn FnMut(Report) -> bool + Send>,
 }
 
@@ -264,7 +265,8 @@ impl Worker {
         self.counters.publish(&self.tally, &mut self.published);
     }
 
-    /// Follows the control thread's orders. Returns `false` when that thread has dropped its handle.
+    /// Follows the control thread's orders. Returns `false` when that thread has dropped its
+    /// handle.
     fn follow_orders(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
@@ -331,8 +333,8 @@ impl Worker {
         }
     }
 
-    /// Sleeps until a descriptor is ready or a deadline has passed, and notes which hosts can be read
-    /// and written.
+    /// Sleeps until a descriptor is ready or a deadline has passed, and notes which hosts can be
+    /// read and written.
     ///
     /// Makes the system calls `ppoll` and `read`.
     fn wait(&mut self) -> std::io::Result<()> {

@@ -15,7 +15,8 @@ pub(crate) enum Report {
     DataLost(Fault),
     /// The device can be used no more.
     Ended(Fault),
-    /// The host's end of this session, another one than 0, failed; the session is off the data path.
+    /// The host's end of this session, another one than 0, failed; the session is off the data
+    /// path.
     SessionLost(u8, Fault),
     /// A black hole was found on this session, or is gone.
     Verdict(u8, Verdict),

@@ -1,9 +1,8 @@
 //! The data sessions on one data path, each with a host's end of its own.
 //!
 //! NTBs carry datagrams of all sessions; an NDP in each NTB names the session. With the NDP at the
-//! end an NTB carries one session, so the uplink closes an NTB when another session's
-//! turn comes. Each session has a watch for silence, probes, and answers to neighbour solicitations of
-//! its own.
+//! end an NTB carries one session, so the uplink closes an NTB when another session's turn comes.
+//! Each session has a watch for silence, probes, and answers to neighbour solicitations of its own.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! The direction from the host to the device, in which datagrams are read straight into the open NTB.
+//! The direction from the host to the device, in which datagrams are read straight into the open
+//! NTB.
 //!
 //! [`Uplink::fill`] reads datagrams from the host to their final offsets in USB buffers: one a call,
 //! or many with one scattered read that may fill several NTBs ([`Open`]). An NTB leaves when
@@ -66,15 +67,15 @@ pub(super) struct Uplink {
     pub(super) pace: Pace,
     /// Time at which this round began.
     now: Instant,
-    /// Finished NTBs that the kernel had no memory for or a halted endpoint did not take. They are sent
-    /// before all others, in their order.
+    /// Finished NTBs that the kernel had no memory for or a halted endpoint did not take. They are
+    /// sent before all others, in their order.
     again: VecDeque<Buffer>,
     /// Number of buffers, in transfers and out of them.
     buffers: usize,
     /// Whether the kernel had no memory for a transfer, so that idle buffers are to be freed.
     short_of_memory: bool,
-    /// Whether there was no memory although no transfer was in flight, because the other direction has
-    /// it all.
+    /// Whether there was no memory although no transfer was in flight, because the other direction
+    /// has it all.
     starved: bool,
     /// Layout of the NTBs.
     framing: Framing,
@@ -132,8 +133,8 @@ impl Uplink {
         gone > 0
     }
 
-    /// Returns whether the last NTB could not leave because the other direction has all the memory. A
-    /// second call returns `false`.
+    /// Returns whether the last NTB could not leave because the other direction has all the memory.
+    /// A second call returns `false`.
     pub(super) fn take_starved(&mut self) -> bool {
         std::mem::take(&mut self.starved)
     }
@@ -143,8 +144,8 @@ impl Uplink {
         !self.halted && !self.again.is_empty() && self.queue.pending() == 0
     }
 
-    /// Returns whether there is room for a datagram, or for a packet of 64 KiB if `large`. The host is
-    /// read only then, so that packets without room wait in the host's own queues.
+    /// Returns whether there is room for a datagram, or for a packet of 64 KiB if `large`. The host
+    /// is read only then, so that packets without room wait in the host's own queues.
     pub(super) fn wants_input(&self, large: bool) -> bool {
         let ntbs = if large {
             self.open.span().min(self.buffers)
@@ -157,8 +158,8 @@ impl Uplink {
     /// Takes the buffers of completed transfers back and sends waiting NTBs again.
     ///
     /// # Errors
-    /// When the device is gone, the backend fails, or there were more transfer errors than [`Faults`]
-    /// bears.
+    /// When the device is gone, the backend fails, or there were more transfer errors than
+    /// [`Faults`] bears.
     pub(super) fn reap(&mut self, now: Instant, tally: &mut Tally) -> Result<(), Fault> {
         self.now = now;
         if std::mem::take(&mut self.short_of_memory) {
@@ -213,16 +214,16 @@ impl Uplink {
         self.halted = false;
     }
 
-    /// Reads from a session's host until it has no further packet, no buffer is free, or the round is
-    /// over, and returns which. An open NTB of another session is closed first where it can carry only
-    /// one session.
+    /// Reads from a session's host until it has no further packet, no buffer is free, or the round
+    /// is over, and returns which. An open NTB of another session is closed first where it can
+    /// carry only one session.
     ///
     /// Makes the system calls of [`Single::receive`] or [`Large::receive`], and of
     /// [`Queue::submit`].
     ///
     /// # Errors
-    /// When a datagram of the length of the MTU fits into no NTB, the host's end fails, or a transfer
-    /// cannot be submitted.
+    /// When a datagram of the length of the MTU fits into no NTB, the host's end fails, or a
+    /// transfer cannot be submitted.
     pub(super) fn fill(
         &mut self,
         inlet: Inlet<'_>,
@@ -349,8 +350,8 @@ impl Uplink {
         }
     }
 
-    /// Puts a datagram of the driver's own making into the open NTB, or counts that there was no room
-    /// for it.
+    /// Puts a datagram of the driver's own making into the open NTB, or counts that there was no
+    /// room for it.
     pub(super) fn inject(
         &mut self,
         stream: Stream,
@@ -375,8 +376,8 @@ impl Uplink {
         Ok(())
     }
 
-    /// Notes the reason why no more was read from the hosts: of several, the greatest in the order of
-    /// [`Filled`].
+    /// Notes the reason why no more was read from the hosts: of several, the greatest in the order
+    /// of [`Filled`].
     pub(super) fn set_left_off(&mut self, why: Filled) {
         self.left_off = why;
     }
@@ -471,8 +472,8 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Returns whether a packet that was read alone is a datagram the session carries, and counts it if
-    /// it is not.
+    /// Returns whether a packet that was read alone is a datagram the session carries, and counts
+    /// it if it is not.
     #[inline]
     fn accepts(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
         if !packet::fits(self.stream, datagram) {

@@ -39,8 +39,8 @@ impl AsFd for HostData {
 
 /// A host's end that carries one datagram or Ethernet frame in a call.
 pub trait Single: AsFd + Send {
-    /// Reads one datagram from the host into `buffer` and returns its length in bytes. Bytes that do
-    /// not fit are cut off.
+    /// Reads one datagram from the host into `buffer` and returns its length in bytes. Bytes that
+    /// do not fit are cut off.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when the host has no datagram. Any other error ends the data path.
@@ -65,8 +65,8 @@ pub trait Large: AsFd + Send {
     /// Returns the kinds of datagrams that the host takes merged into one packet.
     fn merge(&self) -> Merge;
 
-    /// Reads one packet with its virtio header into `buffers`, one after the other, and returns the number
-    /// of bytes read, header included.
+    /// Reads one packet with its virtio header into `buffers`, one after the other, and returns the
+    /// number of bytes read, header included.
     ///
     /// # Errors
     /// As [`Single::receive`].
@@ -90,8 +90,8 @@ impl DataSlot {
         Arc::new(Self(Mutex::new(Some(data))))
     }
 
-    /// Takes the data half out of the slot until the returned value is dropped. Returns `None` while a
-    /// data path has it.
+    /// Takes the data half out of the slot until the returned value is dropped. Returns `None`
+    /// while a data path has it.
     pub(crate) fn take(self: &Arc<Self>) -> Option<TakenData> {
         let data = self.lock().take()?;
         Some(TakenData {

@@ -183,8 +183,8 @@ struct TunControl {
 }
 
 impl TunControl {
-    /// Sets the modem's name servers on the host. A failure is only told, because a link without name
-    /// resolution is better than none.
+    /// Sets the modem's name servers on the host. A failure is only told, because a link without
+    /// name resolution is better than none.
     fn name_servers(&mut self, config: &HostConfig) {
         // The old ones are taken back before the new ones are handed over.
         self.dns = None;

@@ -1,4 +1,4 @@
-//! What is asked of the modem, and what it says when it does not know its operator.
+//! Access to the modem whose IPv6 is examined, and the reasons why it does not know its operator.
 
 use std::fmt;
 
@@ -19,36 +19,37 @@ pub trait ModemAccess {
     /// [`Failure`] when there is no answer at all.
     fn ask(&mut self, command: Command) -> Result<Answer, Failure>;
 
-    /// The operator of the SIM, where it is known without AT: chosen, or MBIM's home provider.
+    /// Returns the operator of the SIM where it is known without AT commands: chosen by the user,
+    /// or told as home provider over MBIM.
     fn operator(&mut self) -> Option<Operator>;
 
-    /// The modem is restarting: waits until it has left the bus, has come back, is in the
+    /// Waits for a modem that is restarting until it has left the bus, has come back, is in the
     /// configuration with its MBIM function, and answers.
     ///
     /// # Errors
-    /// [`Failure`] when it does not in good time.
+    /// [`Failure`] when the modem does not come back in time.
     fn come_back(&mut self) -> Result<(), Failure>;
 
-    /// Told before each step, in words.
+    /// Tells the user about the next step.
     fn step(&mut self, what: &str);
 }
 
-/// Why the operator of a SIM is not known.
+/// Reason why the operator of a SIM is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoOperator {
     /// The SIM waits for its PIN.
     Pin,
     /// The SIM waits for its PUK.
     Puk,
-    /// The SIM waits for another code, by the modem's name for it.
+    /// The SIM waits for another code, which has this name in `+CPIN`.
     Lock(String),
-    /// There is no SIM, or it does not answer.
+    /// The modem has no SIM, or the SIM does not answer.
     NoSim,
     /// The SIM does not tell its IMSI.
     NoImsi,
     /// The IMSI has too few digits for an operator's code.
     ShortImsi,
-    /// The modem does not say.
+    /// The modem does not tell the reason.
     Untold,
 }
 
@@ -84,7 +85,7 @@ impl NoOperator {
     }
 }
 
-/// Sends a command that has to be taken.
+/// Sends a command that the modem must accept, and returns its answer.
 pub(super) fn must(modem: &mut dyn ModemAccess, command: Command) -> Result<Answer, Failure> {
     let line = command.line().to_owned();
     let answer = modem.ask(command)?;
@@ -98,7 +99,7 @@ pub(super) fn must(modem: &mut dyn ModemAccess, command: Command) -> Result<Answ
     }
 }
 
-/// Asks for something not every modem knows.
+/// Sends a query and returns its answer; `None` when the modem does not know the command.
 pub(super) fn query<T: Query>(modem: &mut dyn ModemAccess) -> Result<Option<T>, Failure> {
     query_with(modem, T::command().map_err(no_command)?)
 }
@@ -115,7 +116,7 @@ pub(super) fn query_with<T: Query>(
         .flatten())
 }
 
-/// Asks what the SIM waits for; `None` when it is ready.
+/// Asks for the code that the SIM waits for; returns `None` when the SIM is ready.
 pub(super) fn waits_for(modem: &mut dyn ModemAccess) -> Result<Option<NoOperator>, Failure> {
     Ok(match query::<Pin>(modem)? {
         Some(Pin(PinState::Ready)) => None,
@@ -126,7 +127,7 @@ pub(super) fn waits_for(modem: &mut dyn ModemAccess) -> Result<Option<NoOperator
     })
 }
 
-/// No command can be made of what the modem says.
+/// Returns the failure for an answer of the modem that no command can be made of.
 pub(super) fn no_command(error: InvalidCommand) -> Failure {
     Failure::new(FailureKind::Other, "it cannot be done")
         .because(format!("the modem's words make no command: {error}"))

@@ -1,9 +1,10 @@
-//! Which operator a SIM is from: three digits of country code, then two or three of network code.
+//! Lookup of a SIM's operator, a code of three digits for the country and two or three for the
+//! network.
 //!
-//! An IMSI does not tell how many. MBIM's home provider does, and so does the fourth byte of the
-//! SIM's file EF-AD (3GPP TS 31.102, 4.2.18); where neither answers, an entry in the modem's own
-//! list decides, and at last the habit of the country (ITU-T E.212: North America, most of the
-//! Caribbean and a few others have three).
+//! An IMSI does not tell how many digits the network code has. MBIM's home provider does, and so
+//! does the fourth byte of the SIM's file EF-AD (3GPP TS 31.102, 4.2.18); where neither answers, an
+//! entry in the modem's own list decides, and at last the custom of the country: in ITU-T E.212
+//! North America, most of the Caribbean and a few other countries have three digits.
 
 use uwwan_at::commands::identity::Subscriber;
 use uwwan_at::commands::profiles::Profiles;
@@ -14,7 +15,7 @@ use super::access::{ModemAccess, NoOperator, no_command, query, waits_for};
 use super::operator::{Operator, Source, is_code};
 use crate::failure::Failure;
 
-/// Reads the four bytes of EF-AD (TS 27.007, 8.18; file 6FAD).
+/// Command that reads the four bytes of EF-AD (TS 27.007 section 8.18; file 6FAD).
 const READ_EF_AD: &str = "AT+CRSM=176,28589,0,0,4";
 
 /// Country codes whose network codes have three digits.
@@ -23,7 +24,7 @@ const THREE_DIGITS: [u16; 25] = [
     365, 366, 376, 708, 722, 732,
 ];
 
-/// Finds the SIM's operator, or why it is not known.
+/// Finds the SIM's operator, or the reason why it is not known.
 ///
 /// # Errors
 /// [`Failure`] when the port gives no answer.
@@ -75,14 +76,14 @@ fn of(
     Some(Operator { code, source })
 }
 
-/// The length of the network code in the answer `+CRSM: 144,0,"00000002"`.
+/// Returns the number of digits of the network code in an answer such as `+CRSM: 144,0,"00000002"`.
 fn network_digits(lines: &[String]) -> Option<u8> {
     let mut values = lines
         .iter()
         .find_map(|line| after(line, "+CRSM"))
         .map(Values::new)?;
     let first: u8 = values.number()?;
-    // 90 00 or 91 xx: done.
+    // The card answers 90 00 or 91 xx when it has read the file.
     if !matches!(first, 0x90 | 0x91) {
         return None;
     }
