@@ -1,5 +1,5 @@
 //! Askers: the parts of the program that send MBIM commands on the control session beside the
-//! ladder.
+//! ladder; and the inbox of the control thread, by which they reach it.
 //!
 //! An [`Asker`] sends [`Request`]s to the control thread. Answers, indications and the opening and
 //! end of the control session come back as [`AskerEvent`]s on a channel of its own; a [`Waker`]
@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unboun
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, CommandError, Response};
 
+use crate::datapath::Report;
 use crate::poll::Waker;
 
 /// Number of events that may wait for an asker before indications are dropped.
@@ -71,21 +72,34 @@ pub(crate) enum AskerEvent {
     },
 }
 
-/// Callback that passes a request of the asker with this id to the control thread; it returns
-/// `false` when that thread has ended.
-pub(crate) type Outbox = Box<dyn Fn(u64, Request) -> bool + Send>;
+/// Message in the inbox of the control thread.
+pub(crate) enum Message {
+    /// Report of the data thread.
+    Report(Report),
+    /// Order of the program to stop.
+    Stop,
+    /// Order of the program to add an asker.
+    Attach(AskerSender),
+    /// Request of an asker.
+    Ask {
+        /// Id of the asker.
+        asker: u64,
+        /// Request to carry out.
+        request: Request,
+    },
+}
 
 /// Asker's end of its channel to the control thread.
 pub(crate) struct Asker {
     id: u64,
-    outbox: Outbox,
+    outbox: Sender<Message>,
     events: Receiver<AskerEvent>,
 }
 
 impl Asker {
-    /// Returns an asker, and the control thread's end of its channel. `waker` is woken whenever an
-    /// event waits.
-    pub(crate) fn new(outbox: Outbox, waker: Option<Waker>) -> (Self, AskerSender) {
+    /// Returns an asker that is attached to the control thread with this inbox. `waker` is woken
+    /// whenever an event waits.
+    pub(crate) fn attached(outbox: Sender<Message>, waker: Option<Waker>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (sender, events) = unbounded();
@@ -94,13 +108,15 @@ impl Asker {
             events: sender,
             waker,
         };
-        let asker = Self { id, outbox, events };
-        (asker, sender)
+        // When the control thread has ended, the dropped sender closes the asker's channel.
+        let _ = outbox.send(Message::Attach(sender));
+        Self { id, outbox, events }
     }
 
     /// Sends a request. Returns `false` when the control thread has ended.
     pub(crate) fn request(&self, request: Request) -> bool {
-        (self.outbox)(self.id, request)
+        let asker = self.id;
+        self.outbox.send(Message::Ask { asker, request }).is_ok()
     }
 
     /// Returns the next event, if one waits.

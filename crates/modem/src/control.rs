@@ -23,14 +23,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use uwwan_mbim::session::{CommandError, ControlSession, State, TransactionId};
 use uwwan_usb::device::Backend;
 
-use crate::askers::{Askers, Request, Ticket};
+use crate::askers::{Askers, Message, Request, Ticket};
 use crate::datapath::{Fault, Report};
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::explain;
 use crate::failure::{Failure, Rung, TRIED_AGAIN};
 use crate::host::HostProvider;
 use crate::ladder::{Action, Ask, Input, Ladder};
-use crate::message::Message;
 use crate::options::Options;
 use crate::pin_memory::{PinMemory, PinStore};
 use crate::quirks::Quirk;

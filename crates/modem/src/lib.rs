@@ -70,7 +70,6 @@ mod control;
 mod explain;
 mod function;
 mod kind;
-mod message;
 mod modem;
 mod packet;
 mod poll;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use crossbeam_channel::unbounded;
 use uwwan_usb::device::Backend;
 
-use crate::askers::Asker;
+use crate::askers::{Asker, Message};
 use crate::at_port::AtPort;
 use crate::control::{Control, ethernet_acceptable, look};
 use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, FailureKind, Rung};
 use crate::host::HostProvider;
-use crate::message::Message;
 use crate::options::{Options, SessionOptions};
 use crate::poll::Waker;
 use crate::selector::Selector;
@@ -222,14 +221,7 @@ impl Handle {
 
     /// Returns an asker on the control session. `waker` is woken whenever an event waits for it.
     pub(crate) fn asker(&self, waker: Option<Waker>) -> Asker {
-        let outbox = self.shared.outbox.clone();
-        let (asker, sender) = Asker::new(
-            Box::new(move |asker, request| outbox.send(Message::Ask { asker, request }).is_ok()),
-            waker,
-        );
-        // When the control thread has ended, the dropped sender closes the asker's channel.
-        let _ = self.shared.outbox.send(Message::Attach(sender));
-        asker
+        Asker::attached(self.shared.outbox.clone(), waker)
     }
 
     /// Returns the AT port, unless [`Options::at_port`] leaves it to the kernel. It stays the same

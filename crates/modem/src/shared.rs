@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use crate::askers::Message;
 use crate::at_port::AtPort;
 use crate::counters::{Counters, SessionCounters};
 use crate::failure::Failure;
-use crate::message::Message;
 use crate::status::Status;
 
 /// State that handles and threads share.

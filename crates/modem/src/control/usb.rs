@@ -9,6 +9,7 @@ use uwwan_usb::functions;
 
 use super::Control;
 use super::device::{Held, LinkState, look};
+use crate::askers::Message;
 use crate::datapath::{DataPlan, Depth, Reactor, Report, SessionPlan};
 use crate::event::Event;
 use crate::explain;
@@ -16,7 +17,6 @@ use crate::failure::{Failure, Rung};
 use crate::function;
 use crate::kind::Function;
 use crate::ladder::{UsbDone, UsbFailed, UsbStep};
-use crate::message::Message;
 use crate::selector::Selector;
 
 /// Number of transfers in flight unless the user chooses it. More bulk IN transfers cost the host

@@ -1,5 +1,6 @@
-//! Multiplexer of many clients on one control session. It does no I/O: bytes and times go in, bytes
-//! and requests come out.
+//! Multiplexer of many clients on one control session: the service behind the MBIM entrances of
+//! [`share`](crate::share). It does no I/O: bytes and times go in, bytes come out, and an
+//! [`Asker`] takes its requests to the control thread.
 //!
 //! Every client sees a modem of its own:
 //! - **Transactions.** All clients count their transaction ids from 1. The multiplexer gives each
@@ -19,23 +20,24 @@
 //!   is read from a client that sends faster than it is answered. A client that does not read loses
 //!   its indications and, after a minute, its connection.
 
+mod answers;
+mod lists;
 mod messages;
-mod turns;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::Body;
 use uwwan_mbim::registry::CidId;
-use uwwan_mbim::session::{CommandError, Response};
-use uwwan_mbim::status::{ProtocolError, Status};
+use uwwan_mbim::status::Status;
 
-use super::guard;
 use super::peer::Peer;
 use super::subscriptions::List;
-use crate::askers::{Request, Ticket};
-use crate::share::service::{ClientId, Entrance};
+use crate::askers::{Asker, Request, Ticket};
+use crate::share::service::{ClientId, Entrance, Service};
 
 /// Options of the multiplexer.
 #[derive(Debug, Clone)]
@@ -82,9 +84,6 @@ enum Owner {
     Lists(Vec<(ClientId, u32, Vec<u8>)>),
 }
 
-/// Time that clients have to disconnect after the loss of the modem.
-const LEAVE: Duration = Duration::from_secs(2);
-
 /// Multiplexer of many clients on one control session; see the [module](self).
 pub struct Multiplexer {
     config: Config,
@@ -100,7 +99,13 @@ pub struct Multiplexer {
     /// Clients whose subscriptions wait for the modem: client, transaction id, and the information
     /// buffer that the client sent.
     subscribing: Vec<(ClientId, u32, Vec<u8>)>,
-    requests: VecDeque<Request>,
+    asker: Asker,
+    /// Whether the control thread has ended.
+    gone: bool,
+    /// Clients that have left, whose connections are to be closed.
+    left: Vec<ClientId>,
+    /// Number of clients, for the status.
+    count: Arc<AtomicUsize>,
     next: u64,
     /// Client that had the last turn.
     turn: ClientId,
@@ -108,8 +113,14 @@ pub struct Multiplexer {
 
 impl Multiplexer {
     /// Returns a multiplexer without clients, for a control session that is not open. `ours`
-    /// returns whether a path that a client names means this modem.
-    pub fn new(config: Config, ours: Box<dyn Fn(&str) -> bool + Send>) -> Self {
+    /// returns whether a path that a client names means this modem. The number of clients is kept in
+    /// `count`.
+    pub(crate) fn new(
+        config: Config,
+        ours: Box<dyn Fn(&str) -> bool + Send>,
+        asker: Asker,
+        count: Arc<AtomicUsize>,
+    ) -> Self {
         let driver_list = List::parse(&config.driver_list).unwrap_or_default();
         Self {
             config,
@@ -120,7 +131,10 @@ impl Multiplexer {
             driver_list,
             known: None,
             subscribing: Vec::new(),
-            requests: VecDeque::new(),
+            asker,
+            gone: false,
+            left: Vec::new(),
+            count,
             next: 1,
             turn: ClientId(0),
         }
@@ -132,36 +146,6 @@ impl Multiplexer {
         name
     }
 
-    // --- clients ---
-
-    /// Adds a client. Returns `None` when there are too many and none that has not begun can be
-    /// dropped.
-    pub fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId> {
-        if self.clients.len() >= self.config.most_clients {
-            // A client that has not begun makes room.
-            let mut peers = self.clients.values_mut();
-            let idle = peers.find(|peer| peer.end.is_none() && peer.is_idle());
-            idle?.end = Some(now);
-        }
-        let id = ClientId(self.name());
-        let patience = self.config.open_patience;
-        self.clients.insert(id, Peer::new(now, entrance, patience));
-        Some(id)
-    }
-
-    /// Removes a client. Its queries are withdrawn; its set commands run to their end, so that the
-    /// modem's state is not in doubt.
-    pub fn disconnect(&mut self, now: Instant, client: ClientId) {
-        let Some(peer) = self.clients.remove(&client) else {
-            return;
-        };
-        for (ticket, _) in peer.under_way {
-            self.abandon(ticket, false);
-        }
-        self.subscribing.retain(|(of, _, _)| *of != client);
-        self.schedule(now);
-    }
-
     /// Marks a command as one that no client waits for. It is withdrawn if it is a query or
     /// `changes_too`.
     fn abandon(&mut self, ticket: Ticket, changes_too: bool) {
@@ -170,166 +154,14 @@ impl Multiplexer {
         };
         if let Owner::Client { kind, .. } = owner {
             if changes_too || *kind == CommandKind::QUERY {
-                self.requests.push_back(Request::Withdraw(ticket));
+                self.asker.request(Request::Withdraw(ticket));
             }
             *owner = Owner::Nobody;
         }
     }
 
-    /// Returns the number of bytes that are wanted of a client at present.
-    pub fn room(&self, client: ClientId) -> usize {
-        match self.clients.get(&client) {
-            Some(peer) if peer.keeps_up() => peer.stream.room(),
-            _ => 0,
-        }
-    }
-
-    /// Takes bytes of a client, at most [`Multiplexer::room`].
-    pub fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
-        if let Some(peer) = self.clients.get_mut(&client) {
-            peer.stream.push(bytes);
-            self.advance(now, client);
-            self.schedule(now);
-        }
-    }
-
-    /// Returns the bytes that wait for a client, as many as one write takes at best; they are empty
-    /// when there are none.
-    pub fn output(&self, client: ClientId) -> &[u8] {
-        self.clients.get(&client).map_or(&[], Peer::output)
-    }
-
-    /// Removes `count` bytes, which have been written, from the client's output.
-    pub fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
-        if let Some(peer) = self.clients.get_mut(&client) {
-            peer.wrote(now, count);
-            self.advance(now, client);
-            self.schedule(now);
-        }
-    }
-
-    /// Returns a client whose connection is to be closed, and removes it.
-    pub fn take_finished(&mut self, now: Instant) -> Option<ClientId> {
-        let done = |peer: &Peer| peer.end.is_some_and(|end| end <= now);
-        let client = *self.clients.iter().find(|(_, peer)| done(peer))?.0;
-        self.disconnect(now, client);
-        Some(client)
-    }
-
-    /// Returns the number of clients.
-    pub fn clients(&self) -> usize {
-        self.clients.len()
-    }
-
-    // --- the session ---
-
-    /// Returns the next request to the control session.
-    pub fn poll_request(&mut self) -> Option<Request> {
-        self.requests.pop_front()
-    }
-
-    /// Takes the news that the control session is open and takes `outstanding` commands at a time.
-    pub fn modem_opened(&mut self, now: Instant, outstanding: usize) {
-        self.modem = Some(outstanding.max(1));
-        self.known = None;
-        for peer in self.clients.values_mut() {
-            if let Some((transaction, _)) = peer.opening.take() {
-                peer.open = true;
-                peer.send(now, transaction, Body::OpenDone(Status::NONE));
-            }
-        }
-        self.schedule(now);
-    }
-
-    /// Takes the news that the control session is no longer open, for the reason `why`.
-    pub fn modem_down(&mut self, now: Instant, why: &str) {
-        self.modem = None;
-        self.known = None;
-        self.owners.clear();
-        self.requests.clear();
-        self.subscribing.clear();
-        for peer in self.clients.values_mut() {
-            let waiting: Vec<u32> = std::mem::take(&mut peer.queue)
-                .into_iter()
-                .map(|queued| queued.transaction)
-                .chain(peer.under_way.drain(..).map(|(_, id)| id))
-                .chain(peer.subscribing.drain(..))
-                .collect();
-            if !waiting.is_empty() {
-                tracing::debug!("{} commands of a client end: {why}", waiting.len());
-            }
-            for transaction in waiting {
-                peer.refuse(now, transaction, ProtocolError::NOT_OPENED);
-            }
-            if peer.is_engaged() {
-                peer.end.get_or_insert(now + LEAVE);
-            }
-            peer.open = false;
-            peer.used = false;
-            peer.since = now;
-        }
-    }
-
-    /// Takes the news that the driver has sent the modem its own list, which replaced the one
-    /// before.
-    pub fn modem_subscribed(&mut self, now: Instant) {
-        self.known = Some(self.driver_list.clone());
-        self.schedule(now);
-    }
-
-    /// Takes the answer to a command and sends it to the client.
-    pub fn answer(&mut self, now: Instant, ticket: Ticket, result: Result<Response, CommandError>) {
-        match self.owners.remove(&ticket) {
-            None => return,
-            Some(Owner::Nobody) => {}
-            Some(Owner::Lists(waiting)) => self.told(now, waiting, result),
-            Some(Owner::Client {
-                client,
-                transaction,
-                id,
-                version,
-                ..
-            }) => {
-                if let Some(peer) = self.clients.get_mut(&client) {
-                    peer.under_way.retain(|(of, _)| *of != ticket);
-                    let result = result.map(|response| match version {
-                        true => Response {
-                            info: guard::version_answer(response.info),
-                            ..response
-                        },
-                        false => response,
-                    });
-                    peer.send(now, transaction, answer(id, result));
-                    self.advance(now, client);
-                }
-            }
-        }
-        self.schedule(now);
-    }
-
-    /// Takes an indication of the modem and sends it to the clients that want it.
-    pub fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
-        for peer in self.clients.values_mut() {
-            if peer.listens() && peer.list.wants(id) {
-                let body = Body::Indication {
-                    service: id.service,
-                    cid: id.cid,
-                    info: info.to_vec(),
-                };
-                peer.indicate(now, body);
-            }
-        }
-    }
-
-    // --- time ---
-
-    /// Returns the time at which [`Multiplexer::timeout`] is to be called.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.clients.values().filter_map(Peer::due).min()
-    }
-
     /// Answers the OPENs and ends the clients whose time is up.
-    pub fn timeout(&mut self, now: Instant) {
+    pub(super) fn timeout(&mut self, now: Instant) {
         for peer in self.clients.values_mut() {
             if let Some((transaction, until)) = peer.opening
                 && until <= now
@@ -357,29 +189,93 @@ impl Multiplexer {
     }
 }
 
-/// Returns the message that answers a command, as the modem would send it.
-fn answer(id: CidId, result: Result<Response, CommandError>) -> Body {
-    let CidId { service, cid } = id;
-    let (status, info) = match result {
-        Ok(response) => (response.status, response.info),
-        Err(
-            CommandError::NotOpen
-            | CommandError::Closed
-            | CommandError::Lost(_)
-            | CommandError::Transfer(_),
-        ) => {
-            return Body::FunctionError(ProtocolError::NOT_OPENED);
+impl Service for Multiplexer {
+    fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId> {
+        if self.gone {
+            return None;
         }
-        Err(CommandError::Function(error)) => return Body::FunctionError(error),
-        Err(CommandError::QueueFull(_)) => (Status::BUSY, Vec::new()),
-        Err(CommandError::Timeout(_) | CommandError::Cancelled | CommandError::Fragments(_)) => {
-            (Status::FAILURE, Vec::new())
+        if self.clients.len() >= self.config.most_clients {
+            // A client that has not begun makes room.
+            let mut peers = self.clients.values_mut();
+            let idle = peers.find(|peer| peer.end.is_none() && peer.is_idle());
+            idle?.end = Some(now);
         }
-    };
-    Body::CommandDone {
-        service,
-        cid,
-        status,
-        info,
+        let id = ClientId(self.name());
+        let patience = self.config.open_patience;
+        self.clients.insert(id, Peer::new(now, entrance, patience));
+        self.count.store(self.clients.len(), Ordering::Relaxed);
+        Some(id)
+    }
+
+    fn room(&self, client: ClientId) -> usize {
+        match self.clients.get(&client) {
+            Some(peer) if peer.keeps_up() => peer.stream.room(),
+            _ => 0,
+        }
+    }
+
+    fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
+        if let Some(peer) = self.clients.get_mut(&client) {
+            peer.stream.push(bytes);
+            self.advance(now, client);
+            self.schedule(now);
+        }
+    }
+
+    fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
+        self.disconnect(now, client);
+        self.left.push(client);
+    }
+
+    fn output(&self, client: ClientId) -> &[u8] {
+        self.clients.get(&client).map_or(&[], Peer::output)
+    }
+
+    fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
+        if let Some(peer) = self.clients.get_mut(&client) {
+            peer.wrote(now, count);
+            self.advance(now, client);
+            self.schedule(now);
+        }
+    }
+
+    /// Removes a client. Its queries are withdrawn; its set commands run to their end, so that the
+    /// modem's state is not in doubt.
+    fn disconnect(&mut self, now: Instant, client: ClientId) {
+        let Some(peer) = self.clients.remove(&client) else {
+            return;
+        };
+        self.count.store(self.clients.len(), Ordering::Relaxed);
+        for (ticket, _) in peer.under_way {
+            self.abandon(ticket, false);
+        }
+        self.subscribing.retain(|(of, _, _)| *of != client);
+        self.schedule(now);
+    }
+
+    fn take_finished(&mut self, now: Instant) -> Option<ClientId> {
+        if let Some(client) = self.left.pop() {
+            return Some(client);
+        }
+        let done = |peer: &Peer| peer.end.is_some_and(|end| end <= now);
+        let client = *self.clients.iter().find(|(_, peer)| done(peer))?.0;
+        self.disconnect(now, client);
+        Some(client)
+    }
+
+    fn work(&mut self, now: Instant) -> bool {
+        let more = !self.gone && self.news(now);
+        if self.poll_timeout().is_some_and(|due| due <= now) {
+            self.timeout(now);
+        }
+        more
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.clients.values().filter_map(Peer::due).min()
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.modem_down(now, "uwwan is stopping");
     }
 }

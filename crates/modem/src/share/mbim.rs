@@ -6,23 +6,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::credentials::Allow;
 use super::listener::{self, Listener};
 use super::server::Builder;
-use super::service::{ClientId, Entrance, Service};
+use super::service::Entrance;
 use super::terminals::Terminals;
-use crate::askers::{Asker, AskerEvent};
 use crate::modem::Handle;
 use crate::proxy::multiplexer::{Config, Multiplexer};
 
 /// Abstract socket name to which every libmbim program connects (libmbim's `mbim-proxy`).
 pub const PUBLIC_NAME: &str = "mbim-proxy";
-/// Number of events of the control thread taken in one round.
-const MOST_NEWS: usize = 1024;
 
 /// Entrances by which other programs reach the control session, and their rules.
 #[derive(Debug, Clone, Default)]
@@ -116,16 +112,12 @@ impl Builder {
         ours.push(options.socket.clone());
         ours.extend(options.terminal.clone());
         let clients = Arc::new(AtomicUsize::new(0));
-        let service = self.service(Box::new(Mbim {
-            asker: handle.asker(Some(self.waker())),
-            gone: false,
-            multiplexer: Multiplexer::new(
-                options.rules.clone(),
-                Box::new(move |path| means(path, &ours)),
-            ),
-            left: Vec::new(),
-            clients: Arc::clone(&clients),
-        }));
+        let service = self.service(Box::new(Multiplexer::new(
+            options.rules.clone(),
+            Box::new(move |path| means(path, &ours)),
+            handle.asker(Some(self.waker())),
+            Arc::clone(&clients),
+        )));
         if let Ok(private) = private {
             self.socket(service, private, Entrance::Private, options.allow.clone());
         }
@@ -171,121 +163,6 @@ fn means(path: &str, ours: &[PathBuf]) -> bool {
     ours.iter()
         .filter_map(|own| own.canonicalize().ok())
         .any(|own| own == real)
-}
-
-/// Multiplexer between its clients and the control thread.
-struct Mbim {
-    asker: Asker,
-    /// Whether the control thread has ended.
-    gone: bool,
-    multiplexer: Multiplexer,
-    /// Clients that have left, whose connections are to be closed.
-    left: Vec<ClientId>,
-    /// Number of clients, for the status.
-    clients: Arc<AtomicUsize>,
-}
-
-impl Mbim {
-    /// Passes the multiplexer's requests to the control thread, and publishes the number of
-    /// clients.
-    fn pass_on(&mut self) {
-        while let Some(request) = self.multiplexer.poll_request() {
-            self.asker.request(request);
-        }
-        let clients = self.multiplexer.clients();
-        self.clients.store(clients, Ordering::Relaxed);
-    }
-
-    /// Takes events of the control thread. Returns `true` when there may be more.
-    fn news(&mut self, now: Instant) -> bool {
-        for _ in 0..MOST_NEWS {
-            match self.asker.next() {
-                Ok(Some(AskerEvent::Opened { outstanding })) => {
-                    self.multiplexer.modem_opened(now, outstanding);
-                }
-                Ok(Some(AskerEvent::Down { why })) => self.multiplexer.modem_down(now, &why),
-                Ok(Some(AskerEvent::Subscribed)) => self.multiplexer.modem_subscribed(now),
-                Ok(Some(AskerEvent::Answer { ticket, result })) => {
-                    self.multiplexer.answer(now, ticket, result);
-                }
-                Ok(Some(AskerEvent::Indication { id, info })) => {
-                    self.multiplexer.indication(now, id, &info);
-                }
-                Ok(None) => return false,
-                Err(_) => {
-                    self.gone = true;
-                    self.multiplexer.modem_down(now, "the driver has ended");
-                    return false;
-                }
-            }
-        }
-        true
-    }
-}
-
-impl Service for Mbim {
-    fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId> {
-        if self.gone {
-            return None;
-        }
-        let client = self.multiplexer.connect(now, entrance);
-        self.pass_on();
-        client
-    }
-
-    fn room(&self, client: ClientId) -> usize {
-        self.multiplexer.room(client)
-    }
-
-    fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
-        self.multiplexer.receive(now, client, bytes);
-        self.pass_on();
-    }
-
-    fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
-        self.disconnect(now, client);
-        self.left.push(client);
-    }
-
-    fn output(&self, client: ClientId) -> &[u8] {
-        self.multiplexer.output(client)
-    }
-
-    fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
-        self.multiplexer.wrote(now, client, count);
-        self.pass_on();
-    }
-
-    fn disconnect(&mut self, now: Instant, client: ClientId) {
-        self.multiplexer.disconnect(now, client);
-        self.pass_on();
-    }
-
-    fn take_finished(&mut self, now: Instant) -> Option<ClientId> {
-        let client = self.left.pop();
-        let client = client.or_else(|| self.multiplexer.take_finished(now))?;
-        self.pass_on();
-        Some(client)
-    }
-
-    fn work(&mut self, now: Instant) -> bool {
-        let more = !self.gone && self.news(now);
-        let due = self.multiplexer.poll_timeout();
-        if due.is_some_and(|due| due <= now) {
-            self.multiplexer.timeout(now);
-        }
-        self.pass_on();
-        more
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.multiplexer.poll_timeout()
-    }
-
-    fn stop(&mut self, now: Instant) {
-        self.multiplexer.modem_down(now, "uwwan is stopping");
-        self.pass_on();
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Handling of the messages of clients.
+//! Way of a client's command to the modem: out of its messages, past the guard, and in its turn to
+//! the control thread.
 
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::CommandKind;
@@ -11,10 +13,11 @@ use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::{ProtocolError, Status};
 
-use super::Multiplexer;
+use super::{Multiplexer, Owner};
+use crate::askers::{Request, Ticket};
 use crate::proxy::INSIST;
 use crate::proxy::guard::{self, Verdict};
-use crate::proxy::peer::Queued;
+use crate::proxy::peer::{Peer, Queued};
 use crate::proxy::subscriptions::List;
 use crate::share::service::{ClientId, Entrance};
 
@@ -202,6 +205,50 @@ impl Multiplexer {
             Verdict::Refuse(_) | Verdict::Pass => {}
         }
         peer.queue.push_back(queued);
+    }
+
+    /// Sends the modem as many commands as it takes at a time.
+    pub(super) fn schedule(&mut self, now: Instant) {
+        let Some(outstanding) = self.modem else {
+            return;
+        };
+        // One place stays free for the driver if there are several.
+        let places = outstanding.saturating_sub(1).max(1);
+        while self.tell(now) {}
+        while self.owners.len() < places {
+            let ready = |(_, peer): &(&ClientId, &Peer)| !peer.queue.is_empty() && peer.keeps_up();
+            let after = self
+                .clients
+                .range((Bound::Excluded(self.turn), Bound::Unbounded))
+                .find(ready)
+                .or_else(|| self.clients.range(..=self.turn).find(ready))
+                .map(|(client, _)| *client);
+            let Some(client) = after else {
+                return;
+            };
+            self.turn = client;
+            let ticket = Ticket(self.name());
+            let Some(peer) = self.clients.get_mut(&client) else {
+                return;
+            };
+            let Some(queued) = peer.queue.pop_front() else {
+                return;
+            };
+            peer.under_way.push((ticket, queued.transaction));
+            let owner = Owner::Client {
+                client,
+                transaction: queued.transaction,
+                id: queued.command.id,
+                kind: queued.command.kind,
+                version: queued.version,
+            };
+            self.owners.insert(ticket, owner);
+            self.asker.request(Request::Send {
+                ticket,
+                timeout: guard::patience(queued.command.id),
+                command: queued.command,
+            });
+        }
     }
 
     /// Handles CONFIGURATION and the other commands for the proxy itself, and returns the status of

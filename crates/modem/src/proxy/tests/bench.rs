@@ -1,32 +1,49 @@
 //! Test bench: a multiplexer with a clock of its own, clients that send whole messages, and a modem
 //! whose answers the test gives.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, unbounded};
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::fragment::Reassembler;
-use uwwan_mbim::message::{Body, Message};
+use uwwan_mbim::message::{Body, Message as MbimMessage};
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
 use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
-use crate::askers::{Request, Ticket};
+use crate::askers::{Asker, Message, Request, Ticket};
 use crate::proxy::multiplexer::{Config, Multiplexer};
-use crate::share::service::{ClientId, Entrance};
+use crate::share::service::{ClientId, Entrance, Service};
 
 /// Path that means the modem.
 pub const PATH: &str = "/run/uwwan/1-4/mbim";
 
 pub struct Bench {
     pub mux: Multiplexer,
+    count: Arc<AtomicUsize>,
+    /// Inbox in the place of the control thread's.
+    inbox: Receiver<Message>,
     pub now: Instant,
 }
 
 impl Bench {
     pub fn new(config: Config) -> Self {
+        Self::of_modem(config, PATH)
+    }
+
+    /// Returns a bench whose modem is meant by the path `ours`.
+    pub fn of_modem(config: Config, ours: &'static str) -> Self {
+        let (outbox, inbox) = unbounded();
+        let asker = Asker::attached(outbox, None);
+        let count = Arc::default();
+        let ours = Box::new(move |path: &str| path == ours);
         Self {
-            mux: Multiplexer::new(config, Box::new(|path| path == PATH)),
+            mux: Multiplexer::new(config, ours, asker, Arc::clone(&count)),
+            count,
+            inbox,
             now: Instant::now(),
         }
     }
@@ -55,6 +72,11 @@ impl Bench {
     /// Returns the clients whose connections are to be closed.
     pub fn finished(&mut self) -> Vec<ClientId> {
         std::iter::from_fn(|| self.mux.take_finished(self.now)).collect()
+    }
+
+    /// Returns the number of clients that the status tells.
+    pub fn clients(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     pub fn connect(&mut self, entrance: Entrance) -> ClientId {
@@ -99,7 +121,7 @@ impl Bench {
     }
 
     pub fn say(&mut self, client: ClientId, transaction: u32, body: Body) {
-        let message = Message { transaction, body };
+        let message = MbimMessage { transaction, body };
         for part in message.encode(4096) {
             self.write(client, &part);
         }
@@ -124,7 +146,7 @@ impl Bench {
     }
 
     /// Returns the messages that wait for a client.
-    pub fn heard(&mut self, client: ClientId) -> Vec<Message> {
+    pub fn heard(&mut self, client: ClientId) -> Vec<MbimMessage> {
         let mut reassembler = Reassembler::default();
         let now = self.now;
         self.parts(client)
@@ -134,7 +156,12 @@ impl Bench {
     }
 
     pub fn requests(&mut self) -> Vec<Request> {
-        std::iter::from_fn(|| self.mux.poll_request()).collect()
+        let messages = self.inbox.try_iter();
+        let requests = messages.filter_map(|message| match message {
+            Message::Ask { request, .. } => Some(request),
+            _ => None,
+        });
+        requests.collect()
     }
 
     /// Returns the commands for the modem.

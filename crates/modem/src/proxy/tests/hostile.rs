@@ -14,7 +14,7 @@ use uwwan_mbim::{CommandKind, Uuid};
 
 use super::bench::{Bench, PATH, configuration, done, open, query};
 use crate::askers::Request;
-use crate::share::service::Entrance;
+use crate::share::service::{Entrance, Service};
 
 /// Bound of the bytes held for a client: the stream, fragments, output, and commands under way.
 const BOUND: usize = 1 << 20;

@@ -135,5 +135,5 @@ fn a_client_that_does_not_read_loses_indications_then_its_place() {
     bench.now += Duration::from_secs(61);
     bench.mux.timeout(bench.now);
     assert_eq!(bench.finished(), [deaf]);
-    assert_eq!(bench.mux.clients(), 1);
+    assert_eq!(bench.clients(), 1);
 }

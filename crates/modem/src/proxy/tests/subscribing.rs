@@ -13,7 +13,7 @@ use uwwan_mbim::uuid::Uuid;
 use super::bench::{Bench, PATH, configuration, done, open, query, set};
 use crate::proxy::multiplexer::Config;
 use crate::proxy::subscriptions::List;
-use crate::share::service::{ClientId, Entrance};
+use crate::share::service::{ClientId, Entrance, Service};
 
 const ID: CidId = DEVICE_SERVICE_SUBSCRIBE_LIST;
 

@@ -16,7 +16,7 @@ use super::bench::{Bench, PATH, body, cancel, configuration, done, open, query, 
 use crate::askers::Request;
 use crate::proxy::INSIST;
 use crate::proxy::multiplexer::Config;
-use crate::share::service::Entrance;
+use crate::share::service::{Entrance, Service};
 
 #[test]
 fn same_ids_of_two_clients_are_kept_apart() {
@@ -167,11 +167,7 @@ fn the_bytes_mbimcli_sends_are_understood() {
         .step_by(2)
         .map(|at| u8::from_str_radix(&bytes[at..at + 2], 16).unwrap())
         .collect();
-    let mut bench = Bench::new(Config::default());
-    bench.mux = crate::proxy::multiplexer::Multiplexer::new(
-        Config::default(),
-        Box::new(|path| path == "/dev/null"),
-    );
+    let mut bench = Bench::of_modem(Config::default(), "/dev/null");
     let client = bench.connect(Entrance::Public);
     for part in bytes.chunks(7) {
         bench.write(client, part);
@@ -469,5 +465,5 @@ fn the_house_has_so_many_places() {
     bench.now += Duration::from_secs(31);
     bench.mux.timeout(bench.now);
     assert_eq!(bench.finished(), [idle]);
-    assert_eq!(bench.mux.clients(), 2);
+    assert_eq!(bench.clients(), 2);
 }

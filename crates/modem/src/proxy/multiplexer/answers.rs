@@ -1,0 +1,163 @@
+//! Way of the modem's answers and indications to the clients.
+
+use std::time::{Duration, Instant};
+
+use uwwan_mbim::message::Body;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::session::{CommandError, Response};
+use uwwan_mbim::status::{ProtocolError, Status};
+
+use super::{Multiplexer, Owner};
+use crate::askers::{AskerEvent, Ticket};
+use crate::proxy::guard;
+
+/// Number of events of the control thread taken in one round.
+const MOST_NEWS: usize = 1024;
+/// Time that clients have to disconnect after the loss of the modem.
+const LEAVE: Duration = Duration::from_secs(2);
+
+impl Multiplexer {
+    /// Takes events of the control thread. Returns `true` when there may be more.
+    pub(super) fn news(&mut self, now: Instant) -> bool {
+        for _ in 0..MOST_NEWS {
+            match self.asker.next() {
+                Ok(Some(AskerEvent::Opened { outstanding })) => self.modem_opened(now, outstanding),
+                Ok(Some(AskerEvent::Down { why })) => self.modem_down(now, &why),
+                Ok(Some(AskerEvent::Subscribed)) => self.modem_subscribed(now),
+                Ok(Some(AskerEvent::Answer { ticket, result })) => self.answer(now, ticket, result),
+                Ok(Some(AskerEvent::Indication { id, info })) => self.indication(now, id, &info),
+                Ok(None) => return false,
+                Err(_) => {
+                    self.gone = true;
+                    self.modem_down(now, "the driver has ended");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes the news that the control session is open and takes `outstanding` commands at a time.
+    pub(in crate::proxy) fn modem_opened(&mut self, now: Instant, outstanding: usize) {
+        self.modem = Some(outstanding.max(1));
+        self.known = None;
+        for peer in self.clients.values_mut() {
+            if let Some((transaction, _)) = peer.opening.take() {
+                peer.open = true;
+                peer.send(now, transaction, Body::OpenDone(Status::NONE));
+            }
+        }
+        self.schedule(now);
+    }
+
+    /// Takes the news that the control session is no longer open, for the reason `why`.
+    pub(in crate::proxy) fn modem_down(&mut self, now: Instant, why: &str) {
+        self.modem = None;
+        self.known = None;
+        self.owners.clear();
+        self.subscribing.clear();
+        for peer in self.clients.values_mut() {
+            let waiting: Vec<u32> = std::mem::take(&mut peer.queue)
+                .into_iter()
+                .map(|queued| queued.transaction)
+                .chain(peer.under_way.drain(..).map(|(_, id)| id))
+                .chain(peer.subscribing.drain(..))
+                .collect();
+            if !waiting.is_empty() {
+                tracing::debug!("{} commands of a client end: {why}", waiting.len());
+            }
+            for transaction in waiting {
+                peer.refuse(now, transaction, ProtocolError::NOT_OPENED);
+            }
+            if peer.is_engaged() {
+                peer.end.get_or_insert(now + LEAVE);
+            }
+            peer.open = false;
+            peer.used = false;
+            peer.since = now;
+        }
+    }
+
+    /// Takes the news that the driver has sent the modem its own list, which replaced the one
+    /// before.
+    pub(in crate::proxy) fn modem_subscribed(&mut self, now: Instant) {
+        self.known = Some(self.driver_list.clone());
+        self.schedule(now);
+    }
+
+    /// Takes the answer to a command and sends it to the client.
+    pub(in crate::proxy) fn answer(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        result: Result<Response, CommandError>,
+    ) {
+        match self.owners.remove(&ticket) {
+            None => return,
+            Some(Owner::Nobody) => {}
+            Some(Owner::Lists(waiting)) => self.told(now, waiting, result),
+            Some(Owner::Client {
+                client,
+                transaction,
+                id,
+                version,
+                ..
+            }) => {
+                if let Some(peer) = self.clients.get_mut(&client) {
+                    peer.under_way.retain(|(of, _)| *of != ticket);
+                    let result = result.map(|response| match version {
+                        true => Response {
+                            info: guard::version_answer(response.info),
+                            ..response
+                        },
+                        false => response,
+                    });
+                    peer.send(now, transaction, answer(id, result));
+                    self.advance(now, client);
+                }
+            }
+        }
+        self.schedule(now);
+    }
+
+    /// Takes an indication of the modem and sends it to the clients that want it.
+    pub(in crate::proxy) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
+        for peer in self.clients.values_mut() {
+            if peer.listens() && peer.list.wants(id) {
+                let body = Body::Indication {
+                    service: id.service,
+                    cid: id.cid,
+                    info: info.to_vec(),
+                };
+                peer.indicate(now, body);
+            }
+        }
+    }
+}
+
+/// Returns the message that answers a command, as the modem would send it.
+pub(super) fn answer(id: CidId, result: Result<Response, CommandError>) -> Body {
+    let CidId { service, cid } = id;
+    let (status, info) = match result {
+        Ok(response) => (response.status, response.info),
+        Err(
+            CommandError::NotOpen
+            | CommandError::Closed
+            | CommandError::Lost(_)
+            | CommandError::Transfer(_),
+        ) => {
+            return Body::FunctionError(ProtocolError::NOT_OPENED);
+        }
+        Err(CommandError::Function(error)) => return Body::FunctionError(error),
+        Err(CommandError::QueueFull(_)) => (Status::BUSY, Vec::new()),
+        Err(CommandError::Timeout(_) | CommandError::Cancelled | CommandError::Fragments(_)) => {
+            (Status::FAILURE, Vec::new())
+        }
+    };
+    Body::CommandDone {
+        service,
+        cid,
+        status,
+        info,
+    }
+}
