@@ -290,7 +290,8 @@ mod tests {
             "test"
         }
         fn devices(&self) -> Result<Vec<Found>, uwwan_usb::error::Error> {
-            let emulator = crate::commands::emulate::start(&uwwan_emulator::Knobs::default())
+            let emulator = crate::emulated::Wanted::default()
+                .start(uwwan_emulator::FarSide::BuiltIn)
                 .expect("the emulated modem starts");
             let found = emulator.backend().devices()?.remove(0);
             Ok((self.0.iter())

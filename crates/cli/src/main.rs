@@ -12,6 +12,8 @@ mod capture;
 mod checks;
 mod choices;
 mod commands;
+mod descriptor_file;
+mod emulated;
 mod entrances;
 mod failure;
 mod file_capabilities;

@@ -22,6 +22,7 @@ use uwwan_usb::functions::SerialRole;
 use crate::candidates;
 use crate::capture;
 use crate::checks::words;
+use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::running::{Door, Entry, Running};
@@ -49,9 +50,8 @@ pub struct Reach {
     /// What drives the USB device [default: libusb]
     #[arg(long, value_name = "BACKEND", value_parser = words(BackendKind::VALUES), help_heading = "Modem")]
     usb: Option<BackendKind>,
-    /// With --device emulator: what its firmware does, as name=value; `uwwan emulate --knobs` lists them
-    #[arg(long = "knob", value_name = "NAME=VALUE", help_heading = "Modem")]
-    knobs: Vec<String>,
+    #[command(flatten, next_help_heading = "Modem")]
+    emulated: EmulatedModem,
     /// Where running modems keep their sockets
     #[arg(
         long,
@@ -98,11 +98,8 @@ impl Reach {
     /// When there is no modem, when there are several and none was chosen, and when the one there
     /// cannot be opened.
     pub fn target(&self) -> Result<Target, Failure> {
-        if self.device != Some(Device::Emulator) && !self.knobs.is_empty() {
-            return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
-                .at("--knob")
-                .because("real firmware has no knobs")
-                .next("add --device emulator"));
+        if self.device != Some(Device::Emulator) {
+            self.emulated.refuse()?;
         }
         if let Some(entry) = self.running()? {
             if let Some(path) = &self.capture.capture {
@@ -118,12 +115,10 @@ impl Reach {
         }
         let selector = match &self.device {
             Some(Device::Emulator) => {
-                let knobs = crate::commands::emulate::knobs(&self.knobs)?;
+                let wanted = self.emulated.wanted()?;
                 return Ok(Target::Device {
-                    backend: self
-                        .capture
-                        .around(crate::commands::emulate::start_in_process(&knobs)?)?,
-                    selector: Selector::Any,
+                    backend: self.capture.around(wanted.start_in_process()?)?,
+                    selector: wanted.selector(),
                     settle: Some(EMULATOR_SETTLE),
                 });
             }
@@ -148,7 +143,7 @@ impl Reach {
     /// Returns the runtime directory of the running `up` that owns the chosen modem, if there is
     /// one.
     fn running(&self) -> Result<Option<Entry>, Failure> {
-        if !self.knobs.is_empty() {
+        if !self.emulated.is_empty() {
             return Ok(None);
         }
         let base = self.runtime_dir.as_deref();

@@ -89,6 +89,23 @@ fn a_script_comes_from_standard_input_and_the_log_hides_what_is_personal() {
 }
 
 #[test]
+fn descriptors_of_another_modem_are_answered_at_its_port() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../usb/tests/vectors/descriptors/lsusb_1e2d_0065_ce7a4f_1.bin"
+    );
+    // The Gemalto modem has CDC ACM ports, of other numbers than the lt4132's.
+    let (status, said, error) = run(&["at", "--descriptors", file, "AT+CGMM"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert_eq!(said, "ME906s-158\n");
+    let (status, said, error) = run(&["info", "--json", "--descriptors", file]);
+    assert_eq!(status, Some(0), "{error}");
+    assert!(said.contains("1e2d:0065"), "{said}");
+    let (status, _, error) = run(&["info", "--descriptors", "/nonexistent"]);
+    assert_eq!(status, Some(2), "{error}");
+}
+
+#[test]
 fn a_silent_modem_is_told_in_time() {
     let begun = std::time::Instant::now();
     let (status, _, error) = run(&["at", "--knob", "at_silent=on", "AT"]);

@@ -5,13 +5,12 @@ mod far_side;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use uwwan_emulator::{Emulator, FarSide, Knobs, Place, Report, usbip, usbredir};
-use uwwan_usb::device::{Backend, Device, Found};
+use uwwan_emulator::{Knobs, Place, Report, usbip, usbredir};
 
 use self::far_side::FarSideChoice;
 use crate::capture;
+use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::output::{bytes, note, plain, say, say_json};
@@ -34,6 +33,9 @@ Examples:
         -chardev socket,id=modem,path=./modem.sock,reconnect=1
   uwwan emulate --attach --far-side tun:far0 --report report.json
       kernel TCP on the far side too, and a report of every rule the host broke
+  uwwan emulate --attach --descriptors em7455.txt
+      another modem, as `lsusb -v`, hexadecimal text or a copy of
+      /sys/bus/usb/devices/PORT/descriptors tells of it
   uwwan emulate --attach --knob silent_after_direct_switch=off --knob slow_open_ms=33000
   uwwan emulate --knobs
       every knob with its default, and where its behaviour was seen
@@ -51,9 +53,8 @@ pub struct Arguments {
     /// address
     #[arg(long, value_name = "PATH|ADDR:PORT")]
     redir: Option<Place>,
-    /// What the firmware does, as name=value; may be repeated
-    #[arg(long = "knob", value_name = "NAME=VALUE")]
-    knobs: Vec<String>,
+    #[command(flatten)]
+    modem: EmulatedModem,
     /// List the knobs and do nothing else
     #[arg(long = "knobs")]
     list_knobs: bool,
@@ -81,67 +82,6 @@ impl Arguments {
     }
 }
 
-/// Returns the default knobs with some of them turned. An assignment has the form `name=value`.
-///
-/// # Errors
-/// Fails with [`FailureKind::Usage`], which names the knob and what it accepts.
-pub fn knobs(assignments: &[String]) -> Result<Knobs, Failure> {
-    let mut knobs = Knobs::default();
-    for assignment in assignments {
-        knobs.assign(assignment).map_err(|error| {
-            Failure::new(FailureKind::Usage, "a knob makes no sense")
-                .at(format!("--knob {}", plain(assignment)))
-                .because(error)
-                .next("uwwan emulate --knobs lists them with their defaults")
-        })?;
-    }
-    for (name, missing) in knobs.without_effect() {
-        note(format!("knob {name} has no effect without {missing}"));
-    }
-    Ok(knobs)
-}
-
-/// Starts the emulated modem with the built-in network behind it.
-///
-/// # Errors
-/// Fails when a thread or a file descriptor cannot be had.
-pub fn start(knobs: &Knobs) -> Result<Emulator, Failure> {
-    switch_on(knobs, FarSide::BuiltIn)
-}
-
-fn switch_on(knobs: &Knobs, far_side: FarSide) -> Result<Emulator, Failure> {
-    Emulator::new(knobs.clone(), far_side).map_err(|error| {
-        Failure::new(FailureKind::Host, "cannot switch the emulated modem on").because(error)
-    })
-}
-
-/// Starts the emulated modem, and returns a backend that keeps it running.
-///
-/// # Errors
-/// Fails as [`start`] does.
-pub fn start_in_process(knobs: &Knobs) -> Result<Arc<dyn Backend>, Failure> {
-    struct Kept {
-        backend: Arc<dyn Backend>,
-        _emulator: Emulator,
-    }
-    impl Backend for Kept {
-        fn name(&self) -> &'static str {
-            self.backend.name()
-        }
-        fn devices(&self) -> Result<Vec<Found>, uwwan_usb::error::Error> {
-            self.backend.devices()
-        }
-        fn open(&self, found: &Found) -> Result<Arc<dyn Device>, uwwan_usb::error::Error> {
-            self.backend.open(found)
-        }
-    }
-    let emulator = start(knobs)?;
-    Ok(Arc::new(Kept {
-        backend: emulator.backend(),
-        _emulator: emulator,
-    }))
-}
-
 /// Runs the emulated modem until a signal, or lists its knobs.
 ///
 /// # Errors
@@ -151,7 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.list_knobs {
         return list_knobs(arguments.json);
     }
-    let knobs = knobs(&arguments.knobs)?;
+    let modem = arguments.modem.wanted()?;
     // The report is opened first, so that a file that cannot be written is reported before the
     // work.
     let report_file = arguments
@@ -164,7 +104,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let (far_side, far_interface) = arguments.far_side.open()?;
     arguments.capture.prepare()?.start()?;
-    let emulator = switch_on(&knobs, far_side)?;
+    let emulator = modem.start(far_side)?;
     if let Some(observer) = capture::observer() {
         emulator.observe(observer);
     }
@@ -367,32 +307,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knobs_are_checked_with_a_way_out() {
-        assert_eq!(knobs(&["settle_ms=20".into()]).unwrap().settle_ms, 20);
-        for wrong in ["settle", "colour=red", "settle_ms=soon"] {
-            let failure = knobs(&[wrong.to_owned()]).unwrap_err();
-            assert_eq!(failure.kind, FailureKind::Usage);
-            assert!(failure.to_string().contains("emulate --knobs"), "{failure}");
-        }
-    }
-
-    #[test]
     fn text_wraps_at_words() {
         assert_eq!(wrapped("aa bb cc", 5), ["aa bb", "cc"]);
         assert_eq!(wrapped("", 5), Vec::<String>::new());
-    }
-
-    #[test]
-    fn the_emulator_lives_as_long_as_its_backend() {
-        let backend = start_in_process(&Knobs::default()).unwrap();
-        let found = backend.devices().unwrap();
-        assert_eq!(found.len(), 1);
-        assert!(
-            backend
-                .open(&found[0])
-                .unwrap()
-                .active_configuration()
-                .is_ok()
-        );
     }
 }

@@ -6,6 +6,7 @@ use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use crate::candidates::{self, Candidate};
+use crate::emulated::Wanted;
 use crate::failure::Failure;
 use crate::output::{note, plain, say, say_json, seconds};
 
@@ -33,7 +34,7 @@ pub struct Arguments {
 /// Fails when the bus cannot be listed.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backend = if arguments.emulator {
-        super::emulate::start_in_process(&super::emulate::knobs(&[])?)?
+        Wanted::default().start_in_process()?
     } else {
         // Both backends list the same.
         BackendKind::default().start()

@@ -18,6 +18,7 @@ use super::progress::{self, Waiting};
 use crate::candidates;
 use crate::capture;
 use crate::choices::Over;
+use crate::emulated::{EmulatedModem, Wanted};
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
@@ -52,6 +53,8 @@ Examples:
       with everything that passes on USB in a file for Wireshark
   uwwan up --device emulator
       the real driver and a real TUN, but an emulated modem
+  uwwan up --device emulator --descriptors lsusb-of-a-modem.txt
+      the emulated modem as another one, whose lsusb -v is in that file
 
 Needs: read and write access to the USB device (udev rule), and CAP_NET_ADMIN or a TUN prepared with
   ip tuntap add mode tun multi_queue name wwan0 user $USER   and then   uwwan up --tun-name wwan0
@@ -65,10 +68,8 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
-    /// With --device emulator: what its firmware does, as name=value; `uwwan emulate --knobs` lists
-    /// them
-    #[arg(long = "knob", value_name = "NAME=VALUE", help_heading = "Modem")]
-    pub knobs: Vec<String>,
+    #[command(flatten, next_help_heading = "Modem")]
+    pub emulated: EmulatedModem,
     /// Print what happens as JSON, one event a line
     #[arg(long)]
     pub json: bool,
@@ -97,12 +98,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         .device
         .clone()
         .unwrap_or(Device::Usb(Selector::Any));
-    if device != Device::Emulator && !arguments.knobs.is_empty() {
-        return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
-            .at("--knob")
-            .because("real firmware has no knobs")
-            .next("add --device emulator"));
-    }
+    // Files are read before anything is confined.
+    let emulated = match device {
+        Device::Emulator => arguments.emulated.wanted()?,
+        Device::Usb(_) => {
+            arguments.emulated.refuse()?;
+            Wanted::default()
+        }
+    };
     if device == Device::Emulator && usb_flag.is_some() {
         return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
             .at("--usb")
@@ -138,7 +141,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     })?;
     let chosen = choose(
         &device,
-        &arguments.knobs,
+        &emulated,
         settings.usb.unwrap_or_default(),
         options.wait_for_device,
     )?;
@@ -406,17 +409,16 @@ impl Chosen {
 
 fn choose(
     device: &Device,
-    knobs: &[String],
+    emulated: &Wanted,
     kind: BackendKind,
     wait: bool,
 ) -> Result<Chosen, Failure> {
     let selector = match device {
         Device::Emulator => {
-            let knobs = super::emulate::knobs(knobs)?;
             return Ok(Chosen {
-                backend: capture::observed(super::emulate::start_in_process(&knobs)?),
-                selector: Selector::Any,
-                ethernet: Some(false),
+                backend: capture::observed(emulated.start_in_process()?),
+                selector: emulated.selector(),
+                ethernet: Some(emulated.is_ethernet()),
                 name: EMULATOR.to_owned(),
                 node: None,
             });

@@ -2,7 +2,6 @@
 
 mod descriptors;
 mod names;
-mod reading;
 mod target;
 
 use std::sync::Arc;

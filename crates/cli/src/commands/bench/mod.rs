@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crossbeam_channel::Receiver;
+use uwwan_emulator::Knobs;
 use uwwan_figures::{Figures, table};
 use uwwan_modem::options::{Format, Padding, Placement, Table, TunMode};
 use uwwan_usb::backend::BackendKind;
@@ -36,7 +37,6 @@ use self::contenders::Contender;
 use self::iperf3::Server;
 use self::link::{Link, Test};
 use self::report::Report;
-use super::emulate;
 use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::failure::{Failure, FailureKind};
@@ -189,7 +189,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let subject = arguments.subject();
     arguments.check(&subject)?;
     let contenders = arguments.contenders()?;
-    let knobs = emulate::knobs(&arguments.knobs)?;
+    let knobs = crate::emulated::turn(Knobs::default(), &arguments.knobs)?;
     let report = arguments.report.as_deref().map(Report::open).transpose()?;
     let capture = arguments.capture.prepare()?;
     let mut bench = match subject {

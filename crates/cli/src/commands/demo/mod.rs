@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use indicatif::{ProgressBar, ProgressStyle};
-use uwwan_emulator::Emulator;
+use uwwan_emulator::{Emulator, FarSide};
 use uwwan_figures::Spread;
 use uwwan_modem::event::SessionChange;
 use uwwan_modem::host::{HostProvider, TunProvider};
@@ -27,9 +27,10 @@ use self::outcome::{Outcome, Ping, RungTime, Switch, Transfer};
 use self::traffic::TransferError;
 use self::userspace::Userspace;
 use super::network::{Kernel, Network};
-use super::{emulate, progress};
+use super::progress;
 use crate::capture;
 use crate::checks::{size, words};
+use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, note, rounded, say, say_json, seconds};
 use crate::session_settings::SessionSettings;
@@ -97,9 +98,8 @@ pub struct Arguments {
     /// Transfers kept in flight in each direction [default: 16 from the modem, 8 to it]
     #[arg(long, value_name = "N")]
     in_flight: Option<usize>,
-    /// What the firmware does, as name=value; may be repeated; `uwwan emulate --knobs` lists them
-    #[arg(long = "knob", value_name = "NAME=VALUE")]
-    knobs: Vec<String>,
+    #[command(flatten)]
+    modem: EmulatedModem,
     #[command(flatten)]
     capture: capture::Options,
     /// Use the built-in network stack even where a namespace can be had
@@ -149,7 +149,13 @@ enum Host {
 /// Fails when anything in the demo did not work.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
-    let knobs = emulate::knobs(&arguments.knobs)?;
+    let modem = arguments.modem.wanted()?;
+    if modem.is_ethernet() {
+        return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
+            .at("--descriptors")
+            .because("they are of a plain network device, and the demo shows a modem")
+            .next("uwwan up --device emulator takes them as well"));
+    }
     let options = arguments.options()?;
     let capture = arguments.capture.prepare()?;
     let host = choose_host(arguments.userspace);
@@ -167,15 +173,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         bar: None,
     };
     match &host {
-        Host::Kernel => demo.tell(
-            "an emulated HP lt4132, the real driver, a real TUN interface in a private network namespace",
-        )?,
+        Host::Kernel => demo.tell(&format!(
+            "an emulated {}, the real driver, a real TUN interface in a private network namespace",
+            modem.name()
+        ))?,
         Host::Userspace(why) => {
-            demo.tell(&format!("{why}; the built-in network stack takes the kernel's place"))?;
-            demo.tell("an emulated HP lt4132, the real driver, the built-in network stack")?;
+            demo.tell(&format!(
+                "{why}; the built-in network stack takes the kernel's place"
+            ))?;
+            demo.tell(&format!(
+                "an emulated {}, the real driver, the built-in network stack",
+                modem.name()
+            ))?;
         }
     }
-    let emulator = emulate::start(&knobs)?;
+    let emulator = modem.start(FarSide::BuiltIn)?;
     let worked = demo.drive(arguments, options, &host, &emulator);
     demo.outcome.seconds = rounded(begun.elapsed().as_secs_f64(), 3);
     let worked = worked.and_then(|()| demo.check(&emulator));

@@ -1,15 +1,16 @@
 //! `uwwan usb descriptors` shows the descriptors of a device, and what is found in them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
 use uwwan_usb::functions::{self, AtLikelihood, MbimFunction, NcmFunction, SerialFunction};
 
-use super::{names, reading, target};
+use super::{names, target};
 use crate::candidates;
-use crate::failure::{Failure, FailureKind};
+use crate::descriptor_file;
+use crate::failure::Failure;
 use crate::output::{plain, say, say_json};
 use crate::settings::Device;
 
@@ -45,7 +46,7 @@ pub struct Arguments {
 /// Fails when the device is not found, or when the file cannot be read.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(file) = &arguments.from {
-        for descriptors in read(file)? {
+        for descriptors in descriptor_file::read(file)? {
             show(arguments, None, &descriptors)?;
         }
         return Ok(());
@@ -57,20 +58,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(&candidate.name()),
         &candidate.found.descriptors,
     )
-}
-
-/// Reads the descriptors in a file.
-fn read(file: &Path) -> Result<Vec<Descriptors>, Failure> {
-    let failure = || {
-        Failure::new(FailureKind::Usage, "cannot read the descriptors")
-            .at(file.display().to_string())
-    };
-    let bytes = std::fs::read(file).map_err(|error| failure().because(error))?;
-    reading::parse(&bytes).map_err(|why| {
-        failure()
-            .because(why)
-            .next("cp /sys/bus/usb/devices/PORT/descriptors FILE, or lsusb -v -d VENDOR:PRODUCT > FILE, makes one")
-    })
 }
 
 fn show(
@@ -393,6 +380,8 @@ fn configuration(configuration: &Configuration) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -406,7 +395,7 @@ mod tests {
     /// Reads the descriptors in a file of the crate `uwwan-usb`.
     fn of(file: &str) -> Descriptors {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
-        read(&folder.join(file)).unwrap().remove(0)
+        descriptor_file::read(&folder.join(file)).unwrap().remove(0)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use uwwan_modem::Selector;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
-use crate::commands::emulate;
+use crate::emulated::Wanted;
 use crate::failure::Failure;
 use crate::settings::Device;
 
@@ -20,8 +20,8 @@ pub fn find(
 ) -> Result<(Arc<dyn Backend>, Selector), Failure> {
     match device {
         Some(Device::Emulator) => {
-            let emulator = emulate::start_in_process(&emulate::knobs(&[])?)?;
-            Ok((emulator, Selector::Any))
+            let wanted = Wanted::default();
+            Ok((wanted.start_in_process()?, wanted.selector()))
         }
         Some(Device::Usb(selector)) => Ok((kind.start(), selector.clone())),
         None => Ok((kind.start(), Selector::Any)),

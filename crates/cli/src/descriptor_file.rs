@@ -2,17 +2,37 @@
 //! the output of `lsusb -v`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use uwwan_usb::descriptors::Descriptors;
 
+use crate::failure::{Failure, FailureKind};
+
 /// `bDescriptorType` of a class-specific interface descriptor.
 const CLASS_INTERFACE: u8 = 0x24;
+
+/// Reads the descriptors in a file: of one device, or of each in the output of `lsusb -v`.
+///
+/// # Errors
+/// [`FailureKind::Usage`] when the file cannot be read or has none of the three forms.
+pub fn read(file: &Path) -> Result<Vec<Descriptors>, Failure> {
+    let failure = || {
+        Failure::new(FailureKind::Usage, "cannot read the descriptors")
+            .at(file.display().to_string())
+    };
+    let bytes = std::fs::read(file).map_err(|error| failure().because(error))?;
+    parse(&bytes).map_err(|why| {
+        failure()
+            .because(why)
+            .next("cp /sys/bus/usb/devices/PORT/descriptors FILE, or lsusb -v -d VENDOR:PRODUCT > FILE, makes one")
+    })
+}
 
 /// Parses the descriptors of one device, or of each device in the output of `lsusb -v`.
 ///
 /// # Errors
 /// Fails with the reason why the bytes have none of the three forms.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Descriptors>, String> {
+fn parse(bytes: &[u8]) -> Result<Vec<Descriptors>, String> {
     if bytes.starts_with(&[0x12, 0x01]) {
         return Ok(vec![Descriptors::from_sysfs(bytes)]);
     }

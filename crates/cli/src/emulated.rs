@@ -1,0 +1,245 @@
+//! The emulated modem of this process: which one is wanted, and how to start it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uwwan_emulator::{Emulator, FarSide, Knobs};
+use uwwan_modem::Selector;
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::device::{Backend, Device, Found};
+use uwwan_usb::functions;
+
+use crate::descriptor_file;
+use crate::failure::{Failure, FailureKind};
+use crate::output::{note, plain};
+
+/// Options about the emulated modem.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct EmulatedModem {
+    /// What the emulated modem's firmware does, as name=value; may be repeated; `uwwan emulate
+    /// --knobs` lists them
+    #[arg(long = "knob", value_name = "NAME=VALUE")]
+    knobs: Vec<String>,
+    /// The emulated modem presents the descriptors in this file in place of an HP lt4132's: a copy
+    /// of /sys/bus/usb/devices/PORT/descriptors, hexadecimal text, or the output of lsusb -v
+    #[arg(long, value_name = "FILE")]
+    descriptors: Option<PathBuf>,
+}
+
+/// The emulated modem that is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// What the firmware does.
+    pub knobs: Knobs,
+    /// The descriptors it presents, if not those of the lt4132.
+    pub descriptors: Option<Descriptors>,
+}
+
+impl EmulatedModem {
+    /// Returns whether no option was given.
+    pub fn is_empty(&self) -> bool {
+        self.knobs.is_empty() && self.descriptors.is_none()
+    }
+
+    /// Refuses the options where a real modem is meant.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`], which names the option.
+    pub fn refuse(&self) -> Result<(), Failure> {
+        let (option, why) = match self {
+            Self { knobs, .. } if !knobs.is_empty() => ("--knob", "real firmware has no knobs"),
+            Self {
+                descriptors: Some(_),
+                ..
+            } => ("--descriptors", "a real modem has its own"),
+            _ => return Ok(()),
+        };
+        Err(Failure::new(FailureKind::Usage, "an option makes no sense")
+            .at(option)
+            .because(why)
+            .next("add --device emulator"))
+    }
+
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`], which names the knob and what it accepts, or what is wrong with the
+    /// file.
+    pub fn wanted(&self) -> Result<Wanted, Failure> {
+        let descriptors = match &self.descriptors {
+            None => None,
+            Some(file) => {
+                let mut all = descriptor_file::read(file)?;
+                if all.len() != 1 {
+                    return Err(
+                        Failure::new(FailureKind::Usage, "cannot present the descriptors")
+                            .at(file.display().to_string())
+                            .because(format!("they are of {} devices", all.len()))
+                            .next("lsusb -v -d VENDOR:PRODUCT > FILE makes a file of one"),
+                    );
+                }
+                all.pop()
+            }
+        };
+        let defaults = descriptors.as_ref().map(Knobs::like).unwrap_or_default();
+        Ok(Wanted {
+            knobs: turn(defaults, &self.knobs)?,
+            descriptors,
+        })
+    }
+}
+
+/// Returns knobs with some of them turned. An assignment has the form `name=value`.
+///
+/// # Errors
+/// [`FailureKind::Usage`], which names the knob and what it accepts.
+pub fn turn(mut knobs: Knobs, assignments: &[String]) -> Result<Knobs, Failure> {
+    for assignment in assignments {
+        knobs.assign(assignment).map_err(|error| {
+            Failure::new(FailureKind::Usage, "a knob makes no sense")
+                .at(format!("--knob {}", plain(assignment)))
+                .because(error)
+                .next("uwwan emulate --knobs lists them with their defaults")
+        })?;
+    }
+    for (name, missing) in knobs.without_effect() {
+        note(format!("knob {name} has no effect without {missing}"));
+    }
+    Ok(knobs)
+}
+
+impl Wanted {
+    /// Starts the emulated modem with that network behind it.
+    ///
+    /// # Errors
+    /// [`FailureKind::Host`] when a thread or a file descriptor cannot be had.
+    pub fn start(&self, far_side: FarSide) -> Result<Emulator, Failure> {
+        let knobs = self.knobs.clone();
+        let emulator = match &self.descriptors {
+            None => Emulator::new(knobs, far_side),
+            Some(other) => Emulator::presenting(other.clone(), knobs, far_side),
+        };
+        emulator.map_err(|error| {
+            Failure::new(FailureKind::Host, "cannot switch the emulated modem on").because(error)
+        })
+    }
+
+    /// Starts the emulated modem with the built-in network behind it, and returns a backend that
+    /// keeps it running.
+    ///
+    /// # Errors
+    /// As [`Wanted::start`].
+    pub fn start_in_process(&self) -> Result<Arc<dyn Backend>, Failure> {
+        let emulator = self.start(FarSide::BuiltIn)?;
+        Ok(Arc::new(Kept {
+            backend: emulator.backend(),
+            _emulator: emulator,
+        }))
+    }
+
+    /// Returns what it is the emulation of.
+    pub fn name(&self) -> String {
+        match &self.descriptors {
+            None => "HP lt4132".to_owned(),
+            Some(own) => format!(
+                "modem with the descriptors of {:04x}:{:04x}",
+                own.vendor(),
+                own.product()
+            ),
+        }
+    }
+
+    /// Returns whether it is a plain network device.
+    pub fn is_ethernet(&self) -> bool {
+        self.descriptors.as_ref().is_some_and(|descriptors| {
+            functions::mbim(descriptors).is_empty() && !functions::ncm(descriptors).is_empty()
+        })
+    }
+
+    /// Returns the selector that finds it on its backend. A plain network device is taken only
+    /// where it is named.
+    pub fn selector(&self) -> Selector {
+        match &self.descriptors {
+            Some(own) if self.is_ethernet() => Selector::Id(own.vendor(), own.product()),
+            _ => Selector::Any,
+        }
+    }
+}
+
+/// A backend that keeps the emulated modem behind it running.
+struct Kept {
+    backend: Arc<dyn Backend>,
+    _emulator: Emulator,
+}
+
+impl Backend for Kept {
+    fn name(&self) -> &'static str {
+        self.backend.name()
+    }
+
+    fn devices(&self) -> Result<Vec<Found>, uwwan_usb::error::Error> {
+        self.backend.devices()
+    }
+
+    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, uwwan_usb::error::Error> {
+        self.backend.open(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knobs_are_checked_with_a_way_out() {
+        assert_eq!(
+            turn(Knobs::default(), &["settle_ms=20".into()])
+                .unwrap()
+                .settle_ms,
+            20
+        );
+        for wrong in ["settle", "colour=red", "settle_ms=soon"] {
+            let failure = turn(Knobs::default(), &[wrong.to_owned()]).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Usage);
+            assert!(failure.to_string().contains("emulate --knobs"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn the_emulator_lives_as_long_as_its_backend() {
+        let backend = Wanted::default().start_in_process().unwrap();
+        let found = backend.devices().unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(
+            backend
+                .open(&found[0])
+                .unwrap()
+                .active_configuration()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn descriptors_of_a_file_are_presented() {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../usb/tests/vectors/descriptors"
+        );
+        let given = |name: &str| EmulatedModem {
+            descriptors: Some(format!("{folder}/{name}").into()),
+            ..EmulatedModem::default()
+        };
+        let wanted = given("lsusb_1199_c081_82da32_1.bin").wanted().unwrap();
+        assert_eq!(wanted.selector(), Selector::Any);
+        let found = wanted.start_in_process().unwrap().devices().unwrap();
+        assert_eq!(found[0].identity.vendor, 0x1199);
+        let wanted = given("huawei_e5331_12d1_1c1f.bin").wanted().unwrap();
+        assert_eq!(wanted.selector(), Selector::Id(0x12d1, 0x1c1f));
+        for wrong in ["nothing.bin", "index.json"] {
+            let failure = given(wrong).wanted().unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Usage);
+        }
+        assert!(given("index.json").refuse().is_err());
+        assert!(EmulatedModem::default().refuse().is_ok());
+    }
+}
