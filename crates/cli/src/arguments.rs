@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, demo, down, emulate, ipv6, list, mbim, modem, ntb, status, up, usb,
+    at, bench, capture, demo, down, emulate, ipv6, list, mbim, modem, ntb, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -49,6 +49,8 @@ pub enum Command {
     Status(status::Arguments),
     #[command(flatten)]
     Modem(modem::Command),
+    /// Capture what passes on USB
+    Capture(capture::Arguments),
     /// Send AT commands, or talk with the modem in a console
     At(at::Arguments),
     /// Find out why IPv6 is refused, and unlock it

@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         Command::Down(arguments) => commands::down::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Modem(command) => commands::modem::run(&command),
+        Command::Capture(arguments) => commands::capture::run(&arguments),
         Command::At(arguments) => commands::at::run(&arguments),
         Command::Ipv6(arguments) => commands::ipv6::run(&arguments),
         Command::Emulate(arguments) => commands::emulate::run(&arguments),

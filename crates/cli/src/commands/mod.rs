@@ -3,6 +3,7 @@
 
 pub mod at;
 pub mod bench;
+pub mod capture;
 pub mod contexts;
 pub mod demo;
 pub mod down;

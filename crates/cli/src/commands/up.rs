@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
+use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::options::{Dns, Options};
 use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder};
@@ -131,6 +132,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // Threads start from here on, and are confined as this one is.
     output_queue::start();
     capture.start()?;
+    // A capture may begin later.
+    let _ = capture::captures();
     // Signals are caught first: from here on a stop is always a clean one.
     let mut builder = Builder::new().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
@@ -481,5 +484,13 @@ impl Responder for Answers {
 
     fn stop(&self) {
         self.handle.stop();
+    }
+
+    fn capture(
+        &self,
+        options: uwwan_modem::capture::Options,
+        destination: Destination,
+    ) -> Result<Capture, Failure> {
+        capture::captures().start(options, destination)
     }
 }

@@ -147,6 +147,12 @@ impl Capture {
         self.recorder.has_ended()
     }
 
+    /// Lets the capture end by itself, once what is queued is written.
+    pub fn end(&self) {
+        self.leave();
+        self.recorder.end();
+    }
+
     /// Ends the capture and returns what became of it. What is queued is written first, for which
     /// `patience` is given.
     #[must_use]

@@ -96,7 +96,10 @@ impl Destination {
     }
 
     /// Opens the first or the next file, and removes the one that is too many.
-    pub(super) fn next(&mut self) -> io::Result<Box<dyn Write + Send>> {
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn next(&mut self) -> io::Result<Box<dyn Write + Send>> {
         if let Some(first) = self.first.take() {
             return Ok(first);
         }

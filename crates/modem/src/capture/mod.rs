@@ -24,12 +24,15 @@ mod snap;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 pub use captures::{Capture, Captures};
 pub use destination::{Destination, Ring};
 pub use recorder::Outcome;
 
 /// What a capture holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// Number of bytes kept of each datagram; of a datagram's rest, zeros stand in the file. All is
     /// kept with `None`.

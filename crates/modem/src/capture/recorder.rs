@@ -169,9 +169,14 @@ impl Recorder {
         self.shared.failed.load(Ordering::Relaxed)
     }
 
+    /// Lets the thread write what is queued and end.
+    pub fn end(&self) {
+        let _ = self.queue.send(Message::Finish);
+    }
+
     /// Lets the thread write what is queued, and waits for that as long as `patience`.
     pub fn finish(&self, patience: Duration) -> Outcome {
-        let _ = self.queue.send(Message::Finish);
+        self.end();
         let late = matches!(
             self.ended.recv_timeout(patience),
             Err(crossbeam_channel::RecvTimeoutError::Timeout)

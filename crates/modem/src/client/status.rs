@@ -83,6 +83,28 @@ impl StatusClient {
         Err(failure.at(&self.place))
     }
 
+    /// Asks for a capture and returns the stream that carries the bytes of its file, and the same stream
+    /// for another thread, which ends the capture by shutting its writing half down. The rest of the file
+    /// comes then, and the other end closes.
+    ///
+    /// # Errors
+    /// Those of [`StatusClient::reply`].
+    pub fn capture(
+        mut self,
+        options: crate::capture::Options,
+    ) -> Result<(impl Read + Send, UnixStream), Failure> {
+        self.ask(Request::Capture(options))?;
+        if self.reply(PATIENCE)?.is_none() {
+            return Err(broken(&self.place, &"it has ended"));
+        }
+        let stream = self.stream.get_ref();
+        let ended = stream
+            .set_read_timeout(None)
+            .and_then(|()| stream.try_clone());
+        let ended = ended.map_err(|error| broken(&self.place, &error))?;
+        Ok((self.stream, ended))
+    }
+
     /// Asks for the status and returns the reply that holds it.
     ///
     /// # Errors

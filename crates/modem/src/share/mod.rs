@@ -10,7 +10,8 @@
 //! - `server`: the loop that moves bytes between the entrances' clients and the services.
 //! - `service`: the trait of a service, which turns the bytes of its clients and the time into
 //!   bytes for its clients. Services know nothing of sockets.
-//! - `status`: status and orders, one JSON object in each line. `at`: the AT port, for terminals
+//! - `status`: status, orders and captures, one JSON object in each line. `stream`: a capture on its way to
+//!   a client. `at`: the AT port, for terminals
 //!   and in JSON lines. `mbim`: the control session, in the protocol of libmbim's proxy.
 //!
 //! A program collects what it offers in a [`Builder`]. [`Builder::serve`] serves it from a thread
@@ -30,6 +31,7 @@ mod mbim;
 mod server;
 pub(crate) mod service;
 mod status;
+mod stream;
 mod terminals;
 #[cfg(test)]
 mod tests;

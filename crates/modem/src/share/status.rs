@@ -7,6 +7,10 @@
 //! closes: at each change, ten times a second at most and once a second at least. `stop` is
 //! answered with one line at once and a second one when everything is down.
 //!
+//! `{"command":"capture","snap":128}` (fields of [`capture::Options`](crate::capture::Options)) is answered
+//! with one line, after which the connection carries the bytes of a pcapng file. It ends when the client
+//! closes its sending half, and with `{"command":"end_captures"}` of another client.
+//!
 //! A request has to come within [`REQUEST_TIME`], and a reply has to be read within [`REPLY_TIME`].
 //! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
 //! for clients that ask once. A client that has not asked makes room for one that comes.
@@ -24,6 +28,8 @@ use super::credentials::Allow;
 use super::listener::Listener;
 use super::server::Builder;
 use super::service::{ClientId, Entrance, Service};
+use super::stream;
+use crate::capture::{self, Capture, Destination};
 use crate::failure::{Failure, FailureKind};
 use crate::poll::Waker;
 use crate::status::Status;
@@ -45,7 +51,7 @@ const WATCH_LATE: Duration = Duration::from_secs(1);
 
 /// Request of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "lowercase")]
+#[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     /// Asks for the status once.
     Status {},
@@ -53,6 +59,10 @@ pub enum Request {
     Watch {},
     /// Asks for a clean stop.
     Stop {},
+    /// Asks for a capture, whose bytes follow the reply.
+    Capture(capture::Options),
+    /// Ends the captures that clients have asked for.
+    EndCaptures {},
 }
 
 /// Reply of `up`.
@@ -104,6 +114,18 @@ pub trait Responder: Send {
     fn status(&self) -> serde_json::Value;
     /// Begins a clean stop.
     fn stop(&self);
+    /// Begins a capture.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn capture(
+        &self,
+        options: capture::Options,
+        destination: Destination,
+    ) -> Result<Capture, Failure> {
+        let _ = (options, destination);
+        Err(refused(FailureKind::Missing, "it captures nothing"))
+    }
 }
 
 /// Handle by which the program tells the watchers that the status has changed.
@@ -142,6 +164,7 @@ impl Builder {
             device: device.to_owned(),
             responder,
             changes: Arc::clone(&changes.count),
+            waker: self.waker(),
             clients: BTreeMap::new(),
             next: 0,
         }));
@@ -156,6 +179,8 @@ enum Phase {
     Asking,
     /// The client is sent each change. The last status was sent at `sent`, after `seen` changes.
     Watching { sent: Instant, seen: u64 },
+    /// The client gets the bytes of a capture.
+    Capturing,
     /// The client waits for the end.
     Stopping,
     /// The client gets the output that waits for it and nothing more.
@@ -171,6 +196,13 @@ struct Client {
     written: usize,
     /// Time since which the client is waited for: for its request, or for it to read its reply.
     since: Instant,
+    capture: Option<Running>,
+}
+
+/// A capture for a client. The reading end is dropped first, so that the writing thread ends.
+struct Running {
+    bytes: stream::Reader,
+    capture: Capture,
 }
 
 impl Client {
@@ -193,14 +225,14 @@ impl Client {
     /// Returns the time at which something is due for the client: its time is up, or it is sent the
     /// status.
     fn due(&self, changes: u64) -> Option<Instant> {
-        if !self.output().is_empty() {
+        if !self.output().is_empty() && self.phase != Phase::Capturing {
             return Some(self.since + REPLY_TIME);
         }
         match self.phase {
             Phase::Asking => Some(self.since + REQUEST_TIME),
             Phase::Watching { sent, seen } if seen == changes => Some(sent + WATCH_LATE),
             Phase::Watching { sent, .. } => Some(sent + WATCH_SOON),
-            Phase::Stopping | Phase::Done => None,
+            Phase::Capturing | Phase::Stopping | Phase::Done => None,
         }
     }
 }
@@ -209,6 +241,7 @@ struct StatusService {
     device: String,
     responder: Box<dyn Responder>,
     changes: Arc<AtomicU64>,
+    waker: Waker,
     clients: BTreeMap<ClientId, Client>,
     next: u64,
 }
@@ -279,15 +312,41 @@ impl StatusService {
     }
 
     fn answer(&mut self, now: Instant, id: ClientId, request: Request) {
-        let waiting =
-            |client: &&Client| matches!(client.phase, Phase::Watching { .. } | Phase::Stopping);
+        let waiting = |client: &&Client| {
+            matches!(
+                client.phase,
+                Phase::Watching { .. } | Phase::Stopping | Phase::Capturing
+            )
+        };
         let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
         let (reply, phase) = match request {
             Request::Status {} => (self.state(), Phase::Asking),
-            Request::Watch {} if full => return self.refuse(now, id, too_many()),
+            Request::Watch {} | Request::Capture(_) if full => {
+                return self.refuse(now, id, too_many());
+            }
             Request::Watch {} => {
                 let seen = self.changes();
                 (self.state(), Phase::Watching { sent: now, seen })
+            }
+            Request::Capture(options) => {
+                let (writer, bytes) = stream::pair(self.waker.clone());
+                let destination = Destination::stream(Box::new(writer), "a local client");
+                let capture = match self.responder.capture(options, destination) {
+                    Ok(capture) => capture,
+                    Err(failure) => return self.refuse(now, id, failure),
+                };
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.capture = Some(Running { bytes, capture });
+                }
+                (self.reply(), Phase::Capturing)
+            }
+            Request::EndCaptures {} => {
+                let captures = self
+                    .clients
+                    .values()
+                    .filter_map(|client| client.capture.as_ref());
+                captures.for_each(|running| running.capture.end());
+                (self.reply(), Phase::Asking)
             }
             Request::Stop {} => {
                 self.responder.stop();
@@ -297,6 +356,27 @@ impl StatusService {
         if let Some(client) = self.clients.get_mut(&id) {
             client.send(now, &reply);
             client.phase = phase;
+        }
+    }
+}
+
+impl StatusService {
+    /// Passes the bytes of captures on to clients that have taken what they got before.
+    fn pass_on(&mut self, now: Instant) {
+        for client in self.clients.values_mut() {
+            let Some(running) = &client.capture else {
+                continue;
+            };
+            if !client.output().is_empty() {
+                continue;
+            }
+            client.output.clear();
+            client.written = 0;
+            client.since = now;
+            if !running.bytes.take(&mut client.output) {
+                client.capture = None;
+                client.phase = Phase::Done;
+            }
         }
     }
 }
@@ -335,6 +415,7 @@ impl Service for StatusService {
             output: Vec::new(),
             written: 0,
             since: now,
+            capture: None,
         };
         self.clients.insert(id, client);
         Some(id)
@@ -366,6 +447,9 @@ impl Service for StatusService {
     fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
         if let Some(ended) = self.clients.get_mut(&client) {
             ended.input_ended = true;
+            if let Some(running) = &ended.capture {
+                running.capture.end();
+            }
             self.advance(now, client);
         }
     }
@@ -380,6 +464,7 @@ impl Service for StatusService {
             reader.since = now;
             self.advance(now, client);
         }
+        self.pass_on(now);
     }
 
     fn disconnect(&mut self, _: Instant, client: ClientId) {
@@ -394,6 +479,7 @@ impl Service for StatusService {
     }
 
     fn work(&mut self, now: Instant) -> bool {
+        self.pass_on(now);
         let changes = self.changes();
         let is_due = |client: &Client| client.due(changes).is_some_and(|due| due <= now);
         if !self.clients.values().any(is_due) {
@@ -438,6 +524,11 @@ impl Service for StatusService {
         for client in self.clients.values_mut() {
             if client.phase == Phase::Stopping {
                 client.send(now, &stopped);
+            }
+            // The modem is down: what was captured last is the rest of the file.
+            if let Some(Running { bytes, capture }) = client.capture.take() {
+                let _ = capture.finish(REPLY_TIME);
+                bytes.take(&mut client.output);
             }
             client.phase = Phase::Done;
         }
