@@ -7,7 +7,7 @@ use std::fmt;
 
 use byteorder::{ByteOrder, LittleEndian};
 
-use crate::names::values;
+use crate::fields::values;
 use crate::registry::{CidId, Part};
 use crate::status::{ProtocolError, Status};
 use crate::uuid::Uuid;

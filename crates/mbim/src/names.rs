@@ -103,44 +103,8 @@ pub(crate) fn parse_number(text: &str) -> Option<u64> {
     }
 }
 
-/// Defines an enumeration or a bit set: a number newtype with named constants.
-///
-/// `values!` takes numbers; `bits!` takes bit positions and adds `NONE = 0` by itself.
-macro_rules! values {
-    ($(#[$meta:meta])* $name:ident: $repr:ident { $($constant:ident = $value:expr),* $(,)? }) => {
-        $crate::names::named_number!($(#[$meta])* $name: $repr, false, $($constant = $value,)*);
-    };
-}
-pub(crate) use values;
-
-macro_rules! bits {
-    ($(#[$meta:meta])* $name:ident: $repr:ident { $($constant:ident = $bit:expr),* $(,)? }) => {
-        $crate::names::named_number!($(#[$meta])* $name: $repr, true, NONE = 0, $($constant = 1 << $bit,)*);
-
-        impl $name {
-            /// Returns whether all bits of `other` are set.
-            #[must_use]
-            pub const fn contains(self, other: Self) -> bool {
-                self.0 & other.0 == other.0
-            }
-        }
-
-        impl std::ops::BitOr for $name {
-            type Output = Self;
-            fn bitor(self, other: Self) -> Self {
-                Self(self.0 | other.0)
-            }
-        }
-
-        impl std::ops::BitOrAssign for $name {
-            fn bitor_assign(&mut self, other: Self) {
-                self.0 |= other.0;
-            }
-        }
-    };
-}
-pub(crate) use bits;
-
+/// Defines a number newtype with named constants, which serializes as its name. The second argument
+/// tells whether its values are sets of bits.
 macro_rules! named_number {
     ($(#[$meta:meta])* $name:ident: $repr:ident, $flags:expr, $($constant:ident = $value:expr,)*) => {
         $(#[$meta])*
@@ -187,23 +151,6 @@ macro_rules! named_number {
             }
         }
 
-        impl $crate::fields::Wire for $name {
-            fn to_value(&self) -> $crate::fields::Value {
-                $crate::fields::Value::Unsigned(u64::from(self.0))
-            }
-            fn from_value(value: $crate::fields::Value) -> Option<Self> {
-                value.unsigned()?.try_into().ok().map(Self)
-            }
-            fn zero() -> Self {
-                Self(0)
-            }
-        }
-
-        impl $crate::fields::WireKind for $name {
-            const KIND: $crate::fields::Kind =
-                $crate::fields::Kind::Named { names: Self::NAMES, bytes: size_of::<$repr>() };
-        }
-
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -235,6 +182,8 @@ impl UnknownName {
 
 #[cfg(test)]
 mod tests {
+    use crate::fields::{bits, values};
+
     values! {
         /// Enumeration for the tests.
         Colour: u32 { RED = 1, _5G_BLUE = 7 }

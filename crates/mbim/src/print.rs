@@ -1,16 +1,12 @@
-//! Values for people and as JSON: names instead of numbers, control characters escaped, personal
-//! content hidden unless asked for.
+//! Values as JSON, with names instead of numbers, control characters escaped, and personal content
+//! hidden unless asked for.
 
 use std::fmt::Write as _;
 use std::io;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::fields::{Field, FieldError, Kind, Layout, Reader, Record, Tlv, TlvType, Value};
-use crate::registry;
-use crate::services::basic_connect::context_type_name;
-use crate::services::ms_basic_connect_extensions::{WakeCommand, WakePacket};
-use crate::uuid::Uuid;
+use crate::fields::{Field, Kind, Reader, Record, Tlv, Value};
 
 /// Text in the place of hidden content.
 pub const HIDDEN: &str = "<hidden>";
@@ -77,7 +73,7 @@ impl serde_json::ser::Formatter for Careful {
     }
 }
 
-/// Bytes as hexadecimal digits.
+/// Returns bytes as hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes
@@ -88,7 +84,15 @@ pub fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// A structure as JSON, fields in their order; what could not be read is left out.
+/// Writes the fields with personal content hidden.
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fields = record_json(self, Personal::Hide);
+        write!(f, "{} {}", self.schema.name, json_line(&fields))
+    }
+}
+
+/// Returns a structure as JSON, fields in their order. Fields that could not be read are left out.
 #[must_use]
 pub fn record_json(record: &Record, personal: Personal) -> Json {
     let fields = record.iter().filter_map(|(field, value)| {
@@ -122,12 +126,12 @@ fn value_json(field: &Field, kind: &Kind, value: &Value, personal: Personal) -> 
         Value::Ipv6(address) => json!(address.to_string()),
         Value::Text(text) => json!(text),
         Value::Bytes(bytes) => json!(hex(bytes)),
-        Value::Tlv(tlv) => tlv_json(tlv, personal),
+        Value::Tlv(tlv) => tlv_json(field, tlv, personal),
     }
 }
 
-/// The kind of the elements of a list, by which they are printed.
-const fn element_of(kind: &Kind) -> &Kind {
+/// Returns the kind of the elements of a list, by which they are printed.
+pub(crate) const fn element_of(kind: &Kind) -> &Kind {
     match kind {
         Kind::Refs { of, .. }
         | Kind::Packed { of, .. }
@@ -154,17 +158,14 @@ fn number_json(kind: &Kind, number: u64) -> Json {
     }
 }
 
-fn tlv_json(tlv: &Tlv, personal: Personal) -> Json {
+/// Returns a TLV as JSON, with the fields of its content where `field` states the layout.
+pub(crate) fn tlv_json(field: &Field, tlv: &Tlv, personal: Personal) -> Json {
     let mut object = Map::new();
     object.insert("type".to_owned(), json!(tlv.kind.to_string()));
-    let schema = match tlv.kind {
-        TlvType::WAKE_COMMAND => Some(WakeCommand::SCHEMA),
-        TlvType::WAKE_PACKET => Some(WakePacket::SCHEMA),
-        _ => None,
-    };
+    let content = field.contents.iter().find(|(kind, _)| *kind == tlv.kind.0);
     if let Some(text) = tlv.as_text() {
         object.insert("text".to_owned(), json!(text));
-    } else if let Some(schema) = schema {
+    } else if let Some((_, schema)) = content {
         let record = Reader::new(&tlv.data).read(schema);
         object.insert("fields".to_owned(), record_json(&record, personal));
     } else {
@@ -173,106 +174,10 @@ fn tlv_json(tlv: &Tlv, personal: Personal) -> Json {
     Json::Object(object)
 }
 
-/// Returns the name of what a UUID stands for, if it is a known one.
-fn uuid_meaning(uuid: Uuid) -> Option<&'static str> {
-    registry::service(uuid)
-        .map(|service| service.name)
-        .or_else(|| context_type_name(uuid))
-}
-
-/// Appends a structure as indented lines, `name: value` each.
-pub fn record_text(out: &mut String, record: &Record, personal: Personal, indent: usize) {
-    for (field, value) in record.iter() {
-        let Some(value) = value else { continue };
-        if field.condition.is_some() && *value == Value::Absent {
-            continue;
-        }
-        let _ = write!(out, "{:indent$}{}:", "", field.name);
-        value_text(out, field, &field.kind, value, personal, indent);
-    }
-}
-
-fn value_text(
-    out: &mut String,
-    field: &Field,
-    kind: &Kind,
-    value: &Value,
-    personal: Personal,
-    indent: usize,
-) {
-    match value {
-        Value::Struct(record) => {
-            out.push('\n');
-            record_text(out, record, personal, indent + 2);
-        }
-        Value::List(list) if list.is_empty() => out.push_str(" (none)\n"),
-        Value::List(list)
-            if list
-                .iter()
-                .any(|value| matches!(value, Value::Struct(_) | Value::Tlv(_))) =>
-        {
-            out.push('\n');
-            for (index, value) in list.iter().enumerate() {
-                let _ = write!(out, "{:1$}[{index}]", "", indent + 2);
-                value_text(out, field, element_of(kind), value, personal, indent + 2);
-            }
-        }
-        Value::List(list) => {
-            let parts: Vec<_> = list
-                .iter()
-                .map(|value| scalar(field, element_of(kind), value, personal))
-                .collect();
-            let _ = writeln!(out, " {}", parts.join(", "));
-        }
-        value => {
-            let _ = writeln!(out, " {}", scalar(field, kind, value, personal));
-        }
-    }
-}
-
-fn scalar(field: &Field, kind: &Kind, value: &Value, personal: Personal) -> String {
-    let empty = matches!(value, Value::Text(text) if text.is_empty()) || value.is_empty();
-    if field.personal && personal == Personal::Hide && !empty && *value != Value::Absent {
-        return HIDDEN.to_owned();
-    }
-    match value {
-        Value::Absent => "(none)".to_owned(),
-        Value::Unsigned(number) => match kind {
-            Kind::Named { names, .. } => names.text_of(*number),
-            Kind::Bool => (*number != 0).to_string(),
-            _ => number.to_string(),
-        },
-        Value::Signed(number) => number.to_string(),
-        Value::Uuid(uuid) => match uuid_meaning(*uuid) {
-            Some(meaning) => format!("{uuid} ({meaning})"),
-            None => uuid.to_string(),
-        },
-        Value::Ipv4(address) => address.to_string(),
-        Value::Ipv6(address) => address.to_string(),
-        Value::Text(text) => format!("\"{}\"", escape(text).replace('"', "\\\"")),
-        Value::Bytes(bytes) if bytes.is_empty() => "(none)".to_owned(),
-        Value::Bytes(bytes) => hex(bytes),
-        Value::Tlv(tlv) => json_line(&tlv_json(tlv, personal)),
-        Value::List(_) | Value::Struct(_) => String::new(),
-    }
-}
-
-/// Appends problems as indented lines.
-pub fn errors_text(out: &mut String, errors: &[FieldError], indent: usize) {
-    for error in errors {
-        let _ = writeln!(
-            out,
-            "{:indent$}offset {}: {}",
-            "",
-            error.offset,
-            escape(&error.what)
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Layout;
     use crate::services::basic_connect::{DataClass, DeviceCaps, DeviceType};
 
     #[test]
@@ -293,7 +198,6 @@ mod tests {
             device_type: DeviceType::REMOVABLE,
             data_class: DataClass::LTE | DataClass(1 << 30),
             device_id: "353613048804622".to_owned(),
-            firmware_info: "1\u{1b}2".to_owned(),
             ..DeviceCaps::default()
         };
         let shown = record_json(&caps.to_record(), Personal::Show);
@@ -301,12 +205,6 @@ mod tests {
         assert_eq!(shown["data_class"], json!(["lte", "0x40000000"]));
         let hidden = record_json(&caps.to_record(), Personal::Hide);
         assert_eq!(hidden["device_id"], HIDDEN);
-        let mut text = String::new();
-        record_text(&mut text, &caps.to_record(), Personal::Hide, 0);
-        assert!(
-            !text.contains("353613048804622") && text.contains("firmware_info: \"1\\u{1b}2\""),
-            "{text}"
-        );
         assert!(!format!("{caps:?}").contains("353613048804622"));
     }
 }

@@ -3,7 +3,7 @@
 //! Sources: MBIM 1.0 section 9.4.5 (status), 3GPP TS 24.008 and 24.301 (causes), MBIM 1.0 section
 //! 9.3.4.2 (protocol errors).
 
-use crate::names::values;
+use crate::fields::values;
 
 values! {
     /// Result of an OPEN, CLOSE or COMMAND (`MBIM_STATUS_CODES`).

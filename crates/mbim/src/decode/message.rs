@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use byteorder::{ByteOrder, LittleEndian};
 use serde_json::{Map, Value as Json, json};
 
+use super::text;
 use crate::fields::{FieldError, Reader, Record};
 use crate::message::{
     COMMAND_HEADER, CommandKind, FRAGMENT_HEADER, HEADER, INDICATION_HEADER, MessageType,
@@ -366,7 +367,7 @@ impl Decoded {
             }
             Content::Fields(record) => {
                 out.push_str("  fields:\n");
-                print::record_text(&mut out, record, personal, 4);
+                text::record_text(&mut out, record, personal, 4);
             }
             Content::Raw(bytes) => {
                 let _ = writeln!(out, "  data: {}", print::hex(bytes));
@@ -380,7 +381,7 @@ impl Decoded {
         }
         if !self.errors.is_empty() {
             out.push_str("  errors:\n");
-            print::errors_text(&mut out, &self.errors, 4);
+            text::errors_text(&mut out, &self.errors, 4);
         }
         out
     }

@@ -5,6 +5,7 @@
 mod message;
 mod personal;
 mod stream;
+mod text;
 
 pub use message::*;
 pub use personal::{PersonalContent, personal_content};

@@ -13,7 +13,7 @@
 ///         device_services: Vec<DeviceServiceElement> as refs(device_services_count),
 ///     }
 ///     PinSet {
-///         pin: String [max(32), personal],                // options: max, personal, when
+///         pin: String [max(32), personal],                // options: max, personal, when, contents
 ///     }
 /// }
 /// ```

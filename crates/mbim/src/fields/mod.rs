@@ -12,6 +12,7 @@
 //! excludes the padding; empty data is offset 0, size 0. Numbers are little-endian.
 
 mod layout;
+mod named;
 mod read;
 mod schema;
 mod value;
@@ -19,6 +20,7 @@ mod wire;
 mod write;
 
 pub(crate) use layout::{encoding, kind, layout};
+pub(crate) use named::{bits, values, wire_number};
 pub use read::{FieldError, PersonalPart, Reader};
 pub use schema::{Condition, Field, Kind, Schema};
 pub use value::{Record, SetError, Tlv, TlvType, Value};

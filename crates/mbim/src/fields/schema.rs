@@ -146,6 +146,8 @@ pub struct Field {
     pub personal: bool,
     /// Condition under which the field is present; `None` when it always is.
     pub condition: Option<Condition>,
+    /// Layouts of the contents that a TLV in the field may have, by the number of its type.
+    pub contents: &'static [(u16, &'static Schema)],
 }
 
 impl Field {
@@ -158,6 +160,7 @@ impl Field {
             limit: None,
             personal: false,
             condition: None,
+            contents: &[],
         }
     }
 
@@ -172,6 +175,13 @@ impl Field {
     #[must_use]
     pub const fn personal(mut self) -> Self {
         self.personal = true;
+        self
+    }
+
+    /// Returns the field with layouts of a TLV's contents, by the number of its type.
+    #[must_use]
+    pub const fn contents(mut self, contents: &'static [(u16, &'static Schema)]) -> Self {
+        self.contents = contents;
         self
     }
 

@@ -3,31 +3,30 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::schema::{Field, Kind, Schema};
-use crate::names::{parse_number, values};
+use crate::names::{named_number, parse_number};
 use crate::uuid::Uuid;
 
-values! {
+named_number! {
     /// Type of a TLV (MBIMEx 3.0).
-    TlvType: u16 {
-        UE_POLICIES = 1,
-        SINGLE_NSSAI = 2,
-        ALLOWED_NSSAI = 3,
-        CONFIGURED_NSSAI = 4,
-        DEFAULT_CONFIGURED_NSSAI = 5,
-        REJECTED_NSSAI = 6,
-        LADN = 7,
-        TAI = 8,
-        WCHAR_STR = 10,
-        UINT16_TBL = 11,
-        EAP_PACKET = 12,
-        PCO = 13,
-        ROUTE_SELECTION_DESCRIPTORS = 14,
-        TRAFFIC_PARAMETERS = 15,
-        WAKE_COMMAND = 16,
-        WAKE_PACKET = 17,
-        OSID = 18,
-        _3GPP_REL_VERSION = 19,
-    }
+    TlvType: u16, false,
+    UE_POLICIES = 1,
+    SINGLE_NSSAI = 2,
+    ALLOWED_NSSAI = 3,
+    CONFIGURED_NSSAI = 4,
+    DEFAULT_CONFIGURED_NSSAI = 5,
+    REJECTED_NSSAI = 6,
+    LADN = 7,
+    TAI = 8,
+    WCHAR_STR = 10,
+    UINT16_TBL = 11,
+    EAP_PACKET = 12,
+    PCO = 13,
+    ROUTE_SELECTION_DESCRIPTORS = 14,
+    TRAFFIC_PARAMETERS = 15,
+    WAKE_COMMAND = 16,
+    WAKE_PACKET = 17,
+    OSID = 18,
+    _3GPP_REL_VERSION = 19,
 }
 
 /// Self-describing element of MBIMEx 3.0, made of type, length and value (TLV).
@@ -138,19 +137,6 @@ pub struct Record {
     pub schema: &'static Schema,
     /// Values in the order of the schema's fields.
     pub values: Vec<Option<Value>>,
-}
-
-/// Writes the fields with personal content hidden.
-impl std::fmt::Debug for Record {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let fields = crate::print::record_json(self, crate::print::Personal::Hide);
-        write!(
-            f,
-            "{} {}",
-            self.schema.name,
-            crate::print::json_line(&fields)
-        )
-    }
 }
 
 impl PartialEq for Record {

@@ -1,7 +1,6 @@
 //! AT&T's device service for signal, location, operators and registration.
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::basic_connect::{
     CellularClass, DataClass, ProviderState, RegisterMode, RegisterState, RegistrationFlag,

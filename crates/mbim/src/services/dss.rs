@@ -1,7 +1,6 @@
 //! Service that connects device service streams (MBIM 1.0 section 10.5.36).
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 use crate::uuid::Uuid;

@@ -1,7 +1,6 @@
 //! Google's service for the carrier lock of Chromebooks.
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

@@ -1,7 +1,6 @@
 //! Intel's firmware update service, which reboots the modem.
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

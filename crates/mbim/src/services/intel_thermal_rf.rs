@@ -1,7 +1,6 @@
 //! Intel's service for information on radio frequency interference.
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

@@ -1,7 +1,6 @@
 //! Intel's service for the trace configuration.
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 
 values! {

@@ -1,7 +1,6 @@
 //! Microsoft's service for the control of the specific absorption rate (SAR).
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

@@ -1,7 +1,6 @@
 //! Microsoft's service for low-level access to the SIM card: files, logical channels and APDUs.
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::basic_connect::PinType;
 use crate::services::empty::Empty;

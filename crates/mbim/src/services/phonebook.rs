@@ -1,7 +1,6 @@
 //! Phonebook service for the phonebook of the SIM card (MBIM 1.0 section 10.8).
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

@@ -1,7 +1,6 @@
 //! Quectel's service for device updates and AT commands.
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

@@ -1,7 +1,6 @@
 //! SMS service for short messages, as PDUs or in the CDMA format (MBIM 1.0 section 10.6).
 
-use crate::fields::layout;
-use crate::names::{bits, values};
+use crate::fields::{bits, layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

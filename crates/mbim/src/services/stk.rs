@@ -1,7 +1,6 @@
 //! STK service for the SIM application toolkit (MBIM 1.0 section 10.9).
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 use crate::services::empty::Empty;
 

@@ -1,7 +1,6 @@
 //! USSD service for unstructured supplementary service data (MBIM 1.0 section 10.7).
 
-use crate::fields::layout;
-use crate::names::values;
+use crate::fields::{layout, values};
 use crate::service::service_table;
 
 values! {

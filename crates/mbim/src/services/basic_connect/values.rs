@@ -1,6 +1,6 @@
 //! Enumerations and bit sets of the Basic Connect service, some of which other services share.
 
-use crate::names::{bits, values};
+use crate::fields::{bits, values};
 
 values! {
     /// Way in which the device is attached to the host (`MBIM_DEVICE_TYPE`).

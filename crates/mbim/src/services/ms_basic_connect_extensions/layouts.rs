@@ -6,7 +6,7 @@ use super::values::{
     LteAttachContextRoamingControl, LteAttachState, MicoMode, ModemConfigurationStatus,
     NetworkDenylistState, NetworkDenylistType, PcoType, UiccSlotState, WakeType,
 };
-use crate::fields::{Tlv, layout};
+use crate::fields::{Layout, Tlv, TlvType, layout};
 use crate::services::basic_connect::{
     AuthProtocol, CellularClass, Compression, ContextIpType, CtrlCaps, DataClass, DataClassV3,
     DataSubclass, DeviceType, SimClass, SmsCaps, VoiceClass,
@@ -248,10 +248,13 @@ layout! {
         wake_type: WakeType,
         /// Id of the data session, from 0 to one below `max_sessions` of DEVICE_CAPS.
         session_id: u32,
-        wake_tlv: Tlv,
+        wake_tlv: Tlv [contents(&[
+            (TlvType::WAKE_COMMAND.0, <WakeCommand as Layout>::SCHEMA),
+            (TlvType::WAKE_PACKET.0, <WakePacket as Layout>::SCHEMA),
+        ])],
     }
 
-    /// Content of a [`TlvType::WAKE_COMMAND`](crate::fields::TlvType::WAKE_COMMAND) element: the
+    /// Content of a [`TlvType::WAKE_COMMAND`] element: the
     /// answer or indication that woke the host.
     WakeCommand {
         service: Uuid,
@@ -259,7 +262,7 @@ layout! {
         payload: Vec<u8> as sized [personal],
     }
 
-    /// Content of a [`TlvType::WAKE_PACKET`](crate::fields::TlvType::WAKE_PACKET) element: the
+    /// Content of a [`TlvType::WAKE_PACKET`] element: the
     /// packet that woke the host.
     WakePacket {
         filter_id: u32,

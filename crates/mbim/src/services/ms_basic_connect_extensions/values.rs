@@ -1,6 +1,6 @@
 //! Enumerations and bit sets of the Basic Connect extensions.
 
-use crate::names::{bits, values};
+use crate::fields::{bits, values};
 
 values! {
     /// Kind of event that woke the host (`MBIM_WAKE_TYPE`).
