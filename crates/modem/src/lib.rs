@@ -19,7 +19,7 @@
 //! - [`host`]: the host's end as a trait, and the TUN or TAP behind it.
 //! - `kind`: MBIM modem or plain Ethernet function (CDC-NCM).
 //! - [`client`]: clients of the control session and of the AT port for the program's commands, with
-//!   or without a running `up`.
+//!   or without a running `up`, and of a running `up`'s status.
 //! - [`capture`]: what passes on USB, as files for Wireshark.
 //! - [`share`]: the services for other programs of the machine, and the one loop that serves them;
 //!   [`proxy`]: the multiplexer of many clients on the control session.
@@ -30,13 +30,15 @@
 //! - `uwwan-control` owns the device and the control session, because USB control requests block.
 //! - `uwwan-data` moves packets, at a priority of its own.
 //! - `uwwan-at` owns the AT dialogue, whose writes to the device block, and `uwwan-at-read` waits
-//!   for what the port sends.
+//!   for what the port sends: nothing wakes a thread that waits for a transfer, and the dialogue
+//!   has to hear of commands at once.
 //! - One thread serves local programs: `uwwan-share`, or the caller's own
 //!   ([`share::Builder::serve_here`]).
 //!
 //! `uwwan up` has four more: its first, which serves local programs; `signals`, so that a second
-//! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a reader that does not
-//! read holds up nothing. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
+//! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a stream that nobody reads
+//! holds up nothing, nor the other stream: a write to a file may block even when the file was found
+//! ready. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
 
 #![deny(unsafe_code)]
 

@@ -563,6 +563,21 @@ mod tests {
     }
 
     #[test]
+    fn the_status_in_a_reply_has_session_0() {
+        let reply = |status: serde_json::Value| {
+            let form = serde_json::json!({"ok": true, "pid": 1, "device": "1-4", "status": status});
+            serde_json::from_value::<Reply>(form).unwrap()
+        };
+        let told = reply(serde_json::json!({"online": true, "interface": {"name": "wwan0"}}));
+        let status = told.decode().unwrap();
+        assert_eq!(status.interface().unwrap().name, "wwan0");
+        for bad in [serde_json::Value::Null, serde_json::json!({"online": "x"})] {
+            let failure = reply(bad).decode().unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Unreadable);
+        }
+    }
+
+    #[test]
     fn garbage_is_told_apart() {
         for bad in [
             &b""[..],
