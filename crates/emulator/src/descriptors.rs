@@ -137,6 +137,11 @@ impl Presented {
         (word(8), word(10))
     }
 
+    /// Gives the device another `idProduct`.
+    pub fn rename(&mut self, product: u16) {
+        self.device[10..12].copy_from_slice(&product.to_le_bytes());
+    }
+
     /// Returns the rate at which the device runs.
     pub fn speed(&self) -> Speed {
         self.speed

@@ -56,6 +56,8 @@ pub struct Persistent {
     pub puk_attempts: u8,
     /// What the card and the module keep.
     pub card: Card,
+    /// The firmware has crashed at an activation.
+    pub crashed: bool,
 }
 
 impl Persistent {
@@ -74,6 +76,7 @@ impl Persistent {
             puk: knobs.puk.clone(),
             puk_attempts: knobs.puk_attempts.min(10),
             card: Card::new(knobs.card_used),
+            crashed: false,
         }
     }
 }
@@ -191,6 +194,10 @@ pub struct Firmware {
     /// When the SIM is there, while it is still missing.
     sim_at: Option<Instant>,
     fcc_locked: bool,
+    /// While the FCC lock is on, the slot looks empty.
+    fcc_hides_sim: bool,
+    /// The firmware has crashed, and nobody has taken note of it.
+    crashing: bool,
     pin_entered: bool,
     radio_on: bool,
     hardware_radio_on: bool,
@@ -225,6 +232,8 @@ impl Firmware {
             },
             sim_at,
             fcc_locked: knobs.fcc_lock,
+            fcc_hides_sim: knobs.fcc_hides_sim,
+            crashing: false,
             pin_entered: false,
             radio_on: knobs.radio_on && !knobs.fcc_lock,
             hardware_radio_on: knobs.hardware_radio_on,
@@ -253,7 +262,16 @@ impl Firmware {
     /// Returns what is in the SIM slot.
     #[must_use]
     pub fn sim(&self) -> SimState {
-        self.sim
+        if self.fcc_locked && self.fcc_hides_sim {
+            SimState::Absent
+        } else {
+            self.sim
+        }
+    }
+
+    /// Whether the firmware has crashed since the last call.
+    pub fn take_crash(&mut self) -> bool {
+        std::mem::take(&mut self.crashing)
     }
 
     /// Returns what stands between the module and the SIM.
@@ -274,7 +292,7 @@ impl Firmware {
     /// Whether the SIM can be used.
     #[must_use]
     pub fn sim_ready(&self) -> bool {
-        self.sim == SimState::Ready && self.lock() == Lock::Open
+        self.sim() == SimState::Ready && self.lock() == Lock::Open
     }
 
     /// Returns whether the software switch and the hardware switch have the radio on.
@@ -452,7 +470,9 @@ impl Firmware {
 
     /// Lifts the FCC lock, until the next start.
     pub fn lift_fcc_lock(&mut self) {
-        self.fcc_locked = false;
+        if std::mem::take(&mut self.fcc_locked) && self.fcc_hides_sim {
+            self.note(Change::Ready);
+        }
     }
 
     /// Switches the radio by software. Returns `false` when the FCC lock forbids it.
@@ -500,7 +520,7 @@ impl Firmware {
     /// # Errors
     /// The status that says what is missing.
     fn usable(&self) -> Result<(), Refused> {
-        let refused = match (self.sim, self.lock()) {
+        let refused = match (self.sim(), self.lock()) {
             (SimState::Absent, _) => Some(Status::SIM_NOT_INSERTED),
             (SimState::Bad, _) => Some(Status::BAD_SIM),
             (SimState::NotInitialized, _) => Some(Status::NOT_INITIALIZED),
@@ -548,6 +568,11 @@ impl Firmware {
         }
         if self.sessions.contains_key(&id) {
             return Ok(&self.sessions[&id]);
+        }
+        if knobs.crash_at_connect != 0 && !self.persistent.crashed {
+            self.persistent.crashed = true;
+            self.crashing = true;
+            return Err(Refused::by_module(Status::FAILURE));
         }
         if knobs.connect_status != 0 {
             return Err(Refused {

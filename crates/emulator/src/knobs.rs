@@ -344,6 +344,10 @@ knobs! {
     /// FirmwareInfo of the device capabilities, and the version AT commands tell; \n stands for a line
     /// break. The default is that of an HP unit.
     firmware_info: String = String::from("11.617.13.00.00");
+    /// MBIM_OPEN is answered with FAILURE until SET_NTB_INPUT_SIZE has come since the configuration was
+    /// selected (Microsoft Surface Go, whose modem announces dwNtbInMaxSize 16384; linux-usb, August
+    /// 2022).
+    input_size_first: bool = false;
     /// Number of OPEN_DONE messages with later transaction ids after the first (Huawei EM820W).
     stray_open_done: u8 = 0;
     /// Number of RESPONSE_AVAILABLE notifications per message beyond the one owed.
@@ -364,6 +368,10 @@ knobs! {
     connect_cause: u32 = 0;
     /// Number added to every network cause told over MBIM.
     cause_offset: u32 = 0;
+    /// idProduct under which the device comes back after its firmware has crashed at the first
+    /// activation of a data session; 0 is no crash (Intel EM7345, which comes back as a loader of memory
+    /// dumps).
+    crash_at_connect: u16 = 0;
     /// The only APN the network knows, any other is refused with cause 27; empty accepts all.
     apn: String = String::new();
     /// A CONNECT query before any activation says that the state is unknown (Huawei ME936).
@@ -412,9 +420,12 @@ knobs! {
     registration_ms: u64 = 0;
     /// The radio is on at start. It starts off on the sibling lt4112.
     radio_on: bool = true;
-    /// The radio is off and cannot be switched on before a RADIO_STATE set of the Quectel service has
-    /// lifted the FCC lock (Quectel RM520N-GL; the lock is back after a reset).
+    /// The radio is off and cannot be switched on before the FCC lock is lifted, by a RADIO_STATE set of
+    /// the Quectel service (Quectel RM520N-GL) or by Set FCC Authentication of QMI's device management
+    /// (Sierra EM7455); the lock is back after a reset.
     fcc_lock: bool = false;
+    /// While the FCC lock is on, the SIM slot looks empty (Quectel EM05-G).
+    fcc_hides_sim: bool = false;
     /// The hardware radio switch is on.
     hardware_radio_on: bool = true;
     /// The SIM's operator is in the PLMN profile "99999" (IPv4v6) from the factory.
@@ -556,6 +567,7 @@ impl Knobs {
             | u32::from(self.garbage);
         let needs = [
             ("connect_cause", self.connect_status != 0, "connect_status"),
+            ("fcc_hides_sim", self.fcc_lock, "fcc_lock=on"),
             ("puk", !self.pin.is_empty(), "pin"),
             ("pin_attempts", !self.pin.is_empty(), "pin"),
             ("puk_attempts", !self.pin.is_empty(), "pin"),

@@ -8,6 +8,7 @@
 mod commands;
 mod context;
 mod contexts;
+mod fcc;
 mod messages;
 mod outcome;
 mod phonebook;
@@ -419,6 +420,11 @@ impl MbimFunction {
     fn opened(&mut self, transaction: u32, max_fragment: usize, context: &mut MbimContext<'_>) {
         // OPEN on an open function closes it first.
         self.close(context);
+        if context.knobs.input_size_first && !context.input_size_told {
+            let body = Body::OpenDone(Status::FAILURE);
+            self.post(&Message { transaction, body }, context);
+            return;
+        }
         if std::mem::take(&mut self.left_open) {
             let body = Body::CloseDone(Status::NONE);
             self.post(&Message { transaction, body }, context);

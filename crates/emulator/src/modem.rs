@@ -168,7 +168,13 @@ impl Modem {
     pub fn power_on(&mut self, now: Instant) {
         let persistent = self.firmware.persistent.clone();
         self.firmware = Firmware::boot(persistent, &self.knobs, now);
-        self.presented = Arc::new(Presented::new(&self.knobs, self.descriptors.as_ref()));
+        let crashed = self.firmware.persistent.crashed;
+        let product = Some(self.knobs.crash_at_connect).filter(|_| crashed);
+        let mut presented = Presented::new(&self.knobs, self.descriptors.as_ref());
+        if let Some(product) = product.filter(|product| *product != 0) {
+            presented.rename(product);
+        }
+        self.presented = Arc::new(presented);
         self.at = AtState::new(&self.knobs, now);
         self.ports.clear();
         self.configuration = 0;
@@ -239,6 +245,12 @@ impl Modem {
 
     /// Tells both views of the firmware, MBIM and AT, what changed.
     fn announce_changes(&mut self, now: Instant) {
+        if self.firmware.take_crash() {
+            // Firmware that has crashed answers nothing.
+            let (mbim, context) = self.mbim_context(now);
+            mbim.reset(context.firmware, context.knobs, now);
+            self.departure = Some(Departure::Reset);
+        }
         let changes = self.firmware.take_changes();
         for change in &changes {
             if self.mbim_function().is_some() {
@@ -309,6 +321,7 @@ impl Modem {
                 counters: &mut self.counters,
                 recorder: &self.recorder,
                 data_alternate: self.ncm.alternate(),
+                input_size_told: self.ncm.input_size_told(),
                 now,
             },
         )

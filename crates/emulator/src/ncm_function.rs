@@ -62,6 +62,8 @@ pub(crate) struct NcmFunction {
     format: Format,
     /// Longest NTB the host takes, in bytes.
     input_size: u32,
+    /// SET_NTB_INPUT_SIZE has come since the configuration was selected.
+    input_size_told: bool,
     /// Most datagrams the host takes in an NTB; 0 is no limit.
     input_datagrams: u16,
     /// Alternate setting of the data interface.
@@ -105,6 +107,7 @@ impl NcmFunction {
             function,
             format: Format::Ntb16,
             input_size: parameters.sanitised().in_max,
+            input_size_told: false,
             input_datagrams: 0,
             alternate: 0,
             uplink: Uplink::new(),
@@ -144,6 +147,11 @@ impl NcmFunction {
             knobs,
             function,
         );
+    }
+
+    /// Whether SET_NTB_INPUT_SIZE has come since the configuration was selected.
+    pub fn input_size_told(&self) -> bool {
+        self.input_size_told
     }
 
     /// Returns the data interface's alternate setting.
@@ -320,6 +328,7 @@ impl NcmFunction {
         if knobs.refuse_input_size {
             return false;
         }
+        self.input_size_told = true;
         if !knobs.ignore_input_size {
             self.input_size = size;
             self.input_datagrams = datagrams;

@@ -60,6 +60,8 @@ const USUAL_FRAME: u16 = 1514;
 /// Least length of the longest frame, in bytes. A device that declares less is wrong about it: no
 /// IPv4 link carries less (RFC 791).
 const LEAST_FRAME: u16 = 576 + ETHERNET_HEADER;
+/// Least NTB size from the device that it may be told, in bytes (NCM 1.0, 6.2.7).
+const LEAST_INPUT: u32 = 2048;
 /// Most datagrams per NTB from the device that room is made for.
 const MOST_DATAGRAMS: usize = 4096;
 
@@ -248,8 +250,10 @@ fn input_size(
     let wanted = options
         .input_size
         .unwrap_or(USUAL_BLOCK)
-        .clamp(most.min(2048), most);
-    if wanted == parameters.in_max {
+        .clamp(most.min(LEAST_INPUT), most);
+    // The size is told even where it is the device's own: a modem of a Microsoft Surface Go refuses
+    // MBIM_OPEN until it has been. No device may be told less than 2048 (NCM 1.0, 6.2.7).
+    if wanted < LEAST_INPUT {
         return Ok(wanted);
     }
     let mut result = lenient(requests::set_ntb_input_size(device, control, wanted, None))?;
@@ -263,6 +267,7 @@ fn input_size(
     }
     match result {
         Ok(()) => Ok(wanted),
+        Err(_) if wanted == parameters.in_max => Ok(wanted),
         Err(error) => {
             notices.push(format!("{error}; expecting NTBs of up to {most} bytes"));
             Ok(most)

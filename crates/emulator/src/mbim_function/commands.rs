@@ -14,13 +14,13 @@ use uwwan_mbim::services::basic_connect::{
     PacketServiceSet, PacketStatistics, PinSet, RadioStateSet, RadioSwitchState, RegisterAction,
     RegisterStateSet, SignalStateSet, SimClass, SmsCaps, VisibleProviders, VoiceClass,
 };
-use uwwan_mbim::services::quectel::{self, QuectelRadioSwitchState};
 use uwwan_mbim::services::{ms_host_shutdown, phonebook, sms, ussd};
 use uwwan_mbim::status::{NwError, Status};
 use uwwan_mbim::uuid::Uuid;
 
 use super::context::MbimContext;
 use super::contexts::{self, Filters};
+use super::fcc::{self, Fcc};
 use super::outcome::{Outcome, decode, sim_open, sim_there};
 use super::state::{
     DATA_CLASSES, cause, connection, home_provider, ip_configuration, other_provider,
@@ -93,6 +93,7 @@ pub(super) struct Commands {
     idle_hint: NetworkIdleHintState,
     dialogue: Dialogue,
     filters: Filters,
+    fcc: Fcc,
 }
 
 impl Commands {
@@ -104,6 +105,7 @@ impl Commands {
             idle_hint: NetworkIdleHintState::DISABLED,
             dialogue: Dialogue::default(),
             filters: Filters::default(),
+            fcc: Fcc::default(),
         }
     }
 
@@ -126,7 +128,9 @@ impl Commands {
             (basic::UUID, CommandKind::SET) => self.set(id, info, context),
             (sms::UUID, _) => messages::answer(id, kind, info, context),
             (phonebook::UUID, _) => book::answer(id, kind, info, context),
-            _ if id == quectel::RADIO_STATE => quectel_radio(kind, info, context),
+            _ if context.knobs.fcc_lock && fcc::serves(id) => {
+                self.fcc.answer(id, kind, info, context)
+            }
             (_, CommandKind::SET) => match id {
                 ussd::USSD => self.dialogue.turn(info, context),
                 ms_host_shutdown::NOTIFY => Ok(Outcome::default()),
@@ -219,6 +223,7 @@ impl Commands {
                 max_dss_sessions: 0,
                 device_services: SERVICES
                     .iter()
+                    .chain(fcc::SERVICES.iter().filter(|_| context.knobs.fcc_lock))
                     .map(|(service, cids)| DeviceServiceElement {
                         device_service_id: *service,
                         dss_payload: 0,
@@ -403,33 +408,6 @@ fn refuse_by_knob(status: u32) -> Result<(), Status> {
         Status::NONE => Ok(()),
         status => Err(status),
     }
-}
-
-/// RADIO_STATE of the Quectel service, which a module with an FCC lock has.
-fn quectel_radio(
-    kind: CommandKind,
-    info: &[u8],
-    context: &mut MbimContext<'_>,
-) -> Result<Outcome, Status> {
-    if !context.knobs.fcc_lock {
-        return Err(Status::NO_DEVICE_SUPPORT);
-    }
-    if kind == CommandKind::SET {
-        let wanted: quectel::RadioState = decode(info)?;
-        let on = wanted.radio_state == QuectelRadioSwitchState::ON;
-        if on {
-            context.firmware.lift_fcc_lock();
-        }
-        context.firmware.set_radio(on, context.knobs, context.now);
-    }
-    let radio_state = if context.firmware.fcc_locked() {
-        QuectelRadioSwitchState::FCC_LOCKED
-    } else if context.firmware.radio().0 {
-        QuectelRadioSwitchState::ON
-    } else {
-        QuectelRadioSwitchState::OFF
-    };
-    Ok(Outcome::of(&quectel::RadioState { radio_state }))
 }
 
 /// Returns the session id a query starts with.

@@ -18,6 +18,8 @@ pub(crate) struct MbimContext<'a> {
     pub recorder: &'a Recorder,
     /// The data interface's alternate setting.
     pub data_alternate: u8,
+    /// Whether SET_NTB_INPUT_SIZE has come since the configuration was selected.
+    pub input_size_told: bool,
     /// The time at which the message is handled.
     pub now: Instant,
 }

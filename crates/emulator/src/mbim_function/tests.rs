@@ -13,6 +13,7 @@ struct Bench {
     knobs: Knobs,
     counters: Counters,
     recorder: Recorder,
+    input_size_told: bool,
     now: Instant,
 }
 
@@ -26,6 +27,7 @@ impl Bench {
             knobs,
             counters: Counters::default(),
             recorder: Recorder::default(),
+            input_size_told: false,
             now,
         }
     }
@@ -44,6 +46,7 @@ impl Bench {
             counters: &mut self.counters,
             recorder: &self.recorder,
             data_alternate: 1,
+            input_size_told: self.input_size_told,
             now: self.now,
         };
         act(&mut self.function, &mut context)
@@ -557,4 +560,64 @@ fn addresses_are_told_empty_or_refused() {
         assert_eq!(told, status, "{knobs}");
         assert_eq!(info.get(4).copied(), available, "{knobs}");
     }
+}
+
+#[test]
+fn the_fcc_lock_is_lifted_by_qmi_and_hides_the_sim_until_then() {
+    use uwwan_mbim::qmi::{self, Message};
+    use uwwan_mbim::services::qmi as qmi_service;
+    let mut bench = Bench::opened("fcc_lock=on,fcc_hides_sim=on");
+    let sim = |bench: &mut Bench, id| {
+        let (_, info) = bench.command(id, basic::SUBSCRIBER_READY_STATUS.cid, 0, &[]);
+        info[0]
+    };
+    assert_eq!(sim(&mut bench, 2), 2, "not inserted");
+    let mut ask = |message: &Message| {
+        bench.with(|function, context| {
+            let set = uwwan_mbim::message::CommandKind::SET;
+            let outcome =
+                function
+                    .commands
+                    .execute(qmi_service::MSG, set, &message.encode(), context);
+            assert_eq!(outcome.status, Status::NONE);
+            Message::decode(&outcome.info).unwrap()
+        })
+    };
+    let mut lift = Message {
+        service: qmi::DMS,
+        client: 1,
+        transaction: 9,
+        id: qmi::SET_FCC_AUTHENTICATION,
+        ..Message::default()
+    };
+    assert_eq!(ask(&lift).result(), Err(5), "a client that nobody gave out");
+    let mut allocate = Message {
+        transaction: 1,
+        id: qmi::ALLOCATE_CLIENT,
+        fields: vec![(1, vec![qmi::DMS])],
+        ..Message::default()
+    };
+    let allocated = ask(&allocate);
+    assert_eq!(allocated.field(1), Some(&[qmi::DMS, 1][..]));
+    lift.id = 0x0020;
+    assert_eq!(ask(&lift).result(), Err(71), "a message that is not served");
+    lift.id = qmi::SET_FCC_AUTHENTICATION;
+    assert_eq!(ask(&lift).result(), Ok(()));
+    allocate.id = qmi::RELEASE_CLIENT;
+    allocate.fields = vec![(1, vec![qmi::DMS, 1])];
+    assert_eq!(ask(&allocate).result(), Ok(()));
+    assert_eq!(ask(&lift).result(), Err(5), "a client that was given back");
+    assert_eq!(sim(&mut bench, 3), 1, "initialised");
+    let on = hex("01000000");
+    assert_eq!(bench.command(4, basic::RADIO_STATE.cid, 1, &on).0, 0);
+}
+
+#[test]
+fn open_waits_for_the_input_size() {
+    let mut bench = Bench::new("input_size_first=on");
+    bench.send("01000000 10000000 01000000 00040000");
+    assert_eq!(bench.get(), hex("01000080 10000000 01000000 02000000"));
+    bench.input_size_told = true;
+    bench.send("01000000 10000000 02000000 00040000");
+    assert_eq!(bench.get(), hex("01000080 10000000 02000000 00000000"));
 }

@@ -1,0 +1,94 @@
+//! Firmware that behaves in the ways of modems people own: the driver comes online all the same and
+//! moves a datagram each way.
+
+mod memory_host;
+
+use std::time::{Duration, Instant};
+
+use memory_host::MemoryHost;
+use uwwan_emulator::{Emulator, FarSide};
+use uwwan_modem::{Modem, Options, Selector};
+
+/// Long enough for any step on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Brings the modem with these knobs online and moves a datagram each way.
+fn comes_online(knobs: &str, options: Options) {
+    let knobs = format!("settle_ms=0,absent_ms=50,{knobs}");
+    let emulator = Emulator::new(knobs.parse().unwrap(), FarSide::BuiltIn).unwrap();
+    let (provider, mut host) = MemoryHost::new();
+    let options = Options {
+        settle: Some(Duration::from_millis(10)),
+        ..options
+    };
+    let handle = Modem::start(
+        emulator.backend(),
+        Selector::Any,
+        options,
+        Box::new(provider),
+        Box::new(|event| eprintln!("{event:?}")),
+    )
+    .unwrap();
+    if let Err(failure) = handle.wait_online(PATIENCE) {
+        panic!("{knobs}: {failure:?} {:#?}", handle.status());
+    }
+    if let Err(why) = host.echo(Instant::now() + PATIENCE) {
+        panic!("{knobs}: {why}: {:#?}", emulator.report());
+    }
+    handle.stop();
+    handle.wait().expect(&knobs);
+    assert_eq!(emulator.report().total_violations(), 0, "{knobs}");
+}
+
+#[test]
+fn a_control_session_left_open_is_opened_anew() {
+    comes_online("left_open=on", Options::default());
+}
+
+#[test]
+fn a_modem_that_wants_its_input_size_first_is_told() {
+    let knobs = "input_size_first=on,ntb_in_max=16384";
+    comes_online(knobs, Options::default());
+}
+
+#[test]
+fn control_messages_of_64_bytes_are_enough() {
+    comes_online("max_control_message=64", Options::default());
+}
+
+#[test]
+fn a_registration_that_is_refused_though_it_stands_is_no_obstacle() {
+    comes_online("register_status=9", Options::default());
+}
+
+#[test]
+fn network_causes_that_are_100_too_high_are_understood() {
+    let knobs = "ipv6=on,network_ipv6=off,cause_offset=100";
+    comes_online(knobs, Options::default());
+}
+
+#[test]
+fn a_firmware_version_of_several_lines_or_none_is_told() {
+    comes_online("firmware_info=one\\ntwo", Options::default());
+    comes_online("firmware_info=", Options::default());
+}
+
+#[test]
+fn a_sim_that_is_read_late_and_a_busy_modem_are_waited_for() {
+    comes_online("sim_ms=1500,busy_ms=300", Options::default());
+}
+
+#[test]
+fn a_modem_that_crashes_at_connect_is_found_again_under_another_id() {
+    // 5509 is 0x1585. Every modem of Huawei wants the NDP at the end, not every one of HP.
+    comes_online("brand=huawei,crash_at_connect=5509", Options::default());
+}
+
+#[test]
+fn an_fcc_lock_is_lifted_where_asked() {
+    let options = || Options {
+        fcc_unlock: true,
+        ..Options::default()
+    };
+    comes_online("fcc_lock=on", options());
+}
