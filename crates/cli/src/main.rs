@@ -49,6 +49,9 @@ fn main() -> ExitCode {
         .command
         .keeps_running()
         .then(|| output_queue::Queues);
+    if let Err(failure) = uwwan_modem::quirks::load(&state::quirk_directories()) {
+        return failure::report(&failure);
+    }
     if arguments.command.keeps_running()
         && let Err(failure) = file_capabilities::refuse_for_everybody()
     {

@@ -1,6 +1,6 @@
-//! The state directory, whose files outlive a run and a reboot.
+//! The state directory and the directories of quirk files.
 //!
-//! The directory is `/var/lib/uwwan` for root, `$XDG_STATE_HOME/uwwan` (`~/.local/state/uwwan`) for
+//! The files of the state directory outlive a run and a reboot. The directory is `/var/lib/uwwan` for root, `$XDG_STATE_HOME/uwwan` (`~/.local/state/uwwan`) for
 //! everyone else, the one a service manager gives (`StateDirectory=`), or the one that
 //! `UWWAN_STATE_DIR` names, which wins over all others.
 
@@ -19,6 +19,23 @@ const CHOSEN: &str = "UWWAN_STATE_DIR";
 pub fn pins(emulated: bool) -> Option<PathBuf> {
     let root = rustix::process::geteuid().is_root();
     directory(root, emulated, |name| std::env::var_os(name)).map(|folder| folder.join(PINS))
+}
+
+/// Returns the directories of quirk files: `/etc/uwwan/quirks.d`, then `$XDG_CONFIG_HOME/uwwan/quirks.d`
+/// (`~/.config/uwwan/quirks.d`).
+pub fn quirk_directories() -> Vec<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let of_user =
+        absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+    let of_user = of_user.map(|config| config.join("uwwan").join("quirks.d"));
+    [PathBuf::from("/etc/uwwan/quirks.d")]
+        .into_iter()
+        .chain(of_user)
+        .collect()
 }
 
 fn directory(

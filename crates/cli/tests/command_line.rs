@@ -296,3 +296,44 @@ fn a_report_that_cannot_be_written_is_told_first() {
     assert!(stderr(&output).contains("/nonexistent/report.json (--report)"));
     assert!(!Path::new("/nonexistent").exists());
 }
+
+#[test]
+fn a_quirk_file_adds_a_row_and_its_faults_have_a_place() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("uwwan/quirks.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    let list = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_uwwan"))
+            .args(["list", "--emulator", "--json"])
+            .env("XDG_CONFIG_HOME", home.path())
+            .output()
+            .unwrap()
+    };
+    let row = || -> serde_json::Value {
+        let output = list();
+        assert!(output.status.success());
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()[0]["quirks"].clone()
+    };
+    assert_eq!(row()["from"], "built in");
+    let file = folder.join("mine.toml");
+    std::fs::write(
+        &file,
+        "\n[[modem]]\nvendor = 0x03f0\nproduct = 0xa31d\nname = \"mine\"\npadding = \"full\"\n",
+    )
+    .unwrap();
+    let row = row();
+    assert_eq!(row["row"], "mine");
+    assert_eq!(row["from"], format!("{}, line 2", file.display()));
+    assert_eq!(
+        (&row["padding"], &row["ndp"]),
+        (&"full".into(), &"end".into())
+    );
+    std::fs::write(&file, "[[modem]]\nvendor = \"HP\"\n").unwrap();
+    let output = list();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        told.contains("mine.toml") && told.contains("line 2, column 10"),
+        "{told}"
+    );
+}

@@ -33,10 +33,12 @@ use std::time::Duration;
 use uwwan_at::dialogue::Command;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_at::line::{Action, split};
+use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::error::Error as UsbError;
-use uwwan_usb::functions::SerialRole;
+use uwwan_usb::functions::{self, SerialFunction, SerialRole};
 
 use crate::failure::{Failure, FailureKind};
+use crate::quirks::Quirk;
 
 pub use owner::{AtPort, Ticket};
 
@@ -133,13 +135,45 @@ pub(crate) fn full() -> Failure {
     .next("try again when other programs are done")
 }
 
-/// Returns the failure that the device has no vendor interface that could speak AT.
-pub(crate) fn no_port(device: impl fmt::Display) -> Failure {
-    no_answer(
+/// Returns the interfaces of a configuration to try for AT commands, in order: the one that the
+/// quirk names, then by likelihood.
+pub(crate) fn candidates(
+    descriptors: &Descriptors,
+    configuration: u8,
+    quirk: &Quirk,
+) -> Vec<SerialFunction> {
+    let mut candidates = functions::at_candidates(descriptors, configuration);
+    if let Some(named) = quirk.at_port {
+        let all = functions::serial(descriptors).into_iter();
+        let named = all
+            .filter(|port| (port.configuration, port.interface) == (configuration, named))
+            .next();
+        if let Some(named) = named {
+            candidates.retain(|port| port.interface != named.interface);
+            candidates.insert(0, named);
+        }
+    }
+    candidates
+}
+
+/// Returns the failure that the device has no interface that could speak AT, with those that look
+/// like a serial port and are something else.
+pub(crate) fn no_port(device: impl fmt::Display, descriptors: &Descriptors) -> Failure {
+    let failure = no_answer(
         FailureKind::Other,
         format!("{device} has no AT port in any configuration"),
-    )
-    .next("uwwan usb descriptors shows what it has; MBIM commands work without AT")
+    );
+    let others = functions::serial(descriptors);
+    let failure = others.iter().fold(failure, |failure, port| {
+        failure.because(format!(
+            "interface {} of configuration {} ({}) is {} and is not written to",
+            port.interface,
+            port.configuration,
+            port.class,
+            port.role.purpose()
+        ))
+    });
+    failure.next("uwwan usb descriptors shows what it has; MBIM commands work without AT")
 }
 
 /// Returns the failure of the port for an error of the USB backend.
@@ -242,5 +276,41 @@ mod tests {
         ] {
             assert!(!spoils(line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_quirk_may_name_the_port() {
+        let bytes = include_bytes!("../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
+        let descriptors = Descriptors::from_sysfs(bytes);
+        let tried = |quirk: &Quirk| -> Vec<u8> {
+            candidates(&descriptors, 1, quirk)
+                .iter()
+                .map(|port| port.interface)
+                .collect()
+        };
+        let usual = crate::quirks::DEFAULT;
+        assert_eq!(tried(&usual), [2, 0, 4]);
+        let named = |at_port| Quirk {
+            at_port: Some(at_port),
+            ..usual
+        };
+        assert_eq!(tried(&named(4)), [4, 2, 0]);
+        assert_eq!(
+            tried(&named(5)),
+            [5, 2, 0, 4],
+            "what its class speaks against"
+        );
+        assert_eq!(tried(&named(9)), [2, 0, 4]);
+    }
+
+    #[test]
+    fn without_a_port_it_is_told_what_there_is() {
+        let bytes = include_bytes!("../../usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin");
+        let failure = no_port("it", &Descriptors::from_sysfs(bytes));
+        let told = failure.to_string();
+        assert!(
+            told.contains("interface 1 of configuration 1 (ff/06/13) is diagnostics"),
+            "{told}"
+        );
     }
 }

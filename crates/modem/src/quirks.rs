@@ -4,7 +4,12 @@
 //! vendor alone, else [`DEFAULT`], which is what the class specifications ask for. Configuration
 //! and interfaces are always found by descriptor, so a row need not give their numbers.
 
+mod file;
+
+use std::fmt;
 use std::time::Duration;
+
+pub use file::load;
 
 use crate::options::{FccUnlock, Padding, Placement};
 
@@ -41,10 +46,37 @@ pub struct Quirk {
     pub ipv6_by_plmn: bool,
     /// The modem may have an FCC lock, and this is the public way in which it is lifted.
     pub fcc_unlock: Option<FccUnlock>,
+    /// `bInterfaceNumber` of the interface that answers AT commands; it is tried first.
+    pub at_port: Option<u8>,
     /// What users run into with it.
     pub story: &'static str,
     /// Where this is known from.
     pub source: &'static str,
+    /// Where the row stands.
+    pub origin: Origin,
+}
+
+/// Where a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// In the table of this program.
+    BuiltIn,
+    /// In a file, see [`load`].
+    File {
+        /// Path of the file.
+        path: &'static str,
+        /// Number of the line at which the row begins, from 1.
+        line: usize,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built in"),
+            Self::File { path, line } => write!(f, "{path}, line {line}"),
+        }
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,6 +96,8 @@ pub const DEFAULT: Quirk = Quirk {
     disconnect_suspend: false,
     ipv6_by_plmn: false,
     fcc_unlock: None,
+    at_port: None,
+    origin: Origin::BuiltIn,
     story: "",
     source: "NCM 1.0, MBIM 1.0; Linux cdc_mbim.c default entry (zero-length packets)",
 };
@@ -390,21 +424,31 @@ pub const TABLE: &[Quirk] = &[
     },
 ];
 
-/// Returns the row for a device.
+/// Returns the row for a device. The rows of files count before the built-in ones.
 #[must_use]
 pub fn find(vendor: u16, product: u16) -> &'static Quirk {
-    let vendors = |quirk: &&Quirk| quirk.vendor == Some(vendor);
-    TABLE
-        .iter()
-        .filter(vendors)
-        .find(|quirk| quirk.product == Some(product))
-        .or_else(|| {
-            TABLE
-                .iter()
-                .filter(vendors)
-                .find(|quirk| quirk.product.is_none())
-        })
-        .unwrap_or(&DEFAULT)
+    let (own, usual) = (
+        best(file::rows(), vendor, Some(product)),
+        built_in(vendor, Some(product)),
+    );
+    match own {
+        // A file's row for a whole vendor leaves the modems with rows of their own alone.
+        Some(own) if own.product.is_some() || usual.product.is_none() => own,
+        _ => usual,
+    }
+}
+
+/// Returns the row of the built-in table for a device, or for a vendor.
+fn built_in(vendor: u16, product: Option<u16>) -> &'static Quirk {
+    best(TABLE, vendor, product).unwrap_or(&DEFAULT)
+}
+
+/// Returns the first row that names vendor and product, else the first that names the vendor alone.
+fn best(rows: &'static [Quirk], vendor: u16, product: Option<u16>) -> Option<&'static Quirk> {
+    let of_vendor = || rows.iter().filter(move |row| row.vendor == Some(vendor));
+    of_vendor()
+        .find(|row| row.product.is_some() && row.product == product)
+        .or_else(|| of_vendor().find(|row| row.product.is_none()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `uwwan list` lists the modems and USB network devices that are present.
 
 use serde_json::{Value, json};
+use uwwan_modem::options::FccUnlock;
 use uwwan_modem::quirks::Quirk;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
@@ -96,10 +97,21 @@ fn quirks(quirk: &Quirk) -> Vec<String> {
     if quirk.disconnect_suspend {
         words.push("re-enumerates after suspend".to_owned());
     }
+    if let Some(interface) = quirk.at_port {
+        words.push(format!("AT port at interface {interface}"));
+    }
+    if let Some(way) = quirk.fcc_unlock {
+        words.push(format!("FCC lock may be lifted by {way}, if asked"));
+    }
     if quirk.ipv6_by_plmn {
         words.push("IPv6 only for operators in its PLMN list".to_owned());
     }
     words
+}
+
+/// Names the row of the quirk table that applies, and says where it stands.
+fn row(quirk: &Quirk) -> String {
+    format!("{} ({}; {})", quirk.name, quirk.origin, quirk.source)
 }
 
 fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
@@ -142,6 +154,7 @@ fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
         },
     );
     field("up will use", quirks(modem.quirk).join("; "));
+    field("row", row(modem.quirk));
     if !modem.quirk.story.is_empty() {
         field("known", modem.quirk.story.to_owned());
     }
@@ -220,6 +233,11 @@ fn as_json(modem: &Candidate, backend: &dyn Backend) -> Value {
             "interface": interface, "driver": driver,
         })).collect::<Vec<_>>(),
         "quirks": {
+            "row": modem.quirk.name,
+            "from": modem.quirk.origin.to_string(),
+            "source": modem.quirk.source,
+            "at_port": modem.quirk.at_port,
+            "fcc_unlock": modem.quirk.fcc_unlock.map(FccUnlock::word),
             "via_zero": modem.quirk.via_zero,
             "settle_seconds": modem.quirk.settle.as_secs_f64(),
             "ndp": modem.quirk.ndp.word(),

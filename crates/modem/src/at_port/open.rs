@@ -9,7 +9,7 @@ use uwwan_usb::functions::{self, SerialFunction, SerialRole};
 
 use super::{AtPort, Port};
 use crate::failure::Failure;
-use crate::quirks;
+use crate::quirks::{self, Quirk};
 
 /// Options for opening a port.
 #[derive(Debug, Clone)]
@@ -58,12 +58,12 @@ pub fn open(
     observer: &mut dyn FnMut(Step),
 ) -> Result<Opened, Failure> {
     let device = backend.open(found).map_err(super::usb)?;
-    let mut candidates = functions::at_candidates(
-        device.descriptors(),
-        device.active_configuration().map_err(super::usb)?,
-    );
+    let identity = device.identity();
+    let quirk = quirks::find(identity.vendor, identity.product);
+    let active = device.active_configuration().map_err(super::usb)?;
+    let mut candidates = super::candidates(device.descriptors(), active, quirk);
     if candidates.is_empty() {
-        candidates = elsewhere(&*device)?;
+        candidates = elsewhere(&*device, quirk)?;
         let target = candidates[0].configuration;
         switch(&*device, target, None, observer)?;
     }
@@ -108,7 +108,7 @@ pub fn switch(
     Ok(())
 }
 
-fn elsewhere(device: &dyn Device) -> Result<Vec<SerialFunction>, Failure> {
+fn elsewhere(device: &dyn Device, quirk: &Quirk) -> Result<Vec<SerialFunction>, Failure> {
     let descriptors = device.descriptors();
     let mbim = functions::mbim(descriptors)
         .first()
@@ -119,7 +119,7 @@ fn elsewhere(device: &dyn Device) -> Result<Vec<SerialFunction>, Failure> {
         .map(|configuration| configuration.value);
     mbim.into_iter()
         .chain(others)
-        .map(|value| functions::at_candidates(descriptors, value))
+        .map(|value| super::candidates(descriptors, value, quirk))
         .find(|candidates| !candidates.is_empty())
-        .ok_or_else(|| super::no_port(device.identity().to_string()))
+        .ok_or_else(|| super::no_port(device.identity().to_string(), descriptors))
 }

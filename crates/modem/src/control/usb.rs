@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use uwwan_usb::configuration::{self, Step, SwitchPlan, ViaZero};
 use uwwan_usb::error::Error as UsbError;
-use uwwan_usb::functions;
 
 use super::Control;
 use super::device::{Held, LinkState, look};
 use crate::askers::Message;
+use crate::at_port;
 use crate::datapath::{DataPlan, Depth, Reactor, Report, SessionPlan};
 use crate::event::Event;
 use crate::explain;
@@ -208,8 +208,11 @@ impl Control {
             .as_ref()
             .filter(|_| !held.function.is_ethernet())
         {
-            let ports =
-                functions::at_candidates(held.device.descriptors(), held.function.configuration);
+            let ports = at_port::candidates(
+                held.device.descriptors(),
+                held.function.configuration,
+                self.quirk,
+            );
             at.attach(Arc::clone(&held.device), ports);
             held.at = Some(at.clone());
         }

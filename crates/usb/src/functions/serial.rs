@@ -64,6 +64,25 @@ pub enum SerialRole {
     Foreign,
 }
 
+impl SerialRole {
+    /// Returns the purpose in a few words.
+    #[must_use]
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::Pcui => "AT for programs (PC UI)",
+            Self::At => "AT",
+            Self::Modem => "AT and dial-up",
+            Self::Gps => "position data and AT",
+            Self::Other => "purpose unknown",
+            Self::Nmea => "position data",
+            Self::Diagnostics => "diagnostics",
+            Self::SerialB => "answers to nothing known",
+            Self::Adb => "Android debug bridge",
+            Self::Foreign => "no serial port",
+        }
+    }
+}
+
 /// How likely a serial function answers to AT commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AtLikelihood {

@@ -297,7 +297,7 @@ fn ports(descriptors: &Descriptors, configuration: &Configuration) -> Vec<String
             "in configuration {value}: interface {}{data}, {}, {}",
             port.interface,
             port.class,
-            names::purpose(port.role)
+            port.role.purpose()
         )
     };
     let ports = candidates

@@ -138,22 +138,6 @@ pub fn role(role: SerialRole) -> &'static str {
     }
 }
 
-/// Describes the purpose of a serial port.
-pub fn purpose(role: SerialRole) -> &'static str {
-    match role {
-        SerialRole::Pcui => "AT for programs (PC UI)",
-        SerialRole::At => "AT",
-        SerialRole::Modem => "AT and dial-up",
-        SerialRole::Gps => "position data and AT",
-        SerialRole::Other => "purpose unknown",
-        SerialRole::Nmea => "position data",
-        SerialRole::Diagnostics => "diagnostics",
-        SerialRole::SerialB => "answers to nothing known",
-        SerialRole::Adb => "Android debug bridge",
-        SerialRole::Foreign => "no serial port",
-    }
-}
-
 /// Returns the word in JSON for how likely a port answers to AT commands.
 pub fn likelihood(at: AtLikelihood) -> &'static str {
     match at {

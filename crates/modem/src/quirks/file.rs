@@ -1,0 +1,269 @@
+//! Quirk files: rows beside the built-in table, as TOML.
+//!
+//! ```toml
+//! [[modem]]
+//! vendor = 0x2c7c
+//! product = 0x0801        # left out: all products of the vendor
+//! name = "Quectel RM520N-GL of the lab"
+//! ndp = "end"
+//! settle = 2.5            # seconds
+//! ```
+//!
+//! What a row leaves out is as in the row that applied without it.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Origin, Quirk, built_in};
+use crate::failure::{Failure, FailureKind};
+use crate::options::{FccUnlock, Padding, Placement};
+
+/// Size of the longest file that is read, in bytes.
+const LONGEST_FILE: u64 = 64 * 1024;
+/// Largest number of files in a directory.
+const MOST_FILES: usize = 64;
+/// Largest number of rows of all files together.
+const MOST_ROWS: usize = 1024;
+/// Longest pause that a row may ask for.
+const LONGEST_PAUSE: f64 = 600.0;
+
+/// Rows of the files, which count before the built-in ones; those of a later file come first.
+static ROWS: OnceLock<Vec<Quirk>> = OnceLock::new();
+
+pub(super) fn rows() -> &'static [Quirk] {
+    ROWS.get().map_or(&[], Vec::as_slice)
+}
+
+/// A file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rows {
+    #[serde(default)]
+    modem: Vec<toml::Spanned<Row>>,
+}
+
+/// A row of a file. Its fields are those of [`Quirk`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Row {
+    vendor: u16,
+    product: Option<u16>,
+    name: Option<String>,
+    via_zero: Option<bool>,
+    recycle: Option<bool>,
+    settle: Option<f64>,
+    ndp: Option<Placement>,
+    padding: Option<Padding>,
+    open_budget: Option<f64>,
+    toggle: Option<bool>,
+    disconnect_suspend: Option<bool>,
+    ipv6_by_plmn: Option<bool>,
+    fcc_unlock: Option<FccUnlock>,
+    at_port: Option<u8>,
+    story: Option<String>,
+    source: Option<String>,
+}
+
+impl Row {
+    fn quirk(self, path: &'static str, line: usize) -> Result<Quirk, String> {
+        let base = self.product.map_or_else(
+            || built_in(self.vendor, None),
+            |product| built_in(self.vendor, Some(product)),
+        );
+        let seconds = |name: &str, given: Option<f64>, usual: Duration| match given {
+            None => Ok(usual),
+            Some(seconds) if (0.0..=LONGEST_PAUSE).contains(&seconds) => {
+                Ok(Duration::from_secs_f64(seconds))
+            }
+            Some(_) => Err(format!(
+                "line {line}: {name} is not among 0 to {LONGEST_PAUSE} seconds"
+            )),
+        };
+        // Rows are few, bounded, and kept until the program ends.
+        let kept = |text: Option<String>, usual: &'static str| -> &'static str {
+            text.map_or(usual, |text| Box::leak(text.into_boxed_str()))
+        };
+        Ok(Quirk {
+            vendor: Some(self.vendor),
+            product: self.product,
+            name: kept(self.name, base.name),
+            via_zero: self.via_zero.unwrap_or(base.via_zero),
+            recycle: self.recycle.unwrap_or(base.recycle),
+            settle: seconds("settle", self.settle, base.settle)?,
+            ndp: self.ndp.unwrap_or(base.ndp),
+            padding: self.padding.unwrap_or(base.padding),
+            open_budget: seconds("open-budget", self.open_budget, base.open_budget)?,
+            toggle: self.toggle.unwrap_or(base.toggle),
+            disconnect_suspend: self.disconnect_suspend.unwrap_or(base.disconnect_suspend),
+            ipv6_by_plmn: self.ipv6_by_plmn.unwrap_or(base.ipv6_by_plmn),
+            fcc_unlock: self.fcc_unlock.or(base.fcc_unlock),
+            at_port: self.at_port.or(base.at_port),
+            story: kept(self.story, base.story),
+            source: kept(self.source, base.source),
+            origin: Origin::File { path, line },
+        })
+    }
+}
+
+/// Reads the files `*.toml` of the directories, in their order and then by name, and puts their rows
+/// before the built-in table: of two rows for the same modem the one read last counts. A directory
+/// that is not there has none. This is done once, before a device is looked for.
+///
+/// # Errors
+/// [`FailureKind::Usage`], with file, line and column, for the first file that cannot be used; then
+/// no row is taken.
+pub fn load(directories: &[PathBuf]) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for path in files(directories)? {
+        rows.extend(read(&path)?);
+        if rows.len() > MOST_ROWS {
+            return Err(wrong(&path).because(format!("there are more than {MOST_ROWS} rows")));
+        }
+    }
+    rows.reverse();
+    // A second call of the same process finds the same files.
+    let _ = ROWS.set(rows);
+    Ok(())
+}
+
+fn wrong(path: &Path) -> Failure {
+    Failure::new(FailureKind::Usage, "cannot use a quirk file").at(path.display().to_string())
+}
+
+fn files(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut all = Vec::new();
+    for directory in directories {
+        let Ok(entries) = fs::read_dir(directory) else {
+            continue;
+        };
+        let mut files: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+            .take(MOST_FILES + 1)
+            .collect();
+        if files.len() > MOST_FILES {
+            return Err(wrong(directory).because(format!("it has more than {MOST_FILES} files")));
+        }
+        files.sort();
+        all.extend(files);
+    }
+    Ok(all)
+}
+
+fn read(path: &Path) -> Result<Vec<Quirk>, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| wrong(path).because(why);
+    let about = "its rows are [[modem]] with vendor, product and what differs; see CONTRIBUTING.md";
+    let meta = fs::metadata(path).map_err(|error| wrong(&error))?;
+    if !meta.is_file() {
+        return Err(wrong(&"it is not a regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text))
+        .map_err(|error| wrong(&error))?;
+    if text.len() as u64 > LONGEST_FILE {
+        return Err(wrong(&format_args!(
+            "it is longer than {LONGEST_FILE} bytes"
+        )));
+    }
+    let rows: Rows =
+        toml::from_str(&text).map_err(|error| wrong(&error.to_string().trim_end()).next(about))?;
+    let place: &'static str = Box::leak(path.display().to_string().into_boxed_str());
+    let rows = rows.modem.into_iter().map(|row| {
+        let before = text.get(..row.span().start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        row.into_inner().quirk(place, line)
+    });
+    rows.collect::<Result<_, _>>()
+        .map_err(|why| wrong(&why).next(about))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DEFAULT, TABLE};
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("uwwan-quirks-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_row_says_what_differs_and_where_it_stands() {
+        let folder = folder("row");
+        let path = folder.join("a.toml");
+        let text = "# of the lab\n\n[[modem]]\nvendor = 0x2c7c\nproduct = 0x0801\nname = \"ours\"\n\
+                    ndp = \"end\"\nsettle = 2.5\nat-port = 3\n\n[[modem]]\nvendor = 0xdead\n";
+        fs::write(&path, text).unwrap();
+        let rows = read(&path).unwrap();
+        let [ours, other] = rows[..] else {
+            panic!("{rows:?}")
+        };
+        let table = TABLE
+            .iter()
+            .find(|row| row.product == Some(0x0801))
+            .unwrap();
+        assert_eq!((ours.name, ours.ndp), ("ours", Placement::End));
+        assert_eq!(ours.settle, Duration::from_millis(2500));
+        assert_eq!(ours.at_port, Some(3));
+        // The rest is the built-in row's.
+        assert_eq!(
+            (ours.fcc_unlock, ours.source),
+            (table.fcc_unlock, table.source)
+        );
+        assert_eq!(
+            ours.origin.to_string(),
+            format!("{}, line 3", path.display())
+        );
+        assert_eq!((other.product, other.padding), (None, DEFAULT.padding));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_broken_is_told_with_its_place() {
+        let folder = folder("broken");
+        let path = folder.join("b.toml");
+        for (text, place) in [
+            ("[[modem]]\nvendor = 0x1ffff\n", "line 2, column"),
+            ("[[modem]]\nvendor = 1\nnpd = \"end\"\n", "line 3, column"),
+            (
+                "[[modem]]\nvendor = 1\nndp = \"middle\"\n",
+                "line 3, column",
+            ),
+            ("[[modem]]\nproduct = 1\n", "line 1, column"),
+            ("modem = 3\n", "line 1, column"),
+            ("[[modem]\n", "line 1, column"),
+            ("[[modem]]\nvendor = 1\nsettle = 1e9\n", "line 1: settle"),
+            ("[[modem]]\nvendor = 1\nsettle = nan\n", "line 1: settle"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let failure = read(&path).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Usage);
+            let told = failure.to_string();
+            assert!(
+                told.contains(place) && told.contains("b.toml"),
+                "{text}: {told}"
+            );
+        }
+        fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
+        assert!(read(&path).unwrap_err().why[0].contains("longer than"));
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(read(&path).is_err());
+        assert!(read(&folder).unwrap_err().why[0].contains("regular file"));
+        for number in 0..=MOST_FILES {
+            fs::write(folder.join(format!("{number}.toml")), "").unwrap();
+        }
+        assert!(files(&[folder.clone()]).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(files(&[folder]).unwrap(), Vec::<PathBuf>::new());
+    }
+}
