@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use uwwan_modem::Selector;
+use uwwan_modem::composition::way_to_mbim;
 use uwwan_modem::quirks::{self, Quirk};
 use uwwan_usb::device::{Backend, Found};
-use uwwan_usb::functions::{self, MbimFunction, NcmFunction};
+use uwwan_usb::functions::{self, MbimFunction, NcmFunction, NetworkFunction};
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::plain;
@@ -38,9 +39,12 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
     let mut candidates: Vec<Candidate> = devices
         .into_iter()
         .filter_map(|found| {
-            let function = functions::mbim(&found.descriptors).into_iter().next();
-            let ncm = || functions::ncm(&found.descriptors).into_iter().next();
-            let ethernet = function.is_none().then(ncm).flatten();
+            let function = functions::network(&found.descriptors).into_iter().next();
+            let (function, ethernet) = match function {
+                Some(NetworkFunction::Mbim(mbim)) => (Some(mbim), None),
+                Some(NetworkFunction::Ncm(ncm)) => (None, Some(ncm)),
+                None => (None, None),
+            };
             let quirk = quirks::find(found.identity.vendor, found.identity.product);
             // A row of its own makes a device a modem even where the descriptors cannot be read.
             // The vendors' default rows do not, because a keyboard of the same vendor would match.
@@ -49,12 +53,14 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
                 Some(_) if !known => &quirks::ETHERNET,
                 _ => quirk,
             };
-            (known || ethernet.is_some()).then_some(Candidate {
-                found,
-                quirk,
-                function,
-                ethernet,
-            })
+            let other = !functions::other_networks(&found.descriptors).is_empty();
+            (known || ethernet.is_some() || (other && way_to_mbim(&found.descriptors).is_some()))
+                .then_some(Candidate {
+                    found,
+                    quirk,
+                    function,
+                    ethernet,
+                })
         })
         .collect();
     candidates.sort_by(|a, b| a.found.identity.port.cmp(&b.found.identity.port));
@@ -128,6 +134,36 @@ pub fn none_present() -> Failure {
 }
 
 impl Candidate {
+    /// Chooses a network function by its number, from 1.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when the device has fewer.
+    pub fn choose(mut self, number: u8) -> Result<Self, Failure> {
+        let all = functions::network(&self.found.descriptors);
+        let count = all.len();
+        match all.into_iter().nth(usize::from(number).wrapping_sub(1)) {
+            Some(NetworkFunction::Mbim(mbim)) => {
+                self.ethernet = None;
+                self.function = Some(mbim);
+            }
+            Some(NetworkFunction::Ncm(ncm)) => {
+                self.function = None;
+                self.ethernet = Some(ncm);
+            }
+            None => {
+                return Err(
+                    Failure::new(FailureKind::Usage, "there is no such function")
+                        .at(self.name())
+                        .because(format!(
+                            "it has {count} network functions, and --function is {number}"
+                        ))
+                        .next("uwwan list numbers them"),
+                );
+            }
+        }
+        Ok(self)
+    }
+
     /// Returns whether `up` would drive the device as a plain network device.
     pub fn is_ethernet(&self) -> bool {
         self.ethernet.is_some()
@@ -213,10 +249,21 @@ impl Candidate {
         if let Some(fault) = self.found.descriptors.faults.first() {
             what.push_str(&format!("; its descriptors are broken: {}", plain(fault)));
         }
-        Some(Failure::new(FailureKind::Other, what).next(
-            "uwwan usb descriptors shows what it has; some modems must first be told \
-             to offer MBIM, by AT command or usb_modeswitch",
-        ))
+        let failure = functions::other_networks(&self.found.descriptors)
+            .iter()
+            .fold(Failure::new(FailureKind::Other, what), |failure, other| {
+                failure.because(format!(
+                    "interface {} of configuration {} is {}, which uwwan does not drive",
+                    other.interface, other.configuration, other.name
+                ))
+            });
+        Some(match way_to_mbim(&self.found.descriptors) {
+            Some(way) => failure.next(format!("{} ({})", way.text, way.source)),
+            None => failure.next(
+                "uwwan usb descriptors shows what it has; some modems must first be told \
+                 to offer MBIM, by AT command or usb_modeswitch",
+            ),
+        })
     }
 }
 

@@ -77,6 +77,9 @@ choices! {
         /// Keep trying after a failure that repetition alone will not cure
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub persist: Option<bool>,
+        /// Which of several network functions of the device, as uwwan list numbers them [default: 1]
+        #[arg(long, value_name = "N", help_heading = "Modem")]
+        pub function: Option<u8>,
         /// Give up when the modem is not online after this long. Without it each step of the bring-up waits
         /// as long as modems are known to need, which may be minutes
         #[arg(long, value_name = "SECONDS", help_heading = "Modem")]
@@ -319,6 +322,10 @@ impl Settings {
             session.add(&mut options.sessions)?;
         }
         options.force_pin = self.force_pin.unwrap_or(options.force_pin);
+        if let Some(number) = self.function {
+            within("function", number, 1, u8::MAX)?;
+            options.function = Some(number);
+        }
         options.fcc_unlock = self.fcc_unlock.unwrap_or(options.fcc_unlock);
         options.roaming = self.roaming.unwrap_or(options.roaming);
         options.wait_for_device = self.wait.unwrap_or(options.wait_for_device);

@@ -337,3 +337,28 @@ fn a_quirk_file_adds_a_row_and_its_faults_have_a_place() {
         "{told}"
     );
 }
+
+#[test]
+fn every_function_of_a_device_is_listed() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_uwwan"))
+        .args(["list", "--emulator", "--json"])
+        .output()
+        .unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let modem = &list[0];
+    assert_eq!(modem["functions"][0]["kind"], "mbim", "{modem}");
+    assert_eq!(modem["functions"][0]["configuration"], 3, "{modem}");
+    let others: Vec<&str> = modem["other_functions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|other| other["kind"].as_str())
+        .collect();
+    assert_eq!(others, ["NCM of Huawei's own", "ECM"]);
+    assert!(
+        modem["way_to_mbim"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("configuration 3")
+    );
+}

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use uwwan_ncm::Stream;
 use uwwan_usb::descriptors::{Descriptors, Endpoint};
-use uwwan_usb::functions;
+use uwwan_usb::functions::{self, NetworkFunction};
 
 use crate::addresses::Given;
 use crate::options::StaticAddresses;
@@ -64,15 +64,20 @@ pub(crate) enum Kind {
 }
 
 impl Function {
-    /// Returns the function to drive a device by: its MBIM function, or where that is `acceptable`
-    /// its plain Ethernet function.
-    pub(crate) fn of(descriptors: &Descriptors, ethernet_acceptable: bool) -> Option<Self> {
-        let mbim = functions::mbim(descriptors).into_iter().next();
-        let ethernet = || {
-            let mut found = functions::ncm(descriptors).into_iter();
-            found.next().filter(|_| ethernet_acceptable)
-        };
-        mbim.map(Self::from).or_else(|| ethernet().map(Self::from))
+    /// Returns the function to drive a device by: the one of this number, from 1, or the first, which
+    /// is an MBIM function where there is one. A plain Ethernet function is returned only where that
+    /// is `acceptable`.
+    pub(crate) fn of(
+        descriptors: &Descriptors,
+        number: Option<u8>,
+        ethernet_acceptable: bool,
+    ) -> Option<Self> {
+        let index = number.map_or(0, |number| usize::from(number).wrapping_sub(1));
+        let chosen = functions::network(descriptors).into_iter().nth(index)?;
+        match chosen {
+            NetworkFunction::Mbim(mbim) => Some(mbim.into()),
+            NetworkFunction::Ncm(ncm) => ethernet_acceptable.then(|| ncm.into()),
+        }
     }
 
     /// Returns whether control and data are one interface, with the notification endpoint in the
@@ -222,5 +227,26 @@ mod tests {
         assert_eq!(addresses.list(), ["192.0.2.7/24", "2001:db8::7/64"]);
         assert_eq!(addresses.gateway4, Some([192, 0, 2, 1].into()));
         assert_eq!(addresses.gateway6, Some("2001:db8::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_function_is_chosen_by_its_number() {
+        let both =
+            include_bytes!("../../usb/tests/vectors/descriptors/ericsson_n5321_0bdb_1926_cfg4.bin");
+        let descriptors = Descriptors::from_sysfs(both);
+        let kind = |number, acceptable| {
+            let function = Function::of(&descriptors, number, acceptable)?;
+            Some(if function.is_ethernet() {
+                "NCM"
+            } else {
+                "MBIM"
+            })
+        };
+        assert_eq!(kind(None, true), Some("MBIM"));
+        assert_eq!(kind(Some(1), false), Some("MBIM"));
+        assert_eq!(kind(Some(2), true), Some("NCM"));
+        // A network device is taken only where the device itself was chosen.
+        assert_eq!(kind(Some(2), false), None);
+        assert_eq!((kind(Some(0), true), kind(Some(3), true)), (None, None));
     }
 }

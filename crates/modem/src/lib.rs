@@ -46,6 +46,7 @@ mod addresses;
 pub mod at_port;
 pub mod capture;
 pub mod client;
+pub mod composition;
 mod counters;
 mod datapath;
 pub mod event;

@@ -56,6 +56,7 @@ impl Modem {
                 &*backend,
                 &selector,
                 None,
+                options.function,
                 ethernet_acceptable(&selector, top),
             )
             .map_err(|(failure, _)| failure)?;

@@ -51,6 +51,9 @@ pub struct Options {
     /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` is
     /// -11, unless the program was started with one of its own.
     pub nice: Option<i32>,
+    /// Number of the network function to drive, from 1, in the order of
+    /// [`network`](uwwan_usb::functions::network). `None` is the first.
+    pub function: Option<u8>,
     /// Whether the kernel's drivers may bind again after a clean stop.
     pub reattach_drivers: bool,
     /// Whether a device that is not there at the start is waited for; otherwise the start fails.
@@ -88,6 +91,7 @@ impl Default for Options {
             input_size: None,
             in_flight: None,
             nice: None,
+            function: None,
             reattach_drivers: false,
             wait_for_device: false,
             persist: false,

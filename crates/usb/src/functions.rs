@@ -10,6 +10,7 @@
 //! the protocol of the function is preferred, and the others of class 0a are taken as Linux takes
 //! them, because devices exist that have another protocol there.
 
+mod network;
 mod serial;
 
 use crate::descriptors::{
@@ -17,6 +18,7 @@ use crate::descriptors::{
     TransferKind,
 };
 
+pub use network::{NetworkFunction, OtherNetwork, network, other_networks};
 pub use serial::{AtLikelihood, SerialFunction, SerialRole, at_candidates, serial};
 
 /// Class of an MBIM communication interface (MBIM 1.0, 6.1).

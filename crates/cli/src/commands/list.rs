@@ -1,10 +1,12 @@
 //! `uwwan list` lists the modems and USB network devices that are present.
 
 use serde_json::{Value, json};
+use uwwan_modem::composition::way_to_mbim;
 use uwwan_modem::options::FccUnlock;
 use uwwan_modem::quirks::Quirk;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
+use uwwan_usb::functions;
 
 use crate::candidates::{self, Candidate};
 use crate::emulated::Wanted;
@@ -144,6 +146,30 @@ fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
         );
     }
     field("configuration", format!("{active}; {wanted}"));
+    let all = functions::network(&found.descriptors);
+    if all.len() > 1 {
+        for (index, function) in all.iter().enumerate() {
+            let number = index + 1;
+            field(
+                &format!("function {number}"),
+                format!(
+                    "{} in configuration {}, interface {} (--function {number})",
+                    function.name(),
+                    function.configuration(),
+                    function.control_interface()
+                ),
+            );
+        }
+    }
+    for other in functions::other_networks(&found.descriptors) {
+        field(
+            "beside it",
+            format!(
+                "{} in configuration {}, interface {}, which uwwan does not drive",
+                other.name, other.configuration, other.interface
+            ),
+        );
+    }
     let drivers = drivers(&found.kernel_drivers);
     field(
         "kernel drivers",
@@ -228,6 +254,19 @@ fn as_json(modem: &Candidate, backend: &dyn Backend) -> Value {
             "active": found.active_configuration,
             "wanted": modem.wanted().map(|(configuration, _)| configuration),
         },
+        "functions": functions::network(&found.descriptors).iter().map(|function| json!({
+            "kind": function.name().to_lowercase(),
+            "configuration": function.configuration(),
+            "control": function.control_interface(),
+        })).collect::<Vec<_>>(),
+        "other_functions": functions::other_networks(&found.descriptors).iter().map(|other| json!({
+            "kind": other.name,
+            "configuration": other.configuration,
+            "interface": other.interface,
+        })).collect::<Vec<_>>(),
+        "way_to_mbim": way_to_mbim(&found.descriptors).map(|way| json!({
+            "text": way.text, "source": way.source,
+        })),
         "kind": if modem.is_ethernet() { "ethernet" } else { "modem" },
         "kernel_drivers": found.kernel_drivers.iter().map(|(interface, driver)| json!({
             "interface": interface, "driver": driver,

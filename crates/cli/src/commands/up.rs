@@ -147,6 +147,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &emulated,
         settings.usb.unwrap_or_default(),
         options.wait_for_device,
+        options.function,
     )?;
     if let Some(ethernet) = chosen.ethernet {
         settings.check_kind(ethernet)?;
@@ -415,6 +416,7 @@ fn choose(
     emulated: &Wanted,
     kind: BackendKind,
     wait: bool,
+    function: Option<u8>,
 ) -> Result<Chosen, Failure> {
     let selector = match device {
         Device::Emulator => {
@@ -431,6 +433,10 @@ fn choose(
     let backend = capture::observed(kind.start());
     match candidates::usable(backend.as_ref(), selector) {
         Ok(candidate) => {
+            let candidate = match function {
+                Some(number) => candidate.choose(number)?,
+                None => candidate,
+            };
             // The port stays over re-enumerations; ids may match a second modem plugged in later.
             let port = candidate.found.identity.port.clone();
             Ok(Chosen {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use uwwan_usb::configuration::{self, Switched};
+use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Backend, Device, Found, Identity, Queue};
 use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::notifications::Reader;
@@ -130,6 +131,7 @@ pub(crate) fn look(
     backend: &dyn Backend,
     selector: &Selector,
     port: Option<&str>,
+    function: Option<u8>,
     ethernet: bool,
 ) -> Result<Found, (Failure, bool)> {
     let devices = backend
@@ -142,7 +144,7 @@ pub(crate) fn look(
     let mut modems: Vec<&Found> = devices
         .iter()
         .filter(meant)
-        .filter(|found| Function::of(&found.descriptors, ethernet).is_some())
+        .filter(|found| Function::of(&found.descriptors, function, ethernet).is_some())
         .collect();
     match (modems.pop(), modems.is_empty()) {
         (Some(found), true) => Ok(found.clone()),
@@ -175,15 +177,22 @@ pub(crate) fn look(
                 *selector != Selector::Any || quirks::find(vendor, product).product.is_some()
             };
             let other = devices.iter().filter(meant).find(named);
+            let wanted = if ethernet { "MBIM or NCM" } else { "MBIM" };
             let failure = match other {
                 Some(other) => explain::failure(
                     Rung::Found,
                     true,
-                    format!(
-                        "{} has no {} function in any configuration",
-                        other.identity,
-                        if ethernet { "MBIM or NCM" } else { "MBIM" }
-                    ),
+                    match function {
+                        Some(number) => format!(
+                            "{} has no {wanted} function number {number}",
+                            other.identity
+                        ),
+                        None => format!(
+                            "{} has no {wanted} function in any configuration ({})",
+                            other.identity,
+                            configurations(&other.descriptors)
+                        ),
+                    },
                     &match other.descriptors.faults.first() {
                         Some(fault) => format!("its descriptors are broken: {fault}"),
                         None => "it is another device, or in a mode without one (storage, boot \
@@ -205,5 +214,19 @@ pub(crate) fn look(
             };
             Err((failure, other.is_none()))
         }
+    }
+}
+
+/// Names the configurations of a device by their values.
+fn configurations(descriptors: &Descriptors) -> String {
+    let values: Vec<String> = descriptors
+        .configurations
+        .iter()
+        .map(|configuration| configuration.value.to_string())
+        .collect();
+    match values.len() {
+        0 => "it has none".to_owned(),
+        1 => format!("it has configuration {}", values[0]),
+        _ => format!("it has configurations {}", values.join(", ")),
     }
 }

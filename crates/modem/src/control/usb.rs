@@ -50,12 +50,17 @@ impl Control {
             &*self.backend,
             &self.selector,
             self.port.as_deref(),
+            self.options.function,
             ethernet,
         ) {
             // The device may have been plugged in at another port.
-            Err((_, true)) if self.port.is_some() && moved => {
-                look(&*self.backend, &self.selector, None, ethernet)
-            }
+            Err((_, true)) if self.port.is_some() && moved => look(
+                &*self.backend,
+                &self.selector,
+                None,
+                self.options.function,
+                ethernet,
+            ),
             result => result,
         };
         let found = match found {
@@ -70,7 +75,8 @@ impl Control {
             .backend
             .open(&found)
             .map_err(|error| explain::usb(Rung::Found, &error))?;
-        let Some(function) = Function::of(device.descriptors(), ethernet) else {
+        let Some(function) = Function::of(device.descriptors(), self.options.function, ethernet)
+        else {
             let error = UsbError::Other {
                 operation: format!("read the descriptors of {}", found.identity),
                 reason: "its network function has gone".into(),

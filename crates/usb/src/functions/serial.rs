@@ -207,7 +207,7 @@ fn acm(
 
 /// Returns the bulk endpoints, IN first, of an alternate setting that has one each way and at most
 /// an interrupt endpoint towards the host beside them.
-fn serial_pair(alternate: &AlternateSetting) -> Option<(Endpoint, Endpoint)> {
+pub(super) fn serial_pair(alternate: &AlternateSetting) -> Option<(Endpoint, Endpoint)> {
     let mut others = alternate
         .endpoints
         .iter()

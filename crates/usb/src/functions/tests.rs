@@ -369,3 +369,23 @@ fn other_shapes_are_no_serial_functions() {
     }
     assert_eq!(serial(&interfaces(0x1bc7, &[(at, &all)])).len(), 1);
 }
+
+#[test]
+fn what_carries_packets_in_another_way_is_named() {
+    let names = |file: &str| -> Vec<(u8, u8, &'static str)> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/vectors/descriptors")
+            .join(file);
+        let bytes = std::fs::read(path).unwrap();
+        let descriptors = crate::descriptors::Descriptors::from_sysfs(&bytes);
+        super::other_networks(&descriptors)
+            .iter()
+            .map(|other| (other.configuration, other.interface, other.name))
+            .collect()
+    };
+    assert_eq!(
+        names("hp_lt4132_03f0_a31d.bin"),
+        [(1, 3, "NCM of Huawei's own"), (2, 0, "ECM")]
+    );
+    assert_eq!(names("linux_gadget_0525_a4a1.bin"), []);
+}

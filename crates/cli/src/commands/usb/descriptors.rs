@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::descriptors::{AlternateSetting, ClassTriple, Configuration, Descriptors};
-use uwwan_usb::functions::{self, AtLikelihood, MbimFunction, NcmFunction, SerialFunction};
+use uwwan_usb::functions::{self, AtLikelihood, NetworkFunction, SerialFunction};
 
 use super::{names, target};
 use crate::candidates;
@@ -154,76 +154,63 @@ fn named(class: ClassTriple) -> String {
     }
 }
 
-/// A network function that was found.
-enum Function {
-    Mbim(MbimFunction),
-    Ncm(NcmFunction),
+/// Returns a network function as JSON.
+fn function_json(function: &NetworkFunction) -> Value {
+    match function {
+        NetworkFunction::Mbim(mbim) => json!({
+            "kind": "mbim",
+            "configuration": mbim.configuration,
+            "control": mbim.control_interface,
+            "control_alternate": mbim.control_alternate,
+            "data": mbim.data_interface,
+            "data_alternate": mbim.data_alternate,
+            "max_control_message": mbim.max_control_message,
+            "max_segment_size": mbim.max_segment_size,
+        }),
+        NetworkFunction::Ncm(ncm) => json!({
+            "kind": "ncm",
+            "configuration": ncm.configuration,
+            "control": ncm.control_interface,
+            "control_alternate": ncm.control_alternate,
+            "data": ncm.data_interface,
+            "data_alternate": ncm.data_alternate,
+            "max_segment_size": ncm.max_segment_size,
+        }),
+    }
 }
 
-impl Function {
-    /// Returns all functions of a device, in the order in which `up` takes them.
-    fn all(descriptors: &Descriptors) -> Vec<Self> {
-        let mbim = functions::mbim(descriptors).into_iter().map(Self::Mbim);
-        let ncm = functions::ncm(descriptors).into_iter().map(Self::Ncm);
-        mbim.chain(ncm).collect()
-    }
-
-    fn as_json(&self) -> Value {
-        match self {
-            Self::Mbim(mbim) => json!({
-                "kind": "mbim",
-                "configuration": mbim.configuration,
-                "control": mbim.control_interface,
-                "control_alternate": mbim.control_alternate,
-                "data": mbim.data_interface,
-                "data_alternate": mbim.data_alternate,
-                "max_control_message": mbim.max_control_message,
-                "max_segment_size": mbim.max_segment_size,
-            }),
-            Self::Ncm(ncm) => json!({
-                "kind": "ncm",
-                "configuration": ncm.configuration,
-                "control": ncm.control_interface,
-                "control_alternate": ncm.control_alternate,
-                "data": ncm.data_interface,
-                "data_alternate": ncm.data_alternate,
-                "max_segment_size": ncm.max_segment_size,
-            }),
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self {
-            Self::Mbim(mbim) => format!(
-                "MBIM function in configuration {}: control interface {}, data interface {} \
+/// Describes a network function in one line.
+fn describe(function: &NetworkFunction) -> String {
+    match function {
+        NetworkFunction::Mbim(mbim) => format!(
+            "MBIM function in configuration {}: control interface {}, data interface {} \
                  alternate {}, control messages up to {} bytes, segments up to {} bytes",
-                mbim.configuration,
-                mbim.control_interface,
-                mbim.data_interface,
-                mbim.data_alternate,
-                mbim.max_control_message,
-                mbim.max_segment_size
-            ),
-            Self::Ncm(ncm) => format!(
-                "NCM function in configuration {}: control interface {}, data interface {} \
+            mbim.configuration,
+            mbim.control_interface,
+            mbim.data_interface,
+            mbim.data_alternate,
+            mbim.max_control_message,
+            mbim.max_segment_size
+        ),
+        NetworkFunction::Ncm(ncm) => format!(
+            "NCM function in configuration {}: control interface {}, data interface {} \
                  alternate {}, segments up to {} bytes",
-                ncm.configuration,
-                ncm.control_interface,
-                ncm.data_interface,
-                ncm.data_alternate,
-                ncm.max_segment_size
-            ),
-        }
+            ncm.configuration,
+            ncm.control_interface,
+            ncm.data_interface,
+            ncm.data_alternate,
+            ncm.max_segment_size
+        ),
     }
 }
 
 /// Says which function `up` takes, and why.
-fn taken(descriptors: &Descriptors, all: &[Function]) -> String {
+fn taken(descriptors: &Descriptors, all: &[NetworkFunction]) -> String {
     match all {
-        [Function::Mbim(first), others @ ..] => {
+        [NetworkFunction::Mbim(first), others @ ..] => {
             let why = match others.len() {
                 0 => "it is the only function".to_owned(),
-                _ if others.iter().any(|f| matches!(f, Function::Mbim(_))) => {
+                _ if others.iter().any(|f| matches!(f, NetworkFunction::Mbim(_))) => {
                     "it is the first MBIM function".to_owned()
                 }
                 _ => "MBIM comes before NCM".to_owned(),
@@ -233,7 +220,7 @@ fn taken(descriptors: &Descriptors, all: &[Function]) -> String {
                 first.configuration
             )
         }
-        [Function::Ncm(first), others @ ..] => {
+        [NetworkFunction::Ncm(first), others @ ..] => {
             let why = match others.len() {
                 0 => "it is the only function",
                 _ => "it is the first NCM function",
@@ -270,8 +257,8 @@ fn missing(descriptors: &Descriptors) -> String {
 
 /// Describes what is found: functions, what `up` takes, ports and faults.
 fn found(descriptors: &Descriptors) -> Vec<String> {
-    let all = Function::all(descriptors);
-    let mut lines: Vec<String> = all.iter().map(Function::describe).collect();
+    let all = functions::network(descriptors);
+    let mut lines: Vec<String> = all.iter().map(describe).collect();
     lines.push(taken(descriptors, &all));
     for configuration in &descriptors.configurations {
         lines.extend(ports(descriptors, configuration));
@@ -310,7 +297,7 @@ fn ports(descriptors: &Descriptors, configuration: &Configuration) -> Vec<String
 
 /// Returns the descriptors, and what is found in them, as JSON.
 fn as_json(descriptors: &Descriptors) -> Value {
-    let all = Function::all(descriptors);
+    let all = functions::network(descriptors);
     let port = |port: &SerialFunction| {
         json!({
             "configuration": port.configuration,
@@ -338,8 +325,8 @@ fn as_json(descriptors: &Descriptors) -> Value {
         "release": names::decimal(descriptors.release()),
         "class": descriptors.class().to_string(),
         "configurations": descriptors.configurations.iter().map(configuration).collect::<Vec<_>>(),
-        "functions": all.iter().map(Function::as_json).collect::<Vec<_>>(),
-        "taken": all.first().map(Function::as_json),
+        "functions": all.iter().map(function_json).collect::<Vec<_>>(),
+        "taken": all.first().map(function_json),
         "why": taken(descriptors, &all),
         "at_ports": at_ports,
         "other_ports": other_ports,
