@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Origin, Quirk, built_in};
+use super::table::{Origin, Quirk, built_in};
 use crate::failure::{Failure, FailureKind};
 use crate::options::{FccUnlock, Padding, Placement};
 
@@ -186,7 +186,7 @@ fn read(path: &Path) -> Result<Vec<Quirk>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DEFAULT, TABLE};
+    use super::super::table::{DEFAULT, TABLE};
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
