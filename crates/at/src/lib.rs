@@ -6,7 +6,7 @@
 //! - [`commands`]: what known answers mean.
 //! - [`failure`]: what refusals mean.
 //! - [`values`]: parameters as they stand in answers.
-//! - [`mod@line`]: the device's side, for the emulator: bytes in, commands out.
+//! - [`mod@line`]: command lines, split into their commands.
 //!
 //! Everything is bounded: lines, answers, queues. Nothing here logs.
 #![forbid(unsafe_code)]

@@ -3,7 +3,7 @@
 /// Returns whether `line` is an NMEA 0183 sentence: `$`, talker and type, a comma, and a checksum
 /// that fits if there is one.
 #[must_use]
-pub fn is_sentence(line: &str) -> bool {
+pub(crate) fn is_sentence(line: &str) -> bool {
     let Some(body) = line.strip_prefix('$') else {
         return false;
     };

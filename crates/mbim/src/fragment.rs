@@ -10,7 +10,7 @@ use crate::message::{FRAGMENT_HEADER, Header, Message, MessageError, MessageType
 use crate::status::ProtocolError;
 
 /// Longest pause between two fragments of one message (MBIM 1.0 section 9.1).
-pub const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(1250);
+pub(crate) const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(1250);
 
 /// Bounds on what a [`Reassembler`] keeps.
 #[derive(Debug, Clone, Copy)]

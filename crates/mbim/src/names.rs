@@ -34,7 +34,7 @@ pub struct Names {
 impl Names {
     /// Returns the name of a value, if it has one.
     #[must_use]
-    pub fn name_of(&self, value: u64) -> Option<String> {
+    pub(crate) fn name_of(&self, value: u64) -> Option<String> {
         self.values
             .iter()
             .find(|named| named.value == value)
@@ -60,7 +60,7 @@ impl Names {
     /// `_`. A text that is both a name and a number is taken as the name: a DRX cycle of `32` has
     /// value 2. Returns `None` for any other text.
     #[must_use]
-    pub fn value_of(&self, text: &str) -> Option<u64> {
+    pub(crate) fn value_of(&self, text: &str) -> Option<u64> {
         let one = |text: &str| self.single(text).or_else(|| parse_number(text));
         if !self.flags {
             return one(text);

@@ -94,7 +94,7 @@ impl std::fmt::Debug for Record {
 
 /// Returns a structure as JSON, fields in their order. Fields that could not be read are left out.
 #[must_use]
-pub fn record_json(record: &Record, personal: Personal) -> Json {
+pub(crate) fn record_json(record: &Record, personal: Personal) -> Json {
     let fields = record.iter().filter_map(|(field, value)| {
         let value = value?;
         (field.condition.is_none() || *value != Value::Absent).then(|| {

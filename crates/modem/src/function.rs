@@ -12,7 +12,7 @@ use std::time::Duration;
 use uwwan_ncm::{Choices, Format as NcmFormat, Framing, Limits, NtbParameters};
 use uwwan_usb::device::Device;
 use uwwan_usb::error::Error;
-use uwwan_usb::requests::{self, NtbFormat};
+use uwwan_usb::requests;
 
 use crate::addresses::Sizes;
 use crate::kind::{ETHERNET_HEADER, Function, Kind};
@@ -82,9 +82,11 @@ pub(crate) fn negotiate(
         device.set_alternate_setting(function.data_interface, function.data_alternate)?;
     }
     device.set_alternate_setting(function.data_interface, 0)?;
-    let parameters = match lenient(requests::get_ntb_parameters(device, control))? {
-        Ok(answer) => {
-            let parameters = NtbParameters::parse(&answer);
+    let mut answer = [0; NtbParameters::LENGTH];
+    let read = requests::get_ntb_parameters(device, control, &mut answer);
+    let parameters = match lenient(read)? {
+        Ok(length) => {
+            let parameters = NtbParameters::parse(&answer[..length]);
             announced = Some(parameters);
             parameters.sanitised()
         }
@@ -109,7 +111,7 @@ pub(crate) fn negotiate(
         None => NcmFormat::Ntb32,
     };
     if knows_ntb32
-        && let Err(error) = lenient(requests::set_ntb_format(device, control, wire(wanted)))?
+        && let Err(error) = lenient(requests::set_ntb_format(device, control, wanted.wire()))?
     {
         notices.push(error.to_string());
     }
@@ -122,17 +124,15 @@ pub(crate) fn negotiate(
     device.set_alternate_setting(function.data_interface, function.data_alternate)?;
     let mut format = wanted;
     // Some firmware falls back to its own format when the alternate setting is selected (E3372H).
-    if knows_ntb32 && let Ok(actual) = lenient(requests::get_ntb_format(device, control))? {
-        let actual = match actual {
-            NtbFormat::Ntb16 => NcmFormat::Ntb16,
-            NtbFormat::Ntb32 => NcmFormat::Ntb32,
-        };
-        if actual != format {
-            notices.push(format!(
-                "the device uses {actual:?} although {format:?} was asked for; so do we"
-            ));
-            format = actual;
-        }
+    if knows_ntb32
+        && let Ok(actual) = lenient(requests::get_ntb_format(device, control))?
+        && let Some(actual) = NcmFormat::from_wire(actual)
+        && actual != format
+    {
+        notices.push(format!(
+            "the device uses {actual:?} although {format:?} was asked for; so do we"
+        ));
+        format = actual;
     }
 
     if frame.is_some()
@@ -280,13 +280,6 @@ fn lenient<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
     match result {
         Err(error @ (Error::Gone { .. } | Error::NoPermission { .. })) => Err(error),
         other => Ok(other),
-    }
-}
-
-fn wire(format: NcmFormat) -> NtbFormat {
-    match format {
-        NcmFormat::Ntb16 => NtbFormat::Ntb16,
-        NcmFormat::Ntb32 => NtbFormat::Ntb32,
     }
 }
 

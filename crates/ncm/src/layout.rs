@@ -118,7 +118,7 @@ impl Stream {
 
     /// Returns what an NDP with this signature lists; `None` when it is no signature of `format`.
     #[must_use]
-    pub fn from_signature(signature: [u8; 4], format: Format) -> Option<Self> {
+    pub(crate) fn from_signature(signature: [u8; 4], format: Format) -> Option<Self> {
         let [a, b, c, last] = signature;
         match ([a, b, c], format) {
             ([b'I', b'P', b'S'], Format::Ntb16) | ([b'i', b'p', b's'], Format::Ntb32) => {
@@ -212,13 +212,13 @@ impl Layout {
     }
 
     /// Returns the length in bytes of an NDP with `entries` used entries and its terminator.
-    pub fn ndp_with(&self, entries: usize) -> usize {
+    pub(crate) fn ndp_with(&self, entries: usize) -> usize {
         self.ndp + (entries + 1) * self.entry
     }
 
     /// Returns the length in bytes of the shortest NDP a receiver accepts: one entry and the
     /// terminator (NCM 1.0, 3.3: 0x10 for NTB16, 0x20 for NTB32).
-    pub fn shortest_ndp(&self) -> usize {
+    pub(crate) fn shortest_ndp(&self) -> usize {
         self.ndp_with(1)
     }
 
@@ -266,7 +266,7 @@ impl Layout {
     /// Writes NDP entries (index, length) one behind the other, and zeros behind them as far as
     /// `fields` goes. Returns the number of entries written.
     #[inline]
-    pub fn put_entries(
+    pub(crate) fn put_entries(
         &self,
         fields: &mut [u8],
         entries: impl Iterator<Item = (u32, u32)>,

@@ -42,7 +42,7 @@ impl Sum {
     /// Returns the same sum as [`Sum::of`], faster for a few bytes.
     #[inline]
     #[must_use]
-    pub fn of_array<const N: usize>(bytes: &[u8; N]) -> Sum {
+    pub(crate) fn of_array<const N: usize>(bytes: &[u8; N]) -> Sum {
         let (words, rest) = bytes.as_chunks::<4>();
         let words = words
             .iter()
@@ -60,7 +60,7 @@ impl Sum {
     /// Returns the sum of one number as it is written in a header, big-endian.
     #[inline]
     #[must_use]
-    pub fn of_u32(value: u32) -> Sum {
+    pub(crate) fn of_u32(value: u32) -> Sum {
         Sum(u64::from(value.to_be()))
     }
 
@@ -99,7 +99,7 @@ impl Sum {
     /// Returns whether a message summed together with its checksum is intact.
     #[inline]
     #[must_use]
-    pub fn is_intact(self) -> bool {
+    pub(crate) fn is_intact(self) -> bool {
         self.fold() == [0xff, 0xff]
     }
 }

@@ -179,7 +179,7 @@ impl Plan {
     /// Returns the number of datagrams that are as long as the first.
     #[inline]
     #[must_use]
-    pub fn full_datagrams(&self) -> usize {
+    pub(crate) fn full_datagrams(&self) -> usize {
         let last = self.count - 1;
         last + usize::from(self.length(last) == self.length(0))
     }

@@ -44,14 +44,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
 
     device.set_alternate_setting(data, 0)?;
-    println!(
-        "NTB parameters {:02x?}",
-        requests::get_ntb_parameters(&*device, control)?
-    );
-    requests::set_ntb_format(&*device, control, requests::NtbFormat::Ntb16)?;
+    let mut parameters = [0; 28];
+    let read = requests::get_ntb_parameters(&*device, control, &mut parameters)?;
+    println!("NTB parameters {:02x?}", &parameters[..read]);
+    let ntb16 = 0;
+    requests::set_ntb_format(&*device, control, ntb16)?;
     device.set_alternate_setting(data, function.data_alternate)?;
     requests::set_ntb_input_size(&*device, control, 16384, Some(0))?;
-    println!("format {:?}", requests::get_ntb_format(&*device, control)?);
+    println!("format {}", requests::get_ntb_format(&*device, control)?);
 
     let mut notifications = device.queue(function.interrupt_in.address)?;
     let mut ntbs = device.queue(function.bulk_in.address)?;

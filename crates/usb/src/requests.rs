@@ -12,9 +12,6 @@ use crate::error::Error;
 /// Time after which a request fails, as long as in Linux (`USB_CTRL_GET_TIMEOUT`).
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Length of the NTB parameter structure in bytes (NCM 1.0, table 6-3).
-const NTB_PARAMETERS_LENGTH: usize = 28;
-
 /// `bmRequestType` of a class request to an interface with data to the device.
 const OUT: u8 = 0x21;
 /// `bmRequestType` of a class request to an interface with data from the device.
@@ -38,61 +35,42 @@ const GET_MAX_DATAGRAM_SIZE: u8 = 0x87;
 const SET_MAX_DATAGRAM_SIZE: u8 = 0x88;
 const SET_CRC_MODE: u8 = 0x8a;
 
-/// The formats of NTBs, as GET_NTB_FORMAT and SET_NTB_FORMAT number them (NCM 1.0, 6.2.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NtbFormat {
-    /// NTB16, with offsets and lengths of 16 bits.
-    Ntb16,
-    /// NTB32, with offsets and lengths of 32 bits.
-    Ntb32,
-}
-
-/// Reads the NTB parameter structure (NCM 1.0, 6.2.1). Returns as many of its 28 bytes as the device
-/// sent, for a parser of NCM.
+/// Reads the NTB parameter structure (NCM 1.0, 6.2.1) into `parameters`, for a parser of NCM, and
+/// returns the number of bytes the device sent.
 ///
 /// # Errors
 /// As [`Device::control_in`].
-pub fn get_ntb_parameters(device: &dyn Device, control: u8) -> Result<Vec<u8>, Error> {
-    let mut parameters = vec![0; NTB_PARAMETERS_LENGTH];
-    let length = device.control_in(
+pub fn get_ntb_parameters(
+    device: &dyn Device,
+    control: u8,
+    parameters: &mut [u8],
+) -> Result<usize, Error> {
+    device.control_in(
         setup(IN, GET_NTB_PARAMETERS, 0, control),
-        &mut parameters,
+        parameters,
         TIMEOUT,
-    )?;
-    parameters.truncate(length);
-    Ok(parameters)
+    )
 }
 
-/// Selects the format of NTBs (NCM 1.0, 6.2.5). The data interface must be in alternate setting 0,
-/// and only devices that offer NTB32 know the request.
+/// Selects the format of NTBs by its number, 0 for NTB16 and 1 for NTB32 (NCM 1.0, 6.2.5). The data
+/// interface must be in alternate setting 0, and only devices that offer NTB32 know the request.
 ///
 /// # Errors
 /// As [`Device::control_out`].
-pub fn set_ntb_format(device: &dyn Device, control: u8, format: NtbFormat) -> Result<(), Error> {
-    let value = match format {
-        NtbFormat::Ntb16 => 0,
-        NtbFormat::Ntb32 => 1,
-    };
-    device.control_out(setup(OUT, SET_NTB_FORMAT, value, control), &[], TIMEOUT)
+pub fn set_ntb_format(device: &dyn Device, control: u8, format: u16) -> Result<(), Error> {
+    device.control_out(setup(OUT, SET_NTB_FORMAT, format, control), &[], TIMEOUT)
 }
 
-/// Reads the format of NTBs (NCM 1.0, 6.2.4). Only devices that offer NTB32 know the request.
+/// Reads the number of the format of NTBs, as [`set_ntb_format`] takes it (NCM 1.0, 6.2.4). Only
+/// devices that offer NTB32 know the request.
 ///
 /// # Errors
-/// As [`Device::control_in`]; [`Error::Other`] for an answer that names no format.
-pub fn get_ntb_format(device: &dyn Device, control: u8) -> Result<NtbFormat, Error> {
+/// As [`Device::control_in`]; [`Error::Other`] for an answer of fewer than 2 bytes.
+pub fn get_ntb_format(device: &dyn Device, control: u8) -> Result<u16, Error> {
     let mut answer = [0; 2];
-    let length = device.control_in(setup(IN, GET_NTB_FORMAT, 0, control), &mut answer, TIMEOUT)?;
-    match (length, u16::from_le_bytes(answer)) {
-        (2, 0) => Ok(NtbFormat::Ntb16),
-        (2, 1) => Ok(NtbFormat::Ntb32),
-        (2, other) => Err(unusable(
-            device,
-            "GET_NTB_FORMAT",
-            control,
-            &format!("format {other}"),
-        )),
-        (short, _) => Err(short_answer(device, "GET_NTB_FORMAT", control, short, 2)),
+    match device.control_in(setup(IN, GET_NTB_FORMAT, 0, control), &mut answer, TIMEOUT)? {
+        2 => Ok(u16::from_le_bytes(answer)),
+        short => Err(short_answer(device, "GET_NTB_FORMAT", control, short, 2)),
     }
 }
 

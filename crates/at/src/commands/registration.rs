@@ -29,15 +29,9 @@ impl RegistrationState {
             other => Self::Other(other),
         }
     }
-
-    /// Tells whether the modem has service.
-    #[must_use]
-    pub fn is_registered(self) -> bool {
-        matches!(self, Self::Home | Self::Roaming)
-    }
 }
 
-/// Answer to `AT+CREG?` and its kin, and the unsolicited result codes of the same names.
+/// Answer to `AT+CREG?`, `AT+CGREG?` and `AT+CEREG?`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registration {
     /// Registration state.
@@ -67,15 +61,6 @@ impl Registration {
             cell: hex(rest.next()),
             technology: rest.next().and_then(|value| value.number()),
         })
-    }
-
-    /// Reads an unsolicited result code such as `+CEREG: 5,"1A2B","01020304",7`.
-    #[must_use]
-    pub fn from_unsolicited(line: &str) -> Option<Self> {
-        ["+CREG", "+CGREG", "+CEREG"]
-            .into_iter()
-            .find_map(|name| crate::values::after(line, name))
-            .and_then(|text| Self::read(Values::new(text)))
     }
 }
 
@@ -281,21 +266,12 @@ mod tests {
         assert_eq!(plain.0.state, RegistrationState::Searching);
         assert_eq!(plain.0.area, None);
         let full: LteRegistration = parse("+CEREG: 2,1,\"1A2B\",\"01020304\",7");
-        assert!(full.0.state.is_registered());
+        assert_eq!(full.0.state, RegistrationState::Home);
         assert_eq!(
             (full.0.area, full.0.cell),
             (Some(0x1a2b), Some(0x0102_0304))
         );
         assert_eq!(full.0.technology, Some(7));
-        let unsolicited =
-            Registration::from_unsolicited("+CEREG: 5,\"1A2B\",\"01020304\",7").unwrap();
-        assert_eq!(unsolicited.state, RegistrationState::Roaming);
-        assert_eq!(unsolicited.area, Some(0x1a2b));
-        assert_eq!(
-            Registration::from_unsolicited("+CREG: 3").unwrap().state,
-            RegistrationState::Denied
-        );
-        assert_eq!(Registration::from_unsolicited("^MODE: 3"), None);
         refuses::<PacketRegistration>("+CGREG: x");
         refuses::<PacketRegistration>("+CREG: 0,1");
     }

@@ -244,7 +244,7 @@ impl Decoded {
 
     /// Returns the name of the service, or its UUID when it is unknown.
     #[must_use]
-    pub fn service_name(&self) -> Option<String> {
+    pub(crate) fn service_name(&self) -> Option<String> {
         let uuid = self.service?;
         Some(
             self.registered()
@@ -254,7 +254,7 @@ impl Decoded {
 
     /// Returns the name of the command, if it is a known one.
     #[must_use]
-    pub fn cid_name(&self) -> Option<&'static str> {
+    pub(crate) fn cid_name(&self) -> Option<&'static str> {
         Some(self.registered()?.cid(self.cid?)?.name)
     }
 

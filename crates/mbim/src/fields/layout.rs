@@ -71,7 +71,7 @@ macro_rules! layout {
             }
         }
 
-        /// Serializes the fields with personal content hidden; `print::record_json` can show it.
+        /// Serializes the fields with personal content hidden.
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let record = $crate::fields::Layout::to_record(self);

@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
     /// more. Variable data past the stated end is read and recorded as odd, because some firmware
     /// states lengths that are too short for what it sends.
     #[must_use]
-    pub fn with_limit(bytes: &'a [u8], limit: usize) -> Self {
+    pub(crate) fn with_limit(bytes: &'a [u8], limit: usize) -> Self {
         Self {
             bytes,
             limit: limit.min(bytes.len()),
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
 
     /// Returns where the personal values lie that were read so far.
     #[must_use]
-    pub fn personal_parts(&self) -> &[PersonalPart] {
+    pub(crate) fn personal_parts(&self) -> &[PersonalPart] {
         &self.parts
     }
 

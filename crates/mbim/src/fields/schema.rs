@@ -102,7 +102,7 @@ impl Kind {
     /// Returns the number of bytes the field takes in place, or `None` for kinds whose size in
     /// place varies.
     #[must_use]
-    pub const fn fixed_size(&self) -> Option<usize> {
+    pub(crate) const fn fixed_size(&self) -> Option<usize> {
         Some(match self {
             Self::U16 => 2,
             Self::U32 | Self::I32 | Self::Bool | Self::Ipv4 | Self::Count { .. } => 4,
@@ -212,7 +212,7 @@ impl Schema {
     /// Returns the size of the fixed part in bytes, or `None` when the size of a field in place
     /// varies.
     #[must_use]
-    pub const fn fixed_size(&self) -> Option<usize> {
+    pub(crate) const fn fixed_size(&self) -> Option<usize> {
         let mut total = 0;
         let mut index = 0;
         while index < self.fields.len() {

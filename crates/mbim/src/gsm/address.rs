@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::alphabet;
 
 /// Largest number of digits in an address (3GPP TS 23.040 section 9.1.2.5).
-pub const MOST_DIGITS: usize = 20;
+pub(crate) const MOST_DIGITS: usize = 20;
 
 /// Type of an international number in the ISDN numbering plan.
 const INTERNATIONAL: u8 = 0x91;

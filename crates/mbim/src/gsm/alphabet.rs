@@ -37,7 +37,7 @@ const EXTENSION: [(u8, char); 10] = [
 /// Returns the septets of a character: [`ESCAPE`] in front if the character is in the extension
 /// table, and its septet. Returns `None` for a character the alphabet does not have.
 #[must_use]
-pub fn septets_of(c: char) -> Option<(Option<u8>, u8)> {
+pub(crate) fn septets_of(c: char) -> Option<(Option<u8>, u8)> {
     if let Some(at) = DEFAULT.iter().position(|known| *known == c)
         && at != usize::from(ESCAPE)
     {
@@ -51,7 +51,7 @@ pub fn septets_of(c: char) -> Option<(Option<u8>, u8)> {
 
 /// Returns the septets of a text, one per byte, or `None` when a character is not in the alphabet.
 #[must_use]
-pub fn to_septets(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn to_septets(text: &str) -> Option<Vec<u8>> {
     let mut septets = Vec::with_capacity(text.len());
     for c in text.chars() {
         let (escape, septet) = septets_of(c)?;
@@ -65,7 +65,7 @@ pub fn to_septets(text: &str) -> Option<Vec<u8>> {
 /// alphabet, as the specification asks; an [`ESCAPE`] at the end or before another one becomes a
 /// space.
 #[must_use]
-pub fn from_septets(septets: &[u8]) -> String {
+pub(crate) fn from_septets(septets: &[u8]) -> String {
     let mut text = String::with_capacity(septets.len());
     let mut escaped = false;
     for septet in septets.iter().map(|septet| septet & 0x7f) {

@@ -22,12 +22,12 @@ const USSD_UCS2: u8 = 0x48;
 const RETURN: u8 = 0x0d;
 /// Largest size of a USSD text in octets (3GPP TS 24.080, `ussd-DataCodingScheme`, and MBIM 1.0
 /// section 10.7).
-pub const USSD_MOST: usize = 160;
+pub(crate) const USSD_MOST: usize = 160;
 
 /// Returns the alphabet that the data coding scheme of a short message names (3GPP TS 23.038
 /// section 4), and whether the text is compressed.
 #[must_use]
-pub const fn of_message(scheme: u8) -> (Alphabet, bool) {
+pub(crate) const fn of_message(scheme: u8) -> (Alphabet, bool) {
     let general = match scheme >> 2 & 3 {
         1 => Alphabet::Data,
         2 => Alphabet::Ucs2,
@@ -44,7 +44,7 @@ pub const fn of_message(scheme: u8) -> (Alphabet, bool) {
 /// Returns the display class of a short message, from 0 (shown at once) to 3, or `None` when its
 /// data coding scheme has none.
 #[must_use]
-pub const fn class_of(scheme: u8) -> Option<u8> {
+pub(crate) const fn class_of(scheme: u8) -> Option<u8> {
     let has = match scheme >> 4 {
         0..=7 => scheme & 0x10 != 0,
         0xf => true,
@@ -66,7 +66,7 @@ pub fn from_ucs2(octets: &[u8]) -> String {
 
 /// Returns the UCS-2 octets of a text in big-endian byte order.
 #[must_use]
-pub fn to_ucs2(text: &str) -> Vec<u8> {
+pub(crate) fn to_ucs2(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 

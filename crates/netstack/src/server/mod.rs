@@ -36,11 +36,11 @@ pub use report::ServerReport;
 pub use thread::ServerThread;
 
 /// Port of the echo service (RFC 862).
-pub const ECHO_PORT: u16 = 7;
+pub(crate) const ECHO_PORT: u16 = 7;
 /// Port of the discard service (RFC 863).
-pub const DISCARD_PORT: u16 = 9;
+pub(crate) const DISCARD_PORT: u16 = 9;
 /// Port of the name service.
-pub const DNS_PORT: u16 = 53;
+pub(crate) const DNS_PORT: u16 = 53;
 /// Port of the HTTP service.
 pub const HTTP_PORT: u16 = 80;
 
@@ -190,11 +190,6 @@ impl<L: PacketLink> Server<L> {
     /// Returns the end of the link.
     pub fn link(&self) -> &L {
         &self.core.port.link
-    }
-
-    /// Returns the end of the link.
-    pub fn link_mut(&mut self) -> &mut L {
-        &mut self.core.port.link
     }
 
     /// Keeps as many sockets listening as [`TCP_PORTS`] says, as far as the limit allows.

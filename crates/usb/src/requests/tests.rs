@@ -26,11 +26,11 @@ fn answering(answer: &[u8]) -> FakeDevice {
 /// Codes and directions: NCM 1.0, table 6-2; CDC 1.2, table 19.
 #[test]
 fn requests_are_as_the_specifications_number_them() {
-    let ntb32 = sent(|d| set_ntb_format(d, 4, NtbFormat::Ntb32).unwrap());
+    let ntb32 = sent(|d| set_ntb_format(d, 4, 1).unwrap());
     assert_eq!(ntb32, (0x21, 0x84, 1, 4, vec![]));
-    let ntb16 = sent(|d| set_ntb_format(d, 0, NtbFormat::Ntb16).unwrap());
+    let ntb16 = sent(|d| set_ntb_format(d, 0, 0).unwrap());
     assert_eq!(ntb16, (0x21, 0x84, 0, 0, vec![]));
-    let parameters = sent(|d| drop(get_ntb_parameters(d, 4)));
+    let parameters = sent(|d| drop(get_ntb_parameters(d, 4, &mut [0; 28])));
     assert_eq!(parameters, (0xa1, 0x80, 0, 4, vec![0; 28]));
     let format = sent(|d| drop(get_ntb_format(d, 4)));
     assert_eq!(format, (0xa1, 0x83, 0, 4, vec![0; 2]));
@@ -60,25 +60,21 @@ fn requests_are_as_the_specifications_number_them() {
 fn parameters_come_as_long_as_the_device_made_them() {
     for length in [0, 1, 16, 27, 28] {
         let answer: Vec<u8> = (0..length).collect();
-        assert_eq!(get_ntb_parameters(&answering(&answer), 0).unwrap(), answer);
+        let mut parameters = [0; 28];
+        let read = get_ntb_parameters(&answering(&answer), 0, &mut parameters).unwrap();
+        assert_eq!(parameters[..read], answer);
     }
-    assert_eq!(
-        get_ntb_parameters(&answering(&[7; 40]), 0).unwrap(),
-        [7; 28]
-    );
+    let mut parameters = [0; 28];
+    let read = get_ntb_parameters(&answering(&[7; 40]), 0, &mut parameters).unwrap();
+    assert_eq!((read, parameters), (28, [7; 28]));
 }
 
 #[test]
 fn formats_and_sizes_are_read_back() {
-    assert_eq!(
-        get_ntb_format(&answering(&[0, 0]), 0).unwrap(),
-        NtbFormat::Ntb16
-    );
-    assert_eq!(
-        get_ntb_format(&answering(&[1, 0]), 0).unwrap(),
-        NtbFormat::Ntb32
-    );
-    for unusable in [&[][..], &[1], &[2, 0], &[0, 1]] {
+    for (answer, format) in [([0, 0], 0), ([1, 0], 1), ([0, 1], 256)] {
+        assert_eq!(get_ntb_format(&answering(&answer), 0).unwrap(), format);
+    }
+    for unusable in [&[][..], &[1]] {
         let error = get_ntb_format(&answering(unusable), 3).unwrap_err();
         let text = error.to_string();
         assert!(
