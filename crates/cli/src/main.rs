@@ -2,7 +2,7 @@
 //!
 //! The program is a thin shell around `uwwan-modem` (the driver) and `uwwan-emulator` (the modem in
 //! software): [`arguments`] is the command line, [`commands`] has one file for each command,
-//! [`control`] is the client of a running `up`, [`failure`] is the form of errors.
+//! [`reach`] is the way to a modem, directly or through a running `up`, [`failure`] the form of errors.
 
 #![forbid(unsafe_code)]
 

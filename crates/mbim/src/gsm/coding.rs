@@ -22,7 +22,7 @@ const USSD_UCS2: u8 = 0x48;
 const RETURN: u8 = 0x0d;
 /// Largest size of a USSD text in octets (3GPP TS 24.080, `ussd-DataCodingScheme`, and MBIM 1.0
 /// section 10.7).
-pub(crate) const USSD_MOST: usize = 160;
+pub const USSD_MOST: usize = 160;
 
 /// Returns the alphabet that the data coding scheme of a short message names (3GPP TS 23.038
 /// section 4), and whether the text is compressed.

@@ -15,7 +15,7 @@ const MOST_SEPTETS: usize = 160;
 /// of 8 bits.
 const HEADER: usize = 6;
 /// Largest number of parts of a message.
-pub(crate) const MOST_PARTS: usize = 255;
+pub const MOST_PARTS: usize = 255;
 
 const SCHEME_GSM7: u8 = 0x00;
 const SCHEME_UCS2: u8 = 0x08;
