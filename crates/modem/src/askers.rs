@@ -76,6 +76,8 @@ pub(crate) enum AskerEvent {
 pub(crate) enum Message {
     /// Report of the data thread.
     Report(Report),
+    /// The configuration of the host may have been changed by others.
+    HostChanged,
     /// Order of the program to stop.
     Stop,
     /// Order of the program to add an asker.

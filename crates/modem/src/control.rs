@@ -272,6 +272,7 @@ impl Control {
     fn take(&mut self, message: Message) {
         match message {
             Message::Stop => {}
+            Message::HostChanged => self.attend_hosts(),
             Message::Report(report) => self.report(report),
             Message::Attach(sender) => self.askers.attach(sender),
             Message::Ask { asker, request } => self.request(asker, request),
@@ -550,6 +551,7 @@ impl Control {
         let name = self.device.as_ref().map(|held| held.name.clone());
         let ethernet = self.ethernet_status();
         let quirk = self.quirk;
+        let port = self.port.clone();
         let sessions = self
             .sessions
             .iter()
@@ -560,6 +562,7 @@ impl Control {
                 status.device = name;
                 quirk.name.clone_into(&mut status.model);
                 status.fcc_unlock = quirk.fcc_unlock;
+                status.port = port.unwrap_or_default();
             }
             status.framing = framing;
             status.ethernet = ethernet;

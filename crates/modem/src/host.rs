@@ -14,9 +14,10 @@ mod data;
 mod plan;
 mod tap;
 mod tun;
+mod upkeep;
 
 pub(crate) use control::HeldHost;
-pub use control::{HostControl, HostEnd, HostProvider};
+pub use control::{HostControl, HostEnd, HostNews, HostProvider};
 pub(crate) use data::{DataSlot, TakenData};
 pub use data::{HostData, Large, Single};
 pub use plan::{Ethernet, HostConfig};

@@ -17,6 +17,8 @@ pub struct Status {
     /// Vendor id, product id and port of the device, as `03f0:a31d at 1-4`; empty until it is
     /// found.
     pub device: String,
+    /// Port of the device, as `1-4`; empty until it is found.
+    pub port: String,
     /// Name of the device in the quirk table.
     pub model: String,
     /// Public way in which the modem's FCC lock is lifted, if it may have one.

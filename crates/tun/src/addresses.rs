@@ -32,7 +32,7 @@ use rustix::io::Errno;
 use crate::device::Interface;
 use crate::error::{Error, ErrorKind};
 use crate::netlink::{Mode, Netlink};
-use crate::observed::observe_with;
+use crate::observed::{OtherDefault, observe_with, other_defaults};
 use crate::plan::{Address, Ipv6, Plan, Route};
 use crate::sysctl;
 
@@ -50,6 +50,8 @@ pub struct Configuration {
     /// itself.
     addresses: Vec<Address>,
     routes: Vec<Route>,
+    /// What of it was not there when it was last looked for, in the words of `describe`.
+    missing: Vec<String>,
 }
 
 /// State of the interface before it was configured.
@@ -81,6 +83,7 @@ impl Configuration {
             before,
             addresses: Vec::new(),
             routes: Vec::new(),
+            missing: Vec::new(),
         };
         // On failure, dropping the guard undoes what was done.
         configuration.set_link()?;
@@ -99,6 +102,7 @@ impl Configuration {
             || plan.tx_queue_length != self.plan.tx_queue_length
             || plan.ipv6 != self.plan.ipv6;
         self.plan = plan;
+        self.missing.clear();
         if link_differs {
             self.set_link()?;
         }
@@ -125,10 +129,11 @@ impl Configuration {
         &self.plan
     }
 
-    /// Returns lines for people about the addresses and routes added to the host.
+    /// Returns what was added to the host and is there, as far as was last looked for, a line each,
+    /// for people.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
-        let mut lines = vec![format!("interface {} up, MTU {}", self.name, self.plan.mtu)];
+        let mut lines = vec![self.link_words()];
         lines.extend(
             self.addresses
                 .iter()
@@ -141,7 +146,92 @@ impl Configuration {
                 "IPv6 from router advertisements, {with} default route"
             ));
         }
+        lines.retain(|line| !self.missing.contains(line));
         lines
+    }
+
+    fn link_words(&self) -> String {
+        format!("interface {} up, MTU {}", self.name, self.plan.mtu)
+    }
+
+    /// Looks for what was added, and returns what is not there, in the words of
+    /// [`Configuration::describe`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] when the interface is gone, or what the kernel said.
+    pub fn missing(&mut self) -> Result<Vec<String>, Error> {
+        let there = observe_with(&mut self.netlink, self.index)?;
+        let mut missing = Vec::new();
+        if !there.up || there.mtu != self.plan.mtu {
+            missing.push(self.link_words());
+        }
+        let addresses = self.addresses.iter();
+        missing.extend(
+            addresses
+                .filter(|address| !there.addresses.contains(address))
+                .map(|address| format!("address {address}")),
+        );
+        let routes = self.routes.iter();
+        missing.extend(
+            routes
+                .filter(|route| !there.routes.iter().any(|other| same(route, other)))
+                .map(|route| format!("route {route}")),
+        );
+        self.missing.clone_from(&missing);
+        Ok(missing)
+    }
+
+    /// Puts back what is missing.
+    ///
+    /// # Errors
+    /// As [`Configuration::replace`].
+    pub fn put_back(&mut self) -> Result<(), Error> {
+        let there = observe_with(&mut self.netlink, self.index)?;
+        if !there.up || there.mtu != self.plan.mtu {
+            self.set_link()?;
+        }
+        if self.complete().is_ok() {
+            return Ok(());
+        }
+        // The kernel's own routes for the addresses' prefixes, by which gateways are reached, come
+        // back with the addresses alone.
+        for address in self.addresses.clone() {
+            self.remove_address(address);
+        }
+        self.complete()
+    }
+
+    /// Returns the default routes of other interfaces that the kernel prefers to those added here,
+    /// as `default metric 100 through eth0 (dhcp)`.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn rivals(&mut self) -> Result<Vec<String>, Error> {
+        let defaults = self
+            .routes
+            .iter()
+            .filter(|route| route.destination.is_default());
+        let defaults: Vec<Route> = defaults.copied().collect();
+        if defaults.is_empty() {
+            return Ok(Vec::new());
+        }
+        let others = other_defaults(&mut self.netlink, self.index)?;
+        let before = |other: &OtherDefault| {
+            defaults.iter().any(|own| {
+                own.destination == other.route.destination
+                    && other.route.effective_metric() < own.effective_metric()
+            })
+        };
+        let others: Vec<OtherDefault> = others.into_iter().filter(before).collect();
+        let mut words = Vec::new();
+        for other in others {
+            let interface = self.netlink.name(other.index);
+            words.push(format!(
+                "{} through {interface} ({})",
+                other.route, other.origin
+            ));
+        }
+        Ok(words)
     }
 
     /// Adds the addresses and routes of the plan that the interface does not have.
@@ -158,12 +248,7 @@ impl Configuration {
         self.await_local_addresses()?;
         let there = observe_with(&mut self.netlink, self.index)?;
         for route in self.plan.routes.clone() {
-            let same = |other: &Route| {
-                other.destination == route.destination
-                    && other.gateway == route.gateway
-                    && other.effective_metric() == route.effective_metric()
-            };
-            if !there.routes.iter().any(same) {
+            if !there.routes.iter().any(|other| same(&route, other)) {
                 self.add_route(&route)?;
             }
             if !self.routes.contains(&route) {
@@ -517,6 +602,13 @@ impl Before {
         }
         before
     }
+}
+
+/// Returns whether two routes are the same for the kernel.
+fn same(one: &Route, other: &Route) -> bool {
+    other.destination == one.destination
+        && other.gateway == one.gateway
+        && other.effective_metric() == one.effective_metric()
 }
 
 fn family(ip: IpAddr) -> AddressFamily {

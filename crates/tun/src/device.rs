@@ -73,6 +73,7 @@ impl Tun {
             return Err(driver_error(source));
         }
         let before = index_of(wanted);
+        check_owner(kind, wanted)?;
         let interface = tun_tap::Iface::without_packet_info(wanted, mode)
             .map_err(|source| interface_error(kind, wanted, before.is_some(), source))?;
         let name = interface.name().to_owned();
@@ -294,9 +295,28 @@ pub(crate) fn index_of(name: &str) -> Option<u32> {
 /// IFF_MULTI_QUEUE; `None` for an interface without that flag, or of another driver
 /// (`tun_fill_info` in drivers/net/tun.c).
 pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
-    /// `linux/if_link.h`.
-    const NUM_QUEUES: u16 = 8;
-    const NUM_DISABLED_QUEUES: u16 = 9;
+    // Told of those with IFF_MULTI_QUEUE only (IFLA_TUN_NUM_QUEUES, IFLA_TUN_NUM_DISABLED_QUEUES).
+    Some(told(name, 8)?.saturating_add(told(name, 9)?))
+}
+
+/// Checks that an interface that is there was not made for another user (TUNSETOWNER). The kernel
+/// lets whoever has CAP_NET_ADMIN attach to any.
+pub(crate) fn check_owner(kind: &str, name: &str) -> Result<(), Error> {
+    // IFLA_TUN_OWNER.
+    match told(name, 1) {
+        Some(owner) if owner != rustix::process::geteuid().as_raw() => Err(Error::new(
+            ErrorKind::NoPermission,
+            format!("open {kind} interface {name}"),
+            format!("it was made for user {owner}"),
+            "choose another name, or run as that user",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Returns a number that the driver of a TUN or TAP interface tells of it (`IFLA_TUN_*` in
+/// linux/if_link.h).
+fn told(name: &str, wanted: u16) -> Option<u32> {
     let link = Netlink::open().ok()?.link(name, 0).ok()?;
     let infos = link
         .attributes
@@ -309,14 +329,10 @@ pub(crate) fn queues_in_use(name: &str) -> Option<u32> {
         LinkInfo::Data(InfoData::Tun(data)) => Some(data),
         _ => None,
     })?;
-    let number = |wanted: u16| {
-        let found = data.iter().find(|value| value.kind() == wanted)?;
-        let mut bytes = [0; 4];
-        (found.value_len() == bytes.len()).then(|| found.emit_value(&mut bytes))?;
-        Some(u32::from_ne_bytes(bytes))
-    };
-    // The kernel tells the numbers only of interfaces with IFF_MULTI_QUEUE.
-    Some(number(NUM_QUEUES)?.saturating_add(number(NUM_DISABLED_QUEUES)?))
+    let found = data.iter().find(|value| value.kind() == wanted)?;
+    let mut bytes = [0; 4];
+    (found.value_len() == bytes.len()).then(|| found.emit_value(&mut bytes))?;
+    Some(u32::from_ne_bytes(bytes))
 }
 
 /// Checks a name by the kernel's rules (`dev_valid_name`); tun-tap would cut a wrong one silently.

@@ -7,7 +7,8 @@
 //!   datagrams of them, and [`coalesce`] makes large packets of runs of datagrams for the kernel.
 //! * [`plan`] says what an interface should have. [`addresses`] applies the plan over netlink,
 //!   changes only the difference when the plan changes, and takes everything away again when
-//!   dropped.
+//!   dropped. [`Watch`] tells when the kernel announces a change, so that what others took away can
+//!   be put back.
 //! * [`dns`] shows name servers or sets them.
 //! * [`namespace`] makes a private network namespace, so that none of this needs root, and [`veth`]
 //!   lays a cable between two of them, to compare with.
@@ -47,6 +48,7 @@ pub mod scatter;
 pub mod segment;
 mod sysctl;
 pub mod veth;
+mod watch;
 
 pub use addresses::Configuration;
 pub use device::{Interface, Tap, Tun};
@@ -54,3 +56,4 @@ pub use error::{Error, ErrorKind};
 pub use observed::{Observed, observe};
 pub use offload::{Offload, Offloads};
 pub use plan::{Address, Plan, Prefix, Route};
+pub use watch::Watch;

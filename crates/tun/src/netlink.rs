@@ -122,6 +122,20 @@ impl Netlink {
             })
     }
 
+    /// Returns the name of the interface of that index, or the index in words.
+    pub(crate) fn name(&mut self, index: u32) -> String {
+        let link = self.link("", index).ok();
+        let name = link.and_then(|link| {
+            link.attributes
+                .into_iter()
+                .find_map(|attribute| match attribute {
+                    LinkAttribute::IfName(name) => Some(name),
+                    _ => None,
+                })
+        });
+        name.unwrap_or_else(|| format!("interface {index}"))
+    }
+
     /// Returns the index of the interface of that name.
     pub(crate) fn index(&mut self, name: &str) -> Result<u32, Error> {
         Ok(self.link(name, 0)?.header.index)

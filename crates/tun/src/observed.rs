@@ -77,13 +77,47 @@ pub(crate) fn observe_with(netlink: &mut Netlink, index: u32) -> Result<Observed
     let query = RouteNetlinkMessage::GetRoute(RouteMessage::default());
     for message in netlink.dump(&query).map_err(failed)? {
         if let RouteNetlinkMessage::NewRoute(message) = message {
-            observed.routes.extend(read_route(&message, index));
+            let route = read_route(&message).filter(|(through, _)| *through == index);
+            observed.routes.extend(route.map(|(_, route)| route));
         }
     }
     Ok(observed)
 }
 
-fn read_route(message: &RouteMessage, index: u32) -> Option<Route> {
+/// A default route of another interface.
+pub(crate) struct OtherDefault {
+    /// Index of the interface.
+    pub(crate) index: u32,
+    pub(crate) route: Route,
+    /// Who set it, as the route's protocol tells: `dhcp`, `static`.
+    pub(crate) origin: String,
+}
+
+/// Returns the default routes of the main table through other interfaces.
+pub(crate) fn other_defaults(
+    netlink: &mut Netlink,
+    index: u32,
+) -> Result<Vec<OtherDefault>, Error> {
+    let query = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+    let messages = netlink
+        .dump(&query)
+        .map_err(|source| Error::system("read the network configuration", source))?;
+    let defaults = messages.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewRoute(message) => {
+            let (through, route) = read_route(&message)?;
+            (through != index && route.destination.is_default()).then(|| OtherDefault {
+                index: through,
+                route,
+                origin: format!("{:?}", message.header.protocol).to_lowercase(),
+            })
+        }
+        _ => None,
+    });
+    Ok(defaults.collect())
+}
+
+/// Returns a unicast route of the main table with the index of its interface.
+fn read_route(message: &RouteMessage) -> Option<(u32, Route)> {
     if message.header.kind != RouteType::Unicast
         || message.header.table != RouteHeader::RT_TABLE_MAIN
         || message.header.flags.contains(RouteFlags::Cloned)
@@ -112,9 +146,10 @@ fn read_route(message: &RouteMessage, index: u32) -> Option<Route> {
         }
     }
     let destination = Prefix::new(destination, message.header.destination_prefix_length)?;
-    (interface == Some(index)).then_some(Route {
+    let route = Route {
         destination,
         gateway,
         metric: Some(metric),
-    })
+    };
+    Some((interface?, route))
 }

@@ -60,8 +60,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use crate::device::{
-    DEFAULT_NAME, DRIVER, Interface, check_name, driver_error, index_of, interface_error,
-    queues_in_use, several_readers,
+    DEFAULT_NAME, DRIVER, Interface, check_name, check_owner, driver_error, index_of,
+    interface_error, queues_in_use, several_readers,
 };
 use crate::error::{Error, ErrorKind};
 use crate::ffi::{self, InterfaceRequest};
@@ -167,6 +167,7 @@ impl Offload {
             ));
         }
         let before = index_of(wanted_name);
+        check_owner("TUN", wanted_name)?;
         let mut flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
         // The maker of an existing interface chose whether it has several queues. Each of several
         // readers would get a part of the packets.

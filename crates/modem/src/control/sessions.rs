@@ -11,9 +11,11 @@ use uwwan_ncm::Stream;
 use super::held::HeldSession;
 use super::mbim::start;
 use super::{Asker, Control, DISCONNECT_PATIENCE};
+use crate::askers::Message;
 use crate::datapath::{SessionAddressing, SessionPlan};
+use crate::event::Event;
 use crate::failure::{Failure, Rung};
-use crate::host::{Ethernet, HeldHost, HostConfig};
+use crate::host::{Ethernet, HeldHost, HostConfig, HostNews};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
 use crate::session::{Ground, SessionAsk, Step};
@@ -204,7 +206,12 @@ impl Control {
         let session = &mut self.sessions[index];
         if let Some(host) = &mut session.host {
             match host.control.reconfigure(config) {
-                Ok(()) => return Ok(host.control.interface()),
+                Ok(()) => {
+                    let interface = host.control.interface();
+                    let news = host.control.attend();
+                    self.tell_host_news(&interface.name, news);
+                    return Ok(interface);
+                }
                 Err(error) => {
                     tracing::warn!(
                         "changing the host's end of session {}: {error}; making a new one",
@@ -217,10 +224,44 @@ impl Control {
                 }
             }
         }
-        let host = HeldHost::from(self.provider.bring_up(config)?);
+        let mut host = HeldHost::from(self.provider.bring_up(config)?);
+        let outbox = self.shared.outbox.clone();
+        host.control.watch(Box::new(move || {
+            let _ = outbox.send(Message::HostChanged);
+        }));
         let interface = host.control.interface();
+        let news = host.control.attend();
         self.sessions[index].host = Some(host);
+        self.tell_host_news(&interface.name, news);
         Ok(interface)
+    }
+
+    /// Looks after the configuration of all hosts' ends.
+    pub(super) fn attend_hosts(&mut self) {
+        for index in 0..self.sessions.len() {
+            let session = &mut self.sessions[index];
+            let Some(host) = &mut session.host else {
+                continue;
+            };
+            let news = host.control.attend();
+            let interface = host.control.interface();
+            let name = interface.name.clone();
+            session.machine.host_changed(interface);
+            self.tell_host_news(&name, news);
+        }
+    }
+
+    fn tell_host_news(&mut self, interface: &str, news: Vec<HostNews>) {
+        for news in news {
+            self.tell(match news {
+                HostNews::PutBack(text) => Event::Notice {
+                    text: format!("{interface}: {text}"),
+                },
+                HostNews::Trouble(text) => Event::Diagnosis {
+                    text: format!("{interface}: {text}"),
+                },
+            });
+        }
     }
 
     /// Puts a session on the data path, which session 0 starts. While it does not run, another

@@ -38,8 +38,27 @@ pub trait HostControl: Send {
     /// frames is told.
     fn set_carrier(&mut self, _up: bool) {}
 
-    /// Returns the interface's name and the changes made to the host.
+    /// Has `changed` called, from any thread, when the host's configuration may have been changed by
+    /// others.
+    fn watch(&mut self, _changed: Box<dyn Fn() + Send>) {}
+
+    /// Looks after what was set up: puts back what others took away, a few times, and returns what
+    /// has happened since the last call.
+    fn attend(&mut self) -> Vec<HostNews> {
+        Vec::new()
+    }
+
+    /// Returns the interface's name and what was changed on the host and is so at present.
     fn interface(&self) -> Interface;
+}
+
+/// News of what was set up on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostNews {
+    /// Something was taken away by others and put back.
+    PutBack(String),
+    /// Something could not be set up, or was taken away and left so.
+    Trouble(String),
 }
 
 /// A host's end as the control thread keeps it. The order of its fields is the order in which they

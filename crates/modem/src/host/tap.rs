@@ -2,13 +2,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use uwwan_tun::plan::Ipv6;
-use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap};
+use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap, Watch};
 
-use super::control::{HostControl, HostEnd, other_kind};
+use super::control::{HostControl, HostEnd, HostNews, other_kind};
 use super::data::{HostData, Single};
 use super::plan::{self, Ethernet, HostConfig};
+use super::upkeep::{self, Upkeep};
 use crate::failure::Failure;
 use crate::status::Interface;
 
@@ -24,9 +26,17 @@ pub(super) fn bring_up(config: &HostConfig, ethernet: &Ethernet) -> Result<HostE
     let tap = Arc::new(Tap::open(config.name.as_deref(), ethernet.address)?);
     set_carrier(&tap, ethernet.carrier);
     let configuration = Configuration::apply(plan, &*tap)?;
+    let mut upkeep = Upkeep::default();
+    let mut configuration = configuration;
+    upkeep.begin(&mut configuration);
     Ok(HostEnd {
         data: HostData::Single(Box::new(Arc::clone(&tap))),
-        control: Box::new(TapControl { configuration, tap }),
+        control: Box::new(TapControl {
+            watch: None,
+            upkeep,
+            configuration,
+            tap,
+        }),
     })
 }
 
@@ -56,6 +66,8 @@ impl Single for Arc<Tap> {
 
 /// Changes made to the host for a TAP interface. The order of the fields is the order of undoing.
 struct TapControl {
+    watch: Option<Watch>,
+    upkeep: Upkeep,
     configuration: Configuration,
     tap: Arc<Tap>,
 }
@@ -70,12 +82,26 @@ impl HostControl for TapControl {
             self.tap.set_address(address)?;
         }
         self.configuration.replace(plan(config)?)?;
+        self.upkeep.begin(&mut self.configuration);
         set_carrier(&self.tap, ethernet.carrier);
         Ok(())
     }
 
     fn set_carrier(&mut self, up: bool) {
         set_carrier(&self.tap, up);
+    }
+
+    fn watch(&mut self, changed: Box<dyn Fn() + Send>) {
+        self.watch = upkeep::watch(self.tap.index(), changed);
+    }
+
+    fn attend(&mut self) -> Vec<HostNews> {
+        let Some(watch) = &self.watch else {
+            return Vec::new();
+        };
+        let culprit = watch.culprit();
+        let (upkeep, what) = (&mut self.upkeep, &mut self.configuration);
+        upkeep.attend(Instant::now(), what, culprit.as_deref())
     }
 
     fn interface(&self) -> Interface {

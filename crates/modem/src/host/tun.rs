@@ -3,15 +3,17 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use uwwan_tun::coalesce::Merge;
 use uwwan_tun::dns::{self, Guard, Method, Paths};
-use uwwan_tun::{Configuration, Error, ErrorKind, Interface as _, Offload, Offloads, Tun};
+use uwwan_tun::{Configuration, Error, ErrorKind, Interface as _, Offload, Offloads, Tun, Watch};
 
-use super::control::{HostControl, HostEnd, HostProvider, other_kind};
+use super::control::{HostControl, HostEnd, HostNews, HostProvider, other_kind};
 use super::data::{HostData, Large, Single};
 use super::plan::{HostConfig, plan};
 use super::tap;
+use super::upkeep::{self, Upkeep};
 use crate::failure::Failure;
 use crate::options::{Dns, Routes, TunMode};
 use crate::status::Interface;
@@ -31,11 +33,16 @@ impl HostProvider for TunProvider {
         let mut control = TunControl {
             dns: None,
             notes: Vec::new(),
+            news: Vec::new(),
+            upkeep: Upkeep::default(),
+            watch: None,
+            index: tun.index(),
             configuration,
             name: tun.name().to_owned(),
             mode: tun.describe(),
         };
         control.name_servers(config);
+        control.upkeep.begin(&mut control.configuration);
         Ok(HostEnd {
             control: Box::new(control),
             data: tun.into_data(),
@@ -173,11 +180,16 @@ impl Large for Offload {
 
 /// Changes made to the host for a TUN interface. The order of the fields is the order of undoing.
 struct TunControl {
+    watch: Option<Watch>,
     dns: Option<Guard>,
+    /// What has not been told.
+    news: Vec<HostNews>,
+    upkeep: Upkeep,
     /// Notices of what could not be done, a line each.
     notes: Vec<String>,
     configuration: Configuration,
     name: String,
+    index: u32,
     /// Mode of the interface in words.
     mode: String,
 }
@@ -203,8 +215,9 @@ impl TunControl {
         match dns::set(method, &self.name, &servers, everything, &Paths::default()) {
             Ok(guard) => self.dns = Some(guard),
             Err(error) => {
-                tracing::warn!("name servers: {error}");
-                self.notes.push(format!("name servers not set: {error}"));
+                let text = format!("name servers not set: {error}");
+                self.news.push(HostNews::Trouble(text.clone()));
+                self.notes.push(text);
             }
         }
     }
@@ -216,8 +229,23 @@ impl HostControl for TunControl {
             return Err(other_kind("a TUN interface", "a network device"));
         }
         self.configuration.replace(plan(config)?)?;
+        self.upkeep.begin(&mut self.configuration);
         self.name_servers(config);
         Ok(())
+    }
+
+    fn watch(&mut self, changed: Box<dyn Fn() + Send>) {
+        self.watch = upkeep::watch(self.index, changed);
+    }
+
+    fn attend(&mut self) -> Vec<HostNews> {
+        let mut news = std::mem::take(&mut self.news);
+        if let Some(watch) = &self.watch {
+            let culprit = watch.culprit();
+            let (upkeep, what) = (&mut self.upkeep, &mut self.configuration);
+            news.extend(upkeep.attend(Instant::now(), what, culprit.as_deref()));
+        }
+        news
     }
 
     fn interface(&self) -> Interface {

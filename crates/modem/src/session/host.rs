@@ -258,6 +258,13 @@ impl DataSession {
         }
     }
 
+    /// Takes what is so at present of the host's end, which others may have changed.
+    pub(crate) fn host_changed(&mut self, interface: Interface) {
+        if let Some(own) = &mut self.interface {
+            *own = interface;
+        }
+    }
+
     /// Takes the result of setting up or changing the host's end.
     pub(crate) fn host(&mut self, now: Instant, result: Result<Interface, Failure>) {
         match (self.state, result) {

@@ -14,6 +14,7 @@ mod streams;
 mod tap;
 #[path = "../traffic/mod.rs"]
 mod traffic;
+mod watching;
 
 use std::io::ErrorKind as Io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -69,6 +70,18 @@ const CHECKS: &[(&str, fn())] = &[
     (
         "slaac_completes_a_link_local_address",
         slaac_completes_a_link_local_address,
+    ),
+    (
+        "an_interface_of_another_user_is_left",
+        watching::an_interface_of_another_user_is_left,
+    ),
+    (
+        "what_is_taken_away_is_put_back",
+        watching::what_is_taken_away_is_put_back,
+    ),
+    (
+        "a_rival_default_route_is_told",
+        watching::a_rival_default_route_is_told,
     ),
     (
         "one_flow_keeps_no_other_waiting",

@@ -1,0 +1,211 @@
+//! Keeps up what was set up on the host, while other programs change it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use uwwan_tun::{Configuration, Error, Watch};
+
+use super::control::HostNews;
+
+/// Number of times that what was taken away is put back within [`PERIOD`].
+const MOST_TIMES: usize = 5;
+/// Time after which putting back is forgotten.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Configuration of the host that can be looked at and put back.
+pub(super) trait Upheld {
+    /// Returns what of it is not there at present, a line each.
+    fn missing(&mut self) -> Result<Vec<String>, Error>;
+    /// Returns the default routes of other interfaces that go before its own, a line each.
+    fn rivals(&mut self) -> Result<Vec<String>, Error>;
+    /// Puts back what is missing.
+    fn put_back(&mut self) -> Result<(), Error>;
+}
+
+impl Upheld for Configuration {
+    fn missing(&mut self) -> Result<Vec<String>, Error> {
+        Self::missing(self)
+    }
+
+    fn rivals(&mut self) -> Result<Vec<String>, Error> {
+        Self::rivals(self)
+    }
+
+    fn put_back(&mut self) -> Result<(), Error> {
+        Self::put_back(self)
+    }
+}
+
+/// Watches an interface. Without a watch the interface works, and nothing is put back.
+pub(super) fn watch(index: u32, changed: Box<dyn Fn() + Send>) -> Option<Watch> {
+    Watch::start(index, changed)
+        .inspect_err(|error| tracing::warn!("{error}"))
+        .ok()
+}
+
+/// Upkeep of one interface. What is taken away is put back a few times; then it is left, and told.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// Times at which something was put back, within [`PERIOD`].
+    times: VecDeque<Instant>,
+    /// Whether it is left as it is, until nothing is missing.
+    left: bool,
+    /// Default routes of others that were told.
+    rivals: Vec<String>,
+}
+
+impl Upkeep {
+    /// Looks after what was set up, and returns what is to be told. `culprit` is the program that
+    /// made the last change, if it is known.
+    pub(super) fn attend(
+        &mut self,
+        now: Instant,
+        what: &mut impl Upheld,
+        culprit: Option<&str>,
+    ) -> Vec<HostNews> {
+        let mut news = Vec::new();
+        let missing = match what.missing() {
+            Ok(missing) => missing,
+            Err(error) => {
+                if !std::mem::replace(&mut self.left, true) {
+                    news.push(HostNews::Trouble(error.to_string()));
+                }
+                return news;
+            }
+        };
+        if missing.is_empty() {
+            self.left = false;
+        } else if !self.left {
+            news.extend(self.put_back(now, what, &missing.join(", "), culprit));
+        }
+        let rivals = what.rivals().unwrap_or_default();
+        for rival in &rivals {
+            if !self.rivals.contains(rival) {
+                news.push(HostNews::Trouble(format!(
+                    "another default route goes before this one: {rival}{}",
+                    by(culprit)
+                )));
+            }
+        }
+        self.rivals = rivals;
+        news
+    }
+
+    /// Takes what is there as it is after a change of its own.
+    pub(super) fn begin(&mut self, what: &mut impl Upheld) {
+        *self = Self {
+            rivals: what.rivals().unwrap_or_default(),
+            ..Self::default()
+        };
+    }
+
+    fn put_back(
+        &mut self,
+        now: Instant,
+        what: &mut impl Upheld,
+        missing: &str,
+        culprit: Option<&str>,
+    ) -> Option<HostNews> {
+        while self.times.front().is_some_and(|at| *at + PERIOD <= now) {
+            self.times.pop_front();
+        }
+        if self.times.len() >= MOST_TIMES {
+            self.left = true;
+            return Some(HostNews::Trouble(format!(
+                "taken away {MOST_TIMES} times within {} s{}, and left so: {missing}",
+                PERIOD.as_secs(),
+                by(culprit)
+            )));
+        }
+        self.times.push_back(now);
+        match what.put_back() {
+            Ok(()) => {
+                // What is there is read back, for the status.
+                let _ = what.missing();
+                Some(HostNews::PutBack(format!(
+                    "taken away{}, and put back: {missing}",
+                    by(culprit)
+                )))
+            }
+            Err(error) => {
+                self.left = true;
+                let _ = what.missing();
+                Some(HostNews::Trouble(format!(
+                    "taken away{}: {missing}; it cannot be put back: {error}",
+                    by(culprit)
+                )))
+            }
+        }
+    }
+}
+
+fn by(culprit: Option<&str>) -> String {
+    culprit.map_or_else(String::new, |culprit| format!(" by {culprit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Fake {
+        missing: Vec<String>,
+        rivals: Vec<String>,
+        put_back: usize,
+    }
+
+    impl Upheld for Fake {
+        fn missing(&mut self) -> Result<Vec<String>, Error> {
+            Ok(self.missing.clone())
+        }
+        fn rivals(&mut self) -> Result<Vec<String>, Error> {
+            Ok(self.rivals.clone())
+        }
+        fn put_back(&mut self) -> Result<(), Error> {
+            self.missing.clear();
+            self.put_back += 1;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_fight_ends_and_is_told_with_the_other_side() {
+        let (mut upkeep, mut fake) = (Upkeep::default(), Fake::default());
+        let now = Instant::now();
+        assert_eq!(upkeep.attend(now, &mut fake, None), []);
+        for round in 0..MOST_TIMES {
+            fake.missing = vec!["route default".into()];
+            let news = upkeep.attend(now, &mut fake, Some("process 42 (dhclient)"));
+            assert!(
+                matches!(&news[..], [HostNews::PutBack(text)] if text.contains("dhclient")),
+                "{round}: {news:?}"
+            );
+        }
+        fake.missing = vec!["route default".into()];
+        let news = upkeep.attend(now, &mut fake, Some("process 42 (dhclient)"));
+        let told = matches!(&news[..], [HostNews::Trouble(text)]
+            if text.contains("process 42 (dhclient)") && text.contains("route default"));
+        assert!(told, "{news:?}");
+        assert_eq!(upkeep.attend(now, &mut fake, None), [], "once");
+        assert_eq!(fake.put_back, MOST_TIMES);
+        // Whoever gives it back ends the fight; after a while it may begin anew.
+        fake.missing.clear();
+        assert_eq!(upkeep.attend(now, &mut fake, None), []);
+        fake.missing = vec!["route default".into()];
+        let news = upkeep.attend(now + PERIOD, &mut fake, None);
+        assert!(matches!(&news[..], [HostNews::PutBack(_)]), "{news:?}");
+    }
+
+    #[test]
+    fn another_default_route_is_told_once() {
+        let (mut upkeep, mut fake) = (Upkeep::default(), Fake::default());
+        fake.rivals = vec!["default metric 100 through eth0".into()];
+        upkeep.begin(&mut fake);
+        let now = Instant::now();
+        assert_eq!(upkeep.attend(now, &mut fake, None), [], "there before");
+        fake.rivals.push("default metric 50 through wlan0".into());
+        let news = upkeep.attend(now, &mut fake, None);
+        assert!(matches!(&news[..], [HostNews::Trouble(text)] if text.contains("wlan0")));
+        assert_eq!(upkeep.attend(now, &mut fake, None), []);
+    }
+}
