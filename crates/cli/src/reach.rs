@@ -87,7 +87,7 @@ impl Reach {
     /// Returns whether this modem is the emulated one.
     pub fn is_emulated(&self, modem: &Modem) -> bool {
         match modem.through() {
-            Some(entry) => entry.device == EMULATOR,
+            Some(entry) => entry.is(EMULATOR),
             None => self.device == Some(Device::Emulator),
         }
     }

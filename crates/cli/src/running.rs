@@ -14,13 +14,21 @@ use crate::runtime::{self, AT_SOCKET, MBIM_SOCKET, SOCKET, SYSTEM};
 /// Runtime directory of an `uwwan up`.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Name of the device: its port, or `emulator`.
+    /// Name of the directory: that of the configuration, the port, or `emulator`.
     pub device: String,
+    /// Names of the links to the directory: the port, or `emulator`.
+    pub links: Vec<String>,
     /// Path of the control socket in the directory.
     pub socket: PathBuf,
 }
 
 impl Entry {
+    /// Returns whether the directory or a link to it has this name, as [`runtime::file_name`] returns
+    /// it.
+    pub fn is(&self, name: &str) -> bool {
+        self.device == name || self.links.iter().any(|link| link == name)
+    }
+
     /// Returns the path of the AT port's socket in the same directory.
     pub fn at_socket(&self) -> PathBuf {
         self.socket.with_file_name(AT_SOCKET)
@@ -58,7 +66,7 @@ impl Running {
         let (mut alive, mut refused) = entries(&bases(base));
         if let Some(device) = device {
             let name = runtime::file_name(device);
-            alive.retain(|entry| entry.device == name);
+            alive.retain(|entry| entry.is(&name));
         }
         alive.retain(|entry| match UnixStream::connect(&entry.socket) {
             Ok(_) => true,
@@ -139,23 +147,35 @@ fn bases(chosen: Option<&Path>) -> Vec<PathBuf> {
 /// Returns every runtime directory under the given bases, whether its owner is alive or not, in the
 /// order of the device names, and the bases and directories that this user may not read.
 fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
-    let mut found = Vec::new();
+    let mut found: Vec<Entry> = Vec::new();
     let mut denied = Vec::new();
     for base in bases {
         match fs::read_dir(base) {
             Ok(list) => {
+                let mut links = Vec::new();
                 for item in list.flatten() {
                     let path = item.path();
                     let device = item.file_name().to_string_lossy().into_owned();
+                    if let Some(target) = runtime::link_target(&path) {
+                        links.push((device, target));
+                        continue;
+                    }
                     match fs::symlink_metadata(path.join(SOCKET)) {
                         Ok(_) => found.push(Entry {
                             device,
+                            links: Vec::new(),
                             socket: path.join(SOCKET),
                         }),
                         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                             denied.push(path);
                         }
                         Err(_) => {}
+                    }
+                }
+                for (link, target) in links {
+                    let target = base.join(target).join(SOCKET);
+                    for entry in found.iter_mut().filter(|entry| entry.socket == target) {
+                        entry.links.push(link.clone());
                     }
                 }
             }
@@ -221,6 +241,48 @@ mod tests {
                 .unwrap()
                 .device,
             "2-1"
+        );
+    }
+
+    #[test]
+    fn a_directory_is_found_by_its_port_as_well() {
+        let base = tempfile::tempdir().unwrap();
+        let named = |name: &str| {
+            let (entries, _) = entries(&[base.path().to_owned()]);
+            let found: Vec<_> = entries.into_iter().filter(|entry| entry.is(name)).collect();
+            found
+                .into_iter()
+                .map(|entry| entry.device)
+                .collect::<Vec<_>>()
+        };
+        let mut dir = runtime::RuntimeDir::create(base.path(), "modem").unwrap();
+        fs::write(dir.socket(), "").unwrap();
+        assert_eq!(named("1-4"), [""; 0]);
+        dir.link("1-4");
+        assert_eq!(
+            (named("1-4"), named("modem")),
+            (vec!["modem".to_owned()], vec!["modem".to_owned()])
+        );
+        // The modem's place is taken, by either name.
+        let again = runtime::RuntimeDir::create(base.path(), "1-4").unwrap_err();
+        assert_eq!(again.kind, FailureKind::Busy);
+        // It has moved to another port.
+        dir.link("1-5");
+        assert_eq!(
+            (named("1-4"), named("1-5")),
+            (vec![], vec!["modem".to_owned()])
+        );
+        drop(dir);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+        // A link of a dead owner is in nobody's way.
+        std::os::unix::fs::symlink("modem", base.path().join("1-4")).unwrap();
+        drop(runtime::RuntimeDir::create(base.path(), "1-4").unwrap());
+        std::os::unix::fs::symlink("gone", base.path().join("1-4")).unwrap();
+        let mut dir = runtime::RuntimeDir::create(base.path(), "modem").unwrap();
+        dir.link("1-4");
+        assert_eq!(
+            runtime::link_target(&base.path().join("1-4")),
+            Some("modem".into())
         );
     }
 }

@@ -1,14 +1,16 @@
 //! The runtime directory: where a running `uwwan up` keeps its lock and its control socket.
 //!
-//! The directory is `/run/uwwan/<device>/` for root, `$XDG_RUNTIME_DIR/uwwan/<device>/` for
-//! everyone else, or below what `--runtime-dir` names. `<device>` is the port (`1-4.2`), which
-//! stays over re-enumeration. The lock, not the socket's existence, tells whether the owner is
-//! alive: a socket left by a killed process is removed by the next process that gets the lock.
+//! The directory is `/run/uwwan/<name>/` for root, `$XDG_RUNTIME_DIR/uwwan/<name>/` for everyone
+//! else, or below what `--runtime-dir` names. `<name>` is that of the configuration (`modem` for
+//! `/etc/uwwan/modem.toml`), or else the port (`1-4.2`), which stays over re-enumeration. Beside a
+//! directory that is not named after the port stands a link that is, once the port is known. The
+//! lock, not the socket's existence, tells whether the owner is alive: a socket left by a killed
+//! process is removed by the next process that gets the lock.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
@@ -52,6 +54,15 @@ pub fn own_base(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     }
 }
 
+/// Returns the name to which a link leads, if it is a link to a directory beside it, as
+/// [`RuntimeDir::link`] makes them.
+pub fn link_target(path: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(path).ok()?;
+    let mut parts = target.components();
+    let beside = matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
+    beside.then_some(target)
+}
+
 /// Returns a device name as a file name of at most 65 bytes: everything but letters, digits, `.`,
 /// `_` and `-` becomes `_`.
 pub fn file_name(device: &str) -> String {
@@ -75,6 +86,8 @@ pub fn file_name(device: &str) -> String {
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
+    /// Link to the directory, named after the port.
+    link: Option<PathBuf>,
     _lock: File,
 }
 
@@ -89,6 +102,7 @@ impl RuntimeDir {
     pub fn create(base: &Path, device: &str) -> Result<Self, Failure> {
         make_base(base)?;
         let path = base.join(file_name(device));
+        remove_dead_link(&path, device)?;
         make_private(&path, 0o700)?;
         let socket = path.join(SOCKET);
         if socket.as_os_str().len() > 107 {
@@ -114,7 +128,36 @@ impl RuntimeDir {
                 .because(error));
             }
         }
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            path,
+            link: None,
+            _lock: lock,
+        })
+    }
+
+    /// Makes a link to the directory beside it, named after the port. It is removed with the value.
+    /// Without it the directory is found by its own name alone, so a failure is only logged.
+    pub fn link(&mut self, port: &str) {
+        let link = self.path.with_file_name(file_name(port));
+        if link == self.path || self.link.as_ref() == Some(&link) {
+            return;
+        }
+        self.unlink();
+        let made = remove_dead_link(&link, port).is_ok()
+            && self.path.file_name().is_some_and(|name| {
+                std::os::unix::fs::symlink(name, &link)
+                    .inspect_err(|error| tracing::debug!("{}: {error}", link.display()))
+                    .is_ok()
+            });
+        self.link = made.then_some(link);
+    }
+
+    fn unlink(&mut self) {
+        if let Some(link) = self.link.take()
+            && link_target(&link).as_deref() == self.path.file_name().map(Path::new)
+        {
+            let _ = fs::remove_file(link);
+        }
     }
 
     /// Returns the path of the control socket.
@@ -162,6 +205,7 @@ impl RuntimeDir {
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
         // The lock is still held here, so no other process's files are removed.
+        self.unlink();
         let _ = fs::remove_file(self.path.join(SOCKET));
         let _ = fs::remove_file(self.path.join(LOCK));
         let _ = fs::remove_dir(&self.path);
@@ -181,6 +225,22 @@ pub fn make_base(base: &Path) -> Result<(), Failure> {
         0o700
     };
     make_private(base, mode)
+}
+
+/// Removes a link to the directory of a dead owner.
+///
+/// # Errors
+/// [`FailureKind::Busy`] when the owner is alive.
+fn remove_dead_link(path: &Path, device: &str) -> Result<(), Failure> {
+    let Some(target) = link_target(path) else {
+        return Ok(());
+    };
+    let held = path.with_file_name(target).join(LOCK);
+    if held.symlink_metadata().is_ok() {
+        drop(lock(&held, device)?);
+    }
+    let _ = fs::remove_file(path);
+    Ok(())
 }
 
 /// Makes a directory with the given mode, or checks that the existing one belongs to this user and

@@ -20,20 +20,18 @@ struct Up {
 }
 
 fn command(base: &Path) -> Command {
+    let mut command = bare(base);
+    command.args(["--device", "emulator", "--settle", "0.2"]);
+    command
+}
+
+/// `up` without a device.
+fn bare(base: &Path) -> Command {
     // From util-linux: root in a user and network namespace of its own, so that interfaces made
     // here touch nothing of this machine.
     let mut command = Command::new("unshare");
     command
-        .args([
-            "--map-root-user",
-            "--net",
-            "--",
-            PROGRAM,
-            "up",
-            "--device",
-            "emulator",
-        ])
-        .args(["--settle", "0.2"])
+        .args(["--map-root-user", "--net", "--", PROGRAM, "up"])
         .env("UWWAN_RUNTIME_DIR", base)
         .env_remove("UWWAN_LOG")
         .env_remove("NOTIFY_SOCKET")
@@ -49,9 +47,14 @@ impl Up {
     }
 
     fn start_in(base: tempfile::TempDir, arguments: &[&str]) -> Self {
-        let mut child = command(base.path())
+        let mut command = command(base.path());
+        command.args(arguments);
+        Self::spawn(base, command)
+    }
+
+    fn spawn(base: tempfile::TempDir, mut command: Command) -> Self {
+        let mut child = command
             .arg("--json")
-            .args(arguments)
             .spawn()
             .expect("unshare (util-linux) runs");
         let (sender, events) = channel();
@@ -99,6 +102,24 @@ impl Up {
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    fn status(&self) -> Value {
+        let output = self.ask(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+    }
+
+    /// Runs `ip` in the namespaces of `up`.
+    fn ip(&self, words: &str) {
+        let status = Command::new("nsenter")
+            .args(["--preserve-credentials", "--user", "--net", "--target"])
+            .arg(self.child.id().to_string())
+            .args(["ip"])
+            .args(words.split(' '))
+            .status()
+            .expect("nsenter (util-linux) runs");
+        assert!(status.success(), "ip {words}");
     }
 
     fn end(&mut self) -> ExitStatus {
@@ -475,4 +496,88 @@ fn a_configuration_file_does_what_flags_do() {
     let mut up = Up::start(&["--config", &path]);
     assert_eq!(up.event("online")["interface"], "wwan7");
     assert!(up.ask(&["down"]).status.success());
+}
+
+#[test]
+fn the_runtime_directory_has_the_configurations_name() {
+    let base = tempfile::tempdir().unwrap();
+    let file = base.path().join("modem.toml");
+    std::fs::write(&file, "device = \"emulator\"\nsettle = 0.2\n").unwrap();
+    let runtime = tempfile::tempdir().unwrap();
+    let mut command = bare(runtime.path());
+    command.arg("--config").arg(&file);
+    let mut up = Up::spawn(runtime, command);
+    up.event("online");
+    let mut names: Vec<_> = std::fs::read_dir(up.base.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["emulator", "modem"]);
+    for name in names {
+        let status = up.ask(&["status", "--device", &name]);
+        assert!(status.status.success(), "{name}: {}", text(&status.stderr));
+    }
+    assert!(up.ask(&["down"]).status.success());
+    assert!(up.end().success());
+    assert_eq!(std::fs::read_dir(up.base.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn name_servers_that_cannot_be_handed_over_are_told() {
+    let programs = tempfile::tempdir().unwrap();
+    let fake = programs.path().join("resolvectl");
+    std::fs::write(&fake, "#!/bin/sh\necho no bus >&2\nexit 1\n").unwrap();
+    std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let base = tempfile::tempdir().unwrap();
+    let mut command = command(base.path());
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .args(["--dns", "resolved"])
+        .env("PATH", format!("{}:{path}", programs.path().display()));
+    let mut up = Up::spawn(base, command);
+    let diagnosis = up.event("diagnosis")["text"].to_string();
+    assert!(diagnosis.contains("name servers not set"), "{diagnosis}");
+    up.event("online");
+    let status = up.status();
+    let told = status["diagnoses"].to_string();
+    assert!(told.contains("name servers not set"), "{status}");
+    assert!(up.ask(&["down"]).status.success());
+}
+
+#[test]
+fn addresses_and_routes_that_are_taken_away_are_put_back() {
+    let mut up = Up::start(&["--route", "default"]);
+    let online = up.event("online");
+    let interface = online["interface"].as_str().unwrap().to_owned();
+    let before = up.status()["interface"]["applied"].clone();
+    for attack in [
+        format!("addr flush dev {interface}"),
+        format!("link set {interface} down"),
+        "route del default".to_owned(),
+    ] {
+        up.ip(&attack);
+        let told = up.event("notice")["text"].to_string();
+        assert!(told.contains("put back"), "{attack}: {told}");
+        let after = up.status();
+        assert_eq!(after["interface"]["applied"], before, "{attack}");
+        assert_eq!(after["online"], true, "{attack}");
+    }
+    // A fight has an end, and then what is told is what is there.
+    for _ in 0..2 {
+        up.ip("route del default");
+        up.event("notice");
+    }
+    up.ip("route del default");
+    let told = up.event("diagnosis")["text"].to_string();
+    assert!(told.contains("left so"), "{told}");
+    let after = up.status();
+    let applied = after["interface"]["applied"].to_string();
+    assert!(!applied.contains("route 0.0.0.0/0"), "{applied}");
+    assert!(
+        after["diagnoses"].to_string().contains("left so"),
+        "{after}"
+    );
+    assert!(up.ask(&["down"]).status.success());
+    assert!(up.end().success());
 }

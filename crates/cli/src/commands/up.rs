@@ -11,7 +11,7 @@ use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::options::{Dns, Options};
 use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder};
-use uwwan_modem::{Event, Handle, Modem, Selector};
+use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
@@ -81,6 +81,10 @@ pub struct Arguments {
     pub runtime_dir: Option<PathBuf>,
 }
 
+/// Name of the runtime directory of a modem that is waited for, where neither a configuration nor a
+/// port names it.
+const UNNAMED: &str = "modem";
+
 /// Brings the modem online and keeps it online until a signal or `uwwan down`.
 ///
 /// # Errors
@@ -88,6 +92,7 @@ pub struct Arguments {
 /// good.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let usb_flag = arguments.settings.usb;
+    let device_flag = arguments.settings.device.is_some();
     let file = match &arguments.config {
         Some(path) => Settings::from_file(path)?,
         None => Settings::default(),
@@ -157,7 +162,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             options.at_port = false;
         }
     }
-    let directory = RuntimeDir::create(&base, &chosen.name)?;
+    // A configuration that another modem is chosen for on the command line names no directory.
+    let configured = arguments.config.as_deref().filter(|_| !device_flag);
+    let name = match (configured.and_then(Path::file_stem), &chosen.port) {
+        (Some(stem), _) => stem.to_string_lossy().into_owned(),
+        (None, Some(port)) => port.clone(),
+        (None, None) => UNNAMED.to_owned(),
+    };
+    let mut directory = RuntimeDir::create(&base, &name)?;
+    if let Some(port) = &chosen.port {
+        directory.link(port);
+    }
     let (sender, events) = unbounded();
     let waker = builder.waker();
     let handle = Modem::start(
@@ -176,7 +191,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &mut builder,
         &handle,
         &directory,
-        &chosen.name,
+        &name,
         &settings,
         confined,
         json,
@@ -191,6 +206,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let mut attendant = Attendant {
         handle: handle.clone(),
+        directory,
+        has_port: device != Device::Emulator,
         events,
         signals,
         notifier,
@@ -202,7 +219,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     builder.serve_here(|| attendant.attend());
     let end = handle.wait();
-    drop(directory);
+    drop(attendant.directory);
     attendant.outcome?;
     if end.is_ok() && !arguments.json {
         say("stopped")?;
@@ -284,6 +301,9 @@ fn share_at(builder: &mut Builder, handle: &Handle, directory: &RuntimeDir, json
 /// Tells the user and other programs what happens until the modem has stopped.
 struct Attendant {
     handle: Handle,
+    directory: RuntimeDir,
+    /// Whether the device's port is one of this machine's.
+    has_port: bool,
     events: Receiver<Event>,
     signals: Receiver<i32>,
     notifier: Notifier,
@@ -313,6 +333,14 @@ impl Attendant {
                             change: SessionChange::Online { interface, .. },
                         }) => {
                             self.notifier.ready(&format!("online through {interface}"));
+                        }
+                        Event::RungDone {
+                            rung: Rung::Found, ..
+                        } => {
+                            let port = self.handle.status().port;
+                            if self.has_port && !port.is_empty() {
+                                self.directory.link(&port);
+                            }
                         }
                         Event::RungStarted { rung } => {
                             self.notifier.status(&format!("trying {rung}"));
@@ -391,8 +419,8 @@ struct Chosen {
     selector: Selector,
     /// Whether the device is a plain network device, if it is present.
     ethernet: Option<bool>,
-    /// Name of the runtime directory.
-    name: String,
+    /// Port, if it is known, or `emulator`.
+    port: Option<String>,
     /// Device node, if the device is present and has one.
     node: Option<PathBuf>,
 }
@@ -424,7 +452,7 @@ fn choose(
                 backend: capture::observed(emulated.start_in_process()?),
                 selector: emulated.selector(),
                 ethernet: Some(emulated.is_ethernet()),
-                name: EMULATOR.to_owned(),
+                port: Some(EMULATOR.to_owned()),
                 node: None,
             });
         }
@@ -443,7 +471,7 @@ fn choose(
                 backend,
                 selector: Selector::Port(port.clone()),
                 ethernet: Some(candidate.is_ethernet()),
-                name: port,
+                port: Some(port),
                 node: Some(candidate.node()),
             })
         }
@@ -451,7 +479,10 @@ fn choose(
             backend,
             selector: selector.clone(),
             ethernet: None,
-            name: selector.to_string(),
+            port: match selector {
+                Selector::Port(port) => Some(port.clone()),
+                _ => None,
+            },
             node: None,
         }),
         Err(failure) => Err(failure),
