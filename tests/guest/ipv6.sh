@@ -21,13 +21,6 @@ asked() {
 # stated FILTER: the jq filter is true of 'uwwan status'.
 stated() { "$program" status --json >"$logs/status" && jq -e "$1" "$logs/status"; }
 
-fails_with() { # status, command…
-  local wanted=$1 result=0
-  shift
-  "$@" || result=$?
-  ((result == wanted))
-}
-
 shows_the_plan() {
   "$program" ipv6 enable --show >"$logs/plan"
   grep -F 'AT^PLMNLIST=1,"99999","24201"' "$logs/plan"

@@ -197,6 +197,58 @@ check 'without the guard: the driver notices' wait_for 20 lost_times 1
 wait_online 'without the guard: and brings it up again' 40 2
 stop_up 'allowed'
 
+# Neither guests, operators nor strangers harm the SIM or end the session, whatever they send.
+as_daemon() { setpriv --reuid=daemon --regid=daemon --clear-groups timeout 20 "$@"; }
+as_stranger() { setpriv --reuid=games --regid=games --clear-groups timeout 20 "$@"; }
+# all_refused USER OPTION…: each mbimcli command of the user is refused by the proxy.
+all_refused() {
+  local user=$1 option said
+  shift
+  for option in "$@"; do
+    said=$("as_$user" mbimcli -p -d "$socket" "$option" 2>&1)
+    grep -q 'operation failed: OperationNotAllowed' <<<"$said" || {
+      echo "$user $option: $said"
+      return 1
+    }
+  done
+}
+unharmed() { # name
+  tells "$1: three attempts remain" "Remaining attempts: '3'" --query-pin-state
+  check "$1: the session was never lost" stated '.online and .attempts == 1'
+}
+attack=(--disable-pin=0000 --disable-pin=0000 --disable-pin=0000 --change-pin=0000,1111
+  --enable-pin=0000 --enter-pin=0000 --enter-puk=00000000,1111 --enter-puk=00000000,1111)
+printf '1234\n' >/tmp/pin
+chmod 600 /tmp/pin
+launch_up --device emulator --knob pin=1234 --pin-file /tmp/pin \
+  --proxy-allow user:nobody --operator user:daemon
+wait_online 'attack: online with a PIN' 40
+socket=$("$program" status --json | jq -r .proxy.socket)
+check 'attack: a guest is served' as_nobody mbimcli -p -d "$socket" --query-device-caps
+check 'attack: no guest touches the PIN' all_refused nobody "${attack[@]}"
+check 'attack: no guest ends the session' all_refused nobody --disconnect=0 --set-radio-state=off --detach-packet-service
+unharmed 'attack: a guest'
+check 'attack: an operator sees the SIM'"'"'s identity' grep -q 'IMSI' <(as_daemon "$program" info --show-personal)
+check 'attack: an operator uses the AT port' as_daemon "$program" at AT+CSQ
+check 'attack: no operator touches the PIN' all_refused daemon "${attack[@]}"
+check 'attack: nor by AT' fails_with 5 as_daemon "$program" at AT+CPIN=0000
+check 'attack: nor resets the modem' fails_with 5 as_daemon "$program" at --force AT^RESET
+check 'attack: nor stops it' fails_with 5 as_daemon "$program" down
+unharmed 'attack: an operator'
+check 'attack: everyone may look' as_stranger "$program" status
+check 'attack: what the modem is they are told' grep -q '11\.617' <(as_stranger "$program" info)
+identity() { as_stranger "$program" info --show-personal --json | jq -re '.imei // "", .sim.imsi // "", .sim.iccid // ""' | tr -d '\n'; }
+check 'attack: but at nobody'"'"'s identity' test -z "$(identity)"
+check 'attack: a stranger has no AT port' eval '! as_stranger "$program" at AT+CSQ'
+check 'attack: nor stops it, and is told who may' grep -q 'root' <(as_stranger "$program" down 2>&1)
+unharmed 'attack: a stranger'
+# The owner's own attempts cost, but not the last without force.
+mbim --disable-pin=0000
+mbim --disable-pin=0000
+refuses 'attack: the owner keeps the last attempt' --disable-pin=0000
+check 'attack: and the session' stated '.online and .attempts == 1'
+stop_up 'attack'
+
 # The name is somebody else's.
 /usr/libexec/mbim-proxy --no-exit >"$logs/mbim-proxy.log" 2>&1 &
 other=$!

@@ -45,7 +45,7 @@ unplug 0
 lost_and_found 'unplugged' 2
 
 check 'reset: data flows before' start_flow 30 --reverse
-check 'reset: AT^RESET is taken' "$program" at 'AT^RESET'
+check 'reset: AT^RESET is taken' "$program" at --force 'AT^RESET'
 lost_and_found 'reset' 3
 
 stop_up 'stop'

@@ -193,7 +193,7 @@ fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use uwwan_modem::share::{Builder, Request, Responder, Server};
+    use uwwan_modem::share::{Builder, Policy, Request, Responder, Server};
 
     struct Online;
 
@@ -207,7 +207,7 @@ mod tests {
     fn serve(base: &Path, device: &str) -> Server {
         let folder = base.join(device);
         std::fs::create_dir_all(&folder).unwrap();
-        let mut builder = Builder::new().unwrap();
+        let mut builder = Builder::new(Policy::default()).unwrap();
         let socket = folder.join("control");
         builder.status(&socket, device, Box::new(Online)).unwrap();
         builder.serve().unwrap()

@@ -155,12 +155,22 @@ choices! {
         /// [default: on]
         #[arg(long, value_name = "WHO", value_parser = words(Entrances::VALUES), help_heading = "Other programs")]
         pub proxy: Option<Entrances>,
-        /// Keep other programs from what ends the data session: disconnect, detach, radio off, reset
-        /// [default: on]
+        /// Keep your own programs from what ends the data session unless they have --force: disconnect,
+        /// detach, radio off, reset [default: on]
         #[arg(long, value_name = "SWITCH", value_parser = words(Guard::VALUES), help_heading = "Other programs")]
         pub proxy_guard: Option<Guard>,
-        /// Serve this user or group too, beside root and yourself: user:NAME or group:NAME; may be
-        /// repeated
+        /// User or group that may use the modem as you do, but neither stop it nor touch PIN and PUK:
+        /// user:NAME or group:NAME; may be repeated [default: group:uwwan where root runs uwwan]
+        #[arg(
+            long,
+            value_name = "WHO",
+            value_delimiter = ',',
+            help_heading = "Other programs"
+        )]
+        #[serde(deserialize_with = "one_or_many")]
+        pub operator: Option<Vec<String>>,
+        /// User or group that may use the control session for questions and sessions of its own:
+        /// user:NAME or group:NAME; may be repeated
         #[arg(
             long,
             value_name = "WHO",

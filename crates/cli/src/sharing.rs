@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use uwwan_modem::proxy::multiplexer::Config;
-use uwwan_modem::share::{Allow, Builder, MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME};
+use uwwan_modem::share::{
+    Allow, Builder, MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME, Policy,
+};
 use uwwan_modem::{Event, Handle};
 
 use crate::entrances::{Entrances, Guard};
@@ -13,23 +15,44 @@ use crate::output::{say, say_json};
 use crate::runtime::RuntimeDir;
 use crate::settings::Settings;
 
-/// Returns the users and groups that `--proxy-allow` names.
+/// Group whose members may use a modem that root runs, where no `--operator` is given.
+const OPERATORS: &str = "uwwan";
+
+/// Returns the policy of who may use the running `up`. One that root runs may be looked at by
+/// everyone, and used by the members of the group `uwwan` if there is one.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for a text that is neither `user:` nor `group:` with an existing name or
 /// a number.
-pub fn allow(given: &[String]) -> Result<Allow, Failure> {
+pub fn policy(settings: &Settings) -> Result<Policy, Failure> {
+    let root = rustix::process::geteuid().is_root();
+    let operators = match &settings.operator {
+        Some(given) => allow("--operator", given)?,
+        None if root => allow("--operator", &[format!("group:{OPERATORS}")]).unwrap_or_default(),
+        None => Allow::default(),
+    };
+    let guests = settings.proxy_allow.as_deref().unwrap_or_default();
+    Ok(Policy {
+        everyone: root,
+        operators,
+        guests: allow("--proxy-allow", guests)?,
+        ..Policy::default()
+    })
+}
+
+/// Returns the users and groups that an option names.
+fn allow(option: &str, given: &[String]) -> Result<Allow, Failure> {
     let mut allow = Allow::default();
     for text in given {
         let wrong = |why: &str| {
             Failure::new(FailureKind::Usage, "an option makes no sense")
-                .at(format!("--proxy-allow {text}"))
+                .at(format!("{option} {text}"))
                 .because(why)
                 .next("give user:NAME, user:NUMBER, group:NAME or group:NUMBER")
         };
-        let (list, file, name) = match text.split_once(':') {
-            Some(("user", name)) => (&mut allow.users, "/etc/passwd", name),
-            Some(("group", name)) => (&mut allow.groups, "/etc/group", name),
+        let (list, file, kind, name) = match text.split_once(':') {
+            Some((kind @ "user", name)) => (&mut allow.users, "/etc/passwd", kind, name),
+            Some((kind @ "group", name)) => (&mut allow.groups, "/etc/group", kind, name),
             _ => return Err(wrong("it is neither user:… nor group:…")),
         };
         let id = name
@@ -38,6 +61,7 @@ pub fn allow(given: &[String]) -> Result<Allow, Failure> {
             .or_else(|| id_of(Path::new(file), name))
             .ok_or_else(|| wrong("there is no such name"))?;
         list.push(id);
+        allow.words.push(format!("{kind} {name}"));
     }
     Ok(allow)
 }
@@ -69,19 +93,14 @@ pub fn open(
     if entrances == Entrances::Off {
         return Ok(None);
     }
-    let allow = allow(settings.proxy_allow.as_deref().unwrap_or_default())?;
-    if !allow.is_empty() {
-        directory.let_others_through()?;
-    }
     let options = MbimOptions {
         socket: directory.mbim_socket(),
         public: (entrances == Entrances::On).then(|| PUBLIC_NAME.to_owned()),
         terminal: Some(directory.mbim_terminal()),
         aliases: vec![directory.socket()],
-        allow,
         rules: Config {
-            guard: settings.proxy_guard.unwrap_or_default() == Guard::On,
-            held: handle.sessions().into_iter().map(u32::from).collect(),
+            guard: guards(settings),
+            held: held(handle),
             ..Config::default()
         },
     };
@@ -99,6 +118,17 @@ pub fn open(
         }
     }
     Ok(Some(mbim))
+}
+
+/// Returns whether the owner's programs have to ask for what the table of permissions has them
+/// force.
+pub fn guards(settings: &Settings) -> bool {
+    settings.proxy_guard.unwrap_or_default() == Guard::On
+}
+
+/// Returns the MBIM session ids of the driver's data sessions.
+pub fn held(handle: &Handle) -> Vec<u32> {
+    handle.sessions().into_iter().map(u32::from).collect()
 }
 
 /// Returns a command for each entrance, which shows how to use it.
@@ -126,8 +156,11 @@ mod tests {
         let expected = Allow {
             users: vec![0, 1001],
             groups: vec![0, 7],
+            words: ["user root", "user 1001", "group root", "group 7"]
+                .map(str::to_owned)
+                .into(),
         };
-        assert_eq!(allow(&given).unwrap(), expected);
+        assert_eq!(allow("--operator", &given).unwrap(), expected);
         for bad in [
             "root",
             "user:",
@@ -135,7 +168,7 @@ mod tests {
             "group:-1",
             "other:1",
         ] {
-            let failure = allow(&[bad.to_owned()]).unwrap_err();
+            let failure = allow("--operator", &[bad.to_owned()]).unwrap_err();
             assert_eq!(failure.kind, FailureKind::Usage, "{bad}");
         }
     }

@@ -32,7 +32,6 @@ use std::time::Duration;
 
 use uwwan_at::dialogue::Command;
 use uwwan_at::failure::Failure as Refusal;
-use uwwan_at::line::{Action, split};
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::error::Error as UsbError;
 use uwwan_usb::functions::{self, SerialFunction, SerialRole};
@@ -222,61 +221,9 @@ pub(crate) fn command(
     })
 }
 
-/// Returns why a command line may not be sent to a port that other clients use too: it would change
-/// how the port answers (`V0`, `Q1`) or start a data call, after which the port no longer answers.
-fn spoils(command: &Command) -> Option<String> {
-    let line = command.line();
-    let body = line.get(2..)?;
-    split(body)?.iter().find_map(|part| {
-        let why = match (part.name.as_str(), &part.action) {
-            ("V", Action::Run(value)) if matches!(value.as_str(), "" | "0") => {
-                "V0 makes the modem answer in numbers, which other clients cannot read"
-            }
-            ("Q", Action::Run(value)) if value == "1" => {
-                "Q1 makes the modem answer nothing, which no client could tell from silence"
-            }
-            ("D", Action::Run(number)) if number.contains('#') => {
-                "data calls are of no use here: `uwwan up` carries the data"
-            }
-            ("+CGDATA", Action::Set(_)) => {
-                "data calls are of no use here: `uwwan up` carries the data"
-            }
-            _ => return None,
-        };
-        Some(why.to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_spoils_the_port_is_not_sent() {
-        let spoils = |line: &str| spoils(&Command::new(line).unwrap()).is_some();
-        for line in [
-            "ATV0",
-            "ATV",
-            "ATE0V0",
-            "ATQ1",
-            "ATD*99#",
-            "at v0",
-            "AT+CGDATA=\"PPP\",1",
-        ] {
-            assert!(spoils(line), "{line}");
-        }
-        for line in [
-            "AT",
-            "ATI",
-            "ATQ0 V1 E1 S0=0",
-            "ATE0",
-            "AT+CSQ;+COPS?",
-            "ATD12345;",
-            "ATZ",
-        ] {
-            assert!(!spoils(line), "{line}");
-        }
-    }
 
     #[test]
     fn a_quirk_may_name_the_port() {

@@ -75,6 +75,7 @@ mod function;
 mod kind;
 mod modem;
 mod packet;
+mod permissions;
 mod poll;
 mod shared;
 mod stream;

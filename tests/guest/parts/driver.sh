@@ -78,6 +78,14 @@ stop_up() {
   fi
 }
 
+# fails_with STATUS COMMAND…: the command fails with that exit status.
+fails_with() {
+  local wanted=$1 result=0
+  shift
+  "$@" || result=$?
+  ((result == wanted))
+}
+
 # refused NAME STATUS TEXT OPTION…: 'uwwan up OPTION…' fails with that exit
 # status, and each line of TEXT stands in its error.
 refused() {

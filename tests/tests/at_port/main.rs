@@ -17,7 +17,7 @@ use uwwan_modem::FailureKind;
 use uwwan_modem::at_port::open::{Choice, open};
 use uwwan_modem::at_port::{AtPort, Line};
 use uwwan_modem::client::AtClient;
-use uwwan_modem::share::{Builder, Places, Server};
+use uwwan_modem::share::{AtOptions, Builder, Policy, Server};
 use uwwan_usb::device::Backend;
 use uwwan_usb::functions::{SerialRole, at_candidates};
 
@@ -224,14 +224,14 @@ fn another_owner_is_named() {
 
 struct Served {
     _folder: tempfile::TempDir,
-    places: Places,
+    places: AtOptions,
     at: AtPort,
     server: Option<Server>,
     emulator: Emulator,
 }
 
-fn serve(at: AtPort, places: &Places) -> Server {
-    let mut builder = Builder::new().unwrap();
+fn serve(at: AtPort, places: &AtOptions) -> Server {
+    let mut builder = Builder::new(Policy::default()).unwrap();
     builder.at(at, places).unwrap();
     builder.serve().unwrap()
 }
@@ -240,9 +240,10 @@ fn served(knobs: &str) -> Served {
     let emulator = emulator(knobs);
     let at = attached(&emulator);
     let folder = tempfile::tempdir().unwrap();
-    let places = Places {
+    let places = AtOptions {
         socket: Some(folder.path().join("at.socket")),
         terminal: Some(folder.path().join("at")),
+        ..AtOptions::default()
     };
     let server = serve(at.clone(), &places);
     Served {

@@ -9,7 +9,7 @@ use uwwan_modem::client::AtClient;
 use uwwan_modem::ipv6::{
     self, AtModem, Change, FACTORY, ModemAccess, Operator, Plan, Source, Verdict,
 };
-use uwwan_modem::share::Places;
+use uwwan_modem::share::AtOptions;
 use uwwan_modem::{Failure, FailureKind};
 
 use crate::bench::{Bench, PATIENCE, families, quick};
@@ -113,14 +113,16 @@ fn with_a_running_driver_both_families_come_online() {
     assert_eq!(families(&bench.addresses()), (true, false));
     bench.ping_through();
     let folder = tempfile::tempdir().unwrap();
-    let places = Places {
+    let places = AtOptions {
         socket: Some(folder.path().join("at.socket")),
         terminal: Some(folder.path().join("at")),
+        ..AtOptions::default()
     };
     let at = bench.handle.at_port().unwrap();
     at.wait_open(PATIENCE).unwrap();
     let _server = crate::serve(at, &places);
-    let client = AtClient::through(places.socket.as_deref().unwrap()).unwrap();
+    let mut client = AtClient::through(places.socket.as_deref().unwrap()).unwrap();
+    client.insist();
     let mut modem = AtModem::new(client, || None, Box::new(|_| {}));
     unlock(&mut modem);
     bench.online();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use uwwan_modem::Options;
 use uwwan_modem::client::Client;
-use uwwan_modem::share::{Builder, MbimEntrances, MbimOptions, Server};
+use uwwan_modem::share::{Builder, MbimEntrances, MbimOptions, Policy, Server};
 
 use crate::bench::{Bench, quick};
 
@@ -41,7 +41,7 @@ impl Shared {
             ..MbimOptions::default()
         };
         choose(&mut options);
-        let mut builder = Builder::new().unwrap();
+        let mut builder = Builder::new(Policy::default()).unwrap();
         let mbim = builder.mbim(&bench.handle, &options);
         Self {
             mbim,

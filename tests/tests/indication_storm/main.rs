@@ -11,7 +11,7 @@ use bench::{Bench, PATIENCE, quick};
 use uwwan_mbim::services::basic_connect::{self as bc, SignalState};
 use uwwan_modem::Event;
 use uwwan_modem::client::Client;
-use uwwan_modem::share::{Builder, MbimOptions};
+use uwwan_modem::share::{Builder, MbimOptions, Policy};
 
 /// Indications that pass while memory is watched. Kept for ever, at their 64 bytes and the cost of
 /// a piece of memory each, they would be several times [`GROWTH`].
@@ -29,7 +29,7 @@ fn ten_thousand_a_second_cost_no_memory_and_no_session() {
         public: None,
         ..MbimOptions::default()
     };
-    let mut builder = Builder::new().unwrap();
+    let mut builder = Builder::new(Policy::default()).unwrap();
     builder.mbim(&bench.handle, &options);
     let entrance = builder.serve().unwrap();
     let mut counting = Client::through(&options.socket).unwrap();

@@ -119,7 +119,9 @@ impl Case {
         });
         let target = reach.target()?;
         let name = target.name()?;
-        let client = target.at(None)?;
+        let mut client = target.at(None)?;
+        // The plan with its restart is shown and agreed to before anything is changed.
+        client.insist();
         let (entry, socket) = match target {
             Target::Running(entry) => {
                 let socket = entry.mbim_socket();

@@ -391,6 +391,7 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
     if let Some(memory) = &mut memory {
         memory.sending(&set.pin, before, wanted.force)?;
     }
+    modem.insist(wanted.force)?;
     let answer = modem.ask(MbimCommand::set(PIN, &set), PATIENCE)?;
     let after: Option<PinInfo> = answer.decode().ok();
     let used_up = match (before, after.as_ref().and_then(attempts)) {

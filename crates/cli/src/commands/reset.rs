@@ -111,7 +111,10 @@ fn over_mbim(target: &Target) -> Result<bool, Failure> {
 
 fn by_at(target: &Target) -> Result<&'static str, Failure> {
     let spinner = Spinner::new("restarting the modem");
-    let result = target.at(None).map(|mut client| restart(&mut client));
+    let result = target.at(None).map(|mut client| {
+        client.insist();
+        restart(&mut client)
+    });
     drop(spinner);
     let hint = "uwwan reset --how usb";
     result

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::options::{Dns, Options};
-use uwwan_modem::share::{Builder, Changes, MbimEntrances, Places, Responder};
+use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder};
 use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
@@ -99,7 +99,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let mut settings = arguments.settings.over(file);
     let mut options = settings.options()?;
-    sharing::allow(settings.proxy_allow.as_deref().unwrap_or_default())?;
+    let policy = sharing::policy(&settings)?;
+    let serves_others = policy.serves_others();
     let device = settings
         .device
         .clone()
@@ -140,7 +141,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // A capture may begin later.
     let _ = capture::captures();
     // Signals are caught first: from here on a stop is always a clean one.
-    let mut builder = Builder::new().map_err(|error| {
+    let mut builder = Builder::new(policy).map_err(|error| {
         Failure::new(FailureKind::Host, "cannot serve other programs").because(error)
     })?;
     let waker = builder.waker();
@@ -172,6 +173,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut directory = RuntimeDir::create(&base, &name)?;
     if let Some(port) = &chosen.port {
         directory.link(port);
+    }
+    if serves_others {
+        directory.let_others_through()?;
     }
     let (sender, events) = unbounded();
     let waker = builder.waker();
@@ -274,22 +278,30 @@ fn share(
                 .because(error)
                 .next("name another directory with --runtime-dir DIR")
         })?;
-    share_at(builder, handle, directory, json);
+    share_at(builder, handle, directory, settings, json);
     Ok(changes)
 }
 
 /// Opens the AT port to other programs. The data sessions work without it, so a failure is only
 /// logged.
-fn share_at(builder: &mut Builder, handle: &Handle, directory: &RuntimeDir, json: bool) {
+fn share_at(
+    builder: &mut Builder,
+    handle: &Handle,
+    directory: &RuntimeDir,
+    settings: &Settings,
+    json: bool,
+) {
     let Some(port) = handle.at_port() else {
         return;
     };
     let terminal = directory.at_terminal();
-    let places = Places {
+    let options = AtOptions {
         socket: Some(directory.at_socket()),
         terminal: Some(terminal.clone()),
+        held: sharing::held(handle),
+        guard: sharing::guards(settings),
     };
-    match builder.at(port, &places) {
+    match builder.at(port, &options) {
         Ok(()) if json => {}
         Ok(()) => {
             let _ = say(format!("AT port: {} (or `uwwan at`)", terminal.display()));

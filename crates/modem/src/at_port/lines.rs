@@ -47,13 +47,14 @@ impl JsonLines {
 
     /// Returns the next command for the port, and answers requests that need none. The command's
     /// answer has to be given to [`JsonLines::answered`] before there is another. `port` returns a
-    /// description of the interface that answers.
-    pub(crate) fn next(&mut self, port: impl Fn() -> Option<String>) -> Option<Command> {
+    /// description of the interface that answers. The second value says whether the client forces
+    /// the command.
+    pub(crate) fn next(&mut self, port: impl Fn() -> Option<String>) -> Option<(Command, bool)> {
         // A loop, not recursion: many requests may come at once.
         while !self.done && self.output.len() <= MUCH_OUTPUT {
             let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
                 if self.input.len() > LONGEST_REQUEST {
-                    self.refuse("a request is too long");
+                    self.refuse(super::system("a request is too long"));
                 }
                 return None;
             };
@@ -69,6 +70,7 @@ impl JsonLines {
                     line,
                     text,
                     timeout_ms,
+                    force,
                 }) => match command(
                     &line,
                     text.as_deref(),
@@ -76,11 +78,11 @@ impl JsonLines {
                 ) {
                     Ok(command) => {
                         self.has_asked = true;
-                        return Some(command);
+                        return Some((command, force));
                     }
                     Err(error) => self.send(&Message::Error(error)),
                 },
-                Err(error) => self.refuse(&format!("not a request: {error}")),
+                Err(error) => self.refuse(super::system(format_args!("not a request: {error}"))),
             }
             self.has_asked = true;
         }
@@ -111,9 +113,9 @@ impl JsonLines {
         }
     }
 
-    /// Sends the client a failure with the reason; nothing more is taken from it.
-    pub(crate) fn refuse(&mut self, why: &str) {
-        self.send(&Message::Error(super::system(why)));
+    /// Sends the client a failure; nothing more is taken from it.
+    pub(crate) fn refuse(&mut self, failure: Failure) {
+        self.send(&Message::Error(failure));
         self.done = true;
     }
 

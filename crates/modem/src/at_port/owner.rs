@@ -17,8 +17,9 @@ use uwwan_usb::device::Device;
 use uwwan_usb::functions::SerialFunction;
 
 use super::transport::{Incoming, Transport};
-use super::{Answer, LONGEST_TIMEOUT, Line, Port, spoils};
+use super::{Answer, LONGEST_TIMEOUT, Line, Port};
 use crate::failure::{Failure, FailureKind};
+use crate::permissions;
 
 /// Time an interface has to answer `AT` the first time.
 const PROBE: Duration = Duration::from_millis(1500);
@@ -201,7 +202,7 @@ impl AtPort {
     pub(crate) fn submit(&self, command: Command, reply: Reply) -> Ticket {
         let abandoned = Arc::new(AtomicBool::new(false));
         let ticket = Ticket(Arc::clone(&abandoned));
-        if let Some(why) = spoils(&command) {
+        if let Some(why) = permissions::spoils(&command) {
             reply(Err(super::not_sent(why)));
             return ticket;
         }

@@ -26,6 +26,9 @@ pub(crate) enum Request {
         /// Time the command may take, in milliseconds; without it the usual time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
+        /// Whether the owner sends the command whatever it ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
     },
     /// Subscribes to unsolicited result codes and NMEA sentences from here on.
     Listen {},
@@ -155,6 +158,7 @@ mod tests {
             line: "AT+CSQ".into(),
             text: None,
             timeout_ms: Some(5),
+            force: false,
         };
         assert_eq!(serde_json::to_string(&request).unwrap(), line);
         assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);

@@ -113,6 +113,14 @@ impl AtClient {
         }
     }
 
+    /// Has a running `up` send the commands from here on even where they end what it holds. It does
+    /// so for its owner alone.
+    pub fn insist(&mut self) {
+        if let Owner::Running(socket) = &mut self.0 {
+            socket.insists = true;
+        }
+    }
+
     /// Subscribes to unsolicited result codes and NMEA sentences from here on.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(super) struct AtSocket {
     socket: PathBuf,
     partial: Vec<u8>,
     lines: VecDeque<Line>,
+    /// Whether commands are sent whatever they end.
+    pub(super) insists: bool,
 }
 
 impl AtSocket {
@@ -41,6 +43,7 @@ impl AtSocket {
             socket: socket.to_owned(),
             partial: Vec::new(),
             lines: VecDeque::new(),
+            insists: false,
         })
     }
 
@@ -65,6 +68,7 @@ impl AtSocket {
         self.send(&Request::Command {
             line: command.line().to_owned(),
             text: text.map(str::to_owned),
+            force: self.insists,
             timeout_ms: timeout.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
         })?;
         let patience = command.timeout() + PATIENCE + SLACK;

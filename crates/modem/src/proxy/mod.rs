@@ -11,7 +11,6 @@
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::uuid::Uuid;
 
-mod guard;
 pub mod multiplexer;
 mod peer;
 mod subscriptions;

@@ -12,7 +12,8 @@
 //!   for a modem that is just starting.
 //! - **Indications** go to the clients whose list has them. The modem is sent the union of all
 //!   lists whenever it changes; each client's set is answered with the list it sent.
-//! - **The driver's data sessions** are not for clients to end: see `guard`.
+//! - **Permissions.** Each command is judged by the table of `permissions`. A PIN operation that may
+//!   not cost the last attempt waits for the answer to a query of the PIN; there is one at a time.
 //! - **Loss of the modem.** Every unanswered command is answered at once with FUNCTION_ERROR "not
 //!   opened", because libmbim would wait for its timeout if the socket were just closed. The socket
 //!   is closed 2 s later.
@@ -32,11 +33,13 @@ use std::time::{Duration, Instant};
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::Body;
 use uwwan_mbim::registry::CidId;
+use uwwan_mbim::session::Command;
 use uwwan_mbim::status::Status;
 
 use super::peer::Peer;
 use super::subscriptions::List;
 use crate::askers::{Asker, Request, Ticket};
+use crate::permissions::Caller;
 use crate::share::service::{ClientId, Entrance, Service};
 
 /// Options of the multiplexer.
@@ -44,7 +47,7 @@ use crate::share::service::{ClientId, Entrance, Service};
 pub struct Config {
     /// MBIM session ids of the driver's data sessions.
     pub held: Vec<u32>,
-    /// Whether commands that would end the driver's data sessions are refused.
+    /// Whether the owner's clients have to ask for what the table of permissions has them force.
     pub guard: bool,
     /// Indications that the driver itself needs, as the information buffer of the set command it
     /// sends to the modem (MBIM 1.0 section 10.5.30).
@@ -75,9 +78,10 @@ enum Owner {
         transaction: u32,
         id: CidId,
         kind: CommandKind,
-        version: bool,
+        /// PIN set that waits for the answer.
+        then: Option<Command>,
     },
-    /// The client has gone or has cancelled the command.
+    /// The command has been withdrawn.
     Nobody,
     /// The command sends the union of all lists. Each client that waits for it has an entry with
     /// its id, its transaction id and the information buffer it sent.
@@ -94,6 +98,8 @@ pub struct Multiplexer {
     /// Number of commands the modem takes at a time, while the control session is open.
     modem: Option<usize>,
     driver_list: List,
+    /// Whether the modem refused the last PIN operation.
+    pin_refused: bool,
     /// List that the modem has been sent.
     known: Option<List>,
     /// Clients whose subscriptions wait for the modem: client, transaction id, and the information
@@ -129,6 +135,7 @@ impl Multiplexer {
             owners: BTreeMap::new(),
             modem: None,
             driver_list,
+            pin_refused: false,
             known: None,
             subscribing: Vec::new(),
             asker,
@@ -146,16 +153,16 @@ impl Multiplexer {
         name
     }
 
-    /// Marks a command as one that no client waits for. It is withdrawn if it is a query or
-    /// `changes_too`.
+    /// Withdraws a command that no client waits for if it is a query or `changes_too`. Another runs
+    /// to its end.
     fn abandon(&mut self, ticket: Ticket, changes_too: bool) {
         let Some(owner) = self.owners.get_mut(&ticket) else {
             return;
         };
-        if let Owner::Client { kind, .. } = owner {
-            if changes_too || *kind == CommandKind::QUERY {
-                self.asker.request(Request::Withdraw(ticket));
-            }
+        if let Owner::Client { kind, .. } = owner
+            && (changes_too || *kind == CommandKind::QUERY)
+        {
+            self.asker.request(Request::Withdraw(ticket));
             *owner = Owner::Nobody;
         }
     }
@@ -190,7 +197,7 @@ impl Multiplexer {
 }
 
 impl Service for Multiplexer {
-    fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId> {
+    fn connect(&mut self, now: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId> {
         if self.gone {
             return None;
         }
@@ -202,7 +209,8 @@ impl Service for Multiplexer {
         }
         let id = ClientId(self.name());
         let patience = self.config.open_patience;
-        self.clients.insert(id, Peer::new(now, entrance, patience));
+        let peer = Peer::new(now, entrance, caller, patience);
+        self.clients.insert(id, peer);
         self.count.store(self.clients.len(), Ordering::Relaxed);
         Some(id)
     }

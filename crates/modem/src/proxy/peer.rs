@@ -5,14 +5,20 @@ use std::time::{Duration, Instant};
 
 use uwwan_mbim::fragment::{Limits, Reassembler};
 use uwwan_mbim::message::{Body, Message};
-use uwwan_mbim::session::Command;
+use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::PinInfo;
+use uwwan_mbim::services::ms_basic_connect_extensions::VERSION;
+use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::subscriptions::List;
 use crate::askers::Ticket;
+use crate::permissions::{self, Caller};
 use crate::share::service::Entrance;
 use crate::stream::Stream;
 
+/// Number of attempts in the modem's answer that means it does not know (MBIM 1.0 section 10.5.4).
+const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
 /// Number of unanswered commands that a client may have; the bytes of further ones stay in its
 /// socket.
 pub(super) const MOST_PENDING: usize = 16;
@@ -30,8 +36,9 @@ const STALL: Duration = Duration::from_secs(60);
 pub(super) struct Queued {
     pub(super) transaction: u32,
     pub(super) command: Command,
-    /// Whether the command is VERSION, whose answer is corrected.
-    pub(super) version: bool,
+    /// PIN set that goes to the modem after this query of the PIN, if it cannot cost the last
+    /// attempt.
+    pub(super) then: Option<Command>,
 }
 
 /// Time after which a client that has sent neither OPEN nor a command is dropped.
@@ -41,6 +48,7 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) entrance: Entrance,
+    pub(super) caller: Caller,
     pub(super) stream: Stream,
     pub(super) reassembler: Reassembler,
     output: VecDeque<Vec<u8>>,
@@ -72,7 +80,12 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(now: Instant, entrance: Entrance, patience: Duration) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        entrance: Entrance,
+        caller: Caller,
+        patience: Duration,
+    ) -> Self {
         let limits = Limits {
             messages: 4,
             message_bytes: 64 * 1024,
@@ -81,6 +94,7 @@ impl Peer {
         };
         Self {
             entrance,
+            caller,
             stream: Stream::default(),
             reassembler: Reassembler::new(limits),
             output: VecDeque::new(),
@@ -120,7 +134,7 @@ impl Peer {
     /// Returns whether the client may use the modem: a client of the public socket has to name the
     /// modem first.
     pub(super) fn is_admitted(&self) -> bool {
-        !matches!(self.entrance, Entrance::Public | Entrance::PublicGuest) || self.path.is_some()
+        self.entrance != Entrance::Public || self.path.is_some()
     }
 
     /// Returns whether the client has begun to use the modem.
@@ -196,6 +210,57 @@ impl Peer {
         self.send(now, transaction, body);
     }
 
+    /// Sends the answer to a command, as far as the client may be told it.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        transaction: u32,
+        id: CidId,
+        result: Result<Response, CommandError>,
+    ) {
+        let result = result.map(|response| {
+            let info = match id {
+                VERSION => permissions::version_answer(response.info),
+                _ => permissions::redacted(self.caller, id, response.info),
+            };
+            Response { info, ..response }
+        });
+        self.send(now, transaction, answer(id, result));
+    }
+
+    /// Takes the answer to the query that precedes a PIN operation. The operation is next, unless it
+    /// could cost the last attempt: one remains, or their number is unknown and the modem `refused`
+    /// the operation before.
+    pub(super) fn pin_asked(
+        &mut self,
+        now: Instant,
+        transaction: u32,
+        command: Command,
+        result: Result<Response, CommandError>,
+        refused: bool,
+    ) {
+        let remaining = match &result {
+            Ok(response) if response.status.is_success() => PinInfo::decode(&response.info)
+                .ok()
+                .map(|pin| pin.remaining_attempts),
+            _ => return self.answer(now, transaction, command.id, result),
+        };
+        let last = match remaining {
+            Some(UNKNOWN_ATTEMPTS) | None => refused,
+            Some(remaining) => remaining <= 1,
+        };
+        if last {
+            tracing::info!("a client's PIN operation is refused: one attempt remains");
+            let status = Status::OPERATION_NOT_ALLOWED;
+            return self.done(now, transaction, &command, status, Vec::new());
+        }
+        self.queue.push_front(Queued {
+            transaction,
+            command,
+            then: None,
+        });
+    }
+
     /// Returns the first piece of output that waits to be written.
     pub(super) fn output(&self) -> &[u8] {
         self.output
@@ -247,5 +312,32 @@ impl Peer {
                 .iter()
                 .map(|queued| queued.command.info.len())
                 .sum::<usize>()
+    }
+}
+
+/// Returns the message that answers a command, as the modem would send it.
+pub(super) fn answer(id: CidId, result: Result<Response, CommandError>) -> Body {
+    let CidId { service, cid } = id;
+    let (status, info) = match result {
+        Ok(response) => (response.status, response.info),
+        Err(
+            CommandError::NotOpen
+            | CommandError::Closed
+            | CommandError::Lost(_)
+            | CommandError::Transfer(_),
+        ) => {
+            return Body::FunctionError(ProtocolError::NOT_OPENED);
+        }
+        Err(CommandError::Function(error)) => return Body::FunctionError(error),
+        Err(CommandError::QueueFull(_)) => (Status::BUSY, Vec::new()),
+        Err(CommandError::Timeout(_) | CommandError::Cancelled | CommandError::Fragments(_)) => {
+            (Status::FAILURE, Vec::new())
+        }
+    };
+    Body::CommandDone {
+        service,
+        cid,
+        status,
+        info,
     }
 }

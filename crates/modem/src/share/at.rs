@@ -11,16 +11,17 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use uwwan_at::dialogue::Command;
+use uwwan_at::failure::{Cme, Code, Failure as Refusal};
 
-use super::credentials::Allow;
 use super::listener::Listener;
-use super::server::Builder;
+use super::server::{Builder, too_many};
 use super::service::{ClientId, Entrance, Service};
 use super::terminals::Terminals;
 use crate::at_port::discipline::Discipline;
 use crate::at_port::lines::JsonLines;
 use crate::at_port::{Answer, AtPort, Line, Ticket};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
+use crate::permissions::{self, Caller, Decision, Standing};
 use crate::poll::Waker;
 
 /// Largest number of clients at a time, of either kind.
@@ -29,13 +30,28 @@ const MOST_CLIENTS: usize = 32;
 /// dropped.
 const MOST_NEWS: usize = 1024;
 
-/// Paths of the AT port's entrances.
-#[derive(Debug, Clone, Default)]
-pub struct Places {
+/// Entrances of the AT port and their rules.
+#[derive(Debug, Clone)]
+pub struct AtOptions {
     /// Path of the Unix socket.
     pub socket: Option<PathBuf>,
     /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
+    /// MBIM session ids of the driver's data sessions.
+    pub held: Vec<u32>,
+    /// Whether the owner's clients have to ask for what the table of permissions has them force.
+    pub guard: bool,
+}
+
+impl Default for AtOptions {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            terminal: None,
+            held: vec![0],
+            guard: true,
+        }
+    }
 }
 
 impl Builder {
@@ -43,25 +59,31 @@ impl Builder {
     ///
     /// # Errors
     /// Those of the system, with the path that could not be made.
-    pub fn at(&mut self, port: AtPort, places: &Places) -> io::Result<()> {
+    pub fn at(&mut self, port: AtPort, options: &AtOptions) -> io::Result<()> {
         let at = |path: &PathBuf, error: io::Error| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
         };
-        let terminals = places.terminal.as_ref().map(|path| {
+        let terminals = options.terminal.as_ref().map(|path| {
             let terminals = Terminals::new(path);
             terminals.map_err(|error| at(path, error))
         });
-        let socket = places.socket.as_ref().map(|path| {
-            let listener = Listener::at(path, 0o600);
+        let socket = options.socket.as_ref().map(|path| {
+            let listener = Listener::at(path, self.mode(Caller::Operator));
             listener.map_err(|error| at(path, error))
         });
         let (terminals, socket) = (terminals.transpose()?, socket.transpose()?);
-        let service = self.service(Box::new(At::new(port, self.waker())));
+        let service = At {
+            owners: self.policy().who(Caller::Owner),
+            held: options.held.clone(),
+            guard: options.guard,
+            ..At::new(port, self.waker())
+        };
+        let service = self.service(Box::new(service));
         if let Some(terminals) = terminals {
             self.terminals(service, terminals);
         }
         if let Some(socket) = socket {
-            self.socket(service, socket, Entrance::Private, Allow::default());
+            self.socket(service, socket, Entrance::Private, Caller::Operator);
         }
         Ok(())
     }
@@ -80,6 +102,7 @@ enum Dialect {
 }
 
 struct Client {
+    caller: Caller,
     dialect: Dialect,
     /// Handle on the client's command that is on its way.
     ticket: Option<Ticket>,
@@ -91,6 +114,10 @@ struct Client {
 
 struct At {
     port: AtPort,
+    /// Who may send what others may not, in words.
+    owners: String,
+    held: Vec<u32>,
+    guard: bool,
     sender: Sender<News>,
     news: Receiver<News>,
     waker: Waker,
@@ -113,6 +140,9 @@ impl At {
         }));
         Self {
             port,
+            owners: String::new(),
+            held: Vec::new(),
+            guard: true,
             sender,
             news,
             waker,
@@ -121,20 +151,42 @@ impl At {
         }
     }
 
-    /// Submits a client's next command, if it has none on its way.
+    /// Submits a client's next command that it may send, if it has none on its way.
     fn advance(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if client.ticket.is_some() {
-            return;
-        }
-        let command = match &mut client.dialect {
-            Dialect::Terminal(discipline) => discipline.next(),
-            Dialect::Json(lines) => lines.next(|| self.port.port().map(|port| port.to_string())),
-        };
-        if let Some(command) = command {
-            client.ticket = Some(submit(&self.port, command, &self.sender, &self.waker, id));
+        // A loop, not recursion: many commands that are refused may come at once.
+        while client.ticket.is_none() {
+            let next = match &mut client.dialect {
+                Dialect::Terminal(discipline) => discipline.next().map(|command| (command, false)),
+                Dialect::Json(lines) => {
+                    lines.next(|| self.port.port().map(|port| port.to_string()))
+                }
+            };
+            let Some((command, force)) = next else {
+                return;
+            };
+            let standing = Standing {
+                caller: client.caller,
+                forced: force || !self.guard,
+                held: &self.held,
+            };
+            let decision = match permissions::spoils(&command) {
+                // The port itself refuses it, whoever asks.
+                Some(_) => Decision::Allow,
+                None => permissions::judge_at(&standing, &command),
+            };
+            match decision {
+                Decision::Allow => {
+                    let ticket = submit(&self.port, command, &self.sender, &self.waker, id);
+                    client.ticket = Some(ticket);
+                }
+                Decision::Refuse(effect) | Decision::UnlessLastAttempt(effect) => {
+                    tracing::info!("a client's AT command is refused: {effect}");
+                    client.refuse(&command, effect, &self.owners);
+                }
+            }
         }
     }
 
@@ -199,6 +251,27 @@ fn submit(
 }
 
 impl Client {
+    /// Answers a command that the client may not send.
+    fn refuse(&mut self, command: &Command, effect: &str, owners: &str) {
+        match &mut self.dialect {
+            // A terminal has no other words (3GPP TS 27.007, 9.2: operation not allowed).
+            Dialect::Terminal(discipline) => discipline.answered(&Ok(Answer {
+                command: command.line().to_owned(),
+                lines: Vec::new(),
+                truncated: false,
+                result: Err(Refusal::Cme(Cme(Code::Number(3)))),
+            })),
+            Dialect::Json(lines) => {
+                let failure = Failure::new(FailureKind::Permission, "the command was not sent")
+                    .because(effect);
+                lines.answered(&Err(match self.caller {
+                    Caller::Owner => failure.next("the same with --force; or uwwan down first"),
+                    _ => failure.next(format!("those who may send it are {owners}")),
+                }));
+            }
+        }
+    }
+
     /// Returns whether nothing more is to be done for the client.
     fn is_finished(&self) -> bool {
         let idle = self.input_ended && self.ticket.is_none();
@@ -217,12 +290,12 @@ impl Client {
 }
 
 impl Service for At {
-    fn connect(&mut self, _: Instant, entrance: Entrance) -> Option<ClientId> {
+    fn connect(&mut self, _: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId> {
         if !self.has_room() {
             // A client without a request makes room, the oldest first.
             let idle = self.clients.values_mut().find(|client| client.is_idle())?;
             if let Dialect::Json(lines) = &mut idle.dialect {
-                lines.refuse("too many clients");
+                lines.refuse(too_many());
             }
         }
         self.next += 1;
@@ -232,6 +305,7 @@ impl Service for At {
             _ => Dialect::Json(JsonLines::default()),
         };
         let client = Client {
+            caller,
             dialect,
             ticket: None,
             last: None,
@@ -245,9 +319,9 @@ impl Service for At {
         self.clients.len() < MOST_CLIENTS
     }
 
-    fn turned_away(&self, why: &str) -> Vec<u8> {
+    fn turned_away(&self, failure: Failure) -> Vec<u8> {
         let mut lines = JsonLines::default();
-        lines.refuse(why);
+        lines.refuse(failure);
         lines.output().to_vec()
     }
 

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::credentials::Allow;
 use super::listener::{self, Listener};
 use super::server::Builder;
 use super::service::Entrance;
 use super::terminals::Terminals;
 use crate::modem::Handle;
+use crate::permissions::Caller;
 use crate::proxy::multiplexer::{Config, Multiplexer};
 
 /// Abstract socket name to which every libmbim program connects (libmbim's `mbim-proxy`).
@@ -31,8 +31,6 @@ pub struct MbimOptions {
     pub terminal: Option<PathBuf>,
     /// Other paths that mean this modem when a client names them.
     pub aliases: Vec<PathBuf>,
-    /// Users and groups that are served beside root and this user.
-    pub allow: Allow,
     /// Rules and bounds for clients.
     pub rules: Config,
 }
@@ -81,12 +79,7 @@ impl Builder {
     pub fn mbim(&mut self, handle: &Handle, options: &MbimOptions) -> MbimEntrances {
         let mut status = MbimStatus::default();
         let mut notices = Vec::new();
-        let mode = if options.allow.is_empty() {
-            0o600
-        } else {
-            0o666
-        };
-        let private = Listener::at(&options.socket, mode)
+        let private = Listener::at(&options.socket, self.mode(Caller::Everyone))
             .inspect(|_| status.socket = Some(options.socket.clone()))
             .inspect_err(|error| {
                 notices.push(format!(
@@ -119,10 +112,10 @@ impl Builder {
             Arc::clone(&clients),
         )));
         if let Ok(private) = private {
-            self.socket(service, private, Entrance::Private, options.allow.clone());
+            self.socket(service, private, Entrance::Private, Caller::Everyone);
         }
         if let Some(public) = public {
-            self.socket(service, public, Entrance::Public, options.allow.clone());
+            self.socket(service, public, Entrance::Public, Caller::Guest);
         }
         if let Some(terminals) = terminals {
             self.terminals(service, terminals);

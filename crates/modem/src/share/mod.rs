@@ -26,6 +26,8 @@
 
 mod at;
 mod credentials;
+#[cfg(test)]
+mod every_command;
 mod listener;
 mod mbim;
 mod server;
@@ -37,8 +39,8 @@ mod terminals;
 mod tests;
 
 pub use crate::poll::Waker;
-pub use at::Places;
-pub use credentials::Allow;
+pub use at::AtOptions;
+pub use credentials::{Allow, Policy};
 pub use mbim::{MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME};
 pub use server::{Builder, Server};
 pub use status::{Changes, Reply, Request, Responder};

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-use super::credentials::{Allow, Standing};
+use super::credentials::Policy;
 use super::listener::Listener;
 use super::service::{ClientId, Entrance, Service};
 use super::terminals::{self, Terminals};
+use crate::failure::{Failure, FailureKind};
+use crate::permissions::Caller;
 use crate::poll::{PollSet, Waker};
 
 /// Size of one read from a client, in bytes.
@@ -23,6 +25,11 @@ const CHUNK: usize = 16 * 1024;
 const MOST_NEWCOMERS: usize = 16;
 /// Pause before the next client is accepted after descriptors have run out.
 const SHORTAGE: Duration = Duration::from_millis(500);
+/// Largest number of connections to a service for users who may only look, so that they leave places
+/// for the others.
+const MOST_STRANGERS: usize = 4;
+/// Failure of a client that is not served.
+const REFUSED: &str = "the running uwwan refused";
 /// Time in which clients can take their last messages at the end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
@@ -30,6 +37,7 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 /// that adds it, in the file of the service.
 pub struct Builder {
     waker: Waker,
+    policy: Policy,
     services: Vec<Box<dyn Service>>,
     sockets: Vec<Socket>,
     terminals: Vec<Openings>,
@@ -39,7 +47,8 @@ pub struct Builder {
 struct Socket {
     listener: Listener,
     entrance: Entrance,
-    allow: Allow,
+    /// Caller from whom up the entrance serves.
+    least: Caller,
     /// Index of the service in [`Builder`].
     service: usize,
 }
@@ -54,13 +63,14 @@ struct Openings {
 }
 
 impl Builder {
-    /// Returns a collection without services.
+    /// Returns a collection without services, for the programs of users that the policy admits.
     ///
     /// # Errors
     /// Those of the system, when descriptors have run out.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(policy: Policy) -> io::Result<Self> {
         Ok(Self {
             waker: Waker::new()?,
+            policy,
             services: Vec::new(),
             sockets: Vec::new(),
             terminals: Vec::new(),
@@ -80,18 +90,32 @@ impl Builder {
         self.services.len() - 1
     }
 
-    /// Adds a socket in front of a service.
+    /// Returns the policy of who is served.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Returns the mode of a socket's file that serves callers from `least` up. Each connection is
+    /// judged by its credentials all the same.
+    pub(super) fn mode(&self, least: Caller) -> u32 {
+        match self.policy.admits_others(least) {
+            true => 0o666,
+            false => 0o600,
+        }
+    }
+
+    /// Adds a socket in front of a service, for callers from `least` up.
     pub(super) fn socket(
         &mut self,
         service: usize,
         listener: Listener,
         entrance: Entrance,
-        allow: Allow,
+        least: Caller,
     ) {
         self.sockets.push(Socket {
             listener,
             entrance,
-            allow,
+            least,
             service,
         });
     }
@@ -194,6 +218,7 @@ impl AsRawFd for Line {
 struct Connection {
     /// Index of the service in [`Builder`].
     service: usize,
+    caller: Caller,
     client: ClientId,
     line: Line,
     /// Whether the client has closed its end; some of its bytes may not have been read yet.
@@ -448,19 +473,28 @@ impl Serving {
                     return;
                 }
             };
-            let Some(standing) = socket.allow.admits(&stream) else {
-                let words = "only root and the user who runs uwwan are served";
-                take_leave(&stream, &service.turned_away(words));
+            let policy = &self.offer.policy;
+            let Some(caller) = policy.admit(&stream, socket.least) else {
+                let failure = Failure::new(FailureKind::Permission, REFUSED)
+                    .because("this user is not served")
+                    .next(format!("served are {}", policy.who(socket.least)));
+                take_leave(&stream, &service.turned_away(failure));
                 continue;
             };
-            let entrance = match (standing, socket.entrance) {
-                (Standing::Guest, Entrance::Public) => Entrance::PublicGuest,
-                (Standing::Guest, _) => Entrance::PrivateGuest,
-                (Standing::Owner, entrance) => entrance,
+            let crowded = caller == Caller::Everyone && {
+                let others = self.connections.iter().filter(|other| {
+                    other.service == socket.service && other.caller == Caller::Everyone
+                });
+                others.count() >= MOST_STRANGERS
             };
-            match service.connect(now, entrance) {
+            let client = match crowded {
+                true => None,
+                false => service.connect(now, socket.entrance, caller),
+            };
+            match client {
                 Some(client) => self.connections.push(Connection {
                     service: socket.service,
+                    caller,
                     client,
                     line: Line::Socket(stream),
                     hung_up: false,
@@ -469,7 +503,7 @@ impl Serving {
                 }),
                 None => {
                     tracing::warn!("a client is turned away: there are too many");
-                    take_leave(&stream, &service.turned_away("too many clients"));
+                    take_leave(&stream, &service.turned_away(too_many()));
                 }
             }
         }
@@ -482,11 +516,13 @@ impl Serving {
         if !opening.terminals.was_opened() && !written {
             return;
         }
-        let client = service.connect(now, Entrance::Terminal);
+        // Only the owner may open a terminal, by the mode of its file.
+        let client = service.connect(now, Entrance::Terminal, Caller::Owner);
         let terminal = opening.terminals.take(service.has_room());
         match (client, terminal) {
             (Some(client), Some(terminal)) => self.connections.push(Connection {
                 service: opening.service,
+                caller: Caller::Owner,
                 client,
                 line: Line::Terminal(terminal),
                 hung_up: false,
@@ -497,6 +533,11 @@ impl Serving {
             (None, _) => tracing::warn!("a client is turned away: there are too many"),
         }
     }
+}
+
+/// Returns the failure for a client for which there is no place.
+pub(super) fn too_many() -> Failure {
+    Failure::new(FailureKind::Host, REFUSED).because("too many clients")
 }
 
 /// Sends the last bytes to a client that is turned away, as far as that works without waiting.

@@ -2,45 +2,37 @@
 
 use std::time::Instant;
 
+use crate::failure::Failure;
+use crate::permissions::Caller;
+
 /// Id of a client among those of its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(crate) u64);
 
-/// Entrance by which a client came in, and its standing.
+/// Entrance by which a client came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrance {
     /// The abstract socket of mbim-proxy, where a client first names the modem it means.
     Public,
-    /// The abstract socket, used by a user who is served beside root and the owner.
-    PublicGuest,
     /// A socket in the runtime directory.
     Private,
-    /// A socket in the runtime directory, used by a user who is served beside root and the owner.
-    PrivateGuest,
     /// A terminal, where bytes that a person types by mistake are tolerated.
     Terminal,
-}
-
-impl Entrance {
-    /// Returns whether the client is neither root nor the user who runs this process.
-    pub(crate) const fn is_guest(self) -> bool {
-        matches!(self, Self::PublicGuest | Self::PrivateGuest)
-    }
 }
 
 /// Service for local programs. It does no I/O: the server moves the bytes.
 pub(crate) trait Service: Send {
     /// Adds a client. Returns `None` to turn it away.
-    fn connect(&mut self, now: Instant, entrance: Entrance) -> Option<ClientId>;
+    fn connect(&mut self, now: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId>;
 
     /// Returns whether another terminal is to be offered.
     fn has_room(&self) -> bool {
         true
     }
 
-    /// Returns the bytes to send to a client that is turned away for the reason `why`.
-    fn turned_away(&self, why: &str) -> Vec<u8> {
-        let _ = why;
+    /// Returns the bytes to send to a client that is turned away.
+    fn turned_away(&self, failure: Failure) -> Vec<u8> {
+        drop(failure);
         Vec::new()
     }
 

@@ -24,13 +24,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::credentials::Allow;
 use super::listener::Listener;
-use super::server::Builder;
+use super::server::{Builder, too_many};
 use super::service::{ClientId, Entrance, Service};
 use super::stream;
 use crate::capture::{self, Capture, Destination};
 use crate::failure::{Failure, FailureKind};
+use crate::permissions::{self, Caller, Order};
 use crate::poll::Waker;
 use crate::status::Status;
 
@@ -144,7 +144,8 @@ impl Changes {
 }
 
 impl Builder {
-    /// Offers status and orders at a socket (mode 0600). `device` is the name of the device in each
+    /// Offers status and orders at a socket, of which everyone may ask for the status if the policy
+    /// says so, and the owner alone may stop the modem. `device` is the name of the device in each
     /// reply.
     ///
     /// # Errors
@@ -155,20 +156,21 @@ impl Builder {
         device: &str,
         responder: Box<dyn Responder>,
     ) -> io::Result<Changes> {
-        let listener = Listener::at(socket, 0o600)?;
+        let listener = Listener::at(socket, self.mode(Caller::Everyone))?;
         let changes = Changes {
             count: Arc::default(),
             waker: self.waker(),
         };
         let service = self.service(Box::new(StatusService {
             device: device.to_owned(),
+            owners: self.policy().who(Caller::Owner),
             responder,
             changes: Arc::clone(&changes.count),
             waker: self.waker(),
             clients: BTreeMap::new(),
             next: 0,
         }));
-        self.socket(service, listener, Entrance::Private, Allow::default());
+        self.socket(service, listener, Entrance::Private, Caller::Everyone);
         Ok(changes)
     }
 }
@@ -188,6 +190,7 @@ enum Phase {
 }
 
 struct Client {
+    caller: Caller,
     phase: Phase,
     input: Vec<u8>,
     input_ended: bool,
@@ -239,6 +242,8 @@ impl Client {
 
 struct StatusService {
     device: String,
+    /// Who may stop the modem, in words.
+    owners: String,
     responder: Box<dyn Responder>,
     changes: Arc<AtomicU64>,
     waker: Waker,
@@ -319,6 +324,17 @@ impl StatusService {
             )
         };
         let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
+        let order = match request {
+            Request::Status {} | Request::Watch {} => Order::Look,
+            Request::Stop {} => Order::Stop,
+            Request::Capture(_) | Request::EndCaptures {} => Order::Capture,
+        };
+        let caller = self.clients.get(&id).map(|client| client.caller);
+        if !caller.is_some_and(|caller| permissions::may_order(caller, order)) {
+            let refusal = refused(FailureKind::Permission, "it is not for this user to order")
+                .next(format!("those who may are {}", self.owners));
+            return self.refuse(now, id, refusal);
+        }
         let (reply, phase) = match request {
             Request::Status {} => (self.state(), Phase::Asking),
             Request::Watch {} | Request::Capture(_) if full => {
@@ -385,13 +401,8 @@ fn refused(kind: FailureKind, why: impl std::fmt::Display) -> Failure {
     Failure::new(kind, "the running uwwan refused").because(why)
 }
 
-/// Returns the failure for a client for which there is no place.
-fn too_many() -> Failure {
-    refused(FailureKind::Host, "too many clients")
-}
-
 impl Service for StatusService {
-    fn connect(&mut self, now: Instant, _: Entrance) -> Option<ClientId> {
+    fn connect(&mut self, now: Instant, _: Entrance, caller: Caller) -> Option<ClientId> {
         let served = |client: &Client| client.phase != Phase::Done;
         if self
             .clients
@@ -409,6 +420,7 @@ impl Service for StatusService {
         self.next += 1;
         let id = ClientId(self.next);
         let client = Client {
+            caller,
             phase: Phase::Asking,
             input: Vec::new(),
             input_ended: false,
@@ -421,9 +433,8 @@ impl Service for StatusService {
         Some(id)
     }
 
-    fn turned_away(&self, why: &str) -> Vec<u8> {
-        let mut line =
-            serde_json::to_vec(&self.refusal(refused(FailureKind::Host, why))).unwrap_or_default();
+    fn turned_away(&self, failure: Failure) -> Vec<u8> {
+        let mut line = serde_json::to_vec(&self.refusal(failure)).unwrap_or_default();
         line.push(b'\n');
         line
     }

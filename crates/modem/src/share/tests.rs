@@ -42,7 +42,7 @@ fn served() -> Served {
     ));
     std::fs::create_dir_all(&folder).unwrap();
     let stops = Arc::new(AtomicUsize::new(0));
-    let mut builder = Builder::new().unwrap();
+    let mut builder = Builder::new(Policy::default()).unwrap();
     let fake = Box::new(Fake(Arc::clone(&stops)));
     let changes = builder.status(&folder.join("control"), "1-4", fake);
     Served {

@@ -5,9 +5,7 @@ use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 
 use uwwan_tun::plan::Through;
-use uwwan_tun::{
-    Address, Configuration, ErrorKind, Interface as _, Offload, Offloads, Plan, Tun, Watch,
-};
+use uwwan_tun::{Address, Configuration, ErrorKind, Offload, Offloads, Plan, Tun, Watch};
 
 use crate::PATIENCE;
 

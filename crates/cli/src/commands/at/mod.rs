@@ -28,6 +28,7 @@ Examples:
   uwwan at                                  a console: Tab completes and explains, Ctrl-D leaves
   uwwan at --json 'AT+CSQ' | jq -r .lines[]
   uwwan at --timeout 200 'AT+COPS=?'        a scan takes minutes
+  uwwan at --force 'AT^RESET'               also while uwwan up is online through it
   uwwan at --nmea > track.nmea              position data until Ctrl-C
   uwwan at --device emulator ATI            on the emulated modem
 
@@ -46,6 +47,10 @@ pub struct Arguments {
     /// Start GPS, print its NMEA sentences until Ctrl-C, and stop it; a fix every so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "commands", value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub nmea: Option<u16>,
+    /// Also what ends the session of a running uwwan up, resets the modem, or costs attempts of PIN
+    /// or PUK
+    #[arg(long)]
+    pub force: bool,
     /// Go on with the next command when one is refused; the exit status is the first one's
     #[arg(long)]
     pub keep_going: bool,
@@ -80,6 +85,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         &arguments.commands
     };
     let mut client = arguments.reach.at(None)?;
+    if arguments.force {
+        client.insist();
+    }
     if console {
         return console::run(client, timeout, transcript);
     }

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use uwwan_mbim::CommandKind;
 use uwwan_mbim::message::Body;
 use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect::PIN;
 use uwwan_mbim::session::{CommandError, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::{Multiplexer, Owner};
 use crate::askers::{AskerEvent, Ticket};
-use crate::proxy::guard;
+use crate::permissions;
 
 /// Number of events of the control thread taken in one round.
 const MOST_NEWS: usize = 1024;
@@ -100,19 +102,25 @@ impl Multiplexer {
                 client,
                 transaction,
                 id,
-                version,
-                ..
+                kind,
+                then,
             }) => {
-                if let Some(peer) = self.clients.get_mut(&client) {
-                    peer.under_way.retain(|(of, _)| *of != ticket);
-                    let result = result.map(|response| match version {
-                        true => Response {
-                            info: guard::version_answer(response.info),
-                            ..response
-                        },
-                        false => response,
-                    });
-                    peer.send(now, transaction, answer(id, result));
+                if id == PIN && kind != CommandKind::QUERY {
+                    let succeeded = result
+                        .as_ref()
+                        .is_ok_and(|answer| answer.status.is_success());
+                    self.pin_refused = !succeeded;
+                }
+                if let Some(peer) = self.clients.get_mut(&client)
+                    && let Some(place) = peer.under_way.iter().position(|(of, _)| *of == ticket)
+                {
+                    peer.under_way.swap_remove(place);
+                    match then {
+                        Some(command) => {
+                            peer.pin_asked(now, transaction, command, result, self.pin_refused);
+                        }
+                        None => peer.answer(now, transaction, id, result),
+                    }
                     self.advance(now, client);
                 }
             }
@@ -123,41 +131,17 @@ impl Multiplexer {
     /// Takes an indication of the modem and sends it to the clients that want it.
     pub(in crate::proxy) fn indication(&mut self, now: Instant, id: CidId, info: &[u8]) {
         for peer in self.clients.values_mut() {
-            if peer.listens() && peer.list.wants(id) {
+            if peer.listens()
+                && peer.list.wants(id)
+                && let Some(info) = permissions::told(peer.caller, id, info)
+            {
                 let body = Body::Indication {
                     service: id.service,
                     cid: id.cid,
-                    info: info.to_vec(),
+                    info,
                 };
                 peer.indicate(now, body);
             }
         }
-    }
-}
-
-/// Returns the message that answers a command, as the modem would send it.
-pub(super) fn answer(id: CidId, result: Result<Response, CommandError>) -> Body {
-    let CidId { service, cid } = id;
-    let (status, info) = match result {
-        Ok(response) => (response.status, response.info),
-        Err(
-            CommandError::NotOpen
-            | CommandError::Closed
-            | CommandError::Lost(_)
-            | CommandError::Transfer(_),
-        ) => {
-            return Body::FunctionError(ProtocolError::NOT_OPENED);
-        }
-        Err(CommandError::Function(error)) => return Body::FunctionError(error),
-        Err(CommandError::QueueFull(_)) => (Status::BUSY, Vec::new()),
-        Err(CommandError::Timeout(_) | CommandError::Cancelled | CommandError::Fragments(_)) => {
-            (Status::FAILURE, Vec::new())
-        }
-    };
-    Body::CommandDone {
-        service,
-        cid,
-        status,
-        info,
     }
 }

@@ -6,11 +6,10 @@ use uwwan_mbim::services::basic_connect::DEVICE_SERVICE_SUBSCRIBE_LIST;
 use uwwan_mbim::session::{CommandError, Response};
 use uwwan_mbim::status::Status;
 
-use super::answers::answer;
 use super::{Multiplexer, Owner};
 use crate::askers::{Request, Ticket};
-use crate::proxy::guard;
-use crate::proxy::peer::Peer;
+use crate::permissions;
+use crate::proxy::peer::{Peer, answer};
 use crate::proxy::subscriptions::List;
 use crate::share::service::ClientId;
 
@@ -43,7 +42,7 @@ impl Multiplexer {
         self.owners.insert(ticket, Owner::Lists(waiting));
         self.asker.request(Request::Send {
             ticket,
-            timeout: guard::patience(command.id),
+            timeout: permissions::patience(command.id),
             command,
         });
         false

@@ -1,4 +1,4 @@
-//! Way of a client's command to the modem: out of its messages, past the guard, and in its turn to
+//! Way of a client's command to the modem: out of its messages, past the permissions, and in its turn to
 //! the control thread.
 
 use std::ops::Bound;
@@ -8,15 +8,15 @@ use uwwan_mbim::CommandKind;
 use uwwan_mbim::fragment::FragmentError;
 use uwwan_mbim::message::{Body, HEADER, Message, MessageError};
 use uwwan_mbim::registry::CidId;
-use uwwan_mbim::services::basic_connect::DEVICE_SERVICE_SUBSCRIBE_LIST;
+use uwwan_mbim::services::basic_connect::{DEVICE_SERVICE_SUBSCRIBE_LIST, PIN};
 use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::{Multiplexer, Owner};
 use crate::askers::{Request, Ticket};
+use crate::permissions::{self, Decision, Order, Standing};
 use crate::proxy::INSIST;
-use crate::proxy::guard::{self, Verdict};
 use crate::proxy::peer::{Peer, Queued};
 use crate::proxy::subscriptions::List;
 use crate::share::service::{ClientId, Entrance};
@@ -141,7 +141,21 @@ impl Multiplexer {
         }
     }
 
+    /// Returns whether a PIN operation waits or is with the modem.
+    fn has_pin_operation(&self) -> bool {
+        let is = |id: CidId, kind: CommandKind| id == PIN && kind != CommandKind::QUERY;
+        let with_modem = self.owners.values().any(|owner| match owner {
+            Owner::Client { id, kind, then, .. } => then.is_some() || is(*id, *kind),
+            _ => false,
+        });
+        let mut queued = self.clients.values().flat_map(|peer| &peer.queue);
+        with_modem
+            || queued
+                .any(|queued| queued.then.is_some() || is(queued.command.id, queued.command.kind))
+    }
+
     fn command(&mut self, now: Instant, client: ClientId, transaction: u32, command: Command) {
+        let pin_operation = command.id == PIN && self.has_pin_operation();
         let Some(peer) = self.clients.get_mut(&client) else {
             return;
         };
@@ -155,10 +169,12 @@ impl Multiplexer {
         if command.id.service == INSIST.service {
             let status = match peer.entrance {
                 Entrance::Private if command.id == INSIST => {
-                    peer.insists = true;
-                    Status::NONE
+                    peer.insists = permissions::may_order(peer.caller, Order::Force);
+                    match peer.insists {
+                        true => Status::NONE,
+                        false => Status::OPERATION_NOT_ALLOWED,
+                    }
                 }
-                Entrance::PrivateGuest if command.id == INSIST => Status::OPERATION_NOT_ALLOWED,
                 _ => Status::NO_DEVICE_SUPPORT,
             };
             return peer.done(now, transaction, &command, status, Vec::new());
@@ -170,6 +186,27 @@ impl Multiplexer {
         if peer.is_pending(transaction) {
             return peer.refuse(now, transaction, ProtocolError::DUPLICATED_TID);
         }
+        let standing = Standing {
+            caller: peer.caller,
+            forced: !self.config.guard || peer.insists,
+            held: &self.config.held,
+        };
+        let mut command = command;
+        let then = match permissions::judge_mbim(&standing, &mut command) {
+            Decision::Allow => None,
+            Decision::UnlessLastAttempt(_) if pin_operation => {
+                return peer.done(now, transaction, &command, Status::BUSY, Vec::new());
+            }
+            Decision::UnlessLastAttempt(_) => {
+                let query = Command::query(command.id);
+                Some(std::mem::replace(&mut command, query))
+            }
+            Decision::Refuse(effect) => {
+                tracing::info!("a client's {} is refused: {effect}", command.id);
+                let status = Status::OPERATION_NOT_ALLOWED;
+                return peer.done(now, transaction, &command, status, Vec::new());
+            }
+        };
         if command.id == DEVICE_SERVICE_SUBSCRIBE_LIST && command.kind == CommandKind::SET {
             let Some(list) = List::parse(&command.info) else {
                 let status = Status::INVALID_PARAMETERS;
@@ -180,31 +217,11 @@ impl Multiplexer {
             self.subscribing.push((client, transaction, command.info));
             return;
         }
-        if peer.entrance.is_guest() && guard::is_for_owners(&command) {
-            tracing::info!("a guest's {} is refused", command.id);
-            let status = Status::OPERATION_NOT_ALLOWED;
-            return peer.done(now, transaction, &command, status, Vec::new());
-        }
-        let mut queued = Queued {
+        peer.queue.push_back(Queued {
             transaction,
             command,
-            version: false,
-        };
-        let guarded = self.config.guard && !peer.insists;
-        match guard::judge(&queued.command, &self.config.held) {
-            Verdict::Change(info) => {
-                queued.command.info = info;
-                queued.version = true;
-            }
-            Verdict::Refuse(why) if guarded => {
-                let command = &queued.command;
-                tracing::info!("a client's {} is refused: {why}", command.id);
-                let status = Status::OPERATION_NOT_ALLOWED;
-                return peer.done(now, transaction, command, status, Vec::new());
-            }
-            Verdict::Refuse(_) | Verdict::Pass => {}
-        }
-        peer.queue.push_back(queued);
+            then,
+        });
     }
 
     /// Sends the modem as many commands as it takes at a time.
@@ -240,12 +257,12 @@ impl Multiplexer {
                 transaction: queued.transaction,
                 id: queued.command.id,
                 kind: queued.command.kind,
-                version: queued.version,
+                then: queued.then,
             };
             self.owners.insert(ticket, owner);
             self.asker.request(Request::Send {
                 ticket,
-                timeout: guard::patience(queued.command.id),
+                timeout: permissions::patience(queued.command.id),
                 command: queued.command,
             });
         }

@@ -15,6 +15,7 @@ use uwwan_mbim::session::{Command, Response};
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use crate::askers::{Asker, Message, Request, Ticket};
+use crate::permissions::Caller;
 use crate::proxy::multiplexer::{Config, Multiplexer};
 use crate::share::service::{ClientId, Entrance, Service};
 
@@ -80,7 +81,11 @@ impl Bench {
     }
 
     pub fn connect(&mut self, entrance: Entrance) -> ClientId {
-        self.mux.connect(self.now, entrance).unwrap()
+        self.connect_as(entrance, Caller::Owner)
+    }
+
+    pub fn connect_as(&mut self, entrance: Entrance, caller: Caller) -> ClientId {
+        self.mux.connect(self.now, entrance, caller).unwrap()
     }
 
     /// Returns a client of the public socket after its CONFIGURATION and OPEN, as mbimcli begins.

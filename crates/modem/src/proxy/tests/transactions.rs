@@ -14,6 +14,7 @@ use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::bench::{Bench, PATH, body, cancel, configuration, done, open, query, set};
 use crate::askers::Request;
+use crate::permissions::Caller;
 use crate::proxy::INSIST;
 use crate::proxy::multiplexer::Config;
 use crate::share::service::{Entrance, Service};
@@ -342,7 +343,7 @@ fn a_guest_has_no_attempts_at_the_pin_whatever_the_guard() {
             ..Config::default()
         });
         bench.mux.modem_opened(bench.now, 2);
-        let guest = bench.connect(Entrance::PrivateGuest);
+        let guest = bench.connect_as(Entrance::Private, Caller::Guest);
         bench.say(guest, 1, open(4096));
         bench.settle();
         bench.heard(guest);
@@ -393,7 +394,7 @@ fn what_the_driver_holds_is_not_for_clients_to_end() {
     bench.say(private, 6, off.clone());
     assert_eq!(bench.order().1.id, bc::RADIO_STATE);
     // A client of a user who is served beside the owner may not insist.
-    let guest = bench.connect(Entrance::PrivateGuest);
+    let guest = bench.connect_as(Entrance::Private, Caller::Guest);
     bench.say(guest, 1, open(4096));
     bench.heard(guest);
     bench.say(guest, 5, set(INSIST, b""));
@@ -452,7 +453,12 @@ fn the_house_has_so_many_places() {
     // A client that has not begun makes room; the others stay.
     let c = bench.mbimcli();
     assert_eq!(bench.finished(), [idle]);
-    assert_eq!(bench.mux.connect(bench.now, Entrance::Private), None);
+    assert_eq!(
+        bench
+            .mux
+            .connect(bench.now, Entrance::Private, Caller::Owner),
+        None
+    );
     for client in [a, b, c] {
         bench.say(client, 9, query(bc::PIN));
         let (ticket, command) = bench.order();

@@ -1,0 +1,102 @@
+//! What local programs may do with a running modem: one table, which every service consults.
+//!
+//! A program is one of four [`Caller`]s, by the credentials of its connection. What it asks for is
+//! an MBIM command, an AT command or an [`Order`] to the running `up`. The table has a row for each
+//! of them with a [`Rule`] for each caller; the README of this crate shows it. A command without a
+//! row is for the owner alone.
+//!
+//! - `table`: the rows. `mbim`, `at`: which row fits a command, and what it decides.
+//!
+//! Frames, NTBs and raw USB transfers of a device that a running `up` owns are offered to nobody.
+
+mod at;
+mod mbim;
+mod table;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) use at::names as at_names;
+pub(crate) use at::{judge as judge_at, spoils};
+pub(crate) use mbim::{judge as judge_mbim, patience, redacted, told, version_answer};
+
+/// Who asks. The order is that of the table's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caller {
+    /// Any user of the machine.
+    Everyone,
+    /// User who is served at the control session beside root and the owner.
+    Guest,
+    /// User who may use the modem as the owner does, without ending it.
+    Operator,
+    /// Root, or the user who started this process.
+    Owner,
+}
+
+/// Rule of the table for one caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// The command is allowed.
+    Free,
+    /// The command is refused while it would end a held session. The owner may force it.
+    UnlessHeld,
+    /// The command is refused unless the owner forces it.
+    WithForce,
+    /// The command is refused.
+    Never,
+}
+
+/// Order to a running `up`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Look at the status.
+    Look,
+    /// Count the commands that follow as forced.
+    Force,
+    /// Record what goes over the bus, with PINs and all that is sent.
+    Capture,
+    /// Stop cleanly.
+    Stop,
+}
+
+/// Decision on a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The command goes to the modem.
+    Allow,
+    /// The command may go to the modem if it cannot cost the last attempt of PIN or PUK; the text
+    /// says what it would do.
+    UnlessLastAttempt(&'static str),
+    /// The command is refused; the text says what it would do.
+    Refuse(&'static str),
+}
+
+/// Program that asks, and the state on which the rules depend.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing<'a> {
+    /// Who asks.
+    pub(crate) caller: Caller,
+    /// Whether the owner forces its commands. It counts for no other caller.
+    pub(crate) forced: bool,
+    /// MBIM session ids of the sessions that `up` holds.
+    pub(crate) held: &'a [u32],
+}
+
+impl Standing<'_> {
+    fn decide(&self, rules: table::Rules, ends_held: bool, effect: &'static str) -> Decision {
+        let forced = self.forced && self.caller == Caller::Owner;
+        match rules[self.caller as usize] {
+            Rule::Free => Decision::Allow,
+            Rule::UnlessHeld if forced || !ends_held || self.held.is_empty() => Decision::Allow,
+            Rule::WithForce if forced => Decision::Allow,
+            Rule::UnlessHeld | Rule::WithForce | Rule::Never => Decision::Refuse(effect),
+        }
+    }
+}
+
+/// Returns whether a caller may give an order.
+pub(crate) fn may_order(caller: Caller, order: Order) -> bool {
+    let row = table::ORDERS.iter().find(|(of, _)| *of == order);
+    let rules = row.map_or(table::UNLISTED, |(_, rules)| *rules);
+    rules[caller as usize] == Rule::Free
+}
