@@ -3,10 +3,54 @@
 
 use std::io::Read;
 
+use uwwan_capture::read::is_capture;
+
 use crate::failure::{Failure, FailureKind};
+use crate::story::Story;
 
 /// Size of the longest input that is read, in bytes. The longest NTB of any device is 64 KiB.
 const LONGEST: u64 = 16 << 20;
+
+/// What a command decodes.
+pub enum Input {
+    /// A capture, which may be longer than memory.
+    Capture(Box<Story<'static>>),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
+/// Returns what `argument` names: a capture where the file, or standard input, begins as one, and bytes
+/// otherwise, as [`read`] does.
+///
+/// # Errors
+/// Those of [`read`], and of a capture that cannot be read.
+pub fn open(argument: &str) -> Result<Input, Failure> {
+    let begins = |input: &mut dyn Read| {
+        let mut head = Vec::new();
+        let _ = input.take(4).read_to_end(&mut head);
+        head
+    };
+    if argument == "-" {
+        let head = begins(&mut std::io::stdin().lock());
+        let rest = std::io::Cursor::new(head.clone()).chain(std::io::stdin());
+        return if is_capture(&head) {
+            Ok(Input::Capture(Box::new(Story::new(
+                rest,
+                "standard input",
+            )?)))
+        } else {
+            read_from(rest, argument).map(Input::Bytes)
+        };
+    }
+    if let Ok(mut file) = std::fs::File::open(argument) {
+        let head = begins(&mut file);
+        if is_capture(&head) {
+            let whole = std::io::Cursor::new(head).chain(file);
+            return Ok(Input::Capture(Box::new(Story::new(whole, argument)?)));
+        }
+    }
+    read(argument).map(Input::Bytes)
+}
 
 /// Returns the bytes that `argument` names: `-` is standard input, the name of an existing file is
 /// that file, and anything else is hexadecimal digits. The content of a file or of standard input
@@ -16,37 +60,37 @@ const LONGEST: u64 = 16 << 20;
 /// [`FailureKind::Usage`] when `argument` is none of these, and when the input is empty, too long
 /// or cannot be read.
 pub fn read(argument: &str) -> Result<Vec<u8>, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Failure::new(FailureKind::Usage, "cannot read the input")
-            .at(argument.to_owned())
-            .because(why)
-            .next("give a file, - for standard input, or hexadecimal digits")
-    };
+    if argument == "-" {
+        return read_from(std::io::stdin().lock(), argument);
+    }
+    match std::fs::File::open(argument) {
+        Ok(file) => read_from(file, argument),
+        Err(error) => match from_hex(argument.as_bytes()) {
+            Some(bytes) if !bytes.is_empty() => Ok(bytes),
+            _ => Err(wrong(argument, &error)),
+        },
+    }
+}
+
+fn read_from(input: impl Read, argument: &str) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
-    let taken = if argument == "-" {
-        std::io::stdin()
-            .lock()
-            .take(LONGEST + 1)
-            .read_to_end(&mut content)
-    } else {
-        match std::fs::File::open(argument) {
-            Ok(file) => file.take(LONGEST + 1).read_to_end(&mut content),
-            Err(error) => {
-                return match from_hex(argument.as_bytes()) {
-                    Some(bytes) if !bytes.is_empty() => Ok(bytes),
-                    _ => Err(wrong(&error)),
-                };
-            }
-        }
-    };
-    taken.map_err(|error| wrong(&error))?;
+    let taken = input.take(LONGEST + 1).read_to_end(&mut content);
+    taken.map_err(|error| wrong(argument, &error))?;
     if content.len() as u64 > LONGEST {
-        return Err(wrong(&format_args!("it is longer than {LONGEST} bytes")));
+        let why = format!("it is longer than {LONGEST} bytes");
+        return Err(wrong(argument, &why));
     }
     if content.is_empty() {
-        return Err(wrong(&"it is empty"));
+        return Err(wrong(argument, &"it is empty"));
     }
     Ok(from_hex(&content).unwrap_or(content))
+}
+
+fn wrong(argument: &str, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Usage, "cannot read the input")
+        .at(argument.to_owned())
+        .because(why)
+        .next("give a file, - for standard input, or hexadecimal digits")
 }
 
 /// Returns the bytes that hexadecimal text stands for: pairs of digits, with any white space,

@@ -35,6 +35,7 @@ mod settings;
 mod sharing;
 mod signals;
 mod state;
+mod story;
 
 use std::process::ExitCode;
 

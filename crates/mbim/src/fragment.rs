@@ -88,6 +88,21 @@ pub struct Assembled {
     pub payload: Vec<u8>,
 }
 
+impl Assembled {
+    /// Returns the message in one piece, as a single fragment.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        let length = FRAGMENT_HEADER + self.payload.len();
+        let mut whole = Vec::with_capacity(length);
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        for word in [self.kind.0, length, self.transaction, 1, 0] {
+            whole.extend_from_slice(&word.to_le_bytes());
+        }
+        whole.extend_from_slice(&self.payload);
+        whole
+    }
+}
+
 #[derive(Debug)]
 struct Partial {
     kind: MessageType,

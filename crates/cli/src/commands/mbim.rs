@@ -6,8 +6,11 @@ use uwwan_mbim::decode::{Decoded, decode_all};
 use uwwan_mbim::print::{Personal, json_line};
 
 use crate::failure::{Failure, FailureKind};
-use crate::input;
+use crate::input::{self, Input};
 use crate::output::say;
+use crate::story::filter::MessageFilter;
+use crate::story::tell::Teller;
+use crate::story::{Story, What};
 
 /// Arguments of `mbim`.
 #[derive(Debug, clap::Args)]
@@ -30,11 +33,12 @@ Examples:
   uwwan mbim decode 01000000 10000000 01000000 00040000       an OPEN message
   uwwan mbim decode message.bin                               messages one after another
   xxd -p message.bin | uwwan mbim decode - --json             one line of JSON a message
+  uwwan mbim decode trace.pcapng --cid connect                of a capture: of uwwan, usbmon or USBPcap
   uwwan mbim decode --show-personal message.bin               IMEI, numbers and texts too
 
 The exit status is 1 when anything in the input makes no sense.")]
 struct Decode {
-    /// A file (bytes or hexadecimal text), - for standard input, or hexadecimal digits
+    /// A capture (pcapng or pcap), a file of bytes or hexadecimal text, - for standard input, or hexadecimal digits
     #[arg(value_name = "INPUT", required = true)]
     input: Vec<String>,
     /// Print JSON, one message a line
@@ -43,6 +47,8 @@ struct Decode {
     /// Print what identifies or belongs to a person too
     #[arg(long = "show-personal", alias = "personal")]
     personal: bool,
+    #[command(flatten)]
+    filter: MessageFilter,
     /// Version of the Microsoft extensions in force, which changes some layouts
     #[arg(long, value_name = "VERSION", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     mbimex: u8,
@@ -59,7 +65,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Decode(decode) => decode,
     };
     let bytes = match &decode.input[..] {
-        [one] => input::read(one)?,
+        [one] => match input::open(one)? {
+            Input::Bytes(bytes) => bytes,
+            Input::Capture(story) => return of_capture(*story, decode),
+        },
         // The shell has split hexadecimal digits at their spaces.
         many => input::read(&many.join(" "))?,
     };
@@ -90,6 +99,50 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         failure = failure.because(fault);
     }
     Err(failure)
+}
+
+/// Decodes the messages of a capture.
+fn of_capture(mut story: Story<'static>, decode: &Decode) -> Result<(), Failure> {
+    let teller = Teller {
+        json: decode.json,
+        version: send::version(decode.mbimex),
+        personal: if decode.personal {
+            Personal::Show
+        } else {
+            Personal::Hide
+        },
+    };
+    let (mut told, mut faulty) = (0, 0);
+    let mut start = None;
+    while let Some(entry) = story.next_entry()? {
+        let start = *start.get_or_insert(entry.time);
+        let What::Message { bytes, .. } = &entry.what else {
+            continue;
+        };
+        let message = uwwan_mbim::decode::decode(bytes, teller.version);
+        if !decode.filter.allows(&message) {
+            continue;
+        }
+        if told > 0 && !decode.json {
+            say("")?;
+        }
+        told += 1;
+        faulty += usize::from(!message.errors.is_empty());
+        teller.message(&entry, &message, start)?;
+    }
+    match (told, faulty) {
+        (0, _) => Err(
+            Failure::new(FailureKind::Other, "no such message was captured")
+                .at(decode.input.join(" "))
+                .next("uwwan capture show tells what else is in the capture"),
+        ),
+        (_, 0) => Ok(()),
+        _ => Err(
+            Failure::new(FailureKind::Other, "this is not all well-formed MBIM")
+                .at(decode.input.join(" "))
+                .because(format!("{faulty} of {told} messages make no sense")),
+        ),
+    }
 }
 
 fn faults(message: &Decoded) -> Vec<String> {

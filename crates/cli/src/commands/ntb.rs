@@ -4,8 +4,9 @@ use serde_json::json;
 use uwwan_ncm::{DropCounters, Function, Limits, Ndp, Ntb, NtbParameters, Stream, strict};
 
 use crate::failure::{Failure, FailureKind};
-use crate::input;
-use crate::output::{say, say_json};
+use crate::input::{self, Input};
+use crate::output::{note, say, say_json};
+use crate::story::{Story, What};
 
 /// Arguments of `ntb`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ Examples:
 
 The exit status is 1 when the NTB cannot be read or a datagram in it is dropped.")]
 struct Decode {
-    /// A file (bytes or hexadecimal text), - for standard input, or hexadecimal digits
+    /// A capture (pcapng or pcap), a file of bytes or hexadecimal text, - for standard input, or hexadecimal digits
     #[arg(value_name = "INPUT")]
     input: String,
     /// Which way the NTB went; without it the rules for NTBs to a device are told as a
@@ -66,15 +67,72 @@ impl Direction {
 /// Fails when the input cannot be read, is no NTB, or has a datagram that is dropped.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Decode(decode) = &arguments.command;
-    let bytes = input::read(&decode.input)?;
+    match input::open(&decode.input)? {
+        Input::Bytes(bytes) => show(&bytes, decode.direction, decode.json, &decode.input, None),
+        Input::Capture(story) => of_capture(*story, decode),
+    }
+}
+
+/// Shows each NTB of a capture that went the chosen way.
+fn of_capture(mut story: Story<'static>, decode: &Decode) -> Result<(), Failure> {
+    let (mut told, mut faulty) = (0, 0);
+    while let Some(entry) = story.next_entry()? {
+        let What::Ntb { bytes, length } = &entry.what else {
+            continue;
+        };
+        let way = if entry.out {
+            Direction::Out
+        } else {
+            Direction::In
+        };
+        if decode.direction.is_some_and(|wanted| wanted != way) {
+            continue;
+        }
+        if told > 0 && !decode.json {
+            say("")?;
+        }
+        told += 1;
+        let packet = entry.packet;
+        let shown = if bytes.len() < *length {
+            Err(
+                Failure::new(FailureKind::Other, "the NTB is cut off in the capture")
+                    .because(format!("{} of {length} bytes were captured", bytes.len())),
+            )
+        } else {
+            show(bytes, Some(way), decode.json, &decode.input, Some(packet))
+        };
+        if let Err(failure) = shown {
+            if failure.kind == FailureKind::Closed {
+                return Err(failure);
+            }
+            faulty += 1;
+            note(format!("packet {packet}: {}", failure.one_line()));
+        }
+    }
+    let failed = |what: String| Err(Failure::new(FailureKind::Other, what).at(&decode.input));
+    match (told, faulty) {
+        (0, _) => failed("no NTB was captured".to_owned()),
+        (_, 0) => Ok(()),
+        _ => failed(format!("{faulty} of {told} NTBs are faulty")),
+    }
+}
+
+/// Shows an NTB, which is the transfer of a capture's packet if `packet` is given.
+fn show(
+    bytes: &[u8],
+    direction: Option<Direction>,
+    json: bool,
+    input: &str,
+    packet: Option<u64>,
+) -> Result<(), Failure> {
     let limits = Limits {
         max_ntb: bytes.len(),
         max_datagrams: usize::from(u16::MAX),
         ..Limits::default()
     };
-    let ntb = Ntb::parse(&bytes, &limits).map_err(|error| {
+    let ntb = Ntb::parse(bytes, &limits).map_err(|error| {
         Failure::new(FailureKind::Other, "this is no NTB")
-            .at(decode.input.clone())
+            .at(input.to_owned())
             .because(error)
             .next("an NTB starts with NCMH (NTB16) or ncmh (NTB32); give one whole bulk transfer")
     })?;
@@ -90,7 +148,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => "none",
     };
     let width = ntb.format().to_string();
-    let to_device = decode.direction != Some(Direction::In);
+    let to_device = direction != Some(Direction::In);
     let verdict = if to_device {
         verdict(&bytes[..ntb.length()], &ndps)
     } else {
@@ -106,10 +164,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let dropped: Vec<(&str, u64)> = drops.iter().filter(|(_, count)| *count > 0).collect();
     let payload: usize = datagrams.iter().map(|(_, range)| range.len()).sum();
-    if decode.json {
-        say_json(&json!({
+    if json {
+        let mut told = json!({
             "format": ntb.format().bits(),
-            "direction": decode.direction.map(Direction::word),
+            "direction": direction.map(Direction::word),
             "sequence": ntb.sequence(),
             "block_length": ntb.length(),
             "transfer_length": bytes.len(),
@@ -123,8 +181,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "dropped": dropped.iter().map(|(name, count)| json!({"reason": name, "count": count})).collect::<Vec<_>>(),
             "notes": notes,
             "strict": verdict,
-        }))?;
+        });
+        if let (Some(packet), Some(told)) = (packet, told.as_object_mut()) {
+            told.insert("packet".to_owned(), json!(packet));
+        }
+        say_json(&told)?;
     } else {
+        if let Some(packet) = packet {
+            say(format!(
+                "packet {packet}, {} the device",
+                if to_device { "to" } else { "from" }
+            ))?;
+        }
         say(format!(
             "NTB{width}, sequence {}, {} bytes of a transfer of {}",
             ntb.sequence(),
@@ -152,7 +220,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         for note in &notes {
             say(format!("note: {note}"))?;
         }
-        say(match (decode.direction, &verdict) {
+        say(match (direction, &verdict) {
             (Some(Direction::In), _) => {
                 "from a device: the rules for NTBs to one do not apply".to_owned()
             }
@@ -171,7 +239,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::new(FailureKind::Other, "the NTB is faulty")
-            .at(decode.input.clone())
+            .at(input.to_owned())
             .because(
                 dropped
                     .iter()

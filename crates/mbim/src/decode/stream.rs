@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::message::{Decoded, decode};
 use crate::fragment::Reassembler;
-use crate::message::{FRAGMENT_HEADER, HEADER, Header, MessageError};
+use crate::message::{HEADER, Header, MessageError};
 use crate::registry::Version;
 
 /// Decodes the messages in a capture one after the other. Fragments that follow the first one of
@@ -41,14 +41,7 @@ pub fn decode_all(bytes: &[u8], version: Version) -> Vec<Decoded> {
                 pending.retain(|part| {
                     Header::parse(part).is_ok_and(|part| part.transaction != whole.transaction)
                 });
-                let length =
-                    u32::try_from(FRAGMENT_HEADER + whole.payload.len()).unwrap_or(u32::MAX);
-                let mut joined = Vec::with_capacity(FRAGMENT_HEADER + whole.payload.len());
-                for word in [whole.kind.0, length, whole.transaction, 1, 0] {
-                    joined.extend_from_slice(&word.to_le_bytes());
-                }
-                joined.extend_from_slice(&whole.payload);
-                let mut decoded = decode(&joined, version);
+                let mut decoded = decode(&whole.message(), version);
                 decoded.fragment = Some((header.total, header.current));
                 out.push(decoded);
             }

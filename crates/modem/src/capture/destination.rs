@@ -99,7 +99,7 @@ impl Destination {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn next(&mut self) -> io::Result<Box<dyn Write + Send>> {
+    pub fn open_next(&mut self) -> io::Result<Box<dyn Write + Send>> {
         if let Some(first) = self.first.take() {
             return Ok(first);
         }
@@ -184,7 +184,7 @@ mod tests {
         std::fs::write(folder.path().join("a_notes.pcapng"), "mine").unwrap();
         let mut destination = Destination::ring(&path, ring, false).unwrap();
         for _ in 0..4 {
-            destination.next().unwrap().write_all(b"x").unwrap();
+            destination.open_next().unwrap().write_all(b"x").unwrap();
         }
         let mut names: Vec<String> = std::fs::read_dir(folder.path())
             .unwrap()

@@ -294,7 +294,7 @@ impl Scribe {
 
     /// Begins a file with what is known of the devices.
     fn begin(&mut self) -> io::Result<Sheet> {
-        let out = BufWriter::with_capacity(BUFFER, self.destination.next()?);
+        let out = BufWriter::with_capacity(BUFFER, self.destination.open_next()?);
         let application = concat!("uwwan ", env!("CARGO_PKG_VERSION"));
         let mut writer = Writer::new(out, application)?;
         let usb = writer.interface(LinkType::USBMON_MMAPPED, "usb", 0)?;

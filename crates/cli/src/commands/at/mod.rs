@@ -3,6 +3,8 @@
 mod console;
 mod transcript;
 
+pub use transcript::shown;
+
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,15 +1,16 @@
-//! `uwwan capture` captures what passes between a running `up` and its modem.
+//! `uwwan capture` captures what passes between a running `up` and its modem, and reads captures.
 
+mod place;
+mod show;
 mod start;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use uwwan_modem::share::Request;
 
 use crate::failure::Failure;
 use crate::output::say;
-use crate::running;
+use place::Place;
 
 /// Arguments of `capture`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,8 @@ enum Command {
     Start(start::Arguments),
     /// End the captures of a running `up`
     Stop(Stop),
+    /// Show what a capture holds
+    Show(show::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -38,29 +41,13 @@ struct Stop {
     place: Place,
 }
 
-/// Which running `up`.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// Which, when several run: its port as `uwwan list` shows it, or `emulator`
-    #[arg(long, short, value_name = "PORT")]
-    device: Option<String>,
-    /// Where running modems keep their control sockets
-    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
-    runtime_dir: Option<PathBuf>,
-}
-
-impl Place {
-    fn connect(&self) -> Result<uwwan_modem::client::StatusClient, Failure> {
-        running::status(self.runtime_dir.as_deref(), self.device.as_deref())
-    }
-}
-
 /// Runs a subcommand of `capture`.
 ///
 /// # Errors
 /// Fails when no `up` runs, or when a file cannot be read or written.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
+        Command::Show(arguments) => show::run(arguments),
         Command::Start(arguments) => start::run(arguments),
         Command::Stop(stop) => {
             let mut client = stop.place.connect()?;

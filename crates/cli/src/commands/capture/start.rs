@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uwwan_modem::capture::Destination;
 
-use super::Place;
+use super::place::Place;
 use crate::capture::{Content, cannot_write, standard_output};
 use crate::failure::{Failure, FailureKind};
 use crate::output::{bytes, note};
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut destination = destination.map_err(failed)?;
     let name = destination.name().to_owned();
-    let mut file = destination.next().map_err(failed)?;
+    let mut file = destination.open_next().map_err(failed)?;
     let (mut records, ended) = client.capture(options)?;
     // Ctrl-C ends the capture as `capture stop` does: the rest of the file still comes.
     std::thread::spawn(move || {

@@ -1,0 +1,188 @@
+//! `uwwan capture show` tells what a capture holds.
+
+use std::path::PathBuf;
+
+use uwwan_mbim::decode::decode;
+use uwwan_mbim::print::Personal;
+use uwwan_mbim::registry::Version;
+
+use crate::failure::{Failure, FailureKind};
+use crate::input::{self, Input};
+use crate::output::{note, say};
+use crate::story::filter::MessageFilter;
+use crate::story::tell::Teller;
+use crate::story::{Entry, Story, What};
+
+/// Number of entries shown on each side where two captures part.
+const AFTER: usize = 3;
+
+/// Arguments of `capture show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan capture show trace.pcapng                        a line for everything that passed
+  uwwan capture show trace.pcapng --kind mbim,at         control messages and AT lines only
+  uwwan capture show trace.pcapng --status bad --json    what was refused, one object a line
+  uwwan capture show --diff good.pcapng bad.pcapng       where two captures of the same story part
+  tcpdump -i usbmon1 -U -w - | uwwan capture show -      live
+
+Reads pcapng and pcap with usbmon's records (link types 189 and 220) or USBPcap's (249). Messages are
+put together from their fragments, and answers tell what they answer and after which time. uwwan mbim
+decode and ntb decode show the fields.")]
+pub struct Arguments {
+    /// The capture, or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "diff")]
+    file: Option<String>,
+    /// Compare two captures: what was said in what order, not when. NTBs, interrupts and
+    /// standard requests are left out
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with = "file")]
+    diff: Option<Vec<PathBuf>>,
+    /// Show these only, by commas
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_delimiter = ',',
+        value_parser = ["mbim", "ntb", "at", "control", "interrupt"],
+        help_heading = "Choose"
+    )]
+    kind: Vec<String>,
+    #[command(flatten)]
+    filter: MessageFilter,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+    /// Print what identifies or belongs to a person too
+    #[arg(long = "show-personal")]
+    personal: bool,
+}
+
+/// Prints what a capture holds, or where two part.
+///
+/// # Errors
+/// Fails when a capture cannot be read, and when two of them differ.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let teller = Teller {
+        json: arguments.json,
+        version: Version::V1,
+        personal: if arguments.personal {
+            Personal::Show
+        } else {
+            Personal::Hide
+        },
+    };
+    if let Some([a, b]) = arguments.diff.as_deref() {
+        let open = |path: &PathBuf| Side::open(arguments, &path.display().to_string());
+        return differ(&teller, open(a)?, open(b)?);
+    }
+    let name = arguments.file.as_deref().unwrap_or("-");
+    let mut side = Side::open(arguments, name)?;
+    while let Some(entry) = side.next()? {
+        teller.line(&entry, side.start.unwrap_or(0))?;
+    }
+    if side.story.skipped > 0 {
+        note(format!(
+            "{} packets are no USB transfers",
+            side.story.skipped
+        ));
+    }
+    Ok(())
+}
+
+/// A capture of which some entries are wanted.
+struct Side<'a> {
+    story: Story<'static>,
+    /// Time of the first entry.
+    start: Option<u64>,
+    arguments: &'a Arguments,
+}
+
+impl<'a> Side<'a> {
+    fn open(arguments: &'a Arguments, name: &str) -> Result<Self, Failure> {
+        let Input::Capture(story) = input::open(name)? else {
+            return Err(Failure::new(FailureKind::Usage, "this is no capture")
+                .at(name.to_owned())
+                .next("give a pcapng or pcap file"));
+        };
+        Ok(Self {
+            story: *story,
+            start: None,
+            arguments,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<Entry>, Failure> {
+        let filter = &self.arguments.filter;
+        while let Some(entry) = self.story.next_entry()? {
+            self.start.get_or_insert(entry.time);
+            let kinds = &self.arguments.kind;
+            if !kinds.is_empty() && !kinds.iter().any(|kind| kind == entry.kind()) {
+                continue;
+            }
+            if self.arguments.diff.is_some() && !is_said(&entry) {
+                continue;
+            }
+            let wanted = match &entry.what {
+                What::Message { bytes, .. } => {
+                    !filter.is_chosen() || filter.allows(&decode(bytes, Version::V1))
+                }
+                _ => !filter.is_chosen(),
+            };
+            if wanted {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns whether an entry is part of what is said, whoever enumerates and carries packets.
+fn is_said(entry: &Entry) -> bool {
+    match &entry.what {
+        What::Ntb { .. } | What::Notification { .. } => false,
+        // Requests of a class to an interface; hubs have theirs elsewhere.
+        What::Control { setup, .. } => setup[0] & 0x7f == 0x21,
+        What::Message { .. } | What::Serial { .. } => true,
+    }
+}
+
+fn differ<'a>(teller: &Teller, mut a: Side<'a>, mut b: Side<'a>) -> Result<(), Failure> {
+    // Personal values are compared too.
+    let said = |entry: &Option<Entry>| {
+        entry.as_ref().map(|entry| match &entry.what {
+            What::Message { bytes, .. } => {
+                let shown = decode(bytes, teller.version).json(Personal::Show);
+                let mut shown = shown.clone();
+                shown["transaction_id"] = serde_json::Value::Null;
+                (entry.out, shown.to_string())
+            }
+            _ => (entry.out, teller.summary(entry)),
+        })
+    };
+    let mut same = 0;
+    loop {
+        let (one, other) = (a.next()?, b.next()?);
+        if one.is_none() && other.is_none() {
+            return say(format!("the same: {same} entries"));
+        }
+        if said(&one) == said(&other) {
+            same += 1;
+            continue;
+        }
+        say(format!("the same for {same} entries, then:"))?;
+        for (mark, first, side) in [('A', one, &mut a), ('B', other, &mut b)] {
+            say(format!("{mark}:"))?;
+            let mut shown = first;
+            for _ in 0..AFTER {
+                match shown {
+                    Some(entry) => teller.message_or_line(&entry, side.start.unwrap_or(0))?,
+                    None => {
+                        say("       (ends here)")?;
+                        break;
+                    }
+                }
+                shown = side.next()?;
+            }
+        }
+        return Err(Failure::new(FailureKind::Other, "the captures differ"));
+    }
+}

@@ -1,0 +1,69 @@
+//! Something that passed between host and modem.
+
+/// Something that passed between host and modem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Number of the packet it begins with.
+    pub packet: u64,
+    /// Time in nanoseconds since 1970.
+    pub time: u64,
+    /// Whether it went to the device.
+    pub out: bool,
+    /// What it is.
+    pub what: What,
+}
+
+/// What passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A whole MBIM control message, or a fragment whose others are missing.
+    Message {
+        /// The message.
+        bytes: Vec<u8>,
+        /// Number of fragments it came in.
+        fragments: u32,
+        /// Packet with the request that it answers, and the nanoseconds since.
+        answers: Option<(u64, u64)>,
+    },
+    /// The transfer of an NTB.
+    Ntb {
+        /// The bytes, as far as they were captured.
+        bytes: Vec<u8>,
+        /// Length of the transfer in bytes.
+        length: usize,
+    },
+    /// Bytes of a bulk endpoint that are no NTB: mostly AT.
+    Serial {
+        /// Address of the endpoint.
+        endpoint: u8,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// A control request that carries no MBIM.
+    Control {
+        /// Setup stage.
+        setup: [u8; 8],
+        /// What was sent or received.
+        bytes: Vec<u8>,
+        /// 0, or a negative `errno` of Linux; `None` when the end was not captured.
+        status: Option<i32>,
+    },
+    /// What an interrupt endpoint brought.
+    Notification {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Entry {
+    /// Returns the word for what the entry is.
+    pub fn kind(&self) -> &'static str {
+        match &self.what {
+            What::Message { .. } => "mbim",
+            What::Ntb { .. } => "ntb",
+            What::Serial { .. } => "at",
+            What::Control { .. } => "control",
+            What::Notification { .. } => "interrupt",
+        }
+    }
+}
