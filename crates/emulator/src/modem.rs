@@ -27,6 +27,10 @@ const SEND_ENCAPSULATED_COMMAND: u8 = 0x00;
 const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
 const RESET_FUNCTION: u8 = 0x05;
 
+/// `bInterfaceClass` of communication and data interfaces (CDC 1.2, 4.2 and 4.5).
+const CLASS_COMMUNICATION: u8 = 0x02;
+const CLASS_DATA: u8 = 0x0a;
+
 /// How the device leaves the bus of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
@@ -381,8 +385,18 @@ impl Modem {
         }
     }
 
-    /// Records a request to an interface that does not take it.
+    /// Records a request to an interface that does not take it. Functions that have nothing behind them,
+    /// as a card reader of another device, refuse requests that its host is right to make.
     fn misdirected(&self, setup: SetupPacket) {
+        let interface = setup.index.to_le_bytes()[0];
+        let configuration = self.presented.configuration(self.configuration);
+        let mut places = configuration.iter().flat_map(|c| &c.layout.alternates);
+        let network = |class: u8| matches!(class, CLASS_COMMUNICATION | CLASS_DATA);
+        if self.descriptors.is_some()
+            && !places.any(|place| place.interface == interface && network(place.class[0]))
+        {
+            return;
+        }
         self.recorder.violation(Rule::Setup, || {
             format!(
                 "request {:#04x} (type {:#04x}) to interface {} of configuration {}, which does not take it",
