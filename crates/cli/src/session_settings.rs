@@ -47,8 +47,10 @@ choices! {
         /// Name of the TUN interface [default: the kernel picks one]
         #[arg(long, value_name = "NAME", help_heading = "Host")]
         pub tun_name: Option<String>,
-        /// How packets cross the TUN interfaces: many a call, cut and merged by the driver (offload), or
-        /// one a call (plain), which is also what a kernel without offload gets [default: offload]
+        /// How packets cross the TUN interfaces: many a call, cut and merged by the driver (offload), the
+        /// same with TCP alone (offload-tcp), or one a call (plain), which is also what a kernel without
+        /// offload gets. Kernels up to 6.8.4 lose merged UDP that goes on to a VXLAN device: take
+        /// offload-tcp there [default: offload]
         #[arg(long, value_name = "MODE", value_parser = words(TunMode::VALUES), help_heading = "Host")]
         pub tun_mode: Option<TunMode>,
         /// Routes through the modem: none, default, or prefixes such as 192.0.2.0/24; may be repeated

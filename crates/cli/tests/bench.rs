@@ -219,7 +219,7 @@ fn wrong_usage_is_told_at_once() {
             &["--device", "loopback", "--tun-mode", "plain"],
             "--tun-mode",
         ),
-        (&["--tun-mode", "both"], "offload, plain"),
+        (&["--tun-mode", "both"], "offload, offload-tcp, plain"),
         (&["--knob", "colour=red"], "colour"),
         (&["--block-size", "7"], "block-size"),
         (&["--ndp", "middle"], "middle"),

@@ -189,6 +189,13 @@ fn an_fcc_lock_is_lifted_by_that_command_alone() {
         value(&[&["radio", "unlock"][..], &locked].concat()),
         json!({"unlocked": true, "way": "quectel"})
     );
+    // By QMI over MBIM, too, as the modems of Sierra Wireless are unlocked.
+    assert_eq!(
+        value(&[&["radio", "unlock", "--way", "qmi"][..], &locked].concat()),
+        json!({"unlocked": true, "way": "qmi"})
+    );
+    let told = refused(&["radio", "unlock", "--way", "qmi"], 7);
+    assert!(told.contains("the FCC lock is not lifted"), "{told}");
     let told = refused(&["radio", "unlock"], 7);
     assert!(
         told.contains("no way to unlock this modem is known"),

@@ -448,6 +448,35 @@ fn a_modem_that_tells_no_addresses_gets_them_over_the_link() {
 }
 
 #[test]
+fn merged_udp_can_be_switched_off() {
+    for (mode, udp) in [("offload", true), ("offload-tcp", false)] {
+        let mut up = Up::start(&["--tun-mode", mode]);
+        up.event("online");
+        let status = up.ask(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        let told = status["interface"]["mode"].as_str().unwrap();
+        assert!(told.contains("tso4"), "{told}");
+        // Kernels before 6.2 merge no UDP in either mode.
+        let kernel = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
+        let version: Vec<u32> = kernel
+            .split('.')
+            .take(2)
+            .filter_map(|n| n.parse().ok())
+            .collect();
+        assert_eq!(
+            told.contains("uso4"),
+            udp && version >= vec![6, 2],
+            "{told}, {kernel}"
+        );
+        up.ask(&["down"]);
+        assert!(up.end().success());
+    }
+}
+
+#[test]
 fn an_fcc_lock_is_lifted_for_who_asks_for_it() {
     let said = fails(&["--knob", "fcc_lock=on"], 7);
     assert!(
@@ -456,7 +485,10 @@ fn an_fcc_lock_is_lifted_for_who_asks_for_it() {
             && said.contains("responsibility"),
         "{said}"
     );
-    let mut up = Up::start(&["--knob", "fcc_lock=on", "--fcc-unlock"]);
+    let hidden = ["--knob", "fcc_lock=on", "--knob", "fcc_hides_sim=on"];
+    let said = fails(&[&hidden[..], &["--timeout", "3"]].concat(), 7);
+    assert!(said.contains("the SIM, which the FCC lock hides"), "{said}");
+    let mut up = Up::start(&[&hidden[..], &["--fcc-unlock"]].concat());
     let notice = loop {
         let notice = up.event("notice");
         if notice["text"].as_str().unwrap().contains("FCC") {

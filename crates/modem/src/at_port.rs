@@ -143,10 +143,9 @@ pub(crate) fn candidates(
 ) -> Vec<SerialFunction> {
     let mut candidates = functions::at_candidates(descriptors, configuration);
     if let Some(named) = quirk.at_port {
-        let all = functions::serial(descriptors).into_iter();
-        let named = all
-            .filter(|port| (port.configuration, port.interface) == (configuration, named))
-            .next();
+        let named = functions::serial(descriptors)
+            .into_iter()
+            .find(|port| (port.configuration, port.interface) == (configuration, named));
         if let Some(named) = named {
             candidates.retain(|port| port.interface != named.interface);
             candidates.insert(0, named);

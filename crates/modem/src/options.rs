@@ -395,6 +395,9 @@ words! {
         /// kernel without offload gets [`TunMode::Plain`].
         #[default]
         Offload = "offload",
+        /// As [`TunMode::Offload`], with UDP one datagram a call: kernels up to 6.8.4 lose UDP datagrams
+        /// merged into one that go on to a VXLAN device (tailscale issue 11026).
+        OffloadTcp = "offload-tcp",
         /// One datagram in one call.
         Plain = "plain",
     }

@@ -156,7 +156,7 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
             // A probe and its answer are the driver's own.
             assert!(calls.reads + calls.writes + 10 > packets, "{status:#?}");
         }
-        TunMode::Offload => {
+        TunMode::Offload | TunMode::OffloadTcp => {
             assert!(calls.cut > 0 && calls.merged > 0, "{status:#?}");
             assert!((calls.reads + calls.writes) * 2 < packets, "{status:#?}");
         }

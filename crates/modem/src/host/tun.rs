@@ -50,6 +50,15 @@ impl HostProvider for TunProvider {
     }
 }
 
+/// Returns which packets are cut and merged.
+fn offloads(mode: TunMode) -> Offloads {
+    match mode {
+        TunMode::Plain => Offloads::empty(),
+        TunMode::OffloadTcp => Offloads::TCP,
+        TunMode::Offload => Offloads::TCP | Offloads::UDP,
+    }
+}
+
 /// A TUN interface in either mode.
 #[derive(Debug)]
 pub enum HostTun {
@@ -73,7 +82,7 @@ impl HostTun {
     pub fn open(mode: TunMode, name: Option<&str>) -> Result<Self, Error> {
         Self::open_with(
             mode,
-            || Offload::open(name, Offloads::TCP | Offloads::UDP),
+            || Offload::open(name, offloads(mode)),
             || Tun::open(name),
         )
     }
@@ -85,7 +94,7 @@ impl HostTun {
     ) -> Result<Self, Error> {
         let why = match mode {
             TunMode::Plain => None,
-            TunMode::Offload => match offload() {
+            TunMode::Offload | TunMode::OffloadTcp => match offload() {
                 Ok(tun) => return Ok(Self::Offload(tun)),
                 Err(error) if error.kind == ErrorKind::NoOffload => {
                     tracing::warn!("{error}");

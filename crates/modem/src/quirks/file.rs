@@ -262,7 +262,7 @@ mod tests {
         for number in 0..=MOST_FILES {
             fs::write(folder.join(format!("{number}.toml")), "").unwrap();
         }
-        assert!(files(&[folder.clone()]).is_err());
+        assert!(files(std::slice::from_ref(&folder)).is_err());
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(files(&[folder]).unwrap(), Vec::<PathBuf>::new());
     }
