@@ -213,11 +213,11 @@ all_refused() {
   done
 }
 unharmed() { # name
-  tells "$1: three attempts remain" "Remaining attempts: '3'" --query-pin-state
+  check "$1: three attempts remain" grep -q '3 attempts left' <("$program" info)
   check "$1: the session was never lost" stated '.online and .attempts == 1'
 }
-attack=(--disable-pin=0000 --disable-pin=0000 --disable-pin=0000 --change-pin=0000,1111
-  --enable-pin=0000 --enter-pin=0000 --enter-puk=00000000,1111 --enter-puk=00000000,1111)
+attack=(--disable-pin=0000 --disable-pin=0000 --disable-pin=0000 '--change-pin=0000,1111'
+  --enable-pin=0000 --enter-pin=0000 '--enter-puk=00000000,1111' '--enter-puk=00000000,1111')
 printf '1234\n' >/tmp/pin
 chmod 600 /tmp/pin
 launch_up --device emulator --knob pin=1234 --pin-file /tmp/pin \
@@ -239,7 +239,7 @@ check 'attack: everyone may look' as_stranger "$program" status
 check 'attack: what the modem is they are told' grep -q '11\.617' <(as_stranger "$program" info)
 identity() { as_stranger "$program" info --show-personal --json | jq -re '.imei // "", .sim.imsi // "", .sim.iccid // ""' | tr -d '\n'; }
 check 'attack: but at nobody'"'"'s identity' test -z "$(identity)"
-check 'attack: a stranger has no AT port' eval '! as_stranger "$program" at AT+CSQ'
+check 'attack: a stranger has no AT port' fails_with 5 as_stranger "$program" at AT+CSQ
 check 'attack: nor stops it, and is told who may' grep -q 'root' <(as_stranger "$program" down 2>&1)
 unharmed 'attack: a stranger'
 # The owner's own attempts cost, but not the last without force.
