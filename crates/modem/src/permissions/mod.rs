@@ -5,12 +5,14 @@
 //! of them with a [`Rule`] for each caller; the README of this crate shows it. A command without a
 //! row is for the owner alone.
 //!
-//! - `table`: the rows. `mbim`, `at`: which row fits a command, and what it decides.
+//! - `rule`: callers, rules and orders. `table`: the rows. `mbim`, `at`: which row fits a command, and
+//!   what it decides.
 //!
 //! Frames, NTBs and raw USB transfers of a device that a running `up` owns are offered to nobody.
 
 mod at;
 mod mbim;
+mod rule;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,45 +21,10 @@ mod tests;
 pub(crate) use at::names as at_names;
 pub(crate) use at::{judge as judge_at, spoils};
 pub(crate) use mbim::{judge as judge_mbim, patience, redacted, told, version_answer};
+pub use rule::Caller;
+pub(crate) use rule::Order;
 
-/// Who asks. The order is that of the table's columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Caller {
-    /// Any user of the machine.
-    Everyone,
-    /// User who is served at the control session beside root and the owner.
-    Guest,
-    /// User who may use the modem as the owner does, without ending it.
-    Operator,
-    /// Root, or the user who started this process.
-    Owner,
-}
-
-/// Rule of the table for one caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    /// The command is allowed.
-    Free,
-    /// The command is refused while it would end a held session. The owner may force it.
-    UnlessHeld,
-    /// The command is refused unless the owner forces it.
-    WithForce,
-    /// The command is refused.
-    Never,
-}
-
-/// Order to a running `up`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Look at the status.
-    Look,
-    /// Count the commands that follow as forced.
-    Force,
-    /// Record what goes over the bus, with PINs and all that is sent.
-    Capture,
-    /// Stop cleanly.
-    Stop,
-}
+use rule::Rule;
 
 /// Decision on a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

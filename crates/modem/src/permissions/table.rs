@@ -12,8 +12,8 @@ use uwwan_mbim::services::{
 };
 use uwwan_mbim::uuid::Uuid;
 
-use super::Order;
-use super::Rule::{self, Free, Never, UnlessHeld, WithForce};
+use super::rule::Order;
+use super::rule::Rule::{self, Free, Never, UnlessHeld, WithForce};
 
 /// Rules of a row: everyone, guest, operator, owner.
 pub(super) type Rules = [Rule; 4];
