@@ -17,8 +17,6 @@ use seccompiler::{
     SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-use super::other;
-
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Calls that are allowed whatever their arguments are.
@@ -302,4 +300,9 @@ fn rule(argument: u8, length: Length, compare: Compare, value: u64) -> io::Resul
 /// Returns a constant of the C library as the kernel compares it.
 fn number(constant: i32) -> u64 {
     u64::from(constant.cast_unsigned())
+}
+
+/// Returns an error of the crate as an error of the system.
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::other(error)
 }

@@ -15,7 +15,6 @@ mod calls;
 mod paths;
 mod state;
 
-use std::io;
 use std::path::PathBuf;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -68,9 +67,4 @@ impl Confinement {
         let calls = calls::restrict(self.programs).unwrap_or_else(|error| error.to_string());
         State::new(landlock, calls)
     }
-}
-
-/// Returns an error of one of the two crates as an error of the system.
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
-    io::Error::other(error)
 }

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# The packaged unit under systemd, with its user and the packaged udev rule: started, used, crashed,
+# restarted, stopped; two instances side by side, each with a modem of its own.
+# packages: systemd-sysv dbus
+# guest: --systemd --cpus 1 --timeout 900
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+packaging=$(dirname "$0")/../../packaging
+
+# configured NAME PORT [LINE]: an instance for the modem at a port.
+configured() {
+  printf '%s\n' "device = \"$2\"" 'apn = "internet"' 'proxy = "private"' "${3:-}" >"/etc/uwwan/$1.toml"
+}
+
+property() { systemctl show --property="$2" --value "uwwan@$1"; }
+
+active() { [[ $(property "$1" ActiveState) == active ]]; }
+
+main_pid() { property "$1" MainPID; }
+
+# Restarted by the manager, and online once more.
+again() { active "$1" && [[ $(main_pid "$1") != "$2" ]]; }
+
+# lt4132s: the ports of all modems, one a line.
+lt4132s() {
+  local file
+  for file in /sys/bus/usb/devices/*/idProduct; do
+    [[ $(<"$file") != a31d ]] || basename "${file%/idProduct}"
+  done
+}
+
+two() { (($(lt4132s | wc -l) == 2)); }
+
+# as NAME FIELD: a field of the status file of an instance's main process.
+of_process() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$(main_pid "$1")/status"; }
+
+# of_status NAME FILTER: whether jq's filter is true of what 'status --json' says.
+of_status() {
+  local said
+  said=$("$program" status --device "$1" --json)
+  # jq is content with nothing at all.
+  if [[ -z $said ]] || ! jq -e "$2" <<<"$said" >/dev/null; then
+    echo "$said"
+    return 1
+  fi
+}
+
+exposure() {
+  local said
+  said=$(systemd-analyze security --offline=true --threshold=20 --no-pager "$packaging/uwwan@.service") || {
+    echo "$said" | tail -n 3
+    return 1
+  }
+  exposed=$(grep -o 'level for.*' <<<"$said")
+}
+
+stopped() { [[ $(property "$1" ActiveState) == inactive && $(property "$1" Result) == success ]]; }
+
+journal() { journalctl --no-pager -u "uwwan@$1" | tail -n 20; }
+
+install -D -m 755 "$program" /usr/local/bin/uwwan
+install -D -m 644 "$packaging/uwwan@.service" /etc/systemd/system/uwwan@.service
+install -D -m 644 "$packaging/70-uwwan.rules" /etc/udev/rules.d/70-uwwan.rules
+install -D -m 644 "$packaging/uwwan.sysusers.conf" /usr/lib/sysusers.d/uwwan.conf
+mkdir -p /etc/uwwan
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+check 'the user is made' systemd-sysusers
+check 'the manager reads the unit' systemctl daemon-reload
+udevadm control --reload
+exposed=''
+check 'exposure is at most 2.0' exposure
+echo "# exposure $exposed"
+
+check 'the far machine serves' start_far_side
+check 'a modem is plugged in' start_emulator far0 --attach
+check 'the kernel finds it' wait_for 20 find_modem
+first=$(port)
+configured first "$first" "route = \"$far_prefix\""
+# Type=notify: 'start' returns when it is online.
+check 'it starts' timeout 120 systemctl start uwwan@first || journal first
+check 'it is active' active first
+check 'its user is uwwan' test "$(of_process first Uid | cut -f1)" = "$(id -u uwwan)"
+check 'status: online' of_status "$first" .online
+check 'status: every process is confined' of_status "$first" \
+  '.processes | length > 0 and all(.no_new_privs and .seccomp)'
+tun=$("$program" status --device "$first" --json | jq -r .interface.name)
+echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"
+pings 'the first' "$far_address"
+fetches 'download' "$far_address"
+
+main=$(main_pid first)
+check 'it crashes' kill -KILL "$main"
+check 'it is restarted, and online' wait_for 60 again first "$main" || journal first
+pings 'restarted' "$far_address"
+main=$(main_pid first)
+check 'restarted by hand' timeout 120 systemctl restart uwwan@first
+check 'another process runs it' again first "$main"
+
+check 'a second modem is plugged in' start_emulator far1 --attach --far-side builtin
+check 'the kernel finds both' wait_for 20 two
+second=$(lt4132s | grep -vx "$first")
+configured second "$second"
+check 'a second instance starts' timeout 120 systemctl start uwwan@second || journal second
+check 'both are online' of_status "$first" .online
+check 'the second one, too' of_status "$second" .online
+check 'the second stops' timeout 60 systemctl stop uwwan@second
+check 'cleanly' stopped second
+check 'the first goes on' of_status "$first" .online
+
+check 'it stops' timeout 60 systemctl stop uwwan@first
+check 'cleanly, too' stopped first
+check 'its interface is gone' test ! -e "/sys/class/net/$tun"
+check 'no control socket is left' test -z "$(compgen -G '/run/uwwan/*/control')"
+judge_emulator far0
+judge_emulator far1
+finish
