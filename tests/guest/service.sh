@@ -20,8 +20,12 @@ active() { [[ $(property "$1" ActiveState) == active ]]; }
 
 main_pid() { property "$1" MainPID; }
 
-# Restarted by the manager, and online once more.
-again() { active "$1" && [[ $(main_pid "$1") != "$2" ]]; }
+# again NAME PORT PROCESS: another process runs it, and is online.
+again() {
+  local now
+  now=$(main_pid "$1")
+  ((now != 0 && now != $3)) && active "$1" && of_status "$2" .online
+}
 
 # lt4132s: the ports of all modems, one a line.
 lt4132s() {
@@ -92,11 +96,11 @@ fetches 'download' "$far_address"
 
 main=$(main_pid first)
 check 'it crashes' kill -KILL "$main"
-check 'it is restarted, and online' wait_for 60 again first "$main" || journal first
+check 'it is restarted, and online' wait_for 60 again first "$first" "$main" || journal first
 pings 'restarted' "$far_address"
 main=$(main_pid first)
 check 'restarted by hand' timeout 120 systemctl restart uwwan@first
-check 'another process runs it' again first "$main"
+check 'another process runs it' again first "$first" "$main"
 
 check 'a second modem is plugged in' start_emulator far1 --attach --far-side builtin
 check 'the kernel finds both' wait_for 20 two
