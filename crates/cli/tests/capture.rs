@@ -269,9 +269,6 @@ fn wireshark_understands_what_begins_late() {
         !tshark(&file, "mbim && icmp", &["frame.number"]).is_empty(),
         "{sent}"
     );
-    // Nobody else may.
-    let mode = std::fs::metadata(up.base.path().join("emulator/control")).unwrap();
-    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
 }
 
 /// A USB/IP host, as far as it takes to open the control session (Documentation/usb/usbip_protocol.rst).
