@@ -442,9 +442,18 @@ impl Modem {
     pub fn refusal(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
         let failure = self.refusal_alone(what, status, cause);
         match status {
-            MbimStatus::OPERATION_NOT_ALLOWED if self.through.is_some() => failure
-                .because("it would end what the running uwwan up holds, or is not possible now")
-                .next("the same with --force, where the command has it; or uwwan down first"),
+            MbimStatus::OPERATION_NOT_ALLOWED if self.through.is_some() => {
+                match self.client.other_owners() {
+                    None => failure
+                        .because("it would end what the running uwwan up holds, or is not possible now")
+                        .next("the same with --force, where the command has it; or uwwan down first"),
+                    Some(owners) => failure
+                        .because("the running uwwan up does not let this user do it, or it is not possible now")
+                        .next(format!(
+                            "those who may do it are {owners}; uwwan up --operator lets others use the modem"
+                        )),
+                }
+            }
             MbimStatus::BUSY | MbimStatus::NOT_INITIALIZED => {
                 failure.next("try again in a few seconds")
             }

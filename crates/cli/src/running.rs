@@ -118,8 +118,8 @@ pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient,
             "a modem may be running, but not for this user",
         )
         .at(path.display().to_string())
-        .because("only root and the user who started it may look")
-        .next("run the same command with sudo"));
+        .because("it serves only root and the user who started it")
+        .next("run the same command as one of them, or let uwwan up --operator name this user"));
     }
     let what = match device {
         Some(device) => format!("uwwan is not running a modem at {device}"),

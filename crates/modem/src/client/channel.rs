@@ -61,6 +61,11 @@ pub(super) trait Channel: Send {
     fn close(&mut self) -> Result<(), Failure>;
     /// Returns the name of the device or the path of the socket, for messages.
     fn place(&self) -> &str;
+    /// Returns the user id of the running `up` at the other end; `None` for a device opened in this
+    /// process.
+    fn owner(&self) -> Option<u32> {
+        None
+    }
     /// Returns the driver's status of a device opened in this process.
     fn status(&self) -> Option<Status> {
         None

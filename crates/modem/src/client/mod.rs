@@ -300,7 +300,7 @@ impl Client {
     pub fn success<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
         let what = response.id.to_string();
         if !response.status.is_success() {
-            return Err(error::status(what, self.place(), response.status));
+            return Err(self.refusal(what, response.status));
         }
         response.decode().map_err(|error| {
             Failure::new(FailureKind::Unreadable, error::unreadable(&what))
@@ -335,11 +335,7 @@ impl Client {
         if response.status.is_success() {
             Ok(())
         } else {
-            Err(error::status(
-                response.id.to_string(),
-                self.place(),
-                response.status,
-            ))
+            Err(self.refusal(response.id.to_string(), response.status))
         }
     }
 
@@ -378,12 +374,22 @@ impl Client {
         if response.status.is_success() {
             Ok(())
         } else {
-            Err(error::status(
-                "what `uwwan up` holds may not be ended",
-                self.place(),
-                response.status,
-            ))
+            let what = "what `uwwan up` holds may not be ended";
+            Err(self.refusal(what, response.status))
         }
+    }
+
+    /// Returns in words who owns the running `up` at the other end, and may do everything, if this
+    /// process's user is none of them.
+    #[must_use]
+    pub fn other_owners(&self) -> Option<String> {
+        let owner = self.channel.owner()?;
+        let own = rustix::process::geteuid().as_raw();
+        error::other_owners(owner, own)
+    }
+
+    fn refusal(&self, what: impl Into<String>, status: uwwan_mbim::Status) -> Failure {
+        error::status(what, self.place(), status, self.other_owners())
     }
 
     /// Closes the control session and releases the device.
