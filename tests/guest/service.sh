@@ -51,6 +51,17 @@ of_status() {
   fi
 }
 
+# as_nobody ARGUMENT…: the program as a user whom nothing is given.
+as_nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 30 /usr/local/bin/uwwan "$@"; }
+
+refused_to_nobody() {
+  as_nobody "$@"
+  (($? == 5))
+}
+
+# as_member ARGUMENT…: the program as a member of the group of operators.
+as_member() { setpriv --reuid=games --regid=games --groups=uwwan timeout 30 /usr/local/bin/uwwan "$@"; }
+
 exposure() {
   local said
   said=$(systemd-analyze security --offline=true --threshold=20 --no-pager "$packaging/uwwan@.service") || {
@@ -89,6 +100,10 @@ check 'its user is uwwan' test "$(of_process first Uid | cut -f1)" = "$(id -u uw
 check 'status: online' of_status "$first" .online
 check 'status: every process is confined' of_status "$first" \
   '.processes | length > 0 and all(.no_new_privs and .seccomp)'
+check 'root is its owner, too' "$program" pin status --device "$first"
+check 'everyone may look' as_nobody status --device "$first"
+check 'but not stop it' refused_to_nobody down --device "$first"
+check 'members of the group uwwan may use it' as_member info --device "$first"
 tun=$("$program" status --device "$first" --json | jq -r .interface.name)
 echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"
 pings 'the first' "$far_address"

@@ -159,8 +159,12 @@ choices! {
         /// detach, radio off, reset [default: on]
         #[arg(long, value_name = "SWITCH", value_parser = words(Guard::VALUES), help_heading = "Other programs")]
         pub proxy_guard: Option<Guard>,
+        /// Serve the whole machine, as a service: everyone may look at the status, and members of the
+        /// group uwwan may use the modem [default: true for root]
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Other programs")]
+        pub system: Option<bool>,
         /// User or group that may use the modem as you do, but neither stop it nor touch PIN and PUK:
-        /// user:NAME or group:NAME; may be repeated [default: group:uwwan where root runs uwwan]
+        /// user:NAME or group:NAME; may be repeated [default: group:uwwan with --system]
         #[arg(
             long,
             value_name = "WHO",

@@ -15,25 +15,28 @@ use crate::output::{say, say_json};
 use crate::runtime::RuntimeDir;
 use crate::settings::Settings;
 
-/// Group whose members may use a modem that root runs, where no `--operator` is given.
+/// Group whose members may use a modem that serves the whole machine, where no `--operator` is given.
 const OPERATORS: &str = "uwwan";
 
-/// Returns the policy of who may use the running `up`. One that root runs may be looked at by
-/// everyone, and used by the members of the group `uwwan` if there is one.
+/// Returns the policy of who may use the running `up`. One that serves the whole machine, as root's
+/// does unless told otherwise, may be looked at by everyone, and used by the members of the group
+/// `uwwan` if there is one.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for a text that is neither `user:` nor `group:` with an existing name or
 /// a number.
 pub fn policy(settings: &Settings) -> Result<Policy, Failure> {
-    let root = rustix::process::geteuid().is_root();
+    let system = settings
+        .system
+        .unwrap_or_else(|| rustix::process::geteuid().is_root());
     let operators = match &settings.operator {
         Some(given) => allow("--operator", given)?,
-        None if root => allow("--operator", &[format!("group:{OPERATORS}")]).unwrap_or_default(),
+        None if system => allow("--operator", &[format!("group:{OPERATORS}")]).unwrap_or_default(),
         None => Allow::default(),
     };
     let guests = settings.proxy_allow.as_deref().unwrap_or_default();
     Ok(Policy {
-        everyone: root,
+        everyone: system,
         operators,
         guests: allow("--proxy-allow", guests)?,
         ..Policy::default()
@@ -171,6 +174,30 @@ mod tests {
             let failure = allow("--operator", &[bad.to_owned()]).unwrap_err();
             assert_eq!(failure.kind, FailureKind::Usage, "{bad}");
         }
+    }
+
+    #[test]
+    fn who_is_served_follows_from_the_options_and_not_from_who_runs_it() {
+        let given = |system, operator: Option<&str>| {
+            policy(&Settings {
+                system: Some(system),
+                operator: operator.map(|one| vec![one.to_owned()]),
+                ..Settings::default()
+            })
+            .unwrap()
+        };
+        assert!(given(true, None).everyone);
+        assert!(!given(false, None).everyone);
+        assert_eq!(given(false, None).operators, Allow::default());
+        let group = id_of(Path::new("/etc/group"), OPERATORS);
+        let members: Vec<u32> = group.into_iter().collect();
+        assert_eq!(given(true, None).operators.groups, members);
+        for system in [false, true] {
+            assert_eq!(given(system, Some("user:7")).operators.users, [7]);
+            assert!(given(system, Some("user:7")).operators.groups.is_empty());
+        }
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(policy(&Settings::default()).unwrap().everyone, root);
     }
 
     #[test]
