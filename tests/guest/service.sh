@@ -27,6 +27,9 @@ again() {
   ((now != 0 && now != $3)) && active "$1" && of_status "$2" .online
 }
 
+# fed_since NAME TIME: whether the watchdog was fed after that.
+fed_since() { (($(property "$1" WatchdogTimestampMonotonic) > $2)); }
+
 # lt4132s: the ports of all modems, one a line.
 lt4132s() {
   local file
@@ -114,8 +117,18 @@ check 'it crashes' kill -KILL "$main"
 check 'it is restarted, and online' wait_for 60 again first "$first" "$main" || journal first
 pings 'restarted' "$far_address"
 main=$(main_pid first)
+mkdir -p /etc/systemd/system/uwwan@first.service.d
+printf '%s\n' '[Service]' 'WatchdogSec=10' >/etc/systemd/system/uwwan@first.service.d/watchdog.conf
+check 'the manager reads a shorter watchdog' systemctl daemon-reload
 check 'restarted by hand' timeout 120 systemctl restart uwwan@first
 check 'another process runs it' again first "$first" "$main"
+for _ in 1 2 3; do
+  fed=$(property first WatchdogTimestampMonotonic)
+  check 'it feeds the watchdog' wait_for 30 fed_since first "$fed"
+done
+main=$(main_pid first)
+check 'it hangs' kill -STOP "$main"
+check 'it is ended and restarted, and online' wait_for 150 again first "$first" "$main" || journal first
 
 check 'a second modem is plugged in' start_emulator far1 --attach --far-side builtin
 check 'the kernel finds both' wait_for 20 two

@@ -36,6 +36,7 @@ mod sharing;
 mod signals;
 mod state;
 mod story;
+mod watchdog;
 
 use std::process::ExitCode;
 

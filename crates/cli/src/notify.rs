@@ -17,7 +17,8 @@ impl Notifier {
         Self::at(std::env::var_os("NOTIFY_SOCKET"))
     }
 
-    fn at(name: Option<OsString>) -> Self {
+    /// Returns the connection to a socket of this name, as `NOTIFY_SOCKET` gives it.
+    pub fn at(name: Option<OsString>) -> Self {
         Self(name.and_then(|name| {
             let address = match name.as_bytes() {
                 [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
@@ -43,6 +44,11 @@ impl Notifier {
     /// Tells the service manager that the program is stopping.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
+    }
+
+    /// Tells the service manager that the program does not hang.
+    pub fn watchdog(&self) {
+        self.send("WATCHDOG=1");
     }
 
     fn send(&self, message: &str) {

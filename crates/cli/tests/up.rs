@@ -210,6 +210,32 @@ fn online_seen_and_put_down() {
 }
 
 #[test]
+fn a_service_manager_hears_that_it_does_not_hang() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = command(base.path());
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000")
+        .env_remove("WATCHDOG_PID");
+    let mut up = Up::spawn(base, command);
+    let heard = || {
+        let mut buffer = [0; 512];
+        let count = manager.recv(&mut buffer).expect("it goes on");
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    };
+    while !heard().starts_with("READY=1") {}
+    for _ in 0..5 {
+        while heard() != "WATCHDOG=1" {}
+    }
+    up.signal(rustix::process::Signal::TERM);
+    while heard() != "STOPPING=1" {}
+    assert!(up.end().success());
+}
+
+#[test]
 fn a_watcher_sees_the_end() {
     let mut up = Up::start(&[]);
     up.event("online");

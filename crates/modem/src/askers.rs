@@ -80,6 +80,8 @@ pub(crate) enum Message {
     HostChanged,
     /// Order of the program to stop.
     Stop,
+    /// Order of the program to call this once.
+    Call(Box<dyn FnOnce() + Send>),
     /// Order of the program to add an asker.
     Attach(AskerSender),
     /// Request of an asker.

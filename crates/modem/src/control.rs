@@ -272,6 +272,7 @@ impl Control {
     fn take(&mut self, message: Message) {
         match message {
             Message::Stop => {}
+            Message::Call(call) => call(),
             Message::HostChanged => self.attend_hosts(),
             Message::Report(report) => self.report(report),
             Message::Attach(sender) => self.askers.attach(sender),
@@ -639,6 +640,7 @@ impl Control {
                     asker,
                     request: Request::Send { ticket, .. },
                 }) => self.askers.answer(asker, ticket, Err(CommandError::Closed)),
+                Ok(Message::Call(call)) => call(),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }

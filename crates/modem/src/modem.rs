@@ -220,6 +220,12 @@ impl Handle {
         let _ = self.shared.outbox.send(Message::Stop);
     }
 
+    /// Has the control loop make this call as soon as it turns, which shows that it does not hang. The
+    /// call must not block. It is never made when the modem has stopped before.
+    pub fn call(&self, call: impl FnOnce() + Send + 'static) {
+        let _ = self.shared.outbox.send(Message::Call(Box::new(call)));
+    }
+
     /// Returns an asker on the control session. `waker` is woken whenever an event waits for it.
     pub(crate) fn asker(&self, waker: Option<Waker>) -> Asker {
         Asker::attached(self.shared.outbox.clone(), waker)

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use uwwan_modem::capture::{Capture, Destination};
@@ -33,6 +34,7 @@ use crate::settings::{Device, Settings};
 use crate::sharing;
 use crate::signals;
 use crate::state;
+use crate::watchdog::Watchdog;
 
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
@@ -132,7 +134,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
-    let notifier = Notifier::from_environment();
+    let notifier = Arc::new(Notifier::from_environment());
     let capture = arguments.capture.prepare()?;
     let confined = confine(&base, &options, capture.folder.as_deref())?;
     // Threads start from here on, and are confined as this one is.
@@ -208,6 +210,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             return Err(failure);
         }
     };
+    let waker = builder.waker();
+    let watchdog = Watchdog::start(&notifier, move || waker.wake()).unwrap_or_else(|error| {
+        tracing::warn!("the service manager's watchdog is not fed: {error}");
+        None
+    });
     let mut attendant = Attendant {
         handle: handle.clone(),
         directory,
@@ -215,6 +222,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         events,
         signals,
         notifier,
+        watchdog,
         changes,
         json,
         terminal: std::io::stdout().is_terminal(),
@@ -318,7 +326,8 @@ struct Attendant {
     has_port: bool,
     events: Receiver<Event>,
     signals: Receiver<i32>,
-    notifier: Notifier,
+    notifier: Arc<Notifier>,
+    watchdog: Option<Watchdog>,
     changes: Changes,
     json: bool,
     /// Whether standard output is a terminal, on which a line can count.
@@ -332,6 +341,9 @@ impl Attendant {
     fn attend(&mut self) -> bool {
         if let Ok(signal) = self.signals.try_recv() {
             self.asked_to_stop(signal);
+        }
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.attend(Instant::now(), |call| self.handle.call(call));
         }
         loop {
             match self.events.try_recv() {
