@@ -84,7 +84,7 @@ impl Status {
             Self::NONE => "success",
             Self::BUSY => "the modem is busy; try again in a moment",
             Self::FAILURE => {
-                "the modem failed, mostly because the network refused; the network cause says more"
+                "the modem failed without saying why; a refusal of the network has its cause beside this, a wrong PIN the attempts remaining"
             }
             Self::SIM_NOT_INSERTED => "no SIM card is inserted",
             Self::BAD_SIM => "the SIM card is unusable or blocked for good",
