@@ -86,6 +86,25 @@ pub(super) struct Uplink {
     pub(super) halted: bool,
 }
 
+/// Number of reads in a row that give nothing before a host's end is taken for closed. One may be an
+/// empty datagram; the end of a stream or a closed socket is read as nothing for ever.
+pub(super) const MOST_EMPTY: u32 = 16;
+
+/// Passes on what was read from a host's end, and counts in `empty` the reads in a row that gave
+/// nothing.
+///
+/// # Errors
+/// That of the read, and [`io::ErrorKind::UnexpectedEof`] after [`MOST_EMPTY`] empty ones.
+fn still_open(read: io::Result<usize>, empty: &mut u32) -> io::Result<usize> {
+    let length = read?;
+    *empty = if length == 0 { *empty + 1 } else { 0 };
+    if *empty > MOST_EMPTY {
+        let why = "its other side is closed";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+    }
+    Ok(length)
+}
+
 impl Uplink {
     /// Number of full NTBs built in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 4;
@@ -261,7 +280,7 @@ impl Uplink {
     ) -> Result<Filled, Fault> {
         // With one byte more than the longest frame, a frame that was cut off is told apart.
         let want = to.mtu + usize::from(packet::is_ethernet(stream));
-        let mut ntbs = 0;
+        let (mut ntbs, mut empty) = (0, 0);
         loop {
             if !self.wants_input(false) {
                 return Ok(Filled::NoRoom);
@@ -279,7 +298,7 @@ impl Uplink {
                 }
             };
             let room = self.open.room(&slot);
-            let length = match host.receive(room) {
+            let length = match still_open(host.receive(room), &mut empty) {
                 Ok(length) => length,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(Filled::Drained),

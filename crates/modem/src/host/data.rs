@@ -40,7 +40,8 @@ impl AsFd for HostData {
 /// A host's end that carries one datagram or Ethernet frame in a call.
 pub trait Single: AsFd + Send {
     /// Reads one datagram from the host into `buffer` and returns its length in bytes. Bytes that
-    /// do not fit are cut off.
+    /// do not fit are cut off. Length 0, again and again, says that the other side is closed, and
+    /// ends the host's end as an error does.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when the host has no datagram. Any other error ends the data path.
@@ -66,7 +67,7 @@ pub trait Large: AsFd + Send {
     fn merge(&self) -> Merge;
 
     /// Reads one packet with its virtio header into `buffers`, one after the other, and returns the
-    /// number of bytes read, header included.
+    /// number of bytes read, header included. Less than a header ends the host's end as an error does.
     ///
     /// # Errors
     /// As [`Single::receive`].

@@ -186,6 +186,8 @@ struct Script {
     refuses: bool,
     refuses_large: bool,
     broken: bool,
+    /// Whether nothing follows the outgoing packets.
+    closed: bool,
     /// Where payload lay that was read and written.
     read: Vec<Range<usize>>,
     written: Vec<Range<usize>>,
@@ -257,6 +259,9 @@ impl FakeHost {
     fn next(&self, script: &mut Script) -> io::Result<Vec<u8>> {
         if script.broken {
             return Err(io::Error::from_raw_os_error(77));
+        }
+        if script.closed && script.outgoing.is_empty() {
+            return Ok(Vec::new());
         }
         script.outgoing.pop_front().ok_or_else(|| {
             let _ = rustix::io::read(&self.event, &mut [0; 8]);

@@ -217,6 +217,21 @@ fn a_host_end_that_breaks_ends_the_data_path_alone() {
 }
 
 #[test]
+fn a_host_end_that_is_closed_ends_the_data_path_alone() {
+    for mode in Mode::BOTH {
+        let machine = Machine::new(mode);
+        machine.start();
+        machine.host.script().closed = true;
+        machine.host.sends([]);
+        assert!(matches!(machine.report(), Report::DataLost(Fault::Host(_))));
+        machine.host.script().closed = false;
+        machine.host.sends([packet(1, 60)]);
+        machine.start();
+        machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+    }
+}
+
+#[test]
 fn a_further_session_comes_and_goes_beside_the_first() {
     for mode in Mode::BOTH {
         let machine = Machine::new(mode);

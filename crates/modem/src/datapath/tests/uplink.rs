@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::datapath::pace::REST;
+use crate::datapath::uplink::MOST_EMPTY;
 
 /// An uplink with its surroundings.
 struct Up {
@@ -269,6 +270,19 @@ fn a_way_out_that_keeps_failing_ends() {
         let mut up = Up::new(mode, 4);
         up.host.script().broken = true;
         assert!(matches!(up.round(), Err(Fault::Host(_))));
+    }
+}
+
+#[test]
+fn a_host_end_whose_other_side_is_closed_fails_after_its_last_datagram() {
+    for mode in Mode::BOTH {
+        let mut up = Up::new(mode, 4);
+        up.host.sends([packet(1, 60)]);
+        // A closed side is read as nothing, for ever.
+        up.host.script().closed = true;
+        assert!(matches!(up.round(), Err(Fault::Host(_))), "{mode:?}");
+        let empty = up.tally.host_reads - 1;
+        assert!(empty <= MOST_EMPTY.into(), "{mode:?}: {empty}");
     }
 }
 
