@@ -65,6 +65,16 @@ refused_to_nobody() {
 # as_member ARGUMENT…: the program as a member of the group of operators.
 as_member() { setpriv --reuid=games --regid=games --groups=uwwan timeout 30 /usr/local/bin/uwwan "$@"; }
 
+# told_who_may ARGUMENT…: whether a member's command is refused with the owner and without advice to force it.
+told_who_may() {
+  local said
+  if said=$(as_member "$@" 2>&1); then return 1; fi
+  [[ $said == *"root, user $(id -u uwwan) (who started it)"* && $said != *'the same with --force'* ]] || {
+    echo "$said"
+    return 1
+  }
+}
+
 exposure() {
   local said
   said=$(systemd-analyze security --offline=true --threshold=20 --no-pager "$packaging/uwwan@.service") || {
@@ -107,6 +117,7 @@ check 'root is its owner, too' "$program" pin status --device "$first"
 check 'everyone may look' as_nobody status --device "$first"
 check 'but not stop it' refused_to_nobody down --device "$first"
 check 'members of the group uwwan may use it' as_member info --device "$first"
+check 'but not end its session, and are told who may' told_who_may radio off --device "$first"
 tun=$("$program" status --device "$first" --json | jq -r .interface.name)
 echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"
 pings 'the first' "$far_address"
