@@ -1,6 +1,6 @@
 //! Multiplexer of many clients on one control session: the service behind the MBIM entrances of
 //! [`share`](crate::share). It does no I/O: bytes and times go in, bytes come out, and an
-//! [`Asker`] takes its requests to the control thread.
+//! `Asker` takes its requests to the control thread.
 //!
 //! Every client sees a modem of its own:
 //! - **Transactions.** All clients count their transaction ids from 1. The multiplexer gives each

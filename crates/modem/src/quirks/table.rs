@@ -54,7 +54,7 @@ pub struct Quirk {
 pub enum Origin {
     /// In the table of this program.
     BuiltIn,
-    /// In a file, see [`load`].
+    /// In a file, see [`load`](super::load).
     File {
         /// Path of the file.
         path: &'static str,
