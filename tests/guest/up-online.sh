@@ -34,7 +34,7 @@ exits() { # status, command…
 # nice_of THREAD: of a thread of the driver.
 nice_of() {
   local task
-  for task in "/proc/$up_pid/task"/*; do
+  for task in "/proc/$(driver_of_up)/task"/*; do
     if [[ $(<"$task/comm") == "$1" ]]; then
       cut -d' ' -f19 "$task/stat"
     fi
@@ -61,6 +61,9 @@ check 'events: configuration before 2, after 3' seen '.event == "configuration" 
 check 'events: the address of the network' seen '.event == "addresses" and .ipv4.address == "'"$host_address"'"'
 check 'the thread that moves the packets goes first, and it alone' \
   test "$(nice_of uwwan-data) $(nice_of uwwan-control)" = '-11 0'
+check 'every process but the monitor is confined' stated \
+  '[.processes[] | select(.name != "monitor") | .no_new_privs and .seccomp and .capabilities == "0000000000000000"] == [true]'
+echo "# processes $("$program" status --json | jq -c .processes)"
 check 'configuration 3 is active' configuration_is 3
 check 'usbfs holds the MBIM function' test "$(holder 0) $(holder 1)" = 'usbfs usbfs'
 check 'the data interface is at alternate setting 1' test "$(alternate 1)" = 1
@@ -68,7 +71,7 @@ check 'status: online, address, layout, interface' stated \
   '.online and .rung == "online" and .configuration == {before: 2, after: 3} and .framing.ndp == "end"
     and .addresses.ipv4.address == "'"$host_address"'" and .addresses.gateway4 == "'"$gateway"'" and .interface.name == "'"$tun"'"'
 check 'list: in use, and by whom' listed \
-  '.[0] | .configuration.active == 3 and any(.obstacles[]; .what | contains("(process '"$up_pid"')"))'
+  '.[0] | .configuration.active == 3 and any(.obstacles[]; .what | contains("(process '"$(driver_of_up)"')"))'
 check 'the TUN interface has the address' grep -q "inet $host_address/30" <(ip addr show dev "$tun")
 check 'the TUN interface has the MTU of the network' grep -q 'mtu 1500' <(ip link show dev "$tun")
 check 'the flows are spread over queues' test "$(compgen -G "/sys/class/net/$tun/queues/tx-*" | wc -l)" = 32

@@ -32,15 +32,16 @@ for usb in libusb nusb; do
   start_up
   wait_online "$usb: online" 30
   for other in libusb nusb; do
-    refused "$usb: in use, for $other" 6 "$up_pid" --usb "$other"
-    refused "$usb: in use, unknown to us, for $other" 6 "uwwan (process $up_pid)" \
+    refused "$usb: in use, for $other" 6 "$(driver_of_up)" --usb "$other"
+    refused "$usb: in use, unknown to us, for $other" 6 "uwwan (process $(driver_of_up))" \
       --usb "$other" --runtime-dir /tmp/elsewhere
   done
   check "$usb: in use: the user of it is not disturbed" answers "$gateway"
 
   # --- a killed predecessor ---
   tun=$(tun)
-  { kill -KILL "$up_pid" && wait "$up_pid"; } 2>/dev/null # bash would tell of it
+  # Its monitor cleans up, and ends as it did.
+  { kill -KILL "$(driver_of_up)" && wait "$up_pid"; } 2>/dev/null
   check "$usb: killed: the interface went with it" wait_for 5 test ! -e "/sys/class/net/$tun"
   start_up
   wait_online "$usb: after a killed one: online" 30

@@ -233,7 +233,9 @@ cdc_mbim_up() {
 
 uwwan_up() { # option…
   start_up --route "$far_prefix6" "$@"
-  driver_pid=$up_pid
+  belongs driver "$up_pid"
+  wait_for 10 driver_of_up
+  driver_pid=$(driver_of_up)
   belongs driver "$driver_pid"
   wait_for 60 online_or_ended 1
   online_times 1 || {
@@ -260,7 +262,7 @@ end_visit() {
     write memory "\"peak_kib\":$(<"$logs/peak")"
     write status "\"status\":$("$program" status --json 2>/dev/null || echo null)"
     "$program" down --timeout 20 >/dev/null 2>&1 || kill -KILL "$driver_pid"
-    wait "$driver_pid"
+    wait "$up_pid"
     driver_pid=''
   fi
   if [[ $contender == veth ]]; then

@@ -199,10 +199,7 @@ impl Candidate {
     /// Returns the path of the device node.
     pub fn node(&self) -> PathBuf {
         let identity = &self.found.identity;
-        PathBuf::from(format!(
-            "/dev/bus/usb/{:03}/{:03}",
-            identity.bus, identity.address
-        ))
+        node(identity.bus, identity.address)
     }
 
     /// Returns what stops `up` and what it will have to deal with, the worst first.
@@ -265,6 +262,11 @@ impl Candidate {
             ),
         })
     }
+}
+
+/// Returns the path of a device's node.
+pub fn node(bus: u8, address: u8) -> PathBuf {
+    PathBuf::from(format!("/dev/bus/usb/{bus:03}/{address:03}"))
 }
 
 #[derive(Debug, PartialEq, Eq)]

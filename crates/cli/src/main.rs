@@ -4,7 +4,7 @@
 //! software): [`arguments`] is the command line, [`commands`] has one file for each command,
 //! [`reach`] is the way to a modem, directly or through a running `up`, [`failure`] the form of errors.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod arguments;
 mod candidates;
@@ -19,6 +19,7 @@ mod failure;
 mod file_capabilities;
 mod input;
 mod logging;
+mod monitor;
 mod notify;
 mod output;
 mod output_queue;

@@ -7,8 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Connection to the service manager, if there is one.
-#[derive(Debug)]
-pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
+pub struct Notifier(Option<Way>);
+
+/// How notifications get to the service manager.
+enum Way {
+    /// From this process.
+    Direct(UnixDatagram, SocketAddr),
+    /// From another process, which the manager listens to.
+    Through(Box<dyn Fn(&str) + Send + Sync>),
+}
 
 impl Notifier {
     /// Returns the connection that the environment names. A name that is neither an absolute path
@@ -27,8 +34,23 @@ impl Notifier {
             };
             let socket = UnixDatagram::unbound().ok()?;
             socket.set_nonblocking(true).ok()?;
-            Some((socket, address.ok()?))
+            Some(Way::Direct(socket, address.ok()?))
         }))
+    }
+
+    /// Returns a connection by way of another process, which `pass` hands each notification to.
+    pub fn through(pass: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Way::Through(Box::new(pass))))
+    }
+
+    /// Returns a connection to nobody.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Returns whether there is a service manager.
+    pub fn is_heard(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Tells the service manager that the modem is online, with a status line.
@@ -51,11 +73,16 @@ impl Notifier {
         self.send("WATCHDOG=1");
     }
 
-    fn send(&self, message: &str) {
-        if let Some((socket, address)) = &self.0
-            && let Err(error) = socket.send_to_addr(message.as_bytes(), address)
-        {
-            tracing::debug!(%error, "the service manager did not take a notification");
+    /// Sends a notification as it is.
+    pub fn send(&self, message: &str) {
+        match &self.0 {
+            None => {}
+            Some(Way::Through(pass)) => pass(message),
+            Some(Way::Direct(socket, address)) => {
+                if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
+                    tracing::debug!(%error, "the service manager did not take a notification");
+                }
+            }
         }
     }
 }

@@ -53,7 +53,8 @@ impl HostProvider for Provider {
     }
 }
 
-fn may_configure() -> bool {
+/// Returns whether this process may configure interfaces.
+pub fn may_configure() -> bool {
     rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }

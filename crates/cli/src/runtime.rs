@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -30,6 +31,11 @@ pub const AT_SOCKET: &str = "at.socket";
 pub const MBIM_SOCKET: &str = "mbim";
 /// Name of the symbolic link to the control session's terminal.
 const MBIM_TERMINAL: &str = "mbim-terminal";
+
+/// Number of times a lock that is held is looked at again.
+const LOOKS: u32 = 3;
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Returns the directory in which this user's runtime directories are made: `chosen`, if given.
 ///
@@ -212,6 +218,47 @@ impl Drop for RuntimeDir {
     }
 }
 
+/// Removes the runtime directories whose owners have ended without removing them, as a process does that
+/// is killed. Their locks tell.
+pub fn sweep(base: &Path) {
+    let Ok(list) = fs::read_dir(base) else {
+        return;
+    };
+    let mut links = Vec::new();
+    for item in list.flatten() {
+        let path = item.path();
+        if link_target(&path).is_some() {
+            links.push(path);
+            continue;
+        }
+        // A directory without a lock is none of ours.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+            .open(path.join(LOCK));
+        let Ok(lock) = opened else {
+            continue;
+        };
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        tracing::debug!(directory = %path.display(), "left by a dead owner");
+        for file in fs::read_dir(&path).into_iter().flatten().flatten() {
+            // The lock is held until all others are gone.
+            if file.file_name() != LOCK {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+        let _ = fs::remove_file(path.join(LOCK));
+        let _ = fs::remove_dir(&path);
+    }
+    for link in links {
+        if matches!(fs::metadata(&link), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            let _ = fs::remove_file(&link);
+        }
+    }
+}
+
 /// Makes the directory in which runtime directories are made, or checks that it belongs to this user
 /// alone.
 ///
@@ -291,7 +338,7 @@ fn lock(path: &Path, device: &str) -> Result<File, Failure> {
     };
     // The previous owner may remove the file between `open` and `flock`. The lock is then on a file
     // without a name, and the next round makes another file.
-    for _ in 0..10 {
+    for round in 0..10 + LOOKS {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -303,6 +350,11 @@ fn lock(path: &Path, device: &str) -> Result<File, Failure> {
             .map_err(|error| refuse(&error))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
+            // Another process that looks for dead owners may hold it for a moment.
+            Err(rustix::io::Errno::WOULDBLOCK) if round < LOOKS => {
+                std::thread::sleep(LOOK);
+                continue;
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(&mut file, device)),
             Err(error) => return Err(refuse(&error.into())),
         }
@@ -382,6 +434,27 @@ mod tests {
         fs::write(path.join(LOCK), "999999\n").unwrap();
         let dir = RuntimeDir::create(base.path(), "1-4").unwrap();
         assert!(!dir.socket().exists());
+    }
+
+    #[test]
+    fn what_dead_owners_left_is_swept_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let mut alive = RuntimeDir::create(base.path(), "first").unwrap();
+        alive.link("1-4");
+        let dead = base.path().join("modem");
+        DirBuilder::new().mode(0o700).create(&dead).unwrap();
+        fs::write(dead.join(LOCK), "999999\n").unwrap();
+        fs::write(dead.join(SOCKET), "").unwrap();
+        std::os::unix::fs::symlink("modem", base.path().join("1-5")).unwrap();
+        fs::create_dir(base.path().join("else")).unwrap();
+        sweep(base.path());
+        let mut left: Vec<_> = fs::read_dir(base.path())
+            .unwrap()
+            .map(|item| item.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["1-4", "else", "first"]);
+        assert!(alive.path.join(LOCK).exists());
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
+use rustix::process::{Pid, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// Time after the first signal within which another one counts as the same request: `timeout(1)`
 /// and service managers signal the process and then its group.
 const ECHO: Duration = Duration::from_millis(300);
+
+/// Signals that ask for a stop.
+pub const ASKING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// Returns a channel that receives the number of the first signal. A second signal ends the process
 /// as if it were not handled: the kernel then removes the TUN interface, but configured name
@@ -28,14 +32,7 @@ pub fn first() -> io::Result<Receiver<i32>> {
 /// # Errors
 /// Those of [`first`].
 pub fn first_waking(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<i32>> {
-    let ignored = ignored();
-    let asking = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
-    // A signal that the process was started to ignore, as nohup(1) does with SIGHUP, stays ignored.
-    let mut signals = Signals::new(
-        asking
-            .into_iter()
-            .filter(|signal| ignored >> (signal - 1) & 1 == 0),
-    )?;
+    let mut signals = Signals::new(asking())?;
     let (sender, receiver) = bounded(1);
     std::thread::Builder::new()
         .name("signals".into())
@@ -56,6 +53,34 @@ pub fn first_waking(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<i32
             }
         })?;
     Ok(receiver)
+}
+
+/// Passes the same signals on to another process, from a thread of its own and without end.
+///
+/// # Errors
+/// Those of [`first`].
+pub fn forward(to: Pid) -> io::Result<()> {
+    let mut signals = Signals::new(asking())?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if let Some(signal) = Signal::from_named_raw(signal) {
+                    // It may have ended.
+                    let _ = rustix::process::kill_process(to, signal);
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// Returns the signals that ask for a stop. One that the process was started to ignore, as nohup(1)
+/// does with SIGHUP, stays ignored.
+fn asking() -> impl Iterator<Item = i32> {
+    let ignored = ignored();
+    ASKING
+        .into_iter()
+        .filter(move |signal| ignored >> (signal - 1) & 1 == 0)
 }
 
 /// Returns the set of signals this process was started to ignore: bit 0 is signal 1 (`SigIgn` in

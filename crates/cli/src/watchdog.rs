@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use crate::notify::Notifier;
 
 /// Feeder of the watchdog.
-#[derive(Debug)]
 pub struct Watchdog {
     notifier: Arc<Notifier>,
     /// Pause between two notifications: half of what the service manager bears.
@@ -24,17 +23,18 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Returns the feeder, if the service manager wants one, and starts the thread that calls `wake`
-    /// whenever [`Watchdog::attend`] has something to do.
+    /// Returns the feeder, if the service manager wants one of the process it has started, and starts the
+    /// thread that calls `wake` whenever [`Watchdog::attend`] has something to do.
     ///
     /// # Errors
     /// That of the system when there is no thread.
     pub fn start(
         notifier: &Arc<Notifier>,
+        started: u32,
         wake: impl Fn() + Send + 'static,
     ) -> std::io::Result<Option<Self>> {
         let variable = |name| std::env::var_os(name);
-        let limit = limit(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"));
+        let limit = limit(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), started);
         let Some(limit) = limit else {
             return Ok(None);
         };
@@ -76,11 +76,15 @@ impl Watchdog {
     }
 }
 
-/// Returns the time after which the service manager takes this process for hung, from its variables
-/// `WATCHDOG_USEC` and `WATCHDOG_PID`.
-fn limit(microseconds: Option<OsString>, process: Option<OsString>) -> Option<Duration> {
+/// Returns the time after which the service manager takes the process that it has started for hung, from
+/// its variables `WATCHDOG_USEC` and `WATCHDOG_PID`.
+fn limit(
+    microseconds: Option<OsString>,
+    process: Option<OsString>,
+    started: u32,
+) -> Option<Duration> {
     let number = |text: OsString| text.to_str()?.parse::<u64>().ok();
-    if process.is_some_and(|id| number(id) != Some(std::process::id().into())) {
+    if process.is_some_and(|id| number(id) != Some(started.into())) {
         return None;
     }
     let limit = number(microseconds?).filter(|limit| *limit > 0)?;
@@ -125,17 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_are_those_of_this_process() {
+    fn the_variables_are_those_of_the_process_that_was_started() {
+        let own = 42;
         let of = |limit: &str, process: Option<String>| {
-            super::limit(Some(limit.into()), process.map(OsString::from))
+            super::limit(Some(limit.into()), process.map(OsString::from), own)
         };
-        let own = std::process::id();
         assert_eq!(of("60000000", None), Some(LIMIT));
         assert_eq!(of("60000000", Some(own.to_string())), Some(LIMIT));
         assert_eq!(of("60000000", Some((own + 1).to_string())), None);
         for nonsense in ["", "0", "-1", "a"] {
             assert_eq!(of(nonsense, None), None, "{nonsense}");
         }
-        assert_eq!(super::limit(None, None), None);
+        assert_eq!(super::limit(None, None, own), None);
     }
 }

@@ -87,7 +87,7 @@ fn the_rest_of_the_machine_is_out_of_reach() {
     inside(
         Confinement {
             writable: vec![writable.clone()],
-            programs: false,
+            ..Confinement::default()
         },
         move |state| {
             assert!(state.landlock.starts_with("version"), "{state:?}");
@@ -150,8 +150,8 @@ fn programs_for_the_name_servers_run_and_are_confined_too() {
     let pid = victim.pid();
     inside(
         Confinement {
-            writable: Vec::new(),
             programs: true,
+            ..Confinement::default()
         },
         move |state| {
             assert!(state.landlock.starts_with("left open"), "{state:?}");
@@ -168,4 +168,69 @@ fn programs_for_the_name_servers_run_and_are_confined_too() {
             );
         },
     );
+}
+
+/// The driver's process beside a monitor.
+#[test]
+fn the_driver_keeps_no_capability_and_makes_no_socket() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("socket");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let (mut one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let tried = path.clone();
+    let held = rustix::thread::capabilities(None).unwrap().effective;
+    let resource = held.contains(rustix::thread::CapabilitySet::SYS_RESOURCE);
+    inside(
+        Confinement {
+            writable: vec![place.path().to_owned()],
+            monitored: true,
+            ..Confinement::default()
+        },
+        move |state| {
+            // Without CAP_SYS_RESOURCE to begin with, one stays so that a thread may go first.
+            let kept = if resource {
+                "0000000000000000"
+            } else {
+                "0000000000800000"
+            };
+            assert_eq!(state.capabilities, kept);
+            let told = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+                let kept = match set {
+                    "CapPrm" | "CapEff" => kept,
+                    _ => "0000000000000000",
+                };
+                assert!(told.contains(&format!("{set}:\t{kept}")), "{told}");
+            }
+            refused(
+                "a TUN interface",
+                File::options().write(true).open("/dev/net/tun"),
+            );
+            refused(
+                "an interface's setting",
+                std::fs::write("/proc/sys/net/ipv6/conf/lo/mtu", ""),
+            );
+            let netlink = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None);
+            refused("the network's configuration", netlink);
+            let id = rustix::process::Uid::from_raw(1);
+            drop(std::os::unix::net::UnixStream::connect(&tried).unwrap());
+            sandbox::settle();
+            refused(
+                "a connection",
+                std::os::unix::net::UnixStream::connect(&tried),
+            );
+            refused("a socket", std::os::unix::net::UnixDatagram::unbound());
+            refused(
+                "the system bus",
+                std::os::unix::net::UnixStream::connect("/run/dbus/system_bus_socket"),
+            );
+            refused(
+                "another user",
+                rustix::thread::set_thread_res_uid(id, id, id),
+            );
+            std::io::Write::write_all(&mut one, b"goes on").unwrap();
+        },
+    );
+    let mut text = [0; 7];
+    other.read_exact(&mut text).unwrap();
 }

@@ -104,6 +104,14 @@ impl Up {
             .unwrap()
     }
 
+    /// Process id of the driver.
+    fn driver(&self) -> u64 {
+        let status = self.status();
+        let processes = status["processes"].as_array().unwrap();
+        let driver = processes.iter().find(|process| process["name"] == "driver");
+        driver.unwrap()["pid"].as_u64().unwrap()
+    }
+
     fn status(&self) -> Value {
         let output = self.ask(&["status", "--json"]);
         serde_json::from_slice(&output.stdout)
@@ -170,7 +178,10 @@ fn online_seen_and_put_down() {
     assert_eq!(status["online"], true);
     assert_eq!(status["framing"]["ndp"], "end");
     assert_eq!(status["addresses"]["ipv4"]["address"], "10.169.198.77");
-    for process in status["processes"].as_array().unwrap() {
+    let processes = status["processes"].as_array().unwrap();
+    let names: Vec<_> = processes.iter().map(|process| &process["name"]).collect();
+    assert_eq!(names, ["driver", "monitor"]);
+    for process in &processes[..1] {
         for restriction in ["no_new_privs", "seccomp"] {
             assert_eq!(process[restriction], true, "{process}");
         }
@@ -347,10 +358,46 @@ fn a_signal_during_the_bring_up_stops_it_too() {
     up.leaves_nothing();
 }
 
+/// Ends a process at once, as the kernel does when memory has run out.
+fn kill(pid: u64) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_driver_that_was_killed_is_cleaned_up_after() {
+    let mut up = Up::start(&["--dns", "none"]);
+    up.event("online");
+    let driver = up.driver();
+    assert_ne!(driver, u64::from(up.child.id()), "one process");
+    kill(driver);
+    // As a shell tells SIGKILL.
+    assert_eq!(up.end().code(), Some(128 + 9));
+    up.leaves_nothing();
+}
+
+#[test]
+fn a_driver_whose_monitor_was_killed_ends() {
+    let mut up = Up::start(&[]);
+    up.event("online");
+    up.child.kill().unwrap();
+    up.child.wait().unwrap();
+    up.event("stopped");
+    let deadline = Instant::now() + PATIENCE;
+    while std::fs::read_dir(up.base.path()).unwrap().count() != 0 {
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_killed_one_does_not_stand_in_the_way() {
     let mut up = Up::start(&[]);
     up.event("online");
+    let driver = up.driver();
+    // The monitor could clean up after a driver that ends first.
+    up.signal(rustix::process::Signal::STOP);
+    kill(driver);
     up.child.kill().unwrap();
     up.child.wait().unwrap();
     let output = up.ask(&["status"]);

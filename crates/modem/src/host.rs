@@ -11,7 +11,9 @@
 
 mod control;
 mod data;
+mod handed;
 mod plan;
+mod provider;
 mod tap;
 mod tun;
 mod upkeep;
@@ -20,6 +22,8 @@ pub(crate) use control::HeldHost;
 pub use control::{HostControl, HostEnd, HostNews, HostProvider};
 pub(crate) use data::{DataSlot, TakenData};
 pub use data::{HostData, Large, Single};
+pub use handed::{Carries, HostInterface, InterfaceKind};
 pub use plan::{Ethernet, HostConfig};
+pub use provider::TunProvider;
 pub use tap::TAP_MODE;
-pub use tun::{HostTun, TunProvider};
+pub use tun::HostTun;

@@ -34,11 +34,14 @@
 //!   has to hear of commands at once.
 //! - One thread serves local programs: `uwwan-share`, or the caller's own
 //!   ([`share::Builder::serve_here`]).
+//! - `uwwan-watch`, one for each interface of the host, waits for changes that others make.
 //!
 //! `uwwan up` has four more: its first, which serves local programs; `signals`, so that a second
 //! Ctrl-C ends it whatever the others do; `output` and `errors`, so that a stream that nobody reads
 //! holds up nothing, nor the other stream: a write to a file may block even when the file was found
 //! ready. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
+//! With a monitor beside it, all of these are threads of the driver's process; the monitor's has its first,
+//! which answers the driver, and a `uwwan-watch` for each interface.
 
 #![deny(unsafe_code)]
 

@@ -97,6 +97,18 @@ impl Tun {
         })
     }
 
+    /// Makes an interface of a descriptor that another process has opened and handed over. What that
+    /// process did to the interface is left to it.
+    #[must_use]
+    pub fn handed(descriptor: OwnedFd, name: String, index: u32) -> Tun {
+        Tun {
+            descriptor,
+            name,
+            index,
+            attached: false,
+        }
+    }
+
     /// Reads one packet from the kernel straight into `buffer` and returns its length in bytes. The
     /// rest of a longer packet is lost.
     ///
@@ -164,6 +176,15 @@ impl Tap {
             tap.set_address(address)?;
         }
         Ok(tap)
+    }
+
+    /// Makes an interface of a descriptor as [`Tun::handed`] does.
+    #[must_use]
+    pub fn handed(descriptor: OwnedFd, name: String, index: u32) -> Tap {
+        Tap {
+            tun: Tun::handed(descriptor, name, index),
+            before: None,
+        }
     }
 
     /// Returns the interface's Ethernet address.

@@ -221,6 +221,40 @@ impl Offload {
         })
     }
 
+    /// Makes an interface of descriptors that another process has opened and handed over, in the order
+    /// of [`Offload::descriptors`]. What that process did to the interface is left to it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] without a descriptor, otherwise the errors of `epoll_create`
+    /// and `epoll_ctl`.
+    pub fn handed(
+        mut descriptors: Vec<OwnedFd>,
+        name: String,
+        index: u32,
+        offloads: Offloads,
+    ) -> io::Result<Offload> {
+        let last = descriptors.pop().ok_or(io::ErrorKind::InvalidInput)?;
+        let queues = if descriptors.is_empty() {
+            Queues::one(last)
+        } else {
+            Queues::several(descriptors, last)?
+        };
+        Ok(Offload {
+            queues,
+            name,
+            index,
+            attached: false,
+            offloads,
+        })
+    }
+
+    /// Returns the descriptors of all queues. Where there are several, the last is the one to write
+    /// through.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.queues.descriptors()
+    }
+
     /// Returns the offloads in force.
     #[must_use]
     pub fn offloads(&self) -> Offloads {

@@ -89,6 +89,12 @@ impl Queues {
         self.readers.len()
     }
 
+    /// Returns the descriptors of the queues to read, and then that of the writer if there is one.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let writer = self.fair.iter().map(|fair| fair.writer.as_fd());
+        self.readers.iter().map(AsFd::as_fd).chain(writer).collect()
+    }
+
     /// Returns the descriptor that is readable when a queue has a packet.
     pub(crate) fn readable(&self) -> BorrowedFd<'_> {
         match &self.fair {

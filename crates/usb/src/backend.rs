@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::access::{Access, Local};
 use crate::device::Backend;
 use crate::libusb::Libusb;
 use crate::nusb::Nusb;
@@ -26,9 +27,15 @@ impl BackendKind {
     /// Makes the backend.
     #[must_use]
     pub fn start(self) -> Arc<dyn Backend> {
+        self.start_through(Arc::new(Local::default()))
+    }
+
+    /// Makes the backend, which opens devices through `access`.
+    #[must_use]
+    pub fn start_through(self, access: Arc<dyn Access>) -> Arc<dyn Backend> {
         match self {
-            Self::Libusb => Arc::new(Libusb::new()),
-            Self::Nusb => Arc::new(Nusb::new()),
+            Self::Libusb => Arc::new(Libusb::through(access)),
+            Self::Nusb => Arc::new(Nusb::through(access)),
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! [`device`] holds the traits everything goes through, [`libusb`] and [`nusb`] the backends for
 //! real devices, [`backend`] the choice between them.
+//! [`access`] is what takes a right.
 //! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
 //! the right thing, [`requests`] are the class requests of its network functions,
 //! [`notifications`] what these tell of their link. [`observed`] tells of every transfer.
 
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod backend;
 pub mod buffer;
 pub mod configuration;

@@ -37,6 +37,7 @@ mod wake;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::access::{Access, Local};
 use crate::device::{Backend, Device, Found};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
@@ -45,6 +46,7 @@ use crate::linux::sysfs::Sysfs;
 #[derive(Debug, Clone)]
 pub struct Libusb {
     sysfs: Sysfs,
+    access: Arc<dyn Access>,
 }
 
 impl Libusb {
@@ -52,8 +54,15 @@ impl Libusb {
     /// list, and [`Backend::unavailable`] says why.
     #[must_use]
     pub fn new() -> Self {
+        Self::through(Arc::new(Local::default()))
+    }
+
+    /// Makes a backend that opens devices through `access`.
+    #[must_use]
+    pub fn through(access: Arc<dyn Access>) -> Self {
         Self {
             sysfs: Sysfs::default(),
+            access,
         }
     }
 
@@ -61,8 +70,10 @@ impl Libusb {
     /// `/sys/bus/usb/devices` and opens their nodes in `nodes` instead of `/dev/bus/usb`.
     #[cfg(test)]
     pub(crate) fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
+        let sysfs = Sysfs::new(devices.into(), nodes.into());
         Self {
-            sysfs: Sysfs::new(devices.into(), nodes.into()),
+            access: Arc::new(Local::new(sysfs.clone())),
+            sysfs,
         }
     }
 }
@@ -87,6 +98,10 @@ impl Backend for Libusb {
     }
 
     fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
-        Ok(Arc::new(device::LibusbDevice::open(&self.sysfs, found)?))
+        Ok(Arc::new(device::LibusbDevice::open(
+            &self.sysfs,
+            &self.access,
+            found,
+        )?))
     }
 }

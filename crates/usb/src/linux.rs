@@ -8,7 +8,7 @@
 pub(crate) mod node;
 pub(crate) mod place;
 #[allow(unsafe_code)]
-mod port;
+pub(crate) mod port;
 pub(crate) mod sysfs;
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ mod wake;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::access::{Access, Local};
 use crate::device::{Backend, Device, Found};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
@@ -56,6 +57,7 @@ use crate::linux::sysfs::Sysfs;
 #[derive(Debug, Clone)]
 pub struct Nusb {
     sysfs: Sysfs,
+    access: Arc<dyn Access>,
 }
 
 impl Nusb {
@@ -63,8 +65,15 @@ impl Nusb {
     /// list, and [`Backend::unavailable`] says why.
     #[must_use]
     pub fn new() -> Self {
+        Self::through(Arc::new(Local::default()))
+    }
+
+    /// Makes a backend that opens devices through `access`.
+    #[must_use]
+    pub fn through(access: Arc<dyn Access>) -> Self {
         Self {
             sysfs: Sysfs::default(),
+            access,
         }
     }
 
@@ -73,8 +82,10 @@ impl Nusb {
     /// devices of this machine only.
     #[cfg(test)]
     pub(crate) fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
+        let sysfs = Sysfs::new(devices.into(), nodes.into());
         Self {
-            sysfs: Sysfs::new(devices.into(), nodes.into()),
+            access: Arc::new(Local::new(sysfs.clone())),
+            sysfs,
         }
     }
 }
@@ -99,6 +110,10 @@ impl Backend for Nusb {
     }
 
     fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
-        Ok(Arc::new(device::NusbDevice::open(&self.sysfs, found)?))
+        Ok(Arc::new(device::NusbDevice::open(
+            &self.sysfs,
+            &self.access,
+            found,
+        )?))
     }
 }

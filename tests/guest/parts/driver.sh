@@ -21,6 +21,9 @@ launch_up() {
   up_pid=$!
 }
 
+# The process that reads what the modem sends; 'up_pid' is its monitor.
+driver_of_up() { pgrep --parent "$up_pid" --exact uwwan; }
+
 # seen FILTER: whether an event so far makes the jq filter true.
 seen() { jq -se "any(.[]; $1)" "$events" >/dev/null; }
 

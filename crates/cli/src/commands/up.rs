@@ -10,6 +10,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
+use uwwan_modem::host::HostProvider;
 use uwwan_modem::options::{Dns, Options};
 use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder};
 use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
@@ -23,13 +24,14 @@ use crate::choices::Over;
 use crate::emulated::{EmulatedModem, Wanted};
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
+use crate::monitor::{self, Monitor};
 use crate::notify::Notifier;
 use crate::output::{count, say, say_json};
 use crate::output_queue;
-use crate::prepared::Provider;
+use crate::prepared;
 use crate::reach::EMULATOR;
 use crate::runtime::{self, RuntimeDir};
-use crate::sandbox::{Confinement, State};
+use crate::sandbox::{self, Confinement, State};
 use crate::settings::{Device, Settings};
 use crate::sharing;
 use crate::signals;
@@ -134,9 +136,34 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
-    let notifier = Arc::new(Notifier::from_environment());
     let capture = arguments.capture.prepare()?;
-    let confined = confine(&base, &options, capture.folder.as_deref())?;
+    let mut notifier = Notifier::from_environment();
+    let mut host: Box<dyn HostProvider> = Box::new(prepared::Provider::default());
+    let mut monitor = None;
+    // The one that the service manager knows, whichever of two this becomes.
+    let process = std::process::id();
+    let split = prepared::may_configure();
+    if split {
+        let heard = notifier.is_heard();
+        let usb = match &device {
+            Device::Usb(selector) => Some(selector),
+            Device::Emulator => None,
+        };
+        let started = monitor::split(&options, usb, &base, notifier)?;
+        let passing = started.clone();
+        notifier = match heard {
+            true => Notifier::through(move |text| passing.notify(text)),
+            false => Notifier::none(),
+        };
+        host = Box::new(monitor::Provider(started.clone()));
+        monitor = Some(started);
+    }
+    let notifier = Arc::new(notifier);
+    let mut processes = vec![confine(&base, &options, capture.folder.as_deref(), split)?];
+    if split && let Some(monitor) = rustix::process::getppid() {
+        let monitor = monitor.as_raw_nonzero().get().cast_unsigned();
+        processes.push(State::of("monitor", monitor));
+    }
     // Threads start from here on, and are confined as this one is.
     output_queue::start();
     capture.start()?;
@@ -154,6 +181,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &device,
         &emulated,
         settings.usb.unwrap_or_default(),
+        monitor,
         options.wait_for_device,
         options.function,
     )?;
@@ -185,7 +213,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Arc::clone(&chosen.backend),
         chosen.selector.clone(),
         options,
-        Box::new(Provider::default()),
+        host,
         Box::new(move |event| {
             let _ = sender.send(event);
             waker.wake();
@@ -199,11 +227,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &directory,
         &name,
         &settings,
-        confined,
+        processes,
         json,
     );
     let changes = match shared {
-        Ok(changes) => changes,
+        // What opens sockets has done so.
+        Ok(changes) => {
+            if split {
+                sandbox::settle();
+            }
+            changes
+        }
         Err(failure) => {
             handle.stop();
             let _ = handle.wait();
@@ -211,10 +245,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     };
     let waker = builder.waker();
-    let watchdog = Watchdog::start(&notifier, move || waker.wake()).unwrap_or_else(|error| {
-        tracing::warn!("the service manager's watchdog is not fed: {error}");
-        None
-    });
+    let watchdog =
+        Watchdog::start(&notifier, process, move || waker.wake()).unwrap_or_else(|error| {
+            tracing::warn!("the service manager's watchdog is not fed: {error}");
+            None
+        });
     let mut attendant = Attendant {
         handle: handle.clone(),
         directory,
@@ -241,8 +276,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Gives up what this process does not need any more, see [`crate::sandbox`]. The folders it goes on to
 /// write to are made first.
-fn confine(base: &Path, options: &Options, captures: Option<&Path>) -> Result<State, Failure> {
+fn confine(
+    base: &Path,
+    options: &Options,
+    captures: Option<&Path>,
+    split: bool,
+) -> Result<State, Failure> {
     runtime::make_base(base)?;
+    runtime::sweep(base);
     let mut writable = vec![base.to_owned()];
     writable.extend(captures.map(Path::to_owned));
     if let Some(folder) = options.pin_memory.as_deref().and_then(Path::parent) {
@@ -252,10 +293,12 @@ fn confine(base: &Path, options: &Options, captures: Option<&Path>) -> Result<St
     }
     let confinement = Confinement {
         writable,
-        programs: options
-            .sessions
-            .iter()
-            .any(|session| session.dns != Dns::None),
+        monitored: split,
+        programs: !split
+            && options
+                .sessions
+                .iter()
+                .any(|session| session.dns != Dns::None),
     };
     Ok(confinement.enter())
 }
@@ -267,13 +310,13 @@ fn share(
     directory: &RuntimeDir,
     device: &str,
     settings: &Settings,
-    confined: State,
+    processes: Vec<State>,
     json: bool,
 ) -> Result<Changes, Failure> {
     let mbim = sharing::open(builder, handle, directory, settings, json)?;
     let answers = Answers {
         handle: handle.clone(),
-        processes: vec![confined],
+        processes,
         mbim,
         terminal: directory.at_terminal(),
     };
@@ -445,21 +488,27 @@ struct Chosen {
     ethernet: Option<bool>,
     /// Port, if it is known, or `emulator`.
     port: Option<String>,
-    /// Device node, if the device is present and has one.
-    node: Option<PathBuf>,
+    /// Bus and device number, if the device is present and has them.
+    numbers: Option<(u8, u8)>,
+    /// The process to ask who else has the device open, where that takes its rights.
+    monitor: Option<Monitor>,
 }
 
 impl Chosen {
     /// Returns the failure. To one over a busy device, the processes that have it open are added.
     fn with_holders(&self, failure: Failure) -> Failure {
-        match &self.node {
-            Some(node) if failure.kind == FailureKind::Busy => candidates::holders(node)
-                .into_iter()
-                .fold(failure, |failure, holder| {
-                    failure.because(format!("{holder} has {} open", node.display()))
-                }),
-            _ => failure,
-        }
+        let Some((bus, address)) = self.numbers.filter(|_| failure.kind == FailureKind::Busy)
+        else {
+            return failure;
+        };
+        let node = candidates::node(bus, address);
+        let holders = match &self.monitor {
+            Some(monitor) => monitor.holders(bus, address),
+            None => candidates::holders(&node),
+        };
+        holders.into_iter().fold(failure, |failure, holder| {
+            failure.because(format!("{holder} has {} open", node.display()))
+        })
     }
 }
 
@@ -467,6 +516,7 @@ fn choose(
     device: &Device,
     emulated: &Wanted,
     kind: BackendKind,
+    monitor: Option<Monitor>,
     wait: bool,
     function: Option<u8>,
 ) -> Result<Chosen, Failure> {
@@ -477,12 +527,17 @@ fn choose(
                 selector: emulated.selector(),
                 ethernet: Some(emulated.is_ethernet()),
                 port: Some(EMULATOR.to_owned()),
-                node: None,
+                numbers: None,
+                monitor,
             });
         }
         Device::Usb(selector) => selector,
     };
-    let backend = capture::observed(kind.start());
+    let backend = match &monitor {
+        Some(monitor) => kind.start_through(Arc::new(monitor.clone())),
+        None => kind.start(),
+    };
+    let backend = capture::observed(backend);
     match candidates::usable(backend.as_ref(), selector) {
         Ok(candidate) => {
             let candidate = match function {
@@ -496,7 +551,11 @@ fn choose(
                 selector: Selector::Port(port.clone()),
                 ethernet: Some(candidate.is_ethernet()),
                 port: Some(port),
-                node: Some(candidate.node()),
+                numbers: Some((
+                    candidate.found.identity.bus,
+                    candidate.found.identity.address,
+                )),
+                monitor,
             })
         }
         Err(failure) if wait && failure.kind == FailureKind::Missing => Ok(Chosen {
@@ -507,7 +566,8 @@ fn choose(
                 Selector::Port(port) => Some(port.clone()),
                 _ => None,
             },
-            node: None,
+            numbers: None,
+            monitor,
         }),
         Err(failure) => Err(failure),
     }

@@ -10,7 +10,7 @@ use std::io;
 
 use libc::{
     AF_NETLINK, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
-    CLONE_NEWUSER, CLONE_NEWUTS, PR_GET_NAME, PR_SET_NAME, PR_SET_PDEATHSIG,
+    CLONE_NEWUSER, CLONE_NEWUTS, PR_GET_NAME, PR_SET_NAME, PR_SET_NO_NEW_PRIVS,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Compare,
@@ -118,6 +118,8 @@ const FREE: &[i64] = &[
     // Allowed here, and answered with ENOSYS by a filter of its own: its flags are in memory, which
     // a filter does not see. The C library then takes `clone`.
     libc::SYS_clone3,
+    // A further filter, which can only take more away ([`settle`]).
+    libc::SYS_seccomp,
     // What is asked of the system.
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
@@ -211,7 +213,7 @@ const NEVER: &[i64] = &[
 ///
 /// # Errors
 /// Returns why nothing is restricted: a processor or a kernel without it.
-pub(super) fn restrict(programs: bool) -> io::Result<String> {
+pub(super) fn restrict(programs: bool, monitored: bool) -> io::Result<String> {
     if programs {
         apply(never(), SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
         return Ok("some calls refused; open for the programs that take the name servers".into());
@@ -219,7 +221,7 @@ pub(super) fn restrict(programs: bool) -> io::Result<String> {
     let only = [(libc::SYS_clone3, Vec::new())].into();
     apply(only, SeccompAction::Allow, SeccompAction::Errno(ENOSYS))?;
     apply(
-        allowed()?,
+        allowed(monitored)?,
         SeccompAction::Errno(EPERM),
         SeccompAction::Allow,
     )?;
@@ -229,18 +231,46 @@ pub(super) fn restrict(programs: bool) -> io::Result<String> {
 const EPERM: u32 = libc::EPERM as u32;
 const ENOSYS: u32 = libc::ENOSYS as u32;
 
+/// Takes sockets from all threads: those that are there go on, no other is made. Where a thread was
+/// started before [`restrict`], which the kernel refuses, only the calling one loses them.
+///
+/// # Errors
+/// As [`restrict`].
+pub(super) fn settle() -> io::Result<()> {
+    let sockets = [
+        libc::SYS_socket,
+        libc::SYS_bind,
+        libc::SYS_listen,
+        libc::SYS_connect,
+    ];
+    let rules = sockets.map(|call| (call, Vec::new())).into();
+    let program = compile(rules, SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
+    seccompiler::apply_filter_all_threads(&program)
+        .or_else(|_| seccompiler::apply_filter(&program))
+        .map_err(other)
+}
+
 fn apply(rules: Rules, otherwise: SeccompAction, listed: SeccompAction) -> io::Result<()> {
+    seccompiler::apply_filter(&compile(rules, otherwise, listed)?).map_err(other)
+}
+
+fn compile(
+    rules: Rules,
+    otherwise: SeccompAction,
+    listed: SeccompAction,
+) -> io::Result<BpfProgram> {
     let processor = TargetArch::try_from(std::env::consts::ARCH).map_err(other)?;
     let filter = SeccompFilter::new(rules, otherwise, listed, processor).map_err(other)?;
-    let program: BpfProgram = filter.try_into().map_err(other)?;
-    seccompiler::apply_filter(&program).map_err(other)
+    filter.try_into().map_err(other)
 }
 
 fn never() -> Rules {
     NEVER.iter().map(|&call| (call, Vec::new())).collect()
 }
 
-fn allowed() -> io::Result<Rules> {
+fn allowed(monitored: bool) -> io::Result<Rules> {
+    // A monitor configures the network where there is one.
+    let families = &[number(AF_NETLINK), number(AF_UNIX)][usize::from(monitored)..];
     let mut rules: Rules = FREE
         .iter()
         .chain(OLD)
@@ -249,11 +279,7 @@ fn allowed() -> io::Result<Rules> {
     let own = u64::from(std::process::id());
     for (call, argument, values) in [
         // Names on this machine, and the kernel's configuration of the network.
-        (
-            libc::SYS_socket,
-            0,
-            &[number(AF_UNIX), number(AF_NETLINK)][..],
-        ),
+        (libc::SYS_socket, 0, families),
         (libc::SYS_socketpair, 0, &[number(AF_UNIX)]),
         // Signals to this process only: `abort`, and the end at a second Ctrl-C.
         (libc::SYS_kill, 0, &[own]),
@@ -264,7 +290,7 @@ fn allowed() -> io::Result<Rules> {
             &[
                 number(PR_SET_NAME),
                 number(PR_GET_NAME),
-                number(PR_SET_PDEATHSIG),
+                number(PR_SET_NO_NEW_PRIVS),
             ],
         ),
         // The limits of this process are read and not changed.

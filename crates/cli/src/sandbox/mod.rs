@@ -12,6 +12,7 @@
 //! refused.
 
 mod calls;
+mod capabilities;
 mod paths;
 mod state;
 
@@ -28,6 +29,8 @@ pub struct Confinement {
     pub writable: Vec<PathBuf>,
     /// Whether it runs programs, which take the name servers.
     pub programs: bool,
+    /// Whether a monitor ([`crate::monitor`]) does for it what takes a capability. Then it keeps none.
+    pub monitored: bool,
 }
 
 impl Confinement {
@@ -59,12 +62,25 @@ impl Confinement {
                 tracing::info!("{what}: {error}");
             }
         }
+        if self.monitored {
+            capabilities::give_up();
+        }
         let landlock = if self.programs {
             "left open for the programs that take the name servers".to_owned()
         } else {
-            paths::restrict(&self.writable).unwrap_or_else(|why| why)
+            paths::restrict(&self.writable, self.monitored).unwrap_or_else(|why| why)
         };
-        let calls = calls::restrict(self.programs).unwrap_or_else(|error| error.to_string());
-        State::new(landlock, calls)
+        let calls = calls::restrict(self.programs, self.monitored)
+            .unwrap_or_else(|error| error.to_string());
+        let name = if self.monitored { "driver" } else { "uwwan" };
+        State::own(name, landlock, calls)
+    }
+}
+
+/// Takes from all threads of this process what only its start needs: sockets are neither made nor
+/// bound nor connected any more.
+pub fn settle() {
+    if let Err(error) = calls::settle() {
+        tracing::warn!("sockets can be made: {error}");
     }
 }

@@ -13,15 +13,13 @@ const RULES: ABI = ABI::V7;
 
 /// What is read: USB devices and who else has them open, the names of users.
 const READ: [&str; 5] = ["/sys", "/proc", "/etc/passwd", "/etc/group", "/dev/urandom"];
-/// Device nodes that are opened, or the folders they are in.
-const DEVICES: [&str; 5] = [
-    "/dev/bus/usb",
-    "/dev/net/tun",
-    "/dev/ptmx",
-    "/dev/pts",
-    "/dev/null",
-];
-/// Settings of interfaces and of USB devices, which are written where the user may.
+/// Device nodes that are opened, or the folders they are in: terminals for other programs.
+const DEVICES: [&str; 3] = ["/dev/ptmx", "/dev/pts", "/dev/null"];
+/// Those that a monitor opens where there is one.
+const MONITORS: [&str; 2] = [USB_NODES, "/dev/net/tun"];
+/// Folder of the nodes of USB devices.
+const USB_NODES: &str = "/dev/bus/usb";
+/// Settings of interfaces and of USB devices, which a monitor writes where there is one.
 const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 
 /// Restricts the calling thread, and those it starts, to these files, and returns which version of
@@ -30,8 +28,8 @@ const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 ///
 /// # Errors
 /// Returns why nothing is restricted, for people.
-pub(super) fn restrict(writable: &[PathBuf]) -> Result<String, String> {
-    let status = build(writable)
+pub(super) fn restrict(writable: &[PathBuf], monitored: bool) -> Result<String, String> {
+    let status = build(writable, monitored)
         .and_then(|rules| rules.restrict_self())
         .map_err(|error| format!("not in force: {error}"))?;
     let version = match status.landlock {
@@ -47,7 +45,7 @@ pub(super) fn restrict(writable: &[PathBuf]) -> Result<String, String> {
     }
 }
 
-fn build(writable: &[PathBuf]) -> Result<RulesetCreated, landlock::RulesetError> {
+fn build(writable: &[PathBuf], monitored: bool) -> Result<RulesetCreated, landlock::RulesetError> {
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::ReadDir;
     let all = AccessFs::from_all(RULES) & !AccessFs::Execute;
     let mut rules = Ruleset::default()
@@ -63,13 +61,20 @@ fn build(writable: &[PathBuf]) -> Result<RulesetCreated, landlock::RulesetError>
             AccessFs::ReadFile | AccessFs::ReadDir,
         )?;
     }
-    for path in DEVICES {
+    let own = !monitored;
+    for path in MONITORS.into_iter().filter(|_| own).chain(DEVICES) {
         // A node may appear later, with the module that makes it.
         let path = Path::new(path);
         let there = path.ancestors().find(|path| path.exists());
         rules = allow(rules, there.unwrap_or(path), device)?;
     }
-    for path in SETTINGS {
+    if !own {
+        // libusb looks whether there is one, and opens none.
+        let place = Path::new(USB_NODES);
+        let there = place.ancestors().find(|path| path.exists());
+        rules = allow(rules, there.unwrap_or(place), AccessFs::ReadDir.into())?;
+    }
+    for path in SETTINGS.into_iter().filter(|_| own) {
         let access = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
         rules = allow(rules, Path::new(path), access)?;
     }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
+    /// What the process does: `driver`, `monitor`, or `uwwan` where one does both.
+    pub name: String,
     /// Process id.
     pub pid: u32,
     /// Effective user id.
@@ -25,16 +27,30 @@ pub struct State {
 }
 
 impl State {
-    /// Reads the state of this process. `landlock` and `calls` say what became of the two that
+    /// Reads the state of the calling thread. `landlock` and `calls` say what became of the two that
     /// the kernel does not tell.
-    pub(super) fn new(landlock: String, calls: String) -> Self {
+    pub(super) fn own(name: &str, landlock: String, calls: String) -> Self {
         let mut state = Self {
+            name: name.to_owned(),
             pid: std::process::id(),
             landlock,
             calls,
             ..Self::default()
         };
         state.read(&std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default());
+        state
+    }
+
+    /// Reads the state of another process, which is not confined.
+    pub fn of(name: &str, pid: u32) -> Self {
+        let mut state = Self {
+            name: name.to_owned(),
+            pid,
+            landlock: "not in force".to_owned(),
+            calls: "all".to_owned(),
+            ..Self::default()
+        };
+        state.read(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default());
         state
     }
 
@@ -54,7 +70,7 @@ impl State {
     }
 }
 
-/// Describes the state for people: `user 0, capabilities 0000000000001000, …`.
+/// Describes the state for people: `driver (process 42): user 0, capabilities 0000000000000000, …`.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = |what: Option<bool>| match what {
@@ -64,7 +80,9 @@ impl fmt::Display for State {
         };
         write!(
             f,
-            "user {}, capabilities {}, no_new_privs {}, seccomp {} ({}), Landlock {}",
+            "{} (process {}): user {}, capabilities {}, no_new_privs {}, seccomp {} ({}), Landlock {}",
+            self.name,
+            self.pid,
             self.uid,
             self.capabilities,
             told(self.no_new_privs),

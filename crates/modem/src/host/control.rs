@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uwwan_tun::{Error, ErrorKind};
 
 use super::data::{DataSlot, HostData};
@@ -53,7 +54,8 @@ pub trait HostControl: Send {
 }
 
 /// News of what was set up on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HostNews {
     /// Something was taken away by others and put back.
     PutBack(String),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use uwwan_tun::plan::Through;
 use uwwan_tun::{Address, Error, Plan, Prefix};
 
-use crate::options::{Dns, Routes, TunMode};
+use crate::options::{Dns, Routes, SessionOptions, TunMode};
 use crate::status::Addresses;
 
 /// Configuration of a host's end.
@@ -26,6 +26,23 @@ pub struct HostConfig {
     /// Properties of an interface for Ethernet frames, with a plain network device; `None` when the
     /// device carries IP datagrams.
     pub ethernet: Option<Ethernet>,
+}
+
+impl HostConfig {
+    /// Returns what the options of a data session say of its host's end, before the network has given
+    /// addresses.
+    #[must_use]
+    pub fn for_session(options: &SessionOptions) -> Self {
+        Self {
+            addresses: Addresses::default(),
+            name: options.tun_name.clone(),
+            tun_mode: options.tun_mode,
+            routes: options.routes.clone(),
+            route_metric: options.route_metric,
+            dns: options.dns,
+            ethernet: None,
+        }
+    }
 }
 
 /// Properties of a host's end for Ethernet frames.

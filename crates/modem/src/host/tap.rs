@@ -7,8 +7,9 @@ use std::time::Instant;
 use uwwan_tun::plan::Ipv6;
 use uwwan_tun::{Configuration, Error, Interface as _, Plan, Tap, Watch};
 
-use super::control::{HostControl, HostEnd, HostNews, other_kind};
-use super::data::{HostData, Single};
+use super::control::{HostControl, HostNews, other_kind};
+use super::data::Single;
+use super::handed::HostInterface;
 use super::plan::{self, Ethernet, HostConfig};
 use super::upkeep::{self, Upkeep};
 use crate::failure::Failure;
@@ -21,7 +22,10 @@ pub const TAP_MODE: &str = "plain, frames";
 ///
 /// # Errors
 /// Returns a [`Failure`] that says what the user can do about it.
-pub(super) fn bring_up(config: &HostConfig, ethernet: &Ethernet) -> Result<HostEnd, Failure> {
+pub(super) fn open(
+    config: &HostConfig,
+    ethernet: &Ethernet,
+) -> Result<(Box<dyn HostControl>, HostInterface), Failure> {
     let plan = plan(config)?;
     let tap = Arc::new(Tap::open(config.name.as_deref(), ethernet.address)?);
     set_carrier(&tap, ethernet.carrier);
@@ -29,15 +33,14 @@ pub(super) fn bring_up(config: &HostConfig, ethernet: &Ethernet) -> Result<HostE
     let mut upkeep = Upkeep::default();
     let mut configuration = configuration;
     upkeep.begin(&mut configuration);
-    Ok(HostEnd {
-        data: HostData::Single(Box::new(Arc::clone(&tap))),
-        control: Box::new(TapControl {
-            watch: None,
-            upkeep,
-            configuration,
-            tap,
-        }),
-    })
+    let interface = HostInterface::Tap(Arc::clone(&tap));
+    let control = TapControl {
+        watch: None,
+        upkeep,
+        configuration,
+        tap,
+    };
+    Ok((Box::new(control), interface))
 }
 
 fn plan(config: &HostConfig) -> Result<Plan, Error> {

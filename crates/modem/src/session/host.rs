@@ -249,12 +249,8 @@ impl DataSession {
     pub(super) fn host_config(&self) -> HostConfig {
         HostConfig {
             addresses: self.addresses.clone().unwrap_or_default(),
-            name: self.options.tun_name.clone(),
-            tun_mode: self.options.tun_mode,
-            routes: self.options.routes.clone(),
-            route_metric: self.options.route_metric,
-            dns: self.options.dns,
             ethernet: self.ground.ethernet.clone(),
+            ..HostConfig::for_session(&self.options)
         }
     }
 

@@ -10,12 +10,12 @@ use super::inner::Inner;
 use super::pump::LibusbPump;
 use super::queue::LibusbQueue;
 use super::wake::Wake;
+use crate::access::Access;
 use crate::buffer::Buffer;
 use crate::deadline::deadline;
 use crate::descriptors::{Descriptors, TransferKind};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
 use crate::error::{Error, Holder, TransferError};
-use crate::linux::node;
 use crate::linux::place::{Place, request};
 use crate::linux::sysfs::Sysfs;
 
@@ -43,10 +43,14 @@ impl LibusbDevice {
     ///
     /// # Errors
     /// As [`Backend::open`](crate::device::Backend::open).
-    pub(super) fn open(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
-        let place = Place::of(sysfs, found)?;
+    pub(super) fn open(
+        sysfs: &Sysfs,
+        access: &Arc<dyn Access>,
+        found: &Found,
+    ) -> Result<Self, Error> {
+        let place = Place::of(sysfs, access, found)?;
         let operation = format!("open {}", place.identity);
-        let node = node::open(&place.node(), true, &operation)?;
+        let node = place.open_node(&operation)?;
         let wake = Wake::new().map_err(|error| Error::Other {
             operation: operation.clone(),
             reason: error.to_string(),

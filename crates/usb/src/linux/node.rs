@@ -7,17 +7,13 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// Opens a device node for reading, or for using the device when it is `writable`.
-///
-/// # Errors
-/// As [`open_error`] for `operation`.
-pub(crate) fn open(path: &Path, writable: bool, operation: &str) -> Result<File, Error> {
+/// Opens a device node for reading and writing.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
-        .write(writable)
+        .write(true)
         .custom_flags(libc::O_CLOEXEC)
         .open(path)
-        .map_err(|error| open_error(&error, operation, path))
 }
 
 /// Turns the refusal to open a device node into an error for `operation`: [`Error::NoPermission`],

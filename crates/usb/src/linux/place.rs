@@ -1,10 +1,13 @@
 //! A device at its port as the kernel sees it, whatever backend drives it.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::node;
 use super::sysfs::{self, Sysfs};
-use super::{node, port};
+use crate::access::Access;
 use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Found, Identity, PortGuard};
 use crate::error::{Error, Holder};
@@ -16,6 +19,7 @@ const USBFS: &str = "usbfs";
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) sysfs: Sysfs,
+    pub(crate) access: Arc<dyn Access>,
     pub(crate) identity: Identity,
     pub(crate) descriptors: Descriptors,
 }
@@ -26,7 +30,11 @@ impl Place {
     /// # Errors
     /// [`Error::Gone`] when the device is not there any more, [`Error::Other`] when no device can be
     /// opened here at all.
-    pub(crate) fn of(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
+    pub(crate) fn of(
+        sysfs: &Sysfs,
+        access: &Arc<dyn Access>,
+        found: &Found,
+    ) -> Result<Self, Error> {
         let operation = format!("open {}", found.identity);
         if let Some(reason) = sysfs.unavailable() {
             return Err(Error::Other { operation, reason });
@@ -36,6 +44,7 @@ impl Place {
         }
         Ok(Self {
             sysfs: sysfs.clone(),
+            access: Arc::clone(access),
             identity: found.identity.clone(),
             descriptors: found.descriptors.clone(),
         })
@@ -44,6 +53,16 @@ impl Place {
     /// Returns `what` followed by the device, as [`Error`] names operations.
     pub(crate) fn operation(&self, what: &str) -> String {
         format!("{what} of {}", self.identity)
+    }
+
+    /// Opens the device's node for the operation `what`.
+    ///
+    /// # Errors
+    /// As [`node::open_error`].
+    pub(crate) fn open_node(&self, operation: &str) -> Result<File, Error> {
+        self.access
+            .open(&self.identity)
+            .map_err(|error| node::open_error(&error, operation, &self.node()))
     }
 
     /// Returns the path of the device's node.
@@ -93,7 +112,7 @@ impl Place {
         if !matches!(refused, Error::Busy { .. }) {
             return Err(refused);
         }
-        self.sysfs
+        self.access
             .force_configuration(&self.identity.port, value)
             .map_err(|error| {
                 tracing::debug!(device = %self.identity, %error, "sysfs refuses as well");
@@ -116,7 +135,7 @@ impl Place {
     /// Returns the holder for the name of a bound driver.
     fn holder_of(&self, driver: String) -> Holder {
         match driver.as_str() {
-            USBFS => sysfs::holder(&self.node()),
+            USBFS => self.access.holder(self.identity.bus, self.identity.address),
             _ => Holder::Driver(driver),
         }
     }
@@ -152,21 +171,23 @@ impl Place {
     /// As [`Device::guard_port`](crate::device::Device::guard_port).
     pub(crate) fn guard_port(&self) -> Result<PortGuard, Error> {
         let operation = self.operation("guard the port");
-        let Some((hub, number)) = self.sysfs.hub(&self.identity.port) else {
-            return Err(Error::Gone { operation });
-        };
-        let hub_node = node::open(&hub, true, &operation)?;
-        match port::claim(&hub_node, number) {
-            Ok(()) => Ok(PortGuard::new(hub_node)),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(Error::Busy {
-                operation,
-                holder: Some(sysfs::holder(&hub)),
-            }),
-            Err(error) => Err(Error::Other {
-                operation,
-                reason: error.to_string(),
-            }),
-        }
+        let port = &self.identity.port;
+        self.access.guard_port(port).map_err(|error| {
+            match (error.raw_os_error(), self.sysfs.hub(port)) {
+                (Some(libc::ENODEV), _) | (_, None) => Error::Gone { operation },
+                (Some(libc::EBUSY), Some((hub, _))) => Error::Busy {
+                    operation,
+                    holder: Some(sysfs::holder(&hub)),
+                },
+                (Some(libc::EACCES | libc::EPERM | libc::EROFS), Some((hub, _))) => {
+                    node::open_error(&error, &operation, &hub)
+                }
+                _ => Error::Other {
+                    operation,
+                    reason: error.to_string(),
+                },
+            }
+        })
     }
 
     /// Looks for an endpoint in the alternate settings that `alternate` says are active, which is

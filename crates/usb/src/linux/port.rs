@@ -9,7 +9,7 @@ use std::io;
 ///
 /// # Errors
 /// Returns the refusal of the kernel, EBUSY when another program has claimed the port.
-pub(super) fn claim(hub: &File, port: u32) -> io::Result<()> {
+pub(crate) fn claim(hub: &File, port: u32) -> io::Result<()> {
     const CLAIM_PORT: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<c_uint>(b'U', 24);
     // SAFETY: the request takes a pointer to an unsigned integer, which is what is passed.
     unsafe {

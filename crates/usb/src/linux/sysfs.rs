@@ -80,23 +80,7 @@ impl Sysfs {
         let file = File::open(self.devices.join(port).join("descriptors")).ok()?;
         file.take(DESCRIPTORS_MAX).read_to_end(&mut blob).ok()?;
         let descriptors = Descriptors::from_sysfs(&blob);
-        let text = |name: &str| {
-            self.attribute(port, name)
-                .ok()
-                .filter(|text| !text.is_empty())
-        };
-        let hex = |name: &str| u16::from_str_radix(&text(name)?, 16).ok();
-        let identity = Identity {
-            vendor: hex("idVendor")?,
-            product: hex("idProduct")?,
-            bus: text("busnum")?.parse().ok()?,
-            address: text("devnum")?.parse().ok()?,
-            port: port.to_owned(),
-            speed: speed(text("speed").as_deref()),
-            manufacturer: text("manufacturer"),
-            product_name: text("product"),
-            serial: text("serial"),
-        };
+        let identity = self.identity(port)?;
         let active_configuration = self.active_configuration(port).ok();
         let kernel_drivers = active_configuration
             .and_then(|value| descriptors.configuration(value))
@@ -112,6 +96,27 @@ impl Sysfs {
             descriptors,
             active_configuration,
             kernel_drivers,
+        })
+    }
+
+    /// Returns who the device at `port` is. Returns `None` when an attribute is missing.
+    pub(crate) fn identity(&self, port: &str) -> Option<Identity> {
+        let text = |name: &str| {
+            self.attribute(port, name)
+                .ok()
+                .filter(|text| !text.is_empty())
+        };
+        let hex = |name: &str| u16::from_str_radix(&text(name)?, 16).ok();
+        Some(Identity {
+            vendor: hex("idVendor")?,
+            product: hex("idProduct")?,
+            bus: text("busnum")?.parse().ok()?,
+            address: text("devnum")?.parse().ok()?,
+            port: port.to_owned(),
+            speed: speed(text("speed").as_deref()),
+            manufacturer: text("manufacturer"),
+            product_name: text("product"),
+            serial: text("serial"),
         })
     }
 
@@ -216,8 +221,10 @@ pub(crate) fn holder(node: &Path) -> Holder {
 
 /// Returns whether a name in the folder of devices is a port (`1-4.2`), and not a root hub (`usb1`)
 /// or an interface (`1-4:1.0`).
-fn is_port(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_digit()) && name.contains('-') && !name.contains(':')
+pub(crate) fn is_port(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_digit())
+        && name.contains('-')
+        && !name.contains([':', '/'])
 }
 
 /// Parses the attribute `speed`, which is in Mbit/s.

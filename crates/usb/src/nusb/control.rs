@@ -49,7 +49,7 @@ impl Inner {
         };
         let timeout = timeout.max(SHORTEST);
         let begun = Instant::now();
-        let ended = bounded(self.usb.control_in(request, timeout), timeout);
+        let ended = bounded(self.usb().control_in(request, timeout), timeout);
         let came = self.outcome(setup, ended, begun.elapsed() >= timeout)?;
         let moved = came.len().min(data.len());
         data[..moved].copy_from_slice(&came[..moved]);
@@ -81,7 +81,7 @@ impl Inner {
         };
         let timeout = timeout.max(SHORTEST);
         let begun = Instant::now();
-        let ended = bounded(self.usb.control_out(request, timeout), timeout);
+        let ended = bounded(self.usb().control_out(request, timeout), timeout);
         self.outcome(setup, ended, begun.elapsed() >= timeout)
     }
 

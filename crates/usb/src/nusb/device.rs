@@ -7,14 +7,14 @@ use ::nusb::transfer::{Bulk, BulkOrInterrupt, EndpointDirection, In, Interrupt, 
 use ::nusb::{ErrorKind, MaybeFuture};
 
 use super::errors::{code, to_error};
-use super::inner::Inner;
+use super::inner::{Inner, open_node};
 use super::pump::NusbPump;
 use super::queue::NusbQueue;
 use super::wake::PumpSignal;
+use crate::access::Access;
 use crate::descriptors::{Descriptors, Endpoint, TransferKind};
 use crate::device::{Device, Found, Identity, PortGuard, Pump, Queue, Setup};
 use crate::error::{Error, Holder};
-use crate::linux::node;
 use crate::linux::place::Place;
 use crate::linux::sysfs::Sysfs;
 
@@ -28,36 +28,19 @@ impl NusbDevice {
     ///
     /// # Errors
     /// As [`Backend::open`](crate::device::Backend::open).
-    pub(super) fn open(sysfs: &Sysfs, found: &Found) -> Result<Self, Error> {
-        let place = Place::of(sysfs, found)?;
-        let path = place.node();
+    pub(super) fn open(
+        sysfs: &Sysfs,
+        access: &Arc<dyn Access>,
+        found: &Found,
+    ) -> Result<Self, Error> {
+        let place = Place::of(sysfs, access, found)?;
         let operation = format!("open {}", place.identity);
-        let other = |reason: String| Error::Other {
-            operation: operation.clone(),
-            reason,
-        };
-        let signal = node::open(&path, false, &operation)
-            .and_then(|node| PumpSignal::new(node).map_err(|error| other(error.to_string())))?;
-        // Given a descriptor, nusb would ask the device for its configuration and not see when it
-        // changes. For a device it has listed it looks into sysfs whenever it needs to know.
-        let mut listed = ::nusb::list_devices()
-            .wait()
-            .map_err(|error| to_error(&error, operation.clone()))?;
-        let listed = listed
-            .find(|device| {
-                (device.busnum(), device.device_address())
-                    == (place.identity.bus, place.identity.address)
-            })
-            .ok_or_else(|| Error::Gone {
-                operation: operation.clone(),
+        let signal =
+            PumpSignal::new(place.open_node(&operation)?).map_err(|error| Error::Other {
+                operation,
+                reason: error.to_string(),
             })?;
-        let usb = listed.open().wait().map_err(|error| match code(&error) {
-            Some(code) => {
-                let error = std::io::Error::from_raw_os_error(code);
-                node::open_error(&error, &operation, &path)
-            }
-            None => other(error.to_string()),
-        })?;
+        let usb = open_node(&place)?;
         Ok(Self {
             inner: Arc::new(Inner::new(usb, place, Arc::new(signal))),
         })
@@ -95,12 +78,13 @@ impl NusbDevice {
             return Err(busy);
         };
         self.place()
-            .sysfs
+            .access
             .force_configuration(&self.place().identity.port, 0)
             .map_err(|error| Error::Other {
                 operation,
                 reason: error.to_string(),
-            })
+            })?;
+        self.inner.reopen()
     }
 
     /// Opens a queue on an endpoint of this type and direction.
@@ -152,7 +136,7 @@ impl Device for NusbDevice {
             // usbfs would select that one, and nusb has no number for none at all.
             return self.unconfigure(operation);
         }
-        match self.inner.usb.set_configuration(value).wait() {
+        match self.inner.usb().set_configuration(value).wait() {
             Ok(()) => {
                 self.inner.forget_claims();
                 Ok(())
@@ -177,7 +161,7 @@ impl Device for NusbDevice {
         };
         self.place().force_configuration(value, refused)?;
         self.inner.forget_claims();
-        Ok(())
+        self.inner.reopen()
     }
 
     fn guard_port(&self) -> Result<PortGuard, Error> {
@@ -197,7 +181,7 @@ impl Device for NusbDevice {
         if self.place().is_claimed(interface) {
             return Ok(());
         }
-        match self.inner.usb.detach_kernel_driver(interface) {
+        match self.inner.usb().detach_kernel_driver(interface) {
             Ok(()) => Ok(()),
             Err(error) if code(&error) == Some(libc::ENODATA) => Ok(()),
             Err(error) => {
@@ -209,7 +193,7 @@ impl Device for NusbDevice {
 
     fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
         let what = format!("let kernel drivers have interface {interface}");
-        match self.inner.usb.attach_kernel_driver(interface) {
+        match self.inner.usb().attach_kernel_driver(interface) {
             Ok(()) => Ok(()),
             // A kernel driver has it already.
             Err(error) if error.kind() == ErrorKind::Busy => Ok(()),

@@ -7,20 +7,23 @@ use std::time::{Duration, Instant};
 use ::nusb::transfer::{BulkOrInterrupt, EndpointDirection};
 use ::nusb::{Endpoint, ErrorKind, Interface, MaybeFuture};
 
-use super::errors::to_error;
+use super::errors::{code, to_error};
 use super::parking::AnyParking;
 use super::wake::PumpSignal;
 use crate::error::{Error, Holder};
+use crate::linux::node;
 use crate::linux::place::Place;
 
 /// Longest time for which nusb's event thread is expected to hold the endpoint of a transfer it ended.
 const EVENT_THREAD_MAX: Duration = Duration::from_secs(1);
+/// Number of times a device is asked for its configuration before it counts as silent.
+const CONFIGURATION_TRIES: usize = 20;
 /// Pause between two looks at whether it still does.
 const EVENT_THREAD_PAUSE: Duration = Duration::from_micros(50);
 
 /// The part of an open device that its queues and its pump share.
 pub(super) struct Inner {
-    pub(super) usb: ::nusb::Device,
+    usb: Mutex<::nusb::Device>,
     pub(super) place: Place,
     pub(super) signal: Arc<PumpSignal>,
     /// The claimed interfaces by number.
@@ -51,12 +54,34 @@ impl Inner {
     /// Shares an open device that has claimed nothing.
     pub(super) fn new(usb: ::nusb::Device, place: Place, signal: Arc<PumpSignal>) -> Self {
         Self {
-            usb,
+            usb: Mutex::new(usb),
             place,
             signal,
             claims: Mutex::default(),
             parkings: Mutex::default(),
         }
+    }
+
+    /// Returns nusb's handle.
+    pub(super) fn usb(&self) -> ::nusb::Device {
+        self.usb
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Opens the device anew after its configuration was changed otherwise than by nusb, which of a device
+    /// that was opened by descriptor knows the configuration at the opening. Nothing may be claimed.
+    ///
+    /// # Errors
+    /// As [`open_node`].
+    pub(super) fn reopen(&self) -> Result<(), Error> {
+        if self.place.access.is_local() {
+            return Ok(());
+        }
+        let usb = open_node(&self.place)?;
+        *self.usb.lock().unwrap_or_else(PoisonError::into_inner) = usb;
+        Ok(())
     }
 
     fn claims(&self) -> MutexGuard<'_, BTreeMap<u8, Claim>> {
@@ -144,7 +169,7 @@ impl Inner {
 
     /// Claims an interface in the kernel for the operation `what`.
     fn new_handle(&self, interface: u8, what: &str) -> Result<Interface, Error> {
-        self.usb
+        self.usb()
             .claim_interface(interface)
             .wait()
             .map_err(|error| match error.kind() {
@@ -244,12 +269,12 @@ impl Inner {
                 self.give_back(interface, std::mem::take(&mut claim.handles));
             }
         }
-        let result = self.usb.reset().wait();
+        let result = self.usb().reset().wait();
         let mut lost = None;
         claims.retain(|&interface, claim| {
             // A kernel driver may have bound in between; the claim of another program is left alone.
             if !self.place.is_claimed(interface) {
-                let _ = self.usb.detach_kernel_driver(interface);
+                let _ = self.usb().detach_kernel_driver(interface);
             }
             match self.new_handle(interface, what) {
                 Ok(handle) => {
@@ -300,6 +325,60 @@ impl Inner {
             _ => to_error(&error, operation()),
         })
     }
+}
+
+/// Opens a device with nusb.
+///
+/// A device that it has listed itself nusb asks sysfs for the configuration whenever it needs to know.
+/// One that it gets as a descriptor it asks once, by a control request that it gives 50 ms; it
+/// guesses when there is no answer, so what it has learned is compared with sysfs.
+///
+/// # Errors
+/// [`Error::Gone`], as [`Place::open_node`], or what nusb said.
+pub(super) fn open_node(place: &Place) -> Result<::nusb::Device, Error> {
+    let operation = || format!("open {}", place.identity);
+    if place.access.is_local() {
+        return open_listed(place, &operation());
+    }
+    for _ in 0..CONFIGURATION_TRIES {
+        let node = place.open_node(&operation())?;
+        let usb = ::nusb::Device::from_fd(node.into())
+            .wait()
+            .map_err(|error| to_error(&error, operation()))?;
+        let known = usb.active_configuration();
+        let known = known.map_or(0, |active| active.configuration_value());
+        if known == place.active_configuration()? {
+            return Ok(usb);
+        }
+    }
+    Err(Error::Other {
+        operation: operation(),
+        reason: "it does not tell its configuration".to_owned(),
+    })
+}
+
+fn open_listed(place: &Place, operation: &str) -> Result<::nusb::Device, Error> {
+    let mut listed = ::nusb::list_devices()
+        .wait()
+        .map_err(|error| to_error(&error, operation.to_owned()))?;
+    let listed = listed
+        .find(|device| {
+            (device.busnum(), device.device_address())
+                == (place.identity.bus, place.identity.address)
+        })
+        .ok_or_else(|| Error::Gone {
+            operation: operation.to_owned(),
+        })?;
+    listed.open().wait().map_err(|error| match code(&error) {
+        Some(code) => {
+            let error = std::io::Error::from_raw_os_error(code);
+            node::open_error(&error, operation, &place.node())
+        }
+        None => Error::Other {
+            operation: operation.to_owned(),
+            reason: error.to_string(),
+        },
+    })
 }
 
 /// Repeats `attempt` while nusb says that it is busy, which it is as long as its event thread holds

@@ -1,0 +1,255 @@
+//! The driver's end: interfaces and USB devices that the monitor opens, notifications that it passes on.
+
+use std::fs::File;
+use std::io::{self, PipeReader, Read as _};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostNews, HostProvider};
+use uwwan_modem::status;
+use uwwan_usb::access::Access;
+use uwwan_usb::device::{Identity, PortGuard};
+use uwwan_usb::error::Holder;
+
+use super::channel::Channel;
+use super::devices::DeviceReply;
+use super::request::{Network, Port, Request};
+use super::serve::Reply;
+use crate::failure::{Failure, FailureKind};
+
+/// The monitor, as the driver reaches it.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    channel: Arc<Mutex<Channel>>,
+    /// What was asked for at the start, a data session each.
+    sessions: Arc<[HostConfig]>,
+}
+
+impl Monitor {
+    pub(super) fn new(channel: Channel, sessions: Vec<HostConfig>) -> Self {
+        Self {
+            channel: Arc::new(Mutex::new(channel)),
+            sessions: sessions.into(),
+        }
+    }
+
+    /// Asks for something and waits for the reply.
+    fn ask(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), Failure> {
+        let gone = |why: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Host, "the monitor does not answer")
+                .because(why)
+                .next("nothing: this process ends as well")
+        };
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel
+            .send(&request.encode(), &[])
+            .map_err(|error| gone(&error))?;
+        let received = channel.receive().map_err(|error| gone(&error))?;
+        let (bytes, descriptors) = received.ok_or_else(|| gone(&"it has ended"))?;
+        let reply: Reply = serde_json::from_slice(&bytes).map_err(|error| gone(&error))?;
+        match reply.failure {
+            Some(failure) => Err(failure),
+            None => Ok((reply, descriptors)),
+        }
+    }
+
+    /// Passes a notification to the service manager.
+    pub fn notify(&self, text: &str) {
+        let text = text.to_owned();
+        if let Err(failure) = self.ask(&Request::Notify { text }) {
+            tracing::debug!(%failure, "a notification was not passed on");
+        }
+    }
+}
+
+impl Monitor {
+    /// Asks for something that concerns a USB device.
+    fn ask_device(&self, request: &Request) -> io::Result<(DeviceReply, Vec<OwnedFd>)> {
+        let (reply, descriptors) = self.ask(request).map_err(io::Error::other)?;
+        let device = reply.device.unwrap_or_default();
+        match device.errno {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Ok((device, descriptors)),
+        }
+    }
+}
+
+impl Monitor {
+    /// Returns the programs beside this one that have the node of a device open: `name (process id)`.
+    pub fn holders(&self, bus: u8, address: u8) -> Vec<String> {
+        let own = format!("(process {})", std::process::id());
+        let reply = self.ask_device(&Request::Holder { bus, address });
+        let mut holders = reply.map_or_else(|_| Vec::new(), |(reply, _)| reply.holders);
+        holders.retain(|holder| !holder.ends_with(&own));
+        holders
+    }
+}
+
+impl Access for Monitor {
+    fn open(&self, device: &Identity) -> io::Result<File> {
+        let (_, mut descriptors) = self.ask_device(&Request::OpenDevice {
+            at: port(&device.port)?,
+            bus: device.bus,
+            address: device.address,
+        })?;
+        let node = descriptors.pop();
+        node.map(File::from)
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn guard_port(&self, name: &str) -> io::Result<PortGuard> {
+        let (reply, _) = self.ask_device(&Request::Guard { at: port(name)? })?;
+        let guard = reply.guard.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(PortGuard::new(Guard {
+            monitor: self.clone(),
+            guard,
+        }))
+    }
+
+    fn force_configuration(&self, name: &str, value: u8) -> io::Result<()> {
+        let at = port(name)?;
+        self.ask_device(&Request::Configure { at, value }).map(drop)
+    }
+
+    fn holder(&self, bus: u8, address: u8) -> Holder {
+        let reply = self.ask_device(&Request::Holder { bus, address });
+        Holder::Program(reply.map_or_else(|error| error.to_string(), |(reply, _)| reply.holder))
+    }
+}
+
+fn port(name: &str) -> io::Result<Port> {
+    Port::new(name).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// A port that kernel drivers are kept from.
+struct Guard {
+    monitor: Monitor,
+    /// Its number at the monitor.
+    guard: u8,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let guard = self.guard;
+        // A monitor that has ended has let go of the port.
+        let _ = self.monitor.ask_device(&Request::Unguard { guard });
+    }
+}
+
+/// Host ends whose interfaces the monitor opens and configures.
+pub struct Provider(pub Monitor);
+
+impl HostProvider for Provider {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
+        let asked = HostConfig {
+            addresses: status::Addresses::default(),
+            ethernet: None,
+            ..config.clone()
+        };
+        let unknown = || {
+            Failure::new(FailureKind::Host, "no such data session was asked for")
+                .next("report it with the log")
+        };
+        let session = self.0.sessions.iter().position(|known| *known == asked);
+        let session = session.and_then(|session| u8::try_from(session).ok());
+        let network = network(config);
+        let (reply, mut descriptors) = self.0.ask(&Request::Open {
+            session: session.ok_or_else(unknown)?,
+            network,
+        })?;
+        let opened = reply.opened.ok_or_else(unknown)?;
+        let changes = descriptors.pop().map(PipeReader::from);
+        let data = HostData::handed(&opened.kind, descriptors).map_err(|error| {
+            Failure::new(FailureKind::Host, "cannot use the interface").because(error)
+        })?;
+        Ok(HostEnd {
+            control: Box::new(Remote {
+                monitor: self.0.clone(),
+                number: opened.number,
+                changes,
+                interface: reply.interface.unwrap_or_default(),
+            }),
+            data,
+        })
+    }
+}
+
+fn network(config: &HostConfig) -> Network {
+    Network {
+        addresses: config.addresses.clone(),
+        ethernet: config.ethernet.clone(),
+    }
+}
+
+/// An interface that the monitor has opened.
+struct Remote {
+    monitor: Monitor,
+    /// Its number at the monitor.
+    number: u8,
+    /// The pipe that has a byte whenever the interface is to be looked after, until somebody waits for
+    /// that.
+    changes: Option<PipeReader>,
+    interface: status::Interface,
+}
+
+impl HostControl for Remote {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
+        let (reply, _) = self.monitor.ask(&Request::Change {
+            interface: self.number,
+            network: network(config),
+        })?;
+        self.interface = reply.interface.unwrap_or_default();
+        Ok(())
+    }
+
+    fn set_carrier(&mut self, up: bool) {
+        let interface = self.number;
+        if let Err(failure) = self.monitor.ask(&Request::Carrier { interface, up }) {
+            tracing::warn!("{failure}");
+        }
+    }
+
+    fn watch(&mut self, changed: Box<dyn Fn() + Send>) {
+        let Some(mut changes) = self.changes.take() else {
+            return;
+        };
+        // It ends with the interface, because the monitor closes the pipe with that.
+        let started = std::thread::Builder::new()
+            .name("uwwan-watch".into())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+                let mut bytes = [0; 64];
+                while matches!(changes.read(&mut bytes), Ok(1..)) {
+                    changed();
+                }
+            });
+        if let Err(error) = started {
+            tracing::warn!("changes by others are not noticed: {error}");
+        }
+    }
+
+    fn attend(&mut self) -> Vec<HostNews> {
+        let interface = self.number;
+        match self.monitor.ask(&Request::Attend { interface }) {
+            Ok((reply, _)) => {
+                self.interface = reply.interface.unwrap_or_default();
+                reply.news
+            }
+            Err(failure) => vec![HostNews::Trouble(failure.to_string())],
+        }
+    }
+
+    fn interface(&self) -> status::Interface {
+        self.interface.clone()
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let interface = self.number;
+        // A monitor that has ended has undone everything, or the next start does.
+        if let Err(failure) = self.monitor.ask(&Request::Close { interface }) {
+            tracing::debug!(%failure, "the interface was not closed by request");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Two processes: the driver, which reads hostile bytes, and the monitor, which has the privileges.
+//!
+//! `up` that may configure interfaces (CAP_NET_ADMIN) splits in two before it reads anything of a
+//! device and before it starts a thread. The child is the driver: it gives up every capability and
+//! confines itself ([`crate::sandbox`]). The parent is the monitor: it opens the USB device's
+//! node, opens and configures the interfaces, runs the programs that take name servers, and talks with the service manager. The
+//! driver asks for these by requests of a fixed size ([`request`]), each of which is checked against
+//! what was asked for on the command line ([`check`]).
+//!
+//! When the driver ends, however that happens, the monitor puts the host back and ends as the driver
+//! did. When the monitor ends, the kernel sends the driver SIGTERM.
+
+mod channel;
+mod check;
+mod devices;
+mod driver;
+mod ffi;
+mod request;
+mod serve;
+
+use std::io;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use uwwan_modem::host::HostConfig;
+use uwwan_modem::{Options, Selector};
+
+pub use driver::{Monitor, Provider};
+
+use crate::failure::{Failure, FailureKind};
+use crate::notify::Notifier;
+use crate::runtime;
+use crate::signals;
+use channel::Channel;
+use devices::Devices;
+
+/// Exit status of a process that a signal has ended, less the signal's number, as shells tell it.
+const SIGNALLED: i32 = 128;
+
+/// Splits this process in two and returns in the driver, with the way to the monitor. The monitor never
+/// returns from here; its exit status is the driver's.
+///
+/// # Errors
+/// [`FailureKind::Host`] when there cannot be two processes.
+pub fn split(
+    options: &Options,
+    device: Option<&Selector>,
+    base: &Path,
+    notifier: Notifier,
+) -> Result<Monitor, Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(FailureKind::Host, "cannot start the driver's process").because(error)
+    };
+    let sessions: Vec<HostConfig> = options
+        .sessions
+        .iter()
+        .map(HostConfig::for_session)
+        .collect();
+    let (ours, theirs) = Channel::pair().map_err(failed)?;
+    let monitor = rustix::process::getpid();
+    let Some(driver) = ffi::fork().map_err(failed)? else {
+        drop(ours);
+        let end = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+        end.map_err(|errno| failed(errno.into()))?;
+        // It may have ended before it could be told.
+        if rustix::process::getppid() != Some(monitor) {
+            return Err(failed(io::Error::other("the monitor has ended")));
+        }
+        return Ok(Monitor::new(theirs, sessions));
+    };
+    drop(theirs);
+    let _ = rustix::thread::set_name(c"uwwan-monitor");
+    if let Err(error) = signals::forward(driver) {
+        // Signals end the monitor then, and with it the driver.
+        tracing::warn!("signals are not passed on: {error}");
+    }
+    let devices = Devices::new(device.cloned());
+    let mut server = serve::Server::new(sessions, devices, notifier);
+    server.run(&ours);
+    drop(server);
+    let end = end_of(driver);
+    runtime::sweep(base);
+    std::process::exit(match end {
+        Some(status) => end_as(status),
+        None => 1,
+    });
+}
+
+/// Waits until the driver has ended, and returns how.
+fn end_of(driver: Pid) -> Option<WaitStatus> {
+    loop {
+        match rustix::process::waitpid(Some(driver), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Some(status),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Returns the exit status of a process that has ended so. If a signal that asks for an end did it, this
+/// process ends by the same one.
+fn end_as(status: WaitStatus) -> i32 {
+    if let Some(status) = status.exit_status() {
+        return status;
+    }
+    let signal = status.terminating_signal().unwrap_or(0);
+    if signals::ASKING.contains(&signal) {
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    } else {
+        tracing::error!("the driver's process was ended by signal {signal}");
+    }
+    SIGNALLED + signal
+}

@@ -1,0 +1,439 @@
+//! What the driver may ask of the monitor: values of a fixed size.
+//!
+//! Every request is [`LENGTH`] bytes. The first says which it is; numbers are in network byte order;
+//! bytes behind the last field are zero. An address that is not there is all zeros with a prefix of
+//! zero.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use uwwan_modem::host::Ethernet;
+use uwwan_modem::status::{Addresses, Prefix4, Prefix6};
+
+/// Length of every request, in bytes.
+pub(super) const LENGTH: usize = 320;
+/// Most name servers of one family in a request. The C library reads three.
+const SERVERS: usize = 8;
+
+/// A request of the driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Make the interface of a data session.
+    Open {
+        /// Which of the sessions that were asked for at the start, from 0.
+        session: u8,
+        /// What the network has given.
+        network: Network,
+    },
+    /// Give an interface other addresses.
+    Change {
+        /// Number of the interface, which the answer to [`Request::Open`] told.
+        interface: u8,
+        /// What the network has given.
+        network: Network,
+    },
+    /// Tell an interface for Ethernet frames whether the device's link is up.
+    Carrier {
+        /// Number of the interface.
+        interface: u8,
+        /// Whether it is.
+        up: bool,
+    },
+    /// Undo what was done for an interface, and close it.
+    Close {
+        /// Number of the interface.
+        interface: u8,
+    },
+    /// Look after what was set up for an interface: put back what others took away.
+    Attend {
+        /// Number of the interface.
+        interface: u8,
+    },
+    /// Open the node of a USB device.
+    OpenDevice {
+        /// Where it is.
+        at: Port,
+        /// Number of its bus.
+        bus: u8,
+        /// Its number there.
+        address: u8,
+    },
+    /// Keep kernel drivers from the device at a port.
+    Guard {
+        /// The port.
+        at: Port,
+    },
+    /// Let them have it again.
+    Unguard {
+        /// Number of the guard, which the answer to [`Request::Guard`] told.
+        guard: u8,
+    },
+    /// Select a configuration of the device at a port through sysfs.
+    Configure {
+        /// The port.
+        at: Port,
+        /// `bConfigurationValue`; 0 unconfigures.
+        value: u8,
+    },
+    /// Tell who has the node of a USB device open.
+    Holder {
+        /// Number of its bus.
+        bus: u8,
+        /// Its number there.
+        address: u8,
+    },
+    /// Pass a notification to the service manager (`sd_notify(3)`).
+    Notify {
+        /// Its text; what is too long is cut.
+        text: String,
+    },
+}
+
+/// Port of a USB device (`1-4.2`), padded with zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Port([u8; Port::LENGTH]);
+
+impl Port {
+    /// Length in bytes. A bus number and seven ports of hubs (USB 2.0, 4.1.1) fit in.
+    const LENGTH: usize = 32;
+
+    /// Returns the port of this name, unless it is too long to be one.
+    pub(super) fn new(name: &str) -> Option<Self> {
+        let mut bytes = [0; Self::LENGTH];
+        bytes
+            .get_mut(..name.len())?
+            .copy_from_slice(name.as_bytes());
+        Some(Self(bytes))
+    }
+
+    /// Returns the port's name.
+    pub(super) fn name(&self) -> Option<&str> {
+        let end = self.0.iter().position(|&byte| byte == 0)?;
+        std::str::from_utf8(&self.0[..end]).ok()
+    }
+}
+
+/// What the network has given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Network {
+    /// Addresses, gateways, name servers, MTU.
+    pub(super) addresses: Addresses,
+    /// With a device that carries Ethernet frames: address and link.
+    pub(super) ethernet: Option<Ethernet>,
+}
+
+impl Request {
+    /// Writes the request.
+    pub(super) fn encode(&self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        let mut to = Writer(&mut bytes);
+        match self {
+            Self::Open { session, network } => {
+                to.put(&[1, *session]);
+                network.encode(&mut to);
+            }
+            Self::Change { interface, network } => {
+                to.put(&[2, *interface]);
+                network.encode(&mut to);
+            }
+            Self::Carrier { interface, up } => to.put(&[3, *interface, u8::from(*up)]),
+            Self::Close { interface } => to.put(&[4, *interface]),
+            Self::OpenDevice { at, bus, address } => {
+                to.put(&[6, *bus, *address]);
+                to.put(&at.0);
+            }
+            Self::Guard { at } => {
+                to.put(&[7, 0]);
+                to.put(&at.0);
+            }
+            Self::Unguard { guard } => to.put(&[8, *guard]),
+            Self::Configure { at, value } => {
+                to.put(&[9, *value]);
+                to.put(&at.0);
+            }
+            Self::Holder { bus, address } => to.put(&[10, *bus, *address]),
+            Self::Attend { interface } => to.put(&[11, *interface]),
+            Self::Notify { text } => {
+                to.put(&[5, 0]);
+                let end = text.floor_char_boundary(LENGTH - 2);
+                to.put(&text.as_bytes()[..end]);
+            }
+        }
+        bytes
+    }
+
+    /// Reads a request. Returns `None` for what is none.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(<&[u8; LENGTH]>::try_from(bytes).ok()?);
+        let [kind, number] = from.take()?;
+        Some(match kind {
+            1 => Self::Open {
+                session: number,
+                network: Network::decode(&mut from)?,
+            },
+            2 => Self::Change {
+                interface: number,
+                network: Network::decode(&mut from)?,
+            },
+            3 => Self::Carrier {
+                interface: number,
+                up: from.flag()?,
+            },
+            4 => Self::Close { interface: number },
+            5 => {
+                let end = from.0.iter().position(|&byte| byte == 0);
+                let text = &from.0[..end.unwrap_or(from.0.len())];
+                Self::Notify {
+                    text: std::str::from_utf8(text).ok()?.to_owned(),
+                }
+            }
+            6 => {
+                let [address] = from.take()?;
+                Self::OpenDevice {
+                    at: Port(from.take()?),
+                    bus: number,
+                    address,
+                }
+            }
+            7 => Self::Guard {
+                at: Port(from.take()?),
+            },
+            8 => Self::Unguard { guard: number },
+            9 => Self::Configure {
+                at: Port(from.take()?),
+                value: number,
+            },
+            10 => {
+                let [address] = from.take()?;
+                Self::Holder {
+                    bus: number,
+                    address,
+                }
+            }
+            11 => Self::Attend { interface: number },
+            _ => return None,
+        })
+    }
+}
+
+impl Network {
+    fn encode(&self, to: &mut Writer<'_>) {
+        let given = &self.addresses;
+        to.put(&given.mtu.to_be_bytes());
+        let v4 = given.ipv4.unwrap_or(Prefix4 {
+            address: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+        });
+        to.put(&v4.address.octets());
+        to.put(&[v4.prefix]);
+        let v6 = given.ipv6.unwrap_or(Prefix6 {
+            address: Ipv6Addr::UNSPECIFIED,
+            prefix: 0,
+        });
+        to.put(&v6.address.octets());
+        to.put(&[v6.prefix]);
+        to.put(&given.gateway4.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
+        to.put(&given.gateway6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets());
+        for place in 0..SERVERS {
+            let server = given.dns4.get(place);
+            to.put(&server.unwrap_or(&Ipv4Addr::UNSPECIFIED).octets());
+        }
+        for place in 0..SERVERS {
+            let server = given.dns6.get(place);
+            to.put(&server.unwrap_or(&Ipv6Addr::UNSPECIFIED).octets());
+        }
+        let ethernet = self.ethernet.as_ref();
+        let address = ethernet.and_then(|ethernet| ethernet.address);
+        let carrier = ethernet.is_some_and(|ethernet| ethernet.carrier);
+        to.put(&[ethernet.is_some(), carrier, address.is_some()].map(u8::from));
+        to.put(&address.unwrap_or_default());
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        let mtu = u16::from_be_bytes(from.take()?);
+        let (address4, [prefix4]) = (from.v4()?, from.take()?);
+        let (address6, [prefix6]) = (from.v6()?, from.take()?);
+        let mut addresses = Addresses {
+            ipv4: address4.map(|address| Prefix4 {
+                address,
+                prefix: prefix4,
+            }),
+            ipv6: address6.map(|address| Prefix6 {
+                address,
+                prefix: prefix6,
+            }),
+            gateway4: from.v4()?,
+            gateway6: from.v6()?,
+            mtu,
+            ..Addresses::default()
+        };
+        for _ in 0..SERVERS {
+            addresses.dns4.extend(from.v4()?);
+        }
+        for _ in 0..SERVERS {
+            addresses.dns6.extend(from.v6()?);
+        }
+        let (ethernet, carrier, has_address) = (from.flag()?, from.flag()?, from.flag()?);
+        let address = from.take::<6>()?;
+        Some(Self {
+            addresses,
+            ethernet: ethernet.then_some(Ethernet {
+                address: has_address.then_some(address),
+                carrier,
+            }),
+        })
+    }
+}
+
+/// The rest of a request that is being written.
+struct Writer<'a>(&'a mut [u8]);
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        // Requests are long enough for all their fields, as the tests show.
+        let (here, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        here.copy_from_slice(bytes);
+        self.0 = rest;
+    }
+}
+
+/// The rest of a request that is being read.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (here, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*here)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.take()? {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Reads an address, which is `Some(None)` when it is not there.
+    fn v4(&mut self) -> Option<Option<Ipv4Addr>> {
+        let address = Ipv4Addr::from(self.take::<4>()?);
+        Some((!address.is_unspecified()).then_some(address))
+    }
+
+    fn v6(&mut self) -> Option<Option<Ipv6Addr>> {
+        let address = Ipv6Addr::from(self.take::<16>()?);
+        Some((!address.is_unspecified()).then_some(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network() -> Network {
+        Network {
+            addresses: Addresses {
+                ipv4: Some(Prefix4 {
+                    address: [10, 169, 198, 77].into(),
+                    prefix: 30,
+                }),
+                gateway4: Some([10, 169, 198, 78].into()),
+                dns4: (1..=8).map(|last| [192, 0, 2, last].into()).collect(),
+                ipv6: Some(Prefix6 {
+                    address: "2001:db8::77".parse().unwrap(),
+                    prefix: 64,
+                }),
+                gateway6: Some("fe80::1".parse().unwrap()),
+                dns6: (1..=8)
+                    .map(|last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last))
+                    .collect(),
+                mtu: 1430,
+            },
+            ethernet: Some(Ethernet {
+                address: Some([2, 0, 0, 0, 0, 1]),
+                carrier: true,
+            }),
+        }
+    }
+
+    #[test]
+    fn requests_are_read_as_they_were_written() {
+        assert_eq!(Port::new("1-4.2").unwrap().name(), Some("1-4.2"));
+        assert_eq!(Port::new(&"1".repeat(33)), None);
+        let little = Network {
+            addresses: Addresses {
+                mtu: 1500,
+                ..Addresses::default()
+            },
+            ethernet: None,
+        };
+        for request in [
+            Request::Open {
+                session: 3,
+                network: network(),
+            },
+            Request::Change {
+                interface: 1,
+                network: little,
+            },
+            Request::Carrier {
+                interface: 2,
+                up: true,
+            },
+            Request::Close { interface: 255 },
+            Request::Attend { interface: 4 },
+            Request::OpenDevice {
+                at: Port::new("1-4.2").unwrap(),
+                bus: 1,
+                address: 12,
+            },
+            Request::Guard {
+                at: Port::new("1-4.2").unwrap(),
+            },
+            Request::Unguard { guard: 3 },
+            Request::Configure {
+                at: Port::new("10-1.2.3.4.5.6.7").unwrap(),
+                value: 2,
+            },
+            Request::Holder {
+                bus: 3,
+                address: 127,
+            },
+            Request::Notify {
+                text: "READY=1\nSTATUS=online".into(),
+            },
+        ] {
+            assert_eq!(Request::decode(&request.encode()), Some(request));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_what_is_none_is_refused() {
+        let long = Request::Notify {
+            text: format!("x{}", "ø".repeat(400)),
+        };
+        let Some(Request::Notify { text }) = Request::decode(&long.encode()) else {
+            panic!("no notification");
+        };
+        assert!(text.len() > 300 && text.ends_with('ø'));
+        for bad in [
+            &[][..],
+            &[0; LENGTH],
+            &[2; LENGTH],
+            &[3; LENGTH],
+            &[4; LENGTH - 1],
+        ] {
+            assert_eq!(Request::decode(bad), None);
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a driver that was taken over sends, reading it ends well.
+        #[test]
+        fn anything_is_read(bytes in proptest::collection::vec(0..=255u8, 0..LENGTH + 2)) {
+            if let Some(request) = Request::decode(&bytes) {
+                assert_eq!(Request::decode(&request.encode()), Some(request));
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Makes interfaces of the host and configures them: addresses, routes, name servers.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use uwwan_tun::dns::{self, Guard, Method, Paths};
+use uwwan_tun::{Configuration, Interface as _, Watch};
+
+use super::control::{HostControl, HostEnd, HostNews, HostProvider, other_kind};
+use super::handed::HostInterface;
+use super::plan::{HostConfig, plan};
+use super::tap;
+use super::tun::HostTun;
+use super::upkeep::{self, Upkeep};
+use crate::failure::Failure;
+use crate::options::{Dns, Routes};
+use crate::status::Interface;
+
+/// Maker of hosts' ends that are TUN interfaces, or TAP interfaces for Ethernet frames.
+#[derive(Debug, Default)]
+pub struct TunProvider {}
+
+impl HostProvider for TunProvider {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
+        let (control, interface) = Self::open(config)?;
+        Ok(HostEnd {
+            control,
+            data: interface.into_data(),
+        })
+    }
+}
+
+impl TunProvider {
+    /// Does as [`HostProvider::bring_up`], and returns the interface instead of what moves packets
+    /// through it.
+    ///
+    /// # Errors
+    /// Those of [`HostProvider::bring_up`].
+    pub fn open(config: &HostConfig) -> Result<(Box<dyn HostControl>, HostInterface), Failure> {
+        if let Some(ethernet) = &config.ethernet {
+            return tap::open(config, ethernet);
+        }
+        let plan = plan(config)?;
+        let tun = HostTun::open(config.tun_mode, config.name.as_deref())?;
+        let configuration = Configuration::apply(plan, &tun)?;
+        let mut control = TunControl {
+            watch: None,
+            dns: None,
+            news: Vec::new(),
+            upkeep: Upkeep::default(),
+            notes: Vec::new(),
+            index: tun.index(),
+            configuration,
+            name: tun.name().to_owned(),
+            mode: tun.describe(),
+        };
+        control.name_servers(config);
+        control.upkeep.begin(&mut control.configuration);
+        Ok((Box::new(control), HostInterface::Tun(tun)))
+    }
+}
+
+/// Changes made to the host for a TUN interface. The order of the fields is the order of undoing.
+struct TunControl {
+    watch: Option<Watch>,
+    dns: Option<Guard>,
+    /// What has not been told.
+    news: Vec<HostNews>,
+    upkeep: Upkeep,
+    /// Notices of what could not be done, a line each.
+    notes: Vec<String>,
+    configuration: Configuration,
+    name: String,
+    index: u32,
+    /// Mode of the interface in words.
+    mode: String,
+}
+
+impl TunControl {
+    /// Sets the modem's name servers on the host. A failure is only told, because a link without
+    /// name resolution is better than none.
+    fn name_servers(&mut self, config: &HostConfig) {
+        // The old ones are taken back before the new ones are handed over.
+        self.dns = None;
+        self.notes.clear();
+        let addresses = &config.addresses;
+        let v4 = addresses.dns4.iter().copied().map(IpAddr::from);
+        let servers: Vec<IpAddr> = v4
+            .chain(addresses.dns6.iter().copied().map(IpAddr::from))
+            .collect();
+        let method = match config.dns {
+            Dns::None => Method::None,
+            Dns::Resolved => Method::Resolved,
+            Dns::Resolvconf => Method::ResolvConf,
+        };
+        let everything = config.routes == Routes::Default;
+        match dns::set(method, &self.name, &servers, everything, &Paths::default()) {
+            Ok(guard) => self.dns = Some(guard),
+            Err(error) => {
+                let text = format!("name servers not set: {error}");
+                self.news.push(HostNews::Trouble(text.clone()));
+                self.notes.push(text);
+            }
+        }
+    }
+}
+
+impl HostControl for TunControl {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
+        if config.ethernet.is_some() {
+            return Err(other_kind("a TUN interface", "a network device"));
+        }
+        self.configuration.replace(plan(config)?)?;
+        self.upkeep.begin(&mut self.configuration);
+        self.name_servers(config);
+        Ok(())
+    }
+
+    fn watch(&mut self, changed: Box<dyn Fn() + Send>) {
+        self.watch = upkeep::watch(self.index, changed);
+    }
+
+    fn attend(&mut self) -> Vec<HostNews> {
+        let mut news = std::mem::take(&mut self.news);
+        if let Some(watch) = &self.watch {
+            let culprit = watch.culprit();
+            let (upkeep, what) = (&mut self.upkeep, &mut self.configuration);
+            news.extend(upkeep.attend(Instant::now(), what, culprit.as_deref()));
+        }
+        news
+    }
+
+    fn interface(&self) -> Interface {
+        let mut applied = self.configuration.describe();
+        applied.extend(self.dns.as_ref().and_then(Guard::describe));
+        applied.extend(self.notes.iter().cloned());
+        Interface {
+            name: self.name.clone(),
+            mode: self.mode.clone(),
+            applied,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What takes a right on this machine: opening device nodes, and what only root may write.
+//!
+//! A program without rights of its own hands its backend an [`Access`] that asks a process that has
+//! them. [`Local`] is the one of a program that does it itself.
+
+use std::fs::File;
+use std::io;
+
+use crate::device::{Identity, PortGuard};
+use crate::error::Holder;
+use crate::linux::node;
+use crate::linux::sysfs::{self, Sysfs};
+
+/// What takes a right on this machine. Devices are named by what sysfs calls them: port, bus and device
+/// number.
+///
+/// Errors are those of the system, with its number.
+pub trait Access: std::fmt::Debug + Send + Sync {
+    /// Opens the node of a device for reading and writing.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    fn open(&self, device: &Identity) -> io::Result<File>;
+
+    /// Returns whether this program may open device nodes itself.
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    /// Keeps kernel drivers from a port, as [`Device::guard_port`](crate::device::Device::guard_port)
+    /// tells.
+    ///
+    /// # Errors
+    /// `ENODEV` when the port is gone, `EBUSY` when another program has claimed it, otherwise those of
+    /// open(2) and ioctl(2).
+    fn guard_port(&self, port: &str) -> io::Result<PortGuard>;
+
+    /// Selects a configuration through sysfs, which unbinds all drivers first; 0 unconfigures.
+    ///
+    /// # Errors
+    /// Those of open(2) and write(2).
+    fn force_configuration(&self, port: &str, value: u8) -> io::Result<()>;
+
+    /// Returns the program that has the node of a device open.
+    fn holder(&self, bus: u8, address: u8) -> Holder;
+}
+
+/// Access with the rights of this program.
+#[derive(Debug, Clone, Default)]
+pub struct Local(Sysfs);
+
+impl Local {
+    #[cfg(test)]
+    pub(crate) fn new(sysfs: Sysfs) -> Self {
+        Self(sysfs)
+    }
+
+    /// Returns the device at a port as sysfs tells it, or `None` when there is none.
+    #[must_use]
+    pub fn device(&self, port: &str) -> Option<Identity> {
+        sysfs::is_port(port)
+            .then(|| self.0.identity(port))
+            .flatten()
+    }
+}
+
+impl Access for Local {
+    fn open(&self, device: &Identity) -> io::Result<File> {
+        node::open(&self.0.node(device.bus, device.address))
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn guard_port(&self, port: &str) -> io::Result<PortGuard> {
+        let gone = || io::Error::from_raw_os_error(libc::ENODEV);
+        let (hub, number) = self.0.hub(port).ok_or_else(gone)?;
+        let hub = node::open(&hub)?;
+        crate::linux::port::claim(&hub, number)?;
+        Ok(PortGuard::new(hub))
+    }
+
+    fn force_configuration(&self, port: &str, value: u8) -> io::Result<()> {
+        self.0.force_configuration(port, value)
+    }
+
+    fn holder(&self, bus: u8, address: u8) -> Holder {
+        sysfs::holder(&self.0.node(bus, address))
+    }
+}
