@@ -8,8 +8,8 @@ use uwwan_mbim::status::Status;
 
 use super::link::{Change, Link};
 use super::{
-    ADDRESS_PATIENCE, ADDRESS_PAUSE, DataSession, MOST_EMPTY, MOST_TRIES, SessionAsk, State, Step,
-    words,
+    ADDRESS_PATIENCE, ADDRESS_PAUSE, ASK_PAUSE, DataSession, MOST_EMPTY, MOST_TRIES, SessionAsk,
+    State, Step, words,
 };
 use crate::addresses::{self, Given, Sizes};
 use crate::event::SessionChange;
@@ -61,6 +61,22 @@ impl DataSession {
             }
         };
         self.fail(now, failure, Rung::Connect);
+    }
+
+    /// Takes the answer to the query that is repeated while the link is asked, too: the modem may
+    /// have got addresses in the meantime.
+    pub(super) fn addressed_late(&mut self, now: Instant, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done { status, info } if status.is_success() => {
+                if let Ok(configuration) = IpConfiguration::decode(info) {
+                    self.given(now, &configuration);
+                }
+            }
+            Outcome::Done { status, .. } if *status == Status::NO_DEVICE_SUPPORT => {
+                self.ask_at = None;
+            }
+            _ => {}
+        }
     }
 
     /// Takes an IP configuration, from the answer or an indication.
@@ -116,7 +132,7 @@ impl DataSession {
             "the modem tells no addresses; asking the network for them over the link".into(),
         );
         let number = RandomState::new().hash_one(self.options.id);
-        self.link = Some(Link::new(now, self.options.ip_type, number));
+        self.link = Some(Link::new(now, self.family, number, RandomState::new()));
         self.addresses = Some(addresses);
         self.enter(now, Rung::Host);
     }
@@ -151,6 +167,7 @@ impl DataSession {
         self.state = State::Configuring;
         self.entered = now;
         self.deadline = Some(now + ADDRESS_PATIENCE);
+        self.ask_at = Some(now + ASK_PAUSE);
         self.why = "asking the network for addresses".into();
         self.link_timeout(now);
     }
@@ -192,6 +209,9 @@ impl DataSession {
             return self.lose(now, failure, Rung::IpConfiguration);
         }
         let addresses = addresses::settle(&given, self.sizes());
+        if addresses.list().is_empty() {
+            return;
+        }
         if up && change == Change::Addresses && self.addresses.as_ref() != Some(&addresses) {
             self.tell_notice("the network has changed the addresses".into());
             self.tell_addresses(&addresses);

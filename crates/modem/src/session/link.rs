@@ -4,6 +4,7 @@
 //! The link is one of raw IP. A client without link-layer address asks for broadcast answers and
 //! names itself by a random one (RFC 2131, 4.1).
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,21 @@ use smoltcp::wire::{
     DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, IpAddress, IpProtocol, Ipv4Packet,
     Ipv4Repr, UdpPacket, UdpRepr,
 };
+use uwwan_mbim::services::basic_connect::ContextIpType;
 
 use crate::addresses::Given;
-use crate::options::IpType;
 use crate::packet::{ICMPV6, UDP, fold, pseudo6, sum};
 
 /// Pause before an unanswered request is repeated for the first time; each repetition doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause between repetitions.
+/// Longest pause between repetitions while the session waits for an address.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// Longest pause between repetitions once the session has one (RFC 7559, section 2).
+const LONGEST_IDLE_PAUSE: Duration = Duration::from_secs(3600);
+/// Pause after a server has refused an address.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+/// Number of times an offer is asked for before another one is looked for.
+const MOST_REQUESTS: u32 = 4;
 /// Time for which a second family is waited for once the first has come.
 const GRACE: Duration = Duration::from_secs(3);
 /// Lease in seconds where the server tells none.
@@ -70,9 +77,20 @@ enum Dhcp {
     /// An offer is looked for.
     Discovering,
     /// The offer was taken, and the server's word is waited for.
-    Requesting { offered: Ipv4Addr, server: Ipv4Addr },
+    Requesting {
+        offered: Ipv4Addr,
+        server: Ipv4Addr,
+        tries: u32,
+    },
     /// The address is leased.
-    Bound { server: Ipv4Addr, until: Instant },
+    Bound {
+        server: Ipv4Addr,
+        /// Time from which any server is asked to renew the lease.
+        rebind: Instant,
+        until: Instant,
+        /// Whether a renewal has been asked for, so that an answer is to be expected.
+        renewing: bool,
+    },
     /// IPv4 is not wanted.
     Off,
 }
@@ -81,8 +99,12 @@ enum Dhcp {
 #[derive(Debug)]
 pub(crate) struct Link {
     begun: Instant,
-    /// Random number that ties answers to requests, and makes the host's interface identifier.
+    /// Random number that makes the host's interface identifier. Others on the network see it.
     number: u64,
+    /// Secret from which the transaction ids are made, which nobody may guess.
+    secret: RandomState,
+    /// Number of exchanges with DHCP servers that were begun.
+    exchanges: u64,
     dhcp: Dhcp,
     /// Whether IPv6 is wanted.
     slaac: bool,
@@ -108,13 +130,21 @@ const V4: usize = 0;
 const V6: usize = 1;
 
 impl Link {
-    /// Begins to configure a link; `number` is random.
-    pub(crate) fn new(now: Instant, ip_type: IpType, number: u64) -> Self {
-        let v4 = ip_type != IpType::Ipv6;
-        let v6 = ip_type != IpType::Ipv4;
+    /// Begins to configure a link of a session that was activated with `family`; `number` and
+    /// `secret` are random.
+    pub(crate) fn new(
+        now: Instant,
+        family: ContextIpType,
+        number: u64,
+        secret: RandomState,
+    ) -> Self {
+        let v4 = family != ContextIpType::IPV6;
+        let v6 = family != ContextIpType::IPV4;
         Self {
             begun: now,
             number,
+            secret,
+            exchanges: 0,
             dhcp: if v4 { Dhcp::Discovering } else { Dhcp::Off },
             slaac: v6,
             next: [v4.then_some(now), v6.then_some(now)],
@@ -151,11 +181,18 @@ impl Link {
         let mut out = Vec::new();
         let mut change = Change::Nothing;
         if self.next[V4].is_some_and(|at| now >= at) {
-            if let Dhcp::Bound { until, .. } = self.dhcp
-                && now >= until
-            {
-                self.forget4(now);
-                change = Change::Lost;
+            match &mut self.dhcp {
+                Dhcp::Bound { until, .. } if now >= *until => {
+                    self.forget4(now);
+                    change = Change::Lost;
+                }
+                Dhcp::Bound { renewing, .. } if !*renewing => {
+                    *renewing = true;
+                    self.exchanges += 1;
+                }
+                Dhcp::Requesting { tries, .. } if *tries >= MOST_REQUESTS => self.forget4(now),
+                Dhcp::Requesting { tries, .. } => *tries += 1,
+                _ => {}
             }
             out.extend(self.dhcp_request(now));
             self.rest(V4, now);
@@ -168,21 +205,42 @@ impl Link {
     }
 
     fn rest(&mut self, family: usize, now: Instant) {
+        if let Dhcp::Bound { rebind, until, .. } = self.dhcp
+            && family == V4
+        {
+            // Half of the time that is left (RFC 2131, 4.4.5).
+            let end = if now < rebind { rebind } else { until };
+            let half = end.saturating_duration_since(now) / 2;
+            self.next[V4] = Some(end.min(now + half.max(LONGEST_PAUSE)));
+            return;
+        }
         self.next[family] = Some(now + self.pauses[family]);
-        self.pauses[family] = LONGEST_PAUSE.min(self.pauses[family] * 2);
+        let longest = if self.is_settled(now) {
+            LONGEST_IDLE_PAUSE
+        } else {
+            LONGEST_PAUSE
+        };
+        self.pauses[family] = longest.min(self.pauses[family] * 2);
     }
 
+    /// Gives the IPv4 address up and begins to look for an offer at once.
     fn forget4(&mut self, now: Instant) {
         self.given.ipv4.clear();
         self.given.gateway4 = None;
         self.given.dns4.clear();
+        self.given.mtu4 = 0;
+        if self.given.ipv6.is_empty() {
+            self.first_given = None;
+        }
         self.dhcp = Dhcp::Discovering;
+        self.exchanges += 1;
         self.next[V4] = Some(now);
         self.pauses[V4] = FIRST_PAUSE;
     }
 
+    /// Returns the id that ties answers to the requests of the present exchange.
     fn transaction(&self) -> u32 {
-        self.number as u32
+        self.secret.hash_one(self.exchanges) as u32
     }
 
     /// Returns the DHCP message of the state.
@@ -190,15 +248,15 @@ impl Link {
         let ours = self.given.ipv4.first().map(|(address, _)| *address);
         let (message_type, requested, server, client) = match self.dhcp {
             Dhcp::Discovering => (DhcpMessageType::Discover, None, None, None),
-            Dhcp::Requesting { offered, server } => {
-                (DhcpMessageType::Request, Some(offered), Some(server), None)
-            }
+            Dhcp::Requesting {
+                offered, server, ..
+            } => (DhcpMessageType::Request, Some(offered), Some(server), None),
             Dhcp::Bound { .. } => (DhcpMessageType::Request, None, None, ours),
             Dhcp::Off => return None,
         };
-        // The server that leased the address renews it (RFC 2131, 4.4.5).
+        // The server that leased the address renews it, and later any (RFC 2131, 4.4.5).
         let to = match (self.dhcp, client) {
-            (Dhcp::Bound { server, .. }, Some(_)) => server,
+            (Dhcp::Bound { server, rebind, .. }, Some(_)) if now < rebind => server,
             _ => Ipv4Addr::BROADCAST,
         };
         let mut hardware = [0; 6];
@@ -272,7 +330,9 @@ impl Link {
         if self.given == before {
             return Change::Nothing;
         }
-        self.first_given.get_or_insert(now);
+        if !(self.given.ipv4.is_empty() && self.given.ipv6.is_empty()) {
+            self.first_given.get_or_insert(now);
+        }
         Change::Addresses
     }
 
@@ -286,17 +346,17 @@ impl Link {
         }
         let server = answer.server_identifier;
         match (self.dhcp, answer.message_type) {
-            (Dhcp::Discovering, DhcpMessageType::Offer) => {
+            (Dhcp::Discovering, DhcpMessageType::Offer) if is_usable4(answer.your_ip) => {
                 self.dhcp = Dhcp::Requesting {
                     offered: answer.your_ip,
                     server: server?,
+                    tries: 0,
                 };
                 self.next[V4] = Some(now);
                 self.pauses[V4] = FIRST_PAUSE;
             }
-            (Dhcp::Requesting { server: asked, .. }, DhcpMessageType::Ack)
-            | (Dhcp::Bound { server: asked, .. }, DhcpMessageType::Ack)
-                if server.is_none_or(|server| server == asked) =>
+            (Dhcp::Requesting { .. } | Dhcp::Bound { .. }, DhcpMessageType::Ack)
+                if is_usable4(answer.your_ip) && self.awaits(now, server?, true) =>
             {
                 let length = answer
                     .subnet_mask
@@ -310,22 +370,42 @@ impl Link {
                 self.given.dns4 = answer.dns_servers.iter().flatten().copied().collect();
                 self.given.mtu4 = mtu.map_or(0, u32::from);
                 let lease = answer.lease_duration.unwrap_or(USUAL_LEASE).max(60);
-                let renew = answer.renew_duration.unwrap_or(lease / 2).clamp(30, lease);
+                let renew = answer.renew_duration.unwrap_or(lease / 2);
+                let renew = renew.clamp(30, lease / 2);
                 self.dhcp = Dhcp::Bound {
-                    server: asked,
+                    server: server?,
+                    rebind: now + Duration::from_secs((lease - lease / 8).into()),
+                    renewing: false,
                     until: now + Duration::from_secs(lease.into()),
                 };
                 self.next[V4] = Some(now + Duration::from_secs(renew.into()));
-                self.pauses[V4] = LONGEST_PAUSE;
             }
-            (Dhcp::Requesting { .. }, DhcpMessageType::Nak) => self.forget4(now),
-            (Dhcp::Bound { .. }, DhcpMessageType::Nak) => {
+            (Dhcp::Requesting { .. } | Dhcp::Bound { .. }, DhcpMessageType::Nak)
+                if self.awaits(now, server?, false) =>
+            {
+                let lost = matches!(self.dhcp, Dhcp::Bound { .. });
                 self.forget4(now);
-                return Some(true);
+                self.next[V4] = Some(now + REFUSED_PAUSE);
+                return Some(lost);
             }
             _ => return None,
         }
         Some(false)
+    }
+
+    /// Returns whether an answer of this server is waited for. Any server may grant what was asked
+    /// of all.
+    fn awaits(&self, now: Instant, from: Ipv4Addr, grants: bool) -> bool {
+        match self.dhcp {
+            Dhcp::Requesting { server, .. } => from == server,
+            Dhcp::Bound {
+                server,
+                rebind,
+                renewing,
+                ..
+            } => renewing && (from == server || grants && now >= rebind),
+            Dhcp::Discovering | Dhcp::Off => false,
+        }
     }
 
     /// Takes a router advertisement (RFC 4861, 6.1.2 and 6.3.4; RFC 4862, 5.5.3).
@@ -335,12 +415,17 @@ impl Link {
         let (source, destination) = (&datagram[8..24], &datagram[24..40]);
         let checksum = fold(pseudo6(source, destination, length, ICMPV6) + sum(message));
         // No router beyond the link can have sent it.
-        if datagram[7] != 255 || checksum != 0 || !source.starts_with(&[0xfe, 0x80]) {
+        if datagram[7] != 255
+            || message.get(1) != Some(&0)
+            || checksum != 0
+            || !source.starts_with(&[0xfe, 0x80])
+        {
             return None;
         }
         let mut prefix = None;
-        let mut mtu = 0;
+        let mut mtu = None;
         let mut servers = Vec::new();
+        let mut ended = Vec::new();
         let mut options = message.get(16..)?;
         while let [kind, units, ..] = *options {
             let (option, rest) = options.split_at_checked(usize::from(units) * 8)?;
@@ -351,30 +436,57 @@ impl Link {
                 // 64 bits, for addresses of the host's own making, and valid.
                 PREFIX if option.len() == 32 && option[2] == 64 && option[3] & 0x40 != 0 => {
                     let valid = option[4..8] != [0; 4];
-                    let on_link = option[16] == 0xfe && option[17] & 0xc0 == 0x80;
-                    if valid && !on_link && prefix.is_none() {
-                        prefix = Some(<[u8; 8]>::try_from(&option[16..24]).ok()?);
+                    let octets = <[u8; 8]>::try_from(&option[16..24]).ok()?;
+                    if valid && is_usable6(octets) && prefix.is_none() {
+                        prefix = Some(octets);
                     }
                 }
                 MTU if option.len() == 8 => {
-                    mtu = u32::from_be_bytes(option[4..8].try_into().ok()?);
+                    mtu = Some(u32::from_be_bytes(option[4..8].try_into().ok()?));
                 }
                 NAME_SERVERS if option.len() >= 24 => {
-                    servers = option[8..]
-                        .chunks_exact(16)
-                        .filter_map(|octets| <[u8; 16]>::try_from(octets).ok())
-                        .map(Ipv6Addr::from)
-                        .collect();
+                    let list = option[8..].chunks_exact(16);
+                    let list = list.filter_map(|octets| <[u8; 16]>::try_from(octets).ok());
+                    // A lifetime of 0 ends the use of the servers (RFC 8106, 5.1).
+                    let over = option[4..8] == [0; 4];
+                    let known = if over { &mut ended } else { &mut servers };
+                    known.extend(list.map(Ipv6Addr::from));
                 }
                 _ => {}
             }
             options = rest;
         }
-        self.given.ipv6 = vec![(self.address_in(prefix?), 64)];
-        self.given.mtu6 = mtu;
-        self.given.dns6 = servers;
+        match prefix {
+            Some(prefix) => self.given.ipv6 = vec![(self.address_in(prefix), 64)],
+            // One without a prefix adds to what is known (RFC 4861, 6.3.4).
+            None if self.given.ipv6.is_empty() => return None,
+            None => {}
+        }
+        if let Some(mtu) = mtu {
+            self.given.mtu6 = mtu;
+        }
+        if !servers.is_empty() {
+            self.given.dns6 = servers;
+        }
+        self.given.dns6.retain(|server| !ended.contains(server));
         Some(())
     }
+}
+
+/// Returns whether a host can have this address.
+fn is_usable4(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.is_broadcast())
+}
+
+/// Returns whether a host can make an address of more than the link in this prefix of 64 bits:
+/// those of multicast, of the link, and of the unspecified and the loopback address are not for
+/// that.
+fn is_usable6(prefix: [u8; 8]) -> bool {
+    let on_link = prefix[0] == 0xfe && prefix[1] & 0xc0 == 0x80;
+    !on_link && prefix[0] != 0xff && prefix != [0; 8]
 }
 
 /// Returns a DHCP message to a server as a datagram.
@@ -417,9 +529,48 @@ mod tests {
 
     const NUMBER: u64 = 0x0123_4567_89ab_cdef;
 
-    fn link(ip_type: IpType) -> (Link, Instant) {
+    fn link(family: ContextIpType) -> (Link, Instant) {
         let now = Instant::now();
-        (Link::new(now, ip_type, NUMBER), now)
+        (Link::new(now, family, NUMBER, RandomState::new()), now)
+    }
+
+    /// Returns a link whose address is leased for 100 s, and the server's last answer.
+    fn leased(family: ContextIpType) -> (Link, Instant, Vec<u8>) {
+        let (mut link, now) = link(family);
+        let discover = link.timeout(now).0.remove(0);
+        link.handle(now, &answer(&discover, DhcpMessageType::Offer));
+        let request = link.timeout(now).0.remove(0);
+        let ack = answer(&request, DhcpMessageType::Ack);
+        assert_eq!(link.handle(now, &ack), Change::Addresses);
+        (link, now, ack)
+    }
+
+    /// Returns an advertisement with this ICMP code and these options.
+    fn advertisement(code: u8, options: &[u8]) -> Vec<u8> {
+        let mut message = vec![ROUTER_ADVERTISEMENT, code, 0, 0, 64, 0, 7, 8];
+        message.extend([0; 8]);
+        message.extend(options);
+        let router = "fe80::1".parse::<Ipv6Addr>().unwrap().octets();
+        let everybody = "ff02::1".parse::<Ipv6Addr>().unwrap().octets();
+        let mut packet = vec![0x60, 0, 0, 0, 0, message.len() as u8, ICMPV6, 255];
+        packet.extend(router);
+        packet.extend(everybody);
+        let checksum = fold(pseudo6(&router, &everybody, message.len(), ICMPV6) + sum(&message));
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        packet.extend(message);
+        packet
+    }
+
+    fn prefix_option(prefix: &str) -> Vec<u8> {
+        let mut option = vec![PREFIX, 4, 64, 0x40, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0];
+        option.extend(prefix.parse::<Ipv6Addr>().unwrap().octets());
+        option
+    }
+
+    fn servers_option(lifetime: u8, server: &str) -> Vec<u8> {
+        let mut option = vec![NAME_SERVERS, 3, 0, 0, 0, 0, 0, lifetime];
+        option.extend(server.parse::<Ipv6Addr>().unwrap().octets());
+        option
     }
 
     /// Returns the server's answer to a request, as a datagram.
@@ -455,7 +606,7 @@ mod tests {
 
     #[test]
     fn an_address_is_leased_and_renewed() {
-        let (mut link, now) = link(IpType::Ipv4);
+        let (mut link, now) = link(ContextIpType::IPV4);
         let (discover, _) = link.timeout(now);
         assert_eq!(discover.len(), 1);
         assert_eq!(discover[0][12..20], [0, 0, 0, 0, 255, 255, 255, 255]);
@@ -497,7 +648,7 @@ mod tests {
 
     #[test]
     fn an_advertisement_makes_an_address() {
-        let (mut link, now) = link(IpType::Ipv6);
+        let (mut link, now) = link(ContextIpType::IPV6);
         let (solicitation, _) = link.timeout(now);
         let bytes = &solicitation[0];
         assert_eq!(bytes[24..40], ALL_ROUTERS.octets());
@@ -505,37 +656,10 @@ mod tests {
             fold(pseudo6(&bytes[8..24], &bytes[24..40], 8, ICMPV6) + sum(&bytes[40..])),
             0
         );
-        let mut message = vec![
-            ROUTER_ADVERTISEMENT,
-            0,
-            0,
-            0,
-            64,
-            0,
-            7,
-            8,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ];
-        message.extend([PREFIX, 4, 64, 0x40, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
-        message.extend("2001:db8:1:2::".parse::<Ipv6Addr>().unwrap().octets());
-        message.extend([MTU, 1, 0, 0, 0, 0, 5, 0xb4]);
-        message.extend([NAME_SERVERS, 3, 0, 0, 0, 0, 1, 0]);
-        message.extend("2001:db8::53".parse::<Ipv6Addr>().unwrap().octets());
-        let router = "fe80::1".parse::<Ipv6Addr>().unwrap().octets();
-        let everybody = "ff02::1".parse::<Ipv6Addr>().unwrap().octets();
-        let mut packet = vec![0x60, 0, 0, 0, 0, message.len() as u8, ICMPV6, 255];
-        packet.extend(router);
-        packet.extend(everybody);
-        let checksum = fold(pseudo6(&router, &everybody, message.len(), ICMPV6) + sum(&message));
-        message[2..4].copy_from_slice(&checksum.to_be_bytes());
-        packet.extend(message);
+        let mut options = prefix_option("2001:db8:1:2::");
+        options.extend([MTU, 1, 0, 0, 0, 0, 5, 0xb4]);
+        options.extend(servers_option(1, "2001:db8::53"));
+        let packet = advertisement(0, &options);
         assert!(is_configuration(&packet));
         for cut in 0..packet.len() {
             assert_eq!(link.handle(now, &packet[..cut]), Change::Nothing, "{cut}");
@@ -547,7 +671,7 @@ mod tests {
         }
         let mut forwarded = packet.clone();
         forwarded[7] = 64;
-        let (mut link, now) = self::link(IpType::Ipv4v6);
+        let (mut link, now) = self::link(ContextIpType::IPV4V6);
         assert_eq!(link.handle(now, &forwarded), Change::Nothing);
         assert_eq!(link.handle(now, &packet), Change::Addresses);
         let address: Ipv6Addr = "2001:db8:1:2:123:4567:89ab:cdef".parse().unwrap();
@@ -564,7 +688,7 @@ mod tests {
 
     #[test]
     fn what_others_ask_for_is_not_ours() {
-        let (mut link, now) = link(IpType::Ipv4v6);
+        let (mut link, now) = link(ContextIpType::IPV4V6);
         let (sent, _) = link.timeout(now);
         let mut offer = answer(&sent[0], DhcpMessageType::Offer);
         offer[32] ^= 1;
@@ -572,5 +696,142 @@ mod tests {
         assert_eq!(link.dhcp, Dhcp::Discovering);
         assert!(!is_configuration(&sent[0]) && !is_configuration(&sent[1]));
         assert!(!is_configuration(&[]) && !is_configuration(&[0x45; 9]));
+    }
+
+    #[test]
+    fn addresses_that_no_host_can_have_are_refused() {
+        for bad in [[0; 4], [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]] {
+            let (mut link, now) = link(ContextIpType::IPV4);
+            let discover = link.timeout(now).0.remove(0);
+            let with = |mut bytes: Vec<u8>| {
+                bytes[44..48].copy_from_slice(&bad);
+                bytes
+            };
+            let offer = answer(&discover, DhcpMessageType::Offer);
+            link.handle(now, &with(offer.clone()));
+            assert_eq!(link.dhcp, Dhcp::Discovering);
+            link.handle(now, &offer);
+            let request = link.timeout(now).0.remove(0);
+            let ack = answer(&request, DhcpMessageType::Ack);
+            assert_eq!(link.handle(now, &with(ack.clone())), Change::Nothing);
+            assert!(link.given().ipv4.is_empty() && !link.is_settled(now + GRACE));
+            assert_eq!(link.handle(now, &ack), Change::Addresses);
+            let renewal = link.poll_timeout(true).unwrap();
+            let request = link.timeout(renewal).0.remove(0);
+            let ack = answer(&request, DhcpMessageType::Ack);
+            assert_eq!(link.handle(renewal, &with(ack)), Change::Nothing);
+            assert_eq!(link.given().ipv4.len(), 1);
+        }
+        for bad in ["ff0e:1::", "::", "fe80::"] {
+            let (mut link, now) = link(ContextIpType::IPV6);
+            let packet = advertisement(0, &prefix_option(bad));
+            assert_eq!(link.handle(now, &packet), Change::Nothing, "{bad}");
+            assert!(!link.is_settled(now + GRACE));
+        }
+    }
+
+    #[test]
+    fn only_what_was_asked_of_the_server_is_taken() {
+        let (mut link, now, ack) = leased(ContextIpType::IPV4V6);
+        let with = |bytes: &[u8], option: u8, at: usize, to: u8| {
+            let mut bytes = bytes.to_vec();
+            let found = bytes.windows(2).rposition(|two| two == [option, 4]);
+            let found = found.unwrap_or_else(|| panic!("no option {option}"));
+            bytes[found + 2 + at] = to;
+            bytes
+        };
+        let as_nak = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            let kind = bytes.windows(3).position(|three| three == [53, 1, 5]);
+            bytes[kind.unwrap() + 2] = 6;
+            bytes
+        };
+        // The exchange is over: nothing is waited for.
+        assert_eq!(link.handle(now, &as_nak(&ack)), Change::Nothing);
+        let mut moved = ack.clone();
+        moved[47] = 9;
+        assert_eq!(link.handle(now, &moved), Change::Nothing);
+        let renewal = now + Duration::from_secs(50);
+        let request = link.timeout(renewal).0.remove(0);
+        assert_ne!(request[32..36], ack[32..36], "each exchange has its own id");
+        assert_ne!(request[32..36], NUMBER.to_be_bytes()[4..], "no id is known");
+        assert_eq!(link.handle(renewal, &moved), Change::Nothing);
+        let renewed = answer(&request, DhcpMessageType::Ack);
+        let forged = with(&as_nak(&renewed), 54, 3, 66);
+        assert_eq!(link.handle(renewal, &forged), Change::Nothing);
+        let mut stranger = with(&renewed, 54, 3, 66);
+        stranger[47] = 9;
+        assert_eq!(link.handle(renewal, &stranger), Change::Nothing);
+        assert_eq!(link.handle(renewal, &as_nak(&renewed)), Change::Lost);
+        // The time for the other family begins anew with the next address.
+        assert!(!link.is_settled(renewal + GRACE));
+        assert_eq!(link.next[V4], Some(renewal + REFUSED_PAUSE));
+    }
+
+    #[test]
+    fn requests_end_and_renewals_reach_any_server() {
+        let (mut link, now) = link(ContextIpType::IPV4);
+        let discover = link.timeout(now).0.remove(0);
+        link.handle(now, &answer(&discover, DhcpMessageType::Offer));
+        for _ in 0..MOST_REQUESTS {
+            assert!(matches!(link.dhcp, Dhcp::Requesting { .. }));
+            link.timeout(link.poll_timeout(false).unwrap());
+        }
+        link.timeout(link.poll_timeout(false).unwrap());
+        assert_eq!(link.dhcp, Dhcp::Discovering);
+
+        let (mut link, now, _) = leased(ContextIpType::IPV4);
+        let mut to = Vec::new();
+        loop {
+            let at = link.poll_timeout(true).unwrap();
+            let (sent, change) = link.timeout(at);
+            if change == Change::Lost {
+                assert_eq!((at - now).as_secs(), 100);
+                break;
+            }
+            to.push(((at - now).as_secs(), sent[0][16]));
+        }
+        // To the server's 10.0.0.1 up to 7/8 of the lease, then to all.
+        assert_eq!(to[0], (50, 10));
+        for (seconds, first) in to {
+            assert_eq!(first, if seconds < 88 { 10 } else { 255 }, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_family_that_never_comes_is_asked_for_ever_more_slowly() {
+        let (mut link, now) = link(ContextIpType::IPV4V6);
+        link.handle(now, &advertisement(0, &prefix_option("2001:db8::")));
+        let mut sent = 0;
+        let end = now + Duration::from_secs(24 * 3600);
+        while let Some(at) = link.poll_timeout(true).filter(|at| *at < end) {
+            sent += link.timeout(at).0.len();
+        }
+        assert!((30..45).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_later_advertisement_keeps_what_it_does_not_tell() {
+        let (mut link, now) = link(ContextIpType::IPV6);
+        let prefix = prefix_option("2001:db8::");
+        assert_eq!(
+            link.handle(now, &advertisement(1, &prefix)),
+            Change::Nothing
+        );
+        let (one, other) = ("2001:db8::53", "2001:db8::54");
+        let mut options = [prefix.clone(), servers_option(9, one)].concat();
+        options.extend(servers_option(9, other));
+        options.extend([MTU, 1, 0, 0, 0, 0, 5, 0xb4]);
+        link.handle(now, &advertisement(0, &options));
+        let servers = |list: &[&str]| -> Vec<Ipv6Addr> {
+            list.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert_eq!(link.given().dns6, servers(&[one, other]));
+        let again = advertisement(0, &prefix);
+        assert_eq!(link.handle(now, &again), Change::Nothing);
+        assert_eq!(link.given().mtu6, 1460);
+        let removal = advertisement(0, &servers_option(0, one));
+        assert_eq!(link.handle(now, &removal), Change::Addresses);
+        assert_eq!(link.given().dns6, servers(&[other]));
     }
 }

@@ -59,6 +59,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const ACTIVATION_PATIENCE: Duration = Duration::from_secs(190);
 /// Pause before addresses are asked for again.
 const ADDRESS_PAUSE: Duration = Duration::from_secs(2);
+/// Pause before the modem is asked again while the link is asked for addresses.
+const ASK_PAUSE: Duration = Duration::from_secs(4);
 /// Time the network has to give an address.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(25);
 /// Time for which an activation is repeated that the modem is too busy for.
@@ -166,6 +168,8 @@ pub(crate) struct DataSession {
     link: Option<Link>,
     /// Time at which addresses are asked for again.
     poll_at: Option<Instant>,
+    /// Time at which the modem is asked for addresses while the link is asked, too.
+    ask_at: Option<Instant>,
     /// Time at which the rung fails or the rest is over.
     deadline: Option<Instant>,
     /// Number of failures since the session was last up.
@@ -199,6 +203,7 @@ impl DataSession {
             empty: 0,
             link: None,
             poll_at: None,
+            ask_at: None,
             deadline: None,
             failures: 0,
             active: false,
@@ -261,6 +266,7 @@ impl DataSession {
         self.steps.retain(|step| matches!(step, Step::Tell(_)));
         self.take_off();
         self.poll_at = None;
+        self.ask_at = None;
         self.deadline = None;
         why.clone_into(&mut self.why);
     }
@@ -289,7 +295,8 @@ impl DataSession {
 
     /// Returns the time at which [`DataSession::timeout`] is to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.poll_at.into_iter().chain(self.deadline).min()
+        let times = [self.poll_at, self.ask_at, self.deadline];
+        times.into_iter().flatten().min()
     }
 
     /// Does what is due at the time of [`DataSession::poll_timeout`].
@@ -300,6 +307,10 @@ impl DataSession {
                 State::Resting => self.enter(now, Rung::Connect),
                 _ => self.overdue(now),
             };
+        }
+        if self.ask_at.is_some_and(|at| now >= at) {
+            self.ask_at = Some(now + ASK_PAUSE);
+            self.push_command(SessionAsk::Addresses);
         }
         if self.poll_at.is_some_and(|at| now >= at) {
             self.poll_at = None;
@@ -372,6 +383,7 @@ impl DataSession {
         self.entered = now;
         self.tries = 0;
         self.poll_at = None;
+        self.ask_at = None;
         self.deadline = None;
         if self.leads_back() {
             self.tell(Event::RungStarted { rung });
@@ -431,6 +443,9 @@ impl DataSession {
         {
             return self.may_have_ended(now, info);
         }
+        if self.state == State::Configuring && ask == SessionAsk::Addresses {
+            return self.addressed_late(now, &outcome);
+        }
         if self.state != State::Asking(ask) {
             return;
         }
@@ -475,7 +490,6 @@ impl DataSession {
             && let Ok(configuration) = IpConfiguration::decode(info)
             && configuration.session_id == ours
         {
-            self.poll_at = None;
             self.given(now, &configuration);
         }
     }
@@ -543,6 +557,7 @@ impl DataSession {
     fn leave(&mut self, why: String) {
         self.state = State::Down;
         self.poll_at = None;
+        self.ask_at = None;
         self.deadline = None;
         self.why = why;
     }
@@ -550,6 +565,7 @@ impl DataSession {
     /// Rests after a failure, longer each time, and reports it.
     fn rest_after(&mut self, now: Instant, failure: &Failure) {
         self.state = State::Resting;
+        self.ask_at = None;
         self.addresses = None;
         let pause = if failure.fatal {
             LONGEST_PAUSE

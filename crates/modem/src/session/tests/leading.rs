@@ -483,10 +483,28 @@ fn an_address_may_come_late_or_never() {
         .climb();
     assert!(bench.online);
     assert_eq!(bench.count(SessionAsk::Addresses), 3);
+    // The modem may get them while the link is asked.
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, vec![nothing(); 4])
+        .climb();
+    assert!(bench.online && bench.injected > 0);
+    assert_eq!(bench.count(SessionAsk::Addresses), 5);
+    // An indication that tells nothing does not end the asking.
+    let mut bench =
+        Bench::new(SessionOptions::default()).answers(SessionAsk::Addresses, vec![nothing(); 20]);
+    bench.start(Rung::Connect);
+    while bench.injected == 0 {
+        bench.work();
+        if bench.injected == 0 {
+            bench.pass();
+        }
+    }
+    bench.indicate(bc::IP_CONFIGURATION, &ip(false, false));
+    assert!(bench.session.poll_at.is_some());
     // Then the link is asked for them, over a data path without addresses.
     for silent in [nothing(), status(Status::NO_DEVICE_SUPPORT, Vec::new())] {
         let bench = Bench::new(SessionOptions::default())
-            .answers(SessionAsk::Addresses, vec![silent; 3])
+            .answers(SessionAsk::Addresses, vec![silent; 20])
             .climb();
         assert!(bench.injected > 4, "{}", bench.injected);
         assert!(
