@@ -95,6 +95,7 @@ pub struct Command {
     /// Names that lines of its answer may start with.
     names: Vec<String>,
     dials: bool,
+    wants_text: bool,
 }
 
 /// Why a line cannot be a command.
@@ -109,6 +110,10 @@ pub enum InvalidCommand {
     /// The line is longer than 2048 bytes.
     #[error("an AT command has at most {LONGEST_COMMAND} bytes")]
     TooLong,
+    /// The line does not make the modem ask for text. What is sent all the same could be taken for
+    /// commands.
+    #[error("text goes with one AT+CMGS=…, AT+CMGW=… or AT+CMGC=… alone in its line")]
+    Text,
 }
 
 /// Why a command is not taken.
@@ -144,6 +149,7 @@ impl Command {
         let dials = parts
             .iter()
             .any(|part| matches!(part.name.as_str(), "D" | "A" | "O" | "+CGDATA"));
+        let wants_text = matches!(&parts[..], [part] if wants_text(part));
         let timeout = parts
             .iter()
             .map(|part| timeout(&part.name, part.action == Action::Test))
@@ -154,6 +160,7 @@ impl Command {
             timeout,
             names: parts.into_iter().map(|part| part.name).collect(),
             dials,
+            wants_text,
             line,
         })
     }
@@ -161,9 +168,13 @@ impl Command {
     /// Adds text to send at the `> ` prompt, ended with Ctrl-Z.
     ///
     /// # Errors
-    /// When the text has Ctrl-Z or ESC in it, or more than 4096 bytes.
+    /// When the line is not one command that asks for text, or the text has Ctrl-Z or ESC in it, or
+    /// more than 4096 bytes.
     pub fn with_text(mut self, text: impl Into<String>) -> Result<Self, InvalidCommand> {
         let text = text.into();
+        if !self.wants_text {
+            return Err(InvalidCommand::Text);
+        }
         if text.len() > 2 * LONGEST_COMMAND {
             return Err(InvalidCommand::TooLong);
         }
@@ -192,6 +203,26 @@ impl Command {
     pub fn line(&self) -> &str {
         &self.line
     }
+
+    /// Returns whether the line is one command after which the modem asks for text, so that text goes
+    /// with it.
+    #[must_use]
+    pub fn wants_text(&self) -> bool {
+        self.wants_text
+    }
+
+    /// Returns the text for the prompt.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+}
+
+/// Returns whether a modem asks for text after a command: sending or storing a message, or sending a
+/// command to the service centre (3GPP TS 27.005, 3.5.1, 3.5.3, 3.5.5, 4.3 and 4.4).
+fn wants_text(part: &line::Command) -> bool {
+    matches!(part.name.as_str(), "+CMGS" | "+CMGW" | "+CMGC")
+        && matches!(part.action, Action::Set(_))
 }
 
 const CTRL_Z: u8 = 0x1a;

@@ -372,6 +372,28 @@ fn lines_that_cannot_be_commands() {
     );
     let text = Command::new("AT+CMGS=1").unwrap().with_text("a\x1ab");
     assert_eq!(text, Err(InvalidCommand::Control));
+    for (line, wanted) in [
+        ("AT+CMGS=\"+47\"", true),
+        ("at+cmgw=23", true),
+        ("AT+CMGC=3", true),
+        ("AT+CMGS=?", false),
+        ("AT+CMGS", false),
+        ("AT+CMGR=7", false),
+        ("AT+CMGS=1;+CMGS=1", false),
+        ("AT+CMGF=1;+CMGS=1", false),
+        ("AT+CMGR=7;E0", false),
+        ("AT", false),
+    ] {
+        let command = Command::new(line).unwrap();
+        assert_eq!(command.wants_text(), wanted, "{line}");
+        let text = command.with_text("\rAT^RESET\r").map(|_| ());
+        let expected = if wanted {
+            Ok(())
+        } else {
+            Err(InvalidCommand::Text)
+        };
+        assert_eq!(text, expected, "{line}");
+    }
 }
 
 #[test]

@@ -207,7 +207,7 @@ impl Discipline {
         } else {
             rebuilt(&rest)
         };
-        if wants_text(&rest) {
+        if Command::new(&*line).is_ok_and(|command| command.wants_text()) {
             self.put(b"\r\n> ");
             self.mode = Mode::Text(line);
             return None;
@@ -315,14 +315,6 @@ fn result_code(result: &Result<(), Refusal>) -> String {
         Err(Refusal::Timeout(_) | Refusal::Cancelled | Refusal::Closed) => "ERROR".into(),
         other => final_text(other),
     }
-}
-
-/// Returns whether the last command asks for text.
-fn wants_text(parts: &[&Part]) -> bool {
-    parts.last().is_some_and(|part| {
-        matches!(part.name.as_str(), "+CMGS" | "+CMGW" | "+CMGC")
-            && matches!(part.action, Action::Set(_))
-    })
 }
 
 /// Returns the command line that has these parts.

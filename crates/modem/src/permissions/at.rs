@@ -7,9 +7,12 @@ use super::table::{AT, Arguments, AtRow, Form, UNLISTED};
 use super::{Decision, Rule, Standing};
 
 /// Returns the decision on a command line: that on its strictest part. A line that cannot be taken
-/// apart needs force, because the modem may find in it what the table has.
+/// apart needs force, because the modem may find in it what the table has. So does text with a line
+/// end, because a modem that does not wait for text takes what follows for commands.
 pub(crate) fn judge(standing: &Standing<'_>, command: &Command) -> Decision {
-    let Some(parts) = parts(command) else {
+    let ends = |text: &str| text.contains('\r');
+    let parts = parts(command).filter(|_| !command.text().is_some_and(ends));
+    let Some(parts) = parts else {
         let rules = [Rule::Never, Rule::Never, Rule::Never, Rule::WithForce];
         return standing.decide(rules, true, "it cannot be told what it would do");
     };

@@ -221,6 +221,29 @@ fn at_lines_are_judged_by_their_strictest_part() {
 }
 
 #[test]
+fn text_that_could_be_commands_needs_force() {
+    for (text, expected) in [
+        ("hello", true),
+        ("two\nlines", true),
+        ("\rAT^RESET\r", false),
+    ] {
+        let command = AtCommand::new("AT+CMGS=1")
+            .unwrap()
+            .with_text(text)
+            .unwrap();
+        for caller in [Caller::Operator, Caller::Owner] {
+            let decision = judge_at(&standing(caller), &command);
+            assert_eq!(decision == Decision::Allow, expected, "{caller:?}: {text}");
+        }
+        let forced = Standing {
+            forced: true,
+            ..standing(Caller::Owner)
+        };
+        assert_eq!(judge_at(&forced, &command), Decision::Allow, "{text}");
+    }
+}
+
+#[test]
 fn the_owner_alone_ends_it() {
     for caller in CALLERS {
         assert!(may_order(caller, Order::Look));

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use uwwan_at::commands::known::KNOWN;
+use uwwan_at::dialogue::Command as AtCommand;
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::registry::{CidId, services};
@@ -275,8 +276,15 @@ fn send_every_at_command(bench: &Bench, who: Caller) {
                 continue;
             }
             let line = format!("AT{name}{form}");
-            let text = matches!(name, "+CMGS" | "+CMGW" | "+CMGC").then_some("00");
-            match client.ask(&line, text, Some(PATIENCE)) {
+            // No line takes commands along as its text.
+            let wants = AtCommand::new(&*line).is_ok_and(|command| command.wants_text());
+            if who == Caller::Operator {
+                let commands = client.ask(&line, Some("\rAT^RESET\r"), Some(PATIENCE));
+                let failure = commands.unwrap_err();
+                let kinds = [FailureKind::Permission, FailureKind::Usage];
+                assert!(kinds.contains(&failure.kind), "{line}: {failure}");
+            }
+            match client.ask(&line, wants.then_some("00"), Some(PATIENCE)) {
                 Ok(_) => assert!(who >= Caller::Operator, "{who:?}: {line}"),
                 Err(failure) => {
                     let kinds = [FailureKind::Permission, FailureKind::Usage];

@@ -15,7 +15,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use uwwan_at::commands::known::{KNOWN, starting_with};
-use uwwan_at::line::{Action, split};
+use uwwan_at::dialogue::Command;
 use uwwan_modem::at_port::{self, Line};
 use uwwan_modem::client::{AtClient, Lines};
 
@@ -126,7 +126,7 @@ fn converse(
         if may_be_kept(typed) {
             let _ = editor.add_history_entry(typed);
         }
-        let text = if wants_text(typed) {
+        let text = if Command::new(typed).is_ok_and(|command| command.wants_text()) {
             match editor.readline("text> ") {
                 Ok(text) => Some(text),
                 Err(_) => continue,
@@ -160,15 +160,6 @@ fn help() -> Result<(), Failure> {
         say(format!("{:<20} {}", known.command, known.explanation))?;
     }
     say("Tab completes; lines marked ! came unasked; history keeps no PINs and numbers")
-}
-
-/// Returns whether the modem prompts for a text after the command, as it does after `+CMGS` and
-/// `+CMGW` with arguments (3GPP TS 27.005).
-fn wants_text(line: &str) -> bool {
-    let parts = line.get(2..).and_then(split).unwrap_or_default();
-    parts.last().is_some_and(|part| {
-        matches!(part.name.as_str(), "+CMGS" | "+CMGW") && matches!(part.action, Action::Set(_))
-    })
 }
 
 fn show_lines(
@@ -252,13 +243,5 @@ mod tests {
         assert_eq!(found[0].replacement, "AT^IPV6CAP?");
         assert!(found[0].display.contains("IPv4 only"));
         assert!(completions("AT+NONSENSE").is_empty());
-    }
-
-    #[test]
-    fn messages_ask_for_text() {
-        assert!(wants_text("AT+CMGS=\"+47\""));
-        assert!(!wants_text("AT+CMGS=?"));
-        assert!(!wants_text("AT+CSQ"));
-        assert!(!wants_text("A"));
     }
 }
