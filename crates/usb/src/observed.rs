@@ -314,13 +314,8 @@ impl Device for ObservedDevice {
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
         let inner = self.inner.queue(endpoint)?;
         let identity = self.inner.identity();
-        let configurations = self.inner.descriptors().configurations.iter();
-        let kind = configurations
-            .flat_map(|configuration| &configuration.interfaces)
-            .flat_map(|interface| &interface.alternates)
-            .flat_map(|alternate| &alternate.endpoints)
-            .find(|described| described.address == endpoint)
-            .map_or(TransferKind::Bulk, |described| described.kind);
+        let active = self.inner.active_configuration().unwrap_or(0);
+        let kind = transfer_kind(self.inner.descriptors(), active, endpoint);
         Ok(Box::new(ObservedQueue {
             seen: Template {
                 bus: identity.bus,
@@ -339,6 +334,19 @@ impl Device for ObservedDevice {
     fn pump(&self) -> Result<Box<dyn Pump>, Error> {
         self.inner.pump()
     }
+}
+
+/// Returns the transfer type of an endpoint. An address may have different types in different
+/// configurations, so the `active` one counts first; 0 when it is not known.
+fn transfer_kind(descriptors: &Descriptors, active: u8, endpoint: u8) -> TransferKind {
+    let active = descriptors.configuration(active).into_iter();
+    active
+        .chain(&descriptors.configurations)
+        .flat_map(|configuration| &configuration.interfaces)
+        .flat_map(|interface| &interface.alternates)
+        .flat_map(|alternate| &alternate.endpoints)
+        .find(|described| described.address == endpoint)
+        .map_or(TransferKind::Bulk, |described| described.kind)
 }
 
 /// What all moments of a queue's transfers share.
@@ -555,6 +563,35 @@ mod tests {
                 "Completed(0) 00 None 4 []",
             ]
         );
+    }
+
+    #[test]
+    fn an_endpoint_is_of_the_kind_it_has_in_the_active_configuration() {
+        let mut descriptors = crate::descriptors::vectors::lt4132();
+        let mut last = descriptors.configurations.last().unwrap().clone();
+        let kinds = [TransferKind::Bulk, TransferKind::Interrupt];
+        // The first configuration has every endpoint of the last one, as the other kind.
+        let mut first = last.clone();
+        (first.value, last.value) = (1, 2);
+        let endpoints = (first.interfaces.iter_mut())
+            .flat_map(|interface| &mut interface.alternates)
+            .flat_map(|alternate| &mut alternate.endpoints);
+        for endpoint in endpoints {
+            endpoint.kind = kinds[usize::from(endpoint.kind == TransferKind::Bulk)];
+        }
+        descriptors.configurations = vec![first, last];
+        let mut seen = 0;
+        for configuration in &descriptors.configurations {
+            let endpoints = (configuration.interfaces.iter())
+                .flat_map(|interface| &interface.alternates)
+                .flat_map(|alternate| &alternate.endpoints);
+            for endpoint in endpoints {
+                let kind = transfer_kind(&descriptors, configuration.value, endpoint.address);
+                assert_eq!(kind, endpoint.kind, "{:02x}", endpoint.address);
+                seen += 1;
+            }
+        }
+        assert!(seen >= 4, "{seen}");
     }
 
     /// A queue that completes each transfer at once.
