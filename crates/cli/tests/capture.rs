@@ -271,6 +271,48 @@ fn wireshark_understands_what_begins_late() {
     );
 }
 
+#[test]
+fn an_interrupt_ends_a_capture_with_its_statistics() {
+    let up = Up::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("interrupted.pcapng");
+    let mut capture = up
+        .ask(&["capture", "start"])
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(capture.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert!(line.contains("capturing"), "{line}");
+    succeeds(&up.ask(&["signal"]).output().unwrap());
+    let id = rustix::process::Pid::from_child(&capture);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        match capture.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() >= deadline => {
+                capture.kill().unwrap();
+                panic!("the interrupt is not heard");
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    assert!(status.success(), "{status}");
+    is_sound(&file);
+    let bytes = std::fs::read(&file).unwrap();
+    // Interface Statistics Block (pcapng, 4.6), the last of the file.
+    let length = bytes
+        .last_chunk::<4>()
+        .map(|word| u32::from_le_bytes(*word) as usize);
+    let block = length
+        .and_then(|length| bytes.get(bytes.len() - length..))
+        .unwrap();
+    assert_eq!(block[..4], 5u32.to_le_bytes());
+}
+
 /// A USB/IP host, as far as it takes to open the control session (Documentation/usb/usbip_protocol.rst).
 struct Host {
     stream: TcpStream,

@@ -444,12 +444,18 @@ impl Service for StatusService {
             Some(client) if client.phase == Phase::Asking => {
                 LONGEST_REQUEST.saturating_sub(client.input.len())
             }
+            // What is sent is discarded; the end of it has to be seen.
+            Some(client) if matches!(client.phase, Phase::Capturing | Phase::Stopping) => {
+                LONGEST_REQUEST
+            }
             _ => 0,
         }
     }
 
     fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
-        if let Some(sender) = self.clients.get_mut(&client) {
+        if let Some(sender) = self.clients.get_mut(&client)
+            && sender.phase == Phase::Asking
+        {
             sender.input.extend_from_slice(bytes);
             self.advance(now, client);
         }
