@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 
@@ -77,6 +78,50 @@ fn mount() -> io::Result<()> {
     }
 }
 
+/// Asks for a request of ioctl(2) or an operation of fcntl(2) with a number as its argument.
+fn control(answer: libc::c_int) -> io::Result<()> {
+    match answer {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Tries to type into a terminal and to have other processes signalled.
+fn ways_out(victim: rustix::process::Pid) {
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let own = ours.as_raw_fd();
+    let pid = victim.as_raw_nonzero().get();
+    for request in [
+        libc::TIOCSTI as u64,
+        libc::TIOCLINUX as u64,
+        libc::TIOCSPGRP as u64,
+        0x8901, // FIOSETOWN
+        0x8902, // SIOCSPGRP
+    ] {
+        for upper in [0, 1 << 32] {
+            // SAFETY: each of these requests reads at most an `int` at the address, which `pid` is.
+            let answer = unsafe { libc::ioctl(own, (request | upper) as _, &raw const pid) };
+            let result = control(answer);
+            refused(&format!("ioctl {request:#x}"), result);
+        }
+    }
+    for operation in [libc::F_SETOWN, 10 /* F_SETSIG */] {
+        // SAFETY: the operation takes a number and no memory.
+        let answer = unsafe { libc::fcntl(own, operation, pid) };
+        refused(&format!("fcntl {operation}"), control(answer));
+    }
+    let owner = [1, pid]; // F_OWNER_PID
+    // SAFETY: F_SETOWN_EX reads two `int`s, which `owner` has.
+    let answer = unsafe { libc::fcntl(own, 15, owner.as_ptr()) };
+    refused("fcntl F_SETOWN_EX", control(answer));
+    // What else they are for goes on to work.
+    ours.set_nonblocking(true).unwrap();
+    ours.try_clone().unwrap();
+    let mut flags = rustix::fs::fcntl_getfl(&ours).unwrap();
+    flags.insert(rustix::fs::OFlags::NONBLOCK);
+    rustix::fs::fcntl_setfl(&ours, flags).unwrap();
+}
+
 #[test]
 fn the_rest_of_the_machine_is_out_of_reach() {
     let victim = Victim::new();
@@ -105,6 +150,15 @@ fn the_rest_of_the_machine_is_out_of_reach() {
             let ended = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             refused("the end of another process", ended);
             refused("a debugger", trace(pid));
+            ways_out(pid);
+            for node in ["/dev/kmsg", "/dev/mem", "/dev/full", "/dev/zero"] {
+                let Err(error) = File::open(node) else {
+                    panic!("{node} was opened")
+                };
+                let kind = error.kind();
+                let out = [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound];
+                assert!(out.contains(&kind), "{node}: {error}");
+            }
             let memory = format!("/proc/{}/mem", pid.as_raw_nonzero());
             refused("another process's memory", File::open(memory));
             for family in [

@@ -33,9 +33,7 @@ const FREE: &[i64] = &[
     libc::SYS_close_range,
     libc::SYS_dup,
     libc::SYS_dup3,
-    libc::SYS_fcntl,
     libc::SYS_flock,
-    libc::SYS_ioctl,
     libc::SYS_pipe2,
     libc::SYS_eventfd2,
     libc::SYS_timerfd_create,
@@ -166,6 +164,26 @@ const OLD: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 
+/// Requests of ioctl(2) that reach out of this process: typing into another terminal (ioctl_tty(2),
+/// ioctl_console(2)), taking one over, and signals to other processes when a descriptor is ready.
+const TERMINAL_WAYS_OUT: &[u64] = &[
+    libc::TIOCSTI as u64,
+    libc::TIOCLINUX as u64,
+    libc::TIOCSCTTY as u64,
+    libc::TIOCCONS as u64,
+    libc::TIOCSPGRP as u64,
+    FIOSETOWN,
+    SIOCSPGRP,
+];
+/// `asm-generic/sockios.h`.
+const FIOSETOWN: u64 = 0x8901;
+const SIOCSPGRP: u64 = 0x8902;
+/// Operations of fcntl(2) that choose whom a signal is sent to and which.
+const SIGNAL_WAYS_OUT: &[i32] = &[libc::F_SETOWN, F_SETOWN_EX, F_SETSIG];
+/// `asm-generic/fcntl.h`.
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
+
 /// Calls that neither this program nor one that takes name servers makes.
 const NEVER: &[i64] = &[
     libc::SYS_ptrace,
@@ -215,7 +233,7 @@ const NEVER: &[i64] = &[
 /// Returns why nothing is restricted: a processor or a kernel without it.
 pub(super) fn restrict(programs: bool, monitored: bool) -> io::Result<String> {
     if programs {
-        apply(never(), SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
+        apply(never()?, SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
         return Ok("some calls refused; open for the programs that take the name servers".into());
     }
     let only = [(libc::SYS_clone3, Vec::new())].into();
@@ -264,8 +282,16 @@ fn compile(
     filter.try_into().map_err(other)
 }
 
-fn never() -> Rules {
-    NEVER.iter().map(|&call| (call, Vec::new())).collect()
+fn never() -> io::Result<Rules> {
+    let mut rules: Rules = NEVER.iter().map(|&call| (call, Vec::new())).collect();
+    // What a program for the name servers does with its own terminal is its affair.
+    let types = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+    let types = types.map(|request| rule(1, Length::Dword, Compare::Eq, request));
+    rules.insert(
+        libc::SYS_ioctl,
+        types.into_iter().collect::<io::Result<_>>()?,
+    );
+    Ok(rules)
 }
 
 fn allowed(monitored: bool) -> io::Result<Rules> {
@@ -305,6 +331,13 @@ fn allowed(monitored: bool) -> io::Result<Rules> {
         };
         rules.insert(call, values.iter().map(one).collect::<io::Result<_>>()?);
     }
+    // Requests and operations are 32 bits wide in the kernel.
+    rules.insert(
+        libc::SYS_ioctl,
+        vec![but(TERMINAL_WAYS_OUT.iter().copied())?],
+    );
+    let signals = SIGNAL_WAYS_OUT.iter().copied().map(number);
+    rules.insert(libc::SYS_fcntl, vec![but(signals)?]);
     // Threads, but no namespaces.
     let namespaces = CLONE_NEWCGROUP
         | CLONE_NEWIPC
@@ -316,6 +349,14 @@ fn allowed(monitored: bool) -> io::Result<Rules> {
     let none = rule(0, Length::Qword, Compare::MaskedEq(number(namespaces)), 0)?;
     rules.insert(libc::SYS_clone, vec![none]);
     Ok(rules)
+}
+
+/// Returns a rule that holds when the second argument is none of these.
+fn but(values: impl Iterator<Item = u64>) -> io::Result<SeccompRule> {
+    let conditions = values
+        .map(|value| SeccompCondition::new(1, Length::Dword, Compare::Ne, value).map_err(other))
+        .collect::<io::Result<_>>()?;
+    SeccompRule::new(conditions).map_err(other)
 }
 
 fn rule(argument: u8, length: Length, compare: Compare, value: u64) -> io::Result<SeccompRule> {

@@ -29,6 +29,9 @@ const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 /// # Errors
 /// Returns why nothing is restricted, for people.
 pub(super) fn restrict(writable: &[PathBuf], monitored: bool) -> Result<String, String> {
+    let missing: Vec<&str> = devices(!monitored)
+        .filter(|path| place(Path::new(path)).is_none())
+        .collect();
     let status = build(writable, monitored)
         .and_then(|rules| rules.restrict_self())
         .map_err(|error| format!("not in force: {error}"))?;
@@ -39,10 +42,25 @@ pub(super) fn restrict(writable: &[PathBuf], monitored: bool) -> Result<String, 
     };
     match status.ruleset {
         RulesetStatus::NotEnforced => Err("not in force".to_owned()),
-        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => {
-            Ok(format!("version {version}"))
-        }
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(match &missing[..] {
+            [] => format!("version {version}"),
+            missing => format!("version {version}, without {}", missing.join(", ")),
+        }),
     }
+}
+
+/// Returns the device nodes of a process, `own` of one without a monitor.
+fn devices(own: bool) -> impl Iterator<Item = &'static str> {
+    MONITORS.into_iter().filter(move |_| own).chain(DEVICES)
+}
+
+/// Returns the node, or the nearest folder above it where it may appear later, with the module that
+/// makes it. `/dev` itself is none: the machine's disks and memory are in it.
+fn place(node: &Path) -> Option<&Path> {
+    let mut places = node
+        .ancestors()
+        .take_while(|path| *path != Path::new("/dev"));
+    places.find(|path| path.exists())
 }
 
 fn build(writable: &[PathBuf], monitored: bool) -> Result<RulesetCreated, landlock::RulesetError> {
@@ -62,17 +80,16 @@ fn build(writable: &[PathBuf], monitored: bool) -> Result<RulesetCreated, landlo
         )?;
     }
     let own = !monitored;
-    for path in MONITORS.into_iter().filter(|_| own).chain(DEVICES) {
-        // A node may appear later, with the module that makes it.
-        let path = Path::new(path);
-        let there = path.ancestors().find(|path| path.exists());
-        rules = allow(rules, there.unwrap_or(path), device)?;
+    for path in devices(own) {
+        if let Some(place) = place(Path::new(path)) {
+            rules = allow(rules, place, device)?;
+        }
     }
     if !own {
         // libusb looks whether there is one, and opens none.
-        let place = Path::new(USB_NODES);
-        let there = place.ancestors().find(|path| path.exists());
-        rules = allow(rules, there.unwrap_or(place), AccessFs::ReadDir.into())?;
+        if let Some(place) = place(Path::new(USB_NODES)) {
+            rules = allow(rules, place, AccessFs::ReadDir.into())?;
+        }
     }
     for path in SETTINGS.into_iter().filter(|_| own) {
         let access = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
@@ -101,4 +118,21 @@ fn allow(
         access & AccessFs::from_file(RULES)
     };
     rules.add_rule(PathBeneath::new(opened, access))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_missing_node_opens_all_nodes() {
+        for (node, expected) in [
+            ("/dev/uwwan-none/usb", None),
+            ("/dev/uwwan-none", None),
+            ("/dev/pts/uwwan-none", Some("/dev/pts")),
+            ("/dev/null", Some("/dev/null")),
+        ] {
+            assert_eq!(place(Path::new(node)), expected.map(Path::new), "{node}");
+        }
+    }
 }
