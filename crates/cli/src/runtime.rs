@@ -149,6 +149,11 @@ impl RuntimeDir {
             return;
         }
         self.unlink();
+        // A dead owner of this device may have left it.
+        if link_target(&link).as_deref() == self.path.file_name().map(Path::new) {
+            self.link = Some(link);
+            return;
+        }
         let made = remove_dead_link(&link, port).is_ok()
             && self.path.file_name().is_some_and(|name| {
                 std::os::unix::fs::symlink(name, &link)
@@ -455,6 +460,18 @@ mod tests {
         left.sort();
         assert_eq!(left, ["1-4", "else", "first"]);
         assert!(alive.path.join(LOCK).exists());
+    }
+
+    #[test]
+    fn the_link_that_a_dead_owner_left_is_taken_over() {
+        let base = tempfile::tempdir().unwrap();
+        let link = base.path().join("1-5");
+        std::os::unix::fs::symlink("1-4", &link).unwrap();
+        let mut directory = RuntimeDir::create(base.path(), "1-4").unwrap();
+        directory.link("1-5");
+        assert_eq!(link_target(&link).as_deref(), Some(Path::new("1-4")));
+        drop(directory);
+        assert!(link.symlink_metadata().is_err(), "it goes with its owner");
     }
 
     #[test]
