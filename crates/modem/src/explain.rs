@@ -117,26 +117,63 @@ pub(crate) fn sim_missing(rung: Rung) -> Failure {
     status(rung, "the SIM", Status::SIM_NOT_INSERTED, None)
 }
 
-/// Returns the failure of a radio that does not come on, without an FCC lock that is known.
-pub(crate) fn radio_off(waited: u64) -> Failure {
+/// Returns the failure of a radio that does not come on `waited` seconds after it was switched on.
+pub(crate) fn radio_does_not_follow(waited: u64) -> Failure {
     failure(
         Rung::Radio,
         false,
         format!("the radio did not come on in {waited} s"),
-        "the firmware does not follow; some modems stay off until unlocked for their laptop (FCC lock), and no public \
-         way is known for this one",
-        "start the modem in the laptop it was sold in, or with its maker's tool; then try again",
+        "the firmware does not follow",
+        "",
     )
 }
 
-/// Returns the failure `what` of a modem with an FCC lock. `tried` says that lifting it did not
-/// help.
+/// Returns the same where no FCC lock is known: the modem says that it has none, or it is not among
+/// those that have one, or the lock was lifted before, which `tried` says.
+pub(crate) fn radio_off(waited: u64, quirk: &Quirk, tried: bool) -> Failure {
+    let failure = radio_does_not_follow(waited);
+    let (cause, next) = if tried {
+        (
+            "the FCC lock was lifted before, and something else keeps the radio off",
+            "unplug the modem and plug it in again",
+        )
+    } else if quirk.fcc_unlock.is_some() {
+        (
+            "the modem says that no FCC lock keeps the radio off",
+            "unplug the modem and plug it in again",
+        )
+    } else {
+        (
+            "some modems stay off until unlocked for their laptop (FCC lock), and no public way is known for this one",
+            "start the modem in the laptop it was sold in, or with its maker's tool; then try again",
+        )
+    };
+    failure.because(cause).next(next)
+}
+
+/// Returns the failure `what` of a modem that says that it has an FCC lock. `tried` says that lifting
+/// it did not help.
 pub(crate) fn fcc_locked(rung: Rung, what: &str, quirk: &Quirk, tried: bool) -> Failure {
     let why = format!(
         "the {} has an FCC lock: it stays off until unlocked for the machine it was sold in",
         quirk.name
     );
     let failure = failure(rung, true, what.to_owned(), &why, "").of(FailureKind::Refused);
+    with_unlocking(failure, tried)
+}
+
+/// Returns the failure of a modem that does not say whether it is locked, and is among those that
+/// may have an FCC lock. `tried` says that lifting it did not help.
+pub(crate) fn maybe_fcc_locked(failure: Failure, quirk: &Quirk, tried: bool) -> Failure {
+    let why = format!(
+        "the {} may have an FCC lock: then it stays off until unlocked for the machine it was sold in",
+        quirk.name
+    );
+    with_unlocking(failure.because(why), tried)
+}
+
+/// Adds what there is to do about an FCC lock.
+fn with_unlocking(failure: Failure, tried: bool) -> Failure {
     if tried {
         return failure
             .because("the public way to lift the lock was tried and did not help")

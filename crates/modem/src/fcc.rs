@@ -21,10 +21,11 @@ pub(crate) fn state() -> Command {
     Command::query(quectel::RADIO_STATE)
 }
 
-/// Returns whether an answer to [`state`] says that the modem is locked.
-pub(crate) fn is_locked(info: &[u8]) -> bool {
-    RadioState::decode(info)
-        .is_ok_and(|state| state.radio_state == QuectelRadioSwitchState::FCC_LOCKED)
+/// Returns whether the modem is locked, as the content of an answer to [`state`] tells; `None` when
+/// it does not tell.
+pub(crate) fn is_locked(info: &[u8]) -> Option<bool> {
+    let state = RadioState::decode(info).ok()?;
+    Some(state.radio_state == QuectelRadioSwitchState::FCC_LOCKED)
 }
 
 /// Command of the procedure that is sent next.
@@ -108,12 +109,16 @@ impl Unlocking {
             Some((status, _)) => Err(format!("{} ({})", status.name(), status.explanation())),
             None => Err("no answer".to_owned()),
         };
+        // The lock does not depend on the release of the client.
+        let released = matches!(self.stage, Stage::Release { .. });
         self.stage = match (self.stage, &result) {
             (Stage::Allocate, Ok(Some(client))) => Stage::Authenticate { client: *client },
             (Stage::Authenticate { client }, _) => Stage::Release { client },
             _ => Stage::Done,
         };
-        if let Err(why) = result {
+        if let Err(why) = result
+            && !released
+        {
             self.failure.get_or_insert(why);
         }
     }
@@ -126,10 +131,6 @@ impl Unlocking {
         let answer = Message::decode(info)
             .filter(|answer| answer.response && answer.transaction == self.transaction)
             .ok_or("the answer is no QMI message")?;
-        if matches!(self.stage, Stage::Release { .. }) {
-            // The lock does not depend on it.
-            return Ok(None);
-        }
         answer
             .result()
             .map_err(|error| format!("QMI error {error}"))?;
@@ -189,6 +190,27 @@ mod tests {
             run(FccUnlock::Foxconn, None),
             (by(qmi::FOXCONN_SET_FCC_AUTHENTICATION), Ok(()))
         );
+    }
+
+    #[test]
+    fn the_release_of_the_client_decides_nothing() {
+        let (sent, outcome) = run(FccUnlock::Qmi, Some(qmi::RELEASE_CLIENT));
+        assert_eq!((sent.len(), outcome), (3, Ok(())));
+        for answer in [None, Some((Status::FAILURE, &[][..]))] {
+            let mut unlocking = Unlocking::new(FccUnlock::Qmi);
+            for _ in 0..2 {
+                let request = Message::decode(&unlocking.next_command().unwrap().info).unwrap();
+                let mut good = request.answer(Ok(()));
+                if request.id == qmi::ALLOCATE_CLIENT {
+                    good.fields.push((0x01, vec![qmi::DMS, 9]));
+                }
+                unlocking.answered(Some((Status::NONE, &good.encode())));
+            }
+            assert!(unlocking.next_command().is_some());
+            unlocking.answered(answer);
+            assert_eq!(unlocking.next_command(), None);
+            assert_eq!(unlocking.outcome(), Ok(()));
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The FCC lock on the way up: it keeps the radio off, and with some firmware the SIM is missing
 //! meanwhile.
 //!
-//! Quectel's service tells the lock itself. Other modems are held to be locked when the quirk table
-//! knows of their lock and the radio does not come on. The lock is lifted once in a bring-up, and
-//! only where the user has asked for it.
+//! Quectel's service tells the lock itself, and what it tells counts. Other modems may be locked when
+//! the quirk table knows of their lock and the radio does not come on; the radio is waited for all
+//! the same. The lock is lifted once in a bring-up, and only where the user has asked for it.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ impl Ladder {
             // With the radio on there is no FCC lock.
             return self.ask(Ask::RadioState);
         }
-        let locked = matches!(self.lock, Lock::Locked { .. });
-        let most = if locked || !self.sim_id.is_empty() {
+        let hidden = matches!(self.lock, Lock::Locked { .. } | Lock::Possible { .. });
+        let most = if hidden || !self.sim_id.is_empty() {
             MOST_MISSING_KNOWN
         } else {
             MOST_MISSING
@@ -43,16 +43,19 @@ impl Ladder {
         if self.missing >= most {
             let mut failure = match self.lock {
                 Lock::Locked { .. } => self.locked_failure("no SIM, and the radio is off"),
-                _ => explain::sim_missing(self.rung),
+                Lock::Possible { .. } => self.maybe_locked(explain::sim_missing(self.rung)),
+                Lock::Unknown | Lock::None => explain::sim_missing(self.rung),
             };
             let waited = now.duration_since(self.entered).as_secs();
             failure.what.push_str(&format!("; waited {waited} s"));
             return self.fail(now, failure, Rung::Sim);
         }
-        let text = if locked {
-            "the SIM, which the FCC lock hides"
-        } else {
-            "the SIM, which the modem does not see yet"
+        let text = match self.lock {
+            Lock::Locked { .. } => "the SIM, which the FCC lock hides",
+            Lock::Possible { .. } => {
+                "the SIM, which the modem does not see; the radio is off, and an FCC lock may hide it"
+            }
+            Lock::Unknown | Lock::None => "the SIM, which the modem does not see yet",
         };
         self.tell_waiting(now, MISSING_PAUSE * (most - 1), text.into());
         self.poll_at = Some(now + MISSING_PAUSE);
@@ -60,8 +63,9 @@ impl Ladder {
 
     /// Takes the radio's state while the SIM is missing.
     pub(super) fn radio_without_sim(&mut self, now: Instant, outcome: &Outcome) {
-        let off = matches!(outcome, Outcome::Done { info, .. } if RadioState::decode(info)
-            .is_ok_and(|radio| radio.sw_radio_state == RadioSwitchState::OFF));
+        let off = matches!(outcome, Outcome::Done { status, info } if status.is_success()
+            && RadioState::decode(info)
+                .is_ok_and(|radio| radio.sw_radio_state == RadioSwitchState::OFF));
         if off {
             return self.ask(Ask::LockState);
         }
@@ -84,16 +88,18 @@ impl Ladder {
 
     /// Takes what Quectel's service says.
     pub(super) fn lock_state(&mut self, now: Instant, outcome: &Outcome) {
-        let told = matches!(outcome, Outcome::Done { status, info }
-            if status.is_success() && fcc::is_locked(info));
+        let told = match outcome {
+            Outcome::Done { status, info } if status.is_success() => fcc::is_locked(info),
+            _ => None,
+        };
         self.lock = match (told, self.quirk.fcc_unlock) {
-            (true, way) => Lock::Locked {
+            (Some(true), way) => Lock::Locked {
                 way: way.unwrap_or(FccUnlock::Quectel),
             },
-            (false, Some(way)) => Lock::Locked { way },
-            (false, None) => Lock::None,
+            (None, Some(way)) => Lock::Possible { way },
+            (Some(false), _) | (None, None) => Lock::None,
         };
-        if let Lock::Locked { way } = self.lock
+        if let Lock::Locked { way } | Lock::Possible { way } = self.lock
             && self.options.fcc_unlock
             && !self.unlock_tried
         {
@@ -150,15 +156,30 @@ impl Ladder {
             let failure = self.locked_failure("the radio stays off");
             return self.fail(now, failure, Rung::Radio);
         }
-        if let Some(failure) = self.radio_refusal.take() {
+        let possible = matches!(self.lock, Lock::Possible { .. });
+        if let Some(refusal) = self.radio_refusal.take() {
+            let failure = if possible {
+                self.maybe_locked(refusal)
+            } else {
+                refusal
+            };
             return self.fail(now, failure, Rung::Radio);
         }
-        let failure = explain::radio_off(now.duration_since(self.entered).as_secs());
+        let waited = now.duration_since(self.entered).as_secs();
+        let failure = if possible {
+            self.maybe_locked(explain::radio_does_not_follow(waited))
+        } else {
+            explain::radio_off(waited, self.quirk, self.unlock_tried)
+        };
         let text = "the radio, which was switched on";
         self.wait(now, RADIO_PATIENCE, text, failure, Rung::Radio);
     }
 
     fn locked_failure(&self, what: &str) -> Failure {
         explain::fcc_locked(self.rung, what, self.quirk, self.unlock_tried)
+    }
+
+    fn maybe_locked(&self, failure: Failure) -> Failure {
+        explain::maybe_fcc_locked(failure, self.quirk, self.unlock_tried)
     }
 }

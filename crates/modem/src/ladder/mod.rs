@@ -220,7 +220,9 @@ enum Lock {
     Unknown,
     /// There is none, as far as can be known.
     None,
-    /// The modem is locked; `way` lifts the lock.
+    /// The modem does not tell, and `way` lifts the lock that modems of its kind may have.
+    Possible { way: FccUnlock },
+    /// The modem says that it is locked; `way` lifts the lock.
     Locked { way: FccUnlock },
 }
 

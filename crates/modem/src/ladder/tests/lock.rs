@@ -66,12 +66,19 @@ fn a_lock_that_only_the_table_knows_is_named_where_the_radio_stays_off() {
         bench.climb()
     };
     let sierra = climb(quirks::find(0x1199, 0x9079));
-    assert!(sierra.failure().why[0].contains("EM7455 has an FCC lock"));
+    let failure = sierra.failure();
+    assert!(
+        !failure.fatal
+            && failure.what.contains("did not come on in 30 s")
+            && failure.why[1].contains("EM7455 may have an FCC lock")
+            && failure.next[0].contains("uwwan radio unlock"),
+        "{failure}"
+    );
     let other = climb(&quirks::DEFAULT);
     let failure = other.failure();
     assert!(
         failure.what.contains("did not come on in 30 s")
-            && failure.why[0].contains("no public way"),
+            && failure.why[1].contains("no public way"),
         "{failure}"
     );
     // With the radio on, the lock is no explanation.
@@ -82,6 +89,94 @@ fn a_lock_that_only_the_table_knows_is_named_where_the_radio_stays_off() {
         None,
     );
     assert!(!connect.to_string().contains("FCC"), "{connect}");
+}
+
+#[test]
+fn a_modem_that_may_be_locked_has_its_time_to_come_on() {
+    let sierra = || quirks::find(0x1199, 0x9079);
+    let mut bench = Bench::new(Options::default())
+        .answers(Ask::RadioState, vec![off(); 12])
+        .answers(Ask::RadioOn, vec![off(); 12]);
+    bench.quirk = sierra();
+    let bench = bench.climb();
+    assert!(bench.ladder.is_online());
+    assert!((bench.now - bench.start).as_secs() >= 11);
+
+    // A refusal is not waited for.
+    let mut bench = Bench::new(Options::default())
+        .answers(Ask::RadioState, vec![off(); 3])
+        .answers(
+            Ask::RadioOn,
+            [status(Status::OPERATION_NOT_ALLOWED, Vec::new())],
+        );
+    bench.quirk = sierra();
+    let bench = bench.climb();
+    let failure = bench.failure();
+    assert!(
+        failure.what.contains("operation_not_allowed")
+            && failure
+                .why
+                .iter()
+                .any(|why| why.contains("may have an FCC lock")),
+        "{failure}"
+    );
+    assert!((bench.now - bench.start).as_secs() < 2);
+}
+
+#[test]
+fn what_the_modem_says_of_its_lock_counts_more_than_the_table() {
+    let rm520 = quirks::find(0x2c7c, 0x0801);
+    assert_eq!(rm520.fcc_unlock, Some(FccUnlock::Quectel));
+    for told in [
+        quectel::QuectelRadioSwitchState::ON,
+        quectel::QuectelRadioSwitchState::OFF,
+    ] {
+        let mut bench = Bench::new(unlocking())
+            .answers(Ask::RadioState, vec![off(); 100])
+            .answers(Ask::RadioOn, vec![off(); 100])
+            .answers(Ask::LockState, [state(told)]);
+        bench.quirk = rm520;
+        let bench = bench.climb();
+        assert_eq!(bench.count(Ask::Unlock), 0);
+        let failure = bench.failure();
+        assert!(
+            !failure.fatal && failure.why[1].contains("says that no FCC lock"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn a_radio_that_stays_off_without_its_lock_is_told_so() {
+    let bench = Bench::new(unlocking())
+        .answers(Ask::RadioState, vec![off(); 100])
+        .answers(Ask::RadioOn, vec![off(); 100])
+        .answers(Ask::LockState, [locked()])
+        .answers(Ask::Unlock, [state(quectel::QuectelRadioSwitchState::ON)])
+        .climb();
+    let failure = bench.failure();
+    assert!(
+        failure.why[1].contains("the FCC lock was lifted before"),
+        "{failure}"
+    );
+    assert!(!failure.to_string().contains("no public way"), "{failure}");
+}
+
+#[test]
+fn a_missing_sim_is_not_laid_to_a_lock_that_is_not_known() {
+    let mut bench = Bench::new(Options::default())
+        .answers(Ask::Subscriber, vec![missing(); 100])
+        .answers(Ask::RadioState, [off()]);
+    bench.quirk = quirks::find(0x1199, 0x9079);
+    let bench = bench.climb();
+    assert!(bench.said("an FCC lock may hide it"));
+    assert!(!bench.said("which the FCC lock hides"));
+    let failure = bench.failure();
+    assert_eq!(failure.rung(), Some(Rung::Sim));
+    assert!(
+        failure.why[0].contains("no SIM") && failure.why[1].contains("may have an FCC lock"),
+        "{failure}"
+    );
 }
 
 #[test]
