@@ -67,20 +67,26 @@ pub const fn not_tried(status: Status) -> bool {
 pub const UNKNOWN_ATTEMPTS: u32 = u32::MAX;
 
 /// Returns the state of the PIN from the answer to a PIN query: its status and its information
-/// buffer. The status `pin_required` without content says that the SIM waits for PIN1; the VZ20M
-/// answers so (ModemManager `pin_query_ready`).
+/// buffer; `None` when the status refuses the query, whatever the content. The status `pin_required`
+/// whose content names no lock says that the SIM waits for PIN1; the VZ20M answers so without content
+/// (ModemManager `pin_query_ready`).
 ///
 /// # Errors
-/// Those of decoding the content of any other answer.
-pub fn pin_state(status: Status, info: &[u8]) -> Result<PinInfo, DecodeError> {
-    match PinInfo::decode(info) {
-        Err(_) if status == Status::PIN_REQUIRED => Ok(PinInfo {
+/// Those of decoding the content of a success.
+pub fn pin_state(status: Status, info: &[u8]) -> Option<Result<PinInfo, DecodeError>> {
+    let decoded = PinInfo::decode(info);
+    if status.is_success() {
+        return Some(decoded);
+    }
+    let names_a_lock =
+        |pin: &PinInfo| pin.pin_state == PinState::LOCKED && pin.pin_type != PinType::UNKNOWN;
+    (status == Status::PIN_REQUIRED).then(|| {
+        Ok(decoded.ok().filter(names_a_lock).unwrap_or(PinInfo {
             pin_type: PinType::PIN1,
             pin_state: PinState::LOCKED,
             remaining_attempts: UNKNOWN_ATTEMPTS,
-        }),
-        decoded => decoded,
-    }
+        }))
+    })
 }
 
 /// History of a PIN before it is sent.
@@ -307,6 +313,33 @@ mod tests {
     /// Returns the memory as the next process reads it.
     fn next_process(memory: &PinMemory) -> PinMemory {
         serde_json::from_str(&serde_json::to_string(memory).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_status_of_an_answer_counts_before_its_content() {
+        let content = |pin_type, pin_state, remaining_attempts| PinInfo {
+            pin_type,
+            pin_state,
+            remaining_attempts,
+        };
+        let pin1 = content(PinType::PIN1, PinState::LOCKED, UNKNOWN_ATTEMPTS);
+        for zeros in [0, 12] {
+            let told = pin_state(Status::PIN_REQUIRED, &vec![0; zeros]);
+            assert_eq!(told.unwrap().unwrap(), pin1);
+        }
+        let puk = content(PinType::PUK1, PinState::LOCKED, 10);
+        for status in [Status::PIN_REQUIRED, Status::NONE] {
+            assert_eq!(pin_state(status, &puk.encode()).unwrap().unwrap(), puk);
+        }
+        let unlocked = content(PinType::UNKNOWN, PinState::UNLOCKED, 0);
+        assert_eq!(
+            pin_state(Status::NONE, &[0; 12]).unwrap().unwrap(),
+            unlocked
+        );
+        assert!(pin_state(Status::NONE, &[]).unwrap().is_err());
+        for status in [Status::BUSY, Status::NOT_INITIALIZED, Status::FAILURE] {
+            assert_eq!(pin_state(status, &[0; 12]), None);
+        }
     }
 
     #[test]

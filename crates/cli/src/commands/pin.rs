@@ -234,7 +234,7 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
 fn query(modem: &mut Modem) -> Result<PinInfo, Failure> {
     let answer = modem.ask(MbimCommand::query(PIN), QUICK)?;
     match pin_state(answer.status, &answer.info) {
-        Ok(pin) if answer.status.is_success() || answer.status == Status::PIN_REQUIRED => Ok(pin),
+        Some(Ok(pin)) => Ok(pin),
         _ => modem.content(&answer),
     }
 }

@@ -25,16 +25,16 @@ impl Ladder {
             return self.unanswered_ask(now, Ask::PinState, outcome);
         };
         let pin = match pin_memory::pin_state(status, &info) {
-            Ok(pin) => pin,
-            Err(_) if passes(status) => {
+            Some(Ok(pin)) => pin,
+            None if passes(status) => {
                 let failure = explain::status(Rung::Pin, Ask::PinState.name(), status, None);
                 return self.wait(now, PATIENCE, STARTING, failure, Rung::Sim);
             }
-            Err(_) if !status.is_success() => {
+            None => {
                 let failure = explain::status(Rung::Pin, Ask::PinState.name(), status, None);
                 return self.fail(now, failure, Rung::Sim);
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 let failure = explain::bad_answer(Rung::Pin, Ask::PinState.name(), &error);
                 return self.fail(now, failure, Rung::Sim);
             }

@@ -57,23 +57,30 @@ impl Ladder {
     }
 
     pub(super) fn subscriber(&mut self, now: Instant, status: Status, info: &[u8]) {
-        let Ok(subscriber) = SubscriberReadyStatus::decode(info) else {
-            // Some firmware refuses the query until PIN1 is entered (VZ20M; ModemManager).
-            if status == Status::PIN_REQUIRED {
-                return self.subscriber_locked(now);
-            }
-            if status == Status::SIM_NOT_INSERTED {
-                return self.sim_missing(now);
-            }
+        let decoded = SubscriberReadyStatus::decode(info).ok();
+        if let Some(subscriber) = &decoded
+            && !subscriber.sim_icc_id.is_empty()
+        {
+            self.sim_id.clone_from(&subscriber.sim_icc_id);
+        }
+        // Some firmware refuses the query until PIN1 is entered (VZ20M; ModemManager).
+        if status == Status::PIN_REQUIRED {
+            return self.subscriber_locked(now);
+        }
+        if status == Status::SIM_NOT_INSERTED {
+            return self.sim_missing(now);
+        }
+        // The content of a refusal may be all zeros, which is the first of the states.
+        let told = |subscriber: &SubscriberReadyStatus| {
+            status.is_success() || subscriber.ready_state != SubscriberReadyState::NOT_INITIALIZED
+        };
+        let Some(subscriber) = decoded.filter(told) else {
             let failure = explain::status(self.rung, Ask::Subscriber.name(), status, None);
             if passes(status) {
                 return self.wait(now, PATIENCE, STARTING, failure, Rung::Sim);
             }
             return self.fail(now, failure, Rung::Sim);
         };
-        if !subscriber.sim_icc_id.is_empty() {
-            self.sim_id.clone_from(&subscriber.sim_icc_id);
-        }
         let state = subscriber.ready_state;
         if self.rung == Rung::Pin {
             match state {
@@ -136,7 +143,9 @@ impl Ladder {
     }
 
     pub(super) fn radio(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
-        let Ok(radio) = RadioState::decode(info) else {
+        // The content of a refusal may be all zeros, which would be a switch that is off.
+        let told = |radio: &RadioState| status.is_success() || *radio != RadioState::default();
+        let Some(radio) = RadioState::decode(info).ok().filter(told) else {
             let failure = explain::status(Rung::Radio, ask.name(), status, None);
             if passes(status) {
                 return self.wait(now, PATIENCE, STARTING, failure, Rung::Radio);
@@ -178,6 +187,10 @@ impl Ladder {
     }
 
     pub(super) fn registration(&mut self, now: Instant, ask: Ask, status: Status, info: &[u8]) {
+        if ask == Ask::Register && passes(status) {
+            // The modem has not been told yet.
+            self.tries = 0;
+        }
         let Ok(state) = RegistrationState::decode(info) else {
             if status == Status::NO_DEVICE_SUPPORT && ask == Ask::RegisterState {
                 return self.done(now, "the modem does not tell".into());

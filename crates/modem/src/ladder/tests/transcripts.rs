@@ -244,6 +244,15 @@ fn pin_required_means_pin1() {
     assert!(bench.ladder.is_online());
     assert!(bench.said("* sim: locked") && bench.said("* pin: entered"));
     assert_eq!(bench.count(Ask::PinEnter), 1);
+    // So it does with content that is all zeros.
+    let zeros = |length| status(Status::PIN_REQUIRED, vec![0; length]);
+    let zeroed = SubscriberReadyStatus::default().encode().len();
+    let bench = locked_sim("1234", 3)
+        .answers(Ask::Subscriber, [zeros(zeroed)])
+        .answers(Ask::PinState, [zeros(12)])
+        .climb();
+    assert!(bench.said("* sim: locked") && bench.said("* pin: entered"));
+    assert_eq!(bench.now, bench.start + Duration::from_millis(500));
     // Without a PIN to enter it is asked for.
     let bench = locked_sim("", 3)
         .answers(Ask::Subscriber, [required()])
@@ -522,6 +531,64 @@ fn a_modem_that_registers_and_attaches_by_itself_need_not_be_told_to() {
         .answers(Ask::PacketService, [unknown()])
         .climb();
     assert!(bench.ladder.is_online());
+}
+
+#[test]
+fn a_register_command_that_was_too_early_is_repeated() {
+    let state = |state| registered(state, NwError::NONE);
+    for content in [Vec::new(), state(RegisterState::DEREGISTERED)] {
+        let bench = Bench::new(Options::default())
+            .answers(
+                Ask::RegisterState,
+                vec![good(state(RegisterState::DEREGISTERED)); 3],
+            )
+            .answers(
+                Ask::Register,
+                [
+                    status(Status::BUSY, content.clone()),
+                    status(Status::NOT_INITIALIZED, content),
+                    good(state(RegisterState::HOME)),
+                ],
+            )
+            .climb();
+        assert!(bench.ladder.is_online());
+        assert_eq!(
+            (bench.count(Ask::Register), bench.count(Ask::RegisterState)),
+            (3, 3)
+        );
+    }
+}
+
+#[test]
+fn the_zeros_of_a_refusal_say_nothing() {
+    // 8 zero bytes of RADIO_STATE would be a hardware switch that is off.
+    let early = || vec![status(Status::NOT_INITIALIZED, vec![0; 8]); 3];
+    let bench = Bench::new(Options::default())
+        .answers(Ask::RadioState, early())
+        .climb();
+    assert!(bench.ladder.is_online());
+    assert!(!bench.said("radio switch of the machine"));
+    // 12 zero bytes of PIN would be an unlocked SIM.
+    let bench = locked_sim("1234", 3)
+        .answers(
+            Ask::PinState,
+            [
+                status(Status::BUSY, vec![0; 12]),
+                good(pin(PinState::LOCKED, PinType::PIN1, 3)),
+            ],
+        )
+        .climb();
+    assert!(bench.said("* pin: entered"));
+    // The first state of SUBSCRIBER_READY_STATUS would be a SIM that is starting.
+    let bench = Bench::new(Options::default())
+        .answers(Ask::Subscriber, [status(Status::FAILURE, vec![0; 28])])
+        .climb();
+    assert_eq!(bench.now, bench.start);
+    assert!(
+        bench.failure().what.contains("failure"),
+        "{}",
+        bench.failure()
+    );
 }
 
 #[test]
