@@ -17,6 +17,7 @@ impl DataSession {
     pub(super) fn looked(&mut self, now: Instant, outcome: &Outcome) {
         // Some firmware does not answer before the first activation, or answers "unknown". Only a
         // session that is active has to be ended first.
+        let ours = self.active;
         self.active = match outcome {
             Outcome::Done { info, .. } => ConnectInfo::decode(info).is_ok_and(|connect| {
                 connect.session_id == u32::from(self.options.id)
@@ -29,7 +30,12 @@ impl DataSession {
         };
         if self.active {
             // The access point of that session is not known.
-            self.tell_notice("a session of an earlier program is active; ending it".into());
+            let text = if ours {
+                "the session is still active after its failure; ending it"
+            } else {
+                "a session of an earlier program is active; ending it"
+            };
+            self.tell_notice(text.into());
             self.ask(SessionAsk::Deactivate);
         } else {
             self.activate_first(now);

@@ -379,6 +379,28 @@ fn a_session_left_over_is_ended_first() {
         .climb();
     assert!(bench.online);
     assert_eq!(bench.count(SessionAsk::Deactivate), 1);
+    assert!(bench.said("a session of an earlier program is active"));
+}
+
+#[test]
+fn a_session_of_our_own_is_not_laid_to_another_program() {
+    let mut bench = Bench::new(SessionOptions::default())
+        .answers(
+            SessionAsk::Addresses,
+            vec![status(Status::FAILURE, Vec::new()); 100],
+        )
+        .climb();
+    assert!(matches!(bench.back, Some(Input::Failed { .. })));
+    bench = bench.answers(
+        SessionAsk::State,
+        [good(connect(ActivationState::ACTIVATED, NwError::NONE))],
+    );
+    bench = bench.answers(SessionAsk::Addresses, []);
+    bench.start(Rung::Connect);
+    bench.run();
+    assert!(bench.online);
+    assert!(bench.said("the session is still active after its failure"));
+    assert!(!bench.said("earlier program"));
 }
 
 #[test]
