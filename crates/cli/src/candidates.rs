@@ -45,14 +45,14 @@ pub fn all(backend: &dyn Backend) -> Result<Vec<Candidate>, Failure> {
                 Some(NetworkFunction::Ncm(ncm)) => (None, Some(ncm)),
                 None => (None, None),
             };
-            let quirk = quirks::find(found.identity.vendor, found.identity.product);
+            let (vendor, product) = (found.identity.vendor, found.identity.product);
+            let quirk = match ethernet {
+                Some(_) => quirks::find_ethernet(vendor, product),
+                None => quirks::find(vendor, product),
+            };
             // A row of its own makes a device a modem even where the descriptors cannot be read.
             // The vendors' default rows do not, because a keyboard of the same vendor would match.
             let known = function.is_some() || quirk.product.is_some();
-            let quirk = match ethernet {
-                Some(_) if !known => &quirks::ETHERNET,
-                _ => quirk,
-            };
             let other = !functions::other_networks(&found.descriptors).is_empty();
             (known || ethernet.is_some() || (other && way_to_mbim(&found.descriptors).is_some()))
                 .then_some(Candidate {

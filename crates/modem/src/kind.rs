@@ -98,14 +98,12 @@ impl Function {
         }
     }
 
-    /// Returns what is known of a device with this function. Vendors' defaults are about their
-    /// modems.
+    /// Returns what is known of a device with this function.
     pub(crate) fn quirk(&self, vendor: u16, product: u16) -> &'static Quirk {
-        let quirk = quirks::find(vendor, product);
-        if self.is_ethernet() && quirk.product.is_none() {
-            &quirks::ETHERNET
+        if self.is_ethernet() {
+            quirks::find_ethernet(vendor, product)
         } else {
-            quirk
+            quirks::find(vendor, product)
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A device gets the first row that names its vendor and product, else the first that names its
 //! vendor alone, else [`DEFAULT`], which is what the class specifications ask for. The rows of files
-//! count before those of the table.
+//! count before those of the table. A plain Ethernet function has [`ETHERNET`] in place of
+//! [`DEFAULT`] and of the table's rows for whole vendors.
 
 mod file;
 mod table;
@@ -10,16 +11,28 @@ mod table;
 pub use file::load;
 pub use table::{DEFAULT, ETHERNET, Origin, Quirk, TABLE};
 
-/// Returns the row for a device. The rows of files count before the built-in ones.
+/// Returns the row for a device that is driven as a modem. The rows of files count before the
+/// built-in ones.
 #[must_use]
 pub fn find(vendor: u16, product: u16) -> &'static Quirk {
-    let (own, usual) = (
+    rank(
         table::best(file::rows(), vendor, Some(product)),
         table::built_in(vendor, Some(product)),
-    );
-    match own {
-        // A file's row for a whole vendor leaves the modems with rows of their own alone.
-        Some(own) if own.product.is_some() || usual.product.is_none() => own,
-        _ => usual,
-    }
+    )
+}
+
+/// Returns the row for a device that is driven as a plain Ethernet device.
+#[must_use]
+pub fn find_ethernet(vendor: u16, product: u16) -> &'static Quirk {
+    rank(
+        table::best(file::ethernet_rows(), vendor, Some(product)),
+        table::built_in_ethernet(vendor, Some(product)),
+    )
+}
+
+/// Returns the row that counts: the files' `own` or the `usual` one. A file's row for a whole vendor
+/// leaves the modems with rows of their own alone.
+fn rank(own: Option<&'static Quirk>, usual: &'static Quirk) -> &'static Quirk {
+    own.filter(|own| own.product.is_some() || usual.product.is_none())
+        .unwrap_or(usual)
 }

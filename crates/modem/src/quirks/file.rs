@@ -9,7 +9,8 @@
 //! settle = 2.5            # seconds
 //! ```
 //!
-//! What a row leaves out is as in the row that applied without it.
+//! What a row leaves out is as in the row that applied without it, which depends on whether the device
+//! is driven as a modem or as a plain Ethernet device.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::table::{Origin, Quirk, built_in};
+use super::table::{Origin, Quirk, built_in, built_in_ethernet};
 use crate::failure::{Failure, FailureKind};
 use crate::options::{FccUnlock, Padding, Placement};
 
@@ -33,16 +34,29 @@ const MOST_ROWS: usize = 1024;
 const LONGEST_PAUSE: f64 = 600.0;
 
 /// Rows of the files, which count before the built-in ones; those of a later file come first.
-static ROWS: OnceLock<Vec<Quirk>> = OnceLock::new();
+static ROWS: OnceLock<Rows> = OnceLock::new();
 
+/// The rows as they apply to each kind of function.
+#[derive(Debug, Default)]
+struct Rows {
+    modems: Vec<Quirk>,
+    ethernet: Vec<Quirk>,
+}
+
+/// Returns the rows for modems.
 pub(super) fn rows() -> &'static [Quirk] {
-    ROWS.get().map_or(&[], Vec::as_slice)
+    ROWS.get().map_or(&[], |rows| &rows.modems)
+}
+
+/// Returns the same rows for plain Ethernet functions.
+pub(super) fn ethernet_rows() -> &'static [Quirk] {
+    ROWS.get().map_or(&[], |rows| &rows.ethernet)
 }
 
 /// A file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rows {
+struct Text {
     #[serde(default)]
     modem: Vec<toml::Spanned<Row>>,
 }
@@ -70,43 +84,47 @@ struct Row {
 }
 
 impl Row {
-    fn quirk(self, path: &'static str, line: usize) -> Result<Quirk, String> {
-        let base = self.product.map_or_else(
-            || built_in(self.vendor, None),
-            |product| built_in(self.vendor, Some(product)),
-        );
-        let seconds = |name: &str, given: Option<f64>, usual: Duration| match given {
-            None => Ok(usual),
+    /// Returns the row as it applies to modems and to plain Ethernet functions.
+    fn quirks(self, path: &'static str, line: usize) -> Result<[Quirk; 2], String> {
+        let seconds = |name: &str, given: Option<f64>| match given {
+            None => Ok(None),
             Some(seconds) if (0.0..=LONGEST_PAUSE).contains(&seconds) => {
-                Ok(Duration::from_secs_f64(seconds))
+                Ok(Some(Duration::from_secs_f64(seconds)))
             }
             Some(_) => Err(format!(
                 "line {line}: {name} is not among 0 to {LONGEST_PAUSE} seconds"
             )),
         };
+        let settle = seconds("settle", self.settle)?;
+        let open_budget = seconds("open-budget", self.open_budget)?;
         // Rows are few, bounded, and kept until the program ends.
-        let kept = |text: Option<String>, usual: &'static str| -> &'static str {
-            text.map_or(usual, |text| Box::leak(text.into_boxed_str()))
+        let kept = |text: Option<String>| -> Option<&'static str> {
+            text.map(|text| &*Box::leak(text.into_boxed_str()))
         };
-        Ok(Quirk {
+        let [name, story, source] = [self.name, self.story, self.source].map(kept);
+        let bases = [
+            built_in(self.vendor, self.product),
+            built_in_ethernet(self.vendor, self.product),
+        ];
+        Ok(bases.map(|base| Quirk {
             vendor: Some(self.vendor),
             product: self.product,
-            name: kept(self.name, base.name),
+            name: name.unwrap_or(base.name),
             via_zero: self.via_zero.unwrap_or(base.via_zero),
             recycle: self.recycle.unwrap_or(base.recycle),
-            settle: seconds("settle", self.settle, base.settle)?,
+            settle: settle.unwrap_or(base.settle),
             ndp: self.ndp.unwrap_or(base.ndp),
             padding: self.padding.unwrap_or(base.padding),
-            open_budget: seconds("open-budget", self.open_budget, base.open_budget)?,
+            open_budget: open_budget.unwrap_or(base.open_budget),
             toggle: self.toggle.unwrap_or(base.toggle),
             disconnect_suspend: self.disconnect_suspend.unwrap_or(base.disconnect_suspend),
             ipv6_by_plmn: self.ipv6_by_plmn.unwrap_or(base.ipv6_by_plmn),
             fcc_unlock: self.fcc_unlock.or(base.fcc_unlock),
             at_port: self.at_port.or(base.at_port),
-            story: kept(self.story, base.story),
-            source: kept(self.source, base.source),
+            story: story.unwrap_or(base.story),
+            source: source.unwrap_or(base.source),
             origin: Origin::File { path, line },
-        })
+        }))
     }
 }
 
@@ -126,8 +144,12 @@ pub fn load(directories: &[PathBuf]) -> Result<(), Failure> {
         }
     }
     rows.reverse();
+    let (modems, ethernet) = rows
+        .into_iter()
+        .map(|[modem, ethernet]| (modem, ethernet))
+        .unzip();
     // A second call of the same process finds the same files.
-    let _ = ROWS.set(rows);
+    let _ = ROWS.set(Rows { modems, ethernet });
     Ok(())
 }
 
@@ -156,7 +178,7 @@ fn files(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(all)
 }
 
-fn read(path: &Path) -> Result<Vec<Quirk>, Failure> {
+fn read(path: &Path) -> Result<Vec<[Quirk; 2]>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| wrong(path).because(why);
     let about = "its rows are [[modem]] with vendor, product and what differs; see CONTRIBUTING.md";
     let meta = fs::metadata(path).map_err(|error| wrong(&error))?;
@@ -172,13 +194,13 @@ fn read(path: &Path) -> Result<Vec<Quirk>, Failure> {
             "it is longer than {LONGEST_FILE} bytes"
         )));
     }
-    let rows: Rows =
+    let rows: Text =
         toml::from_str(&text).map_err(|error| wrong(&error.to_string().trim_end()).next(about))?;
     let place: &'static str = Box::leak(path.display().to_string().into_boxed_str());
     let rows = rows.modem.into_iter().map(|row| {
         let before = text.get(..row.span().start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        row.into_inner().quirk(place, line)
+        row.into_inner().quirks(place, line)
     });
     rows.collect::<Result<_, _>>()
         .map_err(|why| wrong(&why).next(about))
@@ -186,7 +208,7 @@ fn read(path: &Path) -> Result<Vec<Quirk>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{DEFAULT, TABLE};
+    use super::super::table::{DEFAULT, ETHERNET, TABLE, best};
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
@@ -205,7 +227,7 @@ mod tests {
                     ndp = \"end\"\nsettle = 2.5\nat-port = 3\n\n[[modem]]\nvendor = 0xdead\n";
         fs::write(&path, text).unwrap();
         let rows = read(&path).unwrap();
-        let [ours, other] = rows[..] else {
+        let [[ours, _], [other, _]] = rows[..] else {
             panic!("{rows:?}")
         };
         let table = TABLE
@@ -226,6 +248,32 @@ mod tests {
         );
         assert_eq!((other.product, other.padding), (None, DEFAULT.padding));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_row_lies_over_what_the_kind_of_function_has() {
+        let folder = folder("kinds");
+        let path = folder.join("a.toml");
+        let text = "[[modem]]\nvendor = 0x17e9\npadding = \"zlp\"\n\n\
+                    [[modem]]\nvendor = 0x12d1\nproduct = 0xffff\nname = \"ours\"\n";
+        fs::write(&path, text).unwrap();
+        let rows = read(&path).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let [[_, dock], [modem, adapter]] = rows[..] else {
+            panic!("{rows:?}")
+        };
+        assert_eq!((dock.padding, dock.via_zero), (Padding::ZeroPacket, false));
+        assert_eq!(dock.name, ETHERNET.name);
+        // The vendor's row of the table is about modems.
+        assert!(modem.recycle && modem.via_zero && modem.ndp == Placement::End);
+        assert_eq!((adapter.name, adapter.padding), ("ours", Padding::Short));
+        assert!(!adapter.recycle && !adapter.via_zero && adapter.ndp == Placement::Front);
+        // A row for a whole vendor applies to its Ethernet functions.
+        let own: &'static [Quirk] = Box::leak(Box::new([dock]));
+        let usual = built_in_ethernet(0x17e9, Some(0x4321));
+        assert_eq!(usual, &ETHERNET);
+        let applies = super::super::rank(best(own, 0x17e9, Some(0x4321)), usual);
+        assert_eq!(applies, &dock);
     }
 
     #[test]

@@ -422,6 +422,14 @@ pub(super) fn built_in(vendor: u16, product: Option<u16>) -> &'static Quirk {
     best(TABLE, vendor, product).unwrap_or(&DEFAULT)
 }
 
+/// Returns the row of the built-in table for a plain Ethernet function. The rows for whole vendors
+/// are about their modems.
+pub(super) fn built_in_ethernet(vendor: u16, product: Option<u16>) -> &'static Quirk {
+    best(TABLE, vendor, product)
+        .filter(|row| row.product.is_some())
+        .unwrap_or(&ETHERNET)
+}
+
 /// Returns the first row that names vendor and product, else the first that names the vendor alone.
 pub(super) fn best(
     rows: &'static [Quirk],
