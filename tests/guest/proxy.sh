@@ -213,7 +213,7 @@ all_refused() {
   done
 }
 unharmed() { # name
-  check "$1: three attempts remain" grep -q '3 attempts left' <("$program" info)
+  check "$1: three attempts remain" grep -q '3 attempts remaining' <("$program" info)
   check "$1: the session was never lost" stated '.online and .attempts == 1'
 }
 attack=(--disable-pin=0000 --disable-pin=0000 --disable-pin=0000 '--change-pin=0000,1111'

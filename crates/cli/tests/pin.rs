@@ -82,7 +82,7 @@ fn a_wrong_pin_tells_what_is_left() {
     assert!(
         told.contains("the PIN was not accepted")
             && told.contains("it is wrong")
-            && told.contains("2 attempts left"),
+            && told.contains("2 attempts remaining"),
         "{told}"
     );
     let output = pin(&["disable"], &["pin=4711"], "4711", "--pin-file");
@@ -191,7 +191,7 @@ fn a_blocked_sim_wants_its_puk() {
     assert_eq!(value(&output)["locked"], false);
     let output = pin(&unblock, &knobs, "00000000", "--puk-file");
     assert!(
-        told(&output).contains("9 attempts left"),
+        told(&output).contains("9 attempts remaining"),
         "{}",
         told(&output)
     );
@@ -239,7 +239,7 @@ fn a_pin_typed_on_the_terminal_is_not_echoed() {
     let shown = String::from_utf8_lossy(&shown).into_owned();
     assert!(child.wait().unwrap().success(), "{shown}");
     assert!(
-        shown.contains("3 attempts left"),
+        shown.contains("3 attempts remaining"),
         "before it is asked: {shown}"
     );
     assert!(shown.contains("accepted"), "{shown}");
@@ -269,7 +269,7 @@ fn a_refused_pin_is_never_sent_again_whoever_runs() {
     let output = up("0000", &knobs, state.path());
     assert_eq!(output.status.code(), Some(7));
     assert!(
-        told(&output).contains("2 attempts left"),
+        told(&output).contains("2 attempts remaining"),
         "{}",
         told(&output)
     );
@@ -279,7 +279,7 @@ fn a_refused_pin_is_never_sent_again_whoever_runs() {
         assert_eq!(output.status.code(), Some(7));
         let text = told(&output);
         assert!(
-            text.contains("refused on an earlier run") && text.contains("3 attempts left"),
+            text.contains("refused on an earlier run") && text.contains("3 attempts remaining"),
             "{text}"
         );
     }

@@ -26,12 +26,15 @@
 //! - [`status`], [`event`], [`failure`], [`options`], [`selector`]: the types a program sees.
 //!
 //! # Threads
-//! A running modem has these threads, however many clients and data sessions it has:
+//! A running modem has these threads, however many clients it has:
 //! - `uwwan-control` owns the device and the control session, because USB control requests block.
 //! - `uwwan-data` moves packets, at a priority of its own.
 //! - `uwwan-at` owns the AT dialogue, whose writes to the device block, and `uwwan-at-read` waits
 //!   for what the port sends: nothing wakes a thread that waits for a transfer, and the dialogue
 //!   has to hear of commands at once.
+//! - `uwwan-watch`, one for each host interface whose addresses and routes are its own, sleeps until
+//!   the kernel tells of a change there: the control thread waits on channels, not on sockets.
+//! - `uwwan-capture` writes captures while there are any, so that a slow disk holds up no transfer.
 //! - One thread serves local programs: `uwwan-share`, or the caller's own
 //!   ([`share::Builder::serve_here`]).
 //! - `uwwan-watch`, one for each interface of the host, waits for changes that others make.

@@ -268,13 +268,14 @@ fn a_wrong_pin_costs_one_attempt_however_often_it_is_tried() {
     let Event::RungFailed { failure, .. } = bench.until("the refusal", refused) else {
         unreachable!()
     };
-    assert!(failure.what.contains("2 attempts left"), "{failure}");
+    assert!(failure.what.contains("2 attempts remaining"), "{failure}");
     for _ in 0..2 {
         let Event::RungFailed { failure, .. } = bench.until("the next refusal", refused) else {
             unreachable!()
         };
         assert!(
-            failure.what.contains("2 attempts left") && failure.what.contains("refused before"),
+            failure.what.contains("2 attempts remaining")
+                && failure.what.contains("refused before"),
             "{failure}"
         );
     }

@@ -46,7 +46,7 @@ known! {
     "ATI": "who the modem is",
     "ATZ": "settings as after power-up",
     "AT^CHIPTEMP?": "temperatures",
-    "AT^CPIN?": "PIN state with the attempts left",
+    "AT^CPIN?": "PIN state with the attempts remaining",
     "AT^CURC=0": "no unsolicited lines",
     "AT^CURC=1": "unsolicited lines",
     "AT^DHCP?": "IPv4 configuration of the connection",

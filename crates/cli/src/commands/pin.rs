@@ -267,9 +267,9 @@ pub fn value(pin: &PinInfo) -> Value {
 /// Describes the state of the PIN in words.
 pub fn words(pin: &PinInfo) -> String {
     let left = match attempts(pin) {
-        Some(1) => "1 attempt left".to_owned(),
-        Some(count) => format!("{count} attempts left"),
-        None => "attempts left not told".to_owned(),
+        Some(1) => "1 attempt remaining".to_owned(),
+        Some(count) => format!("{count} attempts remaining"),
+        None => "attempts remaining not told".to_owned(),
     };
     match pin.pin_state {
         PinState::LOCKED => format!("{} needed, {left}", pin.pin_type),

@@ -255,7 +255,7 @@ fn is_pin_entry(action: &Action) -> bool {
 fn attempts_left(left: u32) -> String {
     match left {
         UNKNOWN_ATTEMPTS => String::new(),
-        1 => ", 1 attempt left".into(),
-        many => format!(", {many} attempts left"),
+        1 => ", 1 attempt remaining".into(),
+        many => format!(", {many} attempts remaining"),
     }
 }

@@ -283,7 +283,7 @@ fn a_wrong_pin_is_never_entered_again() {
         .answers(Ask::PinEnter, [refused])
         .climb();
     assert!(
-        bench.failure().fatal && bench.failure().what == "wrong PIN, 2 attempts left",
+        bench.failure().fatal && bench.failure().what == "wrong PIN, 2 attempts remaining",
         "{}",
         bench.failure()
     );
