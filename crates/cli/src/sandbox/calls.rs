@@ -167,11 +167,11 @@ const OLD: &[i64] = &[];
 /// Requests of ioctl(2) that reach out of this process: typing into another terminal (ioctl_tty(2),
 /// ioctl_console(2)), taking one over, and signals to other processes when a descriptor is ready.
 const TERMINAL_WAYS_OUT: &[u64] = &[
-    libc::TIOCSTI as u64,
-    libc::TIOCLINUX as u64,
-    libc::TIOCSCTTY as u64,
-    libc::TIOCCONS as u64,
-    libc::TIOCSPGRP as u64,
+    libc::TIOCSTI,
+    libc::TIOCLINUX,
+    libc::TIOCSCTTY,
+    libc::TIOCCONS,
+    libc::TIOCSPGRP,
     FIOSETOWN,
     SIOCSPGRP,
 ];
@@ -285,7 +285,7 @@ fn compile(
 fn never() -> io::Result<Rules> {
     let mut rules: Rules = NEVER.iter().map(|&call| (call, Vec::new())).collect();
     // What a program for the name servers does with its own terminal is its affair.
-    let types = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+    let types = [libc::TIOCSTI, libc::TIOCLINUX];
     let types = types.map(|request| rule(1, Length::Dword, Compare::Eq, request));
     rules.insert(
         libc::SYS_ioctl,
