@@ -1,15 +1,14 @@
 //! Keeps up what was set up on the host, while other programs change it.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use uwwan_tun::{Configuration, Error, Watch};
 
 use super::control::HostNews;
 
-/// Number of times that what was taken away is put back within [`PERIOD`].
+/// Number of times that what was taken away is put back, unless nothing is taken away for [`PERIOD`].
 const MOST_TIMES: usize = 5;
-/// Time after which putting back is forgotten.
+/// Time without a removal after which those before are forgotten.
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// Configuration of the host that can be looked at and put back.
@@ -46,10 +45,14 @@ pub(super) fn watch(index: u32, changed: Box<dyn Fn() + Send>) -> Option<Watch> 
 /// Upkeep of one interface. What is taken away is put back a few times; then it is left, and told.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    /// Times at which something was put back, within [`PERIOD`].
-    times: VecDeque<Instant>,
+    /// Number of times that something was put back, or could not be.
+    times: usize,
+    /// Time of the last of them.
+    last: Option<Instant>,
     /// Whether it is left as it is, until nothing is missing.
     left: bool,
+    /// Whether a failure was told, and nothing has worked since.
+    failed: bool,
     /// Default routes of others that were told.
     rivals: Vec<String>,
 }
@@ -67,7 +70,7 @@ impl Upkeep {
         let missing = match what.missing() {
             Ok(missing) => missing,
             Err(error) => {
-                if !std::mem::replace(&mut self.left, true) {
+                if !std::mem::replace(&mut self.failed, true) {
                     news.push(HostNews::Trouble(error.to_string()));
                 }
                 return news;
@@ -75,6 +78,7 @@ impl Upkeep {
         };
         if missing.is_empty() {
             self.left = false;
+            self.failed = false;
         } else if !self.left {
             news.extend(self.put_back(now, what, &missing.join(", "), culprit));
         }
@@ -106,35 +110,35 @@ impl Upkeep {
         missing: &str,
         culprit: Option<&str>,
     ) -> Option<HostNews> {
-        while self.times.front().is_some_and(|at| *at + PERIOD <= now) {
-            self.times.pop_front();
+        if self.last.is_some_and(|last| last + PERIOD <= now) {
+            self.times = 0;
         }
-        if self.times.len() >= MOST_TIMES {
+        self.last = Some(now);
+        if self.times >= MOST_TIMES {
             self.left = true;
             return Some(HostNews::Trouble(format!(
-                "taken away {MOST_TIMES} times within {} s{}, and left so: {missing}",
-                PERIOD.as_secs(),
+                "taken away {MOST_TIMES} times{}, and left so: {missing}",
                 by(culprit)
             )));
         }
-        self.times.push_back(now);
-        match what.put_back() {
+        self.times += 1;
+        let put_back = what.put_back();
+        // What is there is read back, for the status.
+        let _ = what.missing();
+        match put_back {
             Ok(()) => {
-                // What is there is read back, for the status.
-                let _ = what.missing();
+                self.failed = false;
                 Some(HostNews::PutBack(format!(
                     "taken away{}, and put back: {missing}",
                     by(culprit)
                 )))
             }
-            Err(error) => {
-                self.left = true;
-                let _ = what.missing();
-                Some(HostNews::Trouble(format!(
-                    "taken away{}: {missing}; it cannot be put back: {error}",
+            Err(error) => (!std::mem::replace(&mut self.failed, true)).then(|| {
+                HostNews::Trouble(format!(
+                    "taken away{}: {missing}; it cannot be put back at present: {error}",
                     by(culprit)
-                )))
-            }
+                ))
+            }),
         }
     }
 }
@@ -152,6 +156,7 @@ mod tests {
         missing: Vec<String>,
         rivals: Vec<String>,
         put_back: usize,
+        broken: bool,
     }
 
     impl Upheld for Fake {
@@ -162,6 +167,15 @@ mod tests {
             Ok(self.rivals.clone())
         }
         fn put_back(&mut self) -> Result<(), Error> {
+            if self.broken {
+                return Err(Error {
+                    kind: uwwan_tun::ErrorKind::NoPermission,
+                    what: "set the address".into(),
+                    why: "IPv6 is switched off".into(),
+                    next: String::new(),
+                    source: None,
+                });
+            }
             self.missing.clear();
             self.put_back += 1;
             Ok(())
@@ -193,6 +207,32 @@ mod tests {
         assert_eq!(upkeep.attend(now, &mut fake, None), []);
         fake.missing = vec!["route default".into()];
         let news = upkeep.attend(now + PERIOD, &mut fake, None);
+        assert!(matches!(&news[..], [HostNews::PutBack(_)]), "{news:?}");
+    }
+
+    #[test]
+    fn a_slow_fight_ends_too() {
+        let (mut upkeep, mut fake) = (Upkeep::default(), Fake::default());
+        let mut now = Instant::now();
+        for _ in 0..3 * MOST_TIMES {
+            fake.missing = vec!["route default".into()];
+            upkeep.attend(now, &mut fake, None);
+            now += PERIOD / 4;
+        }
+        assert_eq!(fake.put_back, MOST_TIMES);
+    }
+
+    #[test]
+    fn what_cannot_be_put_back_is_tried_again() {
+        let (mut upkeep, mut fake) = (Upkeep::default(), Fake::default());
+        fake.missing = vec!["address 2001:db8::2".into()];
+        fake.broken = true;
+        let now = Instant::now();
+        let news = upkeep.attend(now, &mut fake, None);
+        assert!(matches!(&news[..], [HostNews::Trouble(text)] if text.contains("at present")));
+        assert_eq!(upkeep.attend(now, &mut fake, None), [], "told once");
+        fake.broken = false;
+        let news = upkeep.attend(now, &mut fake, None);
         assert!(matches!(&news[..], [HostNews::PutBack(_)]), "{news:?}");
     }
 
