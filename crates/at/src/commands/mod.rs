@@ -27,17 +27,31 @@ pub mod signal;
 pub mod sim;
 
 /// Names of the commands whose arguments hold a PIN, a PUK or a password, without their `AT`.
-pub const PASSWORD_COMMANDS: [&str; 9] = [
+pub const PASSWORD_COMMANDS: [&str; 22] = [
     "+CPIN",
     "^CPIN",
     "+CPIN2",
+    "^CPIN2",
+    "+EPIN",
+    "+CPUK",
     "+CLCK",
     "+CPWD",
+    // Codes that unlock the modem.
+    "^CARDLOCK",
+    "^SIMLOCKUNLOCK",
+    "^DATALOCK",
+    "+QSIMLOCK",
     // Raw commands to the SIM; VERIFY carries the PIN.
     "+CSIM",
+    "^CSIM",
+    "+CGLA",
+    "+CRLA",
+    "+CRSM",
+    "+CCHO",
     "^AUTHDATA",
     "+CGAUTH",
     "$QCPDPP",
+    "+QICSGP",
 ];
 
 /// A command without parameters whose answer has a type.

@@ -8,7 +8,17 @@ use crate::registry::{self, Part, Version};
 use crate::uuid::Uuid;
 
 /// Names of the fields that hold secrets: what nobody but the SIM or the network may learn.
-const SECRETS: [&str; 4] = ["pin", "new_pin", "password", "local_pin"];
+/// What a tunnel or an APDU carries may hold one of them.
+const SECRETS: [&str; 8] = [
+    "pin",
+    "new_pin",
+    "password",
+    "local_pin",
+    "command",
+    "command_req",
+    "qmi_msg",
+    "qmux",
+];
 
 /// The personal content of one message, or of the first fragment of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +119,52 @@ mod tests {
         let text: Vec<u8> = "1234".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(message[part.range.clone()], text);
         assert!(content.variable <= part.range.start);
+    }
+
+    #[test]
+    fn what_tunnels_and_apdus_carry_is_secret() {
+        use crate::registry::CidId;
+        use crate::services::{
+            compal, fibocom, intel_at_tunnel, ms_uicc_low_level_access as uicc, qmi,
+        };
+
+        let apdu = uicc::ApduSet {
+            command: b"AT+CPIN=1234".to_vec(),
+            ..uicc::ApduSet::default()
+        };
+        let at = b"AT+CPIN=1234".to_vec();
+        let qmi_cids = registry::service(qmi::UUID).unwrap().cids;
+        let qmi_id = |number| CidId {
+            service: qmi::UUID,
+            cid: number,
+        };
+        let mut commands = vec![
+            (compal::AT_COMMAND, at.clone()),
+            (fibocom::AT_COMMAND, at.clone()),
+            (intel_at_tunnel::AT_COMMAND, at.clone()),
+            (uicc::APDU, apdu.encode()),
+        ];
+        let reaches = qmi_cids
+            .iter()
+            .filter(|cid| cid.layout(Part::Set, Version::V1).is_some());
+        commands.extend(reaches.map(|cid| (qmi_id(cid.number), at.clone())));
+        assert!(commands.len() > 4);
+        for (id, info) in commands {
+            let message = Message {
+                transaction: 1,
+                body: Body::Command {
+                    service: id.service,
+                    cid: id.cid,
+                    kind: CommandKind::SET,
+                    info,
+                },
+            }
+            .encode_whole();
+            let content = personal_content(&message, Version::V1).unwrap();
+            let secret = content.parts.iter().filter(|part| part.is_secret());
+            let found: Vec<_> = secret.map(|part| &message[part.range.clone()]).collect();
+            assert_eq!(found, [b"AT+CPIN=1234"], "{id}");
+        }
     }
 
     #[test]
