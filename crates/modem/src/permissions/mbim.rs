@@ -33,6 +33,9 @@ pub(crate) fn judge(standing: &Standing<'_>, command: &mut Command) -> Decision 
     let ends = match row.ends {
         Ends::Always => true,
         Ends::Unless(at, harmless) => word(at) != Some(harmless),
+        Ends::UnlessBoth((first, harmless), (second, none)) => {
+            (word(first), word(second)) != (Some(harmless), Some(none))
+        }
         Ends::Session => word(0).is_none_or(|session| standing.held.contains(&session)),
         Ends::LastAttempt => {
             return match standing.decide(row.rules, true, row.effect) {

@@ -45,14 +45,16 @@ pub(super) enum Which {
 }
 
 /// Condition under which an MBIM command ends a held session. Devices read information buffers more
-/// leniently than any decoder, so only one 32-bit word (little-endian) of it is looked at, and a
-/// buffer without that word counts as one that does.
+/// leniently than any decoder, so only 32-bit words (little-endian) at fixed offsets of it are looked
+/// at, and a buffer without such a word counts as one that does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
     /// It always does.
     Always,
     /// It does unless the word at this offset has this value.
     Unless(usize, u32),
+    /// It does unless the words at both offsets have these values.
+    UnlessBoth((usize, u32), (usize, u32)),
     /// It does when the word at offset 0 is the MBIM session id of a held session.
     Session,
     /// It does when it costs the last attempt of the SIM's PIN or PUK.
@@ -83,8 +85,9 @@ const RADIO: &str = "it would switch the radio off";
 const RESET: &str = "it would reset the modem";
 const DETACH: &str = "it would detach the modem";
 const FIRMWARE: &str = "it would change the firmware";
-const ATTEMPT: &str = "it costs attempts of the SIM's PIN or PUK";
-const CARD: &str = "it reaches the SIM itself";
+pub(super) const ATTEMPT: &str = "it costs attempts of the SIM's PIN or PUK";
+pub(super) const CARD: &str = "it reaches the SIM itself";
+pub(super) const UNLOCK: &str = "it costs attempts of an unlock code";
 const PERSONAL: &str = "it tells or changes what is personal";
 const TELLS: &str = "it only tells";
 const SHARED: &str = "it changes what all programs share";
@@ -104,8 +107,9 @@ pub(super) const MBIM: &[MbimRow] = &[
     mbim(Which::Set(bc::RADIO_STATE), Ends::Unless(0, RadioSwitchState::ON.0), [Never, UnlessHeld, UnlessHeld, UnlessHeld], RADIO),
     mbim(Which::Set(quectel::RADIO_STATE), Ends::Unless(0, quectel::QuectelRadioSwitchState::ON.0), [Never, Never, UnlessHeld, UnlessHeld], RADIO),
     mbim(Which::Set(bc::PACKET_SERVICE), Ends::Unless(0, PacketServiceAction::ATTACH.0), [Never, UnlessHeld, UnlessHeld, UnlessHeld], DETACH),
-    // The offset and length of the provider id come first.
-    mbim(Which::Set(bc::REGISTER_STATE), Ends::Unless(8, bc::RegisterAction::AUTOMATIC.0), [Never, UnlessHeld, UnlessHeld, UnlessHeld], LEAVE),
+    // The offset and length of the provider id come first, then the action. A wish for data classes
+    // may make the modem register anew.
+    mbim(Which::Set(bc::REGISTER_STATE), Ends::UnlessBoth((8, bc::RegisterAction::AUTOMATIC.0), (12, 0)), [Never, UnlessHeld, UnlessHeld, UnlessHeld], LEAVE),
     mbim(Which::Set(bc::MULTICARRIER_PROVIDERS), Ends::Always, [Never, Never, UnlessHeld, UnlessHeld], LEAVE),
     mbim(Which::Set(bc::HOME_PROVIDER), Ends::Always, [Never, Never, UnlessHeld, UnlessHeld], LEAVE),
     mbim(Which::Set(atds::REGISTER_STATE), Ends::Always, [Never, Never, UnlessHeld, UnlessHeld], LEAVE),
@@ -216,11 +220,12 @@ pub(super) const AT: &[AtRow] = &[
     // The SIM. Whether an attempt is the last cannot be told for every modem by AT.
     at(&["+CLCK"], Form::Does, Arguments::But(&["*,2", "*,2,…"]), [Never, Never, Never, WithForce], ATTEMPT),
     at(&["+CPIN", "+CPIN2", "+CPWD", "^CPIN", "^CPIN2", "+EPIN", "+CPUK"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], ATTEMPT),
-    at(&["^CARDLOCK", "^SIMLOCKUNLOCK", "^DATALOCK", "+QSIMLOCK"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], "it costs attempts of an unlock code"),
+    at(&["^CARDLOCK", "^SIMLOCKUNLOCK", "^DATALOCK", "+QSIMLOCK"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], UNLOCK),
     // READ BINARY, READ RECORD, GET RESPONSE and STATUS.
     at(&["+CRSM"], Form::Does, Arguments::But(&["176,…", "178,…", "192,…", "242,…", "242"]), [Never, Never, Never, WithForce], CARD),
     at(&["+CSIM", "+CGLA", "+CCHO", "+CRLA", "^CSIM"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], CARD),
     // The modem as a whole.
+    at(&["+CMUX", "S3", "S4", "S5"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], "it would change how the port is spoken to"),
     at(&["+CFUN"], Form::Does, Arguments::But(&["1", "1,0"]), [Never, Never, Never, WithForce], "it would switch the radio off or reset the modem"),
     at(&["^RESET", "^REBOOT", "^THERMRESET", "+CRESET", "+REBOOT", "+CPOF", "+QPOWD", "+CPOWD", "!RESET", "^SMSO", "^PWROFF"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], RESET),
     at(&["^FRESET", "^NVRSTR", "^NVRESTORE", "+QPRTPARA", "!RMARESET"], Form::Does, Arguments::Any, [Never, Never, Never, WithForce], "it would restore what the factory set"),

@@ -80,6 +80,14 @@ fn what_would_end_a_held_session_is_refused_to_all() {
         };
         Command::set(bc::REGISTER_STATE, &content)
     };
+    let only_gprs = Command::set(
+        bc::REGISTER_STATE,
+        &RegisterStateSet {
+            register_action: bc::RegisterAction::AUTOMATIC,
+            data_class: bc::DataClass::GPRS,
+            ..RegisterStateSet::default()
+        },
+    );
     for command in [
         connect(0, ActivationCommand::DEACTIVATE),
         connect(0, ActivationCommand::ACTIVATE),
@@ -87,6 +95,7 @@ fn what_would_end_a_held_session_is_refused_to_all() {
         radio(RadioSwitchState::OFF),
         packet(PacketServiceAction::DETACH),
         register(bc::RegisterAction::MANUAL),
+        only_gprs,
         set(ext::DEVICE_RESET, b""),
         set(ms_host_shutdown::NOTIFY, b""),
         set(uicc::RESET, b""),
@@ -211,6 +220,9 @@ fn at_lines_are_judged_by_their_strictest_part() {
         ("ATD12345;", false, false),
         ("AT+A B", false, false),
         ("AT^CURC=0", false, true),
+        ("AT+CMUX=0", false, false),
+        ("ATS3=65", false, false),
+        ("ATE0S3=65", false, false),
     ] {
         let command = AtCommand::new(line).unwrap();
         let allowed = |caller| judge_at(&standing(caller), &command) == Decision::Allow;
@@ -240,6 +252,20 @@ fn text_that_could_be_commands_needs_force() {
             ..standing(Caller::Owner)
         };
         assert_eq!(judge_at(&forced, &command), Decision::Allow, "{text}");
+    }
+}
+
+#[test]
+fn what_may_hold_a_code_is_blanked_in_captures() {
+    let secret = [table::ATTEMPT, table::CARD, table::UNLOCK];
+    let rows = table::AT.iter().filter(|row| secret.contains(&row.effect));
+    let names: Vec<&str> = rows.flat_map(|row| row.names).copied().collect();
+    assert!(names.len() > 10);
+    for name in names {
+        assert!(
+            uwwan_at::commands::PASSWORD_COMMANDS.contains(&name),
+            "{name}"
+        );
     }
 }
 
@@ -341,7 +367,7 @@ fn markdown() -> String {
         };
         let condition = match row.ends {
             table::Ends::Always => "",
-            table::Ends::Unless(..) => " (but to what is so already)",
+            table::Ends::Unless(..) | table::Ends::UnlessBoth(..) => " (but to what is so already)",
             table::Ends::Session => " (of a held session)",
             table::Ends::LastAttempt => " (the last attempt)",
         };
