@@ -229,7 +229,7 @@ impl<'a> Ntb<'a> {
     pub fn datagrams<'c>(&self, drops: &'c mut DropCounters) -> Datagrams<'a, 'c> {
         Datagrams {
             ntb: *self,
-            chain: Chain::new(self),
+            chain: Chain::new(self, drops),
             stream: Stream::Ips(0),
             ndp: 0..0,
             entries: [].chunks(1),
@@ -242,7 +242,7 @@ impl<'a> Ntb<'a> {
     /// Returns the NDPs in the order of their chain. What is refused is counted in `drops`.
     pub fn ndps(&self, drops: &mut DropCounters) -> impl Iterator<Item = Ndp> {
         let ntb = *self;
-        let mut chain = Chain::new(self);
+        let mut chain = Chain::new(self, drops);
         std::iter::from_fn(move || chain.next(&ntb, drops))
     }
 
@@ -306,7 +306,9 @@ struct Chain {
 const MOST_BACKWARDS: usize = 64;
 
 impl Chain {
-    fn new(ntb: &Ntb<'_>) -> Self {
+    /// Starts at the first NDP, which every NTB has (NCM 1.0, 3.2.1): an index of 0 is one refused.
+    fn new(ntb: &Ntb<'_>, drops: &mut DropCounters) -> Self {
+        drops.ndp_index += u64::from(ntb.first_ndp == 0);
         Self {
             next: ntb.first_ndp,
             last: 0,
