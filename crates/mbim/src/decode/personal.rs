@@ -139,23 +139,23 @@ mod tests {
             cid: number,
         };
         let mut commands = vec![
-            (compal::AT_COMMAND, at.clone()),
-            (fibocom::AT_COMMAND, at.clone()),
-            (intel_at_tunnel::AT_COMMAND, at.clone()),
-            (uicc::APDU, apdu.encode()),
+            (compal::AT_COMMAND, CommandKind::QUERY, at.clone()),
+            (fibocom::AT_COMMAND, CommandKind::SET, at.clone()),
+            (intel_at_tunnel::AT_COMMAND, CommandKind::SET, at.clone()),
+            (uicc::APDU, CommandKind::SET, apdu.encode()),
         ];
         let reaches = qmi_cids
             .iter()
             .filter(|cid| cid.layout(Part::Set, Version::V1).is_some());
-        commands.extend(reaches.map(|cid| (qmi_id(cid.number), at.clone())));
+        commands.extend(reaches.map(|cid| (qmi_id(cid.number), CommandKind::SET, at.clone())));
         assert!(commands.len() > 4);
-        for (id, info) in commands {
+        for (id, kind, info) in commands {
             let message = Message {
                 transaction: 1,
                 body: Body::Command {
                     service: id.service,
                     cid: id.cid,
-                    kind: CommandKind::SET,
+                    kind,
                     info,
                 },
             }
