@@ -207,7 +207,8 @@ impl Multiplexer {
                 return peer.done(now, transaction, &command, status, Vec::new());
             }
         };
-        if command.id == DEVICE_SERVICE_SUBSCRIBE_LIST && command.kind == CommandKind::SET {
+        // A modem may take a type that the specification does not know for a set.
+        if command.id == DEVICE_SERVICE_SUBSCRIBE_LIST && command.kind != CommandKind::QUERY {
             let Some(list) = List::parse(&command.info) else {
                 let status = Status::INVALID_PARAMETERS;
                 return peer.done(now, transaction, &command, status, Vec::new());

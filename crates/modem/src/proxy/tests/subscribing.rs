@@ -1,6 +1,6 @@
 //! Subscriptions: the union of the lists for the modem, and each client's own indications.
 
-use uwwan_mbim::message::Body;
+use uwwan_mbim::message::{Body, CommandKind};
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{
     self as bc, DEVICE_SERVICE_SUBSCRIBE_LIST, DeviceServiceSubscribeList, EventEntry,
@@ -79,6 +79,21 @@ fn the_modem_is_told_the_union_once_and_the_client_gets_its_own_list_back() {
     bench.say(client, 6, set(ID, &again));
     assert_eq!(bench.requests(), []);
     assert_eq!(bench.heard(client)[0].body, done(ID, Status::NONE, &again));
+}
+
+#[test]
+fn a_list_of_an_unknown_command_type_replaces_nobodys() {
+    let mut bench = Bench::open(1);
+    let client = bench.mbimcli();
+    let mut message = set(ID, &list(&[(ext::UUID, &[9])]));
+    let Body::Command { kind, .. } = &mut message else {
+        panic!("a command: {message:?}");
+    };
+    *kind = CommandKind(2);
+    bench.say(client, 5, message);
+    let (_, command) = bench.order();
+    assert_eq!(command.kind, CommandKind::SET);
+    assert_eq!(told(&command, &[ext::PCO, bc::CONNECT]), [true; 2]);
 }
 
 #[test]
