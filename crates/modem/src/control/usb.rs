@@ -29,6 +29,9 @@ const USUAL_DEPTH: Depth = Depth {
 };
 /// Largest number of notifications on their way to the control thread; more are dropped.
 const MOST_NOTIFICATIONS: u32 = 64;
+/// Largest number of messages on their way to the control thread with which another datagram of the
+/// link's own protocols is added. Those that are dropped come again: DHCP and routers repeat.
+const MOST_WITH_LINK: usize = 256;
 
 impl Control {
     pub(super) fn usb_step(&mut self, step: UsbStep) -> Result<UsbDone, UsbFailed> {
@@ -194,6 +197,9 @@ impl Control {
                     return false;
                 }
                 shared.notifications.fetch_add(1, Ordering::Relaxed);
+            }
+            if matches!(report, Report::Link(..)) && outbox.len() >= MOST_WITH_LINK {
+                return false;
             }
             outbox.send(Message::Report(report)).is_ok()
         });
