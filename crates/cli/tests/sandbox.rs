@@ -92,9 +92,9 @@ fn ways_out(victim: rustix::process::Pid) {
     let own = ours.as_raw_fd();
     let pid = victim.as_raw_nonzero().get();
     for request in [
-        libc::TIOCSTI as u64,
-        libc::TIOCLINUX as u64,
-        libc::TIOCSPGRP as u64,
+        libc::TIOCSTI,
+        libc::TIOCLINUX,
+        libc::TIOCSPGRP,
         0x8901, // FIOSETOWN
         0x8902, // SIOCSPGRP
     ] {
