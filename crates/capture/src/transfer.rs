@@ -66,7 +66,7 @@ pub enum Phase {
 pub struct Transfer<'a> {
     /// Number that submission and completion of a transfer share.
     pub id: u64,
-    /// What happened.
+    /// Event that this is: the submission, the completion or a failed submission.
     pub phase: Phase,
     /// Kind of the transfer.
     pub kind: Kind,

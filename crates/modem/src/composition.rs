@@ -6,7 +6,7 @@ use uwwan_usb::functions;
 /// A way to MBIM, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
-    /// What to do.
+    /// Instruction for the user, in words.
     pub text: String,
     /// Where this is known from.
     pub source: &'static str,

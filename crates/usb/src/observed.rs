@@ -63,7 +63,7 @@ pub struct Seen<'a> {
     pub address: u8,
     /// Number that all moments of a transfer share.
     pub id: u64,
-    /// What happened.
+    /// Event that this is: the submission, its rejection or the end of the transfer.
     pub moment: Moment,
     /// Kind of the transfer.
     pub kind: TransferKind,

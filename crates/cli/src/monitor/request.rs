@@ -35,7 +35,7 @@ pub(super) enum Request {
     Carrier {
         /// Number of the interface.
         interface: u8,
-        /// Whether it is.
+        /// State of the link: `true` when it is up.
         up: bool,
     },
     /// Undo what was done for an interface, and close it.

@@ -9,11 +9,11 @@ pub struct Entry {
     pub time: u64,
     /// Whether it went to the device.
     pub out: bool,
-    /// What it is.
+    /// Content of the entry.
     pub what: What,
 }
 
-/// What passed.
+/// Content of an entry: what passed between the host and the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// A whole MBIM control message, or a fragment whose others are missing.

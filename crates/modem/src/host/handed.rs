@@ -28,7 +28,7 @@ pub struct InterfaceKind {
     pub name: String,
     /// Index of the interface in its network namespace.
     pub index: u32,
-    /// What crosses it.
+    /// Unit that crosses the interface in one call.
     pub carries: Carries,
 }
 
