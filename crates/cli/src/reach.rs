@@ -166,7 +166,7 @@ impl Reach {
         {
             note(format!(
                 "another user may be running a modem ({}), which this user cannot see",
-                refused.display()
+                refused.place
             ));
         }
         running.only()

@@ -3,10 +3,9 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use uwwan_modem::client::StatusClient;
+use uwwan_modem::client::{self, StatusClient};
 
 use crate::failure::{Failure, FailureKind};
 use crate::runtime::{self, AT_SOCKET, MBIM_SOCKET, SOCKET, SYSTEM};
@@ -55,25 +54,27 @@ pub enum Door {
 pub struct Running {
     /// Modems whose `up` answers, in the order of their names.
     pub alive: Vec<Entry>,
-    /// Directories and sockets that this user may not use.
-    pub refused: Vec<PathBuf>,
+    /// Why directories and sockets were passed over that are not for this user, or that another user
+    /// has made.
+    pub refused: Vec<Failure>,
 }
 
 impl Running {
     /// Looks for running modems under this user's base and root's, or under `base` alone, if given;
     /// only for `device`, if given.
     pub fn look(base: Option<&Path>, device: Option<&str>, door: Door) -> Self {
-        let (mut alive, mut refused) = entries(&bases(base));
+        let (mut alive, denied) = entries(&bases(base));
+        let mut refused: Vec<Failure> = denied.iter().map(|path| not_for_this_user(path)).collect();
         if let Some(device) = device {
             let name = runtime::file_name(device);
             alive.retain(|entry| entry.is(&name));
         }
-        alive.retain(|entry| match UnixStream::connect(&entry.socket) {
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let other = door == Door::Any && UnixStream::connect(entry.mbim_socket()).is_ok();
+        alive.retain(|entry| match client::reach(&entry.socket) {
+            Ok(()) => true,
+            Err(failure) if failure.kind == FailureKind::Permission => {
+                let other = door == Door::Any && client::reach(&entry.mbim_socket()).is_ok();
                 if !other {
-                    refused.insert(0, entry.socket.clone());
+                    refused.insert(0, failure);
                 }
                 other
             }
@@ -112,14 +113,8 @@ pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient,
     if let Some(entry) = running.only()? {
         return StatusClient::connect(&entry.socket);
     }
-    if let Some(path) = refused {
-        return Err(Failure::new(
-            FailureKind::Permission,
-            "a modem may be running, but not for this user",
-        )
-        .at(path.display().to_string())
-        .because("it serves only root and the user who started it")
-        .next("run the same command as one of them, or let uwwan up --operator name this user"));
+    if let Some(failure) = refused {
+        return Err(failure);
     }
     let what = match device {
         Some(device) => format!("uwwan is not running a modem at {device}"),
@@ -129,6 +124,15 @@ pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient,
         .because("no control socket answers")
         .next("uwwan list   shows the modems present")
         .next("uwwan up     brings one online"))
+}
+
+/// Returns the failure for a directory that this user may not read.
+fn not_for_this_user(path: &Path) -> Failure {
+    let what = "a modem may be running, but not for this user";
+    Failure::new(FailureKind::Permission, what)
+        .at(path.display().to_string())
+        .because("it serves only root and the user who started it")
+        .next("run the same command as one of them, or let uwwan up --operator name this user")
 }
 
 /// Returns the directories in which a running `uwwan up` is looked for: this user's, then root's;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_at::dialogue::Command;
 
+use super::socket;
 use crate::at_port::owner::PATIENCE;
 use crate::at_port::protocol::{Message, Request, final_result};
 use crate::at_port::{self, Answer, Line};
@@ -35,12 +36,11 @@ impl AtSocket {
     ///
     /// # Errors
     /// [`Failure`] with the socket and the reason.
-    pub(super) fn connect(socket: &Path) -> Result<Self, Failure> {
-        let stream = UnixStream::connect(socket)
-            .map_err(|error| at_port::system(format!("{}: {error}", socket.display())))?;
+    pub(super) fn connect(path: &Path) -> Result<Self, Failure> {
+        let (stream, _) = socket::connect(path)?;
         Ok(Self {
             stream: BufReader::new(stream),
-            socket: socket.to_owned(),
+            socket: path.to_owned(),
             partial: Vec::new(),
             lines: VecDeque::new(),
             insists: false,

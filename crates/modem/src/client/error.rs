@@ -94,6 +94,11 @@ pub(super) fn refused(place: &str, error: &io::Error) -> Failure {
             "it serves only root and the user who started it".to_owned(),
             "run the same command as one of them, or let `up --operator` name this user",
         ),
+        io::ErrorKind::WouldBlock => (
+            FailureKind::Timeout,
+            "it takes no connection".to_owned(),
+            "if it hangs, send its process SIGTERM twice",
+        ),
         _ => (FailureKind::Host, error.to_string(), ""),
     };
     Failure::new(kind, "reach the running uwwan")

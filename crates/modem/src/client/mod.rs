@@ -41,6 +41,7 @@ mod at_socket;
 mod channel;
 mod direct;
 mod error;
+mod socket;
 mod status;
 mod through;
 
@@ -59,6 +60,7 @@ use uwwan_usb::device::Backend;
 
 pub use at::{AtClient, Lines};
 pub use channel::Indication;
+pub use socket::reach;
 pub use status::StatusClient;
 
 use crate::event::Event;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::refused;
+use super::socket;
 use crate::failure::{Failure, FailureKind};
 use crate::share::{Reply, Request};
 
@@ -29,7 +29,7 @@ impl StatusClient {
     /// [`Failure`] of the kind `NotRunning` when nobody answers there, or `Permission`.
     pub fn connect(path: &Path) -> Result<Self, Failure> {
         let place = path.display().to_string();
-        let stream = UnixStream::connect(path).map_err(|error| refused(&place, &error))?;
+        let (stream, _) = socket::connect(path)?;
         stream
             .set_write_timeout(Some(PATIENCE))
             .map_err(|error| broken(&place, &error))?;

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 use uwwan_mbim::status::ProtocolError;
 
 use super::channel::{Channel, ChannelEvent, Indication};
-use super::error::refused;
+use super::socket;
 use crate::failure::{Failure, FailureKind};
 use crate::poll::PollSet;
 use crate::proxy;
@@ -30,8 +29,6 @@ const SEND_PATIENCE: Duration = Duration::from_secs(10);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Size of the fragments of messages in bytes, as libmbim uses it.
 const FRAGMENT: usize = 4096;
-/// Directory that root alone can make, and gives to the user of a service.
-const SYSTEM: &str = "/run/uwwan";
 
 pub(super) struct Through {
     socket: UnixStream,
@@ -48,25 +45,12 @@ pub(super) struct Through {
 impl Through {
     pub(super) fn connect(path: &Path) -> Result<Self, Failure> {
         let place = path.display().to_string();
-        let socket = UnixStream::connect(path).map_err(|error| refused(&place, &error))?;
+        let (socket, owner) = socket::connect(path)?;
         let system = |error: io::Error| {
             Failure::new(FailureKind::Host, "reach the running uwwan")
                 .at(&place)
                 .because(error.to_string())
         };
-        let peer =
-            rustix::net::sockopt::socket_peercred(&socket).map_err(|error| system(error.into()))?;
-        let owner = peer.uid.as_raw();
-        if !trusted(path, Path::new(SYSTEM), owner) {
-            return Err(
-                Failure::new(FailureKind::Permission, "reach the running uwwan")
-                    .at(&place)
-                    .because(format!("the socket belongs to user {owner}"))
-                    .next(
-                        "use the socket of an `uwwan up` that root, a service or you yourself run",
-                    ),
-            );
-        }
         socket.set_nonblocking(true).map_err(system)?;
         let limits = Limits {
             // The sender is trusted to finish what it begins, and a busy machine may take its time.
@@ -307,40 +291,5 @@ impl Channel for Through {
 
     fn owner(&self) -> Option<u32> {
         Some(self.owner)
-    }
-}
-
-/// Returns whether a PIN may be sent to a process of this user at this socket: root's, this
-/// process's own user's, and in `system` also one of the user to whom root gave that directory.
-fn trusted(socket: &Path, system: &Path, user: u32) -> bool {
-    let given = || {
-        socket.ancestors().any(|folder| folder == system)
-            && std::fs::symlink_metadata(system)
-                .is_ok_and(|folder| folder.is_dir() && folder.uid() == user)
-    };
-    user == 0 || user == rustix::process::geteuid().as_raw() || given()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sockets_of_strangers_are_not_trusted_but_in_the_services_directory() {
-        let own = rustix::process::geteuid().as_raw();
-        let system = tempfile::tempdir().unwrap();
-        let socket = system.path().join("modem/mbim");
-        assert!(trusted(&socket, Path::new(SYSTEM), 0));
-        assert!(trusted(&socket, Path::new(SYSTEM), own));
-        let stranger = own.wrapping_add(4711);
-        assert!(!trusted(&socket, Path::new(SYSTEM), stranger));
-        // The directory is this user's, not the stranger's.
-        assert!(!trusted(&socket, system.path(), stranger));
-        if own == 0 {
-            std::os::unix::fs::chown(system.path(), Some(stranger), None).unwrap();
-            assert!(trusted(&socket, system.path(), stranger));
-            assert!(!trusted(&socket, system.path(), stranger + 1));
-            assert!(!trusted(Path::new("/tmp/mbim"), system.path(), stranger));
-        }
     }
 }

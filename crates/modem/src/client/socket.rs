@@ -1,0 +1,188 @@
+//! Connections to the sockets of a running `up`.
+//!
+//! A client sends PINs and believes what it is told, so it looks at who is at the other end before
+//! it says anything: a directory that another user has made, or can write to, may hold a socket of
+//! that user's.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::error::refused;
+use crate::failure::{Failure, FailureKind};
+
+/// Time that a socket whose queue of connections is full is waited for. The process behind it hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Directory that root alone can make, and gives to the user of a service.
+const SYSTEM: &str = "/run/uwwan";
+
+/// Connects to a socket of a running `up` and returns the connection with the user id of the process
+/// at the other end. Nothing has been sent.
+///
+/// # Errors
+/// [`Failure`] of the kind `NotRunning` when nobody listens there; `Permission` when this user is
+/// not let in, or when the other end is neither root's, nor this user's, nor a service's; `Timeout`
+/// when nobody accepts connections.
+pub(super) fn connect(path: &Path) -> Result<(UnixStream, u32), Failure> {
+    let place = path.display().to_string();
+    let stream = open(path, PATIENCE).map_err(|error| refused(&place, &error))?;
+    let peer = socket_peercred(&stream).map_err(|error| refused(&place, &error.into()))?;
+    let user = peer.uid.as_raw();
+    if trusted(path, Path::new(SYSTEM), user) {
+        return Ok((stream, user));
+    }
+    Err(
+        Failure::new(FailureKind::Permission, "reach the running uwwan")
+            .at(&place)
+            .because(format!("the socket belongs to user {user}"))
+            .next("use the socket of an `uwwan up` that root, a service or you yourself run"),
+    )
+}
+
+/// Looks whether a running `up` of root, a service or this user listens at a socket.
+///
+/// # Errors
+/// [`Failure`] of the kind `NotRunning` when nobody listens there, and `Permission` when this user is
+/// not let in or the socket is a stranger's.
+pub fn reach(path: &Path) -> Result<(), Failure> {
+    connect(path).map(drop)
+}
+
+/// Connects within `patience`.
+fn open(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // The time to send is that to connect, too (unix_stream_connect of the kernel's af_unix.c).
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+    rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?))?;
+    set_socket_timeout(&socket, Timeout::Send, None)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Returns whether what a socket of this user's process tells is believed: that of root, of this
+/// user, and, in the system's directory, of the user whom the directory was given to as a whole or
+/// in part.
+fn trusted(socket: &Path, system: &Path, user: u32) -> bool {
+    let given = || {
+        let inside = socket.strip_prefix(system).ok();
+        let part = inside.and_then(|inside| inside.iter().next());
+        let part = part.and_then(|part| std::fs::metadata(system.join(part)).ok());
+        match (std::fs::symlink_metadata(system).ok(), part) {
+            (Some(whole), _) if owner(&whole) == Some(user) => inside.is_some(),
+            // Root alone can have made it, or the link to it.
+            (Some(whole), Some(part)) => owner(&whole) == Some(0) && owner(&part) == Some(user),
+            _ => false,
+        }
+    };
+    user == 0 || user == rustix::process::geteuid().as_raw() || given()
+}
+
+/// Returns the user id of the owner of a directory into which nobody else can write.
+fn owner(found: &Metadata) -> Option<u32> {
+    (found.is_dir() && found.mode() & 0o022 == 0).then_some(found.uid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{AtClient, Client, StatusClient};
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn sockets_of_strangers_are_not_trusted_but_in_the_services_directory() {
+        let own = rustix::process::geteuid().as_raw();
+        let system = tempfile::tempdir().unwrap();
+        let modem = system.path().join("modem");
+        let socket = modem.join("mbim");
+        std::fs::create_dir(&modem).unwrap();
+        assert!(trusted(&socket, Path::new(SYSTEM), 0));
+        assert!(trusted(&socket, Path::new(SYSTEM), own));
+        let stranger = own.wrapping_add(4711);
+        assert!(!trusted(&socket, Path::new(SYSTEM), stranger));
+        // The directory is this user's, not the stranger's.
+        assert!(!trusted(&socket, system.path(), stranger));
+        if own != 0 {
+            return;
+        }
+        // Given in part.
+        chown(&modem, Some(stranger), None).unwrap();
+        assert!(trusted(&socket, system.path(), stranger));
+        assert!(!trusted(&socket, system.path(), stranger + 1));
+        assert!(!trusted(
+            &system.path().join("other/mbim"),
+            system.path(),
+            stranger
+        ));
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(system.path(), open).unwrap();
+        assert!(!trusted(&socket, system.path(), stranger), "anybody's");
+        let closed = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(system.path(), closed).unwrap();
+        // Given as a whole.
+        chown(system.path(), Some(stranger), None).unwrap();
+        chown(&modem, Some(stranger + 1), None).unwrap();
+        assert!(trusted(&socket, system.path(), stranger));
+        assert!(!trusted(&socket, system.path(), stranger + 1));
+        assert!(!trusted(Path::new("/tmp/mbim"), system.path(), stranger));
+    }
+
+    /// Listens as another user, who has left the socket open to everybody, and returns what each
+    /// client makes of it and what the other user got to read.
+    #[test]
+    fn no_client_says_anything_to_a_stranger() {
+        if rustix::process::geteuid().as_raw() != 0 {
+            // Only root can listen as another user. For others the rule itself is tested above.
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), open).unwrap();
+        let path = folder.path().join("control");
+        let bound = path.clone();
+        // The user of a thread's own is what it listens as.
+        let stranger = std::thread::spawn(move || {
+            let user = rustix::process::Uid::from_raw(4711);
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            UnixListener::bind(bound).unwrap()
+        });
+        let stranger = stranger.join().unwrap();
+        for tried in [
+            StatusClient::connect(&path).map(drop),
+            AtClient::through(&path).map(drop),
+            Client::through(&path).map(drop),
+            reach(&path),
+        ] {
+            let failure = tried.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Permission, "{failure:?}");
+            assert!(failure.to_string().contains("user 4711"), "{failure}");
+            let (mut taken, _) = stranger.accept().unwrap();
+            let mut said = Vec::new();
+            io::Read::read_to_end(&mut taken, &mut said).unwrap();
+            assert!(said.is_empty(), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_accepts_nothing_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control");
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        // The first fills the queue.
+        reach(&path).unwrap();
+        let error = open(&path, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(refused("there", &error).kind, FailureKind::Timeout);
+    }
+}
