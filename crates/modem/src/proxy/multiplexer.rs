@@ -11,7 +11,8 @@
 //! - **OPEN and CLOSE** are answered by the multiplexer and never reach the modem. An OPEN waits
 //!   for a modem that is just starting.
 //! - **Indications** go to the clients whose list has them. The modem is sent the union of all
-//!   lists whenever it changes; each client's set is answered with the list it sent.
+//!   lists whenever it changes; each client's set is answered with the list it sent. A list that the
+//!   modem refuses is taken back, and the modem gets what it had before or the driver's own list.
 //! - **Permissions.** Each command is judged by the table of `permissions`. A PIN operation that may
 //!   not cost the last attempt waits for the answer to a query of the PIN; there is one at a time.
 //! - **Loss of the modem.** Every unanswered command is answered at once with FUNCTION_ERROR "not
@@ -25,7 +26,7 @@ mod answers;
 mod lists;
 mod messages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -83,9 +84,19 @@ enum Owner {
     },
     /// The command has been withdrawn.
     Nobody,
-    /// The command sends the union of all lists. Each client that waits for it has an entry with
-    /// its id, its transaction id and the information buffer it sent.
-    Lists(Vec<(ClientId, u32, Vec<u8>)>),
+    /// The command sends a list of indications, for which these clients wait.
+    List(List, Vec<Subscription>),
+}
+
+/// List of a client that waits for the modem.
+#[derive(Debug)]
+struct Subscription {
+    client: ClientId,
+    transaction: u32,
+    /// Information buffer that the client sent.
+    info: Vec<u8>,
+    /// List that was in force for the client before.
+    before: List,
 }
 
 /// Multiplexer of many clients on one control session; see the [module](self).
@@ -100,11 +111,13 @@ pub struct Multiplexer {
     driver_list: List,
     /// Whether the modem refused the last PIN operation.
     pin_refused: bool,
-    /// List that the modem has been sent.
+    /// List that the modem has been sent. What it has after a refusal is unknown.
     known: Option<List>,
-    /// Clients whose subscriptions wait for the modem: client, transaction id, and the information
-    /// buffer that the client sent.
-    subscribing: Vec<(ClientId, u32, Vec<u8>)>,
+    /// Lists that the modem refused last, which are sent again only for a client that asks: the union
+    /// of all lists, and the driver's own in its place.
+    refused: VecDeque<List>,
+    /// Subscriptions that wait for the modem.
+    subscribing: Vec<Subscription>,
     asker: Asker,
     /// Whether the control thread has ended.
     gone: bool,
@@ -137,6 +150,7 @@ impl Multiplexer {
             driver_list,
             pin_refused: false,
             known: None,
+            refused: VecDeque::new(),
             subscribing: Vec::new(),
             asker,
             gone: false,
@@ -257,7 +271,7 @@ impl Service for Multiplexer {
         for (ticket, _) in peer.under_way {
             self.abandon(ticket, false);
         }
-        self.subscribing.retain(|(of, _, _)| *of != client);
+        self.subscribing.retain(|waiting| waiting.client != client);
         self.schedule(now);
     }
 

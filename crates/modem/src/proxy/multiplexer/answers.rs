@@ -43,6 +43,7 @@ impl Multiplexer {
     pub(in crate::proxy) fn modem_opened(&mut self, now: Instant, outstanding: usize) {
         self.modem = Some(outstanding.max(1));
         self.known = None;
+        self.refused.clear();
         for peer in self.clients.values_mut() {
             if let Some((transaction, _)) = peer.opening.take() {
                 peer.open = true;
@@ -84,6 +85,7 @@ impl Multiplexer {
     /// before.
     pub(in crate::proxy) fn modem_subscribed(&mut self, now: Instant) {
         self.known = Some(self.driver_list.clone());
+        self.refused.clear();
         self.schedule(now);
     }
 
@@ -97,7 +99,7 @@ impl Multiplexer {
         match self.owners.remove(&ticket) {
             None => return,
             Some(Owner::Nobody) => {}
-            Some(Owner::Lists(waiting)) => self.told(now, waiting, result),
+            Some(Owner::List(list, waiting)) => self.list_answered(now, list, waiting, result),
             Some(Owner::Client {
                 client,
                 transaction,

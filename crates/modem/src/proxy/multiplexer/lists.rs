@@ -6,19 +6,23 @@ use uwwan_mbim::services::basic_connect::DEVICE_SERVICE_SUBSCRIBE_LIST;
 use uwwan_mbim::session::{CommandError, Response};
 use uwwan_mbim::status::Status;
 
-use super::{Multiplexer, Owner};
+use super::{Multiplexer, Owner, Subscription};
 use crate::askers::{Request, Ticket};
 use crate::permissions;
 use crate::proxy::peer::{Peer, answer};
 use crate::proxy::subscriptions::List;
-use crate::share::service::ClientId;
+
+/// Number of refused lists that are kept: those that may be sent without a client that asks.
+const MOST_REFUSED: usize = 2;
 
 impl Multiplexer {
     /// Sends the modem the union of all lists if it differs from what the modem knows, one command
-    /// at a time. Returns `true` when clients were answered without a command, so that another call
-    /// may find more to do.
+    /// at a time. Where the modem has refused that, the list is the driver's own, so that at least the
+    /// driver hears what it needs; where it has refused this too, nothing is sent until a client asks.
+    /// Returns `true` when clients were answered without a command, so that another call may find more
+    /// to do.
     pub(super) fn tell(&mut self, now: Instant) -> bool {
-        let telling = |owner: &Owner| matches!(owner, Owner::Lists(_));
+        let telling = |owner: &Owner| matches!(owner, Owner::List(..));
         if self.owners.values().any(telling) || !self.clients.values().any(Peer::listens) {
             return false;
         }
@@ -28,7 +32,12 @@ impl Multiplexer {
             union.merge(&peer.list);
         }
         let waiting = std::mem::take(&mut self.subscribing);
-        if self.known.as_ref() == Some(&union) {
+        let mut lists = [union, self.driver_list.clone()].into_iter();
+        let list = lists.find(|list| !waiting.is_empty() || !self.refused.contains(list));
+        let Some(list) = list else {
+            return false;
+        };
+        if self.known.as_ref() == Some(&list) {
             let answered = !waiting.is_empty();
             let info = Vec::new();
             let id = DEVICE_SERVICE_SUBSCRIBE_LIST;
@@ -37,9 +46,9 @@ impl Multiplexer {
             return answered;
         }
         let ticket = Ticket(self.name());
-        let command = union.command();
-        self.known = Some(union);
-        self.owners.insert(ticket, Owner::Lists(waiting));
+        let command = list.command();
+        self.known = Some(list.clone());
+        self.owners.insert(ticket, Owner::List(list, waiting));
         self.asker.request(Request::Send {
             ticket,
             timeout: permissions::patience(command.id),
@@ -48,14 +57,53 @@ impl Multiplexer {
         false
     }
 
+    /// Takes the answer to a list and answers the clients that wait for it. What a refused list asked
+    /// for is not in force: each of them has its list of before.
+    pub(super) fn list_answered(
+        &mut self,
+        now: Instant,
+        list: List,
+        waiting: Vec<Subscription>,
+        result: Result<Response, CommandError>,
+    ) {
+        let taken = result.as_ref().is_ok_and(|done| done.status.is_success());
+        if !taken {
+            tracing::debug!("the modem did not take a list of indications: {result:?}");
+            self.known = None;
+            // With those that wait, a list changes; without, it would be sent again at once.
+            if waiting.is_empty() {
+                self.refused.truncate(MOST_REFUSED - 1);
+                self.refused.push_front(list);
+            }
+            for refused in waiting.iter().rev() {
+                let client = refused.client;
+                let mut later = self.subscribing.iter_mut();
+                if let Some(later) = later.find(|later| later.client == client) {
+                    later.before.clone_from(&refused.before);
+                } else if let Some(peer) = self.clients.get_mut(&client)
+                    && peer.subscribing.contains(&refused.transaction)
+                {
+                    peer.list.clone_from(&refused.before);
+                }
+            }
+        }
+        self.told(now, waiting, result);
+    }
+
     /// Answers the clients whose subscriptions the modem knows; each gets its own list back.
     pub(super) fn told(
         &mut self,
         now: Instant,
-        waiting: Vec<(ClientId, u32, Vec<u8>)>,
+        waiting: Vec<Subscription>,
         result: Result<Response, CommandError>,
     ) {
-        for (client, transaction, info) in waiting {
+        for subscription in waiting {
+            let Subscription {
+                client,
+                transaction,
+                info,
+                ..
+            } = subscription;
             let Some(peer) = self.clients.get_mut(&client) else {
                 continue;
             };

@@ -13,7 +13,7 @@ use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::{ProtocolError, Status};
 
-use super::{Multiplexer, Owner};
+use super::{Multiplexer, Owner, Subscription};
 use crate::askers::{Request, Ticket};
 use crate::permissions::{self, Decision, Order, Standing};
 use crate::proxy::INSIST;
@@ -135,7 +135,7 @@ impl Multiplexer {
         peer.subscribing.clear();
         peer.list = List::standard();
         let tickets = std::mem::take(&mut peer.under_way);
-        self.subscribing.retain(|(of, _, _)| *of != client);
+        self.subscribing.retain(|waiting| waiting.client != client);
         for (ticket, _) in tickets {
             self.abandon(ticket, false);
         }
@@ -213,9 +213,13 @@ impl Multiplexer {
                 let status = Status::INVALID_PARAMETERS;
                 return peer.done(now, transaction, &command, status, Vec::new());
             };
-            peer.list = list;
             peer.subscribing.push(transaction);
-            self.subscribing.push((client, transaction, command.info));
+            self.subscribing.push(Subscription {
+                client,
+                transaction,
+                info: command.info,
+                before: std::mem::replace(&mut peer.list, list),
+            });
             return;
         }
         peer.queue.push_back(Queued {

@@ -113,6 +113,62 @@ fn a_modem_that_refuses_the_list_is_quoted() {
         bench.heard(client)[0].body,
         done(ID, Status::INVALID_DEVICE_SERVICE_OPERATION, &mine)
     );
+    // What the modem has is unknown, so it gets what it had before.
+    let (ticket, again) = bench.order();
+    assert_eq!(
+        told(&again, &[dss::CONNECT, bc::CONNECT, sms::READ]),
+        [false, true, true]
+    );
+    bench.answer(ticket, &again, Status::NONE, b"");
+    assert_eq!(bench.requests(), []);
+    // The list is not in force for the client either.
+    indicate(&mut bench, dss::CONNECT);
+    indicate(&mut bench, bc::CONNECT);
+    assert_eq!(hears(&mut bench, client), [bc::CONNECT]);
+    // Nor is it taken for one that the modem knows.
+    bench.say(client, 6, set(ID, &mine));
+    assert_eq!(told(&bench.order().1, &[dss::CONNECT]), [true]);
+}
+
+/// The driver needs its own indications whatever clients want; a modem that refuses every list is
+/// left alone.
+#[test]
+fn a_modem_that_refuses_every_list_is_asked_three_times() {
+    let refusal = Status::FAILURE;
+    let mut bench = Bench::open(1);
+    let client = bench.mbimcli();
+    let mine = list(&[(dss::UUID, &[])]);
+    bench.say(client, 5, set(ID, &mine));
+    let (ticket, command) = bench.order();
+    bench.answer(ticket, &command, refusal, b"");
+    let (ticket, command) = bench.order();
+    assert_eq!(told(&command, &[dss::CONNECT, sms::READ]), [false, true]);
+    bench.answer(ticket, &command, refusal, b"");
+    let (ticket, command) = bench.order();
+    assert_eq!(command.info, Config::default().driver_list);
+    bench.answer(ticket, &command, refusal, b"");
+    assert_eq!(bench.heard(client).len(), 1);
+    for transaction in 6..9 {
+        bench.say(client, transaction, query(bc::SIGNAL_STATE));
+        let (ticket, command) = bench.order();
+        assert_eq!(command.id, bc::SIGNAL_STATE);
+        bench.answer(ticket, &command, Status::NONE, b"");
+        assert_eq!(bench.heard(client).len(), 1);
+        assert_eq!(bench.requests(), []);
+    }
+    // A client that asks is not kept from it.
+    bench.say(client, 9, set(ID, &list(&[(ext::UUID, &[9])])));
+    let (ticket, command) = bench.order();
+    assert_eq!(told(&command, &[ext::PCO]), [true]);
+    bench.answer(ticket, &command, refusal, b"");
+    assert_eq!(bench.heard(client).len(), 1);
+    assert_eq!(bench.requests(), []);
+    // When the driver has had success again, so may the others.
+    bench.mux.modem_subscribed(bench.now);
+    let (ticket, command) = bench.order();
+    assert_eq!(told(&command, &[sms::READ]), [true]);
+    bench.answer(ticket, &command, Status::NONE, b"");
+    assert_eq!(bench.requests(), []);
 }
 
 #[test]
