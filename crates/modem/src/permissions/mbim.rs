@@ -77,26 +77,58 @@ pub(crate) fn told(caller: Caller, id: CidId, info: &[u8]) -> Option<Vec<u8>> {
     (decision == Decision::Allow).then(|| redacted(caller, id, info.to_vec()))
 }
 
-/// Returns the information buffer of an answer as a caller is told it: for everyone without what
-/// identifies modem, card or owner. Of a buffer that cannot be decoded nothing is told, because
-/// nobody knows what is in it.
+/// Returns the information buffer of an answer as a caller is told it: for all but the owner without
+/// user names and passwords, and for everyone without what identifies modem, card or owner. Of a
+/// buffer that cannot be decoded nothing is told, because nobody knows what is in it.
 pub(crate) fn redacted(caller: Caller, id: CidId, info: Vec<u8>) -> Vec<u8> {
-    if caller != Caller::Everyone {
-        return info;
-    }
+    let everyone = caller == Caller::Everyone;
     match id {
-        bc::DEVICE_CAPS => DeviceCaps::decode(&info).map(|caps| {
-            let device_id = String::new();
-            DeviceCaps { device_id, ..caps }.encode_info()
+        _ if caller == Caller::Owner => Ok(info),
+        bc::PROVISIONED_CONTEXTS => bc::ProvisionedContexts::decode(&info).map(|mut all| {
+            for context in &mut all.provisioned_contexts {
+                context.user_name.clear();
+                context.password.clear();
+            }
+            all.encode_info()
         }),
-        bc::SUBSCRIBER_READY_STATUS => SubscriberReadyStatus::decode(&info).map(|ready| {
-            SubscriberReadyStatus {
-                ready_state: ready.ready_state,
-                ready_info: ready.ready_info,
-                ..SubscriberReadyStatus::default()
+        ext::PROVISIONED_CONTEXTS => ext::ProvisionedContexts::decode(&info).map(|mut all| {
+            for context in &mut all.provisioned_contexts {
+                context.user_name.clear();
+                context.password.clear();
+            }
+            all.encode_info()
+        }),
+        ext::LTE_ATTACH_CONFIGURATION => {
+            ext::LteAttachConfigurations::decode(&info).map(|mut all| {
+                for context in &mut all.configurations {
+                    context.user_name.clear();
+                    context.password.clear();
+                }
+                all.encode_info()
+            })
+        }
+        ext::LTE_ATTACH_INFO => ext::LteAttachInfo::decode(&info).map(|attached| {
+            ext::LteAttachInfo {
+                user_name: String::new(),
+                password: String::new(),
+                ..attached
             }
             .encode_info()
         }),
+        bc::DEVICE_CAPS if everyone => DeviceCaps::decode(&info).map(|caps| {
+            let device_id = String::new();
+            DeviceCaps { device_id, ..caps }.encode_info()
+        }),
+        bc::SUBSCRIBER_READY_STATUS if everyone => {
+            SubscriberReadyStatus::decode(&info).map(|ready| {
+                SubscriberReadyStatus {
+                    ready_state: ready.ready_state,
+                    ready_info: ready.ready_info,
+                    ..SubscriberReadyStatus::default()
+                }
+                .encode_info()
+            })
+        }
         _ => Ok(info),
     }
     .unwrap_or_default()

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use uwwan_at::dialogue::Command as AtCommand;
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::fields::Layout;
-use uwwan_mbim::registry::{CidId, service_named, services};
+use uwwan_mbim::registry::{CidId, Part, Version, service_named, services};
 use uwwan_mbim::services::basic_connect::{
     self as bc, ActivationCommand, ConnectSet, PacketServiceAction, PacketServiceSet,
     RadioStateSet, RadioSwitchState, RegisterStateSet,
@@ -318,6 +318,74 @@ fn everyone_is_told_nothing_that_identifies() {
     for caller in CALLERS {
         let expected = caller >= Caller::Operator;
         assert_eq!(told(caller, id, b"text").is_some(), expected, "{caller:?}");
+    }
+}
+
+/// Answers and indications with the user name and password of an access point, as the registry
+/// knows them.
+#[test]
+fn the_owner_alone_is_told_logins() {
+    let (user_name, password) = ("me".to_owned(), "swordfish".to_owned());
+    let contexts = bc::ProvisionedContexts {
+        provisioned_contexts: vec![bc::ProvisionedContextElement {
+            access_string: "internet".into(),
+            user_name: user_name.clone(),
+            password: password.clone(),
+            ..bc::ProvisionedContextElement::default()
+        }],
+    };
+    let contexts_v2 = ext::ProvisionedContexts {
+        provisioned_contexts: vec![ext::ProvisionedContextElementV2 {
+            access_string: "internet".into(),
+            user_name: user_name.clone(),
+            password: password.clone(),
+            ..ext::ProvisionedContextElementV2::default()
+        }],
+    };
+    let configurations = ext::LteAttachConfigurations {
+        configurations: vec![ext::LteAttachConfiguration {
+            access_string: "internet".into(),
+            user_name: user_name.clone(),
+            password: password.clone(),
+            ..ext::LteAttachConfiguration::default()
+        }],
+    };
+    let attached = ext::LteAttachInfo {
+        access_string: "internet".into(),
+        user_name,
+        password,
+        ..ext::LteAttachInfo::default()
+    };
+    let known = [
+        (bc::PROVISIONED_CONTEXTS, contexts.encode_info()),
+        (ext::PROVISIONED_CONTEXTS, contexts_v2.encode_info()),
+        (ext::LTE_ATTACH_CONFIGURATION, configurations.encode_info()),
+        (ext::LTE_ATTACH_INFO, attached.encode_info()),
+    ];
+    let has = |info: &[u8], text: &str| {
+        let wanted: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        info.windows(wanted.len()).any(|part| part == wanted)
+    };
+    for (id, info) in &known {
+        for caller in CALLERS {
+            let owner = caller == Caller::Owner;
+            let told = redacted(caller, *id, info.clone());
+            assert_eq!(has(&told, "swordfish"), owner, "{id}: {caller:?}");
+            assert_eq!(has(&told, "me"), owner, "{id}: {caller:?}");
+            assert!(has(&told, "internet"), "{id}: {caller:?}");
+            // What cannot be read may hold anything.
+            assert_eq!(redacted(caller, *id, vec![1; 7]).is_empty(), !owner, "{id}");
+        }
+    }
+    for id in every_cid() {
+        let cid = uwwan_mbim::registry::cid(id).unwrap();
+        let layouts = [Part::Done, Part::Notify].map(|part| cid.layout(part, Version::V3));
+        let secret = layouts.iter().flatten().any(|layout| {
+            // A schema shows those of its elements as well.
+            format!("{layout:?}").contains("\"password\"")
+        });
+        let blanked = known.iter().any(|(known, _)| *known == id);
+        assert_eq!(secret, blanked, "{id}");
     }
 }
 
