@@ -70,12 +70,13 @@ impl Watch {
         })
     }
 
-    /// Returns the process that made the last change of the interface, as `process 42 (ip)`, as far
-    /// as that can be told: the kernel passes on the port of its netlink socket, which for most
-    /// programs is the process id.
+    /// Returns the process that made the last change of the interface since the last call, as
+    /// `process 42 (ip)`, as far as that can be told: the kernel passes on the port of its netlink
+    /// socket, which for most programs is the process id. Changes that the kernel makes by itself have
+    /// none.
     #[must_use]
-    pub fn culprit(&self) -> Option<String> {
-        let process = self.culprit.load(Ordering::Relaxed);
+    pub fn take_culprit(&self) -> Option<String> {
+        let process = self.culprit.swap(0, Ordering::Relaxed);
         if process == 0 {
             return None;
         }
@@ -191,5 +192,24 @@ impl Watching {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who took something away once is not taken for who takes the next away.
+    #[test]
+    fn a_culprit_is_told_once() {
+        let own = std::process::id();
+        let watch = Watch {
+            end: Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap()),
+            culprit: Arc::new(AtomicU32::new(own)),
+            thread: None,
+        };
+        let told = watch.take_culprit().unwrap();
+        assert!(told.starts_with(&format!("process {own} (")), "{told}");
+        assert_eq!(watch.take_culprit(), None);
     }
 }

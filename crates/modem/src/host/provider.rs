@@ -123,7 +123,7 @@ impl HostControl for TunControl {
     fn attend(&mut self) -> Vec<HostNews> {
         let mut news = std::mem::take(&mut self.news);
         if let Some(watch) = &self.watch {
-            let culprit = watch.culprit();
+            let culprit = watch.take_culprit();
             let (upkeep, what) = (&mut self.upkeep, &mut self.configuration);
             news.extend(upkeep.attend(Instant::now(), what, culprit.as_deref()));
         }

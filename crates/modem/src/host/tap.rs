@@ -102,7 +102,7 @@ impl HostControl for TapControl {
         let Some(watch) = &self.watch else {
             return Vec::new();
         };
-        let culprit = watch.culprit();
+        let culprit = watch.take_culprit();
         let (upkeep, what) = (&mut self.upkeep, &mut self.configuration);
         upkeep.attend(Instant::now(), what, culprit.as_deref())
     }

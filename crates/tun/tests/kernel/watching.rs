@@ -70,7 +70,7 @@ pub fn what_is_taken_away_is_put_back() {
         assert_eq!(configuration.describe(), all, "{attack}");
     }
     // `ip` gave its process id to the kernel, and is gone.
-    let culprit = watch.culprit().expect("somebody");
+    let culprit = watch.take_culprit().expect("somebody");
     assert!(culprit.starts_with("process "), "{culprit}");
 }
 
