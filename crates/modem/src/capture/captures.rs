@@ -1,6 +1,6 @@
 //! The observer of the USB devices, and the captures that run.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,11 +36,12 @@ struct Devices {
     orders: Vec<(u64, [u8; 8])>,
 }
 
-/// A capture that runs until it is finished or dropped.
+/// A capture that runs until it is ended, finished or dropped. Dropping one that has not ended waits for
+/// what is queued, as [`Capture::finish`] does.
 pub struct Capture {
     captures: Arc<Captures>,
     recorder: Arc<Recorder>,
-    finished: bool,
+    ended: AtomicBool,
 }
 
 impl Captures {
@@ -71,7 +72,7 @@ impl Captures {
         Ok(Capture {
             captures: Arc::clone(self),
             recorder,
-            finished: false,
+            ended: AtomicBool::new(false),
         })
     }
 
@@ -147,8 +148,9 @@ impl Capture {
         self.recorder.has_ended()
     }
 
-    /// Lets the capture end by itself, once what is queued is written.
+    /// Lets the capture end by itself, once what is queued is written. Nobody waits for that.
     pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
         self.leave();
         self.recorder.end();
     }
@@ -156,9 +158,9 @@ impl Capture {
     /// Ends the capture and returns what became of it. What is queued is written first, for which
     /// `patience` is given.
     #[must_use]
-    pub fn finish(mut self, patience: Duration) -> Outcome {
+    pub fn finish(self, patience: Duration) -> Outcome {
         self.leave();
-        self.finished = true;
+        self.ended.store(true, Ordering::Relaxed);
         self.recorder.finish(patience)
     }
 
@@ -176,7 +178,7 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        if self.finished {
+        if *self.ended.get_mut() {
             return;
         }
         self.leave();

@@ -2,7 +2,6 @@
 //! proxy: see [`proxy`](crate::proxy) for what its clients may expect.
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +28,8 @@ pub struct MbimOptions {
     pub public: Option<String>,
     /// Path of the symbolic link to a terminal.
     pub terminal: Option<PathBuf>,
-    /// Other paths that mean this modem when a client names them.
+    /// Other paths that mean this modem when a client names them. Of links, only those beside the
+    /// directory are followed.
     pub aliases: Vec<PathBuf>,
     /// Rules and bounds for clients.
     pub rules: Config,
@@ -104,6 +104,7 @@ impl Builder {
         let mut ours = options.aliases.clone();
         ours.push(options.socket.clone());
         ours.extend(options.terminal.clone());
+        let ours = resolved(ours);
         let clients = Arc::new(AtomicUsize::new(0));
         let service = self.service(Box::new(Multiplexer::new(
             options.rules.clone(),
@@ -140,43 +141,71 @@ fn taken(name: &str, error: &io::Error, status: &MbimStatus) -> String {
     }
 }
 
-/// Returns whether a path that a client names means this modem: one of `ours`, or a path that leads
-/// to one. Only symbolic links are resolved; nothing is opened.
+/// Returns paths of this modem, each also with the links to its directory resolved.
+fn resolved(ours: Vec<PathBuf>) -> Vec<PathBuf> {
+    let real = ours.iter().filter_map(|own| {
+        let folder = own.parent()?.canonicalize().ok()?;
+        Some(folder.join(own.file_name()?))
+    });
+    let real: Vec<_> = real.collect();
+    ours.into_iter().chain(real).collect()
+}
+
+/// Returns whether a path that a client names means this modem: one of `ours`, or the same name
+/// behind a link that stands beside its directory, as that named after the port does. Nothing else of
+/// the path is looked up, because a client may name a file system of its own, which answers when it
+/// likes.
 fn means(path: &str, ours: &[PathBuf]) -> bool {
     let path = Path::new(path);
-    if ours.iter().any(|own| own == path) {
-        return true;
-    }
-    if path.as_os_str().as_bytes().len() > 4096 {
-        return false;
-    }
-    let Ok(real) = path.canonicalize() else {
-        return false;
+    let leads_to = |own: &PathBuf| {
+        let (folder, link) = (own.parent()?, path.parent()?);
+        let beside = link.parent()? == folder.parent()? && path.file_name()? == own.file_name()?;
+        let target = beside.then(|| std::fs::read_link(link).ok()).flatten()?;
+        (target.as_os_str() == folder.file_name()?).then_some(())
     };
     ours.iter()
-        .filter_map(|own| own.canonicalize().ok())
-        .any(|own| own == real)
+        .any(|own| own == path || leads_to(own).is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
-    fn links_to_the_socket_mean_the_modem() {
-        let folder = std::env::temp_dir().join(format!("uwwan-means-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let socket = folder.join("mbim");
-        std::fs::write(&socket, "").unwrap();
-        let link = folder.join("link");
-        std::os::unix::fs::symlink(&socket, &link).unwrap();
-        let ours = [socket.clone()];
+    fn the_port_means_the_modem_and_no_other_file_is_looked_up() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("modem");
+        std::fs::create_dir(&folder).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let way = elsewhere.path().join("way");
+        symlink(base.path(), &way).unwrap();
+        let ours = resolved(vec![way.join("modem/mbim")]);
+        symlink("modem", base.path().join("1-4")).unwrap();
+        symlink(folder.join("mbim"), elsewhere.path().join("link")).unwrap();
         let text = |path: &Path| path.to_str().unwrap().to_owned();
-        assert!(means(&text(&socket), &ours) && means(&text(&link), &ours));
-        assert!(means(&text(&folder.join("./mbim")), &ours));
-        for other in ["/dev/null", "", "mbim", "/nowhere", &text(&folder)] {
+        for own in [
+            way.join("modem/mbim"),
+            way.join("./modem/mbim"),
+            way.join("1-4/mbim"),
+            folder.join("mbim"),
+            base.path().join("1-4/mbim"),
+        ] {
+            assert!(means(&text(&own), &ours), "{}", own.display());
+        }
+        for other in [
+            "/dev/null",
+            "",
+            "mbim",
+            "/",
+            &text(&folder),
+            &text(&base.path().join("1-4")),
+            &text(&base.path().join("1-5/mbim")),
+            &text(&base.path().join("1-4/control")),
+            // It leads there, and only a look at a foreign place would tell.
+            &text(&elsewhere.path().join("link")),
+        ] {
             assert!(!means(other, &ours), "{other}");
         }
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

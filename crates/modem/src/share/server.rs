@@ -31,7 +31,7 @@ const MOST_STRANGERS: usize = 4;
 /// Failure of a client that is not served.
 const REFUSED: &str = "the running uwwan refused";
 /// Time in which clients can take their last messages at the end.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Collection of the services of a running modem, before it is served. Each service has a method
 /// that adds it, in the file of the service.

@@ -208,6 +208,13 @@ struct Running {
     capture: Capture,
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A capture that has been told to end is not waited for.
+        self.capture.end();
+    }
+}
+
 impl Client {
     fn output(&self) -> &[u8] {
         &self.output[self.written..]
@@ -542,12 +549,12 @@ impl Service for StatusService {
             if client.phase == Phase::Stopping {
                 client.send(now, &stopped);
             }
-            // The modem is down: what was captured last is the rest of the file.
-            if let Some(Running { bytes, capture }) = client.capture.take() {
-                let _ = capture.finish(REPLY_TIME);
-                bytes.take(&mut client.output);
+            match &client.capture {
+                // The modem is down: what was captured last is the rest of the file. It is passed on as
+                // it comes.
+                Some(running) => running.capture.end(),
+                None => client.phase = Phase::Done,
             }
-            client.phase = Phase::Done;
         }
     }
 }
@@ -566,6 +573,83 @@ fn request(line: &[u8]) -> Result<Request, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Captures;
+    use uwwan_usb::descriptors::TransferKind;
+    use uwwan_usb::observed::{Moment, Observer, Seen};
+
+    struct Capturing(Arc<Captures>);
+
+    impl Responder for Capturing {
+        fn status(&self) -> serde_json::Value {
+            serde_json::Value::Null
+        }
+        fn stop(&self) {}
+        fn capture(
+            &self,
+            options: capture::Options,
+            destination: Destination,
+        ) -> Result<Capture, Failure> {
+            self.0.start(options, destination)
+        }
+    }
+
+    /// A client that does not take its capture holds up neither the end nor other clients: what was
+    /// captured last comes when it comes.
+    #[test]
+    fn the_end_does_not_wait_for_captures() {
+        let captures = Arc::<Captures>::default();
+        let waker = Waker::new().unwrap();
+        let mut service = StatusService {
+            device: "1-4".into(),
+            owners: String::new(),
+            responder: Box::new(Capturing(Arc::clone(&captures))),
+            changes: Arc::default(),
+            waker: waker.clone(),
+            clients: BTreeMap::new(),
+            next: 0,
+        };
+        let now = Instant::now();
+        let mut begin = || {
+            let client = service.connect(now, Entrance::Private, Caller::Owner);
+            let client = client.unwrap();
+            service.receive(now, client, b"{\"command\":\"capture\"}\n");
+            client
+        };
+        let (reads, leaves) = (begin(), begin());
+        assert!(captures.is_active());
+        // More than may wait for the loop, so that the capture's thread cannot end by itself.
+        for id in 0..4 {
+            captures.transfer(&Seen {
+                bus: 1,
+                address: 7,
+                id,
+                moment: Moment::Submitted,
+                kind: TransferKind::Bulk,
+                endpoint: 1,
+                setup: None,
+                length: 1 << 20,
+                data: &vec![0; 1 << 20],
+            });
+        }
+        service.disconnect(now, leaves);
+        service.stop(now);
+        assert!(!captures.is_active());
+        assert_eq!(service.clients[&reads].phase, Phase::Capturing);
+        let (mut read, mut set) = (0, crate::poll::PollSet::default());
+        while service.take_finished(now).is_none() {
+            let waiting = service.output(reads).len();
+            read += waiting;
+            service.wrote(now, reads, waiting);
+            if waiting == 0 {
+                set.clear();
+                set.add(&waker, true, false);
+                set.wait(Some(Duration::from_secs(60))).unwrap();
+                waker.reset();
+                service.work(now);
+            }
+        }
+        assert!(read > 4 << 20, "{read} bytes");
+    }
 
     #[test]
     fn requests_have_one_form() {
