@@ -1,7 +1,7 @@
 //! Client side of the AT socket of a running `up`, which carries JSON lines.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ impl AtSocket {
             .stream
             .get_ref()
             .set_write_timeout(Some(Duration::from_secs(10)))
-            .and_then(|()| self.stream.get_mut().write_all(&line));
+            .and_then(|()| socket::send(self.stream.get_mut(), &line));
         sent.map_err(|error| self.broken(&error))
     }
 
@@ -181,26 +181,43 @@ impl AtSocket {
                     self.partial.clear();
                     return message.map(Some).map_err(|error| self.broken(&error));
                 }
-                Ok(_) => {
-                    return Err(at_port::away("the running uwwan has ended"));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                    ) =>
-                {
-                    if Instant::now() >= deadline {
-                        return Ok(None);
+                Ok(_) => return Err(at_port::away("the running uwwan has ended")),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::ConnectionReset => {
+                        return Err(at_port::away("the running uwwan has ended"));
                     }
-                }
-                Err(error) => return Err(self.broken(&error)),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        if Instant::now() >= deadline {
+                            return Ok(None);
+                        }
+                    }
+                    _ => return Err(self.broken(&error)),
+                },
             }
         }
     }
 
     fn broken(&self, why: &dyn std::fmt::Display) -> Failure {
         at_port::system(format!("{}: {why}", self.socket.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::status::tests::refusing;
+    use crate::failure::FailureKind;
+
+    #[test]
+    fn a_refusal_is_heard_though_the_connection_is_closed_before_the_command() {
+        let refusal = Failure::new(FailureKind::Permission, "you may not");
+        let (_folder, path, thread) = refusing(&Message::Error(refusal));
+        let mut socket = AtSocket::connect(&path).unwrap();
+        thread.join().unwrap();
+        let failure = socket.port().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Permission);
+        let failure = socket.port().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Missing);
     }
 }

@@ -5,7 +5,7 @@
 //! that user's.
 
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -52,6 +52,25 @@ pub(super) fn connect(path: &Path) -> Result<(UnixStream, u32), Failure> {
 /// not let in or the socket is a stranger's.
 pub fn reach(path: &Path) -> Result<(), Failure> {
     connect(path).map(drop)
+}
+
+/// Sends a line to a running `up`. One that refuses a client says why and closes the connection, perhaps
+/// before the line is sent; then the reason is still there to be read, so this is no error here.
+///
+/// # Errors
+/// Those of [`Write::write_all`] but for a closed connection.
+pub(super) fn send(stream: &mut UnixStream, line: &[u8]) -> io::Result<()> {
+    match stream.write_all(line) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            Ok(())
+        }
+        sent => sent,
+    }
 }
 
 /// Connects within `patience`.

@@ -42,14 +42,12 @@ impl StatusClient {
     /// Sends a request.
     ///
     /// # Errors
-    /// [`Failure`] of the kind `Unreadable` when the other end is gone.
+    /// [`Failure`] of the kind `Unreadable` when the other end takes nothing. That it has closed the
+    /// connection is told by [`StatusClient::reply`], after what it has said.
     pub fn ask(&mut self, request: Request) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(&request).unwrap_or_default();
         line.push(b'\n');
-        self.stream
-            .get_mut()
-            .write_all(&line)
-            .map_err(|error| broken(&self.place, &error))
+        socket::send(self.stream.get_mut(), &line).map_err(|error| broken(&self.place, &error))
     }
 
     /// Waits at most `patience` for the next reply and returns it, or `None` when the other end has
@@ -128,4 +126,44 @@ fn broken(place: &str, error: &dyn std::fmt::Display) -> Failure {
     .at(place)
     .because(error)
     .next("if it hangs, send its process SIGTERM twice")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    /// Returns the path of a socket whose end says `message` to one client and closes the connection, and
+    /// the thread that ends with it.
+    pub(in crate::client) fn refusing(
+        message: &impl serde::Serialize,
+    ) -> (
+        tempfile::TempDir,
+        std::path::PathBuf,
+        std::thread::JoinHandle<()>,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut line = serde_json::to_vec(message).unwrap();
+        line.push(b'\n');
+        let thread = std::thread::spawn(move || {
+            listener.accept().unwrap().0.write_all(&line).unwrap();
+        });
+        (folder, path, thread)
+    }
+
+    #[test]
+    fn a_refusal_is_heard_though_the_connection_is_closed_before_the_request() {
+        let failure = Failure::new(FailureKind::Permission, "you may not");
+        let refusal =
+            serde_json::json!({"ok": false, "pid": 1, "device": "1-1", "failure": failure});
+        let (_folder, path, thread) = refusing(&refusal);
+        let mut client = StatusClient::connect(&path).unwrap();
+        thread.join().unwrap();
+        client.ask(Request::Status {}).unwrap();
+        let failure = client.reply(PATIENCE).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Permission);
+        assert!(client.reply(PATIENCE).unwrap().is_none());
+    }
 }
