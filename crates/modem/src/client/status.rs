@@ -1,7 +1,7 @@
 //! Client of the control socket of a running `up`, which tells the status and takes orders;
 //! [`share`](crate::share) defines the messages.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -131,6 +131,7 @@ fn broken(place: &str, error: &dyn std::fmt::Display) -> Failure {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::io::Write;
     use std::os::unix::net::UnixListener;
 
     /// Returns the path of a socket whose end says `message` to one client and closes the connection, and
