@@ -110,6 +110,23 @@ impl RuntimeDir {
         let path = base.join(file_name(device));
         remove_dead_link(&path, device)?;
         make_private(&path, 0o700)?;
+        match Self::take(&path, device) {
+            Ok(lock) => Ok(Self {
+                path,
+                link: None,
+                _lock: lock,
+            }),
+            Err(failure) => {
+                clear(&path);
+                // It is empty where this process made it, and has no lock when that failed.
+                let _ = fs::remove_dir(&path);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Locks a directory and removes the socket of a dead owner from it.
+    fn take(path: &Path, device: &str) -> Result<File, Failure> {
         let socket = path.join(SOCKET);
         if socket.as_os_str().len() > 107 {
             return Err(
@@ -134,11 +151,7 @@ impl RuntimeDir {
                 .because(error));
             }
         }
-        Ok(Self {
-            path,
-            link: None,
-            _lock: lock,
-        })
+        Ok(lock)
     }
 
     /// Makes a link to the directory beside it, named after the port. It is removed with the value.
@@ -217,9 +230,7 @@ impl Drop for RuntimeDir {
     fn drop(&mut self) {
         // The lock is still held here, so no other process's files are removed.
         self.unlink();
-        let _ = fs::remove_file(self.path.join(SOCKET));
-        let _ = fs::remove_file(self.path.join(LOCK));
-        let _ = fs::remove_dir(&self.path);
+        empty(&self.path);
     }
 }
 
@@ -236,32 +247,43 @@ pub fn sweep(base: &Path) {
             links.push(path);
             continue;
         }
-        // A directory without a lock is none of ours.
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-            .open(path.join(LOCK));
-        let Ok(lock) = opened else {
-            continue;
-        };
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            continue;
+        if clear(&path) {
+            tracing::debug!(directory = %path.display(), "left by a dead owner");
         }
-        tracing::debug!(directory = %path.display(), "left by a dead owner");
-        for file in fs::read_dir(&path).into_iter().flatten().flatten() {
-            // The lock is held until all others are gone.
-            if file.file_name() != LOCK {
-                let _ = fs::remove_file(file.path());
-            }
-        }
-        let _ = fs::remove_file(path.join(LOCK));
-        let _ = fs::remove_dir(&path);
     }
     for link in links {
         if matches!(fs::metadata(&link), Err(error) if error.kind() == io::ErrorKind::NotFound) {
             let _ = fs::remove_file(&link);
         }
     }
+}
+
+/// Removes a runtime directory whose owner has ended, and returns whether it was one. A directory without
+/// a lock is none of ours.
+fn clear(path: &Path) -> bool {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path.join(LOCK));
+    let Ok(lock) = opened else {
+        return false;
+    };
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return false;
+    }
+    empty(path);
+    true
+}
+
+/// Removes a runtime directory and what is in it, for the holder of its lock. The lock goes last.
+fn empty(path: &Path) {
+    for file in fs::read_dir(path).into_iter().flatten().flatten() {
+        if file.file_name() != LOCK {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+    let _ = fs::remove_file(path.join(LOCK));
+    let _ = fs::remove_dir(path);
 }
 
 /// Makes the directory in which runtime directories are made, or checks that it belongs to this user
@@ -310,8 +332,10 @@ fn make_private(path: &Path, mode: u32) -> Result<(), Failure> {
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
             // The umask may have taken bits away from root's base.
-            return fs::set_permissions(path, Permissions::from_mode(mode))
-                .map_err(|error| refuse(&error));
+            return fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| {
+                let _ = fs::remove_dir(path);
+                refuse(&error)
+            });
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -360,6 +384,7 @@ fn lock(path: &Path, device: &str) -> Result<File, Failure> {
                 std::thread::sleep(LOOK);
                 continue;
             }
+            Err(rustix::io::Errno::INTR) => continue,
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(&mut file, device)),
             Err(error) => return Err(refuse(&error.into())),
         }
@@ -427,6 +452,29 @@ mod tests {
         drop(dir);
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
         RuntimeDir::create(base.path(), "1-4").unwrap();
+    }
+
+    #[test]
+    fn what_others_left_in_it_goes_with_the_directory_and_so_does_one_that_cannot_be_used() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = RuntimeDir::create(base.path(), "1-4").unwrap();
+        fs::write(directory.mbim_socket(), "").unwrap();
+        drop(directory);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+
+        // A stale socket that cannot be removed.
+        let path = base.path().join("1-5");
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        fs::create_dir(path.join(SOCKET)).unwrap();
+        assert!(RuntimeDir::create(base.path(), "1-5").is_err());
+        assert!(!path.join(LOCK).exists(), "the lock is not left behind");
+
+        let long = "x".repeat(60);
+        let deep = base.path().join(&long);
+        DirBuilder::new().mode(0o700).create(&deep).unwrap();
+        let failure = RuntimeDir::create(&deep, &long).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Usage);
+        assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
     }
 
     #[test]
