@@ -78,6 +78,13 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// Ends the way for both processes. After an error nobody knows which reply is to which request.
+    pub(super) fn break_off(&self) {
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+    }
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -117,7 +124,7 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "xx");
-        drop(one);
+        one.break_off();
         assert!(other.receive().unwrap().is_none());
         assert_eq!(
             other.send(b"late", &[]).unwrap_err().kind(),

@@ -5,6 +5,7 @@ use std::io::{self, PipeReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::process::Signal;
 use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostNews, HostProvider};
 use uwwan_modem::status;
 use uwwan_usb::access::Access;
@@ -44,7 +45,13 @@ impl Monitor {
         channel
             .send(&request.encode(), &[])
             .map_err(|error| gone(&error))?;
-        let received = channel.receive().map_err(|error| gone(&error))?;
+        let received = channel.receive().map_err(|error| {
+            // The reply may still come, and would be taken for the next request's.
+            channel.break_off();
+            tracing::error!("the monitor cannot be heard, so this ends: {error}");
+            let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::TERM);
+            gone(&error)
+        })?;
         let (bytes, descriptors) = received.ok_or_else(|| gone(&"it has ended"))?;
         let reply: Reply = serde_json::from_slice(&bytes).map_err(|error| gone(&error))?;
         match reply.failure {
@@ -158,19 +165,17 @@ impl HostProvider for Provider {
             network,
         })?;
         let opened = reply.opened.ok_or_else(unknown)?;
-        let changes = descriptors.pop().map(PipeReader::from);
+        // From here on the monitor is told when it is not needed.
+        let control = Box::new(Remote {
+            monitor: self.0.clone(),
+            number: opened.number,
+            changes: descriptors.pop().map(PipeReader::from),
+            interface: reply.interface.unwrap_or_default(),
+        });
         let data = HostData::handed(&opened.kind, descriptors).map_err(|error| {
             Failure::new(FailureKind::Host, "cannot use the interface").because(error)
         })?;
-        Ok(HostEnd {
-            control: Box::new(Remote {
-                monitor: self.0.clone(),
-                number: opened.number,
-                changes,
-                interface: reply.interface.unwrap_or_default(),
-            }),
-            data,
-        })
+        Ok(HostEnd { control, data })
     }
 }
 

@@ -20,6 +20,7 @@ mod serve;
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use uwwan_modem::host::HostConfig;
@@ -27,7 +28,7 @@ use uwwan_modem::{Options, Selector};
 
 pub use driver::{Monitor, Provider};
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{self, Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::runtime;
 use crate::signals;
@@ -36,6 +37,10 @@ use devices::Devices;
 
 /// Exit status of a process that a signal has ended, less the signal's number, as shells tell it.
 const SIGNALLED: i32 = 128;
+/// Longest time that a driver without a monitor may take to end.
+const LAST_WAIT: Duration = Duration::from_secs(20);
+/// Pause between two looks whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Splits this process in two and returns in the driver, with the way to the monitor. The monitor never
 /// returns from here; its exit status is the driver's.
@@ -71,28 +76,56 @@ pub fn split(
     drop(theirs);
     let _ = rustix::thread::set_name(c"uwwan-monitor");
     if let Err(error) = signals::forward(driver) {
-        // Signals end the monitor then, and with it the driver.
-        tracing::warn!("signals are not passed on: {error}");
+        // A signal would end the monitor and leave its work on the host behind. The driver, which has
+        // done nothing yet, ends instead.
+        let _ = rustix::process::kill_process(driver, Signal::KILL);
+        let _ = end_of(driver, WaitOptions::empty());
+        runtime::sweep(base);
+        return Err(failed(error));
     }
     let devices = Devices::new(device.cloned());
     let mut server = serve::Server::new(sessions, devices, notifier);
-    server.run(&ours);
+    let served = server.run(&ours);
+    // A driver that still asks for something is told that nobody answers.
+    drop(ours);
+    if served.is_err() {
+        let _ = rustix::process::kill_process(driver, Signal::TERM);
+    }
+    let end = last_end_of(driver);
     drop(server);
-    let end = end_of(driver);
     runtime::sweep(base);
-    std::process::exit(match end {
-        Some(status) => end_as(status),
-        None => 1,
+    std::process::exit(match (served, end) {
+        (Err(error), _) => {
+            let failure = Failure::new(FailureKind::Host, "the driver cannot be heard");
+            let _ = failure::report(&failure.because(error).next("start it again"));
+            failure::Exit::Failed as i32
+        }
+        (Ok(()), Some(status)) => end_as(status),
+        (Ok(()), None) => 1,
     });
 }
 
-/// Waits until the driver has ended, and returns how.
-fn end_of(driver: Pid) -> Option<WaitStatus> {
+/// Waits until the driver has ended, for [`LAST_WAIT`] at most, and ends it then. Returns how it ended.
+fn last_end_of(driver: Pid) -> Option<WaitStatus> {
+    let begun = Instant::now();
+    while begun.elapsed() < LAST_WAIT {
+        if let Some(end) = end_of(driver, WaitOptions::NOHANG) {
+            return Some(end);
+        }
+        std::thread::sleep(LOOK);
+    }
+    tracing::error!("the driver's process does not end; it is killed");
+    let _ = rustix::process::kill_process(driver, Signal::KILL);
+    end_of(driver, WaitOptions::empty())
+}
+
+/// Returns how the driver has ended. With `NOHANG` among the options, `None` is for one that runs.
+fn end_of(driver: Pid, options: WaitOptions) -> Option<WaitStatus> {
     loop {
-        match rustix::process::waitpid(Some(driver), WaitOptions::empty()) {
+        match rustix::process::waitpid(Some(driver), options) {
             Ok(Some((_, status))) => return Some(status),
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return None,
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(_) => return None,
         }
     }
 }

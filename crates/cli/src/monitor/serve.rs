@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -76,15 +76,13 @@ impl Server {
 
     /// Answers requests until the driver has ended. Dropping the server afterwards puts the host
     /// back.
-    pub(super) fn run(&mut self, channel: &Channel) {
+    ///
+    /// # Errors
+    /// Those of the channel, after which the driver is to end.
+    pub(super) fn run(&mut self, channel: &Channel) -> io::Result<()> {
         loop {
-            let bytes = match channel.receive() {
-                Ok(Some((bytes, _))) => bytes,
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::warn!("the driver cannot be heard: {error}");
-                    return;
-                }
+            let Some((bytes, _)) = channel.receive()? else {
+                return Ok(());
             };
             let reply = match Request::decode(&bytes) {
                 Some(request) => self.answer(request),
@@ -106,11 +104,21 @@ impl Server {
                 (None, Some(node)) => vec![node.as_fd()],
                 (None, None) => Vec::new(),
             };
-            let sent = serde_json::to_vec(&reply)
-                .map_err(Into::into)
-                .and_then(|reply| channel.send(&reply, &descriptors));
-            if let Err(error) = sent {
-                tracing::debug!(%error, "the driver does not hear");
+            match send(channel, &reply, &descriptors) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => {
+                    // The driver waits for a reply, and knows nothing of what was opened.
+                    if let Some(opened) = &reply.opened {
+                        self.ends.remove(&opened.number);
+                    }
+                    let failure = Failure::new(FailureKind::Host, "the monitor cannot reply");
+                    let reply = Reply {
+                        failure: Some(failure.because(error)),
+                        ..Reply::default()
+                    };
+                    send(channel, &reply, &[])?;
+                }
             }
         }
     }
@@ -221,6 +229,10 @@ impl Server {
             ..asked.clone()
         })
     }
+}
+
+fn send(channel: &Channel, reply: &Reply, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    channel.send(&serde_json::to_vec(reply)?, descriptors)
 }
 
 /// Makes a pipe whose writer never waits.
