@@ -40,3 +40,8 @@
 pub(super) mod done;
 pub(crate) mod handle;
 pub(super) mod transfer;
+
+#[cfg(all(test, miri))]
+mod fake;
+#[cfg(all(test, miri))]
+mod miri;

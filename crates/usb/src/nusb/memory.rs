@@ -292,6 +292,21 @@ mod tests {
         assert!(lent.into_heap().is_empty());
     }
 
+    /// Which of two functions `_` stands for could not be told if a mark could be copied or cloned: then
+    /// this does not compile.
+    #[test]
+    fn a_mark_cannot_outlive_its_buffer_in_a_copy() {
+        trait Told<A> {
+            fn told() {}
+        }
+        struct Copied;
+        impl<T> Told<()> for T {}
+        impl<T: Clone> Told<Copied> for T {}
+        <Mark as Told<_>>::told();
+        <Area as Told<_>>::told();
+        <Lent as Told<_>>::told();
+    }
+
     #[test]
     fn another_buffer_is_not_taken_for_it() {
         let lent = Lent::heap(vec![0; 16].into(), 16);
