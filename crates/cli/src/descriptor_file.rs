@@ -32,7 +32,7 @@ pub fn read(file: &Path) -> Result<Vec<Descriptors>, Failure> {
 ///
 /// # Errors
 /// Fails with the reason why the bytes have none of the three forms.
-fn parse(bytes: &[u8]) -> Result<Vec<Descriptors>, String> {
+pub fn parse(bytes: &[u8]) -> Result<Vec<Descriptors>, String> {
     if bytes.starts_with(&[0x12, 0x01]) {
         return Ok(vec![Descriptors::from_sysfs(bytes)]);
     }

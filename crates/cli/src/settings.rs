@@ -236,15 +236,26 @@ impl Settings {
             )));
         }
         let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses the text of the file at `path`.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`], with line and column.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
         let wrong = |why: &dyn std::fmt::Display| {
-            wrong(why).next(
-                "its keys are the options of uwwan up without their dashes; see uwwan up --help",
-            )
+            Failure::new(FailureKind::Usage, "cannot use the configuration file")
+                .at(format!("{} (--config)", path.display()))
+                .because(why)
+                .next(
+                    "its keys are the options of uwwan up without their dashes; see uwwan up --help",
+                )
         };
         let told = |error: toml::de::Error| wrong(&error.to_string().trim_end());
-        let mut settings: Self = toml::from_str(&text).map_err(told)?;
-        settings.session_0 = toml::from_str(&text).map_err(told)?;
-        if let Some((line, key)) = unknown_key(&text) {
+        let mut settings: Self = toml::from_str(text).map_err(told)?;
+        settings.session_0 = toml::from_str(text).map_err(told)?;
+        if let Some((line, key)) = unknown_key(text) {
             return Err(wrong(&format_args!("line {line}: unknown field `{key}`")));
         }
         let folder = path.parent().unwrap_or(Path::new(""));

@@ -34,6 +34,9 @@ mod emulator;
 mod engine;
 pub mod far_side;
 mod firmware;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod handle;
 mod host_socket;
 mod in_process;

@@ -6,7 +6,7 @@
 
 mod attach;
 mod codec;
-mod connection;
+pub(crate) mod connection;
 mod server;
 
 pub use attach::{AttachError, Attached, attach};

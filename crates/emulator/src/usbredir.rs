@@ -6,7 +6,7 @@
 //! device's own thread. Protocol: `docs/usb-redirection-protocol.md` of usbredir, version 0.7.
 
 mod codec;
-mod connection;
+pub(crate) mod connection;
 mod server;
 
 pub use server::listen;

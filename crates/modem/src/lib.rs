@@ -71,6 +71,9 @@ pub mod share;
 pub mod status;
 mod supervisor;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod neighbour;
 mod watch;
 

@@ -9,6 +9,8 @@ mod file;
 mod table;
 
 pub use file::load;
+#[cfg(fuzzing)]
+pub(crate) use file::parse;
 pub use table::{DEFAULT, ETHERNET, Origin, Quirk, TABLE};
 
 /// Returns the row for a device that is driven as a modem. The rows of files count before the

@@ -180,7 +180,6 @@ fn files(directories: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 
 fn read(path: &Path) -> Result<Vec<[Quirk; 2]>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| wrong(path).because(why);
-    let about = "its rows are [[modem]] with vendor, product and what differs; see CONTRIBUTING.md";
     let meta = fs::metadata(path).map_err(|error| wrong(&error))?;
     if !meta.is_file() {
         return Err(wrong(&"it is not a regular file"));
@@ -194,16 +193,24 @@ fn read(path: &Path) -> Result<Vec<[Quirk; 2]>, Failure> {
             "it is longer than {LONGEST_FILE} bytes"
         )));
     }
-    let rows: Text =
-        toml::from_str(&text).map_err(|error| wrong(&error.to_string().trim_end()).next(about))?;
+    parse(path, &text)
+}
+
+/// Parses the text of the file at `path`.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<[Quirk; 2]>, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        wrong(path).because(why).next(
+            "its rows are [[modem]] with vendor, product and what differs; see CONTRIBUTING.md",
+        )
+    };
+    let rows: Text = toml::from_str(text).map_err(|error| wrong(&error.to_string().trim_end()))?;
     let place: &'static str = Box::leak(path.display().to_string().into_boxed_str());
     let rows = rows.modem.into_iter().map(|row| {
         let before = text.get(..row.span().start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         row.into_inner().quirks(place, line)
     });
-    rows.collect::<Result<_, _>>()
-        .map_err(|why| wrong(&why).next(about))
+    rows.collect::<Result<_, _>>().map_err(|why| wrong(&why))
 }
 
 #[cfg(test)]

@@ -43,4 +43,6 @@ pub use at::AtOptions;
 pub use credentials::{Allow, Policy};
 pub use mbim::{MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME};
 pub use server::{Builder, Server};
+#[cfg(fuzzing)]
+pub(crate) use status::control_service;
 pub use status::{Changes, Reply, Request, Responder};

@@ -258,6 +258,20 @@ struct StatusService {
     next: u64,
 }
 
+/// Returns the service of the control socket, without a server.
+#[cfg(fuzzing)]
+pub(crate) fn control_service(responder: Box<dyn Responder>) -> Box<dyn Service> {
+    Box::new(StatusService {
+        device: "1-4".to_owned(),
+        owners: String::new(),
+        responder,
+        changes: Arc::default(),
+        waker: Waker::new().expect("an eventfd"),
+        clients: BTreeMap::new(),
+        next: 0,
+    })
+}
+
 impl StatusService {
     fn reply(&self) -> Reply {
         Reply {

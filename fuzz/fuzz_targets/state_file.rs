@@ -1,0 +1,19 @@
+//! A file of refused PINs with any content is read or refused, and one that was read can be gone on
+//! with and be read again.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use uwwan_modem::pin_memory::PinMemory;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(mut memory) = serde_json::from_slice::<PinMemory>(bytes) else {
+        return;
+    };
+    let _ = memory.past("89470000", "1234", Some(3));
+    memory.sending("89470000", "1234", Some(3));
+    memory.refused("89470000", "1234");
+    let text = serde_json::to_string(&memory).expect("a memory can be written");
+    let again: PinMemory = serde_json::from_str(&text).expect("and be read again");
+    assert!(again == memory);
+    memory.forget("89470000", "1234");
+});
