@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::reads::{Begin, Reads};
 use super::types::*;
 use crate::fragment::{Limits, Reassembler};
-use crate::message::{Body, Message};
+use crate::message::{Body, Header, Message};
 use crate::registry::CidId;
 use crate::status::ProtocolError;
 
@@ -274,7 +274,8 @@ impl ControlSession {
         self.reads.missed();
     }
 
-    /// Takes the bytes that a GET_ENCAPSULATED_RESPONSE returned, possibly none.
+    /// Takes the bytes that a GET_ENCAPSULATED_RESPONSE returned, possibly none. Most functions
+    /// hand out one message a read; of one that hands out several, all are taken.
     pub fn handle_response(&mut self, now: Instant, bytes: &[u8]) {
         self.read_failures = 0;
         if bytes.is_empty() {
@@ -286,13 +287,22 @@ impl ControlSession {
         if bytes.len() > self.config.max_control_message {
             self.counters.oversized += 1;
         }
-        match self.reassembler.push(now, bytes) {
-            Ok(Some(message)) => {
-                self.counters.messages += 1;
-                self.receive(now, message);
+        let mut rest = bytes;
+        loop {
+            let header = Header::parse(rest);
+            match self.reassembler.push(now, rest) {
+                Ok(Some(message)) => {
+                    self.counters.messages += 1;
+                    self.receive(now, message);
+                }
+                Ok(None) => {}
+                Err(error) => self.handle_garbage(now, error),
             }
-            Ok(None) => {}
-            Err(error) => self.handle_garbage(now, error),
+            // Padding behind a message is none.
+            match header.map(|header| &rest[header.length..]) {
+                Ok(behind) if Header::parse(behind).is_ok() => rest = behind,
+                _ => return,
+            }
         }
     }
 

@@ -278,6 +278,42 @@ fn garbage_and_oversized_reads_are_survived() {
     assert_eq!((counters.garbage, counters.oversized), (4, 2));
 }
 
+/// Two answers and an indication in one read, with padding behind them.
+#[test]
+fn several_messages_in_one_read_are_all_taken() {
+    let mut bench = Bench::opened(Config::default());
+    bench.query(bc::PIN);
+    bench.query(bc::RADIO_STATE);
+    bench.sent();
+    let done = |transaction, id: CidId| Message {
+        transaction,
+        body: Body::CommandDone {
+            service: id.service,
+            cid: id.cid,
+            status: Status::NONE,
+            info: Vec::new(),
+        },
+    };
+    let indication = Message {
+        transaction: 0,
+        body: Body::Indication {
+            service: bc::UUID,
+            cid: bc::SIGNAL_STATE.cid,
+            info: vec![0; 20],
+        },
+    };
+    let mut bytes = Vec::new();
+    for message in [done(2, bc::PIN), indication, done(3, bc::RADIO_STATE)] {
+        bytes.extend(message.encode_whole());
+    }
+    bytes.extend([0; 16]);
+    bench.session.handle_response(bench.now, &bytes);
+    let events = bench.events();
+    assert_eq!(events.len(), 3, "{events:?}");
+    let counters = bench.session.counters();
+    assert_eq!((counters.messages, counters.garbage), (4, 0));
+}
+
 #[test]
 fn a_failed_transfer_ends_its_command_only() {
     let mut bench = Bench::opened(sixteen());
