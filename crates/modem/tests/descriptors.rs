@@ -42,10 +42,17 @@ impl Set {
 
     /// Brings the device up and moves a datagram each way. Returns what went wrong.
     fn carries_packets(&self) -> Result<(), String> {
+        self.carries_by(None).map(drop)
+    }
+
+    /// Does the same with the function of this number, and returns `bConfigurationValue` of the
+    /// configuration that was selected.
+    fn carries_by(&self, function: Option<u8>) -> Result<u8, String> {
         let emulator = self.emulator();
         let (provider, mut host) = MemoryHost::new();
         let options = Options {
             settle: Some(Duration::from_millis(10)),
+            function,
             ..Options::default()
         };
         let handle = Modem::start(
@@ -64,12 +71,13 @@ impl Set {
             }),
             Ok(()) => host.echo(Instant::now() + PATIENCE),
         };
+        let selected = handle.status().configuration;
         handle.stop();
         let ended = handle.wait().map_err(|failure| failure.to_string());
         outcome.and(ended)?;
         let report = emulator.report();
         match report.total_violations() {
-            0 => Ok(()),
+            0 => Ok(selected.map_or(0, |change| change.after)),
             _ => Err(format!("the driver broke rules: {:?}", report.violations)),
         }
     }
@@ -153,4 +161,29 @@ fn every_ncm_device_comes_up_and_carries_frames() {
 #[test]
 fn at_is_answered_wherever_there_is_an_at_port() {
     assert!(try_all(has_at, Set::answers_at) > 20);
+}
+
+/// One modem that has the same MBIM function in two configurations: the one that is asked for is
+/// driven, and there is no third.
+#[test]
+fn the_function_that_is_asked_for_is_driven() {
+    const DEVICE: usize = 18;
+    let one: &[u8] =
+        include_bytes!("../../usb/tests/vectors/descriptors/lsusb_1bc7_1081_908638_1.bin");
+    let (device, configuration) = one.split_at(DEVICE);
+    let mut both = [device, configuration, configuration].concat();
+    // bNumConfigurations, and bConfigurationValue of each (USB 2.0, tables 9-8 and 9-10).
+    both[17] = 2;
+    both[DEVICE + 5] = 1;
+    both[DEVICE + configuration.len() + 5] = 2;
+    let set = Set {
+        name: "two functions".into(),
+        descriptors: Descriptors::from_sysfs(&both),
+    };
+    assert_eq!(functions::mbim(&set.descriptors).len(), 2);
+    assert_eq!(set.carries_by(None), Ok(1));
+    assert_eq!(set.carries_by(Some(1)), Ok(1));
+    assert_eq!(set.carries_by(Some(2)), Ok(2));
+    let missing = set.carries_by(Some(3)).unwrap_err();
+    assert!(missing.contains("function number 3"), "{missing}");
 }
