@@ -96,3 +96,25 @@ fn every_set_has_the_function_that_linux_finds() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn the_list_of_devices_has_every_set() {
+    let list = include_str!("../DEVICES.md");
+    let index = include_bytes!("vectors/descriptors/index.json");
+    let sets: Vec<Set> = serde_json::from_slice(index).unwrap();
+    let listed = |set: &&Set| {
+        let name = set.file.trim_end_matches(".bin");
+        name.starts_with("variant_") || list.contains(&format!("| `{name}` |"))
+    };
+    let rest: Vec<&str> = sets
+        .iter()
+        .filter(|set| !listed(set))
+        .map(|set| &*set.file)
+        .collect();
+    assert!(rest.is_empty(), "{rest:?}");
+    let devices = list.lines().filter(|line| line.starts_with("| `")).count();
+    assert!(
+        list.contains(&format!("**As descriptors: {devices} sets**")),
+        "{devices}"
+    );
+}
