@@ -107,7 +107,7 @@ again() {
 }
 
 name='libusb, NTB16'
-begin "$name" 16 --reattach
+begin "$name" 16
 check "$name: the kernel's driver was detached" seen '.event == "notice" and (.text | contains("from cdc_ncm"))'
 check "$name: the host has the address the gadget gives" \
   bash -c "ip link show dev '$(tun)' | grep -q 'link/ether $host_mac'"

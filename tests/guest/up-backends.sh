@@ -17,7 +17,7 @@ story() {
     --knob absent_ms=500 --knob stall_out_ppm=5000 --knob stall_in_ppm=5000
   check "$usb: cdc_ether and option are bound" wait_for 10 eval 'find_modem && drivers_are "cdc_ether option"'
 
-  start_up --reattach
+  start_up
   wait_online "$usb: online from configuration 2" 30
   tun=$(tun)
   check "$usb: events: configuration before 2, after 3" seen '.event == "configuration" and .before == 2 and .after == 3'
@@ -46,8 +46,8 @@ story() {
   # What the load has left in the queues goes first.
   check "$usb: unplugged three times: the queues drain" wait_for 60 answers "$far_address"
   pings "$usb: unplugged three times" "$far_address"
-  stop_up "$usb: stop with --reattach"
-  check "$usb: cdc_mbim has the function again" wait_for 10 eval 'find_modem && drivers_are "cdc_mbim option"'
+  stop_up "$usb: stop"
+  check "$usb: the drivers are back as they were" wait_for 10 eval 'find_modem && configuration_is 2 && drivers_are "cdc_ether option"'
 
   echo 1 >"$memory_limit"
   start_up --in-flight 64
@@ -59,8 +59,8 @@ story() {
   stop_up "$usb: little memory"
   echo 16 >"$memory_limit"
 
-  check "$usb: configuration 2 by hand" "$program" usb config 2 --usb "$usb"
-  check "$usb: configuration 2 is active" wait_for 10 configuration_is 2
+  check "$usb: configuration 3 by hand" "$program" usb config 3 --usb "$usb"
+  check "$usb: configuration 3 is active" wait_for 10 configuration_is 3
   judge_emulator far0
   check "$usb: the plug is pulled" wait_for 10 modem_gone
 }

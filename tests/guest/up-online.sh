@@ -95,20 +95,24 @@ kill "$capture"
 check 'down: MBIM_CLOSE was sent' grep -q ' s 21 00 .* = 02000000 0c000000 ' "$logs/down.usbmon"
 check 'down: MBIM_CLOSE_DONE came' grep -q ' C Ci:.* = 02000080 10000000 .* 00000000$' "$logs/down.usbmon"
 check 'down: alternate setting 0 was selected' grep -q ' s 01 0b 0000 0001 0000 ' "$logs/down.usbmon"
-check 'down: the data interface is at alternate setting 0' test "$(alternate 1)" = 0
+check 'down: the modem was unconfigured on its way back' grep -q ' s 00 09 0000 0000 0000 ' "$logs/down.usbmon"
 check 'down: interface, addresses and routes are as before' test "$(network)" = "$network_before"
 udevadm settle
-check 'down: cdc_mbim has not come back' test -z "$(holder 0)$(holder 1)"
+check 'down: the drivers are back in configuration 2' wait_for 10 eval 'configuration_is 2 && drivers_are "cdc_ether option"'
+check 'events: the drivers are back' seen '.event == "given-back" and .configuration == 2 and .drivers[0] == {interface: 0, driver: "cdc_ether"}'
 check 'down: the control socket is gone' test ! -e "/run/uwwan/$(port)/control"
-check 'list: free again, in configuration 3' listed '.[0] | .configuration.active == 3 and .ready and .obstacles == []'
+check 'list: free again, in configuration 2' listed '.[0] | .configuration.active == 2 and .ready and .obstacles == []'
 check 'status: says that nothing runs' exits 3 "$program" status
 check 'down: says that nothing runs' exits 3 "$program" down
 
-start_up --reattach
+start_up --reattach false
 wait_online 'online again' 30
 pings 'online again' "$gateway"
-stop_up 'stop with --reattach'
-check 'stop with --reattach: cdc_mbim has the function again' wait_for 10 drivers_are 'cdc_mbim option'
+stop_up 'stop without drivers'
+udevadm settle
+check 'stop without drivers: none is bound to the function' test -z "$(holder 0)$(holder 1)"
+check 'stop without drivers: configuration 3 stays' configuration_is 3
+check 'stop without drivers: the data interface is at alternate setting 0' test "$(alternate 1)" = 0
 judge_emulator far0
 check 'no NTB was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
 finish

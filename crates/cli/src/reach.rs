@@ -222,6 +222,8 @@ impl Target {
         let options = Options {
             probe: false,
             settle,
+            // The kernel that an emulated modem sees ends with this process.
+            reattach_drivers: backend.name() != EMULATOR,
             ..Options::default()
         };
         let spinner = Spinner::new("opening the modem");

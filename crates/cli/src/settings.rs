@@ -88,8 +88,9 @@ choices! {
         /// Foxconn). Whether that is allowed is your responsibility
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub fcc_unlock: Option<bool>,
-        /// Let the kernel's drivers have the modem again after a clean stop
-        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
+        /// Let the kernel's drivers have the modem again after a clean end, as they had it at the start; false
+        /// leaves them off [default: true]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub reattach: Option<bool>,
 
         /// What is chosen for session 0.

@@ -8,6 +8,7 @@
 //! for good.
 
 mod device;
+mod found;
 mod held;
 mod link;
 mod mbim;
@@ -75,6 +76,8 @@ pub(crate) struct Control {
 
     quirk: &'static Quirk,
     device: Option<device::Held>,
+    /// How the device was found first.
+    as_found: Option<found::AsFound>,
     control_session: ControlSession,
     asked: HashMap<TransactionId, Asker>,
     askers: Askers,
@@ -137,6 +140,7 @@ impl Control {
             port: None,
             quirk: &crate::quirks::DEFAULT,
             device: None,
+            as_found: None,
             control_session: ControlSession::new(uwwan_mbim::session::Config::default()),
             asked: HashMap::new(),
             askers: Askers::default(),
@@ -514,7 +518,7 @@ impl Control {
                 status.failure = None;
                 status.why = "online".into();
             }
-            Event::Notice { .. } | Event::Session(_) => {}
+            Event::Notice { .. } | Event::GivenBack { .. } | Event::Session(_) => {}
             Event::Diagnosis { text } => {
                 if status.diagnoses.len() < 16 {
                     status.diagnoses.push(text.clone());
@@ -575,8 +579,9 @@ impl Control {
     }
 
     /// Ends cleanly: deactivates and closes the sessions, puts the data interface into its idle
-    /// setting, releases the interfaces and drops the host's ends. The time is bounded even when
-    /// the device does not answer; a second stop shortens it.
+    /// setting, releases the interfaces, lets the kernel's drivers have the device again and drops the
+    /// host's ends. The time is bounded even when the device does not answer; a second stop shortens
+    /// it.
     fn shut_down(&mut self) {
         self.ladder.rest();
         self.retry = None;
@@ -671,6 +676,9 @@ fn kind_of(event: &Event) -> String {
             format!("session {session}: {change}")
         }
         Event::Notice { text } => text.clone(),
+        Event::GivenBack { configuration, .. } => {
+            format!("given back in configuration {configuration}")
+        }
         Event::Waiting { rung, text, .. } => format!("{rung}: waiting for {text}"),
         Event::Stopped { .. } => "stopped".into(),
         Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),

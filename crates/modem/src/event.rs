@@ -51,6 +51,13 @@ pub enum Event {
         /// `bConfigurationValue` after the switch.
         after: u8,
     },
+    /// The kernel's drivers have the modem again, as they had it before the start.
+    GivenBack {
+        /// `bConfigurationValue` of the active configuration.
+        configuration: u8,
+        /// Drivers that are bound to its interfaces.
+        drivers: Vec<BoundDriver>,
+    },
     /// Something is worth knowing and changes nothing.
     Notice {
         /// Text for people.
@@ -76,6 +83,15 @@ pub enum Event {
     /// A data session has changed.
     #[serde(untagged)]
     Session(SessionEvent),
+}
+
+/// A kernel driver that is bound to an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundDriver {
+    /// `bInterfaceNumber`.
+    pub interface: u8,
+    /// Name of the driver.
+    pub driver: String,
 }
 
 impl Event {

@@ -44,7 +44,8 @@
 //! holds up nothing, nor the other stream: a write to a file may block even when the file was found
 //! ready. The emulated modem adds `emulated-modem` and `uwwan-far-side`.
 //! With a monitor beside it, all of these are threads of the driver's process; the monitor's has its first,
-//! which answers the driver, and a `uwwan-watch` for each interface.
+//! which answers the driver, a `uwwan-watch` for each interface, and for ModemManager `uwwan-manager` with
+//! two of zbus: its executor and the reactor of async-io.
 
 #![deny(unsafe_code)]
 

@@ -54,7 +54,8 @@ pub struct Options {
     /// Number of the network function to drive, from 1, in the order of
     /// [`network`](uwwan_usb::functions::network). `None` is the first.
     pub function: Option<u8>,
-    /// Whether the kernel's drivers may bind again after a clean stop.
+    /// Whether the kernel's drivers have the device again after a clean end, if they had it at the
+    /// start: in the configuration that was active then.
     pub reattach_drivers: bool,
     /// Whether a device that is not there at the start is waited for; otherwise the start fails.
     pub wait_for_device: bool,
@@ -92,7 +93,7 @@ impl Default for Options {
             in_flight: None,
             nice: None,
             function: None,
-            reattach_drivers: false,
+            reattach_drivers: true,
             wait_for_device: false,
             persist: false,
             probe: true,

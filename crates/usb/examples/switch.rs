@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::configuration::{self, SwitchPlan};
-use uwwan_usb::{functions, requests};
+use uwwan_usb::{functions, give_back, requests};
 
 /// MBIM_OPEN_MSG, transaction 1, control transfers of up to 1024 bytes (MBIM 1.0, table 9-7).
 const OPEN: [u8; 16] = [1, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0];
@@ -83,6 +83,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     drop((notifications, ntbs, switched));
-    configuration::hand_back(&*device, &[control, data], Some(data), false)?;
+    give_back::release(&*device, &[control, data], Some(data))?;
     Ok(())
 }

@@ -5,11 +5,12 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use crate::device::{Identity, PortGuard};
 use crate::error::Holder;
-use crate::linux::node;
-use crate::linux::sysfs::{self, Sysfs};
+use crate::linux::sysfs::{self, Sysfs, USBFS};
+use crate::linux::{ioctl, node};
 
 /// What takes a right on this machine. Devices are named by what sysfs calls them: port, bus and device
 /// number.
@@ -64,6 +65,41 @@ impl Local {
     }
 }
 
+impl Local {
+    /// Returns `bConfigurationValue` of the active configuration of the device at a port, or `None`
+    /// when no interface of it is bound to a driver of the kernel.
+    #[must_use]
+    pub fn kernels_configuration(&self, port: &str) -> Option<u8> {
+        let active = self.0.active_configuration(port).ok()?;
+        let mut drivers = self.0.drivers(port, active);
+        drivers.any(|driver| driver != USBFS).then_some(active)
+    }
+
+    /// Lets the kernel's drivers have a device of which no program has claimed anything, in a
+    /// configuration. It is unconfigured for `settle` before. Nothing is read from it.
+    ///
+    /// # Errors
+    /// Those of open(2) and ioctl(2).
+    pub fn give_back(
+        &self,
+        device: &Identity,
+        configuration: u8,
+        settle: Duration,
+    ) -> io::Result<()> {
+        let node = self.open(device)?;
+        let select = |value| match ioctl::select_configuration(&node, value) {
+            // A driver is bound to an interface that was not claimed.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                self.0.force_configuration(&device.port, value)
+            }
+            other => other,
+        };
+        select(0)?;
+        std::thread::sleep(settle);
+        select(configuration)
+    }
+}
+
 impl Access for Local {
     fn open(&self, device: &Identity) -> io::Result<File> {
         node::open(&self.0.node(device.bus, device.address))
@@ -77,7 +113,7 @@ impl Access for Local {
         let gone = || io::Error::from_raw_os_error(libc::ENODEV);
         let (hub, number) = self.0.hub(port).ok_or_else(gone)?;
         let hub = node::open(&hub)?;
-        crate::linux::port::claim(&hub, number)?;
+        ioctl::claim_port(&hub, number)?;
         Ok(PortGuard::new(hub))
     }
 

@@ -250,50 +250,6 @@ pub fn switch(
     })
 }
 
-/// Gives interfaces back: the data interface, if named, returns to its idle alternate setting 0,
-/// all are released, and kernel drivers are let in again if asked: to every interface of the active
-/// configuration, because a [`PortGuard`] kept them off the interfaces that were not claimed too.
-///
-/// Queues on these interfaces and a [`PortGuard`] must be dropped first.
-///
-/// # Errors
-/// The first error, after everything was tried; [`Error::Gone`] is none, because nothing is left to
-/// give back then.
-pub fn hand_back(
-    device: &dyn Device,
-    claimed: &[u8],
-    data: Option<u8>,
-    reattach: bool,
-) -> Result<(), Error> {
-    let mut first = None;
-    let mut note = |result: Result<(), Error>| match result {
-        Err(error) if first.is_none() => first = Some(error),
-        _ => {}
-    };
-    if let Some(data) = data {
-        note(device.set_alternate_setting(data, 0));
-    }
-    for &interface in claimed.iter().rev() {
-        note(device.release(interface));
-    }
-    if reattach {
-        let others = device
-            .active_configuration()
-            .ok()
-            .and_then(|active| device.descriptors().configuration(active))
-            .map(|c| c.interfaces.iter().map(|i| i.number).collect::<Vec<_>>())
-            .unwrap_or_default();
-        let others = others.iter().filter(|other| !claimed.contains(other));
-        for &interface in claimed.iter().chain(others) {
-            note(device.attach_kernel_driver(interface));
-        }
-    }
-    match first {
-        None | Some(Error::Gone { .. }) => Ok(()),
-        Some(error) => Err(error),
-    }
-}
-
 /// Why a round did not succeed.
 enum Setback {
     /// Trying again is of no use.

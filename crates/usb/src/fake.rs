@@ -129,6 +129,14 @@ impl FakeDevice {
         }
     }
 
+    /// Gives all further calls to another hook.
+    pub(crate) fn refuse(
+        &self,
+        hook: impl FnMut(&str, &mut State) -> Option<Error> + Send + 'static,
+    ) {
+        *self.hook.lock().unwrap() = Box::new(hook);
+    }
+
     fn enter(&self, call: &str) -> Result<std::sync::MutexGuard<'_, State>, Error> {
         let mut state = self.state.lock().unwrap();
         state.calls.push(call.to_owned());
@@ -215,7 +223,21 @@ impl Device for FakeDevice {
     }
 
     fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
-        self.enter(&format!("attach {interface}")).map(|_| ())
+        let mut state = self.enter(&format!("attach {interface}"))?;
+        let State {
+            active,
+            binds,
+            drivers,
+            guarded,
+            ..
+        } = &mut *state;
+        let bound = binds.get(active).into_iter().flatten();
+        let bound = bound.filter(|(number, _)| !*guarded && *number == interface);
+        for (_, driver) in bound {
+            let driver = Holder::Driver((*driver).to_owned());
+            drivers.entry(interface).or_insert(driver);
+        }
+        Ok(())
     }
 
     fn claim(&self, interface: u8) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 //! real devices, [`backend`] the choice between them.
 //! [`access`] is what takes a right.
 //! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
-//! the right thing, [`requests`] are the class requests of its network functions,
+//! the right thing, [`give_back`] leaves it as it was found. [`requests`] are the class requests of its network functions,
 //! [`notifications`] what these tell of their link. [`observed`] tells of every transfer.
 
 #![deny(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod descriptors;
 pub mod device;
 pub mod error;
 pub mod functions;
+pub mod give_back;
 pub mod libusb;
 mod linux;
 pub mod notifications;

@@ -5,10 +5,10 @@
 //! configuration's descriptors, the active configuration and the bound drivers without opening
 //! anything.
 
+#[allow(unsafe_code)]
+pub(crate) mod ioctl;
 pub(crate) mod node;
 pub(crate) mod place;
-#[allow(unsafe_code)]
-pub(crate) mod port;
 pub(crate) mod sysfs;
 
 #[cfg(test)]

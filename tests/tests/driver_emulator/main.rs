@@ -553,3 +553,73 @@ fn no_lone_datagram_gets_stuck() {
     }
     bench.stop();
 }
+
+/// What the kernel's drivers had at the start they have at the end, in the configuration that was active.
+#[test]
+fn the_kernels_drivers_have_the_modem_again() {
+    for (configuration, drivers, reattach, expected) in [
+        (1, "bound", true, Some((1, "option"))),
+        (2, "bound", true, Some((2, "cdc_ether"))),
+        (3, "bound", true, Some((3, "cdc_mbim"))),
+        // Nobody had it.
+        (0, "bound", true, None),
+        (2, "none", true, None),
+        (2, "bound", false, None),
+    ] {
+        let options = Options {
+            reattach_drivers: reattach,
+            ..quick()
+        };
+        let knobs = format!("start_configuration={configuration},host_drivers={drivers}");
+        let mut bench = Bench::start(&knobs, options);
+        bench.online();
+        bench.handle.stop();
+        bench.until("the stop", |event| matches!(event, Event::Stopped { .. }));
+        let given = bench.seen.iter().find_map(|event| match event {
+            Event::GivenBack {
+                configuration,
+                drivers,
+            } => Some((*configuration, drivers.first()?.driver.as_str())),
+            _ => None,
+        });
+        assert_eq!(given, expected, "{knobs}");
+        let found = bench.emulator.backend().devices().unwrap().remove(0);
+        let active = expected.map_or(3, |(configuration, _)| configuration);
+        assert_eq!(found.active_configuration, Some(active), "{knobs}");
+        // The AT port gives its own interface back in any case.
+        let own = |(interface, _): &&(u8, String)| expected.is_some() || *interface < 2;
+        let first = found.kernel_drivers.iter().find(own);
+        let first = first.map(|(_, driver)| (active, driver.as_str()));
+        assert_eq!(first, expected, "{knobs}");
+        assert_eq!(bench.emulator.report().total_violations(), 0);
+    }
+}
+
+/// One that was plugged in while it was waited for is the kernel's in the end, as it stands.
+#[test]
+fn a_modem_that_came_late_is_left_to_the_kernel() {
+    let emulator = emulator("");
+    emulator.unplug();
+    let options = Options {
+        wait_for_device: true,
+        ..quick()
+    };
+    let mut bench = Bench::on(emulator, options, |_, _| {}).unwrap();
+    bench.until("the failure to find it", |event| {
+        matches!(event, Event::RungFailed { .. })
+    });
+    bench.emulator.plug();
+    bench.online();
+    bench.handle.stop();
+    let given = bench.until("its return", |event| {
+        matches!(event, Event::GivenBack { .. })
+    });
+    let Event::GivenBack {
+        configuration,
+        drivers,
+    } = given
+    else {
+        unreachable!()
+    };
+    assert_eq!((configuration, drivers[0].driver.as_str()), (3, "cdc_mbim"));
+}

@@ -1,6 +1,6 @@
 //! Tells people what happens to a modem, one line a rung.
 
-use uwwan_modem::event::{SessionChange, SessionEvent};
+use uwwan_modem::event::{BoundDriver, SessionChange, SessionEvent};
 use uwwan_modem::{Event, Rung};
 
 use super::status::describe_addresses;
@@ -40,6 +40,10 @@ pub fn lines(event: &Event) -> Vec<String> {
         Event::Configuration { .. } => Vec::new(),
         Event::Session(event) => session_lines(event),
         Event::Notice { text } => vec![note("note", text)],
+        Event::GivenBack {
+            configuration,
+            drivers,
+        } => vec![note("given back", &given_back(*configuration, drivers))],
         Event::Diagnosis { text } => vec![note("diagnosis", text)],
         Event::Waiting {
             rung,
@@ -120,6 +124,22 @@ fn session_lines(event: &SessionEvent) -> Vec<String> {
     }
 }
 
+/// Describes what the kernel has again: `configuration 2: cdc_ether at 0 1, option at 2`.
+fn given_back(configuration: u8, drivers: &[BoundDriver]) -> String {
+    let mut names: Vec<&str> = drivers.iter().map(|bound| bound.driver.as_str()).collect();
+    names.dedup();
+    let each = names.iter().map(|name| {
+        let bound = drivers.iter().filter(|bound| bound.driver == *name);
+        let interfaces: Vec<String> = bound.map(|bound| bound.interface.to_string()).collect();
+        format!("{name} at {}", interfaces.join(" "))
+    });
+    let each: Vec<String> = each.collect();
+    match each.is_empty() {
+        true => format!("configuration {configuration}; no kernel driver wants it"),
+        false => format!("configuration {configuration}: {}", each.join(", ")),
+    }
+}
+
 fn note(label: &str, text: &str) -> String {
     let mut lines = text.lines();
     let mut note = format!("  {label:<15}{}", plain(lines.next().unwrap_or_default()));
@@ -144,6 +164,26 @@ mod tests {
         assert_eq!(
             lines(&event),
             ["connect            12.0 ms  IPv4v6\u{fffd}".to_owned()]
+        );
+    }
+
+    #[test]
+    fn drivers_that_are_back_are_named_once() {
+        let bound = |(interface, driver): (u8, &str)| BoundDriver {
+            interface,
+            driver: driver.into(),
+        };
+        let event = |drivers: &[(u8, &str)]| Event::GivenBack {
+            configuration: 2,
+            drivers: drivers.iter().copied().map(bound).collect(),
+        };
+        assert_eq!(
+            lines(&event(&[(0, "cdc_ether"), (1, "cdc_ether"), (2, "option")])),
+            ["  given back     configuration 2: cdc_ether at 0 1, option at 2"]
+        );
+        assert_eq!(
+            lines(&event(&[])),
+            ["  given back     configuration 2; no kernel driver wants it"]
         );
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use uwwan_usb::configuration::{self, Switched};
+use uwwan_usb::configuration::Switched;
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Backend, Device, Found, Identity, Queue};
 use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::give_back;
 use uwwan_usb::notifications::Reader;
 
 use crate::at_port::AtPort;
@@ -80,8 +81,8 @@ impl Held {
     }
 
     /// Ends the data thread, puts the data interface into its idle alternate setting and releases
-    /// the interfaces. With `reattach` kernel drivers may bind again.
-    pub(super) fn let_go(&mut self, reattach: bool) {
+    /// the interfaces.
+    pub(super) fn let_go(&mut self) {
         // The data thread still handles the transfers of the AT port at this point.
         if let Some(at) = self.at.take() {
             at.detach();
@@ -98,8 +99,8 @@ impl Held {
         }
         let claimed = std::mem::take(&mut self.claimed);
         let data = Some(self.function.data_interface);
-        if let Err(error) = configuration::hand_back(&*self.device, &claimed, data, reattach) {
-            tracing::debug!("{}: handing back: {error}", self.name);
+        if let Err(error) = give_back::release(&*self.device, &claimed, data) {
+            tracing::debug!("{}: letting go: {error}", self.name);
         }
     }
 }

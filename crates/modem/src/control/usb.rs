@@ -1,17 +1,20 @@
-//! The USB steps of the ladder: find, switch, listen, negotiate, reset the port, release.
+//! The USB steps of the ladder: find, switch, listen, negotiate, reset the port, release and give back.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use uwwan_usb::configuration::{self, Step, SwitchPlan, ViaZero};
+use uwwan_usb::device::Device;
 use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::give_back::{self, GiveBack, GivenBack};
 
 use super::Control;
 use super::device::{Held, LinkState, look};
+use super::found::AsFound;
 use crate::askers::Message;
 use crate::at_port;
 use crate::datapath::{DataPlan, Depth, Reactor, Report, SessionPlan};
-use crate::event::Event;
+use crate::event::{BoundDriver, Event};
 use crate::explain;
 use crate::failure::{Failure, Rung};
 use crate::function;
@@ -73,7 +76,9 @@ impl Control {
                 return Err(failure);
             }
         };
-        self.absent = false;
+        let late = std::mem::take(&mut self.absent);
+        self.as_found
+            .get_or_insert_with(|| AsFound::new(&found, late));
         let device = self
             .backend
             .open(&found)
@@ -124,7 +129,7 @@ impl Control {
             .device
             .as_mut()
             .ok_or_else(|| gone(Rung::Configuration))?;
-        held.let_go(false);
+        held.let_go();
         let function = &held.function;
         let plan = SwitchPlan {
             via_zero: match (quirk.via_zero, always) {
@@ -139,9 +144,11 @@ impl Control {
             )
         };
         let result = configuration::switch(&*held.device, &plan, &mut |step| steps.push(step));
-        let claimed = plan.claim;
         if result.is_ok() {
-            held.claimed = claimed;
+            held.claimed.clone_from(&plan.claim);
+        }
+        if let Some(found) = &mut self.as_found {
+            found.switched(&plan, &steps, result.is_ok());
         }
         if let Some(text) = detached(&steps) {
             self.tell(Event::Notice { text });
@@ -267,7 +274,7 @@ impl Control {
 
     fn reset_port(&mut self) -> Result<UsbDone, Failure> {
         let held = self.device.as_mut().ok_or_else(|| gone(Rung::Open))?;
-        held.let_go(false);
+        held.let_go();
         held.device
             .reset()
             .map_err(|error| explain::usb(Rung::Open, &error))?;
@@ -331,8 +338,8 @@ impl Control {
         }
     }
 
-    /// Releases the device. With `politely` the data and control sessions are closed before, for a
-    /// device that is still there.
+    /// Releases the device, at the end for the kernel's drivers. With `politely` the data and control
+    /// sessions are closed before, for a device that is still there.
     pub(super) fn tear_down(&mut self, politely: bool) {
         self.rest_sessions(true, "the modem is away");
         self.set_carrier(false);
@@ -340,9 +347,12 @@ impl Control {
             self.stop_data();
             self.close_session();
         }
-        let reattach = self.options.reattach_drivers && self.finished_or_stopping();
-        if let Some(mut held) = self.device.take() {
-            held.let_go(reattach);
+        let device = self.device.take().map(|mut held| {
+            held.let_go();
+            held.device
+        });
+        if self.finished_or_stopping() {
+            self.give_back(device);
         }
         self.control_session.handle_lost("let go");
         while self.control_session.poll_event().is_some() {}
@@ -352,6 +362,60 @@ impl Control {
     fn finished_or_stopping(&self) -> bool {
         self.finished.is_some() || self.shared.stops.load(Ordering::Relaxed) > 0
     }
+
+    /// Lets the kernel's drivers have the device again, if they had it at the start and it was changed
+    /// since. `held` is the device that was let go just now, if there was one.
+    fn give_back(&mut self, held: Option<Arc<dyn Device>>) {
+        let back = self.as_found.as_mut().and_then(|found| found.take_back());
+        let Some(back) = back.filter(|_| self.options.reattach_drivers) else {
+            return;
+        };
+        let given = match held.map(|device| attempt(&*device, &back)) {
+            // It may have come back under another number since.
+            None | Some(Ok(GivenBack::Gone)) => {
+                self.reopened().map_or(Ok(GivenBack::Gone), |device| {
+                    let back = GiveBack {
+                        left_in: None,
+                        ..back
+                    };
+                    attempt(&*device, &back)
+                })
+            }
+            Some(given) => given,
+        };
+        let not = |why: &dyn std::fmt::Display| Event::Notice {
+            text: format!("the kernel's drivers do not have the modem again: {why}"),
+        };
+        self.tell(match given {
+            Ok(GivenBack::Drivers {
+                configuration,
+                drivers,
+            }) => Event::GivenBack {
+                configuration,
+                drivers: drivers
+                    .into_iter()
+                    .map(|(interface, driver)| BoundDriver { interface, driver })
+                    .collect(),
+            },
+            Ok(GivenBack::Taken(by)) => not(&by),
+            Ok(GivenBack::Gone) => return,
+            Err(error) => not(&error),
+        });
+    }
+
+    /// Opens the device that is at the port, if there is one.
+    fn reopened(&self) -> Option<Arc<dyn Device>> {
+        let port = self.port.as_deref()?;
+        let devices = self.backend.devices().ok()?;
+        let found = devices.iter().find(|found| found.identity.port == port)?;
+        self.backend.open(found).ok()
+    }
+}
+
+fn attempt(device: &dyn Device, back: &GiveBack) -> Result<GivenBack, UsbError> {
+    give_back::give_back(device, back, &mut |step| {
+        tracing::debug!("giving back: {step}")
+    })
 }
 
 fn gone(rung: Rung) -> Failure {

@@ -32,6 +32,7 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::configuration::{self, Step, SwitchPlan, Switched, ViaZero};
 use uwwan_usb::device::{Backend, Device, Found, Pump, Queue, Setup};
 use uwwan_usb::error::{Error, Holder, TransferError};
+use uwwan_usb::give_back::{self, GiveBack};
 
 const VENDOR: u16 = 0x0525;
 const PRODUCT: u16 = 0xa4a0;

@@ -28,7 +28,7 @@ pub fn switched(bench: &Bench) -> Outcome {
         expect("driver beside our claim", device.holder(0)?, None)?;
     }
     // Given back, unconfigured, and found unconfigured.
-    configuration::hand_back(&*device, &[0], None, false)?;
+    give_back::release(&*device, &[0], None)?;
     device.set_configuration(0)?;
     expect("unconfigured", device.active_configuration()?, 0)?;
     expect("listed as", bench.found()?.active_configuration, Some(0))?;
@@ -36,7 +36,14 @@ pub fn switched(bench: &Bench) -> Outcome {
     expect("before", switched.before, 0)?;
     // The kernel's driver gets it when asked, stands in the way, can be
     // pushed aside by root, and is detached.
-    configuration::hand_back(&*device, &[0], Some(0), true)?;
+    give_back::release(&*device, &[0], Some(0))?;
+    let plan = GiveBack {
+        configuration: SOURCE_SINK,
+        left_in: Some(SOURCE_SINK),
+        via_zero: ViaZero::Always,
+        settle: Duration::ZERO,
+    };
+    give_back::give_back(&*device, &plan, &mut |_| {})?;
     let driver = device.holder(0)?;
     ensure(
         &format!("the kernel's driver is bound: {driver:?}"),

@@ -344,38 +344,6 @@ fn without_permission_it_does_not_insist() {
 }
 
 #[test]
-fn interfaces_are_handed_back_in_order() {
-    let device = FakeDevice::new(3);
-    run(&device, &plan()).0.unwrap();
-    let before = device.state.lock().unwrap().calls.len();
-    hand_back(&device, &[0, 1], Some(1), true).unwrap();
-    let calls = device.state.lock().unwrap().calls.split_off(before);
-    assert_eq!(
-        calls,
-        [
-            "alternate 1 0",
-            "release 1",
-            "release 0",
-            "active",
-            "attach 0",
-            "attach 1",
-            "attach 2"
-        ]
-    );
-    assert!(device.state.lock().unwrap().claims.is_empty());
-
-    hand_back(&device, &[0, 1], None, false).unwrap();
-    assert!(
-        !device.state.lock().unwrap().calls[before..]
-            .iter()
-            .any(|c| c == "attach 0")
-    );
-
-    device.state.lock().unwrap().present = false;
-    hand_back(&device, &[0, 1], Some(1), true).unwrap();
-}
-
-#[test]
 fn steps_read_as_sentences() {
     let driver = "cdc_mbim".to_owned();
     assert_eq!(

@@ -6,14 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::node;
-use super::sysfs::{self, Sysfs};
+use super::sysfs::{self, Sysfs, USBFS};
 use crate::access::Access;
 use crate::descriptors::{Descriptors, Endpoint};
 use crate::device::{Found, Identity, PortGuard};
 use crate::error::{Error, Holder};
-
-/// Name of the driver to which the kernel binds an interface that a program has claimed.
-const USBFS: &str = "usbfs";
 
 /// A device at its port as the kernel sees it.
 #[derive(Debug, Clone)]

@@ -14,6 +14,9 @@ const DESCRIPTORS_MAX: u64 = 1 << 20;
 /// Length in bytes up to which a text attribute is read: as much as sysfs has room for.
 const ATTRIBUTE_MAX: u64 = 4096;
 
+/// Name of the driver to which the kernel binds an interface that a program has claimed.
+pub(crate) const USBFS: &str = "usbfs";
+
 /// The folders in which devices and their nodes are.
 #[derive(Debug, Clone)]
 pub(crate) struct Sysfs {
@@ -158,6 +161,15 @@ impl Sysfs {
         let interface = format!("{port}:{configuration}.{interface}");
         let link = std::fs::read_link(self.devices.join(interface).join("driver")).ok()?;
         Some(link.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// Returns the names of the drivers that are bound to the interfaces of a configuration.
+    pub(crate) fn drivers(&self, port: &str, configuration: u8) -> impl Iterator<Item = String> {
+        let start = format!("{port}:{configuration}.");
+        let entries = std::fs::read_dir(&self.devices).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let interfaces = names.filter_map(move |name| name.strip_prefix(&start)?.parse().ok());
+        interfaces.filter_map(move |interface| self.driver(port, configuration, interface))
     }
 
     /// Returns the path of a device's node.
