@@ -19,6 +19,7 @@ mod failure;
 mod file_capabilities;
 mod input;
 mod logging;
+mod modem_manager;
 mod monitor;
 mod notify;
 mod output;

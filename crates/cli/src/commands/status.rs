@@ -10,6 +10,7 @@ use uwwan_modem::share::{MbimStatus, Reply, Request};
 use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCalls, Traffic};
 
 use crate::failure::Failure;
+use crate::modem_manager::Standing;
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
 use crate::{running, sandbox, sharing};
 
@@ -246,6 +247,13 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         for process in &processes {
             field("confined", process.to_string());
         }
+    }
+    let manager = reply.status.as_ref();
+    let manager = manager.and_then(|value| value.get("modem_manager"));
+    if let Some(Ok(standing)) = manager.map(Standing::deserialize)
+        && let Some(text) = standing.line()
+    {
+        field("manager", format!("ModemManager {text}"));
     }
     if status.attempts > 1 {
         field("bring-ups", status.attempts.to_string());

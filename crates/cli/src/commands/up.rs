@@ -24,6 +24,7 @@ use crate::choices::Over;
 use crate::emulated::{EmulatedModem, Wanted};
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
+use crate::modem_manager::{Inhibitor, Kept, Manager, Standing};
 use crate::monitor::{self, Monitor};
 use crate::notify::Notifier;
 use crate::output::{count, say, say_json};
@@ -117,6 +118,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Wanted::default()
         }
     };
+    if device == Device::Emulator && settings.reattach.is_none() {
+        // The kernel that it sees ends with this process.
+        options.reattach_drivers = false;
+    }
     if device == Device::Emulator && usb_flag.is_some() {
         return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
             .at("--usb")
@@ -177,11 +182,27 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let signals = signals::first_waking(move || waker.wake()).map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
     })?;
+    let inhibitor = match (&monitor, &device) {
+        (None, Device::Usb(_)) => Some(Inhibitor::start()),
+        _ => None,
+    };
+    let manager: Manager = match (&monitor, &inhibitor) {
+        (Some(monitor), _) => {
+            let monitor = monitor.clone();
+            Arc::new(move || monitor.manager())
+        }
+        (None, Some(inhibitor)) => {
+            let inhibitor = inhibitor.clone();
+            Arc::new(move || inhibitor.standing())
+        }
+        (None, None) => Arc::new(Standing::default),
+    };
     let chosen = choose(
         &device,
         &emulated,
         settings.usb.unwrap_or_default(),
         monitor,
+        inhibitor,
         options.wait_for_device,
         options.function,
     )?;
@@ -227,7 +248,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &directory,
         &name,
         &settings,
-        processes,
+        (processes, Arc::clone(&manager)),
         json,
     );
     let changes = match shared {
@@ -259,6 +280,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         notifier,
         watchdog,
         changes,
+        manager,
+        told_of_manager: Standing::default(),
         json,
         terminal: std::io::stdout().is_terminal(),
         waiting: Waiting::default(),
@@ -310,13 +333,14 @@ fn share(
     directory: &RuntimeDir,
     device: &str,
     settings: &Settings,
-    processes: Vec<State>,
+    (processes, manager): (Vec<State>, Manager),
     json: bool,
 ) -> Result<Changes, Failure> {
     let mbim = sharing::open(builder, handle, directory, settings, json)?;
     let answers = Answers {
         handle: handle.clone(),
         processes,
+        manager,
         mbim,
         terminal: directory.at_terminal(),
     };
@@ -372,6 +396,9 @@ struct Attendant {
     notifier: Arc<Notifier>,
     watchdog: Option<Watchdog>,
     changes: Changes,
+    manager: Manager,
+    /// What was told of ModemManager last.
+    told_of_manager: Standing,
     json: bool,
     /// Whether standard output is a terminal, on which a line can count.
     terminal: bool,
@@ -408,6 +435,8 @@ impl Attendant {
                             if self.has_port && !port.is_empty() {
                                 self.directory.link(&port);
                             }
+                            let told = self.tell_of_manager();
+                            self.keep(told);
                         }
                         Event::RungStarted { rung } => {
                             self.notifier.status(&format!("trying {rung}"));
@@ -446,6 +475,24 @@ impl Attendant {
             }
             _ if news => tell(event, false),
             _ => Ok(()),
+        }
+    }
+
+    /// Tells what ModemManager does with the modem, if that is worth a line and has changed.
+    fn tell_of_manager(&mut self) -> Result<(), Failure> {
+        let standing = (self.manager)();
+        if standing == self.told_of_manager {
+            return Ok(());
+        }
+        self.told_of_manager = standing;
+        match self.told_of_manager.line() {
+            Some(text) => tell(
+                &Event::Notice {
+                    text: format!("ModemManager {text}"),
+                },
+                self.json,
+            ),
+            None => Ok(()),
         }
     }
 
@@ -517,6 +564,7 @@ fn choose(
     emulated: &Wanted,
     kind: BackendKind,
     monitor: Option<Monitor>,
+    inhibitor: Option<Inhibitor>,
     wait: bool,
     function: Option<u8>,
 ) -> Result<Chosen, Failure> {
@@ -533,9 +581,10 @@ fn choose(
         }
         Device::Usb(selector) => selector,
     };
-    let backend = match &monitor {
-        Some(monitor) => kind.start_through(Arc::new(monitor.clone())),
-        None => kind.start(),
+    let backend = match (&monitor, inhibitor) {
+        (Some(monitor), _) => kind.start_through(Arc::new(monitor.clone())),
+        (None, Some(inhibitor)) => kind.start_through(Arc::new(Kept::new(inhibitor))),
+        (None, None) => kind.start(),
     };
     let backend = capture::observed(backend);
     match candidates::usable(backend.as_ref(), selector) {
@@ -577,6 +626,7 @@ struct Answers {
     handle: Handle,
     /// What each process of this run may still do.
     processes: Vec<State>,
+    manager: Manager,
     /// Entrances to the control session, if any are offered.
     mbim: Option<MbimEntrances>,
     /// Path of the terminal that leads to the AT port.
@@ -592,6 +642,8 @@ impl Responder for Answers {
         }
         if let Some(fields) = status.as_object_mut() {
             fields.insert("processes".to_owned(), serde_json::json!(self.processes));
+            let manager = serde_json::json!((self.manager)());
+            fields.insert("modem_manager".to_owned(), manager);
         }
         if let (Some(at), Some(fields)) = (self.handle.at_port(), status.as_object_mut()) {
             let at = serde_json::json!({

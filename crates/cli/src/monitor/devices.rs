@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uwwan_modem::Selector;
 use uwwan_usb::access::{Access as _, Local};
-use uwwan_usb::device::PortGuard;
+use uwwan_usb::device::{Identity, PortGuard};
 use uwwan_usb::error::Holder;
 
 use super::request::{Port, Request};
 use crate::candidates;
+use crate::modem_manager::{Inhibitor, Standing};
 
 /// What became of a request over a USB device.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub(super) struct DeviceReply {
     pub(super) holder: String,
     /// The programs that have a node open.
     pub(super) holders: Vec<String>,
+    /// What ModemManager does with the device.
+    pub(super) manager: Standing,
 }
 
 /// The devices that the driver may have.
@@ -40,6 +44,12 @@ pub(super) struct Devices {
     guards: BTreeMap<u8, PortGuard>,
     /// The node that goes with the next reply.
     opened: Option<File>,
+    /// What keeps ModemManager away from the device.
+    inhibitor: Option<Inhibitor>,
+    /// The device as it was opened last.
+    last: Option<Identity>,
+    /// `bConfigurationValue` in which it was opened first, where the kernel's drivers had it.
+    kernels: Option<Option<u8>>,
 }
 
 impl Devices {
@@ -49,6 +59,43 @@ impl Devices {
             access: Local::default(),
             guards: BTreeMap::new(),
             opened: None,
+            inhibitor: None,
+            last: None,
+            kernels: None,
+        }
+    }
+
+    /// Keeps ModemManager away from the device from here on.
+    pub(super) fn inhibit(&mut self) {
+        if self.selector.is_some() {
+            self.inhibitor = Some(Inhibitor::start());
+        }
+    }
+
+    /// Lets the kernel's drivers have the device again as they had it when it was opened first, in
+    /// place of a driver's process that did not come to do so. `settle` is the time for which it stays
+    /// unconfigured.
+    pub(super) fn give_back(&mut self, settle: Duration) {
+        self.guards.clear();
+        let (Some(device), Some(Some(configuration))) = (&self.last, self.kernels) else {
+            return;
+        };
+        // One that was enumerated anew is the kernel's already.
+        if self.access.device(&device.port).as_ref() != Some(device) {
+            return;
+        }
+        let holders = candidates::holders(&candidates::node(device.bus, device.address));
+        let given = match holders.first() {
+            Some(holder) => Err(io::Error::other(format!("{holder} has it open"))),
+            None => self.access.give_back(device, configuration, settle),
+        };
+        match given {
+            Ok(()) => {
+                tracing::warn!("{device} is the kernel's again, in configuration {configuration}")
+            }
+            Err(error) => {
+                tracing::warn!("the kernel's drivers do not have {device} again: {error}")
+            }
         }
     }
 
@@ -70,6 +117,11 @@ impl Devices {
             Request::Configure { at, value } => self
                 .admitted(at)
                 .and_then(|port| self.access.force_configuration(port, *value)),
+            Request::Manager => {
+                let inhibitor = self.inhibitor.as_ref();
+                reply.manager = inhibitor.map(Inhibitor::standing).unwrap_or_default();
+                Ok(())
+            }
             Request::Holder { bus, address } => {
                 reply.holder = match self.access.holder(*bus, *address) {
                     Holder::Program(who) => who,
@@ -92,7 +144,14 @@ impl Devices {
         let device = self.access.device(&port);
         let device = device.filter(|device| (device.bus, device.address) == numbers);
         let gone = || io::Error::from_raw_os_error(libc::ENODEV);
-        self.opened = Some(self.access.open(&device.ok_or_else(gone)?)?);
+        let device = device.ok_or_else(gone)?;
+        if let Some(inhibitor) = &self.inhibitor {
+            inhibitor.keep_away(&port);
+        }
+        self.opened = Some(self.access.open(&device)?);
+        self.kernels
+            .get_or_insert_with(|| self.access.kernels_configuration(&port));
+        self.last = Some(device);
         self.selector = Some(Selector::Port(port));
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::devices::DeviceReply;
 use super::request::{Network, Port, Request};
 use super::serve::Reply;
 use crate::failure::{Failure, FailureKind};
+use crate::modem_manager::Standing;
 
 /// The monitor, as the driver reaches it.
 #[derive(Debug, Clone)]
@@ -89,6 +90,14 @@ impl Monitor {
         let mut holders = reply.map_or_else(|_| Vec::new(), |(reply, _)| reply.holders);
         holders.retain(|holder| !holder.ends_with(&own));
         holders
+    }
+}
+
+impl Monitor {
+    /// Returns what ModemManager does with the device.
+    pub fn manager(&self) -> Standing {
+        let reply = self.ask_device(&Request::Manager);
+        reply.map(|(reply, _)| reply.manager).unwrap_or_default()
     }
 }
 

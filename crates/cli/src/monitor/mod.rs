@@ -3,12 +3,14 @@
 //! `up` that may configure interfaces (CAP_NET_ADMIN) splits in two before it reads anything of a
 //! device and before it starts a thread. The child is the driver: it gives up every capability and
 //! confines itself ([`crate::sandbox`]). The parent is the monitor: it opens the USB device's
-//! node, opens and configures the interfaces, runs the programs that take name servers, and talks with the service manager. The
-//! driver asks for these by requests of a fixed size ([`request`]), each of which is checked against
-//! what was asked for on the command line ([`check`]).
+//! node, opens and configures the interfaces, runs the programs that take name servers, keeps
+//! ModemManager away and talks with the service manager. The driver asks for these by requests of a
+//! fixed size ([`request`]), each of which is checked against what was asked for on the command line
+//! ([`check`]).
 //!
 //! When the driver ends, however that happens, the monitor puts the host back and ends as the driver
-//! did. When the monitor ends, the kernel sends the driver SIGTERM.
+//! did. Of a driver that was killed it lets the kernel's drivers have the device again. When the
+//! monitor ends, the kernel sends the driver SIGTERM.
 
 mod channel;
 mod check;
@@ -41,6 +43,10 @@ const SIGNALLED: i32 = 128;
 const LAST_WAIT: Duration = Duration::from_secs(20);
 /// Pause between two looks whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Time for which a device stays unconfigured on the way to another configuration, where the command
+/// line says nothing. Most of the quirk table's rows have no more.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Splits this process in two and returns in the driver, with the way to the monitor. The monitor never
 /// returns from here; its exit status is the driver's.
@@ -83,7 +89,8 @@ pub fn split(
         runtime::sweep(base);
         return Err(failed(error));
     }
-    let devices = Devices::new(device.cloned());
+    let mut devices = Devices::new(device.cloned());
+    devices.inhibit();
     let mut server = serve::Server::new(sessions, devices, notifier);
     let served = server.run(&ours);
     // A driver that still asks for something is told that nobody answers.
@@ -92,7 +99,13 @@ pub fn split(
         let _ = rustix::process::kill_process(driver, Signal::TERM);
     }
     let end = last_end_of(driver);
-    drop(server);
+    let mut devices = server.into_devices();
+    // A driver that came to its end has let the kernel's drivers in itself, and one that a second
+    // Ctrl-C has ended was to end at once.
+    let signal = end.and_then(WaitStatus::terminating_signal);
+    if options.reattach_drivers && signal.is_some_and(|signal| !signals::ASKING.contains(&signal)) {
+        devices.give_back(options.settle.unwrap_or(SETTLE));
+    }
     runtime::sweep(base);
     std::process::exit(match (served, end) {
         (Err(error), _) => {

@@ -81,6 +81,8 @@ pub(super) enum Request {
         /// Its number there.
         address: u8,
     },
+    /// Tell what ModemManager does with the device.
+    Manager,
     /// Pass a notification to the service manager (`sd_notify(3)`).
     Notify {
         /// Its text; what is too long is cut.
@@ -152,6 +154,7 @@ impl Request {
             }
             Self::Holder { bus, address } => to.put(&[10, *bus, *address]),
             Self::Attend { interface } => to.put(&[11, *interface]),
+            Self::Manager => to.put(&[12, 0]),
             Self::Notify { text } => {
                 to.put(&[5, 0]);
                 let end = text.floor_char_boundary(LENGTH - 2);
@@ -210,6 +213,7 @@ impl Request {
                 }
             }
             11 => Self::Attend { interface: number },
+            12 => Self::Manager,
             _ => return None,
         })
     }
@@ -399,6 +403,7 @@ mod tests {
                 bus: 3,
                 address: 127,
             },
+            Request::Manager,
             Request::Notify {
                 text: "READY=1\nSTATUS=online".into(),
             },

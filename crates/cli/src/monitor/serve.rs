@@ -123,6 +123,11 @@ impl Server {
         }
     }
 
+    /// Puts the host back, and returns what it has of devices.
+    pub(super) fn into_devices(self) -> Devices {
+        self.devices
+    }
+
     fn answer(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
             Request::Open { session, network } => self.open(session, network),
@@ -157,6 +162,7 @@ impl Server {
             | Request::Guard { .. }
             | Request::Unguard { .. }
             | Request::Configure { .. }
+            | Request::Manager
             | Request::Holder { .. } => Ok(Reply {
                 device: Some(self.devices.answer(&request)),
                 ..Reply::default()

@@ -1,0 +1,363 @@
+//! ModemManager is kept away from the modem while `up` has it, by ModemManager's own means.
+//!
+//! `InhibitDevice` (`org.freedesktop.ModemManager1`, D-Bus interface of ModemManager 1.10 and later)
+//! makes it close the modem and pass over its ports until the one that asked says otherwise or leaves
+//! the bus (ModemManager, `src/mm-base-manager.c`). The connection to the bus is therefore held by the
+//! process that outlives the driver, and the modem is ModemManager's again when that ends.
+//!
+//! ModemManager only knows modems with a port of a kernel driver, and refuses to inhibit one it does not
+//! know. A modem whose drivers are all detached is such, and needs nothing; should ModemManager find
+//! one of its ports after all, or be started anew, it is asked again.
+//!
+//! A bus or a ModemManager that does not answer delays the modem by [`CONNECTING`] and [`ANSWER`] at
+//! most, once each.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uwwan_usb::access::{Access, Local};
+use uwwan_usb::device::{Identity, PortGuard};
+use uwwan_usb::error::Holder;
+use zbus::blocking::connection::Builder;
+use zbus::blocking::{Connection, MessageIterator};
+
+/// Longest wait for the connection to the system's bus.
+const CONNECTING: Duration = Duration::from_millis(500);
+/// Longest wait for an answer. ModemManager disconnects and disables the modem before it answers.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Number of questions to a ModemManager that does not answer, for which nothing waits.
+const PATIENCE: u32 = 6;
+
+const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
+const MANAGER: &str = "org.freedesktop.ModemManager1";
+const MANAGER_PATH: &str = "/org/freedesktop/ModemManager1";
+/// The errors that say that ModemManager does not run.
+const NOBODY: [&str; 2] = [
+    "org.freedesktop.DBus.Error.ServiceUnknown",
+    "org.freedesktop.DBus.Error.NameHasNoOwner",
+];
+/// The error that says that it does not know the modem.
+const UNKNOWN: &str = "org.freedesktop.ModemManager1.Error.Core.NotFound";
+
+/// What ModemManager does with the modem.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Standing {
+    /// It was not asked yet.
+    #[default]
+    Unasked,
+    /// There is no system bus that could be asked.
+    NoBus {
+        /// Why not.
+        why: String,
+    },
+    /// It does not run.
+    NotRunning,
+    /// It runs, and does not know the modem.
+    Unaware,
+    /// It keeps away.
+    Inhibited,
+    /// It was asked and did not say that it keeps away.
+    Refused {
+        /// Why not.
+        why: String,
+    },
+}
+
+impl Standing {
+    /// Describes the state for people; `None` for one in which ModemManager does nothing.
+    pub fn line(&self) -> Option<String> {
+        match self {
+            Self::Unasked | Self::NoBus { .. } | Self::NotRunning | Self::Unaware => None,
+            Self::Inhibited => Some("keeps away from the modem (InhibitDevice)".to_owned()),
+            Self::Refused { why } => Some(format!("was not kept away from the modem: {why}")),
+        }
+    }
+}
+
+/// The way to learn what ModemManager does with the modem, whichever process keeps it away.
+pub type Manager = Arc<dyn Fn() -> Standing + Send + Sync>;
+
+/// What keeps ModemManager away. It does so until this process ends.
+#[derive(Debug, Clone)]
+pub struct Inhibitor(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<Connection>,
+    /// Whether connecting has ended, in whichever way.
+    tried: bool,
+    /// ModemManager's name of the modem: the path of the device in sysfs.
+    uid: Option<String>,
+    standing: Standing,
+    /// Whether an answer did not come in time, which no device waits for again.
+    silent: bool,
+}
+
+impl Inhibitor {
+    /// Connects to the system's bus, on a thread of its own. Waits a moment for that, because a process
+    /// may not be able to open sockets later.
+    pub fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// Connects to the bus at an address, or to the system's.
+    fn start_at(address: Option<String>) -> Self {
+        let shared = Arc::new(Shared::default());
+        let own = Arc::clone(&shared);
+        let started = std::thread::Builder::new()
+            .name("uwwan-manager".into())
+            .stack_size(256 * 1024)
+            .spawn(move || own.watch(address.as_deref()));
+        match started {
+            Ok(_) => {
+                let state = shared.lock();
+                let waited = shared
+                    .changed
+                    .wait_timeout_while(state, CONNECTING, |state| !state.tried);
+                drop(waited);
+            }
+            Err(error) => shared.lock().standing = Standing::no_bus(&error),
+        }
+        Self(shared)
+    }
+
+    /// Has ModemManager keep away from the device at a port, and waits for its answer.
+    pub fn keep_away(&self, port: &str) {
+        // ModemManager's name is the path of the device itself, not of a link to it.
+        let Ok(path) = Path::new("/sys/bus/usb/devices").join(port).canonicalize() else {
+            return;
+        };
+        let mut state = self.0.lock();
+        state.uid = Some(path.to_string_lossy().into_owned());
+        if !state.silent {
+            drop(state);
+            self.0.ask();
+        }
+    }
+
+    /// Returns what ModemManager does with the modem.
+    pub fn standing(&self) -> Standing {
+        self.0.lock().standing.clone()
+    }
+}
+
+impl Standing {
+    fn no_bus(why: &dyn std::fmt::Display) -> Self {
+        Self::NoBus {
+            why: why.to_string(),
+        }
+    }
+
+    fn refused(why: &dyn std::fmt::Display) -> Self {
+        Self::Refused {
+            why: why.to_string(),
+        }
+    }
+
+    /// Returns what an answer with this error says.
+    fn of_error(name: &str, why: Option<String>) -> Self {
+        match name {
+            UNKNOWN => Self::Unaware,
+            name if NOBODY.contains(&name) => Self::NotRunning,
+            name => Self::refused(&why.unwrap_or_else(|| name.to_owned())),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects, and asks again whenever ModemManager starts or finds a modem.
+    fn watch(&self, address: Option<&str>) {
+        let connected = connect(address);
+        let mut state = self.lock();
+        state.tried = true;
+        let messages = match connected {
+            Ok((connection, messages)) => {
+                state.connection = Some(connection);
+                messages
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no system bus");
+                state.standing = Standing::no_bus(&error);
+                self.changed.notify_all();
+                return;
+            }
+        };
+        drop(state);
+        self.changed.notify_all();
+        self.ask();
+        for message in messages {
+            let Ok(message) = message else { break };
+            match message.header().member().map(|member| member.as_str()) {
+                Some("NameOwnerChanged") => {
+                    let body = message.body();
+                    let Ok((_, _, new)) = body.deserialize::<(&str, &str, &str)>() else {
+                        continue;
+                    };
+                    // What one process of it was told the next does not know.
+                    self.lock().standing = match new.is_empty() {
+                        true => Standing::NotRunning,
+                        false => Standing::Unasked,
+                    };
+                    if !new.is_empty() {
+                        self.ask_patiently();
+                    }
+                }
+                Some("InterfacesAdded") => self.ask_patiently(),
+                _ => {}
+            }
+        }
+        self.lock().standing = Standing::no_bus(&"it has ended");
+    }
+
+    /// Asks ModemManager to keep away, several times while it is too busy to answer, as when it starts.
+    fn ask_patiently(&self) {
+        for _ in 0..PATIENCE {
+            self.ask();
+            if !self.lock().silent {
+                return;
+            }
+        }
+    }
+
+    /// Asks ModemManager to keep away, unless it does.
+    fn ask(&self) {
+        let state = self.lock();
+        let (Some(connection), Some(uid)) = (state.connection.clone(), state.uid.clone()) else {
+            return;
+        };
+        if state.standing == Standing::Inhibited {
+            return;
+        }
+        drop(state);
+        let (standing, answered) = match inhibit(&connection, &uid) {
+            Ok(()) => (Standing::Inhibited, true),
+            Err(zbus::Error::MethodError(name, why, _)) => (Standing::of_error(&name, why), true),
+            Err(error) => (Standing::refused(&error), false),
+        };
+        tracing::debug!(?standing, uid, "ModemManager");
+        let mut state = self.lock();
+        state.silent = !answered;
+        // Both threads may ask; one is then told that it was asked already.
+        if state.standing != Standing::Inhibited {
+            state.standing = standing;
+        }
+    }
+}
+
+/// Connects to the bus, and has it tell of ModemManager.
+fn connect(address: Option<&str>) -> zbus::Result<(Connection, MessageIterator)> {
+    let builder = match address {
+        Some(address) => Builder::address(address)?,
+        None => Builder::system()?,
+    };
+    let connection = builder.method_timeout(ANSWER).build()?;
+    let messages = MessageIterator::from(&connection);
+    for rule in [
+        format!("type='signal',sender='{BUS}',member='NameOwnerChanged',arg0='{MANAGER}'"),
+        format!("type='signal',sender='{MANAGER}',path='{MANAGER_PATH}',member='InterfacesAdded'"),
+    ] {
+        connection.call_method(Some(BUS), BUS_PATH, Some(BUS), "AddMatch", &rule)?;
+    }
+    Ok((connection, messages))
+}
+
+/// Asks ModemManager to keep away from a modem. The bus does not start it for that.
+fn inhibit(connection: &Connection, uid: &str) -> zbus::Result<()> {
+    connection.call_method(Some(BUS), BUS_PATH, Some(BUS), "GetNameOwner", &MANAGER)?;
+    let asked = (uid, true);
+    let (to, at) = (Some(MANAGER), MANAGER_PATH);
+    connection.call_method(to, at, Some(MANAGER), "InhibitDevice", &asked)?;
+    Ok(())
+}
+
+/// Access to devices from which ModemManager is kept away before they are opened.
+#[derive(Debug)]
+pub struct Kept {
+    local: Local,
+    inhibitor: Inhibitor,
+}
+
+impl Kept {
+    /// Returns the access with the rights of this process.
+    pub fn new(inhibitor: Inhibitor) -> Self {
+        Self {
+            local: Local::default(),
+            inhibitor,
+        }
+    }
+}
+
+impl Access for Kept {
+    fn open(&self, device: &Identity) -> io::Result<File> {
+        self.inhibitor.keep_away(&device.port);
+        self.local.open(device)
+    }
+
+    fn is_local(&self) -> bool {
+        self.local.is_local()
+    }
+
+    fn guard_port(&self, port: &str) -> io::Result<PortGuard> {
+        self.local.guard_port(port)
+    }
+
+    fn force_configuration(&self, port: &str, value: u8) -> io::Result<()> {
+        self.local.force_configuration(port, value)
+    }
+
+    fn holder(&self, bus: u8, address: u8) -> Holder {
+        self.local.holder(bus, address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart_by_the_names_of_errors() {
+        let standing = |name: &str| Standing::of_error(name, Some("because".into()));
+        assert_eq!(standing(NOBODY[1]), Standing::NotRunning);
+        assert_eq!(standing(UNKNOWN), Standing::Unaware);
+        let refused = standing("org.freedesktop.DBus.Error.AccessDenied");
+        let line = refused.line().unwrap();
+        assert_eq!(line, "was not kept away from the modem: because");
+        assert_eq!(Standing::NotRunning.line(), None);
+    }
+
+    /// What a bus that never answers costs: a listener that takes the connection, and says nothing.
+    #[test]
+    fn a_bus_that_says_nothing_is_waited_for_in_vain_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bus");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let address = format!("unix:path={}", path.display());
+        let inhibitor = Inhibitor::start_at(Some(address));
+        inhibitor.keep_away("1-1");
+        assert_eq!(inhibitor.standing(), Standing::Unasked);
+    }
+
+    #[test]
+    fn no_bus_is_no_obstacle() {
+        let inhibitor = Inhibitor::start_at(Some("unix:path=/nonexistent/bus".into()));
+        inhibitor.keep_away("1-1");
+        assert!(matches!(inhibitor.standing(), Standing::NoBus { .. }));
+    }
+}

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# A machine on which NetworkManager, ModemManager and usb_modeswitch run, as most
+# do. They bring the modem online; 'uwwan up' takes it over, ModemManager keeps
+# away meanwhile, and both have it back afterwards, by the kernel's drivers in
+# the configuration in which they had it: after 'down', and after the driver was
+# killed. Then 'up' first, and the modem plugged in after it.
+# packages: systemd-sysv dbus modemmanager network-manager usb-modeswitch polkitd
+# guest: --systemd --cpus 1 --timeout 600
+# shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
+# shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
+. "$(dirname "$0")/parts/all.sh"
+
+# kernels: the kernel's drivers have the modem where usb_modeswitch wants it.
+kernels() { find_modem && configuration_is 3 && drivers_are 'cdc_mbim option'; }
+
+# The modems that ModemManager offers, one a line.
+offered() { mmcli -L | grep -o '/org/freedesktop/ModemManager1/Modem/[0-9]*'; }
+
+none_offered() { mmcli -L && ! offered; }
+
+# connected: NetworkManager is online with the modem.
+connected() { [[ $(nmcli -g GENERAL.STATE connection show lte) == activated ]]; }
+
+# switched TIMES: usb_modeswitch was started by its rule that often.
+switched() { (($(journalctl --no-pager -o cat -u 'usb_modeswitch@*' | grep -c '^Starting') >= $1)); }
+
+manager_is() { stated ".modem_manager.state == \"$1\""; }
+
+# What 'status' says of ModemManager, for the log.
+manager() { echo "# manager $("$program" status --json | jq -c .modem_manager)"; }
+
+# has_it NAME: NetworkManager is online, and packets flow.
+has_it() {
+  check "$1: ModemManager offers the modem" wait_for 60 offered
+  check "$1: NetworkManager is online" wait_for 90 connected || {
+    nmcli device
+    journalctl --no-pager -u ModemManager -u NetworkManager | tail -n 30
+  } >"$logs/trouble"
+  pings "$1" "$gateway"
+}
+
+# taken NAME: 'up' has the modem to itself.
+taken() {
+  wait_online "$1: up is online" 60
+  check "$1: ModemManager offers no modem" wait_for 20 none_offered
+  pings "$1: through up" "$far_address"
+}
+
+# given NAME: what 'up' says at its end, and what is so.
+given() {
+  check "$1: the event tells the drivers" seen \
+    '.event == "given-back" and .configuration == 3 and ([.drivers[].driver] | unique) == ["cdc_mbim", "option"]'
+  check "$1: the kernel's drivers have it" wait_for 10 kernels
+}
+
+mkdir -p /etc/NetworkManager/conf.d
+printf '%s\n' '[main]' 'no-auto-default=*' '[keyfile]' 'unmanaged-devices=except:type:gsm' \
+  >/etc/NetworkManager/conf.d/witness.conf
+modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+check 'polkit runs' timeout 60 systemctl start polkit
+check 'ModemManager runs' timeout 60 systemctl start ModemManager
+check 'NetworkManager runs' timeout 60 systemctl start NetworkManager
+check 'a connection is made' nmcli connection add type gsm ifname '*' con-name lte apn internet
+check 'the far machine serves' start_far_side
+check 'the emulated modem is plugged in' start_emulator far0 --attach
+check "usb_modeswitch's rule fires" wait_for 30 switched 1
+check 'it has selected configuration 3' wait_for 30 kernels
+has_it 'first'
+
+start_up
+taken 'up'
+check 'up: ModemManager was asked to keep away' seen '.event == "notice" and (.text | contains("InhibitDevice"))'
+check 'up: status says so' manager_is inhibited
+echo "# processes $("$program" status --json | jq -c .processes)"
+echo "# monitor $(grep -E 'VmRSS|Threads' "/proc/$up_pid/status" | xargs) driver $(grep VmRSS "/proc/$(driver_of_up)/status" | xargs)"
+check 'up: ModemManager is started anew' timeout 60 systemctl restart ModemManager
+check 'up: it does not know the modem, which no kernel driver has' wait_for 60 manager_is unaware
+manager
+pings 'up: beside the new one' "$far_address"
+stop_up 'down'
+given 'down'
+has_it 'down'
+
+start_up
+taken 'again'
+{ kill -KILL "$(driver_of_up)" && wait "$up_pid"; } 2>/dev/null
+check "killed: the kernel's drivers have it" wait_for 10 kernels
+check 'killed: the monitor says so' grep -q "kernel's again" "$errors"
+has_it 'killed'
+judge_emulator far0
+check 'the plug is pulled' wait_for 10 modem_gone
+
+fired=$(journalctl --no-pager -o cat -u 'usb_modeswitch@*' | grep -c '^Starting')
+start_up --wait
+check 'up first: it waits' wait_for 20 seen '.event == "rung-failed" and .failure.rung == "found"'
+check 'up first: the modem is plugged in' start_emulator far0 --attach
+check "up first: usb_modeswitch's rule fires" wait_for 30 switched $((fired + 1))
+taken 'up first'
+stop_up 'up first'
+find_modem
+given 'up first'
+has_it 'up first'
+judge_emulator far0
+finish
