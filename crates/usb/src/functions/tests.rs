@@ -321,6 +321,24 @@ fn what_is_known_to_be_something_else_is_never_tried() {
     }
 }
 
+/// The AT ports of modems whose owners report that none was found.
+#[test]
+fn the_at_ports_of_reported_modems_are_candidates() {
+    for (modem, vendor, class) in [
+        ("Huawei ME906E", 0x12d1, ClassTriple(0xff, 0x02, 0x12)),
+        ("Huawei ME909u", 0x12d1, ClassTriple(0xff, 0x01, 0x12)),
+        ("Huawei E3372", 0x12d1, ClassTriple(0xff, 0x03, 0x12)),
+        ("Huawei ME936", 0x12d1, ClassTriple(0xff, 0x05, 0x12)),
+        ("Fibocom L850-GL", 0x2cb7, ClassTriple(0x02, 0x02, 0x01)),
+        ("Sierra EM7455", 0x1199, ClassTriple(0xff, 0x00, 0x00)),
+        ("Quectel RM520N-GL", 0x2c7c, ClassTriple(0xff, 0x00, 0x00)),
+        ("Quectel RM520N-GL", 0x2c7c, ClassTriple(0xff, 0xff, 0xff)),
+    ] {
+        let descriptors = interfaces(vendor, &[(class, &ports(1))]);
+        assert_eq!(at_candidates(&descriptors, 1).len(), 1, "{modem}: {class}");
+    }
+}
+
 #[test]
 fn an_unknown_code_is_tried_on_a_modem_only() {
     let (one, other) = (ports(1), ports(2));
