@@ -57,6 +57,8 @@ const CAPABILITY_8_BYTE_SIZE: u8 = 0x20;
 const PACKET_FILTER: u16 = 0x0e;
 /// Length of the longest frame of an Ethernet without extensions, in bytes, checksum left out.
 const USUAL_FRAME: u16 = 1514;
+/// Length of a VLAN tag in bytes (IEEE 802.1Q), by which a frame may be longer than the MTU tells.
+pub(crate) const VLAN_TAG: u16 = 4;
 /// Least length of the longest frame, in bytes. A device that declares less is wrong about it: no
 /// IPv4 link carries less (RFC 791).
 const LEAST_FRAME: u16 = 576 + ETHERNET_HEADER;
@@ -216,7 +218,7 @@ fn frames(
         .session(0)
         .and_then(|session| session.mtu)
         .map_or(USUAL_FRAME, |mtu| mtu.saturating_add(ETHERNET_HEADER));
-    let wanted = wanted.min(declared);
+    let wanted = wanted.saturating_add(VLAN_TAG).min(declared);
     if function.capabilities & CAPABILITY_MAX_DATAGRAM == 0 {
         return Ok(declared);
     }

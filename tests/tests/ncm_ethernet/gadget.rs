@@ -51,6 +51,8 @@ const CONFIGURATION: [u8; 94] = [
     0x07, 0x05, IN, 0x02, 0x00, 0x02, 0x00,
     0x07, 0x05, OUT, 0x02, 0x00, 0x02, 0x00,
 ];
+/// Offset of `wMaxSegmentSize` in it (CDC ECM 1.2, table 3).
+const SEGMENT_SIZE: usize = 44;
 
 /// The parameters of `f_ncm`, but for a larger NTB towards the host and an odd payload remainder.
 pub const PARAMETERS: NtbParameters = NtbParameters {
@@ -76,6 +78,8 @@ struct State {
     bound: bool,
     claims: BTreeSet<u8>,
     format: Option<Format>,
+    /// Length of the longest frame where it is not [`FRAME`].
+    longest: Option<u16>,
     /// Every class request is refused.
     stubborn: bool,
     requests: Vec<String>,
@@ -130,7 +134,7 @@ impl State {
         let rules = Rules {
             format: self.format,
             function: Function::Ncm,
-            max_datagram_size: FRAME,
+            max_datagram_size: self.longest.map_or(FRAME, usize::from),
             max_packet_size: Some(512),
             ..Rules::default()
         };
@@ -172,6 +176,13 @@ impl Gadget {
         };
         gadget.plug();
         Arc::new(gadget)
+    }
+
+    /// The same with another `wMaxSegmentSize`.
+    pub fn with_frames_of(longest: u16) -> Arc<Self> {
+        let gadget = Self::new();
+        gadget.lock().longest = Some(longest);
+        gadget
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -309,6 +320,10 @@ impl Backend for Bus {
         if !state.present {
             return Ok(Vec::new());
         }
+        let mut configuration = CONFIGURATION;
+        if let Some(longest) = state.longest {
+            configuration[SEGMENT_SIZE..][..2].copy_from_slice(&longest.to_le_bytes());
+        }
         Ok(vec![Found {
             identity: Identity {
                 vendor: 0x0525,
@@ -321,7 +336,7 @@ impl Backend for Bus {
                 product_name: None,
                 serial: None,
             },
-            descriptors: Descriptors::parse(&DEVICE, &[&CONFIGURATION]),
+            descriptors: Descriptors::parse(&DEVICE, &[&configuration]),
             active_configuration: Some(state.configuration),
             kernel_drivers: Vec::new(),
         }])

@@ -202,6 +202,26 @@ fn frames_go_through_in_either_format_and_layout() {
     }
 }
 
+/// A frame of 1500 bytes with a VLAN tag (IEEE 802.1Q) goes both ways where the device takes it, and the
+/// interface keeps its MTU.
+#[test]
+fn frames_with_a_vlan_tag_go_through_where_the_device_takes_them() {
+    for segment in [1518, 4000] {
+        let gadget = Gadget::with_frames_of(segment);
+        let bench = Bench::start(&gadget, Options::default());
+        bench.until("online", |event| event.is_online());
+        let tagged = [frame(1, FRAME + 4), frame(2, FRAME)];
+        bench.host_sends(&tagged);
+        assert_eq!(bench.gadget.frames(2, PATIENCE), tagged);
+        bench.gadget.send(&tagged);
+        assert_eq!(bench.host_receives(2), tagged);
+        let status = bench.handle.status();
+        assert_eq!(status.ethernet.unwrap().frame_size, 1518);
+        assert_eq!(status.sessions[0].addresses.as_ref().unwrap().mtu, 1500);
+        bench.stop();
+    }
+}
+
 #[test]
 fn the_carrier_follows_the_link() {
     let bench = Bench::online(Options::default());

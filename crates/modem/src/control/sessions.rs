@@ -15,6 +15,7 @@ use crate::askers::Message;
 use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::event::Event;
 use crate::failure::{Failure, Rung};
+use crate::function::VLAN_TAG;
 use crate::host::{Ethernet, HeldHost, HostConfig, HostNews};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
@@ -34,7 +35,7 @@ impl Control {
                 .negotiated
                 .as_ref()
                 .and_then(|negotiated| negotiated.frame);
-            let longest = addresses.mtu.saturating_add(ETHERNET_HEADER);
+            let longest = addresses.mtu.saturating_add(ETHERNET_HEADER + VLAN_TAG);
             return SessionAddressing {
                 mtu: longest.min(frame.unwrap_or(longest)),
                 ..SessionAddressing::default()
