@@ -126,18 +126,14 @@ impl Policy {
     }
 
     /// Returns who the peer of a connection is, or `None` for one that an entrance for callers from
-    /// `least` up does not serve.
-    pub(super) fn admit(&self, stream: &impl AsFd, least: Caller) -> Option<Caller> {
-        let peer = Peer::of(stream)?;
+    /// `least` up does not serve; and its user in words.
+    pub(super) fn admit(&self, stream: &impl AsFd, least: Caller) -> (Option<Caller>, String) {
+        let Some(peer) = Peer::of(stream) else {
+            return (None, "an unknown user".to_owned());
+        };
         let caller = self.caller(&peer).filter(|caller| *caller >= least);
-        if caller.is_none() {
-            tracing::warn!(
-                "user {} (groups {:?}) asked for the modem and may not have it",
-                peer.user,
-                peer.groups
-            );
-        }
-        caller
+        let Peer { user, groups } = peer;
+        (caller, format!("user {user} (groups {groups:?})"))
     }
 
     fn caller(&self, peer: &Peer) -> Option<Caller> {
@@ -184,7 +180,7 @@ mod tests {
     fn this_user_is_let_in() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let policy = Policy::default();
-        assert_eq!(policy.admit(&one, Caller::Owner), Some(Caller::Owner));
+        assert_eq!(policy.admit(&one, Caller::Owner).0, Some(Caller::Owner));
         assert!(!policy.serves_others());
     }
 

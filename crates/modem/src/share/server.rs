@@ -25,9 +25,9 @@ const CHUNK: usize = 16 * 1024;
 const MOST_NEWCOMERS: usize = 16;
 /// Pause before the next client is accepted after descriptors have run out.
 const SHORTAGE: Duration = Duration::from_millis(500);
-/// Largest number of connections to a service for users who may only look, so that they leave places
-/// for the others.
-const MOST_STRANGERS: usize = 4;
+/// Least time between two lines in the log about clients that are not served, since each of them costs
+/// its user nothing.
+const QUIET: Duration = Duration::from_secs(10);
 /// Failure of a client that is not served.
 const REFUSED: &str = "the running uwwan refused";
 /// Time in which clients can take their last messages at the end.
@@ -234,6 +234,8 @@ struct Serving {
     connections: Vec<Connection>,
     /// Time until which no client is accepted.
     rest: Option<Instant>,
+    /// Time until which the log has no line about clients that are not served.
+    quiet: Option<Instant>,
     /// Time at which the loop ends, if clients have not left before.
     end: Option<Instant>,
 }
@@ -256,6 +258,7 @@ impl Serving {
             offer,
             connections: Vec::new(),
             rest: None,
+            quiet: None,
             end: None,
         }
     }
@@ -474,19 +477,23 @@ impl Serving {
                 }
             };
             let policy = &self.offer.policy;
-            let Some(caller) = policy.admit(&stream, socket.least) else {
+            let (caller, user) = policy.admit(&stream, socket.least);
+            let Some(caller) = caller else {
+                if self.quiet.is_none_or(|quiet| quiet <= now) {
+                    self.quiet = Some(now + QUIET);
+                    tracing::warn!("{user} asked for the modem and may not have it");
+                }
                 let failure = Failure::new(FailureKind::Permission, REFUSED)
                     .because("this user is not served")
                     .next(format!("served are {}", policy.who(socket.least)));
                 take_leave(&stream, &service.turned_away(failure));
                 continue;
             };
-            let crowded = caller == Caller::Everyone && {
-                let others = self.connections.iter().filter(|other| {
-                    other.service == socket.service && other.caller == Caller::Everyone
-                });
-                others.count() >= MOST_STRANGERS
-            };
+            let others = self
+                .connections
+                .iter()
+                .filter(|other| other.service == socket.service && other.caller <= caller);
+            let crowded = most(caller).is_some_and(|most| others.count() >= most);
             let client = match crowded {
                 true => None,
                 false => service.connect(now, socket.entrance, caller),
@@ -502,7 +509,10 @@ impl Serving {
                     gone: false,
                 }),
                 None => {
-                    tracing::warn!("a client is turned away: there are too many");
+                    if self.quiet.is_none_or(|quiet| quiet <= now) {
+                        self.quiet = Some(now + QUIET);
+                        tracing::warn!("a client is turned away: there are too many");
+                    }
                     take_leave(&stream, &service.turned_away(too_many()));
                 }
             }
@@ -532,6 +542,17 @@ impl Serving {
             (Some(client), None) => service.disconnect(now, client),
             (None, _) => tracing::warn!("a client is turned away: there are too many"),
         }
+    }
+}
+
+/// Returns how many connections to a service callers up to this one may have together, so that they
+/// leave places for those who may do more.
+fn most(caller: Caller) -> Option<usize> {
+    match caller {
+        Caller::Everyone => Some(4),
+        Caller::Guest => Some(8),
+        Caller::Operator => Some(10),
+        Caller::Owner => None,
     }
 }
 

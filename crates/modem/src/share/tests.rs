@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::permissions::Caller;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const STATUS: &[u8] = b"{\"command\":\"status\"}\n";
@@ -34,6 +35,10 @@ struct Served {
 }
 
 fn served() -> Served {
+    served_by(Policy::default())
+}
+
+fn served_by(policy: Policy) -> Served {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let folder = std::env::temp_dir().join(format!(
         "uwwan-share-{}-{}",
@@ -42,7 +47,7 @@ fn served() -> Served {
     ));
     std::fs::create_dir_all(&folder).unwrap();
     let stops = Arc::new(AtomicUsize::new(0));
-    let mut builder = Builder::new(Policy::default()).unwrap();
+    let mut builder = Builder::new(policy).unwrap();
     let fake = Box::new(Fake(Arc::clone(&stops)));
     let changes = builder.status(&folder.join("control"), "1-4", fake);
     Served {
@@ -156,6 +161,27 @@ fn who_is_silent_or_leaves_or_watches_keeps_nobody_out() {
     let mut order = served.connect();
     order.say(b"{\"command\":\"stop\"}\n");
     assert!(order.reply().unwrap().ok);
+}
+
+/// Of the places of each service, those who may do more find some whatever the others do.
+#[test]
+fn nobody_takes_the_places_of_those_who_may_do_more() {
+    let mut before = 0;
+    let others = [Caller::Everyone, Caller::Guest, Caller::Operator].map(Some);
+    for pretended in others.into_iter().chain([None]) {
+        let served = served_by(Policy {
+            pretended,
+            ..Policy::default()
+        });
+        let mut watchers: Vec<Talk> = (0..20).map(|_| served.connect()).collect();
+        let mut places = 0;
+        for talk in &mut watchers {
+            talk.say(WATCH);
+            places += usize::from(talk.reply().unwrap().ok);
+        }
+        assert!(places > before, "{pretended:?}: {places} after {before}");
+        before = places;
+    }
 }
 
 #[test]
