@@ -1,7 +1,10 @@
 //! smoltcp's device over a packet link, with the inspection of what comes in.
 
+use std::collections::HashSet;
+
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
+use smoltcp::wire::{IpEndpoint, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket};
 
 use crate::inspect::{Verdict, inspect};
 use crate::link::{MAX_PACKET, PacketLink};
@@ -28,16 +31,32 @@ pub struct LinkCounters {
     pub bad_source: u64,
     /// Packets dropped because they are to groups, broadcast or loopback addresses.
     pub not_for_hosts: u64,
+    /// SYNs dropped because the connection that they open is there.
+    pub repeated_syns: u64,
     /// Router solicitations answered.
     pub solicitations: u64,
     /// Replies lost because the link had no room.
     pub no_room: u64,
 }
 
+/// Ends of a TCP connection: the peer's, and that of this stack.
+pub(crate) type Connection = (IpEndpoint, IpEndpoint);
+
+/// Connections that peers have opened. smoltcp gives a SYN to the first socket that takes it, which may
+/// be one that listens, although another has the connection: the peer would have two at once.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) open: HashSet<Connection>,
+    /// Whether a SYN has been passed since the owner of the sockets last looked.
+    pub(crate) asked: bool,
+}
+
 pub(crate) struct Port<L> {
     pub(crate) link: L,
     pub(crate) counters: LinkCounters,
     pub(crate) router: Option<RouterAdvertisement>,
+    /// Connections of sockets that listen; `None` where none does.
+    pub(crate) connections: Option<Connections>,
     /// Whether [`Device::receive`] stopped at [`MAX_DROPS`], so that more packets may wait.
     pub(crate) interrupted: bool,
     mtu: usize,
@@ -52,12 +71,25 @@ impl<L: PacketLink> Port<L> {
             link,
             counters: LinkCounters::default(),
             router: None,
+            connections: None,
             interrupted: false,
             mtu,
             checksum,
             incoming: vec![0; MAX_PACKET].into_boxed_slice(),
             outgoing: vec![0; MAX_PACKET].into_boxed_slice(),
         }
+    }
+
+    /// Returns whether a packet is a SYN for a connection that is there, and takes note of another.
+    fn is_repeated(&mut self, length: usize) -> bool {
+        let Some(connections) = &mut self.connections else {
+            return false;
+        };
+        let Some(opened) = opens(&self.incoming[..length]) else {
+            return false;
+        };
+        connections.asked = true;
+        !connections.open.insert(opened)
     }
 
     fn solicited(&mut self, length: usize) {
@@ -77,6 +109,32 @@ impl<L: PacketLink> Port<L> {
     }
 }
 
+/// Returns the connection that a packet opens, if it is a SYN.
+fn opens(packet: &[u8]) -> Option<Connection> {
+    let (source, target, protocol, payload) = match packet.first()? >> 4 {
+        4 => {
+            let packet = Ipv4Packet::new_checked(packet).ok()?;
+            if packet.frag_offset() != 0 {
+                return None;
+            }
+            let (source, target) = (packet.src_addr().into(), packet.dst_addr().into());
+            (source, target, packet.next_header(), packet.payload())
+        }
+        _ => {
+            let packet = Ipv6Packet::new_checked(packet).ok()?;
+            let (source, target) = (packet.src_addr().into(), packet.dst_addr().into());
+            (source, target, packet.next_header(), packet.payload())
+        }
+    };
+    if protocol != IpProtocol::Tcp {
+        return None;
+    }
+    let segment = TcpPacket::new_checked(payload).ok()?;
+    let peer = IpEndpoint::new(source, segment.src_port());
+    let own = IpEndpoint::new(target, segment.dst_port());
+    (segment.syn() && !segment.ack()).then_some((peer, own))
+}
+
 impl<L: PacketLink> Device for Port<L> {
     type RxToken<'a>
         = Incoming<'a>
@@ -92,6 +150,7 @@ impl<L: PacketLink> Device for Port<L> {
         let length = loop {
             let length = self.link.receive(&mut self.incoming)?;
             match inspect(&self.incoming[..length]) {
+                Verdict::Pass if self.is_repeated(length) => self.counters.repeated_syns += 1,
                 Verdict::Pass => break length,
                 Verdict::RouterSolicitation => self.solicited(length),
                 Verdict::Malformed => self.counters.malformed += 1,

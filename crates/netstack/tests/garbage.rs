@@ -51,6 +51,56 @@ fn settle(server: &mut Server<MemoryLink>, near: &mut MemoryLink) {
     panic!("the stack found work a hundred times without any time passing");
 }
 
+/// A TCP segment to port 80 without data or checksums.
+fn segment(port: u16, flags: u8, sequence: u32) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0];
+    packet.extend([10, 0, 0, 2, 198, 51, 100, 1]);
+    packet.extend(port.to_be_bytes());
+    packet.extend([0, 80]);
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    packet
+}
+
+/// Sequence numbers of the SYNs that the server sends to a port.
+fn syns(server: &mut Server<MemoryLink>, near: &mut MemoryLink, port: u16) -> Vec<[u8; 4]> {
+    const SYN_ACK: u8 = 0x12;
+    let mut syns = Vec::new();
+    let mut packet = vec![0; 2000];
+    server.poll(Instant::now());
+    while near.receive(&mut packet).is_some() {
+        if packet[22..24] == port.to_be_bytes() && packet[33] & SYN_ACK == SYN_ACK {
+            syns.push([packet[24], packet[25], packet[26], packet[27]]);
+        }
+    }
+    syns
+}
+
+#[test]
+fn a_repeated_syn_opens_no_second_connection() {
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    let (mut server, mut near) = server();
+    assert!(near.send(&segment(5001, SYN, 7)) && near.send(&segment(5002, SYN, 7)));
+    let first = syns(&mut server, &mut near, 5002);
+    assert_eq!(first.len(), 1);
+    // A socket that comes before the one with the connection listens again.
+    assert!(near.send(&segment(5001, RST, 8)));
+    syns(&mut server, &mut near, 5002);
+    assert!(near.send(&segment(5002, SYN, 7)));
+    let again = syns(&mut server, &mut near, 5002);
+    assert!(
+        again.iter().all(|sequence| *sequence == first[0]),
+        "{first:?}, {again:?}"
+    );
+    assert_eq!(server.report().link.repeated_syns, 1);
+    // A connection that has gone may be opened anew.
+    assert!(near.send(&segment(5002, RST, 8)));
+    syns(&mut server, &mut near, 5002);
+    assert!(near.send(&segment(5002, SYN, 70)));
+    assert_eq!(syns(&mut server, &mut near, 5002).len(), 1);
+}
+
 fn server() -> (Server<MemoryLink>, MemoryLink) {
     let (far, near) = memory::pair(memory::Capacity::default());
     // Without checksums every change gets past them to the code behind.

@@ -30,6 +30,7 @@ use smoltcp::wire::IpListenEndpoint;
 use crate::core::{CongestionControl, Core, StackConfig};
 use crate::error::Error;
 use crate::link::PacketLink;
+use crate::port::Connections;
 use crate::router::RouterAdvertisement;
 
 pub use report::ServerReport;
@@ -133,6 +134,7 @@ impl<L: PacketLink> Server<L> {
         let mut core = Core::new(config.stack, link, now)?;
         core.interface.set_any_ip(true);
         core.port.router = config.router;
+        core.port.connections = Some(Connections::default());
         let mut service = |port: u16| -> Result<SocketHandle, Error> {
             let queue = || {
                 udp::PacketBuffer::new(
@@ -237,13 +239,15 @@ impl<L: PacketLink> Server<L> {
     }
 
     fn serve_tcp(&mut self) {
-        let mut changed = false;
+        let connections = self.core.port.connections.as_mut();
+        let mut changed = connections.is_some_and(|all| std::mem::take(&mut all.asked));
         let mut open = 0;
         for flow in &mut self.flows {
             let socket = self.core.sockets.get_mut::<tcp::Socket<'_>>(flow.handle);
             let state = socket.state();
             match state {
-                tcp::State::Listen => continue,
+                // A peer that takes its SYN back leaves the socket listening again.
+                tcp::State::Listen => changed |= std::mem::take(&mut flow.accepted),
                 tcp::State::Closed => changed = true,
                 _ => {
                     open += 1;
@@ -272,8 +276,24 @@ impl<L: PacketLink> Server<L> {
                 }
                 !closed
             });
+            self.note_connections();
             self.listen();
         }
+    }
+
+    /// Takes note of the connections there are, but for those that only wait for stray segments.
+    fn note_connections(&mut self) {
+        let Some(connections) = &mut self.core.port.connections else {
+            return;
+        };
+        let (sockets, flows) = (&self.core.sockets, self.flows.iter());
+        let there = flows.filter_map(|flow| {
+            let socket = sockets.get::<tcp::Socket<'_>>(flow.handle);
+            let over = socket.state() == tcp::State::TimeWait;
+            let ends = (socket.remote_endpoint()?, socket.local_endpoint()?);
+            (!over).then_some(ends)
+        });
+        connections.open = there.collect();
     }
 
     fn serve_udp(&mut self) {
