@@ -103,6 +103,7 @@ impl Engine {
         self.deliver();
         match self.modem.take_departure() {
             Some(Departure::Reset) => self.reset_firmware(now),
+            Some(Departure::Replug) => self.disconnect(Some(now + self.absence())),
             Some(Departure::Unplug) => self.disconnect(None),
             None => {}
         }
@@ -147,8 +148,12 @@ impl Engine {
     /// Lets the device drop off the bus and come back after the time the knob says.
     fn reset_firmware(&mut self, now: Instant) {
         self.modem.count_reset();
-        let absent = Duration::from_millis(self.modem.knobs().absent_ms);
-        self.disconnect(Some(now + absent));
+        self.disconnect(Some(now + self.absence()));
+    }
+
+    /// Returns the time that the device stays off the bus.
+    fn absence(&self) -> Duration {
+        Duration::from_millis(self.modem.knobs().absent_ms)
     }
 
     /// Takes the device off the bus: everything pending is gone. It comes back at `returns`, if ever.

@@ -488,6 +488,11 @@ knobs! {
     reset_after: u64 = 0;
     /// The device is unplugged for good after this many NTBs from the host; 0 is never.
     unplug_after: u64 = 0;
+    /// NTBs from the host per million after which the firmware crashes and resets.
+    reset_ppm: u32 = 0;
+    /// NTBs from the host per million after which the device is unplugged, and plugged in again after
+    /// absent_ms.
+    replug_ppm: u32 = 0;
     /// Bytes of garbage sent on every IN endpoint as soon as it is polled, once.
     garbage: u16 = 0;
 }
@@ -563,6 +568,8 @@ impl Knobs {
             | self.fault_out_ppm
             | self.stall_in_ppm
             | self.stall_out_ppm
+            | self.reset_ppm
+            | self.replug_ppm
             | u32::from(self.garbage_response_every)
             | u32::from(self.garbage);
         let needs = [

@@ -36,6 +36,8 @@ const CLASS_DATA: u8 = 0x0a;
 pub(crate) enum Departure {
     /// The firmware starts afresh; the device comes back.
     Reset,
+    /// The device is unplugged, and plugged in again.
+    Replug,
     /// The device is unplugged for good.
     Unplug,
 }
@@ -366,6 +368,13 @@ impl Modem {
             Some(Mishap::Fault) => return OutVerdict::Fault,
             Some(Mishap::Reset) => self.departure = Some(Departure::Reset),
             Some(Mishap::Unplug) => self.departure = Some(Departure::Unplug),
+            // What makes the device leave goes on by chance from one power-on to the next.
+            None if self.random.happens(self.knobs.reset_ppm) => {
+                self.departure = Some(Departure::Reset);
+            }
+            None if self.random.happens(self.knobs.replug_ppm) => {
+                self.departure = Some(Departure::Replug);
+            }
             None => {}
         }
         OutVerdict::Accept

@@ -252,6 +252,32 @@ fn the_unlock_survives_a_reset() {
     assert_eq!(emulator.report().counters.resets, 1);
 }
 
+/// Each power-on has chances of its own, so that a device may leave again and again.
+#[test]
+fn the_device_leaves_by_chance_and_comes_back() {
+    for (knob, resets) in [("replug_ppm", 0), ("reset_ppm", 2)] {
+        let emulator = emulator(&format!("settle_ms=0,absent_ms=1,{knob}=1000000"));
+        for time in 1..=2 {
+            let modem = Modem::online(&emulator);
+            let mut ends = modem.data_queues();
+            let packet = common::echo_request(0, 1);
+            let ntb = common::ntb(&mut ends.builder, 0, &packet);
+            ends.output.submit(ntb).map_err(|_| "submit").unwrap();
+            let old = modem.device.identity().address;
+            let deadline = Instant::now() + 10 * SECOND;
+            loop {
+                let found = emulator.backend().devices().unwrap();
+                if found.iter().any(|found| found.identity.address != old) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{knob}: not back, time {time}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        assert_eq!(emulator.report().counters.resets, resets, "{knob}");
+    }
+}
+
 #[test]
 fn stalls_clear_and_cancelled_transfers_come_back() {
     let emulator = emulator("settle_ms=0,stall_out_after=2");

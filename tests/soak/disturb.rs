@@ -1,0 +1,58 @@
+//! What happens to the modem and to the interface behind the driver's back.
+
+use std::process::Command;
+use std::time::Duration;
+
+use uwwan_modem::client::AtClient;
+
+use crate::run::Run;
+use crate::up::INTERFACE;
+
+/// Pause between two resets by command.
+const RESETS: Duration = Duration::from_secs(20);
+/// Pause between two changes of the interface. Changes that come faster are a fight, which `up` ends.
+const CHANGES: Duration = Duration::from_secs(65);
+
+/// Resets the modem by an AT command, again and again.
+pub fn resets(run: &Run) {
+    while let Some(busy) = run.gate.pass() {
+        let client = AtClient::through(&run.sockets.join("at.socket"));
+        let reset = client.and_then(|mut client| {
+            client.insist();
+            client.ask("AT^RESET", None, None)
+        });
+        // The modem may go before it answers.
+        run.tried("AT^RESET", reset.is_ok());
+        drop(busy);
+        run.gate.rest(RESETS);
+    }
+}
+
+/// Takes away what `up` has set up on the interface, as other software of the machine does.
+pub fn changes(run: &Run) {
+    const CHANGED: &[(&str, &[&[&str]])] = &[
+        (
+            "ip address flush",
+            &[&["address", "flush", "dev", INTERFACE]],
+        ),
+        (
+            "ip link set down and up",
+            &[
+                &["link", "set", INTERFACE, "down"],
+                &["link", "set", INTERFACE, "up"],
+            ],
+        ),
+    ];
+    let mut changed = CHANGED.iter().cycle();
+    while let Some(busy) = run.gate.pass() {
+        if let Some((name, commands)) = changed.next() {
+            let done = commands.iter().all(|arguments| {
+                let status = Command::new("ip").args(*arguments).status();
+                status.is_ok_and(|status| status.success())
+            });
+            run.tried(name, done);
+        }
+        drop(busy);
+        run.gate.rest(CHANGES);
+    }
+}
