@@ -229,6 +229,13 @@ fn idle(run: &Run, losses: u64) -> Vec<String> {
             idle.push(format!("no stream {what} has arrived"));
         }
     }
+    // A running `up` tells its status whatever the modem does, but for a client that the machine is
+    // too busy to let read its answer in time.
+    if let Some((tried, served)) = tries.get("status")
+        && served * 20 < tried * 19
+    {
+        idle.push(format!("status: {served} of {tried} served"));
+    }
     if losses < 3 {
         idle.push(format!("the modem was lost {losses} times only"));
     }
