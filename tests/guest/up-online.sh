@@ -7,8 +7,9 @@
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
 
+# network [INTERFACE]: the state of the network, but for that interface.
 network() {
-  ip -brief addr
+  ip -brief addr | grep -v "^${1:-none} "
   ip route show table all
   ip -6 route show table all
   ip rule
@@ -96,7 +97,7 @@ check 'down: MBIM_CLOSE was sent' grep -q ' s 21 00 .* = 02000000 0c000000 ' "$l
 check 'down: MBIM_CLOSE_DONE came' grep -q ' C Ci:.* = 02000080 10000000 .* 00000000$' "$logs/down.usbmon"
 check 'down: alternate setting 0 was selected' grep -q ' s 01 0b 0000 0001 0000 ' "$logs/down.usbmon"
 check 'down: the modem was unconfigured on its way back' grep -q ' s 00 09 0000 0000 0000 ' "$logs/down.usbmon"
-check 'down: interface, addresses and routes are as before' test "$(network)" = "$network_before"
+check 'down: interface, addresses and routes are as before' test "$(network "$(modem_interface)")" = "$network_before"
 udevadm settle
 check 'down: the drivers are back in configuration 2' wait_for 10 eval 'configuration_is 2 && drivers_are "cdc_ether option"'
 check 'events: the drivers are back' seen '.event == "given-back" and .configuration == 2 and .drivers[0] == {interface: 0, driver: "cdc_ether"}'
