@@ -63,7 +63,7 @@ given() {
   check "$1: the kernel's drivers have it" wait_for 10 kernels
 }
 
-packaging=$(dirname "$0")/../../packaging
+packaging=$(realpath "$(dirname "$0")/../../packaging")
 mkdir -p /etc/NetworkManager/conf.d
 printf '%s\n' '[main]' 'no-auto-default=*' '[keyfile]' 'unmanaged-devices=except:type:gsm' \
   >/etc/NetworkManager/conf.d/witness.conf
