@@ -68,12 +68,14 @@ mkdir -p /etc/NetworkManager/conf.d
 printf '%s\n' '[main]' 'no-auto-default=*' '[keyfile]' 'unmanaged-devices=except:type:gsm' \
   >/etc/NetworkManager/conf.d/witness.conf
 modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+# As its package leaves the folder.
+install -d -o polkitd -m 755 /etc/polkit-1/rules.d
+install -m 644 "$packaging/50-uwwan.rules" /etc/polkit-1/rules.d/
 check 'polkit runs' timeout 60 systemctl start polkit
 check 'ModemManager runs' timeout 60 systemctl start ModemManager
 check 'NetworkManager runs' timeout 60 systemctl start NetworkManager
 check "the service's user is made" systemd-sysusers "$packaging/uwwan.sysusers.conf"
 check "the service's user may not ask ModemManager" eval '! asks_as_uwwan'
-install -D -m 644 "$packaging/50-uwwan.rules" /etc/polkit-1/rules.d/50-uwwan.rules
 install -D -m 644 "$packaging/uwwan-modemmanager.conf" /etc/dbus-1/system.d/uwwan-modemmanager.conf
 check 'the bus reads its policy' systemctl reload dbus
 check 'with the packaged files it may' wait_for 20 asks_as_uwwan
