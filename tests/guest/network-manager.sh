@@ -29,6 +29,16 @@ manager_is() { stated ".modem_manager.state == \"$1\""; }
 # What 'status' says of ModemManager, for the log.
 manager() { echo "# manager $("$program" status --json | jq -c .modem_manager)"; }
 
+# asks_as_uwwan: the service's user asks ModemManager to keep away from a modem that is not there, and is
+# told just that.
+asks_as_uwwan() {
+  local said
+  said=$(setpriv --reuid=uwwan --regid=uwwan --clear-groups busctl call org.freedesktop.ModemManager1 \
+    /org/freedesktop/ModemManager1 org.freedesktop.ModemManager1 InhibitDevice sb /sys/none true 2>&1)
+  echo "$said"
+  [[ $said == *'No device found'* ]]
+}
+
 # has_it NAME: NetworkManager is online, and packets flow.
 has_it() {
   check "$1: ModemManager offers the modem" wait_for 60 offered
@@ -53,13 +63,22 @@ given() {
   check "$1: the kernel's drivers have it" wait_for 10 kernels
 }
 
+packaging=$(realpath "$(dirname "$0")/../../packaging")
 mkdir -p /etc/NetworkManager/conf.d
 printf '%s\n' '[main]' 'no-auto-default=*' '[keyfile]' 'unmanaged-devices=except:type:gsm' \
   >/etc/NetworkManager/conf.d/witness.conf
 modprobe -a vhci-hcd cdc_ether cdc_mbim option tun
+# As its package leaves the folder.
+install -d -o polkitd -m 755 /etc/polkit-1/rules.d
+install -m 644 "$packaging/50-uwwan.rules" /etc/polkit-1/rules.d/
 check 'polkit runs' timeout 60 systemctl start polkit
 check 'ModemManager runs' timeout 60 systemctl start ModemManager
 check 'NetworkManager runs' timeout 60 systemctl start NetworkManager
+check "the service's user is made" systemd-sysusers "$packaging/uwwan.sysusers.conf"
+check "the service's user may not ask ModemManager" eval '! asks_as_uwwan'
+install -D -m 644 "$packaging/uwwan-modemmanager.conf" /etc/dbus-1/system.d/uwwan-modemmanager.conf
+check 'the bus reads its policy' systemctl reload dbus
+check 'with the packaged files it may' wait_for 20 asks_as_uwwan
 check 'a connection is made' nmcli connection add type gsm ifname '*' con-name lte apn internet
 check 'the far machine serves' start_far_side
 check 'the emulated modem is plugged in' start_emulator far0 --attach
