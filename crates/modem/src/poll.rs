@@ -157,6 +157,52 @@ fn ppoll(entries: &mut [libc::pollfd], limit: Option<&libc::timespec>) -> io::Re
     }
 }
 
+/// A ppoll(2) that finds each descriptor ready for what it is asked for: Miri has none.
+#[cfg(all(test, miri))]
+#[allow(unsafe_code)]
+mod miri {
+    use super::*;
+
+    /// What the kernel would do: it reads and writes all entries, and reads the limit.
+    #[unsafe(no_mangle)]
+    extern "C" fn ppoll(
+        entries: *mut libc::pollfd,
+        count: libc::nfds_t,
+        limit: *const libc::timespec,
+        mask: *const libc::sigset_t,
+    ) -> libc::c_int {
+        assert!(mask.is_null());
+        if !limit.is_null() {
+            // SAFETY: as the caller of ppoll vouches.
+            assert_eq!(unsafe { *limit }.tv_nsec, 7);
+        }
+        for at in 0..usize::try_from(count).unwrap() {
+            // SAFETY: as the caller of ppoll vouches.
+            let entry = unsafe { &mut *entries.add(at) };
+            assert_eq!(entry.revents, 0);
+            entry.revents = entry.events;
+        }
+        libc::c_int::try_from(count).unwrap()
+    }
+
+    #[test]
+    fn the_kernel_is_handed_all_entries_and_the_limit() {
+        let mut set = PollSet::default();
+        for round in 0..3 {
+            set.clear();
+            let places: Vec<usize> = (0..round * 5)
+                .map(|fd| set.add_raw(fd, true, fd % 2 == 0))
+                .collect();
+            set.wait((round > 0).then_some(Duration::new(3, 7)))
+                .unwrap();
+            for (fd, place) in places.into_iter().enumerate() {
+                assert!(set.found(place).readable);
+                assert_eq!(set.found(place).writable, fd % 2 == 0);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
