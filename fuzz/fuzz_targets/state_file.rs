@@ -14,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     memory.refused("89470000", "1234");
     let text = serde_json::to_string(&memory).expect("a memory can be written");
     let again: PinMemory = serde_json::from_str(&text).expect("and be read again");
-    assert!(again == memory);
+    // What is known of this process alone is not kept.
+    assert_eq!(serde_json::to_string(&again).ok(), Some(text));
     memory.forget("89470000", "1234");
 });
