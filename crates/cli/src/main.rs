@@ -36,6 +36,7 @@ mod session_settings;
 mod settings;
 mod sharing;
 mod signals;
+mod spinner;
 mod state;
 mod story;
 mod watchdog;

@@ -1,20 +1,14 @@
 //! The way of a command to its modem: through the running `uwwan up` that owns it, or by opening
 //! the device where none runs.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select};
-use indicatif::{ProgressBar, ProgressStyle};
-use uwwan_mbim::fields::Layout;
-use uwwan_mbim::registry::CidId;
-use uwwan_mbim::session::{Command, Response};
-use uwwan_mbim::status::{NwError, Status as MbimStatus};
 use uwwan_modem::at_port::open::Choice;
-use uwwan_modem::client::{AtClient, Client, Indication, StatusClient};
-use uwwan_modem::{Code, Options, Selector, Status};
+use uwwan_modem::client::{self, AtClient, Client, StatusClient};
+use uwwan_modem::{Options, Selector, Status};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 use uwwan_usb::functions::SerialRole;
@@ -28,15 +22,10 @@ use crate::output::note;
 use crate::running::{Door, Entry, Running};
 use crate::settings::Device;
 use crate::signals;
+use crate::spinner::Spinner;
 
 /// Device name of the emulated modem in the runtime directory.
 pub const EMULATOR: &str = "emulator";
-/// Time a modem gets to answer from what it knows itself.
-pub const QUICK: Duration = Duration::from_secs(10);
-/// Time a modem gets to answer a command that not every firmware answers.
-const OPTIONAL: Duration = Duration::from_secs(5);
-/// Longest time until Ctrl-C is noticed.
-const TURN: Duration = Duration::from_millis(100);
 /// Pause in USB configuration 0 that the emulated modem gets. It needs 100 ms.
 const EMULATOR_SETTLE: Duration = Duration::from_millis(200);
 
@@ -65,12 +54,21 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Opens a control session with the modem.
+    /// Opens a control session with the modem. Ctrl-C ends its waits.
     ///
     /// # Errors
     /// When there is no modem, when there are several and none was chosen, and when the one there
     /// cannot be opened.
-    pub fn open(&self) -> Result<Modem, Failure> {
+    pub fn open(&self) -> Result<Client, Failure> {
+        Ok(self.modem()?.client)
+    }
+
+    /// Does as [`Reach::open`], and returns what is known of the way to the modem beside the
+    /// session.
+    ///
+    /// # Errors
+    /// Those of [`Reach::open`].
+    pub fn modem(&self) -> Result<Modem, Failure> {
         // The handlers come first, so that Ctrl-C ends the command cleanly from here on.
         let interrupts = interrupts()?;
         self.target()?.open(interrupts)
@@ -86,7 +84,7 @@ impl Reach {
 
     /// Returns whether this modem is the emulated one.
     pub fn is_emulated(&self, modem: &Modem) -> bool {
-        match modem.through() {
+        match &modem.through {
             Some(entry) => entry.is(EMULATOR),
             None => self.device == Some(Device::Emulator),
         }
@@ -207,11 +205,7 @@ impl Target {
         let (backend, selector, settle) = match self {
             Self::Running(entry) => {
                 let client = Client::through(&entry.mbim_socket())?;
-                return Ok(Modem {
-                    client,
-                    interrupts,
-                    through: Some(entry),
-                });
+                return Ok(Modem::new(client, interrupts, Some(entry)));
             }
             Self::Device {
                 backend,
@@ -237,15 +231,11 @@ impl Target {
             .map_err(|error| Failure::new(FailureKind::Host, "cannot start").because(error))?;
         let result = select! {
             recv(opened) -> result => result,
-            recv(interrupts) -> _ => return Err(interrupted("opening the modem")),
+            recv(interrupts) -> _ => return Err(client::interrupted("opening the modem")),
         };
         drop(spinner);
         match result {
-            Ok(Ok(client)) => Ok(Modem {
-                client,
-                interrupts,
-                through: None,
-            }),
+            Ok(Ok(client)) => Ok(Modem::new(client, interrupts, None)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Failure::new(FailureKind::Host, "cannot open the modem")),
         }
@@ -296,26 +286,26 @@ impl Target {
     }
 }
 
-/// A control session with a modem.
+/// A control session with a modem, and the way to it.
 pub struct Modem {
-    client: Client,
-    interrupts: Receiver<i32>,
-    through: Option<Entry>,
+    /// Control session.
+    pub client: Client,
+    /// Channel that receives Ctrl-C, for a caller that waits for something other than the modem.
+    pub interrupts: Receiver<i32>,
+    /// Runtime directory of the running `uwwan up` that is used; `None` when this process has opened
+    /// the device.
+    pub through: Option<Entry>,
 }
 
-/// Answer to a command that not every firmware knows, or the reason why there is none.
-pub type Optional<T> = Result<T, String>;
-
 impl Modem {
-    /// Returns the runtime directory of the running `uwwan up` that is used, or `None` when this
-    /// process has opened the device.
-    pub fn through(&self) -> Option<&Entry> {
-        self.through.as_ref()
-    }
-
-    /// Returns the name of the device or the path of the socket, for messages.
-    pub fn place(&self) -> &str {
-        self.client.place()
+    fn new(mut client: Client, interrupts: Receiver<i32>, through: Option<Entry>) -> Self {
+        let asked = interrupts.clone();
+        client.interrupt_by(move || asked.try_recv().is_ok());
+        Self {
+            client,
+            interrupts,
+            through,
+        }
     }
 
     /// Returns the driver's status of the modem, such as its identity and its NTB parameters;
@@ -328,265 +318,5 @@ impl Modem {
                 client.status().ok()?.decode().ok()
             }
         }
-    }
-
-    /// Sends a query that every modem answers and returns the decoded answer.
-    ///
-    /// # Errors
-    /// When the modem refuses, does not answer, or answers with something that cannot be decoded;
-    /// [`FailureKind::Cancelled`] on Ctrl-C.
-    pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, Failure> {
-        let response = self.ask(Command::query(id), QUICK)?;
-        self.content(&response)
-    }
-
-    /// Sends a query with content and returns the decoded answer.
-    ///
-    /// # Errors
-    /// Those of [`Modem::query`].
-    pub fn query_with<A: Layout>(
-        &mut self,
-        id: CidId,
-        content: &impl Layout,
-    ) -> Result<A, Failure> {
-        let response = self.ask(Command::query_with(id, content), QUICK)?;
-        self.content(&response)
-    }
-
-    /// Sends a set command and returns the decoded answer, for which the modem has 30 s.
-    ///
-    /// # Errors
-    /// Those of [`Modem::query`].
-    pub fn set<A: Layout>(&mut self, id: CidId, content: &impl Layout) -> Result<A, Failure> {
-        let response = self.ask(Command::set(id, content), Duration::from_secs(30))?;
-        self.content(&response)
-    }
-
-    /// Sends a command that not every modem knows. The inner error is the reason why there is no
-    /// answer.
-    ///
-    /// # Errors
-    /// When the modem is lost, and [`FailureKind::Cancelled`] on Ctrl-C.
-    pub fn optional<A: Layout>(&mut self, command: Command) -> Result<Optional<A>, Failure> {
-        match self.poll(command, OPTIONAL) {
-            Ok(response) if response.status.is_success() => {
-                Ok(response.decode().map_err(|error| error.to_string()))
-            }
-            Ok(response) => Ok(Err(response.status.name())),
-            Err(Ended::Interrupted(failure)) => Err(failure),
-            Err(Ended::Failed(failure)) => match (failure.kind, failure.code) {
-                (FailureKind::Timeout, _) => Ok(Err("no answer".to_owned())),
-                (_, Some(Code::Protocol(code))) => Ok(Err(code.to_string())),
-                _ => Err(failure),
-            },
-        }
-    }
-
-    /// Sends a command and returns the answer, whatever its status, within `patience`.
-    ///
-    /// # Errors
-    /// When there is no answer; Ctrl-C withdraws the command and gives [`FailureKind::Cancelled`].
-    pub fn ask(&mut self, command: Command, patience: Duration) -> Result<Response, Failure> {
-        self.poll(command, patience).map_err(Ended::failure)
-    }
-
-    /// Does as [`Modem::ask`] for a command that takes long, and shows a spinner on standard error.
-    ///
-    /// # Errors
-    /// Those of [`Modem::ask`].
-    pub fn ask_long(
-        &mut self,
-        doing: &str,
-        command: Command,
-        patience: Duration,
-    ) -> Result<Response, Failure> {
-        let spinner = Spinner::new(doing);
-        let result = self.poll(command, patience);
-        drop(spinner);
-        result.map_err(|ended| match ended {
-            Ended::Interrupted(_) => interrupted(doing),
-            other => other.failure(),
-        })
-    }
-
-    fn poll(&mut self, command: Command, patience: Duration) -> Result<Response, Ended> {
-        let what = command.id.to_string();
-        let pending = self
-            .client
-            .start(command, patience)
-            .map_err(Ended::Failed)?;
-        loop {
-            if let Some(response) = self.client.poll(pending, TURN).map_err(Ended::Failed)? {
-                return Ok(response);
-            }
-            if self.interrupts.try_recv().is_ok() {
-                self.client.cancel(pending);
-                return Err(Ended::Interrupted(interrupted(&what)));
-            }
-        }
-    }
-
-    /// Returns the decoded content of an answer that must be a success.
-    ///
-    /// # Errors
-    /// [`FailureKind::Refused`] with the status, or the decoder's failure for content that cannot
-    /// be decoded.
-    pub fn content<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
-        if !response.status.is_success() {
-            let what = format!("the modem refuses {}", response.id);
-            return Err(self.refusal(&what, response.status, None));
-        }
-        self.client.success(response)
-    }
-
-    /// Returns the failure for a status that refuses `what`, with the network's cause if it gave
-    /// one and with a next step where the status suggests one.
-    pub fn refusal(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
-        let failure = self.refusal_alone(what, status, cause);
-        match status {
-            MbimStatus::OPERATION_NOT_ALLOWED if self.through.is_some() => {
-                match self.client.other_owners() {
-                    None => failure
-                        .because("it would end what the running uwwan up holds, or is not possible now")
-                        .next("the same with --force, where the command has it; or uwwan down first"),
-                    Some(owners) => failure
-                        .because("the running uwwan up does not let this user do it, or it is not possible now")
-                        .next(format!(
-                            "those who may do it are {owners}; uwwan up --operator lets others use the modem"
-                        )),
-                }
-            }
-            MbimStatus::BUSY | MbimStatus::NOT_INITIALIZED => {
-                failure.next("try again in a few seconds")
-            }
-            MbimStatus::NO_DEVICE_SUPPORT => {
-                failure.next("uwwan services lists what this modem offers")
-            }
-            MbimStatus::PIN_REQUIRED => failure.next("uwwan pin status, then uwwan pin enter"),
-            MbimStatus::RADIO_POWER_OFF => failure.next("uwwan radio on"),
-            MbimStatus::NOT_REGISTERED => failure.next("uwwan operator register"),
-            MbimStatus::PACKET_SERVICE_DETACHED => failure.next("uwwan attach"),
-            _ => failure,
-        }
-    }
-
-    /// Returns the same failure as [`Modem::refusal`], without a next step.
-    pub fn refusal_alone(&self, what: &str, status: MbimStatus, cause: Option<NwError>) -> Failure {
-        let mut failure = Failure::new(FailureKind::Refused, what)
-            .at(self.place())
-            .because(format!("{status}: {}", status.explanation()));
-        if let Some(cause) = cause.filter(|cause| *cause != NwError::NONE) {
-            failure = failure.because(format!("the network says {cause}: {}", cause.explanation()));
-        }
-        failure
-    }
-
-    /// Asks a running `uwwan up` for permission to end what it holds, if `force`.
-    ///
-    /// # Errors
-    /// When `up` refuses that.
-    pub fn insist(&mut self, force: bool) -> Result<(), Failure> {
-        if !force {
-            return Ok(());
-        }
-        self.client.insist()
-    }
-
-    /// Chooses the indications that [`Modem::indication`] returns.
-    ///
-    /// # Errors
-    /// When the modem refuses the subscription.
-    pub fn subscribe(&mut self, ids: &[CidId]) -> Result<(), Failure> {
-        self.client.subscribe(ids)
-    }
-
-    /// Returns the next indication within `patience`, or `None` when none comes.
-    ///
-    /// # Errors
-    /// When the modem is lost, and [`FailureKind::Cancelled`] on Ctrl-C.
-    pub fn indication(&mut self, patience: Duration) -> Result<Option<Indication>, Failure> {
-        let until = Instant::now() + patience;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let found = self.client.next_indication(left.min(TURN))?;
-            if found.is_some() || left.is_zero() {
-                return Ok(found);
-            }
-            if self.interrupts.try_recv().is_ok() {
-                return Err(interrupted("waiting for the modem"));
-            }
-        }
-    }
-
-    /// Waits for Ctrl-C or the loss of the modem.
-    ///
-    /// # Errors
-    /// When the modem is lost.
-    pub fn wait_for_interrupt(&mut self) -> Result<(), Failure> {
-        loop {
-            match self.indication(Duration::from_secs(3600)) {
-                Ok(_) => {}
-                Err(failure) if failure.kind == FailureKind::Cancelled => return Ok(()),
-                Err(failure) => return Err(failure),
-            }
-        }
-    }
-
-    /// Returns the channel that receives Ctrl-C, for a caller that waits for something other than
-    /// the modem.
-    pub fn interrupts(&self) -> &Receiver<i32> {
-        &self.interrupts
-    }
-
-    /// Closes the control session.
-    ///
-    /// # Errors
-    /// When the modem did not confirm that.
-    pub fn close(self) -> Result<(), Failure> {
-        self.client.close()
-    }
-}
-
-enum Ended {
-    Failed(Failure),
-    Interrupted(Failure),
-}
-
-impl Ended {
-    fn failure(self) -> Failure {
-        match self {
-            Self::Failed(failure) | Self::Interrupted(failure) => failure,
-        }
-    }
-}
-
-fn interrupted(doing: &str) -> Failure {
-    Failure::new(FailureKind::Cancelled, format!("interrupted: {doing}"))
-        .because("Ctrl-C or SIGTERM; what was under way has been withdrawn")
-}
-
-/// Spinner on standard error, shown if that is a terminal and removed when the value is dropped.
-pub struct Spinner(ProgressBar);
-
-impl Spinner {
-    /// Starts a spinner that names what is being done.
-    pub fn new(doing: &str) -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::new_spinner().with_message(doing.to_owned());
-        if let Ok(style) =
-            ProgressStyle::with_template("{spinner} {msg} {elapsed} (Ctrl-C ends it)")
-        {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(150));
-        Self(bar)
-    }
-}
-
-impl Drop for Spinner {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }

@@ -13,13 +13,14 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::services::ms_firmware_id;
 use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_modem::client::{Client, Optional};
 use uwwan_modem::status::{FramingStatus, NtbParameters};
 
 use self::at_facts::AtFacts;
 use super::{operator, packet_service, pin, services, signal, sim};
 use crate::failure::Failure;
 use crate::page::{Page, personal, say_value, trimmed};
-use crate::reach::{Modem, Optional, Reach};
+use crate::reach::{Modem, Reach};
 
 /// Arguments of `info`.
 #[derive(Debug, clap::Args)]
@@ -65,9 +66,9 @@ struct Facts {
 /// # Errors
 /// Fails when the modem cannot be reached, or does not even tell what it is.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut modem = arguments.reach.open()?;
-    let facts = ask(&mut modem)?;
-    modem.close()?;
+    let mut reached = arguments.reach.modem()?;
+    let facts = ask(&mut reached)?;
+    reached.client.close()?;
     let show = arguments.show_personal;
     if arguments.json {
         return say_value(&facts.value(show));
@@ -75,10 +76,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     facts.page(show).print()
 }
 
-fn ask(modem: &mut Modem) -> Result<Facts, Failure> {
-    fn one<A: Layout>(modem: &mut Modem, id: CidId) -> Result<Optional<A>, Failure> {
+fn ask(reached: &mut Modem) -> Result<Facts, Failure> {
+    fn one<A: Layout>(modem: &mut Client, id: CidId) -> Result<Optional<A>, Failure> {
         modem.optional(MbimCommand::query(id))
     }
+    let status = reached.status().unwrap_or_default();
+    let modem = &mut reached.client;
     let caps = modem.query(DEVICE_CAPS)?;
     let services: Optional<DeviceServices> = one(modem, DEVICE_SERVICES)?;
     let has_firmware_id = services.as_ref().is_ok_and(|services| {
@@ -94,7 +97,6 @@ fn ask(modem: &mut Modem) -> Result<Facts, Failure> {
     } else {
         None
     };
-    let status = modem.status().unwrap_or_default();
     Ok(Facts {
         caps,
         firmware_id,
@@ -107,7 +109,7 @@ fn ask(modem: &mut Modem) -> Result<Facts, Failure> {
         signal: one(modem, SIGNAL_STATE)?,
         services,
         framing: status.framing,
-        at: modem.through().and_then(AtFacts::ask),
+        at: reached.through.as_ref().and_then(AtFacts::ask),
         device: words(&status.device, &status.model),
     })
 }

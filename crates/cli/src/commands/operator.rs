@@ -13,9 +13,12 @@ use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
 
 use super::signal::dbm;
+use uwwan_modem::client::Client;
+
 use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value, trimmed};
-use crate::reach::{Modem, Reach, Spinner};
+use crate::reach::Reach;
+use crate::spinner::{self, Spinner};
 
 /// Longest time for a full scan, which takes up to some minutes (ModemManager waits as long).
 const SCAN: Duration = Duration::from_secs(300);
@@ -159,7 +162,7 @@ fn scan(arguments: &ScanArguments) -> Result<(), Failure> {
     };
     let command = MbimCommand::query_with(VISIBLE_PROVIDERS, &VisibleProvidersQuery { action });
     let patience = Duration::from_secs(arguments.timeout);
-    let answer = modem.ask_long("looking for networks", command, patience)?;
+    let answer = spinner::command(&mut modem, "looking for networks", command, patience)?;
     let found = if answer.status == Status::PROVIDERS_NOT_FOUND {
         Vec::new()
     } else {
@@ -171,7 +174,9 @@ fn scan(arguments: &ScanArguments) -> Result<(), Failure> {
 
 fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
-    modem.insist(arguments.force)?;
+    if arguments.force {
+        modem.insist()?;
+    }
     modem.subscribe(&[REGISTER_STATE])?;
     let set = RegisterStateSet {
         provider_id: arguments.plmn.clone().unwrap_or_default(),
@@ -183,7 +188,7 @@ fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
         data_class: arguments.data_class.unwrap_or(DataClass::NONE),
     };
     let command = MbimCommand::set(REGISTER_STATE, &set);
-    let answer = modem.ask_long("registering", command, REGISTER)?;
+    let answer = spinner::command(&mut modem, "registering", command, REGISTER)?;
     let state: Option<RegistrationState> = answer.decode().ok();
     if !answer.status.is_success() {
         let cause = state.map(|state| state.nw_error);
@@ -215,7 +220,7 @@ fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
 }
 
 /// Waits until the modem has ended its search, and returns its last state.
-fn settled(modem: &mut Modem, mut state: RegistrationState) -> Result<RegistrationState, Failure> {
+fn settled(modem: &mut Client, mut state: RegistrationState) -> Result<RegistrationState, Failure> {
     let spinner = Spinner::new("waiting for the network");
     let deadline = Instant::now() + SEARCH;
     while matches!(
@@ -224,7 +229,7 @@ fn settled(modem: &mut Modem, mut state: RegistrationState) -> Result<Registrati
     ) && Instant::now() < deadline
     {
         // The state is queried as well as waited for, because some firmware sends no indication.
-        let told = modem.indication(Duration::from_secs(2))?;
+        let told = modem.next_indication(Duration::from_secs(2))?;
         let indicated = told
             .filter(|indication| indication.id == REGISTER_STATE)
             .and_then(|indication| indication.decode().ok());

@@ -10,9 +10,12 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::session::Command as MbimCommand;
 
 use super::operator::bits;
+use uwwan_modem::client::Client;
+
 use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
-use crate::reach::{Modem, Reach, Spinner};
+use crate::reach::Reach;
+use crate::spinner::{self, Spinner};
 
 /// Longest time for the answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,11 +68,13 @@ pub fn attach(arguments: &AttachArguments) -> Result<(), Failure> {
 /// Fails when the modem cannot be reached, or when it or a running `uwwan up` refuses.
 pub fn detach(arguments: &DetachArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
-    modem.insist(arguments.force)?;
+    if arguments.force {
+        modem.insist()?;
+    }
     switch(modem, PacketServiceAction::DETACH, arguments.json)
 }
 
-fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(), Failure> {
+fn switch(mut modem: Client, action: PacketServiceAction, json: bool) -> Result<(), Failure> {
     let attach = action == PacketServiceAction::ATTACH;
     let (doing, refused, goal) = if attach {
         (
@@ -89,7 +94,7 @@ fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(
         packet_service_action: action,
     };
     let command = MbimCommand::set(PACKET_SERVICE, &set);
-    let answer = modem.ask_long(doing, command, PATIENCE)?;
+    let answer = spinner::command(&mut modem, doing, command, PATIENCE)?;
     let told: Option<PacketServiceInfo> = answer.decode().ok();
     if !answer.status.is_success() {
         let cause = told.map(|state| state.nw_error);
@@ -99,7 +104,7 @@ fn switch(mut modem: Modem, action: PacketServiceAction, json: bool) -> Result<(
     let spinner = Spinner::new(doing);
     let deadline = Instant::now() + SETTLE;
     while state.packet_service_state != goal && Instant::now() < deadline {
-        let told = modem.indication(Duration::from_secs(2))?;
+        let told = modem.next_indication(Duration::from_secs(2))?;
         let indicated = told
             .filter(|indication| indication.id == PACKET_SERVICE)
             .and_then(|indication| indication.decode().ok());

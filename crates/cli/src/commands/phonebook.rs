@@ -6,10 +6,11 @@ use uwwan_mbim::services::phonebook::{
     CONFIGURATION, Configuration, DELETE, DeleteSet, PhonebookEntry, PhonebookFlag,
     PhonebookWriteFlag, READ, ReadInfo, ReadQuery, WRITE, WriteSet,
 };
+use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
-use crate::reach::{Modem, Reach};
+use crate::reach::Reach;
 
 /// Arguments of `phonebook`.
 #[derive(Debug, clap::Args)]
@@ -145,7 +146,7 @@ fn flag(one: bool) -> PhonebookFlag {
 
 /// Checks that the SIM takes a name and a number of that many characters. A limit of 0 counts as
 /// none. Fails with [`FailureKind::Usage`] when one is too long.
-fn fits(modem: &mut Modem, name: &str, number: &str) -> Result<(), Failure> {
+fn fits(modem: &mut Client, name: &str, number: &str) -> Result<(), Failure> {
     let configuration: Configuration = modem.query(CONFIGURATION)?;
     let checks = [
         ("name", name.chars().count(), configuration.max_name),

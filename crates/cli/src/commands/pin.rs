@@ -8,12 +8,14 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use serde_json::{Map, Value, json};
 use uwwan_mbim::services::basic_connect::{
     PIN, PIN_LIST, PinDesc, PinInfo, PinList, PinMode, PinOperation, PinSet, PinState, PinType,
 };
 use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
+use uwwan_modem::client::{Client, QUERY_TIMEOUT};
 use uwwan_modem::pin_memory::{not_tried, pin_state};
 
 use self::memory::Memory;
@@ -21,7 +23,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::page::{Page, say_value};
 use crate::prompt;
-use crate::reach::{Modem, QUICK, Reach};
+use crate::reach::Reach;
 use crate::secrets;
 
 /// Longest time for an operation on the card.
@@ -231,8 +233,8 @@ fn status(arguments: &StatusArguments) -> Result<(), Failure> {
 }
 
 /// Asks for the state of the PIN. Some firmware answers "PIN required", with or without content.
-fn query(modem: &mut Modem) -> Result<PinInfo, Failure> {
-    let answer = modem.ask(MbimCommand::query(PIN), QUICK)?;
+fn query(modem: &mut Client) -> Result<PinInfo, Failure> {
+    let answer = modem.command(MbimCommand::query(PIN), QUERY_TIMEOUT)?;
     match pin_state(answer.status, &answer.info) {
         Some(Ok(pin)) => Ok(pin),
         _ => modem.content(&answer),
@@ -360,7 +362,9 @@ fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
 }
 
 fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
-    let mut modem = wanted.reach.open()?;
+    let reached = wanted.reach.modem()?;
+    let emulated = wanted.reach.is_emulated(&reached);
+    let (mut modem, interrupts) = (reached.client, reached.interrupts);
     let pin = query(&mut modem)?;
     let locked = pin.pin_state == PinState::LOCKED;
     if !locked && wanted.operation == PinOperation::ENTER && wanted.kind.is_none() {
@@ -371,7 +375,6 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
     if !wanted.json {
         note(words(&pin));
     }
-    let emulated = wanted.reach.is_emulated(&modem);
     let mut memory = match kind {
         PinType::PIN1 => Memory::open(&mut modem, emulated)?,
         _ => None,
@@ -379,9 +382,9 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
     let set = PinSet {
         pin_type: kind,
         pin_operation: wanted.operation,
-        pin: code(&modem, wanted, kind)?,
+        pin: code(&interrupts, wanted, kind)?,
         new_pin: match wanted.new {
-            Some(file) => new_code(&modem, file)?,
+            Some(file) => new_code(&interrupts, file)?,
             None => String::new(),
         },
     };
@@ -391,8 +394,10 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
     if let Some(memory) = &mut memory {
         memory.sending(&set.pin, before, wanted.force)?;
     }
-    modem.insist(wanted.force)?;
-    let answer = modem.ask(MbimCommand::set(PIN, &set), PATIENCE)?;
+    if wanted.force {
+        modem.insist()?;
+    }
+    let answer = modem.command(MbimCommand::set(PIN, &set), PATIENCE)?;
     let after: Option<PinInfo> = answer.decode().ok();
     let used_up = match (before, after.as_ref().and_then(attempts)) {
         (Some(before), Some(after)) => after < before,
@@ -422,7 +427,10 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
             Status::PIN_REQUIRED if wanted.operation != PinOperation::ENTER => {
                 modem.refusal("the SIM is locked", answer.status, None)
             }
-            status => modem.refusal_alone(what, status, None),
+            status => Failure {
+                next: Vec::new(),
+                ..modem.refusal(what, status, None)
+            },
         };
         if let Some(after) = after.filter(|_| !answer.info.is_empty()) {
             failure = failure.because(words(&after));
@@ -455,20 +463,24 @@ fn told(wanted: &Operation<'_>, pin: &PinInfo, text: &str) -> Result<(), Failure
     page.print()
 }
 
-fn code(modem: &Modem, wanted: &Operation<'_>, kind: PinType) -> Result<String, Failure> {
+fn code(
+    interrupts: &Receiver<i32>,
+    wanted: &Operation<'_>,
+    kind: PinType,
+) -> Result<String, Failure> {
     let (subject, option) = if wanted.puk {
         ("PUK", "--puk-file")
     } else {
         ("PIN", "--pin-file")
     };
-    read(modem, wanted.code_file, subject, option, lengths(kind))
+    read(interrupts, wanted.code_file, subject, option, lengths(kind))
 }
 
 /// Reads a new PIN from the file, or from the terminal, where it is typed twice.
-fn new_code(modem: &Modem, file: Option<&Path>) -> Result<String, Failure> {
+fn new_code(interrupts: &Receiver<i32>, file: Option<&Path>) -> Result<String, Failure> {
     let lengths = lengths(PinType::PIN1);
-    let new = read(modem, file, "new PIN", "--new-pin-file", lengths)?;
-    if file.is_none() && prompt::secret("new PIN again: ", modem.interrupts())? != new {
+    let new = read(interrupts, file, "new PIN", "--new-pin-file", lengths)?;
+    if file.is_none() && prompt::secret("new PIN again: ", interrupts)? != new {
         return Err(Failure::new(FailureKind::Usage, "the new PINs differ")
             .next("nothing was sent, no attempt was used up"));
     }
@@ -476,7 +488,7 @@ fn new_code(modem: &Modem, file: Option<&Path>) -> Result<String, Failure> {
 }
 
 fn read(
-    modem: &Modem,
+    interrupts: &Receiver<i32>,
     file: Option<&Path>,
     subject: &str,
     option: &str,
@@ -492,7 +504,7 @@ fn read(
                 .next(format!("{option} FILE, or {option} /dev/stdin")),
         );
     }
-    let text = prompt::secret(&format!("{subject}: "), modem.interrupts())?;
+    let text = prompt::secret(&format!("{subject}: "), interrupts)?;
     secrets::check_code(&text, subject, lengths)?;
     Ok(text)
 }

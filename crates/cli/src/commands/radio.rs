@@ -64,7 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state: RadioState = match wanted {
         None => modem.query(RADIO_STATE)?,
         Some(on) => {
-            modem.insist(arguments.force)?;
+            if arguments.force {
+                modem.insist()?;
+            }
             let radio_state = if on {
                 RadioSwitchState::ON
             } else {
@@ -106,10 +108,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Lifts the FCC lock.
 fn unlock(arguments: &Arguments) -> Result<(), Failure> {
-    let mut modem = arguments.reach.open()?;
+    let reached = arguments.reach.modem()?;
+    let status = reached.status().unwrap_or_default();
+    let mut modem = reached.client;
     let state = modem.optional::<quectel::RadioState>(MbimCommand::query(quectel::RADIO_STATE))?;
     let told = state.is_ok_and(|state| state.radio_state == QuectelRadioSwitchState::FCC_LOCKED);
-    let status = modem.status().unwrap_or_default();
     let known = status.fcc_unlock.or(told.then_some(FccUnlock::Quectel));
     let Some(way) = arguments.way.or(known) else {
         modem.close()?;
@@ -123,10 +126,12 @@ fn unlock(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.json {
         note(format!("unlocking by {way}: {}", fcc::RESPONSIBILITY));
     }
-    modem.insist(arguments.force)?;
+    if arguments.force {
+        modem.insist()?;
+    }
     let mut unlocking = Unlocking::new(way);
     while let Some(command) = unlocking.next_command() {
-        let answer = modem.ask(command, PATIENCE)?;
+        let answer = modem.command(command, PATIENCE)?;
         unlocking.answered(Some((answer.status, &answer.info)));
     }
     let outcome = unlocking.outcome();

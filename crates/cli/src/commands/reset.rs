@@ -14,7 +14,8 @@ use uwwan_usb::device::Found;
 use crate::candidates;
 use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
-use crate::reach::{Reach, Spinner, Target, interrupts};
+use crate::reach::{Reach, Target, interrupts};
+use crate::spinner::Spinner;
 
 /// Longest time for the answer to a restart.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -90,7 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Resets the modem over MBIM. Returns `false` when it does not offer that.
 fn over_mbim(target: &Target) -> Result<bool, Failure> {
-    let mut modem = target.clone().open(interrupts()?)?;
+    let mut modem = target.clone().open(interrupts()?)?.client;
     let services = modem.optional::<DeviceServices>(MbimCommand::query(DEVICE_SERVICES))?;
     let offered = services.is_ok_and(|services| {
         services.device_services.iter().any(|service| {
@@ -99,7 +100,7 @@ fn over_mbim(target: &Target) -> Result<bool, Failure> {
         })
     });
     if offered {
-        modem.insist(true)?;
+        modem.insist()?;
         let _: Empty = modem.set(DEVICE_RESET, &Empty::default())?;
         // The modem leaves the bus before a CLOSE could be answered.
         drop(modem);

@@ -15,11 +15,14 @@ use uwwan_mbim::status::Status;
 use uwwan_mbim::uuid::Uuid;
 
 use super::contexts::purpose;
+use uwwan_modem::client::{Client, QUERY_TIMEOUT};
+
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::page::{Page, say_value};
-use crate::reach::{Modem, QUICK, Reach, Spinner};
+use crate::reach::Reach;
 use crate::secrets;
+use crate::spinner::{self, Spinner};
 
 /// Longest time for an activation (ModemManager waits as long).
 const ACTIVATE: Duration = Duration::from_secs(180);
@@ -156,7 +159,8 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
         ip_type: arguments.ip_type,
         context_type: arguments.context_type,
     };
-    let mut modem = arguments.reach.open()?;
+    let reached = arguments.reach.modem()?;
+    let (mut modem, through) = (reached.client, reached.through);
     let state: ConnectInfo = modem.query_with(CONNECT, &query(arguments.session))?;
     if is_active(&state) {
         return Err(Failure::new(
@@ -173,7 +177,7 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
         Ok(result) => result,
         Err(failure) => {
             // The data session may still come up in the modem.
-            let _ = deactivate(&mut modem, arguments.session, QUICK);
+            let _ = deactivate(&mut modem, arguments.session, QUERY_TIMEOUT);
             return Err(failure);
         }
     };
@@ -190,20 +194,36 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
     }
     if arguments.hold {
         note("held until Ctrl-C");
-        modem.wait_for_interrupt()?;
+        hold(&mut modem)?;
         deactivate(&mut modem, arguments.session, DEACTIVATE)?;
-    } else if modem.through().is_none() {
+    } else if through.is_none() {
         note("no uwwan up is running: the session ends here (--hold keeps it)");
     }
     modem.close()
 }
 
+/// Waits for Ctrl-C or the loss of the modem.
+fn hold(modem: &mut Client) -> Result<(), Failure> {
+    loop {
+        match modem.next_indication(Duration::from_secs(3600)) {
+            Ok(_) => {}
+            Err(failure) if failure.kind == FailureKind::Cancelled => return Ok(()),
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
 fn activate(
-    modem: &mut Modem,
+    modem: &mut Client,
     set: &ConnectSet,
 ) -> Result<(ConnectInfo, Option<IpConfiguration>), Failure> {
     let session = set.session_id;
-    let answer = modem.ask_long("connecting", MbimCommand::set(CONNECT, set), ACTIVATE)?;
+    let answer = spinner::command(
+        modem,
+        "connecting",
+        MbimCommand::set(CONNECT, set),
+        ACTIVATE,
+    )?;
     let told: Option<ConnectInfo> = answer.decode().ok();
     if !answer.status.is_success() {
         let cause = told.map(|state| state.nw_error);
@@ -222,7 +242,7 @@ fn activate(
     let deadline = Instant::now() + SETTLE;
     while state.activation_state == ActivationState::ACTIVATING && Instant::now() < deadline {
         let indicated = modem
-            .indication(Duration::from_secs(2))?
+            .next_indication(Duration::from_secs(2))?
             .filter(|indication| indication.id == CONNECT)
             .and_then(|indication| indication.decode::<ConnectInfo>().ok())
             .filter(|state| state.session_id == session);
@@ -244,13 +264,13 @@ fn activate(
     Ok((state, addresses))
 }
 
-fn configuration(modem: &mut Modem, session: u32) -> Result<Option<IpConfiguration>, Failure> {
+fn configuration(modem: &mut Client, session: u32) -> Result<Option<IpConfiguration>, Failure> {
     let wanted = IpConfiguration {
         session_id: session,
         ..IpConfiguration::default()
     };
     let command = MbimCommand::query_with(IP_CONFIGURATION, &wanted);
-    let answer = modem.ask_long("waiting for addresses", command, ADDRESSES)?;
+    let answer = spinner::command(modem, "waiting for addresses", command, ADDRESSES)?;
     if answer.status.is_success() {
         modem.content(&answer).map(Some)
     } else {
@@ -259,18 +279,23 @@ fn configuration(modem: &mut Modem, session: u32) -> Result<Option<IpConfigurati
 }
 
 /// Ends a data session. Returns `false` when it was not active.
-fn deactivate(modem: &mut Modem, session: u32, patience: Duration) -> Result<bool, Failure> {
+fn deactivate(modem: &mut Client, session: u32, patience: Duration) -> Result<bool, Failure> {
     let set = ConnectSet {
         session_id: session,
         activation_command: ActivationCommand::DEACTIVATE,
         context_type: context_type::INTERNET,
         ..ConnectSet::default()
     };
-    let answer = modem.ask_long("disconnecting", MbimCommand::set(CONNECT, &set), patience)?;
+    let answer = spinner::command(
+        modem,
+        "disconnecting",
+        MbimCommand::set(CONNECT, &set),
+        patience,
+    )?;
     match answer.status {
         Status::CONTEXT_NOT_ACTIVATED => Ok(false),
         status if status.is_success() => Ok(true),
-        status => Err(modem.refusal(&format!("cannot end session {session}"), status, None)),
+        status => Err(modem.refusal(format!("cannot end session {session}"), status, None)),
     }
 }
 
@@ -280,7 +305,9 @@ fn deactivate(modem: &mut Modem, session: u32, patience: Duration) -> Result<boo
 /// Fails when the modem, or a running `uwwan up` that holds the session, refuses.
 pub fn disconnect(arguments: &DisconnectArguments) -> Result<(), Failure> {
     let mut modem = arguments.reach.open()?;
-    modem.insist(arguments.force)?;
+    if arguments.force {
+        modem.insist()?;
+    }
     let was = deactivate(&mut modem, arguments.session, DEACTIVATE)?;
     modem.close()?;
     let session = arguments.session;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use uwwan_mbim::services::basic_connect::{SIGNAL_STATE, SignalState, SignalStateSet};
+use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
-use crate::reach::{Modem, Reach};
+use crate::reach::Reach;
 
 /// Arguments of `signal`.
 #[derive(Debug, clap::Args)]
@@ -73,14 +74,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Shows every report until Ctrl-C, and queries the signal when the modem sends none.
-fn watch(modem: &mut Modem, first: &SignalState, json: bool) -> Result<(), Failure> {
+fn watch(modem: &mut Client, first: &SignalState, json: bool) -> Result<(), Failure> {
     modem.subscribe(&[SIGNAL_STATE])?;
     let pace = Duration::from_secs(match first.signal_strength_interval {
         0 => 5,
         seconds => u64::from(seconds).clamp(1, 60),
     }) + Duration::from_secs(1);
     loop {
-        let state = match modem.indication(pace) {
+        let state = match modem.next_indication(pace) {
             Ok(Some(indication)) if indication.id == SIGNAL_STATE => indication.decode().ok(),
             Ok(Some(_)) => None,
             Ok(None) => match modem.query(SIGNAL_STATE) {

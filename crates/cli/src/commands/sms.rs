@@ -14,11 +14,13 @@ use uwwan_mbim::services::sms::{
     SendSet, SmsFlag, SmsFormat, SmsPduSendRecord,
 };
 use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::say;
 use crate::page::{Page, say_value};
-use crate::reach::{Modem, Reach};
+use crate::reach::Reach;
+use crate::spinner;
 use store::Stored;
 
 /// Longest time for the network to take a part of a message.
@@ -177,7 +179,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Reads every stored message of a kind, with the parts of long ones put together.
-fn stored(modem: &mut Modem, flag: SmsFlag) -> Result<Vec<Stored>, Failure> {
+fn stored(modem: &mut Client, flag: SmsFlag) -> Result<Vec<Stored>, Failure> {
     let configuration: Configuration = modem.query(CONFIGURATION)?;
     let query = ReadQuery {
         format: configuration.format,
@@ -185,7 +187,7 @@ fn stored(modem: &mut Modem, flag: SmsFlag) -> Result<Vec<Stored>, Failure> {
         message_index: 0,
     };
     let command = MbimCommand::query_with(READ, &query);
-    let answer = modem.ask_long("reading messages", command, READ_PATIENCE)?;
+    let answer = spinner::command(modem, "reading messages", command, READ_PATIENCE)?;
     let read: ReadInfo = modem.content(&answer)?;
     Ok(store::messages(&read))
 }
@@ -319,9 +321,13 @@ fn send(arguments: &SendArguments) -> Result<(), Failure> {
             pdu_message: Some(SmsPduSendRecord { pdu_data: pdu }),
             cdma_message: None,
         };
-        let answer = modem
-            .ask_long(&doing, MbimCommand::set(SEND, &set), SEND_PATIENCE)
-            .map_err(|failure| partly(failure, index, total))?;
+        let answer = spinner::command(
+            &mut modem,
+            &doing,
+            MbimCommand::set(SEND, &set),
+            SEND_PATIENCE,
+        )
+        .map_err(|failure| partly(failure, index, total))?;
         let info: SendInfo = modem
             .content(&answer)
             .map_err(|failure| partly(failure, index, total))?;

@@ -8,11 +8,13 @@ use uwwan_mbim::gsm::coding::{from_ussd, to_ussd};
 use uwwan_mbim::print::hex;
 use uwwan_mbim::services::ussd::{USSD, Ussd, UssdAction, UssdResponse, UssdSet};
 use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_modem::client::Client;
 
 use crate::failure::{Failure, FailureKind};
 use crate::page::{Page, say_value};
 use crate::prompt;
-use crate::reach::{Modem, Reach};
+use crate::reach::Reach;
+use crate::spinner;
 
 /// Longest time for the network's answer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,7 +52,8 @@ pub struct Arguments {
 /// # Errors
 /// Fails when the modem cannot be reached, or when it or the network refuses.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut modem = arguments.reach.open()?;
+    let reached = arguments.reach.modem()?;
+    let (mut modem, interrupts) = (reached.client, reached.interrupts);
     let Some(code) = &arguments.code else {
         let _ = turn(&mut modem, UssdAction::CANCEL, "")?;
         return modem.close();
@@ -70,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let reply = match replies.next() {
             Some(reply) => reply.clone(),
             None if !arguments.json && std::io::stdin().is_terminal() && prompt::possible() => {
-                prompt::line("> ", modem.interrupts())?
+                prompt::line("> ", &interrupts)?
             }
             None => String::new(),
         };
@@ -88,7 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     modem.close()
 }
 
-fn turn(modem: &mut Modem, action: UssdAction, text: &str) -> Result<Ussd, Failure> {
+fn turn(modem: &mut Client, action: UssdAction, text: &str) -> Result<Ussd, Failure> {
     let (data_coding_scheme, payload) = to_ussd(text).ok_or_else(|| {
         Failure::new(FailureKind::Usage, "the text is too long")
             .because("USSD takes 182 characters of the GSM alphabet, 80 of others")
@@ -98,7 +101,12 @@ fn turn(modem: &mut Modem, action: UssdAction, text: &str) -> Result<Ussd, Failu
         data_coding_scheme: data_coding_scheme.into(),
         payload,
     };
-    let answer = modem.ask_long("asking the network", MbimCommand::set(USSD, &set), PATIENCE)?;
+    let answer = spinner::command(
+        modem,
+        "asking the network",
+        MbimCommand::set(USSD, &set),
+        PATIENCE,
+    )?;
     modem.content(&answer)
 }
 

@@ -3,34 +3,65 @@
 use std::io;
 
 use uwwan_mbim::session::CommandError;
-use uwwan_mbim::status::Status;
+use uwwan_mbim::status::{NwError, Status};
 
 use crate::failure::{Code, Failure, FailureKind};
 
-/// Returns the failure for a status other than success that answers `what`. `owners` are those who
-/// may do everything, if this process's user is none of them.
-pub(super) fn status(
+/// Returns the failure for a wait that the caller ended; `doing` says what it was for.
+#[must_use]
+pub fn interrupted(doing: &str) -> Failure {
+    Failure::new(FailureKind::Cancelled, format!("interrupted: {doing}"))
+        .because("Ctrl-C, SIGTERM or the like; what was under way has been withdrawn")
+}
+
+/// Returns the failure for a status that refuses `what`, with the network's cause if it gave one.
+/// `owner` is the user id of the running `up` that passed the command on, if one did.
+pub(super) fn refusal(
     what: impl Into<String>,
-    place: &str,
     status: Status,
-    owners: Option<String>,
+    cause: Option<NwError>,
+    owner: Option<u32>,
 ) -> Failure {
-    let next = match (status, owners) {
-        (Status::OPERATION_NOT_ALLOWED, Some(owners)) => format!(
-            "those who may do it are {owners}; `up --operator` lets others use the modem"
-        ),
-        (Status::OPERATION_NOT_ALLOWED, None) => {
-            "if `uwwan up` holds what this would end: `uwwan down` first, or run `up` with --proxy-guard off".to_owned()
-        }
-        (Status::BUSY | Status::NOT_INITIALIZED, _) => "try again in a few seconds".to_owned(),
-        (Status::NO_DEVICE_SUPPORT, _) => "`uwwan services` lists what this modem offers".to_owned(),
-        _ => String::new(),
-    };
-    Failure::new(FailureKind::Refused, what)
+    let mut failure = Failure::new(FailureKind::Refused, what)
         .with(Code::Status(status))
-        .at(place)
-        .because(format!("{} ({})", status.name(), status.explanation()))
-        .next(next)
+        .because(format!("{status}: {}", status.explanation()));
+    if let Some(cause) = cause.filter(|cause| *cause != NwError::NONE) {
+        failure = failure.because(format!("the network says {cause}: {}", cause.explanation()));
+    }
+    let next = match status {
+        Status::OPERATION_NOT_ALLOWED => {
+            let own = rustix::process::geteuid().as_raw();
+            return match owner {
+                Some(owner) => not_allowed(failure, other_owners(owner, own)),
+                None => failure,
+            };
+        }
+        Status::BUSY | Status::NOT_INITIALIZED => "try again in a few seconds",
+        Status::NO_DEVICE_SUPPORT => "`uwwan services` lists what this modem offers",
+        Status::PIN_REQUIRED => "`uwwan pin status`, then `uwwan pin enter`",
+        Status::RADIO_POWER_OFF => "`uwwan radio on`",
+        Status::NOT_REGISTERED => "`uwwan operator register`",
+        Status::PACKET_SERVICE_DETACHED => "`uwwan attach`",
+        _ => "",
+    };
+    failure.next(next)
+}
+
+/// Returns the failure for what a running `up` does not allow. `owners` are those who may do
+/// everything, if this process's user is none of them.
+fn not_allowed(failure: Failure, owners: Option<String>) -> Failure {
+    match owners {
+        None => failure
+            .because("it would end what the running `uwwan up` holds, or is not possible now")
+            .next("the same with --force, where the command has it; or `uwwan down` first"),
+        Some(owners) => failure
+            .because(
+                "the running `uwwan up` does not let this user do it, or it is not possible now",
+            )
+            .next(format!(
+                "those who may do it are {owners}; `uwwan up --operator` lets others use the modem"
+            )),
+    }
 }
 
 /// Returns in words who may do everything with an `up` of the user `owner`, unless `own` is one of
@@ -113,21 +144,39 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_may() {
-        let next = |status, owner, own| {
-            let failure = super::status("it", "there", status, other_owners(owner, own));
-            failure.next.join("; ")
+        let next = |owner, own| {
+            let failure = Failure::new(FailureKind::Refused, "it");
+            not_allowed(failure, other_owners(owner, own))
+                .next
+                .join("; ")
         };
-        let refused = Status::OPERATION_NOT_ALLOWED;
         for (owner, own) in [(0, 0), (990, 0), (990, 990)] {
-            assert!(next(refused, owner, own).contains("uwwan down"), "{own}");
+            assert!(next(owner, own).contains("uwwan down"), "{own}");
         }
-        assert!(next(refused, 0, 1000).contains("are root; "));
-        let told = next(refused, 990, 1000);
+        assert!(next(0, 1000).contains("are root; "));
+        let told = next(990, 1000);
         assert!(told.contains("root, user 990 (who started it)"), "{told}");
         assert!(
             told.contains("--operator") && !told.contains("uwwan down"),
             "{told}"
         );
-        assert_eq!(next(Status::BUSY, 0, 1000), next(Status::BUSY, 0, 0));
+    }
+
+    #[test]
+    fn a_refusal_carries_code_cause_and_advice() {
+        let advice = |status, owner| refusal("it", status, None, owner).next;
+        assert!(advice(Status::OPERATION_NOT_ALLOWED, None).is_empty());
+        assert!(!advice(Status::OPERATION_NOT_ALLOWED, Some(0)).is_empty());
+        assert_eq!(
+            advice(Status::RADIO_POWER_OFF, Some(0)),
+            ["`uwwan radio on`"]
+        );
+        assert!(advice(Status::FAILURE, None).is_empty());
+        let cause = Some(NwError::MISSING_OR_UNKNOWN_APN);
+        let failure = refusal("it", Status::FAILURE, cause, None);
+        assert_eq!(failure.status(), Some(Status::FAILURE));
+        assert!(failure.why[1].starts_with("the network says"), "{failure}");
+        let none = refusal("it", Status::FAILURE, Some(NwError::NONE), None);
+        assert_eq!(none.why.len(), 1);
     }
 }

@@ -43,6 +43,8 @@ mod direct;
 mod error;
 mod socket;
 mod status;
+#[cfg(test)]
+mod tests;
 mod through;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -56,23 +58,31 @@ use uwwan_mbim::services::basic_connect::{
     DEVICE_SERVICE_SUBSCRIBE_LIST, DeviceServiceSubscribeList, EventEntry,
 };
 use uwwan_mbim::session::{Command, CommandError, Response};
+use uwwan_mbim::status::{NwError, Status as MbimStatus};
 use uwwan_usb::device::Backend;
 
 pub use at::{AtClient, Lines};
 pub use channel::Indication;
+pub use error::interrupted;
 pub use socket::reach;
 pub use status::StatusClient;
 
 use crate::event::Event;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Code, Failure, FailureKind};
 use crate::modem::Handle;
 use crate::options::Options;
 use crate::selector::Selector;
 use crate::status::Status;
 use channel::{Channel, ChannelEvent};
 
-/// Time for the commands of the typed methods.
-const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time a modem has to answer from what it knows itself.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time a modem has to answer a command that not every firmware answers.
+const OPTIONAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time a modem has to carry out a set command of the typed methods.
+const SET_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time until an interruption is noticed.
+const TURN: Duration = Duration::from_millis(100);
 /// Largest number of indications that are kept until they are fetched; beyond it the oldest are
 /// dropped.
 const MOST_INDICATIONS: usize = 1024;
@@ -88,9 +98,14 @@ struct Waiting {
     result: Option<Result<Response, Failure>>,
 }
 
+/// Answer to a command that not every firmware answers, or the reason in words why there is none.
+pub type Optional<T> = Result<T, String>;
+
 /// Control session with a modem. Dropping it closes it, as [`Client::close`] does.
 pub struct Client {
     channel: Box<dyn Channel>,
+    /// Returns whether the caller is to get back from a wait without a result.
+    interrupted: Box<dyn FnMut() -> bool + Send>,
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
     indications: VecDeque<Indication>,
@@ -159,6 +174,7 @@ impl Client {
     fn over(channel: Box<dyn Channel>) -> Self {
         Self {
             channel,
+            interrupted: Box::new(|| false),
             next: 1,
             waiting: BTreeMap::new(),
             indications: VecDeque::new(),
@@ -180,15 +196,27 @@ impl Client {
         self.channel.status()
     }
 
+    /// Has waits end once `interrupted` returns `true`, which is asked ten times a second: those of
+    /// [`Client::command`] and all that is built on it, and those of [`Client::next_indication`].
+    /// The command that is waited for is withdrawn.
+    pub fn interrupt_by(&mut self, interrupted: impl FnMut() -> bool + Send + 'static) {
+        self.interrupted = Box::new(interrupted);
+    }
+
     /// Sends a command and returns its answer, whatever its status.
     ///
     /// # Errors
-    /// [`Failure`] when there is no answer.
+    /// [`Failure`] when there is no answer, of the kind `Cancelled` after an interruption.
     pub fn command(&mut self, command: Command, timeout: Duration) -> Result<Response, Failure> {
+        let what = command.id.to_string();
         let pending = self.start(command, timeout)?;
         loop {
-            if let Some(response) = self.poll(pending, timeout)? {
+            if let Some(response) = self.poll(pending, TURN)? {
                 return Ok(response);
+            }
+            if (self.interrupted)() {
+                self.cancel(pending);
+                return Err(interrupted(&what));
             }
         }
     }
@@ -261,55 +289,92 @@ impl Client {
         }
     }
 
-    /// Sends a query without content and returns the content of the answer.
+    /// Sends a query without content and returns the content of the answer, for which the modem has
+    /// 10 s.
     ///
     /// # Errors
     /// [`Failure`] when there is no answer, with the status when the modem refuses, and of the kind
     /// `Unreadable` when the answer cannot be decoded.
     pub fn query<A: Layout>(&mut self, id: CidId) -> Result<A, Failure> {
-        self.succeed(Command::query(id))
+        self.content_of(Command::query(id), QUERY_TIMEOUT)
     }
 
     /// Sends a query with content and returns the content of the answer.
     ///
     /// # Errors
     /// Those of [`Client::query`].
-    pub fn query_with<Q: Layout, A: Layout>(
+    pub fn query_with<A: Layout>(
         &mut self,
         id: CidId,
-        content: &Q,
+        content: &impl Layout,
     ) -> Result<A, Failure> {
-        self.succeed(Command::query_with(id, content))
+        self.content_of(Command::query_with(id, content), QUERY_TIMEOUT)
     }
 
-    /// Sends a set command and returns the content of the answer.
+    /// Sends a command that not every firmware answers, and waits 5 s for the answer.
+    ///
+    /// # Errors
+    /// [`Failure`] when the modem is lost, and of the kind `Cancelled` after an interruption.
+    pub fn optional<A: Layout>(&mut self, command: Command) -> Result<Optional<A>, Failure> {
+        match self.command(command, OPTIONAL_TIMEOUT) {
+            Ok(response) if response.status.is_success() => {
+                Ok(response.decode().map_err(|error| error.to_string()))
+            }
+            Ok(response) => Ok(Err(response.status.name())),
+            Err(failure) => match (failure.kind, failure.code) {
+                (FailureKind::Timeout, _) => Ok(Err("no answer".to_owned())),
+                (_, Some(Code::Protocol(code))) => Ok(Err(code.to_string())),
+                _ => Err(failure),
+            },
+        }
+    }
+
+    /// Sends a set command and returns the content of the answer, for which the modem has 30 s.
     ///
     /// # Errors
     /// Those of [`Client::query`].
-    pub fn set<S: Layout, A: Layout>(&mut self, id: CidId, content: &S) -> Result<A, Failure> {
-        self.succeed(Command::set(id, content))
+    pub fn set<A: Layout>(&mut self, id: CidId, content: &impl Layout) -> Result<A, Failure> {
+        self.content_of(Command::set(id, content), SET_TIMEOUT)
     }
 
-    fn succeed<A: Layout>(&mut self, command: Command) -> Result<A, Failure> {
-        let response = self.command(command, USUAL_TIMEOUT)?;
-        self.success(&response)
+    fn content_of<A: Layout>(&mut self, command: Command, timeout: Duration) -> Result<A, Failure> {
+        let response = self.command(command, timeout)?;
+        self.content(&response)
     }
 
     /// Returns the content of an answer that must be a success.
     ///
     /// # Errors
     /// [`Failure`] with the status, or of the kind `Unreadable` when the content cannot be decoded.
-    pub fn success<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
-        let what = response.id.to_string();
-        if !response.status.is_success() {
-            return Err(self.refusal(what, response.status));
-        }
+    pub fn content<A: Layout>(&self, response: &Response) -> Result<A, Failure> {
+        self.succeeded(response)?;
         response.decode().map_err(|error| {
-            Failure::new(FailureKind::Unreadable, error::unreadable(&what))
+            let what = error::unreadable(&response.id.to_string());
+            Failure::new(FailureKind::Unreadable, what)
                 .at(self.place())
                 .because(format!("the answer makes no sense: {error}"))
                 .next("report it with the message as hex (`uwwan mbim send`)")
         })
+    }
+
+    fn succeeded(&self, response: &Response) -> Result<(), Failure> {
+        if response.status.is_success() {
+            return Ok(());
+        }
+        let what = format!("the modem refuses {}", response.id);
+        Err(self.refusal(what, response.status, None))
+    }
+
+    /// Returns the failure for a status that refuses `what`, with the network's cause if it gave
+    /// one, and with a next step where the status suggests one.
+    #[must_use]
+    pub fn refusal(
+        &self,
+        what: impl Into<String>,
+        status: MbimStatus,
+        cause: Option<NwError>,
+    ) -> Failure {
+        error::refusal(what, status, cause, self.channel.owner()).at(self.place())
     }
 
     /// Chooses the indications that [`Client::next_indication`] returns, in place of the modem's
@@ -333,18 +398,14 @@ impl Client {
             }
         }
         let command = Command::set(DEVICE_SERVICE_SUBSCRIBE_LIST, &list);
-        let response = self.command(command, USUAL_TIMEOUT)?;
-        if response.status.is_success() {
-            Ok(())
-        } else {
-            Err(self.refusal(response.id.to_string(), response.status))
-        }
+        let response = self.command(command, SET_TIMEOUT)?;
+        self.succeeded(&response)
     }
 
     /// Returns the next indication, if one comes within `patience`.
     ///
     /// # Errors
-    /// [`Failure`] of the kind `Gone` when no more will come.
+    /// [`Failure`] of the kind `Gone` when no more will come, and `Cancelled` after an interruption.
     pub fn next_indication(&mut self, patience: Duration) -> Result<Option<Indication>, Failure> {
         let until = Instant::now() + patience.min(Duration::from_secs(86_400));
         loop {
@@ -358,7 +419,10 @@ impl Client {
             if now >= until {
                 return Ok(None);
             }
-            self.take(until - now);
+            if (self.interrupted)() {
+                return Err(interrupted("waiting for the modem"));
+            }
+            self.take(TURN.min(until - now));
         }
     }
 
@@ -372,26 +436,12 @@ impl Client {
         let Some(command) = self.channel.insist() else {
             return Ok(());
         };
-        let response = self.command(command, USUAL_TIMEOUT)?;
+        let response = self.command(command, SET_TIMEOUT)?;
         if response.status.is_success() {
-            Ok(())
-        } else {
-            let what = "what `uwwan up` holds may not be ended";
-            Err(self.refusal(what, response.status))
+            return Ok(());
         }
-    }
-
-    /// Returns in words who owns the running `up` at the other end, and may do everything, if this
-    /// process's user is none of them.
-    #[must_use]
-    pub fn other_owners(&self) -> Option<String> {
-        let owner = self.channel.owner()?;
-        let own = rustix::process::geteuid().as_raw();
-        error::other_owners(owner, own)
-    }
-
-    fn refusal(&self, what: impl Into<String>, status: uwwan_mbim::Status) -> Failure {
-        error::status(what, self.place(), status, self.other_owners())
+        let what = "what `uwwan up` holds may not be ended";
+        Err(self.refusal(what, response.status, None))
     }
 
     /// Closes the control session and releases the device.

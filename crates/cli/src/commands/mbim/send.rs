@@ -14,6 +14,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::input::from_hex;
 use crate::output::say;
 use crate::reach::Reach;
+use crate::spinner;
 
 /// Returns the version of the Microsoft extensions for its number on the command line.
 pub fn version(mbimex: u8) -> Version {
@@ -90,9 +91,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let info = content(arguments, id, cid, kind)?;
     let mut modem = arguments.reach.open()?;
-    modem.insist(arguments.force)?;
+    if arguments.force {
+        modem.insist()?;
+    }
     let patience = Duration::from_secs(arguments.timeout);
-    let answer = modem.ask_long(&id.to_string(), Command { id, kind, info }, patience)?;
+    let answer = spinner::command(
+        &mut modem,
+        &id.to_string(),
+        Command { id, kind, info },
+        patience,
+    )?;
     let status = answer.status;
     let message = Message {
         transaction: 1,
@@ -119,7 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if !status.is_success() {
         let what = format!("the modem refuses {id}");
-        return Err(modem.refusal(&what, status, None));
+        return Err(modem.refusal(what, status, None));
     }
     modem.close()
 }

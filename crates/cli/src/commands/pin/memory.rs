@@ -2,11 +2,11 @@
 
 use uwwan_mbim::services::basic_connect::{SUBSCRIBER_READY_STATUS, SubscriberReadyStatus};
 use uwwan_mbim::session::Command;
+use uwwan_modem::client::Client;
 use uwwan_modem::pin_memory::{Past, PinStore};
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
-use crate::reach::Modem;
 use crate::state;
 
 /// The memory for the SIM at hand.
@@ -21,7 +21,7 @@ impl Memory {
     ///
     /// # Errors
     /// Fails when the modem is lost.
-    pub(super) fn open(modem: &mut Modem, emulated: bool) -> Result<Option<Self>, Failure> {
+    pub(super) fn open(modem: &mut Client, emulated: bool) -> Result<Option<Self>, Failure> {
         let Some(path) = state::pins(emulated) else {
             return Ok(None);
         };
