@@ -8,11 +8,14 @@
 //! for good.
 
 mod device;
+mod ending;
 mod found;
 mod held;
 mod link;
 mod mbim;
+mod pins;
 mod sessions;
+mod telling;
 mod usb;
 
 use std::collections::HashMap;
@@ -21,23 +24,26 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use uwwan_mbim::session::{CommandError, ControlSession, State, TransactionId};
+use uwwan_mbim::session::{
+    Command, CommandError, ControlSession, ReadError, TransactionId, Transmit,
+};
 use uwwan_usb::device::Backend;
+use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::requests;
 
 use crate::askers::{Askers, Message, Request, Ticket};
 use crate::datapath::{Fault, Report};
-use crate::event::{Event, SessionChange, SessionEvent};
+use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, Rung, TRIED_AGAIN};
 use crate::host::HostProvider;
-use crate::ladder::{Action, Ask, Input, Ladder};
+use crate::ladder::{Action, Ask, Input, Ladder, Outcome};
 use crate::options::Options;
-use crate::pin_memory::{PinMemory, PinStore};
+use crate::pin_memory::PinStore;
 use crate::quirks::Quirk;
 use crate::selector::Selector;
 use crate::session::SessionAsk;
 use crate::shared::Shared;
-use crate::status::{ConfigurationChange, RungTime};
 use crate::supervisor::{Supervisor, Verdict};
 
 pub(crate) use device::{ethernet_acceptable, look};
@@ -91,10 +97,6 @@ pub(crate) struct Control {
     finished: Option<Result<(), Failure>>,
 }
 
-/// Time that the deactivation of the data sessions may take.
-const DISCONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// Time that the control session's CLOSE may take.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 /// Number of control transfers made in a row before everything else has its turn.
 const MOST_TRANSFERS: u32 = 256;
 
@@ -340,10 +342,6 @@ impl Control {
         self.finished = Some(Err(explain::failure(rung, false, text, &why, next)));
     }
 
-    fn diagnose(&mut self, text: String) {
-        self.tell(Event::Diagnosis { text });
-    }
-
     /// Tells the ladder that what it stands on is gone, down to the rung `from`.
     fn lost(&mut self, from: Rung, why: String) {
         if let Some((_, again)) = self.retry.as_mut() {
@@ -391,36 +389,6 @@ impl Control {
         }
     }
 
-    fn remember(&mut self, pins: PinMemory) {
-        let Some(store) = &mut self.pins else {
-            return;
-        };
-        store.pins = pins;
-        if let Err(why) = store.save() {
-            let why = format!("{}: {why}", store.path().display());
-            let text =
-                format!("whether this PIN is refused will not be known to the next run: {why}");
-            self.tell(Event::Notice { text });
-            self.ladder.not_remembered(Instant::now(), &why);
-        }
-    }
-
-    /// Loads the memory of PINs that earlier runs have written.
-    fn recall(&mut self) {
-        let Some(path) = &self.options.pin_memory else {
-            return;
-        };
-        let store = PinStore::open(path.clone());
-        self.ladder.recall(store.pins.clone());
-        if let Some(why) = store.unreadable() {
-            let path = path.display();
-            let text =
-                format!("which PINs were refused on earlier runs is not known: {path}: {why}");
-            self.tell(Event::Notice { text });
-        }
-        self.pins = Some(store);
-    }
-
     fn input(&mut self, input: Input) {
         self.ladder.handle(Instant::now(), input);
     }
@@ -465,222 +433,101 @@ impl Control {
             .is_some_and(|held| held.function.is_ethernet())
     }
 
-    /// Tells the observer of an event, and records it in the status.
-    fn tell(&mut self, event: Event) {
-        // The search for an absent device is reported once.
-        if self.absent
-            && let Event::RungStarted { rung: Rung::Found } = event
-        {
-            return;
+    /// Carries out a request of an asker.
+    fn request(&mut self, asker: u64, request: Request) {
+        match request {
+            Request::Send {
+                ticket,
+                command,
+                timeout,
+            } => match start(&mut self.control_session, command, timeout) {
+                Ok(id) => {
+                    self.asked.insert(id, Asker::Program { asker, ticket });
+                }
+                Err(error) => self.askers.answer(asker, ticket, Err(error)),
+            },
+            Request::Withdraw(ticket) => self.withdraw(asker, ticket),
         }
-        match &event {
-            Event::Diagnosis { text } => tracing::warn!("{text}"),
-            Event::RungFailed { failure, .. } => {
-                tracing::warn!("{}", failure.headline())
+    }
+
+    fn ask(&mut self, ask: Ask, command: Command, timeout: Duration) {
+        match start(&mut self.control_session, command, timeout) {
+            Ok(id) => {
+                self.asked.insert(id, Asker::Ladder(ask));
             }
-            Event::Lost { rung, why } => tracing::warn!("lost: {why}; starting again from {rung}"),
-            other => tracing::debug!("{}", kind_of(other)),
+            Err(error) => {
+                let outcome = Outcome::Refused(error.to_string());
+                self.input(Input::Answer(ask, outcome));
+            }
         }
-        let online = event.is_online();
-        if matches!(event, Event::Session(_)) {
-            // The status is published first, so that an observer of the event finds addresses and
-            // interface in it.
-            self.publish();
-        }
-        self.shared.change(|status| match &event {
-            Event::RungStarted { rung } => {
-                status.trying = Some(*rung);
-                status.why = format!("trying {rung}");
-            }
-            Event::RungDone { rung, seconds, .. } => {
-                status.rung = Some(*rung);
-                status.rungs.retain(|time| time.rung != *rung);
-                status.rungs.push(RungTime {
-                    rung: *rung,
-                    seconds: *seconds,
-                });
-            }
-            Event::RungFailed { failure, .. } => {
-                status.why = failure.headline();
-                status.failure = Some(failure.clone());
-                status.online = false;
-            }
-            Event::Waiting { text, .. } => status.why = format!("waiting for {text}"),
-            Event::Configuration { before, after } => {
-                status.configuration = Some(ConfigurationChange {
-                    before: *before,
-                    after: *after,
-                });
-            }
-            Event::Session(_) if online => {
-                status.online = true;
-                status.trying = None;
-                status.failure = None;
-                status.why = "online".into();
-            }
-            Event::Notice { .. } | Event::GivenBack { .. } | Event::Session(_) => {}
-            Event::Diagnosis { text } => {
-                if status.diagnoses.len() < 16 {
-                    status.diagnoses.push(text.clone());
+    }
+
+    /// Makes one control transfer that the control session wants. Returns `false` when it wants
+    /// none.
+    fn transfer(&mut self) -> bool {
+        let Some(held) = &self.device else {
+            return false;
+        };
+        let device = std::sync::Arc::clone(&held.device);
+        let control = held.function.control_interface;
+        let Some(transmit) = self.control_session.poll_transmit(Instant::now()) else {
+            return false;
+        };
+        let gone = match transmit {
+            Transmit::SendEncapsulated(bytes) => {
+                match requests::send_encapsulated(&*device, control, &bytes) {
+                    Ok(()) => false,
+                    Err(UsbError::Gone { .. }) => true,
+                    Err(error) => {
+                        self.control_session
+                            .handle_send_error(Instant::now(), &error.to_string());
+                        false
+                    }
                 }
             }
-            Event::Lost { rung, why } => {
-                status.online = false;
-                status.trying = Some(*rung);
-                status.rung = Rung::ALL.iter().copied().rev().find(|below| below < rung);
-                status.why = why.clone();
-            }
-            Event::Stopped { failure } => {
-                status.online = false;
-                status.trying = None;
-                status.rung = None;
-                status.why = match failure {
-                    Some(failure) => failure.headline(),
-                    None => "stopped".into(),
-                };
-            }
-        });
-        if online {
-            self.supervisor.online();
-            self.online_by = None;
-            self.input(Input::Online);
-            self.start_sessions(false, Rung::Connect);
-        }
-        (self.observer)(event);
-    }
-
-    /// Copies what the ladder and the sessions have learnt into the status.
-    fn publish(&mut self) {
-        let facts = self.ladder.facts();
-        let framing = self.device.as_ref().and_then(device::Held::framing);
-        let name = self.device.as_ref().map(|held| held.name.clone());
-        let ethernet = self.ethernet_status();
-        let quirk = self.quirk;
-        let port = self.port.clone();
-        let sessions = self
-            .sessions
-            .iter()
-            .map(|session| session.machine.status())
-            .collect();
-        self.shared.update(|status| {
-            if let Some(name) = name {
-                status.device = name;
-                quirk.name.clone_into(&mut status.model);
-                status.fcc_unlock = quirk.fcc_unlock;
-                status.port = port.unwrap_or_default();
-            }
-            status.framing = framing;
-            status.ethernet = ethernet;
-            status.identity.clone_from(&facts.identity);
-            status.network.clone_from(&facts.network);
-            status.signal = facts.signal;
-            status.sessions = sessions;
-        });
-    }
-
-    /// Ends cleanly: deactivates and closes the sessions, puts the data interface into its idle
-    /// setting, releases the interfaces, lets the kernel's drivers have the device again and drops the
-    /// host's ends. The time is bounded even when the device does not answer; a second stop shortens
-    /// it.
-    fn shut_down(&mut self) {
-        self.ladder.rest();
-        self.retry = None;
-        self.stop_data();
-        self.close_session();
-        self.tear_down(false);
-        for session in &mut self.sessions {
-            session.host = None;
-        }
-    }
-
-    fn close_session(&mut self) {
-        // For a client's control session CLOSE is enough: it deactivates what the client may have
-        // activated.
-        if self.control_session.state() == State::Open && !self.ladder.is_control_only() {
-            let now = Instant::now();
-            let ending = self.end_sessions();
-            self.pump_session(now + DISCONNECT_PATIENCE, |control| {
-                ending.iter().all(|id| !control.asked.contains_key(id))
-            });
-        }
-        if matches!(self.control_session.state(), State::Open | State::Opening) {
-            let now = Instant::now();
-            self.control_session.close(now);
-            self.pump_session(now + CLOSE_PATIENCE, |control| {
-                control.control_session.state() == State::Closed
-            });
-        }
-    }
-
-    /// Serves the control session alone until `done`, the deadline, or a second stop.
-    fn pump_session(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) {
-        loop {
-            let more = (0..MOST_TRANSFERS).all(|_| self.transfer());
-            while let Some(event) = self.control_session.poll_event() {
-                self.session_event(event);
-            }
-            let now = Instant::now();
-            let impatient = self.shared.stops.load(Ordering::Relaxed) > 1;
-            if done(self) || now >= deadline || impatient || self.device.is_none() {
-                return;
-            }
-            let due = if more {
-                Some(now)
-            } else {
-                self.control_session.poll_timeout()
-            };
-            let until = due.map_or(deadline, |at| at.min(deadline));
-            match self
-                .inbox
-                .recv_timeout(until.saturating_duration_since(now))
-            {
-                Ok(Message::Report(Report::Ended(_))) => {
-                    return self.control_session.handle_lost("the device is gone");
+            Transmit::GetEncapsulated => {
+                match requests::get_encapsulated(&*device, control, &mut self.control_buffer) {
+                    Ok(length) => {
+                        let length = length.min(self.control_buffer.len());
+                        self.control_session
+                            .handle_response(Instant::now(), &self.control_buffer[..length]);
+                        false
+                    }
+                    Err(UsbError::Gone { .. }) => true,
+                    Err(UsbError::Stall { .. }) => {
+                        self.control_session
+                            .handle_read_error(Instant::now(), &ReadError::Stall);
+                        false
+                    }
+                    Err(error) => {
+                        let error = ReadError::Other(error.to_string());
+                        self.control_session
+                            .handle_read_error(Instant::now(), &error);
+                        false
+                    }
                 }
-                Ok(Message::Report(Report::Notification(bytes))) => {
-                    self.shared.notifications.fetch_sub(1, Ordering::Relaxed);
-                    self.notified(Instant::now(), &bytes);
-                }
-                Ok(Message::Ask {
-                    asker,
-                    request: Request::Send { ticket, .. },
-                }) => self.askers.answer(asker, ticket, Err(CommandError::Closed)),
-                Ok(Message::Call(call)) => call(),
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
             }
-            let now = Instant::now();
-            if self
-                .control_session
-                .poll_timeout()
-                .is_some_and(|at| now >= at)
-            {
-                self.control_session.handle_timeout(now);
-            }
+        };
+        if gone {
+            self.control_session.handle_lost("the device is gone");
         }
+        true
     }
 }
 
-/// Returns what kind of event it is, for the log, without contents that may be personal.
-fn kind_of(event: &Event) -> String {
-    match event {
-        Event::RungStarted { rung } => format!("{rung}: started"),
-        Event::RungDone { rung, seconds, .. } => format!("{rung}: done in {seconds:.3} s"),
-        Event::Configuration { before, after } => format!("configuration {before} to {after}"),
-        Event::Session(SessionEvent { session, change }) => {
-            let change = match change {
-                SessionChange::Addresses(_) => "addresses",
-                SessionChange::Online { .. } => "online",
-                SessionChange::Offline { .. } => "not online",
-            };
-            format!("session {session}: {change}")
-        }
-        Event::Notice { text } => text.clone(),
-        Event::GivenBack { configuration, .. } => {
-            format!("given back in configuration {configuration}")
-        }
-        Event::Waiting { rung, text, .. } => format!("{rung}: waiting for {text}"),
-        Event::Stopped { .. } => "stopped".into(),
-        Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),
-    }
+/// Starts a transaction. The log gets the name of the command and never its content, which may hold
+/// a PIN or a password.
+///
+/// # Errors
+///
+/// As [`ControlSession::command`].
+pub(super) fn start(
+    session: &mut ControlSession,
+    command: Command,
+    timeout: Duration,
+) -> Result<TransactionId, CommandError> {
+    let (id, kind, length) = (command.id, command.kind, command.info.len());
+    let transaction = session.command(Instant::now(), command, timeout)?;
+    tracing::trace!("transaction {}: {id} {kind}, {length} bytes", transaction.0);
+    Ok(transaction)
 }

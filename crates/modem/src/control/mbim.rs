@@ -1,20 +1,17 @@
-//! The control session over the control requests SEND_ENCAPSULATED_COMMAND and
-//! GET_ENCAPSULATED_RESPONSE.
+//! Opening of the control session, and the ways of its answers and indications to whoever waits for
+//! them.
 
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect as bc;
 use uwwan_mbim::session::{
-    Command, CommandError, Config, ControlSession, Event as ControlEvent, OpenError, ReadError,
-    Response, TransactionId, Transmit,
+    CommandError, Config, ControlSession, Event as ControlEvent, OpenError, Response, TransactionId,
 };
 use uwwan_mbim::status::Status;
-use uwwan_usb::error::Error as UsbError;
-use uwwan_usb::requests;
 
 use super::{Asker, Control};
-use crate::askers::{Request, Ticket};
+use crate::askers::Ticket;
 use crate::failure::Rung;
 use crate::kind::Kind;
 use crate::ladder::{Ask, Input, Outcome};
@@ -56,25 +53,8 @@ impl Control {
         self.askers.down("the control session has ended");
     }
 
-    /// Carries out a request of an asker.
-    pub(super) fn request(&mut self, asker: u64, request: Request) {
-        match request {
-            Request::Send {
-                ticket,
-                command,
-                timeout,
-            } => match start(&mut self.control_session, command, timeout) {
-                Ok(id) => {
-                    self.asked.insert(id, Asker::Program { asker, ticket });
-                }
-                Err(error) => self.askers.answer(asker, ticket, Err(error)),
-            },
-            Request::Withdraw(ticket) => self.withdraw(asker, ticket),
-        }
-    }
-
     /// Cancels a command that its asker has withdrawn.
-    fn withdraw(&mut self, by: u64, withdrawn: Ticket) {
+    pub(super) fn withdraw(&mut self, by: u64, withdrawn: Ticket) {
         let id = self.asked.iter().find_map(|(id, asker)| match asker {
             Asker::Program { asker, ticket } if (*asker, *ticket) == (by, withdrawn) => Some(*id),
             _ => None,
@@ -82,70 +62,6 @@ impl Control {
         if let Some(id) = id {
             self.control_session.cancel(Instant::now(), id);
         }
-    }
-
-    pub(super) fn ask(&mut self, ask: Ask, command: Command, timeout: Duration) {
-        match start(&mut self.control_session, command, timeout) {
-            Ok(id) => {
-                self.asked.insert(id, Asker::Ladder(ask));
-            }
-            Err(error) => {
-                let outcome = Outcome::Refused(error.to_string());
-                self.input(Input::Answer(ask, outcome));
-            }
-        }
-    }
-
-    /// Makes one control transfer that the control session wants. Returns `false` when it wants
-    /// none.
-    pub(super) fn transfer(&mut self) -> bool {
-        let Some(held) = &self.device else {
-            return false;
-        };
-        let device = std::sync::Arc::clone(&held.device);
-        let control = held.function.control_interface;
-        let Some(transmit) = self.control_session.poll_transmit(Instant::now()) else {
-            return false;
-        };
-        let gone = match transmit {
-            Transmit::SendEncapsulated(bytes) => {
-                match requests::send_encapsulated(&*device, control, &bytes) {
-                    Ok(()) => false,
-                    Err(UsbError::Gone { .. }) => true,
-                    Err(error) => {
-                        self.control_session
-                            .handle_send_error(Instant::now(), &error.to_string());
-                        false
-                    }
-                }
-            }
-            Transmit::GetEncapsulated => {
-                match requests::get_encapsulated(&*device, control, &mut self.control_buffer) {
-                    Ok(length) => {
-                        let length = length.min(self.control_buffer.len());
-                        self.control_session
-                            .handle_response(Instant::now(), &self.control_buffer[..length]);
-                        false
-                    }
-                    Err(UsbError::Gone { .. }) => true,
-                    Err(UsbError::Stall { .. }) => {
-                        self.control_session
-                            .handle_read_error(Instant::now(), &ReadError::Stall);
-                        false
-                    }
-                    Err(error) => {
-                        let error = ReadError::Other(error.to_string());
-                        self.control_session
-                            .handle_read_error(Instant::now(), &error);
-                        false
-                    }
-                }
-            }
-        };
-        if gone {
-            self.control_session.handle_lost("the device is gone");
-        }
-        true
     }
 
     /// Brings the next try forward to at most 1 s when an indication may have brought what a failed
@@ -243,23 +159,6 @@ impl Control {
             }
         }
     }
-}
-
-/// Starts a transaction. The log gets the name of the command and never its content, which may hold
-/// a PIN or a password.
-///
-/// # Errors
-///
-/// As [`ControlSession::command`].
-pub(super) fn start(
-    session: &mut ControlSession,
-    command: Command,
-    timeout: Duration,
-) -> Result<TransactionId, CommandError> {
-    let (id, kind, length) = (command.id, command.kind, command.info.len());
-    let transaction = session.command(Instant::now(), command, timeout)?;
-    tracing::trace!("transaction {}: {id} {kind}, {length} bytes", transaction.0);
-    Ok(transaction)
 }
 
 /// Returns an answer that has the same content and layout as an indication of the same CID.

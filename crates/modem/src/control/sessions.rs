@@ -8,9 +8,9 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::TransactionId;
 use uwwan_ncm::Stream;
 
+use super::ending::DISCONNECT_PATIENCE;
 use super::held::HeldSession;
-use super::mbim::start;
-use super::{Asker, Control, DISCONNECT_PATIENCE};
+use super::{Asker, Control, start};
 use crate::askers::Message;
 use crate::datapath::{SessionAddressing, SessionPlan};
 use crate::event::Event;

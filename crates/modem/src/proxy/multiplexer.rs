@@ -23,12 +23,13 @@
 //!   its indications and, after a minute, its connection.
 
 mod answers;
+mod clients;
+mod configuration;
 mod lists;
-mod messages;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::CommandKind;
@@ -40,8 +41,7 @@ use uwwan_mbim::status::Status;
 use super::peer::Peer;
 use super::subscriptions::List;
 use crate::askers::{Asker, Request, Ticket};
-use crate::permissions::Caller;
-use crate::share::service::{ClientId, Entrance, Service};
+use crate::share::service::ClientId;
 
 /// Options of the multiplexer.
 #[derive(Debug, Clone)]
@@ -207,97 +207,5 @@ impl Multiplexer {
     #[cfg(test)]
     pub(super) fn outstanding(&self) -> usize {
         self.owners.len()
-    }
-}
-
-impl Service for Multiplexer {
-    fn connect(&mut self, now: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId> {
-        if self.gone {
-            return None;
-        }
-        if self.clients.len() >= self.config.most_clients {
-            // A client that has not begun makes room.
-            let mut peers = self.clients.values_mut();
-            let idle = peers.find(|peer| peer.end.is_none() && peer.is_idle());
-            idle?.end = Some(now);
-        }
-        let id = ClientId(self.name());
-        let patience = self.config.open_patience;
-        let peer = Peer::new(now, entrance, caller, patience);
-        self.clients.insert(id, peer);
-        self.count.store(self.clients.len(), Ordering::Relaxed);
-        Some(id)
-    }
-
-    fn room(&self, client: ClientId) -> usize {
-        match self.clients.get(&client) {
-            Some(peer) if peer.keeps_up() => peer.stream.room(),
-            _ => 0,
-        }
-    }
-
-    fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
-        if let Some(peer) = self.clients.get_mut(&client) {
-            peer.stream.push(bytes);
-            self.advance(now, client);
-            self.schedule(now);
-        }
-    }
-
-    fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
-        self.disconnect(now, client);
-        self.left.push(client);
-    }
-
-    fn output(&self, client: ClientId) -> &[u8] {
-        self.clients.get(&client).map_or(&[], Peer::output)
-    }
-
-    fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
-        if let Some(peer) = self.clients.get_mut(&client) {
-            peer.wrote(now, count);
-            self.advance(now, client);
-            self.schedule(now);
-        }
-    }
-
-    /// Removes a client. Its queries are withdrawn; its set commands run to their end, so that the
-    /// modem's state is not in doubt.
-    fn disconnect(&mut self, now: Instant, client: ClientId) {
-        let Some(peer) = self.clients.remove(&client) else {
-            return;
-        };
-        self.count.store(self.clients.len(), Ordering::Relaxed);
-        for (ticket, _) in peer.under_way {
-            self.abandon(ticket, false);
-        }
-        self.subscribing.retain(|waiting| waiting.client != client);
-        self.schedule(now);
-    }
-
-    fn take_finished(&mut self, now: Instant) -> Option<ClientId> {
-        if let Some(client) = self.left.pop() {
-            return Some(client);
-        }
-        let done = |peer: &Peer| peer.end.is_some_and(|end| end <= now);
-        let client = *self.clients.iter().find(|(_, peer)| done(peer))?.0;
-        self.disconnect(now, client);
-        Some(client)
-    }
-
-    fn work(&mut self, now: Instant) -> bool {
-        let more = !self.gone && self.news(now);
-        if self.poll_timeout().is_some_and(|due| due <= now) {
-            self.timeout(now);
-        }
-        more
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.clients.values().filter_map(Peer::due).min()
-    }
-
-    fn stop(&mut self, now: Instant) {
-        self.modem_down(now, "uwwan is stopping");
     }
 }

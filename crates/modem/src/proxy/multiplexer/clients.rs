@@ -1,25 +1,118 @@
-//! Way of a client's command to the modem: out of its messages, past the permissions, and in its turn to
-//! the control thread.
+//! The multiplexer as a service: the bytes of its clients become messages, and their commands pass
+//! the permissions and go to the control thread in their turn.
 
 use std::ops::Bound;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use uwwan_mbim::CommandKind;
 use uwwan_mbim::fragment::FragmentError;
 use uwwan_mbim::message::{Body, HEADER, Message, MessageError};
 use uwwan_mbim::registry::CidId;
 use uwwan_mbim::services::basic_connect::{DEVICE_SERVICE_SUBSCRIBE_LIST, PIN};
-use uwwan_mbim::services::proxy_control::{self, ConfigurationSet};
+use uwwan_mbim::services::proxy_control;
 use uwwan_mbim::session::Command;
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use super::{Multiplexer, Owner, Subscription};
 use crate::askers::{Request, Ticket};
-use crate::permissions::{self, Decision, Order, Standing};
+use crate::permissions::{self, Caller, Decision, Order, Standing};
 use crate::proxy::INSIST;
 use crate::proxy::peer::{Peer, Queued};
 use crate::proxy::subscriptions::List;
-use crate::share::service::{ClientId, Entrance};
+use crate::share::service::{ClientId, Entrance, Service};
+
+impl Service for Multiplexer {
+    fn connect(&mut self, now: Instant, entrance: Entrance, caller: Caller) -> Option<ClientId> {
+        if self.gone {
+            return None;
+        }
+        if self.clients.len() >= self.config.most_clients {
+            // A client that has not begun makes room.
+            let mut peers = self.clients.values_mut();
+            let idle = peers.find(|peer| peer.end.is_none() && peer.is_idle());
+            idle?.end = Some(now);
+        }
+        let id = ClientId(self.name());
+        let patience = self.config.open_patience;
+        let peer = Peer::new(now, entrance, caller, patience);
+        self.clients.insert(id, peer);
+        self.count.store(self.clients.len(), Ordering::Relaxed);
+        Some(id)
+    }
+
+    fn room(&self, client: ClientId) -> usize {
+        match self.clients.get(&client) {
+            Some(peer) if peer.keeps_up() => peer.stream.room(),
+            _ => 0,
+        }
+    }
+
+    fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
+        if let Some(peer) = self.clients.get_mut(&client) {
+            peer.stream.push(bytes);
+            self.advance(now, client);
+            self.schedule(now);
+        }
+    }
+
+    fn input_ended(&mut self, now: Instant, client: ClientId, _: u64) {
+        self.disconnect(now, client);
+        self.left.push(client);
+    }
+
+    fn output(&self, client: ClientId) -> &[u8] {
+        self.clients.get(&client).map_or(&[], Peer::output)
+    }
+
+    fn wrote(&mut self, now: Instant, client: ClientId, count: usize) {
+        if let Some(peer) = self.clients.get_mut(&client) {
+            peer.wrote(now, count);
+            self.advance(now, client);
+            self.schedule(now);
+        }
+    }
+
+    /// Removes a client. Its queries are withdrawn; its set commands run to their end, so that the
+    /// modem's state is not in doubt.
+    fn disconnect(&mut self, now: Instant, client: ClientId) {
+        let Some(peer) = self.clients.remove(&client) else {
+            return;
+        };
+        self.count.store(self.clients.len(), Ordering::Relaxed);
+        for (ticket, _) in peer.under_way {
+            self.abandon(ticket, false);
+        }
+        self.subscribing.retain(|waiting| waiting.client != client);
+        self.schedule(now);
+    }
+
+    fn take_finished(&mut self, now: Instant) -> Option<ClientId> {
+        if let Some(client) = self.left.pop() {
+            return Some(client);
+        }
+        let done = |peer: &Peer| peer.end.is_some_and(|end| end <= now);
+        let client = *self.clients.iter().find(|(_, peer)| done(peer))?.0;
+        self.disconnect(now, client);
+        Some(client)
+    }
+
+    fn work(&mut self, now: Instant) -> bool {
+        let more = !self.gone && self.news(now);
+        if self.poll_timeout().is_some_and(|due| due <= now) {
+            self.timeout(now);
+        }
+        more
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.clients.values().filter_map(Peer::due).min()
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.modem_down(now, "uwwan is stopping");
+    }
+}
 
 impl Multiplexer {
     /// Handles the complete messages of a client, as long as it may have more commands under way.
@@ -271,44 +364,6 @@ impl Multiplexer {
                 command: queued.command,
             });
         }
-    }
-
-    /// Handles CONFIGURATION and the other commands for the proxy itself, and returns the status of
-    /// the answer. `None` means that the client is to be disconnected, which is how mbim-proxy
-    /// refuses: libmbim does not look at the status.
-    fn proxy_control(
-        &mut self,
-        now: Instant,
-        client: ClientId,
-        command: &Command,
-    ) -> Option<Status> {
-        let peer = self.clients.get_mut(&client)?;
-        if command.id != proxy_control::CONFIGURATION {
-            return Some(Status::NO_DEVICE_SUPPORT);
-        }
-        if command.kind != CommandKind::SET {
-            return Some(Status::INVALID_PARAMETERS);
-        }
-        let Ok(set) = ConfigurationSet::decode(&command.info) else {
-            return Some(Status::INVALID_PARAMETERS);
-        };
-        if let Some(path) = &peer.path {
-            return Some(if *path == set.device_path {
-                Status::NONE
-            } else {
-                Status::FAILURE
-            });
-        }
-        if !(self.ours)(&set.device_path) {
-            tracing::info!("a client asks for {:?}, another modem", set.device_path);
-            peer.end = Some(now);
-            return None;
-        }
-        // The answer has to be there before the client gives up.
-        let patience = Duration::from_secs(set.timeout.saturating_sub(2).into());
-        peer.patience = patience.min(self.config.open_patience);
-        peer.path = Some(set.device_path);
-        Some(Status::NONE)
     }
 }
 

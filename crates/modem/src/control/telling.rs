@@ -1,0 +1,150 @@
+//! What the control thread tells of the modem: events to the observer, and the status.
+
+use super::{Control, device};
+use crate::event::{Event, SessionChange, SessionEvent};
+use crate::failure::Rung;
+use crate::ladder::Input;
+use crate::status::{ConfigurationChange, RungTime};
+
+impl Control {
+    pub(super) fn diagnose(&mut self, text: String) {
+        self.tell(Event::Diagnosis { text });
+    }
+
+    /// Tells the observer of an event, and records it in the status.
+    pub(super) fn tell(&mut self, event: Event) {
+        // The search for an absent device is reported once.
+        if self.absent
+            && let Event::RungStarted { rung: Rung::Found } = event
+        {
+            return;
+        }
+        match &event {
+            Event::Diagnosis { text } => tracing::warn!("{text}"),
+            Event::RungFailed { failure, .. } => {
+                tracing::warn!("{}", failure.headline())
+            }
+            Event::Lost { rung, why } => tracing::warn!("lost: {why}; starting again from {rung}"),
+            other => tracing::debug!("{}", kind_of(other)),
+        }
+        let online = event.is_online();
+        if matches!(event, Event::Session(_)) {
+            // The status is published first, so that an observer of the event finds addresses and
+            // interface in it.
+            self.publish();
+        }
+        self.shared.change(|status| match &event {
+            Event::RungStarted { rung } => {
+                status.trying = Some(*rung);
+                status.why = format!("trying {rung}");
+            }
+            Event::RungDone { rung, seconds, .. } => {
+                status.rung = Some(*rung);
+                status.rungs.retain(|time| time.rung != *rung);
+                status.rungs.push(RungTime {
+                    rung: *rung,
+                    seconds: *seconds,
+                });
+            }
+            Event::RungFailed { failure, .. } => {
+                status.why = failure.headline();
+                status.failure = Some(failure.clone());
+                status.online = false;
+            }
+            Event::Waiting { text, .. } => status.why = format!("waiting for {text}"),
+            Event::Configuration { before, after } => {
+                status.configuration = Some(ConfigurationChange {
+                    before: *before,
+                    after: *after,
+                });
+            }
+            Event::Session(_) if online => {
+                status.online = true;
+                status.trying = None;
+                status.failure = None;
+                status.why = "online".into();
+            }
+            Event::Notice { .. } | Event::GivenBack { .. } | Event::Session(_) => {}
+            Event::Diagnosis { text } => {
+                if status.diagnoses.len() < 16 {
+                    status.diagnoses.push(text.clone());
+                }
+            }
+            Event::Lost { rung, why } => {
+                status.online = false;
+                status.trying = Some(*rung);
+                status.rung = Rung::ALL.iter().copied().rev().find(|below| below < rung);
+                status.why = why.clone();
+            }
+            Event::Stopped { failure } => {
+                status.online = false;
+                status.trying = None;
+                status.rung = None;
+                status.why = match failure {
+                    Some(failure) => failure.headline(),
+                    None => "stopped".into(),
+                };
+            }
+        });
+        if online {
+            self.supervisor.online();
+            self.online_by = None;
+            self.input(Input::Online);
+            self.start_sessions(false, Rung::Connect);
+        }
+        (self.observer)(event);
+    }
+
+    /// Copies what the ladder and the sessions have learnt into the status.
+    pub(super) fn publish(&mut self) {
+        let facts = self.ladder.facts();
+        let framing = self.device.as_ref().and_then(device::Held::framing);
+        let name = self.device.as_ref().map(|held| held.name.clone());
+        let ethernet = self.ethernet_status();
+        let quirk = self.quirk;
+        let port = self.port.clone();
+        let sessions = self
+            .sessions
+            .iter()
+            .map(|session| session.machine.status())
+            .collect();
+        self.shared.update(|status| {
+            if let Some(name) = name {
+                status.device = name;
+                quirk.name.clone_into(&mut status.model);
+                status.fcc_unlock = quirk.fcc_unlock;
+                status.port = port.unwrap_or_default();
+            }
+            status.framing = framing;
+            status.ethernet = ethernet;
+            status.identity.clone_from(&facts.identity);
+            status.network.clone_from(&facts.network);
+            status.signal = facts.signal;
+            status.sessions = sessions;
+        });
+    }
+}
+
+/// Returns what kind of event it is, for the log, without contents that may be personal.
+fn kind_of(event: &Event) -> String {
+    match event {
+        Event::RungStarted { rung } => format!("{rung}: started"),
+        Event::RungDone { rung, seconds, .. } => format!("{rung}: done in {seconds:.3} s"),
+        Event::Configuration { before, after } => format!("configuration {before} to {after}"),
+        Event::Session(SessionEvent { session, change }) => {
+            let change = match change {
+                SessionChange::Addresses(_) => "addresses",
+                SessionChange::Online { .. } => "online",
+                SessionChange::Offline { .. } => "not online",
+            };
+            format!("session {session}: {change}")
+        }
+        Event::Notice { text } => text.clone(),
+        Event::GivenBack { configuration, .. } => {
+            format!("given back in configuration {configuration}")
+        }
+        Event::Waiting { rung, text, .. } => format!("{rung}: waiting for {text}"),
+        Event::Stopped { .. } => "stopped".into(),
+        Event::RungFailed { .. } | Event::Diagnosis { .. } | Event::Lost { .. } => String::new(),
+    }
+}
