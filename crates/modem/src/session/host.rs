@@ -202,7 +202,7 @@ impl DataSession {
             return;
         };
         self.poll_at = link.poll_timeout(up);
-        let (given, settled) = (link.given().clone(), link.is_settled(now));
+        let (given, settled) = (link.given(), link.is_settled(now));
         if up && change == Change::Lost {
             let what = "the network's DHCP server leases the address no more".to_owned();
             let failure = explain::failure(Rung::IpConfiguration, false, what, "", "");

@@ -9,6 +9,8 @@ use crate::failure::FailureKind;
 use crate::options::IpType;
 use crate::quirks;
 
+mod addressing;
+mod bench;
 mod leading;
 mod resting;
 

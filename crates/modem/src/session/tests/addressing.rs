@@ -1,0 +1,152 @@
+//! Addresses of session 0, late, chosen or changed, and the host's end that gets them.
+
+use super::bench::{Bench, good, ip, status};
+use super::*;
+use crate::options::StaticAddresses;
+
+#[test]
+fn an_address_may_come_late_or_never() {
+    let nothing = || good(ip(false, false));
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, [nothing(), nothing()])
+        .climb();
+    assert!(bench.online);
+    assert_eq!(bench.count(SessionAsk::Addresses), 3);
+    // The modem may get them while the link is asked.
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, vec![nothing(); 4])
+        .climb();
+    assert!(bench.online && bench.injected > 0);
+    assert_eq!(bench.count(SessionAsk::Addresses), 5);
+    // An indication that tells nothing does not end the asking.
+    let mut bench =
+        Bench::new(SessionOptions::default()).answers(SessionAsk::Addresses, vec![nothing(); 20]);
+    bench.start(Rung::Connect);
+    while bench.injected == 0 {
+        bench.work();
+        if bench.injected == 0 {
+            bench.pass();
+        }
+    }
+    bench.indicate(bc::IP_CONFIGURATION, &ip(false, false));
+    assert!(bench.session.poll_at.is_some());
+    // Then the link is asked for them, over a data path without addresses.
+    for silent in [nothing(), status(Status::NO_DEVICE_SUPPORT, Vec::new())] {
+        let bench = Bench::new(SessionOptions::default())
+            .answers(SessionAsk::Addresses, vec![silent; 20])
+            .climb();
+        assert!(bench.injected > 4, "{}", bench.injected);
+        assert!(
+            bench.failure().what.contains("no address in 25 s"),
+            "{}",
+            bench.failure()
+        );
+    }
+    let chosen = SessionOptions {
+        static_addresses: StaticAddresses {
+            addresses: vec!["192.0.2.7/24".parse().unwrap()],
+            gateways: vec!["192.0.2.1".parse().unwrap()],
+        },
+        ..SessionOptions::default()
+    };
+    let unsupported = status(Status::NO_DEVICE_SUPPORT, Vec::new());
+    let bench = Bench::new(chosen.clone())
+        .answers(SessionAsk::Addresses, [unsupported])
+        .climb();
+    assert!(bench.online && bench.injected == 0);
+    let bench_told = Bench::new(chosen).climb();
+    let addresses = bench_told.addresses.unwrap();
+    assert_eq!(addresses.list(), ["192.0.2.7/24", "2001:db8::77/64"]);
+    assert_eq!(addresses.gateway4, Some([192, 0, 2, 1].into()));
+}
+
+#[test]
+fn new_addresses_reach_the_host() {
+    let mut bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, [good(ip(true, false))])
+        .climb();
+    bench.log.clear();
+    bench.indicate(bc::IP_CONFIGURATION, &ip(true, false));
+    assert!(bench.log.is_empty(), "nothing new");
+    bench.indicate(bc::IP_CONFIGURATION, &ip(true, true));
+    assert!(
+        bench.said("host 10.169.198.77/30 2001:db8::77/64") && bench.said("data"),
+        "{:#?}",
+        bench.log
+    );
+    assert!(bench.session.status().online);
+    bench.indicate(bc::IP_CONFIGURATION, &ip(false, false));
+    assert!(bench.session.status().online && bench.back.is_none());
+}
+
+#[test]
+fn a_host_that_goes_is_made_anew() {
+    let mut bench = Bench::new(SessionOptions::default()).climb();
+    bench.session.host_lost(bench.now, "the host's end failed");
+    bench.work();
+    let expected = Input::Lost {
+        from: Rung::Host,
+        why: "the host's end failed".into(),
+    };
+    assert_eq!(bench.back, Some(expected));
+}
+
+#[test]
+fn a_host_that_refuses_is_told() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.host = Some(
+        Failure::new(FailureKind::Permission, "create a TUN interface")
+            .because("not permitted")
+            .next("run as root"),
+    );
+    let bench = bench.climb();
+    assert_eq!(bench.failed().1, Rung::IpConfiguration);
+    assert_eq!(bench.failure().rung(), Some(Rung::Host));
+    assert_eq!(
+        bench.failure().what,
+        "create a TUN interface: not permitted"
+    );
+    assert_eq!(bench.failure().kind, FailureKind::Permission);
+    assert_eq!(bench.failure().next, ["run as root"]);
+}
+
+fn network_device(addresses: &[&str]) -> Bench {
+    let addresses = addresses.iter().map(|text| text.parse().unwrap());
+    let mut bench = Bench::new(SessionOptions {
+        static_addresses: StaticAddresses {
+            addresses: addresses.collect(),
+            gateways: Vec::new(),
+        },
+        ..SessionOptions::default()
+    });
+    bench.ground.quirk = &quirks::ETHERNET;
+    bench.ground.ethernet = Some(Ethernet {
+        address: None,
+        carrier: true,
+    });
+    bench.start(Rung::Host);
+    bench.run();
+    bench
+}
+
+#[test]
+fn a_network_device_has_the_addresses_of_the_user() {
+    let mut bench = network_device(&["192.0.2.7/24"]);
+    assert_eq!(bench.asked, [], "{:#?}", bench.log);
+    assert!(bench.said("host 192.0.2.7/24") && bench.online);
+    assert!(bench.addresses.is_some());
+    // There is no modem whose session could have ended.
+    bench
+        .session
+        .judged(Verdict::NeverAnswered { asked: 3 }, false, false);
+    bench.work();
+    assert_eq!(bench.asked, []);
+}
+
+#[test]
+fn without_addresses_a_network_device_is_online_all_the_same() {
+    let bench = network_device(&[]);
+    assert!(bench.online);
+    let addresses = bench.session.status().addresses.unwrap();
+    assert_eq!((addresses.list().len(), addresses.mtu), (0, 1500));
+}
