@@ -8,58 +8,79 @@ pub use uwwan_ncm::NtbParameters;
 use crate::failure::{Failure, Rung};
 use crate::options::FccUnlock;
 
-/// Status of one modem.
-///
-/// As JSON, `addresses` and `interface` are those of session 0, and `sessions` are the others.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, remote = "Self")]
-pub struct Status {
-    /// Vendor id, product id and port of the device, as `03f0:a31d at 1-4`; empty until it is
-    /// found.
-    pub device: String,
-    /// Port of the device, as `1-4`; empty until it is found.
-    pub port: String,
-    /// Name of the device in the quirk table.
-    pub model: String,
-    /// Public way in which the modem's FCC lock is lifted, if it may have one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fcc_unlock: Option<FccUnlock>,
-    /// Rung that was reached last; `None` before the first.
-    pub rung: Option<Rung>,
-    /// Rung that is being tried, while the top is not reached.
-    pub trying: Option<Rung>,
-    /// Seconds since the state last changed.
-    pub since_seconds: f64,
-    /// Reason why the modem is in this state, for people.
-    pub why: String,
-    /// Last failure, if there was one since the last success.
-    pub failure: Option<Failure>,
-    /// Whether packets flow on session 0.
-    pub online: bool,
-    /// Number of bring-ups begun, the present one included.
-    pub attempts: u32,
-    /// USB configuration before and after the switch.
-    pub configuration: Option<ConfigurationChange>,
-    /// Rungs of the present bring-up with their durations.
-    pub rungs: Vec<RungTime>,
-    /// Layout of NTBs in use.
-    pub framing: Option<FramingStatus>,
-    /// Identity that the device reported.
-    pub identity: Option<DeviceIdentity>,
-    /// Registration with a network.
-    pub network: Option<Network>,
-    /// Signal quality.
-    pub signal: Option<Signal>,
-    /// Link of a plain network device.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ethernet: Option<EthernetStatus>,
-    /// Traffic and NTB statistics since the start of the program.
-    pub traffic: Traffic,
-    /// Data sessions, session 0 first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sessions: Vec<SessionStatus>,
-    /// Diagnoses made in the present bring-up.
-    pub diagnoses: Vec<String>,
+/// Declares [`Status`], and beside it `Form`, whose derived functions read and write the fields of a
+/// `Status` as they are. Derived for `Status` itself they would be functions of its own, which hide
+/// those of the traits and know nothing of session 0.
+macro_rules! status {
+    ($(#[$about:meta])* pub struct Status {
+        $($(#[doc = $text:literal])* $(#[serde($($serde:tt)*)])? pub $field:ident: $type:ty,)*
+    }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct Status {
+            $($(#[doc = $text])* pub $field: $type,)*
+        }
+
+        #[derive(Default, Serialize, Deserialize)]
+        #[serde(default, remote = "Status")]
+        struct Form {
+            $($(#[serde($($serde)*)])? $field: $type,)*
+        }
+    };
+}
+
+status! {
+    /// Status of one modem.
+    ///
+    /// As JSON, `addresses` and `interface` are those of session 0, and `sessions` are the others.
+    pub struct Status {
+        /// Vendor id, product id and port of the device, as `03f0:a31d at 1-4`; empty until it is
+        /// found.
+        pub device: String,
+        /// Port of the device, as `1-4`; empty until it is found.
+        pub port: String,
+        /// Name of the device in the quirk table.
+        pub model: String,
+        /// Public way in which the modem's FCC lock is lifted, if it may have one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub fcc_unlock: Option<FccUnlock>,
+        /// Rung that was reached last; `None` before the first.
+        pub rung: Option<Rung>,
+        /// Rung that is being tried, while the top is not reached.
+        pub trying: Option<Rung>,
+        /// Seconds since the state last changed.
+        pub since_seconds: f64,
+        /// Reason why the modem is in this state, for people.
+        pub why: String,
+        /// Last failure, if there was one since the last success.
+        pub failure: Option<Failure>,
+        /// Whether packets flow on session 0.
+        pub online: bool,
+        /// Number of bring-ups begun, the present one included.
+        pub attempts: u32,
+        /// USB configuration before and after the switch.
+        pub configuration: Option<ConfigurationChange>,
+        /// Rungs of the present bring-up with their durations.
+        pub rungs: Vec<RungTime>,
+        /// Layout of NTBs in use.
+        pub framing: Option<FramingStatus>,
+        /// Identity that the device reported.
+        pub identity: Option<DeviceIdentity>,
+        /// Registration with a network.
+        pub network: Option<Network>,
+        /// Signal quality.
+        pub signal: Option<Signal>,
+        /// Link of a plain network device.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub ethernet: Option<EthernetStatus>,
+        /// Traffic and NTB statistics since the start of the program.
+        pub traffic: Traffic,
+        /// Data sessions, session 0 first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub sessions: Vec<SessionStatus>,
+        /// Diagnoses made in the present bring-up.
+        pub diagnoses: Vec<String>,
+    }
 }
 
 impl Status {
@@ -95,7 +116,7 @@ struct WithSession0<'a> {
 fn without_session_0<S: Serializer>(status: &&Status, serializer: S) -> Result<S::Ok, S::Error> {
     let mut status = (*status).clone();
     status.sessions.retain(|session| session.session != 0);
-    Status::serialize(&status, serializer)
+    Form::serialize(&status, serializer)
 }
 
 impl Serialize for Status {
@@ -112,7 +133,7 @@ impl Serialize for Status {
 /// Form in which a [`Status`] is read from JSON.
 #[derive(Deserialize)]
 struct ReadWithSession0 {
-    #[serde(flatten, with = "Status")]
+    #[serde(flatten, with = "Form")]
     status: Status,
     #[serde(default)]
     addresses: Option<Addresses>,
@@ -406,6 +427,7 @@ mod tests {
         assert!(json["addresses"].is_null());
         assert_eq!(json["sessions"][0]["session"], 3);
         assert_eq!(json["sessions"].as_array().unwrap().len(), 1);
+        assert_eq!(Status::deserialize(&json).unwrap(), status);
         assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
         status.sessions.pop();
         let json = serde_json::to_value(&status).unwrap();
