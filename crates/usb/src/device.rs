@@ -77,7 +77,7 @@ pub struct Found {
 }
 
 /// Where a device is plugged in and what it says it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `idVendor`.
     pub vendor: u16,
@@ -110,9 +110,10 @@ impl std::fmt::Display for Identity {
 }
 
 /// Signalling rate of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Speed {
     /// The rate is not known.
+    #[default]
     Unknown,
     /// 1.5 Mbit/s.
     Low,

@@ -119,9 +119,7 @@ impl FakeDevice {
                 address: 7,
                 port: "1-4".to_owned(),
                 speed: Speed::High,
-                manufacturer: None,
-                product_name: None,
-                serial: None,
+                ..Identity::default()
             },
             descriptors: vectors::lt4132(),
             state: Mutex::new(state),

@@ -4,8 +4,9 @@
 //! real devices, [`backend`] the choice between them.
 //! [`access`] is what takes a right.
 //! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
-//! the right thing, [`give_back`] leaves it as it was found. [`requests`] are the class requests of its network functions,
-//! [`notifications`] what these tell of their link. [`observed`] tells of every transfer.
+//! the right thing, and [`give_back`] leaves it as it was found. [`requests`] are the class requests
+//! of its network functions, [`notifications`] what these tell of their link. [`observed`] tells of
+//! every transfer, and [`forward!`] writes what a device in front of another one hands on.
 
 #![deny(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod deadline;
 pub mod descriptors;
 pub mod device;
 pub mod error;
+mod forward;
 pub mod functions;
 pub mod give_back;
 pub mod libusb;

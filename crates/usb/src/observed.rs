@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::descriptors::{Descriptors, TransferKind};
-use crate::device::{
-    Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
-};
-use crate::error::{Error, Holder, TransferError};
+use crate::device::{Backend, Completion, Device, Found, Identity, Queue, Rejected, Setup};
+use crate::error::{Error, TransferError};
 
 /// Number of low bits of an id that count the transfers of one queue.
 const COUNT_BITS: u32 = 40;
@@ -229,17 +227,8 @@ impl Setup {
 }
 
 impl Device for ObservedDevice {
-    fn identity(&self) -> &Identity {
-        self.inner.identity()
-    }
-
-    fn descriptors(&self) -> &Descriptors {
-        self.inner.descriptors()
-    }
-
-    fn active_configuration(&self) -> Result<u8, Error> {
-        self.inner.active_configuration()
-    }
+    crate::forward!(identity descriptors active_configuration guard_port holder);
+    crate::forward!(detach_kernel_driver attach_kernel_driver claim release reset pump);
 
     fn set_configuration(&self, value: u8) -> Result<(), Error> {
         // Standard request SET_CONFIGURATION (USB 2.0, 9.4.7).
@@ -252,30 +241,6 @@ impl Device for ObservedDevice {
         self.order(0x00, 9, value.into(), 0, || {
             self.inner.force_configuration(value)
         })
-    }
-
-    fn guard_port(&self) -> Result<PortGuard, Error> {
-        self.inner.guard_port()
-    }
-
-    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
-        self.inner.holder(interface)
-    }
-
-    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
-        self.inner.detach_kernel_driver(interface)
-    }
-
-    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
-        self.inner.attach_kernel_driver(interface)
-    }
-
-    fn claim(&self, interface: u8) -> Result<(), Error> {
-        self.inner.claim(interface)
-    }
-
-    fn release(&self, interface: u8) -> Result<(), Error> {
-        self.inner.release(interface)
     }
 
     fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
@@ -307,10 +272,6 @@ impl Device for ObservedDevice {
         })
     }
 
-    fn reset(&self) -> Result<(), Error> {
-        self.inner.reset()
-    }
-
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
         let inner = self.inner.queue(endpoint)?;
         let identity = self.inner.identity();
@@ -329,10 +290,6 @@ impl Device for ObservedDevice {
             submitted: 0,
             completed: 0,
         }))
-    }
-
-    fn pump(&self) -> Result<Box<dyn Pump>, Error> {
-        self.inner.pump()
     }
 }
 
@@ -413,17 +370,7 @@ impl ObservedQueue {
 }
 
 impl Queue for ObservedQueue {
-    fn endpoint(&self) -> u8 {
-        self.inner.endpoint()
-    }
-
-    fn max_packet_size(&self) -> u16 {
-        self.inner.max_packet_size()
-    }
-
-    fn allocate(&mut self, capacity: usize) -> Buffer {
-        self.inner.allocate(capacity)
-    }
+    crate::forward!(endpoint max_packet_size allocate set_zero_packet pending cancel_all);
 
     fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
         let active = self.observer.is_active();
@@ -450,14 +397,6 @@ impl Queue for ObservedQueue {
         result
     }
 
-    fn set_zero_packet(&mut self, enabled: bool) {
-        self.inner.set_zero_packet(enabled);
-    }
-
-    fn pending(&self) -> usize {
-        self.inner.pending()
-    }
-
     fn try_next(&mut self) -> Option<Completion> {
         let completion = self.inner.try_next();
         self.take(completion)
@@ -466,10 +405,6 @@ impl Queue for ObservedQueue {
     fn next(&mut self, timeout: Duration) -> Option<Completion> {
         let completion = self.inner.next(timeout);
         self.take(completion)
-    }
-
-    fn cancel_all(&mut self) {
-        self.inner.cancel_all();
     }
 }
 

@@ -11,11 +11,8 @@ use uwwan_modem::host::{Large, Single, TunProvider};
 use uwwan_modem::{Failure, HostConfig, HostData, HostEnd, HostProvider};
 use uwwan_tun::coalesce::Merge;
 use uwwan_usb::buffer::Buffer;
-use uwwan_usb::descriptors::Descriptors;
-use uwwan_usb::device::{
-    Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
-};
-use uwwan_usb::error::{Error, Holder};
+use uwwan_usb::device::{Backend, Completion, Device, Found, Pump, Queue, Rejected};
+use uwwan_usb::error::Error;
 
 use uwwan_tests::allocator::{mark_this_thread, unmarked};
 
@@ -170,138 +167,69 @@ impl Backend for WatchedBackend {
 
     fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
         Ok(Arc::new(WatchedDevice {
-            device: self.backend.open(found)?,
+            inner: self.backend.open(found)?,
             seen: Arc::clone(&self.seen),
         }))
     }
 }
 
 struct WatchedDevice {
-    device: Arc<dyn Device>,
+    inner: Arc<dyn Device>,
     seen: Arc<Seen>,
 }
 
 impl Device for WatchedDevice {
-    fn identity(&self) -> &Identity {
-        self.device.identity()
-    }
-
-    fn descriptors(&self) -> &Descriptors {
-        self.device.descriptors()
-    }
-
-    fn active_configuration(&self) -> Result<u8, Error> {
-        self.device.active_configuration()
-    }
-
-    fn set_configuration(&self, value: u8) -> Result<(), Error> {
-        self.device.set_configuration(value)
-    }
-
-    fn guard_port(&self) -> Result<PortGuard, Error> {
-        self.device.guard_port()
-    }
-
-    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
-        self.device.holder(interface)
-    }
-
-    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
-        self.device.detach_kernel_driver(interface)
-    }
-
-    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
-        self.device.attach_kernel_driver(interface)
-    }
-
-    fn claim(&self, interface: u8) -> Result<(), Error> {
-        self.device.claim(interface)
-    }
-
-    fn release(&self, interface: u8) -> Result<(), Error> {
-        self.device.release(interface)
-    }
-
-    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
-        self.device.set_alternate_setting(interface, alternate)
-    }
-
-    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        self.device.control_in(setup, data, timeout)
-    }
-
-    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.device.control_out(setup, data, timeout)
-    }
-
-    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
-        self.device.clear_halt(endpoint)
-    }
-
-    fn reset(&self) -> Result<(), Error> {
-        self.device.reset()
-    }
+    uwwan_usb::forward!(identity descriptors active_configuration guard_port holder);
+    uwwan_usb::forward!(set_configuration force_configuration set_alternate_setting);
+    uwwan_usb::forward!(detach_kernel_driver attach_kernel_driver claim release);
+    uwwan_usb::forward!(control_in control_out clear_halt reset);
 
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
-        let queue = self.device.queue(endpoint)?;
+        let queue = self.inner.queue(endpoint)?;
         if endpoint == INTERRUPT {
-            return Ok(Box::new(Notifications(queue)));
+            return Ok(Box::new(Notifications { inner: queue }));
         }
         Ok(Box::new(WatchedQueue {
-            queue,
+            inner: queue,
             seen: Arc::clone(&self.seen),
         }))
     }
 
     fn pump(&self) -> Result<Box<dyn Pump>, Error> {
-        Ok(Box::new(UncountedPump(self.device.pump()?)))
+        Ok(Box::new(UncountedPump(self.inner.pump()?)))
     }
 }
 
 /// What the emulated bus allocates is not the data path's.
 struct WatchedQueue {
-    queue: Box<dyn Queue>,
+    inner: Box<dyn Queue>,
     seen: Arc<Seen>,
 }
 
 impl Queue for WatchedQueue {
-    fn endpoint(&self) -> u8 {
-        self.queue.endpoint()
-    }
-
-    fn max_packet_size(&self) -> u16 {
-        self.queue.max_packet_size()
-    }
+    uwwan_usb::forward!(endpoint max_packet_size set_zero_packet pending);
 
     fn allocate(&mut self, capacity: usize) -> Buffer {
         // Whether the data path asks for buffers in steady state is of interest.
-        let buffer = self.queue.allocate(capacity);
+        let buffer = self.inner.allocate(capacity);
         self.seen.transferred(&buffer);
         buffer
     }
 
     fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
-        unmarked(|| self.queue.submit(buffer))
-    }
-
-    fn set_zero_packet(&mut self, enabled: bool) {
-        self.queue.set_zero_packet(enabled);
-    }
-
-    fn pending(&self) -> usize {
-        self.queue.pending()
+        unmarked(|| self.inner.submit(buffer))
     }
 
     fn try_next(&mut self) -> Option<Completion> {
-        unmarked(|| self.queue.try_next())
+        unmarked(|| self.inner.try_next())
     }
 
     fn next(&mut self, timeout: Duration) -> Option<Completion> {
-        unmarked(|| self.queue.next(timeout))
+        unmarked(|| self.inner.next(timeout))
     }
 
     fn cancel_all(&mut self) {
-        unmarked(|| self.queue.cancel_all());
+        unmarked(|| self.inner.cancel_all());
     }
 }
 
@@ -322,44 +250,24 @@ impl Pump for UncountedPump {
 }
 
 /// Notifications are no datagrams: the thread is not counted from one to the end of their queue.
-struct Notifications(Box<dyn Queue>);
+struct Notifications {
+    inner: Box<dyn Queue>,
+}
 
 impl Queue for Notifications {
-    fn endpoint(&self) -> u8 {
-        self.0.endpoint()
-    }
-
-    fn max_packet_size(&self) -> u16 {
-        self.0.max_packet_size()
-    }
-
-    fn allocate(&mut self, capacity: usize) -> Buffer {
-        self.0.allocate(capacity)
-    }
+    uwwan_usb::forward!(endpoint max_packet_size allocate set_zero_packet pending next);
 
     fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
-        unmarked(|| self.0.submit(buffer))
-    }
-
-    fn set_zero_packet(&mut self, enabled: bool) {
-        self.0.set_zero_packet(enabled);
-    }
-
-    fn pending(&self) -> usize {
-        self.0.pending()
+        unmarked(|| self.inner.submit(buffer))
     }
 
     fn try_next(&mut self) -> Option<Completion> {
-        let completion = self.0.try_next();
+        let completion = self.inner.try_next();
         mark_this_thread(completion.is_none());
         completion
     }
 
-    fn next(&mut self, timeout: Duration) -> Option<Completion> {
-        self.0.next(timeout)
-    }
-
     fn cancel_all(&mut self) {
-        unmarked(|| self.0.cancel_all());
+        unmarked(|| self.inner.cancel_all());
     }
 }

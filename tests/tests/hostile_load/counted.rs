@@ -6,11 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use uwwan_usb::buffer::Buffer;
-use uwwan_usb::descriptors::Descriptors;
-use uwwan_usb::device::{
-    Backend, Completion, Device, Found, Identity, PortGuard, Pump, Queue, Rejected, Setup,
-};
-use uwwan_usb::error::{Error, Holder};
+use uwwan_usb::device::{Backend, Completion, Device, Found, Pump, Queue, Rejected};
+use uwwan_usb::error::Error;
 
 /// What there is, and what there was.
 #[derive(Debug, Default)]
@@ -71,69 +68,10 @@ struct CountedDevice {
 }
 
 impl Device for CountedDevice {
-    fn identity(&self) -> &Identity {
-        self.inner.identity()
-    }
-
-    fn descriptors(&self) -> &Descriptors {
-        self.inner.descriptors()
-    }
-
-    fn active_configuration(&self) -> Result<u8, Error> {
-        self.inner.active_configuration()
-    }
-
-    fn set_configuration(&self, value: u8) -> Result<(), Error> {
-        self.inner.set_configuration(value)
-    }
-
-    fn force_configuration(&self, value: u8) -> Result<(), Error> {
-        self.inner.force_configuration(value)
-    }
-
-    fn guard_port(&self) -> Result<PortGuard, Error> {
-        self.inner.guard_port()
-    }
-
-    fn holder(&self, interface: u8) -> Result<Option<Holder>, Error> {
-        self.inner.holder(interface)
-    }
-
-    fn detach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
-        self.inner.detach_kernel_driver(interface)
-    }
-
-    fn attach_kernel_driver(&self, interface: u8) -> Result<(), Error> {
-        self.inner.attach_kernel_driver(interface)
-    }
-
-    fn claim(&self, interface: u8) -> Result<(), Error> {
-        self.inner.claim(interface)
-    }
-
-    fn release(&self, interface: u8) -> Result<(), Error> {
-        self.inner.release(interface)
-    }
-
-    fn set_alternate_setting(&self, interface: u8, alternate: u8) -> Result<(), Error> {
-        self.inner.set_alternate_setting(interface, alternate)
-    }
-
-    fn control_in(&self, setup: Setup, data: &mut [u8], timeout: Duration) -> Result<usize, Error> {
-        self.inner.control_in(setup, data, timeout)
-    }
-
-    fn control_out(&self, setup: Setup, data: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.inner.control_out(setup, data, timeout)
-    }
-
-    fn clear_halt(&self, endpoint: u8) -> Result<(), Error> {
-        self.inner.clear_halt(endpoint)
-    }
-
-    fn reset(&self) -> Result<(), Error> {
-        self.inner.reset()
-    }
+    uwwan_usb::forward!(identity descriptors active_configuration guard_port holder);
+    uwwan_usb::forward!(set_configuration force_configuration set_alternate_setting);
+    uwwan_usb::forward!(detach_kernel_driver attach_kernel_driver claim release);
+    uwwan_usb::forward!(control_in control_out clear_halt reset);
 
     fn queue(&self, endpoint: u8) -> Result<Box<dyn Queue>, Error> {
         Ok(Box::new(CountedQueue {
@@ -165,13 +103,7 @@ impl CountedQueue {
 }
 
 impl Queue for CountedQueue {
-    fn endpoint(&self) -> u8 {
-        self.inner.endpoint()
-    }
-
-    fn max_packet_size(&self) -> u16 {
-        self.inner.max_packet_size()
-    }
+    uwwan_usb::forward!(endpoint max_packet_size set_zero_packet pending cancel_all);
 
     fn allocate(&mut self, capacity: usize) -> Buffer {
         self.alive.0.allocated.fetch_add(1, Ordering::SeqCst);
@@ -186,14 +118,6 @@ impl Queue for CountedQueue {
         Ok(())
     }
 
-    fn set_zero_packet(&mut self, enabled: bool) {
-        self.inner.set_zero_packet(enabled);
-    }
-
-    fn pending(&self) -> usize {
-        self.inner.pending()
-    }
-
     fn try_next(&mut self) -> Option<Completion> {
         let completion = self.inner.try_next();
         self.taken(completion)
@@ -202,10 +126,6 @@ impl Queue for CountedQueue {
     fn next(&mut self, timeout: Duration) -> Option<Completion> {
         let completion = self.inner.next(timeout);
         self.taken(completion)
-    }
-
-    fn cancel_all(&mut self) {
-        self.inner.cancel_all();
     }
 }
 

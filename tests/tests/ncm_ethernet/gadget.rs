@@ -332,9 +332,7 @@ impl Backend for Bus {
                 address: state.generation,
                 port: "1-1".to_owned(),
                 speed: Speed::High,
-                manufacturer: None,
-                product_name: None,
-                serial: None,
+                ..Identity::default()
             },
             descriptors: Descriptors::parse(&DEVICE, &[&configuration]),
             active_configuration: Some(state.configuration),

@@ -53,9 +53,7 @@ fn open(captures: &Captures, active_configuration: u8) {
             address: 7,
             port: "1-4".to_owned(),
             speed: Speed::High,
-            manufacturer: None,
-            product_name: None,
-            serial: None,
+            ..Identity::default()
         },
         descriptors: &Descriptors::from_sysfs(LT4132),
         active_configuration,
