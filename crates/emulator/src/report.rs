@@ -18,7 +18,8 @@ pub enum Rule {
     /// NCM 1.0 and MBIM 1.0: requests that prepare the data path and their order.
     Setup,
     /// NCM 1.0: layout of an NTB.
-    Block,
+    #[serde(rename = "block")]
+    Ntb,
     /// IP packets inside the NTBs.
     Datagram,
     /// MBIM 1.0: control messages.
@@ -30,7 +31,7 @@ impl fmt::Display for Rule {
         f.write_str(match self {
             Self::Usb => "usb",
             Self::Setup => "setup",
-            Self::Block => "block",
+            Self::Ntb => "ntb",
             Self::Datagram => "datagram",
             Self::Control => "control",
         })
@@ -185,11 +186,11 @@ mod tests {
     fn the_list_is_bounded_and_the_count_is_not() {
         let recorder = Recorder::default();
         for n in 0..1000 {
-            recorder.violation(Rule::Block, || format!("number {n}"));
+            recorder.violation(Rule::Ntb, || format!("number {n}"));
         }
         let report = recorder.report();
         assert_eq!(report.violations.len(), KEPT);
-        assert_eq!(report.violations[0].to_string(), "block: number 0");
+        assert_eq!(report.violations[0].to_string(), "ntb: number 0");
         assert_eq!(report.total_violations(), 1000);
     }
 }

@@ -4,7 +4,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Modem, OPEN, command, connect_set, emulator};
+use common::{
+    ContextIpType, Modem, OPEN, QUERY, SET, Status, basic, command, connect_set, emulator,
+};
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_ncm::Placement;
 use uwwan_usb::device::Setup;
@@ -165,9 +167,12 @@ fn broken_ntbs_are_violations_and_do_no_harm() {
 fn several_sessions_have_their_own_addresses() {
     let emulator = emulator("settle_ms=0,ipv6=on");
     let modem = Modem::online(&emulator);
-    let mut connect = connect_set(1, "second", 1);
+    let mut connect = connect_set("second", ContextIpType::IPV4);
     connect[0] = 5;
-    assert_eq!(modem.command(20, 12, 1, &connect).0, 0);
+    assert_eq!(
+        modem.command(20, basic::CONNECT, SET, &connect).0,
+        Status::NONE
+    );
     let mut ends = modem.data_queues();
     ends.ping_from(5, Placement::End, 1);
     let answer = ends.receive(5 * SECOND).expect("an echo reply");
@@ -214,9 +219,14 @@ fn the_unlock_survives_a_reset() {
     let modem = Modem::online(&emulator);
     assert_eq!(
         modem
-            .command(30, 12, 1, &connect_set(1, "telenor.smart", 2))
+            .command(
+                30,
+                basic::CONNECT,
+                SET,
+                &connect_set("telenor.smart", ContextIpType::IPV6)
+            )
             .0,
-        0,
+        Status::NONE,
         "session 0 is up already"
     );
     assert_eq!(modem.at("AT^PLMNLIST=1,\"99999\",\"24201\""), "\r\nOK\r\n");
@@ -247,8 +257,13 @@ fn the_unlock_survives_a_reset() {
     assert_eq!(modem.at("AT^IPV6CAP?"), "\r\n^IPV6CAP: 7\r\n\r\nOK\r\n");
     modem.send(&OPEN);
     modem.get();
-    let (status, info) = modem.command(2, 12, 1, &connect_set(1, "telenor.smart", 3));
-    assert_eq!((status, info[12]), (0, 3));
+    let (status, info) = modem.command(
+        2,
+        basic::CONNECT,
+        SET,
+        &connect_set("telenor.smart", ContextIpType::IPV4V6),
+    );
+    assert_eq!((status, info[12]), (Status::NONE, 3));
     assert_eq!(emulator.report().counters.resets, 1);
 }
 
@@ -390,9 +405,9 @@ fn chapter_9_requests_are_answered() {
 fn other_commands_reach_the_firmware() {
     let emulator = emulator("settle_ms=0");
     let modem = Modem::online(&emulator);
-    let (status, info) = modem.command(9, 16, 0, &[]);
-    assert_eq!((status, info[0]), (0, 5));
-    modem.send(&command(10, 1, 0, &[])[..40]);
+    let (status, info) = modem.command(9, basic::DEVICE_SERVICES, QUERY, &[]);
+    assert_eq!((status, info[0]), (Status::NONE, 5));
+    modem.send(&command(10, basic::DEVICE_CAPS, QUERY, &[])[..40]);
     assert_eq!(modem.get()[12..16], [3, 0, 0, 0], "length mismatch");
     assert!(emulator.report().total_violations() > 0);
     let mut seen = String::new();

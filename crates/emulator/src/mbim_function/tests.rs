@@ -1,10 +1,14 @@
 use uwwan_mbim::fields::Layout;
-use uwwan_mbim::services::basic_connect as basic;
+use uwwan_mbim::message::CommandKind;
+use uwwan_mbim::services::basic_connect::{self as basic, ContextIpType};
 use uwwan_mbim::status::NwError;
 
 use super::*;
 use crate::firmware::Persistent;
 use crate::report::{Counters, Recorder};
+
+const QUERY: CommandKind = CommandKind::QUERY;
+const SET: CommandKind = CommandKind::SET;
 
 /// A function with its firmware, talked to in raw bytes.
 struct Bench {
@@ -66,18 +70,15 @@ impl Bench {
         room[..length].to_vec()
     }
 
-    /// A command of Basic Connect; its answer's status and information buffer.
-    fn command(&mut self, id: u32, cid: u32, set: u32, info: &[u8]) -> (u32, Vec<u8>) {
-        let mut bytes = hex("03000000");
-        bytes.extend((48 + info.len() as u32).to_le_bytes());
-        bytes.extend(id.to_le_bytes());
-        bytes.extend(hex("01000000 00000000"));
-        bytes.extend(basic::UUID.0);
-        for word in [cid, set, info.len() as u32] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(info);
-        self.send_bytes(&bytes);
+    /// Sends a command and returns its answer's status and information buffer.
+    fn command(
+        &mut self,
+        id: u32,
+        cid: CidId,
+        kind: CommandKind,
+        info: &[u8],
+    ) -> (Status, Vec<u8>) {
+        self.send_bytes(&command(id, cid, kind, info));
         let mut answer = self.get();
         // Indications may come first.
         while answer[..4] == hex("07000080") {
@@ -91,7 +92,7 @@ impl Bench {
         for _ in 1..total {
             info.extend_from_slice(&self.get()[20..]);
         }
-        (status, info)
+        (Status(status), info)
     }
 
     fn violations(&self) -> u64 {
@@ -107,18 +108,36 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// CONNECT set for session 0 with that APN and IP type, byte by byte.
-fn connect_set(command: u32, apn: &str, ip_type: u32) -> Vec<u8> {
-    let apn: Vec<u8> = apn.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let mut info = Vec::new();
-    let at = if apn.is_empty() { 0 } else { 60 };
-    for word in [0, command, at, apn.len() as u32, 0, 0, 0, 0, 0, 0, ip_type] {
-        info.extend(word.to_le_bytes());
+/// Returns a command message in one fragment.
+fn command(id: u32, cid: CidId, kind: CommandKind, info: &[u8]) -> Vec<u8> {
+    let body = Body::Command {
+        service: cid.service,
+        cid: cid.cid,
+        kind,
+        info: info.to_vec(),
+    };
+    Message {
+        transaction: id,
+        body,
     }
-    info.extend(hex("7e5e2a7e 4e6f 7272 736b 656e7e5e2a7e"));
-    info.extend(apn);
-    info.resize(info.len().next_multiple_of(4), 0);
-    info
+    .encode_whole()
+}
+
+/// Returns CONNECT's set that activates session 0.
+fn connect_set(apn: &str, ip_type: ContextIpType) -> Vec<u8> {
+    basic::ConnectSet {
+        activation_command: basic::ActivationCommand::ACTIVATE,
+        access_string: apn.to_owned(),
+        ip_type,
+        context_type: basic::context_type::INTERNET,
+        ..basic::ConnectSet::default()
+    }
+    .encode()
+}
+
+/// Returns CONNECT's set that deactivates session 0.
+fn disconnect_set() -> Vec<u8> {
+    basic::ConnectSet::default().encode()
 }
 
 #[test]
@@ -251,8 +270,8 @@ fn long_answers_are_cut_to_what_open_agreed_on() {
 #[test]
 fn device_caps_are_those_of_the_firmware() {
     let mut bench = Bench::opened("");
-    let (status, info) = bench.command(2, 1, 0, &[]);
-    assert_eq!(status, 0);
+    let (status, info) = bench.command(2, basic::DEVICE_CAPS, QUERY, &[]);
+    assert_eq!(status, Status::NONE);
     assert_eq!(
         info[..32],
         hex("01000000 01000000 01000000 02000000 3f000000 03000000 03000000 08000000")
@@ -265,15 +284,25 @@ fn device_caps_are_those_of_the_firmware() {
 #[test]
 fn connect_has_the_statuses_of_the_blog_post() {
     let mut bench = Bench::opened("");
-    let (status, info) = bench.command(2, 12, 1, &connect_set(1, "telenor.smart", 2));
-    assert_eq!((status, info), (9, Vec::new()));
-    let (status, info) = bench.command(3, 12, 1, &connect_set(1, "telenor.smart", 3));
-    assert_eq!(status, 0);
+    let (status, info) = bench.command(
+        2,
+        basic::CONNECT,
+        SET,
+        &connect_set("telenor.smart", ContextIpType::IPV6),
+    );
+    assert_eq!((status, info), (Status::NO_DEVICE_SUPPORT, Vec::new()));
+    let (status, info) = bench.command(
+        3,
+        basic::CONNECT,
+        SET,
+        &connect_set("telenor.smart", ContextIpType::IPV4V6),
+    );
+    assert_eq!(status, Status::NONE);
     // Activated, IPv4.
     assert_eq!(info[4..8], [1, 0, 0, 0]);
     assert_eq!(info[12..16], [1, 0, 0, 0]);
-    let (status, info) = bench.command(4, 15, 0, &[0; 60]);
-    assert_eq!(status, 0);
+    let (status, info) = bench.command(4, basic::IP_CONFIGURATION, QUERY, &[0; 60]);
+    assert_eq!(status, Status::NONE);
     let addresses = basic::IpConfiguration::decode_info(&info).unwrap();
     assert_eq!(
         addresses.ipv4_address[0].ipv4_address.to_string(),
@@ -281,14 +310,19 @@ fn connect_has_the_statuses_of_the_blog_post() {
     );
     assert_eq!(addresses.ipv4_address[0].on_link_prefix_length, 30);
     assert!(addresses.ipv6_address.is_empty());
-    let (status, _) = bench.command(5, 12, 1, &connect_set(0, "", 0));
-    assert_eq!(status, 0);
-    let (status, _) = bench.command(6, 12, 1, &connect_set(0, "", 0));
-    assert_eq!(status, 16);
+    let (status, _) = bench.command(5, basic::CONNECT, SET, &disconnect_set());
+    assert_eq!(status, Status::NONE);
+    let (status, _) = bench.command(6, basic::CONNECT, SET, &disconnect_set());
+    assert_eq!(status, Status::CONTEXT_NOT_ACTIVATED);
     let mut unlocked = Bench::opened("ipv6=on");
-    let (status, info) = unlocked.command(2, 12, 1, &connect_set(1, "telenor.smart", 3));
-    assert_eq!((status, info[12]), (0, 3));
-    let (_, info) = unlocked.command(3, 15, 0, &[0; 4]);
+    let (status, info) = unlocked.command(
+        2,
+        basic::CONNECT,
+        SET,
+        &connect_set("telenor.smart", ContextIpType::IPV4V6),
+    );
+    assert_eq!((status, info[12]), (Status::NONE, 3));
+    let (_, info) = unlocked.command(3, basic::IP_CONFIGURATION, QUERY, &[0; 4]);
     let addresses = basic::IpConfiguration::decode_info(&info).unwrap();
     assert_eq!(
         addresses.ipv6_address[0].ipv6_address.to_string(),
@@ -301,8 +335,13 @@ fn connect_has_the_statuses_of_the_blog_post() {
 #[test]
 fn a_refusal_carries_the_networks_cause() {
     let mut bench = Bench::opened("connect_status=2,connect_cause=33");
-    let (status, info) = bench.command(2, 12, 1, &connect_set(1, "x", 1));
-    assert_eq!(status, 2);
+    let (status, info) = bench.command(
+        2,
+        basic::CONNECT,
+        SET,
+        &connect_set("x", ContextIpType::IPV4),
+    );
+    assert_eq!(status, Status::FAILURE);
     assert_eq!(info[32..36], [33, 0, 0, 0]);
 }
 
@@ -311,18 +350,27 @@ fn commands_the_firmware_lacks_are_refused() {
     let mut bench = Bench::opened("");
     for cid in [0, 14, 17, 24, 99, u32::MAX] {
         for set in [0, 1, 7] {
-            assert_eq!(bench.command(2, cid, set, &[]).0, 9, "{cid} {set}");
+            let id = CidId {
+                service: basic::UUID,
+                cid,
+            };
+            let status = bench.command(2, id, CommandKind(set), &[]).0;
+            assert_eq!(status, Status::NO_DEVICE_SUPPORT, "{cid} {set}");
         }
     }
     // What is too short for its layout.
-    assert_eq!(bench.command(3, 12, 1, &[1, 2, 3]).0, 21);
-    assert_eq!(bench.command(4, 15, 0, &[]).0, 21);
+    let invalid = Status::INVALID_PARAMETERS;
+    assert_eq!(bench.command(3, basic::CONNECT, SET, &[1, 2, 3]).0, invalid);
+    assert_eq!(
+        bench.command(4, basic::IP_CONFIGURATION, QUERY, &[]).0,
+        invalid
+    );
 }
 
 #[test]
 fn pin_counts_its_attempts() {
     let mut bench = Bench::opened("pin=1234");
-    let (_, info) = bench.command(2, 4, 0, &[]);
+    let (_, info) = bench.command(2, basic::PIN, QUERY, &[]);
     assert_eq!(info, hex("02000000 01000000 03000000"));
     // PIN1, enter, "0000" at offset 24.
     let enter = |pin: &str| {
@@ -330,12 +378,12 @@ fn pin_counts_its_attempts() {
         info.extend(pin.encode_utf16().flat_map(u16::to_le_bytes));
         info
     };
-    let (status, info) = bench.command(3, 4, 1, &enter("0000"));
-    assert_eq!((status, info[8]), (2, 2));
-    let (status, info) = bench.command(4, 4, 1, &enter("1234"));
-    assert_eq!(status, 0);
+    let (status, info) = bench.command(3, basic::PIN, SET, &enter("0000"));
+    assert_eq!((status, info[8]), (Status::FAILURE, 2));
+    let (status, info) = bench.command(4, basic::PIN, SET, &enter("1234"));
+    assert_eq!(status, Status::NONE);
     assert_eq!(info[4..8], [0; 4]);
-    let (_, info) = bench.command(5, 2, 0, &[]);
+    let (_, info) = bench.command(5, basic::SUBSCRIBER_READY_STATUS, QUERY, &[]);
     assert_eq!(info[0], 1);
 }
 
@@ -360,7 +408,10 @@ fn registration_changes_are_indicated_to_subscribers() {
     let mut list = hex("01000000 0c000000 18000000");
     list.extend(basic::UUID.0);
     list.extend(hex("01000000 0b000000"));
-    assert_eq!(bench.command(2, 19, 1, &list), (0, list.clone()));
+    assert_eq!(
+        bench.command(2, basic::DEVICE_SERVICE_SUBSCRIBE_LIST, SET, &list),
+        (Status::NONE, list.clone())
+    );
     bench.with(|function, context| function.announce(crate::firmware::Change::Radio, context));
     assert_eq!(bench.get(), b"");
 }
@@ -384,14 +435,8 @@ fn lost_and_surplus_notifications() {
 #[test]
 fn what_is_cancelled_is_not_answered() {
     let mut bench = Bench::opened("connect_ms=1000");
-    let mut bytes = hex("03000000");
-    let info = connect_set(1, "", 1);
-    bytes.extend((48 + info.len() as u32).to_le_bytes());
-    bytes.extend(hex("02000000 01000000 00000000"));
-    bytes.extend(basic::UUID.0);
-    bytes.extend(hex("0c000000 01000000"));
-    bytes.extend((info.len() as u32).to_le_bytes());
-    bytes.extend(&info);
+    let info = connect_set("", ContextIpType::IPV4);
+    let bytes = command(2, basic::CONNECT, SET, &info);
     bench.send_bytes(&bytes);
     // The same id again is refused: 4.
     bench.send_bytes(&bytes);
@@ -421,17 +466,9 @@ fn memory_stays_bounded_when_nobody_reads() {
 #[test]
 fn commands_under_way_are_bounded() {
     let mut bench = Bench::opened("connect_ms=1000");
-    let info = connect_set(1, "telenor.smart", 1);
+    let info = connect_set("telenor.smart", ContextIpType::IPV4);
     for id in 2..1002u32 {
-        let mut bytes = hex("03000000");
-        bytes.extend((48 + info.len() as u32).to_le_bytes());
-        bytes.extend(id.to_le_bytes());
-        bytes.extend(hex("01000000 00000000"));
-        bytes.extend(basic::UUID.0);
-        bytes.extend(hex("0c000000 01000000"));
-        bytes.extend((info.len() as u32).to_le_bytes());
-        bytes.extend(&info);
-        bench.send_bytes(&bytes);
+        bench.send_bytes(&command(id, basic::CONNECT, SET, &info));
     }
     assert!(bench.function.due.len() <= MOST_OUTSTANDING);
     assert!(bench.function.outstanding.len() <= MOST_OUTSTANDING);
@@ -454,10 +491,10 @@ fn a_control_session_left_open_answers_the_first_open_with_close_done() {
 #[test]
 fn a_busy_module_refuses_for_a_while() {
     let mut bench = Bench::opened("busy_ms=500");
-    let status = |bench: &mut Bench, id| bench.command(id, basic::DEVICE_CAPS.cid, 0, &[]).0;
-    assert_eq!(status(&mut bench, 2), Status::BUSY.0);
+    let status = |bench: &mut Bench, id| bench.command(id, basic::DEVICE_CAPS, QUERY, &[]).0;
+    assert_eq!(status(&mut bench, 2), Status::BUSY);
     bench.now += Duration::from_millis(500);
-    assert_eq!(status(&mut bench, 3), Status::NONE.0);
+    assert_eq!(status(&mut bench, 3), Status::NONE);
 }
 
 #[test]
@@ -487,20 +524,25 @@ fn control_messages_have_the_length_the_knob_allows() {
 fn knobs_refuse_and_shift() {
     let mut bench =
         Bench::opened("pin_query_status=2,register_status=2,cause_offset=1000,apn=internet");
-    let failure = Status::FAILURE.0;
-    assert_eq!(bench.command(2, basic::PIN.cid, 0, &[]).0, failure);
+    let failure = Status::FAILURE;
+    assert_eq!(bench.command(2, basic::PIN, QUERY, &[]).0, failure);
     let automatic = hex("00000000 00000000 01000000 00000000");
     assert_eq!(
-        bench.command(3, basic::REGISTER_STATE.cid, 1, &automatic).0,
+        bench.command(3, basic::REGISTER_STATE, SET, &automatic).0,
         failure
     );
-    let (status, state) = bench.command(4, basic::REGISTER_STATE.cid, 0, &[]);
+    let (status, state) = bench.command(4, basic::REGISTER_STATE, QUERY, &[]);
     assert_eq!(
         (status, &state[4..8]),
-        (0, &hex("03000000")[..]),
+        (Status::NONE, &hex("03000000")[..]),
         "registered all the same"
     );
-    let (status, info) = bench.command(5, basic::CONNECT.cid, 1, &connect_set(1, "nonsense", 1));
+    let (status, info) = bench.command(
+        5,
+        basic::CONNECT,
+        SET,
+        &connect_set("nonsense", ContextIpType::IPV4),
+    );
     assert_eq!(status, failure);
     let cause = u32::from_le_bytes(info[32..36].try_into().unwrap());
     assert_eq!(cause, 1000 + NwError::MISSING_OR_UNKNOWN_APN.0);
@@ -509,7 +551,7 @@ fn knobs_refuse_and_shift() {
 #[test]
 fn the_firmware_may_call_itself_anything() {
     let mut bench = Bench::opened("firmware_info=one\\ntwo");
-    let (_, info) = bench.command(2, basic::DEVICE_CAPS.cid, 0, &[]);
+    let (_, info) = bench.command(2, basic::DEVICE_CAPS, QUERY, &[]);
     let caps = basic::DeviceCaps::decode_info(&info).unwrap();
     assert_eq!(caps.firmware_info, "one\ntwo");
 }
@@ -519,8 +561,8 @@ fn the_fcc_lock_is_lifted_by_the_quectel_service() {
     use uwwan_mbim::services::quectel;
     let mut bench = Bench::opened("fcc_lock=on");
     let on = hex("01000000");
-    let refused = bench.command(2, basic::RADIO_STATE.cid, 1, &on).0;
-    assert_eq!(refused, Status::OPERATION_NOT_ALLOWED.0);
+    let refused = bench.command(2, basic::RADIO_STATE, SET, &on).0;
+    assert_eq!(refused, Status::OPERATION_NOT_ALLOWED);
     let mut ask = |kind, info: &[u8]| {
         bench.with(|function, context| {
             let outcome = function
@@ -529,34 +571,38 @@ fn the_fcc_lock_is_lifted_by_the_quectel_service() {
             (outcome.status, outcome.info)
         })
     };
-    let query = uwwan_mbim::message::CommandKind::QUERY;
-    let set = uwwan_mbim::message::CommandKind::SET;
-    assert_eq!(ask(query, &[]), (Status::NONE, hex("04000000")));
-    assert_eq!(ask(set, &on), (Status::NONE, on.clone()));
-    assert_eq!(ask(query, &[]), (Status::NONE, on.clone()));
+    assert_eq!(ask(QUERY, &[]), (Status::NONE, hex("04000000")));
+    assert_eq!(ask(SET, &on), (Status::NONE, on.clone()));
+    assert_eq!(ask(QUERY, &[]), (Status::NONE, on.clone()));
     assert!(bench.firmware.radio().0);
     // A module without the lock does not have the service.
     let mut bench = Bench::opened("");
     let outcome = bench.with(|function, context| {
         function
             .commands
-            .execute(quectel::RADIO_STATE, query, &[], context)
+            .execute(quectel::RADIO_STATE, QUERY, &[], context)
     });
     assert_eq!(outcome.status, Status::NO_DEVICE_SUPPORT);
 }
 
 #[test]
 fn addresses_are_told_empty_or_refused() {
-    const IP_CONFIGURATION: u32 = 15;
     for (knobs, status, available) in [
-        ("", 0, Some(0x0f)),
-        ("ip_configuration=empty", 0, Some(0)),
-        ("ip_configuration=refused", 9, None),
+        ("", Status::NONE, Some(0x0f)),
+        ("ip_configuration=empty", Status::NONE, Some(0)),
+        ("ip_configuration=refused", Status::NO_DEVICE_SUPPORT, None),
     ] {
         let mut bench = Bench::opened(knobs);
-        let connected = bench.command(2, 12, 1, &connect_set(1, "", 1)).0;
-        assert_eq!(connected, 0, "{knobs}");
-        let (told, info) = bench.command(3, IP_CONFIGURATION, 0, &[0; 60]);
+        let connected = bench
+            .command(
+                2,
+                basic::CONNECT,
+                SET,
+                &connect_set("", ContextIpType::IPV4),
+            )
+            .0;
+        assert_eq!(connected, Status::NONE, "{knobs}");
+        let (told, info) = bench.command(3, basic::IP_CONFIGURATION, QUERY, &[0; 60]);
         assert_eq!(told, status, "{knobs}");
         assert_eq!(info.get(4).copied(), available, "{knobs}");
     }
@@ -568,17 +614,16 @@ fn the_fcc_lock_is_lifted_by_qmi_and_hides_the_sim_until_then() {
     use uwwan_mbim::services::qmi as qmi_service;
     let mut bench = Bench::opened("fcc_lock=on,fcc_hides_sim=on");
     let sim = |bench: &mut Bench, id| {
-        let (_, info) = bench.command(id, basic::SUBSCRIBER_READY_STATUS.cid, 0, &[]);
+        let (_, info) = bench.command(id, basic::SUBSCRIBER_READY_STATUS, QUERY, &[]);
         info[0]
     };
     assert_eq!(sim(&mut bench, 2), 2, "not inserted");
     let mut ask = |message: &Message| {
         bench.with(|function, context| {
-            let set = uwwan_mbim::message::CommandKind::SET;
             let outcome =
                 function
                     .commands
-                    .execute(qmi_service::MSG, set, &message.encode(), context);
+                    .execute(qmi_service::MSG, SET, &message.encode(), context);
             assert_eq!(outcome.status, Status::NONE);
             Message::decode(&outcome.info).unwrap()
         })
@@ -609,7 +654,10 @@ fn the_fcc_lock_is_lifted_by_qmi_and_hides_the_sim_until_then() {
     assert_eq!(ask(&lift).result(), Err(5), "a client that was given back");
     assert_eq!(sim(&mut bench, 3), 1, "initialised");
     let on = hex("01000000");
-    assert_eq!(bench.command(4, basic::RADIO_STATE.cid, 1, &on).0, 0);
+    assert_eq!(
+        bench.command(4, basic::RADIO_STATE, SET, &on).0,
+        Status::NONE
+    );
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Uplink {
                 return self.ntb(data, ended, again, parameters, format, context);
             }
         } else if self.unended.len() + data.len() > longest {
-            context.recorder.violation(Rule::Block, || {
+            context.recorder.violation(Rule::Ntb, || {
                 format!(
                     "transfers of {} and {} bytes without a short packet between them: more than dwNtbOutMaxSize {longest}",
                     self.unended.len(),
@@ -242,7 +242,7 @@ impl Uplink {
                 match checked.sequence.wrapping_sub(due) {
                     // A gap tells of NTBs lost on the way, not of a wrong NTB.
                     gap @ 0..0x8000 => context.counters.blocks_missing += u64::from(gap),
-                    _ => context.recorder.violation(Rule::Block, || {
+                    _ => context.recorder.violation(Rule::Ntb, || {
                         format!(
                             "NTB with wSequence {} where {due} was due",
                             checked.sequence
@@ -255,7 +255,7 @@ impl Uplink {
                 self.sequence = None;
                 context
                     .recorder
-                    .violation(Rule::Block, || violation.to_string());
+                    .violation(Rule::Ntb, || violation.to_string());
             }
         }
     }

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uwwan_emulator::{Emulator, FarSide};
+use uwwan_mbim::message::{Body, CommandKind, Message};
+use uwwan_mbim::registry::CidId;
+pub use uwwan_mbim::services::basic_connect::{self as basic, ContextIpType};
+pub use uwwan_mbim::status::Status;
 use uwwan_ncm::{Builder, Choices, Framing, Limits, NtbParameters, Placement, Receiver, Stream};
 use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::{Device, Queue, Setup};
@@ -15,42 +19,38 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// OPEN, transaction 1, MaxControlTransfer 1024.
 pub const OPEN: [u8; 16] = [1, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0];
-const BASIC_CONNECT: [u8; 16] = [
-    0xa2, 0x89, 0xcc, 0x33, 0xbc, 0xbb, 0x8b, 0x4f, 0xb6, 0xb0, 0x13, 0x3e, 0xc2, 0xaa, 0xe6, 0xdf,
-];
-const INTERNET: [u8; 16] = [
-    0x7e, 0x5e, 0x2a, 0x7e, 0x4e, 0x6f, 0x72, 0x72, 0x73, 0x6b, 0x65, 0x6e, 0x7e, 0x5e, 0x2a, 0x7e,
-];
+pub const QUERY: CommandKind = CommandKind::QUERY;
+pub const SET: CommandKind = CommandKind::SET;
 
 pub fn emulator(knobs: &str) -> Emulator {
     Emulator::new(knobs.parse().unwrap(), FarSide::BuiltIn).unwrap()
 }
 
-/// A command of Basic Connect in one fragment.
-pub fn command(id: u32, cid: u32, set: u32, info: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![3, 0, 0, 0];
-    for word in [48 + info.len() as u32, id, 1, 0] {
-        bytes.extend(word.to_le_bytes());
+/// Returns a command message in one fragment.
+pub fn command(id: u32, cid: CidId, kind: CommandKind, info: &[u8]) -> Vec<u8> {
+    let body = Body::Command {
+        service: cid.service,
+        cid: cid.cid,
+        kind,
+        info: info.to_vec(),
+    };
+    Message {
+        transaction: id,
+        body,
     }
-    bytes.extend(BASIC_CONNECT);
-    for word in [cid, set, info.len() as u32] {
-        bytes.extend(word.to_le_bytes());
-    }
-    bytes.extend(info);
-    bytes
+    .encode_whole()
 }
 
-/// CONNECT's set for session 0.
-pub fn connect_set(activate: u32, apn: &str, ip_type: u32) -> Vec<u8> {
-    let apn: Vec<u8> = apn.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let mut info = Vec::new();
-    for word in [0, activate, 60, apn.len() as u32, 0, 0, 0, 0, 0, 0, ip_type] {
-        info.extend(word.to_le_bytes());
+/// Returns CONNECT's set that activates session 0.
+pub fn connect_set(apn: &str, ip_type: ContextIpType) -> Vec<u8> {
+    basic::ConnectSet {
+        activation_command: basic::ActivationCommand::ACTIVATE,
+        access_string: apn.to_owned(),
+        ip_type,
+        context_type: basic::context_type::INTERNET,
+        ..basic::ConnectSet::default()
     }
-    info.extend(INTERNET);
-    info.extend(apn);
-    info.resize(info.len().next_multiple_of(4), 0);
-    info
+    .encode()
 }
 
 /// The device in configuration 3, its interfaces claimed.
@@ -101,8 +101,13 @@ impl Modem {
         modem.prepare_data();
         modem.send(&OPEN);
         assert_eq!(modem.get()[..4], [1, 0, 0, 0x80]);
-        let (status, _) = modem.command(2, 12, 1, &connect_set(1, "telenor.smart", 1));
-        assert_eq!(status, 0);
+        let (status, _) = modem.command(
+            2,
+            basic::CONNECT,
+            SET,
+            &connect_set("telenor.smart", ContextIpType::IPV4),
+        );
+        assert_eq!(status, Status::NONE);
         modem
     }
 
@@ -137,15 +142,21 @@ impl Modem {
     }
 
     /// A command and its answer in one fragment: status and information buffer.
-    pub fn command(&self, id: u32, cid: u32, set: u32, info: &[u8]) -> (u32, Vec<u8>) {
-        self.send(&command(id, cid, set, info));
+    pub fn command(
+        &self,
+        id: u32,
+        cid: CidId,
+        kind: CommandKind,
+        info: &[u8],
+    ) -> (Status, Vec<u8>) {
+        self.send(&command(id, cid, kind, info));
         loop {
             let answer = self.get();
             assert!(!answer.is_empty(), "no answer");
             if answer[..4] == [3, 0, 0, 0x80] {
                 assert_eq!(answer[8..12], id.to_le_bytes());
                 let status = u32::from_le_bytes(answer[40..44].try_into().unwrap());
-                return (status, answer[48..].to_vec());
+                return (Status(status), answer[48..].to_vec());
             }
         }
     }
