@@ -100,7 +100,7 @@ choices! {
         /// File whose first line is the SIM's PIN; a refused PIN is never sent twice
         #[arg(long, value_name = "FILE", help_heading = "Session")]
         pub pin_file: Option<PathBuf>,
-        /// Send the PIN even when a single attempt is left before the SIM asks for its PUK, or when it
+        /// Send the PIN even when a single attempt remains before the SIM asks for its PUK, or when it
         /// was refused on an earlier run
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Session")]
         pub force_pin: Option<bool>,

@@ -101,7 +101,7 @@ fn the_last_attempt_is_not_made_without_force() {
     assert_eq!(output.status.code(), Some(7));
     let text = told(&output);
     assert!(
-        text.contains("a single attempt is left") && text.contains("--force"),
+        text.contains("a single attempt remains") && text.contains("--force"),
         "{text}"
     );
     let output = pin(&["enter", "--force"], &knobs, "4711", "--pin-file");
@@ -116,7 +116,7 @@ fn the_last_attempt_is_not_made_without_force() {
     // Also where nothing is locked at the moment.
     let output = pin(&["disable"], &["pin_attempts=1"], "4711", "--pin-file");
     assert!(
-        told(&output).contains("a single attempt is left"),
+        told(&output).contains("a single attempt remains"),
         "{}",
         told(&output)
     );

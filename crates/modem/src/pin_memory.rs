@@ -131,16 +131,16 @@ impl PinMemory {
         self.entries.iter().find(|entry| entry.pin == hash)
     }
 
-    /// Returns the history of a PIN, while the SIM has `left` attempts remaining, if that is
+    /// Returns the history of a PIN, while the SIM has `remaining` attempts remaining, if that is
     /// reported.
     #[must_use]
-    pub fn past(&self, sim: &str, pin: &str, left: Option<u32>) -> Past {
+    pub fn past(&self, sim: &str, pin: &str, remaining: Option<u32>) -> Past {
         let Some(entry) = self.entry(sim, pin) else {
             return Past::Clean;
         };
         // An attempt that the SIM has not counted did not reach it, or was the right PIN.
-        let not_counted = match (entry.sent_with, left) {
-            (Some(before), Some(left)) => left >= before,
+        let not_counted = match (entry.sent_with, remaining) {
+            (Some(before), Some(remaining)) => remaining >= before,
             _ => false,
         };
         if !entry.refused && not_counted {
@@ -166,10 +166,10 @@ impl PinMemory {
         });
     }
 
-    /// Records that a PIN is about to be sent, while the SIM has `left` attempts remaining, if that
+    /// Records that a PIN is about to be sent, while the SIM has `remaining` attempts remaining, if that
     /// is reported.
-    pub fn sending(&mut self, sim: &str, pin: &str, left: Option<u32>) {
-        self.put(sim, pin, left, false);
+    pub fn sending(&mut self, sim: &str, pin: &str, remaining: Option<u32>) {
+        self.put(sim, pin, remaining, false);
     }
 
     /// Records that a SIM has refused a PIN.
@@ -351,8 +351,8 @@ mod tests {
         assert_eq!(memory.past(SIM, "1234", Some(2)), Past::RefusedHere);
         let later = next_process(&next_process(&memory));
         // This holds even after another PIN has set the attempts back.
-        for left in [None, Some(2), Some(3)] {
-            assert_eq!(later.past(SIM, "1234", left), Past::RefusedBefore);
+        for remaining in [None, Some(2), Some(3)] {
+            assert_eq!(later.past(SIM, "1234", remaining), Past::RefusedBefore);
         }
         assert_eq!(later.past(SIM, "4321", Some(2)), Past::Clean);
         assert_eq!(later.past("another SIM", "1234", Some(2)), Past::Clean);

@@ -158,21 +158,21 @@ pub struct Gadget {
     state: Mutex<State>,
     changed: Condvar,
     /// Rings where the pump's descriptor is.
-    bell: UnixStream,
-    rung: UnixStream,
+    waker: UnixStream,
+    woken: UnixStream,
 }
 
 impl Gadget {
     /// Plugged in, with the kernel's driver bound.
     pub fn new() -> Arc<Self> {
-        let (bell, rung) = UnixStream::pair().unwrap();
-        bell.set_nonblocking(true).unwrap();
-        rung.set_nonblocking(true).unwrap();
+        let (waker, woken) = UnixStream::pair().unwrap();
+        waker.set_nonblocking(true).unwrap();
+        woken.set_nonblocking(true).unwrap();
         let gadget = Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            bell,
-            rung,
+            waker,
+            woken,
         };
         gadget.plug();
         Arc::new(gadget)
@@ -190,7 +190,7 @@ impl Gadget {
     }
 
     fn ring(&self) {
-        let _ = (&self.bell).write(&[1]);
+        let _ = (&self.waker).write(&[1]);
         self.changed.notify_all();
     }
 
@@ -548,7 +548,7 @@ impl Device for Open {
                 operation: format!("queue {endpoint:02x}"),
             });
         }
-        Ok(Box::new(Line {
+        Ok(Box::new(EndpointQueue {
             gadget: Arc::clone(&self.gadget),
             generation: state.generation,
             endpoint,
@@ -557,7 +557,7 @@ impl Device for Open {
 
     fn pump(&self) -> Result<Box<dyn Pump>, Error> {
         Ok(Box::new(Handler {
-            descriptors: [(self.gadget.rung.as_raw_fd(), false)],
+            descriptors: [(self.gadget.woken.as_raw_fd(), false)],
             gadget: Arc::clone(&self.gadget),
             generation: self.identity.address,
         }))
@@ -565,13 +565,13 @@ impl Device for Open {
 }
 
 /// One at a time an endpoint, so completions need no owner.
-struct Line {
+struct EndpointQueue {
     gadget: Arc<Gadget>,
     generation: u8,
     endpoint: u8,
 }
 
-impl Queue for Line {
+impl Queue for EndpointQueue {
     fn endpoint(&self) -> u8 {
         self.endpoint
     }
@@ -645,7 +645,7 @@ impl Queue for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for EndpointQueue {
     fn drop(&mut self) {
         self.cancel_all();
         while self.try_next().is_some() {}
@@ -664,7 +664,7 @@ impl Pump for Handler {
     }
 
     fn process(&mut self) -> Result<(), Error> {
-        while (&self.gadget.rung)
+        while (&self.gadget.woken)
             .read(&mut [0; 64])
             .is_ok_and(|length| length == 64)
         {}

@@ -38,7 +38,7 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show what is locked, by what, and how many attempts are left
+    /// Show what is locked, by what, and how many attempts remain
     Status(StatusArguments),
     /// Enter the PIN the SIM waits for
     Enter(CodeArguments),
@@ -106,7 +106,7 @@ struct CodeOptions {
     /// asked for, else pin1]
     #[arg(long = "type", value_name = "TYPE")]
     pin_type: Option<PinType>,
-    /// Try even when a single attempt is left, or when this PIN was refused before
+    /// Try even when a single attempt remains, or when this PIN was refused before
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -134,7 +134,7 @@ struct UnblockArguments {
     /// Which PUK, as in MBIM: puk1, puk2, network_puk… [default: the one asked for, else puk1]
     #[arg(long = "type", value_name = "TYPE")]
     puk_type: Option<PinType>,
-    /// Try even when a single attempt is left
+    /// Try even when a single attempt remains
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -268,14 +268,14 @@ pub fn value(pin: &PinInfo) -> Value {
 
 /// Describes the state of the PIN in words.
 pub fn words(pin: &PinInfo) -> String {
-    let left = match attempts(pin) {
+    let remaining = match attempts(pin) {
         Some(1) => "1 attempt remaining".to_owned(),
         Some(count) => format!("{count} attempts remaining"),
         None => "attempts remaining not told".to_owned(),
     };
     match pin.pin_state {
-        PinState::LOCKED => format!("{} needed, {left}", pin.pin_type),
-        _ => format!("nothing locked, {left}"),
+        PinState::LOCKED => format!("{} needed, {remaining}", pin.pin_type),
+        _ => format!("nothing locked, {remaining}"),
     }
 }
 
@@ -348,12 +348,12 @@ fn decide(pin: &PinInfo, wanted: &Operation<'_>) -> Result<PinType, Failure> {
         "the SIM wants its PUK"
     };
     match told {
-        Some(0) => Err(Failure::new(FailureKind::Refused, "no attempt is left")
+        Some(0) => Err(Failure::new(FailureKind::Refused, "no attempt remains")
             .because(words(pin))
             .next("ask the operator")),
         Some(1) if !wanted.force => Err(Failure::new(
             FailureKind::Refused,
-            "a single attempt is left",
+            "a single attempt remains",
         )
         .because(format!("if the code is wrong, {after}"))
         .next("make sure of the code, then run the same with --force; nothing was sent yet")),

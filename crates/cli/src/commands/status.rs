@@ -337,7 +337,7 @@ fn describe_host(host: &HostCalls) -> String {
 }
 
 fn describe_direction(direction: &Direction) -> String {
-    let per_block = if direction.blocks == 0 {
+    let per_ntb = if direction.blocks == 0 {
         String::new()
     } else {
         format!(
@@ -346,7 +346,7 @@ fn describe_direction(direction: &Direction) -> String {
         )
     };
     format!(
-        "{}, {} packets, {} NTBs{per_block}",
+        "{}, {} packets, {} NTBs{per_ntb}",
         bytes(direction.bytes),
         direction.packets,
         direction.blocks

@@ -422,21 +422,21 @@ impl Sheet {
             return Ok(());
         };
         let whole;
-        let block = if event.data.pieces.is_empty() {
+        let ntb = if event.data.pieces.is_empty() {
             &event.data.bytes
         } else {
             whole = event.data.parts().concat();
             &whole
         };
         let limits = Limits {
-            max_ntb: block.len(),
+            max_ntb: ntb.len(),
             ..Limits::default()
         };
-        let Ok(read) = Ntb::parse(block, &limits) else {
+        let Ok(read) = Ntb::parse(ntb, &limits) else {
             return Ok(());
         };
         for datagram in read.datagrams(&mut DropCounters::default()) {
-            let mut packet = &block[datagram.range];
+            let mut packet = &ntb[datagram.range];
             match datagram.stream {
                 Stream::Ips(_) => {}
                 Stream::Dss(_) => continue,

@@ -81,18 +81,17 @@ fn pieces(data: &[u8], snap: usize) -> Option<Vec<(u32, u32)>> {
         max_datagrams: usize::from(u16::MAX),
         ..Limits::default()
     };
-    let block = Ntb::parse(data, &limits).ok()?;
+    let ntb = Ntb::parse(data, &limits).ok()?;
     let mut drops = DropCounters::default();
     let mut wanted = vec![(0, HEADER.min(data.len()))];
     wanted.extend(
-        block
-            .datagrams(&mut drops)
+        ntb.datagrams(&mut drops)
             .map(|datagram| (datagram.range.start, datagram.range.len().min(snap))),
     );
     if drops.iter().any(|(_, count)| count > 0) {
         return None;
     }
-    let ndps = block.ndps(&mut drops);
+    let ndps = ntb.ndps(&mut drops);
     wanted.extend(ndps.map(|ndp| (ndp.range.start, ndp.range.len())));
     wanted.sort_unstable();
     let mut pieces: Vec<(u32, u32)> = Vec::with_capacity(wanted.len());
@@ -117,41 +116,41 @@ mod tests {
 
     use super::*;
 
-    fn block() -> Vec<u8> {
+    fn ntb() -> Vec<u8> {
         let mut builder = Builder::new(Framing::negotiate(
             &NtbParameters::FALLBACK,
             &Choices::default(),
         ));
-        let mut block = vec![0; 16_384];
+        let mut ntb = vec![0; 16_384];
         for fill in 1..=3u8 {
             let at = builder.put(Stream::Ips(0), 1_000, 1_000).unwrap();
-            block[at..at + 1_000].fill(fill);
-            block[at..at + 4].copy_from_slice(&[0x45, 0, 0x03, 0xe8]);
+            ntb[at..at + 1_000].fill(fill);
+            ntb[at..at + 4].copy_from_slice(&[0x45, 0, 0x03, 0xe8]);
         }
-        let length = builder.finish(&mut block).length;
-        block.truncate(length);
-        block
+        let length = builder.finish(&mut ntb).length;
+        ntb.truncate(length);
+        ntb
     }
 
     #[test]
     fn framing_stays_and_payload_becomes_zeros() {
-        let block = block();
-        let kept = Kept::snapped(&block, 100);
+        let ntb = ntb();
+        let kept = Kept::snapped(&ntb, 100);
         assert!(kept.bytes.len() < 500, "{}", kept.bytes.len());
         let snapped = kept.parts().concat();
-        assert_eq!(snapped.len(), block.len());
+        assert_eq!(snapped.len(), ntb.len());
         let limits = Limits::default();
         let read = |bytes: &[u8]| -> Vec<std::ops::Range<usize>> {
             let mut drops = DropCounters::default();
-            let block = Ntb::parse(bytes, &limits).unwrap();
-            let datagrams = block.datagrams(&mut drops);
+            let ntb = Ntb::parse(bytes, &limits).unwrap();
+            let datagrams = ntb.datagrams(&mut drops);
             datagrams.map(|datagram| datagram.range).collect()
         };
-        let ranges = read(&block);
+        let ranges = read(&ntb);
         assert_eq!(ranges.len(), 3);
         assert_eq!(read(&snapped), ranges);
         for range in ranges {
-            assert_eq!(snapped[range.start..][..100], block[range.start..][..100]);
+            assert_eq!(snapped[range.start..][..100], ntb[range.start..][..100]);
             assert!(
                 snapped[range.start + 100..range.end]
                     .iter()
@@ -162,7 +161,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_kept_whole() {
-        let mut broken = block();
+        let mut broken = ntb();
         let length = broken.len();
         broken[length - 6] = 0xff;
         for data in [&b"AT+CGMI\r"[..], &[], &broken] {
@@ -173,7 +172,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_block_is_lengthened(at in 0usize..3_200, with: u32, snap in 0usize..200) {
-            let mut data = block();
+            let mut data = ntb();
             let at = at.min(data.len() - 4);
             data[at..at + 4].copy_from_slice(&with.to_le_bytes());
             let parts = Kept::snapped(&data, snap).parts().concat();

@@ -45,10 +45,10 @@ impl Ladder {
         if pin.pin_type != PinType::PIN1 {
             return self.other_lock(now, pin.pin_type);
         }
-        let left = pin.remaining_attempts;
-        let left_text = attempts_left(left);
+        let remaining = pin.remaining_attempts;
+        let remaining_text = attempts_remaining(remaining);
         let given = self.options.pin.reveal().to_owned();
-        let told = (left != UNKNOWN_ATTEMPTS).then_some(left);
+        let told = (remaining != UNKNOWN_ATTEMPTS).then_some(remaining);
         let past = self.pins.past(&self.sim_name(), &given, told);
         let refusal = |what: String, cause: &str, next: &str| {
             explain::failure(Rung::Pin, true, what, cause, next)
@@ -57,34 +57,36 @@ impl Ladder {
             self.pins.refused(&self.sim_name(), &given);
             self.remember();
             refusal(
-                format!("the SIM is still locked after its PIN was entered{left_text}"),
+                format!("the SIM is still locked after its PIN was entered{remaining_text}"),
                 "the PIN is likely wrong",
                 "correct the PIN file; this PIN is not entered again",
             )
         } else if given.is_empty() {
             refusal(
-                format!("the SIM waits for its PIN{left_text}"),
+                format!("the SIM waits for its PIN{remaining_text}"),
                 "no PIN was given",
                 "write it to a file only you can read and give that with --pin-file, or turn the PIN off \
                  in a phone",
             )
         } else if past == Past::RefusedHere {
             refusal(
-                format!("the SIM waits for its PIN{left_text}; the one given was refused before"),
+                format!(
+                    "the SIM waits for its PIN{remaining_text}; the one given was refused before"
+                ),
                 "the PIN in the file is wrong",
                 "correct the PIN file; this PIN is not entered again",
             )
         } else if past == Past::RefusedBefore && !self.options.force_pin {
             refusal(
                 format!(
-                    "the SIM waits for its PIN{left_text}; the one given was refused on an earlier run"
+                    "the SIM waits for its PIN{remaining_text}; the one given was refused on an earlier run"
                 ),
                 "the PIN in the file is wrong, unless the SIM's has been changed since",
                 "correct the PIN file; to enter this PIN once more give --force-pin",
             )
-        } else if left <= 1 && !self.options.force_pin {
+        } else if remaining <= 1 && !self.options.force_pin {
             refusal(
-                format!("the SIM waits for its PIN and has {left} attempt(s) left"),
+                format!("the SIM waits for its PIN and has {remaining} attempt(s) remaining"),
                 "wrong PINs were entered before; one more wrong one and the SIM asks for its PUK",
                 "enter the PIN in a phone, or make sure it is right and give --force-pin",
             )
@@ -181,12 +183,12 @@ impl Ladder {
                 let given = self.options.pin.reveal().to_owned();
                 self.pins.refused(&self.sim_name(), &given);
                 self.remember();
-                let left =
+                let remaining =
                     PinInfo::decode(&info).map_or(UNKNOWN_ATTEMPTS, |pin| pin.remaining_attempts);
                 let failure = explain::failure(
                     Rung::Pin,
                     true,
-                    format!("wrong PIN{}", attempts_left(left)),
+                    format!("wrong PIN{}", attempts_remaining(remaining)),
                     &format!("the SIM refused it: {}", status.name()),
                     "correct the PIN file; this PIN is not entered again",
                 );
@@ -252,8 +254,8 @@ fn is_pin_entry(action: &Action) -> bool {
     )
 }
 
-fn attempts_left(left: u32) -> String {
-    match left {
+fn attempts_remaining(remaining: u32) -> String {
+    match remaining {
         UNKNOWN_ATTEMPTS => String::new(),
         1 => ", 1 attempt remaining".into(),
         many => format!(", {many} attempts remaining"),

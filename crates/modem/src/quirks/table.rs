@@ -258,7 +258,7 @@ pub const TABLE: &[Quirk] = &[
         name: "HP hs3110 (Huawei)",
         ndp: Placement::End,
         padding: Padding::Short,
-        story: "In NTB16 the blocks it sends have empty headers; use `--ntb 32`.",
+        story: "The NTBs it sends in NTB16 have empty headers; use `--ntb 32`.",
         source: "modemmanager-devel, report by the author of OpenBSD's umb",
         ..HP
     },

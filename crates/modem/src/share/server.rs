@@ -175,13 +175,13 @@ impl Drop for Server {
 }
 
 /// Descriptor of a client.
-enum Line {
+enum Descriptor {
     Socket(UnixStream),
     /// Controlling side of a pseudo-terminal.
     Terminal(OwnedFd),
 }
 
-impl Line {
+impl Descriptor {
     fn read(&self, bytes: &mut [u8]) -> rustix::io::Result<usize> {
         match self {
             Self::Socket(socket) => rustix::io::read(socket, bytes),
@@ -206,7 +206,7 @@ impl Line {
     }
 }
 
-impl AsRawFd for Line {
+impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         match self {
             Self::Socket(socket) => socket.as_raw_fd(),
@@ -220,7 +220,7 @@ struct Connection {
     service: usize,
     caller: Caller,
     client: ClientId,
-    line: Line,
+    descriptor: Descriptor,
     /// Whether the client has closed its end; some of its bytes may not have been read yet.
     hung_up: bool,
     /// Whether all bytes of the client have been read and nothing more will come.
@@ -249,7 +249,7 @@ struct Ready {
     /// it.
     terminals: Vec<(usize, bool)>,
     /// For each connection, whether it can be read and whether it has hung up.
-    lines: Vec<(bool, bool)>,
+    connections: Vec<(bool, bool)>,
 }
 
 impl Serving {
@@ -294,7 +294,7 @@ impl Serving {
             for service in &mut self.offer.services {
                 more |= service.work(now);
             }
-            for (index, (readable, broken)) in ready.lines.into_iter().enumerate() {
+            for (index, (readable, broken)) in ready.connections.into_iter().enumerate() {
                 if readable || broken {
                     self.read(now, index, broken, &mut chunk);
                 }
@@ -339,7 +339,7 @@ impl Serving {
                 openings.push((index, watch, fresh));
             }
         }
-        let lines: Vec<Option<usize>> = self
+        let places: Vec<Option<usize>> = self
             .connections
             .iter()
             .map(|connection| {
@@ -349,7 +349,7 @@ impl Serving {
                 // The kernel reports a hang-up whatever is waited for. Once it is known, the
                 // descriptor is added only for bytes that can still be read.
                 let known = connection.hung_up && !read || connection.input_ended && !write;
-                (!known).then(|| set.add(&connection.line, read, write))
+                (!known).then(|| set.add(&connection.descriptor, read, write))
             })
             .collect();
         let services = self.offer.services.iter();
@@ -378,7 +378,7 @@ impl Serving {
                 .filter(|(_, opened, written)| *opened || *written)
                 .map(|(index, _, written)| (index, written))
                 .collect(),
-            lines: lines
+            connections: places
                 .into_iter()
                 .map(|place| {
                     let found = place.map(|place| set.found(place)).unwrap_or_default();
@@ -401,19 +401,19 @@ impl Serving {
         if room == 0 {
             // Nothing reaches a socket that is closed. A terminal may hold commands of an opener
             // that has left; they are read when there is room.
-            if broken && matches!(connection.line, Line::Socket(_)) {
+            if broken && matches!(connection.descriptor, Descriptor::Socket(_)) {
                 service.disconnect(now, connection.client);
                 connection.gone = true;
             }
             return;
         }
-        match connection.line.read(&mut chunk[..room]) {
+        match connection.descriptor.read(&mut chunk[..room]) {
             Ok(count) if count > 0 => service.receive(now, connection.client, &chunk[..count]),
             Err(Errno::AGAIN | Errno::INTR) => {}
             // EIO means that every opener has closed the terminal.
             Ok(_) | Err(_) => {
                 connection.input_ended = true;
-                let unread = connection.line.unread();
+                let unread = connection.descriptor.unread();
                 service.input_ended(now, connection.client, unread);
             }
         }
@@ -428,10 +428,10 @@ impl Serving {
             if bytes.is_empty() {
                 return;
             }
-            match connection.line.write(bytes) {
+            match connection.descriptor.write(bytes) {
                 Ok(0) | Err(Errno::AGAIN | Errno::INTR) => return,
                 Ok(count) => service.wrote(now, connection.client, count),
-                Err(_) if matches!(connection.line, Line::Socket(_)) => {
+                Err(_) if matches!(connection.descriptor, Descriptor::Socket(_)) => {
                     connection.gone = true;
                     return service.disconnect(now, connection.client);
                 }
@@ -503,7 +503,7 @@ impl Serving {
                     service: socket.service,
                     caller,
                     client,
-                    line: Line::Socket(stream),
+                    descriptor: Descriptor::Socket(stream),
                     hung_up: false,
                     input_ended: false,
                     gone: false,
@@ -534,7 +534,7 @@ impl Serving {
                 service: opening.service,
                 caller: Caller::Owner,
                 client,
-                line: Line::Terminal(terminal),
+                descriptor: Descriptor::Terminal(terminal),
                 hung_up: false,
                 input_ended: false,
                 gone: false,

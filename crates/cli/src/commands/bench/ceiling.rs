@@ -74,7 +74,7 @@ impl Link for Cable {
 /// Two buffers, larger than the caches of a processor, between which one thread copies bytes.
 pub struct Copying {
     /// Whether the figures stand beside those of NTBs alone, not beside those of a link.
-    blocks: bool,
+    ntbs: bool,
     from: Vec<u8>,
     to: Vec<u8>,
 }
@@ -85,11 +85,11 @@ const COPIED: usize = 64 << 20;
 const PIECE: usize = 64 << 10;
 
 impl Copying {
-    /// Allocates both buffers and touches all of their memory. With `blocks`, the figures stand
+    /// Allocates both buffers and touches all of their memory. With `ntbs`, the figures stand
     /// beside those of NTBs alone.
-    pub fn new(blocks: bool) -> Copying {
+    pub fn new(ntbs: bool) -> Copying {
         Copying {
-            blocks,
+            ntbs,
             from: vec![0x55; COPIED],
             to: vec![0xaa; COPIED],
         }
@@ -98,7 +98,7 @@ impl Copying {
 
 impl Link for Copying {
     fn label(&self, test: Test) -> &'static str {
-        match (self.blocks, test) {
+        match (self.ntbs, test) {
             (true, _) => loopback::label(test),
             (false, Test::Up) => "TCP up",
             (false, _) => "TCP down",

@@ -153,11 +153,11 @@ pub fn memory(whose: &str, bytes: Option<u64>) -> Option<(Kind, f64)> {
 }
 
 /// Returns the figure for datagrams in an NTB on average, or `None` when there were no NTBs.
-pub fn filling(way: &str, datagrams: u64, blocks: u64) -> Option<(Kind, f64)> {
+pub fn filling(way: &str, datagrams: u64, ntbs: u64) -> Option<(Kind, f64)> {
     let name = format!("datagrams in a block {way}");
     let name = name.trim_end();
     let kind = Kind::new(BLOCKS, name, "on average", Better::Higher);
-    (blocks > 0).then(|| (kind, datagrams as f64 / blocks as f64))
+    (ntbs > 0).then(|| (kind, datagrams as f64 / ntbs as f64))
 }
 
 /// Returns the figures and the failures as JSON.

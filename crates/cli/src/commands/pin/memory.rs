@@ -34,7 +34,7 @@ impl Memory {
         Ok(Some(Self { store, sim }))
     }
 
-    /// Records that this PIN is about to be sent. `left` is the number of attempts remaining, if it
+    /// Records that this PIN is about to be sent. `remaining` is the number of attempts remaining, if it
     /// is known.
     ///
     /// # Errors
@@ -44,17 +44,17 @@ impl Memory {
     pub(super) fn sending(
         &mut self,
         pin: &str,
-        left: Option<u32>,
+        remaining: Option<u32>,
         force: bool,
     ) -> Result<(), Failure> {
-        if self.store.pins.past(&self.sim, pin, left) != Past::Clean && !force {
+        if self.store.pins.past(&self.sim, pin, remaining) != Past::Clean && !force {
             return Err(
                 Failure::new(FailureKind::Refused, "this SIM has refused this PIN before")
                     .because("each time it is entered costs an attempt")
                     .next("nothing was sent; if the SIM's PIN has been changed since, run the same with --force"),
             );
         }
-        self.store.pins.sending(&self.sim, pin, left);
+        self.store.pins.sending(&self.sim, pin, remaining);
         match self.store.save() {
             Err(why) if !force => {
                 self.store.pins.forget(&self.sim, pin);

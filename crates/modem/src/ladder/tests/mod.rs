@@ -46,11 +46,11 @@ fn missing() -> Outcome {
     good(info.encode())
 }
 
-fn pin(state: PinState, kind: PinType, left: u32) -> Vec<u8> {
+fn pin(state: PinState, kind: PinType, remaining: u32) -> Vec<u8> {
     PinInfo {
         pin_type: kind,
         pin_state: state,
-        remaining_attempts: left,
+        remaining_attempts: remaining,
     }
     .encode()
 }

@@ -209,7 +209,7 @@ fn a_sim_takes_its_time_or_is_missing() {
     }
 }
 
-fn locked_sim(pin_text: &str, left: u32) -> Bench {
+fn locked_sim(pin_text: &str, remaining: u32) -> Bench {
     let options = Options {
         pin: Secret::new(pin_text),
         ..Options::default()
@@ -221,7 +221,7 @@ fn locked_sim(pin_text: &str, left: u32) -> Bench {
         )
         .answers(
             Ask::PinState,
-            [good(pin(PinState::LOCKED, PinType::PIN1, left))],
+            [good(pin(PinState::LOCKED, PinType::PIN1, remaining))],
         )
 }
 
@@ -287,10 +287,10 @@ fn a_wrong_pin_is_never_entered_again() {
         "{}",
         bench.failure()
     );
-    for left in [2, 2] {
+    for remaining in [2, 2] {
         let locked = good(subscriber(SubscriberReadyState::DEVICE_LOCKED));
         bench.script.insert(Ask::Subscriber, [locked].into());
-        let state = good(pin(PinState::LOCKED, PinType::PIN1, left));
+        let state = good(pin(PinState::LOCKED, PinType::PIN1, remaining));
         bench.script.insert(Ask::PinState, [state].into());
         bench.ladder.start(bench.now, Rung::Found);
         bench.run();
@@ -321,9 +321,9 @@ fn an_unanswered_pin_counts_as_entered() {
 
 /// Returns a modem with a locked SIM in a later process, which has read the memory of the earlier
 /// one.
-fn next_run(earlier: &Bench, pin_text: &str, left: u32) -> Bench {
+fn next_run(earlier: &Bench, pin_text: &str, remaining: u32) -> Bench {
     let kept = serde_json::to_string(earlier.remembered.as_ref().unwrap()).unwrap();
-    let mut bench = locked_sim(pin_text, left);
+    let mut bench = locked_sim(pin_text, remaining);
     bench.ladder.recall(serde_json::from_str(&kept).unwrap());
     bench
 }
