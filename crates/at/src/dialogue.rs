@@ -98,7 +98,7 @@ pub struct Command {
     wants_text: bool,
 }
 
-/// Why a line cannot be a command.
+/// Reason why a line cannot be a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidCommand {
     /// The line does not start with `AT`.
@@ -116,7 +116,7 @@ pub enum InvalidCommand {
     Text,
 }
 
-/// Why a command is not taken.
+/// Reason why a command is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Refused {
     /// 64 commands wait already, or 1024 events.
@@ -245,7 +245,7 @@ pub struct Done {
     pub result: Result<(), Failure>,
 }
 
-/// What happened on the port.
+/// Event on the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A command came to its end.

@@ -57,7 +57,7 @@ impl fmt::Display for Cms {
     }
 }
 
-/// Why a command gave no `OK`.
+/// Reason why a command gave no `OK`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
     /// The modem answered `ERROR`, without a reason.

@@ -25,7 +25,7 @@ const PCAP_HEADER: usize = 24;
 /// First bytes of a pcapng file.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
-/// Why a capture cannot be read any further.
+/// Reason why a capture cannot be read any further.
 #[derive(Debug, thiserror::Error)]
 #[error("at byte {offset}, after {packets} packets: {what}")]
 pub struct ReadError {

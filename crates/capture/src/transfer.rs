@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// What happened to the transfer.
+/// Event in the life of the transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The transfer was handed to the host controller.

@@ -47,7 +47,7 @@ pub struct Options {
     pub capture_force: bool,
 }
 
-/// What a capture holds.
+/// Content of a capture.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Content {
     /// Let the datagrams stand in the capture as IP packets too

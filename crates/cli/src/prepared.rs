@@ -64,7 +64,7 @@ struct Prepared {
     name: String,
     index: u32,
     attached: bool,
-    /// How packets cross the interface, for people.
+    /// Way in which packets cross the interface, for people.
     mode: String,
     /// The interface, if it is a TAP interface: its carrier may be set without a capability.
     tap: Option<Arc<Tap>>,

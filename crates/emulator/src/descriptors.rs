@@ -68,7 +68,7 @@ pub(crate) struct Configuration {
     pub functions: Functions,
 }
 
-/// Where the strings are from.
+/// Source of the strings.
 #[derive(Debug)]
 enum Strings {
     /// The lt4132.

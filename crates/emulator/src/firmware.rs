@@ -39,7 +39,7 @@ pub const HARDWARE: &str = "ML1ME906SM";
 /// Changes kept before the oldest is forgotten.
 const MAX_CHANGES: usize = 256;
 
-/// What survives a reset of the firmware.
+/// State that survives a reset of the firmware.
 #[derive(Debug, Clone)]
 pub struct Persistent {
     /// The PLMN profile list.
@@ -54,7 +54,7 @@ pub struct Persistent {
     pub puk: String,
     /// PUK1 attempts remaining.
     pub puk_attempts: u8,
-    /// What the card and the module keep.
+    /// Content of the card and of the module's storage.
     pub card: Card,
     /// The firmware has crashed at an activation.
     pub crashed: bool,
@@ -102,7 +102,7 @@ pub enum Change {
     Dial,
 }
 
-/// What stands between the module and the SIM.
+/// Lock between the module and the SIM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     /// Nothing does: no PIN is needed, or it has been entered.
@@ -165,7 +165,7 @@ impl Session {
     }
 }
 
-/// Why something was refused.
+/// Reason why something was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// Status MBIM tells.
@@ -186,7 +186,7 @@ impl Refused {
 /// The firmware's state.
 #[derive(Debug)]
 pub struct Firmware {
-    /// What survives a reset of the firmware.
+    /// State that survives a reset of the firmware.
     pub persistent: Persistent,
     booted: Instant,
     ipv6_capable: bool,

@@ -118,7 +118,7 @@ impl Report {
 /// A function to be called with each violation as it is recorded.
 pub type Listener = Box<dyn FnMut(&Violation) + Send>;
 
-/// What the clones of a recorder share.
+/// State that the clones of a recorder share.
 #[derive(Default)]
 struct Recorded {
     report: Report,

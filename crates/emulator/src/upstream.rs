@@ -14,7 +14,7 @@ use crate::urb::{Completed, Token, Urb};
 /// Requests of a host that are executed before other work of the device's thread gets its turn.
 pub(crate) const MAX_REQUESTS: usize = 256;
 
-/// What a host asks of the device.
+/// Request of a host to the device.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Start a transfer.

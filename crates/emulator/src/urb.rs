@@ -93,7 +93,7 @@ pub struct Urb {
     pub zero_packet: bool,
 }
 
-/// How a transfer ended.
+/// Outcome of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UrbStatus {
     /// The transfer went through.
@@ -121,7 +121,7 @@ pub struct Completed {
     pub buffer: Buffer,
     /// Number of bytes moved.
     pub actual: usize,
-    /// How the transfer ended.
+    /// Outcome of the transfer.
     pub status: UrbStatus,
 }
 

@@ -15,7 +15,7 @@ pub enum Better {
     Lower,
 }
 
-/// What a value measures. Kinds with the same group and name are the same.
+/// Quantity that a value measures. Kinds with the same group and name are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kind {
     /// The group of kinds that are shown together.
@@ -74,7 +74,7 @@ impl Serialize for Row {
 /// A kind with the values of all contenders.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metric {
-    /// What the values measure.
+    /// Quantity that the values measure.
     #[serde(flatten)]
     pub kind: Kind,
     rows: Vec<Row>,

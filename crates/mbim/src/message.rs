@@ -184,7 +184,7 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Why bytes are not a message.
+/// Reason why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// More bytes are needed to tell; not an error on a byte stream.

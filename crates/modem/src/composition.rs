@@ -8,7 +8,7 @@ use uwwan_usb::functions;
 pub struct Way {
     /// Instruction for the user, in words.
     pub text: String,
-    /// Where this is known from.
+    /// Source of what the row says.
     pub source: &'static str,
 }
 

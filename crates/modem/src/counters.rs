@@ -9,7 +9,7 @@ use crate::status::{Counter, Direction, HostCalls, Traffic};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What the reactor counts.
+        /// Counts of the reactor.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Tally {
             $($(#[$doc])* pub $name: u64,)*
@@ -193,7 +193,7 @@ impl Tally {
     }
 }
 
-/// What one data session has carried.
+/// Traffic that one data session has carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SessionTally {
     /// Datagrams put into NTBs.

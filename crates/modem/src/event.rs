@@ -20,7 +20,7 @@ pub enum Event {
         rung: Rung,
         /// Duration of the rung in seconds.
         seconds: f64,
-        /// What was found, in a few words; may be empty.
+        /// Finding in a few words; it may be empty.
         detail: String,
     },
     /// A rung was not reached.
@@ -37,7 +37,7 @@ pub enum Event {
     Waiting {
         /// Rung that waits.
         rung: Rung,
-        /// What it waits for, in a few words.
+        /// Goal of the wait, in a few words.
         text: String,
         /// Time since the rung was begun, in seconds.
         seconds: f64,

@@ -20,7 +20,7 @@ use crate::options::{Format, Options, Padding, Placement, Table};
 use crate::quirks::Quirk;
 use crate::status::FramingStatus;
 
-/// What was agreed on with the data function.
+/// Agreement with the data function.
 #[derive(Debug, Clone)]
 pub(crate) struct Negotiated {
     pub(crate) framing: Framing,
@@ -34,7 +34,7 @@ pub(crate) struct Negotiated {
     pub(crate) frame: Option<u16>,
     /// Where the device did not do as asked, in words.
     pub(crate) notices: Vec<String>,
-    /// What the device announced.
+    /// Parameters that the device announced.
     announced: Option<NtbParameters>,
 }
 

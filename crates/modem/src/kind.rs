@@ -40,11 +40,11 @@ pub(crate) struct Function {
     pub(crate) capabilities: u8,
     /// `wMaxSegmentSize` in bytes, as declared; of Ethernet frames with their header.
     pub(crate) max_segment_size: u16,
-    /// What only one kind has.
+    /// Facts that only one kind has.
     pub(crate) kind: Kind,
 }
 
-/// What only one kind of function has.
+/// Facts that only one kind of function has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// MBIM.

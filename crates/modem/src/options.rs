@@ -123,7 +123,7 @@ pub struct SessionOptions {
     pub mtu: Option<u16>,
     /// Name of the TUN or TAP interface; without one the kernel picks it.
     pub tun_name: Option<String>,
-    /// How packets cross the interface.
+    /// Way in which packets cross the interface.
     pub tun_mode: TunMode,
     /// Routes through the interface.
     pub routes: Routes,
@@ -389,7 +389,7 @@ words! {
 }
 
 words! {
-    /// How packets cross a TUN interface.
+    /// Way in which packets cross a TUN interface.
     #[derive(Default)]
     TunMode {
         /// Many datagrams in one call: up to 64 KiB of one flow, cut and merged by the driver. A

@@ -333,8 +333,8 @@ impl Addresses {
 pub struct Interface {
     /// Name of the interface, or what stands for it.
     pub name: String,
-    /// How packets cross the interface: the mode of a TUN interface with its offloads, or why it is
-    /// plain.
+    /// Way in which packets cross the interface: the mode of a TUN interface with its offloads, or
+    /// why it is plain.
     pub mode: String,
     /// Changes that were made on the host, one in each line.
     pub applied: Vec<String>,

@@ -15,7 +15,7 @@ use crate::options::Options;
 pub enum Verdict {
     /// Start again from this rung after this long.
     Retry {
-        /// How long to wait first.
+        /// Time to wait first.
         after: Duration,
         /// Rung to start from.
         from: Rung,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::packet::{ICMP, ICMPV6, UDP, fold, pseudo6, sum};
 use crate::status::Addresses;
 
-/// What a watch has found.
+/// Finding of a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Datagrams went out and nothing came back, ever.

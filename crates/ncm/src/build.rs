@@ -15,29 +15,29 @@ use crate::crc::crc32;
 use crate::framing::{Framing, NdpSize, Padding, Placement};
 use crate::layout::{BLOCK_LENGTH, HEADER_LENGTH, Layout, NDP_LENGTH, SEQUENCE, Stream};
 
-/// The most datagrams one builder keeps account of, whatever the framing asks for.
+/// Largest number of datagrams that one builder keeps account of, whatever the framing asks for.
 const MOST_DATAGRAMS: usize = 4096;
-/// The most NDPs (streams) in one NTB.
+/// Largest number of NDPs, and so of streams, in one NTB.
 const MOST_NDPS: usize = 32;
 
-/// Why no further datagram goes into an NTB.
+/// Reason why no further datagram goes into an NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Full {
-    /// Not enough room left: send the NTB, the datagram goes into the next.
+    /// The NTB has too little room left. It is to be sent, and the datagram goes into the next one.
     #[error("the NTB has no room left for this datagram")]
     Room,
-    /// The NTB has as many datagrams as the device takes: send it.
+    /// The NTB has as many datagrams as the device takes. It is to be sent.
     #[error("the NTB has as many datagrams as the device takes")]
     Datagrams,
-    /// The NTB has another stream's NDP, and there can be no further one: send it.
+    /// The NTB has another stream's NDP, and there can be no further one. It is to be sent.
     #[error("the NTB belongs to another stream")]
     Stream,
-    /// The datagram fits in no NTB: drop it.
+    /// The datagram fits in no NTB. It is to be dropped.
     #[error("the datagram is too long for any NTB")]
     TooLong,
 }
 
-/// Where a datagram goes, from [`Builder::place`] to [`Builder::commit`].
+/// Place of a datagram in an NTB, from [`Builder::place`] to [`Builder::commit`].
 #[derive(Debug)]
 #[must_use]
 pub struct Slot {
@@ -45,13 +45,13 @@ pub struct Slot {
     pub offset: usize,
     /// Number of bytes the datagram can have at most.
     pub room: usize,
-    /// Tail of the builder when this was placed: a slot is good until the next commit.
+    /// Tail of the builder when the slot was made, in bytes. A slot is good until the next commit.
     tail: usize,
     stream: Stream,
-    /// Number of bytes the framing adds behind the datagram.
+    /// Number of bytes that the framing adds behind the datagram.
     trailer: usize,
     ndp: usize,
-    /// Set when the stream needs an NDP of its own.
+    /// Whether the stream needs an NDP of its own, which the NTB does not have yet.
     ndp_at: Option<usize>,
 }
 
@@ -86,8 +86,8 @@ pub struct Finished {
     pub payload: usize,
     /// Whether the transfer must end with a zero-length packet for the device to see its end.
     pub zero_packet: bool,
-    /// Why the last datagram was refused; `None` when nothing did, so the NTB leaves because there
-    /// is nothing more to send.
+    /// Reason why the last datagram was refused; `None` when none was, so that the NTB leaves
+    /// because there is nothing more to send.
     pub reason: Option<Full>,
     /// `wSequence` of the NTB.
     pub sequence: u16,
@@ -96,11 +96,11 @@ pub struct Finished {
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     offset: u32,
-    /// Length in the NDP: padding and CRC included.
+    /// Length that the NDP states, in bytes: padding and CRC are included.
     length: u32,
-    /// Bytes of padding in front of it, fewer than a divisor.
+    /// Number of padding bytes in front of the datagram, less than a divisor.
     gap: u16,
-    /// Bytes of padding at its end, before the CRC.
+    /// Number of padding bytes at the datagram's end, in front of the CRC.
     filler: u16,
     ndp: u32,
 }
@@ -108,7 +108,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Ndp {
     stream: Stream,
-    /// Offset in the NTB; for [`Placement::End`] not known before the NTB is finished.
+    /// Offset of the NDP in the NTB, in bytes. With [`Placement::End`] it is not known before the
+    /// NTB is finished.
     at: usize,
     /// Number of padding bytes in front of the NDP.
     gap: usize,
@@ -121,7 +122,7 @@ pub struct Builder {
     layout: &'static Layout,
     divisor: Modulus,
     ndp_alignment: Modulus,
-    /// Whether the framing is the usual one; see [`Builder::fit_simply`].
+    /// Whether the framing is the usual one, for which [`Builder::fit_simply`] suffices.
     simple: bool,
     /// Length of a full-size NDP in bytes.
     full_ndp: usize,
@@ -133,14 +134,14 @@ pub struct Builder {
     count: usize,
     ndps: [Ndp; MOST_NDPS],
     ndp_count: usize,
-    /// Offset of the first byte that is not used.
+    /// Offset in bytes of the first byte of the NTB that is not used.
     tail: usize,
     payload: usize,
     full: Option<Full>,
     sequence: u16,
 }
 
-/// A divisor that costs no division where it is a power of two, as every sane device asks for.
+/// Divisor that costs no division where it is a power of two, as every sane device asks for.
 #[derive(Debug, Clone, Copy)]
 struct Modulus {
     value: usize,
@@ -248,7 +249,7 @@ impl Builder {
         &self.framing
     }
 
-    /// Tells whether nothing is in the NTB yet.
+    /// Returns whether nothing is in the NTB yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -480,7 +481,8 @@ impl Builder {
         }
     }
 
-    /// Notes a datagram in the NDP of that number; `start` is where what lies before it ends.
+    /// Notes a datagram in the NDP with the index `ndp`; `start` is the offset at which what lies
+    /// before the datagram ends.
     #[inline]
     fn append(&mut self, start: usize, offset: usize, length: usize, trailer: usize, ndp: usize) {
         let padded = length.max(self.framing.min_datagram_size);
@@ -577,8 +579,8 @@ impl Builder {
         finished
     }
 
-    /// Tells whether some datagram can have padding in front of it or at its end, or a CRC behind
-    /// it. The NTB has a datagram, and its tail is the end of the last.
+    /// Returns whether some datagram can have padding in front of it or at its end, or a CRC behind
+    /// it. The NTB must have a datagram, and its tail must be the end of the last.
     fn has_trimmings(&self) -> bool {
         let first = self.entries[0];
         // The end of the last datagram if nothing lies between any two.

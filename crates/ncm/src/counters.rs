@@ -2,7 +2,7 @@
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One counter for each reason something received was not delivered.
+        /// Counters of what was received and not delivered, one for each reason.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct DropCounters {
             $($(#[$doc])* pub $name: u64,)*

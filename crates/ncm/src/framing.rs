@@ -5,7 +5,7 @@ use std::fmt;
 use crate::layout::Format;
 use crate::parameters::NtbParameters;
 
-/// Where the NDP of an NTB lies.
+/// Place of the NDPs in an NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Placement {
     /// The NDP lies behind the datagrams. There is one NDP, and so one stream, in an NTB. Huawei
@@ -16,19 +16,19 @@ pub enum Placement {
     Front,
 }
 
-/// How many bytes an NDP takes.
+/// Length of an NDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum NdpSize {
-    /// The header, the used entries and the terminator, as OpenBSD does it. An NDP in front is
-    /// placed before its entries are known and always takes the full size.
+    /// An NDP has its header, the used entries and the terminator, as OpenBSD does it. An NDP in
+    /// front is placed before its entries are known and always takes the full size.
     #[default]
     Minimal,
-    /// As many bytes as the most datagrams an NTB can have need, unused entries zero, as Linux does
-    /// it. `wLength` still counts only what is used.
+    /// An NDP has as many bytes as the largest number of datagrams of an NTB needs, with unused
+    /// entries zero, as Linux does it. `wLength` still counts only what is used.
     Full,
 }
 
-/// How an NTB is made to end in a short packet, which tells the device where it ends.
+/// Means by which an NTB ends in a short packet, which tells the device where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Padding {
     /// Nothing is added: where a short packet is needed [`crate::Finished::zero_packet`] asks for a
@@ -37,23 +37,23 @@ pub enum Padding {
     /// One zero byte is added where the length would be a multiple of the packet size.
     #[default]
     ShortPacket,
-    /// Linux' rule for devices without zero-length packets: NTBs longer than `min_tx_pkt` bytes
-    /// are filled with zeros to the maximum, others get one zero byte at multiples of the packet
-    /// size.
+    /// NTBs longer than `min_tx_pkt` bytes are filled with zeros to the maximum, and others get one
+    /// zero byte at multiples of the packet size. This is Linux' rule for devices without
+    /// zero-length packets.
     Full {
         /// Length in bytes up to which an NTB is not filled to the maximum.
         min_tx_pkt: usize,
     },
 }
 
-/// What an NTB carries, which decides how the payload remainder is read.
+/// Kind of what an NTB carries, which decides how the payload remainder is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Function {
-    /// IP packets: the remainder applies to the datagram's start (MBIM 1.0, 7).
+    /// NTBs carry IP packets: the remainder applies to the datagram's start (MBIM 1.0, 7).
     #[default]
     Mbim,
-    /// Ethernet frames: the remainder applies to what follows their 14-byte header (NCM 1.0,
-    /// 3.3.4).
+    /// NTBs carry Ethernet frames: the remainder applies to what follows their 14-byte header (NCM
+    /// 1.0, 3.3.4).
     Ncm,
 }
 
@@ -73,22 +73,22 @@ impl Function {
 const LEAST_FRAME: usize = 60;
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
-/// Datagrams per NTB unless the device says less (Linux `CDC_NCM_DPT_DATAGRAMS_MAX`): no
-/// firmware has been fed more by the drivers it was tested with.
+/// Largest number of datagrams in an NTB unless the device says less (Linux
+/// `CDC_NCM_DPT_DATAGRAMS_MAX`). No firmware has been fed more by the drivers it was tested with.
 const USUAL_DATAGRAMS: usize = 40;
-/// NTB size unless the device says less: one page-order-2 buffer in the kernel, one URB in
-/// every backend.
+/// Length of the longest NTB in bytes unless the device says less: one buffer of page order 2 in
+/// the kernel, and one URB in every backend.
 const USUAL_BLOCK: usize = 16384;
-/// What the user or the quirk table asks for.
+/// Layout that the user or the quirk table asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choices {
-    /// NTB16 or NTB32; NTB16 is taken where the device knows no NTB32.
+    /// Width of the length and index fields. NTB16 is taken where the device knows no NTB32.
     pub format: Format,
-    /// Where the NDP lies.
+    /// Place of the NDPs.
     pub placement: Placement,
-    /// How many bytes the NDP takes.
+    /// Length of an NDP.
     pub ndp_size: NdpSize,
-    /// How a short packet comes about.
+    /// Means by which an NTB ends in a short packet.
     pub padding: Padding,
     /// Whether NTBs carry IP packets or Ethernet frames.
     pub function: Function,
@@ -118,7 +118,7 @@ impl Default for Choices {
     }
 }
 
-/// The layout of NTBs towards the device. All sizes in bytes.
+/// Layout of the NTBs towards the device. All sizes are in bytes.
 ///
 /// Made by [`Framing::negotiate`]; for experiments every field can be set by hand:
 /// [`crate::Builder::new`] brings what cannot work back into range.
@@ -126,15 +126,15 @@ impl Default for Choices {
 pub struct Framing {
     /// Width of the length and index fields.
     pub format: Format,
-    /// Where the NDP lies.
+    /// Place of the NDPs.
     pub placement: Placement,
-    /// How many bytes the NDP takes.
+    /// Length of an NDP.
     pub ndp_size: NdpSize,
-    /// How a short packet comes about.
+    /// Means by which an NTB ends in a short packet.
     pub padding: Padding,
     /// Number of bytes modulo which the offset of a datagram is `remainder`.
     pub divisor: usize,
-    /// What the offset of a datagram is modulo `divisor`.
+    /// Remainder of a datagram's offset modulo `divisor`.
     pub remainder: usize,
     /// Number of bytes of which the offset of an NDP is a multiple.
     pub ndp_alignment: usize,
@@ -154,8 +154,8 @@ pub struct Framing {
 }
 
 impl Framing {
-    /// Tells whether the device sees the end of an NTB of `length` bytes only by a zero-length
-    /// packet: it fills its last packet and is not as long as [`Framing::device_max_ntb`].
+    /// Returns whether the device sees the end of an NTB of `length` bytes only by a zero-length
+    /// packet: the NTB fills its last packet and is not as long as [`Framing::device_max_ntb`].
     #[inline]
     #[must_use]
     pub fn needs_zero_packet(&self, length: usize) -> bool {
@@ -164,7 +164,7 @@ impl Framing {
 
     /// Returns the framing that follows from what the device announces and what is asked for.
     ///
-    /// Takes any parameters: see [`NtbParameters::sanitised`].
+    /// Any parameters are taken, because they are [sanitised](NtbParameters::sanitised) first.
     #[must_use]
     pub fn negotiate(parameters: &NtbParameters, choices: &Choices) -> Self {
         let sane = parameters.sanitised();

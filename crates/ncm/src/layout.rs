@@ -137,7 +137,8 @@ impl Stream {
         }
     }
 
-    /// Returns how many bytes the framing adds behind each datagram: the CRC, if there is one.
+    /// Returns the number of bytes that the framing adds behind each datagram: the CRC, if there is
+    /// one.
     pub(crate) fn trailer(self) -> usize {
         match self {
             Self::Ethernet { crc: true } => 4,
@@ -157,7 +158,7 @@ impl fmt::Display for Stream {
     }
 }
 
-/// Sizes and field positions of one format.
+/// Sizes and field positions of one format, all in bytes.
 ///
 /// Header (NTH): signature 0, `wHeaderLength` 4, `wSequence` 6, NTB length 8, index of the first
 /// NDP behind that. NDP: signature 0, `wLength` 4, index of the next NDP, entries of
@@ -282,7 +283,7 @@ impl Layout {
     }
 }
 
-/// See [`Layout::put_entries`]; an entry has `N` bytes.
+/// Does as [`Layout::put_entries`] for entries of `N` bytes.
 #[inline]
 fn put<const N: usize>(
     fields: &mut [u8],

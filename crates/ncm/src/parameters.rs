@@ -14,38 +14,41 @@ pub struct NtbParameters {
     pub formats: u16,
     /// `dwNtbInMaxSize`: the longest NTB the device sends unless told to stay below.
     pub in_max: u32,
-    /// `wNdpInDivisor`: number of bytes modulo which datagram offsets are the remainder.
+    /// `wNdpInDivisor`: the number of bytes modulo which the offsets of datagrams are the
+    /// remainder.
     pub in_divisor: u16,
-    /// `wNdpInPayloadRemainder`: what datagram offsets are modulo the divisor.
+    /// `wNdpInPayloadRemainder`: the remainder of datagrams' offsets modulo the divisor.
     pub in_remainder: u16,
-    /// `wNdpInAlignment`: NDPs start at multiples of this.
+    /// `wNdpInAlignment`: the number of bytes at multiples of which NDPs start.
     pub in_alignment: u16,
     /// `dwNtbOutMaxSize`: the longest NTB the device takes.
     pub out_max: u32,
-    /// `wNdpOutDivisor`: the same towards the device.
+    /// `wNdpOutDivisor`: the divisor of NTBs towards the device.
     pub out_divisor: u16,
-    /// `wNdpOutPayloadRemainder`: the same towards the device.
+    /// `wNdpOutPayloadRemainder`: the remainder of NTBs towards the device.
     pub out_remainder: u16,
-    /// `wNdpOutAlignment`: the same towards the device.
+    /// `wNdpOutAlignment`: the alignment of NDPs towards the device.
     pub out_alignment: u16,
-    /// `wNtbOutMaxDatagrams`: the most datagrams in one NTB; 0 for no limit.
+    /// `wNtbOutMaxDatagrams`: the largest number of datagrams in one NTB towards the device; 0 for
+    /// no limit.
     pub out_max_datagrams: u16,
 }
 
-/// No NTB is made smaller than this on the device's word (Linux
+/// Least length in bytes of the longest NTB, whatever the device says (Linux
 /// `USB_CDC_NCM_NTB_MIN_IN_SIZE` and `…_OUT_SIZE`).
 const SMALLEST_BLOCK: u32 = 2048;
-/// No NTB out is made longer than this (Linux `CDC_NCM_NTB_MAX_SIZE_TX`).
+/// Length in bytes of the longest NTB towards any device (Linux `CDC_NCM_NTB_MAX_SIZE_TX`).
 const LONGEST_OUT: u32 = 65536;
-/// Devices announce up to 128 KiB; anything above this is taken for noise.
+/// Length in bytes of the longest NTB that a device may send. Devices announce up to 128 KiB, and
+/// anything above is taken for noise.
 const LONGEST_IN: u32 = 1 << 20;
 
 impl NtbParameters {
     /// Length of the encoded structure in bytes.
     pub const LENGTH: usize = 28;
 
-    /// The parameters to assume of a device that does not answer: 8 KiB both ways, NTB16 only,
-    /// alignment 4 (the choice of OpenBSD `if_umb`).
+    /// Parameters of a device that does not answer: 8 KiB both ways, NTB16 only, alignment 4 (the
+    /// choice of OpenBSD `if_umb`).
     pub const FALLBACK: Self = Self {
         formats: 1,
         in_max: 8192,
@@ -59,8 +62,8 @@ impl NtbParameters {
         out_max_datagrams: 0,
     };
 
-    /// Reads an answer to GET_NTB_PARAMETERS of any length: what is missing is zero, what is too
-    /// much is ignored, as in Linux. [`NtbParameters::sanitised`] makes it usable.
+    /// Reads an answer to GET_NTB_PARAMETERS of any length, little endian: what is missing is zero,
+    /// and what is too much is ignored, as in Linux. [`NtbParameters::sanitised`] makes it usable.
     #[must_use]
     pub fn parse(answer: &[u8]) -> Self {
         let mut bytes = [0; Self::LENGTH];
@@ -141,7 +144,7 @@ impl NtbParameters {
         }
     }
 
-    /// Tells whether the device says it knows `format`.
+    /// Returns whether the device says that it knows `format`.
     #[must_use]
     pub fn supports(&self, format: Format) -> bool {
         self.formats & (1 << format.wire()) != 0

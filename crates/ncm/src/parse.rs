@@ -58,7 +58,7 @@ impl Default for Limits {
     }
 }
 
-/// A datagram where it lies.
+/// Datagram in the bytes that were received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
     /// Kind of the datagram.
@@ -68,7 +68,7 @@ pub struct Datagram {
     pub range: Range<usize>,
 }
 
-/// Why an NTB cannot be read at all.
+/// Reason why an NTB cannot be read at all. Lengths are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// Fewer bytes came than a header and the shortest NDP have.
@@ -77,7 +77,7 @@ pub enum HeaderError {
         /// Number of bytes received.
         received: usize,
     },
-    /// There is data under a header of zeros: the device cannot do the format it was set to.
+    /// Data lies under a header of zeros: the device cannot do the format it was set to.
     #[error("the NTB's header is all zeros: the device may need the other NTB format")]
     Zero,
     /// The bytes start with the signature of no format.
@@ -127,10 +127,10 @@ impl HeaderError {
     }
 }
 
-/// An NTB whose header is good.
+/// NTB with a good header.
 #[derive(Debug, Clone, Copy)]
 pub struct Ntb<'a> {
-    /// Bytes from the header to the NTB's end.
+    /// Bytes of the NTB, from its header to its end.
     bytes: &'a [u8],
     /// Offset of the NTB in what was received.
     base: usize,
@@ -219,7 +219,8 @@ impl<'a> Ntb<'a> {
         self.bytes.len()
     }
 
-    /// Returns where the header says the first NDP is, unchecked, relative to the NTB's start.
+    /// Returns the offset of the first NDP from the NTB's start in bytes, as the header states it,
+    /// unchecked.
     #[must_use]
     pub fn ndp_index(&self) -> usize {
         self.first_ndp
@@ -246,8 +247,8 @@ impl<'a> Ntb<'a> {
         std::iter::from_fn(move || chain.next(&ntb, drops))
     }
 
-    /// Reads the header of the NDP at `at`: its `wLength` rounded down to whole entries, and where
-    /// the next NDP is. `None` when the header does not lie inside the NTB.
+    /// Reads the header of the NDP at the offset `at`: its `wLength` rounded down to whole entries,
+    /// and the offset of the next NDP. Returns `None` when the header does not lie inside the NTB.
     #[inline]
     fn ndp_header(&self, at: usize) -> Option<(usize, usize)> {
         let layout = self.layout;
@@ -262,7 +263,8 @@ impl<'a> Ntb<'a> {
         Some((length - beyond, next))
     }
 
-    /// Returns the bytes of the NDP at `at`: of one whose length cannot be, its header.
+    /// Returns the range of the NDP at the offset `at`, or that of its header where its length is
+    /// impossible.
     fn ndp_range(&self, at: usize, length: usize) -> Range<usize> {
         let possible = self.layout.shortest_ndp()..=self.bytes.len() - at;
         at..at
@@ -274,39 +276,42 @@ impl<'a> Ntb<'a> {
     }
 }
 
-/// An NDP where it lies. Offsets and lengths are in bytes and relative to the NTB.
+/// NDP in an NTB. Offsets and lengths are in bytes and relative to the NTB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ndp {
-    /// Kind of the datagrams it lists.
+    /// Kind of the datagrams that the NDP lists.
     pub stream: Stream,
-    /// Its bytes, the terminator included.
+    /// Range of the NDP's bytes, the terminator included.
     pub range: Range<usize>,
-    /// `wLength` as sent; more than the range has where it was no whole number of entries.
+    /// `wLength` as sent. It is more than the range's length where it was no whole number of
+    /// entries.
     pub announced_length: usize,
-    /// Whether it lies in front of the NDP that names it.
+    /// Whether the NDP lies in front of the one that names it.
     pub backwards: bool,
 }
 
-/// The walk along an NTB's NDPs. It ends: no byte is part of two NDPs.
+/// Walk along the NDPs of an NTB. It ends, because no byte may be part of two NDPs.
 #[derive(Debug, Clone, Copy)]
 struct Chain {
-    /// Where the next NDP is; 0 when the chain has ended.
+    /// Offset of the next NDP; 0 when the chain has ended.
     next: usize,
-    /// Where the one before it is; 0 in front of the first.
+    /// Offset of the NDP before it; 0 in front of the first.
     last: usize,
-    /// NDPs so far.
+    /// Number of NDPs walked so far.
     walked: usize,
-    /// End of the NDP that lies furthest behind.
+    /// Offset of the end of the NDP that lies furthest behind.
     floor: usize,
-    /// Some NDP did not lie behind all others before it.
+    /// Whether some NDP did not lie behind all others before it.
     backwards: bool,
 }
 
-/// A chain that goes backwards is followed this far: each further NDP is compared with all others.
+/// Number of NDPs up to which a chain that goes backwards is followed, because each further NDP is
+/// compared with all others.
 const MOST_BACKWARDS: usize = 64;
 
 impl Chain {
-    /// Starts at the first NDP, which every NTB has (NCM 1.0, 3.2.1): an index of 0 is one refused.
+    /// Begins at the first NDP, which every NTB has (NCM 1.0, 3.2.1): an index of 0 counts as an
+    /// NDP refused.
     fn new(ntb: &Ntb<'_>, drops: &mut DropCounters) -> Self {
         drops.ndp_index += u64::from(ntb.first_ndp == 0);
         Self {
@@ -366,8 +371,8 @@ impl Chain {
         None
     }
 
-    /// Tells whether `range` shares no byte with the NDPs walked so far. They are walked once more
-    /// instead of being kept, because chains that go backwards are rare.
+    /// Returns whether `range` shares no byte with the NDPs walked so far. They are walked once
+    /// more instead of being kept, because chains that go backwards are rare.
     #[cold]
     fn is_apart(&self, ntb: &Ntb<'_>, range: &Range<usize>) -> bool {
         let mut at = ntb.first_ndp;
@@ -385,14 +390,14 @@ impl Chain {
     }
 }
 
-/// The datagrams of one NTB. See [`Ntb::datagrams`].
+/// Iterator over the datagrams of one NTB, from [`Ntb::datagrams`].
 #[derive(Debug)]
 pub struct Datagrams<'a, 'c> {
     ntb: Ntb<'a>,
     chain: Chain,
     stream: Stream,
     ndp: Range<usize>,
-    /// Entries that were not looked at yet, without the terminator.
+    /// Bytes of the entries that were not looked at yet, without the terminator.
     entries: Chunks<'a, u8>,
     datagrams: usize,
     /// Number of bytes that may still be delivered.
@@ -516,7 +521,7 @@ impl Datagrams<'_, '_> {
     }
 }
 
-/// What one transfer brought.
+/// Content of one transfer, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
     /// Number of NTBs with a good header.
@@ -527,7 +532,7 @@ pub struct Received {
     pub payload: usize,
 }
 
-/// Takes transfers apart and keeps count.
+/// Receiver that takes transfers apart and keeps count.
 #[derive(Debug, Clone, Default)]
 pub struct Receiver {
     /// Bounds on what is accepted.
@@ -542,11 +547,11 @@ pub struct Receiver {
     pub payload: u64,
     /// Number of bytes received; what is not [`Receiver::payload`] is framing and padding.
     pub received: u64,
-    /// Number of transfers of no length.
+    /// Number of transfers without a byte.
     pub empty_transfers: u64,
     /// Number of NTBs whose sequence number was not the one expected.
     pub sequence_gaps: u64,
-    /// Number of transfers in a row with an all-zero header: many of them say that the format is
+    /// Number of transfers in a row with a header of zeros. Many of them say that the format is
     /// wrong.
     pub zero_headers_in_a_row: u32,
     expected_sequence: Option<u16>,
@@ -602,8 +607,8 @@ impl Receiver {
         total
     }
 
-    /// Counts what is no NTB: at the start of a transfer by its error, behind an NTB as
-    /// trailing bytes unless it is padding or an NTB gone wrong.
+    /// Counts bytes that are no NTB: at the start of a transfer by their error, and behind an NTB
+    /// as trailing bytes unless they are padding or an NTB gone wrong.
     #[cold]
     fn refuse(&mut self, rest: &[u8], first: bool, error: HeaderError) {
         match error {
@@ -620,7 +625,7 @@ impl Receiver {
         }
     }
 
-    /// Forgets the expected sequence number: the device starts anew after a reset.
+    /// Forgets the expected sequence number, because the device starts anew after a reset.
     pub fn restart(&mut self) {
         self.expected_sequence = None;
         self.zero_headers_in_a_row = 0;

@@ -16,23 +16,23 @@ use crate::layout::{
 };
 use crate::parameters::NtbParameters;
 
-/// Demands of a device beside its parameters.
+/// Demands that a device makes beside its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// The format that was set; `None` takes either.
+    /// Format that was set; `None` takes either.
     pub format: Option<Format>,
-    /// Where the NDP must be; `None` takes either.
+    /// Place where the NDP must be; `None` takes either.
     pub placement: Option<Placement>,
-    /// IP packets or Ethernet frames.
+    /// Kind of what NTBs carry.
     pub function: Function,
-    /// Whether Ethernet frames carry a CRC.
+    /// Whether a CRC-32 follows each Ethernet frame.
     pub crc: bool,
     /// Length of the longest datagram in bytes.
     pub max_datagram_size: usize,
     /// `wMaxPacketSize` of the bulk OUT endpoint; `None` leaves the short packet unchecked.
     pub max_packet_size: Option<usize>,
-    /// Whether every byte that is neither header, NDP nor datagram must be zero. Not in the
-    /// specification, but anything else is memory leaking to the device.
+    /// Whether every byte that is neither header, NDP nor datagram must be zero. The specification
+    /// does not ask for it, but anything else is memory that leaks to the device.
     pub zero_padding: bool,
 }
 
@@ -50,7 +50,7 @@ impl Default for Rules {
     }
 }
 
-/// Contents of a transfer without fault.
+/// Content of a transfer without fault, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
     /// Number of NTBs in the transfer.
@@ -63,7 +63,7 @@ pub struct Checked {
     pub sequence: u16,
 }
 
-/// What is wrong with a transfer. Offsets are relative to the NTB.
+/// Fault of a transfer. Offsets and lengths are in bytes, and offsets are relative to the NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
     /// The transfer is too short for an NTB.
@@ -75,15 +75,15 @@ pub enum Violation {
     /// `wHeaderLength` is not that of the format.
     #[error("wHeaderLength is {0}")]
     HeaderLength(u16),
-    /// A sequence number that does not count on within one transfer.
+    /// The sequence number does not count on within the transfer.
     #[error("wSequence is {found} instead of {expected}")]
     Sequence {
         /// Value as sent.
         found: u16,
-        /// One more than the NTB before.
+        /// Value expected: one more than that of the NTB before.
         expected: u16,
     },
-    /// NTB length too short, more than there is, or more than `dwNtbOutMaxSize`.
+    /// The NTB length is too short, more than what was received, or more than `dwNtbOutMaxSize`.
     #[error("NTB length is {length}, of {received} received and {limit} allowed")]
     BlockLength {
         /// Value as sent.
@@ -104,10 +104,10 @@ pub enum Violation {
     /// No short packet tells where the transfer ends.
     #[error("transfer of {0} bytes ends without a short packet")]
     NoShortPacket(usize),
-    /// An NDP index inside the header or too close to the end.
+    /// An NDP index lies inside the header or too close to the end.
     #[error("NDP at {0} is inside the header or does not fit")]
     NdpIndex(usize),
-    /// An NDP that is not aligned.
+    /// An NDP is not aligned.
     #[error("NDP at {at} is no multiple of {alignment}")]
     NdpAlignment {
         /// Offset in the NTB.
@@ -115,7 +115,7 @@ pub enum Violation {
         /// `wNdpOutAlignment`.
         alignment: usize,
     },
-    /// A signature that is none of this function and format.
+    /// A signature is none of this function and format.
     #[error("NDP at {at} has signature {signature:02x?}")]
     NdpSignature {
         /// Offset in the NTB.
@@ -123,7 +123,7 @@ pub enum Violation {
         /// Value as sent.
         signature: [u8; 4],
     },
-    /// `wLength` too small, no whole number of entries, or beyond the NTB.
+    /// `wLength` is too small, is no whole number of entries, or reaches beyond the NTB.
     #[error("NDP at {at} has wLength {length}")]
     NdpLength {
         /// Offset in the NTB.
@@ -131,35 +131,35 @@ pub enum Violation {
         /// Value as sent.
         length: usize,
     },
-    /// A reserved field that is not zero.
+    /// A reserved field is not zero.
     #[error("NDP at {at} has a reserved field that is not zero")]
     NdpReserved {
         /// Offset in the NTB.
         at: usize,
     },
-    /// No zero entry at the end.
+    /// An NDP has no zero entry at its end.
     #[error("NDP at {at} has no terminator")]
     NdpTerminator {
         /// Offset in the NTB.
         at: usize,
     },
-    /// A chain that does not go forward.
+    /// A chain of NDPs does not go forward.
     #[error("NDP at {from} is followed by one at {to}")]
     NdpOrder {
         /// Offset of an NDP.
         from: usize,
-        /// Offset of the next.
+        /// Offset of the next NDP.
         to: usize,
     },
-    /// An NDP on the wrong side of its datagrams, or more than one at the end.
+    /// An NDP lies on the wrong side of its datagrams, or there is more than one at the end.
     #[error("NDP at {at} is not placed at the {wanted}")]
     NdpPlacement {
         /// Offset in the NTB.
         at: usize,
-        /// Where it must be.
+        /// Place where the NDP must be.
         wanted: Placement,
     },
-    /// A datagram inside the header, or beyond the NTB.
+    /// A datagram lies inside the header or reaches beyond the NTB.
     #[error("datagram at {at} with {length} bytes is not inside the NTB")]
     DatagramBounds {
         /// Offset in the NTB.
@@ -167,7 +167,7 @@ pub enum Violation {
         /// Length in bytes.
         length: usize,
     },
-    /// A datagram that is not aligned.
+    /// A datagram is not aligned.
     #[error("datagram at {at}: modulo {divisor} it should be {remainder}")]
     DatagramAlignment {
         /// Offset in the NTB.
@@ -177,7 +177,7 @@ pub enum Violation {
         /// `wNdpOutPayloadRemainder`, with the Ethernet header taken off for NCM.
         remainder: usize,
     },
-    /// A datagram shorter than its header or longer than agreed on.
+    /// A datagram is shorter than its header or longer than agreed on.
     #[error("datagram at {at} has {length} bytes")]
     DatagramLength {
         /// Offset in the NTB.
@@ -185,12 +185,12 @@ pub enum Violation {
         /// Length in bytes.
         length: usize,
     },
-    /// Neither IPv4 nor IPv6 in an IP session.
+    /// A datagram of an IP session is neither IPv4 nor IPv6.
     #[error("datagram at {at} is no IP packet: it starts with {first:#04x}")]
     DatagramVersion {
         /// Offset in the NTB.
         at: usize,
-        /// Its first byte.
+        /// First byte of the datagram.
         first: u8,
     },
     /// The CRC behind a frame is wrong.
@@ -205,13 +205,13 @@ pub enum Violation {
         /// `wNtbOutMaxDatagrams`.
         limit: usize,
     },
-    /// Header, NDPs or datagrams that overlap.
+    /// Header, NDPs or datagrams overlap.
     #[error("bytes at {at} are used twice")]
     Overlap {
         /// Offset of the first such byte.
         at: usize,
     },
-    /// Padding that is not zero.
+    /// A byte of padding is not zero.
     #[error("padding at {at} is not zero")]
     Padding {
         /// Offset of the first such byte.
@@ -319,7 +319,7 @@ impl<'a> Strict<'a> {
         })
     }
 
-    /// Goes through all NDPs and adds what is in them to `checked`.
+    /// Goes through all NDPs and adds their datagrams to `checked`.
     fn check(&self, checked: &mut Checked) -> Result<(), Violation> {
         let mut used = vec![(0..self.layout.header, true)];
         let mut datagrams = 0;
@@ -358,8 +358,8 @@ impl<'a> Strict<'a> {
         self.check_padding(&mut used)
     }
 
-    /// Checks one NDP with its datagrams, notes the bytes they use (and whether that is
-    /// framing), and returns where the next NDP is and how many datagrams this one has.
+    /// Checks one NDP with its datagrams and notes the bytes they use, and whether these are
+    /// framing. Returns the offset of the next NDP and the number of datagrams of this one.
     fn check_ndp(
         &self,
         at: usize,

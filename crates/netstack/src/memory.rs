@@ -71,7 +71,7 @@ pub struct MemoryLink {
     batch: Batch,
     /// Index of the batch's next packet.
     next: usize,
-    /// Where that packet starts, in bytes.
+    /// Offset of that packet in bytes.
     start: usize,
 }
 

@@ -1,47 +1,48 @@
-//! Errors that say what was tried, why it failed, and what to do next.
+//! The error of this crate, which says what was tried, why it failed, and what to do next.
 
 use std::io;
 
-/// What kind of obstacle it was, for callers that go another way then.
+/// Kind of an error, by which a caller can choose another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The process may not do this (`EPERM`, `EACCES`).
     NoPermission,
-    /// Somebody else has it (`EBUSY`, `EEXIST`).
+    /// Another process or configuration has it already (`EBUSY`, `EEXIST`).
     Busy,
     /// The kernel has no TUN driver, or the process cannot see it.
     NoDriver,
     /// The kernel's TUN driver has no virtio headers, and so no offload.
     NoOffload,
-    /// There is no such interface, or it was deleted.
+    /// The interface does not exist, or was deleted.
     Gone,
-    /// What was asked for makes no sense.
+    /// The request makes no sense, such as an interface name that is too long.
     Invalid,
     /// Private namespaces are forbidden or used up.
     NoNamespaces,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
-/// What was tried, why it failed, and what to do next.
+/// Error of an operation on the host's interfaces or their configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}; {next}")]
 pub struct Error {
-    /// The kind of obstacle.
+    /// Kind of the error, for a program to act on.
     pub kind: ErrorKind,
-    /// Operation that failed, in words.
+    /// Operation that failed, for people.
     pub what: String,
-    /// Reason of the failure, in words.
+    /// Reason of the failure, for people.
     pub why: String,
-    /// Next step for the user, in words.
+    /// Next step that the user can take.
     pub next: String,
-    /// What the operating system said, if it was asked.
+    /// Error of the operating system, if a system call failed.
     #[source]
     pub source: Option<io::Error>,
 }
 
 impl Error {
+    /// Returns an error that no system call has caused.
     pub(crate) fn new(
         kind: ErrorKind,
         what: impl Into<String>,
@@ -57,12 +58,14 @@ impl Error {
         }
     }
 
+    /// Returns the error with that of the system call that caused it.
     pub(crate) fn because(mut self, source: io::Error) -> Error {
         self.source = Some(source);
         self
     }
 
-    /// Makes the error of a failure nobody foresaw, with the system's own words.
+    /// Returns the error of a failed system call. The kind follows from the system's error, and the
+    /// reason is in the system's words.
     pub(crate) fn system(what: impl Into<String>, source: io::Error) -> Error {
         let (kind, next) = match source.kind() {
             io::ErrorKind::PermissionDenied => (

@@ -13,7 +13,7 @@ pub struct Buffer {
     len: usize,
 }
 
-/// Where the bytes are.
+/// Memory of the bytes.
 #[derive(Debug)]
 pub(crate) enum Memory {
     /// Heap memory. The kernel copies from it at submission or into it at completion.

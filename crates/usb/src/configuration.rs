@@ -33,7 +33,7 @@ pub enum ViaZero {
     Never,
 }
 
-/// What a switch does, and how patiently.
+/// Plan of a switch of configurations, with its patience.
 #[derive(Debug, Clone)]
 pub struct SwitchPlan {
     /// `bConfigurationValue` of the configuration that is wanted.
@@ -89,14 +89,14 @@ pub enum Step {
     Guarded,
     /// Kernel drivers could not be kept away in advance.
     NotGuarded {
-        /// Why they could not.
+        /// Reason why they could not be kept away.
         reason: String,
     },
     /// A kernel driver was detached from an interface of the configuration that is left.
     Detached {
         /// The interface.
         interface: u8,
-        /// What was bound to it.
+        /// Driver that was bound to it.
         driver: String,
     },
     /// The device is unconfigured.
@@ -109,7 +109,7 @@ pub enum Step {
     TookBack {
         /// The interface.
         interface: u8,
-        /// What was bound to it.
+        /// Driver that was bound to it.
         driver: String,
     },
     /// The interface with this number is claimed.
@@ -176,7 +176,7 @@ pub struct Switched {
     pub after: u8,
     /// Whether the device was unconfigured in between.
     pub via_zero: bool,
-    /// How many rounds the switch took.
+    /// Number of rounds the switch took.
     pub rounds: u32,
     /// The kernel drivers that were detached, each as `bConfigurationValue`, interface and name.
     pub detached: Vec<(u8, u8, String)>,
@@ -250,7 +250,7 @@ pub fn switch(
     })
 }
 
-/// Why a round did not succeed.
+/// Reason why a round did not succeed.
 enum Setback {
     /// Trying again is of no use.
     Fatal(Error),

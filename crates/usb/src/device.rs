@@ -64,7 +64,7 @@ pub trait Backend: Send + Sync {
 /// A device as listed, before it is opened.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Where it is plugged in and what it says it is.
+    /// Place where the device is plugged in, and what it says it is.
     pub identity: Identity,
     /// Its descriptors, as far as they could be read without opening it.
     pub descriptors: Descriptors,
@@ -76,7 +76,7 @@ pub struct Found {
     pub kernel_drivers: Vec<(u8, String)>,
 }
 
-/// Where a device is plugged in and what it says it is.
+/// Place where a device is plugged in, and what it says it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `idVendor`.
@@ -329,7 +329,7 @@ pub trait Queue: Send {
 pub struct Completion {
     /// The buffer that was submitted.
     pub buffer: Buffer,
-    /// How many bytes were moved, or why the transfer failed.
+    /// Number of bytes that were moved, or the reason why the transfer failed.
     pub result: Result<usize, TransferError>,
 }
 
@@ -338,7 +338,7 @@ pub struct Completion {
 pub struct Rejected {
     /// The buffer that was to be submitted.
     pub buffer: Buffer,
-    /// Why it was not.
+    /// Reason why the transfer was rejected.
     pub error: Error,
 }
 

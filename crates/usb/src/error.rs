@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error as ThisError;
 
-/// Who holds an interface or a device.
+/// Holder of an interface or a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
     /// The kernel driver of this name.
@@ -26,8 +26,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why an operation on a device failed. `operation` names the operation with its target and device,
-/// as in `claim interface 1 of 03f0:a31d at 1-4`.
+/// Reason why an operation on a device failed. `operation` names the operation with its target and
+/// device, as in `claim interface 1 of 03f0:a31d at 1-4`.
 #[derive(Debug, Clone, ThisError)]
 pub enum Error {
     /// The device was unplugged or has re-enumerated.
@@ -41,7 +41,7 @@ pub enum Error {
     Busy {
         /// The operation that failed.
         operation: String,
-        /// Who holds it, when that is known.
+        /// Holder of the interface or device, when that is known.
         holder: Option<Holder>,
     },
     /// The device node cannot be opened for writing.
@@ -86,7 +86,7 @@ pub enum Error {
     },
 }
 
-/// Why a queued transfer ended without success.
+/// Reason why a queued transfer ended without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 pub enum TransferError {
     /// Its owner cancelled the transfer.

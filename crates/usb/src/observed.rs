@@ -33,7 +33,7 @@ pub trait Observer: Send + Sync {
 /// A device that was opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Opened<'a> {
-    /// Where it is plugged in and what it says it is.
+    /// Place where the device is plugged in, and what it says it is.
     pub identity: &'a Identity,
     /// Its descriptors.
     pub descriptors: &'a Descriptors,
@@ -41,7 +41,7 @@ pub struct Opened<'a> {
     pub active_configuration: u8,
 }
 
-/// What happened to a transfer.
+/// Event in the life of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// The transfer was submitted.

@@ -6,7 +6,7 @@
 pub struct Known {
     /// The command as it is typed.
     pub command: &'static str,
-    /// What the command does.
+    /// Effect of the command.
     pub explanation: &'static str,
 }
 

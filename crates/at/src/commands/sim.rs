@@ -2,7 +2,7 @@
 
 use super::{AnswerError, Personal, Query, first};
 
-/// What the SIM waits for.
+/// Code or state that the SIM waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinState {
     /// The SIM waits for nothing: it is ready.
@@ -50,7 +50,7 @@ impl Query for Pin {
 /// Answer to `AT^CPIN?`: what the SIM waits for, with the attempts remaining.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinAttempts {
-    /// What the SIM waits for.
+    /// Code or state that the SIM waits for.
     pub state: PinState,
     /// PUK attempts remaining.
     pub puk: Option<u8>,

@@ -23,7 +23,7 @@ const DATA_TERMINAL_READY: u16 = 1;
 /// The bit of SERIAL_STATE that says the modem is ready (DSR).
 const DATA_SET_READY: u8 = 2;
 
-/// What a serial port does.
+/// Role of a serial port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The port answers AT commands and dials up.
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
 /// A serial port of the active configuration.
 #[derive(Debug)]
 pub(crate) struct Port {
-    /// What the port is for.
+    /// Role of the port.
     pub kind: Kind,
     /// `bInterfaceNumber`.
     pub interface: u8,

@@ -77,7 +77,7 @@ impl AtState {
 /// Time between the answer to a command that resets the module and the reset.
 pub(super) const RESET_DELAY: Duration = Duration::from_millis(200);
 
-/// What a command can reach.
+/// State that a command can reach.
 pub(crate) struct AtContext<'a> {
     /// The settings all ports share.
     pub state: &'a mut AtState,

@@ -8,7 +8,7 @@ const ECM: ClassTriple = ClassTriple(0x02, 0x06, 0x00);
 /// Class and protocol of Huawei's own NCM.
 const VENDOR_NCM: (u8, u8) = (0xff, 0x16);
 
-/// What a network function carries.
+/// Payload of a network function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NetworkKind {
     /// A control session, and IP packets.
@@ -20,7 +20,7 @@ pub(crate) enum NetworkKind {
 /// An MBIM or NCM function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DataFunction {
-    /// What the function carries.
+    /// Payload of the function.
     pub kind: NetworkKind,
     /// `bInterfaceNumber` of the interface that takes the class requests.
     pub control: u8,

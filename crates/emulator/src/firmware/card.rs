@@ -18,7 +18,7 @@ pub const OWN_NUMBER: &str = "+4790000001";
 /// Number of the message centre.
 const CENTRE: &str = "+4790002100";
 
-/// What the card and the module keep.
+/// Content of the card and of the module's storage.
 #[derive(Debug, Clone, Default)]
 pub struct Card {
     /// Status and PDU of each short message, by its place, counted from 1.

@@ -14,7 +14,7 @@ use crate::waker::Waker;
 /// A request on its way to the device.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// What is asked for.
+    /// Operation that is asked for.
     pub request: Request,
     /// The enumeration it is for; `None` is whichever there is.
     pub generation: Option<u64>,

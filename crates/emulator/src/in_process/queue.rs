@@ -31,7 +31,7 @@ pub(super) struct EndpointQueue {
     /// Sequence numbers of the next transfer, and of the oldest one pending.
     sequence: u32,
     first_pending: u32,
-    /// How many of the oldest pending ones have been asked back.
+    /// Number of the oldest pending transfers that have been asked back.
     cancelled: usize,
 }
 

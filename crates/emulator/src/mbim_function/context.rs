@@ -14,7 +14,7 @@ pub(crate) struct MbimContext<'a> {
     pub knobs: &'a Knobs,
     /// Numbers of things that happened.
     pub counters: &'a mut Counters,
-    /// Where violations are recorded.
+    /// Recorder of violations.
     pub recorder: &'a Recorder,
     /// The data interface's alternate setting.
     pub data_alternate: u8,

@@ -9,7 +9,7 @@ use super::context::MbimContext;
 use crate::firmware::Lock;
 use crate::knobs::SimState;
 
-/// What comes of a command.
+/// Outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// Status of COMMAND_DONE.

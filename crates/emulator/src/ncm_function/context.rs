@@ -15,6 +15,6 @@ pub(crate) struct DataContext<'a> {
     pub knobs: &'a Knobs,
     /// Numbers of things that happened.
     pub counters: &'a mut Counters,
-    /// Where violations are recorded.
+    /// Recorder of violations.
     pub recorder: &'a Recorder,
 }

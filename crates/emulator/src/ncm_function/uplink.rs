@@ -17,7 +17,7 @@ use crate::report::Rule;
 /// Packets to the link that wait for an answer before further ones get none.
 const MAX_ASKED: usize = 16;
 
-/// What a knob makes of a transfer.
+/// Effect of a knob on a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mishap {
     /// The endpoint halts.

@@ -57,7 +57,7 @@ impl Hub {
     }
 }
 
-/// Why the modem cannot be plugged in.
+/// Reason why the modem cannot be plugged in.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The driver of the controller is not loaded.

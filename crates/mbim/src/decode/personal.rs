@@ -23,7 +23,7 @@ const SECRETS: [&str; 8] = [
 /// The personal content of one message, or of the first fragment of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonalContent {
-    /// Where each personal value lies, in bytes from the start of the message.
+    /// Range of each personal value, in bytes from the start of the message.
     pub parts: Vec<PersonalPart>,
     /// Offset in bytes behind the fixed fields, where texts and other values of any length begin.
     pub variable: usize,

@@ -45,7 +45,7 @@ pub struct Reader<'a> {
     parts: Vec<PersonalPart>,
 }
 
-/// Where a personal value lies in a buffer.
+/// Place of a personal value in a buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonalPart {
     /// Name of the field.

@@ -14,7 +14,7 @@ pub struct Ring {
     pub files: usize,
 }
 
-/// Where a capture is written to.
+/// Place that a capture is written to.
 pub struct Destination {
     first: Option<Box<dyn Write + Send>>,
     ring: Option<(PathBuf, Ring)>,

@@ -30,7 +30,7 @@ pub use captures::{Capture, Captures};
 pub use destination::{Destination, Ring};
 pub use recorder::Outcome;
 
-/// What a capture holds.
+/// Content of a capture.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {

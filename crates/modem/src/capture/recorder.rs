@@ -31,14 +31,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
 
-/// What became of a capture.
+/// Outcome of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Number of events that were written.
     pub written: u64,
     /// Number of events that were lost, because they came faster than they could be written.
     pub dropped: u64,
-    /// Why the capture could not be written to its end, if so.
+    /// Reason why the capture could not be written to its end, if so.
     pub failure: Option<String>,
 }
 

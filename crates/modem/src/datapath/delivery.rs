@@ -14,7 +14,7 @@ use uwwan_usb::buffer::Buffer;
 use crate::counters::Tally;
 use crate::host::{Large, Single};
 
-/// What the reactor does with a datagram besides handing it to the host.
+/// Inspector of a datagram on its way to the host.
 pub(super) trait Inspect {
     /// Sees a datagram before the host does. Returns `false` to keep it from the host.
     fn inspect(&mut self, datagram: &[u8], tally: &mut Tally) -> bool;

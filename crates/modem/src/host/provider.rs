@@ -64,7 +64,7 @@ impl TunProvider {
 struct TunControl {
     watch: Option<Watch>,
     dns: Option<Guard>,
-    /// What has not been told.
+    /// News that have not been told.
     news: Vec<HostNews>,
     upkeep: Upkeep,
     /// Notices of what could not be done, a line each.

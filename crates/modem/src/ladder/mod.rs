@@ -213,7 +213,7 @@ pub struct Facts {
     pub signal: Option<Signal>,
 }
 
-/// What is known of the FCC lock on this rung.
+/// Knowledge of the FCC lock on this rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lock {
     /// Nothing was asked yet.

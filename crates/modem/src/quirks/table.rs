@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::options::{FccUnlock, Padding, Placement};
 
-/// What is known of a modem.
+/// Row of the quirk table: the facts known of a modem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quirk {
     /// `idVendor`; `None` in [`DEFAULT`].
@@ -41,15 +41,15 @@ pub struct Quirk {
     pub fcc_unlock: Option<FccUnlock>,
     /// `bInterfaceNumber` of the interface that answers AT commands; it is tried first.
     pub at_port: Option<u8>,
-    /// What users run into with it.
+    /// Difficulty that users run into with the modem.
     pub story: &'static str,
-    /// Where this is known from.
+    /// Source of what the row says.
     pub source: &'static str,
-    /// Where the row stands.
+    /// Place of the row.
     pub origin: Origin,
 }
 
-/// Where a row stands.
+/// Place of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// In the table of this program.

@@ -28,7 +28,7 @@ pub(super) struct Connection {
     head: Vec<u8>,
     /// Text that is sent.
     out: Vec<u8>,
-    /// How many bytes of it are gone.
+    /// Number of its bytes that are sent.
     gone: usize,
     close_after: bool,
 }

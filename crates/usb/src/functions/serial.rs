@@ -28,7 +28,7 @@ pub struct SerialFunction {
     pub class: ClassTriple,
     /// The purpose of the function.
     pub role: SerialRole,
-    /// How likely the function answers to AT commands.
+    /// Likelihood that the function answers to AT commands.
     pub at: AtLikelihood,
     /// The endpoint for notifications of the serial state, in functions that have one.
     pub interrupt_in: Option<Endpoint>,
@@ -83,7 +83,7 @@ impl SerialRole {
     }
 }
 
-/// How likely a serial function answers to AT commands.
+/// Likelihood that a serial function answers to AT commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AtLikelihood {
     /// The function answers on devices that people own.

@@ -37,7 +37,7 @@ const DEPTH: usize = 32;
 #[derive(Debug)]
 struct Mark {
     start: NonNull<u8>,
-    /// How many initialised bytes are shown.
+    /// Number of initialised bytes that are shown.
     capacity: usize,
 }
 
@@ -170,7 +170,7 @@ impl Lent {
 pub(super) struct Ended {
     /// The buffer the transfer was submitted with.
     pub(super) lent: Lent,
-    /// How many bytes the transfer moved.
+    /// Number of bytes the transfer moved.
     pub(super) moved: usize,
     pub(super) status: Result<(), TransferError>,
 }

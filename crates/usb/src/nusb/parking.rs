@@ -28,7 +28,7 @@ pub(super) trait AnyParking: Send + Sync {
     fn clear_halt(&self) -> Option<Result<(), ::nusb::Error>>;
 }
 
-/// Where the endpoint of a queue is.
+/// Place of the endpoint of a queue.
 pub(super) enum Parked<K: BulkOrInterrupt, D: EndpointDirection> {
     /// The endpoint is parked: no transfer is pending.
     Here(Lender<K, D>),

@@ -66,7 +66,7 @@ pub(super) struct NusbQueue<K: BulkOrInterrupt, D: EndpointDirection> {
     ended: VecDeque<Completion>,
     /// The completion of a transfer whose ZLP has not ended.
     half: Option<Completion>,
-    /// How many transfers were submitted whose completion was not taken.
+    /// Number of transfers that were submitted and whose completion was not taken.
     pending: usize,
     /// The largest number of slots there were at once.
     deepest: usize,

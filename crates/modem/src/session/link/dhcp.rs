@@ -69,7 +69,7 @@ pub(super) enum State {
     },
 }
 
-/// What a server has leased.
+/// Lease of a server.
 #[derive(Debug)]
 struct Lease {
     address: Ipv4Addr,

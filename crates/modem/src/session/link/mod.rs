@@ -40,7 +40,7 @@ pub(crate) struct Link {
     first_given: Option<Instant>,
 }
 
-/// What an answer has changed.
+/// Change that an answer has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Nothing.

@@ -26,7 +26,7 @@ pub(in crate::libusb) struct TransferRequest {
     pub(in crate::libusb) kind: TransferKind,
     /// The endpoint's address, direction bit included.
     pub(in crate::libusb) endpoint: u8,
-    /// How many bytes of the buffer to send or to fill; for control transfers the 8 bytes of the
+    /// Number of bytes of the buffer to send or to fill; for control transfers the 8 bytes of the
     /// setup stage are among them.
     pub(in crate::libusb) length: usize,
     /// Whether a ZLP follows a transfer that ends with a full packet.
@@ -35,7 +35,7 @@ pub(in crate::libusb) struct TransferRequest {
     pub(in crate::libusb) timeout: u32,
 }
 
-/// What the completion callback sees of a transfer.
+/// Part of a transfer that the completion callback sees.
 struct Slot {
     /// The flag is set from completion to the next submission.
     done: DoneFlag,
