@@ -81,10 +81,8 @@ pub fn an_interface_that_goes_down_ends_nothing(mode: Mode) {
     let flows = bench.flows();
     for _ in 0..3 {
         bench.flow_on(500);
-        let refused = |bench: &Bench| count(&bench.handle.status().traffic.dropped, "host_refused");
-        let before = refused(&bench);
         ip(&["link", "set", &interface, "down"]);
-        bench.wait_for("nothing is refused", |bench| refused(bench) > before);
+        std::thread::sleep(Duration::from_millis(700));
         ip(&["link", "set", &interface, "up"]);
         // The kernel has dropped the routes with the link.
         ip(&["route", "replace", "198.51.100.0/24", "dev", &interface]);
