@@ -234,9 +234,11 @@ fn odd_ways_to_open() {
     }
     let shared = online();
     let socket = shared.socket();
-    let link = shared.folder.with_extension("link");
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    // As the runtime directory stands under the port's name, too.
+    let port = shared.folder.with_extension("link");
+    let _ = std::fs::remove_file(&port);
+    std::os::unix::fs::symlink(shared.folder.file_name().unwrap(), &port).unwrap();
+    let link = port.join(socket.file_name().unwrap());
     for (path, options) in [
         (&link, &["-p", "--query-device-caps"][..]),
         (&socket, &["-p", "--no-close", "--query-device-caps"]),
@@ -261,7 +263,7 @@ fn odd_ways_to_open() {
             run.output
         );
     }
-    std::fs::remove_file(&link).unwrap();
+    std::fs::remove_file(&port).unwrap();
     shared.stop();
 }
 
