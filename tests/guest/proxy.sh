@@ -231,7 +231,7 @@ unharmed 'attack: a guest'
 check 'attack: an operator sees the SIM'"'"'s identity' grep -q 'IMSI' <(as_daemon "$program" info --show-personal)
 check 'attack: an operator uses the AT port' as_daemon "$program" at AT+CSQ
 check 'attack: no operator touches the PIN' all_refused daemon "${attack[@]}"
-check 'attack: nor by AT' fails_with 5 as_daemon "$program" at AT+CPIN=0000
+check 'attack: nor by AT' fails_with 5 as_daemon "$program" at <<<AT+CPIN=0000
 check 'attack: nor resets the modem' fails_with 5 as_daemon "$program" at --force AT^RESET
 check 'attack: nor stops it' fails_with 5 as_daemon "$program" down
 unharmed 'attack: an operator'

@@ -77,6 +77,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(seconds) = arguments.nmea {
         return nmea(arguments, seconds, &mut transcript);
     }
+    if arguments
+        .commands
+        .iter()
+        .any(|command| transcript::is_secret(command))
+    {
+        return Err(
+            Failure::new(FailureKind::Usage, "a PIN is no argument of a command")
+                .because("every user of this machine can read command lines; nothing was sent")
+                .next("uwwan pin --help   has commands that ask for it")
+                .next("uwwan at           is a console, and takes commands from a pipe or a file, too"),
+        );
+    }
     let timeout = arguments.timeout.map(Duration::from_secs);
     let console = arguments.commands.is_empty() && std::io::stdin().is_terminal();
     let script;

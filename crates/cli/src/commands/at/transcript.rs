@@ -134,6 +134,16 @@ pub fn shown(command: &str) -> String {
     }
 }
 
+/// Returns whether a command holds a PIN or a password.
+pub fn is_secret(command: &str) -> bool {
+    let parts = command.trim().get(2..).and_then(split).unwrap_or_default();
+    parts.iter().any(|part| {
+        let name = part.name.to_ascii_uppercase();
+        PASSWORD_COMMANDS.contains(&name.as_str())
+    }) && command.contains('=')
+        && !command.trim_end().ends_with("=?")
+}
+
 /// Returns whether a command may stand in the history, because nothing of it is secret or personal.
 pub fn may_be_kept(command: &str) -> bool {
     shown(command) == command
@@ -249,5 +259,20 @@ mod tests {
             ]
         );
         assert!(said(true).contains(&"< 242016000000001".to_owned()));
+    }
+
+    #[test]
+    fn commands_with_a_pin_are_told_from_others() {
+        for secret in [
+            "AT+CPIN=\"1234\"",
+            "at+cpin=1234",
+            "AT+CMEE=1;+CLCK=\"SC\",1,\"1234\"",
+            " AT+CPWD=\"SC\",1,2",
+        ] {
+            assert!(is_secret(secret), "{secret}");
+        }
+        for plain in ["AT+CPIN?", "AT+CPIN=?", "AT+CMEE=1", "AT", "", "AT+CPIN"] {
+            assert!(!is_secret(plain), "{plain}");
+        }
     }
 }
