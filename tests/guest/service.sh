@@ -156,6 +156,19 @@ check 'it stops' timeout 60 systemctl stop uwwan@first
 check 'cleanly, too' stopped first
 check 'its interface is gone' test ! -e "/sys/class/net/$tun"
 check 'no control socket is left' test -z "$(compgen -G '/run/uwwan/*/control')"
+
+# The directory stays the service's; root's 'up' works there as the service's user.
+check 'the directory of sockets is that user'"'"'s' test "$(stat -c %U /run/uwwan)" = uwwan
+start_up --device "$first"
+wait_online 'by root: online' 40
+check 'by root: the driver is uwwan' test "$(field_of "$(driver_of_up)" Uid | cut -f1)" = "$(id -u uwwan)"
+check 'by root: its directory, too' test "$(stat -c %U "/run/uwwan/$first")" = uwwan
+echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"
+check 'by root: the driver is killed' kill -KILL "$(driver_of_up)"
+result=0
+wait "$up_pid" || result=$?
+check 'by root: its end is told' test "$result" = 137
+check 'by root: nothing is left' test -z "$(ls -A /run/uwwan)"
 judge_emulator far0
 judge_emulator far1
 finish

@@ -42,6 +42,9 @@ nice_of() {
   done
 }
 
+# found TEXT: whether the search of forgotten finds it.
+found() { ! forgotten "$1" >/dev/null; }
+
 modprobe -a vhci-hcd usbmon cdc_ether cdc_mbim option tun
 check 'the far machine serves' start_far_side
 network_before=$(network)
@@ -62,8 +65,15 @@ check 'events: configuration before 2, after 3' seen '.event == "configuration" 
 check 'events: the address of the network' seen '.event == "addresses" and .ipv4.address == "'"$host_address"'"'
 check 'the thread that moves the packets goes first, and it alone' \
   test "$(nice_of uwwan-data) $(nice_of uwwan-control)" = '-11 0'
-check 'every process but the monitor is confined' stated \
-  '[.processes[] | select(.name != "monitor") | .no_new_privs and .seccomp and .capabilities == "0000000000000000"] == [true]'
+check 'the driver has no capability, and every process is confined' stated \
+  '[.processes[] | .no_new_privs and .seccomp] == [true, true]
+    and (.processes[0] | .name == "driver" and .uid != 0 and .capabilities == "0000000000000000")'
+driver_user=$(field_of "$(driver_of_up)" Uid | cut -f1)
+check 'the driver is a user of its own, in no further group' \
+  test "$driver_user" -ge 65520 -a "$(field_of "$(driver_of_up)" Groups)" = ''
+check 'it dumps no core, nor does its monitor' test "$(grep -h 'core file' "/proc/$up_pid/limits" \
+  "/proc/$(driver_of_up)/limits" | tr -s ' ' | cut -d' ' -f5,6 | sort -u)" = '0 0'
+check 'the runtime directory is in one of root' test "$(stat -c %u /run/uwwan)" = 0
 echo "# processes $("$program" status --json | jq -c .processes)"
 check 'configuration 3 is active' configuration_is 3
 check 'usbfs holds the MBIM function' test "$(holder 0) $(holder 1)" = 'usbfs usbfs'
@@ -114,6 +124,46 @@ udevadm settle
 check 'stop without drivers: none is bound to the function' test -z "$(holder 0)$(holder 1)"
 check 'stop without drivers: configuration 3 stays' configuration_is 3
 check 'stop without drivers: the data interface is at alternate setting 0' test "$(alternate 1)" = 0
+
+start_up
+wait_online 'killed: online' 30
+check 'killed: the driver' kill -KILL "$(driver_of_up)"
+result=0
+wait "$up_pid" || result=$?
+check 'killed: its end is told' test "$result" = 137
+check 'killed: interface, addresses and routes are as before' test "$(network)" = "$network_before"
+check 'killed: nothing is left in the runtime directory' test -z "$(ls -A /run/uwwan)"
 judge_emulator far0
 check 'no NTB was lost between host and modem' test "$(counter far0 blocks_missing)" = 0
+
+# A SIM with a PIN and an access point with a password; the emulated modem is another process.
+check 'secrets: the plug is pulled' wait_for 10 modem_gone
+check 'secrets: a locked modem is plugged in' start_emulator far0 --attach --knob pin=83920174
+check 'secrets: the kernel finds it' wait_for 10 find_modem
+check 'secrets: cdc_ether and option are bound' wait_for 10 drivers_are 'cdc_ether option'
+install -m 600 /dev/null /etc/pin
+install -m 600 /dev/null /etc/password
+echo 83920174 >/etc/pin
+echo swordfish-7Q >/etc/password
+start_up --pin-file /etc/pin --auth chap --user me --password-file /etc/password
+wait_online 'secrets: online' 40
+check 'secrets: PIN and password are forgotten' forgotten 83920174 swordfish-7Q
+check 'secrets: the search finds what is kept' found "$(tun)"
+unplug 0
+wait_online 'secrets: online after a replug' 60 2
+check 'secrets: PIN and password are forgotten again' forgotten 83920174 swordfish-7Q
+wrong='91827364 61573948'
+printf '%s\n' "${wrong% *}" >/etc/wrong
+printf '%s\n' "${wrong#* }" >/etc/new
+chmod 600 /etc/wrong /etc/new
+check 'secrets: a wrong PIN by another program is refused' \
+  fails_with 7 "$program" pin change --pin-file /etc/wrong --new-pin-file /etc/new
+check 'secrets: a wrong PIN by AT is refused' \
+  fails_with 7 "$program" at --force <<<'AT+CPWD="SC","29174836","74620395"'
+# shellcheck disable=SC2086 # two words
+check 'secrets: both are forgotten' forgotten $wrong 29174836 74620395
+stop_up 'secrets'
+check 'secrets: no file belongs to the user of the driver' \
+  test -z "$(find /run /var/lib /tmp /etc -user "$driver_user" 2>/dev/null)"
+judge_emulator far0
 finish

@@ -475,15 +475,16 @@ impl Dialogue {
     }
 
     fn end_line(&mut self, now: Instant) {
-        let bytes = std::mem::take(&mut self.line);
+        let mut bytes = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim();
         if !text.is_empty() {
             self.take_line(now, text);
         }
-        // The memory serves the next line.
+        // The memory serves the next line. An echo repeats the command, in which there may be a PIN.
+        bytes.fill(0);
+        bytes.clear();
         self.line = bytes;
-        self.line.clear();
     }
 
     fn take_line(&mut self, now: Instant, line: &str) {

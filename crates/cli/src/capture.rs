@@ -5,13 +5,14 @@
 //! process and tells what became of it.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use uwwan_modem::capture::{self, Capture, Captures, Destination, Ring};
+use uwwan_modem::capture::{self, Capture, Captures, Destination, Files, Ring};
 use uwwan_usb::device::Backend;
 use uwwan_usb::observed::{Observed, Observer};
 
@@ -149,6 +150,19 @@ impl Options {
 }
 
 impl Prepared {
+    /// Returns the files that are still to be made, if there are several.
+    pub fn files(&self) -> Option<&Files> {
+        self.destination.as_ref()?.files()
+    }
+
+    /// Has further files opened by another process. Then nothing is made in their folder here.
+    pub fn opened_by(&mut self, open: impl FnMut(usize) -> io::Result<File> + Send + 'static) {
+        self.folder = None;
+        if let Some(destination) = &mut self.destination {
+            destination.opened_by(open);
+        }
+    }
+
     /// Begins the capture, if one is asked for.
     ///
     /// # Errors

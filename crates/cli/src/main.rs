@@ -41,11 +41,18 @@ mod state;
 mod story;
 mod watchdog;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
 
 use arguments::{Arguments, Command};
+
+/// Overwrites memory when it is freed. A PIN or a password passes many buffers on its way from its file
+/// to the wire, in this program and in the crates it uses, and none of them keeps it.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -7,11 +7,14 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
 
 /// Length of the longest answer, in bytes.
 const LONGEST: usize = 1024;
+/// Size of one read, in bytes.
+const CHUNK: usize = 256;
 /// Longest time until Ctrl-C is noticed.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -20,7 +23,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`FailureKind::Usage`] when there is no terminal, [`FailureKind::Cancelled`] on Ctrl-C,
 /// [`FailureKind::Host`] when the terminal fails. The answer is never repeated.
-pub fn secret(question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
+pub fn secret(question: &str, interrupts: &Receiver<i32>) -> Result<Zeroizing<String>, Failure> {
     let mut terminal = open()?;
     let quiet = Quiet::new(&terminal).map_err(|error| broken(&error))?;
     let answer = ask(&mut terminal, question, interrupts);
@@ -34,7 +37,7 @@ pub fn secret(question: &str, interrupts: &Receiver<i32>) -> Result<String, Fail
 /// # Errors
 /// Those of [`secret`].
 pub fn line(question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
-    ask(&mut open()?, question, interrupts)
+    ask(&mut open()?, question, interrupts).map(|mut line| std::mem::take(&mut *line))
 }
 
 /// Returns whether there is a controlling terminal.
@@ -60,11 +63,16 @@ fn broken(error: &dyn std::fmt::Display) -> Failure {
         .because(error)
 }
 
-fn ask(terminal: &mut File, question: &str, interrupts: &Receiver<i32>) -> Result<String, Failure> {
+fn ask(
+    terminal: &mut File,
+    question: &str,
+    interrupts: &Receiver<i32>,
+) -> Result<Zeroizing<String>, Failure> {
     terminal
         .write_all(question.as_bytes())
         .map_err(|error| broken(&error))?;
-    let mut typed = Vec::new();
+    // With room for everything, nothing is copied to another buffer while it is typed.
+    let mut typed = Zeroizing::new(Vec::with_capacity(LONGEST + CHUNK));
     loop {
         if interrupts.try_recv().is_ok() {
             return Err(Failure::new(
@@ -82,8 +90,8 @@ fn ask(terminal: &mut File, question: &str, interrupts: &Receiver<i32>) -> Resul
             Ok(_) => {}
             Err(error) => return Err(broken(&error)),
         }
-        let mut chunk = [0; 256];
-        let count = match terminal.read(&mut chunk) {
+        let mut chunk = Zeroizing::new([0; CHUNK]);
+        let count = match terminal.read(&mut *chunk) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(broken(&error)),
@@ -96,8 +104,10 @@ fn ask(terminal: &mut File, question: &str, interrupts: &Receiver<i32>) -> Resul
             return Err(broken(&"the answer is too long"));
         }
     }
-    let text = String::from_utf8(typed).map_err(|_| broken(&"the answer is not text (UTF-8)"))?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    let text =
+        std::str::from_utf8(&typed).map_err(|_| broken(&"the answer is not text (UTF-8)"))?;
+    let text = text.trim_end_matches(['\n', '\r']);
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Guard that switches the terminal's echo off; dropping it restores the former mode, however the

@@ -9,11 +9,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use rustix::process::{Gid, Pid, Uid};
 
 use crate::failure::{Failure, FailureKind};
 
@@ -94,7 +96,23 @@ pub struct RuntimeDir {
     path: PathBuf,
     /// Link to the directory, named after the port.
     link: Option<PathBuf>,
-    _lock: File,
+    lock: File,
+    keeper: Option<Keeper>,
+}
+
+/// Another process that keeps the directory for this one: it makes links and removes the directory, as
+/// long as it lives.
+pub struct Keeper {
+    /// Its process id. It is this process's parent.
+    pub process: Pid,
+    /// Makes the link for a port.
+    pub link: Box<dyn Fn(&str) + Send>,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.process)
+    }
 }
 
 impl RuntimeDir {
@@ -109,12 +127,13 @@ impl RuntimeDir {
         make_base(base)?;
         let path = base.join(file_name(device));
         remove_dead_link(&path, device)?;
-        make_private(&path, 0o700)?;
+        make_private(&path, 0o700).map_err(|failure| alive(&path, device).unwrap_or(failure))?;
         match Self::take(&path, device) {
             Ok(lock) => Ok(Self {
                 path,
                 link: None,
-                _lock: lock,
+                lock,
+                keeper: None,
             }),
             Err(failure) => {
                 clear(&path);
@@ -154,9 +173,35 @@ impl RuntimeDir {
         Ok(lock)
     }
 
+    /// Takes over a directory that another process has made, with the lock on it.
+    pub fn handed(base: &Path, device: &str, lock: File, keeper: Keeper) -> Self {
+        Self {
+            path: base.join(file_name(device)),
+            link: None,
+            lock,
+            keeper: Some(keeper),
+        }
+    }
+
+    /// Gives the directory to another user, who keeps it locked together with this process.
+    ///
+    /// # Errors
+    /// Those of chown(2).
+    pub fn give_to(&self, user: Uid, group: Gid) -> io::Result<()> {
+        std::os::unix::fs::lchown(&self.path, Some(user.as_raw()), Some(group.as_raw()))
+    }
+
+    /// Returns the lock.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
     /// Makes a link to the directory beside it, named after the port. It is removed with the value.
     /// Without it the directory is found by its own name alone, so a failure is only logged.
     pub fn link(&mut self, port: &str) {
+        if let Some(keeper) = &self.keeper {
+            return (keeper.link)(port);
+        }
         let link = self.path.with_file_name(file_name(port));
         if link == self.path || self.link.as_ref() == Some(&link) {
             return;
@@ -228,6 +273,12 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
+        let parent = rustix::process::getppid();
+        if let Some(keeper) = &self.keeper
+            && parent == Some(keeper.process)
+        {
+            return;
+        }
         // The lock is still held here, so no other process's files are removed.
         self.unlink();
         empty(&self.path);
@@ -284,6 +335,17 @@ fn empty(path: &Path) {
     }
     let _ = fs::remove_file(path.join(LOCK));
     let _ = fs::remove_dir(path);
+}
+
+/// Returns the failure for a directory whose owner is alive, if it is.
+fn alive(path: &Path, device: &str) -> Option<Failure> {
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path.join(LOCK))
+        .ok()?;
+    let held = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
+    held.is_err().then(|| taken(&mut lock, device))
 }
 
 /// Makes the directory in which runtime directories are made, or checks that it belongs to this user

@@ -1,21 +1,58 @@
 //! Codes and passwords, read from files so that they never show in a process list.
+//!
+//! They stand in buffers that are overwritten when they go. What else has held a piece of one on its
+//! way, from the message's encoder to the transfer, is overwritten by the program's allocator when it
+//! is freed.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use uwwan_modem::options::Secret;
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
 
 /// Length of the longest secret, in bytes (MBIM limits a PIN to 16 characters, a password to 255).
-const LONGEST: usize = 255;
+pub const LONGEST: usize = 255;
+
+/// Function that reads a secret from a file.
+type Reading = fn(&Path) -> Result<Zeroizing<String>, Failure>;
+
+/// Returns the secret in a file. The file is read here, so that a mistake shows at once, and again each
+/// time the secret is needed; in between the secret is not in memory. What cannot be read again, such
+/// as a pipe, stays in memory.
+///
+/// # Errors
+/// Those of `read`.
+pub fn from_file(path: &Path, read: Reading) -> Result<Secret, Failure> {
+    let mut text = read(path)?;
+    match readable_again(path) {
+        Some(path) => Ok(Secret::asked_for(move || read(&path))),
+        None => Ok(Secret::new(std::mem::take(&mut *text))),
+    }
+}
+
+/// Returns the path under which a file can be read once more. A name of a descriptor of this process,
+/// such as `/dev/stdin`, becomes that of the file behind it.
+pub fn readable_again(path: &Path) -> Option<PathBuf> {
+    if !path.metadata().is_ok_and(|about| about.is_file()) {
+        return None;
+    }
+    let path = std::path::absolute(path).ok()?;
+    if path.starts_with("/dev") || path.starts_with("/proc") {
+        return path.canonicalize().ok().filter(|path| path.is_file());
+    }
+    Some(path)
+}
 
 /// Returns the SIM's PIN from a file: 4 to 8 digits, alone on the first line.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
 /// repeated.
-pub fn pin(path: &Path) -> Result<String, Failure> {
+pub fn pin(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let text = read(path, "PIN", "--pin-file")?;
     if !(4..=8).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Failure::new(FailureKind::Usage, "the PIN file does not hold a PIN")
@@ -45,7 +82,7 @@ pub fn code(
     subject: &str,
     option: &str,
     lengths: std::ops::RangeInclusive<usize>,
-) -> Result<String, Failure> {
+) -> Result<Zeroizing<String>, Failure> {
     let text = read(path, subject, option)?;
     check_code(&text, subject, lengths)
         .map_err(|failure| failure.at(format!("{} ({option})", path.display())))?;
@@ -87,11 +124,11 @@ pub fn check_code(
 /// # Errors
 /// [`FailureKind::Usage`] when the file cannot be read or does not hold that. Its content is never
 /// repeated.
-pub fn password(path: &Path) -> Result<String, Failure> {
+pub fn password(path: &Path) -> Result<Zeroizing<String>, Failure> {
     read(path, "password", "--password-file")
 }
 
-fn read(path: &Path, subject: &str, option: &str) -> Result<String, Failure> {
+fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(
             FailureKind::Usage,
@@ -116,12 +153,13 @@ fn read(path: &Path, subject: &str, option: &str) -> Result<String, Failure> {
             "other users may read the {subject} file; chmod 600 keeps it yours",
         );
     }
-    let mut content = Vec::new();
+    // With room to spare nothing is copied to another buffer while it is read.
+    let mut content = Zeroizing::new(Vec::with_capacity(2 * LONGEST));
     file.take(LONGEST as u64 + 3)
         .read_to_end(&mut content)
         .map_err(|error| wrong(&error))?;
-    let text = String::from_utf8(content).map_err(|_| wrong(&"it is not text (UTF-8)"))?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let text = std::str::from_utf8(&content).map_err(|_| wrong(&"it is not text (UTF-8)"))?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
         return Err(wrong(&"it is empty"));
@@ -132,7 +170,7 @@ fn read(path: &Path, subject: &str, option: &str) -> Result<String, Failure> {
     if line.chars().any(char::is_control) {
         return Err(wrong(&"it has more than one line or control characters"));
     }
-    Ok(line.to_owned())
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
 #[cfg(test)]
@@ -149,7 +187,7 @@ mod tests {
     #[test]
     fn a_pin_is_taken_with_or_without_a_line_end() {
         for content in [&b"1234"[..], b"1234\n", b"1234\r\n"] {
-            assert_eq!(pin(file(content).path()).unwrap(), "1234");
+            assert_eq!(*pin(file(content).path()).unwrap(), "1234");
         }
     }
 
@@ -189,8 +227,43 @@ mod tests {
     #[test]
     fn a_password_may_hold_anything_printable() {
         assert_eq!(
-            password(file("pä ss\"\n".as_bytes()).path()).unwrap(),
+            *password(file("pä ss\"\n".as_bytes()).path()).unwrap(),
             "pä ss\""
+        );
+    }
+
+    #[test]
+    fn a_file_is_read_again_each_time() {
+        let mut kept = file(b"1234\n");
+        let secret = from_file(kept.path(), pin).unwrap();
+        kept.as_file_mut().set_len(0).unwrap();
+        std::io::Seek::rewind(&mut kept).unwrap();
+        kept.write_all(b"4321\n").unwrap();
+        assert_eq!(*secret.reveal().unwrap(), "4321");
+        let path = kept.path().to_owned();
+        drop(kept);
+        let failure = secret.reveal().unwrap_err();
+        assert!(failure.to_string().contains(&path.display().to_string()));
+        assert!(from_file(&path, pin).is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_read_once_and_kept() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"1234\n").unwrap();
+        drop(writer);
+        let number = std::os::fd::AsRawFd::as_raw_fd(&reader);
+        let path = PathBuf::from(format!("/proc/self/fd/{number}"));
+        let secret = from_file(&path, pin).unwrap();
+        for _ in 0..2 {
+            assert_eq!(*secret.reveal().unwrap(), "1234");
+        }
+        let named = file(b"1234\n");
+        let number = std::os::fd::AsRawFd::as_raw_fd(named.as_file());
+        let path = PathBuf::from(format!("/proc/self/fd/{number}"));
+        assert_eq!(
+            readable_again(&path).unwrap(),
+            named.path().canonicalize().unwrap()
         );
     }
 }

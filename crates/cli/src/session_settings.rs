@@ -17,7 +17,7 @@ use std::str::FromStr;
 
 use clap::{CommandFactory, Parser};
 use serde::Deserialize;
-use uwwan_modem::options::{Auth, Dns, IpType, Secret, SessionOptions, TunMode};
+use uwwan_modem::options::{Auth, Dns, IpType, SessionOptions, TunMode};
 
 use crate::checks::{bad, interface_name, one_or_many, routes, text, within, words};
 use crate::choices::choices;
@@ -125,7 +125,7 @@ impl SessionSettings {
             )));
         }
         if let Some(path) = &self.password_file {
-            session.password = Secret::new(secrets::password(path)?);
+            session.password = secrets::from_file(path, secrets::password)?;
         }
         if let Some(name) = &self.tun_name {
             interface_name(&named("tun-name"), name)?;

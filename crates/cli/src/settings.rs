@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args as _;
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
-use uwwan_modem::options::{Format, Padding, Placement, Secret, SessionOptions, Table};
+use uwwan_modem::options::{Format, Padding, Placement, SessionOptions, Table};
 use uwwan_usb::backend::BackendKind;
 
 use crate::checks::{bad, one_or_many, within, words};
@@ -253,11 +253,18 @@ impl Settings {
                     "its keys are the options of uwwan up without their dashes; see uwwan up --help",
                 )
         };
-        let told = |error: toml::de::Error| wrong(&error.to_string().trim_end());
+        let told = |error: toml::de::Error| wrong(&explained(text, &error));
         let mut settings: Self = toml::from_str(text).map_err(told)?;
         settings.session_0 = toml::from_str(text).map_err(told)?;
         if let Some((line, key)) = unknown_key(text) {
-            return Err(wrong(&format_args!("line {line}: unknown field `{key}`")));
+            let failure = wrong(&format_args!("line {line}: unknown field `{key}`"));
+            return Err(match SECRETS.contains(&key.as_str()) {
+                true => failure.next(format!(
+                    "put it alone on the first line of a file that only you can read, and name that: \
+                     {key}-file = \"FILE\""
+                )),
+                false => failure,
+            });
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(file) = &mut settings.pin_file {
@@ -268,6 +275,16 @@ impl Settings {
             session.settings.in_folder(folder);
         }
         Ok(settings)
+    }
+
+    /// Returns the PIN and password files that can be read again.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let sessions = self.session.iter().flatten();
+        let sessions = sessions.map(|session| &session.settings);
+        let passwords = [&self.session_0].into_iter().chain(sessions);
+        let passwords = passwords.filter_map(|session| session.password_file.as_deref());
+        let files = self.pin_file.as_deref().into_iter().chain(passwords);
+        files.filter_map(secrets::readable_again).collect()
     }
 
     /// Checks that no option is set that makes no sense for a USB network device (if `ethernet`).
@@ -291,7 +308,8 @@ impl Settings {
         }
     }
 
-    /// Returns the options in the library's form. PIN and password files are read here.
+    /// Returns the options in the library's form. PIN and password files are read here, and again when
+    /// their content is needed.
     ///
     /// # Errors
     /// [`FailureKind::Usage`], which names the option and what it accepts.
@@ -326,7 +344,7 @@ impl Settings {
             options.nice = Some(nice);
         }
         if let Some(path) = &self.pin_file {
-            options.pin = Secret::new(secrets::pin(path)?);
+            options.pin = secrets::from_file(path, secrets::pin)?;
         }
         let mut first = SessionOptions::default();
         self.session_0.apply(&mut first, str::to_owned)?;
@@ -365,6 +383,31 @@ impl Settings {
         options.padding = self.pad;
         Ok(options)
     }
+}
+
+/// Names of what stands in files of its own.
+const SECRETS: [&str; 2] = ["pin", "password"];
+
+/// Returns what is wrong in a configuration file: with the line that is wrong, unless that could hold a
+/// secret.
+fn explained(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let number = text[..at].matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let table = text.lines().skip(number + 1);
+    let table = table.take_while(|line| !line.trim_start().starts_with('['));
+    let secret = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        SECRETS.iter().any(|secret| line.contains(secret))
+    };
+    if secret(line) || line.trim_start().starts_with('[') && { table }.any(secret) {
+        let number = number + 1;
+        return format!(
+            "line {number}: a value is of the wrong kind, or a key is unknown; PIN and passwords stand in \
+             files of their own, which pin-file and password-file name"
+        );
+    }
+    error.to_string().trim_end().to_owned()
 }
 
 /// Returns the first key of a configuration file that is no option, with the number of its line,
@@ -643,6 +686,26 @@ mod tests {
             let failure = settings.options().unwrap_err();
             assert_eq!(failure.kind, FailureKind::Usage);
             assert!(failure.to_string().contains(option), "{option}: {failure}");
+        }
+    }
+
+    #[test]
+    fn mistakes_with_secrets_do_not_repeat_them() {
+        for text in [
+            "pin = \"47110815\"",
+            "pin = 47110815",
+            "password = \"47110815\"",
+            "pin-file = 47110815",
+            "apn = \"x\"\npassword-file = [\"47110815\"]",
+            "session = [\"3:apn=x,password=47110815\"]",
+            "[[session]]\nid = 3\npassword = \"47110815\"",
+            "pin = 47110815 x",
+        ] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            let told = Settings::from_file(file.path()).unwrap_err().to_string();
+            assert!(!told.contains("47110815"), "{text}: {told}");
+            assert!(told.contains("-file"), "{text}: {told}");
         }
     }
 }

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketType};
 
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../src/sandbox/mod.rs"]
 mod sandbox;
 
-use sandbox::{Confinement, State};
+use sandbox::{Confinement, Identity, State};
 
 /// A process that is tried to be harmed.
 struct Victim(Child);
@@ -224,20 +224,39 @@ fn programs_for_the_name_servers_run_and_are_confined_too() {
     );
 }
 
+/// Returns the user that the driver of root's `up` becomes, if this process can become another's.
+fn driver() -> Option<Identity> {
+    Identity::for_driver(std::path::Path::new("/")).unwrap_or_default()
+}
+
 /// The driver's process beside a monitor.
 #[test]
 fn the_driver_keeps_no_capability_and_makes_no_socket() {
     let place = tempfile::tempdir().unwrap();
+    let all = std::os::unix::fs::PermissionsExt::from_mode;
+    std::fs::set_permissions(place.path(), all(0o755)).unwrap();
     let path = place.path().join("socket");
     let _listener = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, all(0o666)).unwrap();
+    // One that only its owner may use, as a container's daemon has it.
+    let closed = place.path().join("closed");
+    let _closed = UnixListener::bind(&closed).unwrap();
+    std::fs::set_permissions(&closed, all(0o600)).unwrap();
+    let hidden = place.path().join("hidden");
+    std::fs::write(&hidden, "secret").unwrap();
+    std::fs::set_permissions(&hidden, all(0o600)).unwrap();
     let (mut one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
     let tried = path.clone();
     let held = rustix::thread::capabilities(None).unwrap().effective;
     let resource = held.contains(rustix::thread::CapabilitySet::SYS_RESOURCE);
+    let identity = driver();
+    let victim = Victim::new();
+    let pid = victim.pid();
     inside(
         Confinement {
             writable: vec![place.path().to_owned()],
             monitored: true,
+            identity,
             ..Confinement::default()
         },
         move |state| {
@@ -256,16 +275,49 @@ fn the_driver_keeps_no_capability_and_makes_no_socket() {
                 };
                 assert!(told.contains(&format!("{set}:\t{kept}")), "{told}");
             }
+            if let Some(identity) = identity {
+                let (user, group) = (identity.user, identity.group);
+                let four = |id: u32| format!("\t{id}\t{id}\t{id}\t{id}\n");
+                assert!(
+                    told.contains(&format!("Uid:{}", four(user.as_raw())))
+                        && told.contains(&format!("Gid:{}", four(group.as_raw())))
+                        && told.contains("Groups:\t \n"),
+                    "{told}"
+                );
+                assert_eq!(state.uid, user.as_raw());
+                refused("a file of root's", File::open(&hidden));
+                let root = rustix::process::Uid::ROOT;
+                refused("root", rustix::thread::set_thread_res_uid(root, root, root));
+                refused(
+                    "a socket of root's",
+                    std::os::unix::net::UnixStream::connect(&closed),
+                );
+            }
+            refused("a program", Command::new("/bin/true").status());
+            refused("a password file", File::open("/etc/shadow"));
+            let ended = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            refused("the end of another process", ended);
+            refused("a debugger", trace(pid));
             refused(
                 "a TUN interface",
                 File::options().write(true).open("/dev/net/tun"),
             );
+            for node in usb_nodes() {
+                refused("a USB device", File::options().write(true).open(&node));
+                refused("a USB device's descriptors", File::open(&node));
+            }
             refused(
                 "an interface's setting",
                 std::fs::write("/proc/sys/net/ipv6/conf/lo/mtu", ""),
             );
-            let netlink = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None);
-            refused("the network's configuration", netlink);
+            for (family, kind) in [
+                (AddressFamily::NETLINK, SocketType::RAW),
+                (AddressFamily::INET, SocketType::RAW),
+                (AddressFamily::PACKET, SocketType::RAW),
+            ] {
+                let socket = rustix::net::socket(family, kind, None);
+                refused("the network's configuration and packets", socket);
+            }
             let id = rustix::process::Uid::from_raw(1);
             drop(std::os::unix::net::UnixStream::connect(&tried).unwrap());
             sandbox::settle();
@@ -287,4 +339,47 @@ fn the_driver_keeps_no_capability_and_makes_no_socket() {
     );
     let mut text = [0; 7];
     other.read_exact(&mut text).unwrap();
+}
+
+/// Returns the nodes of the USB devices of this machine.
+fn usb_nodes() -> Vec<std::path::PathBuf> {
+    let buses = std::fs::read_dir("/dev/bus/usb").into_iter().flatten();
+    let devices = buses.flatten().map(|bus| std::fs::read_dir(bus.path()));
+    let devices = devices.flatten().flatten().flatten();
+    devices.map(|node| node.path()).collect()
+}
+
+#[test]
+fn the_monitor_keeps_what_its_work_takes() {
+    let victim = Victim::new();
+    let pid = victim.pid();
+    let held = rustix::thread::capabilities(None).unwrap().permitted;
+    for programs in [false, true] {
+        let thread = std::thread::spawn(move || {
+            let state = sandbox::enter_as_monitor(programs);
+            assert_eq!(
+                (state.no_new_privs, state.seccomp),
+                (Some(true), Some(true))
+            );
+            let kept = rustix::thread::capabilities(None).unwrap().permitted;
+            for (one, stays) in [
+                (rustix::thread::CapabilitySet::NET_ADMIN, true),
+                (rustix::thread::CapabilitySet::KILL, true),
+                (rustix::thread::CapabilitySet::SYS_ADMIN, false),
+                (rustix::thread::CapabilitySet::SYS_MODULE, false),
+                (rustix::thread::CapabilitySet::NET_RAW, false),
+                (rustix::thread::CapabilitySet::SETPCAP, false),
+            ] {
+                assert_eq!(kept.contains(one), stays && held.contains(one), "{one:?}");
+            }
+            refused("a debugger", trace(pid));
+            refused("a mount", mount());
+            let program = Command::new("/bin/true").status();
+            match programs {
+                true => assert!(program.unwrap().success()),
+                false => refused("a program", program),
+            }
+        });
+        thread.join().unwrap();
+    }
 }

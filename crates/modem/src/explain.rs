@@ -18,6 +18,16 @@ pub(crate) fn failure(rung: Rung, fatal: bool, what: String, cause: &str, next: 
     }
 }
 
+/// Returns the failure of a rung for a secret that could not be fetched. Trying again alone does not
+/// help.
+pub(crate) fn secret(rung: Rung, failure: Failure) -> Failure {
+    let file = failure.place.clone();
+    Failure {
+        fatal: true,
+        ..failure.at(rung).because(file)
+    }
+}
+
 /// Returns the failure for an error of a USB operation.
 pub(crate) fn usb(rung: Rung, error: &UsbError) -> Failure {
     let (cause, next, fatal) = match error {

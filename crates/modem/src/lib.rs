@@ -66,6 +66,7 @@ pub mod options;
 pub mod pin_memory;
 pub mod proxy;
 pub mod quirks;
+mod secret;
 pub mod selector;
 mod session;
 pub mod share;

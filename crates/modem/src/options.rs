@@ -2,22 +2,25 @@
 //! table](crate::quirks) or from the device itself.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::pin_memory::PinPlace;
+pub use crate::secret::Secret;
 
 /// Options of one modem. `Option::None` leaves the choice to the quirk table or the device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
-    /// PIN of the SIM, without the line end of the file it came from; empty when there is none.
+    /// PIN of the SIM, without the line end of the file it came from; empty when there is none. It is
+    /// asked for whenever the SIM is locked.
     pub pin: Secret,
     /// Whether the PIN is entered even when only one attempt remains before the SIM asks for its
     /// PUK, or when an earlier run was refused with it.
     pub force_pin: bool,
-    /// Path of the file in which refused PINs are [remembered](crate::pin_memory) over runs.
-    pub pin_memory: Option<PathBuf>,
+    /// Place where refused PINs are [remembered](crate::pin_memory) over runs.
+    pub pin_memory: Option<PinPlace>,
     /// Whether the modem goes online while registered with a foreign network.
     pub roaming: bool,
     /// Whether an FCC lock is lifted where a public [way](crate::fcc) is known. Whether that is
@@ -117,7 +120,7 @@ pub struct SessionOptions {
     pub auth: Auth,
     /// User name for [`SessionOptions::auth`].
     pub user: String,
-    /// Password for [`SessionOptions::auth`].
+    /// Password for [`SessionOptions::auth`], which is asked for at each activation.
     pub password: Secret,
     /// MTU in bytes, in place of what network and device say; `None` for session 0's choice.
     pub mtu: Option<u16>,
@@ -205,47 +208,6 @@ impl TryFrom<String> for HostPrefix {
 impl From<HostPrefix> for String {
     fn from(prefix: HostPrefix) -> Self {
         prefix.to_string()
-    }
-}
-
-/// Password or PIN, which is kept out of every print and every file this program writes.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns whether the text is empty, which means that there is no secret.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() {
-            "(none)"
-        } else {
-            "(hidden)"
-        })
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("")
     }
 }
 

@@ -14,6 +14,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,15 @@ use uwwan_mbim::fields::DecodeError;
 use uwwan_mbim::services::basic_connect::{PinInfo, PinState, PinType};
 use uwwan_mbim::status::Status;
 
+use crate::secret::scrub_stack;
+
 /// Largest number of entries; beyond it the oldest are forgotten.
 const MOST: usize = 64;
+/// Size of an entry in [`PinMemory::to_bytes`], in bytes.
+const ENTRY: usize = 16 + 4 + 1;
+/// Flags of an entry there: the attempts remaining are known, and the SIM has refused the PIN.
+const SENT_WITH: u8 = 1;
+const REFUSED: u8 = 2;
 /// Size of the longest file that is read, in bytes. A file of [`MOST`] entries is much shorter.
 const LONGEST_FILE: u64 = 64 * 1024;
 
@@ -34,6 +42,10 @@ pub struct PinMemory {
     key: [u8; 16],
     entries: Vec<Entry>,
 }
+
+/// What stands for a PIN of a SIM in one memory: the PIN itself is not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(String);
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +60,32 @@ struct Entry {
     /// Whether this process sent the PIN.
     #[serde(skip)]
     here: bool,
+}
+
+impl Entry {
+    /// Returns the entry in bytes, unless its hash is none, as a file may have it.
+    fn to_bytes(&self) -> Option<[u8; ENTRY]> {
+        let hash = u128::from_str_radix(&self.pin, 16).ok()?;
+        let mut bytes = [0; ENTRY];
+        bytes[..16].copy_from_slice(&hash.to_be_bytes());
+        bytes[16..20].copy_from_slice(&self.sent_with.unwrap_or(0).to_be_bytes());
+        bytes[20] =
+            u8::from(self.sent_with.is_some()) * SENT_WITH + u8::from(self.refused) * REFUSED;
+        Some(bytes)
+    }
+
+    fn from_bytes(bytes: &[u8; ENTRY]) -> Option<Self> {
+        let hash = u128::from_be_bytes(*bytes.first_chunk()?);
+        let left = u32::from_be_bytes(*bytes[16..].first_chunk()?);
+        let flags = bytes[20];
+        let told = flags & SENT_WITH != 0;
+        (flags & !(SENT_WITH | REFUSED) == 0 && (told || left == 0)).then(|| Self {
+            pin: format!("{hash:032x}"),
+            sent_with: told.then_some(left),
+            refused: flags & REFUSED != 0,
+            here: false,
+        })
+    }
 }
 
 /// Returns whether an answer to a PIN means that no attempt was used up.
@@ -117,6 +155,16 @@ impl Default for PinMemory {
 }
 
 impl PinMemory {
+    /// Returns what stands for a PIN of a SIM in this memory.
+    #[must_use]
+    pub fn mark(&self, sim: &str, pin: &str) -> Mark {
+        let mark = Mark(self.hash(sim, pin));
+        // The hash function had the PIN in its state.
+        scrub_stack();
+        mark
+    }
+
+    #[inline(never)]
     fn hash(&self, sim: &str, pin: &str) -> String {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         hasher.write(&(sim.len() as u64).to_le_bytes());
@@ -126,16 +174,11 @@ impl PinMemory {
         format!("{:016x}{:016x}", hash.h1, hash.h2)
     }
 
-    fn entry(&self, sim: &str, pin: &str) -> Option<&Entry> {
-        let hash = self.hash(sim, pin);
-        self.entries.iter().find(|entry| entry.pin == hash)
-    }
-
     /// Returns the history of a PIN, while the SIM has `remaining` attempts remaining, if that is
     /// reported.
     #[must_use]
-    pub fn past(&self, sim: &str, pin: &str, remaining: Option<u32>) -> Past {
-        let Some(entry) = self.entry(sim, pin) else {
+    pub fn past(&self, pin: &Mark, remaining: Option<u32>) -> Past {
+        let Some(entry) = self.entries.iter().find(|entry| entry.pin == pin.0) else {
             return Past::Clean;
         };
         // An attempt that the SIM has not counted did not reach it, or was the right PIN.
@@ -152,14 +195,13 @@ impl PinMemory {
         }
     }
 
-    fn put(&mut self, sim: &str, pin: &str, sent_with: Option<u32>, refused: bool) {
-        let pin = self.hash(sim, pin);
-        self.entries.retain(|entry| entry.pin != pin);
+    fn put(&mut self, pin: &Mark, sent_with: Option<u32>, refused: bool) {
+        self.forget(pin);
         if self.entries.len() >= MOST {
             self.entries.remove(0);
         }
         self.entries.push(Entry {
-            pin,
+            pin: pin.0.clone(),
             sent_with,
             refused,
             here: true,
@@ -168,19 +210,50 @@ impl PinMemory {
 
     /// Records that a PIN is about to be sent, while the SIM has `remaining` attempts remaining, if that
     /// is reported.
-    pub fn sending(&mut self, sim: &str, pin: &str, remaining: Option<u32>) {
-        self.put(sim, pin, remaining, false);
+    pub fn sending(&mut self, pin: &Mark, remaining: Option<u32>) {
+        self.put(pin, remaining, false);
     }
 
     /// Records that a SIM has refused a PIN.
-    pub fn refused(&mut self, sim: &str, pin: &str) {
-        self.put(sim, pin, None, true);
+    pub fn refused(&mut self, pin: &Mark) {
+        self.put(pin, None, true);
     }
 
     /// Removes a PIN that the SIM has taken or of which it has not counted an attempt.
-    pub fn forget(&mut self, sim: &str, pin: &str) {
-        let pin = self.hash(sim, pin);
-        self.entries.retain(|entry| entry.pin != pin);
+    pub fn forget(&mut self, pin: &Mark) {
+        self.entries.retain(|entry| entry.pin != pin.0);
+    }
+
+    /// Number of bytes that [`PinMemory::to_bytes`] returns.
+    pub const SIZE: usize = 16 + 1 + MOST * ENTRY;
+
+    /// Returns the memory in a fixed number of bytes, by which it passes from one process to another:
+    /// the key, the number of entries, and for each its hash, the attempts remaining with which it was
+    /// sent (big-endian) and flags. What follows is zero.
+    #[must_use]
+    pub fn to_bytes(&self) -> Box<[u8; Self::SIZE]> {
+        let mut bytes = Box::new([0; Self::SIZE]);
+        bytes[..16].copy_from_slice(&self.key);
+        let known = self.entries.iter().filter_map(Entry::to_bytes);
+        let mut count = 0;
+        for (entry, place) in known.zip(bytes[17..].chunks_exact_mut(ENTRY)) {
+            place.copy_from_slice(&entry);
+            count += 1;
+        }
+        bytes[16] = count;
+        bytes
+    }
+
+    /// Reads what [`PinMemory::to_bytes`] wrote. Returns `None` for what it cannot have written.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Option<Self> {
+        let key = *bytes.first_chunk()?;
+        let (entries, rest) = bytes[17..].split_at_checked(usize::from(bytes[16]) * ENTRY)?;
+        let entries = entries.as_chunks().0.iter().map(Entry::from_bytes);
+        let entries = entries.collect::<Option<_>>()?;
+        rest.iter()
+            .all(|byte| *byte == 0)
+            .then_some(Self { key, entries })
     }
 
     /// Reads a memory from a file; without a file it is empty.
@@ -228,6 +301,8 @@ impl PinMemory {
             .create(true)
             .truncate(true)
             .mode(0o600)
+            // The directory may be another user's, who could have put a link there.
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&draft)
             .and_then(|mut file| {
                 file.write_all(serde_json::to_string(self)?.as_bytes())?;
@@ -243,10 +318,72 @@ impl PinMemory {
     }
 }
 
-/// A memory of PINs and the file that keeps it over runs.
+/// What keeps a memory of PINs over runs in place of this process: another one, which may write the
+/// file.
+pub trait PinKeeper: Send + Sync {
+    /// Returns the memory that earlier runs have kept.
+    ///
+    /// # Errors
+    /// The reason why it cannot be read.
+    fn load(&self) -> Result<PinMemory, String>;
+
+    /// Keeps the memory.
+    ///
+    /// # Errors
+    /// The reason why it is not kept.
+    fn save(&self, pins: &PinMemory) -> Result<(), String>;
+}
+
+/// Place where a memory of PINs is kept over runs: a file, which this process or another one reads and
+/// writes.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "PathBuf", into = "PathBuf")]
+pub struct PinPlace {
+    /// Path of the file.
+    pub path: PathBuf,
+    keeper: Option<Arc<dyn PinKeeper>>,
+}
+
+impl PinPlace {
+    /// Returns the place that another process keeps.
+    #[must_use]
+    pub fn kept_by(path: PathBuf, keeper: Arc<dyn PinKeeper>) -> Self {
+        Self {
+            path,
+            keeper: Some(keeper),
+        }
+    }
+}
+
+impl From<PathBuf> for PinPlace {
+    fn from(path: PathBuf) -> Self {
+        Self { path, keeper: None }
+    }
+}
+
+impl From<PinPlace> for PathBuf {
+    fn from(place: PinPlace) -> Self {
+        place.path
+    }
+}
+
+/// Places are equal when the file is the same, whoever writes it.
+impl PartialEq for PinPlace {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl std::fmt::Debug for PinPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
+/// A memory of PINs and the place where it is kept over runs.
 #[derive(Debug)]
 pub struct PinStore {
-    path: PathBuf,
+    place: PinPlace,
     /// Memory as it is at present.
     pub pins: PinMemory,
     /// Reason why the file of earlier runs cannot be read, if it cannot. The file is not replaced
@@ -255,16 +392,21 @@ pub struct PinStore {
 }
 
 impl PinStore {
-    /// Reads the memory that earlier runs have kept in a file. It is empty without a file, and when
-    /// the file cannot be read.
+    /// Reads the memory that earlier runs have kept. It is empty without a file, and when the file
+    /// cannot be read.
     #[must_use]
-    pub fn open(path: PathBuf) -> Self {
-        let (pins, unreadable) = match PinMemory::load(&path) {
+    pub fn open(place: impl Into<PinPlace>) -> Self {
+        let place = place.into();
+        let loaded = match &place.keeper {
+            Some(keeper) => keeper.load(),
+            None => PinMemory::load(&place.path).map_err(|error| error.to_string()),
+        };
+        let (pins, unreadable) = match loaded {
             Ok(pins) => (pins, None),
-            Err(error) => (PinMemory::default(), Some(error.to_string())),
+            Err(why) => (PinMemory::default(), Some(why)),
         };
         Self {
-            path,
+            place,
             pins,
             unreadable,
         }
@@ -273,7 +415,7 @@ impl PinStore {
     /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
     }
 
     /// Returns the reason why the file of earlier runs cannot be read, if it cannot.
@@ -287,11 +429,14 @@ impl PinStore {
     /// # Errors
     /// The reason why the file is left as it is: it cannot be read, or not be written.
     pub fn save(&self) -> Result<(), String> {
-        match &self.unreadable {
-            Some(why) => Err(why.clone()),
+        if let Some(why) = &self.unreadable {
+            return Err(why.clone());
+        }
+        match &self.place.keeper {
+            Some(keeper) => keeper.save(&self.pins),
             None => self
                 .pins
-                .save(&self.path)
+                .save(&self.place.path)
                 .map_err(|error| error.to_string()),
         }
     }
@@ -345,32 +490,50 @@ mod tests {
     #[test]
     fn a_refused_pin_is_known_to_every_later_process() {
         let mut memory = PinMemory::default();
-        assert_eq!(memory.past(SIM, "1234", Some(3)), Past::Clean);
-        memory.sending(SIM, "1234", Some(3));
-        memory.refused(SIM, "1234");
-        assert_eq!(memory.past(SIM, "1234", Some(2)), Past::RefusedHere);
+        assert_eq!(memory.past(&memory.mark(SIM, "1234"), Some(3)), Past::Clean);
+        memory.sending(&memory.mark(SIM, "1234"), Some(3));
+        memory.refused(&memory.mark(SIM, "1234"));
+        assert_eq!(
+            memory.past(&memory.mark(SIM, "1234"), Some(2)),
+            Past::RefusedHere
+        );
         let later = next_process(&next_process(&memory));
         // This holds even after another PIN has set the attempts back.
         for remaining in [None, Some(2), Some(3)] {
-            assert_eq!(later.past(SIM, "1234", remaining), Past::RefusedBefore);
+            assert_eq!(
+                later.past(&later.mark(SIM, "1234"), remaining),
+                Past::RefusedBefore
+            );
         }
-        assert_eq!(later.past(SIM, "4321", Some(2)), Past::Clean);
-        assert_eq!(later.past("another SIM", "1234", Some(2)), Past::Clean);
+        assert_eq!(later.past(&later.mark(SIM, "4321"), Some(2)), Past::Clean);
+        assert_eq!(
+            later.past(&later.mark("another SIM", "1234"), Some(2)),
+            Past::Clean
+        );
     }
 
     #[test]
     fn after_a_crash_the_attempts_tell() {
         let mut memory = PinMemory::default();
-        memory.sending(SIM, "1234", Some(3));
-        assert_eq!(memory.past(SIM, "1234", Some(2)), Past::RefusedHere);
-        assert_eq!(memory.past(SIM, "1234", Some(3)), Past::Clean);
-        let later = next_process(&memory);
-        assert_eq!(later.past(SIM, "1234", Some(2)), Past::RefusedBefore);
-        assert_eq!(later.past(SIM, "1234", None), Past::RefusedBefore);
-        assert_eq!(later.past(SIM, "1234", Some(3)), Past::Clean);
-        memory.sending(SIM, "1234", None);
+        memory.sending(&memory.mark(SIM, "1234"), Some(3));
         assert_eq!(
-            next_process(&memory).past(SIM, "1234", Some(3)),
+            memory.past(&memory.mark(SIM, "1234"), Some(2)),
+            Past::RefusedHere
+        );
+        assert_eq!(memory.past(&memory.mark(SIM, "1234"), Some(3)), Past::Clean);
+        let later = next_process(&memory);
+        assert_eq!(
+            later.past(&later.mark(SIM, "1234"), Some(2)),
+            Past::RefusedBefore
+        );
+        assert_eq!(
+            later.past(&later.mark(SIM, "1234"), None),
+            Past::RefusedBefore
+        );
+        assert_eq!(later.past(&later.mark(SIM, "1234"), Some(3)), Past::Clean);
+        memory.sending(&memory.mark(SIM, "1234"), None);
+        assert_eq!(
+            next_process(&memory).past(&memory.mark(SIM, "1234"), Some(3)),
             Past::RefusedBefore
         );
     }
@@ -378,9 +541,9 @@ mod tests {
     #[test]
     fn a_pin_that_was_taken_leaves_nothing() {
         let mut memory = PinMemory::default();
-        memory.sending(SIM, "1234", Some(3));
-        memory.forget(SIM, "1234");
-        assert_eq!(memory.past(SIM, "1234", Some(3)), Past::Clean);
+        memory.sending(&memory.mark(SIM, "1234"), Some(3));
+        memory.forget(&memory.mark(SIM, "1234"));
+        assert_eq!(memory.past(&memory.mark(SIM, "1234"), Some(3)), Past::Clean);
         assert!(memory.entries.is_empty());
     }
 
@@ -388,7 +551,7 @@ mod tests {
     fn it_does_not_grow_and_does_not_tell() {
         let mut memory = PinMemory::default();
         for number in 0..10_000 {
-            memory.refused(SIM, &number.to_string());
+            memory.refused(&memory.mark(SIM, &number.to_string()));
         }
         assert_eq!(memory.entries.len(), MOST);
         let text = serde_json::to_string(&memory).unwrap();
@@ -405,14 +568,17 @@ mod tests {
         let path = folder.join("deep").join("pins.json");
         assert!(PinMemory::load(&path).unwrap().entries.is_empty());
         let mut memory = PinMemory::default();
-        memory.refused(SIM, "1234");
+        memory.refused(&memory.mark(SIM, "1234"));
         memory.save(&path).unwrap();
         memory.save(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         let read = PinMemory::load(&path).unwrap();
-        assert_eq!(read.past(SIM, "1234", Some(2)), Past::RefusedBefore);
+        assert_eq!(
+            read.past(&read.mark(SIM, "1234"), Some(2)),
+            Past::RefusedBefore
+        );
         for garbage in ["", "{", "[]", "{\"key\":[1],\"entries\":[]}", "\u{1}"] {
             fs::write(&path, garbage).unwrap();
             assert!(PinMemory::load(&path).is_err(), "{garbage:?}");
@@ -433,18 +599,71 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("uwwan-store-{}", std::process::id()));
         let path = folder.join("pins.json");
         let mut store = PinStore::open(path.clone());
-        store.pins.refused(SIM, "1234");
+        store.pins.refused(&store.pins.mark(SIM, "1234"));
         assert_eq!(store.save(), Ok(()));
         let later = PinStore::open(path.clone());
         assert_eq!(later.unreadable(), None);
-        assert_eq!(later.pins.past(SIM, "1234", None), Past::RefusedBefore);
+        assert_eq!(
+            later.pins.past(&later.pins.mark(SIM, "1234"), None),
+            Past::RefusedBefore
+        );
 
         fs::write(&path, "{").unwrap();
         let mut broken = PinStore::open(path.clone());
         let why = broken.unreadable().unwrap().to_owned();
-        broken.pins.refused(SIM, "4321");
+        broken.pins.refused(&broken.pins.mark(SIM, "4321"));
         assert_eq!(broken.save(), Err(why));
         assert_eq!(fs::read_to_string(&path).unwrap(), "{");
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_memory_passes_in_bytes() {
+        let mut memory = PinMemory::default();
+        assert_eq!(PinMemory::from_bytes(&memory.to_bytes()).unwrap(), memory);
+        for number in 0..2 * MOST as u32 {
+            let mark = memory.mark(SIM, &number.to_string());
+            match number % 3 {
+                0 => memory.refused(&mark),
+                1 => memory.sending(&mark, None),
+                _ => memory.sending(&mark, Some(number)),
+            }
+        }
+        let bytes = memory.to_bytes();
+        assert_eq!(
+            PinMemory::from_bytes(&bytes).unwrap(),
+            next_process(&memory)
+        );
+        for (place, value) in [(16, 65), (16, 63), (17 + 20, 4), (17 + 20, 255)] {
+            let mut bytes = bytes.clone();
+            bytes[place] = value;
+            assert!(PinMemory::from_bytes(&bytes).is_none(), "{place}: {value}");
+        }
+    }
+
+    #[test]
+    fn another_process_may_keep_it() {
+        #[derive(Default)]
+        struct Elsewhere(std::sync::Mutex<Option<PinMemory>>);
+        impl PinKeeper for Elsewhere {
+            fn load(&self) -> Result<PinMemory, String> {
+                let kept = self.0.lock().unwrap().clone();
+                kept.ok_or_else(|| "not there".to_owned())
+            }
+            fn save(&self, pins: &PinMemory) -> Result<(), String> {
+                *self.0.lock().unwrap() = Some(pins.clone());
+                Ok(())
+            }
+        }
+        let elsewhere = Arc::new(Elsewhere::default());
+        let place = PinPlace::kept_by("/nowhere/pins.json".into(), elsewhere.clone());
+        let store = PinStore::open(place.clone());
+        assert_eq!(store.unreadable(), Some("not there"));
+        assert_eq!(store.save().unwrap_err(), "not there");
+        elsewhere.save(&PinMemory::default()).unwrap();
+        let mut store = PinStore::open(place);
+        store.pins.refused(&store.pins.mark(SIM, "1234"));
+        store.save().unwrap();
+        assert_eq!(elsewhere.load().unwrap(), store.pins);
     }
 }

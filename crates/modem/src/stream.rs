@@ -52,11 +52,9 @@ impl Stream {
         if self.bytes.len() < length {
             return Ok(None);
         }
-        let message = self.bytes.drain(..length).collect();
-        if self.bytes.is_empty() && self.bytes.capacity() > 2 * 4096 {
-            self.bytes = VecDeque::new();
-        }
-        Ok(Some(message))
+        // A message may hold a PIN, so none of it stays here.
+        let rest = self.bytes.split_off(length);
+        Ok(Some(std::mem::replace(&mut self.bytes, rest).into()))
     }
 
     /// Drops all bytes.

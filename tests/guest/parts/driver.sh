@@ -24,6 +24,42 @@ launch_up() {
 # The process that reads what the modem sends; 'up_pid' is its monitor.
 driver_of_up() { pgrep --parent "$up_pid" --exact uwwan; }
 
+# field_of PROCESS NAME: a field of /proc/PROCESS/status.
+field_of() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
+
+# forgotten TEXT…: whether no text is in the memory of driver or monitor, as it is or
+# in UTF-16LE.
+forgotten() {
+  local process
+  for process in "$up_pid" "$(driver_of_up)"; do
+    perl -e '
+      my ($process, @texts) = @ARGV;
+      open my $maps, "<", "/proc/$process/maps" or die "maps: $!\n";
+      open my $memory, "<:raw", "/proc/$process/mem" or die "memory: $!\n";
+      my ($read, $found) = (0, 0);
+      while (<$maps>) {
+        next unless /^([0-9a-f]+)-([0-9a-f]+) r/ and !/\[v/;
+        my ($start, $length) = (hex $1, hex($2) - hex($1));
+        sysseek $memory, $start, 0 or next;
+        my $bytes = "";
+        while (length $bytes < $length) {
+          sysread($memory, $bytes, $length - length $bytes, length $bytes) or last;
+        }
+        $read += length $bytes;
+        for my $text (@texts) {
+          for my $form ($text, join("", map { "$_\0" } split //, $text)) {
+            my $at = index $bytes, $form;
+            next if $at < 0;
+            print "$text in process $process: $_";
+            $found = 1;
+          }
+        }
+      }
+      die "nothing was read\n" unless $read;
+      exit $found;' "$process" "$@" || return 1
+  done
+}
+
 # seen FILTER: whether an event so far makes the jq filter true.
 seen() { jq -se "any(.[]; $1)" "$events" >/dev/null; }
 

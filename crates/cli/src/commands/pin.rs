@@ -17,6 +17,7 @@ use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
 use uwwan_modem::client::{Client, QUERY_TIMEOUT};
 use uwwan_modem::pin_memory::{not_tried, pin_state};
+use zeroize::Zeroizing;
 
 use self::memory::Memory;
 use crate::failure::{Failure, FailureKind};
@@ -24,6 +25,7 @@ use crate::output::note;
 use crate::page::{Page, say_value};
 use crate::prompt;
 use crate::reach::Reach;
+use crate::sandbox;
 use crate::secrets;
 
 /// Longest time for an operation on the card.
@@ -379,14 +381,17 @@ fn carry_out(wanted: &Operation<'_>) -> Result<(), Failure> {
         PinType::PIN1 => Memory::open(&mut modem, emulated)?,
         _ => None,
     };
+    let mut code = code(&interrupts, wanted, kind)?;
+    let mut new = match wanted.new {
+        Some(file) => new_code(&interrupts, file)?,
+        None => Zeroizing::default(),
+    };
+    sandbox::hide_memory();
     let set = PinSet {
         pin_type: kind,
         pin_operation: wanted.operation,
-        pin: code(&interrupts, wanted, kind)?,
-        new_pin: match wanted.new {
-            Some(file) => new_code(&interrupts, file)?,
-            None => String::new(),
-        },
+        pin: std::mem::take(&mut *code),
+        new_pin: std::mem::take(&mut *new),
     };
     let before = (pin.pin_type == kind || !locked)
         .then(|| attempts(&pin))
@@ -467,7 +472,7 @@ fn code(
     interrupts: &Receiver<i32>,
     wanted: &Operation<'_>,
     kind: PinType,
-) -> Result<String, Failure> {
+) -> Result<Zeroizing<String>, Failure> {
     let (subject, option) = if wanted.puk {
         ("PUK", "--puk-file")
     } else {
@@ -477,7 +482,7 @@ fn code(
 }
 
 /// Reads a new PIN from the file, or from the terminal, where it is typed twice.
-fn new_code(interrupts: &Receiver<i32>, file: Option<&Path>) -> Result<String, Failure> {
+fn new_code(interrupts: &Receiver<i32>, file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
     let lengths = lengths(PinType::PIN1);
     let new = read(interrupts, file, "new PIN", "--new-pin-file", lengths)?;
     if file.is_none() && prompt::secret("new PIN again: ", interrupts)? != new {
@@ -493,7 +498,7 @@ fn read(
     subject: &str,
     option: &str,
     lengths: RangeInclusive<usize>,
-) -> Result<String, Failure> {
+) -> Result<Zeroizing<String>, Failure> {
     if let Some(path) = file {
         return secrets::code(path, subject, option, lengths);
     }

@@ -13,6 +13,7 @@ use uwwan_mbim::services::basic_connect::{
 use uwwan_mbim::session::Command as MbimCommand;
 use uwwan_mbim::status::Status;
 use uwwan_mbim::uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::contexts::purpose;
 use uwwan_modem::client::{Client, QUERY_TIMEOUT};
@@ -21,6 +22,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 use crate::page::{Page, say_value};
 use crate::reach::Reach;
+use crate::sandbox;
 use crate::secrets;
 use crate::spinner::{self, Spinner};
 
@@ -140,16 +142,17 @@ pub fn connect(arguments: &ConnectArguments) -> Result<(), Failure> {
             .because("a user name or password is given, but no way to send it")
             .next("add --auth chap, or --auth pap where the operator asks for it"));
     }
-    let password = match &arguments.password_file {
+    let mut password = match &arguments.password_file {
         Some(path) => secrets::password(path)?,
-        None => String::new(),
+        None => Zeroizing::default(),
     };
+    sandbox::hide_memory();
     let set = ConnectSet {
         session_id: arguments.session,
         activation_command: ActivationCommand::ACTIVATE,
         access_string: arguments.apn.clone(),
         user_name: arguments.user.clone(),
-        password,
+        password: std::mem::take(&mut *password),
         compression: if arguments.compression {
             Compression::ENABLE
         } else {

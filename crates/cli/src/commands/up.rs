@@ -12,6 +12,7 @@ use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::host::HostProvider;
 use uwwan_modem::options::{Dns, Options};
+use uwwan_modem::pin_memory::PinPlace;
 use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder};
 use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
 use uwwan_usb::backend::BackendKind;
@@ -32,7 +33,7 @@ use crate::output_queue;
 use crate::prepared;
 use crate::reach::EMULATOR;
 use crate::runtime::{self, RuntimeDir};
-use crate::sandbox::{self, Confinement, State};
+use crate::sandbox::{self, Confinement, Identity, State};
 use crate::settings::{Device, Settings};
 use crate::sharing;
 use crate::signals;
@@ -129,7 +130,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             .next("uwwan emulate --attach plugs it in there"));
     }
     if !options.pin.is_empty() {
-        options.pin_memory = state::pins(device == Device::Emulator);
+        options.pin_memory = state::pins(device == Device::Emulator).map(PinPlace::from);
         if options.pin_memory.is_none() && device != Device::Emulator && !options.force_pin {
             return Err(Failure::new(
                 FailureKind::Usage,
@@ -141,33 +142,56 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
-    let capture = arguments.capture.prepare()?;
+    let mut capture = arguments.capture.prepare()?;
     let mut notifier = Notifier::from_environment();
     let mut host: Box<dyn HostProvider> = Box::new(prepared::Provider::default());
     let mut monitor = None;
     // The one that the service manager knows, whichever of two this becomes.
     let process = std::process::id();
     let split = prepared::may_configure();
+    let driver = if split { driver_user(&base)? } else { None };
+    sandbox::acting_in(&base, driver, || {
+        runtime::make_base(&base)?;
+        runtime::sweep(&base);
+        Ok::<(), Failure>(())
+    })?;
     if split {
         let heard = notifier.is_heard();
         let usb = match &device {
             Device::Usb(selector) => Some(selector),
             Device::Emulator => None,
         };
-        let started = monitor::split(&options, usb, &base, notifier)?;
+        let start = monitor::Start {
+            device: usb,
+            base: &base,
+            driver,
+            notifier,
+            capture: capture.files().cloned(),
+        };
+        let started = monitor::split(&mut options, start)?;
         let passing = started.clone();
         notifier = match heard {
             true => Notifier::through(move |text| passing.notify(text)),
             false => Notifier::none(),
         };
+        let opening = started.clone();
+        capture.opened_by(move |number| opening.capture_file(number));
         host = Box::new(monitor::Provider(started.clone()));
         monitor = Some(started);
     }
     let notifier = Arc::new(notifier);
-    let mut processes = vec![confine(&base, &options, capture.folder.as_deref(), split)?];
-    if split && let Some(monitor) = rustix::process::getppid() {
-        let monitor = monitor.as_raw_nonzero().get().cast_unsigned();
-        processes.push(State::of("monitor", monitor));
+    let confinement = match &monitor {
+        Some(_) => Confinement {
+            writable: vec![base.clone()],
+            monitored: true,
+            identity: driver,
+            ..Confinement::default()
+        },
+        None => alone(&base, &settings, &options, capture.folder.clone()),
+    };
+    let mut processes = vec![confinement.enter()];
+    if let Some(monitor) = &monitor {
+        processes.push(monitor.state()?);
     }
     // Threads start from here on, and are confined as this one is.
     output_queue::start();
@@ -221,7 +245,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         (None, Some(port)) => port.clone(),
         (None, None) => UNNAMED.to_owned(),
     };
-    let mut directory = RuntimeDir::create(&base, &name)?;
+    let mut directory = match &chosen.monitor {
+        Some(monitor) => monitor.directory(&base, &name)?,
+        None => RuntimeDir::create(&base, &name)?,
+    };
     if let Some(port) = &chosen.port {
         directory.link(port);
     }
@@ -297,33 +324,40 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     end.map_err(|failure| chosen.with_holders(failure))
 }
 
-/// Gives up what this process does not need any more, see [`crate::sandbox`]. The folders it goes on to
-/// write to are made first.
-fn confine(
+/// Returns the user as whom the driver will run, if it is another than this process's.
+fn driver_user(base: &Path) -> Result<Option<Identity>, Failure> {
+    // Which users can reach a directory shows when it is there.
+    if rustix::process::geteuid().is_root() && !base.exists() {
+        runtime::make_base(base)?;
+    }
+    Ok(Identity::for_driver(base).unwrap_or_else(|why| {
+        tracing::warn!("the driver's process keeps root's user id: {why}");
+        None
+    }))
+}
+
+/// Returns what this process goes on to need without a monitor. The state directory is made first.
+fn alone(
     base: &Path,
+    settings: &Settings,
     options: &Options,
-    captures: Option<&Path>,
-    split: bool,
-) -> Result<State, Failure> {
-    runtime::make_base(base)?;
-    runtime::sweep(base);
+    captures: Option<PathBuf>,
+) -> Confinement {
     let mut writable = vec![base.to_owned()];
-    writable.extend(captures.map(Path::to_owned));
-    if let Some(folder) = options.pin_memory.as_deref().and_then(Path::parent) {
+    writable.extend(captures);
+    let memory = options.pin_memory.as_ref();
+    if let Some(folder) = memory.and_then(|memory| memory.path.parent()) {
         // A folder that cannot be made is told when the memory is written.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         writable.push(folder.to_owned());
     }
-    let confinement = Confinement {
+    let mut sessions = options.sessions.iter();
+    Confinement {
         writable,
-        monitored: split,
-        programs: !split
-            && options
-                .sessions
-                .iter()
-                .any(|session| session.dns != Dns::None),
-    };
-    Ok(confinement.enter())
+        readable: settings.secret_files(),
+        programs: sessions.any(|session| session.dns != Dns::None),
+        ..Confinement::default()
+    }
 }
 
 /// Opens the sockets and the terminal through which other programs reach the modem.

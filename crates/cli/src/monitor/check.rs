@@ -3,10 +3,18 @@
 use std::net::IpAddr;
 
 use super::request::Network;
+use crate::failure::{Failure, FailureKind};
 
 /// Shortest prefixes that an interface may have on its link, in bits. A shorter one would draw traffic
 /// that nobody asked to go through the modem.
 const SHORTEST: (u8, u8) = (8, 16);
+
+/// Returns the failure for a request that is not carried out.
+pub(super) fn refused(why: &str) -> Failure {
+    Failure::new(FailureKind::Host, "the monitor refuses a request")
+        .because(why)
+        .next("look at what the modem reported; report it with the log")
+}
 
 /// Checks what the driver says the network has given.
 ///

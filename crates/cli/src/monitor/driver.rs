@@ -3,21 +3,27 @@
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostNews, HostProvider};
+use uwwan_modem::pin_memory::{PinKeeper, PinMemory};
 use uwwan_modem::status;
 use uwwan_usb::access::Access;
 use uwwan_usb::device::{Identity, PortGuard};
 use uwwan_usb::error::Holder;
+use zeroize::Zeroizing;
 
 use super::channel::Channel;
 use super::devices::DeviceReply;
-use super::request::{Network, Port, Request};
+use super::request::{Name, Network, Port, Request, Wanted};
 use super::serve::Reply;
 use crate::failure::{Failure, FailureKind};
 use crate::modem_manager::Standing;
+use crate::runtime::{self, Keeper, RuntimeDir};
+use crate::sandbox::State;
+use crate::secrets;
 
 /// The monitor, as the driver reaches it.
 #[derive(Debug, Clone)]
@@ -25,13 +31,16 @@ pub struct Monitor {
     channel: Arc<Mutex<Channel>>,
     /// What was asked for at the start, a data session each.
     sessions: Arc<[HostConfig]>,
+    /// Process id of the monitor.
+    process: Pid,
 }
 
 impl Monitor {
-    pub(super) fn new(channel: Channel, sessions: Vec<HostConfig>) -> Self {
+    pub(super) fn new(channel: Channel, sessions: Vec<HostConfig>, process: Pid) -> Self {
         Self {
             channel: Arc::new(Mutex::new(channel)),
             sessions: sessions.into(),
+            process,
         }
     }
 
@@ -67,6 +76,95 @@ impl Monitor {
         if let Err(failure) = self.ask(&Request::Notify { text }) {
             tracing::debug!(%failure, "a notification was not passed on");
         }
+    }
+}
+
+impl Monitor {
+    /// Asks for a secret, which comes by a pipe.
+    pub(super) fn secret(&self, wanted: Wanted) -> Result<Zeroizing<String>, Failure> {
+        let broken = |why: &dyn std::fmt::Display| {
+            Failure::new(FailureKind::Host, "the monitor hands over no secret").because(why)
+        };
+        let mut pipe = PipeReader::from(self.ask_for_one(&Request::Secret(wanted))?);
+        // With room for the longest, nothing is copied to another buffer while it is read.
+        let mut text = Zeroizing::new(Vec::with_capacity(2 * secrets::LONGEST));
+        (&mut pipe)
+            .take(secrets::LONGEST as u64)
+            .read_to_end(&mut text)
+            .map_err(|error| broken(&error))?;
+        let text = std::str::from_utf8(&text).map_err(|_| broken(&"it is not text"))?;
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Asks for the runtime directory of a device, in `base`.
+    ///
+    /// # Errors
+    /// Those of [`RuntimeDir::create`].
+    pub fn directory(&self, base: &Path, device: &str) -> Result<RuntimeDir, Failure> {
+        // A file's name is always short enough.
+        let name = Name::new(&runtime::file_name(device));
+        let name = name.ok_or_else(|| Failure::new(FailureKind::Usage, "the name is too long"))?;
+        let lock = self.ask_for_one(&Request::Directory { name })?;
+        let monitor = self.clone();
+        let link = move |port: &str| {
+            let Some(port) = Name::new(port) else {
+                return;
+            };
+            if let Err(failure) = monitor.ask(&Request::Link { port }) {
+                tracing::debug!(%failure, "the runtime directory has no link");
+            }
+        };
+        let keeper = Keeper {
+            process: self.process,
+            link: Box::new(link),
+        };
+        Ok(RuntimeDir::handed(base, device, File::from(lock), keeper))
+    }
+
+    /// Asks for a further file of the capture that the command line asks for.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn capture_file(&self, number: usize) -> io::Result<File> {
+        let number = u32::try_from(number).map_err(io::Error::other)?;
+        let file = self.ask_for_one(&Request::File { number });
+        file.map(File::from).map_err(io::Error::other)
+    }
+
+    /// Asks what the monitor may still do.
+    ///
+    /// # Errors
+    /// [`FailureKind::Host`] when it has ended.
+    pub fn state(&self) -> Result<State, Failure> {
+        Ok(self.ask(&Request::State)?.0.state.unwrap_or_default())
+    }
+
+    /// Asks for something that comes as one descriptor.
+    fn ask_for_one(&self, request: &Request) -> Result<OwnedFd, Failure> {
+        let (_, mut descriptors) = self.ask(request)?;
+        descriptors.pop().ok_or_else(|| {
+            Failure::new(FailureKind::Host, "the monitor's answer is not complete")
+                .next("report it with the log")
+        })
+    }
+}
+
+/// The memory of PINs, which the monitor writes. It was read before the driver became another process.
+pub(super) struct RemotePins {
+    pub(super) monitor: Monitor,
+    /// The memory of earlier runs, or the reason why it cannot be read.
+    pub(super) loaded: Result<PinMemory, String>,
+}
+
+impl PinKeeper for RemotePins {
+    fn load(&self) -> Result<PinMemory, String> {
+        self.loaded.clone()
+    }
+
+    fn save(&self, pins: &PinMemory) -> Result<(), String> {
+        let pins = pins.clone();
+        let kept = self.monitor.ask(&Request::Remember { pins });
+        kept.map(drop).map_err(|failure| failure.what)
     }
 }
 

@@ -1,31 +1,55 @@
 //! Two processes: the driver, which reads hostile bytes, and the monitor, which has the privileges.
 //!
 //! `up` that may configure interfaces (CAP_NET_ADMIN) splits in two before it reads anything of a
-//! device and before it starts a thread. The child is the driver: it gives up every capability and
-//! confines itself ([`crate::sandbox`]). The parent is the monitor: it opens the USB device's
-//! node, opens and configures the interfaces, runs the programs that take name servers, keeps
-//! ModemManager away and talks with the service manager. The driver asks for these by requests of a
-//! fixed size ([`request`]), each of which is checked against what was asked for on the command line
-//! ([`check`]).
+//! device and before it starts a thread. The child is the driver: it becomes another user's if root
+//! has started it, gives up every capability and confines itself ([`crate::sandbox`]). The parent is
+//! the monitor: it opens the USB device's node, opens and configures the interfaces, runs the programs
+//! that take name servers, keeps ModemManager away, makes the runtime directory, hands over PIN and passwords, keeps the memory
+//! of PINs, and talks with the service manager. The driver asks for these by requests of a fixed size
+//! ([`request`]), each of which is checked against what was asked for on the command line ([`check`],
+//! [`files`]).
 //!
 //! When the driver ends, however that happens, the monitor puts the host back and ends as the driver
 //! did. Of a driver that was killed it lets the kernel's drivers have the device again. When the
 //! monitor ends, the kernel sends the driver SIGTERM.
+//!
+//! What each may still do, as `/proc/PID/status` tells it after a start by root, and as `status`
+//! shows:
+//!
+//! | | driver | monitor |
+//! | --- | --- | --- |
+//! | user | `uwwan`, else one that nobody has (65520 to 65533) | root |
+//! | further groups | none | root's |
+//! | capabilities | none | CHOWN, DAC_OVERRIDE, FOWNER, KILL, NET_ADMIN, SETGID, SETUID, SYS_PTRACE |
+//! | bounding set | empty | the same |
+//! | `no_new_privs` | yes | yes |
+//! | seccomp | list of what is allowed; no program, no tracing, no socket once it runs | list of what is refused; programs only with `--dns resolved` or `resolvconf` |
+//! | Landlock | the runtime directory's base, `/sys`, `/proc` and terminals | not used |
+//! | core dumps, `/proc/PID/mem` | none, root only | none, root only |
+//!
+//! Under the packaged unit both are `uwwan`, and the monitor has NET_ADMIN alone. Where root has no
+//! other user to become, as in a container with one user, or where no other user can reach the runtime
+//! directory, the driver stays root's without capabilities; a warning and `status` say so.
 
 mod channel;
 mod check;
 mod devices;
 mod driver;
 mod ffi;
+mod files;
 mod request;
 mod serve;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use uwwan_modem::capture;
 use uwwan_modem::host::HostConfig;
+use uwwan_modem::options::{Dns, Secret};
+use uwwan_modem::pin_memory::{PinPlace, PinStore};
 use uwwan_modem::{Options, Selector};
 
 pub use driver::{Monitor, Provider};
@@ -33,9 +57,13 @@ pub use driver::{Monitor, Provider};
 use crate::failure::{self, Failure, FailureKind};
 use crate::notify::Notifier;
 use crate::runtime;
+use crate::sandbox::{self, Identity};
 use crate::signals;
 use channel::Channel;
 use devices::Devices;
+use driver::RemotePins;
+use files::Files;
+use request::Wanted;
 
 /// Exit status of a process that a signal has ended, less the signal's number, as shells tell it.
 const SIGNALLED: i32 = 128;
@@ -48,17 +76,28 @@ const LOOK: Duration = Duration::from_millis(20);
 /// line says nothing. Most of the quirk table's rows have no more.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// What the monitor is started with.
+pub struct Start<'a> {
+    /// The device, unless it is no USB device.
+    pub device: Option<&'a Selector>,
+    /// Directory in which runtime directories are made.
+    pub base: &'a Path,
+    /// The user as whom the driver will run, if it is another than this process's.
+    pub driver: Option<Identity>,
+    /// The service manager.
+    pub notifier: Notifier,
+    /// Files of the capture that the command line asks for.
+    pub capture: Option<capture::Files>,
+}
+
 /// Splits this process in two and returns in the driver, with the way to the monitor. The monitor never
 /// returns from here; its exit status is the driver's.
 ///
+/// In the driver, the secrets of `options` and the memory of PINs come from the monitor afterwards.
+///
 /// # Errors
 /// [`FailureKind::Host`] when there cannot be two processes.
-pub fn split(
-    options: &Options,
-    device: Option<&Selector>,
-    base: &Path,
-    notifier: Notifier,
-) -> Result<Monitor, Failure> {
+pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure> {
     let failed = |error: io::Error| {
         Failure::new(FailureKind::Host, "cannot start the driver's process").because(error)
     };
@@ -67,6 +106,7 @@ pub fn split(
         .iter()
         .map(HostConfig::for_session)
         .collect();
+    let pins = options.pin_memory.clone().map(PinStore::open);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
     let monitor = rustix::process::getpid();
     let Some(driver) = ffi::fork().map_err(failed)? else {
@@ -77,21 +117,41 @@ pub fn split(
         if rustix::process::getppid() != Some(monitor) {
             return Err(failed(io::Error::other("the monitor has ended")));
         }
-        return Ok(Monitor::new(theirs, sessions));
+        let monitor = Monitor::new(theirs, sessions, monitor);
+        leave_files(options, pins, &monitor);
+        return Ok(monitor);
     };
     drop(theirs);
     let _ = rustix::thread::set_name(c"uwwan-monitor");
+    let programs = options
+        .sessions
+        .iter()
+        .any(|session| session.dns != Dns::None);
+    let state = sandbox::enter_as_monitor(programs);
     if let Err(error) = signals::forward(driver) {
         // A signal would end the monitor and leave its work on the host behind. The driver, which has
         // done nothing yet, ends instead.
         let _ = rustix::process::kill_process(driver, Signal::KILL);
         let _ = end_of(driver, WaitOptions::empty());
-        runtime::sweep(base);
+        sandbox::acting_in(start.base, start.driver, || runtime::sweep(start.base));
         return Err(failed(error));
     }
-    let mut devices = Devices::new(device.cloned());
+    let mut devices = Devices::new(start.device.cloned());
     devices.inhibit();
-    let mut server = serve::Server::new(sessions, devices, notifier);
+    let passwords = options.sessions.iter_mut();
+    let files = Files {
+        pin: std::mem::take(&mut options.pin),
+        passwords: passwords
+            .map(|session| std::mem::take(&mut session.password))
+            .collect(),
+        pins,
+        base: start.base.to_owned(),
+        driver: start.driver,
+        directory: None,
+        capture: start.capture.map(|files| (files, 1)),
+        opened: None,
+    };
+    let mut server = serve::Server::new(sessions, devices, files, start.notifier, state);
     let served = server.run(&ours);
     // A driver that still asks for something is told that nobody answers.
     drop(ours);
@@ -106,7 +166,6 @@ pub fn split(
     if options.reattach_drivers && signal.is_some_and(|signal| !signals::ASKING.contains(&signal)) {
         devices.give_back(options.settle.unwrap_or(SETTLE));
     }
-    runtime::sweep(base);
     std::process::exit(match (served, end) {
         (Err(error), _) => {
             let failure = Failure::new(FailureKind::Host, "the driver cannot be heard");
@@ -116,6 +175,33 @@ pub fn split(
         (Ok(()), Some(status)) => end_as(status),
         (Ok(()), None) => 1,
     });
+}
+
+/// Replaces what is read from files by what the monitor hands over.
+fn leave_files(options: &mut Options, pins: Option<PinStore>, monitor: &Monitor) {
+    let asked = |wanted: Wanted| {
+        let monitor = monitor.clone();
+        Secret::asked_for(move || monitor.secret(wanted))
+    };
+    if !options.pin.is_empty() {
+        options.pin = asked(Wanted::Pin);
+    }
+    for (session, options) in (0..=u8::MAX).zip(&mut options.sessions) {
+        if !options.password.is_empty() {
+            options.password = asked(Wanted::Password { session });
+        }
+    }
+    if let Some(store) = pins {
+        let path = store.path().to_owned();
+        let keeper = RemotePins {
+            monitor: monitor.clone(),
+            loaded: match store.unreadable() {
+                Some(why) => Err(why.to_owned()),
+                None => Ok(store.pins),
+            },
+        };
+        options.pin_memory = Some(PinPlace::kept_by(path, Arc::new(keeper)));
+    }
 }
 
 /// Waits until the driver has ended, for [`LAST_WAIT`] at most, and ends it then. Returns how it ended.

@@ -7,10 +7,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use uwwan_modem::host::Ethernet;
+use uwwan_modem::pin_memory::PinMemory;
 use uwwan_modem::status::{Addresses, Prefix4, Prefix6};
 
-/// Length of every request, in bytes.
-pub(super) const LENGTH: usize = 320;
+/// Length of every request, in bytes. The longest holds a memory of PINs.
+pub(super) const LENGTH: usize = 2 + PinMemory::SIZE;
+/// Length of the longest notification, in bytes.
+const NOTIFICATION: usize = 320;
 /// Most name servers of one family in a request. The C library reads three.
 const SERVERS: usize = 8;
 
@@ -83,6 +86,30 @@ pub(super) enum Request {
     },
     /// Tell what ModemManager does with the device.
     Manager,
+    /// Hand over a secret whose file was named at the start, by a pipe beside the reply.
+    Secret(Wanted),
+    /// Keep a memory of PINs in the file that was named at the start.
+    Remember {
+        /// The memory.
+        pins: PinMemory,
+    },
+    /// Make the runtime directory and lock it; the lock is beside the reply.
+    Directory {
+        /// Its name: that of the configuration or of the device.
+        name: Name,
+    },
+    /// Make a link to the runtime directory that is named after the device's port.
+    Link {
+        /// The port.
+        port: Name,
+    },
+    /// Open the next file of the capture that the command line asks for.
+    File {
+        /// Number of the file.
+        number: u32,
+    },
+    /// Tell what the monitor may still do.
+    State,
     /// Pass a notification to the service manager (`sd_notify(3)`).
     Notify {
         /// Its text; what is too long is cut.
@@ -90,24 +117,39 @@ pub(super) enum Request {
     },
 }
 
-/// Port of a USB device (`1-4.2`), padded with zeros.
+/// A secret that the driver may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Port([u8; Port::LENGTH]);
+pub(super) enum Wanted {
+    /// The SIM's PIN.
+    Pin,
+    /// The password of a data session.
+    Password {
+        /// Which of the sessions that were asked for at the start, from 0.
+        session: u8,
+    },
+}
 
-impl Port {
-    /// Length in bytes. A bus number and seven ports of hubs (USB 2.0, 4.1.1) fit in.
-    const LENGTH: usize = 32;
+/// Port of a USB device (`1-4.2`). A bus number and seven ports of hubs (USB 2.0, 4.1.1) fit in.
+pub(super) type Port = Text<32>;
+/// Name of a runtime directory, of which [`runtime::file_name`](crate::runtime::file_name) takes 64
+/// characters.
+pub(super) type Name = Text<256>;
 
-    /// Returns the port of this name, unless it is too long to be one.
+/// Short text, padded with at least one zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text<const LENGTH: usize>([u8; LENGTH]);
+
+impl<const LENGTH: usize> Text<LENGTH> {
+    /// Returns the text, unless it is too long.
     pub(super) fn new(name: &str) -> Option<Self> {
-        let mut bytes = [0; Self::LENGTH];
+        let mut bytes = [0; LENGTH];
         bytes
             .get_mut(..name.len())?
             .copy_from_slice(name.as_bytes());
         Some(Self(bytes))
     }
 
-    /// Returns the port's name.
+    /// Returns the text itself.
     pub(super) fn name(&self) -> Option<&str> {
         let end = self.0.iter().position(|&byte| byte == 0)?;
         std::str::from_utf8(&self.0[..end]).ok()
@@ -155,9 +197,28 @@ impl Request {
             Self::Holder { bus, address } => to.put(&[10, *bus, *address]),
             Self::Attend { interface } => to.put(&[11, *interface]),
             Self::Manager => to.put(&[12, 0]),
+            Self::Secret(Wanted::Pin) => to.put(&[13, 0]),
+            Self::Secret(Wanted::Password { session }) => to.put(&[14, *session]),
+            Self::Remember { pins } => {
+                to.put(&[15, 0]);
+                to.put(&*pins.to_bytes());
+            }
+            Self::Directory { name } => {
+                to.put(&[16, 0]);
+                to.put(&name.0);
+            }
+            Self::Link { port } => {
+                to.put(&[17, 0]);
+                to.put(&port.0);
+            }
+            Self::File { number } => {
+                to.put(&[18, 0]);
+                to.put(&number.to_be_bytes());
+            }
+            Self::State => to.put(&[19, 0]),
             Self::Notify { text } => {
                 to.put(&[5, 0]);
-                let end = text.floor_char_boundary(LENGTH - 2);
+                let end = text.floor_char_boundary(NOTIFICATION);
                 to.put(&text.as_bytes()[..end]);
             }
         }
@@ -192,17 +253,17 @@ impl Request {
             6 => {
                 let [address] = from.take()?;
                 Self::OpenDevice {
-                    at: Port(from.take()?),
+                    at: Text(from.take()?),
                     bus: number,
                     address,
                 }
             }
             7 => Self::Guard {
-                at: Port(from.take()?),
+                at: Text(from.take()?),
             },
             8 => Self::Unguard { guard: number },
             9 => Self::Configure {
-                at: Port(from.take()?),
+                at: Text(from.take()?),
                 value: number,
             },
             10 => {
@@ -214,6 +275,21 @@ impl Request {
             }
             11 => Self::Attend { interface: number },
             12 => Self::Manager,
+            13 => Self::Secret(Wanted::Pin),
+            14 => Self::Secret(Wanted::Password { session: number }),
+            15 => Self::Remember {
+                pins: PinMemory::from_bytes(&from.take()?)?,
+            },
+            16 => Self::Directory {
+                name: Text(from.take()?),
+            },
+            17 => Self::Link {
+                port: Text(from.take()?),
+            },
+            18 => Self::File {
+                number: u32::from_be_bytes(from.take()?),
+            },
+            19 => Self::State,
             _ => return None,
         })
     }
@@ -360,10 +436,18 @@ mod tests {
         }
     }
 
+    fn pins() -> PinMemory {
+        let mut pins = PinMemory::default();
+        let mark = pins.mark("8947000000000000001", "4711");
+        pins.refused(&mark);
+        PinMemory::from_bytes(&pins.to_bytes()).unwrap()
+    }
+
     #[test]
     fn requests_are_read_as_they_were_written() {
         assert_eq!(Port::new("1-4.2").unwrap().name(), Some("1-4.2"));
         assert_eq!(Port::new(&"1".repeat(33)), None);
+        assert_eq!(Port::new(&"1".repeat(32)).unwrap().name(), None);
         let little = Network {
             addresses: Addresses {
                 mtu: 1500,
@@ -407,6 +491,17 @@ mod tests {
             Request::Notify {
                 text: "READY=1\nSTATUS=online".into(),
             },
+            Request::Secret(Wanted::Pin),
+            Request::Secret(Wanted::Password { session: 7 }),
+            Request::Remember { pins: pins() },
+            Request::Directory {
+                name: Name::new(&"ø".repeat(64)).unwrap(),
+            },
+            Request::Link {
+                port: Name::new("1-4.2").unwrap(),
+            },
+            Request::File { number: 70_000 },
+            Request::State,
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }

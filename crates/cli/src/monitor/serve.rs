@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,13 @@ use uwwan_modem::host::{
 use uwwan_modem::status::Interface;
 
 use super::channel::Channel;
-use super::check;
+use super::check::{self, refused};
 use super::devices::{DeviceReply, Devices};
+use super::files::Files;
 use super::request::{Network, Request};
 use crate::failure::{Failure, FailureKind};
 use crate::notify::Notifier;
+use crate::sandbox::State;
 
 /// What the monitor says to a request.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,6 +35,8 @@ pub(super) struct Reply {
     pub(super) news: Vec<HostNews>,
     /// What became of a request over a USB device.
     pub(super) device: Option<DeviceReply>,
+    /// What the monitor may still do.
+    pub(super) state: Option<State>,
 }
 
 /// An interface that was opened.
@@ -61,16 +65,27 @@ pub(super) struct Server {
     sessions: Vec<HostConfig>,
     ends: BTreeMap<u8, End>,
     devices: Devices,
+    files: Files,
     notifier: Notifier,
+    /// What the monitor may still do.
+    state: State,
 }
 
 impl Server {
-    pub(super) fn new(sessions: Vec<HostConfig>, devices: Devices, notifier: Notifier) -> Self {
+    pub(super) fn new(
+        sessions: Vec<HostConfig>,
+        devices: Devices,
+        files: Files,
+        notifier: Notifier,
+        state: State,
+    ) -> Self {
         Self {
             sessions,
             ends: BTreeMap::new(),
             devices,
+            files,
             notifier,
+            state,
         }
     }
 
@@ -94,14 +109,15 @@ impl Server {
             });
             let opened = reply.opened.as_ref();
             let end = opened.and_then(|opened| self.ends.get(&opened.number));
-            let node = self.devices.take_opened();
-            let descriptors = match (end, &node) {
+            let opened = self.devices.take_opened().map(OwnedFd::from);
+            let opened = opened.or_else(|| self.files.take_opened());
+            let descriptors = match (end, &opened) {
                 (Some(end), _) => {
                     let mut descriptors = end.interface.descriptors();
                     descriptors.push(end.changes.as_fd());
                     descriptors
                 }
-                (None, Some(node)) => vec![node.as_fd()],
+                (None, Some(opened)) => vec![opened.as_fd()],
                 (None, None) => Vec::new(),
             };
             match send(channel, &reply, &descriptors) {
@@ -165,6 +181,15 @@ impl Server {
             | Request::Manager
             | Request::Holder { .. } => Ok(Reply {
                 device: Some(self.devices.answer(&request)),
+                ..Reply::default()
+            }),
+            Request::Secret(_)
+            | Request::Remember { .. }
+            | Request::Directory { .. }
+            | Request::Link { .. }
+            | Request::File { .. } => self.files.answer(&request).map(|()| Reply::default()),
+            Request::State => Ok(Reply {
+                state: Some(self.state.clone()),
                 ..Reply::default()
             }),
             Request::Notify { text } => {
@@ -246,10 +271,4 @@ fn changes() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK)?;
     Ok((reader, writer))
-}
-
-fn refused(why: &str) -> Failure {
-    Failure::new(FailureKind::Host, "the monitor refuses a request")
-        .because(why)
-        .next("look at what the modem reported; report it with the log")
 }

@@ -226,6 +226,23 @@ const NEVER: &[i64] = &[
     libc::SYS_setdomainname,
 ];
 
+/// Refuses the monitor the calls in [`NEVER`], and other programs unless they take name servers, and
+/// returns what that means, for people.
+///
+/// # Errors
+/// As [`restrict`].
+pub(super) fn restrict_monitor(programs: bool) -> io::Result<String> {
+    let mut rules = never()?;
+    if !programs {
+        rules.extend([libc::SYS_execve, libc::SYS_execveat].map(|call| (call, Vec::new())));
+    }
+    apply(rules, SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
+    Ok(match programs {
+        true => "some calls refused; programs that take the name servers are run".into(),
+        false => "some calls refused, and programs".into(),
+    })
+}
+
 /// Restricts the calling thread, and those it starts, to the calls that are needed, and returns
 /// what that means, for people. With `programs`, only those in [`NEVER`] are refused.
 ///

@@ -4,12 +4,27 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::identity::Identity;
+
 /// Largest value of `RLIMIT_NICE`, which lets a thread have any nice value down to -20.
 const ANY_NICE: u64 = 40;
 
-/// Gives up every capability of the calling thread, for itself and for programs. The thread that moves
-/// packets may still go first: a limit allows it. Where the limit cannot be had, `CAP_SYS_NICE` stays.
-pub(super) fn give_up() {
+/// What the monitor keeps of what it has: interfaces, routes and addresses; the nodes, secret files and
+/// directories of any user, and giving one to the driver; signals to the driver; the descriptors of
+/// other processes, to name who holds the device; and acting as the owner of a directory.
+const MONITOR: CapabilitySet = CapabilitySet::NET_ADMIN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::CHOWN)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID);
+
+/// Gives up every capability of the calling thread, for itself and for programs, and makes it another
+/// user's, if one is given. The thread that moves packets may still go first: a limit allows it. Where
+/// the limit cannot be had, `CAP_SYS_NICE` stays.
+pub(super) fn give_up(identity: Option<Identity>) {
     let any = Rlimit {
         current: Some(ANY_NICE),
         maximum: Some(ANY_NICE),
@@ -21,24 +36,49 @@ pub(super) fn give_up() {
             CapabilitySet::SYS_NICE
         }
     };
-    if let Err(error) = reduce(kept) {
+    bound(CapabilitySet::empty());
+    if let Some(identity) = identity {
+        // What is kept would go with root's user id.
+        let _ = rustix::thread::set_keep_capabilities(true);
+        if let Err(error) = identity.assume() {
+            tracing::warn!("the driver keeps root's user id: {error}");
+        }
+        let _ = rustix::thread::set_keep_capabilities(false);
+    }
+    told(reduce(kept));
+}
+
+/// Gives up what the monitor does not need, for itself and for the programs that it starts.
+pub(super) fn keep_for_monitor() {
+    bound(MONITOR);
+    told(reduce(MONITOR));
+}
+
+fn told(result: Result<(), Errno>) {
+    if let Err(error) = result {
         tracing::warn!("capabilities are not given up: {error}");
+    }
+}
+
+/// Takes from what programs can be given all that is not kept. This takes CAP_SETPCAP; without it
+/// `no_new_privs` keeps programs from what is left.
+fn bound(kept: CapabilitySet) {
+    for bit in 0..u64::BITS {
+        let Some(one) = CapabilitySet::from_bits(1 << bit) else {
+            continue;
+        };
+        let there = rustix::thread::capability_is_in_bounding_set(one) == Ok(true);
+        if there && !kept.contains(one) {
+            let _ = rustix::thread::remove_capability_from_bounding_set(one);
+        }
     }
 }
 
 fn reduce(kept: CapabilitySet) -> Result<(), Errno> {
     let held = rustix::thread::capabilities(None)?;
     rustix::thread::clear_ambient_capability_set()?;
-    for bit in 0..u64::BITS {
-        let Some(one) = CapabilitySet::from_bits(1 << bit) else {
-            continue;
-        };
-        // This takes CAP_SETPCAP; without it `no_new_privs` keeps programs from what is left.
-        if rustix::thread::capability_is_in_bounding_set(one) == Ok(true) {
-            let _ = rustix::thread::remove_capability_from_bounding_set(one);
-        }
-    }
-    let effective = held.effective & kept;
+    // Another user id has taken the effective ones away.
+    let effective = held.permitted & kept;
     let sets = CapabilitySets {
         effective,
         permitted: effective,

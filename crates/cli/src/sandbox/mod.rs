@@ -13,13 +13,15 @@
 
 mod calls;
 mod capabilities;
+mod identity;
 mod paths;
 mod state;
 
 use std::path::PathBuf;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
+pub use identity::{Identity, acting_in};
 pub use state::State;
 
 /// What this process goes on to need.
@@ -27,10 +29,14 @@ pub use state::State;
 pub struct Confinement {
     /// Files and folders that it changes: the runtime directory, the state directory.
     pub writable: Vec<PathBuf>,
+    /// Files that it reads once more: those of PIN and passwords, without a monitor that hands them over.
+    pub readable: Vec<PathBuf>,
     /// Whether it runs programs, which take the name servers.
     pub programs: bool,
-    /// Whether a monitor ([`crate::monitor`]) does for it what takes a capability. Then it keeps none.
+    /// Whether a monitor ([`crate::monitor`]) does for it what takes privileges.
     pub monitored: bool,
+    /// The user as whom it goes on.
+    pub identity: Option<Identity>,
 }
 
 impl Confinement {
@@ -42,38 +48,68 @@ impl Confinement {
     ///
     /// Makes the system calls `prctl`, `prlimit64`, `landlock_*` and `seccomp`.
     pub fn enter(&self) -> State {
-        // A core dump, or a debugger of the same user, would show the SIM's PIN.
-        let none = Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        };
-        for (what, result) in [
-            (
-                "no core dumps",
-                rustix::process::setrlimit(Resource::Core, none),
-            ),
-            (
-                "not dumpable",
-                rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
-            ),
-            ("no_new_privs", rustix::thread::set_no_new_privs(true)),
-        ] {
-            if let Err(error) = result {
-                tracing::info!("{what}: {error}");
-            }
+        hide_memory();
+        if let Err(error) = rustix::thread::set_no_new_privs(true) {
+            tracing::info!("no_new_privs: {error}");
         }
+        capabilities::give_up(self.identity);
         if self.monitored {
-            capabilities::give_up();
+            // Another user id has undone it.
+            let end = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+            if let Err(error) = end {
+                tracing::warn!("the monitor's end is noticed late: {error}");
+            }
         }
         let landlock = if self.programs {
             "left open for the programs that take the name servers".to_owned()
         } else {
-            paths::restrict(&self.writable, self.monitored).unwrap_or_else(|why| why)
+            paths::restrict(&self.writable, &self.readable, self.monitored)
+                .unwrap_or_else(|why| why)
         };
         let calls = calls::restrict(self.programs, self.monitored)
             .unwrap_or_else(|error| error.to_string());
         let name = if self.monitored { "driver" } else { "uwwan" };
         State::own(name, landlock, calls)
+    }
+}
+
+/// Gives up what the monitor does not need. The calling thread must be the only one. With `programs` it
+/// may start programs that take name servers.
+///
+/// The monitor reads nothing but the driver's requests and what the kernel tells of its interfaces. It
+/// keeps the capabilities that its work takes and loses the system calls that nobody here makes; files
+/// are left open, because it opens what the command line names.
+pub fn enter_as_monitor(programs: bool) -> State {
+    hide_memory();
+    if let Err(error) = rustix::thread::set_no_new_privs(true) {
+        tracing::info!("no_new_privs: {error}");
+    }
+    capabilities::keep_for_monitor();
+    let calls = calls::restrict_monitor(programs).unwrap_or_else(|error| error.to_string());
+    let landlock = "not used: it opens what the command line names".to_owned();
+    State::own("monitor", landlock, calls)
+}
+
+/// Keeps the memory of this process, in which there may be a PIN, from core dumps and from debuggers
+/// of the same user. Programs that it starts have none of its memory and are not concerned.
+pub fn hide_memory() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    for (what, result) in [
+        (
+            "no core dumps",
+            rustix::process::setrlimit(Resource::Core, none),
+        ),
+        (
+            "not dumpable",
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
+        ),
+    ] {
+        if let Err(error) = result {
+            tracing::info!("{what}: {error}");
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use landlock::{
 /// The newest rules that are known here. A kernel that knows fewer enforces those it knows.
 const RULES: ABI = ABI::V7;
 
-/// What is read: USB devices and who else has them open, the names of users.
+/// What is read: USB devices, this process's own state, the names of users. Which other processes have
+/// a device open cannot be read under Landlock, which keeps their descriptors hidden.
 const READ: [&str; 5] = ["/sys", "/proc", "/etc/passwd", "/etc/group", "/dev/urandom"];
 /// Device nodes that are opened, or the folders they are in: terminals for other programs.
 const DEVICES: [&str; 3] = ["/dev/ptmx", "/dev/pts", "/dev/null"];
@@ -28,11 +29,15 @@ const SETTINGS: [&str; 2] = ["/proc/sys/net", "/sys/devices"];
 ///
 /// # Errors
 /// Returns why nothing is restricted, for people.
-pub(super) fn restrict(writable: &[PathBuf], monitored: bool) -> Result<String, String> {
+pub(super) fn restrict(
+    writable: &[PathBuf],
+    readable: &[PathBuf],
+    monitored: bool,
+) -> Result<String, String> {
     let missing: Vec<&str> = devices(!monitored)
         .filter(|path| place(Path::new(path)).is_none())
         .collect();
-    let status = build(writable, monitored)
+    let status = build(writable, readable, monitored)
         .and_then(|rules| rules.restrict_self())
         .map_err(|error| format!("not in force: {error}"))?;
     let version = match status.landlock {
@@ -63,7 +68,11 @@ fn place(node: &Path) -> Option<&Path> {
     places.find(|path| path.exists())
 }
 
-fn build(writable: &[PathBuf], monitored: bool) -> Result<RulesetCreated, landlock::RulesetError> {
+fn build(
+    writable: &[PathBuf],
+    readable: &[PathBuf],
+    monitored: bool,
+) -> Result<RulesetCreated, landlock::RulesetError> {
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::ReadDir;
     let all = AccessFs::from_all(RULES) & !AccessFs::Execute;
     let mut rules = Ruleset::default()
@@ -72,12 +81,9 @@ fn build(writable: &[PathBuf], monitored: bool) -> Result<RulesetCreated, landlo
         .handle_access(AccessNet::from_all(RULES))?
         .scope(Scope::Signal)?
         .create()?;
-    for path in READ {
-        rules = allow(
-            rules,
-            Path::new(path),
-            AccessFs::ReadFile | AccessFs::ReadDir,
-        )?;
+    let readable = readable.iter().map(PathBuf::as_path);
+    for path in READ.into_iter().map(Path::new).chain(readable) {
+        rules = allow(rules, path, AccessFs::ReadFile | AccessFs::ReadDir)?;
     }
     let own = !monitored;
     for path in devices(own) {

@@ -41,19 +41,6 @@ impl State {
         state
     }
 
-    /// Reads the state of another process, which is not confined.
-    pub fn of(name: &str, pid: u32) -> Self {
-        let mut state = Self {
-            name: name.to_owned(),
-            pid,
-            landlock: "not in force".to_owned(),
-            calls: "all".to_owned(),
-            ..Self::default()
-        };
-        state.read(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default());
-        state
-    }
-
     fn read(&mut self, status: &str) {
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use uwwan_at::commands::PASSWORD_COMMANDS;
 use uwwan_at::dialogue::Command;
 use uwwan_at::failure::Failure as Refusal;
 use uwwan_at::line::{Action, Command as Part, split};
@@ -92,7 +93,10 @@ impl Discipline {
     /// [`Discipline::answered`] before there is another.
     pub(crate) fn next(&mut self) -> Option<Command> {
         while !matches!(self.mode, Mode::Busy) {
-            let byte = self.ahead.pop_front()?;
+            let Some(byte) = self.ahead.pop_front() else {
+                self.ahead = VecDeque::new();
+                return None;
+            };
             if self.echo {
                 self.put(&[byte]);
             }
@@ -146,6 +150,10 @@ impl Discipline {
     /// Removes `count` bytes, which have been written, from the output.
     pub(crate) fn wrote(&mut self, count: usize) {
         self.output.drain(..count.min(self.output.len()));
+        if self.output.is_empty() {
+            // The echo repeats what was typed.
+            self.output = VecDeque::new();
+        }
     }
 
     /// Drops the waiting output, which nobody will read.
@@ -192,8 +200,16 @@ impl Discipline {
             return None;
         }
         self.has_spoken = true;
-        line.clone_into(&mut self.last);
         let parts = if too_long { None } else { split(&line[2..]) };
+        let secret = |part: &Part| {
+            let name = part.name.to_ascii_uppercase();
+            PASSWORD_COMMANDS.contains(&name.as_str())
+        };
+        // A PIN is not kept to be sent again by `A/`.
+        self.last = match &parts {
+            Some(parts) if parts.iter().any(secret) => String::new(),
+            _ => line.to_owned(),
+        };
         let Some(parts) = parts else {
             self.finish("ERROR");
             return None;

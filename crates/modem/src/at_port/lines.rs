@@ -58,8 +58,10 @@ impl JsonLines {
                 }
                 return None;
             };
-            let request = serde_json::from_slice(&self.input[..end]);
-            self.input.drain(..=end);
+            // A request may hold a PIN, so nothing of it stays here.
+            let rest = self.input.split_off(end + 1);
+            let line = std::mem::replace(&mut self.input, rest);
+            let request = serde_json::from_slice(&line[..end]);
             match request {
                 Ok(Request::Listen {}) => {
                     self.listens = true;
@@ -137,6 +139,10 @@ impl JsonLines {
     /// Removes `count` bytes, which have been written, from the output.
     pub(crate) fn wrote(&mut self, count: usize) {
         self.output.drain(..count.min(self.output.len()));
+        if self.output.is_empty() {
+            // Answers repeat their commands.
+            self.output = VecDeque::new();
+        }
     }
 
     fn send(&mut self, message: &Message) {

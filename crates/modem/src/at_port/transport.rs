@@ -17,6 +17,7 @@ use uwwan_usb::device::{Device, Queue};
 use uwwan_usb::error::{Error, Holder, TransferError};
 use uwwan_usb::functions::SerialFunction;
 use uwwan_usb::requests;
+use zeroize::Zeroize;
 
 /// Size of a bulk IN transfer in bytes: a multiple of any packet size, so that no packet is cut.
 const READ: usize = 4096;
@@ -206,18 +207,21 @@ impl Reader {
             if self.unwanted.load(Ordering::Relaxed) {
                 return "closed".into();
             }
-            let Some(done) = self.queue.next(TURN) else {
+            let Some(mut done) = self.queue.next(TURN) else {
                 if self.queue.pending() == 0 {
                     return "nothing can be read any more".into();
                 }
                 continue;
             };
             let bytes = done.buffer.filled();
+            let count = bytes.len();
             if !bytes.is_empty() {
                 halts = 0;
                 if self.sender.send(Incoming::Bytes(bytes.to_vec())).is_err() {
                     return "closed".into();
                 }
+                // An echo repeats the command, in which there may be a PIN.
+                done.buffer.bytes_mut()[..count].zeroize();
             }
             match done.result {
                 Ok(_) | Err(TransferError::Overflow | TransferError::Timeout) => {}

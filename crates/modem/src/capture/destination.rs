@@ -14,11 +14,37 @@ pub struct Ring {
     pub files: usize,
 }
 
+/// Function that opens the file of a ring that has a number.
+type Opener = dyn FnMut(usize) -> io::Result<File> + Send;
+
+/// The files of a ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    path: PathBuf,
+    ring: Ring,
+    force: bool,
+}
+
+impl Files {
+    /// Opens the file with a number, and removes the one that is too many.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn open(&self, number: usize) -> io::Result<File> {
+        let file = create(&numbered(&self.path, number), self.force)?;
+        if let Some(old) = number.checked_sub(self.ring.files).filter(|old| *old > 0) {
+            let _ = std::fs::remove_file(numbered(&self.path, old));
+        }
+        Ok(file)
+    }
+}
+
 /// Place that a capture is written to.
 pub struct Destination {
     first: Option<Box<dyn Write + Send>>,
-    ring: Option<(PathBuf, Ring)>,
-    force: bool,
+    files: Option<Files>,
+    /// Opens further files in place of this process.
+    opener: Option<Box<Opener>>,
     /// Number of the file that is written.
     number: usize,
     named: String,
@@ -33,8 +59,8 @@ impl Destination {
         let file = create(path, force)?;
         Ok(Self {
             first: Some(Box::new(file)),
-            ring: None,
-            force,
+            files: None,
+            opener: None,
             number: 0,
             named: path.display().to_string(),
         })
@@ -62,11 +88,15 @@ impl Destination {
                 ));
             }
         }
-        let file = create(&numbered(path, 1), force)?;
-        Ok(Self {
-            first: Some(Box::new(file)),
-            ring: Some((path.to_path_buf(), ring)),
+        let files = Files {
+            path: path.to_path_buf(),
+            ring,
             force,
+        };
+        Ok(Self {
+            first: Some(Box::new(files.open(1)?)),
+            files: Some(files),
+            opener: None,
             number: 1,
             named: path.display().to_string(),
         })
@@ -77,8 +107,8 @@ impl Destination {
     pub fn stream(stream: Box<dyn Write + Send>, named: &str) -> Self {
         Self {
             first: Some(stream),
-            ring: None,
-            force: false,
+            files: None,
+            opener: None,
             number: 0,
             named: named.to_owned(),
         }
@@ -92,7 +122,7 @@ impl Destination {
 
     /// Returns the number of bytes after which the next file begins, if there are several.
     pub(super) fn limit(&self) -> Option<u64> {
-        self.ring.as_ref().map(|(_, ring)| ring.bytes)
+        self.files.as_ref().map(|files| files.ring.bytes)
     }
 
     /// Opens the first or the next file, and removes the one that is too many.
@@ -103,15 +133,26 @@ impl Destination {
         if let Some(first) = self.first.take() {
             return Ok(first);
         }
-        let Some((path, ring)) = &self.ring else {
+        let Some(files) = &self.files else {
             return Err(io::Error::other("there is no further file"));
         };
         self.number += 1;
-        let file = create(&numbered(path, self.number), self.force)?;
-        if let Some(old) = self.number.checked_sub(ring.files).filter(|old| *old > 0) {
-            let _ = std::fs::remove_file(numbered(path, old));
-        }
+        let file = match &mut self.opener {
+            Some(open) => open(self.number)?,
+            None => files.open(self.number)?,
+        };
         Ok(Box::new(file))
+    }
+
+    /// Returns the files of a ring, from which another process opens them.
+    #[must_use]
+    pub fn files(&self) -> Option<&Files> {
+        self.files.as_ref()
+    }
+
+    /// Has further files opened by `open`, which is given their numbers.
+    pub fn opened_by(&mut self, open: impl FnMut(usize) -> io::Result<File> + Send + 'static) {
+        self.opener = Some(Box::new(open));
     }
 }
 

@@ -27,7 +27,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use captures::{Capture, Captures};
-pub use destination::{Destination, Ring};
+pub use destination::{Destination, Files, Ring};
 pub use recorder::Outcome;
 
 /// Content of a capture.

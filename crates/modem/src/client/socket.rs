@@ -21,6 +21,8 @@ use crate::failure::{Failure, FailureKind};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Directory that root alone can make, and gives to the user of a service.
 const SYSTEM: &str = "/run/uwwan";
+/// Name of the lock in a runtime directory, which the process makes that makes the directory.
+const LOCK: &str = "lock";
 
 /// Connects to a socket of a running `up` and returns the connection with the user id of the process
 /// at the other end. Nothing has been sent.
@@ -89,8 +91,8 @@ fn open(path: &Path, patience: Duration) -> io::Result<UnixStream> {
 }
 
 /// Returns whether what a socket of this user's process tells is believed: that of root, of this
-/// user, and, in the system's directory, of the user whom the directory was given to as a whole or
-/// in part.
+/// user, of the user to whom root gave the socket's directory, and, in the system's directory, of the
+/// user whom the directory was given to as a whole or in part.
 fn trusted(socket: &Path, system: &Path, user: u32) -> bool {
     let given = || {
         let inside = socket.strip_prefix(system).ok();
@@ -103,7 +105,21 @@ fn trusted(socket: &Path, system: &Path, user: u32) -> bool {
             _ => false,
         }
     };
-    user == 0 || user == rustix::process::geteuid().as_raw() || given()
+    user == 0
+        || user == rustix::process::geteuid().as_raw()
+        || given()
+        || given_by_root(socket, user).unwrap_or(false)
+}
+
+/// Returns whether root has made the socket's directory and given it to this user, as it does for a
+/// driver that runs under a user of its own: it is in one of root's, and the lock in it is root's.
+fn given_by_root(socket: &Path, user: u32) -> Option<bool> {
+    let folder = socket.parent()?;
+    let whole = std::fs::symlink_metadata(folder.parent()?).ok()?;
+    let part = std::fs::metadata(folder).ok()?;
+    let lock = std::fs::symlink_metadata(folder.join(LOCK)).ok()?;
+    let root = owner(&whole) == Some(0) && lock.is_file() && lock.uid() == 0;
+    Some(root && owner(&part) == Some(user))
 }
 
 /// Returns the user id of the owner of a directory into which nobody else can write.
@@ -148,6 +164,17 @@ mod tests {
         assert!(!trusted(&socket, system.path(), stranger), "anybody's");
         let closed = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(system.path(), closed).unwrap();
+        // Given elsewhere: root's lock shows it, because its owner cannot make that.
+        let elsewhere = Path::new(SYSTEM);
+        let lock = modem.join(LOCK);
+        std::fs::write(&lock, "").unwrap();
+        std::os::unix::fs::symlink("modem", system.path().join("1-4")).unwrap();
+        for socket in [&socket, &system.path().join("1-4/mbim")] {
+            assert!(trusted(socket, elsewhere, stranger));
+            assert!(!trusted(socket, elsewhere, stranger + 1));
+        }
+        chown(&lock, Some(stranger), None).unwrap();
+        assert!(!trusted(&socket, elsewhere, stranger));
         // Given as a whole.
         chown(system.path(), Some(stranger), None).unwrap();
         chown(&modem, Some(stranger + 1), None).unwrap();

@@ -23,13 +23,13 @@ impl Control {
 
     /// Loads the memory of PINs that earlier runs have written.
     pub(super) fn recall(&mut self) {
-        let Some(path) = &self.options.pin_memory else {
+        let Some(place) = self.options.pin_memory.clone() else {
             return;
         };
-        let store = PinStore::open(path.clone());
+        let store = PinStore::open(place);
         self.ladder.recall(store.pins.clone());
         if let Some(why) = store.unreadable() {
-            let path = path.display();
+            let path = store.path().display();
             let text =
                 format!("which PINs were refused on earlier runs is not known: {path}: {why}");
             self.tell(Event::Notice { text });

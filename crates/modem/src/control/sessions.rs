@@ -196,7 +196,9 @@ impl Control {
         let front = negotiated.framing.placement == uwwan_ncm::Placement::Front;
         let ntb32 = negotiated.framing.format == uwwan_ncm::Format::Ntb32;
         if let Some(session) = self.session(id) {
-            session.machine.judged(verdict, front, ntb32);
+            session
+                .machine
+                .judged(Instant::now(), verdict, front, ntb32);
             if session.machine.leads_back() && verdict == Verdict::Recovered {
                 self.shared.update(|status| status.diagnoses.clear());
             }

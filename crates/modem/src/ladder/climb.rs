@@ -50,7 +50,7 @@ impl Ladder {
                 self.ask(Ask::Subscriber);
             }
             Rung::Pin => {
-                self.pin_entered = false;
+                self.pin_sent = None;
                 if self.sim_locked {
                     self.ask(Ask::PinState);
                 } else {

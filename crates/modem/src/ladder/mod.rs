@@ -38,7 +38,7 @@ use crate::event::Event;
 use crate::failure::{Failure, Rung};
 use crate::fcc::Unlocking;
 use crate::options::{FccUnlock, Options};
-use crate::pin_memory::PinMemory;
+use crate::pin_memory::{Mark, PinMemory};
 use crate::quirks::Quirk;
 use crate::status::{DeviceIdentity, Network, Signal};
 
@@ -268,7 +268,8 @@ pub struct Ladder {
     /// Whether the lock was to be lifted in this bring-up already.
     unlock_tried: bool,
     sim_id: String,
-    pin_entered: bool,
+    /// The PIN that was sent to the locked SIM, if one was.
+    pin_sent: Option<Mark>,
     detours: u32,
     unanswered: u32,
 }
@@ -327,7 +328,7 @@ impl Ladder {
             unlocking: None,
             unlock_tried: false,
             sim_id: String::new(),
-            pin_entered: false,
+            pin_sent: None,
             detours: 0,
             unanswered: 0,
         }

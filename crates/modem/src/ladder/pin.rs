@@ -47,21 +47,29 @@ impl Ladder {
         }
         let remaining = pin.remaining_attempts;
         let remaining_text = attempts_remaining(remaining);
-        let given = self.options.pin.reveal().to_owned();
         let told = (remaining != UNKNOWN_ATTEMPTS).then_some(remaining);
-        let past = self.pins.past(&self.sim_name(), &given, told);
         let refusal = |what: String, cause: &str, next: &str| {
             explain::failure(Rung::Pin, true, what, cause, next)
         };
-        let failure = if self.pin_entered {
-            self.pins.refused(&self.sim_name(), &given);
+        if let Some(sent) = self.pin_sent.clone() {
+            self.pins.refused(&sent);
             self.remember();
-            refusal(
+            let failure = refusal(
                 format!("the SIM is still locked after its PIN was entered{remaining_text}"),
                 "the PIN is likely wrong",
                 "correct the PIN file; this PIN is not entered again",
-            )
-        } else if given.is_empty() {
+            );
+            return self.fail(now, failure, Rung::Sim);
+        }
+        let given = match self.options.pin.reveal() {
+            Ok(given) => given,
+            Err(failure) => {
+                return self.fail(now, explain::secret(Rung::Pin, failure), Rung::Sim);
+            }
+        };
+        let mark = self.pins.mark(&self.sim_name(), &given);
+        let past = self.pins.past(&mark, told);
+        let failure = if given.is_empty() {
             refusal(
                 format!("the SIM waits for its PIN{remaining_text}"),
                 "no PIN was given",
@@ -91,8 +99,8 @@ impl Ladder {
                 "enter the PIN in a phone, or make sure it is right and give --force-pin",
             )
         } else {
-            self.pin_entered = true;
-            self.pins.sending(&self.sim_name(), &given, told);
+            self.pins.sending(&mark, told);
+            self.pin_sent = Some(mark);
             self.remember();
             let command = ask::enter_pin(&given, PinType::PIN1);
             return self.send(Ask::PinEnter, command);
@@ -109,9 +117,9 @@ impl Ladder {
             return;
         }
         self.actions.retain(|action| !is_pin_entry(action));
-        self.pin_entered = false;
-        let given = self.options.pin.reveal().to_owned();
-        self.pins.forget(&self.sim_name(), &given);
+        if let Some(sent) = self.pin_sent.take() {
+            self.pins.forget(&sent);
+        }
         let failure = explain::failure(
             Rung::Pin,
             true,
@@ -169,7 +177,7 @@ impl Ladder {
                 self.forget_pin();
                 let mut failure = explain::status(Rung::Pin, "PIN enter", status, None);
                 if passes(status) {
-                    self.pin_entered = false;
+                    self.pin_sent = None;
                     return self.wait(now, PATIENCE, STARTING, failure, Rung::Sim);
                 }
                 if status == Status::PIN_DISABLED {
@@ -180,8 +188,9 @@ impl Ladder {
                 self.fail(now, failure, Rung::Sim);
             }
             Outcome::Done { status, info } => {
-                let given = self.options.pin.reveal().to_owned();
-                self.pins.refused(&self.sim_name(), &given);
+                if let Some(sent) = &self.pin_sent {
+                    self.pins.refused(sent);
+                }
                 self.remember();
                 let remaining =
                     PinInfo::decode(&info).map_or(UNKNOWN_ATTEMPTS, |pin| pin.remaining_attempts);
@@ -202,8 +211,9 @@ impl Ladder {
 
     /// Removes the PIN from the memory, because the SIM has taken it or has not counted an attempt.
     fn forget_pin(&mut self) {
-        let given = self.options.pin.reveal().to_owned();
-        self.pins.forget(&self.sim_name(), &given);
+        if let Some(sent) = &self.pin_sent {
+            self.pins.forget(sent);
+        }
         self.remember();
     }
 
@@ -216,7 +226,7 @@ impl Ladder {
     /// reached.
     fn unlocked(&mut self, now: Instant) {
         self.sim_locked = false;
-        if self.pin_entered {
+        if self.pin_sent.is_some() {
             self.forget_pin();
             self.expects = None;
             self.poll_at = Some(now + Duration::from_millis(500));
@@ -237,7 +247,7 @@ impl Ladder {
                 }
             )
         });
-        if self.pin_entered {
+        if self.pin_sent.is_some() {
             self.forget_pin();
         }
         self.done(now, "entered".into());

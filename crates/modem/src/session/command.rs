@@ -8,6 +8,7 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::session::Command;
 
+use crate::failure::Failure;
 use crate::options::{Auth, SessionOptions};
 
 /// Command of a data session. It ties an answer to the state that sent the command.
@@ -45,9 +46,16 @@ impl SessionAsk {
 
     /// Returns the command for the session with these options; `family` is the address family that
     /// an activation asks for.
-    pub(super) fn command(self, options: &SessionOptions, family: ContextIpType) -> Command {
+    ///
+    /// # Errors
+    /// Those of fetching the password that an activation sends.
+    pub(super) fn command(
+        self,
+        options: &SessionOptions,
+        family: ContextIpType,
+    ) -> Result<Command, Failure> {
         let session_id = options.id.into();
-        match self {
+        Ok(match self {
             Self::State => Command::query_with(
                 bc::CONNECT,
                 &ConnectInfo {
@@ -55,16 +63,8 @@ impl SessionAsk {
                     ..ConnectInfo::default()
                 },
             ),
-            Self::Deactivate => Command::set(
-                bc::CONNECT,
-                &ConnectSet {
-                    session_id,
-                    activation_command: ActivationCommand::DEACTIVATE,
-                    context_type: context_type::INTERNET,
-                    ..ConnectSet::default()
-                },
-            ),
-            Self::Activate => Command::set(bc::CONNECT, &activation(options, family)),
+            Self::Deactivate => deactivation(session_id),
+            Self::Activate => Command::set(bc::CONNECT, &activation(options, family)?),
             Self::Addresses => Command::query_with(
                 bc::IP_CONFIGURATION,
                 &IpConfiguration {
@@ -72,17 +72,31 @@ impl SessionAsk {
                     ..IpConfiguration::default()
                 },
             ),
-        }
+        })
     }
 }
 
-fn activation(options: &SessionOptions, family: ContextIpType) -> ConnectSet {
-    ConnectSet {
+/// Returns the command that deactivates a session.
+pub(super) fn deactivation(session_id: u32) -> Command {
+    Command::set(
+        bc::CONNECT,
+        &ConnectSet {
+            session_id,
+            activation_command: ActivationCommand::DEACTIVATE,
+            context_type: context_type::INTERNET,
+            ..ConnectSet::default()
+        },
+    )
+}
+
+fn activation(options: &SessionOptions, family: ContextIpType) -> Result<ConnectSet, Failure> {
+    let mut password = options.password.reveal()?;
+    Ok(ConnectSet {
         session_id: options.id.into(),
         activation_command: ActivationCommand::ACTIVATE,
         access_string: options.apn.clone(),
         user_name: options.user.clone(),
-        password: options.password.reveal().to_owned(),
+        password: std::mem::take(&mut *password),
         compression: Compression::NONE,
         auth_protocol: match options.auth {
             Auth::None => AuthProtocol::NONE,
@@ -92,5 +106,5 @@ fn activation(options: &SessionOptions, family: ContextIpType) -> ConnectSet {
         },
         ip_type: family,
         context_type: context_type::INTERNET,
-    }
+    })
 }

@@ -36,7 +36,7 @@ impl DataSession {
                 "a session of an earlier program is active; ending it"
             };
             self.tell_notice(text.into());
-            self.ask(SessionAsk::Deactivate);
+            self.ask(now, SessionAsk::Deactivate);
         } else {
             self.activate_first(now);
         }
@@ -58,7 +58,7 @@ impl DataSession {
         self.family = family;
         self.active = true;
         self.deadline = Some(now + ACTIVATION_PATIENCE);
-        self.ask(SessionAsk::Activate);
+        self.ask(now, SessionAsk::Activate);
     }
 
     /// Takes the answer to the activation.

@@ -48,7 +48,7 @@ impl DataSession {
             }
             Outcome::Refused(_) | Outcome::NoAnswer if self.tries + 1 < MOST_TRIES => {
                 self.tries += 1;
-                return self.ask(SessionAsk::Addresses);
+                return self.ask(now, SessionAsk::Addresses);
             }
             Outcome::Refused(why) => {
                 let failure = explain::bad_answer(Rung::IpConfiguration, name, &why);

@@ -310,14 +310,14 @@ impl DataSession {
         }
         if self.ask_at.is_some_and(|at| now >= at) {
             self.ask_at = Some(now + ASK_PAUSE);
-            self.push_command(SessionAsk::Addresses);
+            self.push_command(now, SessionAsk::Addresses);
         }
         if self.poll_at.is_some_and(|at| now >= at) {
             self.poll_at = None;
             match self.state {
                 State::Busy => self.activate(now, self.family),
                 State::Configuring | State::Up => self.link_timeout(now),
-                _ => self.ask(SessionAsk::Addresses),
+                _ => self.ask(now, SessionAsk::Addresses),
             }
         }
     }
@@ -351,7 +351,7 @@ impl DataSession {
 
     /// Returns the command that deactivates the session.
     pub(crate) fn deactivation(&self) -> Command {
-        SessionAsk::Deactivate.command(&self.options, self.family)
+        command::deactivation(self.options.id.into())
     }
 
     /// Returns the session's status, without the traffic.
@@ -393,7 +393,7 @@ impl DataSession {
                 self.empty = 0;
                 self.link = None;
                 self.deadline = Some(now + ADDRESS_PATIENCE);
-                self.ask(SessionAsk::Addresses);
+                self.ask(now, SessionAsk::Addresses);
             }
             Rung::Host => {
                 self.state = State::Host;
@@ -406,7 +406,7 @@ impl DataSession {
                 let addresses = self.addresses.clone().unwrap_or_default();
                 self.steps.push_back(Step::Data(addresses));
             }
-            _ => self.ask(SessionAsk::State),
+            _ => self.ask(now, SessionAsk::State),
         }
     }
 
@@ -421,18 +421,25 @@ impl DataSession {
         }
     }
 
-    fn ask(&mut self, ask: SessionAsk) {
+    fn ask(&mut self, now: Instant, ask: SessionAsk) {
         self.state = State::Asking(ask);
         self.why = ask.name().to_owned();
-        self.push_command(ask);
+        self.push_command(now, ask);
     }
 
-    fn push_command(&mut self, ask: SessionAsk) {
-        self.steps.push_back(Step::Command {
-            ask,
-            command: ask.command(&self.options, self.family),
-            timeout: ask.timeout(),
-        });
+    fn push_command(&mut self, now: Instant, ask: SessionAsk) {
+        match ask.command(&self.options, self.family) {
+            Ok(command) => self.steps.push_back(Step::Command {
+                ask,
+                command,
+                timeout: ask.timeout(),
+            }),
+            Err(failure) => {
+                // The only command with a secret is the activation, which was not sent.
+                self.active = false;
+                self.fail(now, explain::secret(Rung::Connect, failure), Rung::Connect);
+            }
+        }
     }
 
     /// Takes the outcome of a command.
@@ -496,7 +503,7 @@ impl DataSession {
 
     /// Takes the data path's verdict whether anything comes back. `front` and `ntb32` are the
     /// layout of the NTBs to the device: the NDP in front, the 32-bit format.
-    pub(crate) fn judged(&mut self, verdict: Verdict, front: bool, ntb32: bool) {
+    pub(crate) fn judged(&mut self, now: Instant, verdict: Verdict, front: bool, ntb32: bool) {
         let (asked, ever) = match verdict {
             Verdict::NeverAnswered { asked } => (asked, false),
             Verdict::FellSilent { asked } => (asked, true),
@@ -508,7 +515,7 @@ impl DataSession {
         self.tell(Event::Diagnosis { text });
         if self.state == State::Up && self.ground.ethernet.is_none() {
             // The session may have ended without an indication.
-            self.push_command(SessionAsk::State);
+            self.push_command(now, SessionAsk::State);
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
+use zeroize::Zeroize;
 
 use super::credentials::Policy;
 use super::listener::Listener;
@@ -408,7 +409,11 @@ impl Serving {
             return;
         }
         match connection.descriptor.read(&mut chunk[..room]) {
-            Ok(count) if count > 0 => service.receive(now, connection.client, &chunk[..count]),
+            Ok(count) if count > 0 => {
+                service.receive(now, connection.client, &chunk[..count]);
+                // It may have been a PIN.
+                chunk[..count].zeroize();
+            }
             Err(Errno::AGAIN | Errno::INTR) => {}
             // EIO means that every opener has closed the terminal.
             Ok(_) | Err(_) => {

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use zeroize::Zeroize;
+
 use super::errors::to_error;
 use super::ffi::handle::Handle;
 use super::ffi::transfer::{Transfer, TransferRequest};
@@ -137,11 +139,15 @@ impl LibusbDevice {
             transfer.cancel();
             self.inner.wait(transfer.done(), deadline(GRACE));
         }
-        let Some((buffer, moved, result)) = transfer.take() else {
+        let Some((mut buffer, moved, result)) = transfer.take() else {
             return Err(Error::Timeout {
                 operation: operation(),
             });
         };
+        if setup.request_type & 0x80 == 0 {
+            // What went to the device may have been a PIN.
+            buffer.bytes_mut().zeroize();
+        }
         {
             let mut kept = self.control.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < CONTROL_KEPT {

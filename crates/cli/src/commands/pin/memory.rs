@@ -47,17 +47,18 @@ impl Memory {
         remaining: Option<u32>,
         force: bool,
     ) -> Result<(), Failure> {
-        if self.store.pins.past(&self.sim, pin, remaining) != Past::Clean && !force {
+        let pin = self.store.pins.mark(&self.sim, pin);
+        if self.store.pins.past(&pin, remaining) != Past::Clean && !force {
             return Err(
                 Failure::new(FailureKind::Refused, "this SIM has refused this PIN before")
                     .because("each time it is entered costs an attempt")
                     .next("nothing was sent; if the SIM's PIN has been changed since, run the same with --force"),
             );
         }
-        self.store.pins.sending(&self.sim, pin, remaining);
+        self.store.pins.sending(&pin, remaining);
         match self.store.save() {
             Err(why) if !force => {
-                self.store.pins.forget(&self.sim, pin);
+                self.store.pins.forget(&pin);
                 Err(Failure::new(
                     FailureKind::Host,
                     "whether the SIM refuses this PIN cannot be remembered",
@@ -72,13 +73,17 @@ impl Memory {
 
     /// Records that the SIM has refused the PIN.
     pub(super) fn refused(&mut self, pin: &str) {
-        self.store.pins.refused(&self.sim, pin);
+        self.store
+            .pins
+            .refused(&self.store.pins.mark(&self.sim, pin));
         self.save_or_tell();
     }
 
     /// Forgets the PIN, because the SIM has taken it or no attempt was used up.
     pub(super) fn forget(&mut self, pin: &str) {
-        self.store.pins.forget(&self.sim, pin);
+        self.store
+            .pins
+            .forget(&self.store.pins.mark(&self.sim, pin));
         self.save_or_tell();
     }
 

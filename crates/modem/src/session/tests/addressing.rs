@@ -136,9 +136,12 @@ fn a_network_device_has_the_addresses_of_the_user() {
     assert!(bench.said("host 192.0.2.7/24") && bench.online);
     assert!(bench.addresses.is_some());
     // There is no modem whose session could have ended.
-    bench
-        .session
-        .judged(Verdict::NeverAnswered { asked: 3 }, false, false);
+    bench.session.judged(
+        Instant::now(),
+        Verdict::NeverAnswered { asked: 3 },
+        false,
+        false,
+    );
     bench.work();
     assert_eq!(bench.asked, []);
 }

@@ -409,9 +409,12 @@ fn suspicion_looks_at_the_session() {
     let mut bench = Bench::new(SessionOptions::default()).climb();
     let ended = good(connect(ActivationState::DEACTIVATED, NwError::NONE));
     bench.script.insert(SessionAsk::State, [ended].into());
-    bench
-        .session
-        .judged(Verdict::FellSilent { asked: 3 }, false, false);
+    bench.session.judged(
+        Instant::now(),
+        Verdict::FellSilent { asked: 3 },
+        false,
+        false,
+    );
     let diagnosis = bench.session.next_step();
     assert!(
         matches!(diagnosis, Some(Step::Tell(Event::Diagnosis { .. }))),

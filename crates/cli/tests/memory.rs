@@ -1,0 +1,236 @@
+//! PINs, PUKs and passwords in the memory of a running `up`: after they were sent there is none, in
+//! neither of its processes.
+
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
+/// Nothing here takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `up` with its events.
+struct Up {
+    child: Child,
+    events: Receiver<Value>,
+    base: tempfile::TempDir,
+}
+
+impl Up {
+    fn start(arguments: &[&str]) -> Self {
+        let base = tempfile::tempdir().unwrap();
+        // From util-linux: root in a user and network namespace of its own.
+        let mut child = Command::new("unshare")
+            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--json"])
+            .args([
+                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
+            ])
+            .args(arguments)
+            .env("UWWAN_RUNTIME_DIR", base.path())
+            .env_remove("UWWAN_LOG")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("unshare (util-linux) runs");
+        let (sender, events) = channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if sender.send(serde_json::from_str(&line).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            events,
+            base,
+        }
+    }
+
+    /// Waits for an event of a kind.
+    fn event(&self, kind: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let event = self.events.recv_timeout(left);
+            let event = event.unwrap_or_else(|error| panic!("no event {kind}: {error}"));
+            if event["event"] == kind {
+                return event;
+            }
+        }
+    }
+
+    fn ask(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
+            .env("UWWAN_RUNTIME_DIR", self.base.path())
+            .env_remove("UWWAN_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        { stdin }.write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Process ids by name.
+    fn processes(&self) -> Vec<(String, u64)> {
+        let told = self.ask(&["status", "--json"], "").stdout;
+        let status: Value = serde_json::from_slice(&told).unwrap();
+        let processes = status["processes"].as_array().unwrap().iter();
+        processes
+            .map(|process| {
+                let name = process["name"].as_str().unwrap().to_owned();
+                (name, process["pid"].as_u64().unwrap())
+            })
+            .collect()
+    }
+
+    /// Checks that a secret is in the memory of no process.
+    #[track_caller]
+    fn has_forgotten(&self, secret: &str) {
+        for (name, pid) in self.processes() {
+            let found = found(pid, secret);
+            assert!(found.is_empty(), "{secret} in the {name}: {found:#?}");
+        }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.ask(&["down"], "");
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks for a text, as it is and in UTF-16LE, in all memory of a process that can be read. Returns
+/// what stands around it.
+fn found(pid: u64, text: &str) -> Vec<String> {
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut found = Vec::new();
+    for line in maps.lines() {
+        let (range, rest) = line.split_once(' ').unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|number| u64::from_str_radix(number, 16).unwrap());
+        // Those of the kernel cannot be read in this way.
+        if !rest.starts_with('r') || rest.contains("[v") {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        memory.seek(SeekFrom::Start(start)).unwrap();
+        // Memory that goes away meanwhile is read as far as it goes.
+        let _ = (&memory).take(end - start).read_to_end(&mut bytes);
+        for pattern in [text.as_bytes(), &wide] {
+            let places = bytes.windows(pattern.len()).enumerate();
+            for (place, _) in places.filter(|(_, part)| part == &pattern) {
+                let around = &bytes[place.saturating_sub(24)..bytes.len().min(place + 48)];
+                found.push(format!("{rest}: {}", around.escape_ascii()));
+            }
+        }
+    }
+    found
+}
+
+fn file(folder: &Path, name: &str, secret: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, format!("{secret}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_pin_that_was_sent_at_the_start_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    // The emulated modem is in the same process and knows its own PIN, so the one that is sent is
+    // another.
+    let pin = file(folder.path(), "pin", "83920174");
+    let up = Up::start(&["--knob", "pin=4711", "--pin-file", &pin, "--persist"]);
+    let failure = &up.event("rung-failed")["failure"];
+    assert!(
+        failure["what"].as_str().unwrap().contains("wrong PIN"),
+        "{failure}"
+    );
+    up.has_forgotten("83920174");
+}
+
+#[test]
+fn what_programs_send_through_it_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let [pin, new, own, password] = [
+        ("pin", "83920174"),
+        ("new", "61573948"),
+        ("own", "4711"),
+        ("password", "swordfish-7Q"),
+    ]
+    .map(|(name, secret)| file(folder.path(), name, secret));
+    let up = Up::start(&[
+        "--knob",
+        "pin=4711",
+        "--pin-file",
+        &own,
+        "--apn",
+        "needle.example",
+        "--auth",
+        "chap",
+        "--user",
+        "me",
+        "--password-file",
+        &password,
+    ]);
+    up.event("online");
+    // A text that is kept is found.
+    let driver = up.processes()[0].clone();
+    assert_eq!(driver.0, "driver");
+    assert!(!found(driver.1, "needle.example").is_empty());
+    up.has_forgotten("swordfish-7Q");
+
+    // By MBIM: the PIN is wrong, and so the SIM does not have it afterwards.
+    let change = ["pin", "change", "--pin-file", &pin, "--new-pin-file", &new];
+    let output = up.ask(&change, "");
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    up.has_forgotten("83920174");
+    up.has_forgotten("61573948");
+
+    // By AT.
+    let line = "AT+CPWD=\"SC\",\"29174836\",\"74620395\"\n";
+    let output = up.ask(&["at", "--force"], line);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    up.has_forgotten("29174836");
+    up.has_forgotten("74620395");
+}
+
+#[test]
+fn a_puk_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let puk = file(folder.path(), "puk", "91827364");
+    let new = file(folder.path(), "new", "61573948");
+    let up = Up::start(&[
+        "--knob",
+        "pin=4711",
+        "--knob",
+        "pin_attempts=0",
+        "--persist",
+    ]);
+    up.event("rung-failed");
+    let output = up.ask(
+        &["pin", "unblock", "--puk-file", &puk, "--new-pin-file", &new],
+        "",
+    );
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("the PUK was not accepted"), "{told}");
+    up.has_forgotten("91827364");
+    up.has_forgotten("61573948");
+}
