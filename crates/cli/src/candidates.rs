@@ -108,12 +108,20 @@ pub fn select(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, F
 }
 
 /// Returns the device that `selector` means, if no obstacle stops `up`.
+/// That this user may not open the device is no obstacle if a monitor opens it.
 ///
 /// # Errors
 /// Those of [`select`], and the obstacle that stops `up`.
-pub fn usable(backend: &dyn Backend, selector: &Selector) -> Result<Candidate, Failure> {
+pub fn usable(
+    backend: &dyn Backend,
+    selector: &Selector,
+    monitored: bool,
+) -> Result<Candidate, Failure> {
     let candidate = select(backend, selector)?;
-    match candidate.obstacles().into_iter().find(|o| o.fatal) {
+    let stops = |obstacle: &Failure| {
+        obstacle.fatal && !(monitored && obstacle.kind == FailureKind::Permission)
+    };
+    match candidate.obstacles().into_iter().find(stops) {
         Some(obstacle) => Err(Failure {
             what: "the modem cannot be used".to_owned(),
             why: vec![obstacle.what],

@@ -124,7 +124,7 @@ impl Reach {
             None => Selector::Any,
         };
         let backend = self.backend()?;
-        let candidate = candidates::usable(backend.as_ref(), &selector)?;
+        let candidate = candidates::usable(backend.as_ref(), &selector, false)?;
         let backend = self.capture.around(backend)?;
         Ok(Target::Device {
             backend,

@@ -149,10 +149,10 @@ fn check(options: &Options) -> Result<(), Failure> {
         seen.push(id);
         check_session(session)?;
     }
-    if let Some(pin) = options.pin.here() {
-        if !(4..=8).contains(&pin.len()) || !pin.bytes().all(|byte| byte.is_ascii_digit()) {
-            return refuse("pin-file", "a PIN has 4 to 8 digits and nothing else");
-        }
+    if let Some(pin) = options.pin.here()
+        && (!(4..=8).contains(&pin.len()) || !pin.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return refuse("pin-file", "a PIN has 4 to 8 digits and nothing else");
     }
     Ok(())
 }

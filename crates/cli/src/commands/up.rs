@@ -621,7 +621,7 @@ fn choose(
         (None, None) => kind.start(),
     };
     let backend = capture::observed(backend);
-    match candidates::usable(backend.as_ref(), selector) {
+    match candidates::usable(backend.as_ref(), selector, monitor.is_some()) {
         Ok(candidate) => {
             let candidate = match function {
                 Some(number) => candidate.choose(number)?,
