@@ -125,8 +125,10 @@ fn found(pid: u64, text: &str) -> Vec<String> {
         let (range, rest) = line.split_once(' ').unwrap();
         let (start, end) = range.split_once('-').unwrap();
         let [start, end] = [start, end].map(|number| u64::from_str_radix(number, 16).unwrap());
-        // Those of the kernel cannot be read in this way.
-        if !rest.starts_with('r') || rest.contains("[v") {
+        // Files that nobody can write to here hold nothing that was sent, and those of the kernel
+        // cannot be read in this way.
+        let unchanged = !rest.starts_with("rw") && rest.contains('/');
+        if !rest.starts_with('r') || unchanged || rest.contains("[v") {
             continue;
         }
         let mut bytes = Vec::new();
@@ -134,8 +136,13 @@ fn found(pid: u64, text: &str) -> Vec<String> {
         // Memory that goes away meanwhile is read as far as it goes.
         let _ = (&memory).take(end - start).read_to_end(&mut bytes);
         for pattern in [text.as_bytes(), &wide] {
-            let places = bytes.windows(pattern.len()).enumerate();
-            for (place, _) in places.filter(|(_, part)| part == &pattern) {
+            // Most of it is zeros, over which comparing one byte is quick.
+            let firsts = bytes
+                .iter()
+                .enumerate()
+                .filter(|(_, byte)| **byte == pattern[0]);
+            let places = firsts.map(|(place, _)| place);
+            for place in places.filter(|place| bytes[*place..].starts_with(pattern)) {
                 let around = &bytes[place.saturating_sub(24)..bytes.len().min(place + 48)];
                 found.push(format!("{rest}: {}", around.escape_ascii()));
             }

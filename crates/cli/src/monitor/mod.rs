@@ -20,14 +20,14 @@
 //! | --- | --- | --- |
 //! | user | `uwwan`, else one that nobody has (65520 to 65533) | root |
 //! | further groups | none | root's |
-//! | capabilities | none | CHOWN, DAC_OVERRIDE, FOWNER, KILL, NET_ADMIN, SETGID, SETUID, SYS_PTRACE |
+//! | capabilities | none; SYS_NICE where `RLIMIT_NICE` cannot be raised | CHOWN, DAC_OVERRIDE, FOWNER, KILL, NET_ADMIN, SETGID, SETUID, SYS_PTRACE |
 //! | bounding set | empty | the same |
 //! | `no_new_privs` | yes | yes |
 //! | seccomp | list of what is allowed; no program, no tracing, no socket once it runs | list of what is refused; programs only with `--dns resolved` or `resolvconf` |
 //! | Landlock | the runtime directory's base, `/sys`, `/proc` and terminals | not used |
 //! | core dumps, `/proc/PID/mem` | none, root only | none, root only |
 //!
-//! Under the packaged unit both are `uwwan`, and the monitor has NET_ADMIN alone. Where root has no
+//! Under the packaged unit both are `uwwan`, the driver has SYS_NICE and the monitor NET_ADMIN alone. Where root has no
 //! other user to become, as in a container with one user, or where no other user can reach the runtime
 //! directory, the driver stays root's without capabilities; a warning and `status` say so.
 

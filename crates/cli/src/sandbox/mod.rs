@@ -6,6 +6,11 @@
 //! (seccomp). Where the kernel lacks one of them the others hold all the same, and `status` tells
 //! it.
 //!
+//! A process that may not configure interfaces is alone and has no monitor. It gives up its capabilities
+//! and keeps its user; it may read its PIN and password files again, as long as they are not replaced
+//! by other files, and it cannot name the programs that hold a device, because Landlock hides their
+//! descriptors.
+//!
 //! Not all of it is had with `--dns resolved` or `--dns resolvconf` in one process: the programs that
 //! take the name servers inherit every restriction, and what a `resolvconf` script does is not known
 //! in advance. Then files are left open, and only system calls that no such program makes are
