@@ -125,7 +125,7 @@ check 'stop without drivers: none is bound to the function' test -z "$(holder 0)
 check 'stop without drivers: configuration 3 stays' configuration_is 3
 check 'stop without drivers: the data interface is at alternate setting 0' test "$(alternate 1)" = 0
 
-start_up
+start_up --reattach false
 wait_online 'killed: online' 30
 check 'killed: the driver' kill -KILL "$(driver_of_up)"
 result=0
