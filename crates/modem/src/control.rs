@@ -39,11 +39,12 @@ use crate::failure::{Failure, Rung, TRIED_AGAIN};
 use crate::host::HostProvider;
 use crate::ladder::{Action, Ask, Input, Ladder, Outcome};
 use crate::options::Options;
-use crate::pin_memory::PinStore;
+use crate::pin_memory::PinMemory;
 use crate::quirks::Quirk;
 use crate::selector::Selector;
 use crate::session::SessionAsk;
 use crate::shared::Shared;
+use crate::state_file::StateFile;
 use crate::supervisor::{Supervisor, Verdict};
 
 pub(crate) use device::{ethernet_acceptable, look};
@@ -70,7 +71,7 @@ pub(crate) struct Control {
     ladder: Ladder,
     supervisor: Supervisor,
     /// Memory of PINs over runs, if there is a place for it.
-    pins: Option<PinStore>,
+    pins: Option<StateFile<PinMemory>>,
     /// Time of the next climb and the rung it begins from.
     retry: Option<(Instant, Rung)>,
     /// Time by which session 0 must be online for the first time.

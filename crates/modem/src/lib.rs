@@ -70,6 +70,7 @@ mod secret;
 pub mod selector;
 mod session;
 pub mod share;
+pub mod state_file;
 pub mod status;
 mod supervisor;
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pin_memory::PinPlace;
+use crate::pin_memory::PinMemory;
 pub use crate::secret::Secret;
+use crate::state_file::StatePlace;
 
 /// Options of one modem. `Option::None` leaves the choice to the quirk table or the device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub struct Options {
     /// PUK, or when an earlier run was refused with it.
     pub force_pin: bool,
     /// Place where refused PINs are [remembered](crate::pin_memory) over runs.
-    pub pin_memory: Option<PinPlace>,
+    pub pin_memory: Option<StatePlace<PinMemory>>,
     /// Whether the modem goes online while registered with a foreign network.
     pub roaming: bool,
     /// Whether an FCC lock is lifted where a public [way](crate::fcc) is known. Whether that is

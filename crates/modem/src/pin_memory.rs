@@ -4,19 +4,13 @@
 //! recorded after a crash is in doubt; the attempts remaining then tell whether the SIM has counted
 //! it.
 //!
-//! The memory is kept in a file and outlives this process, so that a service that is restarted over
+//! The memory is kept in a [`StateFile`](crate::state_file::StateFile) and outlives this process, so that a service that is restarted over
 //! and over costs the SIM one attempt, not all. The file holds keyed hashes (SipHash-2-4 of 128
-//! bits, the key beside them) and is readable by its owner alone. A reader of the file can find out
+//! bits, the key beside them). A reader of the file can find out
 //! a refused PIN by trying all of them, but neither the SIM's number nor the PIN stand there.
 
-use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use uwwan_mbim::fields::DecodeError;
@@ -32,8 +26,6 @@ const ENTRY: usize = 16 + 4 + 1;
 /// Flags of an entry there: the attempts remaining are known, and the SIM has refused the PIN.
 const SENT_WITH: u8 = 1;
 const REFUSED: u8 = 2;
-/// Size of the longest file that is read, in bytes. A file of [`MOST`] entries is much shorter.
-const LONGEST_FILE: u64 = 64 * 1024;
 
 /// Memory of PINs; see the [module](self).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,191 +247,6 @@ impl PinMemory {
             .all(|byte| *byte == 0)
             .then_some(Self { key, entries })
     }
-
-    /// Reads a memory from a file; without a file it is empty.
-    ///
-    /// # Errors
-    /// Those of the system, and for a file that is no memory. A pipe or a device is refused and
-    /// never waited for.
-    fn load(path: &Path) -> io::Result<Self> {
-        // A pipe without a writer would hold up an open that may block.
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(path);
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is no regular file",
-            ));
-        }
-        let mut text = String::new();
-        file.take(LONGEST_FILE).read_to_string(&mut text)?;
-        let memory: Self = serde_json::from_str(&text)?;
-        Ok(memory)
-    }
-
-    /// Writes the memory to a file that this user alone may read, in one piece or not at all. Its
-    /// directory is made if need be.
-    ///
-    /// # Errors
-    /// Those of the system; the old file then stays.
-    fn save(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-        let draft = path.with_extension(format!("new-{}", std::process::id()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            // The directory may be another user's, who could have put a link there.
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&draft)
-            .and_then(|mut file| {
-                file.write_all(serde_json::to_string(self)?.as_bytes())?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&draft, path))
-            // The directory entry must outlive a power cut as well.
-            .and_then(|()| fs::File::open(folder)?.sync_all());
-        if written.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
-        written
-    }
-}
-
-/// What keeps a memory of PINs over runs in place of this process: another one, which may write the
-/// file.
-pub trait PinKeeper: Send + Sync {
-    /// Returns the memory that earlier runs have kept.
-    ///
-    /// # Errors
-    /// The reason why it cannot be read.
-    fn load(&self) -> Result<PinMemory, String>;
-
-    /// Keeps the memory.
-    ///
-    /// # Errors
-    /// The reason why it is not kept.
-    fn save(&self, pins: &PinMemory) -> Result<(), String>;
-}
-
-/// Place where a memory of PINs is kept over runs: a file, which this process or another one reads and
-/// writes.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(from = "PathBuf", into = "PathBuf")]
-pub struct PinPlace {
-    /// Path of the file.
-    pub path: PathBuf,
-    keeper: Option<Arc<dyn PinKeeper>>,
-}
-
-impl PinPlace {
-    /// Returns the place that another process keeps.
-    #[must_use]
-    pub fn kept_by(path: PathBuf, keeper: Arc<dyn PinKeeper>) -> Self {
-        Self {
-            path,
-            keeper: Some(keeper),
-        }
-    }
-}
-
-impl From<PathBuf> for PinPlace {
-    fn from(path: PathBuf) -> Self {
-        Self { path, keeper: None }
-    }
-}
-
-impl From<PinPlace> for PathBuf {
-    fn from(place: PinPlace) -> Self {
-        place.path
-    }
-}
-
-/// Places are equal when the file is the same, whoever writes it.
-impl PartialEq for PinPlace {
-    fn eq(&self, other: &Self) -> bool {
-        self.path == other.path
-    }
-}
-
-impl std::fmt::Debug for PinPlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.path.fmt(f)
-    }
-}
-
-/// A memory of PINs and the place where it is kept over runs.
-#[derive(Debug)]
-pub struct PinStore {
-    place: PinPlace,
-    /// Memory as it is at present.
-    pub pins: PinMemory,
-    /// Reason why the file of earlier runs cannot be read, if it cannot. The file is not replaced
-    /// then.
-    unreadable: Option<String>,
-}
-
-impl PinStore {
-    /// Reads the memory that earlier runs have kept. It is empty without a file, and when the file
-    /// cannot be read.
-    #[must_use]
-    pub fn open(place: impl Into<PinPlace>) -> Self {
-        let place = place.into();
-        let loaded = match &place.keeper {
-            Some(keeper) => keeper.load(),
-            None => PinMemory::load(&place.path).map_err(|error| error.to_string()),
-        };
-        let (pins, unreadable) = match loaded {
-            Ok(pins) => (pins, None),
-            Err(why) => (PinMemory::default(), Some(why)),
-        };
-        Self {
-            place,
-            pins,
-            unreadable,
-        }
-    }
-
-    /// Returns the path of the file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.place.path
-    }
-
-    /// Returns the reason why the file of earlier runs cannot be read, if it cannot.
-    #[must_use]
-    pub fn unreadable(&self) -> Option<&str> {
-        self.unreadable.as_deref()
-    }
-
-    /// Writes the memory to the file.
-    ///
-    /// # Errors
-    /// The reason why the file is left as it is: it cannot be read, or not be written.
-    pub fn save(&self) -> Result<(), String> {
-        if let Some(why) = &self.unreadable {
-            return Err(why.clone());
-        }
-        match &self.place.keeper {
-            Some(keeper) => keeper.save(&self.pins),
-            None => self
-                .pins
-                .save(&self.place.path)
-                .map_err(|error| error.to_string()),
-        }
-    }
 }
 
 /// Shows the number of entries and nothing of their content.
@@ -452,6 +259,7 @@ impl std::fmt::Debug for PinMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state_file::LONGEST_FILE;
 
     const SIM: &str = "8947000000000000001";
 
@@ -561,60 +369,10 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_private_and_garbage_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-
-        let folder = std::env::temp_dir().join(format!("uwwan-pins-{}", std::process::id()));
-        let path = folder.join("deep").join("pins.json");
-        assert!(PinMemory::load(&path).unwrap().entries.is_empty());
-        let mut memory = PinMemory::default();
-        memory.refused(&memory.mark(SIM, "1234"));
-        memory.save(&path).unwrap();
-        memory.save(&path).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-        let read = PinMemory::load(&path).unwrap();
-        assert_eq!(
-            read.past(&read.mark(SIM, "1234"), Some(2)),
-            Past::RefusedBefore
-        );
-        for garbage in ["", "{", "[]", "{\"key\":[1],\"entries\":[]}", "\u{1}"] {
-            fs::write(&path, garbage).unwrap();
-            assert!(PinMemory::load(&path).is_err(), "{garbage:?}");
+    fn garbage_is_no_memory() {
+        for text in ["", "{", "[]", "{\"key\":[1],\"entries\":[]}", "\u{1}"] {
+            assert!(serde_json::from_str::<PinMemory>(text).is_err(), "{text:?}");
         }
-        fs::write(&path, vec![b' '; 1 << 20]).unwrap();
-        assert!(PinMemory::load(&path).is_err());
-        fs::remove_file(&path).unwrap();
-        let here = rustix::fs::CWD;
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mknodat(here, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        let refused = PinMemory::load(&path).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_not_replaced() {
-        let folder = std::env::temp_dir().join(format!("uwwan-store-{}", std::process::id()));
-        let path = folder.join("pins.json");
-        let mut store = PinStore::open(path.clone());
-        store.pins.refused(&store.pins.mark(SIM, "1234"));
-        assert_eq!(store.save(), Ok(()));
-        let later = PinStore::open(path.clone());
-        assert_eq!(later.unreadable(), None);
-        assert_eq!(
-            later.pins.past(&later.pins.mark(SIM, "1234"), None),
-            Past::RefusedBefore
-        );
-
-        fs::write(&path, "{").unwrap();
-        let mut broken = PinStore::open(path.clone());
-        let why = broken.unreadable().unwrap().to_owned();
-        broken.pins.refused(&broken.pins.mark(SIM, "4321"));
-        assert_eq!(broken.save(), Err(why));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{");
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
@@ -639,31 +397,5 @@ mod tests {
             bytes[place] = value;
             assert!(PinMemory::from_bytes(&bytes).is_none(), "{place}: {value}");
         }
-    }
-
-    #[test]
-    fn another_process_may_keep_it() {
-        #[derive(Default)]
-        struct Elsewhere(std::sync::Mutex<Option<PinMemory>>);
-        impl PinKeeper for Elsewhere {
-            fn load(&self) -> Result<PinMemory, String> {
-                let kept = self.0.lock().unwrap().clone();
-                kept.ok_or_else(|| "not there".to_owned())
-            }
-            fn save(&self, pins: &PinMemory) -> Result<(), String> {
-                *self.0.lock().unwrap() = Some(pins.clone());
-                Ok(())
-            }
-        }
-        let elsewhere = Arc::new(Elsewhere::default());
-        let place = PinPlace::kept_by("/nowhere/pins.json".into(), elsewhere.clone());
-        let store = PinStore::open(place.clone());
-        assert_eq!(store.unreadable(), Some("not there"));
-        assert_eq!(store.save().unwrap_err(), "not there");
-        elsewhere.save(&PinMemory::default()).unwrap();
-        let mut store = PinStore::open(place);
-        store.pins.refused(&store.pins.mark(SIM, "1234"));
-        store.save().unwrap();
-        assert_eq!(elsewhere.load().unwrap(), store.pins);
     }
 }

@@ -12,8 +12,8 @@ use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::host::HostProvider;
 use uwwan_modem::options::{Dns, Options};
-use uwwan_modem::pin_memory::PinPlace;
 use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder};
+use uwwan_modem::state_file::StatePlace;
 use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
@@ -130,7 +130,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             .next("uwwan emulate --attach plugs it in there"));
     }
     if !options.pin.is_empty() {
-        options.pin_memory = state::pins(device == Device::Emulator).map(PinPlace::from);
+        options.pin_memory = state::pins(device == Device::Emulator).map(StatePlace::from);
         if options.pin_memory.is_none() && device != Device::Emulator && !options.force_pin {
             return Err(Failure::new(
                 FailureKind::Usage,

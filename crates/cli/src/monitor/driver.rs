@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal};
 use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostNews, HostProvider};
-use uwwan_modem::pin_memory::{PinKeeper, PinMemory};
+use uwwan_modem::pin_memory::PinMemory;
+use uwwan_modem::state_file;
 use uwwan_modem::status;
 use uwwan_usb::access::Access;
 use uwwan_usb::device::{Identity, PortGuard};
@@ -156,7 +157,7 @@ pub(super) struct RemotePins {
     pub(super) loaded: Result<PinMemory, String>,
 }
 
-impl PinKeeper for RemotePins {
+impl state_file::Keeper<PinMemory> for RemotePins {
     fn load(&self) -> Result<PinMemory, String> {
         self.loaded.clone()
     }

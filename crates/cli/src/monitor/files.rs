@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use uwwan_modem::capture;
 use uwwan_modem::options::Secret;
-use uwwan_modem::pin_memory::PinStore;
+use uwwan_modem::pin_memory::PinMemory;
+use uwwan_modem::state_file::StateFile;
 
 use super::check::refused;
 use super::request::{Name, Request, Wanted};
@@ -25,7 +26,7 @@ pub(super) struct Files {
     /// Passwords of the data sessions.
     pub(super) passwords: Vec<Secret>,
     /// Memory of PINs, if there is a place for it.
-    pub(super) pins: Option<PinStore>,
+    pub(super) pins: Option<StateFile<PinMemory>>,
     /// Directory in which runtime directories are made.
     pub(super) base: PathBuf,
     /// The user as whom the driver runs, if it is another than this process's.
@@ -55,7 +56,7 @@ impl Files {
             Request::Remember { pins } => {
                 let store = self.pins.as_mut();
                 let store = store.ok_or_else(|| refused("no memory of PINs was asked for"))?;
-                store.pins = pins.clone();
+                store.content = pins.clone();
                 store
                     .save()
                     .map_err(|why| Failure::new(FailureKind::Host, why))
@@ -185,7 +186,7 @@ mod tests {
     fn what_was_not_asked_for_is_refused() {
         let base = tempfile::tempdir().unwrap();
         let mut files = files(base.path());
-        let pins = uwwan_modem::pin_memory::PinMemory::default();
+        let pins = PinMemory::default();
         let port = Name::new("1-4").unwrap();
         for request in [
             Request::Remember { pins },

@@ -49,7 +49,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use uwwan_modem::capture;
 use uwwan_modem::host::HostConfig;
 use uwwan_modem::options::{Dns, Secret};
-use uwwan_modem::pin_memory::{PinPlace, PinStore};
+use uwwan_modem::pin_memory::PinMemory;
+use uwwan_modem::state_file::{StateFile, StatePlace};
 use uwwan_modem::{Options, Selector};
 
 pub use driver::{Monitor, Provider};
@@ -106,7 +107,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         .iter()
         .map(HostConfig::for_session)
         .collect();
-    let pins = options.pin_memory.clone().map(PinStore::open);
+    let pins = options.pin_memory.clone().map(StateFile::open);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
     let monitor = rustix::process::getpid();
     let Some(driver) = ffi::fork().map_err(failed)? else {
@@ -178,7 +179,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
 }
 
 /// Replaces what is read from files by what the monitor hands over.
-fn leave_files(options: &mut Options, pins: Option<PinStore>, monitor: &Monitor) {
+fn leave_files(options: &mut Options, pins: Option<StateFile<PinMemory>>, monitor: &Monitor) {
     let asked = |wanted: Wanted| {
         let monitor = monitor.clone();
         Secret::asked_for(move || monitor.secret(wanted))
@@ -197,10 +198,10 @@ fn leave_files(options: &mut Options, pins: Option<PinStore>, monitor: &Monitor)
             monitor: monitor.clone(),
             loaded: match store.unreadable() {
                 Some(why) => Err(why.to_owned()),
-                None => Ok(store.pins),
+                None => Ok(store.content),
             },
         };
-        options.pin_memory = Some(PinPlace::kept_by(path, Arc::new(keeper)));
+        options.pin_memory = Some(StatePlace::kept_by(path, Arc::new(keeper)));
     }
 }
 

@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use super::Control;
 use crate::event::Event;
-use crate::pin_memory::{PinMemory, PinStore};
+use crate::pin_memory::PinMemory;
+use crate::state_file::StateFile;
 
 impl Control {
     pub(super) fn remember(&mut self, pins: PinMemory) {
         let Some(store) = &mut self.pins else {
             return;
         };
-        store.pins = pins;
+        store.content = pins;
         if let Err(why) = store.save() {
             let why = format!("{}: {why}", store.path().display());
             let text =
@@ -26,8 +27,8 @@ impl Control {
         let Some(place) = self.options.pin_memory.clone() else {
             return;
         };
-        let store = PinStore::open(place);
-        self.ladder.recall(store.pins.clone());
+        let store = StateFile::open(place);
+        self.ladder.recall(store.content.clone());
         if let Some(why) = store.unreadable() {
             let path = store.path().display();
             let text =

@@ -3,7 +3,8 @@
 use uwwan_mbim::services::basic_connect::{SUBSCRIBER_READY_STATUS, SubscriberReadyStatus};
 use uwwan_mbim::session::Command;
 use uwwan_modem::client::Client;
-use uwwan_modem::pin_memory::{Past, PinStore};
+use uwwan_modem::pin_memory::{Past, PinMemory};
+use uwwan_modem::state_file::StateFile;
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
@@ -11,7 +12,7 @@ use crate::state;
 
 /// The memory for the SIM at hand.
 pub(super) struct Memory {
-    store: PinStore,
+    store: StateFile<PinMemory>,
     sim: String,
 }
 
@@ -30,7 +31,7 @@ impl Memory {
             Ok(status) if !status.sim_icc_id.is_empty() => status.sim_icc_id,
             _ => return Ok(None),
         };
-        let store = PinStore::open(path);
+        let store = StateFile::open(path);
         Ok(Some(Self { store, sim }))
     }
 
@@ -47,18 +48,18 @@ impl Memory {
         remaining: Option<u32>,
         force: bool,
     ) -> Result<(), Failure> {
-        let pin = self.store.pins.mark(&self.sim, pin);
-        if self.store.pins.past(&pin, remaining) != Past::Clean && !force {
+        let pin = self.store.content.mark(&self.sim, pin);
+        if self.store.content.past(&pin, remaining) != Past::Clean && !force {
             return Err(
                 Failure::new(FailureKind::Refused, "this SIM has refused this PIN before")
                     .because("each time it is entered costs an attempt")
                     .next("nothing was sent; if the SIM's PIN has been changed since, run the same with --force"),
             );
         }
-        self.store.pins.sending(&pin, remaining);
+        self.store.content.sending(&pin, remaining);
         match self.store.save() {
             Err(why) if !force => {
-                self.store.pins.forget(&pin);
+                self.store.content.forget(&pin);
                 Err(Failure::new(
                     FailureKind::Host,
                     "whether the SIM refuses this PIN cannot be remembered",
@@ -74,16 +75,16 @@ impl Memory {
     /// Records that the SIM has refused the PIN.
     pub(super) fn refused(&mut self, pin: &str) {
         self.store
-            .pins
-            .refused(&self.store.pins.mark(&self.sim, pin));
+            .content
+            .refused(&self.store.content.mark(&self.sim, pin));
         self.save_or_tell();
     }
 
     /// Forgets the PIN, because the SIM has taken it or no attempt was used up.
     pub(super) fn forget(&mut self, pin: &str) {
         self.store
-            .pins
-            .forget(&self.store.pins.mark(&self.sim, pin));
+            .content
+            .forget(&self.store.content.mark(&self.sim, pin));
         self.save_or_tell();
     }
 
