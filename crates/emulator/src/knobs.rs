@@ -138,6 +138,20 @@ choice! {
 }
 
 choice! {
+    /// By what the modem sees the end of an NTB whose length without padding depends on it.
+    NtbEnd, "any, short, zlp or full" {
+        /// By whatever the host does.
+        Any = "any",
+        /// One byte more, in a short packet.
+        Short = "short",
+        /// A zero-length packet.
+        ZeroPacket = "zlp",
+        /// Zeros up to the longest NTB, where the NTB is not much shorter.
+        Full = "full",
+    }
+}
+
+choice! {
     /// What is in the SIM slot.
     SimState, "ready, absent, bad or not_initialized" {
         /// A working SIM (locked, if a PIN is set).
@@ -308,6 +322,13 @@ knobs! {
     /// NTBs with the NDP before the datagrams are taken on USB, and their datagrams vanish (quirk
     /// NDP_TO_END of the kernel's cdc_mbim; modemmanager-devel, June 2016).
     black_hole_ndp_front: bool = true;
+    /// NTB16s are taken on USB, and their datagrams vanish (Huawei ME906E by its users' reports).
+    black_hole_ntb16: bool = false;
+    /// By what the modem sees the end of an NTB that fills its last packet without padding: any end, short
+    /// (one byte more), zlp; or, for NTBs of more than dwNtbOutMaxSize less three packets, full. An NTB
+    /// that ends otherwise stops everything until one comes that ends so (kernel's usbnet on devices that
+    /// hang without, or with, zero-length packets).
+    ntb_end: NtbEnd = NtbEnd::Any;
     /// Where the modem puts the NDP of its own NTBs: at the end or in front of the datagrams.
     ndp_place: NdpPlace = NdpPlace::End;
     /// SET_NTB_INPUT_SIZE succeeds and changes nothing (some devices, according to the kernel's ABI

@@ -10,7 +10,7 @@ use super::ethernet;
 use super::link::{self, icmpv6_type};
 use super::routes::version;
 use crate::descriptors::{DataFunction, NetworkKind};
-use crate::knobs::Knobs;
+use crate::knobs::{Knobs, NtbEnd};
 use crate::random::Random;
 use crate::report::Rule;
 
@@ -41,6 +41,8 @@ pub(super) struct Uplink {
     at_hand: (usize, [u8; 12]),
     /// The network had no room for the rest of the transfer at hand.
     blocked: bool,
+    /// The end of an NTB was not seen, and nothing is carried until that of another is.
+    stuck: bool,
     /// wSequence that is due, once one has been seen.
     sequence: Option<u16>,
     /// The host sent a neighbour advertisement that nobody has taken note of.
@@ -109,6 +111,7 @@ impl Uplink {
         self.unended.clear();
         self.passed = 0;
         self.blocked = false;
+        self.stuck = false;
         self.sequence = None;
         self.limits = Limits {
             max_ntb: parameters.sanitised().out_max as usize,
@@ -207,6 +210,9 @@ impl Uplink {
                 return (true, Some(mishap));
             }
             self.check(data, ended, parameters, format, context);
+            if let Some(seen) = self.sees_end(data, ended, context.knobs.ntb_end) {
+                self.stuck = !seen;
+            }
         }
         let passed = std::mem::take(&mut self.passed);
         let taken = self.deliver(data, passed, context);
@@ -215,6 +221,27 @@ impl Uplink {
             self.at_hand = fingerprint(data);
         }
         (taken, None)
+    }
+
+    /// Returns whether the modem sees the end of an NTB; `None` when that depends on no knob.
+    fn sees_end(&self, data: &[u8], ended: bool, needed: NtbEnd) -> Option<bool> {
+        if needed == NtbEnd::Any {
+            return None;
+        }
+        let packet = self.function.packet.max(1);
+        let longest = self.limits.max_ntb;
+        let mut drops = DropCounters::default();
+        let ntb = Ntb::parse(data, &self.limits).ok()?;
+        let datagrams = ntb.datagrams(&mut drops).map(|found| found.range.end).max();
+        let ndps = ntb.ndps(&mut drops).map(|ndp| ndp.range.end).max();
+        let used = datagrams.max(ndps)?;
+        let fills = used.is_multiple_of(packet) && used < longest;
+        match needed {
+            NtbEnd::Short if fills => Some(!data.len().is_multiple_of(packet)),
+            NtbEnd::ZeroPacket if fills => Some(data.len() == used && ended),
+            NtbEnd::Full if used + 3 * packet > longest => Some(data.len() == longest),
+            _ => None,
+        }
     }
 
     /// Records what is wrong with a transfer.
@@ -273,7 +300,10 @@ impl Uplink {
             let in_front = datagrams
                 .peek()
                 .is_some_and(|first| ntb.ndp_index() < first.range.start);
-            let hole = in_front && context.knobs.black_hole_ndp_front;
+            let ntb16 = ntb.format() == Format::Ntb16;
+            let hole = self.stuck
+                || (in_front && context.knobs.black_hole_ndp_front)
+                || (ntb16 && context.knobs.black_hole_ntb16);
             for datagram in datagrams {
                 if number < skip {
                     number += 1;
