@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, capture, demo, down, emulate, ipv6, list, mbim, modem, ntb, status, up, usb,
+    at, bench, capture, demo, down, emulate, ipv6, list, mbim, modem, ntb, quirks, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -16,7 +16,7 @@ Exit status:
 Environment:
   UWWAN_LOG          what to log, e.g. uwwan_modem=debug,uwwan_usb=trace
   UWWAN_RUNTIME_DIR  where running modems keep their control sockets
-  UWWAN_STATE_DIR    where refused PINs are remembered
+  UWWAN_STATE_DIR    where refused PINs and layouts that worked are remembered
   NO_COLOR           no colours
 
 Without hardware:  uwwan demo
@@ -47,6 +47,8 @@ pub enum Command {
     Down(down::Arguments),
     /// Show the state of a running `up`
     Status(status::Arguments),
+    /// What is known of modems: rows of the quirk table, and layouts of NTBs that worked
+    Quirks(quirks::Arguments),
     #[command(flatten)]
     Modem(modem::Command),
     /// Capture what passes on USB

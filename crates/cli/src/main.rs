@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => commands::up::run(*arguments),
         Command::Down(arguments) => commands::down::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Quirks(arguments) => commands::quirks::run(&arguments),
         Command::Modem(command) => commands::modem::run(&command),
         Command::Capture(arguments) => commands::capture::run(&arguments),
         Command::At(arguments) => commands::at::run(&arguments),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args as _;
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
-use uwwan_modem::options::{Format, Padding, Placement, SessionOptions, Table};
+use uwwan_modem::options::{Format, Heal, Padding, Placement, SessionOptions, Table};
 use uwwan_usb::backend::BackendKind;
 
 use crate::checks::{bad, one_or_many, within, words};
@@ -200,6 +200,11 @@ choices! {
         /// as the kernel driver does (full), or a zero-length packet (zlp)
         #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES), help_heading = "NTBs (NCM Transfer Blocks)")]
         pub pad: Option<Padding>,
+        /// Try other layouts when the modem takes NTBs and nothing comes back, and keep what works for the
+        /// next time: on a device without a row in the quirk table (auto; --ndp, --pad or --ntb switch it
+        /// off), on every device, with what is given left as it is (always), or never (off) [default: auto]
+        #[arg(long, value_name = "WHEN", value_parser = words(Heal::VALUES), help_heading = "NTBs (NCM Transfer Blocks)")]
+        pub heal: Option<Heal>,
         /// Largest NTB to the modem in bytes; the modem's limit stays in force [default: 16384]
         #[arg(long, value_name = "BYTES", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub block_size: Option<u32>,
@@ -381,6 +386,7 @@ impl Settings {
         options.ntb = self.ntb;
         options.table = self.table;
         options.padding = self.pad;
+        options.heal = self.heal.unwrap_or(options.heal);
         Ok(options)
     }
 }

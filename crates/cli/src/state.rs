@@ -11,14 +11,25 @@ use std::path::PathBuf;
 const SYSTEM: &str = "/var/lib/uwwan";
 /// Name of the file that holds refused PINs; see [`uwwan_modem::pin_memory`].
 const PINS: &str = "pins.json";
+/// Name of the file that holds layouts of NTBs that worked; see [`uwwan_modem::heal::memory`].
+const LAYOUTS: &str = "layouts.json";
 /// Environment variable that names the state directory.
 const CHOSEN: &str = "UWWAN_STATE_DIR";
 
-/// Returns the path of the file of refused PINs, if there is a state directory. An emulated SIM is
+/// Returns the path of the file of refused PINs, if there is a state directory. An emulated modem is
 /// made afresh for each run, so nothing about it is kept unless `UWWAN_STATE_DIR` is set.
 pub fn pins(emulated: bool) -> Option<PathBuf> {
+    file(PINS, emulated)
+}
+
+/// Returns the path of the file of layouts that worked, if there is a state directory.
+pub fn layouts(emulated: bool) -> Option<PathBuf> {
+    file(LAYOUTS, emulated)
+}
+
+fn file(name: &str, emulated: bool) -> Option<PathBuf> {
     let root = rustix::process::geteuid().is_root();
-    directory(root, emulated, |name| std::env::var_os(name)).map(|folder| folder.join(PINS))
+    directory(root, emulated, |name| std::env::var_os(name)).map(|folder| folder.join(name))
 }
 
 /// Returns the directories of quirk files: `/etc/uwwan/quirks.d`, then `$XDG_CONFIG_HOME/uwwan/quirks.d`

@@ -686,3 +686,79 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
     assert!(up.ask(&["down"]).status.success());
     assert!(up.end().success());
 }
+
+/// `up` on an lt4132 with an id that nobody knows, which carries nothing with the NDP in front.
+fn unknown(base: tempfile::TempDir, state: &Path, arguments: &[&str]) -> Up {
+    let sets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
+    let mut bytes = std::fs::read(sets.join("hp_lt4132_03f0_a31d.bin")).unwrap();
+    bytes[8..12].copy_from_slice(&[0x34, 0x12, 0x78, 0x56]);
+    let descriptors = state.join("descriptors");
+    std::fs::write(&descriptors, bytes).unwrap();
+    let mut command = command(base.path());
+    command
+        .env("UWWAN_STATE_DIR", state)
+        .args(["--knob", "black_hole_ndp_front=on", "--descriptors"])
+        .arg(descriptors)
+        .args(arguments);
+    Up::spawn(base, command)
+}
+
+#[test]
+fn a_modem_that_nobody_knows_is_healed_and_known_the_next_time() {
+    let state = tempfile::tempdir().unwrap();
+    let quirks = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM)
+            .arg("quirks")
+            .args(arguments)
+            .env("UWWAN_STATE_DIR", state.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(quirks(&["list"]).starts_with("no layout was learnt\n"));
+
+    let mut up = unknown(tempfile::tempdir().unwrap(), state.path(), &[]);
+    for step in ["noticed", "try", "healed"] {
+        assert_eq!(up.event("heal")["step"], step);
+    }
+    let status = up.status();
+    assert_eq!(status["heal"]["step"], "healed");
+    assert_eq!(status["framing"]["ndp"], "end");
+    let told = text(&up.ask(&["status"]).stdout);
+    assert!(told.contains("  healing    healed after "), "{told}");
+    up.signal(rustix::process::Signal::TERM);
+    assert!(up.end().success());
+
+    let list = quirks(&["list"]);
+    assert!(list.contains("1234:5678  NDP at the end, padding zlp, NTB16 (firmware 11.617"));
+    assert!(
+        list.contains("03f0:a31d  HP lt4132 (Huawei ME906s-158) (built in)"),
+        "{list}"
+    );
+    let json: Value = serde_json::from_str(&quirks(&["list", "--json"])).unwrap();
+    assert_eq!(json["layouts"][0]["layout"]["ndp"], "end");
+
+    let mut up = unknown(tempfile::tempdir().unwrap(), state.path(), &[]);
+    let known = up.event("heal");
+    assert_eq!(
+        (&known["step"], &known["layout"]["ndp"]),
+        (&"remembered".into(), &"end".into())
+    );
+    up.event("online");
+    up.signal(rustix::process::Signal::TERM);
+    assert!(up.end().success());
+
+    assert_eq!(quirks(&["forget", "1234:5679"]), "nothing was known\n");
+    assert_eq!(quirks(&["forget", "1234:5678"]), "1 layout forgotten\n");
+    // A part of the layout that is given switches the healing off.
+    for option in ["--ndp=front", "--heal=off"] {
+        let mut up = unknown(tempfile::tempdir().unwrap(), state.path(), &[option]);
+        let diagnosis = up.event("diagnosis");
+        let said = diagnosis["text"].as_str().unwrap();
+        assert!(said.starts_with("nothing comes back: "), "{said}");
+        assert!(up.status()["heal"].is_null());
+        up.signal(rustix::process::Signal::TERM);
+        assert!(up.end().success());
+    }
+}

@@ -10,6 +10,8 @@
 mod device;
 mod ending;
 mod found;
+mod heal;
+mod healing;
 mod held;
 mod link;
 mod mbim;
@@ -48,6 +50,7 @@ use crate::state_file::StateFile;
 use crate::supervisor::{Supervisor, Verdict};
 
 pub(crate) use device::{ethernet_acceptable, look};
+use healing::Healing;
 use held::HeldSession;
 
 /// Origin of a command, which gets the answer.
@@ -95,6 +98,7 @@ pub(crate) struct Control {
     busy: bool,
     /// Data sessions, session 0 first.
     sessions: Vec<HeldSession>,
+    healing: Healing,
     finished: Option<Result<(), Failure>>,
 }
 
@@ -150,6 +154,7 @@ impl Control {
             control_buffer: Vec::new(),
             busy: false,
             sessions,
+            healing: Healing::new(now),
             finished: None,
         }
     }
@@ -204,6 +209,7 @@ impl Control {
                 self.perform(action);
             }
             idle &= !self.work_sessions();
+            idle &= !self.work_healing();
             if self.transfer() {
                 idle = false;
                 transfers += 1;
@@ -231,6 +237,7 @@ impl Control {
             self.retry.map(|(at, _)| at),
             self.online_by,
             self.session_deadline(),
+            self.healing.machine.poll_timeout(),
         ];
         let timeout = due
             .into_iter()
@@ -265,6 +272,10 @@ impl Control {
             self.ladder.timeout(now);
         }
         self.session_timeouts();
+        let healer = &mut self.healing.machine;
+        if healer.poll_timeout().is_some_and(|at| now >= at) {
+            healer.timeout(now);
+        }
         if self.online_by.is_some_and(|at| now >= at) {
             self.give_up();
         }
@@ -321,6 +332,10 @@ impl Control {
                 }
             }
             Report::Ended(fault) => self.lost(Rung::Found, fault.to_string()),
+            Report::EmptyHeaders if self.heals() => self.healing.empty_headers(),
+            Report::Probed(identity) => self.healing.machine.answered(now, identity),
+            Report::HostAnswered(0) => self.healing.machine.host_answered(now),
+            Report::HostAnswered(_) => {}
             Report::EmptyHeaders => self.diagnose(
                 "NTBs come with empty headers: this firmware needs the other NTB format; try `--ntb 32`".into(),
             ),
@@ -369,7 +384,11 @@ impl Control {
                 command,
                 timeout,
             } => self.ask(ask, command, timeout),
-            Action::Climbed(from) => self.start_sessions(true, from),
+            Action::Climbed(from) => {
+                if self.heal_firmware() {
+                    self.start_sessions(true, from);
+                }
+            }
             Action::Remember(pins) => self.remember(pins),
             Action::Tell(event) => self.tell(event),
             Action::Failed {
@@ -378,6 +397,7 @@ impl Control {
                 after,
             } => self.failed(failure, from, after),
             Action::Lost { from, why } => {
+                self.healing.machine.interrupted();
                 self.rest_sessions(from <= Rung::PacketService, &why);
                 if from <= Rung::Open {
                     self.tear_down(false);

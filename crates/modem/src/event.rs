@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Rung};
+use crate::heal::HealEvent;
 use crate::status::Addresses;
 
 /// Event of a modem. No event carries personal data except the addresses of [`Event::Session`].
@@ -68,6 +69,8 @@ pub enum Event {
         /// Text for people.
         text: String,
     },
+    /// The layout of NTBs is being healed, or a layout of an earlier run is used.
+    Heal(HealEvent),
     /// The modem, its network or session 0 was lost and will be brought up again.
     Lost {
         /// Rung from which the bring-up starts again.

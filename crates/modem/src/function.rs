@@ -15,6 +15,7 @@ use uwwan_usb::error::Error;
 use uwwan_usb::requests;
 
 use crate::addresses::Sizes;
+use crate::heal::Layout;
 use crate::kind::{ETHERNET_HEADER, Function, Kind};
 use crate::options::{Format, Options, Padding, Placement, Table};
 use crate::quirks::Quirk;
@@ -34,6 +35,8 @@ pub(crate) struct Negotiated {
     pub(crate) frame: Option<u16>,
     /// Where the device did not do as asked, in words.
     pub(crate) notices: Vec<String>,
+    /// End of NTBs to the device that fill their last packet.
+    pub(crate) padding: Padding,
     /// Parameters that the device announced.
     announced: Option<NtbParameters>,
 }
@@ -155,17 +158,10 @@ pub(crate) fn negotiate(
     let receive_max = parameters
         .in_max
         .clamp(receive_size, MOST_BLOCK.max(receive_size)) as usize;
-    // What an NTB holds beside one datagram: NTH, NDP, alignment, the closing byte.
-    let overhead = 64 + framing.divisor + framing.ndp_alignment;
-    let front_table = if choices.placement == uwwan_ncm::Placement::Front {
-        16 + 8 * (framing.max_datagrams + 1)
-    } else {
-        0
-    };
     let header = frame.map_or(0, |_| ETHERNET_HEADER);
     let ntb = framing
         .max_ntb
-        .saturating_sub(overhead + front_table + usize::from(header));
+        .saturating_sub(overhead(&framing) + usize::from(header));
     let operator = match function.kind {
         Kind::Mbim { extended_mtu, .. } => extended_mtu,
         Kind::Ethernet { .. } => None,
@@ -187,6 +183,7 @@ pub(crate) fn negotiate(
         },
         frame,
         notices,
+        padding: options.padding.unwrap_or(quirk.padding),
         announced,
     })
 }
@@ -290,22 +287,12 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
     let block_size = options.block_size.unwrap_or(USUAL_BLOCK) as usize;
     Choices {
         format,
-        placement: match options.ndp.unwrap_or(quirk.ndp) {
-            Placement::End => uwwan_ncm::Placement::End,
-            Placement::Front => uwwan_ncm::Placement::Front,
-        },
+        placement: place(options.ndp.unwrap_or(quirk.ndp)),
         ndp_size: match options.table {
             Some(Table::Full) => uwwan_ncm::NdpSize::Full,
             Some(Table::Minimal) | None => uwwan_ncm::NdpSize::Minimal,
         },
-        padding: match options.padding.unwrap_or(quirk.padding) {
-            Padding::Short => uwwan_ncm::Padding::ShortPacket,
-            Padding::ZeroPacket => uwwan_ncm::Padding::Never,
-            // Linux' default threshold: three packets below the maximum.
-            Padding::Full => uwwan_ncm::Padding::Full {
-                min_tx_pkt: block_size.saturating_sub(3 * packet).max(512),
-            },
-        },
+        padding: padding(options.padding.unwrap_or(quirk.padding), block_size, packet),
         block_size,
         max_packet_size: packet,
         max_datagrams: options
@@ -322,7 +309,59 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
     }
 }
 
+fn place(place: Placement) -> uwwan_ncm::Placement {
+    match place {
+        Placement::End => uwwan_ncm::Placement::End,
+        Placement::Front => uwwan_ncm::Placement::Front,
+    }
+}
+
+/// Returns the padding of NTBs of at most `longest` bytes, in packets of `packet` bytes.
+fn padding(padding: Padding, longest: usize, packet: usize) -> uwwan_ncm::Padding {
+    match padding {
+        Padding::Short => uwwan_ncm::Padding::ShortPacket,
+        Padding::ZeroPacket => uwwan_ncm::Padding::Never,
+        // Linux' default threshold: three packets below the maximum.
+        Padding::Full => uwwan_ncm::Padding::Full {
+            min_tx_pkt: longest.saturating_sub(3 * packet).max(512),
+        },
+    }
+}
+
+/// Returns the bytes of an NTB beside one datagram: NTH, NDP, alignment, the closing byte.
+fn overhead(framing: &Framing) -> usize {
+    let front_table = match framing.placement {
+        uwwan_ncm::Placement::Front => 16 + 8 * (framing.max_datagrams + 1),
+        uwwan_ncm::Placement::End => 0,
+    };
+    64 + framing.divisor + framing.ndp_alignment + front_table
+}
+
 impl Negotiated {
+    /// Lays NTBs out in another way of the same format.
+    pub(crate) fn lay_out(&mut self, layout: Layout) {
+        let framing = &mut self.framing;
+        self.padding = layout.padding;
+        framing.placement = place(layout.ndp);
+        framing.padding = padding(layout.padding, framing.max_ntb, framing.max_packet_size);
+    }
+
+    /// Returns whether the device knows both formats.
+    pub(crate) fn knows_both_formats(&self) -> bool {
+        self.announced.is_some_and(|announced| {
+            announced.supports(NcmFormat::Ntb16) && announced.supports(NcmFormat::Ntb32)
+        })
+    }
+
+    /// Returns whether an NTB has room for a datagram of `length` bytes behind an NDP in front.
+    pub(crate) fn has_room_in_front(&self, length: usize) -> bool {
+        let framing = Framing {
+            placement: uwwan_ncm::Placement::Front,
+            ..self.framing
+        };
+        length + overhead(&framing) <= framing.max_ntb
+    }
+
     /// Returns what was agreed on, in a few words.
     pub(crate) fn detail(&self) -> String {
         let status = self.status();

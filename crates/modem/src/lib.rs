@@ -10,6 +10,7 @@
 //! - [`quirks`]: the table of what is known of each modem.
 //! - `ladder`: the bring-up as a state machine without I/O.
 //! - `session`: a data session as a state machine without I/O.
+//! - [`heal`]: what is done on a device that nothing is known of and from which nothing comes back.
 //! - `explain`: the texts of failures, with their likely cause and the next step.
 //! - `control`: the thread that owns the device and the control session and climbs the ladder.
 //! - `datapath`: the reactor that moves packets between the bulk endpoints and the host's end;
@@ -59,9 +60,11 @@ mod datapath;
 pub mod event;
 pub mod failure;
 pub mod fcc;
+pub mod heal;
 pub mod host;
 pub mod ipv6;
 mod ladder;
+mod layout;
 pub mod options;
 pub mod pin_memory;
 pub mod proxy;
@@ -78,6 +81,7 @@ mod supervisor;
 #[doc(hidden)]
 pub mod fuzz;
 mod neighbour;
+mod probe;
 mod watch;
 
 mod askers;
@@ -91,6 +95,7 @@ mod permissions;
 mod poll;
 mod shared;
 mod stream;
+mod words;
 
 pub use event::Event;
 pub use failure::{Code, Failure, FailureKind, Place, Rung};

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::heal::memory::LayoutMemory;
+pub use crate::layout::{Format, Padding, Placement};
 use crate::pin_memory::PinMemory;
 pub use crate::secret::Secret;
 use crate::state_file::StatePlace;
+pub use crate::words::UnknownWord;
+use crate::words::words;
 
 /// Options of one modem. `Option::None` leaves the choice to the quirk table or the device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,10 @@ pub struct Options {
     pub table: Option<Table>,
     /// End of NTBs to the device whose length is a multiple of the packet size.
     pub padding: Option<Padding>,
+    /// When the layout of NTBs is [healed](crate::heal).
+    pub heal: Heal,
+    /// Place where layouts that worked are [kept](crate::heal::memory) over runs.
+    pub layout_memory: Option<StatePlace<LayoutMemory>>,
     /// Size of the largest NTB to the device, in bytes.
     pub block_size: Option<u32>,
     /// Largest number of datagrams in an NTB to the device; the device's own limit stays in force.
@@ -91,6 +99,8 @@ impl Default for Options {
             ntb: None,
             table: None,
             padding: None,
+            heal: Heal::default(),
+            layout_memory: None,
             block_size: None,
             max_datagrams: None,
             input_size: None,
@@ -212,59 +222,6 @@ impl From<HostPrefix> for String {
     }
 }
 
-/// Defines an enum of command-line words with `FromStr`, `Display`, `VALUES` and serde.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_meta])* #[serde(rename = $word)] $variant,)+
-        }
-
-        impl $name {
-            /// All values, each with its word, in order.
-            pub const VALUES: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
-
-            /// Returns the word of the value, as on the command line.
-            #[must_use]
-            pub const fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = UnknownWord;
-
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                Self::VALUES
-                    .iter()
-                    .find(|(word, _)| word.eq_ignore_ascii_case(text))
-                    .map(|(_, value)| *value)
-                    .ok_or_else(|| UnknownWord {
-                        given: text.to_owned(),
-                        expected: Self::VALUES.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
-                    })
-            }
-        }
-    };
-}
-
-/// Error for a word that is not among an option's values.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not one of: {expected}")]
-pub struct UnknownWord {
-    /// Word that was given.
-    pub given: String,
-    /// Words that are allowed, separated by commas.
-    pub expected: String,
-}
-
 words! {
     /// Address families to ask the network for (MBIM 1.0, `MBIM_CONTEXT_IP_TYPE`).
     #[derive(Default)]
@@ -298,26 +255,6 @@ words! {
 }
 
 words! {
-    /// Place of the NDP (datagram pointers) in an NTB.
-    Placement {
-        /// After the datagrams; Huawei modems carry nothing otherwise.
-        End = "end",
-        /// Before the datagrams.
-        Front = "front",
-    }
-}
-
-words! {
-    /// Format of an NTB.
-    Format {
-        /// 16-bit offsets and lengths.
-        Ntb16 = "16",
-        /// 32-bit offsets and lengths.
-        Ntb32 = "32",
-    }
-}
-
-words! {
     /// Size of the NDP.
     Table {
         /// As many entries as there are datagrams, and the terminator.
@@ -328,14 +265,16 @@ words! {
 }
 
 words! {
-    /// End of an NTB whose length is a multiple of the packet size.
-    Padding {
-        /// One zero byte more, counted in the NTB's length.
-        Short = "short",
-        /// Long NTBs are filled up to the maximum, as the kernel driver does.
-        Full = "full",
-        /// A zero-length packet (ZLP) follows the NTB.
-        ZeroPacket = "zlp",
+    /// When other layouts of NTBs are tried because nothing comes back; see [`heal`](crate::heal).
+    #[derive(Default)]
+    Heal {
+        /// On a device without a row in the quirk table, unless the user chose a part of the layout.
+        #[default]
+        Auto = "auto",
+        /// On every device. What the user chose stays.
+        Always = "always",
+        /// Never.
+        Off = "off",
     }
 }
 

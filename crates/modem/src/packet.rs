@@ -1,5 +1,7 @@
 //! The little of packets that the driver looks at: version, length, and what deserves an answer.
 
+use std::net::IpAddr;
+
 use uwwan_ncm::Stream;
 
 use crate::kind::ETHERNET_HEADER;
@@ -76,6 +78,23 @@ pub(crate) fn deserves_answer(datagram: &[u8]) -> bool {
         TCP => byte(13).is_some_and(|flags| flags & 0x17 == 0x02),
         UDP => byte(2) == Some(0) && byte(3) == Some(53),
         _ => false,
+    }
+}
+
+/// Returns source and destination of an IP datagram.
+#[must_use]
+pub(crate) fn ends(datagram: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    fn address<const N: usize>(datagram: &[u8], at: usize) -> Option<IpAddr>
+    where
+        IpAddr: From<[u8; N]>,
+    {
+        let octets: [u8; N] = datagram.get(at..at + N)?.try_into().ok()?;
+        Some(octets.into())
+    }
+    match datagram.first()? >> 4 {
+        4 => Some((address::<4>(datagram, 12)?, address::<4>(datagram, 16)?)),
+        6 => Some((address::<16>(datagram, 8)?, address::<16>(datagram, 24)?)),
+        _ => None,
     }
 }
 

@@ -32,6 +32,12 @@ pub fn find_ethernet(vendor: u16, product: u16) -> &'static Quirk {
     )
 }
 
+/// Returns every row that a device may get: those of files first, then the built-in ones. Of the rows
+/// of files these are as they apply to modems.
+pub fn all() -> impl Iterator<Item = &'static Quirk> {
+    file::rows().iter().chain(TABLE)
+}
+
 /// Returns the row that counts: the files' `own` or the `usual` one. A file's row for a whole vendor
 /// leaves the modems with rows of their own alone.
 fn rank(own: Option<&'static Quirk>, usual: &'static Quirk) -> &'static Quirk {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use uwwan_ncm::NtbParameters;
 
 use crate::failure::{Failure, Rung};
+use crate::heal::HealEvent;
 use crate::options::FccUnlock;
 
 /// Declares [`Status`], and beside it `Form`, whose derived functions read and write the fields of a
@@ -64,6 +65,9 @@ status! {
         pub rungs: Vec<RungTime>,
         /// Layout of NTBs in use.
         pub framing: Option<FramingStatus>,
+        /// Last step of the healing of that layout, or the memory that it comes from.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub heal: Option<HealEvent>,
         /// Identity that the device reported.
         pub identity: Option<DeviceIdentity>,
         /// Registration with a network.
@@ -95,6 +99,13 @@ impl Status {
     #[must_use]
     pub fn addresses(&self) -> Option<&Addresses> {
         self.session(0)?.addresses.as_ref()
+    }
+
+    /// Adds a diagnosis, unless there are many already.
+    pub(crate) fn diagnosed(&mut self, text: &str) {
+        if self.diagnoses.len() < 16 {
+            self.diagnoses.push(text.to_owned());
+        }
     }
 
     /// Returns the host's interface of session 0.

@@ -9,7 +9,7 @@ mod memory_host;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use memory_host::MemoryHost;
+use memory_host::{MemoryHost, SHORT};
 use uwwan_emulator::{Emulator, FarSide, Knobs};
 use uwwan_modem::at_port::open::Choice;
 use uwwan_modem::client::AtClient;
@@ -69,7 +69,7 @@ impl Set {
                 Some(failure) => failure.to_string(),
                 None => format!("not online: {:#?}", handle.status()),
             }),
-            Ok(()) => host.echo(Instant::now() + PATIENCE),
+            Ok(()) => host.echo(SHORT, Instant::now() + PATIENCE),
         };
         let selected = handle.status().configuration;
         handle.stop();

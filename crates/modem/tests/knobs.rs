@@ -5,7 +5,7 @@ mod memory_host;
 
 use std::time::{Duration, Instant};
 
-use memory_host::MemoryHost;
+use memory_host::{MemoryHost, SHORT};
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_modem::{Modem, Options, Selector};
 
@@ -32,7 +32,7 @@ fn comes_online(knobs: &str, options: Options) {
     if let Err(failure) = handle.wait_online(PATIENCE) {
         panic!("{knobs}: {failure:?} {:#?}", handle.status());
     }
-    if let Err(why) = host.echo(Instant::now() + PATIENCE) {
+    if let Err(why) = host.echo(SHORT, Instant::now() + PATIENCE) {
         panic!("{knobs}: {why}: {:#?}", emulator.report());
     }
     handle.stop();

@@ -162,6 +162,16 @@ impl Framing {
         length.is_multiple_of(self.max_packet_size) && length != self.device_max_ntb
     }
 
+    /// Tells whether the padding may decide if the device sees the end of an NTB of `length` bytes: it
+    /// fills its last packet, did so before one byte was added, or is long enough to be filled up to
+    /// the maximum.
+    #[inline]
+    #[must_use]
+    pub fn depends_on_padding(&self, length: usize) -> bool {
+        length % self.max_packet_size.max(1) <= 1
+            || length + 3 * self.max_packet_size > self.max_ntb
+    }
+
     /// Returns the framing that follows from what the device announces and what is asked for.
     ///
     /// Any parameters are taken, because they are [sanitised](NtbParameters::sanitised) first.
@@ -242,6 +252,9 @@ mod tests {
             assert_eq!(framing.max_ntb, 65_536, "{announced}");
             assert_eq!(framing.needs_zero_packet(65_536), needs, "{announced}");
             assert!(framing.needs_zero_packet(512));
+            for (length, depends) in [(511, false), (512, true), (513, true), (64_001, true)] {
+                assert_eq!(framing.depends_on_padding(length), depends, "{length}");
+            }
             assert!(!framing.needs_zero_packet(65_535));
         }
     }

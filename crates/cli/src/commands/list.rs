@@ -2,16 +2,18 @@
 
 use serde_json::{Value, json};
 use uwwan_modem::composition::way_to_mbim;
+use uwwan_modem::heal::memory::Entry;
 use uwwan_modem::options::FccUnlock;
 use uwwan_modem::quirks::Quirk;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 use uwwan_usb::functions;
 
+use super::quirks;
 use crate::candidates::{self, Candidate};
 use crate::emulated::Wanted;
 use crate::failure::Failure;
-use crate::output::{note, plain, say, say_json, seconds};
+use crate::output::{note, plain, say, say_json};
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
@@ -85,35 +87,18 @@ fn obstacles(modem: &Candidate, backend: &dyn Backend) -> Vec<Failure> {
     }
 }
 
-/// Describes what `up` does specially for this modem.
-fn quirks(quirk: &Quirk) -> Vec<String> {
-    let mut words = Vec::new();
-    if quirk.via_zero {
-        words.push(format!(
-            "configuration through 0, {} of settling",
-            seconds(quirk.settle.as_secs_f64())
-        ));
-    }
-    words.push(format!("NDP {}", quirk.ndp));
-    words.push(format!("padding {}", quirk.padding));
-    if quirk.disconnect_suspend {
-        words.push("re-enumerates after suspend".to_owned());
-    }
-    if let Some(interface) = quirk.at_port {
-        words.push(format!("AT port at interface {interface}"));
-    }
-    if let Some(way) = quirk.fcc_unlock {
-        words.push(format!("FCC lock may be lifted by {way}, if asked"));
-    }
-    if quirk.ipv6_by_plmn {
-        words.push("IPv6 only for operators in its PLMN list".to_owned());
-    }
-    words
-}
-
 /// Names the row of the quirk table that applies, and says where it stands.
 fn row(quirk: &Quirk) -> String {
     format!("{} ({}; {})", quirk.name, quirk.origin, quirk.source)
+}
+
+/// Returns the layout of NTBs that worked with a device on an earlier run.
+fn learnt(modem: &Candidate) -> Option<Entry> {
+    let identity = &modem.found.identity;
+    let file = quirks::layouts().ok()??;
+    file.content
+        .latest(identity.vendor, identity.product)
+        .cloned()
 }
 
 fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
@@ -179,8 +164,11 @@ fn describe(modem: &Candidate, backend: &dyn Backend) -> Vec<String> {
             format!("{drivers} (up detaches them)")
         },
     );
-    field("up will use", quirks(modem.quirk).join("; "));
+    field("up will use", quirks::words(modem.quirk).join("; "));
     field("row", row(modem.quirk));
+    if let Some(entry) = learnt(modem) {
+        field("learnt", quirks::learnt(&entry));
+    }
     if !modem.quirk.story.is_empty() {
         field("known", modem.quirk.story.to_owned());
     }
@@ -248,6 +236,7 @@ fn as_json(modem: &Candidate, backend: &dyn Backend) -> Value {
         "bus": identity.bus,
         "address": identity.address,
         "model": modem.model(),
+        "learnt": learnt(modem),
         "manufacturer": identity.manufacturer,
         "product": identity.product_name,
         "configuration": {

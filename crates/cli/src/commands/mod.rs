@@ -21,6 +21,7 @@ pub mod packet_service;
 pub mod phonebook;
 pub mod pin;
 pub mod progress;
+pub mod quirks;
 pub mod radio;
 pub mod reset;
 pub mod services;

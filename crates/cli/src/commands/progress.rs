@@ -45,6 +45,7 @@ pub fn lines(event: &Event) -> Vec<String> {
             drivers,
         } => vec![note("given back", &given_back(*configuration, drivers))],
         Event::Diagnosis { text } => vec![note("diagnosis", text)],
+        Event::Heal(event) => vec![note("healing", &event.text)],
         Event::Waiting {
             rung,
             text,

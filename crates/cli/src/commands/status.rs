@@ -179,6 +179,9 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
             ),
         );
     }
+    if let Some(heal) = &status.heal {
+        field("healing", heal.text.clone());
+    }
     let rate = |now: u64, then: fn(&Traffic) -> u64| {
         before.map_or(String::new(), |(time, traffic)| {
             format!(

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::host::HostProvider;
-use uwwan_modem::options::{Dns, Options};
+use uwwan_modem::options::{Dns, Heal, Options};
 use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder};
 use uwwan_modem::state_file::StatePlace;
 use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
@@ -52,8 +52,10 @@ Examples:
       a second data session with an interface of its own
   uwwan up --config /etc/uwwan/modem.toml --wait --persist
       as a service: waits for the modem and never gives up
-  uwwan up --ndp front --probe true
-      what happens when Huawei firmware gets the NDP in front
+  uwwan up --ndp front
+      what happens when Huawei firmware gets the NDP in front: the NTBs are taken and nothing comes back
+  uwwan up --heal always
+      when nothing comes back, other layouts are tried even where the quirk table has one for the modem
   uwwan up --device 0525:a4a1 --address 192.0.2.7/24
       a USB network device or gadget (CDC-NCM) instead of a modem: a TAP interface. It must be named
   uwwan up --apn internet --capture trace.pcapng --snap 128
@@ -140,6 +142,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             .because("neither HOME nor XDG_STATE_HOME names a directory, and each run could cost the SIM an attempt")
             .next("name a directory with UWWAN_STATE_DIR, or give --force-pin"));
         }
+    }
+    if options.heal != Heal::Off {
+        options.layout_memory = state::layouts(device == Device::Emulator).map(StatePlace::from);
     }
     let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
     let mut capture = arguments.capture.prepare()?;
@@ -345,8 +350,9 @@ fn alone(
 ) -> Confinement {
     let mut writable = vec![base.to_owned()];
     writable.extend(captures);
-    let memory = options.pin_memory.as_ref();
-    if let Some(folder) = memory.and_then(|memory| memory.path.parent()) {
+    let pins = options.pin_memory.as_ref().map(|place| &place.path);
+    let layouts = options.layout_memory.as_ref().map(|place| &place.path);
+    if let Some(folder) = pins.or(layouts).and_then(|path| path.parent()) {
         // A folder that cannot be made is told when the memory is written.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         writable.push(folder.to_owned());
@@ -482,6 +488,7 @@ impl Attendant {
                             self.notifier.status(&format!("waiting for {text}"));
                         }
                         Event::Diagnosis { text } => self.notifier.status(text),
+                        Event::Heal(event) => self.notifier.status(&event.text),
                         Event::Stopped { .. } => return false,
                         _ => {}
                     }

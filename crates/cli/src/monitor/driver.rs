@@ -7,9 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uwwan_modem::heal::memory::LayoutMemory;
 use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostNews, HostProvider};
 use uwwan_modem::pin_memory::PinMemory;
-use uwwan_modem::state_file;
+use uwwan_modem::state_file::{self, StateFile};
 use uwwan_modem::status;
 use uwwan_usb::access::Access;
 use uwwan_usb::device::{Identity, PortGuard};
@@ -150,14 +153,27 @@ impl Monitor {
     }
 }
 
-/// The memory of PINs, which the monitor writes. It was read before the driver became another process.
-pub(super) struct RemotePins {
-    pub(super) monitor: Monitor,
-    /// The memory of earlier runs, or the reason why it cannot be read.
-    pub(super) loaded: Result<PinMemory, String>,
+/// A file of the state directory, which the monitor writes. It was read before the driver became another
+/// process.
+pub(super) struct RemoteFile<T> {
+    monitor: Monitor,
+    /// What earlier runs have kept, or the reason why it cannot be read.
+    loaded: Result<T, String>,
 }
 
-impl state_file::Keeper<PinMemory> for RemotePins {
+impl<T: Default + Serialize + DeserializeOwned> RemoteFile<T> {
+    pub(super) fn new(file: StateFile<T>, monitor: &Monitor) -> Self {
+        Self {
+            monitor: monitor.clone(),
+            loaded: match file.unreadable() {
+                Some(why) => Err(why.to_owned()),
+                None => Ok(file.content),
+            },
+        }
+    }
+}
+
+impl state_file::Keeper<PinMemory> for RemoteFile<PinMemory> {
     fn load(&self) -> Result<PinMemory, String> {
         self.loaded.clone()
     }
@@ -165,6 +181,21 @@ impl state_file::Keeper<PinMemory> for RemotePins {
     fn save(&self, pins: &PinMemory) -> Result<(), String> {
         let pins = pins.clone();
         let kept = self.monitor.ask(&Request::Remember { pins });
+        kept.map(drop).map_err(|failure| failure.what)
+    }
+}
+
+impl state_file::Keeper<LayoutMemory> for RemoteFile<LayoutMemory> {
+    fn load(&self) -> Result<LayoutMemory, String> {
+        self.loaded.clone()
+    }
+
+    /// Keeps the latest entry: the others are there already.
+    fn save(&self, layouts: &LayoutMemory) -> Result<(), String> {
+        let Some(entry) = layouts.entries().last().cloned() else {
+            return Ok(());
+        };
+        let kept = self.monitor.ask(&Request::Learn { entry });
         kept.map(drop).map_err(|failure| failure.what)
     }
 }

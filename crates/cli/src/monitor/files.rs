@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use uwwan_modem::capture;
+use uwwan_modem::heal::memory::LayoutMemory;
 use uwwan_modem::options::Secret;
 use uwwan_modem::pin_memory::PinMemory;
 use uwwan_modem::state_file::StateFile;
@@ -27,6 +28,8 @@ pub(super) struct Files {
     pub(super) passwords: Vec<Secret>,
     /// Memory of PINs, if there is a place for it.
     pub(super) pins: Option<StateFile<PinMemory>>,
+    /// Memory of layouts that worked, if there is a place for it.
+    pub(super) layouts: Option<StateFile<LayoutMemory>>,
     /// Directory in which runtime directories are made.
     pub(super) base: PathBuf,
     /// The user as whom the driver runs, if it is another than this process's.
@@ -59,6 +62,15 @@ impl Files {
                 store.content = pins.clone();
                 store
                     .save()
+                    .map_err(|why| Failure::new(FailureKind::Host, why))
+            }
+            Request::Learn { entry } => {
+                let file = self.layouts.as_mut();
+                let file = file.ok_or_else(|| refused("no memory of layouts was asked for"))?;
+                // Others may have changed it since.
+                file.reopen();
+                file.content.put(entry.clone());
+                file.save()
                     .map_err(|why| Failure::new(FailureKind::Host, why))
             }
             Request::Directory { name } => self.make(name),
@@ -153,6 +165,7 @@ mod tests {
             pin: Secret::new("4711"),
             passwords: vec![Secret::default(), Secret::new("swordfish")],
             pins: None,
+            layouts: None,
             base: base.to_owned(),
             driver: None,
             directory: None,

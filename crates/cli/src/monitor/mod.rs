@@ -47,6 +47,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use uwwan_modem::capture;
+use uwwan_modem::heal::memory::LayoutMemory;
 use uwwan_modem::host::HostConfig;
 use uwwan_modem::options::{Dns, Secret};
 use uwwan_modem::pin_memory::PinMemory;
@@ -62,7 +63,7 @@ use crate::sandbox::{self, Identity};
 use crate::signals;
 use channel::Channel;
 use devices::Devices;
-use driver::RemotePins;
+use driver::RemoteFile;
 use files::Files;
 use request::Wanted;
 
@@ -108,6 +109,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
         .map(HostConfig::for_session)
         .collect();
     let pins = options.pin_memory.clone().map(StateFile::open);
+    let layouts = options.layout_memory.clone().map(StateFile::open);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
     let monitor = rustix::process::getpid();
     let Some(driver) = ffi::fork().map_err(failed)? else {
@@ -119,7 +121,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
             return Err(failed(io::Error::other("the monitor has ended")));
         }
         let monitor = Monitor::new(theirs, sessions, monitor);
-        leave_files(options, pins, &monitor);
+        leave_files(options, pins, layouts, &monitor);
         return Ok(monitor);
     };
     drop(theirs);
@@ -146,6 +148,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
             .map(|session| std::mem::take(&mut session.password))
             .collect(),
         pins,
+        layouts,
         base: start.base.to_owned(),
         driver: start.driver,
         directory: None,
@@ -179,7 +182,12 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
 }
 
 /// Replaces what is read from files by what the monitor hands over.
-fn leave_files(options: &mut Options, pins: Option<StateFile<PinMemory>>, monitor: &Monitor) {
+fn leave_files(
+    options: &mut Options,
+    pins: Option<StateFile<PinMemory>>,
+    layouts: Option<StateFile<LayoutMemory>>,
+    monitor: &Monitor,
+) {
     let asked = |wanted: Wanted| {
         let monitor = monitor.clone();
         Secret::asked_for(move || monitor.secret(wanted))
@@ -194,14 +202,13 @@ fn leave_files(options: &mut Options, pins: Option<StateFile<PinMemory>>, monito
     }
     if let Some(store) = pins {
         let path = store.path().to_owned();
-        let keeper = RemotePins {
-            monitor: monitor.clone(),
-            loaded: match store.unreadable() {
-                Some(why) => Err(why.to_owned()),
-                None => Ok(store.content),
-            },
-        };
+        let keeper = RemoteFile::new(store, monitor);
         options.pin_memory = Some(StatePlace::kept_by(path, Arc::new(keeper)));
+    }
+    if let Some(file) = layouts {
+        let path = file.path().to_owned();
+        let keeper = RemoteFile::new(file, monitor);
+        options.layout_memory = Some(StatePlace::kept_by(path, Arc::new(keeper)));
     }
 }
 

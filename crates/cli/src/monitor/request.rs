@@ -6,6 +6,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use uwwan_modem::heal::memory::Entry;
 use uwwan_modem::host::Ethernet;
 use uwwan_modem::pin_memory::PinMemory;
 use uwwan_modem::status::{Addresses, Prefix4, Prefix6};
@@ -92,6 +93,11 @@ pub(super) enum Request {
     Remember {
         /// The memory.
         pins: PinMemory,
+    },
+    /// Keep a layout of NTBs that worked in the file that was named at the start.
+    Learn {
+        /// The layout and the device.
+        entry: Entry,
     },
     /// Make the runtime directory and lock it; the lock is beside the reply.
     Directory {
@@ -203,6 +209,10 @@ impl Request {
                 to.put(&[15, 0]);
                 to.put(&*pins.to_bytes());
             }
+            Self::Learn { entry } => {
+                to.put(&[20, 0]);
+                to.put(&entry.to_bytes());
+            }
             Self::Directory { name } => {
                 to.put(&[16, 0]);
                 to.put(&name.0);
@@ -290,6 +300,9 @@ impl Request {
                 number: u32::from_be_bytes(from.take()?),
             },
             19 => Self::State,
+            20 => Self::Learn {
+                entry: Entry::from_bytes(&from.take()?)?,
+            },
             _ => return None,
         })
     }
@@ -443,6 +456,19 @@ mod tests {
         PinMemory::from_bytes(&pins.to_bytes()).unwrap()
     }
 
+    fn entry() -> Entry {
+        Entry {
+            vendor: 0x1234,
+            product: 0x5678,
+            firmware: "11.617.13.00.00".into(),
+            layout: uwwan_modem::heal::Layout {
+                ndp: uwwan_modem::options::Placement::End,
+                padding: uwwan_modem::options::Padding::ZeroPacket,
+                ntb: uwwan_modem::options::Format::Ntb32,
+            },
+        }
+    }
+
     #[test]
     fn requests_are_read_as_they_were_written() {
         assert_eq!(Port::new("1-4.2").unwrap().name(), Some("1-4.2"));
@@ -494,6 +520,7 @@ mod tests {
             Request::Secret(Wanted::Pin),
             Request::Secret(Wanted::Password { session: 7 }),
             Request::Remember { pins: pins() },
+            Request::Learn { entry: entry() },
             Request::Directory {
                 name: Name::new(&"ø".repeat(64)).unwrap(),
             },

@@ -185,6 +185,7 @@ impl Server {
             }),
             Request::Secret(_)
             | Request::Remember { .. }
+            | Request::Learn { .. }
             | Request::Directory { .. }
             | Request::Link { .. }
             | Request::File { .. } => self.files.answer(&request).map(|()| Reply::default()),

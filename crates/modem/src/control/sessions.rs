@@ -19,9 +19,10 @@ use crate::function::VLAN_TAG;
 use crate::host::{Ethernet, HeldHost, HostConfig, HostNews};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
+use crate::probe::Probe;
 use crate::session::{Ground, SessionAsk, Step};
 use crate::status::{Addresses, Interface};
-use crate::watch::{Probe, Verdict};
+use crate::watch::Verdict;
 
 impl Control {
     /// Returns what the data path needs to know of a session's addresses.
@@ -50,6 +51,7 @@ impl Control {
                 .probe
                 .then(|| Probe::for_addresses(addresses))
                 .flatten(),
+            eager: self.heals(),
         }
     }
 
@@ -189,6 +191,9 @@ impl Control {
 
     /// Passes on the data path's verdict whether anything comes back on a session.
     pub(super) fn session_judged(&mut self, id: u8, verdict: Verdict) {
+        if id == 0 && self.heal_judged(verdict) {
+            return;
+        }
         let held = self.device.as_ref();
         let Some(negotiated) = held.and_then(|held| held.negotiated.as_ref()) else {
             return;
@@ -271,8 +276,10 @@ impl Control {
     /// session waits and is put there with the next start.
     fn session_data(&mut self, index: usize, addresses: &Addresses) -> Result<String, String> {
         let session = &self.sessions[index];
-        let addressing = self.addressing(addresses, session.machine.configures_link());
+        let mut addressing = self.addressing(addresses, session.machine.configures_link());
         let id = session.machine.id();
+        // The layout is healed by what session 0 carries.
+        addressing.eager &= id == 0;
         let held = self.device.as_ref().ok_or("the device is gone")?;
         let plan = SessionPlan {
             id,

@@ -1,8 +1,11 @@
 //! What the control thread tells of the modem: events to the observer, and the status.
 
+use std::time::Instant;
+
 use super::{Control, device};
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::failure::Rung;
+use crate::heal::HealStep;
 use crate::ladder::Input;
 use crate::status::{ConfigurationChange, RungTime};
 
@@ -65,10 +68,12 @@ impl Control {
                 status.why = "online".into();
             }
             Event::Notice { .. } | Event::GivenBack { .. } | Event::Session(_) => {}
-            Event::Diagnosis { text } => {
-                if status.diagnoses.len() < 16 {
-                    status.diagnoses.push(text.clone());
+            Event::Diagnosis { text } => status.diagnosed(text),
+            Event::Heal(event) => {
+                if event.step == HealStep::PutBack {
+                    status.diagnosed(&event.text);
                 }
+                status.heal = Some(event.clone());
             }
             Event::Lost { rung, why } => {
                 status.online = false;
@@ -89,6 +94,7 @@ impl Control {
         if online {
             self.supervisor.online();
             self.online_by = None;
+            self.healing.machine.online(Instant::now());
             self.input(Input::Online);
             self.start_sessions(false, Rung::Connect);
         }
@@ -140,6 +146,7 @@ fn kind_of(event: &Event) -> String {
             format!("session {session}: {change}")
         }
         Event::Notice { text } => text.clone(),
+        Event::Heal(event) => event.text.clone(),
         Event::GivenBack { configuration, .. } => {
             format!("given back in configuration {configuration}")
         }

@@ -93,6 +93,7 @@ impl Control {
         };
         let identity = device.identity();
         self.quirk = function.quirk(identity.vendor, identity.product);
+        let ids = (identity.vendor, identity.product);
         self.port = Some(identity.port.clone());
         for fault in &device.descriptors().faults {
             tracing::warn!("descriptors of {identity}: {fault}");
@@ -115,6 +116,7 @@ impl Control {
             data_running: false,
             running: None,
         });
+        self.heal_device(ids);
         Ok(UsbDone {
             detail,
             quirk: Some(self.quirk),
@@ -243,6 +245,7 @@ impl Control {
     }
 
     fn set_up(&mut self) -> Result<UsbDone, Failure> {
+        let options = self.healing.over(&self.options);
         let held = self
             .device
             .as_mut()
@@ -253,9 +256,8 @@ impl Control {
         if shared && let Some(reactor) = held.reactor() {
             reactor.listen(None);
         }
-        let negotiated =
-            function::negotiate(&*held.device, &held.function, &self.options, self.quirk)
-                .map_err(words)?;
+        let negotiated = function::negotiate(&*held.device, &held.function, &options, self.quirk)
+            .map_err(words)?;
         if shared && let Some(reactor) = held.reactor() {
             reactor.listen(held.notification_queue().map_err(words)?);
         }

@@ -2,14 +2,14 @@
 //! probes.
 
 use std::collections::VecDeque;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::counters::{SessionTally, Tally};
 use crate::neighbour;
-use crate::packet::ICMPV6;
+use crate::packet::{self, ICMPV6};
+use crate::probe::Probe;
 use crate::session::is_configuration;
-use crate::watch::Probe;
 #[cfg(doc)]
 use crate::watch::Watch;
 
@@ -22,6 +22,12 @@ pub(super) struct Monitor {
     pub(super) probe: Option<Probe>,
     /// Whether a probe has been sent, so that an answer is to be expected.
     pub(super) probe_out: bool,
+    /// Probes of the control thread that are out, the last ones first.
+    pub(super) asked: VecDeque<Probe>,
+    /// Identities of those that were answered since this was last looked at.
+    pub(super) answered: Vec<u16>,
+    /// Who sent other datagrams since then, as long as probes are out.
+    pub(super) sources: Vec<IpAddr>,
     /// Whether datagrams about the configuration of the link are kept for the control thread.
     pub(super) listen: bool,
     /// Datagrams about the configuration of the link that wait for the control thread.
@@ -39,6 +45,14 @@ impl Monitor {
     const REPLIES: usize = 4;
     /// Number of datagrams about the link's configuration kept per round.
     const LINK: usize = 4;
+    /// Number of probes that may be out, and of answers and sources kept per round.
+    const PROBES: usize = 64;
+
+    /// Notes a probe that is sent.
+    pub(super) fn probed(&mut self, probe: Probe) {
+        self.asked.truncate(Self::PROBES - 1);
+        self.asked.push_front(probe);
+    }
 
     /// Sees a datagram before the host does. Returns `false` to keep it from the host.
     pub(super) fn see(&mut self, datagram: &[u8], tally: &mut Tally) -> bool {
@@ -49,6 +63,19 @@ impl Monitor {
         {
             tally.probe_answers += 1;
             return false;
+        }
+        if !self.asked.is_empty() {
+            if let Some(probe) = self.asked.iter().find(|probe| probe.is_answer(datagram)) {
+                if self.answered.len() < Self::PROBES {
+                    self.answered.push(probe.identity());
+                }
+                tally.probe_answers += 1;
+                return false;
+            }
+            if self.sources.len() < Self::PROBES {
+                self.sources
+                    .extend(packet::ends(datagram).map(|(source, _)| source));
+            }
         }
         if self.listen && is_configuration(datagram) {
             if self.link.len() < Self::LINK {

@@ -78,6 +78,15 @@ impl Open {
         }
     }
 
+    /// Lays the NTBs out in another way from here on. Their longest length must be the same, and no
+    /// datagram may be placed.
+    pub(super) fn reframe(&mut self, framing: Framing) {
+        for builder in &mut self.builders {
+            *builder = Builder::new(framing);
+        }
+        self.empty = self.builders[self.first].mark();
+    }
+
     /// Returns the number of buffers that are not in a transfer.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()

@@ -8,7 +8,7 @@ use uwwan_usb::device::Queue;
 
 use crate::counters::SessionCounters;
 use crate::host::DataSlot;
-use crate::watch::Probe;
+use crate::probe::Probe;
 
 /// Plan that the data path is started with.
 pub(crate) struct DataPlan {
@@ -65,4 +65,6 @@ pub(crate) struct SessionAddressing {
     pub(crate) listen: bool,
     /// Probe to send; `None` when the session is not to be probed.
     pub(crate) probe: Option<Probe>,
+    /// Whether silence is told early, because it is looked into.
+    pub(crate) eager: bool,
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use rustix::event::{EventfdFlags, eventfd};
+use uwwan_ncm::Framing;
 use uwwan_usb::device::{Pump, Queue};
 
 use super::downlink::Downlink;
@@ -20,6 +21,7 @@ use super::uplink::{Filled, Uplink};
 use crate::counters::{Counters, Tally};
 use crate::packet::is_ethernet;
 use crate::poll::{PollSet, Readiness};
+use crate::probe::Probe;
 
 /// An order from the control thread.
 enum Order {
@@ -39,6 +41,13 @@ enum Order {
     Readdress(u8, Box<SessionAddressing>),
     /// Send this datagram of the driver's own on the session of this id.
     Inject(u8, Vec<u8>),
+    /// Send these probes on the session of this id, in an NTB of their own.
+    Probe(u8, Vec<Probe>),
+    /// Expect no more answers to probes on the session of this id, and from here on tell of silence
+    /// early or not.
+    EndProbes(u8, bool),
+    /// Lay NTBs out in this way.
+    Reframe(Box<Framing>),
 }
 
 /// The control thread's handle of the reactor. Dropping it stops the thread.
@@ -152,6 +161,22 @@ impl Reactor {
         self.order(Order::Inject(session, datagram));
     }
 
+    /// Sends probes on a session, in an NTB of their own.
+    pub(crate) fn probe(&self, session: u8, probes: Vec<Probe>) {
+        self.order(Order::Probe(session, probes));
+    }
+
+    /// Expects no more answers to probes on a session, whose silence is told early from here on where
+    /// `eager`.
+    pub(crate) fn end_probes(&self, session: u8, eager: bool) {
+        self.order(Order::EndProbes(session, eager));
+    }
+
+    /// Lays NTBs out in another way of the same longest length.
+    pub(crate) fn reframe(&self, framing: Framing) {
+        self.order(Order::Reframe(Box::new(framing)));
+    }
+
     /// Puts a further session on the running data path.
     pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
@@ -211,6 +236,10 @@ struct Data {
     paths: SessionPaths,
     /// Datagrams of the driver's own that are not sent yet, with their sessions.
     own: Vec<(u8, Vec<u8>)>,
+    /// Probes of the control thread that are not sent yet, with their sessions.
+    probes: Vec<(u8, Vec<Probe>)>,
+    /// Layout that NTBs are to have from the next one on.
+    reframe: Option<Framing>,
     /// Index of the session whose host is read first.
     turn: usize,
     /// Endpoints whose halt is reported and not yet cleared.
@@ -305,6 +334,25 @@ impl Worker {
                 Ok(Order::Inject(session, datagram)) => {
                     if let Some(data) = self.data.as_mut() {
                         data.own.push((session, datagram));
+                        data.more = true;
+                    }
+                }
+                Ok(Order::Probe(session, probes)) => {
+                    if let Some(data) = self.data.as_mut() {
+                        data.probes.push((session, probes));
+                        data.more = true;
+                    }
+                }
+                Ok(Order::EndProbes(session, eager)) => {
+                    if let Some(path) = self.data.as_mut().and_then(|d| d.paths.get(session)) {
+                        path.monitor.asked.clear();
+                        path.watch.set_eager(eager);
+                    }
+                }
+                Ok(Order::Reframe(framing)) => {
+                    if let Some(data) = self.data.as_mut() {
+                        data.reframe = Some(*framing);
+                        data.probes.clear();
                         data.more = true;
                     }
                 }
@@ -509,6 +557,8 @@ impl Data {
             downlink,
             paths,
             own: Vec::new(),
+            probes: Vec::new(),
+            reframe: None,
             turn: 0,
             reported: [None; 2],
             empty_headers_said: false,
@@ -598,6 +648,18 @@ impl Data {
                 path.probes.next = None;
                 path.monitor.probe_out = false;
             }
+            for identity in path.monitor.answered.drain(..) {
+                report(Report::Probed(identity));
+            }
+            let watch = &path.watch;
+            if path
+                .monitor
+                .sources
+                .drain(..)
+                .any(|source| watch.was_asked(&source))
+            {
+                report(Report::HostAnswered(path.id));
+            }
             while let Some(datagram) = path.monitor.link.pop_front() {
                 report(Report::Link(path.id, datagram));
             }
@@ -618,11 +680,16 @@ impl Data {
                 self.uplink.inject(path.stream, &datagram, tally)?;
             }
         }
+        self.follow_control(tally)?;
         self.read_hosts(now, delivered, tally, report)?;
         self.uplink.flush(tally)?;
         self.more |= self.uplink.is_stuck() && !self.downlink.is_making_way();
 
+        let filled = self.uplink.take_filled();
         for path in self.paths.iter_mut() {
+            if filled {
+                path.watch.filled();
+            }
             if let Some(verdict) = path.watch.check(now) {
                 report(Report::Verdict(path.id, verdict));
             }
@@ -640,6 +707,26 @@ impl Data {
             if halted && self.reported[place].is_none() {
                 self.reported[place] = Some(endpoint);
                 report(Report::Halted(endpoint));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays NTBs out as the control thread wants them, and sends its probes.
+    fn follow_control(&mut self, tally: &mut Tally) -> Result<(), Fault> {
+        if let Some(framing) = self.reframe.take() {
+            self.uplink.reframe(framing, tally)?;
+            for path in self.paths.iter_mut() {
+                path.watch.forget_asked();
+            }
+        }
+        for (session, probes) in self.probes.drain(..) {
+            if let Some(path) = self.paths.get(session) {
+                let datagrams = probes.iter().map(Probe::datagram);
+                self.uplink.inject_alone(path.stream, datagrams, tally)?;
+                for probe in probes {
+                    path.monitor.probed(probe);
+                }
             }
         }
         Ok(())

@@ -20,6 +20,11 @@ pub(crate) enum Report {
     SessionLost(u8, Fault),
     /// A black hole was found on this session, or is gone.
     Verdict(u8, Verdict),
+    /// A probe of this identity was answered.
+    Probed(u16),
+    /// A datagram came from somebody who was asked something on this session since the NTBs have had
+    /// their layout.
+    HostAnswered(u8),
     /// A datagram of this session about the configuration of its link.
     Link(u8, Vec<u8>),
     /// NTBs come with empty headers: the device needs the other format.

@@ -111,7 +111,7 @@ impl SessionPath {
         if let Some(offload) = &mut self.offload {
             offload.scatter.set_mtu(self.mtu);
         }
-        self.watch = Watch::new(now);
+        self.watch = Watch::new(now).eager(addressing.eager);
         self.probes = Probes::new(addressing.probe.is_some(), now);
         self.monitor.probe = addressing.probe;
         self.monitor.ours = addressing.ours;

@@ -84,6 +84,8 @@ pub(super) struct Uplink {
     faults: Faults,
     /// Whether the endpoint is halted.
     pub(super) halted: bool,
+    /// Whether the end of an NTB that was sent may have depended on the padding.
+    filled: bool,
 }
 
 /// Number of reads in a row that give nothing before a host's end is taken for closed. One may be an
@@ -126,7 +128,40 @@ impl Uplink {
             left_off: Filled::Drained,
             faults: Faults::default(),
             halted: false,
+            filled: false,
         }
+    }
+
+    /// Returns whether an NTB was sent whose end may have depended on the padding. A second call
+    /// returns `false`.
+    pub(super) fn take_filled(&mut self) -> bool {
+        std::mem::take(&mut self.filled)
+    }
+
+    /// Lays NTBs out in another way of the same longest length, from the next one on.
+    pub(super) fn reframe(&mut self, framing: Framing, tally: &mut Tally) -> Result<(), Fault> {
+        self.close(tally)?;
+        if self.open.is_empty() && framing.max_ntb == self.framing.max_ntb {
+            self.framing = framing;
+            self.open.reframe(framing);
+        }
+        Ok(())
+    }
+
+    /// Sends datagrams of the driver's own making in an NTB that carries nothing else.
+    pub(super) fn inject_alone<'a>(
+        &mut self,
+        stream: Stream,
+        datagrams: impl Iterator<Item = &'a [u8]>,
+        tally: &mut Tally,
+    ) -> Result<(), Fault> {
+        if self.wants_input(false) {
+            self.close(tally)?;
+        }
+        for datagram in datagrams {
+            self.inject(stream, datagram, tally)?;
+        }
+        self.close(tally)
     }
 
     /// Returns the address of the bulk OUT endpoint.
@@ -435,6 +470,7 @@ impl Uplink {
         tally.sent_bytes += finished.payload as u64;
         tally.sent_blocks += 1;
         tally.sent_block_bytes += finished.length as u64;
+        self.filled |= self.framing.depends_on_padding(finished.length);
         if self.again.is_empty() {
             self.submit(buffer, tally).map(drop)
         } else {
@@ -507,6 +543,9 @@ impl Account<'_> {
             && packet::deserves_answer(datagram)
         {
             watch.sent(*now);
+            if let Some((_, destination)) = packet::ends(datagram) {
+                watch.asked_of(destination);
+            }
         }
         true
     }

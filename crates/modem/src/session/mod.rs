@@ -506,15 +506,20 @@ impl DataSession {
     pub(crate) fn judged(&mut self, now: Instant, verdict: Verdict, front: bool, ntb32: bool) {
         let (asked, ever) = match verdict {
             Verdict::NeverAnswered { asked } => (asked, false),
-            Verdict::FellSilent { asked } => (asked, true),
+            Verdict::FellSilent { asked, .. } => (asked, true),
+            Verdict::Answered => return,
             Verdict::Recovered => return self.tell_notice("packets come back".into()),
         };
         let apn = &self.options.apn;
         let text = explain::black_hole(asked, ever, front, self.ground.quirk, ntb32, apn);
         let text = self.named(text);
         self.tell(Event::Diagnosis { text });
+        self.look_again(now);
+    }
+
+    /// Asks whether a session that is silent is still active: it may have ended without an indication.
+    pub(crate) fn look_again(&mut self, now: Instant) {
         if self.state == State::Up && self.ground.ethernet.is_none() {
-            // The session may have ended without an indication.
             self.push_command(now, SessionAsk::State);
         }
     }

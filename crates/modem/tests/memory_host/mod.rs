@@ -20,7 +20,7 @@ const HOST: [u8; 6] = [0x02, 0x50, 0xf3, 0, 0, 1];
 pub struct MemoryHost {
     ends: Receiver<(OwnedFd, HostConfig)>,
     /// The end in use, which is to be there as long as the driver's.
-    end: Option<OwnedFd>,
+    end: Option<(OwnedFd, HostConfig)>,
 }
 
 /// Makes the host's end once the driver has addresses.
@@ -32,13 +32,16 @@ impl MemoryHost {
         (Provider(sender), Self { ends, end: None })
     }
 
-    /// Sends an echo request through the device until it is answered. Returns what went wrong.
-    pub fn echo(&mut self, deadline: Instant) -> Result<(), String> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let (socket, config) = self.ends.recv_timeout(left).map_err(|e| e.to_string())?;
-        let socket = &*self.end.insert(socket);
+    /// Sends an echo request of `length` bytes through the device until it is answered. Returns what
+    /// went wrong.
+    pub fn echo(&mut self, length: usize, deadline: Instant) -> Result<(), String> {
+        if self.end.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.end = Some(self.ends.recv_timeout(left).map_err(|e| e.to_string())?);
+        }
+        let (socket, config) = self.end.as_ref().ok_or("no end")?;
         let own = config.addresses.ipv4.map_or(OWN, |v4| v4.address.octets());
-        let packet = echo_request(own);
+        let packet = echo_request(own, length);
         let mut sent = match config.ethernet {
             None => packet,
             Some(_) => [&[0xff; 6][..], &HOST, &[0x08, 0x00], &packet].concat(),
@@ -59,7 +62,8 @@ impl MemoryHost {
             match rustix::io::read(socket, &mut buffer) {
                 Ok(length) => {
                     let packet = buffer[..length].get(header..).unwrap_or_default();
-                    let is_reply = packet.len() >= 28
+                    let is_reply = packet.len() >= length
+                        && packet[2..4] == (length as u16).to_be_bytes()
                         && packet[9] == 1
                         && packet[12..20] == [TARGET, own].concat()
                         && packet[20] == 0;
@@ -74,14 +78,19 @@ impl MemoryHost {
     }
 }
 
-/// An echo request (RFC 792) from `own` to the far side.
-fn echo_request(own: [u8; 4]) -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 36, 0, 1, 0, 0, 64, 1, 0, 0];
+/// Length of a short echo request, in bytes.
+pub const SHORT: usize = 36;
+
+/// An echo request (RFC 792) of `length` bytes, an even number, from `own` to the far side.
+fn echo_request(own: [u8; 4], length: usize) -> Vec<u8> {
+    let [high, low] = (length as u16).to_be_bytes();
+    let mut packet = vec![0x45, 0, high, low, 0, 1, 0, 0, 64, 1, 0, 0];
     packet.extend(own);
     packet.extend(TARGET);
     let sum = checksum(&packet);
     packet[10..12].copy_from_slice(&sum);
     let mut message = vec![8, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8];
+    message.resize(length - packet.len(), 0);
     let sum = checksum(&message);
     message[2..4].copy_from_slice(&sum);
     packet.extend(message);

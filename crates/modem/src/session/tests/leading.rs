@@ -411,7 +411,10 @@ fn suspicion_looks_at_the_session() {
     bench.script.insert(SessionAsk::State, [ended].into());
     bench.session.judged(
         Instant::now(),
-        Verdict::FellSilent { asked: 3 },
+        Verdict::FellSilent {
+            asked: 3,
+            filled: false,
+        },
         false,
         false,
     );

@@ -1,0 +1,360 @@
+//! The steps of the [healing](crate::heal) carried out: doubts of the data path, layouts, probes, memory.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Instant;
+
+use uwwan_ncm::{Builder, Framing, Padding as NcmPadding, Stream};
+
+use super::Control;
+use super::healing::Healing;
+use crate::event::Event;
+use crate::failure::Rung;
+use crate::function::Negotiated;
+use crate::heal::memory::{Entry, LayoutMemory};
+use crate::heal::{Fills, HealEvent, HealStep, Layout, Scope, Step};
+use crate::options::{Format, Heal, Placement};
+use crate::probe::Probe;
+use crate::state_file::StateFile;
+use crate::watch::Verdict;
+
+/// Number of times that the paddings are tried on one device.
+const MOST_PADDINGS: u32 = 3;
+/// Lengths of datagrams among which one is looked for that makes an NTB fill its last packet.
+const LENGTHS: std::ops::Range<usize> = 200..1240;
+
+impl Control {
+    /// Returns what of the layout may be changed; `None` where nothing may.
+    fn heal_scope(&self) -> Option<Scope> {
+        let options = &self.options;
+        let scope = Scope {
+            ndp: options.ndp.is_none(),
+            padding: options.padding.is_none(),
+            ntb: options.ntb.is_none(),
+        };
+        let all = scope.ndp && scope.padding && scope.ntb;
+        let wanted = match options.heal {
+            Heal::Off => false,
+            Heal::Always => true,
+            Heal::Auto => all && self.quirk.vendor.is_none(),
+        };
+        (wanted && options.probe && !self.is_ethernet()).then_some(scope)
+    }
+
+    /// Returns whether silence is looked into.
+    pub(super) fn heals(&self) -> bool {
+        self.heal_scope().is_some() && !self.healing.exhausted
+    }
+
+    /// Takes the device that was found, and chooses the layout that worked with it before.
+    pub(super) fn heal_device(&mut self, device: (u16, u16)) {
+        if self.healing.device == Some(device) {
+            return;
+        }
+        let memory = self.healing.memory.take();
+        self.healing = Healing {
+            memory,
+            device: Some(device),
+            ..Healing::new(Instant::now())
+        };
+        if self.heal_scope().is_none() {
+            return;
+        }
+        if self.healing.memory.is_none()
+            && let Some(place) = self.options.layout_memory.clone()
+        {
+            let file = StateFile::<LayoutMemory>::open(place);
+            if let Some(why) = file.unreadable() {
+                let path = file.path().display();
+                let text = format!(
+                    "which layouts of NTBs worked on earlier runs is not known: {path}: {why}"
+                );
+                self.tell(Event::Notice { text });
+            }
+            self.healing.memory = Some(file);
+        }
+        let healing = &mut self.healing;
+        let memory = healing.memory.as_ref();
+        // The firmware is not known yet; the latest is the likely one.
+        let entry = memory.and_then(|file| file.content.latest(device.0, device.1));
+        healing.layout = entry.map(|entry| entry.layout);
+        healing.remembered = entry.is_some();
+    }
+
+    /// Takes the version of the firmware, which is known once the ladder is climbed. Returns `false`
+    /// when another layout worked with it than the one in use, which takes a new session.
+    pub(super) fn heal_firmware(&mut self) -> bool {
+        let identity = self.ladder.facts().identity.as_ref();
+        let firmware = identity.map_or_else(String::new, |identity| identity.firmware.clone());
+        let healing = &mut self.healing;
+        if healing.firmware.as_ref() == Some(&firmware) {
+            self.tell_remembered();
+            return true;
+        }
+        let known = healing
+            .device
+            .zip(healing.memory.as_ref())
+            .and_then(|((vendor, product), file)| file.content.get(vendor, product, &firmware));
+        healing.firmware = Some(firmware);
+        healing.remembered = known.is_some();
+        let used = std::mem::replace(&mut healing.layout, known);
+        if used != known && self.present_layout() != known {
+            self.lost(
+                Rung::Found,
+                "the layout of NTBs was another firmware's".into(),
+            );
+            return false;
+        }
+        self.tell_remembered();
+        true
+    }
+
+    /// Tells once that the layout in use is that of an earlier run.
+    fn tell_remembered(&mut self) {
+        let healing = &mut self.healing;
+        if std::mem::take(&mut healing.remembered)
+            && let Some(layout) = healing.layout
+        {
+            let text = format!("{layout}, with which packets came back on an earlier run");
+            let step = HealStep::Remembered;
+            self.tell(Event::Heal(HealEvent { step, layout, text }));
+        }
+    }
+
+    /// Returns the layout of NTBs at present.
+    fn present_layout(&self) -> Option<Layout> {
+        let negotiated = self.device.as_ref()?.negotiated.as_ref()?;
+        Some(negotiated.layout())
+    }
+
+    /// Takes the data path's verdict on session 0. Returns whether it is looked into, so that there is
+    /// nothing to tell.
+    pub(super) fn heal_judged(&mut self, verdict: Verdict) -> bool {
+        let paddings_alone = match verdict {
+            Verdict::Answered | Verdict::Recovered => {
+                let healer = &mut self.healing.machine;
+                let looked_into = healer.is_active();
+                healer.heard();
+                // Something else than the first layout may have carried it while others are tried.
+                self.healing.carried |= !healer.is_active();
+                return looked_into || verdict == Verdict::Answered;
+            }
+            Verdict::NeverAnswered { .. } if self.healing.exhausted => return true,
+            Verdict::FellSilent { filled: false, .. } => return false,
+            Verdict::FellSilent { .. } => true,
+            Verdict::NeverAnswered { .. } => self.healing.carried,
+        };
+        if self.healing.machine.is_active() {
+            return true;
+        }
+        let (Some(mut scope), Some(first)) = (self.heal_scope(), self.present_layout()) else {
+            return false;
+        };
+        let Some(negotiated) = self
+            .device
+            .as_ref()
+            .and_then(|held| held.negotiated.as_ref())
+        else {
+            return false;
+        };
+        let healing = &mut self.healing;
+        if healing.exhausted || (paddings_alone && healing.paddings_tried >= MOST_PADDINGS) {
+            return false;
+        }
+        if paddings_alone {
+            (scope.ndp, scope.ntb) = (false, false);
+            healing.paddings_tried += 1;
+        }
+        scope.ntb &= negotiated.knows_both_formats();
+        let mtu = self.sessions.first().and_then(|session| {
+            let addresses = session.machine.status().addresses?;
+            Some(usize::from(addresses.mtu))
+        });
+        scope.ndp &= negotiated.has_room_in_front(mtu.unwrap_or_default());
+        let number = RandomState::new().hash_one(0);
+        let format_first = healing.empty_headers && scope.ntb;
+        healing
+            .machine
+            .start(Instant::now(), first, scope, format_first, number);
+        let looked_into = healing.machine.is_active();
+        if looked_into && let Some(session) = self.sessions.first_mut() {
+            session.machine.look_again(Instant::now());
+        }
+        looked_into
+    }
+
+    /// Carries out one step of the healing. Returns `false` when there is none.
+    pub(super) fn work_healing(&mut self) -> bool {
+        let Some(step) = self.healing.machine.next_step() else {
+            return false;
+        };
+        match step {
+            Step::Use(layout) => self.use_layout(layout),
+            Step::Renew(layout) => {
+                self.healing.layout = Some(layout);
+                self.stop_data();
+                self.close_session();
+                self.lost(Rung::Found, format!("a new session for NTB{}", layout.ntb));
+            }
+            Step::Probe { identity, fills } => self.send_probes(identity, fills),
+            Step::Keep(layout) => self.keep_layout(layout),
+            Step::Tell(event) => {
+                if event.step == HealStep::PutBack {
+                    self.healing.exhausted = true;
+                    self.end_probes();
+                }
+                self.tell(Event::Heal(event));
+            }
+            Step::EndProbes => self.end_probes(),
+        }
+        true
+    }
+
+    fn use_layout(&mut self, layout: Layout) {
+        self.healing.layout = Some(layout);
+        if let Some(held) = self.device.as_mut()
+            && let Some(negotiated) = held.negotiated.as_mut()
+            && negotiated.layout().ntb == layout.ntb
+        {
+            negotiated.lay_out(layout);
+            let framing = negotiated.framing;
+            if let Some(reactor) = held.reactor() {
+                reactor.reframe(framing);
+            }
+        }
+    }
+
+    fn end_probes(&mut self) {
+        let eager = self.heals();
+        if let Some(reactor) = self.device.as_ref().and_then(|held| held.reactor()) {
+            reactor.end_probes(0, eager);
+        }
+    }
+
+    fn send_probes(&mut self, identity: u16, fills: Fills) {
+        let addresses = self.sessions.first().and_then(|session| {
+            let status = session.machine.status();
+            status.addresses
+        });
+        let Some((held, addresses)) = self.device.as_ref().zip(addresses) else {
+            return;
+        };
+        let Some((negotiated, reactor)) = held.negotiated.as_ref().zip(held.reactor()) else {
+            return;
+        };
+        let framing = &negotiated.framing;
+        match fills {
+            Fills::Nothing => reactor.probe(0, Probe::all(&addresses, identity, 0)),
+            Fills::Packet => {
+                let length = filling_length(framing, held.function.stream());
+                for probe in Probe::all(&addresses, identity, length) {
+                    reactor.probe(0, vec![probe]);
+                }
+            }
+            Fills::Ntb => {
+                let length = usize::from(addresses.mtu).min(1400);
+                let long = framing.max_ntb.saturating_sub(3 * framing.max_packet_size);
+                let count = (long / length.max(1) + 1).min(framing.max_datagrams);
+                let probes = Probe::all(&addresses, identity, length).into_iter();
+                reactor.probe(0, probes.cycle().take(count).collect());
+            }
+        }
+    }
+
+    fn keep_layout(&mut self, layout: Layout) {
+        let healing = &mut self.healing;
+        healing.layout = Some(layout);
+        healing.carried = true;
+        let (Some((vendor, product)), Some(file)) = (healing.device, healing.memory.as_mut())
+        else {
+            return;
+        };
+        // Others may have changed it since.
+        file.reopen();
+        file.content.put(Entry {
+            vendor,
+            product,
+            firmware: healing.firmware.clone().unwrap_or_default(),
+            layout,
+        });
+        if let Err(why) = file.save() {
+            let path = file.path().display();
+            let text = format!("the next run will not know that this layout works: {path}: {why}");
+            self.tell(Event::Notice { text });
+        }
+    }
+}
+
+/// Returns the length of a datagram that makes an NTB fill its last packet, in bytes.
+fn filling_length(framing: &Framing, stream: Stream) -> usize {
+    let framing = Framing {
+        padding: NcmPadding::Never,
+        ..*framing
+    };
+    let mut ntb = vec![0; framing.max_ntb];
+    let fills = |length: &usize| {
+        let mut builder = Builder::new(framing);
+        let Ok(slot) = builder.place(stream, *length) else {
+            return false;
+        };
+        builder.commit(slot, *length);
+        let finished = builder.finish(&mut ntb);
+        finished.length.is_multiple_of(framing.max_packet_size)
+    };
+    let found = LENGTHS.clone().find(fills);
+    found.unwrap_or(LENGTHS.start)
+}
+
+impl Negotiated {
+    /// Returns the layout in use.
+    fn layout(&self) -> Layout {
+        Layout {
+            ndp: match self.framing.placement {
+                uwwan_ncm::Placement::End => Placement::End,
+                uwwan_ncm::Placement::Front => Placement::Front,
+            },
+            padding: self.padding,
+            ntb: match self.framing.format {
+                uwwan_ncm::Format::Ntb16 => Format::Ntb16,
+                uwwan_ncm::Format::Ntb32 => Format::Ntb32,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_ncm::{Choices, NtbParameters};
+
+    #[test]
+    fn probes_fill_the_last_packet_in_every_layout() {
+        for placement in [uwwan_ncm::Placement::End, uwwan_ncm::Placement::Front] {
+            for format in [uwwan_ncm::Format::Ntb16, uwwan_ncm::Format::Ntb32] {
+                for max_packet_size in [64, 512, 1024] {
+                    for out_divisor in [1, 4, 32] {
+                        let choices = Choices {
+                            placement,
+                            format,
+                            max_packet_size,
+                            ..Choices::default()
+                        };
+                        let parameters = NtbParameters {
+                            formats: 3,
+                            out_max: 16_384,
+                            out_divisor,
+                            ..NtbParameters::FALLBACK
+                        };
+                        let framing = Framing::negotiate(&parameters, &choices);
+                        let length = filling_length(&framing, Stream::Ips(0));
+                        let mut builder = Builder::new(framing);
+                        let slot = builder.place(Stream::Ips(0), length).unwrap();
+                        builder.commit(slot, length);
+                        // One byte more is the padding.
+                        let sent = builder.finish(&mut vec![0; framing.max_ntb]).length;
+                        assert_eq!(sent % max_packet_size, 1, "{framing:?}");
+                    }
+                }
+            }
+        }
+    }
+}

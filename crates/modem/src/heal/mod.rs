@@ -1,0 +1,66 @@
+//! Healing of the framing: what is done on a device that nothing is known of, when it takes every NTB
+//! and nothing comes back.
+//!
+//! Some firmware takes NTBs on USB and carries their datagrams only when the NDP stands at the right
+//! place, when an NTB that fills its last packet ends as it expects, or in one of the two formats. The
+//! driver finds out which by trying, with probes to the gateways and the name servers:
+//!
+//! ```text
+//! doubt: the watch tells of silence → probes in the present layout, 2 s
+//!   something comes back → nothing is done
+//!   nothing → noticed → the other NDP place, 3.5 s
+//!                     → the other paddings, 2.5 s each, with NTBs that fill their last packet
+//!                     → the other format with each NDP place, 3.5 s each, in a new session
+//!                     → the first layout again: nothing is concluded, since a network may answer no probe
+//! ```
+//!
+//! A layout that brings an answer is checked once more against the first one, where that needs no new
+//! session: if the first is answered as well, the network was away for a while and nothing is wrong with
+//! the layout. Each probe has an identity, so that a late answer tells which layout has carried it. What
+//! the host sends goes out in the layout that is tried, and an answer to it counts, too.
+//!
+//! A link on which anything has come back since the modem was found has the right NDP place and format.
+//! If it falls silent after an NTB whose end depends on the padding, the paddings alone are tried.
+//! The padding `full` differs from `short` in long NTBs only, so such a one is sent then.
+//!
+//! What worked is [kept](memory) by vendor, product and firmware, and used at once the next time.
+
+mod machine;
+pub mod memory;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::layout::Layout;
+
+pub(crate) use machine::{Fills, Healer, Scope, Step};
+
+/// Step of the healing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealStep {
+    /// A layout that worked on an earlier run is used.
+    Remembered,
+    /// The device takes NTBs, and nothing comes back.
+    Noticed,
+    /// A layout is tried.
+    Try,
+    /// Packets come back in a layout, which is used from here on.
+    Healed,
+    /// Packets come back in the first layout after all.
+    Recovered,
+    /// Nothing comes back in any layout. The first is used again.
+    PutBack,
+}
+
+/// Step of the healing with the layout it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealEvent {
+    /// Step.
+    pub step: HealStep,
+    /// Layout in use after the step.
+    pub layout: Layout,
+    /// Text for people.
+    pub text: String,
+}

@@ -1,0 +1,283 @@
+//! Probes: datagrams that demand an answer, and how to know the answer so that the host never sees it.
+//!
+//! A name server is asked for the root's name servers (RFC 1035), a gateway for an echo (RFC 792,
+//! RFC 4443). Each probe has an identity, which its answer repeats: the source port of a query, the
+//! identifier of an echo request.
+
+use std::net::IpAddr;
+
+use crate::packet::{ICMP, ICMPV6, UDP, fold, pseudo6, sum};
+use crate::status::Addresses;
+
+/// A probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    datagram: Vec<u8>,
+    to: IpAddr,
+    protocol: u8,
+    identity: u16,
+}
+
+/// Identity of the probes that are sent after going online.
+pub(crate) const FIRST_IDENTITY: u16 = 0xd7a3;
+/// Number of name servers of each family that are probed.
+const MOST_SERVERS: usize = 2;
+/// Length of the question in a query, and of its header, in bytes.
+const QUERY: usize = 17;
+/// Length in bytes of an OPT record (RFC 6891, 6.1.2) with an empty padding option (RFC 7830).
+const PADDING_RECORD: usize = 15;
+
+impl Probe {
+    /// Makes the probe for these addresses; `None` when there is nobody to ask.
+    #[must_use]
+    pub fn for_addresses(addresses: &Addresses) -> Option<Self> {
+        let (ours, to, protocol) = asked(addresses).into_iter().next()?;
+        Some(Self::new(ours, to, protocol, FIRST_IDENTITY, 0))
+    }
+
+    /// Makes a probe for each gateway and the first name servers of these addresses. The datagrams
+    /// have `length` bytes, or more where a probe cannot be so short.
+    #[must_use]
+    pub fn all(addresses: &Addresses, identity: u16, length: usize) -> Vec<Self> {
+        asked(addresses)
+            .into_iter()
+            .map(|(ours, to, protocol)| Self::new(ours, to, protocol, identity, length))
+            .collect()
+    }
+
+    fn new(from: IpAddr, to: IpAddr, protocol: u8, identity: u16, length: usize) -> Self {
+        let header = if from.is_ipv4() { 20 } else { 40 };
+        let room = length.saturating_sub(header + 8);
+        let mut payload = vec![0u8; 8];
+        if protocol == UDP {
+            payload[0..2].copy_from_slice(&identity.to_be_bytes());
+            payload[3] = 53;
+            let padding = room.checked_sub(QUERY + PADDING_RECORD);
+            let records = u8::from(padding.is_some());
+            // RFC 1035 section 4: recursion desired, one question: the root, NS, IN.
+            payload.extend_from_slice(&[0xd7, 0xa3, 1, 0, 0, 1, 0, 0, 0, 0, 0, records]);
+            payload.extend_from_slice(&[0, 0, 2, 0, 1]);
+            if let Some(padding) = padding {
+                let [high, low] = (padding as u16).to_be_bytes();
+                let [data_high, data_low] = (padding as u16 + 4).to_be_bytes();
+                // The root, OPT, answers of up to 1232 bytes.
+                payload.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0]);
+                payload.extend_from_slice(&[data_high, data_low, 0, 12, high, low]);
+                payload.resize(payload.len() + padding, 0);
+            }
+            let length = payload.len() as u16;
+            payload[4..6].copy_from_slice(&length.to_be_bytes());
+        } else {
+            payload[0] = if protocol == ICMP { 8 } else { 128 };
+            payload[4..6].copy_from_slice(&identity.to_be_bytes());
+            payload.resize(8 + room, 0);
+        }
+        let checksum_at = if protocol == UDP { 6 } else { 2 };
+        let mut datagram = match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let [high, low] = (20 + payload.len() as u16).to_be_bytes();
+                let mut header = vec![0x45, 0, high, low, 0, 0, 0x40, 0, 64, protocol, 0, 0];
+                header.extend_from_slice(&from.octets());
+                header.extend_from_slice(&to.octets());
+                let checksum = fold(sum(&header));
+                header[10..12].copy_from_slice(&checksum.to_be_bytes());
+                let pseudo = match protocol {
+                    UDP => sum(&header[12..20]) + u32::from(protocol) + payload.len() as u32,
+                    _ => 0,
+                };
+                let checksum = fold(pseudo + sum(&payload));
+                payload[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
+                header
+            }
+            (from, to) => {
+                let octets = |address: IpAddr| match address {
+                    IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+                    IpAddr::V6(v6) => v6.octets(),
+                };
+                let [high, low] = (payload.len() as u16).to_be_bytes();
+                let mut header = vec![0x60, 0, 0, 0, high, low, protocol, 64];
+                header.extend_from_slice(&octets(from));
+                header.extend_from_slice(&octets(to));
+                let pseudo = pseudo6(&header[8..24], &header[24..40], payload.len(), protocol);
+                let checksum = fold(pseudo + sum(&payload));
+                payload[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
+                header
+            }
+        };
+        datagram.extend_from_slice(&payload);
+        Self {
+            datagram,
+            to,
+            protocol,
+            identity,
+        }
+    }
+
+    /// Returns the datagram to send.
+    #[must_use]
+    pub fn datagram(&self) -> &[u8] {
+        &self.datagram
+    }
+
+    /// Returns what its answer repeats.
+    #[must_use]
+    pub fn identity(&self) -> u16 {
+        self.identity
+    }
+
+    /// Returns whether a datagram is the answer. Only to be asked while a probe is out.
+    #[must_use]
+    pub fn is_answer(&self, datagram: &[u8]) -> bool {
+        let (source, protocol, at) = match datagram.first().map(|byte| byte >> 4) {
+            Some(4) if datagram.len() >= 28 => (
+                &datagram[12..16],
+                datagram[9],
+                usize::from(datagram[0] & 0x0f) * 4,
+            ),
+            Some(6) if datagram.len() >= 48 => (&datagram[8..24], datagram[6], 40),
+            _ => return false,
+        };
+        let same_source = match self.to {
+            IpAddr::V4(v4) => v4.octets()[..] == *source,
+            IpAddr::V6(v6) => v6.octets()[..] == *source,
+        };
+        let identity_at = if protocol == UDP { at + 2 } else { at + 4 };
+        same_source
+            && protocol == self.protocol
+            && datagram.get(identity_at..identity_at + 2) == Some(&self.identity.to_be_bytes())
+    }
+}
+
+/// Returns who is probed, with the host's own address and the protocol: name servers before gateways,
+/// IPv4 before IPv6.
+fn asked(addresses: &Addresses) -> Vec<(IpAddr, IpAddr, u8)> {
+    let mut asked = Vec::new();
+    if let Some(ours) = addresses.ipv4 {
+        let ours = IpAddr::V4(ours.address);
+        let servers = addresses.dns4.iter().take(MOST_SERVERS);
+        asked.extend(servers.map(|server| (ours, IpAddr::V4(*server), UDP)));
+        asked.extend(addresses.gateway4.map(|to| (ours, IpAddr::V4(to), ICMP)));
+    }
+    if let Some(ours) = addresses.ipv6 {
+        let ours = IpAddr::V6(ours.address);
+        let servers = addresses.dns6.iter().take(MOST_SERVERS);
+        asked.extend(servers.map(|server| (ours, IpAddr::V6(*server), UDP)));
+        asked.extend(addresses.gateway6.map(|to| (ours, IpAddr::V6(to), ICMPV6)));
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{deserves_answer, is_cut, is_ip};
+    use crate::status::{Prefix4, Prefix6};
+
+    fn addresses() -> Addresses {
+        Addresses {
+            ipv4: Some(Prefix4 {
+                address: [10, 169, 198, 77].into(),
+                prefix: 30,
+            }),
+            gateway4: Some([10, 169, 198, 78].into()),
+            ..Addresses::default()
+        }
+    }
+
+    #[test]
+    fn probes_are_sound_datagrams() {
+        let gateway = Probe::for_addresses(&addresses()).unwrap();
+        let server = Probe::for_addresses(&Addresses {
+            dns4: vec![[193, 213, 112, 4].into()],
+            ..addresses()
+        })
+        .unwrap();
+        let six = Probe::for_addresses(&Addresses {
+            ipv6: Some(Prefix6 {
+                address: "2001:db8::2".parse().unwrap(),
+                prefix: 64,
+            }),
+            dns6: vec!["2001:db8::53".parse().unwrap()],
+            ..Addresses::default()
+        })
+        .unwrap();
+        for probe in [&gateway, &server, &six] {
+            let datagram = probe.datagram();
+            assert!(is_ip(datagram) && !is_cut(datagram) && deserves_answer(datagram));
+            assert!(!probe.is_answer(datagram));
+        }
+        assert_eq!(fold(sum(&gateway.datagram()[..20])), 0);
+        assert_eq!(fold(sum(&gateway.datagram()[20..])), 0);
+        let udp = server.datagram();
+        assert_eq!(
+            fold(sum(&udp[12..20]) + 17 + udp.len() as u32 - 20 + sum(&udp[20..])),
+            0
+        );
+        let udp = six.datagram();
+        assert_eq!(
+            fold(pseudo6(&udp[8..24], &udp[24..40], udp.len() - 40, UDP) + sum(&udp[40..])),
+            0
+        );
+        assert_eq!(Probe::for_addresses(&Addresses::default()), None);
+    }
+
+    #[test]
+    fn answers_are_known() {
+        let probe = Probe::for_addresses(&addresses()).unwrap();
+        let mut reply = probe.datagram().to_vec();
+        let (source, destination) = (reply[12..16].to_vec(), reply[16..20].to_vec());
+        reply[12..16].copy_from_slice(&destination);
+        reply[16..20].copy_from_slice(&source);
+        reply[20] = 0;
+        assert!(probe.is_answer(&reply));
+        reply[25] ^= 1;
+        assert!(!probe.is_answer(&reply), "another identifier");
+        assert!(!probe.is_answer(&[]) && !probe.is_answer(&[0x4f; 28]));
+    }
+
+    #[test]
+    fn a_probe_may_be_of_any_length() {
+        let addresses = Addresses {
+            dns4: vec![[193, 213, 112, 4].into(); 3],
+            ipv6: Some(Prefix6 {
+                address: "2001:db8::2".parse().unwrap(),
+                prefix: 64,
+            }),
+            gateway6: Some("fe80::1".parse().unwrap()),
+            ..addresses()
+        };
+        for length in [0, 85, 86, 484, 1400] {
+            let probes = Probe::all(&addresses, 61_000, length);
+            assert_eq!(probes.len(), 4, "two name servers and two gateways");
+            for probe in &probes {
+                let datagram = probe.datagram();
+                assert!(is_ip(datagram) && !is_cut(datagram) && deserves_answer(datagram));
+                assert!(length < 100 || datagram.len() == length);
+                assert_eq!(probe.identity(), 61_000);
+                let payload = match probe.to {
+                    IpAddr::V4(_) => &datagram[20..],
+                    IpAddr::V6(_) => &datagram[40..],
+                };
+                let pseudo = match probe.protocol {
+                    UDP => sum(&datagram[12..20]) + 17 + payload.len() as u32,
+                    ICMP => 0,
+                    protocol => {
+                        pseudo6(&datagram[8..24], &datagram[24..40], payload.len(), protocol)
+                    }
+                };
+                assert_eq!(fold(pseudo + sum(payload)), 0);
+            }
+        }
+        // A query with its padding: one additional record, which ends with the datagram.
+        let query = &Probe::all(&addresses, 61_000, 484)[0];
+        let message = &query.datagram()[28..];
+        assert_eq!(message[10..12], [0, 1]);
+        let record = &message[QUERY..];
+        assert_eq!(record[..3], [0, 0, 41]);
+        let data = usize::from(u16::from_be_bytes([record[9], record[10]]));
+        assert_eq!(record.len(), 11 + data);
+        assert_eq!(record[11..13], [0, 12]);
+        let padding = usize::from(u16::from_be_bytes([record[13], record[14]]));
+        assert_eq!(data, 4 + padding);
+    }
+}
