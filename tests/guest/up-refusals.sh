@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What 'uwwan up' says and does when it cannot work: no modem, several, no
 # permission, a modem in use, a killed predecessor, a wrong PIN, and firmware
-# that carries nothing because the NDP stands in front.
+# that carries nothing because the NDP stands in front, which is healed where nobody knows the modem.
 # guest: --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
@@ -66,6 +66,30 @@ stop_up 'NDP in front'
 judge_emulator far0
 check 'NDP in front: the firmware swallowed datagrams' test "$(counter far0 black_holed)" -gt 0
 check 'NDP in front: and passed none on' test "$(counter far0 datagrams_out)" = 0
+
+# --- a modem that nobody knows ---
+# An lt4132 of another vendor: no row says where the NDP is to stand.
+cp crates/usb/tests/vectors/descriptors/hp_lt4132_03f0_a31d.bin /tmp/unknown.bin
+printf '\x34\x12' | dd of=/tmp/unknown.bin bs=1 seek=8 conv=notrunc status=none
+check 'nobody knows it: plugged in' start_emulator far0 --attach \
+  --descriptors /tmp/unknown.bin --knob black_hole_ndp_front=on
+check 'nobody knows it: found' wait_for 10 find_modem
+start_up
+wait_online 'nobody knows it: connected' 30
+check 'nobody knows it: healed' wait_for 30 seen '.event == "heal" and .step == "healed" and .layout.ndp == "end"'
+jq -r 'select(.event == "heal") | .text' "$events"
+pings 'nobody knows it: packets flow' "$gateway"
+check 'nobody knows it: status tells' stated '.heal.step == "healed" and .framing.ndp == "end"'
+stop_up 'nobody knows it'
+start_up
+wait_online 'the next time: online' 30
+pings 'the next time: packets flow' "$gateway"
+check 'the next time: it is known' seen '.event == "heal" and .step == "remembered"'
+check 'the next time: nothing is tried' eval '! seen ".step == \"try\""'
+stop_up 'the next time'
+check 'list shows what was learnt' grep -q 'learnt.*NDP at the end' <("$program" list)
+check 'it is forgotten' grep -qx '1 layout forgotten' <("$program" quirks forget "$(port)")
+judge_emulator far0
 
 # --- two modems, one with a locked SIM ---
 check 'one modem is plugged in' start_emulator far0 --attach
