@@ -32,7 +32,7 @@ for usb in libusb nusb; do
   start_up
   wait_online "$usb: online" 30
   for other in libusb nusb; do
-    refused "$usb: in use, for $other" 6 "$(driver_of_up)" --usb "$other"
+    refused "$usb: in use, for $other" 6 "$up_pid" --usb "$other"
     refused "$usb: in use, unknown to us, for $other" 6 "uwwan (process $(driver_of_up))" \
       --usb "$other" --runtime-dir /tmp/elsewhere
   done
