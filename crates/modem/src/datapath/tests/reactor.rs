@@ -1,6 +1,7 @@
 //! The thread.
 
 use super::*;
+use crate::watch::Verdict;
 
 /// A pump that is told when something completes.
 struct FakePump {
@@ -257,6 +258,13 @@ fn a_further_session_comes_and_goes_beside_the_first() {
             (carried.sent_packets, carried.sent_bytes) == (1, 60)
                 && (carried.received_packets, carried.received_bytes) == (1, 80)
         });
+        // That something comes in at all is told once for each session.
+        let mut answered = [machine.report(), machine.report()].map(|report| match report {
+            Report::Verdict(session, Verdict::Answered) => session,
+            _ => panic!("another report"),
+        });
+        answered.sort_unstable();
+        assert_eq!(answered, [0, 3]);
         // Its host fails: the others go on.
         other.script().broken = true;
         other.sends([]);
