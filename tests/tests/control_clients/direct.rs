@@ -17,7 +17,7 @@ fn direct(emulator: &uwwan_emulator::Emulator) -> Client {
 }
 
 #[test]
-fn asks_and_leaves_the_modem_in_its_configuration() {
+fn asks_and_leaves_the_modem_as_it_was_found() {
     let emulator = emulator("");
     for _ in 0..2 {
         let mut client = direct(&emulator);
@@ -27,7 +27,7 @@ fn asks_and_leaves_the_modem_in_its_configuration() {
         assert_eq!(state.provider_id, "24201");
         client.close().unwrap();
         let found = emulator.backend().devices().unwrap();
-        assert_eq!(found[0].active_configuration, Some(3));
+        assert_eq!(found[0].active_configuration, Some(2));
     }
     assert_eq!(emulator.report().violations, []);
 }
