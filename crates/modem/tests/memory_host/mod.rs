@@ -60,8 +60,8 @@ impl MemoryHost {
                 next = Instant::now() + Duration::from_secs(1);
             }
             match rustix::io::read(socket, &mut buffer) {
-                Ok(length) => {
-                    let packet = buffer[..length].get(header..).unwrap_or_default();
+                Ok(read) => {
+                    let packet = buffer[..read].get(header..).unwrap_or_default();
                     let is_reply = packet.len() >= length
                         && packet[2..4] == (length as u16).to_be_bytes()
                         && packet[9] == 1
