@@ -9,12 +9,13 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut memory) = serde_json::from_slice::<PinMemory>(bytes) else {
         return;
     };
-    let _ = memory.past("89470000", "1234", Some(3));
-    memory.sending("89470000", "1234", Some(3));
-    memory.refused("89470000", "1234");
+    let mark = memory.mark("89470000", "1234");
+    let _ = memory.past(&mark, Some(3));
+    memory.sending(&mark, Some(3));
+    memory.refused(&mark);
     let text = serde_json::to_string(&memory).expect("a memory can be written");
     let again: PinMemory = serde_json::from_str(&text).expect("and be read again");
     // What is known of this process alone is not kept.
     assert_eq!(serde_json::to_string(&again).ok(), Some(text));
-    memory.forget("89470000", "1234");
+    memory.forget(&mark);
 });
