@@ -261,13 +261,7 @@ impl Control {
             Err(RecvTimeoutError::Disconnected) => self.finished = Some(Ok(())),
         }
         let now = Instant::now();
-        if self
-            .control_session
-            .poll_timeout()
-            .is_some_and(|at| now >= at)
-        {
-            self.control_session.handle_timeout(now);
-        }
+        self.control_session_timeout(now);
         if self.ladder.poll_timeout().is_some_and(|at| now >= at) {
             self.ladder.timeout(now);
         }
@@ -284,6 +278,17 @@ impl Control {
         {
             self.retry = None;
             self.begin(from);
+        }
+    }
+
+    /// Lets the control session do what is due.
+    fn control_session_timeout(&mut self, now: Instant) {
+        if self
+            .control_session
+            .poll_timeout()
+            .is_some_and(|at| now >= at)
+        {
+            self.control_session.handle_timeout(now);
         }
     }
 

@@ -88,14 +88,7 @@ impl Control {
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let now = Instant::now();
-            if self
-                .control_session
-                .poll_timeout()
-                .is_some_and(|at| now >= at)
-            {
-                self.control_session.handle_timeout(now);
-            }
+            self.control_session_timeout(Instant::now());
         }
     }
 }
