@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use uwwan_modem::client::{self, StatusClient};
+use uwwan_modem::client::{self, SYSTEM, StatusClient};
 
 use crate::failure::{Failure, FailureKind};
-use crate::runtime::{self, AT_SOCKET, MBIM_SOCKET, SOCKET, SYSTEM};
+use crate::runtime::{self, AT_SOCKET, MBIM_SOCKET, SOCKET};
 
 /// Runtime directory of an `uwwan up`.
 #[derive(Debug, Clone)]

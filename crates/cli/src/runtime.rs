@@ -16,13 +16,10 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::process::{Gid, Pid, Uid};
+use uwwan_modem::client::{LOCK, SYSTEM};
 
 use crate::failure::{Failure, FailureKind};
 
-/// Directory in which root's runtime directories are.
-pub const SYSTEM: &str = "/run/uwwan";
-/// Name of the lock file, which holds the owner's process id.
-const LOCK: &str = "lock";
 /// Name of the control socket, which `uwwan status` and `uwwan down` connect to.
 pub const SOCKET: &str = "control";
 /// Name of the symbolic link to the AT port's terminal.

@@ -19,10 +19,12 @@ use crate::failure::{Failure, FailureKind};
 
 /// Time that a socket whose queue of connections is full is waited for. The process behind it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Directory that root alone can make, and gives to the user of a service.
-const SYSTEM: &str = "/run/uwwan";
-/// Name of the lock in a runtime directory, which the process makes that makes the directory.
-const LOCK: &str = "lock";
+/// Directory in which root's runtime directories are. Root alone can make it, and gives it to the user
+/// of a service.
+pub const SYSTEM: &str = "/run/uwwan";
+/// Name of the lock in a runtime directory, which the process makes that makes the directory. It holds
+/// the id of the process that owns the directory.
+pub const LOCK: &str = "lock";
 
 /// Connects to a socket of a running `up` and returns the connection with the user id of the process
 /// at the other end. Nothing has been sent.
