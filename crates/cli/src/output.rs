@@ -65,7 +65,20 @@ pub fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(|error| {
         Failure::new(FailureKind::Host, "cannot write the answer as JSON").because(error)
     })?;
-    say(text)
+    say(harmless(text))
+}
+
+/// Returns JSON with the control characters escaped that RFC 8259 lets a string hold as they are: DEL
+/// and those of ECMA-48's C1 set, by which text from outside would steer a terminal.
+fn harmless(json: String) -> String {
+    if !json.contains(char::is_control) {
+        return json;
+    }
+    let escaped = json.chars().map(|character| match character {
+        control if control.is_control() => format!("\\u{:04x}", u32::from(control)),
+        other => other.to_string(),
+    });
+    escaped.collect()
 }
 
 /// Returns a number of bytes with a decimal unit: `16.8 MB`.
@@ -135,6 +148,14 @@ mod tests {
         assert_eq!(seconds(125.0), "2 min 5 s");
         assert_eq!(seconds(7_260.0), "2 h 1 min");
         assert_eq!(seconds(90_000.0), "1 d 1 h");
+    }
+
+    #[test]
+    fn no_string_in_json_steers_a_terminal() {
+        let text = "a\u{1b}[2J\u{7f}\u{9b}é";
+        let json = harmless(serde_json::to_string(text).unwrap());
+        assert_eq!(json, r#""a\u001b[2J\u007f\u009bé""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 
     #[test]

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use uwwan_modem::client::{self, SYSTEM, StatusClient};
 
 use crate::failure::{Failure, FailureKind};
+use crate::output::note;
 use crate::runtime::{self, AT_SOCKET, MBIM_SOCKET, SOCKET};
+
+/// Names in a directory of runtime directories that are looked at. Another user may have filled it.
+const MOST_NAMES: usize = 256;
 
 /// Runtime directory of an `uwwan up`.
 #[derive(Debug, Clone)]
@@ -44,6 +48,8 @@ impl Entry {
 pub enum Door {
     /// The control socket alone.
     Status,
+    /// The control socket alone; root reaches that of every user.
+    StatusOfAnyUser,
     /// The control socket or that of the control session, which may serve users whom the other
     /// refuses.
     Any,
@@ -69,7 +75,11 @@ impl Running {
             let name = runtime::file_name(device);
             alive.retain(|entry| entry.is(&name));
         }
-        alive.retain(|entry| match client::reach(&entry.socket) {
+        let reach = match door {
+            Door::StatusOfAnyUser => client::reach_any_user,
+            Door::Status | Door::Any => client::reach,
+        };
+        alive.retain(|entry| match reach(&entry.socket) {
             Ok(()) => true,
             Err(failure) if failure.kind == FailureKind::Permission => {
                 let other = door == Door::Any && client::reach(&entry.mbim_socket()).is_ok();
@@ -108,10 +118,35 @@ impl Running {
 /// [`FailureKind::Missing`] when none runs, [`FailureKind::Several`] when several run and none was
 /// named, [`FailureKind::Permission`] when only another user's may be running.
 pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient, Failure> {
-    let mut running = Running::look(base, device, Door::Status);
+    StatusClient::connect(&control_socket(base, device, Door::Status)?)
+}
+
+/// Does as [`status`], and lets root reach the `up` of an ordinary user, too, under the base of that
+/// user. Whose answers these are is told on standard error.
+///
+/// # Errors
+/// Those of [`status`].
+pub fn status_of_any_user(
+    base: Option<&Path>,
+    device: Option<&str>,
+) -> Result<StatusClient, Failure> {
+    let socket = control_socket(base, device, Door::StatusOfAnyUser)?;
+    let client = StatusClient::connect_to_any_user(&socket)?;
+    if let Some(user) = client.stranger() {
+        note(format!("an uwwan of user {user} answers"));
+    }
+    Ok(client)
+}
+
+fn control_socket(
+    base: Option<&Path>,
+    device: Option<&str>,
+    door: Door,
+) -> Result<PathBuf, Failure> {
+    let mut running = Running::look(base, device, door);
     let refused = (!running.refused.is_empty()).then(|| running.refused.swap_remove(0));
     if let Some(entry) = running.only()? {
-        return StatusClient::connect(&entry.socket);
+        return Ok(entry.socket);
     }
     if let Some(failure) = refused {
         return Err(failure);
@@ -120,10 +155,17 @@ pub fn status(base: Option<&Path>, device: Option<&str>) -> Result<StatusClient,
         Some(device) => format!("uwwan is not running a modem at {device}"),
         None => "uwwan is not running".to_owned(),
     };
-    Err(Failure::new(FailureKind::Missing, what)
+    let failure = Failure::new(FailureKind::Missing, what)
         .because("no control socket answers")
         .next("uwwan list   shows the modems present")
-        .next("uwwan up     brings one online"))
+        .next("uwwan up     brings one online");
+    if base.is_none() && rustix::process::geteuid().is_root() {
+        let user = "/run/user/UID/uwwan";
+        return Err(failure.next(format!(
+            "--runtime-dir {user}   if an ordinary user runs it"
+        )));
+    }
+    Err(failure)
 }
 
 /// Returns the failure for a directory that this user may not read.
@@ -157,9 +199,13 @@ fn entries(bases: &[PathBuf]) -> (Vec<Entry>, Vec<PathBuf>) {
         match fs::read_dir(base) {
             Ok(list) => {
                 let mut links = Vec::new();
-                for item in list.flatten() {
+                for item in list.flatten().take(MOST_NAMES) {
                     let path = item.path();
                     let device = item.file_name().to_string_lossy().into_owned();
+                    // None of ours has another name, and another user may have made it.
+                    if device != runtime::file_name(&device) {
+                        continue;
+                    }
                     if let Some(target) = runtime::link_target(&path) {
                         links.push((device, target));
                         continue;

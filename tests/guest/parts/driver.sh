@@ -108,7 +108,7 @@ tun() { jq -r 'select(.event == "online") | .interface' "$events" | tail -n 1; }
 # stop_up NAME: 'uwwan down', and the exit status of 'up'.
 stop_up() {
   local name=$1 result=0
-  check "$name: down" "${as[@]}" "$program" down --timeout 20 || kill -KILL "$up_pid"
+  check "$name: down" "$program" down --timeout 20 || kill -KILL "$up_pid"
   wait "$up_pid" || result=$?
   if ((result == 0)); then
     ok "$name: up ends with status 0"

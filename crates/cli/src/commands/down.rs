@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uwwan_modem::share::Request;
 
 use crate::failure::{Failure, FailureKind};
-use crate::output::{say, say_json};
+use crate::output::{plain, say, say_json};
 use crate::running;
 
 /// Arguments of `down`.
@@ -15,6 +15,8 @@ use crate::running;
 Examples:
   uwwan down                  stop the one that runs
   uwwan down --device 1-4.2   stop the modem at that port
+  sudo uwwan down --runtime-dir /run/user/1000/uwwan
+                              stop the one that an ordinary user runs
   uwwan down --timeout 5 || sudo kill $(pidof uwwan)")]
 pub struct Arguments {
     /// Which, when several run: its port as `uwwan list` shows it, or `emulator`
@@ -37,7 +39,7 @@ pub struct Arguments {
 /// Fails when no `up` runs, and with [`FailureKind::Timeout`] when it does not end in time.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let started = Instant::now();
-    let mut client = running::status(
+    let mut client = running::status_of_any_user(
         arguments.runtime_dir.as_deref(),
         arguments.device.as_deref(),
     )?;
@@ -62,7 +64,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                     }))
                 } else {
                     say(format!(
-                        "stopped the modem at {device} in {}",
+                        "stopped the modem at {} in {}",
+                        plain(&device),
                         crate::output::seconds(seconds)
                     ))
                 };
@@ -71,14 +74,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         }
     }
-    let pid = stopped.map_or(0, |(_, pid)| pid);
-    Err(
-        Failure::new(FailureKind::Timeout, "the modem is not down yet")
-            .because(format!(
-                "process {pid} was asked to stop and still runs after {} s",
-                arguments.timeout
-            ))
-            .next("run uwwan down again with a longer --timeout")
-            .next(format!("or end it at once: kill {pid}")),
-    )
+    let failure = Failure::new(FailureKind::Timeout, "the modem is not down yet");
+    let Some((_, pid)) = stopped else {
+        let why = format!("it has not answered within {} s", arguments.timeout);
+        return Err(failure
+            .because(why)
+            .next("uwwan status   tells its process, if it answers"));
+    };
+    Err(failure
+        .because(format!(
+            "process {pid} was asked to stop and still runs after {} s",
+            arguments.timeout
+        ))
+        .next("run uwwan down again with a longer --timeout")
+        .next(format!("or end it at once: kill {pid}")))
 }

@@ -45,7 +45,7 @@ pub struct Arguments {
 /// # Errors
 /// Fails when no `up` runs, or when it does not answer.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut client = running::status(
+    let mut client = running::status_of_any_user(
         arguments.runtime_dir.as_deref(),
         arguments.device.as_deref(),
     )?;
@@ -325,7 +325,7 @@ fn describe_host(host: &HostCalls) -> String {
         return String::new();
     }
     let mut text = format!("{} reads, {} writes", host.reads, host.writes);
-    if host.cut + host.merged > 0 {
+    if (host.cut, host.merged) != (0, 0) {
         text.push_str(&format!(
             "; {} large packets cut, {} packets merged, {} moved",
             host.cut,
@@ -438,6 +438,39 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_largest_counters_are_described() {
+        let most = u64::MAX;
+        let direction = Direction {
+            packets: most,
+            bytes: most,
+            blocks: most,
+            block_bytes: most,
+        };
+        let status = Status {
+            since_seconds: f64::MAX,
+            traffic: Traffic {
+                uplink: direction,
+                downlink: direction,
+                host: HostCalls {
+                    reads: most,
+                    writes: most,
+                    cut: most,
+                    merged: most,
+                    ..HostCalls::default()
+                },
+                ..Traffic::default()
+            },
+            ..Status::default()
+        };
+        let before = Some((Duration::ZERO, &status.traffic));
+        let text = describe(&status, &reply(), before).join("\n");
+        assert!(
+            text.contains("18446744073709551615 large packets cut"),
+            "{text}"
+        );
     }
 
     #[test]

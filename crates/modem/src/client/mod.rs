@@ -64,7 +64,7 @@ use uwwan_usb::device::Backend;
 pub use at::{AtClient, Lines};
 pub use channel::Indication;
 pub use error::interrupted;
-pub use socket::{LOCK, SYSTEM, reach};
+pub use socket::{LOCK, SYSTEM, reach, reach_any_user};
 pub use status::StatusClient;
 
 use crate::event::Event;

@@ -3,6 +3,10 @@
 //! A client sends PINs and believes what it is told, so it looks at who is at the other end before
 //! it says anything: a directory that another user has made, or can write to, may hold a socket of
 //! that user's.
+//!
+//! Root may stop every `up` and ask it for its status, which takes no secret. To do that in an ordinary
+//! user's directory it connects with that user's rights: whatever the user's links lead to, the
+//! connection is one that the user could have made.
 
 use std::fs::Metadata;
 use std::io::{self, Write};
@@ -13,6 +17,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::error::refused;
 use crate::failure::{Failure, FailureKind};
@@ -31,22 +37,108 @@ pub const LOCK: &str = "lock";
 ///
 /// # Errors
 /// [`Failure`] of the kind `NotRunning` when nobody listens there; `Permission` when this user is
-/// not let in, or when the other end is neither root's, nor this user's, nor a service's; `Timeout`
-/// when nobody accepts connections.
+/// not let in, or when the directory or the other end is neither root's, nor this user's, nor a
+/// service's; `Timeout` when nobody accepts connections.
 pub(super) fn connect(path: &Path) -> Result<(UnixStream, u32), Failure> {
+    if let Some(stranger) = stranger(path) {
+        return Err(strange(path, stranger.uid()));
+    }
     let place = path.display().to_string();
     let stream = open(path, PATIENCE).map_err(|error| refused(&place, &error))?;
-    let peer = socket_peercred(&stream).map_err(|error| refused(&place, &error.into()))?;
-    let user = peer.uid.as_raw();
+    let (user, _) = peer(&stream).map_err(|error| refused(&place, &error))?;
     if trusted(path, Path::new(SYSTEM), user) {
         return Ok((stream, user));
     }
-    Err(
-        Failure::new(FailureKind::Permission, "reach the running uwwan")
-            .at(&place)
-            .because(format!("the socket belongs to user {user}"))
-            .next("use the socket of an `uwwan up` that root, a service or you yourself run"),
-    )
+    Err(strange(path, user))
+}
+
+/// Ordinary user's process at the other end of a connection that root has made. Nothing that it says
+/// is to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stranger {
+    pub(super) user: u32,
+    /// Process id, as the kernel tells it.
+    pub(super) process: u32,
+}
+
+/// Does as [`connect`], and lets root reach an ordinary user's `up` as well, with that user's rights.
+/// Such a connection comes with who is at its other end.
+///
+/// # Errors
+/// Those of [`connect`].
+pub(super) fn connect_to_any_user(path: &Path) -> Result<(UnixStream, Option<Stranger>), Failure> {
+    let Some(owner) = stranger(path).filter(|_| rustix::process::geteuid().is_root()) else {
+        return connect(path).map(|(stream, _)| (stream, None));
+    };
+    let place = path.display().to_string();
+    let (user, group) = (owner.uid(), owner.gid());
+    let connected = as_user(user, group, || {
+        let stream = open(path, PATIENCE)?;
+        let (user, process) = peer(&stream)?;
+        Ok((stream, Stranger { user, process }))
+    });
+    let (stream, stranger) = connected.map_err(|error| refused(&place, &error))?;
+    if stranger.user == user {
+        Ok((stream, Some(stranger)))
+    } else {
+        Err(strange(path, stranger.user))
+    }
+}
+
+/// Does something in a thread that has the rights of a user and of one group, and nobody else's.
+fn as_user<T: Send>(
+    user: u32,
+    group: u32,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    let become_user = move || {
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        set_thread_groups(&[])?;
+        set_thread_res_gid(group, group, group)?;
+        // Capabilities go with it.
+        set_thread_res_uid(user, user, user)
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            become_user()?;
+            work()
+        })?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that connects has panicked")))
+    })
+}
+
+/// Returns what is known of the directory in which the runtime directory of a socket is, if that belongs
+/// to a user who is neither root nor this one. Whatever is under it may be that user's doing.
+fn stranger(path: &Path) -> Option<Metadata> {
+    let base = path.parent()?.parent()?;
+    // In the system's directory the other end decides. A link is not followed: its maker chooses.
+    if path.starts_with(SYSTEM) {
+        return None;
+    }
+    let found = std::fs::symlink_metadata(base).ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    (found.uid() != 0 && found.uid() != own).then_some(found)
+}
+
+fn strange(path: &Path, user: u32) -> Failure {
+    let failure = Failure::new(FailureKind::Permission, "reach the running uwwan")
+        .at(path.display().to_string())
+        .because(format!("the socket belongs to user {user}"));
+    if rustix::process::geteuid().is_root() {
+        return failure.next(format!(
+            "run the same command as user {user}; root can only ask for the status, and stop it"
+        ));
+    }
+    failure.next("use the socket of an `uwwan up` that root, a service or you yourself run")
+}
+
+/// Returns the user id of the process at the other end of a connection, and its process id.
+fn peer(stream: &UnixStream) -> io::Result<(u32, u32)> {
+    let peer = socket_peercred(stream)?;
+    let process = peer.pid.as_raw_nonzero().get();
+    Ok((peer.uid.as_raw(), process.unsigned_abs()))
 }
 
 /// Looks whether a running `up` of root, a service or this user listens at a socket.
@@ -56,6 +148,14 @@ pub(super) fn connect(path: &Path) -> Result<(UnixStream, u32), Failure> {
 /// not let in or the socket is a stranger's.
 pub fn reach(path: &Path) -> Result<(), Failure> {
     connect(path).map(drop)
+}
+
+/// Does as [`reach`] for this user; root finds an ordinary user's `up` as well.
+///
+/// # Errors
+/// Those of [`reach`].
+pub fn reach_any_user(path: &Path) -> Result<(), Failure> {
+    connect_to_any_user(path).map(drop)
 }
 
 /// Sends a line to a running `up`. One that refuses a client says why and closes the connection, perhaps
@@ -219,6 +319,80 @@ mod tests {
             io::Read::read_to_end(&mut taken, &mut said).unwrap();
             assert!(said.is_empty(), "{said:?}");
         }
+    }
+
+    /// Base and runtime directory of an ordinary user, and the socket that this user's process has in
+    /// it.
+    fn of_a_stranger(user: u32) -> (tempfile::TempDir, std::path::PathBuf, UnixListener) {
+        let base = tempfile::tempdir().unwrap();
+        let modem = base.path().join("modem");
+        std::fs::create_dir(&modem).unwrap();
+        for folder in [base.path(), &modem] {
+            let closed = std::fs::Permissions::from_mode(0o700);
+            std::fs::set_permissions(folder, closed).unwrap();
+            chown(folder, Some(user), Some(user)).unwrap();
+        }
+        let path = modem.join("control");
+        let listener = as_user(user, user, || UnixListener::bind(&path)).unwrap();
+        (base, path, listener)
+    }
+
+    #[test]
+    fn root_reaches_an_ordinary_users_control_socket_with_that_users_rights() {
+        if rustix::process::geteuid().as_raw() != 0 {
+            return;
+        }
+        let (base, path, listener) = of_a_stranger(4711);
+        for tried in [
+            StatusClient::connect(&path).map(drop),
+            AtClient::through(&path).map(drop),
+            Client::through(&path).map(drop),
+            reach(&path),
+        ] {
+            let failure = tried.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Permission, "{failure:?}");
+        }
+        let client = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut client = StatusClient::connect_to_any_user(&path).unwrap();
+                client.ask(crate::share::Request::Status {}).unwrap();
+                (client.stranger(), client.status())
+            }
+        });
+        // The first to come is the one that may: the others have not even connected.
+        let (mut taken, _) = listener.accept().unwrap();
+        assert_eq!(peer(&taken).unwrap(), (4711, std::process::id()));
+        let pids = r#"{"ok":true,"pid":1,"device":"x","status":{}}"#;
+        writeln!(taken, "{pids}").unwrap();
+        let (stranger, reply) = client.join().unwrap();
+        assert_eq!(stranger, Some(4711));
+        // What it says of its process is not believed.
+        assert_eq!(reply.unwrap().pid, std::process::id());
+
+        // Links of the user's lead nowhere where the user may not go, and to no other user.
+        let private = tempfile::tempdir().unwrap();
+        let inside = private.path().join("control");
+        let _roots = UnixListener::bind(&inside).unwrap();
+        let open = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(private.path(), mode).unwrap();
+        };
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&inside, &path).unwrap();
+        open(0o700);
+        assert!(reach_any_user(&path).is_err());
+        open(0o755);
+        let anybodys = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(&inside, anybodys).unwrap();
+        let failure = reach_any_user(&path).unwrap_err();
+        assert!(failure.to_string().contains("user 0"), "{failure}");
+        // Nor is a link in the place of the whole directory followed.
+        std::fs::remove_dir_all(base.path()).unwrap();
+        std::os::unix::fs::symlink(private.path(), base.path()).unwrap();
+        std::os::unix::fs::lchown(base.path(), Some(4711), Some(4711)).unwrap();
+        assert!(reach_any_user(&base.path().join("modem/control")).is_err());
+        std::fs::remove_file(base.path()).unwrap();
     }
 
     #[test]

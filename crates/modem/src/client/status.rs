@@ -4,22 +4,26 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::socket;
+use super::socket::{self, Stranger};
 use crate::failure::{Failure, FailureKind};
 use crate::share::{Reply, Request};
 
 /// Length of the longest reply line that is read, in bytes.
-const LONGEST_REPLY: u64 = 1 << 20;
+const LONGEST_REPLY: usize = 1 << 20;
 /// Time a request may take to be sent, and time for the reply to a request for the status.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Length of what is told of a stranger's refusal, in characters.
+const LONGEST_REASON: usize = 400;
 
 /// Client of the control socket of a running `up` (`control` in its runtime directory).
 #[derive(Debug)]
 pub struct StatusClient {
     stream: BufReader<UnixStream>,
     place: String,
+    /// Who is at the other end, if that is an ordinary user and this process is root's.
+    stranger: Option<Stranger>,
 }
 
 impl StatusClient {
@@ -28,15 +32,38 @@ impl StatusClient {
     /// # Errors
     /// [`Failure`] of the kind `NotRunning` when nobody answers there, or `Permission`.
     pub fn connect(path: &Path) -> Result<Self, Failure> {
-        let place = path.display().to_string();
         let (stream, _) = socket::connect(path)?;
+        Self::over(path, stream, None)
+    }
+
+    /// Does as [`StatusClient::connect`], and lets root reach an ordinary user's `up` as well, which is
+    /// then asked with that user's rights. What it answers is that user's word:
+    /// [`StatusClient::stranger`] tells whose.
+    ///
+    /// # Errors
+    /// Those of [`StatusClient::connect`].
+    pub fn connect_to_any_user(path: &Path) -> Result<Self, Failure> {
+        let (stream, stranger) = socket::connect_to_any_user(path)?;
+        Self::over(path, stream, stranger)
+    }
+
+    fn over(path: &Path, stream: UnixStream, stranger: Option<Stranger>) -> Result<Self, Failure> {
+        let place = path.display().to_string();
         stream
             .set_write_timeout(Some(PATIENCE))
             .map_err(|error| broken(&place, &error))?;
         Ok(Self {
             stream: BufReader::new(stream),
             place,
+            stranger,
         })
+    }
+
+    /// Returns the user id of the process at the other end, if it is an ordinary user's and this one
+    /// is root's.
+    #[must_use]
+    pub fn stranger(&self) -> Option<u32> {
+        self.stranger.map(|stranger| stranger.user)
     }
 
     /// Sends a request.
@@ -57,19 +84,17 @@ impl StatusClient {
     /// [`Failure`] of the kind `Unreadable` on silence or an answer that cannot be parsed, and the
     /// failure that a refusal carries.
     pub fn reply(&mut self, patience: Duration) -> Result<Option<Reply>, Failure> {
-        self.stream
-            .get_ref()
-            .set_read_timeout(Some(patience))
-            .map_err(|error| broken(&self.place, &error))?;
-        let mut line = String::new();
-        match (&mut self.stream).take(LONGEST_REPLY).read_line(&mut line) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
+        let line = match self.line(patience) {
+            Ok(line) if line.is_empty() => return Ok(None),
+            Ok(line) => line,
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             Err(error) => return Err(broken(&self.place, &error)),
+        };
+        let mut reply: Reply =
+            serde_json::from_slice(&line).map_err(|error| broken(&self.place, &error))?;
+        if let Some(stranger) = self.stranger {
+            reply.pid = stranger.process;
         }
-        let reply: Reply =
-            serde_json::from_str(&line).map_err(|error| broken(&self.place, &error))?;
         if reply.ok {
             return Ok(Some(reply));
         }
@@ -78,7 +103,40 @@ impl StatusClient {
             Failure::new(FailureKind::Other, "the running uwwan refused")
                 .because(reply.error.unwrap_or_default())
         });
-        Err(failure.at(&self.place))
+        Err(match self.stranger {
+            Some(stranger) => quoted(stranger, &failure),
+            None => failure,
+        }
+        .at(&self.place))
+    }
+
+    /// Reads a line, which has to be there as a whole within `patience`; what comes before the end of
+    /// the connection is a line, too.
+    fn line(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
+        let deadline = Instant::now() + patience;
+        let mut line = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.get_ref().set_read_timeout(Some(left))?;
+            let read = match self.stream.fill_buf() {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let end = read.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(read.len(), |end| end + 1);
+            line.extend_from_slice(&read[..taken]);
+            self.stream.consume(taken);
+            if end.is_some() || taken == 0 {
+                return Ok(line);
+            }
+            if line.len() > LONGEST_REPLY {
+                return Err(io::Error::other("the answer does not end"));
+            }
+        }
     }
 
     /// Asks for a capture and returns the stream that carries the bytes of its file, and the same stream
@@ -116,6 +174,13 @@ impl StatusClient {
                 .next("uwwan up brings the modem online again")
         })
     }
+}
+
+/// Returns a stranger's refusal as what it is. Its advice is not passed on to root.
+fn quoted(stranger: Stranger, failure: &Failure) -> Failure {
+    let said: String = failure.one_line().chars().take(LONGEST_REASON).collect();
+    Failure::new(failure.kind, "the running uwwan of another user refused")
+        .because(format!("user {} says: {said}", stranger.user))
 }
 
 fn broken(place: &str, error: &dyn std::fmt::Display) -> Failure {
@@ -166,5 +231,41 @@ pub(super) mod tests {
         let failure = client.reply(PATIENCE).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Permission);
         assert!(client.reply(PATIENCE).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_answer_that_trickles_in_without_end_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let trickle = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            // Until the client has had enough.
+            while client.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let mut client = StatusClient::connect(&path).unwrap();
+        let failure = client.reply(Duration::from_millis(50)).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unreadable, "{failure}");
+        drop(client);
+        trickle.join().unwrap();
+    }
+
+    #[test]
+    fn a_strangers_advice_is_not_passed_on() {
+        let stranger = Stranger {
+            user: 4711,
+            process: 42,
+        };
+        let failure = Failure::new(
+            FailureKind::Busy,
+            format!("\u{1b}[2J{}", "x".repeat(10_000)),
+        )
+        .next("sudo rm -rf /");
+        let text = quoted(stranger, &failure).to_string();
+        assert!(text.contains("user 4711 says"), "{text}");
+        assert!(!text.contains("sudo") && !text.contains('\u{1b}'), "{text}");
+        assert!(text.len() < 1000);
     }
 }
