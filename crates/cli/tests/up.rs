@@ -521,6 +521,38 @@ fn a_modem_that_tells_no_addresses_gets_them_over_the_link() {
 }
 
 #[test]
+fn a_family_the_modem_does_not_tell_comes_over_the_link() {
+    for (told, first, then) in [("ipv4", "ipv4", "ipv6"), ("ipv6", "ipv6", "ipv4")] {
+        let knob = format!("ip_configuration={told}");
+        let mut up = Up::start(&["--knob", &knob, "--knob", "ipv6=on", "--route", "default"]);
+        let addresses = up.event("addresses");
+        assert!(addresses[first].is_object() && addresses[then].is_null());
+        up.event("online");
+        let addresses = up.event("addresses");
+        assert!(addresses[first].is_object(), "{addresses}");
+        let given = addresses[then]["address"].as_str().unwrap_or_default();
+        let expected = ["10.169.198.77", "2a02:2121:2c4:7105:"];
+        assert!(
+            expected.iter().any(|start| given.starts_with(start)),
+            "{addresses}"
+        );
+        // The host's interface has it as well.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = up.status();
+            let applied = status["interface"]["applied"].to_string();
+            if applied.contains(&format!("address {given}/")) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        up.ask(&["down"]);
+        assert!(up.end().success());
+    }
+}
+
+#[test]
 fn merged_udp_can_be_switched_off() {
     for (mode, udp) in [("offload", true), ("offload-tcp", false)] {
         let mut up = Up::start(&["--tun-mode", mode]);

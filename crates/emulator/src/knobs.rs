@@ -183,13 +183,31 @@ choice! {
 
 choice! {
     /// What a query of MBIM's IP configuration is answered with.
-    IpConfigurationAnswer, "told, empty or refused" {
+    IpConfigurationAnswer, "told, ipv4, ipv6, empty or refused" {
         /// Addresses, gateways and name servers.
         Told = "told",
+        /// Those of IPv4 alone, although the data session has both.
+        Ipv4 = "ipv4",
+        /// Those of IPv6 alone.
+        Ipv6 = "ipv6",
         /// An answer in which nothing is available.
         Empty = "empty",
         /// MBIM_STATUS_NO_DEVICE_SUPPORT.
         Refused = "refused",
+    }
+}
+
+impl IpConfigurationAnswer {
+    /// Returns whether the modem tells the IPv4 addresses of a data session.
+    #[must_use]
+    pub fn tells_v4(self) -> bool {
+        matches!(self, Self::Told | Self::Ipv4)
+    }
+
+    /// Returns whether the modem tells the IPv6 addresses of a data session.
+    #[must_use]
+    pub fn tells_v6(self) -> bool {
+        matches!(self, Self::Told | Self::Ipv6)
     }
 }
 
@@ -458,9 +476,9 @@ knobs! {
     /// The modem tells a link-local IPv6 address alone; the prefix comes by router advertisement, when
     /// solicited (3GPP TS 23.401, 5.3.1.2.2).
     ipv6_link_local: bool = false;
-    /// What an IP_CONFIGURATION query is answered with: told, empty (ModemManager takes that for DHCP) or
-    /// refused. Unless it is told, the addresses come over the link, by DHCPv4 (RFC 2131) and router
-    /// advertisements (RFC 4861, RFC 8106).
+    /// What an IP_CONFIGURATION query is answered with: told, ipv4 or ipv6 (one family alone is
+    /// told), empty (ModemManager takes that for DHCP) or refused. Addresses that are not told come over
+    /// the link, by DHCPv4 (RFC 2131) and router advertisements (RFC 4861, RFC 8106).
     ip_configuration: IpConfigurationAnswer = IpConfigurationAnswer::Told;
     /// MTU of the network in bytes.
     mtu: u16 = 1500;

@@ -241,7 +241,6 @@ pub(super) fn ip_configuration(
         .session(session)
         .ok_or(Status::CONTEXT_NOT_ACTIVATED)?;
     match context.knobs.ip_configuration {
-        IpConfigurationAnswer::Told => {}
         IpConfigurationAnswer::Empty => {
             return Ok(IpConfiguration {
                 session_id: session,
@@ -249,7 +248,12 @@ pub(super) fn ip_configuration(
             });
         }
         IpConfigurationAnswer::Refused => return Err(Status::NO_DEVICE_SUPPORT),
+        IpConfigurationAnswer::Told | IpConfigurationAnswer::Ipv4 | IpConfigurationAnswer::Ipv6 => {
+        }
     }
+    let told = context.knobs.ip_configuration;
+    let tells_v4 = active.v4 && told.tells_v4();
+    let tells_v6 = active.v6 && told.tells_v6();
     let (v4, v6) = (v4(number), v6(number));
     let mtu = u32::from(context.knobs.mtu);
     let family = |up: bool| {
@@ -261,18 +265,18 @@ pub(super) fn ip_configuration(
     };
     let mut configuration = IpConfiguration {
         session_id: session,
-        ipv4_configuration_available: family(active.v4),
-        ipv6_configuration_available: family(active.v6),
+        ipv4_configuration_available: family(tells_v4),
+        ipv6_configuration_available: family(tells_v6),
         ipv4_address: Vec::new(),
         ipv6_address: Vec::new(),
         ipv4_gateway: None,
         ipv6_gateway: None,
         ipv4_dns_server: Vec::new(),
         ipv6_dns_server: Vec::new(),
-        ipv4_mtu: if active.v4 { mtu } else { 0 },
-        ipv6_mtu: if active.v6 { mtu } else { 0 },
+        ipv4_mtu: if tells_v4 { mtu } else { 0 },
+        ipv6_mtu: if tells_v6 { mtu } else { 0 },
     };
-    if active.v4 {
+    if tells_v4 {
         configuration.ipv4_address = vec![Ipv4Element {
             on_link_prefix_length: v4.prefix.into(),
             ipv4_address: v4.address,
@@ -280,7 +284,7 @@ pub(super) fn ip_configuration(
         configuration.ipv4_gateway = Some(v4.gateway);
         configuration.ipv4_dns_server = v4.dns.to_vec();
     }
-    if active.v6 {
+    if tells_v6 {
         let address = if context.knobs.ipv6_link_local {
             link_local(v6.address)
         } else {

@@ -589,6 +589,8 @@ fn the_fcc_lock_is_lifted_by_the_quectel_service() {
 fn addresses_are_told_empty_or_refused() {
     for (knobs, status, available) in [
         ("", Status::NONE, Some(0x0f)),
+        ("ip_configuration=ipv4", Status::NONE, Some(0x0f)),
+        ("ip_configuration=ipv6", Status::NONE, Some(0)),
         ("ip_configuration=empty", Status::NONE, Some(0)),
         ("ip_configuration=refused", Status::NO_DEVICE_SUPPORT, None),
     ] {

@@ -13,7 +13,7 @@ use super::routes::version;
 use crate::descriptors::{DataFunction, NetworkKind};
 use crate::device::InVerdict;
 use crate::far_side::session_of;
-use crate::knobs::{IpConfigurationAnswer, Knobs, NdpPlace};
+use crate::knobs::{Knobs, NdpPlace};
 use crate::random::Random;
 
 /// Packets that nobody wants and that are thrown away at one time.
@@ -123,7 +123,7 @@ impl Downlink {
             self.first
                 .push_back((session, neighbour_solicitation(session)));
         }
-        if v6 && knobs.ip_configuration != IpConfigurationAnswer::Told {
+        if v6 && !knobs.ip_configuration.tells_v6() {
             self.first
                 .push_back((session, router_advertisement(session)));
         }

@@ -12,7 +12,7 @@ use super::ethernet;
 use super::routes::version;
 use crate::descriptors::NetworkKind;
 use crate::far_side;
-use crate::knobs::{IpConfigurationAnswer, Knobs};
+use crate::knobs::Knobs;
 
 /// The protocol ICMPv6 (RFC 4443), and its types router solicitation and neighbour advertisement
 /// (RFC 4861, 4.1 and 4.4).
@@ -92,10 +92,15 @@ pub(super) fn answer(
     kind: NetworkKind,
 ) -> Option<Vec<u8>> {
     let ethernet = kind == NetworkKind::Ethernet;
-    let over_link = ethernet || knobs.ip_configuration != IpConfigurationAnswer::Told;
+    let over_link = |told: bool| ethernet || !told;
+    let (told4, told6) = (
+        knobs.ip_configuration.tells_v4(),
+        knobs.ip_configuration.tells_v6(),
+    );
     match icmpv6_type(packet) {
         Some(ROUTER_SOLICITATION) => {
-            return (over_link || knobs.ipv6_link_local).then(|| router_advertisement(session));
+            return (over_link(told6) || knobs.ipv6_link_local)
+                .then(|| router_advertisement(session));
         }
         Some(NEIGHBOUR_SOLICITATION) if ethernet => return neighbour_advertisement(packet),
         _ => {}
@@ -103,7 +108,7 @@ pub(super) fn answer(
     if ethernet && version(packet) == 0 {
         return arp_reply(packet);
     }
-    over_link
+    over_link(told4)
         .then(|| dhcp(session, dhcp_message(packet)?, knobs))
         .flatten()
 }
@@ -436,6 +441,19 @@ mod tests {
         assert_eq!(message[32..40], far_side::v6(1).address.octets()[..8]);
         assert_eq!(message[48..50], [25, 5]);
         assert_eq!(message[56..72], far_side::v6(1).dns[0].octets());
+    }
+
+    #[test]
+    fn the_link_gives_the_family_that_the_modem_does_not_tell() {
+        let mut solicitation = vec![0x60, 0, 0, 0, 0, 8, ICMPV6, 255];
+        solicitation.extend([0; 32]);
+        solicitation.extend([ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
+        let discover = asking(DISCOVER, 0x80, None);
+        for (told, v4, v6) in [("ipv4", false, true), ("ipv6", true, false)] {
+            let knobs = format!("ip_configuration={told}").parse().unwrap();
+            let answered = |packet| answer(0, packet, &knobs, NetworkKind::Mbim).is_some();
+            assert_eq!((answered(&discover), answered(&solicitation)), (v4, v6));
+        }
     }
 
     #[test]

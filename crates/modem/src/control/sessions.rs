@@ -20,13 +20,13 @@ use crate::host::{Ethernet, HeldHost, HostConfig, HostNews};
 use crate::kind::ETHERNET_HEADER;
 use crate::ladder::Outcome;
 use crate::probe::Probe;
-use crate::session::{Ground, SessionAsk, Step};
+use crate::session::{Ground, LinkFamilies, SessionAsk, Step};
 use crate::status::{Addresses, Interface};
 use crate::watch::Verdict;
 
 impl Control {
     /// Returns what the data path needs to know of a session's addresses.
-    fn addressing(&self, addresses: &Addresses, listen: bool) -> SessionAddressing {
+    fn addressing(&self, addresses: &Addresses, listen: LinkFamilies) -> SessionAddressing {
         if let Some(held) = self
             .device
             .as_ref()
@@ -276,7 +276,7 @@ impl Control {
     /// session waits and is put there with the next start.
     fn session_data(&mut self, index: usize, addresses: &Addresses) -> Result<String, String> {
         let session = &self.sessions[index];
-        let mut addressing = self.addressing(addresses, session.machine.configures_link());
+        let mut addressing = self.addressing(addresses, session.machine.link_families());
         let id = session.machine.id();
         // The layout is healed by what session 0 carries.
         addressing.eager &= id == 0;

@@ -9,7 +9,7 @@ use crate::counters::{SessionTally, Tally};
 use crate::neighbour;
 use crate::packet::{self, ICMPV6};
 use crate::probe::Probe;
-use crate::session::is_configuration;
+use crate::session::LinkFamilies;
 #[cfg(doc)]
 use crate::watch::Watch;
 
@@ -28,8 +28,8 @@ pub(super) struct Monitor {
     pub(super) answered: Vec<u16>,
     /// Who sent other datagrams since then, as long as probes are out.
     pub(super) sources: Vec<IpAddr>,
-    /// Whether datagrams about the configuration of the link are kept for the control thread.
-    pub(super) listen: bool,
+    /// Families in which datagrams about the configuration of the link are kept for the control thread.
+    pub(super) listen: LinkFamilies,
     /// Datagrams about the configuration of the link that wait for the control thread.
     pub(super) link: VecDeque<Vec<u8>>,
     /// Neighbour advertisements that wait to be sent.
@@ -77,7 +77,7 @@ impl Monitor {
                     .extend(packet::ends(datagram).map(|(source, _)| source));
             }
         }
-        if self.listen && is_configuration(datagram) {
+        if self.listen.take(datagram) {
             if self.link.len() < Self::LINK {
                 self.link.push_back(datagram.to_vec());
             }

@@ -9,6 +9,7 @@ use uwwan_usb::device::Queue;
 use crate::counters::SessionCounters;
 use crate::host::DataSlot;
 use crate::probe::Probe;
+use crate::session::LinkFamilies;
 
 /// Plan that the data path is started with.
 pub(crate) struct DataPlan {
@@ -61,8 +62,9 @@ pub(crate) struct SessionAddressing {
     pub(crate) mtu: u16,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(crate) ours: Vec<Ipv6Addr>,
-    /// Whether answers of DHCP servers and router advertisements are for the driver, not the host.
-    pub(crate) listen: bool,
+    /// Families whose answers of DHCP servers and router advertisements are for the driver, not the
+    /// host.
+    pub(crate) listen: LinkFamilies,
     /// Probe to send; `None` when the session is not to be probed.
     pub(crate) probe: Option<Probe>,
     /// Whether silence is told early, because it is looked into.

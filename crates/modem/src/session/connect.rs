@@ -1,6 +1,7 @@
 //! The rung of CONNECT: ending what is already active, activating with one address family after the
 //! other, and refusals.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use uwwan_mbim::services::basic_connect::{ActivationState, ConnectInfo, ContextIpType};
@@ -97,6 +98,7 @@ impl DataSession {
     pub(super) fn connect_info(&mut self, now: Instant, connect: &ConnectInfo) {
         match connect.activation_state {
             ActivationState::ACTIVATED => {
+                self.only = only_family(connect.nw_error.normalised());
                 let mut detail = format!("asked for {}", family_name(self.family));
                 if connect.nw_error != NwError::NONE {
                     detail.push_str(&format!("; the network says {}", cause(connect.nw_error)));
@@ -138,7 +140,7 @@ impl DataSession {
         let network_cause = network.unwrap_or(NwError::NONE).normalised();
         let about_family = is_about_family(status, network_cause);
         if self.family == ContextIpType::IPV4V6 && about_family {
-            self.families = singles(network_cause).iter().copied().collect();
+            self.families = singles(network_cause);
         }
         let failure = if status == Status::NO_DEVICE_SUPPORT && self.family == ContextIpType::IPV6 {
             explain::ipv6_refused(&what, self.ground.quirk)
@@ -200,12 +202,20 @@ fn is_about_family(status: Status, cause: NwError) -> bool {
         )
 }
 
-/// Returns the single families to try after both were refused with this cause.
-fn singles(cause: NwError) -> &'static [ContextIpType] {
+/// Returns the only family that the network gives, if this cause says so.
+fn only_family(cause: NwError) -> Option<ContextIpType> {
     match cause {
-        NwError::PDP_TYPE_IPV6_ONLY_ALLOWED => &[ContextIpType::IPV6],
-        NwError::PDP_TYPE_IPV4_ONLY_ALLOWED => &[ContextIpType::IPV4],
-        _ => &[ContextIpType::IPV4, ContextIpType::IPV6],
+        NwError::PDP_TYPE_IPV6_ONLY_ALLOWED => Some(ContextIpType::IPV6),
+        NwError::PDP_TYPE_IPV4_ONLY_ALLOWED => Some(ContextIpType::IPV4),
+        _ => None,
+    }
+}
+
+/// Returns the single families to try after both were refused with this cause.
+fn singles(cause: NwError) -> VecDeque<ContextIpType> {
+    match only_family(cause) {
+        Some(only) => [only].into(),
+        None => [ContextIpType::IPV4, ContextIpType::IPV6].into(),
     }
 }
 

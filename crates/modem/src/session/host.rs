@@ -3,10 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use uwwan_mbim::services::basic_connect::IpConfiguration;
+use uwwan_mbim::services::basic_connect::{ContextIpType, IpConfiguration};
 use uwwan_mbim::status::Status;
 
-use super::link::{Change, Link};
+use super::link::{Change, Link, LinkFamilies};
 use super::{
     ADDRESS_PATIENCE, ADDRESS_PAUSE, ASK_PAUSE, DataSession, MOST_EMPTY, MOST_TRIES, SessionAsk,
     State, Step, words,
@@ -85,14 +85,19 @@ impl DataSession {
         let addresses = addresses::settle(&given, self.sizes());
         let none = addresses.list().is_empty();
         if self.state == State::Up {
-            if none || self.addresses.as_ref() == Some(&addresses) {
+            if none {
                 return;
             }
-            self.tell_notice("the network has changed the addresses".into());
-            self.tell_addresses(&addresses);
-            self.addresses = Some(addresses);
-            let config = self.host_config();
-            return self.steps.push_back(Step::Host(config));
+            let listened = self.link_families();
+            self.take_told(now, given, &addresses);
+            self.poll_at = self.link.as_ref().and_then(|link| link.poll_timeout(true));
+            let addresses = addresses::settle(&self.merged(), self.sizes());
+            if self.addresses.as_ref() != Some(&addresses) {
+                self.change_addresses("the network has changed the addresses".into(), addresses);
+            } else if self.link_families() != listened {
+                self.steps.push_back(Step::Data(addresses));
+            }
+            return;
         }
         if none {
             self.empty += 1;
@@ -103,14 +108,56 @@ impl DataSession {
             self.poll_at = Some(now + ADDRESS_PAUSE);
             return self.tell_waiting(now, ADDRESS_PATIENCE, "an address");
         }
-        // The modem has told them after all.
-        self.link = None;
-        self.addressed_by(now, &given, addresses);
+        self.take_told(now, given, &addresses);
+        let addresses = addresses::settle(&self.merged(), self.sizes());
+        self.addressed_by(now, addresses);
+    }
+
+    /// Keeps what the modem has told, which settles to `addresses`. From here on the link is asked for
+    /// the family that is missing in it, and for nothing else.
+    fn take_told(&mut self, now: Instant, given: Given, addresses: &Addresses) {
+        self.told = given;
+        let missing = match (&addresses.ipv4, &addresses.ipv6) {
+            (None, Some(_)) => Some(ContextIpType::IPV4),
+            (Some(_), None) => Some(ContextIpType::IPV6),
+            _ => None,
+        };
+        let missing = missing.filter(|missing| {
+            self.family == ContextIpType::IPV4V6 && self.only.is_none_or(|only| only == *missing)
+        });
+        self.link = missing.and_then(|missing| {
+            let running = self.link.take();
+            let kept = running.and_then(|link| link.beside_modem(missing));
+            kept.or_else(|| self.new_link(now, missing).beside_modem(missing))
+        });
+    }
+
+    fn new_link(&self, now: Instant, family: ContextIpType) -> Link {
+        let number = RandomState::new().hash_one(self.options.id);
+        Link::new(now, family, number, RandomState::new())
+    }
+
+    /// Returns what the modem has told, and the link has added.
+    fn merged(&self) -> Given {
+        let mut given = self.told.clone();
+        if let Some(link) = &self.link {
+            link.give(&mut given);
+        }
+        given
+    }
+
+    /// Gives other addresses to the host's end of a session that is up.
+    fn change_addresses(&mut self, text: String, addresses: Addresses) {
+        self.tell_notice(text);
+        self.tell_addresses(&addresses);
+        self.addresses = Some(addresses);
+        let config = self.host_config();
+        self.steps.push_back(Step::Host(config));
     }
 
     /// Goes on with addresses, from the modem or over the link.
-    fn addressed_by(&mut self, now: Instant, given: &Given, addresses: Addresses) {
-        self.tell_missing_family(given, &addresses);
+    fn addressed_by(&mut self, now: Instant, addresses: Addresses) {
+        self.tell_missing_family(&addresses);
         self.tell_addresses(&addresses);
         self.done(now, words(&addresses));
         self.addresses = Some(addresses);
@@ -123,16 +170,15 @@ impl DataSession {
         if self.state == State::Configuring {
             return;
         }
-        let given = self.with_static(Given::default());
-        let addresses = addresses::settle(&given, self.sizes());
+        self.told = self.with_static(Given::default());
+        let addresses = addresses::settle(&self.told, self.sizes());
         if !addresses.list().is_empty() {
-            return self.addressed_by(now, &given, addresses);
+            return self.addressed_by(now, addresses);
         }
         self.tell_notice(
             "the modem tells no addresses; asking the network for them over the link".into(),
         );
-        let number = RandomState::new().hash_one(self.options.id);
-        self.link = Some(Link::new(now, self.family, number, RandomState::new()));
+        self.link = Some(self.new_link(now, self.family));
         self.addresses = Some(addresses);
         self.enter(now, Rung::Host);
     }
@@ -152,9 +198,9 @@ impl DataSession {
         given
     }
 
-    /// Returns whether the link is configured by the driver.
-    pub(crate) fn configures_link(&self) -> bool {
-        self.link.is_some()
+    /// Returns the families whose addresses the driver gets over the link.
+    pub(crate) fn link_families(&self) -> LinkFamilies {
+        self.link.as_ref().map(Link::families).unwrap_or_default()
     }
 
     pub(super) fn has_addresses(&self) -> bool {
@@ -202,24 +248,28 @@ impl DataSession {
             return;
         };
         self.poll_at = link.poll_timeout(up);
-        let (given, settled) = (link.given(), link.is_settled(now));
-        if up && change == Change::Lost {
-            let what = "the network's DHCP server leases the address no more".to_owned();
-            let failure = explain::failure(Rung::IpConfiguration, false, what, "", "");
+        let (additional, settled) = (link.is_additional(), link.is_settled(now));
+        const LOST: &str = "the network's DHCP server leases the address no more";
+        if up && change == Change::Lost && !additional {
+            let failure = explain::failure(Rung::IpConfiguration, false, LOST.into(), "", "");
             return self.lose(now, failure, Rung::IpConfiguration);
         }
-        let addresses = addresses::settle(&given, self.sizes());
+        let addresses = addresses::settle(&self.merged(), self.sizes());
         if addresses.list().is_empty() {
             return;
         }
-        if up && change == Change::Addresses && self.addresses.as_ref() != Some(&addresses) {
-            self.tell_notice("the network has changed the addresses".into());
-            self.tell_addresses(&addresses);
-            self.addresses = Some(addresses);
-            let config = self.host_config();
-            self.steps.push_back(Step::Host(config));
+        if up && change != Change::Nothing && self.addresses.as_ref() != Some(&addresses) {
+            let text = match change {
+                Change::Lost => LOST.into(),
+                _ if additional => {
+                    let list = addresses.list().join(", ");
+                    format!("the network has given addresses over the link: {list} together")
+                }
+                _ => "the network has changed the addresses".into(),
+            };
+            self.change_addresses(text, addresses);
         } else if self.state == State::Configuring && settled {
-            self.addressed_by(now, &given, addresses);
+            self.addressed_by(now, addresses);
         }
     }
 
@@ -248,21 +298,26 @@ impl DataSession {
     }
 
     /// Reports a family that was asked for and did not come.
-    fn tell_missing_family(&mut self, given: &Given, addresses: &Addresses) {
+    fn tell_missing_family(&mut self, addresses: &Addresses) {
         if self.options.ip_type != IpType::Ipv4v6 {
             return;
         }
+        let next = match self.link {
+            Some(_) => "; asking the network for one over the link",
+            None => "",
+        };
         if addresses.ipv6.is_none() {
             let why = if self.ground.quirk.ipv6_by_plmn {
                 format!("{}; {}", explain::PLMN_STORY, explain::PLMN_NEXT)
             } else {
-                "the network or the firmware gives IPv4 only".into()
+                "the modem tells IPv4 only".into()
             };
-            self.tell_notice(format!("no IPv6 address: {why}"));
-        } else if addresses::awaits_global(given) {
+            self.tell_notice(format!("no IPv6 address: {why}{next}"));
+        } else if addresses::awaits_global(&self.told) {
             self.tell_notice("the IPv6 address reaches the link only; a global one comes by router advertisement".into());
-        } else if addresses.ipv4.is_none() {
-            self.tell_notice("no IPv4 address: the network gives IPv6 only".into());
+        }
+        if addresses.ipv4.is_none() {
+            self.tell_notice(format!("no IPv4 address: the modem tells IPv6 only{next}"));
         }
     }
 
@@ -309,7 +364,7 @@ impl DataSession {
     /// it does not start.
     pub(crate) fn data(&mut self, now: Instant, result: Result<String, String>) {
         match (self.state, result) {
-            (State::Data, Ok(_)) if self.configures_link() && !self.has_addresses() => {
+            (State::Data, Ok(_)) if self.link.is_some() && !self.has_addresses() => {
                 self.configure_link(now);
             }
             (State::Data, Ok(detail)) => {

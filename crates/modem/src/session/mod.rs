@@ -35,7 +35,7 @@ use uwwan_mbim::services::basic_connect::{
 };
 use uwwan_mbim::session::Command;
 
-use crate::addresses::Sizes;
+use crate::addresses::{Given, Sizes};
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::explain;
 use crate::failure::{Failure, Rung, TRIED_AGAIN};
@@ -48,7 +48,7 @@ use crate::watch::Verdict;
 
 pub(crate) use command::SessionAsk;
 use link::Link;
-pub(crate) use link::is_configuration;
+pub(crate) use link::LinkFamilies;
 
 /// First pause of a resting session; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -164,7 +164,11 @@ pub(crate) struct DataSession {
     refusal: Option<Failure>,
     /// Number of answers to the query of this rung that told no addresses.
     empty: u32,
-    /// Configuration of the link, where the modem tells no addresses.
+    /// The only family that the network gives, where it has said so with the activation.
+    only: Option<ContextIpType>,
+    /// What the modem has told, with the user's addresses in place of its own.
+    told: Given,
+    /// Configuration of the link, where the modem tells no addresses or none of one family.
     link: Option<Link>,
     /// Time at which addresses are asked for again.
     poll_at: Option<Instant>,
@@ -201,6 +205,8 @@ impl DataSession {
             families: VecDeque::new(),
             refusal: None,
             empty: 0,
+            only: None,
+            told: Given::default(),
             link: None,
             poll_at: None,
             ask_at: None,
@@ -391,6 +397,7 @@ impl DataSession {
         match rung {
             Rung::IpConfiguration => {
                 self.empty = 0;
+                self.told = Given::default();
                 self.link = None;
                 self.deadline = Some(now + ADDRESS_PATIENCE);
                 self.ask(now, SessionAsk::Addresses);

@@ -118,13 +118,17 @@ impl Dhcp {
         self.lease.is_some()
     }
 
-    /// Adds what is leased.
+    /// Puts what is leased in place of what the modem has told.
     pub(super) fn give(&self, given: &mut Given) {
         if let Some(lease) = &self.lease {
             given.ipv4 = vec![(lease.address, lease.prefix)];
             given.gateway4 = lease.gateway;
-            given.dns4.clone_from(&lease.servers);
-            given.mtu4 = lease.mtu;
+            if !lease.servers.is_empty() {
+                given.dns4.clone_from(&lease.servers);
+            }
+            if lease.mtu != 0 {
+                given.mtu4 = lease.mtu;
+            }
         }
     }
 

@@ -1,11 +1,14 @@
-//! Addresses over the link of a data session whose modem tells none: [DHCP](dhcp) for IPv4, and
-//! [router advertisements](router) for IPv6, as ModemManager and OpenWrt do it.
+//! Addresses over the link of a data session whose modem tells none, or none of one family:
+//! [DHCP](dhcp) for IPv4, and [router advertisements](router) for IPv6, as ModemManager and OpenWrt do
+//! it. A session whose modem tells one family does not wait for the other.
 
 mod dhcp;
 mod repeat;
 mod router;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::advertised as advertisement;
 
 use std::hash::RandomState;
 use std::time::{Duration, Instant};
@@ -19,13 +22,32 @@ use router::Router;
 /// Time for which a second family is waited for once the first has come.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Returns whether a datagram from the network is about the configuration of the link: an answer of
-/// a DHCP server, or a router advertisement.
-pub(crate) fn is_configuration(datagram: &[u8]) -> bool {
-    match datagram.first().map(|byte| byte >> 4) {
-        Some(4) => dhcp::is_answer(datagram),
-        Some(6) => router::is_advertisement(datagram),
-        _ => false,
+/// Address families whose addresses the driver gets over the link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LinkFamilies {
+    /// Whether DHCP answers are for the driver and not for the host.
+    pub(crate) v4: bool,
+    /// Whether router advertisements are for the driver and not for the host.
+    pub(crate) v6: bool,
+}
+
+impl LinkFamilies {
+    /// Returns the families of a session that was activated with `family`.
+    fn of(family: ContextIpType) -> Self {
+        Self {
+            v4: family != ContextIpType::IPV6,
+            v6: family != ContextIpType::IPV4,
+        }
+    }
+
+    /// Returns whether a datagram from the network is about the configuration of the link in one of
+    /// these families: an answer of a DHCP server, or a router advertisement.
+    pub(crate) fn take(self, datagram: &[u8]) -> bool {
+        match datagram.first().map(|byte| byte >> 4) {
+            Some(4) => self.v4 && dhcp::is_answer(datagram),
+            Some(6) => self.v6 && router::is_advertisement(datagram),
+            _ => false,
+        }
     }
 }
 
@@ -38,6 +60,8 @@ pub(crate) struct Link {
     router: Option<Router>,
     /// Time at which the first address has come.
     first_given: Option<Instant>,
+    /// Whether the session has addresses of the modem, and goes on without those of the link.
+    additional: bool,
 }
 
 /// Change that an answer has made.
@@ -60,30 +84,64 @@ impl Link {
         number: u64,
         secret: RandomState,
     ) -> Self {
+        let families = LinkFamilies::of(family);
         Self {
-            dhcp: (family != ContextIpType::IPV6).then(|| Dhcp::new(now, number, secret)),
-            router: (family != ContextIpType::IPV4).then(|| Router::new(now, number)),
+            dhcp: families.v4.then(|| Dhcp::new(now, number, secret)),
+            router: families.v6.then(|| Router::new(now, number)),
             first_given: None,
+            additional: false,
+        }
+    }
+
+    /// Leaves the other families to the modem, which has told their addresses. Returns `None` if the
+    /// link is not asked for this one.
+    pub(crate) fn beside_modem(self, family: ContextIpType) -> Option<Self> {
+        let wanted = LinkFamilies::of(family);
+        let link = Self {
+            dhcp: self.dhcp.filter(|_| wanted.v4),
+            router: self.router.filter(|_| wanted.v6),
+            additional: true,
+            ..self
+        };
+        (link.families() == wanted).then_some(link)
+    }
+
+    /// Returns whether the session has addresses of the modem, and goes on without those of the link.
+    pub(crate) fn is_additional(&self) -> bool {
+        self.additional
+    }
+
+    /// Returns the families that the link is asked for.
+    pub(crate) fn families(&self) -> LinkFamilies {
+        LinkFamilies {
+            v4: self.dhcp.is_some(),
+            v6: self.router.is_some(),
+        }
+    }
+
+    /// Adds to what the modem has told what the link has given so far.
+    pub(crate) fn give(&self, given: &mut Given) {
+        if let Some(dhcp) = &self.dhcp {
+            dhcp.give(given);
+        }
+        if let Some(router) = &self.router {
+            router.give(given);
         }
     }
 
     /// Returns what the link has given so far.
-    pub(crate) fn given(&self) -> Given {
+    fn given(&self) -> Given {
         let mut given = Given::default();
-        if let Some(dhcp) = &self.dhcp {
-            dhcp.give(&mut given);
-        }
-        if let Some(router) = &self.router {
-            router.give(&mut given);
-        }
+        self.give(&mut given);
         given
     }
 
-    /// Returns whether everything asked for has come, or one family has and the other had its time.
+    /// Returns whether the session need not wait: everything asked for has come, or one family has
+    /// and the other had its time.
     pub(crate) fn is_settled(&self, now: Instant) -> bool {
         let v4 = self.dhcp.as_ref().is_none_or(Dhcp::is_settled);
         let v6 = self.router.as_ref().is_none_or(Router::is_settled);
-        (v4 && v6) || self.grace().is_some_and(|at| now >= at)
+        self.additional || (v4 && v6) || self.grace().is_some_and(|at| now >= at)
     }
 
     fn grace(&self) -> Option<Instant> {
@@ -116,7 +174,7 @@ impl Link {
         (out, change)
     }
 
-    /// Takes a datagram for which [`is_configuration`] holds.
+    /// Takes a datagram that [`LinkFamilies::take`].
     pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8]) -> Change {
         let before = self.given();
         let v4 = datagram.first().is_some_and(|byte| byte >> 4 == 4);

@@ -53,11 +53,17 @@ impl Router {
         self.address.is_some()
     }
 
-    /// Adds what routers have told.
+    /// Puts what routers have told in place of what the modem has.
     pub(super) fn give(&self, given: &mut Given) {
-        given.ipv6 = self.address.iter().map(|address| (*address, 64)).collect();
-        given.mtu6 = self.mtu;
-        given.dns6.clone_from(&self.servers);
+        if let Some(address) = self.address {
+            given.ipv6 = vec![(address, 64)];
+        }
+        if self.mtu != 0 {
+            given.mtu6 = self.mtu;
+        }
+        if !self.servers.is_empty() {
+            given.dns6.clone_from(&self.servers);
+        }
     }
 
     /// Returns the time at which [`Router::timeout`] is to be called.

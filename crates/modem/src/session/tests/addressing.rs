@@ -79,6 +79,78 @@ fn new_addresses_reach_the_host() {
     assert!(bench.session.status().online && bench.back.is_none());
 }
 
+/// Returns a session that is up with one family of the modem.
+fn half(v4: bool) -> Bench {
+    Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Addresses, [good(ip(v4, !v4))])
+        .climb()
+}
+
+#[test]
+fn a_family_the_modem_does_not_tell_is_asked_for_over_the_link() {
+    for v4 in [true, false] {
+        let mut bench = half(v4);
+        let begun = bench.ground.begun;
+        assert!(bench.online && bench.now == begun, "it waits for nothing");
+        let text = "asking the network for one over the link";
+        assert!(bench.said(text), "{:#?}", bench.log);
+        bench.pass();
+        bench.work();
+        assert_eq!(bench.injected, 1);
+        let (family, other) = (bench.session.link_families(), v4);
+        assert_eq!((family.v4, family.v6), (!other, other));
+        // Nobody answers: the session is asked for ever more rarely, and stays.
+        while bench.now < begun + Duration::from_secs(24 * 3600) {
+            bench.pass();
+            bench.work();
+        }
+        assert!(bench.session.status().online && bench.back.is_none());
+        assert!((25..45).contains(&bench.injected), "{}", bench.injected);
+    }
+}
+
+#[test]
+fn what_the_link_gives_is_added_to_what_the_modem_told() {
+    let mut bench = half(true);
+    bench.log.clear();
+    bench.advertise();
+    assert!(bench.said("over the link: 10.169.198.77/30, 2001:db8:1:2:"));
+    let host = "host 10.169.198.77/30 2001:db8:1:2:";
+    assert!(bench.said(host) && bench.said("data"), "{:#?}", bench.log);
+    assert_eq!(bench.addresses.as_ref().unwrap().list().len(), 2);
+    // The modem's own change leaves it in place.
+    bench.log.clear();
+    bench.indicate(bc::IP_CONFIGURATION, &ip(true, false));
+    assert!(bench.log.is_empty(), "{:#?}", bench.log);
+    // When the modem tells that family after all, the link is asked no more.
+    bench.indicate(bc::IP_CONFIGURATION, &ip(true, true));
+    assert!(bench.said("host 10.169.198.77/30 2001:db8::77/64"));
+    assert_eq!(bench.session.link_families(), LinkFamilies::default());
+    assert!(bench.session.poll_timeout().is_none());
+}
+
+#[test]
+fn a_family_the_network_does_not_give_is_not_asked_for() {
+    let half = connect(
+        0,
+        ActivationState::ACTIVATED,
+        NwError(NwError::PDP_TYPE_IPV4_ONLY_ALLOWED.0 + 100),
+    );
+    let bench = Bench::new(SessionOptions::default())
+        .answers(SessionAsk::Activate, [good(half)])
+        .answers(SessionAsk::Addresses, [good(ip(true, false))])
+        .climb();
+    assert!(bench.online && bench.session.poll_timeout().is_none());
+    let single = SessionOptions {
+        ip_type: IpType::Ipv4,
+        ..SessionOptions::default()
+    };
+    let bench = Bench::new(single)
+        .answers(SessionAsk::Addresses, [good(ip(true, false))])
+        .climb();
+    assert!(bench.online && bench.session.poll_timeout().is_none());
+}
+
 #[test]
 fn a_host_that_goes_is_made_anew() {
     let mut bench = Bench::new(SessionOptions::default()).climb();

@@ -211,6 +211,13 @@ impl Bench {
         self.work();
     }
 
+    /// Lets a router advertise the prefix 2001:db8:1:2::/64.
+    pub(super) fn advertise(&mut self) {
+        let datagram = crate::session::link::advertisement("2001:db8:1:2::");
+        self.session.link_answer(self.now, &datagram);
+        self.work();
+    }
+
     pub(super) fn said(&self, text: &str) -> bool {
         self.log.iter().any(|line| line.contains(text))
     }

@@ -19,7 +19,7 @@ fn an_address_is_leased_and_renewed() {
         assert_eq!(link.timeout(at).0.len(), 1);
     }
     let offer = answer(&discover[0], DhcpMessageType::Offer);
-    assert!(is_configuration(&offer));
+    assert!(BOTH.take(&offer));
     assert_eq!(link.handle(at, &offer), Change::Nothing);
     let (request, _) = link.timeout(at);
     let ack = answer(&request[0], DhcpMessageType::Ack);

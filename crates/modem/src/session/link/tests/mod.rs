@@ -15,6 +15,8 @@ mod routers;
 
 const NUMBER: u64 = 0x0123_4567_89ab_cdef;
 
+const BOTH: LinkFamilies = LinkFamilies { v4: true, v6: true };
+
 fn link(family: ContextIpType) -> (Link, Instant) {
     let now = Instant::now();
     (Link::new(now, family, NUMBER, RandomState::new()), now)
@@ -83,6 +85,11 @@ fn advertisement(code: u8, options: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// Returns an advertisement of this prefix of 64 bits.
+pub(in crate::session) fn advertised(prefix: &str) -> Vec<u8> {
+    advertisement(0, &prefix_option(prefix))
+}
+
 fn prefix_option(prefix: &str) -> Vec<u8> {
     let mut option = vec![PREFIX, 4, 64, 0x40, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0];
     option.extend(prefix.parse::<Ipv6Addr>().unwrap().octets());
@@ -103,8 +110,9 @@ fn what_others_ask_for_is_not_ours() {
     offer[32] ^= 1;
     link.handle(now, &offer);
     assert_eq!(state(&link), State::Discovering);
-    assert!(!is_configuration(&sent[0]) && !is_configuration(&sent[1]));
-    assert!(!is_configuration(&[]) && !is_configuration(&[0x45; 9]));
+    for datagram in [&sent[0][..], &sent[1], &[], &[0x45; 9]] {
+        assert!(!BOTH.take(datagram));
+    }
 }
 
 #[test]
@@ -117,4 +125,36 @@ fn a_family_that_never_comes_is_asked_for_ever_more_slowly() {
         sent += link.timeout(at).0.len();
     }
     assert!((30..45).contains(&sent), "{sent}");
+}
+
+#[test]
+fn beside_the_modem_the_link_is_asked_for_one_family() {
+    let (link, now) = link(ContextIpType::IPV4V6);
+    let mut link = link.beside_modem(ContextIpType::IPV6).unwrap();
+    let only = LinkFamilies {
+        v4: false,
+        v6: true,
+    };
+    assert_eq!(link.families(), only);
+    assert!(link.is_settled(now), "the session does not wait");
+    let (sent, _) = link.timeout(now);
+    assert!(sent.len() == 1 && sent[0][0] >> 4 == 6, "{sent:?}");
+    let advertisement = advertisement(0, &prefix_option("2001:db8::"));
+    assert!(only.take(&advertisement));
+    assert_eq!(link.handle(now, &advertisement), Change::Addresses);
+    // What the modem has told of the other family stays, and its name servers where there are no
+    // others.
+    let server = "2001:db8::53".parse().unwrap();
+    let mut given = Given {
+        ipv4: vec![([10, 0, 0, 9].into(), 30)],
+        dns6: vec![server],
+        mtu6: 1400,
+        ..Given::default()
+    };
+    link.give(&mut given);
+    assert_eq!((given.ipv4.len(), given.ipv6.len()), (1, 1));
+    assert_eq!((given.dns6, given.mtu6), (vec![server], 1400));
+    assert!(link.beside_modem(ContextIpType::IPV4).is_none());
+    let (_, _, ack) = leased(ContextIpType::IPV4);
+    assert!(BOTH.take(&ack) && !only.take(&ack));
 }
