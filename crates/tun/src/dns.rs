@@ -480,7 +480,6 @@ mod tests {
             &machine.paths,
         )
         .unwrap();
-        std::mem::forget(crashed);
         drop(
             set(
                 Method::ResolvConf,
@@ -495,6 +494,8 @@ mod tests {
             fs::read_to_string(&machine.paths.resolv_conf).unwrap(),
             "nameserver 9.9.9.9\n"
         );
+        // One that crashes puts nothing back.
+        drop(crashed);
     }
 
     #[test]
