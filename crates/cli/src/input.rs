@@ -72,6 +72,18 @@ pub fn read(argument: &str) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// Returns the bytes of a file, which may be hexadecimal text; `-` is standard input.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_file(name: &str) -> Result<Vec<u8>, Failure> {
+    if name == "-" {
+        return read(name);
+    }
+    let file = std::fs::File::open(name).map_err(|error| wrong(name, &error))?;
+    read_from(file, name)
+}
+
 fn read_from(input: impl Read, argument: &str) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
     let taken = input.take(LONGEST + 1).read_to_end(&mut content);
@@ -88,7 +100,8 @@ fn read_from(input: impl Read, argument: &str) -> Result<Vec<u8>, Failure> {
 
 fn wrong(argument: &str, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(FailureKind::Usage, "cannot read the input")
-        .at(argument.to_owned())
+        // Digits may be a message with a PIN in it, which stands further behind.
+        .at(argument.chars().take(80).collect::<String>())
         .because(why)
         .next("give a file, - for standard input, or hexadecimal digits")
 }

@@ -28,6 +28,7 @@ mod page;
 mod prepared;
 mod prompt;
 mod reach;
+mod redacted;
 mod running;
 mod runtime;
 mod sandbox;
@@ -55,7 +56,7 @@ use arguments::{Arguments, Command};
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| redacted::redacted(error).exit());
     logging::start(arguments.verbose);
     let _queues = arguments
         .command

@@ -128,6 +128,14 @@ pub fn password(path: &Path) -> Result<Zeroizing<String>, Failure> {
     read(path, "password", "--password-file")
 }
 
+/// Returns the text of a field of a message from a file.
+///
+/// # Errors
+/// Those of [`password`].
+pub fn field(path: &Path, name: &str) -> Result<Zeroizing<String>, Failure> {
+    read(path, name, "--field-file")
+}
+
 fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(

@@ -199,12 +199,14 @@ struct Alone {
 impl FromStr for NumberedSession {
     type Err = String;
 
+    /// # Errors
+    /// A text that repeats no value whose name is not known: it may be a password.
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, rest) = text.split_once(':').unwrap_or((text, ""));
         let id = number
             .trim()
             .parse()
-            .map_err(|_| format!("{number:?} is no number of a session, 0 to 255"))?;
+            .map_err(|_| "there is no number of a session, 0 to 255, in front of the colon")?;
         let command = Alone::command();
         let known: Vec<&str> = command
             .get_arguments()
@@ -213,13 +215,23 @@ impl FromStr for NumberedSession {
         let mut seen = Vec::new();
         let mut arguments = Vec::new();
         for part in rest.split(',').filter(|part| !part.trim().is_empty()) {
-            let (name, value) = part
-                .split_once('=')
-                .ok_or_else(|| format!("{part:?}: expected name=value"))?;
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let name = name.trim();
+            // It may be the rest of a password with a comma in it, and is not repeated.
+            if name.len() == part.trim().len() && !known.contains(&name) {
+                return Err("expected name=value in each part".into());
+            }
+            if name == "password" {
+                return Err("a password on the command line can be read by every user; \
+                     password-file takes it from a file"
+                    .into());
+            }
             if !known.contains(&name) {
                 let known = known.join(", ");
                 return Err(format!("there is no {name:?} here; known: {known}"));
+            }
+            if name.len() == part.trim().len() {
+                return Err(format!("{name}: expected {name}=value"));
             }
             if seen.contains(&name) {
                 return Err(format!("{name} is given twice"));
@@ -237,6 +249,29 @@ impl FromStr for NumberedSession {
             id,
             settings: parsed.settings,
         })
+    }
+}
+
+/// Returns a session's options as they were given, with every value left out that is not that of a
+/// known option: it may be a password.
+pub fn without_secrets(text: &str) -> String {
+    let command = Alone::command();
+    let known = |name: &str| {
+        let mut names = command.get_arguments().filter_map(clap::Arg::get_long);
+        names.any(|known| known == name.trim())
+    };
+    let (number, rest) = text.split_once(':').unwrap_or(("", text));
+    let parts = rest.split(',').map(|part| match part.split_once('=') {
+        Some((name, _)) if known(name) => part.to_owned(),
+        Some((name, _)) => format!("{name}=…"),
+        None if known(part) || part.trim().is_empty() => part.to_owned(),
+        None => "…".to_owned(),
+    });
+    let parts = parts.collect::<Vec<_>>().join(",");
+    // Without a number everything is one.
+    match number.trim().parse::<u32>() {
+        Ok(_) => format!("{number}:{parts}"),
+        Err(_) => parts,
     }
 }
 
@@ -325,7 +360,11 @@ mod tests {
             ("", "no number"),
             ("x:apn=a", "no number"),
             ("256:apn=a", "no number"),
-            ("1:apn", "name=value"),
+            ("1:apn", "apn=value"),
+            ("1:swordfish", "name=value"),
+            ("1:password=swordfish", "password-file"),
+            ("1:pasword=swordfish", "known: apn"),
+            ("1:apn=a,swordfish", "name=value"),
             ("1:apm=a", "known: apn"),
             ("1:ip-type=ipx", "ipv4v6"),
             ("1:mtu=big", "BYTES"),
@@ -333,6 +372,7 @@ mod tests {
         ] {
             let told = text.parse::<NumberedSession>().unwrap_err();
             assert!(told.contains(expected), "{text}: {told}");
+            assert!(!told.contains("swordfish"), "{text}: {told}");
         }
         for texts in [
             &["1:apn=a", "1:apn=b"][..],

@@ -525,6 +525,49 @@ fn any_command_can_be_sent() {
 }
 
 #[test]
+fn a_command_with_a_pin_in_it_comes_from_files_only() {
+    let base = ["mbim", "send", "--service", "basic_connect", "--cid"];
+    let with = |rest: &[&'static str]| [&base[..], rest].concat();
+    // PinSet: PIN1, enter, the PIN's offset and size, no new PIN, and "5847" in UTF-16LE.
+    let content = "02000000 00000000 18000000 08000000 00000000 00000000 3500380034003700";
+    for rest in [
+        &["pin", "--set", "--field", "pin=5847"][..],
+        &["pin", "--set", "--field", "new_pin=5847"],
+        &["pin", "--set", "--hex", content],
+        &["connect", "--set", "--field", "password=5847"],
+        &["pin", "--set", "--field", "5847"],
+        &["99", "--set", "--field", "pin=5847"],
+        &["pin", "--set", "--hex", "5847x"],
+    ] {
+        let told = refused(&with(rest), 2);
+        assert!(!told.contains("5847"), "{rest:?}: {told}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // What comes from a file is sent. The SIM of the modem has no PIN to enter.
+    let (pin, content) = (
+        format!("pin={}", file("pin", "5847\n")),
+        file("hex", content),
+    );
+    for rest in [&["--field-file", &pin][..], &["--file", &content]] {
+        let sent = [&with(&["pin", "--set"])[..], rest].concat();
+        let told = refused(&sent, 7);
+        assert!(!told.contains("5847"), "{told}");
+    }
+    // Nor is it repeated when it does not fit.
+    let number = format!("pin_type={}", file("number", "5847x\n"));
+    let told = refused(
+        &[&with(&["pin", "--set", "--field-file"])[..], &[&number]].concat(),
+        2,
+    );
+    assert!(!told.contains("5847"), "{told}");
+}
+
+#[test]
 fn a_reset_is_done_by_what_the_modem_offers() {
     assert_eq!(value(&["reset"]), json!({"reset": true, "by": "AT^RESET"}));
     let told = refused(&["reset", "--how", "mbim"], 7);

@@ -7,18 +7,21 @@ use crate::message::{COMMAND_HEADER, CommandKind, INDICATION_HEADER, MessageType
 use crate::registry::{self, Part, Version};
 use crate::uuid::Uuid;
 
-/// Names of the fields that hold secrets: what nobody but the SIM or the network may learn.
-/// What a tunnel or an APDU carries may hold one of them.
-const SECRETS: [&str; 8] = [
-    "pin",
-    "new_pin",
-    "password",
-    "local_pin",
-    "command",
-    "command_req",
-    "qmi_msg",
-    "qmux",
-];
+/// Names of the fields that are secrets: what nobody but the SIM or the network may learn.
+const CREDENTIALS: [&str; 4] = ["pin", "new_pin", "password", "local_pin"];
+
+/// Names of the fields in which a tunnel or an APDU is carried, which may hold one of them.
+const CARRIERS: [&str; 4] = ["command", "command_req", "qmi_msg", "qmux"];
+
+/// Returns whether a field of this name is a PIN, a PUK or a password.
+#[must_use]
+pub fn is_credential(field: &str) -> bool {
+    CREDENTIALS.contains(&field)
+}
+
+fn is_secret(field: &str) -> bool {
+    is_credential(field) || CARRIERS.contains(&field)
+}
 
 /// The personal content of one message, or of the first fragment of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +37,10 @@ pub struct PersonalContent {
 }
 
 impl PersonalPart {
-    /// Returns whether the value is a secret: a PIN, a PUK or a password.
+    /// Returns whether the value is a secret, or may hold one: a PIN, a PUK or a password.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        SECRETS.contains(&self.field)
+        is_secret(self.field)
     }
 }
 
@@ -75,10 +78,7 @@ pub fn personal_content(message: &[u8], version: Version) -> Option<PersonalCont
             })
             .collect(),
         variable: start + schema.fixed_size().unwrap_or(0).min(info.len()),
-        has_secrets: schema
-            .fields
-            .iter()
-            .any(|field| SECRETS.contains(&field.name)),
+        has_secrets: schema.fields.iter().any(|field| is_secret(field.name)),
         complete: lost.is_none() && stated <= info.len(),
     })
 }

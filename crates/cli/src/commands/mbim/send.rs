@@ -1,9 +1,10 @@
 //! `uwwan mbim send` sends any command of any service.
 
+use std::path::Path;
 use std::time::Duration;
 
-use uwwan_mbim::decode::decode;
-use uwwan_mbim::fields::{Record, write};
+use uwwan_mbim::decode::{decode, is_credential, personal_content};
+use uwwan_mbim::fields::{Record, SetError, write};
 use uwwan_mbim::message::{Body, CommandKind, Message};
 use uwwan_mbim::print::{Personal, json_line};
 use uwwan_mbim::registry::{self, Cid, CidId, Part, Service, Version};
@@ -11,9 +12,10 @@ use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
 
 use crate::failure::{Failure, FailureKind};
-use crate::input::from_hex;
+use crate::input::{self, from_hex};
 use crate::output::say;
 use crate::reach::Reach;
+use crate::secrets;
 use crate::spinner;
 
 /// Returns the version of the Microsoft extensions for its number on the command line.
@@ -36,6 +38,9 @@ Examples:
       --field events.0.device_service_id=a289cc33-bcbb-8b4f-b6b0-133ec2aae6df --field events.0.cids=9,11
   uwwan mbim send --service ms_basic_connect_extensions --cid base_stations_info --query --show-personal
   uwwan mbim send --service 11223344-5566-7788-99aa-bbccddeeff11 --cid 7 --set --hex 01000000
+  uwwan mbim send --service basic_connect --cid pin --set --field pin_type=pin1 \\
+      --field pin_operation=enter --field-file pin=/etc/uwwan/pin
+  generate | uwwan mbim send --service basic_connect --cid pin --set --file -
 
 uwwan services lists what the modem offers; a wrong field name is answered with the right ones.
 The exit status is 7 when the modem answers with another status than success.")]
@@ -56,9 +61,16 @@ pub struct Arguments {
     /// printed, lists with commas, elements as name.0.field
     #[arg(long = "field", value_name = "NAME=VALUE")]
     fields: Vec<String>,
+    /// One field's text from the first line of a file, as name=file; may be repeated. PINs and passwords
+    /// are taken in this way only, since everybody can read a command line
+    #[arg(long = "field-file", value_name = "NAME=FILE")]
+    field_files: Vec<String>,
     /// Content as hexadecimal digits
-    #[arg(long, value_name = "DIGITS", conflicts_with = "fields")]
+    #[arg(long, value_name = "DIGITS", conflicts_with_all = ["fields", "field_files"])]
     hex: Option<String>,
+    /// Content from a file of bytes or hexadecimal digits, - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["fields", "field_files", "hex"])]
+    file: Option<String>,
     /// Seconds to wait for the answer
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -90,6 +102,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         CommandKind::QUERY
     };
     let info = content(arguments, id, cid, kind)?;
+    if arguments.hex.is_some() {
+        refuse_credentials(id, kind, &info, version(arguments.mbimex))?;
+    }
     let mut modem = arguments.reach.open()?;
     if arguments.force {
         modem.insist()?;
@@ -182,41 +197,101 @@ fn content(
     if let Some(digits) = &arguments.hex {
         return from_hex(digits.as_bytes()).ok_or_else(|| {
             Failure::new(FailureKind::Usage, "this is not hexadecimal")
-                .at(format!("--hex {digits}"))
+                .at("--hex")
+                .because(format!("{} characters", digits.chars().count()))
         });
     }
+    if let Some(file) = &arguments.file {
+        return input::read_file(file);
+    }
     let part = Part::from(kind);
+    let given = arguments.fields.iter().chain(&arguments.field_files);
     let Some(schema) = cid.and_then(|cid| cid.layout(part, version(arguments.mbimex))) else {
-        return match arguments.fields.first() {
+        return match given.map(|field| assignment(field)).next() {
             None => Ok(Vec::new()),
             Some(field) => Err(Failure::new(
                 FailureKind::Usage,
                 "the content cannot be given by field",
             )
-            .at(format!("--field {field}"))
+            .at(format!("--field {}", field?.0))
             .because(format!(
                 "the layout of this {} of {id} is not known",
                 word(kind)
             ))
-            .next("give the whole content with --hex")),
+            .next("give the whole content with --hex or --file")),
         };
     };
     let mut record = Record::empty(schema);
-    for assignment in &arguments.fields {
-        let (path, text) = assignment.split_once('=').ok_or_else(|| {
-            Failure::new(FailureKind::Usage, "a field makes no sense")
-                .at(format!("--field {assignment}"))
-                .because("expected name=value")
-        })?;
-        record.set(path.trim(), text).map_err(|error| {
-            Failure::new(FailureKind::Usage, "a field makes no sense")
-                // The value may be a PIN or a password; the error repeats it only where it is
-                // wrong.
-                .at(format!("--field {path}"))
-                .because(error)
+    // The value may be a PIN or a password; the error repeats it only where it is wrong.
+    let wrong = |option: &str, path: &str| {
+        Failure::new(FailureKind::Usage, "a field makes no sense").at(format!("--{option} {path}"))
+    };
+    for field in &arguments.fields {
+        let (path, text) = assignment(field)?;
+        if is_credential(path.rsplit('.').next().unwrap_or(path)) && !text.is_empty() {
+            return Err(on_the_command_line(path).at(format!("--field {path}")));
+        }
+        let set = record.set(path, text);
+        set.map_err(|error| wrong("field", path).because(error))?;
+    }
+    for field in &arguments.field_files {
+        let (path, file) = assignment(field)?;
+        let text = secrets::field(Path::new(file), path)?;
+        // What is in the file is not repeated, whatever it is.
+        let set = record.set(path, &text);
+        set.map_err(|error| match error {
+            SetError::UnknownField { .. } => wrong("field-file", path).because(error),
+            _ => wrong("field-file", path).because("its value does not fit the field"),
         })?;
     }
     Ok(write(&record))
+}
+
+/// Takes a field's name and value apart. What is no such pair is not repeated.
+fn assignment(text: &str) -> Result<(&str, &str), Failure> {
+    let parts = text
+        .split_once('=')
+        .map(|(name, value)| (name.trim(), value));
+    parts.ok_or_else(|| {
+        Failure::new(FailureKind::Usage, "a field makes no sense")
+            .at("--field or --field-file")
+            .because("expected name=value")
+    })
+}
+
+/// # Errors
+/// [`FailureKind::Usage`] when the content has a PIN, a PUK or a password in it.
+fn refuse_credentials(
+    id: CidId,
+    kind: CommandKind,
+    info: &[u8],
+    version: Version,
+) -> Result<(), Failure> {
+    let message = Message {
+        transaction: 1,
+        body: Body::Command {
+            service: id.service,
+            cid: id.cid,
+            kind,
+            info: info.to_vec(),
+        },
+    };
+    let found = personal_content(&message.encode_whole(), version);
+    let parts = found.map(|found| found.parts).unwrap_or_default();
+    let mut credentials = parts.iter().filter(|part| is_credential(part.field));
+    match credentials.find(|part| !part.range.is_empty()) {
+        Some(part) => Err(on_the_command_line(part.field).at("--hex")),
+        None => Ok(()),
+    }
+}
+
+fn on_the_command_line(field: &str) -> Failure {
+    Failure::new(FailureKind::Usage, format!("{field} is a secret"))
+        .because("every user of this machine can read a command line")
+        .next(format!(
+            "--field-file {field}=FILE takes it from a file, --file the whole content"
+        ))
+        .next("nothing was sent, no attempt was used up")
 }
 
 fn word(kind: CommandKind) -> &'static str {
