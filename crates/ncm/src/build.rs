@@ -113,6 +113,8 @@ struct Ndp {
     at: usize,
     /// Number of padding bytes in front of the NDP.
     gap: usize,
+    /// Offset at which the NDP ends, in bytes. It is known when `at` is.
+    end: usize,
 }
 
 /// Builds one NTB after another. See the [crate] for an example.
@@ -123,6 +125,8 @@ pub struct Builder {
     divisor: Modulus,
     ndp_alignment: Modulus,
     /// Whether the framing is the usual one, for which [`Builder::fit_simply`] suffices.
+    usual: bool,
+    /// Whether [`Builder::fit_simply`] suffices for this NTB.
     simple: bool,
     /// Length of a full-size NDP in bytes.
     full_ndp: usize,
@@ -134,6 +138,9 @@ pub struct Builder {
     count: usize,
     ndps: [Ndp; MOST_NDPS],
     ndp_count: usize,
+    /// Index of the first NDP that takes datagrams; those before it were closed by
+    /// [`Builder::begin_next_ndp`].
+    open_ndp: usize,
     /// Offset in bytes of the first byte of the NTB that is not used.
     tail: usize,
     payload: usize,
@@ -216,14 +223,16 @@ impl Builder {
             Padding::ShortPacket | Padding::Full { .. } if needs_byte => framing.max_ntb - 1,
             _ => framing.max_ntb,
         };
+        let usual = framing.placement == Placement::End
+            && framing.ndp_size == NdpSize::Minimal
+            && framing.divisor.is_power_of_two()
+            && framing.ndp_alignment.is_power_of_two();
         Self {
             layout,
             divisor: Modulus::new(framing.divisor),
             ndp_alignment: Modulus::new(framing.ndp_alignment),
-            simple: framing.placement == Placement::End
-                && framing.ndp_size == NdpSize::Minimal
-                && framing.divisor.is_power_of_two()
-                && framing.ndp_alignment.is_power_of_two(),
+            usual,
+            simple: usual,
             full_ndp: layout.ndp_with(framing.max_datagrams),
             limit,
             last_ndp: limit - layout.shortest_ndp(),
@@ -233,8 +242,10 @@ impl Builder {
                 stream: Stream::Ips(0),
                 at: 0,
                 gap: 0,
+                end: 0,
             }; MOST_NDPS],
             ndp_count: 0,
+            open_ndp: 0,
             tail: layout.header,
             payload: 0,
             full: None,
@@ -276,6 +287,19 @@ impl Builder {
     /// Sets the sequence number the next finished NTB gets: 0 after the data interface was reset.
     pub fn set_sequence(&mut self, sequence: u16) {
         self.sequence = sequence;
+    }
+
+    /// Closes the NDPs of the NTB: the next datagram begins one of its own, chained behind them, even
+    /// where its stream has one, and at the NTB's end too. Nothing is closed in an NTB that has no
+    /// NDP, or as many as it can have.
+    ///
+    /// The order of the NDPs is that of their first datagrams. [`Builder::rewind`] and
+    /// [`Builder::keep`] open no NDP again.
+    pub fn begin_next_ndp(&mut self) {
+        if self.ndp_count > 0 && self.ndp_count < MOST_NDPS {
+            self.open_ndp = self.ndp_count;
+            self.simple = false;
+        }
     }
 
     /// Returns where a datagram of up to `want` bytes goes. Nothing is in the NTB before
@@ -350,11 +374,13 @@ impl Builder {
         if self.count == self.entries.len() {
             return Err(Full::Datagrams);
         }
-        let known = self.ndps[..self.ndp_count]
+        let open = self.open_ndp.min(self.ndp_count);
+        let known = self.ndps[open..self.ndp_count]
             .iter()
-            .position(|ndp| ndp.stream == stream);
+            .position(|ndp| ndp.stream == stream)
+            .map(|index| open + index);
         let may_add = match self.framing.placement {
-            Placement::End => self.ndp_count == 0,
+            Placement::End => open == self.ndp_count,
             Placement::Front => self.ndp_count < MOST_NDPS,
         };
         if known.is_none() && !may_add {
@@ -374,8 +400,9 @@ impl Builder {
             }
         }
         let offset = self.align(start);
+        let ndps = self.ndp_count + usize::from(known.is_none());
         let room = self
-            .end_limit()
+            .end_limit(ndps)
             .saturating_sub(offset + stream.trailer())
             .min(self.framing.max_datagram_size);
         if want > room {
@@ -426,17 +453,22 @@ impl Builder {
         }
     }
 
-    /// Returns the offset at which the next datagram must end at the latest.
+    /// Returns the offset at which the next datagram must end at the latest in an NTB of `ndps` NDPs.
     #[inline]
-    fn end_limit(&self) -> usize {
+    fn end_limit(&self, ndps: usize) -> usize {
         match self.framing.placement {
             Placement::Front => self.limit,
             Placement::End => {
-                let size = match self.framing.ndp_size {
-                    NdpSize::Minimal => self.layout.ndp_with(self.count + 1),
-                    NdpSize::Full => self.full_ndp,
+                let (least, all) = match self.framing.ndp_size {
+                    NdpSize::Minimal => (
+                        self.layout.ndp_with(0),
+                        self.layout.ndp_with(self.count + 1),
+                    ),
+                    NdpSize::Full => (self.full_ndp, self.full_ndp),
                 };
-                let at = self.limit.saturating_sub(size);
+                // Each further NDP may have padding in front of it.
+                let further = ndps.saturating_sub(1) * (least + self.ndp_alignment.value - 1);
+                let at = self.limit.saturating_sub(all + further);
                 at - self.ndp_alignment.remainder(at)
             }
         }
@@ -473,6 +505,7 @@ impl Builder {
             stream,
             at,
             gap: at.saturating_sub(self.tail),
+            end: at + self.full_ndp,
         };
         self.ndp_count += 1;
         match self.framing.placement {
@@ -574,6 +607,8 @@ impl Builder {
         }
         self.count = 0;
         self.ndp_count = 0;
+        self.open_ndp = 0;
+        self.simple = self.usual;
         self.tail = self.layout.header;
         self.payload = 0;
         finished
@@ -588,20 +623,30 @@ impl Builder {
         first.gap != 0 || end != self.tail || self.framing.min_datagram_size != 0
     }
 
+    /// Returns the number of datagrams that the NDP with the index `ndp` lists.
+    fn entries_of(&self, ndp: usize) -> usize {
+        let entries = self.entries[..self.count].iter();
+        entries.filter(|entry| entry.ndp as usize == ndp).count()
+    }
+
     /// Writes all NDPs, the padding in front of NDPs and datagrams, and checksums. Returns the
     /// first NDP's offset.
     fn write_ndps(&mut self, ntb: &mut [u8]) -> usize {
         let layout = self.layout;
         let trimmings = self.has_trimmings();
         if self.framing.placement == Placement::End {
-            let at = self.ndp_alignment.up(self.tail);
-            let size = match self.framing.ndp_size {
-                NdpSize::Minimal => layout.ndp_with(self.count),
-                NdpSize::Full => self.full_ndp,
-            };
-            self.ndps[0].at = at;
-            self.ndps[0].gap = at - self.tail;
-            self.tail = at + size;
+            for index in 0..self.ndp_count {
+                let at = self.ndp_alignment.up(self.tail);
+                let size = match self.framing.ndp_size {
+                    NdpSize::Minimal if self.ndp_count == 1 => layout.ndp_with(self.count),
+                    NdpSize::Minimal => layout.ndp_with(self.entries_of(index)),
+                    NdpSize::Full => self.full_ndp,
+                };
+                self.ndps[index].at = at;
+                self.ndps[index].gap = at - self.tail;
+                self.ndps[index].end = at + size;
+                self.tail = at + size;
+            }
         }
         let trimmed = if trimmings { self.count } else { 0 };
         for entry in &self.entries[..trimmed] {
@@ -625,11 +670,7 @@ impl Builder {
         for (index, ndp) in ndps.iter().enumerate() {
             let at = ndp.at;
             ntb[at - ndp.gap..at].fill(0);
-            let end = match self.framing.placement {
-                Placement::End => self.tail,
-                Placement::Front => at + self.full_ndp,
-            };
-            let (head, fields) = ntb[at..end].split_at_mut(layout.ndp);
+            let (head, fields) = ntb[at..ndp.end].split_at_mut(layout.ndp);
             head.fill(0);
             head[..4].copy_from_slice(&ndp.stream.signature(layout.format));
             let next = ndps.get(index + 1).map_or(0, |next| next.at);

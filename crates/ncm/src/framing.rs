@@ -8,8 +8,8 @@ use crate::parameters::NtbParameters;
 /// Place of the NDPs in an NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Placement {
-    /// The NDP lies behind the datagrams. There is one NDP, and so one stream, in an NTB. Huawei
-    /// firmware swallows any other NTB.
+    /// The NDP lies behind the datagrams. There is one NDP, and so one stream, in an NTB, unless
+    /// [`crate::Builder::begin_next_ndp`] asks for another. Huawei firmware swallows any other NTB.
     #[default]
     End,
     /// The NDPs lie in front of their datagrams, one for each stream, chained.

@@ -24,6 +24,8 @@ struct Case {
     function: Function,
     /// (stream, length)
     datagrams: Vec<(Stream, usize)>,
+    /// Number of datagrams after which a further NDP begins, in every NTB.
+    chain: Option<usize>,
 }
 
 fn parameters() -> impl Strategy<Value = NtbParameters> {
@@ -94,8 +96,9 @@ fn cases() -> impl Strategy<Value = Case> {
         any::<bool>(),
         any::<bool>(),
         prop::collection::vec((0..6_u8, 40..1600_usize), 1..60),
+        prop_oneof![2 => Just(None), 1 => (1..8_usize).prop_map(Some)],
     )
-        .prop_map(|(parameters, choices, linux, crc, lengths)| {
+        .prop_map(|(parameters, choices, linux, crc, lengths, chain)| {
             let framing = if linux {
                 linux_form(&parameters, &choices)
             } else {
@@ -117,6 +120,7 @@ fn cases() -> impl Strategy<Value = Case> {
                     .into_iter()
                     .map(|(pick, length)| (stream(pick), length))
                     .collect(),
+                chain,
             }
         })
 }
@@ -170,6 +174,9 @@ fn build(case: &Case) -> (Vec<(Vec<u8>, Finished)>, Packets) {
     let mut ntbs = Vec::new();
     let mut sent = Vec::new();
     for (index, (stream, length)) in case.datagrams.iter().copied().enumerate() {
+        if case.chain.is_some_and(|every| index.is_multiple_of(every)) {
+            builder.begin_next_ndp();
+        }
         let slot = match builder.place(stream, length) {
             Ok(slot) => slot,
             Err(_) => {
@@ -355,7 +362,9 @@ proptest! {
         let (ntbs, sent) = build(&case);
         let rules = Rules {
             format: Some(case.framing.format),
-            placement: Some(case.framing.placement),
+            // The strictest device takes one NDP at the end.
+            placement: (case.framing.placement == Placement::Front || case.chain.is_none())
+                .then_some(case.framing.placement),
             function: case.function,
             crc: case.crc,
             max_datagram_size: 2048,
