@@ -6,6 +6,7 @@ use std::io::Read;
 use uwwan_capture::read::is_capture;
 
 use crate::failure::{Failure, FailureKind};
+use crate::hex::from_hex;
 use crate::story::Story;
 
 /// Size of the longest input that is read, in bytes. The longest NTB of any device is 64 KiB.
@@ -106,46 +107,9 @@ fn wrong(argument: &str, why: &dyn std::fmt::Display) -> Failure {
         .next("give a file, - for standard input, or hexadecimal digits")
 }
 
-/// Returns the bytes that hexadecimal text stands for: pairs of digits, with any white space,
-/// colons, commas, dashes or `0x` between them. Returns `None` for any other text.
-pub fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 2);
-    for word in text
-        .split(|byte| byte.is_ascii_whitespace() || matches!(byte, b':' | b',' | b'-'))
-        .filter(|word| !word.is_empty())
-    {
-        let word = word.strip_prefix(b"0x").unwrap_or(word);
-        if word.len() % 2 != 0 {
-            return None;
-        }
-        for pair in word.chunks_exact(2) {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            bytes.push((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn forms_of_hexadecimal() {
-        let expected = Some(vec![0x01, 0xab, 0xff]);
-        for text in [
-            "01abff",
-            "01:AB:ff",
-            "01 ab\nff\n",
-            "0x01, 0xab, 0xff",
-            "01-ab-ff",
-        ] {
-            assert_eq!(from_hex(text.as_bytes()), expected, "{text}");
-        }
-        for text in ["0", "0g", "hello", "01 a"] {
-            assert_eq!(from_hex(text.as_bytes()), None, "{text}");
-        }
-    }
 
     #[test]
     fn endless_input_ends() {

@@ -17,6 +17,7 @@ mod emulated;
 mod entrances;
 mod failure;
 mod file_capabilities;
+mod hex;
 mod input;
 mod logging;
 mod modem_manager;

@@ -16,9 +16,9 @@ use crate::framing::{Framing, NdpSize, Padding, Placement};
 use crate::layout::{BLOCK_LENGTH, HEADER_LENGTH, Layout, NDP_LENGTH, SEQUENCE, Stream};
 
 /// Largest number of datagrams that one builder keeps account of, whatever the framing asks for.
-const MOST_DATAGRAMS: usize = 4096;
+pub const MOST_DATAGRAMS: usize = 4096;
 /// Largest number of NDPs, and so of streams, in one NTB.
-const MOST_NDPS: usize = 32;
+pub const MOST_NDPS: usize = 32;
 
 /// Reason why no further datagram goes into an NTB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]

@@ -59,11 +59,13 @@ pub enum Function {
 
 impl Function {
     /// Returns what offsets of datagrams are modulo `divisor`, given the device's payload
-    /// remainder.
-    pub(crate) fn offset_remainder(self, divisor: usize, remainder: usize) -> usize {
+    /// remainder. A divisor of 0 counts as 1.
+    #[must_use]
+    pub fn offset_remainder(self, divisor: usize, remainder: usize) -> usize {
+        let divisor = divisor.max(1);
         match self {
             Self::Mbim => remainder,
-            Self::Ncm => (remainder + divisor - ETHERNET_HEADER % divisor) % divisor,
+            Self::Ncm => (remainder % divisor + divisor - ETHERNET_HEADER % divisor) % divisor,
         }
     }
 }

@@ -52,14 +52,16 @@
 mod build;
 mod counters;
 mod crc;
+mod fields;
 mod framing;
 mod layout;
 mod parameters;
 mod parse;
 pub mod strict;
 
-pub use build::{Builder, Finished, Full, Mark, Slot};
+pub use build::{Builder, Finished, Full, MOST_DATAGRAMS, MOST_NDPS, Mark, Slot};
 pub use counters::DropCounters;
+pub use fields::Field;
 pub use framing::{Choices, Framing, Function, NdpSize, Padding, Placement};
 pub use layout::{Format, Stream};
 pub use parameters::NtbParameters;

@@ -24,6 +24,7 @@
 
 pub mod client;
 mod core;
+pub mod echo;
 mod error;
 mod inspect;
 pub mod link;

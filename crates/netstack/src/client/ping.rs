@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::icmp::{Endpoint, PacketBuffer, PacketMetadata, SendError, Socket};
-use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, Ipv6Address};
+use smoltcp::wire::Ipv6Address;
 
 use super::{Client, State};
+use crate::echo::{self, HEADER};
 use crate::error::Error;
 use crate::pattern;
-
-/// Length of the header of an echo message in bytes.
-const HEADER: usize = 8;
 
 impl Client {
     /// Sends one echo request with `payload` bytes of data and waits for its reply. Returns the time
@@ -45,11 +43,14 @@ impl Client {
             )
         };
         let mut socket = Socket::new(queue(), queue());
-        let mut message = Vec::new();
+        let mut message = vec![0; HEADER + data.len()];
         if socket.bind(Endpoint::Ident(ident)).is_err() {
             return Err(Error::Unreachable(to));
         }
-        emit(&mut message, to, ident, &data);
+        // The stack computes checksums when it sends; the source is not known here.
+        let checksums = ChecksumCapabilities::ignored();
+        let source = Ipv6Address::UNSPECIFIED;
+        echo::emit(&mut message, source, to, ident, 1, &data, &checksums);
         match socket.send_slice(&message, to.into()) {
             Ok(()) => {}
             Err(SendError::Unaddressable) => return Err(Error::Unreachable(to)),
@@ -73,31 +74,6 @@ impl Client {
             peer: to.to_string(),
             waited: timeout,
         })
-    }
-}
-
-fn emit(message: &mut Vec<u8>, to: IpAddr, ident: u16, data: &[u8]) {
-    message.resize(HEADER + data.len(), 0);
-    // The stack computes checksums when it sends; source and destination are not known here.
-    let checksums = ChecksumCapabilities::ignored();
-    match to {
-        IpAddr::V4(_) => Icmpv4Repr::EchoRequest {
-            ident,
-            seq_no: 1,
-            data,
-        }
-        .emit(&mut Icmpv4Packet::new_unchecked(message), &checksums),
-        IpAddr::V6(to) => Icmpv6Repr::EchoRequest {
-            ident,
-            seq_no: 1,
-            data,
-        }
-        .emit(
-            &Ipv6Address::UNSPECIFIED,
-            &to,
-            &mut Icmpv6Packet::new_unchecked(message),
-            &checksums,
-        ),
     }
 }
 

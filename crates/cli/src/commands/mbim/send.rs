@@ -12,7 +12,8 @@ use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
 
 use crate::failure::{Failure, FailureKind};
-use crate::input::{self, from_hex};
+use crate::hex::from_hex;
+use crate::input;
 use crate::output::say;
 use crate::reach::Reach;
 use crate::secrets;

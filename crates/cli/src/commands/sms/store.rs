@@ -268,7 +268,7 @@ mod tests {
         SmsPduReadRecord {
             message_index: index,
             message_status: SmsStatus::OLD,
-            pdu_data: crate::input::from_hex(hex.as_bytes()).unwrap(),
+            pdu_data: crate::hex::from_hex(hex.as_bytes()).unwrap(),
         }
     }
 

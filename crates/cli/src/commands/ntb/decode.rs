@@ -1,4 +1,4 @@
-//! `uwwan ntb` decodes an NTB.
+//! `uwwan ntb decode` shows an NTB.
 
 use serde_json::json;
 use uwwan_ncm::{DropCounters, Function, Limits, Ndp, Ntb, NtbParameters, Stream, strict};
@@ -8,19 +8,7 @@ use crate::input::{self, Input};
 use crate::output::{note, say, say_json};
 use crate::story::{Story, What};
 
-/// Arguments of `ntb`.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Show an NTB's header, datagrams and faults
-    Decode(Decode),
-}
-
+/// Arguments of `ntb decode`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +18,7 @@ Examples:
   uwwan ntb decode --direction in ntb.bin         from a device: the rules for NTBs to one are left out
 
 The exit status is 1 when the NTB cannot be read or a datagram in it is dropped.")]
-struct Decode {
+pub struct Arguments {
     /// A capture (pcapng or pcap), a file of bytes or hexadecimal text, - for standard input, or hexadecimal digits
     #[arg(value_name = "INPUT")]
     input: String,
@@ -45,7 +33,7 @@ struct Decode {
 
 /// The direction in which an NTB went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Direction {
+pub enum Direction {
     /// To the device
     Out,
     /// From the device
@@ -53,7 +41,8 @@ enum Direction {
 }
 
 impl Direction {
-    fn word(self) -> &'static str {
+    /// Returns the word of the direction.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Out => "out",
             Self::In => "in",
@@ -65,8 +54,7 @@ impl Direction {
 ///
 /// # Errors
 /// Fails when the input cannot be read, is no NTB, or has a datagram that is dropped.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Command::Decode(decode) = &arguments.command;
+pub fn run(decode: &Arguments) -> Result<(), Failure> {
     match input::open(&decode.input)? {
         Input::Bytes(bytes) => show(&bytes, decode.direction, decode.json, &decode.input, None),
         Input::Capture(story) => of_capture(*story, decode),
@@ -74,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Shows each NTB of a capture that went the chosen way.
-fn of_capture(mut story: Story<'static>, decode: &Decode) -> Result<(), Failure> {
+fn of_capture(mut story: Story<'static>, decode: &Arguments) -> Result<(), Failure> {
     let (mut told, mut faulty) = (0, 0);
     while let Some(entry) = story.next_entry()? {
         let What::Ntb { bytes, length } = &entry.what else {
@@ -125,102 +113,165 @@ fn show(
     input: &str,
     packet: Option<u64>,
 ) -> Result<(), Failure> {
-    let limits = Limits {
-        max_ntb: bytes.len(),
-        max_datagrams: usize::from(u16::MAX),
-        ..Limits::default()
-    };
-    let ntb = Ntb::parse(bytes, &limits).map_err(|error| {
-        Failure::new(FailureKind::Other, "this is no NTB")
-            .at(input.to_owned())
-            .because(error)
-            .next("an NTB starts with NCMH (NTB16) or ncmh (NTB32); give one whole bulk transfer")
-    })?;
-    let mut drops = DropCounters::default();
-    let datagrams: Vec<(Stream, std::ops::Range<usize>)> = ntb
-        .datagrams(&mut drops)
-        .map(|datagram| (datagram.stream, datagram.range))
-        .collect();
-    let ndps: Vec<Ndp> = ntb.ndps(&mut DropCounters::default()).collect();
-    let placement = match datagrams.first() {
-        Some((_, first)) if ntb.ndp_index() < first.start => "front",
-        Some(_) => "end",
-        None => "none",
-    };
-    let width = ntb.format().to_string();
-    let to_device = direction != Some(Direction::In);
-    let verdict = if to_device {
-        verdict(&bytes[..ntb.length()], &ndps)
-    } else {
-        None
-    };
-    let mut notes: Vec<String> = ndps.iter().flat_map(oddities).collect();
-    if to_device && placement == "front" {
-        notes.push(
-            "the NDP lies in front of the datagrams: Huawei firmware acknowledges such an NTB and \
-             swallows it"
-                .to_owned(),
-        );
-    }
-    let dropped: Vec<(&str, u64)> = drops.iter().filter(|(_, count)| *count > 0).collect();
-    let payload: usize = datagrams.iter().map(|(_, range)| range.len()).sum();
+    let seen = Seen::of(bytes, direction).map_err(|failure| failure.at(input.to_owned()))?;
     if json {
-        let mut told = json!({
-            "format": ntb.format().bits(),
-            "direction": direction.map(Direction::word),
-            "sequence": ntb.sequence(),
-            "block_length": ntb.length(),
-            "transfer_length": bytes.len(),
-            "table_offset": ntb.ndp_index(),
-            "ndp": placement,
-            "payload": payload,
-            "datagrams": datagrams.iter().map(|(stream, range)| json!({
-                "stream": name(*stream), "offset": range.start, "length": range.len(),
-                "about": about(&bytes[range.clone()]),
-            })).collect::<Vec<_>>(),
-            "dropped": dropped.iter().map(|(name, count)| json!({"reason": name, "count": count})).collect::<Vec<_>>(),
-            "notes": notes,
-            "strict": verdict,
-        });
+        let mut told = seen.json();
         if let (Some(packet), Some(told)) = (packet, told.as_object_mut()) {
             told.insert("packet".to_owned(), json!(packet));
         }
         say_json(&told)?;
     } else {
         if let Some(packet) = packet {
-            say(format!(
-                "packet {packet}, {} the device",
-                if to_device { "to" } else { "from" }
-            ))?;
+            let way = match direction {
+                Some(Direction::In) => "from",
+                _ => "to",
+            };
+            say(format!("packet {packet}, {way} the device"))?;
         }
-        say(format!(
-            "NTB{width}, sequence {}, {} bytes of a transfer of {}",
-            ntb.sequence(),
-            ntb.length(),
-            bytes.len()
-        ))?;
-        say(format!(
-            "NDP at {}, {placement}; {} datagrams with {payload} bytes ({:.1} % of the NTB)",
-            ntb.ndp_index(),
-            datagrams.len(),
-            payload as f64 * 100.0 / ntb.length().max(1) as f64
-        ))?;
-        for (stream, range) in &datagrams {
-            say(format!(
+        for line in seen.text() {
+            say(line)?;
+        }
+    }
+    seen.verdict()
+        .map_err(|failure| failure.at(input.to_owned()))
+}
+
+/// What is in an NTB.
+pub struct Seen<'a> {
+    bytes: &'a [u8],
+    direction: Option<Direction>,
+    ntb: Ntb<'a>,
+    datagrams: Vec<(Stream, std::ops::Range<usize>)>,
+    /// Place of the first NDP.
+    placement: &'static str,
+    notes: Vec<String>,
+    dropped: Vec<(&'static str, u64)>,
+    /// What the strictest firmware has against it.
+    strict: Option<String>,
+}
+
+impl<'a> Seen<'a> {
+    /// Reads a transfer.
+    ///
+    /// # Errors
+    /// When it is no NTB.
+    pub fn of(bytes: &'a [u8], direction: Option<Direction>) -> Result<Self, Failure> {
+        let limits = Limits {
+            max_ntb: bytes.len(),
+            max_datagrams: usize::from(u16::MAX),
+            ..Limits::default()
+        };
+        let ntb = Ntb::parse(bytes, &limits).map_err(|error| {
+            Failure::new(FailureKind::Other, "this is no NTB")
+                .because(error)
+                .next(
+                    "an NTB starts with NCMH (NTB16) or ncmh (NTB32); give one whole bulk transfer",
+                )
+        })?;
+        let mut drops = DropCounters::default();
+        let datagrams: Vec<(Stream, std::ops::Range<usize>)> = ntb
+            .datagrams(&mut drops)
+            .map(|datagram| (datagram.stream, datagram.range))
+            .collect();
+        let ndps: Vec<Ndp> = ntb.ndps(&mut DropCounters::default()).collect();
+        let placement = match datagrams.first() {
+            Some((_, first)) if ntb.ndp_index() < first.start => "front",
+            Some(_) => "end",
+            None => "none",
+        };
+        let to_device = direction != Some(Direction::In);
+        let mut notes: Vec<String> = ndps.iter().flat_map(oddities).collect();
+        if to_device && placement == "front" {
+            notes.push(
+                "the NDP lies in front of the datagrams: Huawei firmware acknowledges such an NTB \
+                 and swallows it"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            bytes,
+            direction,
+            ntb,
+            datagrams,
+            placement,
+            notes,
+            dropped: drops.iter().filter(|(_, count)| *count > 0).collect(),
+            strict: to_device
+                .then(|| verdict(&bytes[..ntb.length()], &ndps))
+                .flatten(),
+        })
+    }
+
+    fn payload(&self) -> usize {
+        self.datagrams.iter().map(|(_, range)| range.len()).sum()
+    }
+
+    /// Returns what is in the NTB as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        let datagram = |(stream, range): &(Stream, std::ops::Range<usize>)| {
+            json!({
+                "stream": name(*stream), "offset": range.start, "length": range.len(),
+                "about": about(&self.bytes[range.clone()]),
+            })
+        };
+        let dropped = |(name, count): &(&str, u64)| json!({"reason": name, "count": count});
+        json!({
+            "format": self.ntb.format().bits(),
+            "direction": self.direction.map(Direction::word),
+            "sequence": self.ntb.sequence(),
+            "block_length": self.ntb.length(),
+            "transfer_length": self.bytes.len(),
+            "table_offset": self.ntb.ndp_index(),
+            "ndp": self.placement,
+            "payload": self.payload(),
+            "datagrams": self.datagrams.iter().map(datagram).collect::<Vec<_>>(),
+            "dropped": self.dropped.iter().map(dropped).collect::<Vec<_>>(),
+            "notes": self.notes,
+            "strict": self.strict,
+        })
+    }
+
+    /// Returns a line about the NTB and one for each datagram.
+    pub fn short(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "NTB{}, sequence {}, {} bytes of a transfer of {}",
+            self.ntb.format(),
+            self.ntb.sequence(),
+            self.ntb.length(),
+            self.bytes.len()
+        )];
+        lines.extend(self.datagram_lines());
+        lines
+    }
+
+    fn datagram_lines(&self) -> impl Iterator<Item = String> {
+        let datagrams = self.datagrams.iter().map(|(stream, range)| {
+            format!(
                 "  {:>6}  {:>5} bytes  {:<10} {}",
                 range.start,
                 range.len(),
                 name(*stream),
-                about(&bytes[range.clone()])
-            ))?;
-        }
-        for (reason, count) in &dropped {
-            say(format!("dropped: {reason} {count}"))?;
-        }
-        for note in &notes {
-            say(format!("note: {note}"))?;
-        }
-        say(match (direction, &verdict) {
+                about(&self.bytes[range.clone()])
+            )
+        });
+        let dropped = self.dropped.iter();
+        datagrams.chain(dropped.map(|(reason, count)| format!("dropped: {reason} {count}")))
+    }
+
+    /// Returns all that there is to say about the NTB.
+    fn text(&self) -> Vec<String> {
+        let mut lines = self.short();
+        let payload = self.payload();
+        let about_ndp = format!(
+            "NDP at {}, {}; {} datagrams with {payload} bytes ({:.1} % of the NTB)",
+            self.ntb.ndp_index(),
+            self.placement,
+            self.datagrams.len(),
+            payload as f64 * 100.0 / self.ntb.length().max(1) as f64
+        );
+        lines.insert(1, about_ndp);
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines.push(match (self.direction, &self.strict) {
             (Some(Direction::In), _) => {
                 "from a device: the rules for NTBs to one do not apply".to_owned()
             }
@@ -233,20 +284,23 @@ fn show(
                  device may be like that: --direction in)"
             ),
             (None, None) => "if it goes to a device, strict firmware would take it".to_owned(),
-        })?;
+        });
+        lines
     }
-    if dropped.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::new(FailureKind::Other, "the NTB is faulty")
-            .at(input.to_owned())
-            .because(
-                dropped
-                    .iter()
-                    .map(|(reason, count)| format!("{reason}: {count}"))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            ))
+
+    /// Returns whether every datagram can be read.
+    ///
+    /// # Errors
+    /// What was dropped.
+    fn verdict(&self) -> Result<(), Failure> {
+        if self.dropped.is_empty() {
+            return Ok(());
+        }
+        let dropped = self.dropped.iter();
+        let dropped: Vec<String> = dropped
+            .map(|(reason, count)| format!("{reason}: {count}"))
+            .collect();
+        Err(Failure::new(FailureKind::Other, "the NTB is faulty").because(dropped.join(", ")))
     }
 }
 

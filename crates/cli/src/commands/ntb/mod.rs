@@ -1,0 +1,38 @@
+//! `uwwan ntb` shows NTBs, and builds them.
+
+mod assemble;
+mod build;
+mod decode;
+mod description;
+mod from_capture;
+
+#[cfg(test)]
+mod tests;
+
+use crate::failure::Failure;
+
+/// Arguments of `ntb`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show an NTB's header, datagrams and faults
+    Decode(decode::Arguments),
+    /// Build an NTB, a correct one or one that is wrong as you say
+    Build(Box<build::Arguments>),
+}
+
+/// Runs a subcommand of `ntb`.
+///
+/// # Errors
+/// Those of the subcommand.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Decode(arguments) => decode::run(arguments),
+        Command::Build(arguments) => build::run(arguments),
+    }
+}

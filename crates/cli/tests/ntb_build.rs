@@ -1,0 +1,214 @@
+//! `uwwan ntb build` as a user meets it: what it prints and writes, and what it refuses.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The kernel's drivers and mbimcli, with a modem in software.
+const KERNEL: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
+);
+
+fn uwwan(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_uwwan"))
+        .args(arguments)
+        .env_remove("UWWAN_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its options reads no input.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn good(arguments: &[&str], input: &[u8]) -> String {
+    let output = uwwan(arguments, input);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn decode(ntb: &[u8]) -> Value {
+    let text = good(&["ntb", "decode", "--json", "--direction", "out", "-"], ntb);
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn every_form_of_output_is_the_same_ntb() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.ntb").display().to_string();
+    let build = [
+        "ntb",
+        "build",
+        "--ping",
+        "10.0.0.2,10.0.0.1,4",
+        "--sequence",
+        "300",
+    ];
+    fn with<'a>(build: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [build, more].concat()
+    }
+    let hex = good(&build, b"");
+    let seen = decode(hex.as_bytes());
+    assert_eq!(
+        (&seen["sequence"], &seen["ndp"]),
+        (&300.into(), &"end".into())
+    );
+    assert_eq!(seen["datagrams"][0]["about"], "10.0.0.2 > 10.0.0.1 ICMP");
+    assert_eq!(
+        (&seen["strict"], &seen["block_length"]),
+        (&Value::Null, &60.into())
+    );
+    let bytes = uwwan(&with(&build, &["--output", "bytes"]), b"").stdout;
+    assert_eq!((bytes.len(), &bytes[..4]), (60, &b"NCMH"[..]));
+    assert_eq!(decode(&bytes)["sequence"], 300);
+
+    good(&with(&build, &["--file", &file]), b"");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    let again = uwwan(&with(&build, &["--file", &file]), b"");
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("--force"));
+    good(&with(&build, &["--file", &file, "--force"]), b"");
+
+    let c = good(&with(&build, &["--output", "c"]), b"");
+    let (head, rest) = c.split_once('{').unwrap();
+    assert_eq!(head, "static const unsigned char ntb[] = ");
+    let digits = rest.trim_end().trim_end_matches("};");
+    assert_eq!(decode(digits.as_bytes())["sequence"], 300);
+
+    let told: Value = serde_json::from_str(&good(&with(&build, &["--json"]), b"")).unwrap();
+    assert_eq!(told["datagrams"][0]["offset"], 12);
+    assert_eq!(told["ndps"][0], 44);
+    assert_eq!(
+        decode(told["hex"].as_str().unwrap().as_bytes())["sequence"],
+        300
+    );
+}
+
+#[test]
+fn options_and_descriptions_say_the_same() {
+    let text = "ntb = 32\nplacement = \"front\"\nndp-alignment = 16\n\
+                [[ndp]]\nsession = 2\ndatagram = [{ zeros = 40, wrong = { length = \"+4\" } }]\n\
+                [[ndp]]\nsession = 2\ndatagram = [{ zeros = 41 }]\nwrong = { next = \"ndp 0\" }\n\
+                [wrong]\nblock-length = \"+1\"\n";
+    let described = good(&["ntb", "build", "-"], text.as_bytes());
+    let options = [
+        "ntb",
+        "build",
+        "--zeros",
+        "40",
+        "--zeros",
+        "41",
+        "--chain",
+        "1",
+        "--session",
+        "2",
+        "--ntb",
+        "32",
+        "--ndp",
+        "front",
+        "--ndp-alignment",
+        "16",
+        "--wrong",
+        "datagram-length@0=+4",
+        "--wrong",
+        "next-ndp@1=ndp 0",
+        "--wrong",
+        "block-length=+1",
+    ];
+    assert_eq!(good(&options, b""), described);
+    // A number more than there are bytes.
+    let faulty = uwwan(&["ntb", "decode", "-"], described.as_bytes());
+    assert!(String::from_utf8_lossy(&faulty.stderr).contains("more than the"));
+}
+
+#[test]
+fn datagrams_come_from_a_capture() {
+    let json = good(
+        &["ntb", "decode", "--json", "--direction", "out", KERNEL],
+        b"",
+    );
+    let captured: Vec<Value> = json
+        .lines()
+        .flat_map(|line| {
+            let ntb: Value = serde_json::from_str(line).unwrap();
+            ntb["datagrams"].as_array().unwrap().clone()
+        })
+        .collect();
+    let built = good(
+        &[
+            "ntb", "build", "--from", KERNEL, "--skip", "1", "--count", "3",
+        ],
+        b"",
+    );
+    let seen = decode(built.as_bytes());
+    let about = |datagram: &Value| {
+        (
+            datagram["stream"].clone(),
+            datagram["length"].clone(),
+            datagram["about"].clone(),
+        )
+    };
+    let mut built: Vec<_> = seen["datagrams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(about)
+        .collect();
+    let mut expected: Vec<_> = captured[1..4].iter().map(about).collect();
+    // The datagrams of a stream stand together.
+    let key = |datagram: &(Value, Value, Value)| format!("{datagram:?}");
+    built.sort_by_key(key);
+    expected.sort_by_key(key);
+    assert_eq!(built, expected);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_place() {
+    for (arguments, input, told) in [
+        (&[][..], "", "there is nothing to build"),
+        (
+            &["-"],
+            "[[ndp]]\nsesion = 1\n",
+            "line 2: unknown field `sesion`",
+        ),
+        (
+            &["-", "--zeros", "4"],
+            "[[ndp]]\n",
+            "the description has the datagrams",
+        ),
+        (
+            &["--zeros", "4", "--wrong", "ndp-length@1=4"],
+            "",
+            "there are 1 NDPs",
+        ),
+        (
+            &["--zeros", "4", "--wrong", "next=4"],
+            "",
+            "there is no such fault",
+        ),
+        (
+            &["--zeros", "4", "--wrong", "block-length=no"],
+            "",
+            "\"no\" is no value",
+        ),
+        (&["--ping", "10.0.0.1"], "", "expected two addresses"),
+        (&["--datagram", "xyz"], "", "cannot read the input"),
+        (&["--from", "/dev/null"], "", "the capture cannot be read"),
+        (&["no-such-file.toml"], "", "no-such-file.toml"),
+        (&["/dev/zero"], "", "longer than"),
+    ] {
+        let output = uwwan(
+            &[&["ntb", "build"][..], arguments].concat(),
+            input.as_bytes(),
+        );
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(told), "{arguments:?}: {errors}");
+        assert!(output.stdout.is_empty());
+    }
+}
