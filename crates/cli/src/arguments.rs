@@ -75,7 +75,7 @@ impl Command {
     pub fn keeps_running(&self) -> bool {
         match self {
             Self::Up(_) => true,
-            Self::Emulate(arguments) => !arguments.only_lists(),
+            Self::Emulate(arguments) => arguments.runs(),
             _ => false,
         }
     }

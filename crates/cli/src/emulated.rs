@@ -1,11 +1,14 @@
 //! The emulated modem of this process: which one is wanted, and how to start it.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use uwwan_emulator::{Emulator, FarSide, Knobs};
+use uwwan_emulator::rules::file::{Content, LONGEST, parse};
+use uwwan_emulator::{Controls, Emulator, FarSide, KnobError, Knobs, Setup};
 use uwwan_modem::Selector;
-use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::{Backend, Device, Found};
 use uwwan_usb::functions;
 
@@ -17,28 +20,39 @@ use crate::output::{note, plain};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct EmulatedModem {
     /// What the emulated modem's firmware does, as name=value; may be repeated; `uwwan emulate
-    /// --knobs` lists them
+    /// knobs` lists them
     #[arg(long = "knob", value_name = "NAME=VALUE")]
     knobs: Vec<String>,
     /// The emulated modem presents the descriptors in this file in place of an HP lt4132's: a copy
     /// of /sys/bus/usb/devices/PORT/descriptors, hexadecimal text, or the output of lsusb -v
     #[arg(long, value_name = "FILE")]
     descriptors: Option<PathBuf>,
+    /// Knobs and rules of the emulated modem in a TOML file: what it answers to an AT line, an MBIM
+    /// command or a class request, and what it does after so many NTBs, at a time, in a state. Knobs on
+    /// the command line count before those in the file
+    #[arg(long, value_name = "FILE.toml")]
+    rules: Option<PathBuf>,
 }
 
 /// The emulated modem that is wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// What the firmware does.
-    pub knobs: Knobs,
-    /// The descriptors it presents, if not those of the lt4132.
-    pub descriptors: Option<Descriptors>,
+    /// What it is made of.
+    setup: Setup,
+}
+
+/// An emulated modem that runs in this process.
+pub struct Started {
+    /// The backend on which it is found. It keeps the modem running.
+    pub backend: Arc<dyn Backend>,
+    /// How to tell it something while it runs.
+    pub controls: Controls,
 }
 
 impl EmulatedModem {
     /// Returns whether no option was given.
     pub fn is_empty(&self) -> bool {
-        self.knobs.is_empty() && self.descriptors.is_none()
+        self.knobs.is_empty() && self.descriptors.is_none() && self.rules.is_none()
     }
 
     /// Refuses the options where a real modem is meant.
@@ -52,6 +66,7 @@ impl EmulatedModem {
                 descriptors: Some(_),
                 ..
             } => ("--descriptors", "a real modem has its own"),
+            Self { rules: Some(_), .. } => ("--rules", "real firmware has its own"),
             _ => return Ok(()),
         };
         Err(Failure::new(FailureKind::Usage, "an option makes no sense")
@@ -81,12 +96,44 @@ impl EmulatedModem {
                 all.pop()
             }
         };
-        let defaults = descriptors.as_ref().map(Knobs::like).unwrap_or_default();
-        Ok(Wanted {
-            knobs: turn(defaults, &self.knobs)?,
+        let mut knobs = descriptors.as_ref().map(Knobs::like).unwrap_or_default();
+        let mut rules = Vec::new();
+        if let Some(file) = &self.rules {
+            let read = rule_file(file)?;
+            for assignment in &read.knobs {
+                // They were checked where they stand.
+                let _ = knobs.assign(assignment);
+            }
+            rules = read.rules;
+        }
+        let setup = Setup {
+            knobs: turn(knobs, &self.knobs)?,
             descriptors,
-        })
+            rules,
+            ..Setup::default()
+        };
+        Ok(Wanted { setup })
     }
+}
+
+/// Reads a file of knobs and rules.
+fn rule_file(file: &Path) -> Result<Content, Failure> {
+    let name = file.display().to_string();
+    let wrong = |place: String| {
+        Failure::new(FailureKind::Usage, "cannot use a file of knobs and rules").at(place)
+    };
+    let mut text = Vec::new();
+    File::open(file)
+        .and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut text))
+        .map_err(|error| wrong(name.clone()).because(error))?;
+    let text = String::from_utf8(text).map_err(|error| wrong(name.clone()).because(error))?;
+    parse(&text).map_err(|error| {
+        wrong(format!("{name}:{}:{}", error.line, error.column))
+            .because(plain(&error.what))
+            .next(
+                "the README of crates/emulator shows the form; uwwan emulate knobs lists the knobs",
+            )
+    })
 }
 
 /// Returns knobs with some of them turned. An assignment has the form `name=value`.
@@ -99,7 +146,7 @@ pub fn turn(mut knobs: Knobs, assignments: &[String]) -> Result<Knobs, Failure> 
             Failure::new(FailureKind::Usage, "a knob makes no sense")
                 .at(format!("--knob {}", plain(assignment)))
                 .because(error)
-                .next("uwwan emulate --knobs lists them with their defaults")
+                .next("uwwan emulate knobs lists them with their defaults")
         })?;
     }
     for (name, missing) in knobs.without_effect() {
@@ -114,32 +161,29 @@ impl Wanted {
     /// # Errors
     /// [`FailureKind::Host`] when a thread or a file descriptor cannot be had.
     pub fn start(&self, far_side: FarSide) -> Result<Emulator, Failure> {
-        let knobs = self.knobs.clone();
-        let emulator = match &self.descriptors {
-            None => Emulator::new(knobs, far_side),
-            Some(other) => Emulator::presenting(other.clone(), knobs, far_side),
-        };
-        emulator.map_err(|error| {
+        Emulator::start(self.setup.clone(), far_side).map_err(|error| {
             Failure::new(FailureKind::Host, "cannot switch the emulated modem on").because(error)
         })
     }
 
-    /// Starts the emulated modem with the built-in network behind it, and returns a backend that
-    /// keeps it running.
+    /// Starts the emulated modem in this process with the built-in network behind it.
     ///
     /// # Errors
     /// As [`Wanted::start`].
-    pub fn start_in_process(&self) -> Result<Arc<dyn Backend>, Failure> {
+    pub fn start_in_process(&self) -> Result<Started, Failure> {
         let emulator = self.start(FarSide::BuiltIn)?;
-        Ok(Arc::new(Kept {
-            backend: emulator.backend(),
-            _emulator: emulator,
-        }))
+        Ok(Started {
+            controls: emulator.controls(),
+            backend: Arc::new(Kept {
+                backend: emulator.backend(),
+                _emulator: emulator,
+            }),
+        })
     }
 
     /// Returns what it is the emulation of.
     pub fn name(&self) -> String {
-        match &self.descriptors {
+        match &self.setup.descriptors {
             None => "HP lt4132".to_owned(),
             Some(own) => format!(
                 "modem with the descriptors of {:04x}:{:04x}",
@@ -151,7 +195,7 @@ impl Wanted {
 
     /// Returns whether it is a plain network device.
     pub fn is_ethernet(&self) -> bool {
-        self.descriptors.as_ref().is_some_and(|descriptors| {
+        self.setup.descriptors.as_ref().is_some_and(|descriptors| {
             functions::mbim(descriptors).is_empty() && !functions::ncm(descriptors).is_empty()
         })
     }
@@ -159,11 +203,39 @@ impl Wanted {
     /// Returns the selector that finds it on its backend. A plain network device is taken only
     /// where it is named.
     pub fn selector(&self) -> Selector {
-        match &self.descriptors {
+        match &self.setup.descriptors {
             Some(own) if self.is_ethernet() => Selector::Id(own.vendor(), own.product()),
             _ => Selector::Any,
         }
     }
+}
+
+/// Turns knobs of a modem that runs, and returns what was turned and how all stand, as JSON.
+///
+/// # Errors
+/// [`FailureKind::Usage`], which names the knob and what it accepts.
+pub fn tell(controls: &Controls, set: &[String]) -> Result<serde_json::Value, Failure> {
+    let turned = controls.set(set).map_err(|error| {
+        let failure = Failure::new(FailureKind::Usage, "the knobs are not turned").because(&error);
+        match error {
+            KnobError::Fixed(_) => failure.next("give it with --knob when the modem is started"),
+            _ => failure.next("uwwan emulate knobs lists them with what they accept"),
+        }
+    })?;
+    let knobs = controls
+        .knobs()
+        .ok_or_else(|| Failure::new(FailureKind::Gone, "the emulated modem is switched off"))?;
+    let all: BTreeMap<&str, String> = knobs.all().into_iter().collect();
+    let turned: Vec<serde_json::Value> = turned
+        .into_iter()
+        .map(|(name, effect)| {
+            serde_json::json!({
+                "name": name, "value": all.get(name), "effect": effect, "from": effect.words(),
+            })
+        })
+        .collect();
+    let differ: BTreeMap<&str, String> = knobs.changed().into_iter().collect();
+    Ok(serde_json::json!({"set": turned, "knobs": differ}))
 }
 
 /// A backend that keeps the emulated modem behind it running.
@@ -201,13 +273,13 @@ mod tests {
         for wrong in ["settle", "colour=red", "settle_ms=soon"] {
             let failure = turn(Knobs::default(), &[wrong.to_owned()]).unwrap_err();
             assert_eq!(failure.kind, FailureKind::Usage);
-            assert!(failure.to_string().contains("emulate --knobs"), "{failure}");
+            assert!(failure.to_string().contains("emulate knobs"), "{failure}");
         }
     }
 
     #[test]
     fn the_emulator_lives_as_long_as_its_backend() {
-        let backend = Wanted::default().start_in_process().unwrap();
+        let backend = Wanted::default().start_in_process().unwrap().backend;
         let found = backend.devices().unwrap();
         assert_eq!(found.len(), 1);
         assert!(
@@ -231,7 +303,12 @@ mod tests {
         };
         let wanted = given("lsusb_1199_c081_82da32_1.bin").wanted().unwrap();
         assert_eq!(wanted.selector(), Selector::Any);
-        let found = wanted.start_in_process().unwrap().devices().unwrap();
+        let found = wanted
+            .start_in_process()
+            .unwrap()
+            .backend
+            .devices()
+            .unwrap();
         assert_eq!(found[0].identity.vendor, 0x1199);
         let wanted = given("huawei_e5331_12d1_1c1f.bin").wanted().unwrap();
         assert_eq!(wanted.selector(), Selector::Id(0x12d1, 0x1c1f));

@@ -115,7 +115,7 @@ impl Reach {
             Some(Device::Emulator) => {
                 let wanted = self.emulated.wanted()?;
                 return Ok(Target::Device {
-                    backend: self.capture.around(wanted.start_in_process()?)?,
+                    backend: self.capture.around(wanted.start_in_process()?.backend)?,
                     selector: wanted.selector(),
                     settle: Some(EMULATOR_SETTLE),
                 });

@@ -9,7 +9,7 @@ use uwwan_modem::client::{self, SYSTEM, StatusClient};
 
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
-use crate::runtime::{self, AT_SOCKET, MBIM_SOCKET, SOCKET};
+use crate::runtime::{self, AT_SOCKET, EMULATE_SOCKET, MBIM_SOCKET, SOCKET};
 
 /// Names in a directory of runtime directories that are looked at. Another user may have filled it.
 const MOST_NAMES: usize = 256;
@@ -166,6 +166,53 @@ fn control_socket(
         )));
     }
     Err(failure)
+}
+
+/// Connects to the only emulated modem of this user that runs, of `uwwan emulate` or of an `up` whose
+/// directory has the name `up`, or to the one whose directory has the name `device`.
+///
+/// # Errors
+/// [`FailureKind::Missing`] when none runs, [`FailureKind::Several`] when several run and none was
+/// named.
+pub fn emulated(
+    base: Option<&Path>,
+    device: Option<&str>,
+    up: &str,
+) -> Result<StatusClient, Failure> {
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    for base in bases(base) {
+        for item in fs::read_dir(&base)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .take(MOST_NAMES)
+        {
+            let socket = item.path().join(EMULATE_SOCKET);
+            if runtime::link_target(&item.path()).is_none() && client::reach(&socket).is_ok() {
+                found.push((item.file_name().to_string_lossy().into_owned(), socket));
+            }
+        }
+    }
+    let up = Running::look(base, Some(up), Door::Status).alive;
+    found.extend(up.into_iter().map(|entry| (entry.device, entry.socket)));
+    if let Some(device) = device {
+        found.retain(|(name, _)| name == device);
+    }
+    found.sort();
+    match found.as_slice() {
+        [(_, socket)] => StatusClient::connect(socket),
+        [] => Err(Failure::new(FailureKind::Missing, "no emulated modem runs")
+            .because("no socket of this user's answers")
+            .next("uwwan emulate and uwwan up --device emulator run one")),
+        [(first, _), ..] => {
+            let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+            Err(
+                Failure::new(FailureKind::Several, "several emulated modems are running")
+                    .because(names.join(", "))
+                    .next(format!("choose one: --device {first}")),
+            )
+        }
+    }
 }
 
 /// Returns the failure for a directory that this user may not read.

@@ -22,6 +22,8 @@ use crate::failure::{Failure, FailureKind};
 
 /// Name of the control socket, which `uwwan status` and `uwwan down` connect to.
 pub const SOCKET: &str = "control";
+/// Name of the socket of `uwwan emulate`, which `uwwan emulate set` connects to.
+pub const EMULATE_SOCKET: &str = "emulate";
 /// Name of the symbolic link to the AT port's terminal.
 const AT_TERMINAL: &str = "at";
 /// Name of the AT port's socket, which `uwwan at` connects to.
@@ -229,6 +231,11 @@ impl RuntimeDir {
     /// Returns the path of the control socket.
     pub fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
+    }
+
+    /// Returns the path of the socket of `uwwan emulate`.
+    pub fn emulate_socket(&self) -> PathBuf {
+        self.path.join(EMULATE_SOCKET)
     }
 
     /// Returns the path of the control session's socket.

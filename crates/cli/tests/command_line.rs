@@ -84,7 +84,7 @@ fn a_bad_option_is_refused_with_its_values() {
         2,
         "error: a knob makes no sense\n  where: --knob colour=red\n  \
          why:   there is no knob named \"colour\"; the list of knobs has them all\n  \
-         next:  uwwan emulate --knobs lists them with their defaults\n",
+         next:  uwwan emulate knobs lists them with their defaults\n",
     );
 }
 
@@ -267,7 +267,7 @@ fn garbage_is_no_block_and_no_message() {
 #[test]
 fn a_reader_that_leaves_is_no_crash() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_uwwan"))
-        .args(["emulate", "--knobs"])
+        .args(["emulate", "knobs"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

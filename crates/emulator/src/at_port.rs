@@ -13,9 +13,10 @@ mod nmea;
 mod port;
 mod state;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::firmware::Change;
+use crate::rules::Answer;
 
 use port::MAX_UNSOLICITED;
 pub(crate) use port::{Kind, Port};
@@ -89,12 +90,33 @@ fn execute(port: &mut Port, line: &[u8], context: &mut AtContext<'_>) {
     }
     port.last = text.clone().into_bytes();
     *context.commands += 1;
-    commands::run(port, &text[2..], context);
+    let Some(reply) = context.rules.at(&text, context.now) else {
+        commands::run(port, &text[2..], context);
+        return;
+    };
+    if reply.answer.succeeds() {
+        let before = port.output.len();
+        commands::run(port, &text[2..], context);
+        port.output.truncate(before);
+    }
+    if let Answer::At(said) = reply.answer {
+        port.say_at(context.now + reply.after, said);
+        port.advance(context.now);
+    }
+}
+
+/// Returns when [`advance`] has something to do.
+pub(crate) fn deadline(ports: &[Port], state: &AtState) -> Option<Instant> {
+    let said = ports.iter().filter_map(Port::deadline).min();
+    [state.deadline(), said].into_iter().flatten().min()
 }
 
 /// Lets time go by: NMEA sentences and signal reports fall due.
 pub(crate) fn advance(ports: &mut [Port], context: &mut AtContext<'_>) {
     let now = context.now;
+    for port in ports.iter_mut() {
+        port.advance(now);
+    }
     let state = &mut *context.state;
     if state.nmea && state.next_nmea <= now {
         state.next_nmea = now + NMEA_PERIOD;
@@ -115,7 +137,7 @@ pub(crate) fn advance(ports: &mut [Port], context: &mut AtContext<'_>) {
 }
 
 /// Sends a URC on the ports that carry URCs: PCUI, or where there is none GPS, or modem.
-fn tell(ports: &mut [Port], line: &str) {
+pub(crate) fn tell(ports: &mut [Port], line: &str) {
     let mut kinds = [Kind::PcUi, Kind::Gps, Kind::Modem].into_iter();
     let kind = kinds.find(|kind| ports.iter().any(|port| port.kind == *kind));
     for port in ports.iter_mut().filter(|port| Some(port.kind) == kind) {

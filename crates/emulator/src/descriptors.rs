@@ -7,6 +7,8 @@ mod functions;
 mod layout;
 pub(crate) mod lt4132;
 
+use std::collections::BTreeMap;
+
 use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Speed;
 
@@ -51,6 +53,8 @@ pub(crate) struct Presented {
     device: Vec<u8>,
     configurations: Vec<Configuration>,
     strings: Strings,
+    /// Strings that are given, by their index.
+    told: BTreeMap<u8, String>,
     bos: Option<Vec<u8>>,
     speed: Speed,
 }
@@ -79,7 +83,12 @@ enum Strings {
 
 impl Presented {
     /// Makes what a device with these knobs presents: the lt4132, or the device with `descriptors`.
-    pub fn new(knobs: &Knobs, descriptors: Option<&Descriptors>) -> Self {
+    /// `told` are strings by their index that take the place of the device's own.
+    pub fn new(
+        knobs: &Knobs,
+        descriptors: Option<&Descriptors>,
+        told: &BTreeMap<u8, String>,
+    ) -> Self {
         let (mut device, raw, lt4132) = match descriptors {
             None => {
                 let device = lt4132::device(knobs.brand).to_vec();
@@ -121,6 +130,7 @@ impl Presented {
             device,
             configurations,
             strings,
+            told: told.clone(),
             bos,
             speed,
         }
@@ -176,6 +186,9 @@ impl Presented {
 
     /// Returns the text of string `index` (USB 2.0, 9.6.7).
     pub fn string(&self, index: u8) -> Option<String> {
+        if let Some(told) = self.told.get(&index) {
+            return Some(told.clone());
+        }
         match self.strings {
             Strings::Lt4132(brand) => lt4132::string(brand, index).map(str::to_owned),
             Strings::Invented { .. } if index == 0 => None,

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::descriptors::{EndpointPlace, Layout, Presented};
 use crate::report::{Recorder, Rule};
@@ -71,6 +71,12 @@ pub trait Behaviour {
     /// Answers a class or vendor request for data in `room` and returns the length. `None` is a STALL.
     fn control_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize>;
 
+    /// Returns the time that a class or vendor request waits before it is executed.
+    fn pause(&self, setup: SetupPacket) -> Duration {
+        let _ = setup;
+        Duration::ZERO
+    }
+
     /// Takes data for a bulk OUT endpoint, as one transfer of the host. `ended` says that its last
     /// packet was short or empty, so that the device saw where it ends.
     fn bulk_out(&mut self, endpoint: u8, data: &[u8], ended: bool, now: Instant) -> OutVerdict;
@@ -93,6 +99,8 @@ pub struct UsbDevice {
     halted: u32,
     remote_wakeup: bool,
     queues: [VecDeque<Urb>; 32],
+    /// Class and vendor requests that wait, with the time at which they are executed.
+    waiting: Vec<(Instant, Urb)>,
     completed: VecDeque<Completed>,
 }
 
@@ -114,6 +122,7 @@ impl UsbDevice {
             halted: 0,
             remote_wakeup: false,
             queues: std::array::from_fn(|_| VecDeque::new()),
+            waiting: Vec::new(),
             completed: VecDeque::new(),
         }
     }
@@ -147,6 +156,9 @@ impl UsbDevice {
         for slot in 0..32 {
             self.fail_pending(slot, UrbStatus::Gone);
         }
+        for (_, urb) in std::mem::take(&mut self.waiting) {
+            self.completed.push_back(urb.end(UrbStatus::Gone));
+        }
         let from = self.configuration;
         self.select(0);
         self.remote_wakeup = false;
@@ -169,14 +181,39 @@ impl UsbDevice {
                 return true;
             }
         }
-        false
+        let waiting = self.waiting.iter();
+        match waiting
+            .map(|(_, urb)| urb.token)
+            .position(|other| other == token)
+        {
+            Some(at) => {
+                let (_, urb) = self.waiting.remove(at);
+                self.completed.push_back(urb.end(UrbStatus::Cancelled));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Returns when [`UsbDevice::service`] has something to do of its own accord.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(at, _)| *at).min()
     }
 
     /// Starts a transfer. It may complete at once.
     pub fn submit(&mut self, mut urb: Urb, behaviour: &mut dyn Behaviour, now: Instant) {
         urb.wanted = urb.wanted.min(urb.buffer.capacity());
         if urb.endpoint & 0x0f == 0 {
-            self.control(urb, behaviour, now);
+            let pause = match urb.setup.kind() {
+                0 => Duration::ZERO,
+                _ => behaviour.pause(urb.setup),
+            };
+            if pause.is_zero() || self.waiting.len() >= MAX_PENDING {
+                self.control(urb, behaviour, now);
+            } else {
+                self.waiting.push((now + pause, urb));
+            }
             return;
         }
         let urb = empty(urb);
@@ -205,6 +242,10 @@ impl UsbDevice {
 
     /// Lets every endpoint with pending transfers move what it can.
     pub fn service(&mut self, behaviour: &mut dyn Behaviour, now: Instant) {
+        while let Some(at) = self.waiting.iter().position(|(due, _)| *due <= now) {
+            let (_, urb) = self.waiting.remove(at);
+            self.control(urb, behaviour, now);
+        }
         for slot in 0..32 {
             if !self.queues[slot].is_empty() {
                 self.run(slot, behaviour, now);
@@ -535,7 +576,7 @@ mod tests {
         fn new() -> Self {
             let mut bench = Self {
                 device: UsbDevice::new(
-                    Arc::new(Presented::new(&Knobs::default(), None)),
+                    Arc::new(Presented::new(&Knobs::default(), None, &Default::default())),
                     Recorder::default(),
                 ),
                 script: Script::default(),

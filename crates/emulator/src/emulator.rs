@@ -8,6 +8,7 @@ use uwwan_usb::descriptors::Descriptors;
 use uwwan_usb::device::Backend;
 use uwwan_usb::observed::Observer;
 
+use crate::controls::Controls;
 use crate::engine::Engine;
 use crate::far_side::FarSide;
 use crate::handle::{self, Handle, Order};
@@ -16,6 +17,7 @@ use crate::knobs::Knobs;
 use crate::modem::Modem;
 use crate::presence::Presence;
 use crate::report::{Listener, Recorder, Report};
+use crate::setup::Setup;
 use crate::waker::Waker;
 use crate::watched::Watch;
 
@@ -38,7 +40,11 @@ impl Emulator {
     /// # Errors
     /// When the process has no descriptor left or a thread cannot be started.
     pub fn new(knobs: Knobs, far_side: FarSide) -> std::io::Result<Self> {
-        Self::switch_on(knobs, None, far_side)
+        let setup = Setup {
+            knobs,
+            ..Setup::default()
+        };
+        Self::start(setup, far_side)
     }
 
     /// Switches a modem on that presents the descriptors of another device: its ids, configurations,
@@ -52,18 +58,24 @@ impl Emulator {
         knobs: Knobs,
         far_side: FarSide,
     ) -> std::io::Result<Self> {
-        Self::switch_on(knobs, Some(descriptors), far_side)
+        let setup = Setup {
+            knobs,
+            descriptors: Some(descriptors),
+            ..Setup::default()
+        };
+        Self::start(setup, far_side)
     }
 
-    fn switch_on(
-        knobs: Knobs,
-        descriptors: Option<Descriptors>,
-        far_side: FarSide,
-    ) -> std::io::Result<Self> {
+    /// Switches a modem on that is made of `setup`, with `far_side` as the network behind it.
+    ///
+    /// # Errors
+    /// As [`Emulator::new`].
+    pub fn start(setup: Setup, far_side: FarSide) -> std::io::Result<Self> {
+        let knobs = setup.knobs.clone();
         let recorder = Recorder::default();
         let waker = Arc::new(Waker::new()?);
         let network = far_side.start(&waker)?;
-        let modem = Modem::new(knobs.clone(), descriptors, recorder.clone(), network);
+        let modem = Modem::new(setup, recorder.clone(), network);
         let presence = Arc::new(Presence::new(modem.presented()));
         let (bus, local) = in_process::new(&knobs, Arc::clone(&waker), Arc::clone(&presence))?;
         let (handle, inbox) = handle::pair(Arc::clone(&waker), Arc::clone(&presence));
@@ -103,6 +115,12 @@ impl Emulator {
     /// reset.
     pub fn adjust(&self, adjust: impl FnOnce(&mut Knobs) + Send + 'static) {
         self.handle.order(Order::Adjust(Box::new(adjust)));
+    }
+
+    /// Returns the controls, for any thread.
+    #[must_use]
+    pub fn controls(&self) -> Controls {
+        Controls::new(self.handle.clone())
     }
 
     /// Tells `observer`, on the device's thread, of the transfers of hosts elsewhere. Those of

@@ -124,6 +124,9 @@ impl Engine {
             }
             Order::ResetFirmware => self.reset_firmware(now),
             Order::Adjust(adjust) => self.modem.adjust(adjust, now),
+            Order::Knobs(reply) => {
+                let _ = reply.send(self.modem.knobs().clone());
+            }
             Order::Observe(watch) => self.watch = Some(watch),
             Order::Stop => {}
         }
@@ -275,7 +278,7 @@ impl Engine {
             return;
         }
         let mut timeout = self.modem.timeout(now);
-        if let Some(returns) = self.returns {
+        for returns in [self.returns, self.usb.deadline()].into_iter().flatten() {
             let left = returns.saturating_duration_since(now);
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }

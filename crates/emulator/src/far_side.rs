@@ -9,6 +9,7 @@ use uwwan_netstack::link::PacketLink;
 use uwwan_netstack::memory::{self, Capacity, MemoryLink};
 use uwwan_netstack::server::{Server, ServerConfig, ServerThread};
 
+use crate::knobs::Knobs;
 use crate::waker::Waker;
 
 /// The network to put behind the modem.
@@ -226,6 +227,36 @@ pub fn v6(session: u8) -> V6 {
     }
 }
 
+/// Returns the IPv4 addresses of a data session, as the knobs have them for session 0.
+pub(crate) fn v4_of(session: u8, knobs: &Knobs) -> V4 {
+    let usual = v4(session);
+    if session != 0 {
+        return usual;
+    }
+    V4 {
+        address: knobs.ipv4_address.unwrap_or(usual.address),
+        prefix: knobs
+            .ipv4_address
+            .map_or(usual.prefix, |_| knobs.ipv4_prefix),
+        gateway: knobs.ipv4_gateway.unwrap_or(usual.gateway),
+        dns: knobs.ipv4_dns.map_or(usual.dns, |server| [server; 2]),
+    }
+}
+
+/// Returns the IPv6 addresses of a data session, as the knobs have them for session 0.
+pub(crate) fn v6_of(session: u8, knobs: &Knobs) -> V6 {
+    let usual = v6(session);
+    if session != 0 {
+        return usual;
+    }
+    V6 {
+        address: knobs.ipv6_address.unwrap_or(usual.address),
+        gateway: knobs.ipv6_gateway.unwrap_or(usual.gateway),
+        dns: knobs.ipv6_dns.map_or(usual.dns, |server| [server; 2]),
+        ..usual
+    }
+}
+
 /// Returns the link-local address with the interface identifier of `address`.
 #[must_use]
 pub fn link_local(address: Ipv6Addr) -> Ipv6Addr {
@@ -236,9 +267,16 @@ pub fn link_local(address: Ipv6Addr) -> Ipv6Addr {
 
 /// Returns the data session that an IP packet for the host belongs to, by its destination: the session
 /// with that IPv4 address or that IPv6 prefix, and session 0 for all else.
-#[must_use]
-pub fn session_of(packet: &[u8]) -> u8 {
+pub(crate) fn session_of(packet: &[u8], knobs: &Knobs) -> u8 {
     match destination(packet) {
+        Some(IpAddr::V4(address)) if knobs.ipv4_address == Some(address) => 0,
+        Some(IpAddr::V6(address))
+            if knobs
+                .ipv6_address
+                .is_some_and(|own| own.segments()[..4] == address.segments()[..4]) =>
+        {
+            0
+        }
         Some(IpAddr::V4(address)) => {
             let offset = u32::from(address).wrapping_sub(u32::from(v4(0).address));
             if offset < 1024 && offset % 4 == 0 {
@@ -292,14 +330,18 @@ mod tests {
         packet[0] = 0x45;
         for session in [0, 1, 7, 255] {
             packet[16..20].copy_from_slice(&v4(session).address.octets());
-            assert_eq!(session_of(&packet), session);
+            assert_eq!(session_of(&packet, &Knobs::default()), session);
         }
         packet[16..20].copy_from_slice(&[8, 8, 8, 8]);
-        assert_eq!(session_of(&packet), 0);
+        assert_eq!(session_of(&packet, &Knobs::default()), 0);
+        // An address that a knob gives to session 0 is session 0's, whoever has it otherwise.
+        let own: Knobs = "ipv4_address=10.169.198.81".parse().unwrap();
+        packet[16..20].copy_from_slice(&v4(1).address.octets());
+        assert_eq!(session_of(&packet, &own), 0);
         packet[0] = 0x60;
         packet[24..40].copy_from_slice(&v6(3).address.octets());
-        assert_eq!(session_of(&packet), 3);
-        assert_eq!(session_of(&[]), 0);
-        assert_eq!(session_of(&[0x60; 10]), 0);
+        assert_eq!(session_of(&packet, &Knobs::default()), 3);
+        assert_eq!(session_of(&[], &Knobs::default()), 0);
+        assert_eq!(session_of(&[0x60; 10], &Knobs::default()), 0);
     }
 }

@@ -355,6 +355,12 @@ impl Firmware {
         self.sessions_version
     }
 
+    /// Whether any data session is up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
     /// Whether any data session was up since the start.
     #[must_use]
     pub fn activated_once(&self) -> bool {

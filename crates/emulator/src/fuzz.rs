@@ -9,12 +9,37 @@ use std::time::{Duration, Instant};
 use crate::device::UsbDevice;
 use crate::far_side::Network;
 use crate::host_socket::MAX_ANSWERS;
-use crate::knobs::Knobs;
 use crate::modem::Modem;
 use crate::report::Recorder;
+use crate::rules::{Happened, Running, file};
+use crate::setup::Setup;
 use crate::upstream::{HostGone, MAX_REQUESTS, Request, Upstream};
 use crate::usbip::connection::Connection as UsbIp;
 use crate::usbredir::connection::Connection as UsbRedir;
+
+/// Reads knobs and rules of any text, and lets things happen to those that are read.
+pub fn rule_file(text: &str) {
+    let Ok(content) = file::parse(text) else {
+        return;
+    };
+    let count = content.rules.len();
+    let begun = Instant::now();
+    let mut running = Running::new(content.rules, begun);
+    for turn in 0..64u64 {
+        let now = begun + Duration::from_millis(turn * 50);
+        let happened = Happened {
+            ntbs_out: turn * turn,
+            ntbs_in: turn,
+            open: turn % 2 == 0,
+            registered: turn % 3 == 0,
+            ..Happened::default()
+        };
+        let _ = running.at("AT+CSQ", now);
+        let actions = running.look(happened, now);
+        assert!(actions.len() <= 1024 + 64 * count);
+        let _ = running.deadline();
+    }
+}
 
 /// A network that takes everything and brings nothing.
 struct Nothing;
@@ -47,8 +72,11 @@ impl Plugged {
     #[must_use]
     pub fn new(machine: bool) -> Self {
         let recorder = Recorder::default();
-        let knobs: Knobs = "settle_ms=0".parse().expect("a knob");
-        let modem = Modem::new(knobs, None, recorder.clone(), Box::new(Nothing));
+        let setup = Setup {
+            knobs: "settle_ms=0".parse().expect("a knob"),
+            ..Setup::default()
+        };
+        let modem = Modem::new(setup, recorder.clone(), Box::new(Nothing));
         let (ours, far) = UnixStream::pair().expect("sockets");
         far.set_nonblocking(true).expect("a socket");
         let ours = OwnedFd::from(ours);

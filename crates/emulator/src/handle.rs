@@ -25,6 +25,8 @@ pub(crate) enum Order {
     Observe(Box<Watch>),
     /// Turn knobs.
     Adjust(Box<dyn FnOnce(&mut Knobs) + Send>),
+    /// Tell the knobs as they stand.
+    Knobs(Sender<Knobs>),
     /// End the thread.
     Stop,
 }

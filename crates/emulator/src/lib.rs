@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod at_port;
+mod controls;
 mod descriptors;
 mod device;
 mod emulator;
@@ -48,7 +49,9 @@ mod plmn;
 mod presence;
 mod random;
 mod report;
+pub mod rules;
 mod server;
+mod setup;
 mod upstream;
 mod urb;
 pub mod usbip;
@@ -56,8 +59,10 @@ pub mod usbredir;
 mod waker;
 mod watched;
 
+pub use controls::Controls;
 pub use emulator::Emulator;
 pub use far_side::{FarSide, Network};
-pub use knobs::{KnobError, KnobInfo, Knobs};
+pub use knobs::{Effect, KnobError, KnobInfo, Knobs};
 pub use report::{Counters, Listener, Report, Rule, Violation};
 pub use server::{Place, Server};
+pub use setup::Setup;

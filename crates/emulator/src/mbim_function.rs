@@ -21,14 +21,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use uwwan_mbim::fragment::{FragmentError, Limits, Reassembler};
-use uwwan_mbim::message::{Body, HEADER, Header, Message, MessageError, MessageType};
+use uwwan_mbim::message::{Body, CommandKind, HEADER, Header, Message, MessageError, MessageType};
 use uwwan_mbim::registry::CidId;
+use uwwan_mbim::services::basic_connect;
 use uwwan_mbim::status::{ProtocolError, Status};
 
 use crate::firmware::{Change, Firmware};
 use crate::knobs::Knobs;
 use crate::random::Random;
 use crate::report::Rule;
+use crate::rules::Answer;
 
 use commands::Commands;
 pub(crate) use context::MbimContext;
@@ -362,9 +364,13 @@ impl MbimFunction {
                 let patience = Duration::from_millis(context.knobs.busy_ms);
                 let busy = self.opened.is_some_and(|at| context.now < at + patience);
                 let outcome = if busy || self.outstanding.len() > MOST_OUTSTANDING {
-                    Outcome::refused(Status::BUSY)
+                    Some(Outcome::refused(Status::BUSY))
                 } else {
-                    self.commands.execute(id, kind, &info, context)
+                    self.outcome(id, kind, &info, context)
+                };
+                let Some(outcome) = outcome else {
+                    self.outstanding.remove(&transaction);
+                    return;
                 };
                 let message = Message {
                     transaction,
@@ -390,6 +396,53 @@ impl MbimFunction {
                     "a message only a function may send".to_owned()
                 });
             }
+        }
+    }
+
+    /// Returns what comes of a command: what a rule says, or else the firmware. `None` is silence.
+    fn outcome(
+        &mut self,
+        id: CidId,
+        kind: CommandKind,
+        info: &[u8],
+        context: &mut MbimContext<'_>,
+    ) -> Option<Outcome> {
+        let Some(reply) = context.rules.mbim(id, kind, info, context.now) else {
+            return Some(self.commands.execute(id, kind, info, context));
+        };
+        if reply.answer.succeeds() {
+            let own = self.commands.execute(id, kind, info, context);
+            // A data session that is down has no addresses, whatever a rule says.
+            if id == basic_connect::IP_CONFIGURATION && own.status == Status::CONTEXT_NOT_ACTIVATED
+            {
+                return Some(own);
+            }
+        }
+        match reply.answer {
+            Answer::Mbim { status, info } => Some(Outcome {
+                status,
+                info,
+                delay: reply.after,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether a control session is open.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Sends an indication, whether the host has subscribed to it or not.
+    pub fn indicate_anyway(&mut self, id: CidId, info: Vec<u8>, context: &mut MbimContext<'_>) {
+        if self.open && !self.silent && self.outbox.len() < MAX_OUTBOX {
+            let CidId { service, cid } = id;
+            let body = Body::Indication { service, cid, info };
+            let message = Message {
+                transaction: 0,
+                body,
+            };
+            self.post(&message, context);
         }
     }
 

@@ -2,10 +2,12 @@
 
 mod ecm;
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uwwan_mbim::registry::CidId;
 use uwwan_usb::descriptors::Descriptors;
 
 use crate::at_port::{self, AtContext, AtState, Port};
@@ -18,6 +20,8 @@ use crate::mbim_function::{MbimContext, MbimFunction};
 use crate::ncm_function::{DataContext, Mishap, NcmFunction, Routes};
 use crate::random::Random;
 use crate::report::{Counters, Recorder, Rule};
+use crate::rules::{Action, Answer, Happened, Running};
+use crate::setup::Setup;
 use crate::urb::SetupPacket;
 
 use ecm::Ecm;
@@ -80,16 +84,20 @@ pub(crate) struct Modem {
     /// IN endpoints that have sent their garbage, a bit for each endpoint number.
     garbage_sent: u32,
     random: Random,
+    rules: Running,
+    /// Strings of another device, by their index.
+    strings: BTreeMap<u8, String>,
 }
 
 impl Modem {
-    /// Switches a modem on, with `network` behind it. It presents `descriptors`, or else the lt4132's.
-    pub fn new(
-        knobs: Knobs,
-        descriptors: Option<Descriptors>,
-        recorder: Recorder,
-        network: Box<dyn Network>,
-    ) -> Self {
+    /// Switches a modem on, with `network` behind it.
+    pub fn new(setup: Setup, recorder: Recorder, network: Box<dyn Network>) -> Self {
+        let Setup {
+            knobs,
+            descriptors,
+            strings,
+            rules,
+        } = setup;
         let now = Instant::now();
         let persistent = Persistent::new(&knobs);
         Self {
@@ -109,7 +117,9 @@ impl Modem {
             random: Random::new(knobs.seed ^ 3),
             counters: Counters::default(),
             network_timeout: None,
-            presented: Arc::new(Presented::new(&knobs, descriptors.as_ref())),
+            presented: Arc::new(Presented::new(&knobs, descriptors.as_ref(), &strings)),
+            rules: Running::new(rules, now),
+            strings,
             descriptors,
             knobs,
             recorder,
@@ -160,6 +170,19 @@ impl Modem {
             self.firmware.persistent.pin.clone_from(&self.knobs.pin);
             self.firmware.persistent.pin_enabled = !self.knobs.pin.is_empty();
         }
+        let persistent = &mut self.firmware.persistent;
+        if self.knobs.pin_attempts != before.pin_attempts {
+            persistent.pin_attempts = self.knobs.pin_attempts.min(3);
+        }
+        if self.knobs.puk_attempts != before.puk_attempts {
+            persistent.puk_attempts = self.knobs.puk_attempts.min(10);
+        }
+        if self.knobs.puk != before.puk {
+            persistent.puk.clone_from(&self.knobs.puk);
+        }
+        if self.knobs.seed != before.seed {
+            self.random = Random::new(self.knobs.seed ^ 3);
+        }
         if self.knobs.garbage != before.garbage {
             self.garbage_sent = 0;
         }
@@ -176,7 +199,7 @@ impl Modem {
         self.firmware = Firmware::boot(persistent, &self.knobs, now);
         let crashed = self.firmware.persistent.crashed;
         let product = Some(self.knobs.crash_at_connect).filter(|_| crashed);
-        let mut presented = Presented::new(&self.knobs, self.descriptors.as_ref());
+        let mut presented = Presented::new(&self.knobs, self.descriptors.as_ref(), &self.strings);
         if let Some(product) = product.filter(|product| *product != 0) {
             presented.rename(product);
         }
@@ -215,6 +238,48 @@ impl Modem {
             mbim.advance(&mut context);
         }
         self.announce_changes(now);
+        self.follow_rules(now);
+    }
+
+    /// Does what rules say about what has happened.
+    fn follow_rules(&mut self, now: Instant) {
+        if self.rules.is_idle() {
+            return;
+        }
+        let happened = Happened {
+            ntbs_out: self.counters.blocks_out,
+            ntbs_in: self.counters.blocks_in,
+            configured: self.functions.data.is_some(),
+            open: self.mbim_function().is_some() && self.mbim.is_open(),
+            registered: self.firmware.registered().is_on(),
+            attached: self.firmware.attached(),
+            connected: self.firmware.is_connected(),
+        };
+        for action in self.rules.look(happened, now) {
+            self.act(action, now);
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::Turn(assignment) => self.adjust(
+                Box::new(move |knobs| {
+                    // Checked when the rule was read.
+                    let _ = knobs.assign(&assignment);
+                }),
+                now,
+            ),
+            Action::Reset => self.departure = Some(Departure::Reset),
+            Action::Unplug => self.departure = Some(Departure::Unplug),
+            Action::Replug => self.departure = Some(Departure::Replug),
+            Action::Indicate { service, cid, info } => {
+                if self.mbim_function().is_some() {
+                    let (mbim, mut context) = self.mbim_context(now);
+                    mbim.indicate_anyway(CidId { service, cid }, info, &mut context);
+                }
+            }
+            Action::Tell(line) => at_port::tell(&mut self.ports, &line),
+        }
     }
 
     /// Returns the time until [`Modem::advance`] has something to do.
@@ -223,9 +288,9 @@ impl Modem {
         let at = if self.ports.is_empty() {
             None
         } else {
-            self.at.deadline()
+            at_port::deadline(&self.ports, &self.at)
         };
-        let due = [mbim, at, self.firmware.deadline()]
+        let due = [mbim, at, self.firmware.deadline(), self.rules.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -312,6 +377,7 @@ impl Modem {
                 state: &mut self.at,
                 firmware: &mut self.firmware,
                 knobs: &self.knobs,
+                rules: &mut self.rules,
                 now,
                 commands: &mut self.counters.at_commands,
             },
@@ -326,6 +392,7 @@ impl Modem {
                 knobs: &self.knobs,
                 counters: &mut self.counters,
                 recorder: &self.recorder,
+                rules: &mut self.rules,
                 data_alternate: self.ncm.alternate(),
                 input_size_told: self.ncm.input_size_told(),
                 now,
@@ -413,6 +480,68 @@ impl Modem {
             )
         });
     }
+
+    /// Has the function behind an interface execute a request. `false` is a STALL.
+    fn function_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool {
+        if setup.request_type & 0x7f != 0x21 {
+            return false;
+        }
+        let interface = setup.index.to_le_bytes()[0];
+        if let Some(port) = self
+            .ports
+            .iter_mut()
+            .find(|port| port.interface == interface)
+        {
+            return port.control_out(setup.request, setup.value, data);
+        }
+        match (self.recipient(interface), setup.request) {
+            (Recipient::Mbim, SEND_ENCAPSULATED_COMMAND) => {
+                let (mbim, mut context) = self.mbim_context(now);
+                mbim.send(data, &mut context);
+                self.announce_changes(now);
+                true
+            }
+            (Recipient::Mbim, RESET_FUNCTION) => {
+                let (mbim, context) = self.mbim_context(now);
+                mbim.reset(context.firmware, context.knobs, now);
+                self.ncm.reset(&self.knobs);
+                self.reroute();
+                true
+            }
+            (Recipient::Mbim | Recipient::Ncm, _) => {
+                self.ncm
+                    .control_out(setup, data, &self.knobs, &self.recorder)
+            }
+            (Recipient::Ecm, request) => Ecm::control_out(request),
+            _ => {
+                self.misdirected(setup);
+                false
+            }
+        }
+    }
+
+    /// Has the function behind an interface answer a request. `None` is a STALL.
+    fn function_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize> {
+        if setup.request_type & 0x7f != 0x21 {
+            return None;
+        }
+        let interface = setup.index.to_le_bytes()[0];
+        if let Some(port) = self.ports.iter().find(|port| port.interface == interface) {
+            return port.control_in(setup.request, room);
+        }
+        match (self.recipient(interface), setup.request) {
+            (Recipient::Mbim, GET_ENCAPSULATED_RESPONSE) => {
+                let (mbim, mut context) = self.mbim_context(now);
+                Some(mbim.get(room, &mut context))
+            }
+            (Recipient::Mbim | Recipient::Ncm, _) => self.ncm.control_in(setup, room, &self.knobs),
+            (Recipient::Ecm, request) => Ecm::control_in(request, room),
+            _ => {
+                self.misdirected(setup);
+                None
+            }
+        }
+    }
 }
 
 impl Behaviour for Modem {
@@ -467,63 +596,30 @@ impl Behaviour for Modem {
         self.reroute();
     }
 
+    fn pause(&self, setup: SetupPacket) -> Duration {
+        self.rules.pause(setup)
+    }
+
     fn control_out(&mut self, setup: SetupPacket, data: &[u8], now: Instant) -> bool {
-        if setup.request_type & 0x7f != 0x21 {
-            return false;
-        }
-        let interface = setup.index.to_le_bytes()[0];
-        if let Some(port) = self
-            .ports
-            .iter_mut()
-            .find(|port| port.interface == interface)
-        {
-            return port.control_out(setup.request, setup.value, data);
-        }
-        match (self.recipient(interface), setup.request) {
-            (Recipient::Mbim, SEND_ENCAPSULATED_COMMAND) => {
-                let (mbim, mut context) = self.mbim_context(now);
-                mbim.send(data, &mut context);
-                self.announce_changes(now);
+        match self.rules.request(setup, now).map(|reply| reply.answer) {
+            Some(Answer::Accept) => {
+                self.function_out(setup, data, now);
                 true
             }
-            (Recipient::Mbim, RESET_FUNCTION) => {
-                let (mbim, context) = self.mbim_context(now);
-                mbim.reset(context.firmware, context.knobs, now);
-                self.ncm.reset(&self.knobs);
-                self.reroute();
-                true
-            }
-            (Recipient::Mbim | Recipient::Ncm, _) => {
-                self.ncm
-                    .control_out(setup, data, &self.knobs, &self.recorder)
-            }
-            (Recipient::Ecm, request) => Ecm::control_out(request),
-            _ => {
-                self.misdirected(setup);
-                false
-            }
+            Some(_) => false,
+            None => self.function_out(setup, data, now),
         }
     }
 
     fn control_in(&mut self, setup: SetupPacket, room: &mut [u8], now: Instant) -> Option<usize> {
-        if setup.request_type & 0x7f != 0x21 {
-            return None;
-        }
-        let interface = setup.index.to_le_bytes()[0];
-        if let Some(port) = self.ports.iter().find(|port| port.interface == interface) {
-            return port.control_in(setup.request, room);
-        }
-        match (self.recipient(interface), setup.request) {
-            (Recipient::Mbim, GET_ENCAPSULATED_RESPONSE) => {
-                let (mbim, mut context) = self.mbim_context(now);
-                Some(mbim.get(room, &mut context))
+        match self.rules.request(setup, now).map(|reply| reply.answer) {
+            Some(Answer::Bytes(bytes)) => {
+                let length = bytes.len().min(room.len());
+                room[..length].copy_from_slice(&bytes[..length]);
+                Some(length)
             }
-            (Recipient::Mbim | Recipient::Ncm, _) => self.ncm.control_in(setup, room, &self.knobs),
-            (Recipient::Ecm, request) => Ecm::control_in(request, room),
-            _ => {
-                self.misdirected(setup);
-                None
-            }
+            Some(_) => None,
+            None => self.function_in(setup, room, now),
         }
     }
 
@@ -539,7 +635,10 @@ impl Behaviour for Modem {
                 let (ncm, mut context) = self.data_context();
                 match ncm.transmit(data, ended, &mut context) {
                     (false, _) => OutVerdict::Nak,
-                    (true, mishap) => self.verdict(mishap),
+                    (true, mishap) => {
+                        self.follow_rules(now);
+                        self.verdict(mishap)
+                    }
                 }
             }
             // Nobody is behind any other function.
@@ -547,7 +646,7 @@ impl Behaviour for Modem {
         }
     }
 
-    fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], _now: Instant) -> InVerdict {
+    fn bulk_in(&mut self, endpoint: u8, room: &mut [u8], now: Instant) -> InVerdict {
         if let Some(verdict) = self.garbage(endpoint, room) {
             return verdict;
         }
@@ -562,7 +661,9 @@ impl Behaviour for Modem {
         match self.functions.data {
             Some(data) if data.bulk_in == endpoint => {
                 let (ncm, mut context) = self.data_context();
-                return ncm.receive(room, &mut context);
+                let verdict = ncm.receive(room, &mut context);
+                self.follow_rules(now);
+                return verdict;
             }
             Some(data) if data.interrupt == Some(endpoint) => {
                 let notification = match data.kind {

@@ -74,12 +74,20 @@ pub(crate) struct NcmFunction {
 
 /// Returns the NTB parameters the knobs describe.
 fn parameters(knobs: &Knobs) -> NtbParameters {
+    let (in_divisor, in_remainder) = match knobs.ntb_in_divisor {
+        0 => (knobs.ntb_divisor, knobs.ntb_remainder),
+        own => (own, knobs.ntb_in_remainder),
+    };
+    let in_alignment = match knobs.ntb_in_alignment {
+        0 => knobs.ntb_alignment,
+        own => own,
+    };
     NtbParameters {
         formats: knobs.ntb_formats,
         in_max: knobs.ntb_in_max,
-        in_divisor: knobs.ntb_divisor,
-        in_remainder: knobs.ntb_remainder,
-        in_alignment: knobs.ntb_alignment,
+        in_divisor,
+        in_remainder,
+        in_alignment,
         out_max: knobs.ntb_out_max,
         out_divisor: knobs.ntb_divisor,
         out_remainder: knobs.ntb_remainder,

@@ -1,13 +1,17 @@
 //! `uwwan emulate` offers the emulated modem as a USB device.
 
+mod control;
 mod far_side;
+mod knobs;
+mod set;
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use uwwan_emulator::{Knobs, Place, Report, usbip, usbredir};
+use uwwan_emulator::{Place, Report, usbip, usbredir};
 
+use self::control::Control;
 use self::far_side::FarSideChoice;
 use crate::capture;
 use crate::emulated::EmulatedModem;
@@ -19,7 +23,9 @@ use crate::signals;
 /// Arguments of `emulate`.
 #[derive(Debug, clap::Args)]
 #[command(
-    group = clap::ArgGroup::new("where").args(["attach", "listen", "redir", "list_knobs"]).required(true),
+    group = clap::ArgGroup::new("where").args(["attach", "listen", "redir"]).required(true),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "\
 Examples:
   sudo modprobe vhci_hcd && sudo uwwan emulate --attach
@@ -37,12 +43,18 @@ Examples:
       another modem, as `lsusb -v`, hexadecimal text or a copy of
       /sys/bus/usb/devices/PORT/descriptors tells of it
   uwwan emulate --attach --knob silent_after_direct_switch=off --knob slow_open_ms=33000
-  uwwan emulate --knobs
+  uwwan emulate knobs
       every knob with its default, and where its behaviour was seen
+  uwwan emulate --attach --rules lab.toml
+      knobs and rules from a file: other answers to some commands, a reset after so many NTBs
+  uwwan emulate set registration=denied
+      tells the one that runs
 
 The protocols have neither authentication nor encryption: listen on addresses you trust only."
 )]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Plug it into this machine's virtual host controller (vhci_hcd); needs root
     #[arg(long)]
     attach: bool,
@@ -55,9 +67,9 @@ pub struct Arguments {
     redir: Option<Place>,
     #[command(flatten)]
     modem: EmulatedModem,
-    /// List the knobs and do nothing else
-    #[arg(long = "knobs")]
-    list_knobs: bool,
+    /// Where its control socket is made, by which `uwwan emulate set` tells it something
+    #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
+    runtime_dir: Option<PathBuf>,
     /// The network behind it: `builtin` answers ping, DNS, HTTP and more at every address;
     /// `tun:NAME` is a TUN interface of this machine with the gateway's addresses
     #[arg(long, value_name = "WHAT", default_value = "builtin")]
@@ -70,26 +82,36 @@ pub struct Arguments {
     /// Exit with status 1 when the host broke a rule
     #[arg(long)]
     strict: bool,
-    /// Print the knobs, or the report at the end, as JSON on standard output
+    /// Print the report at the end as JSON on standard output
     #[arg(long)]
     json: bool,
 }
 
 impl Arguments {
-    /// Returns whether the knobs are listed and nothing else is done.
-    pub fn only_lists(&self) -> bool {
-        self.list_knobs
+    /// Returns whether a modem is run; a subcommand lists knobs, or tells a modem that runs.
+    pub fn runs(&self) -> bool {
+        self.command.is_none()
     }
 }
 
-/// Runs the emulated modem until a signal, or lists its knobs.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Turn knobs of an emulated modem that runs
+    Set(set::Arguments),
+    /// List the knobs of the emulated modem
+    Knobs(knobs::Arguments),
+}
+
+/// Runs the emulated modem until a signal, lists its knobs, or tells one that runs.
 ///
 /// # Errors
 /// Fails when the modem cannot be attached or offered, when the report cannot be written, or, with
 /// `--strict`, when the host broke a rule.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.list_knobs {
-        return list_knobs(arguments.json);
+    match &arguments.command {
+        Some(Command::Set(arguments)) => return set::run(arguments),
+        Some(Command::Knobs(arguments)) => return knobs::run(arguments),
+        None => {}
     }
     let modem = arguments.modem.wanted()?;
     // The report is opened first, so that a file that cannot be written is reported before the
@@ -128,6 +150,27 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     {
         tell(format!("far side: {line}"))?;
     }
+    let (order, ordered) = crossbeam_channel::unbounded();
+    let stop = move || {
+        let _ = order.send(());
+    };
+    let control = Control::open(arguments.runtime_dir.as_deref(), emulator.controls(), stop);
+    let control = match control {
+        Ok(control) => {
+            let path = control.path();
+            tell(format!(
+                "control socket {}: uwwan emulate set",
+                path.display()
+            ))?;
+            Some(control)
+        }
+        Err(failure) => {
+            note(format!(
+                "it cannot be told anything while it runs: {failure}"
+            ));
+            None
+        }
+    };
     let attached = if arguments.attach {
         let attached = usbip::attach(&emulator).map_err(|error| attach_failure(&error))?;
         tell(format!(
@@ -178,9 +221,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let notifier = Notifier::from_environment();
     notifier.ready("the emulated modem is switched on");
     tell("stop with Ctrl-C".to_owned())?;
-    // The channel lives as long as the process, so this ends only with a signal.
-    let _ = interrupts.recv();
+    // The channels live as long as the process, so this ends only with a signal or an order.
+    crossbeam_channel::select! {
+        recv(interrupts) -> _ => {}
+        recv(ordered) -> _ => {}
+    }
     notifier.stopping();
+    drop(control);
     drop(redirected);
     drop(server);
     drop(attached);
@@ -260,55 +307,5 @@ fn summarise(report: &Report) -> Result<(), Failure> {
                 kinds.join(", ")
             ))
         }
-    }
-}
-
-fn list_knobs(json: bool) -> Result<(), Failure> {
-    let knobs = Knobs::catalogue();
-    if json {
-        let list: Vec<serde_json::Value> = knobs
-            .iter()
-            .map(|knob| {
-                serde_json::json!({"name": knob.name, "default": knob.default, "about": knob.about})
-            })
-            .collect();
-        return say_json(&list);
-    }
-    for knob in knobs {
-        let default = if knob.default.is_empty() {
-            "(empty)"
-        } else {
-            &knob.default
-        };
-        say(format!("{}={default}", knob.name))?;
-        for line in wrapped(&knob.about, 90) {
-            say(format!("    {line}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_wraps_at_words() {
-        assert_eq!(wrapped("aa bb cc", 5), ["aa bb", "cc"]);
-        assert_eq!(wrapped("", 5), Vec::<String>::new());
     }
 }

@@ -39,7 +39,7 @@ pub struct Arguments {
 /// Fails when the bus cannot be listed.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backend = if arguments.emulator {
-        Wanted::default().start_in_process()?
+        Wanted::default().start_in_process()?.backend
     } else {
         // Both backends list the same.
         BackendKind::default().start()

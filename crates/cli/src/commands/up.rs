@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
+use uwwan_emulator::Controls;
 use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::host::HostProvider;
@@ -22,7 +23,7 @@ use super::progress::{self, Waiting};
 use crate::candidates;
 use crate::capture;
 use crate::choices::Over;
-use crate::emulated::{EmulatedModem, Wanted};
+use crate::emulated::{self, EmulatedModem, Wanted};
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
 use crate::modem_manager::{Inhibitor, Kept, Manager, Standing};
@@ -280,7 +281,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         &directory,
         &name,
         &settings,
-        (processes, Arc::clone(&manager)),
+        (processes, Arc::clone(&manager), chosen.controls.clone()),
         json,
     );
     let changes = match shared {
@@ -373,12 +374,13 @@ fn share(
     directory: &RuntimeDir,
     device: &str,
     settings: &Settings,
-    (processes, manager): (Vec<State>, Manager),
+    (processes, manager, controls): (Vec<State>, Manager, Option<Controls>),
     json: bool,
 ) -> Result<Changes, Failure> {
     let mbim = sharing::open(builder, handle, directory, settings, json)?;
     let answers = Answers {
         handle: handle.clone(),
+        controls,
         processes,
         manager,
         mbim,
@@ -578,6 +580,8 @@ struct Chosen {
     port: Option<String>,
     /// Bus and device number, if the device is present and has them.
     numbers: Option<(u8, u8)>,
+    /// How to tell the emulated modem something.
+    controls: Option<Controls>,
     /// The process to ask who else has the device open, where that takes its rights.
     monitor: Option<Monitor>,
 }
@@ -611,8 +615,10 @@ fn choose(
 ) -> Result<Chosen, Failure> {
     let selector = match device {
         Device::Emulator => {
+            let started = emulated.start_in_process()?;
             return Ok(Chosen {
-                backend: capture::observed(emulated.start_in_process()?),
+                backend: capture::observed(started.backend),
+                controls: Some(started.controls),
                 selector: emulated.selector(),
                 ethernet: Some(emulated.is_ethernet()),
                 port: Some(EMULATOR.to_owned()),
@@ -645,6 +651,7 @@ fn choose(
                     candidate.found.identity.bus,
                     candidate.found.identity.address,
                 )),
+                controls: None,
                 monitor,
             })
         }
@@ -657,6 +664,7 @@ fn choose(
                 _ => None,
             },
             numbers: None,
+            controls: None,
             monitor,
         }),
         Err(failure) => Err(failure),
@@ -665,6 +673,8 @@ fn choose(
 
 struct Answers {
     handle: Handle,
+    /// How to tell the emulated modem something, if the modem is that.
+    controls: Option<Controls>,
     /// What each process of this run may still do.
     processes: Vec<State>,
     manager: Manager,
@@ -698,6 +708,14 @@ impl Responder for Answers {
 
     fn stop(&self) {
         self.handle.stop();
+    }
+
+    fn emulate(&self, set: &[String]) -> Result<serde_json::Value, Failure> {
+        match &self.controls {
+            Some(controls) => emulated::tell(controls, set),
+            None => Err(Failure::new(FailureKind::Usage, "an order makes no sense")
+                .because("it runs a real modem, which has no knobs")),
+        }
     }
 
     fn capture(

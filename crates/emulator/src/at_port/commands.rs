@@ -4,7 +4,7 @@
 //! modules in general. What is unknown answers ERROR, or COMMAND NOT SUPPORT in Huawei's own
 //! `^` namespace.
 
-use crate::far_side::{v4, v6};
+use crate::far_side::{v4_of, v6_of};
 use crate::firmware::{HARDWARE, ICCID, IMEI, IMSI, Lock};
 use crate::knobs::{Brand, SimState};
 use crate::plmn;
@@ -242,10 +242,10 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
                 let session = firmware.session(u32::from(id))?;
                 let mut text = format!("+CGPADDR: {id}");
                 if session.v4 {
-                    text += &format!(",\"{}\"", v4(id).address);
+                    text += &format!(",\"{}\"", v4_of(id, context.knobs).address);
                 }
                 if session.v6 {
-                    text += &format!(",\"{}\"", v6(id).address);
+                    text += &format!(",\"{}\"", v6_of(id, context.knobs).address);
                 }
                 Some(text)
             })
@@ -253,7 +253,7 @@ fn standard(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         ("+CGCONTRDP", Op::Run | Op::Set(_)) => Ok((0..=MAX_CONTEXT)
             .filter_map(|id| {
                 let session = firmware.session(u32::from(id))?;
-                let addresses = v4(id);
+                let addresses = v4_of(id, context.knobs);
                 Some(format!(
                     "+CGCONTRDP: {id},5,\"{}\",\"{}.255.255.255.252\",\"{}\",\"{}\",\"{}\"",
                     session.apn,
@@ -476,7 +476,7 @@ fn huawei(name: &str, op: &Op<'_>, context: &mut AtContext<'_>) -> Answer {
         )),
         ("^DHCP", Op::Read) => {
             if firmware.dialled() {
-                line(dhcp())
+                line(dhcp(context.knobs))
             } else {
                 Err(Final::Error)
             }

@@ -1,6 +1,7 @@
 //! A serial port: its endpoints, its line discipline and what waits for the host.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use uwwan_usb::functions::{AtLikelihood, SerialFunction, SerialRole};
 
@@ -12,6 +13,9 @@ pub(super) const MAX_UNSOLICITED: usize = 16 << 10;
 const MAX_OUTPUT: usize = 64 << 10;
 /// Notifications waiting for the host before further ones are dropped.
 const MAX_NOTIFICATIONS: usize = 4;
+
+/// Answers of rules that wait for their time before further ones are dropped.
+const MAX_LATER: usize = 64;
 
 /// Class requests (CDC PSTN 1.2, 6.3).
 const SET_LINE_CODING: u8 = 0x20;
@@ -62,6 +66,8 @@ pub(crate) struct Port {
     pub(super) last: Vec<u8>,
     /// Bytes that wait for the host.
     pub(super) output: VecDeque<u8>,
+    /// Answers of rules with the time at which they are said, in order.
+    later: VecDeque<(Instant, String)>,
     /// ATE: what the host writes comes back.
     pub(super) echo: bool,
     /// ATQ: no final results.
@@ -99,6 +105,7 @@ impl Port {
                     entry: None,
                     last: Vec::new(),
                     output: VecDeque::new(),
+                    later: VecDeque::new(),
                     echo: true,
                     quiet: false,
                     verbose: true,
@@ -187,6 +194,28 @@ impl Port {
             length: notification.len(),
             short: true,
         }
+    }
+
+    /// Has an answer said at a time, after those before.
+    pub(super) fn say_at(&mut self, at: Instant, answer: String) {
+        if self.later.len() < MAX_LATER {
+            self.later.push_back((at, answer));
+        }
+    }
+
+    /// Says the answers that are due.
+    pub(super) fn advance(&mut self, now: Instant) {
+        while let Some((at, _)) = self.later.front()
+            && *at <= now
+            && let Some((_, answer)) = self.later.pop_front()
+        {
+            self.put(answer.as_bytes());
+        }
+    }
+
+    /// Returns when the next answer is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.later.front().map(|(at, _)| *at)
     }
 
     /// Queues bytes for the host, or drops them when too many wait.

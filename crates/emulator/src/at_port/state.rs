@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::firmware::Firmware;
 use crate::knobs::Knobs;
+use crate::rules::Running;
 
 /// Time between unsolicited signal reports.
 pub(super) const SIGNAL_PERIOD: Duration = Duration::from_secs(5);
@@ -85,6 +86,8 @@ pub(crate) struct AtContext<'a> {
     pub firmware: &'a mut Firmware,
     /// The knobs as they stand.
     pub knobs: &'a Knobs,
+    /// The rules that answer in place of the firmware.
+    pub rules: &'a mut Running,
     /// The time at which the command is executed.
     pub now: Instant,
     /// Number of command lines answered.

@@ -5,6 +5,7 @@ use super::*;
 use crate::descriptors::Presented;
 use crate::firmware::{Firmware, Persistent};
 use crate::knobs::Knobs;
+use crate::rules::Running;
 
 /// Ports of a configuration with a firmware behind them.
 struct Bench {
@@ -12,13 +13,14 @@ struct Bench {
     state: AtState,
     firmware: Firmware,
     knobs: Knobs,
+    rules: Running,
     now: Instant,
     commands: u64,
 }
 
 /// The ports of a configuration of the lt4132.
 fn ports(configuration: u8) -> Vec<Port> {
-    let presented = Presented::new(&Knobs::default(), None);
+    let presented = Presented::new(&Knobs::default(), None, &Default::default());
     let configuration = presented.configuration(configuration).unwrap();
     Port::of(&configuration.functions.serial)
 }
@@ -32,6 +34,7 @@ impl Bench {
             state: AtState::new(&knobs, now),
             firmware: Firmware::boot(Persistent::new(&knobs), &knobs, now),
             knobs,
+            rules: Running::new(Vec::new(), now),
             now,
             commands: 0,
         }
@@ -42,6 +45,7 @@ impl Bench {
             state: &mut self.state,
             firmware: &mut self.firmware,
             knobs: &self.knobs,
+            rules: &mut self.rules,
             now: self.now,
             commands: &mut self.commands,
         };
@@ -177,6 +181,7 @@ fn dial_up_of_configuration_2() {
         state: &mut bench.state,
         firmware: &mut bench.firmware,
         knobs: &bench.knobs,
+        rules: &mut bench.rules,
         now: bench.now,
         commands: &mut bench.commands,
     };
@@ -197,6 +202,7 @@ fn nmea_comes_when_asked_for() {
         state: &mut bench.state,
         firmware: &mut bench.firmware,
         knobs: &bench.knobs,
+        rules: &mut bench.rules,
         now: bench.now,
         commands: &mut bench.commands,
     };
@@ -217,6 +223,7 @@ fn bytes_of_all_kinds_do_no_harm() {
             state: &mut bench.state,
             firmware: &mut bench.firmware,
             knobs: &bench.knobs,
+            rules: &mut bench.rules,
             now: bench.now,
             commands: &mut bench.commands,
         };
@@ -259,6 +266,7 @@ fn short_messages_are_listed_read_sent_and_deleted() {
         state: &mut bench.state,
         firmware: &mut bench.firmware,
         knobs: &bench.knobs,
+        rules: &mut bench.rules,
         now: bench.now,
         commands: &mut bench.commands,
     };

@@ -7,7 +7,7 @@ fn get(brand: Brand, kind: u8, index: u8) -> Option<Vec<u8>> {
         brand,
         ..Knobs::default()
     };
-    Presented::new(&knobs, None).answer(SetupPacket {
+    Presented::new(&knobs, None, &Default::default()).answer(SetupPacket {
         request_type: 0x80,
         request: 6,
         value: u16::from_le_bytes([index, kind]),

@@ -312,7 +312,7 @@ mod tests {
     use crate::knobs::Knobs;
 
     fn configured(host: &Host, value: u8, now: Instant) {
-        let presented = Presented::new(&Knobs::default(), None);
+        let presented = Presented::new(&Knobs::default(), None, &Default::default());
         host.configured(value, presented.configuration(value), now);
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::firmware::Firmware;
 use crate::knobs::Knobs;
 use crate::report::{Counters, Recorder};
+use crate::rules::Running;
 
 /// The firmware and what surrounds it, while a message is handled.
 pub(crate) struct MbimContext<'a> {
@@ -16,6 +17,8 @@ pub(crate) struct MbimContext<'a> {
     pub counters: &'a mut Counters,
     /// Recorder of violations.
     pub recorder: &'a Recorder,
+    /// The rules that answer in place of the firmware.
+    pub rules: &'a mut Running,
     /// The data interface's alternate setting.
     pub data_alternate: u8,
     /// Whether SET_NTB_INPUT_SIZE has come since the configuration was selected.

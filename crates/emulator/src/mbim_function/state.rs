@@ -12,7 +12,7 @@ use uwwan_mbim::services::sms::{MessageStoreStatus, SmsStatusFlag};
 use uwwan_mbim::status::{NwError, Status};
 
 use super::context::MbimContext;
-use crate::far_side::{link_local, v4, v6};
+use crate::far_side::{link_local, v4_of, v6_of};
 use crate::firmware::{HOME_NAME, HOME_PLMN, ICCID, IMSI, Lock, Registered};
 use crate::knobs::{IpConfigurationAnswer, SimState};
 
@@ -254,7 +254,7 @@ pub(super) fn ip_configuration(
     let told = context.knobs.ip_configuration;
     let tells_v4 = active.v4 && told.tells_v4();
     let tells_v6 = active.v6 && told.tells_v6();
-    let (v4, v6) = (v4(number), v6(number));
+    let (v4, v6) = (v4_of(number, context.knobs), v6_of(number, context.knobs));
     let mtu = u32::from(context.knobs.mtu);
     let family = |up: bool| {
         if up {

@@ -6,6 +6,7 @@ use uwwan_mbim::status::NwError;
 use super::*;
 use crate::firmware::Persistent;
 use crate::report::{Counters, Recorder};
+use crate::rules::Running;
 
 const QUERY: CommandKind = CommandKind::QUERY;
 const SET: CommandKind = CommandKind::SET;
@@ -17,6 +18,7 @@ struct Bench {
     knobs: Knobs,
     counters: Counters,
     recorder: Recorder,
+    rules: Running,
     input_size_told: bool,
     now: Instant,
 }
@@ -31,6 +33,7 @@ impl Bench {
             knobs,
             counters: Counters::default(),
             recorder: Recorder::default(),
+            rules: Running::new(Vec::new(), now),
             input_size_told: false,
             now,
         }
@@ -49,6 +52,7 @@ impl Bench {
             knobs: &self.knobs,
             counters: &mut self.counters,
             recorder: &self.recorder,
+            rules: &mut self.rules,
             data_alternate: 1,
             input_size_told: self.input_size_told,
             now: self.now,

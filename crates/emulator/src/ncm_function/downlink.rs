@@ -98,7 +98,11 @@ impl Downlink {
             parameters,
             format,
             input_size,
-            input_datagrams,
+            match (input_datagrams, knobs.ntb_in_datagrams) {
+                (0, own) => own,
+                (told, 0) => told,
+                (told, own) => told.min(own),
+            },
             knobs.ndp_place,
             function,
         ));
@@ -116,16 +120,16 @@ impl Downlink {
                 .push_back((session, b"CONNECT 21600000".to_vec()));
         }
         if knobs.arp_datagram {
-            self.first.push_back((session, arp_request(session)));
+            self.first.push_back((session, arp_request(session, knobs)));
         }
         self.soliciting = knobs.neighbour_solicitation && v6;
         if self.soliciting {
             self.first
-                .push_back((session, neighbour_solicitation(session)));
+                .push_back((session, neighbour_solicitation(session, knobs)));
         }
         if v6 && !knobs.ip_configuration.tells_v6() {
             self.first
-                .push_back((session, router_advertisement(session)));
+                .push_back((session, router_advertisement(session, knobs)));
         }
     }
 
@@ -340,7 +344,7 @@ impl Downlink {
                     self.holds = true;
                 }
                 match self.function.kind {
-                    NetworkKind::Mbim => session_of(&self.held),
+                    NetworkKind::Mbim => session_of(&self.held, context.knobs),
                     NetworkKind::Ethernet => 0,
                 }
             };

@@ -100,7 +100,7 @@ pub(super) fn answer(
     match icmpv6_type(packet) {
         Some(ROUTER_SOLICITATION) => {
             return (over_link(told6) || knobs.ipv6_link_local)
-                .then(|| router_advertisement(session));
+                .then(|| router_advertisement(session, knobs));
         }
         Some(NEIGHBOUR_SOLICITATION) if ethernet => return neighbour_advertisement(packet),
         _ => {}
@@ -154,7 +154,7 @@ fn dhcp(session: u8, message: &[u8], knobs: &Knobs) -> Option<Vec<u8>> {
         return None;
     }
     let address = |at: usize| Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
-    let v4 = far_side::v4(session);
+    let v4 = far_side::v4_of(session, knobs);
     if option(options, OPTION_SERVER).is_some_and(|server| server != v4.gateway.octets()) {
         return None;
     }
@@ -262,8 +262,8 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, message: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a bare ARP request, as a Vodafone K5160 sends it without an Ethernet header.
-pub(super) fn arp_request(session: u8) -> Vec<u8> {
-    let addresses = far_side::v4(session);
+pub(super) fn arp_request(session: u8, knobs: &Knobs) -> Vec<u8> {
+    let addresses = far_side::v4_of(session, knobs);
     let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
     packet.extend(ethernet::ROUTER);
     packet.extend(addresses.gateway.octets());
@@ -274,8 +274,8 @@ pub(super) fn arp_request(session: u8) -> Vec<u8> {
 }
 
 /// Returns a neighbour solicitation for the data session's address (RFC 4861, 4.3).
-pub(super) fn neighbour_solicitation(session: u8) -> Vec<u8> {
-    let target = far_side::v6(session).address;
+pub(super) fn neighbour_solicitation(session: u8, knobs: &Knobs) -> Vec<u8> {
+    let target = far_side::v6_of(session, knobs).address;
     let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
     group[13..].copy_from_slice(&target.octets()[13..]);
     let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
@@ -288,8 +288,8 @@ pub(super) fn neighbour_solicitation(session: u8) -> Vec<u8> {
 /// Returns a router advertisement with the data session's prefix and name servers (RFC 4861, 4.2; RFC
 /// 8106, 5.1): a default router for half an hour, and a prefix for addresses of the host's own making
 /// that is on no link.
-pub(super) fn router_advertisement(session: u8) -> Vec<u8> {
-    let v6 = far_side::v6(session);
+pub(super) fn router_advertisement(session: u8, knobs: &Knobs) -> Vec<u8> {
+    let v6 = far_side::v6_of(session, knobs);
     let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
     // Prefix information: 64 bits, autonomous; valid for a day, preferred for four hours.
     message.extend([3, 4, 64, 0x40]);

@@ -481,7 +481,7 @@ mod tests {
             None,
         )
         .unwrap();
-        let presented = Arc::new(Presented::new(&Knobs::default(), None));
+        let presented = Arc::new(Presented::new(&Knobs::default(), None, &Default::default()));
         let connection = Connection::new(ours, Recorder::default(), presented).unwrap();
         (connection, theirs)
     }

@@ -35,6 +35,8 @@ pub(crate) enum Order {
     Force,
     /// Record what goes over the bus, with PINs and all that is sent.
     Capture,
+    /// Turn knobs of the emulated modem.
+    Emulate,
     /// Stop cleanly.
     Stop,
 }

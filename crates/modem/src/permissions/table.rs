@@ -26,6 +26,7 @@ pub(super) const ORDERS: &[(Order, Rules)] = &[
     (Order::Look, [Free, Free, Free, Free]),
     (Order::Force, [Never, Never, Never, Free]),
     (Order::Capture, [Never, Never, Never, Free]),
+    (Order::Emulate, [Never, Never, Never, Free]),
     (Order::Stop, [Never, Never, Never, Free]),
 ];
 

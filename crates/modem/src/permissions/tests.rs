@@ -277,6 +277,7 @@ fn the_owner_alone_ends_it() {
         assert_eq!(may_order(caller, Order::Stop), owner);
         assert_eq!(may_order(caller, Order::Force), owner);
         assert_eq!(may_order(caller, Order::Capture), owner);
+        assert_eq!(may_order(caller, Order::Emulate), owner);
     }
 }
 
@@ -420,6 +421,7 @@ fn markdown() -> String {
             Order::Look => "order: status, watch",
             Order::Force => "order: what has `--force`",
             Order::Capture => "order: capture",
+            Order::Emulate => "order: emulate",
             Order::Stop => "order: stop (`uwwan down`)",
         };
         rows.push((what.to_owned(), rules));

@@ -11,6 +11,9 @@
 //! with one line, after which the connection carries the bytes of a pcapng file. It ends when the client
 //! closes its sending half, and with `{"command":"end_captures"}` of another client.
 //!
+//! `{"command":"emulate","set":["signal=9"]}` turns knobs of an emulated modem, and is answered with what
+//! was turned and how the knobs stand.
+//!
 //! A request has to come within [`REQUEST_TIME`], and a reply has to be read within [`REPLY_TIME`].
 //! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
 //! for clients that ask once. A client that has not asked makes room for one that comes.
@@ -50,7 +53,7 @@ const WATCH_SOON: Duration = Duration::from_millis(100);
 const WATCH_LATE: Duration = Duration::from_secs(1);
 
 /// Request of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     /// Asks for the status once.
@@ -63,6 +66,12 @@ pub enum Request {
     Capture(capture::Options),
     /// Ends the captures that clients have asked for.
     EndCaptures {},
+    /// Turns knobs of the emulated modem, and asks how they stand.
+    Emulate {
+        /// Knobs to turn, as `name=value`; all of them or none.
+        #[serde(default)]
+        set: Vec<String>,
+    },
 }
 
 /// Reply of `up`.
@@ -80,7 +89,7 @@ pub struct Reply {
     /// Failure that a refusal carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Status as JSON, in answer to `status` and `watch`.
+    /// Status as JSON, in answer to `status` and `watch`; what was turned, in answer to `emulate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<serde_json::Value>,
     /// Whether everything is down, in the second answer to `stop`.
@@ -125,6 +134,18 @@ pub trait Responder: Send {
     ) -> Result<Capture, Failure> {
         let _ = (options, destination);
         Err(refused(FailureKind::Missing, "it captures nothing"))
+    }
+    /// Turns knobs of the emulated modem, each given as `name=value`, and returns as JSON what was
+    /// turned and how all stand.
+    ///
+    /// # Errors
+    /// What is wrong with a knob, or that there is no emulated modem.
+    fn emulate(&self, set: &[String]) -> Result<serde_json::Value, Failure> {
+        let _ = set;
+        Err(refused(
+            FailureKind::Usage,
+            "it runs a real modem, which has no knobs",
+        ))
     }
 }
 
@@ -345,8 +366,9 @@ impl StatusService {
             )
         };
         let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
-        let order = match request {
+        let order = match &request {
             Request::Status {} | Request::Watch {} => Order::Look,
+            Request::Emulate { .. } => Order::Emulate,
             Request::Stop {} => Order::Stop,
             Request::Capture(_) | Request::EndCaptures {} => Order::Capture,
         };
@@ -385,6 +407,16 @@ impl StatusService {
                 captures.for_each(|running| running.capture.end());
                 (self.reply(), Phase::Asking)
             }
+            Request::Emulate { set } => match self.responder.emulate(&set) {
+                Ok(told) => {
+                    let reply = Reply {
+                        status: Some(told),
+                        ..self.reply()
+                    };
+                    (reply, Phase::Asking)
+                }
+                Err(failure) => return self.refuse(now, id, failure),
+            },
             Request::Stop {} => {
                 self.responder.stop();
                 (self.reply(), Phase::Stopping)
@@ -580,7 +612,7 @@ impl Service for StatusService {
 fn request(line: &[u8]) -> Result<Request, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the request is not UTF-8".to_owned())?;
     serde_json::from_str(text).map_err(|error| {
-        format!("not a request: {error}; known commands are status, watch and stop")
+        format!("not a request: {error}; known commands are status, watch, emulate and stop")
     })
 }
 
@@ -671,6 +703,12 @@ mod tests {
             (Request::Status {}, r#"{"command":"status"}"#),
             (Request::Watch {}, r#"{"command":"watch"}"#),
             (Request::Stop {}, r#"{"command":"stop"}"#),
+            (
+                Request::Emulate {
+                    set: vec!["signal=9".into()],
+                },
+                r#"{"command":"emulate","set":["signal=9"]}"#,
+            ),
         ] {
             assert_eq!(serde_json::to_string(&meant).unwrap(), text);
             assert_eq!(request(text.as_bytes()), Ok(meant));

@@ -60,7 +60,7 @@ Examples:
   uwwan demo --ip-type ipv6              IPv6 refused by the firmware, and why
   uwwan demo --ip-type ipv6 --knob ipv6=on
   uwwan demo --knob settle_ms=5000       firmware that needs more settling than it gets
-  uwwan emulate --knobs                  all the knobs
+  uwwan emulate knobs                    all the knobs
 
 The exit status is 0 only if everything worked: bring-up, every ping, every byte, a clean stop, and
 not one rule of USB, NCM or MBIM broken as far as the emulated modem can tell.")]

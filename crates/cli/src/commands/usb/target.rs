@@ -21,7 +21,7 @@ pub fn find(
     match device {
         Some(Device::Emulator) => {
             let wanted = Wanted::default();
-            Ok((wanted.start_in_process()?, wanted.selector()))
+            Ok((wanted.start_in_process()?.backend, wanted.selector()))
         }
         Some(Device::Usb(selector)) => Ok((kind.start(), selector.clone())),
         None => Ok((kind.start(), Selector::Any)),

@@ -1,0 +1,244 @@
+//! The types of values that knobs have.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::info::Kind;
+
+/// A type of values a knob can have.
+pub(super) trait Value: Sized {
+    /// The kind of the values.
+    const KIND: Kind;
+    /// The words there are, of a choice.
+    const CHOICES: &'static [&'static str] = &[];
+    /// The least and the greatest number the type holds, of numbers.
+    const RANGE: Option<(u64, u64)> = None;
+    /// Reads a value; `None` when the text is none.
+    fn read(text: &str) -> Option<Self>;
+    /// Writes the value as [`Value::read`] reads it.
+    fn write(&self) -> String;
+    /// Returns the value as a number, if it is one.
+    fn number(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Returns the values that fit, for error messages. `range` is narrower than the type's own, if given.
+pub(super) fn expected<T: Value>(range: Option<(u64, u64)>) -> String {
+    match (T::KIND, range.or(T::RANGE)) {
+        (Kind::Switch, _) => "on or off".to_owned(),
+        (Kind::Number, Some((_, u64::MAX)) | None) => "a whole number".to_owned(),
+        (Kind::Number, Some((least, most))) => format!("a number from {least} to {most}"),
+        (Kind::Text, _) => "text without commas".to_owned(),
+        (Kind::Address, _) => "an IP address, or nothing".to_owned(),
+        (Kind::Choice, _) => match T::CHOICES {
+            [all @ .., last] => format!("{} or {last}", all.join(", ")),
+            [] => String::new(),
+        },
+    }
+}
+
+impl Value for bool {
+    const KIND: Kind = Kind::Switch;
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "on" | "true" | "yes" | "1" => Some(true),
+            "off" | "false" | "no" | "0" => Some(false),
+            _ => None,
+        }
+    }
+    fn write(&self) -> String {
+        if *self { "on" } else { "off" }.to_owned()
+    }
+}
+
+macro_rules! integer_value {
+    ($($kind:ty),*) => {$(
+        impl Value for $kind {
+            const KIND: Kind = Kind::Number;
+            const RANGE: Option<(u64, u64)> = Some((0, <$kind>::MAX as u64));
+            fn read(text: &str) -> Option<Self> {
+                match text.strip_prefix("0x") {
+                    Some(hex) => <$kind>::from_str_radix(hex, 16).ok(),
+                    None => text.parse().ok(),
+                }
+            }
+            fn write(&self) -> String {
+                self.to_string()
+            }
+            fn number(&self) -> Option<u64> {
+                Some(u64::from(*self))
+            }
+        }
+    )*};
+}
+integer_value!(u8, u16, u32, u64);
+
+impl Value for String {
+    const KIND: Kind = Kind::Text;
+    fn read(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+    fn write(&self) -> String {
+        self.clone()
+    }
+}
+
+macro_rules! address_value {
+    ($($kind:ty),*) => {$(
+        impl Value for Option<$kind> {
+            const KIND: Kind = Kind::Address;
+            fn read(text: &str) -> Option<Self> {
+                match text {
+                    "" => Some(None),
+                    text => text.parse().ok().map(Some),
+                }
+            }
+            fn write(&self) -> String {
+                self.map(|address| address.to_string()).unwrap_or_default()
+            }
+        }
+    )*};
+}
+address_value!(Ipv4Addr, Ipv6Addr);
+
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$doc])* $variant),* }
+        impl Value for $name {
+            const KIND: Kind = Kind::Choice;
+            const CHOICES: &'static [&'static str] = &[$($text),*];
+            fn read(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)* _ => None }
+            }
+            fn write(&self) -> String {
+                match self { $(Self::$variant => $text,)* }.to_owned()
+            }
+        }
+    };
+}
+
+choice! {
+    /// The company whose sticker the module carries.
+    Brand {
+        /// HP lt4132, 03f0:a31d, USB 2.00.
+        Hp = "hp",
+        /// Huawei ME906s-158, 12d1:15c1, USB 2.10 with a BOS descriptor.
+        Huawei = "huawei",
+    }
+}
+
+choice! {
+    /// Where the NDP of an NTB from the modem stands.
+    NdpPlace {
+        /// After the datagrams.
+        End = "end",
+        /// Before the datagrams.
+        Front = "front",
+    }
+}
+
+choice! {
+    /// By what the modem sees the end of an NTB whose length without padding depends on it.
+    NtbEnd {
+        /// By whatever the host does.
+        Any = "any",
+        /// One byte more, in a short packet.
+        Short = "short",
+        /// A zero-length packet.
+        ZeroPacket = "zlp",
+        /// Zeros up to the longest NTB, where the NTB is not much shorter.
+        Full = "full",
+    }
+}
+
+choice! {
+    /// What is in the SIM slot.
+    SimState {
+        /// A working SIM (locked, if a PIN is set).
+        Ready = "ready",
+        /// An empty slot.
+        Absent = "absent",
+        /// A card that does not answer.
+        Bad = "bad",
+        /// A card that is still being read, for ever.
+        NotInitialized = "not_initialized",
+    }
+}
+
+choice! {
+    /// What the network says to a registration.
+    Registration {
+        /// Registered at home.
+        Home = "home",
+        /// Registered abroad.
+        Roaming = "roaming",
+        /// Registered with a partner.
+        Partner = "partner",
+        /// Refused with cause 11, PLMN not allowed.
+        Denied = "denied",
+        /// Nothing in reach.
+        Searching = "searching",
+    }
+}
+
+choice! {
+    /// What a query of MBIM's IP configuration is answered with.
+    IpConfigurationAnswer {
+        /// Addresses, gateways and name servers.
+        Told = "told",
+        /// Those of IPv4 alone, although the data session has both.
+        Ipv4 = "ipv4",
+        /// Those of IPv6 alone.
+        Ipv6 = "ipv6",
+        /// An answer in which nothing is available.
+        Empty = "empty",
+        /// MBIM_STATUS_NO_DEVICE_SUPPORT.
+        Refused = "refused",
+    }
+}
+
+impl IpConfigurationAnswer {
+    /// Returns whether the modem tells the IPv4 addresses of a data session.
+    #[must_use]
+    pub fn tells_v4(self) -> bool {
+        matches!(self, Self::Told | Self::Ipv4)
+    }
+
+    /// Returns whether the modem tells the IPv6 addresses of a data session.
+    #[must_use]
+    pub fn tells_v6(self) -> bool {
+        matches!(self, Self::Told | Self::Ipv6)
+    }
+}
+
+choice! {
+    /// Kernel drivers the host of the in-process backend pretends to have.
+    HostDrivers {
+        /// `cdc_ether`, `option` and `cdc_mbim` bind as a configuration is selected.
+        Bound = "bound",
+        /// The drivers bind to what is free 50 ms after the selection, as modules loaded late.
+        Late = "late",
+        /// The host has no drivers.
+        None = "none",
+    }
+}
+
+choice! {
+    /// What is wrong with the descriptors of configuration 3.
+    DescriptorFault {
+        /// The descriptors are right.
+        None = "none",
+        /// The device sends less than `wTotalLength` says, and stops inside the MBIM functional
+        /// descriptor.
+        Truncated = "truncated",
+        /// `wTotalLength` is 65535, and the MBIM functional descriptor's `bLength` passes the end.
+        Oversized = "oversized",
+        /// The MBIM functional descriptor's `bLength` is 0.
+        Empty = "empty",
+    }
+}
