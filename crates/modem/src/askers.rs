@@ -15,6 +15,7 @@ use uwwan_mbim::session::{Command, CommandError, Response};
 
 use crate::datapath::Report;
 use crate::poll::Waker;
+use crate::raw::Raw;
 
 /// Number of events that may wait for an asker before indications are dropped.
 const MOST_WAITING: usize = 1024;
@@ -84,6 +85,8 @@ pub(crate) enum Message {
     Call(Box<dyn FnOnce() + Send>),
     /// Order of the program to add an asker.
     Attach(AskerSender),
+    /// Bytes to send as they are.
+    Raw(Raw),
     /// Request of an asker.
     Ask {
         /// Id of the asker.

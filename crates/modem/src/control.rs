@@ -15,7 +15,9 @@ mod healing;
 mod held;
 mod link;
 mod mbim;
+mod overhearing;
 mod pins;
+mod raw;
 mod sessions;
 mod telling;
 mod usb;
@@ -52,6 +54,7 @@ use crate::supervisor::{Supervisor, Verdict};
 pub(crate) use device::{ethernet_acceptable, look};
 use healing::Healing;
 use held::HeldSession;
+use overhearing::Overhearing;
 
 /// Origin of a command, which gets the answer.
 enum Asker {
@@ -96,6 +99,8 @@ pub(crate) struct Control {
     ethernet_acceptable: bool,
     /// Whether there are more control transfers to make at once.
     busy: bool,
+    /// Programs that have sent control messages as they are, and hear what comes.
+    overhearing: Overhearing,
     /// Data sessions, session 0 first.
     sessions: Vec<HeldSession>,
     healing: Healing,
@@ -153,6 +158,7 @@ impl Control {
             askers: Askers::default(),
             control_buffer: Vec::new(),
             busy: false,
+            overhearing: Overhearing::default(),
             sessions,
             healing: Healing::new(now),
             finished: None,
@@ -238,6 +244,7 @@ impl Control {
             self.online_by,
             self.session_deadline(),
             self.healing.machine.poll_timeout(),
+            self.overhearing.poll_timeout(),
         ];
         let timeout = due
             .into_iter()
@@ -266,6 +273,7 @@ impl Control {
             self.ladder.timeout(now);
         }
         self.session_timeouts();
+        self.overhear_no_longer(now);
         let healer = &mut self.healing.machine;
         if healer.poll_timeout().is_some_and(|at| now >= at) {
             healer.timeout(now);
@@ -299,6 +307,7 @@ impl Control {
             Message::HostChanged => self.attend_hosts(),
             Message::Report(report) => self.report(report),
             Message::Attach(sender) => self.askers.attach(sender),
+            Message::Raw(raw) => self.send_raw(raw),
             Message::Ask { asker, request } => self.request(asker, request),
         }
     }
@@ -515,6 +524,7 @@ impl Control {
                 match requests::get_encapsulated(&*device, control, &mut self.control_buffer) {
                     Ok(length) => {
                         let length = length.min(self.control_buffer.len());
+                        self.overhear(length);
                         self.control_session
                             .handle_response(Instant::now(), &self.control_buffer[..length]);
                         false

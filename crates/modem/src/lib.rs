@@ -93,6 +93,7 @@ mod modem;
 mod packet;
 mod permissions;
 mod poll;
+pub mod raw;
 mod shared;
 mod stream;
 mod words;

@@ -16,6 +16,7 @@ use crate::failure::{Failure, FailureKind, Rung};
 use crate::host::HostProvider;
 use crate::options::{Options, SessionOptions};
 use crate::poll::Waker;
+use crate::raw::{Listener, Raw, To};
 use crate::selector::Selector;
 use crate::shared::Shared;
 use crate::status::Status;
@@ -228,6 +229,24 @@ impl Handle {
     /// Returns an asker on the control session. `waker` is woken whenever an event waits for it.
     pub(crate) fn asker(&self, waker: Option<Waker>) -> Asker {
         Asker::attached(self.shared.outbox.clone(), waker)
+    }
+
+    /// Sends bytes as they are, and returns what tells what comes of it. `waker` is woken whenever
+    /// there is something to hear.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when it is nothing or too much.
+    pub fn send_raw(
+        &self,
+        to: To,
+        transfers: Vec<Vec<u8>>,
+        wait: Duration,
+        waker: Option<Waker>,
+    ) -> Result<Listener, Failure> {
+        let (raw, listener) = Raw::new(to, transfers, wait, waker)?;
+        // A control thread that has ended drops the order, which ends what is heard.
+        let _ = self.shared.outbox.send(Message::Raw(raw));
+        Ok(listener)
     }
 
     /// Returns the AT port, unless [`Options::at_port`] leaves it to the kernel. It stays the same

@@ -1,5 +1,6 @@
 //! `uwwan mbim` decodes control messages, and sends any command.
 
+mod raw;
 mod send;
 
 use uwwan_mbim::decode::{Decoded, decode_all};
@@ -61,6 +62,7 @@ struct Decode {
 /// the command that was sent.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let decode = match &arguments.command {
+        Command::Send(arguments) if !arguments.raw.is_empty() => return raw::run(arguments),
         Command::Send(arguments) => return send::run(arguments),
         Command::Decode(decode) => decode,
     };

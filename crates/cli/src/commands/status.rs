@@ -380,6 +380,7 @@ mod tests {
             failure: None,
             status: None,
             stopped: None,
+            heard: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use uwwan_emulator::Controls;
@@ -13,7 +13,8 @@ use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
 use uwwan_modem::host::HostProvider;
 use uwwan_modem::options::{Dns, Heal, Options};
-use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder};
+use uwwan_modem::raw::{Listener, To};
+use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder, Waker};
 use uwwan_modem::state_file::StatePlace;
 use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
 use uwwan_usb::backend::BackendKind;
@@ -724,5 +725,15 @@ impl Responder for Answers {
         destination: Destination,
     ) -> Result<Capture, Failure> {
         capture::captures().start(options, destination)
+    }
+
+    fn send(
+        &self,
+        to: To,
+        transfers: Vec<Vec<u8>>,
+        wait: Duration,
+        waker: Waker,
+    ) -> Result<Listener, Failure> {
+        self.handle.send_raw(to, transfers, wait, Some(waker))
     }
 }

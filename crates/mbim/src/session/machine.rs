@@ -83,6 +83,8 @@ pub struct ControlSession {
     pub(super) reassembler: Reassembler,
     pub(super) events: VecDeque<Event>,
     pub(super) counters: Counters,
+    /// Transaction ids of messages that the caller sends itself.
+    pub(super) foreign: Vec<u32>,
     /// Id of the transaction of the transfer handed out last, for
     /// [`ControlSession::handle_send_error`].
     pub(super) sending: Option<u32>,
@@ -112,6 +114,7 @@ impl ControlSession {
             reassembler: Reassembler::new(limits),
             events: VecDeque::new(),
             counters: Counters::default(),
+            foreign: Vec::new(),
             sending: None,
         }
     }
@@ -150,6 +153,28 @@ impl ControlSession {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Returns whether there are messages to send that were begun, so that one of the caller's own
+    /// would stand among their fragments.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        !self.transmit.is_empty()
+    }
+
+    /// Returns whether a transaction id is that of a command without an answer.
+    #[must_use]
+    pub fn is_taken(&self, id: u32) -> bool {
+        let taken = |other: TransactionId| other.0 == id;
+        self.outstanding.iter().any(|o| taken(o.id)) || self.queue.iter().any(|q| taken(q.id))
+    }
+
+    /// Tells which transaction ids messages have that the caller sends itself, beside the control
+    /// session, and whose answers it looks for in what it hands to
+    /// [`ControlSession::handle_response`]. No command gets one of them, and while there is any, the
+    /// function is polled as if a command were without an answer.
+    pub fn set_foreign(&mut self, ids: Vec<u32>) {
+        self.foreign = ids;
     }
 
     /// Opens the control session; [`Event::Opened`] or [`Event::OpenFailed`] follows. Commands of a
@@ -455,6 +480,7 @@ impl ControlSession {
     /// Returns whether an answer is outstanding.
     fn awaiting(&self) -> bool {
         !self.outstanding.is_empty()
+            || !self.foreign.is_empty()
             || matches!(self.phase, Phase::Opening(_) | Phase::Closing { .. })
     }
 
@@ -462,10 +488,7 @@ impl ControlSession {
         loop {
             let id = self.next_id;
             self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-            let taken = |other: TransactionId| other.0 == id;
-            if !self.outstanding.iter().any(|o| taken(o.id))
-                && !self.queue.iter().any(|q| taken(q.id))
-            {
+            if !self.is_taken(id) && !self.foreign.contains(&id) {
                 return id;
             }
         }

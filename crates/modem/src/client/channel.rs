@@ -7,6 +7,7 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, CommandError, Response};
 
 use crate::failure::Failure;
+use crate::modem::Handle;
 use crate::status::Status;
 
 /// Indication of the modem.
@@ -64,6 +65,10 @@ pub(super) trait Channel: Send {
     /// Returns the user id of the running `up` at the other end; `None` for a device opened in this
     /// process.
     fn owner(&self) -> Option<u32> {
+        None
+    }
+    /// Returns the handle on the driver of a device opened in this process.
+    fn handle(&self) -> Option<&Handle> {
         None
     }
     /// Returns the driver's status of a device opened in this process.

@@ -175,6 +175,10 @@ impl Channel for Direct {
         }
     }
 
+    fn handle(&self) -> Option<&Handle> {
+        Some(&self.handle)
+    }
+
     fn status(&self) -> Option<Status> {
         Some(self.handle.status())
     }

@@ -71,6 +71,7 @@ use crate::event::Event;
 use crate::failure::{Code, Failure, FailureKind};
 use crate::modem::Handle;
 use crate::options::Options;
+use crate::raw::{Listener, To};
 use crate::selector::Selector;
 use crate::status::Status;
 use channel::{Channel, ChannelEvent};
@@ -287,6 +288,21 @@ impl Client {
         if self.waiting.remove(&pending.0).is_some() {
             self.channel.cancel(pending.0);
         }
+    }
+
+    /// Sends control messages as they are, one for each transfer, and returns what comes of it until
+    /// the time to wait is over.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when it is nothing or too much, and over the socket of a running `up`,
+    /// which takes such an order at its control socket: [`StatusClient::send_raw`].
+    pub fn send_raw(&self, transfers: Vec<Vec<u8>>, wait: Duration) -> Result<Listener, Failure> {
+        let Some(handle) = self.channel.handle() else {
+            return Err(Failure::new(FailureKind::Usage, "cannot send the bytes")
+                .at(self.channel.place())
+                .because("this socket takes whole messages alone"));
+        };
+        handle.send_raw(To::Control, transfers, wait, None)
     }
 
     /// Sends a query without content and returns the content of the answer, for which the modem has

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::socket::{self, Stranger};
 use crate::failure::{Failure, FailureKind};
-use crate::share::{Reply, Request};
+use crate::raw::{self, Heard, To};
+use crate::share::{Reply, Request, Sending};
 
 /// Length of the longest reply line that is read, in bytes.
 const LONGEST_REPLY: usize = 1 << 20;
@@ -159,6 +160,47 @@ impl StatusClient {
             .and_then(|()| stream.try_clone());
         let ended = ended.map_err(|error| broken(&self.place, &error))?;
         Ok((self.stream, ended))
+    }
+
+    /// Has bytes sent as they are, and returns what comes of it, until the time to wait is over.
+    ///
+    /// # Errors
+    /// Those of [`StatusClient::reply`], also from the iterator, which ends then.
+    pub fn send_raw(
+        mut self,
+        to: To,
+        transfers: &[Vec<u8>],
+        wait: Duration,
+    ) -> Result<impl Iterator<Item = Result<Heard, Failure>>, Failure> {
+        raw::check(transfers.iter().map(Vec::len), wait)?;
+        self.ask(Request::Send(Sending {
+            to,
+            lengths: transfers.iter().map(|bytes| bytes.len() as u32).collect(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        }))?;
+        let stream = self.stream.get_mut();
+        let sent = transfers
+            .iter()
+            .try_for_each(|bytes| socket::send(stream, bytes));
+        sent.map_err(|error| broken(&self.place, &error))?;
+        if self.reply(PATIENCE)?.is_none() {
+            return Err(broken(&self.place, &"it has ended"));
+        }
+        let mut ended = false;
+        Ok(std::iter::from_fn(move || {
+            while !ended {
+                match self.reply(wait + PATIENCE) {
+                    Ok(Some(Reply { heard: None, .. })) => {}
+                    Ok(Some(Reply { heard, .. })) => return heard.map(Ok),
+                    Ok(None) => ended = true,
+                    Err(failure) => {
+                        ended = true;
+                        return Some(Err(failure));
+                    }
+                }
+            }
+            None
+        }))
     }
 
     /// Asks for the status and returns the reply that holds it.

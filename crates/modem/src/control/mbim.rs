@@ -51,6 +51,7 @@ impl Control {
             }
         }
         self.askers.down("the control session has ended");
+        self.overhearing_ends("the control session has ended");
     }
 
     /// Cancels a command that its asker has withdrawn.
@@ -152,9 +153,14 @@ impl Control {
                 self.session_indication(id, &info);
                 self.input(Input::Indication { id, info });
             }
-            ControlEvent::Closed { .. } => self.askers.down("the control session is closed"),
+            ControlEvent::Closed { .. } => {
+                let why = "the control session is closed";
+                self.askers.down(why);
+                self.overhearing_ends(why);
+            }
             ControlEvent::Lost { why } => {
                 self.askers.down(&why);
+                self.overhearing_ends(&why);
                 self.lost(Rung::Found, why);
             }
         }

@@ -8,7 +8,8 @@
 //! - `rule`: callers, rules and orders. `table`: the rows. `mbim`, `at`: which row fits a command, and
 //!   what it decides.
 //!
-//! Frames, NTBs and raw USB transfers of a device that a running `up` owns are offered to nobody.
+//! Control messages and NTBs as they are go by an order of the owner's. USB transfers of a device that a
+//! running `up` owns are offered to nobody.
 
 mod at;
 mod mbim;

@@ -37,6 +37,8 @@ pub(crate) enum Order {
     Capture,
     /// Turn knobs of the emulated modem.
     Emulate,
+    /// Send bytes as they are, past all that is known of messages and NTBs, and hear what comes.
+    Raw,
     /// Stop cleanly.
     Stop,
 }

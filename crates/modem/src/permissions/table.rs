@@ -27,6 +27,7 @@ pub(super) const ORDERS: &[(Order, Rules)] = &[
     (Order::Force, [Never, Never, Never, Free]),
     (Order::Capture, [Never, Never, Never, Free]),
     (Order::Emulate, [Never, Never, Never, Free]),
+    (Order::Raw, [Never, Never, Never, Free]),
     (Order::Stop, [Never, Never, Never, Free]),
 ];
 

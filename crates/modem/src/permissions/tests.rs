@@ -278,6 +278,7 @@ fn the_owner_alone_ends_it() {
         assert_eq!(may_order(caller, Order::Force), owner);
         assert_eq!(may_order(caller, Order::Capture), owner);
         assert_eq!(may_order(caller, Order::Emulate), owner);
+        assert_eq!(may_order(caller, Order::Raw), owner);
     }
 }
 
@@ -422,6 +423,7 @@ fn markdown() -> String {
             Order::Force => "order: what has `--force`",
             Order::Capture => "order: capture",
             Order::Emulate => "order: emulate",
+            Order::Raw => "order: bytes as they are (`uwwan mbim send --raw`, `uwwan ntb send`)",
             Order::Stop => "order: stop (`uwwan down`)",
         };
         rows.push((what.to_owned(), rules));

@@ -30,6 +30,7 @@ mod credentials;
 mod every_command;
 mod listener;
 mod mbim;
+mod sending;
 mod server;
 pub(crate) mod service;
 mod status;
@@ -42,6 +43,7 @@ pub use crate::poll::Waker;
 pub use at::AtOptions;
 pub use credentials::{Allow, Policy};
 pub use mbim::{MbimEntrances, MbimOptions, MbimStatus, PUBLIC_NAME};
+pub use sending::Sending;
 pub use server::{Builder, Server};
 #[cfg(fuzzing)]
 pub(crate) use status::control_service;

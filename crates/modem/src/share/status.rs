@@ -14,6 +14,10 @@
 //! `{"command":"emulate","set":["signal=9"]}` turns knobs of an emulated modem, and is answered with what
 //! was turned and how the knobs stand.
 //!
+//! `{"command":"send","to":"control","lengths":[16,20],"wait_ms":2000}` (fields of
+//! [`Sending`]) is followed by as many bytes as the lengths say together. It is answered with one line,
+//! and then with one for each [`Heard`](crate::raw::Heard), until the time to wait is over.
+//!
 //! A request has to come within [`REQUEST_TIME`], and a reply has to be read within [`REPLY_TIME`].
 //! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
 //! for clients that ask once. A client that has not asked makes room for one that comes.
@@ -28,6 +32,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::listener::Listener;
+use super::sending::Sending;
 use super::server::{Builder, too_many};
 use super::service::{ClientId, Entrance, Service};
 use super::stream;
@@ -35,6 +40,7 @@ use crate::capture::{self, Capture, Destination};
 use crate::failure::{Failure, FailureKind};
 use crate::permissions::{self, Caller, Order};
 use crate::poll::Waker;
+use crate::raw::{self, Heard, To};
 use crate::status::Status;
 
 /// Length of the longest request line in bytes, its line end included.
@@ -47,6 +53,8 @@ const REPLY_TIME: Duration = Duration::from_secs(2);
 const MOST_CLIENTS: usize = 16;
 /// Largest number of clients among them that watch or wait for the end.
 const MOST_WATCHERS: usize = 12;
+/// Number of bytes of what was heard that wait for a client before the rest waits elsewhere.
+const ENOUGH: usize = 256 << 10;
 /// Pause between two statuses for a watcher when the status has changed.
 const WATCH_SOON: Duration = Duration::from_millis(100);
 /// Pause between two statuses for a watcher when the status has not changed.
@@ -72,6 +80,8 @@ pub enum Request {
         #[serde(default)]
         set: Vec<String>,
     },
+    /// Asks to send bytes as they are, which follow, and for what comes of it.
+    Send(Sending),
 }
 
 /// Reply of `up`.
@@ -95,6 +105,9 @@ pub struct Reply {
     /// Whether everything is down, in the second answer to `stop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<bool>,
+    /// What came of bytes that were sent as they are, after the first answer to `send`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Heard>,
 }
 
 impl Reply {
@@ -146,6 +159,21 @@ pub trait Responder: Send {
             FailureKind::Usage,
             "it runs a real modem, which has no knobs",
         ))
+    }
+
+    /// Sends bytes as they are. `waker` is to be woken whenever there is something to hear.
+    ///
+    /// # Errors
+    /// Why nothing is sent.
+    fn send(
+        &self,
+        to: To,
+        transfers: Vec<Vec<u8>>,
+        wait: Duration,
+        waker: Waker,
+    ) -> Result<raw::Listener, Failure> {
+        let _ = (to, transfers, wait, waker);
+        Err(refused(FailureKind::Missing, "it sends nothing"))
     }
 }
 
@@ -204,6 +232,10 @@ enum Phase {
     Watching { sent: Instant, seen: u64 },
     /// The client gets the bytes of a capture.
     Capturing,
+    /// The client sends the bytes that its order announced.
+    Sending,
+    /// The client is told what comes of the bytes.
+    Hearing,
     /// The client waits for the end.
     Stopping,
     /// The client gets the output that waits for it and nothing more.
@@ -221,6 +253,9 @@ struct Client {
     /// Time since which the client is waited for: for its request, or for it to read its reply.
     since: Instant,
     capture: Option<Running>,
+    /// Order whose bytes are still to come.
+    sending: Option<Sending>,
+    listener: Option<raw::Listener>,
 }
 
 /// A capture for a client. The reading end is dropped first, so that the writing thread ends.
@@ -253,6 +288,28 @@ impl Client {
         }
     }
 
+    /// Puts what was heard into the output of a client that has taken what it got before.
+    fn pass_on_heard(&mut self, now: Instant, reply: &Reply) {
+        while self.output().len() < ENOUGH
+            && let Some(listener) = &mut self.listener
+        {
+            match listener.try_next() {
+                Ok(None) => break,
+                Ok(heard) => self.send(
+                    now,
+                    &Reply {
+                        heard,
+                        ..reply.clone()
+                    },
+                ),
+                Err(_) => {
+                    self.listener = None;
+                    self.phase = Phase::Done;
+                }
+            }
+        }
+    }
+
     /// Returns the time at which something is due for the client: its time is up, or it is sent the
     /// status.
     fn due(&self, changes: u64) -> Option<Instant> {
@@ -260,10 +317,10 @@ impl Client {
             return Some(self.since + REPLY_TIME);
         }
         match self.phase {
-            Phase::Asking => Some(self.since + REQUEST_TIME),
+            Phase::Asking | Phase::Sending => Some(self.since + REQUEST_TIME),
             Phase::Watching { sent, seen } if seen == changes => Some(sent + WATCH_LATE),
             Phase::Watching { sent, .. } => Some(sent + WATCH_SOON),
-            Phase::Capturing | Phase::Stopping | Phase::Done => None,
+            Phase::Capturing | Phase::Hearing | Phase::Stopping | Phase::Done => None,
         }
     }
 }
@@ -303,6 +360,7 @@ impl StatusService {
             failure: None,
             status: None,
             stopped: None,
+            heard: None,
         }
     }
 
@@ -356,13 +414,50 @@ impl StatusService {
                 Err(why) => self.refuse(now, id, refused(FailureKind::Other, why)),
             }
         }
+        self.gather(now, id);
+    }
+
+    /// Sends the bytes of a client's order once they are there.
+    fn gather(&mut self, now: Instant, id: ClientId) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let Some(sending) = client
+            .sending
+            .take_if(|sending| sending.is_whole(&client.input))
+        else {
+            if client.phase == Phase::Sending && client.input_ended {
+                client.phase = Phase::Done;
+            }
+            return;
+        };
+        let transfers = sending.split(&std::mem::take(&mut client.input));
+        let waker = self.waker.clone();
+        match self
+            .responder
+            .send(sending.to, transfers, sending.wait(), waker)
+        {
+            Ok(listener) => {
+                let reply = self.reply();
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.send(now, &reply);
+                    client.listener = Some(listener);
+                    client.phase = Phase::Hearing;
+                }
+            }
+            Err(failure) => self.refuse(now, id, failure),
+        }
     }
 
     fn answer(&mut self, now: Instant, id: ClientId, request: Request) {
         let waiting = |client: &&Client| {
             matches!(
                 client.phase,
-                Phase::Watching { .. } | Phase::Stopping | Phase::Capturing
+                Phase::Watching { .. }
+                    | Phase::Stopping
+                    | Phase::Capturing
+                    | Phase::Sending
+                    | Phase::Hearing
             )
         };
         let full = self.clients.values().filter(waiting).count() >= MOST_WATCHERS;
@@ -371,6 +466,7 @@ impl StatusService {
             Request::Emulate { .. } => Order::Emulate,
             Request::Stop {} => Order::Stop,
             Request::Capture(_) | Request::EndCaptures {} => Order::Capture,
+            Request::Send(_) => Order::Raw,
         };
         let caller = self.clients.get(&id).map(|client| client.caller);
         if !caller.is_some_and(|caller| permissions::may_order(caller, order)) {
@@ -380,7 +476,7 @@ impl StatusService {
         }
         let (reply, phase) = match request {
             Request::Status {} => (self.state(), Phase::Asking),
-            Request::Watch {} | Request::Capture(_) if full => {
+            Request::Watch {} | Request::Capture(_) | Request::Send(_) if full => {
                 return self.refuse(now, id, too_many());
             }
             Request::Watch {} => {
@@ -417,6 +513,17 @@ impl StatusService {
                 }
                 Err(failure) => return self.refuse(now, id, failure),
             },
+            Request::Send(sending) => {
+                if let Err(failure) = sending.check() {
+                    return self.refuse(now, id, failure);
+                }
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.sending = Some(sending);
+                    client.phase = Phase::Sending;
+                    client.since = now;
+                }
+                return;
+            }
             Request::Stop {} => {
                 self.responder.stop();
                 (self.reply(), Phase::Stopping)
@@ -432,7 +539,9 @@ impl StatusService {
 impl StatusService {
     /// Passes the bytes of captures on to clients that have taken what they got before.
     fn pass_on(&mut self, now: Instant) {
+        let reply = self.reply();
         for client in self.clients.values_mut() {
+            client.pass_on_heard(now, &reply);
             let Some(running) = &client.capture else {
                 continue;
             };
@@ -481,6 +590,8 @@ impl Service for StatusService {
             written: 0,
             since: now,
             capture: None,
+            sending: None,
+            listener: None,
         };
         self.clients.insert(id, client);
         Some(id)
@@ -497,8 +608,18 @@ impl Service for StatusService {
             Some(client) if client.phase == Phase::Asking => {
                 LONGEST_REQUEST.saturating_sub(client.input.len())
             }
+            Some(Client {
+                sending: Some(sending),
+                input,
+                ..
+            }) => sending.total().saturating_sub(input.len()),
             // What is sent is discarded; the end of it has to be seen.
-            Some(client) if matches!(client.phase, Phase::Capturing | Phase::Stopping) => {
+            Some(client)
+                if matches!(
+                    client.phase,
+                    Phase::Capturing | Phase::Hearing | Phase::Stopping
+                ) =>
+            {
                 LONGEST_REQUEST
             }
             _ => 0,
@@ -507,7 +628,7 @@ impl Service for StatusService {
 
     fn receive(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
         if let Some(sender) = self.clients.get_mut(&client)
-            && sender.phase == Phase::Asking
+            && matches!(sender.phase, Phase::Asking | Phase::Sending)
         {
             sender.input.extend_from_slice(bytes);
             self.advance(now, client);
@@ -695,6 +816,108 @@ mod tests {
             }
         }
         assert!(read > 4 << 20, "{read} bytes");
+    }
+
+    /// Keeps what it is to send, and the end at which it is told what comes.
+    #[derive(Default)]
+    struct Sends(Arc<std::sync::Mutex<Vec<raw::Raw>>>);
+
+    impl Responder for Sends {
+        fn status(&self) -> serde_json::Value {
+            serde_json::Value::Null
+        }
+        fn stop(&self) {}
+        fn send(
+            &self,
+            to: To,
+            transfers: Vec<Vec<u8>>,
+            wait: Duration,
+            waker: Waker,
+        ) -> Result<raw::Listener, Failure> {
+            let (order, listener) = raw::Raw::new(to, transfers, wait, Some(waker))?;
+            self.0.lock().unwrap().push(order);
+            Ok(listener)
+        }
+    }
+
+    #[test]
+    fn bytes_follow_their_order_and_what_is_heard_follows_the_answer() {
+        let sends = Sends::default();
+        let orders = Arc::clone(&sends.0);
+        let mut service = StatusService {
+            device: "1-4".into(),
+            owners: "root".into(),
+            responder: Box::new(sends),
+            changes: Arc::default(),
+            waker: Waker::new().unwrap(),
+            clients: BTreeMap::new(),
+            next: 0,
+        };
+        let now = Instant::now();
+        let order = br#"{"command":"send","to":"control","lengths":[3,0,2],"wait_ms":50}"#;
+        let reply = |service: &mut StatusService, client| {
+            service.work(now);
+            let output = service.output(client).to_vec();
+            service.wrote(now, client, output.len());
+            let line = output.split(|byte| *byte == b'\n').next().unwrap();
+            serde_json::from_slice::<Reply>(line).unwrap()
+        };
+        // Whoever is no owner, and what is too much, is refused before a byte of it.
+        for (caller, line) in [
+            (Caller::Operator, &order[..]),
+            (
+                Caller::Owner,
+                br#"{"command":"send","to":"control","lengths":[],"wait_ms":50}"#,
+            ),
+            (
+                Caller::Owner,
+                br#"{"command":"send","to":"data","lengths":[4294967295],"wait_ms":50}"#,
+            ),
+            (
+                Caller::Owner,
+                br#"{"command":"send","to":"data","lengths":[1],"wait_ms":9999999}"#,
+            ),
+        ] {
+            let client = service.connect(now, Entrance::Private, caller).unwrap();
+            service.receive(now, client, &[line, b"\n"].concat());
+            assert!(!reply(&mut service, client).ok);
+            assert!(service.take_finished(now).is_some());
+        }
+        assert!(orders.lock().unwrap().is_empty());
+
+        let client = service
+            .connect(now, Entrance::Private, Caller::Owner)
+            .unwrap();
+        service.receive(now, client, &[&order[..], b"\nab"].concat());
+        assert_eq!(service.room(client), 3);
+        service.receive(now, client, b"cde");
+        let mut raw = orders.lock().unwrap().pop().unwrap();
+        let expected = [b"abc".to_vec(), Vec::new(), b"de".to_vec()];
+        assert_eq!((raw.to, raw.transfers), (To::Control, expected.to_vec()));
+        assert!(reply(&mut service, client).ok);
+        assert!(raw.teller.came(now, &[1, 2], true));
+        let heard = reply(&mut service, client).heard.unwrap();
+        assert!(matches!(heard, Heard::Came { bytes, answers: true, .. } if bytes == [1, 2]));
+        drop(raw.teller);
+        service.work(now);
+        assert!(service.take_finished(now).is_some());
+
+        // A client that leaves is told nothing more.
+        let client = service
+            .connect(now, Entrance::Private, Caller::Owner)
+            .unwrap();
+        service.receive(now, client, &[&order[..], b"\nabcde"].concat());
+        let mut raw = orders.lock().unwrap().pop().unwrap();
+        service.disconnect(now, client);
+        assert!(!raw.teller.came(now, &[1], true));
+        // One that announces more than it sends is dropped in time.
+        let client = service
+            .connect(now, Entrance::Private, Caller::Owner)
+            .unwrap();
+        service.receive(now, client, &[&order[..], b"\na"].concat());
+        service.work(now + REQUEST_TIME);
+        assert_eq!(service.take_finished(now), Some(client));
+        assert!(orders.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -42,18 +42,26 @@ Examples:
   uwwan mbim send --service basic_connect --cid pin --set --field pin_type=pin1 \\
       --field pin_operation=enter --field-file pin=/etc/uwwan/pin
   generate | uwwan mbim send --service basic_connect --cid pin --set --file -
+  uwwan mbim send --raw message.bin --wait 5                any bytes, and what the modem says to them
+  uwwan mbim send --raw '03000000 10000000 63000000 01000000' --json
 
 uwwan services lists what the modem offers; a wrong field name is answered with the right ones.
-The exit status is 7 when the modem answers with another status than success.")]
+The exit status is 7 when the modem answers with another status than success.
+
+With --raw each of its contents goes out as one control transfer, unchanged, be it malformed, a fragment or of a
+wrong length. All that comes meanwhile is shown but for indications and the answers to commands of others: what
+has one of the transaction ids that were sent answers them, and anything else matches nothing. An id that a command
+of the running uwwan up has at the moment is refused. Only who owns that up may do so, and no rule looks at the
+content: an OPEN or a CLOSE ends its control session.")]
 pub struct Arguments {
     /// Name of the service, as in uwwan services, or its UUID
-    #[arg(long, value_name = "NAME|UUID")]
-    service: String,
+    #[arg(long, value_name = "NAME|UUID", required_unless_present = "raw")]
+    service: Option<String>,
     /// Name or number of the command
-    #[arg(long, value_name = "NAME|N")]
-    cid: String,
+    #[arg(long, value_name = "NAME|N", required_unless_present = "raw")]
+    cid: Option<String>,
     /// Ask for something
-    #[arg(long, required_unless_present = "set")]
+    #[arg(long, required_unless_present_any = ["set", "raw"])]
     query: bool,
     /// Set something
     #[arg(long, conflicts_with = "query")]
@@ -72,23 +80,33 @@ pub struct Arguments {
     /// Content from a file of bytes or hexadecimal digits, - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fields", "field_files", "hex"])]
     file: Option<String>,
+    /// Send these bytes as they are: a file, - for standard input, or hexadecimal digits; may be
+    /// repeated, one control transfer each
+    #[arg(long, value_name = "HEX|FILE", conflicts_with_all = ["service", "cid", "query", "set", "fields", "field_files", "hex", "file", "force"])]
+    pub(super) raw: Vec<String>,
+    /// Seconds to show what comes after --raw
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, requires = "raw")]
+    pub(super) wait: f64,
+    /// End after so many answers to --raw
+    #[arg(long, value_name = "N", requires = "raw")]
+    pub(super) count: Option<usize>,
     /// Seconds to wait for the answer
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// Version of the Microsoft extensions in force, which changes some layouts
     #[arg(long, value_name = "VERSION", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
-    mbimex: u8,
+    pub(super) mbimex: u8,
     /// Do it even though `uwwan up` loses its session by that
     #[arg(long)]
     force: bool,
     /// Print what identifies or belongs to a person too
     #[arg(long)]
-    show_personal: bool,
+    pub(super) show_personal: bool,
     #[command(flatten)]
-    reach: Reach,
+    pub(super) reach: Reach,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Sends the command and shows the answer.
@@ -96,7 +114,8 @@ pub struct Arguments {
 /// # Errors
 /// Fails when the command makes no sense or cannot be sent, or when the modem refuses it.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (id, cid) = address(&arguments.service, &arguments.cid)?;
+    let (service, cid) = (arguments.service.as_deref(), arguments.cid.as_deref());
+    let (id, cid) = address(service.unwrap_or_default(), cid.unwrap_or_default())?;
     let kind = if arguments.set {
         CommandKind::SET
     } else {
@@ -277,13 +296,19 @@ fn refuse_credentials(
             info: info.to_vec(),
         },
     };
-    let found = personal_content(&message.encode_whole(), version);
-    let parts = found.map(|found| found.parts).unwrap_or_default();
-    let mut credentials = parts.iter().filter(|part| is_credential(part.field));
-    match credentials.find(|part| !part.range.is_empty()) {
-        Some(part) => Err(on_the_command_line(part.field).at("--hex")),
+    match credential(&message.encode_whole(), version) {
+        Some(field) => Err(on_the_command_line(field).at("--hex")),
         None => Ok(()),
     }
+}
+
+/// Returns the field of a message that holds a PIN or a password, if one does.
+pub(super) fn credential(message: &[u8], version: Version) -> Option<&'static str> {
+    let parts = personal_content(message, version)?.parts;
+    let mut credentials = parts.iter().filter(|part| is_credential(part.field));
+    credentials
+        .find(|part| !part.range.is_empty())
+        .map(|part| part.field)
 }
 
 fn on_the_command_line(field: &str) -> Failure {

@@ -1,0 +1,188 @@
+//! Control messages that a program sends as they are, and what the modem says meanwhile.
+//!
+//! They go out between whole messages of the driver's own. Nobody's command gets a transaction id
+//! that they have, and they are refused while a command has theirs, so that each answer belongs to
+//! one side alone: those with the id of a command are the driver's, and every other is told. The
+//! control session counts it as astray and drops it.
+
+use std::time::Instant;
+
+use uwwan_mbim::message::Header;
+use uwwan_mbim::session::State;
+use uwwan_usb::error::Error as UsbError;
+use uwwan_usb::requests;
+
+use super::Control;
+use super::overhearing::Hearing;
+use crate::failure::{Failure, FailureKind};
+use crate::kind::Kind;
+use crate::raw::{Raw, To};
+
+/// Type of an indication (MBIM 1.0, 9.1).
+const INDICATE_STATUS: u32 = 0x8000_0007;
+
+impl Control {
+    /// Sends bytes as they are.
+    pub(super) fn send_raw(&mut self, raw: Raw) {
+        match raw.to {
+            To::Control => self.send_raw_control(raw),
+            To::Data => raw.teller.fail(refused("NTBs as they are cannot be sent")),
+        }
+    }
+
+    fn send_raw_control(&mut self, raw: Raw) {
+        let Raw {
+            transfers,
+            wait,
+            mut teller,
+            ..
+        } = raw;
+        if let Some(why) = self.refusal(&transfers) {
+            return teller.fail(why);
+        }
+        while self.control_session.is_sending() && self.transfer() {}
+        let Some(held) = &self.device else {
+            return teller.fail(refused("the device is gone"));
+        };
+        let device = std::sync::Arc::clone(&held.device);
+        let interface = held.function.control_interface;
+        let mut ids: Vec<u32> = transfers.iter().map(|bytes| transaction(bytes)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        tracing::debug!("{} control messages of a program's own", transfers.len());
+        let ids_of_all = self.overhearing.0.iter().flat_map(|other| other.ids.iter());
+        let ids_of_all = ids_of_all.chain(&ids).copied().collect();
+        self.control_session.set_foreign(ids_of_all);
+        teller.begin(Instant::now(), wait);
+        for (number, bytes) in transfers.iter().enumerate() {
+            let sent = requests::send_encapsulated(&*device, interface, bytes);
+            let gone = matches!(sent, Err(UsbError::Gone { .. }));
+            teller.sent(
+                number,
+                bytes.len(),
+                sent.err().map(|error| error.to_string()),
+            );
+            if gone {
+                // The control session's own transfers notice the same.
+                teller.fail(refused("the device is gone"));
+                return self.attend_foreign();
+            }
+        }
+        self.overhearing.0.push(Hearing { teller, ids });
+    }
+
+    /// Returns why messages cannot be sent now.
+    fn refusal(&self, transfers: &[Vec<u8>]) -> Option<Failure> {
+        let mbim = self
+            .device
+            .as_ref()
+            .and_then(|held| match held.function.kind {
+                Kind::Mbim {
+                    max_control_message,
+                    ..
+                } => Some(usize::from(max_control_message)),
+                _ => None,
+            });
+        let Some(longest) = mbim else {
+            return Some(refused("there is no MBIM function"));
+        };
+        if self.control_session.state() != State::Open {
+            let why = refused("the control session is not open at present");
+            return Some(why.of(FailureKind::NotOpen));
+        }
+        if self.overhearing.is_full() {
+            return Some(refused("too many programs do so at a time").of(FailureKind::Busy));
+        }
+        let taken = transfers.iter().map(|bytes| transaction(bytes));
+        let taken = taken
+            .filter(|id| *id != 0)
+            .find(|id| self.control_session.is_taken(*id));
+        if let Some(id) = taken {
+            let why = format!("transaction {id} is a command that is still without an answer");
+            return Some(
+                refused(&why)
+                    .of(FailureKind::Busy)
+                    .next("try again, or choose another transaction id"),
+            );
+        }
+        // No backend carries more in one control transfer.
+        let most = longest.max(4096);
+        let long = transfers
+            .iter()
+            .map(Vec::len)
+            .find(|length| *length > most)?;
+        Some(
+            refused(&format!(
+                "{length} bytes are more than {most}",
+                length = long
+            ))
+            .of(FailureKind::Usage)
+            .next("send fragments, one transfer each"),
+        )
+    }
+
+    /// Tells what the last read brought, of which `length` bytes are in the control buffer, unless it
+    /// is the answer to a command or an indication.
+    pub(super) fn overhear(&mut self, length: usize) {
+        let bytes = &self.control_buffer[..length];
+        if self.overhearing.0.is_empty() || bytes.is_empty() {
+            return;
+        }
+        let id = transaction(bytes);
+        let indication = word(bytes, 0) == Some(INDICATE_STATUS);
+        if indication && Header::parse(bytes).is_ok()
+            || id != 0 && self.control_session.is_taken(id)
+        {
+            return;
+        }
+        let now = Instant::now();
+        self.overhearing.0.retain_mut(|hearing| {
+            let answers = id != 0 && hearing.ids.contains(&id);
+            hearing.teller.came(now, bytes, answers)
+        });
+        self.attend_foreign();
+    }
+
+    /// Ends what is heard where its time is over.
+    pub(super) fn overhear_no_longer(&mut self, now: Instant) {
+        let before = self.overhearing.0.len();
+        self.overhearing
+            .0
+            .retain(|hearing| hearing.teller.until() > now);
+        if self.overhearing.0.len() != before {
+            self.attend_foreign();
+        }
+    }
+
+    /// Ends what is heard because the control session ends.
+    pub(super) fn overhearing_ends(&mut self, why: &str) {
+        for hearing in self.overhearing.0.drain(..) {
+            hearing.teller.fail(refused(why).of(FailureKind::Gone));
+        }
+        self.attend_foreign();
+    }
+
+    fn attend_foreign(&mut self) {
+        let ids = self
+            .overhearing
+            .0
+            .iter()
+            .flat_map(|hearing| hearing.ids.iter());
+        self.control_session.set_foreign(ids.copied().collect());
+    }
+}
+
+/// Returns the transaction id of a message, or 0 where it is too short to have one.
+fn transaction(bytes: &[u8]) -> u32 {
+    word(bytes, 8).unwrap_or(0)
+}
+
+/// Returns the little-endian word at an offset.
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let field = bytes.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*field))
+}
+
+fn refused(why: &str) -> Failure {
+    Failure::new(FailureKind::Other, "cannot send the bytes").because(why)
+}
