@@ -1,25 +1,27 @@
-//! `uwwan usb` shows descriptors, and switches configurations without a bring-up.
+//! `uwwan usb` shows descriptors, switches configurations without a bring-up, and makes requests and
+//! transfers of any kind.
 
+mod claim;
 mod descriptors;
 mod names;
+mod request;
 mod target;
+mod transfer;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use uwwan_modem::quirks;
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::configuration::{self, SwitchPlan, ViaZero};
-use uwwan_usb::device::{Backend, Device as UsbDevice};
-use uwwan_usb::error::Error;
+use uwwan_usb::descriptors::TransferKind;
 use uwwan_usb::functions;
 
-use crate::candidates;
 use crate::capture;
 use crate::checks::words;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json, seconds};
 use crate::settings::Device;
+use target::{open, usb_failure};
 
 /// Arguments of `usb`.
 #[derive(Debug, clap::Args)]
@@ -34,6 +36,12 @@ enum Command {
     Descriptors(descriptors::Arguments),
     /// Show the active configuration, or switch to another one
     Config(ConfigArguments),
+    /// Make any control request
+    Control(request::Arguments),
+    /// Send and read bulk transfers, of any endpoint that nobody holds
+    Bulk(transfer::Arguments),
+    /// Send and read interrupt transfers, of any endpoint that nobody holds
+    Interrupt(transfer::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,41 +86,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Descriptors(arguments) => descriptors::run(arguments),
         Command::Config(arguments) => config(arguments),
-    }
-}
-
-/// An open device, with its backend, which has to live as long.
-type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
-
-fn open(
-    device: Option<&Device>,
-    kind: BackendKind,
-    capture: &capture::Options,
-) -> Result<Opened, Failure> {
-    let (backend, selector) = target::find(device, kind)?;
-    let backend = capture.around(backend)?;
-    let found = candidates::select(backend.as_ref(), &selector)?.found;
-    let device = backend
-        .open(&found)
-        .map_err(|error| usb_failure("cannot open the device", &error))?;
-    Ok((backend, device))
-}
-
-/// Returns a USB error as a failure of the program.
-fn usb_failure(what: &str, error: &Error) -> Failure {
-    let exit = match error {
-        Error::NoPermission { .. } => FailureKind::Permission,
-        Error::Busy { .. } => FailureKind::Busy,
-        Error::Gone { .. } => FailureKind::Missing,
-        _ => FailureKind::Host,
-    };
-    let failure = Failure::new(exit, what).because(error);
-    match exit {
-        FailureKind::Permission => failure.next(
-            "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
-        ),
-        FailureKind::Busy => failure.next("stop what holds it: uwwan down, ModemManager, or another program"),
-        _ => failure,
+        Command::Control(arguments) => request::run(arguments),
+        Command::Bulk(arguments) => transfer::run(arguments, TransferKind::Bulk),
+        Command::Interrupt(arguments) => transfer::run(arguments, TransferKind::Interrupt),
     }
 }
 
@@ -222,27 +198,4 @@ fn config(arguments: &ConfigArguments) -> Result<(), Failure> {
         switched.after,
         seconds(time)
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_permission_names_the_way_out() {
-        let failure = usb_failure(
-            "cannot open the device",
-            &Error::NoPermission {
-                operation: "open 03f0:a31d at 1-4".into(),
-                node: Some("/dev/bus/usb/001/004".into()),
-            },
-        );
-        assert_eq!(failure.kind, FailureKind::Permission);
-        assert_eq!(
-            failure.to_string(),
-            "cannot open the device\n\
-             \x20 why:   open 03f0:a31d at 1-4: permission denied\n\
-             \x20 next:  install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo"
-        );
-    }
 }

@@ -1,13 +1,16 @@
-//! Finds the device that a subcommand of `usb` is about.
+//! The device that a subcommand of `usb` is about: finds it, opens it, and says what is wrong with it.
 
 use std::sync::Arc;
 
 use uwwan_modem::Selector;
 use uwwan_usb::backend::BackendKind;
-use uwwan_usb::device::Backend;
+use uwwan_usb::device::{Backend, Device as UsbDevice};
+use uwwan_usb::error::Error;
 
+use crate::candidates;
+use crate::capture;
 use crate::emulated::Wanted;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::settings::Device;
 
 /// Returns the backend of the device, and the selector that finds it there.
@@ -25,5 +28,67 @@ pub fn find(
         }
         Some(Device::Usb(selector)) => Ok((kind.start(), selector.clone())),
         None => Ok((kind.start(), Selector::Any)),
+    }
+}
+
+/// An open device, with its backend, which has to live as long.
+pub type Opened = (Arc<dyn Backend>, Arc<dyn UsbDevice>);
+
+/// Opens the device.
+///
+/// # Errors
+/// When there is none, or several, or it cannot be opened.
+pub fn open(
+    device: Option<&Device>,
+    kind: BackendKind,
+    capture: &capture::Options,
+) -> Result<Opened, Failure> {
+    let (backend, selector) = find(device, kind)?;
+    let backend = capture.around(backend)?;
+    let found = candidates::select(backend.as_ref(), &selector)?.found;
+    let device = backend
+        .open(&found)
+        .map_err(|error| usb_failure("cannot open the device", &error))?;
+    Ok((backend, device))
+}
+
+/// Returns a USB error as a failure of the program.
+pub fn usb_failure(what: &str, error: &Error) -> Failure {
+    let exit = match error {
+        Error::NoPermission { .. } => FailureKind::Permission,
+        Error::Busy { .. } => FailureKind::Busy,
+        Error::Gone { .. } => FailureKind::Missing,
+        _ => FailureKind::Host,
+    };
+    let failure = Failure::new(exit, what).because(error);
+    match exit {
+        FailureKind::Permission => failure.next(
+            "install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo",
+        ),
+        FailureKind::Busy => failure.next("stop what holds it: uwwan down, ModemManager, or another program"),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_permission_names_the_way_out() {
+        let failure = usb_failure(
+            "cannot open the device",
+            &Error::NoPermission {
+                operation: "open 03f0:a31d at 1-4".into(),
+                node: Some("/dev/bus/usb/001/004".into()),
+            },
+        );
+        assert_eq!(failure.kind, FailureKind::Permission);
+        assert_eq!(
+            failure.to_string(),
+            "cannot open the device\n\
+             \x20 why:   open 03f0:a31d at 1-4: permission denied\n\
+             \x20 next:  install the udev rule (packaging/70-uwwan.rules) and plug the modem in again, or use sudo"
+        );
     }
 }
