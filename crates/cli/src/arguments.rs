@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, capture, demo, down, emulate, ipv6, list, mbim, modem, ntb, quirks, status, up, usb,
+    at, bench, capture, completions, demo, down, emulate, ipv6, list, manual, mbim, modem, ntb,
+    quirks, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -67,6 +68,11 @@ pub enum Command {
     Ntb(ntb::Arguments),
     /// Look into MBIM control messages
     Mbim(mbim::Arguments),
+    /// Print the script that lets a shell complete the command line
+    Completions(completions::Arguments),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual(manual::Arguments),
 }
 
 impl Command {
@@ -164,5 +170,57 @@ mod tests {
             Kind::Other as usize + 1,
             "a kind is missing here"
         );
+    }
+
+    /// The text of a page without the escapes of its dashes, quotes and backslashes.
+    fn plain(text: &[u8]) -> String {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let text = text.replace("\\-", "-").replace("\\*(Aq", "'");
+        text.replace("\\\\", "\\")
+    }
+
+    #[test]
+    fn every_command_has_a_page_with_its_options_and_examples() {
+        fn check(command: &clap::Command, path: &str, pages: &[(String, Vec<u8>)]) {
+            let name = format!("{path}.1");
+            let (_, page) = pages.iter().find(|(one, _)| *one == name).expect(&name);
+            let page = plain(page);
+            for argument in command.get_arguments().filter(|one| !one.is_hide_set()) {
+                if let Some(long) = argument.get_long() {
+                    assert!(page.contains(&format!("--{long}")), "{name}: {long}");
+                }
+            }
+            // A command that only groups others has none.
+            let examples = command.get_after_help().map(ToString::to_string);
+            for line in examples
+                .unwrap_or_default()
+                .lines()
+                .filter(|line| line.starts_with("  "))
+            {
+                assert!(page.contains(line.trim()), "{name}: {line}");
+            }
+            for other in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+                check(other, &format!("{path}-{}", other.get_name()), pages);
+            }
+        }
+        let mut command = Arguments::command().disable_help_subcommand(true);
+        command.build();
+        check(&command, "uwwan", &manual::pages(Arguments::command()));
+    }
+
+    #[test]
+    fn the_options_with_values_of_the_machine_are_found() {
+        use crate::completion::with_values;
+        use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
+        fn count(command: &clap::Command, found: &mut [usize; 2]) {
+            for argument in command.get_arguments() {
+                found[0] += usize::from(argument.get::<ArgValueCandidates>().is_some());
+                found[1] += usize::from(argument.get::<ArgValueCompleter>().is_some());
+            }
+            command.get_subcommands().for_each(|one| count(one, found));
+        }
+        let mut found = [0; 2];
+        count(&with_values(Arguments::command()), &mut found);
+        assert!(found[0] > 30 && found[1] > 10, "{found:?}");
     }
 }

@@ -12,6 +12,7 @@ mod capture;
 mod checks;
 mod choices;
 mod commands;
+mod completion;
 mod descriptor_file;
 mod emulated;
 mod entrances;
@@ -46,7 +47,7 @@ mod watchdog;
 use std::alloc::System;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use zeroizing_alloc::ZeroAlloc;
 
 use arguments::{Arguments, Command};
@@ -57,6 +58,9 @@ use arguments::{Arguments, Command};
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    if completion::answer(Arguments::command) {
+        return ExitCode::SUCCESS;
+    }
     let arguments = Arguments::try_parse().unwrap_or_else(|error| redacted::redacted(error).exit());
     logging::start(arguments.verbose);
     let _queues = arguments
@@ -92,6 +96,8 @@ fn main() -> ExitCode {
         Command::Usb(arguments) => commands::usb::run(&arguments),
         Command::Ntb(arguments) => commands::ntb::run(&arguments),
         Command::Mbim(arguments) => commands::mbim::run(&arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments),
+        Command::Manual(arguments) => commands::manual::run(&arguments, Arguments::command()),
     };
     capture::finish();
     match result {

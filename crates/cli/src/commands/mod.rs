@@ -4,6 +4,7 @@
 pub mod at;
 pub mod bench;
 pub mod capture;
+pub mod completions;
 pub mod contexts;
 pub mod demo;
 pub mod down;
@@ -12,6 +13,7 @@ pub mod info;
 pub mod ip_filters;
 pub mod ipv6;
 pub mod list;
+pub mod manual;
 pub mod mbim;
 pub mod modem;
 pub mod network;
