@@ -71,6 +71,9 @@ choices! {
         /// Pause between USB configuration 0 and the MBIM configuration [default: what the modem needs]
         #[arg(long, value_name = "SECONDS", help_heading = "Modem")]
         pub settle: Option<f64>,
+        /// How long the modem may take to answer MBIM_OPEN, repeats included [default: what the modem needs]
+        #[arg(long, value_name = "SECONDS", help_heading = "Modem")]
+        pub open_budget: Option<f64>,
         /// Wait for the modem instead of failing when it is not plugged in
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Modem")]
         pub wait: Option<bool>,
@@ -323,6 +326,10 @@ impl Settings {
         if let Some(settle) = self.settle {
             within("settle", settle, 0.0, 600.0)?;
             options.settle = Some(Duration::from_secs_f64(settle));
+        }
+        if let Some(budget) = self.open_budget {
+            within("open-budget", budget, 1.0, 600.0)?;
+            options.open_budget = Some(Duration::from_secs_f64(budget));
         }
         if let Some(timeout) = self.timeout {
             within("timeout", timeout, 1.0, 86_400.0)?;

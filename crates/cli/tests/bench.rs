@@ -1,10 +1,12 @@
 //! `uwwan bench` as a user runs it, for a moment: the figures are there and positive. How large
 //! they are depends on the machine.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 /// `nobody`, on every system.
@@ -243,4 +245,36 @@ fn wrong_usage_is_told_at_once() {
         assert!(text.contains(told), "{arguments:?}: {text}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_was_measured_is_kept_when_it_is_interrupted() {
+    let arguments = [
+        "--device",
+        "loopback",
+        "--rounds",
+        "100",
+        "--seconds",
+        "0.05",
+        "--json",
+    ];
+    let mut child = command(Path::new(env!("CARGO_BIN_EXE_uwwan")), &arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().starts_with("round 2 of 100")));
+    let pid = Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    let said: Vec<String> = told.map(Result::unwrap).collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said:?}");
+    let figures: Value = serde_json::from_slice(&output.stdout).expect("figures");
+    assert!(figures.to_string().contains("in round "), "{figures}");
+    assert!(
+        said.iter()
+            .any(|line| line.starts_with("error: interrupted")),
+        "{said:?}"
+    );
 }

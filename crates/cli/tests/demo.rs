@@ -1,8 +1,10 @@
 //! The demo as a user runs it, as root and as an ordinary user.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 /// `nobody`, on every system.
@@ -175,4 +177,50 @@ fn refused_ipv6_is_explained_and_fails() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("no_device_support"), "{told}");
     assert!(told.contains("PLMN"), "{told}");
+}
+
+#[test]
+fn interrupted_it_stops_cleanly_and_says_so_by_its_status() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_uwwan"))
+        .args(["demo", "--userspace", "--bytes", "900G"])
+        .env_remove("UWWAN_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().contains("online")));
+    rustix::process::kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let told: Vec<String> = told.map(Result::unwrap).collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told:?}");
+    assert!(
+        told.iter().any(|line| line.starts_with("stopped")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn the_pause_and_the_size_of_ndps_can_be_chosen() {
+    let output = demo(
+        &[
+            "--userspace",
+            "--bytes",
+            "1M",
+            "--settle",
+            "0.3",
+            "--table",
+            "full",
+            "--json",
+        ],
+        false,
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let refused = demo(&["--settle", "nan"], false);
+    assert_eq!(refused.status.code(), Some(2));
 }

@@ -70,6 +70,7 @@ driver's; the far machine's interface is plain.
 A real modem needs `iperf3` and `ping` here and `iperf3 --server` on a machine that it reaches. Each
 second of a test moves as much as the network carries, and somebody pays for it.
 
+Ctrl-C ends it after the measurement at work; what was measured by then is shown, and kept as asked.
 The exit status is 0 only if every measurement succeeded.")]
 pub struct Arguments {
     /// What to measure: `emulator`, `loopback`, or a modem as in `uwwan up`
@@ -421,6 +422,8 @@ struct Bench<'a> {
     interrupts: Receiver<i32>,
     figures: Figures,
     failures: Vec<(String, Failure)>,
+    /// Round in which the user has ended the bench.
+    ended_in: Option<u32>,
 }
 
 impl<'a> Bench<'a> {
@@ -440,6 +443,7 @@ impl<'a> Bench<'a> {
             interrupts,
             figures,
             failures: Vec::new(),
+            ended_in: None,
         })
     }
 
@@ -459,26 +463,31 @@ impl<'a> Bench<'a> {
             Ok(())
         } else {
             Err(Failure::new(FailureKind::Cancelled, "interrupted")
-                .because("nothing is left behind"))
+                .because("what was measured by then is shown; nothing is left behind"))
         }
     }
 
-    /// Visits every contender once in every round. One that has failed is not visited again, the
-    /// others are.
+    /// Visits every contender once in every round, until the user interrupts. One that has failed is not
+    /// visited again, the others are.
     fn rounds(&mut self, visits: &mut [Visit<'_>]) -> Result<(), Failure> {
         for round in 1..=self.arguments.rounds {
             for visit in visits.iter_mut().filter(|visit| !visit.failed) {
-                self.interrupted()?;
+                if !self.interrupts.is_empty() {
+                    self.ended_in = Some(round);
+                    return Ok(());
+                }
                 self.tell(&format!(
                     "round {round} of {}: {}",
                     self.arguments.rounds, visit.name
                 ))?;
                 if let Err(failure) = self.visit(visit) {
-                    if matches!(
-                        failure.kind,
-                        FailureKind::Cancelled | FailureKind::Closed | FailureKind::Usage
-                    ) {
+                    if matches!(failure.kind, FailureKind::Closed | FailureKind::Usage) {
                         return Err(failure);
+                    }
+                    // The programs that measure are interrupted by the same key.
+                    if !self.interrupts.is_empty() {
+                        self.ended_in = Some(round);
+                        return Ok(());
                     }
                     note(format!("{}: error: {failure}", plain(visit.name)));
                     visit.failed = true;
@@ -509,9 +518,13 @@ impl<'a> Bench<'a> {
     }
 
     /// Writes the report and prints the figures. Fails with the kind of the first failure when a
-    /// contender failed.
+    /// contender failed, and when the user interrupted.
     fn finish(mut self, report: Option<Report>) -> Result<(), Failure> {
         outcome::notes(&mut self.figures);
+        if let Some(round) = self.ended_in {
+            let text = format!("in round {round} of {}", self.arguments.rounds);
+            self.figures.fact("interrupted", text);
+        }
         for (name, failure) in &self.failures {
             self.figures
                 .fact("failed", format!("{name}: {}", failure.one_line()));
@@ -525,6 +538,7 @@ impl<'a> Bench<'a> {
             say("")?;
             say(table::of(&self.figures).trim_end())?;
         }
+        self.interrupted()?;
         // Each failure has been printed already.
         match self.failures.first() {
             None => Ok(()),

@@ -18,7 +18,7 @@ use uwwan_emulator::{Emulator, FarSide};
 use uwwan_figures::Spread;
 use uwwan_modem::event::SessionChange;
 use uwwan_modem::host::{HostProvider, TunProvider};
-use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, TunMode};
+use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, Table, TunMode};
 use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Handle, Modem, Options, Selector};
 use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
@@ -60,6 +60,7 @@ Examples:
   uwwan demo --ip-type ipv6              IPv6 refused by the firmware, and why
   uwwan demo --ip-type ipv6 --knob ipv6=on
   uwwan demo --knob settle_ms=5000       firmware that needs more settling than it gets
+  uwwan demo --knob settle_ms=5000 --settle 6
   uwwan emulate knobs                    all the knobs
 
 The exit status is 0 only if everything worked: bring-up, every ping, every byte, a clean stop, and
@@ -80,6 +81,9 @@ pub struct Arguments {
     /// NTB format to the modem, in bits [default: what the modem needs]
     #[arg(long, value_name = "BITS", value_parser = words(Format::VALUES))]
     ntb: Option<Format>,
+    /// NDP as long as needed, or of the kernel driver's fixed size [default: minimal]
+    #[arg(long, value_name = "SIZE", value_parser = words(Table::VALUES))]
+    table: Option<Table>,
     /// How an NTB ends that fills its last packet [default: what the modem needs]
     #[arg(long, value_name = "HOW", value_parser = words(Padding::VALUES))]
     pad: Option<Padding>,
@@ -98,6 +102,9 @@ pub struct Arguments {
     /// Transfers kept in flight in each direction [default: 16 from the modem, 8 to it]
     #[arg(long, value_name = "N")]
     in_flight: Option<usize>,
+    /// Pause between USB configuration 0 and the MBIM configuration [default: what the modem needs]
+    #[arg(long, value_name = "SECONDS")]
+    settle: Option<f64>,
     #[command(flatten)]
     modem: EmulatedModem,
     #[command(flatten)]
@@ -115,8 +122,10 @@ impl Arguments {
                 tun_mode: self.tun_mode,
                 ..SessionSettings::default()
             },
+            settle: self.settle,
             ndp: self.ndp,
             ntb: self.ntb,
+            table: self.table,
             pad: self.pad,
             block_size: self.block_size,
             input_size: self.input_size,
@@ -168,6 +177,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         interrupts,
         outcome: Outcome::default(),
         diagnosis: None,
+        failed: None,
         addresses: Addresses::default(),
         interface: String::new(),
         bar: None,
@@ -235,6 +245,8 @@ struct Demo {
     interrupts: Receiver<i32>,
     outcome: Outcome,
     diagnosis: Option<String>,
+    /// Why the bring-up has failed last, while it is tried again.
+    failed: Option<Failure>,
     addresses: Addresses,
     interface: String,
     bar: Option<ProgressBar>,
@@ -332,15 +344,18 @@ impl Demo {
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(Failure::new(
-                        FailureKind::Refused,
-                        "the emulated modem is not online",
-                    )
-                    .because(format!(
-                        "{} have passed",
-                        seconds(ONLINE_TIME.as_secs_f64())
-                    ))
-                    .next("uwwan -vv demo shows what it waits for"));
+                    let mut failure =
+                        Failure::new(FailureKind::Refused, "the emulated modem is not online")
+                            .because(format!(
+                                "{} have passed",
+                                seconds(ONLINE_TIME.as_secs_f64())
+                            ));
+                    // What has failed knows more of what would help.
+                    if let Some(last) = self.failed.take() {
+                        failure = failure.because(last.headline());
+                        failure.next.extend(last.next);
+                    }
+                    return Err(failure.next("uwwan -vv demo shows what it waits for"));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::new(
@@ -377,6 +392,7 @@ impl Demo {
                 SessionChange::Offline { .. } => {}
             },
             Event::Diagnosis { text } => self.diagnosis = Some(text.clone()),
+            Event::RungFailed { failure, .. } => self.failed = Some(failure.clone()),
             _ => {}
         }
         progress::lines(event)
@@ -390,7 +406,7 @@ impl Demo {
 
     fn interrupted(&self) -> Result<(), Failure> {
         if self.interrupts.try_recv().is_ok() {
-            Err(Failure::new(FailureKind::Other, "interrupted")
+            Err(Failure::new(FailureKind::Cancelled, "interrupted")
                 .next("the modem was stopped cleanly; nothing is left behind"))
         } else {
             Ok(())
