@@ -1,5 +1,7 @@
 //! `uwwan status` shows the state of a running `uwwan up`.
 
+mod prometheus;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +26,8 @@ Examples:
   uwwan status                            the one that runs
   uwwan status --watch                    again at each change, until Ctrl-C
   uwwan status --json | jq .addresses     for programs
-  uwwan status --device 1-4.2             one of several")]
+  uwwan status --device 1-4.2             one of several
+  uwwan status --prometheus               for node_exporter's textfile collector and the like")]
 pub struct Arguments {
     /// Which, when several run: its port as `uwwan list` shows it, or `emulator`
     #[arg(long, short, value_name = "PORT")]
@@ -35,6 +38,9 @@ pub struct Arguments {
     /// Print JSON, one line a state
     #[arg(long)]
     pub json: bool,
+    /// Print counters and gauges in Prometheus's text format
+    #[arg(long, conflicts_with_all = ["watch", "json"])]
+    pub prometheus: bool,
     /// Where running modems keep their control sockets
     #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
     pub runtime_dir: Option<PathBuf>,
@@ -49,6 +55,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         arguments.runtime_dir.as_deref(),
         arguments.device.as_deref(),
     )?;
+    if arguments.prometheus {
+        let reply = client.status()?;
+        return say(prometheus::exposition(&reply.decode()?, &reply.device).trim_end());
+    }
     if !arguments.watch {
         return show(&client.status()?, arguments.json, None);
     }
@@ -57,10 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut before: Option<(std::time::Instant, Traffic)> = None;
     let mut first = true;
     while let Some(reply) = client.reply(PATIENCE)? {
-        if redraw {
-            // The cursor goes home and the screen is cleared, so that the picture stays in place.
-            say("\u{1b}[H\u{1b}[2J")?;
-        } else if !first && !arguments.json {
+        if !redraw && !first && !arguments.json {
             say("")?;
         }
         first = false;
@@ -68,7 +75,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let rates = before
             .as_ref()
             .map(|(time, traffic)| (arrived - *time, traffic));
-        show(&reply, arguments.json, rates)?;
+        if redraw {
+            let lines = describe(&reply.decode()?, &reply, rates);
+            say(screen(&lines, size()))?;
+        } else {
+            show(&reply, arguments.json, rates)?;
+        }
         if let Ok(status) = reply.decode() {
             before = Some((arrived, status.traffic));
         }
@@ -77,6 +89,31 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         say("uwwan has stopped")?;
     }
     Ok(())
+}
+
+/// Returns the terminal's rows and columns; those of a small one where it does not tell.
+fn size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
+        _ => (24, 80),
+    }
+}
+
+/// Returns what clears a terminal and shows as many of the lines as fit, so that the first one stays on
+/// the screen. The last row is left to the cursor.
+fn screen(lines: &[String], (rows, columns): (usize, usize)) -> String {
+    let room = rows.saturating_sub(1).max(1);
+    let mut shown: Vec<String> = lines
+        .iter()
+        .map(|line| line.chars().take(columns).collect())
+        .collect();
+    if shown.len() > room {
+        let hidden = shown.len() - (room - 1);
+        shown.truncate(room - 1);
+        let more = format!("  … {hidden} more lines: a higher terminal shows them");
+        shown.push(more.chars().take(columns).collect());
+    }
+    format!("\u{1b}[H\u{1b}[2J{}", shown.join("\n"))
 }
 
 fn show(reply: &Reply, json: bool, before: Option<(Duration, &Traffic)>) -> Result<(), Failure> {
@@ -525,5 +562,24 @@ mod tests {
         };
         let text = describe(&status, &reply(), Some((Duration::from_secs(1), &before))).join("\n");
         assert!(text.contains("8.00 Mbit/s"), "{text}");
+    }
+
+    #[test]
+    fn a_screen_shows_the_first_lines_and_scrolls_none_away() {
+        let lines: Vec<String> = (0..20).map(|n| format!("{n} {}", "x".repeat(80))).collect();
+        let drawn = screen(&lines, (12, 60));
+        let rows: Vec<&str> = drawn
+            .strip_prefix("\u{1b}[H\u{1b}[2J")
+            .unwrap()
+            .split('\n')
+            .collect();
+        assert_eq!(rows.len(), 11);
+        assert!(
+            rows[0].starts_with("0 x") && rows[10].contains("10 more lines"),
+            "{rows:?}"
+        );
+        assert!(rows.iter().all(|row| row.chars().count() <= 60));
+        assert_eq!(screen(&lines[..3], (4, 80)).matches('\n').count(), 2);
+        assert!(!screen(&lines[..3], (1, 1)).is_empty());
     }
 }
