@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, capture, completions, demo, down, emulate, ipv6, list, manual, mbim, modem, ntb,
-    quirks, status, up, usb,
+    at, bench, capture, completions, config, demo, down, emulate, ipv6, list, manual, mbim, modem,
+    ntb, quirks, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -68,6 +68,8 @@ pub enum Command {
     Ntb(ntb::Arguments),
     /// Look into MBIM control messages
     Mbim(mbim::Arguments),
+    /// Check configuration files
+    Config(config::Arguments),
     /// Print the script that lets a shell complete the command line
     Completions(completions::Arguments),
     /// Write the manual pages into a directory

@@ -13,6 +13,7 @@ mod checks;
 mod choices;
 mod commands;
 mod completion;
+mod configurations;
 mod descriptor_file;
 mod emulated;
 mod entrances;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         Command::Usb(arguments) => commands::usb::run(&arguments),
         Command::Ntb(arguments) => commands::ntb::run(&arguments),
         Command::Mbim(arguments) => commands::mbim::run(&arguments),
+        Command::Config(arguments) => commands::config::run(&arguments),
         Command::Completions(arguments) => commands::completions::run(&arguments),
         Command::Manual(arguments) => commands::manual::run(&arguments, Arguments::command()),
     };

@@ -35,6 +35,18 @@ fn file(name: &str, emulated: bool) -> Option<PathBuf> {
 /// Returns the directories of quirk files: `/etc/uwwan/quirks.d`, then `$XDG_CONFIG_HOME/uwwan/quirks.d`
 /// (`~/.config/uwwan/quirks.d`).
 pub fn quirk_directories() -> Vec<PathBuf> {
+    let mut directories = configuration_directories();
+    // Of two rows the one that is read last counts.
+    directories.reverse();
+    directories
+        .into_iter()
+        .map(|directory| directory.join("quirks.d"))
+        .collect()
+}
+
+/// Returns the directories of configuration files, the one that counts first: `$XDG_CONFIG_HOME/uwwan`
+/// (`~/.config/uwwan`), then `/etc/uwwan`.
+pub fn configuration_directories() -> Vec<PathBuf> {
     let absolute = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -42,10 +54,10 @@ pub fn quirk_directories() -> Vec<PathBuf> {
     };
     let of_user =
         absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
-    let of_user = of_user.map(|config| config.join("uwwan").join("quirks.d"));
-    [PathBuf::from("/etc/uwwan/quirks.d")]
+    let of_user = of_user.map(|config| config.join("uwwan"));
+    of_user
         .into_iter()
-        .chain(of_user)
+        .chain([PathBuf::from("/etc/uwwan")])
         .collect()
 }
 

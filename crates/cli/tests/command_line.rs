@@ -362,3 +362,56 @@ fn every_function_of_a_device_is_listed() {
             .contains("configuration 3")
     );
 }
+
+/// The program with a folder as the user's configuration.
+fn configured(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_uwwan"))
+        .args(arguments)
+        .env("XDG_CONFIG_HOME", folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs")
+}
+
+#[test]
+fn configurations_are_checked_by_name_and_by_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("uwwan");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("good.toml"), "apn = \"internet\"\n").unwrap();
+    std::fs::write(own.join("bad.toml"), "apn = \"internet\"\nmtu = 5\n").unwrap();
+    let check = |arguments: &[&str]| {
+        let output = configured(folder.path(), &[&["config", "check"], arguments].concat());
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    let (status, told, _) = check(&["good"]);
+    assert_eq!(
+        (status, told.contains("good.toml: good")),
+        (Some(0), true),
+        "{told}"
+    );
+    let (status, _, told) = check(&["bad"]);
+    assert_eq!(status, Some(2));
+    assert!(
+        told.contains("--mtu") && told.contains("bad.toml"),
+        "{told}"
+    );
+    let file = own.join("bad.toml");
+    assert_eq!(check(&[file.to_str().unwrap()]).0, Some(2));
+    // All of them: the good one is told although another is not.
+    let (status, told, _) = check(&["--json"]);
+    assert_eq!(status, Some(2));
+    let own = |line: &&str| line.contains(folder.path().to_str().unwrap());
+    assert_eq!(told.lines().filter(own).count(), 2, "{told}");
+    assert!(told.contains("\"ok\":true"), "{told}");
+    let (status, _, told) = check(&["absent"]);
+    assert_eq!(status, Some(2));
+    assert!(
+        told.contains("absent.toml") && told.contains("bad, good"),
+        "{told}"
+    );
+    // `up` takes the same names, and finds the same mistakes.
+    let output = configured(folder.path(), &["up", "bad"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--mtu"), "{}", stderr(&output));
+}

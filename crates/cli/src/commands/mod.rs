@@ -5,6 +5,7 @@ pub mod at;
 pub mod bench;
 pub mod capture;
 pub mod completions;
+pub mod config;
 pub mod contexts;
 pub mod demo;
 pub mod down;

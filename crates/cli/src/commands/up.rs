@@ -24,6 +24,7 @@ use super::progress::{self, Waiting};
 use crate::candidates;
 use crate::capture;
 use crate::choices::Over;
+use crate::configurations;
 use crate::emulated::{self, EmulatedModem, Wanted};
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
@@ -48,6 +49,8 @@ use crate::watchdog::Watchdog;
 Examples:
   uwwan up --apn internet --route default
       online, with everything going through the modem
+  uwwan up home
+      with the configuration /etc/uwwan/home.toml or ~/.config/uwwan/home.toml
   uwwan up --device 1-4.2 --apn internet --pin-file /etc/uwwan/pin --route 192.0.2.0/24
       one of several modems, SIM unlocked, one prefix through it
   uwwan up --apn internet --session 3:apn=mms,ip-type=ipv4,route=192.0.2.0/24
@@ -74,8 +77,12 @@ Stops cleanly at Ctrl-C, SIGTERM, SIGHUP, SIGQUIT or `uwwan down`; a second sign
 What it prints never holds it up: lines that nobody takes are dropped, and their number is told.
 A configuration file has the same names:   apn = \"internet\"   route = \"default\"")]
 pub struct Arguments {
+    /// Name of a configuration: /etc/uwwan/NAME.toml or ~/.config/uwwan/NAME.toml, of which your own
+    /// comes first
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
     /// TOML file with any of these options, without dashes; flags win over it
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", conflicts_with = "name")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
@@ -103,7 +110,8 @@ const UNNAMED: &str = "modem";
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let usb_flag = arguments.settings.usb;
     let device_flag = arguments.settings.device.is_some();
-    let file = match &arguments.config {
+    let config = configurations::chosen(arguments.name.as_deref(), arguments.config.as_deref())?;
+    let file = match &config {
         Some(path) => Settings::from_file(path)?,
         None => Settings::default(),
     };
@@ -246,7 +254,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     // A configuration that another modem is chosen for on the command line names no directory.
-    let configured = arguments.config.as_deref().filter(|_| !device_flag);
+    let configured = config.as_deref().filter(|_| !device_flag);
     let name = match (configured.and_then(Path::file_stem), &chosen.port) {
         (Some(stem), _) => stem.to_string_lossy().into_owned(),
         (None, Some(port)) => port.clone(),
