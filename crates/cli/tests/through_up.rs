@@ -245,3 +245,111 @@ fn commands_ask_through_the_running_up() {
     let status = up.until("still online", |status| status["online"] == true);
     assert_eq!(status["attempts"], 1);
 }
+
+/// One object a line.
+fn objects(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let parse = |line: &str| serde_json::from_str(line).unwrap();
+    text.lines().map(parse).collect()
+}
+
+/// A CLOSE with another length than its header says, a COMMAND in two fragments, and an id that the
+/// driver does not get confused about.
+#[test]
+fn raw_messages_go_beside_the_drivers_own() {
+    let up = Up::start(&[]);
+    let send = |raw: &[&str], more: &[&str]| {
+        let raw = raw.iter().flat_map(|bytes| ["--raw", bytes]);
+        let head = ["mbim", "send", "--json"].into_iter();
+        let arguments: Vec<&str> = head.chain(raw).chain(more.iter().copied()).collect();
+        up.ask(&arguments)
+    };
+    // A query of DEVICE_CAPS, transaction 0x1001, whole and in two fragments.
+    let body = "a289cc33bcbb8b4fb6b0133ec2aae6df 01000000 00000000 00000000";
+    let whole = format!("03000000 30000000 01100000 01000000 00000000 {body}");
+    let output = send(&[&whole], &["--count", "1"]);
+    let told = objects(&output);
+    assert_eq!(
+        told[0],
+        json!({"event": "sent", "transfer": 0, "length": 48, "error": null})
+    );
+    assert_eq!(told[1]["answers"], true, "{told:?}");
+    assert_eq!(told[1]["message"]["transaction_id"], 0x1001);
+    assert_eq!(told[1]["message"]["type"], "command_done");
+    let (first, second) = body.split_at(16);
+    let fragments = [
+        format!("03000000 1c000000 02100000 02000000 00000000 {first}"),
+        format!("03000000 28000000 02100000 02000000 01000000 {second}"),
+    ];
+    let output = send(&[&fragments[0], &fragments[1]], &["--count", "1"]);
+    let told = objects(&output);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[2]["message"]["type"], "command_done");
+    // No such message: the modem says so.
+    let output = send(&["77000000 0c000000 03100000"], &["--count", "1"]);
+    let told = objects(&output);
+    assert_eq!(told[1]["message"]["type"], "function_error", "{told:?}");
+    // Nothing that has a transaction id: whatever comes matches nothing.
+    let output = send(&["0300"], &["--wait", "0.3"]);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(
+        objects(&output)[1..]
+            .iter()
+            .all(|told| told["answers"] == false)
+    );
+    // A PIN is not for the command line.
+    let pin = "03000000 50000000 01000000 01000000 00000000 a289cc33bcbb8b4fb6b0133ec2aae6df \
+               04000000 01000000 20000000 02000000 00000000 18000000 08000000 00000000 00000000 \
+               3100320033003400";
+    let output = send(&[pin], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a secret"));
+    // The driver's own session was never touched.
+    let status = up.until("still online", |status| status["online"] == true);
+    assert_eq!(status["attempts"], 1);
+    up.value(&["signal"]);
+}
+
+#[test]
+fn ntbs_go_out_and_what_comes_back_is_shown() {
+    let up = Up::start(&["--route", "default"]);
+    let status = up.until("an address", |status| {
+        status["addresses"]["ipv4"]["address"].is_string()
+    });
+    let address = status["addresses"]["ipv4"]["address"].as_str().unwrap();
+    let address = address.split('/').next().unwrap();
+    let ping = format!("{address},198.51.100.1,32");
+    let build = |more: &[&str]| {
+        let output = up.ask(&[&["ntb", "build", "--ping", &ping][..], more].concat());
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (one, two) = (build(&[]), build(&["--sequence", "9", "--pad", "600"]));
+    let output = up.ask(&[
+        "ntb", "send", &one, &two, "--count", "2", "--wait", "20", "--json",
+    ]);
+    let told = objects(&output);
+    assert!(output.status.success(), "{told:?}");
+    let sent = |told: &&Value| told["event"] == "sent";
+    assert_eq!(told.iter().filter(sent).count(), 2, "{told:?}");
+    let answer = format!("198.51.100.1 > {address} ICMP");
+    let answers = |told: &Value| {
+        let datagrams = told["ntb"]["datagrams"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        datagrams
+            .iter()
+            .filter(|datagram| datagram["about"] == answer.as_str())
+            .count()
+    };
+    assert!(told.iter().map(answers).sum::<usize>() >= 1, "{told:?}");
+    // One that is broken: the modem swallows it, and `up` goes on.
+    let broken = build(&["--wrong", "ndp-index=4000"]);
+    let output = up.ask(&["ntb", "send", &broken, "--wait", "0.2"]);
+    assert!(output.status.success());
+    let text = up.inside(&["ping", "-c", "1", "-W", "10", "198.51.100.1"]);
+    assert!(text.contains("1 received"), "{text}");
+    let status = up.until("still online", |status| status["online"] == true);
+    assert_eq!(status["attempts"], 1);
+}

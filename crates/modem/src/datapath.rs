@@ -93,6 +93,7 @@ mod open;
 mod pace;
 mod plan;
 mod priority;
+mod raw;
 mod reactor;
 mod report;
 mod sessions;

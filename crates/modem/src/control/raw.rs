@@ -26,7 +26,13 @@ impl Control {
     pub(super) fn send_raw(&mut self, raw: Raw) {
         match raw.to {
             To::Control => self.send_raw_control(raw),
-            To::Data => raw.teller.fail(refused("NTBs as they are cannot be sent")),
+            To::Data => match self.device.as_ref().and_then(|held| held.reactor()) {
+                Some(reactor) => reactor.send_raw(raw),
+                None => {
+                    let why = refused("no data session is online");
+                    raw.teller.fail(why.of(FailureKind::NotOpen));
+                }
+            },
         }
     }
 

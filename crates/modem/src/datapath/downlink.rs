@@ -18,6 +18,8 @@ use uwwan_usb::error::{Error, TransferError};
 use super::delivery::{Delivery, Outlets};
 use super::fault::{Fault, Faults};
 use crate::counters::Tally;
+use crate::failure::Failure;
+use crate::raw::Teller;
 
 /// The receive side of one bring-up.
 pub(super) struct Downlink {
@@ -46,6 +48,8 @@ pub(super) struct Downlink {
     faults: Faults,
     /// Whether the endpoint is halted.
     pub(super) halted: bool,
+    /// Program that is told what comes.
+    teller: Option<Teller>,
 }
 
 impl Downlink {
@@ -90,6 +94,40 @@ impl Downlink {
             rest: None,
             faults: Faults::default(),
             halted: false,
+            teller: None,
+        }
+    }
+
+    /// Tells a program what comes, beside what is done with it.
+    pub(super) fn tell(&mut self, teller: Teller) {
+        self.teller = Some(teller);
+    }
+
+    /// Returns whether a program is told what comes.
+    pub(super) fn tells(&self) -> bool {
+        self.teller.is_some()
+    }
+
+    /// Tells the program that a transfer of its own ended. Returns `false` when it does not listen any
+    /// more.
+    pub(super) fn tell_sent(
+        &mut self,
+        number: usize,
+        length: usize,
+        error: Option<String>,
+    ) -> bool {
+        let teller = self.teller.as_mut();
+        let told = teller.is_some_and(|teller| teller.sent(number, length, error));
+        self.teller.take_if(|_| !told);
+        told
+    }
+
+    /// Tells the program nothing more, but for a failure.
+    pub(super) fn tell_no_more(&mut self, failure: Option<Failure>) {
+        if let Some(teller) = self.teller.take()
+            && let Some(failure) = failure
+        {
+            teller.fail(failure);
         }
     }
 
@@ -182,7 +220,7 @@ impl Downlink {
                         if length >= self.size / 2 {
                             self.rest = Some(now + Self::REST);
                         }
-                        self.take(completion.buffer, tally);
+                        self.take(completion.buffer, now, tally);
                     }
                     Err(error) => {
                         self.idle.push(completion.buffer);
@@ -201,12 +239,15 @@ impl Downlink {
     }
 
     /// Parses the NTB in a completed transfer and lists its datagrams for delivery.
-    fn take(&mut self, buffer: Buffer, tally: &mut Tally) {
+    fn take(&mut self, buffer: Buffer, now: Instant, tally: &mut Tally) {
         let length = buffer.filled().len();
         if length == 0 {
             // A zero-length packet after an NTB that filled its transfer.
             self.idle.push(buffer);
             return;
+        }
+        if self.teller.is_some() {
+            self.tell_came(&buffer, now);
         }
         tally.received_blocks += 1;
         tally.received_block_bytes += length as u64;
@@ -221,6 +262,12 @@ impl Downlink {
             tally.refused = self.refused_before;
             tally.refused.merge(&self.refused);
         }
+    }
+
+    #[cold]
+    fn tell_came(&mut self, buffer: &Buffer, now: Instant) {
+        self.teller
+            .take_if(|teller| !teller.came(now, buffer.filled(), false));
     }
 
     /// Hands over the datagrams in hand, and holds those a host has no room for.

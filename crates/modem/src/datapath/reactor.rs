@@ -15,13 +15,16 @@ use super::downlink::Downlink;
 use super::fault::Fault;
 use super::notifications::Notifications;
 use super::plan::{DataPlan, SessionAddressing, SessionPlan};
+use super::raw::{RawNtbs, refused};
 use super::report::{Report, Running};
 use super::sessions::{SessionPath, SessionPaths};
 use super::uplink::{Filled, Uplink};
 use crate::counters::{Counters, Tally};
+use crate::failure::FailureKind;
 use crate::packet::is_ethernet;
 use crate::poll::{PollSet, Readiness};
 use crate::probe::Probe;
+use crate::raw::Raw;
 
 /// An order from the control thread.
 enum Order {
@@ -48,6 +51,8 @@ enum Order {
     EndProbes(u8, bool),
     /// Lay NTBs out in this way.
     Reframe(Box<Framing>),
+    /// Send these NTBs of a program as they are.
+    Raw(Box<Raw>),
 }
 
 /// The control thread's handle of the reactor. Dropping it stops the thread.
@@ -177,6 +182,11 @@ impl Reactor {
         self.order(Order::Reframe(Box::new(framing)));
     }
 
+    /// Sends NTBs of a program as they are, while the driver's own sending pauses.
+    pub(crate) fn send_raw(&self, raw: Raw) {
+        self.order(Order::Raw(Box::new(raw)));
+    }
+
     /// Puts a further session on the running data path.
     pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
@@ -240,6 +250,8 @@ struct Data {
     probes: Vec<(u8, Vec<Probe>)>,
     /// Layout that NTBs are to have from the next one on.
     reframe: Option<Framing>,
+    /// NTBs of a program that are sent, and whose echo is told.
+    raw: Option<RawNtbs>,
     /// Index of the session whose host is read first.
     turn: usize,
     /// Endpoints whose halt is reported and not yet cleared.
@@ -361,6 +373,17 @@ impl Worker {
                         data.set_addressing(session, *addressing);
                     }
                 }
+                Ok(Order::Raw(raw)) => match self.data.as_mut() {
+                    Some(data) => {
+                        if let Err(fault) = data.send_raw(*raw, &mut self.tally) {
+                            self.stop_data();
+                            (self.report)(Report::DataLost(fault));
+                        }
+                    }
+                    None => raw
+                        .teller
+                        .fail(refused("no data session is online").of(FailureKind::NotOpen)),
+                },
                 Ok(Order::AddSession(plan)) => {
                     if let Some(data) = self.data.as_mut() {
                         let id = plan.id;
@@ -463,10 +486,12 @@ impl Worker {
         if let Some(data) = self.data.take() {
             let Data {
                 uplink,
-                downlink,
+                mut downlink,
                 mut paths,
                 ..
             } = data;
+            let ended = refused("the data path has ended").of(FailureKind::Gone);
+            downlink.tell_no_more(Some(ended));
             paths.iter_mut().for_each(SessionPath::publish);
             drain(
                 self.pump.as_deref_mut(),
@@ -559,6 +584,7 @@ impl Data {
             own: Vec::new(),
             probes: Vec::new(),
             reframe: None,
+            raw: None,
             turn: 0,
             reported: [None; 2],
             empty_headers_said: false,
@@ -577,11 +603,44 @@ impl Data {
 
     /// Returns the time at which a round is due, also without a completion or a packet.
     fn deadline(&self) -> Option<Instant> {
-        let of_paths = self
-            .paths
-            .iter()
-            .flat_map(|path| [path.watch.deadline(), path.probes.next]);
-        of_paths.chain([self.downlink.deadline()]).flatten().min()
+        let pauses = self.raw.as_ref().is_some_and(RawNtbs::pauses);
+        let of_paths = self.paths.iter().flat_map(|path| {
+            let probe = path.probes.next.filter(|_| !pauses);
+            [path.watch.deadline(), probe]
+        });
+        let raw = self.raw.as_ref().map(RawNtbs::deadline);
+        let others = [self.downlink.deadline(), raw];
+        of_paths.chain(others).flatten().min()
+    }
+
+    /// Begins to send NTBs of a program.
+    fn send_raw(&mut self, raw: Raw, tally: &mut Tally) -> Result<(), Fault> {
+        if self.raw.is_some() {
+            let busy = refused("another program does so at the moment").of(FailureKind::Busy);
+            raw.teller.fail(busy);
+            return Ok(());
+        }
+        let begun = RawNtbs::begin(raw, &mut self.uplink, &mut self.downlink, tally)?;
+        self.raw = Some(begun);
+        self.more = true;
+        Ok(())
+    }
+
+    /// Returns whether the driver's own sending pauses for the NTBs of a program. What is over is
+    /// forgotten.
+    fn pauses(&mut self, now: Instant) -> Result<bool, Fault> {
+        let Some(raw) = &mut self.raw else {
+            return Ok(false);
+        };
+        let paused = raw.pauses();
+        let goes_on = raw.turn(&mut self.uplink, &mut self.downlink, now)?;
+        let pauses = goes_on && raw.pauses();
+        if !goes_on {
+            self.raw = None;
+        }
+        // What waited for the pause to end is sent in another round.
+        self.more |= paused && !pauses;
+        Ok(pauses)
     }
 
     /// Goes on with an endpoint whose halt has been cleared.
@@ -639,6 +698,7 @@ impl Data {
 
         let delivered = tally.host_writes != writes;
 
+        let pauses = self.pauses(now)?;
         for path in self.paths.iter_mut() {
             let stream = path.stream;
             if std::mem::take(&mut path.monitor.heard) {
@@ -663,6 +723,9 @@ impl Data {
             while let Some(datagram) = path.monitor.link.pop_front() {
                 report(Report::Link(path.id, datagram));
             }
+            if pauses {
+                continue;
+            }
             while let Some(reply) = path.monitor.replies.pop_front() {
                 tally.neighbour_answers += 1;
                 self.uplink.inject(stream, &reply, tally)?;
@@ -675,12 +738,14 @@ impl Data {
                 path.watch.sent(now);
             }
         }
-        for (session, datagram) in self.own.drain(..) {
-            if let Some(path) = self.paths.get(session) {
-                self.uplink.inject(path.stream, &datagram, tally)?;
+        if !pauses {
+            for (session, datagram) in self.own.drain(..) {
+                if let Some(path) = self.paths.get(session) {
+                    self.uplink.inject(path.stream, &datagram, tally)?;
+                }
             }
+            self.follow_control(tally)?;
         }
-        self.follow_control(tally)?;
         self.read_hosts(now, delivered, tally, report)?;
         self.uplink.flush(tally)?;
         self.more |= self.uplink.is_stuck() && !self.downlink.is_making_way();

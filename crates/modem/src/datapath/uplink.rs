@@ -86,6 +86,18 @@ pub(super) struct Uplink {
     pub(super) halted: bool,
     /// Whether the end of an NTB that was sent may have depended on the padding.
     filled: bool,
+    /// Whether nothing of the driver's own is sent, because a program sends.
+    held: bool,
+    /// Program's transfer, from its submission until its end is taken.
+    raw: RawTransfer,
+}
+
+/// State of a program's transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RawTransfer {
+    None,
+    InFlight,
+    Done(Result<usize, TransferError>),
 }
 
 /// Number of reads in a row that give nothing before a host's end is taken for closed. One may be an
@@ -129,7 +141,53 @@ impl Uplink {
             faults: Faults::default(),
             halted: false,
             filled: false,
+            held: false,
+            raw: RawTransfer::None,
         }
+    }
+
+    /// Sends nothing of the driver's own any more, after the NTB that is open.
+    pub(super) fn hold(&mut self, tally: &mut Tally) -> Result<(), Fault> {
+        self.held = true;
+        self.close(tally)
+    }
+
+    /// Sends what is the driver's own again.
+    pub(super) fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// Returns whether nothing is in flight, and nothing waits to be sent again.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue.pending() == 0 && self.again.is_empty() && !self.halted
+    }
+
+    /// Sends bytes as they are. The endpoint must be [quiet](Uplink::is_quiet).
+    pub(super) fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut buffer = self.queue.allocate(bytes.len());
+        buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        buffer.set_len(bytes.len());
+        let zero_packet = self.framing.needs_zero_packet(bytes.len());
+        self.queue.set_zero_packet(zero_packet);
+        self.queue
+            .submit(buffer)
+            .map_err(|rejected| rejected.error)?;
+        self.raw = RawTransfer::InFlight;
+        Ok(())
+    }
+
+    /// Returns how the transfer that was sent as it is ended, once.
+    pub(super) fn take_raw(&mut self) -> Option<Result<usize, TransferError>> {
+        let RawTransfer::Done(result) = self.raw else {
+            return None;
+        };
+        self.raw = RawTransfer::None;
+        Some(result)
+    }
+
+    /// Cancels the transfer that was sent as it is.
+    pub(super) fn cancel_raw(&mut self) {
+        self.queue.cancel_all();
     }
 
     /// Returns whether an NTB was sent whose end may have depended on the padding. A second call
@@ -206,7 +264,7 @@ impl Uplink {
         } else {
             1
         };
-        !self.halted && self.again.is_empty() && self.open.ready() >= ntbs.max(1)
+        !self.held && !self.halted && self.again.is_empty() && self.open.ready() >= ntbs.max(1)
     }
 
     /// Takes the buffers of completed transfers back and sends waiting NTBs again.
@@ -220,6 +278,18 @@ impl Uplink {
             self.buffers -= self.open.shrink();
         }
         while let Some(completion) = self.queue.try_next() {
+            if self.raw == RawTransfer::InFlight {
+                self.raw = RawTransfer::Done(completion.result);
+                match completion.result {
+                    Err(TransferError::Gone) => return Err(Fault::Gone),
+                    Err(TransferError::Stall) => {
+                        tally.send_stall += 1;
+                        self.halted = true;
+                    }
+                    _ => {}
+                }
+                continue;
+            }
             match completion.result {
                 Ok(_) => self.faults.clear(),
                 Err(TransferError::Gone) => return Err(Fault::Gone),

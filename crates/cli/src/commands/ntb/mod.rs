@@ -1,10 +1,11 @@
-//! `uwwan ntb` shows NTBs, and builds them.
+//! `uwwan ntb` shows NTBs, builds them, and sends them.
 
 mod assemble;
 mod build;
 mod decode;
 mod description;
 mod from_capture;
+mod send;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ enum Command {
     Decode(decode::Arguments),
     /// Build an NTB, a correct one or one that is wrong as you say
     Build(Box<build::Arguments>),
+    /// Have a running `up` send NTBs, and show what comes back
+    Send(send::Arguments),
 }
 
 /// Runs a subcommand of `ntb`.
@@ -34,5 +37,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Decode(arguments) => decode::run(arguments),
         Command::Build(arguments) => build::run(arguments),
+        Command::Send(arguments) => send::run(arguments),
     }
 }

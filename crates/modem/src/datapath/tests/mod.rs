@@ -29,6 +29,7 @@ use crate::watch::Watch;
 
 mod downlink;
 mod ethernet;
+mod raw;
 mod reactor;
 mod uplink;
 

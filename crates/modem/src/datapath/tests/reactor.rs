@@ -1,6 +1,7 @@
 //! The thread.
 
 use super::*;
+use crate::raw::{Heard, Raw, To};
 use crate::watch::Verdict;
 
 /// A pump that is told when something completes.
@@ -351,4 +352,49 @@ fn scarce_memory_is_shared() {
             }
         }
     }
+}
+
+#[test]
+fn what_comes_after_ntbs_of_a_program_is_told_and_delivered() {
+    let machine = Machine::new(Mode::Single);
+    let begin = || {
+        let ntbs = vec![b"anything".to_vec()];
+        Raw::new(To::Data, ntbs, Duration::from_secs(60), None).unwrap()
+    };
+    let (raw, mut listener) = begin();
+    machine.reactor.send_raw(raw);
+    let Some(Heard::Failed { failure }) = listener.next() else {
+        panic!("there is no data path");
+    };
+    assert_eq!(failure.kind, crate::FailureKind::NotOpen);
+
+    machine.start();
+    let (raw, mut listener) = begin();
+    machine.reactor.send_raw(raw);
+    machine.until("sending", || !machine.bulk_out.lock().sent.is_empty());
+    assert_eq!(machine.bulk_out.lock().sent, [b"anything"]);
+    let (other, mut refused) = begin();
+    machine.reactor.send_raw(other);
+    assert!(
+        matches!(refused.next(), Some(Heard::Failed { .. })),
+        "one at a time"
+    );
+    machine.bulk_out.complete(Ok(8));
+    machine.ring();
+    assert!(matches!(
+        listener.next(),
+        Some(Heard::Sent { error: None, .. })
+    ));
+    let ntb = pack(&[packet(2, 60)]);
+    machine.bulk_in.deliver(&ntb);
+    machine.ring();
+    let Some(Heard::Came { bytes, .. }) = listener.next() else {
+        panic!("nothing came");
+    };
+    assert_eq!(bytes, ntb);
+    machine.until("receiving", || !machine.host.script().incoming.is_empty());
+    // The end of the data path ends it.
+    assert!(machine.reactor.stop_data());
+    assert!(matches!(listener.next(), Some(Heard::Failed { .. })));
+    assert!(listener.next().is_none());
 }
