@@ -211,7 +211,8 @@ choices! {
         /// Largest NTB to the modem in bytes; the modem's limit stays in force [default: 16384]
         #[arg(long, value_name = "BYTES", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub block_size: Option<u32>,
-        /// Largest NTB from the modem in bytes; the modem's limit stays in force [default: 16384]
+        /// Largest NTB from the modem in bytes; the modem's limit stays in force [default: 65536, and
+        /// less where memory for USB transfers is scarce]
         #[arg(long, value_name = "BYTES", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub input_size: Option<u32>,
         /// Most datagrams in an NTB to the modem; the modem's own limit stays in force [default: 40]

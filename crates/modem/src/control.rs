@@ -336,6 +336,12 @@ impl Control {
                 }
             }
             Report::Halted(endpoint) => self.clear_halt(endpoint),
+            Report::ShortOfMemory => self.receive_less(),
+            Report::Running(running) => {
+                if let Some(held) = self.device.as_mut().filter(|held| held.data_running) {
+                    held.running = Some(running);
+                }
+            }
             Report::DataLost(fault) => {
                 if let Some(held) = self.device.as_mut() {
                     held.data_running = false;

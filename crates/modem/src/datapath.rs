@@ -60,9 +60,10 @@
 //! transfers behind them wait, up to a bounded time; then what is left of the NTBs is dropped and
 //! counted. Neither ever blocks the thread.
 //!
-//! **Scarce memory.** The kernel has one budget for the transfers of all programs. A transfer that
-//! it refuses while others are in flight is given up, and the queue is shallower from then on.
-//! Where one direction has taken all there is, it makes way for the other.
+//! **Scarce memory.** The kernel has one budget for the transfers of all programs. Where it refuses
+//! one, the control thread agrees with the device on NTBs of half the size, down to 16 KiB; at that
+//! size a transfer that is refused while others are in flight is given up, and the queue is shallower
+//! from then on. Where one direction has taken all there is, it makes way for the other.
 //!
 //! **Priority.** Where it may, the thread goes before those that wait for what it delivers
 //! (`datapath/priority.rs`).
@@ -102,6 +103,6 @@ mod tests;
 mod uplink;
 
 pub(crate) use fault::Fault;
-pub(crate) use plan::{DataPlan, Depth, SessionAddressing, SessionPlan};
+pub(crate) use plan::{DataPlan, Depth, ReceiveSizes, SessionAddressing, SessionPlan};
 pub(crate) use reactor::Reactor;
 pub(crate) use report::{Report, Running};

@@ -15,6 +15,7 @@ use uwwan_usb::error::Error;
 use uwwan_usb::requests;
 
 use crate::addresses::Sizes;
+use crate::datapath::ReceiveSizes;
 use crate::heal::Layout;
 use crate::kind::{ETHERNET_HEADER, Function, Kind};
 use crate::options::{Format, Options, Padding, Placement, Table};
@@ -26,10 +27,8 @@ use crate::status::FramingStatus;
 pub(crate) struct Negotiated {
     pub(crate) framing: Framing,
     pub(crate) limits: Limits,
-    /// NTB size agreed on from the device, in bytes.
-    pub(crate) receive_size: usize,
-    /// Size of the largest NTB the device can send at all, in bytes.
-    pub(crate) receive_max: usize,
+    /// Sizes of NTBs from the device.
+    pub(crate) receive: ReceiveSizes,
     pub(crate) sizes: Sizes,
     /// Longest frame both ways, in bytes; only of an Ethernet function.
     pub(crate) frame: Option<u16>,
@@ -41,8 +40,14 @@ pub(crate) struct Negotiated {
     announced: Option<NtbParameters>,
 }
 
-/// NTB size asked for, both ways, in bytes: one URB in every backend, no order of memory above 2.
+/// Size in bytes of the largest NTB to the device: one URB in every backend, no order of memory
+/// above 2.
 const USUAL_BLOCK: u32 = 16 * 1024;
+/// Size in bytes of the largest NTB asked for from the device. Every NTB costs system calls and a
+/// wake-up, and above this size little is left of them; Linux `cdc_ncm` goes up to it (`rx_max`).
+const USUAL_INPUT: u32 = 64 * 1024;
+/// Size in bytes down to which scarce memory lessens [`USUAL_INPUT`]: what Linux `cdc_ncm` asks for.
+const SCARCE_INPUT: u32 = 16 * 1024;
 /// Size in bytes above which a device is not believed: none was seen to send larger NTBs, and this
 /// bounds what is allocated on its word.
 const MOST_BLOCK: u32 = 256 * 1024;
@@ -120,7 +125,8 @@ pub(crate) fn negotiate(
     {
         notices.push(error.to_string());
     }
-    let receive_size = input_size(device, function, options, &parameters, &mut notices)?;
+    let chosen = options.input_size.or(quirk.input_size);
+    let agreed = input_size(device, function, chosen, &parameters, &mut notices)?;
     let frame = match function.kind {
         Kind::Ethernet { .. } => Some(frames(device, function, options, &mut notices)?),
         Kind::Mbim { .. } => None,
@@ -155,9 +161,15 @@ pub(crate) fn negotiate(
 
     let choices = choices(function, options, quirk, format);
     let framing = Framing::negotiate(&announced.unwrap_or(parameters), &choices);
-    let receive_max = parameters
-        .in_max
-        .clamp(receive_size, MOST_BLOCK.max(receive_size)) as usize;
+    let most = parameters.in_max.clamp(agreed, MOST_BLOCK.max(agreed));
+    let receive = ReceiveSizes {
+        agreed: agreed as usize,
+        least: match options.input_size {
+            Some(_) => agreed as usize,
+            None => agreed.min(SCARCE_INPUT) as usize,
+        },
+        most: most as usize,
+    };
     let header = frame.map_or(0, |_| ETHERNET_HEADER);
     let ntb = framing
         .max_ntb
@@ -169,12 +181,11 @@ pub(crate) fn negotiate(
     Ok(Negotiated {
         framing,
         limits: Limits {
-            max_ntb: receive_max,
+            max_ntb: receive.most,
             max_datagrams: MOST_DATAGRAMS,
             max_datagram_size: frame.map_or(Limits::default().max_datagram_size, usize::from),
         },
-        receive_size: receive_size as usize,
-        receive_max,
+        receive,
         sizes: Sizes {
             chosen: options.session(0).and_then(|session| session.mtu),
             operator,
@@ -236,35 +247,25 @@ fn frames(
     }
 }
 
-/// Tells the device the largest NTB to send. Returns what to expect, in bytes.
+/// Tells the device the largest NTB to send, of the size `wanted` in bytes or of the usual one.
+/// Returns what to expect, in bytes.
 fn input_size(
     device: &dyn Device,
     function: &Function,
-    options: &Options,
+    wanted: Option<u32>,
     parameters: &NtbParameters,
     notices: &mut Vec<String>,
 ) -> Result<u32, Error> {
-    let control = function.control_interface;
     let most = parameters.in_max.min(MOST_BLOCK);
-    let wanted = options
-        .input_size
-        .unwrap_or(USUAL_BLOCK)
+    let wanted = wanted
+        .unwrap_or(USUAL_INPUT)
         .clamp(most.min(LEAST_INPUT), most);
     // The size is told even where it is the device's own: a modem of a Microsoft Surface Go refuses
     // MBIM_OPEN until it has been. No device may be told less than 2048 (NCM 1.0, 6.2.7).
     if wanted < LEAST_INPUT {
         return Ok(wanted);
     }
-    let mut result = lenient(requests::set_ntb_input_size(device, control, wanted, None))?;
-    if result.is_err() && function.capabilities & CAPABILITY_8_BYTE_SIZE != 0 {
-        result = lenient(requests::set_ntb_input_size(
-            device,
-            control,
-            wanted,
-            Some(0),
-        ))?;
-    }
-    match result {
+    match tell_input_size(device, function, wanted)? {
         Ok(()) => Ok(wanted),
         Err(_) if wanted == parameters.in_max => Ok(wanted),
         Err(error) => {
@@ -272,6 +273,20 @@ fn input_size(
             Ok(most)
         }
     }
+}
+
+/// Tells the device the size in bytes of the largest NTB to send.
+fn tell_input_size(
+    device: &dyn Device,
+    function: &Function,
+    size: u32,
+) -> Result<Result<(), Error>, Error> {
+    let control = function.control_interface;
+    let told = lenient(requests::set_ntb_input_size(device, control, size, None))?;
+    if told.is_err() && function.capabilities & CAPABILITY_8_BYTE_SIZE != 0 {
+        return lenient(requests::set_ntb_input_size(device, control, size, Some(0)));
+    }
+    Ok(told)
 }
 
 /// Tells apart what ends the attempt (the device is gone) and what a device may do.
@@ -338,6 +353,33 @@ fn overhead(framing: &Framing) -> usize {
 }
 
 impl Negotiated {
+    /// Agrees with the device on NTBs of half the size while the data path runs, as Linux `cdc_ncm`
+    /// does when `rx_max` is set. Where the device refuses, or the size is the least already, that
+    /// stays and is the least.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] and [`Error::NoPermission`].
+    pub(crate) fn receive_less(
+        &mut self,
+        device: &dyn Device,
+        function: &Function,
+    ) -> Result<(), Error> {
+        let receive = &mut self.receive;
+        let less = (receive.agreed / 2).max(receive.least);
+        if less == receive.agreed {
+            receive.least = receive.agreed;
+            return Ok(());
+        }
+        match tell_input_size(device, function, less as u32)? {
+            Ok(()) => receive.agreed = less,
+            Err(error) => {
+                tracing::debug!("{error}; NTBs of {} bytes stay", receive.agreed);
+                receive.least = receive.agreed;
+            }
+        }
+        Ok(())
+    }
+
     /// Lays NTBs out in another way of the same format.
     pub(crate) fn lay_out(&mut self, layout: Layout) {
         let framing = &mut self.framing;
@@ -383,7 +425,7 @@ impl Negotiated {
                 uwwan_ncm::Placement::Front => "front".into(),
             },
             output_size: self.framing.max_ntb as u32,
-            input_size: self.receive_size as u32,
+            input_size: self.receive.agreed as u32,
             max_datagrams: self.framing.max_datagrams as u32,
             announced: self.announced,
             ..FramingStatus::default()

@@ -10,6 +10,7 @@ use uwwan_modem::options::SessionOptions;
 use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Failure, Handle, Modem, Options, Selector};
 use uwwan_tests::host::Sockets;
+use uwwan_usb::device::Backend;
 
 /// Long enough for any step on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,6 +58,17 @@ impl Bench {
     pub fn on(
         emulator: Arc<Emulator>,
         options: Options,
+        watch: impl FnMut(&Emulator, &Event) + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let backend = emulator.backend();
+        Self::through(emulator, backend, options, watch)
+    }
+
+    /// Starts on an emulator that is reached through `backend`.
+    pub fn through(
+        emulator: Arc<Emulator>,
+        backend: Arc<dyn Backend>,
+        options: Options,
         mut watch: impl FnMut(&Emulator, &Event) + Send + 'static,
     ) -> Result<Self, Failure> {
         let (sender, events) = mpsc::channel();
@@ -70,7 +82,7 @@ impl Bench {
         });
         let sockets = Sockets::default();
         let handle = Modem::start(
-            emulator.backend(),
+            backend,
             Selector::Any,
             options,
             Box::new(sockets.clone()),

@@ -150,7 +150,7 @@ fn bring_up_keeps_the_order_of_requests() {
             "alternate 5.0",
             "get 80",
             "set 84 0",
-            "set 86 16384",
+            "set 86 32768",
             "set 8a 0",
             "get 87",
             "set 88 1514",

@@ -323,8 +323,7 @@ impl Control {
             bulk_out: queue(held.function.bulk_out.address)?,
             framing: negotiated.framing,
             limits: negotiated.limits,
-            receive_size: negotiated.receive_size,
-            receive_max: negotiated.receive_max,
+            receive: negotiated.receive,
             depth,
             sessions: vec![session],
         };
@@ -332,6 +331,30 @@ impl Control {
         held.data_running = true;
         held.running = Some(running);
         Ok(format!("{} transfers each way", running.receive_transfers))
+    }
+
+    /// Agrees with the device on smaller NTBs, for whose transfers there is memory.
+    pub(super) fn receive_less(&mut self) {
+        let Some(held) = self.device.as_mut().filter(|held| held.data_running) else {
+            return;
+        };
+        let (Some(negotiated), Some(reactor)) = (held.negotiated.as_mut(), &held.reactor) else {
+            return;
+        };
+        let before = negotiated.receive.agreed;
+        if let Err(error) = negotiated.receive_less(&*held.device, &held.function) {
+            return self.lost(Rung::Found, error.to_string());
+        }
+        let size = negotiated.receive.agreed;
+        reactor.resize(size, negotiated.receive.least);
+        if size != before {
+            self.tell(Event::Notice {
+                text: format!(
+                    "memory for USB transfers is scarce: NTBs from the modem have {size} bytes at \
+                     most, instead of {before}"
+                ),
+            });
+        }
     }
 
     pub(super) fn stop_data(&mut self) {

@@ -7,6 +7,9 @@
 //! large NTB the device is left alone for [`Downlink::REST`], so that a fast one has several there.
 //! When a host takes no more, the NTBs are held, further completions wait in the queue, and after
 //! [`Downlink::PATIENCE`] what is left of them is dropped.
+//!
+//! Where the kernel has no memory for a transfer, the control thread is asked to agree with the
+//! device on smaller NTBs ([`Downlink::resize`]). Only at the least size are transfers given up.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,7 @@ use uwwan_usb::error::{Error, TransferError};
 
 use super::delivery::{Delivery, Outlets};
 use super::fault::{Fault, Faults};
+use super::plan::ReceiveSizes;
 use crate::counters::Tally;
 use crate::failure::Failure;
 use crate::raw::Teller;
@@ -33,8 +37,15 @@ pub(super) struct Downlink {
     idle: Vec<Buffer>,
     /// Size in bytes of each buffer.
     size: usize,
+    /// Size in bytes down to which a smaller one is asked for where memory is scarce.
+    least: usize,
     /// Size in bytes of the largest NTB the device can send at all.
     size_max: usize,
+    /// Number of transfers in flight that have the size from before the last change. They are not
+    /// cancelled, so that no NTB is lost; their memory is free once they have completed.
+    older: usize,
+    /// The smaller size that the control thread is asked for; `None` when none is.
+    wanted: Option<Wanted>,
     delivery: Delivery,
     /// Number of buffers to go on with once the cancelled transfers have completed; `None` unless
     /// the other direction needs memory.
@@ -52,6 +63,15 @@ pub(super) struct Downlink {
     teller: Option<Teller>,
 }
 
+/// A smaller size of buffers, asked for and not settled.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// Whether the control thread has been told.
+    said: bool,
+    /// Whether the other direction waits for the memory.
+    for_other: bool,
+}
+
 impl Downlink {
     /// Longest time the host may take no datagram before some are dropped.
     pub(super) const PATIENCE: Duration = Duration::from_millis(200);
@@ -64,20 +84,18 @@ impl Downlink {
     /// Number of NTBs handled in one round before the other direction gets its turn.
     const NTBS_PER_ROUND: usize = 8;
 
-    /// Makes the receive side with `depth` buffers. `size` and `size_max` are the NTB sizes agreed
-    /// on and announced, in bytes; `refused_before` has the counts of earlier bring-ups.
+    /// Makes the receive side with `depth` buffers; `refused_before` has the counts of earlier
+    /// bring-ups.
     pub(super) fn new(
         mut queue: Box<dyn Queue>,
         limits: Limits,
-        size: usize,
-        size_max: usize,
+        sizes: ReceiveSizes,
         depth: usize,
         refused_before: DropCounters,
     ) -> Self {
-        let packet = usize::from(queue.max_packet_size()).max(1);
-        // A buffer holds a whole number of packets, or the last would be too long for it.
-        let size = size.max(packet).next_multiple_of(packet);
-        let size_max = size_max.max(size).next_multiple_of(packet);
+        let size = whole_packets(&*queue, sizes.agreed);
+        let least = whole_packets(&*queue, sizes.least);
+        let size_max = whole_packets(&*queue, sizes.most.max(size));
         let idle = (0..depth.max(1)).map(|_| queue.allocate(size)).collect();
         Self {
             queue,
@@ -86,7 +104,10 @@ impl Downlink {
             refused_before,
             idle,
             size,
+            least,
             size_max,
+            older: 0,
+            wanted: None,
             delivery: Delivery::new(depth.clamp(1, Self::NTBS_PER_ROUND), limits.max_datagrams),
             making_way: None,
             held: None,
@@ -146,9 +167,10 @@ impl Downlink {
         self.idle.first().is_some_and(Buffer::is_mapped)
     }
 
-    /// Returns the number of transfers in flight.
-    pub(super) fn pending(&self) -> usize {
-        self.queue.pending()
+    /// Returns the number of transfers in use: those in flight, and those whose buffers wait for
+    /// their host or to be submitted.
+    pub(super) fn transfers(&self) -> usize {
+        self.queue.pending() + self.idle.len() + self.delivery.ntbs()
     }
 
     /// Returns whether a host's readiness to take datagrams is waited for.
@@ -214,6 +236,7 @@ impl Downlink {
                     break;
                 };
                 ntbs += 1;
+                self.older = self.older.saturating_sub(1);
                 match completion.result {
                     Ok(length) => {
                         self.faults.clear();
@@ -329,14 +352,70 @@ impl Downlink {
         tally.receive_overflow += 1;
         if self.size < self.size_max {
             self.size = self.size_max;
+            self.least = self.size_max;
             self.queue.cancel_all();
         }
     }
 
-    /// Gives half of the memory to the other direction. Returns `false` when there is only one
-    /// buffer.
+    /// Asks for smaller buffers. Returns `false` when they have the least size.
+    fn want_less(&mut self) -> bool {
+        if self.wanted.is_none() && self.size > self.least {
+            self.wanted = Some(Wanted {
+                said: false,
+                for_other: false,
+            });
+        }
+        self.wanted.is_some()
+    }
+
+    /// Returns whether memory will be free without fewer transfers: transfers of a larger size will
+    /// complete, or smaller buffers are asked for.
+    pub(super) fn will_free_memory(&mut self) -> bool {
+        self.older = self.older.min(self.queue.pending());
+        self.older > 0 || self.want_less()
+    }
+
+    /// Returns whether the control thread is to agree on smaller NTBs with the device. A second call
+    /// returns `false`.
+    pub(super) fn take_short_of_memory(&mut self) -> bool {
+        let unsaid = self.wanted.as_mut().filter(|wanted| !wanted.said);
+        unsaid.is_some_and(|wanted| !std::mem::replace(&mut wanted.said, true))
+    }
+
+    /// Uses buffers for the size in bytes that was agreed on, and none smaller than `least` from
+    /// here on. Transfers in flight keep the size they have, unless the other direction waits for
+    /// their memory.
+    pub(super) fn resize(&mut self, size: usize, least: usize) {
+        let before = std::mem::replace(&mut self.size, whole_packets(&*self.queue, size));
+        self.least = whole_packets(&*self.queue, least);
+        let for_other = self.wanted.take().is_some_and(|wanted| wanted.for_other);
+        if self.size != before {
+            self.older = self.queue.pending();
+        }
+        if for_other {
+            if self.size < before {
+                self.queue.cancel_all();
+            } else {
+                self.make_way();
+            }
+        }
+    }
+
+    /// Gives memory to the other direction: that of transfers of a larger size, that which smaller
+    /// buffers free, or at the least size half of it. Returns `false` when there is only one buffer.
     pub(super) fn make_way(&mut self) -> bool {
         if self.making_way.is_some() {
+            return true;
+        }
+        self.older = self.older.min(self.queue.pending());
+        if self.older > 0 {
+            self.queue.cancel_all();
+            return true;
+        }
+        if self.want_less() {
+            self.wanted
+                .iter_mut()
+                .for_each(|wanted| wanted.for_other = true);
             return true;
         }
         let most = self.queue.pending() + self.idle.len();
@@ -348,9 +427,9 @@ impl Downlink {
         true
     }
 
-    /// Returns whether transfers cancelled for the other direction's sake are still waited for.
+    /// Returns whether the memory that the other direction needs is still waited for.
     pub(super) fn is_making_way(&self) -> bool {
-        self.making_way.is_some()
+        self.making_way.is_some() || self.older > 0 || self.wanted.is_some()
     }
 
     /// Queues every buffer that is not in use.
@@ -371,13 +450,19 @@ impl Downlink {
             self.making_way = None;
         }
         while let Some(mut buffer) = self.idle.pop() {
-            if buffer.capacity() < self.size {
+            if buffer.capacity() != self.size {
+                // Its memory is free before more is asked for.
+                drop(buffer);
                 buffer = self.queue.allocate(self.size);
             }
             let Err(rejected) = self.queue.submit(buffer) else {
                 continue;
             };
             match rejected.error {
+                Error::NoMemory { .. } if self.will_free_memory() => {
+                    self.idle.push(rejected.buffer);
+                    return Ok(());
+                }
                 Error::NoMemory { .. } if self.queue.pending() > 0 => tally.transfers_given_up += 1,
                 error @ Error::NoMemory { .. } => {
                     self.idle.push(rejected.buffer);
@@ -400,6 +485,13 @@ impl Downlink {
     pub(super) fn into_queue(self) -> Box<dyn Queue> {
         self.queue
     }
+}
+
+/// Returns the size in bytes of a buffer for NTBs of `size` bytes: a whole number of packets, or the
+/// last would be too long for it.
+fn whole_packets(queue: &dyn Queue, size: usize) -> usize {
+    let packet = usize::from(queue.max_packet_size()).max(1);
+    size.max(packet).next_multiple_of(packet)
 }
 
 impl std::fmt::Debug for Downlink {

@@ -21,14 +21,24 @@ pub(crate) struct DataPlan {
     pub(crate) framing: Framing,
     /// Limits of the NTBs that are accepted from the device.
     pub(crate) limits: Limits,
-    /// NTB size agreed on from the device, in bytes.
-    pub(crate) receive_size: usize,
-    /// Size of the largest NTB the device can send at all, in bytes.
-    pub(crate) receive_max: usize,
+    /// Sizes of NTBs from the device.
+    pub(crate) receive: ReceiveSizes,
     /// Numbers of transfers to keep in flight.
     pub(crate) depth: Depth,
     /// The data sessions, session 0 among them.
     pub(crate) sessions: Vec<SessionPlan>,
+}
+
+/// Sizes of NTBs from the device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReceiveSizes {
+    /// Size agreed on.
+    pub(crate) agreed: usize,
+    /// Size down to which a smaller one is agreed on where memory is scarce, before there are
+    /// fewer transfers.
+    pub(crate) least: usize,
+    /// Size of the largest NTB the device can send at all.
+    pub(crate) most: usize,
 }
 
 /// Numbers of transfers in flight.

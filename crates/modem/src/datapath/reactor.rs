@@ -49,6 +49,9 @@ enum Order {
     /// Expect no more answers to probes on the session of this id, and from here on tell of silence
     /// early or not.
     EndProbes(u8, bool),
+    /// Expect NTBs from the device of this size in bytes, and none smaller than the second from here
+    /// on.
+    Resize(usize, usize),
     /// Lay NTBs out in this way.
     Reframe(Box<Framing>),
     /// Send these NTBs of a program as they are.
@@ -187,6 +190,12 @@ impl Reactor {
         self.order(Order::Raw(Box::new(raw)));
     }
 
+    /// Expects NTBs of `size` bytes from the device, which has been told so, and at least `least` from
+    /// here on.
+    pub(crate) fn resize(&self, size: usize, least: usize) {
+        self.order(Order::Resize(size, least));
+    }
+
     /// Puts a further session on the running data path.
     pub(crate) fn add_session(&self, plan: SessionPlan) {
         self.order(Order::AddSession(Box::new(plan)));
@@ -256,6 +265,8 @@ struct Data {
     turn: usize,
     /// Endpoints whose halt is reported and not yet cleared.
     reported: [Option<u8>; 2],
+    /// Resources in use as reported.
+    running: Running,
     /// Whether NTBs with empty headers have been reported.
     empty_headers_said: bool,
     /// Whether completions or host packets are left from the last round.
@@ -359,6 +370,12 @@ impl Worker {
                     if let Some(path) = self.data.as_mut().and_then(|d| d.paths.get(session)) {
                         path.monitor.asked.clear();
                         path.watch.set_eager(eager);
+                    }
+                }
+                Ok(Order::Resize(size, least)) => {
+                    if let Some(data) = self.data.as_mut() {
+                        data.downlink.resize(size, least);
+                        data.more = true;
                     }
                 }
                 Ok(Order::Reframe(framing)) => {
@@ -555,8 +572,7 @@ impl Data {
         let mut downlink = Downlink::new(
             plan.bulk_in,
             plan.limits,
-            plan.receive_size,
-            plan.receive_max,
+            plan.receive,
             plan.depth.receive,
             tally.refused,
         );
@@ -573,11 +589,12 @@ impl Data {
             }
         }
         let running = Running {
-            receive_transfers: downlink.pending(),
+            receive_transfers: downlink.transfers(),
             send_transfers: uplink.buffers(),
             mapped,
         };
         let data = Self {
+            running,
             uplink,
             downlink,
             paths,
@@ -670,6 +687,9 @@ impl Data {
         tally: &mut Tally,
         report: &mut dyn FnMut(Report) -> bool,
     ) -> Result<(), Fault> {
+        if self.uplink.is_short_of_memory() && self.downlink.will_free_memory() {
+            self.uplink.keep_buffers();
+        }
         self.uplink.reap(now, tally)?;
         if self.uplink.take_starved() && !self.downlink.make_way() {
             let what = "out of USB transfer memory: there is enough for one transfer alone";
@@ -759,6 +779,18 @@ impl Data {
                 report(Report::Verdict(path.id, verdict));
             }
             path.publish();
+        }
+        if self.downlink.take_short_of_memory() {
+            report(Report::ShortOfMemory);
+        }
+        let running = Running {
+            receive_transfers: self.downlink.transfers(),
+            send_transfers: self.uplink.buffers(),
+            ..self.running
+        };
+        if running != self.running {
+            self.running = running;
+            report(Report::Running(running));
         }
         if self.downlink.empty_headers() >= 8 && !self.empty_headers_said {
             self.empty_headers_said = true;

@@ -27,6 +27,12 @@ pub(crate) enum Report {
     HostAnswered(u8),
     /// A datagram of this session about the configuration of its link.
     Link(u8, Vec<u8>),
+    /// There is no memory for all transfers from the device at the size agreed on: the control
+    /// thread agrees on a smaller one and answers with
+    /// [`Reactor::resize`](super::reactor::Reactor::resize).
+    ShortOfMemory,
+    /// Other resources are in use than before.
+    Running(Running),
     /// NTBs come with empty headers: the device needs the other format.
     EmptyHeaders,
 }

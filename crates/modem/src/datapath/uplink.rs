@@ -251,6 +251,16 @@ impl Uplink {
         std::mem::take(&mut self.starved)
     }
 
+    /// Returns whether idle buffers are to be freed because there was no memory for a transfer.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.short_of_memory
+    }
+
+    /// Keeps idle buffers although there was no memory for a transfer.
+    pub(super) fn keep_buffers(&mut self) {
+        self.short_of_memory = false;
+    }
+
     /// Returns whether NTBs wait to be sent and no transfer in flight will make room for them.
     pub(super) fn is_stuck(&self) -> bool {
         !self.halted && !self.again.is_empty() && self.queue.pending() == 0

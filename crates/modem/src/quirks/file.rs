@@ -14,6 +14,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -30,6 +31,8 @@ const LONGEST_FILE: u64 = 64 * 1024;
 const MOST_FILES: usize = 64;
 /// Largest number of rows of all files together.
 const MOST_ROWS: usize = 1024;
+/// Sizes in bytes that a row may give for NTBs from the device (NCM 1.0, 6.2.7).
+const INPUT_SIZES: RangeInclusive<u32> = 2048..=1 << 20;
 /// Longest pause that a row may ask for.
 const LONGEST_PAUSE: f64 = 600.0;
 
@@ -73,6 +76,7 @@ struct Row {
     settle: Option<f64>,
     ndp: Option<Placement>,
     padding: Option<Padding>,
+    input_size: Option<u32>,
     open_budget: Option<f64>,
     toggle: Option<bool>,
     disconnect_suspend: Option<bool>,
@@ -97,6 +101,15 @@ impl Row {
         };
         let settle = seconds("settle", self.settle)?;
         let open_budget = seconds("open-budget", self.open_budget)?;
+        if let Some(size) = self.input_size
+            && !INPUT_SIZES.contains(&size)
+        {
+            return Err(format!(
+                "line {line}: input-size is not among {} to {} bytes",
+                INPUT_SIZES.start(),
+                INPUT_SIZES.end()
+            ));
+        }
         // Rows are few, bounded, and kept until the program ends.
         let kept = |text: Option<String>| -> Option<&'static str> {
             text.map(|text| &*Box::leak(text.into_boxed_str()))
@@ -115,6 +128,7 @@ impl Row {
             settle: settle.unwrap_or(base.settle),
             ndp: self.ndp.unwrap_or(base.ndp),
             padding: self.padding.unwrap_or(base.padding),
+            input_size: self.input_size.or(base.input_size),
             open_budget: open_budget.unwrap_or(base.open_budget),
             toggle: self.toggle.unwrap_or(base.toggle),
             disconnect_suspend: self.disconnect_suspend.unwrap_or(base.disconnect_suspend),
@@ -231,7 +245,7 @@ mod tests {
         let folder = folder("row");
         let path = folder.join("a.toml");
         let text = "# of the lab\n\n[[modem]]\nvendor = 0x2c7c\nproduct = 0x0801\nname = \"ours\"\n\
-                    ndp = \"end\"\nsettle = 2.5\nat-port = 3\n\n[[modem]]\nvendor = 0xdead\n";
+                    ndp = \"end\"\nsettle = 2.5\nat-port = 3\ninput-size = 16384\n\n[[modem]]\nvendor = 0xdead\n";
         fs::write(&path, text).unwrap();
         let rows = read(&path).unwrap();
         let [[ours, _], [other, _]] = rows[..] else {
@@ -243,7 +257,7 @@ mod tests {
             .unwrap();
         assert_eq!((ours.name, ours.ndp), ("ours", Placement::End));
         assert_eq!(ours.settle, Duration::from_millis(2500));
-        assert_eq!(ours.at_port, Some(3));
+        assert_eq!((ours.at_port, ours.input_size), (Some(3), Some(16_384)));
         // The rest is the built-in row's.
         assert_eq!(
             (ours.fcc_unlock, ours.source),
@@ -299,6 +313,10 @@ mod tests {
             ("[[modem]\n", "line 1, column"),
             ("[[modem]]\nvendor = 1\nsettle = 1e9\n", "line 1: settle"),
             ("[[modem]]\nvendor = 1\nsettle = nan\n", "line 1: settle"),
+            (
+                "[[modem]]\nvendor = 1\ninput-size = 512\n",
+                "line 1: input-size",
+            ),
         ] {
             fs::write(&path, text).unwrap();
             let failure = read(&path).unwrap_err();

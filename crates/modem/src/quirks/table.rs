@@ -27,6 +27,8 @@ pub struct Quirk {
     pub ndp: Placement,
     /// How NTBs end whose length is a multiple of the packet size.
     pub padding: Padding,
+    /// Size in bytes of the largest NTB to ask for from the device; `None` is the usual one.
+    pub input_size: Option<u32>,
     /// How long MBIM_OPEN may take in all, repeats included.
     pub open_budget: Duration,
     /// Bounce the data interface through its active alternate setting before setting it up, which
@@ -84,6 +86,7 @@ pub const DEFAULT: Quirk = Quirk {
     settle: SECOND,
     ndp: Placement::Front,
     padding: Padding::ZeroPacket,
+    input_size: None,
     open_budget: Duration::from_secs(30),
     toggle: false,
     disconnect_suspend: false,

@@ -93,7 +93,7 @@ pub struct Arguments {
     /// Largest NTB to the modem in bytes [default: 16384]
     #[arg(long, value_name = "BYTES")]
     block_size: Option<u32>,
-    /// Largest NTB from the modem in bytes [default: 16384]
+    /// Largest NTB from the modem in bytes [default: 65536]
     #[arg(long, value_name = "BYTES")]
     input_size: Option<u32>,
     /// Most datagrams in an NTB to the modem [default: 40]

@@ -72,8 +72,10 @@ impl Down {
             downlink: Downlink::new(
                 queue.boxed(),
                 Limits::default(),
-                16_000,
-                131_072,
+                ReceiveSizes {
+                    most: 131_072,
+                    ..sizes(16_000)
+                },
                 4,
                 DropCounters::default(),
             ),
@@ -254,7 +256,7 @@ fn garbage_is_counted_and_nothing_else() {
         let before = down.tally.refused;
         // Another bring-up goes on counting.
         let queue = Fake::new(0x81);
-        let mut next = Downlink::new(queue.boxed(), Limits::default(), 16_384, 16_384, 2, before);
+        let mut next = Downlink::new(queue.boxed(), Limits::default(), sizes(16_384), 2, before);
         next.submit_idle(down.now, &mut down.tally).unwrap();
         queue.deliver(&[0xff; 3000]);
         let mut hosts = Hosts::new(&[], Swallow(None, 0));
@@ -513,4 +515,89 @@ fn a_session_without_room_does_not_hold_the_others_up() {
         assert_eq!(other.script().incoming, [packet(1, 100), packet(3, 100)]);
         assert_eq!(hosts.inspect.1, 3);
     }
+}
+
+/// Smaller NTBs are asked for before there are fewer transfers; nothing in flight is cancelled for it.
+#[test]
+fn scarce_memory_lessens_the_size_before_the_transfers() {
+    for mode in Mode::BOTH {
+        for (kilobytes, sizes, transfers) in [
+            (1024, &[65_536][..], 8),
+            (300, &[65_536, 32_768], 8),
+            (150, &[65_536, 32_768, 16_384], 8),
+            (80, &[65_536, 32_768, 16_384], 5),
+            (16, &[65_536, 32_768, 16_384], 1),
+        ] {
+            let mut down = Down::new(mode);
+            let queue = Fake::new(0x81);
+            let budget = Arc::new(Mutex::new(kilobytes * 1024));
+            queue.lock().budget = Some(Arc::clone(&budget));
+            down.queue = queue.clone();
+            down.downlink = Downlink::new(
+                queue.boxed(),
+                Limits::default(),
+                ReceiveSizes {
+                    agreed: 65_536,
+                    least: 16_384,
+                    most: 131_072,
+                },
+                8,
+                DropCounters::default(),
+            );
+            down.downlink
+                .submit_idle(down.now, &mut down.tally)
+                .unwrap();
+            let mut seen = vec![65_536];
+            let mut number = 0;
+            // An NTB in every transfer, until the queue stays as it is.
+            for _ in 0..64 {
+                if down.downlink.take_short_of_memory() {
+                    let size = seen.last().unwrap() / 2;
+                    seen.push(size);
+                    down.downlink.resize(size, 16_384);
+                }
+                if !down.queue.lock().pending.is_empty() {
+                    down.queue.deliver(&pack(&[packet(number, 60)]));
+                    number += 1;
+                }
+                down.round().unwrap();
+            }
+            assert_eq!(seen, sizes, "{kilobytes} KiB");
+            assert_eq!(down.downlink.transfers(), transfers, "{kilobytes} KiB");
+            let state = down.queue.lock();
+            assert_eq!(state.pending.len(), transfers);
+            let last = *sizes.last().unwrap();
+            assert!(state.pending.iter().all(|buffer| buffer.capacity() == last));
+            assert_eq!(state.cancelled, 0);
+            assert_eq!(down.tally.transfers_given_up, 8 - transfers as u64);
+            drop(state);
+            let expected: Vec<_> = (0..number).map(|number| packet(number, 60)).collect();
+            assert!(number > 16 && down.incoming() == expected);
+        }
+    }
+}
+
+/// A device that keeps its size: the transfers get fewer at once.
+#[test]
+fn a_size_that_stays_lessens_the_transfers() {
+    let mut down = Down::new(Mode::Large);
+    let queue = Fake::new(0x81);
+    queue.lock().budget = Some(Arc::new(Mutex::new(200 * 1024)));
+    let sizes = ReceiveSizes {
+        agreed: 65_536,
+        least: 16_384,
+        most: 131_072,
+    };
+    let limits = Limits::default();
+    let refused = DropCounters::default();
+    down.downlink = Downlink::new(queue.boxed(), limits, sizes, 8, refused);
+    down.downlink
+        .submit_idle(down.now, &mut down.tally)
+        .unwrap();
+    assert!(down.downlink.take_short_of_memory() && !down.downlink.take_short_of_memory());
+    assert_eq!(down.downlink.transfers(), 8);
+    down.downlink.resize(65_536, 65_536);
+    down.round().unwrap();
+    assert!(!down.downlink.take_short_of_memory());
+    assert_eq!((down.downlink.transfers(), queue.pending()), (3, 3));
 }

@@ -20,6 +20,7 @@ use uwwan_usb::error::{Error, TransferError};
 
 use super::delivery::{Inspect, Outlet, Outlets, Sink};
 use super::downlink::Downlink;
+use super::plan::ReceiveSizes;
 use super::reactor::Reactor;
 use super::uplink::{Filled, Inlet, Source, Uplink};
 use super::{DataPlan, Depth, Fault, Report, SessionAddressing, SessionPlan};
@@ -34,6 +35,15 @@ mod reactor;
 mod uplink;
 
 const MTU: u16 = 1500;
+
+/// NTBs of one size, in bytes.
+fn sizes(size: usize) -> ReceiveSizes {
+    ReceiveSizes {
+        agreed: size,
+        least: size,
+        most: size,
+    }
+}
 
 fn addresses_of(bytes: &[u8]) -> Range<usize> {
     let range = bytes.as_ptr_range();
@@ -50,7 +60,7 @@ struct Endpoint {
     sent: Vec<Vec<u8>>,
     zero_packet: bool,
     refuse: Option<Error>,
-    /// How many more transfers the kernel has memory for, shared with other endpoints.
+    /// Bytes of memory that the kernel has for transfers, shared with other endpoints.
     budget: Option<Arc<Mutex<usize>>>,
     cancelled: u32,
 }
@@ -128,12 +138,12 @@ impl Queue for Fake {
         }
         if let Some(budget) = &state.budget {
             let mut left = budget.lock().unwrap();
-            if *left == 0 {
+            if *left < buffer.capacity() {
                 let operation = "submit".into();
                 let error = Error::NoMemory { operation };
                 return Err(Rejected { buffer, error });
             }
-            *left -= 1;
+            *left -= buffer.capacity();
         }
         state.memory.push(addresses_of(buffer.bytes()));
         if self.address & 0x80 == 0 {
@@ -156,7 +166,7 @@ impl Queue for Fake {
         let mut state = self.lock();
         let completion = state.completed.pop_front()?;
         if let Some(budget) = &state.budget {
-            *budget.lock().unwrap() += 1;
+            *budget.lock().unwrap() += completion.buffer.capacity();
         }
         Some(completion)
     }

@@ -23,7 +23,7 @@ impl Bench {
         let mut uplink = Uplink::new(out.boxed(), framing(), 4);
         let limits = Limits::default();
         let drops = DropCounters::default();
-        let mut downlink = Downlink::new(back.boxed(), limits, 16_384, 16_384, 4, drops);
+        let mut downlink = Downlink::new(back.boxed(), limits, sizes(16_384), 4, drops);
         let mut tally = Tally::default();
         uplink
             .inject(Stream::Ips(0), &packet(1, 60), &mut tally)

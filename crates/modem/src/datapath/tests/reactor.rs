@@ -97,8 +97,7 @@ impl Machine {
             bulk_out: self.bulk_out.boxed(),
             framing: framing(),
             limits: Limits::default(),
-            receive_size: 16_384,
-            receive_max: 16_384,
+            receive: sizes(16_384),
             depth: Depth {
                 receive: 4,
                 send: 4,
@@ -122,7 +121,7 @@ impl Machine {
             .expect("no report")
     }
 
-    fn until(&self, what: &str, done: impl Fn() -> bool) {
+    fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !done() {
             assert!(Instant::now() < deadline, "{what} did not happen");
@@ -302,7 +301,7 @@ fn scarce_memory_is_shared() {
     for mode in Mode::BOTH {
         for transfers in 0..=8 {
             let machine = Machine::new(mode);
-            let budget = Arc::new(Mutex::new(transfers));
+            let budget = Arc::new(Mutex::new(transfers * 16_384));
             for queue in [&machine.bulk_in, &machine.bulk_out] {
                 queue.lock().budget = Some(Arc::clone(&budget));
             }
@@ -397,4 +396,66 @@ fn what_comes_after_ntbs_of_a_program_is_told_and_delivered() {
     assert!(machine.reactor.stop_data());
     assert!(matches!(listener.next(), Some(Heard::Failed { .. })));
     assert!(listener.next().is_none());
+}
+
+/// The control thread is asked for a smaller size, and told what is in use then; the other direction
+/// gets the memory it needs.
+#[test]
+fn scarce_memory_asks_for_a_smaller_size() {
+    for mode in Mode::BOTH {
+        for kilobytes in [64, 96, 128, 300] {
+            let machine = Machine::new(mode);
+            let budget = Arc::new(Mutex::new(kilobytes * 1024));
+            for queue in [&machine.bulk_in, &machine.bulk_out] {
+                queue.lock().budget = Some(Arc::clone(&budget));
+            }
+            let plan = DataPlan {
+                receive: ReceiveSizes {
+                    least: 16_384,
+                    ..sizes(65_536)
+                },
+                ..machine.plan()
+            };
+            let running = machine.reactor.start(plan).unwrap();
+            assert_eq!(running.receive_transfers, 4);
+            let mut size = 65_536;
+            let mut transfers = 4;
+            for number in 0..40 {
+                machine.host.sends([packet(number, 60)]);
+                machine.bulk_in.deliver(&pack(&[packet(number, 80)]));
+                machine.until("both ways", || {
+                    let mut out = machine.bulk_out.lock();
+                    if let Some(buffer) = out.pending.pop_front() {
+                        let result = Ok(0);
+                        out.completed.push_back(Completion { buffer, result });
+                    }
+                    let sent: usize = out.sent.iter().map(|ntb| unpack(ntb).len()).sum();
+                    drop(out);
+                    while let Ok(report) = machine.reports.try_recv() {
+                        match report {
+                            Report::ShortOfMemory => {
+                                size /= 2;
+                                machine.reactor.resize(size, 16_384);
+                            }
+                            Report::Running(running) => transfers = running.receive_transfers,
+                            Report::Verdict(..) => {}
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    machine.ring();
+                    let received = machine.host.script().incoming.len();
+                    let waiting = machine.bulk_in.lock().pending.len();
+                    let all = number as usize + 1;
+                    (sent, received) == (all, all) && waiting > 0
+                });
+            }
+            let expected = match kilobytes {
+                300 => 65_536,
+                128 => 32_768,
+                _ => 16_384,
+            };
+            assert!(size <= expected, "{kilobytes} KiB: {size}");
+            assert!(size == 16_384 || transfers == 4, "{kilobytes} KiB: {size}");
+        }
+    }
 }
