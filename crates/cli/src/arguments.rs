@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, capture, completions, config, demo, down, emulate, ipv6, list, manual, mbim, modem,
-    ntb, quirks, status, up, usb,
+    at, bench, capture, completions, config, demo, down, emulate, exec, ipv6, list, manual, mbim,
+    modem, ntb, quirks, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -44,6 +44,8 @@ pub enum Command {
     List(list::Arguments),
     /// Bring a modem online and keep it online until stopped
     Up(Box<up::Arguments>),
+    /// Run a program whose only network is the modem, without touching the machine's
+    Exec(Box<exec::Arguments>),
     /// Stop a running `up` cleanly
     Down(down::Arguments),
     /// Show the state of a running `up`
@@ -82,7 +84,7 @@ impl Command {
     /// output must never hold the modem up.
     pub fn keeps_running(&self) -> bool {
         match self {
-            Self::Up(_) => true,
+            Self::Up(_) | Self::Exec(_) => true,
             Self::Emulate(arguments) => arguments.runs(),
             _ => false,
         }

@@ -81,9 +81,10 @@ fn main() -> ExitCode {
         output_queue::start();
     }
     let result = match arguments.command {
-        // These two enter a network namespace, which must happen before any thread starts.
+        // These three enter a network namespace, which must happen before any thread starts.
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Exec(given) => commands::exec::run(*given, arguments.verbose > 0),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Up(arguments) => commands::up::run(*arguments),
         Command::Down(arguments) => commands::down::run(&arguments),

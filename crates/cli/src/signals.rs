@@ -85,7 +85,7 @@ fn asking() -> impl Iterator<Item = i32> {
 
 /// Returns the set of signals this process was started to ignore: bit 0 is signal 1 (`SigIgn` in
 /// proc_pid_status(5)). The set is empty where that file cannot be read.
-fn ignored() -> u64 {
+pub fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())

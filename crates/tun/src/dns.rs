@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 /// First line of a resolv.conf that this crate has written.
 const MARK: &str = "# Written by uwwan; the file there was is beside this one.";
 /// Number of name servers the C library reads (`MAXNS`).
-const MAX_SERVERS: usize = 3;
+pub(crate) const MAX_SERVERS: usize = 3;
 
 /// Resolver that the name servers are handed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -135,19 +135,24 @@ pub(crate) fn set_hardware_address(interface: BorrowedFd<'_>, address: [u8; 6]) 
 
 /// Moves the calling thread into new namespaces of the kinds given.
 pub(crate) fn unshare(kinds: Namespaces) -> io::Result<()> {
-    let flags = match kinds {
-        Namespaces::Network => UnshareFlags::NEWNET,
-        Namespaces::UserAndNetwork => UnshareFlags::NEWUSER.union(UnshareFlags::NEWNET),
-    };
+    let mut flags = UnshareFlags::NEWNET;
+    if kinds.user {
+        flags |= UnshareFlags::NEWUSER;
+    }
+    if kinds.mounts {
+        flags |= UnshareFlags::NEWNS;
+    }
     // SAFETY: the call is unsafe because of CLONE_FILES, which splits the descriptor table under
-    // other threads. Neither flag here implies it: user and network namespaces leave descriptors
-    // and memory alone.
+    // other threads. None of the flags here implies it: these namespaces leave descriptors and
+    // memory alone.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-/// Kinds of namespaces that [`unshare`] can make.
+/// Kinds of namespaces that [`unshare`] makes beside a network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Namespaces {
-    Network,
-    UserAndNetwork,
+pub(crate) struct Namespaces {
+    /// A user namespace around the others.
+    pub user: bool,
+    /// A mount namespace.
+    pub mounts: bool,
 }

@@ -10,8 +10,9 @@
 //!   dropped. [`Watch`] tells when the kernel announces a change, so that what others took away can
 //!   be put back.
 //! * [`dns`] shows name servers or sets them.
-//! * [`namespace`] makes a private network namespace, so that none of this needs root, and [`veth`]
-//!   lays a cable between two of them, to compare with.
+//! * [`namespace`] makes a private network namespace, so that none of this needs root, [`resolver`]
+//!   gives the programs in one name servers of their own, and [`veth`] lays a cable between two of
+//!   them, to compare with.
 //!
 //! Every call is synchronous and touches only the interface it is given. Errors say what was tried,
 //! why it failed and what to do about it.
@@ -44,6 +45,7 @@ mod observed;
 pub mod offload;
 pub mod plan;
 mod queues;
+pub mod resolver;
 pub mod scatter;
 pub mod segment;
 mod sysctl;

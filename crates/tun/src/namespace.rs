@@ -1,8 +1,8 @@
 //! A private network namespace for the process, with interfaces, addresses and routes apart from
-//! the machine's. An ordinary user gets it together with a user namespace in which it is root, so
-//! that it may make a TUN interface there.
+//! the machine's. An ordinary user gets it together with a user namespace in which the process has
+//! every capability, so that it may make a TUN interface there.
 //!
-//! System calls: unshare, openat, read, write, and those of netlink.rs.
+//! System calls: unshare, mount, prctl, openat, read, write, and those of netlink.rs.
 
 use std::io;
 use std::path::Path;
@@ -10,6 +10,8 @@ use std::path::Path;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 
 use crate::error::{Error, ErrorKind};
 use crate::ffi::{Namespaces, unshare};
@@ -20,11 +22,12 @@ use crate::netlink::{Mode, Netlink};
 pub enum Entered {
     /// The process's own privileges sufficed for a network namespace.
     Privileged,
-    /// A user namespace is around the network namespace, and the process's user is root inside.
+    /// A user namespace is around the network namespace, in which the process has every capability.
     Unprivileged,
 }
 
-/// Moves the process into a new network namespace with only a loopback interface, which is up.
+/// Moves the process into a new network namespace with only a loopback interface, which is up. An
+/// ordinary user is root inside.
 ///
 /// The program calls it at its start, while it has a single thread: with several the kernel refuses
 /// a user namespace, and with privileges only the calling thread would move. Open descriptors stay
@@ -36,6 +39,30 @@ pub enum Entered {
 /// where the system lets the namespace be made but gives no rights in it, it is left in one
 /// without any network).
 pub fn enter() -> Result<Entered, Error> {
+    enter_new(Inside::Root)
+}
+
+/// Does as [`enter`] for programs that the process will start. The process moves into a new mount
+/// namespace as well: what it mounts is seen by itself and its programs, and what the machine mounts
+/// later is seen here, too. An ordinary user stays the same user inside, so that the programs have no
+/// capability.
+///
+/// # Errors
+/// Those of [`enter`].
+pub fn enter_for_programs() -> Result<Entered, Error> {
+    enter_new(Inside::Same)
+}
+
+/// The user as whom an ordinary user goes on in a user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    /// Root, with the mounts of the machine.
+    Root,
+    /// The same user, with mounts of its own.
+    Same,
+}
+
+fn enter_new(inside: Inside) -> Result<Entered, Error> {
     let what = "enter a private network namespace";
     let threads = thread_count();
     if threads > 1 {
@@ -47,16 +74,28 @@ pub fn enter() -> Result<Entered, Error> {
         ));
     }
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-    let entered = match unshare(Namespaces::Network) {
+    let mounts = inside == Inside::Same;
+    let kinds = |user| Namespaces { user, mounts };
+    let entered = match unshare(kinds(false)) {
         Ok(()) => Entered::Privileged,
         Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
-            unshare(Namespaces::UserAndNetwork).map_err(|source| refused(what, source))?;
-            map_identity(user.as_raw(), group.as_raw())
+            unshare(kinds(true)).map_err(|source| refused(what, source))?;
+            map_identity(inside, user.as_raw(), group.as_raw())
                 .map_err(|source| powerless(what, "the user could not be mapped", source))?;
             Entered::Unprivileged
         }
         Err(source) => return Err(refused(what, source)),
     };
+    if mounts {
+        let flags = MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM;
+        mount_change("/", flags).map_err(|errno| {
+            powerless(
+                what,
+                "mounts could not be kept apart",
+                io::Error::from(errno),
+            )
+        })?;
+    }
     bring_up_loopback(what)?;
     Ok(entered)
 }
@@ -69,7 +108,11 @@ pub fn enter() -> Result<Entered, Error> {
 /// [`ErrorKind::NoNamespaces`] without privileges; after [`enter`] there are some.
 pub fn enter_alone() -> Result<(), Error> {
     let what = "enter a network namespace with one thread";
-    unshare(Namespaces::Network).map_err(|source| refused(what, source))?;
+    let network = Namespaces {
+        user: false,
+        mounts: false,
+    };
+    unshare(network).map_err(|source| refused(what, source))?;
     bring_up_loopback(what)
 }
 
@@ -87,11 +130,24 @@ fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
-/// Maps the user to root inside the namespace, and no other user to anybody (user_namespaces(7)).
-fn map_identity(user: u32, group: u32) -> io::Result<()> {
-    std::fs::write("/proc/self/setgroups", "deny")?;
-    std::fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
-    std::fs::write("/proc/self/gid_map", format!("0 {group} 1"))
+/// Maps the user and the group inside the namespace, and no other to anybody (user_namespaces(7)).
+///
+/// The files that take the maps belong to root where the process is not dumpable, as one with
+/// capabilities of its file is not (proc_pid(5)). It is dumpable while they are written.
+fn map_identity(inside: Inside, user: u32, group: u32) -> io::Result<()> {
+    let (inner_user, inner_group) = match inside {
+        Inside::Root => (0, 0),
+        Inside::Same => (user, group),
+    };
+    let before = dumpable_behavior()?;
+    set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    let written = std::fs::write("/proc/self/setgroups", "deny")
+        .and_then(|()| std::fs::write("/proc/self/uid_map", format!("{inner_user} {user} 1")))
+        .and_then(|()| std::fs::write("/proc/self/gid_map", format!("{inner_group} {group} 1")));
+    if before == DumpableBehavior::NotDumpable {
+        set_dumpable_behavior(before)?;
+    }
+    written
 }
 
 fn bring_up_loopback(what: &str) -> Result<(), Error> {

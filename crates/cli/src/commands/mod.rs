@@ -10,6 +10,7 @@ pub mod contexts;
 pub mod demo;
 pub mod down;
 pub mod emulate;
+pub mod exec;
 pub mod info;
 pub mod ip_filters;
 pub mod ipv6;

@@ -107,14 +107,45 @@ const UNNAMED: &str = "modem";
 /// # Errors
 /// Fails when an option makes no sense, or when the modem cannot be brought online or is lost for
 /// good.
-pub fn run(arguments: Arguments) -> Result<(), Failure> {
+pub fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let file = arguments.file()?;
+    let around = Around {
+        host: None,
+        notifier: Notifier::from_environment(),
+    };
+    run_in(arguments, file, around)
+}
+
+/// What is around a run.
+pub struct Around {
+    /// Maker of the hosts' ends; `None` stands for interfaces of this process's network namespace.
+    pub host: Option<Box<dyn HostProvider>>,
+    /// Who hears that the modem is online.
+    pub notifier: Notifier,
+}
+
+impl Arguments {
+    /// Reads the configuration file, if one is named, and leaves its path in place of its name.
+    ///
+    /// # Errors
+    /// Those of [`configurations::chosen`] and [`Settings::from_file`].
+    pub fn file(&mut self) -> Result<Settings, Failure> {
+        let name = self.name.take();
+        self.config = configurations::chosen(name.as_deref(), self.config.as_deref())?;
+        match &self.config {
+            Some(path) => Settings::from_file(path),
+            None => Ok(Settings::default()),
+        }
+    }
+}
+
+/// Does as [`run`], with the options of the configuration file and with what is around the run.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<(), Failure> {
     let usb_flag = arguments.settings.usb;
     let device_flag = arguments.settings.device.is_some();
-    let config = configurations::chosen(arguments.name.as_deref(), arguments.config.as_deref())?;
-    let file = match &config {
-        Some(path) => Settings::from_file(path)?,
-        None => Settings::default(),
-    };
     let mut settings = arguments.settings.over(file);
     let mut options = settings.options()?;
     let policy = sharing::policy(&settings)?;
@@ -158,8 +189,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
     let mut capture = arguments.capture.prepare()?;
-    let mut notifier = Notifier::from_environment();
-    let mut host: Box<dyn HostProvider> = Box::new(prepared::Provider::default());
+    let mut notifier = around.notifier;
+    let mut host = around.host;
     let mut monitor = None;
     // The one that the service manager knows, whichever of two this becomes.
     let process = std::process::id();
@@ -191,9 +222,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         };
         let opening = started.clone();
         capture.opened_by(move |number| opening.capture_file(number));
-        host = Box::new(monitor::Provider(started.clone()));
+        host = host.or_else(|| Some(Box::new(monitor::Provider(started.clone()))));
         monitor = Some(started);
     }
+    let host = host.unwrap_or_else(|| Box::new(prepared::Provider::default()));
     let notifier = Arc::new(notifier);
     let confinement = match &monitor {
         Some(_) => Confinement {
@@ -254,7 +286,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     // A configuration that another modem is chosen for on the command line names no directory.
-    let configured = config.as_deref().filter(|_| !device_flag);
+    let configured = arguments.config.as_deref().filter(|_| !device_flag);
     let name = match (configured.and_then(Path::file_stem), &chosen.port) {
         (Some(stem), _) => stem.to_string_lossy().into_owned(),
         (None, Some(port)) => port.clone(),

@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 use super::channel::Channel;
 use super::devices::DeviceReply;
+use super::reply::Reply;
 use super::request::{Name, Network, Port, Request, Wanted};
-use super::serve::Reply;
 use crate::failure::{Failure, FailureKind};
 use crate::modem_manager::Standing;
 use crate::runtime::{self, Keeper, RuntimeDir};

@@ -10,7 +10,7 @@ use rustix::process::Pid;
 /// # Errors
 /// Those of fork(2), and [`io::ErrorKind::Other`] when this process has more than one thread or the
 /// kernel does not tell.
-pub(super) fn fork() -> io::Result<Option<Pid>> {
+pub fn fork() -> io::Result<Option<Pid>> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("threads are running"));
     }

@@ -35,8 +35,11 @@ mod channel;
 mod check;
 mod devices;
 mod driver;
+mod ends;
 mod ffi;
 mod files;
+mod namespace;
+mod reply;
 mod request;
 mod serve;
 
@@ -55,6 +58,8 @@ use uwwan_modem::state_file::{StateFile, StatePlace};
 use uwwan_modem::{Options, Selector};
 
 pub use driver::{Monitor, Provider};
+pub use ffi::fork;
+pub use namespace::{Interfaces, interfaces};
 
 use crate::failure::{self, Failure, FailureKind};
 use crate::notify::Notifier;
@@ -226,10 +231,10 @@ fn last_end_of(driver: Pid) -> Option<WaitStatus> {
     end_of(driver, WaitOptions::empty())
 }
 
-/// Returns how the driver has ended. With `NOHANG` among the options, `None` is for one that runs.
-fn end_of(driver: Pid, options: WaitOptions) -> Option<WaitStatus> {
+/// Returns how a child has ended. With `NOHANG` among the options, `None` is for one that runs.
+pub fn end_of(child: Pid, options: WaitOptions) -> Option<WaitStatus> {
     loop {
-        match rustix::process::waitpid(Some(driver), options) {
+        match rustix::process::waitpid(Some(child), options) {
             Ok(Some((_, status))) => return Some(status),
             Err(rustix::io::Errno::INTR) => {}
             Ok(None) | Err(_) => return None,

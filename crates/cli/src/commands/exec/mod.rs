@@ -1,0 +1,239 @@
+//! `uwwan exec` runs a program in a network namespace whose only network is the modem.
+//!
+//! Four processes, so that each stands where its work is:
+//!
+//! * The **front** is the process that was started. It moves into the private namespaces, starts the
+//!   program there, passes signals on to it, stops when it stops, and ends as it ends ([`program`]).
+//!   The program is in the front's process group: the terminal's signals reach it by themselves.
+//! * The **driver** is `up` with another maker of hosts' ends, for which there may be a monitor. It
+//!   stays in the machine's namespaces as the caller's user, because there the device is, its uevents,
+//!   ModemManager and the runtime directory.
+//! * The **interfaces'** process has the capabilities in the namespaces that TUN interfaces, addresses
+//!   and routes take, and writes the name servers there. The driver asks it as it would ask a monitor,
+//!   and gets the interfaces' descriptors ([`monitor::interfaces`]).
+//! * The **program**.
+//!
+//! Driver and interfaces' process are in terminal sessions of their own, so that neither Ctrl-C nor
+//! Ctrl-Z reaches them. The driver ends when the front does, however that ends, and the interfaces'
+//! process when the driver does.
+
+mod ffi;
+mod program;
+mod waiting;
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::{Pid, Signal, setsid};
+use uwwan_modem::Selector;
+use uwwan_modem::host::HostConfig;
+use uwwan_modem::options::Dns;
+use uwwan_tun::namespace;
+use uwwan_tun::resolver::PrivateResolver;
+
+use self::program::{GO, Program};
+use self::waiting::Signals;
+use super::up::{self, Around};
+use crate::checks::bad;
+use crate::choices::Over as _;
+use crate::failure::{Failure, FailureKind};
+use crate::monitor::{self, Interfaces};
+use crate::notify::Notifier;
+use crate::reach::EMULATOR;
+use crate::running::{Door, Running};
+use crate::sandbox;
+use crate::settings::{Device, Settings};
+
+/// Arguments of `exec`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan exec --apn internet -- curl https://example.com/
+      one program over the modem, everything else as before
+  uwwan exec --apn internet -- bash
+      a shell, and what is started from it
+  uwwan exec --device 1-4.2 --config modem.toml -- iperf3 -c 192.0.2.1
+  uwwan exec --route 192.0.2.0/24 -- ssh 192.0.2.7
+      nothing but this prefix can be reached
+  uwwan -v exec -- ping -c 3 192.0.2.1
+      with what happens to the modem on standard error
+  uwwan exec --device emulator --settle 0.2 -- ip route
+      the real driver and a real TUN, but an emulated modem
+
+The program sees a loopback interface, the modem's TUN interface, and an /etc/resolv.conf with the
+network's name servers; neither the machine's interfaces nor its resolver services. It starts when the
+modem is online. When it ends the modem is put back as `up` puts it back.
+
+An ordinary user needs access to the USB device (udev rule) and user namespaces, no capability: the
+program runs as the same user. Sockets in the file system still lead to the machine's services.
+
+The exit status is the program's; 127 when there is no such program, 126 when it cannot be run, and
+that of `uwwan up` when the modem does not come online. A program that a signal ends ends uwwan by the
+same one. `uwwan status` shows the modem meanwhile; `uwwan down` takes it from the program.")]
+#[group(skip)]
+pub struct Arguments {
+    #[command(flatten)]
+    up: up::Arguments,
+    /// Program to run, and its arguments
+    #[arg(value_name = "COMMAND", last = true, required = true, num_args = 1..)]
+    command: Vec<OsString>,
+}
+
+/// Brings the modem up, runs the program and takes the modem down again. `told` is whether the user
+/// asked for what happens meanwhile.
+///
+/// # Errors
+/// Fails when the program could not be started, for a reason of the modem's or of this machine's.
+pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
+    let Arguments { mut up, command } = arguments;
+    let told = told || up.json;
+    let file = up.file()?;
+    let settings = prepare(&mut up, &file)?;
+    refuse_running(&up, settings.device.as_ref())?;
+    let (interfaces, host) = monitor::interfaces(sessions(settings)?)?;
+    let failed = |error: io::Error| {
+        Failure::new(FailureKind::Host, "cannot start the driver's process").because(error)
+    };
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let front = rustix::process::getpid();
+    let Some(driver) = monitor::fork().map_err(failed)? else {
+        drop((ours, interfaces));
+        begin(front, told, &theirs);
+        let notifier = Notifier::through(move |text| {
+            if text.starts_with("READY=1") {
+                // A front that has ended ends this process.
+                let _ = (&theirs).write_all(&[GO]);
+            }
+        });
+        let host = Some(Box::new(host) as _);
+        return up::run_in(up, file, Around { host, notifier });
+    };
+    drop((theirs, host));
+    // From here on the driver ends when this process does.
+    let signals = Signals::catch().map_err(failed)?;
+    let resolver = enter()?;
+    let Some(interfaces) = monitor::fork().map_err(failed)? else {
+        drop(ours);
+        serve(interfaces, &resolver);
+    };
+    drop(resolver);
+    Program {
+        command,
+        signals,
+        driver,
+        interfaces,
+        way: ours,
+    }
+    .run()
+}
+
+/// Adds what `exec` chooses to the options of `up`, and returns them merged with those of the file.
+fn prepare(up: &mut up::Arguments, file: &Settings) -> Result<Settings, Failure> {
+    let chosen = up.settings.clone().over(file.clone());
+    if chosen.session_0.dns.is_some_and(|dns| dns != Dns::None) {
+        let why = "the program gets a resolv.conf of its own in any case";
+        return Err(bad("dns", why).next("leave it out"));
+    }
+    if chosen.session_0.route.is_none() {
+        up.settings.session_0.route = Some(vec!["default".to_owned()]);
+    }
+    Ok(up.settings.clone().over(file.clone()))
+}
+
+/// Returns what the interfaces of the data sessions are to be. No secret is read.
+fn sessions(mut settings: Settings) -> Result<Vec<HostConfig>, Failure> {
+    settings.pin_file = None;
+    settings.session_0.password_file = None;
+    for session in settings.session.iter_mut().flatten() {
+        session.settings.password_file = None;
+    }
+    let options = settings.options()?;
+    let sessions = options.sessions.iter();
+    Ok(sessions.map(HostConfig::for_session).collect())
+}
+
+/// Refuses a modem that a running `up` has.
+fn refuse_running(up: &up::Arguments, device: Option<&Device>) -> Result<(), Failure> {
+    let name = match device {
+        Some(Device::Emulator) => Some(EMULATOR),
+        Some(Device::Usb(Selector::Port(port))) => Some(port.as_str()),
+        None | Some(Device::Usb(Selector::Any)) => None,
+        // Which one that is, the driver finds out.
+        Some(Device::Usb(_)) => return Ok(()),
+    };
+    let running = Running::look(up.runtime_dir.as_deref(), name, Door::Status);
+    let Some(one) = running.alive.first() else {
+        return Ok(());
+    };
+    Err(Failure::new(FailureKind::Busy, "uwwan up has the modem")
+        .at(&one.device)
+        .because("exec brings a modem up for one program, and two cannot drive the same one")
+        .next("stop that one with uwwan down, or name another modem with --device"))
+}
+
+/// Makes this process the driver's, and waits until the front lets it begin.
+fn begin(front: Pid, told: bool, way: &UnixStream) {
+    let _ = setsid();
+    if let Err(error) = end_with(front) {
+        tracing::warn!("the end of uwwan exec is noticed late: {error}");
+    }
+    let _ = rustix::thread::set_name(c"uwwan-driver");
+    leave_streams(told);
+    let mut byte = [0];
+    let mut reader = way;
+    if !matches!(reader.read(&mut byte), Ok(1)) {
+        // The front has told why.
+        std::process::exit(1);
+    }
+}
+
+/// Leaves standard input and output to the program. What this process prints there goes to standard
+/// error, if it is to be `told`.
+fn leave_streams(told: bool) {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+    let Ok(null) = null else {
+        let _ = rustix::stdio::dup2_stdout(rustix::stdio::stderr());
+        return;
+    };
+    let _ = rustix::stdio::dup2_stdin(&null);
+    let _ = match told {
+        true => rustix::stdio::dup2_stdout(rustix::stdio::stderr()),
+        false => rustix::stdio::dup2_stdout(&null),
+    };
+}
+
+/// Has this process ended when the front has ended.
+fn end_with(front: Pid) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    if rustix::process::getppid() != Some(front) {
+        // It may have ended before it could be told.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Moves this process into the private namespaces.
+fn enter() -> Result<PrivateResolver, Failure> {
+    namespace::enter_for_programs()?;
+    Ok(PrivateResolver::set_up()?)
+}
+
+/// Serves the interfaces until the driver has ended.
+fn serve(interfaces: Interfaces, resolver: &PrivateResolver) -> ! {
+    let _ = setsid();
+    let _ = rustix::thread::set_name(c"uwwan-exec-net");
+    leave_streams(false);
+    // Neither a program nor a mount is needed any more.
+    let _ = sandbox::enter_as_monitor(false);
+    let served = interfaces.serve(&mut |servers| {
+        if let Err(error) = resolver.set(servers) {
+            tracing::warn!("{error}");
+        }
+    });
+    if let Err(error) = &served {
+        tracing::error!("the driver cannot be heard: {error}");
+    }
+    std::process::exit(i32::from(served.is_err()))
+}

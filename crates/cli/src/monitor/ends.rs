@@ -1,0 +1,193 @@
+//! The interfaces that are opened and configured for a driver in another process.
+
+use std::collections::BTreeMap;
+use std::io::{self, PipeReader, PipeWriter, Write as _};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::OFlags;
+use uwwan_modem::host::{HostConfig, HostControl, HostInterface, TunProvider};
+
+use super::check::{self, refused};
+use super::reply::{Opened, Reply};
+use super::request::{Network, Request};
+use crate::failure::{Failure, FailureKind};
+
+/// An interface, in the order of undoing.
+struct End {
+    control: Box<dyn HostControl>,
+    interface: HostInterface,
+    /// The pipe that tells the driver of changes. It is kept open here, so that writing to it never
+    /// fails because of the driver.
+    changes: PipeReader,
+    /// Which of the sessions it is for.
+    session: u8,
+    /// Name servers that the network has given.
+    servers: Vec<IpAddr>,
+}
+
+/// The interfaces of the data sessions.
+pub(super) struct Ends {
+    /// What was asked for at the start, a data session each.
+    sessions: Vec<HostConfig>,
+    ends: BTreeMap<u8, End>,
+}
+
+impl Ends {
+    pub(super) fn new(sessions: Vec<HostConfig>) -> Self {
+        Self {
+            sessions,
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// Carries out a request over an interface; `None` is for any other.
+    ///
+    /// # Errors
+    /// Why it was not done, for the driver.
+    pub(super) fn answer(&mut self, request: &Request) -> Option<Result<Reply, Failure>> {
+        let result = match request {
+            Request::Open { session, network } => self.open(*session, network.clone()),
+            Request::Change { interface, network } => self.change(*interface, network.clone()),
+            Request::Attend { interface } => self.end(*interface).map(|end| {
+                let news = end.control.attend();
+                Reply {
+                    interface: Some(end.control.interface()),
+                    news,
+                    ..Reply::default()
+                }
+            }),
+            Request::Carrier { interface, up } => self.end(*interface).map(|end| {
+                end.control.set_carrier(*up);
+                Reply::default()
+            }),
+            Request::Close { interface } => {
+                self.ends.remove(interface);
+                Ok(Reply::default())
+            }
+            _ => return None,
+        };
+        Some(result)
+    }
+
+    /// Has the descriptors of the interface that a reply is over sent by `send`; `None` is for a reply
+    /// over anything else.
+    pub(super) fn with_descriptors(
+        &self,
+        reply: &Reply,
+        send: &mut dyn FnMut(&[BorrowedFd<'_>]) -> io::Result<()>,
+    ) -> Option<io::Result<()>> {
+        let end = self.ends.get(&reply.opened.as_ref()?.number)?;
+        let mut descriptors = end.interface.descriptors();
+        descriptors.push(end.changes.as_fd());
+        Some(send(&descriptors))
+    }
+
+    /// Closes the interface that a reply is over.
+    pub(super) fn undo(&mut self, reply: &Reply) {
+        if let Some(opened) = &reply.opened {
+            self.ends.remove(&opened.number);
+        }
+    }
+
+    /// Returns the name servers that the network has given, those of the first data session first, each
+    /// once.
+    pub(super) fn name_servers(&self) -> Vec<IpAddr> {
+        let mut ends: Vec<&End> = self.ends.values().collect();
+        ends.sort_by_key(|end| end.session);
+        let mut servers: Vec<IpAddr> = Vec::new();
+        for server in ends.into_iter().flat_map(|end| &end.servers) {
+            if !servers.contains(server) {
+                servers.push(*server);
+            }
+        }
+        servers
+    }
+
+    fn change(&mut self, interface: u8, network: Network) -> Result<Reply, Failure> {
+        let session = self.end(interface)?.session;
+        let config = self.config(session, network)?;
+        let end = self.end(interface)?;
+        end.control.reconfigure(&config)?;
+        end.servers = servers(&config);
+        Ok(Reply {
+            interface: Some(end.control.interface()),
+            ..Reply::default()
+        })
+    }
+
+    fn open(&mut self, session: u8, network: Network) -> Result<Reply, Failure> {
+        let config = self.config(session, network)?;
+        // Each session has one at a time.
+        if self.ends.values().any(|end| end.session == session) && !self.twins(session) {
+            return Err(refused("the data session has an interface"));
+        }
+        let number = (0..=u8::MAX).find(|number| !self.ends.contains_key(number));
+        let number = number.ok_or_else(|| refused("there are too many interfaces"))?;
+        let (changes, changed) = changes().map_err(|error| {
+            Failure::new(FailureKind::Host, "cannot watch the interface").because(error)
+        })?;
+        let (mut control, interface) = TunProvider::open(&config)?;
+        control.watch(Box::new(move || {
+            // A pipe that is full tells as much.
+            let _ = (&changed).write(&[1]);
+        }));
+        let reply = Reply {
+            opened: Some(Opened {
+                number,
+                kind: interface.kind(),
+            }),
+            interface: Some(control.interface()),
+            ..Reply::default()
+        };
+        let end = End {
+            control,
+            interface,
+            changes,
+            session,
+            servers: servers(&config),
+        };
+        self.ends.insert(number, end);
+        Ok(reply)
+    }
+
+    /// Returns whether another session was asked for in the same words, and has no interface yet.
+    fn twins(&self, session: u8) -> bool {
+        let config = self.sessions.get(usize::from(session));
+        let same = self.sessions.iter().filter(|other| Some(*other) == config);
+        let open = self.ends.values().filter(|end| end.session == session);
+        open.count() < same.count()
+    }
+
+    fn end(&mut self, interface: u8) -> Result<&mut End, Failure> {
+        let end = self.ends.get_mut(&interface);
+        end.ok_or_else(|| refused("there is no such interface"))
+    }
+
+    /// Returns what a session's interface is to be configured with: what the network has given, and
+    /// beside it nothing but what was asked for at the start.
+    fn config(&self, session: u8, network: Network) -> Result<HostConfig, Failure> {
+        check::network(&network).map_err(|why| refused(&why))?;
+        let asked = self.sessions.get(usize::from(session));
+        let asked = asked.ok_or_else(|| refused("no such data session was asked for"))?;
+        Ok(HostConfig {
+            addresses: network.addresses,
+            ethernet: network.ethernet,
+            ..asked.clone()
+        })
+    }
+}
+
+fn servers(config: &HostConfig) -> Vec<IpAddr> {
+    let addresses = &config.addresses;
+    let four = addresses.dns4.iter().copied().map(IpAddr::from);
+    four.chain(addresses.dns6.iter().copied().map(IpAddr::from))
+        .collect()
+}
+
+/// Makes a pipe whose writer never waits.
+fn changes() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+    Ok((reader, writer))
+}

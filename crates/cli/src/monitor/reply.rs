@@ -1,0 +1,103 @@
+//! What is said to a driver's requests, and the loop that says it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use serde::{Deserialize, Serialize};
+use uwwan_modem::host::{HostNews, InterfaceKind};
+use uwwan_modem::status::Interface;
+
+use super::channel::Channel;
+use super::check::refused;
+use super::devices::DeviceReply;
+use super::request::Request;
+use crate::failure::{Failure, FailureKind};
+use crate::sandbox::State;
+
+/// What the monitor says to a request.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Reply {
+    /// Why it was not done.
+    pub(super) failure: Option<Failure>,
+    /// The interface that was opened. Its descriptors come beside the reply, and behind them the pipe
+    /// that has a byte whenever the interface is to be looked after ([`Request::Attend`]).
+    pub(super) opened: Option<Opened>,
+    /// State of the interface that was opened or changed.
+    pub(super) interface: Option<Interface>,
+    /// What has happened to what was set up for the interface.
+    pub(super) news: Vec<HostNews>,
+    /// What became of a request over a USB device.
+    pub(super) device: Option<DeviceReply>,
+    /// What the monitor may still do.
+    pub(super) state: Option<State>,
+}
+
+/// An interface that was opened.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Opened {
+    /// Number by which later requests name it.
+    pub(super) number: u8,
+    /// What the driver has to know to use the descriptors.
+    pub(super) kind: InterfaceKind,
+}
+
+/// Process that a driver asks.
+pub(super) trait Answer {
+    /// Carries out a request.
+    ///
+    /// # Errors
+    /// Why it was not done, for the driver.
+    fn answer(&mut self, request: Request) -> Result<Reply, Failure>;
+
+    /// Has the descriptors that go with a reply sent by `send`, and returns what that returns.
+    fn with_descriptors(
+        &mut self,
+        reply: &Reply,
+        send: &mut dyn FnMut(&[BorrowedFd<'_>]) -> io::Result<()>,
+    ) -> io::Result<()>;
+
+    /// Takes back what was done for a reply that did not reach the driver.
+    fn undo(&mut self, reply: &Reply);
+}
+
+/// Answers requests until the driver has ended.
+///
+/// # Errors
+/// Those of the channel, after which the driver is to end.
+pub(super) fn until_ended(channel: &Channel, answerer: &mut dyn Answer) -> io::Result<()> {
+    loop {
+        let Some((bytes, _)) = channel.receive()? else {
+            return Ok(());
+        };
+        let reply = match Request::decode(&bytes) {
+            Some(request) => answerer.answer(request),
+            None => Err(refused("the request makes no sense")),
+        };
+        let reply = reply.unwrap_or_else(|failure| Reply {
+            failure: Some(failure),
+            ..Reply::default()
+        });
+        let sent = answerer.with_descriptors(&reply, &mut |descriptors| {
+            send(channel, &reply, descriptors)
+        });
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => {
+                // The driver waits for a reply, and knows nothing of what was opened.
+                answerer.undo(&reply);
+                let failure = Failure::new(FailureKind::Host, "the monitor cannot reply");
+                let reply = Reply {
+                    failure: Some(failure.because(error)),
+                    ..Reply::default()
+                };
+                send(channel, &reply, &[])?;
+            }
+        }
+    }
+}
+
+fn send(channel: &Channel, reply: &Reply, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    channel.send(&serde_json::to_vec(reply)?, descriptors)
+}
