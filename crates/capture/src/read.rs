@@ -68,6 +68,24 @@ impl Packet {
             _ => None,
         }
     }
+
+    /// Returns where the data of the transfer lies in the bytes that were captured. The record's header
+    /// is in front of it. `None` is returned where [`Packet::transfer`] returns `None`.
+    #[must_use]
+    pub fn transfer_data(&self) -> Option<std::ops::Range<usize>> {
+        let data = self.transfer()?.data;
+        let start = (data.as_ptr() as usize).checked_sub(self.data.as_ptr() as usize)?;
+        // An empty part of a record may lie anywhere.
+        let start = start.min(self.data.len() - data.len());
+        Some(start..start + data.len())
+    }
+
+    /// Returns whether the machine that captured is big endian, so that the headers of usbmon's records
+    /// are.
+    #[must_use]
+    pub const fn is_big_endian(&self) -> bool {
+        self.big_endian
+    }
 }
 
 /// Returns whether a file that begins with these bytes is a capture, of either format.

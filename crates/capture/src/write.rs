@@ -164,6 +164,12 @@ impl<W: Write> Writer<W> {
         self.written
     }
 
+    /// Returns the output. What it holds back is still to be flushed.
+    #[must_use]
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Hands everything to the system.
     ///
     /// # Errors

@@ -17,9 +17,9 @@ pub const HEADER: usize = 12;
 /// Bytes of the header of a fragment: the common header, total and current fragment number.
 pub const FRAGMENT_HEADER: usize = 20;
 /// Bytes in front of the information buffer of COMMAND and COMMAND_DONE.
-pub(crate) const COMMAND_HEADER: usize = 48;
+pub const COMMAND_HEADER: usize = 48;
 /// Bytes in front of the information buffer of INDICATE_STATUS.
-pub(crate) const INDICATION_HEADER: usize = 44;
+pub const INDICATION_HEADER: usize = 44;
 /// Bit that turns a request's type into its answer's type.
 pub const DONE: u32 = 0x8000_0000;
 
@@ -41,7 +41,7 @@ values! {
 impl MessageType {
     /// Whether messages of this type carry the fragment header.
     #[must_use]
-    pub(crate) const fn is_fragmented(self) -> bool {
+    pub const fn is_fragmented(self) -> bool {
         matches!(
             self,
             Self::COMMAND | Self::COMMAND_DONE | Self::INDICATE_STATUS

@@ -8,5 +8,5 @@ mod stream;
 mod text;
 
 pub use message::*;
-pub use personal::{PersonalContent, is_credential, personal_content};
+pub use personal::{PersonalContent, identifying_content, is_credential, personal_content};
 pub use stream::decode_all;

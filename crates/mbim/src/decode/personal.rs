@@ -1,8 +1,10 @@
 //! Where the personal content of a control message lies in its bytes.
 
+use std::ops::Range;
+
 use byteorder::{ByteOrder, LittleEndian};
 
-use crate::fields::{PersonalPart, Reader};
+use crate::fields::{Field, Kind, PersonalPart, Reader};
 use crate::message::{COMMAND_HEADER, CommandKind, INDICATION_HEADER, MessageType};
 use crate::registry::{self, Part, Version};
 use crate::uuid::Uuid;
@@ -23,6 +25,38 @@ fn is_secret(field: &str) -> bool {
     is_credential(field) || CARRIERS.contains(&field)
 }
 
+/// Names of fields that no person owns, but that tell where somebody is, who answers, or what cannot
+/// be judged: places in the network, challenges, and bytes whose meaning is a vendor's or a protocol's.
+const TELLING: [&str; 27] = [
+    "location_area_code",
+    "tracking_area_code",
+    "lac",
+    "tac",
+    "cell_id",
+    "physical_cell_id",
+    "cell_parameter_id",
+    "base_station_id",
+    "base_latitude",
+    "base_longitude",
+    "timing_advance",
+    "rand",
+    "autn",
+    "auts",
+    "rand1",
+    "rand2",
+    "rand3",
+    "pco_data_buffer",
+    "unnamed_ies",
+    "packet_filter",
+    "packet_mask",
+    "buffer",
+    "data_buffer",
+    "data",
+    "timestamp",
+    "terminal_capability_data",
+    "network_name",
+];
+
 /// The personal content of one message, or of the first fragment of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonalContent {
@@ -34,6 +68,9 @@ pub struct PersonalContent {
     pub has_secrets: bool,
     /// Whether all of the message could be read, so that no value was missed.
     pub complete: bool,
+    /// Ranges that belong to fields, in ascending order; what lies between them is padding, or what
+    /// no layout accounts for. Empty unless [`identifying_content`] was asked.
+    pub covered: Vec<Range<usize>>,
 }
 
 impl PersonalPart {
@@ -47,6 +84,30 @@ impl PersonalPart {
 /// Returns where the personal content of a message lies, or `None` when its layout is unknown.
 #[must_use]
 pub fn personal_content(message: &[u8], version: Version) -> Option<PersonalContent> {
+    content(message, version, None)
+}
+
+/// Returns where everything lies that leads to a person: the personal content, addresses, places in
+/// the network, and bytes whose meaning is not known. `None` when the layout of the message is unknown.
+#[must_use]
+pub fn identifying_content(message: &[u8], version: Version) -> Option<PersonalContent> {
+    content(message, version, Some(identifies))
+}
+
+fn identifies(field: &Field) -> bool {
+    let address = match &field.kind {
+        Kind::Ipv4 | Kind::Ipv6 => true,
+        Kind::At(of) | Kind::Packed { of, .. } => matches!(of, Kind::Ipv4 | Kind::Ipv6),
+        _ => false,
+    };
+    field.personal || address || TELLING.contains(&field.name)
+}
+
+fn content(
+    message: &[u8],
+    version: Version,
+    noted: Option<fn(&Field) -> bool>,
+) -> Option<PersonalContent> {
     let word = |at: usize| message.get(at..at + 4).map(LittleEndian::read_u32);
     let kind = MessageType(word(0)?);
     let part = match kind {
@@ -66,7 +127,16 @@ pub fn personal_content(message: &[u8], version: Version) -> Option<PersonalCont
     let cid = registry::service(service)?.cid(word(36)?)?;
     let schema = cid.layout(part, version)?;
     let mut reader = Reader::with_limit(info, stated);
+    if let Some(noted) = noted {
+        reader = reader.noting(noted);
+    }
     reader.read(schema);
+    let mut covered: Vec<Range<usize>> = reader
+        .covered()
+        .iter()
+        .map(|range| range.start + start..range.end + start)
+        .collect();
+    covered.sort_unstable_by_key(|range| range.start);
     let parts = reader.personal_parts().to_vec();
     let (_, lost) = reader.finish();
     Some(PersonalContent {
@@ -80,6 +150,7 @@ pub fn personal_content(message: &[u8], version: Version) -> Option<PersonalCont
         variable: start + schema.fixed_size().unwrap_or(0).min(info.len()),
         has_secrets: schema.fields.iter().any(|field| is_secret(field.name)),
         complete: lost.is_none() && stated <= info.len(),
+        covered,
     })
 }
 

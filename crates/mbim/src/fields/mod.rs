@@ -21,7 +21,7 @@ mod write;
 
 pub(crate) use layout::{encoding, kind, layout};
 pub(crate) use named::{bits, values, wire_number};
-pub use read::{FieldError, PersonalPart, Reader};
+pub use read::{Encoding, FieldError, PersonalPart, Reader};
 pub use schema::{Condition, Field, Kind, Schema};
 pub use value::{Record, SetError, Tlv, TlvType, Value};
 pub use wire::{DecodeError, Layout, List, Wire, WireKind};

@@ -40,9 +40,13 @@ pub struct Reader<'a> {
     budget: usize,
     errors: Vec<FieldError>,
     lost: Option<FieldError>,
-    /// The personal field that is being read.
+    /// Tells whose values are noted.
+    noted: fn(&Field) -> bool,
+    /// The noted field that is being read.
     personal: Option<&'static str>,
     parts: Vec<PersonalPart>,
+    /// What was read, where that is asked for.
+    covered: Option<Vec<Range<usize>>>,
 }
 
 /// Place of a personal value in a buffer.
@@ -50,8 +54,43 @@ pub struct Reader<'a> {
 pub struct PersonalPart {
     /// Name of the field.
     pub field: &'static str,
+    /// Encoding of the value.
+    pub encoding: Encoding,
     /// Offsets of the value in bytes. A reference is no part of it.
     pub range: Range<usize>,
+}
+
+/// Encoding of a value whose place is noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-16LE text.
+    Utf16,
+    /// UTF-8 text.
+    Utf8,
+    /// Bytes of any meaning.
+    Bytes,
+    /// Little-endian number of any size.
+    Number,
+    /// IPv4 address in network byte order.
+    Ipv4,
+    /// IPv6 address in network byte order.
+    Ipv6,
+}
+
+impl Encoding {
+    /// Returns the encoding of the values of a kind, behind a reference or in place.
+    const fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Text | Kind::TlvText | Kind::Refs { .. } => Self::Utf16,
+            Kind::Utf8 => Self::Utf8,
+            Kind::Ipv4 => Self::Ipv4,
+            Kind::Ipv6 => Self::Ipv6,
+            Kind::U16 | Kind::U32 | Kind::U64 | Kind::I32 | Kind::Bool | Kind::Named { .. } => {
+                Self::Number
+            }
+            _ => Self::Bytes,
+        }
+    }
 }
 
 /// Error for a structure that ends before the field; the problem is already recorded.
@@ -75,8 +114,33 @@ impl<'a> Reader<'a> {
             budget: bytes.len().saturating_mul(4).saturating_add(1024),
             errors: Vec::new(),
             lost: None,
+            noted: |field| field.personal,
             personal: None,
             parts: Vec::new(),
+            covered: None,
+        }
+    }
+
+    /// Returns the reader so that it notes the values of the fields that `noted` chooses, instead of
+    /// the personal ones, and what it reads at all.
+    #[must_use]
+    pub(crate) fn noting(mut self, noted: fn(&Field) -> bool) -> Self {
+        self.noted = noted;
+        self.covered = Some(Vec::new());
+        self
+    }
+
+    /// Returns the ranges that were read so far, if they are noted, in the order of reading.
+    #[must_use]
+    pub(crate) fn covered(&self) -> &[Range<usize>] {
+        self.covered.as_deref().unwrap_or_default()
+    }
+
+    fn cover(&mut self, start: usize, stop: usize) {
+        if start < stop
+            && let Some(covered) = &mut self.covered
+        {
+            covered.push(start..stop);
         }
     }
 
@@ -92,13 +156,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes where a value lies, if it is a personal one.
-    fn note(&mut self, start: usize, stop: usize) {
+    fn note(&mut self, start: usize, stop: usize, kind: &Kind) {
         if let Some(field) = self.personal
             && start < stop
             && self.parts.len() < MOST_PARTS
         {
-            let range = start..stop;
-            self.parts.push(PersonalPart { field, range });
+            self.parts.push(PersonalPart {
+                field,
+                encoding: Encoding::of(kind),
+                range: start..stop,
+            });
         }
     }
 
@@ -148,6 +215,7 @@ impl<'a> Reader<'a> {
             self.overlapping(at, name);
             return Err(Ended);
         }
+        self.cover(at, at + size);
         Ok(&self.bytes[at..at + size])
     }
 
@@ -202,6 +270,7 @@ impl<'a> Reader<'a> {
         base: usize,
         offset: u32,
         size: u32,
+        kind: &Kind,
     ) -> Option<&'a [u8]> {
         if size == 0 {
             return Some(&[]);
@@ -219,7 +288,8 @@ impl<'a> Reader<'a> {
             self.overlapping(at, name);
             return None;
         }
-        self.note(start, stop);
+        self.cover(start, stop);
+        self.note(start, stop, kind);
         Some(&self.bytes[start..stop])
     }
 
@@ -240,7 +310,7 @@ impl<'a> Reader<'a> {
                 }
             }
             let outer = self.personal;
-            self.personal = field.personal.then_some(field.name).or(outer);
+            self.personal = (self.noted)(field).then_some(field.name).or(outer);
             let read = self.field(field, &record, base, at, end);
             self.personal = outer;
             match read {
@@ -282,7 +352,7 @@ impl<'a> Reader<'a> {
             Kind::Rest => {
                 let stop = end.min(self.bytes.len()).max(at);
                 let bytes = self.place(name, at, stop - at, stop)?.to_vec();
-                self.note(at, stop);
+                self.note(at, stop, &field.kind);
                 return Ok((Some(Value::Bytes(bytes)), stop));
             }
             Kind::Prefixed => {
@@ -294,7 +364,7 @@ impl<'a> Reader<'a> {
                     return Err(Ended);
                 }
                 let bytes = self.place(name, at + 4, size, end)?.to_vec();
-                self.note(at + 4, at + 4 + size);
+                self.note(at + 4, at + 4 + size, &field.kind);
                 return Ok((
                     Some(Value::Bytes(bytes)),
                     (at + 4 + size.next_multiple_of(4)).min(end),
@@ -312,7 +382,7 @@ impl<'a> Reader<'a> {
                     return Err(Ended);
                 }
                 let bytes = self.place(name, at, size, end)?.to_vec();
-                self.note(at, at + size);
+                self.note(at, at + size, &field.kind);
                 return Ok((
                     Some(Value::Bytes(bytes)),
                     (at + size.next_multiple_of(4)).min(end),
@@ -356,7 +426,7 @@ impl<'a> Reader<'a> {
             }
             Kind::Text | Kind::Utf8 | Kind::Sized => {
                 let pair = self.place(name, at, 8, end)?;
-                let bytes = self.data(name, at, base, word(pair), word(&pair[4..]));
+                let bytes = self.data(name, at, base, word(pair), word(&pair[4..]), &field.kind);
                 bytes.map(|bytes| match field.kind {
                     Kind::Text => Value::Text(utf16(bytes)),
                     Kind::Utf8 => Value::Text(utf8(bytes)),
@@ -365,7 +435,7 @@ impl<'a> Reader<'a> {
             }
             Kind::SizedReversed => {
                 let pair = self.place(name, at, 8, end)?;
-                let bytes = self.data(name, at, base, word(&pair[4..]), word(pair));
+                let bytes = self.data(name, at, base, word(&pair[4..]), word(pair), &field.kind);
                 bytes.map(|bytes| Value::Bytes(bytes.to_vec()))
             }
             Kind::Pointed { count: counted } => {
@@ -375,7 +445,7 @@ impl<'a> Reader<'a> {
                     self.record(at, format!("`{name}`: {size} bytes at offset 0"), true);
                     None
                 } else {
-                    let bytes = self.data(name, at, base, offset, size);
+                    let bytes = self.data(name, at, base, offset, size, &field.kind);
                     bytes.map(|bytes| Value::Bytes(bytes.to_vec()))
                 }
             }
@@ -411,7 +481,7 @@ impl<'a> Reader<'a> {
             kind => {
                 let size = kind.fixed_size().unwrap_or(4);
                 let bytes = self.place(name, at, size, end)?;
-                self.note(at, at + size);
+                self.note(at, at + size, kind);
                 return Ok((Some(plain(kind, bytes)), at + size));
             }
         };
@@ -454,7 +524,7 @@ impl<'a> Reader<'a> {
                 Some(Value::Struct(self.structure(schema, start, stop).0))
             }
             _ => self
-                .data(name, at, base, offset, size)
+                .data(name, at, base, offset, size, of)
                 .map(|bytes| Value::Text(utf16(bytes))),
         }
     }
@@ -512,7 +582,7 @@ impl<'a> Reader<'a> {
             kind => {
                 let size = kind.fixed_size().unwrap_or(4);
                 let bytes = self.place(name, at, size, end)?;
-                self.note(at, at + size);
+                self.note(at, at + size, kind);
                 Ok(plain(kind, bytes))
             }
         }
@@ -565,7 +635,15 @@ impl<'a> Reader<'a> {
             );
         }
         let data = self.place(name, at + 8, size, self.bytes.len())?.to_vec();
-        self.note(at + 8, stop);
+        self.cover(at + 8, (stop + padding).min(self.bytes.len()));
+        self.note(
+            at + 8,
+            stop,
+            match kind {
+                TlvType::WCHAR_STR => &Kind::TlvText,
+                _ => &Kind::Tlv,
+            },
+        );
         Ok((Tlv { kind, data }, stop + padding))
     }
 

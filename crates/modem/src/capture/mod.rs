@@ -11,6 +11,7 @@
 //! - `secrets`: blanks PINs and passwords before they are written.
 //! - `devices`: a device's descriptors and settings, as the requests that tell of them.
 //! - `destination`: a file, a ring of files, or a stream.
+//! - [`scrub`]: a capture without identities and payload.
 //!
 //! The threads that drive the modem only copy. What the queue cannot take is dropped, counted in
 //! the file, and told at the end.
@@ -19,6 +20,7 @@ mod captures;
 mod destination;
 mod devices;
 mod recorder;
+pub mod scrub;
 mod secrets;
 mod snap;
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! `uwwan capture` captures what passes between a running `up` and its modem, and reads captures.
+//! `uwwan capture` captures what passes between a running `up` and its modem, and reads and scrubs
+//! captures.
 
 mod place;
+mod scrub;
 mod show;
 mod start;
 
@@ -27,6 +29,8 @@ enum Command {
     Stop(Stop),
     /// Show what a capture holds
     Show(show::Arguments),
+    /// Take identities and payload out of a capture, so that it can be handed over
+    Scrub(scrub::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,7 @@ struct Stop {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Show(arguments) => show::run(arguments),
+        Command::Scrub(arguments) => scrub::run(arguments),
         Command::Start(arguments) => start::run(arguments),
         Command::Stop(stop) => {
             let mut client = stop.place.connect()?;

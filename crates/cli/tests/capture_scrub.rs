@@ -1,0 +1,439 @@
+//! Captures scrubbed: nothing of what the emulated modem knows is left, and the story is the same.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
+/// Nothing here takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The kernel's drivers and mbimcli, with a modem in software.
+const KERNEL: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
+);
+
+/// What the emulated modem and its network are told, or are.
+const TOLD: [&str; 23] = [
+    // IMEI, IMSI, ICCID, serial number.
+    "001000000000016",
+    "242010000000001",
+    "89470000000000000014",
+    "0123456789ABCDEF",
+    // Numbers: of the card, of its message centre, of its phonebook, and those that are given here.
+    "4790000001",
+    "4790002100",
+    "4722334455",
+    "4712345678",
+    // Names and messages, of the card and those that are given here.
+    "Message centre",
+    "Førstelinje",
+    "Ingeborg",
+    "See you at 8?",
+    "Welcome to Telenor",
+    "Meet me at the bridge",
+    "Your balance",
+    // Credentials.
+    "87654321",
+    "someone.private",
+    "open sesame",
+    // Addresses and places.
+    "10.169.198.77",
+    "193.213.112.4",
+    "2a02:2121:2c4:7105:5a2c:80ff:fe13:9208",
+    "8DA7",
+    "01A2D101",
+];
+
+fn uwwan(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(arguments)
+        .env_remove("UWWAN_LOG")
+        .env_remove("NOTIFY_SOCKET")
+        .stdin(Stdio::null());
+    command
+}
+
+fn succeeds(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{out}\n{errors}");
+    out
+}
+
+fn has(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns digits in half octets, the first the low one.
+fn half_octets(digits: &str) -> Vec<u8> {
+    let mut values: Vec<u8> = digits.bytes().map(|digit| digit - b'0').collect();
+    if values.len() % 2 == 1 {
+        values.push(15);
+    }
+    values
+        .chunks(2)
+        .map(|pair| pair[0] | pair[1] << 4)
+        .collect()
+}
+
+/// Returns every form in which something may be written.
+fn forms(told: &str) -> Vec<(String, Vec<u8>)> {
+    let mut forms = Vec::new();
+    let mut put = |name: &str, bytes: Vec<u8>| forms.push((format!("{told} in {name}"), bytes));
+    let units = || told.encode_utf16();
+    let ucs2 = hexadecimal(&units().flat_map(u16::to_be_bytes).collect::<Vec<u8>>());
+    put("UTF-8", told.as_bytes().to_vec());
+    put("UTF-16LE", units().flat_map(u16::to_le_bytes).collect());
+    put("UCS-2, capitals", ucs2.to_uppercase().into_bytes());
+    put("UCS-2", ucs2.into_bytes());
+    if told.len() >= 10 && told.bytes().all(|byte| byte.is_ascii_digit()) {
+        for front in ["", "1", "9"] {
+            let octets = half_octets(&format!("{front}{told}"));
+            let text = hexadecimal(&octets);
+            put("half octets", octets);
+            put("PDU, capitals", text.to_uppercase().into_bytes());
+            put("PDU", text.into_bytes());
+        }
+    }
+    if let Ok(address) = told.parse::<Ipv4Addr>() {
+        put("bytes", address.octets().to_vec());
+        let number = u32::from_le_bytes(address.octets());
+        put("a number", format!("{number:08X}").into_bytes());
+    }
+    if let Ok(address) = told.parse::<Ipv6Addr>() {
+        let octets = address.octets();
+        put("bytes of its prefix", octets[..8].to_vec());
+        put("bytes of its interface", octets[8..].to_vec());
+    }
+    forms
+}
+
+fn found(file: &Path) -> Vec<String> {
+    let bytes = std::fs::read(file).unwrap();
+    let forms = TOLD.iter().flat_map(|told| forms(told));
+    forms
+        .filter(|(_, wanted)| has(&bytes, wanted))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// Returns what a capture holds, without what people are told by: kinds, services, commands, statuses,
+/// lengths and times.
+fn story(file: &Path) -> Vec<Value> {
+    let output = uwwan(&["capture", "show", "--json", "--show-personal"])
+        .arg(file)
+        .output();
+    let text = succeeds(&output.unwrap());
+    let mut entries: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for entry in &mut entries {
+        let message = &entry["message"];
+        let kept: Vec<Value> = ["type", "service", "cid", "command_type", "status", "errors"]
+            .iter()
+            .map(|field| message[field].clone())
+            .collect();
+        entry["message"] = Value::from(kept);
+        let object = entry.as_object_mut().unwrap();
+        if let Some(Value::String(text)) = object.get_mut("text") {
+            // Of AT what is said, not of whom.
+            let words = text.split_whitespace().map(|word| {
+                let word = &word[word.find("AT").unwrap_or(0)..];
+                let end = word.find(['=', ':', ',']).unwrap_or(word.len());
+                if word.starts_with(['A', '+', '^']) {
+                    &word[..end]
+                } else {
+                    ""
+                }
+            });
+            *text = words.collect();
+        }
+        object.remove("data");
+    }
+    entries
+}
+
+/// Checks that two captures tell the same story.
+fn same_story(one: &Path, other: &Path) {
+    let (one, other) = (story(one), story(other));
+    for (one, other) in one.iter().zip(&other) {
+        assert_eq!(one, other);
+    }
+    assert_eq!(one.len(), other.len());
+}
+
+/// Returns the frames that Wireshark finds malformed, and the number of all.
+fn wireshark(file: &Path) -> (Vec<String>, usize) {
+    let frames = |filter: &str| -> Vec<String> {
+        let mut command = Command::new("tshark");
+        command.args(["-o", "tcp.desegment_tcp_streams:FALSE", "-r"]);
+        command.arg(file).args(["-Y", filter]);
+        command.args(["-T", "fields", "-e", "frame.number"]);
+        let output = command.output().expect("tshark runs (tools/setup)");
+        succeeds(&output).lines().map(str::to_owned).collect()
+    };
+    let malformed = frames("_ws.malformed || _ws.expert.group == \"Malformed\"");
+    (malformed, frames("frame").len())
+}
+
+/// Returns the checksums that are wrong.
+fn wrong_checksums(file: &Path) -> String {
+    let mut command = Command::new("tshark");
+    for protocol in ["ip", "tcp", "udp"] {
+        command.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
+    }
+    command.arg("-r").arg(file).args([
+        "-Y",
+        "ip.checksum.status == 0 || tcp.checksum.status == 0 || udp.checksum.status == 0 \
+         || icmp.checksum.status == 0 || icmpv6.checksum.status == 0",
+    ]);
+    succeeds(&command.output().expect("tshark runs (tools/setup)"))
+}
+
+/// A running `up` with the emulated modem, in a network namespace of its own.
+struct Up {
+    child: Child,
+    base: tempfile::TempDir,
+}
+
+impl Up {
+    fn start(base: tempfile::TempDir, capture: &Path) -> Self {
+        let secret = |name: &str, content: &str| {
+            let path = base.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            path
+        };
+        let (pin, password) = (
+            secret("pin", "87654321\n"),
+            secret("password", "open sesame\n"),
+        );
+        let child = Command::new("unshare")
+            .args(["--map-root-user", "--net", "--", PROGRAM, "up"])
+            .args([
+                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
+            ])
+            .args([
+                "--knob",
+                "pin=87654321",
+                "--knob",
+                "ipv6=on",
+                "--ip-type",
+                "ipv4v6",
+            ])
+            .args([
+                "--apn",
+                "internet",
+                "--auth",
+                "chap",
+                "--user",
+                "someone.private",
+            ])
+            .arg("--pin-file")
+            .arg(pin)
+            .arg("--password-file")
+            .arg(password)
+            .args(["--capture-secrets", "--capture-ip", "--capture"])
+            .arg(capture)
+            .env("UWWAN_RUNTIME_DIR", base.path())
+            .env("UWWAN_STATE_DIR", base.path())
+            .env_remove("UWWAN_LOG")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("unshare (util-linux) runs");
+        let up = Self { child, base };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = up.ask(&["status", "--json"]);
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if status["online"] == true {
+                return up;
+            }
+            assert!(Instant::now() < deadline, "never online: {status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        let mut command = uwwan(arguments);
+        command.env("UWWAN_RUNTIME_DIR", self.base.path());
+        command.output().unwrap()
+    }
+
+    /// Ends, with a whole capture.
+    fn end(mut self) {
+        succeeds(&self.ask(&["down"]));
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn nothing_that_the_modem_was_told_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (told, clean) = (file("told.pcapng"), file("clean.pcapng"));
+    let up = Up::start(tempfile::tempdir().unwrap(), &told);
+    let write = ["phonebook", "write", "Ingeborg", "+4712345678"];
+    let send = ["sms", "send", "+4712345678", "Meet me at the bridge"];
+    for command in [
+        &write[..],
+        &send,
+        &["sms", "list"],
+        &["ussd", "*100#"],
+        &["info"],
+    ] {
+        succeeds(&up.ask(command));
+    }
+    succeeds(&up.ask(&["phonebook", "list"]));
+    let asked = [
+        "at",
+        "ATI",
+        "AT+CGSN",
+        "AT+CIMI",
+        "AT^ICCID?",
+        "AT+CMGL=4",
+        "AT+CSCA?",
+        "AT+CGPADDR",
+        "AT+CGCONTRDP",
+        "AT+CEREG=2",
+        "AT+CEREG?",
+        "AT+CGDCONT?",
+    ];
+    succeeds(&up.ask(&asked));
+    // Datagrams to an address beyond the modem.
+    let child = up.child.id().to_string();
+    let sent = Command::new("nsenter")
+        .args(["--user", "--net", "--preserve-credentials", "--target"])
+        .args([&child, "ping", "-c", "2", "-i", "0.2", "10.169.198.78"])
+        .output()
+        .expect("nsenter (util-linux) runs");
+    succeeds(&sent);
+    up.end();
+
+    // The search finds what is to be found, in the forms that were used.
+    let before = found(&told);
+    for form in [
+        "001000000000016 in UTF-8",
+        "242010000000001 in UTF-16LE",
+        "4722334455 in half octets",
+        "4722334455 in PDU, capitals",
+        "87654321 in UTF-16LE",
+        "someone.private in UTF-16LE",
+        "10.169.198.77 in bytes",
+        "2a02:2121:2c4:7105:5a2c:80ff:fe13:9208 in bytes of its prefix",
+        "01A2D101 in UTF-8",
+    ] {
+        assert!(
+            before.iter().any(|found| found == form),
+            "{form}: {before:?}"
+        );
+    }
+
+    let scrub = |further: &[&str]| {
+        let mut command = uwwan(&["capture", "scrub"]);
+        command.arg(&told).arg(&clean).args(further);
+        command.output().unwrap()
+    };
+    let account = succeeds(&scrub(&[]));
+    for kind in [
+        "IMEI",
+        "IMSI",
+        "ICCID",
+        "telephone numbers",
+        "names",
+        "PINs",
+        "IP addresses",
+    ] {
+        assert!(account.contains(kind), "{account}");
+    }
+    assert_eq!(found(&clean), [""; 0]);
+    same_story(&clean, &told);
+    assert_eq!(wireshark(&clean), wireshark(&told));
+    assert_eq!(wrong_checksums(&clean), "");
+    let mode = std::fs::metadata(&clean).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // What stays: access strings, operators, models and versions.
+    let show = uwwan(&["capture", "show", "--show-personal", "--kind", "at"])
+        .arg(&clean)
+        .output()
+        .unwrap();
+    let shown = succeeds(&show);
+    for kept in [
+        "ME906s-158",
+        "11.617.13.00.00",
+        "\"internet\"",
+        "IMEI: 00101700",
+    ] {
+        assert!(shown.contains(kept), "{kept}: {shown}");
+    }
+
+    // An existing file stays without --force, and none is replaced by itself.
+    let refused = scrub(&[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
+    let account = succeeds(&scrub(&["--force", "--json"]));
+    let account: Value = serde_json::from_str(&account).unwrap();
+    assert_eq!(account["replaced"]["device"]["different"], 1);
+    let itself = uwwan(&["capture", "scrub", "--force"])
+        .args([&clean, &clean])
+        .output()
+        .unwrap();
+    assert_eq!(itself.status.code(), Some(2));
+    assert_eq!(found(&clean), [""; 0]);
+    // Payload that is kept names nobody either.
+    succeeds(&scrub(&["--force", "--payload", "keep"]));
+    assert_eq!(found(&clean), [""; 0]);
+    assert_eq!(wireshark(&clean), wireshark(&told));
+    assert_eq!(wrong_checksums(&clean), "");
+}
+
+#[test]
+fn a_capture_of_the_kernel_is_scrubbed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let clean = folder.path().join("clean.pcapng");
+    let scrubbed = |input: &Path| {
+        let mut command = uwwan(&["capture", "scrub", "--force"]);
+        command.arg(input).arg(&clean).output().unwrap()
+    };
+    succeeds(&scrubbed(Path::new(KERNEL)));
+    assert_eq!(found(&clean), [""; 0]);
+    same_story(&clean, Path::new(KERNEL));
+    assert_eq!(wireshark(&clean), wireshark(Path::new(KERNEL)));
+    // What is good before a break is written, and the break is told.
+    let cut = folder.path().join("cut.pcap");
+    let bytes = std::fs::read(KERNEL).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() - 7]).unwrap();
+    let broken = scrubbed(&cut);
+    assert_eq!(broken.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("at byte"));
+    assert!(wireshark(&clean).1 > 100);
+    for wrong in [
+        Path::new("/dev/zero"),
+        Path::new(file!()),
+        Path::new("/nowhere"),
+    ] {
+        assert_eq!(scrubbed(wrong).status.code(), Some(2));
+    }
+}

@@ -1,0 +1,84 @@
+//! What was replaced, and what was not understood; or why nothing was.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::Serialize;
+use uwwan_capture::read::ReadError;
+
+use super::identities::{Identities, Kind};
+
+/// Largest number of things not understood that are named.
+const MOST: usize = 64;
+/// Name of those beyond.
+const OTHERS: &str = "others";
+
+/// Reason why a capture cannot be scrubbed.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrubError {
+    /// The capture cannot be read at all.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The capture cannot be opened, or the result cannot be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The control and serial transfers do not fit into memory.
+    #[error("its control transfers and AT dialogues are longer than {0} bytes")]
+    TooLong(usize),
+}
+
+/// Account of a scrubbed capture.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Number of packets written.
+    pub packets: u64,
+    /// Number of packets left out, because they are no record that can be read.
+    pub left_out: u64,
+    /// What was replaced, by its kind.
+    pub replaced: BTreeMap<Kind, Replaced>,
+    /// What was not understood and therefore blanked: what it is, and how often it came.
+    pub blanked: BTreeMap<String, u64>,
+    /// Number of datagrams whose checksum could not be computed anew, and is 0.
+    pub without_checksum: u64,
+    /// Reason why the capture could not be read to its end, if so.
+    pub broken: Option<String>,
+}
+
+/// Number of things of one kind that were replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Replaced {
+    /// Number of places.
+    pub places: u64,
+    /// Number of different identities in these places, for kinds that are told apart; otherwise 0.
+    pub different: u64,
+}
+
+impl Report {
+    pub(super) fn replaced(&mut self, kind: Kind) {
+        self.replaced_often(kind, 1);
+    }
+
+    pub(super) fn replaced_often(&mut self, kind: Kind, places: u64) {
+        if places > 0 {
+            self.replaced.entry(kind).or_default().places += places;
+        }
+    }
+
+    pub(super) fn blanked(&mut self, what: &str, times: u64) {
+        if self.blanked.len() >= MOST && !self.blanked.contains_key(what) {
+            *self.blanked.entry(OTHERS.to_owned()).or_default() += times;
+        } else {
+            *self.blanked.entry(what.to_owned()).or_default() += times;
+        }
+    }
+
+    pub(super) fn checksum_left(&mut self) {
+        self.without_checksum += 1;
+    }
+
+    pub(super) fn finish(&mut self, identities: &Identities) {
+        for (kind, replaced) in &mut self.replaced {
+            replaced.different = identities.told_apart(*kind) as u64;
+        }
+    }
+}
