@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpProtocol, IpRepr, Ipv6Address,
+    Icmpv4Message, Icmpv4Packet, Icmpv4Repr, Icmpv6Message, Icmpv6Packet, Icmpv6Repr, IpProtocol,
+    IpRepr, Ipv4Packet, Ipv6Address, Ipv6Packet,
 };
 
 /// Length of the header of an echo message in bytes.
@@ -76,6 +77,55 @@ pub(crate) fn emit(
     }
 }
 
+/// An echo reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply<'a> {
+    /// Identifier of the request.
+    pub ident: u16,
+    /// Data of the request, as they came back.
+    pub data: &'a [u8],
+    /// Whether the checksums fit.
+    pub sound: bool,
+}
+
+/// Reads a whole IP packet. `None` is returned for anything but an echo reply without IPv6 extension
+/// headers.
+#[must_use]
+pub fn reply(packet: &[u8]) -> Option<Reply<'_>> {
+    match packet.first()? >> 4 {
+        4 => {
+            let outer = Ipv4Packet::new_checked(packet).ok()?;
+            let start = usize::from(outer.header_len());
+            let end = usize::from(outer.total_len());
+            if outer.next_header() != IpProtocol::Icmp {
+                return None;
+            }
+            let inner = Icmpv4Packet::new_checked(packet.get(start..end)?).ok()?;
+            (inner.msg_type() == Icmpv4Message::EchoReply).then_some(())?;
+            Some(Reply {
+                ident: inner.echo_ident(),
+                data: packet.get(start + HEADER..end)?,
+                sound: outer.verify_checksum() && inner.verify_checksum(),
+            })
+        }
+        6 => {
+            let outer = Ipv6Packet::new_checked(packet).ok()?;
+            let (start, end) = (outer.header_len(), outer.total_len());
+            if outer.next_header() != IpProtocol::Icmpv6 {
+                return None;
+            }
+            let inner = Icmpv6Packet::new_checked(packet.get(start..end)?).ok()?;
+            (inner.msg_type() == Icmpv6Message::EchoReply).then_some(())?;
+            Some(Reply {
+                ident: inner.echo_ident(),
+                data: packet.get(start + HEADER..end)?,
+                sound: inner.verify_checksum(&outer.src_addr(), &outer.dst_addr()),
+            })
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +149,46 @@ mod tests {
         assert_eq!((packet.len(), packet[40]), (51, 128));
         assert_eq!(request(v4[0], v6[0], 1, 1, b""), None);
         assert_eq!(request(v4[0], v4[1], 1, 1, &[0; 65_508]), None);
+    }
+
+    /// Turns a request into its reply, with the checksum corrected (RFC 1624).
+    fn answered(mut packet: Vec<u8>) -> Vec<u8> {
+        let (at, kind, other) = match packet[0] >> 4 {
+            4 => (20, 0, 8),
+            _ => (40, 129, 128),
+        };
+        assert_eq!(packet[at], other);
+        packet[at] = kind;
+        let old = u32::from(!u16::from_be_bytes([packet[at + 2], packet[at + 3]]));
+        let difference = (u32::from(kind) << 8) + u32::from(!(u16::from(other) << 8));
+        let sum = old + difference;
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = ((sum & 0xffff) + (sum >> 16)) as u16;
+        packet[at + 2..at + 4].copy_from_slice(&(!sum).to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn replies_are_read() {
+        for (from, to) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            let asked = request(from, to, 9, 7, b"some data").unwrap();
+            assert_eq!(reply(&asked), None, "a request is no reply");
+            let mut packet = answered(asked);
+            let read = reply(&packet).unwrap();
+            assert_eq!(
+                (read.ident, read.data, read.sound),
+                (9, &b"some data"[..], true)
+            );
+            let last = packet.len() - 1;
+            packet[last] ^= 1;
+            assert!(!reply(&packet).unwrap().sound);
+            for length in 0..packet.len() {
+                assert_eq!(reply(&packet[..length]), None, "{length}");
+            }
+        }
+        for bytes in [&[][..], &[0x45; 60], &[0x60; 60], &[0xff; 60]] {
+            assert_eq!(reply(bytes), None);
+        }
     }
 }
