@@ -14,6 +14,8 @@ use uwwan_mbim::registry::CidId;
 use uwwan_mbim::session::{Command, CommandError, Response};
 
 use crate::datapath::Report;
+use crate::failure::Failure;
+use crate::options::Options;
 use crate::poll::Waker;
 use crate::raw::Raw;
 
@@ -83,6 +85,8 @@ pub(crate) enum Message {
     Stop,
     /// Order of the program to call this once.
     Call(Box<dyn FnOnce() + Send>),
+    /// Order of the program to lay NTBs out as these options choose, and to tell whether that is done.
+    Choose(Box<Options>, Sender<Result<(), Failure>>),
     /// Order of the program to add an asker.
     Attach(AskerSender),
     /// Bytes to send as they are.

@@ -304,6 +304,7 @@ impl Control {
         match message {
             Message::Stop => {}
             Message::Call(call) => call(),
+            Message::Choose(options, done) => self.choose_layout(&options, done),
             Message::HostChanged => self.attend_hosts(),
             Message::Report(report) => self.report(report),
             Message::Attach(sender) => self.askers.attach(sender),

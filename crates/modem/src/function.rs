@@ -106,7 +106,7 @@ pub(crate) fn negotiate(
         }
     };
     let knows_ntb32 = parameters.supports(NcmFormat::Ntb32);
-    let wanted = match options.ntb {
+    let wanted = match options.ntb.or(quirk.ntb) {
         Some(Format::Ntb32) if !knows_ntb32 => {
             notices.push("the device offers NTB16 only".into());
             NcmFormat::Ntb16
@@ -159,8 +159,7 @@ pub(crate) fn negotiate(
         ));
     }
 
-    let choices = choices(function, options, quirk, format);
-    let framing = Framing::negotiate(&announced.unwrap_or(parameters), &choices);
+    let framing = framing(announced.as_ref(), function, options, quirk, format);
     let most = parameters.in_max.clamp(agreed, MOST_BLOCK.max(agreed));
     let receive = ReceiveSizes {
         agreed: agreed as usize,
@@ -297,9 +296,40 @@ fn lenient<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
     }
 }
 
+/// Returns the layout of NTBs to the device that follows from what it announced and what is chosen.
+fn framing(
+    announced: Option<&NtbParameters>,
+    function: &Function,
+    options: &Options,
+    quirk: &Quirk,
+    format: NcmFormat,
+) -> Framing {
+    let announced = announced.copied().unwrap_or(NtbParameters::FALLBACK);
+    let choices = choices(function, options, quirk, format);
+    let experiment = &options.experiment;
+    let mut parameters = NtbParameters {
+        out_divisor: experiment.divisor.unwrap_or(announced.out_divisor),
+        out_remainder: experiment.remainder.unwrap_or(announced.out_remainder),
+        out_alignment: experiment.ndp_alignment.unwrap_or(announced.out_alignment),
+        ..announced
+    };
+    if experiment.beyond {
+        parameters.out_max = parameters.out_max.max(choices.block_size as u32);
+        parameters.out_max_datagrams = 0;
+    }
+    Framing {
+        // The device takes an NTB of the length that it announced for a whole one, whatever is sent.
+        device_max_ntb: announced.out_max as usize,
+        ..Framing::negotiate(&parameters, &choices)
+    }
+}
+
 fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFormat) -> Choices {
     let packet = usize::from(function.bulk_out.max_packet_size);
-    let block_size = options.block_size.unwrap_or(USUAL_BLOCK) as usize;
+    let block_size = options
+        .block_size
+        .or(quirk.block_size)
+        .unwrap_or(USUAL_BLOCK) as usize;
     Choices {
         format,
         placement: place(options.ndp.unwrap_or(quirk.ndp)),
@@ -312,6 +342,7 @@ fn choices(function: &Function, options: &Options, quirk: &Quirk, format: NcmFor
         max_packet_size: packet,
         max_datagrams: options
             .max_datagrams
+            .or(quirk.max_datagrams)
             .map_or(Choices::default().max_datagrams, usize::from),
         function: match function.kind {
             Kind::Mbim { .. } => uwwan_ncm::Function::Mbim,
@@ -386,6 +417,24 @@ impl Negotiated {
         self.padding = layout.padding;
         framing.placement = place(layout.ndp);
         framing.padding = padding(layout.padding, framing.max_ntb, framing.max_packet_size);
+    }
+
+    /// Lays NTBs out as the options choose: the place and the size of the NDP, the padding, the number of
+    /// datagrams and what an experiment chooses. Returns `false` where that takes a new session, because
+    /// the format or the longest NTB would be another.
+    pub(crate) fn choose(&mut self, function: &Function, options: &Options, quirk: &Quirk) -> bool {
+        let format = match options.ntb {
+            Some(Format::Ntb16) => NcmFormat::Ntb16,
+            Some(Format::Ntb32) => NcmFormat::Ntb32,
+            None => self.framing.format,
+        };
+        let framing = framing(self.announced.as_ref(), function, options, quirk, format);
+        if framing.format != self.framing.format || framing.max_ntb != self.framing.max_ntb {
+            return false;
+        }
+        self.framing = framing;
+        self.padding = options.padding.unwrap_or(quirk.padding);
+        true
     }
 
     /// Returns whether the device knows both formats.

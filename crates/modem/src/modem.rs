@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use uwwan_usb::device::Backend;
 
 use crate::askers::{Asker, Message};
@@ -224,6 +224,22 @@ impl Handle {
     /// call must not block. It is never made when the modem has stopped before.
     pub fn call(&self, call: impl FnOnce() + Send + 'static) {
         let _ = self.shared.outbox.send(Message::Call(Box::new(call)));
+    }
+
+    /// Lays NTBs to the device out as these options choose, from the next one on: place and size of the
+    /// NDP, padding, number of datagrams, and what an [`Experiment`](crate::options::Experiment) chooses.
+    /// The other options have no effect. The channel gets one message when it is done.
+    ///
+    /// The message is a [`Failure`] where no data path is running, or where the options need a new session,
+    /// because they have another format or another length of the longest NTB. There is no message when
+    /// the modem ends before.
+    pub fn choose_layout(&self, options: &Options) -> Receiver<Result<(), Failure>> {
+        let (done, receiver) = bounded(1);
+        let _ = self
+            .shared
+            .outbox
+            .send(Message::Choose(Box::new(options.clone()), done));
+        receiver
     }
 
     /// Returns an asker on the control session. `waker` is woken whenever an event waits for it.

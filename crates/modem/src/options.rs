@@ -60,6 +60,8 @@ pub struct Options {
     pub input_size: Option<u32>,
     /// Number of transfers kept in flight in each direction, 1 to 256.
     pub in_flight: Option<usize>,
+    /// Framing of NTBs to the device that goes against what it announced.
+    pub experiment: Experiment,
     /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` is
     /// -11, unless the program was started with one of its own.
     pub nice: Option<i32>,
@@ -105,6 +107,7 @@ impl Default for Options {
             max_datagrams: None,
             input_size: None,
             in_flight: None,
+            experiment: Experiment::default(),
             nice: None,
             function: None,
             reattach_drivers: true,
@@ -115,6 +118,23 @@ impl Default for Options {
             at_port: true,
         }
     }
+}
+
+/// Framing of NTBs to the device that goes against what it announced, for whoever wants to know what the
+/// firmware does then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Experiment {
+    /// Number of bytes modulo which the offset of a datagram is the remainder, in place of
+    /// `wNdpOutDivisor`.
+    pub divisor: Option<u16>,
+    /// Remainder of a datagram's offset in bytes, in place of `wNdpOutPayloadRemainder`.
+    pub remainder: Option<u16>,
+    /// Number of bytes of which the offset of an NDP is a multiple, in place of `wNdpOutAlignment`.
+    pub ndp_alignment: Option<u16>,
+    /// Whether [`Options::block_size`] and [`Options::max_datagrams`] count although the device announced
+    /// less.
+    pub beyond: bool,
 }
 
 /// Options of one data session.

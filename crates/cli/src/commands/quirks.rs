@@ -143,6 +143,15 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
     }
     words.push(format!("NDP {}", quirk.ndp));
     words.push(format!("padding {}", quirk.padding));
+    if let Some(format) = quirk.ntb {
+        words.push(format!("NTB{format}"));
+    }
+    if let Some(size) = quirk.block_size {
+        words.push(format!("NTBs of at most {size} bytes to it"));
+    }
+    if let Some(count) = quirk.max_datagrams {
+        words.push(format!("at most {count} datagrams in an NTB to it"));
+    }
     if quirk.disconnect_suspend {
         words.push("re-enumerates after suspend".to_owned());
     }
@@ -165,6 +174,9 @@ fn row(quirk: &Quirk) -> Value {
         "name": quirk.name,
         "ndp": quirk.ndp,
         "padding": quirk.padding,
+        "ntb": quirk.ntb,
+        "block_size": quirk.block_size,
+        "max_datagrams": quirk.max_datagrams,
         "origin": quirk.origin.to_string(),
         "source": quirk.source,
     })

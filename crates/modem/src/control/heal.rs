@@ -3,16 +3,17 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
+use crossbeam_channel::Sender;
 use uwwan_ncm::{Builder, Framing, Padding as NcmPadding, Stream};
 
 use super::Control;
 use super::healing::Healing;
 use crate::event::Event;
-use crate::failure::Rung;
+use crate::failure::{Failure, FailureKind, Rung};
 use crate::function::Negotiated;
 use crate::heal::memory::{Entry, LayoutMemory};
 use crate::heal::{Fills, HealEvent, HealStep, Layout, Scope, Step};
-use crate::options::{Format, Heal, Placement};
+use crate::options::{Format, Heal, Options, Placement};
 use crate::probe::Probe;
 use crate::state_file::StateFile;
 use crate::watch::Verdict;
@@ -218,9 +219,46 @@ impl Control {
             negotiated.lay_out(layout);
             let framing = negotiated.framing;
             if let Some(reactor) = held.reactor() {
-                reactor.reframe(framing);
+                reactor.reframe(framing, None);
             }
         }
+    }
+
+    /// Lays NTBs out as the program wants them from the next one on, and tells it when they are.
+    pub(super) fn choose_layout(&mut self, options: &Options, done: Sender<Result<(), Failure>>) {
+        let quirk = self.quirk;
+        let held = self.device.as_mut().filter(|held| held.data_running);
+        let parts = held.and_then(|held| {
+            let reactor = held.reactor.as_ref()?;
+            Some((&held.function, held.negotiated.as_mut()?, reactor))
+        });
+        let refuse = |why: &str| {
+            Failure::new(FailureKind::Other, "cannot lay NTBs out otherwise").because(why)
+        };
+        let Some((function, negotiated, reactor)) = parts else {
+            let _ = done.send(Err(
+                refuse("no data path is running").of(FailureKind::NotOpen)
+            ));
+            return;
+        };
+        if !negotiated.choose(function, options, quirk) {
+            let _ = done.send(Err(refuse(
+                "another format or another length of the longest NTB takes a new session",
+            )));
+            return;
+        }
+        reactor.reframe(
+            negotiated.framing,
+            Some(Box::new(move || {
+                let _ = done.send(Ok(()));
+            })),
+        );
+        let chosen = &mut self.options;
+        chosen.ndp = options.ndp;
+        chosen.table = options.table;
+        chosen.padding = options.padding;
+        chosen.max_datagrams = options.max_datagrams;
+        chosen.experiment = options.experiment;
     }
 
     fn end_probes(&mut self) {

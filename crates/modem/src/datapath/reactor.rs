@@ -26,6 +26,9 @@ use crate::poll::{PollSet, Readiness};
 use crate::probe::Probe;
 use crate::raw::Raw;
 
+/// Call that is made once when an order is carried out. It must not block.
+pub(crate) type Done = Box<dyn FnOnce() + Send>;
+
 /// An order from the control thread.
 enum Order {
     /// Listen for notifications on this queue, or on none, and answer then.
@@ -53,7 +56,7 @@ enum Order {
     /// on.
     Resize(usize, usize),
     /// Lay NTBs out in this way.
-    Reframe(Box<Framing>),
+    Reframe(Box<Framing>, Option<Done>),
     /// Send these NTBs of a program as they are.
     Raw(Box<Raw>),
 }
@@ -180,9 +183,10 @@ impl Reactor {
         self.order(Order::EndProbes(session, eager));
     }
 
-    /// Lays NTBs out in another way of the same longest length.
-    pub(crate) fn reframe(&self, framing: Framing) {
-        self.order(Order::Reframe(Box::new(framing)));
+    /// Lays NTBs out in another way of the same longest length. `done` is called from the data thread once
+    /// every further NTB is laid out so.
+    pub(crate) fn reframe(&self, framing: Framing, done: Option<Done>) {
+        self.order(Order::Reframe(Box::new(framing), done));
     }
 
     /// Sends NTBs of a program as they are, while the driver's own sending pauses.
@@ -258,7 +262,7 @@ struct Data {
     /// Probes of the control thread that are not sent yet, with their sessions.
     probes: Vec<(u8, Vec<Probe>)>,
     /// Layout that NTBs are to have from the next one on.
-    reframe: Option<Framing>,
+    reframe: Option<(Framing, Option<Done>)>,
     /// NTBs of a program that are sent, and whose echo is told.
     raw: Option<RawNtbs>,
     /// Index of the session whose host is read first.
@@ -378,9 +382,9 @@ impl Worker {
                         data.more = true;
                     }
                 }
-                Ok(Order::Reframe(framing)) => {
+                Ok(Order::Reframe(framing, done)) => {
                     if let Some(data) = self.data.as_mut() {
-                        data.reframe = Some(*framing);
+                        data.reframe = Some((*framing, done));
                         data.probes.clear();
                         data.more = true;
                     }
@@ -811,8 +815,11 @@ impl Data {
 
     /// Lays NTBs out as the control thread wants them, and sends its probes.
     fn follow_control(&mut self, tally: &mut Tally) -> Result<(), Fault> {
-        if let Some(framing) = self.reframe.take() {
+        if let Some((framing, done)) = self.reframe.take() {
             self.uplink.reframe(framing, tally)?;
+            if let Some(done) = done {
+                done();
+            }
             for path in self.paths.iter_mut() {
                 path.watch.forget_asked();
             }

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use super::table::{Origin, Quirk, built_in, built_in_ethernet};
 use crate::failure::{Failure, FailureKind};
-use crate::options::{FccUnlock, Padding, Placement};
+use crate::options::{FccUnlock, Format, Padding, Placement};
 
 /// Size of the longest file that is read, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
@@ -77,6 +77,9 @@ struct Row {
     ndp: Option<Placement>,
     padding: Option<Padding>,
     input_size: Option<u32>,
+    ntb: Option<Format>,
+    block_size: Option<u32>,
+    max_datagrams: Option<u16>,
     open_budget: Option<f64>,
     toggle: Option<bool>,
     disconnect_suspend: Option<bool>,
@@ -110,6 +113,19 @@ impl Row {
                 INPUT_SIZES.end()
             ));
         }
+        if let Some(size) = self.block_size
+            && !(2_048..=1 << 20).contains(&size)
+        {
+            return Err(format!(
+                "line {line}: block-size is not among 2048 to {} bytes",
+                1 << 20
+            ));
+        }
+        if self.max_datagrams == Some(0) {
+            return Err(format!(
+                "line {line}: max-datagrams is not among 1 to 65535"
+            ));
+        }
         // Rows are few, bounded, and kept until the program ends.
         let kept = |text: Option<String>| -> Option<&'static str> {
             text.map(|text| &*Box::leak(text.into_boxed_str()))
@@ -129,6 +145,9 @@ impl Row {
             ndp: self.ndp.unwrap_or(base.ndp),
             padding: self.padding.unwrap_or(base.padding),
             input_size: self.input_size.or(base.input_size),
+            ntb: self.ntb.or(base.ntb),
+            block_size: self.block_size.or(base.block_size),
+            max_datagrams: self.max_datagrams.or(base.max_datagrams),
             open_budget: open_budget.unwrap_or(base.open_budget),
             toggle: self.toggle.unwrap_or(base.toggle),
             disconnect_suspend: self.disconnect_suspend.unwrap_or(base.disconnect_suspend),
@@ -245,7 +264,8 @@ mod tests {
         let folder = folder("row");
         let path = folder.join("a.toml");
         let text = "# of the lab\n\n[[modem]]\nvendor = 0x2c7c\nproduct = 0x0801\nname = \"ours\"\n\
-                    ndp = \"end\"\nsettle = 2.5\nat-port = 3\ninput-size = 16384\n\n[[modem]]\nvendor = 0xdead\n";
+                    ndp = \"end\"\nsettle = 2.5\nat-port = 3\ninput-size = 16384\n\
+                    ntb = \"32\"\nblock-size = 4096\nmax-datagrams = 7\n\n[[modem]]\nvendor = 0xdead\n";
         fs::write(&path, text).unwrap();
         let rows = read(&path).unwrap();
         let [[ours, _], [other, _]] = rows[..] else {
@@ -258,6 +278,8 @@ mod tests {
         assert_eq!((ours.name, ours.ndp), ("ours", Placement::End));
         assert_eq!(ours.settle, Duration::from_millis(2500));
         assert_eq!((ours.at_port, ours.input_size), (Some(3), Some(16_384)));
+        assert_eq!(ours.ntb, Some(Format::Ntb32));
+        assert_eq!((ours.block_size, ours.max_datagrams), (Some(4096), Some(7)));
         // The rest is the built-in row's.
         assert_eq!(
             (ours.fcc_unlock, ours.source),
@@ -317,6 +339,15 @@ mod tests {
                 "[[modem]]\nvendor = 1\ninput-size = 512\n",
                 "line 1: input-size",
             ),
+            (
+                "[[modem]]\nvendor = 1\nblock-size = 7\n",
+                "line 1: block-size",
+            ),
+            (
+                "[[modem]]\nvendor = 1\nmax-datagrams = 0\n",
+                "line 1: max-datagrams",
+            ),
+            ("[[modem]]\nvendor = 1\nntb = \"24\"\n", "line 3, column"),
         ] {
             fs::write(&path, text).unwrap();
             let failure = read(&path).unwrap_err();

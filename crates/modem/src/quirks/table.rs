@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::options::{FccUnlock, Padding, Placement};
+use crate::options::{FccUnlock, Format, Padding, Placement};
 
 /// Row of the quirk table: the facts known of a modem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,12 @@ pub struct Quirk {
     pub padding: Padding,
     /// Size in bytes of the largest NTB to ask for from the device; `None` is the usual one.
     pub input_size: Option<u32>,
+    /// Format of NTBs to the device; `None` for NTB16 where the device offers it.
+    pub ntb: Option<Format>,
+    /// Size of the largest NTB to the device in bytes, where what it announces is too much.
+    pub block_size: Option<u32>,
+    /// Largest number of datagrams in an NTB to the device, where what it announces is too much.
+    pub max_datagrams: Option<u16>,
     /// How long MBIM_OPEN may take in all, repeats included.
     pub open_budget: Duration,
     /// Bounce the data interface through its active alternate setting before setting it up, which
@@ -87,6 +93,9 @@ pub const DEFAULT: Quirk = Quirk {
     ndp: Placement::Front,
     padding: Padding::ZeroPacket,
     input_size: None,
+    ntb: None,
+    block_size: None,
+    max_datagrams: None,
     open_budget: Duration::from_secs(30),
     toggle: false,
     disconnect_suspend: false,
