@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, capture, completions, config, demo, down, emulate, exec, ipv6, list, manual, mbim,
-    modem, ntb, quirks, status, up, usb,
+    at, bench, capture, completions, config, demo, down, emulate, exec, ipv6, lab, list, manual,
+    mbim, modem, ntb, quirks, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -62,6 +62,8 @@ pub enum Command {
     Ipv6(ipv6::Arguments),
     /// Measure throughput, latency and cost, several settings side by side
     Bench(Box<bench::Arguments>),
+    /// Find out what a modem's firmware does: sweeps, boundaries, discovery
+    Lab(lab::Arguments),
     /// Run the emulated modem as a USB device for this or another machine
     Emulate(emulate::Arguments),
     /// USB on its own: descriptors and configurations

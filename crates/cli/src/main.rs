@@ -94,6 +94,7 @@ fn main() -> ExitCode {
         Command::Capture(arguments) => commands::capture::run(&arguments),
         Command::At(arguments) => commands::at::run(&arguments),
         Command::Ipv6(arguments) => commands::ipv6::run(&arguments),
+        Command::Lab(arguments) => commands::lab::run(&arguments),
         Command::Emulate(arguments) => commands::emulate::run(&arguments),
         Command::Usb(arguments) => commands::usb::run(&arguments),
         Command::Ntb(arguments) => commands::ntb::run(&arguments),

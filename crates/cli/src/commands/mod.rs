@@ -14,6 +14,7 @@ pub mod exec;
 pub mod info;
 pub mod ip_filters;
 pub mod ipv6;
+pub mod lab;
 pub mod list;
 pub mod manual;
 pub mod mbim;

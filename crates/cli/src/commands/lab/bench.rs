@@ -1,0 +1,121 @@
+//! The bench of the laboratory: it holds the modem online between trials as far as their settings allow.
+
+use std::time::Instant;
+
+use uwwan_modem::Options;
+use uwwan_modem::status::FramingStatus;
+
+use super::cell::{Cell, Dimension, Setting};
+use super::link::{self, Link, NotUp, Subject};
+use super::trial::{Outcome, Prober, Result as Trial, Shape};
+use crate::failure::{Failure, FailureKind};
+
+/// A modem with its session, if it is online.
+pub struct Bench {
+    subject: Subject,
+    prober: Prober,
+    /// Options beside those of the cells.
+    base: Options,
+    link: Option<Held>,
+}
+
+struct Held {
+    link: Link,
+    /// Part of the cell that the session was begun with.
+    session: Vec<(Dimension, String)>,
+}
+
+impl Bench {
+    /// Makes a bench on which no modem is online.
+    pub fn new(subject: Subject, prober: Prober, base: Options) -> Self {
+        Self {
+            subject,
+            prober,
+            base,
+            link: None,
+        }
+    }
+
+    /// Returns the settings of a cell.
+    ///
+    /// # Errors
+    /// As for a value that makes no sense.
+    pub fn setting(&self, cell: &Cell) -> Result<Setting, Failure> {
+        Setting::of(cell, &self.base)
+    }
+
+    /// Makes one trial of a cell. The session is begun anew where the cell takes another one, or where
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`FailureKind::Cancelled`] after a signal, [`FailureKind::Usage`] when a setting makes no sense.
+    pub fn trial(&mut self, cell: &Cell) -> Result<Trial, Failure> {
+        self.make(cell, Shape::Whole)
+    }
+
+    /// Makes one trial of a cell with a single datagram, whose way does not depend on the padding.
+    ///
+    /// # Errors
+    /// As [`Bench::trial`].
+    pub fn lone(&mut self, cell: &Cell) -> Result<Trial, Failure> {
+        self.make(cell, Shape::Lone)
+    }
+
+    fn make(&mut self, cell: &Cell, shape: Shape) -> Result<Trial, Failure> {
+        let setting = self.setting(cell)?;
+        let session: Vec<_> = cell.session().into_iter().cloned().collect();
+        let begun = Instant::now();
+        let same = self.link.as_ref().is_some_and(|held| {
+            held.session == session && held.link.choose(&setting.options).is_ok()
+        });
+        if !same {
+            self.stop();
+            match self.subject.start(&setting.options) {
+                Ok(link) => self.link = Some(Held { link, session }),
+                Err(NotUp::Interrupted) => return Err(link::interrupted()),
+                Err(NotUp::Failed(failure)) if failure.kind == FailureKind::Usage => {
+                    return Err(failure);
+                }
+                Err(NotUp::Failed(failure)) => {
+                    let time = begun.elapsed().as_secs_f64();
+                    return Ok(Trial::not_online(failure.one_line(), time));
+                }
+                Err(NotUp::Rung(rung, why)) => {
+                    let time = begun.elapsed().as_secs_f64();
+                    return Ok(Trial::not_online(format!("{rung}: {why}"), time));
+                }
+            }
+        }
+        let Some(held) = &self.link else {
+            return Ok(Trial::not_online(String::new(), 0.0));
+        };
+        let result = self.prober.run(&held.link, &setting, shape)?;
+        if result.outcome >= Outcome::Gone {
+            self.stop();
+        }
+        Ok(result)
+    }
+
+    /// Returns the layout of NTBs in use, while the modem is online.
+    pub fn framing(&self) -> Option<FramingStatus> {
+        Some(self.link.as_ref()?.link.framing())
+    }
+
+    /// Returns the version of the firmware, while the modem is online.
+    pub fn firmware(&self) -> Option<String> {
+        Some(self.link.as_ref()?.link.firmware())
+    }
+
+    /// Stops the modem, which is left as it was found.
+    pub fn stop(&mut self) {
+        if let Some(held) = self.link.take() {
+            held.link.stop();
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

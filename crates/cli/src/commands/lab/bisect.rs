@@ -1,0 +1,232 @@
+//! The boundary of a setting: the least that works, or the largest.
+
+use uwwan_modem::status::FramingStatus;
+
+use super::bench::Bench;
+use super::cell::{Cell, Dimension};
+use super::trial::{Outcome, Result as Trial};
+use crate::checks::bad;
+use crate::failure::Failure;
+
+/// Setting whose boundary is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// Least pause in configuration 0, in milliseconds.
+    Settle,
+    /// Largest NTB to the device, in bytes.
+    BlockSize,
+    /// Largest NTB from the device, in bytes.
+    InputSize,
+    /// Largest number of datagrams in an NTB.
+    MaxDatagrams,
+}
+
+impl Boundary {
+    /// All boundaries with their words.
+    pub const VALUES: &'static [(&'static str, Self)] = &[
+        ("settle", Self::Settle),
+        ("block-size", Self::BlockSize),
+        ("input-size", Self::InputSize),
+        ("max-datagrams", Self::MaxDatagrams),
+    ];
+
+    /// Returns the dimension, and the value in the form that it takes.
+    fn value(self, number: u32) -> (Dimension, String) {
+        match self {
+            Self::Settle => (Dimension::Settle, format!("{}", f64::from(number) / 1000.0)),
+            Self::BlockSize => (Dimension::BlockSize, number.to_string()),
+            Self::InputSize => (Dimension::InputSize, number.to_string()),
+            Self::MaxDatagrams => (Dimension::MaxDatagrams, number.to_string()),
+        }
+    }
+
+    /// Returns whether the least value is looked for, rather than the largest.
+    pub fn is_least(self) -> bool {
+        self == Self::Settle
+    }
+
+    /// Returns the bounds and the step unless others are chosen.
+    pub fn usual(self) -> (u32, u32, u32) {
+        match self {
+            Self::Settle => (0, 2_000, 10),
+            Self::BlockSize => (2_048, 65_536, 512),
+            Self::InputSize => (2_048, 131_072, 512),
+            Self::MaxDatagrams => (1, 1_000, 1),
+        }
+    }
+
+    /// Returns the value in use, where the device may have another one than was chosen.
+    fn used(self, framing: &FramingStatus) -> Option<u32> {
+        match self {
+            Self::Settle => None,
+            Self::BlockSize => Some(framing.output_size),
+            Self::InputSize => Some(framing.input_size),
+            Self::MaxDatagrams => Some(framing.max_datagrams),
+        }
+    }
+
+    /// Returns the unit of its numbers.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Settle => "ms",
+            Self::BlockSize | Self::InputSize => "bytes",
+            Self::MaxDatagrams => "datagrams",
+        }
+    }
+}
+
+/// Value that was tried.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Tried {
+    /// Value.
+    pub value: u32,
+    /// Whether every trial was delivered.
+    pub works: bool,
+    /// Last trial.
+    pub last: Trial,
+}
+
+/// Looks for a boundary between two values, both of which may be it.
+pub struct Search<'a> {
+    /// Setting.
+    pub boundary: Boundary,
+    /// Least value.
+    pub from: u32,
+    /// Largest value.
+    pub to: u32,
+    /// Distance of values that are told apart.
+    pub step: u32,
+    /// Number of trials that all have to be delivered.
+    pub tries: u32,
+    /// Settings of the cell beside the one that is looked for.
+    pub beside: &'a [(Dimension, &'a str)],
+}
+
+impl Search<'_> {
+    /// Returns the last value that works on the way from the good end to the other, or `None` when the
+    /// good end does not work. `told` is called after each value.
+    ///
+    /// # Errors
+    /// As [`Bench::trial`].
+    pub fn run(
+        &self,
+        bench: &mut Bench,
+        mut told: impl FnMut(&Tried) -> Result<(), Failure>,
+    ) -> Result<Option<u32>, Failure> {
+        if self.from > self.to || self.step == 0 {
+            return Err(bad(
+                "from",
+                format!("{} is more than {}", self.from, self.to),
+            ));
+        }
+        let steps = (self.to - self.from) / self.step;
+        let least = self.boundary.is_least();
+        let value = |steps: u32| match least {
+            // Away from the end that is taken for good.
+            true => self.to - steps * self.step,
+            false => self.from + steps * self.step,
+        };
+        boundary(steps, |at| {
+            let tried = self.try_value(bench, value(at))?;
+            told(&tried)?;
+            Ok(tried.works)
+        })
+        .map(|found| found.map(value))
+    }
+
+    fn try_value(&self, bench: &mut Bench, number: u32) -> Result<Tried, Failure> {
+        let (dimension, value) = self.boundary.value(number);
+        let mut values = self.beside.to_vec();
+        values.retain(|(known, _)| *known != dimension);
+        values.push((dimension, &value));
+        let cell = Cell::of(&values);
+        let mut last = None;
+        for _ in 0..self.tries.max(1) {
+            if dimension == Dimension::Settle {
+                // Each trial is a bring-up.
+                bench.stop();
+            }
+            let mut result = bench.trial(&cell)?;
+            if let Some(used) = bench
+                .framing()
+                .and_then(|framing| self.boundary.used(&framing))
+                && used != number
+                && result.outcome == Outcome::Delivered
+            {
+                // The device's limit stays in force.
+                result.outcome = Outcome::Lost;
+                result.detail = format!("the device allows {used} {}", self.boundary.unit());
+            }
+            let works = result.outcome == Outcome::Delivered;
+            last = Some(result);
+            if !works {
+                break;
+            }
+        }
+        let last = last.unwrap_or_else(|| Trial::not_online(String::new(), 0.0));
+        Ok(Tried {
+            value: number,
+            works: last.outcome == Outcome::Delivered,
+            last,
+        })
+    }
+}
+
+/// Returns the last of 0 to `most` that works, where each works that comes before one that does. `None`
+/// when 0 does not.
+fn boundary(
+    most: u32,
+    mut works: impl FnMut(u32) -> Result<bool, Failure>,
+) -> Result<Option<u32>, Failure> {
+    if !works(0)? {
+        return Ok(None);
+    }
+    if most == 0 || works(most)? {
+        return Ok(Some(most));
+    }
+    let (mut good, mut bad) = (0, most);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if works(middle)? {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    Ok(Some(good))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_that_works_is_found_with_few_trials() {
+        for most in [0, 1, 2, 7, 100] {
+            for last in 0..=most {
+                let mut count = 0;
+                let found = boundary(most, |at| {
+                    count += 1;
+                    Ok(at <= last)
+                });
+                assert_eq!(found.unwrap(), Some(last), "{most}");
+                assert!(count <= 2 + most.checked_ilog2().unwrap_or(0) + 1);
+            }
+        }
+        assert_eq!(boundary(10, |_| Ok(false)).unwrap(), None);
+    }
+
+    #[test]
+    fn the_usual_bounds_are_values_that_their_option_takes() {
+        for (_, boundary) in Boundary::VALUES {
+            let (from, to, step) = boundary.usual();
+            assert!(from < to && step > 0);
+            for number in [from, to] {
+                let (dimension, value) = boundary.value(number);
+                let cell = Cell::of(&[(dimension, &value)]);
+                let base = uwwan_modem::Options::default();
+                super::super::cell::Setting::of(&cell, &base).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! Discovery: what a modem that nobody knows needs, by few trials, each of which depends on the last.
+//!
+//! ```text
+//! format and NDP place   each place in the format that is usual, then in the other
+//! padding                the three ends of an NTB that fills its last packet
+//! largest NTB            as announced, else the largest that works
+//! datagrams              as announced, or as many as fit, else the most that work
+//! NTBs from the device   as announced, else smaller
+//! settle pause           the least after which MBIM_OPEN is answered
+//! ```
+//!
+//! What was found is a row of the quirk table, with the evidence.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use uwwan_modem::status::FramingStatus;
+
+use super::bench::Bench;
+use super::bisect::{Boundary, Search, Tried};
+use super::cell::{Cell, Dimension};
+use super::trial::{Outcome, Result as Trial, Shape};
+use crate::failure::{Failure, FailureKind};
+use crate::output::seconds;
+
+/// Largest NTB that the driver makes room for, in bytes.
+const LARGEST: u32 = 256 * 1024;
+/// Largest NTB that NTB16 can describe in whole packets of 512 bytes, in bytes.
+const LARGEST_16: u32 = 65_024;
+/// Largest NTB to the device that the driver builds, in bytes.
+const LARGEST_OUT: u32 = 65_536;
+/// Largest number of datagrams that is tried where the device announces no limit.
+const MOST_DATAGRAMS: u32 = 1_000;
+/// Sizes of NTBs from the device that are tried where the announced one does not work, in bytes.
+const SMALLER: [u32; 4] = [65_536, 32_768, 16_384, 8_192];
+/// Distance of settle pauses that are told apart, in milliseconds.
+const SETTLE_STEP: u32 = 25;
+
+/// One thing that was found out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// Setting.
+    pub what: &'static str,
+    /// Value that was chosen; `None` when none works.
+    pub chosen: Option<String>,
+    /// Reason for the choice, for people.
+    pub why: String,
+    /// Evidence: each value that was tried, with what became of it.
+    pub evidence: Vec<(String, Outcome, String)>,
+}
+
+/// What was found out of a modem.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Discovery {
+    /// Findings in the order in which they were made.
+    pub findings: Vec<Finding>,
+    /// Version of the firmware that it was found with.
+    pub firmware: String,
+    /// Row of the quirk table, as TOML.
+    pub row: String,
+}
+
+/// Values that are settled on as the discovery goes on.
+#[derive(Debug, Clone, Default)]
+struct Chosen {
+    ntb: Option<&'static str>,
+    ndp: Option<&'static str>,
+    pad: Option<&'static str>,
+    block_size: Option<String>,
+    max_datagrams: Option<String>,
+    input_size: Option<String>,
+}
+
+impl Chosen {
+    fn values(&self) -> Vec<(Dimension, &str)> {
+        let all = [
+            (Dimension::Ntb, self.ntb),
+            (Dimension::BlockSize, self.block_size.as_deref()),
+            (Dimension::InputSize, self.input_size.as_deref()),
+            (Dimension::Ndp, self.ndp),
+            (Dimension::Pad, self.pad),
+            (Dimension::MaxDatagrams, self.max_datagrams.as_deref()),
+        ];
+        all.into_iter()
+            .filter_map(|(dimension, value)| Some((dimension, value?)))
+            .collect()
+    }
+}
+
+/// A modem that is being found out about.
+pub struct Discoverer<'a, T> {
+    /// Bench on which it lies.
+    pub bench: &'a mut Bench,
+    /// Number of trials that all have to be delivered.
+    pub tries: u32,
+    /// Largest settle pause that is tried, in milliseconds.
+    pub settle: u32,
+    /// Called with each line of what goes on.
+    pub tell: T,
+}
+
+impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
+    /// Finds out what the modem with these ids needs.
+    ///
+    /// # Errors
+    /// As [`Bench::trial`], and [`FailureKind::NoTraffic`] when no layout carries a datagram.
+    pub fn run(mut self, vendor: u16, product: u16, name: &str) -> Result<Discovery, Failure> {
+        let mut found = Discovery::default();
+        let mut chosen = Chosen::default();
+        let announced = self.place(&mut found, &mut chosen)?;
+        self.padding(&mut found, &mut chosen)?;
+        self.largest(&mut found, &mut chosen, &announced)?;
+        self.datagrams(&mut found, &mut chosen, &announced)?;
+        self.input(&mut found, &mut chosen, &announced)?;
+        let settle = self.settle(&mut found, &chosen)?;
+        self.bench.stop();
+        found.row = row(vendor, product, name, &chosen, settle, &found.firmware);
+        Ok(found)
+    }
+
+    fn say(&mut self, text: impl Into<String>) -> Result<(), Failure> {
+        (self.tell)(text.into())
+    }
+
+    /// Tries a cell and tells what became of it. The worst of the trials counts.
+    fn attempt(
+        &mut self,
+        values: &[(Dimension, &str)],
+        name: &str,
+        shape: Shape,
+    ) -> Result<Trial, Failure> {
+        let cell = Cell::of(values);
+        let mut worst: Option<Trial> = None;
+        for _ in 0..self.tries.max(1) {
+            let result = match shape {
+                Shape::Lone => self.bench.lone(&cell)?,
+                Shape::Whole => self.bench.trial(&cell)?,
+            };
+            let over = result.outcome != Outcome::Delivered;
+            if worst
+                .as_ref()
+                .is_none_or(|worst| result.outcome > worst.outcome)
+            {
+                worst = Some(result);
+            }
+            if over {
+                break;
+            }
+        }
+        let result = worst.unwrap_or_else(|| Trial::not_online(String::new(), 0.0));
+        self.say(format!("  {name}: {}", told(&result)))?;
+        Ok(result)
+    }
+
+    /// Finds format and place of the NDP. Returns the layout with what the device announced.
+    fn place(
+        &mut self,
+        found: &mut Discovery,
+        chosen: &mut Chosen,
+    ) -> Result<FramingStatus, Failure> {
+        self.say("format and NDP place")?;
+        let mut evidence = Vec::new();
+        let mut announced: Option<FramingStatus> = None;
+        let mut works: Vec<(&'static str, &'static str)> = Vec::new();
+        let mut last = String::new();
+        for ntb in ["16", "32"] {
+            for ndp in ["front", "end"] {
+                let name = format!("NTB{ntb}, NDP {ndp}");
+                // Of the padding nothing is known yet.
+                let values = [(Dimension::Ntb, ntb), (Dimension::Ndp, ndp)];
+                let result = self.attempt(&values, &name, Shape::Lone)?;
+                if let Some(framing) = self.bench.framing() {
+                    found.firmware = self.bench.firmware().unwrap_or_default();
+                    let other = framing.format != ntb;
+                    announced = announced.or(Some(framing));
+                    if other {
+                        // The device has one format alone.
+                        continue;
+                    }
+                }
+                last = result.detail.clone();
+                if result.answered > 0 {
+                    works.push((ntb, ndp));
+                }
+                evidence.push((name, result.outcome, result.detail));
+            }
+            if !works.is_empty() {
+                break;
+            }
+        }
+        let both = works.len() == 2;
+        let Some((ntb, ndp)) = works.last().copied() else {
+            let failure = Failure::new(
+                FailureKind::NoTraffic,
+                "no layout of NTBs carries a datagram",
+            );
+            return Err(match announced {
+                None => failure
+                    .because(format!("the modem does not come online: {last}"))
+                    .next(
+                        "bring it online with uwwan up first, and give the same options behind --",
+                    ),
+                Some(_) => failure
+                    .because("nobody has answered")
+                    .next("name an address that answers echo requests: --target ADDRESS"),
+            });
+        };
+        let why = match both {
+            true => "both places work; at the end the NDP is as short as it can be",
+            false => "the other place loses everything",
+        };
+        (chosen.ntb, chosen.ndp) = (Some(ntb), Some(ndp));
+        let value = format!("NTB{ntb}, NDP {ndp}");
+        self.found(found, "format and NDP place", Some(value), why, evidence)?;
+        Ok(announced.unwrap_or_default())
+    }
+
+    fn padding(&mut self, found: &mut Discovery, chosen: &mut Chosen) -> Result<(), Failure> {
+        self.say("end of an NTB that fills its last packet")?;
+        let mut evidence = Vec::new();
+        let mut works = Vec::new();
+        for pad in ["zlp", "short", "full"] {
+            let mut values = chosen.values();
+            values.push((Dimension::Pad, pad));
+            let result = self.attempt(&values, pad, Shape::Whole)?;
+            if result.outcome == Outcome::Delivered {
+                works.push(pad);
+            }
+            evidence.push((pad.to_owned(), result.outcome, result.detail));
+        }
+        let why = match works.len() {
+            0 => "none delivers everything; the driver's own is left",
+            1 => "nothing else delivers everything",
+            _ => "it adds least of those that deliver everything",
+        };
+        chosen.pad = works.first().copied();
+        let value = chosen.pad.map(str::to_owned);
+        self.found(found, "padding", value, why, evidence)
+    }
+
+    fn largest(
+        &mut self,
+        found: &mut Discovery,
+        chosen: &mut Chosen,
+        announced: &FramingStatus,
+    ) -> Result<(), Failure> {
+        self.say("largest NTB to the device")?;
+        let told = announced.announced.map_or(0, |it| it.out_max);
+        let limit = match chosen.ntb {
+            Some("32") => LARGEST_OUT,
+            _ => LARGEST_16,
+        };
+        let most = match told {
+            0 => announced.output_size,
+            told => told,
+        };
+        let most = most.min(limit);
+        let value = self.search(
+            Boundary::BlockSize,
+            2_048.min(most),
+            most,
+            512,
+            found,
+            chosen,
+        )?;
+        if value != Some(most) || told == 0 {
+            chosen.block_size = value.map(|value| value.to_string());
+        }
+        Ok(())
+    }
+
+    fn datagrams(
+        &mut self,
+        found: &mut Discovery,
+        chosen: &mut Chosen,
+        announced: &FramingStatus,
+    ) -> Result<(), Failure> {
+        self.say("most datagrams in an NTB")?;
+        let told = announced.announced.map_or(0, |it| it.out_max_datagrams);
+        let most = match told {
+            0 => MOST_DATAGRAMS.min(announced.output_size / 64).max(1),
+            told => u32::from(told),
+        };
+        let value = self.search(Boundary::MaxDatagrams, 1, most, 1, found, chosen)?;
+        if value != Some(most) {
+            chosen.max_datagrams = value.map(|value| value.to_string());
+        }
+        Ok(())
+    }
+
+    fn input(
+        &mut self,
+        found: &mut Discovery,
+        chosen: &mut Chosen,
+        announced: &FramingStatus,
+    ) -> Result<(), Failure> {
+        self.say("largest NTB from the device")?;
+        let told = announced.announced.map_or(0, |it| it.in_max);
+        let first = told.clamp(2_048, LARGEST);
+        let sizes = SMALLER.into_iter().filter(|size| *size < first);
+        let mut evidence = Vec::new();
+        let mut best = None;
+        for size in std::iter::once(first).chain(sizes) {
+            let text = size.to_string();
+            let mut values = chosen.values();
+            values.push((Dimension::InputSize, &text));
+            let result = self.attempt(&values, &format!("{size} bytes"), Shape::Whole)?;
+            let used = self.bench.framing().map(|framing| framing.input_size);
+            let works = result.outcome == Outcome::Delivered && used == Some(size);
+            evidence.push((text, result.outcome, result.detail));
+            if works {
+                best = Some(size);
+                break;
+            }
+        }
+        if best != Some(first) {
+            chosen.input_size = best.map(|size| size.to_string());
+        }
+        let why = match best == Some(told) {
+            true => "as announced",
+            false => "what is larger does not work",
+        };
+        let value = best.map(|size| format!("{size} bytes"));
+        self.found(found, "largest NTB from the device", value, why, evidence)
+    }
+
+    /// Finds the least settle pause, in milliseconds.
+    fn settle(&mut self, found: &mut Discovery, chosen: &Chosen) -> Result<Option<u32>, Failure> {
+        self.say("pause between configuration 0 and the MBIM configuration")?;
+        let mut own = chosen.clone();
+        self.search(
+            Boundary::Settle,
+            0,
+            self.settle,
+            SETTLE_STEP,
+            found,
+            &mut own,
+        )
+    }
+
+    /// Finds a boundary and tells it.
+    fn search(
+        &mut self,
+        boundary: Boundary,
+        from: u32,
+        to: u32,
+        step: u32,
+        found: &mut Discovery,
+        chosen: &mut Chosen,
+    ) -> Result<Option<u32>, Failure> {
+        let mut evidence = Vec::new();
+        let beside = chosen.values();
+        let search = Search {
+            boundary,
+            from,
+            to,
+            step,
+            tries: self.tries,
+            beside: &beside,
+        };
+        let unit = boundary.unit();
+        let tell = &mut self.tell;
+        let mut note = |tried: &Tried| {
+            evidence.push((
+                format!("{} {unit}", tried.value),
+                tried.last.outcome,
+                tried.last.detail.clone(),
+            ));
+            tell(format!("  {} {unit}: {}", tried.value, told(&tried.last)))
+        };
+        // The largest is the likely one, and is tried first where the least is not looked for.
+        let value = if boundary.is_least() {
+            search.run(self.bench, note)?
+        } else {
+            let whole = Search { from: to, ..search };
+            match whole.run(self.bench, &mut note)? {
+                Some(value) => Some(value),
+                None => Search { from, ..whole }.run(self.bench, note)?,
+            }
+        };
+        let why = match (value, boundary.is_least()) {
+            (None, _) => "nothing works".to_owned(),
+            (Some(value), true) if value == from => "no pause is needed".to_owned(),
+            (Some(_), true) => format!("{step} ms less do not suffice"),
+            (Some(value), false) if value == to => "as announced, or as much as fits".to_owned(),
+            (Some(_), false) => "more does not work".to_owned(),
+        };
+        let what = match boundary {
+            Boundary::Settle => "settle pause",
+            Boundary::BlockSize => "largest NTB to the device",
+            Boundary::InputSize => "largest NTB from the device",
+            Boundary::MaxDatagrams => "datagrams in an NTB",
+        };
+        let text = value.map(|value| format!("{value} {unit}"));
+        self.found(found, what, text, &why, evidence)?;
+        Ok(value)
+    }
+
+    fn found(
+        &mut self,
+        found: &mut Discovery,
+        what: &'static str,
+        chosen: Option<String>,
+        why: &str,
+        evidence: Vec<(String, Outcome, String)>,
+    ) -> Result<(), Failure> {
+        let value = chosen.as_deref().unwrap_or("nothing works");
+        self.say(format!("  → {value}: {why}"))?;
+        found.findings.push(Finding {
+            what,
+            chosen,
+            why: why.to_owned(),
+            evidence,
+        });
+        Ok(())
+    }
+}
+
+/// Returns what became of a trial, for people.
+fn told(result: &Trial) -> String {
+    let word = result.outcome.word();
+    let mut text = match result.outcome {
+        Outcome::Delivered => match result.rtt_ms {
+            Some(rtt) => format!("{word}, round trip {}", seconds(rtt / 1e3)),
+            None => word.to_owned(),
+        },
+        Outcome::NotOnline | Outcome::Gone => word.to_owned(),
+        _ => format!("{word}, {} of {} answered", result.answered, result.sent),
+    };
+    if !result.detail.is_empty() {
+        text.push_str(&format!(" ({})", result.detail));
+    }
+    text
+}
+
+/// Returns the row of the quirk table, as TOML. The settle pause is in milliseconds.
+fn row(
+    vendor: u16,
+    product: u16,
+    name: &str,
+    chosen: &Chosen,
+    settle: Option<u32>,
+    firmware: &str,
+) -> String {
+    let mut text = String::new();
+    if !firmware.is_empty() {
+        let _ = writeln!(
+            text,
+            "# found by uwwan lab discover with firmware {firmware:?}"
+        );
+    }
+    let _ = writeln!(text, "[[modem]]");
+    let _ = writeln!(text, "vendor = {vendor:#06x}");
+    let _ = writeln!(text, "product = {product:#06x}");
+    let _ = writeln!(text, "name = {}", toml::Value::from(name));
+    for (key, value) in [("ndp", chosen.ndp), ("padding", chosen.pad)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{key} = \"{value}\"");
+        }
+    }
+    if let Some("32") = chosen.ntb {
+        let _ = writeln!(text, "ntb = \"32\"");
+    }
+    for (key, value) in [
+        ("block-size", &chosen.block_size),
+        ("max-datagrams", &chosen.max_datagrams),
+        ("input-size", &chosen.input_size),
+    ] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+    }
+    if let Some(settle) = settle {
+        // Twice the least leaves room for a slower start.
+        let pause = (f64::from(settle) * 2.0 / 100.0).ceil() / 10.0;
+        let _ = writeln!(
+            text,
+            "settle = {pause:.1}    # the least that worked is {settle} ms"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_is_one_that_a_quirk_file_may_have() {
+        let chosen = Chosen {
+            ntb: Some("32"),
+            ndp: Some("end"),
+            pad: Some("short"),
+            block_size: Some("4096".into()),
+            max_datagrams: Some("7".into()),
+            input_size: Some("16384".into()),
+        };
+        let text = row(0x2c7c, 0x0801, "a \"modem\"", &chosen, Some(120), "1.0\n2");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.toml"), &text).unwrap();
+        uwwan_modem::quirks::load(&[folder.path().to_owned()]).unwrap();
+        let quirk = uwwan_modem::quirks::find(0x2c7c, 0x0801);
+        assert_eq!(quirk.name, "a \"modem\"", "{text}");
+        assert_eq!(quirk.settle.as_millis(), 300, "twice, rounded up to tenths");
+        assert_eq!(quirk.block_size, Some(4096));
+        assert_eq!(quirk.max_datagrams, Some(7));
+        assert_eq!(quirk.ntb, Some(uwwan_modem::options::Format::Ntb32));
+    }
+}

@@ -1,0 +1,201 @@
+//! A modem that is online for trials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, select, unbounded};
+use uwwan_modem::status::{FramingStatus, Traffic};
+use uwwan_modem::{Event, Handle, Modem, Options, Rung, Selector};
+use uwwan_usb::device::Backend;
+
+use super::host::LabHost;
+use crate::failure::{Failure, FailureKind};
+
+/// Longest time for a stop.
+const STOP_TIME: Duration = Duration::from_secs(30);
+/// Longest time until the data thread has taken another layout.
+const LAYOUT_TIME: Duration = Duration::from_secs(5);
+
+/// Modem of the laboratory.
+pub struct Subject {
+    /// Backend through which it is reached.
+    pub backend: Arc<dyn Backend>,
+    /// Selector that finds it there.
+    pub selector: Selector,
+    /// Longest time until it is online.
+    pub online_time: Duration,
+    /// Longest time for which MBIM_OPEN may stay unanswered.
+    pub open_time: Duration,
+    /// Channel that receives the signal that asks for the end.
+    pub interrupted: Receiver<i32>,
+}
+
+/// Reason why a modem is not online.
+#[derive(Debug)]
+pub enum NotUp {
+    /// The user has asked for the end.
+    Interrupted,
+    /// A rung was not reached at the first attempt.
+    Rung(Rung, String),
+    /// Nothing can be tried, since the options or the host make no sense.
+    Failed(Failure),
+}
+
+/// Returns the failure of somebody who pressed Ctrl-C.
+pub fn interrupted() -> Failure {
+    Failure::new(FailureKind::Cancelled, "interrupted")
+}
+
+/// A modem that is online.
+pub struct Link {
+    handle: Handle,
+    host: LabHost,
+    events: Receiver<Event>,
+}
+
+impl Subject {
+    /// Brings the modem online with these options. The first rung that is not reached at its first
+    /// attempt ends it, so that what the driver would do next hides nothing.
+    ///
+    /// # Errors
+    /// [`NotUp`]; the modem is stopped then.
+    pub fn start(&self, options: &Options) -> Result<Link, NotUp> {
+        let host = LabHost::new().map_err(NotUp::Failed)?;
+        let mut options = options.clone();
+        // Nothing is to be sent or changed but what is tried.
+        options.heal = uwwan_modem::options::Heal::Off;
+        options.probe = false;
+        options.at_port = false;
+        options.persist = false;
+        // A modem that a trial has brought down comes back.
+        options.wait_for_device = true;
+        options.timeout = Some(self.online_time);
+        // A first attempt has two thirds of it.
+        options.open_budget = Some(self.open_time * 3 / 2);
+        let (sender, events) = unbounded();
+        let handle = Modem::start(
+            Arc::clone(&self.backend),
+            self.selector.clone(),
+            options,
+            Box::new(host.clone()),
+            Box::new(move |event| {
+                let _ = sender.send(event);
+            }),
+        )
+        .map_err(NotUp::Failed)?;
+        let link = Link {
+            handle,
+            host,
+            events,
+        };
+        match link.wait_online(&self.interrupted, self.online_time) {
+            Ok(()) => Ok(link),
+            Err(why) => {
+                link.stop();
+                Err(why)
+            }
+        }
+    }
+}
+
+impl Link {
+    fn wait_online(&self, interrupted: &Receiver<i32>, patience: Duration) -> Result<(), NotUp> {
+        let mut rung = Rung::Found;
+        let mut switched = false;
+        let over = crossbeam_channel::after(patience + STOP_TIME);
+        loop {
+            let event = select! {
+                recv(self.events) -> event => event,
+                recv(interrupted) -> _ => return Err(NotUp::Interrupted),
+                recv(over) -> _ => {
+                    return Err(NotUp::Rung(rung, "it takes too long".into()));
+                }
+            };
+            match event {
+                Ok(event) if event.is_online() => return Ok(()),
+                Ok(Event::RungStarted {
+                    rung: Rung::Configuration,
+                }) if switched => {
+                    return Err(NotUp::Rung(rung, "the modem does not answer".into()));
+                }
+                Ok(Event::RungStarted { rung: started }) => {
+                    switched |= started == Rung::Configuration;
+                    rung = started;
+                }
+                // An absent device is waited for.
+                Ok(Event::RungFailed { failure, .. }) if rung != Rung::Found => {
+                    return Err(NotUp::Rung(rung, failure.one_line()));
+                }
+                Ok(Event::Lost { why, .. }) => return Err(NotUp::Rung(rung, why)),
+                Ok(Event::Stopped { failure }) => {
+                    let why = failure.map_or_else(|| "stopped".to_owned(), |it| it.one_line());
+                    return Err(NotUp::Rung(rung, why));
+                }
+                Ok(_) => {}
+                Err(_) => return Err(NotUp::Rung(rung, "the driver has ended".into())),
+            }
+        }
+    }
+
+    /// Lays NTBs out as the options choose.
+    ///
+    /// # Errors
+    /// Fails when that takes a new session, or when no data path runs.
+    pub fn choose(&self, options: &Options) -> Result<(), Failure> {
+        match self.handle.choose_layout(options).recv_timeout(LAYOUT_TIME) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(Failure::new(
+                FailureKind::Timeout,
+                "the data path does not take another layout",
+            )),
+        }
+    }
+
+    /// Returns the host's end.
+    pub fn host(&self) -> &LabHost {
+        &self.host
+    }
+
+    /// Returns the layout of NTBs in use.
+    pub fn framing(&self) -> FramingStatus {
+        self.handle.status().framing.unwrap_or_default()
+    }
+
+    /// Returns the counters.
+    pub fn traffic(&self) -> Traffic {
+        self.handle.status().traffic
+    }
+
+    /// Returns the version of the firmware that the device reported; it may be empty.
+    pub fn firmware(&self) -> String {
+        let identity = self.handle.status().identity;
+        identity.map_or_else(String::new, |identity| identity.firmware)
+    }
+
+    /// Returns the events of the modem.
+    pub fn events(&self) -> &Receiver<Event> {
+        &self.events
+    }
+
+    /// Returns why the modem is lost with this event, if it is.
+    pub fn lost(event: &Event) -> Option<String> {
+        match event {
+            Event::Lost { why, .. } => Some(why.clone()),
+            Event::RungFailed { failure, .. } => Some(failure.one_line()),
+            Event::Stopped { failure } => {
+                let told = failure.as_ref().map(Failure::one_line);
+                Some(told.unwrap_or_else(|| "stopped".to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Stops the modem, which is left as it was found.
+    pub fn stop(self) {
+        self.handle.stop();
+        if self.handle.wait_timeout(STOP_TIME).is_none() {
+            self.handle.stop();
+            let _ = self.handle.wait_timeout(STOP_TIME);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! `uwwan lab` as a user runs it on the emulated modem: what it finds is the truth of the knobs, and the
+//! guide shows what it prints.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Options that suit the emulated modem, which answers at once.
+const QUICK: &[&str] = &[
+    "--device",
+    "emulator",
+    "--wait",
+    "0.5",
+    "--open-wait",
+    "0.7",
+    "--tries",
+    "1",
+];
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uwwan"));
+    command
+        .args(arguments)
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("UWWAN_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("it runs")
+}
+
+fn lab(what: &[&str], knobs: &[&str]) -> Output {
+    let mut arguments = vec!["lab"];
+    arguments.extend(what);
+    arguments.extend(QUICK);
+    for knob in knobs {
+        arguments.extend(["--knob", knob]);
+    }
+    run(&arguments)
+}
+
+fn text(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn json(output: &Output) -> Value {
+    let (out, why) = text(output);
+    assert!(output.status.success(), "{why}");
+    serde_json::from_str(&out).expect("one line of JSON")
+}
+
+/// What `discover` chooses, by what it is.
+fn discovered(knobs: &[&str]) -> (Value, String) {
+    let found = json(&lab(
+        &["discover", "--json", "--settle-limit", "200"],
+        knobs,
+    ));
+    let row = found["row"].as_str().expect("a row").to_owned();
+    (found, row)
+}
+
+fn chosen<'a>(found: &'a Value, what: &str) -> &'a str {
+    let findings = found["findings"].as_array().expect("findings");
+    let finding = findings.iter().find(|finding| finding["what"] == what);
+    finding.expect(what)["chosen"].as_str().unwrap_or("nothing")
+}
+
+#[test]
+fn the_place_of_the_ndp_and_the_least_pause_are_found() {
+    let (found, row) = discovered(&["settle_ms=130"]);
+    assert_eq!(chosen(&found, "format and NDP place"), "NTB16, NDP end");
+    assert_eq!(
+        chosen(&found, "settle pause"),
+        "150 ms",
+        "in steps of 25 ms"
+    );
+    assert!(
+        row.contains("ndp = \"end\"") && row.contains("settle = 0.3"),
+        "{row}"
+    );
+    assert!(
+        row.contains("vendor = 0x03f0") && row.contains("product = 0xa31d"),
+        "{row}"
+    );
+}
+
+#[test]
+fn the_padding_is_found() {
+    for (end, pad) in [("zlp", "zlp"), ("short", "short")] {
+        let knob = format!("ntb_end={end}");
+        let (found, row) = discovered(&[&knob, "settle_ms=0"]);
+        assert_eq!(chosen(&found, "padding"), pad);
+        assert!(row.contains(&format!("padding = \"{pad}\"")), "{row}");
+    }
+}
+
+#[test]
+fn the_format_and_the_limits_are_found() {
+    let (found, row) = discovered(&[
+        "black_hole_ntb16=on",
+        "black_hole_ndp_front=off",
+        "ntb_out_max=8192",
+        "ntb_in_max=32768",
+        "ntb_max_datagrams=9",
+        "ntb_divisor=8",
+        "ntb_remainder=2",
+        "silent_after_direct_switch=off",
+    ]);
+    assert_eq!(chosen(&found, "format and NDP place"), "NTB32, NDP end");
+    assert_eq!(chosen(&found, "largest NTB to the device"), "8192 bytes");
+    assert_eq!(chosen(&found, "datagrams in an NTB"), "9 datagrams");
+    assert_eq!(chosen(&found, "largest NTB from the device"), "32768 bytes");
+    assert_eq!(chosen(&found, "settle pause"), "0 ms");
+    assert!(row.contains("ntb = \"32\""), "{row}");
+    // What is as announced needs no row.
+    assert!(
+        !row.contains("block-size") && !row.contains("max-datagrams"),
+        "{row}"
+    );
+}
+
+#[test]
+fn a_sweep_tells_each_cell_and_goes_on_after_an_interruption() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (results, csv, page) = (file("results"), file("a.csv"), file("a.html"));
+    let dimensions = ["--ndp", "end,front", "--pad", "short,zlp"];
+    let mut arguments = vec![
+        "sweep",
+        "--json",
+        "--results",
+        &results,
+        "--csv",
+        &csv,
+        "--report",
+        &page,
+    ];
+    arguments.extend(dimensions);
+    let report = json(&lab(&arguments, &[]));
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 4);
+    for cell in cells {
+        let expected = match cell["settings"]["ndp"].as_str() {
+            Some("end") => "delivered",
+            _ => "lost",
+        };
+        assert_eq!(cell["worst"], expected, "{cell}");
+        assert_eq!(cell["trials"], 1);
+    }
+    assert_eq!(std::fs::read_to_string(&csv).unwrap().lines().count(), 5);
+    let shown = std::fs::read_to_string(&page).unwrap();
+    assert_eq!(shown.matches("<b>lost</b>").count(), 2);
+    // An interruption: the last trial is cut off, and only that is made again.
+    let text = std::fs::read_to_string(&results).unwrap();
+    let cut = text.trim_end().rfind('\n').unwrap() + 10;
+    std::fs::write(&results, &text[..cut]).unwrap();
+    let kept: Vec<&str> = text.lines().take(4).collect();
+    let mut arguments = vec!["lab", "sweep", "--resume", &results, "--json"];
+    arguments.extend(&QUICK[..6]);
+    let report = json(&run(&arguments));
+    assert!(
+        report["cells"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|cell| cell["trials"] == 1)
+    );
+    let again = std::fs::read_to_string(&results).unwrap();
+    assert_eq!(again.lines().count(), 5);
+    assert!(again.lines().zip(kept).all(|(now, then)| now == then));
+    // Nothing is replaced unasked.
+    let output = lab(&["sweep", "--results", &results], &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
+    let output = lab(&["sweep", "--csv", &csv], &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
+}
+
+fn text_of(output: &Output) -> String {
+    let (out, error) = text(output);
+    out + &error
+}
+
+#[test]
+fn a_modem_that_a_trial_brings_down_is_brought_back() {
+    let report = json(&lab(
+        &["sweep", "--json", "--pause", "0,1,2"],
+        &["reset_after=5", "absent_ms=300"],
+    ));
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 3);
+    for cell in cells {
+        assert_eq!(cell["worst"], "gone", "{report}");
+        assert_eq!(cell["outcomes"]["gone"], 1, "{report}");
+    }
+}
+
+#[test]
+fn corruption_and_halts_are_told_from_loss() {
+    for (knob, outcome) in [
+        ("corrupt_in_ppm=300000", "corrupted"),
+        ("drop_in_ppm=300000", "lost"),
+        ("stall_in_after=4", "halted"),
+    ] {
+        let report = json(&lab(&["sweep", "--json"], &[knob]));
+        assert_eq!(report["cells"][0]["worst"], outcome, "{knob}: {report}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_a_way_out() {
+    for (arguments, told) in [
+        (&["sweep", "--ndp", "middle"][..], "--ndp"),
+        (&["sweep", "--block-size", "1"], "--block-size"),
+        (&["bisect", "settle", "--from", "9", "--to", "3"], "--from"),
+        (&["sweep", "--target", "2001:db8::1"], "--target"),
+        (&["sweep", "--resume", "/nonexistent"], "/nonexistent"),
+    ] {
+        let output = lab(arguments, &[]);
+        let (_, error) = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(told), "{arguments:?}: {error}");
+    }
+}
+
+/// Every command of the guide, with what it prints: `…` stands for anything.
+#[test]
+fn the_guide_shows_what_the_commands_print() {
+    let guide = include_str!("../LAB.md");
+    let mut shown = 0;
+    for block in guide.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        for part in block.split("$ ").skip(1) {
+            let (line, expected) = part.split_once('\n').unwrap();
+            let program = Path::new(env!("CARGO_BIN_EXE_uwwan")).parent().unwrap();
+            let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+            let output = Command::new("sh")
+                .args(["-c", line])
+                .env("PATH", path)
+                .env_remove("XDG_RUNTIME_DIR")
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let (out, error) = text(&output);
+            shown += 1;
+            if expected.trim().is_empty() {
+                continue;
+            }
+            assert!(output.status.success(), "{line}: {error}");
+            // Columns are as wide as what stands in them.
+            let words = |text: &str| -> Vec<String> {
+                let lines = text.trim_end().lines();
+                lines
+                    .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+                    .collect()
+            };
+            let (lines, wanted) = (words(&out), words(expected));
+            assert_eq!(lines.len(), wanted.len(), "{line}:\n{out}{error}");
+            for (line, wanted) in lines.iter().zip(wanted) {
+                let fits = match wanted.split_once('…') {
+                    Some((begin, _)) => line.starts_with(begin),
+                    None => line == &wanted,
+                };
+                assert!(fits, "expected {wanted:?}, found {line:?}:\n{out}");
+            }
+        }
+    }
+    assert_eq!(shown, 5);
+}
