@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use uwwan_emulator::rules::MOST_RULES;
 use uwwan_emulator::rules::file::{Content, LONGEST, parse};
 use uwwan_emulator::{Controls, Emulator, FarSide, KnobError, Knobs, Setup};
 use uwwan_modem::Selector;
@@ -14,6 +15,7 @@ use uwwan_usb::functions;
 
 use crate::descriptor_file;
 use crate::failure::{Failure, FailureKind};
+use crate::like::{self, Like};
 use crate::output::{note, plain};
 
 /// Options about the emulated modem.
@@ -27,6 +29,11 @@ pub struct EmulatedModem {
     /// of /sys/bus/usb/devices/PORT/descriptors, hexadecimal text, or the output of lsusb -v
     #[arg(long, value_name = "FILE")]
     descriptors: Option<PathBuf>,
+    /// The emulated modem is the modem in this capture: its descriptors, strings, NTB parameters and
+    /// layout, its answers to MBIM commands, class requests and AT lines, its indications and
+    /// addresses. What the capture does not hold is told
+    #[arg(long, value_name = "CAPTURE")]
+    like: Option<PathBuf>,
     /// Knobs and rules of the emulated modem in a TOML file: what it answers to an AT line, an MBIM
     /// command or a class request, and what it does after so many NTBs, at a time, in a state. Knobs on
     /// the command line count before those in the file
@@ -52,7 +59,13 @@ pub struct Started {
 impl EmulatedModem {
     /// Returns whether no option was given.
     pub fn is_empty(&self) -> bool {
-        self.knobs.is_empty() && self.descriptors.is_none() && self.rules.is_none()
+        let Self {
+            knobs,
+            descriptors,
+            like,
+            rules,
+        } = self;
+        knobs.is_empty() && descriptors.is_none() && like.is_none() && rules.is_none()
     }
 
     /// Refuses the options where a real modem is meant.
@@ -66,6 +79,7 @@ impl EmulatedModem {
                 descriptors: Some(_),
                 ..
             } => ("--descriptors", "a real modem has its own"),
+            Self { like: Some(_), .. } => ("--like", "a real modem is like itself"),
             Self { rules: Some(_), .. } => ("--rules", "real firmware has its own"),
             _ => return Ok(()),
         };
@@ -81,8 +95,12 @@ impl EmulatedModem {
     /// [`FailureKind::Usage`], which names the knob and what it accepts, or what is wrong with the
     /// file.
     pub fn wanted(&self) -> Result<Wanted, Failure> {
+        let mut like = match &self.like {
+            None => Like::default(),
+            Some(file) => like::read(file)?,
+        };
         let descriptors = match &self.descriptors {
-            None => None,
+            None => like.descriptors.take(),
             Some(file) => {
                 let mut all = descriptor_file::read(file)?;
                 if all.len() != 1 {
@@ -97,6 +115,14 @@ impl EmulatedModem {
             }
         };
         let mut knobs = descriptors.as_ref().map(Knobs::like).unwrap_or_default();
+        for assignment in &like.knobs {
+            if let Err(error) = knobs.assign(assignment) {
+                like.notes.push(format!("the capture's {error}"));
+            }
+        }
+        for text in &like.notes {
+            note(plain(text));
+        }
         let mut rules = Vec::new();
         if let Some(file) = &self.rules {
             let read = rule_file(file)?;
@@ -106,11 +132,20 @@ impl EmulatedModem {
             }
             rules = read.rules;
         }
+        // Rules on the command line come before what was captured.
+        rules.extend(like.rules);
+        if rules.len() > MOST_RULES {
+            note(format!(
+                "{} answers of the capture are too many and left out",
+                rules.len() - MOST_RULES
+            ));
+            rules.truncate(MOST_RULES);
+        }
         let setup = Setup {
             knobs: turn(knobs, &self.knobs)?,
             descriptors,
+            strings: like.strings,
             rules,
-            ..Setup::default()
         };
         Ok(Wanted { setup })
     }

@@ -21,6 +21,7 @@ mod failure;
 mod file_capabilities;
 mod hex;
 mod input;
+mod like;
 mod logging;
 mod modem_manager;
 mod monitor;

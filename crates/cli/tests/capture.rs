@@ -374,6 +374,7 @@ fn wireshark_understands_a_host_of_the_emulated_modem() {
     let file = folder.path().join("usbip.pcapng");
     let mut emulate = uwwan(&["emulate", "--listen", "127.0.0.1:0", "--capture"])
         .args([&file])
+        .env("UWWAN_RUNTIME_DIR", folder.path())
         .args(["--knob", "silent_after_direct_switch=off"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -27,12 +27,15 @@ fn unlink() -> Vec<u8> {
 struct Emulate {
     child: Child,
     host: TcpStream,
+    _base: tempfile::TempDir,
 }
 
 impl Emulate {
     fn imported() -> Self {
+        let base = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_uwwan"))
             .args(["emulate", "--listen", "127.0.0.1:0"])
+            .env("UWWAN_RUNTIME_DIR", base.path())
             .env_remove("UWWAN_LOG")
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
@@ -58,7 +61,11 @@ impl Emulate {
         let mut answer = [0; 8 + 312];
         host.read_exact(&mut answer).unwrap();
         assert_eq!(answer[..8], [1, 0x11, 0, 3, 0, 0, 0, 0]);
-        Self { child, host }
+        Self {
+            child,
+            host,
+            _base: base,
+        }
     }
 
     /// Returns the resident memory of the program in bytes.

@@ -71,11 +71,20 @@ impl Plugged {
     /// When there are no sockets.
     #[must_use]
     pub fn new(machine: bool) -> Self {
-        let recorder = Recorder::default();
         let setup = Setup {
             knobs: "settle_ms=0".parse().expect("a knob"),
             ..Setup::default()
         };
+        Self::of(setup, machine)
+    }
+
+    /// Returns the modem that is made of `setup` with such a host.
+    ///
+    /// # Panics
+    /// When there are no sockets.
+    #[must_use]
+    pub fn of(setup: Setup, machine: bool) -> Self {
+        let recorder = Recorder::default();
         let modem = Modem::new(setup, recorder.clone(), Box::new(Nothing));
         let (ours, far) = UnixStream::pair().expect("sockets");
         far.set_nonblocking(true).expect("a socket");

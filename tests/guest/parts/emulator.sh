@@ -43,7 +43,8 @@ far_listens() {
 }
 
 # start_emulator NAME OPTION…: 'uwwan emulate OPTION…' on the far machine, whose
-# TUN interface NAME is behind it unless an option says otherwise. NAME.log has
+# TUN interface NAME is behind it unless an option says otherwise. Its control socket
+# is in /run/far, and not where the guest's own programs have theirs. NAME.log has
 # its words, NAME.json its report once it has been stopped.
 declare -A emulators=()
 start_emulator() {
@@ -52,7 +53,7 @@ start_emulator() {
   [[ " $* " != *' --far-side '* ]] || far_side=()
   rm -f "$logs/$name.json"
   # Not through 'far': the process is to be the program itself, for signals.
-  nsenter --net=/run/netns/far "$program" emulate "${far_side[@]}" --report "$logs/$name.json" "$@" \
+  nsenter --net=/run/netns/far "$program" emulate "${far_side[@]}" --runtime-dir /run/far --report "$logs/$name.json" "$@" \
     >"$logs/$name.log" 2>&1 &
   emulators[$name]=$!
   wait_for 20 grep -qE '^(plugged into|listening)' "$logs/$name.log" || {

@@ -45,6 +45,8 @@ Examples:
   uwwan emulate --attach --knob silent_after_direct_switch=off --knob slow_open_ms=33000
   uwwan emulate knobs
       every knob with its default, and where its behaviour was seen
+  uwwan emulate --attach --like trace.pcapng
+      the modem in a capture: of `--capture`, of tcpdump -i usbmon1, or of USBPcap
   uwwan emulate --attach --rules lab.toml
       knobs and rules from a file: other answers to some commands, a reset after so many NTBs
   uwwan emulate set registration=denied

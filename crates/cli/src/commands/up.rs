@@ -67,6 +67,8 @@ Examples:
       with everything that passes on USB in a file for Wireshark
   uwwan up --device emulator
       the real driver and a real TUN, but an emulated modem
+  uwwan up --device emulator --like trace.pcapng
+      the emulated modem as the one in a capture, as people attach to a bug report
   uwwan up --device emulator --descriptors lsusb-of-a-modem.txt
       the emulated modem as another one, whose lsusb -v is in that file
 

@@ -7,6 +7,8 @@ pub struct Entry {
     pub packet: u64,
     /// Time in nanoseconds since 1970.
     pub time: u64,
+    /// Number of the bus, and of the device on it.
+    pub device: (u16, u8),
     /// Whether it went to the device.
     pub out: bool,
     /// Content of the entry.

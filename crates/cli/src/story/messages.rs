@@ -67,6 +67,7 @@ impl Messages {
         let entry = |packet, bytes, fragments| Entry {
             packet,
             time: exchange.time(),
+            device: (exchange.bus, exchange.device),
             out,
             what: What::Message {
                 bytes,

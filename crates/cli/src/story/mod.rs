@@ -91,6 +91,7 @@ impl<'a> Story<'a> {
         let entry = |what| Entry {
             packet: exchange.packet,
             time: exchange.time(),
+            device: (exchange.bus, exchange.device),
             out: !exchange.is_in(),
             what,
         };

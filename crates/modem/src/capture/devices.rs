@@ -17,6 +17,9 @@ const SET_INTERFACE: u8 = 11;
 /// Descriptor types (USB 2.0, table 9-5).
 const DEVICE: u8 = 1;
 const CONFIGURATION: u8 = 2;
+const STRING: u8 = 3;
+/// US English, in which the host has read the strings.
+const LANGUAGE: u16 = 0x0409;
 
 /// A device with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(super) struct DeviceState {
     device: Vec<u8>,
     /// `bConfigurationValue` and the raw descriptors of each configuration.
     configurations: Vec<(u8, Vec<u8>)>,
+    /// Texts of the manufacturer, the product and the serial number, by the index of their string.
+    strings: Vec<(u8, String)>,
     active: u8,
     /// Alternate setting of each interface that was given one.
     alternates: Vec<(u8, u8)>,
@@ -42,6 +47,7 @@ impl DeviceState {
             configurations: configurations
                 .map(|configuration| (configuration.value, configuration.raw.clone()))
                 .collect(),
+            strings: strings(opened),
             active: opened.active_configuration,
             alternates: Vec::new(),
         }
@@ -136,6 +142,17 @@ impl DeviceState {
             self.request(id, setup, answer, &mut tell)
         };
         request(describe(DEVICE, 0, self.device.len()), &self.device)?;
+        for (index, text) in &self.strings {
+            let mut answer = vec![0, STRING];
+            answer.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+            let Ok(length) = u8::try_from(answer.len()) else {
+                continue;
+            };
+            answer[0] = length;
+            let mut setup = describe(STRING, (*index).into(), answer.len());
+            setup[4..6].copy_from_slice(&LANGUAGE.to_le_bytes());
+            request(setup, &answer)?;
+        }
         // The active configuration comes last: a reader that knows one at a time takes the last.
         let known = || self.configurations.iter().enumerate();
         let others = known().filter(|(_, (value, _))| *value != self.active);
@@ -153,6 +170,22 @@ impl DeviceState {
         }
         Ok(())
     }
+}
+
+/// Returns the strings of a device that are known, by their index in its descriptor (USB 2.0, table 9-8).
+fn strings(opened: &Opened<'_>) -> Vec<(u8, String)> {
+    let identity = opened.identity;
+    let known = [
+        &identity.manufacturer,
+        &identity.product_name,
+        &identity.serial,
+    ];
+    let indices = opened.descriptors.device.get(14..17).unwrap_or_default();
+    let pairs = indices.iter().zip(known);
+    pairs
+        .filter(|(index, _)| **index != 0)
+        .filter_map(|(index, text)| Some((*index, text.clone()?)))
+        .collect()
 }
 
 /// Returns the setup stage of a request for a descriptor of `length` bytes.

@@ -1,0 +1,113 @@
+//! Lines on the AT port, with what was said to them.
+
+use uwwan_emulator::rules::{Answer, Trigger};
+
+use super::answers::Answers;
+use super::modem::Like;
+
+/// Length of the longest line and of the longest answer that are kept, in bytes.
+const LONGEST_LINE: usize = 1024;
+const LONGEST_ANSWER: usize = 16 << 10;
+
+/// A line whose answer is not whole yet.
+#[derive(Debug)]
+struct Asked {
+    line: String,
+    time: u64,
+    said: String,
+}
+
+/// Lines with their answers.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    answers: Answers<String>,
+    /// What the host has written of a line.
+    written: Vec<u8>,
+    asked: Option<Asked>,
+}
+
+/// Returns whether a line ends an answer (V.250, 5.7.1; 3GPP TS 27.007, 9.2; 27.005, 3.2.5).
+fn is_final(line: &str) -> bool {
+    matches!(
+        line.trim(),
+        "OK" | "ERROR" | "NO CARRIER" | "COMMAND NOT SUPPORT" | "TOO MANY PARAMETERS"
+    ) || ["+CME ERROR:", "+CMS ERROR:"]
+        .iter()
+        .any(|start| line.trim().starts_with(start))
+}
+
+impl Lines {
+    /// Takes bytes of a serial port.
+    pub fn take(&mut self, bytes: &[u8], time: u64, out: bool) {
+        if out {
+            for byte in bytes {
+                match byte {
+                    b'\r' => self.asks(time),
+                    b'\n' | 0 => {}
+                    _ if self.written.len() < LONGEST_LINE => self.written.push(*byte),
+                    _ => {}
+                }
+            }
+            return;
+        }
+        let Some(asked) = &mut self.asked else { return };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            self.asked = None;
+            return;
+        };
+        if asked.said.len() + text.len() > LONGEST_ANSWER {
+            self.asked = None;
+            return;
+        }
+        asked.said.push_str(text);
+        // The last line is whole where a line end follows it.
+        let whole = asked.said.ends_with(['\r', '\n']);
+        if whole
+            && asked.said.lines().any(is_final)
+            && let Some(Asked {
+                line,
+                time: since,
+                said,
+            }) = self.asked.take()
+        {
+            let said = said.strip_prefix(&line).map_or(said.as_str(), |rest| {
+                rest.strip_prefix('\r').unwrap_or(rest)
+            });
+            let length = line.len() + said.len();
+            let answer = Answer::At(said.to_owned());
+            let after = time.saturating_sub(since);
+            self.answers.push(line, answer, after, length);
+        }
+    }
+
+    fn asks(&mut self, time: u64) {
+        let line = std::mem::take(&mut self.written);
+        let line = String::from_utf8(line).unwrap_or_default();
+        let line = line.trim();
+        let prefix = line.get(..2).unwrap_or_default();
+        // A terminal in the way may write back what the modem says.
+        if prefix.eq_ignore_ascii_case("at") {
+            self.asked = Some(Asked {
+                line: line.to_owned(),
+                time,
+                said: String::new(),
+            });
+        }
+    }
+
+    /// Puts what is known into `like` and `found`, and what is not into `missing`.
+    pub fn finish(self, like: &mut Like, found: &mut Vec<String>, missing: &mut Vec<String>) {
+        match self.answers.count() {
+            0 => missing.push("AT answers".to_owned()),
+            count => found.push(format!("answers to {count} AT lines")),
+        }
+        let left_out = self.answers.left_out();
+        if left_out > 0 {
+            like.notes.push(format!(
+                "{left_out} answers on the AT port are too many and left out"
+            ));
+        }
+        like.rules
+            .extend(self.answers.rules(|line| Trigger::At(line.clone())));
+    }
+}

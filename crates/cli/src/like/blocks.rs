@@ -1,0 +1,110 @@
+//! The layout of NTBs, both ways.
+
+use uwwan_ncm::{DropCounters, Format, Limits, Ntb};
+
+use super::modem::Like;
+
+/// Number of NTBs of the modem after which the most datagrams in one say something.
+const ENOUGH: u64 = 64;
+/// Number of NTBs with as many datagrams as any has, from which on that is taken for a limit.
+const OFTEN: u64 = 16;
+
+/// What is known of the NTBs of one direction.
+#[derive(Debug, Default)]
+struct Way {
+    /// Number of NTBs whose NDP stands in front of the datagrams, and of those where it follows.
+    front: u64,
+    end: u64,
+    ntb32: u64,
+    /// Most datagrams in an NTB, and how many NTBs have as many.
+    most: (usize, u64),
+}
+
+/// What is known of the NTBs.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    output: Way,
+    input: Way,
+}
+
+impl Blocks {
+    /// Takes a transfer of `length` bytes that begins as an NTB.
+    pub fn take(&mut self, bytes: &[u8], length: usize, out: bool) {
+        let way = if out {
+            &mut self.output
+        } else {
+            &mut self.input
+        };
+        let limits = Limits {
+            max_ntb: bytes.len(),
+            max_datagrams: usize::from(u16::MAX),
+            ..Limits::default()
+        };
+        // What was cut by the capture is no whole NTB.
+        if bytes.len() < length {
+            return;
+        }
+        let Ok(ntb) = Ntb::parse(bytes, &limits) else {
+            return;
+        };
+        let mut drops = DropCounters::default();
+        let (mut count, mut first) = (0, usize::MAX);
+        for datagram in ntb.datagrams(&mut drops) {
+            count += 1;
+            first = first.min(datagram.range.start);
+        }
+        way.ntb32 += u64::from(ntb.format() == Format::Ntb32);
+        if count == 0 {
+            return;
+        }
+        if ntb.ndp_index() < first {
+            way.front += 1;
+        } else {
+            way.end += 1;
+        }
+        way.most = match way.most {
+            (most, times) if count == most => (most, times + 1),
+            (most, times) if count < most => (most, times),
+            _ => (count, 1),
+        };
+    }
+
+    /// Returns the number of NTBs.
+    pub fn count(&self) -> usize {
+        let ways = [&self.output, &self.input];
+        let all = ways.map(|way| way.front + way.end).iter().sum::<u64>();
+        usize::try_from(all).unwrap_or(usize::MAX) / 100
+    }
+
+    /// Puts what is known into `like`, and what is not into `missing`.
+    pub fn finish(self, like: &mut Like, missing: &mut Vec<String>) {
+        let Self { output, input } = self;
+        let all = input.front + input.end;
+        if all == 0 {
+            missing.push("NTBs of the modem (where its NDPs stand)".to_owned());
+            return;
+        }
+        let place = if input.front > input.end {
+            "front"
+        } else {
+            "end"
+        };
+        like.knobs.push(format!("ndp_place={place}"));
+        if input.front > 0 && input.end > 0 {
+            like.notes.push(format!(
+                "the modem's NDPs stand in front in {} of {all} NTBs; here they stand {place} in all",
+                input.front
+            ));
+        }
+        if output.front > 0 && output.end == 0 {
+            like.knobs.push("black_hole_ndp_front=off".to_owned());
+        }
+        if all >= ENOUGH && input.most.1 >= OFTEN && input.most.0 > 1 {
+            like.knobs
+                .push(format!("ntb_in_datagrams={}", input.most.0));
+        }
+        if input.ntb32 > 0 && output.ntb32 == 0 && output.front + output.end > 0 {
+            like.knobs.push("ntb32_after_alternate=on".to_owned());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Class and vendor requests, and the NTB parameters among them.
+
+use uwwan_emulator::rules::{Answer, Trigger};
+use uwwan_ncm::NtbParameters;
+
+use super::answers::Answers;
+use super::modem::Like;
+
+/// Class requests (NCM 1.0, 6.2; CDC 1.2, 6.2).
+const GET_ENCAPSULATED_RESPONSE: u8 = 0x01;
+const GET_NTB_PARAMETERS: u8 = 0x80;
+const GET_NTB_FORMAT: u8 = 0x83;
+const SET_NTB_FORMAT: u8 = 0x84;
+const GET_NTB_INPUT_SIZE: u8 = 0x85;
+const SET_NTB_INPUT_SIZE: u8 = 0x86;
+/// A STALL, as a negative `errno` of Linux (EPIPE).
+const STALL: i32 = -32;
+
+/// `bmRequestType`, `bRequest`, `wValue` and `wIndex`.
+type Question = (u8, u8, u16, u16);
+
+/// Class and vendor requests with their answers.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    answers: Answers<Question>,
+    parameters: Option<Vec<u8>>,
+    refused: Vec<&'static str>,
+}
+
+impl Requests {
+    /// Takes a class or vendor request.
+    pub fn take(&mut self, setup: [u8; 8], bytes: &[u8], status: Option<i32>) {
+        let word = |at: usize| u16::from_le_bytes([setup[at], setup[at + 1]]);
+        let question = (setup[0], setup[1], word(2), word(4));
+        let class = setup[0] & 0x60 == 0x20;
+        let is_in = setup[0] & 0x80 != 0;
+        match (class, setup[1], status) {
+            (true, 0..=GET_ENCAPSULATED_RESPONSE, _) => {}
+            (true, GET_NTB_PARAMETERS, Some(0)) if is_in => self.parameters = Some(bytes.to_vec()),
+            (true, SET_NTB_FORMAT, Some(STALL)) => self.refuse("refuse_format=on"),
+            (true, SET_NTB_INPUT_SIZE, Some(STALL)) => self.refuse("refuse_input_size=on"),
+            // These two follow from what the host has set.
+            (true, GET_NTB_FORMAT | GET_NTB_INPUT_SIZE, Some(0)) => {}
+            (_, _, Some(STALL)) => self.answers.push(question, Answer::Stall, 0, 8),
+            (_, _, Some(0)) if is_in => {
+                let answer = Answer::Bytes(bytes.to_vec());
+                self.answers.push(question, answer, 0, 8 + bytes.len());
+            }
+            (false, _, Some(0)) => self.answers.push(question, Answer::Accept, 0, 8),
+            _ => {}
+        }
+    }
+
+    fn refuse(&mut self, knob: &'static str) {
+        if !self.refused.contains(&knob) {
+            self.refused.push(knob);
+        }
+    }
+
+    /// Returns whether the device was asked for what a modem alone is asked for.
+    pub fn count(&self) -> usize {
+        usize::from(self.parameters.is_some())
+    }
+
+    /// Puts what is known into `like`, and what is not into `missing`.
+    pub fn finish(self, like: &mut Like, missing: &mut Vec<String>) {
+        match self.parameters {
+            None => missing.push("NTB parameters".to_owned()),
+            Some(answer) => {
+                let told = NtbParameters::parse(&answer);
+                let knobs = [
+                    ("ntb_parameters_length", answer.len() as u64),
+                    ("ntb_formats", told.formats.into()),
+                    ("ntb_in_max", told.in_max.into()),
+                    ("ntb_out_max", told.out_max.into()),
+                    ("ntb_divisor", told.out_divisor.into()),
+                    ("ntb_remainder", told.out_remainder.into()),
+                    ("ntb_alignment", told.out_alignment.into()),
+                    ("ntb_in_divisor", told.in_divisor.into()),
+                    ("ntb_in_remainder", told.in_remainder.into()),
+                    ("ntb_in_alignment", told.in_alignment.into()),
+                    ("ntb_max_datagrams", told.out_max_datagrams.into()),
+                ];
+                let knobs = knobs.map(|(name, value): (_, u64)| format!("{name}={value}"));
+                like.knobs.extend(knobs);
+            }
+        }
+        like.knobs
+            .extend(self.refused.into_iter().map(str::to_owned));
+        let rules = self
+            .answers
+            .rules(|(kind, request, value, index)| Trigger::Request {
+                kind: *kind,
+                request: *request,
+                value: Some(*value),
+                index: Some(*index),
+            });
+        like.rules.extend(rules);
+    }
+}

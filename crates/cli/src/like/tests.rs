@@ -1,0 +1,106 @@
+use std::io::Cursor;
+
+use uwwan_emulator::rules::{Answer, Trigger};
+use uwwan_mbim::services::basic_connect::{CONNECT, IP_CONFIGURATION};
+
+use super::*;
+
+/// The kernel's drivers and mbimcli with another model of the lt4132, by tcpdump.
+const KERNEL: &[u8] = include_bytes!("../../../capture/tests/vectors/kernel-mbimcli-usbmon.pcap");
+
+fn kernel() -> Like {
+    from(Cursor::new(KERNEL), "kernel").unwrap()
+}
+
+#[test]
+fn the_modem_of_the_kernels_capture_is_found() {
+    let like = kernel();
+    let descriptors = like.descriptors.as_ref().unwrap();
+    assert_eq!(
+        (descriptors.vendor(), descriptors.product()),
+        (0x03f0, 0xa31d)
+    );
+    assert_eq!(descriptors.configurations.len(), 3);
+    assert_eq!(like.strings[&1], "HP");
+    for knob in [
+        "ntb_remainder=2",
+        "ntb_in_remainder=2",
+        "ntb_max_datagrams=16",
+        "ntb_out_max=16384",
+        "ndp_place=front",
+        "ipv4_prefix=30",
+    ] {
+        assert!(
+            like.knobs.iter().any(|one| one == knob),
+            "{knob}: {:?}",
+            like.knobs
+        );
+    }
+    let answers = |id: uwwan_mbim::registry::CidId| {
+        let rules = like.rules.iter().filter(move |rule| match &rule.on {
+            Trigger::Mbim { service, cid, .. } => (*service, *cid) == (id.service, id.cid),
+            _ => false,
+        });
+        rules.collect::<Vec<_>>()
+    };
+    let connect = answers(CONNECT);
+    assert!(
+        connect.iter().any(|rule| rule.after.as_millis() == 815),
+        "{connect:?}"
+    );
+    assert!(matches!(
+        answers(IP_CONFIGURATION)[0].answer,
+        Some(Answer::Mbim { .. })
+    ));
+    assert!(like.notes[0].contains("MBIM commands"), "{:?}", like.notes);
+}
+
+/// A capture that is cut off is used as far as it goes, one of garbage is refused with its place.
+#[test]
+fn a_broken_capture_is_used_up_to_its_fault() {
+    let cut = &KERNEL[..KERNEL.len() - 7];
+    let like = from(Cursor::new(cut), "cut").unwrap();
+    assert!(like.descriptors.is_some());
+    let told = like.notes.last().unwrap();
+    assert!(
+        told.contains("broken") && told.contains("at byte"),
+        "{told}"
+    );
+    for (bytes, why) in [
+        (&KERNEL[..300], "the file ends inside a block"),
+        (
+            &b"nothing at all, but long enough"[..],
+            "neither a pcapng nor a pcap",
+        ),
+        (&KERNEL[..24], "no device in it"),
+    ] {
+        let failure = from(Cursor::new(bytes), "x").unwrap_err();
+        assert!(failure.to_string().contains(why), "{failure}");
+    }
+}
+
+#[test]
+fn answers_that_change_come_in_their_order() {
+    let mut answers = super::answers::Answers::default();
+    let said = |text: &str| Answer::At(text.to_owned());
+    for text in ["a", "a", "b", "c", "c"] {
+        answers.push("AT", said(text), 5_000_000, 3);
+    }
+    for number in 0..100_000 {
+        answers.push("AT+X", said(&number.to_string()), 0, 8);
+    }
+    let rules = answers.rules(|line| Trigger::At((*line).to_owned()));
+    let told: Vec<_> = rules[..3]
+        .iter()
+        .map(|rule| (rule.answer.clone(), rule.times))
+        .collect();
+    let expected = [("a", Some(2)), ("b", Some(1)), ("c", None)];
+    assert_eq!(
+        told,
+        expected.map(|(text, times)| (Some(said(text)), times))
+    );
+    assert_eq!(rules[0].after.as_millis(), 5);
+    // The bound keeps the first and the last.
+    assert!(rules.len() < 100, "{}", rules.len());
+    assert_eq!(rules.last().unwrap().answer, Some(said("99999")));
+}

@@ -1,0 +1,296 @@
+//! `--like CAPTURE`: the emulated modem is the modem in a capture.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
+/// Nothing here takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The kernel's drivers and mbimcli with another model of the lt4132, by tcpdump on usbmon.
+const KERNEL: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
+);
+/// Descriptors of a Sierra Wireless EM7455.
+const SIERRA: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../usb/tests/vectors/descriptors/lsusb_1199_c081_82da32_1.bin"
+);
+
+fn uwwan(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(arguments)
+        .env_remove("UWWAN_LOG")
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("NOTIFY_SOCKET")
+        .stdin(Stdio::null());
+    command
+}
+
+fn succeeds(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{out}\n{errors}");
+    out
+}
+
+/// A running `up` with the emulated modem, in a network namespace of its own.
+struct Up {
+    child: Child,
+    base: tempfile::TempDir,
+}
+
+impl Up {
+    /// Brings the modem online.
+    fn online(options: &[&str]) -> (Self, Value) {
+        let base = tempfile::tempdir().unwrap();
+        let child = Command::new("unshare")
+            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--json"])
+            .args([
+                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
+            ])
+            .args([
+                "--ip-type",
+                "ipv4",
+                "--apn",
+                "internet",
+                "--route",
+                "192.0.2.0/24",
+            ])
+            .args(options)
+            .env("UWWAN_RUNTIME_DIR", base.path())
+            .env("UWWAN_STATE_DIR", base.path())
+            .env_remove("UWWAN_LOG")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("unshare (util-linux) runs");
+        let up = Self { child, base };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = up.ask(&["status", "--json"]).output().unwrap();
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if status["online"] == true {
+                return (up, status);
+            }
+            assert!(Instant::now() < deadline, "never online: {status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Command {
+        let mut command = uwwan(arguments);
+        command.env("UWWAN_RUNTIME_DIR", self.base.path());
+        command
+    }
+
+    /// Sends datagrams to an address beyond the modem, and returns how many came back.
+    fn pings(&self) -> String {
+        let child = self.child.id().to_string();
+        let sent = Command::new("nsenter")
+            .args(["--user", "--net", "--preserve-credentials", "--target"])
+            .args([&child, "ping", "-c", "3", "-i", "0.2", "192.0.2.1"])
+            .output()
+            .expect("nsenter (util-linux) runs");
+        String::from_utf8_lossy(&sent.stdout).into_owned()
+    }
+
+    /// Ends it, so that its capture is whole.
+    fn down(mut self) {
+        succeeds(&self.ask(&["down"]).output().unwrap());
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.ask(&["down"]).output();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a capture says of a modem.
+#[derive(Debug)]
+struct Told {
+    /// The device descriptor and the configurations that were read.
+    descriptors: Vec<String>,
+    parameters: String,
+    addresses: Value,
+    firmware: Value,
+    /// Whether the NDPs of the modem's NTBs follow the datagrams.
+    ndp_at_end: bool,
+}
+
+fn told(capture: &Path) -> Told {
+    let shown = uwwan(&["capture", "show", "--json", "--show-personal"])
+        .arg(capture)
+        .output()
+        .unwrap();
+    let entries: Vec<Value> = succeeds(&shown)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let answer = |cid: &str| {
+        let mut messages = entries.iter().filter(|entry| {
+            let message = &entry["message"];
+            message["cid"] == cid
+                && message["type"] == "command_done"
+                && message["status"] == "none"
+        });
+        messages.next().expect(cid)["message"].clone()
+    };
+    let mut descriptors: Vec<String> = entries
+        .iter()
+        .filter(|entry| {
+            let request = entry["request"].as_str().unwrap_or_default();
+            request.starts_with("GET_DESCRIPTOR value 0x01")
+                || request.starts_with("GET_DESCRIPTOR value 0x02")
+        })
+        .map(|entry| entry["data"].as_str().unwrap().to_owned())
+        .filter(|data| data.len() > 36 || data.starts_with("1201"))
+        .collect();
+    descriptors.sort();
+    descriptors.dedup();
+    let parameters = entries.iter().find(|entry| {
+        let request = entry["request"].as_str().unwrap_or_default();
+        request.starts_with("GET_NTB_PARAMETERS")
+    });
+    let mut caps = answer("device_caps");
+    let mut addresses = answer("ip_configuration");
+    for message in [&mut caps, &mut addresses] {
+        message["transaction_id"] = Value::Null;
+    }
+    let blocks = uwwan(&["ntb", "decode", "--direction", "in", "--json"])
+        .arg(capture)
+        .output()
+        .unwrap();
+    let blocks = String::from_utf8_lossy(&blocks.stdout).into_owned();
+    let (mut front, mut end) = (0, 0);
+    for line in blocks.lines() {
+        let block: Value = serde_json::from_str(line).unwrap();
+        front += u64::from(block["direction"] == "in" && block["ndp"] == "front");
+        end += u64::from(block["direction"] == "in" && block["ndp"] == "end");
+    }
+    assert!(front + end > 0, "no NTB: {blocks}");
+    Told {
+        descriptors,
+        parameters: parameters.unwrap()["data"].as_str().unwrap().to_owned(),
+        addresses,
+        firmware: caps,
+        ndp_at_end: end > front,
+    }
+}
+
+fn assert_same(first: &Told, again: &Told) {
+    assert!(again.descriptors.len() > 1, "{:?}", again.descriptors);
+    for descriptor in &again.descriptors {
+        assert!(first.descriptors.contains(descriptor), "{descriptor}");
+    }
+    assert_eq!(first.parameters, again.parameters);
+    assert_eq!(first.addresses, again.addresses);
+    assert_eq!(first.firmware, again.firmware);
+    assert_eq!(first.ndp_at_end, again.ndp_at_end);
+}
+
+/// Brings the modem in a capture online, sends datagrams through it, and returns what a capture of that
+/// tells.
+fn again(capture: &str, folder: &Path) -> Told {
+    let file: PathBuf = folder.join("again.pcapng");
+    let (up, status) = Up::online(&["--like", capture, "--capture", file.to_str().unwrap()]);
+    let pings = up.pings();
+    assert!(pings.contains(" 3 received"), "{pings}\n{status}");
+    up.down();
+    told(&file)
+}
+
+#[test]
+fn a_modem_that_uwwan_captured_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("first.pcapng");
+    let file = file.to_str().unwrap();
+    let mut options = vec!["--descriptors", SIERRA, "--capture", file];
+    for knob in [
+        "ndp_place=front",
+        "black_hole_ndp_front=off",
+        "ntb_remainder=2",
+        "ntb_in_divisor=8",
+        "ntb_in_max=32768",
+        "ntb_out_max=8192",
+        "ntb_max_datagrams=5",
+        "ipv4_address=100.64.7.9",
+        "ipv4_prefix=29",
+        "ipv4_gateway=100.64.7.10",
+        "mtu=1420",
+        "firmware_info=LAB_01.02",
+        "connect_ms=120",
+    ] {
+        options.extend(["--knob", knob]);
+    }
+    let (up, status) = Up::online(&options);
+    assert!(status.to_string().contains("100.64.7.9"), "{status}");
+    let pings = up.pings();
+    assert!(pings.contains(" 3 received"), "{pings}");
+    up.down();
+    let first = told(Path::new(file));
+    assert!(!first.ndp_at_end);
+    assert!(
+        first.parameters.starts_with("1c000300"),
+        "{}",
+        first.parameters
+    );
+    assert_same(&first, &again(file, folder.path()));
+}
+
+#[test]
+fn a_modem_that_tcpdump_captured_from_the_kernel_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_same(&told(Path::new(KERNEL)), &again(KERNEL, folder.path()));
+}
+
+#[test]
+fn what_a_capture_does_not_hold_is_told() {
+    let output = uwwan(&["info", "--device", "emulator", "--like", KERNEL, "--json"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let info: Value = serde_json::from_str(&succeeds(&output)).unwrap();
+    assert!(info.to_string().contains("11.617.13.00.00"), "{info}");
+    assert!(errors.contains("like 03f0:a31d"), "{errors}");
+    // A capture that begins when everything runs: a part of the same one.
+    let folder = tempfile::tempdir().unwrap();
+    let late = folder.path().join("late.pcap");
+    let whole = std::fs::read(KERNEL).unwrap();
+    std::fs::write(&late, &whole[..24]).unwrap();
+    let output = uwwan(&["info", "--device", "emulator", "--like"])
+        .arg(&late)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(
+        errors.contains("there is no modem in the capture"),
+        "{errors}"
+    );
+    std::fs::write(&late, &whole[..whole.len() - 5]).unwrap();
+    let output = uwwan(&["info", "--device", "emulator", "--like"])
+        .arg(&late)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
+    assert!(
+        errors.contains("used up to where it is broken: at byte"),
+        "{errors}"
+    );
+    let output = uwwan(&["info", "--like", KERNEL, "--device", "1-99"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("--device emulator"), "{errors}");
+}
