@@ -25,7 +25,7 @@ enum Command {
     /// Show messages field by field, however broken they are
     Decode(Decode),
     /// Send any command to the modem and show the answer
-    Send(send::Arguments),
+    Send(Box<send::Arguments>),
 }
 
 #[derive(Debug, clap::Args)]
