@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    at, bench, capture, completions, config, demo, down, emulate, exec, ipv6, lab, list, manual,
-    mbim, modem, ntb, quirks, status, up, usb,
+    at, bench, capture, completions, config, demo, doctor, down, emulate, exec, ipv6, lab, list,
+    manual, mbim, modem, ntb, quirks, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -72,6 +72,8 @@ pub enum Command {
     Ntb(ntb::Arguments),
     /// Look into MBIM control messages
     Mbim(mbim::Arguments),
+    /// Look at what stands between this user and a modem that is online
+    Doctor(doctor::Arguments),
     /// Check configuration files
     Config(config::Arguments),
     /// Print the script that lets a shell complete the command line

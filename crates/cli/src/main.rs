@@ -100,6 +100,7 @@ fn main() -> ExitCode {
         Command::Usb(arguments) => commands::usb::run(&arguments),
         Command::Ntb(arguments) => commands::ntb::run(&arguments),
         Command::Mbim(arguments) => commands::mbim::run(&arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Config(arguments) => commands::config::run(&arguments),
         Command::Completions(arguments) => commands::completions::run(&arguments),
         Command::Manual(arguments) => commands::manual::run(&arguments, Arguments::command()),

@@ -415,3 +415,22 @@ fn configurations_are_checked_by_name_and_by_file() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--mtu"), "{}", stderr(&output));
 }
+
+#[test]
+fn the_doctor_tells_what_it_has_looked_at() {
+    let output = uwwan(&["doctor", "--json"]);
+    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = findings.as_array().expect("an array");
+    let of = |check: &str| findings.iter().any(|one| one["check"] == check);
+    assert!(
+        of("modem") && of("TUN device") && of("udev rule"),
+        "{findings:?}"
+    );
+    let bad = findings.iter().any(|one| one["verdict"] == "bad");
+    assert_eq!(output.status.code(), Some(i32::from(bad)), "{findings:?}");
+    let said = stdout(&uwwan(&["doctor"]));
+    assert!(
+        said.lines().any(|line| line.contains("TUN device")),
+        "{said}"
+    );
+}

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod config;
 pub mod contexts;
 pub mod demo;
+pub mod doctor;
 pub mod down;
 pub mod emulate;
 pub mod exec;

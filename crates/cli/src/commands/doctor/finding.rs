@@ -1,0 +1,46 @@
+//! What a look at the machine has found.
+
+use serde::Serialize;
+
+/// How a finding is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    /// As it should be.
+    Good,
+    /// To be known; `up` works all the same, at least with some options.
+    Note,
+    /// It stands in the way.
+    Bad,
+}
+
+/// What a look at one thing has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    /// What was looked at, in a word or two.
+    pub(super) check: &'static str,
+    /// How it is to be taken.
+    pub(super) verdict: Verdict,
+    /// What is so.
+    pub(super) found: String,
+    /// What to do about it.
+    pub(super) next: Vec<String>,
+}
+
+impl Finding {
+    /// Returns a finding without advice.
+    pub(super) fn new(check: &'static str, verdict: Verdict, found: impl Into<String>) -> Self {
+        Self {
+            check,
+            verdict,
+            found: found.into(),
+            next: Vec::new(),
+        }
+    }
+
+    /// Returns the finding with advice.
+    pub(super) fn next(mut self, advice: impl Into<String>) -> Self {
+        self.next.push(advice.into());
+        self
+    }
+}

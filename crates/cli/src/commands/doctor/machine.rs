@@ -1,0 +1,383 @@
+//! What of the machine concerns a modem, read from `/sys`, `/proc`, `/etc` and `/dev`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::finding::{Finding, Verdict};
+
+/// Name of the udev rule.
+const RULE: &str = "70-uwwan.rules";
+/// Directories of udev rules (udev(7)).
+const RULES: [&str; 5] = [
+    "etc/udev/rules.d",
+    "run/udev/rules.d",
+    "usr/local/lib/udev/rules.d",
+    "usr/lib/udev/rules.d",
+    "lib/udev/rules.d",
+];
+/// Memory for USB transfers below which the default queues do not fit, in MiB: 24 transfers of 16 KiB, and
+/// what other programs have.
+const LEAST_MEMORY: u64 = 4;
+/// Programs that may use a modem as well, as `/proc/PID/comm` names them, and what is to be known.
+const OTHERS: [(&str, &str); 4] = [
+    (
+        "ModemManager",
+        "`up` asks it to keep away, and it has the modem back afterwards",
+    ),
+    (
+        "mbim-proxy",
+        "while it runs, programs made for libmbim reach `up` at the socket in its runtime directory only",
+    ),
+    (
+        "usb_modeswitch",
+        "it may switch the configuration at the same time; `up` starts over then",
+    ),
+    ("wvdial", "it may hold the AT port"),
+];
+
+/// The machine, or a folder that looks like one.
+pub(super) struct Machine {
+    root: PathBuf,
+    /// Whether its user is root.
+    is_root: bool,
+}
+
+impl Machine {
+    /// Returns the machine on which this runs.
+    pub(super) fn here() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            is_root: rustix::process::geteuid().is_root(),
+        }
+    }
+
+    /// Returns what there is to be said. `may_configure` is whether this user may configure interfaces.
+    pub(super) fn findings(&self, may_configure: bool) -> Vec<Finding> {
+        let mut findings = vec![
+            self.rule(),
+            self.tun(),
+            self.capability(may_configure),
+            self.drivers(),
+            self.memory(),
+            self.name_servers(),
+        ];
+        findings.extend(self.others());
+        findings.extend(self.rfkill());
+        findings.extend(self.autosuspend());
+        findings.extend(self.filters());
+        findings
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Content of a file without the white space at its ends, if it can be read.
+    fn read(&self, path: &str) -> Option<String> {
+        let text = fs::read(self.path(path)).ok()?;
+        Some(String::from_utf8_lossy(&text).trim().to_owned())
+    }
+
+    fn entries(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(path))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn rule(&self) -> Finding {
+        let check = "udev rule";
+        let rule = RULES
+            .iter()
+            .map(|directory| self.path(directory).join(RULE));
+        match rule.into_iter().find(|file| file.exists()) {
+            Some(file) => Finding::new(check, Verdict::Good, file.display().to_string()),
+            None if self.is_root => {
+                let found = format!("{RULE} is not installed; root needs none");
+                Finding::new(check, Verdict::Note, found)
+            }
+            None => Finding::new(check, Verdict::Bad, format!("{RULE} is not installed")).next(
+                "install the package, or packaging/70-uwwan.rules in /etc/udev/rules.d, and plug the modem in again",
+            ),
+        }
+    }
+
+    fn tun(&self) -> Finding {
+        use rustix::fs::Access;
+        let check = "TUN device";
+        let node = self.path("dev/net/tun");
+        if !node.exists() {
+            return Finding::new(check, Verdict::Bad, "/dev/net/tun is not there")
+                .next("modprobe tun (as root); a container needs the device passed in");
+        }
+        match rustix::fs::access(&node, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) => Finding::new(check, Verdict::Good, "/dev/net/tun can be opened"),
+            Err(errno) => Finding::new(check, Verdict::Bad, format!("/dev/net/tun: {errno}"))
+                .next("chmod 666 /dev/net/tun (as root), which is what udev gives it"),
+        }
+    }
+
+    fn capability(&self, may_configure: bool) -> Finding {
+        let check = "CAP_NET_ADMIN";
+        if may_configure {
+            return Finding::new(
+                check,
+                Verdict::Good,
+                "interfaces and routes may be configured",
+            );
+        }
+        let found = "this user may not configure interfaces";
+        Finding::new(check, Verdict::Note, found)
+            .next("use the service: systemctl enable --now uwwan@NAME (as root)")
+            .next("or prepare an interface: ip tuntap add mode tun multi_queue name wwan0 user USER (as root)")
+    }
+
+    fn drivers(&self) -> Finding {
+        let loaded: Vec<&str> = [
+            "cdc_mbim",
+            "cdc_ncm",
+            "cdc_ether",
+            "option",
+            "huawei_cdc_ncm",
+        ]
+        .into_iter()
+        .filter(|name| self.path("sys/module").join(name).exists())
+        .collect();
+        let found = match &loaded[..] {
+            [] => "none of the kernel's modem drivers is loaded".to_owned(),
+            _ => format!(
+                "{} loaded; `up` takes the modem from them",
+                loaded.join(", ")
+            ),
+        };
+        Finding::new("kernel drivers", Verdict::Good, found)
+    }
+
+    fn memory(&self) -> Finding {
+        let check = "USB memory";
+        let file = "sys/module/usbcore/parameters/usbfs_memory_mb";
+        let Some(size) = self.read(file).and_then(|text| text.parse::<u64>().ok()) else {
+            let found = "the kernel does not tell how much USB transfers may have";
+            return Finding::new(check, Verdict::Note, found);
+        };
+        let found = match size {
+            0 => "USB transfers may have any amount of memory".to_owned(),
+            _ => format!("USB transfers of all programs may have {size} MiB"),
+        };
+        if size == 0 || size >= LEAST_MEMORY {
+            return Finding::new(check, Verdict::Good, found);
+        }
+        Finding::new(check, Verdict::Bad, found)
+            .next(format!("echo 16 > /{file} (as root)"))
+            .next("or fewer transfers: uwwan up --in-flight 4")
+    }
+
+    fn name_servers(&self) -> Finding {
+        let check = "name servers";
+        if self.path("run/systemd/resolve/stub-resolv.conf").exists() {
+            let found = "systemd-resolved runs: --dns resolved hands it the network's";
+            return Finding::new(check, Verdict::Good, found);
+        }
+        let programs = [
+            "usr/sbin/resolvconf",
+            "sbin/resolvconf",
+            "usr/bin/resolvconf",
+        ];
+        if programs.iter().any(|program| self.path(program).exists()) {
+            let found = "resolvconf is installed: --dns resolvconf hands it the network's";
+            return Finding::new(check, Verdict::Good, found);
+        }
+        let found = "neither systemd-resolved nor resolvconf is there to take the network's";
+        Finding::new(check, Verdict::Note, found)
+            .next("write /etc/resolv.conf by hand; `uwwan status` shows the addresses")
+    }
+
+    fn others(&self) -> Vec<Finding> {
+        let mut running: Vec<String> = self
+            .entries("proc")
+            .into_iter()
+            .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+            .filter_map(|process| self.read(&format!("proc/{process}/comm")))
+            .collect();
+        running.sort();
+        running.dedup();
+        let known = OTHERS
+            .iter()
+            .filter(|(name, _)| running.iter().any(|one| one == name));
+        known
+            .map(|(name, about)| {
+                Finding::new(
+                    "other program",
+                    Verdict::Note,
+                    format!("{name} runs: {about}"),
+                )
+            })
+            .collect()
+    }
+
+    fn rfkill(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for entry in self.entries("sys/class/rfkill") {
+            let of = |file: &str| self.read(&format!("sys/class/rfkill/{entry}/{file}"));
+            if of("type").as_deref() != Some("wwan") {
+                continue;
+            }
+            let name = of("name").unwrap_or(entry.clone());
+            let blocked = |file: &str| of(file).as_deref() == Some("1");
+            let check = "rfkill";
+            findings.push(match (blocked("hard"), blocked("soft")) {
+                (true, _) => Finding::new(
+                    check,
+                    Verdict::Bad,
+                    format!("{name}: the radio's switch is off"),
+                )
+                .next("turn the switch or key of the machine, or allow it in the BIOS"),
+                (_, true) => {
+                    Finding::new(check, Verdict::Bad, format!("{name}: the radio is blocked"))
+                        .next("rfkill unblock wwan (as root)")
+                }
+                _ => Finding::new(
+                    check,
+                    Verdict::Good,
+                    format!("{name}: the radio is not blocked"),
+                ),
+            });
+        }
+        findings
+    }
+
+    fn autosuspend(&self) -> Vec<Finding> {
+        let delay = self.read("sys/module/usbcore/parameters/autosuspend");
+        match delay.and_then(|text| text.parse::<i64>().ok()) {
+            Some(seconds) if seconds >= 0 => {
+                let found = format!(
+                    "idle USB devices may be suspended after {seconds} s; a device that `up` has open is not"
+                );
+                vec![Finding::new("autosuspend", Verdict::Good, found)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Settings of the kernel that drop or forbid packets.
+    fn filters(&self) -> Vec<Finding> {
+        let set = |path: &str, value: &str| self.read(path).as_deref() == Some(value);
+        let mut findings = Vec::new();
+        if set("proc/sys/net/ipv4/conf/all/rp_filter", "1") {
+            let found = "answers over the modem are dropped while the route back leads elsewhere (rp_filter is strict)";
+            findings.push(
+                Finding::new("packet filter", Verdict::Note, found)
+                    .next("sysctl net.ipv4.conf.all.rp_filter=2 (as root), where the modem is not the default route"),
+            );
+        }
+        if set("proc/sys/net/ipv6/conf/all/disable_ipv6", "1") {
+            let found =
+                "the kernel has IPv6 switched off: the modem's IPv6 addresses cannot be set";
+            findings.push(
+                Finding::new("IPv6", Verdict::Note, found)
+                    .next("sysctl net.ipv6.conf.all.disable_ipv6=0 (as root), or --ip-type ipv4"),
+            );
+        }
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Writes a file of a machine that a test makes up, with its folders.
+    fn put(root: &Path, path: &str, text: &str) {
+        let file = root.join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
+    fn findings(root: &Path, is_root: bool) -> Vec<Finding> {
+        let machine = Machine {
+            root: root.to_owned(),
+            is_root,
+        };
+        machine.findings(false)
+    }
+
+    fn verdict(findings: &[Finding], check: &str) -> Vec<Verdict> {
+        let of = findings.iter().filter(|one| one.check == check);
+        of.map(|one| one.verdict).collect()
+    }
+
+    #[test]
+    fn a_machine_without_anything_is_told_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = findings(folder.path(), false);
+        assert_eq!(verdict(&all, "udev rule"), [Verdict::Bad]);
+        assert_eq!(verdict(&all, "TUN device"), [Verdict::Bad]);
+        assert_eq!(verdict(&all, "name servers"), [Verdict::Note]);
+        for finding in all.iter().filter(|one| one.verdict == Verdict::Bad) {
+            assert!(!finding.next.is_empty(), "{finding:?}");
+        }
+        assert_eq!(
+            verdict(&findings(folder.path(), true), "udev rule"),
+            [Verdict::Note]
+        );
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        put(root, "usr/lib/udev/rules.d/70-uwwan.rules", "");
+        put(root, "dev/net/tun", "");
+        put(root, "sys/module/usbcore/parameters/usbfs_memory_mb", "1\n");
+        put(root, "run/systemd/resolve/stub-resolv.conf", "");
+        put(root, "proc/12/comm", "ModemManager\n");
+        put(root, "proc/13/comm", "bash\n");
+        put(root, "proc/sys/net/ipv4/conf/all/rp_filter", "1\n");
+        for (number, kind, soft, hard) in [
+            (0, "wlan", "1", "0"),
+            (1, "wwan", "1", "0"),
+            (2, "wwan", "0", "1"),
+        ] {
+            let of = |file: &str| format!("sys/class/rfkill/rfkill{number}/{file}");
+            put(root, &of("type"), kind);
+            put(root, &of("name"), "hp-wwan");
+            put(root, &of("soft"), soft);
+            put(root, &of("hard"), hard);
+        }
+        let all = findings(root, false);
+        assert_eq!(verdict(&all, "udev rule"), [Verdict::Good]);
+        assert_eq!(verdict(&all, "TUN device"), [Verdict::Good]);
+        assert_eq!(verdict(&all, "USB memory"), [Verdict::Bad]);
+        assert_eq!(verdict(&all, "name servers"), [Verdict::Good]);
+        assert_eq!(verdict(&all, "other program"), [Verdict::Note]);
+        assert_eq!(verdict(&all, "packet filter"), [Verdict::Note]);
+        assert_eq!(verdict(&all, "rfkill"), [Verdict::Bad, Verdict::Bad]);
+        put(root, "sys/module/usbcore/parameters/usbfs_memory_mb", "0\n");
+        assert_eq!(
+            verdict(&findings(root, false), "USB memory"),
+            [Verdict::Good]
+        );
+    }
+
+    #[test]
+    fn garbage_in_files_of_the_kernel_is_survived() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        put(
+            root,
+            "sys/module/usbcore/parameters/usbfs_memory_mb",
+            "\u{fffd}many",
+        );
+        put(root, "sys/module/usbcore/parameters/autosuspend", "");
+        put(root, "proc/99999999999999999999/comm", "\u{1b}[2J");
+        let all = findings(root, false);
+        assert_eq!(verdict(&all, "USB memory"), [Verdict::Note]);
+        assert!(verdict(&all, "autosuspend").is_empty());
+    }
+}

@@ -1,0 +1,108 @@
+//! `uwwan doctor` looks at what stands between this user and a modem that is online.
+
+mod finding;
+mod machine;
+
+use uwwan_usb::backend::BackendKind;
+
+use self::finding::{Finding, Verdict};
+use self::machine::Machine;
+use crate::candidates;
+use crate::failure::{Failure, FailureKind};
+use crate::output::{plain, say, say_json};
+use crate::prepared;
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan doctor                                      what stands in the way, and what to do about it
+  uwwan doctor --json | jq '.[] | select(.verdict == \"bad\")'
+
+It looks and changes nothing: modems, permissions, the udev rule, the TUN device, capabilities, kernel
+modules, other programs, rfkill, memory for USB transfers, name servers and filters of the kernel. Run it as
+the user who is to run `uwwan up`; what only root may see is told to be so.
+
+The exit status is 0 when nothing stands in the way, and 1 otherwise.")]
+pub struct Arguments {
+    /// Print JSON: an array with an object for each finding
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks, and tells what it has found.
+///
+/// # Errors
+/// [`FailureKind::Other`] when something stands in the way.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut findings = modems();
+    let machine = Machine::here();
+    findings.extend(machine.findings(prepared::may_configure()));
+    if arguments.json {
+        say_json(&findings)?;
+    } else {
+        for finding in &findings {
+            for line in lines(finding) {
+                say(line)?;
+            }
+        }
+    }
+    let bad = findings.iter().filter(|one| one.verdict == Verdict::Bad);
+    match bad.count() {
+        0 => Ok(()),
+        count => Err(Failure::new(
+            FailureKind::Other,
+            format!("{count} of {} findings stand in the way", findings.len()),
+        )),
+    }
+}
+
+fn lines(finding: &Finding) -> Vec<String> {
+    let verdict = match finding.verdict {
+        Verdict::Good => "good",
+        Verdict::Note => "note",
+        Verdict::Bad => "BAD",
+    };
+    let mut lines = vec![format!(
+        "{verdict:<5} {:<14} {}",
+        finding.check,
+        plain(&finding.found)
+    )];
+    for next in &finding.next {
+        lines.push(format!("{:20} next: {}", "", plain(next)));
+    }
+    lines
+}
+
+/// The modems present, and what `uwwan list` tells of each.
+fn modems() -> Vec<Finding> {
+    let all = match candidates::all(BackendKind::default().start().as_ref()) {
+        Ok(all) => all,
+        Err(failure) => return vec![of_failure("modem", &failure)],
+    };
+    let mut findings: Vec<Finding> = Vec::new();
+    for modem in all.iter().filter(|modem| !modem.is_ethernet()) {
+        findings.push(Finding::new("modem", Verdict::Good, modem.name()));
+        findings.extend(modem.obstacles().iter().map(|one| of_failure("modem", one)));
+    }
+    if findings.is_empty() {
+        findings.push(of_failure("modem", &candidates::none_present()));
+    }
+    findings
+}
+
+fn of_failure(check: &'static str, failure: &Failure) -> Finding {
+    let verdict = if failure.fatal {
+        Verdict::Bad
+    } else {
+        Verdict::Note
+    };
+    let mut found = failure.what.clone();
+    if !failure.why.is_empty() {
+        found.push_str(&format!(": {}", failure.why.join("; ")));
+    }
+    Finding {
+        next: failure.next.clone(),
+        ..Finding::new(check, verdict, found)
+    }
+}
