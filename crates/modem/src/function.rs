@@ -437,6 +437,21 @@ impl Negotiated {
         true
     }
 
+    /// Returns the layout of NTBs to the device.
+    pub(crate) fn layout(&self) -> Layout {
+        Layout {
+            ndp: match self.framing.placement {
+                uwwan_ncm::Placement::End => Placement::End,
+                uwwan_ncm::Placement::Front => Placement::Front,
+            },
+            padding: self.padding,
+            ntb: match self.framing.format {
+                NcmFormat::Ntb16 => Format::Ntb16,
+                NcmFormat::Ntb32 => Format::Ntb32,
+            },
+        }
+    }
+
     /// Returns whether the device knows both formats.
     pub(crate) fn knows_both_formats(&self) -> bool {
         self.announced.is_some_and(|announced| {

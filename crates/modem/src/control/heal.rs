@@ -10,10 +10,9 @@ use super::Control;
 use super::healing::Healing;
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Rung};
-use crate::function::Negotiated;
 use crate::heal::memory::{Entry, LayoutMemory};
 use crate::heal::{Fills, HealEvent, HealStep, Layout, Scope, Step};
-use crate::options::{Format, Heal, Options, Placement};
+use crate::options::{Heal, Options};
 use crate::probe::Probe;
 use crate::state_file::StateFile;
 use crate::watch::Verdict;
@@ -131,56 +130,66 @@ impl Control {
     /// nothing to tell.
     pub(super) fn heal_judged(&mut self, verdict: Verdict) -> bool {
         let paddings_alone = match verdict {
-            Verdict::Answered | Verdict::Recovered => {
-                let healer = &mut self.healing.machine;
-                let looked_into = healer.is_active();
-                healer.heard();
-                // Something else than the first layout may have carried it while others are tried.
-                self.healing.carried |= !healer.is_active();
-                return looked_into || verdict == Verdict::Answered;
-            }
+            Verdict::Answered | Verdict::Recovered => return self.heal_heard(verdict),
             Verdict::NeverAnswered { .. } if self.healing.exhausted => return true,
             Verdict::FellSilent { filled: false, .. } => return false,
             Verdict::FellSilent { .. } => true,
             Verdict::NeverAnswered { .. } => self.healing.carried,
         };
-        if self.healing.machine.is_active() {
-            return true;
-        }
-        let (Some(mut scope), Some(first)) = (self.heal_scope(), self.present_layout()) else {
-            return false;
-        };
-        let Some(negotiated) = self
-            .device
-            .as_ref()
-            .and_then(|held| held.negotiated.as_ref())
+        self.healing.machine.is_active() || self.heal_doubt(paddings_alone)
+    }
+
+    /// Takes the news that something came in on session 0. Returns whether there is nothing to tell.
+    fn heal_heard(&mut self, verdict: Verdict) -> bool {
+        let healer = &mut self.healing.machine;
+        let looked_into = healer.is_active();
+        healer.heard();
+        // Something else than the first layout may have carried it while others are tried.
+        self.healing.carried |= !healer.is_active();
+        looked_into || verdict == Verdict::Answered
+    }
+
+    /// Begins to look into a silence, which may be due to the padding alone. Returns whether there is
+    /// anything to try.
+    fn heal_doubt(&mut self, paddings_alone: bool) -> bool {
+        let (Some(first), Some(scope)) = (self.present_layout(), self.scope_now(paddings_alone))
         else {
             return false;
         };
         let healing = &mut self.healing;
-        if healing.exhausted || (paddings_alone && healing.paddings_tried >= MOST_PADDINGS) {
-            return false;
-        }
-        if paddings_alone {
-            (scope.ndp, scope.ntb) = (false, false);
-            healing.paddings_tried += 1;
-        }
-        scope.ntb &= negotiated.knows_both_formats();
-        let mtu = self.sessions.first().and_then(|session| {
-            let addresses = session.machine.status().addresses?;
-            Some(usize::from(addresses.mtu))
-        });
-        scope.ndp &= negotiated.has_room_in_front(mtu.unwrap_or_default());
+        healing.paddings_tried += u32::from(paddings_alone);
         let number = RandomState::new().hash_one(0);
         let format_first = healing.empty_headers && scope.ntb;
+        let now = Instant::now();
         healing
             .machine
-            .start(Instant::now(), first, scope, format_first, number);
+            .start(now, first, scope, format_first, number);
         let looked_into = healing.machine.is_active();
         if looked_into && let Some(session) = self.sessions.first_mut() {
-            session.machine.look_again(Instant::now());
+            session.machine.look_again(now);
         }
         looked_into
+    }
+
+    /// Returns what of the layout may be changed on this device and in this state; `None` when nothing
+    /// is tried any more.
+    fn scope_now(&self, paddings_alone: bool) -> Option<Scope> {
+        let scope = self.heal_scope()?;
+        let negotiated = self.device.as_ref()?.negotiated.as_ref()?;
+        let healing = &self.healing;
+        if healing.exhausted || (paddings_alone && healing.paddings_tried >= MOST_PADDINGS) {
+            return None;
+        }
+        let addresses = self.sessions.first().and_then(|session| {
+            let status = session.machine.status();
+            status.addresses
+        });
+        let mtu = addresses.map_or(0, |addresses| usize::from(addresses.mtu));
+        Some(Scope {
+            ndp: scope.ndp && !paddings_alone && negotiated.has_room_in_front(mtu),
+            ntb: scope.ntb && !paddings_alone && negotiated.knows_both_formats(),
+            padding: scope.padding,
+        })
     }
 
     /// Carries out one step of the healing. Returns `false` when there is none.
@@ -340,23 +349,6 @@ fn filling_length(framing: &Framing, stream: Stream) -> usize {
     };
     let found = LENGTHS.clone().find(fills);
     found.unwrap_or(LENGTHS.start)
-}
-
-impl Negotiated {
-    /// Returns the layout in use.
-    fn layout(&self) -> Layout {
-        Layout {
-            ndp: match self.framing.placement {
-                uwwan_ncm::Placement::End => Placement::End,
-                uwwan_ncm::Placement::Front => Placement::Front,
-            },
-            padding: self.padding,
-            ntb: match self.framing.format {
-                uwwan_ncm::Format::Ntb16 => Format::Ntb16,
-                uwwan_ncm::Format::Ntb32 => Format::Ntb32,
-            },
-        }
-    }
 }
 
 #[cfg(test)]
