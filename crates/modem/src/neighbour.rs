@@ -16,7 +16,7 @@ pub const ADVERTISEMENT: usize = 72;
 const SOLICITATION_TYPE: u8 = 135;
 const ADVERTISEMENT_TYPE: u8 = 136;
 /// Link-layer address that stands for the host on a link that has none; locally administered.
-const LINK_LAYER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+pub(crate) const LINK_LAYER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 /// Returns the advertisement that answers `datagram`, when it is a valid solicitation for one of
 /// `addresses`.

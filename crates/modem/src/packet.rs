@@ -81,6 +81,126 @@ pub(crate) fn deserves_answer(datagram: &[u8]) -> bool {
     }
 }
 
+/// Ethertypes (IEEE 802 numbers) and the operations of ARP (RFC 826).
+const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+const ARP_REQUEST: u8 = 1;
+const ARP_REPLY: u8 = 2;
+/// Head of an ARP packet for IPv4 on Ethernet, up to the operation's low byte (RFC 826).
+const ARP_HEAD: [u8; 7] = [0, 1, 0x08, 0x00, 6, 4, 0];
+/// UDP ports of DHCP's server and client (RFC 2131, 4.1).
+pub(crate) const DHCP_SERVER: u16 = 67;
+pub(crate) const DHCP_CLIENT: u16 = 68;
+
+/// Content of an Ethernet frame without VLAN tag, as far as the driver looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content<'a> {
+    /// IP datagram, perhaps with the frame's padding behind it.
+    Ip(&'a [u8]),
+    /// ARP packet: operation, sender's and target's IPv4 address.
+    Arp {
+        operation: u8,
+        sender: [u8; 4],
+        target: [u8; 4],
+    },
+}
+
+/// Returns the content of an Ethernet frame; `None` for contents the driver does not look at.
+#[must_use]
+pub(crate) fn content(frame: &[u8]) -> Option<Content<'_>> {
+    let (header, rest) = frame.split_at_checked(ETHERNET_HEADER.into())?;
+    match [header[12], header[13]] {
+        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => is_ip(rest).then_some(Content::Ip(rest)),
+        ETHERTYPE_ARP => {
+            let (packet, _) = rest.split_first_chunk::<28>()?;
+            let (head, rest) = packet.split_first_chunk::<7>()?;
+            (*head == ARP_HEAD).then(|| Content::Arp {
+                operation: rest[0],
+                sender: [rest[7], rest[8], rest[9], rest[10]],
+                target: [rest[17], rest[18], rest[19], rest[20]],
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether a host that sent this Ethernet frame expects something back: an ARP request that is
+/// not about its own address, a message to a DHCP server, or an IP datagram for which
+/// [`deserves_answer`] holds. Solicitations of routers and neighbours count as "no": a host on an idle
+/// link sends them, too, and nobody may be there.
+#[must_use]
+pub(crate) fn frame_deserves_answer(frame: &[u8]) -> bool {
+    match content(frame) {
+        Some(Content::Ip(datagram)) => {
+            deserves_answer(datagram) || udp_ports(datagram) == Some((DHCP_CLIENT, DHCP_SERVER))
+        }
+        Some(Content::Arp {
+            operation: ARP_REQUEST,
+            sender,
+            target,
+        }) => sender != [0; 4] && sender != target,
+        _ => false,
+    }
+}
+
+/// Returns whether the frame is an ARP reply of this address.
+#[must_use]
+pub(crate) fn is_arp_reply(frame: &[u8], of: [u8; 4]) -> bool {
+    matches!(content(frame), Some(Content::Arp { operation: ARP_REPLY, sender, .. }) if sender == of)
+}
+
+/// Returns the ports of a UDP datagram over IPv4: source and destination.
+#[must_use]
+pub(crate) fn udp_ports(datagram: &[u8]) -> Option<(u16, u16)> {
+    let udp = udp_over_ipv4(datagram)?;
+    let port = |at: usize| Some(u16::from_be_bytes([*udp.get(at)?, *udp.get(at + 1)?]));
+    Some((port(0)?, port(2)?))
+}
+
+/// Returns header and content of a UDP datagram over IPv4.
+#[must_use]
+pub(crate) fn udp_over_ipv4(datagram: &[u8]) -> Option<&[u8]> {
+    (datagram.first()? >> 4 == 4 && datagram.get(9) == Some(&UDP))
+        .then(|| datagram.get(usize::from(datagram[0] & 0x0f) * 4..))
+        .flatten()
+}
+
+/// Returns an Ethernet frame to all stations with an ARP request of `host` for `target` (RFC 826).
+#[must_use]
+pub(crate) fn arp_request(host: [u8; 6], ours: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut frame = broadcast(host, ETHERTYPE_ARP);
+    frame.extend(ARP_HEAD);
+    frame.push(ARP_REQUEST);
+    frame.extend(host);
+    frame.extend(ours);
+    frame.extend([0; 6]);
+    frame.extend(target);
+    frame
+}
+
+/// Returns the header of an Ethernet frame with an IPv4 datagram of `host` to all stations.
+#[must_use]
+pub(crate) fn broadcast_ipv4(host: [u8; 6]) -> Vec<u8> {
+    broadcast(host, ETHERTYPE_IPV4)
+}
+
+fn broadcast(host: [u8; 6], ethertype: [u8; 2]) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend(host);
+    frame.extend(ethertype);
+    frame
+}
+
+/// Returns source and destination of what an Ethernet frame contains, by their IP addresses.
+#[must_use]
+pub(crate) fn frame_ends(frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    match content(frame)? {
+        Content::Ip(datagram) => ends(datagram),
+        Content::Arp { sender, target, .. } => Some((sender.into(), target.into())),
+    }
+}
+
 /// Returns source and destination of an IP datagram.
 #[must_use]
 pub(crate) fn ends(datagram: &[u8]) -> Option<(IpAddr, IpAddr)> {
@@ -170,6 +290,34 @@ mod tests {
         query[43] = 53;
         assert!(deserves_answer(&query));
         assert!(!deserves_answer(&query[..42]));
+    }
+
+    #[test]
+    fn answers_to_frames() {
+        let host = [2, 0, 0, 0, 0, 1];
+        let (ours, router) = ([10, 0, 0, 2], [10, 0, 0, 1]);
+        let mut frame = arp_request(host, ours, router);
+        assert!(frame_deserves_answer(&frame) && !is_arp_reply(&frame, ours));
+        let ends = (IpAddr::from(ours), IpAddr::from(router));
+        assert_eq!(frame_ends(&frame), Some(ends));
+        frame[21] = 2;
+        assert!(is_arp_reply(&frame, ours) && !frame_deserves_answer(&frame));
+        assert!(!is_arp_reply(&frame[..41], ours));
+        let probes = arp_request(host, [0; 4], router);
+        let announces = arp_request(host, ours, ours);
+        assert!(!frame_deserves_answer(&probes) && !frame_deserves_answer(&announces));
+
+        let mut frame = broadcast_ipv4(host);
+        let mut datagram = [0; 28];
+        datagram[0] = 0x45;
+        datagram[9] = UDP;
+        datagram[20..24].copy_from_slice(&[0, 68, 0, 67]);
+        frame.extend(datagram);
+        assert!(frame_deserves_answer(&frame));
+        frame[37] = 68;
+        assert!(!frame_deserves_answer(&frame));
+        frame[14] = 0x4f;
+        assert!(!frame_deserves_answer(&frame) && !frame_deserves_answer(&frame[..14]));
     }
 
     #[test]

@@ -3,19 +3,34 @@
 //! A name server is asked for the root's name servers (RFC 1035), a gateway for an echo (RFC 792,
 //! RFC 4443). Each probe has an identity, which its answer repeats: the source port of a query, the
 //! identifier of an echo request.
+//!
+//! On an Ethernet link the host has its addresses from somebody else. There a DHCP server is looked for
+//! (RFC 2131; the transaction id repeats the identity), which leases nothing by that, and the gateway
+//! that the user has named is resolved (RFC 826). The answer to the latter repeats nothing, and is not
+//! kept from the host.
 
 use std::net::IpAddr;
 
-use crate::packet::{ICMP, ICMPV6, UDP, fold, pseudo6, sum};
+use crate::packet::{self, DHCP_CLIENT, DHCP_SERVER, ICMP, ICMPV6, UDP, fold, pseudo6, sum};
 use crate::status::Addresses;
 
 /// A probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     datagram: Vec<u8>,
-    to: IpAddr,
-    protocol: u8,
+    answer: Answer,
     identity: u16,
+}
+
+/// Answer that a probe demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// IP datagram of this protocol from this address.
+    Ip { from: IpAddr, protocol: u8 },
+    /// Ethernet frame with a message of a DHCP server.
+    Offer,
+    /// Ethernet frame with the ARP reply of this address.
+    Resolution([u8; 4]),
 }
 
 /// Identity of the probes that are sent after going online.
@@ -26,6 +41,13 @@ const MOST_SERVERS: usize = 2;
 const QUERY: usize = 17;
 /// Length in bytes of an OPT record (RFC 6891, 6.1.2) with an empty padding option (RFC 7830).
 const PADDING_RECORD: usize = 15;
+/// Offset of the options in a DHCP message, the cookie before them, and the shortest message in bytes
+/// (RFC 2131, 2; RFC 1542, 2.1).
+const DHCP_OPTIONS: usize = 236;
+const DHCP_COOKIE: [u8; 4] = [99, 130, 83, 99];
+const DHCP_LEAST: usize = 300;
+/// Upper half of the transaction ids of DHCP probes; the lower one is the identity.
+const DHCP_TRANSACTION: u16 = 0xd7a3;
 
 impl Probe {
     /// Makes the probe for these addresses; `None` when there is nobody to ask.
@@ -107,10 +129,91 @@ impl Probe {
         datagram.extend_from_slice(&payload);
         Self {
             datagram,
-            to,
-            protocol,
+            answer: Answer::Ip { from: to, protocol },
             identity,
         }
+    }
+
+    /// Makes the probes of an Ethernet link, as frames of `host`, its Ethernet address. They have
+    /// `length` bytes, or more where a probe cannot be so short.
+    #[must_use]
+    pub fn ethernet(
+        host: [u8; 6],
+        addresses: &Addresses,
+        identity: u16,
+        length: usize,
+    ) -> Vec<Self> {
+        let mut probes = vec![Self::discover(host, identity, length)];
+        if let Some((ours, gateway)) = addresses.ipv4.zip(addresses.gateway4) {
+            let gateway = gateway.octets();
+            let mut frame = packet::arp_request(host, ours.address.octets(), gateway);
+            frame.resize(frame.len().max(length), 0);
+            probes.push(Self {
+                datagram: frame,
+                answer: Answer::Resolution(gateway),
+                identity,
+            });
+        }
+        probes
+    }
+
+    /// Makes the probe that looks for a DHCP server (RFC 2131, 4.4.1).
+    fn discover(host: [u8; 6], identity: u16, length: usize) -> Self {
+        let mut frame = packet::broadcast_ipv4(host);
+        // A request of Ethernet, answered to everybody.
+        let mut message = vec![1, 1, 6, 0];
+        message.extend(DHCP_TRANSACTION.to_be_bytes());
+        message.extend(identity.to_be_bytes());
+        message.extend([0, 0, 0x80, 0]);
+        message.resize(28, 0);
+        message.extend(host);
+        message.resize(DHCP_OPTIONS, 0);
+        message.extend(DHCP_COOKIE);
+        // The type is DISCOVER; mask and router are asked for (RFC 2132, 9.6 and 9.8).
+        message.extend([53, 1, 1, 55, 2, 1, 3, 255]);
+        let room = length.saturating_sub(frame.len() + 28).max(DHCP_LEAST);
+        message.resize(room, 0);
+        let udp = (8 + message.len()) as u16;
+        let [high, low] = (20 + udp).to_be_bytes();
+        let mut header = vec![0x45, 0, high, low, 0, 0, 0, 0, 64, UDP, 0, 0];
+        header.extend([0; 4]);
+        header.extend([255; 4]);
+        let checksum = fold(sum(&header));
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        let mut datagram = Vec::new();
+        for word in [DHCP_CLIENT, DHCP_SERVER, udp, 0] {
+            datagram.extend(word.to_be_bytes());
+        }
+        datagram.extend(message);
+        let pseudo = sum(&header[12..20]) + u32::from(UDP) + u32::from(udp);
+        let checksum = fold(pseudo + sum(&datagram));
+        datagram[6..8].copy_from_slice(&checksum.to_be_bytes());
+        frame.extend(header);
+        frame.extend(datagram);
+        Self {
+            datagram: frame,
+            answer: Answer::Offer,
+            identity,
+        }
+    }
+
+    /// Returns whether the answer is of use to the host, too, which may have asked the same.
+    #[must_use]
+    pub fn shares_answer(&self) -> bool {
+        matches!(self.answer, Answer::Resolution(_))
+    }
+
+    /// Returns whether a frame is a DHCP server's answer to this probe.
+    fn is_offer(&self, frame: &[u8]) -> bool {
+        let Some(packet::Content::Ip(datagram)) = packet::content(frame) else {
+            return false;
+        };
+        let [high, low] = self.identity.to_be_bytes();
+        let [first, second] = DHCP_TRANSACTION.to_be_bytes();
+        packet::udp_ports(datagram) == Some((DHCP_SERVER, DHCP_CLIENT))
+            && packet::udp_over_ipv4(datagram)
+                .and_then(|udp| udp.get(12..16))
+                .is_some_and(|transaction| *transaction == [first, second, high, low])
     }
 
     /// Returns the datagram to send.
@@ -128,6 +231,11 @@ impl Probe {
     /// Returns whether a datagram is the answer. Only to be asked while a probe is out.
     #[must_use]
     pub fn is_answer(&self, datagram: &[u8]) -> bool {
+        let (from, wanted) = match self.answer {
+            Answer::Ip { from, protocol } => (from, protocol),
+            Answer::Offer => return self.is_offer(datagram),
+            Answer::Resolution(of) => return packet::is_arp_reply(datagram, of),
+        };
         let (source, protocol, at) = match datagram.first().map(|byte| byte >> 4) {
             Some(4) if datagram.len() >= 28 => (
                 &datagram[12..16],
@@ -137,13 +245,13 @@ impl Probe {
             Some(6) if datagram.len() >= 48 => (&datagram[8..24], datagram[6], 40),
             _ => return false,
         };
-        let same_source = match self.to {
+        let same_source = match from {
             IpAddr::V4(v4) => v4.octets()[..] == *source,
             IpAddr::V6(v6) => v6.octets()[..] == *source,
         };
         let identity_at = if protocol == UDP { at + 2 } else { at + 4 };
         same_source
-            && protocol == self.protocol
+            && protocol == wanted
             && datagram.get(identity_at..identity_at + 2) == Some(&self.identity.to_be_bytes())
     }
 }
@@ -236,6 +344,42 @@ mod tests {
     }
 
     #[test]
+    fn frames_look_for_a_server_and_resolve_the_gateway() {
+        let host = [2, 0, 0, 0, 0, 1];
+        let alone = Probe::ethernet(host, &Addresses::default(), 7, 0);
+        assert_eq!(alone.len(), 1);
+        for length in [0, 700] {
+            let probes = Probe::ethernet(host, &addresses(), 7, length);
+            let [server, gateway] = &probes[..] else {
+                panic!("{probes:?}")
+            };
+            for probe in [server, gateway] {
+                let frame = probe.datagram();
+                assert!(packet::frame_deserves_answer(frame) && !probe.is_answer(frame));
+                assert!(length == 0 || frame.len() == length);
+            }
+            let frame = server.datagram();
+            assert_eq!(fold(sum(&frame[14..34])), 0);
+            let udp = frame.len() as u32 - 34;
+            let pseudo = sum(&frame[26..34]) + 17 + udp;
+            assert_eq!(fold(pseudo + sum(&frame[34..])), 0);
+            assert!(frame.len() >= 14 + 28 + DHCP_LEAST);
+            // From the server's port to the client's.
+            let mut offer = frame.to_vec();
+            offer[34..38].copy_from_slice(&[0, 67, 0, 68]);
+            assert!(server.is_answer(&offer) && !server.shares_answer());
+            offer[49] ^= 1;
+            assert!(!server.is_answer(&offer), "another transaction");
+            let mut reply = gateway.datagram().to_vec();
+            reply[21] = 2;
+            reply[28..32].copy_from_slice(&[10, 169, 198, 78]);
+            assert!(gateway.is_answer(&reply) && gateway.shares_answer());
+            reply[31] ^= 1;
+            assert!(!gateway.is_answer(&reply), "another station");
+        }
+    }
+
+    #[test]
     fn a_probe_may_be_of_any_length() {
         let addresses = Addresses {
             dns4: vec![[193, 213, 112, 4].into(); 3],
@@ -254,11 +398,12 @@ mod tests {
                 assert!(is_ip(datagram) && !is_cut(datagram) && deserves_answer(datagram));
                 assert!(length < 100 || datagram.len() == length);
                 assert_eq!(probe.identity(), 61_000);
-                let payload = match probe.to {
-                    IpAddr::V4(_) => &datagram[20..],
-                    IpAddr::V6(_) => &datagram[40..],
+                let payload = match datagram[0] >> 4 {
+                    4 => &datagram[20..],
+                    _ => &datagram[40..],
                 };
-                let pseudo = match probe.protocol {
+                let protocol = datagram[if datagram[0] >> 4 == 4 { 9 } else { 6 }];
+                let pseudo = match protocol {
                     UDP => sum(&datagram[12..20]) + 17 + payload.len() as u32,
                     ICMP => 0,
                     protocol => {

@@ -95,6 +95,12 @@ impl Watch {
         self.eager = eager;
     }
 
+    /// Returns whether a verdict is a doubt that is looked into.
+    #[must_use]
+    pub fn is_eager(&self) -> bool {
+        self.eager
+    }
+
     /// Returns whether sent datagrams must be shown to [`Watch::sent`]; `false` while answers are
     /// fresh.
     #[must_use]

@@ -32,6 +32,15 @@ fn unknown(knobs: &str, far_side: FarSide) -> Emulator {
     Emulator::presenting(Descriptors::from_sysfs(&bytes), knobs, far_side).unwrap()
 }
 
+/// Switches on a CDC-NCM network device with an id that nobody knows.
+fn network_device(knobs: &str) -> Emulator {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../usb/tests/vectors/descriptors");
+    let mut bytes = std::fs::read(folder.join("linux_gadget_0525_a4a1.bin")).unwrap();
+    bytes[8..12].copy_from_slice(&[0x34, 0x12, 0x78, 0x56]);
+    let knobs = format!("settle_ms=0,absent_ms=50,{knobs}").parse().unwrap();
+    Emulator::presenting(Descriptors::from_sysfs(&bytes), knobs, FarSide::BuiltIn).unwrap()
+}
+
 /// Place where a test keeps what worked, removed at its end.
 struct Memory(PathBuf);
 
@@ -72,9 +81,10 @@ impl Run {
         let (provider, host) = MemoryHost::new();
         let events = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&events);
+        let found = emulator.backend().devices().unwrap().remove(0);
         let handle = Modem::start(
             emulator.backend(),
-            Selector::Any,
+            Selector::Id(found.identity.vendor, found.identity.product),
             options,
             Box::new(provider),
             Box::new(move |event| {
@@ -234,6 +244,28 @@ fn the_padding_is_found_when_an_ntb_has_stopped_everything() {
         .echo(stops.unwrap(), Instant::now() + PATIENCE)
         .unwrap();
     run.stop();
+    in_order(&emulator);
+}
+
+#[test]
+fn a_network_device_is_healed_as_a_modem_is() {
+    let memory = Memory::new("heal-network-device");
+    let emulator = network_device("black_hole_ndp_front=on");
+    let options = memory.options();
+    let end = Layout {
+        ndp: Placement::End,
+        padding: Padding::Short,
+        ..FIRST
+    };
+    let mut run = Run::start(&emulator, options.clone());
+    run.heals(end);
+    run.stop();
+    let lost = emulator.report().counters.black_holed;
+    assert!(lost > 0);
+    let mut run = Run::start(&emulator, options);
+    run.knows(end);
+    run.stop();
+    assert_eq!(emulator.report().counters.black_holed, lost);
     in_order(&emulator);
 }
 

@@ -12,15 +12,20 @@ use crate::event::Event;
 use crate::failure::{Failure, FailureKind, Rung};
 use crate::heal::memory::{Entry, LayoutMemory};
 use crate::heal::{Fills, HealEvent, HealStep, Layout, Scope, Step};
+use crate::kind::ETHERNET_HEADER;
+use crate::neighbour;
 use crate::options::{Heal, Options};
+use crate::packet::is_ethernet;
 use crate::probe::Probe;
 use crate::state_file::StateFile;
 use crate::watch::Verdict;
 
 /// Number of times that the paddings are tried on one device.
 const MOST_PADDINGS: u32 = 3;
-/// Lengths of datagrams among which one is looked for that makes an NTB fill its last packet.
+/// Lengths of datagrams among which one is looked for that makes an NTB fill its last packet, in bytes:
+/// those of IP datagrams, and those of Ethernet frames, which a probe cannot make as short.
 const LENGTHS: std::ops::Range<usize> = 200..1240;
+const FRAME_LENGTHS: std::ops::Range<usize> = 400..1440;
 
 impl Control {
     /// Returns what of the layout may be changed; `None` where nothing may.
@@ -37,7 +42,7 @@ impl Control {
             Heal::Always => true,
             Heal::Auto => all && self.quirk.vendor.is_none(),
         };
-        (wanted && options.probe && !self.is_ethernet()).then_some(scope)
+        (wanted && options.probe).then_some(scope)
     }
 
     /// Returns whether silence is looked into.
@@ -185,8 +190,14 @@ impl Control {
             status.addresses
         });
         let mtu = addresses.map_or(0, |addresses| usize::from(addresses.mtu));
+        let header = if self.is_ethernet() {
+            ETHERNET_HEADER
+        } else {
+            0
+        };
+        let longest = mtu + usize::from(header);
         Some(Scope {
-            ndp: scope.ndp && !paddings_alone && negotiated.has_room_in_front(mtu),
+            ndp: scope.ndp && !paddings_alone && negotiated.has_room_in_front(longest),
             ntb: scope.ntb && !paddings_alone && negotiated.knows_both_formats(),
             padding: scope.padding,
         })
@@ -278,22 +289,26 @@ impl Control {
     }
 
     fn send_probes(&mut self, identity: u16, fills: Fills) {
-        let addresses = self.sessions.first().and_then(|session| {
-            let status = session.machine.status();
-            status.addresses
-        });
+        let session = self.sessions.first();
+        let addresses = session.and_then(|session| session.machine.status().addresses);
         let Some((held, addresses)) = self.device.as_ref().zip(addresses) else {
             return;
+        };
+        let ethernet = session.and_then(|session| session.machine.ethernet());
+        let host = ethernet.map(|ethernet| ethernet.address.unwrap_or(neighbour::LINK_LAYER));
+        let probes = |length| match host {
+            Some(host) => Probe::ethernet(host, &addresses, identity, length),
+            None => Probe::all(&addresses, identity, length),
         };
         let Some((negotiated, reactor)) = held.negotiated.as_ref().zip(held.reactor()) else {
             return;
         };
         let framing = &negotiated.framing;
         match fills {
-            Fills::Nothing => reactor.probe(0, Probe::all(&addresses, identity, 0)),
+            Fills::Nothing => reactor.probe(0, probes(0)),
             Fills::Packet => {
                 let length = filling_length(framing, held.function.stream());
-                for probe in Probe::all(&addresses, identity, length) {
+                for probe in probes(length) {
                     reactor.probe(0, vec![probe]);
                 }
             }
@@ -301,8 +316,8 @@ impl Control {
                 let length = usize::from(addresses.mtu).min(1400);
                 let long = framing.max_ntb.saturating_sub(3 * framing.max_packet_size);
                 let count = (long / length.max(1) + 1).min(framing.max_datagrams);
-                let probes = Probe::all(&addresses, identity, length).into_iter();
-                reactor.probe(0, probes.cycle().take(count).collect());
+                let probes = probes(length).into_iter().cycle();
+                reactor.probe(0, probes.take(count).collect());
             }
         }
     }
@@ -347,8 +362,12 @@ fn filling_length(framing: &Framing, stream: Stream) -> usize {
         let finished = builder.finish(&mut ntb);
         finished.length.is_multiple_of(framing.max_packet_size)
     };
-    let found = LENGTHS.clone().find(fills);
-    found.unwrap_or(LENGTHS.start)
+    let mut lengths = match is_ethernet(stream) {
+        true => FRAME_LENGTHS,
+        false => LENGTHS,
+    };
+    let shortest = lengths.start;
+    lengths.find(fills).unwrap_or(shortest)
 }
 
 #[cfg(test)]
@@ -375,13 +394,15 @@ mod tests {
                             ..NtbParameters::FALLBACK
                         };
                         let framing = Framing::negotiate(&parameters, &choices);
-                        let length = filling_length(&framing, Stream::Ips(0));
-                        let mut builder = Builder::new(framing);
-                        let slot = builder.place(Stream::Ips(0), length).unwrap();
-                        builder.commit(slot, length);
-                        // One byte more is the padding.
-                        let sent = builder.finish(&mut vec![0; framing.max_ntb]).length;
-                        assert_eq!(sent % max_packet_size, 1, "{framing:?}");
+                        for stream in [Stream::Ips(0), Stream::Ethernet { crc: false }] {
+                            let length = filling_length(&framing, stream);
+                            let mut builder = Builder::new(framing);
+                            let slot = builder.place(stream, length).unwrap();
+                            builder.commit(slot, length);
+                            // One byte more is the padding.
+                            let sent = builder.finish(&mut vec![0; framing.max_ntb]).length;
+                            assert_eq!(sent % max_packet_size, 1, "{framing:?}");
+                        }
                     }
                 }
             }

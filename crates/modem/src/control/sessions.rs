@@ -39,6 +39,7 @@ impl Control {
             let longest = addresses.mtu.saturating_add(ETHERNET_HEADER + VLAN_TAG);
             return SessionAddressing {
                 mtu: longest.min(frame.unwrap_or(longest)),
+                eager: self.heals(),
                 ..SessionAddressing::default()
             };
         }

@@ -16,6 +16,8 @@ use crate::watch::Watch;
 /// Inspector of the datagrams that come in on one session.
 #[derive(Default)]
 pub(super) struct Monitor {
+    /// Whether the session carries Ethernet frames.
+    pub(super) ethernet: bool,
     /// The host's IPv6 addresses, for which neighbour solicitations are answered.
     pub(super) ours: Vec<Ipv6Addr>,
     /// Probe to send when nothing comes in.
@@ -70,11 +72,14 @@ impl Monitor {
                     self.answered.push(probe.identity());
                 }
                 tally.probe_answers += 1;
-                return false;
+                return probe.shares_answer();
             }
             if self.sources.len() < Self::PROBES {
-                self.sources
-                    .extend(packet::ends(datagram).map(|(source, _)| source));
+                let ends = match self.ethernet {
+                    true => packet::frame_ends(datagram),
+                    false => packet::ends(datagram),
+                };
+                self.sources.extend(ends.map(|(source, _)| source));
             }
         }
         if self.listen.take(datagram) {
@@ -82,6 +87,9 @@ impl Monitor {
                 self.link.push_back(datagram.to_vec());
             }
             return false;
+        }
+        if self.ethernet {
+            return true;
         }
         // A neighbour solicitation has the next header ICMPv6 and type 135 (RFC 4861 section 4.3).
         if datagram.len() >= 64

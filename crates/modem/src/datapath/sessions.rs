@@ -18,6 +18,7 @@ use super::plan::{SessionAddressing, SessionPlan};
 use super::uplink::{Inlet, Source};
 use crate::counters::{SessionCounters, SessionTally, Tally};
 use crate::host::{HostData, Large, TakenData};
+use crate::packet::is_ethernet;
 use crate::watch::Watch;
 
 /// Segmentation and receive offload of one host's end.
@@ -88,6 +89,7 @@ impl SessionPath {
             offload: None,
             watch: Watch::new(now),
             monitor: Monitor {
+                ethernet: is_ethernet(plan.stream),
                 carried,
                 ..Monitor::default()
             },

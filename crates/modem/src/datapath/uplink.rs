@@ -364,7 +364,9 @@ impl Uplink {
         now: Instant,
         tally: &mut Tally,
     ) -> Result<Filled, Fault> {
-        let armed = !packet::is_ethernet(inlet.stream) && inlet.watch.armed(now);
+        // On an Ethernet link nothing is concluded from silence but that the layout may be at fault.
+        let judged = !packet::is_ethernet(inlet.stream) || inlet.watch.is_eager();
+        let armed = judged && inlet.watch.armed(now);
         let mut to = Account {
             stream: inlet.stream,
             mtu: inlet.mtu,
@@ -619,11 +621,14 @@ impl Account<'_> {
             tally.host_too_long += 1;
             return false;
         }
-        if let Some((watch, now)) = &mut self.armed
-            && packet::deserves_answer(datagram)
-        {
+        if let Some((watch, now)) = &mut self.armed {
+            let ends = match packet::is_ethernet(self.stream) {
+                true if packet::frame_deserves_answer(datagram) => packet::frame_ends(datagram),
+                false if packet::deserves_answer(datagram) => packet::ends(datagram),
+                _ => return true,
+            };
             watch.sent(*now);
-            if let Some((_, destination)) = packet::ends(datagram) {
+            if let Some((_, destination)) = ends {
                 watch.asked_of(destination);
             }
         }

@@ -23,6 +23,12 @@
 //! If it falls silent after an NTB whose end depends on the padding, the paddings alone are tried.
 //! The padding `full` differs from `short` in long NTBs only, so such a one is sent then.
 //!
+//! Plain network devices are healed as modems are. Their host has its addresses from somebody else, so
+//! that the probes look for a DHCP server and resolve the gateway that the user has named. Silence that
+//! is not healed is not told of them: nobody may be on the link.
+//!
+//! The layout is the device's and not a session's. Session 0 is judged by, which every modem has.
+//!
 //! What worked is [kept](memory) by vendor, product and firmware, and used at once the next time.
 
 mod machine;

@@ -508,9 +508,18 @@ impl DataSession {
         }
     }
 
-    /// Takes the data path's verdict whether anything comes back. `front` and `ntb32` are the
+    /// Returns the settings of the host's end with a plain network device.
+    pub(crate) fn ethernet(&self) -> Option<&Ethernet> {
+        self.ground.ethernet.as_ref()
+    }
+
+    /// Takes the data path's verdict whether anything comes back. Of a plain network device it is told
+    /// nothing: nobody may be on the link. `front` and `ntb32` are the
     /// layout of the NTBs to the device: the NDP in front, the 32-bit format.
     pub(crate) fn judged(&mut self, now: Instant, verdict: Verdict, front: bool, ntb32: bool) {
+        if self.ground.ethernet.is_some() {
+            return;
+        }
         let (asked, ever) = match verdict {
             Verdict::NeverAnswered { asked } => (asked, false),
             Verdict::FellSilent { asked, .. } => (asked, true),

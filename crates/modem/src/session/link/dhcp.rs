@@ -15,7 +15,7 @@ use smoltcp::wire::{
 
 use super::repeat::{LONGEST_PAUSE, Repeat};
 use crate::addresses::Given;
-use crate::packet::UDP;
+use crate::packet::{self, DHCP_CLIENT, DHCP_SERVER};
 
 /// Pause after a server has refused an address.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(10);
@@ -23,9 +23,6 @@ pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 pub(super) const MOST_REQUESTS: u32 = 4;
 /// Lease in seconds where the server tells none.
 const USUAL_LEASE: u32 = 3600;
-/// Ports of DHCP's server and client.
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 /// Options asked for: mask, router, name servers, MTU (RFC 2132).
 const WANTED: [u8; 4] = [1, 3, 6, 26];
 /// Option of the MTU, which smoltcp leaves to its caller.
@@ -38,12 +35,8 @@ pub(super) fn is_answer(datagram: &[u8]) -> bool {
 
 /// Returns the DHCP message in a datagram to a client.
 fn message(datagram: &[u8]) -> Option<&[u8]> {
-    if datagram.get(9) != Some(&UDP) {
-        return None;
-    }
-    let udp = datagram.get(usize::from(datagram[0] & 0x0f) * 4..)?;
-    let port = |at: usize| Some(u16::from_be_bytes([*udp.get(at)?, *udp.get(at + 1)?]));
-    (port(0)? == SERVER_PORT && port(2)? == CLIENT_PORT)
+    let udp = packet::udp_over_ipv4(datagram)?;
+    (packet::udp_ports(datagram)? == (DHCP_SERVER, DHCP_CLIENT))
         .then(|| udp.get(8..))
         .flatten()
 }
@@ -315,8 +308,8 @@ fn is_usable(address: Ipv4Addr) -> bool {
 pub(super) fn datagram(message: &DhcpRepr<'_>, from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
     let checksums = ChecksumCapabilities::default();
     let udp = UdpRepr {
-        src_port: CLIENT_PORT,
-        dst_port: SERVER_PORT,
+        src_port: DHCP_CLIENT,
+        dst_port: DHCP_SERVER,
     };
     let length = message.buffer_len();
     let ip = Ipv4Repr {
