@@ -47,7 +47,7 @@ impl Control {
 
     /// Returns whether silence is looked into.
     pub(super) fn heals(&self) -> bool {
-        self.heal_scope().is_some() && !self.healing.exhausted
+        self.heal_scope().is_some() && !self.healing.is_exhausted(Instant::now())
     }
 
     /// Takes the device that was found, and chooses the layout that worked with it before.
@@ -136,7 +136,9 @@ impl Control {
     pub(super) fn heal_judged(&mut self, verdict: Verdict) -> bool {
         let paddings_alone = match verdict {
             Verdict::Answered | Verdict::Recovered => return self.heal_heard(verdict),
-            Verdict::NeverAnswered { .. } if self.healing.exhausted => return true,
+            Verdict::NeverAnswered { .. } if self.healing.is_exhausted(Instant::now()) => {
+                return true;
+            }
             Verdict::FellSilent { filled: false, .. } => return false,
             Verdict::FellSilent { .. } => true,
             Verdict::NeverAnswered { .. } => self.healing.carried,
@@ -182,7 +184,9 @@ impl Control {
         let scope = self.heal_scope()?;
         let negotiated = self.device.as_ref()?.negotiated.as_ref()?;
         let healing = &self.healing;
-        if healing.exhausted || (paddings_alone && healing.paddings_tried >= MOST_PADDINGS) {
+        if healing.is_exhausted(Instant::now())
+            || (paddings_alone && healing.paddings_tried >= MOST_PADDINGS)
+        {
             return None;
         }
         let addresses = self.sessions.first().and_then(|session| {
@@ -220,7 +224,7 @@ impl Control {
             Step::Keep(layout) => self.keep_layout(layout),
             Step::Tell(event) => {
                 if event.step == HealStep::PutBack {
-                    self.healing.exhausted = true;
+                    self.healing.exhausted = Some(Instant::now());
                     self.end_probes();
                 }
                 self.tell(Event::Heal(event));

@@ -1,11 +1,14 @@
 //! State of the healing in the control thread: which layout is in use, and what is known of the device.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::heal::memory::LayoutMemory;
 use crate::heal::{Healer, Layout};
 use crate::options::Options;
 use crate::state_file::StateFile;
+
+/// Time after which everything is tried once more that was tried in vain.
+const REST: Duration = Duration::from_secs(3600);
 
 /// State of the healing, and what is known of the device.
 pub(super) struct Healing {
@@ -23,8 +26,8 @@ pub(super) struct Healing {
     pub(super) carried: bool,
     /// Whether NTBs came with empty headers, as in the wrong format.
     pub(super) empty_headers: bool,
-    /// Whether everything was tried in vain.
-    pub(super) exhausted: bool,
+    /// Time at which everything had been tried in vain.
+    pub(super) exhausted: Option<Instant>,
     pub(super) paddings_tried: u32,
 }
 
@@ -39,9 +42,14 @@ impl Healing {
             remembered: false,
             carried: false,
             empty_headers: false,
-            exhausted: false,
+            exhausted: None,
             paddings_tried: 0,
         }
+    }
+
+    /// Returns whether everything was tried in vain, not long ago.
+    pub(super) fn is_exhausted(&self, now: Instant) -> bool {
+        self.exhausted.is_some_and(|since| now < since + REST)
     }
 
     /// Returns the options with the layout in use.
@@ -58,5 +66,20 @@ impl Healing {
     /// Notes that the device takes no NTBs of the format in which it answers.
     pub(super) fn empty_headers(&mut self) {
         self.empty_headers = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_tried_in_vain_is_tried_again_an_hour_later() {
+        let now = Instant::now();
+        let mut healing = Healing::new(now);
+        assert!(!healing.is_exhausted(now));
+        healing.exhausted = Some(now);
+        assert!(healing.is_exhausted(now + REST - Duration::from_secs(1)));
+        assert!(!healing.is_exhausted(now + REST));
     }
 }

@@ -89,6 +89,10 @@ enum State {
     Settle(Trial),
     /// A new session for this one is awaited.
     Renewing(Trial),
+    /// A new session in the first format is awaited, in which the first layout is probed once more.
+    RenewingToCheck(Trial),
+    /// A new session for this one is awaited, after the first layout was not answered again.
+    RenewingToSettle(Trial),
 }
 
 /// Healing of one device; see the [module](super).
@@ -112,6 +116,11 @@ pub(crate) struct Healer {
     alive: bool,
     /// Time of the notice.
     noticed: Instant,
+    /// Time at which a new session was asked for, and the time the last one took.
+    renewed: Instant,
+    renewal: Duration,
+    /// Time for which the first layout is probed once more.
+    check: Duration,
     /// Time at which this layout began to be probed.
     began: Instant,
     next_probe: Option<Instant>,
@@ -137,6 +146,9 @@ impl Healer {
             identity: IDENTITIES,
             alive: false,
             noticed: now,
+            renewed: now,
+            renewal: Duration::ZERO,
+            check: CHECK.1,
             began: now,
             next_probe: None,
             until: None,
@@ -177,7 +189,10 @@ impl Healer {
 
     /// Returns whether a new session has been asked for that is not there yet.
     pub(crate) fn is_renewing(&self) -> bool {
-        matches!(self.state, State::Renewing(_))
+        matches!(
+            self.state,
+            State::Renewing(_) | State::RenewingToCheck(_) | State::RenewingToSettle(_)
+        )
     }
 
     pub(crate) fn next_step(&mut self) -> Option<Step> {
@@ -208,6 +223,9 @@ impl Healer {
                 // The network may not answer long probes.
                 State::Trial(trial) if self.alive => self.found(now, trial),
                 State::Trial(_) | State::Settle(_) => self.next_trial(now),
+                State::Check(trial) if trial.layout.ntb != self.format => {
+                    self.renew(now, State::RenewingToSettle(trial), trial.layout);
+                }
                 State::Check(trial) => {
                     self.steps.push_back(Step::Use(trial.layout));
                     if !trial.fills() {
@@ -217,6 +235,13 @@ impl Healer {
                     self.probe_layout(now, trial.layout, trial.patience);
                 }
                 State::Renewing(_) => self.put_back(),
+                // It was answered, and there is no time to check it.
+                State::RenewingToCheck(trial) | State::RenewingToSettle(trial) => {
+                    if self.format != trial.layout.ntb {
+                        self.steps.push_back(Step::Renew(trial.layout));
+                    }
+                    self.heal(now, trial.layout);
+                }
             };
         }
         if self.next_probe.is_some_and(|at| now >= at) {
@@ -283,8 +308,21 @@ impl Healer {
 
     /// Takes the news that the session is up.
     pub(crate) fn online(&mut self, now: Instant) {
-        if let State::Renewing(trial) = self.state {
-            self.begin(now, trial);
+        if !self.is_renewing() {
+            return;
+        }
+        self.renewal = now.duration_since(self.renewed);
+        match self.state {
+            State::Renewing(trial) => self.begin(now, trial),
+            State::RenewingToCheck(trial) => {
+                self.state = State::Check(trial);
+                self.probe_layout(now, self.first, self.check);
+            }
+            State::RenewingToSettle(trial) => {
+                self.state = State::Settle(trial);
+                self.probe_layout(now, trial.layout, trial.patience);
+            }
+            _ => {}
         }
     }
 
@@ -340,12 +378,18 @@ impl Healer {
             self.steps.push_back(Step::Use(trial.layout));
             self.begin(now, trial);
         } else {
-            self.format = trial.layout.ntb;
-            self.state = State::Renewing(trial);
-            self.next_probe = None;
-            self.until = Some(self.noticed + MOST);
-            self.steps.push_back(Step::Renew(trial.layout));
+            self.renew(now, State::Renewing(trial), trial.layout);
         }
+    }
+
+    /// Asks for a new session in the format of a layout, which `state` awaits.
+    fn renew(&mut self, now: Instant, state: State, layout: Layout) {
+        self.format = layout.ntb;
+        self.state = state;
+        self.next_probe = None;
+        self.renewed = now;
+        self.until = Some(self.noticed + MOST);
+        self.steps.push_back(Step::Renew(layout));
     }
 
     fn begin(&mut self, now: Instant, trial: Trial) {
@@ -356,13 +400,19 @@ impl Healer {
 
     /// Goes on with a layout that was answered.
     fn found(&mut self, now: Instant, trial: Trial) {
-        if trial.layout.ntb != self.first.ntb {
-            return self.heal(now, trial.layout);
-        }
         let took = now.duration_since(self.began);
-        self.state = State::Check(trial);
-        self.steps.push_back(Step::Use(self.first));
-        self.probe_layout(now, self.first, (3 * took).clamp(CHECK.0, CHECK.1));
+        self.check = (3 * took).clamp(CHECK.0, CHECK.1);
+        if trial.layout.ntb == self.first.ntb {
+            self.state = State::Check(trial);
+            self.steps.push_back(Step::Use(self.first));
+            return self.probe_layout(now, self.first, self.check);
+        }
+        // A new session in the first format, and one back.
+        let most = 2 * self.renewal + self.check + trial.patience;
+        match now + most < self.noticed + MOST {
+            true => self.renew(now, State::RenewingToCheck(trial), self.first),
+            false => self.heal(now, trial.layout),
+        }
     }
 
     fn heal(&mut self, now: Instant, layout: Layout) {

@@ -14,9 +14,9 @@
 //!                     → the first layout again: nothing is concluded, since a network may answer no probe
 //! ```
 //!
-//! A layout that brings an answer is checked once more against the first one, where that needs no new
-//! session: if the first is answered as well, the network was away for a while and nothing is wrong with
-//! the layout. Each probe has an identity, so that a late answer tells which layout has carried it. What
+//! A layout that brings an answer is checked once more against the first one: if the first is answered as
+//! well, the network was away for a while and nothing is wrong with the layout. Of the other format that
+//! takes two more sessions; where they would not be there within 30 s of the notice, it is not checked. Each probe has an identity, so that a late answer tells which layout has carried it. What
 //! the host sends goes out in the layout that is tried, and an answer to it counts, too.
 //!
 //! A link on which anything has come back since the modem was found has the right NDP place and format.
@@ -28,6 +28,9 @@
 //! is not healed is not told of them: nobody may be on the link.
 //!
 //! The layout is the device's and not a session's. Session 0 is judged by, which every modem has.
+//!
+//! Where everything was tried in vain, it is tried again an hour later at the earliest, in a session that
+//! is silent from its beginning: each attempt takes new sessions.
 //!
 //! What worked is [kept](memory) by vendor, product and firmware, and used at once the next time.
 

@@ -248,6 +248,44 @@ fn the_other_format_is_found_with_either_place() {
 }
 
 #[test]
+fn the_other_format_is_checked_against_the_first_where_there_is_time() {
+    let mut device = Device::with(Hole {
+        ntb: Some(Format::Ntb16),
+        ..Hole::default()
+    });
+    device.renewal = 1000;
+    let outcome = run(&mut device, ALL, &[], None);
+    assert_eq!(outcome.layout.ntb, Format::Ntb32);
+    assert_eq!(outcome.kept, Some(outcome.layout));
+    assert_eq!(outcome.renewals, 3, "there, back to check, and there again");
+    assert!(outcome.ended - outcome.at(HealStep::Noticed).unwrap() < 30_000);
+}
+
+/// The network is away until the other format is tried: the layout is not at fault.
+#[test]
+fn a_network_that_comes_back_in_the_other_format_is_not_taken_for_healed() {
+    let mut hole = Device::with(Hole {
+        ntb: Some(Format::Ntb16),
+        ..Hole::default()
+    });
+    hole.renewal = 1000;
+    let healed = run(&mut hole, ALL, &[], None);
+    let back = healed
+        .told
+        .iter()
+        .rev()
+        .find(|(_, step)| *step == HealStep::Try);
+    let back = back.unwrap().0;
+    let mut device = Device::with(Hole::default());
+    device.renewal = 1000;
+    device.answers = Box::new(move |now, _| now >= back);
+    let outcome = run(&mut device, ALL, &[], None);
+    assert_eq!((outcome.layout, outcome.kept), (FIRST, None), "{outcome:?}");
+    assert_eq!(outcome.renewals, 2, "there and back");
+    assert_eq!(outcome.told.last().unwrap().1, HealStep::Recovered);
+}
+
+#[test]
 fn a_network_that_answers_nothing_leaves_everything_as_it_was() {
     for scope in [ALL, PADDINGS] {
         let mut device = Device::with(Hole::default());
