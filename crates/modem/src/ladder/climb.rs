@@ -284,6 +284,19 @@ impl Ladder {
         }
     }
 
+    /// Returns what to say of a pause that the user has chosen too short for this modem.
+    fn short_settle(&self) -> String {
+        let usual = self.quirk.settle;
+        match self.options.settle {
+            Some(chosen) if chosen < usual => format!(
+                ": --settle {} may be too short, its firmware is usually left {} s without a configuration",
+                chosen.as_secs_f64(),
+                usual.as_secs_f64()
+            ),
+            _ => String::new(),
+        }
+    }
+
     /// Takes the news that OPEN was not answered: the configuration is entered anew, then the port
     /// is reset, then the rung has failed.
     fn open_mute(&mut self, now: Instant) {
@@ -291,9 +304,10 @@ impl Ladder {
         self.open_stage += 1;
         match self.open_stage {
             1 => {
+                let short = self.short_settle();
                 self.tell_notice(format!(
-                    "no answer to MBIM_OPEN in {waited} s; leaving the configuration and entering it again through \
-                     configuration 0"
+                    "no answer to MBIM_OPEN in {waited} s{short}; leaving the configuration and entering it again \
+                     through configuration 0"
                 ));
                 self.enter(now, Rung::Configuration);
             }

@@ -78,7 +78,19 @@ fn a_mute_function_is_switched_again_then_reset() {
         "{:#?}",
         bench.log
     );
-    assert!(!bench.said("ResetPort"));
+    assert!(!bench.said("ResetPort") && !bench.said("--settle"));
+
+    let mut bench = Bench::new(Options {
+        settle: Some(Duration::ZERO),
+        ..Options::default()
+    });
+    bench.opens = [Input::OpenMute].into();
+    let bench = bench.climb();
+    assert!(
+        bench.said("--settle 0 may be too short, its firmware is usually left 1 s"),
+        "{:#?}",
+        bench.log
+    );
 
     let mut bench = Bench::new(Options::default());
     bench.opens = [Input::OpenMute, Input::OpenMute].into();
