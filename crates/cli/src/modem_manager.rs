@@ -20,8 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uwwan_usb::access::{Access, Local};
-use uwwan_usb::device::{Identity, PortGuard};
-use uwwan_usb::error::Holder;
+use uwwan_usb::device::Identity;
 use zbus::blocking::connection::Builder;
 use zbus::blocking::{Connection, MessageIterator};
 
@@ -290,7 +289,7 @@ fn inhibit(connection: &Connection, uid: &str) -> zbus::Result<()> {
 /// Access to devices from which ModemManager is kept away before they are opened.
 #[derive(Debug)]
 pub struct Kept {
-    local: Local,
+    inner: Local,
     inhibitor: Inhibitor,
 }
 
@@ -298,7 +297,7 @@ impl Kept {
     /// Returns the access with the rights of this process.
     pub fn new(inhibitor: Inhibitor) -> Self {
         Self {
-            local: Local::default(),
+            inner: Local::default(),
             inhibitor,
         }
     }
@@ -307,24 +306,10 @@ impl Kept {
 impl Access for Kept {
     fn open(&self, device: &Identity) -> io::Result<File> {
         self.inhibitor.keep_away(&device.port);
-        self.local.open(device)
+        self.inner.open(device)
     }
 
-    fn is_local(&self) -> bool {
-        self.local.is_local()
-    }
-
-    fn guard_port(&self, port: &str) -> io::Result<PortGuard> {
-        self.local.guard_port(port)
-    }
-
-    fn force_configuration(&self, port: &str, value: u8) -> io::Result<()> {
-        self.local.force_configuration(port, value)
-    }
-
-    fn holder(&self, bus: u8, address: u8) -> Holder {
-        self.local.holder(bus, address)
-    }
+    uwwan_usb::forward!(Access: is_local guard_port force_configuration holder);
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Methods of a [`Device`](crate::device::Device) or a [`Queue`](crate::device::Queue) that stands in
-//! front of another one.
+//! Methods of a [`Device`](crate::device::Device), a [`Queue`](crate::device::Queue) or an
+//! [`Access`](crate::access::Access) that stands in front of another one.
 
-/// Writes methods that do as those of the field `inner`, by their names.
+/// Writes methods that do as those of the field `inner`, by their names. Those of an
+/// [`Access`](crate::access::Access) stand behind `Access:`, because some have the names of a device's.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,5 +63,11 @@ macro_rules! forward {
     (@ try_next) => { $crate::forward!(@ try_next(&mut self) -> Option<$crate::device::Completion>); };
     (@ next) => { $crate::forward!(@ next(&mut self, timeout: ::std::time::Duration) -> Option<$crate::device::Completion>); };
     (@ cancel_all) => { $crate::forward!(@ cancel_all(&mut self) -> ()); };
+    // Of an access.
+    (@access is_local) => { $crate::forward!(@ is_local(&self) -> bool); };
+    (@access guard_port) => { $crate::forward!(@ guard_port(&self, port: &str) -> ::std::io::Result<$crate::device::PortGuard>); };
+    (@access force_configuration) => { $crate::forward!(@ force_configuration(&self, port: &str, value: u8) -> ::std::io::Result<()>); };
+    (@access holder) => { $crate::forward!(@ holder(&self, bus: u8, address: u8) -> $crate::error::Holder); };
+    (Access: $($name:ident)+) => { $($crate::forward!(@access $name);)+ };
     ($($name:ident)+) => { $($crate::forward!(@ $name);)+ };
 }
