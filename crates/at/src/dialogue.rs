@@ -48,7 +48,7 @@ const MOST_LINES: usize = 4096;
 const MOST_COMMANDS: usize = 64;
 /// Most events waiting to be taken, before unsolicited ones are thrown away.
 const MOST_EVENTS: usize = 1024;
-/// How long the port is left alone after a command got no answer.
+/// Time for which the port is left alone after a command got no answer.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// URCs without a name.
@@ -567,7 +567,7 @@ impl Dialogue {
 }
 
 impl Running {
-    /// Whether `line` can be part of the answer.
+    /// Returns whether `line` can be part of the answer.
     fn expects(&self, line: &str) -> bool {
         let Some(found) = values::name(line) else {
             return !BARE_UNSOLICITED.contains(&line);
@@ -604,7 +604,7 @@ impl Running {
     }
 }
 
-/// What a final result says, and what followed `CONNECT`. Results of calls end a command only if
+/// Parses a final result, with the text that followed `CONNECT`. Results of calls end a command only if
 /// it makes one.
 fn final_result(line: &str, dials: bool) -> Option<(Result<(), Failure>, Option<String>)> {
     let failure = match line {

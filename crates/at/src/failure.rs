@@ -1,4 +1,4 @@
-//! How a command ends, if not with `OK`.
+//! Ends of a command other than `OK`.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How long commands may take.
+//! Longest times that commands may take.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The descriptors that the device presents: those of the lt4132, or those of another device.
 //!
-//! Where a function and its endpoints are is read from the descriptors, as a host reads it, so that
-//! the modem behind them works with the descriptors of any device.
+//! The places of a function and its endpoints are read from the descriptors, as a host reads them, so
+//! that the modem behind them works with the descriptors of any device.
 
 mod functions;
 mod layout;
@@ -64,7 +64,7 @@ pub(crate) struct Presented {
 pub(crate) struct Configuration {
     /// `bConfigurationValue`.
     pub value: u8,
-    /// What a host reads of the configuration.
+    /// Configuration descriptor with all that belongs to it, as a host reads it.
     pub told: Vec<u8>,
     /// Interfaces and endpoints.
     pub layout: Layout,

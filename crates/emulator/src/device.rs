@@ -1,7 +1,7 @@
 //! The USB device core: chapter 9 and the endpoints' queues. Sans-IO.
 //!
 //! Transfers come in with [`UsbDevice::submit`] and leave through [`UsbDevice::take_completed`].
-//! What the endpoints mean is the [`Behaviour`]'s business; this file knows configurations,
+//! The meaning of the endpoints is the [`Behaviour`]'s business; this file knows configurations,
 //! alternate settings, halts, and that an IN endpoint with nothing to say answers NAK, that is,
 //! leaves the transfer pending.
 
@@ -24,7 +24,7 @@ const MAX_PENDING: usize = 1024;
 const FEATURE_ENDPOINT_HALT: u16 = 0;
 const FEATURE_REMOTE_WAKEUP: u16 = 1;
 
-/// What a function says to data from the host.
+/// Answer of a function to data from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutVerdict {
     /// The data is taken.
@@ -37,7 +37,7 @@ pub enum OutVerdict {
     Fault,
 }
 
-/// What a function says to an IN token.
+/// Answer of a function to an IN token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InVerdict {
     /// There is nothing to send: the transfer stays pending.
@@ -139,7 +139,7 @@ impl UsbDevice {
         self.alternates[usize::from(interface)]
     }
 
-    /// Whether transfers wait on an endpoint that is not halted.
+    /// Returns whether transfers wait on an endpoint that is not halted.
     #[must_use]
     pub fn is_waiting(&self, endpoint: u8) -> bool {
         !self.queues[slot(endpoint)].is_empty() && self.halted & 1 << slot(endpoint) == 0

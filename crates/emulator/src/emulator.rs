@@ -165,7 +165,7 @@ impl Emulator {
         self.handle.order(Order::ResetFirmware);
     }
 
-    /// Whether the device is on the bus.
+    /// Returns whether the device is on the bus.
     #[must_use]
     pub fn is_present(&self) -> bool {
         self.handle.presence().get().present

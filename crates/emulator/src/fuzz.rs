@@ -1,5 +1,5 @@
-//! What the fuzz targets (`fuzz/fuzz_targets`) reach of this crate beside its API. It is built for them
-//! alone.
+//! Parts of this crate that the fuzz targets (`fuzz/fuzz_targets`) reach beside its API. It is built
+//! for them alone.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! How other threads reach the device's thread.
+//! Handle by which other threads reach the device's thread.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::watched::Watch;
 /// Hosts that may wait to be given the device; there is one device to give.
 const MAX_HOSTS: usize = 4;
 
-/// What the program that owns the emulator asks of the device's thread.
+/// Request of the program that owns the emulator to the device's thread.
 pub(crate) enum Order {
     /// Pull the plug.
     Unplug,

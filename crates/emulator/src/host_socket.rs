@@ -61,7 +61,7 @@ pub(crate) struct HostSocket<H> {
     held: usize,
 }
 
-/// What came of a look at the input. Lengths are in bytes.
+/// Outcome of a look at the input. Lengths are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A message of that length was there and has been handled.
@@ -167,12 +167,12 @@ impl<H: AsRef<[u8]>> HostSocket<H> {
         (self.socket.as_fd(), flags)
     }
 
-    /// Whether so many answers wait that the host is not to be read.
+    /// Returns whether so many answers wait that the host is not to be read.
     fn is_full(&self) -> bool {
         self.answers.len() >= MAX_ANSWERS
     }
 
-    /// Whether messages may wait that can be handled without reading the socket.
+    /// Returns whether messages may wait that can be handled without reading the socket.
     pub(crate) fn has_more(&self) -> bool {
         self.unread && !self.is_full()
     }

@@ -35,7 +35,7 @@ const RESET_FUNCTION: u8 = 0x05;
 const CLASS_COMMUNICATION: u8 = 0x02;
 const CLASS_DATA: u8 = 0x0a;
 
-/// How the device leaves the bus of its own accord.
+/// Way in which the device leaves the bus of its own accord.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
     /// The firmware starts afresh; the device comes back.
@@ -46,7 +46,7 @@ pub(crate) enum Departure {
     Unplug,
 }
 
-/// What is behind an interface that class requests go to. Serial ports are looked for before.
+/// Function behind an interface that class requests go to. Serial ports are looked for before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recipient {
     Mbim,

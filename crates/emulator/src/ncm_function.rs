@@ -157,7 +157,7 @@ impl NcmFunction {
         );
     }
 
-    /// Whether SET_NTB_INPUT_SIZE has come since the configuration was selected.
+    /// Returns whether SET_NTB_INPUT_SIZE has come since the configuration was selected.
     pub fn input_size_told(&self) -> bool {
         self.input_size_told
     }
@@ -303,7 +303,7 @@ impl NcmFunction {
         }
     }
 
-    /// Whether an Ethernet function has a capability.
+    /// Returns whether an Ethernet function has a capability.
     fn offers(&self, capability: u8) -> bool {
         self.function.kind == NetworkKind::Ethernet && self.function.capabilities & capability != 0
     }
@@ -357,7 +357,7 @@ impl NcmFunction {
             .transfer(data, ended, &self.parameters, self.format, context)
     }
 
-    /// Whether the uplink waits for room in the network.
+    /// Returns whether the uplink waits for room in the network.
     pub fn is_blocked(&self) -> bool {
         self.uplink.is_blocked()
     }

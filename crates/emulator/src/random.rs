@@ -19,7 +19,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Whether an event happens that happens so many times per million.
+    /// Returns whether an event happens that happens so many times per million.
     pub fn happens(&mut self, per_million: u32) -> bool {
         per_million != 0 && ((self.next() >> 32) * 1_000_000) >> 32 < u64::from(per_million)
     }

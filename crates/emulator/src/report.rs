@@ -1,4 +1,4 @@
-//! What the device saw the host do: violations of framing and protocol rules, and counters.
+//! Report of what the device saw the host do: violations of framing and protocol rules, and counters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,7 +43,7 @@ impl fmt::Display for Rule {
 pub struct Violation {
     /// Kind of the rule that was broken.
     pub rule: Rule,
-    /// What the host did, and what it should have done.
+    /// Description of what the host did, and of what it should have done.
     pub what: String,
 }
 
@@ -96,7 +96,7 @@ pub struct Counters {
     pub resets: u64,
 }
 
-/// What the device has seen, at one moment.
+/// Report of the device at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The first 256 violations, in order.

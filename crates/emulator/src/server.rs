@@ -1,4 +1,4 @@
-//! Where hosts elsewhere come for the modem: a listening socket with a thread that accepts.
+//! Server for hosts elsewhere that want the modem: a listening socket with a thread that accepts.
 //!
 //! Makes the system calls of a server: `socket`, `bind`, `listen`, `accept4`, `unlink`.
 

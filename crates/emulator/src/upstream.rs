@@ -42,7 +42,8 @@ pub(crate) trait Upstream: Send {
     /// When the host is gone; the requests before it left have been appended all the same.
     fn receive(&mut self, requests: &mut Vec<Request>) -> Result<(), HostGone>;
 
-    /// Whether [`Upstream::receive`] would return requests although the descriptor is not readable.
+    /// Returns whether [`Upstream::receive`] would return requests although the descriptor is not
+    /// readable.
     fn has_more(&self) -> bool;
 
     /// Tells that a [`Request::Cancel`] has been executed; `pending` says whether there was a

@@ -55,7 +55,7 @@ impl SetupPacket {
         }
     }
 
-    /// Whether the data stage goes to the host.
+    /// Returns whether the data stage goes to the host.
     #[must_use]
     pub fn is_in(self) -> bool {
         self.request_type & 0x80 != 0
@@ -143,7 +143,7 @@ impl Urb {
         }
     }
 
-    /// Whether data goes to the host.
+    /// Returns whether data goes to the host.
     #[must_use]
     pub fn is_in(&self) -> bool {
         self.endpoint & 0x80 != 0

@@ -1,4 +1,4 @@
-//! Who the modem is.
+//! Identity of the modem: maker, model, firmware and serial numbers.
 
 use super::{AnswerError, MOST_ITEMS, Personal, Query};
 

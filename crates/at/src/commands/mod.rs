@@ -1,4 +1,4 @@
-//! What known commands answer, typed; one file per group.
+//! Answers of known commands as types; one file per group.
 //!
 //! ```
 //! use uwwan_at::commands::{Query, signal::SignalQuality};
@@ -109,7 +109,7 @@ impl fmt::Debug for Personal {
     }
 }
 
-/// What follows `name:` in the first line that starts with it.
+/// Returns the values behind `name:` in the first line that starts with it.
 pub(crate) fn first<'a>(
     lines: &'a [String],
     name: &'static str,
@@ -117,7 +117,7 @@ pub(crate) fn first<'a>(
     all(lines, name).next().ok_or(AnswerError::Missing(name))
 }
 
-/// What follows `name:` in every line that starts with it.
+/// Returns the values behind `name:` in every line that starts with it.
 pub(crate) fn all<'a>(
     lines: &'a [String],
     name: &'static str,

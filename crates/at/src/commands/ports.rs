@@ -1,4 +1,4 @@
-//! Which port is what, and what comes over it unasked.
+//! Purposes of the ports, and the reports that come over them unasked.
 
 use super::{AnswerError, MOST_ITEMS, Query, first};
 use crate::dialogue::{Command, InvalidCommand};

@@ -1,4 +1,4 @@
-//! Where the modem is registered, with whom, and with what technology.
+//! Registration: the state, the operator and the technology.
 
 use super::{AnswerError, MOST_ITEMS, Query, first};
 use crate::values::{Value, Values};
@@ -94,7 +94,8 @@ registration! {
 /// Answer to `AT+COPS?`: the operator in use (3GPP TS 27.007, 7.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// How the operator is chosen: 0 automatic, 1 manual, 2 deregistered, 4 manual with automatic fallback.
+    /// Mode in which the operator is chosen: 0 automatic, 1 manual, 2 deregistered, 4 manual with
+    /// automatic fallback.
     pub mode: u8,
     /// Form of the operator's name: 0 long name, 1 short name, 2 number.
     pub format: Option<u8>,

@@ -1,4 +1,4 @@
-//! How well the modem hears the network, on what, and how warm it gets.
+//! Signal quality, the cell and the band it is measured on, and temperatures.
 
 use super::{AnswerError, MOST_ITEMS, Query, all, first};
 

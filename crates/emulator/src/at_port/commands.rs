@@ -15,7 +15,7 @@ use super::messages;
 use super::port::{Kind, Port};
 use super::state::AtContext;
 
-/// What follows the PDP type in the ranges of +CGDCONT, as a real unit prints it.
+/// Text behind the PDP type in the ranges of +CGDCONT, as a real unit prints it.
 const CONTEXT_RANGES: &str = ",,,(0-2),(0-3),(0,1),(0,1),(0-2),(0,1)";
 /// Highest number of a context of +CGDCONT, as a real unit prints it.
 const MAX_CONTEXT: u8 = 11;

@@ -12,7 +12,7 @@ use crate::firmware::card::{Card, MESSAGES};
 /// The status that means all messages.
 const ALL: u8 = 4;
 
-/// Whether a command is about short messages.
+/// Returns whether a command is about short messages.
 pub(super) fn has(name: &str) -> bool {
     matches!(
         name,

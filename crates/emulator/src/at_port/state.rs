@@ -1,4 +1,4 @@
-//! What all serial ports share, and what a command can reach.
+//! State that all serial ports share, and the parts of the modem that a command can reach.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(crate) struct AtState {
     pub(super) unsolicited: bool,
     /// AT+CMEE: 0 is ERROR, 1 a number, 2 text.
     pub(super) errors: u8,
-    /// What AT+CREG, +CGREG and +CEREG have set.
+    /// Modes that AT+CREG, +CGREG and +CEREG have set.
     pub(super) registration: [u8; 3],
     /// The format AT+COPS has set: 0 is long, 1 short, 2 numeric.
     pub(super) operator_format: u8,
@@ -25,9 +25,9 @@ pub(crate) struct AtState {
     pub(super) contexts: BTreeMap<u8, (String, String)>,
     /// AT+CNMI: whether a short message that came in is told.
     pub(super) message_arrivals: bool,
-    /// What AT^SYSCFGEX has set.
+    /// Settings of AT^SYSCFGEX.
     pub(super) system: String,
-    /// What AT^SETPORT has set.
+    /// Setting of AT^SETPORT.
     pub(super) ports: String,
     /// Whether NMEA sentences are sent.
     pub(super) nmea: bool,
@@ -58,7 +58,7 @@ impl AtState {
         }
     }
 
-    /// Whether the reset that a command asked for is due. The answer is `true` once.
+    /// Returns whether the reset that a command asked for is due. The answer is `true` once.
     pub fn take_reset(&mut self, now: Instant) -> bool {
         let due = self.reset_at.is_some_and(|at| at <= now);
         if due {

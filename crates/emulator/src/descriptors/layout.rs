@@ -85,7 +85,7 @@ impl Layout {
         layout
     }
 
-    /// Whether the interface has that alternate setting.
+    /// Returns whether the interface has that alternate setting.
     #[must_use]
     pub fn has(&self, interface: u8, alternate: u8) -> bool {
         self.alternates

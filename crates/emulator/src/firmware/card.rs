@@ -1,5 +1,5 @@
-//! What the card and the module keep over a restart: short messages, phonebook, preferred operators,
-//! provisioned contexts.
+//! Memory of the card and the module that lasts over a restart: short messages, phonebook, preferred
+//! operators, provisioned contexts.
 
 use std::collections::BTreeMap;
 

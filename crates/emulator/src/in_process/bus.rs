@@ -19,7 +19,7 @@ pub(super) const HOST_REQUEST: Duration = Duration::from_secs(5);
 /// Port the device is plugged into.
 const PORT: &str = "1-1";
 
-/// What the backend, its open devices and their queues share.
+/// State that the backend, its open devices and their queues share.
 #[derive(Debug)]
 pub(crate) struct Bus {
     pub(super) channel: Arc<Channel>,

@@ -28,7 +28,7 @@ pub(crate) struct Channel {
     requests: Mutex<Vec<Asked>>,
     completions: Mutex<Completions>,
     arrival: Condvar,
-    /// What a reactor polls.
+    /// Waker that a reactor polls; it is rung when a transfer has completed.
     host_event: Waker,
 }
 

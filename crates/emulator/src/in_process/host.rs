@@ -9,14 +9,14 @@ use uwwan_usb::error::Holder as UsbHolder;
 use crate::descriptors::{Configuration, Layout};
 use crate::knobs::HostDrivers;
 
-/// How late a module loaded on demand binds.
+/// Time after which a driver binds whose module is loaded on demand.
 const LATE: Duration = Duration::from_millis(50);
 
 /// Names an open device handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(u64);
 
-/// Who has claimed an interface.
+/// Holder of a claimed interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
     /// The kernel driver of that name.
@@ -34,7 +34,7 @@ impl From<Holder> for UsbHolder {
     }
 }
 
-/// What the host's kernel knows of the device: configuration, alternate settings and holders.
+/// State of the device in the host's kernel: configuration, alternate settings and holders.
 #[derive(Debug)]
 pub(crate) struct Host {
     drivers: HostDrivers,
@@ -222,7 +222,7 @@ impl Host {
     /// Claims an interface for a handle.
     ///
     /// # Errors
-    /// Who holds the interface, `None` when there is no such interface.
+    /// The holder of the interface; `None` when there is no such interface.
     pub fn claim(
         &self,
         owner: Owner,
@@ -242,7 +242,7 @@ impl Host {
         }
     }
 
-    /// Whether a handle has claimed an interface.
+    /// Returns whether a handle has claimed an interface.
     pub fn is_claimed(&self, owner: Owner, interface: u8) -> bool {
         self.lock().holders.get(&interface) == Some(&Holder::Handle(owner))
     }

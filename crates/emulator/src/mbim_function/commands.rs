@@ -33,7 +33,7 @@ use crate::firmware::{Change, HARDWARE, IMEI};
 use crate::knobs::Knobs;
 use crate::report::Counters;
 
-/// What DEVICE_SERVICES lists.
+/// Services and their CIDs that DEVICE_SERVICES lists.
 const SERVICES: &[(Uuid, &[CidId])] = &[
     (
         basic::UUID,
@@ -83,7 +83,7 @@ const SERVICES: &[(Uuid, &[CidId])] = &[
     (ms_host_shutdown::UUID, &[ms_host_shutdown::NOTIFY]),
 ];
 
-/// What commands have set and asked for since the function was reset.
+/// State that commands have set since the function was reset.
 #[derive(Debug)]
 pub(super) struct Commands {
     /// The host's subscriptions.

@@ -1,4 +1,4 @@
-//! What MBIM commands can reach.
+//! Parts of the modem that MBIM commands can reach.
 
 use std::time::Instant;
 

@@ -12,7 +12,7 @@ use uwwan_mbim::uuid::Uuid;
 use super::context::MbimContext;
 use super::outcome::{Outcome, decode};
 
-/// What DEVICE_SERVICES lists of a module with an FCC lock.
+/// Services and their CIDs that DEVICE_SERVICES lists of a module with an FCC lock.
 pub(super) const SERVICES: &[(Uuid, &[CidId])] = &[
     (quectel::UUID, &[quectel::RADIO_STATE]),
     (qmi_service::UUID, &[qmi_service::MSG]),
@@ -33,7 +33,7 @@ pub(super) struct Fcc {
     clients: u32,
 }
 
-/// Whether a command is for one of the services.
+/// Returns whether a command is for one of the services.
 pub(super) fn serves(id: CidId) -> bool {
     SERVICES.iter().any(|(_, cids)| cids.contains(&id))
 }

@@ -70,7 +70,7 @@ fn send(wanted: &SendSet, context: &mut MbimContext<'_>) -> Result<SendInfo, Sta
     })
 }
 
-/// Whether a flag of READ or DELETE means the message in that place.
+/// Returns whether a flag of READ or DELETE means the message in that place.
 fn meant(flag: SmsFlag, index: u32, place: u32, status: SmsStatus) -> bool {
     match flag {
         SmsFlag::ALL => true,

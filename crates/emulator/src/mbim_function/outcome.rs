@@ -1,4 +1,4 @@
-//! What comes of a command, and the checks many commands begin with.
+//! Outcome of a command, and the checks that many commands begin with.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What the module tells of its state, as an MBIM 1.0 firmware of 2016 words it. Answers to queries
-//! and indications say the same.
+//! Contents of answers about the module's state, as an MBIM 1.0 firmware of 2016 words them. Answers to
+//! queries and indications say the same.
 
 use uwwan_mbim::services::basic_connect::{
     ActivationState, CellularClass, ConnectInfo, ContextIpType, DataClass,

@@ -50,7 +50,7 @@ impl Subscriptions {
             .collect();
     }
 
-    /// Whether the host wants indications of that command.
+    /// Returns whether the host wants indications of that command.
     pub fn wants(&self, id: CidId) -> bool {
         self.wanted
             .get(&id.service.0)

@@ -1,4 +1,4 @@
-//! What the data path works with.
+//! Parts of the modem that the data path works with.
 
 use super::routes::Routes;
 use crate::far_side::Network;

@@ -50,7 +50,7 @@ pub(super) struct Downlink {
     ntbs: u64,
     /// The stall that a knob asks for once has taken place.
     stalled: bool,
-    /// What a knob makes happen before the next NTB.
+    /// Fault that a knob makes happen before the next NTB.
     mishap: Option<InVerdict>,
 }
 
@@ -372,7 +372,7 @@ impl Downlink {
         }
     }
 
-    /// Whether a packet for a session reaches the host; it may be corrupted on the way.
+    /// Returns whether a packet for a session reaches the host; it may be corrupted on the way.
     fn wanted(&mut self, session: u8, packet: &mut [u8], context: &mut DataContext<'_>) -> bool {
         let version = version(packet);
         if !context.routes.carries(session, version) || (self.soliciting && version == 6) {

@@ -8,10 +8,11 @@ pub(super) type Address = [u8; 6];
 const HEADER: usize = 14;
 /// Ethernet address of the router at the other end of the link.
 pub(super) const ROUTER: Address = [0x02, 0x50, 0xf3, 0, 0, 0];
-/// Where frames go while the host's address is not known.
+/// Address that frames go to while the host's own is not known.
 const BROADCAST: Address = [0xff; 6];
 
-/// Returns who sent a frame, and the packet in it. `None` when the frame carries neither IP nor ARP.
+/// Returns the sender of a frame, and the packet in it. `None` when the frame carries neither IP nor
+/// ARP.
 pub(super) fn unwrap(frame: &[u8]) -> Option<(Address, &[u8])> {
     let (header, packet) = frame.split_first_chunk::<HEADER>()?;
     let source = *header[6..].first_chunk()?;

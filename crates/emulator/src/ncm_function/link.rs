@@ -1,4 +1,4 @@
-//! What the network says on the link of a data session itself, beside the packets of others: address
+//! Packets of the network on the link of a data session itself, beside those of others: address
 //! configuration by router advertisements (RFC 4861) and DHCPv4 (RFC 2131), and what some networks
 //! send unasked.
 //!
@@ -25,7 +25,7 @@ const UDP: u8 = 17;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 
-/// Where the fields of a DHCP message begin, in bytes (RFC 2131, 2), and the cookie before its options
+/// Offsets of the fields of a DHCP message, in bytes (RFC 2131, 2), and the cookie before its options
 /// (RFC 2132, 2).
 const FLAGS: usize = 10;
 const CLIENT_ADDRESS: usize = 12;
@@ -75,7 +75,7 @@ fn dhcp_message(packet: &[u8]) -> Option<&[u8]> {
     (to == DHCP_SERVER).then(|| udp.get(8..)).flatten()
 }
 
-/// Whether a packet of the host on a link of that kind asks the link itself for something.
+/// Returns whether a packet of the host on a link of that kind asks the link itself for something.
 pub(super) fn is_asked(packet: &[u8], kind: NetworkKind) -> bool {
     let resolves = version(packet) == 0 || icmpv6_type(packet) == Some(NEIGHBOUR_SOLICITATION);
     icmpv6_type(packet) == Some(ROUTER_SOLICITATION)

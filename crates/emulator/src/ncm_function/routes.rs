@@ -1,11 +1,11 @@
-//! Which packets belong to a data session that is up.
+//! Routes: the packets that belong to a data session that is up.
 
 /// Returns the IP version of a packet; 0 for an empty one.
 pub(super) fn version(packet: &[u8]) -> u8 {
     packet.first().map_or(0, |byte| byte >> 4)
 }
 
-/// Which data sessions carry which family.
+/// Data sessions that carry IPv4, and those that carry IPv6.
 #[derive(Debug, Clone)]
 pub(crate) struct Routes {
     v4: [bool; 256],
@@ -37,7 +37,7 @@ impl Routes {
         *self = Self::default();
     }
 
-    /// Whether a data session carries packets of that IP version.
+    /// Returns whether a data session carries packets of that IP version.
     pub fn carries(&self, session: u8, version: u8) -> bool {
         match version {
             4 => self.v4[usize::from(session)],
@@ -46,7 +46,7 @@ impl Routes {
         }
     }
 
-    /// Whether data session 0 is the only one that carries anything.
+    /// Returns whether data session 0 is the only one that carries anything.
     pub fn only_zero(&self) -> bool {
         self.sessions == 1 && (self.v4[0] || self.v6[0])
     }

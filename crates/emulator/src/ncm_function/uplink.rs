@@ -58,7 +58,7 @@ pub(super) struct Uplink {
     lost: Option<Random>,
 }
 
-/// What the knobs that count NTBs have counted.
+/// Counts of the NTBs by which some knobs decide.
 #[derive(Debug, Default)]
 struct Mishaps {
     ntbs: u64,
@@ -119,12 +119,12 @@ impl Uplink {
         };
     }
 
-    /// Whether the pipe waits for room in the network.
+    /// Returns whether the pipe waits for room in the network.
     pub fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Whether the host sent a neighbour advertisement since the last call.
+    /// Returns whether the host sent a neighbour advertisement since the last call.
     pub fn take_advertisement(&mut self) -> bool {
         std::mem::take(&mut self.advertised)
     }

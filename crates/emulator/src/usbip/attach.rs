@@ -235,7 +235,7 @@ fn free_port(
     })
 }
 
-/// Whether the kernel has let go of what was in that port of the controller's root hub.
+/// Returns whether the kernel has let go of what was in that port of the controller's root hub.
 /// The controller frees a port before the hub's driver has; what is plugged in meanwhile is sent
 /// transfers meant for the device before it.
 fn is_vacant(controller: &Path, kind: Hub, hub_port: usize) -> bool {

@@ -46,7 +46,7 @@ const CMD_UNLINK: u32 = 2;
 const RET_SUBMIT: u32 = 3;
 const RET_UNLINK: u32 = 4;
 
-/// What a host sends in the transfer phase.
+/// Message of a host in the transfer phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// USBIP_CMD_SUBMIT; OUT data follows the header.

@@ -203,7 +203,7 @@ mod tests {
         (Connection::new(ours, Recorder::default()).unwrap(), theirs)
     }
 
-    /// What the host asks for in one turn.
+    /// Reads the requests that the host has sent by this time.
     fn receive(connection: &mut Connection) -> Result<Vec<Request>, HostGone> {
         let mut requests = Vec::new();
         connection.receive(&mut requests).map(|()| requests)

@@ -22,7 +22,7 @@ use crate::server::{Listener, Server};
 
 /// Bus id of the modem.
 pub const MODEM_BUS_ID: &str = "1-1";
-/// How long a client may take over each part of its request.
+/// Longest time that a client may take over each part of its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Clients in the attach phase at once.
 const MAX_CLIENTS: usize = 16;

@@ -61,7 +61,7 @@ pub enum Status {
     Babble = 6,
 }
 
-/// What a side says it can do: bits of the hello.
+/// Capabilities that a side announces: bits of the hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities(u32);
 
@@ -78,7 +78,7 @@ impl Capabilities {
     pub const OURS: Capabilities =
         Capabilities(Self::VERSION.0 | Self::PACKET_SIZE.0 | Self::LONG_IDS.0 | Self::LONG_BULK.0);
 
-    /// Whether all of `wanted` are among them.
+    /// Returns whether all of `wanted` are among them.
     pub fn has(self, wanted: Capabilities) -> bool {
         self.0 & wanted.0 == wanted.0
     }

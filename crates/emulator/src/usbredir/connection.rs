@@ -52,7 +52,7 @@ pub(crate) struct Connection {
     packets: u64,
 }
 
-/// What a pending transfer is to the guest.
+/// Kind of a pending transfer, by which it is answered to the guest.
 #[derive(Debug, Clone, Copy)]
 enum Pending {
     Control {
@@ -512,7 +512,7 @@ mod tests {
         all
     }
 
-    /// What the guest asks for in one turn.
+    /// Reads the requests that the guest has sent by this time.
     fn receive(connection: &mut Connection) -> Result<Vec<Request>, HostGone> {
         let mut requests = Vec::new();
         connection.receive(&mut requests).map(|()| requests)
