@@ -8,6 +8,10 @@ use crate::bench::{Bench, count};
 use crate::flows;
 use uwwan_tests::allocator;
 
+/// Time for which the network takes nothing, as the stimulus of a test: several times as long as the
+/// flow up waits before it gives the datagrams under way up and sends further ones.
+const CLOSED: Duration = Duration::from_secs(2);
+
 /// The network tells another MTU while data flow; the interface follows, and the flows, whose
 /// datagrams fit all of them, lose nothing.
 pub fn the_mtu_changes_under_load(mode: Mode) {
@@ -55,9 +59,7 @@ pub fn a_network_that_takes_nothing_holds_up_the_host(mode: Mode) {
     let in_use = allocator::in_use();
     for _ in 0..3 {
         bench.far.close(true);
-        // More than the transfers in flight hold, at one or two datagrams for each time the flow
-        // gives those under way up.
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(CLOSED);
         assert!(bench.handle.status().online);
         bench.far.close(false);
         bench.flow_on(500);
@@ -82,7 +84,11 @@ pub fn an_interface_that_goes_down_ends_nothing(mode: Mode) {
     for _ in 0..3 {
         bench.flow_on(500);
         ip(&["link", "set", &interface, "down"]);
-        std::thread::sleep(Duration::from_millis(700));
+        let refused = |bench: &Bench| count(&bench.handle.status().traffic.dropped, "host_refused");
+        let before = refused(&bench);
+        bench.wait_for("the kernel refuses nothing", |bench| {
+            refused(bench) > before
+        });
         ip(&["link", "set", &interface, "up"]);
         // The kernel has dropped the routes with the link.
         ip(&["route", "replace", "198.51.100.0/24", "dev", &interface]);
