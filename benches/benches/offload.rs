@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use uwwan_benches::segments::{Large, Row, SEGMENTS, block};
+use uwwan_benches::segments::{self, Large, Row, SEGMENTS};
 use uwwan_tun::checksum::Sum;
 use uwwan_tun::coalesce::{Coalescer, Merge};
 use uwwan_tun::scatter::Scatter;
@@ -33,7 +33,7 @@ fn segment(criterion: &mut Criterion) {
             }
         });
     });
-    let mut memory = block();
+    let mut memory = segments::memory();
     let mut scatter = Scatter::new(1500);
     group.bench_function("scattered read without the copying", |bencher| {
         bencher.iter(|| {

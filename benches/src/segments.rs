@@ -119,6 +119,6 @@ impl Layout for Row {
 
 /// Returns memory for the datagrams of one packet.
 #[must_use]
-pub fn block() -> Vec<u8> {
+pub fn memory() -> Vec<u8> {
     vec![0x5a; SEGMENTS * STEP]
 }

@@ -66,7 +66,7 @@ fn parsing_allocates_nothing() {
 #[test]
 fn reading_large_packets_allocates_nothing() {
     let large = Large::new(1);
-    let mut memory = segments::block();
+    let mut memory = segments::memory();
     let mut scatter = Scatter::new(1500);
     let mut datagrams = 0;
     let count = allocations(|| {

@@ -15,7 +15,7 @@ measured() {
   for contender; do
     jq -e --arg contender "$contender" '.failures == [] and
       ([.metrics[] | .group as $group | .rows[] | select(.contender == $contender) | {($group): .median}] | add
-        | (keys | contains(["Throughput", "Round trip", "Processor time of the driver", "Resident memory", "Transfer blocks"]))
+        | (keys | contains(["Throughput", "Round trip", "Processor time of the driver", "Resident memory", "NTBs"]))
         and all(.[]; . > 0))' "$said" >/dev/null || {
       tail -n 3 "$logs/bench.words"
       return 1

@@ -87,7 +87,7 @@ fn parse(times: usize, format: Format, workload: &Workload) -> usize {
 
 fn cut(times: usize) -> usize {
     let large = Large::new(1);
-    let mut memory = segments::block();
+    let mut memory = segments::memory();
     let mut scatter = Scatter::new(1500);
     for _ in 0..times {
         let mut row = Row::new(memory.len());

@@ -80,7 +80,7 @@ fn everything(ordinary: bool) {
         // Three kinds, a median and a late one each.
         assert_eq!(names(&figures, "Round trip", contender).len(), 6);
         assert_eq!(names(&figures, "Resident memory", contender).len(), 1);
-        assert_eq!(names(&figures, "Transfer blocks", contender).len(), 2);
+        assert_eq!(names(&figures, "NTBs", contender).len(), 2);
     }
     assert_eq!(names(&figures, "Throughput", "veth, no modem").len(), 2);
     assert_eq!(names(&figures, "Round trip", "veth, no modem").len(), 6);

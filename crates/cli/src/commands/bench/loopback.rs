@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_enough_for_a_block() {
+    fn a_moment_is_enough_for_an_ntb() {
         let mut loopback = Loopback::new(&Options::default());
         let stream = loopback.stream(Way::Up, Duration::ZERO).unwrap();
         assert!(stream.count >= LARGE as u64);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_into_no_block_is_told() {
+    fn what_fits_into_no_ntb_is_told() {
         let options = Options {
             block_size: Some(2048),
             ..Options::default()

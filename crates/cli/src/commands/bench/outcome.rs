@@ -13,7 +13,7 @@ const PING: &str = "Round trip";
 const DRIVER: &str = "Processor time of the driver";
 const ALL: &str = "Processor time of everything";
 const MEMORY: &str = "Resident memory";
-const BLOCKS: &str = "Transfer blocks";
+const NTBS: &str = "NTBs";
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -28,7 +28,7 @@ const NOTES: [(&str, &str); 5] = [
         "its threads; what the kernel does in them counts too: with a TUN, receiving a packet with all of TCP",
     ),
     (ALL, "both ends, and what is between them in this process"),
-    (BLOCKS, "over a whole visit"),
+    (NTBS, "over a whole visit"),
 ];
 
 /// Adds what a reader must know to each group of figures that there is.
@@ -156,7 +156,7 @@ pub fn memory(whose: &str, bytes: Option<u64>) -> Option<(Kind, f64)> {
 pub fn filling(way: &str, datagrams: u64, ntbs: u64) -> Option<(Kind, f64)> {
     let name = format!("datagrams in a block {way}");
     let name = name.trim_end();
-    let kind = Kind::new(BLOCKS, name, "on average", Better::Higher);
+    let kind = Kind::new(NTBS, name, "on average", Better::Higher);
     (ntbs > 0).then(|| (kind, datagrams as f64 / ntbs as f64))
 }
 
