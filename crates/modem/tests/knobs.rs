@@ -3,11 +3,12 @@
 
 mod memory_host;
 
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use memory_host::{MemoryHost, SHORT};
 use uwwan_emulator::{Emulator, FarSide};
-use uwwan_modem::{Modem, Options, Selector};
+use uwwan_modem::{Event, Modem, Options, Selector};
 
 /// Long enough for any step on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,6 +39,47 @@ fn comes_online(knobs: &str, options: Options) {
     handle.stop();
     handle.wait().expect(&knobs);
     assert_eq!(emulator.report().total_violations(), 0, "{knobs}");
+}
+
+/// The modem refuses every connection with MBIM_STATUS_MAX_ACTIVATED_CONTEXTS (13), for which there is
+/// no advice: the last failure is told with other words than those after which the driver tries again.
+#[test]
+fn that_it_is_tried_again_is_said_only_where_it_is() {
+    let knobs = "settle_ms=0,absent_ms=50,connect_status=13"
+        .parse()
+        .unwrap();
+    let emulator = Emulator::new(knobs, FarSide::BuiltIn).unwrap();
+    let (sender, failures) = channel();
+    let options = Options {
+        settle: Some(Duration::from_millis(10)),
+        ..Options::default()
+    };
+    let handle = Modem::start(
+        emulator.backend(),
+        Selector::Any,
+        options,
+        Box::new(MemoryHost::new().0),
+        Box::new(move |event| {
+            if let Event::RungFailed {
+                failure,
+                retry_seconds,
+                ..
+            } = event
+            {
+                let _ = sender.send((failure.next, retry_seconds.is_some()));
+            }
+        }),
+    )
+    .unwrap();
+    loop {
+        let (next, again) = failures.recv_timeout(PATIENCE).expect("a failure");
+        let said = next.iter().any(|next| next.contains("tried again"));
+        assert_eq!(said, again, "{next:?}");
+        if !again {
+            break;
+        }
+    }
+    assert!(handle.wait().is_err());
 }
 
 #[test]
