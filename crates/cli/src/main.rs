@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+mod allocator;
 mod arguments;
 mod candidates;
 mod capture;
@@ -46,18 +47,11 @@ mod state;
 mod story;
 mod watchdog;
 
-use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use zeroizing_alloc::ZeroAlloc;
 
 use arguments::{Arguments, Command};
-
-/// Overwrites memory when it is freed. A PIN or a password passes many buffers on its way from its file
-/// to the wire, in this program and in the crates it uses, and none of them keeps it.
-#[global_allocator]
-static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     if completion::answer(Arguments::command) {
@@ -69,6 +63,10 @@ fn main() -> ExitCode {
         .command
         .keeps_running()
         .then(|| output_queue::Queues);
+    if arguments.command.keeps_running() {
+        // Before there is a second thread.
+        allocator::share_one_arena();
+    }
     if let Err(failure) = uwwan_modem::quirks::load(&state::quirk_directories()) {
         return failure::report(&failure);
     }

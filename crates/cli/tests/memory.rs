@@ -3,6 +3,8 @@
 //!
 //! The emulated modem is in one of them. What it keeps itself, such as its own PIN and its serial
 //! port's input, is not looked for here; `tests/guest/up-online.sh` has it in another process.
+//!
+//! And the arenas of the C library's allocator, of which there is one, whatever number of threads.
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -154,6 +156,33 @@ fn found(pid: u64, text: &str) -> Vec<String> {
     found
 }
 
+/// Returns how many arenas beside the first a process has. glibc reserves 64 MiB for each, at a multiple of
+/// that, of which what is in use comes first and the rest cannot be accessed.
+fn further_arenas(pid: u64) -> usize {
+    const SIZE: u64 = 64 << 20;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let parts: Vec<(u64, u64, &str)> = maps
+        .lines()
+        .map(|line| {
+            let (range, rest) = line.split_once(' ').unwrap();
+            let (start, end) = range.split_once('-').unwrap();
+            let [start, end] = [start, end].map(|number| u64::from_str_radix(number, 16).unwrap());
+            (start, end, rest)
+        })
+        .collect();
+    let is_arena = |pair: &&[(u64, u64, &str)]| {
+        let [(start, end, used), (next, last, rest)] = pair else {
+            return false;
+        };
+        used.starts_with("rw-p")
+            && rest.starts_with("---p")
+            && start % SIZE == 0
+            && end == next
+            && last - start == SIZE
+    };
+    parts.windows(2).filter(is_arena).count()
+}
+
 fn file(folder: &Path, name: &str, secret: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, format!("{secret}\n")).unwrap();
@@ -174,6 +203,26 @@ fn a_pin_that_was_sent_at_the_start_is_forgotten() {
         "{failure}"
     );
     up.has_forgotten("83920174");
+}
+
+#[test]
+fn all_threads_share_one_arena() {
+    let up = Up::start(&[]);
+    up.event("online");
+    for (name, pid) in up.processes() {
+        assert_eq!(further_arenas(pid), 0, "in the {name}");
+    }
+    // Those of this process are found: each thread has one while it runs.
+    let begun = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let inside = std::sync::Arc::clone(&begun);
+    std::thread::spawn(move || {
+        std::hint::black_box(vec![0_u8; 1000]);
+        inside.wait();
+        inside.wait();
+    });
+    begun.wait();
+    assert_ne!(further_arenas(std::process::id().into()), 0);
+    begun.wait();
 }
 
 #[test]
