@@ -10,6 +10,8 @@ mod choices;
 mod entrances;
 #[path = "../../crates/cli/src/failure.rs"]
 mod failure;
+#[path = "../../crates/cli/src/locked.rs"]
+mod locked;
 #[path = "../../crates/cli/src/output_queue.rs"]
 mod output_queue;
 #[path = "../../crates/cli/src/secrets.rs"]

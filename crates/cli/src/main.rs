@@ -23,6 +23,7 @@ mod file_capabilities;
 mod hex;
 mod input;
 mod like;
+mod locked;
 mod logging;
 mod modem_manager;
 mod monitor;

@@ -13,6 +13,7 @@ use uwwan_modem::options::Secret;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
+use crate::locked::Locked;
 
 /// Length of the longest secret, in bytes (MBIM limits a PIN to 16 characters, a password to 255).
 pub const LONGEST: usize = 255;
@@ -22,16 +23,18 @@ type Reading = fn(&Path) -> Result<Zeroizing<String>, Failure>;
 
 /// Returns the secret in a file. The file is read here, so that a mistake shows at once, and again each
 /// time the secret is needed; in between the secret is not in memory. What cannot be read again, such
-/// as a pipe, stays in memory.
+/// as a pipe, stays in memory, once and locked: the SIM wants its PIN at each replug. Of two processes
+/// the monitor keeps it.
 ///
 /// # Errors
 /// Those of `read`.
 pub fn from_file(path: &Path, read: Reading) -> Result<Secret, Failure> {
-    let mut text = read(path)?;
-    match readable_again(path) {
-        Some(path) => Ok(Secret::asked_for(move || read(&path))),
-        None => Ok(Secret::new(std::mem::take(&mut *text))),
+    let text = read(path)?;
+    if let Some(path) = readable_again(path) {
+        return Ok(Secret::asked_for(move || read(&path)));
     }
+    let kept = Locked::new(text);
+    Ok(Secret::asked_for(move || Ok(kept.text())))
 }
 
 /// Returns the path under which a file can be read once more. A name of a descriptor of this process,

@@ -28,6 +28,11 @@ struct Up {
 
 impl Up {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, "")
+    }
+
+    /// Starts it with a text on its standard input, which is a pipe.
+    fn start_with(arguments: &[&str], input: &str) -> Self {
         let base = tempfile::tempdir().unwrap();
         // From util-linux: root in a user and network namespace of its own.
         let mut child = Command::new("unshare")
@@ -39,11 +44,13 @@ impl Up {
             .env("UWWAN_RUNTIME_DIR", base.path())
             .env_remove("UWWAN_LOG")
             .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .expect("unshare (util-linux) runs");
+        let pipe = child.stdin.take().unwrap();
+        { pipe }.write_all(input.as_bytes()).unwrap();
         let (sender, events) = channel();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         std::thread::spawn(move || {
@@ -203,6 +210,31 @@ fn a_pin_that_was_sent_at_the_start_is_forgotten() {
         "{failure}"
     );
     up.has_forgotten("83920174");
+}
+
+#[test]
+fn a_pin_from_a_pipe_stays_in_the_monitor_alone_and_once() {
+    let arguments = [
+        "--knob",
+        "pin=4711",
+        "--pin-file",
+        "/dev/stdin",
+        "--persist",
+    ];
+    let up = Up::start_with(&arguments, "83920174\n");
+    let failure = &up.event("rung-failed")["failure"];
+    assert!(
+        failure["what"].as_str().unwrap().contains("wrong PIN"),
+        "{failure}"
+    );
+    for (name, pid) in up.processes() {
+        let kept = found(pid, "83920174");
+        let expected = usize::from(name == "monitor");
+        assert_eq!(kept.len(), expected, "in the {name}: {kept:#?}");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let locked = !status.contains("VmLck:\t       0 kB");
+        assert_eq!(locked, name == "monitor", "{status}");
+    }
 }
 
 #[test]
