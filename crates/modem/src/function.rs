@@ -7,8 +7,6 @@
 //! An Ethernet function has more to settle: frames without checksum, their length, and which of them
 //! the device passes on. The latter comes last: selecting the endpoints sets it back.
 
-use std::time::Duration;
-
 use uwwan_ncm::{Choices, Format as NcmFormat, Framing, Limits, NtbParameters};
 use uwwan_usb::device::Device;
 use uwwan_usb::error::Error;
@@ -51,9 +49,6 @@ const SCARCE_INPUT: u32 = 16 * 1024;
 /// Size in bytes above which a device is not believed: none was seen to send larger NTBs, and this
 /// bounds what is allocated on its word.
 const MOST_BLOCK: u32 = 256 * 1024;
-/// Pause between SET_NTB_FORMAT and the data endpoints: the Sierra EM7455 delivers nothing
-/// otherwise (Linux c086e7096170).
-const PAUSE: Duration = Duration::from_millis(20);
 /// `bmNetworkCapabilities` (NCM 1.0, table 5-2): what the function can be asked.
 const CAPABILITY_PACKET_FILTER: u8 = 0x01;
 const CAPABILITY_MAX_DATAGRAM: u8 = 0x08;
@@ -131,7 +126,9 @@ pub(crate) fn negotiate(
         Kind::Ethernet { .. } => Some(frames(device, function, options, &mut notices)?),
         Kind::Mbim { .. } => None,
     };
-    std::thread::sleep(PAUSE);
+    if !quirk.format_pause.is_zero() {
+        std::thread::sleep(quirk.format_pause);
+    }
     device.set_alternate_setting(function.data_interface, function.data_alternate)?;
     let mut format = wanted;
     // Some firmware falls back to its own format when the alternate setting is selected (E3372H).

@@ -81,6 +81,7 @@ struct Row {
     block_size: Option<u32>,
     max_datagrams: Option<u16>,
     open_budget: Option<f64>,
+    format_pause: Option<f64>,
     toggle: Option<bool>,
     disconnect_suspend: Option<bool>,
     ipv6_by_plmn: Option<bool>,
@@ -104,6 +105,7 @@ impl Row {
         };
         let settle = seconds("settle", self.settle)?;
         let open_budget = seconds("open-budget", self.open_budget)?;
+        let format_pause = seconds("format-pause", self.format_pause)?;
         if let Some(size) = self.input_size
             && !INPUT_SIZES.contains(&size)
         {
@@ -149,6 +151,7 @@ impl Row {
             block_size: self.block_size.or(base.block_size),
             max_datagrams: self.max_datagrams.or(base.max_datagrams),
             open_budget: open_budget.unwrap_or(base.open_budget),
+            format_pause: format_pause.unwrap_or(base.format_pause),
             toggle: self.toggle.unwrap_or(base.toggle),
             disconnect_suspend: self.disconnect_suspend.unwrap_or(base.disconnect_suspend),
             ipv6_by_plmn: self.ipv6_by_plmn.unwrap_or(base.ipv6_by_plmn),

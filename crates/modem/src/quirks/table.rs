@@ -37,6 +37,8 @@ pub struct Quirk {
     pub max_datagrams: Option<u16>,
     /// How long MBIM_OPEN may take in all, repeats included.
     pub open_budget: Duration,
+    /// Pause between SET_NTB_FORMAT and the data endpoints.
+    pub format_pause: Duration,
     /// Bounce the data interface through its active alternate setting before setting it up, which
     /// resets functions that were in use (the kernel's `cdc_ncm` does so; some firmware breaks).
     pub toggle: bool,
@@ -97,6 +99,7 @@ pub const DEFAULT: Quirk = Quirk {
     block_size: None,
     max_datagrams: None,
     open_budget: Duration::from_secs(30),
+    format_pause: Duration::ZERO,
     toggle: false,
     disconnect_suspend: false,
     ipv6_by_plmn: false,
@@ -158,6 +161,18 @@ const FOXCONN: Quirk = Quirk {
     name: "Foxconn SDX55 modem (T99W175)",
     fcc_unlock: Some(FccUnlock::Foxconn),
     source: "ModemManager fcc-unlock 105b, its older way",
+    ..DEFAULT
+};
+
+/// What rows of modems by Sierra Wireless have in common. There is none for all of the vendor: a modem
+/// without a row is healed.
+const SIERRA: Quirk = Quirk {
+    vendor: Some(0x1199),
+    name: "Sierra Wireless MBIM modem",
+    format_pause: Duration::from_millis(20),
+    story: "Some deliver no data when the data interface is switched on too soon after the NTB format \
+            is set.",
+    source: "Linux cdc_ncm.c (c086e7096170: EM7455)",
     ..DEFAULT
 };
 
@@ -282,14 +297,6 @@ pub const TABLE: &[Quirk] = &[
         ..HP
     },
     Quirk {
-        product: Some(0x4e1d),
-        name: "HP lt4111",
-        fcc_unlock: Some(FccUnlock::Qmi),
-        story: "Built into the EliteBook 820 G1 (EM7355); may have an FCC lock.",
-        source: "ModemManager fcc-unlock 1199",
-        ..HP
-    },
-    Quirk {
         product: Some(0x911d),
         name: "HP lt4211",
         source: "usb_modeswitch data",
@@ -328,22 +335,42 @@ pub const TABLE: &[Quirk] = &[
         ..DEFAULT
     },
     Quirk {
-        vendor: Some(0x1199),
         product: Some(0x9071),
         name: "Sierra EM7455 / MC7455",
         story: "Delivers no data when the data interface is switched on too soon after the NTB \
                 format is set; may have an FCC lock.",
         fcc_unlock: Some(FccUnlock::Qmi),
         source: "Linux cdc_ncm.c (c086e7096170); OpenBSD umb; unlocking by QMI: logs of an EM7455",
-        ..DEFAULT
+        ..SIERRA
     },
     Quirk {
-        vendor: Some(0x1199),
         product: Some(0x9079),
         name: "Sierra EM7455",
         fcc_unlock: Some(FccUnlock::Qmi),
         source: "OpenBSD umb; ModemManager fcc-unlock 1199",
-        ..DEFAULT
+        ..SIERRA
+    },
+    Quirk {
+        product: Some(0x907b),
+        name: "Sierra EM74xx",
+        source: "Linux qmi_wwan.c (as 9079)",
+        ..SIERRA
+    },
+    Quirk {
+        vendor: Some(0x413c),
+        product: Some(0x81b6),
+        name: "Dell DW5811e (Sierra EM7455)",
+        source: "Linux option.c and qmi_wwan.c (DW5811e is an EM7455)",
+        ..SIERRA
+    },
+    Quirk {
+        vendor: Some(0x03f0),
+        product: Some(0x4e1d),
+        name: "HP lt4111",
+        fcc_unlock: Some(FccUnlock::Qmi),
+        story: "Built into the EliteBook 820 G1 (EM7355); may have an FCC lock.",
+        source: "ModemManager fcc-unlock 1199",
+        ..SIERRA
     },
     Quirk {
         vendor: Some(0x413c),
@@ -351,7 +378,7 @@ pub const TABLE: &[Quirk] = &[
         name: "Dell DW5570 (Sierra MC8805)",
         fcc_unlock: Some(FccUnlock::Qmi),
         source: "ModemManager fcc-unlock 1199",
-        ..DEFAULT
+        ..SIERRA
     },
     Quirk {
         vendor: Some(0x413c),
@@ -359,7 +386,7 @@ pub const TABLE: &[Quirk] = &[
         name: "Dell DW5808 (Sierra MC7355)",
         fcc_unlock: Some(FccUnlock::Qmi),
         source: "ModemManager fcc-unlock 1199",
-        ..DEFAULT
+        ..SIERRA
     },
     Quirk {
         vendor: Some(0x2c7c),
@@ -474,6 +501,10 @@ mod tests {
         assert_eq!(*find(0x03f0, 0xffff), DEFAULT);
         assert_eq!(find(0x03f0, 0x9d1d).ndp, Placement::Front);
         assert_eq!(find(0x0bdb, 0x1926).padding, Padding::Short);
+        // The pause is for those that may need it.
+        let pauses = |vendor, product| !find(vendor, product).format_pause.is_zero();
+        assert!(pauses(0x1199, 0x9071) && pauses(0x413c, 0x81a3));
+        assert!(!pauses(0x03f0, 0xa31d) && !pauses(0xdead, 0xbeef) && !pauses(0x413c, 0x81d7));
         assert_eq!(*find(0xdead, 0xbeef), DEFAULT);
     }
 
