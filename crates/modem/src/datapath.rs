@@ -48,7 +48,7 @@
 //!
 //! **Rests.** Where an NTB takes less time on the bus than the wake-ups around it, the reactor
 //! would handle one NTB, or one packet, at a time. So what the host has within a quarter of a
-//! millisecond after an NTB has left is read at its end (`pace`), and after a large NTB from the
+//! millisecond after an NTB with room for more has left is read at its end (`pace`), and after a large NTB from the
 //! device the next is asked for half a millisecond later at the earliest (`downlink`), in which a
 //! high-speed bus carries one or two of 16 KiB.
 //!

@@ -9,7 +9,8 @@
 //!   time is over, and then read together. Otherwise a sender of small packets that finds the bus
 //!   idle each time, because the device is quick or shares the processor with it, would get an NTB
 //!   for every packet. Behind a crowd of small datagrams it is [`CROWD_REST`]: more of them are on
-//!   their way, and an NTB costs the same for few as for many.
+//!   their way, and an NTB costs the same for few as for many. Behind an NTB without room for more
+//!   bytes there is no rest: what comes next fills another one, and a rest would only lessen the rate.
 
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Notes that an NTB has left, with `datagrams` datagrams of `bytes` bytes together.
-    pub(super) fn ntb_left(&mut self, now: Instant, datagrams: usize, bytes: usize) {
+    /// Notes that an NTB has left, with `datagrams` datagrams of `bytes` bytes together. `full` says
+    /// whether it had no room for the next.
+    pub(super) fn ntb_left(&mut self, now: Instant, datagrams: usize, bytes: usize, full: bool) {
+        if full {
+            self.over = None;
+            return;
+        }
         let crowd = datagrams >= CROWD && bytes <= datagrams * SMALL;
         self.over = Some(now + if crowd { CROWD_REST } else { REST });
     }
@@ -84,7 +90,7 @@ mod tests {
         let mut pace = Pace::default();
         let start = Instant::now();
         assert!(pace.read_now(start, true) && pace.leaves(0, false));
-        pace.ntb_left(start, 1, 1500);
+        pace.ntb_left(start, 1, 1500, false);
         assert_eq!(pace.resting(), None, "nothing came, nothing is waited for");
         let later = start + REST;
         assert!(pace.read_now(later, true) && pace.leaves(0, false));
@@ -95,7 +101,7 @@ mod tests {
     fn what_comes_right_behind_waits_for_more() {
         let mut pace = Pace::default();
         let start = Instant::now();
-        pace.ntb_left(start, 12, 16_000);
+        pace.ntb_left(start, 12, 16_000, false);
         let soon = start + REST / 3;
         assert!(!pace.read_now(soon, false));
         assert_eq!(pace.resting(), None, "there may be nothing to wait for");
@@ -109,11 +115,23 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_full_block_there_is_no_rest() {
+        let mut pace = Pace::default();
+        let start = Instant::now();
+        pace.ntb_left(start, 11, 16_000, false);
+        pace.ntb_left(start, 11, 16_000, true);
+        assert!(pace.read_now(start, true));
+        assert_eq!(pace.resting(), None);
+        pace.ntb_left(start, 3, 4000, false);
+        assert!(!pace.read_now(start, true), "behind the last, partial one");
+    }
+
+    #[test]
     fn a_crowd_of_small_datagrams_draws_more() {
         let rest = |datagrams, bytes| {
             let mut pace = Pace::default();
             let start = Instant::now();
-            pace.ntb_left(start, datagrams, bytes);
+            pace.ntb_left(start, datagrams, bytes, false);
             assert!(!pace.read_now(start, true));
             pace.resting().unwrap() - start
         };

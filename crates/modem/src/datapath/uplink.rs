@@ -546,8 +546,9 @@ impl Uplink {
             Some(Full::Stream) => tally.closed_stream += 1,
             Some(Full::Room | Full::TooLong) => tally.closed_full += 1,
         }
+        let full = matches!(finished.reason, Some(Full::Room | Full::TooLong));
         self.pace
-            .ntb_left(self.now, finished.datagrams, finished.payload);
+            .ntb_left(self.now, finished.datagrams, finished.payload, full);
         tally.sent_packets += finished.datagrams as u64;
         tally.sent_bytes += finished.payload as u64;
         tally.sent_blocks += 1;
