@@ -318,9 +318,39 @@ pub trait Queue: Send {
     /// completed in time or nothing is pending.
     fn next(&mut self, timeout: Duration) -> Option<Completion>;
 
+    /// Returns what ends the waits of [`Queue::next`] from another thread; `None` where the queue has
+    /// no such means, so that its owner waits for a short time again and again.
+    fn interrupter(&self) -> Option<Interrupter> {
+        None
+    }
+
     /// Cancels all pending transfers. Each still completes, with [`TransferError::Cancelled`] unless
     /// it had ended.
     fn cancel_all(&mut self);
+}
+
+/// Ends the waits of a queue's owner. Made by [`Queue::interrupter`].
+#[derive(Clone)]
+pub struct Interrupter(Arc<dyn Fn() + Send + Sync>);
+
+impl Interrupter {
+    /// Makes an interrupter that calls `interrupt`.
+    #[must_use]
+    pub fn new(interrupt: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(interrupt))
+    }
+
+    /// Makes [`Queue::next`] return at once what has completed: the call in progress and every later
+    /// one.
+    pub fn interrupt(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupter").finish_non_exhaustive()
+    }
 }
 
 /// A transfer that ended. After an IN transfer [`Buffer::filled`] is what arrived, also if it

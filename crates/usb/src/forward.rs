@@ -62,6 +62,7 @@ macro_rules! forward {
     (@ pending) => { $crate::forward!(@ pending(&self) -> usize); };
     (@ try_next) => { $crate::forward!(@ try_next(&mut self) -> Option<$crate::device::Completion>); };
     (@ next) => { $crate::forward!(@ next(&mut self, timeout: ::std::time::Duration) -> Option<$crate::device::Completion>); };
+    (@ interrupter) => { $crate::forward!(@ interrupter(&self) -> Option<$crate::device::Interrupter>); };
     (@ cancel_all) => { $crate::forward!(@ cancel_all(&mut self) -> ()); };
     // Of an access.
     (@access is_local) => { $crate::forward!(@ is_local(&self) -> bool); };

@@ -370,7 +370,7 @@ impl ObservedQueue {
 }
 
 impl Queue for ObservedQueue {
-    crate::forward!(endpoint max_packet_size allocate set_zero_packet pending cancel_all);
+    crate::forward!(endpoint max_packet_size allocate set_zero_packet pending cancel_all interrupter);
 
     fn submit(&mut self, buffer: Buffer) -> Result<(), Rejected> {
         let active = self.observer.is_active();

@@ -1,6 +1,6 @@
 //! The channel between the driver's threads and the device's thread.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ struct Completions {
     /// Completions sorted out, by the number of their queue.
     ready: HashMap<u32, VecDeque<Completed>>,
     next_queue: u32,
+    /// Queues whose owners do not wait any more.
+    interrupted: BTreeSet<u32>,
     /// A reactor handles events.
     pumped: bool,
     /// The device's thread has ended; nothing will ever arrive.
@@ -110,7 +112,24 @@ impl Channel {
 
     /// Closes a queue; what still comes for it is dropped.
     pub fn close_queue(&self, queue: u32) {
-        self.completions().ready.remove(&queue);
+        let mut completions = self.completions();
+        completions.ready.remove(&queue);
+        completions.interrupted.remove(&queue);
+    }
+
+    /// Ends the waits in [`Channel::take`] of a queue's owner, until [`Channel::resume`].
+    pub fn interrupt(&self, queue: u32) {
+        let mut completions = self.completions();
+        if completions.ready.contains_key(&queue) {
+            completions.interrupted.insert(queue);
+        }
+        drop(completions);
+        self.arrival.notify_all();
+    }
+
+    /// Lets a queue's owner wait again.
+    pub fn resume(&self, queue: u32) {
+        self.completions().interrupted.remove(&queue);
     }
 
     /// Returns the descriptor that a reactor polls.
@@ -155,7 +174,7 @@ impl Channel {
             if let Some(done) = completions.ready.get_mut(&queue)?.pop_front() {
                 return Some(done);
             }
-            if completions.ended {
+            if completions.ended || completions.interrupted.contains(&queue) {
                 return None;
             }
             let left = deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use uwwan_usb::buffer::Buffer;
-use uwwan_usb::device::{Completion, Pump, Queue, Rejected};
+use uwwan_usb::device::{Completion, Interrupter, Pump, Queue, Rejected};
 use uwwan_usb::error::{Error, TransferError};
 
 use super::bus::{Bus, HOST_REQUEST};
@@ -165,6 +165,11 @@ impl Queue for EndpointQueue {
         Some(self.finish(done))
     }
 
+    fn interrupter(&self) -> Option<Interrupter> {
+        let (bus, number) = (Arc::clone(&self.bus), self.number);
+        Some(Interrupter::new(move || bus.channel.interrupt(number)))
+    }
+
     fn cancel_all(&mut self) {
         // Each transfer is asked back once, however often this is called.
         for offset in self.cancelled..self.pending {
@@ -179,6 +184,7 @@ impl Queue for EndpointQueue {
 impl Drop for EndpointQueue {
     fn drop(&mut self) {
         self.cancel_all();
+        self.bus.channel.resume(self.number);
         while self.pending > 0 {
             // The device's thread answers every transfer; one that has ended has answered all.
             match self.bus.channel.take(self.number, HOST_REQUEST) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use uwwan_usb::buffer::Buffer;
-use uwwan_usb::device::{Device, Queue};
+use uwwan_usb::device::{Device, Interrupter, Queue};
 use uwwan_usb::error::{Error, Holder, TransferError};
 use uwwan_usb::functions::SerialFunction;
 use uwwan_usb::requests;
@@ -25,8 +25,10 @@ const READ: usize = 4096;
 const READS: usize = 2;
 /// Size of the largest bulk OUT transfer in bytes.
 const WRITE: usize = 4096;
-/// Interval in which the reader checks whether it is still wanted.
+/// Interval in which the reader checks whether it is still wanted, where nothing can interrupt it.
 const TURN: Duration = Duration::from_millis(200);
+/// Longest wait of a reader that can be interrupted. Nothing is due when it ends.
+const LONG_TURN: Duration = Duration::from_secs(3600);
 /// Time a bulk OUT transfer may take. A port that does not take it in that time counts as silent.
 const WRITE_TIME: Duration = Duration::from_secs(3);
 /// Number of endpoint halts in a row, without a byte between them, before the port counts as lost.
@@ -51,6 +53,8 @@ pub(super) struct Transport {
     out: Option<Box<dyn Queue>>,
     pub(super) incoming: Receiver<Incoming>,
     unwanted: Arc<AtomicBool>,
+    /// What ends the reader's wait.
+    interrupter: Option<Interrupter>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -81,6 +85,7 @@ impl Transport {
             out: None,
             incoming,
             unwanted: Arc::default(),
+            interrupter: None,
             reader: None,
         };
         device.claim(interface).map_err(super::usb)?;
@@ -103,7 +108,12 @@ impl Transport {
                 .submit(Buffer::heap(READ))
                 .map_err(|rejected| super::usb(rejected.error))?;
         }
+        transport.interrupter = queue.interrupter();
         let reader = Reader {
+            turn: match transport.interrupter {
+                Some(_) => LONG_TURN,
+                None => TURN,
+            },
             device: Arc::clone(device),
             queue,
             sender,
@@ -165,6 +175,9 @@ impl Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         self.unwanted.store(true, Ordering::Relaxed);
+        if let Some(interrupter) = &self.interrupter {
+            interrupter.interrupt();
+        }
         self.out = None;
         // A reader that waits for room in the channel ends when it finds no receiver.
         self.incoming = crossbeam_channel::never();
@@ -188,6 +201,8 @@ impl Drop for Transport {
 }
 
 struct Reader {
+    /// Longest time for which it waits without a look at `unwanted`.
+    turn: Duration,
     device: Arc<dyn Device>,
     queue: Box<dyn Queue>,
     sender: Sender<Incoming>,
@@ -207,7 +222,7 @@ impl Reader {
             if self.unwanted.load(Ordering::Relaxed) {
                 return "closed".into();
             }
-            let Some(mut done) = self.queue.next(TURN) else {
+            let Some(mut done) = self.queue.next(self.turn) else {
                 if self.queue.pending() == 0 {
                     return "nothing can be read any more".into();
                 }

@@ -1,6 +1,7 @@
 //! The part of an open device that its queues and its pump share, and how threads wait.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,9 @@ use crate::device::Identity;
 
 /// First time for which a waiter sleeps before it looks whether the pump leaves events lying.
 const LOOK_FIRST: Duration = Duration::from_millis(20);
-/// Longest time for which a waiter sleeps before it looks again.
-const LOOK_LAST: Duration = Duration::from_millis(250);
+/// Longest time for which a waiter sleeps before it looks again. A thread that waits for what the
+/// device says by itself wakes this often for nothing.
+const LOOK_LAST: Duration = Duration::from_secs(4);
 /// Longest time after which a thread that handles events looks whether a pump has taken over.
 const HANDLE_MAX: Duration = Duration::from_millis(500);
 
@@ -51,11 +53,25 @@ impl Inner {
     /// Waits until the transfer of `done` has ended, or until `deadline`. Returns whether it has
     /// ended.
     pub(super) fn wait(&self, done: &DoneFlag, deadline: Instant) -> bool {
+        self.wait_unless(done, deadline, &AtomicBool::new(false))
+    }
+
+    /// As [`Inner::wait`], but also no longer than until `interrupted` is set, whose setter calls
+    /// [`Inner::interrupt`] afterwards.
+    pub(super) fn wait_unless(
+        &self,
+        done: &DoneFlag,
+        deadline: Instant,
+        interrupted: &AtomicBool,
+    ) -> bool {
         let wake = self.handle.wake();
         let mut look = LOOK_FIRST;
         loop {
             if done.is_done() {
                 return true;
+            }
+            if interrupted.load(Ordering::SeqCst) {
+                return false;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -65,7 +81,7 @@ impl Inner {
                 self.handle_events(left.min(HANDLE_MAX), done);
                 continue;
             }
-            wake.sleep(done, look.min(left));
+            wake.sleep(done, interrupted, look.min(left));
             if done.is_done() {
                 return true;
             }
@@ -76,6 +92,14 @@ impl Inner {
             } else {
                 (look * 2).min(LOOK_LAST)
             };
+        }
+    }
+
+    /// Wakes all threads that wait, so that they look whether they are interrupted.
+    pub(super) fn interrupt(&self) {
+        self.handle.wake().wake_all();
+        if !self.handle.wake().has_pump() {
+            self.handle.interrupt();
         }
     }
 

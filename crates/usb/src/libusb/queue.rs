@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::errors::to_error;
@@ -10,7 +11,7 @@ use super::inner::Inner;
 use crate::buffer::{Buffer, Memory};
 use crate::deadline::deadline;
 use crate::descriptors::{Endpoint, TransferKind};
-use crate::device::{Completion, Queue, Rejected};
+use crate::device::{Completion, Interrupter, Queue, Rejected};
 use crate::error::Error;
 
 /// Number of transfers allocated in advance; more are made when a queue is kept deeper.
@@ -27,6 +28,8 @@ pub(super) struct LibusbQueue {
     idle: Vec<Transfer>,
     /// Transfers that were submitted, the oldest at the front.
     in_flight: VecDeque<Transfer>,
+    /// Whether the owner's waits are over.
+    interrupted: Arc<AtomicBool>,
 }
 
 impl LibusbQueue {
@@ -46,6 +49,7 @@ impl LibusbQueue {
             zero_packet: false,
             idle,
             in_flight,
+            interrupted: Arc::default(),
         })
     }
 
@@ -162,9 +166,19 @@ impl Queue for LibusbQueue {
         if timeout.is_zero() {
             self.inner.collect(oldest.done());
         } else {
-            self.inner.wait(oldest.done(), deadline(timeout));
+            let deadline = deadline(timeout);
+            self.inner
+                .wait_unless(oldest.done(), deadline, &self.interrupted);
         }
         self.take()
+    }
+
+    fn interrupter(&self) -> Option<Interrupter> {
+        let (inner, interrupted) = (Arc::clone(&self.inner), Arc::clone(&self.interrupted));
+        Some(Interrupter::new(move || {
+            interrupted.store(true, Ordering::SeqCst);
+            inner.interrupt();
+        }))
     }
 
     fn cancel_all(&mut self) {

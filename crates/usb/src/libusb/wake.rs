@@ -103,14 +103,14 @@ impl Wake {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Sleeps until the transfer of `done` ends, `limit` has passed, or the pump is gone. May return
-    /// earlier for no reason.
-    pub(super) fn sleep(&self, done: &DoneFlag, limit: Duration) {
+    /// Sleeps until the transfer of `done` ends, `interrupted` is set, `limit` has passed, or the pump
+    /// is gone. May return earlier for no reason.
+    pub(super) fn sleep(&self, done: &DoneFlag, interrupted: &AtomicBool, limit: Duration) {
         if !done.begin_sleep() {
             return;
         }
         let guard = self.locked();
-        if done.is_awaited() && self.has_pump() {
+        if done.is_awaited() && self.has_pump() && !interrupted.load(Ordering::SeqCst) {
             let woken = self.condvar.wait_timeout(guard, limit);
             drop(woken.unwrap_or_else(PoisonError::into_inner));
         }
@@ -179,7 +179,7 @@ impl Wake {
     }
 
     /// Wakes all threads in [`Wake::sleep`].
-    fn wake_all(&self) {
+    pub(super) fn wake_all(&self) {
         drop(self.locked());
         self.condvar.notify_all();
     }

@@ -18,7 +18,7 @@ use super::wake::QueueWaker;
 use crate::buffer::{Buffer, Memory};
 use crate::deadline::deadline;
 use crate::descriptors;
-use crate::device::{Completion, Queue, Rejected};
+use crate::device::{Completion, Interrupter, Queue, Rejected};
 use crate::error::{Error, TransferError};
 
 /// Transfers for which there is room in advance; queues may be kept deeper.
@@ -318,12 +318,13 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> NusbQueue<K, D> {
     }
 
     /// Waits for the oldest completion until `deadline` and returns it.
-    fn wait(&mut self, deadline: Instant) -> Option<Completion> {
+    fn wait(&mut self, deadline: Instant, interruptible: bool) -> Option<Completion> {
         self.queue_waker.begin_wait();
         let taken = loop {
             let taken = self.take();
             let left = deadline.saturating_duration_since(Instant::now());
-            if taken.is_some() || self.slots.is_empty() || left.is_zero() {
+            let over = interruptible && self.queue_waker.is_interrupted();
+            if taken.is_some() || self.slots.is_empty() || left.is_zero() || over {
                 break taken;
             }
             std::thread::park_timeout(left);
@@ -480,7 +481,12 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Queue for NusbQueue<K, D> {
         if taken.is_some() || self.slots.is_empty() || timeout.is_zero() {
             return taken;
         }
-        self.wait(deadline(timeout))
+        self.wait(deadline(timeout), true)
+    }
+
+    fn interrupter(&self) -> Option<Interrupter> {
+        let waker = Arc::clone(&self.queue_waker);
+        Some(Interrupter::new(move || waker.interrupt()))
     }
 
     fn cancel_all(&mut self) {
@@ -492,7 +498,7 @@ impl<K: BulkOrInterrupt, D: EndpointDirection> Drop for NusbQueue<K, D> {
     fn drop(&mut self) {
         self.cancel();
         let deadline = deadline(LAST_WAIT);
-        while self.wait(deadline).is_some() {}
+        while self.wait(deadline, false).is_some() {}
         if !self.slots.is_empty() {
             tracing::error!(
                 device = %self.inner.place.identity,

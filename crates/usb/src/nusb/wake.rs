@@ -116,6 +116,8 @@ pub(super) struct QueueWaker {
     muted: AtomicBool,
     /// The flag is set while the queue's owner sleeps until the wake.
     awaited: AtomicBool,
+    /// The flag is set once the owner's waits are over.
+    interrupted: AtomicBool,
     /// The thread that sleeps, or slept last.
     sleeper: Mutex<Option<Thread>>,
 }
@@ -128,6 +130,7 @@ impl QueueWaker {
             armed: AtomicBool::new(false),
             muted: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
             sleeper: Mutex::new(None),
         })
     }
@@ -163,6 +166,20 @@ impl QueueWaker {
     /// Makes wakes notify the pump again. A wake before the call may have reached this thread only.
     pub(super) fn end_wait(&self) {
         self.awaited.store(false, Ordering::SeqCst);
+    }
+
+    /// Ends the owner's waits, the one in progress and every later one.
+    pub(super) fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
+        let sleeper = self.sleeper.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = &*sleeper {
+            thread.unpark();
+        }
+    }
+
+    /// Returns whether the owner's waits are over.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
     }
 
     /// Runs `submit`, which hands a transfer to nusb, and returns whether the kernel is known to have

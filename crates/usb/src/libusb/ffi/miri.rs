@@ -162,6 +162,31 @@ fn a_queue_that_goes_cancels_what_it_has_in_flight() {
 }
 
 #[test]
+fn a_wait_is_interrupted_from_another_thread() {
+    let handle = handle();
+    let pump = std::thread::spawn({
+        let handle = Arc::clone(&handle);
+        move || assert!(handle.wake().begin_pump())
+    });
+    pump.join().unwrap();
+    let mut queue = queue(&handle, SILENT);
+    queue.submit(Buffer::heap(32)).unwrap();
+    let interrupter = queue.interrupter().unwrap();
+    let waiter = std::thread::spawn(move || {
+        let long = Duration::from_secs(36_000);
+        // The call in progress, and every later one.
+        let ended = (queue.next(long), queue.next(long), queue.pending());
+        handle.wake().end_pump();
+        drop(queue);
+        ended
+    });
+    interrupter.interrupt();
+    let (first, second, pending) = waiter.join().unwrap();
+    assert!(first.is_none() && second.is_none());
+    assert_eq!(pending, 1);
+}
+
+#[test]
 fn leaks_what_does_not_end() {
     let handle = handle();
     let mut transfer = Transfer::new(&handle).unwrap();
