@@ -79,6 +79,8 @@ counters! {
     host_moved,
     /// Datagrams to the host with a wrong checksum, not merged.
     host_damaged,
+    /// Acknowledgements to the host that the ACK filter left out.
+    host_superseded,
     /// NTBs sent because the host had nothing more.
     closed_idle,
     /// NTBs sent because nothing more fitted.
@@ -172,6 +174,7 @@ impl Tally {
                 merged: self.host_merged,
                 moved_bytes: self.host_moved,
                 damaged: self.host_damaged,
+                superseded_acks: self.host_superseded,
             },
             closed: list(&[
                 ("idle", self.closed_idle),

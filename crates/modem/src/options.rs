@@ -65,6 +65,9 @@ pub struct Options {
     /// Nice value of the thread that moves the packets, -20 to 19 (setpriority(2)). `None` is
     /// -11, unless the program was started with one of its own.
     pub nice: Option<i32>,
+    /// Whether acknowledgements of TCP on their way to the host that a later one supersedes are left
+    /// out, as the ACK filter of CAKE does (tc-cake(8)). It takes [`TunMode::Offload`].
+    pub ack_filter: bool,
     /// Number of the network function to drive, from 1, in the order of
     /// [`network`](uwwan_usb::functions::network). `None` is the first.
     pub function: Option<u8>,
@@ -109,6 +112,7 @@ impl Default for Options {
             in_flight: None,
             experiment: Experiment::default(),
             nice: None,
+            ack_filter: false,
             function: None,
             reattach_drivers: true,
             wait_for_device: false,

@@ -386,6 +386,9 @@ pub struct HostCalls {
     pub moved_bytes: u64,
     /// Number of datagrams that were neither cut nor merged because their checksum is wrong.
     pub damaged: u64,
+    /// Number of acknowledgements of TCP that the ACK filter left out because a later one supersedes
+    /// them; 0 without it.
+    pub superseded_acks: u64,
 }
 
 /// Traffic in one direction.

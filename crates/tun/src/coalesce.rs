@@ -31,11 +31,16 @@
 //!
 //! Order within a flow never changes: a datagram that cannot join its flow's run sends the run
 //! ahead of itself, and one whose flow cannot be told sends all runs between its addresses.
+//!
+//! With [`Coalescer::filter_acks`], acknowledgements that a later one of the batch supersedes are left
+//! out (`ack_filter`). They are looked for only among the datagrams that go alone, so that runs cost
+//! the same.
 
 use std::io::IoSlice;
 
 use heapless::Vec as FixedVec;
 
+use crate::ack_filter::{Ack, Held, Memory};
 use crate::checksum::Sum;
 use crate::headers::{
     Cut, Kind, Network, TCP, TCP_CHECKSUM, TCP_HEADER, UDP, UDP_CHECKSUM, UDP_HEADER, VNET_HEADER,
@@ -100,6 +105,8 @@ pub struct Counters {
     pub merged: u64,
     /// Number of datagrams that were sent alone because a checksum is wrong.
     pub damaged: u64,
+    /// Number of acknowledgements that were left out because a later one supersedes them.
+    pub superseded: u64,
 }
 
 /// Flow and headers of a datagram that can be part of a run.
@@ -164,6 +171,8 @@ pub struct Coalescer {
     /// Number of the youngest run.
     age: u64,
     counters: Counters,
+    /// Memory of the ACK filter; `None` without one.
+    acks: Option<Box<Memory<Key>>>,
 }
 
 /// Part that a datagram can play in runs.
@@ -209,13 +218,23 @@ impl Coalescer {
             runs: Box::new(std::array::from_fn(|_| free())),
             age: 0,
             counters: Counters::default(),
+            acks: None,
         }
+    }
+
+    /// Makes it leave out acknowledgements that a later one of the batch supersedes, as the ACK filter
+    /// of CAKE does (tc-cake(8)), or not.
+    pub fn filter_acks(&mut self, filter: bool) {
+        self.acks = filter.then(|| Box::new(Memory::new()));
     }
 
     /// Returns the counts since the coalescer was made.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            superseded: self.acks.as_ref().map_or(0, |acks| acks.superseded),
+            ..self.counters
+        }
     }
 
     /// Begins a batch, whose packets are given to `send` in the order in which they are to be
@@ -232,6 +251,7 @@ impl Coalescer {
             firsts: [&[]; FLOWS],
             live: 0,
             recent: 0,
+            held: Held::new(),
             send,
         }
     }
@@ -250,6 +270,8 @@ pub struct Batch<'c, 'd, F> {
     live: usize,
     /// Index of the run begun or joined last.
     recent: usize,
+    /// Acknowledgements that may still be superseded.
+    held: Held<'d, Key>,
     /// Callback that writes a packet.
     send: F,
 }
@@ -275,10 +297,13 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
                 if let Some(run) = self.find(&key) {
                     self.flush(run);
                 }
-                self.alone(datagram);
+                if self.coalescer.acks.is_none() || !self.hold(key, datagram) {
+                    self.alone(datagram);
+                }
             }
             Part::Unclear(addresses) => {
                 self.flush_where(|run| run.key.addresses == addresses);
+                self.release_where(|key| key.addresses == addresses);
                 self.alone(datagram);
             }
             Part::Garbage => self.alone(datagram),
@@ -289,6 +314,35 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
     #[inline]
     pub fn finish(&mut self) {
         self.flush_where(|_| true);
+        while let Some(held) = self.held.next() {
+            self.alone(held);
+        }
+    }
+
+    /// Holds a datagram that may be superseded. Returns `false` for any other, ahead of which what is
+    /// held of its flow is sent.
+    fn hold(&mut self, key: Key, datagram: &'d [u8]) -> bool {
+        let Some((network, ack)) = Ack::of(datagram) else {
+            self.release_where(|held| *held == key);
+            return false;
+        };
+        if let Some(memory) = &mut self.coalescer.acks {
+            let whole = || intact(&network, datagram);
+            if let Some(due) = self.held.take(memory, key, ack, datagram, whole) {
+                self.alone(due);
+            }
+        }
+        true
+    }
+
+    /// Sends what is held of the flows that `fits` accepts.
+    #[inline]
+    fn release_where(&mut self, fits: impl Fn(&Key) -> bool) {
+        while let Some(memory) = &mut self.coalescer.acks
+            && let Some(due) = self.held.release(memory, &fits)
+        {
+            self.alone(due);
+        }
     }
 
     /// Returns the index of a flow's run, if there is one.
@@ -344,6 +398,7 @@ impl<'d, F: FnMut(Packet<'_>)> Batch<'_, 'd, F> {
 
     /// Begins a run with a datagram whose flow has none.
     fn begin(&mut self, part: Datagram, datagram: &'d [u8]) {
+        self.release_where(|key| *key == part.key);
         if part.last {
             self.alone(datagram);
             return;

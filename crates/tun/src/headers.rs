@@ -37,6 +37,7 @@ pub(crate) mod flags {
     pub const SYN: u8 = 0x02;
     pub const RST: u8 = 0x04;
     pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
     pub const URG: u8 = 0x20;
     pub const CWR: u8 = 0x80;
 }

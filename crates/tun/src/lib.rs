@@ -31,6 +31,7 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod ack_filter;
 pub mod addresses;
 pub mod checksum;
 pub mod coalesce;

@@ -34,14 +34,17 @@ const BYTES: u64 = 20_000_000;
 
 const CHECKS: &[(&str, fn())] = &[
     ("plain_packets_take_no_allocation_and_no_copy", || {
-        steady_state(TunMode::Plain, None, None);
+        steady_state(TunMode::Plain, None, None, false);
     }),
     ("large_packets_take_no_allocation_and_no_copy", || {
-        steady_state(TunMode::Offload, None, None);
+        steady_state(TunMode::Offload, None, None, false);
     }),
     ("neither_do_long_blocks_of_32_bits", || {
-        steady_state(TunMode::Offload, Some(Format::Ntb32), Some(65_536));
-        steady_state(TunMode::Plain, Some(Format::Ntb32), Some(65_536));
+        steady_state(TunMode::Offload, Some(Format::Ntb32), Some(65_536), false);
+        steady_state(TunMode::Plain, Some(Format::Ntb32), Some(65_536), false);
+    }),
+    ("neither_does_the_ack_filter", || {
+        steady_state(TunMode::Offload, None, None, true);
     }),
 ];
 
@@ -95,7 +98,7 @@ fn run(name: &str, check: &fn()) -> bool {
 }
 
 /// Traffic both ways, first to warm up, then to be looked at.
-fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
+fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>, ack_filter: bool) {
     let knobs: Knobs = "settle_ms=20,ntb_in_max=131072,ntb_out_max=131072"
         .parse()
         .expect("knobs");
@@ -115,6 +118,7 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
         ntb,
         block_size: block,
         input_size: block,
+        ack_filter,
         ..Options::default()
     };
     let (sender, events) = mpsc::channel();
@@ -162,6 +166,7 @@ fn steady_state(tun_mode: TunMode, ntb: Option<Format>, block: Option<u32>) {
         }
     }
     assert_eq!(calls.damaged, 0);
+    assert_eq!(calls.superseded_acks > 0, ack_filter, "{calls:?}");
     assert!(traffic.dropped.is_empty(), "{:?}", traffic.dropped);
     assert!(traffic.errors.is_empty(), "{:?}", traffic.errors);
     handle.stop();

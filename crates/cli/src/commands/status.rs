@@ -370,6 +370,12 @@ fn describe_host(host: &HostCalls) -> String {
             bytes(host.moved_bytes)
         ));
     }
+    if host.superseded_acks > 0 {
+        text.push_str(&format!(
+            "; {} superseded ACKs left out",
+            host.superseded_acks
+        ));
+    }
     if host.damaged > 0 {
         text.push_str(&format!("; {} with a wrong checksum", host.damaged));
     }

@@ -290,6 +290,7 @@ impl Control {
             },
             host: Arc::clone(&session.host.as_ref().ok_or("the host's end is gone")?.data),
             addressing,
+            ack_filter: self.options.ack_filter,
             counters: Arc::clone(&session.counters),
         };
         let leads = session.machine.leads_back();

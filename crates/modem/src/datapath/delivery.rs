@@ -237,6 +237,7 @@ impl Delivery {
                 let after = coalescer.counters();
                 tally.host_merged += after.merged - before.merged;
                 tally.host_damaged += after.damaged - before.damaged;
+                tally.host_superseded += after.superseded - before.superseded;
             }
         }
         inspect.delivered(done.datagrams, done.bytes);

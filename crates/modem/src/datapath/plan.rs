@@ -60,6 +60,8 @@ pub(crate) struct SessionPlan {
     pub(crate) host: Arc<DataSlot>,
     /// Part of the plan that depends on the session's addresses.
     pub(crate) addressing: SessionAddressing,
+    /// Whether superseded acknowledgements to the host are left out.
+    pub(crate) ack_filter: bool,
     /// Published counters of the session.
     pub(crate) counters: Arc<SessionCounters>,
 }

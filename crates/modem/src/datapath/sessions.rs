@@ -31,11 +31,18 @@ struct Offload {
 
 impl Offload {
     /// Returns the offload in `place`, which is made at the first call.
-    fn of<'a>(place: &'a mut Option<Box<Self>>, host: &dyn Large, mtu: usize) -> &'a mut Self {
+    fn of<'a>(
+        place: &'a mut Option<Box<Self>>,
+        host: &dyn Large,
+        mtu: usize,
+        ack_filter: bool,
+    ) -> &'a mut Self {
         place.get_or_insert_with(|| {
+            let mut coalescer = Coalescer::new(host.merge());
+            coalescer.filter_acks(ack_filter);
             Box::new(Self {
                 scatter: Scatter::new(mtu),
-                coalescer: Coalescer::new(host.merge()),
+                coalescer,
             })
         })
     }
@@ -51,6 +58,8 @@ pub(super) struct SessionPath {
     pub(super) host: TakenData,
     /// Length of the longest datagram, in bytes.
     mtu: usize,
+    /// Whether superseded acknowledgements to the host are left out.
+    ack_filter: bool,
     /// Offload, where the host's end carries large packets.
     offload: Option<Box<Offload>>,
     /// Watch for a session on which nothing comes back.
@@ -86,6 +95,7 @@ impl SessionPath {
             stream: plan.stream,
             host,
             mtu: 0,
+            ack_filter: plan.ack_filter,
             offload: None,
             watch: Watch::new(now),
             monitor: Monitor {
@@ -102,7 +112,7 @@ impl SessionPath {
         };
         path.set_addressing(plan.addressing, now);
         if let HostData::Large(host) = &*path.host {
-            Offload::of(&mut path.offload, &**host, path.mtu);
+            Offload::of(&mut path.offload, &**host, path.mtu, path.ack_filter);
         }
         Ok(path)
     }
@@ -125,7 +135,7 @@ impl SessionPath {
         let source = match &mut *self.host {
             HostData::Single(host) => Source::Single(&mut **host),
             HostData::Large(host) => {
-                let offload = Offload::of(&mut self.offload, &**host, self.mtu);
+                let offload = Offload::of(&mut self.offload, &**host, self.mtu, self.ack_filter);
                 Source::Large(&mut **host, &mut offload.scatter)
             }
         };
@@ -217,7 +227,7 @@ impl Outlets for SessionPaths {
         let sink = match &mut *path.host {
             HostData::Single(host) => Sink::Single(&mut **host),
             HostData::Large(host) => {
-                let offload = Offload::of(&mut path.offload, &**host, path.mtu);
+                let offload = Offload::of(&mut path.offload, &**host, path.mtu, path.ack_filter);
                 Sink::Large(&mut **host, &mut offload.coalescer)
             }
         };

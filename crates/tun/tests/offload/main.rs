@@ -3,6 +3,7 @@
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
+mod ack_filter;
 mod anything;
 mod merging;
 mod placing;

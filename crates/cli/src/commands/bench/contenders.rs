@@ -26,8 +26,8 @@ struct UpOptions {
 impl Contender {
     /// Returns the options as they stand on the command line of `uwwan up`.
     pub fn arguments(&self) -> Vec<String> {
-        let words = |(option, value): &(&str, String)| [format!("--{option}"), value.clone()];
-        self.choices.iter().flat_map(words).collect()
+        let words = |(option, value): &(&str, String)| format!("--{option}={value}");
+        self.choices.iter().map(words).collect()
     }
 
     /// Returns whether no option is chosen.

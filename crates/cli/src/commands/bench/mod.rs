@@ -55,6 +55,7 @@ Examples:
   uwwan bench --block-size 4096,16384 --in-flight 1,4
       every combination, visited in turn
   uwwan bench --tun-mode offload,plain        many packets a call of the TUN beside one
+  uwwan bench --test up --ack-filter true,false
   uwwan bench --device loopback --ntb 16,32   NTBs alone: built, taken apart
   uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
   uwwan bench --device 1-4.2 --server 192.0.2.9:5201 --usb libusb,nusb -- --apn internet
@@ -150,6 +151,14 @@ pub struct Arguments {
     /// or plain from a kernel without]
     #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = words(TunMode::VALUES), help_heading = "To compare")]
     tun_mode: Vec<TunMode>,
+    /// Whether superseded acknowledgements to this host are left out
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_delimiter = ',',
+        help_heading = "To compare"
+    )]
+    ack_filter: Vec<bool>,
 
     /// Further options of the `uwwan up` that is started for a real modem
     #[arg(last = true, value_name = "OPTION OF UP")]
@@ -313,6 +322,12 @@ impl Arguments {
                 "NTBs alone cross no TUN interface",
             ),
             (
+                "ack-filter",
+                !self.ack_filter.is_empty(),
+                loopback,
+                "NTBs alone cross no TUN interface",
+            ),
+            (
                 "input-size",
                 !self.input_size.is_empty(),
                 loopback,
@@ -372,6 +387,7 @@ impl Arguments {
         let all = contenders::combine(&[
             ("usb", backends.collect()),
             ("tun-mode", texts(&self.tun_mode)),
+            ("ack-filter", texts(&self.ack_filter)),
             ("ntb", texts(&self.ntb)),
             ("ndp", texts(&self.ndp)),
             ("table", texts(&self.table)),

@@ -40,6 +40,7 @@ fn plan(id: u8, host: &Arc<FakeHost>, counters: &Arc<SessionCounters>) -> Sessio
             mtu: MTU,
             ..SessionAddressing::default()
         },
+        ack_filter: false,
         counters: Arc::clone(counters),
     }
 }
