@@ -42,7 +42,11 @@ fuzz_target!(|bytes: &[u8]| {
     let answers = like.rules.iter().filter_map(|rule| rule.answer.as_ref());
     // No more is held than was captured.
     assert!(answers.map(held).sum::<usize>() <= bytes.len());
-    let mut knobs = like.descriptors.as_ref().map(Knobs::like).unwrap_or_default();
+    let mut knobs = like
+        .descriptors
+        .as_ref()
+        .map(Knobs::like)
+        .unwrap_or_default();
     for assignment in &like.knobs {
         let _ = knobs.assign(assignment);
     }

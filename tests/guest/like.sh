@@ -56,6 +56,7 @@ check 'the modem of the capture is plugged in' start_emulator far1 --attach --fa
 check 'what was found in the capture is told' grep -q 'like 03f0:a31d: answers to' "$logs/far1.log"
 check 'like: the kernel finds it' wait_for 20 find_modem
 check 'like: configuration 2' wait_for 20 configuration_is 2
+# shellcheck disable=SC2119 # without further options
 start_up
 wait_online 'like: up is online' 60 && {
   check 'like: the captured address' stated '[.. | strings] | any(startswith("100.64.7.9"))'

@@ -326,7 +326,7 @@ fn ntbs_go_out_and_what_comes_back_is_shown() {
     };
     let (one, two) = (build(&[]), build(&["--sequence", "9", "--pad", "600"]));
     let output = up.ask(&[
-        "ntb", "send", &one, &two, "--count", "2", "--wait", "20", "--json",
+        "ntb", "send", &one, &two, "--count", "1", "--wait", "20", "--json",
     ]);
     let told = objects(&output);
     assert!(output.status.success(), "{told:?}");

@@ -89,8 +89,8 @@ impl Dialogues {
         change: Changes<'_>,
     ) {
         if self.lines.len() >= MOST_ENDPOINTS && !self.lines.contains_key(&endpoint) {
-            for offset in 0..bytes.len() {
-                change(packet, offset, blanked(bytes[offset]));
+            for (offset, byte) in bytes.iter().enumerate() {
+                change(packet, offset, blanked(*byte));
             }
             context.1.blanked("text of too many endpoints", 1);
             return;
@@ -190,7 +190,7 @@ impl Line {
             scrub.body(bytes, self.announced);
             return;
         }
-        match scrub.to_command(bytes) {
+        match scrub.command_at(bytes) {
             Some(start) => {
                 self.announced = last_number(bytes);
                 *sent = scrub.commands(&mut bytes[start..]);
@@ -211,7 +211,7 @@ impl Line {
             return;
         }
         let echo = if self.state != State::Body {
-            scrub.to_command(bytes)
+            scrub.command_at(bytes)
         } else if is_known_command(bytes) {
             command_start(bytes)
         } else {
@@ -339,7 +339,7 @@ struct Scrub<'a> {
 
 impl Scrub<'_> {
     /// Returns where what follows AT begins, with what stands in front of it scrubbed.
-    fn to_command(&mut self, bytes: &mut [u8]) -> Option<usize> {
+    fn command_at(&mut self, bytes: &mut [u8]) -> Option<usize> {
         if let Some(start) = command_start(bytes) {
             return Some(start);
         }
@@ -712,7 +712,7 @@ fn hexadecimal(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns the units that hexadecimal digits stand for, if they are text in UCS-2.
 fn ucs2(bytes: &[u8]) -> Option<Vec<u16>> {
-    if bytes.len() < 8 || bytes.len() % 4 != 0 {
+    if bytes.len() < 8 || !bytes.len().is_multiple_of(4) {
         return None;
     }
     let octets = hexadecimal(bytes)?;
