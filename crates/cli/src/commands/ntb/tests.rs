@@ -70,7 +70,7 @@ fn ethernet_counts_its_remainder_behind_the_header_and_has_a_crc() {
         "divisor = 32\n[[ndp]]\nstream = \"ethernet-crc\"\ndatagram = [{{ hex = \"{frame}\" }}]"
     ))
     .unwrap();
-    assert_eq!(built.datagrams, [18..34]);
+    assert_eq!(built.datagrams, vec![18..34]);
     let seen = decode(&built);
     assert_eq!(seen["datagrams"][0]["stream"], "Ethernet+CRC");
     assert_eq!(seen["datagrams"][0]["length"], 16);

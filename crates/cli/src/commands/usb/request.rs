@@ -118,7 +118,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             format!("more than {LONGEST} bytes, which is all that Linux carries for a program"),
         ));
     }
-    if !(is_in && length > 0) && !arguments.force {
+    let reads = is_in && length > 0;
+    if !reads && !arguments.force {
         return Err(
             Failure::new(FailureKind::Usage, "the request may change something")
                 .at(format!(
