@@ -1,7 +1,7 @@
 //! Bytes that a program sends as they are, past all that the driver knows of messages and NTBs, and
 //! what the device sends then.
 //!
-//! A [`Raw`] goes to the control thread, with the teller's end of a channel whose other end is a
+//! A `Raw` goes to the control thread, with the teller's end of a channel whose other end is a
 //! [`Listener`]. What comes is told until the time to wait is over, the session ends, or the listener
 //! is dropped. Tellers never wait: what there is no room for is counted.
 

@@ -4,7 +4,7 @@
 //! * [`bisect`]: the boundary of one value.
 //! * [`discover`]: what a modem that nobody knows needs, as a row of the quirk table.
 //!
-//! A [`cell`] is one combination of values. The [`bench`] brings the modem online with it ([`link`]),
+//! A [`cell`] is one combination of values. The [bench](mod@bench) brings the modem online with it ([`link`]),
 //! whose host's end ([`host`]) sends [marked datagrams](echo) for each [`trial`]. Results go into a
 //! [`journal`] and a [`report`].
 
