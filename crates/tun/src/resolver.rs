@@ -1,6 +1,6 @@
 //! A resolver configuration that only the programs of one mount namespace see.
 //!
-//! In the namespace that [`enter_for_programs`](crate::namespace::enter_with_mounts) makes, a file in
+//! In the namespace that [`enter_for_programs`](crate::namespace::enter_for_programs) makes, a file in
 //! memory stands in the place of `/etc/resolv.conf`, and the folders are empty in which services of
 //! the machine take questions for names: the C library asks systemd-resolved, nscd and Avahi by
 //! sockets there where `nsswitch.conf` says so, and these would answer from the machine's network.
