@@ -98,7 +98,8 @@ impl DataSession {
     pub(super) fn connect_info(&mut self, now: Instant, connect: &ConnectInfo) {
         match connect.activation_state {
             ActivationState::ACTIVATED => {
-                self.only = only_family(connect.nw_error.normalised());
+                let told = only_family(connect.nw_error.normalised());
+                self.only = told.or_else(|| single(connect.ip_type));
                 let mut detail = format!("asked for {}", family_name(self.family));
                 if connect.nw_error != NwError::NONE {
                     detail.push_str(&format!("; the network says {}", cause(connect.nw_error)));
@@ -209,6 +210,13 @@ fn only_family(cause: NwError) -> Option<ContextIpType> {
         NwError::PDP_TYPE_IPV4_ONLY_ALLOWED => Some(ContextIpType::IPV4),
         _ => None,
     }
+}
+
+/// Returns the family of a context that has been activated with one alone.
+fn single(activated: ContextIpType) -> Option<ContextIpType> {
+    [ContextIpType::IPV4, ContextIpType::IPV6]
+        .into_iter()
+        .find(|family| *family == activated)
 }
 
 /// Returns the single families to try after both were refused with this cause.
