@@ -164,6 +164,12 @@ impl Teller {
         self.until
     }
 
+    /// Returns whether anybody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        // The listener has the other one.
+        Arc::strong_count(&self.waiting) > 1
+    }
+
     /// Tells that a transfer ended. Returns `false` when nobody listens any more.
     pub(crate) fn sent(&mut self, transfer: usize, length: usize, error: Option<String>) -> bool {
         self.tell(

@@ -129,6 +129,11 @@ impl Downlink {
         self.teller.is_some()
     }
 
+    /// Returns whether a program hears what it is told.
+    pub(super) fn is_heard(&self) -> bool {
+        self.teller.as_ref().is_some_and(Teller::is_heard)
+    }
+
     /// Tells the program that a transfer of its own ended. Returns `false` when it does not listen any
     /// more.
     pub(super) fn tell_sent(

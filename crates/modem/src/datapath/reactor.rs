@@ -636,7 +636,9 @@ impl Data {
 
     /// Begins to send NTBs of a program.
     fn send_raw(&mut self, raw: Raw, tally: &mut Tally) -> Result<(), Fault> {
-        if self.raw.is_some() {
+        // A program that has heard what it wanted leaves before its time is over.
+        let listens = |raw: &RawNtbs| raw.pauses() || self.downlink.is_heard();
+        if self.raw.as_ref().is_some_and(listens) {
             let busy = refused("another program does so at the moment").of(FailureKind::Busy);
             raw.teller.fail(busy);
             return Ok(());
