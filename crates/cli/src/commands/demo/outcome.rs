@@ -161,7 +161,7 @@ mod tests {
     fn the_json_has_the_documented_shape() {
         assert_eq!(
             serde_json::to_string(&good()).unwrap(),
-            r#"{"configuration":{"before":2,"after":3},"ndp":"end","addresses":["10.0.0.1/30"],"ping":{"sent":10,"received":10,"rtt_ms_median":0.25},"download":{"bytes":1000000,"mbit_s":80.0},"upload":{"bytes":1000000,"mbit_s":40.0},"rungs":[{"name":"found","seconds":0.01}],"seconds":2.5,"tun_mode":"plain","host_calls":{"reads":0,"writes":0,"cut":0,"merged":0,"moved_bytes":0,"damaged":0}}"#
+            r#"{"configuration":{"before":2,"after":3},"ndp":"end","addresses":["10.0.0.1/30"],"ping":{"sent":10,"received":10,"rtt_ms_median":0.25},"download":{"bytes":1000000,"mbit_s":80.0},"upload":{"bytes":1000000,"mbit_s":40.0},"rungs":[{"name":"found","seconds":0.01}],"seconds":2.5,"tun_mode":"plain","host_calls":{"reads":0,"writes":0,"cut":0,"merged":0,"moved_bytes":0,"damaged":0,"superseded_acks":0}}"#
         );
     }
 
