@@ -347,7 +347,8 @@ fn ntbs_go_out_and_what_comes_back_is_shown() {
     // One that is broken: the modem swallows it, and `up` goes on.
     let broken = build(&["--wrong", "ndp-index=4000"]);
     let output = up.ask(&["ntb", "send", &broken, "--wait", "0.2"]);
-    assert!(output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
     let text = up.inside(&["ping", "-c", "1", "-W", "10", "198.51.100.1"]);
     assert!(text.contains("1 received"), "{text}");
     let status = up.until("still online", |status| status["online"] == true);

@@ -2,6 +2,7 @@
 //! [`share`](crate::share) defines the messages.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use crate::share::{Reply, Request, Sending};
 const LONGEST_REPLY: usize = 1 << 20;
 /// Time a request may take to be sent, and time for the reply to a request for the status.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time until a running `up` knows that a program has left.
+const LEAVING: Duration = Duration::from_secs(1);
 /// Length of what is told of a stranger's refusal, in characters.
 const LONGEST_REASON: usize = 400;
 
@@ -186,21 +189,11 @@ impl StatusClient {
         if self.reply(PATIENCE)?.is_none() {
             return Err(broken(&self.place, &"it has ended"));
         }
-        let mut ended = false;
-        Ok(std::iter::from_fn(move || {
-            while !ended {
-                match self.reply(wait + PATIENCE) {
-                    Ok(Some(Reply { heard: None, .. })) => {}
-                    Ok(Some(Reply { heard, .. })) => return heard.map(Ok),
-                    Ok(None) => ended = true,
-                    Err(failure) => {
-                        ended = true;
-                        return Some(Err(failure));
-                    }
-                }
-            }
-            None
-        }))
+        Ok(Hearing {
+            client: self,
+            wait,
+            ended: false,
+        })
     }
 
     /// Asks for the status and returns the reply that holds it.
@@ -233,6 +226,48 @@ fn broken(place: &str, error: &dyn std::fmt::Display) -> Failure {
     .at(place)
     .because(error)
     .next("if it hangs, send its process SIGTERM twice")
+}
+
+/// What a running `up` tells of bytes that were sent through it.
+struct Hearing {
+    client: StatusClient,
+    /// Time for which it is told.
+    wait: Duration,
+    ended: bool,
+}
+
+impl Iterator for Hearing {
+    type Item = Result<Heard, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.client.reply(self.wait + PATIENCE) {
+                Ok(Some(Reply { heard: None, .. })) => {}
+                Ok(Some(Reply { heard, .. })) => return heard.map(Ok),
+                Ok(None) => self.ended = true,
+                Err(failure) => {
+                    self.ended = true;
+                    return Some(Err(failure));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Hearing {
+    /// Leaves, and waits until the running `up` knows: it takes bytes of one program at a time.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let stream = self.client.stream.get_mut();
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.set_read_timeout(Some(LEAVING));
+        let deadline = Instant::now() + LEAVING;
+        let mut told = [0; 4096];
+        while Instant::now() < deadline && matches!(stream.read(&mut told), Ok(1..)) {}
+    }
 }
 
 #[cfg(test)]

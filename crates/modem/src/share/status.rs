@@ -16,7 +16,8 @@
 //!
 //! `{"command":"send","to":"control","lengths":[16,20],"wait_ms":2000}` (fields of
 //! [`Sending`]) is followed by as many bytes as the lengths say together. It is answered with one line,
-//! and then with one for each [`Heard`](crate::raw::Heard), until the time to wait is over.
+//! and then with one for each [`Heard`](crate::raw::Heard), until the time to wait is over, or the client
+//! has closed its sending side.
 //!
 //! A request has to come within [`REQUEST_TIME`], and a reply has to be read within [`REPLY_TIME`].
 //! At most [`MOST_WATCHERS`] clients may watch or wait for the end, so that some places are left
@@ -641,6 +642,11 @@ impl Service for StatusService {
             if let Some(running) = &ended.capture {
                 running.capture.end();
             }
+            if ended.phase == Phase::Hearing {
+                // It has heard what it wanted, and another program may have bytes sent.
+                ended.listener = None;
+                ended.phase = Phase::Done;
+            }
             self.advance(now, client);
         }
     }
@@ -910,6 +916,18 @@ mod tests {
         let mut raw = orders.lock().unwrap().pop().unwrap();
         service.disconnect(now, client);
         assert!(!raw.teller.came(now, &[1], true));
+        // Nor is one that closes its sending side, and its place is free.
+        let client = service
+            .connect(now, Entrance::Private, Caller::Owner)
+            .unwrap();
+        service.receive(now, client, &[&order[..], b"\nabcde"].concat());
+        let raw = orders.lock().unwrap().pop().unwrap();
+        assert!(raw.teller.is_heard());
+        let taken = service.output(client).len();
+        service.wrote(now, client, taken);
+        service.input_ended(now, client, 0);
+        assert!(!raw.teller.is_heard());
+        assert_eq!(service.take_finished(now), Some(client));
         // One that announces more than it sends is dropped in time.
         let client = service
             .connect(now, Entrance::Private, Caller::Owner)
