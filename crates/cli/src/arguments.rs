@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     at, bench, capture, completions, config, demo, doctor, down, emulate, exec, ipv6, lab, list,
-    manual, mbim, modem, ntb, quirks, status, up, usb,
+    manual, mbim, modem, ntb, quirks, record, status, up, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -56,6 +56,8 @@ pub enum Command {
     Modem(modem::Command),
     /// Capture what passes on USB
     Capture(capture::Arguments),
+    /// Ask a modem all that is safe to ask, and leave a scrubbed capture of it for a bug report
+    Record(record::Arguments),
     /// Send AT commands, or talk with the modem in a console
     At(at::Arguments),
     /// Find out why IPv6 is refused, and unlock it

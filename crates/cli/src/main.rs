@@ -92,6 +92,7 @@ fn main() -> ExitCode {
         Command::Quirks(arguments) => commands::quirks::run(&arguments),
         Command::Modem(command) => commands::modem::run(&command),
         Command::Capture(arguments) => commands::capture::run(&arguments),
+        Command::Record(arguments) => commands::record::run(&arguments),
         Command::At(arguments) => commands::at::run(&arguments),
         Command::Ipv6(arguments) => commands::ipv6::run(&arguments),
         Command::Lab(arguments) => commands::lab::run(&arguments),

@@ -1,7 +1,7 @@
 //! The way of a command to its modem: through the running `uwwan up` that owns it, or by opening
 //! the device where none runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use uwwan_usb::functions::SerialRole;
 
 use crate::candidates;
 use crate::capture;
-use crate::checks::words;
+use crate::checks::{bad, words};
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
 use crate::output::note;
@@ -132,6 +132,23 @@ impl Reach {
             selector: Selector::Port(candidate.found.identity.port),
             settle: None,
         })
+    }
+
+    /// Does as [`Reach::target`], and captures into a new file at `path` what passes where this process
+    /// opens the device.
+    ///
+    /// # Errors
+    /// Those of [`Reach::target`], and [`FailureKind::Usage`] when another capture is asked for.
+    pub fn recorded(&self, path: &Path) -> Result<Target, Failure> {
+        if self.capture.capture.is_some() {
+            return Err(bad("capture", "what passes is recorded already"));
+        }
+        if self.running()?.is_some() {
+            return self.target();
+        }
+        let mut recorded = self.clone();
+        recorded.capture.capture = Some(path.to_owned());
+        recorded.target()
     }
 
     fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {

@@ -437,3 +437,74 @@ fn a_capture_of_the_kernel_is_scrubbed_too() {
         assert_eq!(scrubbed(wrong).status.code(), Some(2));
     }
 }
+
+/// Returns the MBIM commands that set something, and the AT lines that were sent.
+fn orders(file: &Path) -> (Vec<Value>, Vec<String>) {
+    let entries = uwwan(&["capture", "show", "--json", "--show-personal"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let text = succeeds(&entries);
+    let (mut orders, mut lines) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        if entry["direction"] != "out" {
+            continue;
+        }
+        // Which indications come ends with the control session, and each that is opened says it.
+        let subscribes = entry["message"]["cid"] == "device_service_subscribe_list";
+        let sets = entry["message"]["command_type"] != "query" && !subscribes;
+        if entry["message"]["type"] == "command" && sets {
+            orders.push(entry["message"].clone());
+        }
+        lines.extend(entry["text"].as_str().map(str::to_owned));
+    }
+    (orders, lines)
+}
+
+/// Checks that nothing was sent but questions.
+fn only_asks(file: &Path) {
+    let (sets, lines) = orders(file);
+    assert_eq!(sets, [Value::Null; 0]);
+    assert!(lines.iter().any(|line| line == "ATI"), "{lines:?}");
+    for line in lines {
+        // What the port itself answers with is set for its dialogue.
+        let dialogue = ["ATE0", "ATV1", "AT+CMEE"]
+            .iter()
+            .any(|start| line.contains(start));
+        assert!(dialogue || line == "AT" || !line.contains('='), "{line}");
+    }
+}
+
+#[test]
+fn a_record_asks_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("modem.pcapng");
+    let record = |up: Option<&Up>, further: &[&str]| {
+        let mut command = uwwan(&["record", "--json"]);
+        command.arg(&file).args(further);
+        if let Some(up) = up {
+            command.env("UWWAN_RUNTIME_DIR", up.base.path());
+        }
+        let output = command.output().unwrap();
+        serde_json::from_str::<Value>(&succeeds(&output)).unwrap()
+    };
+    let account = record(None, &["--device", "emulator"]);
+    assert!(account["mbim_answers"].as_u64() > Some(15), "{account}");
+    assert!(account["at_answers"].as_u64() > Some(15), "{account}");
+    only_asks(&file);
+    assert_eq!(found(&file), [""; 0]);
+    let again = uwwan(&["record", "--device", "emulator"])
+        .arg(&file)
+        .output();
+    assert_eq!(again.unwrap().status.code(), Some(2));
+    // Through a running `up`.
+    let other = folder.path().join("up.pcapng");
+    let up = Up::start(tempfile::tempdir().unwrap(), &other);
+    let account = record(Some(&up), &["--force"]);
+    assert!(account["mbim_answers"].as_u64() > Some(15), "{account}");
+    assert!(account["at_answers"].as_u64() > Some(15), "{account}");
+    only_asks(&file);
+    assert_eq!(found(&file), [""; 0]);
+    up.end();
+}

@@ -29,6 +29,7 @@ pub mod pin;
 pub mod progress;
 pub mod quirks;
 pub mod radio;
+pub mod record;
 pub mod reset;
 pub mod services;
 pub mod sessions;

@@ -2,7 +2,7 @@
 //! captures.
 
 mod place;
-mod scrub;
+pub(super) mod scrub;
 mod show;
 mod start;
 

@@ -1,0 +1,220 @@
+//! `uwwan record` asks a modem everything that is safe to ask, and leaves one scrubbed capture of it.
+
+use std::fs::File;
+use std::io;
+use std::net::Shutdown;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use uwwan_mbim::registry::{self, CidId, Part, Version};
+use uwwan_mbim::services::basic_connect::{
+    CONNECT, ConnectInfo, DEVICE_SERVICES, DeviceServices, IP_CONFIGURATION, IpConfiguration,
+};
+use uwwan_mbim::services::{intel_firmware_update, proxy_control, qdu};
+use uwwan_mbim::session::Command as MbimCommand;
+use uwwan_mbim::uuid::Uuid;
+use uwwan_modem::capture::scrub::Options;
+use uwwan_modem::client::{AtClient, Client, StatusClient};
+
+use super::capture::scrub::{scrub_file, tell};
+use crate::capture;
+use crate::failure::{Failure, FailureKind};
+use crate::output::{note, say, say_json};
+use crate::reach::{self, Reach, Target};
+
+/// Longest time for the answer to a query, and to an AT command.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Services that are not asked: what they say is of programs that write firmware, or of the proxy.
+const LEFT_ALONE: [Uuid; 3] = [intel_firmware_update::UUID, qdu::UUID, proxy_control::UUID];
+/// AT commands that only read.
+const AT: [&str; 30] = [
+    "ATI",
+    "AT+CGMI",
+    "AT+CGMM",
+    "AT+CGMR",
+    "AT+CGSN",
+    "AT+GCAP",
+    "AT^HWVER",
+    "AT^VERSION?",
+    "AT+CMEE?",
+    "AT+CPIN?",
+    "AT^CPIN?",
+    "AT+CFUN?",
+    "AT+COPS?",
+    "AT+CREG?",
+    "AT+CGREG?",
+    "AT+CEREG?",
+    "AT+CSQ",
+    "AT^HCSQ?",
+    "AT+CGATT?",
+    "AT+CGACT?",
+    "AT+CGDCONT?",
+    "AT+CGPADDR",
+    "AT+CGCONTRDP",
+    "AT^SYSCFGEX?",
+    "AT^SYSINFOEX",
+    "AT^SETPORT?",
+    "AT^IPV6CAP?",
+    "AT^NDISSTATQRY?",
+    "AT^RFSWITCH?",
+    "AT^CHIPTEMP?",
+];
+
+/// Arguments of `record`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  uwwan record                                of the only modem, into modem.pcapng
+  uwwan record lt4132.pcapng --device 1-4.2   of one of several
+  uwwan record --device emulator              of the emulated modem
+
+Attach the file to a report of what does not work. It holds the descriptors, what each MBIM service tells when
+it is asked without parameters, and AT commands that only read: no message, no phonebook, and nothing that
+changes anything. Opening the modem switches its USB configuration and sets up its data function, as every
+command does where no `uwwan up` runs; a running one is asked through. Identities are replaced as uwwan capture
+scrub does; look through the file with uwwan capture show.")]
+pub struct Arguments {
+    /// The file to write
+    #[arg(value_name = "FILE.pcapng", default_value = "modem.pcapng")]
+    file: PathBuf,
+    #[command(flatten)]
+    reach: Reach,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+    /// Print the account as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Numbers of questions, and of those that were answered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    mbim: usize,
+    mbim_answered: usize,
+    at: usize,
+    at_answered: usize,
+}
+
+/// Asks, captures and scrubs.
+///
+/// # Errors
+/// Fails when the modem cannot be reached, and when the file cannot be written.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if !arguments.force && arguments.file.exists() {
+        let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+        return Err(capture::cannot_write(&arguments.file, &exists, "--force"));
+    }
+    let host = |error: io::Error| Failure::new(FailureKind::Host, "cannot record").because(error);
+    // What was captured is for nobody else, and goes with the folder.
+    let folder = tempfile::tempdir().map_err(host)?;
+    let whole = folder.path().join("whole.pcapng");
+    let interrupts = reach::interrupts()?;
+    let target = arguments.reach.recorded(&whole)?;
+    let mut asked = Asked::default();
+    let through = match &target {
+        Target::Running(entry) => {
+            let client = StatusClient::connect(&entry.socket)?;
+            let (mut records, ended) = client.capture(uwwan_modem::capture::Options::default())?;
+            let mut file = File::create_new(&whole).map_err(host)?;
+            let copying = std::thread::spawn(move || io::copy(&mut records, &mut file));
+            Some((ended, copying))
+        }
+        Target::Device { .. } => None,
+    };
+    let mut modem = target.clone().open(interrupts)?.client;
+    let answered = ask_mbim(&mut modem, &mut asked);
+    modem.close()?;
+    answered?;
+    match target.at(None) {
+        Ok(mut port) => ask_at(&mut port, &mut asked),
+        Err(failure) => note(format!("nothing is asked over AT: {failure}")),
+    }
+    match through {
+        Some((ended, copying)) => {
+            ended.shutdown(Shutdown::Write).map_err(host)?;
+            let copied = copying.join().unwrap_or_else(|_| Ok(0));
+            copied.map_err(host)?;
+        }
+        None => capture::finish(),
+    }
+    let report = scrub_file(&whole, &arguments.file, Options::default(), arguments.force)?;
+    if arguments.json {
+        return say_json(&json!({
+            "file": arguments.file,
+            "mbim_queries": asked.mbim,
+            "mbim_answers": asked.mbim_answered,
+            "at_commands": asked.at,
+            "at_answers": asked.at_answered,
+            "scrubbed": report,
+        }));
+    }
+    say(format!(
+        "{} MBIM queries, {} answered; {} AT commands, {} answered",
+        asked.mbim, asked.mbim_answered, asked.at, asked.at_answered
+    ))?;
+    tell(&report, &arguments.file.display().to_string())
+}
+
+/// Asks each service that the modem has, and that is known, what it tells without parameters, and the state
+/// of session 0.
+fn ask_mbim(modem: &mut Client, asked: &mut Asked) -> Result<(), Failure> {
+    let services: DeviceServices = modem.query(DEVICE_SERVICES)?;
+    asked.mbim += 1;
+    asked.mbim_answered += 1;
+    for element in services.device_services {
+        let service = element.device_service_id;
+        let Some(known) = registry::service(service).filter(|_| !LEFT_ALONE.contains(&service))
+        else {
+            continue;
+        };
+        for number in element.cids {
+            let id = CidId {
+                service,
+                cid: number,
+            };
+            let plain = known
+                .cid(number)
+                .and_then(|cid| cid.layout(Part::Query, Version::V1))
+                .is_some_and(|query| query.fields.is_empty());
+            if plain && id != DEVICE_SERVICES {
+                one(modem, MbimCommand::query(id), asked)?;
+            }
+        }
+    }
+    let session = ConnectInfo::default();
+    one(modem, MbimCommand::query_with(CONNECT, &session), asked)?;
+    let configuration = IpConfiguration::default();
+    one(
+        modem,
+        MbimCommand::query_with(IP_CONFIGURATION, &configuration),
+        asked,
+    )
+}
+
+fn one(modem: &mut Client, query: MbimCommand, asked: &mut Asked) -> Result<(), Failure> {
+    asked.mbim += 1;
+    match modem.command(query, PATIENCE) {
+        Ok(response) if response.status.is_success() => asked.mbim_answered += 1,
+        Ok(_) => {}
+        // What is not answered is told by the capture, too.
+        Err(failure) if matches!(failure.kind, FailureKind::Timeout | FailureKind::Refused) => {}
+        Err(failure) => return Err(failure),
+    }
+    Ok(())
+}
+
+fn ask_at(port: &mut AtClient, asked: &mut Asked) {
+    for command in AT {
+        asked.at += 1;
+        match port.ask(command, None, Some(PATIENCE)) {
+            Ok(answer) if answer.result.is_ok() => asked.at_answered += 1,
+            Ok(_) => {}
+            Err(failure) => {
+                note(format!("{command}: {failure}"));
+                return;
+            }
+        }
+    }
+}
