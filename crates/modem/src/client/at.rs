@@ -13,7 +13,7 @@ use uwwan_usb::functions;
 use super::at_socket::AtSocket;
 use crate::at_port::open::{Choice, Opened, open, switch};
 use crate::at_port::{self, Answer, AtPort, Line, command};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 
 /// Time a modem has to leave the bus after `AT^RESET`.
 const LEAVE: Duration = Duration::from_secs(30);
@@ -200,19 +200,29 @@ impl Here {
             )));
         }
         self.opened = None;
-        let mut back = None;
+        let mut ended = None;
         until(RETURN, || {
-            back = self.look();
-            back.is_some()
+            let Some(found) = self.look() else {
+                return false;
+            };
+            self.found = found;
+            // What is found may be the one that is about to leave.
+            let result = self.reopen(told);
+            let leaves = matches!(&result, Err(failure) if failure.kind == FailureKind::Gone);
+            ended = Some(result);
+            !leaves
         });
-        let Some(found) = back else {
-            return Err(at_port::away(format!(
+        ended.unwrap_or_else(|| {
+            Err(at_port::away(format!(
                 "it has not come back to port {1} within {0} s",
                 RETURN.as_secs(),
                 self.found.identity.port
-            )));
-        };
-        self.found = found;
+            )))
+        })
+    }
+
+    /// Opens the port of the device that was found, in the configuration with the MBIM function.
+    fn reopen(&mut self, told: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         let device = self.backend.open(&self.found).map_err(at_port::usb)?;
         if let Some(mbim) = functions::mbim(device.descriptors()).first() {
             switch(&*device, mbim.configuration, None, &mut |step| {
