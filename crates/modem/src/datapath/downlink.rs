@@ -96,7 +96,8 @@ impl Downlink {
         let size = whole_packets(&*queue, sizes.agreed);
         let least = whole_packets(&*queue, sizes.least);
         let size_max = whole_packets(&*queue, sizes.most.max(size));
-        let idle = (0..depth.max(1)).map(|_| queue.allocate(size)).collect();
+        let mut idle: Vec<Buffer> = (0..depth.max(1)).map(|_| queue.allocate(size)).collect();
+        idle.sort_by_key(Buffer::is_mapped);
         Self {
             queue,
             receiver: Receiver::new(limits),
@@ -423,6 +424,11 @@ impl Downlink {
                 .for_each(|wanted| wanted.for_other = true);
             return true;
         }
+        self.halve()
+    }
+
+    /// Goes on with half of the buffers. Returns `false` when there is only one.
+    pub(super) fn halve(&mut self) -> bool {
         let most = self.queue.pending() + self.idle.len();
         if most < 2 {
             return false;
@@ -435,6 +441,21 @@ impl Downlink {
     /// Returns whether the memory that the other direction needs is still waited for.
     pub(super) fn is_making_way(&self) -> bool {
         self.making_way.is_some() || self.older > 0 || self.wanted.is_some()
+    }
+
+    /// Puts buffers of the present size in the place of others. The memory of all those is free before
+    /// any is asked for. Buffers that have their memory already are the next to be submitted.
+    fn replace_idle(&mut self) {
+        let before = self.idle.len();
+        self.idle.retain(|buffer| buffer.capacity() == self.size);
+        if self.idle.len() == before {
+            return;
+        }
+        for _ in self.idle.len()..before {
+            let buffer = self.queue.allocate(self.size);
+            self.idle.push(buffer);
+        }
+        self.idle.sort_by_key(Buffer::is_mapped);
     }
 
     /// Queues every buffer that is not in use.
@@ -454,21 +475,20 @@ impl Downlink {
             self.idle.truncate(most);
             self.making_way = None;
         }
-        while let Some(mut buffer) = self.idle.pop() {
-            if buffer.capacity() != self.size {
-                // Its memory is free before more is asked for.
-                drop(buffer);
-                buffer = self.queue.allocate(self.size);
-            }
+        self.replace_idle();
+        while let Some(buffer) = self.idle.pop() {
             let Err(rejected) = self.queue.submit(buffer) else {
                 continue;
             };
             match rejected.error {
-                Error::NoMemory { .. } if self.will_free_memory() => {
-                    self.idle.push(rejected.buffer);
-                    return Ok(());
+                Error::NoMemory { .. } if self.queue.pending() > 0 => {
+                    if self.will_free_memory() {
+                        self.idle.push(rejected.buffer);
+                        return Ok(());
+                    }
+                    tally.transfers_given_up += 1;
                 }
-                Error::NoMemory { .. } if self.queue.pending() > 0 => tally.transfers_given_up += 1,
+                // The other direction has all of it.
                 error @ Error::NoMemory { .. } => {
                     self.idle.push(rejected.buffer);
                     return Err(Fault::Memory(error.to_string()));

@@ -587,7 +587,7 @@ impl Data {
         while let Err(fault) = downlink.submit_idle(now, tally) {
             // The memory is in buffers that only wait, in whichever direction.
             let made_way =
-                matches!(fault, Fault::Memory(_)) && (uplink.make_way() | downlink.make_way());
+                matches!(fault, Fault::Memory(_)) && (uplink.make_way() || downlink.halve());
             if !made_way {
                 return Err(fault);
             }
@@ -717,7 +717,11 @@ impl Data {
             || waited_for.any(|path| path.writable);
         let writes = tally.host_writes;
         self.more = if writable || overdue {
-            self.downlink.run(&mut self.paths, now, tally)?
+            match self.downlink.run(&mut self.paths, now, tally) {
+                // Buffers that only wait are freed for the device's NTBs.
+                Err(Fault::Memory(_)) if self.uplink.make_way() => true,
+                result => result?,
+            }
         } else {
             false
         };
