@@ -427,6 +427,11 @@ impl Downlink {
         self.halve()
     }
 
+    /// Returns whether nothing is in flight, although there are buffers for it.
+    pub(super) fn is_starved(&self) -> bool {
+        self.queue.pending() == 0 && !self.idle.is_empty()
+    }
+
     /// Goes on with half of the buffers. Returns `false` when there is only one.
     pub(super) fn halve(&mut self) -> bool {
         let most = self.queue.pending() + self.idle.len();
@@ -481,14 +486,15 @@ impl Downlink {
                 continue;
             };
             match rejected.error {
-                Error::NoMemory { .. } if self.queue.pending() > 0 => {
-                    if self.will_free_memory() {
-                        self.idle.push(rejected.buffer);
-                        return Ok(());
-                    }
-                    tally.transfers_given_up += 1;
+                Error::NoMemory { .. } if self.will_free_memory() => {
+                    self.idle.push(rejected.buffer);
+                    return Ok(());
                 }
-                // The other direction has all of it.
+                // The next completion frees memory for the others, or shows that there is none.
+                Error::NoMemory { .. } if self.queue.pending() > 0 => {
+                    tally.transfers_given_up += 1;
+                    return Ok(());
+                }
                 error @ Error::NoMemory { .. } => {
                     self.idle.push(rejected.buffer);
                     return Err(Fault::Memory(error.to_string()));

@@ -584,12 +584,13 @@ impl Data {
             downlink.carry_frames();
         }
         let mapped = uplink.is_mapped() && downlink.is_mapped();
-        while let Err(fault) = downlink.submit_idle(now, tally) {
-            // The memory is in buffers that only wait, in whichever direction.
-            let made_way =
-                matches!(fault, Fault::Memory(_)) && (uplink.make_way() || downlink.halve());
-            if !made_way {
-                return Err(fault);
+        // The memory may be in buffers that only wait, in whichever direction.
+        loop {
+            match downlink.submit_idle(now, tally) {
+                Ok(()) if downlink.is_starved() && uplink.make_way() => {}
+                Ok(()) => break,
+                Err(Fault::Memory(_)) if uplink.make_way() | downlink.halve() => {}
+                Err(fault) => return Err(fault),
             }
         }
         let running = Running {
