@@ -134,7 +134,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match through {
         Some((ended, copying)) => {
             ended.shutdown(Shutdown::Write).map_err(host)?;
-            let copied = copying.join().unwrap_or_else(|_| Ok(0));
+            let copied = copying
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that copied has died")));
             copied.map_err(host)?;
         }
         None => capture::finish(),
