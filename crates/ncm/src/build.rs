@@ -289,6 +289,30 @@ impl Builder {
         self.sequence = sequence;
     }
 
+    /// Returns the first of these lengths, in bytes, at which a datagram alone makes an NTB fill its last
+    /// packet, before padding. There may be none.
+    #[must_use]
+    pub fn filling_length(
+        framing: &Framing,
+        stream: Stream,
+        mut lengths: impl Iterator<Item = usize>,
+    ) -> Option<usize> {
+        let framing = Framing {
+            padding: Padding::Never,
+            ..*framing
+        };
+        let mut ntb = vec![0; framing.max_ntb];
+        lengths.find(|length| {
+            let mut builder = Self::new(framing);
+            let Ok(slot) = builder.place(stream, *length) else {
+                return false;
+            };
+            builder.commit(slot, *length);
+            let finished = builder.finish(&mut ntb);
+            finished.length.is_multiple_of(framing.max_packet_size)
+        })
+    }
+
     /// Closes the NDPs of the NTB: the next datagram begins one of its own, chained behind them, even
     /// where its stream has one, and at the NTB's end too. Nothing is closed in an NTB that has no
     /// NDP, or as many as it can have.

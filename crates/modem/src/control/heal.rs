@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use uwwan_ncm::{Builder, Framing, Padding as NcmPadding, Stream};
+use uwwan_ncm::{Builder, Framing, Stream};
 
 use super::Control;
 use super::healing::Healing;
@@ -352,26 +352,12 @@ impl Control {
 
 /// Returns the length of a datagram that makes an NTB fill its last packet, in bytes.
 fn filling_length(framing: &Framing, stream: Stream) -> usize {
-    let framing = Framing {
-        padding: NcmPadding::Never,
-        ..*framing
-    };
-    let mut ntb = vec![0; framing.max_ntb];
-    let fills = |length: &usize| {
-        let mut builder = Builder::new(framing);
-        let Ok(slot) = builder.place(stream, *length) else {
-            return false;
-        };
-        builder.commit(slot, *length);
-        let finished = builder.finish(&mut ntb);
-        finished.length.is_multiple_of(framing.max_packet_size)
-    };
-    let mut lengths = match is_ethernet(stream) {
+    let lengths = match is_ethernet(stream) {
         true => FRAME_LENGTHS,
         false => LENGTHS,
     };
     let shortest = lengths.start;
-    lengths.find(fills).unwrap_or(shortest)
+    Builder::filling_length(framing, stream, lengths).unwrap_or(shortest)
 }
 
 #[cfg(test)]

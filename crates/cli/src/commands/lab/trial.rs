@@ -454,22 +454,11 @@ fn filling_length(status: &FramingStatus, setting: &Setting, mtu: usize) -> usiz
                 Some(uwwan_modem::options::Table::Full) => uwwan_ncm::NdpSize::Full,
                 _ => uwwan_ncm::NdpSize::Minimal,
             },
-            padding: uwwan_ncm::Padding::Never,
             block_size: status.output_size as usize,
             max_datagrams: status.max_datagrams as usize,
             ..Choices::default()
         },
     );
-    let mut ntb = vec![0; framing.max_ntb];
-    let fills = |length: &usize| {
-        let mut builder = Builder::new(framing);
-        let Ok(slot) = builder.place(Stream::Ips(0), *length) else {
-            return false;
-        };
-        builder.commit(slot, *length);
-        let finished = builder.finish(&mut ntb);
-        finished.length.is_multiple_of(framing.max_packet_size)
-    };
-    let mut lengths = LENGTHS.take_while(|length| *length <= mtu);
-    lengths.find(fills).unwrap_or(LENGTHS.start)
+    let lengths = LENGTHS.take_while(|length| *length <= mtu);
+    Builder::filling_length(&framing, Stream::Ips(0), lengths).unwrap_or(LENGTHS.start)
 }
