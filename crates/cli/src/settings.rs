@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args as _;
+use clap::{Args as _, Parser as _};
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
 use uwwan_modem::options::{Format, Heal, Padding, Placement, SessionOptions, Table};
@@ -17,7 +17,7 @@ use uwwan_usb::backend::BackendKind;
 use crate::checks::{bad, one_or_many, within, words};
 use crate::choices::choices;
 use crate::entrances::{Entrances, Guard};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, of_options};
 use crate::secrets;
 use crate::session_settings::{NumberedSession, SessionSettings};
 
@@ -230,7 +230,26 @@ choices! {
     }
 }
 
+/// The options of `uwwan up` on their own.
+#[derive(Debug, clap::Parser)]
+#[command(name = "up", no_binary_name = true)]
+struct UpOptions {
+    #[command(flatten)]
+    settings: Settings,
+}
+
 impl Settings {
+    /// Reads options as they stand on the command line of `uwwan up`, for another command.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`], which names the option and what it accepts.
+    pub fn from_words(words: &[String]) -> Result<Self, Failure> {
+        let parsed = UpOptions::try_parse_from(words).map_err(|error| {
+            Failure::new(FailureKind::Usage, "an option makes no sense").because(of_options(&error))
+        })?;
+        Ok(parsed.settings)
+    }
+
     /// Reads a TOML file. Relative paths in it start at the file's own directory.
     ///
     /// # Errors

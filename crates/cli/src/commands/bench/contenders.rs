@@ -1,9 +1,8 @@
 //! The contenders that a bench compares: every combination of the values that are given.
 
-use clap::Parser;
 use uwwan_modem::Options;
 
-use crate::failure::{Failure, FailureKind, of_options};
+use crate::failure::{Failure, FailureKind};
 use crate::settings::Settings;
 
 /// One combination of options of `uwwan up`.
@@ -13,14 +12,6 @@ pub struct Contender {
     pub name: String,
     /// Options, without dashes, with their values.
     choices: Vec<(&'static str, String)>,
-}
-
-/// The options of `uwwan up` on their own.
-#[derive(Debug, Parser)]
-#[command(name = "up", no_binary_name = true)]
-struct UpOptions {
-    #[command(flatten)]
-    settings: Settings,
 }
 
 impl Contender {
@@ -63,10 +54,7 @@ impl Contender {
     /// # Errors
     /// Fails with [`FailureKind::Usage`], which names the option and what it accepts.
     pub fn options(&self) -> Result<Options, Failure> {
-        let parsed = UpOptions::try_parse_from(self.arguments()).map_err(|error| {
-            Failure::new(FailureKind::Usage, "an option makes no sense").because(of_options(&error))
-        })?;
-        parsed.settings.options()
+        Settings::from_words(&self.arguments())?.options()
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Finding {
     pub(super) check: &'static str,
     /// How it is to be taken.
     pub(super) verdict: Verdict,
-    /// What is so.
+    /// State in which the thing was found.
     pub(super) found: String,
     /// What to do about it.
     pub(super) next: Vec<String>,

@@ -27,7 +27,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
 use serde_json::json;
 use uwwan_modem::Selector;
 use uwwan_usb::backend::BackendKind;
@@ -45,7 +44,7 @@ use crate::candidates;
 use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::emulated::EmulatedModem;
-use crate::failure::{Failure, FailureKind, of_options};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{note, say, say_json};
 use crate::settings::{Device, Settings};
 use crate::signals;
@@ -315,14 +314,6 @@ struct DiscoverArguments {
     json: bool,
 }
 
-/// The options of `uwwan up` on their own.
-#[derive(Debug, Parser)]
-#[command(name = "up", no_binary_name = true)]
-struct UpOptions {
-    #[command(flatten)]
-    settings: Settings,
-}
-
 /// Device on the bench, for people and for the quirk table.
 struct About {
     vendor: u16,
@@ -348,10 +339,7 @@ impl Common {
         within("wait", self.wait, 0.05, 600.0)?;
         within("open-wait", self.open_wait, 0.1, 600.0)?;
         within("online-wait", self.online_wait, 1.0, 3600.0)?;
-        let parsed = UpOptions::try_parse_from(&self.up).map_err(|error| {
-            Failure::new(FailureKind::Usage, "an option makes no sense").because(of_options(&error))
-        })?;
-        let mut base = parsed.settings.options()?;
+        let mut base = Settings::from_words(&self.up)?.options()?;
         base.experiment.beyond = beyond;
         let capture = self.capture.prepare()?;
         let (backend, selector) = match &self.device {

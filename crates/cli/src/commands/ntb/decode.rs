@@ -291,7 +291,7 @@ impl<'a> Seen<'a> {
     /// Returns whether every datagram can be read.
     ///
     /// # Errors
-    /// What was dropped.
+    /// A failure that lists the datagrams that were dropped, by reason.
     fn verdict(&self) -> Result<(), Failure> {
         if self.dropped.is_empty() {
             return Ok(());
