@@ -369,7 +369,7 @@ fn the_terminals_keys_reach_the_program_once() {
         &[
             "sh",
             "-c",
-            "trap 'echo caught' INT; echo ready; sleep 0.1; read line; echo got $line; exit 5",
+            "trap 'echo caught' INT; echo ready; until read line; do :; done; echo got $line; exit 5",
         ],
     );
     let words = [run.get_program()].into_iter().chain(run.get_args());
