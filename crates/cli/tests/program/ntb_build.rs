@@ -1,20 +1,14 @@
 //! `uwwan ntb build` as a user meets it: what it prints and writes, and what it refuses.
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-/// The kernel's drivers and mbimcli, with a modem in software.
-const KERNEL: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
-);
+use crate::running::{self, KERNEL};
 
 fn uwwan(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_uwwan"))
-        .args(arguments)
-        .env_remove("UWWAN_LOG")
+    let mut child = running::uwwan(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -7,8 +7,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-/// `nobody`, on every system.
-const NOBODY: u32 = 65_534;
+use crate::running::NOBODY;
 
 fn demo(arguments: &[&str], ordinary: bool) -> Output {
     // The ordinary user may not be let into the directory the program was built in.

@@ -2,12 +2,9 @@
 //! emulated modem, with a running `up` and without.
 
 use std::fs::File;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::running::{Up, emulated, text, uwwan};
 
 /// What the emulated modem knows and what is sent through it: PIN, IMEI, IMSI, card number, numbers
 /// and texts, and an AT command of each kind of dialogue. None so short that a time of day has it.
@@ -61,16 +58,14 @@ fn quiet(what: &str, log: &str) {
 }
 
 /// Runs a command with everything logged; its log.
-fn logged(arguments: &[&str], directory: &std::path::Path) -> String {
-    let output = Command::new(PROGRAM)
-        .args(arguments)
+fn logged(arguments: &[&str], directory: &Path) -> String {
+    let output = uwwan(arguments)
         .arg("-vvv")
         .env("UWWAN_LOG", "trace")
         .env("UWWAN_RUNTIME_DIR", directory)
-        .stdin(Stdio::null())
         .output()
         .unwrap();
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let log = text(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {log}");
     log
 }
@@ -92,63 +87,25 @@ fn nothing_personal_is_logged_by_commands() {
     }
 }
 
-/// Ends it however the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn nothing_personal_is_logged_by_up() {
-    let base = tempfile::tempdir().unwrap();
-    let pin = base.path().join("pin");
+    let folder = tempfile::tempdir().unwrap();
+    let pin = folder.path().join("pin");
     std::fs::write(&pin, "47110815\n").unwrap();
-    let log = base.path().join("log");
-    let runtime = base.path().join("run");
-    // From util-linux: root in a user and network namespace of its own.
-    let mut up = Running(
-        Command::new("unshare")
-            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "-vvv"])
-            .args([
-                "--device",
-                "emulator",
-                "--settle",
-                "0.2",
-                "--knob",
-                "pin=47110815",
-            ])
-            .args(["--pin-file", pin.to_str().unwrap(), "--proxy", "private"])
-            .env("UWWAN_LOG", "trace")
-            .env("UWWAN_RUNTIME_DIR", &runtime)
-            .env("UWWAN_STATE_DIR", base.path().join("state"))
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .expect("unshare (util-linux) runs"),
-    );
-    let status = || {
-        Command::new(PROGRAM)
-            .args(["status", "--json"])
-            .env("UWWAN_RUNTIME_DIR", &runtime)
-            .output()
-            .unwrap()
-            .stdout
-    };
-    let deadline = Instant::now() + PATIENCE;
-    while !String::from_utf8_lossy(&status()).contains("\"online\":true") {
-        assert!(Instant::now() < deadline, "it did not come online");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let log = folder.path().join("log");
+    let base = tempfile::tempdir().unwrap();
+    let mut command = emulated(base.path());
+    command
+        .args(["-vvv", "--knob", "pin=47110815", "--pin-file"])
+        .arg(&pin)
+        .env("UWWAN_LOG", "trace")
+        .stderr(File::create(&log).unwrap());
+    let mut up = Up::spawn(base, command);
+    up.until("online", |status| status["online"] == true);
     for command in COMMANDS {
-        quiet(&command.join(" "), &logged(command, &runtime));
+        quiet(&command.join(" "), &logged(command, up.base.path()));
     }
-    logged(&["down"], &runtime);
-    assert!(up.0.wait().unwrap().success());
+    logged(&["down"], up.base.path());
+    assert!(up.end().success());
     clean("up", &std::fs::read_to_string(&log).unwrap());
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Output};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-const QUIRKS: &str = include_str!("../man/uwwan-quirks.5");
+use crate::running::PROGRAM;
+
+const QUIRKS: &str = include_str!("../../man/uwwan-quirks.5");
 
 fn text(output: &Output) -> String {
     assert!(

@@ -8,14 +8,11 @@ use std::process::{Child, Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::running;
+
 fn uwwan(base: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_uwwan"));
-    command
-        .args(arguments)
-        .env("UWWAN_RUNTIME_DIR", base)
-        .env_remove("UWWAN_LOG")
-        .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null());
+    let mut command = running::uwwan(arguments);
+    command.env("UWWAN_RUNTIME_DIR", base);
     command
 }
 

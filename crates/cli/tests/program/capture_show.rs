@@ -1,23 +1,14 @@
 //! Captures read: one that tcpdump made of the kernel's drivers and mbimcli, and broken ones.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
 
-/// The kernel's drivers and mbimcli, with a modem in software.
-const KERNEL: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
-);
+use crate::running::{self, KERNEL};
 
 fn uwwan(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_uwwan"))
-        .args(arguments)
-        .env_remove("UWWAN_LOG")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    running::uwwan(arguments).output().unwrap()
 }
 
 fn lines(output: &Output) -> Vec<String> {

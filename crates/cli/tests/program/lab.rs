@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::running::{PROGRAM, uwwan};
+
 /// Options that suit the emulated modem, which answers at once.
 const QUICK: &[&str] = &[
     "--device",
@@ -18,18 +20,8 @@ const QUICK: &[&str] = &[
     "1",
 ];
 
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_uwwan"));
-    command
-        .args(arguments)
-        .env_remove("XDG_RUNTIME_DIR")
-        .env_remove("UWWAN_LOG")
-        .stdin(Stdio::null());
-    command
-}
-
 fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().expect("it runs")
+    uwwan(arguments).output().expect("it runs")
 }
 
 fn lab(what: &[&str], knobs: &[&str]) -> Output {
@@ -229,13 +221,13 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
 /// Every command of the guide, with what it prints: `…` stands for anything.
 #[test]
 fn the_guide_shows_what_the_commands_print() {
-    let guide = include_str!("../LAB.md");
+    let guide = include_str!("../../LAB.md");
     let mut shown = 0;
     for block in guide.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap();
         for part in block.split("$ ").skip(1) {
             let (line, expected) = part.split_once('\n').unwrap();
-            let program = Path::new(env!("CARGO_BIN_EXE_uwwan")).parent().unwrap();
+            let program = Path::new(PROGRAM).parent().unwrap();
             let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
             let output = Command::new("sh")
                 .args(["-c", line])

@@ -3,14 +3,13 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use crate::running;
+
 fn uwwan(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_uwwan"));
-    let nowhere = std::env::temp_dir().join("uwwan-no-such-runtime-dir");
+    let mut command = running::uwwan(arguments);
     command
-        .args(arguments)
         .args(["--device", "emulator"])
-        .env("UWWAN_RUNTIME_DIR", nowhere)
-        .stdin(Stdio::null());
+        .env("UWWAN_RUNTIME_DIR", "/nonexistent");
     command
 }
 

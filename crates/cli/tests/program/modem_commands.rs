@@ -6,15 +6,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::running;
+
 fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_uwwan"));
+    let mut command = running::uwwan(arguments);
     command
-        .args(arguments)
         .args(["--device", "emulator"])
         // An empty place: no other test's `up` is found.
         .env("UWWAN_RUNTIME_DIR", "/nonexistent")
-        .env_remove("UWWAN_LOG")
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command

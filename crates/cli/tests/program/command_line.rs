@@ -4,12 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::running;
+
 fn uwwan(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_uwwan"))
-        .args(arguments)
-        .env_remove("UWWAN_RUNTIME_DIR")
-        .env_remove("UWWAN_LOG")
-        .stdin(Stdio::null())
+    running::uwwan(arguments)
         .output()
         .expect("the program runs")
 }

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// `nobody`, on every system.
-const NOBODY: u32 = 65_534;
+use crate::running::{NOBODY, PATIENCE};
 
 /// A place where an ordinary user may run the program too, with its runtime directory.
 struct Place {

@@ -3,19 +3,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The kernel's drivers and mbimcli, with a modem in software.
-const KERNEL: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
-);
+use crate::running::{KERNEL, Up, succeeds, uwwan};
 
 /// What the emulated modem and its network are told, or are.
 const TOLD: [&str; 23] = [
@@ -48,23 +40,6 @@ const TOLD: [&str; 23] = [
     "8DA7",
     "01A2D101",
 ];
-
-fn uwwan(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(arguments)
-        .env_remove("UWWAN_LOG")
-        .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null());
-    command
-}
-
-fn succeeds(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{out}\n{errors}");
-    out
-}
 
 fn has(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
@@ -201,91 +176,37 @@ fn wrong_checksums(file: &Path) -> String {
     succeeds(&command.output().expect("tshark runs (tools/setup)"))
 }
 
-/// A running `up` with the emulated modem, in a network namespace of its own.
-struct Up {
-    child: Child,
-    base: tempfile::TempDir,
-}
-
-impl Up {
-    fn start(base: tempfile::TempDir, capture: &Path) -> Self {
-        let secret = |name: &str, content: &str| {
-            let path = base.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-            path
-        };
-        let (pin, password) = (
-            secret("pin", "87654321\n"),
-            secret("password", "open sesame\n"),
-        );
-        let child = Command::new("unshare")
-            .args(["--map-root-user", "--net", "--", PROGRAM, "up"])
-            .args([
-                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
-            ])
-            .args([
-                "--knob",
-                "pin=87654321",
-                "--knob",
-                "ipv6=on",
-                "--ip-type",
-                "ipv4v6",
-            ])
-            .args([
-                "--apn",
-                "internet",
-                "--auth",
-                "chap",
-                "--user",
-                "someone.private",
-            ])
-            .arg("--pin-file")
-            .arg(pin)
-            .arg("--password-file")
-            .arg(password)
-            .args(["--capture-secrets", "--capture-ip", "--capture"])
-            .arg(capture)
-            .env("UWWAN_RUNTIME_DIR", base.path())
-            .env("UWWAN_STATE_DIR", base.path())
-            .env_remove("UWWAN_LOG")
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("unshare (util-linux) runs");
-        let up = Self { child, base };
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let output = up.ask(&["status", "--json"]);
-            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if status["online"] == true {
-                return up;
-            }
-            assert!(Instant::now() < deadline, "never online: {status}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        let mut command = uwwan(arguments);
-        command.env("UWWAN_RUNTIME_DIR", self.base.path());
-        command.output().unwrap()
-    }
-
-    /// Ends, with a whole capture.
-    fn end(mut self) {
-        succeeds(&self.ask(&["down"]));
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// An `up` that is online and leaves a capture with all secrets.
+fn capturing(capture: &Path) -> Up {
+    let secrets = tempfile::tempdir().unwrap();
+    let secret = |name: &str, content: &str| {
+        let path = secrets.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    Up::online(&[
+        "--knob",
+        "pin=87654321",
+        "--knob",
+        "ipv6=on",
+        "--ip-type",
+        "ipv4v6",
+        "--apn",
+        "internet",
+        "--auth",
+        "chap",
+        "--user",
+        "someone.private",
+        "--pin-file",
+        &secret("pin", "87654321\n"),
+        "--password-file",
+        &secret("password", "open sesame\n"),
+        "--capture-secrets",
+        "--capture-ip",
+        "--capture",
+        capture.to_str().unwrap(),
+    ])
 }
 
 #[test]
@@ -293,7 +214,7 @@ fn nothing_that_the_modem_was_told_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let (told, clean) = (file("told.pcapng"), file("clean.pcapng"));
-    let up = Up::start(tempfile::tempdir().unwrap(), &told);
+    let up = capturing(&told);
     let write = ["phonebook", "write", "Ingeborg", "+4712345678"];
     let send = ["sms", "send", "+4712345678", "Meet me at the bridge"];
     for command in [
@@ -322,14 +243,8 @@ fn nothing_that_the_modem_was_told_is_left() {
     ];
     succeeds(&up.ask(&asked));
     // Datagrams to an address beyond the modem.
-    let child = up.child.id().to_string();
-    let sent = Command::new("nsenter")
-        .args(["--user", "--net", "--preserve-credentials", "--target"])
-        .args([&child, "ping", "-c", "2", "-i", "0.2", "10.169.198.78"])
-        .output()
-        .expect("nsenter (util-linux) runs");
-    succeeds(&sent);
-    up.end();
+    up.inside(&["ping", "-c", "2", "-i", "0.2", "10.169.198.78"]);
+    up.down();
 
     // The search finds what is to be found, in the forms that were used.
     let before = found(&told);
@@ -500,11 +415,11 @@ fn a_record_asks_and_changes_nothing() {
     assert_eq!(again.unwrap().status.code(), Some(2));
     // Through a running `up`.
     let other = folder.path().join("up.pcapng");
-    let up = Up::start(tempfile::tempdir().unwrap(), &other);
+    let up = capturing(&other);
     let account = record(Some(&up), &["--force"]);
     assert!(account["mbim_answers"].as_u64() > Some(15), "{account}");
     assert!(account["at_answers"].as_u64() > Some(15), "{account}");
     only_asks(&file);
     assert_eq!(found(&file), [""; 0]);
-    up.end();
+    up.down();
 }

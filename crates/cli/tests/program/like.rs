@@ -1,118 +1,35 @@
 //! `--like CAPTURE`: the emulated modem is the modem in a capture.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The kernel's drivers and mbimcli with another model of the lt4132, by tcpdump on usbmon.
-const KERNEL: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../capture/tests/vectors/kernel-mbimcli-usbmon.pcap"
-);
+use crate::running::{KERNEL, Up, succeeds, uwwan};
+
 /// Descriptors of a Sierra Wireless EM7455.
 const SIERRA: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../usb/tests/vectors/descriptors/lsusb_1199_c081_82da32_1.bin"
 );
 
-fn uwwan(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(arguments)
-        .env_remove("UWWAN_LOG")
-        .env_remove("XDG_RUNTIME_DIR")
-        .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null());
-    command
+/// An `up` that is online by IPv4, and its status.
+fn online(options: &[&str]) -> (Up, Value) {
+    let fixed = [
+        "--ip-type",
+        "ipv4",
+        "--apn",
+        "internet",
+        "--route",
+        "192.0.2.0/24",
+    ];
+    let up = Up::online(&[&fixed, options].concat());
+    let status = up.status();
+    (up, status)
 }
 
-fn succeeds(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{out}\n{errors}");
-    out
-}
-
-/// A running `up` with the emulated modem, in a network namespace of its own.
-struct Up {
-    child: Child,
-    base: tempfile::TempDir,
-}
-
-impl Up {
-    /// Brings the modem online.
-    fn online(options: &[&str]) -> (Self, Value) {
-        let base = tempfile::tempdir().unwrap();
-        let child = Command::new("unshare")
-            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--json"])
-            .args([
-                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
-            ])
-            .args([
-                "--ip-type",
-                "ipv4",
-                "--apn",
-                "internet",
-                "--route",
-                "192.0.2.0/24",
-            ])
-            .args(options)
-            .env("UWWAN_RUNTIME_DIR", base.path())
-            .env("UWWAN_STATE_DIR", base.path())
-            .env_remove("UWWAN_LOG")
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("unshare (util-linux) runs");
-        let up = Self { child, base };
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let output = up.ask(&["status", "--json"]).output().unwrap();
-            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if status["online"] == true {
-                return (up, status);
-            }
-            assert!(Instant::now() < deadline, "never online: {status}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Command {
-        let mut command = uwwan(arguments);
-        command.env("UWWAN_RUNTIME_DIR", self.base.path());
-        command
-    }
-
-    /// Sends datagrams to an address beyond the modem, and returns how many came back.
-    fn pings(&self) -> String {
-        let child = self.child.id().to_string();
-        let sent = Command::new("nsenter")
-            .args(["--user", "--net", "--preserve-credentials", "--target"])
-            .args([&child, "ping", "-c", "3", "-i", "0.2", "192.0.2.1"])
-            .output()
-            .expect("nsenter (util-linux) runs");
-        String::from_utf8_lossy(&sent.stdout).into_owned()
-    }
-
-    /// Ends it, so that its capture is whole.
-    fn down(mut self) {
-        succeeds(&self.ask(&["down"]).output().unwrap());
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.ask(&["down"]).output();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Sends datagrams to an address beyond the modem, and returns what ping says.
+fn pings(up: &Up) -> String {
+    up.inside(&["ping", "-c", "3", "-i", "0.2", "192.0.2.1"])
 }
 
 /// What a capture says of a modem.
@@ -202,8 +119,8 @@ fn assert_same(first: &Told, again: &Told) {
 /// tells.
 fn again(capture: &str, folder: &Path) -> Told {
     let file: PathBuf = folder.join("again.pcapng");
-    let (up, status) = Up::online(&["--like", capture, "--capture", file.to_str().unwrap()]);
-    let pings = up.pings();
+    let (up, status) = online(&["--like", capture, "--capture", file.to_str().unwrap()]);
+    let pings = pings(&up);
     assert!(pings.contains(" 3 received"), "{pings}\n{status}");
     up.down();
     told(&file)
@@ -232,9 +149,9 @@ fn a_modem_that_uwwan_captured_comes_back() {
     ] {
         options.extend(["--knob", knob]);
     }
-    let (up, status) = Up::online(&options);
+    let (up, status) = online(&options);
     assert!(status.to_string().contains("100.64.7.9"), "{status}");
-    let pings = up.pings();
+    let pings = pings(&up);
     assert!(pings.contains(" 3 received"), "{pings}");
     up.down();
     let first = told(Path::new(file));

@@ -4,32 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn uwwan(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(arguments)
-        .env_remove("UWWAN_LOG")
-        .env_remove("XDG_RUNTIME_DIR")
-        .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null());
-    command
-}
-
-fn succeeds(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{out}\n{errors}");
-    out
-}
+use crate::running::{PATIENCE, Up, succeeds, uwwan};
 
 /// Returns what tshark says of the packets that `filter` matches, a line each.
 fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
@@ -188,62 +166,13 @@ fn secrets_stay_out_unless_asked_for() {
     }
 }
 
-/// A running `up` with the emulated modem, in a network namespace of its own.
-struct Up {
-    child: Child,
-    base: tempfile::TempDir,
-}
-
-impl Up {
-    fn start() -> Self {
-        let base = tempfile::tempdir().unwrap();
-        let child = Command::new("unshare")
-            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--json"])
-            .args([
-                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
-            ])
-            .env("UWWAN_RUNTIME_DIR", base.path())
-            .env_remove("UWWAN_LOG")
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("unshare (util-linux) runs");
-        let up = Self { child, base };
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let output = up.ask(&["status", "--json"]).output().unwrap();
-            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if status["online"] == true {
-                return up;
-            }
-            assert!(Instant::now() < deadline, "never online: {status}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Command {
-        let mut command = uwwan(arguments);
-        command.env("UWWAN_RUNTIME_DIR", self.base.path());
-        command
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.ask(&["down"]).output();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn wireshark_understands_what_begins_late() {
-    let up = Up::start();
+    let up = Up::online(&[]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("late.pcapng");
     let mut capture = up
-        .ask(&["capture", "start"])
+        .command(&["capture", "start"])
         .arg(&file)
         .stderr(Stdio::piped())
         .spawn()
@@ -252,16 +181,10 @@ fn wireshark_understands_what_begins_late() {
     let mut line = String::new();
     told.read_line(&mut line).unwrap();
     assert!(line.contains("capturing"), "{line}");
-    succeeds(&up.ask(&["signal"]).output().unwrap());
+    succeeds(&up.ask(&["signal"]));
     // A datagram to an address beyond the modem.
-    let child = up.child.id().to_string();
-    let sent = Command::new("nsenter")
-        .args(["--user", "--net", "--preserve-credentials", "--target"])
-        .args([&child, "ping", "-c", "2", "-i", "0.2", "10.169.198.78"])
-        .output()
-        .expect("nsenter (util-linux) runs");
-    let sent = String::from_utf8_lossy(&sent.stdout).into_owned();
-    succeeds(&up.ask(&["capture", "stop"]).output().unwrap());
+    let sent = up.inside(&["ping", "-c", "2", "-i", "0.2", "10.169.198.78"]);
+    succeeds(&up.ask(&["capture", "stop"]));
     assert!(capture.wait().unwrap().success());
     is_sound(&file);
     has_in_order(&messages(&file), &["SIGNAL_STATE (Query)", "SIGNAL_STATE"]);
@@ -273,11 +196,11 @@ fn wireshark_understands_what_begins_late() {
 
 #[test]
 fn an_interrupt_ends_a_capture_with_its_statistics() {
-    let up = Up::start();
+    let up = Up::online(&[]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("interrupted.pcapng");
     let mut capture = up
-        .ask(&["capture", "start"])
+        .command(&["capture", "start"])
         .arg(&file)
         .stderr(Stdio::piped())
         .spawn()
@@ -286,7 +209,7 @@ fn an_interrupt_ends_a_capture_with_its_statistics() {
     let mut line = String::new();
     told.read_line(&mut line).unwrap();
     assert!(line.contains("capturing"), "{line}");
-    succeeds(&up.ask(&["signal"]).output().unwrap());
+    succeeds(&up.ask(&["signal"]));
     let id = rustix::process::Pid::from_child(&capture);
     rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
     let deadline = Instant::now() + PATIENCE;

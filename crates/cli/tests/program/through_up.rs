@@ -1,118 +1,27 @@
 //! Commands through a running `up` with several sessions, on the emulated modem, in a network
 //! namespace of their own.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::running::{PATIENCE, Up, succeeds, text};
 
-/// A running `up`.
-struct Up {
-    child: Child,
-    base: tempfile::TempDir,
+/// Returns what a command prints as JSON.
+#[track_caller]
+fn value(up: &Up, arguments: &[&str]) -> Value {
+    let output = up.ask(&[arguments, &["--json"]].concat());
+    serde_json::from_str(&succeeds(&output)).unwrap()
 }
 
-impl Up {
-    fn start(arguments: &[&str]) -> Self {
-        let base = tempfile::tempdir().unwrap();
-        // From util-linux: root in a user and network namespace of its own.
-        let mut child = Command::new("unshare")
-            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--json"])
-            .args([
-                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
-            ])
-            .args(arguments)
-            .env("UWWAN_RUNTIME_DIR", base.path())
-            .env_remove("UWWAN_LOG")
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("unshare (util-linux) runs");
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // Read to the end, or it could not go on.
-        std::thread::spawn(move || lines.for_each(drop));
-        let up = Self { child, base };
-        up.until("online", |status| status["online"] == true);
-        up
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM)
-            .args(arguments)
-            .env("UWWAN_RUNTIME_DIR", self.base.path())
-            .env_remove("UWWAN_LOG")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    fn value(&self, arguments: &[&str]) -> Value {
-        let output = self.ask(&[arguments, &["--json"]].concat());
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {told}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// Standard error of a refusal.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.ask(arguments);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(7), "{arguments:?}: {told}");
-        told
-    }
-
-    fn until(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let output = self.ask(&["status", "--json"]);
-            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if fits(&status) {
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{what} did not happen: {status:#}"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Runs a program where `up` has its interfaces.
-    fn inside(&self, arguments: &[&str]) -> String {
-        let pid = self.child.id().to_string();
-        let output = Command::new("nsenter")
-            .args([
-                "--target",
-                &pid,
-                "--user",
-                "--net",
-                "--preserve-credentials",
-                "--",
-            ])
-            .args(arguments)
-            .output()
-            .expect("nsenter (util-linux) runs");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Returns what a command that the modem or `up` refuses says.
+#[track_caller]
+fn refused(up: &Up, arguments: &[&str]) -> String {
+    let output = up.ask(arguments);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{arguments:?}: {told}");
+    told
 }
 
 fn both_online(status: &Value) -> bool {
@@ -123,7 +32,7 @@ fn both_online(status: &Value) -> bool {
 
 #[test]
 fn sessions_have_interfaces_addresses_and_routes_of_their_own() {
-    let up = Up::start(&[
+    let up = Up::online(&[
         "--knob",
         "ipv6=on",
         "--tun-name",
@@ -156,7 +65,7 @@ fn sessions_have_interfaces_addresses_and_routes_of_their_own() {
             .any(|line| line.starts_with("wwan3") && line.contains("006433C6")),
         "{routes}"
     );
-    let told = up.value(&["sessions"]);
+    let told = value(&up, &["sessions"]);
     let numbers: Vec<&Value> = told
         .as_array()
         .unwrap()
@@ -169,17 +78,11 @@ fn sessions_have_interfaces_addresses_and_routes_of_their_own() {
     assert!(text.contains("session 3  online through wwan3"), "{text}");
 
     // What up holds is not taken from it, except by force, and then it takes it back.
-    assert!(
-        up.refused(&["disconnect", "3"])
-            .contains("operation_not_allowed")
-    );
-    assert!(
-        up.refused(&["radio", "off"])
-            .contains("operation_not_allowed")
-    );
-    assert!(up.refused(&["reset"]).contains("--force"));
+    assert!(refused(&up, &["disconnect", "3"]).contains("operation_not_allowed"));
+    assert!(refused(&up, &["radio", "off"]).contains("operation_not_allowed"));
+    assert!(refused(&up, &["reset"]).contains("--force"));
     assert_eq!(
-        up.value(&["disconnect", "3", "--force"])["was_active"],
+        value(&up, &["disconnect", "3", "--force"])["was_active"],
         true
     );
     up.until("its end", |status| status["sessions"][0]["online"] == false);
@@ -190,15 +93,15 @@ fn sessions_have_interfaces_addresses_and_routes_of_their_own() {
 
 #[test]
 fn commands_ask_through_the_running_up() {
-    let up = Up::start(&[]);
-    let told = up.value(&["info"]);
+    let up = Up::online(&[]);
+    let told = value(&up, &["info"]);
     assert_eq!(told["firmware"], "11.617.13.00.00");
     assert_eq!(told["blocks"]["format"], "16");
     assert_eq!(told["network"]["state"], "home");
     // The AT port is found beside the bring-up, and may be found later.
     let deadline = Instant::now() + PATIENCE;
     let at = loop {
-        let at = up.value(&["info"])["at"].take();
+        let at = value(&up, &["info"])["at"].take();
         if at.is_object() || Instant::now() > deadline {
             break at;
         }
@@ -209,37 +112,40 @@ fn commands_ask_through_the_running_up() {
     assert_eq!(at["ipv6_capability"], 1, "{at}");
     // State stays between commands: it is one modem.
     assert_eq!(
-        up.value(&["sms", "list", "--new"])
+        value(&up, &["sms", "list", "--new"])
             .as_array()
             .unwrap()
             .len(),
         1
     );
-    assert_eq!(up.value(&["sms", "list", "--new"]), json!([]));
+    assert_eq!(value(&up, &["sms", "list", "--new"]), json!([]));
     assert_eq!(
-        up.value(&["sms", "send", "+4790000001", "to myself"])["parts"],
+        value(&up, &["sms", "send", "+4790000001", "to myself"])["parts"],
         1
     );
-    let told = up.value(&["sms", "list", "--new"]);
+    let told = value(&up, &["sms", "list", "--new"]);
     assert_eq!(told[0]["text"], "to myself");
-    up.value(&["phonebook", "write", "Kari", "+4799887766"]);
-    assert_eq!(up.value(&["phonebook", "list"])["used"], 4);
-    let told = up.value(&["connect", "--session", "4", "--apn", "x"]);
+    value(&up, &["phonebook", "write", "Kari", "+4799887766"]);
+    assert_eq!(value(&up, &["phonebook", "list"])["used"], 4);
+    let told = value(&up, &["connect", "--session", "4", "--apn", "x"]);
     assert_eq!(told["addresses"], json!(["10.169.198.93/30"]));
-    assert_eq!(up.value(&["sessions"]).as_array().unwrap().len(), 2);
+    assert_eq!(value(&up, &["sessions"]).as_array().unwrap().len(), 2);
     assert_eq!(
-        up.value(&["disconnect", "4"]),
+        value(&up, &["disconnect", "4"]),
         json!({"session": 4, "was_active": true})
     );
-    let told = up.value(&[
-        "mbim",
-        "send",
-        "--service",
-        "basic_connect",
-        "--cid",
-        "signal_state",
-        "--query",
-    ]);
+    let told = value(
+        &up,
+        &[
+            "mbim",
+            "send",
+            "--service",
+            "basic_connect",
+            "--cid",
+            "signal_state",
+            "--query",
+        ],
+    );
     assert_eq!(told["fields"]["rssi"], 21);
     // It is still online, and its own session was never touched.
     let status = up.until("still online", |status| status["online"] == true);
@@ -257,7 +163,7 @@ fn objects(output: &Output) -> Vec<Value> {
 /// driver does not get confused about.
 #[test]
 fn raw_messages_go_beside_the_drivers_own() {
-    let up = Up::start(&[]);
+    let up = Up::online(&[]);
     let send = |raw: &[&str], more: &[&str]| {
         let raw = raw.iter().flat_map(|bytes| ["--raw", bytes]);
         let head = ["mbim", "send", "--json"].into_iter();
@@ -307,12 +213,12 @@ fn raw_messages_go_beside_the_drivers_own() {
     // The driver's own session was never touched.
     let status = up.until("still online", |status| status["online"] == true);
     assert_eq!(status["attempts"], 1);
-    up.value(&["signal"]);
+    value(&up, &["signal"]);
 }
 
 #[test]
 fn ntbs_go_out_and_what_comes_back_is_shown() {
-    let up = Up::start(&["--route", "default"]);
+    let up = Up::online(&["--route", "default"]);
     let status = up.until("an address", |status| {
         status["addresses"]["ipv4"]["address"].is_string()
     });

@@ -9,8 +9,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-/// `nobody`, on every system.
-const NOBODY: u32 = 65_534;
+use crate::running::NOBODY;
 
 fn command(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);

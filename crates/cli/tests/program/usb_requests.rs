@@ -1,17 +1,15 @@
 //! `uwwan usb control`, `bulk` and `interrupt` on the emulated modem.
 
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
 
+use crate::running::uwwan;
+
 fn usb(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_uwwan"))
-        .arg("usb")
+    uwwan(&["usb"])
         .args(arguments)
         .args(["--device", "emulator"])
-        .env_remove("UWWAN_RUNTIME_DIR")
-        .env_remove("UWWAN_LOG")
-        .stdin(Stdio::null())
         .output()
         .unwrap()
 }

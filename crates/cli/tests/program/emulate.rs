@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::running::PATIENCE;
+
 /// Time within which a signal ends the program. Without a flood it takes some milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// Bytes by which a flood may make the program grow: buffers, but nothing for each request.

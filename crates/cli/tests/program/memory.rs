@@ -6,123 +6,55 @@
 //!
 //! And the arenas of the C library's allocator, of which there is one, whatever number of threads.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{Output, Stdio};
 
-use serde_json::Value;
+use crate::running::{Up, emulated};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A running `up` with its events.
-struct Up {
-    child: Child,
-    events: Receiver<Value>,
-    base: tempfile::TempDir,
+/// Starts `up` on the emulated modem with a text on its standard input, which is a pipe.
+fn start_with(arguments: &[&str], input: &str) -> Up {
+    let base = tempfile::tempdir().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(input.as_bytes()).unwrap();
+    let mut command = emulated(base.path());
+    command.args(arguments).stdin(reader);
+    Up::spawn(base, command)
 }
 
-impl Up {
-    fn start(arguments: &[&str]) -> Self {
-        Self::start_with(arguments, "")
-    }
-
-    /// Starts it with a text on its standard input, which is a pipe.
-    fn start_with(arguments: &[&str], input: &str) -> Self {
-        let base = tempfile::tempdir().unwrap();
-        // From util-linux: root in a user and network namespace of its own.
-        let mut child = Command::new("unshare")
-            .args(["--map-root-user", "--net", "--", PROGRAM, "up", "--json"])
-            .args([
-                "--device", "emulator", "--settle", "0.2", "--proxy", "private",
-            ])
-            .args(arguments)
-            .env("UWWAN_RUNTIME_DIR", base.path())
-            .env_remove("UWWAN_LOG")
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("unshare (util-linux) runs");
-        let pipe = child.stdin.take().unwrap();
-        { pipe }.write_all(input.as_bytes()).unwrap();
-        let (sender, events) = channel();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if sender.send(serde_json::from_str(&line).unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            child,
-            events,
-            base,
-        }
-    }
-
-    /// Waits for an event of a kind.
-    fn event(&self, kind: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left);
-            let event = event.unwrap_or_else(|error| panic!("no event {kind}: {error}"));
-            if event["event"] == kind {
-                return event;
-            }
-        }
-    }
-
-    fn ask(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = Command::new(PROGRAM)
-            .args(arguments)
-            .env("UWWAN_RUNTIME_DIR", self.base.path())
-            .env_remove("UWWAN_LOG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
-        { stdin }.write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
-    /// Process ids by name.
-    fn processes(&self) -> Vec<(String, u64)> {
-        let told = self.ask(&["status", "--json"], "").stdout;
-        let status: Value = serde_json::from_slice(&told).unwrap();
-        let processes = status["processes"].as_array().unwrap().iter();
-        processes
-            .map(|process| {
-                let name = process["name"].as_str().unwrap().to_owned();
-                (name, process["pid"].as_u64().unwrap())
-            })
-            .collect()
-    }
-
-    /// Checks that a secret is in the memory of no process.
-    #[track_caller]
-    fn has_forgotten(&self, secret: &str) {
-        for (name, pid) in self.processes() {
-            let found = found(pid, secret);
-            assert!(found.is_empty(), "{secret} in the {name}: {found:#?}");
-        }
-    }
+/// Runs a command that finds this `up` with a text on its standard input.
+fn ask(up: &Up, arguments: &[&str], input: &str) -> Output {
+    let mut child = up
+        .command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take().unwrap();
+    { stdin }.write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.ask(&["down"], "");
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// Returns the process ids of an `up` by name.
+fn processes(up: &Up) -> Vec<(String, u64)> {
+    let status = up.status();
+    let processes = status["processes"].as_array().unwrap().iter();
+    processes
+        .map(|process| {
+            let name = process["name"].as_str().unwrap().to_owned();
+            (name, process["pid"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+/// Checks that a secret is in the memory of no process of an `up`.
+#[track_caller]
+fn has_forgotten(up: &Up, secret: &str) {
+    for (name, pid) in processes(up) {
+        let found = found(pid, secret);
+        assert!(found.is_empty(), "{secret} in the {name}: {found:#?}");
     }
 }
 
@@ -203,13 +135,13 @@ fn a_pin_that_was_sent_at_the_start_is_forgotten() {
     // The emulated modem is in the same process and knows its own PIN, so the one that is sent is
     // another.
     let pin = file(folder.path(), "pin", "83920174");
-    let up = Up::start(&["--knob", "pin=4711", "--pin-file", &pin, "--persist"]);
+    let mut up = Up::start(&["--knob", "pin=4711", "--pin-file", &pin, "--persist"]);
     let failure = &up.event("rung-failed")["failure"];
     assert!(
         failure["what"].as_str().unwrap().contains("wrong PIN"),
         "{failure}"
     );
-    up.has_forgotten("83920174");
+    has_forgotten(&up, "83920174");
 }
 
 #[test]
@@ -221,13 +153,13 @@ fn a_pin_from_a_pipe_stays_in_the_monitor_alone_and_once() {
         "/dev/stdin",
         "--persist",
     ];
-    let up = Up::start_with(&arguments, "83920174\n");
+    let mut up = start_with(&arguments, "83920174\n");
     let failure = &up.event("rung-failed")["failure"];
     assert!(
         failure["what"].as_str().unwrap().contains("wrong PIN"),
         "{failure}"
     );
-    for (name, pid) in up.processes() {
+    for (name, pid) in processes(&up) {
         let kept = found(pid, "83920174");
         let expected = usize::from(name == "monitor");
         assert_eq!(kept.len(), expected, "in the {name}: {kept:#?}");
@@ -239,9 +171,9 @@ fn a_pin_from_a_pipe_stays_in_the_monitor_alone_and_once() {
 
 #[test]
 fn all_threads_share_one_arena() {
-    let up = Up::start(&[]);
+    let mut up = Up::start(&[]);
     up.event("online");
-    for (name, pid) in up.processes() {
+    for (name, pid) in processes(&up) {
         assert_eq!(further_arenas(pid), 0, "in the {name}");
     }
     // Those of this process are found: each thread has one while it runs.
@@ -267,7 +199,7 @@ fn what_programs_send_through_it_is_forgotten() {
         ("password", "swordfish-7Q"),
     ]
     .map(|(name, secret)| file(folder.path(), name, secret));
-    let up = Up::start(&[
+    let mut up = Up::start(&[
         "--knob",
         "pin=4711",
         "--pin-file",
@@ -283,17 +215,17 @@ fn what_programs_send_through_it_is_forgotten() {
     ]);
     up.event("online");
     // A text that is kept is found.
-    let driver = up.processes()[0].clone();
+    let driver = processes(&up)[0].clone();
     assert_eq!(driver.0, "driver");
     assert!(!found(driver.1, "needle.example").is_empty());
-    up.has_forgotten("swordfish-7Q");
+    has_forgotten(&up, "swordfish-7Q");
 
     // By MBIM: the PIN is wrong, and so the SIM does not have it afterwards.
     let change = ["pin", "change", "--pin-file", &pin, "--new-pin-file", &new];
-    let output = up.ask(&change, "");
+    let output = ask(&up, &change, "");
     assert_eq!(output.status.code(), Some(7), "{output:?}");
-    up.has_forgotten("83920174");
-    up.has_forgotten("61573948");
+    has_forgotten(&up, "83920174");
+    has_forgotten(&up, "61573948");
 }
 
 #[test]
@@ -301,7 +233,7 @@ fn a_puk_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let puk = file(folder.path(), "puk", "91827364");
     let new = file(folder.path(), "new", "61573948");
-    let up = Up::start(&[
+    let mut up = Up::start(&[
         "--knob",
         "pin=4711",
         "--knob",
@@ -309,12 +241,13 @@ fn a_puk_is_forgotten() {
         "--persist",
     ]);
     up.event("rung-failed");
-    let output = up.ask(
+    let output = ask(
+        &up,
         &["pin", "unblock", "--puk-file", &puk, "--new-pin-file", &new],
         "",
     );
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("the PUK was not accepted"), "{told}");
-    up.has_forgotten("91827364");
-    up.has_forgotten("61573948");
+    has_forgotten(&up, "91827364");
+    has_forgotten(&up, "61573948");
 }

@@ -2,164 +2,29 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_uwwan");
-/// Nothing here takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::running::{PATIENCE, Up, bare, emulated, succeeds, text, uwwan};
 
-/// A running `up` with its events.
-struct Up {
-    child: Child,
-    events: Receiver<Value>,
-    base: tempfile::TempDir,
+/// Process id of the driver.
+fn driver(up: &Up) -> u64 {
+    let status = up.status();
+    let processes = status["processes"].as_array().unwrap();
+    let driver = processes.iter().find(|process| process["name"] == "driver");
+    driver.unwrap()["pid"].as_u64().unwrap()
 }
 
-fn command(base: &Path) -> Command {
-    let mut command = bare(base);
-    command.args(["--device", "emulator", "--settle", "0.2"]);
-    command
+/// Runs `ip` in the namespaces of `up`.
+fn ip(up: &Up, words: &str) {
+    let words: Vec<&str> = std::iter::once("ip").chain(words.split(' ')).collect();
+    up.inside(&words);
 }
 
-/// `up` without a device.
-fn bare(base: &Path) -> Command {
-    // From util-linux: root in a user and network namespace of its own, so that interfaces made
-    // here touch nothing of this machine.
-    let mut command = Command::new("unshare");
-    command
-        .args(["--map-root-user", "--net", "--", PROGRAM, "up"])
-        .env("UWWAN_RUNTIME_DIR", base)
-        .env_remove("UWWAN_LOG")
-        .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-impl Up {
-    fn start(arguments: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), arguments)
-    }
-
-    fn start_in(base: tempfile::TempDir, arguments: &[&str]) -> Self {
-        let mut command = command(base.path());
-        command.args(arguments);
-        Self::spawn(base, command)
-    }
-
-    fn spawn(base: tempfile::TempDir, mut command: Command) -> Self {
-        let mut child = command
-            .arg("--json")
-            .spawn()
-            .expect("unshare (util-linux) runs");
-        let (sender, events) = channel();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let event =
-                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-                if sender.send(event).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            child,
-            events,
-            base,
-        }
-    }
-
-    /// The next event of that kind.
-    fn event(&mut self, kind: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(left) {
-                Ok(event) if event["event"] == kind => return event,
-                Ok(_) => {}
-                Err(error) => {
-                    let _ = self.child.kill();
-                    let mut text = String::new();
-                    if let Some(mut stderr) = self.child.stderr.take() {
-                        let _ = std::io::Read::read_to_string(&mut stderr, &mut text);
-                    }
-                    panic!("no event {kind}: {error}\n{text}");
-                }
-            }
-        }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM)
-            .args(arguments)
-            .env("UWWAN_RUNTIME_DIR", self.base.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// Process id of the driver.
-    fn driver(&self) -> u64 {
-        let status = self.status();
-        let processes = status["processes"].as_array().unwrap();
-        let driver = processes.iter().find(|process| process["name"] == "driver");
-        driver.unwrap()["pid"].as_u64().unwrap()
-    }
-
-    fn status(&self) -> Value {
-        let output = self.ask(&["status", "--json"]);
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
-    }
-
-    /// Runs `ip` in the namespaces of `up`.
-    fn ip(&self, words: &str) {
-        let status = Command::new("nsenter")
-            .args(["--preserve-credentials", "--user", "--net", "--target"])
-            .arg(self.child.id().to_string())
-            .args(["ip"])
-            .args(words.split(' '))
-            .status()
-            .expect("nsenter (util-linux) runs");
-        assert!(status.success(), "ip {words}");
-    }
-
-    fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    fn leaves_nothing(&self) {
-        assert_eq!(std::fs::read_dir(self.base.path()).unwrap().count(), 0);
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+fn leaves_nothing(up: &Up) {
+    assert_eq!(std::fs::read_dir(up.base.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -203,7 +68,7 @@ fn online_seen_and_put_down() {
         Some(3)
     );
 
-    let second = command(up.base.path()).output().unwrap();
+    let second = emulated(up.base.path()).output().unwrap();
     assert_eq!(second.status.code(), Some(6));
     let told = text(&second.stderr);
     assert!(
@@ -216,7 +81,7 @@ fn online_seen_and_put_down() {
     let down: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(down["stopped"], true);
     assert!(up.end().success());
-    up.leaves_nothing();
+    leaves_nothing(&up);
     assert_eq!(up.ask(&["status"]).status.code(), Some(3));
 }
 
@@ -226,7 +91,7 @@ fn a_service_manager_hears_that_it_does_not_hang() {
     let path = base.path().join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut command = command(base.path());
+    let mut command = emulated(base.path());
     command
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "200000")
@@ -250,9 +115,8 @@ fn a_service_manager_hears_that_it_does_not_hang() {
 fn a_watcher_sees_the_end() {
     let mut up = Up::start(&[]);
     up.event("online");
-    let mut watcher = Command::new(PROGRAM)
-        .args(["status", "--watch", "--json"])
-        .env("UWWAN_RUNTIME_DIR", up.base.path())
+    let mut watcher = up
+        .command(&["status", "--watch", "--json"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -275,33 +139,18 @@ fn a_signal_is_a_clean_stop() {
         up.signal(signal);
         assert!(up.event("stopped")["failure"].is_null());
         assert!(up.end().success());
-        up.leaves_nothing();
+        leaves_nothing(&up);
     }
 }
 
 /// An `up` whose standard output is `out`, online.
 fn online_telling(out: impl Into<Stdio>, arguments: &[&str]) -> Up {
     let base = tempfile::tempdir().unwrap();
-    let child = command(base.path())
-        .args(arguments)
-        .stdout(out)
-        .spawn()
-        .unwrap();
-    let up = Up {
-        child,
-        events: channel().1,
-        base,
-    };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let output = up.ask(&["status", "--json"]);
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        if status["online"] == true {
-            return up;
-        }
-        assert!(Instant::now() < deadline, "{}", text(&output.stderr));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut command = emulated(base.path());
+    command.args(arguments).stdout(out);
+    let up = Up::spawn_telling(base, command);
+    up.until("online", |status| status["online"] == true);
+    up
 }
 
 /// Fills a pipe to the last byte, as a reader that no longer reads leaves it.
@@ -322,7 +171,7 @@ fn a_reader_that_left_does_not_end_it() {
     let mut up = online_telling(writer, &["--json"]);
     assert!(up.ask(&["down"]).status.success());
     assert!(up.end().success());
-    up.leaves_nothing();
+    leaves_nothing(&up);
 }
 
 #[test]
@@ -331,7 +180,7 @@ fn a_full_disk_does_not_end_it() {
     let mut up = online_telling(full.unwrap(), &["-v"]);
     up.signal(rustix::process::Signal::TERM);
     assert!(up.end().success());
-    up.leaves_nothing();
+    leaves_nothing(&up);
 }
 
 #[test]
@@ -345,7 +194,7 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
             assert!(up.ask(&["down"]).status.success());
         }
         assert!(up.end().success());
-        up.leaves_nothing();
+        leaves_nothing(&up);
     }
 }
 
@@ -355,7 +204,7 @@ fn a_signal_during_the_bring_up_stops_it_too() {
     up.event("configuration");
     up.signal(rustix::process::Signal::TERM);
     assert!(up.end().success());
-    up.leaves_nothing();
+    leaves_nothing(&up);
 }
 
 /// Ends a process at once, as the kernel does when memory has run out.
@@ -368,12 +217,12 @@ fn kill(pid: u64) {
 fn a_driver_that_was_killed_is_cleaned_up_after() {
     let mut up = Up::start(&["--dns", "none"]);
     up.event("online");
-    let driver = up.driver();
+    let driver = driver(&up);
     assert_ne!(driver, u64::from(up.child.id()), "one process");
     kill(driver);
     // As a shell tells SIGKILL.
     assert_eq!(up.end().code(), Some(128 + 9));
-    up.leaves_nothing();
+    leaves_nothing(&up);
 }
 
 #[test]
@@ -394,7 +243,7 @@ fn a_driver_whose_monitor_was_killed_ends() {
 fn a_killed_one_does_not_stand_in_the_way() {
     let mut up = Up::start(&[]);
     up.event("online");
-    let driver = up.driver();
+    let driver = driver(&up);
     // The monitor could clean up after a driver that ends first.
     up.signal(rustix::process::Signal::STOP);
     kill(driver);
@@ -408,7 +257,7 @@ fn a_killed_one_does_not_stand_in_the_way() {
     next.event("online");
     next.signal(rustix::process::Signal::TERM);
     assert!(next.end().success());
-    next.leaves_nothing();
+    leaves_nothing(&next);
 }
 
 #[test]
@@ -428,7 +277,7 @@ fn a_locked_sim_needs_the_right_pin() {
     let base = tempfile::tempdir().unwrap();
     let run = |pin: Option<&[u8]>| {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let mut command = command(base.path());
+        let mut command = emulated(base.path());
         command.args(["--knob", "pin=4711"]);
         if let Some(pin) = pin {
             file.write_all(pin).unwrap();
@@ -456,7 +305,7 @@ fn a_locked_sim_needs_the_right_pin() {
 /// Ends without being online, and returns what it said.
 fn fails(arguments: &[&str], status: i32) -> String {
     let base = tempfile::tempdir().unwrap();
-    let output = command(base.path()).args(arguments).output().unwrap();
+    let output = emulated(base.path()).args(arguments).output().unwrap();
     let said = text(&output.stdout) + &text(&output.stderr);
     assert_eq!(output.status.code(), Some(status), "{said}");
     said
@@ -612,7 +461,7 @@ fn an_fcc_lock_is_lifted_for_who_asks_for_it() {
 #[test]
 fn a_refused_access_point_is_the_operators_word() {
     let base = tempfile::tempdir().unwrap();
-    let output = command(base.path())
+    let output = emulated(base.path())
         .args(["--apn", "wrong", "--knob", "apn=right"])
         .output()
         .unwrap();
@@ -667,7 +516,7 @@ fn name_servers_that_cannot_be_handed_over_are_told() {
     std::fs::write(&fake, "#!/bin/sh\necho no bus >&2\nexit 1\n").unwrap();
     std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let base = tempfile::tempdir().unwrap();
-    let mut command = command(base.path());
+    let mut command = emulated(base.path());
     let path = std::env::var("PATH").unwrap_or_default();
     command
         .args(["--dns", "resolved"])
@@ -693,7 +542,7 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
         format!("link set {interface} down"),
         "route del default".to_owned(),
     ] {
-        up.ip(&attack);
+        ip(&up, &attack);
         let told = up.event("notice")["text"].to_string();
         assert!(told.contains("put back"), "{attack}: {told}");
         let after = up.status();
@@ -702,10 +551,10 @@ fn addresses_and_routes_that_are_taken_away_are_put_back() {
     }
     // A fight has an end, and then what is told is what is there.
     for _ in 0..2 {
-        up.ip("route del default");
+        ip(&up, "route del default");
         up.event("notice");
     }
-    up.ip("route del default");
+    ip(&up, "route del default");
     let told = up.event("diagnosis")["text"].to_string();
     assert!(told.contains("left so"), "{told}");
     let after = up.status();
@@ -726,7 +575,7 @@ fn unknown(base: tempfile::TempDir, state: &Path, arguments: &[&str]) -> Up {
     bytes[8..12].copy_from_slice(&[0x34, 0x12, 0x78, 0x56]);
     let descriptors = state.join("descriptors");
     std::fs::write(&descriptors, bytes).unwrap();
-    let mut command = command(base.path());
+    let mut command = emulated(base.path());
     command
         .env("UWWAN_STATE_DIR", state)
         .args(["--knob", "black_hole_ndp_front=on", "--descriptors"])
@@ -739,14 +588,10 @@ fn unknown(base: tempfile::TempDir, state: &Path, arguments: &[&str]) -> Up {
 fn a_modem_that_nobody_knows_is_healed_and_known_the_next_time() {
     let state = tempfile::tempdir().unwrap();
     let quirks = |arguments: &[&str]| {
-        let output = Command::new(PROGRAM)
-            .arg("quirks")
-            .args(arguments)
-            .env("UWWAN_STATE_DIR", state.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout)
+        let mut command = uwwan(&["quirks"]);
+        command.args(arguments);
+        command.env("UWWAN_STATE_DIR", state.path());
+        succeeds(&command.output().unwrap())
     };
     assert!(quirks(&["list"]).starts_with("no layout was learnt\n"));
 
