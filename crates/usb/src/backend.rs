@@ -1,12 +1,13 @@
-//! The choice between the backends for real devices.
+//! The backends for real devices, and the choice between them.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::access::{Access, Local};
-use crate::device::Backend;
-use crate::libusb::Libusb;
-use crate::nusb::Nusb;
+use crate::device::{Backend, Device, Found};
+use crate::error::Error;
+use crate::linux::sysfs::Sysfs;
+use crate::{libusb, nusb};
 
 /// The backends for real devices. They list the same devices and do the same with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -24,7 +25,8 @@ impl BackendKind {
     pub const VALUES: &'static [(&'static str, Self)] =
         &[("libusb", Self::Libusb), ("nusb", Self::Nusb)];
 
-    /// Makes the backend.
+    /// Makes the backend, which lists the devices of this machine. A machine without USB has an empty
+    /// list, and [`Backend::unavailable`] says why.
     #[must_use]
     pub fn start(self) -> Arc<dyn Backend> {
         self.start_through(Arc::new(Local::default()))
@@ -33,9 +35,54 @@ impl BackendKind {
     /// Makes the backend, which opens devices through `access`.
     #[must_use]
     pub fn start_through(self, access: Arc<dyn Access>) -> Arc<dyn Backend> {
-        match self {
-            Self::Libusb => Arc::new(Libusb::through(access)),
-            Self::Nusb => Arc::new(Nusb::through(access)),
+        Arc::new(Machine {
+            kind: self,
+            sysfs: Sysfs::default(),
+            access,
+        })
+    }
+}
+
+/// The devices of a machine, which one of the libraries opens.
+pub(crate) struct Machine {
+    kind: BackendKind,
+    sysfs: Sysfs,
+    access: Arc<dyn Access>,
+}
+
+impl Machine {
+    /// Makes the backend of a machine whose devices stand in `sysfs`. nusb can open devices of this
+    /// machine only.
+    #[cfg(test)]
+    pub(crate) fn with_sysfs(kind: BackendKind, sysfs: Sysfs) -> Self {
+        Self {
+            kind,
+            access: Arc::new(Local::new(sysfs.clone())),
+            sysfs,
+        }
+    }
+}
+
+impl Backend for Machine {
+    fn name(&self) -> &'static str {
+        let mut names = BackendKind::VALUES.iter();
+        names
+            .find(|(_, kind)| *kind == self.kind)
+            .map_or("", |(name, _)| name)
+    }
+
+    fn unavailable(&self) -> Option<String> {
+        self.sysfs.unavailable()
+    }
+
+    fn devices(&self) -> Result<Vec<Found>, Error> {
+        self.sysfs.devices()
+    }
+
+    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
+        match self.kind {
+            BackendKind::Libusb => libusb::open(&self.sysfs, &self.access, found),
+            BackendKind::Nusb => nusb::open(&self.sysfs, &self.access, found),
         }
     }
 }

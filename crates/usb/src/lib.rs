@@ -1,7 +1,7 @@
 //! USB devices: found, described, switched, claimed, and driven with queued transfers.
 //!
-//! [`device`] holds the traits everything goes through, [`libusb`] and [`nusb`] the backends for
-//! real devices, [`backend`] the choice between them.
+//! [`device`] holds the traits everything goes through, [`backend`] the backends for real devices:
+//! [`libusb`] and [`nusb`].
 //! [`access`] is what takes a right.
 //! [`descriptors`] and [`functions`] tell what a device offers, [`configuration`] makes it offer
 //! the right thing, and [`give_back`] leaves it as it was found. [`requests`] are the class requests

@@ -33,75 +33,21 @@ mod pump;
 mod queue;
 mod wake;
 
-#[cfg(test)]
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::access::{Access, Local};
-use crate::device::{Backend, Device, Found};
+use crate::access::Access;
+use crate::device::{Device, Found};
 use crate::error::Error;
 use crate::linux::sysfs::Sysfs;
 
-/// The backend for real devices through libusb.
-#[derive(Debug, Clone)]
-pub struct Libusb {
-    sysfs: Sysfs,
-    access: Arc<dyn Access>,
-}
-
-impl Libusb {
-    /// Makes a backend that lists the devices of this machine. A machine without USB has an empty
-    /// list, and [`Backend::unavailable`] says why.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::through(Arc::new(Local::default()))
-    }
-
-    /// Makes a backend that opens devices through `access`.
-    #[must_use]
-    pub fn through(access: Arc<dyn Access>) -> Self {
-        Self {
-            sysfs: Sysfs::default(),
-            access,
-        }
-    }
-
-    /// Makes a backend that lists the devices in the folder `devices` instead of
-    /// `/sys/bus/usb/devices` and opens their nodes in `nodes` instead of `/dev/bus/usb`.
-    #[cfg(test)]
-    pub(crate) fn with_roots(devices: impl Into<PathBuf>, nodes: impl Into<PathBuf>) -> Self {
-        let sysfs = Sysfs::new(devices.into(), nodes.into());
-        Self {
-            access: Arc::new(Local::new(sysfs.clone())),
-            sysfs,
-        }
-    }
-}
-
-impl Default for Libusb {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Backend for Libusb {
-    fn name(&self) -> &'static str {
-        "libusb"
-    }
-
-    fn unavailable(&self) -> Option<String> {
-        self.sysfs.unavailable()
-    }
-
-    fn devices(&self) -> Result<Vec<Found>, Error> {
-        self.sysfs.devices()
-    }
-
-    fn open(&self, found: &Found) -> Result<Arc<dyn Device>, Error> {
-        Ok(Arc::new(device::LibusbDevice::open(
-            &self.sysfs,
-            &self.access,
-            found,
-        )?))
-    }
+/// Opens a device that `sysfs` lists.
+///
+/// # Errors
+/// Those of [`Backend::open`](crate::device::Backend::open).
+pub(crate) fn open(
+    sysfs: &Sysfs,
+    access: &Arc<dyn Access>,
+    found: &Found,
+) -> Result<Arc<dyn Device>, Error> {
+    Ok(Arc::new(device::LibusbDevice::open(sysfs, access, found)?))
 }

@@ -5,18 +5,18 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::backend::{BackendKind, Machine};
 use crate::descriptors::vectors;
 use crate::device::{Backend, Speed};
 use crate::error::Error;
-use crate::libusb::Libusb;
-use crate::nusb::Nusb;
+use crate::linux::sysfs::Sysfs;
 
 /// Both, over the same folders.
 fn both(devices: &Path, nodes: &Path) -> [Box<dyn Backend>; 2] {
-    [
-        Box::new(Libusb::with_roots(devices, nodes)),
-        Box::new(Nusb::with_roots(devices, nodes)),
-    ]
+    [BackendKind::Libusb, BackendKind::Nusb].map(|kind| {
+        let sysfs = Sysfs::new(devices.into(), nodes.into());
+        Box::new(Machine::with_sysfs(kind, sysfs)) as Box<dyn Backend>
+    })
 }
 
 /// One lt4132 at port 1-4 behind root hub 1, in configuration `active`.
