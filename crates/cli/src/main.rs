@@ -46,6 +46,7 @@ mod signals;
 mod spinner;
 mod state;
 mod story;
+mod userspace;
 mod watchdog;
 
 use std::process::ExitCode;

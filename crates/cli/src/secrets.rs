@@ -139,7 +139,13 @@ pub fn field(path: &Path, name: &str) -> Result<Zeroizing<String>, Failure> {
     read(path, name, "--field-file")
 }
 
-fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String>, Failure> {
+/// Returns what stands alone on the first line of the file that `option` names. `subject` says what it
+/// is.
+///
+/// # Errors
+/// [`FailureKind::Usage`] when the file cannot be read or holds something else. Its content is never
+/// repeated.
+pub fn read(path: &Path, subject: &str, option: &str) -> Result<Zeroizing<String>, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(
             FailureKind::Usage,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args as _, Parser as _};
 use serde::{Deserialize, Deserializer};
 use uwwan_modem::Options;
-use uwwan_modem::options::{Format, Heal, Padding, Placement, SessionOptions, Table};
+use uwwan_modem::options::{Dns, Format, Heal, Padding, Placement, SessionOptions, Table};
 use uwwan_usb::backend::BackendKind;
 
 use crate::checks::{bad, one_or_many, within, words};
@@ -20,6 +20,8 @@ use crate::entrances::{Entrances, Guard};
 use crate::failure::{Failure, FailureKind, of_options};
 use crate::secrets;
 use crate::session_settings::{NumberedSession, SessionSettings};
+use crate::userspace;
+use crate::userspace::options::{Forward, Listen, Net};
 
 /// Size of the longest configuration file that is read, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
@@ -126,6 +128,25 @@ choices! {
         #[arg(long, value_name = "ADDRESS", help_heading = "Host")]
         #[serde(deserialize_with = "one_or_many")]
         pub gateway: Option<Vec<String>>,
+        /// Where the data session ends: in an interface of this machine (kernel), or in a network stack of
+        /// uwwan's own (userspace), which takes no capability and leaves the machine's network alone; other
+        /// programs reach it by --socks, --http-proxy and --forward [default: kernel]
+        #[arg(long, value_name = "WHERE", value_parser = words(Net::VALUES), help_heading = "Host")]
+        pub net: Option<Net>,
+        /// With --net userspace: SOCKS5 proxy at this port, or address and port
+        #[arg(long, value_name = "[ADDRESS:]PORT", help_heading = "Host")]
+        pub socks: Option<Listen>,
+        /// With --net userspace: HTTP proxy at this port, or address and port
+        #[arg(long, value_name = "[ADDRESS:]PORT", help_heading = "Host")]
+        pub http_proxy: Option<Listen>,
+        /// With --net userspace: file whose first line is the NAME:PASSWORD that clients of both proxies
+        /// have to give
+        #[arg(long, value_name = "FILE", help_heading = "Host")]
+        pub proxy_login_file: Option<PathBuf>,
+        /// With --net userspace: a port of this machine that stands for a port beyond the modem, such as
+        /// 8080=example.com:80 or udp:5353=192.0.2.1:53; may be repeated
+        #[arg(long, value_name = "[udp:]LOCAL=HOST:PORT", help_heading = "Host")]
+        pub forward: Option<Vec<Forward>>,
         /// Nice value of the thread that moves the packets, -20 to 19 [default: -11 where that is allowed,
         /// unless uwwan was started with one]
         #[arg(
@@ -300,7 +321,8 @@ impl Settings {
             });
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        if let Some(file) = &mut settings.pin_file {
+        let files = [&mut settings.pin_file, &mut settings.proxy_login_file];
+        for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
         }
         settings.session_0.in_folder(folder);
@@ -338,6 +360,47 @@ impl Settings {
         match of_modems.iter().find(|(_, given)| *given) {
             Some((option, _)) => Err(bad(option, why).next("leave it out")),
             None => Ok(()),
+        }
+    }
+
+    /// Returns what is to listen with `--net userspace`, or `None` without that.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`], which names an option that makes no sense with the other.
+    pub fn userspace(&self) -> Result<Option<userspace::Wanted<'_>>, Failure> {
+        let wanted = userspace::Wanted {
+            socks: self.socks,
+            http: self.http_proxy,
+            forwards: self.forward.as_deref().unwrap_or_default(),
+            login: self.proxy_login_file.as_deref(),
+        };
+        let first = &self.session_0;
+        let (options, why) = match self.net.unwrap_or_default() {
+            Net::Kernel => (
+                &[
+                    ("socks", self.socks.is_some()),
+                    ("http-proxy", self.http_proxy.is_some()),
+                    ("proxy-login-file", self.proxy_login_file.is_some()),
+                    ("forward", self.forward.is_some()),
+                ][..],
+                "it goes with --net userspace: an interface of this machine needs none",
+            ),
+            Net::Userspace => (
+                &[
+                    ("session", self.session.is_some()),
+                    ("route", first.route.is_some()),
+                    ("route-metric", first.route_metric.is_some()),
+                    ("tun-name", first.tun_name.is_some()),
+                    ("tun-mode", first.tun_mode.is_some()),
+                    ("dns", first.dns.is_some_and(|dns| dns != Dns::None)),
+                    ("ack-filter", self.ack_filter == Some(true)),
+                ][..],
+                "with --net userspace there is one data session and no interface of this machine",
+            ),
+        };
+        match options.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(bad(option, why).next("leave one of the two out")),
+            None => Ok((self.net == Some(Net::Userspace)).then_some(wanted)),
         }
     }
 

@@ -11,6 +11,9 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recv, sendto,
     socket_with,
 };
+use uwwan_netstack::Error;
+
+use crate::userspace::stack::Userspace;
 
 /// Time after which a transfer without any progress has failed.
 pub const STALL: Duration = Duration::from_secs(10);
@@ -171,6 +174,28 @@ fn is_reply(target: IpAddr, packet: &[u8], identifier: u16, sequence: u16) -> bo
         && message[0] == kind
         && message[1] == 0
         && message[4..] == sent[4..]
+}
+
+impl Network for Userspace {
+    fn ping(
+        &mut self,
+        target: IpAddr,
+        _sequence: u16,
+        timeout: Duration,
+    ) -> io::Result<Option<Duration>> {
+        match self.client()?.ping(target, PAYLOAD, timeout) {
+            Ok(time) => Ok(Some(time)),
+            Err(Error::Timeout { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn connect(&mut self, target: SocketAddr) -> io::Result<Box<dyn Stream>> {
+        let mut stream = self.client()?.connect(target, STALL)?;
+        stream.set_read_timeout(Some(STALL));
+        stream.set_write_timeout(Some(STALL));
+        Ok(Box::new(stream))
+    }
 }
 
 #[cfg(test)]

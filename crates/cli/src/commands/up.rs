@@ -41,6 +41,8 @@ use crate::settings::{Device, Settings};
 use crate::sharing;
 use crate::signals;
 use crate::state;
+use crate::userspace::Servers;
+use crate::userspace::stack::Userspace;
 use crate::watchdog::Watchdog;
 
 /// Arguments of `up`.
@@ -150,6 +152,8 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     let device_flag = arguments.settings.device.is_some();
     let mut settings = arguments.settings.over(file);
     let mut options = settings.options()?;
+    let mut stack = None;
+    let wanted = settings.userspace()?;
     let policy = sharing::policy(&settings)?;
     let serves_others = policy.serves_others();
     let device = settings
@@ -227,7 +231,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         host = host.or_else(|| Some(Box::new(monitor::Provider(started.clone()))));
         monitor = Some(started);
     }
-    let host = host.unwrap_or_else(|| Box::new(prepared::Provider::default()));
+    let mut host = host.unwrap_or_else(|| Box::new(prepared::Provider::default()));
     let notifier = Arc::new(notifier);
     let confinement = match &monitor {
         Some(_) => Confinement {
@@ -238,6 +242,13 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         },
         None => alone(&base, &settings, &options, capture.folder.clone()),
     };
+    if let Some(wanted) = &wanted {
+        // While sockets and files can be had.
+        let servers = Servers::bind(wanted)?;
+        let own = Userspace::telling(servers.told());
+        host = Box::new(own.clone());
+        stack = Some((servers, own));
+    }
     let mut processes = vec![confinement.enter()];
     if let Some(monitor) = &monitor {
         processes.push(monitor.state()?);
@@ -317,6 +328,11 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         }),
     )
     .map_err(|failure| chosen.with_holders(failure))?;
+    if let Some((servers, own)) = stack {
+        servers.start(&own).map_err(|error| {
+            Failure::new(FailureKind::Host, "the proxies cannot be started").because(error)
+        })?;
+    }
     let json = arguments.json;
     let shared = share(
         &mut builder,

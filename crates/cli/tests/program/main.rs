@@ -23,3 +23,4 @@ mod running;
 mod through_up;
 mod up;
 mod usb_requests;
+mod userspace;

@@ -101,6 +101,15 @@ impl TcpStream {
         state.act(&self.shared);
     }
 
+    /// Resets the connection: what was written and not sent is lost, and reads and writes fail.
+    pub fn reset(&self) {
+        let mut state = self.shared.lock();
+        self.socket(&mut state).abort();
+        state.act(&self.shared);
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
     fn socket<'s>(&self, state: &'s mut State) -> &'s mut Socket<'static> {
         state.core.sockets.get_mut::<Socket<'static>>(self.handle)
     }

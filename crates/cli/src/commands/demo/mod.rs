@@ -7,7 +7,6 @@
 
 mod outcome;
 mod traffic;
-mod userspace;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -25,7 +24,6 @@ use uwwan_netstack::server::{DEFAULT_V4, DEFAULT_V6};
 
 use self::outcome::{Outcome, Ping, RungTime, Switch, Transfer};
 use self::traffic::TransferError;
-use self::userspace::Userspace;
 use super::network::{Kernel, Network};
 use super::progress;
 use crate::capture;
@@ -36,6 +34,7 @@ use crate::output::{bytes, note, rounded, say, say_json, seconds};
 use crate::session_settings::SessionSettings;
 use crate::settings::Settings;
 use crate::signals;
+use crate::userspace::stack::Userspace;
 
 /// Longest time for a bring-up.
 const ONLINE_TIME: Duration = Duration::from_secs(90);

@@ -136,6 +136,10 @@ fn prepare(up: &mut up::Arguments, file: &Settings) -> Result<Settings, Failure>
         let why = "the program gets a resolv.conf of its own in any case";
         return Err(bad("dns", why).next("leave it out"));
     }
+    if chosen.net.is_some() {
+        let why = "the program has an interface in a network namespace of its own";
+        return Err(bad("net", why).next("leave it out"));
+    }
     if chosen.session_0.route.is_none() {
         up.settings.session_0.route = Some(vec!["default".to_owned()]);
     }

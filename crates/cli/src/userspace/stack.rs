@@ -1,11 +1,10 @@
-//! The built-in network stack serves as the host's end where namespaces or TUN interfaces are
-//! forbidden.
+//! The built-in network stack as the host's end: a host in this process, of which the kernel knows
+//! nothing.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostProvider, Single};
 use uwwan_modem::status::{Addresses, Interface};
@@ -13,21 +12,34 @@ use uwwan_netstack::client::{Client, ClientConfig};
 use uwwan_netstack::socket::{PacketSocket, SocketLink};
 use uwwan_netstack::{Error, StackConfig};
 
-use crate::commands::network::{Network, STALL, Stream};
 use crate::failure::{Failure, FailureKind};
 
-/// Number of payload bytes in an echo request, as many as `ping` sends.
-const PAYLOAD: usize = 56;
 /// MTU in bytes where the network has told none.
 const MTU: u16 = 1500;
 
 /// The built-in stack, which is there once the modem has brought it up. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Userspace(Arc<Mutex<Option<Arc<Client>>>>);
+pub struct Userspace {
+    client: Arc<Mutex<Option<Arc<Client>>>>,
+    /// What listens for other programs, a line each.
+    told: Arc<[String]>,
+}
 
 impl Userspace {
-    fn client(&self) -> io::Result<Arc<Client>> {
-        self.0
+    /// Makes one whose status tells what listens for other programs.
+    pub fn telling(told: &[String]) -> Self {
+        Self {
+            client: Arc::default(),
+            told: told.into(),
+        }
+    }
+
+    /// Returns the stack.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotConnected`] while the modem has not brought it up.
+    pub fn client(&self) -> io::Result<Arc<Client>> {
+        self.client
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -35,30 +47,16 @@ impl Userspace {
     }
 }
 
-impl Network for Userspace {
-    fn ping(
-        &mut self,
-        target: IpAddr,
-        _sequence: u16,
-        timeout: Duration,
-    ) -> io::Result<Option<Duration>> {
-        match self.client()?.ping(target, PAYLOAD, timeout) {
-            Ok(time) => Ok(Some(time)),
-            Err(Error::Timeout { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn connect(&mut self, target: SocketAddr) -> io::Result<Box<dyn Stream>> {
-        let mut stream = self.client()?.connect(target, STALL)?;
-        stream.set_read_timeout(Some(STALL));
-        stream.set_write_timeout(Some(STALL));
-        Ok(Box::new(stream))
-    }
-}
-
 impl HostProvider for Userspace {
     fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
+        if config.ethernet.is_some() {
+            return Err(Failure::new(FailureKind::Usage, "an option makes no sense")
+                .at("--net userspace")
+                .because(
+                    "the device carries Ethernet frames, and the built-in network stack IP alone",
+                )
+                .next("leave it out"));
+        }
         let refuse = |error: Error| {
             Failure::new(FailureKind::Host, "start the built-in network stack").because(error)
         };
@@ -81,9 +79,12 @@ impl HostProvider for Userspace {
         )
         .map_err(refuse)?;
         let client = Arc::new(client);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
         Ok(HostEnd {
-            control: Box::new(Control(client)),
+            control: Box::new(Control {
+                client,
+                told: Arc::clone(&self.told),
+            }),
             data: HostData::Single(Box::new(Data(socket))),
         })
     }
@@ -117,12 +118,15 @@ impl Single for Data {
 }
 
 /// The half of the host's end that sets the stack's addresses and name servers.
-struct Control(Arc<Client>);
+struct Control {
+    client: Arc<Client>,
+    told: Arc<[String]>,
+}
 
 impl HostControl for Control {
     fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
         let (addresses, name_servers) = lists(&config.addresses);
-        self.0
+        self.client
             .reconfigure(&addresses, &name_servers)
             .map_err(|error| {
                 Failure::new(FailureKind::Host, "reconfigure the built-in network stack")
@@ -133,6 +137,7 @@ impl HostControl for Control {
     fn interface(&self) -> Interface {
         Interface {
             name: "the built-in stack".into(),
+            applied: self.told.to_vec(),
             ..Interface::default()
         }
     }

@@ -1,0 +1,247 @@
+//! A host's end in this process: no interface, no route and no capability is needed, and the machine's
+//! own network is left alone.
+//!
+//! The data session ends in the built-in network stack ([`stack`]). Other programs reach what is beyond
+//! the modem by a SOCKS5 proxy ([`socks`]), an HTTP proxy ([`http`]), or ports that are forwarded. Names
+//! are asked for over the modem, never of this machine's resolver.
+//!
+//! # Theory of operation
+//!
+//! All sockets of this machine are opened by [`Servers::bind`], before the process confines itself:
+//! later it can have none. [`Servers::start`] gives each a thread. A client has a thread until its flow
+//! begins and two from then on, all with blocking calls, and one of a bounded number of places
+//! ([`flow::MOST`]). What ends a client ends nobody else.
+
+mod address;
+mod datagrams;
+mod flow;
+mod head;
+mod http;
+mod login;
+pub mod options;
+mod socks;
+pub mod stack;
+mod target;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+
+use self::datagrams::Associations;
+use self::flow::Places;
+use self::http::Http;
+use self::login::Login;
+use self::options::{Forward, Listen, Protocol, is_local};
+use self::socks::Socks;
+use self::stack::Userspace;
+use self::target::Target;
+use crate::failure::{Failure, FailureKind};
+
+/// What is to listen.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted<'s> {
+    pub socks: Option<Listen>,
+    pub http: Option<Listen>,
+    pub forwards: &'s [Forward],
+    /// File with the login of both proxies.
+    pub login: Option<&'s Path>,
+}
+
+/// The sockets, open.
+pub struct Servers {
+    login: Option<Arc<Login>>,
+    socks: Option<(TcpListener, UdpSocket)>,
+    http: Option<TcpListener>,
+    forwards: Vec<(Forwarded, Target)>,
+    /// What listens where, a line each.
+    told: Vec<String>,
+}
+
+enum Forwarded {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+impl Servers {
+    /// Opens the sockets.
+    ///
+    /// # Errors
+    /// Fails when one cannot be opened, or the login not be read.
+    pub fn bind(wanted: &Wanted<'_>) -> Result<Self, Failure> {
+        let login = wanted
+            .login
+            .map(Login::from_file)
+            .transpose()?
+            .map(Arc::new);
+        let mut told = Vec::new();
+        let mut socks = None;
+        if let Some(Listen(at)) = wanted.socks {
+            let tcp = listen("--socks", at)?;
+            // The datagrams' port may have another number.
+            let at = tcp.local_addr().unwrap_or(at);
+            let udp = open("--socks", (at.ip(), 0).into(), UdpSocket::bind)?;
+            told.push(format!("SOCKS5 proxy at {at}"));
+            socks = Some((tcp, udp));
+            warn_of_everybody("--socks", at, login.is_some());
+        }
+        let mut http = None;
+        if let Some(Listen(at)) = wanted.http {
+            let tcp = listen("--http-proxy", at)?;
+            let at = tcp.local_addr().unwrap_or(at);
+            told.push(format!("HTTP proxy at {at}"));
+            http = Some(tcp);
+            warn_of_everybody("--http-proxy", at, login.is_some());
+        }
+        let mut forwards = Vec::new();
+        for forward in wanted.forwards {
+            let at = forward.local.0;
+            let (forwarded, at) = match forward.protocol {
+                Protocol::Tcp => {
+                    let tcp = listen("--forward", at)?;
+                    let at = tcp.local_addr().unwrap_or(at);
+                    (Forwarded::Tcp(tcp), at)
+                }
+                Protocol::Udp => {
+                    let udp = open("--forward", at, UdpSocket::bind)?;
+                    let at = udp.local_addr().unwrap_or(at);
+                    (Forwarded::Udp(udp), at)
+                }
+            };
+            let local = Listen(at);
+            told.push(format!(
+                "forwarded: {}",
+                Forward {
+                    local,
+                    ..forward.clone()
+                }
+            ));
+            warn_of_everybody("--forward", at, false);
+            forwards.push((forwarded, forward.remote.clone()));
+        }
+        Ok(Self {
+            login,
+            socks,
+            http,
+            forwards,
+            told,
+        })
+    }
+
+    /// Returns what listens where, a line each.
+    pub fn told(&self) -> &[String] {
+        &self.told
+    }
+
+    /// Begins to serve. Clients are refused while the stack is not up.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn start(self, network: &Userspace) -> io::Result<()> {
+        let places = Places::default();
+        if let Some((tcp, udp)) = self.socks {
+            let socks = Socks {
+                network: network.clone(),
+                login: self.login.clone(),
+                associations: Associations::start(udp)?,
+            };
+            accept("uwwan-socks", tcp, &places, move |client| {
+                socks.serve(client)
+            });
+        }
+        if let Some(tcp) = self.http {
+            let http = Http {
+                network: network.clone(),
+                login: self.login,
+            };
+            accept("uwwan-http", tcp, &places, move |client| http.serve(client));
+        }
+        for (forwarded, to) in self.forwards {
+            let network = network.clone();
+            match forwarded {
+                Forwarded::Tcp(tcp) => accept("uwwan-forward", tcp, &places, move |client| {
+                    let remote = to.connect(&*network.client()?)?;
+                    flow::relay(client, remote)
+                }),
+                Forwarded::Udp(udp) => {
+                    let local = Arc::new(udp);
+                    flow::spawn("uwwan-forward", move || {
+                        datagrams::forward(&local, &to, &network);
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listen(option: &str, at: SocketAddr) -> Result<TcpListener, Failure> {
+    open(option, at, TcpListener::bind)
+}
+
+fn open<S>(
+    option: &str,
+    at: SocketAddr,
+    how: impl Fn(SocketAddr) -> io::Result<S>,
+) -> Result<S, Failure> {
+    how(at).map_err(|error| {
+        let (kind, next) = match error.kind() {
+            io::ErrorKind::AddrInUse => (
+                FailureKind::Busy,
+                "name another port, or 0 for any that is free",
+            ),
+            io::ErrorKind::PermissionDenied => {
+                (FailureKind::Permission, "take a port from 1024 on")
+            }
+            _ => (FailureKind::Host, "name an address of this machine"),
+        };
+        Failure::new(kind, "cannot listen")
+            .at(format!("{at} ({option})"))
+            .because(error)
+            .next(next)
+    })
+}
+
+/// Warns where other machines may use the modem, and pays who has the SIM.
+fn warn_of_everybody(option: &str, at: SocketAddr, login: bool) {
+    if !is_local(at.ip()) && !login {
+        tracing::warn!("{option}: everybody who reaches {at} can use the modem");
+    }
+}
+
+/// Serves the clients of a socket, each in a thread of its own.
+fn accept(
+    name: &'static str,
+    listener: TcpListener,
+    places: &Places,
+    serve: impl Fn(&TcpStream) -> io::Result<()> + Send + Sync + 'static,
+) {
+    let places = places.clone();
+    let serve = Arc::new(serve);
+    flow::spawn(name, move || {
+        loop {
+            let client = match listener.accept() {
+                Ok((client, _)) => client,
+                // One that has gone again.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => {
+                    tracing::warn!("{name}: no client is taken: {error}");
+                    // Descriptors may have run out: some come back.
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    continue;
+                }
+            };
+            let Some(place) = places.take() else {
+                tracing::warn!("{name}: a client is sent away: {} are served", flow::MOST);
+                continue;
+            };
+            let serve = Arc::clone(&serve);
+            flow::spawn(name, move || {
+                if let Err(error) = serve(&client) {
+                    tracing::debug!("{name}: {error}");
+                }
+                drop(place);
+            });
+        }
+    });
+}

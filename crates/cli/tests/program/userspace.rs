@@ -1,0 +1,377 @@
+//! `up --net userspace` on the emulated modem: proxies and forwarded ports, as programs use them.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::running::{PATIENCE, PROGRAM, Up, alone, succeeds, text};
+
+/// A host of the emulated modem's network, which serves HTTP.
+const SERVER: &str = "192.0.2.7";
+/// The emulated modem's name server.
+const NAME_SERVER: &str = "193.213.112.4:53";
+/// A DNS query for the A record of ipv4.test.uwwan (RFC 1035, 4.1), with the id 0x1234.
+const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\
+    \x04ipv4\x04test\x05uwwan\x00\x00\x01\x00\x01";
+
+/// An `up` that is online, and where it listens.
+struct Userspace {
+    up: Up,
+    told: Vec<String>,
+}
+
+impl Userspace {
+    fn start(options: &[&str]) -> Self {
+        let base = tempfile::tempdir().unwrap();
+        // No network namespace: it touches nothing of this machine.
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--", PROGRAM, "up"]);
+        alone(&mut command);
+        command
+            .args(["--device", "emulator", "--settle", "0.2"])
+            .args(["--proxy", "private", "--net", "userspace"])
+            .args(options)
+            .env("UWWAN_RUNTIME_DIR", base.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let up = Up::spawn(base, command);
+        let status = up.until("online", |status| status["online"] == true);
+        let told = status["interface"]["applied"].as_array().unwrap();
+        let told = told.iter().map(|line| line.as_str().unwrap().to_owned());
+        let told = told.collect();
+        Self { up, told }
+    }
+
+    /// Where that listens whose line has these words around its address.
+    fn at(&self, before: &str, after: &str) -> SocketAddr {
+        let found = self.told.iter().find_map(|line| {
+            let rest = line.strip_prefix(before)?;
+            rest.strip_suffix(after)?.parse().ok()
+        });
+        found.unwrap_or_else(|| panic!("{before}…{after}: {:?}", self.told))
+    }
+
+    fn socks(&self) -> SocketAddr {
+        self.at("SOCKS5 proxy at ", "")
+    }
+
+    fn http(&self) -> SocketAddr {
+        self.at("HTTP proxy at ", "")
+    }
+}
+
+fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Asks a SOCKS5 proxy for something at a name, without a login. Returns the answer's code.
+fn ask_socks(stream: &mut TcpStream, command: u8, name: &str, port: u16) -> (u8, [u8; 6]) {
+    stream.write_all(&[5, 1, 0]).unwrap();
+    let mut chosen = [0; 2];
+    stream.read_exact(&mut chosen).unwrap();
+    assert_eq!(chosen, [5, 0]);
+    let length = name.len().try_into().unwrap();
+    let request = [
+        &[5, command, 0, 3, length],
+        name.as_bytes(),
+        &port.to_be_bytes(),
+    ];
+    stream.write_all(&request.concat()).unwrap();
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!((answer[0], answer[3]), (5, 1));
+    (answer[1], answer[4..].try_into().unwrap())
+}
+
+/// Downloads over a flow, and returns the length of the body.
+fn download(stream: &mut TcpStream, host: &str, bytes: usize) -> usize {
+    let request = format!("GET /bytes/{bytes} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    // A flow of which one direction is over goes on in the other.
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    let head = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    assert!(all.starts_with(b"HTTP/1.1 200"), "{}", text(&all[..head]));
+    all.len() - head - 4
+}
+
+/// Checks that a datagram is the answer to [`QUERY`] with one address.
+fn is_answer(datagram: &[u8]) {
+    assert_eq!(datagram[..2], QUERY[..2], "{datagram:?}");
+    assert_eq!(datagram[6..8], [0, 1], "one answer");
+}
+
+#[test]
+fn socks_clients_reach_what_is_beyond_the_modem() {
+    let up = Userspace::start(&["--socks", "0", "--knob", "ipv6=on", "--ip-type", "ipv4v6"]);
+    for name in ["ipv4.test.uwwan", "ipv6.test.uwwan", "test.uwwan", SERVER] {
+        let mut stream = connect(up.socks());
+        assert_eq!(ask_socks(&mut stream, 1, name, 80).0, 0, "{name}");
+        assert_eq!(download(&mut stream, name, 3_000_000), 3_000_000);
+    }
+    // What does not work is told by what it is.
+    for (name, port, code) in [
+        ("nowhere.test", 80, 4),
+        (SERVER, 81, 5),
+        // This machine is not beyond the modem.
+        ("127.0.0.1", 80, 3),
+        ("bad name", 80, 8),
+    ] {
+        let mut stream = connect(up.socks());
+        assert_eq!(ask_socks(&mut stream, 1, name, port).0, code, "{name}");
+    }
+    let mut stream = connect(up.socks());
+    assert_eq!(ask_socks(&mut stream, 2, SERVER, 80).0, 7, "BIND");
+    up.up.down();
+}
+
+#[test]
+fn socks_clients_send_datagrams() {
+    let up = Userspace::start(&["--socks", "0"]);
+    let mut stream = connect(up.socks());
+    let (code, at) = ask_socks(&mut stream, 3, "0.0.0.0", 0);
+    assert_eq!((code, &at[..4]), (0, &[127, 0, 0, 1][..]));
+    let relay = SocketAddr::from(([127, 0, 0, 1], u16::from_be_bytes([at[4], at[5]])));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let to: SocketAddr = NAME_SERVER.parse().unwrap();
+    let SocketAddr::V4(to) = to else { panic!() };
+    let header = [
+        &[0, 0, 0, 1][..],
+        &to.ip().octets(),
+        &to.port().to_be_bytes(),
+    ]
+    .concat();
+    // What is no such datagram, or a piece of one, is dropped, and what comes after it is not.
+    for broken in [&b""[..], b"\0\0", b"\0\0\x01\x01", b"\0\0\0\x09abc"] {
+        socket.send_to(broken, relay).unwrap();
+    }
+    socket.send_to(&[&header, QUERY].concat(), relay).unwrap();
+    let mut buffer = [0; 2048];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    assert_eq!((from, &buffer[..10]), (relay, &header[..]));
+    is_answer(&buffer[10..length]);
+    // The association ends with its connection: then nothing comes any more, and a new one works.
+    drop(stream);
+    let mut stream = connect(up.socks());
+    let (code, _) = ask_socks(&mut stream, 3, "0.0.0.0", 0);
+    assert_eq!(code, 0);
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    other.send_to(&[&header, QUERY].concat(), relay).unwrap();
+    let (length, _) = other.recv_from(&mut buffer).unwrap();
+    is_answer(&buffer[10..length]);
+    up.up.down();
+}
+
+#[test]
+fn http_clients_reach_what_is_beyond_the_modem() {
+    let up = Userspace::start(&["--http-proxy", "0"]);
+    // A program that knows proxies.
+    let curl = |further: &[&str], url: &str| {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "60", "--proxy"])
+            .arg(format!("http://{}", up.http()))
+            .args(further)
+            .arg(url)
+            .output()
+            .expect("curl runs (tools/setup)");
+        (output.status.code(), output.stdout.len())
+    };
+    for further in [&[][..], &["--proxytunnel"]] {
+        let told = curl(further, "http://ipv4.test.uwwan/bytes/3000000");
+        assert_eq!(told, (Some(0), 3_000_000), "{further:?}");
+    }
+    let refused = |request: &str, status: &str| {
+        let mut stream = connect(up.http());
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(status), "{request:?}: {answer}");
+    };
+    refused("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400");
+    refused("\x16\x03\x01\r\n\r\n", "HTTP/1.1 400");
+    refused("GET http://nowhere.test/ HTTP/1.1\r\n\r\n", "HTTP/1.1 502");
+    let long = format!(
+        "GET http://{SERVER}/ HTTP/1.1\r\nX: {}",
+        "x".repeat(64 << 10)
+    );
+    let mut stream = connect(up.http());
+    // It answers before it has read everything, and may have closed by then.
+    let _ = stream.write_all(long.as_bytes());
+    let mut answer = [0; 12];
+    match stream.read_exact(&mut answer) {
+        Ok(()) => assert_eq!(&answer, b"HTTP/1.1 431"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    up.up.down();
+}
+
+#[test]
+fn proxies_want_their_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("login");
+    std::fs::write(&file, "aladdin:open sesame\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let file = file.to_str().unwrap();
+    let up = Userspace::start(&[
+        "--socks",
+        "0",
+        "--http-proxy",
+        "0",
+        "--proxy-login-file",
+        file,
+    ]);
+    let curl = |proxy: String| {
+        let output = Command::new("curl")
+            .args(["--silent", "--max-time", "60", "--proxy", &proxy])
+            .args(["--write-out", "%{http_code}", "--output", "/dev/null"])
+            .arg(format!("http://{SERVER}/bytes/1000"))
+            .output()
+            .expect("curl runs (tools/setup)");
+        text(&output.stdout)
+    };
+    let (socks, http) = (up.socks(), up.http());
+    for (login, socks_answer, http_answer) in [
+        ("aladdin:open%20sesame@", "200", "200"),
+        ("aladdin:open%20sesam@", "000", "407"),
+        ("", "000", "407"),
+    ] {
+        assert_eq!(
+            curl(format!("socks5h://{login}{socks}")),
+            socks_answer,
+            "{login}"
+        );
+        assert_eq!(
+            curl(format!("http://{login}{http}")),
+            http_answer,
+            "{login}"
+        );
+    }
+    up.up.down();
+}
+
+#[test]
+fn ports_are_forwarded() {
+    let tcp = format!("0={SERVER}:80");
+    let udp = format!("udp:0={NAME_SERVER}");
+    let up = Userspace::start(&["--forward", &tcp, "--forward", &udp]);
+    let mut stream = connect(up.at("forwarded: TCP ", &format!(" to {SERVER}:80")));
+    assert_eq!(download(&mut stream, SERVER, 1_000_000), 1_000_000);
+    let at = up.at("forwarded: UDP ", &format!(" to {NAME_SERVER}"));
+    // Several programs at a time, each with its own answers.
+    let sockets: Vec<UdpSocket> = (0..5)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    for socket in &sockets {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send_to(QUERY, at).unwrap();
+    }
+    for socket in &sockets {
+        let mut buffer = [0; 2048];
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(from, at);
+        is_answer(&buffer[..length]);
+    }
+    up.up.down();
+}
+
+#[test]
+fn idle_clients_take_their_places_and_no_more() {
+    let up = Userspace::start(&["--socks", "0"]);
+    let idle: Vec<TcpStream> = (0..150).map(|_| connect(up.socks())).collect();
+    // As many as there are places wait to be served, the others are sent away.
+    let sent_away = |mut stream: &TcpStream| {
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        matches!(stream.read(&mut [0]), Ok(0))
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while idle.iter().rev().take(22).any(|stream| !sent_away(stream)) {
+        assert!(Instant::now() < deadline, "150 clients are served");
+    }
+    assert!(!sent_away(&idle[0]));
+    drop(idle);
+    // Their places come back.
+    let served = || {
+        let mut stream = connect(up.socks());
+        stream.write_all(&[5, 1, 0]).unwrap();
+        matches!(stream.read(&mut [0; 2]), Ok(2))
+    };
+    while !served() {
+        assert!(Instant::now() < deadline, "the places do not come back");
+    }
+    up.up.down();
+}
+
+#[test]
+fn after_a_reset_new_flows_work_and_old_ones_end() {
+    let up = Userspace::start(&["--socks", "0"]);
+    let mut old = connect(up.socks());
+    assert_eq!(ask_socks(&mut old, 1, SERVER, 80).0, 0);
+    let request = format!("GET /bytes/100000000000 HTTP/1.0\r\nHost: {SERVER}\r\n\r\n");
+    old.write_all(request.as_bytes()).unwrap();
+    old.read_exact(&mut [0; 100_000]).unwrap();
+    succeeds(&up.up.ask(&["reset", "--force"]));
+    up.up.until("the reset", |status| status["online"] == false);
+    up.up
+        .until("online again", |status| status["online"] == true);
+    let mut new = connect(up.socks());
+    assert_eq!(ask_socks(&mut new, 1, SERVER, 80).0, 0);
+    assert_eq!(download(&mut new, SERVER, 1_000_000), 1_000_000);
+    // The old one goes on, or ends clearly: the address may have stayed.
+    let mut piece = [0; 65_536];
+    match old.read(&mut piece) {
+        Ok(length) => assert!(length > 0, "it looks as if all had come"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    up.up.down();
+}
+
+#[test]
+fn options_that_do_not_go_together_are_refused() {
+    for (options, named) in [
+        (&["--socks", "1080"][..], "--socks"),
+        (&["--net", "userspace", "--route", "default"], "--route"),
+        (&["--net", "userspace", "--session", "3:apn=x"], "--session"),
+        (&["--net", "userspace", "--tun-name", "wwan0"], "--tun-name"),
+    ] {
+        let base = tempfile::tempdir().unwrap();
+        let mut command = crate::running::emulated(base.path());
+        let output = command.args(options).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {told}");
+        assert!(told.contains(named), "{told}");
+    }
+    // A port that is taken.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let base = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    alone(&mut command);
+    let output = command
+        .args([
+            "up",
+            "--device",
+            "emulator",
+            "--net",
+            "userspace",
+            "--socks",
+            &at,
+        ])
+        .env("UWWAN_RUNTIME_DIR", base.path())
+        .output()
+        .unwrap();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{told}");
+    assert!(
+        told.contains(&at) && told.contains("another port"),
+        "{told}"
+    );
+}
