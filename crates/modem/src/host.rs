@@ -17,6 +17,7 @@ mod provider;
 mod tap;
 mod tun;
 mod upkeep;
+mod userspace;
 
 pub(crate) use control::HeldHost;
 pub use control::{HostControl, HostEnd, HostNews, HostProvider};
@@ -27,3 +28,4 @@ pub use plan::{Ethernet, HostConfig};
 pub use provider::TunProvider;
 pub use tap::TAP_MODE;
 pub use tun::HostTun;
+pub use userspace::Userspace;

@@ -40,3 +40,13 @@ fn mbim_commands_are_answered() {
     let answers = run("mbim_command");
     assert!(answers.contains("firmware 11."), "{answers}");
 }
+
+#[test]
+fn sockets_lead_over_the_modem() {
+    let told = run("sockets");
+    let bytes = told
+        .split(' ')
+        .next()
+        .and_then(|bytes| bytes.parse::<u32>().ok());
+    assert!(bytes > Some(1000), "{told}");
+}

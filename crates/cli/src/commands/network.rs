@@ -13,7 +13,7 @@ use rustix::net::{
 };
 use uwwan_netstack::Error;
 
-use crate::userspace::stack::Userspace;
+use uwwan_modem::host::Userspace;
 
 /// Time after which a transfer without any progress has failed.
 pub const STALL: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use uwwan_emulator::Controls;
 use uwwan_modem::capture::{Capture, Destination};
 use uwwan_modem::event::{SessionChange, SessionEvent};
-use uwwan_modem::host::HostProvider;
+use uwwan_modem::host::{HostProvider, Userspace};
 use uwwan_modem::options::{Dns, Heal, Options};
 use uwwan_modem::raw::{Listener, To};
 use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder, Waker};
@@ -42,7 +42,6 @@ use crate::sharing;
 use crate::signals;
 use crate::state;
 use crate::userspace::Servers;
-use crate::userspace::stack::Userspace;
 use crate::watchdog::Watchdog;
 
 /// Arguments of `up`.

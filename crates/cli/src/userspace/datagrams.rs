@@ -21,8 +21,8 @@ use uwwan_netstack::client::{Client, UdpSocket as Remote};
 
 use super::address;
 use super::flow;
-use super::stack::Userspace;
 use super::target::{Host, Target};
+use uwwan_modem::host::Userspace;
 
 /// Number of programs that a socket serves at a time.
 const MOST: usize = 64;

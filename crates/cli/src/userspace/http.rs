@@ -15,8 +15,8 @@ use uwwan_netstack::Error;
 use super::flow;
 use super::head::Client;
 use super::login::Login;
-use super::stack::Userspace;
 use super::target::{Host, Target};
+use uwwan_modem::host::Userspace;
 
 /// Size of the longest head of a request in bytes.
 const LONGEST: usize = 32 << 10;

@@ -1,7 +1,7 @@
 //! A host's end in this process: no interface, no route and no capability is needed, and the machine's
 //! own network is left alone.
 //!
-//! The data session ends in the built-in network stack ([`stack`]). Other programs reach what is beyond
+//! The data session ends in the built-in network stack ([`Userspace`]). Other programs reach what is beyond
 //! the modem by a SOCKS5 proxy ([`socks`]), an HTTP proxy ([`http`]), or ports that are forwarded. Names
 //! are asked for over the modem, never of this machine's resolver.
 //!
@@ -20,7 +20,6 @@ mod http;
 mod login;
 pub mod options;
 mod socks;
-pub mod stack;
 mod target;
 
 use std::io;
@@ -34,9 +33,9 @@ use self::http::Http;
 use self::login::Login;
 use self::options::{Forward, Listen, Protocol, is_local};
 use self::socks::Socks;
-use self::stack::Userspace;
 use self::target::Target;
 use crate::failure::{Failure, FailureKind};
+use uwwan_modem::host::Userspace;
 
 /// What is to listen.
 #[derive(Debug, Clone, Default)]

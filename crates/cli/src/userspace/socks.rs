@@ -12,8 +12,8 @@ use super::datagrams::Associations;
 use super::flow;
 use super::head::Client;
 use super::login::Login;
-use super::stack::Userspace;
 use super::target::{Host, Target};
+use uwwan_modem::host::Userspace;
 
 /// The version of the protocol.
 const VERSION: u8 = 5;

@@ -102,7 +102,7 @@ fn so_does_whoever_runs_the_tests_in_either_mode() {
 
 #[test]
 fn the_built_in_stack_does_as_well() {
-    let output = demo(&["--json", "--bytes", "2M", "--userspace"], true);
+    let output = demo(&["--json", "--bytes", "2M", "--net", "userspace"], true);
     check(&output, 2_000_000);
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("built-in network stack"), "{told}");
@@ -181,7 +181,7 @@ fn refused_ipv6_is_explained_and_fails() {
 #[test]
 fn interrupted_it_stops_cleanly_and_says_so_by_its_status() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_uwwan"))
-        .args(["demo", "--userspace", "--bytes", "900G"])
+        .args(["demo", "--net", "userspace", "--bytes", "900G"])
         .env_remove("UWWAN_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -204,7 +204,8 @@ fn interrupted_it_stops_cleanly_and_says_so_by_its_status() {
 fn the_pause_and_the_size_of_ndps_can_be_chosen() {
     let output = demo(
         &[
-            "--userspace",
+            "--net",
+            "userspace",
             "--bytes",
             "1M",
             "--settle",

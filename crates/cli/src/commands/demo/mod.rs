@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use uwwan_emulator::{Emulator, FarSide};
 use uwwan_figures::Spread;
 use uwwan_modem::event::SessionChange;
-use uwwan_modem::host::{HostProvider, TunProvider};
+use uwwan_modem::host::{HostProvider, TunProvider, Userspace};
 use uwwan_modem::options::{Format, IpType, Padding, Placement, Routes, Table, TunMode};
 use uwwan_modem::status::Addresses;
 use uwwan_modem::{Event, Handle, Modem, Options, Selector};
@@ -34,7 +34,7 @@ use crate::output::{bytes, note, rounded, say, say_json, seconds};
 use crate::session_settings::SessionSettings;
 use crate::settings::Settings;
 use crate::signals;
-use crate::userspace::stack::Userspace;
+use crate::userspace::options::Net;
 
 /// Longest time for a bring-up.
 const ONLINE_TIME: Duration = Duration::from_secs(90);
@@ -108,9 +108,10 @@ pub struct Arguments {
     modem: EmulatedModem,
     #[command(flatten)]
     capture: capture::Options,
-    /// Use the built-in network stack even where a namespace can be had
-    #[arg(long)]
-    userspace: bool,
+    /// Where the data session ends: in a TUN interface of a private network namespace (kernel), or in the
+    /// built-in network stack (userspace), which is taken too where no namespace can be had
+    #[arg(long, value_name = "WHERE", default_value = "kernel", hide_default_value = true, value_parser = words(Net::VALUES))]
+    net: Net,
 }
 
 impl Arguments {
@@ -166,7 +167,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let options = arguments.options()?;
     let capture = arguments.capture.prepare()?;
-    let host = choose_host(arguments.userspace);
+    let host = choose_host(arguments.net);
     capture.start()?;
     let interrupts = signals::first().map_err(|error| {
         Failure::new(FailureKind::Host, "cannot wait for signals").because(error)
@@ -223,8 +224,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     worked
 }
 
-fn choose_host(userspace: bool) -> Host {
-    if userspace {
+fn choose_host(net: Net) -> Host {
+    if net == Net::Userspace {
         return Host::Userspace("as asked".to_owned());
     }
     if let Err(error) = uwwan_tun::namespace::enter() {

@@ -6,13 +6,15 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use uwwan_modem::host::{HostConfig, HostControl, HostData, HostEnd, HostProvider, Single};
-use uwwan_modem::status::{Addresses, Interface};
 use uwwan_netstack::client::{Client, ClientConfig};
 use uwwan_netstack::socket::{PacketSocket, SocketLink};
 use uwwan_netstack::{Error, StackConfig};
 
+use super::control::{HostControl, HostEnd, HostProvider};
+use super::data::{HostData, Single};
+use super::plan::HostConfig;
 use crate::failure::{Failure, FailureKind};
+use crate::status::{Addresses, Interface};
 
 /// MTU in bytes where the network has told none.
 const MTU: u16 = 1500;
