@@ -8,7 +8,8 @@
 //!
 //! - `identities`: the replacements, the same for the same identity in whatever form.
 //! - `message`: MBIM, by the layouts of the codec.
-//! - `serial`, `rules`, `pdu`: AT lines, what their arguments are, short messages.
+//! - `serial`: AT dialogues, put together to lines; `line`, `rules`, `syntax`, `pdu`: their parts, what their
+//!   arguments are, where they are, short messages.
 //! - `control`: descriptors, strings, other requests, notifications.
 //! - `block`, `datagram`: NTBs, Ethernet frames and IP packets.
 //! - `sweep`: the look for identities in what is kept.
@@ -23,12 +24,14 @@ mod control;
 mod datagram;
 mod first;
 mod identities;
+mod line;
 mod message;
 mod pdu;
 mod report;
 mod rules;
 mod serial;
 mod sweep;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
