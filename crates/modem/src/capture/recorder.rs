@@ -28,6 +28,9 @@ const OVERHEAD: usize = 160;
 const BUFFER: usize = 256 << 10;
 /// Time that a capture which nobody finishes gets for what is queued.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// Time for which the thread rests between two rounds of writing while events come. Nobody who sends one
+/// has to wake it meanwhile, which would cost more than all else.
+const REST: Duration = Duration::from_millis(10);
 /// Length of an Ethernet header in bytes.
 const ETHERNET_HEADER: usize = 14;
 
@@ -251,12 +254,20 @@ impl Scribe {
 
     fn write(&mut self) -> io::Result<()> {
         let mut sheet = self.begin()?;
+        let mut came = false;
         loop {
             let message = match self.messages.try_recv() {
-                Ok(message) => message,
+                Ok(message) => {
+                    came = true;
+                    message
+                }
                 Err(_) => {
                     // Whoever looks on sees all there is.
                     sheet.writer.flush()?;
+                    if std::mem::take(&mut came) {
+                        std::thread::sleep(REST);
+                        continue;
+                    }
                     match self.messages.recv() {
                         Ok(message) => message,
                         Err(_) => return self.end(sheet),

@@ -83,7 +83,8 @@ fn pieces(data: &[u8], snap: usize) -> Option<Vec<(u32, u32)>> {
     };
     let ntb = Ntb::parse(data, &limits).ok()?;
     let mut drops = DropCounters::default();
-    let mut wanted = vec![(0, HEADER.min(data.len()))];
+    let mut wanted = Vec::with_capacity(64);
+    wanted.push((0, HEADER.min(data.len())));
     wanted.extend(
         ntb.datagrams(&mut drops)
             .map(|datagram| (datagram.range.start, datagram.range.len().min(snap))),
