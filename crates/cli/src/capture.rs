@@ -21,7 +21,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::output::note;
 
 /// Time for what is queued at the end of the process.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Largest number of files in a ring.
 const MOST_FILES: usize = 10_000;
 
@@ -163,17 +163,30 @@ impl Prepared {
         }
     }
 
-    /// Begins the capture, if one is asked for.
+    /// Begins the capture, if one is asked for. It lasts until [`finish`].
     ///
     /// # Errors
     /// [`FailureKind::Host`] when its thread cannot be started.
     pub fn start(self) -> Result<(), Failure> {
-        if let Some(destination) = self.destination {
-            let name = destination.name().to_owned();
-            let capture = captures().start(self.options, destination)?;
-            *asked() = Some((capture, name));
+        let begun = self.begin()?;
+        if begun.is_some() {
+            *asked() = begun;
         }
         Ok(())
+    }
+
+    /// Begins the capture, if one is asked for, and returns it with the name of the place that it is
+    /// written to.
+    ///
+    /// # Errors
+    /// [`FailureKind::Host`] when its thread cannot be started.
+    pub fn begin(self) -> Result<Option<(Capture, String)>, Failure> {
+        let Some(destination) = self.destination else {
+            return Ok(None);
+        };
+        let name = destination.name().to_owned();
+        let capture = captures().start(self.options, destination)?;
+        Ok(Some((capture, name)))
     }
 }
 

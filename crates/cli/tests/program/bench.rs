@@ -136,6 +136,36 @@ fn both_modes_of_the_tun_interface() {
     }
 }
 
+/// What a capture costs: each visit has a file of its own, and the figures stand side by side.
+#[test]
+fn with_and_without_a_capture() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("bench.pcapng");
+    let path = file.to_str().unwrap();
+    let arguments = |rest: &[&'static str]| {
+        let mut all = vec!["--capture", path, "--capture-compare", "--snap", "128"];
+        all.extend(rest.iter().copied());
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let few = ["--test", "down", "--seconds", "0.2", "--rounds", "2"];
+    let all = arguments(&[&few[..], &["--no-ceiling", "--json"]].concat());
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let figures = figures(&bench(&all));
+    let (without, with) = ("uwwan, not captured", "uwwan, captured");
+    for contender in [without, with] {
+        let driver = names(&figures, "Processor time of the driver", contender);
+        assert_eq!(driver, ["TCP down"], "{contender}");
+    }
+    let writer = "Processor time of the capture's writer";
+    assert_eq!(names(&figures, writer, with), ["TCP down"]);
+    assert!(names(&figures, writer, without).is_empty());
+    assert_eq!(names(&figures, "Captured", with).len(), 2);
+    assert!(std::fs::metadata(&file).unwrap().len() > 100_000);
+    // The file that is there is not replaced unasked.
+    let refused = bench(&all);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
 #[test]
 fn blocks_alone() {
     let arguments = [

@@ -8,8 +8,10 @@ use rustix::time::{ClockId, clock_gettime};
 /// Processor time that was used. `None` stands for a time that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Time {
-    /// Time of the driver's threads.
+    /// Time of the driver's threads, that of a capture included.
     pub driver: Option<Duration>,
+    /// Time of the thread that writes a capture, where there is one.
+    pub capture: Option<Duration>,
     /// Time of everything that takes part in the measurement.
     pub all: Option<Duration>,
 }
@@ -20,6 +22,7 @@ impl Time {
         let between = |now: Option<Duration>, then: Option<Duration>| now?.checked_sub(then?);
         Time {
             driver: between(self.driver, before.driver),
+            capture: between(self.capture, before.capture),
             all: between(self.all, before.all),
         }
     }
@@ -112,6 +115,7 @@ mod tests {
         let time = |driver| Time {
             driver,
             all: Some(Duration::from_secs(3)),
+            ..Time::default()
         };
         let now = time(Some(Duration::from_secs(2)));
         let since = now.since(&time(Some(Duration::from_secs(1))));

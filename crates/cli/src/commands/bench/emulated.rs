@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use uwwan_emulator::{Emulator, FarSide, Knobs, far_side};
 use uwwan_figures::Kind;
+use uwwan_modem::capture::Capture;
 use uwwan_modem::host::TunProvider;
 use uwwan_modem::{Event, Handle, Modem, Selector};
 use uwwan_tun::plan::Through;
@@ -67,6 +68,8 @@ pub fn plan(near: bool) -> Plan {
 /// An emulated modem that is online, with its driver and its far machine.
 pub struct Emulated {
     handle: Handle,
+    /// Capture of this visit alone.
+    capture: Option<Capture>,
     emulator: Emulator,
     /// The far machine is the last field, so that it is dropped last: the modem's network is behind
     /// it.
@@ -75,12 +78,17 @@ pub struct Emulated {
 
 impl Emulated {
     /// Starts the far machine, the emulated modem and the driver, and waits until the modem is
-    /// online.
+    /// online. `capture` is one that ends with the visit.
     ///
     /// # Errors
     /// Fails when one of the three cannot be started, when the modem is not online in time, or when
     /// the interface has another TUN mode than the one chosen.
-    pub fn start(contender: &Contender, knobs: &Knobs) -> Result<Emulated, Failure> {
+    pub fn start(
+        contender: &Contender,
+        knobs: &Knobs,
+        capture: Option<Capture>,
+        observed: bool,
+    ) -> Result<Emulated, Failure> {
         let mut options = contender.options()?;
         options.settle = Some(SETTLE);
         // Nothing is to be sent but what is measured.
@@ -104,8 +112,12 @@ impl Emulated {
                     .because(error)
             })?;
         let (sender, events) = unbounded();
+        let backend = match observed {
+            true => capture::observed(emulator.backend()),
+            false => emulator.backend(),
+        };
         let handle = Modem::start(
-            capture::observed(emulator.backend()),
+            backend,
             Selector::Any,
             options,
             Box::new(TunProvider::default()),
@@ -116,6 +128,7 @@ impl Emulated {
         let online = wait_online(&events);
         let link = Emulated {
             handle,
+            capture,
             emulator,
             far,
         };
@@ -187,16 +200,20 @@ impl Link for Emulated {
     }
 
     fn processor(&self) -> Time {
-        let driver = |name: &str| matches!(name, "uwwan-data" | "uwwan-control");
+        let capture = |name: &str| name == "uwwan-capture";
+        let driver = |name: &str| matches!(name, "uwwan-data" | "uwwan-control") || capture(name);
+        let of = |counts: &dyn Fn(&str) -> bool| cost::of_threads(std::process::id(), counts);
         Time {
-            driver: cost::of_threads(std::process::id(), driver),
+            driver: of(&driver),
+            capture: self.capture.as_ref().and_then(|_| of(&capture)),
             all: Some(cost::own()),
         }
     }
 
-    fn end(self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
+    fn end(mut self: Box<Self>) -> Result<Vec<(Kind, f64)>, Failure> {
         let memory = cost::memory(std::process::id(), "VmRSS");
         let stopped = self.stop();
+        let captured = self.capture.take().map(|it| it.finish(capture::PATIENCE));
         let report = self.emulator.report();
         drop(self.far);
         stopped?;
@@ -214,6 +231,14 @@ impl Link for Emulated {
         }
         let counters = &report.counters;
         let mut figures = Vec::new();
+        if let Some(captured) = captured {
+            if let Some(why) = captured.failure {
+                return Err(
+                    Failure::new(FailureKind::Host, "the capture is not complete").because(why),
+                );
+            }
+            figures.extend(outcome::captured(captured.written, captured.dropped));
+        }
         figures.extend(outcome::memory(
             "of this process: driver, emulated modem, both ends",
             memory,

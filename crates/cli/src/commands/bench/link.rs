@@ -130,6 +130,7 @@ pub trait Link {
         Time {
             driver: None,
             all: Some(cost::own()),
+            ..Time::default()
         }
     }
 

@@ -24,7 +24,7 @@ mod near;
 mod outcome;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crossbeam_channel::Receiver;
@@ -60,6 +60,8 @@ Examples:
   uwwan bench --server iperf.example.net      a real modem, through the `uwwan up` that runs
   uwwan bench --device 1-4.2 --server 192.0.2.9:5201 --usb libusb,nusb -- --apn internet
       a real modem, with an `uwwan up` of its own for each visit
+  uwwan bench --capture t.pcapng --snap 128 --capture-compare
+      what a capture costs: without, with, in turn
   uwwan bench --rounds 5 --report bench.html --json > bench.json
 
 Without hardware, all of it runs in two private network namespaces: the host's TCP, a TUN interface,
@@ -104,6 +106,10 @@ pub struct Arguments {
     knobs: Vec<String>,
     #[command(flatten)]
     capture: capture::Options,
+    /// With the emulated modem: visit each contender without and with the capture, which is made anew in
+    /// each visit
+    #[arg(long, requires = "capture", help_heading = "Capture")]
+    capture_compare: bool,
     /// Where running modems keep their control sockets
     #[arg(long, value_name = "DIR", env = "UWWAN_RUNTIME_DIR")]
     runtime_dir: Option<PathBuf>,
@@ -202,10 +208,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let knobs = crate::emulated::turn(Knobs::default(), &arguments.knobs)?;
     let report = arguments.report.as_deref().map(Report::open).transpose()?;
     let capture = arguments.capture.prepare()?;
+    let captured = arguments.captured(&contenders);
     let mut bench = match subject {
         Subject::Device(Device::Emulator) => {
             emulated::enter()?;
-            capture.start()?;
+            if captured.is_empty() {
+                capture.start()?;
+            }
             Bench::new(arguments, "uwwan and an emulated modem")?
         }
         Subject::Loopback => Bench::new(arguments, "NTBs, built and taken apart")?,
@@ -213,13 +222,32 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     match &subject {
         Subject::Device(Device::Emulator) => {
-            let mut visits: Vec<Visit<'_>> = contenders
-                .iter()
-                .map(|contender| {
-                    let start = || emulated::Emulated::start(contender, &knobs);
+            let knobs = &knobs;
+            // The file is there from the beginning; each visit writes it anew.
+            let again = capture::Options {
+                capture_force: true,
+                ..arguments.capture.clone()
+            };
+            let again = &again;
+            let mut visits: Vec<Visit<'_>> = Vec::new();
+            if captured.is_empty() {
+                visits.extend(contenders.iter().map(|contender| {
+                    let start = move || emulated::Emulated::start(contender, knobs, None, true);
                     Visit::new(&contender.name, move || Ok(Box::new(start()?)))
-                })
-                .collect();
+                }));
+            }
+            for (contender, names) in contenders.iter().zip(&captured) {
+                for (name, captures) in names.iter().zip([false, true]) {
+                    visits.push(Visit::new(name, move || {
+                        let capture = match captures {
+                            true => again.prepare()?.begin()?.map(|(capture, _)| capture),
+                            false => None,
+                        };
+                        let link = emulated::Emulated::start(contender, knobs, capture, captures)?;
+                        Ok(Box::new(link))
+                    }));
+                }
+            }
             if !arguments.no_ceiling {
                 visits.push(Visit::new("veth, no modem", || {
                     Ok(Box::new(ceiling::Cable::lay()?))
@@ -310,6 +338,18 @@ impl Arguments {
                 "only the emulated modem is opened by this process; for a real one, -- --capture FILE",
             ),
             (
+                "capture-compare",
+                self.capture_compare,
+                !emulated,
+                "only the emulated modem is visited without and with a capture",
+            ),
+            (
+                "capture-compare",
+                self.capture_compare,
+                self.capture.capture.as_deref() == Some(Path::new("-")),
+                "standard output is one file, and each visit makes another",
+            ),
+            (
                 "knob",
                 !self.knobs.is_empty(),
                 !emulated,
@@ -361,6 +401,14 @@ impl Arguments {
             ));
         }
         Ok(())
+    }
+
+    /// Returns for each contender its names without and with a capture, where these are compared.
+    fn captured(&self, contenders: &[Contender]) -> Vec<[String; 2]> {
+        let compared = contenders.iter().filter(|_| self.capture_compare);
+        compared
+            .map(|it| ["not captured", "captured"].map(|how| format!("{}, {how}", it.name)))
+            .collect()
     }
 
     fn tests(&self, subject: &Subject) -> Vec<Test> {

@@ -315,6 +315,7 @@ impl Link for Real {
         Time {
             driver: cost::of_threads(self.before.pid, |_| true),
             all: None,
+            ..Time::default()
         }
     }
 

@@ -11,13 +11,15 @@ const THROUGHPUT: &str = "Throughput";
 const SMALL: &str = "Small packets";
 const PING: &str = "Round trip";
 const DRIVER: &str = "Processor time of the driver";
+const CAPTURE: &str = "Processor time of the capture's writer";
 const ALL: &str = "Processor time of everything";
 const MEMORY: &str = "Resident memory";
 const NTBS: &str = "NTBs";
+const CAPTURED: &str = "Captured";
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-const NOTES: [(&str, &str); 5] = [
+const NOTES: [(&str, &str); 6] = [
     (THROUGHPUT, "payload at the receiver"),
     (
         SMALL,
@@ -26,6 +28,10 @@ const NOTES: [(&str, &str); 5] = [
     (
         DRIVER,
         "its threads; what the kernel does in them counts too: with a TUN, receiving a packet with all of TCP",
+    ),
+    (
+        CAPTURE,
+        "the part of the driver's time that is its own thread's; the copies are made in the others",
     ),
     (ALL, "both ends, and what is between them in this process"),
     (NTBS, "over a whole visit"),
@@ -105,7 +111,11 @@ pub fn measure(
     let kind = Kind::new(group, label, unit, Better::Higher);
     figures.record(&kind, name, amount.rate() * scale);
     let spent = link.processor().since(&before);
-    for (group, spent) in [(DRIVER, spent.driver), (ALL, spent.all)] {
+    for (group, spent) in [
+        (DRIVER, spent.driver),
+        (CAPTURE, spent.capture),
+        (ALL, spent.all),
+    ] {
         if let Some(spent) = spent {
             let kind = Kind::new(group, label, per, Better::Lower);
             let value = spent.as_secs_f64() / amount.count as f64 * whole;
@@ -158,6 +168,21 @@ pub fn filling(way: &str, datagrams: u64, ntbs: u64) -> Option<(Kind, f64)> {
     let name = name.trim_end();
     let kind = Kind::new(NTBS, name, "on average", Better::Higher);
     (ntbs > 0).then(|| (kind, datagrams as f64 / ntbs as f64))
+}
+
+/// Returns the figures for a capture: the events that are in it, and their share of all.
+pub fn captured(written: u64, dropped: u64) -> [(Kind, f64); 2] {
+    let all = (written + dropped).max(1);
+    [
+        (
+            Kind::new(CAPTURED, "events", "events", Better::Higher),
+            written as f64,
+        ),
+        (
+            Kind::new(CAPTURED, "share of all events", "%", Better::Higher),
+            written as f64 / all as f64 * 100.0,
+        ),
+    ]
 }
 
 /// Returns the figures and the failures as JSON.
