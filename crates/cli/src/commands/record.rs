@@ -1,5 +1,6 @@
 //! `uwwan record` asks a modem everything that is safe to ask, and leaves one scrubbed capture of it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::Shutdown;
@@ -17,7 +18,13 @@ use uwwan_mbim::uuid::Uuid;
 use uwwan_modem::capture::scrub::Options;
 use uwwan_modem::client::{AtClient, Client, StatusClient};
 
+use uwwan_modem::Selector;
+use uwwan_usb::descriptors::Descriptors;
+use uwwan_usb::device::Backend;
+use uwwan_usb::requests;
+
 use super::capture::scrub::{scrub_file, tell};
+use crate::candidates;
 use crate::capture;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{note, say, say_json};
@@ -25,6 +32,8 @@ use crate::reach::{self, Reach, Target};
 
 /// Longest time for the answer to a query, and to an AT command.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Number of strings without an answer after which no more are asked.
+const MOST_UNANSWERED: usize = 3;
 /// Services that are not asked: what they say is of programs that write firmware, or of the proxy.
 const LEFT_ALONE: [Uuid; 3] = [intel_firmware_update::UUID, qdu::UUID, proxy_control::UUID];
 /// AT commands that only read.
@@ -69,7 +78,7 @@ Examples:
   uwwan record lt4132.pcapng --device 1-4.2   of one of several
   uwwan record --device emulator              of the emulated modem
 
-Attach the file to a report of what does not work. It holds the descriptors, what each MBIM service tells when
+Attach the file to a report of what does not work. It holds the descriptors with their strings, what each MBIM service tells when
 it is asked without parameters, and AT commands that only read: no message, no phonebook, and nothing that
 changes anything. Opening the modem switches its USB configuration and sets up its data function, as every
 command does where no `uwwan up` runs; a running one is asked through. Identities are replaced as uwwan capture
@@ -91,6 +100,8 @@ pub struct Arguments {
 /// Numbers of questions, and of those that were answered.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
+    strings: usize,
+    strings_answered: usize,
     mbim: usize,
     mbim_answered: usize,
     at: usize,
@@ -123,6 +134,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Target::Device { .. } => None,
     };
+    if let Target::Device {
+        backend, selector, ..
+    } = &target
+    {
+        ask_strings(&**backend, selector, &mut asked)?;
+    }
     let mut modem = target.clone().open(interrupts)?.client;
     let answered = ask_mbim(&mut modem, &mut asked);
     modem.close()?;
@@ -145,6 +162,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return say_json(&json!({
             "file": arguments.file,
+            "strings": asked.strings,
+            "strings_answered": asked.strings_answered,
             "mbim_queries": asked.mbim,
             "mbim_answers": asked.mbim_answered,
             "at_commands": asked.at,
@@ -152,11 +171,75 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "scrubbed": report,
         }));
     }
+    if asked.strings > 0 {
+        say(format!(
+            "{} strings of descriptors, {} answered",
+            asked.strings, asked.strings_answered
+        ))?;
+    }
     say(format!(
         "{} MBIM queries, {} answered; {} AT commands, {} answered",
         asked.mbim, asked.mbim_answered, asked.at, asked.at_answered
     ))?;
     tell(&report, &arguments.file.display().to_string())
+}
+
+/// Asks the strings that the device's descriptors name. A device that answers none of several is asked no
+/// further.
+fn ask_strings(
+    backend: &dyn Backend,
+    selector: &Selector,
+    asked: &mut Asked,
+) -> Result<(), Failure> {
+    let found = candidates::select(backend, selector)?.found;
+    let device = match backend.open(&found) {
+        Ok(device) => device,
+        Err(error) => {
+            note(format!("no strings are asked: {error}"));
+            return Ok(());
+        }
+    };
+    let mut unanswered = 0;
+    for index in string_indices(device.descriptors()) {
+        asked.strings += 1;
+        match requests::get_string(&*device, index) {
+            Ok(_) => asked.strings_answered += 1,
+            Err(error) => {
+                tracing::debug!(index, %error, "no string");
+                unanswered += 1;
+            }
+        }
+        if unanswered == MOST_UNANSWERED {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the indices of the strings that descriptors name: of the device, its configurations, interfaces
+/// and functions, and of an Ethernet function's address (USB 2.0, 9.6; USB IAD ECN; CDC ECM 1.2, 5.4).
+fn string_indices(descriptors: &Descriptors) -> BTreeSet<u8> {
+    let device = descriptors.device.get(14..17).unwrap_or_default();
+    let mut indices: BTreeSet<u8> = device.iter().copied().collect();
+    for configuration in &descriptors.configurations {
+        let mut rest = &configuration.raw[..];
+        while let Some(length) = rest.first().map(|length| usize::from(*length))
+            && length >= 2
+            && let Some((one, after)) = rest.split_at_checked(length)
+        {
+            let index = match one[1] {
+                0x02 => one.get(6),
+                0x04 => one.get(8),
+                0x0b => one.get(7),
+                0x24 if one.get(2) == Some(&0x0f) => one.get(3),
+                _ => None,
+            };
+            indices.extend(index);
+            rest = after;
+        }
+    }
+    indices.remove(&0);
+    indices
 }
 
 /// Asks each service that the modem has, and that is known, what it tells without parameters, and the state

@@ -405,6 +405,7 @@ fn a_record_asks_and_changes_nothing() {
         serde_json::from_str::<Value>(&succeeds(&output)).unwrap()
     };
     let account = record(None, &["--device", "emulator"]);
+    assert!(account["strings_answered"].as_u64() > Some(2), "{account}");
     assert!(account["mbim_answers"].as_u64() > Some(15), "{account}");
     assert!(account["at_answers"].as_u64() > Some(15), "{account}");
     only_asks(&file);
@@ -422,4 +423,28 @@ fn a_record_asks_and_changes_nothing() {
     only_asks(&file);
     assert_eq!(found(&file), [""; 0]);
     up.down();
+}
+
+#[test]
+fn a_capture_from_a_pipe_is_scrubbed_as_one_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (told, one, other) = (
+        file("told.pcapng"),
+        file("one.pcapng"),
+        file("other.pcapng"),
+    );
+    let mut record = uwwan(&["info", "--device", "emulator", "--capture"]);
+    succeeds(&record.arg(&told).output().unwrap());
+    let scrub = |from: &Path, to: &Path| {
+        let mut command = uwwan(&["capture", "scrub"]);
+        command
+            .arg(from)
+            .arg(to)
+            .stdin(std::fs::File::open(&told).unwrap());
+        command.output().unwrap()
+    };
+    succeeds(&scrub(&told, &one));
+    succeeds(&scrub(Path::new("-"), &other));
+    assert_eq!(std::fs::read(one).unwrap(), std::fs::read(other).unwrap());
 }

@@ -1,7 +1,7 @@
 //! `uwwan capture scrub` takes identities and payload out of a capture.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,16 @@ use crate::capture::cannot_write;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{say, say_json};
 
+/// Largest number of bytes that are read from standard input.
+const MOST_INPUT: u64 = 8 << 30;
+
 /// Arguments of `capture scrub`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   uwwan capture scrub trace.pcapng clean.pcapng                  for a bug report
   uwwan capture scrub usbmon.pcap clean.pcapng --payload keep    with what the datagrams carry
+  xz -dc trace.pcapng.xz | uwwan capture scrub - clean.pcapng
   uwwan capture show clean.pcapng                                the same story, of nobody
 
 Replaced, the same everywhere by the same: IMEI, IMSI, ICCID, telephone numbers, names, user names, serial
@@ -30,7 +34,7 @@ versions, models, signal, states and errors. Checksums are computed anew.
 Reads pcapng and pcap with usbmon's records (link types 189 and 220), USBPcap's (249) or IP packets (101).
 Look through the result before you hand it over: a text may name somebody where no field says so.")]
 pub struct Arguments {
-    /// The capture to read
+    /// The capture to read, or - for standard input
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// The file to write
@@ -90,7 +94,11 @@ pub fn scrub_file(
     options: Options,
     force: bool,
 ) -> Result<Report, Failure> {
-    let file = File::open(input).map_err(|error| cannot_read(input, &error))?;
+    let file = match input == Path::new("-") {
+        true => spooled(),
+        false => File::open(input),
+    };
+    let file = file.map_err(|error| cannot_read(input, &error))?;
     let read = file
         .metadata()
         .map_err(|error| cannot_read(input, &error))?;
@@ -109,13 +117,29 @@ pub fn scrub_file(
     let failed = |error: std::io::Error| cannot_write(output, &error, "--force");
     let mut destination = Destination::file(output, force).map_err(failed)?;
     let out = BufWriter::new(destination.open_next().map_err(failed)?);
-    scrub(|| File::open(input), out, options).map_err(|error| {
+    let open = || {
+        let mut again = file.try_clone()?;
+        again.rewind()?;
+        Ok(again)
+    };
+    scrub(open, out, options).map_err(|error| {
         let _ = std::fs::remove_file(output);
         match error {
             ScrubError::Io(error) => failed(error),
             error => cannot_read(input, &error),
         }
     })
+}
+
+/// Returns standard input as a file that can be read twice: one without a name, for this process alone.
+fn spooled() -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    let copied = io::copy(&mut io::stdin().lock().take(MOST_INPUT + 1), &mut file)?;
+    if copied > MOST_INPUT {
+        let why = format!("it is longer than {MOST_INPUT} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(file)
 }
 
 /// Prints what was replaced in a file that `name` names.
