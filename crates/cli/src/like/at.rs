@@ -1,6 +1,8 @@
 //! Lines on the AT port, with what was said to them.
 
-use uwwan_emulator::rules::{Answer, Trigger};
+use std::time::Duration;
+
+use uwwan_emulator::rules::{Action, Answer, Rule, State, Trigger};
 
 use super::answers::Answers;
 use super::modem::Like;
@@ -8,6 +10,9 @@ use super::modem::Like;
 /// Length of the longest line and of the longest answer that are kept, in bytes.
 const LONGEST_LINE: usize = 1024;
 const LONGEST_ANSWER: usize = 16 << 10;
+
+/// Largest number of unsolicited result codes that are repeated.
+const MOST_UNSOLICITED: usize = 512;
 
 /// A line whose answer is not whole yet.
 #[derive(Debug)]
@@ -24,6 +29,10 @@ pub(super) struct Lines {
     /// What the host has written of a line.
     written: Vec<u8>,
     asked: Option<Asked>,
+    /// What the modem has said of a line that answers nothing.
+    unasked: Vec<u8>,
+    /// Unsolicited result codes, with their times in nanoseconds.
+    unsolicited: Vec<(u64, String)>,
 }
 
 /// Returns whether a line ends an answer (V.250, 5.7.1; 3GPP TS 27.007, 9.2; 27.005, 3.2.5).
@@ -34,6 +43,16 @@ fn is_final(line: &str) -> bool {
     ) || ["+CME ERROR:", "+CMS ERROR:"]
         .iter()
         .any(|start| line.trim().starts_with(start))
+}
+
+/// Returns whether a line that answers nothing is an unsolicited result code: a name with a sign in front
+/// and a colon behind (3GPP TS 27.007, 4.1), or a call.
+fn is_unsolicited(line: &str) -> bool {
+    let named = line
+        .strip_prefix(['+', '^', '*', '%', '$', '#'])
+        .and_then(|rest| rest.split_once(':'))
+        .is_some_and(|(name, _)| name.starts_with(|first: char| first.is_ascii_alphabetic()));
+    named && !is_final(line) || line == "RING"
 }
 
 impl Lines {
@@ -50,7 +69,9 @@ impl Lines {
             }
             return;
         }
-        let Some(asked) = &mut self.asked else { return };
+        let Some(asked) = &mut self.asked else {
+            return self.says(bytes, time);
+        };
         let Ok(text) = std::str::from_utf8(bytes) else {
             self.asked = None;
             return;
@@ -80,7 +101,26 @@ impl Lines {
         }
     }
 
+    /// Takes bytes that answer nothing: the lines among them are unsolicited result codes.
+    fn says(&mut self, bytes: &[u8], time: u64) {
+        for byte in bytes {
+            match byte {
+                b'\r' | b'\n' => {
+                    let line = std::mem::take(&mut self.unasked);
+                    let line = String::from_utf8(line).unwrap_or_default();
+                    let line = line.trim();
+                    if is_unsolicited(line) && self.unsolicited.len() < MOST_UNSOLICITED {
+                        self.unsolicited.push((time, line.to_owned()));
+                    }
+                }
+                _ if self.unasked.len() < LONGEST_LINE => self.unasked.push(*byte),
+                _ => {}
+            }
+        }
+    }
+
     fn asks(&mut self, time: u64) {
+        self.unasked.clear();
         let line = std::mem::take(&mut self.written);
         let line = String::from_utf8(line).unwrap_or_default();
         let line = line.trim();
@@ -95,8 +135,33 @@ impl Lines {
         }
     }
 
-    /// Puts what is known into `like` and `found`, and what is not into `missing`.
-    pub fn finish(self, like: &mut Like, found: &mut Vec<String>, missing: &mut Vec<String>) {
+    /// Puts what is known into `like` and `found`, and what is not into `missing`. Unsolicited result codes
+    /// come as long after the control session is open as after `opened`, the time at which it was, in
+    /// nanoseconds; without one, after the selection of the configuration and the first of them.
+    pub fn finish(
+        self,
+        opened: Option<u64>,
+        like: &mut Like,
+        found: &mut Vec<String>,
+        missing: &mut Vec<String>,
+    ) {
+        if !self.unsolicited.is_empty() {
+            let count = self.unsolicited.len();
+            found.push(format!("{count} unsolicited result codes"));
+        }
+        let first = self.unsolicited.first().map(|(time, _)| *time);
+        let (state, since) = match opened {
+            Some(opened) => (State::Open, opened),
+            None => (State::Configured, first.unwrap_or(0)),
+        };
+        let told = self.unsolicited.into_iter().map(|(time, line)| Rule {
+            on: Trigger::State(state),
+            answer: None,
+            actions: vec![Action::Tell(line)],
+            after: Duration::from_millis(time.saturating_sub(since) / 1_000_000),
+            times: None,
+        });
+        like.rules.extend(told);
         match self.answers.count() {
             0 => missing.push("AT answers".to_owned()),
             count => found.push(format!("answers to {count} AT lines")),

@@ -65,8 +65,10 @@ impl Observed {
         );
         self.requests.finish(&mut like, &mut missing);
         self.blocks.finish(&mut like, &mut missing);
+        let opened = self.control.opened();
         self.control.finish(&mut like, &mut found, &mut missing);
-        self.lines.finish(&mut like, &mut found, &mut missing);
+        self.lines
+            .finish(opened, &mut like, &mut found, &mut missing);
         let found = match found.as_slice() {
             [] => "nothing of what it answers".to_owned(),
             all => all.join(", "),

@@ -170,6 +170,11 @@ impl Control {
         self.answers.push(question, answer, after, length);
     }
 
+    /// Returns the time at which the control session was open first, in nanoseconds.
+    pub fn opened(&self) -> Option<u64> {
+        self.opened
+    }
+
     /// Returns the number of messages.
     pub fn count(&self) -> usize {
         self.messages

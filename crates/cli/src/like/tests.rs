@@ -1,6 +1,6 @@
 use std::io::Cursor;
 
-use uwwan_emulator::rules::{Answer, Trigger};
+use uwwan_emulator::rules::{Action, Answer, State, Trigger};
 use uwwan_mbim::services::basic_connect::{CONNECT, IP_CONFIGURATION};
 
 use super::*;
@@ -103,4 +103,40 @@ fn answers_that_change_come_in_their_order() {
     // The bound keeps the first and the last.
     assert!(rules.len() < 100, "{}", rules.len());
     assert_eq!(rules.last().unwrap().answer, Some(said("99999")));
+}
+
+#[test]
+fn result_codes_that_answer_nothing_come_again() {
+    let mut lines = super::at::Lines::default();
+    let mut now = 2_000_000_000;
+    for (out, text) in [
+        (false, "\r\n^RSSI: 2"),
+        (false, "1\r\n"),
+        (true, "AT+CSQ\r"),
+        (false, "AT+CSQ\r\r\n+CSQ: 21,99\r\n\r\nOK\r\n"),
+        (false, "\r\nRING\r\n\r\nnonsense\r\n\r\n+CME ERROR: 3\r\n"),
+        (false, "\r\n+CREG: 1\r\n"),
+    ] {
+        lines.take(text.as_bytes(), now, out);
+        now += 100_000_000;
+    }
+    let (mut like, mut found) = (Like::default(), Vec::new());
+    lines.finish(Some(1_000_000_000), &mut like, &mut found, &mut Vec::new());
+    let told: Vec<(&str, u128)> = like
+        .rules
+        .iter()
+        .filter(|rule| rule.on == Trigger::State(State::Open))
+        .map(|rule| match &rule.actions[..] {
+            [Action::Tell(line)] => (&line[..], rule.after.as_millis()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [("^RSSI: 21", 1100), ("RING", 1400), ("+CREG: 1", 1500)]
+    );
+    assert!(
+        found.iter().any(|one| one == "3 unsolicited result codes"),
+        "{found:?}"
+    );
 }
