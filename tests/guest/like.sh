@@ -2,9 +2,10 @@
 # A modem that was captured comes back: tcpdump records on usbmon how the guest's
 # own cdc_mbim and mbimcli use the emulated modem, as people do for a bug report,
 # and with --like the emulator is the modem in that file, for 'uwwan up' and for the
-# kernel's driver and mbimcli again.
-# packages: libmbim-utils libmbim-proxy tcpdump
-# guest: --cpus 1 --timeout 900
+# kernel's driver, mbimcli and ModemManager. Scrubbed, the file tells tshark the
+# same story.
+# packages: libmbim-utils libmbim-proxy tcpdump tshark dbus modemmanager polkitd
+# guest: --cpus 1 --timeout 1200
 # shellcheck disable=SC2317 # 'check' calls the functions
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
@@ -13,6 +14,8 @@ story=$logs/kernel.pcap
 # What the first modem is told to be, and the second one is not.
 own=(--knob ndp_place=front --knob ntb_remainder=2 --knob ntb_max_datagrams=16 --knob ntb_in_max=32768
   --knob ipv4_address=100.64.7.9 --knob ipv4_gateway=100.64.7.10 --knob firmware_info=LAB_01.02)
+
+modem_path='' manager=''
 
 listens() { grep -q 'listening on' "$logs/tcpdump.log"; }
 
@@ -38,6 +41,41 @@ by_mbimcli() {
   ip link set "$wwan" down
 }
 
+# read_by_tshark FILTER FIELD: the field of the packets of the scrubbed capture.
+read_by_tshark() { tshark -r "$clean" -o tcp.desegment_tcp_streams:FALSE -Y "$1" -T fields -e "$2" 2>>"$logs/tshark.log"; }
+
+sound() { [[ -z $(read_by_tshark '_ws.malformed || _ws.expert.group == "Malformed"' frame.number) ]]; }
+
+# by_modemmanager NAME: the kernel's drivers and ModemManager bring the modem online.
+by_modemmanager() {
+  through_zero 3
+  wait_for 20 test -c /dev/cdc-wdm0
+  udevadm settle
+  check "$1: ModemManager starts" manage
+  check "$1: ModemManager offers it" wait_for 120 offered
+  check "$1: ModemManager can use it" wait_for 120 in_state 'disabled|enabled|registered|connected'
+  check "$1: ModemManager enables it" mmcli -m "$modem_path" --timeout 120 --enable
+  check "$1: ModemManager finds it registered" wait_for 60 in_state 'registered|connected'
+  check "$1: ModemManager connects" mmcli -m "$modem_path" --timeout 120 --simple-connect=apn=internet,ip-type=ipv4
+  local wwan
+  wwan=$(modem_interface)
+  ip addr add 100.64.7.9/30 dev "$wwan"
+  ip link set "$wwan" up
+  ip route add "$far_prefix" via 100.64.7.10 dev "$wwan"
+  pings "$1: far machine by ModemManager" "$far_address"
+  ip link set "$wwan" down
+  kill "$manager" && wait "$manager"
+}
+
+manage() {
+  start_modemmanager "$logs/modemmanager.log"
+  manager=$!
+}
+
+offered() { modem_path=$(mmcli -L | grep -o '/org/freedesktop/ModemManager1/Modem/[0-9]*') && [[ $modem_path ]]; }
+
+in_state() { mmcli -m "$modem_path" -J | jq -e ".modem.generic.state | test(\"$1\")"; }
+
 modprobe -a vhci-hcd usbmon cdc_ether cdc_mbim option tun
 ip netns add far
 tcpdump -i usbmon0 -Z root -s 0 -U -w "$story" 2>"$logs/tcpdump.log" &
@@ -52,6 +90,16 @@ kill -INT "$tcpdump" && wait "$tcpdump"
 check 'the first modem ends' stop_emulator far0
 check 'the first modem is gone' wait_for 20 modem_gone
 
+clean=$logs/clean.pcapng
+check 'the capture is scrubbed' "$program" capture scrub "$story" "$clean"
+read_by_tshark mbim.control.header.message_type _ws.col.Info >"$logs/messages"
+for name in OPEN_MSG OPEN_DONE 'DEVICE_CAPS (Query)' 'CONNECT (Set)'; do
+  check "scrubbed: tshark reads $name" grep -qF "$name" "$logs/messages"
+done
+check 'scrubbed: IP inside' grep -q . <<<"$(read_by_tshark 'mbim && icmp' frame.number)"
+check 'scrubbed: nothing is malformed' sound
+check 'scrubbed: the address is gone' test -z "$(read_by_tshark 'ip.addr == 100.64.7.9' frame.number)"
+
 check 'the modem of the capture is plugged in' start_emulator far1 --attach --far-side builtin --like "$story"
 check 'what was found in the capture is told' grep -q 'like 03f0:a31d: answers to' "$logs/far1.log"
 check 'like: the kernel finds it' wait_for 20 find_modem
@@ -64,5 +112,6 @@ wait_online 'like: up is online' 60 && {
 }
 stop_up 'like'
 by_mbimcli 'like'
+by_modemmanager 'like'
 judge_emulator far1
 finish
