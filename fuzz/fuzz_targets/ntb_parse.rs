@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use uwwan_ncm::strict::{Rules, check};
 use uwwan_ncm::{
     Builder, DropCounters, Format, Framing, Limits, NdpSize, NtbParameters, Padding, Placement,
-    Receiver, Stream,
+    Receiver, Sequence, Stream,
 };
 
 fuzz_target!(|transfer: &[u8]| {
@@ -88,4 +88,6 @@ const FRAMING: Framing = Framing {
     min_datagram_size: 0,
     max_datagram_size: 0xffff,
     max_packet_size: 512,
+    sequence: Sequence::Rising,
+    empty_before: 0,
 };

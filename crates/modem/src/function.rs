@@ -16,7 +16,7 @@ use crate::addresses::Sizes;
 use crate::datapath::ReceiveSizes;
 use crate::heal::Layout;
 use crate::kind::{ETHERNET_HEADER, Function, Kind};
-use crate::options::{Format, Options, Padding, Placement, Table};
+use crate::options::{Format, Options, Order, Padding, Placement, Sequence, Table};
 use crate::quirks::Quirk;
 use crate::status::FramingStatus;
 
@@ -87,6 +87,11 @@ pub(crate) fn negotiate(
         device.set_alternate_setting(function.data_interface, function.data_alternate)?;
     }
     device.set_alternate_setting(function.data_interface, 0)?;
+    let order = options.experiment.order;
+    let select = || device.set_alternate_setting(function.data_interface, function.data_alternate);
+    if order == Order::AlternateFirst {
+        select()?;
+    }
     let mut answer = [0; NtbParameters::LENGTH];
     let read = requests::get_ntb_parameters(device, control, &mut answer);
     let parameters = match lenient(read)? {
@@ -115,13 +120,26 @@ pub(crate) fn negotiate(
         None if parameters.supports(NcmFormat::Ntb16) => NcmFormat::Ntb16,
         None => NcmFormat::Ntb32,
     };
+    let chosen = options.input_size.or(quirk.input_size);
+    let mut agreed = None;
+    if order == Order::SizeFirst {
+        agreed = Some(input_size(
+            device,
+            function,
+            chosen,
+            &parameters,
+            &mut notices,
+        )?);
+    }
     if knows_ntb32
         && let Err(error) = lenient(requests::set_ntb_format(device, control, wanted.wire()))?
     {
         notices.push(error.to_string());
     }
-    let chosen = options.input_size.or(quirk.input_size);
-    let agreed = input_size(device, function, chosen, &parameters, &mut notices)?;
+    let agreed = match agreed {
+        Some(agreed) => agreed,
+        None => input_size(device, function, chosen, &parameters, &mut notices)?,
+    };
     let frame = match function.kind {
         Kind::Ethernet { .. } => Some(frames(device, function, options, &mut notices)?),
         Kind::Mbim { .. } => None,
@@ -129,7 +147,9 @@ pub(crate) fn negotiate(
     if !quirk.format_pause.is_zero() {
         std::thread::sleep(quirk.format_pause);
     }
-    device.set_alternate_setting(function.data_interface, function.data_alternate)?;
+    if order != Order::AlternateFirst {
+        select()?;
+    }
     let mut format = wanted;
     // Some firmware falls back to its own format when the alternate setting is selected (E3372H).
     if knows_ntb32
@@ -305,8 +325,14 @@ fn framing(
     let choices = choices(function, options, quirk, format);
     let experiment = &options.experiment;
     let mut parameters = NtbParameters {
-        out_divisor: experiment.divisor.unwrap_or(announced.out_divisor),
-        out_remainder: experiment.remainder.unwrap_or(announced.out_remainder),
+        out_divisor: experiment
+            .divisor
+            .or(quirk.divisor)
+            .unwrap_or(announced.out_divisor),
+        out_remainder: experiment
+            .remainder
+            .or(quirk.remainder)
+            .unwrap_or(announced.out_remainder),
         out_alignment: experiment.ndp_alignment.unwrap_or(announced.out_alignment),
         ..announced
     };
@@ -317,6 +343,14 @@ fn framing(
     Framing {
         // The device takes an NTB of the length that it announced for a whole one, whatever is sent.
         device_max_ntb: announced.out_max as usize,
+        sequence: match experiment.sequence {
+            Sequence::Rising => uwwan_ncm::Sequence::Rising,
+            Sequence::Constant => uwwan_ncm::Sequence::Constant,
+            Sequence::Random => uwwan_ncm::Sequence::Random,
+            Sequence::Restart => uwwan_ncm::Sequence::Restart,
+            Sequence::Skip => uwwan_ncm::Sequence::Skip,
+        },
+        empty_before: experiment.empty.into(),
         ..Framing::negotiate(&parameters, &choices)
     }
 }

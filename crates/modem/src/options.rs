@@ -139,6 +139,12 @@ pub struct Experiment {
     /// Whether [`Options::block_size`] and [`Options::max_datagrams`] count although the device announced
     /// less.
     pub beyond: bool,
+    /// Course of `wSequence`.
+    pub sequence: Sequence,
+    /// Number of NTBs without datagrams in front of each NTB.
+    pub empty: u8,
+    /// Order of the requests that set the data function up.
+    pub order: Order,
 }
 
 /// Options of one data session.
@@ -285,6 +291,41 @@ words! {
         Minimal = "minimal",
         /// The kernel driver's fixed size.
         Full = "full",
+    }
+}
+
+words! {
+    /// Course of `wSequence` over the NTBs to the device.
+    #[derive(Default)]
+    Sequence {
+        /// One more each time, as the specification has it (NCM 1.0, 3.2.1).
+        #[default]
+        Rising = "rising",
+        /// 0 in each NTB.
+        Constant = "constant",
+        /// In no order.
+        Random = "random",
+        /// 0 again after every second NTB.
+        Restart = "restart",
+        /// Two more each time, as if NTBs were lost.
+        Skip = "skip",
+    }
+}
+
+words! {
+    /// Order of the requests that set the data function up.
+    #[derive(Default)]
+    Order {
+        /// Format, size of NTBs from the device, alternate setting of the data interface, MBIM_OPEN.
+        #[default]
+        Usual = "usual",
+        /// The size of NTBs from the device ahead of the format.
+        SizeFirst = "size-first",
+        /// The alternate setting of the data interface ahead of format and size, which NCM 1.0 has in
+        /// setting 0 only.
+        AlternateFirst = "alternate-first",
+        /// MBIM_OPEN ahead of everything of the data function.
+        OpenFirst = "open-first",
     }
 }
 

@@ -627,7 +627,7 @@ impl Builder {
             self.write_header(ntb, first_ndp, length);
             finished.length = length;
             finished.zero_packet = self.framing.needs_zero_packet(length);
-            self.sequence = sequence.wrapping_add(1);
+            self.sequence = self.framing.sequence.next(sequence);
         }
         self.count = 0;
         self.ndp_count = 0;
@@ -636,6 +636,30 @@ impl Builder {
         self.tail = self.layout.header;
         self.payload = 0;
         finished
+    }
+
+    /// Writes an NTB without datagrams: its header, and an NDP of the shortest length whose entries are all
+    /// zero. Returns its length in bytes. Datagrams that are placed stay, for the NTB after it.
+    ///
+    /// # Panics
+    /// When `ntb` has fewer bytes than the framing's longest NTB.
+    pub fn finish_empty(&mut self, stream: Stream, ntb: &mut [u8]) -> usize {
+        let layout = self.layout;
+        let size = layout.shortest_ndp();
+        // No alignment is worth an NTB that is too long.
+        let at = match self.ndp_alignment.up(layout.header) {
+            at if at + size <= self.framing.max_ntb => at,
+            _ => layout.header,
+        };
+        let length = at + size;
+        let ndp = &mut ntb[layout.header..length];
+        ndp.fill(0);
+        let ndp = &mut ndp[at - layout.header..];
+        ndp[..4].copy_from_slice(&stream.signature(layout.format));
+        ndp[NDP_LENGTH..][..2].copy_from_slice(&(size as u16).to_le_bytes());
+        self.write_header(ntb, at, length);
+        self.sequence = self.framing.sequence.next(self.sequence);
+        length
     }
 
     /// Returns whether some datagram can have padding in front of it or at its end, or a CRC behind

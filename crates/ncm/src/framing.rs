@@ -46,6 +46,38 @@ pub enum Padding {
     },
 }
 
+/// Course of `wSequence` over the NTBs of a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Sequence {
+    /// Each NTB has one more than the one before, as the specification has it (NCM 1.0, 3.2.1).
+    #[default]
+    Rising,
+    /// Each NTB has 0.
+    Constant,
+    /// The numbers follow no order; each comes once in 65536 NTBs.
+    Random,
+    /// After every second NTB the number is 0 again.
+    Restart,
+    /// Every other number is left out, as if an NTB had been lost.
+    Skip,
+}
+
+impl Sequence {
+    /// Returns the number of the NTB behind the one with the number `last`.
+    #[inline]
+    #[must_use]
+    pub fn next(self, last: u16) -> u16 {
+        match self {
+            Self::Rising => last.wrapping_add(1),
+            Self::Constant => 0,
+            // A linear congruence of full period (Hull and Dobell).
+            Self::Random => last.wrapping_mul(25_173).wrapping_add(13_849),
+            Self::Restart => last.wrapping_add(1) % 2,
+            Self::Skip => last.wrapping_add(2),
+        }
+    }
+}
+
 /// Kind of what an NTB carries, which decides how the payload remainder is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Function {
@@ -153,6 +185,11 @@ pub struct Framing {
     pub max_datagram_size: usize,
     /// `wMaxPacketSize` of the bulk OUT endpoint.
     pub max_packet_size: usize,
+    /// Course of `wSequence`.
+    pub sequence: Sequence,
+    /// Number of NTBs without datagrams that the sender puts in front of each NTB. The builder makes
+    /// them on demand ([`crate::Builder::finish_empty`]).
+    pub empty_before: usize,
 }
 
 impl Framing {
@@ -215,6 +252,8 @@ impl Framing {
             },
             max_datagram_size: choices.max_datagram_size,
             max_packet_size,
+            sequence: Sequence::Rising,
+            empty_before: 0,
         }
     }
 }
@@ -259,6 +298,23 @@ mod tests {
             }
             assert!(!framing.needs_zero_packet(65_535));
         }
+    }
+
+    #[test]
+    fn every_course_of_the_sequence_is_what_it_says() {
+        let course = |sequence: Sequence| {
+            std::iter::successors(Some(0), move |last| Some(sequence.next(*last)))
+        };
+        let first = |sequence| course(sequence).take(6).collect::<Vec<u16>>();
+        assert_eq!(first(Sequence::Rising), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(first(Sequence::Constant), [0; 6]);
+        assert_eq!(first(Sequence::Restart), [0, 1, 0, 1, 0, 1]);
+        assert_eq!(first(Sequence::Skip), [0, 2, 4, 6, 8, 10]);
+        let random: std::collections::HashSet<u16> =
+            course(Sequence::Random).take(65_536).collect();
+        assert_eq!(random.len(), 65_536);
+        let mut rising = course(Sequence::Rising).skip(65_535);
+        assert_eq!((rising.next(), rising.next()), (Some(65_535), Some(0)));
     }
 
     /// Huawei E5785 and E5885 (Linux 0fa81b304a79).

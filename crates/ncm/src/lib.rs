@@ -62,7 +62,7 @@ pub mod strict;
 pub use build::{Builder, Finished, Full, MOST_DATAGRAMS, MOST_NDPS, Mark, Slot};
 pub use counters::DropCounters;
 pub use fields::Field;
-pub use framing::{Choices, Framing, Function, NdpSize, Padding, Placement};
+pub use framing::{Choices, Framing, Function, NdpSize, Padding, Placement, Sequence};
 pub use layout::{Format, Stream};
 pub use parameters::NtbParameters;
 pub use parse::{Datagram, Datagrams, HeaderError, Limits, Ndp, Ntb, Received, Receiver};

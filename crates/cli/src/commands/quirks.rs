@@ -152,6 +152,12 @@ pub(super) fn words(quirk: &Quirk) -> Vec<String> {
     if let Some(count) = quirk.max_datagrams {
         words.push(format!("at most {count} datagrams in an NTB to it"));
     }
+    if let Some(divisor) = quirk.divisor {
+        words.push(format!(
+            "datagrams to it at multiples of {divisor} bytes and {}",
+            quirk.remainder.unwrap_or(0)
+        ));
+    }
     if quirk.disconnect_suspend {
         words.push("re-enumerates after suspend".to_owned());
     }
@@ -177,6 +183,8 @@ fn row(quirk: &Quirk) -> Value {
         "ntb": quirk.ntb,
         "block_size": quirk.block_size,
         "max_datagrams": quirk.max_datagrams,
+        "divisor": quirk.divisor,
+        "remainder": quirk.remainder,
         "origin": quirk.origin.to_string(),
         "source": quirk.source,
     })

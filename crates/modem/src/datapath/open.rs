@@ -180,6 +180,21 @@ impl Open {
         Some((buffer, finished))
     }
 
+    /// Returns an NTB without datagrams, to be sent ahead of the open one; `None` when that has no
+    /// datagram itself, or when there is no buffer to spare.
+    pub(super) fn empty_ntb(&mut self) -> Option<Buffer> {
+        if self.is_empty() || self.ready.len() < 2 {
+            return None;
+        }
+        let mut buffer = self.ready.pop_back()?;
+        let builder = &mut self.builders[self.first];
+        builder.set_sequence(self.sequence);
+        let length = builder.finish_empty(Stream::Ips(0), buffer.bytes_mut());
+        self.sequence = builder.sequence();
+        buffer.set_len(length);
+        Some(buffer)
+    }
+
     /// Reads one packet with `read` and places its datagrams. While datagrams of the packet before
     /// wait, it reads nothing and places these.
     ///

@@ -537,6 +537,14 @@ impl Uplink {
 
     /// Completes the open NTB and sends it, or lets it wait behind those to be sent again.
     fn close(&mut self, tally: &mut Tally) -> Result<(), Fault> {
+        for _ in 0..self.framing.empty_before {
+            let Some(buffer) = self.open.empty_ntb() else {
+                break;
+            };
+            tally.sent_blocks += 1;
+            tally.sent_block_bytes += buffer.filled().len() as u64;
+            self.send(buffer, tally)?;
+        }
         let Some((buffer, finished)) = self.open.close() else {
             return Ok(());
         };
@@ -554,6 +562,11 @@ impl Uplink {
         tally.sent_blocks += 1;
         tally.sent_block_bytes += finished.length as u64;
         self.filled |= self.framing.depends_on_padding(finished.length);
+        self.send(buffer, tally)
+    }
+
+    /// Submits an NTB, behind those that wait to be sent again.
+    fn send(&mut self, buffer: Buffer, tally: &mut Tally) -> Result<(), Fault> {
         if self.again.is_empty() {
             self.submit(buffer, tally).map(drop)
         } else {

@@ -11,6 +11,7 @@ use super::{
 use crate::event::Event;
 use crate::explain;
 use crate::failure::{Failure, Rung};
+use crate::options::Order;
 
 impl Ladder {
     pub(super) fn enter(&mut self, now: Instant, rung: Rung) {
@@ -160,8 +161,21 @@ impl Ladder {
             self.deadline = None;
             return;
         }
-        let next = Rung::ALL.into_iter().find(|next| *next > rung);
-        self.enter(now, next.unwrap_or(Rung::Online));
+        self.enter(now, self.behind(rung));
+    }
+
+    /// Returns the rung behind one that is reached.
+    fn behind(&self, rung: Rung) -> Rung {
+        let open_first = self.options.experiment.order == Order::OpenFirst && !self.ethernet;
+        match rung {
+            Rung::Claim if open_first => Rung::Open,
+            Rung::Open if open_first => Rung::DataFunction,
+            Rung::DataFunction if open_first => Rung::Capabilities,
+            _ => {
+                let next = Rung::ALL.into_iter().find(|next| *next > rung);
+                next.unwrap_or(Rung::Online)
+            }
+        }
     }
 
     /// Takes the news that session 0 is online; from here on, changes are losses.

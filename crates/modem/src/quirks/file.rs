@@ -80,6 +80,8 @@ struct Row {
     ntb: Option<Format>,
     block_size: Option<u32>,
     max_datagrams: Option<u16>,
+    divisor: Option<u16>,
+    remainder: Option<u16>,
     open_budget: Option<f64>,
     format_pause: Option<f64>,
     toggle: Option<bool>,
@@ -128,6 +130,9 @@ impl Row {
                 "line {line}: max-datagrams is not among 1 to 65535"
             ));
         }
+        if self.divisor == Some(0) {
+            return Err(format!("line {line}: divisor is not among 1 to 65535"));
+        }
         // Rows are few, bounded, and kept until the program ends.
         let kept = |text: Option<String>| -> Option<&'static str> {
             text.map(|text| &*Box::leak(text.into_boxed_str()))
@@ -150,6 +155,8 @@ impl Row {
             ntb: self.ntb.or(base.ntb),
             block_size: self.block_size.or(base.block_size),
             max_datagrams: self.max_datagrams.or(base.max_datagrams),
+            divisor: self.divisor.or(base.divisor),
+            remainder: self.remainder.or(base.remainder),
             open_budget: open_budget.unwrap_or(base.open_budget),
             format_pause: format_pause.unwrap_or(base.format_pause),
             toggle: self.toggle.unwrap_or(base.toggle),
@@ -350,6 +357,7 @@ mod tests {
                 "[[modem]]\nvendor = 1\nmax-datagrams = 0\n",
                 "line 1: max-datagrams",
             ),
+            ("[[modem]]\nvendor = 1\ndivisor = 0\n", "line 1: divisor"),
             ("[[modem]]\nvendor = 1\nntb = \"24\"\n", "line 3, column"),
         ] {
             fs::write(&path, text).unwrap();

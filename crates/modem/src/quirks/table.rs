@@ -35,6 +35,12 @@ pub struct Quirk {
     pub block_size: Option<u32>,
     /// Largest number of datagrams in an NTB to the device, where what it announces is too much.
     pub max_datagrams: Option<u16>,
+    /// Number of bytes modulo which the offset of a datagram to the device is [`Quirk::remainder`], where
+    /// what it announces (`wNdpOutDivisor`) does not do.
+    pub divisor: Option<u16>,
+    /// Remainder of the offset of a datagram to the device in bytes, where what it announces
+    /// (`wNdpOutPayloadRemainder`) does not do.
+    pub remainder: Option<u16>,
     /// How long MBIM_OPEN may take in all, repeats included.
     pub open_budget: Duration,
     /// Pause between SET_NTB_FORMAT and the data endpoints.
@@ -98,6 +104,8 @@ pub const DEFAULT: Quirk = Quirk {
     ntb: None,
     block_size: None,
     max_datagrams: None,
+    divisor: None,
+    remainder: None,
     open_budget: Duration::from_secs(30),
     format_pause: Duration::ZERO,
     toggle: false,

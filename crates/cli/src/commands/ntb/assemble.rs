@@ -215,6 +215,8 @@ fn framing(description: &Description, datagrams: usize) -> Framing {
         min_datagram_size: 0,
         max_datagram_size: usize::from(u16::MAX),
         max_packet_size: usize::from(description.packet_size.unwrap_or(512)),
+        sequence: uwwan_ncm::Sequence::Rising,
+        empty_before: 0,
     }
 }
 
