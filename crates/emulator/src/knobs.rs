@@ -17,7 +17,7 @@ use uwwan_usb::functions;
 pub use info::{Effect, Kind, KnobInfo};
 pub use value::{
     Brand, DescriptorFault, HostDrivers, IpConfigurationAnswer, NdpPlace, NtbEnd, Registration,
-    SimState,
+    SequenceTaken, SimState,
 };
 use value::{Value, expected};
 
@@ -218,6 +218,18 @@ knobs! {
         /// packets, full. An NTB that ends otherwise stops everything until one comes that ends so.
         ntb_end: NtbEnd = NtbEnd::Any,
             seen "kernel's usbnet on devices that hang without, or with, zero-length packets";
+        /// Divisor of the offsets of datagrams that the modem really takes, in bytes: NTBs with others
+        /// vanish, whatever it announces. 0 takes any.
+        ntb_needs_divisor: u16 = 0, unit "bytes";
+        /// NTBs from the host that vanish for their wSequence: none (any), those that are not one more
+        /// than the one before (next), or those that are the same (other).
+        ntb_sequence: SequenceTaken = SequenceTaken::Any,
+            seen "nowhere yet; wSequence is there to tell losses (NCM 1.0, 3.2.1)";
+        /// After an NTB without datagrams everything vanishes until the data alternate setting is
+        /// selected anew.
+        black_hole_after_empty: bool = false;
+        /// SET_NTB_FORMAT undoes the SET_NTB_INPUT_SIZE before it.
+        format_forgets_size: bool = false;
         /// Where the modem puts the NDP of its own NTBs: at the end or in front of the datagrams.
         ndp_place: NdpPlace = NdpPlace::End, from Selection;
         /// SET_NTB_INPUT_SIZE succeeds and changes nothing.

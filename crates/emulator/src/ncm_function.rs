@@ -273,6 +273,10 @@ impl NcmFunction {
                 match wanted {
                     Some(format) if supported && !knobs.refuse_format => {
                         self.format = format;
+                        if knobs.format_forgets_size {
+                            self.input_size = self.parameters.sanitised().in_max;
+                            self.input_size_told = false;
+                        }
                         self.restart(knobs);
                         true
                     }

@@ -157,6 +157,18 @@ choice! {
 }
 
 choice! {
+    /// Which wSequence the modem takes, compared with that of the NTB before.
+    SequenceTaken {
+        /// Any.
+        Any = "any",
+        /// One more.
+        Next = "next",
+        /// Any but the same.
+        Other = "other",
+    }
+}
+
+choice! {
     /// What is in the SIM slot.
     SimState {
         /// A working SIM (locked, if a PIN is set).

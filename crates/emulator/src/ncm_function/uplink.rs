@@ -10,7 +10,7 @@ use super::ethernet;
 use super::link::{self, icmpv6_type};
 use super::routes::version;
 use crate::descriptors::{DataFunction, NetworkKind};
-use crate::knobs::{Knobs, NtbEnd};
+use crate::knobs::{Knobs, NtbEnd, SequenceTaken};
 use crate::random::Random;
 use crate::report::Rule;
 
@@ -45,6 +45,12 @@ pub(super) struct Uplink {
     stuck: bool,
     /// wSequence that is due, once one has been seen.
     sequence: Option<u16>,
+    /// wSequence of the last NTB, whatever became of it.
+    last: Option<u16>,
+    /// The NTB at hand vanishes for its wSequence.
+    out_of_sequence: bool,
+    /// An NTB without datagrams has come, and its knob has made it the last.
+    emptied: bool,
     /// The host sent a neighbour advertisement that nobody has taken note of.
     advertised: bool,
     /// Packets to the link itself that nobody has taken note of, each with its data session.
@@ -113,6 +119,9 @@ impl Uplink {
         self.blocked = false;
         self.stuck = false;
         self.sequence = None;
+        self.last = None;
+        self.out_of_sequence = false;
+        self.emptied = false;
         self.limits = Limits {
             max_ntb: parameters.sanitised().out_max as usize,
             ..Limits::default()
@@ -210,6 +219,7 @@ impl Uplink {
                 return (true, Some(mishap));
             }
             self.check(data, ended, parameters, format, context);
+            self.look_at(data, context.knobs);
             if let Some(seen) = self.sees_end(data, ended, context.knobs.ntb_end) {
                 self.stuck = !seen;
             }
@@ -221,6 +231,22 @@ impl Uplink {
             self.at_hand = fingerprint(data);
         }
         (taken, None)
+    }
+
+    /// Takes note of what the knobs make of an NTB's sequence number, and of one without datagrams.
+    fn look_at(&mut self, data: &[u8], knobs: &Knobs) {
+        let Ok(ntb) = Ntb::parse(data, &self.limits) else {
+            return;
+        };
+        let sequence = ntb.sequence();
+        let last = self.last.replace(sequence);
+        self.out_of_sequence = match (knobs.ntb_sequence, last) {
+            (SequenceTaken::Any, _) | (_, None) => false,
+            (SequenceTaken::Next, Some(last)) => sequence != last.wrapping_add(1),
+            (SequenceTaken::Other, Some(last)) => sequence == last,
+        };
+        let mut drops = DropCounters::default();
+        self.emptied |= knobs.black_hole_after_empty && ntb.datagrams(&mut drops).next().is_none();
     }
 
     /// Returns whether the modem sees the end of an NTB; `None` when that depends on no knob.
@@ -296,12 +322,20 @@ impl Uplink {
         while let Some(rest) = data.get(base..)
             && let Ok(ntb) = Ntb::parse(rest, &self.limits)
         {
+            let divisor = usize::from(context.knobs.ntb_needs_divisor);
+            let askew = divisor > 1
+                && ntb
+                    .datagrams(&mut DropCounters::default())
+                    .any(|datagram| !datagram.range.start.is_multiple_of(divisor));
             let mut datagrams = ntb.datagrams(&mut drops).peekable();
             let in_front = datagrams
                 .peek()
                 .is_some_and(|first| ntb.ndp_index() < first.range.start);
             let ntb16 = ntb.format() == Format::Ntb16;
             let hole = self.stuck
+                || askew
+                || self.out_of_sequence
+                || self.emptied
                 || (in_front && context.knobs.black_hole_ndp_front)
                 || (ntb16 && context.knobs.black_hole_ntb16);
             for datagram in datagrams {
