@@ -68,7 +68,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let client = running::status(
         arguments.runtime_dir.as_deref(),
         arguments.device.as_deref(),
-    )?;
+    )
+    .map_err(|failure| match failure.kind {
+        FailureKind::Missing => {
+            failure.because("NTBs are carried by a data session, which a running uwwan up holds")
+        }
+        _ => failure,
+    })?;
     let wait = Duration::from_secs_f64(arguments.wait);
     let (mut came, mut sent, mut refused) = (0, 0, None);
     for event in client.send_raw(To::Data, &ntbs, wait)? {
