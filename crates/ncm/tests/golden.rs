@@ -7,8 +7,8 @@ mod linux_tx;
 
 use linux_tx::Sender;
 use uwwan_ncm::{
-    Builder, Choices, Format, Framing, Full, Function, Limits, NdpSize, Ntb, NtbParameters,
-    Padding, Placement, Stream,
+    Builder, Choices, DropCounters, Format, Framing, Full, Function, Limits, NdpSize, Ntb,
+    NtbParameters, Padding, Placement, Stream,
 };
 
 struct Built {
@@ -571,4 +571,26 @@ fn what_fits_no_block_is_told_apart() {
     assert_eq!(builder.place(Stream::Ips(0), 1500).unwrap_err(), Full::Room);
     // A smaller one still fits.
     assert!(builder.place(Stream::Ips(0), 900).is_ok());
+}
+
+#[test]
+fn an_ntb_without_datagrams_is_whole() {
+    for format in [Format::Ntb16, Format::Ntb32] {
+        for ndp_alignment in [1, 4, 64, 65_536] {
+            let framing = Framing {
+                format,
+                ndp_alignment,
+                ..Framing::negotiate(&NtbParameters::FALLBACK, &Choices::default())
+            };
+            let mut builder = Builder::new(framing);
+            let mut bytes = vec![0xee; framing.max_ntb];
+            let length = builder.finish_empty(Stream::Ips(3), &mut bytes);
+            let ntb = Ntb::parse(&bytes[..length], &Limits::default()).unwrap();
+            assert_eq!((ntb.length(), ntb.sequence()), (length, 0));
+            let mut drops = DropCounters::default();
+            assert_eq!(ntb.datagrams(&mut drops).count(), 0);
+            assert_eq!(drops.iter().map(|(_, count)| count).sum::<u64>(), 0);
+            assert_eq!(builder.sequence(), 1);
+        }
+    }
 }
