@@ -82,11 +82,33 @@ fn the_place_of_the_ndp_and_the_least_pause_are_found() {
 
 #[test]
 fn the_padding_is_found() {
-    for (end, pad) in [("zlp", "zlp"), ("short", "short")] {
+    for (end, pad) in [("zlp", "zlp"), ("short", "short"), ("full", "full")] {
         let knob = format!("ntb_end={end}");
         let (found, row) = discovered(&[&knob, "settle_ms=0"]);
         assert_eq!(chosen(&found, "padding"), pad);
         assert!(row.contains(&format!("padding = \"{pad}\"")), "{row}");
+    }
+}
+
+#[test]
+fn the_alignment_is_found() {
+    let what = "alignment of datagrams";
+    for (knobs, alignment, row_has) in [
+        (
+            &["ntb_divisor=8", "ntb_needs_divisor=8"][..],
+            "8 bytes, remainder 0",
+            None,
+        ),
+        (
+            &["ntb_needs_divisor=16"],
+            "16 bytes, remainder 0",
+            Some("divisor = 16\nremainder = 0"),
+        ),
+    ] {
+        let (found, row) = discovered(&[knobs, &["settle_ms=0"]].concat());
+        assert_eq!(chosen(&found, what), alignment, "{knobs:?}");
+        assert_eq!(row.contains("divisor"), row_has.is_some(), "{row}");
+        assert!(row.contains(row_has.unwrap_or("ndp = \"end\"")), "{row}");
     }
 }
 
@@ -103,6 +125,10 @@ fn the_format_and_the_limits_are_found() {
         "silent_after_direct_switch=off",
     ]);
     assert_eq!(chosen(&found, "format and NDP place"), "NTB32, NDP end");
+    assert_eq!(
+        chosen(&found, "alignment of datagrams"),
+        "8 bytes, remainder 2"
+    );
     assert_eq!(chosen(&found, "largest NTB to the device"), "8192 bytes");
     assert_eq!(chosen(&found, "datagrams in an NTB"), "9 datagrams");
     assert_eq!(chosen(&found, "largest NTB from the device"), "32768 bytes");
@@ -176,6 +202,85 @@ fn text_of(output: &Output) -> String {
     out + &error
 }
 
+/// The worst outcome of each value of the one dimension that is swept.
+fn swept(dimension: &str, values: &str, knobs: &[&str], beside: &[&str]) -> Vec<(String, String)> {
+    let option = format!("--{dimension}");
+    let arguments = [&["sweep", "--json", &option, values], beside].concat();
+    let report = json(&lab(&arguments, knobs));
+    let cells = report["cells"].as_array().expect("cells");
+    let word = |value: &Value| value.as_str().expect("a word").to_owned();
+    let cells = cells.iter();
+    cells
+        .map(|cell| (word(&cell["settings"][dimension]), word(&cell["worst"])))
+        .collect()
+}
+
+fn outcomes(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    let expected = expected.iter();
+    expected
+        .map(|(value, outcome)| ((*value).to_owned(), (*outcome).to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_course_of_the_sequence_and_empty_blocks_are_swept() {
+    let all = "rising,constant,random,restart,skip";
+    for (taken, constant, others) in [
+        ("any", "delivered", "delivered"),
+        ("other", "lost", "delivered"),
+        ("next", "lost", "lost"),
+    ] {
+        let knob = format!("ntb_sequence={taken}");
+        assert_eq!(
+            swept("sequence", all, &[&knob], &[]),
+            outcomes(&[
+                ("rising", "delivered"),
+                ("constant", constant),
+                ("random", others),
+                ("restart", others),
+                ("skip", others),
+            ]),
+            "{taken}"
+        );
+    }
+    assert_eq!(
+        swept("empty", "0,1,3", &["ntb_sequence=next"], &[]),
+        outcomes(&[("0", "delivered"), ("1", "delivered"), ("3", "delivered")])
+    );
+    let report = json(&lab(
+        &["sweep", "--json", "--empty", "1"],
+        &["black_hole_after_empty=on"],
+    ));
+    assert_eq!(report["cells"][0]["worst"], "lost", "{report}");
+}
+
+#[test]
+fn the_order_of_the_requests_is_swept() {
+    let all = "usual,size-first,alternate-first,open-first";
+    // The emulated modem opens no control session before alternate setting 1 of the data interface.
+    let orders = |usual, size, alternate| {
+        outcomes(&[
+            ("usual", usual),
+            ("size-first", size),
+            ("alternate-first", alternate),
+            ("open-first", "not-online"),
+        ])
+    };
+    let good = "delivered";
+    assert_eq!(swept("order", all, &[], &[]), orders(good, good, good));
+    let undone = ["input_size_first=on", "format_forgets_size=on"];
+    assert_eq!(
+        swept("order", all, &undone, &[]),
+        orders(good, "not-online", good)
+    );
+    // A format that is refused in alternate setting 1 is not taken.
+    let wide = ["black_hole_ntb16=on"];
+    assert_eq!(
+        swept("order", all, &wide, &["--ntb", "32"]),
+        orders(good, good, "lost")
+    );
+}
+
 #[test]
 fn a_modem_that_a_trial_brings_down_is_brought_back() {
     let report = json(&lab(
@@ -200,6 +305,59 @@ fn corruption_and_halts_are_told_from_loss() {
         let report = json(&lab(&["sweep", "--json"], &[knob]));
         assert_eq!(report["cells"][0]["worst"], outcome, "{knob}: {report}");
     }
+}
+
+#[test]
+fn what_failed_leaves_its_captures() {
+    let folder = tempfile::tempdir().unwrap();
+    let evidence = folder.path().join("evidence");
+    let failures = evidence.to_str().unwrap();
+    let sweep = [
+        "sweep",
+        "--json",
+        "--ndp",
+        "end,front",
+        "--failures",
+        failures,
+    ];
+    for round in 1..=2 {
+        let report = json(&lab(&sweep, &[]));
+        let cells = report["cells"].as_array().unwrap();
+        assert!(cells[0].get("captures").is_none(), "{report}");
+        let path = cells[1]["captures"][0].as_str().unwrap();
+        assert!(
+            path.ends_with(&format!("{round:03}-ndp-front.pcapng")),
+            "{path}"
+        );
+        let shown = run(&["capture", "show", "--json", path]);
+        let (shown, why) = text(&shown);
+        assert!(shown.contains("\"kind\":\"ntb\""), "{shown}{why}");
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(path).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert_eq!(std::fs::read_dir(&evidence).unwrap().count(), 2);
+    let discover = [
+        "discover",
+        "--json",
+        "--settle-limit",
+        "200",
+        "--failures",
+        failures,
+    ];
+    let found = json(&lab(&discover, &["settle_ms=0"]));
+    let tried = found["findings"][0]["evidence"].as_array().unwrap();
+    let named: Vec<&str> = tried
+        .iter()
+        .filter_map(|tried| tried["capture"].as_str())
+        .collect();
+    assert_eq!(named.len(), 1, "{found}");
+    assert!(
+        named[0].ends_with("003-ntb-16-ndp-front.pcapng"),
+        "{named:?}"
+    );
+    assert!(Path::new(named[0]).exists());
 }
 
 #[test]

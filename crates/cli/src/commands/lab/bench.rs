@@ -6,8 +6,10 @@ use uwwan_modem::Options;
 use uwwan_modem::status::FramingStatus;
 
 use super::cell::{Cell, Dimension, Setting};
+use super::failures::Failures;
 use super::link::{self, Link, NotUp, Subject};
-use super::trial::{Outcome, Prober, Result as Trial, Shape};
+use super::outcome::{Outcome, Result as Trial};
+use super::trial::{Prober, Shape};
 use crate::failure::{Failure, FailureKind};
 
 /// A modem with its session, if it is online.
@@ -16,6 +18,8 @@ pub struct Bench {
     prober: Prober,
     /// Options beside those of the cells.
     base: Options,
+    /// Where what failed is captured.
+    failures: Option<Failures>,
     link: Option<Held>,
 }
 
@@ -27,11 +31,17 @@ struct Held {
 
 impl Bench {
     /// Makes a bench on which no modem is online.
-    pub fn new(subject: Subject, prober: Prober, base: Options) -> Self {
+    pub fn new(
+        subject: Subject,
+        prober: Prober,
+        base: Options,
+        failures: Option<Failures>,
+    ) -> Self {
         Self {
             subject,
             prober,
             base,
+            failures,
             link: None,
         }
     }
@@ -53,15 +63,34 @@ impl Bench {
         self.make(cell, Shape::Whole)
     }
 
-    /// Makes one trial of a cell with a single datagram, whose way does not depend on the padding.
+    /// Makes one trial of a cell that sends a part of what [`Bench::trial`] does, and keeps its capture if it
+    /// is not delivered.
     ///
     /// # Errors
     /// As [`Bench::trial`].
-    pub fn lone(&mut self, cell: &Cell) -> Result<Trial, Failure> {
-        self.make(cell, Shape::Lone)
+    pub fn make(&mut self, cell: &Cell, shape: Shape) -> Result<Trial, Failure> {
+        let recording = match &self.failures {
+            Some(failures) => failures.begin()?,
+            None => None,
+        };
+        let result = self.make_uncaptured(cell, shape);
+        let Some(recording) = recording else {
+            return result;
+        };
+        match (result, &mut self.failures) {
+            (Ok(mut result), Some(failures)) if result.outcome != Outcome::Delivered => {
+                let path = failures.keep(recording, cell)?;
+                result.capture = path.display().to_string();
+                Ok(result)
+            }
+            (result, _) => {
+                recording.drop_it();
+                result
+            }
+        }
     }
 
-    fn make(&mut self, cell: &Cell, shape: Shape) -> Result<Trial, Failure> {
+    fn make_uncaptured(&mut self, cell: &Cell, shape: Shape) -> Result<Trial, Failure> {
         let setting = self.setting(cell)?;
         let session: Vec<_> = cell.session().into_iter().cloned().collect();
         let begun = Instant::now();

@@ -4,7 +4,7 @@ use uwwan_modem::status::FramingStatus;
 
 use super::bench::Bench;
 use super::cell::{Cell, Dimension};
-use super::trial::{Outcome, Result as Trial};
+use super::outcome::{Outcome, Result as Trial};
 use crate::checks::bad;
 use crate::failure::Failure;
 

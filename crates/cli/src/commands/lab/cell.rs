@@ -12,6 +12,8 @@ use crate::failure::Failure;
 const MOST_CELLS: usize = 10_000;
 /// Longest pause between two batches, in milliseconds.
 const LONGEST_PAUSE: f64 = 60_000.0;
+/// Largest number of NTBs without datagrams in front of each NTB: more leave no buffer for others.
+const MOST_EMPTY: u32 = 7;
 /// Longest pause in configuration 0, in seconds.
 const LONGEST_SETTLE: f64 = 600.0;
 
@@ -44,11 +46,17 @@ pub enum Dimension {
     NdpAlignment,
     /// Pause between two batches.
     Pause,
+    /// Course of `wSequence`.
+    Sequence,
+    /// Number of NTBs without datagrams in front of each NTB.
+    Empty,
+    /// Order of the requests that set the data function up.
+    Order,
 }
 
 impl Dimension {
     /// All dimensions.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::Settle,
         Self::Ntb,
         Self::BlockSize,
@@ -62,6 +70,9 @@ impl Dimension {
         Self::Remainder,
         Self::NdpAlignment,
         Self::Pause,
+        Self::Sequence,
+        Self::Empty,
+        Self::Order,
     ];
 
     /// Returns its name, which is that of the option.
@@ -80,6 +91,9 @@ impl Dimension {
             Self::Remainder => "remainder",
             Self::NdpAlignment => "ndp-alignment",
             Self::Pause => "pause",
+            Self::Sequence => "sequence",
+            Self::Empty => "empty",
+            Self::Order => "order",
         }
     }
 
@@ -87,7 +101,12 @@ impl Dimension {
     fn takes_a_session(self) -> bool {
         matches!(
             self,
-            Self::Settle | Self::Ntb | Self::BlockSize | Self::InputSize | Self::InFlight
+            Self::Settle
+                | Self::Ntb
+                | Self::BlockSize
+                | Self::InputSize
+                | Self::InFlight
+                | Self::Order
         )
     }
 
@@ -128,6 +147,13 @@ impl Dimension {
             Self::Divisor => options.experiment.divisor = Some(short(1)?),
             Self::Remainder => options.experiment.remainder = Some(short(0)?),
             Self::NdpAlignment => options.experiment.ndp_alignment = Some(short(4)?),
+            Self::Sequence => {
+                options.experiment.sequence = value.parse().map_err(|error| wrong(&error))?;
+            }
+            Self::Empty => options.experiment.empty = number(0, MOST_EMPTY)? as u8,
+            Self::Order => {
+                options.experiment.order = value.parse().map_err(|error| wrong(&error))?;
+            }
             Self::Pause => {
                 setting.pause = Duration::from_secs_f64(decimal(LONGEST_PAUSE)? / 1000.0);
             }
@@ -365,6 +391,9 @@ mod tests {
             (Dimension::Settle, "nan"),
             (Dimension::Pause, "soon"),
             (Dimension::Divisor, "0"),
+            (Dimension::Sequence, "falling"),
+            (Dimension::Empty, "8"),
+            (Dimension::Order, "open-last"),
         ] {
             let cell = Cell::of(&[(dimension, value)]);
             let failure = Setting::of(&cell, &Options::default()).unwrap_err();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! format and NDP place   each place in the format that is usual, then in the other
+//! alignment              as announced, else the least that works
 //! padding                the three ends of an NTB that fills its last packet
 //! largest NTB            as announced, else the largest that works
 //! datagrams              as announced, or as many as fit, else the most that work
@@ -15,11 +16,13 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use uwwan_modem::status::FramingStatus;
+use uwwan_ncm::NtbParameters;
 
 use super::bench::Bench;
 use super::bisect::{Boundary, Search, Tried};
 use super::cell::{Cell, Dimension};
-use super::trial::{Outcome, Result as Trial, Shape};
+use super::outcome::{Outcome, Result as Trial};
+use super::trial::Shape;
 use crate::failure::{Failure, FailureKind};
 use crate::output::seconds;
 
@@ -33,6 +36,9 @@ const LARGEST_OUT: u32 = 65_536;
 const MOST_DATAGRAMS: u32 = 1_000;
 /// Sizes of NTBs from the device that are tried where the announced one does not work, in bytes.
 const SMALLER: [u32; 4] = [65_536, 32_768, 16_384, 8_192];
+/// Divisors of the offsets of datagrams that are tried where the announced one does not work, in bytes, all
+/// of which divide the last.
+const DIVISORS: [&str; 5] = ["4", "8", "16", "32", "64"];
 /// Distance of settle pauses that are told apart, in milliseconds.
 const SETTLE_STEP: u32 = 25;
 
@@ -46,7 +52,33 @@ pub struct Finding {
     /// Reason for the choice, for people.
     pub why: String,
     /// Evidence: each value that was tried, with what became of it.
-    pub evidence: Vec<(String, Outcome, String)>,
+    pub evidence: Vec<Evidence>,
+}
+
+/// A value that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evidence {
+    /// Value, for people.
+    pub tried: String,
+    /// What became of the worst trial.
+    pub outcome: Outcome,
+    /// What is to be told beside, for people; empty for nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// Path of the capture of the worst trial, if it failed; empty for none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub capture: String,
+}
+
+impl Evidence {
+    fn new(tried: String, result: &Trial) -> Self {
+        Self {
+            tried,
+            outcome: result.outcome,
+            detail: result.detail.clone(),
+            capture: result.capture.clone(),
+        }
+    }
 }
 
 /// What was found out of a modem.
@@ -69,6 +101,8 @@ struct Chosen {
     block_size: Option<String>,
     max_datagrams: Option<String>,
     input_size: Option<String>,
+    /// Divisor of the offsets of datagrams, whose remainder is 0 then.
+    divisor: Option<&'static str>,
 }
 
 impl Chosen {
@@ -80,6 +114,8 @@ impl Chosen {
             (Dimension::Ndp, self.ndp),
             (Dimension::Pad, self.pad),
             (Dimension::MaxDatagrams, self.max_datagrams.as_deref()),
+            (Dimension::Divisor, self.divisor),
+            (Dimension::Remainder, self.divisor.map(|_| "0")),
         ];
         all.into_iter()
             .filter_map(|(dimension, value)| Some((dimension, value?)))
@@ -108,6 +144,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         let mut found = Discovery::default();
         let mut chosen = Chosen::default();
         let announced = self.place(&mut found, &mut chosen)?;
+        self.alignment(&mut found, &mut chosen, &announced)?;
         self.padding(&mut found, &mut chosen)?;
         self.largest(&mut found, &mut chosen, &announced)?;
         self.datagrams(&mut found, &mut chosen, &announced)?;
@@ -132,10 +169,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         let cell = Cell::of(values);
         let mut worst: Option<Trial> = None;
         for _ in 0..self.tries.max(1) {
-            let result = match shape {
-                Shape::Lone => self.bench.lone(&cell)?,
-                Shape::Whole => self.bench.trial(&cell)?,
-            };
+            let result = self.bench.make(&cell, shape)?;
             let over = result.outcome != Outcome::Delivered;
             if worst
                 .as_ref()
@@ -163,11 +197,19 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         let mut announced: Option<FramingStatus> = None;
         let mut works: Vec<(&'static str, &'static str)> = Vec::new();
         let mut last = String::new();
-        for ntb in ["16", "32"] {
+        // Where no layout works, what the device announces of alignment may be wrong.
+        let aligned = DIVISORS.last().copied();
+        let layouts = [None, aligned].into_iter();
+        for (divisor, ntb) in layouts.flat_map(|divisor| ["16", "32"].map(|ntb| (divisor, ntb))) {
+            chosen.divisor = divisor;
             for ndp in ["front", "end"] {
-                let name = format!("NTB{ntb}, NDP {ndp}");
+                let name = match divisor {
+                    None => format!("NTB{ntb}, NDP {ndp}"),
+                    Some(divisor) => format!("NTB{ntb}, NDP {ndp}, multiples of {divisor} bytes"),
+                };
                 // Of the padding nothing is known yet.
-                let values = [(Dimension::Ntb, ntb), (Dimension::Ndp, ndp)];
+                let mut values = chosen.values();
+                values.extend([(Dimension::Ntb, ntb), (Dimension::Ndp, ndp)]);
                 let result = self.attempt(&values, &name, Shape::Lone)?;
                 if let Some(framing) = self.bench.framing() {
                     found.firmware = self.bench.firmware().unwrap_or_default();
@@ -182,9 +224,9 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
                 if result.answered > 0 {
                     works.push((ntb, ndp));
                 }
-                evidence.push((name, result.outcome, result.detail));
+                evidence.push(Evidence::new(name, &result));
             }
-            if !works.is_empty() {
+            if !works.is_empty() || announced.is_none() && divisor.is_none() && ntb == "32" {
                 break;
             }
         }
@@ -215,6 +257,68 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         Ok(announced.unwrap_or_default())
     }
 
+    /// Finds where datagrams may lie in an NTB.
+    fn alignment(
+        &mut self,
+        found: &mut Discovery,
+        chosen: &mut Chosen,
+        announced: &FramingStatus,
+    ) -> Result<(), Failure> {
+        self.say("alignment of datagrams")?;
+        let told = announced.announced.unwrap_or(NtbParameters::FALLBACK);
+        let (divisor, remainder) = (told.out_divisor, told.out_remainder);
+        let mut evidence = Vec::new();
+        let attempt = |own: &mut Self, divisor, evidence: &mut Vec<Evidence>| {
+            let aligned = Chosen {
+                divisor,
+                ..chosen.clone()
+            };
+            let name = match divisor {
+                None => "as announced".to_owned(),
+                Some("1") => "anywhere".to_owned(),
+                Some(divisor) => format!("multiples of {divisor} bytes"),
+            };
+            let result = own.attempt(&aligned.values(), &name, Shape::Lengths)?;
+            evidence.push(Evidence::new(name, &result));
+            Ok::<_, Failure>(result.outcome == Outcome::Delivered)
+        };
+        let announced = chosen.divisor.is_none() && attempt(self, None, &mut evidence)?;
+        let anywhere = attempt(self, Some("1"), &mut evidence)?;
+        let mut least = None;
+        if !announced && !anywhere {
+            for divisor in DIVISORS {
+                if attempt(self, Some(divisor), &mut evidence)? {
+                    least = Some(divisor);
+                    break;
+                }
+            }
+        }
+        let (value, why) = match (announced, anywhere, least) {
+            (true, true, _) => (
+                Some(format!("{divisor} bytes, remainder {remainder}")),
+                "as announced; datagrams anywhere are taken as well",
+            ),
+            (true, false, _) => (
+                Some(format!("{divisor} bytes, remainder {remainder}")),
+                "as announced; datagrams anywhere are not taken",
+            ),
+            (false, true, _) => (
+                Some("1 bytes, remainder 0".to_owned()),
+                "what is announced does not work, and anywhere does",
+            ),
+            (false, false, least) => (
+                least.map(|least| format!("{least} bytes, remainder 0")),
+                "what is announced does not work; this is the least that does",
+            ),
+        };
+        chosen.divisor = match (announced, anywhere) {
+            (true, _) => None,
+            (false, true) => Some("1"),
+            (false, false) => least,
+        };
+        self.found(found, "alignment of datagrams", value, why, evidence)
+    }
+
     fn padding(&mut self, found: &mut Discovery, chosen: &mut Chosen) -> Result<(), Failure> {
         self.say("end of an NTB that fills its last packet")?;
         let mut evidence = Vec::new();
@@ -226,7 +330,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
             if result.outcome == Outcome::Delivered {
                 works.push(pad);
             }
-            evidence.push((pad.to_owned(), result.outcome, result.detail));
+            evidence.push(Evidence::new(pad.to_owned(), &result));
         }
         let why = match works.len() {
             0 => "none delivers everything; the driver's own is left",
@@ -307,7 +411,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
             let result = self.attempt(&values, &format!("{size} bytes"), Shape::Whole)?;
             let used = self.bench.framing().map(|framing| framing.input_size);
             let works = result.outcome == Outcome::Delivered && used == Some(size);
-            evidence.push((text, result.outcome, result.detail));
+            evidence.push(Evidence::new(text, &result));
             if works {
                 best = Some(size);
                 break;
@@ -361,11 +465,8 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         let unit = boundary.unit();
         let tell = &mut self.tell;
         let mut note = |tried: &Tried| {
-            evidence.push((
-                format!("{} {unit}", tried.value),
-                tried.last.outcome,
-                tried.last.detail.clone(),
-            ));
+            let value = format!("{} {unit}", tried.value);
+            evidence.push(Evidence::new(value, &tried.last));
             tell(format!("  {} {unit}: {}", tried.value, told(&tried.last)))
         };
         // The largest is the likely one, and is tried first where the least is not looked for.
@@ -402,7 +503,7 @@ impl<T: FnMut(String) -> Result<(), Failure>> Discoverer<'_, T> {
         what: &'static str,
         chosen: Option<String>,
         why: &str,
-        evidence: Vec<(String, Outcome, String)>,
+        evidence: Vec<Evidence>,
     ) -> Result<(), Failure> {
         let value = chosen.as_deref().unwrap_or("nothing works");
         self.say(format!("  → {value}: {why}"))?;
@@ -429,6 +530,9 @@ fn told(result: &Trial) -> String {
     };
     if !result.detail.is_empty() {
         text.push_str(&format!(" ({})", result.detail));
+    }
+    if !result.capture.is_empty() {
+        text.push_str(&format!(", captured in {}", result.capture));
     }
     text
 }
@@ -465,6 +569,8 @@ fn row(
         ("block-size", &chosen.block_size),
         ("max-datagrams", &chosen.max_datagrams),
         ("input-size", &chosen.input_size),
+        ("divisor", &chosen.divisor.map(str::to_owned)),
+        ("remainder", &chosen.divisor.map(|_| "0".to_owned())),
     ] {
         if let Some(value) = value {
             let _ = writeln!(text, "{key} = {value}");
@@ -494,6 +600,7 @@ mod tests {
             block_size: Some("4096".into()),
             max_datagrams: Some("7".into()),
             input_size: Some("16384".into()),
+            divisor: Some("16"),
         };
         let text = row(0x2c7c, 0x0801, "a \"modem\"", &chosen, Some(120), "1.0\n2");
         let folder = tempfile::tempdir().unwrap();
@@ -504,6 +611,7 @@ mod tests {
         assert_eq!(quirk.settle.as_millis(), 300, "twice, rounded up to tenths");
         assert_eq!(quirk.block_size, Some(4096));
         assert_eq!(quirk.max_datagrams, Some(7));
+        assert_eq!((quirk.divisor, quirk.remainder), (Some(16), Some(0)));
         assert_eq!(quirk.ntb, Some(uwwan_modem::options::Format::Ntb32));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::trial::Result as Outcome;
+use super::outcome::Result as Outcome;
 use crate::failure::{Failure, FailureKind};
 
 /// Version of the form of the file.
@@ -172,8 +172,11 @@ pub fn read(path: &Path) -> Result<(Plan, Vec<Entry>, u64), Failure> {
     parse(BufReader::new(file.take(LONGEST_FILE))).map_err(|why| wrong(&why))
 }
 
-/// Parses a file of results.
-fn parse(mut lines: impl BufRead) -> Result<(Plan, Vec<Entry>, u64), String> {
+/// Parses a file of results. Returns its plan, its trials, and the number of bytes that are whole lines.
+///
+/// # Errors
+/// What is wrong, with the number of the line.
+pub fn parse(mut lines: impl BufRead) -> Result<(Plan, Vec<Entry>, u64), String> {
     let mut plan: Option<Plan> = None;
     let mut entries: Vec<Entry> = Vec::new();
     let mut whole = 0;
@@ -273,5 +276,30 @@ mod tests {
             assert!(told.contains(why), "{text}: {told}");
         }
         assert!(read(Path::new("/")).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn lines_of_any_bytes_are_read_or_refused(
+            parts in proptest::collection::vec((0usize..4, 0usize..400, ".{0,20}"), 0..12),
+        ) {
+            let lines = [
+                serde_json::to_string(&plan()).unwrap() + "\n",
+                serde_json::to_string(&entry(1, 0)).unwrap() + "\n",
+                serde_json::to_string(&entry(7, 9)).unwrap() + "\n",
+                "\n".to_owned(),
+            ];
+            let mut bytes = lines[0].clone().into_bytes();
+            for (line, cut, noise) in parts {
+                let line = lines[line].as_bytes();
+                bytes.extend_from_slice(&line[..cut.min(line.len())]);
+                bytes.extend_from_slice(noise.as_bytes());
+            }
+            if let Ok((read, entries, whole)) = parse(&bytes[..]) {
+                let whole = usize::try_from(whole).unwrap();
+                let again = parse(&bytes[..whole]).unwrap();
+                proptest::prop_assert_eq!((again.0, again.1), (read, entries));
+            }
+        }
     }
 }

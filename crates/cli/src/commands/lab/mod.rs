@@ -13,9 +13,11 @@ mod bisect;
 mod cell;
 mod discover;
 mod echo;
+mod failures;
 mod host;
 mod journal;
 mod link;
+mod outcome;
 mod report;
 mod sweep;
 mod trial;
@@ -25,6 +27,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -35,6 +38,7 @@ use self::bench::Bench;
 use self::bisect::{Boundary, Search};
 use self::cell::{Dimension, Matrix};
 use self::discover::Discoverer;
+use self::failures::Failures;
 use self::journal::{Journal, Plan};
 use self::link::Subject;
 use self::report::Report;
@@ -45,6 +49,7 @@ use crate::capture;
 use crate::checks::{bad, within, words};
 use crate::emulated::EmulatedModem;
 use crate::failure::{Failure, FailureKind};
+use crate::modem_manager::{Inhibitor, Kept};
 use crate::output::{note, say, say_json};
 use crate::settings::{Device, Settings};
 use crate::signals;
@@ -93,6 +98,9 @@ struct Common {
     online_wait: f64,
     #[command(flatten)]
     capture: capture::Options,
+    /// Leave a capture of each trial that fails in this directory, up to 100 of them
+    #[arg(long, value_name = "DIR", help_heading = "Capture")]
+    failures: Option<PathBuf>,
     /// Further options of `uwwan up`, such as --apn and --pin-file
     #[arg(last = true, value_name = "OPTION OF UP")]
     up: Vec<String>,
@@ -107,14 +115,16 @@ Examples:
   uwwan lab sweep --resume sweep.jsonl --report sweep.html    go on after an interruption
   uwwan lab sweep --divisor 1,4,32 --remainder 0,2            alignments the modem did not announce
   uwwan lab sweep --max-datagrams 10,100,1000 --beyond        more than it announced
+  uwwan lab sweep --sequence rising,constant,random --empty 0,1
+  uwwan lab sweep --order usual,size-first,alternate-first,open-first --ntb 16,32
 
 Each trial sends marked echo requests: one short, as many short ones as an NTB may have, one that makes
 its NTB fill the last packet, and as many long ones as an NTB holds. What becomes of a trial: delivered (all
 answered unchanged), halted (delivered, with an endpoint halt), lost, corrupted, gone (the device or its
 session), or not online. A modem that is gone is brought back, and the sweep goes on.
 
-Cells share a session as far as they can: settle, ntb, block-size, input-size and in-flight take one of
-their own. Ctrl-C keeps what is over. Each trial sends up to some 100 KB, and somebody pays for it.")]
+Cells share a session as far as they can: order, settle, ntb, block-size, input-size and in-flight take one
+of their own. Ctrl-C keeps what is over. Each trial sends up to some 100 KB, and somebody pays for it.")]
 struct SweepArguments {
     #[command(flatten)]
     common: Common,
@@ -222,6 +232,32 @@ struct SweepArguments {
         help_heading = "To vary"
     )]
     pause: Vec<String>,
+    /// Courses of wSequence: rising, constant (0), random, restart (0 after every second), skip (every
+    /// other left out)
+    #[arg(
+        long,
+        value_name = "COURSE",
+        value_delimiter = ',',
+        help_heading = "To vary"
+    )]
+    sequence: Vec<String>,
+    /// Numbers of NTBs without datagrams in front of each NTB, 0 to 7
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        help_heading = "To vary"
+    )]
+    empty: Vec<String>,
+    /// Orders of the bring-up's requests: usual (format, input size, data alternate setting, MBIM_OPEN),
+    /// size-first, alternate-first, open-first
+    #[arg(
+        long,
+        value_name = "ORDER",
+        value_delimiter = ',',
+        help_heading = "To vary"
+    )]
+    order: Vec<String>,
     /// Let --block-size and --max-datagrams exceed what the modem announced
     #[arg(long, help_heading = "To vary")]
     beyond: bool,
@@ -295,11 +331,11 @@ struct BisectArguments {
 Examples:
   uwwan lab discover --device emulator
   uwwan lab discover --device emulator --knob black_hole_ndp_front=off --knob ntb_end=zlp
-  uwwan lab discover --capture trials.pcapng -- --apn internet > modem.toml
-      the row on standard output, the evidence on standard error
+  uwwan lab discover --failures evidence -- --apn internet > modem.toml
+      the row on standard output, the evidence on standard error, a capture of each trial that failed
 
-It finds format and NDP place, padding, the largest NTBs, the most datagrams and the least settle pause, and
-prints a row of the quirk table: put it into /etc/uwwan/quirks.d or ~/.config/uwwan/quirks.d.")]
+It finds format and NDP place, alignment, padding, the largest NTBs, the most datagrams and the least settle pause,
+and prints a row of the quirk table: put it into /etc/uwwan/quirks.d or ~/.config/uwwan/quirks.d.")]
 struct DiscoverArguments {
     #[command(flatten)]
     common: Common,
@@ -342,6 +378,7 @@ impl Common {
         let mut base = Settings::from_words(&self.up)?.options()?;
         base.experiment.beyond = beyond;
         let capture = self.capture.prepare()?;
+        let failures = self.failures.as_deref().map(Failures::new).transpose()?;
         let (backend, selector) = match &self.device {
             Some(Device::Emulator) => {
                 let wanted = self.emulated.wanted()?;
@@ -356,7 +393,10 @@ impl Common {
                     Some(Device::Usb(selector)) => selector.clone(),
                     _ => Selector::Any,
                 };
-                let backend = capture::observed(self.usb.unwrap_or_default().start());
+                let inhibitor = Inhibitor::start();
+                let access = Arc::new(Kept::new(inhibitor));
+                let backend = self.usb.unwrap_or_default().start_through(access);
+                let backend = capture::observed(backend);
                 (backend, selector)
             }
         };
@@ -370,8 +410,9 @@ impl Common {
                 Failure::new(FailureKind::Usage, "the laboratory takes MBIM modems only")
                     .at(candidate.name())
                     .because(
-                        "it is a plain network device, which has no packet service to send through",
-                    ),
+                        "it is a plain network device, whose network tells no addresses to send to and from",
+                    )
+                    .next("bring it online with uwwan up --capture FILE, and send it NTBs with uwwan ntb build and uwwan ntb send"),
             );
         }
         let identity = &candidate.found.identity;
@@ -396,13 +437,14 @@ impl Common {
         };
         let wait = Duration::from_secs_f64(self.wait);
         let prober = Prober::new(self.target, wait, interrupted);
-        Ok((Bench::new(subject, prober, base), about))
+        Ok((Bench::new(subject, prober, base, failures), about))
     }
 }
 
 impl SweepArguments {
     fn matrix(&self) -> Matrix {
         Matrix::new(vec![
+            (Dimension::Order, self.order.clone()),
             (Dimension::Settle, self.settle.clone()),
             (Dimension::Ntb, self.ntb.clone()),
             (Dimension::BlockSize, self.block_size.clone()),
@@ -414,6 +456,8 @@ impl SweepArguments {
             (Dimension::MaxDatagrams, self.max_datagrams.clone()),
             (Dimension::Table, self.table.clone()),
             (Dimension::Pause, self.pause.clone()),
+            (Dimension::Sequence, self.sequence.clone()),
+            (Dimension::Empty, self.empty.clone()),
             (Dimension::Pad, self.pad.clone()),
             (Dimension::Ndp, self.ndp.clone()),
         ])
@@ -526,6 +570,9 @@ fn run_bisect(arguments: &BisectArguments) -> Result<(), Failure> {
             };
             let word = value.last.outcome.word();
             say(format!("{:>8} {unit}  {word}{detail}", value.value))?;
+            if !value.last.capture.is_empty() {
+                note(format!("captured in {}", value.last.capture));
+            }
         }
         tried.push(value.clone());
         Ok(())

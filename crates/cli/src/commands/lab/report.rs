@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::cell::{Cell, Matrix};
 use super::journal::Entry;
-use super::trial::Outcome;
+use super::outcome::Outcome;
 use crate::output::{plain, rounded};
 
 /// Figures of one cell.
@@ -42,6 +42,9 @@ pub struct Row {
     /// What the first trial that was not delivered told.
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
+    /// Paths of the captures of the trials that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    captures: Vec<String>,
 }
 
 /// Results of a sweep.
@@ -111,6 +114,9 @@ impl<'a> Report<'a> {
         }
         for row in self.rows.iter().filter(|row| !row.detail.is_empty()) {
             let _ = writeln!(text, "{}: {}", row.name(self.matrix), plain(&row.detail));
+        }
+        for (name, capture) in self.captures() {
+            let _ = writeln!(text, "{name}: captured in {}", plain(capture));
         }
         text
     }
@@ -230,9 +236,25 @@ impl<'a> Report<'a> {
         }
         text.push_str(
             "</tr></table>\n<p>A cell tells the worst that became of its trials, with their numbers; \
-             rates and round trips are medians.</p>\n</body></html>\n",
+             rates and round trips are medians.</p>\n",
         );
+        if self.captures().next().is_some() {
+            text.push_str("<h2>Captures of what failed</h2>\n<dl>\n");
+            for (name, capture) in self.captures() {
+                let _ = writeln!(text, "<dt>{}</dt><dd>{}</dd>", html(&name), html(capture));
+            }
+            text.push_str("</dl>\n");
+        }
+        text.push_str("</body></html>\n");
         text
+    }
+
+    /// Returns the captures of what failed, each with its cell.
+    fn captures(&self) -> impl Iterator<Item = (String, &str)> {
+        self.rows.iter().flat_map(|row| {
+            let captures = row.captures.iter();
+            captures.map(|capture| (row.name(self.matrix), capture.as_str()))
+        })
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -299,6 +321,10 @@ fn row(matrix: &Matrix, cell: &Cell, entries: &[&Entry]) -> Row {
         rtt_ms: median(results().filter_map(|result| result.rtt_ms)),
         rate_mbit_s: median(results().filter_map(|result| result.rate_mbit_s)),
         detail: bad.map_or_else(String::new, |result| result.detail.clone()),
+        captures: results()
+            .filter(|result| !result.capture.is_empty())
+            .map(|result| result.capture.clone())
+            .collect(),
     }
 }
 
@@ -339,25 +365,35 @@ const STYLE: &str = "\
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c2024; background: #fff; margin: 2rem auto; \
 max-width: 75rem; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } dt { color: #5a626a; } dd { margin: 0; \
+dl { display: grid; grid-template-columns: fit-content(45%) 1fr; gap: .1rem 1rem; } dt { color: #5a626a; } dd { margin: 0; \
 overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table.map { border-collapse: collapse; } table.map th, table.map td { border: 1px solid #5a626a; \
 padding: .35rem .6rem; text-align: left; vertical-align: top; }
 td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 td.delivered { background: #fff; }
-td.halted { background: repeating-linear-gradient(0deg, #fff 0 8px, #ccc 8px 9px); }
+td.halted { background: linear-gradient(90deg, #8a8a8a 0 5px, #fff 5px); }
 td.lost { background: #d0d0d0; }
 td.corrupted { background: repeating-linear-gradient(90deg, #d0d0d0 0 6px, #b4b4b4 6px 8px); }
 td.gone { background: #404040; color: #fff; }
 td.offline { background: repeating-linear-gradient(45deg, #404040 0 8px, #555 8px 11px); color: #fff; }
-td.untried { background: #fff; color: #5a626a; font-style: italic; }";
+td.untried { background: #fff; color: #5a626a; font-style: italic; }
+@media screen and (prefers-color-scheme: dark) {
+:root { color-scheme: dark; }
+body, td.delivered { background: #16181b; color: #e8eaec; } dt, td.untried { color: #a4acb4; }
+td.untried { background: #16181b; }
+td.halted { background: linear-gradient(90deg, #8a8a8a 0 5px, #16181b 5px); }
+td.lost { background: #4a4d50; }
+td.corrupted { background: repeating-linear-gradient(90deg, #4a4d50 0 6px, #5c5f62 6px 8px); }
+td.gone { background: #d8d8d8; color: #111; }
+td.offline { background: repeating-linear-gradient(45deg, #d8d8d8 0 8px, #c0c0c0 8px 11px); color: #111; }
+}";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::lab::cell::Dimension;
-    use crate::commands::lab::trial::Result as Trial;
+    use crate::commands::lab::outcome::Result as Trial;
 
     fn sweep() -> (Matrix, Vec<Cell>, Vec<Entry>) {
         let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();

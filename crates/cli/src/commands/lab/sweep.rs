@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::bench::Bench;
 use super::cell::Cell;
 use super::journal::{Entry, Journal};
-use super::trial::Result as Trial;
+use super::outcome::Result as Trial;
 use crate::failure::Failure;
 use crate::output::{note, seconds};
 

@@ -15,17 +15,19 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
-use serde::{Deserialize, Serialize};
 use uwwan_modem::status::{Addresses, FramingStatus, Traffic};
 use uwwan_ncm::{Builder, Choices, Framing, NtbParameters, Stream};
 
 use super::cell::Setting;
 use super::echo::{self, Mark, Path, Reading};
 use super::link::Link;
+use super::outcome::{Outcome, Result};
 use crate::failure::{Failure, FailureKind};
 
 /// Length of a short datagram in bytes.
 const SHORT: usize = 64;
+/// Lengths of short datagrams, in batches that each make one NTB.
+const ODD: [[usize; 3]; 2] = [[65, 71, 66], [70, 67, 69]];
 /// Length of a long datagram where the MTU allows it, in bytes.
 const LONG: usize = 1400;
 /// Number of bytes of an NTB that are not for datagrams, at least.
@@ -35,89 +37,16 @@ const BESIDE: usize = 12;
 /// Lengths among which the one is looked for that fills the last packet.
 const LENGTHS: std::ops::Range<usize> = 200..1240;
 
-/// What became of a trial, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// Every datagram was answered, unchanged.
-    Delivered,
-    /// Every datagram was answered, and an endpoint was halted meanwhile.
-    Halted,
-    /// Datagrams were not answered.
-    Lost,
-    /// Answers had other bytes than were sent.
-    Corrupted,
-    /// The device or its session was lost.
-    Gone,
-    /// The modem did not come online.
-    NotOnline,
-}
-
-impl Outcome {
-    /// All outcomes with their words.
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::Delivered, "delivered"),
-        (Self::Halted, "halted"),
-        (Self::Lost, "lost"),
-        (Self::Corrupted, "corrupted"),
-        (Self::Gone, "gone"),
-        (Self::NotOnline, "not online"),
-    ];
-
-    /// Returns its word.
-    pub fn word(self) -> &'static str {
-        let found = Self::ALL.iter().find(|(outcome, _)| *outcome == self);
-        found.map_or("", |(_, word)| word)
-    }
-}
-
 /// What a trial sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// One short datagram alone, whose NTB has the same end with every padding.
     Lone,
+    /// Short datagrams of several lengths, so that they lie at every offset that the alignment allows, in
+    /// NTBs whose end does not depend on the padding.
+    Lengths,
     /// All batches.
     Whole,
-}
-
-/// Result of a trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Result {
-    /// Outcome.
-    pub outcome: Outcome,
-    /// Number of datagrams that were sent.
-    pub sent: u32,
-    /// Number of datagrams that were answered as they were sent.
-    pub answered: u32,
-    /// Number of answers with other bytes.
-    pub corrupted: u32,
-    /// Number of endpoint halts.
-    pub halts: u64,
-    /// Round trip of the datagram that was alone, in milliseconds.
-    pub rtt_ms: Option<f64>,
-    /// Rate of the long datagrams, there and back, in Mbit/s.
-    pub rate_mbit_s: Option<f64>,
-    /// Duration in seconds.
-    pub seconds: f64,
-    /// What is to be told beside, for people; empty for nothing.
-    pub detail: String,
-}
-
-impl Result {
-    /// Returns the result of a modem that did not come online.
-    pub fn not_online(detail: String, seconds: f64) -> Self {
-        Self {
-            outcome: Outcome::NotOnline,
-            sent: 0,
-            answered: 0,
-            corrupted: 0,
-            halts: 0,
-            rtt_ms: None,
-            rate_mbit_s: None,
-            seconds,
-            detail,
-        }
-    }
 }
 
 /// Sender of trials: it knows who answers.
@@ -214,6 +143,7 @@ impl Prober {
         let path = self.path.unwrap_or(paths[0]);
         let batches = match shape {
             Shape::Lone => Vec::new(),
+            Shape::Lengths => ODD.map(|lengths| lengths.to_vec()).to_vec(),
             Shape::Whole => vec![short(&framing, path), filling, long],
         };
         // Where the first was not answered, the others hardly are.
@@ -259,6 +189,7 @@ impl Prober {
             rate_mbit_s: rate,
             seconds: begun.elapsed().as_secs_f64(),
             detail: round.gone.unwrap_or_default(),
+            capture: String::new(),
         })
     }
 
