@@ -89,4 +89,18 @@ mod tests {
         // SAFETY: as above.
         assert!(!unsafe { flag.finish() });
     }
+
+    /// Which of two functions `_` stands for could not be told if safe code could call what ends a
+    /// transfer: then this does not compile. The number itself is private to the flag.
+    #[test]
+    fn safe_code_cannot_end_a_transfer() {
+        trait Told<A> {
+            fn told(&self) {}
+        }
+        struct Safe;
+        impl<T> Told<()> for T {}
+        impl<T: Fn(&DoneFlag) -> bool> Told<Safe> for T {}
+        Told::<_>::told(&DoneFlag::finish);
+        Told::<Safe>::told(&DoneFlag::is_done);
+    }
 }
