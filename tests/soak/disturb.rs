@@ -16,16 +16,21 @@ const CHANGES: Duration = Duration::from_secs(65);
 /// Resets the modem by an AT command, again and again.
 pub fn resets(run: &Run) {
     while let Some(busy) = run.gate.pass() {
-        let client = AtClient::through(&run.sockets.join("at.socket"));
-        let reset = client.and_then(|mut client| {
-            client.insist();
-            client.ask("AT^RESET", None, None)
-        });
-        // The modem may go before it answers.
-        run.tried("AT^RESET", reset.is_ok());
+        reset(run);
         drop(busy);
         run.gate.rest(RESETS);
     }
+}
+
+/// Resets the modem once by an AT command. It is not reset when its AT port is just away.
+pub fn reset(run: &Run) {
+    let client = AtClient::through(&run.sockets.join("at.socket"));
+    let reset = client.and_then(|mut client| {
+        client.insist();
+        client.ask("AT^RESET", None, None)
+    });
+    // The modem may go before it answers.
+    run.tried("AT^RESET", reset.is_ok());
 }
 
 /// Takes away what `up` has set up on the interface, as other software of the machine does.

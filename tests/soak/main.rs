@@ -1,9 +1,10 @@
 //! A soak run: `up` on an emulated modem for a long time, with traffic both ways, every knob of
 //! faults turned, resets, replugs, changes of the interface, and clients that come and go.
 //!
-//! After the first minute, then every ten, and at the end, all of that rests until the modem is online,
-//! and memory, descriptors and threads of driver and monitor are measured. They have to be where they
-//! were after the first minute, and every byte of every stream has to have arrived.
+//! After the first minute, then every ten, and at the end, all of that rests, the modem is reset once
+//! more, and when it is back online, memory, descriptors and threads of driver and monitor are measured.
+//! They have to be where they were after the first minute, and every byte of every stream has to have
+//! arrived.
 //!
 //! `tools/soak` builds and runs it.
 
@@ -33,6 +34,8 @@ const INTERVAL: Duration = Duration::from_secs(600);
 const STILL: Duration = Duration::from_secs(15);
 /// Long enough for any step on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Time until every stream and client has come to its end: more than a stream may be without a byte.
+const LAST_STREAM: Duration = Duration::from_secs(420);
 /// Streams each way at a time.
 const STREAMS: u64 = 2;
 
@@ -135,13 +138,14 @@ fn watch(run: &Run, up: &mut Up, time: Duration) -> Result<(), String> {
             up.is_alive()?;
             std::thread::sleep(Duration::from_millis(200));
         }
-        let busy = run.gate.close(PATIENCE);
+        let busy = run.gate.close(LAST_STREAM);
         if busy > 0 {
             return Err(format!("{busy} streams or clients do not end"));
         }
         if !run.failures().is_empty() {
             return Ok(());
         }
+        renew(run, up)?;
         let samples = settled(up, &processes, before.as_deref())?;
         for ((name, _), sample) in processes.iter().zip(&samples) {
             let minutes = begin.elapsed().as_secs_f64() / 60.0;
@@ -162,6 +166,26 @@ fn watch(run: &Run, up: &mut Up, time: Duration) -> Result<(), String> {
         }
         due = (due + INTERVAL).min(time);
     }
+}
+
+/// Resets the modem, and waits until it is online again. How many pages of the transfer buffers are
+/// resident depends on the traffic since the last loss, which this makes none, and at a loss `up` gives
+/// back what the allocator keeps.
+fn renew(run: &Run, up: &mut Up) -> Result<(), String> {
+    let begin = Instant::now();
+    let losses = up.losses();
+    while up.losses() == losses {
+        if begin.elapsed() >= PATIENCE {
+            return Err("the modem cannot be reset".into());
+        }
+        up.wait_online(PATIENCE)?;
+        disturb::reset(run);
+        let asked = Instant::now();
+        while up.losses() == losses && asked.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    up.wait_online(PATIENCE)
 }
 
 /// Measures once the modem is online and nothing is beyond `before`, or, for the first measurement,

@@ -5,14 +5,19 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use uwwan_netstack::pattern;
 use uwwan_netstack::server::{DEFAULT_V4, HTTP_PORT};
 
 use crate::gate::Gate;
 use crate::run::{Chance, Run};
 
-/// Time without a byte after which a stream has failed. The longest outage is far shorter.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Time without a byte after which a stream has failed. An outage is far shorter, but a sender that has
+/// met several in a row waits for up to a minute before it tries again, and more than once.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Pause between two signs of life of a stream. The far side ends a connection of which it has heard
+/// nothing for a minute, and its word of that may be lost.
+const ALIVE: Duration = Duration::from_secs(5);
 /// Sizes of streams in bytes: from the first, at most the second more.
 const SIZES: (u64, u64) = (1000, 3_000_000);
 
@@ -69,6 +74,10 @@ fn connect() -> io::Result<TcpStream> {
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    sockopt::set_socket_keepalive(&stream, true)?;
+    sockopt::set_tcp_keepidle(&stream, ALIVE)?;
+    sockopt::set_tcp_keepintvl(&stream, ALIVE)?;
+    sockopt::set_tcp_keepcnt(&stream, (PATIENCE.as_secs() / ALIVE.as_secs()) as u32)?;
     Ok(stream)
 }
 

@@ -21,6 +21,7 @@ use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
 use super::progress::{self, Waiting};
+use crate::allocator;
 use crate::candidates;
 use crate::capture;
 use crate::choices::Over;
@@ -549,6 +550,8 @@ impl Attendant {
                         }
                         Event::Diagnosis { text } => self.notifier.status(text),
                         Event::Heal(event) => self.notifier.status(&event.text),
+                        // No packet waits for the allocator until the modem is back.
+                        Event::Lost { .. } => allocator::give_back(),
                         Event::Stopped { .. } => return false,
                         _ => {}
                     }
