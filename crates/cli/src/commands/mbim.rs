@@ -1,5 +1,6 @@
 //! `uwwan mbim` decodes control messages, and sends any command.
 
+mod carried;
 mod raw;
 mod send;
 

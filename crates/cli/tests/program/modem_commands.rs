@@ -541,6 +541,34 @@ fn a_command_with_a_pin_in_it_comes_from_files_only() {
         let told = refused(&with(rest), 2);
         assert!(!told.contains("5847"), "{rest:?}: {told}");
     }
+    // An APDU (VERIFY PIN), a QMI message of DMS (UIM Verify PIN) and an AT command that carry it.
+    let apdu = "00 20 00 01 08 35 38 34 37 ff ff ff ff";
+    let qmi = "01 15 00 00 02 01 00 01 00 28 00 09 00 01 06 00 01 04 35 38 34 37";
+    let at = "41 54 2b 43 50 49 4e 3d 35 38 34 37";
+    for (service, cid, rest) in [
+        (
+            "ms_uicc_low_level_access",
+            "apdu",
+            ["--field", &format!("command={}", apdu.replace(' ', ""))],
+        ),
+        ("qmi", "msg", ["--hex", qmi]),
+        (
+            "qmi",
+            "msg",
+            ["--field", &format!("qmi_msg={}", qmi.replace(' ', ""))],
+        ),
+        ("intel_at_tunnel", "at_command", ["--hex", at]),
+    ] {
+        let told = refused(
+            &[
+                &["mbim", "send", "--service", service, "--cid", cid, "--set"],
+                &rest[..],
+            ]
+            .concat(),
+            2,
+        );
+        assert!(told.contains("holds a secret"), "{service}: {told}");
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -1,7 +1,7 @@
 //! `uwwan at` sends AT commands, one after another or from a console, and prints position data.
 
 mod console;
-mod transcript;
+pub mod transcript;
 
 pub use transcript::shown;
 

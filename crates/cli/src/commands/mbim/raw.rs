@@ -68,7 +68,7 @@ fn read(content: &str, version: Version) -> Result<Vec<u8>, Failure> {
     match credential(&bytes, version) {
         Some(field) if given_here => Err(Failure::new(
             FailureKind::Usage,
-            format!("{field} is a secret"),
+            format!("{field} holds a secret"),
         )
         .at("--raw")
         .because("every user of this machine can read a command line")

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use uwwan_mbim::decode::{decode, is_credential, personal_content};
-use uwwan_mbim::fields::{Record, SetError, write};
+use uwwan_mbim::fields::{PersonalPart, Record, SetError, write};
 use uwwan_mbim::message::{Body, CommandKind, Message};
 use uwwan_mbim::print::{Personal, json_line};
 use uwwan_mbim::registry::{self, Cid, CidId, Part, Service, Version};
 use uwwan_mbim::session::Command;
 use uwwan_mbim::uuid::Uuid;
 
+use super::carried;
 use crate::failure::{Failure, FailureKind};
 use crate::hex::from_hex;
 use crate::input;
@@ -70,8 +71,9 @@ pub struct Arguments {
     /// printed, lists with commas, elements as name.0.field
     #[arg(long = "field", value_name = "NAME=VALUE")]
     fields: Vec<String>,
-    /// One field's text from the first line of a file, as name=file; may be repeated. PINs and passwords
-    /// are taken in this way only, since everybody can read a command line
+    /// One field's text from the first line of a file, as name=file; may be repeated. PINs and passwords,
+    /// and the AT commands, APDUs and QMI messages that hold one, are taken in this way only, since
+    /// everybody can read a command line
     #[arg(long = "field-file", value_name = "NAME=FILE")]
     field_files: Vec<String>,
     /// Content as hexadecimal digits
@@ -248,7 +250,9 @@ fn content(
     };
     for field in &arguments.fields {
         let (path, text) = assignment(field)?;
-        if is_credential(path.rsplit('.').next().unwrap_or(path)) && !text.is_empty() {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let carried = || from_hex(text.as_bytes()).is_some_and(|it| carried::credential(name, &it));
+        if (is_credential(name) && !text.is_empty()) || carried() {
             return Err(on_the_command_line(path).at(format!("--field {path}")));
         }
         let set = record.set(path, text);
@@ -305,14 +309,16 @@ fn refuse_credentials(
 /// Returns the field of a message that holds a PIN or a password, if one does.
 pub(super) fn credential(message: &[u8], version: Version) -> Option<&'static str> {
     let parts = personal_content(message, version)?.parts;
-    let mut credentials = parts.iter().filter(|part| is_credential(part.field));
-    credentials
-        .find(|part| !part.range.is_empty())
-        .map(|part| part.field)
+    let credential = |part: &&PersonalPart| {
+        let content = message.get(part.range.clone()).unwrap_or_default();
+        (is_credential(part.field) && !content.is_empty())
+            || carried::credential(part.field, content)
+    };
+    parts.iter().find(credential).map(|part| part.field)
 }
 
 fn on_the_command_line(field: &str) -> Failure {
-    Failure::new(FailureKind::Usage, format!("{field} is a secret"))
+    Failure::new(FailureKind::Usage, format!("{field} holds a secret"))
         .because("every user of this machine can read a command line")
         .next(format!(
             "--field-file {field}=FILE takes it from a file, --file the whole content"
