@@ -739,7 +739,7 @@ impl Service for StatusService {
 fn request(line: &[u8]) -> Result<Request, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the request is not UTF-8".to_owned())?;
     serde_json::from_str(text).map_err(|error| {
-        format!("not a request: {error}; known commands are status, watch, emulate and stop")
+        format!("not a request: {error}; known commands are status, watch, capture, end_captures, emulate, send and stop")
     })
 }
 
