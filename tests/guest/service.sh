@@ -3,6 +3,7 @@
 # restarted, stopped; two instances side by side, each with a modem of its own.
 # packages: systemd-sysv dbus
 # guest: --systemd --cpus 1 --timeout 900
+# Its lines are in the journal with priorities and fields, its hooks run, its data use is kept.
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
@@ -84,6 +85,32 @@ exposure() {
   exposed=$(grep -o 'level for.*' <<<"$said")
 }
 
+# in_journal FILTER: whether jq's filter is true of an entry of the first instance.
+in_journal() {
+  journalctl --no-pager -o json -u uwwan@first | jq -es "any(.[]; $1)" >/dev/null || {
+    journalctl --no-pager -o json -u uwwan@first | tail -n 3
+    return 1
+  }
+}
+
+# hooked MOMENT…: whether the hooks have run at these moments, in this order.
+hooked() {
+  local said
+  said=$(cut -d' ' -f1 /var/lib/uwwan/said | tr '\n' ' ')
+  [[ $said == "$* " ]] || {
+    cat /var/lib/uwwan/said
+    return 1
+  }
+}
+
+# used FILTER: whether jq's filter is true of what 'usage --json' says.
+used() {
+  "$program" usage --json | jq -e "$1" >/dev/null || {
+    "$program" usage
+    return 1
+  }
+}
+
 stopped() { [[ $(property "$1" ActiveState) == inactive && $(property "$1" Result) == success ]]; }
 
 journal() { journalctl --no-pager -u "uwwan@$1" | tail -n 20; }
@@ -106,6 +133,19 @@ check 'a modem is plugged in' start_emulator far0 --attach
 check 'the kernel finds it' wait_for 20 find_modem
 first=$(port)
 configured first "$first" "route = \"$far_prefix\""
+cat >/etc/uwwan/hook <<'END'
+#!/bin/sh
+echo "$UWWAN_HOOK $UWWAN_DEVICE ${UWWAN_INTERFACE:-none} ${UWWAN_IPV4:-none} $(id -un)" >>/var/lib/uwwan/said
+END
+chmod 755 /etc/uwwan/hook
+cat >>/etc/uwwan/first.toml <<'END'
+quota = "1k"
+[hooks]
+before-up = ["hook"]
+after-up = ["hook"]
+before-down = ["hook"]
+after-down = ["hook"]
+END
 # Type=notify: 'start' returns when it is online.
 check 'it starts' timeout 120 systemctl start uwwan@first || journal first
 check 'it is active' active first
@@ -122,6 +162,13 @@ tun=$("$program" status --device "$first" --json | jq -r .interface.name)
 echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"
 pings 'the first' "$far_address"
 fetches 'download' "$far_address"
+
+check 'journal: a rung, with device and priority' in_journal \
+  ".UWWAN_RUNG == \"sim\" and .UWWAN_DEVICE == \"$first\" and .PRIORITY == \"6\""
+check 'journal: session 0 is online' in_journal \
+  '.UWWAN_SESSION == "0" and .PRIORITY == "5" and (.MESSAGE | startswith("online through"))'
+check 'hooks: before and after up' wait_for 20 hooked before-up after-up
+check 'hooks: with the facts' grep -qE "^after-up $first $tun [0-9.]+/[0-9]+ uwwan\$" /var/lib/uwwan/said
 
 main=$(main_pid first)
 check 'it crashes' kill -KILL "$main"
@@ -152,8 +199,12 @@ check 'the second stops' timeout 60 systemctl stop uwwan@second
 check 'cleanly' stopped second
 check 'the first goes on' of_status "$first" .online
 
+rm /var/lib/uwwan/said
 check 'it stops' timeout 60 systemctl stop uwwan@first
 check 'cleanly, too' stopped first
+check 'hooks: before and after down' hooked before-down after-down
+check 'data use is kept' used '.months[0] | .downlink_bytes > 100000 and (.device | endswith("'"$first"'"))'
+check 'journal: the quota is passed' in_journal '.PRIORITY == "4" and (.MESSAGE | contains("--quota"))'
 check 'its interface is gone' test ! -e "/sys/class/net/$tun"
 check 'no control socket is left' test -z "$(compgen -G '/run/uwwan/*/control')"
 

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     at, bench, capture, completions, config, demo, doctor, down, emulate, exec, ipv6, lab, list,
-    manual, mbim, modem, ntb, quirks, record, status, up, usb,
+    manual, mbim, modem, ntb, quirks, record, status, up, usage, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -17,7 +17,7 @@ Exit status:
 Environment:
   UWWAN_LOG          what to log, e.g. uwwan_modem=debug,uwwan_usb=trace
   UWWAN_RUNTIME_DIR  where running modems keep their control sockets
-  UWWAN_STATE_DIR    where refused PINs and layouts that worked are remembered
+  UWWAN_STATE_DIR    where refused PINs, layouts that worked and data use are remembered
   NO_COLOR           no colours
 
 Without hardware:  uwwan demo
@@ -50,6 +50,8 @@ pub enum Command {
     Down(down::Arguments),
     /// Show the state of a running `up`
     Status(status::Arguments),
+    /// Show how much data each modem has used in each month
+    Usage(usage::Arguments),
     /// What is known of modems: rows of the quirk table, and layouts of NTBs that worked
     Quirks(quirks::Arguments),
     #[command(flatten)]

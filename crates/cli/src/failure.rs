@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use log::Level;
+
 use crate::output_queue::Errors;
 
 pub use uwwan_modem::{Failure, FailureKind};
@@ -68,7 +70,7 @@ pub fn report(failure: &Failure) -> ExitCode {
     // Whoever read standard output is gone, and there is nobody to tell.
     if exit != Exit::Closed {
         // Standard error may be closed too; the exit status still tells.
-        let _ = Errors.write_all(format!("error: {failure}\n").as_bytes());
+        let _ = Errors(Level::Error).write_all(format!("error: {failure}\n").as_bytes());
     }
     ExitCode::from(exit as u8)
 }

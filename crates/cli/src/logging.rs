@@ -1,9 +1,13 @@
-//! The log, written to standard error. Without options it holds warnings only.
+//! Logging to standard error, or to the journal with the weight of each message.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
+use log::Level;
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
+use crate::journal;
 use crate::output_queue::Errors;
 
 /// Starts logging: warnings by default, `-v` adds information, `-vv` debugging, `-vvv` everything.
@@ -17,11 +21,36 @@ pub fn start(verbose: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("UWWAN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // This fails only when a subscriber is already installed.
-    let _ = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Errors)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal())
         .with_target(verbose > 1)
-        .try_init();
+        .with_writer(Weighed);
+    // This fails only when a subscriber is already installed.
+    let _ = match journal::is_reached() {
+        // The journal has time and weight beside each message.
+        true => subscriber.without_time().with_level(false).try_init(),
+        false => subscriber.try_init(),
+    };
+}
+
+/// Maker of writers that know the weight of what they write.
+struct Weighed;
+
+impl MakeWriter<'_> for Weighed {
+    type Writer = Errors;
+
+    fn make_writer(&self) -> Errors {
+        Errors(Level::Info)
+    }
+
+    fn make_writer_for(&self, metadata: &Metadata<'_>) -> Errors {
+        Errors(match *metadata.level() {
+            tracing::Level::ERROR => Level::Error,
+            tracing::Level::WARN => Level::Warn,
+            tracing::Level::INFO => Level::Info,
+            tracing::Level::DEBUG => Level::Debug,
+            tracing::Level::TRACE => Level::Trace,
+        })
+    }
 }

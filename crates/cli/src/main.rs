@@ -21,7 +21,9 @@ mod entrances;
 mod failure;
 mod file_capabilities;
 mod hex;
+mod hooks;
 mod input;
+mod journal;
 mod like;
 mod locked;
 mod logging;
@@ -46,6 +48,7 @@ mod signals;
 mod spinner;
 mod state;
 mod story;
+mod usage;
 mod userspace;
 mod watchdog;
 
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => commands::up::run(*arguments),
         Command::Down(arguments) => commands::down::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Usage(arguments) => commands::usage::run(&arguments),
         Command::Quirks(arguments) => commands::quirks::run(&arguments),
         Command::Modem(command) => commands::modem::run(&command),
         Command::Capture(arguments) => commands::capture::run(&arguments),

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use uwwan_modem::{Failure, FailureKind};
 
+use log::Level;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+use crate::journal::About;
 use crate::output_queue::{self, Errors};
 
 pub use uwwan_modem::failure::plain;
@@ -17,22 +22,53 @@ pub use uwwan_modem::failure::plain;
 /// ends quietly. There is no error where the output is queued, as it is for a command that keeps
 /// running.
 pub fn say(line: impl AsRef<str>) -> Result<(), Failure> {
+    say_about(line, About::program(Level::Info))
+}
+
+/// Does as [`say`]; where lines go to the journal, this one tells there what it is about.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_about(line: impl AsRef<str>, about: About) -> Result<(), Failure> {
     let clear = if COUNTING.swap(false, Ordering::Relaxed) {
         CLEAR
     } else {
         ""
     };
-    write(&format!("{clear}{}\n", line.as_ref()))
+    write(&format!("{clear}{}{}\n", stamp(), line.as_ref()), about)
 }
 
-fn write(text: &str) -> Result<(), Failure> {
-    output_queue::out(text.as_bytes()).map_err(|error| {
+fn write(text: &str, about: About) -> Result<(), Failure> {
+    output_queue::out(text, about).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Failure::new(FailureKind::Closed, "standard output was closed")
         } else {
             Failure::new(FailureKind::Host, "cannot write to standard output").because(error)
         }
     })
+}
+
+/// Whether lines on standard output begin with the time.
+static STAMPED: AtomicBool = AtomicBool::new(false);
+
+/// Has every line on standard output begin with the time from here on, and every JSON object carry it
+/// as `time` (RFC 3339, UTC, microseconds).
+pub fn stamp_lines() {
+    STAMPED.store(true, Ordering::Relaxed);
+}
+
+/// Returns the time and a space, if lines begin with it.
+fn stamp() -> String {
+    let stamped = STAMPED.load(Ordering::Relaxed);
+    stamped.then(|| now() + " ").unwrap_or_default()
+}
+
+/// Returns the time as RFC 3339 has it, in UTC, with microseconds.
+pub fn now() -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }
 
 /// Whether standard output ends with a line that the next one takes the place of.
@@ -44,7 +80,8 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 /// As [`say`].
 pub fn count(line: impl AsRef<str>) -> Result<(), Failure> {
     COUNTING.store(false, Ordering::Relaxed);
-    write(&format!("{CLEAR}{}", line.as_ref()))?;
+    let text = format!("{CLEAR}{}{}", stamp(), line.as_ref());
+    write(&text, About::program(Level::Debug))?;
     COUNTING.store(true, Ordering::Relaxed);
     Ok(())
 }
@@ -54,7 +91,7 @@ const CLEAR: &str = "\r\x1b[K";
 
 /// Writes one line to standard error. It is no error when nobody reads it.
 pub fn note(line: impl AsRef<str>) {
-    let _ = Errors.write_all(format!("{}\n", line.as_ref()).as_bytes());
+    let _ = Errors(Level::Info).write_all(format!("{}\n", line.as_ref()).as_bytes());
 }
 
 /// Writes a value to standard output as one line of JSON.
@@ -62,10 +99,27 @@ pub fn note(line: impl AsRef<str>) {
 /// # Errors
 /// As [`say`].
 pub fn say_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string(value).map_err(|error| {
+    say_json_about(value, About::program(Level::Info))
+}
+
+/// Does as [`say_json`]; where lines go to the journal, this one tells there what it is about.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_json_about<T: serde::Serialize>(value: &T, about: About) -> Result<(), Failure> {
+    let text = match STAMPED.load(Ordering::Relaxed) {
+        false => serde_json::to_string(value),
+        true => serde_json::to_value(value).map(|mut value| {
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("time".into(), now().into());
+            }
+            value.to_string()
+        }),
+    };
+    let text = text.map_err(|error| {
         Failure::new(FailureKind::Host, "cannot write the answer as JSON").because(error)
     })?;
-    say(harmless(text))
+    write(&format!("{}\n", harmless(text)), about)
 }
 
 /// Returns JSON with the control characters escaped that RFC 8259 lets a string hold as they are: DEL

@@ -1,4 +1,4 @@
-//! Standard output and standard error behind bounded queues, each written by a thread of its own.
+//! Standard output, standard error and the journal behind bounded queues, each written by a thread of its own.
 //!
 //! A command that runs a modem must not wait for the reader of its lines: a terminal stopped by
 //! Ctrl-S, a pipe that is not read and a full disk would hold up the data sessions otherwise. Lines
@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use log::Level;
+
+use crate::journal::{self, About, Entry, Journal};
 
 /// Largest number of lines that wait in one queue.
 const MOST_LINES: usize = 1024;
@@ -20,41 +23,44 @@ const MOST_LINES: usize = 1024;
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Queue in front of standard output, once [`start`] has put it there.
-static OUT: OnceLock<Queue> = OnceLock::new();
+static OUT: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
 /// Queue in front of standard error, once [`start`] has put it there.
-static ERR: OnceLock<Queue> = OnceLock::new();
+static ERR: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
+/// Queue in front of the journal, once [`start`] has put it there. It takes what would go to the two
+/// others.
+static JOURNAL: OnceLock<Queue<Entry>> = OnceLock::new();
 
-enum Message {
-    Line(Vec<u8>),
+enum Message<T> {
+    Line(T),
     /// Asks for a message on the channel when all lines before this one have been written or given
     /// up.
     Flushed(Sender<()>),
 }
 
 /// A queue of lines and the number of lines lost behind it.
-struct Queue {
-    sender: Sender<Message>,
+struct Queue<T> {
+    sender: Sender<Message<T>>,
     dropped: &'static AtomicU64,
 }
 
 /// Number of lines lost of either stream since [`take_dropped`] was last called.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-impl Queue {
+impl<T: Send + 'static> Queue<T> {
     fn start(
         name: &str,
-        sink: impl Write + Send + 'static,
+        write: impl FnMut(&T) -> io::Result<()> + Send + 'static,
         dropped: &'static AtomicU64,
     ) -> io::Result<Self> {
         let (sender, receiver) = bounded(MOST_LINES);
         std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || write_all(&receiver, sink, dropped))?;
+            .spawn(move || write_all(&receiver, write, dropped))?;
         Ok(Self { sender, dropped })
     }
 
-    fn push(&self, line: &[u8]) {
-        if self.sender.try_send(Message::Line(line.to_vec())).is_err() {
+    fn push(&self, line: T) {
+        if self.sender.try_send(Message::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -73,11 +79,15 @@ impl Queue {
     }
 }
 
-fn write_all(receiver: &Receiver<Message>, mut sink: impl Write, dropped: &AtomicU64) {
+fn write_all<T>(
+    receiver: &Receiver<Message<T>>,
+    mut write: impl FnMut(&T) -> io::Result<()>,
+    dropped: &AtomicU64,
+) {
     for message in receiver {
         match message {
             Message::Line(line) => {
-                if sink.write_all(&line).and_then(|()| sink.flush()).is_err() {
+                if write(&line).is_err() {
                     dropped.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -86,6 +96,11 @@ fn write_all(receiver: &Receiver<Message>, mut sink: impl Write, dropped: &Atomi
             }
         }
     }
+}
+
+/// Returns a writer of whole lines.
+fn lines_to(mut sink: impl Write) -> impl FnMut(&Vec<u8>) -> io::Result<()> {
+    move |line| sink.write_all(line).and_then(|()| sink.flush())
 }
 
 /// Guard of the queues that were started: dropping it gives them one second to empty.
@@ -97,12 +112,23 @@ impl Drop for Queues {
         for queue in [&OUT, &ERR].into_iter().filter_map(OnceLock::get) {
             queue.flush(LAST_PATIENCE);
         }
+        if let Some(journal) = JOURNAL.get() {
+            journal.flush(LAST_PATIENCE);
+        }
     }
 }
 
-/// Puts queues in front of standard output and standard error for the rest of the process. Where a
-/// descriptor cannot be duplicated or a thread cannot be started, the stream is written directly.
+/// Puts queues in front of standard output and standard error for the rest of the process, or one in
+/// front of the journal, where that is what they lead to. Where a descriptor cannot be duplicated or
+/// a thread cannot be started, the stream is written directly.
 pub fn start() {
+    if let Some(journal) = Journal::from_environment() {
+        let write = move |entry: &Entry| journal.write(entry);
+        if let Ok(started) = Queue::start("journal", write, &DROPPED) {
+            let _ = JOURNAL.set(started);
+            return;
+        }
+    }
     // The writers get duplicates of the descriptors: the standard library's streams hold a lock
     // while a write blocks.
     let (out, err) = (io::stdout(), io::stderr());
@@ -110,7 +136,7 @@ pub fn start() {
     {
         let started = descriptor
             .try_clone_to_owned()
-            .and_then(|descriptor| Queue::start(name, File::from(descriptor), &DROPPED));
+            .and_then(|descriptor| Queue::start(name, lines_to(File::from(descriptor)), &DROPPED));
         if let Ok(started) = started {
             let _ = queue.set(started);
         }
@@ -122,32 +148,52 @@ pub fn take_dropped() -> u64 {
     DROPPED.swap(0, Ordering::Relaxed)
 }
 
-/// Writes bytes to standard output, through its queue where there is one.
+/// Writes lines to standard output or, with what they are about, to the journal; through the queue
+/// where there is one.
 ///
 /// # Errors
 /// Those of the system when there is no queue. A queue returns no errors.
-pub fn out(bytes: &[u8]) -> io::Result<()> {
+pub fn out(text: &str, about: About) -> io::Result<()> {
+    if let Some(journal) = JOURNAL.get() {
+        return enter(journal, text, about);
+    }
     match OUT.get() {
         Some(queue) => {
-            queue.push(bytes);
+            queue.push(text.into());
             Ok(())
         }
         None => {
             let mut out = io::stdout().lock();
-            out.write_all(bytes).and_then(|()| out.flush())
+            out.write_all(text.as_bytes()).and_then(|()| out.flush())
         }
     }
 }
 
-/// Writer to standard error, through its queue where there is one. Each call of `write` is one
-/// line.
-pub struct Errors;
+fn enter(journal: &Queue<Entry>, text: &str, about: About) -> io::Result<()> {
+    let text = text.trim_end().to_owned();
+    journal.push(Entry { text, about });
+    Ok(())
+}
+
+/// Writer of lines of this weight to standard error or the journal, through the queue where there is
+/// one. Each call of `write` is one line.
+pub struct Errors(pub Level);
 
 impl Write for Errors {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(journal) = JOURNAL.get() {
+            let text = String::from_utf8_lossy(bytes);
+            enter(journal, &text, About::program(self.0))?;
+            return Ok(bytes.len());
+        }
         match ERR.get() {
             Some(queue) => {
-                queue.push(bytes);
+                queue.push(bytes.to_vec());
+                Ok(bytes.len())
+            }
+            None if journal::is_reached() => {
+                let text = journal::marked(&String::from_utf8_lossy(bytes), self.0);
+                io::stderr().lock().write_all(text.as_bytes())?;
                 Ok(bytes.len())
             }
             None => io::stderr().lock().write(bytes),
@@ -169,12 +215,12 @@ mod tests {
     fn what_nobody_reads_is_dropped_and_counted() {
         static LOST: AtomicU64 = AtomicU64::new(0);
         let (mut reader, writer) = io::pipe().unwrap();
-        let queue = Queue::start("test", writer, &LOST).unwrap();
+        let queue = Queue::start("test", lines_to(writer), &LOST).unwrap();
         let line = [b'x'; 4096];
         // A pipe holds 64 KiB, which are 16 lines, and the writer holds one more.
         let more = 100;
         for _ in 0..MOST_LINES + 17 + more {
-            queue.push(&line);
+            queue.push(line.to_vec());
         }
         assert!(LOST.load(Ordering::Relaxed) >= more as u64);
         queue.flush(Duration::from_millis(10));
@@ -196,9 +242,9 @@ mod tests {
         static LOST: AtomicU64 = AtomicU64::new(0);
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let queue = Queue::start("test", writer, &LOST).unwrap();
-        queue.push(b"one\n");
-        queue.push(b"two\n");
+        let queue = Queue::start("test", lines_to(writer), &LOST).unwrap();
+        queue.push(b"one\n".to_vec());
+        queue.push(b"two\n".to_vec());
         queue.flush(Duration::from_secs(30));
         assert_eq!(LOST.load(Ordering::Relaxed), 2);
     }

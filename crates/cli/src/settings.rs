@@ -16,10 +16,13 @@ use uwwan_usb::backend::BackendKind;
 
 use crate::checks::{bad, one_or_many, within, words};
 use crate::choices::choices;
+use crate::commands::up::Target;
 use crate::entrances::{Entrances, Guard};
 use crate::failure::{Failure, FailureKind, of_options};
+use crate::hooks::Hooks;
 use crate::secrets;
 use crate::session_settings::{NumberedSession, SessionSettings};
+use crate::usage::Size;
 use crate::userspace;
 use crate::userspace::options::{Forward, Listen, Net};
 
@@ -214,6 +217,11 @@ choices! {
         #[serde(deserialize_with = "one_or_many")]
         pub proxy_allow: Option<Vec<String>>,
 
+        /// Serve counters and gauges for Prometheus (those of uwwan status --prometheus) over HTTP: at
+        /// ADDRESS:PORT, or at the absolute path of a Unix socket, which the service needs
+        #[arg(long, value_name = "ADDRESS:PORT|SOCKET", help_heading = "Other programs")]
+        pub metrics: Option<Target>,
+
         /// Where the NDP stands in NTBs to the modem; Huawei modems carry nothing with
         /// it in front [default: what the modem needs]
         #[arg(long, value_name = "PLACE", value_parser = words(Placement::VALUES), help_heading = "NTBs (NCM Transfer Blocks)")]
@@ -248,6 +256,15 @@ choices! {
         /// [default: 16 from the modem, 8 to it]
         #[arg(long, value_name = "N", help_heading = "NTBs (NCM Transfer Blocks)")]
         pub in_flight: Option<usize>,
+
+        /// Warn when a month's use of the modem, up and down, has come to 80 per cent of this, and to all of
+        /// it: 10G, 500M. See uwwan usage
+        #[arg(long, value_name = "SIZE", help_heading = "Session")]
+        pub quota: Option<Size>,
+
+        /// Programs that run before and after up and down, which a configuration file alone names.
+        #[arg(skip)]
+        pub hooks: Option<Hooks>,
     }
 }
 
@@ -324,6 +341,9 @@ impl Settings {
         let files = [&mut settings.pin_file, &mut settings.proxy_login_file];
         for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
+        }
+        if let Some(hooks) = &mut settings.hooks {
+            hooks.in_file(path);
         }
         settings.session_0.in_folder(folder);
         for session in settings.session.iter_mut().flatten() {
@@ -483,6 +503,9 @@ impl Settings {
         options.table = self.table;
         options.padding = self.pad;
         options.heal = self.heal.unwrap_or(options.heal);
+        if let Some(hooks) = &self.hooks {
+            hooks.check()?;
+        }
         Ok(options)
     }
 }
@@ -520,6 +543,7 @@ fn unknown_key(text: &str) -> Option<(usize, String)> {
     let known: Vec<&str> = command
         .get_arguments()
         .filter_map(clap::Arg::get_long)
+        .chain(["hooks"])
         .collect();
     let unknown = keys
         .into_keys()

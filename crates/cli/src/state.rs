@@ -13,6 +13,8 @@ const SYSTEM: &str = "/var/lib/uwwan";
 const PINS: &str = "pins.json";
 /// Name of the file that holds layouts of NTBs that worked; see [`uwwan_modem::heal::memory`].
 const LAYOUTS: &str = "layouts.json";
+/// Name of the file of data use; see [`crate::usage`].
+const USAGE: &str = "usage.json";
 /// Environment variable that names the state directory.
 const CHOSEN: &str = "UWWAN_STATE_DIR";
 
@@ -25,6 +27,11 @@ pub fn pins(emulated: bool) -> Option<PathBuf> {
 /// Returns the path of the file of layouts that worked, if there is a state directory.
 pub fn layouts(emulated: bool) -> Option<PathBuf> {
     file(LAYOUTS, emulated)
+}
+
+/// Returns the path of the file of data use, if there is a state directory.
+pub fn usage(emulated: bool) -> Option<PathBuf> {
+    file(USAGE, emulated)
 }
 
 fn file(name: &str, emulated: bool) -> Option<PathBuf> {

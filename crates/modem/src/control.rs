@@ -63,6 +63,14 @@ enum Asker {
     Program { asker: u64, ticket: Ticket },
 }
 
+/// Rung that is being climbed.
+struct Climbing {
+    rung: Rung,
+    begun: Instant,
+    /// Whether the rung has told itself what it waits for.
+    waits: bool,
+}
+
 /// State of the control thread.
 pub(crate) struct Control {
     pub(crate) backend: Arc<dyn Backend>,
@@ -82,6 +90,8 @@ pub(crate) struct Control {
     retry: Option<(Instant, Rung)>,
     /// Time by which session 0 must be online for the first time.
     online_by: Option<Instant>,
+    /// Rung that is being climbed.
+    climbing: Option<Climbing>,
     /// Whether the device was absent at the last look, which is reported once.
     absent: bool,
     /// Port of the device that was found first. It is looked for there again.
@@ -148,6 +158,7 @@ impl Control {
             ladder,
             retry: None,
             online_by: None,
+            climbing: None,
             absent: false,
             port: None,
             quirk: &crate::quirks::DEFAULT,
@@ -399,12 +410,18 @@ impl Control {
                 let result = self.usb_step(step);
                 self.input(Input::Usb(result));
             }
-            Action::OpenSession { patience } => self.open_session(patience),
+            Action::OpenSession { patience } => {
+                self.expect("the modem to answer OPEN", patience);
+                self.open_session(patience);
+            }
             Action::Command {
                 ask,
                 command,
                 timeout,
-            } => self.ask(ask, command, timeout),
+            } => {
+                self.expect(&format!("the answer to {}", ask.name()), timeout);
+                self.ask(ask, command, timeout);
+            }
             Action::Climbed(from) => {
                 if self.heal_firmware() {
                     self.start_sessions(true, from);

@@ -33,8 +33,9 @@ pub enum Event {
         /// Time until it is tried again, in seconds; `None` when it is not.
         retry_seconds: Option<f64>,
     },
-    /// A rung waits for something that may pass by itself. The event comes again and again while
-    /// it does.
+    /// A rung waits for something: an answer of the modem, or what may pass by itself. The event
+    /// comes when the wait begins, however short it is, and again and again while what may pass by
+    /// itself does not.
     Waiting {
         /// Rung that waits.
         rung: Rung,

@@ -39,5 +39,6 @@ pub mod sms;
 pub mod stats;
 pub mod status;
 pub mod up;
+pub mod usage;
 pub mod usb;
 pub mod ussd;

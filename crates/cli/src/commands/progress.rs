@@ -1,5 +1,7 @@
 //! Tells people what happens to a modem, one line a rung.
 
+use std::time::{Duration, Instant};
+
 use uwwan_modem::event::{BoundDriver, SessionChange, SessionEvent};
 use uwwan_modem::{Event, Rung};
 
@@ -64,30 +66,77 @@ pub fn lines(event: &Event) -> Vec<String> {
     }
 }
 
-/// What was told last of what a modem waits for, so that a file does not fill with it.
+/// What a modem waits for, so that a wait of more than a second is told, and a file does not fill with
+/// it.
 #[derive(Default)]
 pub struct Waiting {
-    last: Option<(String, f64)>,
+    current: Option<Wait>,
+}
+
+struct Wait {
+    rung: Rung,
+    text: String,
+    /// When the rung was begun.
+    begun: Instant,
+    /// When the rung gives up, in seconds since it was begun.
+    limit: f64,
+    /// When it is to be told next.
+    due: Instant,
 }
 
 impl Waiting {
-    /// Pause after which the same is told again where each line stays, in seconds.
-    const PAUSE: f64 = 10.0;
+    /// Time after which a wait is told, and after which a line that counts is told again.
+    const SECOND: Duration = Duration::from_secs(1);
+    /// Pause after which the same is told again where each line stays.
+    const PAUSE: Duration = Duration::from_secs(10);
 
-    /// Returns whether an event is to be told where each line stays: not when it only counts on.
-    pub fn is_news(&mut self, event: &Event) -> bool {
-        let Event::Waiting { text, seconds, .. } = event else {
-            self.last = None;
-            return true;
-        };
-        let counts_on = self
-            .last
-            .as_ref()
-            .is_some_and(|(said, at)| said == text && (*at..at + Self::PAUSE).contains(seconds));
-        if !counts_on {
-            self.last = Some((text.clone(), *seconds));
+    /// Takes note of an event. Returns whether it is to be told at once, which a wait is not.
+    pub fn hear(&mut self, event: &Event, now: Instant) -> bool {
+        match event {
+            Event::Waiting {
+                rung,
+                text,
+                seconds,
+                limit_seconds,
+            } => {
+                let same = self.current.as_ref().filter(|wait| wait.text == *text);
+                let due = same.map_or(now + Self::SECOND, |wait| wait.due);
+                let seconds = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
+                self.current = Some(Wait {
+                    rung: *rung,
+                    text: text.clone(),
+                    begun: now.checked_sub(seconds).unwrap_or(now),
+                    limit: *limit_seconds,
+                    due,
+                });
+                return false;
+            }
+            Event::RungStarted { .. }
+            | Event::RungDone { .. }
+            | Event::RungFailed { .. }
+            | Event::Lost { .. }
+            | Event::Stopped { .. } => self.current = None,
+            _ => {}
         }
-        !counts_on
+        true
+    }
+
+    /// Returns the wait that is to be told, with its time counted on; `counts` is whether the line
+    /// takes the place of the last one.
+    pub fn due(&mut self, now: Instant, counts: bool) -> Option<Event> {
+        let wait = self.current.as_mut().filter(|wait| wait.due <= now)?;
+        wait.due = now + if counts { Self::SECOND } else { Self::PAUSE };
+        Some(Event::Waiting {
+            rung: wait.rung,
+            text: wait.text.clone(),
+            seconds: now.duration_since(wait.begun).as_secs_f64(),
+            limit_seconds: wait.limit,
+        })
+    }
+
+    /// Returns when there is something to tell.
+    pub fn next(&self) -> Option<Instant> {
+        self.current.as_ref().map(|wait| wait.due)
     }
 }
 
@@ -189,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_counts_is_told_now_and_then() {
+    fn a_wait_is_told_after_a_second_and_then_now_and_then() {
         let event = |text: &str, seconds| Event::Waiting {
             rung: Rung::Sim,
             text: text.into(),
@@ -200,13 +249,29 @@ mod tests {
             lines(&event("the SIM", 2.0)),
             ["sim                 2.00 s  waiting for the SIM, 60 s at most"]
         );
-        let mut waiting = Waiting::default();
-        let told: Vec<bool> = [0.0, 2.0, 9.0, 11.0, 12.0]
-            .map(|seconds| waiting.is_news(&event("the SIM", seconds)))
-            .into();
-        assert_eq!(told, [true, false, false, true, false]);
-        assert!(waiting.is_news(&event("a network", 12.5)));
-        assert!(waiting.is_news(&event("a network", 0.0)), "it began anew");
+        let begun = Instant::now();
+        let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
+        for (counts, told) in [
+            (false, [0.0, 1.0, 0.0, 0.0, 11.0]),
+            (true, [0.0, 1.0, 0.0, 2.5, 11.0]),
+        ] {
+            let mut waiting = Waiting::default();
+            assert!(!waiting.hear(&event("the SIM", 0.0), begun));
+            let heard = [0.9, 1.0, 1.5, 2.5, 11.0].map(|seconds| {
+                waiting.hear(&event("the SIM", seconds), at(seconds));
+                match waiting.due(at(seconds), counts) {
+                    Some(Event::Waiting { seconds, .. }) => seconds,
+                    _ => 0.0,
+                }
+            });
+            assert_eq!(heard, told, "{counts}");
+            // Something else is waited for.
+            waiting.hear(&event("a network", 11.0), at(11.0));
+            assert_eq!(waiting.due(at(11.5), counts), None);
+            assert_eq!(waiting.next(), Some(at(12.0)));
+            assert!(waiting.hear(&Event::RungStarted { rung: Rung::Radio }, at(11.6)));
+            assert_eq!(waiting.due(at(20.0), counts), None);
+        }
     }
 
     #[test]

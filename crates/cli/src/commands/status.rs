@@ -1,6 +1,6 @@
 //! `uwwan status` shows the state of a running `uwwan up`.
 
-mod prometheus;
+pub mod prometheus;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use uwwan_modem::Status;
 use uwwan_modem::share::{MbimStatus, Reply, Request};
 use uwwan_modem::status::{Addresses, Counter, Direction, EthernetStatus, HostCalls, Traffic};
 
+use super::up::Month;
 use crate::failure::Failure;
 use crate::modem_manager::Standing;
 use crate::output::{bytes, mbit_s, plain, say, say_json, seconds};
@@ -294,6 +295,13 @@ fn describe(status: &Status, reply: &Reply, before: Option<(Duration, &Traffic)>
         && let Some(text) = standing.line()
     {
         field("manager", format!("ModemManager {text}"));
+    }
+    let month = reply.status.as_ref().and_then(|value| value.get("usage"));
+    if let Some(Ok(month)) = month
+        .filter(|value| !value.is_null())
+        .map(Month::deserialize)
+    {
+        field("data use", month.to_string());
     }
     if status.attempts > 1 {
         field("bring-ups", status.attempts.to_string());

@@ -1,27 +1,40 @@
 //! `uwwan up` runs the driver in the foreground until it is stopped.
 
+mod alarm;
+mod attendant;
+mod hooked;
+mod metering;
+mod metrics;
+mod telling;
+
 use std::fs::DirBuilder;
-use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError, unbounded};
+use crossbeam_channel::unbounded;
 use uwwan_emulator::Controls;
 use uwwan_modem::capture::{Capture, Destination};
-use uwwan_modem::event::{SessionChange, SessionEvent};
-use uwwan_modem::host::{HostProvider, Userspace};
+use uwwan_modem::host::{HostConfig, HostProvider, Userspace};
 use uwwan_modem::options::{Dns, Heal, Options};
 use uwwan_modem::raw::{Listener, To};
 use uwwan_modem::share::{AtOptions, Builder, Changes, MbimEntrances, Responder, Waker};
-use uwwan_modem::state_file::StatePlace;
-use uwwan_modem::{Event, Handle, Modem, Rung, Selector};
+use uwwan_modem::state_file::{StateFile, StatePlace};
+use uwwan_modem::{Handle, Modem, Selector};
 use uwwan_usb::backend::BackendKind;
 use uwwan_usb::device::Backend;
 
-use super::progress::{self, Waiting};
-use crate::allocator;
+use alarm::Alarm;
+use attendant::Attendant;
+use hooked::AfterUp;
+pub use metering::Month;
+use metering::{Keep, Metered, Metering};
+use metrics::Metrics;
+pub use metrics::Target;
+use telling::Telling;
+
+use super::status::prometheus;
 use crate::candidates;
 use crate::capture;
 use crate::choices::Over;
@@ -29,10 +42,12 @@ use crate::configurations;
 use crate::emulated::{self, EmulatedModem, Wanted};
 use crate::entrances::Entrances;
 use crate::failure::{Failure, FailureKind};
+use crate::hooks::{self, AfterDown, Facts, Hook};
+use crate::journal;
 use crate::modem_manager::{Inhibitor, Kept, Manager, Standing};
 use crate::monitor::{self, Monitor};
 use crate::notify::Notifier;
-use crate::output::{count, say, say_json};
+use crate::output::{self, say};
 use crate::output_queue;
 use crate::prepared;
 use crate::reach::EMULATOR;
@@ -42,6 +57,7 @@ use crate::settings::{Device, Settings};
 use crate::sharing;
 use crate::signals;
 use crate::state;
+use crate::usage::{self, Usage};
 use crate::userspace::Servers;
 use crate::watchdog::Watchdog;
 
@@ -95,6 +111,9 @@ pub struct Arguments {
     /// Print what happens as JSON, one event a line
     #[arg(long)]
     pub json: bool,
+    /// Begin each line with the time, in UTC; with --json it is the field `time`
+    #[arg(long)]
+    pub timestamps: bool,
     #[command(flatten)]
     pub capture: capture::Options,
     /// Where to keep the control socket [default: /run/uwwan for root, else $XDG_RUNTIME_DIR/uwwan]
@@ -193,6 +212,11 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     if options.heal != Heal::Off {
         options.layout_memory = state::layouts(device == Device::Emulator).map(StatePlace::from);
     }
+    if arguments.timestamps {
+        output::stamp_lines();
+    }
+    let mut usage = state::usage(device == Device::Emulator).map(StateFile::<Usage>::open);
+    let keeps_usage = usage.is_some();
     let base = runtime::own_base(arguments.runtime_dir.as_deref())?;
     let mut capture = arguments.capture.prepare()?;
     let mut notifier = around.notifier;
@@ -207,6 +231,20 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         runtime::sweep(&base);
         Ok::<(), Failure>(())
     })?;
+    let hooks = Arc::new(settings.hooks.clone().unwrap_or_default());
+    let facts = Facts {
+        device: match &device {
+            Device::Usb(selector) => selector.to_string(),
+            Device::Emulator => EMULATOR.to_owned(),
+        },
+        ..Facts::default()
+    };
+    hooks.run(Hook::BeforeUp, &facts)?;
+    // Of two processes the monitor runs it.
+    let _after_down = (!split).then(|| AfterDown {
+        hooks: Arc::clone(&hooks),
+        facts: facts.clone(),
+    });
     if split {
         let heard = notifier.is_heard();
         let usb = match &device {
@@ -219,6 +257,8 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             driver,
             notifier,
             capture: capture.files().cloned(),
+            hooks: Arc::clone(&hooks),
+            usage: usage.take(),
         };
         let started = monitor::split(&mut options, start)?;
         let passing = started.clone();
@@ -232,6 +272,23 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         monitor = Some(started);
     }
     let mut host = host.unwrap_or_else(|| Box::new(prepared::Provider::default()));
+    if let Some(wanted) = &wanted {
+        // While sockets and files can be had.
+        let servers = Servers::bind(wanted)?;
+        let own = Userspace::telling(servers.told());
+        host = Box::new(own.clone());
+        stack = Some((servers, own));
+    }
+    if let (None, Some(first)) = (&monitor, options.sessions.first())
+        && !hooks.is_empty()
+    {
+        host = Box::new(hooks::Provider {
+            inner: host,
+            hooks: Arc::clone(&hooks),
+            first: HostConfig::for_session(first),
+            device: facts.device.clone(),
+        });
+    }
     let notifier = Arc::new(notifier);
     let confinement = match &monitor {
         Some(_) => Confinement {
@@ -240,15 +297,22 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             identity: driver,
             ..Confinement::default()
         },
-        None => alone(&base, &settings, &options, capture.folder.clone()),
+        None => {
+            let usage = state::usage(device == Device::Emulator);
+            alone(
+                &base,
+                &settings,
+                &options,
+                usage.as_ref(),
+                capture.folder.clone(),
+            )
+        }
     };
-    if let Some(wanted) = &wanted {
-        // While sockets and files can be had.
-        let servers = Servers::bind(wanted)?;
-        let own = Userspace::telling(servers.told());
-        host = Box::new(own.clone());
-        stack = Some((servers, own));
-    }
+    // The sandbox has no sockets of the Internet.
+    let metrics = match &settings.metrics {
+        Some(target) => Some(Metrics::open(target, serves_others)?),
+        None => None,
+    };
     let mut processes = vec![confinement.enter()];
     if let Some(monitor) = &monitor {
         processes.push(monitor.state()?);
@@ -311,12 +375,25 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
     };
     if let Some(port) = &chosen.port {
         directory.link(port);
+        journal::name_device(port);
     }
     if serves_others {
         directory.let_others_through()?;
     }
     let (sender, events) = unbounded();
     let waker = builder.waker();
+    let after_up = hooks.has(Hook::AfterUp).then(|| {
+        let (sender, waker) = (sender.clone(), builder.waker());
+        let start: hooked::Start = match chosen.monitor.clone() {
+            Some(monitor) => Box::new(move |_| monitor.online()),
+            None => Box::new(move |facts| hooks.start(Hook::AfterUp, facts)),
+        };
+        let tell = move |event| {
+            let _ = sender.send(event);
+            waker.wake();
+        };
+        AfterUp::new(facts.device.clone(), start, tell)
+    });
     let handle = Modem::start(
         Arc::clone(&chosen.backend),
         chosen.selector.clone(),
@@ -333,6 +410,27 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
             Failure::new(FailureKind::Host, "the proxies cannot be started").because(error)
         })?;
     }
+    let keep: Option<Keep> = match (&chosen.monitor, usage) {
+        (Some(monitor), _) if keeps_usage => {
+            let monitor = monitor.clone();
+            Some(Box::new(move |more| monitor.keep_usage(more)))
+        }
+        (Some(_), _) | (None, None) => None,
+        (None, Some(mut file)) => {
+            let handle = handle.clone();
+            Some(Box::new(move |more| {
+                usage::keep(&mut file, &handle.status().device, more)
+            }))
+        }
+    };
+    let metering = Metering::new(keep, settings.quota, Instant::now());
+    if let Some(metrics) = metrics {
+        let (handle, device) = (handle.clone(), name.clone());
+        let exposition = move || prometheus::exposition(&handle.status(), &device);
+        if let Err(error) = metrics.serve(exposition) {
+            tracing::warn!("metrics are not served: {error}");
+        }
+    }
     let json = arguments.json;
     let shared = share(
         &mut builder,
@@ -341,6 +439,7 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         &name,
         &settings,
         (processes, Arc::clone(&manager), chosen.controls.clone()),
+        metering.month(),
         json,
     );
     let changes = match shared {
@@ -374,13 +473,15 @@ pub fn run_in(arguments: Arguments, file: Settings, around: Around) -> Result<()
         changes,
         manager,
         told_of_manager: Standing::default(),
-        json,
-        terminal: std::io::stdout().is_terminal(),
-        waiting: Waiting::default(),
+        telling: Telling::new(json),
+        alarm: Alarm::start(builder.waker()),
+        metering,
+        after_up,
         outcome: Ok(()),
     };
     builder.serve_here(|| attendant.attend());
     let end = handle.wait();
+    attendant.measure(Instant::now());
     drop(attendant.directory);
     attendant.outcome?;
     if end.is_ok() && !arguments.json {
@@ -406,13 +507,15 @@ fn alone(
     base: &Path,
     settings: &Settings,
     options: &Options,
+    usage: Option<&PathBuf>,
     captures: Option<PathBuf>,
 ) -> Confinement {
     let mut writable = vec![base.to_owned()];
     writable.extend(captures);
     let pins = options.pin_memory.as_ref().map(|place| &place.path);
     let layouts = options.layout_memory.as_ref().map(|place| &place.path);
-    if let Some(folder) = pins.or(layouts).and_then(|path| path.parent()) {
+    let memory = pins.or(layouts).or(usage);
+    if let Some(folder) = memory.and_then(|path| path.parent()) {
         // A folder that cannot be made is told when the memory is written.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         writable.push(folder.to_owned());
@@ -421,7 +524,11 @@ fn alone(
     Confinement {
         writable,
         readable: settings.secret_files(),
-        programs: sessions.any(|session| session.dns != Dns::None),
+        programs: sessions.any(|session| session.dns != Dns::None)
+            || settings
+                .hooks
+                .as_ref()
+                .is_some_and(|hooks| !hooks.is_empty()),
         ..Confinement::default()
     }
 }
@@ -434,6 +541,7 @@ fn share(
     device: &str,
     settings: &Settings,
     (processes, manager, controls): (Vec<State>, Manager, Option<Controls>),
+    month: Metered,
     json: bool,
 ) -> Result<Changes, Failure> {
     let mbim = sharing::open(builder, handle, directory, settings, json)?;
@@ -442,6 +550,7 @@ fn share(
         controls,
         processes,
         manager,
+        month,
         mbim,
         terminal: directory.at_terminal(),
     };
@@ -484,151 +593,6 @@ fn share_at(
         }
         Err(error) => tracing::warn!("other programs cannot reach the AT port: {error}"),
     }
-}
-
-/// Tells the user and other programs what happens until the modem has stopped.
-struct Attendant {
-    handle: Handle,
-    directory: RuntimeDir,
-    /// Whether the device's port is one of this machine's.
-    has_port: bool,
-    events: Receiver<Event>,
-    signals: Receiver<i32>,
-    notifier: Arc<Notifier>,
-    watchdog: Option<Watchdog>,
-    changes: Changes,
-    manager: Manager,
-    /// What was told of ModemManager last.
-    told_of_manager: Standing,
-    json: bool,
-    /// Whether standard output is a terminal, on which a line can count.
-    terminal: bool,
-    waiting: Waiting,
-    outcome: Result<(), Failure>,
-}
-
-impl Attendant {
-    /// Tells what has happened since the last call. Returns `false` once the modem has stopped.
-    fn attend(&mut self) -> bool {
-        if let Ok(signal) = self.signals.try_recv() {
-            self.asked_to_stop(signal);
-        }
-        if let Some(watchdog) = &mut self.watchdog {
-            watchdog.attend(Instant::now(), |call| self.handle.call(call));
-        }
-        loop {
-            match self.events.try_recv() {
-                Ok(event) => {
-                    let told = self.tell(&event);
-                    self.keep(told);
-                    self.changes.announce();
-                    match &event {
-                        Event::Session(SessionEvent {
-                            session: 0,
-                            change: SessionChange::Online { interface, .. },
-                        }) => {
-                            self.notifier.ready(&format!("online through {interface}"));
-                        }
-                        Event::RungDone {
-                            rung: Rung::Found, ..
-                        } => {
-                            let port = self.handle.status().port;
-                            if self.has_port && !port.is_empty() {
-                                self.directory.link(&port);
-                            }
-                            let told = self.tell_of_manager();
-                            self.keep(told);
-                        }
-                        Event::RungStarted { rung } => {
-                            self.notifier.status(&format!("trying {rung}"));
-                        }
-                        Event::RungFailed { failure, .. } => {
-                            self.notifier.status(&failure.headline());
-                        }
-                        Event::Waiting { text, .. } => {
-                            self.notifier.status(&format!("waiting for {text}"));
-                        }
-                        Event::Diagnosis { text } => self.notifier.status(text),
-                        Event::Heal(event) => self.notifier.status(&event.text),
-                        // No packet waits for the allocator until the modem is back.
-                        Event::Lost { .. } => allocator::give_back(),
-                        Event::Stopped { .. } => return false,
-                        _ => {}
-                    }
-                }
-                Err(TryRecvError::Empty) => return true,
-                // The modem's thread drops its end of the channel only after the modem has stopped.
-                Err(TryRecvError::Disconnected) => return false,
-            }
-        }
-    }
-
-    fn tell(&mut self, event: &Event) -> Result<(), Failure> {
-        let dropped = output_queue::take_dropped();
-        if dropped > 0 {
-            let text = format!("{dropped} lines before this one were dropped: nobody took them");
-            tell(&Event::Notice { text }, self.json)?;
-        }
-        if self.json {
-            return tell(event, true);
-        }
-        let news = self.waiting.is_news(event);
-        match event {
-            Event::Waiting { .. } if self.terminal => {
-                progress::lines(event).iter().try_for_each(count)
-            }
-            _ if news => tell(event, false),
-            _ => Ok(()),
-        }
-    }
-
-    /// Tells what ModemManager does with the modem, if that is worth a line and has changed.
-    fn tell_of_manager(&mut self) -> Result<(), Failure> {
-        let standing = (self.manager)();
-        if standing == self.told_of_manager {
-            return Ok(());
-        }
-        self.told_of_manager = standing;
-        match self.told_of_manager.line() {
-            Some(text) => tell(
-                &Event::Notice {
-                    text: format!("ModemManager {text}"),
-                },
-                self.json,
-            ),
-            None => Ok(()),
-        }
-    }
-
-    fn asked_to_stop(&mut self, signal: i32) {
-        if !self.json {
-            let told = say(match signal {
-                signal_hook::consts::SIGINT => "interrupted: stopping; once more ends it at once",
-                signal_hook::consts::SIGHUP => "the terminal is gone: stopping",
-                _ => "asked to stop: stopping; once more ends it at once",
-            });
-            self.keep(told);
-        }
-        self.notifier.stopping();
-        self.handle.stop();
-    }
-
-    /// Keeps the first failure to print as the outcome, and stops the modem cleanly because of it.
-    fn keep(&mut self, told: Result<(), Failure>) {
-        if let Err(failure) = told
-            && self.outcome.is_ok()
-        {
-            self.outcome = Err(failure);
-            self.handle.stop();
-        }
-    }
-}
-
-fn tell(event: &Event, json: bool) -> Result<(), Failure> {
-    if json {
-        return say_json(event);
-    }
-    progress::lines(event).iter().try_for_each(say)
 }
 
 /// The device that was chosen.
@@ -739,6 +703,8 @@ struct Answers {
     /// What each process of this run may still do.
     processes: Vec<State>,
     manager: Manager,
+    /// How much data this month has used.
+    month: Metered,
     /// Entrances to the control session, if any are offered.
     mbim: Option<MbimEntrances>,
     /// Path of the terminal that leads to the AT port.
@@ -756,6 +722,8 @@ impl Responder for Answers {
             fields.insert("processes".to_owned(), serde_json::json!(self.processes));
             let manager = serde_json::json!((self.manager)());
             fields.insert("modem_manager".to_owned(), manager);
+            let month = self.month.lock().unwrap_or_else(PoisonError::into_inner);
+            fields.insert("usage".to_owned(), serde_json::json!(*month));
         }
         if let (Some(at), Some(fields)) = (self.handle.at_port(), status.as_object_mut()) {
             let at = serde_json::json!({

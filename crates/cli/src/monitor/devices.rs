@@ -17,6 +17,7 @@ use uwwan_usb::error::Holder;
 use super::request::{Port, Request};
 use crate::candidates;
 use crate::modem_manager::{Inhibitor, Standing};
+use crate::reach::EMULATOR;
 
 /// What became of a request over a USB device.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -97,6 +98,18 @@ impl Devices {
                 tracing::warn!("the kernel's drivers do not have {device} again: {error}")
             }
         }
+    }
+
+    /// Returns what is known of where the device is: its port, or what was named in its place.
+    pub(super) fn named(&self) -> String {
+        let named = self.selector.as_ref().map(ToString::to_string);
+        named.unwrap_or_else(|| EMULATOR.to_owned())
+    }
+
+    /// Returns vendor, product and port of the device, as the status tells them.
+    pub(super) fn described(&self) -> String {
+        let last = self.last.as_ref().map(ToString::to_string);
+        last.unwrap_or_else(|| EMULATOR.to_owned())
     }
 
     /// Returns the node that goes with the reply.

@@ -28,6 +28,7 @@ use crate::modem_manager::Standing;
 use crate::runtime::{self, Keeper, RuntimeDir};
 use crate::sandbox::State;
 use crate::secrets;
+use crate::usage::Entry;
 
 /// The monitor, as the driver reaches it.
 #[derive(Debug, Clone)]
@@ -141,6 +142,27 @@ impl Monitor {
     /// [`FailureKind::Host`] when it has ended.
     pub fn state(&self) -> Result<State, Failure> {
         Ok(self.ask(&Request::State)?.0.state.unwrap_or_default())
+    }
+
+    /// Has the hook after up run. The pipe tells how it ended, as [`crate::hooks::Hooks::start`] does.
+    ///
+    /// # Errors
+    /// Why it was not started.
+    pub fn online(&self) -> io::Result<PipeReader> {
+        let pipe = self.ask_for_one(&Request::Online);
+        pipe.map(PipeReader::from).map_err(io::Error::other)
+    }
+
+    /// Has bytes to and from the network added to the file of data use, and returns the month's use.
+    ///
+    /// # Errors
+    /// Why it is not kept.
+    pub fn keep_usage(&self, (uplink, downlink): (u64, u64)) -> Result<Entry, String> {
+        let reply = self.ask(&Request::Use { uplink, downlink });
+        let (reply, _) = reply.map_err(|failure| failure.what)?;
+        reply
+            .usage
+            .ok_or_else(|| "the monitor's answer is not complete".to_owned())
     }
 
     /// Asks for something that comes as one descriptor.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use uwwan_modem::host::{HostConfig, HostControl, HostInterface, TunProvider};
@@ -12,9 +13,12 @@ use super::check::{self, refused};
 use super::reply::{Opened, Reply};
 use super::request::{Network, Request};
 use crate::failure::{Failure, FailureKind};
+use crate::hooks::{BeforeDown, Facts, Hook, Hooks};
 
 /// An interface, in the order of undoing.
 struct End {
+    /// The hook that runs before, if it is that of session 0.
+    before_down: Option<BeforeDown>,
     control: Box<dyn HostControl>,
     interface: HostInterface,
     /// The pipe that tells the driver of changes. It is kept open here, so that writing to it never
@@ -31,14 +35,33 @@ pub(super) struct Ends {
     /// What was asked for at the start, a data session each.
     sessions: Vec<HostConfig>,
     ends: BTreeMap<u8, End>,
+    hooks: Arc<Hooks>,
+    /// What hooks are told of the device.
+    pub(super) device: String,
 }
 
 impl Ends {
-    pub(super) fn new(sessions: Vec<HostConfig>) -> Self {
+    pub(super) fn new(sessions: Vec<HostConfig>, hooks: Arc<Hooks>) -> Self {
         Self {
             sessions,
             ends: BTreeMap::new(),
+            hooks,
+            device: String::new(),
         }
+    }
+
+    /// Starts the hook after up.
+    ///
+    /// # Errors
+    /// Those of [`Hooks::start`], and one while session 0 has no interface.
+    pub(super) fn online(&self) -> Result<PipeReader, Failure> {
+        let first = self.ends.values().find(|end| end.session == 0);
+        let before = first.and_then(|end| end.before_down.as_ref());
+        let before = before.ok_or_else(|| refused("session 0 has no interface"))?;
+        let started = self.hooks.start(Hook::AfterUp, before.facts.clone());
+        started.map_err(|error| {
+            Failure::new(FailureKind::Host, "the hook after-up did not run").because(error)
+        })
     }
 
     /// Carries out a request over an interface; `None` is for any other.
@@ -110,6 +133,9 @@ impl Ends {
         let end = self.end(interface)?;
         end.control.reconfigure(&config)?;
         end.servers = servers(&config);
+        if let Some(before) = &mut end.before_down {
+            before.facts.addresses = Some(config.addresses);
+        }
         Ok(Reply {
             interface: Some(end.control.interface()),
             ..Reply::default()
@@ -140,7 +166,17 @@ impl Ends {
             interface: Some(control.interface()),
             ..Reply::default()
         };
+        // The first session is session 0.
+        let before_down = (session == 0).then(|| {
+            let facts = Facts {
+                device: self.device.clone(),
+                interface: Some(control.interface().name),
+                addresses: Some(config.addresses.clone()),
+            };
+            BeforeDown::new(&self.hooks, facts)
+        });
         let end = End {
+            before_down,
             control,
             interface,
             changes,

@@ -18,6 +18,7 @@ use super::request::{Name, Request, Wanted};
 use crate::failure::{Failure, FailureKind};
 use crate::runtime::{self, RuntimeDir};
 use crate::sandbox::{Identity, acting_in};
+use crate::usage::{self, Entry, Usage};
 
 /// What was named at the start, and what has been opened of it.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Files {
     pub(super) pins: Option<StateFile<PinMemory>>,
     /// Memory of layouts that worked, if there is a place for it.
     pub(super) layouts: Option<StateFile<LayoutMemory>>,
+    /// Data use, if there is a place for it.
+    pub(super) usage: Option<StateFile<Usage>>,
     /// Directory in which runtime directories are made.
     pub(super) base: PathBuf,
     /// The user as whom the driver runs, if it is another than this process's.
@@ -84,6 +87,13 @@ impl Files {
             Request::File { number } => self.next_file(*number),
             _ => Err(refused("it is over no file")),
         }
+    }
+
+    /// Adds what the device has used, and returns its use in this month.
+    pub(super) fn keep_usage(&mut self, device: &str, more: (u64, u64)) -> Result<Entry, Failure> {
+        let file = self.usage.as_mut();
+        let file = file.ok_or_else(|| refused("no data use is kept"))?;
+        usage::keep(file, device, more).map_err(|why| Failure::new(FailureKind::Host, why))
     }
 
     /// Returns a pipe from which a secret can be read.
@@ -166,6 +176,7 @@ mod tests {
             passwords: vec![Secret::default(), Secret::new("swordfish")],
             pins: None,
             layouts: None,
+            usage: None,
             base: base.to_owned(),
             driver: None,
             directory: None,

@@ -4,8 +4,8 @@
 //! device and before it starts a thread. The child is the driver: it becomes another user's if root
 //! has started it, gives up every capability and confines itself ([`crate::sandbox`]). The parent is
 //! the monitor: it opens the USB device's node, opens and configures the interfaces, runs the programs
-//! that take name servers, keeps ModemManager away, makes the runtime directory, hands over PIN and passwords, keeps the memory
-//! of PINs, and talks with the service manager. The driver asks for these by requests of a fixed size
+//! that take name servers and the user's hooks, keeps ModemManager away, makes the runtime directory, hands
+//! over PIN and passwords, keeps the memory of PINs and the data use, and talks with the service manager. The driver asks for these by requests of a fixed size
 //! ([`request`]), each of which is checked against what was asked for on the command line ([`check`],
 //! [`files`]).
 //!
@@ -23,7 +23,7 @@
 //! | capabilities | none; SYS_NICE where `RLIMIT_NICE` cannot be raised | CHOWN, DAC_OVERRIDE, FOWNER, KILL, NET_ADMIN, SETGID, SETUID, SYS_PTRACE |
 //! | bounding set | empty | the same |
 //! | `no_new_privs` | yes | yes |
-//! | seccomp | list of what is allowed; no program, no tracing, no socket once it runs | list of what is refused; programs only with `--dns resolved` or `resolvconf` |
+//! | seccomp | list of what is allowed; no program, no tracing, no socket once it runs | list of what is refused; programs only with `--dns resolved` or `resolvconf` and for `[hooks]` |
 //! | Landlock | the runtime directory's base, `/sys`, `/proc` and terminals | not used |
 //! | core dumps, `/proc/PID/mem` | none, root only | none, root only |
 //!
@@ -62,13 +62,16 @@ pub use ffi::fork;
 pub use namespace::{Interfaces, interfaces};
 
 use crate::failure::{self, Failure, FailureKind};
+use crate::hooks::{AfterDown, Facts, Hooks};
 use crate::notify::Notifier;
 use crate::runtime;
 use crate::sandbox::{self, Identity};
 use crate::signals;
+use crate::usage::Usage;
 use channel::Channel;
 use devices::Devices;
 use driver::RemoteFile;
+use ends::Ends;
 use files::Files;
 use request::Wanted;
 
@@ -95,6 +98,10 @@ pub struct Start<'a> {
     pub notifier: Notifier,
     /// Files of the capture that the command line asks for.
     pub capture: Option<capture::Files>,
+    /// Programs that run before and after up and down.
+    pub hooks: Arc<Hooks>,
+    /// The file of data use, if there is a place for it.
+    pub usage: Option<StateFile<Usage>>,
 }
 
 /// Splits this process in two and returns in the driver, with the way to the monitor. The monitor never
@@ -134,7 +141,8 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
     let programs = options
         .sessions
         .iter()
-        .any(|session| session.dns != Dns::None);
+        .any(|session| session.dns != Dns::None)
+        || !start.hooks.is_empty();
     let state = sandbox::enter_as_monitor(programs);
     if let Err(error) = signals::forward(driver) {
         // A signal would end the monitor and leave its work on the host behind. The driver, which has
@@ -154,13 +162,15 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
             .collect(),
         pins,
         layouts,
+        usage: start.usage,
         base: start.base.to_owned(),
         driver: start.driver,
         directory: None,
         capture: start.capture.map(|files| (files, 1)),
         opened: None,
     };
-    let mut server = serve::Server::new(sessions, devices, files, start.notifier, state);
+    let ends = Ends::new(sessions, Arc::clone(&start.hooks));
+    let mut server = serve::Server::new(ends, devices, files, start.notifier, state);
     let served = server.run(&ours);
     // A driver that still asks for something is told that nobody answers.
     drop(ours);
@@ -175,6 +185,14 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
     if options.reattach_drivers && signal.is_some_and(|signal| !signals::ASKING.contains(&signal)) {
         devices.give_back(options.settle.unwrap_or(SETTLE));
     }
+    // `exit` drops nothing.
+    drop(AfterDown {
+        hooks: start.hooks,
+        facts: Facts {
+            device: devices.named(),
+            ..Facts::default()
+        },
+    });
     std::process::exit(match (served, end) {
         (Err(error), _) => {
             let failure = Failure::new(FailureKind::Host, "the driver cannot be heard");

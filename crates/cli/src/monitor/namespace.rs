@@ -4,6 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use uwwan_modem::host::HostConfig;
 
@@ -34,7 +35,7 @@ pub fn interfaces(sessions: Vec<HostConfig>) -> Result<(Interfaces, Provider), F
     let monitor = Monitor::new(theirs, sessions.clone(), rustix::process::getpid());
     let interfaces = Interfaces {
         channel: ours,
-        ends: Ends::new(sessions),
+        ends: Ends::new(sessions, Arc::default()),
     };
     Ok((interfaces, Provider(monitor)))
 }

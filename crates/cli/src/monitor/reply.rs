@@ -13,6 +13,7 @@ use super::devices::DeviceReply;
 use super::request::Request;
 use crate::failure::{Failure, FailureKind};
 use crate::sandbox::State;
+use crate::usage::Entry;
 
 /// What the monitor says to a request.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub(super) struct Reply {
     pub(super) device: Option<DeviceReply>,
     /// What the monitor may still do.
     pub(super) state: Option<State>,
+    /// Data use of the device in this month.
+    pub(super) usage: Option<Entry>,
 }
 
 /// An interface that was opened.

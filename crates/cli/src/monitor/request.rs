@@ -114,6 +114,15 @@ pub(super) enum Request {
         /// Number of the file.
         number: u32,
     },
+    /// Add what the device has used to the file of data use.
+    Use {
+        /// Bytes to the network.
+        uplink: u64,
+        /// Bytes from the network.
+        downlink: u64,
+    },
+    /// Run the hook that is for after up; a pipe that tells how it ended is beside the reply.
+    Online,
     /// Tell what the monitor may still do.
     State,
     /// Pass a notification to the service manager (`sd_notify(3)`).
@@ -226,6 +235,12 @@ impl Request {
                 to.put(&number.to_be_bytes());
             }
             Self::State => to.put(&[19, 0]),
+            Self::Online => to.put(&[21, 0]),
+            Self::Use { uplink, downlink } => {
+                to.put(&[22, 0]);
+                to.put(&uplink.to_be_bytes());
+                to.put(&downlink.to_be_bytes());
+            }
             Self::Notify { text } => {
                 to.put(&[5, 0]);
                 let end = text.floor_char_boundary(NOTIFICATION);
@@ -300,6 +315,11 @@ impl Request {
                 number: u32::from_be_bytes(from.take()?),
             },
             19 => Self::State,
+            21 => Self::Online,
+            22 => Self::Use {
+                uplink: u64::from_be_bytes(from.take()?),
+                downlink: u64::from_be_bytes(from.take()?),
+            },
             20 => Self::Learn {
                 entry: Entry::from_bytes(&from.take()?)?,
             },
@@ -529,6 +549,11 @@ mod tests {
             },
             Request::File { number: 70_000 },
             Request::State,
+            Request::Online,
+            Request::Use {
+                uplink: 1 << 40,
+                downlink: 7,
+            },
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }

@@ -1,9 +1,7 @@
 //! The monitor's end: requests are checked and carried out until the driver has ended.
 
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-
-use uwwan_modem::host::HostConfig;
 
 use super::channel::Channel;
 use super::check::{self, refused};
@@ -24,22 +22,25 @@ pub(super) struct Server {
     notifier: Notifier,
     /// What the monitor may still do.
     state: State,
+    /// The end of a pipe that goes with the next reply: how the hook after up ended.
+    hooked: Option<PipeReader>,
 }
 
 impl Server {
     pub(super) fn new(
-        sessions: Vec<HostConfig>,
+        ends: Ends,
         devices: Devices,
         files: Files,
         notifier: Notifier,
         state: State,
     ) -> Self {
         Self {
-            ends: Ends::new(sessions),
+            ends,
             devices,
             files,
             notifier,
             state,
+            hooked: None,
         }
     }
 
@@ -60,6 +61,7 @@ impl Server {
 
 impl Answer for Server {
     fn answer(&mut self, request: Request) -> Result<Reply, Failure> {
+        self.ends.device = self.devices.named();
         if let Some(result) = self.ends.answer(&request) {
             return result;
         }
@@ -77,6 +79,18 @@ impl Answer for Server {
                 state: Some(self.state.clone()),
                 ..Reply::default()
             }),
+            Request::Use { uplink, downlink } => {
+                let device = self.devices.described();
+                let entry = self.files.keep_usage(&device, (uplink, downlink))?;
+                Ok(Reply {
+                    usage: Some(entry),
+                    ..Reply::default()
+                })
+            }
+            Request::Online => {
+                self.hooked = Some(self.ends.online()?);
+                Ok(Reply::default())
+            }
             Request::Notify { text } => {
                 let text = check::notification(&text);
                 self.notifier
@@ -94,6 +108,7 @@ impl Answer for Server {
     ) -> io::Result<()> {
         let opened = self.devices.take_opened().map(OwnedFd::from);
         let opened = opened.or_else(|| self.files.take_opened());
+        let opened = opened.or_else(|| self.hooked.take().map(OwnedFd::from));
         match (self.ends.with_descriptors(reply, send), &opened) {
             (Some(sent), _) => sent,
             (None, Some(opened)) => send(&[opened.as_fd()]),

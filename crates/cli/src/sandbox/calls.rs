@@ -238,7 +238,7 @@ pub(super) fn restrict_monitor(programs: bool) -> io::Result<String> {
     }
     apply(rules, SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
     Ok(match programs {
-        true => "some calls refused; programs that take the name servers are run".into(),
+        true => "some calls refused; programs of the resolver and of [hooks] are run".into(),
         false => "some calls refused, and programs".into(),
     })
 }
@@ -251,7 +251,7 @@ pub(super) fn restrict_monitor(programs: bool) -> io::Result<String> {
 pub(super) fn restrict(programs: bool, monitored: bool) -> io::Result<String> {
     if programs {
         apply(never()?, SeccompAction::Allow, SeccompAction::Errno(EPERM))?;
-        return Ok("some calls refused; open for the programs that take the name servers".into());
+        return Ok("some calls refused; open for the programs that it starts".into());
     }
     let only = [(libc::SYS_clone3, Vec::new())].into();
     apply(only, SeccompAction::Allow, SeccompAction::Errno(ENOSYS))?;

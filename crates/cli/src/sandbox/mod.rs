@@ -66,7 +66,7 @@ impl Confinement {
             }
         }
         let landlock = if self.programs {
-            "left open for the programs that take the name servers".to_owned()
+            "left open for the programs that it starts".to_owned()
         } else {
             paths::restrict(&self.writable, &self.readable, self.monitored)
                 .unwrap_or_else(|why| why)

@@ -109,14 +109,19 @@ impl Control {
                 ask,
                 command,
                 timeout,
-            } => match start(&mut self.control_session, command, timeout) {
-                Ok(id) => {
-                    self.asked.insert(id, Asker::Session { index, ask });
+            } => {
+                if self.sessions[index].machine.leads_back() {
+                    self.expect(&format!("the answer to {}", ask.name()), timeout);
                 }
-                Err(error) => {
-                    self.session_answer(index, ask, Outcome::Refused(error.to_string()));
+                match start(&mut self.control_session, command, timeout) {
+                    Ok(id) => {
+                        self.asked.insert(id, Asker::Session { index, ask });
+                    }
+                    Err(error) => {
+                        self.session_answer(index, ask, Outcome::Refused(error.to_string()));
+                    }
                 }
-            },
+            }
             Step::Host(config) => {
                 let result = self.session_host(index, &config);
                 self.sessions[index].machine.host(Instant::now(), result);

@@ -1,8 +1,8 @@
 //! What the control thread tells of the modem: events to the observer, and the status.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Control, device};
+use super::{Climbing, Control, device};
 use crate::event::{Event, SessionChange, SessionEvent};
 use crate::failure::Rung;
 use crate::heal::HealStep;
@@ -12,6 +12,48 @@ use crate::status::{ConfigurationChange, RungTime};
 impl Control {
     pub(super) fn diagnose(&mut self, text: String) {
         self.tell(Event::Diagnosis { text });
+    }
+
+    /// Tells that the rung waits for something, for `patience` at most from now on. Nothing is told
+    /// when no rung is climbed, or when the rung tells itself what it waits for.
+    pub(super) fn expect(&mut self, text: &str, patience: Duration) {
+        let Some(climbing) = self.climbing.as_ref().filter(|climbing| !climbing.waits) else {
+            return;
+        };
+        let seconds = climbing.begun.elapsed().as_secs_f64();
+        let rung = climbing.rung;
+        self.tell(Event::Waiting {
+            rung,
+            text: text.to_owned(),
+            seconds,
+            limit_seconds: seconds + patience.as_secs_f64(),
+        });
+        if let Some(climbing) = &mut self.climbing {
+            climbing.waits = false;
+        }
+    }
+
+    /// Follows the events through the rungs.
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::RungStarted { rung } => {
+                self.climbing = Some(Climbing {
+                    rung: *rung,
+                    begun: Instant::now(),
+                    waits: false,
+                });
+            }
+            Event::Waiting { .. } => {
+                if let Some(climbing) = &mut self.climbing {
+                    climbing.waits = true;
+                }
+            }
+            Event::RungDone { .. }
+            | Event::RungFailed { .. }
+            | Event::Lost { .. }
+            | Event::Stopped { .. } => self.climbing = None,
+            _ => {}
+        }
     }
 
     /// Tells the observer of an event, and records it in the status.
@@ -30,6 +72,7 @@ impl Control {
             Event::Lost { rung, why } => tracing::warn!("lost: {why}; starting again from {rung}"),
             other => tracing::debug!("{}", kind_of(other)),
         }
+        self.follow(&event);
         let online = event.is_online();
         if matches!(event, Event::Session(_)) {
             // The status is published first, so that an observer of the event finds addresses and

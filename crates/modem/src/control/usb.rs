@@ -145,6 +145,14 @@ impl Control {
                 [function.control_interface, function.data_interface],
             )
         };
+        self.expect(
+            "the modem in its configuration",
+            plan.settle + plan.patience,
+        );
+        let held = self
+            .device
+            .as_mut()
+            .ok_or_else(|| gone(Rung::Configuration))?;
         let result = configuration::switch(&*held.device, &plan, &mut |step| steps.push(step));
         if result.is_ok() {
             held.claimed.clone_from(&plan.claim);

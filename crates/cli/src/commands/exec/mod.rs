@@ -89,7 +89,9 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, told: bool) -> Result<(), Failure> {
     let Arguments { mut up, command } = arguments;
     let told = told || up.json;
-    let file = up.file()?;
+    let mut file = up.file()?;
+    // They are for changes of this machine's network, of which there are none.
+    file.hooks = None;
     let settings = prepare(&mut up, &file)?;
     refuse_running(&up, settings.device.as_ref())?;
     let (interfaces, host) = monitor::interfaces(sessions(settings)?)?;

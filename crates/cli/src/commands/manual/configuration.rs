@@ -18,6 +18,9 @@ dns = "resolved"
 id = 3
 apn = "mms"
 route = ["192.0.2.0/24"]
+
+[hooks]
+after-up = ["hooks/online", "--quiet"]
 "#;
 
 /// Returns the page.
@@ -79,6 +82,27 @@ pub fn page() -> Vec<u8> {
          MBIM session id from 1 to 255, a table takes the keys that concern one session: apn, ip-type, \
          auth, user, password-file, tun-name, tun-mode, route, route-metric, dns, mtu.",
     )]);
+    page.control("SH", ["HOOKS"]);
+    page.control("TP", []);
+    page.text([bold("hooks"), roman(" = "), italic("TABLE")]);
+    for paragraph in [
+        "Programs that uwwan up runs, each an array of a program and its arguments. No shell reads them; a \
+         relative path of the program starts at the directory of the configuration file. uwwan exec runs none.",
+        "before-up runs before the modem is looked for; when it fails, up ends. after-up runs whenever \
+         session 0 has come online, also after a loss. before-down runs before the interface of session 0 is \
+         taken down, and after-down when everything is down, also when the driver was killed. timeout is the \
+         time in seconds that each gets (10, at most 60); one that takes longer is ended with what it has started.",
+        "Each runs as the user who has started up, with the privileges that are left to its monitor (the \
+         service has CAP_NET_ADMIN), in the directory /, without standard input. Its environment holds PATH, \
+         UWWAN_HOOK (the name above), UWWAN_CONFIG (the file), UWWAN_DEVICE and, once they are known, \
+         UWWAN_INTERFACE, UWWAN_IPV4 and UWWAN_IPV6 (with prefix length), UWWAN_GATEWAY4, UWWAN_GATEWAY6, \
+         UWWAN_DNS (separated by spaces) and UWWAN_MTU, and nothing else. What it prints stands in the log.",
+        "The configuration file and the program must belong to that user or to root, and nobody else may be \
+         able to change them. uwwan config check tells.",
+    ] {
+        page.control("PP", []);
+        page.text([roman(paragraph)]);
+    }
     page.control("SH", ["EXAMPLE"]);
     page.control("EX", []);
     for line in EXAMPLE.lines() {

@@ -1,0 +1,171 @@
+//! What `up` does while the modem runs: it tells the user, the service manager and other programs what
+//! happens, and heeds signals.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use uwwan_modem::event::{SessionChange, SessionEvent};
+use uwwan_modem::share::Changes;
+use uwwan_modem::{Event, Handle, Rung};
+
+use super::alarm::Alarm;
+use super::hooked::AfterUp;
+use super::metering::Metering;
+use super::telling::Telling;
+use crate::allocator;
+use crate::failure::Failure;
+use crate::journal;
+use crate::modem_manager::{Manager, Standing};
+use crate::notify::Notifier;
+use crate::output::say;
+use crate::runtime::RuntimeDir;
+use crate::watchdog::Watchdog;
+
+/// Tells the user and other programs what happens until the modem has stopped.
+pub(super) struct Attendant {
+    pub(super) handle: Handle,
+    pub(super) directory: RuntimeDir,
+    /// Whether the device's port is one of this machine's.
+    pub(super) has_port: bool,
+    pub(super) events: Receiver<Event>,
+    pub(super) signals: Receiver<i32>,
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) watchdog: Option<Watchdog>,
+    pub(super) changes: Changes,
+    pub(super) manager: Manager,
+    /// What was told of ModemManager last.
+    pub(super) told_of_manager: Standing,
+    pub(super) telling: Telling,
+    pub(super) alarm: Alarm,
+    pub(super) metering: Metering,
+    /// The hook that runs when session 0 has come online.
+    pub(super) after_up: Option<AfterUp>,
+    /// The first failure to tell something.
+    pub(super) outcome: Result<(), Failure>,
+}
+
+impl Attendant {
+    /// Tells what has happened since the last call. Returns `false` once the modem has stopped.
+    pub(super) fn attend(&mut self) -> bool {
+        if let Ok(signal) = self.signals.try_recv() {
+            self.asked_to_stop(signal);
+        }
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.attend(Instant::now(), |call| self.handle.call(call));
+        }
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => {
+                    let told = self.telling.hear(&event);
+                    self.keep(told);
+                    self.changes.announce();
+                    match &event {
+                        Event::Session(SessionEvent {
+                            session: 0,
+                            change: SessionChange::Online { interface, .. },
+                        }) => {
+                            self.notifier.ready(&format!("online through {interface}"));
+                            if let Some(hook) = &self.after_up {
+                                hook.run(&self.handle.status());
+                            }
+                        }
+                        Event::RungDone {
+                            rung: Rung::Found, ..
+                        } => {
+                            let port = self.handle.status().port;
+                            if self.has_port && !port.is_empty() {
+                                self.directory.link(&port);
+                                journal::name_device(&port);
+                            }
+                            let told = self.tell_of_manager();
+                            self.keep(told);
+                        }
+                        Event::RungStarted { rung } => {
+                            self.notifier.status(&format!("trying {rung}"));
+                        }
+                        Event::RungFailed { failure, .. } => {
+                            self.notifier.status(&failure.headline());
+                        }
+                        Event::Diagnosis { text } => self.notifier.status(text),
+                        Event::Heal(event) => self.notifier.status(&event.text),
+                        // No packet waits for the allocator until the modem is back.
+                        Event::Lost { .. } => allocator::give_back(),
+                        Event::Stopped { .. } => return false,
+                        _ => {}
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                // The modem's thread drops its end of the channel only after the modem has stopped.
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        match self.telling.wait() {
+            Ok(Some(text)) => self.notifier.status(&format!("waiting for {text}")),
+            Ok(None) => {}
+            Err(failure) => self.keep(Err(failure)),
+        }
+        let now = Instant::now();
+        if self.metering.is_due(now) {
+            self.measure(now);
+        }
+        if let Some(at) = self
+            .telling
+            .next()
+            .into_iter()
+            .chain(self.metering.next())
+            .min()
+        {
+            self.alarm.set(at);
+        }
+        true
+    }
+
+    /// Keeps how much data was used.
+    pub(super) fn measure(&mut self, now: Instant) {
+        let traffic = self.handle.status().traffic;
+        if let Some(event) = self.metering.measure(now, &traffic) {
+            let told = self.telling.tell(&event);
+            self.keep(told);
+            self.changes.announce();
+        }
+    }
+
+    /// Tells what ModemManager does with the modem, if that is worth a line and has changed.
+    fn tell_of_manager(&mut self) -> Result<(), Failure> {
+        let standing = (self.manager)();
+        if standing == self.told_of_manager {
+            return Ok(());
+        }
+        self.told_of_manager = standing;
+        match self.told_of_manager.line() {
+            Some(text) => self.telling.tell(&Event::Notice {
+                text: format!("ModemManager {text}"),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn asked_to_stop(&mut self, signal: i32) {
+        if !self.telling.json {
+            let told = say(match signal {
+                signal_hook::consts::SIGINT => "interrupted: stopping; once more ends it at once",
+                signal_hook::consts::SIGHUP => "the terminal is gone: stopping",
+                _ => "asked to stop: stopping; once more ends it at once",
+            });
+            self.keep(told);
+        }
+        self.notifier.stopping();
+        self.handle.stop();
+    }
+
+    /// Keeps the first failure to print as the outcome, and stops the modem cleanly because of it.
+    fn keep(&mut self, told: Result<(), Failure>) {
+        if let Err(failure) = told
+            && self.outcome.is_ok()
+        {
+            self.outcome = Err(failure);
+            self.handle.stop();
+        }
+    }
+}

@@ -1,0 +1,587 @@
+//! Programs of the user's that run before and after the modem is up and down (`[hooks]` in the
+//! configuration file).
+//!
+//! Each is a fixed list of arguments without a shell. It gets a clean environment with facts that the
+//! kernel and the command line tell, and addresses that were checked. It runs as the user who has
+//! started `up` (of two processes it is the monitor that starts it), for a limited time, and only if
+//! nobody else may change it.
+
+use std::fmt;
+use std::io::{self, PipeReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::Access;
+use serde::Deserialize;
+use uwwan_modem::host::{HostConfig, HostControl, HostEnd, HostNews, HostProvider};
+use uwwan_modem::status::{self, Addresses};
+
+use crate::failure::{Failure, FailureKind};
+
+/// Time that a hook gets unless the file says otherwise.
+const USUAL_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time that a hook may be given, in seconds.
+const LONGEST_LIMIT: u64 = 60;
+/// Largest number of arguments of a hook, its program included.
+const MOST_ARGUMENTS: usize = 64;
+/// Pause between two looks whether a hook has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// Where a hook finds programs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Whether a hook runs that nobody waits for. There is one at a time.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Guard of [`STARTED`].
+struct Started;
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        STARTED.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Moment at which a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Before the modem is looked for. When this hook fails, `up` ends.
+    BeforeUp,
+    /// Whenever session 0 has come online.
+    AfterUp,
+    /// Before the interface of session 0 is taken down.
+    BeforeDown,
+    /// After everything is down.
+    AfterDown,
+}
+
+impl Hook {
+    /// Returns the name, which is the key in the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BeforeUp => "before-up",
+            Self::AfterUp => "after-up",
+            Self::BeforeDown => "before-down",
+            Self::AfterDown => "after-down",
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The table `[hooks]` of a configuration file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Hooks {
+    before_up: Vec<String>,
+    after_up: Vec<String>,
+    before_down: Vec<String>,
+    after_down: Vec<String>,
+    /// Time that each gets, in seconds.
+    timeout: Option<u64>,
+    /// The file that they are from.
+    #[serde(skip)]
+    file: PathBuf,
+}
+
+/// What a hook is told by its environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Port of the device, or what was chosen in its place (`UWWAN_DEVICE`).
+    pub device: String,
+    /// Name of the interface of session 0 (`UWWAN_INTERFACE`).
+    pub interface: Option<String>,
+    /// Addresses of session 0 (`UWWAN_IPV4`, `UWWAN_IPV6`, `UWWAN_GATEWAY4`, `UWWAN_GATEWAY6`,
+    /// `UWWAN_DNS`, `UWWAN_MTU`).
+    pub addresses: Option<Addresses>,
+}
+
+impl Facts {
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![("UWWAN_DEVICE", self.device.clone())];
+        all.extend(self.interface.clone().map(|name| ("UWWAN_INTERFACE", name)));
+        let Some(given) = &self.addresses else {
+            return all;
+        };
+        let v4 = given
+            .ipv4
+            .map(|one| format!("{}/{}", one.address, one.prefix));
+        let v6 = given
+            .ipv6
+            .map(|one| format!("{}/{}", one.address, one.prefix));
+        let four = given.dns4.iter().map(ToString::to_string);
+        let servers: Vec<String> = four
+            .chain(given.dns6.iter().map(ToString::to_string))
+            .collect();
+        let servers = Some(servers.join(" ")).filter(|servers| !servers.is_empty());
+        let mtu = Some(given.mtu).filter(|mtu| *mtu > 0);
+        for (name, value) in [
+            ("UWWAN_IPV4", v4),
+            ("UWWAN_IPV6", v6),
+            ("UWWAN_GATEWAY4", given.gateway4.map(|one| one.to_string())),
+            ("UWWAN_GATEWAY6", given.gateway6.map(|one| one.to_string())),
+            ("UWWAN_DNS", servers),
+            ("UWWAN_MTU", mtu.map(|mtu| mtu.to_string())),
+        ] {
+            all.extend(value.map(|value| (name, value)));
+        }
+        all
+    }
+}
+
+impl Hooks {
+    /// Takes note of the file that the hooks are from. Programs with a relative path stand beside it.
+    pub fn in_file(&mut self, file: &Path) {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        for words in [
+            &mut self.before_up,
+            &mut self.after_up,
+            &mut self.before_down,
+            &mut self.after_down,
+        ] {
+            if let Some(program) = words.first_mut() {
+                *program = folder.join(&*program).to_string_lossy().into_owned();
+            }
+        }
+        self.file = file;
+    }
+
+    fn words(&self, hook: Hook) -> &[String] {
+        match hook {
+            Hook::BeforeUp => &self.before_up,
+            Hook::AfterUp => &self.after_up,
+            Hook::BeforeDown => &self.before_down,
+            Hook::AfterDown => &self.after_down,
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        self.timeout.map_or(USUAL_LIMIT, Duration::from_secs)
+    }
+
+    /// Checks that the hooks can run, and that the configuration file and the programs are changed by
+    /// nobody but this user and root.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`], which names the hook.
+    pub fn check(&self) -> Result<(), Failure> {
+        let wrong = |hook: &str, why: String| {
+            Failure::new(FailureKind::Usage, "a hook cannot be used")
+                .at(format!("{hook} in {}", self.file.display()))
+                .because(why)
+        };
+        let all = [
+            Hook::BeforeUp,
+            Hook::AfterUp,
+            Hook::BeforeDown,
+            Hook::AfterDown,
+        ];
+        let mut some = all.into_iter().filter(|hook| !self.words(*hook).is_empty());
+        if let Some(seconds) = self.timeout
+            && !(1..=LONGEST_LIMIT).contains(&seconds)
+        {
+            let why = format!("it is {seconds}; 1 to {LONGEST_LIMIT} seconds are accepted");
+            return Err(wrong("timeout", why));
+        }
+        let Some(first) = some.next() else {
+            return Ok(());
+        };
+        ours(&self.file).map_err(|why| {
+            wrong(first.name(), format!("the configuration file {why}")).next(format!(
+                "sudo chown root: {0} && sudo chmod go-w {0}",
+                self.file.display()
+            ))
+        })?;
+        for hook in [first].into_iter().chain(some) {
+            let words = self.words(hook);
+            if words.len() > MOST_ARGUMENTS {
+                let why = format!("it has more than {MOST_ARGUMENTS} arguments");
+                return Err(wrong(hook.name(), why));
+            }
+            if words.iter().any(|word| word.contains('\0')) {
+                return Err(wrong(hook.name(), "an argument holds a NUL".into()));
+            }
+            let program = Path::new(&words[0]);
+            ours(program)
+                .and_then(|()| {
+                    rustix::fs::access(program, Access::EXEC_OK)
+                        .map_err(|error| format!("cannot be run: {error}"))
+                })
+                .map_err(|why| {
+                    wrong(hook.name(), format!("{} {why}", program.display())).next(format!(
+                        "its first word is a program that is yours or root's and that nobody else may change: \
+                         chmod go-w {}",
+                        program.display()
+                    ))
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Runs a hook, if there is one, and waits for its end.
+    ///
+    /// # Errors
+    /// [`FailureKind::Host`] when it is changed by others, cannot be started, takes too long or fails.
+    pub fn run(&self, hook: Hook, facts: &Facts) -> Result<(), Failure> {
+        let words = self.words(hook);
+        let Some((program, arguments)) = words.split_first() else {
+            return Ok(());
+        };
+        let failed = |why: String| {
+            Failure::new(FailureKind::Host, format!("the hook {hook} failed"))
+                .at(program.clone())
+                .because(why)
+        };
+        // It may have changed hands since the start.
+        ours(Path::new(program)).map_err(failed)?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("UWWAN_HOOK", hook.name())
+            .env("UWWAN_CONFIG", &self.file)
+            .envs(facts.variables())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            // Its lines stand among those of the log.
+            .stdout(io::stderr())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| failed(format!("it cannot be started: {error}")))?;
+        let begun = Instant::now();
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(failed(format!("it ended with {status}"))),
+                Ok(None) if begun.elapsed() < self.limit() => std::thread::sleep(LOOK),
+                Ok(None) => break,
+                Err(error) => return Err(failed(format!("it cannot be waited for: {error}"))),
+            }
+        }
+        // What it has started goes with it.
+        let group = i32::try_from(child.id()).ok();
+        if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = child.wait();
+        let seconds = self.limit().as_secs();
+        Err(
+            failed(format!("it took longer than {seconds} s and was ended"))
+                .next("start in the background what takes longer, or raise timeout in [hooks]"),
+        )
+    }
+
+    /// Starts a hook without waiting for it. The failure can be read from the pipe as JSON; one that
+    /// ends well leaves it empty.
+    ///
+    /// # Errors
+    /// Those of a pipe or a thread, and one when a hook that was started so still runs.
+    pub fn start(self: &Arc<Self>, hook: Hook, facts: Facts) -> io::Result<PipeReader> {
+        let (reader, mut writer) = io::pipe()?;
+        let hooks = Arc::clone(self);
+        if STARTED.swap(true, Ordering::SeqCst) {
+            return Err(io::Error::other("the last one has not ended"));
+        }
+        std::thread::Builder::new()
+            .name("hook".into())
+            .spawn(move || {
+                let _started = Started;
+                if let Err(failure) = hooks.run(hook, &facts)
+                    && let Ok(text) = serde_json::to_vec(&failure)
+                {
+                    // Whoever has asked may be gone.
+                    let _ = writer.write_all(&text);
+                }
+            })?;
+        Ok(reader)
+    }
+
+    /// Returns whether there is a hook for this moment.
+    pub fn has(&self, hook: Hook) -> bool {
+        !self.words(hook).is_empty()
+    }
+
+    /// Returns whether there is no hook.
+    pub fn is_empty(&self) -> bool {
+        let without = Self {
+            timeout: None,
+            file: PathBuf::new(),
+            ..self.clone()
+        };
+        without == Self::default()
+    }
+}
+
+/// Checks that a file is changed by nobody but this user and root. Returns why it may not be used, as
+/// the end of a sentence about it.
+fn ours(file: &Path) -> Result<(), String> {
+    let about = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?;
+    if !about.is_file() {
+        return Err("is no regular file".into());
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if ![0, me].contains(&about.uid()) {
+        return Err(format!("belongs to user {}", about.uid()));
+    }
+    match about.mode() & 0o022 {
+        0 => Ok(()),
+        _ => Err("may be changed by others".into()),
+    }
+}
+
+/// Runs the hook `before-down` when it is dropped.
+pub struct BeforeDown {
+    hooks: Arc<Hooks>,
+    /// What the hook is told.
+    pub facts: Facts,
+}
+
+impl BeforeDown {
+    /// Returns the guard of an interface that is up.
+    pub fn new(hooks: &Arc<Hooks>, facts: Facts) -> Self {
+        Self {
+            hooks: Arc::clone(hooks),
+            facts,
+        }
+    }
+}
+
+impl Drop for BeforeDown {
+    fn drop(&mut self) {
+        if let Err(failure) = self.hooks.run(Hook::BeforeDown, &self.facts) {
+            tracing::warn!("{failure}");
+        }
+    }
+}
+
+/// Runs the hook `after-down` when it is dropped.
+pub struct AfterDown {
+    /// The hooks.
+    pub hooks: Arc<Hooks>,
+    /// What the hook is told.
+    pub facts: Facts,
+}
+
+impl Drop for AfterDown {
+    fn drop(&mut self) {
+        if let Err(failure) = self.hooks.run(Hook::AfterDown, &self.facts) {
+            tracing::warn!("{failure}");
+        }
+    }
+}
+
+/// Provider whose interface of session 0 is taken down after the hook `before-down` has run.
+pub struct Provider {
+    /// The provider of the interfaces.
+    pub inner: Box<dyn HostProvider>,
+    /// The hooks.
+    pub hooks: Arc<Hooks>,
+    /// What was asked for session 0.
+    pub first: HostConfig,
+    /// What is told of the device.
+    pub device: String,
+}
+
+impl HostProvider for Provider {
+    fn bring_up(&mut self, config: &HostConfig) -> Result<HostEnd, Failure> {
+        let end = self.inner.bring_up(config)?;
+        if !same_session(&self.first, config) {
+            return Ok(end);
+        }
+        let facts = Facts {
+            device: self.device.clone(),
+            interface: Some(end.control.interface().name),
+            addresses: Some(config.addresses.clone()),
+        };
+        Ok(HostEnd {
+            control: Box::new(Hooked {
+                before_down: BeforeDown::new(&self.hooks, facts),
+                inner: end.control,
+            }),
+            data: end.data,
+        })
+    }
+}
+
+/// Returns whether a configuration is that of the session that was asked for.
+fn same_session(asked: &HostConfig, config: &HostConfig) -> bool {
+    let config = HostConfig {
+        addresses: asked.addresses.clone(),
+        ethernet: asked.ethernet.clone(),
+        ..config.clone()
+    };
+    config == *asked
+}
+
+/// The half of a host's end that configures the host, with the hook that runs before it is dropped.
+struct Hooked {
+    /// It comes first, because fields are dropped in their order.
+    before_down: BeforeDown,
+    inner: Box<dyn HostControl>,
+}
+
+impl HostControl for Hooked {
+    fn reconfigure(&mut self, config: &HostConfig) -> Result<(), Failure> {
+        self.before_down.facts.addresses = Some(config.addresses.clone());
+        self.inner.reconfigure(config)
+    }
+
+    fn set_carrier(&mut self, up: bool) {
+        self.inner.set_carrier(up);
+    }
+
+    fn watch(&mut self, changed: Box<dyn Fn() + Send>) {
+        self.inner.watch(changed);
+    }
+
+    fn attend(&mut self) -> Vec<HostNews> {
+        self.inner.attend()
+    }
+
+    fn interface(&self) -> status::Interface {
+        self.inner.interface()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Read as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// Makes a folder with a configuration file and a program, and returns its hooks.
+    fn hooks(table: &str, program: &str) -> (tempfile::TempDir, Hooks) {
+        let folder = tempfile::tempdir().unwrap();
+        let hook = folder.path().join("hook");
+        fs::write(&hook, program).unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)).unwrap();
+        let file = folder.path().join("modem.toml");
+        fs::write(&file, table).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut hooks: Hooks = toml::from_str(table).unwrap();
+        hooks.in_file(&file);
+        (folder, hooks)
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            device: "1-4".into(),
+            interface: Some("uwwan0".into()),
+            addresses: Some(Addresses {
+                ipv4: Some(status::Prefix4 {
+                    address: [192, 0, 2, 7].into(),
+                    prefix: 32,
+                }),
+                dns4: vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()],
+                mtu: 1430,
+                ..Addresses::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn a_hook_gets_its_arguments_and_the_facts_and_nothing_else() {
+        let (folder, hooks) = hooks(
+            "after-up = ['hook', 'a b', '$HOME']",
+            "#!/bin/sh\n{ printf '%s\\n' \"$@\"; pwd; env | sort; } >\"${0%/*}/said\"\n",
+        );
+        hooks.check().unwrap();
+        hooks.run(Hook::AfterUp, &facts()).unwrap();
+        hooks.run(Hook::BeforeDown, &facts()).unwrap();
+        let said = fs::read_to_string(folder.path().join("said")).unwrap();
+        // What the shell itself adds is left out.
+        let said: Vec<&str> = said
+            .lines()
+            .filter(|line| {
+                !["PWD=", "SHLVL=", "_="]
+                    .iter()
+                    .any(|own| line.starts_with(own))
+            })
+            .collect();
+        let file = format!("UWWAN_CONFIG={}/modem.toml", folder.path().display());
+        let expected = [
+            "a b",
+            "$HOME",
+            "/",
+            &format!("PATH={PATH}"),
+            &file,
+            "UWWAN_DEVICE=1-4",
+            "UWWAN_DNS=192.0.2.1 192.0.2.2",
+            "UWWAN_HOOK=after-up",
+            "UWWAN_INTERFACE=uwwan0",
+            "UWWAN_IPV4=192.0.2.7/32",
+            "UWWAN_MTU=1430",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told() {
+        let (_folder, broken) = hooks("before-up = ['hook']", "#!/bin/sh\nexit 3\n");
+        let told = broken
+            .run(Hook::BeforeUp, &facts())
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("before-up") && told.contains('3'), "{told}");
+        let reader = Arc::new(broken).start(Hook::BeforeUp, facts()).unwrap();
+        let mut text = String::new();
+        { reader }.read_to_string(&mut text).unwrap();
+        let failure: Failure = serde_json::from_str(&text).unwrap();
+        assert!(failure.to_string().contains("before-up"), "{failure}");
+
+        // It ends with all that it has started, although those hold its output.
+        let (_folder, slow) = hooks(
+            "before-down = ['hook']\ntimeout = 1",
+            "#!/bin/sh\nsleep 600 &\nsleep 600\n",
+        );
+        let told = slow
+            .run(Hook::BeforeDown, &facts())
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("longer than 1 s"), "{told}");
+    }
+
+    #[test]
+    fn what_others_may_change_does_not_run() {
+        let (folder, hooks) = hooks("after-down = ['hook']", "#!/bin/sh\ntouch /ran\n");
+        for name in ["hook", "modem.toml"] {
+            let path = folder.path().join(name);
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode | 0o020)).unwrap();
+            let told = hooks.check().unwrap_err().to_string();
+            assert!(
+                told.contains("after-down") && told.contains("others"),
+                "{told}"
+            );
+            if name == "hook" {
+                assert!(hooks.run(Hook::AfterDown, &facts()).is_err());
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            hooks.check().unwrap();
+        }
+        fs::remove_file(folder.path().join("hook")).unwrap();
+        assert!(hooks.check().is_err());
+    }
+
+    #[test]
+    fn senseless_tables_are_refused() {
+        for table in ["after-up = 'hook'", "after = ['hook']", "timeout = -1"] {
+            assert!(toml::from_str::<Hooks>(table).is_err(), "{table}");
+        }
+        for table in ["timeout = 0", "timeout = 61", "after-up = ['missing']"] {
+            let (_folder, hooks) = hooks(table, "");
+            assert!(hooks.check().is_err(), "{table}");
+        }
+        assert!(Hooks::default().is_empty() && Hooks::default().check().is_ok());
+    }
+}
