@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The packaged unit under systemd, with its user and the packaged udev rule: started, used, crashed,
 # restarted, stopped; two instances side by side, each with a modem of its own.
-# packages: systemd-sysv dbus
+# packages: systemd-sysv dbus systemd-resolved
 # guest: --systemd --cpus 1 --timeout 900
 # Its lines are in the journal with priorities and fields, its hooks run, its data use is kept.
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
@@ -111,6 +111,14 @@ used() {
   }
 }
 
+# resolved_has INTERFACE: whether systemd-resolved has name servers of the interface.
+resolved_has() {
+  resolvectl dns "$1" | grep -qE ': [0-9a-f]+[.:]' || {
+    resolvectl dns
+    return 1
+  }
+}
+
 stopped() { [[ $(property "$1" ActiveState) == inactive && $(property "$1" Result) == success ]]; }
 
 journal() { journalctl --no-pager -u "uwwan@$1" | tail -n 20; }
@@ -210,8 +218,12 @@ check 'no control socket is left' test -z "$(compgen -G '/run/uwwan/*/control')"
 
 # The directory stays the service's; root's 'up' works there as the service's user.
 check 'the directory of sockets is that user'"'"'s' test "$(stat -c %U /run/uwwan)" = uwwan
-start_up --device "$first"
+systemctl start systemd-resolved
+start_up --device "$first" --dns resolved
 wait_online 'by root: online' 40
+tun=$("$program" status --device "$first" --json | jq -r .interface.name)
+check 'by root: resolved has the name servers' resolved_has "$tun"
+check 'by root: it is told' of_status "$first" '.interface.applied | any(contains("systemd-resolved"))'
 check 'by root: the driver is uwwan' test "$(field_of "$(driver_of_up)" Uid | cut -f1)" = "$(id -u uwwan)"
 check 'by root: its directory, too' test "$(stat -c %U "/run/uwwan/$first")" = uwwan
 echo "# processes $("$program" status --device "$first" --json | jq -c .processes)"

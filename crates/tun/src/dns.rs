@@ -3,7 +3,8 @@
 //! Nothing is changed unless asked for. Dropping the guard undoes the changes. A resolv.conf
 //! changed by a run that crashed is put back by the next one.
 //!
-//! System calls: fork and exec of resolvectl or resolvconf; openat, read, write, rename, unlink.
+//! System calls: those of [`resolved`](crate::resolved); fork and exec of resolvconf; openat, read, write,
+//! rename, unlink.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -12,7 +13,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::net::{AddressFamily, SocketType};
+
 use crate::error::{Error, ErrorKind};
+use crate::resolved::{self, Link};
 
 /// First line of a resolv.conf that this crate has written.
 const MARK: &str = "# Written by uwwan; the file there was is beside this one.";
@@ -25,7 +29,7 @@ pub enum Method {
     /// No resolver, so the host's configuration stays as it is.
     #[default]
     None,
-    /// The resolver systemd-resolved, through `resolvectl`.
+    /// The resolver systemd-resolved, through its D-Bus interface.
     Resolved,
     /// The C library's, through the `resolvconf` program if there is one, or else in
     /// `/etc/resolv.conf` itself.
@@ -86,6 +90,8 @@ pub struct Guard {
 enum Undo {
     /// Do nothing, because nothing has been changed.
     Nothing,
+    /// Have systemd-resolved forget them.
+    Resolved(Link),
     /// Run a program.
     Run {
         program: PathBuf,
@@ -101,6 +107,7 @@ impl Guard {
     pub fn describe(&self) -> Option<String> {
         match &self.undo {
             Undo::Nothing => None,
+            Undo::Resolved(link) => Some(format!("name servers by {link}")),
             Undo::Run { program, .. } => Some(format!("name servers by {}", program.display())),
             Undo::File { path, .. } => Some(format!("name servers in {}", path.display())),
         }
@@ -129,7 +136,10 @@ pub fn set(
     }
     let undo = match method {
         Method::None => Undo::Nothing,
-        Method::Resolved => resolved(interface, servers, everything, paths)?,
+        Method::Resolved => {
+            let index = index_of(interface)?;
+            Undo::Resolved(Link::set(resolved::connect()?, index, servers, everything)?)
+        }
         Method::ResolvConf => match paths.program("resolvconf") {
             Some(program) => resolvconf(program, interface, servers)?,
             None => file(&paths.resolv_conf, servers)?,
@@ -138,38 +148,12 @@ pub fn set(
     Ok(Guard { undo })
 }
 
-fn resolved(
-    interface: &str,
-    servers: &[IpAddr],
-    everything: bool,
-    paths: &Paths,
-) -> Result<Undo, Error> {
-    let program = paths.program("resolvectl").ok_or_else(|| {
-        Error::new(
-            ErrorKind::Invalid,
-            "hand the name servers to systemd-resolved",
-            "there is no resolvectl on this machine",
-            "use --dns resolvconf, or --dns none and set them yourself",
-        )
-    })?;
-    let mut arguments = vec!["dns".to_owned(), interface.to_owned()];
-    arguments.extend(servers.iter().map(ToString::to_string));
-    run(&program, &arguments, "")?;
-    // From here on a change has to be undone should the next step fail.
-    let guard = Guard {
-        undo: Undo::Run {
-            program: program.clone(),
-            arguments: vec!["revert".into(), interface.into()],
-        },
-    };
-    if everything {
-        run(
-            &program,
-            &["domain".into(), interface.into(), "~.".into()],
-            "",
-        )?;
-    }
-    Ok(guard.into_undo())
+/// Returns the index of an interface.
+fn index_of(interface: &str) -> Result<u32, Error> {
+    // The kernel asks for a socket of any kind.
+    rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)
+        .and_then(|socket| rustix::net::netdevice::name_to_index(socket, interface))
+        .map_err(|errno| Error::system(format!("find {interface}"), errno.into()))
 }
 
 fn resolvconf(program: PathBuf, interface: &str, servers: &[IpAddr]) -> Result<Undo, Error> {
@@ -284,16 +268,11 @@ fn restore(path: &Path, backup: &Path) {
     }
 }
 
-impl Guard {
-    fn into_undo(mut self) -> Undo {
-        std::mem::replace(&mut self.undo, Undo::Nothing)
-    }
-}
-
 impl Drop for Guard {
     fn drop(&mut self) {
         match &self.undo {
-            Undo::Nothing => {}
+            // The link takes them back when it goes.
+            Undo::Nothing | Undo::Resolved(_) => {}
             Undo::Run { program, arguments } => {
                 if let Err(error) = run(program, arguments, "") {
                     tracing::warn!(%error, "name servers not taken back");
@@ -369,38 +348,17 @@ mod tests {
     }
 
     #[test]
-    fn resolved_is_told_and_told_again_at_the_end() {
-        let machine = machine("resolvectl", "");
-        let guard = set(Method::Resolved, "uwwan0", &servers(), true, &machine.paths).unwrap();
-        let log = || machine.log();
-        assert_eq!(
-            log(),
-            "dns uwwan0 193.213.112.4 2001:4600:4:fff::52\ndomain uwwan0 ~.\n"
+    fn a_program_that_fails_is_told() {
+        let machine = machine("resolvconf", "echo 'Access denied' >&2; exit 1");
+        let error = set(
+            Method::ResolvConf,
+            "uwwan0",
+            &servers(),
+            true,
+            &machine.paths,
         );
-        assert!(guard.describe().unwrap().contains("resolvectl"));
-        drop(guard);
-        assert!(log().ends_with("\nrevert uwwan0\n"));
-    }
-
-    #[test]
-    fn a_program_that_fails_halfway_leaves_nothing() {
-        let machine = machine(
-            "resolvectl",
-            "test \"$1\" != domain || { echo 'Access denied' >&2; exit 1; }",
-        );
-        let error = set(Method::Resolved, "uwwan0", &servers(), true, &machine.paths).unwrap_err();
-        assert!(error.to_string().contains("Access denied"), "{error}");
-        let log = machine.log();
-        assert!(log.ends_with("revert uwwan0\n"), "{log}");
-    }
-
-    #[test]
-    fn a_missing_resolver_is_named() {
-        let mut machine = machine("x", "");
-        machine.paths.search = "/nonexistent".into();
-        let error = set(Method::Resolved, "uwwan0", &servers(), true, &machine.paths).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Invalid);
-        assert!(error.to_string().contains("no resolvectl"), "{error}");
+        let told = error.unwrap_err().to_string();
+        assert!(told.contains("Access denied"), "{told}");
     }
 
     #[test]
@@ -521,7 +479,7 @@ mod tests {
 
     #[test]
     fn nothing_asked_nothing_done() {
-        let machine = machine("resolvectl", "");
+        let machine = machine("resolvconf", "");
         assert_eq!(
             set(Method::None, "u", &servers(), true, &machine.paths)
                 .unwrap()

@@ -46,6 +46,7 @@ mod observed;
 pub mod offload;
 pub mod plan;
 mod queues;
+mod resolved;
 pub mod resolver;
 pub mod scatter;
 pub mod segment;

@@ -524,7 +524,7 @@ fn alone(
     Confinement {
         writable,
         readable: settings.secret_files(),
-        programs: sessions.any(|session| session.dns != Dns::None)
+        programs: sessions.any(|session| session.dns == Dns::Resolvconf)
             || settings
                 .hooks
                 .as_ref()

@@ -23,7 +23,7 @@
 //! | capabilities | none; SYS_NICE where `RLIMIT_NICE` cannot be raised | CHOWN, DAC_OVERRIDE, FOWNER, KILL, NET_ADMIN, SETGID, SETUID, SYS_PTRACE |
 //! | bounding set | empty | the same |
 //! | `no_new_privs` | yes | yes |
-//! | seccomp | list of what is allowed; no program, no tracing, no socket once it runs | list of what is refused; programs only with `--dns resolved` or `resolvconf` and for `[hooks]` |
+//! | seccomp | list of what is allowed; no program, no tracing, no socket once it runs | list of what is refused; programs only with `--dns resolvconf` and for `[hooks]` |
 //! | Landlock | the runtime directory's base, `/sys`, `/proc` and terminals | not used |
 //! | core dumps, `/proc/PID/mem` | none, root only | none, root only |
 //!
@@ -141,7 +141,7 @@ pub fn split(options: &mut Options, start: Start<'_>) -> Result<Monitor, Failure
     let programs = options
         .sessions
         .iter()
-        .any(|session| session.dns != Dns::None)
+        .any(|session| session.dns == Dns::Resolvconf)
         || !start.hooks.is_empty();
     let state = sandbox::enter_as_monitor(programs);
     if let Err(error) = signals::forward(driver) {

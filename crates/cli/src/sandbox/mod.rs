@@ -11,7 +11,7 @@
 //! by other files, and it cannot name the programs that hold a device, because Landlock hides their
 //! descriptors.
 //!
-//! Not all of it is had with `--dns resolved` or `--dns resolvconf` in one process: the programs that
+//! Not all of it is had with `--dns resolvconf` or with `[hooks]` in one process: the programs that
 //! take the name servers inherit every restriction, and what a `resolvconf` script does is not known
 //! in advance. Then files are left open, and only system calls that no such program makes are
 //! refused.
