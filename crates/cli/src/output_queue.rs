@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,8 +26,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 static OUT: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
 /// Queue in front of standard error, once [`start`] has put it there.
 static ERR: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
-/// Queue in front of the journal, once [`start`] has put it there. It takes what would go to the two
-/// others.
+/// Queue in front of the journal, once [`start`] has put it there. It takes what would go to
+/// those of the two others that lead to the journal.
 static JOURNAL: OnceLock<Queue<Entry>> = OnceLock::new();
 
 enum Message<T> {
@@ -118,22 +118,28 @@ impl Drop for Queues {
     }
 }
 
-/// Puts queues in front of standard output and standard error for the rest of the process, or one in
-/// front of the journal, where that is what they lead to. Where a descriptor cannot be duplicated or
+/// Puts queues in front of standard output and standard error for the rest of the process, and one in
+/// front of the journal in place of those that lead there. Where a descriptor cannot be duplicated or
 /// a thread cannot be started, the stream is written directly.
 pub fn start() {
     if let Some(journal) = Journal::from_environment() {
         let write = move |entry: &Entry| journal.write(entry);
         if let Ok(started) = Queue::start("journal", write, &DROPPED) {
             let _ = JOURNAL.set(started);
-            return;
         }
     }
     // The writers get duplicates of the descriptors: the standard library's streams hold a lock
     // while a write blocks.
     let (out, err) = (io::stdout(), io::stderr());
-    for (queue, name, descriptor) in [(&OUT, "output", out.as_fd()), (&ERR, "errors", err.as_fd())]
-    {
+    let (out, err) = (out.as_fd(), err.as_fd());
+    let to_journal = JOURNAL.get().is_some();
+    for (queue, name, descriptor, wanted) in [
+        (&OUT, "output", out, !(to_journal && same_file(out, err))),
+        (&ERR, "errors", err, !to_journal),
+    ] {
+        if !wanted {
+            continue;
+        }
         let started = descriptor
             .try_clone_to_owned()
             .and_then(|descriptor| Queue::start(name, lines_to(File::from(descriptor)), &DROPPED));
@@ -141,6 +147,12 @@ pub fn start() {
             let _ = queue.set(started);
         }
     }
+}
+
+/// Returns whether two descriptors lead to the same.
+fn same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let of = |descriptor| rustix::fs::fstat(descriptor).map(|about| (about.st_dev, about.st_ino));
+    matches!((of(one), of(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Returns the number of lines dropped since the last call.
@@ -154,15 +166,13 @@ pub fn take_dropped() -> u64 {
 /// # Errors
 /// Those of the system when there is no queue. A queue returns no errors.
 pub fn out(text: &str, about: About) -> io::Result<()> {
-    if let Some(journal) = JOURNAL.get() {
-        return enter(journal, text, about);
-    }
-    match OUT.get() {
-        Some(queue) => {
+    match (OUT.get(), JOURNAL.get()) {
+        (Some(queue), _) => {
             queue.push(text.into());
             Ok(())
         }
-        None => {
+        (None, Some(journal)) => enter(journal, text, about),
+        (None, None) => {
             let mut out = io::stdout().lock();
             out.write_all(text.as_bytes()).and_then(|()| out.flush())
         }
