@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     at, bench, capture, completions, config, demo, doctor, down, emulate, exec, ipv6, lab, list,
-    manual, mbim, modem, ntb, quirks, record, status, up, usage, usb,
+    manual, mbim, modem, ntb, quirks, record, schema, status, up, usage, usb,
 };
 
 const EXIT_STATUS: &str = "\
@@ -13,6 +13,7 @@ Exit status:
   1  it failed        4  several modems: choose one    7  refused by modem, SIM or network
   2  wrong usage      5  not permitted                 8  online, but nothing comes through
                                                      130  interrupted
+  With --json an error is one line of JSON on standard error (uwwan schema error).
 
 Environment:
   UWWAN_LOG          what to log, e.g. uwwan_modem=debug,uwwan_usb=trace
@@ -80,6 +81,8 @@ pub enum Command {
     Doctor(doctor::Arguments),
     /// Check configuration files
     Config(config::Arguments),
+    /// Print the JSON schema of what a command prints with --json
+    Schema(schema::Arguments),
     /// Print the script that lets a shell complete the command line
     Completions(completions::Arguments),
     /// Write the manual pages into a directory

@@ -2,8 +2,13 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::Level;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::output;
 
 use crate::output_queue::Errors;
 
@@ -63,14 +68,124 @@ pub fn of_options(error: &clap::Error) -> String {
     first.collect::<Vec<_>>().join(" ")
 }
 
-/// Writes the failure to standard error and returns the exit status for it. A failure of the kind
-/// `Closed` is not written.
+/// Returns what the parser of the command line says.
+pub fn of_command_line(error: &clap::Error) -> Failure {
+    Failure::new(FailureKind::Usage, "the command line makes no sense")
+        .because(of_options(error))
+        .next("see --help of the command")
+}
+
+/// Version of the forms in which commands print JSON.
+pub const JSON_VERSION: u32 = 1;
+
+/// Whether failures are written as JSON.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Has failures written as JSON from here on, one line each.
+pub fn report_as_json() {
+    AS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// A failure as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailureForm {
+    /// Kind, for a program to act on.
+    pub kind: String,
+    /// What failed.
+    pub what: String,
+    /// Device, interface, rung, file or option; empty when it is not known.
+    pub place: String,
+    /// Rung of the bring-up, when that is the place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rung: Option<String>,
+    /// Reasons, a line each.
+    pub why: String,
+    /// Copy of `why`.
+    #[deprecated = "it is called why"]
+    pub cause: String,
+    /// Steps that the user can take, a line each.
+    pub next: String,
+    /// Whether repeating the same will not help.
+    pub fatal: bool,
+    /// Status of the modem's answer (MBIM 1.0, 9.4.5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
+    /// Network's cause (3GPP TS 24.008 and 24.301).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_cause: Option<u32>,
+    /// Protocol error (MBIM 1.0, 9.3.4.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol_error: Option<u32>,
+}
+
+/// What a command with `--json` writes to standard error, on one line, when it fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorReport {
+    /// Version of the form.
+    pub version: u32,
+    /// Exit status of the program.
+    pub exit: u8,
+    /// The failure.
+    #[serde(flatten)]
+    pub failure: FailureForm,
+}
+
+impl ErrorReport {
+    /// Returns the report of a failure; `None` where it has no such form.
+    pub fn of(failure: &Failure) -> Option<Self> {
+        let form = serde_json::to_value(failure).ok()?;
+        Some(Self {
+            version: JSON_VERSION,
+            exit: Exit::from(failure.kind) as u8,
+            failure: serde_json::from_value(form).ok()?,
+        })
+    }
+}
+
+/// Writes the failure to standard error and returns the exit status for it: for people, or on one line
+/// of JSON ([`report_as_json`]). A failure of the kind `Closed` is not written.
 pub fn report(failure: &Failure) -> ExitCode {
     let exit = Exit::from(failure.kind);
     // Whoever read standard output is gone, and there is nobody to tell.
     if exit != Exit::Closed {
         // Standard error may be closed too; the exit status still tells.
-        let _ = Errors(Level::Error).write_all(format!("error: {failure}\n").as_bytes());
+        let _ = Errors(Level::Error).write_all(told(failure).as_bytes());
     }
     ExitCode::from(exit as u8)
+}
+
+/// Returns what is written of a failure.
+fn told(failure: &Failure) -> String {
+    let as_json = AS_JSON.load(Ordering::Relaxed);
+    let json = ErrorReport::of(failure)
+        .filter(|_| as_json)
+        .and_then(|report| serde_json::to_string(&report).ok());
+    match json {
+        Some(json) => output::harmless(json) + "\n",
+        None => format!("error: {failure}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uwwan_modem::Rung;
+
+    #[test]
+    fn a_report_holds_all_of_a_failure() {
+        let failure = Failure::new(FailureKind::Refused, "no")
+            .at(Rung::Sim)
+            .because("one")
+            .because("two")
+            .next("wait");
+        let report = serde_json::to_value(ErrorReport::of(&failure).unwrap()).unwrap();
+        assert_eq!(
+            (&report["exit"], &report["why"]),
+            (&7.into(), &"one\ntwo".into())
+        );
+        let whole = serde_json::to_value(&failure).unwrap();
+        for (name, value) in whole.as_object().unwrap() {
+            assert_eq!(&report[name], value, "{name}");
+        }
+    }
 }

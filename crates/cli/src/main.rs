@@ -62,7 +62,19 @@ fn main() -> ExitCode {
     if completion::answer(Arguments::command) {
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| redacted::redacted(error).exit());
+    // What is wrong with the command line is told in this form, too.
+    let mut words = std::env::args_os().take_while(|word| word != "--");
+    let as_json = words.any(|word| word == "--json");
+    if as_json {
+        failure::report_as_json();
+    }
+    let arguments = match Arguments::try_parse().map_err(redacted::redacted) {
+        Ok(arguments) => arguments,
+        Err(error) if as_json && error.use_stderr() => {
+            return failure::report(&failure::of_command_line(&error));
+        }
+        Err(error) => error.exit(),
+    };
     logging::start(arguments.verbose);
     let _queues = arguments
         .command
@@ -93,6 +105,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => commands::up::run(*arguments),
         Command::Down(arguments) => commands::down::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Schema(arguments) => commands::schema::run(&arguments),
         Command::Usage(arguments) => commands::usage::run(&arguments),
         Command::Quirks(arguments) => commands::quirks::run(&arguments),
         Command::Modem(command) => commands::modem::run(&command),

@@ -124,7 +124,7 @@ pub fn say_json_about<T: serde::Serialize>(value: &T, about: About) -> Result<()
 
 /// Returns JSON with the control characters escaped that RFC 8259 lets a string hold as they are: DEL
 /// and those of ECMA-48's C1 set, by which text from outside would steer a terminal.
-fn harmless(json: String) -> String {
+pub fn harmless(json: String) -> String {
     if !json.contains(char::is_control) {
         return json;
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use rustix::fs::FlockOperation;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uwwan_modem::state_file::StateFile;
 
@@ -28,7 +29,7 @@ pub struct Usage {
 }
 
 /// Data use of a device in a month.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Month in UTC, as `2026-11`.

@@ -1,10 +1,13 @@
 //! `uwwan config` looks at configuration files of `up` without a modem.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::checks::bad;
 use crate::configurations;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureForm, FailureKind, JSON_VERSION};
 use crate::output::{note, plain, say, say_json};
 use crate::settings::Settings;
 use crate::sharing;
@@ -41,6 +44,20 @@ struct CheckArguments {
     json: bool,
 }
 
+/// What `config check --json` prints of a file, on a line of its own.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Checked {
+    /// Version of the form.
+    version: u32,
+    /// The file.
+    file: PathBuf,
+    /// Whether `up` would take it.
+    ok: bool,
+    /// What is wrong with it.
+    #[schemars(with = "Option<FailureForm>")]
+    failure: Option<Failure>,
+}
+
 /// Checks configuration files.
 ///
 /// # Errors
@@ -62,11 +79,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for file in &files {
         let checked = check(file);
         if arguments.json {
-            say_json(&serde_json::json!({
-                "file": file,
-                "ok": checked.is_ok(),
-                "failure": checked.as_ref().err(),
-            }))?;
+            say_json(&Checked {
+                version: JSON_VERSION,
+                file: file.clone(),
+                ok: checked.is_ok(),
+                failure: checked.as_ref().err().cloned(),
+            })?;
         } else if checked.is_ok() {
             say(format!("{}: good", plain(&file.display().to_string())))?;
         }

@@ -31,6 +31,7 @@ pub mod quirks;
 pub mod radio;
 pub mod record;
 pub mod reset;
+pub mod schema;
 pub mod services;
 pub mod sessions;
 pub mod signal;

@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use uwwan_modem::state_file::StateFile;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, JSON_VERSION};
 use crate::output::{bytes, plain, say, say_json};
 use crate::state;
 use crate::usage::{Entry, Usage};
@@ -28,6 +31,17 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `usage --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Output {
+    /// Version of the form.
+    version: u32,
+    /// File in which the use is kept.
+    file: PathBuf,
+    /// Use of each device in each month, the oldest month first.
+    months: Vec<Entry>,
 }
 
 /// Shows the data use that was kept.
@@ -70,7 +84,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let entries: Vec<&Entry> = file.content.entries.iter().filter(wanted).collect();
     if arguments.json {
-        return say_json(&serde_json::json!({ "version": 1, "file": path, "months": entries }));
+        return say_json(&Output {
+            version: JSON_VERSION,
+            file: path,
+            months: entries.into_iter().cloned().collect(),
+        });
     }
     lines(&entries).iter().try_for_each(say)
 }

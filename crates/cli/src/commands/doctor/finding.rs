@@ -1,11 +1,12 @@
 //! What a look at the machine has found.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a finding is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// As it should be.
     Good,
     /// To be known; `up` works all the same, at least with some options.
@@ -15,8 +16,8 @@ pub(super) enum Verdict {
 }
 
 /// What a look at one thing has found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Finding {
     /// What was looked at, in a word or two.
     pub(super) check: &'static str,
     /// How it is to be taken.

@@ -5,7 +5,8 @@ mod machine;
 
 use uwwan_usb::backend::BackendKind;
 
-use self::finding::{Finding, Verdict};
+pub use self::finding::Finding;
+use self::finding::Verdict;
 use self::machine::Machine;
 use crate::candidates;
 use crate::failure::{Failure, FailureKind};
