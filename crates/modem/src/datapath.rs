@@ -62,8 +62,8 @@
 //!
 //! **Scarce memory.** The kernel has one budget for the transfers of all programs. Where it refuses
 //! one, the control thread agrees with the device on NTBs of half the size, down to 16 KiB; at that
-//! size a transfer that is refused while others are in flight is given up, and the queue is shallower
-//! from then on. Where one direction has taken all there is, it makes way for the other.
+//! size transfers that are refused while others are in flight are given up, and tried again later
+//! (`allowance`). Where one direction has taken all there is, it makes way for the other.
 //!
 //! **Priority.** Where it may, the thread goes before those that wait for what it delivers
 //! (`datapath/priority.rs`).
@@ -85,6 +85,7 @@
 //! [`Pump`]: uwwan_usb::device::Pump
 //! [`Pump::process`]: uwwan_usb::device::Pump::process
 
+mod allowance;
 mod delivery;
 mod downlink;
 mod fault;

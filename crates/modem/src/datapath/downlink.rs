@@ -9,7 +9,8 @@
 //! [`Downlink::PATIENCE`] what is left of them is dropped.
 //!
 //! Where the kernel has no memory for a transfer, the control thread is asked to agree with the
-//! device on smaller NTBs ([`Downlink::resize`]). Only at the least size are transfers given up.
+//! device on smaller NTBs ([`Downlink::resize`]). Only at the least size are transfers given up, and
+//! tried again later ([`Allowance`]).
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
+use super::allowance::Allowance;
 use super::delivery::{Delivery, Outlets};
 use super::fault::{Fault, Faults};
 use super::plan::ReceiveSizes;
@@ -35,6 +37,8 @@ pub(super) struct Downlink {
     refused_before: DropCounters,
     /// Buffers that are not in a transfer.
     idle: Vec<Buffer>,
+    /// Number of transfers there may be.
+    allowance: Allowance,
     /// Size in bytes of each buffer.
     size: usize,
     /// Size in bytes down to which a smaller one is asked for where memory is scarce.
@@ -104,6 +108,7 @@ impl Downlink {
             refused: DropCounters::default(),
             refused_before,
             idle,
+            allowance: Allowance::new(depth),
             size,
             least,
             size_max,
@@ -243,6 +248,7 @@ impl Downlink {
                 };
                 ntbs += 1;
                 self.older = self.older.saturating_sub(1);
+                self.allowance.ended();
                 match completion.result {
                     Ok(length) => {
                         self.faults.clear();
@@ -443,6 +449,34 @@ impl Downlink {
         true
     }
 
+    /// Goes on with the transfers that are in flight, if no memory will be free for others.
+    pub(super) fn fit(&mut self, now: Instant, tally: &mut Tally) {
+        let in_flight = self.queue.pending();
+        if in_flight > 0 && !self.idle.is_empty() && !self.will_free_memory() {
+            self.allowance.lower(now, in_flight);
+            self.give_up(tally);
+        }
+    }
+
+    /// Frees the idle buffers that are more than the allowance.
+    fn give_up(&mut self, tally: &mut Tally) {
+        let others = self.transfers() - self.idle.len();
+        let most = self.allowance.limit().saturating_sub(others);
+        tally.transfers_given_up += self.idle.len().saturating_sub(most) as u64;
+        self.idle.truncate(most);
+    }
+
+    /// Makes the buffers that were given up and are to be tried again.
+    fn try_more(&mut self, now: Instant) {
+        if self.allowance.raise(now) {
+            for _ in self.transfers()..self.allowance.limit() {
+                // Behind those that have their memory.
+                let buffer = self.queue.allocate(self.size);
+                self.idle.insert(0, buffer);
+            }
+        }
+    }
+
     /// Returns whether the memory that the other direction needs is still waited for.
     pub(super) fn is_making_way(&self) -> bool {
         self.making_way.is_some() || self.older > 0 || self.wanted.is_some()
@@ -476,10 +510,11 @@ impl Downlink {
             if self.queue.pending() > 0 {
                 return Ok(());
             }
-            tally.transfers_given_up += self.idle.len().saturating_sub(most) as u64;
-            self.idle.truncate(most);
+            self.allowance.lower(now, most);
+            self.give_up(tally);
             self.making_way = None;
         }
+        self.try_more(now);
         self.replace_idle();
         while let Some(buffer) = self.idle.pop() {
             let Err(rejected) = self.queue.submit(buffer) else {
@@ -490,9 +525,11 @@ impl Downlink {
                     self.idle.push(rejected.buffer);
                     return Ok(());
                 }
-                // The next completion frees memory for the others, or shows that there is none.
+                // The next completion frees memory for those that stay.
                 Error::NoMemory { .. } if self.queue.pending() > 0 => {
-                    tally.transfers_given_up += 1;
+                    self.idle.push(rejected.buffer);
+                    self.allowance.refused(now, self.queue.pending());
+                    self.give_up(tally);
                     return Ok(());
                 }
                 error @ Error::NoMemory { .. } => {

@@ -107,6 +107,12 @@ impl Open {
         self.ready.push_back(buffer);
     }
 
+    /// Makes `count` buffers more with `allocate`, as in [`Open::new`].
+    pub(super) fn grow(&mut self, count: usize, mut allocate: impl FnMut(usize) -> Buffer) {
+        let size = self.builders[self.first].framing().max_ntb;
+        self.ready.extend((0..count).map(|_| allocate(size)));
+    }
+
     /// Frees half of the buffers, but keeps two, and returns the number freed. No buffer may be in
     /// a transfer.
     pub(super) fn halve(&mut self) -> usize {

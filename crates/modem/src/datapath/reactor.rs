@@ -586,15 +586,14 @@ impl Data {
         let mapped = uplink.is_mapped() && downlink.is_mapped();
         // The memory may be in buffers that only wait, in whichever direction.
         loop {
-            let given_up = tally.transfers_given_up;
             match downlink.submit_idle(now, tally) {
-                Ok(()) if tally.transfers_given_up > given_up => {}
                 Ok(()) if downlink.is_starved() && uplink.make_way() => {}
                 Ok(()) => break,
                 Err(Fault::Memory(_)) if uplink.make_way() | downlink.halve() => {}
                 Err(fault) => return Err(fault),
             }
         }
+        downlink.fit(now, tally);
         let running = Running {
             receive_transfers: downlink.transfers(),
             send_transfers: uplink.buffers(),

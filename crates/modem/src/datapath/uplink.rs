@@ -17,6 +17,7 @@ use uwwan_usb::buffer::Buffer;
 use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
+use super::allowance::Allowance;
 use super::fault::{Fault, Faults};
 use super::open::Open;
 use super::pace::Pace;
@@ -72,6 +73,8 @@ pub(super) struct Uplink {
     again: VecDeque<Buffer>,
     /// Number of buffers, in transfers and out of them.
     buffers: usize,
+    /// Number of buffers there may be.
+    allowance: Allowance,
     /// Whether the kernel had no memory for a transfer, so that idle buffers are to be freed.
     short_of_memory: bool,
     /// Whether there was no memory although no transfer was in flight, because the other direction
@@ -134,6 +137,7 @@ impl Uplink {
             now: Instant::now(),
             again: VecDeque::with_capacity(depth),
             buffers: depth,
+            allowance: Allowance::new(depth),
             short_of_memory: false,
             starved: false,
             framing,
@@ -242,6 +246,7 @@ impl Uplink {
     pub(super) fn make_way(&mut self) -> bool {
         let gone = self.open.halve();
         self.buffers -= gone;
+        self.allowance.lower(self.now, self.buffers);
         gone > 0
     }
 
@@ -286,6 +291,12 @@ impl Uplink {
         self.now = now;
         if std::mem::take(&mut self.short_of_memory) {
             self.buffers -= self.open.shrink();
+            self.allowance.lower(now, self.buffers);
+        }
+        if self.allowance.raise(now) {
+            let more = self.allowance.limit().saturating_sub(self.buffers);
+            self.open.grow(more, |size| self.queue.allocate(size));
+            self.buffers += more;
         }
         while let Some(completion) = self.queue.try_next() {
             if self.raw == RawTransfer::InFlight {

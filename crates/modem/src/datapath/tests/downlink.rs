@@ -577,12 +577,14 @@ fn scarce_memory_lessens_the_size_before_the_transfers() {
     }
 }
 
-/// A device that keeps its size: the transfers get fewer, one in each round, until they fit.
+/// A device that keeps its size: the transfers get fewer until they fit. What was given up is tried
+/// again later.
 #[test]
 fn a_size_that_stays_lessens_the_transfers() {
     let mut down = Down::new(Mode::Large);
     let queue = Fake::new(0x81);
-    queue.lock().budget = Some(Arc::new(Mutex::new(200 * 1024)));
+    let budget = Arc::new(Mutex::new(200 * 1024));
+    queue.lock().budget = Some(Arc::clone(&budget));
     let sizes = ReceiveSizes {
         agreed: 65_536,
         least: 16_384,
@@ -597,9 +599,21 @@ fn a_size_that_stays_lessens_the_transfers() {
     assert!(down.downlink.take_short_of_memory() && !down.downlink.take_short_of_memory());
     assert_eq!(down.downlink.transfers(), 8);
     down.downlink.resize(65_536, 65_536);
-    for _ in 0..8 {
-        down.round().unwrap();
-    }
+    let rounds = |down: &mut Down, count: usize| {
+        for _ in 0..count {
+            queue.deliver(&pack(&[packet(1, 60)]));
+            down.round().unwrap();
+        }
+    };
+    rounds(&mut down, 64);
     assert!(!down.downlink.take_short_of_memory());
     assert_eq!((down.downlink.transfers(), queue.pending()), (3, 3));
+    *budget.lock().unwrap() += 200 * 1024;
+    rounds(&mut down, 64);
+    assert_eq!(queue.pending(), 3, "it is not asked for at once");
+    for _ in 0..10 {
+        down.now += Duration::from_secs(70);
+        rounds(&mut down, 8);
+    }
+    assert_eq!((down.downlink.transfers(), queue.pending()), (6, 6));
 }
