@@ -52,6 +52,10 @@
 //! device the next is asked for half a millisecond later at the earliest (`downlink`), in which a
 //! high-speed bus carries one or two of 16 KiB.
 //!
+//! **A bound in time.** What is in flight to the device is what a packet waits for. Behind the NTB on
+//! the bus there is no more than the device takes in a millisecond, or one NTB (`backlog`); of large
+//! packets one is read at a time behind one NTB where the bus takes longer for it.
+//!
 //! **Backpressure, not queues.** With all send buffers in flight the host's end is not polled for
 //! reading: packets wait in the interface's queues (`txqueuelen` each), and the kernel drops what
 //! these have no room for. With offload there is a queue for every few flows, and they are read in
@@ -86,6 +90,7 @@
 //! [`Pump::process`]: uwwan_usb::device::Pump::process
 
 mod allowance;
+mod backlog;
 mod delivery;
 mod downlink;
 mod fault;

@@ -18,6 +18,7 @@ use uwwan_usb::device::Queue;
 use uwwan_usb::error::{Error, TransferError};
 
 use super::allowance::Allowance;
+use super::backlog::Backlog;
 use super::fault::{Fault, Faults};
 use super::open::Open;
 use super::pace::Pace;
@@ -66,6 +67,8 @@ pub(super) struct Uplink {
     open: Open,
     /// Pace at which NTBs leave.
     pub(super) pace: Pace,
+    /// What is in flight, bounded by time.
+    backlog: Backlog,
     /// Time at which this round began.
     now: Instant,
     /// Finished NTBs that the kernel had no memory for or a halted endpoint did not take. They are
@@ -134,6 +137,7 @@ impl Uplink {
             queue,
             open,
             pace: Pace::default(),
+            backlog: Backlog::new(framing.max_ntb),
             now: Instant::now(),
             again: VecDeque::with_capacity(depth),
             buffers: depth,
@@ -279,7 +283,11 @@ impl Uplink {
         } else {
             1
         };
-        !self.held && !self.halted && self.again.is_empty() && self.open.ready() >= ntbs.max(1)
+        !self.held
+            && !self.halted
+            && self.again.is_empty()
+            && self.open.ready() >= ntbs.max(1)
+            && self.backlog.has_room(large)
     }
 
     /// Takes the buffers of completed transfers back and sends waiting NTBs again.
@@ -311,6 +319,7 @@ impl Uplink {
                 }
                 continue;
             }
+            self.backlog.ended(completion.buffer.filled().len());
             match completion.result {
                 Ok(_) => self.faults.clear(),
                 Err(TransferError::Gone) => return Err(Fault::Gone),
@@ -335,6 +344,8 @@ impl Uplink {
             }
             self.open.give_back(completion.buffer);
         }
+        let waiting = self.left_off == Filled::NoRoom;
+        self.backlog.reaped(now, self.queue.pending(), waiting);
         if !self.halted {
             for _ in 0..self.again.len() {
                 let Some(buffer) = self.again.pop_front() else {
@@ -592,6 +603,7 @@ impl Uplink {
         self.queue
             .set_zero_packet(self.framing.needs_zero_packet(length));
         let Err(rejected) = self.queue.submit(buffer) else {
+            self.backlog.submitted(self.now, length);
             return Ok(true);
         };
         match rejected.error {
