@@ -159,6 +159,9 @@ mod tests {
     }
 
     proptest! {
+        // Each runs thousands of rounds.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn it_finds_what_fits_and_takes_back_what_was_given_up(
             wanted in 1_usize..100,
