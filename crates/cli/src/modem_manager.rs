@@ -10,7 +10,7 @@
 //! one of its ports after all, or be started anew, it is asked again.
 //!
 //! A bus or a ModemManager that does not answer delays the modem by [`CONNECTING`] and [`ANSWER`] at
-//! most, once each.
+//! most, once each. An answer that comes within [`LATE`] is still taken.
 
 use std::fs::File;
 use std::io;
@@ -26,11 +26,11 @@ use zbus::blocking::{Connection, MessageIterator};
 
 /// Longest wait for the connection to the system's bus.
 const CONNECTING: Duration = Duration::from_millis(500);
-/// Longest wait for an answer. ModemManager disconnects and disables the modem before it answers.
+/// Longest time that a device waits for an answer. ModemManager disconnects and disables the modem before
+/// it answers.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// Number of questions to a ModemManager that does not answer, for which nothing waits.
-const PATIENCE: u32 = 6;
+/// Time after which no answer is expected any more, for which nothing waits.
+const LATE: Duration = Duration::from_secs(60);
 
 const BUS: &str = "org.freedesktop.DBus";
 const BUS_PATH: &str = "/org/freedesktop/DBus";
@@ -101,6 +101,8 @@ struct State {
     /// ModemManager's name of the modem: the path of the device in sysfs.
     uid: Option<String>,
     standing: Standing,
+    /// Whether the question about a device is not answered yet.
+    asking: bool,
     /// Whether an answer did not come in time, which no device waits for again.
     silent: bool,
 }
@@ -116,12 +118,8 @@ impl Inhibitor {
     fn start_at(address: Option<String>) -> Self {
         let shared = Arc::new(Shared::default());
         let own = Arc::clone(&shared);
-        let started = std::thread::Builder::new()
-            .name("uwwan-manager".into())
-            .stack_size(256 * 1024)
-            .spawn(move || own.watch(address.as_deref()));
-        match started {
-            Ok(_) => {
+        match thread(move || own.watch(address.as_deref())) {
+            Ok(()) => {
                 let state = shared.lock();
                 let waited = shared
                     .changed
@@ -133,17 +131,47 @@ impl Inhibitor {
         Self(shared)
     }
 
-    /// Has ModemManager keep away from the device at a port, and waits for its answer.
+    /// Has ModemManager keep away from the device at a port, and waits a moment for its answer. One that
+    /// comes later counts as well.
     pub fn keep_away(&self, port: &str) {
         // ModemManager's name is the path of the device itself, not of a link to it.
         let Ok(path) = Path::new("/sys/bus/usb/devices").join(port).canonicalize() else {
             return;
         };
         let mut state = self.0.lock();
-        state.uid = Some(path.to_string_lossy().into_owned());
-        if !state.silent {
-            drop(state);
-            self.0.ask();
+        let uid = Some(path.to_string_lossy().into_owned());
+        if state.uid != uid && state.standing == Standing::Inhibited {
+            // That was another device.
+            state.standing = Standing::Unasked;
+        }
+        state.uid = uid;
+        if std::mem::replace(&mut state.asking, true) {
+            return;
+        }
+        let own = Arc::clone(&self.0);
+        let asked = thread(move || {
+            while own.lock().asking {
+                let uid = own.ask();
+                let mut state = own.lock();
+                // The device may be at another port by now.
+                state.asking = state.uid != uid;
+            }
+            own.changed.notify_all();
+        });
+        if let Err(error) = asked {
+            state.asking = false;
+            state.standing = Standing::refused(&error);
+            return;
+        }
+        if state.silent {
+            return;
+        }
+        let asking = |state: &mut State| state.asking;
+        let waited = self.0.changed.wait_timeout_while(state, ANSWER, asking);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            state.silent = true;
+            state.standing = Standing::refused(&"it has not answered yet");
         }
     }
 
@@ -151,6 +179,12 @@ impl Inhibitor {
     pub fn standing(&self) -> Standing {
         self.0.lock().standing.clone()
     }
+}
+
+/// Starts a thread of this module's.
+fn thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let named = std::thread::Builder::new().name("uwwan-manager".into());
+    named.stack_size(256 * 1024).spawn(work).map(drop)
 }
 
 impl Standing {
@@ -215,37 +249,31 @@ impl Shared {
                         false => Standing::Unasked,
                     };
                     if !new.is_empty() {
-                        self.ask_patiently();
+                        self.ask();
                     }
                 }
-                Some("InterfacesAdded") => self.ask_patiently(),
+                Some("InterfacesAdded") => {
+                    self.ask();
+                }
                 _ => {}
             }
         }
         self.lock().standing = Standing::no_bus(&"it has ended");
     }
 
-    /// Asks ModemManager to keep away, several times while it is too busy to answer, as when it starts.
-    fn ask_patiently(&self) {
-        for _ in 0..PATIENCE {
-            self.ask();
-            if !self.lock().silent {
-                return;
-            }
-        }
-    }
-
-    /// Asks ModemManager to keep away, unless it does.
-    fn ask(&self) {
+    /// Asks ModemManager to keep away, unless it does, and returns its name of the modem.
+    fn ask(&self) -> Option<String> {
         let state = self.lock();
-        let (Some(connection), Some(uid)) = (state.connection.clone(), state.uid.clone()) else {
-            return;
+        let name = state.uid.clone();
+        let (Some(connection), Some(uid)) = (&state.connection, &name) else {
+            return name;
         };
         if state.standing == Standing::Inhibited {
-            return;
+            return name;
         }
+        let connection = connection.clone();
         drop(state);
-        let (standing, answered) = match inhibit(&connection, &uid) {
+        let (standing, answered) = match inhibit(&connection, uid) {
             Ok(()) => (Standing::Inhibited, true),
             Err(zbus::Error::MethodError(name, why, _)) => (Standing::of_error(&name, why), true),
             Err(error) => (Standing::refused(&error), false),
@@ -257,6 +285,8 @@ impl Shared {
         if state.standing != Standing::Inhibited {
             state.standing = standing;
         }
+        drop(state);
+        name
     }
 }
 
@@ -266,7 +296,7 @@ fn connect(address: Option<&str>) -> zbus::Result<(Connection, MessageIterator)>
         Some(address) => Builder::address(address)?,
         None => Builder::system()?,
     };
-    let connection = builder.method_timeout(ANSWER).build()?;
+    let connection = builder.method_timeout(LATE).build()?;
     let messages = MessageIterator::from(&connection);
     for rule in [
         format!("type='signal',sender='{BUS}',member='NameOwnerChanged',arg0='{MANAGER}'"),
