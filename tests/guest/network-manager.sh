@@ -3,9 +3,10 @@
 # do. They bring the modem online; 'uwwan up' takes it over, ModemManager keeps
 # away meanwhile, and both have it back afterwards, by the kernel's drivers in
 # the configuration in which they had it: after 'down', and after the driver was
-# killed. Then 'up' first, and the modem plugged in after it.
+# killed. The same with the packaged unit, and with an ordinary user whom ModemManager does not obey.
+# Then 'up' first, and the modem plugged in after it.
 # packages: systemd-sysv dbus modemmanager network-manager usb-modeswitch polkitd
-# guest: --systemd --cpus 1 --timeout 600
+# guest: --systemd --cpus 1 --timeout 900
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/guest/parts/all.sh
 . "$(dirname "$0")/parts/all.sh"
@@ -37,6 +38,16 @@ asks_as_uwwan() {
     /org/freedesktop/ModemManager1 org.freedesktop.ModemManager1 InhibitDevice sb /sys/none true 2>&1)
   echo "$said"
   [[ $said == *'No device found'* ]]
+}
+
+# is_small: of what the processes of 'up' together have resident, no file backs more than 12 MiB, twice what
+# was seen. How much of the program is resident beside depends on how it was built; that is told. The
+# emulated modem is another file's program, and shares nothing of it.
+all='' own=''
+is_small() {
+  read -r all own < <("$program" status --json | jq '.processes[].pid' | sed 's|.*|/proc/&/smaps_rollup|' | xargs cat |
+    awk '/^Pss:/ { all += $2 } /^Pss_Anon:/ { own += $2 } END { print all, own }')
+  ((own > 0 && own <= 12288))
 }
 
 # has_it NAME: NetworkManager is online, and packets flow.
@@ -83,13 +94,15 @@ check 'a connection is made' nmcli connection add type gsm ifname '*' con-name l
 check 'the far machine serves' start_far_side
 check 'the emulated modem is plugged in' start_emulator far0 --attach
 check "usb_modeswitch's rule fires" wait_for 30 switched 1
-check 'it has selected configuration 3' wait_for 30 kernels
+check 'it has selected configuration 3' wait_for 90 kernels
 has_it 'first'
 
 start_up
 taken 'up'
-check 'up: ModemManager was asked to keep away' seen '.event == "notice" and (.text | contains("InhibitDevice"))'
-check 'up: status says so' manager_is inhibited
+# A busy machine's ModemManager is not waited for: then that is told, and its answer comes later.
+check 'up: ModemManager was asked to keep away' seen \
+  '.event == "notice" and (.text | contains("InhibitDevice") or contains("not answered yet"))'
+check 'up: status says so' wait_for 60 manager_is inhibited
 echo "# processes $("$program" status --json | jq -c .processes)"
 echo "# monitor $(grep -E 'VmRSS|Threads' "/proc/$up_pid/status" | xargs) driver $(grep VmRSS "/proc/$(driver_of_up)/status" | xargs)"
 check 'up: ModemManager is started anew' timeout 60 systemctl restart ModemManager
@@ -106,13 +119,56 @@ taken 'again'
 check "killed: the kernel's drivers have it" wait_for 10 kernels
 check 'killed: the monitor says so' grep -q "kernel's again" "$errors"
 has_it 'killed'
+# The unit, as its user, who may ask ModemManager by the packaged files.
+install -D -m 755 "$program" /usr/local/bin/uwwan
+install -D -m 644 "$packaging/uwwan@.service" /etc/systemd/system/uwwan@.service
+install -D -m 644 "$packaging/70-uwwan.rules" /etc/udev/rules.d/70-uwwan.rules
+mkdir -p /etc/uwwan
+printf '%s\n' "device = \"$(port)\"" 'apn = "internet"' 'proxy = "private"' "route = \"$far_prefix\"" >/etc/uwwan/modem.toml
+systemctl daemon-reload
+udevadm control --reload
+udevadm trigger --settle "$modem"
+check 'unit: it starts' timeout 120 systemctl start uwwan@modem || journalctl --no-pager -u uwwan@modem | tail -n 20
+check 'unit: ModemManager offers no modem' wait_for 20 none_offered
+check 'unit: ModemManager was asked to keep away' wait_for 60 manager_is inhibited
+check 'unit: its user asked' stated "all(.processes[]; .uid == $(id -u uwwan))"
+echo "# processes $("$program" status --json | jq -c .processes)"
+pings 'unit: through up' "$far_address"
+fetches 'unit: download' "$far_address"
+check 'unit: its memory is small' is_small
+echo "# proportional set size of the unit's processes: $all KiB, of which no file backs $own KiB"
+check 'unit: it stops' timeout 60 systemctl stop uwwan@modem
+check "unit: the kernel's drivers have it" wait_for 10 kernels
+has_it 'unit'
+
+# An ordinary user has the device by the udev rule, and an interface that root has prepared.
+as=(setpriv --reuid=games --regid=games --groups=plugdev)
+export UWWAN_RUNTIME_DIR=/run/games UWWAN_STATE_DIR=/run/games/state
+install -d -o games -g games "$UWWAN_RUNTIME_DIR"
+own=$program program=/usr/local/bin/uwwan
+ip tuntap add dev own0 mode tun user games
+ip addr add "$host_address/30" dev own0
+ip link set own0 up
+ip route add "$far_prefix" dev own0
+launch_up --apn internet --tun-name own0
+taken 'ordinary user'
+check 'ordinary user: what ModemManager says is told' seen \
+  '.event == "notice" and (.text | contains("ModemManager was not kept away from the modem"))'
+check 'ordinary user: status says so' manager_is refused
+manager
+stop_up 'ordinary user'
+given 'ordinary user'
+as=() program=$own
+unset UWWAN_RUNTIME_DIR UWWAN_STATE_DIR
+ip link del own0
+has_it 'ordinary user'
 judge_emulator far0
 check 'the plug is pulled' wait_for 10 modem_gone
 
 fired=$(journalctl --no-pager -o cat -u 'usb_modeswitch@*' | grep -c '^Starting')
 usb=nusb
 start_up --wait
-check 'up first: it waits' wait_for 20 seen '.event == "rung-failed" and .failure.rung == "found"'
+check 'up first: it waits' wait_for 60 seen '.event == "rung-failed" and .failure.rung == "found"'
 check 'up first: the modem is plugged in' start_emulator far0 --attach
 check "up first: usb_modeswitch's rule fires" wait_for 30 switched $((fired + 1))
 taken 'up first'
