@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The packaged unit under systemd, with its user and the packaged udev rule: started, used, crashed,
 # restarted, stopped; two instances side by side, each with a modem of its own.
-# packages: systemd-sysv dbus systemd-resolved
+# packages: systemd-sysv dbus systemd-resolved gdb
 # guest: --systemd --cpus 1 --timeout 900
 # Its lines are in the journal with priorities and fields, its hooks run, its data use is kept.
 # shellcheck disable=SC2317,SC2119 # 'check' calls the functions; some do without arguments
@@ -38,6 +38,9 @@ lt4132s() {
     [[ $(<"$file") != a31d ]] || basename "${file%/idProduct}"
   done
 }
+
+# node_of PORT: the node of the device at a port.
+node_of() { modem=/sys/bus/usb/devices/$1 node; }
 
 two() { (($(lt4132s | wc -l) == 2)); }
 
@@ -115,6 +118,32 @@ used() {
 resolved_has() {
   resolvectl dns "$1" | grep -qE ': [0-9a-f]+[.:]' || {
     resolvectl dns
+    return 1
+  }
+}
+
+# from_inside NAME CALL…: what the process of an instance that reads what its modem sends gets when it
+# makes these calls of the C library itself, one a line.
+from_inside() {
+  local process
+  process=$("$program" status --device "$1" --json | jq '.processes[] | select(.name != "monitor").pid')
+  shift
+  gdb --batch --nx -p "$process" -ex "set scheduler-locking on" "${@/#/-ex=print (int)}" 2>&1 | tee -a "$logs/gdb" | sed -n 's/^\$[0-9]* = //p'
+}
+
+# reaches_nothing NAME OTHER OWN: whether the process of an instance can open what it needs and neither the
+# nodes of another USB device, of a controller or of its own, nor what else it has nothing to do with. (The
+# unit's filter ends a process that calls ptrace.)
+reaches_nothing() {
+  local nodes=("$2" /dev/bus/usb/001/001 "$3") opened answers
+  ls "${nodes[@]}" || return 1
+  opened=("${nodes[@]/#/open(\"}")
+  answers=$(from_inside "$1" 'open("/dev/null", 0) >= 0' \
+    "${opened[@]/%/\", 2)}" \
+    'open("/dev/net/tun", 2)' 'open("/etc/shadow", 0)' 'open("/dev/kmsg", 0)' \
+    'socket(16, 3, 0)' 'socket(1, 1, 0)' 'kill(1, 0)' 'execv("/bin/true", 0)')
+  [[ $(xargs <<<"$answers") == "1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1" ]] || {
+    echo "$answers"
     return 1
   }
 }
@@ -203,6 +232,9 @@ configured second "$second"
 check 'a second instance starts' timeout 120 systemctl start uwwan@second || journal second
 check 'both are online' of_status "$first" .online
 check 'the second one, too' of_status "$second" .online
+# The first one's watchdog does not wait for a debugger.
+check 'taken over, the second one reaches no other device' reaches_nothing second "$(node_of "$first")" "$(node_of "$second")"
+check 'and goes on' of_status "$second" .online
 check 'the second stops' timeout 60 systemctl stop uwwan@second
 check 'cleanly' stopped second
 check 'the first goes on' of_status "$first" .online
